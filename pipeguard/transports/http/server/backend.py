@@ -23,7 +23,7 @@ from pipeguard.transports.channel import AsyncChannel, ChannelClosed, RemoteChan
 from pipeguard.transports.http.client.upstream import Remote
 from pipeguard.transports.http.server.admission import RequestRefused
 from pipeguard.transports.http.server.refusals import RefusalReason
-from pipeguard.transports.http.server.sessions import Sessions, Subscriber
+from pipeguard.transports.http.server.sessions import Sessions, subscriber
 from pipeguard.transports.judging import Judge, answer_overdue, wait_for_decision
 from pipeguard.transports.pump import pump
 from pipeguard.transports.tasks import Tasks
@@ -121,7 +121,7 @@ class Backend:
         session = self.sessions.new(None, who)
         self.servers.add(server)
         try:
-            with self.sessions.subscribing(session, Subscriber(client.write)):
+            with self.sessions.subscribing(session, subscriber(client.write)):
                 await converse(session, client, server, self.judge)
         finally:
             self.servers.discard(server)
@@ -137,8 +137,16 @@ async def converse(
     """Pump both ways until a side is gone; then answer open requests, and end the other side."""
     session = session.fork()  # whose end ends what a thread still judges
     expiring = asyncio.create_task(answer_overdue(session, client, server))
-    asking = _Asking(client, server, judge)
-    to_server = asyncio.create_task(pump(session, Direction.TO_SERVER, client, server, asking))
+    waiting = Tasks()
+
+    async def ask(session: Session, direction: Direction, frame: bytes) -> Verdict:
+        """Judge a client's frame; a call that waits for a person delays no other frame."""
+        verdict = await judge(session, direction, frame)
+        if verdict.action is Action.ASK:
+            waiting.begin(_deliver(session, verdict, client, server, judge))
+        return verdict
+
+    to_server = asyncio.create_task(pump(session, Direction.TO_SERVER, client, server, ask))
     to_client = asyncio.create_task(pump(session, Direction.TO_CLIENT, server, client, judge))
     try:
         await asyncio.wait((to_server, to_client), return_when=asyncio.FIRST_COMPLETED)
@@ -147,7 +155,7 @@ async def converse(
     finally:
         for task in (to_server, to_client, expiring):
             task.cancel()
-        await asking.tasks.end()
+        await waiting.end()
         ends = await asyncio.gather(to_server, to_client, expiring, return_exceptions=True)
         session.withdraw()
         session.leave()
@@ -158,33 +166,20 @@ async def converse(
             raise end
 
 
-class _Asking:
-    """Judges the client's frames; a call that waits for a person delays no other frame."""
-
-    def __init__(self, client: AsyncChannel, server: AsyncChannel, judge: Judge) -> None:
-        self.tasks = Tasks()
-        self._client = client
-        self._server = server
-        self._judge = judge
-
-    async def __call__(self, session: Session, direction: Direction, frame: bytes) -> Verdict:
-        """Judge a frame."""
-        verdict = await self._judge(session, direction, frame)
-        if verdict.action is Action.ASK:
-            self.tasks.begin(self._deliver(session, verdict))
-        return verdict
-
-    async def _deliver(self, session: Session, verdict: Verdict) -> None:
-        over = asyncio.get_running_loop().create_future()  # never: this task is cancelled then
-        decided = await wait_for_decision(session, verdict, self._judge.record, over)
-        if decided.reply is not None:
-            with suppress(ChannelClosed):
-                await self._client.write(decided.reply)
-        if decided.forward is not None:
-            try:
-                await self._server.write(decided.forward)
-            except ChannelClosed:
-                await _abandon(session, self._client)
+async def _deliver(
+    session: Session, verdict: Verdict, client: AsyncChannel, server: AsyncChannel, judge: Judge
+) -> None:
+    """Send a call, or answer it, once a person has decided."""
+    over = asyncio.get_running_loop().create_future()  # never: this task is cancelled then
+    decided = await wait_for_decision(session, verdict, judge.record, over)
+    if decided.reply is not None:
+        with suppress(ChannelClosed):
+            await client.write(decided.reply)
+    if decided.forward is not None:
+        try:
+            await server.write(decided.forward)
+        except ChannelClosed:
+            await _abandon(session, client)
 
 
 def _is_server_gone(to_server: asyncio.Task[None], to_client: asyncio.Task[None]) -> bool:

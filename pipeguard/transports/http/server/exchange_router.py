@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from time import monotonic
-from typing import NamedTuple
 
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import Direction
@@ -193,18 +192,6 @@ class Exchange(Stream):
             self.end()
 
 
-class _Unheard(NamedTuple):
-    """A frame that no client has heard yet.
-
-    Attributes:
-        frame: as the server sent it, or as it was judged.
-        is_judged: True if it was judged.
-    """
-
-    frame: bytes
-    is_judged: bool
-
-
 def present(ids: Correlator[Exchange]) -> list[Exchange]:
     """The exchanges that wait for answers and whose clients are there, the latest last."""
     return [exchange for exchange in ids.owners() if exchange.is_present]
@@ -262,7 +249,7 @@ class ExchangeRouter:
         self._is_shared = is_shared
         self._ids: Correlator[Exchange] = Correlator(is_unique=False)
         self.streams: list[Stream] = []
-        self._unheard: deque[_Unheard] = deque()
+        self._unheard: deque[tuple[bytes, bool]] = deque()  # frames, and if they were judged
         self.unheard_bytes = 0
         self._used_at = monotonic()
         self._reading: asyncio.Task[None] | None = None
@@ -333,10 +320,9 @@ class ExchangeRouter:
         """A stream for unrequested messages, while a client reads it."""
         stream = Stream(self._backlog)
         try:
-            while (unheard := self._take_unheard()) is not None:
-                judged: bytes | None = unheard.frame
-                if not unheard.is_judged:
-                    judged = await self._judge_answer(self.session, unheard.frame)
+            while self._unheard:
+                frame, is_judged = self._take_oldest()
+                judged = frame if is_judged else await self._judge_answer(self.session, frame)
                 stream.send([] if judged is None else [judged])
             self.streams.append(stream)
             yield stream
@@ -516,21 +502,17 @@ class ExchangeRouter:
         A notification is judged when somebody hears it: a server may have many clients, and what
         it sends to all of them costs nothing while nobody listens.
         """
-        self._unheard.append(_Unheard(without_value(frame), is_judged))
+        self._unheard.append((without_value(frame), is_judged))
         self.unheard_bytes += len(frame)
         dropped = []
         while len(self._unheard) > UNHEARD_FRAMES or self.unheard_bytes > UNHEARD_BYTES:
-            dropped.append(self._take_oldest().frame)
+            dropped.append(self._take_oldest()[0])
         return dropped
 
-    def _take_unheard(self) -> _Unheard | None:
-        """Take the oldest stored frame, None if there is none."""
-        return self._take_oldest() if self._unheard else None
-
-    def _take_oldest(self) -> _Unheard:
-        oldest = self._unheard.popleft()
-        self.unheard_bytes -= len(oldest.frame)
-        return oldest
+    def _take_oldest(self) -> tuple[bytes, bool]:
+        frame, is_judged = self._unheard.popleft()
+        self.unheard_bytes -= len(frame)
+        return frame, is_judged
 
     def _choose_stream(self, frame: bytes, exchange: Exchange | None) -> Stream | None:
         if exchange is not None:

@@ -62,7 +62,7 @@ from pipeguard.transports.http.server.responses import (
     is_stateless,
     refusal_response,
 )
-from pipeguard.transports.http.server.sessions import Subscriber
+from pipeguard.transports.http.server.sessions import subscriber
 from pipeguard.transports.judging import offload, read_frame
 from pipeguard.transports.sse import MESSAGE, ServerSentEvent, to_bytes
 from pipeguard.transports.tasks import Tasks
@@ -374,10 +374,10 @@ class Relay:
     def _subscribing(
         self, relayed: _Relayed, write: Callable[[bytes], Awaitable[None]]
     ) -> AbstractContextManager[None]:
-        subscriber = Subscriber(write)
+        send = subscriber(write)
         if relayed.session is relayed.conversation:
-            return self._sessions.subscribing(relayed.conversation, subscriber)
-        return self._sessions.answering(relayed.method, relayed.session, subscriber)
+            return self._sessions.subscribing(relayed.conversation, send)
+        return self._sessions.answering(relayed.method, relayed.session, send)
 
     async def _pass_event(self, relayed: _Relayed, event: ServerSentEvent) -> bytes:
         """The events for the client, as they are written."""

@@ -18,7 +18,6 @@ from contextlib import (
 from hashlib import sha256
 from secrets import token_bytes
 from time import monotonic
-from typing import Protocol
 from weakref import WeakSet
 
 from pipeguard.firewall.finding import Verdict
@@ -39,32 +38,19 @@ DEFAULT_REVISION = "2025-03-26"  # without a header (MCP 2025-06-18, basic/trans
 Mirrored = dict[str, tuple[str, ...]]  # headers that repeat parameters, with their paths
 
 
-class _Subscriber(Protocol):
-    """A stream on which a client gets messages that it did not ask for."""
-
-    def send(self, frames: list[bytes]) -> None:
-        """Send frames without waiting."""
+Subscriber = Callable[[list[bytes]], object]  # sends a client frames without waiting
 
 
-class Subscriber:
-    """Sends a client messages of our own without waiting.
+def subscriber(write: Callable[[bytes], Awaitable[None]]) -> Subscriber:
+    """Send a client messages of our own, one frame after the other."""
+    tasks = Tasks()
 
-    Args:
-        write: sends one frame.
-    """
-
-    def __init__(self, write: Callable[[bytes], Awaitable[None]]) -> None:
-        self._write = write
-        self._tasks = Tasks()
-
-    def send(self, frames: list[bytes]) -> None:
-        """Send frames without waiting."""
-        self._tasks.begin(self._write_all(frames))
-
-    async def _write_all(self, frames: list[bytes]) -> None:
+    async def write_all(frames: list[bytes]) -> None:
         with suppress(ChannelClosed, ConnectionError, RuntimeError):  # the client has just left
             for frame in frames:
-                await self._write(frame)
+                await write(frame)
+
+    return lambda frames: tasks.begin(write_all(frames))
 
 
 class _Entry:
@@ -73,12 +59,12 @@ class _Entry:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.used_at = monotonic()
-        self.subscribers: list[_Subscriber] = []
+        self.subscribers: list[Subscriber] = []
 
     def send(self, frames: list[bytes]) -> None:
         """Send frames to the latest subscriber, if there is one: each goes to one stream only."""
         if frames and self.subscribers:
-            self.subscribers[-1].send(frames)
+            self.subscribers[-1](frames)
 
 
 class SessionOwners:
@@ -240,7 +226,7 @@ class Sessions:
             timer.cancel()
 
     @contextmanager
-    def subscribing(self, session: Session, subscriber: _Subscriber) -> Iterator[None]:
+    def subscribing(self, session: Session, subscriber: Subscriber) -> Iterator[None]:
         """Send to a subscriber what concerns its conversation."""
         entry = self._with_subscribers.get(session)
         if entry is None:
@@ -255,7 +241,7 @@ class Sessions:
                 self._with_subscribers.pop(session, None)
 
     def answering(
-        self, method: str | None, session: Session, subscriber: _Subscriber
+        self, method: str | None, session: Session, subscriber: Subscriber
     ) -> AbstractContextManager[None]:
         """Subscribe while a request is answered, if it is `subscriptions/listen` (2026-07-28)."""
         return self.subscribing(session, subscriber) if method == LISTEN else nullcontext()

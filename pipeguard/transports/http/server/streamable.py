@@ -108,7 +108,7 @@ class StreamableEndpoint:
         response = web.StreamResponse(headers=STREAM_HEADERS)
         await response.prepare(request)
         async with router.listening() as stream:
-            with self._sessions.subscribing(router.session, stream):
+            with self._sessions.subscribing(router.session, stream.send):
                 while (frame := await stream.next(AWAKE_SECONDS)) is not None:
                     await response.write(as_event(frame))
         await response.write_eof()
@@ -282,7 +282,7 @@ class StreamableEndpoint:
         with (
             router.answering(exchange, value) as sent,
             self._sessions.expiring(method, exchange.expire),
-            self._sessions.answering(method, exchange.session, exchange),
+            self._sessions.answering(method, exchange.session, exchange.send),
         ):
             frames = await offload(frame, _split, frame, value, sent)
             del frame, value  # otherwise they would be kept until the answer comes

@@ -112,7 +112,7 @@ def test_of_too_many_the_one_that_was_idle_for_longest_is_forgotten(clock: Clock
 def test_an_idle_session_is_forgotten_and_one_that_listens_is_not(clock: Clock) -> None:
     known = make_sessions(idle_seconds=10.0)
     listens, idle = begun(known, "listens"), begun(known, "idle")
-    with known.subscribing(listens, Heard()):
+    with known.subscribing(listens, Heard().send):
         clock.now = 11.0
         begun(known, "new")
         assert known.of("listens", None) is listens
@@ -133,10 +133,10 @@ def test_what_changed_is_told_once_to_each_conversation_that_asked_for_it() -> N
     known.forget("c")
     heard = [Heard() for _ in range(4)]
     with (
-        known.subscribing(announces, heard[0]),
-        known.subscribing(announces, heard[1]),
-        known.subscribing(silent, heard[2]),
-        known.subscribing(other, heard[3]),
+        known.subscribing(announces, heard[0].send),
+        known.subscribing(announces, heard[1].send),
+        known.subscribing(silent, heard[2].send),
+        known.subscribing(other, heard[3].send),
     ):
         known.relist({"tool"})
         known.relist({"prompt"})
