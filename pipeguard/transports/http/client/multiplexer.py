@@ -322,17 +322,13 @@ class Multiplexer:
 
     # --- leaving ------------------------------------------------------------------------
 
-    def leave(self, port: _Port) -> list[str]:
-        """End a conversation; return the ids on the channel that still wait for answers."""
+    async def leave(self, port: _Port) -> None:
+        """End a conversation: cancel its requests, and take back its settings."""
         if port in self._ports:
             self._ports.remove(port)
-        left = self._ids.leave(port)
-        return [own for own in left if not self._opened.is_awaiting(own)]
-
-    async def cancel(self, port: _Port, ids: list[str]) -> None:
-        """Cancel requests of a client that is gone, and take back what it had set."""
+        left = [own for own in self._ids.leave(port) if not self._opened.is_awaiting(own)]
         with suppress(ChannelClosed):
-            for own in ids:
+            for own in left:
                 if self._channel is not None:
                     await self._channel.write(replies.make_cancellation(own, "the client hung up"))
         await self._tell(self._settings.leave(port))
@@ -396,6 +392,5 @@ class _Port:
         """Leave; the server runs on."""
         if not self._closed:
             self._closed = True
-            left = self._shared.leave(self)
             self._inbox.end()
-            await self._shared.cancel(self, left)
+            await self._shared.leave(self)
