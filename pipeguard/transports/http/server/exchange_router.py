@@ -46,7 +46,7 @@ GONE = Failure("the server hung up")
 _UNREADABLE = Failure("the answer cannot be read", codes.UNSCANNABLE)
 
 
-class Stream:
+class Stream(Outbox):
     """Frames on their way to one HTTP response.
 
     Args:
@@ -58,40 +58,31 @@ class Stream:
     """
 
     def __init__(self, backlog: Backlog) -> None:
+        super().__init__(STREAM_BYTES)
         self._backlog = backlog
-        self._frames = Outbox(STREAM_BYTES)
         self.is_cut = False
 
     def send(self, frames: list[bytes]) -> None:
         """Send these without waiting."""
         for frame in frames:
             if not self.is_cut:
-                self._frames.put(without_value(frame))
+                self.put(without_value(frame))
                 self._count()
-
-    def end(self) -> None:
-        """Nothing is sent any more."""
-        self._frames.end()
 
     def cut(self) -> None:
         """Drop the unsent frames, and end."""
         self.is_cut = True
-        self.untaken()
+        self.clear()
         self.end()
 
     @property
     def is_taken(self) -> bool:
         """True while nothing is unsent."""
-        return not len(self._frames)
+        return not len(self)
 
-    @property
-    def is_full(self) -> bool:
-        """True while a server that can be made to wait should wait."""
-        return self._frames.is_full
-
-    def untaken(self) -> list[bytes]:
+    def clear(self) -> list[bytes]:
         """Take back the unsent frames."""
-        frames = self._frames.clear()
+        frames = super().clear()
         self._count()
         return frames
 
@@ -99,7 +90,7 @@ class Stream:
         """The next frame; empty after so long a silence, None at the end."""
         try:
             async with asyncio.timeout(awake_seconds):
-                frame = await self._frames.get()
+                frame = await self.get()
         except TimeoutError:
             return b""
         self._count()
@@ -110,12 +101,12 @@ class Stream:
         try:
             while self.is_full:
                 async with asyncio.timeout(UNTAKEN_SECONDS):
-                    await self._frames.wait_taken()
+                    await self.wait_taken()
         except TimeoutError:
             self.cut()
 
     def _count(self) -> None:
-        self._backlog.note(self, self._frames.size_bytes, self.cut)
+        self._backlog.note(self, self.size_bytes, self.cut)
 
 
 class Exchange(Stream):
@@ -150,7 +141,7 @@ class Exchange(Stream):
     def leave(self) -> None:
         """Drop the unsent frames: the client no longer waits."""
         self.is_present = False
-        self.untaken()
+        self.clear()
 
     def send(self, frames: list[bytes]) -> None:
         """Send frames without waiting; a client that is gone gets nothing."""
@@ -329,7 +320,7 @@ class ExchangeRouter:
         finally:
             if stream in self.streams:
                 self.streams.remove(stream)
-            if unsent := stream.untaken():
+            if unsent := stream.clear():
                 self._tasks.begin(self._deliver_again(unsent))
             self._used_at = monotonic()
 
