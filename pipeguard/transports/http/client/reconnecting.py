@@ -120,7 +120,8 @@ class ReconnectingChannel(InboxChannel):
                 self._initialized = frame  # if it is lost now, the next connection begins with it
             await link.write(frame.data)
         except ChannelClosed as error:
-            self._sent.update(frame.ids)
+            if link is None:
+                self._sent.update(frame.ids)
             await self._lose(frame.ids, Failure(str(error), sent=link is not None))
             return
         if frame.method == "initialize":
