@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
 
 import aiohttp
@@ -85,24 +85,30 @@ async def read_body(
         Unreadable: it exceeds `limit_bytes`, which ends the reading, or cannot be decompressed.
         aiohttp.ClientError: the connection was lost.
     """
+    try:
+        return await join_pieces(body_pieces(answer), limit_bytes, hold)
+    except Unreadable:
+        answer.close()
+        raise
 
-    def take(size: int) -> None:
+
+async def join_pieces(
+    pieces: AsyncIterable[bytes], limit_bytes: int, hold: Callable[[int], object]
+) -> bytes:
+    """Join the pieces of a body.
+
+    Raises:
+        Unreadable: they exceed the limit; the rest is not read.
+    """
+    read: list[bytes] = []
+    size = 0
+    async for piece in pieces:
+        size += len(piece)
         if size > limit_bytes:
-            answer.close()
             raise Unreadable("the answer is larger than the limit")
         hold(size)
-
-    if answer.content.is_eof() and "Content-Encoding" not in answer.headers:
-        body = answer.content.read_nowait()  # it came with the head, as a small body does
-        take(len(body))
-        return body
-    pieces: list[bytes] = []
-    size = 0
-    async for piece in body_pieces(answer):
-        size += len(piece)
-        take(size)
-        pieces.append(piece)
-    return b"".join(pieces)
+        read.append(piece)
+    return read[0] if len(read) == 1 else b"".join(read)
 
 
 async def read_events(

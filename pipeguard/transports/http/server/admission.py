@@ -22,6 +22,7 @@ from yarl import URL
 from pipeguard.detect.checks.addresses import is_loopback
 from pipeguard.transports.bounded import Backlog, Crowded
 from pipeguard.transports.http import challenge
+from pipeguard.transports.http.client.bodies import Unreadable, join_pieces
 from pipeguard.transports.http.headers import JSON, SESSION_ID, is_session_id, is_text
 from pipeguard.transports.http.server.refusals import RefusalReason
 from pipeguard.transports.http.server.sessions import SessionOwners
@@ -269,31 +270,17 @@ class Admission(NamedTuple):
             raise RequestRefused(RefusalReason.BODY, 415, "send the body uncompressed")
         if (request.content_length or 0) > self.limit_bytes:
             raise self._too_large()
-        if request.content.is_eof():  # it came with the head, as a small body does
-            body = request.content.read_nowait()
-            if len(body) > self.limit_bytes:
-                raise self._too_large()
-            return body
         try:
             with self.backlog.holding() as hold:
                 async with asyncio.timeout(BODY_SECONDS):
-                    return await self._read_pieces(request, hold)
+                    return await join_pieces(request.content.iter_any(), self.limit_bytes, hold)
+        except Unreadable:
+            raise self._too_large() from None
         except Crowded:
             raise refuse_overload() from None
         except TimeoutError:
             why = f"the body took longer than {BODY_SECONDS:g} s"
             raise RequestRefused(RefusalReason.SLOW_BODY, 408, why) from None
-
-    async def _read_pieces(self, request: web.BaseRequest, hold: Callable[[int], None]) -> bytes:
-        pieces: list[bytes] = []
-        size = 0
-        while piece := await request.content.readany():
-            size += len(piece)
-            if size > self.limit_bytes:
-                raise self._too_large()
-            hold(size)
-            pieces.append(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _too_large(self) -> RequestRefused:
         why = f"a message has at most {self.limit_bytes} bytes"
