@@ -16,12 +16,7 @@ from yarl import URL
 
 from pipeguard.transports.http.client.bodies import Unreadable, read_body
 from pipeguard.transports.http.client.upstream import Remote
-from pipeguard.transports.http.headers import (
-    JSON,
-    headers_to_client,
-    headers_to_server,
-    media_type,
-)
+from pipeguard.transports.http.headers import JSON, headers_to_client, media_type
 
 PREFIX = "/.well-known/"
 RESOURCE = "/.well-known/oauth-protected-resource"
@@ -59,13 +54,17 @@ class LoginMetadata:
         if request.path == AUTHORIZE:
             target = self._origin.with_path(AUTHORIZE).with_query(request.query_string)
             return web.Response(status=302, headers={"Location": str(target)})
+        headers = {
+            name: request.headers[name] for name in _LOGIN_HEADERS if name in request.headers
+        }
+        headers |= {"Accept": JSON, "Accept-Encoding": "identity"}
         body = await request.content.read(MAX_BYTES) if request.method == "POST" else None
         try:
             async with self._http.request(
                 request.method,
                 self._target(request.path),
                 data=body,
-                headers=self._headers(request),
+                headers=headers,
                 allow_redirects=False,
             ) as answer:
                 document = await read_body(answer, MAX_BYTES)
@@ -74,17 +73,11 @@ class LoginMetadata:
         if media_type(answer) != JSON:
             return web.Response(status=answer.status)
         if request.path.startswith(RESOURCE) and answer.status == web.HTTPOk.status_code:
-            document = _with_resource(document, _own_address(request, self._path))
-        headers = headers_to_client(answer)
-        headers["Cache-Control"] = "no-store"  # a token may be in it (RFC 6749, section 5.1)
-        return web.Response(status=answer.status, body=document, headers=headers, content_type=JSON)
-
-    def _headers(self, request: web.BaseRequest) -> dict[str, str]:
-        given = headers_to_server(
-            request.headers.items(), passes_credentials=self._remote.passes_credentials
-        )
-        headers = {name: given[name] for name in _LOGIN_HEADERS if name in given}
-        return headers | {"Accept": JSON, "Accept-Encoding": "identity"}
+            own = URL(f"{request.scheme}://{request.headers['Host']}").with_path(self._path)
+            document = _with_resource(document, own)  # as the client called us
+        told = headers_to_client(answer)
+        told["Cache-Control"] = "no-store"  # a token may be in it (RFC 6749, section 5.1)
+        return web.Response(status=answer.status, body=document, headers=told, content_type=JSON)
 
     def _target(self, path: str) -> URL:
         """The server's URL for a path of ours; its own path replaces ours."""
@@ -104,8 +97,3 @@ def _with_resource(document: bytes, address: URL) -> bytes:
     if not isinstance(value, dict):
         return document
     return json.dumps({**value, "resource": str(address)}).encode()
-
-
-def _own_address(request: web.BaseRequest, path: str) -> URL:
-    """Our own address, as the client called it."""
-    return URL(f"{request.scheme}://{request.headers['Host']}").with_path(path)
