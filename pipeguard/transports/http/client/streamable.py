@@ -16,7 +16,6 @@ from time import monotonic
 import aiohttp
 
 from pipeguard.errors import PipeGuardError
-from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.methods import INITIALIZED
 from pipeguard.transports.channel import CONNECTION_LOST, Failure, RemoteChannel
@@ -31,6 +30,7 @@ from pipeguard.transports.http.client.upstream import (
     describe_status,
     to_failure,
 )
+from pipeguard.transports.http.correlator import cancelled_id
 from pipeguard.transports.http.headers import (
     BOTH,
     EVENTS,
@@ -47,7 +47,6 @@ STEADY_SECONDS = 1.0  # a stream that lasted longer is taken for healthy
 RESUME_SECONDS = 120.0  # for which a broken stream is resumed
 GOODBYE_SECONDS = 2.0
 REOPEN_SECONDS = 30.0  # for a server to answer our own opening
-_CANCELLED = "notifications/cancelled"
 _OLDER = frozenset({400, 404, 405})  # with which a server of the older transport answers
 _TRANSIENT = frozenset({429, 500, 502, 503, 504})  # the server may offer the stream a little later
 MOST_MIRRORED = 1024  # tools whose parameters have headers
@@ -189,16 +188,12 @@ class StreamableChannel(InboxChannel):
 
     def _cancels(self, frame: SentFrame) -> bool:
         """Cancel a request by ending its stream, if there is no session (2026-07-28)."""
-        if self._session.revision is not None or not isinstance(frame.value, dict):
+        if self._session.revision is not None:
             return False
-        params = frame.value.get("params")
-        if frame.method != _CANCELLED or not isinstance(params, dict):
-            return False
-        task = self._requests.get(write_id(params.get("requestId")) or "")
-        if task is None:
-            return False
-        task.cancel()
-        return True
+        task = self._requests.get(cancelled_id(frame.value) or "")
+        if task is not None:
+            task.cancel()
+        return task is not None
 
     async def _notify(self, frame: SentFrame) -> None:
         """Send a notification, after the one before it."""
