@@ -448,9 +448,9 @@ def render_lists() -> str:
 def _render_server(package: str, server: ShippedProfile) -> str:
     gets = [f"`{host}`" for host in server.hosts]
     gets += ["a kept home"] if server.keeps_home else []
-    gets += ["changes to `.git` in its folders"] if server.changes_git else []
-    gets += ["your git identity and settings"] if server.has_git_settings else []
-    gets += [f"`{name}={value}`" for name, value in server.variables]
+    of_git = ["changes to `.git` in its folders", "your git identity and settings"]
+    gets += of_git if server.serves_git else []
+    gets += [f"`{name}={value}`" for name, value in server.variables.items()]
     return f"| `{package}` | {', '.join(gets) or 'nothing'} | {server.needs} |\n"
 
 

@@ -184,7 +184,7 @@ def _shipped_hosts(command: ServerCommand) -> tuple[str, ...]:
         shipped = command.shipped_profile
     except PipeGuardError:
         return ()
-    return shipped.hosts if shipped is not None else ()
+    return tuple(shipped.hosts) if shipped is not None else ()
 
 
 def holds_home(text: str, home_folder: str) -> bool:

@@ -17,7 +17,7 @@ from pipeguard.clients.masking import command_line
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.words import word_set
 from pipeguard.identity.server_name import identify_server
-from pipeguard.isolation import Isolation, ServerPreview
+from pipeguard.isolation import ITS_PROGRAM, Isolation, ServerPreview
 from pipeguard.unicode.display import visible
 
 _SECRETS = Label.READS_SECRET
@@ -226,6 +226,6 @@ def _sees_files(touches: ServerPreview) -> bool:
     extent = touches.extent
     if extent is None:
         return True
-    read = [each for each in extent.read if not each.is_of_program]
+    read = [each for each in extent.read if each.why != ITS_PROGRAM]
     kept = extent.kept_home or extent.roots or extent.unknown or extent.secrets
     return bool(extent.write or read or kept)

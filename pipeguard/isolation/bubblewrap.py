@@ -288,15 +288,7 @@ def forbidding_setting() -> str | None:
     """The setting that forbids them to us; None where none does that is known."""
     settings = _SYSCTLS if os.geteuid() == 0 else _SYSCTLS | _SYSCTLS_OF_USERS
     for path, value in settings.items():
-        if _read_setting(path) == value:
+        if cgroups.read_setting(path) == value:
             name = path.removeprefix("/proc/sys/").replace("/", ".")
             return f"{name} = {value} forbids user namespaces"
     return None
-
-
-def _read_setting(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read().strip()
-    except OSError:
-        return ""

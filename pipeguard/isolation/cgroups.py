@@ -133,11 +133,9 @@ def _remove_group(folder: str) -> bool:
 
 def _has_event(path: str, event: str) -> bool:
     """True if a file of events counts one at least once."""
-    try:
-        words = _content(path).split()
-        return words[words.index(event) + 1] != "0"
-    except (OSError, ValueError):  # of the other version, or of an older kernel
-        return False
+    words = read_setting(path).split()
+    # It has none in the other version, or in an older kernel.
+    return event in words and words[words.index(event) + 1] != "0"
 
 
 def _make_folder(limits: ResourceLimits, name: str) -> Iterator[str]:
@@ -160,15 +158,19 @@ def _make_folder(limits: ResourceLimits, name: str) -> Iterator[str]:
 def _parents() -> dict[str, str]:
     """The folders that a group can be made in, by controller; "" is the unified hierarchy."""
     if os.path.exists(f"{ROOT}/cgroup.controllers"):
-        enabled = _content(f"{ROOT}/cgroup.subtree_control").split()
+        enabled = read_setting(f"{ROOT}/cgroup.subtree_control").split()
         return {"": ROOT} if {"pids", "memory"} <= set(enabled) else {}
     found = {name: f"{ROOT}/{name}" for name in ("pids", "memory")}
     return found if all(os.access(path, os.W_OK) for path in found.values()) else {}
 
 
-def _content(path: str) -> str:
-    with open(path, encoding="utf-8") as file:
-        return file.read()
+def read_setting(path: str) -> str:
+    """The content of a small file of the kernel's; empty if it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
 
 
 def _write(path: str, text: str) -> None:

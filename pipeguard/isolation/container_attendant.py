@@ -23,6 +23,7 @@ from math import inf
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
+from pipeguard.isolation.cgroups import read_setting
 from pipeguard.isolation.namespace import CLONE_NEWNET, CLONE_NEWUSER, open_network, pass_sockets
 from pipeguard.launch.warden import outlive_run
 
@@ -69,12 +70,12 @@ class ContainerRecord:
 
     def process(self) -> int | None:
         """The number of the container's process, once podman has written it."""
-        text = _content(self.process_file)
+        text = read_setting(self.process_file)
         return int(text) if text.isdigit() else None
 
     def identity(self) -> str:
         """The identity that podman gave the container; empty before."""
-        return _content(self.identity_file)
+        return read_setting(self.identity_file)
 
     def is_stale(self) -> bool:
         """True if all processes that own the container are gone."""
@@ -110,14 +111,6 @@ def stale_records(folder: str) -> list[ContainerRecord]:
         names = os.listdir(os.path.join(folder, RECORDS))
     records = (ContainerRecord(folder, name) for name in names if name.startswith(PREFIX))
     return [record for record in records if record.is_stale()]
-
-
-def _content(path: str) -> str:
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
 
 
 def attend(

@@ -16,6 +16,7 @@ import struct
 import tarfile
 from hashlib import sha256
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation.egress.sockets import DNS_ADDRESS
@@ -59,11 +60,11 @@ def preamble(
         links: path and target of links that the shell makes first.
         rules: the paths of Landlock's program and of its rules, if there are any.
     """
-    command = " ".join(map(_quote_word, argv))
+    command = " ".join(map(quote, argv))
     if rules:
         # Opened for it by their numbers, which it closes (isolation/_landlock.c). The shell itself
         # has no rules: a server cannot reach what is outside its own.
-        program, content = map(_quote_word, rules)
+        program, content = map(quote, rules)
         command = f"{program} 3 4 {command} 3<{content} 4</dev/null"
     end = secrets.token_hex(16)
     lines = [*_lines(variables, folder, links), command, "exit $?"]
@@ -82,15 +83,15 @@ def _lines(
     yield "PATH=/usr/bin:/bin"
     yield from _waiting()
     for path, target in links:
-        yield f"mkdir -p -- {_quote_word(os.path.dirname(path))}"
-        yield f"ln -s -- {_quote_word(target)} {_quote_word(path)}"
-    yield f"mkdir -p -- {_quote_word(folder)}"  # in its own home or /tmp
-    yield f"cd -- {_quote_word(folder)} || exit {NOT_STARTED}"
+        yield f"mkdir -p -- {quote(os.path.dirname(path))}"
+        yield f"ln -s -- {quote(target)} {quote(path)}"
+    yield f"mkdir -p -- {quote(folder)}"  # in its own home or /tmp
+    yield f"cd -- {quote(folder)} || exit {NOT_STARTED}"
     yield "unset PATH PWD OLDPWD n"
     left_out = unsettable(variables)
     for name, value in variables.items():
         if name not in left_out:
-            yield f"export {name}={_quote_word(value)}"
+            yield f"export {name}={quote(value)}"
 
 
 def _waiting() -> Iterator[str]:
@@ -103,11 +104,6 @@ def _waiting() -> Iterator[str]:
     yield f'n=$((n+1)); if [ "$n" -gt {STEPS} ]; then'
     yield f"echo 'pipeguard: no network was made for this container' >&2; exit {NOT_STARTED}"
     yield f"fi; sleep {STEP_SECONDS}; done"
-
-
-def _quote_word(text: str) -> str:
-    """A word of a shell (POSIX, XCU 2.2.2)."""
-    return "'" + text.replace("'", "'\\''") + "'"
 
 
 MOUNTS = "/proc/self/mountinfo"

@@ -37,11 +37,6 @@ class Given(NamedTuple):
     what: str
     why: str
 
-    @property
-    def is_of_program(self) -> bool:
-        """True if the server's program needs it, and nothing else gives it."""
-        return self.why == ITS_PROGRAM
-
 
 class GivenFrom(NamedTuple):
     """The grants of one source.

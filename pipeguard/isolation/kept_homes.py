@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 IDENTITY_DIGITS = 24
+NAME_FILE = "server"  # beside a home: whose it is
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
@@ -73,15 +74,14 @@ def home_path(folder: Path, identity: str) -> Path:
     return folder / sha256(identity.encode()).hexdigest()[:IDENTITY_DIGITS] / "home"
 
 
-def make_home(folder: Path, identity: str, name_file: str) -> str:
+def make_home(folder: Path, identity: str) -> str:
     """The folder that is a server's home, made if it is not there.
 
     Args:
         folder: where kept homes are.
         identity: of the server, whose name is its first line.
-        name_file: beside the home: whose it is.
     """
     home = home_path(folder, identity)
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (home.parent / name_file).write_text(identity.partition("\n")[0], "utf-8")
+    (home.parent / NAME_FILE).write_text(identity.partition("\n")[0], "utf-8")
     return str(home)

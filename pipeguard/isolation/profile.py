@@ -55,8 +55,8 @@ class Profile(NamedTuple):
         limits: what it may use up.
         roots: READ_ROOTS or WRITE_ROOTS where it is given the client's roots.
         links: of files and folders to which a link leads, the path as written, and theirs.
-        has_git_settings: whether it is given the user's name and settings of git.
-        changes_git: whether it may change repositories in what it may change (run_later).
+        serves_git: whether it is a server of git, which gets the user's name and settings of git,
+            and may change repositories in what it may change (run_later).
     """
 
     read: tuple[str, ...] = ()
@@ -67,8 +67,7 @@ class Profile(NamedTuple):
     limits: ResourceLimits = ResourceLimits()
     roots: str = ""
     links: tuple[tuple[str, str], ...] = ()
-    has_git_settings: bool = False
-    changes_git: bool = False
+    serves_git: bool = False
 
     def with_more(self, other: Profile) -> Profile:
         """Both together; the other's limits count."""
@@ -81,8 +80,7 @@ class Profile(NamedTuple):
             other.limits,
             max(self.roots, other.roots, key=ROOTS.index),
             tuple(dict.fromkeys((*self.links, *other.links))),
-            self.has_git_settings or other.has_git_settings,
-            self.changes_git or other.changes_git,
+            self.serves_git or other.serves_git,
         )
 
     @property

@@ -7,7 +7,6 @@ files, what has to be named by itself, and links that the server may have made.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from contextlib import suppress
@@ -61,16 +60,17 @@ class StoredRoots:
         say: Callable[[str], None],
     ) -> None:
         self._path = os.path.join(place, sha256(os.fsencode(identity)).hexdigest())
-        self._profile, self._host, self._say = profile, host, say
+        self._host, self._say = host, say
+        self._is_writable = profile.roots == WRITE_ROOTS
+        self._changeable = profile.write
         self._refused: set[str] = set()
         stored: list[str] = []
         with suppress(OSError, ValueError), open(self._path, encoding="utf-8") as file:
             stored = json.load(file)
             os.unlink(self._path)  # it is of one client, which names them again in this run
         self._folders = self._accept(stored)
-        self.given = Profile(read=self._folders)
-        if profile.roots == WRITE_ROOTS:
-            self.given = Profile(write=self._folders)
+        given = Profile(read=self._folders)
+        self.given = Profile(write=self._folders) if self._is_writable else given
 
     def note(self, addresses: Iterable[str]) -> None:
         """Store the folders of an answer, for the next start.
@@ -95,31 +95,26 @@ class StoredRoots:
         """The folders that are given, only the outermost if one is in another."""
         for path in paths[MOST_ROOTS:]:
             self._refuse(path, f"there are more than {MOST_ROOTS}")
-        named = paths[:MOST_ROOTS]
-        changeable = self._profile.write
-        if self._profile.roots == WRITE_ROOTS:  # a link in one may be the server's, of another run
-            changeable += tuple(filter(None, (self._folder(path, ()) for path in named)))
         accepted = set()
-        for path in named:
-            folder = self._folder(path, changeable)
-            if folder is None:
-                self._refuse(path, "it is a folder that must be granted by name")
-            else:
+        for path in paths[:MOST_ROOTS]:
+            if folder := self._folder(path):
                 accepted.add(folder)
+            else:
+                self._refuse(path, "it is a folder that must be granted by name")
         return tuple(
             path
             for path in sorted(accepted)
             if not any(path != each and is_inside(path, each) for each in accepted)
         )
 
-    def _folder(self, path: str, changeable: Sequence[str]) -> str | None:
-        """The folder that is given for a path, as for one among a server's arguments."""
-        try:
-            given = next(iter(folders_among([path], "/", self._host, changeable)), None)
-            is_own = given is not None and is_of_git(given) and self._profile.roots == WRITE_ROOTS
-            return given if given == resolve_target(path, self._host) and not is_own else None
-        except OSError:
-            return None  # it becomes a link, and none, all the time
+    def _folder(self, path: str) -> str:
+        """The folder that is given for a path, as for one among a server's arguments, or empty."""
+        with suppress(OSError):  # it becomes a link, and none, all the time
+            for folder in folders_among([path], "/", self._host, self._changeable):
+                is_own = is_of_git(folder) and self._is_writable
+                if folder == resolve_target(path, self._host) and not is_own:
+                    return folder
+        return ""
 
     def _refuse(self, what: str, why: str) -> None:
         shown = what[:SHOWN]
@@ -153,7 +148,7 @@ MOST_LINKS = 40  # as the kernel follows (path_resolution(7))
 
 
 def resolve_target(path: str, host: SandboxUser) -> str | None:
-    """Resolve a path; None where it passes a link that a server may have made.
+    """Resolve a path; None if it passes a link that a server may have made, or too many.
 
     Followed are links that stand in the home itself, or in a folder that we cannot change: none of
     these is given to a server unasked.
@@ -163,7 +158,7 @@ def resolve_target(path: str, host: SandboxUser) -> str | None:
         host: this machine and its user.
 
     Raises:
-        OSError: a link leads in circles, or is gone meanwhile.
+        OSError: a link is gone meanwhile.
     """
     place, rest, plantable = "/", path.split("/")[::-1], set[str]()
     links = 0
@@ -175,7 +170,7 @@ def resolve_target(path: str, host: SandboxUser) -> str | None:
             continue
         links += 1
         if links > MOST_LINKS:
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+            return None
         if may_be_meant(place, host) and os.access(place, os.W_OK):
             plantable.add(place)
         target = os.readlink(step)

@@ -37,8 +37,7 @@ class RootsChannel:
         self.lines = None if self._lined is None else self._lined.lines
         self._on_roots = note
         self._lock = Lock()
-        self._asked: dict[str, None] = {}  # ids, as JSON
-        self._keys: dict[str, None] = {}
+        self._asked: dict[str, None] = {}  # ids, and keys in a list, as JSON
 
     def read(self) -> bytes | None:
         """Wait for the server's next frame; None once the channel has ended."""
@@ -53,18 +52,14 @@ class RootsChannel:
         Raises:
             ChannelClosed: the peer is gone, or this side was closed.
         """
-        with self._lock:
-            is_waiting = bool(self._asked or (self._keys and RESPONSES.encode() in frame))
-        found = self._answered_roots(_read(frame)) if is_waiting else None
+        found = self._answered_roots(_read(frame)) if self._asked else None
         if found is not None:
             self._on_roots(found)
         self._channel.write(frame)
 
     def write_ready(self, frame: bytes) -> bool:
         """Send the server one frame if it takes it at once, and the frame has no roots."""
-        if self._asked or self._keys:
-            return False
-        return self._lined is not None and self._lined.write_ready(frame)
+        return not self._asked and self._lined is not None and self._lined.write_ready(frame)
 
     def close(self) -> None:
         """Hang up."""
@@ -72,26 +67,29 @@ class RootsChannel:
 
     def _note(self, message: dict[str, object]) -> None:
         """Remember what the server asks the roots under."""
+        names: list[object] = [[key] for key in _request_keys(message)]
+        if message.get("method") == METHOD and "id" in message:
+            names.append(message["id"])
         with self._lock:
-            if message.get("method") == METHOD and "id" in message:
-                _remember(self._asked, json.dumps(message["id"]))
-            for key in _request_keys(message):
-                _remember(self._keys, key)
+            for name in map(json.dumps, names):
+                self._asked.pop(name, None)
+                self._asked[name] = None
+            while len(self._asked) > MOST_ASKED:
+                del self._asked[next(iter(self._asked))]
 
     def _answered_roots(self, message: dict[str, object]) -> tuple[str, ...] | None:
-        """The roots that a client's message has; None where it has none."""
+        """The roots that a client's message has; None if it has none."""
+        params = message.get("params")
+        answers = params.get(RESPONSES) if isinstance(params, dict) else None
+        answers = answers if isinstance(answers, dict) else {}
+        named = {json.dumps([key]): answer for key, answer in answers.items()}
+        if "method" not in message:
+            named[json.dumps(message.get("id"))] = message.get("result")
         with self._lock:
-            if "method" not in message and "result" in message:
-                asked = json.dumps(message.get("id"))
-                if asked not in self._asked:
-                    return None
-                del self._asked[asked]
-                return root_addresses(message["result"])
-            params = message.get("params")
-            answers = params.get(RESPONSES) if isinstance(params, dict) else None
-            for key, answer in answers.items() if isinstance(answers, dict) else ():
+            for name, answer in named.items():
                 is_list = isinstance(answer, dict) and isinstance(answer.get("roots"), list)
-                if key in self._keys and is_list:
+                if name in self._asked and is_list:
+                    del self._asked[name]
                     return root_addresses(answer)
         return None
 
@@ -114,10 +112,3 @@ def _request_keys(message: dict[str, object]) -> Iterator[str]:
         for key, request in asked.items() if isinstance(asked, dict) else ():
             if isinstance(request, dict) and request.get("method") == METHOD:
                 yield key
-
-
-def _remember(names: dict[str, None], what: str) -> None:
-    names.pop(what, None)
-    names[what] = None
-    while len(names) > MOST_ASKED:
-        del names[next(iter(names))]

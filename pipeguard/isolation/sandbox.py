@@ -15,7 +15,7 @@ from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.egress.sockets import PROXY_PORT
 from pipeguard.isolation.engines import ADVICE, Isolation
 from pipeguard.isolation.kept_homes import make_home, make_places
-from pipeguard.isolation.packages import NPM_HOSTS, PYPI_HOSTS, find_package
+from pipeguard.isolation.packages import find_package
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.runtimes import find_runtime, starting_folder, with_paths
 from pipeguard.isolation.sensitive import sensitive_paths, session_sockets
@@ -38,16 +38,10 @@ if TYPE_CHECKING:
     from pipeguard.launch.child import Child
 
 HOMES, PACKAGES, ROOTS = "isolation", "packages", "roots"  # in the state folder, and in that one
-NAME_FILE = "server"  # beside a kept home: whose it is
 WEB_PORTS = frozenset({80, 443})  # connections to these are refused by name and told
 
 PROXY_VARIABLES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"})
 OWN_PROXY = f"http://127.0.0.1:{PROXY_PORT}"
-# From the documentation of npm ("config"), uv ("environment variables") and pip ("configuration").
-_ONCE: Mapping[tuple[str, ...], tuple[str, ...]] = {
-    NPM_HOSTS: ("npm_config_fetch_retries",),
-    PYPI_HOSTS: ("UV_HTTP_RETRIES", "PIP_RETRIES"),
-}
 
 
 def _unheard(*_texts: object) -> None:
@@ -114,7 +108,7 @@ class Sandbox:
             whose = f"{identity}\n{folder}"
             self._roots = StoredRoots(place, whose, profile, self._host, self._say)
             profile = self._roots.given.with_more(profile)  # whose limits count
-        kept_home = make_home(homes_folder(), identity, NAME_FILE) if profile.keeps_home else None
+        kept_home = make_home(homes_folder(), identity) if profile.keeps_home else None
         seen = server_view(
             words,
             runtime,
@@ -127,8 +121,7 @@ class Sandbox:
         self.seen, self.profile, self.view = seen, seen.profile, seen.files
         if kept_home is not None:
             make_places(kept_home, self._host.home, self.view.mounts)
-        variables = with_own_proxy(filter_environment(command.env, self.view), self._rules)
-        self._variables = without_retries(variables, self._rules)
+        self._variables = with_own_proxy(filter_environment(command.env, self.view), self._rules)
         self._argv = (runtime.path, *argv[1:])
 
     def _program(self, command: Command, folder: str) -> tuple[tuple[str, ...], Runtime]:
@@ -319,19 +312,3 @@ def _is_given(url: str, rules: HostRules) -> bool:
     except OuterProxyError:
         return False
     return port in rules.allowed_ports(host)
-
-
-def without_retries(variables: Mapping[str, str], rules: HostRules) -> dict[str, str]:
-    """A server's variables, and that installers whose registry it was not given try once.
-
-    Args:
-        variables: of the server.
-        rules: the hosts that it may connect to.
-    """
-    added = {
-        name: "0"
-        for hosts, names in _ONCE.items()
-        if not any(rules.allowed_ports(host) for host in hosts)
-        for name in names
-    }
-    return added | dict(variables)

@@ -25,26 +25,17 @@ IN_HOME = (
     *(".config/doctl", ".config/hcloud", ".config/containers/auth.json", ".local/share/keyrings"),
     *(".local/share/kwalletd", ".config/systemd", ".config/autostart", ".profile", ".bash_profile"),
     *(".bashrc", ".bash_login", ".bash_history", ".zshrc", ".zshenv", ".zprofile", ".zsh_history"),
-    *(
-        ".config/fish",
-        ".local/share/fish",
-        ".python_history",
-        ".node_repl_history",
-        ".psql_history",
-    ),
-    *(".mozilla", ".config/google-chrome", ".config/chromium", ".config/BraveSoftware"),
-    *(".config/microsoft-edge", ".config/vivaldi", ".config/opera", ".thunderbird", ".librewolf"),
-    *(".config/Signal", ".config/Slack", ".config/discord", ".bitcoin", ".ethereum", ".electrum"),
+    *(".config/fish", ".local/share/fish", ".python_history", ".node_repl_history"),
+    *(".psql_history", ".mozilla", ".config/google-chrome", ".config/chromium"),
+    *(".config/BraveSoftware", ".config/microsoft-edge", ".config/vivaldi", ".config/opera"),
+    *(".thunderbird", ".librewolf", ".config/Signal", ".config/Slack", ".config/discord"),
+    *(".bitcoin", ".ethereum", ".electrum"),
     *(".claude", ".claude.json", ".config/Claude", ".cursor", ".config/Cursor", ".vscode"),
     *(".config/Code", ".codex", ".gemini", ".codeium", ".continue", ".aider.conf.yml", ".copilot"),
     *(".config/zed", ".config/goose", ".config/opencode", ".local/share/opencode", ".cline"),
     *(".config/pipeguard", ".local/state/pipeguard", ".cache/pipeguard", ".local/share/pipeguard"),
-    *(
-        "Library/Keychains",
-        "Library/Application Support",
-        "Library/Cookies",
-        "Library/LaunchAgents",
-    ),
+    *("Library/Keychains", "Library/Application Support", "Library/Cookies"),
+    "Library/LaunchAgents",
 )
 # Of the machine: what holds its users' passwords, its sockets, and what is run later.
 OF_SYSTEM = (

@@ -60,7 +60,7 @@ def without_nested(
         if is_special or not around:
             kept.append(path)
         else:
-            git = profile.changes_git
+            git = profile.serves_git
             fixed += find_run_later(path, host.home, host.sensitive, changes_git=git)
     named = (each for each in fixed if each not in kept)
     return profile._replace(write=tuple(kept)), tuple(named)
@@ -119,7 +119,7 @@ def server_view(
     needed = (*alone, *later)
     code = (os.path.abspath(os.path.join(folder, word)) for word in arguments if "\0" not in word)
     view = build_view(whole, host, needed, folder, kept_home)
-    if profile.has_git_settings:
+    if profile.serves_git:
         from pipeguard.isolation.git_settings import find_settings  # of few servers
 
         changed = next(filter(os.path.isdir, whole.write), folder)
@@ -131,7 +131,7 @@ def server_view(
 def _may_change_git(path: str, profile: Profile) -> bool:
     """True if an argument names a repository's own folder to change it: not `--exclude .git`."""
     named = (each for each in profile.write if is_of_git(each))
-    return profile.changes_git or any(is_inside(path, each) for each in named)
+    return profile.serves_git or any(is_inside(path, each) for each in named)
 
 
 def given_among(

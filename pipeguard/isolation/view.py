@@ -68,15 +68,8 @@ ETC_FOLDERS = (
 )
 MAX_FILE_BYTES = 4 * 1024 * 1024  # of what is copied; ld.so.cache is the largest, and a tenth of it
 SYSTEM = (
-    "/usr",
-    "/bin",
-    "/sbin",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/libx32",
-    "/nix/store",
-    "/gnu/store",
+    *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"),
+    *("/nix/store", "/gnu/store"),
 )
 SCRATCH = ("/tmp", "/var/tmp", "/run")  # noqa: S108  the server's own
 NAMESERVER = "127.0.0.53"  # PipeGuard's own, inside the sandbox
@@ -198,14 +191,6 @@ def innermost(path: str, mounts: Iterable[Mount]) -> Mount | None:
     return max(holders, key=lambda mount: len(mount.path), default=None)
 
 
-def is_seen(path: str, mounts: Iterable[Mount]) -> bool:
-    """True if a server sees this machine's file at a path."""
-    holder = innermost(path, mounts)
-    if holder is not None and holder.kind is MountKind.LINK:
-        return True  # to what is
-    return holder is not None and holder.kind in {MountKind.READ, MountKind.WRITE, MountKind.COPY}
-
-
 def filter_environment(variables: Mapping[str, str], view: FileView) -> dict[str, str]:
     """The variables of an isolated server: none that leads to what it does not see."""
     dropped = {"DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK", "GPG_AGENT_INFO"}
@@ -225,7 +210,7 @@ def _is_named(path: str, profile: Profile) -> bool:
 
 def _run_later(profile: Profile, host: SandboxUser) -> Iterator[str]:
     for folder in profile.write:
-        git = profile.changes_git
+        git = profile.serves_git
         yield from find_run_later(folder, host.home, host.sensitive, changes_git=git)
 
 

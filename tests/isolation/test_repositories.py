@@ -224,7 +224,7 @@ def test_what_is_named_by_hand_may_be_changed(home: Path) -> None:
 def test_a_server_of_git_commits_and_keeps_hooks_and_settings(home: Path) -> None:
     project = repository(home / "projects" / "one")
     (project / ".git" / "hooks").mkdir()
-    given = Profile(write=(f"{home}/projects",), changes_git=True)
+    given = Profile(write=(f"{home}/projects",), serves_git=True)
     said = ran(
         given,
         f"cd {project}; echo x > made; git add made; {COMMIT} -qm two;"
@@ -295,7 +295,7 @@ def test_it_is_told_where_a_server_may_have_git_run_programs(server: str, home: 
     if not project.exists():
         repository(project)
     profiles = {
-        "of git": Profile(write=(f"{home}/projects",), changes_git=True),
+        "of git": Profile(write=(f"{home}/projects",), serves_git=True),
         "named": Profile(write=(f"{home}/projects", f"{project}/.git")),
         "other": Profile(write=(f"{home}/projects",)),
     }

@@ -113,7 +113,7 @@ def test_only_what_was_asked_for_is_heard() -> None:
     asked = {"where": {"method": "roots/list"}, "who": {"method": "elicitation/create"}}
     channel = RootsChannel(
         _Recorded(
-            *({"id": number, "method": "roots/list"} for number in range(MOST_ASKED + 1)),
+            *({"id": number, "method": "roots/list"} for number in range(MOST_ASKED)),
             {"method": "notifications/tasks", "params": {"task": {"inputRequests": asked}}},
         ),
         given.append,

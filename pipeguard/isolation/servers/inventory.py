@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import LaunchError, StateError
 from pipeguard.isolation.fetching import DONE, install, lock, package_folders, remove_unused, use
+from pipeguard.isolation.kept_homes import NAME_FILE
 from pipeguard.isolation.learning import observed
 from pipeguard.isolation.packages import Package
 from pipeguard.isolation.removal import remove_tree, tree_bytes
 from pipeguard.isolation.sandbox import (
-    NAME_FILE,
     PACKAGES,
     homes_folder,
     installer,
