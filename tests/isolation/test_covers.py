@@ -16,6 +16,7 @@ from pipeguard.isolation.live_mounts import Doorway
 from pipeguard.isolation.profile import Profile
 from pipeguard.launch.child import Exit
 from tests.each import each
+from tests.isolation.sandboxes import make_home
 from tests.isolation.test_escapes import CANARY
 from tests.isolation.test_roots import Shell, children, mounting_process, shell
 from tests.isolation.test_wrapped import isolated
@@ -28,15 +29,10 @@ OLD, NEW = "old", "new"
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path.resolve() / "home"
-    for name in (".aws", "app/.git/hooks", "app/.vscode"):
-        (folder / name).mkdir(parents=True)
-    (folder / ".netrc").write_text(CANARY)
-    (folder / ".aws" / "credentials").write_text(CANARY)
+    folders = ".aws app/.git/hooks app/.vscode"
+    folder = make_home(tmp_path, monkeypatch, folders, ".netrc .aws/credentials")
     for name in (".envrc", ".git/config", ".git/hooks/pre-commit", ".vscode/tasks.json"):
         (folder / "app" / name).write_text(OLD)
-    monkeypatch.setenv("HOME", str(folder))
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
     return folder
 
 

@@ -20,32 +20,20 @@ from pipeguard.isolation.sandbox import Sandbox, this_host
 from pipeguard.isolation.servers.starter import ServerStarter
 from pipeguard.launch.child import Command
 from tests.each import each
-from tests.isolation.test_escapes import CANARY, answer, answering
+from tests.isolation.sandboxes import make_home, printed, script
+from tests.isolation.test_escapes import CANARY, answering
 
 pytestmark = pytest.mark.needs("bubblewrap")
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path.resolve() / "home"
-    for name in (".ssh", ".config/gcloud", "work/data", "private"):
-        (folder / name).mkdir(parents=True)
-    for name in (".ssh/id", ".ssh/known_hosts", ".config/gcloud/token", "private/x"):
-        (folder / name).write_text(CANARY)
-    monkeypatch.setenv("HOME", str(folder))
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
-    return folder
+    folders, secrets = ".ssh .config/gcloud work/data private", ".ssh/id .ssh/known_hosts"
+    return make_home(tmp_path, monkeypatch, folders, f"{secrets} .config/gcloud/token private/x")
 
 
-def ran(profile: Profile, script: str, *argv: str, **variables: str) -> str:
-    """What a shell prints that runs a script isolated; errors are among it."""
-    command = [*(argv or ("/bin/sh", "-c")), f"exec 2>&1; {script}; true"]
-    env = {"PATH": os.defpath, **variables}
-    child = Sandbox("given", Command(command, env, "/"), profile).start()
-    try:
-        return answer(child).decode()
-    finally:
-        child.close()
+def ran(profile: Profile, text: str, **variables: str) -> str:
+    return printed(script(text), profile, **variables)
 
 
 def test_what_is_covered_cannot_be_moved_out_of_the_way(home: Path) -> None:
@@ -61,11 +49,11 @@ def test_what_its_folder_gives_anyway_can_be_renamed_and_removed(home: Path) -> 
         (work / name).parent.mkdir(parents=True, exist_ok=True)
         (work / name).write_text("old")
     inside = (f"{work}/file", f"{work}/gone", f"{work}/data", f"{work}/app")
-    script = (
+    text = (
         "echo new > .tmp && mv .tmp file; rm gone; mv data moved; echo > app/.git/hooks/x;"
         " mv app/y y && mv app other"
     )
-    said = ran(Profile(write=(str(work), *inside)), f"cd {work}; {script}")
+    said = ran(Profile(write=(str(work), *inside)), f"cd {work}; {text}")
     assert (work / "file").read_text() == "new\n"
     assert not (work / "gone").exists()
     assert (work / "moved").is_dir()
@@ -104,12 +92,7 @@ def test_a_folder_that_is_run_is_not_given_for_being_among_the_words(home: Path)
     (app / "__main__.py").write_text(
         f"try:\n    exec({writes!r})\nexcept OSError as error:\n    print(error)\n"
     )
-    command = Command([sys.executable, str(app)], {"PATH": os.defpath}, "/")
-    child = Sandbox("given", command, Profile()).start()
-    try:
-        assert b"Read-only" in answer(child)
-    finally:
-        child.close()
+    assert "Read-only" in printed([sys.executable, str(app)])
     assert not (app / "planted").exists()
 
 
@@ -120,14 +103,7 @@ def test_a_program_may_change_the_folder_that_is_its_first_word(home: Path) -> N
     server = home / "work" / "bin" / "notes-server"
     server.write_text('#!/bin/sh\necho written > "$1/new" && echo done\n')
     server.chmod(0o755)
-    child = Sandbox(
-        "given", Command([str(server), str(notes)], {"PATH": os.defpath}, "/"), Profile()
-    )
-    running = child.start()
-    try:
-        assert b"done" in answer(running)
-    finally:
-        running.close()
+    assert "done" in printed([str(server), str(notes)])
     assert (notes / "new").read_text() == "written\n"
 
 
@@ -137,21 +113,13 @@ def test_a_folder_that_a_person_gives_to_read_is_not_changed_for_being_an_argume
     for name in ("notes/old", "other/in"):
         (home / name).mkdir(parents=True)
     notes, other = f"{home}/notes", f"{home}/other"
-    script = 'exec 2>&1; for f in "$@"; do echo x > "$f/new"; done; true'
-    argv = ["/bin/sh", "-c", script, "server", notes, f"{notes}/old", other, f"{other}/in"]
+    words = ("server", notes, f"{notes}/old", other, f"{other}/in")
+    argv = script('for f in "$@"; do echo x > "$f/new"; done', *words)
     given = Profile(read=(other, f"{notes}/old"))
-    child = Sandbox("given", Command(argv, {"PATH": os.defpath}, "/"), given).start()
-    try:
-        assert answer(child).count(b"Read-only") == 3
-    finally:
-        child.close()
+    assert printed(argv, given).count("Read-only") == 3
     assert [path.relative_to(home).as_posix() for path in home.rglob("new")] == ["notes/new"]
     named = Profile(read=(other,), write=(other,))
-    child = Sandbox("given", Command(argv, {"PATH": os.defpath}, "/"), named).start()
-    try:
-        assert b"Read-only" not in answer(child)
-    finally:
-        child.close()
+    assert "Read-only" not in printed(argv, named)
     assert (home / "other" / "in" / "new").exists()
 
 
@@ -162,13 +130,11 @@ def test_a_program_in_a_given_folder_cannot_be_changed(home: Path) -> None:
     program = environment / "bin" / "server"
     program.write_text('#!/bin/sh\neval "$2"\n')
     program.chmod(0o755)
-    said = ran(
-        Profile(write=(f"{home}/work",)),
-        f"cd {home}/work; echo x >> env/pyvenv.cfg; echo x >> env/bin/server; mv env other;"
-        " echo y > new",
-        str(program),
-        "-c",
+    text = (
+        f"exec 2>&1; cd {home}/work; echo x >> env/pyvenv.cfg; echo x >> env/bin/server;"
+        " mv env other; echo y > new"
     )
+    said = printed([str(program), "-c", text], Profile(write=(f"{home}/work",)))
     assert said.count("Read-only") == 2
     assert "busy" in said
     assert (environment / "pyvenv.cfg").read_text() == "home = /usr/bin\n"
@@ -256,9 +222,9 @@ def test_a_link_in_a_kept_home_leads_nothing_outside(home: Path) -> None:
     given = Profile(
         read=(f"{home}/file",), write=(f"{home}/work/data", f"{home}/other"), keeps_home=True
     )
-    script = f"cd {home}; cat file; touch work/data/one other/two; mv work work2"
+    text = f"cd {home}; cat file; touch work/data/one other/two; mv work work2"
     for _ in range(2):
-        said = ran(given, script)
+        said = ran(given, text)
         assert CANARY in said
         assert "busy" in said
     assert (home / "work" / "data" / "one").exists()
@@ -268,15 +234,11 @@ def test_a_link_in_a_kept_home_leads_nothing_outside(home: Path) -> None:
 
 def test_an_argument_that_became_a_link_of_the_server_gives_nothing(home: Path) -> None:
     work, out = f"{home}/work", f"{home}/work/out"
-    script = f"exec 2>&1; ln -s {home}/private {out}; cat {out}/x; true"
-    argv = ["/bin/sh", "-c", script, "x", f"{work}/data/../", f"--out={out}"]
+    text = f"ln -s {home}/private {out}; cat {out}/x"
+    argv = script(text, "x", f"{work}/data/../", f"--out={out}")
     for given in (Profile(), Profile(write=(work,))):
         for _ in range(2):
-            child = Sandbox("given", Command(argv, {"PATH": os.defpath}, "/"), given).start()
-            try:
-                assert CANARY not in answer(child).decode()
-            finally:
-                child.close()
+            assert CANARY not in printed(argv, given)
         assert Path(out).is_symlink()
     (home / "link").symlink_to("private")
     words = [f"{home}/link", work, f"{work}/../private"]
@@ -288,12 +250,12 @@ def test_what_is_run_later_cannot_be_changed_unless_it_is_named(home: Path) -> N
     subprocess.run(["git", "init", "-q", str(work)], check=True)
     (work / ".vscode").mkdir()
     (work / "bin").symlink_to("data")
-    script = (
+    text = (
         "git config core.fsmonitor evil; echo evil > .git/hooks/pre-commit; echo > .vscode/tasks;"
         " mv .git moved; rm -rf .git/hooks; echo x > file; git add file;"
         " git status -s; echo > bin/made"
     )
-    said = ran(Profile(write=(str(work),)), f"cd {work}; {script}")
+    said = ran(Profile(write=(str(work),)), f"cd {work}; {text}")
     assert "?? file" in said
     assert "evil" not in (work / ".git" / "config").read_text()
     assert not (work / ".git" / "hooks" / "pre-commit").exists()
@@ -309,8 +271,8 @@ def test_a_home_that_may_be_written_is_not_run_and_keeps_its_keys(home: Path) ->
         (home / name).mkdir(parents=True)
     for name in (".claude/x", ".config/git/credentials"):
         (home / name).write_text(CANARY)
-    script = f"cd {home}; cat .claude/x .config/git/credentials; echo > bin/x; echo > .local/bin/x"
-    said = ran(Profile(write=(str(home),)), f"{script}; echo > work/bin/x")
+    text = f"cd {home}; cat .claude/x .config/git/credentials; echo > bin/x; echo > .local/bin/x"
+    said = ran(Profile(write=(str(home),)), f"{text}; echo > work/bin/x")
     assert CANARY not in said
     assert said.count("Read-only") == 2
     assert (home / "work" / "bin" / "x").exists()

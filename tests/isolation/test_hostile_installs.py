@@ -23,6 +23,7 @@ from pipeguard.launch.child import Child, Command
 from tests.each import each
 from tests.isolation.containers import engine_here
 from tests.isolation.hostile_registry import NAME, registry
+from tests.isolation.sandboxes import make_home
 from tests.isolation.test_escapes import CANARY, surrounded
 
 pytestmark = pytest.mark.needs("bubblewrap")
@@ -51,15 +52,10 @@ class Installation(NamedTuple):
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path.resolve() / "home"
-    for name in (".ssh", ".aws", ".npm/_cacache", ".cache/uv", "work/given"):
-        (folder / name).mkdir(parents=True)
-    for name in (".ssh/id_ed25519", ".aws/credentials", ".npmrc", ".npm/_cacache/x", "work/x"):
-        (folder / name).write_text(CANARY)
-    monkeypatch.setenv("HOME", str(folder))
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path.resolve() / "state"))
     monkeypatch.setattr("pipeguard.isolation.fetching.FETCH_SECONDS", 120.0)
-    return folder
+    folders = ".ssh .aws .npm/_cacache .cache/uv work/given"
+    secrets = ".ssh/id_ed25519 .aws/credentials .npmrc .npm/_cacache/x work/x"
+    return make_home(tmp_path, monkeypatch, folders, secrets)
 
 
 def install(

@@ -16,6 +16,7 @@ from pipeguard.isolation.packages import NPM, PYPI, Package
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.sandbox import installer, packages_folder
 from pipeguard.launch.child import Child, Command
+from tests.isolation.sandboxes import make_home
 from tests.isolation.test_escapes import CANARY
 
 pytestmark = pytest.mark.needs("bubblewrap")
@@ -27,13 +28,7 @@ PROGRAM = "node_modules/.bin/some-server"
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path.resolve() / "home"
-    (folder / "private").mkdir(parents=True)
-    for name in (".bashrc", "private/x"):
-        (folder / name).write_text(CANARY)
-    monkeypatch.setenv("HOME", str(folder))
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path.resolve() / "state"))
-    return folder
+    return make_home(tmp_path, monkeypatch, "private", ".bashrc private/x")
 
 
 def install(script: str, package: Package = PACKAGE, before: str = "") -> Path:
@@ -53,14 +48,7 @@ def install(script: str, package: Package = PACKAGE, before: str = "") -> Path:
 
 def ran(*argv: str) -> str:
     """What a fetched server prints; in a process of its own, since it holds its package."""
-    code = (
-        "import os, sys; from pipeguard.isolation.sandbox import Sandbox;"
-        " from pipeguard.isolation.profile import Profile;"
-        " from pipeguard.launch.child import Command;"
-        " from tests.isolation.test_escapes import answer;"
-        " command = Command(sys.argv[1:], {'PATH': os.defpath}, '/');"
-        " sys.stdout.buffer.write(answer(Sandbox('hostile', command, Profile()).start()))"
-    )
+    code = "import sys; from tests.isolation.sandboxes import printed; print(printed(sys.argv[1:]))"
     made = [sys.executable, "-c", code, *argv]
     return subprocess.run(made, capture_output=True, text=True, check=True).stdout
 

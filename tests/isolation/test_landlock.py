@@ -17,25 +17,18 @@ from pipeguard.doctor.isolating import isolation
 from pipeguard.isolation import landlock
 from pipeguard.isolation.landlock import PROGRAM, LandlockAccess, obstacle, version, write_rules
 from pipeguard.isolation.profile import Profile
-from pipeguard.isolation.sandbox import Sandbox, this_host
+from pipeguard.isolation.sandbox import this_host
 from pipeguard.isolation.view import FileView, build_view
-from pipeguard.launch.child import Command
 from tests.each import each
-from tests.isolation.test_escapes import CANARY, answer, answering
+from tests.isolation.sandboxes import make_home, printed
+from tests.isolation.test_escapes import CANARY, answering
 
 needs_landlock = pytest.mark.skipif(obstacle() is not None, reason=str(obstacle()))
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path.resolve() / "home"
-    for name in (".ssh", "work/data", "notes"):
-        (folder / name).mkdir(parents=True)
-    for name in (".ssh/id", "notes/x"):
-        (folder / name).write_text(CANARY)
-    monkeypatch.setenv("HOME", str(folder))
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
-    return folder
+    return make_home(tmp_path, monkeypatch, ".ssh work/data notes", ".ssh/id notes/x")
 
 
 def seen_by(home: Path) -> FileView:
@@ -125,7 +118,6 @@ def test_a_folder_that_an_accomplice_hands_in_is_of_no_use(home: Path) -> None:
     path = str(home / "work" / "socket")
     folder = os.open(home / ".ssh", os.O_RDONLY)
     given = Profile((sys.base_prefix, sys.prefix), (f"{home}/work",))
-    command = Command([sys.executable, "-I", "-c", HELPED, path], {"PATH": os.defpath}, "/")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
@@ -138,11 +130,9 @@ def test_a_folder_that_an_accomplice_hands_in_is_of_no_use(home: Path) -> None:
 
         thread = Thread(target=hand_in, daemon=True)
         thread.start()
-        child = Sandbox("landlocked", command, given).start()
         try:
-            said = answer(child).decode().splitlines()
+            said = printed([sys.executable, "-I", "-c", HELPED, path], given).splitlines()
         finally:
-            child.close()
             thread.join()
             os.close(folder)
     assert said == ["Permission denied", "Permission denied", "b'own'"]
@@ -152,12 +142,7 @@ def test_a_folder_that_an_accomplice_hands_in_is_of_no_use(home: Path) -> None:
 @needs_landlock
 def test_the_server_has_no_descriptor_but_its_own(home: Path) -> None:
     code = "import os; print(sorted(map(int, os.listdir('/proc/self/fd')))[:-1])"
-    command = Command(["/usr/bin/python3", "-c", code], {"PATH": os.defpath}, "/")
-    child = Sandbox("landlocked", command, Profile()).start()
-    try:
-        assert answer(child) == b"[0, 1, 2]\n"
-    finally:
-        child.close()
+    assert printed(["/usr/bin/python3", "-c", code]) == "[0, 1, 2]\n"
 
 
 @each("kernel, ruled, scopes", [(2, 0x3FFF, 0), (3, 0x7FFF, 0), (5, 0xFFFF, 0), (6, 0xFFFF, 3)])
@@ -181,11 +166,7 @@ def test_without_its_program_servers_run_and_doctor_says_so(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(landlock, "PROGRAM", str(home / "none"))
-    child = Sandbox("landlocked", Command(["/bin/echo", "runs"], {}, "/"), Profile()).start()
-    try:
-        assert answer(child) == b"runs\n"
-    finally:
-        child.close()
+    assert printed(["/bin/echo", "runs"]) == "runs\n"
     told = [found for found in isolation(Case.here()) if "Landlock" in found.what]
     assert [found.state for found in told] == [DiagnosisState.GOOD]
     assert "C compiler" in told[0].what

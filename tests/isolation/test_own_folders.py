@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from pipeguard.isolation.engines import Isolation
 from pipeguard.isolation.profile import MEBIBYTE, Profile, ResourceLimits
-from pipeguard.isolation.sandbox import Sandbox
-from pipeguard.launch.child import Command
 from tests.each import each
 from tests.isolation.containers import engine_here
-from tests.isolation.test_escapes import answer
+from tests.isolation.sandboxes import make_home, printed, script
 
 pytestmark = pytest.mark.needs("bubblewrap")
 
@@ -21,15 +18,7 @@ HERE = Path(__file__).resolve().parent
 LIMITS = ResourceLimits(scratch=8 * MEBIBYTE)
 # Where nothing may be written: the root, what is made for what is in it, and what is given to read.
 IN_TMP = HERE.is_relative_to("/tmp")  # then what is around it is the server's own
-REFUSED = (
-    "/",
-    "/var",
-    "/etc",
-    "/usr",
-    "/home",
-    str(HERE),
-    *(() if IN_TMP else (str(HERE.parent),)),
-)
+REFUSED = ("/", "/var", "/etc", "/usr", "/home", str(HERE), *([] if IN_TMP else [str(HERE.parent)]))
 
 
 @pytest.fixture(params=[Isolation.BUBBLEWRAP, Isolation.CONTAINER])
@@ -40,26 +29,18 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     return str(request.param)
 
 
-def ran(script: str, engine: str, profile: Profile, folder: str = "/") -> str:
-    argv = ["/bin/sh", "-c", f"exec 2>&1; {script}; true"]
-    command = Command(argv, {"PATH": os.defpath}, folder)
-    child = Sandbox("own", command, profile, engine=engine).start()
-    try:
-        return answer(child).decode()
-    finally:
-        child.close()
+def ran(text: str, engine: str, profile: Profile, folder: str = "/") -> str:
+    return printed(script(text), profile, engine=engine, folder=folder)
 
 
 def test_what_is_neither_given_nor_its_own_cannot_be_written(
     engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home = tmp_path.resolve() / "home"
-    (home / "given").mkdir(parents=True)
-    monkeypatch.setenv("HOME", str(home))
+    home = make_home(tmp_path, monkeypatch, "given")
     own = ("/tmp", "/var/tmp", "/run", str(home), str(home / "given"))
-    script = "for f in {}; do echo x > $f/new && echo $f:written; done"
+    text = "for f in {}; do echo x > $f/new && echo $f:written; done"
     given = Profile(read=(str(HERE),), write=(str(home / "given"),), limits=LIMITS)
-    said = ran(script.format(" ".join((*REFUSED, *own))), engine, given)
+    said = ran(text.format(" ".join((*REFUSED, *own))), engine, given)
     assert [line for line in said.splitlines() if line.endswith(":written")] == [
         f"{path}:written" for path in own
     ]
@@ -77,9 +58,7 @@ def test_the_folder_that_it_starts_in_is_not_written_unless_it_is_given(engine: 
 def test_what_is_written_where_it_starts_in_the_home_is_not_lost(
     engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home = tmp_path.resolve() / "home"
-    (home / "work").mkdir(parents=True)
-    monkeypatch.setenv("HOME", str(home))
+    home = make_home(tmp_path, monkeypatch, "work")
     said = ran("pwd; ls -A; echo x > lost && echo done", engine, Profile(), str(home / "work"))
     assert said.startswith(f"{home}/work\n")
     assert "Read-only file system" in said
@@ -89,14 +68,14 @@ def test_what_is_written_where_it_starts_in_the_home_is_not_lost(
 @each("home", ["/", "/nonexistent", "/var", "/tmp/of-nobody"])
 def test_a_home_anywhere_covers_nothing(home: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", home)
-    script = "echo x > /tmp/a && echo x > /var/tmp/b && cat /tmp/a /var/tmp/b; ls /usr/bin/env"
-    assert ran(script, Isolation.BUBBLEWRAP, Profile(limits=LIMITS)) == "x\nx\n/usr/bin/env\n"
+    text = "echo x > /tmp/a && echo x > /var/tmp/b && cat /tmp/a /var/tmp/b; ls /usr/bin/env"
+    assert ran(text, Isolation.BUBBLEWRAP, Profile(limits=LIMITS)) == "x\nx\n/usr/bin/env\n"
 
 
 def test_each_of_its_folders_holds_what_the_limit_says(engine: str) -> None:
-    script = (
+    text = (
         "for f in /tmp /var/tmp /run; do head -c 6m /dev/zero > $f/x && echo fits;"
         " head -c 6m /dev/zero > $f/y || echo full; done"
     )
-    said = ran(script, engine, Profile(limits=LIMITS))
+    said = ran(text, engine, Profile(limits=LIMITS))
     assert said.count("fits") == said.count("full") == 3

@@ -1,7 +1,7 @@
 """Servers that do real work on this machine say the same isolated as they do without.
 
 A browser opens a page, a database keeps a value, a page is extracted. Each is fetched once from its
-registry, at one version; `pipeguard isolate list --known` lists more.
+registry, at one version.
 """
 
 from __future__ import annotations
@@ -205,42 +205,3 @@ class _Page(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing: what the server says counts."""
-
-
-OF_GIT: dict[str, tuple[tuple[str, ...], Calls]] = {
-    "mcp-server-git": (
-        ("uvx", "mcp-server-git==2026.10.19", "--repository", "{root}"),
-        (
-            ("git_add", {"repo_path": "{root}", "files": ["made"]}),
-            ("git_commit", {"repo_path": "{root}", "message": "by the server"}),
-        ),
-    ),
-    "@cyanheads/git-mcp-server": (
-        ("npx", "-y", "@cyanheads/git-mcp-server@2.15.3"),
-        (
-            ("git_add", {"path": "{root}", "paths": ["made"]}),
-            ("git_commit", {"path": "{root}", "message": "by the server"}),
-        ),
-    ),
-}
-
-
-@pytest.mark.often("@cyanheads*")
-@pytest.mark.parametrize("server", OF_GIT)
-def test_a_known_server_of_git_commits_isolated(server: str, tmp_path: Path) -> None:
-    command, calls = OF_GIT[server]
-    root = tmp_path / "project"
-    subprocess.run(["git", "init", "-q", str(root)], check=True)
-    for setting, value in (("user.name", "a"), ("user.email", "b"), ("commit.gpgsign", "false")):
-        subprocess.run(["git", "-C", str(root), "config", setting, value], check=True)
-    (root / "made").write_text("x")
-    work = Work(command, ("--write", "{root}"), calls, "")
-    said = played(tmp_path, work, {"{root}": str(root)}, "auto", command)
-    log = subprocess.run(
-        ["git", "-C", str(root), "log", "--format=%s", "--stat"],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert "by the server" in log.stdout, said
-    assert "made" in log.stdout

@@ -18,7 +18,7 @@ from pipeguard.isolation.sandbox import HOMES, Sandbox
 from pipeguard.launch.child import Command
 from tests.each import each
 from tests.isolation.containers import engine_here
-from tests.isolation.test_escapes import answer
+from tests.isolation.sandboxes import make_home, printed, script
 from tests.isolation.test_roots import shell
 
 pytestmark = [pytest.mark.needs("bubblewrap"), pytest.mark.needs("git")]
@@ -91,14 +91,14 @@ def repository(folder: Path) -> Path:
     return folder
 
 
-def script(projects: dict[str, Path]) -> str:
+def attacks(projects: dict[str, Path]) -> str:
     """What the server does; each in its own project."""
     done = (
         f"(cd '{project}';"
         f" evil='[core]\n\tfsmonitor = \"touch {project}/ran; false\"\n'; {WAYS[way]})"
         for way, project in projects.items()
     )
-    return "exec 2>&1; " + "; ".join(done) + "; true"
+    return "; ".join(done)
 
 
 def run_by_git(projects: dict[str, Path]) -> list[str]:
@@ -116,26 +116,16 @@ def run_by_git(projects: dict[str, Path]) -> list[str]:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path.resolve() / "home"
-    folder.mkdir()
-    monkeypatch.setenv("HOME", str(folder))
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
-    return folder
+    return make_home(tmp_path, monkeypatch)
 
 
 def ran(profile: Profile, text: str, engine: str = Isolation.BUBBLEWRAP, *words: str) -> str:
-    argv = ["/bin/sh", "-c", f"exec 2>&1; {text}; true", *words]
-    command = Command(argv, {"PATH": os.defpath}, "/")
-    child = Sandbox("git", command, profile, engine=engine).start()
-    try:
-        return answer(child).decode()
-    finally:
-        child.close()
+    return printed(script(text, *words), profile, engine=engine)
 
 
 def test_git_runs_what_a_server_without_isolation_leaves(home: Path) -> None:
     projects = made(home)
-    subprocess.run(["/bin/sh", "-c", script(projects)], check=True, capture_output=True)
+    subprocess.run(script(attacks(projects)), check=True, capture_output=True)
     assert run_by_git(projects) == list(WAYS)
 
 
@@ -153,7 +143,7 @@ def test_git_runs_nothing_that_an_isolated_server_leaves(
         "what they are in": (f"{home}/work/given",),
         "what is above that": (f"{home}/work",),
     }
-    said = ran(Profile(write=folders[given]), script(projects), engine)
+    said = ran(Profile(write=folders[given]), attacks(projects), engine)
     assert "Read-only file system" in said
     assert run_by_git(projects) == []
     assert said.count("busy") == 0
@@ -164,7 +154,7 @@ def test_git_runs_nothing_that_a_server_leaves_in_roots(home: Path) -> None:
     with shell(Profile(roots=WRITE_ROOTS)) as server:
         server.note(projects["settings"] / ".git", *projects.values())
     with shell(Profile(roots=WRITE_ROOTS)) as server:
-        said = server.run(f"( {script(projects)} )")
+        said = server.run(f"( {attacks(projects)} )")
         assert "Read-only" in server.run(f"echo > {projects['settings']}/.git/new")
         server.run(f"echo new > {projects['settings']}/file")
     assert "Read-only file system" in said

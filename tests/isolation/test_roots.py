@@ -19,6 +19,7 @@ from pipeguard.isolation.roots import root_addresses
 from pipeguard.isolation.sandbox import Sandbox
 from pipeguard.launch.child import Child, Command
 from tests.each import each
+from tests.isolation.sandboxes import make_home
 from tests.isolation.test_escapes import CANARY
 from tests.isolation.test_swapped_paths import swapped
 
@@ -32,14 +33,9 @@ MOST_SAID = 500
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path.resolve() / "home"
-    for name in (".ssh", ".config/gcloud", "app/.git/hooks", "app/sub", "private", "given"):
-        (folder / name).mkdir(parents=True)
-    for name in (".ssh/id", ".config/gcloud/id", "private/id"):
-        (folder / name).write_text(CANARY)
+    folders = ".ssh .config/gcloud app/.git/hooks app/sub private given"
+    folder = make_home(tmp_path, monkeypatch, folders, ".ssh/id .config/gcloud/id private/id")
     (folder / "app" / "own").write_text("own")
-    monkeypatch.setenv("HOME", str(folder))
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
     return folder
 
 

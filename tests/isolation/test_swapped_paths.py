@@ -15,6 +15,8 @@ from pipeguard.errors import LaunchError, PipeGuardError
 from pipeguard.isolation.profile import Profile, parse_path
 from pipeguard.isolation.sandbox import Sandbox
 from pipeguard.launch.child import Command
+from tests.each import each
+from tests.isolation.sandboxes import make_home
 from tests.isolation.test_escapes import CANARY
 from tests.launch.processes import read_all
 
@@ -34,14 +36,9 @@ while True:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path.resolve() / "home"
-    for name in (".ssh", ".config/gcloud", "work/data/deep", "work/.git/hooks", "other/deep"):
-        (folder / name).mkdir(parents=True)
-    for name in (".ssh/id", ".config/gcloud/id"):
-        (folder / name).write_text(CANARY)
+    folders = ".ssh .config/gcloud work/data/deep work/.git/hooks other/deep"
+    folder = make_home(tmp_path, monkeypatch, folders, ".ssh/id .config/gcloud/id")
     (folder / "work" / "data" / "deep" / "own").write_text("own")
-    monkeypatch.setenv("HOME", str(folder))
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
     return folder
 
 
@@ -98,10 +95,14 @@ def test_a_given_folder_that_becomes_a_link_gives_nothing(
     assert [text for text in said if "refused" in text]
 
 
-def test_keys_that_appear_meanwhile_are_not_given(home: Path) -> None:
-    command = Command(["/bin/true"], {"PATH": os.defpath}, "/")
-    sandbox = Sandbox("swapped", command, Profile(write=(str(home),)))
-    (home / ".aws").mkdir()
+@each("change", ["keys appear", "it is removed"])
+def test_what_changed_meanwhile_is_told(change: str, home: Path) -> None:
+    given = Profile(write=(str(home),)) if change == "keys appear" else Profile((f"{home}/other",))
+    sandbox = Sandbox("swapped", Command(["/bin/true"], {"PATH": os.defpath}, "/"), given)
+    if change == "keys appear":
+        (home / ".aws").mkdir()
+    else:
+        (home / "other").rename(home / "moved")
     child = sandbox.start()
     try:
         with pytest.raises(LaunchError, match="Start it again"):
@@ -126,15 +127,3 @@ def test_no_folder_is_made_where_a_link_leads(home: Path) -> None:
         (place / "work").unlink()
         (place / "trap").rename(place / "work")
     assert started(deep, script) == "own"
-
-
-def test_what_was_removed_meanwhile_is_told(home: Path) -> None:
-    command = Command(["/bin/true"], {"PATH": os.defpath}, "/")
-    sandbox = Sandbox("swapped", command, Profile(read=(f"{home}/work/data",)))
-    (home / "work").rename(home / "moved")
-    child = sandbox.start()
-    try:
-        with pytest.raises(LaunchError, match="Start it again"):
-            child.wait_started()
-    finally:
-        child.close()
