@@ -105,7 +105,7 @@ def start_confined(
         group = cgroups.make_group(server.limits, next(_NUMBERS))
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     covers = covers_in_view(server.view)
-    doorway = Doorway.make(covers, say) if covers else None
+    doorway = Doorway(covers, say) if covers else None
     confinement = _confine(server, theirs.fileno(), group, doorway)
     try:
         child = start(Command(server.argv, {}, None, confinement))
@@ -161,7 +161,7 @@ def _confine(
 
     argv = [find() or PROGRAM, "--args", str(read_from)]
     if doorway is not None:
-        inherited += (*doorway.watched_descriptors, doorway.info, doorway.said)
+        inherited += (*doorway.watched, doorway.info, doorway.said)
         inherited += doorway.lifeline.ends
         argv += ["--info-fd", str(doorway.said)]
     argv += ["--", *_through_landlock(view, inherited), *server.argv]

@@ -166,7 +166,7 @@ def _confinement(
 
 def _tell(child: Child, server: SandboxedCommand, files: Files) -> None:
     """Tell the shell in the container what to run."""
-    rules = RULES if any(mount.path in RULES for mount in files.mounts) else ()
+    rules = RULES if landlock.obstacle() is None else ()
     view, variables = server.view, server.variables
     told = preamble(server.argv, variables, view.folder, links=files.links, rules=rules)
     rest = memoryview(told)

@@ -7,11 +7,6 @@ from enum import StrEnum
 
 from pipeguard.errors import LaunchError
 
-ADVICE = (
-    "`pipeguard doctor isolation` tries the engines and says what each lacks. To run the server"
-    " without isolation: --isolate none."
-)
-
 
 class Isolation(StrEnum):
     """The values of `--isolate`: engines, and two words for none."""
@@ -38,7 +33,7 @@ def choose_engine(requested: str) -> str:
     if requested in (Isolation.CONTAINER, Isolation.NONE):
         return requested
     if sys.platform != "linux":
-        raise LaunchError("servers can be isolated on Linux only, so far.", 126, ADVICE)
+        raise LaunchError("servers can be isolated on Linux only, so far.", 126)
     from pipeguard.isolation.bubblewrap import describe_search, find, forbidding_setting
 
     is_here, others = find() is not None, requested == Isolation.AUTO
@@ -51,7 +46,6 @@ def choose_engine(requested: str) -> str:
         f"bubblewrap is not installed here{also}, so the server was not started:"
         f" {describe_search()}. Install the package `bubblewrap` of your distribution.",
         126,
-        ADVICE,
     )
 
 

@@ -15,7 +15,7 @@ import select
 import signal
 from contextlib import suppress
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipeguard.isolation import mounting
 from pipeguard.isolation.covers import (
@@ -38,46 +38,38 @@ INFO_BYTES = 4096
 READY_SECONDS, PAUSE_SECONDS = 3.0, 0.005
 
 
-class Doorway(NamedTuple):
+class Doorway:
     """The descriptors by which the process that covers again is told things.
 
+    Covers are watched from here on, before anything is mounted: later replacements are seen.
+
+    Args:
+        covers: what it covers again if that is replaced.
+        say: tells the user that they cannot be watched.
+
     Attributes:
-        covers: what it covers again where that is replaced.
-        watch: tells it of that; None if the system has none left.
+        covers: the same.
+        watch: tells of replaced covers; None if the system has none left.
+        watched: its descriptor, if there is one.
         info: what the engine says of the sandbox (bwrap(1), --info-fd).
         said: where it says that.
         lifeline: by whose end the warden ends the server.
+
+    Raises:
+        OSError: the system has no descriptors left.
     """
 
-    covers: tuple[Cover, ...]
-    watch: CoverWatch | None
-    info: int
-    said: int
-    lifeline: Lifeline
-
-    @classmethod
-    def make(cls, covers: tuple[Cover, ...], say: Callable[[str], None]) -> Doorway:
-        """Watch covers from here on, before anything is mounted: later replacements are seen.
-
-        Args:
-            covers: of the view.
-            say: tells the user that they cannot be watched.
-
-        Raises:
-            OSError: the system has no descriptors left.
-        """
-        watch = None
+    def __init__(self, covers: tuple[Cover, ...], say: Callable[[str], None]) -> None:
+        self.covers = covers
+        self.watch: CoverWatch | None = None
         try:
-            watch = CoverWatch()
-            watch.follow(covers)
+            self.watch = CoverWatch()
+            self.watch.follow(covers)
         except OSError as error:
             say(unwatched_message(error.errno or 0))
-        return cls(covers, watch, *os.pipe(), Lifeline())
-
-    @property
-    def watched_descriptors(self) -> frozenset[int]:
-        """The descriptor that tells of replaced files, if there is one."""
-        return frozenset(() if self.watch is None else (self.watch.descriptor,))
+        self.watched = () if self.watch is None else (self.watch.descriptor,)
+        self.info, self.said = os.pipe()
+        self.lifeline = Lifeline()
 
     def open(self) -> None:
         """Fork the process that covers again; to be called in the one that becomes the engine.
@@ -91,13 +83,13 @@ class Doorway(NamedTuple):
         watched = [os.pidfd_open(os.getpid()), os.pidfd_open(os.getppid())]
         if os.fork() == 0:
             _wait(self, watched)
-        for descriptor in (*watched, *self.watched_descriptors, self.info, *self.lifeline.ends):
+        for descriptor in (*watched, *self.watched, self.info, *self.lifeline.ends):
             os.close(descriptor)
 
 
 def _wait(doorway: Doorway, watched: Sequence[int]) -> NoReturn:
     try:
-        outlive_run((*doorway.watched_descriptors, doorway.info, doorway.lifeline.held, *watched))
+        outlive_run((*doorway.watched, doorway.info, doorway.lifeline.held, *watched))
         _serve(doorway, watched)
     finally:
         os._exit(0)
@@ -106,7 +98,7 @@ def _wait(doorway: Doorway, watched: Sequence[int]) -> NoReturn:
 def _serve(doorway: Doorway, watched: Sequence[int]) -> None:
     """Cover again until the engine or the warden has ended."""
     poll = select.poll()
-    watch, heard = doorway.watch, doorway.watched_descriptors
+    watch, heard = doorway.watch, {*doorway.watched}
     for descriptor in (*watched, *heard):
         poll.register(descriptor, select.POLLIN)
     sandbox: _SandboxMounts | None = None

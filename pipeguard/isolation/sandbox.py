@@ -13,7 +13,7 @@ from pipeguard.config.directories import cache_folder, config_folder
 from pipeguard.errors import LaunchError, PolicyError
 from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.egress.sockets import PROXY_PORT
-from pipeguard.isolation.engines import ADVICE, Isolation
+from pipeguard.isolation.engines import Isolation
 from pipeguard.isolation.kept_homes import make_home, make_places
 from pipeguard.isolation.packages import find_package
 from pipeguard.isolation.profile import Profile
@@ -87,10 +87,7 @@ class Sandbox:
         try:
             self._look(identity, command, profile, fixed)
         except OSError as error:
-            raise LaunchError(
-                f"{error.filename}: {error.strerror}. If it was moved, or became a link, while the"
-                " server was started: start it again."
-            ) from None
+            raise LaunchError(f"{error.filename}: {error.strerror}.") from None
 
     def _look(
         self, identity: str, command: Command, profile: Profile, fixed: tuple[str, ...]
@@ -174,10 +171,7 @@ class Sandbox:
         from pipeguard.isolation.container_trial import find_engine
 
         folder = isolation_folder()
-        try:
-            engine = find_engine(self._host, folder)
-        except LaunchError as error:
-            raise LaunchError(str(error), error.exit_code, ADVICE) from None
+        engine = find_engine(self._host, folder)
         if left_out := unsettable(self._variables):
             self._say(f"a container's shell cannot set {', '.join(left_out)}, which is left out")
         return start_contained(engine, server, folder)

@@ -19,22 +19,6 @@ if TYPE_CHECKING:
     from pipeguard.isolation.view import FileView, SandboxUser
 
 
-def check_leading_out(profile: Profile) -> None:
-    """Refuse links that the server may have made.
-
-    Raises:
-        PolicyError: a grant leads by a link out of a folder that the server may change.
-    """
-    for written, path in profile.links:
-        for folder in profile.write:
-            if leaves(folder, written, path):
-                raise PolicyError(
-                    f"{written} leads out of {folder} to {path}. The server may change that folder,"
-                    " and may have made the link. Remove the link, or name the path that it leads"
-                    " to."
-                )
-
-
 def without_nested(
     profile: Profile, host: SandboxUser, needed: Sequence[str]
 ) -> tuple[Profile, tuple[str, ...]]:
@@ -113,7 +97,12 @@ def server_view(
     git = tuple(path for path in among if is_of_git(path) and not _may_change_git(path, profile))
     among = tuple(path for path in among if path not in git)
     given = Profile(read=(*files, *git), write=among).with_more(profile)
-    check_leading_out(given)
+    for written, path in given.links:
+        if folder_left := next((f for f in given.write if leaves(f, written, path)), ""):
+            raise PolicyError(
+                f"{written} leads out of {folder_left} to {path}. The server may change that"
+                " folder, and may have made the link."
+            )
     alone = (*runtime.needed, *fixed, *held, *git)
     whole, later = without_nested(given, host, alone)
     needed = (*alone, *later)

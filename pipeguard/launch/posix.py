@@ -271,7 +271,6 @@ def _not_isolated(program: str, number: int, obstacle: str | None) -> LaunchErro
     return LaunchError(
         f"{program}: cannot be isolated here: {f'{obstacle} ({reason})' if obstacle else reason}.",
         NOT_RUNNABLE,
-        "`pipeguard doctor isolation` tries the engines and says what each lacks.",
     )
 
 

@@ -80,16 +80,12 @@ def test_the_engine_that_an_entry_names_counts(programs: Path) -> None:
     assert "isolated by container, which does not work" in worst(programs)
 
 
-def test_a_server_is_told_of_every_engine_and_a_way_out(programs: Path) -> None:
+def test_an_engine_that_does_not_work_is_told(programs: Path) -> None:
     put(programs, "podman", "echo no user namespaces >&2; exit 1")
     assert choose_engine("auto") == Isolation.CONTAINER
     with pytest.raises(LaunchError) as caught:
         Sandbox("x", Command(["/bin/true"], {}, "/"), Profile(), engine=Isolation.CONTAINER).start()
-    said = caught.value.for_user()
-    assert "no user namespaces" in said
-    assert "pipeguard doctor isolation" in said
-    assert "--isolate none" in said
-    assert "--isolate none" not in str(caught.value)  # which an agent may be told
+    assert "no user namespaces" in str(caught.value)
 
 
 def test_an_engine_that_is_missing_is_told_where_it_was_looked_for(programs: Path) -> None:
