@@ -6,7 +6,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -29,7 +28,7 @@ from pipeguard.isolation.view import build_view
 from pipeguard.launch.child import Child, Command
 from pipeguard.transports.descriptors import shut_writing
 from tests.isolation.containers import daemon, engine_here, left_of
-from tests.isolation.test_escapes import CANARY, LIMITS, Records, answer, answering, tried
+from tests.isolation.test_escapes import CANARY, LIMITS, Records, answer, tried
 from tests.isolation.test_escapes import home as home
 from tests.isolation.test_wrapped import REACHER, Isolated
 from tests.launch.processes import is_running, python, read_all, read_line, until
@@ -157,36 +156,6 @@ def test_variables_words_and_exit_code_arrive_as_they_are(
     finally:
         child.close()
     assert left_of(engine, state) == []
-
-
-def test_a_port_of_this_machine_is_given_by_number(engine: ContainerEngine) -> None:
-    source = (
-        "import socket, sys\n"
-        "with socket.create_connection(('127.0.0.1', int(sys.argv[1]))) as s: print(s.recv(9))\n"
-    )
-    with answering(socket.AF_INET, ("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        command = Command(python(source, str(port)), {"PATH": os.environ["PATH"]}, "/")
-        sandbox = Sandbox("test", command, Profile(loopback=(port,)), engine=Isolation.CONTAINER)
-        child = sandbox.start()
-        try:
-            assert answer(child) == b"b'reached'\n"
-        finally:
-            child.close()
-
-
-def test_wrap_runs_a_server_in_a_container(tmp_path: Path, state: Path) -> None:
-    engine_here(state)
-    notes = tmp_path / "home" / "notes"
-    notes.mkdir(parents=True)
-    with Isolated(tmp_path, "--isolate", "container", "--write", str(notes)) as run:
-        run.ready()
-        assert run.call("read", notes / "one") == "first note"
-        assert run.call("write", notes / "two") == "written"
-        assert run.call("read", tmp_path / "home" / "diary") == "FileNotFoundError"
-        assert run.call("connect", "example.com:443") == "gaierror"
-        until(lambda: "excerpt=example.com" in run.said(), "the refusal is told")
-    assert (notes / "two").read_text() == "written"
 
 
 @pytest.mark.engine

@@ -12,14 +12,13 @@ from pipeguard.assess.extent_report import extent_rows
 from pipeguard.isolation import ServerPreview, run_later
 from pipeguard.isolation.engines import Isolation
 from pipeguard.isolation.extent import compute_extent
-from pipeguard.isolation.profile import WRITE_ROOTS, Profile
+from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.run_later import find_named, list_submodules
 from pipeguard.isolation.sandbox import HOMES, Sandbox
 from pipeguard.launch.child import Command
 from tests.each import each
 from tests.isolation.containers import engine_here
 from tests.isolation.sandboxes import make_home, printed, script
-from tests.isolation.test_roots import shell
 
 pytestmark = [pytest.mark.needs("bubblewrap"), pytest.mark.needs("git")]
 
@@ -149,19 +148,6 @@ def test_git_runs_nothing_that_an_isolated_server_leaves(
     assert said.count("busy") == 0
 
 
-def test_git_runs_nothing_that_a_server_leaves_in_roots(home: Path) -> None:
-    projects = made(home)
-    with shell(Profile(roots=WRITE_ROOTS)) as server:
-        server.note(projects["settings"] / ".git", *projects.values())
-    with shell(Profile(roots=WRITE_ROOTS)) as server:
-        said = server.run(f"( {attacks(projects)} )")
-        assert "Read-only" in server.run(f"echo > {projects['settings']}/.git/new")
-        server.run(f"echo new > {projects['settings']}/file")
-    assert "Read-only file system" in said
-    assert run_by_git(projects) == []
-    assert (projects["settings"] / "file").read_text() == "new\n"
-
-
 @pytest.mark.parametrize("engine", [Isolation.BUBBLEWRAP, Isolation.CONTAINER])
 def test_what_is_run_later_is_only_read_in_projects_below(engine: str, home: Path) -> None:
     if engine == Isolation.CONTAINER:
@@ -187,16 +173,6 @@ INNOCENT = ("main.py", ".vscode-notes.txt", "src/.editorconfig", "claude/setting
 
 def later_projects(home: Path) -> list[Path]:
     return [home / "work" / name for name in ("", "app", "group/app", "group/team/app")]
-
-
-def test_what_is_run_later_in_roots_below_is_only_read(home: Path) -> None:
-    app = home / "work" / "app"
-    (app / ".claude").mkdir(parents=True)
-    with shell(Profile(roots=WRITE_ROOTS)) as server:
-        server.note(home / "work")
-    with shell(Profile(roots=WRITE_ROOTS)) as server:
-        assert "Read-only" in server.run(f"echo > {app}/.claude/settings.json")
-        assert "Read-only" not in server.run(f"echo > {app}/file")
 
 
 def test_what_is_named_by_hand_may_be_changed(home: Path) -> None:

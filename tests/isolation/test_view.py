@@ -33,12 +33,6 @@ def mounts(
     return {mount.path: mount for mount in view.mounts}
 
 
-def test_a_home_is_empty(host: SandboxUser) -> None:
-    found = mounts(host, Profile())
-    assert found[host.home] == Mount(MountKind.EMPTY, host.home)
-    assert not [path for path in found if path.startswith(host.home + "/")]
-
-
 def test_what_is_given_is_there_and_outer_folders_come_first(host: SandboxUser) -> None:
     work, deep = f"{host.home}/work", f"{host.home}/work/deep"
     view = build_view(Profile(read=(work,), write=(deep,)), host, (), "/", None)
@@ -58,18 +52,6 @@ def test_a_home_that_is_given_keeps_its_keys(host: SandboxUser) -> None:
     hidden = {path for path, mount in found.items() if mount.kind is MountKind.HIDDEN}
     names = (".ssh", ".netrc", ".config/gcloud", "state")
     assert hidden == {f"{host.home}/{name}" for name in names}
-
-
-def test_a_key_that_is_named_is_given(host: SandboxUser) -> None:
-    keys = f"{host.home}/.ssh"
-    found = mounts(host, Profile(read=(host.home, keys)))
-    assert found.get(keys, Mount(MountKind.READ, keys)).kind is MountKind.READ
-    assert found[f"{host.home}/.netrc"].kind is MountKind.HIDDEN
-
-
-def test_the_whole_machine_is_not_given(host: SandboxUser) -> None:
-    with pytest.raises(PolicyError, match="/ cannot be given"):
-        mounts(host, Profile(read=("/",)))
 
 
 def test_a_program_among_keys_has_to_be_named(host: SandboxUser) -> None:
@@ -116,11 +98,6 @@ def test_a_link_of_a_folder_leads_a_program_to_its_packages(host: SandboxUser) -
     assert find_access(view, needed[0]) is MountKind.READ
     alone = build_view(Profile(), host, needed[:1], "/", None)
     assert Mount(MountKind.READ, needed[0], str(package / "index.js")) in alone.mounts
-
-
-def test_a_kept_home_is_a_folder_of_ours(host: SandboxUser) -> None:
-    view = build_view(Profile(), host, (), "/", f"{host.home}/state/kept")
-    assert Mount(MountKind.WRITE, host.home, f"{host.home}/state/kept") in view.mounts
 
 
 def test_what_is_held_in_a_kept_home_is_of_that_home(host: SandboxUser) -> None:
