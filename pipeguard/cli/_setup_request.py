@@ -96,7 +96,7 @@ class SetupRequest:
     def guard_options(self) -> GuardOptions:
         """The servers to guard, and what is allowed beyond the default."""
         from pipeguard.auth.store import has_login
-        from pipeguard.cli._isolation import entries_now
+        from pipeguard.cli.isolate import entries_now
         from pipeguard.clients.rewrite import GuardOptions
 
         return GuardOptions(

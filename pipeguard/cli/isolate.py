@@ -8,36 +8,36 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from glob import escape
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.assess.extent_report import extent_rows, row_lines, short_path, summarise, wrap_text
+from pipeguard.assess.isolated_servers import servers_here, unread_files
 from pipeguard.cli._emit import columns, emit, json_option
 from pipeguard.cli._groups import CommandGroup
-from pipeguard.cli._isolation import (
-    NOTHING,
-    describe_unknown,
-    entries_now,
-    format_day,
-    format_entry,
-    preview_command,
-    stored_names,
-)
 from pipeguard.cli._person import Person
+from pipeguard.config.effective_policy import wrap_isolation
+from pipeguard.config.isolate_key import find_entries
+from pipeguard.config.options import WrapOptions
 from pipeguard.errors import PipeGuardError, PolicyError
-from pipeguard.isolation import Isolation
-from pipeguard.unicode.display import cut, visible
+from pipeguard.identity.server_name import identify_server
+from pipeguard.isolation import Isolation, preview_server
+from pipeguard.unicode.display import cut, suggestion, visible
 
 if TYPE_CHECKING:
     from pipeguard.assess.isolated_servers import ServerHere
     from pipeguard.config.isolate_key import IsolateEntry
-    from pipeguard.isolation import Installed, ServerFacts
+    from pipeguard.isolation import Installed, ServerFacts, ServerPreview
 
 COLUMNS = 80
 NOT_DONE, WRONG, NOTHING_THERE = 1, 2, 3
 MEBIBYTE = 1024 * 1024
 WIDTH = 10  # of a kind: keep_home is the longest
 UNLIMITED = "everything that you can"
+NOTHING = "no host and no home"
+_LISTS = ("read", "write", "hosts", "loopback", "limits")
 
 
 @click.group(
@@ -78,7 +78,6 @@ def list_(*, as_json: bool) -> None:
       0  listed
       2  a file cannot be read, so that its servers are missing; all else is listed
     """  # noqa: D301  click reads the mark
-    from pipeguard.assess.isolated_servers import servers_here, unread_files
     from pipeguard.isolation import Inventory
 
     entries, kept = entries_now(), Inventory.read()
@@ -114,8 +113,6 @@ def _section_lines(sections: dict[str, Iterable[str]]) -> Iterator[str]:
 
 
 def _server_lines(servers: Iterable[ServerHere]) -> Iterable[str]:
-    from pipeguard.assess.extent_report import summarise
-
     rows: dict[tuple[str, str, str], str] = {}  # with the client of the first
     for each in servers:
         touched = summarise(each.touches) if each.isolation.is_held else UNLIMITED
@@ -168,8 +165,6 @@ def show(name: str, words: tuple[str, ...], *, as_json: bool) -> None:
       2  wrong usage, or the command would not start isolated
       3  nothing is known of NAME
     """  # noqa: D301  click reads the mark
-    from pipeguard.assess.extent_report import extent_rows, row_lines, wrap_text
-    from pipeguard.assess.isolated_servers import unread_files
     from pipeguard.isolation import ServerCommand
 
     if words or name.startswith(("/", "./", "~/")):
@@ -194,8 +189,6 @@ _Found = tuple[tuple["IsolateEntry", ...], list["ServerHere"], "ServerFacts"]
 
 def _find(name: str, path: str | None = None) -> _Found:
     """The entries of the policy and of clients for a server, and what else is known of it."""
-    from pipeguard.assess.isolated_servers import servers_here
-    from pipeguard.config.isolate_key import find_entries
     from pipeguard.isolation import ServerFacts
 
     policy = entries_now(path)
@@ -232,8 +225,6 @@ def _fields(
 def _show_lines(
     name: str, entries: Sequence[IsolateEntry], servers: Sequence[ServerHere], facts: ServerFacts
 ) -> Iterator[str]:
-    from pipeguard.assess.extent_report import extent_rows, row_lines, short_path, wrap_text
-
     state = "isolated" if _is_isolated(entries, servers) else "NOT isolated"
     yield f"{click.style(visible(name), bold=True)}: {state}"
     for each in servers:
@@ -428,3 +419,61 @@ def _package_fields(installed: Installed) -> dict[str, object]:
         "bytes": installed.size_bytes(),
         "folder": str(installed.folder),
     }
+
+
+def entries_now(path: str | None = None) -> tuple[IsolateEntry, ...]:
+    """Isolation settings of the user's policy; of another file none if it does not exist.
+
+    Raises:
+        PolicyError: the file is invalid.
+    """
+    if path is not None and not Path(path).exists():
+        return ()
+    return wrap_isolation(WrapOptions((), {"--policy": path} if path else {}, {}, ()))
+
+
+def stored_names() -> tuple[str, ...]:
+    """The servers that were started under PipeGuard."""
+    from pipeguard.state.paths import existing_store
+    from pipeguard.state.store import Store
+
+    path = existing_store()
+    if path is None:
+        return ()
+    with Store.open(path) as store:
+        return store.named_servers()
+
+
+def describe_unknown(name: str) -> Iterator[str]:
+    """Say that a name is unknown, with names that are near it."""
+    from pipeguard.isolation import Inventory
+
+    entries = entries_now()
+    names = {name for each in servers_here(entries) for name in each.names}
+    names |= {entry.server for entry in entries if not set(entry.server) & set("*?[")}
+    names |= {*Inventory.read().names, *stored_names()}
+    yield f"PipeGuard knows no server or package called {visible(name)!r}."
+    if near := suggestion(name, sorted(names), listed=True, likeness=0.5, most=3):
+        yield near.strip()
+
+
+def preview_command(words: tuple[str, ...]) -> ServerPreview:
+    """All that the server of a command would be given here, by its words and the policy."""
+    name = identify_server(words, None).name
+    engine = next((each.engine for each in find_entries(name, entries_now())), Isolation.AUTO)
+    engine = Isolation.AUTO if engine in (Isolation.NONE, Isolation.LEARN) else engine
+    return preview_server(WrapOptions(words, {}, {}, ()), name, engine, {}, str(Path.cwd()))
+
+
+def format_entry(entry: IsolateEntry) -> str:
+    """An entry on one line."""
+    parts = [entry.engine, *([f"tag {visible(entry.tag)}"] if entry.tag else [])]
+    lists = ((kind, map(short_path, getattr(entry, kind))) for kind in _LISTS)
+    parts += [f"{kind} {shown}" for kind, each in lists if (shown := visible(", ".join(each)))]
+    parts += [f"roots {entry.roots}"] if entry.roots else []
+    return "; ".join([*parts, *(["keep_home"] if entry.keep_home else [])])
+
+
+def format_day(seconds: int) -> str:
+    """The day of a moment, in the user's own calendar."""
+    return datetime.datetime.fromtimestamp(seconds).astimezone().date().isoformat()
