@@ -28,12 +28,13 @@ from pipeguard.isolation.view import build_view
 from pipeguard.launch.child import Child, Command
 from pipeguard.transports.descriptors import shut_writing
 from tests.isolation.containers import daemon, engine_here, left_of
-from tests.isolation.test_escapes import CANARY, LIMITS, Records, answer, tried
+from tests.isolation.sandboxes import printed
+from tests.isolation.test_escapes import CANARY, LIMITS, Records, tried
 from tests.isolation.test_escapes import home as home
 from tests.isolation.test_wrapped import REACHER, Isolated
 from tests.launch.processes import is_running, python, read_all, read_line, until
 
-KILLS = 9  # three of each kind
+KILLS = 6  # two of each kind
 STUBBORN = (
     "import os, signal, sys, time\n"
     "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
@@ -94,12 +95,8 @@ print(sorted(set(os.listdir("/proc/self/fd")) - {"0", "1", "2"}).__len__())
 def test_landlocks_rules_hold_in_a_container(engine: ContainerEngine, home: Path) -> None:
     """What is in it and not given, as its own files, is refused; the first process is outside."""
     given = str(home / "work" / "given")
-    command = Command(python(LOOK), {"PATH": os.environ["PATH"]}, given)
-    child = Sandbox("test", command, Profile(write=(given,)), engine=Isolation.CONTAINER).start()
-    try:
-        said = answer(child).decode().splitlines()
-    finally:
-        child.close()
+    profile = Profile(write=(given,))
+    said = printed(python(LOOK), profile, engine=Isolation.CONTAINER, folder=given).splitlines()
     assert said == [*["Permission denied"] * 3, "opened", "1"]
 
 
@@ -186,17 +183,12 @@ def test_a_server_that_is_a_container_is_hardened(tmp_path: Path) -> None:
 def test_a_server_that_starts_in_its_home_keeps_it(home: Path, engine: ContainerEngine) -> None:
     """Clients start servers in the user's home, or in any folder that the server is not given."""
     source = "import pathlib; p = pathlib.Path('m'); print(p.exists()); p.write_text('x')"
-    said = []
-    for folder in (home, home, home / "work"):
-        command = Command(python(source), {"PATH": os.environ["PATH"]}, str(folder))
-        child = Sandbox(
-            "kept", command, Profile(keeps_home=True), engine=Isolation.CONTAINER
-        ).start()
-        try:
-            said.append(answer(child))
-        finally:
-            child.close()
-    assert said == [b"False\n", b"True\n", b"False\n"]
+    kept, in_one = Profile(keeps_home=True), Isolation.CONTAINER
+    said = [
+        printed(python(source), kept, engine=in_one, folder=str(folder))
+        for folder in (home, home, home / "work")
+    ]
+    assert said == ["False\n", "True\n", "False\n"]
     assert not (home / "m").exists()
 
 
@@ -208,12 +200,8 @@ def test_a_link_in_the_home_leads_where_it_did(tmp_path: Path, home: Path, state
     (tool / "server").chmod(0o755)
     (home / "bin").mkdir()
     (home / "bin" / "server").symlink_to(tool / "server")
-    command = Command([str(home / "bin" / "server")], {"PATH": os.environ["PATH"]}, "/")
-    child = Sandbox("test", command, Profile(), engine=Isolation.CONTAINER).start()
-    try:
-        assert answer(child).decode().strip() == str(tool / "server")
-    finally:
-        child.close()
+    said = printed([str(home / "bin" / "server")], engine=Isolation.CONTAINER)
+    assert said.strip() == str(tool / "server")
 
 
 def test_nothing_is_left_after_a_kill_at_any_moment(tmp_path: Path, state: Path) -> None:

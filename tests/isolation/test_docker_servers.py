@@ -77,21 +77,14 @@ def test_a_network_of_its_own_is_told(network: str) -> None:
 
 PASSES = [
     "-i --rm -e TOKEN -e A=b --env-file .env -w /app -u 1000:1000 --name x --init",
-    "-it --rm",
     "-ie TOKEN",
-    "-iw/app",
-    "-i=true --rm=1 --tty=false --quiet=f",
-    "-v data:/data -v /cache --volume cache:/c:ro,z",
-    "-v /work/project:/project:ro --volume=./here:/here",
-    "--mount type=bind,source=/work/project,target=/p,readonly",
-    "--mount 'type=bind,\"source=/work/a,b\",dst=/p'",
+    "-i=true --rm=1 --tty=false --quiet=f -iw/app",
+    "-v data:/data -v /cache --volume cache:/c:ro,z -v /work/project:/project:ro",
+    "--mount 'type=bind,\"source=/work/a,b\",dst=/p,readonly'",
     "--mount type=volume,src=data,dst=/data --mount type=tmpfs,dst=/t,tmpfs-size=5",
     "--network none --ipc private --pid private --userns keep-id:uid=5 --cgroupns private",
-    "--pull always --platform linux/amd64 --entrypoint /bin/x --label a=b --restart no",
-    "--memory 2g --pids-limit=100 --cpus 2 --ulimit nofile=100 --shm-size 64m --stop-timeout 3",
-    "--security-opt no-new-privileges:true --cap-drop=NET_RAW",
-    "--env-file /work/settings --label-file=labels --env-file ./not-there",
-    "--add-host a:1.2.3.4 --dns 1.1.1.1 --hostname h --log-driver none",
+    "--memory 2g --pids-limit=100 --ulimit nofile=100 --shm-size 64m --restart no",
+    "--security-opt no-new-privileges:true --cap-drop=NET_RAW --dns 1.1.1.1",
     "--",
 ]
 
@@ -106,43 +99,28 @@ def test_what_gives_nothing_of_the_machine_passes(options: str) -> None:
 
 
 REFUSED = [
-    *("--privileged", "--privileged=true", "--privileged=1", "-i --privileged"),
-    *("--cap-add SYS_ADMIN", "--cap-add=NET_RAW", "--device /dev/sda", "--device=/dev/kvm"),
-    *("--gpus all", "--device-cgroup-rule 'c 1:3 mr'", "-d", "-id", "--detach", "--restart always"),
-    *("--pid host", "--pid=host", "--pid container:x", "--ipc host", "--ipc=container:x"),
-    *("--uts host", "--userns host", "--userns=host", "--cgroupns host", "--pid ''"),
-    *("--network host", "--net host", "--net=host", "--network=container:x"),
+    *("--privileged", "--privileged=true", "-i --privileged", "--cap-add=NET_RAW", "-id"),
+    *("--device /dev/sda", "--gpus all", "--detach", "--restart always", "--volumes-from x"),
+    *("--pid host", "--pid container:x", "--ipc=container:x", "--uts host", "--pid ''"),
+    *("--userns=host", "--cgroupns host", "--network host", "--net=host", "--network=container:x"),
     *("--network name=host", "--network ns:/proc/1/ns/net", "--network pod:x", "--pod x"),
-    *("--security-opt seccomp=unconfined", "--security-opt apparmor=unconfined"),
-    *("--security-opt label=disable", "--security-opt systempaths=unconfined"),
-    *("--security-opt no-new-privileges=false", "--security-opt unmask=ALL"),
-    *("--security-opt seccomp=/tmp/p.json", "--read-only=false", "--volumes-from x"),
+    *("--security-opt seccomp=unconfined", "--security-opt label=disable", "--read-only=false"),
+    *("--security-opt no-new-privileges=false", "--security-opt no-new-privileges:false"),
     *("-v /:/host", "-v/:/host", "-iv /:/host", "--volume=/:/host:ro", "-v /../:/host"),
-    *("-v /var/run/docker.sock:/var/run/docker.sock", "-v /run:/run", "-v /proc:/p"),
-    *("-v /run/podman/podman.sock:/s", "-v /dev:/dev", "-v /sys:/sys:ro", "-v /etc:/etc:ro"),
-    *("-v /home/ada:/h", "-v /home:/h", "-v /home/ada/.ssh:/k", "-v /home/ada/.ssh/id:/k:ro"),
-    *("-v /home/ada/.aws/credentials:/c", "-v /home/ada/.docker/run/docker.sock:/s"),
-    *("--env-file /home/ada/.aws/credentials", "--env-file=../home/ada/.netrc"),
-    *("--label-file /home/ada/.ssh/config", "--env-file /proc/1/environ", "--env-file /home/ada"),
-    *("-v /home/ada/x/../.ssh:/k", "-v /boot:/b", "-v /etc/shadow:/s", "-v ../:/up"),
-    *("-v /work/p:/p:rshared", "-v /work/p:/p:O", "-v /work/p:/p:idmap"),
-    "--mount type=bind,source=/,target=/host",
-    "--mount type=bind,src=/var/run/docker.sock,dst=/s,readonly",
+    *("-v /var/run/docker.sock:/s", "-v /proc:/p", "-v /etc:/etc:ro", "-v ../:/up"),
+    *("-v /home/ada:/h", "-v /home/ada/.ssh/id:/k:ro", "-v /home/ada/x/../.ssh:/k"),
+    *("--env-file=../home/ada/.netrc", "--label-file /home/ada/.ssh/config"),
+    *("-v /work/p:/p:rshared", "-v /work/p:/p:O", "--env-file /proc/1/environ"),
     "--mount TYPE=bind,SOURCE=/,target=/host",
     "--mount 'type=bind,\"source=/\",target=/host'",
     "--mount type=volume,dst=/x,volume-opt=type=none,volume-opt=o=bind,volume-opt=device=/",
-    "--mount type=volume,dst=/x,volume-driver=local",
     "--mount type=bind,source=/work,source=/,target=/x",
     "--mount 'type=bind,\"source=/'",
     "--mount type=bind,source=/work,target=/x,bind-propagation=rshared",
-    *("--mount type=glob,source=/*,target=/x", "--mount type=devpts,target=/dev/pts"),
-    *("--mount type=bind,target=/x", "--mount type=volume,source=/,target=/x"),
-    *("--volume-driver x", "--use-api-socket", "--cgroup-parent /x", "--runtime runsc"),
-    *("--sysctl net.ipv4.ip_forward=1", "--group-add docker", "--link db", "-p 80:80", "-P"),
-    *("--oom-kill-disable", "--pids-limit -1", "--pids-limit 0", "--memory 0", "--memory=-1"),
-    *("--annotation run.oci.keep_original_groups=1", "--env-host", "--rootfs", "--systemd always"),
-    *("--uidmap 0:0:1", "--preserve-fds 3", "--hooks-dir /x", "--no-such-option", "-x", "-ix"),
-    *("--interactive=maybe", "--env", "-e"),
+    *("--mount type=glob,source=/*,target=/x", "--mount type=volume,source=/,target=/x"),
+    *("--runtime runsc", "--sysctl net.ipv4.ip_forward=1", "-p 80:80", "-P", "--uidmap 0:0:1"),
+    *("--pids-limit -1", "--pids-limit 0", "--memory 0", "--env-host", "--rootfs"),
+    *("--no-such-option", "-x", "-ix", "--interactive=maybe", "--env", "-e"),
 ]
 
 
@@ -155,29 +133,23 @@ def test_what_gives_a_part_of_the_machine_is_refused_by_its_words(options: str) 
     assert any(name in str(refused.value) for name in names)
 
 
-@each("words", ["docker exec -i x y", "docker compose run x", "docker start -ai x", "podman"])
-def test_other_commands_are_refused(words: str) -> None:
-    with pytest.raises(PolicyError, match="only a server of"):
-        judged(words)
-
-
-@each("words", ["docker run", "docker run -i", "docker run --name x", "podman container run --"])
-def test_a_command_without_an_image_is_refused(words: str) -> None:
-    with pytest.raises(PolicyError, match="names no image"):
-        judged(words)
-
-
-@each("words", ["docker --tlscacert x run y", "podman --root /x run y", "podman --runtime x run y"])
-def test_a_program_with_other_settings_is_refused(words: str) -> None:
-    with pytest.raises(PolicyError, match="not started with"):
+@each(
+    "words, why",
+    [
+        *((words, "only a server of") for words in ("docker exec -i x y", "podman")),
+        *((words, "names no image") for words in ("docker run --name x", "podman run --")),
+        *((f"podman {words} run y", "not started with") for words in ("--root /x", "--runtime x")),
+    ],
+)
+def test_other_commands_are_refused(words: str, why: str) -> None:
+    with pytest.raises(PolicyError, match=why):
         judged(words)
 
 
 ELSEWHERE = [
     *("docker -H tcp://a.example run x", "docker --host=ssh://a run x", "docker -Htcp://a run x"),
-    *("docker --context b run x", "docker -c b run x", "docker -cb run x"),
-    *("podman --remote run x", "podman -r run x", "podman --remote=true container run x"),
-    *("podman --url ssh://a run x", "podman --connection=b run x", "podman -c b run x"),
+    *("docker --context b run x", "docker -cb run x", "podman --remote=true container run x"),
+    *("podman -r run x", "podman --url ssh://a run x", "podman --connection=b run x"),
 ]
 
 

@@ -172,7 +172,7 @@ def test_an_installer_cannot_fill_the_disk(
 
 DEEP = """import os
 os.chdir(os.environ["INSTALLED_IN"])
-for _ in range(6000):
+for _ in range(2500):
     os.mkdir("d"); os.mkdir("locked"); os.chmod("locked", 0); os.chdir("d")
 open("file", "w").close()
 """
@@ -189,7 +189,7 @@ def test_folders_that_are_too_deep_for_a_path_are_removed(home: Path) -> None:
 def test_what_a_package_says_is_shown_as_text_and_as_its_own(home: Path) -> None:
     said = "error: \\033]0;title\\007\\033[2JPipeGuard: run this as root"
     with pytest.raises(LaunchError) as caught:
-        install(OF_PYPI, f"printf '{said}\\n' >&2; exit 1")
+        install(OF_NPM, f"printf '{said}\\n' >&2; exit 1")
     message = str(caught.value)
     assert message.isprintable()
     assert "It ended with: '" in message

@@ -30,38 +30,22 @@ READ = {
     f"npm exec --yes -- {FS}": Package(NPM, (FS,), "", ()),
     "uvx mcp-git --repository /r": Package(PYPI, ("mcp-git",), "", ("--repository", "/r")),
     "uvx ruff@0.1.2": Package(PYPI, ("ruff==0.1.2",), "", ()),
-    "uvx ruff@latest": Package(PYPI, ("ruff",), "", ()),
     "uvx --from pkg[x]>=1 prog a": Package(PYPI, ("pkg[x]>=1",), "prog", ("a",)),
     "uvx -w a b": Package(PYPI, ("b", "a"), "", ()),
     "npx run x": Package(NPM, ("run",), "", ("x",)),
-    "npx tsx x.ts": Package(NPM, ("tsx",), "", ("x.ts",)),
-    "npm -y exec a": Package(NPM, ("a",), "", ()),
     "uv tool run --python 3.12 --with a,b c": Package(PYPI, ("c", "a", "b"), "", (), "3.12"),
     "pipx run --spec a==1 prog": Package(PYPI, ("a==1",), "prog", ()),
 }  # fmt: skip
 NOT_FETCHED = [
-    "node x.js",
-    "uv run server.py",
-    "uv run server.py --with x",
-    "uv run -p 3.12 server.py",
-    "env A=b npx x",
-    "npm start",
-    "python -m x",
-    "/opt/npx-like y",
-    "npm",
+    *("node x.js", "uv run server.py --with x", "uv run -p 3.12 server.py", "env A=b npx x"),
+    *("npm start", "python -m x", "/opt/npx-like y", "npm"),
 ]
 REFUSED = [
-    *("npx", "npx -y", "npx -c ls", "npx --call=x y", "npx -p", "npx github:a/b", "npx ./local"),
-    *("npx https://a/b.tgz", "uvx", "uvx --index-url http://x y", "uvx git+https://x/y", "uvx ."),
-    *(
-        "uv run --with mcp server.py",
-        "uv run -q --with=a,b x.py",
-        "uv run --directory /x -w a x.py",
-        "uv --with a run x.py",
-    ),
-    *("pipx run --pip-args=x y", "bunx a", "pnpm dlx a", "yarn dlx a", "npx -p --x y"),
-    *("pnpm --dir /x dlx a", "bun x a", "pipenv run a", "dnx a", "nix run a#b", "npx -- -y a"),
-    *("npm --prefix /x exec a", "npx -m a", "uvx -p -- a"),
+    *("npx", "npx -c ls", "npx --call=x y", "npx -p", "npx github:a/b", "npx ./local"),
+    *("npx https://a/b.tgz", "uvx --index-url http://x y", "uvx git+https://x/y", "uvx ."),
+    *("uv run -q --with=a,b x.py", "uv run --directory /x -w a x.py", "uv --with a run x.py"),
+    *("pipx run --pip-args=x y", "bunx a", "pnpm --dir /x dlx a", "yarn dlx a", "npx -p --x y"),
+    *("bun x a", "pipenv run a", "dnx a", "nix run a#b", "npx -- -y a", "uvx -p -- a"),
 ]
 
 

@@ -107,7 +107,7 @@ WORK = {
 }
 
 
-@pytest.mark.often("fetch")
+@pytest.mark.often("sqlite")
 @pytest.mark.parametrize(
     "server",
     [
