@@ -23,29 +23,15 @@ from collections.abc import Iterator
 from typing import Any
 
 LIBC = ctypes.CDLL(None, use_errno=True)
-NUMBERS = {  # x86_64, aarch64
-    "ptrace": (101, 117),
-    "keyctl": (250, 219),
-    "add_key": (248, 217),
-    "bpf": (321, 280),
-    "mount": (165, 40),
-    "unshare": (272, 97),
-    "setns": (308, 268),
-    "pivot_root": (155, 41),
-    "chroot": (161, 51),
-    "open_by_handle_at": (304, 265),
-    "process_vm_readv": (310, 270),
-    "perf_event_open": (298, 241),
-    "io_uring_setup": (425, 425),
-    "userfaultfd": (323, 282),
-    "open_tree": (428, 428),
-    "fsopen": (430, 430),
-    "kexec_load": (246, 104),
-    "init_module": (175, 105),
-    "clone3": (435, 435),
-    "pidfd_getfd": (438, 438),
-    "syslog": (103, 116),
-}
+# Of x86_64 and of aarch64.
+CALLS = (
+    "ptrace 101 117, keyctl 250 219, add_key 248 217, bpf 321 280, mount 165 40, unshare 272 97,"
+    "setns 308 268, pivot_root 155 41, chroot 161 51, open_by_handle_at 304 265, syslog 103 116,"
+    "process_vm_readv 310 270, perf_event_open 298 241, io_uring_setup 425 425, clone3 435 435,"
+    "userfaultfd 323 282, open_tree 428 428, fsopen 430 430, kexec_load 246 104,"
+    "init_module 175 105, pidfd_getfd 438 438"
+)
+NUMBERS = {name: (int(x), int(arm)) for name, x, arm in map(str.split, CALLS.split(","))}
 ARM = platform.machine() == "aarch64"
 
 

@@ -18,7 +18,6 @@ from pipeguard.isolation.container_files import (
     preamble,
     sort_files,
     store_content,
-    submounts_here,
     unsettable,
 )
 from pipeguard.isolation.view import FileView, Mount, MountKind
@@ -53,7 +52,7 @@ def test_outer_mounts_come_first_and_the_last_of_a_path_counts(tmp_path: Path) -
     ]
 
 
-@each("path", ["/a,b", '/a"b', "/a,readonly=false", "/a b", "/ä", "/a\nb", "/a=b"])
+@each("path", ['/a"b', "/a,readonly=false", "/ä b", "/a\nb"])
 def test_any_path_stays_one_field(path: str, tmp_path: Path) -> None:
     _, text = words(tmp_path, Mount(MountKind.READ, path, path))
     rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
@@ -127,10 +126,6 @@ def test_the_folder_that_a_server_starts_in_is_empty_and_covers_nothing(tmp_path
     assert words(tmp_path, own, Mount(MountKind.FOLDER, "/tmp/a")) == words(tmp_path, own)
     for path in ("/", "/dev", "/proc/self"):
         assert words(tmp_path, Mount(MountKind.FOLDER, path)) == []
-
-
-def test_the_mounts_of_this_machine_are_found() -> None:
-    assert {"/", "/proc"} <= set(submounts_here())
 
 
 def test_the_shell_runs_what_it_is_told_and_leaves_the_input(

@@ -38,8 +38,8 @@ def test_a_size_has_a_unit_or_none(text: str) -> None:
 WRONG = [
     *(("is not a size", parse_size, text) for text in ("", "0", "1.5g", "９", "9" * 16)),
     *(("is not a TCP port", parse_port, text) for text in ("", "0", "65536", "+1", "８０")),
-    *(("", limited, text) for text in ("memory", "cores=2", "processes=many", "files=-3")),
-    *(("", limited, text) for text in ("files=" + "9" * 19, "scratch=99999999999999t")),
+    *((".", limited, text) for text in ("memory", "cores=2", "processes=many", "files=-3")),
+    *((".", limited, text) for text in ("files=" + "9" * 19, "scratch=99999999999999t")),
     *(("a server needs .* or more", limited, text) for text in ("memory=512", "files=2")),
 ]
 

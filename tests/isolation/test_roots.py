@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -99,20 +98,6 @@ def test_roots_are_given_from_the_next_start(home: Path) -> None:
             server.note(*roots)
             (said,) = server.said
             assert "from its next start" in said
-    with shell(Profile(roots=WRITE_ROOTS)) as server:
-        assert "No such file" in server.run(f"cat {app}/own")
-
-
-@pytest.mark.skipif(not os.access("/srv", os.W_OK), reason="no folder may be made outside a home")
-def test_a_root_that_is_in_no_folder_of_the_server_s_own_is_given(home: Path) -> None:
-    with TemporaryDirectory(dir="/srv") as folder:
-        root = Path(folder)
-        (root / "own").write_text("own")
-        note(Profile(roots=WRITE_ROOTS), root)
-        with shell(Profile(roots=WRITE_ROOTS)) as server:
-            assert server.run(f"cat {root}/own; touch {root}/made") == "own"
-            assert (root / "made").exists()
-            assert server.run("mkdir /made /srv/made; touch /srv/x").count("Read-only") == 3
 
 
 def test_roots_that_may_be_read_cannot_be_changed(home: Path) -> None:

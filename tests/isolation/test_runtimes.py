@@ -42,11 +42,6 @@ def needed(host: SandboxUser, *argv: str, folder: str = "/", **env: str) -> set[
     return set(find_runtime(argv, {**PATH, **env}, folder, host).needed)
 
 
-def test_a_program_of_the_system_needs_nothing(host: SandboxUser) -> None:
-    assert needed(host, "sh", "-c", "true") == set()
-    assert find_runtime(["sh"], PATH, "/", host).path in ("/usr/bin/sh", "/bin/sh")
-
-
 def test_an_installation_is_given_whole(host: SandboxUser, home: Path) -> None:
     tool = program(home / ".nvm" / "v22" / "bin" / "tool")
     found = needed(host, "tool", PATH=f"{tool.parent}:/bin")
@@ -167,24 +162,18 @@ def test_what_an_environment_links_to_is_given(host: SandboxUser, home: Path) ->
     assert str(home) not in found
 
 
-def test_code_in_an_argument_is_no_script(host: SandboxUser, home: Path) -> None:
-    program(home / "app" / "x")
-    assert needed(host, "sh", "-c", "x", folder=str(home / "app")) == set()
-
-
-def test_a_program_that_is_not_there_is_told(host: SandboxUser, home: Path) -> None:
-    with pytest.raises(LaunchError, match="command not found") as caught:
-        needed(host, "no-such-program")
-    assert caught.value.exit_code == 127
-    for path, why in ((home / "gone", "there is no such file"), (home, "it is a directory")):
+def test_a_program_that_cannot_be_run_is_told(host: SandboxUser, home: Path) -> None:
+    assert needed(host, "sh", "-c", "x") == set()  # of the system, and its code is no script
+    (home / "plain").touch()
+    for path, why, code in (
+        ("no-such-program", "command not found", 127),
+        (f"{home}/gone", "there is no such file", 127),
+        (str(home), "it is a directory", 127),
+        (f"{home}/plain", "chmod", 126),
+    ):
         with pytest.raises(LaunchError, match=why) as caught:
-            needed(host, str(path))
-        assert caught.value.exit_code == 127
-    plain = home / "plain"
-    plain.touch()
-    with pytest.raises(LaunchError, match="chmod") as caught:
-        needed(host, str(plain))
-    assert caught.value.exit_code == 126
+            needed(host, path)
+        assert caught.value.exit_code == code
 
 
 def test_folders_among_arguments_are_given(host: SandboxUser, home: Path) -> None:
@@ -195,9 +184,7 @@ def test_folders_among_arguments_are_given(host: SandboxUser, home: Path) -> Non
     assert folders_among([str(home), "/", str(home.parent)], str(home), host) == ()
 
 
-@each(
-    "path", ["/etc", "/etc/ssl", "/var", "/var/lib", "/boot", "/proc/self", "//", "/home", "/run"]
-)
+@each("path", ["/etc", "/var/lib", "/proc/self", "//", "/home"])
 def test_folders_of_the_machine_are_not_given_by_an_argument(
     host: SandboxUser, home: Path, path: str
 ) -> None:
