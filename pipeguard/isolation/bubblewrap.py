@@ -15,8 +15,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from pipeguard.isolation import cgroups, landlock
-from pipeguard.isolation.covers import covers_in_view
-from pipeguard.isolation.live_mounts import Doorway
+from pipeguard.isolation.covers import Doorway, covers_in_view
 from pipeguard.isolation.namespace import enter, pass_sockets
 from pipeguard.isolation.seccomp import filter_program
 from pipeguard.isolation.staging import stage, stage_view
@@ -189,10 +188,8 @@ def _through_landlock(view: FileView, inherited: list[int]) -> list[str]:
     """The words before a command that have it take on Landlock's rules, where that works."""
     if landlock.obstacle() is not None:
         return []
-    rules, program = (
-        _seal_content(landlock.write_rules(view, landlock.version())),
-        landlock.open_program(),
-    )
+    rules = _seal_content(landlock.write_rules(view, landlock.version()))
+    program = os.open(landlock.PROGRAM, os.O_PATH)  # to be executed by its descriptor
     inherited += [rules, program]
     return [f"/proc/self/fd/{program}", f"{rules:x}", f"{program:x}"]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import suppress
+from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from pipeguard.isolation.container_attendant import (
     attend,
     stale_records,
 )
-from pipeguard.isolation.container_engines import LABEL, environment
+from pipeguard.isolation.container_engines import LABEL, ContainerEngine, environment, find_podman
 from pipeguard.isolation.container_files import (
     COMMAND,
     mount_arguments,
@@ -30,19 +31,24 @@ from pipeguard.isolation.container_files import (
     store_content,
     submounts_here,
 )
+from pipeguard.isolation.profile import Profile, ResourceLimits
 from pipeguard.isolation.seccomp import profile_text
-from pipeguard.isolation.view import Mount, MountKind
+from pipeguard.isolation.view import Mount, MountKind, SandboxedCommand, build_view
 from pipeguard.launch.child import Child, Command, start
-from pipeguard.launch.command import PATIENT_ENGINE, Confinement
+from pipeguard.launch.command import NOT_RUNNABLE, PATIENT_ENGINE, Confinement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pipeguard.isolation.container_engines import ContainerEngine
     from pipeguard.isolation.container_files import Files
     from pipeguard.isolation.ended_by_limit import Ended
-    from pipeguard.isolation.view import FileView, SandboxedCommand
+    from pipeguard.isolation.view import FileView, SandboxUser
 
+FOUND = "container"  # in the folder of isolation
+TRIAL_SECONDS = 20.0
+MAX_SAID_BYTES = 4000
+MOST_SAID = 300
+_TRUE = ("/bin/true",)
 REMOVAL_SECONDS = 3 * ORPHAN_SECONDS
 NO_ESCALATION = ("--cap-drop", "ALL", "--security-opt", "no-new-privileges")
 RULES = ("/.pipeguard-landlock", "/.pipeguard-rules")  # its program, and what it reads
@@ -173,3 +179,71 @@ def _tell(child: Child, server: SandboxedCommand, files: Files) -> None:
     with suppress(BrokenPipeError):  # the engine did not start it, and says why
         while rest:
             rest = rest[os.write(child.stdin_fd, rest) :]
+
+
+def find_engine(host: SandboxUser, folder: str, *, is_new_trial: bool = False) -> ContainerEngine:
+    """The engine that works here.
+
+    Args:
+        host: this machine and its user.
+        folder: of PipeGuard's, for what containers are made from and what was found.
+        is_new_trial: try, whatever was found before.
+
+    Raises:
+        LaunchError: none does; the message says why.
+    """
+    if (program := find_podman()) is None:
+        raise LaunchError("podman is not installed.", NOT_RUNNABLE)
+    ways = [
+        ContainerEngine(program, runtime, os.getuid() != 0, is_limited)
+        for is_limited in (True, False)
+        for runtime in ((), ("--runtime", "runc"), ("--runtime", "crun"))
+    ]
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    here = f"{boot} {os.stat(program).st_mtime_ns} {os.getuid()}"  # while a trial counts
+    path = Path(folder, FOUND)
+    if not is_new_trial:
+        with suppress(OSError, ValueError, IndexError):
+            known, chosen = path.read_text("utf-8").splitlines()
+            if known == here:
+                return ways[int(chosen)]
+    problem = ""
+    for number, engine in enumerate(ways):
+        said = _trial(engine, host, folder)
+        if said is None:
+            path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+            path.write_text(f"{here}\n{number}\n", "utf-8")
+            return engine
+        problem = problem or said[:MOST_SAID]
+    path.unlink(missing_ok=True)
+    raise LaunchError(f"podman does not work here: {problem}", NOT_RUNNABLE)
+
+
+def _trial(engine: ContainerEngine, host: SandboxUser, folder: str) -> str | None:
+    """Run `true` in a container; returns what was wrong."""
+    view = build_view(Profile(), host, (), "/", None)
+    server = SandboxedCommand(_TRUE, {}, view, host, ResourceLimits(), ())
+    try:
+        child, channel, end = start_contained(engine, server, folder)
+    except (LaunchError, OSError) as error:
+        return str(error)
+    try:
+        return _ending(child, engine)
+    except LaunchError as error:
+        return str(error)
+    finally:
+        child.close()
+        channel.close()
+        end()
+
+
+def _ending(child: Child, engine: ContainerEngine) -> str | None:
+    """Explain how a trial failed."""
+    child.wait_started()
+    ended = child.wait(TRIAL_SECONDS)
+    child.end(0)
+    printed = " ".join(os.read(child.stderr_fd, MAX_SAID_BYTES).decode(errors="replace").split())
+    # podman warns of limits that it ignores, before all that the server says there.
+    if ended is not None and ended.code == 0 and not (printed and engine.is_limited):
+        return None
+    return printed or f"the program {ended or 'did not end'}"

@@ -1,6 +1,6 @@
 """The program that runs containers here, podman, and how it is called.
 
-What this system makes it do without is found by trying (`isolation.container_trial`). Nothing of
+What this system makes it do without is found by trying (`isolation.container`). Nothing of
 the user's own settings for containers is read, except where images are stored: what contains a
 server is on the command line.
 """
@@ -89,7 +89,8 @@ class ContainerEngine(NamedTuple):
             change = f"LABEL {LABEL}=image"
             made = self.call("import", "--change", change, "-", name, content=archive)
             if made.returncode:
-                raise LaunchError(f"{self.program} import: {read_output(made)}")
+                said = (made.stderr or made.stdout).decode("utf-8", "replace")
+                raise LaunchError(f"{self.program} import: {' '.join(said.split())}")
         return name
 
     def remove(self, name: str, identity: str) -> bool:
@@ -158,8 +159,3 @@ def environment() -> dict[str, str]:
         found["XDG_RUNTIME_DIR"] = runtime_folder()
     # What containers.conf says could undo what is said here.
     return found | {"PATH": ":".join((*FOLDERS, *_SBIN)), "CONTAINERS_CONF": os.devnull}
-
-
-def read_output(ended: subprocess.CompletedProcess[bytes]) -> str:
-    """The client's output, as one line."""
-    return " ".join((ended.stderr or ended.stdout).decode("utf-8", "replace").split())

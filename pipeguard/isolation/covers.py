@@ -1,9 +1,13 @@
-"""Covers again what a server must not change or see, where it is replaced while the server runs.
+"""Covers again what a server must not change or see, if it is replaced while the server runs.
 
 A mount stands on a file itself. A program outside that puts another file in its place, as editors
 and git do, takes the mount away in every sandbox (rename(2), unlink(2)), and the new file would be
-as free as the folder that it is in. So the process that mounts into the sandbox (live_mounts)
-watches these names (inotify(7)), and mounts again. What it cannot mount ends the server.
+as free as the folder that it is in. So these names are watched (inotify(7)), and mounted again.
+What cannot be mounted ends the server.
+
+Nobody in a sandbox may mount, and who starts it has no rights in it. So a process that is forked
+before the engine starts stays behind in the user namespace that the sandbox's was made from, with
+mounts of its own. It ends with the engine or the warden, and runs in a fork without threads.
 """
 
 from __future__ import annotations
@@ -11,8 +15,11 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import select
+import signal
 import stat
 from contextlib import suppress
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation import mounting
@@ -20,9 +27,12 @@ from pipeguard.isolation.mounting import open_folder
 from pipeguard.isolation.sensitive import is_inside
 from pipeguard.isolation.staging import STAGE, stage_view
 from pipeguard.isolation.view import MountKind
+from pipeguard.launch.lifeline import Lifeline
+from pipeguard.launch.warden import outlive_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import NoReturn
 
     from pipeguard.isolation.staging import Staged
     from pipeguard.isolation.view import FileView
@@ -34,6 +44,8 @@ HEAD_BYTES = 16
 MOST_BYTES = 65536
 UNCOVERED = 2  # the exit code of what mounts, if something could not be covered again
 _LIBRARY = ctypes.CDLL(None, use_errno=True)
+INFO_BYTES = 4096
+READY_SECONDS, PAUSE_SECONDS = 3.0, 0.005
 
 
 class Cover(NamedTuple):
@@ -71,16 +83,6 @@ def _folder_covers(staged: Staged) -> Iterator[Cover]:
             yield Cover(mount.path, is_hidden, outer.path, pins)
 
 
-def unwatched_message(number: int) -> str:
-    """The message for covered names that cannot be watched, by the number of the error."""
-    return (
-        "PipeGuard cannot watch what is covered in the folders that this server is given (inotify:"
-        f" {os.strerror(number)}). If a program of yours replaces a file there that the server must"
-        " not read or change, as git does with .git/config, the new one is not covered until the"
-        " server is started again."
-    )
-
-
 class CoverWatch:
     """Tells when a covered name gets another file.
 
@@ -96,7 +98,7 @@ class CoverWatch:
     def __init__(self) -> None:
         self.descriptor: int = _LIBRARY.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self.descriptor < 0:
-            raise OSError(ctypes.get_errno(), "inotify_init1")
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
         self._names: set[bytes] = set()
         self._watches: dict[str, int] = {}  # numbers, by the folder
 
@@ -123,7 +125,7 @@ class CoverWatch:
         for number in {*before.values()} - {*self._watches.values()}:
             self._remove(number)
         if lacking:
-            raise OSError(lacking, "inotify_add_watch")
+            raise OSError(lacking, os.strerror(lacking))
 
     def _add(self, folder: str) -> tuple[int, int]:
         """The number of a folder's watch, or of the error."""
@@ -231,3 +233,146 @@ def _attach_itself(path: str, *, read_only: bool) -> None:
     mounting.attach(tree, place)
     os.close(tree)
     os.close(place)
+
+
+class Doorway:
+    """The descriptors by which the process that covers again is told things.
+
+    Covers are watched from here on, before anything is mounted: later replacements are seen.
+
+    Args:
+        covers: what it covers again if that is replaced.
+        say: tells the user that they cannot be watched.
+
+    Attributes:
+        covers: the same.
+        watch: tells of replaced covers; None if the system has none left.
+        watched: its descriptor, if there is one.
+        info: what the engine says of the sandbox (bwrap(1), --info-fd).
+        said: where it says that.
+        lifeline: by whose end the warden ends the server.
+
+    Raises:
+        OSError: the system has no descriptors left.
+    """
+
+    def __init__(self, covers: tuple[Cover, ...], say: Callable[[str], None]) -> None:
+        self.covers = covers
+        self.watch: CoverWatch | None = None
+        try:
+            self.watch = CoverWatch()
+            self.watch.follow(covers)
+        except OSError as error:
+            say(
+                "PipeGuard cannot watch what is covered in the folders that this server is given"
+                f" (inotify: {error.strerror}). If a program of yours replaces a file there that"
+                " the server must not read or change, as git does with .git/config, the new one is"
+                " not covered until the server is started again."
+            )
+        self.watched = () if self.watch is None else (self.watch.descriptor,)
+        self.info, self.said = os.pipe()
+        self.lifeline = Lifeline()
+
+    def open(self) -> None:
+        """Fork the process that covers again; to be called in the one that becomes the engine.
+
+        Nobody waits for it: what is replaced before it runs, the watch has noted. bwrap lets
+        children alone that it has from before.
+
+        Raises:
+            OSError: there is no process left.
+        """
+        watched = [os.pidfd_open(os.getpid()), os.pidfd_open(os.getppid())]
+        if os.fork() == 0:
+            _wait(self, watched)
+        for descriptor in (*watched, *self.watched, self.info, *self.lifeline.ends):
+            os.close(descriptor)
+
+
+def _wait(doorway: Doorway, watched: Sequence[int]) -> NoReturn:
+    try:
+        outlive_run((*doorway.watched, doorway.info, doorway.lifeline.held, *watched))
+        _serve(doorway, watched)
+    finally:
+        os._exit(0)
+
+
+def _serve(doorway: Doorway, watched: Sequence[int]) -> None:
+    """Cover again until the engine or the warden has ended."""
+    poll = select.poll()
+    watch, heard = doorway.watch, {*doorway.watched}
+    for descriptor in (*watched, *heard):
+        poll.register(descriptor, select.POLLIN)
+    sandbox: _SandboxMounts | None = None
+    while {descriptor for descriptor, _ in poll.poll()} <= heard:
+        sandbox = sandbox or _SandboxMounts(doorway)
+        if watch is not None and watch.is_concerned():
+            sandbox.cover_again()
+            with suppress(OSError):  # whose place another program took at once
+                watch.follow(doorway.covers)
+            sandbox.cover_again()  # what was replaced before it was followed
+
+
+class _SandboxMounts:
+    """The mounts of one sandbox, and ours.
+
+    Args:
+        doorway: where its engine says which process its first one is, and what stays covered.
+
+    Raises:
+        OSError: it has ended.
+    """
+
+    def __init__(self, doorway: Doorway) -> None:
+        import json
+
+        said = b""
+        while more := os.read(doorway.info, INFO_BYTES):
+            said += more
+        self._process = int(json.loads(said)["child-pid"])
+        self._theirs = os.open(f"/proc/{self._process}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        self._own = mounting.own_mounts()
+        self._own_root = os.stat("/").st_dev
+        self._is_ready = False
+        self._lifeline = doorway.lifeline
+        self._covers = doorway.covers
+
+    def cover_again(self) -> None:
+        """Cover what is not covered any more; a server that sees such a file all the same ends.
+
+        Raises:
+            OSError: the sandbox has ended.
+        """
+        for cover in self._covers:
+            trees = hidden_trees() if cover.is_hidden else (-1, -1)
+            self._enter()
+            try:
+                cover_again(cover, trees)
+            except OSError:
+                self._lifeline.note(UNCOVERED)
+                os.kill(self._process, signal.SIGKILL)
+                raise
+            finally:
+                mounting.enter_mounts(self._own)
+                for tree in trees if cover.is_hidden else ():
+                    os.close(tree)
+
+    def _enter(self) -> None:
+        """See the sandbox's mounts, once they are all there: before, its root is this machine's.
+
+        They stay there. What tells so is looked at once: by now the server may have made it.
+
+        Raises:
+            OSError: they are not after some time.
+        """
+        give_up = monotonic() + READY_SECONDS
+        mounting.enter_mounts(self._theirs)
+        while not self._is_ready and (
+            os.stat("/").st_dev == self._own_root or os.path.lexists("/oldroot")
+        ):
+            mounting.enter_mounts(self._own)
+            if monotonic() > give_up:
+                raise OSError(errno.ETIMEDOUT, "the sandbox is not ready")
+            sleep(PAUSE_SECONDS)
+            mounting.enter_mounts(self._theirs)
+        self._is_ready = True

@@ -37,19 +37,18 @@ def choose_engine(requested: str) -> str:
     from pipeguard.isolation.bubblewrap import describe_search, find, forbidding_setting
 
     is_here, others = find() is not None, requested == Isolation.AUTO
-    if is_here and not (others and forbidding_setting() and _has_podman()):
+    if is_here and not (others and forbidding_setting()):
         return Isolation.BUBBLEWRAP
-    if others and _has_podman():
-        return Isolation.CONTAINER
+    if others:
+        from pipeguard.isolation.container_engines import find_podman
+
+        if find_podman() is not None:
+            return Isolation.CONTAINER
+    if is_here:
+        return Isolation.BUBBLEWRAP
     also = ", nor is podman" if others else ""
     raise LaunchError(
         f"bubblewrap is not installed here{also}, so the server was not started:"
         f" {describe_search()}. Install the package `bubblewrap` of your distribution.",
         126,
     )
-
-
-def _has_podman() -> bool:
-    from pipeguard.isolation.container_engines import find_podman
-
-    return find_podman() is not None

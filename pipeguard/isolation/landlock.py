@@ -94,11 +94,6 @@ def obstacle() -> str | None:
     return None
 
 
-def open_program() -> int:
-    """A descriptor of the program, to be executed by."""
-    return os.open(PROGRAM, os.O_PATH)
-
-
 def write_rules(view: FileView, kernel: int) -> bytes:
     """The rules of a view, as `_landlock.c` reads them.
 

@@ -166,9 +166,8 @@ class Sandbox:
             from pipeguard.isolation.bubblewrap import start_confined  # only Linux has its imports
 
             return start_confined(server, self._say)
-        from pipeguard.isolation.container import start_contained
+        from pipeguard.isolation.container import find_engine, start_contained
         from pipeguard.isolation.container_files import unsettable
-        from pipeguard.isolation.container_trial import find_engine
 
         folder = isolation_folder()
         engine = find_engine(self._host, folder)

@@ -170,7 +170,13 @@ def build_view(
     ]
     if os.path.islink("/var/run"):
         mounts.append(Mount(MountKind.LINK, "/var/run", "/run"))
-    fixed = (*needed, *_run_later(profile, host))
+    git = profile.serves_git
+    later = (
+        path
+        for folder in profile.write
+        for path in find_run_later(folder, host.home, host.sensitive, changes_git=git)
+    )
+    fixed = (*needed, *later)
     granted = dict.fromkeys((*fixed, *profile.read), MountKind.READ)
     granted |= dict.fromkeys(profile.write, MountKind.WRITE)
     named = (*profile.read, *profile.write, *needed)
@@ -206,12 +212,6 @@ def filter_environment(variables: Mapping[str, str], view: FileView) -> dict[str
 
 def _is_named(path: str, profile: Profile) -> bool:
     return any(is_inside(path, each) for each in (*profile.read, *profile.write))
-
-
-def _run_later(profile: Profile, host: SandboxUser) -> Iterator[str]:
-    for folder in profile.write:
-        git = profile.serves_git
-        yield from find_run_later(folder, host.home, host.sensitive, changes_git=git)
 
 
 def _system() -> Iterator[Mount]:

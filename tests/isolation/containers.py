@@ -12,8 +12,8 @@ from shutil import which
 import pytest
 
 from pipeguard.errors import LaunchError
+from pipeguard.isolation.container import find_engine
 from pipeguard.isolation.container_engines import ContainerEngine
-from pipeguard.isolation.container_trial import find_engine
 from pipeguard.isolation.sandbox import this_host
 from tests.launch.processes import until
 

@@ -1,4 +1,4 @@
-"""The trial of podman, and what is told where it does not work. container_trial.py."""
+"""The trial of podman, and what is told where it does not work. container.py."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from pipeguard.errors import LaunchError
-from pipeguard.isolation import container_trial
+from pipeguard.isolation import container
+from pipeguard.isolation.container import FOUND, find_engine
 from pipeguard.isolation.container_engines import ContainerEngine
-from pipeguard.isolation.container_trial import FOUND, find_engine
 from pipeguard.isolation.sandbox import this_host
 from tests.isolation.containers import engine_here
 
 
 def test_without_podman_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(container_trial, "find_podman", lambda: None)
+    monkeypatch.setattr(container, "find_podman", lambda: None)
     with pytest.raises(LaunchError, match="podman is not installed"):
         find_engine(this_host(), str(tmp_path))
 
@@ -27,7 +27,7 @@ def test_what_was_found_is_kept_until_something_changes(
     engine = engine_here(tmp_path)
     found = tmp_path / FOUND
     kept = found.read_text()
-    monkeypatch.setattr(container_trial, "_trial", lambda *_: "tried again")
+    monkeypatch.setattr(container, "_trial", lambda *_: "tried again")
     assert find_engine(this_host(), str(tmp_path)) == engine
     for other in (f"another {kept}", "", "{}", kept.replace("\n", " "), f"{kept}x", f"{kept}\n9"):
         found.write_text(other)

@@ -12,7 +12,7 @@ from threading import Thread
 
 import pytest
 
-from pipeguard.isolation.live_mounts import Doorway
+from pipeguard.isolation.covers import Doorway
 from pipeguard.isolation.profile import Profile
 from pipeguard.launch.child import Exit
 from tests.each import each
@@ -146,7 +146,7 @@ def test_what_cannot_be_watched_is_told(setting: str, home: Path) -> None:
     app = home / "app"
     script = f"""
 from pathlib import Path
-from pipeguard.isolation.live_mounts import Doorway
+from pipeguard.isolation.covers import Doorway
 from pipeguard.isolation.profile import Profile
 from tests.isolation.test_roots import Shell
 limit = Path("/proc/sys/user/{setting}")

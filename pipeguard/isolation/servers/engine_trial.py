@@ -50,7 +50,7 @@ def _try_bubblewrap() -> EngineState:
 
 def _try_container() -> EngineState:
     """Run a program in a container, and say whether and how that works here."""
-    from pipeguard.isolation.container_trial import find_engine
+    from pipeguard.isolation.container import find_engine
     from pipeguard.isolation.sandbox import isolation_folder, this_host
 
     try:
