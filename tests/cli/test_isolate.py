@@ -326,13 +326,6 @@ def test_a_person_types_the_number(policy: Path, monkeypatch: pytest.MonkeyPatch
     assert "server: files" in policy.read_text()
 
 
-def test_another_file_is_written_where_it_is_named(tmp_path: Path, policy: Path) -> None:
-    other = tmp_path / "mine.yaml"
-    assert run("accept", "other", "--policy", str(other)).exit_code == 0
-    assert other.read_text() == "isolate:\n- server: other\n  hosts: [api.example.com]\n"
-    assert policy.read_text() == POLICY
-
-
 def test_who_is_never_isolated_is_not_isolated_by_an_entry_behind_that(
     policy: Path, snapshot: Snapshot
 ) -> None:

@@ -81,15 +81,6 @@ def test_local_servers_are_isolated_and_nothing_else_changes(file: Path) -> None
 
 
 @pytest.mark.needs("bubblewrap")
-def test_undo_gives_back_every_byte(file: Path) -> None:
-    before = file.read_bytes()
-    guard(file)
-    assert file.read_bytes() != before
-    run("--undo", "--yes")
-    assert file.read_bytes() == before
-
-
-@pytest.mark.needs("bubblewrap")
 def test_isolation_later_is_undone_with_the_guard(file: Path) -> None:
     before = file.read_bytes()
     run("--server=files", "--yes", "--launcher", str(launcher(file)))
@@ -137,14 +128,6 @@ def test_what_a_server_kept_until_now_is_told_with_its_place(
         "setup-isolate-kept",
         f"setup cursor --isolate --yes --no-login --launcher {launcher(file)}",
     )
-
-
-@pytest.mark.needs("bubblewrap")
-def test_a_check_fails_until_all_are_isolated(file: Path) -> None:
-    assert run("--isolate", "--check", "--server=held").exit_code == 1
-    assert run("--check", "--server=held").exit_code == 0
-    guard(file, "--server=held")
-    assert run("--isolate", "--check", "--server=held").exit_code == 0
 
 
 @pytest.mark.needs("bubblewrap")
@@ -207,24 +190,14 @@ def test_a_file_in_git_stays_unless_it_is_shared(file: Path, tmp_path: Path) -> 
     project = tmp_path / "project"
     (project / ".git").mkdir(parents=True)
     shared = project / ".mcp.json"
-    held = {"command": str(launcher(file)), "args": ["wrap", "--", "srv"]}
-    text = json.dumps({"mcpServers": {"open": {"command": "srv"}, "held": held}})
+    text = json.dumps({"mcpServers": {"open": {"command": "srv"}}})
     shared.write_text(text)
-    words = [
-        "claude-code",
-        "--scope=project",
-        f"--project={project}",
-        "--launcher",
-        str(launcher(file)),
-    ]
-    result = CliRunner().invoke(command, [*words, "--isolate", "--yes"])
-    assert result.exit_code == 6
-    assert (
-        "so others get the change: `pipeguard setup --isolate --shared` makes it" in result.output
-    )
+    words = ["claude-code", "--scope=project", f"--project={project}", "--isolate", "--yes"]
+    words += ["--launcher", str(launcher(file))]
+    said = CliRunner().invoke(command, words).output
+    assert "so others get the change: `pipeguard setup --isolate --shared` makes it" in said
     assert shared.read_text() == text
-    CliRunner().invoke(command, [*words, "--isolate", "--yes", "--shared"])
-    assert args(shared)["held"] == ["wrap", "--isolate", "auto", "--", "srv"]
+    CliRunner().invoke(command, [*words, "--shared"])
     assert args(shared)["open"][-4:] == ["--isolate", "auto", "--", "srv"]
 
 

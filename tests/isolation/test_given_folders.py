@@ -74,15 +74,13 @@ def test_a_file_that_is_given_alone_cannot_be_renamed(home: Path) -> None:
 @each("option", ["--read", "--write"])
 def test_a_grant_that_became_a_link_of_the_server_gives_nothing(option: str, home: Path) -> None:
     ran(Profile(write=(f"{home}/work",)), f"cd {home}/work; mv data old; ln -s ../private data")
-    words = {"--write": (f"{home}/work",), "--read": ()}
-    words[option] += (f"{home}/work/data",)
-    with pytest.raises(PolicyError, match="may have made the link"):
-        ServerStarter(WrapOptions(("/bin/true",), {"--isolate": "auto"}, words, ()), {})
-    argument = WrapOptions(
-        ("/bin/ls", f"{home}/work"), {"--isolate": "auto"}, {option: words[option][-1:]}, ()
-    )
-    with pytest.raises(PolicyError, match="may have made the link"):
-        ServerStarter(argument, {})
+    named, link = {"--write": (f"{home}/work",), "--read": ()}, (f"{home}/work/data",)
+    for command, words in (
+        (("/bin/true",), {**named, option: named[option] + link}),
+        (("/bin/ls", f"{home}/work"), {option: link}),
+    ):
+        with pytest.raises(PolicyError, match="may have made the link"):
+            ServerStarter(WrapOptions(command, {"--isolate": "auto"}, words, ()), {})
 
 
 def test_a_folder_that_is_run_is_not_given_for_being_among_the_words(home: Path) -> None:

@@ -47,13 +47,6 @@ def test_a_folder_in_one_that_may_be_written_may_be_written(host: SandboxUser) -
     assert deep not in found
 
 
-def test_a_home_that_is_given_keeps_its_keys(host: SandboxUser) -> None:
-    found = mounts(host, Profile(read=(host.home,)))
-    hidden = {path for path, mount in found.items() if mount.kind is MountKind.HIDDEN}
-    names = (".ssh", ".netrc", ".config/gcloud", "state")
-    assert hidden == {f"{host.home}/{name}" for name in names}
-
-
 def test_a_program_among_keys_has_to_be_named(host: SandboxUser) -> None:
     program = f"{host.home}/.ssh"
     with pytest.raises(PolicyError, match=r"--read .*\.ssh"):
