@@ -321,7 +321,7 @@ def accept(name: str, *, path: str | None, dry_run: bool) -> None:
 @click.argument("name", required=False)
 @click.option("--all", "everything", is_flag=True, help="All packages.")
 def update(name: str | None, *, everything: bool) -> None:
-    """Fetch the package NAME anew, at the version that its command asks for.
+    """Fetch the package NAME again, at the version that its command asks for.
 
     The old one stays until the new one is whole. Servers that run keep the old one; it is removed
     at an update after they have ended.

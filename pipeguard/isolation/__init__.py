@@ -3,7 +3,7 @@
 `profile` is what is granted, `runtimes` what its program needs to run at all, `view` the files that
 it then sees. An engine makes it so: `bubblewrap` with the kernel's namespaces and `seccomp`.
 `servers` puts this together for one server. Other rooms import the names below, and no module; each
-is loaded when it is first used, since a server is waiting.
+is loaded when it is first used, because a server is waiting.
 """
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING: a server is waiting

@@ -46,7 +46,7 @@ _SYSCTLS_OF_USERS = {  # that do not hold for root
 
 
 def find() -> str | None:
-    """The path of bwrap, where it is installed.
+    """The path of bwrap; None if it is not installed.
 
     In folders of the system, or on our PATH where only root can change it: what a client's entry or
     a project puts there could undo the isolation.
@@ -185,7 +185,7 @@ def _confine(
 
 
 def _through_landlock(view: FileView, inherited: list[int]) -> list[str]:
-    """The words before a command that have it take on Landlock's rules, where that works."""
+    """The words before a command that have it take on Landlock's rules, if that works."""
     if landlock.obstacle() is not None:
         return []
     rules = _seal_content(landlock.write_rules(view, landlock.version()))
@@ -210,7 +210,7 @@ def _guarded_proc() -> Iterator[str]:
 
 
 def _cover_arguments(path: str) -> list[str]:
-    """Nothing stands at this path, where something does."""
+    """Cover what is at a path, if there is anything."""
     if os.path.isdir(path):
         return _fixed_folder(path, "0000")
     return ["--ro-bind", os.devnull, path] if os.path.exists(path) else []
@@ -273,7 +273,7 @@ def _seal_content(content: bytes) -> int:
 
 
 def forbidden() -> str | None:
-    """Name what forbids user namespaces to us; None where nothing is known to."""
+    """Name what forbids user namespaces to us; None if PipeGuard knows of nothing."""
     if (setting := forbidding_setting()) is not None:
         return setting
     if any(map(os.path.exists, ("/.dockerenv", "/run/.containerenv"))):
@@ -282,7 +282,7 @@ def forbidden() -> str | None:
 
 
 def forbidding_setting() -> str | None:
-    """The setting that forbids them to us; None where none does that is known."""
+    """The setting that forbids them to us; None if PipeGuard knows of none."""
     settings = _SYSCTLS if os.geteuid() == 0 else _SYSCTLS | _SYSCTLS_OF_USERS
     for path, value in settings.items():
         if cgroups.read_setting(path) == value:

@@ -1,6 +1,6 @@
 """A control group for one sandbox: bounds its processes and memory together (cgroups(7)).
 
-Made where this process may make one, which is where it is root: there RLIMIT_NPROC bounds nothing
+Made if this process may make one, as root: for root, RLIMIT_NPROC bounds nothing
 (setrlimit(2)). Elsewhere resource limits do it.
 """
 
@@ -62,7 +62,7 @@ class ControlGroup:
         return self.remove()
 
     def close(self) -> None:
-        """Do the same, where the warden was killed before; its processes end in a moment."""
+        """Do the same if the warden was killed before; its processes end in a moment."""
         give_up = monotonic() + ENDING_SECONDS
         while not self.leave() and monotonic() < give_up:
             sleep(PAUSE_SECONDS)
@@ -73,7 +73,7 @@ class ControlGroup:
         return tuple(event[0] for event, count in zip(_EVENTS, noted, strict=True) if count)
 
     def remove(self) -> bool:
-        """Remove the group; False where a process is still ending: the next sandbox removes it."""
+        """Remove the group; False if a process is still ending: the next sandbox removes it."""
         left = [folder for folder in self._folders if not _remove_group(folder)]
         return not left
 
@@ -90,7 +90,7 @@ def enter(entrances: Iterable[int]) -> None:
 
 
 def make_group(limits: ResourceLimits, number: int) -> ControlGroup | None:
-    """Make a group; None where that is not possible.
+    """Make a group; None if that is not possible.
 
     Args:
         limits: of its processes.
@@ -123,7 +123,7 @@ def remove_container_group(identity: str) -> None:
 
 
 def _remove_group(folder: str) -> bool:
-    """Remove the folder of a group; False where a process is in it."""
+    """Remove the folder of a group; False if a process is in it."""
     try:
         os.rmdir(folder)
     except OSError as error:

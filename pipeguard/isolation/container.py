@@ -107,7 +107,7 @@ def start_contained(
 
 
 def _with_rules(files: Files, view: FileView, folder: str) -> Files:
-    """Add Landlock's program and the view's rules, where they apply."""
+    """Add Landlock's program and the view's rules, if they apply."""
     if landlock.obstacle() is not None:
         return files
     sources = (

@@ -79,7 +79,7 @@ class ContainerEngine(NamedTuple):
             ) from None
 
     def image(self, archive: bytes) -> str:
-        """The name of the image with this content, which is made where it is not there.
+        """The name of the image with this content, which is made if it is not there.
 
         Raises:
             LaunchError: it cannot be made.

@@ -173,7 +173,7 @@ def mount_arguments(mounts: Sequence[Mount], folder: str, scratch: int) -> Itera
 
 
 def store_content(folder: str, content: bytes) -> str:
-    """The path of a file with this content, which is made where it is not there.
+    """The path of a file with this content, which is made if it is not there.
 
     Args:
         folder: of PipeGuard's.

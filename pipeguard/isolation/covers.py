@@ -73,7 +73,7 @@ def _folder_covers(staged: Staged) -> Iterator[Cover]:
     """Paths to keep covered in one folder that is given."""
     outer = staged.outer
     if outer.source != outer.path:
-        return  # a kept home, which nobody else writes
+        return  # a kept home, which only the server writes
     written = [mount.path for mount in staged.inside if mount.kind is MountKind.WRITE]
     for mount in staged.inside:
         is_hidden = mount.kind is MountKind.HIDDEN
@@ -92,7 +92,7 @@ class CoverWatch:
         OSError: the system has none left.
 
     Attributes:
-        descriptor: readable where something was made or moved.
+        descriptor: readable if something was made or moved.
     """
 
     def __init__(self) -> None:
@@ -134,7 +134,7 @@ class CoverWatch:
         return number, 0 if number >= 0 else ctypes.get_errno()
 
     def _remove(self, number: int) -> None:
-        _LIBRARY.inotify_rm_watch(self.descriptor, number)  # none any more where its folder is gone
+        _LIBRARY.inotify_rm_watch(self.descriptor, number)  # none any more if its folder is gone
 
     def is_concerned(self) -> bool:
         """True if the events since the last call are about a covered name."""
@@ -185,7 +185,7 @@ def cover_again(cover: Cover, trees: tuple[int, int]) -> None:
 
     Args:
         cover: the path.
-        trees: as `hidden_trees` gives them; they are used up where this one is hidden.
+        trees: as `hidden_trees` gives them; they are used up if this one is hidden.
 
     Raises:
         OSError: the kernel refuses.

@@ -26,7 +26,7 @@ def choose_engine(requested: str) -> str:
 
     Raises:
         LaunchError: there is no such engine, or none is installed. It is tried by `doctor` and
-            `setup` alone: a server that cannot be isolated then does not start.
+            `setup` only: a server that cannot be isolated then does not start.
     """
     if requested not in tuple(Isolation) or requested == Isolation.LEARN:
         raise LaunchError(f"--isolate {requested}: choose from {', '.join(Isolation)}.", 2)

@@ -61,17 +61,17 @@ class Extent(NamedTuple):
         git: of repositories, what it may change that git runs later: `.git`, or what is in it.
         hidden: what is not there for it in folders that it is given.
         secrets: files of variables among what it may read.
-        package: that it is fetched as and runs from; empty where it is none.
+        package: that it is fetched as and runs from; empty if it is none.
         is_fetched: whether that is there, so that what its interpreter needs is known.
         system: folders of this machine's system, which it may read.
         own: folders that are its own, in memory.
-        kept_home: the folder that is its home where that is kept; empty where it is not.
+        kept_home: the folder that is its home if that is kept; else empty.
         hosts: that it may connect to.
         loopback: ports of this machine that it may connect to.
-        roots: `read` or `write` where it is given the client's roots.
+        roots: `read` or `write` if it is given the client's roots.
         limits: what it may use up.
         folder: that it starts in.
-        unknown: why it is not known what its program needs; empty where it is.
+        unknown: why PipeGuard cannot tell what its program needs; else empty.
     """
 
     engine: str
@@ -125,7 +125,7 @@ def compute_extent(
         seen: what it sees.
         sources: what gives it, the one that counts most first.
         package: that it fetches: its name, its folder, and whether it was fetched.
-        kept_home: its home, where that is kept.
+        kept_home: its home, if that is kept.
     """
     name, package_folder, is_fetched = package
     profile, mounts = seen.profile, seen.files.mounts

@@ -118,7 +118,7 @@ def fetched_runtime(
 
 
 def newest(root: Path, identity: str) -> Path | None:
-    """The folder of a package as it was fetched last; None where it is not there.
+    """The folder of a package as it was fetched last; None if it is not there.
 
     Every fetch has a folder of its own, with a number behind it from the second on, since what is
     installed in one has its path in it.
@@ -296,7 +296,7 @@ def _measure_free(folder: str) -> tuple[int, int]:
 
 
 def _excess(folder: str, before: tuple[int, int]) -> str:
-    """Name the limit that is exceeded since a measurement; empty if none is.
+    """Name the limit that was exceeded after a measurement; else empty.
 
     What others write at the same time counts too: only their sum can be asked for cheaply.
     """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 IDENTITY_DIGITS = 24
-NAME_FILE = "server"  # beside a home: whose it is
+NAME_FILE = "server"  # next to a home: whose it is
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
@@ -44,7 +44,7 @@ def make_places(kept_home: str, seen_at: str, mounts: Iterable[Mount]) -> None:
 
 
 def _enter_folder(folder: int, name: str) -> int:
-    """The folder of a name in a folder, which is closed; made where there is none."""
+    """The folder of a name in a folder, which is closed; made if there is none."""
     try:
         _clear(folder, name, is_for_folder=True)
         with suppress(FileExistsError):
@@ -63,7 +63,7 @@ def _clear(folder: int, name: str, *, is_for_folder: bool) -> None:
 
 
 def home_path(folder: Path, identity: str) -> Path:
-    """The folder that is a server's home where that is kept, whether it is there or not.
+    """The folder that is a server's home if that is kept, whether it exists or not.
 
     Args:
         folder: where kept homes are.

@@ -1,9 +1,9 @@
 """Landlock, a second wall inside the sandbox: the kernel's own rules for a process's files.
 
-What a namespace leaves out is not there; what Landlock does not name is refused even where it can
+What a namespace leaves out is not there; what Landlock does not name is refused even if it can
 be reached, as through a descriptor of a folder outside. The rules follow the view: what may be
 read, what may be changed. They add up from a path to its parents, so that what is read-only in a
-folder that may be changed is so by its mount alone. No signal leaves it, and no abstract socket is
+folder that may be changed is so only by its mount. No signal leaves it, and no abstract socket is
 reached. Connections are not ruled: every address of the sandbox's network leads to PipeGuard.
 
 A small program takes the rules on inside the sandbox and then executes the server
@@ -64,7 +64,7 @@ _BY_KIND = {
     MountKind.FOLDER: READ,  # where it starts
     MountKind.BARE: READ,  # the same
 }
-# What the engine makes beside the view. Folders are listed from the root on.
+# What the engine makes besides the view. Folders are listed from the root on.
 _ALWAYS = (
     ("/", LandlockAccess.READ_FOLDER),
     ("/etc", READ),
@@ -75,7 +75,7 @@ _ALWAYS = (
 
 
 def version() -> int:
-    """The version of Landlock in this kernel; 0 where it has none, or was started without."""
+    """The version of Landlock in this kernel; 0 if it has none, or was started without."""
     if sys.platform != "linux":
         return 0
     none, asked = ctypes.c_size_t(0), ctypes.c_uint32(ONLY_VERSION)
@@ -83,7 +83,7 @@ def version() -> int:
 
 
 def obstacle() -> str | None:
-    """Why servers run without it here; None where they run with it."""
+    """Why servers run without it here; None if they run with it."""
     found = version()
     if not found:
         return "this kernel has no Landlock, or was started without it"

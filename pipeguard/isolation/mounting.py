@@ -40,7 +40,7 @@ class _Attributes(ctypes.Structure):
 
 
 def open_folder(path: str) -> int:
-    """A descriptor of what is at a path, to which no link leads, and which is none.
+    """A descriptor of what is at a path that passes no link and is no link.
 
     Raises:
         OSError: a part of it is a link now, or is not there; with ESTALE.

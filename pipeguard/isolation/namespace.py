@@ -87,7 +87,7 @@ def _raise_loopback() -> None:
 
 
 def make_all_local() -> None:
-    """`ip route add local 0.0.0.0/0 dev lo`, and the same of IPv6 where there is any."""
+    """`ip route add local 0.0.0.0/0 dev lo`, and the same of IPv6 if there is any."""
     _make_local(socket.AF_INET)
     with suppress(OSError):
         _make_local(socket.AF_INET6)

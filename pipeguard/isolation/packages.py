@@ -63,7 +63,7 @@ class Package(NamedTuple):
     Attributes:
         registry: NPM or PYPI.
         specs: what is installed, the first of which has the program.
-        program: its name; empty where the first package says it.
+        program: its name; empty if the first package says it.
         arguments: of the program.
         python: the version or interpreter that was asked for, or empty.
     """
@@ -81,7 +81,7 @@ class Package(NamedTuple):
 
     @property
     def program_name(self) -> str:
-        """The program's, which is the first package's where nothing else is said."""
+        """The program's, which is the first package's unless it is named."""
         return self.program or self.name
 
     @property
@@ -94,7 +94,7 @@ class Package(NamedTuple):
 
 
 def find_package(argv: Sequence[str]) -> Package | None:
-    """The package that a command fetches; None where it fetches none.
+    """The package that a command fetches; None if it fetches none.
 
     Raises:
         LaunchError: it fetches in a way that is not known here, so it cannot be isolated.
@@ -159,7 +159,7 @@ def _npm_program(folder: str, name: str) -> str:
 
 
 def read_facts(folder: str, path: str) -> dict[str, object]:
-    """Read a JSON file of a package; empty where there is none, or it leads out of the package."""
+    """Read a JSON file of a package; empty if there is none, or it leads out of the package."""
     real = os.path.realpath(path)
     if not is_inside(real, os.path.realpath(folder)) or not os.path.isfile(real):
         return {}

@@ -24,7 +24,7 @@ ROOTS = ("", READ_ROOTS, WRITE_ROOTS)  # the later gives more
 
 
 class ResourceLimits(NamedTuple):
-    """The resources that a server may use up; None where nothing limits it.
+    """The resources that a server may use up; None if nothing limits it.
 
     Attributes:
         memory: data bytes of one process (RLIMIT_DATA, setrlimit(2)).
@@ -53,7 +53,7 @@ class Profile(NamedTuple):
         loopback: TCP ports of this machine's loopback that it may connect to.
         keeps_home: whether its home is kept between runs, in a folder of PipeGuard's.
         limits: what it may use up.
-        roots: READ_ROOTS or WRITE_ROOTS where it is given the client's roots.
+        roots: READ_ROOTS or WRITE_ROOTS if it is given the client's roots.
         links: of files and folders to which a link leads, the path as written, and theirs.
         serves_git: whether it is a server of git, which gets the user's name and settings of git,
             and may change repositories in what it may change (run_later).

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OWNER_ALL = 0o700
-# Of Linux, where alone servers are isolated.
+# Of Linux: servers are isolated only there.
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
 _PLACE = _FOLDER | getattr(os, "O_PATH", 0)  # needs no right to read it
 

@@ -53,7 +53,7 @@ def find_named(folder: str, names: Collection[str], *, with_links: bool = False)
 
 
 def list_submodules(git: str) -> Iterator[str]:
-    """Submodules of a repository, and theirs: `.git` in them, or the folder where it has none.
+    """Submodules of a repository, and theirs: `.git` in them, or the folder if it has none.
 
     Args:
         git: the repository's own folder or file.
@@ -201,7 +201,7 @@ def find_run_later(
         folder: that a server may change.
         home_folder: the user's.
         sensitive: paths that stay covered, so that nothing in them is looked at.
-        changes_git: whether it may change repositories, which then keep hooks and settings alone.
+        changes_git: whether it may change repositories but for hooks and settings.
     """
     if is_of_git(folder):
         return  # named by hand

@@ -178,7 +178,7 @@ def _among(
 def read_alone(among: Sequence[str], profile: Profile) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The folders among arguments that may be changed, and what in them may only be read.
 
-    An argument alone says less than a person who names a folder to be read.
+    An argument says less than a person who names a folder to be read.
 
     Args:
         among: folders that the arguments name.
@@ -281,7 +281,7 @@ def _interpreter_word(path: str) -> str | None:
 
 
 def _prefix(path: str, host: SandboxUser) -> Iterator[str]:
-    """The installation that a program is in: what holds its `bin`, or the folder beside it."""
+    """The installation that a program is in: what holds its `bin`, or the folder next to it."""
     holder = os.path.dirname(path)
     if os.path.basename(holder) in ("bin", "Scripts", "shims"):
         holder = os.path.dirname(holder)

@@ -45,7 +45,7 @@ OWN_PROXY = f"http://127.0.0.1:{PROXY_PORT}"
 
 
 def _unheard(*_texts: object) -> None:
-    """For a sandbox that nobody waits for, and about which nobody asks."""
+    """Report to nobody: for a sandbox that runs unattended."""
 
 
 class Sandbox:

@@ -3,7 +3,7 @@
 What it refuses needs no privilege to be called and has opened kernels before, reaches other
 processes, or makes a namespace in which its caller is root. Everything else passes: a server that
 works without isolation works with it. Refused calls answer EPERM, and those that programs replace
-by an older call where the kernel lacks them ENOSYS.
+by an older call if the kernel lacks them ENOSYS.
 
 Numbers: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h of Linux 6.12.
 """
@@ -113,7 +113,7 @@ def _bits(number: int) -> Iterator[int]:
 
 
 def _refusals(machine: str) -> dict[str, list[tuple[int, tuple[Condition, ...]]]]:
-    """The errors of each call, with the conditions under which it gets them; none is always."""
+    """The errors of each call, with conditions under which it gets them; always without any."""
     found: dict[str, list[tuple[int, tuple[Condition, ...]]]] = {}
     for name, error, conditions in _refused_arguments():
         found.setdefault(name, []).append((error, conditions))
@@ -200,7 +200,7 @@ def filter_program(machine: str) -> bytes:
 
 
 def _refuse(error: int, conditions: tuple[Condition, ...]) -> Iterator[Instruction]:
-    """Return an error under all of these conditions; else go on behind that."""
+    """Return an error if all of these conditions hold; else fall through."""
     size = 3 * len(conditions)
     for done, (place, mask, value) in enumerate(conditions, 1):
         yield LOAD, 0, 0, ARGUMENTS_AT + 8 * place  # its lower half

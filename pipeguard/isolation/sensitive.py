@@ -70,7 +70,7 @@ def _link_targets(home_folder: str) -> Iterator[str]:
 
 
 def find_hidden(granted: str, sensitive: Sequence[str], named: Sequence[str]) -> Iterator[str]:
-    """The hidden part of a granted folder: existing sensitive paths that nobody named.
+    """The hidden part of a granted folder: existing sensitive paths that are not named.
 
     Of one in which something is named, all the rest.
     """

@@ -85,7 +85,7 @@ def server_view(
         profile: what it is given by name.
         host: this machine and its user.
         folder: that it starts in.
-        kept_home: the folder that is its home, where that is kept between runs.
+        kept_home: the folder that is its home, if that is kept between runs.
         fixed: files that it may read and not change, in a folder that it may change.
 
     Raises:

@@ -1,6 +1,6 @@
 """Profiles of known servers: `profiles.json`, by the package that is run.
 
-JSON, since a server waits while it is read, and to import a reader of YAML takes 12 ms. Each was
+JSON, because a server waits while it is read, and to import a reader of YAML takes 12 ms. Each was
 tried with the package itself; none gives a file of the user's.
 """
 
@@ -72,7 +72,7 @@ def package_key(package: Package) -> str:
 
 
 def find_profile(key: str) -> ShippedProfile | None:
-    """The profile of a package; None where it is not known.
+    """The profile of a package; None if PipeGuard knows none.
 
     Args:
         key: as `key_of` returns it.

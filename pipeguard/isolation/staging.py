@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from pipeguard.isolation.view import FileView
 
-# Covered in a namespace of our own alone: nothing of it is ever given, and no engine needs it.
+# Covered in a namespace of our own only: nothing of it is ever given, and no engine needs it.
 STAGE = "/sys"
 _STAGED = (MountKind.READ, MountKind.WRITE)
 _OF_SYSTEM = (*SYSTEM, *(f"/etc/{name}" for name in ETC_FOLDERS))  # root's own
@@ -99,7 +99,7 @@ def mount_staged(staged: Staged, folder: int, name: str) -> int:
     Args:
         staged: what is mounted.
         folder: a descriptor of the folder to mount it in.
-        name: that it gets there, where nothing is yet.
+        name: that it gets there; nothing has it yet.
 
     Raises:
         OSError: as for `stage`.
@@ -172,7 +172,7 @@ def _hide(folder: int, name: str) -> None:
 
 
 def _make_place(folder: int, name: str, source: int) -> None:
-    """Something to mount on, where there is nothing."""
+    """Make something to mount on, if there is nothing."""
     with suppress(FileExistsError):
         if stat.S_ISDIR(os.fstat(source).st_mode):
             os.mkdir(name, 0o700, dir_fd=folder)

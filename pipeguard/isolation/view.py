@@ -56,7 +56,7 @@ class Mount(NamedTuple):
 
 
 # Of /etc: what the C library, TLS, locales, fonts and runtimes read. No key, password or host name.
-# Files are copied, since each mount takes as long as copying all of them.
+# Files are copied, because each mount takes as long as copying all of them.
 ETC_FILES = (
     *("ld.so.cache", "ld.so.preload", "localtime", "timezone", "locale.conf", "locale.alias"),
     *("default/locale", "ssl/openssl.cnf", "mime.types", "magic", "services", "protocols"),
@@ -147,7 +147,7 @@ def build_view(
         host: this machine and its user.
         needed: files and folders that the server's program needs to run, read-only.
         folder: that the server is to start in.
-        kept_home: the folder that is its home, where that is kept between runs.
+        kept_home: the folder that is its home, if that is kept between runs.
 
     Raises:
         PolicyError: something that the program needs is sensitive, or everything is granted.
@@ -288,7 +288,7 @@ def _grants(
 def _link_above(path: str, real: str, granted: Mapping[str, MountKind], host: SandboxUser) -> str:
     """The link of a folder that leads to a needed file; empty if it has to be mounted itself.
 
-    A program finds its packages beside its real path, which it can only find by the link.
+    A program finds its packages next to its real path, which it can only find by the link.
     """
     if path == real or os.path.islink(path) or not any(is_inside(real, each) for each in granted):
         return ""
