@@ -13,13 +13,12 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64, unhexlify
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 
 from pipeguard.detect.text import encoding
-from pipeguard.detect.text.encoding import Decoded, Decoder, Encoding, is_readable, legible, runs
+from pipeguard.detect.text.encoding import Decoded, Decoder, Encoding, is_readable, legible, mark
 from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.records import NamedTuple
 
 MAX_RUN_BYTES = 2**20  # of one encoded run
 MAX_INFLATED_BYTES = 2**20  # of one compressed run
@@ -28,6 +27,7 @@ MAX_BASE32_BYTES = 2**15  # of one run: this decoder is slow
 WIDE_BEFORE_BYTES = 12  # of base64 before its sign: a byte order mark and two letters
 LEAST_BASE85 = 25  # letters in a row, of 20 bytes
 UU_LINE_BYTES = 45  # of plain text in each line but the last
+LEAST_LONG = 40  # letters of a run that may be text in another script
 HOST_LABELS = 3  # at most, of the host that receives the data, as `collector.acme.test`
 
 BASE64_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -71,7 +71,7 @@ _BASE32_GROUP = "".join(_class(BASE32_ALPHABET, part) for part in _BASE32_PARTS)
 _TURNED_BASE32 = "".join(_class(BASE32_ALPHABET, part) for part in _BASE32_PARTS[::-1])
 _TURNED_BASE64 = "".join(_class(BASE64_ALPHABET, part) for part in _BASE64_PARTS[::-1])
 _TURNED_HEX = "(?:[0-9A-Fa-f][2-7]){12}"
-_BASE85_FIRSTS = range(10, 41)  # of five letters the first, which has the upper bits of the text
+_BASE85_FIRSTS = slice(10, 41)  # of five letters the first, which has the upper bits of the text
 # ASCII in UTF-16, as base64 and as hex: one of each pair of bytes is zero.
 _WIDE_BASE64 = (
     _class(BASE64_ALPHABET, range(8, 32))
@@ -99,11 +99,9 @@ _UU = lazy_regex(f"(?:{_UU_GROUP}){{4}}".encode())
 _UU_TO_BASE64 = bytes.maketrans(b" " + UU_ALPHABET.encode(), b"A" + BASE64_ALPHABET.encode())
 _HEX_DIGITS = b"0123456789ABCDEFabcdef"
 _UPPER_BASE32, _LOWER_BASE32 = BASE32_ALPHABET.encode(), BASE32_ALPHABET.lower().encode()
-_IN_RUN = bytes(0x61 if chr(code) in BASE64_ALPHABET + "_-" else 0x20 for code in range(256))
+_IN_RUN = mark(BASE64_ALPHABET + "_-")
 _IN_WORDS = bytes(code for code in range(128) if chr(code).isalnum() or chr(code) in "_-=./,()")
-_SIXTEEN, _FORTY = b"a" * 16, b"a" * 40
-_IN_BASE32 = bytes(0x61 if chr(code) in BASE32_ALPHABET else 0x20 for code in range(256))
-_IN_HEX = bytes(0x61 if code in _HEX_DIGITS else 0x20 for code in range(256))
+_IN_BASE32, _IN_HEX = mark(BASE32_ALPHABET), mark(_HEX_DIGITS)
 _LONG_RUN = lazy_regex(rb"[A-Za-z0-9][A-Za-z0-9+/_-]{39,}")
 _REST_OF_RUN = lazy_regex(
     rb"[A-Za-z0-9+/_-]*+(?:\r?\n[A-Za-z0-9+/_-]{4,}+)*+(?:\r?\n[A-Za-z0-9+/_-]{2,3}(?==))?"
@@ -117,8 +115,7 @@ _PAIRS = lazy_regex(
     rf"{_BETWEEN_PAIRS[:-5]}(?:(?:0x)?[\dA-Fa-f]{{2}}{_BETWEEN_PAIRS}){{6}}".encode()
 )
 _PAIR_SEPARATORS = b" :,;|/\t\r\n\"'-"
-_PAIR_LETTERS = _HEX_DIGITS + _PAIR_SEPARATORS + rb"\x"
-_IN_PAIRS = bytes(0x61 if code in _PAIR_LETTERS else 0x20 for code in range(256))
+_IN_PAIRS = mark(_HEX_DIGITS + _PAIR_SEPARATORS + rb"\x")
 _GROUPS_BEFORE = lazy_regex(rb"(?:[A-Za-z0-9+/_-]{4})+\Z")
 _WIDE = lazy_regex(_WIDE_SIGN.encode())
 _LABELS = lazy_regex(
@@ -128,33 +125,28 @@ _STANDARD = bytes.maketrans(b"-_", b"+/")  # RFC 4648, section 5: the URL-safe a
 _TEXT = lazy_regex(rb"[ -~\t\r\n]*")
 
 
-def _base64(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
-    """Decode from letters that can only be text on, as far as the run decodes to text."""
-    search = encoding.search_in_runs(_BASE64, data, (start, end), _IN_RUN)
-    runs_of_text = _runs_of_text(data, start, budget, search, (_end_of_run, _from_base64))
-    return [Decoded(plain, "base64", low, high) for plain, low, high in runs_of_text]
+def _decode_runs(pattern: re.Pattern[bytes], kinds: bytes, form: _Form) -> Decoder:
+    """A decoder from letters that can only be text on, as far as the run decodes to text."""
+    view, rest, decoder = form
+
+    def decode(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
+        search = encoding.search_in_runs(pattern, data, (start, end), kinds)
+        stop = position = start
+        while (match := search(position)) and budget.call():
+            if match.end() > stop:
+                stop = _end_of_run(rest, data, match.end())
+            plain, position = _decode_text(data, match.start(), match.end(), stop, decoder)
+            yield Decoded(plain, view, match.start(), position)
+
+    return decode
 
 
-def _runs_of_text(
-    data: bytes,
-    position: int,
-    budget: DecodingBudget,
-    search: Callable[[int], re.Match[bytes] | None],
-    read: tuple[Callable[[bytes, int, int], int], Callable[[bytes], bytes]],
-) -> Iterator[tuple[bytes, int, int]]:
-    """Decode from each match on: the text, and where its source begins and ends."""
-    (find_end, decoder), stop = read, position
-    while (match := search(position)) and budget.call():
-        if match.end() > stop:
-            stop = find_end(data, match.end(), MAX_RUN_BYTES)
-        plain, position = _decode_text(data, match.start(), match.end(), stop, decoder)
-        yield plain, match.start(), position
-
-
-def _end_of_run(data: bytes, at: int, max_bytes: int) -> int:
-    """Find where a run of base64 ends that continues at a byte, also over line ends."""
-    rest = _REST_OF_RUN.match(data, at, at + max_bytes)
-    return rest.end() if rest else at
+def _end_of_run(
+    rest: re.Pattern[bytes], data: bytes, at: int, max_bytes: int = MAX_RUN_BYTES
+) -> int:
+    """Find where a run ends that continues at a byte, of base64 also over line ends."""
+    match = rest.match(data, at, at + max_bytes)
+    return match.end() if match else at
 
 
 def _decode_text(
@@ -189,44 +181,30 @@ def _decode_text(
     return plain, end
 
 
-def _long_run(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+def _long_run(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
     """Decode whole runs: text that is not ASCII has no letters that can only be text."""
-    decoded: list[Decoded] = []
     position = joined = start  # lines up to `joined` were tried as one run
-    letters = data[start:end].translate(_IN_RUN)  # then forty times one letter is a long run
-    while (at := letters.find(_FORTY, position - start)) >= 0 and budget.call():
-        stop = letters.find(b" ", at + len(_FORTY))
-        match = _LONG_RUN.search(data, start + at, end if stop < 0 else start + stop)
-        if match is None:
-            if stop < 0:
-                break
-            position = start + stop  # a line of dashes, or a short run after one
-            continue
+    search = encoding.search_in_runs(_LONG_RUN, data, (start, end), _IN_RUN, LEAST_LONG)
+    while (match := search(position)) and budget.call():
         position = match.end()
         for view, plain in _on_one_line(match[0]):
             if text := legible(plain):
-                decoded.append(Decoded(text, view, match.start(), position))
+                yield Decoded(text, view, match.start(), position)
                 break
         else:
             if match[0].islower() or _BASE64.match(match[0]):
                 continue  # base64 has both cases; ASCII in base64 is found by its own sign
             stops = {position: None}  # the next line may be another run, or a word
             if position > joined:
-                joined = _end_of_run(data, position, MAX_RUN_BYTES)
+                joined = _end_of_run(_REST_OF_RUN, data, position)
                 stops = dict.fromkeys((joined, position))
-            if run := _decode_first(data, match.start(), stops):
-                decoded.append(run)
+            runs = (
+                Decoded(_from_base64(data[match.start() : stop]), "base64", match.start(), stop)
+                for stop in stops
+            )
+            for run in islice((run for run in runs if is_readable(run.data)), 1):
+                yield run
                 position = run.end
-    return decoded
-
-
-def _decode_first(data: bytes, start: int, stops: Iterable[int]) -> Decoded | None:
-    """Decode base64 from `start` to the first stop up to which it is text; None if none is."""
-    for stop in stops:
-        plain = _from_base64(data[start:stop])
-        if is_readable(plain):
-            return Decoded(plain, "base64", start, stop)
-    return None
 
 
 def _on_one_line(run: bytes) -> Iterator[tuple[str, bytes]]:
@@ -247,67 +225,52 @@ def _from_base64(token: bytes) -> bytes:
         return b""
 
 
-def _hex(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
-    search = encoding.search_in_runs(_HEX, data, (start, end), _IN_HEX)
-    runs_of_text = _runs_of_text(data, start, budget, search, (_end_of_hex, _from_hex))
-    return [Decoded(plain, "hex", low, high) for plain, low, high in runs_of_text]
-
-
-def _end_of_hex(data: bytes, at: int, max_bytes: int) -> int:
-    return rest.end() if (rest := _REST_OF_HEX.match(data, at, at + max_bytes)) else at
-
-
 def _from_hex(run: bytes) -> bytes:
     return unhexlify(run[: len(run) // 2 * 2])
 
 
-def _separated_hex(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
-    decoded = []
-    rows = runs(data, start, end, _IN_PAIRS, encoding.LEAST_RUN)
+# The view of an encoding, the rest of a run behind its first letters, and what decodes letters.
+_Form = tuple[str, re.Pattern[bytes], Callable[[bytes], bytes]]
+_AS_BASE64: _Form = "base64", _REST_OF_RUN, _from_base64
+_AS_HEX: _Form = "hex", _REST_OF_HEX, _from_hex
+_base64 = _decode_runs(_BASE64, _IN_RUN, _AS_BASE64)
+_hex = _decode_runs(_HEX, _IN_HEX, _AS_HEX)
+
+
+def _separated_hex(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
+    rows = encoding.runs(data, start, end, _IN_PAIRS, encoding.LEAST_RUN)
     rows = (row for row in rows if _PAIRS.search(data, *row) or data.find(rb"\x", *row) >= 0)
     for match in chain.from_iterable(_SEPARATED_HEX.finditer(data, *row) for row in rows):
         digits = match[0].replace(b"0x", b"").replace(b"\\x", b"")
         plain = legible(unhexlify(digits.translate(None, _PAIR_SEPARATORS)))
         if budget.call() and plain:
-            decoded.append(Decoded(plain, "hex", match.start(), match.end()))
-    return decoded
+            yield Decoded(plain, "hex", match.start(), match.end())
 
 
-def _wide(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+def _wide(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
     """Decode base64 or hex of ASCII in UTF-16 or UTF-32: its zeros are left out."""
-    decoded: list[Decoded] = []
     position = start
     while (match := _WIDE.search(data, position, end)) and budget.call():
         low = match.start()
-        if match[0].strip(_HEX_DIGITS):
+        view, rest, decoder = _AS_BASE64 if match[0].strip(_HEX_DIGITS) else _AS_HEX
+        if view == "base64":
             before = _GROUPS_BEFORE.search(data, max(start, low - WIDE_BEFORE_BYTES), low)
             low = before.start() if before else low
-            position = _end_of_run(data, match.end(), MAX_RUN_BYTES)
-            view, plain = "base64", _from_base64(data[low:position])
-        else:
-            position = _end_of_hex(data, match.end(), MAX_RUN_BYTES)
-            view, plain = "hex", _from_hex(data[low:position])
-        plain = plain.translate(None, b"\0\xff\xfe")  # and the byte order mark
+        position = _end_of_run(rest, data, match.end())
+        plain = decoder(data[low:position]).translate(None, b"\0\xff\xfe")  # the byte order mark
         if is_readable(plain):
-            decoded.append(Decoded(plain, view, low, position))
-    return decoded
+            yield Decoded(plain, view, low, position)
 
 
-def _base32(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
-    decoded = []
+def _base32(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
     position = start
-    letters = data[start:end].translate(_IN_BASE32)
-    while (at := letters.find(_SIXTEEN, position - start)) >= 0:
-        stop = letters.find(b" ", at)
-        match = _BASE32.search(data, start + at, end if stop < 0 else start + stop)
-        position = match.end() if match else end if stop < 0 else start + stop
-        if match is None:
-            continue
+    search = encoding.search_in_runs(_BASE32, data, (start, end), _IN_BASE32)
+    while match := search(position):
+        position = match.end()
         plain = _from_base32(match[0])
         budget.is_exceeded = budget.is_exceeded or len(match[0]) > MAX_BASE32_BYTES
         if budget.call() and is_readable(plain):
-            decoded.append(Decoded(plain, "base32", match.start(), match.end()))
-    return decoded
+            yield Decoded(plain, "base32", match.start(), position)
 
 
 def _from_base32(run: bytes) -> bytes:
@@ -318,54 +281,23 @@ def _from_base32(run: bytes) -> bytes:
         return b32decode(token[: len(token) // 8 * 8])
 
 
-class _Base85(NamedTuple):
-    """One alphabet of base85, by tables over bytes.
-
-    Attributes:
-        rest: what follows them, over line ends.
-        letters: `a` for a letter, else a space.
-        firsts: `a` for the first letter of such a group, else a space.
-        values: the number that a letter is.
-    """
-
-    rest: re.Pattern[bytes]
-    letters: bytes
-    firsts: bytes
-    values: bytes
-
-
-def _make_base85(alphabet: str) -> _Base85:
-    letter = _class(alphabet, range(85))
-    return _Base85(
-        rest=lazy_regex(f"{letter}*+(?:\r?\n{letter}++)*+".encode()),
-        letters=bytes(0x61 if chr(code) in alphabet else 0x20 for code in range(256)),
-        firsts=bytes(
-            0x61 if alphabet.find(chr(code)) in _BASE85_FIRSTS else 0x20 for code in range(256)
-        ),
-        values=bytes(max(0, alphabet.find(chr(code))) for code in range(256)),
-    )
-
-
-def _base85(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
-    decoded: list[Decoded] = []
-    for form in _BASE85_FORMS:
-        reader = partial(_from_base85, values=form.values)
-        for low, high in runs(data, start, end, form.letters, LEAST_BASE85):
+def _base85(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
+    for rest, in_run, in_first, values in _BASE85_FORMS:
+        reader = partial(_from_base85, values=values)
+        for low, high in encoding.runs(data, start, end, in_run, LEAST_BASE85):
             if not data[low:high].translate(None, _IN_WORDS):
                 continue  # a name, a path, a ruler
-            firsts = data[low:high].translate(form.firsts)
+            firsts = data[low:high].translate(in_first)
             columns = (firsts[column::5].find(b"aaaaa") * 5 + column for column in range(5))
             at = low + next((column for column in columns if column >= 0), high)
             begun = at + LEAST_BASE85
             if begun > high or not _TEXT.fullmatch(reader(data[at:begun])):
                 continue
-            rest = form.rest.match(data, begun, min(end, begun + MAX_RUN_BYTES))
-            end_of_run = rest.end() if rest else begun
+            end_of_run = _end_of_run(rest, data, begun, min(MAX_RUN_BYTES, end - begun))
             if not budget.call((end_of_run - at) // 5):
                 break
             plain, stop = _decode_text(data, at, begun, end_of_run, reader)
-            decoded.append(Decoded(plain, "base85", at, stop))
-    return decoded
+            yield Decoded(plain, "base85", at, stop)
 
 
 def _from_base85(run: bytes, values: bytes) -> bytes:
@@ -378,9 +310,8 @@ def _from_base85(run: bytes, values: bytes) -> bytes:
     return plain[: len(plain) - missing]
 
 
-def _uu(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+def _uu(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
     """Decode lines that each begin with their length, also without `begin` and `end`."""
-    decoded: list[Decoded] = []
     position = start
     while match := _UU.search(data, position, end):
         low = at = match.start() - 1
@@ -396,48 +327,41 @@ def _uu(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decod
             if not at or size != UU_LINE_BYTES:
                 break
         if is_readable(text := b"".join(plain)):
-            decoded.append(Decoded(text, "uuencode", low, position))
-    return decoded
+            yield Decoded(text, "uuencode", low, position)
 
 
 def _turn(decoder: Decoder) -> Decoder:
     """A decoder of runs that are written from their end."""
 
-    def decode(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    def decode(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
         turned = data[start:end][::-1]
-        return [
-            Decoded(part.data, f"reversed>{part.view}", end - part.end, end - part.start)
-            for part in decoder(turned, 0, len(turned), budget)
-        ]
+        for part in decoder(turned, 0, len(turned), budget):
+            yield Decoded(part.data, f"reversed>{part.view}", end - part.end, end - part.start)
 
     return decode
 
 
-def _decompress(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
-    decoded: list[Decoded] = []
+def _decompress(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
     position, remaining = start, budget.decoded_bytes
     if remaining <= 0:
         budget.is_exceeded = True
-        return decoded
+        return
     while (match := _COMPRESSED.search(data, position, end)) and budget.call():
         position = match.end()
-        is_hex = match[0][:1] in b"17"
-        view, decoder = ("hex", _from_hex) if is_hex else ("base64", _from_base64)
-        end_of_run = _end_of_hex if is_hex else _end_of_run
-        head = data[match.start() : end_of_run(data, position, HEAD_BYTES)]
+        view, rest, decoder = _AS_HEX if match[0][:1] in b"17" else _AS_BASE64
+        head = data[match.start() : _end_of_run(rest, data, position, HEAD_BYTES)]
         if not _inflate(decoder(head), HEAD_BYTES)[0]:
             continue  # the sign is in the run by chance
-        position = end_of_run(data, position, MAX_RUN_BYTES)
+        position = _end_of_run(rest, data, position)
         packed = decoder(data[match.start() : position])
         plain, is_cut = _inflate(packed, min(MAX_INFLATED_BYTES, remaining))
         remaining -= len(plain)
         budget.is_exceeded = budget.is_exceeded or is_cut
         if text := legible(plain):
-            decoded.append(Decoded(text, f"{view}>compressed", match.start(), position))
+            yield Decoded(text, f"{view}>compressed", match.start(), position)
         if remaining <= 0:
             budget.is_exceeded = True  # even if that was exactly the end
             break
-    return decoded
 
 
 def _inflate(packed: bytes, max_bytes: int) -> tuple[bytes, bool]:
@@ -451,50 +375,52 @@ def _inflate(packed: bytes, max_bytes: int) -> tuple[bytes, bool]:
         return b"", False
 
 
-def _labels(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+def _labels(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
     """Join the labels of host names, in which a DNS query may carry data.
 
     With and without the last labels, which are those of the host itself and not encoded.
     """
-    decoded: list[Decoded] = []
     for match in _LABELS.finditer(data, start, end):
         labels = match[1].split(b".")
         for host_labels in range(min(len(labels), HOST_LABELS + 1)):
             if budget.call():
                 plain = b"".join(labels[: len(labels) - host_labels])
-                decoded.append(Decoded(plain, "labels", match.start(1), match.end()))
-    return decoded
+                yield Decoded(plain, "labels", match.start(1), match.end())
 
 
-_BASE85_FORMS = _make_base85(BASE85_ALPHABET), _make_base85(ASCII85_ALPHABET)
+_BASE85_FORMS = [
+    (
+        lazy_regex("{0}*+(?:\r?\n{0}++)*+".format(_class(alphabet, range(85))).encode()),
+        mark(alphabet),
+        mark(alphabet[_BASE85_FIRSTS]),
+        bytes(max(0, alphabet.find(chr(code))) for code in range(256)),
+    )
+    for alphabet in (BASE85_ALPHABET, ASCII85_ALPHABET)
+]
+# Both forms at once, which is twice as fast as one after the other; and no ruler of dashes.
+_BASE85_SIGN = "[+,/-Za-e][!-~]{4}(?:[+-Za-e][!-~]{4}){4}"
+_SEPARATED_HEX_SIGN = (
+    f"(?:(?:0x)?[2-7][0-9A-Fa-f]{_BETWEEN_PAIRS}){{7}}(?:0x)?[2-7]|"
+    rf"30(?:{_BETWEEN_PAIRS}0x|\\x)(?:8[12]|[2-7][0-9A-Fa-f])"
+)
+_LABELS_SIGN = (
+    rf"{_BEFORE_HOST}(?:[A-Za-z0-9_-]{{8,63}}\.[A-Za-z_-]{{0,20}}[0-9][A-Za-z0-9_-]{{4}}|"
+    r"[A-Za-z0-9_-]{30,63}\.[A-Za-z0-9_-]{4})"
+)
 ENCODINGS: dict[str, Encoding] = {
     "base64": Encoding(
         f"(?:{_BASE64_GROUP}){{3}}", _base64, f"(?:{_BASE64_GROUP}){{5}}", is_opaque=True
     ),
     "hex": Encoding("(?:[2-7][0-9A-Fa-f]){8}", _hex, "(?:[2-7][0-9A-Fa-f]){16}", is_opaque=True),
     "base32": Encoding("[A-Z2-7]{16}", _base32, f"(?:{_BASE32_GROUP}){{3}}", is_opaque=True),
-    "base85": Encoding(
-        # Both forms at once, which is twice as fast as one after the other; and no ruler of dashes.
-        "[+,/-Za-e][!-~]{4}(?:[+-Za-e][!-~]{4}){4}",
-        _base85,
-        to_server_only=True,
-    ),
+    "base85": Encoding(_BASE85_SIGN, _base85, to_server_only=True),
     "uuencode": Encoding(f"(?:{_UU_GROUP}){{4}}", _uu, to_server_only=True),
     "turned-base64": Encoding(f"(?:{_TURNED_BASE64}){{4}}", _turn(_base64)),
     "turned-hex": Encoding(_TURNED_HEX, _turn(_hex)),
     "turned-base32": Encoding(f"(?:{_TURNED_BASE32}){{3}}", _turn(_base32)),
     "long-run": Encoding("[A-Za-z0-9+/_-]{40}", _long_run),
-    "separated-hex": Encoding(
-        f"(?:(?:0x)?[2-7][0-9A-Fa-f]{_BETWEEN_PAIRS}){{7}}(?:0x)?[2-7]|"
-        rf"30(?:{_BETWEEN_PAIRS}0x|\\x)(?:8[12]|[2-7][0-9A-Fa-f])",
-        _separated_hex,
-    ),
+    "separated-hex": Encoding(_SEPARATED_HEX_SIGN, _separated_hex),
     "compressed": Encoding(_COMPRESSED_SIGN, _decompress, _COMPRESSED_SIGN),
     "wide": Encoding(_WIDE_SIGN, _wide, _WIDE_SIGN),
-    "labels": Encoding(
-        rf"{_BEFORE_HOST}(?:[A-Za-z0-9_-]{{8,63}}\.[A-Za-z_-]{{0,20}}[0-9][A-Za-z0-9_-]{{4}}|"
-        r"[A-Za-z0-9_-]{30,63}\.[A-Za-z0-9_-]{4})",
-        _labels,
-        to_server_only=True,
-    ),
+    "labels": Encoding(_LABELS_SIGN, _labels, to_server_only=True),
 }

@@ -8,15 +8,12 @@ from __future__ import annotations
 import re
 from binascii import unhexlify
 from collections.abc import Iterator
-from itertools import chain
 
-from pipeguard.detect.text.encoding import Decoded, Encoding, is_readable, legible
+from pipeguard.detect.text.encoding import Decoded, Encoding, is_readable, legible, mark
 from pipeguard.detect.text.escapes import OCTAL
 from pipeguard.detect.text.word_disguises import reverse
 from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.records import NamedTuple
-from pipeguard.unicode.folding import Range
 
 FEWEST_CODES = 8  # in a row
 _CODE = "(?:3[2-9]|[4-9][0-9]|1[01][0-9]|12[0-6])"  # the number of a printable character
@@ -27,41 +24,27 @@ _FAR = b" " * 32  # more than is between two numbers of a row
 _DIGITS = bytes(
     code if code in b"U+" else 0x61 if code in b"0123456789" else 0x20 for code in range(256)
 )
-_BITS = bytes(0x61 if code in b"01" else 0x20 for code in range(256))
+_BITS = mark("01")
 
 
-class _Row(NamedTuple):
-    """Numbers of characters in a row.
-
-    Attributes:
-        base: of the numbers.
-        pattern: of the row.
-        number: of a single one.
-        kinds: makes one letter of their digits.
-        unit: what each of them has then.
-    """
-
-    base: int
-    pattern: re.Pattern[bytes]
-    number: re.Pattern[bytes]
-    kinds: bytes
-    unit: bytes
+# A row of numbers, what makes one letter of their digits, and the letters that each then has.
+_Row = tuple[re.Pattern[bytes], bytes, bytes]
 
 
 def _row(number: bytes) -> re.Pattern[bytes]:
     return lazy_regex(b"(?:%s(?:%s|(?![0-9A-Za-z]))){%d,4000}+" % (number, _BETWEEN, FEWEST_CODES))
 
 
-_ROWS = (
-    _Row(
-        10, _row(rb"0{0,3}%s(?:\.00?)?" % _CODE.encode()), lazy_regex(rb"[0-9]{2,}"), _DIGITS, b"aa"
-    ),
-    _Row(8, _row(_OCTAL.encode()), lazy_regex(rb"(?:0[oO])?([0-7]+)"), _DIGITS, b"aa"),
-    _Row(2, _row(b"(?:0b)?0{0,2}1[01]{5,6}"), _BINARY, _BITS, b"aaaaaa"),
-    _Row(
-        16, _row(b"U[+]00[2-7][0-9A-Fa-f]"), lazy_regex(rb"(?<=[+])[0-9A-Fa-f]+"), _DIGITS, b"U+aa"
-    ),
-    _Row(2, lazy_regex(rb"(?:0[01]{7}){8,4000}+"), _BINARY, _BITS, b"aaaaaaaa"),
+# For each base: a single number, and how a row is found.
+_NUMBER = lazy_regex(rb"[0-9]{2,}")
+_OCTAL_NUMBER = lazy_regex(rb"(?:0[oO])?([0-7]+)")
+_HEX_NUMBER = lazy_regex(rb"(?<=[+])[0-9A-Fa-f]+")
+_ROWS: tuple[tuple[int, re.Pattern[bytes], _Row], ...] = (
+    (10, _NUMBER, (_row(rb"0{0,3}%s(?:\.00?)?" % _CODE.encode()), _DIGITS, b"aa")),
+    (8, _OCTAL_NUMBER, (_row(_OCTAL.encode()), _DIGITS, b"aa")),
+    (2, _BINARY, (_row(b"(?:0b)?0{0,2}1[01]{5,6}"), _BITS, b"aaaaaa")),
+    (16, _HEX_NUMBER, (_row(b"U[+]00[2-7][0-9A-Fa-f]"), _DIGITS, b"U+aa")),
+    (2, _BINARY, (lazy_regex(rb"(?:0[01]{7}){8,4000}+"), _BITS, b"aaaaaaaa")),
 )
 # The bytes of a private key in decimal: a sequence, its size, and a version or another sequence.
 _APART = "[^0-9A-Za-z]{1,3}"
@@ -87,31 +70,29 @@ _OVERRIDDEN = lazy_regex(rb"\xe2\x80\xae[^\n]*?(?:\xe2\x80\xac|\n|\Z)")
 _BIDI = lazy_regex(rb"\xd8\x9c|\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]")
 
 
-def _codes(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+def _codes(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
     """Decode numbers of characters in a row, alone or each in a call."""
-    decoded: list[Decoded] = []
-    for row in _ROWS:
-        ranges = _where_many_are(row, data, start, end)
-        for match in chain.from_iterable(row.pattern.finditer(data, *each) for each in ranges):
+    for base, number, row in _ROWS:
+        for match in _find_rows(row, data, start, end):
             if not budget.call():
-                return decoded
-            codes = (int(digits, row.base) for digits in row.number.findall(match[0]))
+                return
+            codes = (int(digits, base) for digits in number.findall(match[0]))
             plain = bytes(code for code in codes if code < 0x80)
-            decoded.append(Decoded(plain, "codes", match.start(), match.end()))
+            yield Decoded(plain, "codes", match.start(), match.end())
     for match in _KEY_BYTES.finditer(data, start, end):
         key = bytes(int(digits) & 0xFF for digits in re.findall(rb"[0-9]+", match[0]))
         if budget.call() and (text := legible(key)):
-            decoded.append(Decoded(text, "codes", match.start(), match.end()))
-    return decoded
+            yield Decoded(text, "codes", match.start(), match.end())
 
 
-def _where_many_are(row: _Row, data: bytes, start: int, end: int) -> Iterator[Range]:
-    """The ranges in which enough numbers for a row are near each other, and what may follow."""
-    for part in data[start:end].translate(row.kinds).split(_FAR):
-        stop = start + len(part)
-        if part.count(row.unit) >= FEWEST_CODES:
-            yield start, min(end, stop + len(_FAR))
-        start = stop + len(_FAR)
+def _find_rows(row: _Row, data: bytes, start: int, end: int) -> Iterator[re.Match[bytes]]:
+    """Find the rows, where enough numbers for one are near each other."""
+    pattern, kinds, unit = row
+    for part in data[start:end].translate(kinds).split(_FAR):
+        stop = start + len(part) + len(_FAR)
+        if part.count(unit) >= FEWEST_CODES:
+            yield from pattern.finditer(data, start, min(end, stop))
+        start = stop
 
 
 def _decode_dump(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
@@ -131,56 +112,44 @@ def _tags(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Dec
     return [Decoded("\n".join(lines).encode(), "tags", start, end)] if lines else []
 
 
-def _selectors(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+def _selectors(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
     """Decode bytes that are written as variation selectors, 1 to 16 and the supplement."""
-    decoded: list[Decoded] = []
-    text = data[start:end].decode("utf-8", "ignore")
-    for run in _SELECTORS.finditer(text):
-        codes = (ord(character) for character in run[0])
+    for run in _SELECTORS.finditer(data[start:end].decode("utf-8", "ignore")):
+        codes = map(ord, run[0])
         plain = bytes(c - 0xFE00 if c < 0xFF00 else c - 0xE0100 + 16 for c in codes)
         if budget.call() and is_readable(plain):
-            decoded.append(Decoded(plain, "selectors", start, end))
-    return decoded
+            yield Decoded(plain, "selectors", start, end)
 
 
-def _bits(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+def _bits(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
     """Decode bits that are written as two invisible characters, eight to a byte."""
-    decoded: list[Decoded] = []
-    text = data[start:end].decode("utf-8", "ignore")
-    for run in _INVISIBLE_BITS.finditer(text):
+    for run in _INVISIBLE_BITS.finditer(data[start:end].decode("utf-8", "ignore")):
         for set_bit in set(run[0]):
             bits = "".join("1" if character == set_bit else "0" for character in run[0])
             whole = len(bits) // 8
             plain = int(bits[: whole * 8], 2).to_bytes(whole, "big")
             if budget.call() and is_readable(plain):
-                decoded.append(Decoded(plain, "bits", start, end))
-    return decoded
+                yield Decoded(plain, "bits", start, end)
 
 
-def _overridden(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+def _overridden(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
     """Decode text after a right-to-left override as it is displayed (UAX 9)."""
-    decoded: list[Decoded] = []
     for match in _OVERRIDDEN.finditer(data, start, end):
         if not budget.call():
             break
-        plain = reverse(_BIDI.sub(b"", match[0]))
-        decoded.append(Decoded(plain, "reversed", match.start(), match.end()))
-    return decoded
+        yield Decoded(reverse(_BIDI.sub(b"", match[0])), "reversed", match.start(), match.end())
 
 
+_CODES_SIGN = (
+    f"(?:{_CODE}(?:\\.00?)?[^0-9A-Za-z]{{1,3}}){{5}}|(?i:chr?|char)[(]{_CODE}[)]|"
+    f"[(]byte[)] ?{_CODE}|0b[01]{{6}}|(?:0?1[01]{{6}}[^0-9A-Za-z]{{1,3}}){{3}}|"
+    f"(?:{OCTAL}[^0-9A-Za-z]){{5}}|(?:{_OCTAL}[^0-9A-Za-z]{{1,4}}){{8}}|"
+    f"(?:0[01]{{7}}[^0-9A-Za-z]?){{3}}|U[+]00[2-7][0-9A-Fa-f]|{_KEY_SIGN}"
+)
+_DUMP_SIGN = f"{_OFFSET}(?:(?:[2-7][0-9A-Fa-f]){{1,2}}[ \\t]{{1,2}}){{4}}|{_OFFSET}30 ?[2-8]"
 ENCODINGS: dict[str, Encoding] = {
-    "codes": Encoding(
-        f"(?:{_CODE}(?:\\.00?)?[^0-9A-Za-z]{{1,3}}){{5}}|(?i:chr?|char)[(]{_CODE}[)]|"
-        f"[(]byte[)] ?{_CODE}|0b[01]{{6}}|(?:0?1[01]{{6}}[^0-9A-Za-z]{{1,3}}){{3}}|"
-        f"(?:{OCTAL}[^0-9A-Za-z]){{5}}|(?:{_OCTAL}[^0-9A-Za-z]{{1,4}}){{8}}|"
-        f"(?:0[01]{{7}}[^0-9A-Za-z]?){{3}}|U[+]00[2-7][0-9A-Fa-f]|{_KEY_SIGN}",
-        _codes,
-    ),
-    "dump": Encoding(
-        f"{_OFFSET}(?:(?:[2-7][0-9A-Fa-f]){{1,2}}[ \\t]{{1,2}}){{4}}|{_OFFSET}30 ?[2-8]",
-        _decode_dump,
-        is_opaque=True,
-    ),
+    "codes": Encoding(_CODES_SIGN, _codes),
+    "dump": Encoding(_DUMP_SIGN, _decode_dump, is_opaque=True),
     "tags": Encoding("\\xf3\\xa0[\\x80\\x81]", _tags, is_invisible=True),
     "selectors": Encoding(
         "\\xf3\\xa0[\\x84-\\x87]|(?:\\xef\\xb8[\\x80-\\x8f]){4}", _selectors, is_invisible=True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -47,7 +47,7 @@ class Decoded(NamedTuple):
 
 
 # Decodes a range of a text (first byte, end), within a budget.
-Decoder = Callable[[bytes, int, int, DecodingBudget], list[Decoded]]
+Decoder = Callable[[bytes, int, int, DecodingBudget], Iterable[Decoded]]
 
 
 Sign = str | Callable[[], str]  # a pattern, or what makes a long one: only compiling needs it
@@ -106,6 +106,12 @@ def legible(plain: bytes) -> bytes:
     return plain[:KEY_BYTES].hex().encode() if _PRIVATE_KEY.match(plain) else b""
 
 
+def mark(signs: str | bytes) -> bytes:
+    """A table for `translate` that makes `a` of each of these bytes, and a space of others."""
+    listed = signs.encode("latin-1") if isinstance(signs, str) else signs
+    return bytes(0x61 if code in listed else 0x20 for code in range(256))
+
+
 def runs(data: bytes, start: int, end: int, kinds: bytes, least: int) -> Iterator[Range]:
     """The stretches of at least so many bytes of one kind.
 
@@ -125,18 +131,19 @@ def runs(data: bytes, start: int, end: int, kinds: bytes, least: int) -> Iterato
 
 
 def search_in_runs(
-    pattern: re.Pattern[bytes], data: bytes, reach: Range, kinds: bytes
+    pattern: re.Pattern[bytes], data: bytes, reach: Range, kinds: bytes, least: int = LEAST_RUN
 ) -> Callable[[int], re.Match[bytes] | None]:
-    """Make a search for LEAST_RUN letters or more, which looks at long runs of them only.
+    """Make a search for so many letters or more, which looks at long runs of them only.
 
     Args:
         pattern: of letters of one kind.
         data: the text.
         reach: the range that is searched.
         kinds: for each byte `a` if it is of the kind, else a space.
+        least: the letters of a run.
     """
     start, end = reach
-    letters, row = data[start:end].translate(kinds), b"a" * LEAST_RUN
+    letters, row = data[start:end].translate(kinds), b"a" * least
 
     def search(position: int) -> re.Match[bytes] | None:
         at = position - start

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import chain
 
-from pipeguard.detect.text.encoding import AROUND_BYTES, Decoded, Decoder, Encoding, runs
+from pipeguard.detect.text.encoding import AROUND_BYTES, Decoded, Decoder, Encoding, mark, runs
 from pipeguard.detect.words import disguises
 from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -29,6 +29,12 @@ MOST_OF_KEY = 1024  # bytes of a key in pieces
 LEETABLE = 6  # letters at least, of a word that is watched in leetspeak
 MIN_NAME, FEW_JOINS = 20, 4  # bytes of a name that is read as a sentence, and its separators
 MAX_SEPARATOR = 24  # bytes between two letters, with other characters of the text among them
+
+
+def _translating(signs: bytes, letters: bytes) -> Callable[[bytes], bytes]:
+    """Make a reader that replaces each of some bytes by another one."""
+    table = bytes.maketrans(signs, letters)
+    return lambda text: text.translate(table)
 
 
 def _without_separators(run: bytes) -> bytes:
@@ -61,17 +67,16 @@ def _beside(separator: bytes, text: bytes) -> bytes:
 
 
 _NO_LETTERS = bytes(code for code in range(256) if not (code < 0x80 and chr(code).isalnum()))
-_SOLID = bytes(0x20 if code <= 0x20 else 0x61 for code in range(256))
+_SOLID = mark(bytes(range(0x21, 256)))
 _KINDS = bytes(
     0x20 if code <= 0x20 else 0x2E if code in _NO_LETTERS else 0x61 for code in range(256)
 )
-_ALONE = bytes(0x20 if code in _NO_LETTERS else 0x61 for code in range(256))
+_LETTERS = bytes(code for code in range(0x80) if chr(code).isalnum())
+_ALONE = mark(_LETTERS)
 _SEPARATOR = lazy_regex(rb"[^A-Za-z0-9]+")
 _JOINING = b"_.-"
-_NAME_KINDS = bytes(
-    0x61 if code in _JOINING or code not in _NO_LETTERS else 0x20 for code in range(256)
-)
-_NAME_AS_WORDS = bytes.maketrans(_JOINING, b"   ")
+_NAME_KINDS = mark(_LETTERS + _JOINING)
+_split_name = _translating(_JOINING, b"   ")
 _NUMBER = lazy_regex(rb"(?<![0-9A-Za-z])[0-9]{1,4}(?![0-9A-Za-z])")
 _AROUND_CELL = b" \t\r\n:;,|()[]{}\"'"
 _CELL = lazy_regex(rb"[\s:;,|.()\[\]{}\"']{0,8}([!-~]{0,4}?)(?=[\s:;,|.()\[\]{}\"']|\Z)")
@@ -81,21 +86,15 @@ _LETTERS_APART = lazy_regex(
 )
 
 
-def _decode_spelled(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+def _decode_spelled(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
     """Decode letters that are written apart, with the text around them."""
     ranges: list[Range] = []
     for run in _letters_apart(data, start, end):
         low, high = run.start() - AROUND_BYTES, run.end() + AROUND_BYTES
         extend(ranges, max(start, low), min(end, high))
-    return [
-        Decoded(
-            budget.replace(_LETTERS_APART, lambda run: _without_separators(run[0]), data[low:high]),
-            "spelled",
-            low,
-            high,
-        )
-        for low, high in ranges
-    ]
+    for low, high in ranges:
+        read = budget.replace(_LETTERS_APART, lambda r: _without_separators(r[0]), data[low:high])
+        yield Decoded(read, "spelled", low, high)
 
 
 def _letters_apart(data: bytes, start: int, end: int) -> Iterator[re.Match[bytes]]:
@@ -112,9 +111,8 @@ def _letters_apart(data: bytes, start: int, end: int) -> Iterator[re.Match[bytes
             yield match
 
 
-def _read_names(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+def _read_names(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
     """Read each long name with an opening word of orders as words, but for those in addresses."""
-    decoded: list[Decoded] = []
     for low, high in runs(data, start, end, _NAME_KINDS, MIN_NAME):
         name = data[low:high].strip(_JOINING)
         if _order_name().search(name) is None or len(_SEPARATOR.findall(name)) < FEW_JOINS:
@@ -124,17 +122,11 @@ def _read_names(data: bytes, start: int, end: int, budget: DecodingBudget) -> li
         if not budget.call():
             break
         at = data.index(name, low)
-        decoded.append(Decoded(_split_name(name), "name", at, at + len(name), _split_name))
-    return decoded
+        yield Decoded(_split_name(name), "name", at, at + len(name), _split_name)
 
 
-def _split_name(name: bytes) -> bytes:
-    return name.translate(_NAME_AS_WORDS)
-
-
-def _groups(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+def _groups(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
     """Decode groups of letters and digits that are written apart, as long as a secret."""
-    decoded: list[Decoded] = []
     kinds = data[start:end].translate(_KINDS).replace(b"aaaaa", b"     ")  # no group is so long
     for low, high in runs(kinds, 0, len(kinds), _SOLID, MIN_SECRET + FEW_GROUPS - 1):
         run = data[start + low : start + high].strip(_NO_LETTERS)
@@ -146,8 +138,7 @@ def _groups(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[D
         if len(groups) >= FEW_GROUPS:
             if not budget.call(len(groups)):
                 break
-            decoded.append(Decoded(_without_separators(run), "groups", start + low, start + high))
-    return decoded
+            yield Decoded(_without_separators(run), "groups", start + low, start + high)
 
 
 def _join_cells(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
@@ -174,12 +165,11 @@ def _join_cells(data: bytes, start: int, end: int, budget: DecodingBudget) -> li
     return [Decoded(between.join(cells), "numbered", spans[0][0], spans[-1][1])]
 
 
-def _join_pieces(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+def _join_pieces(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
     """Join the pieces of a key with a known beginning: one separator is between all of them.
 
     The separator may have a label that counts, as in `a0=…&a1=…` or a numbered list.
     """
-    decoded: list[Decoded] = []
     for first, begun in sorted(_begin_keys(data, start, end)):
         if not budget.call():
             break
@@ -195,9 +185,7 @@ def _join_pieces(data: bytes, start: int, end: int, budget: DecodingBudget) -> l
             at = piece.end()
         last = _LAST_PIECE.match(data, at, high) if separator else None
         if last is not None and len(pieces) >= FEW_PIECES:
-            joined = b"".join((*pieces, last[0]))
-            decoded.append(Decoded(joined, "pieces", first, last.end()))
-    return decoded
+            yield Decoded(b"".join((*pieces, last[0])), "pieces", first, last.end())
 
 
 def _begin_keys(data: bytes, start: int, end: int) -> Iterator[Range]:
@@ -235,36 +223,16 @@ def _most_frequent(texts: list[bytes]) -> tuple[bytes, int]:
     return text, counts[text]
 
 
-def rot13(text: bytes) -> bytes:
-    """Move each letter of ASCII by thirteen places."""
-    return text.translate(_ROT13)
-
-
 def reverse(text: bytes) -> bytes:
     """Reverse the order of characters."""
     return text[::-1] if text.isascii() else text.decode("utf-8", "replace")[::-1].encode()
 
 
-def unleet(text: bytes) -> bytes:
-    """Replace digits and signs by the letters that they look like; `1` by `i`."""
-    return text.translate(_UNLEET)
-
-
-def unleet_l(text: bytes) -> bytes:
-    """Do the same, but replace `1` by `l`."""
-    return text.translate(_UNLEET_L)
-
-
-def _in_rot13(text: str) -> str:
-    return rot13(text.encode()).decode()
-
-
 _LOWER = b"abcdefghijklmnopqrstuvwxyz"
-_ROT13 = bytes.maketrans(
-    _LOWER + _LOWER.upper(), _LOWER[13:] + _LOWER[:13] + (_LOWER[13:] + _LOWER[:13]).upper()
-)
-_UNLEET = bytes.maketrans(b"43105$7@!+89|", b"aeiossta" + b"itbgl")
-_UNLEET_L = bytes.maketrans(b"43105$7@!+89|", b"aelossta" + b"itbgl")
+_TURNED = _LOWER[13:] + _LOWER[:13]
+rot13 = _translating(_LOWER + _LOWER.upper(), _TURNED + _TURNED.upper())
+unleet = _translating(b"43105$7@!+89|", b"aeiosstaitbgl")
+unleet_l = _translating(b"43105$7@!+89|", b"aelosstaitbgl")  # `1` as `l` instead of `i`
 
 
 def watched_words() -> list[str]:
@@ -272,8 +240,8 @@ def watched_words() -> list[str]:
     return [word.replace(r"\x20", " ") for word in disguises.in_order("WATCHED")]
 
 
-def _is_long(prefix: str) -> bool:
-    return len(prefix) >= MIN_PREFIX
+def _long_prefixes() -> list[str]:
+    return [word for word in disguises.in_order("PREFIXES") if len(word) >= MIN_PREFIX]
 
 
 def _any_disguised(
@@ -293,7 +261,7 @@ def _any_disguised(
     plain = "|".join(re.escape(spell(word)) for word in watched_words())
     exact: list[str] = []
     schemes = (f"{word}://" for word in disguises.in_order("SCHEMES"))
-    for word in (*filter(_is_long, disguises.in_order("PREFIXES")), *schemes):
+    for word in (*_long_prefixes(), *schemes):
         short = len(word) <= MIN_PREFIX and word[0].isalnum() and word not in disguises.INSIDE
         pattern = re.escape(spell(word))
         if spell(word) != word:
@@ -317,7 +285,9 @@ def _reversed_sign() -> str:
 
 
 def _rot13_sign() -> str:
-    return _any_disguised(_in_rot13, boundary_before=r"(?:[^0-9A-Za-z]|\A)")
+    return _any_disguised(
+        lambda word: rot13(word.encode()).decode(), boundary_before=r"(?:[^0-9A-Za-z]|\A)"
+    )
 
 
 def _leet_sign() -> str:
@@ -342,7 +312,7 @@ _SPELLED_SIGN = (
 )
 _BETWEEN_GROUPS = r"[^A-Za-z0-9\s]+"
 _CELLS = r"[^0-9A-Za-z]+[!-~]{1,3}[^0-9A-Za-z]+"
-_AS_WORDS = bytes(code if code < 0x80 and chr(code).isalnum() else 0x20 for code in range(256))
+_AS_WORDS = bytes(code if code in _LETTERS else 0x20 for code in range(256))
 _PIECE = lazy_regex(  # and what separates it from the next one, with a label that counts
     rb"([A-Za-z0-9]{0,48})"
     rb"([^A-Za-z0-9]{1,8}(?:[A-Za-z]{0,8}[0-9]{1,3}[\"']?\s?[=:.)\]]+\s?[\"']?)?)(?=[A-Za-z0-9])"
@@ -351,8 +321,7 @@ _LAST_PIECE = lazy_regex(rb"[A-Za-z0-9]{1,48}=*")
 
 
 def _beginnings() -> list[str]:
-    prefixes = disguises.in_order("PREFIXES")
-    return [word for word in prefixes if _is_long(word) and word[0].isalnum()]
+    return [word for word in _long_prefixes() if word[0].isalnum()]
 
 
 @cache
@@ -396,19 +365,11 @@ def _whole_range(
             offset of its source.
     """
 
-    def decode(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
-        return [
-            Decoded(
-                reader(data[start:end]),
-                view,
-                start,
-                end,
-                None if is_reversed else reader,
-                is_reversed,
-            )
-            for reader in readers
-            if start < end and budget.call()
-        ]
+    def decode(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
+        for reader in readers:
+            if start < end and budget.call():
+                of_part = None if is_reversed else reader
+                yield Decoded(reader(data[start:end]), view, start, end, of_part, is_reversed)
 
     return decode
 
