@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from functools import cached_property
+from operator import itemgetter
 
 from pipeguard.detect.commands.argument_roles import ArgumentRole, role, writes_file
 from pipeguard.detect.commands.sql import is_statement
@@ -55,7 +56,6 @@ class Uses:
         self.tool = tool
         self._roles: dict[Path, ArgumentRole] = {}
         self._busy: dict[Idle, list[Range]] = {}
-        self._is_of_file: bool | None = None
         self.effects: dict[bool, tuple[list[ArgumentEffect], bool]] = {}
 
     def role(self, path: Path) -> ArgumentRole:
@@ -73,12 +73,10 @@ class Uses:
         """True for an argument that is in no list and no object."""
         return len(path) == 1 or (len(path) == 3 and path[:2] == ARGUMENTS)
 
-    @property
+    @cached_property
     def is_of_file(self) -> bool:
-        """True where the tool writes a file."""
-        if self._is_of_file is None:
-            self._is_of_file = writes_file(self.tool, self.text.keys())
-        return self._is_of_file
+        """True if the tool writes a file."""
+        return writes_file(self.tool, self.text.keys())
 
     def role_of_value(self, path: Path, value: str) -> ArgumentRole:
         """Find the purpose of a string, by its value too: a query may be a statement."""
@@ -99,7 +97,7 @@ class Uses:
             self._busy[idle] = self._busy_ranges(idle)
         ranges = self._busy[idle]
         parts: list[Range] = []
-        for start, end in ranges[bisect_left(ranges, low, key=_end) :]:
+        for start, end in ranges[bisect_left(ranges, low, key=itemgetter(1)) :]:
             if start >= high:
                 break
             if max(start, low) < min(end, high):
@@ -135,7 +133,3 @@ class Uses:
                 start, last = end, string_role
             end += size
         return [*stretches, (start, end, last)]
-
-
-def _end(part: Range) -> int:
-    return part[1]

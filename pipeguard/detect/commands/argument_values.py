@@ -23,7 +23,7 @@ from pipeguard.detect.commands.path_normalisation import path_lines
 from pipeguard.detect.commands.script_budget import ScriptBudget
 from pipeguard.detect.commands.sql import breakout_lines, statements
 from pipeguard.detect.words import arguments as lists
-from pipeguard.detect.words import programs, word_set
+from pipeguard.detect.words import programs
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.unicode import folding
 
@@ -34,19 +34,13 @@ MAX_VALUE_LINES = 3  # of a value that is put into a command or a statement; mor
 CODE_SHARE = 50
 
 OPTION = lazy_regex(r"--?[A-Za-z][\w-]{0,40}")
-OPTION_KEYS = word_set(
-    "options option opts opt flags flag args arguments argv params extra extra_args value"
-)
-DASHLESS_KEYS = lists.DASHLESS
 # A condition in a language of its own, as a tracker or a log has one.
 CONDITION = lazy_regex(
     r"\s{0,4}(?:not\s)?\(?\s{0,4}[A-Za-z_][\w.\[\]\"-]{0,60}\s{0,4}"
     r"(?:!?=|!?~|<|>|:|\b(?:in|not in|is|like|eq|ne|gt|ge|lt|le|contains|between|was)\b)",
     re.IGNORECASE,
 )
-STATEMENT = lazy_regex(rf"\s*(?:{'|'.join(lists.in_order('STATEMENT_WORDS'))})\b", re.IGNORECASE)
-_CONDITION_KEYS = lists.CONDITIONS
-_PROGRAM_KEYS = word_set("code script program expression expr formula function")
+STATEMENT = lazy_regex(rf"\s*(?:{lists.alternatives('STATEMENT_WORDS')})\b", re.IGNORECASE)
 _LATER_OPTION = lazy_regex(r"(?<=\s)(--?[A-Za-z][\w-]{2,40}[= ]?\S{0,200})")
 # Dashes before an option and bars between commands, which prose needs as they are.
 _SIGNS = dict.fromkeys("‒–—―−", "-") | {"\u2223": "|", "\u01c0": "|"}
@@ -65,9 +59,7 @@ _STATEMENT_SIGN = lazy_regex(
 )
 
 
-_SURE, _PERHAPS = (
-    "|".join(programs.in_order(name)) for name in ("SURELY_PROGRAMS", "PERHAPS_PROGRAMS")
-)
+_SURE, _PERHAPS = map(programs.alternatives, ("SURELY_PROGRAMS", "PERHAPS_PROGRAMS"))
 _PREFIX = r"(?:sudo\s{1,4})?(?:/(?:usr/)?(?:local/)?s?bin/)?"
 _INJECTED = lazy_regex(
     # after a separator, a sure name, or another one with such an argument, or one at the end
@@ -128,7 +120,7 @@ def value_lines(tool: str | None, key: str, value: str, budget: ScriptBudget) ->
     lines: list[str] = []
     if _PATH_SIGN.search(plain):
         lines += path_lines(value, plain, writes=writes(tool, key))
-    if key in _PROGRAM_KEYS:
+    if key in lists.ONE_PROGRAM:
         lines += code_lines(plain, budget=budget)
     if "-" in plain:
         lines += option_lines(key, plain)
@@ -203,16 +195,16 @@ def _is_program(text: str) -> bool:
 def option_lines(key: str, value: str) -> list[str]:
     """The lines of what a program would take for options of its own."""
     if value.startswith("-"):
-        if not OPTION.match(value) or key in OPTION_KEYS:
+        if not OPTION.match(value) or key in lists.OPTION_LISTS:
             return []
-        return [f"{'DASH' if key in DASHLESS_KEYS else 'OPT'} {' '.join(value.split())}"]
+        return [f"{'DASH' if key in lists.DASHLESS else 'OPT'} {' '.join(value.split())}"]
     if " -" in value and "\n" not in value:
         return [f"OPT {match[1]}" for match in _LATER_OPTION.finditer(value)]
     return []
 
 
 def _statement_lines(tool: str | None, key: str, value: str) -> list[str]:
-    is_condition = key in _CONDITION_KEYS and CONDITION.match(value)
+    is_condition = key in lists.CONDITIONS and CONDITION.match(value)
     if is_condition or not _STATEMENT_SIGN.search(value):
         return []
     if STATEMENT.match(value) and is_of_database(tool):

@@ -44,11 +44,7 @@ _ELSEWHERE = lazy_regex(r"[~/\\]|(?:[^\s/\\]+[/\\])*\.\.(?:[/\\]|$)")  # not bel
 _WORD = lazy_regex(r"[\w-]*")
 _HOST_NAME = lazy_regex(r"[\w.:\[\]-]+")
 # In a command: what comes back is from another machine.
-_FETCHES = lazy_regex(
-    r"(?:\A|[\s;|&(`/])(?:curl|wget|https?|xh|httpie|aria2c|lynx|w3m|gh|glab|irm|iwr"
-    r"|invoke-(?:webrequest|restmethod))\s",
-    re.IGNORECASE,
-)
+_FETCHES = lazy_regex(rf"(?:\A|[\s;|&(`/])(?:{lists.alternatives('FETCHING')})\s", re.IGNORECASE)
 _SCHEME = "(?:https?|wss?|s?ftps?|git|ssh)://"
 _ADDRESS = lazy_regex(rf"\b{_SCHEME}([^\s\"'<>`{{}}]{{1,2048}})", re.IGNORECASE)
 _ACTED_ON = frozenset({ArgumentRole.COMMAND, ArgumentRole.CODE, ArgumentRole.STATEMENT})

@@ -17,10 +17,8 @@ from pipeguard.detect.commands.argument_roles import ArgumentRole, is_shell, rol
 from pipeguard.detect.commands.argument_usage import IDLE, ArgumentEffect, Uses
 from pipeguard.detect.commands.argument_values import (
     CONDITION,
-    DASHLESS_KEYS,
     MAX_VALUE,
     OPTION,
-    OPTION_KEYS,
     STATEMENT,
     fold_value,
     option_lines,
@@ -38,7 +36,8 @@ from pipeguard.detect.commands.script_budget import ScriptBudget
 from pipeguard.detect.commands.shell_command import GAP
 from pipeguard.detect.commands.sql import breakout_lines, is_statement, statements
 from pipeguard.detect.text.document import MessageText
-from pipeguard.detect.words import file_names, programs, word_set
+from pipeguard.detect.words import arguments as lists
+from pipeguard.detect.words import file_names, programs
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, Path
 from pipeguard.firewall.protocol.places import ARGUMENTS
@@ -48,19 +47,14 @@ MAX_TOKEN = 300  # characters of a path or an option in an argument for text
 MAX_PROGRAM_NAME = 200  # characters
 
 # A file that is written so is run later.
-_WRITES_STARTED_FILE = lazy_regex(rf"> (?:{'|'.join(file_names.in_order('STARTED_FILES'))})\Z")
+_WRITES_STARTED_FILE = lazy_regex(rf"> (?:{file_names.alternatives('STARTED_FILES')})\Z")
 _PROGRAM = lazy_regex(
-    rf"(?:/(?:usr/)?(?:local/)?s?bin/)?(?:{'|'.join(programs.in_order('NAMED_PROGRAMS'))})\Z"
+    rf"(?:/(?:usr/)?(?:local/)?s?bin/)?(?:{programs.alternatives('NAMED_PROGRAMS')})\Z"
 )
-_PROGRAM_KEYS = word_set("command cmd program executable binary bin path file tool exe")
-# Programs that reach files, hosts and machines by their arguments alone.
-_REACHING = word_set("curl wget docker podman nerdctl kubectl oc helm aws gcloud az dd tee rm")
-# Programs that run others where an option says so.
-_RUNNING_OTHERS = word_set("git hg find fd tar rsync ssh scp sftp zip rg grep man ffmpeg")
 # A line that no program in another language has: a tool that runs code may well run it.
 _SHELL_LINE = lazy_regex(
     r"(?:^|[|;&\n]|&&)[ \t]{0,8}(?:sudo[ \t]+)?(?:/[\w/]{1,40}/)?(?:"
-    rf"{'|'.join(programs.in_order('LINE_PROGRAMS'))})[ \t`]+(?![=(.])\S"
+    rf"{programs.alternatives('LINE_PROGRAMS')})[ \t`]+(?![=(.])\S"
 )
 _PARAMS = ("params",)
 _NAME_WORD = lazy_regex(r"[a-z]+")
@@ -220,7 +214,7 @@ def _belongs(group: list[_String], string: _String) -> bool:
     is_beside = last.path[:-1] == string.path[:-2] and len(group) == 1
     name = str(last.path[-1]).lower() if last.path else ""
     is_short = len(last.value) < MAX_PROGRAM_NAME and " " not in last.value
-    return is_beside and name in _PROGRAM_KEYS and is_short
+    return is_beside and name in lists.PROGRAM_NAMES and is_short
 
 
 # -- lines of a group ----------------------------------------------------------------------------
@@ -240,7 +234,7 @@ class _ArgumentReader:
 
     def lines(self, role: ArgumentRole, group: list[_String]) -> list[str]:
         """The lines of arguments that belong together."""
-        if len(group) > 1 or (group[0].is_in_list and group[0].key in OPTION_KEYS):
+        if len(group) > 1 or (group[0].is_in_list and group[0].key in lists.OPTION_LISTS):
             return self._lines_of_list(role, group)
         key, value = group[0].key, fold_value(group[0].value)
         if role is ArgumentRole.COMMAND:
@@ -260,7 +254,7 @@ class _ArgumentReader:
         return command_lines(script, windows=self._windows, budget=self.budget)
 
     def _lines_of_command(self, key: str, value: str) -> list[str]:
-        if value.startswith("-") and key in DASHLESS_KEYS:
+        if value.startswith("-") and key in lists.DASHLESS:
             return option_lines(key, value)
         words = _words_of_json(value)
         lines = argument_lines(words, budget=self.budget) if words else self.command_lines(value)
@@ -312,10 +306,10 @@ def _option_list_lines(tool: str | None, key: str, values: list[str]) -> list[st
     That is the program in the tool's name; `?` where there is none, and the list begins with an
     option.
     """
-    if key not in OPTION_KEYS or is_shell(tool):
+    if key not in lists.OPTION_LISTS or is_shell(tool):
         return []
     words = _NAME_WORD.findall((tool or "").lower())
-    program = next((word for word in words if word in _RUNNING_OTHERS), "?")
+    program = next((word for word in words if word in programs.RUNNING_OTHERS), "?")
     if program == "?" and not values[0].startswith("-"):
         return []
     return [" ".join(["ARG", program, *map(flat, values), ""])[:MAX_VALUE]]
@@ -323,8 +317,8 @@ def _option_list_lines(tool: str | None, key: str, values: list[str]) -> list[st
 
 def _program_of_tool(tool: str | None, key: str) -> list[str]:
     """The command that a tool is named after, where a list has its arguments: `docker run`."""
-    if key not in OPTION_KEYS:
+    if key not in lists.OPTION_LISTS:
         return []
     words = _NAME_WORD.findall((tool or "").lower())
-    start = next((at for at, word in enumerate(words) if word in _REACHING), len(words))
+    start = next((at for at, word in enumerate(words) if word in programs.REACHING), len(words))
     return words[start:]

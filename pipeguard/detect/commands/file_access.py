@@ -27,7 +27,6 @@ MAX_WRITTEN = 20  # files of one command
 MAX_OPERANDS = 40  # of one command
 FEW_ADDRESSES, ADDRESS_CHARS = 4, 200  # from which a file came
 
-_STORES_OUTPUT = ("curl", "wget", "base64", "xxd", "openssl")  # what they write was not here before
 _ABSOLUTE = lazy_regex(r"[/~$]|[A-Za-z]:")
 _WEB_ADDRESS = lazy_regex(r"(?:https?|ftp)://")
 _FILE_ADDRESS = lazy_regex(r"file:/{1,3}(/?\S{1,300})")
@@ -65,7 +64,7 @@ class FileAccess:
     def redirect(self, command: ShellCommand) -> str:
         """Follow a command's redirects; returns them as its line has them."""
         shown = ""
-        is_storing = bool(command.words) and program_name(command.words[0]) in _STORES_OUTPUT
+        is_storing = bool(command.words) and program_name(command.words[0]) in lists.STORES_OUTPUT
         for operator, target in command.redirects:
             path = self.resolve(target)
             if operator.startswith("<"):

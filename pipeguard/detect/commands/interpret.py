@@ -61,8 +61,6 @@ MAX_NESTING_DEPTH = 6  # of pipelines whose arguments are read as commands again
 MAX_PIPED_ARGUMENTS = 4000  # characters of a known input that `xargs` makes arguments of
 MAX_MANIFEST = 1000  # characters of an input that are shown with a command
 MADE = "MADE "
-_DECODING = frozenset(("base64", "rev", "xxd"))
-_COMPOSING = _DECODING | {"printf"}  # programs that print letters that their words have not
 
 _NAME_IN_SUBSTITUTION = lazy_regex(
     rf"\$\((?:(?:which|whereis|realpath|type{GAP}-[pP]|command{GAP}-v){GAP}(?:-\w{GAP})?)?"
@@ -70,21 +68,18 @@ _NAME_IN_SUBSTITUTION = lazy_regex(
 )
 _PRELOADS = lazy_regex(r"\bLD_(?:PRELOAD|AUDIT)=[^\s;&|]|\bDYLD_INSERT_LIBRARIES=[^\s;&|]")
 _RECURSIVE = lazy_regex(r"-[a-zA-Z]*[rR][a-zA-Z]*|--recursive")
-_CLOUDS = ("aws", "gcloud", "az", "git", "gh", "docker", "kubectl")  # that send with some verbs
-_TAKE_MANIFEST = ("kubectl", "oc", "docker", "podman", "aws", "gcloud", "az")  # as their input
 
 # A function that opens a file, the home folder before it, the path, and a mode that writes.
-_OPENING = rf"\b({'|'.join(lists.in_order('OPENING_CALLS'))})\s{{0,2}}\("
+_OPENING = rf"\b({lists.alternatives('OPENING_CALLS')})\s{{0,2}}\("
 _OPENS_FILE = lazy_regex(
     rf"{_OPENING}\s{{0,2}}"
     r"((?:process\.env\.HOME|os\.homedir\(\)|os\.environ\[['\"]HOME['\"]\]|home)\s{0,2}[+,]\s{0,2})?"
     r"[rbfu]{0,2}['\"`]([~/.][^'\"`\n]{1,200})['\"`](\s{0,2},\s{0,2}['\"][wa])?",
     re.IGNORECASE,
 )
-_WRITERS = ("writeFileSync", "writeFile", "appendFileSync", "appendFile", "file_put_contents")
 _STRING = lazy_regex(r"'((?:[^'\\]|\\.){0,4000})'|\"((?:[^\"\\]|\\.){0,4000})\"")
 # A function that runs a script or a list of words; a script in backticks; one of AppleScript.
-_CALLING = rf"\b(?:{'|'.join(lists.in_order('RUNNING_CALLS'))})\s{{0,4}}\("
+_CALLING = rf"\b(?:{lists.alternatives('RUNNING_CALLS')})\s{{0,4}}\("
 _CALLS_SHELL = lazy_regex(
     rf"(?:{_CALLING}\s{{0,4}}[rbfu]{{0,2}}"
     r"(?:(['\"]{1,3})((?:[^'\"\\\n]|\\.|(?!\1)['\"]){1,4000}?)\1|\[([^\]\n]{1,4000})\])"
@@ -107,7 +102,7 @@ def opened_file_lines(text: str) -> Iterator[str]:
     """A line `< path` or `> path` for each file that a program opens by its name."""
     for match in find_signed(_OPENS_FILE, sign_finder(_OPENING.replace("(", "(?:", 1)), text):
         function, home, name, mode = match.groups()
-        is_writing = function in _WRITERS or bool(mode)
+        is_writing = function in lists.WRITING_CALLS or bool(mode)
         yield f"{'>' if is_writing else '<'} {tidy(('~' if home else '') + name)}"
 
 
@@ -221,7 +216,7 @@ class _Interpreter:
                 stdin = self._find_output(pipeline[max(0, at - MAX_WORDS) : at])
             if line := self._command_line(self._prepare(command, stdin)):
                 shown.append(line)
-        if (words := pipeline[-1].words) and words[0] in _COMPOSING:
+        if (words := pipeline[-1].words) and words[0] in lists.DECODING | {"printf"}:
             self._find_output(pipeline[-MAX_WORDS:])
         if shown:
             self.lines[first_line:first_line] = pipeline_lines(shown)
@@ -237,7 +232,7 @@ class _Interpreter:
         printed = output(pipeline)
         if printed:
             words = [word for command in pipeline for word in command.words]
-            written, is_decoded = " ".join(words), not _DECODING.isdisjoint(words)
+            written, is_decoded = " ".join(words), not lists.DECODING.isdisjoint(words)
             if is_decoded or any(run not in written for run in dense_runs(printed)):
                 self._shell.add_composed(printed)
         return printed
@@ -292,7 +287,7 @@ class _Interpreter:
             self.lines.append("RUN decoded")
         self._files.run(name, words)
         self._is_sending = self._is_sending or _sends(name, command)
-        if command.stdin and name in _TAKE_MANIFEST:
+        if command.stdin and name in lists.TAKE_MANIFEST:
             words = [*words, GAP.join(command.stdin.split())[:MAX_MANIFEST]]
         if name == "rm":
             return self._removal_line(words) + targets
@@ -353,5 +348,5 @@ def _sends(name: str, command: ShellCommand) -> bool:
     return (
         SENDERS.match(name) is not None
         or any("/dev/tcp/" in target for _, target in command.redirects)
-        or (name in _CLOUDS and UPLOADS.search(" ".join(command.words[1:6])) is not None)
+        or (name in lists.CLOUDS and UPLOADS.search(" ".join(command.words[1:6])) is not None)
     )

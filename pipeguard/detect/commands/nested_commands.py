@@ -28,7 +28,6 @@ MAX_ACTIONS = 64  # of one `find`
 MAX_ROOTS = 8  # of one `find`, for each of which an action is read
 INTERPRETER_WORDS = 7  # after an interpreter's name, among which its program is looked for
 
-_TAKES_SCRIPT = ("su", "runuser", "script", "watch", "flock", "docker", "podman", "kubectl")
 _SSH_OPTIONS = "bcDEeFIiJLlmOopQRSWw"  # that take a value
 _ATTACHED_PROGRAM = lazy_regex(r"-[ceE].{8}")
 _PROGRAM_OPTION = lazy_regex(r"-[a-zA-Z]*[cerE]|--eval|eval|--print|-p|-pe|-ne")
@@ -68,7 +67,7 @@ def find_nested(name: str, words: list[str], budget: ScriptBudget) -> Iterator[N
     """
     if name == "eval":
         yield Nested(NestedKind.SCRIPT, " ".join(words[1:]))
-    if name in _TAKES_SCRIPT:
+    if name in lists.TAKES_SCRIPT:
         for script in option_values(words, ("-c", "--command")):
             yield Nested(NestedKind.SCRIPT, script)
     if name == "ssh":

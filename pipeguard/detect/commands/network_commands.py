@@ -22,7 +22,6 @@ from pipeguard.detect.commands.programs import (
 from pipeguard.detect.commands.script_budget import ScriptBudget
 from pipeguard.detect.commands.shell_command import Pipeline, ShellCommand
 from pipeguard.detect.words import programs as lists
-from pipeguard.detect.words import word_set
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
 
@@ -32,21 +31,13 @@ MAX_SCRIPTS = 8  # inside each other or side by side
 LOGIN_CHARS = 96  # before a secret, in which an option to log in is looked for
 
 # Programs that talk to another machine only with one of these among their words.
-_WITH_ARGUMENTS: dict[str, re.Pattern[str]] = {
-    "git": lazy_regex(r"\b(?:push|clone|fetch|pull|ls-remote|remote|send-email|archive)\b"),
-    "openssl": lazy_regex(r"\bs_client\b"),
-    "aws": UPLOADS, "gcloud": UPLOADS, "az": UPLOADS, "gh": UPLOADS, "oc": UPLOADS, "mc": UPLOADS,
-    "kubectl": lazy_regex(r"\b(?:cp|exec|annotate|label)\b"),
-    "getent": lazy_regex(r"\bhosts\b"), "logger": lazy_regex(r"-n\b|--server"),
-    "npm": lazy_regex(r"\bpublish\b"),
-}  # fmt: skip
-_OTHER_SENDERS = lazy_regex(rf"(?:{'|'.join(lists.in_order('OTHER_SENDERS'))})\Z")
-# Programs that run their arguments, on this machine or in a container on it.
-_RUNNERS = word_set(
-    "eval cmd docker podman kubectl nerdctl lxc su runuser script find chroot nsenter"
-)
-_NAMES_SENDER = lazy_regex(rf"(?:\A|[\s/'\"(;|&])(?:{'|'.join(lists.in_order('NAMED_SENDERS'))})\s")
-_IN_CODE = lazy_regex("|".join(lists.in_order("CALLS_NETWORK")), re.IGNORECASE)
+_WITH_ARGUMENTS = dict.fromkeys(lists.in_order("UPLOADERS"), UPLOADS) | {
+    name: lazy_regex(words)
+    for name, _, words in (entry.partition("=") for entry in lists.in_order("TALKING_WORDS"))
+}
+_OTHER_SENDERS = lazy_regex(rf"(?:{lists.alternatives('OTHER_SENDERS')})\Z")
+_NAMES_SENDER = lazy_regex(rf"(?:\A|[\s/'\"(;|&])(?:{lists.alternatives('NAMED_SENDERS')})\s")
+_IN_CODE = lazy_regex(lists.alternatives("CALLS_NETWORK"), re.IGNORECASE)
 _ADDRESSED = lazy_regex(rf"[a-z]://[^\s\"']*{MARK}(?![^\s/\"']*@)")
 _DEVICE = lazy_regex(r"/dev/(?:tcp|udp)/|\\\\[\w.-]+\\")
 _HOST = lazy_regex(r"(?:-h|--host(?:name)?)[ =]?([\w.:-]+)")
@@ -137,7 +128,7 @@ def _talks(words: list[str]) -> bool:
         return "://" in line or (host is not None and _LOCAL.fullmatch(host[1]) is None)
     if name in _WITH_ARGUMENTS:
         return _WITH_ARGUMENTS[name].search(line) is not None
-    if name in _RUNNERS and _NAMES_SENDER.search(line):
+    if name in lists.RUNNERS and _NAMES_SENDER.search(line):
         return True
     if INTERPRETERS.match(name) or name in ("powershell", "pwsh", "cmd"):
         return _IN_CODE.search(line) is not None

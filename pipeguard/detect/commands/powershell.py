@@ -37,11 +37,9 @@ _CMD_SET = lazy_regex(r"\bset\s{1,4}\"?(\w{1,40})=([^&|\n\"]{0,400})", re.I)
 _CMD_VARIABLE = lazy_regex(r"%(\w{1,40})(?::~(-?\d{1,3})(?:,(-?\d{1,3}))?)?%")
 _ENVIRONMENT_VARIABLE = lazy_regex(r"\$env:(\w{1,40})", re.I)
 _ENVIRONMENT = {
-    "systemroot": "C:\\Windows", "windir": "C:\\Windows", "systemdrive": "C:", "homedrive": "C:",
-    "comspec": "C:\\Windows\\System32\\cmd.exe", "userprofile": "~", "homepath": "~", "home": "~",
-    "appdata": "~\\AppData\\Roaming", "localappdata": "~\\AppData\\Local", "temp": "C:\\Temp",
-    "programdata": "C:\\ProgramData", "programfiles": "C:\\Program Files",
-}  # fmt: skip
+    name: value.replace(r"\x20", " ")
+    for name, _, value in (entry.partition("=") for entry in programs.in_order("CMD_VARIABLES"))
+}
 
 
 def is_windows(text: str) -> bool:
@@ -151,19 +149,8 @@ WINDOWS_WORDS = [
     for pattern in programs.in_order("WINDOWS_WORDS")
     if (word := _WORD.match(pattern))
 ]
-_WINDOWS_MARKS = (
-    ("^", r"\w\^\w"),
-    ("`", r"\w`[\w-]{1,15}`\w"),
-    ("[char", r"\[char"),
-    ("[convert", r"\[convert"),
-    ("[text.", r"\[text\."),
-    ("$env:", r"\$env:"),
-    ("-join", r"-join\b"),
-    ("+", r"(?:'|\")\s{0,4}\+\s{0,4}['\"]"),
-    ("-f", r"\{\d\}['\"]\s{0,4}-f\b"),
-    ("%", r"%[a-z]{3,20}(?:%|:)"),
-)
+_WINDOWS_MARKS = [mark.split(";") for mark in programs.in_order("WINDOWS_MARKS")]
 WINDOWS_SIGNS = [(sign, lazy_regex(rest)) for sign, rest in _WINDOWS_MARKS]
-_ALL_WINDOWS = (*programs.in_order("WINDOWS_WORDS"), *dict(_WINDOWS_MARKS).values())
+_ALL_WINDOWS = (*programs.in_order("WINDOWS_WORDS"), *(rest for _, rest in _WINDOWS_MARKS))
 WINDOWS_SIGN = f"(?i:{'|'.join(_ALL_WINDOWS)})"
-ACTS_SIGN = f"(?i:{'|'.join(arguments.in_order('ACTS_SIGNS'))})"
+ACTS_SIGN = f"(?i:{arguments.alternatives('ACTS_SIGNS')})"

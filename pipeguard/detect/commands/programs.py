@@ -9,14 +9,16 @@ import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from itertools import chain
 
 from pipeguard.detect.commands.shell_command import GAP, MAX_VALUE
 from pipeguard.detect.words import programs as lists
+from pipeguard.detect.words import word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
 
-INTERPRETERS = lazy_regex(rf"(?:{'|'.join(lists.in_order('INTERPRETERS'))})\Z")
-SENDERS = lazy_regex(rf"(?:{'|'.join(lists.in_order('SENDERS'))})\Z")
-UPLOADS = lazy_regex("|".join(lists.in_order("UPLOADS")))
+INTERPRETERS = lazy_regex(rf"(?:{lists.alternatives('INTERPRETERS')})\Z")
+SENDERS = lazy_regex(rf"(?:{lists.alternatives('SENDERS')})\Z")
+UPLOADS = lazy_regex(lists.alternatives("UPLOADS"))
 FILE_VALUE = lazy_regex(r"(?:[\w.\[\]-]{0,60}=)?[@<](?!-\Z)([^\s;,]{1,300})")
 FILE_OPTION = lazy_regex(
     r"(?:--(?:post|body|upload)-file=|--data(?:-binary|-raw|-urlencode|-ascii)?=@|"
@@ -35,19 +37,11 @@ _WRAPPERS = {
     for name, _, value in (entry.partition("=") for entry in lists.in_order("WRAPPERS"))
 }
 # Programs of which detect.commands.interpret reads more than the name and the arguments.
-_INTERPRETED = (
-    lists.SHELLS
-    | lists.READERS
-    | lists.PATTERN_FIRST
-    | lists.OPERANDS_LAST
-    | lists.LAST_IS_TARGET
-    | lists.COPIES
-    | lists.FETCHERS
-    | lists.TELL_ENVIRONMENT
-    | lists.RUN_IN
-    | CLIENTS.keys()
-    | lists.ALSO_INTERPRETED
+_TABLES = word_set(
+    "SHELLS READERS PATTERN_FIRST OPERANDS_LAST LAST_IS_TARGET COPIES FETCHERS TELL_ENVIRONMENT "
+    "RUN_IN ALSO_INTERPRETED"
 )
+_INTERPRETED = CLIENTS.keys() | chain.from_iterable(map(lists.in_order, _TABLES))
 
 
 @lru_cache(maxsize=1024)

@@ -100,9 +100,7 @@ _ESCAPE = lazy_regex(
     r"\\(?:x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|0?([0-7]{1,3})|(.))",
     re.DOTALL,
 )
-_CONTROLS = {
-    "n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "f": "\f", "v": "\v",
-}  # fmt: skip
+_CONTROLS = dict(zip("ntrabefv", "\n\t\r\a\b\x1b\f\v", strict=True))
 
 
 def escapes(text: str) -> str:

@@ -44,7 +44,7 @@ _SCRATCH = lazy_regex(
 )
 _BEGINS = lazy_regex(
     r"(?:\s*+(?:/\*(?:[^*]|\*(?!/))*+\*/|(?:--|#)[^\n]*+\n))*+[\s(/*-]{0,20}"  # comments before it
-    rf"(?:{'|'.join(programs.in_order('SQL_BEGINS'))})",
+    rf"(?:{programs.alternatives('SQL_BEGINS')})",
     re.IGNORECASE,
 )
 _STRING = lazy_regex(r"'(?:[^']|'')*+'?|\"(?:[^\"]|\"\")*+\"?")
@@ -157,12 +157,8 @@ def _later_parts(words: str) -> Iterator[str]:
 
 def _replacement(match: re.Match[str]) -> str:
     """Rewrite a token: a string `'_'`, a name in quotes one word, a comment a space."""
-    if match["string"] is not None:
-        return "'_'"
     if match["name"] is not None:
         return " " + re.sub(r"\W", "_", match["name"][1:-1]) + " "
     if match["end"] is not None:
         return ";"
-    if match["dollar"] is not None:
-        return "'_'"
-    return " "
+    return " " if match["string"] is None and match["dollar"] is None else "'_'"

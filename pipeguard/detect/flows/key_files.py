@@ -25,12 +25,7 @@ _PATHS = tools.PATHS | {f"{word}s" for word in tools.PATHS}
 _ELSEWHERE = lazy_regex(
     r"[\\/]{2}[\w-]|(?!file:)[A-Za-z][\w+.-]{1,15}://|file://(?!/|localhost/)[^/]"
 )
-# `.env.example`, `.env.sample` and their like are committed.
-_KEY_FILE = lazy_regex(
-    r"\.env(?:\.(?:local|dev|development|test|testing|staging|prod|production|docker)){0,2}"
-    r"|\.envrc|\.dev\.vars|\.pgpass|\.netrc|[\w.-]{1,80}\.(?:pem|key)",
-    re.IGNORECASE,
-)
+_KEY_FILE = lazy_regex(tools.alternatives("KEY_FILES"), re.IGNORECASE)
 
 
 def written_files(value: JsonValue) -> tuple[str, ...]:

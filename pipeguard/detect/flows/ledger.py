@@ -26,7 +26,6 @@ from pipeguard.detect.flows.ledger_memory import LedgerMemory, RememberedCalls, 
 from pipeguard.detect.flows.outgoing_call import MANY_NAMES, UNKNOWN, Call, KnownCall
 from pipeguard.detect.flows.tool_labels import ACTS, CHANGES, Label, Tool
 from pipeguard.detect.flows.tool_results import (
-    BLOB_BYTES,
     ForgottenResults,
     ToolResult,
     drop_blobs,
@@ -127,9 +126,7 @@ class Flows:
             now: seconds on the session's clock.
             about: the short values of the call, from `text_values.short_values`.
         """
-        frame = without_value(frame)  # which would take ten times the memory
-        if len(frame) > BLOB_BYTES:
-            frame = drop_blobs(frame)
+        frame = drop_blobs(without_value(frame))  # the value would take ten times the memory
         if len(frame) > RESULT_BYTES:
             return
         result = ToolResult(tool, frame, now, about)
@@ -412,8 +409,8 @@ def _private_text(call: Call, result: ToolResult, *, has_orders: bool) -> Confid
     """Rate how surely private text leaves; None if too little of it does."""
     source, labels = result.labels(), call.tool.labels
     hidden, clear = call.hides(result), call.shares(result)
-    is_passage = clear.longest >= PASSAGE_CHARS or clear.chars >= PASSAGES_SHARE * call.size
-    covered = hidden + clear.chars * is_passage
+    is_most = clear.chars >= PASSAGES_SHARE * len(call.letters[0])
+    covered = hidden + clear.chars * (is_most or clear.longest >= PASSAGE_CHARS)
     tokens = call.find_new(outgoing_call.TOKENS, result)
     shared = [token for token in tokens if token not in call.recipients]
     if len(shared) >= MANY_TOKENS:

@@ -17,12 +17,7 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
 
 STRONG = lazy_regex(
-    r"(?P<address>[\w.+-]{1,64}+@[\w-]{1,63}(?:\.[\w-]{1,63})+"
-    r"|(?:https?://|www\.)[^\s\"'<>)\]}`,;]{3,300}"
-    r"|\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b"  # ISO 13616
-    r"|\+\d[\d ()-]{6,20}\d"
-    r"|\b(?:[a-z0-9-]{1,63}+\.){1,4}(?:com|net|org|io|dev|app|example|info|co|ai|xyz|ru|cn|de|sh)\b"
-    r"(?:/[^\s\"'<>)\]}`,;]{0,300})?)"
+    rf"(?P<address>{tables.alternatives('addresses')})"
     r"|\b(?=[\w-]{0,40}\d)(?=[\w-]{0,40}[A-Za-z])[\w-]{6,64}\b"  # an id
     r"|\b\d{6,34}\b",
     re.IGNORECASE,
@@ -39,27 +34,16 @@ OPENING_WORDS = 10  # of a sentence, in which it says who is to do what
 LEAST_WORDS = 3  # of a sentence that orders something
 SHORT_WORDS = 9  # fewer tell English by one small word
 
-# The end of a sentence, of a line that the next does not continue, and of a string within JSON.
-SENTENCE_END = lazy_regex(
-    r"[.!?…]++[\"'”’»)\]]*+\s++|(?<=[a-zà-ÿ]{3})[.!?]+(?=[A-ZÀ-Þ])|[。！？।؟]+"
-    r"|\n[^\S\n]*+\n\s*+|(?:\\r)?\\n(?:\\r|\\n|\s)*+"
-    r"|\n(?=\s*(?:[-*•>#|]|\d{1,2}[.)]\s|[\w -]{1,30}:\s))"
-    r"|(?<!\\)[\"']\s*[,}\]:](?=[\s\"'{}\[\],]|$)|\s[–—]\s|;\s"
-)
+SENTENCE_END = lazy_regex(tables.alternatives("sentence-ends"))
 _WORD = lazy_regex(r"[^\W_]+(?:['’-][^\W_]+)*|[:,;()*\"“¤]")
 _WORDS = lazy_regex(r"[^\W\d_]{2,}")
 _MENTION = lazy_regex(r"(?<![\w@])@[\w.-]{1,40}[,:]?(?=\s)")  # who is spoken to
 _SPREADS = lazy_regex(
-    r"\b(?:send|forward|post|share|copy|paste|mail|e-?mail|repeat|spread|pass|publish|relay|quote|repl[yi]\w*)\b"
-    r"[^.!?\n]{0,60}\b(?:this|it|these|that|following|below|above|everything|everyone|everybody|all|whole|page|text"
-    r"|message|notice|each|every|others)\b",
+    rf"\b(?:{tables.alternatives('spreading')})\b[^.!?\n]{{0,60}}"
+    rf"\b(?:{tables.alternatives('spread')})\b",
     re.IGNORECASE,
 )
-# As mail programs write it over a mail that is forwarded.
-_FORWARDED = lazy_regex(
-    r"(?im)^[-_ ]*(?:(?:begin )?forwarded message|original message|weitergeleitete nachricht"
-    r"|urspr(?:ü|u)ngliche nachricht|message (?:transf|d'origine)|mensaje (?:reenviado|original))"
-)
+_FORWARDED = lazy_regex(rf"(?im)^[-_ ]*(?:{tables.alternatives('forwarded')})")
 _PAUSES = frozenset(':,;()*"“')
 _OF_MONEY = ToolAct.PAY | ToolAct.CHANGE
 _OBJECTS = frozenset({"it", "this", "that", "these", "those"})
@@ -150,7 +134,7 @@ def _gerund(verb: str) -> str:
 
 def _double(verb: str) -> str:
     ends = re.search(r"(?:^|[^aeiou])[aeiou][bdgmnprt]$", verb)
-    is_stressed = verb not in {"enter", "open", "order", "visit", "edit", "deposit", "register"}
+    is_stressed = verb not in tables.in_order("stressed-before")
     return verb + verb[-1] if (ends and is_stressed) or verb == "transfer" else verb
 
 

@@ -57,17 +57,13 @@ _TIME = lazy_regex(r"[\d\s:.,/TZ+-]*|\d{4}-\d{2}-\d{2}.{0,20}")
 _COMMANDS = lists.CODE
 _PATHS = lists.PATHS | {"files", "paths"}
 _ACTS = lazy_regex(
-    "|".join(
-        (
-            rf"(?<![\w-])(?:{'|'.join(order_words.in_order('ACTING_COMMANDS'))})(?![\w-])",
-            *order_words.in_order("ACTING_SIGNS"),
-        )
-    )
+    rf"(?<![\w-])(?:{order_words.alternatives('ACTING_COMMANDS')})(?![\w-])"
+    rf"|{order_words.alternatives('ACTING_SIGNS')}"
 )
 _JOINT = lazy_regex(r"&&|[|]{2}|[;\n]")  # between commands
-_DAILY = lazy_regex("|".join(order_words.in_order("DAILY_COMMANDS")))
+_DAILY = lazy_regex(order_words.alternatives("DAILY_COMMANDS"))
 MOST_COMMANDS = 8  # of a call
-_OBEYED = lazy_regex(rf"(?:^|/)(?:{'|'.join(order_words.in_order('OBEYED_FILES'))})", re.IGNORECASE)
+_OBEYED = lazy_regex(rf"(?:^|/)(?:{order_words.alternatives('OBEYED_FILES')})", re.IGNORECASE)
 _PATH = lazy_regex(r"(?<![\w./~-])(?:~|/)(?:/?[\w.@-]{1,64}){1,12}/?")  # outside the work's folder
 
 
@@ -222,18 +218,14 @@ class FoundOrder(NamedTuple):
     last: int
 
 
-_FIELD_BEFORE = lazy_regex(
-    r"(?:[\"']\s*[:,\[]\s*+\[?\s*|(?:^|\n)[ \t]*(?:[-*] )?(?:[\w()-]{1,24}[ .]?){1,2}:\s*"
-    r"|(?:^|\n)[ \t]*-\s*|[\t|]\s*)[\"'<]?\Z"
-)
+_FIELD_BEFORE = lazy_regex(rf"(?:{order_words.alternatives('FIELDS_BEFORE')})[\"'<]?\Z")
 _LIST_BEFORE = lazy_regex(
     r"(?:^|\n)[ \t>*-]*[\w ()-]{1,24}:\s*+(?:[^\s,;]++(?: [^\s,;]++){0,3}[,;]\s*+)*"
     r"(?:[^\s,;]++ ){0,3}[\"'<(]?\Z|[\w\"][,;]\s*\"\Z|\w[,;]\Z"
 )
 _FIELD_AFTER = lazy_regex(r"[\"'>]?[ \t]*(?:[,\n\t|}\])]|\Z)")
 _SENDER = lazy_regex(
-    r"(?:^|[\n{,;|\"'*_-])[\s\"'*_-]{0,4}(?:from|sender|author|reply[-_ ]?to|reporter|creator"
-    r"|created_by|requester|assignee|posted_by|user|submitter|login)[\"'*_]{0,3}"
+    rf"(?:^|[\n{{,;|\"'*_-])[\s\"'*_-]{{0,4}}(?:{order_words.alternatives('SENDERS')})[\"'*_]{{0,3}}"
     r"\s*[:=]\s*[\"'{\[]?[^\n{}]{0,60}\Z",
     re.IGNORECASE,
 )

@@ -94,7 +94,6 @@ class Call:
         self.text = text.decode("utf-8", "ignore")
         self.pieces: list[str] = []
         self._held: defaultdict[Kind, dict[ToolResult, list[int]]] = defaultdict(dict)
-        self._looked_up: defaultdict[Kind, set[ToolResult]] = defaultdict(set)
         self._are_new: dict[str, bool] = {}
         self._values: dict[Kind, list[str]] = {}
         self._without_secrets = set[ToolResult]()
@@ -116,11 +115,6 @@ class Call:
         return self._before + self.squeezed_texts[0]
 
     @cached_property
-    def whole(self) -> str:
-        """All of these in one text."""
-        return "\n".join(dict.fromkeys([*self.squeezed_texts, self.torn_text]))
-
-    @cached_property
     def names(self) -> dict[str, list[str]]:
         """The accounts, branches and addresses that are named, by their letters alone."""
         names = defaultdict[str, list[str]](list)
@@ -134,9 +128,9 @@ class Call:
         return " ".join(self.text.lower().split())
 
     def values(self, kind: Kind) -> list[str]:
-        """The values of a kind."""
+        """The values of a kind, each once."""
         if kind not in self._values:
-            self._values[kind] = kind.list_values(self)
+            self._values[kind] = [*dict.fromkeys(kind.list_values(self))]
         return self._values[kind]
 
     @cached_property
@@ -197,11 +191,6 @@ class Call:
         types = not _TYPES.isdisjoint(name_words(self.tool.name))
         return types and not self.tool.labels & Label.OUTSIDE
 
-    @property
-    def size(self) -> int:
-        """The number of its letters and digits."""
-        return len(self.letters[0])
-
     def find_repeated(self, results: list[ToolResult]) -> set[ToolResult]:
         """Find the results of which its plain text may share something."""
         return self._look_up(_PLAIN, results) | self._look_up(_DIGESTS, results)
@@ -211,10 +200,8 @@ class Call:
         found = self._look_up(_PASSAGES, results) | self._look_up(_WORDS, results)
         found |= self._look_up(TOKENS, results)
         told = [each for each in results if each.has_records() or each.has_contacts()]
-        if len(self.values(PEOPLE)) >= MANY_NAMES or told:
-            found |= self._look_up(
-                PEOPLE, results if len(self.values(PEOPLE)) >= MANY_NAMES else told
-            )
+        are_many = len(self.values(PEOPLE)) >= MANY_NAMES
+        found |= self._look_up(PEOPLE, results if are_many else told)
         if told and len(self.values(CONTACTS)) >= MANY_CONTACTS:
             found.update(told)
         if self.opened:
@@ -231,16 +218,8 @@ class Call:
             values = [value.lower() for value in values]
         texts = [kind.read_text(each) for each in results] if values else []
         held = overlap.find_held(values, texts, budget or self._budget)
-        found = {results[at]: numbers for at, numbers in held.items()}
-        self._held[kind].update(found)
-        self._looked_up[kind].update(results)
-        return {*found}
-
-    def _numbers(self, kind: Kind, result: ToolResult) -> list[int]:
-        """List the numbers of the values of a kind that a result has."""
-        if result not in self._looked_up[kind]:
-            self._look_up(kind, [result])
-        return self._held[kind].get(result, [])
+        self._held[kind] |= {result: held.get(at, []) for at, result in enumerate(results)}
+        return {results[at] for at in held}
 
     def find_new(self, kind: Kind, result: ToolResult) -> list[str]:
         """Find the values of a kind that a result has, and that the client had not said before."""
@@ -248,7 +227,9 @@ class Call:
 
     def find_held(self, kind: Kind, result: ToolResult) -> list[str]:
         """Find the values of a kind that a result has."""
-        return [self.values(kind)[at] for at in self._numbers(kind, result)]
+        if result not in self._held[kind]:
+            self._look_up(kind, [result])
+        return [self.values(kind)[at] for at in self._held[kind][result]]
 
     def look_up_orders(self, results: list[ToolResult]) -> None:
         """Look up at once what texts that are written for a model may say of it.
@@ -265,13 +246,15 @@ class Call:
     def _find_secrets(self, results: list[ToolResult]) -> set[ToolResult]:
         """Find the results of which it may have such a value."""
         found, pieces = set[ToolResult](), set[str]()
-        for text, read in (
-            (self.whole, ToolResult.pieces_of_secrets),
-            ("\n".join(self.readings), ToolResult.named_secrets),
+        for texts, read in (
+            ([*self.squeezed_texts, self.torn_text], ToolResult.pieces_of_secrets),
+            (self.readings, ToolResult.named_secrets),
         ):
             having = {each: values for each in results if (values := read(each))}
             wanted = [*dict.fromkeys(value for values in having.values() for value in values)]
-            held = {wanted[at] for at in overlap.find_held(wanted, [text], self._budget).get(0, ())}
+            whole = "\n".join(dict.fromkeys(texts))
+            numbers = overlap.find_held(wanted, [whole], self._budget).get(0, ())
+            held = {wanted[at] for at in numbers}
             found.update(each for each, values in having.items() if not held.isdisjoint(values))
             pieces |= held
         if not self._budget.is_spent:
@@ -311,11 +294,8 @@ class Call:
         return hidden if text == self.text else rest._count_encoded(result)
 
     def _count_encoded(self, result: ToolResult) -> int:
-        sharing = {
-            each
-            for at in self._numbers(_PASSAGES, result)
-            for each in self.readings_of_probes[self.values(_PASSAGES)[at]]
-        }
+        probes = self.find_held(_PASSAGES, result)
+        sharing = {number for probe in probes for number in self.readings_of_probes[probe]}
         whole = len(self.letters)
         if any(piece in result.text() for piece in self.pieces):
             sharing = {number for number in sharing if number < whole}
@@ -396,13 +376,9 @@ class Call:
         return overlap.squeeze("".join([each.text for each in self._said()]))
 
 
-def _unique(values: Iterable[str]) -> list[str]:
-    return [*dict.fromkeys(values)]
-
-
 def _each_once(values: Iterable[str]) -> list[str]:
     """Each value once, at most about MOST_NEEDLES."""
-    ordered = list(dict.fromkeys(values))
+    ordered = [*dict.fromkeys(values)]
     return ordered[:: len(ordered) // MOST_NEEDLES + 1]
 
 
@@ -425,14 +401,12 @@ class Kind(NamedTuple):
 
 
 # The parts of plain letters of which a result has one if it shares a passage; of all letters.
-_PLAIN = Kind(lambda call: _unique(overlap.list_probes(call.letters[0])), ToolResult.letters)
+_PLAIN = Kind(lambda call: overlap.list_probes(call.letters[0]), ToolResult.letters)
 _PASSAGES = Kind(lambda call: [*call.readings_of_probes], ToolResult.letters)
-_DIGESTS = Kind(lambda call: _unique(text_values.digests(call.text)), ToolResult.text)
+_DIGESTS = Kind(lambda call: text_values.digests(call.text), ToolResult.text)
 # Digests, addresses of the web, and recipients.
 _WORDS = Kind(
-    lambda call: _unique(
-        [*call.values(_DIGESTS), *text_values.addresses(call.text), *call.recipients]
-    ),
+    lambda call: [*call.values(_DIGESTS), *text_values.addresses(call.text), *call.recipients],
     ToolResult.text,
 )
 # Values that no two texts share by chance.

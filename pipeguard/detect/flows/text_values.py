@@ -47,12 +47,8 @@ _REST_OF_URL = lazy_regex(r"[^\s\"'<>)\]]{1,8192}")
 _ESCAPED = lazy_regex(r"\\{1,4}(?:u([0-9a-fA-F]{4})|(/))|&amp;")
 _PERCENT = lazy_regex(r"%([0-7][0-9a-fA-F])")
 _SHORT_VALUE = lazy_regex(rf"(?=.{{0,99}}[0-9@#/])\S{{{LEAST_SHORT},{SHORT_CHARS}}}")
-# Files that models read before all else.
-OBEYED_FILES = lazy_regex(
-    rb"(?:CLAUDE|AGENTS?|GEMINI|MEMORY|SOUL)\.md|\.cursorrules|\.cursor/rules|\.windsurfrules|"
-    rb"copilot-instructions|\.clinerules|/memory/|\.mdc\b"
-)
-_AMOUNT = lazy_regex("|".join(arguments.in_order("AMOUNTS")), re.IGNORECASE)
+OBEYED_FILES = lazy_regex(lists.alternatives("MODEL_FILES").encode())
+_AMOUNT = lazy_regex(arguments.alternatives("AMOUNTS"), re.IGNORECASE)
 
 
 def _only(signs: str) -> bytes:
@@ -292,21 +288,18 @@ READ_CHARS = 2**16  # of one string that are read for secrets
 LOGIN_CHARS = 64  # before a secret that are read for how it is used
 # Before a secret in a line that is run: an option, a header or a variable that logs in with it.
 _LOGS_IN = lazy_regex(
-    rf"(?:(?:authori[sz]ation|bearer|basic|[\w-]*(?:{'|'.join(credentials.in_order('BEFORE_VALUE'))}))"
-    rf"[\s\"']{{0,2}}[:= ]\s?[\"']?(?:(?:{'|'.join(credentials.in_order('SCHEMES'))}) )?"
+    rf"(?:(?:authori[sz]ation|bearer|basic|[\w-]*(?:{credentials.alternatives('BEFORE_VALUE')}))"
+    rf"[\s\"']{{0,2}}[:= ]\s?[\"']?(?:(?:{credentials.alternatives('SCHEMES')}) )?"
     r"|(?:-u|--user) ?[\"']?[^\s:]{0,64}:"
     r"|://[^\s/?#@]{0,64})\Z",
     re.IGNORECASE,
 )
-_NAMES = ("name", "key", "type", "field", "label", "header")  # members beside a `value`
 # A placeholder has brackets, which end an address elsewhere.
 _URL_SCHEMES = "https?|ftps?|sftp|scp|tftp|wss?|smb|gopher|mqtts?|smtps?"
 _ADDRESS = lazy_regex(
     rf"(?:{_URL_SCHEMES})://(?:{PLACEHOLDER.pattern}|[^\s\"'<>)\]]){{1,8192}}",
     re.IGNORECASE,
 )
-# Programs, and options of theirs, by which a command opens an address and does no more.
-_OPENERS = word_set("curl wget open xdg-open start lynx w3m links firefox chromium google-chrome")
 _OPTION = lazy_regex(r"-[cfgikLnNoOPqsSvIJR46]{1,12}|--[a-z-]{2,40}")
 _FILE = lazy_regex(r"[\w./-]{1,200}")
 POSTED = lazy_regex(  # by curl, wget and PowerShell
@@ -449,7 +442,7 @@ def _opened_address(labels: Label, key: str, text: str) -> str:
 def _only_opens(command: str) -> bool:
     """True for a command that does no more than open the address that is left out of it."""
     words = command.replace("'", " ").replace('"', " ").split()
-    return not _OPENERS.isdisjoint(words[:1]) and all(
+    return not lists.OPENERS.isdisjoint(words[:1]) and all(
         _OPTION.fullmatch(word) or (before in _FILE_OPTIONS and _FILE.fullmatch(word))
         for before, word in pairwise(words)
     )
@@ -479,5 +472,9 @@ def _add_named_strings(key: str, value: JsonValue, strings: list[tuple[str, str]
 
 def _name_value(value: JsonObject) -> str:
     """The name of the member `value`: that of a credential beside it, or its own."""
-    beside = (text for name in _NAMES if isinstance(text := value.get(name), str))
+    beside = (
+        text
+        for name in lists.in_order("SECRET_HOLDERS")
+        if isinstance(text := value.get(name), str)
+    )
     return next(filter(is_credential_name, beside), "value")

@@ -11,15 +11,8 @@ from functools import wraps
 from math import inf
 from typing import TypeVar, cast
 
-from pipeguard.detect.flows import overlap, secret_values
+from pipeguard.detect.flows import overlap, secret_values, text_values
 from pipeguard.detect.flows.leak import PRIVATE_OUT, UNTRUSTED_ACTS, Leak
-from pipeguard.detect.flows.text_values import (
-    count_reachable,
-    decode_percent,
-    mailboxes,
-    phone_numbers,
-    unescape,
-)
 from pipeguard.detect.flows.tool_labels import CHANGES, PRIVATE, Label, Tool
 from pipeguard.detect.flows.value_places import plain
 from pipeguard.detect.matching.confirm import occurs
@@ -29,7 +22,7 @@ from pipeguard.errors import Refusal
 from pipeguard.firewall.budgets import measure_text, size_of_all
 from pipeguard.firewall.finding import Confidence, Severity
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonValue, Number, walk_strings
+from pipeguard.firewall.protocol.json_values import JsonValue, Number, walk_strings, walk_values
 from pipeguard.firewall.protocol.strict_json import parse_json
 
 OBJECT_BYTES = 512  # of a result in memory without its frame
@@ -42,8 +35,8 @@ FEW_REACHABLE = 3  # people with telephone numbers make a list of contacts
 FIELD_BYTES = 2**14  # of a frame that are read for names of fields
 ADDRESSED_CHARS = 4000  # of a text, from where it speaks to a model
 
-_MARKED = lazy_regex(rf"\b(?:{'|'.join(lists.in_order('MARKED'))})", re.IGNORECASE)
-_DESCRIBED = lazy_regex(rf"\b(?:{'|'.join(lists.in_order('DESCRIBED'))})", re.IGNORECASE)
+_MARKED = lazy_regex(rf"\b(?:{lists.alternatives('MARKED')})", re.IGNORECASE)
+_DESCRIBED = lazy_regex(rf"\b(?:{lists.alternatives('DESCRIBED')})", re.IGNORECASE)
 # What a company has below each of its mails says nothing about this one.
 _DISCLAIMER = lazy_regex(
     r"\b(?:this|the|any) (?:e-?mail|message|communication|transmission|information contained)\b"
@@ -53,29 +46,14 @@ _DISCLAIMER = lazy_regex(
 _ACCOUNT = lazy_regex(r"\b[A-Z]{2}\d{2} ?(?:[A-Z0-9]{4} ?){3,7}[A-Z0-9]{0,3}\b")  # ISO 13616
 # As JSON, CSV and tables write the name of a field.
 _FIELD = r"""(?:[\s,;|{"'*]|\\[nrt"])(?:%s)\s?(?:\\?["'*])?\s?(?:[:,;|=]|\\[nrt])"""
-_FACTS = lazy_regex((_FIELD % "|".join(lists.in_order("RECORD_FIELDS"))).encode(), re.IGNORECASE)
-_CONTACTS = lazy_regex(
-    (_FIELD % "|".join(lists.in_order("CONTACT_FIELDS"))).encode(), re.IGNORECASE
-)
+_FACTS = lazy_regex((_FIELD % lists.alternatives("RECORD_FIELDS")).encode(), re.IGNORECASE)
+_CONTACTS = lazy_regex((_FIELD % lists.alternatives("CONTACT_FIELDS")).encode(), re.IGNORECASE)
 # Whoever writes for a model speaks to it: `AI agents: …`, `Dear assistant, …`, `agents must …`.
 _ADDRESSED = lazy_regex(
-    r"(?<![\w-])(?:if you(?:'re| are) (?:an? )?(?:ai|llm|bot|agent|assistant|(?:language )?model)\b"
-    r"|@(?:ais?|agents?|assistants?|bots?|copilot)\b"
-    r"|(?:note|instruction|message|hint|task)s? (?:for|to) (?:the |all |an? )?(?:ais?|llms?|agents?"
-    r"|assistants?|bots?|robots?|automations?|models?)\b"
-    r"|for (?:automated |ai )?(?:assistants|agents|bots|models) only"
-    r"|(?:assistant|agent|bot|ai|model) (?:reads|sees|handles|processes|summari[sz]es)"
-    r" (?:this|it)\b"
-    r"|(?:ais?|llms?|agents?|assistants?|chatbots?|bots?|robots?|copilots?|automations?"
-    r"|(?:language )?models?|automat(?:ed|ic) \w+|(?:processing|reading|parsing|reviewing) \w+)"
-    r"(?: (?:agents?|assistants?|models?|visitors?|shoppers?|readers?|users?|systems?|bots?"
-    r"|tools?|software|programs?))?"
-    r"(?: (?:reading|visiting|seeing|handling|processing)(?: [^.,:;\n]{1,40})?"
-    r"| (?:that|who|which|with) [^.,:;\n]{1,50}"
-    # What an agent sees is told in any description of one; what it sees here is told to it.
-    r"| (?:reads?|visits?|sees?)(?: (?:this|these|our|my)\b[^.,:;\n]{0,40})?)?"
-    r"(?: (?:in|on|at|of|from) \w+)?"
-    r"(?:\s?[,:]|\s(?:must|should|shall|have to|has to|needs? to|are to|is to|please)\b))",
+    rf"(?<![\w-])(?:{lists.alternatives('ADDRESSED')}|(?:{lists.alternatives('ADDRESSEES')})"
+    rf"(?: (?:{lists.alternatives('KINDS_OF_ADDRESSEES')}))?"
+    rf"(?: (?:{lists.alternatives('ADDRESSEES_DO')}))?(?: (?:in|on|at|of|from) \w+)?"
+    rf"(?:\s?[,:]|\s(?:{lists.alternatives('OBLIGED')})\b))",
     re.IGNORECASE,
 )
 
@@ -92,8 +70,8 @@ def is_marked(text: str) -> bool:
 def tells_of_people(text: str) -> bool:
     """True where a text begins with a telephone number, an account or several mail addresses."""
     begin = text[: MARK_CHARS[0]]
-    has_number = bool(phone_numbers(begin)) or occurs(_ACCOUNT, begin)
-    return has_number or len(mailboxes(begin)) > 1
+    has_number = bool(text_values.phone_numbers(begin)) or occurs(_ACCOUNT, begin)
+    return has_number or len(text_values.mailboxes(begin)) > 1
 
 
 def find_addressed(text: str) -> str:
@@ -193,8 +171,9 @@ class ToolResult:
     @_derive_once
     def has_contacts(self) -> bool:
         """True if it has fields for how people are reached, or names with telephone numbers."""
-        has_field = occurs(_CONTACTS, self.frame[:FIELD_BYTES])
-        return has_field or count_reachable(self.text()[:FIELD_BYTES]) >= FEW_REACHABLE
+        if occurs(_CONTACTS, self.frame[:FIELD_BYTES]):
+            return True
+        return text_values.count_reachable(self.text()[:FIELD_BYTES]) >= FEW_REACHABLE
 
     @_derive_once
     def text(self) -> str:
@@ -203,10 +182,7 @@ class ToolResult:
 
     def strings(self) -> str:
         """Its strings as they are, `STRING_END` between two; few calls need them, so none stay."""
-        try:
-            value = parse_json(self.frame)
-        except Refusal:
-            return ""
+        value = _parse(self.frame)
         body = value.get("result", value.get("error")) if isinstance(value, dict) else value
         texts = (text for path, text in walk_strings(body) if path[-1:] != ("type",))
         return STRING_END.join(text.replace("\f", " ") for text in texts)
@@ -263,8 +239,8 @@ class ToolResult:
         text = self.text()
         if address in text or address.partition("://")[2].partition("/")[0] not in text:
             return address in text
-        unescaped = unescape(text)
-        return address in unescaped or address in decode_percent(unescaped)
+        unescaped = text_values.unescape(text)
+        return address in unescaped or address in text_values.decode_percent(unescaped)
 
     def forget(self) -> None:
         """Drop all but the frame and what is small; the rest is worked out again when needed."""
@@ -305,10 +281,15 @@ def drop_read_addresses(
 
 def join_strings(frame: bytes) -> str:
     """The strings of a frame, with single spaces between all words."""
+    return _join_value(_parse(frame))
+
+
+def _parse(frame: bytes) -> JsonValue:
+    """The value of a frame; null if it has none."""
     try:
-        return _join_value(parse_json(frame))
+        return parse_json(frame)
     except Refusal:
-        return ""
+        return None
 
 
 def _join_value(value: JsonValue) -> str:
@@ -316,28 +297,15 @@ def _join_value(value: JsonValue) -> str:
 
 
 def drop_blobs(frame: bytes) -> bytes:
-    """A frame without its images and other binary data (MCP schema, `data` and `blob`)."""
-    return _BLOB.sub(rb"\1", frame)
+    """A long frame without its images and other binary data (MCP schema, `data` and `blob`)."""
+    return _BLOB.sub(rb"\1", frame) if len(frame) > BLOB_BYTES else frame
 
 
 def join_request(frame: bytes) -> str:
     """The strings of a request, and its numbers: an id is one or the other."""
-    try:
-        value = parse_json(frame)
-    except Refusal:
-        return ""
-    numbers: list[str] = []
-    _add_numbers(value, numbers)
+    value = _parse(frame)
+    numbers = (item for _, item in walk_values(value) if type(item) is Number)
     return " ".join((_join_value(value), *numbers))
-
-
-def _add_numbers(value: JsonValue, numbers: list[str]) -> None:
-    if type(value) is Number:
-        numbers.append(value)
-    elif type(value) is dict or type(value) is list:
-        for item in value.values() if type(value) is dict else value:
-            if type(item) is not str:
-                _add_numbers(item, numbers)
 
 
 # --- forgotten results ------------------------------------------------------------------
@@ -365,7 +333,9 @@ class ForgottenResults:
     def add(self, results: Iterable[ToolResult], seconds: float) -> None:
         """These are forgotten, each of which would have mattered for so many seconds."""
         for result in results:
-            key, labels = result.tool.key, _as_source(result.tool.labels)
+            key, labels = result.tool.key, result.tool.labels
+            # What anybody can have is public; any other may have said that it is private.
+            labels |= Label.NONE if labels & Label.OUTSIDE else Label.READS_PRIVATE
             if key not in self._tools and len(self._tools) >= MOST_TOOLS:
                 key = "", OTHER_TOOLS
             self._tools[key] = self._tools.get(key, Label.NONE) | labels
@@ -405,11 +375,3 @@ class ForgottenResults:
             if foreign:
                 return UNTRUSTED_ACTS, foreign[0]
         return None
-
-
-def _as_source(labels: Label) -> Label:
-    """The known facts about a text that cannot be read any more.
-
-    Where anybody can have it, it is public; any other may have said that it is private.
-    """
-    return labels if labels & Label.OUTSIDE else labels | Label.READS_PRIVATE

@@ -18,7 +18,7 @@ from operator import itemgetter
 
 from pipeguard.detect.commands.argument_roles import ArgumentRole, role, writes_file
 from pipeguard.detect.flows.tool_labels import Label, Tool
-from pipeguard.detect.words import programs, word_set
+from pipeguard.detect.words import arguments, programs
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Path
 from pipeguard.firewall.protocol.places import ARGUMENTS, get_value
@@ -29,22 +29,13 @@ LONGEST_ADDRESS = 2048  # characters
 PICTURE_CHARS = 256  # before the address of a picture: the longest match of `_PICTURE`
 
 _ADDRESS = lazy_regex(
-    r"\b(?:https?|wss?|s?ftps?|mqtts?|amqps?|kafka|nats|tcp|udp|smtps?|rediss?|postgres(?:ql)?|mysql"
-    r"|mongodb(?:\+srv)?)(?:://|%3A%2F%2F)([^\s\"'<>`{}]{1,2048})",
+    rf"\b(?:{programs.alternatives('SERVERS_OF_DATA')})(?:://|%3A%2F%2F)([^\s\"'<>`{{}}]{{1,2048}})",
     re.IGNORECASE,
 )
 _HOST = lazy_regex(r"(?:[\w-]{1,63}\.){1,30}[A-Za-z][A-Za-z0-9-]{1,23}\.?(?::[0-9]{1,5})?")
-_HOST_KEYS = word_set(
-    "host hosts hostname domain fqdn server broker bootstrap endpoint address target origin name "
-    "question remote"
-)
-_HEADER_KEYS = word_set("headers header cookies cookie authorization auth query_params")
-_REACHES_HOST = lazy_regex(
-    rf"\b(?:{'|'.join(programs.in_order('REACHING_CALLS'))})\b", re.IGNORECASE
-)
+_REACHES_HOST = lazy_regex(rf"\b(?:{programs.alternatives('REACHING_CALLS')})\b", re.IGNORECASE)
 _RUNS_SENDER = lazy_regex(
-    r"(?:^|[\s;|&(`\"'=:])(?:curl|wget|nc|ncat|https?|xh|iwr|irm|invoke-(?:webrequest|restmethod))\s",
-    re.IGNORECASE,
+    rf"(?:^|[\s;|&(`\"'=:])(?:{programs.alternatives('RUN_SENDERS')})\s", re.IGNORECASE
 )
 _PICTURE = lazy_regex(
     r"!\[[^\]\n]{0,80}\]\(\s{0,4}\Z|<(?:img|script|iframe|link)\b[^>]{0,200}=[\"']?\Z"
@@ -192,13 +183,13 @@ def _is_host(path: Path, text: str) -> bool:
 
 @lru_cache(maxsize=4)  # a name may be long, and have many secrets
 def _asks_for_host(path: Path) -> bool:
-    return not _HOST_KEYS.isdisjoint(name_words(_key(path)))
+    return not arguments.HOSTS.isdisjoint(name_words(_key(path)))
 
 
 @lru_cache(maxsize=4)
 def _is_header(path: Path) -> bool:
     keys = {str(step).lower() for step in path[:-1]} | {_key(path)}
-    return not _HEADER_KEYS.isdisjoint(keys)
+    return not arguments.AUTHORIZING.isdisjoint(keys)
 
 
 def _is_foreign_address(text: str) -> bool:

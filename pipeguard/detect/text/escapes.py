@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from binascii import a2b_qp, unhexlify
+from collections.abc import Iterator
 from functools import partial
 
 from pipeguard.detect.text.encoding import Decoded, Encoding, in_windows, windows
@@ -31,19 +32,16 @@ _ESCAPE = lazy_regex(rf"\\{_BACKSLASHED}(?:\\{_BACKSLASHED}){{0,499}}".encode())
 _ANY_ESCAPE = lazy_regex(rb'\\[nrt"\\/xuU01]')
 _CODE_POINT = lazy_regex(rb"\\(?:[ux]\{([0-9A-Fa-f]+)\}|(0000[2-7][0-9A-Fa-f]))")
 _LONG_OCTAL = lazy_regex(rb"\\0([01][0-7]{2})")
-_SIMPLE_ESCAPES = (  # each with its character
-    (b"\\\\", b"\\"), (b"\\n", b"\n"), (b"\\r", b"\r"), (b"\\t", b"\t"), (b'\\"', b'"'),
-    (b"\\/", b"/"),
-)  # fmt: skip
+_SIMPLE_ESCAPES = {
+    rb"\\": b"\\", rb"\n": b"\n", rb"\r": b"\r", rb"\t": b"\t", rb"\"": b'"', rb"\/": b"/",
+}  # fmt: skip
 
 
-def _percent(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+def _percent(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
     plain = partial(_PERCENT.sub, _unpercent)
-    decoded = []
     for low, high in windows(_PERCENT, data, start, end, budget):
         text = budget.replace(_PERCENT, _unpercent, data[low:high])
-        decoded.append(Decoded(text, "percent", low, high, plain))
-    return decoded
+        yield Decoded(text, "percent", low, high, plain)
 
 
 def _unpercent(match: re.Match[bytes]) -> bytes:
@@ -54,12 +52,10 @@ def _unpercent(match: re.Match[bytes]) -> bytes:
     return unhexlify(run.replace(b"%", b""))
 
 
-def _escapes(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
-    decoded: list[Decoded] = []
+def _escapes(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
     for low, high in windows(_ANY_ESCAPE, data, start, end, budget):
         plain = _plain_of_simple(budget.replace(_ESCAPE, _unescape, data[low:high]))
-        decoded.append(Decoded(plain, "escapes", low, high, _plain_of_escapes))
-    return decoded
+        yield Decoded(plain, "escapes", low, high, _plain_of_escapes)
 
 
 def _plain_of_escapes(block: bytes) -> bytes:
@@ -67,14 +63,9 @@ def _plain_of_escapes(block: bytes) -> bytes:
 
 
 def _plain_of_simple(text: bytes) -> bytes:
-    for escape, character in _SIMPLE_ESCAPES:
-        if escape in text:
-            text = text.replace(escape, character)
+    for escape, character in _SIMPLE_ESCAPES.items():
+        text = text.replace(escape, character)
     return text
-
-
-def _unescape(match: re.Match[bytes]) -> bytes:
-    return _unescape_run(match[0])
 
 
 def _unescape_run(run: bytes) -> bytes:
@@ -84,6 +75,10 @@ def _unescape_run(run: bytes) -> bytes:
     text = run.decode("unicode_escape")  # the patterns admit no number above U+10FFFF
     # Two escaped surrogates are one character (RFC 8259, section 7).
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+
+
+def _unescape(match: re.Match[bytes]) -> bytes:
+    return _unescape_run(match[0])
 
 
 def _plain_of_entities(block: bytes) -> bytes:
@@ -96,10 +91,6 @@ def _plain_of_entities(block: bytes) -> bytes:
             break
         text = plain
     return text.encode("utf-8", "replace")
-
-
-def _without_markup(block: bytes) -> bytes:
-    return _MARKUP.sub(b"", block)
 
 
 _TERMINAL = r"\x1b\[[0-9;?]*[A-Za-z]"  # ECMA-48, 8.3
@@ -115,7 +106,7 @@ ENCODINGS: dict[str, Encoding] = {
     "escapes": Encoding(rf'\\(?:[nrt"\\/]|{_BACKSLASHED})', _escapes),
     "percent": Encoding("%(?:[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4})", _percent),
     "entities": Encoding(_ENTITY_SIGN, in_windows("entities", _ENTITY_SIGN, _plain_of_entities)),
-    "markup": Encoding(_MARKUP_SIGN, in_windows("markup", _MARKUP_SIGN, _without_markup)),
+    "markup": Encoding(_MARKUP_SIGN, in_windows("markup", _MARKUP_SIGN, partial(_MARKUP.sub, b""))),
     "quoted-printable": Encoding(
         _QUOTED_PRINTABLE_SIGN,
         in_windows("quoted-printable", _QUOTED_PRINTABLE_SIGN, a2b_qp),

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import accumulate, repeat
 from types import ModuleType
@@ -155,7 +155,8 @@ def lay_out(value: JsonValue, *, keyed: bool) -> Layout:
 class _Walk:
     """One walk over a value, in Python."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keyed: bool) -> None:
+        self.keyed = keyed
         self.lines: list[bytes] = []
         self.values: list[str] = []
         self.keys: dict[str, None] = {}
@@ -176,67 +177,46 @@ class _Walk:
         self.add(None, value, step, owner)
         self.values.append(value)
 
-    def add_named(self, label: str, value: str, step: Step, owner: int) -> None:
-        """Note a string that is laid out behind a label."""
-        self.labels.append(label)
-        self.named.append((value, step, owner))
-
-    def enter(self, step: Step, owner: int) -> int:
-        """Note a container, and return its number."""
-        self.names.append(step)
-        self.parents.append(owner)
-        return len(self.parents) - 1
-
-    def read_members(self, value: JsonValue, owner: int) -> None:
-        """Read a container for the keyed layout."""
-        if text := text_of_codes(value):
+    def read(self, value: JsonObject | list[JsonValue], owner: int) -> None:
+        """Read a container."""
+        if self.keyed and (text := text_of_codes(value)):
             self.add_value(text, None, owner)
-        if type(value) is list:
-            self.read_items(value, owner, self.read_members)
-        for key, item in value.items() if type(value) is dict else ():
-            self.keys[key] = None
+        for step, item in value.items() if type(value) is dict else enumerate(value):
+            if type(step) is str:
+                self.add_member(step, item, owner)
+            elif _is_string(item):
+                self.add_value(item, step, owner)
+            if type(item) is dict or type(item) is list:
+                self.names.append(step)
+                self.parents.append(owner)
+                self.read(item, len(self.parents) - 1)
+        if not self.keyed and type(value) is dict and (label := sensitive_label(value)):
+            self.labels.append(label)
+            self.named.append((str(value["value"]), "value", owner))
+
+    def add_member(self, key: str, item: JsonValue, owner: int) -> None:
+        """Lay out the member of an object; if it is no string, keyed its name alone."""
+        self.keys[key] = None
+        if self.keyed:
             self.add(key, item if _is_string(item) else "", key, owner)
-            if _is_string(item):
-                if key not in FIXED_VALUE_KEYS or not is_listed(item):
-                    self.values.append(item)
-            elif type(item) is dict or type(item) is list:
-                self.read_members(item, self.enter(key, owner))
-
-    def read_values(self, value: JsonValue, owner: int) -> None:
-        """Read a container for the unkeyed layout."""
-        if type(value) is list:
-            self.read_items(value, owner, self.read_values)
-        for key, item in value.items() if type(value) is dict else ():
-            self.keys[key] = None
-            if type(item) is dict or type(item) is list:
-                self.read_values(item, self.enter(key, owner))
-            elif type(item) is str and key in FIXED_VALUE_KEYS:
-                self.keys[item] = None
-            elif _is_string(item):
-                self.add_value(item, key, owner)
-                if (type(item) is Number or len(item) <= LONGEST_NAMED) and is_sensitive(key):
-                    self.add_named(key, item, key, owner)
-        if type(value) is dict and "value" in value and (label := sensitive_label(value)):
-            self.add_named(label, str(value["value"]), "value", owner)
-
-    def read_items(
-        self, value: list[JsonValue], owner: int, read: Callable[[JsonValue, int], None]
-    ) -> None:
-        """Read the items of a list, the same way in both layouts."""
-        for index, item in enumerate(value):
-            if type(item) is dict or type(item) is list:
-                read(item, self.enter(index, owner))
-            elif _is_string(item):
-                self.add_value(item, index, owner)
+            if _is_string(item) and not (key in FIXED_VALUE_KEYS and is_listed(item)):
+                self.values.append(item)
+        elif type(item) is str and key in FIXED_VALUE_KEYS:
+            self.keys[item] = None
+        elif _is_string(item):
+            self.add_value(item, key, owner)
+            if (type(item) is Number or len(item) <= LONGEST_NAMED) and is_sensitive(key):
+                self.labels.append(key)
+                self.named.append((item, key, owner))
 
 
 def lay_out_in_python(value: JsonValue, *, keyed: bool) -> Layout:
     """Lay out a value; `_layout.c` does the same some five times as fast."""
-    walk = _Walk()
+    walk = _Walk(keyed=keyed)
     if _is_string(value):
         walk.add_value(value, None, 0)
-    else:
-        (walk.read_members if keyed else walk.read_values)(value, 0)
+    elif type(value) is dict or type(value) is list:
+        walk.read(value, 0)
     if not keyed:
         named = zip(walk.labels, walk.named, strict=True)
         walk.lines += [f"{label}: {string}".encode() for label, (string, _, _) in named]

@@ -25,7 +25,7 @@ def test_flags_are_no_hidden_text() -> None:
 def test_numbers_of_a_row_may_be_as_far_apart_as_calls_write_them(between: str) -> None:
     row = between.join(str(ord(letter)) for letter in PLAIN)
     data = f"Of 2019 and 2020, page 44.{' ' * 40}({row}{' ' * 40}7)".encode()
-    decoded = ENCODINGS["codes"].decode(data, 0, len(data), DecodingBudget())
+    decoded = [*ENCODINGS["codes"].decode(data, 0, len(data), DecodingBudget())]
     assert decoded[0].data == PLAIN.encode()
 
 
