@@ -20,7 +20,7 @@ from pipeguard.detect.commands.argument_roles import (
 )
 from pipeguard.detect.commands.interpret import code_lines, command_lines
 from pipeguard.detect.commands.path_normalisation import path_lines
-from pipeguard.detect.commands.script_budget import ScriptBudget
+from pipeguard.detect.commands.shell_command import ScriptBudget
 from pipeguard.detect.commands.sql import breakout_lines, statements
 from pipeguard.detect.words import arguments as lists
 from pipeguard.detect.words import programs

@@ -24,16 +24,10 @@ from pipeguard.detect.commands.argument_values import (
     option_lines,
     value_lines,
 )
-from pipeguard.detect.commands.interpret import (
-    MADE,
-    argument_lines,
-    code_lines,
-    command_lines,
-)
+from pipeguard.detect.commands.interpret import MADE, argument_lines, code_lines, command_lines
 from pipeguard.detect.commands.path_normalisation import path_lines
 from pipeguard.detect.commands.programs import flat
-from pipeguard.detect.commands.script_budget import ScriptBudget
-from pipeguard.detect.commands.shell_command import GAP
+from pipeguard.detect.commands.shell_command import GAP, ScriptBudget
 from pipeguard.detect.commands.sql import breakout_lines, is_statement, statements
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.words import arguments as lists
@@ -179,7 +173,7 @@ def _groups(uses: Uses, *, only_idle: bool = False) -> Iterator[list[_String]]:
     """
     group: list[_String] = []
     text = uses.text
-    is_call = uses.tool is not None and text.has("params")
+    is_call = uses.tool is not None  # by its params
     strings = zip(text.strings(), text.names_around(), strict=True)
     for segment, (value, (names, is_alone)) in enumerate(strings):
         if not value or (is_call and names[:1] != _PARAMS):
@@ -188,7 +182,7 @@ def _groups(uses: Uses, *, only_idle: bool = False) -> Iterator[list[_String]]:
         is_left_out = not is_idle if only_idle else is_idle and not is_alone
         if is_left_out:
             continue
-        path = text.path_of_segment(segment)
+        path = text.path_of(segment)
         is_of_params = path[:1] == _PARAMS
         if is_call if not is_of_params else path[1:2] in (("name",), ("_meta",)):
             continue

@@ -9,15 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from pipeguard.detect.commands.programs import (
-    FILE_OPTION,
-    FILE_VALUE,
-    INTERPRETERS,
-    flat,
-    program_name,
-    tidy,
-    without_values,
-)
+from pipeguard.detect.commands import programs
+from pipeguard.detect.commands.programs import flat, program_name, tidy
 from pipeguard.detect.commands.shell_command import ShellCommand
 from pipeguard.detect.words import programs as lists
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -83,7 +76,7 @@ class FileAccess:
             self._read("ENV")
         files = [word for word in arguments if word and not word.startswith("-")]
         if name in lists.COPIES:
-            files = without_values(arguments)
+            files = programs.without_values(arguments)
         is_editing = name == "sed" and any(word.startswith("-i") for word in arguments)
         if name in ("tee", "truncate") or is_editing:
             self.lines += [f"> {self.resolve(file)}" for file in files[:MAX_WRITTEN]]
@@ -103,7 +96,7 @@ class FileAccess:
     def run(self, name: str, words: list[str]) -> None:
         """Add a line where a command runs what was fetched before."""
         program = words[0]
-        if name in lists.SHELLS or name in ("source", ".") or INTERPRETERS.match(name):
+        if name in lists.SHELLS or name in ("source", ".") or programs.INTERPRETERS.match(name):
             program = next((word for word in words[1:] if not word.startswith("-")), "")
         if "/" in program or name != program.lower() or name.endswith((".sh", ".py", ".bin")):
             path = self.resolve(program)
@@ -162,7 +155,7 @@ class FileAccess:
         """Follow a file that a word of `curl` and the like has it send."""
         if _UPLOAD_OPTION.fullmatch(word):
             self._read(self.resolve(following))
-        elif sent := FILE_OPTION.match(word) or FILE_VALUE.match(word):
+        elif sent := programs.FILE_OPTION.match(word) or programs.FILE_VALUE.match(word):
             self._read(self.resolve(sent[1]))
         elif address := _FILE_ADDRESS.match(word):
             self._read(self.resolve("/" + address[1].lstrip("/")))

@@ -21,6 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from pipeguard.detect.commands import programs
 from pipeguard.detect.commands.file_access import FileAccess
 from pipeguard.detect.commands.nested_commands import (
     Nested,
@@ -31,22 +32,14 @@ from pipeguard.detect.commands.nested_commands import (
 )
 from pipeguard.detect.commands.posix_shell import Shell
 from pipeguard.detect.commands.powershell import is_windows, windows_lines
-from pipeguard.detect.commands.programs import (
-    CLIENTS,
-    INTERPRETERS,
-    SENDERS,
-    UPLOADS,
-    find_script,
-    flat,
-    is_inner,
-    is_ordinary,
-    match_file,
-    program_name,
-    tidy,
-    unwrap,
+from pipeguard.detect.commands.programs import flat, match_file, program_name, unwrap
+from pipeguard.detect.commands.shell_command import (
+    GAP,
+    Pipeline,
+    ScriptBudget,
+    ShellCommand,
+    dense_runs,
 )
-from pipeguard.detect.commands.script_budget import ScriptBudget
-from pipeguard.detect.commands.shell_command import GAP, Pipeline, ShellCommand, dense_runs
 from pipeguard.detect.commands.shell_output import output
 from pipeguard.detect.commands.sql import statements
 from pipeguard.detect.commands.word_expansion import MAX_WORDS
@@ -103,7 +96,7 @@ def opened_file_lines(text: str) -> Iterator[str]:
     for match in find_signed(_OPENS_FILE, sign_finder(_OPENING.replace("(", "(?:", 1)), text):
         function, home, name, mode = match.groups()
         is_writing = function in lists.WRITING_CALLS or bool(mode)
-        yield f"{'>' if is_writing else '<'} {tidy(('~' if home else '') + name)}"
+        yield f"{'>' if is_writing else '<'} {programs.tidy(('~' if home else '') + name)}"
 
 
 def command_lines(
@@ -259,11 +252,11 @@ class _Interpreter:
 
     def _run_input(self, words: list[str], stdin: str) -> None:
         name = program_name(words[0])
-        if name in lists.SHELLS and not find_script(words):
+        if name in lists.SHELLS and not programs.find_script(words):
             self.run_script(stdin)
-        elif INTERPRETERS.match(name):
+        elif programs.INTERPRETERS.match(name):
             self.run_code(stdin)
-        elif name in CLIENTS:
+        elif name in programs.CLIENTS:
             self.lines += statements(stdin)
 
     # -- one command -----------------------------------------------------------------------------
@@ -276,13 +269,13 @@ class _Interpreter:
             return f"${targets}" if targets else ""
         name = program_name(words[0])
         is_plain = not (command.redirects or command.stdin or "/" in words[0])
-        if is_plain and is_ordinary(words[0]) and not any(map(is_inner, words)):
+        if is_plain and programs.is_ordinary(words[0]) and not any(map(programs.is_inner, words)):
             return _show(name, words[1:])
         if self._depth <= MAX_NESTING_DEPTH:
             for nested in find_nested(name, words, self._budget):
                 self._run_nested(nested)
         self._files.follow(name, words)
-        is_inline = name == "eval" or (name in lists.SHELLS and bool(find_script(words)))
+        is_inline = name == "eval" or (name in lists.SHELLS and bool(programs.find_script(words)))
         if is_inline and self._is_decoding:
             self.lines.append("RUN decoded")
         self._files.run(name, words)
@@ -346,7 +339,10 @@ def _show(name: str, arguments: Sequence[str]) -> str:
 def _sends(name: str, command: ShellCommand) -> bool:
     """True for a command that sends to another machine."""
     return (
-        SENDERS.match(name) is not None
+        programs.SENDERS.match(name) is not None
         or any("/dev/tcp/" in target for _, target in command.redirects)
-        or (name in lists.CLOUDS and UPLOADS.search(" ".join(command.words[1:6])) is not None)
+        or (
+            name in lists.CLOUDS
+            and programs.UPLOADS.search(" ".join(command.words[1:6])) is not None
+        )
     )

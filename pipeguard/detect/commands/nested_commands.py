@@ -18,7 +18,7 @@ from pipeguard.detect.commands.programs import (
     option_values,
     program_name,
 )
-from pipeguard.detect.commands.script_budget import ScriptBudget
+from pipeguard.detect.commands.shell_command import ScriptBudget
 from pipeguard.detect.commands.sql import statements
 from pipeguard.detect.words import programs as lists
 from pipeguard.firewall.lazy_regex import lazy_regex

@@ -9,18 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from pipeguard.detect.commands import programs
 from pipeguard.detect.commands.posix_shell import Shell
-from pipeguard.detect.commands.programs import (
-    CLIENTS,
-    INTERPRETERS,
-    SENDERS,
-    UPLOADS,
-    find_script,
-    program_name,
-    unwrap,
-)
-from pipeguard.detect.commands.script_budget import ScriptBudget
-from pipeguard.detect.commands.shell_command import Pipeline, ShellCommand
+from pipeguard.detect.commands.programs import find_script, program_name, unwrap
+from pipeguard.detect.commands.shell_command import Pipeline, ScriptBudget, ShellCommand
 from pipeguard.detect.words import programs as lists
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -31,7 +23,7 @@ MAX_SCRIPTS = 8  # inside each other or side by side
 LOGIN_CHARS = 96  # before a secret, in which an option to log in is looked for
 
 # Programs that talk to another machine only with one of these among their words.
-_WITH_ARGUMENTS = dict.fromkeys(lists.in_order("UPLOADERS"), UPLOADS) | {
+_WITH_ARGUMENTS = dict.fromkeys(lists.in_order("UPLOADERS"), programs.UPLOADS) | {
     name: lazy_regex(words)
     for name, _, words in (entry.partition("=") for entry in lists.in_order("TALKING_WORDS"))
 }
@@ -47,7 +39,7 @@ _LOGS_IN = lazy_regex(
     r"(?:(?:\A| )sshpass -p ?|(?:\A| )(?:-[paPwW] ?|--pass\w*[ =]|--auth[ =]|--token[ =])"
     r"|-u ?[^\s:,]{0,64}[:,]|://[^\s/?#@]{0,64}:?)\Z"
 )
-_LOGGING_IN = ("sshpass", "lftp", "mosquitto_pub", "smbclient", "ldapsearch", *CLIENTS)
+_LOGGING_IN = ("sshpass", "lftp", "mosquitto_pub", "smbclient", "ldapsearch", *programs.CLIENTS)
 
 
 def sends(script: str, logs_in: Callable[[str], object]) -> Confidence | None:
@@ -123,16 +115,16 @@ def _talks(words: list[str]) -> bool:
     if not words:
         return False
     name, line = program_name(words[0]), " ".join(words[1:])
-    if name in CLIENTS or name == "redis-cli":
+    if name in programs.CLIENTS or name == "redis-cli":
         host = _HOST.search(line)
         return "://" in line or (host is not None and _LOCAL.fullmatch(host[1]) is None)
     if name in _WITH_ARGUMENTS:
         return _WITH_ARGUMENTS[name].search(line) is not None
     if name in lists.RUNNERS and _NAMES_SENDER.search(line):
         return True
-    if INTERPRETERS.match(name) or name in ("powershell", "pwsh", "cmd"):
+    if programs.INTERPRETERS.match(name) or name in ("powershell", "pwsh", "cmd"):
         return _IN_CODE.search(line) is not None
-    return SENDERS.match(name) is not None or _OTHER_SENDERS.match(name) is not None
+    return programs.SENDERS.match(name) is not None or _OTHER_SENDERS.match(name) is not None
 
 
 def _confidence_of_sent(text: str, logs_in: Callable[[str], object]) -> Confidence:

@@ -10,23 +10,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from pipeguard.detect.commands.script_budget import ScriptBudget
+from pipeguard.detect.commands import word_expansion
 from pipeguard.detect.commands.shell_command import (
     GAP,
     LEAST_RUN,
     MAX_VALUE,
     Pipeline,
+    ScriptBudget,
     ShellCommand,
     dense_runs,
 )
 from pipeguard.detect.commands.shell_output import escapes, output
-from pipeguard.detect.commands.word_expansion import (
-    MAX_WORDS,
-    brace_words,
-    parameter,
-    variable,
-    without_unset,
-)
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 MAX_DEPTH = 5  # of scripts inside each other
@@ -113,9 +107,11 @@ class WordReader:
         if not whole:
             return [""]
         words: list[str] = []
-        for word in brace_words(whole):
+        for word in word_expansion.brace_words(whole):
             parts = word.split(" ") if ASSIGNMENT.match(word) is None else [word]
-            words += (without_unset(part.translate(_UNQUOTED)) for part in parts if part)
+            words += (
+                word_expansion.without_unset(part.translate(_UNQUOTED)) for part in parts if part
+            )
         if len(whole) >= LEAST_RUN and not self.is_composed:
             written = self.text[start : self.at]
             if (len(pieces) > 1 or "$" in written or "`" in written) and dense_runs(whole):
@@ -213,10 +209,10 @@ class WordReader:
         if following == "{":
             end = _closing(text, at + 1, "{", "}")
             self.at = end + 1
-            return parameter(self._values, text[at + 2 : end])
+            return word_expansion.parameter(self._values, text[at + 2 : end])
         if name := _NAME.match(text, at + 1):
             self.at = name.end()
-            return variable(self._values, name[0])
+            return word_expansion.variable(self._values, name[0])
         self.at += 2 if following and following in "@*0123456789?!#-$" else 1
         return "" if following and following in "@*123456789" else "$"
 
@@ -370,7 +366,9 @@ class _Script:
         self._words = []
         if not self._pipeline and not self._redirects and self._pipelines:
             group = self._pipelines[self._group :]
-            self._pipeline = [command for pipeline in group for command in pipeline][-MAX_WORDS:]
+            self._pipeline = [command for pipeline in group for command in pipeline][
+                -word_expansion.MAX_WORDS :
+            ]
             del self._pipelines[self._group :]
         self._end_command()
 

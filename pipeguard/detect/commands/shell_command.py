@@ -1,4 +1,4 @@
-"""A command of a shell as values: its words, redirects and input. Knows no syntax."""
+"""A command of a shell as values: its words, redirects and input; and what reading one may cost."""
 
 from __future__ import annotations
 
@@ -45,3 +45,30 @@ def dense_runs(text: str) -> list[str]:
         return []
     found = (data[low:high] for low, high in runs(data, 0, len(data), _IN_RUN, LEAST_RUN))
     return [run.decode() for run in found if _DIGIT.search(run)]
+
+
+# --- budget -----------------------------------------------------------------------------
+
+MAX_STEPS = 30_000  # pieces of words in all scripts of one message, 3 us each, and one a character
+
+
+class ScriptBudget:
+    """The steps left for reading the scripts of one message.
+
+    Attributes:
+        steps: how many may still be taken.
+        is_exceeded: True where there was more than was read.
+    """
+
+    __slots__ = ("is_exceeded", "steps")
+
+    def __init__(self, length: int = 0) -> None:
+        """Begin with the budget for scripts of `length` characters."""
+        self.steps = MAX_STEPS + length
+        self.is_exceeded = False
+
+    def spend(self, steps: int = 1) -> bool:
+        """Take steps; False, now and from now on, where fewer are left."""
+        self.is_exceeded = self.is_exceeded or steps > self.steps
+        self.steps -= 0 if self.is_exceeded else steps
+        return not self.is_exceeded

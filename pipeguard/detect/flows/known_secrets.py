@@ -25,15 +25,10 @@ RULE = "secrets.known"
 MASK = "****"
 MIN_CHARS = 8  # a shorter value is in texts by chance
 MIN_ENCODED = 10  # characters of base64 that no other value shares
-_UNRESERVED = frozenset(
-    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"  # RFC 3986, 2.3
-)
-# What encoders do not escape: Python's `quote`, ECMAScript's `encodeURIComponent`, `encodeURI`.
-_UNESCAPED = (
-    _UNRESERVED | set(b"/"),
-    _UNRESERVED | set(b"!'()*"),
-    _UNRESERVED | set(b";/?:@&=+$,#!'()*"),
-)
+_UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"  # RFC 3986, 2.3
+# What encoders do not escape besides: none, Python's `quote`, ECMAScript's `encodeURIComponent` and
+# `encodeURI`.
+_UNESCAPED = (b"", b"/", b"!'()*", b";/?:@&=+$,#!'()*")
 _ENVELOPE = frozenset({"jsonrpc", "id", "method"})  # unchanged: they tie messages together
 _IDENTIFIERS = frozenset({"requestId", "progressToken"})
 # In JSON these can write any letter of ASCII and what is between, so that a frame's bytes show no
@@ -153,12 +148,13 @@ def _forms(value: str) -> set[str]:
         data.decode("utf-8")
     except UnicodeDecodeError:
         return set()  # no message of MCP could contain it
-    upper = "".join(chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in data)
+    upper, *others = (
+        "".join(chr(byte) if byte in _UNRESERVED + unescaped else f"%{byte:02X}" for byte in data)
+        for unescaped in _UNESCAPED
+    )
     lower = "".join(chr(byte) if byte in _UNRESERVED else f"%{byte:02x}" for byte in data)
-    forms = {value, upper, lower, upper.replace("%20", "+")}
+    forms = {value, upper, lower, upper.replace("%20", "+"), *others}
     forms |= {json.dumps(value, ensure_ascii=is_ascii)[1:-1] for is_ascii in (True, False)}
-    for unescaped in _UNESCAPED:
-        forms.add("".join(chr(byte) if byte in unescaped else f"%{byte:02X}" for byte in data))
     for before in range(3):
         encoded = base64.b64encode(bytes(before) + data).decode().rstrip("=")
         first = -(-before * 8 // 6)  # a character is shared with the bytes before

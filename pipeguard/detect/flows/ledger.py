@@ -20,18 +20,19 @@ from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from pipeguard.detect.flows import ledger_memory, outgoing_call, overlap, secret_values, text_values
+from pipeguard.detect.flows import (
+    ledger_memory,
+    outgoing_call,
+    overlap,
+    secret_values,
+    text_values,
+    tool_results,
+)
 from pipeguard.detect.flows.leak import PRIVATE_OUT, SECRET_OUT, UNTRUSTED_ACTS, Leak
 from pipeguard.detect.flows.ledger_memory import LedgerMemory, RememberedCalls, RememberedResults
 from pipeguard.detect.flows.outgoing_call import MANY_NAMES, UNKNOWN, Call, KnownCall
 from pipeguard.detect.flows.tool_labels import ACTS, CHANGES, Label, Tool
-from pipeguard.detect.flows.tool_results import (
-    ForgottenResults,
-    ToolResult,
-    drop_blobs,
-    drop_read_addresses,
-    join_request,
-)
+from pipeguard.detect.flows.tool_results import ForgottenResults, ToolResult
 from pipeguard.firewall.finding import Confidence, Severity
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.strict_json import without_value
@@ -126,7 +127,9 @@ class Flows:
             now: seconds on the session's clock.
             about: the short values of the call, from `text_values.short_values`.
         """
-        frame = drop_blobs(without_value(frame))  # the value would take ten times the memory
+        frame = tool_results.drop_blobs(
+            without_value(frame)
+        )  # the value would take ten times the memory
         if len(frame) > RESULT_BYTES:
             return
         result = ToolResult(tool, frame, now, about)
@@ -220,7 +223,7 @@ class Flows:
                 leaks = self._looked_up(tool, bare, now, known)
         urls = [] if tool.labels.meets(Label.SENDS) else text_values.find_addresses(arguments)
         if urls and tool.stores:
-            urls = drop_read_addresses(urls, self._list_results(), tool.server)
+            urls = tool_results.drop_read_addresses(urls, self._list_results(), tool.server)
         if urls:
             # A client that renders what the tool is given requests the addresses in it.
             sender = tool._replace(labels=Label.SENDS | Label.OUTSIDE)
@@ -345,7 +348,9 @@ class Flows:
 
         with self._lock:
             requests = self._calls.list_unread()
-        new = [ClientWords.read(number, join_request(frame)) for number, frame in requests]
+        new = [
+            ClientWords.read(number, tool_results.join_request(frame)) for number, frame in requests
+        ]
         with self._lock:
             return self._calls.keep_words(requests, new)
 

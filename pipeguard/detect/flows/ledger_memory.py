@@ -150,8 +150,7 @@ class RememberedResults(Collection[ToolResult]):
         self.taken_in: deque[ToolResult] = deque()
         self._counts: dict[str, int] = {}  # by server
         self._sizes: dict[str, int] = {}  # likewise
-        self._keys: dict[tuple[str, str], int] = {}  # of the tools, and of those taken in:
-        self._keys_in: dict[tuple[str, str], int] = {}
+        self._keys: dict[tuple[str, str], int] = {}  # of the tools
         self.bytes = 0
 
     def __len__(self) -> int:
@@ -163,14 +162,13 @@ class RememberedResults(Collection[ToolResult]):
     def __iter__(self) -> Iterator[ToolResult]:
         return iter(self._results)
 
-    def has_others(self, own: tuple[str, str], *, taken_in: bool = False) -> bool:
-        """True if a result, or one taken in, is of another tool than this."""
-        keys = self._keys_in if taken_in else self._keys
-        return len(keys) > (own in keys)
+    def has_others(self, own: tuple[str, str]) -> bool:
+        """True if a result is of another tool than this."""
+        return len(self._keys) > (own in self._keys)
 
     def list_of_others(self, own: tuple[str, str], *, taken_in: bool) -> list[ToolResult]:
         """List the results, or those taken in, that are not of this tool; mostly at once."""
-        if not self.has_others(own, taken_in=taken_in):
+        if not self.has_others(own):
             return []
         return [each for each in (self.taken_in if taken_in else self._results) if each.key != own]
 
@@ -190,20 +188,17 @@ class RememberedResults(Collection[ToolResult]):
 
     def clear(self) -> None:
         """Forget all."""
-        self._results.clear()
-        self.taken_in.clear()
+        for recent in (self._results, self.taken_in):
+            recent.clear()
         for counts in (self._counts, self._sizes):
             counts.clear()
-        for keys in (self._keys, self._keys_in):
-            keys.clear()
+        self._keys.clear()
         self.bytes = 0
 
     def _note(self, result: ToolResult, sign: int) -> None:
         key, size = result.key, sign * result.size
         self.bytes += size
         _change(self._keys, key, sign)
-        if result.takes_in:
-            _change(self._keys_in, key, sign)
         server = key[0]
         if _change(self._counts, server, sign):
             self._sizes[server] = self._sizes.get(server, 0) + size

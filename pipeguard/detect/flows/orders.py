@@ -18,17 +18,9 @@ from itertools import islice
 from math import inf
 from operator import itemgetter
 
-from pipeguard.detect.flows import overlap
+from pipeguard.detect.flows import order_sentences, overlap
 from pipeguard.detect.flows.leak import ORDERED, Leak, OrderPassage
-from pipeguard.detect.flows.order_sentences import (
-    SENTENCE_END,
-    OrderStrength,
-    find_passage_acts,
-    find_strong,
-    has_words,
-    is_quoted,
-    rate_sentence,
-)
+from pipeguard.detect.flows.order_sentences import OrderStrength, rate_sentence
 from pipeguard.detect.flows.tool_labels import ToolAct
 from pipeguard.detect.flows.tool_results import STRING_END, ToolResult, find_spelling
 from pipeguard.detect.flows.value_places import Place, SearchedText, plain
@@ -126,7 +118,7 @@ def find_values(arguments: JsonValue, acts: ToolAct) -> list[Value]:
 
 def _find_strong(text: str, *, names_it: bool) -> Iterator[tuple[str, bool]]:
     """The letters and digits of each address in a text, which is True for it, and of each id."""
-    for match in find_strong(text[:READ_CHARS]):
+    for match in order_sentences.find_strong(text[:READ_CHARS]):
         is_address, spelt = match["address"] is not None, overlap.letters(plain(match[0]))
         is_part = match.start() > 0 and text[match.start() - 1] == "/"  # of a path or a branch
         if len(spelt) >= STRONG_CHARS and (is_address or (names_it and not is_part)):
@@ -293,7 +285,7 @@ def _read_around(
         is_same = not _RECORD_END.search(string, cuts[-1].end())
         cut = start - len(string) + cuts[-1].start()
         return FoundOrder(is_certain and is_same, low, high, cut, end + PASSAGE_CHARS)
-    ends = [match.span() for match in SENTENCE_END.finditer(text, low, high)]
+    ends = [match.span() for match in order_sentences.SENTENCE_END.finditer(text, low, high)]
     before = [(low, low), (low, low), *(each for each in ends if each[1] <= start)]
     after = [*(each for each in ends if each[0] >= end), (high, high), (high, high)]
     first, last = before[-1][1], after[0][0]
@@ -302,7 +294,9 @@ def _read_around(
     if strength is OrderStrength.NONE:
         beside = text[before[-2][1] : before[-1][0]], text[after[0][1] : after[1][0]]
         is_near = value.is_strong and any(rate_sentence(each, rated) for each in beside)
-        is_shown = _is_listed(text[low:start], text[end:high]) or not has_words(text[first:last])
+        is_shown = _is_listed(text[low:start], text[end:high]) or not order_sentences.has_words(
+            text[first:last]
+        )
         if not is_near and (is_shown or not (value.is_address and is_grave)):
             return None
     is_certain = is_certain and strength is OrderStrength.ASKED
@@ -401,11 +395,11 @@ class ActingCall:
         """True in a message that has the words around a value too: a document is passed on."""
         around, is_cut = text[order.start : order.end], _CUT.search(text, order.first, order.last)
         is_message = self._acts is ToolAct.SEND and not is_cut
-        return is_message and is_quoted(around, text, value.text, self._leaves)
+        return is_message and order_sentences.is_quoted(around, text, value.text, self._leaves)
 
     def _carry(self, result: ToolResult, order: FoundOrder) -> CarriedOrder:
         text = self._text(result).text
-        ordered = find_passage_acts(text[order.first : order.last])
+        ordered = order_sentences.find_passage_acts(text[order.first : order.last])
         passage = " ".join(text[order.start : order.end].split())
         return CarriedOrder(result, order, ordered, passage, self._acts)
 

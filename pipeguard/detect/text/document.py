@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import accumulate, islice, pairwise
 
 from pipeguard.detect.text.layouts import LEAST_KEY, Layout, find_keys, is_listed, lay_out
@@ -66,10 +66,6 @@ class MessageText:
         """The number of values and of what else is read with them, such as keys."""
         return len(self._compute().starts) - 1
 
-    def has(self, key: str) -> bool:
-        """True if the value is an object with this key."""
-        return isinstance(self.value, dict) and key in self.value
-
     def strings(self) -> list[str]:
         """Keyed only: the string of each segment.
 
@@ -77,20 +73,13 @@ class MessageText:
         """
         return self._compute().strings
 
-    def path_of_segment(self, index: int) -> Path:
-        """Keyed only: the path of the string of a segment."""
-        return self._compute().path(index)
-
     def keys(self) -> Iterable[str]:
         """The names in it, each once."""
         return self._keys
 
     def names_around(self) -> list[NamesAround]:
         """Keyed only, of each segment: the names around it, and whether it is an argument."""
-        positions = self._compute()
-        if not positions.names_around:
-            positions.names_around = positions.find_names()
-        return positions.names_around
+        return self._compute().names_around
 
     def sizes(self) -> Iterator[int]:
         """The bytes of each segment in `data`, with the line end."""
@@ -195,44 +184,27 @@ class MessageText:
         for index in range(self._index(low), self._index(high - 1) + 1):
             if index >= len(positions.strings):
                 return
-            string = positions.strings[index]
-            start, end = (
-                max(low, positions.starts[index]),
-                min(high, positions.starts[index + 1] - 1),
-            )
+            string, start = positions.strings[index], max(low, positions.starts[index])
+            end = min(high, positions.starts[index + 1] - 1)
             if start < end and type(string) is str:
                 yield positions.path(index), string, *self.span(start, end)
 
-    def path_of_value(self, number: int) -> Path:
-        """Unkeyed only: the path of one of `values`."""
+    def path_of(self, number: int) -> Path:
+        """The path of the string of a segment; unkeyed, of one of `values`."""
         return self._compute().path(number)
 
     def locate_joined(self, start: int, end: int) -> tuple[list[Path], bool]:
         """The paths of the strings in a range of `joined`; True if there are several."""
         positions = self._compute()
-        if not positions.joined_starts:
-            strings = enumerate(positions.strings if self.is_keyed else self.values)
-            lengths = (
-                0 if self._is_left_out(index) else len(string.encode("utf-8"))
-                for index, string in strings
-            )
-            positions.joined_starts = list(accumulate(lengths, initial=0))
-        first = bisect_right(positions.joined_starts, start) - 1
-        last = bisect_right(positions.joined_starts, end - 1)
-        sizes = enumerate(pairwise(positions.joined_starts[first : last + 1]), first)
+        starts = positions.joined_starts
+        first, last = bisect_right(starts, start) - 1, bisect_right(starts, end - 1)
+        sizes = enumerate(pairwise(starts[first : last + 1]), first)
         crossed = [positions.path(index) for index, (low, high) in sizes if low < high]
         return crossed, len(crossed) > 1
 
-    def _is_left_out(self, index: int) -> bool:
-        """True for a string of the keyed layout that is not one of `values`."""
-        positions = self._compute()
-        if not self.is_keyed or positions.steps[index] not in FIXED_VALUE_KEYS:
-            return False
-        return is_listed(positions.strings[index])
-
     def _compute(self) -> _Positions:
         if self._positions is None:
-            self._positions = _Positions(self._layout, is_keyed=self.is_keyed)
+            self._positions = _Positions(self._layout, self.value, is_keyed=self.is_keyed)
         return self._positions
 
     def _index(self, start: int) -> int:
@@ -253,10 +225,7 @@ class MessageText:
 
     def _find_key(self, key: str) -> Path:
         """The first path of a key; of one that is none, that of the value itself."""
-        positions = self._compute()
-        if positions.key_paths is None:
-            positions.key_paths = find_keys(self.value)
-        return positions.key_paths.get(key, ())
+        return self._compute().key_paths.get(key, ())
 
 
 @lru_cache(maxsize=2)  # a text is asked about for each match in it
@@ -272,27 +241,32 @@ class _Positions:
         strings: by the number of their segment.
         steps: the last step to each of them.
         counts: of the code points before each BYTES_COUNTED bytes of `data`.
-        joined_starts: of each located string, in bytes of the joined values.
         keys: behind them in the unkeyed layout, in their order.
-        key_paths: the first of each key, once one is asked for.
-        names_around: as `MessageText.names_around`.
     """
 
-    __slots__ = (
-        *("_containers", "_labels", "_names", "_owners", "_parents", "counts", "is_keyed"),
-        *("joined_starts", "key_paths", "keys", "names_around", "starts", "steps", "strings"),
-    )
-
-    def __init__(self, layout: Layout, *, is_keyed: bool) -> None:
+    def __init__(self, layout: Layout, value: JsonValue, *, is_keyed: bool) -> None:
         self.keys, self.strings, self._labels = list(layout[2]), *layout[4:6]
         starts, self.steps, owners, self._names, parents = layout[6:]
         self.starts, self._owners, self._parents = map(_numbers, (starts, owners, parents))
-        self.is_keyed = is_keyed
+        self._values, self._value, self.is_keyed = layout[1], value, is_keyed
         self._containers: dict[int, Path] = {0: ()}
         self.counts = [0]
-        self.joined_starts: list[int] = []
-        self.key_paths: dict[str, Path] | None = None
-        self.names_around: list[NamesAround] = []
+
+    @cached_property
+    def key_paths(self) -> dict[str, Path]:
+        """The first path of each key."""
+        return find_keys(self._value)
+
+    @cached_property
+    def joined_starts(self) -> list[int]:
+        """Where each string begins in the joined values; what is not one of them is empty there."""
+        strings = zip(self.strings if self.is_keyed else self._values, self.steps, strict=False)
+        left_out = FIXED_VALUE_KEYS if self.is_keyed else ()
+        lengths = (
+            0 if step in left_out and is_listed(string) else len(string.encode("utf-8"))
+            for string, step in strings
+        )
+        return list(accumulate(lengths, initial=0))
 
     def path(self, index: int) -> Path:
         """The path of a string."""
@@ -315,7 +289,8 @@ class _Positions:
         number = index - len(self.strings) + len(self._labels)
         return self._labels[number] if 0 <= number < len(self._labels) else None
 
-    def find_names(self) -> list[NamesAround]:
+    @cached_property
+    def names_around(self) -> list[NamesAround]:
         """Find the names around each segment, the outermost first, and whether it is alone."""
         around: list[tuple[str, ...]] = [()]
         levels = [0]  # of ARGUMENTS that leads to each container; -1 if none does

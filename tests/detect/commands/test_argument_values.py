@@ -13,7 +13,7 @@ from pipeguard.detect.commands.argument_values import (
     option_lines,
     value_lines,
 )
-from pipeguard.detect.commands.script_budget import ScriptBudget
+from pipeguard.detect.commands.shell_command import ScriptBudget
 
 
 def lines(value: str, *, tool: str | None = None, key: str = "name") -> list[str]:

@@ -10,7 +10,7 @@ from pipeguard.detect.commands.interpret import (
     shell_calls,
 )
 from pipeguard.detect.commands.nested_commands import MAX_LINE
-from pipeguard.detect.commands.script_budget import MAX_STEPS, ScriptBudget
+from pipeguard.detect.commands.shell_command import MAX_STEPS, ScriptBudget
 
 
 @pytest.mark.parametrize(

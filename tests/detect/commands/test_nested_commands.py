@@ -15,7 +15,7 @@ from pipeguard.detect.commands.nested_commands import (
     pipeline_lines,
     text_lines,
 )
-from pipeguard.detect.commands.script_budget import ScriptBudget
+from pipeguard.detect.commands.shell_command import ScriptBudget
 
 
 def nested(*words: str) -> list[tuple[NestedKind, str]]:

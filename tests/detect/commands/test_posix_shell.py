@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.detect.commands.posix_shell import MAX_DEPTH, Shell, WordReader
-from pipeguard.detect.commands.script_budget import ScriptBudget
-from pipeguard.detect.commands.shell_command import Pipeline
+from pipeguard.detect.commands.shell_command import Pipeline, ScriptBudget
 from pipeguard.detect.commands.word_expansion import MAX_WORDS
 from tests.fuzz.budget import tried
 
