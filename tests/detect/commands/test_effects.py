@@ -15,31 +15,33 @@ from pipeguard.detect.commands.powershell import windows_lines
 from pipeguard.detect.commands.sql import statements
 from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.protocol.json_values import JsonValue, Number
+from tests.detect.cases import read_cases
+from tests.each import each
 from tests.fuzz.budget import tried
+
+CASES = read_cases(__file__)
 
 SLOW_SECONDS = 10.0  # for a long argument, on a machine that does other things too
 SIGNS = [*"$'\"`\\|&;(){}<>#*?[]=~!^,\n/ab1", "rm", "cat", "-rf", "<<", "EOF", "$(", "${", "IFS"]
 
 
+def uses(tool: str, arguments: dict[str, JsonValue]) -> Uses:
+    params: dict[str, JsonValue] = {"name": tool, "arguments": arguments}
+    return Uses(MessageText({"method": "tools/call", "params": params}, keyed=True), tool)
+
+
 def test_words_of_a_list_are_one_command() -> None:
-    value = MessageText({"command": "rm", "args": ["-rf", "/"]}, keyed=True)
-    assert b"\n$ rm -r /\n" in find_effects(Uses(value, "exec"))[0][0].data
+    assert (
+        b"\n$ rm -r /\n"
+        in find_effects(uses("exec", {"command": "rm", "args": ["-rf", "/"]}))[0][0].data
+    )
 
 
-@pytest.mark.parametrize(
-    ("tool", "key", "words", "line"),
-    [
-        ("docker_run", "args", ["-v", "/:/host", "alpine"], "$ docker run -v /:/host alpine"),
-        ("curl", "args", ["-o", "/root/.ssh/authorized_keys"], "> /root/.ssh/authorized_keys"),
-        ("docker_run", "value", ["-v", "/:/host"], "ARG ? -v /:/host "),
-        ("docker_run", "value", ["-v", "/:/host"], "$ docker run -v /:/host"),
-    ],
-)
+@each("tool, key, words, line", CASES["a_list_is_of_the_command_that_its_tool_is_named_after"])
 def test_a_list_is_of_the_command_that_its_tool_is_named_after(
     tool: str, key: str, words: list[str], line: str
 ) -> None:
-    value = MessageText({"name": tool, "arguments": {key: [*words]}}, keyed=True)
-    lines = b"".join(effect.data for effect in find_effects(Uses(value, tool))[0])
+    lines = b"".join(effect.data for effect in find_effects(uses(tool, {key: [*words]}))[0])
     assert f"\n{line}\n".encode() in lines
 
 
@@ -58,7 +60,7 @@ def test_nothing_is_raised_whatever_the_signs(text: str) -> None:
 @given(st.text(max_size=200), st.sampled_from(["command", "sql", "code", "path", "text"]))
 def test_nothing_is_raised_whatever_the_text(text: str, key: str) -> None:
     encoded = text.encode("utf-8", "replace").decode()
-    find_effects(Uses(MessageText({key: encoded, "args": [encoded, encoded]}, keyed=True), "run"))
+    find_effects(uses("run", {key: encoded, "args": [encoded, encoded]}))
 
 
 ORDINARY = ["ls -la", "/etc/hosts", "../a b", "-rf", "select 1 or 1=1", "> ~/.bashrc", "a^b", "né"]
@@ -83,10 +85,9 @@ NAMES = ["command", "args", "sql", "query", "code", "path", "text", "key", "scri
 def test_short_arguments_do_the_same_read_one_by_one(
     tool: str, arguments: dict[str, JsonValue], windows: bool
 ) -> None:
-    params: dict[str, JsonValue] = {"name": tool, "arguments": arguments}
-    text = MessageText({"method": "tools/call", "params": params}, keyed=True)
-    lines = flat_effects(tool, arguments, len(text.data), windows=windows)
-    effects, is_over = find_effects(Uses(text, tool), windows=windows)
+    call = uses(tool, arguments)
+    lines = flat_effects(tool, arguments, len(call.text.data), windows=windows)
+    effects, is_over = find_effects(call, windows=windows)
     if lines is not None:
         assert not is_over
         assert lines == b"\n".join(effect.data for effect in effects)
@@ -123,5 +124,5 @@ def test_a_long_argument_is_read_in_time(piece: str) -> None:
     text = piece * (32_768 // len(piece))
     began = time.perf_counter()
     for key in ("command", "sql", "code", "path"):
-        find_effects(Uses(MessageText({key: text}, keyed=True), "run"))
+        find_effects(uses("run", {key: text}))
     assert time.perf_counter() - began < SLOW_SECONDS

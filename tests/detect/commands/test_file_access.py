@@ -1,9 +1,11 @@
 """The files that the commands of a script read, write, fetch and run."""
 
-import pytest
-
 from pipeguard.detect.commands.file_access import FEW_ADDRESSES, FileAccess
 from pipeguard.detect.commands.shell_command import ShellCommand
+from tests.detect.cases import read_cases
+from tests.each import each
+
+CASES = read_cases(__file__)
 
 
 def lines(*commands: str, folder: str = "") -> list[str]:
@@ -17,56 +19,21 @@ def lines(*commands: str, folder: str = "") -> list[str]:
     return files.lines
 
 
-@pytest.mark.parametrize(
-    ("command", "expected"),
-    [
-        ("cat a b", ["< a", "< b"]),
-        ("grep a b", ["< b"]),
-        ("env", ["< ENV"]),
-        ("env A=1", []),
-        ("tee -a a b", ["> a", "> b"]),
-        ("sed -i s/a/b/ f", ["> s/a/b", "> f", "< f"]),
-        ("cp a b", ["> b", "< a"]),
-        ("cp a/x b/", ["> b", "> b/x", "< a/x"]),
-        ("scp -i key a h:b", ["> h:b", "< a"]),
-        ("dd if=a of=b", ["< a", "> b"]),
-        ("curl -o a https://h.example/b", ["> a"]),
-        ("curl --output=a https://h.example/b", ["> a"]),
-        ("curl -T a https://h.example", ["< a"]),
-        ("curl -d @a https://h.example", ["< a"]),
-        ("curl -Fx=@a https://h.example", ["< a"]),
-        ("curl file:///etc/passwd", ["< /etc/passwd"]),
-        ("ls a", []),
-    ],
-)
+@each("command, expected", CASES["files_among_the_arguments"])
 def test_files_among_the_arguments(command: str, expected: list[str]) -> None:
     assert lines(command) == expected
 
 
-@pytest.mark.parametrize(
-    ("fetch", "run"),
-    [
-        ("wget https://h.example/a.sh?x", "bash a.sh"),
-        ("curl -sO https://h.example/a.sh", "a.sh"),
-        ("curl -o a.sh https://h.example/b", "source a.sh"),
-        ("git clone https://h.example/a.sh.git", "sh a.sh/x"),
-    ],
-)
+@each("fetch, run", CASES["what_was_fetched_is_run"])
 def test_what_was_fetched_is_run(fetch: str, run: str) -> None:
     assert any(line.startswith("RUN a.sh") for line in lines(fetch, run))
     assert not any(line.startswith("RUN") for line in lines(run))
 
 
-@pytest.mark.parametrize(
-    ("fetches", "expected"),
+@each(
+    "fetches, expected",
     [
-        (["curl -o a.sh https://h/b"], "RUN a.sh https://h/b"),
-        (
-            ["wget https://h/a.sh", "curl -o a.sh https://i/b"],
-            "RUN a.sh https://h/a.sh https://i/b",
-        ),
-        (["wget https://h/a.sh", "git clone https://i/a.sh"], "RUN a.sh"),
-        (["curl -o a.sh $FROM https://h/b"], "RUN a.sh"),
+        *CASES["what_is_run_names_where_it_came_from"],
         (["curl -o a.sh https://h/b"] * (FEW_ADDRESSES + 1), "RUN a.sh"),
         (["curl -o a.sh " + "https://h/b " * (FEW_ADDRESSES + 1)], "RUN a.sh"),
     ],

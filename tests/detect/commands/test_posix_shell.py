@@ -7,7 +7,11 @@ from hypothesis import strategies as st
 from pipeguard.detect.commands.posix_shell import MAX_DEPTH, Shell, WordReader
 from pipeguard.detect.commands.shell_command import Pipeline, ScriptBudget
 from pipeguard.detect.commands.word_expansion import MAX_WORDS
+from tests.detect.cases import read_cases
+from tests.each import each
 from tests.fuzz.budget import tried
+
+CASES = read_cases(__file__)
 
 
 def read(script: str) -> list[list[list[str]]]:
@@ -21,20 +25,7 @@ def words(script: str) -> list[str]:
     return command
 
 
-@pytest.mark.parametrize(
-    ("script", "expected"),
-    [
-        ("x=ls; $x -l", ["ls", "-l"]),
-        ("x=ls; ${x} -l", ["ls", "-l"]),
-        ("x='ls -l'; $x", ["ls", "-l"]),
-        ("x='ls -l'; \"$x\"", ["ls -l"]),
-        ("x=abc; echo ${x:1:1}", ["echo", "b"]),
-        ("echo $HOME", ["echo", "~"]),
-        ("echo $(echo a)", ["echo", "a"]),
-        ("echo `echo a`", ["echo", "a"]),
-        ("echo a$1b", ["echo", "ab"]),
-    ],
-)
+@each("script, expected", CASES["what_the_script_sets_is_put_in_its_place"])
 def test_what_the_script_sets_is_put_in_its_place(script: str, expected: list[str]) -> None:
     assert read(script)[-1][-1] == expected
 
@@ -101,29 +92,7 @@ def reader(text: str, values: dict[str, str] | None = None) -> WordReader:
     return WordReader(text, values or {}, ScriptBudget(), lambda script: f"<{script}>")
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("a", ["a"]),
-        ("a'b'\"c\"d", ["abcd"]),
-        (r"a\ b", ["a b"]),
-        ('"x\\$y\\z"', [r"x$y\z"]),
-        ("''", [""]),
-        ("a{1,2}b", ["a1b", "a2b"]),
-        ("'a{1,2}'", ["a{1,2}"]),
-        (r"$'\x61b'", ["ab"]),
-        ('$"a b"', ["a b"]),
-        ("$((1+2))", ["1"]),
-        ("a$1b", ["ab"]),
-        ("a$", ["a$"]),
-        ("$(ls -l)", ["<ls", "-l>"]),
-        ('"$(ls ")")"', ['<ls ")">']),
-        ("`ls`", ["<ls>"]),
-        ('"`ls`"', ["<ls>"]),
-        ("<(ls)", ["<<ls>"]),
-        ("${HOME}", ["$HOME"]),
-    ],
-)
+@each("text, words", CASES["quotes_escapes_and_substitutions_are_undone"])
 def test_quotes_escapes_and_substitutions_are_undone(text: str, words: list[str]) -> None:
     word_reader = reader(text)
     assert word_reader.words() == words

@@ -13,20 +13,13 @@ from pipeguard.detect.commands.powershell import (
     is_windows,
     windows_lines,
 )
+from tests.detect.cases import read_cases
+from tests.each import each
+
+CASES = read_cases(__file__)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "p`owershell x",
-        "& ('power' + 'shell') x",
-        "& ('{1}{0}' -f 'shell','power') x",
-        "& ([char]112 + 'owershell') x",
-        "& ([char]0x70 + 'owershell') x",
-        "$a = 'power'; & ($a + 'shell') x",
-        "set a=power&& %a%shell x",
-    ],
-)
+@each("text", CASES["a_name_that_is_put_together_is_one_word"])
 def test_a_name_that_is_put_together_is_one_word(text: str) -> None:
     assert "PS powershell x" in windows_lines(text)
 
@@ -67,21 +60,7 @@ def test_a_text_for_another_system_has_none(text: str) -> None:
 ACTS, WINDOWS = re.compile(ACTS_SIGN), re.compile(WINDOWS_SIGN)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "command: ls",
-        "name: run_shell",
-        "host: 8.8.8.8; cat /etc/passwd",
-        "name: $(curl x)",
-        "path: ../../x",
-        "path: ..%2fx",
-        "file: ~/.ssh/id_rsa",
-        "id: 1' or '1'='1",
-        "q: x; drop table users",
-        "branch: --upload-pack=x",
-    ],
-)
+@each("text", CASES["what_does_something_has_a_sign"])
 def test_what_does_something_has_a_sign(text: str) -> None:
     assert ACTS.search(text)
 

@@ -16,6 +16,10 @@ from pipeguard.detect.commands.programs import (
     without_values,
 )
 from pipeguard.detect.commands.shell_command import GAP
+from tests.detect.cases import read_cases
+from tests.each import each
+
+CASES = read_cases(__file__)
 
 
 def test_paths_without_detours() -> None:
@@ -24,33 +28,12 @@ def test_paths_without_detours() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("words", "name"),
-    [
-        ("/usr/bin/Curl", "curl"),
-        ("C:\\Windows\\cmd.exe", "cmd"),
-        ("ls", "ls"),
-        ("HTTP", "HTTP"),
-        ("$(x)/y", "$(x)/y"),
-    ],
-)
+@each("words, name", CASES["a_program_has_a_name_without_its_folder"])
 def test_a_program_has_a_name_without_its_folder(words: str, name: str) -> None:
     assert program_name(words) == name
 
 
-@pytest.mark.parametrize(
-    ("line", "left", "of_input"),
-    [
-        ("sudo -u root ls -l", "ls -l", False),
-        ("env -u A B=1 C=2 ls", "ls", False),
-        ("A=1 nohup nice -n 5 timeout -s KILL 9 ls", "ls", False),
-        ("find . | xargs", "find . | xargs", False),
-        ("xargs -n 1 rm -f", "rm -f", True),
-        ("command -v ls", "command -v ls", False),
-        ("env", "env", False),
-        ("ls sudo", "ls sudo", False),
-    ],
-)
+@each("line, left, of_input", CASES["what_only_runs_a_command_is_taken_away"])
 def test_what_only_runs_a_command_is_taken_away(line: str, left: str, of_input: bool) -> None:
     assert unwrap(line.split()) == (left.split(), of_input)
 
@@ -59,16 +42,7 @@ def test_a_trap_is_the_script_that_it_sets() -> None:
     assert unwrap(["trap", "rm -rf /", "EXIT"])[0] == ["sh", "-c", "rm -rf /"]
 
 
-@pytest.mark.parametrize(
-    ("line", "valued", "left"),
-    [
-        ("-a -n 5 x -b y", "n", "x -b y"),
-        ("-- -x", "", "-x"),
-        ("-n5 x", "n", "x"),
-        ("- x", "", "- x"),
-        ("-a", "", ""),
-    ],
-)
+@each("line, valued, left", CASES["options_end_where_an_operand_or_two_dashes_stand"])
 def test_options_end_where_an_operand_or_two_dashes_stand(
     line: str, valued: str, left: str
 ) -> None:
@@ -84,16 +58,7 @@ def test_a_key_that_a_copy_logs_in_with_is_no_operand() -> None:
     assert without_values(["-i", "key", "-P", "22", "a.txt", "h:/b"]) == ["a.txt", "h:/b"]
 
 
-@pytest.mark.parametrize(
-    ("words", "script"),
-    [
-        (["sh", "-c", "ls"], "ls"),
-        (["bash", "-lc", "--", "ls"], "ls"),
-        (["bash", "--command", "ls"], "ls"),
-        (["bash", "-x", "a.sh", "-c"], ""),
-        (["sh", "-c"], ""),
-    ],
-)
+@each("words, script", CASES["a_script_stands_behind_its_option"])
 def test_a_script_stands_behind_its_option(words: list[str], script: str) -> None:
     assert find_script(words) == script
 

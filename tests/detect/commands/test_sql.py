@@ -9,20 +9,13 @@ from pipeguard.detect.commands.sql import (
     is_statement,
     statements,
 )
+from tests.detect.cases import read_cases
+from tests.each import each
+
+CASES = read_cases(__file__)
 
 
-@pytest.mark.parametrize(
-    ("text", "lines"),
-    [
-        ("DROP/* x */TABLE a", ["SQL DROP TABLE a"]),
-        ("SELECT 'drop table x'; -- drop", ["SQL SELECT '_'"]),
-        ("delete from a", ["SQL delete from a ALL"]),
-        ("delete from a where id = 4", ["SQL delete from a where id = 4"]),
-        ("update a set b = 1 where 1=1", ["SQL update a set b = 1 where 1=1 ALL"]),
-        ("/*!50000 drop */ table a", ["SQL drop table a"]),
-        ("drop table tmp_a", ["SQL scratch drop table tmp_a"]),
-    ],
-)
+@each("text, lines", CASES["statements"])
 def test_statements(text: str, lines: list[str]) -> None:
     assert statements(text) == lines
 
@@ -57,43 +50,11 @@ def test_what_begins_otherwise_is_a_value(text: str) -> None:
     assert not is_statement(text)
 
 
-@pytest.mark.parametrize(
-    ("value", "outside"),
-    [
-        ("admin' -- x", ["-- x"]),
-        ("' or '1'='1", ["or '_'='_"]),
-        ("x' 'y' or 1=1", ["or 1=1"]),
-        ("O''Brien' or 1=1", ["or 1=1"]),
-        ("x') = 2 union select 'a'", ["union select '_'"]),
-        (r"\' or 1=1", ["or 1=1"]),
-        (r"x\' ' or 1=1", ["'_", "or 1=1"]),
-        ('" or ""="', ["or '_'='_"]),
-        ("it's", ["s"]),
-        ("name = 'x' or name = 'y'", ["x'_'y'_"]),
-        ("x' + '' or 1=1", ["or 1=1"]),
-        ("x' is not null -- y", ["-- y"]),
-        ("x' between 'a' and 'b' or 1=1", ["and '_' or 1=1"]),
-        ("admin '--x'", ["--x'_"]),
-        ("(' or '1", ["or '_"]),
-        ("+ ' or '.5", ["or '_"]),
-    ],
-)
+@each("value, outside", CASES["what_is_outside_the_string_that_a_value_ends"])
 def test_what_is_outside_the_string_that_a_value_ends(value: str, outside: list[str]) -> None:
     assert breakout_lines(value) == [f"VAL {value}", *(f"OUT {text}" for text in outside)]
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        "O''Brien",
-        'use "--force" here',
-        "select('#top')",
-        "['--force', '--all']",
-        '!"#$%&',
-        '"/*"',
-        'A1 & " and " & B1',
-        "the boys'",
-    ],
-)
+@each("value", CASES["a_value_with_strings_of_its_own_ends_none"])
 def test_a_value_with_strings_of_its_own_ends_none(value: str) -> None:
     assert breakout_lines(value) == [f"VAL {value}"]

@@ -1,7 +1,5 @@
 """What a shell makes of variables and braces in a word."""
 
-import pytest
-
 from pipeguard.detect.commands.shell_command import MAX_VALUE
 from pipeguard.detect.commands.word_expansion import (
     MAX_WORDS,
@@ -10,28 +8,15 @@ from pipeguard.detect.commands.word_expansion import (
     variable,
     without_unset,
 )
+from tests.detect.cases import read_cases
+from tests.each import each
+
+CASES = read_cases(__file__)
 
 VALUES = {"x": "abcdef", "y": "x"}
 
 
-@pytest.mark.parametrize(
-    ("body", "value"),
-    [
-        ("x", "abcdef"),
-        ("x:1", "bcdef"),
-        ("x:1:2", "bc"),
-        ("x: -2", "ef"),
-        ("!y", "abcdef"),
-        ("x:-z", "abcdef"),
-        ("z:-w", "w"),
-        ("z=w", "w"),
-        ("x//a/b", "abcdef"),
-        ("z//a/b", ""),
-        ("@", ""),
-        ("1", ""),
-        ("?!", ""),
-    ],
-)
+@each("body, value", CASES["a_parameter_is_its_value_or_a_part_of_it"])
 def test_a_parameter_is_its_value_or_a_part_of_it(body: str, value: str) -> None:
     assert parameter(VALUES, body) == value
 
@@ -51,16 +36,7 @@ def test_a_value_is_only_so_long() -> None:
     assert len(variable({"x": "a" * 2 * MAX_VALUE}, "x")) == MAX_VALUE
 
 
-@pytest.mark.parametrize(
-    ("word", "words"),
-    [
-        ("a{1,2}b", ["a1b", "a2b"]),
-        ("{a,b}{c,d}", ["ac", "ad", "bc", "bd"]),
-        ("{a}", ["{a}"]),
-        ("${a,b}", ["${a,b}"]),
-        ("a", ["a"]),
-    ],
-)
+@each("word, words", CASES["braces_make_several_words_of_one"])
 def test_braces_make_several_words_of_one(word: str, words: list[str]) -> None:
     assert brace_words(word) == words
 

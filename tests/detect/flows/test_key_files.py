@@ -12,27 +12,17 @@ from pipeguard.detect.flows.key_files import (
     written_files,
 )
 from pipeguard.firewall.protocol.json_values import JsonValue
+from tests.detect.cases import read_cases
+from tests.each import each
+
+CASES = read_cases(__file__)
 
 
 def called(**arguments: JsonValue) -> JsonValue:
     return {"params": {"name": "write_file", "arguments": arguments}}
 
 
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        (".env", True),
-        ("/home/ana/shop/.env.local", True),
-        ("C:\\shop\\.env.production", True),
-        ("tests/fixtures/localhost-key.pem", True),
-        (".env.example", False),
-        ("env", False),
-        ("src/config.ts", False),
-        ("/var/www/html/.env", False),
-        ("/home/ana/Dropbox/.env", False),
-        ("/tmp/a.key", False),
-    ],
-)
+@each("path, expected", CASES["keys_belong_in_files_that_are_made_for_them"])
 def test_keys_belong_in_files_that_are_made_for_them(path: str, *, expected: bool) -> None:
     assert is_key_file(path) is expected
 
@@ -57,25 +47,10 @@ def test_a_call_may_write_each_path_that_it_names(value: JsonValue, files: tuple
     assert written_files(value) == files
 
 
-@pytest.mark.parametrize(
+@each(
     "path",
     [
-        "/var/www/html/a.txt",
-        "site/public/a.js",
-        "/home/ana/public_html/a",
-        "/home/ana/gh-pages/a",
-        "site/.well-known/a",
-        "/srv/ftp/a",
-        "/home/ana/Google Drive/a",
-        "C:\\Users\\ana\\OneDrive - Acme\\a",
-        "/Users/ana/Library/CloudStorage/GoogleDrive-ana/a",
-        "/Users/ana/Library/Mobile Documents/com~apple~CloudDocs/a",
-        "/run/user/1000/gvfs/smb-share:server=nas,share=a/b",
-        "\\\\nas\\team\\a",
-        "//nas/team/a",
-        "smb://nas/a",
-        "file://nas/a",
-        "../../../var/www/a",
+        *CASES["some_folders_are_seen_by_others"],
         UNREAD,
         "www/" + "./" * LONGEST_PATH + "a",
     ],
@@ -84,34 +59,11 @@ def test_some_folders_are_seen_by_others(path: str) -> None:
     assert is_seen_by_others(path)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "compose.yml",
-        "/home/ana/shop/src/config.py",
-        "/home/ana/.local/share/app/a",
-        "C:\\shop\\a",
-        "\\\\?\\C:\\shop\\a",
-        "file:///home/ana/a",
-        "/mnt/c/shop/a",
-        "public",
-        "docs/public.md",
-    ],
-)
+@each("path", CASES["others_are_seen_by_who_owns_them"])
 def test_others_are_seen_by_who_owns_them(path: str) -> None:
     assert not is_seen_by_others(path)
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "expected"),
-    [
-        ("/home/ana/shop/.env", "/home/ana/shop/config.py", True),
-        ("shop/.env", "/home/ana/shop/config.py", True),
-        ("./a.txt", "b.txt", True),
-        ("/home/ana/shop/.env", "/home/ana/blog/a.md", False),
-        ("/home/ana/shop/.env", "/home/ana/shop/src/a.ts", False),
-        ("/srv/a", "/home/srv/b", False),
-    ],
-)
+@each("one, other, expected", CASES["files_of_one_folder"])
 def test_files_of_one_folder(one: str, other: str, *, expected: bool) -> None:
     assert is_same_folder(one, other) is is_same_folder(other, one) is expected

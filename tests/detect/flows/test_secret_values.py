@@ -9,7 +9,11 @@ from hypothesis import strategies as st
 from pipeguard.detect.flows import secret_values
 from pipeguard.detect.matching import confirm
 from pipeguard.rulebook.samples import expand
+from tests.detect.cases import read_cases
+from tests.each import each
 from tests.fuzz.budget import tried
+
+CASES = read_cases(__file__)
 
 LONG = "kX82mQz71LpT04vBnR3w"
 
@@ -40,82 +44,26 @@ TOKEN = expand({"gen": "{b62:32}"}, 3)
 HEX = expand({"gen": "{hex:40}"}, 3)
 UUID = expand({"gen": "{uuid}"}, 3)
 LINK = f"https://a.example/reset?token={TOKEN}"
+MADE = {"QUOTED": quote(LINK, safe=""), "TOKEN": TOKEN, "HEX": HEX, "UUID": UUID}
 
 
-@pytest.mark.parametrize(
-    ("text", "token"),
-    [
-        (f"https://git.example/users/password/edit?reset_password_token={TOKEN}", TOKEN),
-        (f"https://a.example/auth/magic/{HEX}.", HEX),
-        (f"https://a.example/activate/{UUID}", UUID),
-        (f"https://a.example/__/auth/action?mode=verifyEmail&oobCode={TOKEN}&lang=en", TOKEN),
-        ("https://a.example/confirm?email=ann@mail.example&code=482913", "482913"),
-        (f"[Choose a new password](https://a.example/r?t={TOKEN})", TOKEN),
-        (f"Your sign-in link: https://a.example/l/{TOKEN}", TOKEN),
-        (f"<a href='https://a.example/r?t={TOKEN}'>Verify your e-mail</a>", TOKEN),
-        (
-            f"Best\\u00e4tigen Sie Ihr Konto: https:\\/\\/a.example\\/k?token={TOKEN}\\u0026x=1",
-            TOKEN,
-        ),
-        (f"Mot de passe oublié : https://a.example/mdp?token={TOKEN}", TOKEN),
-        (f"https://c.example/?u={quote(LINK, safe='')}&d=1", TOKEN),
-        (f"https://a.example/reset?token={TOKEN}&api_key={HEX}", TOKEN),
-        (f"Your password reset token is {TOKEN}.", TOKEN),
-    ],
-    ids=range(13),
-)
+def filled(text: str) -> str:
+    for name, made in MADE.items():
+        text = text.replace(name, made)
+    return text
+
+
+@each("text, token", CASES["the_token_of_a_link_that_works_once_is_a_secret"])
 def test_the_token_of_a_link_that_works_once_is_a_secret(text: str, token: str) -> None:
-    assert secret_values.one_time_secrets(text) == [token]
+    assert secret_values.one_time_secrets(filled(text)) == [filled(token)]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        f"https://shop.example/orders/{HEX}",
-        f"https://docs.example/d/{TOKEN}/edit?usp=confirm",
-        "https://a.example/articles/how-to-reset-your-password-in-2024-on-version-11",
-        f"Please reset the router. Later: https://a.example/r?t={TOKEN}",
-        f"https://news.example/unsubscribe?token={TOKEN}",
-        f"https://a.example/login?state={TOKEN}&nonce={HEX}",
-        f"https://ann:{TOKEN}@a.example/reset",
-        f"Reset your password: https://a.example/. {'And so on. ' * 20} https://b.example/?t={TOKEN}",
-        f"Your library token is {TOKEN}",
-        "Your password reset token is overdue-by-several-weeks",
-    ],
-    ids=range(10),
-)
+@each("text", CASES["other_links_have_none"])
 def test_other_links_have_none(text: str) -> None:
-    assert secret_values.one_time_secrets(text) == []
+    assert secret_values.one_time_secrets(filled(text)) == []
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Your verification code is 482913.",
-        "Your code to sign in:\n\n482913\n\nIt expires in 10 minutes.",
-        "482913 is your Acme confirmation code",
-        "G-482913 is your Acme verification code",
-        "Use code 482913 to log in.",
-        "Your 2FA code (valid for 10 minutes): 482913",
-        "Your Acme code is 482913. Do not share it.",
-        "<p>Your security code</p><h1 style='font-size:32px'>482913</h1>",
-        "Your one-time password is <b>482913</b>",
-        '{"body": "Your login code is:\\n\\n482913\\n"}',
-        "**Verification code:** `482913`",
-        "Ihr Best\\u00e4tigungscode lautet 482913",
-        "Ihre TAN: 482913",
-        "Votre code de vérification est 482913",
-        "Tu código de verificación es 482913",
-        "Twój kod weryfikacyjny: 482913",
-        "Váš ověřovací kód je 482913",
-        "Vahvistuskoodisi on 482913",
-        "Ваш код подтверждения: 482913",
-        "【Acme】您的验证码是482913",
-        "あなたの確認コードは482913です",
-        "인증번호 [482913]",
-        "رمز التحقق الخاص بك هو 482913",
-    ],
-)
+@each("text", CASES["a_code_that_works_once_is_a_secret"])
 def test_a_code_that_works_once_is_a_secret(text: str) -> None:
     assert secret_values.one_time_secrets(text) == ["482913"]
 
@@ -125,22 +73,7 @@ def test_so_is_one_of_letters_or_in_groups(code: str) -> None:
     assert secret_values.one_time_secrets(f"Your security code is {code}") == [code]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Your booking confirmation code is QX7K2P",
-        "Dial in with access code 482913",
-        "Use promo code SPRING25 for a reset of your membership.",
-        "Sign in to review the code in pull request 48213.",
-        "Error code 500123 during login; see ticket 48213.",
-        "Customer code 55121, product code 88213; to confirm, call us",
-        "Zip code: 12345. Please verify your address.",
-        "Your verification code will follow",
-        "The verification code in module auth has 12345 lines.",
-        "Security update: CVE-2026-48213 is fixed. Code owners please confirm.",
-        "482913 is what it costs",
-    ],
-)
+@each("text", CASES["a_code_of_a_product_a_booking_or_a_country_is_none"])
 def test_a_code_of_a_product_a_booking_or_a_country_is_none(text: str) -> None:
     assert secret_values.one_time_secrets(text) == []
 

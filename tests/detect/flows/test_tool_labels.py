@@ -1,14 +1,23 @@
 """Labels: what a tool does, as far as its definition tells."""
 
+from functools import reduce
+from operator import or_
+
 import pytest
 from hypothesis import given
 
 from pipeguard.detect.flows.tool_labels import Label, find_labels, make_tool, meanings
 from pipeguard.firewall.protocol.json_values import JsonObject
+from tests.detect.cases import read_cases
+from tests.each import each
 from tests.fuzz.budget import tried
 from tests.fuzz.values import texts
 
-MAIL = Label.READS_PRIVATE | Label.READS_PERSONAL | Label.TAKES_IN
+CASES = read_cases(__file__)
+
+
+def named(labels: str) -> Label:
+    return reduce(or_, map(Label.__getitem__, labels.split()), Label.NONE)
 
 
 def takes(*names: str) -> JsonObject:
@@ -16,88 +25,25 @@ def takes(*names: str) -> JsonObject:
     return {"inputSchema": {"type": "object", "properties": properties}}
 
 
-@pytest.mark.parametrize(
-    ("name", "definition", "labels"),
-    [
-        ("read_file", takes("path"), Label.READS_PRIVATE),
-        ("searchMessages", takes("q"), MAIL),
-        ("get_env", takes(), Label.READS_SECRET),
-        ("vault_read", takes("path"), Label.READS_SECRET),
-        ("fetch", takes("url"), Label.TAKES_IN | Label.SENDS | Label.OUTSIDE),
-        ("http_post", takes("url", "body"), Label.SENDS | Label.OUTSIDE),
-        ("notify_team", takes("channel", "text"), Label.SENDS),
-        ("run_command", takes("command"), Label.RUNS),
-        ("save_memory", takes("fact"), Label.KEEPS),
-        ("add_numbers", takes("a", "b"), Label.NONE),
-        ("convert_time", takes("from", "zone"), Label.NONE),
-        ("echo", None, Label.NONE),
-        ("delete_email", takes("id"), Label.UNDOES),
-        ("make_payment", takes("account", "amount"), Label.UNDOES),
-        ("set_policy", takes("auto_approve", "audit_log"), Label.GUARDS),
-        ("write_file", takes("path", "content"), Label.WRITES),
-        ("create_issue", takes("title", "body"), Label.SENDS),
-        (
-            "slip",
-            takes("month") | {"description": "Text of my payslip"},
-            Label.READS_PRIVATE | Label.READS_PERSONAL,
-        ),
-        ("resolve_dns", takes("fqdn"), Label.TAKES_IN | Label.SENDS | Label.OUTSIDE),
-        ("publish_event", takes("broker", "payload"), Label.SENDS | Label.OUTSIDE),
-    ],
-)
+@each("name, parameters, description, labels", CASES["what_a_tool_does_is_told_by_its_definition"])
 def test_what_a_tool_does_is_told_by_its_definition(
-    name: str, definition: JsonObject | None, labels: Label
+    name: str, parameters: list[str] | None, description: str, labels: str
 ) -> None:
-    assert find_labels(name, definition) == labels
+    definition = None if parameters is None else takes(*parameters) | {"description": description}
+    assert find_labels(name, definition) == named(labels)
 
 
-@pytest.mark.parametrize(
-    ("name", "description", "labels"),
-    [
-        ("agenda", "Shows the appointments of the user. And more.", Label.READS_PERSONAL),
-        ("address_book", "Lists the people whom the user knows", Label.READS_PERSONAL),
-        ("hr_data", "Returns employees with their pay", Label.READS_PERSONAL),
-        ("kv", "Looks a credential up in the store", Label.READS_SECRET),
-        ("support_queue", "Lists what customers wrote", Label.TAKES_IN),
-        ("captions", "Captions of an online video", Label.TAKES_IN),
-        ("toot", "Publishes a status to everyone", Label.SENDS | Label.OUTSIDE),
-        ("new_paste", "Puts text on a public paste site", Label.SENDS | Label.OUTSIDE),
-        ("courier", "Dispatches a letter", Label.SENDS),
-        ("remote_log", "Writes a line to the hosted log service", Label.SENDS | Label.OUTSIDE),
-        ("open_case", "Opens a case at the external vendor", Label.SENDS | Label.OUTSIDE),
-        ("tracker", "Where the user's telephone is", Label.READS_PERSONAL),
-        ("plans", "Plans of operation. Classified.", Label.READS_PERSONAL),
-        ("diary_tool", "Carries an entry of the diary over", Label.READS_PERSONAL),
-        ("nightly", "Schedules a job", Label.KEEPS),
-    ],
-)
-def test_a_tool_is_known_by_what_is_said_of_it(name: str, description: str, labels: Label) -> None:
-    assert labels in find_labels(name, {"description": description})
+@each("name, description, labels", CASES["a_tool_is_known_by_what_is_said_of_it"])
+def test_a_tool_is_known_by_what_is_said_of_it(name: str, description: str, labels: str) -> None:
+    assert named(labels) in find_labels(name, {"description": description})
 
 
-@pytest.mark.parametrize(
-    ("name", "description"),
-    [
-        ("list_events", "Lists public events in a city"),
-        ("fetch", "Fetches a URL and returns the document"),
-        ("get_release_notes", "Gets the release notes of a version"),
-    ],
-)
+@each("name, description", CASES["what_is_published_is_not_private"])
 def test_what_is_published_is_not_private(name: str, description: str) -> None:
     assert not find_labels(name, {"description": description}) & Label.READS_PRIVATE
 
 
-@pytest.mark.parametrize(
-    ("name", "holds"),
-    [
-        ("vault_kv_put", True),
-        ("createSecret", True),
-        ("set-password", True),
-        ("get_secret", False),
-        ("share_secret", False),
-        ("save_note", False),
-    ],
-)
+@each("name, holds", CASES["what_is_there_to_be_given_secrets_is_known"])
 def test_what_is_there_to_be_given_secrets_is_known(name: str, holds: bool) -> None:
     assert bool(find_labels(name, None) & Label.HOLDS) is holds
 
@@ -111,22 +57,7 @@ def test_what_goes_to_a_sink_is_looked_up() -> None:
 # --- words of names ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "enviar_correo",
-        "nachrichtSenden",
-        "envoyer-message",
-        "inviaMessaggio",
-        "отправить_письмо",
-        "发送邮件",
-        "メール送信",
-        "메일_전송",
-        "إرسال_رسالة",
-        "संदेश_भेजें",
-        "wyślij_wiadomość",
-    ],
-)
+@each("name", CASES["what_sends_is_known"])
 def test_what_sends_is_known(name: str) -> None:
     assert find_labels(name, None) & Label.SENDS
 

@@ -2,9 +2,12 @@
 
 import pytest
 
+from tests.detect.cases import read_cases
 from tests.detect.text.reading import readings, signs_in
 from tests.each import each
 from tests.fuzz.disguises import ENCODINGS
+
+CASES = read_cases(__file__)
 
 
 def test_surrogate_pairs_are_one_character() -> None:
@@ -21,15 +24,7 @@ def test_a_long_row_of_escapes_is_read_to_its_last(name: str, length: int) -> No
     assert any(text.encode() in item for item in decoded)
 
 
-@pytest.mark.parametrize(
-    ("written", "plain"),
-    [
-        ("gh\x1b[01;31m\x1b[Kp_x\x1b[m\x1b[KY9", "ghp_xY9"),
-        ("gh<em>p_x</em>Y9", "ghp_xY9"),
-        ("<b>g</b><b>h</b><b>p</b>_", "ghp_"),
-        ('<span class="c1">g</span><span class="c2">h</span>p_', "ghp_"),
-    ],
-)
+@each("written, plain", CASES["what_is_highlighted_is_read_with_what_is_around_it"])
 def test_what_is_highlighted_is_read_with_what_is_around_it(written: str, plain: str) -> None:
     assert any(plain.encode() in item for item in readings(written.encode()))
 

@@ -19,9 +19,13 @@ from pipeguard.detect.text.layouts import (
 )
 from pipeguard.firewall.protocol.json_values import JsonValue, Number
 from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS
+from tests.detect.cases import read_cases
 from tests.detect.model.samples import run_sanitized
+from tests.each import each
 from tests.fuzz.budget import tried
 from tests.fuzz.values import texts, tokens
+
+CASES = read_cases(__file__)
 
 SOURCE = Path(layouts.__file__).with_name("_layout.c")
 VARIABLES: JsonValue = {
@@ -174,15 +178,10 @@ def test_a_key_is_located_wherever_it_is_and_so_is_a_value_from_a_fixed_list() -
     assert "first" not in paths
 
 
-@pytest.mark.parametrize(
-    ("word", "expected"),
+@each(
+    "word, expected",
     [
-        ("text", True),
-        ("image/png", True),
-        ("2.0", True),
-        ("", False),
-        ("AKIAZ7QX4", False),
-        ("a-word-that-is-long", False),
+        *CASES["a_word_of_a_fixed_list_is_short_and_in_small_letters"],
         (Number("123"), False),
     ],
 )

@@ -7,7 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.detect.text.long_literals import MOST_BYTES, long_literals, without_long_literals
+from tests.detect.cases import read_cases
+from tests.each import each
 from tests.fuzz.budget import tried
+
+CASES = read_cases(__file__)
 
 VALUE = "one\ntwo\n"
 
@@ -17,25 +21,7 @@ def values(text: str) -> list[str]:
     return [data[start:end].decode() for start, end in long_literals(data)]
 
 
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ('x = """', '"""'),
-        ("flags('''", "''')"),
-        ('{"a": """', '"""}'),
-        ('x = f"""', '""".strip()'),
-        ("const x = `", "`;"),
-        ("{ a: `", "` }"),
-        ("var x = []string{\n\t`", "`}"),
-        ('let x = r#"', '"#;'),
-        ('auto x = R"ab(', ')ab";'),
-        ("let(:x) do\n  <<~TEXT\n", "  TEXT\nend"),
-        ("cat <<'EOF'\n", "EOF\n"),
-        ("$x = <<<TXT\n", "TXT;\n"),
-        ("local x = [[", "]]"),
-        ('it\'s # "a"\nx = """', '"""'),
-    ],
-)
+@each("before, after", CASES["a_value_is_found"])
 def test_a_value_is_found(before: str, after: str) -> None:
     assert values(before + VALUE + after) == [VALUE]
     bare = without_long_literals((before + VALUE + after).encode())

@@ -6,19 +6,13 @@ import pytest
 
 from pipeguard.detect.text.split_literals import FEW_LITERALS, SIGN, joined_literals
 from pipeguard.unicode.folding import keep
+from tests.detect.cases import read_cases
+from tests.each import each
+
+CASES = read_cases(__file__)
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        'key = "AKIA" + "Z7QX"',
-        "key = 'AKIA' 'Z7QX'",
-        "key = 'AKIA' . 'Z7QX'",
-        'key = f"AKIA" + b"Z7QX"',
-        "key = `AKIA` + `Z7QX`",
-        "key = ['AKIA', 'Z7QX'].join('')",
-    ],
-)
+@each("code", CASES["literals_that_a_program_joins_are_read_joined"])
 def test_literals_that_a_program_joins_are_read_joined(code: str) -> None:
     data = code.encode()
     readings = [keep(data, kept) for kept, _ in joined_literals(data, 0, len(data))]
