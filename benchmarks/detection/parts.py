@@ -234,7 +234,7 @@ def _command_interpreters() -> Iterator[Part]:
     yield _function("command.powershell-lines", interpret, "is_windows", lambda _text: False)
     yield _function("command.globs", interpret, "match_file", lambda word: word)
     yield _function("command.wrappers", interpret, "unwrap", lambda words: (words, False))
-    yield _function("command.long-pipelines", interpret, "pipeline_lines", _first_line)
+    yield _function("command.long-pipelines", nested_commands, "pipeline_lines", _first_line)
     yield _function("command.inline-scripts", nested_commands, "find_script", lambda _words: "")
     yield _function("command.inline-programs", nested_commands, "_find_program", lambda *_: None)
     yield _function("command.sql-clients", nested_commands, "_client_lines", lambda *_: [])

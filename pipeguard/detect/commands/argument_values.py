@@ -167,14 +167,19 @@ def _lines_of_strings(
             yield from value_lines(tool, name.lower(), string, budget)
 
 
-def _find_strings(key: str, value: str) -> list[tuple[str, str]] | None:
-    """The strings of a value that is JSON of a list or an object, with their names; else None."""
-    if not value.lstrip().startswith(("[", "{")):
-        return None
+def parse_json(text: str) -> object:
+    """The value that JSON in an argument is; None for another text."""
     try:
-        left: list[tuple[str, object]] = [(key, json.loads(value))]
+        return json.loads(text)
     except (ValueError, RecursionError):
         return None
+
+
+def _find_strings(key: str, value: str) -> list[tuple[str, str]] | None:
+    """The strings of a value that is JSON of a list or an object, with their names; else None."""
+    if not value.lstrip().startswith(("[", "{")) or (read := parse_json(value)) is None:
+        return None
+    left: list[tuple[str, object]] = [(key, read)]
     strings: list[tuple[str, str]] = []
     while left:
         name, part = left.pop()

@@ -8,22 +8,13 @@ read.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from pipeguard.detect.commands import argument_values
 from pipeguard.detect.commands.argument_roles import ArgumentRole, is_shell, role
 from pipeguard.detect.commands.argument_usage import IDLE, ArgumentEffect, Uses
-from pipeguard.detect.commands.argument_values import (
-    CONDITION,
-    MAX_VALUE,
-    OPTION,
-    STATEMENT,
-    fold_value,
-    option_lines,
-    value_lines,
-)
 from pipeguard.detect.commands.interpret import MADE, argument_lines, code_lines, command_lines
 from pipeguard.detect.commands.path_normalisation import path_lines
 from pipeguard.detect.commands.programs import flat
@@ -145,7 +136,7 @@ def _is_token(value: str) -> bool:
     if len(value) >= MAX_TOKEN:
         return False
     if value.startswith("-"):
-        return OPTION.match(value) is not None and "\n" not in value
+        return argument_values.OPTION.match(value) is not None and "\n" not in value
     return ("/" in value or "%" in value) and not re.search(r"\s", value)
 
 
@@ -230,18 +221,18 @@ class _ArgumentReader:
         """The lines of arguments that belong together."""
         if len(group) > 1 or (group[0].is_in_list and group[0].key in lists.OPTION_LISTS):
             return self._lines_of_list(role, group)
-        key, value = group[0].key, fold_value(group[0].value)
+        key, value = group[0].key, argument_values.fold_value(group[0].value)
         if role is ArgumentRole.COMMAND:
             return self._lines_of_command(key, value)
         if role is ArgumentRole.CODE:
             return self._lines_of_code(value)
         if role is ArgumentRole.STATEMENT:
-            is_value = not is_statement(value) and not CONDITION.match(value)
+            is_value = not is_statement(value) and not argument_values.CONDITION.match(value)
             return statements(value) + (breakout_lines(value) if is_value else [])
         if role in IDLE:
-            options = [f"OPT {value}"] if OPTION.match(value) else []
+            options = [f"OPT {value}"] if argument_values.OPTION.match(value) else []
             return options + path_lines(group[0].value, value, writes=False)
-        return value_lines(self._tool, key, group[0].value, self.budget)
+        return argument_values.value_lines(self._tool, key, group[0].value, self.budget)
 
     def command_lines(self, script: str) -> list[str]:
         """The lines of a script."""
@@ -249,10 +240,10 @@ class _ArgumentReader:
 
     def _lines_of_command(self, key: str, value: str) -> list[str]:
         if value.startswith("-") and key in lists.DASHLESS:
-            return option_lines(key, value)
+            return argument_values.option_lines(key, value)
         words = _words_of_json(value)
         lines = argument_lines(words, budget=self.budget) if words else self.command_lines(value)
-        return lines + (statements(value) if STATEMENT.match(value) else [])
+        return lines + (statements(value) if argument_values.STATEMENT.match(value) else [])
 
     def _lines_of_code(self, value: str) -> list[str]:
         if is_shell(self._tool):
@@ -261,7 +252,7 @@ class _ArgumentReader:
         return lines + self.command_lines(value) if _SHELL_LINE.search(value) else lines
 
     def _lines_of_list(self, role: ArgumentRole, group: list[_String]) -> list[str]:
-        key, values = group[0].key, [fold_value(string.value) for string in group]
+        key, values = group[0].key, [argument_values.fold_value(string.value) for string in group]
         if role is ArgumentRole.STATEMENT:
             return [line for value in values for line in statements(value)]
         is_command = _PROGRAM.match(values[0]) is not None
@@ -277,7 +268,7 @@ class _ArgumentReader:
         if is_command or program:
             lines += argument_lines(command, budget=self.budget)
         for string in group:
-            lines += value_lines(self._tool, string.key, string.value, self.budget)
+            lines += argument_values.value_lines(self._tool, string.key, string.value, self.budget)
         return lines
 
 
@@ -285,10 +276,7 @@ def _words_of_json(value: str) -> list[str]:
     """The words of a command that is given as the JSON of a list; none where it is not."""
     if not value.lstrip()[:2].startswith('["'):
         return []
-    try:
-        words: object = json.loads(value)
-    except (ValueError, RecursionError):
-        return []
+    words = argument_values.parse_json(value)
     if isinstance(words, list) and all(isinstance(word, str) for word in words):
         return [str(word) for word in words]
     return []
@@ -306,7 +294,7 @@ def _option_list_lines(tool: str | None, key: str, values: list[str]) -> list[st
     program = next((word for word in words if word in programs.RUNNING_OTHERS), "?")
     if program == "?" and not values[0].startswith("-"):
         return []
-    return [" ".join(["ARG", program, *map(flat, values), ""])[:MAX_VALUE]]
+    return [" ".join(["ARG", program, *map(flat, values), ""])[: argument_values.MAX_VALUE]]
 
 
 def _program_of_tool(tool: str | None, key: str) -> list[str]:

@@ -21,25 +21,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from pipeguard.detect.commands import programs
+from pipeguard.detect.commands import nested_commands, programs, shell_command
 from pipeguard.detect.commands.file_access import FileAccess
-from pipeguard.detect.commands.nested_commands import (
-    Nested,
-    NestedKind,
-    find_nested,
-    pipeline_lines,
-    text_lines,
-)
 from pipeguard.detect.commands.posix_shell import Shell
 from pipeguard.detect.commands.powershell import is_windows, windows_lines
 from pipeguard.detect.commands.programs import flat, match_file, program_name, unwrap
-from pipeguard.detect.commands.shell_command import (
-    GAP,
-    Pipeline,
-    ScriptBudget,
-    ShellCommand,
-    dense_runs,
-)
+from pipeguard.detect.commands.shell_command import GAP, Pipeline, ScriptBudget, ShellCommand
 from pipeguard.detect.commands.shell_output import output
 from pipeguard.detect.commands.sql import statements
 from pipeguard.detect.commands.word_expansion import MAX_WORDS
@@ -179,7 +166,7 @@ class _Interpreter:
                 self.run_words(call)
         self.lines += opened_file_lines(text)
         if not self._budget.is_exceeded:
-            self.lines += text_lines("CODE", " ".join(text.split()))
+            self.lines += nested_commands.text_lines("CODE", " ".join(text.split()))
 
     def _run_substitution(self, pipelines: list[Pipeline]) -> None:
         first = len(self._files.read)
@@ -212,7 +199,7 @@ class _Interpreter:
         if (words := pipeline[-1].words) and words[0] in lists.DECODING | {"printf"}:
             self._find_output(pipeline[-MAX_WORDS:])
         if shown:
-            self.lines[first_line:first_line] = pipeline_lines(shown)
+            self.lines[first_line:first_line] = nested_commands.pipeline_lines(shown)
         if self._is_sending:
             is_substituting = any("$(" in line for line in shown)
             sent = self._files.read[first_read:]
@@ -226,7 +213,7 @@ class _Interpreter:
         if printed:
             words = [word for command in pipeline for word in command.words]
             written, is_decoded = " ".join(words), not lists.DECODING.isdisjoint(words)
-            if is_decoded or any(run not in written for run in dense_runs(printed)):
+            if is_decoded or any(run not in written for run in shell_command.dense_runs(printed)):
                 self._shell.add_composed(printed)
         return printed
 
@@ -272,7 +259,7 @@ class _Interpreter:
         if is_plain and programs.is_ordinary(words[0]) and not any(map(programs.is_inner, words)):
             return _show(name, words[1:])
         if self._depth <= MAX_NESTING_DEPTH:
-            for nested in find_nested(name, words, self._budget):
+            for nested in nested_commands.find_nested(name, words, self._budget):
                 self._run_nested(nested)
         self._files.follow(name, words)
         is_inline = name == "eval" or (name in lists.SHELLS and bool(programs.find_script(words)))
@@ -288,17 +275,17 @@ class _Interpreter:
             self._files.folder = self._files.resolve(words[-1])
         return _show(name, self._arguments(name, words)) + targets
 
-    def _run_nested(self, nested: Nested) -> None:
+    def _run_nested(self, nested: nested_commands.Nested) -> None:
         match nested.kind:
-            case NestedKind.SCRIPT:
+            case nested_commands.NestedKind.SCRIPT:
                 self.run_script(nested.text)
-            case NestedKind.CODE:
+            case nested_commands.NestedKind.CODE:
                 self.run_code(nested.text)
-            case NestedKind.COMMAND:
+            case nested_commands.NestedKind.COMMAND:
                 self.run_words(nested.words)
-            case NestedKind.REMOVAL:
+            case nested_commands.NestedKind.REMOVAL:
                 self.lines.append(f"$ rm -r {flat(self._files.resolve(nested.text))}")
-            case NestedKind.SQL:
+            case nested_commands.NestedKind.SQL:
                 self.lines.append(nested.text)
 
     def _removal_line(self, words: list[str]) -> str:

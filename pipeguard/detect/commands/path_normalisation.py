@@ -9,14 +9,11 @@ from __future__ import annotations
 import re
 
 from pipeguard.detect.commands.programs import tidy
+from pipeguard.detect.words import arguments
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 PERCENT_ROUNDS = 3
-_PATH_SIGN = lazy_regex(
-    r"[/\\~%]|\.\.|^\.[a-z]|^id_(?:rsa|dsa|ecdsa|ed25519)\b|\.(?:pem|key|p12|pfx|jks|kdbx|ppk|env|"
-    r"tfstate|ovpn|asc)\Z",
-    re.IGNORECASE,
-)
+_PATH_SIGN = lazy_regex(arguments.alternatives("PATH_SIGNS"), re.IGNORECASE)
 _PERCENTS = lazy_regex(r"(?:%[0-9a-fA-F]{2}){1,300}")
 _UTF16 = lazy_regex(r"%u([0-9a-fA-F]{4})")
 # `.`, `/` and `\` in UTF-8, in more bytes than they need.

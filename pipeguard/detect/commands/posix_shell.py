@@ -10,16 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from pipeguard.detect.commands import word_expansion
-from pipeguard.detect.commands.shell_command import (
-    GAP,
-    LEAST_RUN,
-    MAX_VALUE,
-    Pipeline,
-    ScriptBudget,
-    ShellCommand,
-    dense_runs,
-)
+from pipeguard.detect.commands import shell_command, word_expansion
+from pipeguard.detect.commands.shell_command import Pipeline, ScriptBudget, ShellCommand, dense_runs
 from pipeguard.detect.commands.shell_output import escapes, output
 from pipeguard.firewall.lazy_regex import lazy_regex
 
@@ -112,7 +104,7 @@ class WordReader:
             words += (
                 word_expansion.without_unset(part.translate(_UNQUOTED)) for part in parts if part
             )
-        if len(whole) >= LEAST_RUN and not self.is_composed:
+        if len(whole) >= shell_command.LEAST_RUN and not self.is_composed:
             written = self.text[start : self.at]
             if (len(pieces) > 1 or "$" in written or "`" in written) and dense_runs(whole):
                 self.is_composed = self._are_composed(words, written)
@@ -287,8 +279,8 @@ class Shell:
 
     def add_composed(self, text: str) -> None:
         """Note a command or its input, as long as the budget lasts."""
-        if self.budget.spend(len(text[:MAX_VALUE]) // COMPOSED_CHARS):
-            self.composed.append(text[:MAX_VALUE])
+        if self.budget.spend(len(text[: shell_command.MAX_VALUE]) // COMPOSED_CHARS):
+            self.composed.append(text[: shell_command.MAX_VALUE])
 
     def substitute(self, script: str) -> str:
         """Replace a substitution by its output if that is known, else by its words."""
@@ -296,7 +288,7 @@ class Shell:
         self._on_substitution(pipelines)
         printed = output(pipelines[-1]) if pipelines else ""
         if printed is None:
-            return "$(" + GAP.join(script.split()) + ")"
+            return "$(" + shell_command.GAP.join(script.split()) + ")"
         return printed.rstrip("\n")
 
 
@@ -399,7 +391,7 @@ class _Script:
             name, value = match.groups()
             if words[end].startswith("+", len(name)):
                 value = self._append(values.get(name, ""), value)
-            if len(value) <= MAX_VALUE and len(values) < MAX_VARIABLES:
+            if len(value) <= shell_command.MAX_VALUE and len(values) < MAX_VARIABLES:
                 values[name] = value
             end += 1
         if first < end == len(words):
@@ -444,7 +436,7 @@ class _Script:
             return ""
         end = _heredoc_end(self._text, start, tag)
         self._shell.budget.spend((end - start) // READ_CHARS)
-        return self._text[start + 1 : end][:MAX_VALUE]
+        return self._text[start + 1 : end][: shell_command.MAX_VALUE]
 
     def _skip_heredoc(self, tag: str) -> None:
         end = _heredoc_end(self._text, self._reader.at - 1, tag)

@@ -88,9 +88,7 @@ def _cmd_value(match: re.Match[str], values: dict[str, str]) -> str:
     value = values.get(match[1].lower())
     if value is None:
         return match[0]
-    if match[2] is None:
-        return value
-    rest = value[int(match[2]) :]
+    rest = value[int(match[2] or 0) :]
     return rest if match[3] is None else rest[: int(match[3])]
 
 
@@ -110,13 +108,9 @@ def _format(match: re.Match[str]) -> str:
 
 def _with_variables(text: str) -> str:
     """Variables that the text sets, as strings."""
-    values = {match[1].lower(): match[3] for match in _ASSIGNMENT.finditer(text)}
-    return _VARIABLE.sub(partial(_quoted_value, values=values), text)[:MAX_TEXT] if values else text
-
-
-def _quoted_value(match: re.Match[str], values: dict[str, str]) -> str:
-    value = values.get(match[1].lower())
-    return match[0] if value is None else f"'{value}'"
+    values = {match[1].lower(): f"'{match[3]}'" for match in _ASSIGNMENT.finditer(text)}
+    quoted = _VARIABLE.sub(lambda name: values.get(name[1].lower(), name[0]), text)
+    return quoted[:MAX_TEXT] if values else text
 
 
 def _undo_if(sign: str, undo: Callable[[str], str]) -> Callable[[str], str]:

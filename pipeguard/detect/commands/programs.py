@@ -121,10 +121,10 @@ def unwrap(words: list[str]) -> tuple[list[str], bool]:
     for _ in range(12):
         if not words:
             break
-        name = program_name(words[0])
         if "=" in words[0] and _ASSIGNS.match(words[0]):
             words = words[1:]
             continue
+        name = program_name(words[0])
         if name not in _WRAPPERS or len(words) == 1:
             break
         valued, first = _WRAPPERS[name]

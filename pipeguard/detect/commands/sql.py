@@ -33,9 +33,7 @@ _STANDARD_TOKEN = lazy_regex(
 )
 # A statement whose condition is true for every row.
 _AFFECTS_ALL = lazy_regex(
-    r"(?:delete from|update) .* where "
-    r"\(?(?:(\w+) ?= ?\1|true|1|not false|'_' ?(?:=|like) ?'_'|\d+ ?(?:<>|!=|<|>|=) ?\d+|"
-    r"[\w.]+ ?= ?[\w.]+ or 1 ?= ?1|\w+ (?:is not null|like '_'))\)?\Z"
+    rf"(?:delete from|update) .* where \(?(?:{programs.alternatives('SQL_ALWAYS')})\)?\Z"
 )
 # A table that a session made for itself, which it may drop.
 _SCRATCH = lazy_regex(
@@ -54,12 +52,8 @@ _CLOSINGS = [
     (quote, lazy_regex(rf"(?:{text}|{quote}{quote})*+{quote}", re.DOTALL))
     for quote, text in (("'", r"[^']++"), ("'", r"[^'\\]++|\\."), ('"', r'[^"\\]++|\\.'))
 ]
-# What may follow the string before the part that matters: an operator and its operand, or a clause.
 _APPLIED = lazy_regex(
-    r"(?:[=<>!+*/%^|&~@:-]{1,3}\s?\(*\s?[+~-]?(?:\w*\(?'_|\d|\w+\()|::\w|(?:is|not)?null\b|"
-    r"is (?:not )?(?:null|true|false|distinct from|'_)|(?:not )?in\s?\(|(?:limit|offset) \d|'_'|"
-    r"(?:not )?(?:like|glob|match|regexp|rlike|similar to|between|in)\s?\(*\s?'_|"
-    r"for update|(?:order|group) by |(?:escape|collate|returning|div|mod|at time zone)\s).*?"
+    rf"(?:{programs.alternatives('SQL_APPLIED')}).*?"
     r"(?=--|#|/\*|;|\|\||&&|\b(?:or|and|xor|union|intersect|except|minus|having)\b)",
     re.IGNORECASE,
 )

@@ -20,17 +20,11 @@ from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from pipeguard.detect.flows import (
-    ledger_memory,
-    outgoing_call,
-    overlap,
-    secret_values,
-    text_values,
-    tool_results,
-)
+from pipeguard.detect.flows import ledger_memory, outgoing_call, overlap, text_values, tool_results
 from pipeguard.detect.flows.leak import PRIVATE_OUT, SECRET_OUT, UNTRUSTED_ACTS, Leak
 from pipeguard.detect.flows.ledger_memory import LedgerMemory, RememberedCalls, RememberedResults
 from pipeguard.detect.flows.outgoing_call import MANY_NAMES, UNKNOWN, Call, KnownCall
+from pipeguard.detect.flows.secret_values import by_letters
 from pipeguard.detect.flows.tool_labels import ACTS, CHANGES, Label, Tool
 from pipeguard.detect.flows.tool_results import ForgottenResults, ToolResult
 from pipeguard.firewall.finding import Confidence, Severity
@@ -329,16 +323,13 @@ class Flows:
 
         Remembers the end of what is sent and, by its tool, the longest value.
         """
-        if not call.tool.labels & Label.SENDS:
-            with self._lock:
-                before = self._calls.list_sent(event)
-            call.follow("".join(before))
-            return
-        piece = text_values.longest_run(call.text)[:PIECE_CHARS]
-        squeezed = overlap.squeeze(call.text)[-ARGUMENT_BYTES:]
+        sends = call.tool.labels.meets(Label.SENDS)
+        text = call.text if sends else ""
+        piece = text_values.longest_run(text)[:PIECE_CHARS]
+        squeezed = overlap.squeeze(text)[-ARGUMENT_BYTES:]
         with self._lock:
             before = self._calls.list_sent(event)
-            pieces = self._calls.add_sent(event, call.tool.key, squeezed, piece)
+            pieces = self._calls.add_sent(event, call.tool.key, squeezed, piece) if sends else []
         call.follow("".join(before))
         call.put_together(pieces)
 
@@ -470,7 +461,7 @@ def _secrets(call: Call, result: ToolResult) -> tuple[bool, bool]:
             for value in result.named_secrets()
             if any(value in reading for reading in call.readings)
         )
-        named = secret_values.by_letters(result.named_secrets())
+        named = by_letters(result.named_secrets())
         is_named = is_named or any(map(call.completes_new, named))
     return looks_secret or is_one_time, is_named
 

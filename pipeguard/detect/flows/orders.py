@@ -251,14 +251,6 @@ def _is_sender(text: str, place: Place) -> bool:
     return _SENDER.search(text[max(0, place[0] - SENDER_CHARS) : place[0]]) is not None
 
 
-def _holds_as_field(text: SearchedText, value: Value) -> bool:
-    """True where a text has a value as all of a field, which its program wrote."""
-    return any(
-        _is_field(text.text[max(0, start - AROUND_CHARS) : start], text.text[end : end + 8])
-        for start, end in value.find(text)
-    )
-
-
 def _is_field(before: str, after: str) -> bool:
     return _FIELD_BEFORE.search(before) is not None and _FIELD_AFTER.match(after) is not None
 
@@ -445,10 +437,12 @@ class ActingCall:
         return None
 
     def _is_field_anywhere(self, value: Value, results: Iterable[ToolResult]) -> bool:
+        """True if a result has a value as all of a field, which its program wrote."""
         if value not in self._fields:
+            has = (each for each in results if value.occurs(each.small(), each.letters()))
             self._fields[value] = any(
-                _holds_as_field(self._text(result), value)
-                for result in results
-                if value.occurs(result.small(), result.letters())
+                _is_field(text.text[max(0, start - AROUND_CHARS) : start], text.text[end : end + 8])
+                for text in map(self._text, has)
+                for start, end in value.find(text)
             )
         return self._fields[value]

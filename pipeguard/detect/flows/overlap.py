@@ -109,7 +109,8 @@ def find_shared(
     found = form.find_shared(sent, source, excluded, limits) if form is not None else None
     if found is not None:
         return Overlap(*found)
-    if budget is not None and not budget.take(len(source) * _places(sent)):
+    places = max(0, len(sent) - PASSAGE_CHARS + 1) // _step(sent) + 1
+    if budget is not None and not budget.take(len(source) * places):
         return Overlap(0, 0)
     return _walk(sent, source, excluded)
 
@@ -130,10 +131,6 @@ def _walk(sent: str, source: str, excluded: str) -> Overlap:
             chars, longest = chars + end - start, max(longest, end - start)
         at = behind = end
     return Overlap(chars, longest)
-
-
-def _places(sent: str) -> int:
-    return max(0, len(sent) - PASSAGE_CHARS + 1) // _step(sent) + 1
 
 
 def find_held(

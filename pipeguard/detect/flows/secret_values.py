@@ -229,13 +229,10 @@ def _is_credential(part: re.Match[str]) -> bool:
 
 KIND_CHARS = 32  # beside what is called a code, that say what it is for
 
-_CODE = lazy_regex(
-    r"\d{3}[- ]\d{3,4}|\d{5,8}|(?=[A-Z]{0,9}[0-9])[A-Z0-9]{6,10}"
-    r"|(?=[A-Za-z-]{0,40}[0-9])[A-Za-z0-9]{3,6}(?:-[A-Za-z0-9]{3,6}){1,6}"
-)
-_CALLED = lazy_regex("|".join(credentials.in_order("CODES")))
-_KIND = lazy_regex("|".join(credentials.in_order("CODE_KINDS")))
-_OTHER_KIND = lazy_regex("|".join(credentials.in_order("OTHER_CODES")))
+_CODE = lazy_regex(credentials.alternatives("CODE_FORMS"))
+_CALLED = lazy_regex(credentials.alternatives("CODES"))
+_KIND = lazy_regex(credentials.alternatives("CODE_KINDS"))
+_OTHER_KIND = lazy_regex(credentials.alternatives("OTHER_CODES"))
 _CLAUSE_END = lazy_regex(r"[.;,!?()]\s")
 _IS = r"(?:is|ist|lautet|est|es|e|è|é|er|är|on|je|jest|este|là|to|это|είναι|هو|は|是|为|為|는|은)"
 _FOR = lazy_regex(r"\s(?:to|um|pour|para|per|om)\s")

@@ -331,29 +331,27 @@ def secret_egress(
     if labels & Label.HOLDS:
         return None
     surest: Confidence | None = None
-    has_address: bool | None = None
-    opened = frozenset[str]()
     strings = named_strings(arguments)
     whole = "\n".join([text for _, text in strings])
     if "[secret:" not in whole and not vault.find_secrets(whole):
         return None  # before each string is looked at
-    for key, text in strings:
-        for start in _secrets(vault, text):
-            if has_address is None:
-                has_address = bool(find_addresses(arguments) or _ADDRESS.search(text))
-                opened = find_opened(labels, strings)
-            if not (has_address or labels & (Label.SENDS | Label.OUTSIDE)):
-                return _sent_by_command(vault, strings) if labels & Label.RUNS else None
-            address = address_around(text, start)
-            is_asked = address in opened or not labels & (Label.SENDS | Label.RUNS)
-            if address and is_asked and has_returned(vault.restore(address).text):
-                continue
-            if address:
-                return Confidence.HIGH
-            before = text[max(0, start - LOGIN_CHARS) : start]
-            logs_in = is_credential_name(key) or (labels & Label.RUNS and _LOGS_IN.search(before))
-            confidence = Confidence.MEDIUM if logs_in else Confidence.HIGH
-            surest = confidence if surest is None else max(confidence, surest)
+    secrets = [(key, text, start) for key, text in strings for start in _secrets(vault, text)]
+    first = "".join([text for _, text, _ in secrets[:1]])
+    has_address = bool(secrets and find_addresses(arguments)) or _ADDRESS.search(first)
+    if secrets and not (has_address or labels & (Label.SENDS | Label.OUTSIDE)):
+        return _sent_by_command(vault, strings) if labels & Label.RUNS else None
+    opened = find_opened(labels, strings) if secrets else frozenset()
+    for key, text, start in secrets:
+        address = address_around(text, start)
+        is_asked = address in opened or not labels & (Label.SENDS | Label.RUNS)
+        if address and is_asked and has_returned(vault.restore(address).text):
+            continue
+        if address:
+            return Confidence.HIGH
+        before = text[max(0, start - LOGIN_CHARS) : start]
+        logs_in = is_credential_name(key) or (labels & Label.RUNS and _LOGS_IN.search(before))
+        confidence = Confidence.MEDIUM if logs_in else Confidence.HIGH
+        surest = confidence if surest is None else max(confidence, surest)
     return surest
 
 

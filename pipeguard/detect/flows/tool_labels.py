@@ -55,24 +55,18 @@ def definition_words(name: str, definition: JsonObject | None) -> DefinitionWord
         name: the tool's.
         definition: as `tools/list` gives it (MCP server/tools), or None where it was not listed.
     """
-    of_name = _words(name)
-    if definition is None:
-        return DefinitionWords(
-            of_name, of_name, of_name, _NO_WORDS, is_owned=False, description=of_name
-        )
+    of_name, definition = _words(name), definition or {}
     text = _read_description(definition)
     sentence = text.partition(".")[0]
     schema = definition.get("inputSchema")
     properties = schema.get("properties") if isinstance(schema, dict) else None
-    parameters = _NO_WORDS
-    if isinstance(properties, dict) and properties:
-        parameters = _NO_WORDS.union(*map(_words, properties))
+    named = properties if isinstance(properties, dict) else ()
     beginning = sentence.split()[:2]
     return DefinitionWords(
         name=of_name,
         verbs=of_name.union(*(_verb_forms(word.lower().strip(",.:;")) for word in beginning)),
         sentence=of_name | _words(sentence),
-        parameters=parameters,
+        parameters=_NO_WORDS.union(*map(_words, named)),
         is_owned=_OWNED.search(sentence) is not None,
         description=of_name | _words(text),
         plain=frozenset(name_words(text.lower())),
@@ -86,14 +80,9 @@ def _read_description(definition: JsonObject) -> str:
 
 def _verb_forms(word: str) -> set[str]:
     """A verb as it is, and without the ending of the third person."""
-    forms = {word}
-    if word.endswith("ies"):
-        forms.add(word[:-3] + "y")
-    if word.endswith("es"):
-        forms.add(word[:-2])
-    if word.endswith("s"):
-        forms.add(word[:-1])
-    return forms
+    endings = (("ies", "y"), ("es", ""), ("s", ""))
+    forms = (word.removesuffix(end) + rest for end, rest in endings if word.endswith(end))
+    return {word, *forms}
 
 
 def _words(text: str) -> frozenset[str]:
@@ -131,14 +120,13 @@ def _stems() -> tuple[dict[str, list[tuple[str, str]]], list[tuple[str, str]]]:
     """
     from pipeguard.detect.words import tool_languages
 
-    pairs = [
-        (stem, meaning) for meaning, stems in tool_languages.tables().items() for stem in stems
-    ]
-    anywhere = [pair for pair in pairs if _NO_BLANKS_BETWEEN.match(pair[0])]
+    anywhere: list[tuple[str, str]] = []
     beginning: dict[str, list[tuple[str, str]]] = {}
-    for pair in pairs:
-        if pair not in anywhere:
-            beginning.setdefault(pair[0][0], []).append(pair)
+    for meaning, stems in tool_languages.tables().items():
+        for stem in stems:
+            is_anywhere = _NO_BLANKS_BETWEEN.match(stem)
+            pairs = anywhere if is_anywhere else beginning.setdefault(stem[0], [])
+            pairs.append((stem, meaning))
     return beginning, anywhere
 
 
@@ -380,18 +368,13 @@ def _labels(words: DefinitionWords) -> Label:
     return labels | _outgoing(words, labels, sends=sends) | _changes(words)
 
 
-def _gives(words: DefinitionWords) -> bool:
-    """True where a verb says that something comes back."""
-    return bool(words.verbs & lists.READ)
-
-
 def _writes(words: DefinitionWords) -> bool:
     return bool(words.verbs & _WRITING) and not words.name & lists.READ
 
 
 def _sends(words: DefinitionWords) -> bool:
     """True where a verb, or a noun such as `webhook`, says that something goes out."""
-    made = words.name if _gives(words) else words.verbs
+    made = words.name if words.verbs & lists.READ else words.verbs
     is_filed = words.parameters & lists.PATHS  # a text is made in a file
     posted = _POSTED - lists.SENT_OR_IN_A_FILE if is_filed else _POSTED
     return (
@@ -407,7 +390,7 @@ def _sends(words: DefinitionWords) -> bool:
 
 def _sends_by_noun(words: DefinitionWords) -> bool:
     """True where what is named is sent: nothing is done with it, and something is passed."""
-    is_handled = _gives(words) or bool(words.name & (lists.UNDO | lists.ARRANGE))
+    is_handled = bool(words.verbs & lists.READ or words.name & (lists.UNDO | lists.ARRANGE))
     passes = not words.parameters or bool(words.parameters & _PASSED)
     nouns = _SURELY_SENT if words.parameters & lists.PATHS else lists.SENT
     return bool(words.verbs & nouns) and passes and not is_handled
@@ -445,7 +428,9 @@ def _reads(words: DefinitionWords, *, is_quiet: bool) -> Label:
         is_quiet: True where it neither writes nor sends nor runs anything.
     """
     labels = Label.NONE
-    reads = bool(words.name & lists.READ) or (is_quiet and bool(_gives(words) or words.sentence))
+    reads = bool(words.name & lists.READ) or (
+        is_quiet and bool(words.verbs & lists.READ or words.sentence)
+    )
     is_public = words.sentence & lists.PUBLISHED and not (
         words.is_owned and words.sentence & lists.TRACES
     )
@@ -477,7 +462,7 @@ def _changes(words: DefinitionWords) -> Label:
     runs = lists.RUN - lists.RUN_PLACES if words.name & lists.LOOK else lists.RUN
     if words.verbs & runs or words.parameters & lists.CODE:
         labels |= Label.RUNS
-    if words.verbs & lists.KEEP and (words.verbs & lists.WRITE or not _gives(words)):
+    if words.verbs & lists.KEEP and (words.verbs & lists.WRITE or not words.verbs & lists.READ):
         labels |= Label.KEEPS
     if words.verbs & lists.UNDO and not words.name & lists.READ:
         labels |= Label.UNDOES

@@ -73,13 +73,9 @@ _TURNED_BASE64 = "".join(_class(BASE64_ALPHABET, part) for part in _BASE64_PARTS
 _TURNED_HEX = "(?:[0-9A-Fa-f][2-7]){12}"
 _BASE85_FIRSTS = slice(10, 41)  # of five letters the first, which has the upper bits of the text
 # ASCII in UTF-16, as base64 and as hex: one of each pair of bytes is zero.
-_WIDE_BASE64 = (
-    _class(BASE64_ALPHABET, range(8, 32))
-    + "[AQgw][AB][A-Za-z0-9+/_-]A[C-H]"
-    + _class(BASE64_ALPHABET, range(0, 64, 4))
-    + "A"
-)
-_WIDER_BASE64 = _class(BASE64_ALPHABET, range(8, 32)) + "[AQgw]AAA"  # the same in UTF-32
+_FIRST, _FOURTH = (_class(BASE64_ALPHABET, part) for part in (range(8, 32), range(0, 64, 4)))
+_WIDE_BASE64 = f"{_FIRST}[AQgw][AB][A-Za-z0-9+/_-]A[C-H]{_FOURTH}A"
+_WIDER_BASE64 = f"{_FIRST}[AQgw]AAA"  # the same in UTF-32
 _WIDE_HEX = "(?:[2-7][0-9A-Fa-f](?:00){1,3}){6}"
 _WIDE_SIGN = f"(?:{_WIDE_BASE64}){{2}}|(?:{_WIDER_BASE64}[A-Za-z0-9+/_-]{{11}}){{2}}|{_WIDE_HEX}"
 _COMPRESSED_SIGN = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping
+from functools import cached_property
 from itertools import accumulate
 from typing import AnyStr
 
@@ -73,12 +74,9 @@ class DecodedParts:
         data: the decoded texts, one on each line.
     """
 
-    __slots__ = ("_edges", "_ends", "_parts", "_piece_starts", "_source", "data")
-
     def __init__(self, parts: list[Decoded], source: bytes) -> None:
         self._parts = parts
         self._source = source
-        self._ends: list[int] = []  # of each part in `data`; computed when first needed
         self._piece_starts: dict[int, list[int]] = {}  # in `data`, by part
         self._edges: dict[int, Range] = {}  # by part, the bytes as written at its start and end
         self.data = b"\n".join(part.data for part in parts)
@@ -159,7 +157,10 @@ class DecodedParts:
             start = last + 1
         return True
 
+    @cached_property
+    def _ends(self) -> list[int]:
+        """The end of each part in `data`."""
+        return [*accumulate(len(part.data) + 1 for part in self._parts)]
+
     def _index(self, start: int) -> int:
-        if not self._ends:
-            self._ends.extend(accumulate(len(part.data) + 1 for part in self._parts))
         return min(bisect_right(self._ends, start), len(self._ends) - 1)

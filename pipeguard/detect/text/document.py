@@ -41,11 +41,6 @@ class MessageText:
         is_keyed: True if each string is laid out as `key: value`.
     """
 
-    __slots__ = (
-        *("_keys", "_layout", "_positions"),
-        *("data", "is_keyed", "is_several", "value", "values"),
-    )
-
     def __init__(self, value: JsonValue, *, keyed: bool) -> None:
         """Lay out a value: keyed, as towards a server, or unkeyed (detect.text.layouts)."""
         layout = lay_out(value, keyed=keyed)
@@ -54,7 +49,6 @@ class MessageText:
         self.value = value
         self.is_several = len(self.values) > 1
         self.is_keyed = keyed
-        self._positions: _Positions | None = None  # most texts need none
 
     @property
     def count(self) -> int:
@@ -64,14 +58,14 @@ class MessageText:
     @property
     def segment_count(self) -> int:
         """The number of values and of what else is read with them, such as keys."""
-        return len(self._compute().starts) - 1
+        return len(self._positions.starts) - 1
 
     def strings(self) -> list[str]:
         """Keyed only: the string of each segment.
 
         That of a member whose value is an object, a list or a short number is empty.
         """
-        return self._compute().strings
+        return self._positions.strings
 
     def keys(self) -> Iterable[str]:
         """The names in it, each once."""
@@ -79,15 +73,15 @@ class MessageText:
 
     def names_around(self) -> list[NamesAround]:
         """Keyed only, of each segment: the names around it, and whether it is an argument."""
-        return self._compute().names_around
+        return self._positions.names_around
 
     def sizes(self) -> Iterator[int]:
         """The bytes of each segment in `data`, with the line end."""
-        return (end - start for start, end in pairwise(self._compute().starts))
+        return (end - start for start, end in pairwise(self._positions.starts))
 
     def stretch(self, index: int) -> tuple[int, int]:
         """The span of a segment's value in `data`."""
-        positions = self._compute()
+        positions = self._positions
         label = positions.label(index)
         skipped = 0 if label is None else len(label.encode("utf-8")) + 2
         return positions.starts[index] + skipped, positions.starts[index + 1] - 1
@@ -105,7 +99,7 @@ class MessageText:
 
     def segments(self, low: int, high: int) -> Iterator[tuple[int, int, Path]]:
         """Start, end and path of each segment that overlaps a range of `data`."""
-        starts = self._compute().starts
+        starts = self._positions.starts
         for index in range(self._index(low), self._index(high - 1) + 1):
             yield starts[index], starts[index + 1], self._index_path(index)
 
@@ -133,7 +127,7 @@ class MessageText:
     def largest_part(self, low: int, high: int) -> tuple[int, int]:
         """The part of a range of `data` that is in one string: the longest of the first few."""
         first, last = self._index(low), self._index(high - 1)
-        bounds = self._compute().starts[first : min(last, first + FEW_SEGMENTS) + 2]
+        bounds = self._positions.starts[first : min(last, first + FEW_SEGMENTS) + 2]
         parts = [(max(low, start), min(high, end - 1)) for start, end in pairwise(bounds)]
         return max(parts, key=lambda part: part[1] - part[0]) if last > first else (low, high)
 
@@ -154,7 +148,7 @@ class MessageText:
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """A range of `data` as code points of the string that it begins in."""
-        index, positions = self._index(start), self._compute()
+        index, positions = self._index(start), self._positions
         first_byte, end_byte = positions.starts[index], positions.starts[index + 1] - 1
         label = positions.label(index)
         skipped = self._count_code_points(first_byte) + (0 if label is None else len(label) + 2)
@@ -164,7 +158,7 @@ class MessageText:
 
     def _count_code_points(self, place: int) -> int:
         """The number of code points before a byte of `data`, without one that it divides."""
-        data, counts = self.data, self._compute().counts
+        data, counts = self.data, self._positions.counts
         for start in range(BYTES_COUNTED * (len(counts) - 1), place, BYTES_COUNTED):
             part = data[start : start + BYTES_COUNTED]
             counts.append(counts[-1] + len(part.translate(None, _CONTINUATIONS)))
@@ -180,7 +174,7 @@ class MessageText:
             The path, the string, and the first and the last character. Numbers and keys, and what
             is listed once, are left out.
         """
-        positions = self._compute()
+        positions = self._positions
         for index in range(self._index(low), self._index(high - 1) + 1):
             if index >= len(positions.strings):
                 return
@@ -191,41 +185,40 @@ class MessageText:
 
     def path_of(self, number: int) -> Path:
         """The path of the string of a segment; unkeyed, of one of `values`."""
-        return self._compute().path(number)
+        return self._positions.path(number)
 
     def locate_joined(self, start: int, end: int) -> tuple[list[Path], bool]:
         """The paths of the strings in a range of `joined`; True if there are several."""
-        positions = self._compute()
+        positions = self._positions
         starts = positions.joined_starts
         first, last = bisect_right(starts, start) - 1, bisect_right(starts, end - 1)
         sizes = enumerate(pairwise(starts[first : last + 1]), first)
         crossed = [positions.path(index) for index, (low, high) in sizes if low < high]
         return crossed, len(crossed) > 1
 
-    def _compute(self) -> _Positions:
-        if self._positions is None:
-            self._positions = _Positions(self._layout, self.value, is_keyed=self.is_keyed)
-        return self._positions
+    @cached_property  # most texts need none
+    def _positions(self) -> _Positions:
+        return _Positions(self._layout, self.value, is_keyed=self.is_keyed)
 
     def _index(self, start: int) -> int:
         """The number of the segment at a byte of `data`."""
-        starts = self._compute().starts
+        starts = self._positions.starts
         return max(0, min(bisect_right(starts, start), len(starts) - 1) - 1)
 
     def _index_path(self, index: int) -> Path:
-        positions = self._compute()
+        positions = self._positions
         is_located = index < len(positions.strings)
         return positions.path(index) if is_located else self._find_key(self._string(index))
 
     def _string(self, index: int) -> str:
         """The string of a segment, which in the unkeyed layout may be a key."""
-        positions = self._compute()
+        positions = self._positions
         located = len(positions.strings)
         return positions.strings[index] if index < located else positions.keys[index - located]
 
     def _find_key(self, key: str) -> Path:
         """The first path of a key; of one that is none, that of the value itself."""
-        return self._compute().key_paths.get(key, ())
+        return self._positions.key_paths.get(key, ())
 
 
 @lru_cache(maxsize=2)  # a text is asked about for each match in it

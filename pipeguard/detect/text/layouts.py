@@ -32,12 +32,9 @@ LEAST_KEY = 10  # characters of a key that could be part of a secret
 MOST_COLUMNS = 4  # of a table, of which one may be the characters of a text
 LEAST_CODES = 16  # numbers in a list that may be the characters of a text
 _KEY_BYTES = lazy_regex(r"48(?: (?:1[0-9]{2}|2[0-4][0-9]|25[0-5]|[0-9]{1,2})){40,}")
+_CODES = (9, 10, 13, *range(0x20, 0x7F))
 _CHARACTERS: tuple[dict[str, str], ...] = tuple(
-    {
-        format(code, base) + fraction: chr(code)
-        for code in (9, 10, 13, *range(0x20, 0x7F))
-        for fraction in ("", ".0")
-    }
+    {format(code, base) + fraction: chr(code) for code in _CODES for fraction in ("", ".0")}
     for base in "do"
 )
 
@@ -70,11 +67,8 @@ def sensitive_label(value: JsonObject) -> str:
     content = value.get("value")
     if type(content) is not str or len(content) > LONGEST_NAMED:
         return ""
-    for key in ("name", "key", "label", "variable"):
-        name = value.get(key)
-        if type(name) is str and is_sensitive(name):
-            return name
-    return ""
+    names = map(value.get, ("name", "key", "label", "variable"))
+    return next((name for name in names if type(name) is str and is_sensitive(name)), "")
 
 
 def text_of_codes(value: JsonValue) -> str:
@@ -112,19 +106,10 @@ def _texts(numbers: list[Number], *, is_column: bool) -> Iterator[str]:
 # --- the two layouts --------------------------------------------------------------------
 
 # Of `lay_out`, which says what each is.
-Layout = tuple[
-    bytes,
-    list[str],
-    dict[str, None],
-    list[str],
-    list[str],
-    list[str],
-    bytes,
-    list[Step],
-    bytes,
-    list[Step],
-    bytes,
-]
+Keys = dict[str, None]
+Texts = list[str]
+Steps = list[Step]
+Layout = tuple[bytes, Texts, Keys, Texts, Texts, Texts, bytes, Steps, bytes, Steps, bytes]
 
 
 def lay_out(value: JsonValue, *, keyed: bool) -> Layout:

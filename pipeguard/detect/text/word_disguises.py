@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from itertools import chain
 
 from pipeguard.detect.text.encoding import AROUND_BYTES, Decoded, Decoder, Encoding, mark, runs
@@ -218,9 +218,7 @@ def _may_be_secret(run: bytes) -> bool:
 def _most_frequent(texts: list[bytes]) -> tuple[bytes, int]:
     if len(set(texts)) == len(texts):  # most are, in a text of another script
         return texts[0], 1
-    counts = Counter(texts)
-    text = max(counts, key=counts.__getitem__)
-    return text, counts[text]
+    return Counter(texts).most_common(1)[0]
 
 
 def reverse(text: bytes) -> bytes:
@@ -280,14 +278,11 @@ def _in_leet(word: str) -> str:
     return "|".join(forms)
 
 
-def _reversed_sign() -> str:
-    return _any_disguised(lambda word: word[::-1], boundary_behind=r"(?:[^0-9A-Za-z]|\z)")
-
-
-def _rot13_sign() -> str:
-    return _any_disguised(
-        lambda word: rot13(word.encode()).decode(), boundary_before=r"(?:[^0-9A-Za-z]|\A)"
-    )
+_BEFORE, _BEHIND = r"(?:[^0-9A-Za-z]|\A)", r"(?:[^0-9A-Za-z]|\z)"
+_REVERSED_SIGN = partial(_any_disguised, lambda word: word[::-1], boundary_behind=_BEHIND)
+_ROT13_SIGN = partial(
+    _any_disguised, lambda word: rot13(word.encode()).decode(), boundary_before=_BEFORE
+)
 
 
 def _leet_sign() -> str:
@@ -375,8 +370,8 @@ def _whole_range(
 
 
 ENCODINGS: dict[str, Encoding] = {
-    "rot13": Encoding(_rot13_sign, _whole_range("rot13", rot13)),
-    "reversed": Encoding(_reversed_sign, _whole_range("reversed", reverse, is_reversed=True)),
+    "rot13": Encoding(_ROT13_SIGN, _whole_range("rot13", rot13)),
+    "reversed": Encoding(_REVERSED_SIGN, _whole_range("reversed", reverse, is_reversed=True)),
     "leet": Encoding(_leet_sign, _whole_range("leet", unleet, unleet_l)),
     "spelled": Encoding(_SPELLED_SIGN, _decode_spelled),
     "name": Encoding(_name_sign, _read_names, is_open=True),
