@@ -16,8 +16,9 @@ from typing import Any, NamedTuple, Protocol
 from benchmarks.search.queries import stem
 from benchmarks.search.servers import LOCK, Definition, Definitions
 from pipeguard.detect.flows.tool_labels import Label, Tool, make_tool
-from pipeguard.gateway.catalog import Catalog, Listing, schema_words
+from pipeguard.gateway.catalog import Catalog, Listing
 from pipeguard.gateway.fit import LEAST_FIT
+from pipeguard.gateway.tools import schema_words
 from tests import tools
 
 _WORD_BREAK = re.compile(r"[_\-/.]+|(?<=[a-z0-9])(?=[A-Z])")

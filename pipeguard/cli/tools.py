@@ -18,8 +18,8 @@ from pipeguard.unicode.display import quote, those_there_are, visible, visible_l
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from pipeguard.gateway.catalog import CatalogTool
     from pipeguard.gateway.sources import Inspector, Sources
+    from pipeguard.gateway.tools import CatalogTool
 
     Ask = Callable[[Callable[[Inspector], Awaitable[int]], Callable[[str], bool]], None]
 
@@ -82,7 +82,7 @@ def search(ask: Ask, query: str, limit: int, server: str | None, *, as_json: boo
     The exit code is 1 if there is none.
     """  # noqa: D301  click reads the mark
     from pipeguard.gateway import menu
-    from pipeguard.gateway.tool_filter import Filter
+    from pipeguard.gateway.tools import Filter
 
     async def work(inspector: Inspector) -> int:
         only = None if server is None else Filter(servers=[_known_server(inspector, server)])

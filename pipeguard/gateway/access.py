@@ -12,8 +12,8 @@ from fnmatch import fnmatchcase
 from time import monotonic
 
 from pipeguard.firewall.protocol.peers import CAPABILITIES
-from pipeguard.gateway.catalog import Catalog, CatalogTool, may_be_tool, tool_globs
-from pipeguard.gateway.tool_filter import Filter
+from pipeguard.gateway.catalog import Catalog, may_be_tool, tool_globs
+from pipeguard.gateway.tools import CatalogTool, Filter
 from pipeguard.state.tokens import EFFECTS, TokenScope
 
 MINUTE_SECONDS = 60.0

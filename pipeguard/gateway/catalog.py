@@ -10,102 +10,24 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from enum import StrEnum
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from functools import cached_property
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.detect.flows.tool_labels import NOUNS, SINKS, Label, Tool, only_looks
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
+from pipeguard.gateway.tools import HASH_CHARS, CatalogTool, Effect, Filter, ShownTools
 
 if TYPE_CHECKING:
-    from pipeguard.gateway.search import SearchHit, ToolIndex, ToolText
-    from pipeguard.gateway.tool_filter import Filter
+    from pipeguard.gateway.search import SearchHit, ToolIndex
 
 SEPARATOR = "__"
 MARKS = ("/", SEPARATOR)  # between a server and a tool
 # What models' providers take for the name of a tool, the strictest of them.
 MOST_NAME_CHARS = 64
 _UNNAMEABLE = re.compile(r"[^A-Za-z0-9_-]+")
-HASH_CHARS = 6
-MOST_SCHEMA_WORDS = 400  # of a schema that are indexed; the largest real ones have 150
-MOST_SCHEMA_DEPTH = 6
-
-
-class Effect(StrEnum):
-    """The effect of calling a tool, about which a client asks its user."""
-
-    READ = "read"
-    WRITE = "write"
-    DESTRUCTIVE = "destructive"
-
-
-class CatalogTool(NamedTuple):
-    """One tool that agents may find.
-
-    Attributes:
-        key: its number, the same for as long as this catalogue lives.
-        public: the name under which agents call it.
-        server: the name of its server.
-        name: the name that the server gives it.
-        definition: as it passed the server's Session.
-        effect: what calling it may do.
-        tags: by which it is found, too.
-        is_held: True if the server has changed it, and that waits for approval: it is not found.
-    """
-
-    key: int
-    public: str
-    server: str
-    name: str
-    definition: JsonObject
-    effect: Effect
-    tags: tuple[str, ...] = ()
-    is_held: bool = False
-
-    def to_json(self) -> JsonObject:
-        """All of it but its number, from which `from_json` makes the same."""
-        value: JsonObject = {**self._asdict(), "effect": self.effect.value, "tags": [*self.tags]}
-        del value["key"]
-        return value
-
-    @classmethod
-    def from_json(cls, key: int, value: dict[str, Any]) -> CatalogTool:
-        """A tool of another gateway's catalogue, under a number of ours.
-
-        Raises:
-            ValueError: it is none; KeyError and TypeError likewise.
-        """
-        tool = cls(**{**value, "key": key, "effect": Effect(value["effect"])})
-        if not isinstance(tool.definition, dict):
-            raise TypeError("the gateway lists something other than tools")
-        return tool._replace(tags=tuple(map(str, tool.tags)))
-
-    @property
-    def title(self) -> str:
-        """For people; empty where it has none."""
-        annotations = self.definition.get("annotations")
-        inner = annotations.get("title") if isinstance(annotations, dict) else None
-        return to_text(self.definition.get("title")) or to_text(inner)
-
-    @property
-    def description(self) -> str:
-        """The server's description."""
-        return to_text(self.definition.get("description"))
-
-
-class Override(NamedTuple):
-    """The user's own name for a tool.
-
-    Attributes:
-        name: in place of the server's; empty for the same.
-        description: likewise.
-    """
-
-    name: str = ""
-    description: str = ""
 
 
 class Listing(NamedTuple):
@@ -114,9 +36,7 @@ class Listing(NamedTuple):
     Attributes:
         server: its name.
         definitions: of its tools, as they passed its Session.
-        allow: globs of names; empty for all.
-        block: globs of names that nobody sees.
-        overrides: by the server's names.
+        shown: says which of them agents see, and how.
         tags: of the server.
         is_prefixed: False where its names stay as they are, as far as they are unique.
         held: names of tools that have changed and wait for approval.
@@ -124,9 +44,7 @@ class Listing(NamedTuple):
 
     server: str
     definitions: Sequence[JsonValue]
-    allow: tuple[str, ...] = ()
-    block: tuple[str, ...] = ()
-    overrides: Mapping[str, Override] = {}
+    shown: ShownTools = ShownTools()
     tags: tuple[str, ...] = ()
     is_prefixed: bool = True
     held: frozenset[str] = frozenset()
@@ -147,7 +65,6 @@ class Catalog:
         self._unprefixed: set[str] = set()  # servers whose names stay as they are
         self._keys: dict[str, dict[str, int]] = {}  # of tools, by server and its own names
         self._count = 0
-        self._texts: dict[int, tuple[CatalogTool, ToolText]] = {}  # what is indexed, by key
         self._is_published = self._is_indexed = True
 
     @cached_property
@@ -212,21 +129,10 @@ class Catalog:
     ) -> list[tuple[CatalogTool, SearchHit]]:
         """The tools that a query is about, the best first (`ToolIndex.search`)."""
         if not self._is_indexed:
-            self._index.replace(self._index_tools())
+            self._index.replace(tool for tool in self if not tool.is_held)
             self._is_indexed = True
         found = self._index.search(query, limit, only)
         return [(self._by_key[hit.tool.key], hit) for hit in found]
-
-    def _index_tools(self) -> list[ToolText]:
-        """The entries to index; computed anew only for tools that changed."""
-        texts = {}
-        for tool in (each for each in self if not each.is_held):
-            known = self._texts.get(tool.key)
-            if known is None or known[0][2:] != tool[2:]:  # the public name is not indexed
-                known = tool, _index_tool(tool)
-            texts[tool.key] = known
-        self._texts = texts
-        return [text for _, text in texts.values()]
 
     def _choose(self, listing: Listing, known_as: Callable[[str], Tool]) -> Iterator[CatalogTool]:
         seen: set[str] = set()
@@ -235,18 +141,16 @@ class Catalog:
             if not isinstance(definition, dict) or type(name) is not str or name in seen:
                 continue
             seen.add(name)
-            if not is_shown(name, listing.allow, listing.block):
+            shown = listing.shown.definition(definition)
+            if not isinstance(shown, dict):
                 continue
-            override = listing.overrides.get(name, Override())
-            shown = {**definition}
-            if override.description:
-                shown["description"] = override.description
-            public = override.name or name
+            public = str(shown["name"])
             if listing.is_prefixed:
                 public = short_name(listing.server, public)
             key = self._key(listing.server, name)
             effect = read_effect(known_as(name), definition)
             is_held = name in listing.held
+            shown = {**shown, "name": name}
             yield CatalogTool(
                 key, public, listing.server, name, shown, effect, listing.tags, is_held
             )
@@ -378,64 +282,6 @@ def read_effect(tool: Tool, definition: JsonObject) -> Effect:
         return Effect.WRITE
     is_read = hints.get("readOnlyHint") is True if looks is None else looks
     return Effect.READ if is_read else Effect.WRITE
-
-
-def schema_words(definition: JsonObject) -> Iterator[str]:
-    """Names and descriptions of a tool's parameters, and the values that they may have."""
-    schema = definition.get("inputSchema")
-    stack: list[tuple[JsonValue, int]] = [(schema, 0)]
-    count = 0
-    while stack and count < MOST_SCHEMA_WORDS:
-        value, depth = stack.pop()
-        if not isinstance(value, dict) or depth > MOST_SCHEMA_DEPTH:
-            continue
-        for text in (value.get("title"), value.get("description")):
-            if isinstance(text, str):
-                count += 1
-                yield text
-        values = value.get("enum")
-        if isinstance(values, list):
-            yield from (text for text in values if type(text) is str)
-            count += len(values)
-        properties = value.get("properties")
-        if isinstance(properties, dict):
-            count += len(properties)
-            yield from properties
-            stack += [(inner, depth + 1) for inner in reversed(properties.values())]
-        stack.append((value.get("items"), depth + 1))
-
-
-def to_text(value: JsonValue) -> str:
-    """A text; empty where it is none."""
-    return value if type(value) is str else ""
-
-
-def is_shown(name: str, allow: Sequence[str], block: Sequence[str]) -> bool:
-    """True where agents may see a tool of a server.
-
-    Args:
-        name: that the server gives it.
-        allow: globs of names; empty for all.
-        block: globs of names that nobody sees.
-    """
-    if any(fnmatchcase(name, pattern) for pattern in block):
-        return False
-    return not allow or any(fnmatchcase(name, pattern) for pattern in allow)
-
-
-def _index_tool(tool: CatalogTool) -> ToolText:
-    from pipeguard.gateway.search import ToolText
-
-    return ToolText(
-        tool.key,
-        tool.server,
-        tool.name,
-        tool.title,
-        tool.description,
-        " ".join(schema_words(tool.definition)),
-        " ".join(tool.tags),
-        tool.effect.value,
-    )
 
 
 def tool_globs(tools: Iterable[CatalogTool], globs: Sequence[str]) -> set[int]:

@@ -10,14 +10,7 @@ from pipeguard.detect.detector import Engines
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway.access import ScopedAccess, may_use_alone
-from pipeguard.gateway.catalog import (
-    MARKS,
-    CatalogTool,
-    Effect,
-    Override,
-    may_be_tool,
-    short_name,
-)
+from pipeguard.gateway.catalog import MARKS, may_be_tool, short_name
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import Opening, as_object
 from pipeguard.gateway.hub import Hub
@@ -35,6 +28,7 @@ from pipeguard.gateway.proposed_servers import ServerManagement
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.telemetry import CallSpan
 from pipeguard.gateway.tool_offer import remembered_capabilities
+from pipeguard.gateway.tools import CatalogTool, Effect, Override
 from pipeguard.state.tokens import TokenScope
 from pipeguard.transports.http.client.task_owners import SharingClient
 from pipeguard.transports.tasks import Tasks
@@ -232,10 +226,6 @@ class Gateway(Hub):
             if not member.has_settled
             if tool is None or may_be_tool(tool, name) or not member.settings.is_prefixed
         ]
-
-    def is_ready(self) -> bool:
-        """True once each server has started, or failed to."""
-        return not self.starting()
 
     async def settle(
         self, limit_seconds: float | None = None, only: Collection[str] | None = None

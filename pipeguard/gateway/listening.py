@@ -7,10 +7,9 @@ Knows no frames.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from aiohttp import web
 
@@ -18,54 +17,30 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.detect.checks.addresses import is_loopback
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway.answers import dial
-from pipeguard.gateway.front import IDLE_SECONDS, MAX_SESSIONS, Front
+from pipeguard.gateway.front import Front
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.member import GatewayServer
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.shown_sessions import ShownSessions
 from pipeguard.gateway.tool_offer import has_tool
 from pipeguard.log import say
-from pipeguard.runtime.endpoints import read_admission, server_context
-from pipeguard.runtime.http import bind, say_listening
-from pipeguard.runtime.loop import tune_process
-from pipeguard.runtime.numbers import read_number
-from pipeguard.runtime.transports import make_endpoints
+from pipeguard.runtime.http import Mounted, Place
 from pipeguard.state.tokens import TokenReader
 from pipeguard.transports.channel import AsyncChannel
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.client.task_owners import SharingClient
 from pipeguard.transports.http.headers import JSON
 from pipeguard.transports.http.server.admission import WHO, RequestRefused
-from pipeguard.transports.http.server.backend import (
-    MCP,
-    Backend,
-    Dial,
-    Endpoint,
-    Route,
-    RouteTable,
-)
-from pipeguard.transports.http.server.listener import Listener, OtherEndpoint, Readiness
-from pipeguard.transports.http.server.refusals import RefusalReason, Refusals
-from pipeguard.transports.http.server.sessions import Sessions
-from pipeguard.transports.judging import Judge, to_frame
+from pipeguard.transports.http.server.backend import MCP, Route
+from pipeguard.transports.http.server.listener import OtherEndpoint, Readiness
+from pipeguard.transports.http.server.refusals import RefusalReason
+from pipeguard.transports.judging import to_frame
 from pipeguard.transports.tasks import Tasks
 
 ALONE = "alone"
 SERVERS, METRICS, TOOLS = "/servers", "/metrics", "/tools"
 # Source: prometheus.io/docs/instrumenting/exposition_formats.
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-
-class _Mounted(NamedTuple):
-    """The listener of one place: endpoints, and the server behind them."""
-
-    endpoints: tuple[Endpoint, ...]
-    backend: Backend
-    server: GatewayServer | None = None
-
-    async def close(self) -> None:
-        closing = [endpoint.close() for endpoint in self.endpoints]
-        await asyncio.gather(*closing, self.backend.close())
 
 
 class PageEndpoint(OtherEndpoint, Protocol):
@@ -104,58 +79,46 @@ class GatewayListener:
         """
         self._gateway = gateway
         self._front = front
-        limit = front.sessions.guard.policy.limits.frame_bytes
-        admission, port = read_admission(options, os.environ, limit, stored)
-        self._context = server_context(options)
-        self._most = int(read_number(options, "--max-sessions", MAX_SESSIONS))
-        self._idle_seconds = read_number(options, "--idle-timeout", IDLE_SECONDS)
-        self._socket = bind(options.values["--listen"], admission.host, port)
-        self._admission = admission._replace(
-            port=self._socket.getsockname()[1], owners=front.sessions.owners
-        )
+        self._place = Place(options, front.sessions.guard.policy.limits.frame_bytes, stored)
+        self._place.take(front.sessions.owners)
         self._may_decide = stored.may_decide
-        self._page = page if is_loopback(admission.host) else None
+        self._page = page if is_loopback(self._place.admission.host) else None
         if page is not None and self._page is None:
             say("no page at /ui: other machines reach this address. Open it with: pipeguard ui")
-        self._routes = RouteTable()
-        self._mounted: dict[str, _Mounted] = {}
+        self._mounted: dict[str, tuple[GatewayServer | None, Mounted]] = {}
         self._closing = Tasks()
 
     def is_given(self, who: str) -> bool:
         """True for a token of the options, which are not those of the store."""
-        tokens = self._admission.tokens
+        tokens = self._place.admission.tokens
         return tokens is not None and tokens.has_whole(who)
 
     async def run(self, ended: asyncio.Future[None]) -> None:
         """Listen until a signal."""
-        self._mount("", self._front.sessions, self._front.judge, partial(dial, self._gateway))
-        if self._gateway.telemetry.has_text:
-            self._routes.add([Route("GET", METRICS, self._metrics)])
-        self._routes.add([Route("GET", TOOLS, self._tools)])
+        gateway, place = self._gateway, self._place
+        everything = place.mount(self._front.sessions, self._front.judge, partial(dial, gateway))
+        self._mounted[""] = None, everything
+        for endpoint in everything.endpoints:
+            place.routes.add(map(self._once_settled, endpoint.routes))
+        if gateway.telemetry.has_text:
+            place.routes.add([Route("GET", METRICS, self._metrics)])
+        place.routes.add([Route("GET", TOOLS, self._tools)])
         self.follow()
-        refusals = Refusals(self._front.record.refusal)
-        listener = Listener(
-            self._admission,
-            self._routes,
-            lambda: Readiness(
-                not ended.done() and self._gateway.is_ready(), self._gateway.describe_absent()
-            ),
-            refusals,
-        )
-        listener.page = self._page
-        await listener.open(self._socket, self._context)
-        tune_process()
-        origin = say_listening(self._socket, tls=self._context is not None)
+
+        def readiness() -> Readiness:
+            is_ready = not ended.done() and not gateway.starting()
+            return Readiness(is_ready, gateway.describe_absent())
+
+        origin = await place.listen(readiness, self._front.record.refusal, page=self._page)
         if self._page is not None:
             await self._page.open(origin, self._may_decide)
         await ended
-        listener.refuse()
+        place.listener.refuse()
         if self._page is not None:
             await self._page.close()
-        await asyncio.gather(*(mounted.close() for mounted in self._mounted.values()))
+        await asyncio.gather(*(mounted.close() for _, mounted in self._mounted.values()))
         await self._closing.end()
-        await listener.close()
-        refusals.close()
+        await place.close()
 
     async def _metrics(self, request: web.BaseRequest, _: bytes) -> web.StreamResponse:
         """Figures for Prometheus."""
@@ -183,21 +146,22 @@ class GatewayListener:
     def follow(self) -> None:
         """Keep an endpoint for each current server."""
         members = self._gateway.members
-        for name, mounted in list(self._mounted.items()):
-            if name and members.get(name) is not mounted.server:
-                self._routes.remove(f"{SERVERS}/{name}")
-                self._closing.begin(self._mounted.pop(name).close())
+        for name, (server, mounted) in list(self._mounted.items()):
+            if name and members.get(name) is not server:
+                self._place.routes.remove(f"{SERVERS}/{name}")
+                del self._mounted[name]
+                self._closing.begin(mounted.close())
         for name, member in members.items():
             if name not in self._mounted:
                 self._mount_server(name, member)
 
     def _mount_server(self, name: str, member: GatewayServer) -> None:
-        run = member.run
+        run, place = member.run, self._place
         sessions = ShownSessions(
             run.guard,
             f"{run.name}.{ALONE}",  # no event of theirs has the name of one of a gateway's client
-            self._most,
-            self._idle_seconds,
+            place.most,
+            place.idle_seconds,
             self._front.sessions.owners,
         )
         sessions.name_token = run.name_token
@@ -208,34 +172,11 @@ class GatewayListener:
         async def dial_server(who: str) -> AsyncChannel:  # each of its routes has asked who may
             return await member.dial(SharingClient(who or object()))
 
-        self._mount(name, sessions, member.judge, dial_server, member)
-
-    def _mount(
-        self,
-        name: str,
-        sessions: Sessions,
-        judge: Judge,
-        dials: Dial,
-        server: GatewayServer | None = None,
-    ) -> None:
-        backend = Backend(
-            sessions,
-            judge,
-            self._admission.backlog,
-            dials,
-            self._admission.limit_bytes,
-            self._most,
-            self._idle_seconds,
-            waits=False,
-        )
-        endpoints = make_endpoints(backend)
-        for endpoint in endpoints:
-            if server is None:
-                self._routes.add(map(self._once_settled, endpoint.routes))
-            else:
-                routes = (self._for_whom_may(name, route) for route in endpoint.routes)
-                self._routes.add(routes, f"{SERVERS}/{name}")
-        self._mounted[name] = _Mounted(endpoints, backend, server)
+        mounted = place.mount(sessions, member.judge, dial_server)
+        for endpoint in mounted.endpoints:
+            routes = (self._for_whom_may(name, route) for route in endpoint.routes)
+            place.routes.add(routes, f"{SERVERS}/{name}")
+        self._mounted[name] = member, mounted
 
     def _once_settled(self, route: Route) -> Route:
         """A route that takes calls once the tools are known, by which headers are checked."""

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
-from pipeguard.gateway.catalog import CatalogTool, Effect
+from pipeguard.gateway.tools import CatalogTool, Effect
 
 if TYPE_CHECKING:
     from pipeguard.gateway.concepts import WordMatch

@@ -63,7 +63,7 @@ from pipeguard.gateway.neighbours import (
     limit_words,
     split_words,
 )
-from pipeguard.gateway.tool_filter import Filter
+from pipeguard.gateway.tools import CatalogTool, Filter, schema_words
 
 # Of each field: what a match in it is worth.
 FIELDS: dict[str, float] = {
@@ -101,47 +101,18 @@ _TOKENIZER = "stems"
 _Found = tuple[float, int]  # score and key
 
 
-class ToolText(NamedTuple):
-    """The indexed text of one tool.
-
-    Attributes:
-        key: its number in the index; the same tool keeps it.
-        server: the server's name, as users know it.
-        name: the tool's.
-        title: for people; may be empty.
-        description: may be empty.
-        parameters: names and descriptions of its parameters.
-        tags: of its server, and its own.
-        effect: `read`, `write` or `destructive`.
-    """
-
-    key: int
-    server: str
-    name: str
-    title: str = ""
-    description: str = ""
-    parameters: str = ""
-    tags: str = ""
-    effect: str = ""
-
-    def field(self, name: str) -> str:
-        """The text of a field."""
-        text: str = getattr(self, name)
-        return text
-
-
 class SearchHit(NamedTuple):
     """A tool that a search found.
 
     Attributes:
-        tool: what was indexed of it.
+        tool: as it was indexed; its public name may be another one by now.
         score: greater is better; comparable within one search only.
         why: the words of the query that were found.
         fit: the share of the query, or of its best clause, that the tool has words for, less
             where the query does not explain the tool's name.
     """
 
-    tool: ToolText
+    tool: CatalogTool
     score: float
     why: tuple[WordMatch, ...]
     fit: float
@@ -161,7 +132,7 @@ class ToolIndex:
         self._index.register_tokenizer(_TOKENIZER, stemmer())
         self._stems = Stems()
         self._past = {self._stems[word] for word in PAST}
-        self._tools: dict[int, ToolText] = {}
+        self._tools: dict[int, CatalogTool] = {}
         self._profiles: dict[int, ToolStems] = {}
         self._stem_counts: dict[str, int] = {}
         self._rarities: dict[str, float] = {}
@@ -175,11 +146,11 @@ class ToolIndex:
     def _concepts(self) -> Concepts:
         return Concepts(self._stems)  # with the first search
 
-    def replace(self, tools: Iterable[ToolText]) -> None:
+    def replace(self, tools: Iterable[CatalogTool]) -> None:
         """Hold these tools and no others; only what differs is indexed again."""
         now = {tool.key: tool for tool in tools}
-        gone = [key for key, tool in self._tools.items() if now.get(key) != tool]
-        new = [tool for key, tool in now.items() if self._tools.get(key) != tool]
+        gone = [key for key, tool in self._tools.items() if not _is_same(tool, now.get(key))]
+        new = [tool for key, tool in now.items() if not _is_same(tool, self._tools.get(key))]
         if not gone and not new:
             return
         writer = self._index.writer(heap_size=INDEX_BYTES, num_threads=1)
@@ -189,7 +160,7 @@ class ToolIndex:
             del self._profiles[key]
         self._tools = now
         for tool in new:
-            words = {field: list(split_words(tool.field(field))) for field in FIELDS}
+            words = {field: list(split_words(_read_field(tool, field))) for field in FIELDS}
             writer.add_document(_document(tool, words))
             profile = ToolStems(words, self._stems)
             self._count_stems(profile, 1)
@@ -448,7 +419,7 @@ class ToolIndex:
         profile = self._profiles.get(key)
         if profile is None:
             tool = self._tools[key]
-            words = {field: distinct_words(tool.field(field)) for field in FIELDS}
+            words = {field: distinct_words(_read_field(tool, field)) for field in FIELDS}
             profile = self._profiles[key] = ToolStems(words, self._stems)
         return profile
 
@@ -457,6 +428,18 @@ class ToolIndex:
 def _unpack(packed: int) -> Mapping[str, int]:
     """The counts of a stem by field. Most stems are rare, so few numbers come again and again."""
     return {field: count for field, at in _COUNT_PLACES if (count := packed >> at & MOST_COUNT)}
+
+
+def _read_field(tool: CatalogTool, field: str) -> str:
+    """The text of a field."""
+    if field == "parameters":
+        return " ".join(schema_words(tool.definition))
+    return " ".join(tool.tags) if field == "tags" else str(getattr(tool, field))
+
+
+def _is_same(tool: CatalogTool, other: CatalogTool | None) -> bool:
+    """True if nothing has changed that is indexed; the public name is not."""
+    return other is not None and tool[2:] == other[2:]
 
 
 def _schema() -> tantivy.Schema:
@@ -469,7 +452,7 @@ def _schema() -> tantivy.Schema:
     return builder.build()
 
 
-def _document(tool: ToolText, words: Mapping[str, Iterable[str]]) -> tantivy.Document:
+def _document(tool: CatalogTool, words: Mapping[str, Iterable[str]]) -> tantivy.Document:
     document = tantivy.Document()
     document.add_unsigned("key", tool.key)
     document.add_text("home", tool.server)

@@ -15,9 +15,9 @@ from pipeguard.config.isolate_key import IsolateEntry, read_isolate_entry
 from pipeguard.config.policy_file import POLICY_KEYS, read_seconds
 from pipeguard.config.strict_yaml import Document, YamlEntry
 from pipeguard.errors import PolicyError
-from pipeguard.gateway.catalog import Override
 from pipeguard.gateway.menu import DEFAULT_LIMITS, MenuLimits, ToolMode
 from pipeguard.gateway.server_settings import IDLE_SECONDS, ServerSettings, Start
+from pipeguard.gateway.tools import Override
 from pipeguard.isolation import check_entry
 from pipeguard.runtime.transports import AUTO, transport_names
 

@@ -20,15 +20,7 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.firewall.finding import Direction
 from pipeguard.gateway.answers import dial
-from pipeguard.gateway.front import (
-    IDLE_SECONDS,
-    MAX_SESSIONS,
-    Front,
-    FrontJudge,
-    FrontRecord,
-    FrontSessions,
-    front_guard,
-)
+from pipeguard.gateway.front import Front, FrontJudge, FrontRecord, FrontSessions, front_guard
 from pipeguard.gateway.gateway import Changes, Gateway
 from pipeguard.gateway.life import Circuit
 from pipeguard.gateway.menu import ToolMode
@@ -40,14 +32,13 @@ from pipeguard.gateway.telemetry import NO_TELEMETRY, NONE, Telemetry
 from pipeguard.isolation import missing_paths
 from pipeguard.log import Log, say
 from pipeguard.rulebook.policy_rules import load_wrap_policy
-from pipeguard.runtime.endpoints import is_own_address, read_admission, server_context
+from pipeguard.runtime.endpoints import is_own_address
 from pipeguard.runtime.loop import (
     ending_on_signals,
     new_loop,
     prepare_threads,
     tune_process,
 )
-from pipeguard.runtime.numbers import read_number
 from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.runtime.run import start_thread
 from pipeguard.state.paths import existing_store, store_file
@@ -337,15 +328,14 @@ def _missing(server: ServerSettings) -> Iterator[str]:
 
 
 def _check_listening(options: WrapOptions, limit_bytes: int) -> None:
+    from pipeguard.runtime.http import Place  # with an HTTP library
+
     path = existing_store()
     with ExitStack() as stack:
         stored = None
         if path is not None:
             stored = stack.enter_context(closing(TokenReader(Store.open(path), say)))
-        read_admission(options, os.environ, limit_bytes, stored)
-    server_context(options)
-    read_number(options, "--max-sessions", MAX_SESSIONS)
-    read_number(options, "--idle-timeout", IDLE_SECONDS)
+        Place(options, limit_bytes, stored)
 
 
 def requested_exporters(environ: Mapping[str, str]) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from pipeguard.firewall.protocol.pending import PendingRequest
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.session import Session
-from pipeguard.gateway.server_settings import ShownTools
+from pipeguard.gateway.tools import ShownTools
 from pipeguard.transports.http.server.sessions import Mirrored, Sessions
 
 

@@ -28,7 +28,7 @@ from pipeguard.firewall.protocol.json_values import JsonObject, serialise
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.gateway import menu
 from pipeguard.gateway.answers import dial
-from pipeguard.gateway.catalog import Catalog, CatalogTool
+from pipeguard.gateway.catalog import Catalog
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.discovery import (
     UNNAMEABLE,
@@ -43,6 +43,7 @@ from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.proposed_servers import approved_fingerprints, approved_servers
 from pipeguard.gateway.server_settings import ServerSettings, Stamp, runs_gateway, stamp_files
 from pipeguard.gateway.servers_file import NAME, ServersFile, parse_client_file, parse_servers
+from pipeguard.gateway.tools import CatalogTool
 from pipeguard.log import say
 from pipeguard.rulebook.policy_rules import load_wrap_policy
 from pipeguard.runtime.progress import say_if_slow, wait_for_engines

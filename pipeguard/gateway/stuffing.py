@@ -14,8 +14,9 @@ from functools import lru_cache
 
 from pipeguard.firewall.finding import Action, Confidence, Finding, Severity
 from pipeguard.firewall.protocol.json_values import JsonObject
-from pipeguard.gateway.catalog import Catalog, schema_words, to_text
+from pipeguard.gateway.catalog import Catalog
 from pipeguard.gateway.neighbours import STOP_WORDS, split_words
+from pipeguard.gateway.tools import schema_words, to_text
 from pipeguard.unicode.display import show
 
 STUFFED, NAMED = "search.keyword-stuffing", "search.server-name-stuffing"

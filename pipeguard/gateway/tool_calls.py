@@ -17,7 +17,7 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, seria
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.replies import is_refusal
 from pipeguard.gateway import menu
-from pipeguard.gateway.catalog import CatalogTool, may_be_tool, tools_of_server
+from pipeguard.gateway.catalog import may_be_tool, tools_of_server
 from pipeguard.gateway.client import GatewayClient
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined, as_object
 from pipeguard.gateway.legs import ClientRequest, Unavailable
@@ -26,7 +26,7 @@ from pipeguard.gateway.management import ClientManagement
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.merged import with_task
 from pipeguard.gateway.router import Router
-from pipeguard.gateway.tool_filter import Filter
+from pipeguard.gateway.tools import CatalogTool, Filter
 
 MOST_REST_CHARS = 4 * 2**20  # of results that were cut, kept for one client
 BYTES_PER_TOKEN = 4  # of JSON in English, about

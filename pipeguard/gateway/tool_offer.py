@@ -19,13 +19,14 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Numbe
 from pipeguard.firewall.protocol.places import LISTS
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.guard import Guard
-from pipeguard.gateway.catalog import Catalog, Listing, to_text
+from pipeguard.gateway.catalog import Catalog, Listing
 from pipeguard.gateway.eras import as_object
 from pipeguard.gateway.leg import Leg, ListedTools
 from pipeguard.gateway.legs import Unavailable
 from pipeguard.gateway.life import definitions_wait
-from pipeguard.gateway.server_settings import ServerSettings, given_names
+from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.stuffing import StuffingNotices
+from pipeguard.gateway.tools import to_text
 from pipeguard.log import Log
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.tasks import Tasks
@@ -133,27 +134,17 @@ class ToolOffer:
         settings = self._settings
         names = [to_text(each.get("name")) for each in definitions if isinstance(each, dict)]
         # The list of a session has none of them, but each has a pin.
-        known = {pin.name for pin in self._guard.pins.all().values() if pin.kind == "tool"}.union(
-            names
-        )
+        pins = [pin for pin in self._guard.pins.all().values() if pin.kind == "tool"]
+        known = {pin.name for pin in pins}.union(names)
         self.refused = tuple(sorted(filter(self._guard.policy.hides, known)))
-        given = given_names(settings.overrides, partial(has_tool, self._guard))
+        held = frozenset(pin.name for pin in pins if pin.held_definition is not None)
         listing = Listing(
             settings.name,
             [each for each in definitions if self._is_shown(each)],
-            settings.allow,
-            settings.block,
-            {
-                own: override._replace(name=given.get(own, ""))
-                for own, override in settings.overrides.items()
-            },
+            settings.shown_tools(partial(has_tool, self._guard)),
             settings.tags,
             settings.is_prefixed,
-            frozenset(
-                pin.name
-                for pin in self._guard.pins.all().values()
-                if pin.kind == "tool" and pin.held_definition is not None
-            ),
+            held,
         )
         if self._catalog.put(listing, partial(get_detection(self._guard).tool, self._guard)):
             self._notices.look(self._catalog, settings.name)

@@ -8,18 +8,17 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import ssl
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.detect.checks.addresses import is_loopback
 from pipeguard.errors import LaunchError, StateError
-from pipeguard.firewall.finding import Verdict
+from pipeguard.firewall.finding import Finding, Verdict
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.identity.server_name import Launched, identify_remote, identify_server
+from pipeguard.identity.server_name import identify_remote, identify_server
 from pipeguard.log import say
-from pipeguard.runtime.connect import RemoteDialler, local_dialler, remote_dialler
+from pipeguard.runtime.connect import local_dialler, remote_dialler
 from pipeguard.runtime.endpoints import name_remote, read_admission, read_url, server_context
 from pipeguard.runtime.loop import (
     ending_on_signals,
@@ -34,18 +33,19 @@ from pipeguard.runtime.transports import make_endpoints
 from pipeguard.transports.channel import AsyncChannel, Dialler
 from pipeguard.transports.http.client.multiplexer import Multiplexer
 from pipeguard.transports.http.client.task_owners import OwnedDialler, SharingClient
-from pipeguard.transports.http.server.admission import Admission
+from pipeguard.transports.http.server.admission import StoredTokens
 from pipeguard.transports.http.server.backend import (
     MCP,
     Backend,
+    Dial,
     Endpoint,
     RouteTable,
     Upstream,
 )
-from pipeguard.transports.http.server.listener import Listener, Readiness, listen
+from pipeguard.transports.http.server.listener import Listener, OtherEndpoint, Readiness, listen
 from pipeguard.transports.http.server.login_metadata import LoginMetadata
 from pipeguard.transports.http.server.refusals import Refusals
-from pipeguard.transports.http.server.sessions import Sessions
+from pipeguard.transports.http.server.sessions import SessionOwners, Sessions
 from pipeguard.transports.judging import Judge
 
 MAX_SESSIONS = 1000
@@ -65,25 +65,6 @@ def serve(options: WrapOptions) -> int:
         return runner.run(_ListeningServer(options).run())
 
 
-class _Parts(NamedTuple):
-    """The parts that answer clients, in the order in which they end."""
-
-    endpoints: tuple[Endpoint, ...]
-    backend: Backend
-    dialler: Dialler
-    login: LoginMetadata | None
-
-    def are_ready(self) -> bool:
-        """True while a new conversation could begin."""
-        return all(endpoint.is_ready() for endpoint in self.endpoints)
-
-    async def close(self) -> None:
-        """Answer whatever waits, and end the server."""
-        closing = [endpoint.close() for endpoint in self.endpoints]
-        await asyncio.gather(*closing, self.backend.close())
-        await self.dialler.close()
-
-
 class _ListeningServer:
     """One listener, from its start to its end."""
 
@@ -97,96 +78,64 @@ class _ListeningServer:
         self._loop = loop = asyncio.get_running_loop()
         prepare_threads(loop)
         self._ended = loop.create_future()
-        self._run = run = Run(self._launch(), options, self._note_changes)
-        admission, port = read_admission(options, os.environ, run.guard.policy.limits.frame_bytes)
-        context = server_context(options)
-        most = int(read_number(options, "--max-sessions", MAX_SESSIONS))
-        idle_seconds = read_number(options, "--idle-timeout", IDLE_SECONDS)
-        self._sessions = Sessions(run.guard, run.name, most, idle_seconds)
+        launched = identify_server(options.command, options.values.get("--cwd"))
+        if not options.command:
+            url = read_url(options.values["--upstream"])
+            launched = identify_remote(str(url), name_remote(url))
+        self._run = run = Run(launched, options, self._note_changes)
+        place = Place(options, run.guard.policy.limits.frame_bytes)
+        self._sessions = Sessions(run.guard, run.name, place.most, place.idle_seconds)
         self._sessions.name_token = run.name_token
-        run.on_loss = lambda: self._loop.call_soon_threadsafe(self._tell_loss)
+        run.on_loss = lambda: loop.call_soon_threadsafe(self._tell_loss)
         self._questions = questions = Questions(run)
         run.on_stopped, run.guard.questions = self._ask_user, lambda: questions
-        listening = bind(options.values["--listen"], admission.host, port)
+        place.take(self._sessions.owners)
         for surface in Surface:
             run.detection.load(surface)
-        parts = await self._make_parts(admission, most, idle_seconds)
-        port = listening.getsockname()[1]
-        admission = admission._replace(port=port, owners=self._sessions.owners)
-        await self._listen(admission, parts, listening, context)
+        await self._listen(place)
         run.close()
         if self._failure is not None:
             raise self._failure
         return 0
 
-    async def _listen(
-        self,
-        admission: Admission,
-        parts: _Parts,
-        listening: socket.socket,
-        context: ssl.SSLContext | None,
-    ) -> None:
-        refusals = Refusals(self._run.refuse)
-        routes = RouteTable(route for endpoint in parts.endpoints for route in endpoint.routes)
-        listener = Listener(
-            admission,
-            routes,
-            lambda: Readiness(not self._ended.done() and parts.are_ready()),
-            refusals,
-            parts.login,
-        )
-        with ending_on_signals(self._loop, self._ended):
-            await listener.open(listening, context)
-            self._run.begin()
-            tune_process()
-            say_listening(listening, tls=context is not None)
-            await self._ended
-            listener.refuse()
-            await parts.close()  # first, so that clients get their answers before the end
-            await listener.close()
-            refusals.close()
-
-    def _launch(self) -> Launched:
-        if self._options.command:
-            return identify_server(self._options.command, self._options.values.get("--cwd"))
-        url = read_url(self._options.values["--upstream"])
-        return identify_remote(str(url), name_remote(url))
-
-    async def _make_parts(self, admission: Admission, most: int, idle_seconds: float) -> _Parts:
-        limit_bytes = admission.limit_bytes
+    async def _listen(self, place: Place) -> None:
+        options, run = self._options, self._run
+        limit_bytes = place.admission.limit_bytes
+        is_shared = bool(options.command) and "--shared" in options.flags
         upstream: Upstream | None = None
         login: LoginMetadata | None = None
-        if self._options.command:
-            dialler = self._local_dialler(limit_bytes)
+        dialler: Dialler
+        if options.command:
+            mask = Mask(run.engines)
+            dialler = local_dialler(options, limit_bytes, mask, run, is_shared=is_shared)
+            dialler = Multiplexer(dialler) if is_shared else dialler
         else:
-            dialler = remote = await remote_dialler(self._options, limit_bytes)
+            dialler = remote = await remote_dialler(options, limit_bytes)
             upstream = Upstream(remote.remote, remote.http, remote.transport)
-            login = _login_metadata(remote)
-
-        is_shared = isinstance(dialler, Multiplexer)
+            if remote.remote.passes_credentials:
+                login = LoginMetadata(remote.remote, remote.http, MCP)
         owned = OwnedDialler(dialler)
 
         def dial(who: str) -> Awaitable[AsyncChannel]:
             return owned.dial(SharingClient(who or object())) if is_shared else dialler.dial()
 
-        backend = Backend(
-            self._sessions,
-            Judge(self._record),
-            admission.backlog,
-            dial,
-            limit_bytes,
-            most,
-            idle_seconds,
-            waits=not is_shared,
-            upstream=upstream,
+        mounted = place.mount(
+            self._sessions, Judge(self._record), dial, waits=not is_shared, upstream=upstream
         )
-        return _Parts(make_endpoints(backend), backend, dialler, login)
+        place.routes.add(route for endpoint in mounted.endpoints for route in endpoint.routes)
 
-    def _local_dialler(self, limit_bytes: int) -> Dialler:
-        is_shared = "--shared" in self._options.flags
-        mask = Mask(self._run.engines)
-        dialler = local_dialler(self._options, limit_bytes, mask, self._run, is_shared=is_shared)
-        return Multiplexer(dialler) if is_shared else dialler
+        def is_ready() -> Readiness:
+            are_ready = all(endpoint.is_ready() for endpoint in mounted.endpoints)
+            return Readiness(not self._ended.done() and are_ready)
+
+        with ending_on_signals(self._loop, self._ended):
+            await place.listen(is_ready, run.refuse, login)
+            run.begin()
+            await self._ended
+            place.listener.refuse()
+            await mounted.close()  # first, so that clients get their answers before the end
+            await dialler.close()
+            await place.close()
 
     def _record(self, verdict: Verdict) -> None:
         """Record a verdict.
@@ -221,27 +170,115 @@ class _ListeningServer:
         self._loop.call_soon_threadsafe(self._sessions.relist, kinds)
 
 
-def _login_metadata(dialler: RemoteDialler) -> LoginMetadata | None:
-    """The login of clients to the server; None where they do not log in."""
-    remote = dialler.remote
-    return LoginMetadata(remote, dialler.http, MCP) if remote.passes_credentials else None
-
-
 # --- listening --------------------------------------------------------------------------
 # The address of a listener, and what a person is told of it.
 
 
-def bind(option: str, host: str, port: int) -> socket.socket:
-    """A socket at the address that `--listen` names.
+class Mounted(NamedTuple):
+    """The endpoints of one server, and the backend of all of them."""
 
-    Raises:
-        LaunchError: there is no such address, or it is in use.
+    endpoints: tuple[Endpoint, ...]
+    backend: Backend
+
+    async def close(self) -> None:
+        """Answer whatever waits."""
+        closing = [endpoint.close() for endpoint in self.endpoints]
+        await asyncio.gather(*closing, self.backend.close())
+
+
+class Place:
+    """The address where clients come in.
+
+    Args:
+        options: of listening.
+        limit_bytes: of one message.
+        stored: tokens in the store; None if the command has none.
+
+    Attributes:
+        admission: of requests.
+        most: sessions at once.
+        idle_seconds: after which a session is ended.
+        routes: of all endpoints.
     """
-    try:
-        return listen(host, port)
-    except OSError as error:
-        why = f"--listen {option}: {error.strerror or error}."
-        raise LaunchError(why, 1) from None
+
+    def __init__(
+        self, options: WrapOptions, limit_bytes: int, stored: StoredTokens | None = None
+    ) -> None:
+        """Check the options.
+
+        Raises:
+            PolicyError: an option is wrong.
+        """
+        self._option = options.values["--listen"]
+        self.admission, self._port = read_admission(options, os.environ, limit_bytes, stored)
+        self._context = server_context(options)
+        self.most = int(read_number(options, "--max-sessions", MAX_SESSIONS))
+        self.idle_seconds = read_number(options, "--idle-timeout", IDLE_SECONDS)
+        self.routes = RouteTable()
+
+    def take(self, owners: SessionOwners) -> None:
+        """Take the address.
+
+        Args:
+            owners: of the sessions.
+
+        Raises:
+            LaunchError: there is no such address, or it is in use.
+        """
+        try:
+            self._socket = listen(self.admission.host, self._port)
+        except OSError as error:
+            why = f"--listen {self._option}: {error.strerror or error}."
+            raise LaunchError(why, 1) from None
+        port = self._socket.getsockname()[1]
+        self.admission = self.admission._replace(port=port, owners=owners)
+
+    def mount(
+        self,
+        sessions: Sessions,
+        judge: Judge,
+        dial: Dial,
+        *,
+        waits: bool = False,
+        upstream: Upstream | None = None,
+    ) -> Mounted:
+        """Make the endpoints of one server, for each transport that has clients."""
+        backend = Backend(
+            sessions,
+            judge,
+            self.admission.backlog,
+            dial,
+            self.admission.limit_bytes,
+            self.most,
+            self.idle_seconds,
+            waits=waits,
+            upstream=upstream,
+        )
+        return Mounted(make_endpoints(backend), backend)
+
+    async def listen(
+        self,
+        readiness: Callable[[], Readiness],
+        record: Callable[[Finding, str], None],
+        login: OtherEndpoint | None = None,
+        page: OtherEndpoint | None = None,
+    ) -> str:
+        """Begin to answer.
+
+        Returns:
+            Scheme, host and port.
+        """
+        self._refusals = Refusals(record)
+        self.listener = Listener(self.admission, self.routes, readiness, self._refusals, login)
+        self.listener.page = page
+        await self.listener.open(self._socket, self._context)
+        tune_process()
+        return say_listening(self._socket, tls=self._context is not None)
+
+    async def close(self) -> None:
+        """End it, once all that waits is answered."""
+        await self.listener.close()
+        self._refusals.close()
 
 
 def say_listening(listening: socket.socket, *, tls: bool) -> str:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from pipeguard.detect.flows.tool_labels import Tool
     from pipeguard.firewall.pins.fingerprint import Pin
     from pipeguard.firewall.protocol.json_values import JsonObject
-    from pipeguard.gateway.catalog import CatalogTool
     from pipeguard.gateway.search import SearchHit
+    from pipeguard.gateway.tools import CatalogTool
     from pipeguard.state.review import ToolState
     from pipeguard.state.store import Store
 

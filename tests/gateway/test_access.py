@@ -13,9 +13,10 @@ import pytest
 from pipeguard.detect.flows.tool_labels import Label, Tool
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.gateway.access import RateLimit, ScopedAccess, may_use_alone
-from pipeguard.gateway.catalog import Catalog, CatalogTool, Listing
+from pipeguard.gateway.catalog import Catalog, Listing
 from pipeguard.gateway.eras import REVISIONS, STATELESS
 from pipeguard.gateway.menu import ToolMode
+from pipeguard.gateway.tools import CatalogTool
 from pipeguard.state.store import Store
 from pipeguard.state.tokens import TokenScope, create_token
 from tests.gateway.served import ServedAt, write_servers

@@ -3,8 +3,8 @@
 import pytest
 
 from pipeguard.firewall.protocol.json_values import JsonObject
-from pipeguard.gateway.catalog import CatalogTool, Effect
 from pipeguard.gateway.tool_calls import _UnclearCallError, find_arguments, find_name
+from pipeguard.gateway.tools import CatalogTool, Effect
 
 SCHEMA: JsonObject = {
     "type": "object",

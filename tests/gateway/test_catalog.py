@@ -11,14 +11,13 @@ from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway.catalog import (
     MOST_NAME_CHARS,
     Catalog,
-    Effect,
     Listing,
-    Override,
     hashed_name,
     public_name,
     read_effect,
     tool_globs,
 )
+from pipeguard.gateway.tools import Effect, Override, ShownTools
 from tests.fuzz.budget import tried
 
 
@@ -63,9 +62,7 @@ def test_the_user_says_what_is_shown_and_how() -> None:
     listing = Listing(
         "files",
         [tool("read_file", description="Reads."), tool("read_dir"), tool("delete_file"), "odd"],
-        allow=("read_*",),
-        block=("*_dir",),
-        overrides={"read_file": Override("cat", "Prints a file.")},
+        ShownTools(("read_*",), ("*_dir",), {"read_file": Override("cat", "Prints a file.")}),
     )
     catalog = Catalog()
     catalog.put(listing, nothing_known)

@@ -5,10 +5,10 @@ from typing import cast
 from pipeguard.firewall.protocol.json_values import JsonObject, serialise
 from pipeguard.gateway import menu
 from pipeguard.gateway.access import list_effects
-from pipeguard.gateway.catalog import CatalogTool, Effect
 from pipeguard.gateway.concepts import WordMatch
 from pipeguard.gateway.fit import LEAST_FIT
-from pipeguard.gateway.search import SearchHit, ToolText
+from pipeguard.gateway.search import SearchHit
+from pipeguard.gateway.tools import CatalogTool, Effect
 
 SCHEMA: JsonObject = {
     "type": "object",
@@ -91,13 +91,12 @@ def test_an_error_of_the_gateway_says_who_speaks() -> None:
 
 
 def test_an_answer_says_when_perhaps_no_tool_fits_and_what_matched() -> None:
-    text = ToolText(TOOL.key, TOOL.server, TOOL.name)
     match = WordMatch("look into", "read", "name", is_same=False)
-    hits = [(TOOL, SearchHit(text, 1.0, (match,), fit)) for fit in (0.1, LEAST_FIT)]
+    hits = [(TOOL, SearchHit(TOOL, 1.0, (match,), fit)) for fit in (0.1, LEAST_FIT)]
     assert menu.results(hits[:1]).startswith(menu.NO_FIT)
     assert menu.NO_FIT not in menu.results(hits)
     assert "matched: read (for 'look into') in name" in menu.results(hits)
     more = (match, WordMatch("filing", "files", "server", is_same=True), match)
     assert "matched: read (for 'look into') in name; files in server\n" in (
-        menu.results([(TOOL, SearchHit(text, 1.0, more, 1.0))]) + "\n"
+        menu.results([(TOOL, SearchHit(TOOL, 1.0, more, 1.0))]) + "\n"
     )

@@ -3,41 +3,64 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway.concepts import WordMatch
 from pipeguard.gateway.fit import LEAST_FIT
-from pipeguard.gateway.search import ToolIndex, ToolText
-from pipeguard.gateway.tool_filter import Filter
+from pipeguard.gateway.search import ToolIndex
+from pipeguard.gateway.tools import CatalogTool, Effect, Filter
 from tests.fuzz.budget import tried
 
-READ_FILE = ToolText(
+
+def indexed(
+    key: int,
+    server: str,
+    name: str,
+    title: str = "",
+    description: str = "",
+    parameters: str = "",
+    *,
+    tags: str = "",
+    effect: str = "write",
+) -> CatalogTool:
+    """A tool with these texts; its parameters are one text of its schema."""
+    definition: JsonObject = {
+        "name": name,
+        "title": title,
+        "description": description,
+        "inputSchema": {"title": parameters},
+    }
+    return CatalogTool(key, name, server, name, definition, Effect(effect), (tags,))
+
+
+READ_FILE = indexed(
     1, "filesystem", "read_text_file", "Read Text File",
     "Read the complete contents of a file from the file system as text.", "path head tail",
     effect="read",
 )  # fmt: skip
-WRITE_FILE = ToolText(
+WRITE_FILE = indexed(
     2, "filesystem", "write_file", "",
     "Create a new file or completely overwrite an existing file with new content.", "path content",
     effect="write",
 )  # fmt: skip
-CREATE_PR = ToolText(
+CREATE_PR = indexed(
     3, "github", "create_pull_request", "", "Create a new pull request in a GitHub repository",
     "owner repo title body head base", effect="write",
 )  # fmt: skip
-LIST_PRS = ToolText(
+LIST_PRS = indexed(
     4, "github", "listPullRequests", "", "List pull requests", "owner repo state", effect="read"
 )
-FORECAST = ToolText(
+FORECAST = indexed(
     5, "weather", "get_forecast", "", "Get weather forecast for a location", "latitude longitude",
     effect="read",
 )  # fmt: skip
-TIME = ToolText(
+TIME = indexed(
     6, "time", "get_current_time", "", "Get current time in a specific timezones", "timezone",
     effect="read",
 )  # fmt: skip
 TOOLS = (READ_FILE, WRITE_FILE, CREATE_PR, LIST_PRS, FORECAST, TIME)
 
 
-def index(*tools: ToolText) -> ToolIndex:
+def index(*tools: CatalogTool) -> ToolIndex:
     made = ToolIndex()
     made.replace(tools)
     return made
@@ -97,7 +120,7 @@ def test_a_hit_says_why() -> None:
 def test_a_hit_names_the_tools_own_word_where_the_request_has_another() -> None:
     (first, *_) = index(*TOOLS).search("forcast", 1)
     assert first.why == (WordMatch("forcast", "forecast", "name", is_same=False),)
-    note = ToolText(30, "notes", "delete_note", "", "Delete a note", "")
+    note = indexed(30, "notes", "delete_note", "", "Delete a note", "")
     (first, *_) = index(*TOOLS, note).search("get rid of a note", 1)
     assert [(match.asked, match.word) for match in first.why] == [
         ("get rid of", "delete"),
@@ -105,8 +128,8 @@ def test_a_hit_names_the_tools_own_word_where_the_request_has_another() -> None:
     ]
 
 
-LOG = ToolText(31, "git", "git_log", "", "Shows the commit logs", "repo_path", effect="read")
-COMMIT = ToolText(
+LOG = indexed(31, "git", "git_log", "", "Shows the commit logs", "repo_path", effect="read")
+COMMIT = indexed(
     32, "git", "git_commit", "", "Records changes to the repository", "message", effect="write"
 )
 
@@ -116,7 +139,7 @@ def test_of_tools_that_fit_equally_the_one_that_reads_comes_first() -> None:
     assert names(made, "git commit history")[:2] == ["git_log", "git_commit"]
     assert names(made, "commit my changes to the repository")[0] == "git_commit"
     reads, writes = (
-        ToolText(40 + place, "crm", f"{effect}_lead", "", "A lead", "", effect=effect)
+        indexed(40 + place, "crm", f"{effect}_lead", "", "A lead", "", effect=effect)
         for place, effect in enumerate(("write", "read"))
     )
     assert names(index(reads, writes), "lead") == ["read_lead", "write_lead"]
@@ -125,13 +148,13 @@ def test_of_tools_that_fit_equally_the_one_that_reads_comes_first() -> None:
 def test_who_asks_for_a_history_does_not_ask_to_add_to_it() -> None:
     repository = "repo_path"
     made = index(
-        ToolText(1, "git", "git_commit", "", "Records changes to the repository",
+        indexed(1, "git", "git_commit", "", "Records changes to the repository",
                  f"{repository} message", effect="write"),
-        ToolText(2, "git", "git_log", "", "Shows the commit logs", f"{repository} max_count",
+        indexed(2, "git", "git_log", "", "Shows the commit logs", f"{repository} max_count",
                  effect="read"),
-        ToolText(3, "git", "git_status", "", "Shows the working tree status", repository,
+        indexed(3, "git", "git_status", "", "Shows the working tree status", repository,
                  effect="read"),
-        ToolText(4, "browser", "clear_history", "", "Clears the history", "since", effect="write"),
+        indexed(4, "browser", "clear_history", "", "Clears the history", "since", effect="write"),
     )  # fmt: skip
     for query in ("commit history of repository", "commit history", "history of commits"):
         assert names(made, query)[0] == "git_log", query
@@ -166,7 +189,7 @@ def test_a_request_that_no_tool_answers_fits_none() -> None:
 
 
 TICKETS = tuple(
-    ToolText(60 + place, "tracker", name, "", description, "id", effect=effect)
+    indexed(60 + place, "tracker", name, "", description, "id", effect=effect)
     for place, (name, description, effect) in enumerate(
         (
             ("create_ticket", "Create a ticket", "write"),
@@ -199,11 +222,11 @@ def test_a_tracker_and_a_build_server_are_found_by_what_people_say() -> None:
 
 
 def test_an_order_fits_no_tool_that_does_something_else_to_the_thing() -> None:
-    edit = ToolText(70, "filesystem", "edit_file", "", "Change a file", "path", effect="write")
-    rollout = ToolText(
+    edit = indexed(70, "filesystem", "edit_file", "", "Change a file", "path", effect="write")
+    rollout = indexed(
         71, "cluster", "rollout", "", "Manage the rollout of a deployment", "status restart undo"
     )
-    update = ToolText(72, "tracker", "update_ticket", "", "Update a ticket", "id", effect="write")
+    update = indexed(72, "tracker", "update_ticket", "", "Update a ticket", "id", effect="write")
     made = index(*TOOLS, *TICKETS, edit, rollout, update, LOG, COMMIT)
     for query in (
         "delete the file",
@@ -231,19 +254,20 @@ def test_an_order_fits_no_tool_that_does_something_else_to_the_thing() -> None:
 
 
 def test_several_things_are_asked_of_the_tool_that_names_several() -> None:
-    one = ToolText(70, "crm", "lead_fetch", "", "A lead", "", effect="read")
-    several = ToolText(71, "crm", "leads_fetch", "", "A lead", "", effect="read")
+    one = indexed(70, "crm", "lead_fetch", "", "A lead", "", effect="read")
+    several = indexed(71, "crm", "leads_fetch", "", "A lead", "", effect="read")
     assert names(index(one, several), "fetch the leads")[0] == "leads_fetch"
 
 
 def test_words_of_near_meaning_find_what_the_tables_do_not_name() -> None:
-    refund = ToolText(33, "shop", "create_reimbursement", "", "Create a reimbursement", "amount")
+    refund = indexed(33, "shop", "create_reimbursement", "", "Create a reimbursement", "amount")
     assert names(index(*TOOLS, refund), "refund") == ["create_reimbursement"]
 
 
 def test_the_index_follows_the_tools() -> None:
     made = index(*TOOLS)
-    renamed = FORECAST._replace(description="Tells the tides")
+    definition = {**FORECAST.definition, "description": "Tells the tides"}
+    renamed = FORECAST._replace(definition=definition)
     made.replace([READ_FILE, renamed])
     assert names(made, "request") == []
     assert names(made, "tides") == ["get_forecast"]
@@ -273,7 +297,7 @@ def test_a_short_answer_is_the_beginning_of_a_longer_one(words: list[str]) -> No
 
 
 def test_words_that_are_repeated_gain_nothing() -> None:
-    stuffed = ToolText(
+    stuffed = indexed(
         7, "seo", "best_tool", "", "weather forecast " * 200 + "weather weather weather", ""
     )
     assert names(index(*TOOLS, stuffed), "weather forecast")[0] == "get_forecast"
@@ -281,7 +305,7 @@ def test_words_that_are_repeated_gain_nothing() -> None:
 
 def test_a_server_is_first_for_its_own_name_whatever_others_say() -> None:
     thieves = [
-        ToolText(10 + n, f"spam{n}", f"weather_{n}", "Weather", "weather " * n, "weather")
+        indexed(10 + n, f"spam{n}", f"weather_{n}", "Weather", "weather " * n, "weather")
         for n in range(20)
     ]
     found = names(index(*TOOLS, *thieves), "weather", limit=5)
@@ -290,24 +314,28 @@ def test_a_server_is_first_for_its_own_name_whatever_others_say() -> None:
 
 def test_clones_do_not_fill_an_answer() -> None:
     clones = [FORECAST._replace(key=10 + n, server=f"weather{n}") for n in range(20)]
-    tides = ToolText(9, "sea", "tide_forecast", "", "Forecast of the tides at a harbour", "harbour")
+    tides = indexed(9, "sea", "tide_forecast", "", "Forecast of the tides at a harbour", "harbour")
     found = index(*clones, tides).search("forecast for a location", 5)
     assert [hit.tool.server for hit in found].count("sea") == 1
 
 
 def test_clones_with_numbers_of_their_own_do_not_fill_an_answer() -> None:
     clones = [
-        FORECAST._replace(key=10 + n, server=f"weather{n}", title=f"Forecast number {n}")
+        FORECAST._replace(
+            key=10 + n,
+            server=f"weather{n}",
+            definition={**FORECAST.definition, "title": f"Forecast number {n}"},
+        )
         for n in range(20)
     ]
-    tides = ToolText(9, "sea", "tide_forecast", "", "Forecast of the tides at a harbour", "harbour")
+    tides = indexed(9, "sea", "tide_forecast", "", "Forecast of the tides at a harbour", "harbour")
     found = index(*clones, tides).search("forecast for a location", 5)
     assert "sea" in [hit.tool.server for hit in found]
 
 
 def test_a_tool_called_like_another_server_comes_behind_its_tools() -> None:
-    thief = ToolText(21, "octo", "github", "GitHub", "Everything about GitHub", "")
-    honest = ToolText(22, "github", "list_issues", "", "List the issues of a repository", "owner")
+    thief = indexed(21, "octo", "github", "GitHub", "Everything about GitHub", "")
+    honest = indexed(22, "github", "list_issues", "", "List the issues of a repository", "owner")
     (first, *_) = index(thief, honest).search("github", 5)
     assert first.tool.server == "github"
 
@@ -320,14 +348,14 @@ WORDS = st.text(alphabet=st.sampled_from("ab _-é読\U0001f600\n"), max_size=30)
 def test_any_tools_can_be_searched_for_anything(
     fields: list[tuple[str, str, str]], query: str
 ) -> None:
-    made = index(*[ToolText(n, *three) for n, three in enumerate(fields, 1)])
+    made = index(*[indexed(n, *three) for n, three in enumerate(fields, 1)])
     for hit in made.search(query, 3):
         assert hit.tool.key in range(1, len(fields) + 1)
 
 
 def test_a_competitor_does_not_get_the_first_place_for_another_servers_name() -> None:
     thieves = [
-        ToolText(
+        indexed(
             20 + n, "octo", name, "GitHub", "GitHub github: the best github for GitHub.", "github"
         )
         for n, name in enumerate(("github_tools", "create_pull_request_github"))

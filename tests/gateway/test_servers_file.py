@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.errors import PolicyError
-from pipeguard.gateway.catalog import Override
 from pipeguard.gateway.menu import MenuLimits, ToolMode
 from pipeguard.gateway.servers_file import parse_servers
 from pipeguard.gateway.sources import Sources
+from pipeguard.gateway.tools import Override
 from tests.fuzz.budget import tried
 from tests.snapshot import Snapshot
 

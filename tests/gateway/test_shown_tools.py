@@ -8,9 +8,8 @@ from pipeguard.detect.detector import make_guard
 from pipeguard.firewall.finding import Action, Direction
 from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.json_values import JsonObject
-from pipeguard.gateway.catalog import Override
-from pipeguard.gateway.server_settings import ShownTools
 from pipeguard.gateway.shown_sessions import _ShownSession
+from pipeguard.gateway.tools import Override, ShownTools
 from tests.fuzz.rulebook import engines
 
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT

@@ -2,7 +2,8 @@
 
 import pytest
 
-from pipeguard.gateway.catalog import Catalog, Listing, Override, tool_globs
+from pipeguard.gateway.catalog import Catalog, Listing, tool_globs
+from pipeguard.gateway.tools import Override, ShownTools
 from tests.gateway.test_catalog import nothing_known, tool
 
 
@@ -17,11 +18,11 @@ def test_a_name_that_the_user_gave_takes_none_from_a_tool_that_has_it_in_any_ord
     order: tuple[str, str], *, is_prefixed: bool
 ) -> None:
     catalog = Catalog()
-    tools = [tool(name) for name in order]
-    listing = Listing("one", tools, overrides={"p": Override("q")}, is_prefixed=is_prefixed)
+    shown = ShownTools(overrides={"p": Override("q")}, has_tool=order.__contains__)
+    listing = Listing("one", [tool(name) for name in order], shown, is_prefixed=is_prefixed)
     catalog.put(listing, nothing_known)
-    found = names(catalog)
-    assert found == {("one", "q"): "one__q", ("one", "p"): "one__p"}
+    begin = "one__" if is_prefixed else ""
+    assert names(catalog) == {("one", "q"): f"{begin}q", ("one", "p"): f"{begin}p"}
 
 
 def test_a_name_without_a_prefix_hides_no_other() -> None:

@@ -1,0 +1,233 @@
+"""The tools of servers that agents may find, and under which names: as users and tokens say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
+
+HASH_CHARS = 6  # of a name that ends in a part of a hash
+MOST_SCHEMA_WORDS = 400  # of a schema that are indexed; the largest real ones have 150
+MOST_SCHEMA_DEPTH = 6
+
+
+class Effect(StrEnum):
+    """The effect of calling a tool, about which a client asks its user."""
+
+    READ = "read"
+    WRITE = "write"
+    DESTRUCTIVE = "destructive"
+
+
+class CatalogTool(NamedTuple):
+    """One tool that agents may find.
+
+    Attributes:
+        key: its number, the same for as long as this catalogue lives.
+        public: the name under which agents call it.
+        server: the name of its server.
+        name: the name that the server gives it.
+        definition: as it passed the server's Session.
+        effect: what calling it may do.
+        tags: by which it is found, too.
+        is_held: True if the server has changed it, and that waits for approval: it is not found.
+    """
+
+    key: int
+    public: str
+    server: str
+    name: str
+    definition: JsonObject
+    effect: Effect
+    tags: tuple[str, ...] = ()
+    is_held: bool = False
+
+    def to_json(self) -> JsonObject:
+        """All of it but its number, from which `from_json` makes the same."""
+        value: JsonObject = {**self._asdict(), "effect": self.effect.value, "tags": [*self.tags]}
+        del value["key"]
+        return value
+
+    @classmethod
+    def from_json(cls, key: int, value: dict[str, Any]) -> CatalogTool:
+        """A tool of another gateway's catalogue, under a number of ours.
+
+        Raises:
+            ValueError: it is none; KeyError and TypeError likewise.
+        """
+        tool = cls(**{**value, "key": key, "effect": Effect(value["effect"])})
+        if not isinstance(tool.definition, dict):
+            raise TypeError("the gateway lists something other than tools")
+        return tool._replace(tags=tuple(map(str, tool.tags)))
+
+    @property
+    def title(self) -> str:
+        """For people; empty where it has none."""
+        annotations = self.definition.get("annotations")
+        inner = annotations.get("title") if isinstance(annotations, dict) else None
+        return to_text(self.definition.get("title")) or to_text(inner)
+
+    @property
+    def description(self) -> str:
+        """The server's description."""
+        return to_text(self.definition.get("description"))
+
+
+class Filter(NamedTuple):
+    """The tools that may be found.
+
+    Attributes:
+        servers: names of servers; None for all.
+        effects: `read`, `write`, `destructive`; None for all.
+        keys: of tools; None for all.
+    """
+
+    servers: Collection[str] | None = None
+    effects: Collection[str] | None = None
+    keys: Collection[int] | None = None
+
+
+class Override(NamedTuple):
+    """The user's own name for a tool.
+
+    Attributes:
+        name: in place of the server's; empty for the same.
+        description: likewise.
+    """
+
+    name: str = ""
+    description: str = ""
+
+
+class ShownTools:
+    """The tools of one server, as the user wants agents to see them.
+
+    Args:
+        allow: globs of the server's names; empty for all.
+        block: globs of names that nobody sees.
+        overrides: by the server's names.
+        has_tool: says whether the server has a tool of a name, as far as is known.
+    """
+
+    def __init__(
+        self,
+        allow: tuple[str, ...] = (),
+        block: tuple[str, ...] = (),
+        overrides: Mapping[str, Override] | None = None,
+        has_tool: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        self._allow = allow
+        self._block = block
+        self._overrides = dict(overrides or {})
+        self._has_tool = has_tool
+
+    @property
+    def is_everything(self) -> bool:
+        """True where tools are shown as they are."""
+        return not (self._allow or self._block or self._overrides)
+
+    @property
+    def has_names(self) -> bool:
+        """True where a tool has another name than the server's."""
+        return bool(given_names(self._overrides, self._has_tool))
+
+    def own_name(self, shown: str) -> str | None:
+        """The server's name of a tool; None where no tool is called so here."""
+        given = self._given_names()
+        renamed = [own for own, name in given.items() if name == shown]
+        if renamed:
+            return renamed[0]
+        return None if shown in given else shown
+
+    def _given_names(self) -> dict[str, str]:
+        """The names of tools that have others than the server's."""
+        given = given_names(self._overrides, self._has_tool)
+        names = set(given.values())
+        # A tool of which nothing was known when another one was given its name.
+        return given | {name: with_hash(name, name) for name in names - given.keys()}
+
+    def definition(self, definition: JsonValue) -> JsonValue:
+        """A definition as agents see it; None where they do not."""
+        own = definition.get("name") if isinstance(definition, dict) else None
+        if not isinstance(definition, dict) or type(own) is not str:
+            return definition
+        if not is_shown(own, self._allow, self._block):
+            return None
+        override = self._overrides.get(own, Override())
+        shown: JsonObject = {**definition, "name": self._given_names().get(own, own)}
+        if override.description:
+            shown["description"] = override.description
+        return shown
+
+
+def given_names(
+    overrides: Mapping[str, Override], has_tool: Callable[[str], bool]
+) -> dict[str, str]:
+    """The names that the user gives to tools, by the server's; a tool's own name is nobody else's.
+
+    Args:
+        overrides: by the server's names.
+        has_tool: says whether the server has a tool of a name, as far as is known.
+    """
+    given: dict[str, str] = {}
+    for own, override in sorted(overrides.items()):
+        name = override.name
+        if name and name != own:
+            given[own] = with_hash(name, own) if name in given.values() else name
+    while taken := [own for own, name in given.items() if name not in given and has_tool(name)]:
+        for own in taken:
+            del given[own]
+    return given
+
+
+def with_hash(name: str, own: str) -> str:
+    """A name that ends in a part of a hash, for where the plain one is another tool's."""
+    digest = sha256(own.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{name}_{digest[:HASH_CHARS]}"
+
+
+def is_shown(name: str, allow: Sequence[str], block: Sequence[str]) -> bool:
+    """True where agents may see a tool of a server.
+
+    Args:
+        name: that the server gives it.
+        allow: globs of names; empty for all.
+        block: globs of names that nobody sees.
+    """
+    if any(fnmatchcase(name, pattern) for pattern in block):
+        return False
+    return not allow or any(fnmatchcase(name, pattern) for pattern in allow)
+
+
+def schema_words(definition: JsonObject) -> Iterator[str]:
+    """Names and descriptions of a tool's parameters, and the values that they may have."""
+    schema = definition.get("inputSchema")
+    stack: list[tuple[JsonValue, int]] = [(schema, 0)]
+    count = 0
+    while stack and count < MOST_SCHEMA_WORDS:
+        value, depth = stack.pop()
+        if not isinstance(value, dict) or depth > MOST_SCHEMA_DEPTH:
+            continue
+        for text in (value.get("title"), value.get("description")):
+            if isinstance(text, str):
+                count += 1
+                yield text
+        values = value.get("enum")
+        if isinstance(values, list):
+            yield from (text for text in values if type(text) is str)
+            count += len(values)
+        properties = value.get("properties")
+        if isinstance(properties, dict):
+            count += len(properties)
+            yield from properties
+            stack += [(inner, depth + 1) for inner in reversed(properties.values())]
+        stack.append((value.get("items"), depth + 1))
+
+
+def to_text(value: JsonValue) -> str:
+    """A text; empty where it is none."""
+    return value if type(value) is str else ""
