@@ -14,10 +14,9 @@ from pipeguard.detect.detector import Engines
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.gateway.access import ScopedAccess
 from pipeguard.gateway.client import GatewayClient
-from pipeguard.gateway.conversation import GatewayChannel
+from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.gateway import Gateway
-from pipeguard.gateway.legs import ClientRequest, Legs
 from pipeguard.gateway.router import Router
 from pipeguard.gateway.tool_calls import ToolCalls
 from pipeguard.state.tokens import TokenScope
@@ -66,9 +65,10 @@ def texts_read(definitions: Definitions, asks: list[str]) -> tuple[str, list[str
     access = ScopedAccess(catalog, lambda: definitions, TokenScope)
     gateway = Gateway(cast(Engines, None))  # nothing is judged
     gateway.catalog = catalog
-    nobody = cast(GatewayChannel, SimpleNamespace(token=""))
-    client = GatewayClient(gateway, nobody, access, cast(Legs, None))
-    calls = ToolCalls(client, cast(Router, None))  # nothing is called on a server
+    client = SimpleNamespace(gateway=gateway, access=access, token="")
+    calls = ToolCalls(
+        cast(GatewayClient, client), cast(Router, None)
+    )  # nothing is called on a server
     return _json(calls.list_tools()), [asyncio.run(_answer(calls, ask)) for ask in asks]
 
 

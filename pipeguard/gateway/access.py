@@ -17,6 +17,7 @@ from pipeguard.gateway.tools import CatalogTool, Filter
 from pipeguard.state.tokens import EFFECTS, TokenScope
 
 MINUTE_SECONDS = 60.0
+NOTHING = TokenScope((), (), "")  # of a token that is not valid any more
 # The methods that belong to calls of tools, in either direction. Any other one, known or not, is
 # for clients that may use all of a server.
 OF_TOOLS = frozenset(
@@ -63,19 +64,20 @@ class ScopedAccess:
     ) -> None:
         self._catalog = catalog
         self._servers = servers
-        self._scope = scope
+        self._find_scope = scope
         self._limit = RateLimit()  # of all conversations of the token
         self._with_tools: tuple[object, frozenset[str]] = (None, frozenset())
+
+    def _scope(self) -> TokenScope:
+        return self._find_scope() or NOTHING
 
     def finds(self) -> Filter | None:
         """The names that it may find; None for everything."""
         scope = self._scope()
-        if scope is None:
-            return Filter(servers=[])
         if scope.is_unlimited:
             return None
         keys = None if "*" in scope.tools else tool_globs(self._catalog, scope.tools)
-        return Filter(self._filter_servers(scope, "tools/call"), list_effects(scope.effect), keys)
+        return Filter(self.servers("tools/call"), list_effects(scope.effect), keys)
 
     def may_call(self, tool: CatalogTool) -> bool:
         """True where it may call a tool."""
@@ -84,9 +86,6 @@ class ScopedAccess:
     def filter_tools(self, tools: Iterable[CatalogTool]) -> list[CatalogTool]:
         """Those of some tools that it may call."""
         scope = self._scope()
-        return [] if scope is None else self._filter_tools(scope, tools)
-
-    def _filter_tools(self, scope: TokenScope, tools: Iterable[CatalogTool]) -> list[CatalogTool]:
         if scope.is_unlimited:
             return list(tools)
         effects = list_effects(scope.effect)
@@ -100,38 +99,28 @@ class ScopedAccess:
 
     def may_manage(self) -> bool:
         """True where it may propose servers."""
-        scope = self._scope()
-        return scope is not None and scope.manages
+        return self._scope().manages
 
     def may_use(self, server: str, method: str) -> bool:
         """True if it may send a server messages of a method, and hear such messages from it."""
         scope = self._scope()
-        return scope is not None and self._includes(scope, server, method)
-
-    def servers(self, method: str) -> list[str]:
-        """Names of the servers to which it may send messages of a method."""
-        scope = self._scope()
-        return [] if scope is None else self._filter_servers(scope, method)
-
-    def effects(self) -> Collection[str]:
-        """The effects of the tools that it may call."""
-        scope = self._scope()
-        return () if scope is None else list_effects(scope.effect)
-
-    def _filter_servers(self, scope: TokenScope, method: str) -> list[str]:
-        return sorted(name for name in self._servers() if self._includes(scope, name, method))
-
-    def _includes(self, scope: TokenScope, server: str, method: str) -> bool:
-        """True if a scope includes messages of a method to and from a server."""
         if not _matches(server, scope.servers) or not list_effects(scope.effect):
             return False
         return "*" in scope.tools or (method in OF_TOOLS and self._names_tools(scope, server))
+
+    def servers(self, method: str) -> list[str]:
+        """Names of the servers to which it may send messages of a method."""
+        return sorted(name for name in self._servers() if self.may_use(name, method))
+
+    def effects(self) -> Collection[str]:
+        """The effects of the tools that it may call."""
+        return list_effects(self._scope().effect)
 
     def _names_tools(self, scope: TokenScope, server: str) -> bool:
         """True if a scope names tools of a server: by the server's name, or tools that it has."""
         version = self._catalog.version, scope
         if self._with_tools[0] != version:
-            names = frozenset(tool.server for tool in self._filter_tools(scope, self._catalog))
+            names = frozenset(tool.server for tool in self.filter_tools(self._catalog))
             self._with_tools = version, names
         return server in self._with_tools[1] or any(
             may_be_tool(glob, server) for glob in scope.tools
@@ -139,8 +128,7 @@ class ScopedAccess:
 
     def seconds_to_wait(self) -> float:
         """Count a call; how long to wait instead where there were too many in a minute."""
-        scope = self._scope()
-        return self._limit.seconds_to_wait(scope.per_minute if scope else 0, monotonic())
+        return self._limit.seconds_to_wait(self._scope().per_minute, monotonic())
 
 
 def may_use_alone(scope: TokenScope | None, server: str) -> bool:

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from functools import partial
 
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.gateway import eras
 from pipeguard.gateway.client import GatewayClient
+from pipeguard.gateway.client_request import ClientRequest, Unavailable
 from pipeguard.gateway.conversation import GatewayChannel, show_task_ids
 from pipeguard.gateway.eras import REVISIONS, Declined, Opening, as_object
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.input_calls import InputCalls
 from pipeguard.gateway.leg import Leg, LegListener
-from pipeguard.gateway.legs import ClientRequest, Legs, Unavailable
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.merged import Merged, with_task
 from pipeguard.gateway.router import LegSubscriptions, Router
@@ -63,29 +62,22 @@ async def dial(gateway: Gateway, who: str = "") -> GatewayChannel:
         gateway: all servers.
         who: the name of the client's token, or empty.
     """
-    return GatewayChannel(partial(_ClientAnswers, gateway), who)
+    return _AnsweredClient(gateway, who)
 
 
-class _ClientAnswers:
-    """Answers the requests of one client.
+class _AnsweredClient(GatewayClient):
+    """Answers the requests of one client."""
 
-    Args:
-        gateway: all servers.
-        conversation: the client's.
-    """
-
-    def __init__(self, gateway: Gateway, conversation: GatewayChannel) -> None:
-        legs = Legs(self._open, gateway.use)
-        client = GatewayClient(gateway, conversation, gateway.access(conversation.token), legs)
-        self._gateway, self._conversation, self._access, self._legs = client
-        self._input_calls = InputCalls(conversation, self._open_leg, self._hear)
+    def __init__(self, gateway: Gateway, token: str) -> None:
+        super().__init__(gateway, token)
+        self._input_calls = InputCalls(self, self._open_leg, self._hear_unasked)
         self._leg_subscriptions = LegSubscriptions(
-            lambda server: legs.to(server, conversation.opening), self._pass_update
+            lambda server: self.leg(server, self.opening), self._pass_update
         )
-        router = Router(client, self._input_calls, self._leg_subscriptions)
-        self._calls = ToolCalls(client, router)
-        self._merged = Merged(client, router)
-        self._subscriptions = Subscriptions(client, self._servers, self._merged)
+        router = Router(self, self._input_calls, self._leg_subscriptions)
+        self._calls = ToolCalls(self, router)
+        self._merged = Merged(self, router)
+        self._subscriptions = Subscriptions(self, self._servers, self._merged)
         self._knows_of_handshake = self._has_settled = False
         self._methods: dict[str, Callable[[ClientRequest], Awaitable[JsonObject]]] = {
             "initialize": self._initialize,
@@ -108,7 +100,7 @@ class _ClientAnswers:
             if request.method in _WITH_HANDSHAKE:
                 raise _unknown(request.method)
             if not self._has_settled and request.method not in _WAITING_THEMSELVES:
-                await self._gateway.settle()
+                await self.gateway.settle()
                 self._has_settled = True
             try:
                 answer = await self._answer(request)
@@ -123,9 +115,7 @@ class _ClientAnswers:
             raise _unknown(request.method)
         if request.method not in TRACED or request.method == "tools/call":  # which traces itself
             return await method(request)
-        with self._gateway.telemetry.receiving(
-            request, lambda _: "", self._calls.traced_as
-        ) as span:
+        with self.gateway.telemetry.receiving(request, lambda _: "", self._calls.traced_as) as span:
             answer = await method(request)
             span.record_answer(answer)
             return answer
@@ -137,25 +127,21 @@ class _ClientAnswers:
         if self._knows_of_handshake:
             for kind in sorted(kinds):
                 method = f"notifications/{kind}/list_changed"
-                self._conversation.say({"jsonrpc": "2.0", "method": method})
+                self.say({"jsonrpc": "2.0", "method": method})
 
     def _concerns(self, kind: str, servers: Iterable[str]) -> bool:
         """True if a change of what servers offer is one of what the client may see."""
         if kind == "tools":
             return self._calls.may_have_changed()
-        return any(self._access.may_use(server, f"{kind}/list") for server in servers)
+        return any(self.access.may_use(server, f"{kind}/list") for server in servers)
 
     def finish(self) -> None:
         """Answer what would never be answered by itself: the client hangs up."""
         self._subscriptions.finish()
 
-    async def broadcast(self, method: str, params: JsonObject) -> None:
-        """Tell all servers that are open for this client."""
-        await self._legs.tell(method, params)
-
     def may_hear(self, leg: Leg, message: Message) -> bool:
         """True if what a server says or asks is of a part of it that the client may use."""
-        return self._access.may_use(leg.server, message.method or "")
+        return self.access.may_use(leg.server, message.method or "")
 
     def show_message(self, leg: Leg, message: Message) -> JsonObject | None:
         """A server's notification as the client may read it; None where it is not for it."""
@@ -175,15 +161,15 @@ class _ClientAnswers:
             return {**message.value, "params": shown}
         return None  # of tools, the catalogue tells when it has changed
 
-    async def close(self) -> None:
+    async def hang_up(self) -> None:
         """Hang up on all servers."""
-        self._gateway.conversations.pop(self._conversation, None)
+        self.gateway.conversations.pop(self, None)
         await self._leg_subscriptions.close()
         await self._subscriptions.close()
         await self._input_calls.close()
-        await self._legs.close()
+        await super().hang_up()
 
-    async def _open(self, server: str, opening: Opening) -> Leg:
+    async def open_server(self, server: str, opening: Opening) -> Leg:
         """A conversation with a server that the client may use.
 
         Raises:
@@ -193,7 +179,7 @@ class _ClientAnswers:
             # Of nobody's call alone, so that nothing can be asked on it.
             unasked = Opening({}, opening.client_info, opening.revision)
             return await self._open_leg(server, unasked, self._subscriptions)
-        leg = await self._open_leg(server, opening, self._conversation)
+        leg = await self._open_leg(server, opening, self)
         if leg.is_stateless:
             self._leg_subscriptions.follow(leg)
         try:
@@ -204,27 +190,27 @@ class _ClientAnswers:
         return leg
 
     async def _open_leg(self, server: str, opening: Opening, listener: LegListener) -> Leg:
-        if server not in self._access.servers("tools/call"):
+        if server not in self.access.servers("tools/call"):
             raise Unavailable("there is no such server")
-        return await self._gateway.open(server, self._conversation, opening, listener, self._access)
+        return await self.gateway.open(server, self, opening, listener, self.access)
 
     def _pass_update(self, leg: Leg, uri: str) -> None:
         """A resource may have changed."""
-        if not self._access.may_use(leg.server, "notifications/resources/updated"):
+        if not self.access.may_use(leg.server, "notifications/resources/updated"):
             return
         shown = self._merged.uri_shown(leg.server, uri)
         method = "notifications/resources/updated"
-        self._conversation.say({"jsonrpc": "2.0", "method": method, "params": {"uri": shown}})
+        self.say({"jsonrpc": "2.0", "method": method, "params": {"uri": shown}})
 
-    def _hear(self, leg: Leg, message: Message) -> None:
+    def _hear_unasked(self, leg: Leg, message: Message) -> None:
         self._subscriptions.receive_notification(leg, message)
 
     def _servers(self) -> dict[str, JsonObject]:
         """Those whose announcements the client may hear, with what they offer awake."""
-        described = self._gateway.describe_servers()
+        described = self.gateway.describe_servers()
         return {
-            name: described[name] if self._gateway.find_remembered(name) is None else {}
-            for name in self._access.servers("subscriptions/listen")
+            name: described[name] if self.gateway.find_remembered(name) is None else {}
+            for name in self.access.servers("subscriptions/listen")
             if name in described
         }
 
@@ -235,9 +221,9 @@ class _ClientAnswers:
         wanted = params.get("protocolVersion")
         revision = wanted if type(wanted) is str and wanted in REVISIONS else REVISIONS[0]
         info = as_object(params.get("clientInfo")) or eras.UNKNOWN
-        self._conversation.opening = Opening(as_object(params.get("capabilities")), info, revision)
+        self.opening = Opening(as_object(params.get("capabilities")), info, revision)
         self._knows_of_handshake = True
-        self._gateway.join(self._conversation)
+        self.gateway.join(self)
         return self._describe(
             {
                 "protocolVersion": revision,
@@ -257,7 +243,7 @@ class _ClientAnswers:
 
     def _describe(self, result: JsonObject) -> JsonObject:
         """The answer to an opening, with what a model has to know of the menu."""
-        is_direct = self._gateway.mode is ToolMode.DIRECT
+        is_direct = self.gateway.mode is ToolMode.DIRECT
         return {"result": result if is_direct else {**result, "instructions": INSTRUCTIONS}}
 
     def _capabilities(self) -> JsonObject:
@@ -266,26 +252,26 @@ class _ClientAnswers:
         A client need not wait for servers that are starting: its lists do.
         """
         together: JsonObject = {"tools": {"listChanged": True}}
-        for server in self._gateway.members:
-            declared = self._gateway.capabilities(server)
+        for server in self.gateway.members:
+            declared = self.gateway.capabilities(server)
             for name, method in _CAPABILITIES.items():
                 detail = declared.get(name)
-                if isinstance(detail, dict) and self._access.may_use(server, method):
+                if isinstance(detail, dict) and self.access.may_use(server, method):
                     base = as_object(together.get(name))
                     given = {key: each for key, each in detail.items() if each not in (None, False)}
                     together[name] = {**base, **given}
         return together
 
     async def _listen(self, request: ClientRequest) -> JsonObject:
-        self._gateway.join(self._conversation)
+        self.gateway.join(self)
         return await self._subscriptions.listen(request)
 
     async def _ping(self, _: ClientRequest) -> JsonObject:
         return {"result": {}}
 
     async def _list_tools(self, _: ClientRequest) -> JsonObject:
-        if self._gateway.mode is not ToolMode.SEARCH:  # whose list is the same with any servers
-            await self._gateway.settle()
+        if self.gateway.mode is not ToolMode.SEARCH:  # whose list is the same with any servers
+            await self.gateway.settle()
             self._calls.ask_about_waiting(self._calls.servers())
         return {"result": {"tools": self._calls.list_tools()}}
 

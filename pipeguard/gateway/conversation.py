@@ -8,10 +8,11 @@ behind a Session of its own (`leg`).
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from secrets import token_hex
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from pipeguard.firewall.finding import MessageKind
 from pipeguard.firewall.protocol import codes
@@ -23,9 +24,9 @@ from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.firewall.session.replies import audit_loss
 from pipeguard.gateway import eras
+from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.eras import Declined, Opening, as_object
 from pipeguard.gateway.leg import Leg
-from pipeguard.gateway.legs import ClientRequest
 from pipeguard.transports.bounded import Outbox
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.client.shared_settings import is_logged
@@ -38,35 +39,6 @@ TASK_SEPARATOR = "/"
 INBOX_BYTES = 4 * 2**20  # unread by the client; above that it is not read either
 MOST_TASKS = 1_024  # of which progress is passed on
 FINISHING_SECONDS = 1.0  # for subscriptions to be answered when the gateway ends
-
-
-class Answers(Protocol):
-    """The answering side of one client's conversation."""
-
-    async def answer(self, request: ClientRequest) -> JsonObject:
-        """The answer: an object with `result`, or with `error`.
-
-        Raises:
-            Declined: the gateway itself answers with an error.
-        """
-
-    async def broadcast(self, method: str, params: JsonObject) -> None:
-        """Tell all servers that are open for this client."""
-
-    def show_message(self, leg: Leg, message: Message) -> JsonObject | None:
-        """A server's notification as the client may read it; None where it is not for it."""
-
-    def announce_lists(self, kinds: frozenset[str], *servers: str) -> None:
-        """Tell the client what servers offer anew: tools, prompts or resources."""
-
-    def may_hear(self, leg: Leg, message: Message) -> bool:
-        """True if what a server says or asks is of a part of it that the client may use."""
-
-    def finish(self) -> None:
-        """Answer what would never be answered by itself: the client hangs up."""
-
-    async def close(self) -> None:
-        """Hang up on all servers."""
 
 
 class _Question(NamedTuple):
@@ -93,11 +65,10 @@ class _Question(NamedTuple):
         return self.answer is not None and self.answer.done()
 
 
-class GatewayChannel:
-    """A client's side of the gateway.
+class GatewayChannel(ABC):
+    """A client's side of the gateway; a subclass answers its requests.
 
     Args:
-        answers: makes what answers its requests.
         token: the name of its token, or empty.
 
     Attributes:
@@ -106,7 +77,7 @@ class GatewayChannel:
         opening: what the client said of itself.
     """
 
-    def __init__(self, answers: Callable[[GatewayChannel], Answers], token: str = "") -> None:
+    def __init__(self, token: str = "") -> None:
         self.token = token
         self.owner: Hashable = token or object()
         self.opening = Opening({}, eras.UNKNOWN)
@@ -118,7 +89,38 @@ class GatewayChannel:
         self._questions: dict[str, _Question] = {}  # of the servers, under ids of ours
         self._count = 0
         self._is_closing = self._closed = False
-        self._answers = answers(self)
+
+    @abstractmethod
+    async def answer(self, request: ClientRequest) -> JsonObject:
+        """The answer: an object with `result`, or with `error`.
+
+        Raises:
+            Declined: the gateway itself answers with an error.
+        """
+
+    @abstractmethod
+    async def broadcast(self, method: str, params: JsonObject) -> None:
+        """Tell all servers that are open for this client."""
+
+    @abstractmethod
+    def show_message(self, leg: Leg, message: Message) -> JsonObject | None:
+        """A server's notification as the client may read it; None if it is not for it."""
+
+    @abstractmethod
+    def announce_lists(self, kinds: frozenset[str], *servers: str) -> None:
+        """Announce that servers, or if none are named the gateway, offer something else now."""
+
+    @abstractmethod
+    def may_hear(self, leg: Leg, message: Message) -> bool:
+        """True if what a server says or asks is of a part of it that the client may use."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Answer what would never be answered by itself: the client hangs up."""
+
+    @abstractmethod
+    async def hang_up(self) -> None:
+        """Hang up on all servers."""
 
     # --- as a channel -------------------------------------------------------------------
 
@@ -148,7 +150,7 @@ class GatewayChannel:
         """Hang up on all servers, once subscriptions are answered."""
         if not self._is_closing:
             self._is_closing = True
-            self._answers.finish()
+            self.finish()
             listening = [
                 task for request, task in self._under_way.values() if request.method == LISTEN
             ]
@@ -157,11 +159,11 @@ class GatewayChannel:
             self._closed = True
             self._inbox.end()
             await self._tasks.end()
-            await self._answers.close()
+            await self.hang_up()
 
     async def drain(self) -> None:
         """Wait until every request of the client's is answered."""
-        self._answers.finish()
+        self.finish()
         while self._under_way:
             await asyncio.wait([task for _, task in self._under_way.values()])
 
@@ -264,10 +266,6 @@ class GatewayChannel:
             answer = asyncio.get_running_loop().create_future()
             self._put_question(_Question(leg, message, answer))
 
-    def announce_lists(self, kinds: frozenset[str], *servers: str) -> None:
-        """Tell the client what servers offer anew; of no servers, what the gateway itself does."""
-        self._answers.announce_lists(kinds, *servers)
-
     def tell_audit_loss(self) -> None:
         """Tell the client that rows of the audit are lost; without a handshake it asks for logs."""
         if not self.opening.is_stateless:
@@ -297,7 +295,7 @@ class GatewayChannel:
     async def _serve(self, request: ClientRequest) -> None:
         try:
             try:
-                answer = await self._answers.answer(request)
+                answer = await self.answer(request)
             except Declined as declined:
                 answer = declined.error()
             except Exception:
@@ -332,7 +330,7 @@ class GatewayChannel:
                 own: JsonObject = {**body, "progressToken": question.progress}
                 await question.leg.notify(message.method, own)
         elif message.method == "notifications/roots/list_changed":
-            await self._answers.broadcast(message.method, body)
+            await self.broadcast(message.method, body)
 
     # --- from the servers: LegListener ------------------------------------------------------
 
@@ -342,7 +340,7 @@ class GatewayChannel:
 
     async def _request(self, leg: Leg, message: Message) -> None:
         is_answered = self.opening.answers(message.method or "", message.value.get("params"))
-        if is_answered and self._answers.may_hear(leg, message):
+        if is_answered and self.may_hear(leg, message):
             self._put_question(_Question(leg, message))
         else:
             await leg.decline(message, "the client does not answer this")
@@ -375,7 +373,7 @@ class GatewayChannel:
         elif message.method == "notifications/cancelled":
             self._withdraw(leg, write_id(body.get("requestId")), body.get("reason"))
         else:
-            shown = self._answers.show_message(leg, message)
+            shown = self.show_message(leg, message)
             if shown is not None:
                 self.say(shown)
 

@@ -18,10 +18,10 @@ from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.peers import CAPABILITIES
+from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined, Opening, as_object, without_envelope
 from pipeguard.gateway.leg import Leg, LegListener
-from pipeguard.gateway.legs import ClientRequest
 from pipeguard.transports.tasks import Tasks
 
 MOST_CALLS = 32  # at once, of one conversation: clients with the same token share one

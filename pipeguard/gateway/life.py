@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.session.replies import what_happened
-from pipeguard.gateway.legs import Unavailable
+from pipeguard.gateway.client_request import Unavailable
 from pipeguard.log import Log
 from pipeguard.unicode.display import cut, visible_lines
 

@@ -9,15 +9,21 @@ from __future__ import annotations
 
 from functools import cache
 from math import ceil
-from pathlib import Path
 
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.gateway import menu
 from pipeguard.gateway.client import GatewayClient
+from pipeguard.gateway.neighbours import read_data
 from pipeguard.gateway.proposed_servers import PROPOSE, ServerManagement
 
 REMOVE, LIST = "remove_server", "list_servers"
+
+
+@cache
+def _read_definitions() -> dict[str, JsonObject]:
+    found: dict[str, JsonObject] = read_data("management.yaml")
+    return found
 
 
 class ClientManagement:
@@ -29,11 +35,11 @@ class ClientManagement:
 
     def __init__(self, client: GatewayClient) -> None:
         self._gateway, self._access = client.gateway, client.access
-        self._who = client.conversation.token
+        self._who = client.token
 
     def definitions(self) -> list[JsonValue]:
         """The definitions of those that the client may call."""
-        return [_definitions()[name] for name in self._names()]
+        return [_read_definitions()[name] for name in self._names()]
 
     def has(self, name: str) -> bool:
         """True for the name of one that the client may call."""
@@ -75,11 +81,3 @@ class ClientManagement:
             "\n".join([*lines, *await management.list_proposals(self._who)])
             or "There is no server."
         )
-
-
-@cache
-def _definitions() -> dict[str, JsonObject]:
-    import yaml  # here: most gateways let agents propose nothing
-
-    found: dict[str, JsonObject] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_bytes())
-    return found

@@ -22,11 +22,11 @@ from pipeguard.firewall.policy import Mode
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.protocol.peers import Peers
 from pipeguard.firewall.session.session import Session
+from pipeguard.gateway.client_request import Refused, ServedClient, Unavailable
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import Opening, as_object
 from pipeguard.gateway.hub import Hub, TakingTurns
 from pipeguard.gateway.leg import Leg, LegListener, ListedTools
-from pipeguard.gateway.legs import Refused, ServedClient, Unavailable
 from pipeguard.gateway.life import ServerLife, State
 from pipeguard.gateway.menu import OURS
 from pipeguard.gateway.server_output import ServerOutput

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.gateway.neighbours import read_data
 from pipeguard.gateway.tools import CatalogTool, Effect
 
 if TYPE_CHECKING:
@@ -36,7 +38,6 @@ NO_FIT = (
 )
 
 OURS = "PipeGuard"  # so begins what a server did not say
-_TEXT: JsonObject = {"type": "string"}
 
 
 class MenuLimits(NamedTuple):
@@ -64,64 +65,26 @@ class ToolMode(StrEnum):
     AUTO = "auto"
 
 
-def _schema(required: Sequence[str], **properties: JsonValue) -> JsonObject:
-    return {"type": "object", "properties": dict(properties), "required": list(required)}
-
-
-def _text(words: str, **more: JsonValue) -> JsonObject:
-    return {**_TEXT, "description": words, **more}
-
-
-_NAME = _text("The tool's name, as retrieve_tools gave it.")
-_ARGUMENTS: JsonObject = {"type": "object", "description": "The arguments of that tool."}
+@lru_cache(maxsize=4)
+def _read_menu(limits: MenuLimits) -> dict[str, JsonObject]:
+    tools: dict[str, Any] = read_data("menu.yaml")
+    tools[RETRIEVE]["inputSchema"]["properties"]["limit"] |= {
+        "minimum": Number("1"),
+        "maximum": Number(str(limits.tools_limit)),
+        "default": Number(str(limits.top_k)),
+    }
+    return tools
 
 
 def definitions(effects: Collection[str], limits: MenuLimits = DEFAULT_LIMITS) -> list[JsonValue]:
-    """The menu as `tools/list` gives it (MCP 2025-11-25, server/tools).
-
-    Names no server, so that it is as short with a hundred as with one.
+    """The menu as `tools/list` gives it.
 
     Args:
         effects: which tools the agent may call.
         limits: of what a search finds.
     """
-    return [
-        _tool(
-            RETRIEVE,
-            "Search for tools",
-            "Find tools by what you want to do. Search first: the tools are not listed anywhere"
-            " else. Describe one action in a few words, for example `create a pull request`."
-            " Gives names, parameters, and which call_tool variant to use.",
-            _schema(
-                ["query"],
-                query=_text("What the tool should do."),
-                limit={
-                    "type": "integer",
-                    "minimum": Number("1"),
-                    "maximum": Number(str(limits.tools_limit)),
-                    "default": Number(str(limits.top_k)),
-                },
-                server=_text("Only tools of this server, as names of tools begin."),
-            ),
-            Effect.READ,
-        ),
-        _tool(
-            DESCRIBE,
-            "Describe a tool",
-            "Get a tool's whole description and input schema, where the signature from"
-            " retrieve_tools is not enough.",
-            _schema(["name"], name=_NAME),
-            Effect.READ,
-        ),
-        *(_call(name, effect) for name, effect in CALLS.items() if effect in effects),
-        _tool(
-            MORE,
-            "Read more of a result",
-            "Get the next part of a result that was too long.",
-            _schema(["id"], id=_text("As the end of the previous part gave it.")),
-            Effect.READ,
-        ),
-    ]
+    tools = _read_menu(limits)
+    return [tools[name] for name in tools if name not in CALLS or CALLS[name] in effects]
 
 
 _EFFECT_WORDS = {
@@ -129,29 +92,6 @@ _EFFECT_WORDS = {
     Effect.WRITE: "creates, changes or sends something",
     Effect.DESTRUCTIVE: "deletes, overwrites, pays or runs code",
 }
-
-
-def _call(name: str, effect: Effect) -> JsonObject:
-    words = (
-        f"Call a tool that {_EFFECT_WORDS[effect]}. retrieve_tools says which variant a tool needs."
-    )
-    schema = _schema(["name", "arguments"], name=_NAME, arguments=_ARGUMENTS)
-    return _tool(name, f"Call a tool ({effect})", words, schema, effect)
-
-
-def _tool(
-    name: str, title: str, description: str, schema: JsonObject, effect: Effect
-) -> JsonObject:
-    return {
-        "name": name,
-        "title": title,
-        "description": description,
-        "inputSchema": schema,
-        "annotations": {
-            "readOnlyHint": effect is Effect.READ,
-            "destructiveHint": effect is Effect.DESTRUCTIVE,
-        },
-    }
 
 
 def results(hits: Sequence[tuple[CatalogTool, SearchHit]]) -> str:
@@ -316,8 +256,8 @@ def unclear_call(tool: CatalogTool, variant: str, why: str) -> str:
 
 def own_usage(name: str) -> str:
     """The way to call a tool of the menu; empty for any other."""
-    own = (tool for tool in definitions(ORDER) if isinstance(tool, dict) and tool["name"] == name)
-    return next((f"Usage: {name}({signature(tool)})" for tool in own), "")
+    tool = _read_menu(DEFAULT_LIMITS).get(name)
+    return "" if tool is None else f"Usage: {name}({signature(tool)})"
 
 
 def several_tools(name: str, tools: Iterable[CatalogTool]) -> str:

@@ -18,6 +18,7 @@ from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.gateway.catalog import hashed_name, public_name, short_hash
 from pipeguard.gateway.client import GatewayClient
+from pipeguard.gateway.client_request import ClientRequest, Unavailable
 from pipeguard.gateway.conversation import (
     TASK_SEPARATOR,
     show_task_id,
@@ -25,7 +26,6 @@ from pipeguard.gateway.conversation import (
 )
 from pipeguard.gateway.eras import INVALID_PARAMS, RESOURCE_NOT_FOUND, Declined, as_object
 from pipeguard.gateway.leg import Leg
-from pipeguard.gateway.legs import ClientRequest, Unavailable
 from pipeguard.gateway.pages import PROMPTS, RESOURCES, TASKS, TEMPLATES, ListKind, Pages
 from pipeguard.gateway.router import Router
 from pipeguard.gateway.telemetry import TRACED
@@ -47,7 +47,7 @@ class Merged:
     """
 
     def __init__(self, client: GatewayClient, router: Router) -> None:
-        self._gateway, self._conversation, self._access, self._legs = client
+        self._client, self._gateway, self._access = client, client.gateway, client.access
         self._router = router
         self._public_name = self._gateway.catalog.public_name
         self._pages = Pages(client, self._show_all)
@@ -145,15 +145,15 @@ class Merged:
 
     async def set_level(self, request: ClientRequest) -> JsonObject:
         """`logging/setLevel`, of all servers: those too that are opened later."""
-        self._level = self._conversation.opening.log_level = request.params.get("level")
+        self._level = self._client.opening.log_level = request.params.get("level")
         allowed = self._access.servers(request.method)
         legs = [
-            leg for leg in self._legs.open_now() if leg.offers("logging") and leg.server in allowed
+            leg
+            for leg in self._client.open_legs()
+            if leg.offers("logging") and leg.server in allowed
         ]
         asking = (
-            self._conversation.ask(leg, request, request.params)
-            for leg in legs
-            if not leg.is_stateless
+            self._client.ask(leg, request, request.params) for leg in legs if not leg.is_stateless
         )
         with suppress(TimeoutError):  # one that does not answer keeps nobody waiting
             async with asyncio.timeout(LEVEL_SECONDS):

@@ -33,8 +33,8 @@ from prometheus_client.exposition import generate_latest
 from pipeguard.firewall.finding import Verdict
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.session.remedies import is_held_verdict
+from pipeguard.gateway.client_request import ClientRequest, Unavailable
 from pipeguard.gateway.eras import find_meta
-from pipeguard.gateway.legs import ClientRequest, Unavailable
 from pipeguard.gateway.telemetry import NO_SPAN, NONE, CallSpan, Figures, Telemetry
 from pipeguard.log import Log
 from pipeguard.version import VERSION

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.gateway.client import GatewayClient
+from pipeguard.gateway.client_request import ClientRequest, Unavailable
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined, as_object
 from pipeguard.gateway.gateway import SILENT, STARTING
 from pipeguard.gateway.leg import Leg
-from pipeguard.gateway.legs import ClientRequest, Unavailable
 
 MOST_ITEMS = 1000  # of one page: many clients never ask for a second one
 MOST_PAGE_BYTES = 2**20
@@ -73,7 +73,7 @@ class Pages:
     def __init__(
         self, client: GatewayClient, shown: Callable[[ListKind, str, JsonObject], JsonObject]
     ) -> None:
-        self._gateway, self._conversation, self._access, self._legs = client
+        self._client, self._gateway, self._access = client, client.gateway, client.access
         self._shown = shown
 
     async def result(self, request: ClientRequest, kind: ListKind) -> JsonObject:
@@ -177,21 +177,21 @@ class Pages:
         leg: Leg | None = None
         try:
             async with asyncio.timeout_at(deadline):
-                leg = self._gateway.find_remembered(server) or await self._legs.to(
+                leg = self._gateway.find_remembered(server) or await self._client.leg(
                     server, request.opening
                 )
                 return await self._read_page(leg, part, kind, cursor)
         except Unavailable as error:
             return _Page([], why=str(error))
         except TimeoutError:
-            self._conversation.give_up(part, SILENT)
+            self._client.give_up(part, SILENT)
             if leg is None:  # a busy machine starts it slowly, and it may answer the next time
                 return _Page([], why=STARTING)
             if cursor is None:  # it had all the time that there is
                 self._gateway.was_silent(server, kind.method)
             return _Page([], why=SILENT)
         except asyncio.CancelledError:
-            self._conversation.give_up(part, "the client no longer waits for this list")
+            self._client.give_up(part, "the client no longer waits for this list")
             raise
 
     async def _read_page(
@@ -200,7 +200,7 @@ class Pages:
         if not leg.offers(kind.capability):
             return _Page([])
         params = request.params if cursor is None else {**request.params, "cursor": cursor}
-        answer = await self._conversation.ask(leg, request, params, kind.method)
+        answer = await self._client.ask(leg, request, params, kind.method)
         if why := _find_failure(answer):
             return _Page([], why=why)
         result = as_object(answer.get("result"))

@@ -20,10 +20,10 @@ from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.gateway import eras
 from pipeguard.gateway.client import GatewayClient
+from pipeguard.gateway.client_request import ClientRequest, Unavailable
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined, as_object
 from pipeguard.gateway.input_calls import InputCalls, may_ask
 from pipeguard.gateway.leg import Leg
-from pipeguard.gateway.legs import ClientRequest, Unavailable
 from pipeguard.transports.http.client.shared_settings import SUBSCRIBE, UNSUBSCRIBE
 from pipeguard.transports.http.request_headers import find_mirrored
 from pipeguard.transports.tasks import Tasks, backoff
@@ -137,7 +137,7 @@ class Router:
     def __init__(
         self, client: GatewayClient, input_calls: InputCalls, subscriptions: LegSubscriptions
     ) -> None:
-        self._conversation, self._legs = client.conversation, client.legs
+        self._client = client
         self._input_calls = input_calls
         self._subscriptions = subscriptions
 
@@ -153,7 +153,7 @@ class Router:
             Unavailable: the server does not answer.
             Declined: the request goes on with what there is not.
         """
-        return await self._send(await self._legs.to(server, request.opening), request, params)
+        return await self._send(await self._client.leg(server, request.opening), request, params)
 
     async def _send(self, leg: Leg, request: ClientRequest, params: JsonObject) -> JsonObject:
         if request.opening.is_stateless and not leg.is_stateless and may_ask(request):
@@ -161,7 +161,7 @@ class Router:
         translates = leg.is_stateless and not request.opening.is_stateless
         if translates and request.method in (SUBSCRIBE, UNSUBSCRIBE):
             return self._subscriptions.answer(leg, request.method, params.get("uri"))
-        answer = await self._conversation.ask(leg, request, params)
+        answer = await self._client.ask(leg, request, params)
         if request.method in (SUBSCRIBE, UNSUBSCRIBE):
             self._subscriptions.note_answer(leg, request.method, params.get("uri"), answer)
         if translates:
@@ -184,10 +184,10 @@ class Router:
             Unavailable: the server does not answer.
             Declined: the request goes on with what there is not.
         """
-        leg = await self._legs.to(server, request.opening)
+        leg = await self._client.leg(server, request.opening)
         if leg.is_stateless and not leg.has_listed_tools and find_mirrored(definition):
             await leg.list_tools()  # so that the channel learns what goes into headers, too
-            leg = await self._legs.to(server, request.opening)  # that may have ended meanwhile
+            leg = await self._client.leg(server, request.opening)  # that may have ended meanwhile
         return await self._send(leg, request, params)
 
     async def _with_answers(
@@ -207,14 +207,14 @@ class Router:
             params = {**params, "inputResponses": responses}
             if "requestState" in result:
                 params["requestState"] = result["requestState"]
-            answer = await self._conversation.ask(leg, request, params)
+            answer = await self._client.ask(leg, request, params)
         return _refusal("the server keeps asking for more input")
 
     async def _response(self, leg: Leg, question: JsonValue) -> JsonObject | None:
         """The client's answer; None if it gives none."""
         asked = as_object(question)
         method, params = asked.get("method"), asked.get("params")
-        if type(method) is not str or not self._conversation.opening.answers(method, params):
+        if type(method) is not str or not self._client.opening.answers(method, params):
             return None
         value: JsonObject = {"jsonrpc": "2.0", "id": Number("0"), "method": method}
         if isinstance(params, dict):
@@ -222,7 +222,7 @@ class Router:
         message = parse(ParsedFrame.write(value))
         if not isinstance(message, Message):
             return None
-        result = (await self._conversation.question(leg, message)).get("result")
+        result = (await self._client.question(leg, message)).get("result")
         return result if isinstance(result, dict) else None
 
 

@@ -19,9 +19,9 @@ from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.methods import ACKNOWLEDGED, SUBSCRIPTION_META
 from pipeguard.gateway import eras
 from pipeguard.gateway.client import GatewayClient
+from pipeguard.gateway.client_request import ClientRequest, Unavailable
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined, as_object
 from pipeguard.gateway.leg import Leg
-from pipeguard.gateway.legs import ClientRequest, Unavailable
 from pipeguard.gateway.merged import Merged
 from pipeguard.transports.tasks import Tasks, backoff
 
@@ -80,7 +80,7 @@ class Subscriptions:
         servers: Callable[[], dict[str, JsonObject]],
         addresses: Merged,
     ) -> None:
-        self._conversation, self._legs = client.conversation, client.legs
+        self._client = client
         self._servers = servers
         self._addresses = addresses
         self._open: dict[str, _Subscription] = {}  # by the id of the request
@@ -143,9 +143,7 @@ class Subscriptions:
 
     def _say(self, subscription: _Subscription, method: str, params: JsonObject) -> None:
         meta = {**eras.find_meta(params), SUBSCRIPTION_META: read_id(subscription.request.token)}
-        self._conversation.say(
-            {"jsonrpc": "2.0", "method": method, "params": {**params, "_meta": meta}}
-        )
+        self._client.say({"jsonrpc": "2.0", "method": method, "params": {**params, "_meta": meta}})
 
     # --- the servers --------------------------------------------------------------------------
 
@@ -174,7 +172,7 @@ class Subscriptions:
                 await asyncio.sleep(pause)
                 continue
             with suppress(Unavailable):
-                leg = await self._legs.to(follower.server, follower.subscription.request.opening)
+                leg = await self._client.leg(follower.server, follower.subscription.request.opening)
                 listens = self._listen if leg.is_stateless else self._subscribe
                 if not await listens(leg, follower):
                     follower.is_ready.set()
@@ -229,11 +227,11 @@ class Subscriptions:
         body = as_object(message.value.get("params"))
         method = message.method or ""
         if method == "notifications/progress":
-            self._conversation.receive_notification(leg, message)
+            self._client.receive_notification(leg, message)
         elif method == "notifications/message":
-            is_wanted = self._conversation.wants_log(leg, str(body.get("level")))
+            is_wanted = self._client.wants_log(leg, str(body.get("level")))
             if is_wanted and leg.server in self._servers():
-                self._conversation.say(message.value)
+                self._client.say(message.value)
         elif leg.is_stateless:
             self._announce(leg, method, body)
         elif method == _UPDATED or method in _METHODS:

@@ -10,7 +10,7 @@ from pipeguard.firewall.protocol.json_values import JsonObject
 
 if TYPE_CHECKING:
     from pipeguard.firewall.finding import Verdict
-    from pipeguard.gateway.legs import ClientRequest
+    from pipeguard.gateway.client_request import ClientRequest
 
 # What a client waits for while a server works. Lists are ours, and a subscription has no end.
 TRACED = frozenset({"tools/call", "resources/read", "prompts/get", "completion/complete"})

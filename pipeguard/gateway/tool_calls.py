@@ -19,8 +19,8 @@ from pipeguard.firewall.session.replies import is_refusal
 from pipeguard.gateway import menu
 from pipeguard.gateway.catalog import may_be_tool, tools_of_server
 from pipeguard.gateway.client import GatewayClient
+from pipeguard.gateway.client_request import ClientRequest, Unavailable
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined, as_object
-from pipeguard.gateway.legs import ClientRequest, Unavailable
 from pipeguard.gateway.life import definitions_wait
 from pipeguard.gateway.management import ClientManagement
 from pipeguard.gateway.menu import ToolMode
@@ -71,7 +71,7 @@ class ToolCalls:
     """
 
     def __init__(self, client: GatewayClient, router: Router) -> None:
-        self._gateway, self._conversation, self._access, self._legs = client
+        self._client, self._gateway, self._access = client, client.gateway, client.access
         self._management = ClientManagement(client)
         self._catalog = self._gateway.catalog
         self._router = router
@@ -98,7 +98,7 @@ class ToolCalls:
     def ask_about_waiting(self, servers: Iterable[str]) -> None:
         """Ask the user about definitions of servers that wait; not of a client that sees a part."""
         if self._access.finds() is None:
-            self._gateway.ask_about_waiting(servers, self._conversation)
+            self._gateway.ask_about_waiting(servers, self._client)
 
     def may_have_changed(self) -> bool:
         """True if `tools/list` may give something else than before.

@@ -20,9 +20,9 @@ from pipeguard.firewall.protocol.places import LISTS
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.gateway.catalog import Catalog, Listing
+from pipeguard.gateway.client_request import Unavailable
 from pipeguard.gateway.eras import as_object
 from pipeguard.gateway.leg import Leg, ListedTools
-from pipeguard.gateway.legs import Unavailable
 from pipeguard.gateway.life import definitions_wait
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.stuffing import StuffingNotices

@@ -14,13 +14,13 @@ from pipeguard.firewall.protocol.framing import KnownResult
 from pipeguard.firewall.protocol.json_values import JsonValue, Number
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
-from pipeguard.gateway import legs
+from pipeguard.gateway import client_request
 from pipeguard.gateway.answers import dial
+from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.conversation import INBOX_BYTES, GatewayChannel
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.leg import Leg
-from pipeguard.gateway.legs import ClientRequest
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.transports.judging import LARGE_BYTES, SMALL_BYTES
@@ -169,7 +169,7 @@ def test_a_result_under_another_id_is_the_one_that_would_be_written_anew(
             answer = await agent.ask("tools/call", **call)
             told[name] = json.loads(re.sub(r"with id '\w+'", "", json.dumps(answer)))
 
-    monkeypatch.setattr(legs, "SMALL_BYTES", 0)
+    monkeypatch.setattr(client_request, "SMALL_BYTES", 0)
     monkeypatch.setattr(ClientRequest, "readdress", noted)
     command = (sys.executable, str(SCRIPTED), str(script))
     gather(scenario, ServerSettings("one", command, trust="first-use"), mode=mode)

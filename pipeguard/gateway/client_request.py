@@ -1,12 +1,8 @@
-"""A client's requests, and the servers that are open for it: each opened when first needed, once.
-
-Once for a client after a handshake, and once for requests without one.
-"""
+"""A client's request while it is being answered, and who it is sent for."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, NamedTuple
 
 from pipeguard.detect.flows.ledger import Flows
@@ -119,71 +115,6 @@ class Unavailable(Exception):  # noqa: N818  becomes the answer to whoever neede
 
 class Refused(Unavailable):
     """A server that does not take its opening, and says so itself."""
-
-
-class Legs:
-    """A client's conversations with servers.
-
-    Args:
-        opens: opens one with a server; raises Unavailable.
-        uses: called before a server is used; False where one that is open is about to end.
-    """
-
-    def __init__(
-        self,
-        opens: Callable[[str, Opening], Awaitable[Leg]],
-        uses: Callable[[str], bool] = lambda _: True,
-    ) -> None:
-        self._opens = opens
-        self._uses = uses
-        self._opening: dict[tuple[str, bool], asyncio.Task[Leg]] = {}
-        self._closed = False
-
-    async def to(self, server: str, opening: Opening) -> Leg:
-        """The conversation with a server, opened where it is not.
-
-        Args:
-            server: its name.
-            opening: what the client says of itself.
-
-        Raises:
-            Unavailable: the server does not answer.
-        """
-        if self._closed:
-            raise Unavailable("the client hung up")
-        key = server, opening.is_stateless
-        task = self._opening.get(key)
-        is_good = self._uses(server)
-        if task is None or (task.done() and not (_is_open(task) and is_good)):
-            task = asyncio.ensure_future(self._opens(server, opening))
-            self._opening[key] = task
-        elif task.done():
-            return task.result()
-        return await asyncio.shield(task)  # others wait for it as well
-
-    def open_now(self) -> list[Leg]:
-        """Those that are open."""
-        return [task.result() for task in self._opening.values() if task.done() and _is_open(task)]
-
-    async def tell(self, method: str, params: JsonObject) -> None:
-        """Tell all that are open and know of a handshake."""
-        for leg in self.open_now():
-            if not leg.is_stateless:
-                await leg.notify(method, params)
-
-    async def close(self) -> None:
-        """Hang up on all."""
-        self._closed = True
-        for task in self._opening.values():
-            task.cancel()
-        await asyncio.gather(*self._opening.values(), return_exceptions=True)
-        for task in self._opening.values():
-            if not task.cancelled() and task.exception() is None:
-                await task.result().close()
-
-
-def _is_open(task: asyncio.Task[Leg]) -> bool:
-    return not task.cancelled() and task.exception() is None and task.result().is_open
 
 
 class ServedClient(NamedTuple):
