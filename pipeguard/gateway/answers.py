@@ -22,7 +22,7 @@ from pipeguard.gateway.input_calls import InputCalls
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.merged import Merged, with_task
-from pipeguard.gateway.router import LegSubscriptions, Router
+from pipeguard.gateway.router import UPDATED, LegSubscriptions, Router
 from pipeguard.gateway.subscriptions import Subscriptions
 from pipeguard.gateway.telemetry import TRACED
 from pipeguard.gateway.tool_calls import ToolCalls
@@ -70,10 +70,10 @@ class _AnsweredClient(GatewayClient):
 
     def __init__(self, gateway: Gateway, token: str) -> None:
         super().__init__(gateway, token)
-        self._input_calls = InputCalls(self, self._open_leg, self._hear_unasked)
-        self._leg_subscriptions = LegSubscriptions(
-            lambda server: self.leg(server, self.opening), self._pass_update
+        self._input_calls = InputCalls(
+            self, lambda leg, message: self._subscriptions.receive_notification(leg, message)
         )
+        self._leg_subscriptions = LegSubscriptions(self)
         router = Router(self, self._input_calls, self._leg_subscriptions)
         self._calls = ToolCalls(self, router)
         self._merged = Merged(self, router)
@@ -153,7 +153,7 @@ class _AnsweredClient(GatewayClient):
         if message.method in _UNASKED:
             body = show_task_ids(leg.server, body)
             return {**message.value, "params": body} if body else message.value
-        if message.method == "notifications/resources/updated":
+        if message.method == UPDATED:
             uri = self._merged.uri_shown(leg.server, body.get("uri"))
             return {**message.value, "params": {**body, "uri": uri}}
         if message.method == "notifications/tasks/status":
@@ -178,8 +178,8 @@ class _AnsweredClient(GatewayClient):
         if opening.is_stateless:
             # Of nobody's call alone, so that nothing can be asked on it.
             unasked = Opening({}, opening.client_info, opening.revision)
-            return await self._open_leg(server, unasked, self._subscriptions)
-        leg = await self._open_leg(server, opening, self)
+            return await self.open_leg(server, unasked, self._subscriptions)
+        leg = await self.open_leg(server, opening, self)
         if leg.is_stateless:
             self._leg_subscriptions.follow(leg)
         try:
@@ -189,29 +189,18 @@ class _AnsweredClient(GatewayClient):
             raise
         return leg
 
-    async def _open_leg(self, server: str, opening: Opening, listener: LegListener) -> Leg:
+    async def open_leg(self, server: str, opening: Opening, listener: LegListener) -> Leg:
         if server not in self.access.servers("tools/call"):
             raise Unavailable("there is no such server")
         return await self.gateway.open(server, self, opening, listener, self.access)
 
-    def _pass_update(self, leg: Leg, uri: str) -> None:
-        """A resource may have changed."""
-        if not self.access.may_use(leg.server, "notifications/resources/updated"):
-            return
-        shown = self._merged.uri_shown(leg.server, uri)
-        method = "notifications/resources/updated"
-        self.say({"jsonrpc": "2.0", "method": method, "params": {"uri": shown}})
-
-    def _hear_unasked(self, leg: Leg, message: Message) -> None:
-        self._subscriptions.receive_notification(leg, message)
-
     def _servers(self) -> dict[str, JsonObject]:
         """Those whose announcements the client may hear, with what they offer awake."""
-        described = self.gateway.describe_servers()
+        gateway, members = self.gateway, self.gateway.members
         return {
-            name: described[name] if self.gateway.find_remembered(name) is None else {}
+            name: members[name].described if gateway.find_remembered(name) is None else {}
             for name in self.access.servers("subscriptions/listen")
-            if name in described
+            if name in members and members[name].described
         }
 
     # --- openings -------------------------------------------------------------------------

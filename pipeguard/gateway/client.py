@@ -13,7 +13,7 @@ from pipeguard.gateway.client_request import Unavailable
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.gateway import Gateway
-from pipeguard.gateway.leg import Leg
+from pipeguard.gateway.leg import Leg, LegListener
 
 
 class GatewayClient(GatewayChannel):
@@ -37,6 +37,10 @@ class GatewayClient(GatewayChannel):
         Raises:
             Unavailable: it may not, or the server does not answer.
         """
+
+    @abstractmethod
+    async def open_leg(self, server: str, opening: Opening, listener: LegListener) -> Leg:
+        """Open a conversation of one listener's own, likewise."""
 
     async def leg(self, server: str, opening: Opening) -> Leg:
         """The conversation with a server, which is opened if it is not open.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from heapq import nlargest
 from itertools import chain
 from math import sqrt
@@ -206,10 +206,8 @@ class Concepts:
         self._stems = stems
         self._everyday = _Everyday(stems)
         self._neighbours = Neighbours()
-        self._stored_terms: dict[
-            tuple[tuple[str, ...], Terms], tuple[dict[Term, float], frozenset[str]]
-        ] = {}
-        self._stored: dict[tuple[tuple[str, ...], Terms, frozenset[Term]], Concept] = {}
+        self._terms = lru_cache(MOST_KNOWN)(self._find_terms)
+        self._make = lru_cache(MOST_KNOWN)(self._make_concept)
 
     def of(self, query: str) -> list[Concept]:
         """The concepts of a query; of all its words where none says anything."""
@@ -256,35 +254,29 @@ class Concepts:
         In "commit history", where `history` may be `commit`, it adds nothing: `own` are the stems
         of all words that stand alone.
         """
-        stored = self._stored_terms.get((words, meant))
-        if stored is None:
-            terms = self._terms(words, meant)
-            others = frozenset(
-                chain.from_iterable(term for term, weight in terms.items() if weight < 1)
-            )
-            if len(self._stored_terms) >= MOST_KNOWN:
-                self._stored_terms.clear()
-            stored = self._stored_terms[words, meant] = terms, others
-        terms, others = stored
+        terms, others = self._terms(words, meant)
         double: frozenset[Term] = frozenset()
         if not own.isdisjoint(others):
             double = frozenset(
                 term for term, weight in terms.items() if weight < 1 and own.issuperset(term)
             )
-        concept = self._stored.get((words, meant, double))
-        if concept is None:
-            left = {term: weight for term, weight in terms.items() if term not in double}
-            is_known = bool(meant) or self._stems[words[0]] in self._neighbours
-            near = frozenset(term for term, weight in left.items() if weight not in TOLD_WEIGHTS)
-            worths = _find_worths(left)
-            stems = frozenset(worths)
-            concept = Concept(" ".join(words), left, worths, stems, near, double, is_known)
-            if len(self._stored) >= MOST_KNOWN:
-                self._stored.clear()
-            self._stored[words, meant, double] = concept
-        return concept
+        return self._make(words, meant, double)
 
-    def _terms(self, words: tuple[str, ...], meant: Terms) -> dict[Term, float]:
+    def _make_concept(
+        self, words: tuple[str, ...], meant: Terms, double: frozenset[Term]
+    ) -> Concept:
+        terms, _ = self._terms(words, meant)
+        left = {term: weight for term, weight in terms.items() if term not in double}
+        is_known = bool(meant) or self._stems[words[0]] in self._neighbours
+        near = frozenset(term for term, weight in left.items() if weight not in TOLD_WEIGHTS)
+        worths = _find_worths(left)
+        stems = frozenset(worths)
+        return Concept(" ".join(words), left, worths, stems, near, double, is_known)
+
+    def _find_terms(
+        self, words: tuple[str, ...], meant: Terms
+    ) -> tuple[dict[Term, float], frozenset[str]]:
+        """The terms that may stand for words, and the stems of those that are not the words."""
         terms: dict[Term, float] = {}
         if len(words) == 1:
             terms[(self._stems[words[0]],)] = 1.0
@@ -299,7 +291,9 @@ class Concepts:
         if len(words) == 1:
             for stem, likeness in self._neighbours.of(self._stems[words[0]]):
                 terms.setdefault((stem,), NEIGHBOUR_WEIGHT * likeness)
-        return dict(sorted(terms.items(), key=lambda item: -item[1]))
+        terms = dict(sorted(terms.items(), key=lambda item: -item[1]))
+        others_of = chain.from_iterable(term for term, weight in terms.items() if weight < 1)
+        return terms, frozenset(others_of)
 
 
 def _find_worths(terms: Mapping[Term, float]) -> dict[str, float]:

@@ -172,10 +172,6 @@ class Gateway(Hub):
 
     # --- what clients ask of it -----------------------------------------------------------
 
-    def describe_servers(self) -> Mapping[str, JsonObject]:
-        """By server, its answer to `initialize`: of those that have answered."""
-        return {name: member.described for name, member in self.members.items() if member.described}
-
     async def open(
         self,
         server: str,

@@ -9,7 +9,7 @@ certainly of this call. What waits is bounded in number and time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from secrets import token_urlsafe
 
@@ -18,8 +18,8 @@ from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.peers import CAPABILITIES
+from pipeguard.gateway.client import GatewayClient
 from pipeguard.gateway.client_request import ClientRequest
-from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined, Opening, as_object, without_envelope
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.transports.tasks import Tasks
@@ -31,8 +31,6 @@ STATE_BYTES = 24
 METHODS = frozenset({"tools/call", "prompts/get", "resources/read"})  # whose results may ask
 # What a client may say of what it can be asked: client/sampling, client/elicitation.
 _MODES = {"sampling": ("tools", "context"), "elicitation": ("form", "url"), "roots": ()}
-
-Opens = Callable[[str, Opening, LegListener], Awaitable[Leg]]
 
 
 def may_ask(request: ClientRequest) -> bool:
@@ -120,19 +118,12 @@ class InputCalls:
     """The calls of one conversation in the course of which servers may ask.
 
     Args:
-        conversation: the client's.
-        opens: opens a leg to a server for one listener; raises Unavailable.
+        client: whose calls they are.
         heard: called with what servers say that nobody asked.
     """
 
-    def __init__(
-        self,
-        conversation: GatewayChannel,
-        opens: Opens,
-        heard: Callable[[Leg, Message], None],
-    ) -> None:
-        self._conversation = conversation
-        self._opens = opens
+    def __init__(self, client: GatewayClient, heard: Callable[[Leg, Message], None]) -> None:
+        self._client = client
         self._heard = heard
         self._calls: set[_Call] = set()
         self._waiting: dict[str, _Call] = {}  # for the client, by the state that it repeats
@@ -182,7 +173,7 @@ class InputCalls:
 
         def began(number: Number) -> None:
             call.number = number
-            self._conversation.begin_call(call.request, leg, number)
+            self._client.begin_call(call.request, leg, number)
 
         request.is_unsent = True
         asking = leg.request(
@@ -203,7 +194,7 @@ class InputCalls:
                 return leg, line
         line = _Line(declared, self._heard)
         said = Opening(declared, opening.client_info)
-        leg = await self._opens(key[0], said, line)
+        leg = await self._client.open_leg(key[0], said, line)
         leg.asks_in_results = True
         return leg, line
 
@@ -259,7 +250,7 @@ class InputCalls:
             call.timer.cancel()
         call.request = request
         if call.number is not None:
-            self._conversation.begin_call(request, call.leg, call.number)
+            self._client.begin_call(request, call.leg, call.number)
         for key, response in as_object(request.params.get("inputResponses")).items():
             question = call.line.questions.get(key)
             if question is not None and isinstance(response, dict):
@@ -290,7 +281,7 @@ class InputCalls:
         if call.timer is not None:
             call.timer.cancel()
         if call.number is not None:
-            self._conversation.end_call(call.leg, call.number, {})
+            self._client.end_call(call.leg, call.number, {})
 
 
 def _essence(server: str, request: ClientRequest, params: JsonObject) -> JsonObject:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from pipeguard.firewall.protocol import codes
@@ -28,6 +27,7 @@ from pipeguard.transports.http.client.shared_settings import SUBSCRIBE, UNSUBSCR
 from pipeguard.transports.http.request_headers import find_mirrored
 from pipeguard.transports.tasks import Tasks, backoff
 
+UPDATED = "notifications/resources/updated"
 MOST_ROUNDS = 8  # of questions in the course of one request
 MOST_SUBSCRIPTIONS = 256  # of one client, to single resources; the oldest are dropped
 
@@ -36,15 +36,11 @@ class LegSubscriptions:
     """The subscriptions of one client with a handshake.
 
     Args:
-        opens: opens a conversation with a server, for this client; raises Unavailable.
-        updated: tells the client that a resource of a server may have changed.
+        client: whose they are.
     """
 
-    def __init__(
-        self, opens: Callable[[str], Awaitable[Leg]], updated: Callable[[Leg, str], None]
-    ) -> None:
-        self._opens = opens
-        self._updated = updated
+    def __init__(self, client: GatewayClient) -> None:
+        self._client = client
         self._tasks = Tasks()
         self._resources: OrderedDict[tuple[str, str], asyncio.Task[None]] = OrderedDict()
 
@@ -100,7 +96,10 @@ class LegSubscriptions:
             leg = await self._again(leg.server)
             # It may have changed while nobody could hear of it.
             if leg.is_stateless or await _is_subscribed(leg, uri):
-                self._updated(leg, uri)
+                updated: JsonObject = {"jsonrpc": "2.0", "method": UPDATED, "params": {"uri": uri}}
+                message = parse(ParsedFrame.write(updated))
+                if isinstance(message, Message):
+                    self._client.receive_notification(leg, message)
             elif leg.is_open:
                 return
 
@@ -118,7 +117,7 @@ class LegSubscriptions:
         while True:
             await asyncio.sleep(next(pauses))
             with suppress(Unavailable):
-                return await self._opens(server)
+                return await self._client.leg(server, self._client.opening)
 
 
 async def _is_subscribed(leg: Leg, uri: str) -> bool:

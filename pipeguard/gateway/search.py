@@ -135,9 +135,10 @@ class ToolIndex:
         self._tools: dict[int, CatalogTool] = {}
         self._profiles: dict[int, ToolStems] = {}
         self._stem_counts: dict[str, int] = {}
-        self._rarities: dict[str, float] = {}
-        self._name_weights: dict[str, float] = {}
-        self._queries: dict[str | Concept, Query] = {}
+        # Worked out again once the tools have changed.
+        self._rarity = lru_cache(MOST_STEMS)(self._find_rarity)
+        self._make_query = lru_cache(MOST_QUERIES)(self._query_of_concept)
+        self._query_of_stem = lru_cache(MOST_QUERIES)(self._query_in_best_field)
 
     def __len__(self) -> int:
         return len(self._tools)
@@ -169,9 +170,8 @@ class ToolIndex:
         writer.commit()
         writer.wait_merging_threads()
         self._index.reload()
-        self._rarities.clear()
-        self._name_weights.clear()
-        self._queries.clear()
+        for cached in (self._rarity, self._make_query, self._query_of_stem):
+            cached.cache_clear()
 
     def _count_stems(self, profile: ToolStems, change: int) -> None:
         """Count a tool among those with each of its stems, by field in one number."""
@@ -240,22 +240,16 @@ class ToolIndex:
         pairs = zip(hits, keys, strict=True)
         return [(score, key) for (score, _), key in pairs if isinstance(key, int)]
 
-    def _make_query(self, concept: Concept) -> Query:
+    def _query_of_concept(self, concept: Concept) -> Query:
         """The best of a concept's terms."""
-        query = self._queries.get(concept)
-        if query is None:
-            parts = [
-                part
-                for term, weight in concept.terms.items()
-                if term[0] in self._stem_counts or len(term) > 1  # no tool has most that are near
-                for part in self._queries_of_term(term, weight, is_near=term in concept.near)
-            ]
-            parts = parts or list(self._queries_of_likeness(concept.words))
-            query = Query.empty_query()
-            if parts:
-                query = Query.disjunction_max_query(parts, TIE_BREAKER)
-            self._remember(concept, query)
-        return query
+        parts = [
+            part
+            for term, weight in concept.terms.items()
+            if term[0] in self._stem_counts or len(term) > 1  # no tool has most that are near
+            for part in self._queries_of_term(term, weight, is_near=term in concept.near)
+        ]
+        parts = parts or list(self._queries_of_likeness(concept.words))
+        return Query.disjunction_max_query(parts, TIE_BREAKER) if parts else Query.empty_query()
 
     def _queries_of_likeness(self, word: str) -> Iterator[Query]:
         """A word that no tool has, in the names that it may be short for or a slip of."""
@@ -291,33 +285,18 @@ class ToolIndex:
         has_to_be_rare = is_near and len(self._tools) > SMALL
         return rarest >= LEAST_NEAR_RARITY if has_to_be_rare else rarest > 0
 
-    def _query_of_stem(self, stem: str) -> Query:
-        """A stem in its best field."""
-        query = self._queries.get(stem)
-        if query is None:
-            parts = [
-                Query.boost_query(Query.term_query(self._schema, field, stem), FIELDS[field])
-                for field in self._counts(stem)
-            ]
-            query = Query.disjunction_max_query(parts, TIE_BREAKER)
-            self._remember(stem, query)
-        return query
+    def _query_in_best_field(self, stem: str) -> Query:
+        parts = [
+            Query.boost_query(Query.term_query(self._schema, field, stem), FIELDS[field])
+            for field in self._counts(stem)
+        ]
+        return Query.disjunction_max_query(parts, TIE_BREAKER)
 
-    def _remember(self, source: str | Concept, query: Query) -> None:
-        if len(self._queries) >= MOST_QUERIES:
-            self._queries.clear()
-        self._queries[source] = query
-
-    def _rarity(self, stem: str) -> float:
+    def _find_rarity(self, stem: str) -> float:
         """The weight of a stem: its inverse document frequency, 0 where no tool has it."""
-        rarity = self._rarities.get(stem)
-        if rarity is None:
-            count = max(self._counts(stem).values(), default=0)
-            others = len(self._tools) - count
-            rarity = log(1 + (others + 0.5) / (count + 0.5)) if count else 0.0
-            if len(self._rarities) < MOST_STEMS:
-                self._rarities[stem] = rarity
-        return rarity
+        count = max(self._counts(stem).values(), default=0)
+        others = len(self._tools) - count
+        return log(1 + (others + 0.5) / (count + 0.5)) if count else 0.0
 
     def _counts(self, stem: str) -> Mapping[str, int]:
         """The number of tools with a stem, by field."""
@@ -377,8 +356,7 @@ class ToolIndex:
         """The share of a tool's name that a query explains, rare words counting more."""
         total = share = 0.0
         for stem in name:
-            if (weight := self._name_weights.get(stem)) is None:
-                weight = self._name_weights[stem] = sqrt(self._rarity(stem))
+            weight = sqrt(self._rarity(stem))
             total += weight
             if stem in explained:
                 share += weight * explained[stem]

@@ -23,6 +23,7 @@ from pipeguard.gateway.client_request import ClientRequest, Unavailable
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined, as_object
 from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.merged import Merged
+from pipeguard.gateway.router import UPDATED
 from pipeguard.transports.tasks import Tasks, backoff
 
 SETTLING_SECONDS = 5.0  # for which an acknowledgement waits for servers
@@ -34,7 +35,6 @@ _KINDS = {
     "resourcesListChanged": "resources",
 }
 _TOOLS = "toolsListChanged"
-_UPDATED = "notifications/resources/updated"
 # What servers announce to clients. Of tools, the catalogue tells when it has changed.
 _METHODS = {
     f"notifications/{kind}/list_changed": name for name, kind in _KINDS.items() if kind != "tools"
@@ -234,7 +234,7 @@ class Subscriptions:
                 self._client.say(message.value)
         elif leg.is_stateless:
             self._announce(leg, method, body)
-        elif method == _UPDATED or method in _METHODS:
+        elif method == UPDATED or method in _METHODS:
             self._spread(leg.server, method, body, list(self._open.values()))
 
     def lose_server(self, leg: Leg) -> None:
@@ -257,7 +257,7 @@ class Subscriptions:
             return
         if method == ACKNOWLEDGED:
             is_ready.set()
-        elif method == _UPDATED or method in _METHODS:
+        elif method == UPDATED or method in _METHODS:
             self._spread(leg.server, method, body, [subscription])
 
     def _spread(
@@ -265,11 +265,11 @@ class Subscriptions:
     ) -> None:
         if server not in self._servers():
             return  # the client may use it no more
-        if method == _UPDATED:
+        if method == UPDATED:
             body = {**body, "uri": self._addresses.uri_shown(server, body.get("uri"))}
         for subscription in subscriptions:
             if _METHODS.get(method) in subscription.flags or (
-                method == _UPDATED and subscription.covers(body["uri"])
+                method == UPDATED and subscription.covers(body["uri"])
             ):
                 self._say(subscription, method, body)
 
