@@ -70,9 +70,7 @@ class _AnsweredClient(GatewayClient):
 
     def __init__(self, gateway: Gateway, token: str) -> None:
         super().__init__(gateway, token)
-        self._input_calls = InputCalls(
-            self, lambda leg, message: self._subscriptions.receive_notification(leg, message)
-        )
+        self._input_calls = InputCalls(self, self._hear_unasked)
         self._leg_subscriptions = LegSubscriptions(self)
         router = Router(self, self._input_calls, self._leg_subscriptions)
         self._calls = ToolCalls(self, router)
@@ -193,6 +191,9 @@ class _AnsweredClient(GatewayClient):
         if server not in self.access.servers("tools/call"):
             raise Unavailable("there is no such server")
         return await self.gateway.open(server, self, opening, listener, self.access)
+
+    def _hear_unasked(self, leg: Leg, message: Message) -> None:
+        self._subscriptions.receive_notification(leg, message)
 
     def _servers(self) -> dict[str, JsonObject]:
         """Those whose announcements the client may hear, with what they offer awake."""
