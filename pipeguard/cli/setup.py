@@ -170,12 +170,13 @@ def _plans(
     if not request.gateway:
         everywhere = [read_config(file) for file in find(machine)]
         return setting.plan_all(configs, machine, launcher, options, everywhere)
-    from pipeguard.gateway.client_move import gateway_file, plan_move
+    from pipeguard.gateway.client_move import check_file, plan_move
+    from pipeguard.gateway.discovery import usual_file
 
-    gateway = gateway_file()
+    gateway = Path(usual_file())
     plans = [plan_move(config, machine, launcher, options, gateway) for config in configs]
     if any(plan.content is not None for plan in plans):
-        gateway.text()  # raises if servers cannot be added to it
+        check_file(gateway)
     return plans
 
 
@@ -221,9 +222,10 @@ def _carry_out(
 
 
 def _move(plan: ChangePlan, machine: Machine) -> None:
-    from pipeguard.gateway.client_move import carry_out_move, gateway_file
+    from pipeguard.gateway.client_move import carry_out_move
+    from pipeguard.gateway.discovery import usual_file
 
-    carry_out_move(plan, machine, gateway_file())
+    carry_out_move(plan, machine, Path(usual_file()))
 
 
 def _code(plans: list[ChangePlan], done: list[ChangePlan], failed: dict[Path, str]) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -39,7 +39,7 @@ from pipeguard.config.tree import (
 )
 from pipeguard.config.yaml_text import Yaml
 from pipeguard.errors import InputError, PipeGuardError, PolicyError
-from pipeguard.gateway.discovery import read_own_text, usual_file
+from pipeguard.gateway.discovery import read_own_text
 from pipeguard.gateway.moving import (
     NAME_CHARS,
     gateway_name,
@@ -52,51 +52,44 @@ from pipeguard.gateway.servers_file import parse_servers
 _PRIVATE_FOLDER = 0o700
 
 
-@dataclass(frozen=True, slots=True)
-class GatewayFile:
-    """The gateway's file, and what variables stand for in it.
+def _read_file(path: Path) -> str:
+    """The text of the gateway's file, without a byte order mark; empty if there is no file.
 
-    Attributes:
-        path: the file, which need not exist.
-        variables: the environment.
+    Raises:
+        InputError: it cannot be read.
+        PolicyError: others could have written it.
     """
-
-    path: Path
-    variables: Mapping[str, str]
-
-    def text(self) -> str:
-        """Its text without a byte order mark; empty where it does not exist.
-
-        Raises:
-            PolicyError: it is wrong, or others could have written it.
-        """
-        if not self.path.exists():
-            return ""
-        text = read_own_text(str(self.path))
-        parse_servers(text, str(self.path), self.variables)
-        return text
-
-    def write(self, text: str) -> None:
-        """Replace it by a text, readable by its owner alone; an empty text removes it.
-
-        Raises:
-            FileError: it cannot be written.
-        """
-        try:
-            if not text:
-                self.path.unlink(missing_ok=True)
-                return
-            self.path.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
-            real = self.path.resolve()
-            has_mark = real.exists() and real.read_bytes().startswith(BOM.encode())
-            replace_file(real, ((BOM if has_mark else "") + text).encode())
-        except OSError as error:
-            raise files.FileError(f"{self.path} cannot be written: {error.strerror}.") from None
+    return read_own_text(str(path)) if path.exists() else ""
 
 
-def gateway_file() -> GatewayFile:
-    """The user's file, in this process's environment."""
-    return GatewayFile(Path(usual_file()), os.environ)
+def check_file(path: Path) -> str:
+    """The text of the gateway's file, if servers can be added to it.
+
+    Raises:
+        InputError: it cannot be read.
+        PolicyError: it is wrong, or others could have written it.
+    """
+    text = _read_file(path)
+    parse_servers(text, str(path), os.environ)
+    return text
+
+
+def _write_file(path: Path, text: str) -> None:
+    """Replace the gateway's file, readable by its owner alone; an empty text removes it.
+
+    Raises:
+        FileError: it cannot be written.
+    """
+    try:
+        if not text:
+            path.unlink(missing_ok=True)
+            return
+        path.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+        real = path.resolve()
+        has_mark = real.exists() and real.read_bytes().startswith(BOM.encode())
+        replace_file(real, ((BOM if has_mark else "") + text).encode())
+    except OSError as error:
+        raise files.FileError(f"{path} cannot be written: {error.strerror}.") from None
 
 
 def plan_move(
@@ -104,7 +97,7 @@ def plan_move(
     machine: Machine,
     launcher: Sequence[str],
     options: GuardOptions,
-    gateway: GatewayFile,
+    gateway: Path,
 ) -> ChangePlan:
     """Judge each server in a client's file, and plan its content with the chosen ones moved."""
     problem = setting.refusal(config, machine)
@@ -132,11 +125,11 @@ def plan_move(
         servers,
         setting.with_bom(taken_out.text, config.content),
         tuple((names[change.path], change) for change in taken_out.changes),
-        move=history.GatewayMove(taken_out.entry, gateway.path),
+        move=history.GatewayMove(taken_out.entry, gateway),
     )
 
 
-def carry_out_move(planned: ChangePlan, machine: Machine, gateway: GatewayFile) -> None:
+def carry_out_move(planned: ChangePlan, machine: Machine, gateway: Path) -> None:
     """Write the servers to the gateway's file, and then what was planned to the client's.
 
     Raises:
@@ -146,7 +139,7 @@ def carry_out_move(planned: ChangePlan, machine: Machine, gateway: GatewayFile) 
     """
     if planned.move is None:
         return
-    before = gateway.text()
+    before = check_file(gateway)
     servers = [
         item
         for item in planned.servers
@@ -154,10 +147,10 @@ def carry_out_move(planned: ChangePlan, machine: Machine, gateway: GatewayFile) 
     ]
     try:
         text, frame, added = with_servers(before, servers)
-        parse_servers(text, str(gateway.path), gateway.variables)
+        parse_servers(text, str(gateway), os.environ)
     except (UneditableError, UnreadableError, PolicyError) as error:
-        raise files.FileError(f"{gateway.path}: {error}") from None
-    earlier = _find_move(gateway.path)
+        raise files.FileError(f"{gateway}: {error}") from None
+    earlier = _find_move(gateway)
     move = replace(
         planned.move,
         frame=frame or next((move.frame for move in earlier if move.frame), ""),
@@ -166,12 +159,12 @@ def carry_out_move(planned: ChangePlan, machine: Machine, gateway: GatewayFile) 
         ),
     )
     if text != before:
-        gateway.write(text)
+        _write_file(gateway, text)
     try:
         setting.carry_out(replace(planned, move=move), machine)
     except PipeGuardError:
         if text != before:
-            gateway.write(before)
+            _write_file(gateway, before)
         raise
 
 
@@ -188,16 +181,15 @@ def release(records: Iterable[history.Record]) -> dict[Path, str]:
     """
     problems = {}
     for move in (record.move for record in records if record.move is not None):
-        gateway = GatewayFile(move.file, os.environ)
         needed = {item.name for other in _find_move(move.file) for item in other.servers}
         edited = find_edited(move)
         gone = [item for item in move.servers if item.text and item.name not in needed]
         gone = [item for item in gone if item.entry not in edited]
         try:
-            before = read_own_text(str(move.file)) if move.file.exists() else ""
+            before = _read_file(move.file)
             after = without_servers(before, gone, move.frame)
             if after != before:
-                gateway.write(after)
+                _write_file(move.file, after)
         except (UneditableError, UnreadableError, InputError, PolicyError) as error:
             names = ", ".join(server.name for server in gone)
             problems[move.file] = f"it still has {names}: {error}"
@@ -212,8 +204,7 @@ def find_edited(move: history.GatewayMove) -> dict[str, str]:
     A file that cannot be read has none: `release` leaves it as it is.
     """
     try:
-        text = read_own_text(str(move.file)) if move.file.exists() else ""
-        present = _find_servers(text)
+        present = _find_servers(_read_file(move.file))
     except (UneditableError, UnreadableError, InputError, PolicyError):
         return {}
     return {

@@ -98,8 +98,7 @@ def server_fields(server: ServerEntry) -> dict[str, Value]:
     Raises:
         _ImmovableError: it would not mean the same there.
     """
-    fields = _ServerFields(server)
-    described = fields.of_command() if server.own_words else fields.of_address()
+    described = _describe_command(server) if server.own_words else _describe_address(server)
     if server.off:
         described["enabled"] = False
     return {key: value for key, value in described.items() if value not in ("", [], {})}
@@ -131,68 +130,62 @@ def _refuse_settings(server: ServerEntry) -> None:
             raise _ImmovableError("settings", why)
 
 
-class _ServerFields:
-    """Describes one server; refuses variables, whose values only its client has."""
+def _describe_command(server: ServerEntry) -> dict[str, Value]:
+    command, *args = server.own_words
+    env = {name: _check_text(server, "env", value) for name, value in server.env.items()}
+    if passed := [name for name in server.env_names if name not in env]:
+        raise _ImmovableError("variable", _why_not(passed[0]))
+    folder = (server.guard.folder if server.guard else None) or server.cwd
+    return {
+        "command": _check_text(server, "command" if server.guard is None else "args", command),
+        "args": [_check_text(server, "args", word) for word in args],
+        "env": env,
+        "cwd": _check_text(server, "cwd", folder),
+    }
 
-    def __init__(self, server: ServerEntry) -> None:
-        self._server = server
 
-    def of_command(self) -> dict[str, Value]:
-        server = self._server
-        command, *args = server.own_words
-        env = {name: self._text("env", value) for name, value in server.env.items()}
-        if passed := [name for name in server.env_names if name not in env]:
-            raise _ImmovableError("variable", _why_not(passed[0]))
-        folder = (server.guard.folder if server.guard else None) or server.cwd
-        fields: dict[str, Value] = {
-            "command": self._text("command" if server.guard is None else "args", command),
-            "args": [self._text("args", word) for word in args],
-            "env": env,
-            "cwd": self._text("cwd", folder),
-        }
-        return fields
+def _describe_address(server: ServerEntry) -> dict[str, Value]:
+    transport = server.guard.transport if server.guard else server.transport
+    field = "url" if server.guard is None else "args"
+    return {
+        "url": _check_text(server, field, server.own_url or ""),
+        "headers": dict(_headers(server)),
+        "transport": transport.value if transport else "",
+    }
 
-    def of_address(self) -> dict[str, Value]:
-        server = self._server
-        transport = server.guard.transport if server.guard else server.transport
-        fields: dict[str, Value] = {
-            "url": self._text("url" if server.guard is None else "args", server.own_url or ""),
-            "headers": dict(self._headers()),
-            "transport": transport.value if transport else "",
-        }
-        return fields
 
-    def _headers(self) -> Iterator[tuple[str, str]]:
-        server, shape, guard = self._server, self._server.shape, self._server.guard
-        if guard is None:
-            for name, value in server.headers.items():
-                yield name, self._text("headers", value)
-            by_name = server.fields.get(shape.headers_env) if shape.headers_env else None
-            bearer = server.fields.get(shape.bearer_env) if shape.bearer_env else None
-            named = by_name if isinstance(by_name, Mapping) else {}
-        else:
-            named, bearer = guard.headers, guard.bearer
-        for name, variable in named.items():
-            yield name, self._of_variable(str(variable))
-        if bearer:
-            yield "Authorization", f"Bearer {self._of_variable(str(bearer))}"
+def _headers(server: ServerEntry) -> Iterator[tuple[str, str]]:
+    shape, guard = server.shape, server.guard
+    if guard is None:
+        for name, value in server.headers.items():
+            yield name, _check_text(server, "headers", value)
+        by_name = server.fields.get(shape.headers_env) if shape.headers_env else None
+        bearer = server.fields.get(shape.bearer_env) if shape.bearer_env else None
+        named = by_name if isinstance(by_name, Mapping) else {}
+    else:
+        named, bearer = guard.headers, guard.bearer
+    for name, variable in named.items():
+        yield name, _read_variable(server, str(variable))
+    if bearer:
+        yield "Authorization", f"Bearer {_read_variable(server, str(bearer))}"
 
-    def _of_variable(self, name: str) -> str:
-        """The value of a variable with a header, which a guarded entry itself may set."""
-        if self._server.guard is None or name not in self._server.env:
-            raise _ImmovableError("variable", _why_not(name))
-        return self._text("env", self._server.env[name])
 
-    def _text(self, field: str, text: str) -> str:
-        """A text that means the same in the gateway's file."""
-        shape = self._server.shape
-        is_expanded = field in shape.expands or field == "cwd"
-        if is_expanded and (match := re.search(shape.variable, text)):
-            raise _ImmovableError("variable", _why_not(match[0]))
-        if _OURS.search(text):
-            why = f"its {field} contains a variable as plain text, which the gateway would expand"
-            raise _ImmovableError("variable", why)
-        return text
+def _read_variable(server: ServerEntry, name: str) -> str:
+    """The value of a variable with a header, which a guarded entry itself may set."""
+    if server.guard is None or name not in server.env:
+        raise _ImmovableError("variable", _why_not(name))
+    return _check_text(server, "env", server.env[name])
+
+
+def _check_text(server: ServerEntry, field: str, text: str) -> str:
+    """A text that means the same in the gateway's file: without variables of the client's."""
+    is_expanded = field in server.shape.expands or field == "cwd"
+    if is_expanded and (match := re.search(server.shape.variable, text)):
+        raise _ImmovableError("variable", _why_not(match[0]))
+    if _OURS.search(text):
+        why = f"its {field} contains a variable as plain text, which the gateway would expand"
+        raise _ImmovableError("variable", why)
+    return text
 
 
 def _why_not(variable: str) -> str:
