@@ -337,10 +337,6 @@ class Run:
         self._recorder.connect(connection, event)
         return event
 
-    def end(self) -> None:
-        """End what runs beside the frames."""
-        self.over.set()
-
     def close(self) -> None:
         """Write all records."""
         self.over.set()

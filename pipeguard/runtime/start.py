@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pipeguard.config.user_policy import mentions
-from pipeguard.errors import LaunchError, PipeGuardError, PolicyError
+from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.launch.child import Command, start
 from pipeguard.launch.environment import child_environment, parent_environment, refers
 from pipeguard.records import NamedTuple
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pipeguard.isolation import ServerStarter
     from pipeguard.launch.child import Child
     from pipeguard.launch.environment import Environment
+    from pipeguard.runtime.stdio import GuardedServer
 
 STDIN, STDOUT, STDERR = range(3)
 GUARD_NAME = "pipeguard-guard"  # of a process that guards servers; at most 15 bytes
@@ -38,46 +39,64 @@ def run(options: WrapOptions) -> int:
     Raises:
         PipeGuardError: it could not be guarded; the client's requests are answered with that.
     """
-    mark_guard(listens="--listen" in options.values)
+    listens = "--listen" in options.values
+    mark_guard(listens=listens)
     wrong = options.find_misplaced()
-    if wrong is not None:
-        raise _make_refusal(PolicyError(wrong), options)
-    if "--listen" in options.values:
+    if listens:
+        if wrong is not None:
+            raise PolicyError(wrong)
         from pipeguard.runtime.http import serve
 
         return serve(options)
     _say_who_is_awaited()
-    if "--upstream" in options.values:
-        from pipeguard.runtime import stdio_to_http
+    client_fd = keep_stdout_for_frames()
+    try:
+        if wrong is not None:
+            raise PolicyError(wrong)
+        if "--upstream" in options.values:
+            from pipeguard.runtime.stdio_to_http import guard_remote
 
-        return stdio_to_http.run(options, keep_stdout_for_frames())
+            guarded = guard_remote(options, client_fd)
+        else:
+            guarded = _guard_local(options, client_fd)
+    except PipeGuardError as error:
+        from pipeguard.runtime.declining import decline
+
+        decline(error, client_fd)
+        raise
+    return guarded.run()
+
+
+def _guard_local(options: WrapOptions, client_fd: int) -> GuardedServer:
+    """Start a server, and load what guards it while it boots."""
     environment = _environment(options)
     variables = environment.variables
-    variables = _with_secrets(variables, options) if refers(variables) else variables
-    starter, child = _start(options, variables)
-    # From here on the server boots, and we load.
-    client_fd = keep_stdout_for_frames()
-    _tune_memory()
-    from pipeguard.identity.server_name import identify_server
-    from pipeguard.log import say
-    from pipeguard.runtime.stdio import GuardedServer, LocalServer
-    from pipeguard.transports.stdio import LineChannel
+    if refers(variables):
+        from pipeguard.auth.secrets import all_resolved
 
+        variables = all_resolved(variables)
+    starter, child = _start(options, variables)
     try:
+        # From here on the server boots, and we load.
+        _tune_memory()
+        from pipeguard.identity.server_name import identify_server
+        from pipeguard.log import say
+        from pipeguard.runtime.stdio import GuardedServer, LocalServer
+        from pipeguard.transports.stdio import LineChannel
+
         child.wait_started()
-        who = identify_server(options.command, options.values.get("--cwd"))
         guarded = GuardedServer(
             LocalServer(child, starter),
-            who,
+            identify_server(options.command, options.values.get("--cwd")),
             options,
             lambda limit: LineChannel(0, client_fd, limit),
         )
-    except PipeGuardError as error:
-        _decline(child, error, client_fd)
+    except PipeGuardError:
+        child.close()
         raise
     for missing in environment.missing:
         say(f"--env {missing}: this variable is not set.")
-    return guarded.run()
+    return guarded
 
 
 def mark_guard(*, listens: bool) -> None:
@@ -181,64 +200,16 @@ def keep_stdout_for_frames() -> int:
     return client_fd
 
 
-def may_be_isolated(options: WrapOptions) -> bool:
-    """True if an option or the policy says something about isolation."""
-    if options.values.get("--isolate", "none") != "none" or options.isolation():
-        return True
-    return mentions(options.values.get("--policy"), "isolate")
-
-
 def _start(options: WrapOptions, variables: dict[str, str]) -> tuple[ServerStarter | None, Child]:
     """Start the server, isolated if that is asked for; what started it then is there too.
 
     Raises:
-        PipeGuardError: it cannot be isolated; the client's first requests are answered with that.
+        PipeGuardError: it cannot be started, or isolated.
     """
-    if not may_be_isolated(options):
+    is_isolated = options.values.get("--isolate", "none") != "none" or options.isolation()
+    if not is_isolated and not mentions(options.values.get("--policy"), "isolate"):
         return None, start(Command(options.command, variables, options.values.get("--cwd")))
     from pipeguard.isolation import ServerStarter
 
-    try:
-        starter = ServerStarter(options, variables)
-        return starter, starter.start()
-    except PipeGuardError as error:
-        raise _make_refusal(error, options) from None
-
-
-def _with_secrets(variables: dict[str, str], options: WrapOptions) -> dict[str, str]:
-    """Resolve references to the keyring, before the server starts.
-
-    Raises:
-        PipeGuardError: a secret does not exist; the client's first requests are answered with that.
-    """
-    from pipeguard.auth.secrets import all_resolved
-
-    try:
-        return all_resolved(variables)
-    except PipeGuardError as error:
-        raise _make_refusal(error, options) from None
-
-
-def _make_refusal(error: PipeGuardError, options: WrapOptions) -> PipeGuardError:
-    """The error that ends us, once a client over stdio got it in place of its answers."""
-    if "--listen" not in options.values:
-        from pipeguard.runtime.declining import decline
-
-        decline(error, keep_stdout_for_frames())
-    return error
-
-
-def _decline(child: Child, error: PipeGuardError, client_fd: int) -> None:
-    from threading import Thread
-
-    from pipeguard.runtime.declining import decline
-
-    if isinstance(error, LaunchError):
-        decline(error, client_fd)
-        child.close()
-        return
-    ender = Thread(target=child.end, args=(0.0,))
-    ender.start()
-    decline(error, client_fd)
-    ender.join()
-    child.close()
+    starter = ServerStarter(options, variables)
+    return starter, starter.start()

@@ -9,11 +9,9 @@ from contextlib import suppress
 from threading import Thread
 
 from pipeguard.config.options import WrapOptions
-from pipeguard.errors import PipeGuardError
 from pipeguard.identity.server_name import identify_remote
 from pipeguard.launch.command import Exit
 from pipeguard.runtime.connect import RemoteDialler
-from pipeguard.runtime.declining import decline
 from pipeguard.runtime.endpoints import (
     name_remote,
     read_login,
@@ -33,23 +31,16 @@ from pipeguard.transports.stdio import LineChannel
 JOIN_SECONDS = 5.0
 
 
-def run(options: WrapOptions, client_fd: int) -> int:
-    """Guard a server at an address until the client is gone.
+def guard_remote(options: WrapOptions, client_fd: int) -> GuardedServer:
+    """Make what guards a server at an address.
 
     Raises:
-        PipeGuardError: it could not be guarded; the client's requests are answered with that.
+        PipeGuardError: it cannot be guarded.
     """
-    try:
-        server = RemoteServer(options)
-        url = read_url(options.values["--upstream"])
-        launched = identify_remote(str(url), name_remote(url))
-        guarded = GuardedServer(
-            server, launched, options, lambda limit: _ParsedLines(0, client_fd, limit)
-        )
-    except PipeGuardError as error:
-        decline(error, client_fd)
-        raise
-    return guarded.run()
+    server = RemoteServer(options)
+    url = read_url(options.values["--upstream"])
+    launched = identify_remote(str(url), name_remote(url))
+    return GuardedServer(server, launched, options, lambda limit: _ParsedLines(0, client_fd, limit))
 
 
 class _ParsedLines(LineChannel):
