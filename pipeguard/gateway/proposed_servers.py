@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from time import monotonic
-from typing import NamedTuple
 
 from pipeguard.errors import InputError, PolicyError
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
@@ -25,18 +24,6 @@ PER_MINUTE = 5  # proposals and removals of one token; a person reads each
 # Without `trust`, `tools`, `tags` and `prefix`, which say what agents get to see and how.
 ENTRY_KEYS = ("command", "args", "env", "cwd", "url", "headers", "transport")
 _SOURCE = "the proposed server"
-
-
-class _ApprovedServers(NamedTuple):
-    """Servers that an agent proposed and a person approved.
-
-    Attributes:
-        servers: as they are started.
-        notes: why others are left out.
-    """
-
-    servers: tuple[ServerSettings, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 def checked_entry(name: str, fields: Mapping[str, JsonValue]) -> str:
@@ -75,8 +62,8 @@ def checked_entry(name: str, fields: Mapping[str, JsonValue]) -> str:
     return text
 
 
-def approved_servers(path: Path | None) -> _ApprovedServers:
-    """The servers that a person approved.
+def approved_servers(path: Path | None) -> tuple[list[ServerSettings], list[str]]:
+    """The servers that a person approved, and why some are left out.
 
     Args:
         path: the store; None where there is none.
@@ -91,7 +78,7 @@ def approved_servers(path: Path | None) -> _ApprovedServers:
             servers.append(_read_settings(proposal.name, proposal.definition))
         except PolicyError as error:
             notes.append(f"the proposed server {proposal.name} is left out: {error}")
-    return _ApprovedServers(tuple(servers), tuple(notes))
+    return servers, notes
 
 
 def approved_fingerprints(path: Path | None) -> tuple[str, ...]:

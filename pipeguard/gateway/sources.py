@@ -9,7 +9,15 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -29,7 +37,6 @@ from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.gateway import menu
 from pipeguard.gateway.answers import dial
 from pipeguard.gateway.catalog import Catalog
-from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.discovery import (
     UNNAMEABLE,
     check_own,
@@ -100,9 +107,9 @@ class Sources:
             for server in imported.servers:
                 servers.setdefault(server.name, server)  # what was said of it here goes first
         if read.management.add:
-            approved = approved_servers(existing_store())
-            notes += approved.notes
-            for server in approved.servers:
+            approved, left_out = approved_servers(existing_store())
+            notes += left_out
+            for server in approved:
                 if servers.setdefault(server.name, server) is not server:
                     notes.append(f"the proposed server {server.name} is left out: you have one")
         others = (
@@ -294,23 +301,26 @@ class Inspector:
         catalog: the tools.
         channel: a client's side of it.
         servers: the names of all.
+        missing: why servers have no tools, or wait, by name.
 
     Attributes:
         catalog: as it was given.
         servers: likewise.
-        missing: why servers have no tools, or wait, by name.
+        missing: likewise.
+        start_all: starts the servers that were not; True if there were some.
     """
 
-    def __init__(self, catalog: Catalog, channel: AsyncChannel, servers: Sequence[str]) -> None:
-        self.catalog = catalog
-        self.servers = servers
-        self.missing: Mapping[str, str] = {}
+    def __init__(
+        self,
+        catalog: Catalog,
+        channel: AsyncChannel,
+        servers: Sequence[str],
+        missing: Mapping[str, str],
+    ) -> None:
+        self.catalog, self.servers, self.missing = catalog, servers, missing
+        self.start_all: Callable[[], Awaitable[bool]] = _start_none
         self._channel = channel
         self._count = 0
-
-    async def start_all(self) -> bool:
-        """Start the servers that were not; True if there were some."""
-        return False
 
     async def call(self, tool: CatalogTool, arguments: JsonObject) -> JsonObject:
         """Call a tool by itself, or as the gateway's menu has it; its `result` or `error`."""
@@ -337,35 +347,8 @@ class Inspector:
         await self._channel.write(json.dumps({"jsonrpc": "2.0", **message}).encode())
 
 
-class _StartedServers(Inspector):
-    """A gateway of our own, whose servers have started, or failed to.
-
-    Args:
-        gateway: with those that were needed.
-        channel: a client's side of it.
-        settings: of all servers.
-    """
-
-    def __init__(
-        self, gateway: Gateway, channel: GatewayChannel, settings: Sequence[ServerSettings]
-    ) -> None:
-        super().__init__(gateway.catalog, channel, [server.name for server in settings])
-        self._gateway = gateway
-        self._settings = settings
-
-    async def start_all(self) -> bool:
-        """Start the servers that were not; True if there were some."""
-        if len(self._gateway.members) == len(self.servers):
-            return False
-        await self._gateway.apply(self._settings)
-        await self.settle()
-        return True
-
-    async def settle(self) -> None:
-        """Wait for the servers."""
-        with say_if_slow(STARTING):
-            await self._gateway.settle(SETTLING_SECONDS)
-        self.missing = self._gateway.describe_missing()
+async def _start_none() -> bool:
+    return False
 
 
 @asynccontextmanager
@@ -398,10 +381,8 @@ async def ask_gateway(url: str, token: str) -> AsyncIterator[Inspector]:
         except (ValueError, KeyError, TypeError) as error:
             raise PipeGuardError(f"{url} does not list tools: {error}") from None
         channel = StreamableChannel(remote, http)
-        inspector = Inspector(Catalog.of_tools(tools), channel, servers)
-        inspector.missing = missing
         try:
-            yield inspector
+            yield Inspector(Catalog.of_tools(tools), channel, servers, missing)
         finally:
             await channel.close()
 
@@ -455,9 +436,23 @@ async def inspect_tools(
     needed = [server for server in file.servers if only(server.name)]
     await gateway.apply(needed or file.servers)
     channel = await dial(gateway)
-    inspector = _StartedServers(gateway, channel, file.servers)
+    inspector = Inspector(gateway.catalog, channel, [each.name for each in file.servers], {})
+
+    async def settle() -> None:
+        with say_if_slow(STARTING):
+            await gateway.settle(SETTLING_SECONDS)
+        inspector.missing = gateway.describe_missing()
+
+    async def start_all() -> bool:
+        if len(gateway.members) == len(file.servers):
+            return False
+        await gateway.apply(file.servers)
+        await settle()
+        return True
+
+    inspector.start_all = start_all
     try:
-        await inspector.settle()
+        await settle()
         yield inspector
     finally:
         await channel.close()

@@ -90,8 +90,7 @@ class StatelessServer:
         self._dials = dials
         self._relist = relist
         self._finding: asyncio.Task[None] | None = None
-        self._asked_at: float | None = None  # when it was found not to speak it
-        self._is_certain = False
+        self._ask_at = 0.0  # the earliest time at which it is asked again
         self._dialler: OwnedDialler | None = None
         self._leg: Leg | None = None
         self._described: JsonObject = {}
@@ -139,21 +138,16 @@ class StatelessServer:
         if self._dialler is not None:
             await self._dialler.close()
         self._leg = self._dialler = self._finding = None
-        self._asked_at, self._is_certain, self.may_exist = None, False, False
+        self._ask_at, self.may_exist = 0.0, False
 
     async def _find_dialler(self) -> OwnedDialler | None:
         """The dialler, once it is known whether the server speaks this revision."""
-        if self._dialler is None and self.may_exist and self._may_ask():
+        is_due = asyncio.get_running_loop().time() >= self._ask_at
+        if self._dialler is None and self.may_exist and is_due:
             if self._finding is None or self._finding.done():
                 self._finding = self._tasks.begin(self._find_out())
             await asyncio.wait({self._finding})
         return self._dialler
-
-    def _may_ask(self) -> bool:
-        if self._asked_at is None:
-            return True
-        waited = asyncio.get_running_loop().time() - self._asked_at
-        return not self._is_certain and waited > PAUSE_SECONDS
 
     async def _find_out(self) -> None:
         dialler: OwnedDialler | None = None
@@ -166,11 +160,11 @@ class StatelessServer:
                 self._dialler, self._leg, self._described = dialler, leg, leg.described
                 if leg.offers("tools", "listChanged"):
                     self._tasks.begin(leg.listen({"toolsListChanged": True}))
-            self._is_certain = True
+            else:
+                self.may_exist = False
         except (Unavailable, PipeGuardError):
-            pass  # it is asked again later
+            self._ask_at = asyncio.get_running_loop().time() + PAUSE_SECONDS
         finally:
-            self._asked_at = asyncio.get_running_loop().time()
             if leg is not None and leg is not self._leg:
                 await leg.close()
             if dialler is not None and dialler is not self._dialler:

@@ -67,26 +67,30 @@ class _Event(Enum):
     DRAINED = "everything that the server sent was passed on"
 
 
-class _TargetServer(Protocol):
+class TargetServer(Protocol):
     """The guarded server, wherever it runs."""
 
     def channel(self, limit_bytes: int) -> Channel:
         """Open the channel of its frames."""
 
     def stderr(self, mask: Callable[[bytes], bytes]) -> StderrCopy | None:
-        """A copy of its standard error to ours; None where it has none."""
+        """A copy of its standard error to ours; None if it has none."""
+        return None
 
     def attach(self, run: Run) -> None:
         """Record what it does beside the frames in this run."""
+        return
 
     def hang_up(self) -> None:
         """Record all of that, once the server has ended."""
+        return
 
     def end(self, grace_seconds: float) -> Exit:
         """End it within a grace, which a second call can only shorten."""
 
     def wait(self, timeout_seconds: float) -> Exit | None:
-        """Wait for its own end; None if it still runs after that, or nobody can tell."""
+        """Wait for its own end; None if it still runs after that, or PipeGuard cannot tell."""
+        return None
 
     def close(self) -> None:
         """Free its descriptors, once nobody uses them any more."""
@@ -166,7 +170,7 @@ class GuardedServer:
 
     def __init__(
         self,
-        server: _TargetServer,
+        server: TargetServer,
         launched: Launched,
         options: WrapOptions,
         open_client: Callable[[int], LineChannel],

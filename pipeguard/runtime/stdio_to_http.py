@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
 
@@ -19,13 +18,12 @@ from pipeguard.runtime.endpoints import (
     read_transport,
     read_url,
 )
-from pipeguard.runtime.run import Run, start_thread
-from pipeguard.runtime.stdio import GuardedServer
+from pipeguard.runtime.run import start_thread
+from pipeguard.runtime.stdio import GuardedServer, TargetServer
 from pipeguard.transports.bridge import BlockingAdapter
 from pipeguard.transports.channel import Channel, RemoteChannel
 from pipeguard.transports.http.client.upstream import Remote, connect
 from pipeguard.transports.judging import with_value
-from pipeguard.transports.stderr import StderrCopy
 from pipeguard.transports.stdio import LineChannel
 
 JOIN_SECONDS = 5.0
@@ -51,8 +49,8 @@ class _ParsedLines(LineChannel):
         return None if frame is None else with_value(frame)
 
 
-class RemoteServer:
-    """A server at an address: it has no standard error, and lives on after we hang up."""
+class RemoteServer(TargetServer):
+    """A server at an address: only its frames are visible, and it lives on after we hang up."""
 
     def __init__(self, options: WrapOptions, *, logs_in: bool = True) -> None:
         """Check the options.
@@ -85,19 +83,6 @@ class RemoteServer:
     async def _open(self, remote: Remote) -> tuple[RemoteDialler, RemoteChannel]:
         dialler = RemoteDialler(remote, self._transport, connect(remote))
         return dialler, await dialler.dial()
-
-    def stderr(self, mask: Callable[[bytes], bytes]) -> StderrCopy | None:
-        """None: only its frames are visible."""
-        return None
-
-    def attach(self, run: Run) -> None:
-        """It is not ours: what it does elsewhere nobody sees."""
-
-    def wait(self, _timeout_seconds: float) -> None:
-        """Nothing: how a server elsewhere ended, nobody can tell."""
-
-    def hang_up(self) -> None:
-        """Likewise."""
 
     def end(self, grace_seconds: float) -> Exit:
         """Hang up once every request is answered, or the grace is over."""
