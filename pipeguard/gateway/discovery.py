@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from pipeguard.config.directories import (
@@ -18,7 +17,7 @@ from pipeguard.config.directories import (
     read_own,
 )
 from pipeguard.errors import InputError, PolicyError
-from pipeguard.gateway.server_settings import ServerSettings, stamp_files
+from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.servers_file import VARIABLE, parse_server, parse_servers
 
 ENTRIES = ("server.json", "server.yaml")  # of a folder
@@ -55,7 +54,7 @@ def discovered_servers(folder: Path, variables: Mapping[str, str]) -> list[Serve
             continue
         if server.name in servers:
             raise PolicyError(f"{path}: another server in this folder has the name {server.name}")
-        servers[server.name] = _with_version(server, path)
+        servers[server.name] = server
     return list(servers.values())
 
 
@@ -71,19 +70,6 @@ def watched_files(folder: Path) -> Iterator[str]:
             yield from (str(path / name) for name in ENTRIES)
         else:
             yield str(path)
-
-
-def _with_version(server: ServerSettings, path: Path) -> ServerSettings:
-    """A server with the files that describe it, and those of its command that are beside them."""
-    described = [path / name for name in ENTRIES] if path.is_dir() else [path]
-    beside = path if path.is_dir() else path.parent
-    programs = [Path(word) for word in server.command]
-    files = tuple(
-        str(file)
-        for file in dict.fromkeys((*described, *programs))
-        if file.is_file() and file.is_relative_to(beside)
-    )
-    return replace(server, files=files, version=stamp_files(files))
 
 
 def _members(folder: Path) -> list[Path]:

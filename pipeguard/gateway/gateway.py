@@ -139,10 +139,6 @@ class Gateway(Hub):
         if before is None:
             changes.added.append(settings.name)
 
-    def settings(self) -> list[ServerSettings]:
-        """The user's settings of each server."""
-        return [member.settings for member in self.members.values()]
-
     def access(self, who: str) -> ScopedAccess:
         """The access of a token's client."""
         if who not in self._access:

@@ -50,8 +50,8 @@ class ClientManagement:
         if management is None or not self._access.may_manage():
             return ()
         allowed = management.settings
-        offered = ((PROPOSE, allowed.add), (REMOVE, allowed.remove), (LIST, allowed.add))
-        return tuple(name for name, is_offered in offered if is_offered)
+        offered = ((PROPOSE, "add"), (REMOVE, "remove"), (LIST, "add"))
+        return tuple(name for name, needed in offered if needed in allowed)
 
     async def call(self, name: str, arguments: JsonObject) -> JsonObject:
         """The result of a call of one that the client may call."""

@@ -14,7 +14,7 @@ from pipeguard.errors import InputError, PolicyError
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.gateway.access import RateLimit
 from pipeguard.gateway.server_settings import ServerSettings, runs_gateway
-from pipeguard.gateway.servers_file import ManagementSettings, parse_server
+from pipeguard.gateway.servers_file import parse_server
 from pipeguard.log import say
 from pipeguard.state.proposals import MOST_BYTES, Proposal, proposals, propose, withdraw
 from pipeguard.state.store import Store
@@ -130,7 +130,7 @@ class ServerManagement:
     """
 
     def __init__(
-        self, store: str, taken: Callable[[], Iterable[str]], settings: ManagementSettings
+        self, store: str, taken: Callable[[], Iterable[str]], settings: frozenset[str]
     ) -> None:
         self.settings = settings
         self._store = store

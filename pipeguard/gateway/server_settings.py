@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
-from pathlib import Path
 
 from pipeguard.config.isolate_key import IsolateEntry
 from pipeguard.config.options import WrapOptions
@@ -17,20 +16,6 @@ from pipeguard.launch.environment import refers
 from pipeguard.runtime.endpoints import name_remote, read_url
 
 IDLE_SECONDS = 300.0
-
-Stamp = tuple[tuple[str, int, int, int], ...]
-
-
-def stamp_files(files: Iterable[str]) -> Stamp:
-    """A fingerprint of the files and their modes: path, time, size, number of each."""
-    stamp = []
-    for path in files:
-        try:
-            status = Path(path).stat()
-            stamp.append((path, status.st_ctime_ns, status.st_size, status.st_ino))
-        except OSError:
-            stamp.append((path, 0, 0, 0))
-    return tuple(stamp)
 
 
 class Start(StrEnum):
@@ -61,8 +46,6 @@ class ServerSettings:
         timeout_seconds: for an answer; None as the policy says.
         start: when it is started; None as the file says.
         idle_seconds: without work, after which a lazy one is stopped; None as the file says.
-        files: of the program, where it was found in a folder: a change of one starts it again.
-        version: of the files.
         isolate: how it is isolated, and what it is given; None as the policy says.
     """
 
@@ -82,8 +65,6 @@ class ServerSettings:
     timeout_seconds: float | None = None
     start: Start | None = None
     idle_seconds: float | None = None
-    files: tuple[str, ...] = ()
-    version: Stamp = ()
     isolate: IsolateEntry | None = None
 
     @property

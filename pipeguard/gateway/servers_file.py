@@ -49,19 +49,6 @@ VARIABLE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 @dataclass(frozen=True, slots=True)
-class ManagementSettings:
-    """Proposals that agents may make to the user.
-
-    Attributes:
-        add: new servers.
-        remove: withdrawals of what they proposed.
-    """
-
-    add: bool = False
-    remove: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class ServersFile:
     """The contents of a file.
 
@@ -71,7 +58,7 @@ class ServersFile:
         start: when servers are started of which nothing else is said.
         idle_seconds: without work, after which lazy servers are stopped, likewise.
         notes: what the user should know of how it was read.
-        management: what agents may propose.
+        management: `add` if agents may propose servers, `remove` if they may withdraw that.
         limits: of what agents read at once.
     """
 
@@ -80,7 +67,7 @@ class ServersFile:
     start: Start = Start.EAGER
     idle_seconds: float = IDLE_SECONDS
     notes: tuple[str, ...] = ()
-    management: ManagementSettings = ManagementSettings()
+    management: frozenset[str] = frozenset()
     limits: MenuLimits = DEFAULT_LIMITS
 
 
@@ -154,8 +141,8 @@ class _Reader:
         )
         enabled = self._enabled_servers(keys)
         allowed = keys["management"].fields(_MANAGEMENT) if "management" in keys else {}
-        management = ManagementSettings(
-            *(_choose(allowed.get(key), _BOOLEANS) is True for key in _MANAGEMENT)
+        management = frozenset(
+            key for key in _MANAGEMENT if _choose(allowed.get(key), _BOOLEANS) is True
         )
         return ServersFile(
             enabled,

@@ -25,9 +25,9 @@ from pipeguard.gateway.gateway import Changes, Gateway
 from pipeguard.gateway.life import Circuit
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.proposed_servers import ServerManagement
-from pipeguard.gateway.server_settings import ServerSettings, Stamp
-from pipeguard.gateway.servers_file import ManagementSettings, ServersFile
-from pipeguard.gateway.sources import Sources
+from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.gateway.servers_file import ServersFile
+from pipeguard.gateway.sources import Sources, Stamp
 from pipeguard.gateway.telemetry import NO_TELEMETRY, NONE, Telemetry
 from pipeguard.isolation import missing_paths
 from pipeguard.log import Log, say
@@ -235,7 +235,7 @@ class _Serving:
     async def _follow(self) -> None:
         """Read the sources again where they changed, or a server was left out."""
         sources = self._options.sources
-        present = await asyncio.to_thread(sources.stamp, self._gateway.settings())
+        present = await asyncio.to_thread(sources.stamp)
         is_due = self._retry_at is not None and monotonic() > self._retry_at
         if present == self._stamp and not is_due:
             return
@@ -264,7 +264,7 @@ class _Serving:
         if self._listener is not None:
             self._listener.follow()
 
-    def _let_manage(self, settings: ManagementSettings) -> None:
+    def _let_manage(self, settings: frozenset[str]) -> None:
         """Let agents propose what the file allows."""
         if not self._options.may_manage:
             return

@@ -13,7 +13,6 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
-    Iterable,
     Iterator,
     Mapping,
     Sequence,
@@ -48,7 +47,7 @@ from pipeguard.gateway.eras import Opening, as_object
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.proposed_servers import approved_fingerprints, approved_servers
-from pipeguard.gateway.server_settings import ServerSettings, Stamp, runs_gateway, stamp_files
+from pipeguard.gateway.server_settings import ServerSettings, runs_gateway
 from pipeguard.gateway.servers_file import NAME, ServersFile, parse_client_file, parse_servers
 from pipeguard.gateway.tools import CatalogTool
 from pipeguard.log import say
@@ -63,6 +62,9 @@ if TYPE_CHECKING:
     from aiohttp import ClientSession
 
     from pipeguard.transports.http.client.upstream import Remote
+
+
+Stamp = tuple[tuple[str, int, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ class Sources:
             notes += imported.notes
             for server in imported.servers:
                 servers.setdefault(server.name, server)  # what was said of it here goes first
-        if read.management.add:
+        if "add" in read.management:
             approved, left_out = approved_servers(existing_store())
             notes += left_out
             for server in approved:
@@ -123,21 +125,14 @@ class Sources:
         )
         return replace(read, servers=tuple(others), notes=tuple(notes))
 
-    def stamp(self, servers: Iterable[ServerSettings] = ()) -> Stamp:
-        """A fingerprint of files, programs and decisions about proposals.
-
-        Args:
-            servers: whose programs are looked at, too.
-        """
+    def stamp(self) -> Stamp:
+        """A fingerprint of files and decisions about proposals."""
         try:
             approved = approved_fingerprints(existing_store())
         except StateError:  # who reads all of it next is told
             approved = ()
-        programs = (path for server in servers for path in server.files)
-        return (
-            *stamp_files((*self._files(), *programs)),
-            *((each, 0, 0, 0) for each in approved),
-        )
+        files = map(_stamp_file, self._files())
+        return (*files, *((each, 0, 0, 0) for each in approved))
 
     def _files(self) -> Iterator[str]:
         if self.file:
@@ -146,6 +141,15 @@ class Sources:
             yield from watched_files(Path(self.folder))
         for name in self.imports:
             yield from imported_files(name)
+
+
+def _stamp_file(path: str) -> tuple[str, int, int, int]:
+    """The path, time, size and number of a file."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return path, 0, 0, 0
+    return path, status.st_ctime_ns, status.st_size, status.st_ino
 
 
 # --- client servers ---------------------------------------------------------------------

@@ -16,7 +16,7 @@ from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.serving import ServeOptions
 from pipeguard.gateway.sources import Sources
 from tests.fuzz.rulebook import engines
-from tests.gateway.rogues import ROGUE, until
+from tests.gateway.rogues import until
 from tests.gateway.served import actor, write_servers
 
 pytestmark = pytest.mark.real
@@ -89,24 +89,3 @@ def test_a_server_that_could_not_be_made_is_tried_again_and_says_why_meanwhile(
 
     monkeypatch.setattr(gateway, "GatewayServer", Unmade)
     follow(monkeypatch, Sources(str(write_servers(tmp_path, {"one": actor()}))), scenario)
-
-
-def test_a_changed_script_of_a_folder_is_started_again_and_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "servers"
-    for place in (folder / "inner", folder):
-        place.mkdir(parents=True, exist_ok=True)
-    script, other = folder / "inner" / "server.py", folder / "other.py"
-    for path in (script, other):
-        path.write_text(ROGUE.read_text())
-
-    async def scenario(served: Gateway) -> None:
-        before = dict(served.members)
-        script.write_text(ROGUE.read_text() + "\n# changed\n")
-        await until(lambda: served.members.get("inner") not in (None, before["inner"]))
-        assert served.members["other"] is before["other"]
-        other.write_text(ROGUE.read_text() + "\n# changed\n")
-        await until(lambda: served.members.get("other") not in (None, before["other"]))
-
-    follow(monkeypatch, Sources(folder=str(folder)), scenario)
