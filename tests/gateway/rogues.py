@@ -71,6 +71,26 @@ async def until(is_so: Callable[[], bool]) -> None:
         await asyncio.sleep(0.01)
 
 
+def hold(
+    scenario: Callable[[Gateway], Awaitable[None]],
+    *servers: ServerSettings,
+    scope: Callable[[str], TokenScope | None] = lambda _: TokenScope(),
+    mode: ToolMode = ToolMode.DIRECT,
+) -> None:
+    """Run a gateway of these servers, and end it."""
+
+    async def run() -> None:
+        gateway = Gateway(engines(), mode, {}, scope)
+        await gateway.apply(servers)
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await scenario(gateway)
+        finally:
+            await gateway.close()
+
+    asyncio.run(run())
+
+
 def talk(
     scenario: Callable[[Client, Gateway], Awaitable[None]],
     *servers: ServerSettings,
@@ -80,19 +100,15 @@ def talk(
 ) -> None:
     """Run a client of these servers, which have started unless it does not settle."""
 
-    async def run() -> None:
-        gateway = Gateway(engines(), mode, {}, scope)
-        await gateway.apply(servers)
+    async def within(gateway: Gateway) -> None:
         channel = await dial(gateway)
         client = Client(channel)
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                await client.result("initialize", **INITIALIZE)
-                if settles:
-                    await gateway.settle()
-                await scenario(client, gateway)
+            await client.result("initialize", **INITIALIZE)
+            if settles:
+                await gateway.settle()
+            await scenario(client, gateway)
         finally:
             await channel.close()
-            await gateway.close()
 
-    asyncio.run(run())
+    hold(within, *servers, scope=scope, mode=mode)

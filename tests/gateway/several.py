@@ -13,11 +13,9 @@ from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.state.tokens import TokenScope
-from tests.fuzz.rulebook import engines
-from tests.gateway.rogues import INITIALIZE, Object
+from tests.gateway.rogues import INITIALIZE, Object, hold
 
 STATEFUL = Path(__file__).with_name("stateful.py")
-ANSWER_SECONDS = 60.0  # after which a test is given up; nothing here takes that long
 REVISION = "2025-11-25"
 
 Reply = Callable[[Object], Awaitable[Object]]
@@ -56,7 +54,11 @@ class Agent:
                 self.asked.append(message)
                 self._replying.append(asyncio.create_task(self._answer(message)))
             else:
-                self.heard.append(message)
+                self.hear(message)
+
+    def hear(self, message: Object) -> None:
+        """Take what a server said unasked."""
+        self.heard.append(message)
 
     async def _answer(self, question: Object) -> None:
         await self.send(**await self._reply(question))
@@ -141,15 +143,11 @@ def gather(
 ) -> None:
     """Run clients of these servers."""
 
-    async def run() -> None:
-        gateway = Gateway(engines(), mode, {}, scope)
-        await gateway.apply(servers)
+    async def within(gateway: Gateway) -> None:
         room = Room(gateway)
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                await scenario(room)
+            await scenario(room)
         finally:
             await room.close()
-            await gateway.close()
 
-    asyncio.run(run())
+    hold(within, *servers, mode=mode, scope=scope)

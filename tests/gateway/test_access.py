@@ -6,7 +6,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -292,7 +291,6 @@ def test_the_endpoint_of_a_server_out_of_scope_is_not_there(
 
 
 @pytest.mark.real
-@pytest.mark.usefixtures("_state")
 @pytest.mark.parametrize("scope", SCOPES)
 def test_a_client_hears_only_of_what_its_scope_includes(scope: str) -> None:
     async def scenario(room: Room) -> None:
@@ -326,7 +324,6 @@ def test_a_client_hears_only_of_what_its_scope_includes(scope: str) -> None:
 
 
 @pytest.mark.real
-@pytest.mark.usefixtures("_state")
 @pytest.mark.parametrize("scope", ["whole", "tool"])
 def test_a_server_asks_the_client_whose_call_it_works_on(scope: str) -> None:
     async def scenario(room: Room) -> None:
@@ -335,8 +332,3 @@ def test_a_server_asks_the_client_whose_call_it_works_on(scope: str) -> None:
 
     scopes = {"limited": TokenScope(tools=("*" if scope == "whole" else "alpha__ask",))}
     gather(scenario, stateful("alpha"), scope=scopes.get)
-
-
-@pytest.fixture
-def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from pathlib import Path
 
 import pytest
 
@@ -13,11 +12,6 @@ from tests.gateway.several import Agent, Room, gather, stateful
 pytestmark = pytest.mark.real
 MODES = pytest.mark.parametrize("mode", [ToolMode.DIRECT, ToolMode.SEARCH])
 SERVERS = ("a", "b")
-
-
-@pytest.fixture(autouse=True)
-def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 class Both:

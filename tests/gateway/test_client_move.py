@@ -107,8 +107,7 @@ def test_a_clients_servers_move_are_approved_and_found_and_come_back(
 
 
 @pytest.fixture
-def machine(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+def machine(home: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(os, "fsync", lambda _: None)  # the disk is not what is tried
     return Machine("linux", home, {})
 

@@ -97,10 +97,8 @@ def test_a_call_is_written_once_and_its_answer_only_if_it_is_short(
     word: str,
     times_parsed: int,
     times_written: int,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     for module in (strict_json, json_values):
         monkeypatch.setattr(module, "_NATIVE", None)  # whose calls nobody can count
     parsed = texts_through(monkeypatch, strict_json, "_decode")
@@ -142,7 +140,6 @@ def results() -> list[Object]:
 def test_a_result_under_another_id_is_the_one_that_would_be_written_anew(
     mode: ToolMode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     answers: list[Object] = [{"result": result} for result in results()]
     answers.append({"error": {"code": -32000, "message": "no"}})
     names = [f"tool_{number}" for number in range(len(answers))]

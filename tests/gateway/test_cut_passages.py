@@ -23,10 +23,7 @@ FILLER = "".join(
 )
 
 
-def test_the_parts_of_a_long_result_have_the_line_and_not_the_passage(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+def test_the_parts_of_a_long_result_have_the_line_and_not_the_passage(tmp_path: Path) -> None:
     text = f"{FILLER}\n{BEFORE}{ORDER}{AFTER}\n\n{FILLER}"
     tool = {"name": "minutes", "description": "Minutes.", "inputSchema": {"type": "object"}}
     answers = {"minutes": {"result": {"content": [{"type": "text", "text": text}]}}}

@@ -18,11 +18,6 @@ from tests.wrap.wrapped import Json
 pytestmark = pytest.mark.real
 
 
-@pytest.fixture(autouse=True)
-def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
-
-
 def test_a_client_goes_on_with_a_server_at_an_address_whose_settings_changed(
     tmp_path: Path,
 ) -> None:

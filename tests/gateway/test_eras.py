@@ -22,9 +22,9 @@ from pipeguard.gateway.life import State
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import ServerSettings, Start
 from tests import tools
-from tests.fuzz.rulebook import engines
-from tests.gateway.rogues import until
+from tests.gateway.rogues import INITIALIZE, hold, until
 from tests.gateway.served import ServedAt, write_servers
+from tests.gateway.several import Agent
 from tests.gateway.test_serving import played
 from tests.listening import Process
 from tests.wrap.wrapped import Object as WireObject
@@ -49,70 +49,39 @@ def envelope(capabilities: Object | None = None, **more: object) -> Object:
     return {**said, **{PREFIX + name: value for name, value in more.items()}}
 
 
-class Client:
+class Client(Agent):
     """A client of either era; answers what it is asked with `answers`, by method."""
 
     def __init__(self, channel: GatewayChannel) -> None:
-        self._channel = channel
-        self._waiting: dict[object, asyncio.Future[Object]] = {}
-        self._count = 0
-        self.heard: asyncio.Queue[Object] = asyncio.Queue()
+        super().__init__(channel, self._by_method)
+        self.said: asyncio.Queue[Object] = asyncio.Queue()
         self.answers: dict[str, Object] = {}
-        self._reading = asyncio.create_task(self._read())
 
-    async def _read(self) -> None:
-        while (frame := await self._channel.read()) is not None:
-            message: Object = json.loads(frame)
-            if "method" not in message:
-                self._waiting.pop(message["id"]).set_result(message)  # a second answer fails
-            elif "id" in message:
-                result = self.answers[str(message["method"])]
-                await self.send({"id": message["id"], "result": result})
-            else:
-                self.heard.put_nowait(message)
+    async def _by_method(self, question: Object) -> Object:
+        return {"id": question["id"], "result": self.answers[str(question["method"])]}
 
-    async def send(self, message: Object) -> None:
-        await self._channel.write(json.dumps({"jsonrpc": "2.0", **message}).encode())
-
-    async def begin(self, method: str, params: Object) -> tuple[int, asyncio.Future[Object]]:
-        self._count += 1
-        future = self._waiting[self._count] = asyncio.get_running_loop().create_future()
-        await self.send({"id": self._count, "method": method, "params": params})
-        return self._count, future
-
-    async def ask(self, method: str, **params: object) -> Object:
-        return await (await self.begin(method, params))[1]
-
-    async def result(self, method: str, **params: object) -> Object:
-        return as_object((await self.ask(method, **params)).get("result"))
+    def hear(self, message: Object) -> None:
+        self.said.put_nowait(message)
 
     async def error(self, method: str, **params: object) -> Object:
         return as_object((await self.ask(method, **params)).get("error"))
 
-    async def call(self, tool: str, meta: Object, **params: object) -> Object:
+    async def call_tool(self, tool: str, meta: Object, **params: object) -> Object:
         return await self.result("tools/call", name=tool, **{"arguments": {}, **params}, _meta=meta)
 
     async def shake_hands(self, capabilities: Object | None = None) -> Object:
         opened = await self.result(
-            "initialize",
-            protocolVersion="2025-11-25",
-            capabilities=capabilities or {},
-            clientInfo={"name": "test", "version": "1"},
+            "initialize", **INITIALIZE | {"capabilities": capabilities or {}}
         )
-        await self.send({"method": "notifications/initialized"})
+        await self.send(method="notifications/initialized")
         return opened
 
     async def hears(self, method: str) -> Object:
         """The params of the next notification, which is of this method."""
         async with asyncio.timeout(30):
-            message = await self.heard.get()
+            message = await self.said.get()
         assert message["method"] == method, message
         return as_object(message["params"])
-
-    async def hang_up(self) -> None:
-        """Hang up, and read what is still said."""
-        await self._channel.close()
-        await self._reading
 
 
 def as_object(value: object) -> Object:
@@ -132,11 +101,6 @@ def questions(result: Object) -> dict[str, Object]:
     return {key: as_object(value) for key, value in as_object(result["inputRequests"]).items()}
 
 
-@pytest.fixture(autouse=True)
-def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-
 def server(name: str, era: str, *log: Path) -> ServerSettings:
     command = (str(tools.server_python()), str(SERVER), era, *map(str, log))
     return ServerSettings(name, command, trust="first-use", is_prefixed=False)
@@ -147,18 +111,14 @@ def talk(
     *servers: ServerSettings,
     mode: ToolMode = ToolMode.DIRECT,
 ) -> None:
-    async def run() -> None:
-        gateway = Gateway(engines(), mode)
-        await gateway.apply(servers)
-        channel = await dial(gateway)
-        client = Client(channel)
+    async def within(gateway: Gateway) -> None:
+        client = Client(await dial(gateway))
         try:
             await scenario(client, gateway)
         finally:
-            await client.hang_up()
-            await gateway.close()
+            await client.close()
 
-    asyncio.run(run())
+    hold(within, *servers, mode=mode)
 
 
 # --- a client without a handshake, a server with one ------------------------------------------
@@ -173,7 +133,7 @@ def test_results_and_errors_of_an_older_server_are_those_of_the_newer_revision()
             listed = await client.result(method, _meta=meta)
             hints = [listed[name] for name in ("resultType", "ttlMs", "cacheScope")]
             assert hints == ["complete", 0, "private"]
-        called = await client.call("test_simple_text", meta)
+        called = await client.call_tool("test_simple_text", meta)
         assert (called["resultType"], "ttlMs" in called) == ("complete", False)
         missing = await client.error("resources/read", uri="nobody://knows", _meta=meta)
         assert (missing["code"], missing["data"]) == (-32602, {"uri": "nobody://knows"})
@@ -207,7 +167,7 @@ def test_a_request_that_does_not_say_who_sends_it_is_declined(meta: Object) -> N
 def test_the_envelope_does_not_go_to_a_server_that_knows_none() -> None:
     async def scenario(client: Client, _: Gateway) -> None:
         meta = {**envelope(), "progressToken": 7, "traceparent": "00-1-2-00"}
-        seen = text(await client.call("test_meta", meta))
+        seen = text(await client.call_tool("test_meta", meta))
         assert seen == "progress_token traceparent", "as the SDK spells them"
 
     talk(scenario, server("old", "handshake"))
@@ -215,10 +175,10 @@ def test_the_envelope_does_not_go_to_a_server_that_knows_none() -> None:
 
 def test_logs_are_heard_only_from_the_level_that_a_request_asks_for() -> None:
     async def scenario(client: Client, _: Gateway) -> None:
-        await client.call("test_logging_tool", envelope())
-        await client.call("test_logging_tool", envelope(logLevel="error"))
-        assert client.heard.empty()
-        await client.call("test_logging_tool", envelope(logLevel="info"))
+        await client.call_tool("test_logging_tool", envelope())
+        await client.call_tool("test_logging_tool", envelope(logLevel="error"))
+        assert client.said.empty()
+        await client.call_tool("test_logging_tool", envelope(logLevel="info"))
         assert (await client.hears("notifications/message"))["data"] == "asked for"
 
     talk(scenario, server("old", "handshake"))
@@ -244,7 +204,7 @@ def test_what_an_older_server_asks_becomes_an_input_request(tool: str) -> None:
 
     async def scenario(client: Client, _: Gateway) -> None:
         meta = envelope(EVERYTHING)
-        asked = await client.call(tool, meta, arguments=arguments)
+        asked = await client.call_tool(tool, meta, arguments=arguments)
         ((key, question),) = questions(asked).items()
         assert question["method"] in {"elicitation/create", "sampling/createMessage"}
         state = asked["requestState"]
@@ -253,10 +213,10 @@ def test_what_an_older_server_asks_becomes_an_input_request(tool: str) -> None:
             "tools/call", name="test_simple_text", arguments={}, requestState=state, _meta=meta
         )
         assert other["code"] == -32602, "a state is of one call"
-        asked = await client.call(tool, meta, **again)
+        asked = await client.call_tool(tool, meta, **again)
         assert list(questions(asked)) == [key], "what was not answered is asked again"
         again["requestState"] = asked["requestState"]
-        done = await client.call(tool, meta, **again, inputResponses={key: answer})
+        done = await client.call_tool(tool, meta, **again, inputResponses={key: answer})
         assert done["resultType"] == "complete"
         assert said in text(done)
         assert await client.error("tools/call", name=tool, **again, _meta=meta)
@@ -272,7 +232,7 @@ def test_nobody_is_asked_who_did_not_say_that_they_answer() -> None:
                 "tools/call", name="test_elicitation", arguments=arguments, _meta=envelope(declared)
             )
             assert "input_required" not in json.dumps(answer)
-        assert client.heard.empty()
+        assert client.said.empty()
 
     talk(scenario, server("old", "handshake"))
 
@@ -285,7 +245,7 @@ def test_calls_that_wait_for_their_clients_end_in_time(monkeypatch: pytest.Monke
         arguments, answer, _said = ASKS["test_elicitation"]
         for _round in range(3):  # so each has made room for the next
             meta = envelope(EVERYTHING)
-            asked = await client.call("test_elicitation", meta, arguments=arguments)
+            asked = await client.call_tool("test_elicitation", meta, arguments=arguments)
             responses = dict.fromkeys(questions(asked), answer)
             late = await client.error(
                 "tools/call",
@@ -308,11 +268,13 @@ def test_each_of_two_calls_at_once_gets_its_own_answer(
     async def scenario(client: Client, _: Gateway) -> None:
         meta = envelope(EVERYTHING)
         arguments, answer, _said = ASKS["test_sampling"]
-        asked = [await client.call("test_sampling", meta, arguments=arguments) for _ in range(2)]
+        asked = [
+            await client.call_tool("test_sampling", meta, arguments=arguments) for _ in range(2)
+        ]
         for number, result in reversed(list(enumerate(asked))):
             content = {"type": "text", "text": f"Oslo {number}"}
             responses = {key: {**answer, "content": content} for key in questions(result)}
-            done = await client.call(
+            done = await client.call_tool(
                 "test_sampling",
                 meta,
                 arguments=arguments,
@@ -333,10 +295,10 @@ def test_a_cancelled_call_is_cancelled_at_the_server(era: str, declared: Object)
         arguments: Object = {"key": "k"}
         meta = {**envelope(declared), "progressToken": "t"}
         hanging: Object = {"name": "test_hang", "arguments": arguments, "_meta": meta}
-        number, answer = await client.begin("tools/call", hanging)
+        number, answer = await client.begin("tools/call", **hanging)
         assert (await client.hears("notifications/progress"))["progressToken"] == "t"
-        await client.send({"method": "notifications/cancelled", "params": {"requestId": number}})
-        learned = await client.call("test_learn_of_cancel", envelope(), arguments=arguments)
+        await client.send(method="notifications/cancelled", params={"requestId": number})
+        learned = await client.call_tool("test_learn_of_cancel", envelope(), arguments=arguments)
         assert text(learned) == "it was cancelled"
         assert not answer.done()
 
@@ -347,7 +309,7 @@ def test_a_secret_in_an_answer_goes_to_no_server() -> None:
     async def scenario(client: Client, _: Gateway) -> None:
         arguments, *_rest = ASKS["test_elicitation"]
         meta = envelope(EVERYTHING)
-        asked = await client.call("test_elicitation", meta, arguments=arguments)
+        asked = await client.call_tool("test_elicitation", meta, arguments=arguments)
         key = "ghp_" + "Z7QX4M2N5P6R3STV" * 2 + "abcd"
         answer: Object = {"action": "accept", "content": {"username": key, "email": "a"}}
         done = await client.ask(
@@ -367,10 +329,10 @@ def test_the_menu_leads_to_tools_that_ask() -> None:
     async def scenario(client: Client, _: Gateway) -> None:
         meta = envelope(EVERYTHING)
         named = {"name": "test_elicitation", "arguments": ASKS["test_elicitation"][0]}
-        found = await client.call("retrieve_tools", meta, arguments={"query": "ask the user"})
+        found = await client.call_tool("retrieve_tools", meta, arguments={"query": "ask the user"})
         assert "test_elicitation" in text(found)
-        asked = await client.call("call_tool_destructive", meta, arguments=named)
-        done = await client.call(
+        asked = await client.call_tool("call_tool_destructive", meta, arguments=named)
+        done = await client.call_tool(
             "call_tool_destructive",
             meta,
             arguments=named,
@@ -398,16 +360,16 @@ def test_a_server_of_both_eras_is_started_again_only_when_it_is_needed(
         assert log.read_text() == "started\n"
         tool = "test_input_required_result_elicitation"
         meta = envelope(EVERYTHING)
-        asked = await client.call(tool, meta)
+        asked = await client.call_tool(tool, meta)
         assert questions(asked)["user_name"]["method"] == "elicitation/create"
         answer = {"action": "accept", "content": {"name": "Ann"}}
-        done = await client.call(tool, meta, inputResponses={"user_name": answer})
+        done = await client.call_tool(tool, meta, inputResponses={"user_name": answer})
         assert text(done) == "Hello, Ann!"
         assert log.read_text() == "started\n" * 2
         gone = await client.ask("tools/call", name="test_die", arguments={}, _meta=meta)
         assert "may have taken effect" in str(gone)
         await until(lambda: "why='exit code 3'" in capfd.readouterr().err)
-        assert text(await client.call("test_meta", meta))
+        assert text(await client.call_tool("test_meta", meta))
         assert log.read_text() == "started\n" * 3
 
     talk(scenario, server("both", "both", log))
@@ -491,7 +453,7 @@ def test_what_servers_announce_comes_on_the_subscription(era: str, trigger: tupl
         wanted: Object = {"promptsListChanged": True, "resourceSubscriptions": [watched, "x://y"]}
         meta = envelope()
         first, listening = await client.begin(
-            "subscriptions/listen", {"notifications": wanted, "_meta": meta}
+            "subscriptions/listen", notifications=wanted, _meta=meta
         )
         granted = await client.hears("notifications/subscriptions/acknowledged")
         assert granted["notifications"] == {
@@ -499,15 +461,15 @@ def test_what_servers_announce_comes_on_the_subscription(era: str, trigger: tupl
             "resourceSubscriptions": [watched],
         }
         for tool in trigger:
-            await client.call(tool, meta)
+            await client.call_tool(tool, meta)
         updated = await client.hears("notifications/resources/updated")
         assert (updated["uri"], updated["_meta"]) == (watched, {SUBSCRIPTION: first})
         changed = await client.hears("notifications/prompts/list_changed")
         assert changed["_meta"] == {SUBSCRIPTION: first}
-        await client.send({"method": "notifications/cancelled", "params": {"requestId": first}})
+        await client.send(method="notifications/cancelled", params={"requestId": first})
         for tool in trigger:
-            await client.call(tool, meta)
-        assert client.heard.empty()
+            await client.call_tool(tool, meta)
+        assert client.said.empty()
         assert not listening.done()
 
     talk(scenario, server("any", era))
@@ -518,9 +480,9 @@ def test_a_client_with_a_handshake_hears_what_a_server_without_one_announces() -
 
     async def announced(client: Client, trigger: str) -> Object:
         """What is heard: the server is listened to soon after the first request to it."""
-        while client.heard.empty():
+        while client.said.empty():
             await client.result("tools/call", name=trigger, arguments={})
-        return client.heard.get_nowait()
+        return client.said.get_nowait()
 
     async def scenario(client: Client, gateway: Gateway) -> None:
         await client.shake_hands()
@@ -528,12 +490,12 @@ def test_a_client_with_a_handshake_hears_what_a_server_without_one_announces() -
         changed = await announced(client, "test_trigger_prompt_change")
         assert changed["method"] == "notifications/prompts/list_changed"
         await client.result("resources/subscribe", uri=watched)
-        client.heard = asyncio.Queue()
+        client.said = asyncio.Queue()
         updated = await announced(client, "test_trigger_resource_update")
         assert updated["params"] == {"uri": watched}
         await gateway.apply([replace(new, tags=("edited",))])
-        client.heard = asyncio.Queue()
-        while (again := await client.heard.get())["method"] != updated["method"]:
+        client.said = asyncio.Queue()
+        while (again := await client.said.get())["method"] != updated["method"]:
             assert str(again["method"]).endswith("list_changed")  # of all that it offers
         assert again == updated
         while (again := await announced(client, "test_trigger_resource_update")) != updated:
@@ -562,12 +524,12 @@ def test_a_lazy_server_without_a_handshake_runs_while_a_client_hears_of_a_resour
 def test_a_subscription_hears_of_servers_that_come_and_ends_with_the_gateway() -> None:
     async def scenario(client: Client, gateway: Gateway) -> None:
         params: Object = {"notifications": {"toolsListChanged": True}, "_meta": envelope()}
-        first, listening = await client.begin("subscriptions/listen", params)
+        first, listening = await client.begin("subscriptions/listen", **params)
         await client.hears("notifications/subscriptions/acknowledged")
         await gateway.apply([server("any", "handshake")])
         changed = await client.hears("notifications/tools/list_changed")
         assert changed["_meta"] == {SUBSCRIPTION: first}
-        await client.hang_up()
+        await client.channel.close()
         ended = as_object((await listening)["result"])
         assert ended == {"resultType": "complete", "_meta": {SUBSCRIPTION: first}}
 

@@ -24,11 +24,6 @@ pytestmark = pytest.mark.real
 REVIEW = {"trust": "review"}
 
 
-@pytest.fixture(autouse=True)
-def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-
 def test_all_definitions_wait_at_once() -> None:
     async def scenario(_: Client, gateway: Gateway) -> None:
         member = gateway.members["new"]

@@ -28,11 +28,6 @@ COMMAND = "themekit init --from https://blog.example/base --profile fresh --no-b
 PAGE = f"How we set up the blog: {COMMAND}"
 
 
-@pytest.fixture(autouse=True)
-def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-
 def scripted(
     folder: Path, name: str, tool: str, parameter: str, answer: str, description: str = ""
 ) -> ServerSettings:

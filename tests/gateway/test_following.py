@@ -24,8 +24,7 @@ PATIENCE_SECONDS = 60.0
 
 
 @pytest.fixture(autouse=True)
-def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+def _settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "WATCH_SECONDS", 0.05)
     monkeypatch.setattr(serving, "wait_for_engines", engines)
     monkeypatch.setattr(life, "FIRST_DELAY_SECONDS", 0.01)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import pytest
 
@@ -20,9 +19,8 @@ pytestmark = pytest.mark.real
 Object = dict[str, object]
 
 
-@pytest.fixture
-def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+@pytest.fixture(autouse=True)
+def _settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", tools.path_with_node())
 
 
@@ -41,7 +39,6 @@ def talk(
     talk_to(scenario, *servers(*extra), mode=mode)
 
 
-@pytest.mark.usefixtures("_state")
 def test_an_agent_finds_a_tool_and_calls_it() -> None:
     async def scenario(client: Client, _: Gateway) -> None:
         found = await client.text("retrieve_tools", query="add two numbers")
@@ -57,7 +54,6 @@ def test_an_agent_finds_a_tool_and_calls_it() -> None:
     talk(scenario)
 
 
-@pytest.mark.usefixtures("_state")
 def test_a_call_that_is_not_written_by_the_schema_is_understood_or_explained() -> None:
     async def scenario(client: Client, _: Gateway) -> None:
         call = "call_tool_destructive"
@@ -96,7 +92,6 @@ def test_a_call_that_is_not_written_by_the_schema_is_understood_or_explained() -
     talk(scenario)
 
 
-@pytest.mark.usefixtures("_state")
 def test_what_changes_something_needs_the_variant_that_says_so() -> None:
     async def scenario(client: Client, _: Gateway) -> None:
         name = "memory__delete_entities"
@@ -110,7 +105,6 @@ def test_what_changes_something_needs_the_variant_that_says_so() -> None:
     talk(scenario)
 
 
-@pytest.mark.usefixtures("_state")
 def test_progress_comes_under_the_token_of_the_client() -> None:
     async def scenario(client: Client, _: Gateway) -> None:
         await client.result(
@@ -128,7 +122,6 @@ def test_progress_comes_under_the_token_of_the_client() -> None:
     talk(scenario)
 
 
-@pytest.mark.usefixtures("_state")
 def test_prompts_and_resources_pass_under_names_that_tell_servers_apart() -> None:
     async def scenario(client: Client, _: Gateway) -> None:
         prompts = (await client.result("prompts/list"))["prompts"]
@@ -145,7 +138,6 @@ def test_prompts_and_resources_pass_under_names_that_tell_servers_apart() -> Non
     talk(scenario)
 
 
-@pytest.mark.usefixtures("_state")
 def test_all_tools_are_listed_where_the_user_wants_that() -> None:
     async def scenario(client: Client, _: Gateway) -> None:
         listed = (await client.result("tools/list"))["tools"]
@@ -157,7 +149,6 @@ def test_all_tools_are_listed_where_the_user_wants_that() -> None:
     talk(scenario, mode=ToolMode.DIRECT)
 
 
-@pytest.mark.usefixtures("_state")
 def test_one_server_that_does_not_start_leaves_the_others_unharmed() -> None:
     async def scenario(client: Client, gateway: Gateway) -> None:
         assert "everything__echo" in await client.text("retrieve_tools", query="echo")
@@ -171,7 +162,6 @@ def test_one_server_that_does_not_start_leaves_the_others_unharmed() -> None:
     talk(scenario, ServerSettings("broken", ("/nowhere/at/all",)))
 
 
-@pytest.mark.usefixtures("_state")
 def test_tools_of_a_new_server_are_not_found_before_a_person_approves_them() -> None:
     async def scenario(client: Client, gateway: Gateway) -> None:
         new = gateway.members["new"]

@@ -3,7 +3,6 @@
 import os
 import signal
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -21,8 +20,7 @@ from tests.wrap.wrapped import PYTHON, SERVER
 
 
 @pytest.fixture(autouse=True)
-def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+def _settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(life, "FIRST_DELAY_SECONDS", 0.01)
     monkeypatch.setattr(member, "PING_SECONDS", 0.05)
     monkeypatch.setattr(member, "ANSWER_SECONDS", 1.0)  # a server that runs answers in it

@@ -25,8 +25,7 @@ OFFERS = {"tools": ["run"], "prompts": ["p"], "resources": ["x://r"], "templates
 
 
 @pytest.fixture(autouse=True)
-def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+def _settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(life, "FIRST_DELAY_SECONDS", 0.01)
 
 

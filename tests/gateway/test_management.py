@@ -11,7 +11,6 @@ import pytest
 from pipeguard.errors import InputError, PolicyError
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway.proposed_servers import PER_MINUTE, approved_servers, checked_entry
-from pipeguard.rulebook.cache import load_engines
 from pipeguard.state.proposals import MOST_BYTES, approve, proposals, propose
 from pipeguard.state.store import Store
 from tests.gateway.served import (
@@ -30,11 +29,6 @@ from tests.wrap.wrapped import PYTHON, SERVER, Json, Object
 ALL: Object = {"add": True, "remove": True}
 NEW: dict[str, Json] = {"command": ACTOR[0], "args": [*ACTOR[1:]], "reason": "It returns texts."}
 TOOLS = {"propose_server", "remove_server", "list_servers"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_rules() -> None:
-    load_engines()
 
 
 def serve(folder: Path, *options: str, management: Object | None = None) -> Served:

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,8 +20,7 @@ Break = Callable[[Room, Agent, ServerSettings], Coroutine[Any, Any, None]]
 
 
 @pytest.fixture(autouse=True)
-def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+def _settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(life, "FIRST_DELAY_SECONDS", 0.01)
 
 

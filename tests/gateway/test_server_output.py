@@ -1,6 +1,5 @@
 """A server's standard error in a file of its own: masked, bounded, followed."""
 
-from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -15,11 +14,6 @@ from pipeguard.gateway.server_output import (
     last_lines,
     output_path,
 )
-
-
-@pytest.fixture(autouse=True)
-def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
 
 
 def texts(server: str, count: int = 100) -> list[str]:

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 import pytest
 
 from pipeguard.cli._person import TOKEN_VARIABLE, new_token
-from pipeguard.rulebook.cache import load_engines
 from tests import tools
 from tests.gateway.served import (
     Served,
@@ -30,11 +29,6 @@ from tests.wrap.wrapped import PIPEGUARD, SERVER, SMALL_BACKLOG, Json, Object
 
 pytestmark = pytest.mark.real
 KEY = "ghp_" + "Z7QX4M2N5P6R3STV" * 2 + "abcd"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_rules() -> None:
-    load_engines()
 
 
 def serve(folder: Path, **servers: Object) -> Served:

@@ -57,7 +57,6 @@ def test_a_client_that_reads_nothing_and_hangs_up_keeps_nobody(tmp_path: Path) -
 def test_an_edit_while_the_rules_are_loaded_is_not_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
     path = write_servers(tmp_path, {"one": actor()})
 
     def edited() -> Engines:

@@ -1,7 +1,5 @@
 """What one client sets at a server holds for it alone: log level and subscriptions."""
 
-from pathlib import Path
-
 import pytest
 
 from pipeguard.gateway.menu import ToolMode
@@ -9,11 +7,6 @@ from tests.gateway.several import Agent, Room, gather, stateful
 
 pytestmark = pytest.mark.real
 LOGGED, UPDATED = "notifications/message", "notifications/resources/updated"
-
-
-@pytest.fixture(autouse=True)
-def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 async def levels_heard(agent: Agent) -> list[object]:

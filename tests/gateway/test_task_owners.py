@@ -17,11 +17,6 @@ from tests.wrap.wrapped import Object as Json
 pytestmark = pytest.mark.real
 
 
-@pytest.fixture(autouse=True)
-def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-
 async def a_task(agent: Agent) -> str:
     called = await agent.result("tools/call", name="b__work", arguments={}, task={})
     task = called["task"]

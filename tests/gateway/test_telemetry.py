@@ -9,7 +9,6 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from pipeguard.gateway.serving import requested_exporters
-from pipeguard.rulebook.cache import load_engines
 from tests.gateway.collector import Collector, attributes
 from tests.gateway.served import Served, ServedAt, actor, write_servers
 from tests.gateway.several import STATEFUL
@@ -19,11 +18,6 @@ from tests.wrap.wrapped import PYTHON, Json, Object
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 CONTEXT: Object = {"traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": "rojo=00f067aa0ba902b7"}
 KEY = "ghp_" + "Z7QX4M2N5P6R3STV" * 2 + "abcd"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_rules() -> None:
-    load_engines()
 
 
 def call(client: Served, meta: Object, text: str = "_meta", tool: str = "one__echo") -> Json:

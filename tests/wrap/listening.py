@@ -21,19 +21,17 @@ from urllib.parse import urlsplit
 
 from tests import tools
 from tests.launch.processes import PATIENCE_SECONDS, until
+from tests.listening import Process
 from tests.wrap.wrapped import MARK, PIPEGUARD, Json, Object, environment_of, processes
 
-READY = re.compile(r"^pipeguard: listening on (https?://\S+)$", re.MULTILINE)
 SDK_CLIENT = Path(__file__).with_name("sdk_client.py")
 ACCEPTS = "application/json, text/event-stream"
 
 
-class Listening:
+class Listening(Process):
     """One run of `wrap --listen`.
 
     Attributes:
-        process: PipeGuard's.
-        url: where clients come in.
         store: of its pins and audit.
     """
 
@@ -44,31 +42,20 @@ class Listening:
         command: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._mark = f"{MARK}={uuid.uuid4()}".encode()
-        self._stderr = folder / f"stderr-{self._mark[-4:].decode()}"
+        name, value = MARK, str(uuid.uuid4())
+        self._mark = f"{name}={value}".encode()
         self.store = folder / "state" / "pipeguard.db"
-        name, _, value = self._mark.decode().partition("=")
-        variables = {name: value, "PIPEGUARD_STATE_DIR": str(folder / "state")}
         words = [*PIPEGUARD, "wrap", "--listen", "127.0.0.1:0", "--name", "demo", *options]
-        with open(self._stderr, "wb") as file:
-            self.process = subprocess.Popen(
-                [*words, "--", *command] if command else words,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=file,
-                cwd=folder,
-                env={**os.environ, **variables, **(environment or {})},
-            )
+        super().__init__(
+            folder / f"stderr-{value[-4:]}",
+            [*words, "--", *command] if command else words,
+            {name: value, "PIPEGUARD_STATE_DIR": str(folder / "state"), **(environment or {})},
+            told_on_stderr=True,
+        )
 
     def __enter__(self) -> Self:
-        until(lambda: self.process.poll() is not None or self._is_ready(), "it listens")
-        found = READY.search(self.said())
-        assert found is not None, self.said()
-        self.url = found.group(1)
+        assert self.url
         return self
-
-    def _is_ready(self) -> bool:
-        return READY.search(self.said()) is not None
 
     def __exit__(self, *exc: object) -> None:
         if self.process.poll() is None:
@@ -80,10 +67,6 @@ class Listening:
             for process in self.running():
                 with suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
-
-    def said(self) -> str:
-        """What is on its stderr by now."""
-        return self._stderr.read_text(errors="replace")
 
     def running(self) -> list[int]:
         """All processes of this run that still run."""

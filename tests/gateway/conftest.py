@@ -1,0 +1,19 @@
+"""What the tests of the gateway share."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeguard.rulebook.cache import load_engines
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_rules() -> None:
+    """Compile the rules once, which is not what any of these tests is about."""
+    load_engines()
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep pins and audit of a gateway in this process in a folder of the test."""
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
