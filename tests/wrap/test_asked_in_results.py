@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -52,15 +51,16 @@ def headers(tool: str) -> dict[str, str]:
 
 
 @contextmanager
-def over_stdio(folder: Path) -> Iterator[Plan]:
-    command = [*PIPEGUARD, "wrap", "--", *server(folder, "stateless")]
-    yield {"transport": "stdio", "command": command, "env": dict(os.environ), "tool": "echo"}
+def over_stdio(folder: Path, *words: str, mode: str = "auto") -> Iterator[Plan]:
+    command = [*PIPEGUARD, "wrap", "--", *server(folder, *(words or ["stateless"]))]
+    plan = {"transport": "stdio", "command": command, "env": dict(os.environ)}
+    yield {**plan, "mode": mode, "tool": "echo"}
 
 
 @contextmanager
-def over_http(folder: Path) -> Iterator[Plan]:
-    with Listening(folder, (), server(folder, "stateless")) as at:
-        yield {"url": at.url, "tool": "echo"}
+def over_http(folder: Path, *words: str, mode: str = "auto") -> Iterator[Plan]:
+    with Listening(folder, (), server(folder, *(words or ["stateless"]))) as at:
+        yield {"url": at.url, "mode": mode, "tool": "echo"}
 
 
 @contextmanager
@@ -69,9 +69,6 @@ def at_gateway(folder: Path, *words: str, mode: str = "auto") -> Iterator[Plan]:
     path = write_servers(folder, {"one": entry}, mode="direct")
     with ServedAt(folder, "--config", str(path)) as served:
         yield {"url": served.url, "mode": mode, "tool": "one__echo"}
-
-
-at_gateway_of_both_eras = partial(at_gateway, mode="legacy")
 
 
 class SocketClient:
@@ -166,6 +163,9 @@ def asking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         lambda folder: at_gateway(folder, "both"),
         lambda folder: at_gateway(folder, "stateless"),
         lambda folder: at_gateway(folder, "stateless", mode="legacy"),
+        lambda folder: over_stdio(folder, "legacy", mode="legacy"),
+        lambda folder: over_http(folder, "legacy", mode="legacy"),
+        lambda folder: at_gateway(folder, mode="legacy"),
     ],
 )
 def test_a_user_of_the_official_sdk_decides(tmp_path: Path, opens: Opens) -> None:
@@ -391,7 +391,7 @@ def test_who_declines_refuses_at_once(tmp_path: Path, given: Object) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [None, {}, answers(None), answers("yes"), answers(ALLOW, "cancel"), {"pipeguard": []}]
+    "given", [None, answers("yes"), answers(ALLOW, "cancel"), {"pipeguard": []}]
 )
 def test_whatever_is_no_choice_decides_nothing(tmp_path: Path, given: Json) -> None:
     with client(tmp_path, FORM.replace("10 s", "2 s")) as one:

@@ -112,38 +112,20 @@ def test_a_body_on_many_lines_is_served_and_so_is_everybody_else(
         assert said(one.call("first", write)) == content("first")
         assert said(other.call("second")) == content("second")
         assert ready(at) == 200
-
-
-@as_written
-def test_a_line_feed_in_a_session_is_served(tmp_path: Path, write: Callable[[Json], bytes]) -> None:
-    with Listening(tmp_path, (), ACTOR) as at:
         client = Browser(at.url)
         client.open()
-        message: Object = {
-            "jsonrpc": "2.0",
-            "id": 7,
-            "method": "do/echo",
-            "params": {"text": "two\nlines"},
-        }
         connection = client.connect()
-        connection.request("POST", "/mcp", write(message), client.headers)
+        asked = asking(7, "do/echo", text="two\nlines")
+        connection.request("POST", "/mcp", write(asked), client.headers)
         with connection.getresponse() as answer:
             (told,) = messages(answer)
         assert told == {"jsonrpc": "2.0", "id": 7, "result": {"text": "two\nlines"}}
-
-
-@as_written
-def test_a_line_feed_in_a_message_of_the_older_transport_is_served(
-    tmp_path: Path, write: Callable[[Json], bytes]
-) -> None:
-    with Listening(tmp_path, (), ACTOR) as at:
-        client = Browser(at.url)
-        with client.send("GET", path="/sse") as stream_:
+        older = Browser(at.url)
+        with older.send("GET", path="/sse") as stream_:
             assert stream_.readline() == b"event: endpoint\n"
             address = stream_.readline().removeprefix(b"data: ").decode().strip()
-            message: Object = {"jsonrpc": "2.0", "id": 1, "method": "do/pid", "params": {}}
-            connection = client.connect()
-            connection.request("POST", address, write(message), client.headers)
+            connection = older.connect()
+            connection.request("POST", address, write(asking(1, "do/pid")), older.headers)
             with connection.getresponse() as taken:
                 assert taken.status == 202
             assert next_event(stream_)["id"] == 1

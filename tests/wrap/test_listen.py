@@ -266,26 +266,19 @@ def test_killed_outright_it_leaves_nothing_running(tmp_path: Path) -> None:
         until(lambda: not at.running(), "nothing runs")
 
 
-def test_a_place_that_is_taken_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("closed", ["", "0>&-", "1>&-", "2>&-"])
+def test_a_place_that_is_taken_is_told_and_a_closed_stream_takes_no_other_files_place(
+    tmp_path: Path, closed: str
+) -> None:
     with Listening(tmp_path, (), ACTOR) as at:
         place = at.url.removeprefix("http://").removesuffix("/mcp")
         words = [*PIPEGUARD, "wrap", "--listen", place, "--", *ACTOR]
         env = {**os.environ, "PIPEGUARD_STATE_DIR": str(tmp_path / "other")}
-        done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+        script = ["sh", "-c", f'exec "$@" {closed}', "sh", *words]
+        done = subprocess.run(script, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 1
-        assert done.stderr.startswith(f"pipeguard: --listen {place}: ")
+        assert done.stderr.startswith("" if closed == "2>&-" else f"pipeguard: --listen {place}: ")
         assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize("closed", [0, 1, 2])
-def test_a_closed_stream_takes_no_other_files_place(tmp_path: Path, closed: int) -> None:
-    with Listening(tmp_path, (), ACTOR) as at:
-        place = at.url.removeprefix("http://").removesuffix("/mcp")
-        words = [*PIPEGUARD, "wrap", "--listen", place, "--", *ACTOR]
-        env = {**os.environ, "PIPEGUARD_STATE_DIR": str(tmp_path / "other")}
-        script = f'exec "$@" {closed}>&-'
-        done = subprocess.run(["sh", "-c", script, "sh", *words], env=env, check=False)
-        assert done.returncode == 1
 
 
 def test_a_token_is_asked_for_and_never_told(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,20 +15,18 @@ from pipeguard.state.page_address import new_card, publish_address
 from tests.gateway.served import Served, actor, write_servers
 from tests.launch.processes import until
 from tests.wrap.deciding import decide
-from tests.wrap.listening import sdk
 from tests.wrap.server import KEY
 from tests.wrap.test_waiting import (
     Opens,
-    OpensHttp,
     allow,
     at_gateway,
-    over_http,
+    event_of,
     over_stdio,
     passes,
     waits,
     why,
 )
-from tests.wrap.wrapped import PIPEGUARD, PYTHON, SERVER, Json, Object, Wrapped, result
+from tests.wrap.wrapped import PYTHON, SERVER, Json, Object, Wrapped, result
 
 ASKS = "actions: [{rule: 'secrets.*', place: call.arguments, action: ask}]\n"
 FORM = ASKS + "limits: {ask: 10 s}\nask_in_client: form\n"
@@ -94,11 +91,6 @@ def say(wrapped: Wrapped, asked: Object, answer: Json) -> None:
     wrapped.send({"jsonrpc": "2.0", "id": asked["id"], "result": answer})
 
 
-def event_of(answer: Object) -> str:
-    """The event that stopped a call."""
-    return str(json.loads(json.dumps(result(answer)))["_meta"]["pipeguard"]["event"])
-
-
 @pytest.mark.parametrize(
     ("answer", "passes"),
     [
@@ -124,11 +116,8 @@ def test_a_call_that_waits_is_decided_by_a_form(
 @pytest.mark.parametrize(
     "answer",
     [
-        {"action": "accept"},
-        {"action": "accept", "content": {"decision": "yes"}},
         {"action": "accept", "content": {"decision": [ALLOW]}},
         {"action": "cancel"},
-        [],
         None,
     ],
 )
@@ -283,45 +272,6 @@ def test_the_file_of_a_page_that_is_gone_is_not_believed(
         event_of(wrapped.answer(call(wrapped)))
         wrapped.ask("ping")
         assert wrapped.seen == []
-
-
-@pytest.mark.parametrize("opens", [over_http, at_gateway])
-def test_a_user_is_asked_by_the_address_that_the_client_is_connected_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opens: OpensHttp
-) -> None:
-    monkeypatch.setenv("PIPEGUARD_POLICY", policy(tmp_path, FORM)["PIPEGUARD_POLICY"])
-    with opens(tmp_path) as client:
-        for choice, passes in ((REFUSE, False), (ALLOW, True)):
-            plan = {
-                "url": client.url,
-                "mode": "legacy",
-                "calls": [[client.tool, {"text": f"{choice} {KEY}"}]],
-                "elicits": {"action": "accept", "content": {"decision": choice}},
-            }
-            told = sdk(tmp_path, plan)
-            assert isinstance(told["asked"], list)
-            assert len(told["asked"]) == 1
-            assert f"'isError': {not passes}" in str(told["results"])
-            assert heard(tmp_path).count(KEY) == passes
-    assert "pipeguard-" not in heard(tmp_path)
-
-
-def test_a_user_of_the_official_sdk_decides_in_the_client(tmp_path: Path) -> None:
-    server = [*PYTHON, str(SERVER), f"heard={tmp_path / 'heard'}"]
-    environment = {**policy(tmp_path, FORM), "PIPEGUARD_STATE_DIR": str(tmp_path / "state")}
-    plan = {
-        "transport": "stdio",
-        "command": [*PIPEGUARD, "wrap", "--", *server],
-        "env": {**os.environ, **environment},
-        "mode": "legacy",
-        "calls": [["echo", {"text": KEY}]],
-        "elicits": {"action": "accept", "content": {"decision": ALLOW}},
-    }
-    told = sdk(tmp_path, plan)
-    assert isinstance(told["asked"], list)
-    assert len(told["asked"]) == 1
-    assert "'isError': False" in str(told["results"])
-    assert heard(tmp_path).count(KEY) == 1
 
 
 @pytest.mark.parametrize("opens", [over_stdio, at_gateway])

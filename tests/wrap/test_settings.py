@@ -490,28 +490,23 @@ def an_old_run(folder: Path) -> None:
         Audit(store, "OLDRUN", "demo", old.time).append_many([old])
 
 
-@pytest.mark.parametrize(("keep", "stays"), [("90 d", False), ("forever", True)])
+@pytest.mark.parametrize(
+    ("keep", "options", "stays"),
+    [("90 d", (), False), ("forever", (), True), ("90 d", ("--no-audit",), True)],
+)
 def test_a_run_removes_what_is_older_than_policy_says(
-    tmp_path: Path, keep: str, stays: bool
+    tmp_path: Path, keep: str, options: tuple[str, ...], stays: bool
 ) -> None:
     an_old_run(tmp_path)
     policy = tmp_path / "policy.yaml"
     policy.write_text(f"audit: {{keep: {keep}}}\n")
-    with Wrapped(tmp_path, options=("--name", "demo", "--policy", str(policy))) as wrapped:
+    options = ("--name", "demo", "--policy", str(policy), *options)
+    with Wrapped(tmp_path, options=options) as wrapped:
         wrapped.initialize()
         wrapped.hang_up()
         assert wrapped.code() == 0
         assert ("OLDRUN" in {row.chain for row in audited(wrapped)}) is stays
         assert verify(wrapped.store) == []
-
-
-def test_a_run_that_keeps_no_audit_removes_none(tmp_path: Path) -> None:
-    an_old_run(tmp_path)
-    with Wrapped(tmp_path, options=("--name", "demo", "--no-audit")) as wrapped:
-        wrapped.initialize()
-        wrapped.hang_up()
-        assert wrapped.code() == 0
-        assert [row.chain for row in audited(wrapped)] == ["OLDRUN"]
 
 
 def test_an_audit_that_cannot_be_pruned_is_told_and_no_reason_to_fail(tmp_path: Path) -> None:
