@@ -91,6 +91,18 @@ def hold(
     asyncio.run(run())
 
 
+def in_turn(
+    *scenarios: Callable[[Any, Gateway], Awaitable[None]],
+) -> Callable[..., Awaitable[None]]:
+    """Several scenarios of one client, one after the other."""
+
+    async def run(client: object, gateway: Gateway) -> None:
+        for scenario in scenarios:
+            await scenario(client, gateway)
+
+    return run
+
+
 def talk(
     scenario: Callable[[Client, Gateway], Awaitable[None]],
     *servers: ServerSettings,

@@ -106,41 +106,20 @@ def test_signs_in_a_tools_name_cost_a_hash_only_if_two_tools_would_have_one_name
     ("name", "description", "effect"),
     [
         ("get_forecast", "Get the forecast of a city.", Effect.READ),
-        ("convert_time", "", Effect.READ),
-        ("git_log", "Shows the log.", Effect.READ),
         ("get_order", "", Effect.READ),
-        ("order_list", "", Effect.WRITE),
         ("find_and_replace", "Finds words.", Effect.WRITE),
-        ("list_items", "Deletes items.", Effect.WRITE),
-        ("add_heading", "", Effect.WRITE),
         ("frobnicate", "", Effect.WRITE),
         ("", "", Effect.WRITE),
-        ("directory_tree", "Get a recursive tree view of files.", Effect.READ),
-        ("read_graph", "Read the entire knowledge graph", Effect.READ),
-        ("summarize_document", "Summarizes a document.", Effect.READ),
         ("retrieve_balance", "This tool will retrieve the balance.", Effect.READ),
-        ("slack_get_users", "Get users and their shares", Effect.READ),
         ("issue_read", "Details of an issue", Effect.READ),
-        ("find_files", "Recursively searching for files", Effect.READ),
         ("buscar_usuarios", "Busca usuarios por nombre", Effect.READ),
-        ("pop_message", "Returns the next message and removes it.", Effect.WRITE),
-        ("search_replace", "Search and replace in a document.", Effect.WRITE),
         ("get_or_create_user", "Get a user", Effect.WRITE),
-        ("return_item", "Return an order", Effect.WRITE),
-        ("shuffle_search", "Shuffle what a search gives", Effect.WRITE),
         ("convert_to_draft", "Converts a pull request to a draft", Effect.WRITE),
-        ("check_in_guest", "Check in a guest", Effect.WRITE),
         ("translate_text", "Translate text into another language", Effect.READ),
         ("get_post", "Get a post by its id", Effect.READ),
-        ("list_schedules", "List the schedules of a team", Effect.READ),
-        ("get_console_message", "Gets a console message by its ID", Effect.READ),
         ("list_property_for_sale", "List properties for sale in a city", Effect.READ),
         ("list_property_for_sale", "Lists your property for sale", Effect.WRITE),
-        ("list_item", "List an item for sale on the marketplace", Effect.WRITE),
         ("browser_tabs", "List, create, close, or select a browser tab.", Effect.WRITE),
-        ("bookmarks", "Finds, adds and removes bookmarks", Effect.WRITE),
-        ("config_file", "Read/write a configuration file", Effect.WRITE),
-        ("get_labels", "List names, orders and posts", Effect.READ),
         ("translate_and_post", "Translate and post a message", Effect.WRITE),
     ],
 )
@@ -155,37 +134,16 @@ def test_a_tool_whose_words_only_look_reads(name: str, description: str, effect:
     ("name", "description"),
     [
         ("fork_repository", "Fork a repository to your account"),
-        ("star_repository", "Star a repository"),
-        ("follow_user", "Follow a user"),
-        ("clone_repository", "Clones a repository to a local folder"),
-        ("duplicate_page", "Duplicate a page within the workspace"),
         ("archive_thread", "Archive a thread"),
-        ("mark_as_read", "Mark messages as read"),
         ("approve_invoice", "Approve an invoice for payment"),
-        ("transition_issue", "Transition an issue to a new status"),
-        ("accept_invitation", "Accept a repository invitation"),
         ("react_to_message", "React to a message with an emoji"),
-        ("book_meeting", "Book a meeting with a person"),
-        ("checkout_cart", "Check out the cart of the current customer"),
-        ("reserve_table", "Reserve a table at a restaurant"),
-        ("sync_folder", "Sync a folder with the cloud drive"),
-        ("import_data", "Import data into a table"),
         ("print_document", "Print a document on the default printer"),
-        ("click_element", "Clicks an element on the page"),
-        ("acknowledge_incident", "Acknowledge an incident"),
-        ("pin_message", "Pin a message in a channel"),
     ],
 )
 def test_what_a_tool_changes_does_not_make_it_read(name: str, description: str) -> None:
     for definition in ({"description": description}, {"description": ""}):
         tool: JsonObject = {**definition}
         assert read_effect(make_tool(name, tool), tool) is not Effect.READ
-
-
-def test_a_conversion_to_a_file_writes() -> None:
-    schema: JsonObject = {"type": "object", "properties": {"path": {}}}
-    definition: JsonObject = {"description": "", "inputSchema": schema}
-    assert read_effect(make_tool("convert_format", definition), definition) is Effect.WRITE
 
 
 def test_annotations_only_ever_add_to_what_a_tool_may_do() -> None:
@@ -197,6 +155,8 @@ def test_annotations_only_ever_add_to_what_a_tool_may_do() -> None:
     assert read_effect(Tool("get", Label.READS_PRIVATE), {}) is Effect.READ
     assert read_effect(Tool("x", Label.NONE), lies) is Effect.READ
     assert read_effect(Tool("x", Label.NONE), {}) is Effect.WRITE
+    schema: JsonObject = {"inputSchema": {"type": "object", "properties": {"path": {}}}}
+    assert read_effect(make_tool("convert_format", schema), schema) is Effect.WRITE
 
 
 PARTS = st.text(alphabet="aB_-9é/ ", min_size=1, max_size=80)

@@ -22,7 +22,7 @@ from pipeguard.gateway.life import State
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import ServerSettings, Start
 from tests import tools
-from tests.gateway.rogues import INITIALIZE, hold, until
+from tests.gateway.rogues import INITIALIZE, hold, in_turn, until
 from tests.gateway.served import ServedAt, write_servers
 from tests.gateway.several import Agent
 from tests.gateway.test_serving import played
@@ -124,27 +124,24 @@ def talk(
 # --- a client without a handshake, a server with one ------------------------------------------
 
 
-def test_results_and_errors_of_an_older_server_are_those_of_the_newer_revision() -> None:
-    async def scenario(client: Client, _: Gateway) -> None:
-        meta = envelope()
-        found = await client.result("server/discover", _meta=meta)
-        assert as_object(found["capabilities"])["prompts"] == {"listChanged": True}
-        for method in ("tools/list", "prompts/list", "resources/list", "server/discover"):
-            listed = await client.result(method, _meta=meta)
-            hints = [listed[name] for name in ("resultType", "ttlMs", "cacheScope")]
-            assert hints == ["complete", 0, "private"]
-        called = await client.call_tool("test_simple_text", meta)
-        assert (called["resultType"], "ttlMs" in called) == ("complete", False)
-        missing = await client.error("resources/read", uri="nobody://knows", _meta=meta)
-        assert (missing["code"], missing["data"]) == (-32602, {"uri": "nobody://knows"})
-        for method in ("ping", "logging/setLevel", "resources/subscribe", "initialize"):
-            assert (await client.error(method, _meta=meta))["code"] == -32601
-        newer = await client.error("tools/list", _meta=envelope(protocolVersion="2099-01-01"))
-        assert newer["code"] == -32022
-        assert as_object(newer["data"])["requested"] == "2099-01-01"
-        assert "2026-07-28" in str(as_object(newer["data"])["supported"])
-
-    talk(scenario, server("old", "handshake"))
+async def read_results_and_errors(client: Client, _: Gateway) -> None:
+    meta = envelope()
+    found = await client.result("server/discover", _meta=meta)
+    assert as_object(found["capabilities"])["prompts"] == {"listChanged": True}
+    for method in ("tools/list", "prompts/list", "resources/list", "server/discover"):
+        listed = await client.result(method, _meta=meta)
+        hints = [listed[name] for name in ("resultType", "ttlMs", "cacheScope")]
+        assert hints == ["complete", 0, "private"]
+    called = await client.call_tool("test_simple_text", meta)
+    assert (called["resultType"], "ttlMs" in called) == ("complete", False)
+    missing = await client.error("resources/read", uri="nobody://knows", _meta=meta)
+    assert (missing["code"], missing["data"]) == (-32602, {"uri": "nobody://knows"})
+    for method in ("ping", "logging/setLevel", "resources/subscribe", "initialize"):
+        assert (await client.error(method, _meta=meta))["code"] == -32601
+    newer = await client.error("tools/list", _meta=envelope(protocolVersion="2099-01-01"))
+    assert newer["code"] == -32022
+    assert as_object(newer["data"])["requested"] == "2099-01-01"
+    assert "2026-07-28" in str(as_object(newer["data"])["supported"])
 
 
 @pytest.mark.parametrize(
@@ -164,24 +161,18 @@ def test_a_request_that_does_not_say_who_sends_it_is_declined(meta: Object) -> N
     talk(scenario)
 
 
-def test_the_envelope_does_not_go_to_a_server_that_knows_none() -> None:
-    async def scenario(client: Client, _: Gateway) -> None:
-        meta = {**envelope(), "progressToken": 7, "traceparent": "00-1-2-00"}
-        seen = text(await client.call_tool("test_meta", meta))
-        assert seen == "progress_token traceparent", "as the SDK spells them"
-
-    talk(scenario, server("old", "handshake"))
+async def send_an_envelope(client: Client, _: Gateway) -> None:
+    meta = {**envelope(), "progressToken": 7, "traceparent": "00-1-2-00"}
+    seen = text(await client.call_tool("test_meta", meta))
+    assert seen == "progress_token traceparent", "as the SDK spells them"
 
 
-def test_logs_are_heard_only_from_the_level_that_a_request_asks_for() -> None:
-    async def scenario(client: Client, _: Gateway) -> None:
-        await client.call_tool("test_logging_tool", envelope())
-        await client.call_tool("test_logging_tool", envelope(logLevel="error"))
-        assert client.said.empty()
-        await client.call_tool("test_logging_tool", envelope(logLevel="info"))
-        assert (await client.hears("notifications/message"))["data"] == "asked for"
-
-    talk(scenario, server("old", "handshake"))
+async def hear_logs(client: Client, _: Gateway) -> None:
+    await client.call_tool("test_logging_tool", envelope())
+    await client.call_tool("test_logging_tool", envelope(logLevel="error"))
+    assert client.said.empty()
+    await client.call_tool("test_logging_tool", envelope(logLevel="info"))
+    assert (await client.hears("notifications/message"))["data"] == "asked for"
 
 
 ASKS: Mapping[str, tuple[Object, Object, str]] = {
@@ -224,17 +215,14 @@ def test_what_an_older_server_asks_becomes_an_input_request(tool: str) -> None:
     talk(scenario, server("old", "handshake"))
 
 
-def test_nobody_is_asked_who_did_not_say_that_they_answer() -> None:
-    async def scenario(client: Client, _: Gateway) -> None:
-        arguments, *_rest = ASKS["test_elicitation"]
-        for declared in (Object(), Object(sampling={})):
-            answer = await client.ask(
-                "tools/call", name="test_elicitation", arguments=arguments, _meta=envelope(declared)
-            )
-            assert "input_required" not in json.dumps(answer)
-        assert client.said.empty()
-
-    talk(scenario, server("old", "handshake"))
+async def declare_nothing(client: Client, _: Gateway) -> None:
+    arguments, *_rest = ASKS["test_elicitation"]
+    for declared in (Object(), Object(sampling={})):
+        answer = await client.ask(
+            "tools/call", name="test_elicitation", arguments=arguments, _meta=envelope(declared)
+        )
+        assert "input_required" not in json.dumps(answer)
+    assert client.said.empty()
 
 
 def test_calls_that_wait_for_their_clients_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,24 +293,21 @@ def test_a_cancelled_call_is_cancelled_at_the_server(era: str, declared: Object)
     talk(scenario, server("any", era))
 
 
-def test_a_secret_in_an_answer_goes_to_no_server() -> None:
-    async def scenario(client: Client, _: Gateway) -> None:
-        arguments, *_rest = ASKS["test_elicitation"]
-        meta = envelope(EVERYTHING)
-        asked = await client.call_tool("test_elicitation", meta, arguments=arguments)
-        key = "ghp_" + "Z7QX4M2N5P6R3STV" * 2 + "abcd"
-        answer: Object = {"action": "accept", "content": {"username": key, "email": "a"}}
-        done = await client.ask(
-            "tools/call",
-            name="test_elicitation",
-            arguments=arguments,
-            requestState=asked["requestState"],
-            inputResponses=dict.fromkeys(questions(asked), answer),
-            _meta=meta,
-        )
-        assert "Z7QX4M2N5P6R3STV" not in json.dumps(done), "the server would repeat it"
-
-    talk(scenario, server("old", "handshake"))
+async def answer_with_a_secret(client: Client, _: Gateway) -> None:
+    arguments, *_rest = ASKS["test_elicitation"]
+    meta = envelope(EVERYTHING)
+    asked = await client.call_tool("test_elicitation", meta, arguments=arguments)
+    key = "ghp_" + "Z7QX4M2N5P6R3STV" * 2 + "abcd"
+    answer: Object = {"action": "accept", "content": {"username": key, "email": "a"}}
+    done = await client.ask(
+        "tools/call",
+        name="test_elicitation",
+        arguments=arguments,
+        requestState=asked["requestState"],
+        inputResponses=dict.fromkeys(questions(asked), answer),
+        _meta=meta,
+    )
+    assert "Z7QX4M2N5P6R3STV" not in json.dumps(done), "the server would repeat it"
 
 
 def test_the_menu_leads_to_tools_that_ask() -> None:
@@ -342,6 +327,17 @@ def test_the_menu_leads_to_tools_that_ask() -> None:
         assert "action=decline" in text(done)
 
     talk(scenario, server("old", "handshake"), mode=ToolMode.SEARCH)
+
+
+def test_an_older_server_is_used_in_the_newer_revision() -> None:
+    steps = (
+        read_results_and_errors,
+        send_an_envelope,
+        hear_logs,
+        declare_nothing,
+        answer_with_a_secret,
+    )
+    talk(in_turn(*steps), server("old", "handshake"))
 
 
 # --- both without a handshake ------------------------------------------------------------------

@@ -167,7 +167,6 @@ def test_the_figures_say_what_went_through(tmp_path: Path) -> None:
     [
         pytest.param({"traceparent": "00-zz-zz-01"}, id="no hex"),
         pytest.param({"traceparent": 7, "tracestate": ["a"]}, id="no text"),
-        pytest.param({"traceparent": "0" * 10_000}, id="long"),
         pytest.param({"tracestate": "=,=,=" * 200, "baggage": ";;;=" * 300}, id="state alone"),
     ],
 )
@@ -220,12 +219,10 @@ NOTHING, BOTH = ("none", "none"), ("otlp", "otlp")
     ("environ", "signals"),
     [
         ({}, NOTHING),
-        ({"OTEL_SERVICE_NAME": "x"}, NOTHING),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": " "}, NOTHING),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, BOTH),
         ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:4318"}, ("otlp", "none")),
         ({"OTEL_METRICS_EXPORTER": "OTLP"}, ("none", "otlp")),
-        ({"OTEL_TRACES_EXPORTER": "console"}, ("console", "none")),
         (
             {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_METRICS_EXPORTER": "none"},
             ("otlp", "none"),
