@@ -190,7 +190,7 @@ class _AnsweredClient(GatewayClient):
     async def open_leg(self, server: str, opening: Opening, listener: LegListener) -> Leg:
         if server not in self.access.servers("tools/call"):
             raise Unavailable("there is no such server")
-        return await self.gateway.open(server, self, opening, listener, self.access)
+        return await self.gateway.open(server, self, opening, listener)
 
     def _hear_unasked(self, leg: Leg, message: Message) -> None:
         self._subscriptions.receive_notification(leg, message)

@@ -49,27 +49,20 @@ class FrontSessions(Sessions):
     Args:
         guard: of all of them, from `front_guard`.
         run: names this run.
-        definition_of: the definition of a tool by the name under which the client of a token calls
-            it; None if that client has no such tool.
+        find_definition: finds the definition of a tool by the name under which the client of a
+            token calls it; None if that client has no such tool.
     """
 
     def __init__(
         self, guard: Guard, run: str, find_definition: Callable[[str, str], JsonObject | None]
     ) -> None:
         super().__init__(guard, run, MAX_SESSIONS, IDLE_SECONDS)
-        self._definition_of = find_definition
-        self._read: dict[str, tuple[JsonObject, Mirrored]] = {}
+        self._find_definition = find_definition
 
     def mirrored_headers(self, tool: str, who: str = "") -> Mirrored:
         """The headers that repeat a tool's parameters (2026-07-28), with their paths."""
-        definition = self._definition_of(tool, who)
-        if definition is None:
-            self._read.pop(tool, None)
-            return {}
-        known = self._read.get(tool)
-        if known is None or known[0] is not definition:
-            known = self._read[tool] = definition, request_headers.find_mirrored(definition)
-        return known[1]
+        definition = self._find_definition(tool, who)
+        return {} if definition is None else request_headers.find_mirrored(definition)
 
 
 class FrontJudge(Judge):

@@ -174,7 +174,6 @@ class Gateway(Hub):
         conversation: GatewayChannel,
         opening: Opening,
         listener: LegListener,
-        access: ScopedAccess,
     ) -> Leg:
         """A client's conversation with a server.
 
@@ -183,7 +182,6 @@ class Gateway(Hub):
             conversation: the client's.
             opening: what the client says of itself.
             listener: hears what the server says unasked.
-            access: what the client may do.
 
         Raises:
             Unavailable: the server does not answer.
@@ -192,6 +190,7 @@ class Gateway(Hub):
         if member is None:
             raise Unavailable(self.left_out.get(server, "this server no longer exists"))
         self.join(conversation)
+        access = self.access(conversation.token)
 
         def may_use(name: str) -> bool:
             tools = (tool for tool in self.catalog.of(server) if tool.name == name)

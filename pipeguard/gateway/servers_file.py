@@ -100,8 +100,8 @@ def parse_client_file(text: str, source: str, variables: Mapping[str, str]) -> S
         PolicyError: naming line, column and key of all that is wrong.
     """
     document = Document(text, source)
-    reader = _Reader(variables)
-    servers = reader.client_file(document.root) if document.root is not None else ()
+    keys = {} if document.root is None else document.root.known_fields(_SERVER_KEYS)
+    servers = _Reader(variables).enabled_servers(keys)
     document.finish()
     return ServersFile(servers)
 
@@ -139,7 +139,7 @@ class _Reader:
         mode = (
             keys["mode"].choice({mode.value: mode for mode in ToolMode}) if "mode" in keys else None
         )
-        enabled = self._enabled_servers(keys)
+        enabled = self.enabled_servers(keys)
         allowed = keys["management"].fields(_MANAGEMENT) if "management" in keys else {}
         management = frozenset(
             key for key in _MANAGEMENT if _choose(allowed.get(key), _BOOLEANS) is True
@@ -153,11 +153,8 @@ class _Reader:
             limits=_limits(keys),
         )
 
-    def client_file(self, root: YamlEntry) -> tuple[ServerSettings, ...]:
-        """The servers that are switched on in a client's file."""
-        return self._enabled_servers(root.known_fields(_SERVER_KEYS))
-
-    def _enabled_servers(self, keys: Mapping[str, YamlEntry]) -> tuple[ServerSettings, ...]:
+    def enabled_servers(self, keys: Mapping[str, YamlEntry]) -> tuple[ServerSettings, ...]:
+        """The servers that are switched on."""
         servers: dict[str, ServerSettings | None] = {}
         for key in _SERVER_KEYS:
             for name, entry in keys[key].members().items() if key in keys else ():

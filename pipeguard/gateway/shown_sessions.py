@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Direction, MessageKind, Verdict
 from pipeguard.firewall.protocol import codes
@@ -83,11 +85,8 @@ class _ShownSession(Session):
             value = parse_json(frame)
         except Refusal:
             return frame  # it is refused where it is judged
-        members = value if isinstance(value, list) else [value]
-        changed = [self._with_own_name(member) for member in members]
-        if all(after is before for after, before in zip(changed, members, strict=True)):
-            return frame
-        return serialise(changed if isinstance(value, list) else changed[0])
+        changed = _change_members(value, self._with_own_name)
+        return frame if changed == value else serialise(changed)
 
     def _with_own_name(self, message: JsonValue) -> JsonValue:
         if not isinstance(message, dict) or message.get("method") != "tools/call":
@@ -111,10 +110,8 @@ class _ShownSession(Session):
         is_batch = verdict.kind is None and (verdict.forward or b"").startswith(b"[")
         if verdict.forward is None or not (is_list or is_batch):
             return verdict
-        value = parse_json(verdict.forward)
-        members = value if isinstance(value, list) else [value]
-        shown = [self._show_member(member) for member in members]
-        return verdict._replace(forward=serialise(shown if isinstance(value, list) else shown[0]))
+        shown = _change_members(parse_json(verdict.forward), self._show_member)
+        return verdict._replace(forward=serialise(shown))
 
     def _show_member(self, message: JsonValue) -> JsonValue:
         result = message.get("result") if isinstance(message, dict) else None
@@ -126,3 +123,8 @@ class _ShownSession(Session):
         shown = [self._shown.definition(tool) for tool in tools]
         left: list[JsonValue] = [tool for tool in shown if tool is not None]
         return {**message, "result": {**result, "tools": left}}
+
+
+def _change_members(value: JsonValue, change: Callable[[JsonValue], JsonValue]) -> JsonValue:
+    """A message, or each member of a batch, changed."""
+    return list(map(change, value)) if isinstance(value, list) else change(value)
