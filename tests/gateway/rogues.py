@@ -3,7 +3,8 @@
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,56 +72,37 @@ async def until(is_so: Callable[[], bool]) -> None:
         await asyncio.sleep(0.01)
 
 
-def hold(
-    scenario: Callable[[Gateway], Awaitable[None]],
+@asynccontextmanager
+async def holding(
     *servers: ServerSettings,
     scope: Callable[[str], TokenScope | None] = lambda _: TokenScope(),
     mode: ToolMode = ToolMode.DIRECT,
-) -> None:
-    """Run a gateway of these servers, and end it."""
-
-    async def run() -> None:
-        gateway = Gateway(engines(), mode, {}, scope)
-        await gateway.apply(servers)
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                await scenario(gateway)
-        finally:
-            await gateway.close()
-
-    asyncio.run(run())
+) -> AsyncIterator[Gateway]:
+    """A gateway of these servers."""
+    gateway = Gateway(engines(), mode, {}, scope)
+    await gateway.apply(servers)
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            yield gateway
+    finally:
+        await gateway.close()
 
 
-def in_turn(
-    *scenarios: Callable[[Any, Gateway], Awaitable[None]],
-) -> Callable[..., Awaitable[None]]:
-    """Several scenarios of one client, one after the other."""
-
-    async def run(client: object, gateway: Gateway) -> None:
-        for scenario in scenarios:
-            await scenario(client, gateway)
-
-    return run
-
-
-def talk(
-    scenario: Callable[[Client, Gateway], Awaitable[None]],
+@asynccontextmanager
+async def talking(
     *servers: ServerSettings,
     scope: Callable[[str], TokenScope | None] = lambda _: TokenScope(),
     mode: ToolMode = ToolMode.DIRECT,
     settles: bool = True,
-) -> None:
-    """Run a client of these servers, which have started unless it does not settle."""
-
-    async def within(gateway: Gateway) -> None:
+) -> AsyncIterator[tuple[Client, Gateway]]:
+    """A client of these servers, which have started unless it does not settle."""
+    async with holding(*servers, scope=scope, mode=mode) as gateway:
         channel = await dial(gateway)
         client = Client(channel)
         try:
             await client.result("initialize", **INITIALIZE)
             if settles:
                 await gateway.settle()
-            await scenario(client, gateway)
+            yield client, gateway
         finally:
             await channel.close()
-
-    hold(within, *servers, scope=scope, mode=mode)

@@ -3,8 +3,8 @@
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from pipeguard.gateway.answers import dial
@@ -13,7 +13,7 @@ from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.state.tokens import TokenScope
-from tests.gateway.rogues import INITIALIZE, Object, hold
+from tests.gateway.rogues import INITIALIZE, Object, holding
 
 STATEFUL = Path(__file__).with_name("stateful.py")
 REVISION = "2025-11-25"
@@ -135,19 +135,16 @@ class Room:
             await agent.close()
 
 
-def gather(
-    scenario: Callable[[Room], Awaitable[None]],
+@asynccontextmanager
+async def gathered(
     *servers: ServerSettings,
     mode: ToolMode = ToolMode.DIRECT,
     scope: Callable[[str], TokenScope | None] = lambda _: TokenScope(),
-) -> None:
-    """Run clients of these servers."""
-
-    async def within(gateway: Gateway) -> None:
+) -> AsyncIterator[Room]:
+    """Clients of these servers."""
+    async with holding(*servers, mode=mode, scope=scope) as gateway:
         room = Room(gateway)
         try:
-            await scenario(room)
+            yield room
         finally:
             await room.close()
-
-    hold(within, *servers, mode=mode, scope=scope)

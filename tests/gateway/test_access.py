@@ -19,7 +19,7 @@ from pipeguard.gateway.tools import CatalogTool
 from pipeguard.state.store import Store
 from pipeguard.state.tokens import TokenScope, create_token
 from tests.gateway.served import ServedAt, write_servers
-from tests.gateway.several import STATEFUL, Agent, Room, gather, stateful
+from tests.gateway.several import STATEFUL, Agent, gathered, stateful
 from tests.gateway.test_headers import META
 from tests.gateway.test_serving import post
 from tests.wrap.wrapped import Json, Object
@@ -292,8 +292,10 @@ def test_the_endpoint_of_a_server_out_of_scope_is_not_there(
 
 @pytest.mark.real
 @pytest.mark.parametrize("scope", SCOPES)
-def test_a_client_hears_only_of_what_its_scope_includes(scope: str) -> None:
-    async def scenario(room: Room) -> None:
+async def test_a_client_hears_only_of_what_its_scope_includes(scope: str) -> None:
+    scopes = {"limited": SCOPES[scope][0], "whole": TokenScope()}
+    servers = (stateful("alpha"), stateful("bravo"))
+    async with gathered(*servers, mode=ToolMode.DIRECT, scope=scopes.get) as room:
         agent, other = await room.agent("limited"), await room.agent("whole")
         for each in (agent, other):
             await each.ask("logging/setLevel", level="debug")
@@ -318,17 +320,11 @@ def test_a_client_hears_only_of_what_its_scope_includes(scope: str) -> None:
         changed = {message["method"] for message in agent.heard} & CHANGED
         assert bool(changed) is ("bravo" in heard)
 
-    scopes = {"limited": SCOPES[scope][0], "whole": TokenScope()}
-    servers = (stateful("alpha"), stateful("bravo"))
-    gather(scenario, *servers, mode=ToolMode.DIRECT, scope=scopes.get)
-
 
 @pytest.mark.real
 @pytest.mark.parametrize("scope", ["whole", "tool"])
-def test_a_server_asks_the_client_whose_call_it_works_on(scope: str) -> None:
-    async def scenario(room: Room) -> None:
+async def test_a_server_asks_the_client_whose_call_it_works_on(scope: str) -> None:
+    scopes = {"limited": TokenScope(tools=("*" if scope == "whole" else "alpha__ask",))}
+    async with gathered(stateful("alpha"), scope=scopes.get) as room:
         agent: Agent = await room.agent("limited", elicitation={})
         assert "accept" in await agent.call("alpha__ask")
-
-    scopes = {"limited": TokenScope(tools=("*" if scope == "whole" else "alpha__ask",))}
-    gather(scenario, stateful("alpha"), scope=scopes.get)

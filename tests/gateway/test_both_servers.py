@@ -7,7 +7,7 @@ import pytest
 
 from pipeguard.gateway.menu import ToolMode
 from tests.gateway.rogues import Object
-from tests.gateway.several import Agent, Room, gather, stateful
+from tests.gateway.several import Agent, gathered, stateful
 
 pytestmark = pytest.mark.real
 MODES = pytest.mark.parametrize("mode", [ToolMode.DIRECT, ToolMode.SEARCH])
@@ -47,8 +47,11 @@ def name_in(question: Object) -> str:
 
 
 @MODES
-def test_a_question_of_each_server_is_answered_to_it_with_its_progress(mode: ToolMode) -> None:
-    async def scenario(room: Room) -> None:
+async def test_a_question_of_each_server_is_answered_to_it_with_its_progress(
+    mode: ToolMode,
+) -> None:
+    async with gathered(*map(stateful, SERVERS), mode=mode) as room:
+
         async def reply(question: Object) -> Object:
             """Say how it goes under the token of the question, then who was asked."""
             params = question["params"]
@@ -70,12 +73,10 @@ def test_a_question_of_each_server_is_answered_to_it_with_its_progress(mode: Too
         tokens = [str(question["params"]) for question in agent.asked]
         assert len(set(tokens)) == 2
 
-    gather(scenario, *map(stateful, SERVERS), mode=mode)
-
 
 @MODES
-def test_progress_of_two_servers_and_two_clients_under_one_token(mode: ToolMode) -> None:
-    async def scenario(room: Room) -> None:
+async def test_progress_of_two_servers_and_two_clients_under_one_token(mode: ToolMode) -> None:
+    async with gathered(*map(stateful, SERVERS), mode=mode) as room:
         clients = [Both(await room.agent(), mode) for _ in range(2)]
         calls = [
             client.call(f"{name}__progress", _meta={"progressToken": token})
@@ -88,12 +89,10 @@ def test_progress_of_two_servers_and_two_clients_under_one_token(mode: ToolMode)
             told = sorted((params["progressToken"], params["message"]) for params in heard)
             assert told == [(0, "a works"), (1, "b works")]
 
-    gather(scenario, *map(stateful, SERVERS), mode=mode)
-
 
 @MODES
-def test_logs_and_updates_of_two_servers_reach_who_wants_them(mode: ToolMode) -> None:
-    async def scenario(room: Room) -> None:
+async def test_logs_and_updates_of_two_servers_reach_who_wants_them(mode: ToolMode) -> None:
+    async with gathered(*map(stateful, SERVERS), mode=mode) as room:
         one, two = [Both(await room.agent(), mode) for _ in range(2)]
         for client in (one, two):
             for name in SERVERS:
@@ -116,11 +115,9 @@ def test_logs_and_updates_of_two_servers_reach_who_wants_them(mode: ToolMode) ->
         assert one.agent.heard_of(updated) == [{"uri": "a://a"}]
         assert two.agent.heard_of(updated) == [{"uri": "b://a"}]
 
-    gather(scenario, *map(stateful, SERVERS), mode=mode)
 
-
-def test_completion_goes_to_the_server_whose_prompt_it_is_of() -> None:
-    async def scenario(room: Room) -> None:
+async def test_completion_goes_to_the_server_whose_prompt_it_is_of() -> None:
+    async with gathered(*map(stateful, SERVERS)) as room:
         agent = await room.agent()
         for name in SERVERS:
             result = await agent.result(
@@ -130,12 +127,10 @@ def test_completion_goes_to_the_server_whose_prompt_it_is_of() -> None:
             )
             assert result["completion"] == {"values": [f"Al at {name}"]}
 
-    gather(scenario, *map(stateful, SERVERS))
-
 
 @MODES
-def test_a_cancellation_reaches_the_server_that_works_on_it_alone(mode: ToolMode) -> None:
-    async def scenario(room: Room) -> None:
+async def test_a_cancellation_reaches_the_server_that_works_on_it_alone(mode: ToolMode) -> None:
+    async with gathered(*map(stateful, SERVERS), mode=mode) as room:
         asked = asyncio.Event()
 
         async def reply(question: Object) -> Object:
@@ -154,11 +149,9 @@ def test_a_cancellation_reaches_the_server_that_works_on_it_alone(mode: ToolMode
         await one.agent.close()
         assert (await two.state("b"))["cancelled"] == []
 
-    gather(scenario, *map(stateful, SERVERS), mode=mode)
 
-
-def test_the_id_of_a_cancelled_request_is_used_again_for_one_that_can_be_cancelled() -> None:
-    async def scenario(room: Room) -> None:
+async def test_the_id_of_a_cancelled_request_is_used_again_for_one_that_can_be_cancelled() -> None:
+    async with gathered(*map(stateful, SERVERS)) as room:
         asked: asyncio.Queue[Object] = asyncio.Queue()
 
         async def reply(question: Object) -> Object:
@@ -176,12 +169,10 @@ def test_the_id_of_a_cancelled_request_is_used_again_for_one_that_can_be_cancell
         for name in SERVERS:
             assert (await agent.state(name))["cancelled"] == [f"no {name}"]
 
-    gather(scenario, *map(stateful, SERVERS))
-
 
 @MODES
-def test_a_task_and_its_progress_pass_in_each_mode(mode: ToolMode) -> None:
-    async def scenario(room: Room) -> None:
+async def test_a_task_and_its_progress_pass_in_each_mode(mode: ToolMode) -> None:
+    async with gathered(*map(stateful, SERVERS), mode=mode) as room:
         one, two = [Both(await room.agent(), mode) for _ in range(2)]
         params = one.params("b__work")
         asked = {**params, "task": {}, "_meta": {"progressToken": "mine"}}
@@ -197,12 +188,11 @@ def test_a_task_and_its_progress_pass_in_each_mode(mode: ToolMode) -> None:
         result = await one.agent.result("tasks/result", taskId=task["taskId"])
         assert result["_meta"] == {"io.modelcontextprotocol/related-task": {"taskId": "b/t1"}}
 
-    gather(scenario, *map(stateful, SERVERS), mode=mode)
-
 
 @MODES
-def test_roots_are_asked_of_the_client_whose_call_it_is(mode: ToolMode) -> None:
-    async def scenario(room: Room) -> None:
+async def test_roots_are_asked_of_the_client_whose_call_it_is(mode: ToolMode) -> None:
+    async with gathered(*map(stateful, SERVERS), mode=mode) as room:
+
         def reply_of(name: str) -> object:
             async def reply(question: Object) -> Object:
                 roots = [{"uri": f"file:///{name}", "name": name}]
@@ -218,5 +208,3 @@ def test_roots_are_asked_of_the_client_whose_call_it_is(mode: ToolMode) -> None:
             for name in SERVERS:
                 answer = json.loads(await client.call(f"{name}__roots"))
                 assert answer["roots"] == [{"uri": f"file:///{expected}", "name": expected}]
-
-    gather(scenario, *map(stateful, SERVERS), mode=mode)

@@ -27,7 +27,7 @@ from pipeguard.transports.judging import LARGE_BYTES, SMALL_BYTES
 from tests.fuzz.rulebook import engines
 from tests.fuzz.values import equal
 from tests.gateway.rogues import Object
-from tests.gateway.several import Room, gather
+from tests.gateway.several import gathered
 
 SCRIPTED = Path(__file__).with_name("scripted.py")
 ECHO = Path(__file__).parent.parent / "soak" / "echo_server.py"
@@ -93,7 +93,7 @@ def texts_through(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str
     ("word", "times_parsed", "times_written"),
     [("heron", 2, 2), ("heron " * 400, 2, 1), ("heron " * 20_000, 5, 1)],
 )
-def test_a_call_is_written_once_and_its_answer_only_if_it_is_short(
+async def test_a_call_is_written_once_and_its_answer_only_if_it_is_short(
     word: str,
     times_parsed: int,
     times_written: int,
@@ -103,14 +103,13 @@ def test_a_call_is_written_once_and_its_answer_only_if_it_is_short(
         monkeypatch.setattr(module, "_NATIVE", None)  # whose calls nobody can count
     parsed = texts_through(monkeypatch, strict_json, "_decode")
     written = texts_through(monkeypatch, json_values, "without_line_ends")
-
-    async def scenario(room: Room) -> None:
+    async with gathered(
+        ServerSettings("one", (sys.executable, str(ECHO)), trust="first-use")
+    ) as room:
         agent = await room.agent()
         assert await agent.call("one__echo", {"text": word}) == word
         for texts, count in ((parsed, times_parsed), (written, times_written)):
             assert len([text for text in texts if "heron" in text]) == count
-
-    gather(scenario, ServerSettings("one", (sys.executable, str(ECHO)), trust="first-use"))
 
 
 def results() -> list[Object]:
@@ -137,7 +136,7 @@ def results() -> list[Object]:
 
 @pytest.mark.real
 @pytest.mark.parametrize("mode", [ToolMode.DIRECT, ToolMode.SEARCH])
-def test_a_result_under_another_id_is_the_one_that_would_be_written_anew(
+async def test_a_result_under_another_id_is_the_one_that_would_be_written_anew(
     mode: ToolMode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers: list[Object] = [{"result": result} for result in results()]
@@ -157,22 +156,20 @@ def test_a_result_under_another_id_is_the_one_that_would_be_written_anew(
         readdressed.extend([] if frame is None else [frame])
         return frame
 
-    async def scenario(room: Room) -> None:
-        agent = await room.agent()
-        for name in names:
-            call: Object = {"name": f"one__{name}", "arguments": {}}
-            if mode is ToolMode.SEARCH:
-                call = {"name": "call_tool_destructive", "arguments": call}
-            answer = await agent.ask("tools/call", **call)
-            told[name] = json.loads(re.sub(r"with id '\w+'", "", json.dumps(answer)))
-
     monkeypatch.setattr(client_request, "SMALL_BYTES", 0)
-    monkeypatch.setattr(ClientRequest, "readdress", noted)
-    command = (sys.executable, str(SCRIPTED), str(script))
-    gather(scenario, ServerSettings("one", command, trust="first-use"), mode=mode)
-    in_the_bytes = dict(told)
-    monkeypatch.setattr(ClientRequest, "readdress", lambda *_: None)
-    gather(scenario, ServerSettings("one", command, trust="first-use"), mode=mode)
+    server = ServerSettings("one", (sys.executable, str(SCRIPTED), str(script)), trust="first-use")
+    in_the_bytes: dict[str, Object] = {}
+    for reads in (noted, lambda *_: None):
+        in_the_bytes = dict(told)
+        monkeypatch.setattr(ClientRequest, "readdress", reads)
+        async with gathered(server, mode=mode) as room:
+            agent = await room.agent()
+            for name in names:
+                call: Object = {"name": f"one__{name}", "arguments": {}}
+                if mode is ToolMode.SEARCH:
+                    call = {"name": "call_tool_destructive", "arguments": call}
+                answer = await agent.ask("tools/call", **call)
+                told[name] = json.loads(re.sub(r"with id '\w+'", "", json.dumps(answer)))
     assert in_the_bytes == told
     assert len(readdressed) >= len(names) // 2
 

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.menu import DEFAULT_LIMITS, ToolMode
 from pipeguard.gateway.server_settings import ServerSettings
 from tests.detect.test_cuts import AFTER, BEFORE, ORDER
-from tests.gateway.rogues import Client, talk
+from tests.gateway.rogues import Client, talking
 
 pytestmark = pytest.mark.real
 
@@ -23,7 +22,7 @@ FILLER = "".join(
 )
 
 
-def test_the_parts_of_a_long_result_have_the_line_and_not_the_passage(tmp_path: Path) -> None:
+async def test_the_parts_of_a_long_result_have_the_line_and_not_the_passage(tmp_path: Path) -> None:
     text = f"{FILLER}\n{BEFORE}{ORDER}{AFTER}\n\n{FILLER}"
     tool = {"name": "minutes", "description": "Minutes.", "inputSchema": {"type": "object"}}
     answers = {"minutes": {"result": {"content": [{"type": "text", "text": text}]}}}
@@ -35,7 +34,7 @@ def test_the_parts_of_a_long_result_have_the_line_and_not_the_passage(tmp_path: 
         result: Any = await client.result("tools/call", name=tool, arguments=arguments)
         return [block["text"] for block in result["content"]]
 
-    async def scenario(client: Client, _: Gateway) -> None:
+    async with talking(server, mode=ToolMode.SEARCH) as (client, _):
         parts = await called(client, "call_tool_destructive", name="club__minutes", arguments={})
         while more := re.search(r"read_more with id '(\w+)'\]$", parts[-1]):
             parts[-1:] = await called(client, "read_more", id=more[1])
@@ -44,5 +43,3 @@ def test_the_parts_of_a_long_result_have_the_line_and_not_the_passage(tmp_path: 
         assert "saved passwords" not in whole
         assert f"[PipeGuard cut {len(ORDER)} characters here, event " in whole
         assert re.sub(r"\[PipeGuard cut [^\]]*\]", ORDER, whole) == text
-
-    talk(scenario, server, mode=ToolMode.SEARCH)

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import ServerSettings
-from tests.gateway.rogues import Client, rogue, talk, until
+from tests.gateway.rogues import rogue, talking, until
 from tests.gateway.served import Served, ServedAt, actor, write_servers
 from tests.launch.processes import until as until_so
 from tests.wrap.wrapped import Json
@@ -18,21 +17,18 @@ from tests.wrap.wrapped import Json
 pytestmark = pytest.mark.real
 
 
-def test_a_client_goes_on_with_a_server_at_an_address_whose_settings_changed(
+async def test_a_client_goes_on_with_a_server_at_an_address_whose_settings_changed(
     tmp_path: Path,
 ) -> None:
     config = write_servers(tmp_path / "far", {"far": actor()})
     with ServedAt(tmp_path / "far", "--config", str(config)) as served:
         far = ServerSettings("b", url=served.at("/servers/far/mcp"), trust="first-use")
-
-        async def scenario(client: Client, gateway: Gateway) -> None:
+        async with talking(far) as (client, gateway):
             assert await client.text("b__echo", text="before") == "before"
             for tag in ("one", "two", "three"):
                 await gateway.apply([replace(far, tags=(tag,))])
                 await until(lambda: gateway.catalog.find("b__echo") is not None)
                 assert await client.text("b__echo", text=tag) == tag
-
-        talk(scenario, far)
 
 
 def test_the_file_says_how_much_an_agent_reads_at_once(tmp_path: Path) -> None:
@@ -56,10 +52,9 @@ def test_the_file_says_how_much_an_agent_reads_at_once(tmp_path: Path) -> None:
         assert client.code() == 0
 
 
-def test_a_changed_server_waits_for_no_other_one_to_end() -> None:
+async def test_a_changed_server_waits_for_no_other_one_to_end() -> None:
     before = rogue("b", tools=["run"])
-
-    async def scenario(client: Client, gateway: Gateway) -> None:
+    async with talking(before, rogue("slow")) as (client, gateway):
         stop = gateway.members["slow"].stop
 
         async def stop_late() -> None:
@@ -79,14 +74,11 @@ def test_a_changed_server_waits_for_no_other_one_to_end() -> None:
             changes = await applying
         assert (changes.changed, changes.removed, changes.added) == (["b"], ["slow"], [])
 
-    talk(scenario, before, rogue("slow"))
-
 
 @pytest.mark.parametrize("mode", [ToolMode.DIRECT, ToolMode.SEARCH])
-def test_who_waits_for_a_server_that_is_edited_away_is_told_so(mode: ToolMode) -> None:
+async def test_who_waits_for_a_server_that_is_edited_away_is_told_so(mode: ToolMode) -> None:
     server = rogue("b", tools=["run"], mute=["tools/call"])
-
-    async def scenario(client: Client, gateway: Gateway) -> None:
+    async with talking(server, mode=mode) as (client, gateway):
         is_menu = mode is ToolMode.SEARCH
         tool = "call_tool_destructive" if is_menu else "b__run"
         arguments = {"name": "b__run", "arguments": {}} if is_menu else {}
@@ -98,8 +90,6 @@ def test_who_waits_for_a_server_that_is_edited_away_is_told_so(mode: ToolMode) -
         assert "changed or removed this server, before it answered" in told
         assert "may have taken effect" in told
         assert "Usage" not in told
-
-    talk(scenario, server, mode=mode)
 
 
 def test_clients_are_told_of_other_tools_where_the_mode_has_changed(tmp_path: Path) -> None:

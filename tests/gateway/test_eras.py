@@ -6,7 +6,8 @@ The servers are real ones, of the official SDK, which speak one era alone or bot
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from pipeguard.gateway.life import State
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import ServerSettings, Start
 from tests import tools
-from tests.gateway.rogues import INITIALIZE, hold, in_turn, until
+from tests.gateway.rogues import INITIALIZE, holding, until
 from tests.gateway.served import ServedAt, write_servers
 from tests.gateway.several import Agent
 from tests.gateway.test_serving import played
@@ -106,19 +107,16 @@ def server(name: str, era: str, *log: Path) -> ServerSettings:
     return ServerSettings(name, command, trust="first-use", is_prefixed=False)
 
 
-def talk(
-    scenario: Callable[[Client, Gateway], Awaitable[None]],
-    *servers: ServerSettings,
-    mode: ToolMode = ToolMode.DIRECT,
-) -> None:
-    async def within(gateway: Gateway) -> None:
+@asynccontextmanager
+async def talking(
+    *servers: ServerSettings, mode: ToolMode = ToolMode.DIRECT
+) -> AsyncIterator[tuple[Client, Gateway]]:
+    async with holding(*servers, mode=mode) as gateway:
         client = Client(await dial(gateway))
         try:
-            await scenario(client, gateway)
+            yield client, gateway
         finally:
             await client.close()
-
-    hold(within, *servers, mode=mode)
 
 
 # --- a client without a handshake, a server with one ------------------------------------------
@@ -154,11 +152,9 @@ async def read_results_and_errors(client: Client, _: Gateway) -> None:
     ],
     ids=["no-capabilities", "version-7", "capabilities-list", "info-text"],
 )
-def test_a_request_that_does_not_say_who_sends_it_is_declined(meta: Object) -> None:
-    async def scenario(client: Client, _: Gateway) -> None:
+async def test_a_request_that_does_not_say_who_sends_it_is_declined(meta: Object) -> None:
+    async with talking() as (client, _):
         assert (await client.error("tools/list", _meta=meta))["code"] == -32602
-
-    talk(scenario)
 
 
 async def send_an_envelope(client: Client, _: Gateway) -> None:
@@ -190,10 +186,9 @@ ASKS: Mapping[str, tuple[Object, Object, str]] = {
 
 
 @pytest.mark.parametrize("tool", ASKS)
-def test_what_an_older_server_asks_becomes_an_input_request(tool: str) -> None:
+async def test_what_an_older_server_asks_becomes_an_input_request(tool: str) -> None:
     arguments, answer, said = ASKS[tool]
-
-    async def scenario(client: Client, _: Gateway) -> None:
+    async with talking(server("old", "handshake")) as (client, _):
         meta = envelope(EVERYTHING)
         asked = await client.call_tool(tool, meta, arguments=arguments)
         ((key, question),) = questions(asked).items()
@@ -212,8 +207,6 @@ def test_what_an_older_server_asks_becomes_an_input_request(tool: str) -> None:
         assert said in text(done)
         assert await client.error("tools/call", name=tool, **again, _meta=meta)
 
-    talk(scenario, server("old", "handshake"))
-
 
 async def declare_nothing(client: Client, _: Gateway) -> None:
     arguments, *_rest = ASKS["test_elicitation"]
@@ -225,11 +218,12 @@ async def declare_nothing(client: Client, _: Gateway) -> None:
     assert client.said.empty()
 
 
-def test_calls_that_wait_for_their_clients_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_calls_that_wait_for_their_clients_end_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(input_calls, "WAITING_SECONDS", 0.0)
     monkeypatch.setattr(input_calls, "MOST_CALLS", 1)
-
-    async def scenario(client: Client, _: Gateway) -> None:
+    async with talking(server("old", "handshake")) as (client, _):
         arguments, answer, _said = ASKS["test_elicitation"]
         for _round in range(3):  # so each has made room for the next
             meta = envelope(EVERYTHING)
@@ -245,41 +239,36 @@ def test_calls_that_wait_for_their_clients_end_in_time(monkeypatch: pytest.Monke
             )
             assert late["code"] == -32602
 
-    talk(scenario, server("old", "handshake"))
 
-
-def test_each_of_two_calls_at_once_gets_its_own_answer(
+async def test_each_of_two_calls_at_once_gets_its_own_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(member, "speaks_newest", lambda _: False)
-
-    async def scenario(client: Client, _: Gateway) -> None:
-        meta = envelope(EVERYTHING)
-        arguments, answer, _said = ASKS["test_sampling"]
-        asked = [
-            await client.call_tool("test_sampling", meta, arguments=arguments) for _ in range(2)
-        ]
-        for number, result in reversed(list(enumerate(asked))):
-            content = {"type": "text", "text": f"Oslo {number}"}
-            responses = {key: {**answer, "content": content} for key in questions(result)}
-            done = await client.call_tool(
-                "test_sampling",
-                meta,
-                arguments=arguments,
-                requestState=result["requestState"],
-                inputResponses=responses,
-            )
-            assert text(done) == f"LLM response: Oslo {number}"
-
+    meta, (arguments, answer, _said) = envelope(EVERYTHING), ASKS["test_sampling"]
     with Process(tmp_path / "log", [str(tools.server_python()), CONFORMANCE, "http"]) as process:
         at = ServerSettings("at", url=process.url, trust="first-use", is_prefixed=False)
-        talk(scenario, at)
+        async with talking(at) as (client, _):
+            asked = [
+                await client.call_tool("test_sampling", meta, arguments=arguments)
+                for _number in range(2)
+            ]
+            for number, result in reversed(list(enumerate(asked))):
+                content = {"type": "text", "text": f"Oslo {number}"}
+                responses = {key: {**answer, "content": content} for key in questions(result)}
+                done = await client.call_tool(
+                    "test_sampling",
+                    meta,
+                    arguments=arguments,
+                    requestState=result["requestState"],
+                    inputResponses=responses,
+                )
+                assert text(done) == f"LLM response: Oslo {number}"
 
 
 @pytest.mark.parametrize("declared", [{}, EVERYTHING], ids=["asked-nothing", "asked"])
 @pytest.mark.parametrize("era", ["handshake", "stateless"])
-def test_a_cancelled_call_is_cancelled_at_the_server(era: str, declared: Object) -> None:
-    async def scenario(client: Client, _: Gateway) -> None:
+async def test_a_cancelled_call_is_cancelled_at_the_server(era: str, declared: Object) -> None:
+    async with talking(server("any", era)) as (client, _):
         arguments: Object = {"key": "k"}
         meta = {**envelope(declared), "progressToken": "t"}
         hanging: Object = {"name": "test_hang", "arguments": arguments, "_meta": meta}
@@ -289,8 +278,6 @@ def test_a_cancelled_call_is_cancelled_at_the_server(era: str, declared: Object)
         learned = await client.call_tool("test_learn_of_cancel", envelope(), arguments=arguments)
         assert text(learned) == "it was cancelled"
         assert not answer.done()
-
-    talk(scenario, server("any", era))
 
 
 async def answer_with_a_secret(client: Client, _: Gateway) -> None:
@@ -310,8 +297,8 @@ async def answer_with_a_secret(client: Client, _: Gateway) -> None:
     assert "Z7QX4M2N5P6R3STV" not in json.dumps(done), "the server would repeat it"
 
 
-def test_the_menu_leads_to_tools_that_ask() -> None:
-    async def scenario(client: Client, _: Gateway) -> None:
+async def test_the_menu_leads_to_tools_that_ask() -> None:
+    async with talking(server("old", "handshake"), mode=ToolMode.SEARCH) as (client, _):
         meta = envelope(EVERYTHING)
         named = {"name": "test_elicitation", "arguments": ASKS["test_elicitation"][0]}
         found = await client.call_tool("retrieve_tools", meta, arguments={"query": "ask the user"})
@@ -326,29 +313,22 @@ def test_the_menu_leads_to_tools_that_ask() -> None:
         )
         assert "action=decline" in text(done)
 
-    talk(scenario, server("old", "handshake"), mode=ToolMode.SEARCH)
 
-
-def test_an_older_server_is_used_in_the_newer_revision() -> None:
-    steps = (
-        read_results_and_errors,
-        send_an_envelope,
-        hear_logs,
-        declare_nothing,
-        answer_with_a_secret,
-    )
-    talk(in_turn(*steps), server("old", "handshake"))
+async def test_an_older_server_is_used_in_the_newer_revision() -> None:
+    steps = read_results_and_errors, send_an_envelope, hear_logs, declare_nothing
+    async with talking(server("old", "handshake")) as (client, gateway):
+        for step in (*steps, answer_with_a_secret):
+            await step(client, gateway)
 
 
 # --- both without a handshake ------------------------------------------------------------------
 
 
-def test_a_server_of_both_eras_is_started_again_only_when_it_is_needed(
+async def test_a_server_of_both_eras_is_started_again_only_when_it_is_needed(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     log = tmp_path / "starts"
-
-    async def scenario(client: Client, _: Gateway) -> None:
+    async with talking(server("both", "both", log)) as (client, _):
         await client.shake_hands()
         await client.result("prompts/list")
         await client.result("server/discover", _meta=envelope())
@@ -367,8 +347,6 @@ def test_a_server_of_both_eras_is_started_again_only_when_it_is_needed(
         await until(lambda: "why='exit code 3'" in capfd.readouterr().err)
         assert text(await client.call_tool("test_meta", meta))
         assert log.read_text() == "started\n" * 3
-
-    talk(scenario, server("both", "both", log))
 
 
 @pytest.mark.often("legacy")
@@ -394,8 +372,8 @@ def test_the_official_sdk_calls_servers_of_every_era(tmp_path: Path, mode: str) 
 # --- a client with a handshake, a server without one --------------------------------------------
 
 
-def test_a_server_without_handshakes_is_used_by_a_client_that_makes_one() -> None:
-    async def scenario(client: Client, gateway: Gateway) -> None:
+async def test_a_server_without_handshakes_is_used_by_a_client_that_makes_one() -> None:
+    async with talking(server("new", "stateless")) as (client, gateway):
         opened = await client.shake_hands(EVERYTHING)
         await gateway.settle()
         assert gateway.members["new"].state is State.READY
@@ -413,11 +391,9 @@ def test_a_server_without_handshakes_is_used_by_a_client_that_makes_one() -> Non
         missing = await client.error("resources/read", uri="test://template/7/nothing")
         assert missing["code"] == -32002
 
-    talk(scenario, server("new", "stateless"))
 
-
-def test_a_client_is_asked_what_a_result_asks_for() -> None:
-    async def scenario(client: Client, _: Gateway) -> None:
+async def test_a_client_is_asked_what_a_result_asks_for() -> None:
+    async with talking(server("new", "stateless")) as (client, _):
         await client.shake_hands({"elicitation": {}})
         answer: Object = {"action": "accept", "content": {"name": "Ann"}}
         client.answers["elicitation/create"] = answer
@@ -428,8 +404,6 @@ def test_a_client_is_asked_what_a_result_asks_for() -> None:
             "tools/call", name="test_input_required_result_sampling", arguments={}
         )
         assert "error" in unasked
-
-    talk(scenario, server("new", "stateless"))
 
 
 # --- subscriptions -------------------------------------------------------------------------------
@@ -442,10 +416,11 @@ def test_a_client_is_asked_what_a_result_asks_for() -> None:
         ("stateless", ("test_trigger_resource_update", "test_trigger_prompt_change")),
     ],
 )
-def test_what_servers_announce_comes_on_the_subscription(era: str, trigger: tuple[str]) -> None:
+async def test_what_servers_announce_comes_on_the_subscription(
+    era: str, trigger: tuple[str]
+) -> None:
     watched = "test://watched-resource"
-
-    async def scenario(client: Client, _: Gateway) -> None:
+    async with talking(server("any", era)) as (client, _):
         wanted: Object = {"promptsListChanged": True, "resourceSubscriptions": [watched, "x://y"]}
         meta = envelope()
         first, listening = await client.begin(
@@ -468,10 +443,8 @@ def test_what_servers_announce_comes_on_the_subscription(era: str, trigger: tupl
         assert client.said.empty()
         assert not listening.done()
 
-    talk(scenario, server("any", era))
 
-
-def test_a_client_with_a_handshake_hears_what_a_server_without_one_announces() -> None:
+async def test_a_client_with_a_handshake_hears_what_a_server_without_one_announces() -> None:
     watched, new = "test://watched-resource", server("new", "stateless")
 
     async def announced(client: Client, trigger: str) -> Object:
@@ -480,7 +453,7 @@ def test_a_client_with_a_handshake_hears_what_a_server_without_one_announces() -
             await client.result("tools/call", name=trigger, arguments={})
         return client.said.get_nowait()
 
-    async def scenario(client: Client, gateway: Gateway) -> None:
+    async with talking(new) as (client, gateway):
         await client.shake_hands()
         await client.result("prompts/list")
         changed = await announced(client, "test_trigger_prompt_change")
@@ -498,13 +471,10 @@ def test_a_client_with_a_handshake_hears_what_a_server_without_one_announces() -
             assert str(again["method"]).endswith("list_changed")
         await client.result("resources/unsubscribe", uri=watched)
 
-    talk(scenario, new)
 
-
-def test_a_lazy_server_without_a_handshake_runs_while_a_client_hears_of_a_resource() -> None:
+async def test_a_lazy_server_without_a_handshake_runs_while_a_client_hears_of_a_resource() -> None:
     lazy = replace(server("new", "stateless"), start=Start.LAZY, idle_seconds=0.1)
-
-    async def scenario(client: Client, gateway: Gateway) -> None:
+    async with talking(lazy) as (client, gateway):
         await client.shake_hands()
         await client.result("resources/subscribe", uri="test://watched-resource")
         new = gateway.members["new"]
@@ -514,11 +484,9 @@ def test_a_lazy_server_without_a_handshake_runs_while_a_client_hears_of_a_resour
             await asyncio.sleep(0.01)  # until it was looked at
         assert new.state is State.READY
 
-    talk(scenario, lazy)
 
-
-def test_a_subscription_hears_of_servers_that_come_and_ends_with_the_gateway() -> None:
-    async def scenario(client: Client, gateway: Gateway) -> None:
+async def test_a_subscription_hears_of_servers_that_come_and_ends_with_the_gateway() -> None:
+    async with talking() as (client, gateway):
         params: Object = {"notifications": {"toolsListChanged": True}, "_meta": envelope()}
         first, listening = await client.begin("subscriptions/listen", **params)
         await client.hears("notifications/subscriptions/acknowledged")
@@ -528,8 +496,6 @@ def test_a_subscription_hears_of_servers_that_come_and_ends_with_the_gateway() -
         await client.channel.close()
         ended = as_object((await listening)["result"])
         assert ended == {"resultType": "complete", "_meta": {SUBSCRIPTION: first}}
-
-    talk(scenario)
 
 
 @pytest.mark.parametrize(

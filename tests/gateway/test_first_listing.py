@@ -9,12 +9,11 @@ from typing import NamedTuple
 import pytest
 
 from pipeguard.cli._person import TOKEN_VARIABLE, new_token
-from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.tool_offer import MOST_PAGES
 from pipeguard.state.review import StoredDefinition, approve, held_definitions, reject
 from pipeguard.state.store import Store
 from pipeguard.ui.cards import find_waiting
-from tests.gateway.rogues import Client, rogue, talk
+from tests.gateway.rogues import rogue, talking
 from tests.gateway.rogues import until as wait_until
 from tests.gateway.served import Served, environment_of_state, write_servers
 from tests.launch.processes import until
@@ -24,13 +23,7 @@ pytestmark = pytest.mark.real
 REVIEW = {"trust": "review"}
 
 
-def test_all_definitions_wait_at_once() -> None:
-    async def scenario(_: Client, gateway: Gateway) -> None:
-        member = gateway.members["new"]
-        held = {key for key, pin in member.run.guard.pins.all().items() if pin.held_definition}
-        assert {kind for kind, _ in held} == {"tool", "prompt", "resource", "template"}
-        assert member.offer.waiting == len(held) == 5
-
+async def test_all_definitions_wait_at_once() -> None:
     new = rogue(
         "new",
         settings=REVIEW,
@@ -39,28 +32,29 @@ def test_all_definitions_wait_at_once() -> None:
         resources=["x://one"],
         templates=["x://{id}"],
     )
-    talk(scenario, new)
+    async with talking(new) as (_, gateway):
+        member = gateway.members["new"]
+        held = {key for key, pin in member.run.guard.pins.all().items() if pin.held_definition}
+        assert {kind for kind, _ in held} == {"tool", "prompt", "resource", "template"}
+        assert member.offer.waiting == len(held) == 5
 
 
-def test_a_list_without_end_is_left_and_the_next_one_read(tmp_path: Path) -> None:
+async def test_a_list_without_end_is_left_and_the_next_one_read(tmp_path: Path) -> None:
     log = tmp_path / "log"
-
-    async def scenario(_: Client, gateway: Gateway) -> None:
+    async with talking(
+        rogue("endless", settings=REVIEW, endless=True, templates=["x://{id}"], log=str(log))
+    ) as (_, gateway):
         member = gateway.members["endless"]
         await wait_until(lambda: member.offer.waiting == 1)
         assert log.read_text().count("resources/list") == MOST_PAGES
 
-    talk(
-        scenario,
-        rogue("endless", settings=REVIEW, endless=True, templates=["x://{id}"], log=str(log)),
-    )
 
-
-def test_a_server_that_never_answers_a_list_is_used_all_the_same() -> None:
-    async def scenario(client: Client, _: Gateway) -> None:
+async def test_a_server_that_never_answers_a_list_is_used_all_the_same() -> None:
+    async with talking(rogue("mute", tools=["run"], prompts=["greet"], mute=["prompts/list"])) as (
+        client,
+        _,
+    ):
         assert "ran at mute" in await client.text("mute__run")
-
-    talk(scenario, rogue("mute", tools=["run"], prompts=["greet"], mute=["prompts/list"]))
 
 
 # --- what nobody approved ---------------------------------------------------------------

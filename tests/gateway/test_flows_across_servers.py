@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.paths import store_file
 from pipeguard.state.store import Store
 from tests.gateway.rogues import Object
-from tests.gateway.several import Room, gather
+from tests.gateway.several import Room, gathered
 from tests.gateway.test_same_verdicts import SCRIPTED
 
 pytestmark = pytest.mark.real
@@ -64,8 +64,8 @@ def flows(rule: str) -> list[tuple[str, str | None]]:
     return [(row.server, row.entry.token) for row in found]
 
 
-def run(scenario: Callable[[Room], Awaitable[None]], folder: Path, mode: ToolMode) -> None:
-    gather(scenario, *four_servers(folder), mode=mode)
+def running(folder: Path, mode: ToolMode) -> AbstractAsyncContextManager[Room]:
+    return gathered(*four_servers(folder), mode=mode)
 
 
 def called(mode: ToolMode, tool: str, **arguments: str) -> Object:
@@ -77,98 +77,85 @@ def called(mode: ToolMode, tool: str, **arguments: str) -> Object:
 
 
 @pytest.mark.parametrize("mode", [ToolMode.DIRECT, ToolMode.SEARCH])
-def test_what_is_private_at_one_server_is_known_when_another_sends_it(
+async def test_what_is_private_at_one_server_is_known_when_another_sends_it(
     tmp_path: Path, mode: ToolMode
 ) -> None:
-    async def scenario(room: Room) -> None:
+    async with running(tmp_path, mode) as room:
         one, two = [await room.agent(who) for who in ("one", "two")]
         read = called(mode, "files__read_file", path="plan.md")
         sent = called(mode, "mail__http_post", body=PRIVATE)
         assert PRIVATE in str(await one.result("tools/call", **read))
         for agent in (two, one):
             await agent.result("tools/call", **sent)
-
-    run(scenario, tmp_path, mode)
     [(server, token)] = flows("flows.private-out")
     assert server == "mail"
     assert token == "one"
 
 
 @pytest.mark.parametrize("mode", [ToolMode.DIRECT, ToolMode.SEARCH])
-def test_a_link_that_works_once_is_opened_by_another_server_and_sent_by_none(
+async def test_a_link_that_works_once_is_opened_by_another_server_and_sent_by_none(
     tmp_path: Path, mode: ToolMode
 ) -> None:
     link = expand({"gen": "https://a.example/reset?token={b62:32}"}, 1)
-
-    async def scenario(room: Room) -> None:
+    box = scripted(tmp_path, "box", "get_inbox", "folder", f"Reset your password: {link}")
+    async with gathered(box, *four_servers(tmp_path), mode=mode) as room:
         agent = await room.agent("one")
         assert link in str(await agent.result("tools/call", **called(mode, "box__get_inbox")))
         opened = await agent.result("tools/call", **called(mode, "web__fetch", url=link))
         assert COMMAND in str(opened)
         sent = await agent.result("tools/call", **called(mode, "mail__http_post", body=link))
         assert "PipeGuard" in str(sent)
-
-    box = scripted(tmp_path, "box", "get_inbox", "folder", f"Reset your password: {link}")
-    gather(scenario, box, *four_servers(tmp_path), mode=mode)
     assert flows("flows.secret-out") == [("mail", "one")]
 
 
 @pytest.mark.parametrize("mode", [ToolMode.DIRECT, ToolMode.SEARCH])
-def test_what_a_stranger_wrote_at_one_server_is_known_when_another_runs_it(
+async def test_what_a_stranger_wrote_at_one_server_is_known_when_another_runs_it(
     tmp_path: Path, mode: ToolMode
 ) -> None:
-    async def scenario(room: Room) -> None:
+    async with running(tmp_path, mode) as room:
         one, two = [await room.agent(who) for who in ("one", "two")]
         read = called(mode, "web__fetch", url="https://blog.example/setup")
         acts = called(mode, "shell__run_command", command=COMMAND)
         assert COMMAND in str(await one.result("tools/call", **read))
         for agent in (two, one):
             await agent.result("tools/call", **acts)
-
-    run(scenario, tmp_path, mode)
     [(server, token)] = flows("flows.untrusted-acts")
     assert server == "shell"
     assert token == "one"
 
 
-def test_tools_of_one_name_at_two_servers_are_two(tmp_path: Path) -> None:
+async def test_tools_of_one_name_at_two_servers_are_two(tmp_path: Path) -> None:
     """What one `search` found in notes is no search of the web."""
     notes, web = "Searches the user's private notes.", "Searches the web."
-
-    async def scenario(room: Room) -> None:
+    servers = (
+        scripted(tmp_path, "notes", "search", "query", PRIVATE, notes),
+        scripted(tmp_path, "web", "search", "query", "Nothing found.", web),
+    )
+    async with gathered(*servers, mode=ToolMode.DIRECT) as room:
         agent = await room.agent("one")
         read = called(ToolMode.DIRECT, "notes__search", query="plan")
         assert PRIVATE in str(await agent.result("tools/call", **read))
         for server in ("web", "notes"):
             sent = called(ToolMode.DIRECT, f"{server}__search", query=PRIVATE)
             await agent.result("tools/call", **sent)
-
-    servers = (
-        scripted(tmp_path, "notes", "search", "query", PRIVATE, notes),
-        scripted(tmp_path, "web", "search", "query", "Nothing found.", web),
-    )
-    gather(scenario, *servers, mode=ToolMode.DIRECT)
     assert [server for server, _ in flows("flows.private-out")] == ["web"]
 
 
-def test_clients_without_tokens_are_told_apart(tmp_path: Path) -> None:
-    async def scenario(room: Room) -> None:
+async def test_clients_without_tokens_are_told_apart(tmp_path: Path) -> None:
+    async with running(tmp_path, ToolMode.DIRECT) as room:
         one, two = [await room.agent() for _ in range(2)]
         await one.result("tools/call", **called(ToolMode.DIRECT, "files__read_file", path="x"))
         sent = called(ToolMode.DIRECT, "mail__http_post", body=PRIVATE)
         await two.result("tools/call", **sent)
-
-    run(scenario, tmp_path, ToolMode.DIRECT)
     assert flows("flows.private-out") == []
 
 
-def test_all_clients_share_a_memory_and_what_gave_way_is_not_taken_for_harmless(
+async def test_all_clients_share_a_memory_and_what_gave_way_is_not_taken_for_harmless(
     tmp_path: Path,
 ) -> None:
     limit = 200_000
     other = "Nothing that was read before is in this text at all, whatever it is compared with."
-
-    async def scenario(room: Room) -> None:
+    async with running(tmp_path, ToolMode.DIRECT) as room:
         ledgers = room.gateway.ledgers = LedgerMemory(limit)
         idle, busy = [await room.agent("one") for _ in range(2)]
         read = called(ToolMode.DIRECT, "files__read_file", path="plan.md")
@@ -185,6 +172,4 @@ def test_all_clients_share_a_memory_and_what_gave_way_is_not_taken_for_harmless(
         refused = await idle.result("tools/call", **sent)
         assert refused["isError"], refused
         assert not (await busy.result("tools/call", **sent)).get("isError")
-
-    run(scenario, tmp_path, ToolMode.DIRECT)
     assert flows("flows.private-out") == [("mail", "one")]

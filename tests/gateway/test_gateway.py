@@ -1,7 +1,7 @@
 """Two real servers behind one conversation: found, called, read, and told apart."""
 
 import json
-from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 
@@ -10,8 +10,8 @@ from pipeguard.gateway.life import State, definitions_wait
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import ServerSettings
 from tests import tools
-from tests.gateway.rogues import Client, in_turn
-from tests.gateway.rogues import talk as talk_to
+from tests.gateway.rogues import Client
+from tests.gateway.rogues import talking as talking_to
 from tests.transports.talking import SECRET
 
 pytestmark = pytest.mark.real
@@ -31,12 +31,10 @@ def servers(*extra: ServerSettings) -> list[ServerSettings]:
     ] + list(extra)
 
 
-def talk(
-    scenario: Callable[[Client, Gateway], Awaitable[None]],
-    *extra: ServerSettings,
-    mode: ToolMode = ToolMode.SEARCH,
-) -> None:
-    talk_to(scenario, *servers(*extra), mode=mode)
+def talking(
+    *extra: ServerSettings, mode: ToolMode = ToolMode.SEARCH
+) -> AbstractAsyncContextManager[tuple[Client, Gateway]]:
+    return talking_to(*servers(*extra), mode=mode)
 
 
 async def find_and_call(client: Client, _: Gateway) -> None:
@@ -123,31 +121,29 @@ async def read_prompts_and_resources(client: Client, _: Gateway) -> None:
     assert missing["error"] == {"code": -32002, "message": "there is no such resource"}
 
 
-def test_two_servers_are_used_as_one() -> None:
-    talk(
-        in_turn(
+async def test_two_servers_are_used_as_one() -> None:
+    async with talking() as (client, gateway):
+        for step in (
             find_and_call,
             call_unclearly,
             call_by_the_wrong_variant,
             hear_of_progress,
             read_prompts_and_resources,
-        )
-    )
+        ):
+            await step(client, gateway)
 
 
-def test_all_tools_are_listed_where_the_user_wants_that() -> None:
-    async def scenario(client: Client, _: Gateway) -> None:
+async def test_all_tools_are_listed_where_the_user_wants_that() -> None:
+    async with talking(mode=ToolMode.DIRECT) as (client, _):
         listed = (await client.result("tools/list"))["tools"]
         assert isinstance(listed, list)
         names = [tool["name"] for tool in listed]
         assert {"everything__echo", "memory__read_graph"} <= set(names)
         assert await client.text("everything__echo", message="hello") == "Echo: hello"
 
-    talk(scenario, mode=ToolMode.DIRECT)
 
-
-def test_one_server_that_does_not_start_leaves_the_others_unharmed() -> None:
-    async def scenario(client: Client, gateway: Gateway) -> None:
+async def test_one_server_that_does_not_start_leaves_the_others_unharmed() -> None:
+    async with talking(ServerSettings("broken", ("/nowhere/at/all",))) as (client, gateway):
         assert "everything__echo" in await client.text("retrieve_tools", query="echo")
         assert gateway.members["broken"].state is not State.READY
         assert "no such file" in gateway.members["broken"].why
@@ -156,11 +152,12 @@ def test_one_server_that_does_not_start_leaves_the_others_unharmed() -> None:
         assert "broken is not available: /nowhere/at/all: there is no such file" in answer
         assert "broken" not in await client.text("call_tool_destructive", **call | {"name": "x"})
 
-    talk(scenario, ServerSettings("broken", ("/nowhere/at/all",)))
 
-
-def test_tools_of_a_new_server_are_not_found_before_a_person_approves_them() -> None:
-    async def scenario(client: Client, gateway: Gateway) -> None:
+async def test_tools_of_a_new_server_are_not_found_before_a_person_approves_them() -> None:
+    async with talking(ServerSettings("new", (str(tools.npm_bin("mcp-server-everything")),))) as (
+        client,
+        gateway,
+    ):
         new = gateway.members["new"]
         assert (new.state, gateway.catalog.of("new")) == (State.READY, ())
         found = await client.text("retrieve_tools", query="echo", limit=20)
@@ -175,8 +172,6 @@ def test_tools_of_a_new_server_are_not_found_before_a_person_approves_them() -> 
         assert waiting in await client.text("retrieve_tools", query="zzyzx"), "nothing was found"
         alone = await client.text("retrieve_tools", query="echo", server="everything")
         assert "approval" not in alone
-
-    talk(scenario, ServerSettings("new", (str(tools.npm_bin("mcp-server-everything")),)))
 
 
 def _params(message: Object) -> Object:

@@ -14,7 +14,7 @@ from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.state.paths import store_path
 from pipeguard.state.review import StoredDefinition, held_definitions, reject
 from pipeguard.state.store import Store
-from tests.gateway.rogues import Client, talk
+from tests.gateway.rogues import talking
 from tests.transports.wire import eventually
 from tests.wrap.wrapped import PYTHON, SERVER
 
@@ -54,8 +54,8 @@ async def process_of(gateway: Gateway, server: str, *, after: int = 0) -> int:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_one_that_ends_or_hangs_is_started_again(number: signal.Signals) -> None:
-    async def scenario(client: Client, gateway: Gateway) -> None:
+async def test_one_that_ends_or_hangs_is_started_again(number: signal.Signals) -> None:
+    async with talking(actor("one"), actor("two")) as (client, gateway):
         before, other = await process_of(gateway, "one"), await process_of(gateway, "two")
         os.kill(before, number)
         await process_of(gateway, "one", after=before)
@@ -65,13 +65,15 @@ def test_one_that_ends_or_hangs_is_started_again(number: signal.Signals) -> None
             with pytest.raises(ProcessLookupError):
                 os.kill(before, 0)
 
-    talk(scenario, actor("one"), actor("two"))
 
-
-def test_a_call_that_a_server_dies_of_may_have_acted_and_it_is_started_again(
+async def test_a_call_that_a_server_dies_of_may_have_acted_and_it_is_started_again(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    async def scenario(client: Client, gateway: Gateway) -> None:
+    mortal = (
+        "import os, json; loads = json.loads;"
+        "json.loads = lambda s: os._exit(3) if 'xxxxx' in str(s) else loads(s)"
+    )
+    async with talking(actor("one", mortal)) as (client, gateway):
         before = await process_of(gateway, "one")
         answer = await client.ask("tools/call", name="one__echo", arguments={"text": "xxxxx"})
         message = str(answer["error"])
@@ -80,15 +82,9 @@ def test_a_call_that_a_server_dies_of_may_have_acted_and_it_is_started_again(
         await process_of(gateway, "one", after=before)
         assert "why='it ended by itself: exit code 3'" in capfd.readouterr().err
 
-    mortal = (
-        "import os, json; loads = json.loads;"
-        "json.loads = lambda s: os._exit(3) if 'xxxxx' in str(s) else loads(s)"
-    )
-    talk(scenario, actor("one", mortal))
 
-
-def test_what_was_rejected_waits_again_once_its_server_was_started_anew() -> None:
-    async def scenario(_: Client, gateway: Gateway) -> None:
+async def test_what_was_rejected_waits_again_once_its_server_was_started_anew() -> None:
+    async with talking(replace(actor("one"), trust="review")) as (_, gateway):
         before, server = await process_of(gateway, "one"), gateway.members["one"]
 
         def waiting() -> list[StoredDefinition]:
@@ -103,24 +99,20 @@ def test_what_was_rejected_waits_again_once_its_server_was_started_anew() -> Non
         await process_of(gateway, "one", after=before)
         await eventually(lambda: len(waiting()) == server.offer.waiting > 0, "it waits again")
 
-    talk(scenario, replace(actor("one"), trust="review"))
 
-
-def test_one_that_is_busy_is_left_alone() -> None:
-    async def scenario(client: Client, gateway: Gateway) -> None:
-        before = await process_of(gateway, "slow")
-        assert await client.text("slow__echo", text="x" * 5) == "xxxxx"
-        assert await process_of(gateway, "slow") == before
-
+async def test_one_that_is_busy_is_left_alone() -> None:
     sleepy = (
         "import time, json; loads = json.loads;"
         "json.loads = lambda s: (time.sleep(3.0 * ('xxxxx' in str(s))), loads(s))[1]"
     )
-    talk(scenario, actor("slow", sleepy))
+    async with talking(actor("slow", sleepy)) as (client, gateway):
+        before = await process_of(gateway, "slow")
+        assert await client.text("slow__echo", text="x" * 5) == "xxxxx"
+        assert await process_of(gateway, "slow") == before
 
 
-def test_a_call_of_a_server_that_is_down_says_why() -> None:
-    async def scenario(client: Client, gateway: Gateway) -> None:
+async def test_a_call_of_a_server_that_is_down_says_why() -> None:
+    async with talking(actor("one")) as (client, gateway):
         before = await process_of(gateway, "one")
         member_of_one = gateway.members["one"]
         os.kill(before, signal.SIGKILL)
@@ -128,14 +120,13 @@ def test_a_call_of_a_server_that_is_down_says_why() -> None:
         answer = await client.text("one__echo", text="hello")
         assert answer == "hello" or "is not available: it ended by itself" in answer
 
-    talk(scenario, actor("one"))
 
-
-def test_one_that_cannot_start_is_told_with_its_exit_code() -> None:
-    async def scenario(_: Client, gateway: Gateway) -> None:
+async def test_one_that_cannot_start_is_told_with_its_exit_code() -> None:
+    code = "import sys; sys.stderr.write('Cannot find module x'); sys.exit(3)"
+    async with talking(actor("one"), ServerSettings("broken", (*PYTHON, "-c", code))) as (
+        _,
+        gateway,
+    ):
         await eventually(lambda: "exit code 3" in gateway.members["broken"].why, "it has ended")
         assert "exit code 3" in gateway.describe_missing()["broken"]
         assert "Cannot find" not in gateway.absent()["broken"], "a model reads that"
-
-    code = "import sys; sys.stderr.write('Cannot find module x'); sys.exit(3)"
-    talk(scenario, actor("one"), ServerSettings("broken", (*PYTHON, "-c", code)))

@@ -16,7 +16,7 @@ from pipeguard.gateway.member import GatewayServer
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_output import last_lines
 from pipeguard.gateway.server_settings import ServerSettings, Start
-from tests.gateway.rogues import Client, rogue, talk, until
+from tests.gateway.rogues import Client, rogue, talking, until
 from tests.gateway.served import environment_of_state
 from tests.wrap.wrapped import PIPEGUARD
 
@@ -49,12 +49,14 @@ async def read_once(client: Client, gateway: Gateway) -> None:
     assert (await client.result("resources/templates/list"))["resourceTemplates"]
 
 
-def test_a_lazy_server_is_known_without_a_process_and_started_when_it_is_called(
+async def test_a_lazy_server_is_known_without_a_process_and_started_when_it_is_called(
     tmp_path: Path,
 ) -> None:
     log = tmp_path / "log"
-
-    async def scenario(client: Client, gateway: Gateway) -> None:
+    async with talking(lazy(log)) as (client, gateway):
+        await read_once(client, gateway)
+    assert starts(log) == 1, "one of which nothing is known is started to be read"
+    async with talking(lazy(log)) as (client, gateway):
         assert gateway.absent() == {}
         tools = (await client.result("tools/list"))["tools"]
         assert "b__run" in str(tools)
@@ -65,26 +67,23 @@ def test_a_lazy_server_is_known_without_a_process_and_started_when_it_is_called(
         assert starts(log) == 2
         assert "read at b" in str(await client.result("resources/read", uri="x://r"))
 
-    talk(read_once, lazy(log))
-    assert starts(log) == 1, "one of which nothing is known is started to be read"
-    talk(scenario, lazy(log))
 
-
-def test_a_lazy_server_without_work_is_stopped_and_started_again(tmp_path: Path) -> None:
+async def test_a_lazy_server_without_work_is_stopped_and_started_again(tmp_path: Path) -> None:
     log = tmp_path / "log"
-
-    async def scenario(client: Client, gateway: Gateway) -> None:
+    async with talking(lazy(log, idle_seconds=0.2)) as (client, gateway):
         assert await client.text("b__run") == "run ran at b"
         await until(is_in(State.ASLEEP, gateway))
         await until(lambda: log.read_text().endswith("ended\n"))
         assert await client.text("b__run") == "run ran at b"
         assert starts(log) == 2
 
-    talk(scenario, lazy(log, idle_seconds=0.2))
 
-
-def test_a_list_is_read_to_its_end_though_its_server_falls_asleep_again(tmp_path: Path) -> None:
-    async def scenario(_: Client, gateway: Gateway) -> None:
+async def test_a_list_is_read_to_its_end_though_its_server_falls_asleep_again(
+    tmp_path: Path,
+) -> None:
+    async with talking(lazy(tmp_path / "log")) as (client, gateway):
+        await read_once(client, gateway)
+    async with talking(lazy(tmp_path / "log")) as (_, gateway):
         leg = gateway.find_remembered("b")
         assert leg is not None
         reading = asyncio.create_task(leg.request("prompts/list"))
@@ -93,14 +92,10 @@ def test_a_list_is_read_to_its_end_though_its_server_falls_asleep_again(tmp_path
         assert "result" in await reading
         assert not leg.is_open
 
-    talk(read_once, lazy(tmp_path / "log"))
-    talk(scenario, lazy(tmp_path / "log"))
 
-
-def test_one_with_a_subscription_or_a_call_under_way_is_not_stopped(tmp_path: Path) -> None:
+async def test_one_with_a_subscription_or_a_call_under_way_is_not_stopped(tmp_path: Path) -> None:
     log = tmp_path / "log"
-
-    async def scenario(client: Client, gateway: Gateway) -> None:
+    async with talking(lazy(log, idle_seconds=0.1)) as (client, gateway):
         await client.result("resources/subscribe", uri="x://r")
         member = gateway.members["b"]
         await until(lambda: member.seconds_to_idle() < 0)
@@ -108,13 +103,10 @@ def test_one_with_a_subscription_or_a_call_under_way_is_not_stopped(tmp_path: Pa
         assert member.state is State.READY
         assert not log.read_text().endswith("ended\n")
 
-    talk(scenario, lazy(log, idle_seconds=0.1))
 
-
-def test_one_with_a_task_that_a_client_may_ask_for_is_not_stopped(tmp_path: Path) -> None:
+async def test_one_with_a_task_that_a_client_may_ask_for_is_not_stopped(tmp_path: Path) -> None:
     log = tmp_path / "log"
-
-    async def scenario(client: Client, gateway: Gateway) -> None:
+    async with talking(lazy(log, idle_seconds=0.1)) as (client, gateway):
         called = await client.result("tools/call", name="b__run", arguments={}, task={})
         member = gateway.members["b"]
         await until(lambda: member.seconds_to_idle() < 0)
@@ -124,19 +116,15 @@ def test_one_with_a_task_that_a_client_may_ask_for_is_not_stopped(tmp_path: Path
         assert isinstance(task, dict)
         assert (await client.result("tasks/get", taskId=task["taskId"]))["status"] == "working"
 
-    talk(scenario, lazy(log, idle_seconds=0.1))
 
-
-def test_what_is_held_is_not_found_before_it_is_approved_though_nothing_runs(
+async def test_what_is_held_is_not_found_before_it_is_approved_though_nothing_runs(
     tmp_path: Path,
 ) -> None:
     log = tmp_path / "log"
     server = lazy(log, trust="review")
-
-    async def read(_: Client, gateway: Gateway) -> None:
-        await until(lambda: gateway.members["b"].offer.waiting > 0)
-
-    async def scenario(client: Client, gateway: Gateway) -> None:
+    async with talking(server) as (_, first):
+        await until(lambda: first.members["b"].offer.waiting > 0)
+    async with talking(server) as (client, gateway):
         assert gateway.members["b"].state is State.ASLEEP
         assert (await client.result("tools/list"))["tools"] == []
         command = [*PIPEGUARD, "approve", "b", "--all", "--yes"]
@@ -148,9 +136,6 @@ def test_what_is_held_is_not_found_before_it_is_approved_though_nothing_runs(
         assert gateway.members["b"].state is State.ASLEEP
         assert starts(log) == 1
 
-    talk(read, server)
-    talk(scenario, server)
-
 
 def test_one_that_failed_often_is_tried_rarely_until_it_has_run_for_a_while() -> None:
     failing, longest = Circuit(), life.MOST_DELAY_SECONDS / 2
@@ -159,12 +144,13 @@ def test_one_that_failed_often_is_tried_rarely_until_it_has_run_for_a_while() ->
     assert failing.fail(life.STEADY_SECONDS + 1) < longest
 
 
-def test_one_that_is_not_there_is_tried_again_and_found(
+async def test_one_that_is_not_there_is_tried_again_and_found(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     program = tmp_path / "server"
-
-    async def scenario(client: Client, gateway: Gateway) -> None:
+    async with talking(
+        ServerSettings("b", (str(program),), trust="first-use"), mode=ToolMode.SEARCH
+    ) as (client, gateway):
         await until(is_in(State.DOWN, gateway))
         why = gateway.absent()["b"]
         assert "no such file" in why
@@ -173,33 +159,27 @@ def test_one_that_is_not_there_is_tried_again_and_found(
         program.write_text("#!/bin/sh\nexec " + " ".join(f"'{word}'" for word in real) + "\n")
         program.chmod(0o700)
         await until(is_in(State.READY, gateway))
-
-    talk(scenario, ServerSettings("b", (str(program),), trust="first-use"), mode=ToolMode.SEARCH)
     lines = [line for line in capfd.readouterr().err.splitlines() if "server=b" in line]
     assert len(lines) == 2, "down, then ready: a line for each change"
 
 
-def test_the_path_of_this_machine_is_for_the_user_and_not_for_agents(
+async def test_the_path_of_this_machine_is_for_the_user_and_not_for_agents(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    async def scenario(client: Client, gateway: Gateway) -> None:
+    settings = ServerSettings("b", ("no-such-server",), trust="first-use")
+    async with talking(settings, mode=ToolMode.SEARCH) as (client, gateway):
         await until(is_in(State.DOWN, gateway))
         told = await client.text("retrieve_tools", query="anything") + gateway.absent()["b"]
         assert "no-such-server: command not found" in told
         assert os.environ["PATH"] not in told
-
-    settings = ServerSettings("b", ("no-such-server",), trust="first-use")
-    talk(scenario, settings, mode=ToolMode.SEARCH)
     assert os.environ["PATH"] not in capfd.readouterr().err
     assert os.environ["PATH"] in "".join(last_lines("b", 9))
 
 
-def test_what_a_server_says_of_its_failure_is_cut(capfd: pytest.CaptureFixture[str]) -> None:
-    async def scenario(_: Client, gateway: Gateway) -> None:
+async def test_what_a_server_says_of_its_failure_is_cut(capfd: pytest.CaptureFixture[str]) -> None:
+    async with talking(rogue("b", fails=["initialize"], failure="no! " * 10_000)) as (_, gateway):
         await until(is_in(State.DOWN, gateway))
         assert len(gateway.absent()["b"]) < MOST_REASON_CHARS + 100
-
-    talk(scenario, rogue("b", fails=["initialize"], failure="no! " * 10_000))
 
 
 def test_one_whose_start_fails_unexpectedly_is_started_again(
@@ -215,19 +195,22 @@ def test_one_whose_start_fails_unexpectedly_is_started_again(
             raise ValueError("nobody thought of this")
         await begin(server)
 
-    async def scenario(_: Client, gateway: Gateway) -> None:
-        await until(is_in(State.READY, gateway))
+    async def scenario() -> None:
+        async with talking(rogue("b")) as (_, gateway):
+            await until(is_in(State.READY, gateway))
 
     monkeypatch.setattr(GatewayServer, "_begin", break_once)
-    talk(scenario, rogue("b"))
+    asyncio.run(scenario())  # on a loop that takes its complaint
 
 
-def test_a_client_hears_why_a_server_is_down_and_the_log_also_what_to_do(
+async def test_a_client_hears_why_a_server_is_down_and_the_log_also_what_to_do(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
-
-    async def scenario(_client: Client, gateway: Gateway) -> None:
+    async with talking(ServerSettings("b", ("cat",), env={"KEY": "keyring:gone"})) as (
+        _client,
+        gateway,
+    ):
         await until(is_in(State.DOWN, gateway))
         why = gateway.absent()["b"]
         assert "PipeGuard's log tells the user what to do" in why
@@ -240,5 +223,3 @@ def test_a_client_hears_why_a_server_is_down_and_the_log_also_what_to_do(
             await asyncio.sleep(0.01)
             told += capfd.readouterr().err
         assert "U+000A" not in told
-
-    talk(scenario, ServerSettings("b", ("cat",), env={"KEY": "keyring:gone"}))

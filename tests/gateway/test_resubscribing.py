@@ -12,7 +12,7 @@ from pipeguard.gateway import life
 from pipeguard.gateway.life import State
 from pipeguard.gateway.server_settings import ServerSettings, Start
 from tests.gateway.rogues import until
-from tests.gateway.several import Agent, Room, gather, stateful
+from tests.gateway.several import Agent, Room, gathered, stateful
 
 pytestmark = pytest.mark.real
 UPDATED = "notifications/resources/updated"
@@ -44,10 +44,9 @@ async def subscribed(agent: Agent) -> object:
 
 
 @pytest.mark.parametrize("breaks", [die, edit])
-def test_a_subscription_survives_the_end_of_its_server(breaks: Break) -> None:
+async def test_a_subscription_survives_the_end_of_its_server(breaks: Break) -> None:
     server = stateful("a")
-
-    async def scenario(room: Room) -> None:
+    async with gathered(server) as room:
         agent, other = [await room.agent() for _ in range(2)]
         await agent.result("resources/subscribe", uri="a://a")
         await agent.result("resources/subscribe", uri="a://b")
@@ -63,12 +62,10 @@ def test_a_subscription_survives_the_end_of_its_server(breaks: Break) -> None:
         assert await subscribed(agent) == []
         assert other.heard_of(UPDATED) == []
 
-    gather(scenario, server)
-
 
 @pytest.mark.parametrize("leaves", [True, False])
-def test_a_lazy_server_falls_asleep_once_nobody_is_subscribed(*, leaves: bool) -> None:
-    async def scenario(room: Room) -> None:
+async def test_a_lazy_server_falls_asleep_once_nobody_is_subscribed(*, leaves: bool) -> None:
+    async with gathered(stateful("a", start=Start.LAZY, idle_seconds=0.1)) as room:
         agent = await room.agent()
         await agent.result("resources/subscribe", uri="a://a")
         member = room.gateway.members["a"]
@@ -81,16 +78,12 @@ def test_a_lazy_server_falls_asleep_once_nobody_is_subscribed(*, leaves: bool) -
             await agent.result("resources/unsubscribe", uri="a://a")
         await until(lambda: member.state is State.ASLEEP)
 
-    gather(scenario, stateful("a", start=Start.LAZY, idle_seconds=0.1))
 
-
-def test_a_server_that_refuses_a_subscription_is_not_asked_for_it_again() -> None:
-    async def scenario(room: Room) -> None:
+async def test_a_server_that_refuses_a_subscription_is_not_asked_for_it_again() -> None:
+    async with gathered(stateful("a")) as room:
         agent = await room.agent()
         answer = await agent.ask("resources/subscribe", uri="a://none")
         assert "error" in answer
         await agent.ask("tools/call", name="a__die", arguments={})
         assert await subscribed(agent) == []
         assert agent.heard_of(UPDATED) == []
-
-    gather(scenario, stateful("a"))

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeguard.gateway.menu import ToolMode
-from tests.gateway.several import Agent, Room, gather, stateful
+from tests.gateway.several import Agent, Room, gathered, stateful
 
 pytestmark = pytest.mark.real
 LOGGED, UPDATED = "notifications/message", "notifications/resources/updated"
@@ -21,8 +21,8 @@ async def opened(room: Room) -> Agent:
     return agent
 
 
-def test_each_client_hears_the_log_from_its_own_level_on() -> None:
-    async def scenario(room: Room) -> None:
+async def test_each_client_hears_the_log_from_its_own_level_on() -> None:
+    async with gathered(stateful("b")) as room:
         one, two, three = [await opened(room) for _ in range(3)]
         await one.result("logging/setLevel", level="debug")
         await two.result("logging/setLevel", level="error")
@@ -37,11 +37,9 @@ def test_each_client_hears_the_log_from_its_own_level_on() -> None:
         await three.close()
         assert (await two.state("b"))["level"] == "error"
 
-    gather(scenario, stateful("b"))
 
-
-def test_a_client_that_comes_later_hears_the_log_as_if_alone() -> None:
-    async def scenario(room: Room) -> None:
+async def test_a_client_that_comes_later_hears_the_log_as_if_alone() -> None:
+    async with gathered(stateful("b")) as room:
         one = await opened(room)
         await one.result("logging/setLevel", level="emergency")
         assert (await one.state("b"))["level"] == "emergency"
@@ -51,20 +49,16 @@ def test_a_client_that_comes_later_hears_the_log_as_if_alone() -> None:
         assert await levels_heard(one) == []
         assert await levels_heard(two) == ["notice"]
 
-    gather(scenario, stateful("b"))
 
-
-def test_a_level_that_there_is_not_is_refused_by_the_server() -> None:
-    async def scenario(room: Room) -> None:
+async def test_a_level_that_there_is_not_is_refused_by_the_server() -> None:
+    async with gathered(stateful("b")) as room:
         one = await opened(room)
         await one.result("logging/setLevel", level="whatever")
         assert (await one.state("b"))["level"] == "whatever"  # it takes all
 
-    gather(scenario, stateful("b"))
 
-
-def test_a_subscription_ends_with_the_last_who_has_it() -> None:
-    async def scenario(room: Room) -> None:
+async def test_a_subscription_ends_with_the_last_who_has_it() -> None:
+    async with gathered(stateful("b"), mode=ToolMode.DIRECT) as room:
         one, two, three = [await opened(room) for _ in range(3)]
         for agent in (one, two):
             await agent.result("resources/subscribe", uri="b://a")
@@ -79,5 +73,3 @@ def test_a_subscription_ends_with_the_last_who_has_it() -> None:
         assert (await one.state("b"))["subscribed"] == ["b://b"]
         await three.result("resources/unsubscribe", uri="b://b")
         assert (await one.state("b"))["subscribed"] == []
-
-    gather(scenario, stateful("b"), mode=ToolMode.DIRECT)

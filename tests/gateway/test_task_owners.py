@@ -10,7 +10,7 @@ import pytest
 from pipeguard.state.tokens import TokenScope
 from tests.gateway.rogues import Object
 from tests.gateway.served import ServedAt, write_servers
-from tests.gateway.several import STATEFUL, Agent, Room, gather, stateful
+from tests.gateway.several import STATEFUL, Agent, gathered, stateful
 from tests.gateway.test_same_verdicts import at
 from tests.wrap.wrapped import Object as Json
 
@@ -30,8 +30,8 @@ async def listed(agent: Agent) -> list[str]:
     return [str(task["taskId"]) for task in tasks]
 
 
-def test_a_task_of_another_client_does_not_exist() -> None:
-    async def scenario(room: Room) -> None:
+async def test_a_task_of_another_client_does_not_exist() -> None:
+    async with gathered(stateful("b")) as room:
         one, two = await room.agent(), await room.agent()
         task = await a_task(one)
         unknown = (await two.ask("tasks/get", taskId="b/nothing"))["error"]
@@ -40,21 +40,17 @@ def test_a_task_of_another_client_does_not_exist() -> None:
         assert (await one.result("tasks/get", taskId=task))["status"] == "working"
         assert "result of t1" in str(await one.result("tasks/result", taskId=task))
 
-    gather(scenario, stateful("b"))
 
-
-def test_a_list_of_tasks_has_ones_own() -> None:
-    async def scenario(room: Room) -> None:
+async def test_a_list_of_tasks_has_ones_own() -> None:
+    async with gathered(stateful("b")) as room:
         one, two = await room.agent(), await room.agent()
         first, second = await a_task(one), await a_task(two)
         assert await listed(one) == [first]
         assert await listed(two) == [second]
 
-    gather(scenario, stateful("b"))
 
-
-def test_who_created_a_task_hears_how_it_goes() -> None:
-    async def scenario(room: Room) -> None:
+async def test_who_created_a_task_hears_how_it_goes() -> None:
+    async with gathered(stateful("b")) as room:
         one, two = await room.agent(), await room.agent()
         task = await a_task(one)
         await two.call("b__finish", {"task": "t1"})
@@ -64,34 +60,27 @@ def test_who_created_a_task_hears_how_it_goes() -> None:
         assert [params["taskId"] for params in one.heard_of(status)] == [task]
         assert two.heard_of(status) == []
 
-    gather(scenario, stateful("b"))
 
-
-def test_clients_of_one_token_share_tasks() -> None:
-    async def scenario(room: Room) -> None:
+async def test_clients_of_one_token_share_tasks() -> None:
+    async with gathered(stateful("b")) as room:
         one, again, other = [await room.agent(who) for who in ("mine", "mine", "yours")]
         task = await a_task(one)
         assert (await again.result("tasks/get", taskId=task))["taskId"] == task
         assert "error" in await other.ask("tasks/get", taskId=task)
 
-    gather(scenario, stateful("b"))
 
-
-def test_a_task_of_a_tool_that_a_token_may_call_no_more_is_gone() -> None:
+async def test_a_task_of_a_tool_that_a_token_may_call_no_more_is_gone() -> None:
     scopes = [TokenScope()]
-
-    async def scenario(room: Room) -> None:
+    async with gathered(stateful("b"), scope=lambda _: scopes[0]) as room:
         agent = await room.agent("mine")
         task = await a_task(agent)
         scopes[0] = TokenScope(tools=("b__echo",))
         assert await listed(agent) == []
         assert "error" in await agent.ask("tasks/result", taskId=task)
 
-    gather(scenario, stateful("b"), scope=lambda _: scopes[0])
 
-
-def test_a_server_that_starts_again_has_no_tasks_of_before() -> None:
-    async def scenario(room: Room) -> None:
+async def test_a_server_that_starts_again_has_no_tasks_of_before() -> None:
+    async with gathered(stateful("b")) as room:
         agent = await room.agent()
         task: Object = {"taskId": await a_task(agent)}
         await room.gateway.apply([])
@@ -99,8 +88,6 @@ def test_a_server_that_starts_again_has_no_tasks_of_before() -> None:
         other = await room.agent()
         assert await a_task(other) == task["taskId"]
         assert "error" in await agent.ask("tasks/get", **task)
-
-    gather(scenario, stateful("b"))
 
 
 def test_a_task_has_one_owner_at_every_endpoint_of_its_server(tmp_path: Path) -> None:
