@@ -34,8 +34,7 @@ async def test_a_client_goes_on_with_a_server_at_an_address_whose_settings_chang
 def test_the_file_says_how_much_an_agent_reads_at_once(tmp_path: Path) -> None:
     servers = {name: actor() for name in ("a", "b", "c")}
     config = write_servers(tmp_path, servers, top_k=1, tools_limit=2, response_chars=10)
-    with Served(tmp_path, "--config", str(config)) as client:
-        client.initialize()
+    with Served(tmp_path, "--config", str(config)).opened() as client:
 
         def find(**more: Json) -> int:
             return client.call("retrieve_tools", query="echo", **more).count("__echo(")
@@ -48,8 +47,7 @@ def test_the_file_says_how_much_an_agent_reads_at_once(tmp_path: Path) -> None:
         write_servers(tmp_path, servers, top_k=3)
         until_so(lambda: find() == 3, "the edit has taken effect")
         assert client.call("call_tool_destructive", **call) == "x" * 12
-        client.hang_up()
-        assert client.code() == 0
+        client.end()
 
 
 async def test_a_changed_server_waits_for_no_other_one_to_end() -> None:
@@ -95,8 +93,7 @@ async def test_who_waits_for_a_server_that_is_edited_away_is_told_so(mode: ToolM
 def test_clients_are_told_of_other_tools_where_the_mode_has_changed(tmp_path: Path) -> None:
     servers = {"a": actor()}
     config = write_servers(tmp_path, servers, mode="search")
-    with Served(tmp_path, "--config", str(config)) as client:
-        client.initialize()
+    with Served(tmp_path, "--config", str(config)).opened() as client:
         assert "retrieve_tools" in str(client.ask("tools/list"))
         write_servers(tmp_path, servers, mode="direct")
         while client.frame().get("method") != "notifications/tools/list_changed":

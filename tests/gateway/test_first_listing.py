@@ -131,8 +131,7 @@ class Home:
         """Let a client of `wrap` list all there is, and hang up."""
         with self.wrap(trust) as client:
             shown_by(client)
-            client.hang_up()
-            assert client.code() == 0
+            client.end()
 
 
 def shown_by(client: Wrapped) -> dict[str, str]:
@@ -228,8 +227,7 @@ def test_under_review_only_what_a_person_approved_is_offered(
             now = NEW if "drifted" in past else OLD
             until(lambda: set(listed_by(client).values()) == {now}, "it is listed as approved")
         assert home.waiting() == set()
-        client.hang_up()
-        assert client.code() == 0
+        client.end()
 
 
 def test_what_is_pinned_while_a_run_is_under_review_waits_there(tmp_path: Path) -> None:

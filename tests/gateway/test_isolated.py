@@ -45,8 +45,7 @@ def test_an_answer_that_failed_at_a_wall_says_so_once(tmp_path: Path) -> None:
     (tmp_path / "note").write_text("a note")
     one = entry() | {"args": list(FAILING[1:])}
     options = ("--config", str(write_servers(tmp_path, {"one": one})), "--mode", "direct")
-    with Served(tmp_path, *options) as run:
-        run.initialize()
+    with Served(tmp_path, *options).opened() as run:
         for tool, what in (("fetch", "api.example.com"), ("read_text_file", tmp_path / "note")):
             answer = run.ask("tools/call", name=f"one__{tool}", arguments={"what": str(what)})
             ours = [text for text in texts(answer) if text.startswith("PipeGuard: ")]

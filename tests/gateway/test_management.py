@@ -59,8 +59,7 @@ class Person:
 
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[Served]:
-    with serve(tmp_path, management=ALL) as served:
-        served.initialize()
+    with serve(tmp_path, management=ALL).opened() as served:
         yield served
 
 
@@ -80,8 +79,7 @@ def client(tmp_path: Path) -> Iterator[Served]:
 def test_agents_may_propose_what_the_settings_allow(
     tmp_path: Path, management: Object | None, options: tuple[str, ...], expected: set[str]
 ) -> None:
-    with serve(tmp_path, *options, management=management) as client:
-        client.initialize()
+    with serve(tmp_path, *options, management=management).opened() as client:
         assert offered(client) & TOOLS == expected
         for tool in sorted(TOOLS - expected):
             assert "There is no tool" in client.call(tool, name="new", **NEW)
@@ -197,8 +195,7 @@ def test_read_only_lets_nothing_be_called_that_changes_something(tmp_path: Path)
     writer.write_text(SERVER.read_text().replace('"Returns its text."', '"Writes a text to disk."'))
     entry: Object = {"command": PYTHON[0], "args": [*PYTHON[1:], str(writer)], "trust": "first-use"}
     file = write_servers(tmp_path, {"one": entry})
-    with Served(tmp_path, "--config", str(file), "--read-only") as client:
-        client.initialize()
+    with Served(tmp_path, "--config", str(file), "--read-only").opened() as client:
         assert client.call("retrieve_tools", query="write a text").startswith("No tool matches")
         given: Object = {"name": "one__echo", "arguments": {"text": "x"}}
         refused = client.ask("tools/call", name="call_tool_write", arguments=given)

@@ -165,16 +165,14 @@ def found_in(folder: Path, of_run: Callable[[str], bool]) -> list[tuple[str, str
 def through_wrap(folder: Path) -> Seen:
     command = [sys.executable, str(SCRIPTED), str(write_script(folder))]
     options = ("--name", "scripted", "--trust", "first-use", "--log-level", "error")
-    with Wrapped(folder, command=command, options=options) as client:
-        client.initialize()
+    with Wrapped(folder, command=command, options=options).opened() as client:
 
         def ask(request: Object) -> bytes:
             client.send(request)
             return client.line()
 
         answers, listed = converse(ask)
-        client.hang_up()
-        assert client.code() == 0
+        client.end()
     return Seen(answers, listed, found_in(folder, lambda _: True))
 
 

@@ -56,8 +56,7 @@ def test_two_servers_answer_as_one_and_end_with_it(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_over_stdio_no_library_for_http_is_loaded(tmp_path: Path) -> None:
-    with serve(tmp_path, one=actor()) as client:
-        client.initialize()
+    with serve(tmp_path, one=actor()).opened() as client:
         given: Object = {"name": "one__echo", "arguments": {"text": "hello"}}
         assert client.call("call_tool_write", **given) == "hello"
         loaded = Path(f"/proc/{client.process.pid}/maps").read_text()
@@ -66,15 +65,13 @@ def test_over_stdio_no_library_for_http_is_loaded(tmp_path: Path) -> None:
 
 
 def test_a_secret_goes_to_no_server_and_the_audit_has_the_server_and_tool(tmp_path: Path) -> None:
-    with serve(tmp_path, one=actor()) as client:
-        client.initialize()
+    with serve(tmp_path, one=actor()).opened() as client:
         given: Object = {"name": "one__echo", "arguments": {"text": f"key {KEY}"}}
         refused = client.ask("tools/call", name="call_tool_write", arguments=given)["result"]
         assert isinstance(refused, dict)
         assert refused["isError"] is True
         assert KEY not in json.dumps(refused)
-        client.hang_up()
-        assert client.code() == 0
+        client.end()
         assert KEY not in client.said()
     audit = subprocess.run(
         [*PIPEGUARD, "audit", "list", "--json"],
@@ -87,8 +84,7 @@ def test_a_secret_goes_to_no_server_and_the_audit_has_the_server_and_tool(tmp_pa
 
 
 def test_edits_take_effect_and_a_wrong_one_changes_nothing(tmp_path: Path) -> None:
-    with serve(tmp_path, one=actor()) as client:
-        client.initialize()
+    with serve(tmp_path, one=actor()).opened() as client:
         assert "one__echo" in client.call("retrieve_tools", query="echo")
         before = client.running()
         write_servers(tmp_path, {"one": actor(), "two": actor()})
@@ -172,8 +168,9 @@ def test_a_client_is_told_once_that_rows_of_the_audit_are_lost(tmp_path: Path) -
     import resource
 
     config = str(write_servers(tmp_path, {"one": actor(), "two": actor()}))
-    with Served(tmp_path, "--config", config, pipeguard=SMALL_BACKLOG) as client:
-        client.initialize("2025-06-18")
+    with Served(tmp_path, "--config", config, pipeguard=SMALL_BACKLOG).opened(
+        "2025-06-18"
+    ) as client:
         client.call("call_tool_write", name="one__echo", arguments={"text": "a"})
         log = client.store.with_name("pipeguard.db-wal")
         until(log.exists, "it is written")

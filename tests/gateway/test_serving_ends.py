@@ -46,8 +46,7 @@ def test_a_token_that_has_ended_still_closes_the_door(tmp_path: Path) -> None:
 
 def test_a_client_that_reads_nothing_and_hangs_up_keeps_nobody(tmp_path: Path) -> None:
     config = write_servers(tmp_path, {"one": actor()}, mode="direct")
-    with Served(tmp_path, "--config", str(config)) as client:
-        client.initialize()
+    with Served(tmp_path, "--config", str(config)).opened() as client:
         for _ in range(8):  # more than a pipe holds
             client.request("tools/call", name="one__echo", arguments={"text": "x" * 20_000})
         client.hang_up()

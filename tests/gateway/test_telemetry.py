@@ -44,14 +44,12 @@ def test_a_call_is_a_span_with_a_child_and_the_server_hears_of_the_child(
     with Collector() as collector:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
         monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
-        with serve(tmp_path) as client:
-            client.initialize()
+        with serve(tmp_path).opened() as client:
             read = call(client, {**CONTEXT, "example.org/kept": "yes", "progressToken": 7})
             call(client, {}, f"key {KEY}")
             call(client, {}, "anything", "one__no_such_tool")
             client.ask("tools/call", name="call_tool_" + KEY, arguments={})
-            client.hang_up()
-            assert client.code() == 0
+            client.end()
     assert isinstance(read, dict)
     first = next(span for span in collector.spans if span.trace_id.hex() == TRACE
                  and span.kind == Span.SPAN_KIND_SERVER)  # fmt: skip
@@ -102,15 +100,13 @@ def test_whatever_a_client_waits_for_a_server_for_is_a_span(
     with Collector() as collector:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
         config = write_servers(tmp_path, {"a": entry})
-        with Served(tmp_path, "--config", str(config)) as client:
-            client.initialize()
+        with Served(tmp_path, "--config", str(config)).opened() as client:
             client.ask("prompts/list")
             client.ask("resources/list")
             for method, params in asked.items():
                 client.ask(method, **params, _meta=CONTEXT)
             client.ask("resources/read", uri="a://nowhere")
-            client.hang_up()
-            assert client.code() == 0
+            client.end()
     for method in asked:
         first, child = (
             next(span for span in collector.spans if (span.name, span.kind) == (method, kind))
@@ -175,11 +171,9 @@ def test_a_broken_context_breaks_no_call(
 ) -> None:
     with Collector() as collector:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
-        with serve(tmp_path) as client:
-            client.initialize()
+        with serve(tmp_path).opened() as client:
             read = call(client, meta)
-            client.hang_up()
-            assert client.code() == 0
+            client.end()
     first = collector.span("tools/call call_tool_write")
     assert isinstance(read, dict)
     assert str(read["traceparent"]).split("-")[1] == first.trace_id.hex()
@@ -191,8 +185,7 @@ def test_a_context_passes_unchanged_where_nobody_asks_for_traces(
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
-    with serve(tmp_path) as client:
-        client.initialize()
+    with serve(tmp_path).opened() as client:
         assert call(client, CONTEXT) == CONTEXT
         assert call(client, {"traceparent": "broken"}) == {"traceparent": "broken"}
 
@@ -201,11 +194,9 @@ def test_a_collector_that_is_not_there_is_one_line_and_keeps_nobody_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
-    with serve(tmp_path) as client:
-        client.initialize()
+    with serve(tmp_path).opened() as client:
         assert call(client, {}, "hello") == "hello"
-        client.hang_up()
-        assert client.code() == 0
+        client.end()
         assert client.said().count("opentelemetry") == 1
         assert "Traceback" not in client.said()
 

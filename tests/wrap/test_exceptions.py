@@ -55,8 +55,7 @@ def test_an_exception_applies_in_an_open_session_and_lets_nothing_else_pass(
 
 
 def test_the_policy_and_the_audit_hold_no_secret_and_no_key(tmp_path: Path, policy: Path) -> None:
-    with Wrapped(tmp_path) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path).opened() as wrapped:
 
         def leak(text: str) -> Object:
             return wrapped.ask("tools/call", name="echo", arguments={"text": text})
@@ -70,8 +69,7 @@ def test_the_policy_and_the_audit_hold_no_secret_and_no_key(tmp_path: Path, poli
         until(lambda: passes(leak(f"use {KEY} for it")), "the exception applies")
         assert passes(leak(f"or {KEY}, whatever is around it"))
         assert not passes(leak(f"use {KEY[:-1]}W for it"))
-        wrapped.hang_up()
-        assert wrapped.code() == 0
+        wrapped.end()
     key = (tmp_path / "state" / KEY_NAME).read_bytes()
     assert (tmp_path / "state" / KEY_NAME).stat().st_mode & 0o077 == 0
     exported = decide(tmp_path / "state", "audit", "export")[1]
@@ -82,8 +80,7 @@ def test_the_policy_and_the_audit_hold_no_secret_and_no_key(tmp_path: Path, poli
 
 
 def test_an_exception_for_a_file_lets_no_other_file_pass(tmp_path: Path, policy: Path) -> None:
-    with Wrapped(tmp_path) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path).opened() as wrapped:
 
         def read(text: str, path: Json) -> Object:
             arguments: Json = {"text": text, "path": path}
@@ -108,8 +105,7 @@ def test_an_exception_for_a_file_lets_no_other_file_pass(tmp_path: Path, policy:
         )
         for other in others:
             assert not passes(read(ORDER, other)), other
-        wrapped.hang_up()
-        assert wrapped.code() == 0
+        wrapped.end()
 
 
 @pytest.mark.parametrize("options", [(), ("--observe",)])
@@ -125,8 +121,7 @@ def test_no_name_of_anything_brings_a_secret_into_the_record(
         wrapped.ask("tools/call", name=KEY, arguments={"text": ORDER})
         wrapped.ask(f"do/{KEY}")
         wrapped.ask("resources/read", uri=f"file:///x/{KEY}")
-        wrapped.hang_up()
-        assert wrapped.code() == 0
+        wrapped.end()
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert wrapped.store in files
     assert [path.name for path in files if KEY.encode() in path.read_bytes()] == []

@@ -74,8 +74,7 @@ def test_a_frame_leaves_for_the_server_as_the_very_bytes_that_came(tmp_path: Pat
     frame = '{ "id" :100, "method":"x/y" ,"jsonrpc":"2.0", "params":{"é\\u00e9":[1.50,1E5]} }\r\n'
     with Wrapped(tmp_path, command=["sh", "-c", 'cat > "$0"', str(got)]) as wrapped:
         wrapped.send(frame.encode())
-        wrapped.hang_up()
-        assert wrapped.code() == 0
+        wrapped.end()
         assert got.read_bytes() == frame.encode()
 
 
@@ -155,8 +154,7 @@ def test_a_line_that_does_not_end_leaves_nobody_waiting(wrapped: Wrapped) -> Non
 def test_what_a_server_prints_before_it_is_asked_never_reaches_the_client(
     tmp_path: Path, banner: str
 ) -> None:
-    with Wrapped(tmp_path, f"banner={banner}") as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path, f"banner={banner}").opened() as wrapped:
         assert wrapped.seen == []
         wrapped.hang_up()
         assert wrapped.frames_to_the_end() == []
@@ -178,8 +176,7 @@ def test_what_a_server_notifies_before_it_is_asked_never_reaches_the_client(tmp_
 
 def test_nothing_that_is_no_frame_ever_reaches_the_client(tmp_path: Path) -> None:
     options = ("--name", "demo", "--log-level", "trace", "--log-format", "json")
-    with Wrapped(tmp_path, "say=hello", "banner=hello\\n", options=options) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path, "say=hello", "banner=hello\\n", options=options).opened() as wrapped:
         wrapped.ask("do/say", text="on stderr\n")
         wrapped.send(b"not json\n")
         garbage = bytes(range(256)).decode("latin-1").replace("\n", "") + "\n"
@@ -248,8 +245,7 @@ def test_requests_go_on_in_a_flood_of_notifications(wrapped: Wrapped) -> None:
 def test_a_secret_on_stderr_is_masked_and_all_else_is_as_it_was(wrapped: Wrapped) -> None:
     with wrapped:
         wrapped.ask("do/say", text="before\nloaded {key} from disk\n\tafter \x1b[1mbold\n")
-        wrapped.hang_up()
-        assert wrapped.code() == 0
+        wrapped.end()
         said = wrapped.said()
         assert KEY not in said
         assert said.startswith("before\nloaded [masked:")
@@ -275,7 +271,6 @@ def test_a_flood_on_stderr_holds_no_frames_and_no_memory(wrapped: Wrapped) -> No
         for _ in range(8):
             wrapped.ask("do/say", text="a word or two\n" * 70_000)
         assert "result" in wrapped.ask("ping")
-        wrapped.hang_up()
-        assert wrapped.code() == 0
+        wrapped.end()
         assert os.path.getsize(wrapped.stderr) == 8 * 14 * 70_000
         assert before

@@ -24,8 +24,7 @@ def chained() -> list[str]:
 def test_the_client_hangs_up_and_everything_ends_with_the_servers_code(
     tmp_path: Path, command: list[str] | None
 ) -> None:
-    with Wrapped(tmp_path, command=command) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path, command=command).opened() as wrapped:
         wrapped.hang_up()
         assert wrapped.frames_to_the_end() == []
         assert wrapped.code() == 0
@@ -49,8 +48,7 @@ def test_what_was_asked_before_the_client_hung_up_is_delivered_and_answered(
 def test_a_message_without_a_newline_is_passed_on_if_it_is_whole(
     tmp_path: Path, rest: str, outcome: str
 ) -> None:
-    with Wrapped(tmp_path) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path).opened() as wrapped:
         wrapped.send(b'{"jsonrpc":"2.0","id":7,"method":"pi' + rest.encode())
         wrapped.hang_up()
         (answer,) = wrapped.frames_to_the_end()
@@ -63,8 +61,7 @@ def test_a_message_without_a_newline_is_passed_on_if_it_is_whole(
 def test_a_signal_ends_it_and_open_requests_are_answered(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    with Wrapped(tmp_path) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path).opened() as wrapped:
         open_ids = [wrapped.request("do/nothing") for _ in range(3)]
         assert "result" in wrapped.ask("ping")
         wrapped.kill(number)
@@ -77,8 +74,7 @@ def test_a_signal_ends_it_and_open_requests_are_answered(
 
 @pytest.mark.parametrize("how", ["signal", "hang up"])
 def test_the_end_is_noticed_while_the_server_does_not_read(tmp_path: Path, how: str) -> None:
-    with Wrapped(tmp_path, options=("--grace", "0.2")) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path, options=("--grace", "0.2")).opened() as wrapped:
         asked = [wrapped.request("do/wait", text=str(tmp_path / "never"))]
         asked.append(wrapped.request("do/echo", text="x " * 2**20))  # more than the pipe holds
         until(wrapped.is_idle, "the pipe is full")
@@ -93,8 +89,7 @@ def test_the_end_is_noticed_while_the_server_does_not_read(tmp_path: Path, how: 
 
 
 def test_a_slow_server_gets_what_the_client_wrote_before_it_hung_up(tmp_path: Path) -> None:
-    with Wrapped(tmp_path, options=("--grace", "1")) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path, options=("--grace", "1")).opened() as wrapped:
         go, full = {"text": str(tmp_path / "go")}, {"text": "x " * 2**17}
         waits = wrapped.requests(("do/wait", {**go}), ("do/echo", {**full}), ("ping", {}))
         until(wrapped.is_idle, "the pipe is full")
@@ -105,8 +100,7 @@ def test_a_slow_server_gets_what_the_client_wrote_before_it_hung_up(tmp_path: Pa
 
 
 def test_a_second_signal_hastens_the_end(tmp_path: Path) -> None:
-    with Wrapped(tmp_path, "stubborn", options=("--grace", "600")) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path, "stubborn", options=("--grace", "600")).opened() as wrapped:
         wrapped.kill(signal.SIGTERM)
         until(wrapped.is_idle, "the first one is being waited out")
         wrapped.kill(signal.SIGTERM)
@@ -114,8 +108,7 @@ def test_a_second_signal_hastens_the_end(tmp_path: Path) -> None:
 
 
 def test_a_server_that_ignores_both_eof_and_sigterm_is_killed(tmp_path: Path) -> None:
-    with Wrapped(tmp_path, "stubborn", options=("--grace", "0.1")) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path, "stubborn", options=("--grace", "0.1")).opened() as wrapped:
         waits = wrapped.request("do/nothing")
         wrapped.hang_up()
         assert [error_code(answer) for answer in wrapped.frames_to_the_end()] == [GONE]
@@ -127,8 +120,7 @@ def test_a_server_that_ignores_both_eof_and_sigterm_is_killed(tmp_path: Path) ->
 def test_killed_outright_it_leaves_nothing_running(
     tmp_path: Path, command: list[str] | None
 ) -> None:
-    with Wrapped(tmp_path, command=command) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path, command=command).opened() as wrapped:
         assert len(wrapped.running()) >= (3 if command is None else 5)
         wrapped.kill(signal.SIGKILL)
         assert wrapped.code() == -signal.SIGKILL
@@ -139,8 +131,7 @@ def test_killed_outright_it_leaves_nothing_running(
 def test_a_grandchild_that_left_its_session_does_not_outlive_it(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    with Wrapped(tmp_path, options=("--grace", "0.1")) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path, options=("--grace", "0.1")).opened() as wrapped:
         told = tmp_path / "escaped"
         wrapped.ask("do/escape", text=str(told))
         until(lambda: told.exists() and told.read_text() != "", "it told its number")
@@ -153,8 +144,7 @@ def test_a_grandchild_that_left_its_session_does_not_outlive_it(
 
 @pytest.mark.parametrize("dies", [False, True])
 def test_a_client_that_no_longer_reads_at_all_is_gone(tmp_path: Path, *, dies: bool) -> None:
-    with Wrapped(tmp_path) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path).opened() as wrapped:
         assert wrapped.process.stdout is not None
         wrapped.process.stdout.close()
         wrapped.request("do/flood", number=1000, text="is anybody there?")
@@ -165,8 +155,7 @@ def test_a_client_that_no_longer_reads_at_all_is_gone(tmp_path: Path, *, dies: b
 
 
 def test_a_client_that_hung_up_and_does_not_read_does_not_hold_it(tmp_path: Path) -> None:
-    with Wrapped(tmp_path, options=("--grace", "0.1")) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path, options=("--grace", "0.1")).opened() as wrapped:
         wrapped.request("do/flood", number=10_000, text="word " * 20)
         until(wrapped.is_idle, "the pipe to the client is full")
         wrapped.hang_up()
@@ -187,8 +176,7 @@ def test_a_server_that_exits_at_once_answers_nothing_but_everybody_is_answered(
 
 
 def test_a_server_gone_mid_frame_leaves_no_half_a_frame(tmp_path: Path) -> None:
-    with Wrapped(tmp_path) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path).opened() as wrapped:
         ids = [wrapped.request("do/nothing"), wrapped.request("do/half", number=5)]
         answers = wrapped.frames_to_the_end()
         assert [answer["id"] for answer in answers] == ids
@@ -197,8 +185,7 @@ def test_a_server_gone_mid_frame_leaves_no_half_a_frame(tmp_path: Path) -> None:
 
 
 def test_answers_that_a_dying_server_still_gave_are_passed_on(tmp_path: Path) -> None:
-    with Wrapped(tmp_path) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path).opened() as wrapped:
         given = [wrapped.request("do/echo", text=str(number)) for number in range(200)]
         unanswered = wrapped.requests(("do/exit", {"number": 0}), *[("do/echo", {})] * 20)
         answers = wrapped.frames_to_the_end()
@@ -213,8 +200,7 @@ def test_answers_that_a_dying_server_still_gave_are_passed_on(tmp_path: Path) ->
 def test_a_server_killed_by_a_signal_gives_128_and_its_number(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    with Wrapped(tmp_path) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path).opened() as wrapped:
         id_ = wrapped.request("do/kill", number=number)
         answers = wrapped.frames_to_the_end()
         assert [(answer["id"], error_code(answer)) for answer in answers] == [(id_, GONE)]
@@ -223,8 +209,7 @@ def test_a_server_killed_by_a_signal_gives_128_and_its_number(
 
 
 def test_requests_of_the_server_are_called_off_when_it_dies(tmp_path: Path) -> None:
-    with Wrapped(tmp_path) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path).opened() as wrapped:
         wrapped.ask("do/ask")
         assert wrapped.seen[-1]["id"] == "theirs"
         wrapped.request("do/exit", number=0)
@@ -234,16 +219,14 @@ def test_requests_of_the_server_are_called_off_when_it_dies(tmp_path: Path) -> N
 
 
 def test_a_server_that_closes_its_stdout_and_lives_is_ended(tmp_path: Path) -> None:
-    with Wrapped(tmp_path, options=("--grace", "0.1")) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path, options=("--grace", "0.1")).opened() as wrapped:
         id_ = wrapped.request("do/close-stdout")
         assert error_code(wrapped.answer(id_)) == GONE
         assert wrapped.code() == 128 + signal.SIGTERM
 
 
 def test_a_server_that_closes_its_stdin_may_say_what_it_has_to_say(tmp_path: Path) -> None:
-    with Wrapped(tmp_path, options=("--grace", "60")) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path, options=("--grace", "60")).opened() as wrapped:
         go_on = tmp_path / "go-on"
         first = wrapped.request("do/close-stdin", text=str(go_on), number=4)
         assert result(wrapped.answer(first)) == {}
@@ -255,8 +238,7 @@ def test_a_server_that_closes_its_stdin_may_say_what_it_has_to_say(tmp_path: Pat
 
 
 def test_a_slow_client_gets_all_that_a_dead_server_said(tmp_path: Path) -> None:
-    with Wrapped(tmp_path, options=("--grace", "0.1")) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path, options=("--grace", "0.1")).opened() as wrapped:
         large = wrapped.request("do/large", number=4 * 2**20)
         wrapped.request("do/exit", number=0)
         server = tmp_path / "server"
@@ -321,8 +303,7 @@ def test_a_directory_that_does_not_exist_is_told(tmp_path: Path) -> None:
 def test_each_request_is_answered_once_when_both_sides_end_at_once(
     tmp_path: Path, turn: int
 ) -> None:
-    with Wrapped(tmp_path) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path).opened() as wrapped:
         ids = [wrapped.request("do/echo", text="x" * 100 * turn) for _ in range(50)]
         ids.append(wrapped.request("do/exit", number=0))
         ids += [wrapped.request("tools/call", name="echo", arguments={}) for _ in range(50)]
@@ -335,8 +316,7 @@ def test_each_request_is_answered_once_when_both_sides_end_at_once(
 def test_a_stderr_that_is_closed_is_survived(tmp_path: Path) -> None:
     # The number must not go to a pipe of ours, or what is meant for a person becomes a frame.
     closing = ("sh", "-c", 'exec "$@" 2>&-', "sh", *PIPEGUARD)
-    with Wrapped(tmp_path, "say=a word", pipeguard=closing) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path, "say=a word", pipeguard=closing).opened() as wrapped:
         wrapped.hang_up()
         assert wrapped.frames_to_the_end() == []
         assert wrapped.code() == 0
@@ -352,8 +332,9 @@ def test_stderr_that_nobody_reads_does_not_hold_frames_or_the_end(tmp_path: Path
         os.set_blocking(write_end, True)
     try:
         redirect = f'exec "$@" 2>/proc/{os.getpid()}/fd/{write_end}'
-        with Wrapped(tmp_path, pipeguard=("sh", "-c", redirect, "sh", *PIPEGUARD)) as wrapped:
-            wrapped.initialize()
+        with Wrapped(
+            tmp_path, pipeguard=("sh", "-c", redirect, "sh", *PIPEGUARD)
+        ).opened() as wrapped:
             for _ in range(20):
                 assert "result" in wrapped.ask("do/raw", text="a banner that is no frame\n")
             wrapped.hang_up()

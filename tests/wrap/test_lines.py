@@ -159,13 +159,11 @@ def test_an_answer_on_many_lines_reaches_a_client_of_stdio(
     with Upstream() as upstream:
         upstream.script = scripted
         options = ("--name", "demo", "--upstream", upstream.url)
-        with Wrapped(tmp_path, options=options, command=()) as wrapped:
-            wrapped.initialize()
+        with Wrapped(tmp_path, options=options, command=()).opened() as wrapped:
             for _ in range(2):
                 assert wrapped.ask("prompts/list")["result"] == {"prompts": []}
             assert "result" in wrapped.ask("tools/list")
-            wrapped.hang_up()
-            assert wrapped.code() == 0
+            wrapped.end()
 
 
 # --- servers that take nothing more ---------------------------------------------------------------
@@ -281,15 +279,13 @@ def test_who_waits_for_a_server_that_never_ends_its_line_is_told_once_it_is_gone
 
 @pytest.mark.parametrize("what", ["line", "lines", "notification"])
 def test_what_is_no_answer_takes_none_of_a_client_of_stdio(tmp_path: Path, what: str) -> None:
-    with Wrapped(tmp_path, command=(*PYTHON, "-c", STRAYS, "1")) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path, command=(*PYTHON, "-c", STRAYS, "1")).opened() as wrapped:
         assert wrapped.ask("do/say", text=what)["result"] == {}
 
 
 def test_thousands_that_wait_are_all_answered_in_any_order(tmp_path: Path) -> None:
     many = 9_990
-    with Wrapped(tmp_path, command=(*PYTHON, "-c", STRAYS, str(many))) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path, command=(*PYTHON, "-c", STRAYS, str(many))).opened() as wrapped:
         params: Object = {"name": "echo", "arguments": {"path": "/home/user/notes/report.txt"}}
         ids = wrapped.requests(*[("tools/call", params)] * many)
         answered = [wrapped.frame() for _ in ids]
@@ -310,8 +306,7 @@ def test_an_event_over_the_limit_ends_only_what_it_answers(tmp_path: Path, is_an
     with Upstream() as upstream:
         upstream.script = scripted
         options = ("--name", "demo", "--upstream", upstream.url)
-        with Wrapped(tmp_path, options=options, command=()) as wrapped:
-            wrapped.initialize()
+        with Wrapped(tmp_path, options=options, command=()).opened() as wrapped:
             told = wrapped.ask("prompts/list")
             assert told.get("result") == (None if is_answer else {"prompts": []})
             assert not is_answer or error_code(told) == UNSCANNABLE

@@ -385,8 +385,7 @@ def test_an_address_where_nobody_is_is_told_and_the_client_goes_on(tmp_path: Pat
         answer = wrapped.answer(number)
         assert error_code(answer) == GONE
         assert '"executed": false' in json.dumps(answer)
-        wrapped.hang_up()
-        assert wrapped.code() == 0
+        wrapped.end()
         assert "Traceback" not in wrapped.said()
 
 

@@ -42,8 +42,7 @@ class Stopped:
             wrapped.initialize()
             act(wrapped)
             until(lambda: '"explain"' in wrapped.said(), "the log says what to do")
-            wrapped.hang_up()
-            assert wrapped.code() == 0
+            wrapped.end()
             lines = [json.loads(line) for line in wrapped.said().splitlines()]
         told = next(line for line in lines if "explain" in line)
         return told["event"].split()[-1], told.get("how_to_allow", told["explain"])

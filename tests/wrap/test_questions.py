@@ -198,8 +198,9 @@ def test_nobody_is_asked_about_definitions_that_wait_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = write_servers(tmp_path, {"one": actor(trust="review")}, mode="direct")
-    with Served(tmp_path, "--config", str(config)) as served:
-        served.initialize("2025-11-25", {"elicitation": BOTH})
+    with Served(tmp_path, "--config", str(config)).opened(
+        "2025-11-25", {"elicitation": BOTH}
+    ) as served:
         assert result(served.ask("tools/list"))["tools"] == []
         assert decide(tmp_path / "state", "approve", "one", "--all", "--yes")[0] == 0
         until(lambda: result(served.ask("tools/list"))["tools"] != [], "it may be used")

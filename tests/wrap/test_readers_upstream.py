@@ -138,8 +138,7 @@ def taken(
     lines: list[bytes] = []
     with serving(folder, told) as url:
         options = ["--name", "demo", "--upstream", url]
-        with Wrapped(folder, options=options, command=[]) as wrapped:
-            wrapped.initialize()
+        with Wrapped(folder, options=options, command=[]).opened() as wrapped:
             for number in range(1, ANSWERS + 1):
                 wrapped.send({"jsonrpc": "2.0", "id": number, "method": f"x/{number}"})
                 lines.append(wrapped.line())

@@ -77,10 +77,8 @@ def test_what_the_client_has_itself_is_withheld_but_for_what_is_named(tmp_path: 
 
 
 def test_a_variable_that_is_asked_for_and_not_there_is_told(tmp_path: Path) -> None:
-    with Wrapped(tmp_path, options=("--env", "NO_SUCH_VARIABLE")) as wrapped:
-        wrapped.initialize()
-        wrapped.hang_up()
-        assert wrapped.code() == 0
+    with Wrapped(tmp_path, options=("--env", "NO_SUCH_VARIABLE")).opened() as wrapped:
+        wrapped.end()
         assert wrapped.said() == ("pipeguard: --env NO_SUCH_VARIABLE: this variable is not set.\n")
 
 
@@ -110,11 +108,9 @@ def test_a_module_in_pythonpath_or_the_folder_is_the_servers_and_not_ours(tmp_pa
     environment = {"PYTHONPATH": str(hostile), "COVERAGE_PROCESS_START": None}
     environment["COVERAGE_PROCESS_CONFIG"] = None  # coverage itself imports json
     plain = (sys.executable, "-m", "pipeguard")  # as a client would start it: no -E, no -P
-    with Wrapped(tmp_path, pipeguard=plain, environment=environment) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path, pipeguard=plain, environment=environment).opened() as wrapped:
         assert result(wrapped.ask("do/environment"))["PYTHONPATH"] == str(hostile)
-        wrapped.hang_up()
-        assert wrapped.code() == 0
+        wrapped.end()
     assert not witness.exists()
 
 
@@ -122,24 +118,20 @@ def test_a_module_in_pythonpath_or_the_folder_is_the_servers_and_not_ours(tmp_pa
 
 
 def test_a_secret_is_blocked_out_of_the_box(tmp_path: Path) -> None:
-    with Wrapped(tmp_path) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path).opened() as wrapped:
         answer = leaks(wrapped)
         assert result(answer)["isError"] is True
         assert "secrets.aws-access-key-id" in str(answer)
         assert KEY not in str(answer)
-        wrapped.hang_up()
-        assert wrapped.code() == 0
+        wrapped.end()
         assert "pipeguard allow" in wrapped.said()
         assert KEY not in wrapped.said()
 
 
 def test_observed_a_secret_passes_and_is_recorded(tmp_path: Path) -> None:
-    with Wrapped(tmp_path, options=("--name", "demo", "--observe")) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path, options=("--name", "demo", "--observe")).opened() as wrapped:
         assert KEY in str(leaks(wrapped))
-        wrapped.hang_up()
-        assert wrapped.code() == 0
+        wrapped.end()
         found = [row.entry for row in audited(wrapped) if "aws" in row.entry.findings]
         assert {entry.action for entry in found} == {"warn"}
         assert '"would":"block"' in found[0].findings
@@ -156,8 +148,7 @@ def test_observed_a_secret_passes_and_is_recorded(tmp_path: Path) -> None:
 def test_a_policy_file_is_obeyed(tmp_path: Path) -> None:
     policy = tmp_path / "policy.yaml"
     policy.write_text("actions:\n- {pack: secrets, action: redact}\n")
-    with Wrapped(tmp_path, options=("--policy", str(policy))) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path, options=("--policy", str(policy))).opened() as wrapped:
         answer = leaks(wrapped)
         assert "isError" not in result(answer)
         assert KEY not in str(answer)
@@ -168,8 +159,7 @@ def test_a_tool_that_the_policy_blocks_is_pinned_and_not_listed_until_the_policy
 ) -> None:
     policy = tmp_path / "policy.yaml"
     policy.write_text("tools: {block: [ech*]}\n")
-    with Wrapped(tmp_path, options=("--name", "demo", "--policy", str(policy))) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path, options=("--name", "demo", "--policy", str(policy))).opened() as wrapped:
         assert listed(wrapped) == []
         call = wrapped.ask("tools/call", name="echo", arguments={"text": "hello"})
         assert "the policy does not allow the tool 'echo'" in str(result(call))
@@ -180,8 +170,7 @@ def test_a_tool_that_the_policy_blocks_is_pinned_and_not_listed_until_the_policy
 
 
 def test_under_review_a_tool_is_held_until_it_is_approved(tmp_path: Path) -> None:
-    with Wrapped(tmp_path, options=("--name", "demo", "--trust", "review")) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path, options=("--name", "demo", "--trust", "review")).opened() as wrapped:
         assert result(wrapped.ask("tools/list"))["tools"] == []
         call = wrapped.ask("tools/call", name="echo", arguments={"text": "hello"})
         assert result(call)["isError"] is True
@@ -193,23 +182,19 @@ def test_under_review_a_tool_is_held_until_it_is_approved(tmp_path: Path) -> Non
 
 
 def test_without_an_audit_pins_are_kept_all_the_same(tmp_path: Path) -> None:
-    with Wrapped(tmp_path, options=("--name", "demo", "--no-audit")) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path, options=("--name", "demo", "--no-audit")).opened() as wrapped:
         wrapped.ask("tools/list")
         leaks(wrapped)
-        wrapped.hang_up()
-        assert wrapped.code() == 0
+        wrapped.end()
         assert ("tool", "echo") in pins(wrapped)
         assert audited(wrapped) == []
         assert "secrets.aws-access-key-id" in wrapped.said()
 
 
 def test_the_audit_has_every_frame_with_the_clients_name(tmp_path: Path) -> None:
-    with Wrapped(tmp_path) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path).opened() as wrapped:
         wrapped.ask("tools/list")
-        wrapped.hang_up()
-        assert wrapped.code() == 0
+        wrapped.end()
         entries = [row.entry for row in audited(wrapped)]
         assert [entry.method for entry in entries if entry.direction == "to-server"] == [
             "initialize",
@@ -224,12 +209,10 @@ def test_a_trace_shows_every_frame_with_its_secrets_masked(
     tmp_path: Path, level: str, shown: bool
 ) -> None:
     options = ("--observe", "--log-level", level, "--log-format", "json")
-    with Wrapped(tmp_path, options=options) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path, options=options).opened() as wrapped:
         wrapped.ask("tools/call", name="echo", arguments={"text": "x" * 4080 + f" {KEY} y"})
         leaks(wrapped)
-        wrapped.hang_up()
-        assert wrapped.code() == 0
+        wrapped.end()
         lines: list[dict[str, Any]] = [json.loads(text) for text in wrapped.said().splitlines()]
         assert lines
         frames = [entry["frame"] for entry in lines if "frame" in entry]
@@ -241,11 +224,9 @@ def test_a_trace_shows_every_frame_with_its_secrets_masked(
 
 
 def test_a_log_that_is_off_says_nothing(tmp_path: Path) -> None:
-    with Wrapped(tmp_path, options=("--log-level", "off")) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path, options=("--log-level", "off")).opened() as wrapped:
         leaks(wrapped)
-        wrapped.hang_up()
-        assert wrapped.code() == 0
+        wrapped.end()
         assert wrapped.said() == ""
 
 
@@ -347,8 +328,7 @@ def approve(wrapped: Wrapped) -> None:
 
 def test_an_approval_takes_effect_in_a_running_wrap(tmp_path: Path) -> None:
     assert recorder.WATCH_SECONDS + recorder.BATCH_SECONDS < 1
-    with Wrapped(tmp_path) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path).opened() as wrapped:
         assert "Returns its text." in str(listed(wrapped))
         wrapped.ask("do/describe", text="Returns its text, in capitals.")
         assert "in capitals" not in str(listed(wrapped))
@@ -375,8 +355,7 @@ def test_two_runs_share_one_store(tmp_path: Path) -> None:
         listed(one)
         until(lambda: any(pin.held_definition for pin in pins(one).values()), "it is held")
         for wrapped in (one, other):
-            wrapped.hang_up()
-            assert wrapped.code() == 0
+            wrapped.end()
         assert len({row.chain for row in audited(one)}) == 2
 
 
@@ -407,8 +386,7 @@ def test_a_store_that_cannot_be_written_stops_traffic_only_where_policy_says_so(
         last = wrapped.request("ping")
         if failure == "continue":
             assert "result" in wrapped.answer(last)
-            wrapped.hang_up()
-            assert wrapped.code() == 0
+            wrapped.end()
         else:
             answers = wrapped.frames_to_the_end()
             assert [answer["id"] for answer in answers] == [waits, last]
@@ -419,8 +397,7 @@ def test_a_store_that_cannot_be_written_stops_traffic_only_where_policy_says_so(
 
 
 def test_the_client_is_told_once_that_rows_of_the_audit_are_lost(tmp_path: Path) -> None:
-    with Wrapped(tmp_path, pipeguard=SMALL_BACKLOG) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path, pipeguard=SMALL_BACKLOG).opened() as wrapped:
         until(lambda: len(audited(wrapped)) >= 3, "it is written")
         full = wrapped.store.with_name("pipeguard.db-wal").stat().st_size
         resource.prlimit(wrapped.process.pid, resource.RLIMIT_FSIZE, (full, full))
@@ -442,8 +419,9 @@ def test_the_client_is_told_once_that_rows_of_the_audit_are_lost(tmp_path: Path)
 def test_whatever_answers_waits_for_no_audit(tmp_path: Path, is_array: bool) -> None:
     policy = tmp_path / "policy.yaml"
     policy.write_text("audit: {on_failure: stop}\n")
-    with Wrapped(tmp_path, options=("--name", "demo", "--policy", str(policy))) as wrapped:
-        wrapped.initialize("2025-03-26")
+    with Wrapped(tmp_path, options=("--name", "demo", "--policy", str(policy))).opened(
+        "2025-03-26"
+    ) as wrapped:
         waits = wrapped.requests(("do/nothing", {}), ("do/nothing", {}))
         wrapped.ask("ping")
         until(lambda: len(audited(wrapped)) >= 7, "it is written")
@@ -468,14 +446,12 @@ def test_a_flood_is_dropped_beyond_what_policy_says_and_does_not_fill_the_audit(
 ) -> None:
     policy = tmp_path / "policy.yaml"
     policy.write_text("limits: {notifications: 10}\n")
-    with Wrapped(tmp_path, options=("--name", "demo", "--policy", str(policy))) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path, options=("--name", "demo", "--policy", str(policy))).opened() as wrapped:
         begun = monotonic()
         wrapped.ask("do/flood", number=1000, text="tick")
         seconds = int(monotonic() - begun) + 2
         assert 10 <= len(wrapped.seen) <= 10 * seconds
-        wrapped.hang_up()
-        assert wrapped.code() == 0
+        wrapped.end()
         entries = [row.entry for row in audited(wrapped) if row.entry.kind == "notification"]
         floods = [entry for entry in entries if "protocol.flood" in entry.findings]
         assert 1 <= len(floods) <= seconds
@@ -501,24 +477,20 @@ def test_a_run_removes_what_is_older_than_policy_says(
     policy = tmp_path / "policy.yaml"
     policy.write_text(f"audit: {{keep: {keep}}}\n")
     options = ("--name", "demo", "--policy", str(policy), *options)
-    with Wrapped(tmp_path, options=options) as wrapped:
-        wrapped.initialize()
-        wrapped.hang_up()
-        assert wrapped.code() == 0
+    with Wrapped(tmp_path, options=options).opened() as wrapped:
+        wrapped.end()
         assert ("OLDRUN" in {row.chain for row in audited(wrapped)}) is stays
         assert verify(wrapped.store) == []
 
 
 def test_an_audit_that_cannot_be_pruned_is_told_and_no_reason_to_fail(tmp_path: Path) -> None:
     an_old_run(tmp_path)
-    with Wrapped(tmp_path, options=("--name", "demo")) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path, options=("--name", "demo")).opened() as wrapped:
         until(lambda: len(audited(wrapped)) >= 3, "it is written")
         with sqlite3.connect(wrapped.store) as connection:
             connection.execute("DROP TABLE chains")
         connection.close()
-        wrapped.hang_up()
-        assert wrapped.code() == 0
+        wrapped.end()
         assert "the audit could not be pruned" in wrapped.said()
 
 

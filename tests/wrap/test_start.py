@@ -41,8 +41,7 @@ def name_of(process: int) -> str:
 
 
 def test_the_server_is_started_before_anything_is_loaded_that_judges(tmp_path: Path) -> None:
-    with Wrapped(tmp_path) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path).opened() as wrapped:
         # The warden is PipeGuard as it was when it forked: it has what was loaded by then.
         (warden,) = (one for one in wrapped.running() if name_of(one) == "pipeguard-ward")
         assert all(name in maps(wrapped.process.pid) for name in NEEDED_FOR_JUDGING)
@@ -96,13 +95,10 @@ def test_no_rules_are_loaded_for_what_earlier_runs_said(tmp_path: Path) -> None:
     def are_loaded(wrapped: Wrapped) -> bool:
         return ".opener" in maps(wrapped.process.pid)  # mapped with the rules for a list
 
-    with Wrapped(tmp_path) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path).opened() as wrapped:
         wrapped.ask("tools/list")
-        wrapped.hang_up()
-        assert wrapped.code() == 0
-    with Wrapped(tmp_path) as wrapped:
-        wrapped.initialize()
+        wrapped.end()
+    with Wrapped(tmp_path).opened() as wrapped:
         wrapped.ask("tools/list")
         assert not are_loaded(wrapped)
         wrapped.ask("tools/call", name="echo", arguments={"text": "hello"})
@@ -110,8 +106,7 @@ def test_no_rules_are_loaded_for_what_earlier_runs_said(tmp_path: Path) -> None:
 
 
 def test_a_process_of_ours_is_one_and_the_warden(tmp_path: Path) -> None:
-    with Wrapped(tmp_path) as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path).opened() as wrapped:
         assert len(wrapped.running()) == 3
         assert set(wrapped.running()) <= set(processes())
 
@@ -133,6 +128,5 @@ def test_a_person_who_types_it_is_told_what_it_waits_for(tmp_path: Path) -> None
         assert told.rstrip().endswith("pipeguard setup")
         os.close(ours)  # hangs up
         assert process.wait(PATIENCE_SECONDS) == 0
-    with Wrapped(tmp_path / "client") as wrapped:
-        wrapped.initialize()
+    with Wrapped(tmp_path / "client").opened() as wrapped:
         assert "standard input" not in wrapped.said()

@@ -112,6 +112,15 @@ class Wrapped:
         self.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
         return answer
 
+    def opened(self, revision: str = "2025-06-18", capabilities: Object | None = None) -> Self:
+        """The run itself, after a handshake."""
+        try:
+            self.initialize(revision, capabilities)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
     def send(self, message: Object | bytes) -> None:
         """Write a message, or bytes as they are."""
         stdin(self).write(line(message) if isinstance(message, dict) else message)
@@ -181,6 +190,11 @@ class Wrapped:
     def hang_up(self) -> None:
         """Close its standard input."""
         stdin(self).close()
+
+    def end(self) -> None:
+        """Hang up, and look that it ends well."""
+        self.hang_up()
+        assert self.code() == 0
 
     def code(self) -> int:
         """Its exit code, once it has ended."""
