@@ -53,6 +53,13 @@ def pins(wrapped: Wrapped, name: str = "demo") -> dict[tuple[str, str], Pin]:
         return store.pins(name)
 
 
+def governed(folder: Path, policy: str, *options: str) -> Wrapped:
+    """A run by a policy of its own, in `policy.yaml`."""
+    path = folder / "policy.yaml"
+    path.write_text(policy)
+    return Wrapped(folder, options=("--name", "demo", "--policy", str(path), *options))
+
+
 def leaks(wrapped: Wrapped) -> Object:
     return wrapped.ask("tools/call", name="echo", arguments={"text": f"use {KEY} for it"})
 
@@ -146,9 +153,7 @@ def test_observed_a_secret_passes_and_is_recorded(tmp_path: Path) -> None:
 
 
 def test_a_policy_file_is_obeyed(tmp_path: Path) -> None:
-    policy = tmp_path / "policy.yaml"
-    policy.write_text("actions:\n- {pack: secrets, action: redact}\n")
-    with Wrapped(tmp_path, options=("--policy", str(policy))).opened() as wrapped:
+    with governed(tmp_path, "actions:\n- {pack: secrets, action: redact}\n").opened() as wrapped:
         answer = leaks(wrapped)
         assert "isError" not in result(answer)
         assert KEY not in str(answer)
@@ -157,14 +162,12 @@ def test_a_policy_file_is_obeyed(tmp_path: Path) -> None:
 def test_a_tool_that_the_policy_blocks_is_pinned_and_not_listed_until_the_policy_lets_it(
     tmp_path: Path,
 ) -> None:
-    policy = tmp_path / "policy.yaml"
-    policy.write_text("tools: {block: [ech*]}\n")
-    with Wrapped(tmp_path, options=("--name", "demo", "--policy", str(policy))).opened() as wrapped:
+    with governed(tmp_path, "tools: {block: [ech*]}\n").opened() as wrapped:
         assert listed(wrapped) == []
         call = wrapped.ask("tools/call", name="echo", arguments={"text": "hello"})
         assert "the policy does not allow the tool 'echo'" in str(result(call))
         until(lambda: ("tool", "echo") in pins(wrapped), "it is pinned")
-        policy.write_text("mode: enforce\n")
+        (tmp_path / "policy.yaml").write_text("mode: enforce\n")
         assert wrapped.frame()["method"] == "notifications/tools/list_changed"
         assert "Returns its text." in str(listed(wrapped))
 
@@ -417,11 +420,7 @@ def test_the_client_is_told_once_that_rows_of_the_audit_are_lost(tmp_path: Path)
 
 @pytest.mark.parametrize("is_array", [True, False], ids=["an array", "a malformed answer"])
 def test_whatever_answers_waits_for_no_audit(tmp_path: Path, is_array: bool) -> None:
-    policy = tmp_path / "policy.yaml"
-    policy.write_text("audit: {on_failure: stop}\n")
-    with Wrapped(tmp_path, options=("--name", "demo", "--policy", str(policy))).opened(
-        "2025-03-26"
-    ) as wrapped:
+    with governed(tmp_path, "audit: {on_failure: stop}\n").opened("2025-03-26") as wrapped:
         waits = wrapped.requests(("do/nothing", {}), ("do/nothing", {}))
         wrapped.ask("ping")
         until(lambda: len(audited(wrapped)) >= 7, "it is written")
@@ -444,9 +443,7 @@ def test_whatever_answers_waits_for_no_audit(tmp_path: Path, is_array: bool) -> 
 def test_a_flood_is_dropped_beyond_what_policy_says_and_does_not_fill_the_audit(
     tmp_path: Path,
 ) -> None:
-    policy = tmp_path / "policy.yaml"
-    policy.write_text("limits: {notifications: 10}\n")
-    with Wrapped(tmp_path, options=("--name", "demo", "--policy", str(policy))).opened() as wrapped:
+    with governed(tmp_path, "limits: {notifications: 10}\n").opened() as wrapped:
         begun = monotonic()
         wrapped.ask("do/flood", number=1000, text="tick")
         seconds = int(monotonic() - begun) + 2
@@ -474,10 +471,7 @@ def test_a_run_removes_what_is_older_than_policy_says(
     tmp_path: Path, keep: str, options: tuple[str, ...], stays: bool
 ) -> None:
     an_old_run(tmp_path)
-    policy = tmp_path / "policy.yaml"
-    policy.write_text(f"audit: {{keep: {keep}}}\n")
-    options = ("--name", "demo", "--policy", str(policy), *options)
-    with Wrapped(tmp_path, options=options).opened() as wrapped:
+    with governed(tmp_path, f"audit: {{keep: {keep}}}\n", *options).opened() as wrapped:
         wrapped.end()
         assert ("OLDRUN" in {row.chain for row in audited(wrapped)}) is stays
         assert verify(wrapped.store) == []
@@ -495,9 +489,7 @@ def test_an_audit_that_cannot_be_pruned_is_told_and_no_reason_to_fail(tmp_path: 
 
 
 def test_no_audit_is_not_taken_where_policy_wants_one(tmp_path: Path) -> None:
-    policy = tmp_path / "policy.yaml"
-    policy.write_text("audit: {on_failure: stop}\n")
-    with Wrapped(tmp_path, options=("--policy", str(policy), "--no-audit")) as wrapped:
+    with governed(tmp_path, "audit: {on_failure: stop}\n", "--no-audit") as wrapped:
         wrapped.hang_up()
         assert wrapped.code() == 2
         assert "--no-audit: the policy says `audit.on_failure: stop`." in wrapped.said()
