@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeguard.gateway import life
 from pipeguard.rulebook.cache import load_engines
 
 
@@ -17,3 +18,4 @@ def _compiled_rules() -> None:
 def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep pins and audit of a gateway in this process in a folder of the test."""
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setattr(life, "FIRST_DELAY_SECONDS", 0.01)  # before what fell is started again

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeguard.gateway import life, member
+from pipeguard.gateway import member
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.life import State
 from pipeguard.gateway.server_output import last_lines, output_path
@@ -21,7 +21,6 @@ from tests.wrap.wrapped import PYTHON, SERVER
 
 @pytest.fixture(autouse=True)
 def _settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(life, "FIRST_DELAY_SECONDS", 0.01)
     monkeypatch.setattr(member, "PING_SECONDS", 0.05)
     monkeypatch.setattr(member, "ANSWER_SECONDS", 1.0)  # a server that runs answers in it
 

@@ -24,11 +24,6 @@ pytestmark = pytest.mark.real
 OFFERS = {"tools": ["run"], "prompts": ["p"], "resources": ["x://r"], "templates": ["x://{y}"]}
 
 
-@pytest.fixture(autouse=True)
-def _settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(life, "FIRST_DELAY_SECONDS", 0.01)
-
-
 def lazy(log: Path, idle_seconds: float = 300.0, **settings: object) -> ServerSettings:
     settings |= {"start": Start.LAZY, "idle_seconds": idle_seconds}
     return rogue("b", settings=settings, log=str(log), **OFFERS)

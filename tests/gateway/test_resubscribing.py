@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from pipeguard.gateway import life
 from pipeguard.gateway.life import State
 from pipeguard.gateway.server_settings import ServerSettings, Start
 from tests.gateway.rogues import until
@@ -17,11 +16,6 @@ from tests.gateway.several import Agent, Room, gathered, stateful
 pytestmark = pytest.mark.real
 UPDATED = "notifications/resources/updated"
 Break = Callable[[Room, Agent, ServerSettings], Coroutine[Any, Any, None]]
-
-
-@pytest.fixture(autouse=True)
-def _settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(life, "FIRST_DELAY_SECONDS", 0.01)
 
 
 async def die(_: Room, agent: Agent, server: ServerSettings) -> None:

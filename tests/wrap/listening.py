@@ -101,6 +101,13 @@ class Browser:
         connection.request(method, path or self._at.path, body, self.headers)
         return connection.getresponse()
 
+    def send_body(self, path: str, body: bytes | str, headers: Mapping[str, str]) -> list[Object]:
+        """POST a body as it is; what answers it."""
+        connection = self.connect()
+        connection.request("POST", path, body, dict(headers))
+        with connection.getresponse() as response:
+            return messages(response)
+
     def post(self, message: Json) -> tuple[int, list[Object]]:
         """POST a message; its status and what answers it."""
         with self.send("POST", message) as response:
@@ -115,8 +122,8 @@ class Browser:
         (answer,) = (one for one in told if one.get("id") == self._number and "method" not in one)
         return answer
 
-    def open(self, **capabilities: Json) -> None:
-        """Begin a session."""
+    def open(self, **capabilities: Json) -> Self:
+        """Begin a session; the client itself."""
         params: Object = {"protocolVersion": "2025-06-18", "capabilities": {**capabilities}}
         params["clientInfo"] = {"name": "tests", "version": "1"}
         asked: Object = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
@@ -128,6 +135,7 @@ class Browser:
         self.headers |= {"Mcp-Session-Id": session_id, "MCP-Protocol-Version": "2025-06-18"}
         status, _ = self.post({"jsonrpc": "2.0", "method": "notifications/initialized"})
         assert status == 202
+        return self
 
 
 def messages(response: http.client.HTTPResponse) -> list[Object]:

@@ -74,10 +74,7 @@ class Modern(Browser):
             "params": params,
         }
         mirrored = {"MCP-Protocol-Version": LATEST, "Mcp-Method": "tools/call", "Mcp-Name": "echo"}
-        connection = self.connect()
-        connection.request("POST", "/mcp", write(message), self.headers | mirrored)
-        with connection.getresponse() as answer:
-            (told,) = messages(answer)
+        (told,) = self.send_body("/mcp", write(message), self.headers | mirrored)
         assert told["id"] == self._number
         return told
 
@@ -112,8 +109,7 @@ def test_a_body_on_many_lines_is_served_and_so_is_everybody_else(
         assert said(one.call("first", write)) == content("first")
         assert said(other.call("second")) == content("second")
         assert ready(at) == 200
-        client = Browser(at.url)
-        client.open()
+        client = Browser(at.url).open()
         connection = client.connect()
         asked = asking(7, "do/echo", text="two\nlines")
         connection.request("POST", "/mcp", write(asked), client.headers)
@@ -173,13 +169,11 @@ def test_what_a_deaf_server_is_asked_is_answered_and_the_next_is_served(tmp_path
     """It closes its standard input, and lives on with the pipe from it open."""
     let = tmp_path / "let"
     with Listening(tmp_path, (), ACTOR) as at:
-        client = Browser(at.url)
-        client.open()
+        client = Browser(at.url).open()
         assert client.ask("do/close-stdin", text=str(let))["result"] == {}
         assert error_code(client.ask("do/pid")) == GONE
         let.touch()
-        again = Browser(at.url)
-        again.open()
+        again = Browser(at.url).open()
         assert "result" in again.ask("do/pid")
 
 
@@ -206,8 +200,7 @@ Ask = Callable[[Listening, list[Object]], list[Object]]
 
 
 def in_a_session(at: Listening, asked: list[Object]) -> list[Object]:
-    client = Browser(at.url)
-    client.open()
+    client = Browser(at.url).open()
     return at_once([partial(answer_to, client, one, {}) for one in asked])
 
 
@@ -239,10 +232,7 @@ def params_of(message: Object) -> Object:
 
 
 def answer_to(client: Browser, message: Object, more: dict[str, str]) -> Object:
-    connection = client.connect()
-    connection.request("POST", "/mcp", json.dumps(message), client.headers | more)
-    with connection.getresponse() as answer:
-        (told,) = messages(answer)
+    (told,) = client.send_body("/mcp", json.dumps(message), client.headers | more)
     return told
 
 

@@ -146,8 +146,7 @@ def test_a_listener_reaches_a_server_of_the_older_transport(
 
 def test_a_call_and_a_result_are_stopped_with_status_200(tmp_path: Path) -> None:
     with Listening(tmp_path, (), ACTOR) as at:
-        client = Browser(at.url)
-        client.open()
+        client = Browser(at.url).open()
         passed = client.ask("tools/call", name="echo", arguments={"text": "hello"})
         assert text_of(passed["result"]) == "hello"
         for text in (f"my key is {SECRET}", ORDER):
@@ -180,12 +179,10 @@ def test_each_session_has_a_server_of_its_own_and_all_end_with_the_listener(
 
 def test_a_server_that_dies_is_told_to_whoever_waits(tmp_path: Path) -> None:
     with Listening(tmp_path, (), ACTOR) as at:
-        client = Browser(at.url)
-        client.open()
+        client = Browser(at.url).open()
         assert error_code(client.ask("do/exit", number=3)) == GONE
         assert client.post({"jsonrpc": "2.0", "id": 9, "method": "ping"})[0] == 404
-        client = Browser(at.url)
-        client.open()
+        client = Browser(at.url).open()
         assert "result" in client.ask("ping")
 
 
@@ -203,8 +200,7 @@ def test_a_server_that_does_not_start_is_told_to_each_client(tmp_path: Path) -> 
 
 def test_an_approval_is_told_on_the_stream_and_takes_effect(tmp_path: Path) -> None:
     with Listening(tmp_path, (), ACTOR) as at:
-        client = Browser(at.url)
-        client.open()
+        client = Browser(at.url).open()
         assert "result" in client.ask("tools/list")
         client.ask("do/describe", text="Returns its text. Now with more words about it.")
         client.ask("tools/list")
@@ -259,8 +255,7 @@ def test_a_signal_ends_streams_and_answers_what_waits(
 
 def test_killed_outright_it_leaves_nothing_running(tmp_path: Path) -> None:
     with Listening(tmp_path, (), ACTOR) as at:
-        client = Browser(at.url)
-        client.open()
+        Browser(at.url).open()
         assert len(at.running()) > 1
         assert at.end(signal.SIGKILL) == -signal.SIGKILL
         until(lambda: not at.running(), "nothing runs")
@@ -287,8 +282,7 @@ def test_a_token_is_asked_for_and_never_told(tmp_path: Path) -> None:
     with Listening(tmp_path, options, ACTOR, {"GUARD_TOKEN": token}) as at:
         with Browser(at.url).send("GET") as refused:
             assert refused.status == 401
-        client = Browser(at.url, Authorization=f"Bearer {token}")
-        client.open()
+        client = Browser(at.url, Authorization=f"Bearer {token}").open()
         seen = result(client.ask("do/environment"))
         assert token not in json.dumps(seen), "a server does not hear of it"
         assert at.end() == 0

@@ -274,8 +274,7 @@ def posted(
     script.write_text(ANSWERS)
     expected: list[Json] = []
     with Listening(folder, (), [sys.executable, "-I", str(script), str(kept)]) as listening:
-        browser = Browser(listening.url)
-        browser.open()
+        browser = Browser(listening.url).open()
         for number, body in enumerate(frames(random, BODIES, answers=False), 1):
             connection = browser.connect()
             connection.request("POST", "/mcp", body, browser.headers)

@@ -187,8 +187,7 @@ def test_every_reader_of_events_sees_what_was_judged(
         serving(tmp_path, told) as url,
         Listening(tmp_path, ["--upstream", url]) as listening,
     ):
-        browser = Browser(listening.url)
-        browser.open()
+        browser = Browser(listening.url).open()
         for number in range(1, ANSWERS + 1):
             asked: Object = {"jsonrpc": "2.0", "id": number, "method": f"x/{number}"}
             with browser.send("POST", asked) as response:
