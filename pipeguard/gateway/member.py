@@ -49,7 +49,7 @@ from pipeguard.gateway.tool_offer import (
     remembered_capabilities,
 )
 from pipeguard.log import Log
-from pipeguard.runtime.connect import in_own_thread, local_dialler, remote_dialler
+from pipeguard.runtime.connect import LocalDialler, in_own_thread, remote_dialler
 from pipeguard.runtime.policy_watch import CHANGED
 from pipeguard.runtime.questions import Questions
 from pipeguard.runtime.run import Mask, Run
@@ -398,7 +398,7 @@ class GatewayServer(ServerLife):
         if not options.command:
             return OwnedDialler(await remote_dialler(options, limit))
         # In a thread: an isolated server's package may be fetched, and others are served meanwhile.
-        made = partial(local_dialler, options, limit, self._output, self.run, is_shared=True)
+        made = partial(LocalDialler, options, limit, self._output, self.run, is_shared=True)
         local = await in_own_thread("make", made)
         local.on_exit = on_exit or partial(setattr, self, "ending")
         return OwnedDialler(Multiplexer(local))

@@ -12,7 +12,6 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.errors import PipeGuardError
 from pipeguard.isolation import ServerStarter
 from pipeguard.launch.child import Child
-from pipeguard.launch.environment import child_environment, parent_environment, refers
 from pipeguard.log import say
 from pipeguard.runtime.endpoints import (
     named_variables,
@@ -21,7 +20,7 @@ from pipeguard.runtime.endpoints import (
     read_transport,
     read_url,
 )
-from pipeguard.runtime.numbers import read_number
+from pipeguard.runtime.numbers import read_number, read_variables
 from pipeguard.runtime.run import Run, start_thread
 from pipeguard.runtime.stdio import (
     EXIT_SECONDS,
@@ -106,15 +105,15 @@ async def remote_dialler(options: WrapOptions, limit_bytes: int) -> RemoteDialle
     return RemoteDialler(remote, transport, connect(remote))
 
 
-class _LocalDialler:
-    """Starts the server anew for each conversation.
+class LocalDialler:
+    """Starts the server anew for each conversation, with the variables that it may have.
 
     Args:
-        starter: starts it.
+        options: of `wrap`.
         limit_bytes: of one message.
-        grace_seconds: for the server to end by itself.
         mask: of its standard error.
-        run: reads that.
+        run: records what it does.
+        is_shared: True if several clients share each server that is started.
 
     Attributes:
         on_exit: told how a server ended by itself, as `exit code 3`, after its last words.
@@ -122,17 +121,26 @@ class _LocalDialler:
 
     def __init__(
         self,
-        starter: ServerStarter,
+        options: WrapOptions,
         limit_bytes: int,
-        grace_seconds: float,
         mask: Callable[[bytes], bytes],
         run: Run,
+        *,
+        is_shared: bool,
     ) -> None:
-        self._starter = starter
-        self._run = run
-        self._limit = limit_bytes
-        self._grace_seconds = grace_seconds
-        self._mask = mask
+        """Read the options.
+
+        Raises:
+            PipeGuardError: an option is wrong, or a secret does not exist.
+        """
+        ours = named_variables(options.lists.get("--token-env", ()))
+        variables, missing = read_variables(options, ours)
+        for name in missing:
+            say(f"--env {name}: this variable is not set.")
+        self._starter = ServerStarter(options, variables, is_shared=is_shared)
+        self._starter.attach(run)
+        self._grace_seconds = read_number(options, "--grace", GRACE_SECONDS, MOST_GRACE_SECONDS)
+        self._limit, self._mask = limit_bytes, mask
         self.on_exit: Callable[[str], object] = str
         self._open: set[_ChildChannel] = set()
 
@@ -185,47 +193,6 @@ class _LocalDialler:
 def _close_unwanted(starting: asyncio.Future[Child]) -> None:
     if not starting.cancelled() and starting.exception() is None:
         start_thread("unwanted server", starting.result().close)
-
-
-def local_dialler(
-    options: WrapOptions,
-    limit_bytes: int,
-    mask: Callable[[bytes], bytes],
-    run: Run,
-    *,
-    is_shared: bool,
-) -> _LocalDialler:
-    """Start the server that the options name, with the variables that it may have.
-
-    Args:
-        options: of `wrap`.
-        limit_bytes: of one message.
-        mask: of its standard error.
-        run: records what it does.
-        is_shared: whether several clients share each server that is started.
-
-    Raises:
-        PipeGuardError: an option is wrong, or a secret does not exist.
-    """
-    inherits = "--inherit-env" in options.flags
-    our_tokens = named_variables(options.lists.get("--token-env", ()))
-    environment = child_environment(
-        {name: value for name, value in os.environ.items() if name not in our_tokens},
-        None if inherits else parent_environment(),
-        extra=options.lists.get("--env", ()),
-        inherit_all=inherits,
-    )
-    for missing in environment.missing:
-        say(f"--env {missing}: this variable is not set.")
-    variables = environment.variables
-    if refers(variables):
-        from pipeguard.auth.secrets import all_resolved
-
-        variables = all_resolved(variables)
-    starter = ServerStarter(options, variables, is_shared=is_shared)
-    starter.attach(run)
-    grace = read_number(options, "--grace", GRACE_SECONDS, MOST_GRACE_SECONDS)
-    return _LocalDialler(starter, limit_bytes, grace, mask, run)
 
 
 class _ChildChannel(AsyncAdapter):

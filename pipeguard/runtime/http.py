@@ -18,7 +18,7 @@ from pipeguard.firewall.finding import Finding, Verdict
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.identity.server_name import identify_remote, identify_server
 from pipeguard.log import say
-from pipeguard.runtime.connect import local_dialler, remote_dialler
+from pipeguard.runtime.connect import LocalDialler, remote_dialler
 from pipeguard.runtime.endpoints import name_remote, read_admission, read_url, server_context
 from pipeguard.runtime.loop import (
     ending_on_signals,
@@ -107,7 +107,7 @@ class _ListeningServer:
         dialler: Dialler
         if options.command:
             mask = Mask(run.engines)
-            dialler = local_dialler(options, limit_bytes, mask, run, is_shared=is_shared)
+            dialler = LocalDialler(options, limit_bytes, mask, run, is_shared=is_shared)
             dialler = Multiplexer(dialler) if is_shared else dialler
         else:
             dialler = remote = await remote_dialler(options, limit_bytes)

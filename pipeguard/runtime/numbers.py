@@ -1,12 +1,16 @@
-"""Numbers that options of the command line give: seconds and counts."""
+"""What options of the command line give: numbers, and the variables of a server."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from pipeguard.errors import PolicyError
+from pipeguard.launch.environment import child_environment, parent_environment, refers
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from pipeguard.config.options import WrapOptions
 
 MOST = 1e9  # about 32 years
@@ -34,3 +38,29 @@ def read_number(options: WrapOptions, name: str, default: float, most: float = M
     if not 0 <= value <= most:  # also false for `nan`
         raise PolicyError(f"{name} {text}: give a number from 0 to {most:g}, such as {default:g}.")
     return value
+
+
+def read_variables(
+    options: WrapOptions, ours: Collection[str] = ()
+) -> tuple[dict[str, str], Sequence[str]]:
+    """The variables of the server, with its secrets, and those that `--env` names in vain.
+
+    Args:
+        options: of the command line.
+        ours: names of variables that are for PipeGuard alone.
+
+    Raises:
+        PipeGuardError: a secret does not exist.
+    """
+    inherits = "--inherit-env" in options.flags
+    environment = child_environment(
+        {name: value for name, value in os.environ.items() if name not in ours},
+        None if inherits else parent_environment(),
+        extra=options.lists.get("--env", ()),
+        inherit_all=inherits,
+    )
+    if refers(environment.variables):
+        from pipeguard.auth.secrets import all_resolved
+
+        return all_resolved(environment.variables), environment.missing
+    return environment.variables, environment.missing

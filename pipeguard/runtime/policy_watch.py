@@ -75,19 +75,16 @@ class PolicyWatch:
         while not is_over.wait(LOOK_SECONDS):
             last, seen = seen, self._look()
             restless = 0 if seen == last else restless + 1
+            slept = time() - monotonic() - self._offset  # seconds that the sessions' clock missed
             is_due = seen != self._stamp and restless in (0, PATIENCE_LOOKS)
             if is_due and self._read_again(log, seen, is_still=not restless):
                 adopt(self.policy)
-            elif self.policy.ends and abs(slept := self._measure_sleep()) >= SLEPT_SECONDS:
+            elif self.policy.ends and abs(slept) >= SLEPT_SECONDS:
                 # Frames are judged by a clock that stands while the machine sleeps.
                 self._offset += slept
                 self.policy = self.policy.sooner(slept)
                 adopt(self.policy)
             restless %= PATIENCE_LOOKS
-
-    def _measure_sleep(self) -> float:
-        """Seconds of the calendar that the clock of the sessions missed since the last look."""
-        return time() - monotonic() - self._offset
 
     def _look(self) -> Stamp:
         """A fingerprint of the files."""

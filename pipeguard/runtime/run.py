@@ -175,15 +175,14 @@ class Run:
         """Say that the wanted name belongs to another server."""
         is_alike = namesake.launched == launched.description
         what = ", the same program with other arguments or in another folder," if is_alike else ""
-        with suppress(OSError, ValueError):  # standard error is closed
-            self.log(
-                "warning",
-                f"another server already has the name {namesake.name}; this one{what} is recorded"
-                f" as {server}",
-                has_the_name=namesake.launched,
-                since=namesake.since[:10],
-                this_one=launched.description,
-            )
+        self.log_unless_gone(
+            "warning",
+            f"another server already has the name {namesake.name}; this one{what} is recorded"
+            f" as {server}",
+            has_the_name=namesake.launched,
+            since=namesake.since[:10],
+            this_one=launched.description,
+        )
 
     def begin(self) -> None:
         """Start what runs beside the frames."""
@@ -360,8 +359,7 @@ class Run:
             with Store.open(self.store) as store:
                 prune(store, self.guard.policy.audit_keep_days, datetime.now(UTC))
         except StateError as error:
-            with suppress(OSError, ValueError):  # standard error is closed
-                self.log("warning", "the audit could not be pruned", why=str(error))
+            self.log_unless_gone("warning", "the audit could not be pruned", why=str(error))
 
 
 class Mask:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from pipeguard.config.user_policy import mentions
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.launch.child import Command, start
-from pipeguard.launch.environment import child_environment, parent_environment, refers
 from pipeguard.records import NamedTuple
+from pipeguard.runtime.numbers import read_variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pipeguard.config.options import WrapOptions
     from pipeguard.isolation import ServerStarter
     from pipeguard.launch.child import Child
-    from pipeguard.launch.environment import Environment
     from pipeguard.runtime.stdio import GuardedServer
 
 STDIN, STDOUT, STDERR = range(3)
@@ -69,12 +68,7 @@ def run(options: WrapOptions) -> int:
 
 def _guard_local(options: WrapOptions, client_fd: int) -> GuardedServer:
     """Start a server, and load what guards it while it boots."""
-    environment = _environment(options)
-    variables = environment.variables
-    if refers(variables):
-        from pipeguard.auth.secrets import all_resolved
-
-        variables = all_resolved(variables)
+    variables, missing = read_variables(options)
     starter, child = _start(options, variables)
     try:
         # From here on the server boots, and we load.
@@ -94,8 +88,8 @@ def _guard_local(options: WrapOptions, client_fd: int) -> GuardedServer:
     except PipeGuardError:
         child.close()
         raise
-    for missing in environment.missing:
-        say(f"--env {missing}: this variable is not set.")
+    for name in missing:
+        say(f"--env {name}: this variable is not set.")
     return guarded
 
 
@@ -169,17 +163,6 @@ def _say_who_is_awaited() -> None:
         "waiting for an MCP client on standard input; press Ctrl-C to quit. A client starts"
         " this command itself once it is in the client's configuration. To guard the servers of"
         " all clients: pipeguard setup"
-    )
-
-
-def _environment(options: WrapOptions) -> Environment:
-    """The variables of the server."""
-    inherits = "--inherit-env" in options.flags
-    return child_environment(
-        os.environ,
-        None if inherits else parent_environment(),
-        extra=options.lists.get("--env", ()),
-        inherit_all=inherits,
     )
 
 
