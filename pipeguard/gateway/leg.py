@@ -198,7 +198,8 @@ class Leg:
         if params is not None:
             value["params"] = params
         waiting = self._waiting[token] = asyncio.get_running_loop().create_future()
-        if method == LISTEN and not _names_resources(params):
+        wanted = as_object((params or {}).get("notifications"))
+        if method == LISTEN and "resourceSubscriptions" not in wanted:
             self._listening.add(token)
         most = self.session.guard.policy.limits.timeout_seconds
         seconds = None if method in NEVER_OVERDUE else most
@@ -439,8 +440,3 @@ class Leg:
 def _next_cursor(result: JsonObject) -> str | None:
     after = result.get("nextCursor")
     return after if type(after) is str else None
-
-
-def _names_resources(params: JsonObject | None) -> bool:
-    """True for a subscription to single resources (MCP 2026-07-28, server/utilities)."""
-    return "resourceSubscriptions" in as_object((params or {}).get("notifications"))

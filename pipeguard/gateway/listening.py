@@ -167,7 +167,7 @@ class GatewayListener:
         sessions.name_token = run.name_token
         sessions.waiting_room = self._gateway.waiting_room
         sessions.shown = member.settings.shown_tools(partial(has_tool, run.guard))
-        member.on_relist(sessions.relist)
+        member.relist_own = sessions.relist
 
         async def dial_server(who: str) -> AsyncChannel:  # each of its routes has asked who may
             return await member.dial(SharingClient(who or object()))

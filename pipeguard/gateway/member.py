@@ -104,6 +104,7 @@ class GatewayServer(ServerLife):
         run: judges and records its frames.
         judge: judges frames to and from it, and records the verdicts.
         offer: what it offers to agents.
+        relist_own: tells clients of its own endpoint what to list again; None if it has none.
     """
 
     def __init__(
@@ -135,7 +136,7 @@ class GatewayServer(ServerLife):
         self.judge = TakingTurns(self._record, hub.turns, settings.name)
         notices = StuffingNotices(run.notice, lambda: hub.server_names)
         self.offer = ToolOffer(settings, hub.catalog, run.guard, self._log, notices)
-        self._relist_own: Callable[[frozenset[str]], None] | None = None
+        self.relist_own: Callable[[frozenset[str]], None] | None = None
         self._count, self._tasks = 0, Tasks()
         self._relisting = Relisting(lambda: self._leg, self._list_tools_again, self._tasks)
         self._dialler: OwnedDialler | None = None
@@ -430,10 +431,6 @@ class GatewayServer(ServerLife):
         self.offer.count_waiting()
         self._hub.announce_lists(frozenset({"tools"}), self.name)
 
-    def on_relist(self, relist: Callable[[frozenset[str]], None]) -> None:
-        """Tell clients of its own endpoint what to list again."""
-        self._relist_own = relist
-
     def _follow_pins(self, kinds: frozenset[str]) -> None:
         """Note an approval or a revocation, in the recorder's thread."""
         with suppress(RuntimeError):  # the loop is closed: we end
@@ -444,8 +441,8 @@ class GatewayServer(ServerLife):
             self._tasks.begin(self._recall_again())
         else:
             self.relist()
-        if self._relist_own is not None:
-            self._relist_own(kinds)
+        if self.relist_own is not None:
+            self.relist_own(kinds)
 
     async def _recall_again(self) -> None:
         """Somebody approved or revoked something while it does not run."""

@@ -35,7 +35,7 @@ LEVEL_SECONDS = 8.0  # for servers to take a level of logging
 _EXPRESSION = re.compile(r"\{[^{}]*\}")
 
 
-LISTS = {kind.method: kind for kind in (PROMPTS, RESOURCES, TEMPLATES)}
+LISTS = {kind.method: kind for kind in (PROMPTS, RESOURCES, TEMPLATES, TASKS)}
 
 
 class Merged:
@@ -69,7 +69,6 @@ class Merged:
             "completion/complete": self.completion,
             "logging/setLevel": self.set_level,
             **dict.fromkeys(("tasks/get", "tasks/result", "tasks/cancel"), self.task),
-            "tasks/list": self.tasks,
         }
 
     async def collect_openings(self, leg: Leg) -> None:
@@ -168,10 +167,6 @@ class Merged:
             raise Declined(INVALID_PARAMS, "there is no such task")
         answer = await self._send(server, request, {**request.params, "taskId": own})
         return with_task(server, answer)
-
-    async def tasks(self, request: ClientRequest) -> JsonObject:
-        """`tasks/list`, of all servers."""
-        return {"result": await self._pages.result(request, TASKS)}
 
     def uri_shown(self, server: str, uri: JsonValue) -> JsonValue:
         """The address under which a client knows a resource of a server."""

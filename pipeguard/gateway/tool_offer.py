@@ -132,15 +132,15 @@ class ToolOffer:
     def put(self, definitions: Sequence[JsonValue]) -> None:
         """Let agents find these tools, and no others of this server."""
         settings = self._settings
-        names = [to_text(each.get("name")) for each in definitions if isinstance(each, dict)]
+        tools = [each for each in definitions if isinstance(each, dict)]
         # The list of a session has none of them, but each has a pin.
         pins = [pin for pin in self._guard.pins.all().values() if pin.kind == "tool"]
-        known = {pin.name for pin in pins}.union(names)
+        known = {pin.name for pin in pins} | {to_text(each.get("name")) for each in tools}
         self.refused = tuple(sorted(filter(self._guard.policy.hides, known)))
         held = frozenset(pin.name for pin in pins if pin.held_definition is not None)
         listing = Listing(
             settings.name,
-            [each for each in definitions if self._is_shown(each)],
+            [each for each in tools if to_text(each.get("name")) not in self.refused],
             settings.shown_tools(partial(has_tool, self._guard)),
             settings.tags,
             settings.is_prefixed,
@@ -148,11 +148,6 @@ class ToolOffer:
         )
         if self._catalog.put(listing, partial(get_detection(self._guard).tool, self._guard)):
             self._notices.look(self._catalog, settings.name)
-
-    def _is_shown(self, definition: JsonValue) -> bool:
-        """False for a tool that the policy blocks; those of pins come from no list."""
-        name = definition.get("name") if isinstance(definition, dict) else None
-        return type(name) is not str or not self._guard.policy.hides(name)
 
     @property
     def waiting(self) -> int:

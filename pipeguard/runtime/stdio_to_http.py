@@ -74,7 +74,7 @@ class RemoteServer(TargetServer):
         """Open a channel, on a loop in a thread of its own."""
         login = read_login(self._options) if self._logs_in else None
         remote = read_remote(self._options, os.environ, limit_bytes, login)
-        self._running = start_thread("network", self._run)
+        self._running = start_thread("network", self._loop.run_forever)
         opening = asyncio.run_coroutine_threadsafe(self._open(remote), self._loop)
         self._dialler, self._opened = opening.result()
         self._channel = BlockingAdapter(self._loop, self._opened)
@@ -105,7 +105,3 @@ class RemoteServer(TargetServer):
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_seconds):
                 await self._opened.drain()
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
