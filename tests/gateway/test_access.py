@@ -2,8 +2,6 @@
 
 import json
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -21,7 +19,7 @@ from pipeguard.state.tokens import TokenScope, create_token
 from tests.gateway.served import ServedAt, write_servers
 from tests.gateway.several import STATEFUL, Agent, gathered, stateful
 from tests.gateway.test_headers import META
-from tests.gateway.test_serving import post
+from tests.wrap.listening import Browser
 from tests.wrap.wrapped import Json, Object
 
 NAMES = ("get_issue", "create_issue", "delete_issue")
@@ -170,36 +168,32 @@ BY_MENU: dict[str, Object] = {
 }
 
 
-class Raw:
-    """A client that speaks JSON-RPC over HTTP by hand."""
+class Raw(Browser):
+    """A client of a token, in one revision or another."""
 
     def __init__(self, url: str, token: str, revision: str) -> None:
-        self._url, self._token, self._revision = url, token, revision
-        self._session = ""
-        if revision != STATELESS:
+        super().__init__(url, Authorization=f"Bearer {token}")
+        self._revision = revision
+        if revision == STATELESS:
+            self.headers["MCP-Protocol-Version"] = STATELESS
+        else:
             info: Object = {"name": "tests", "version": "1"}
             params: Object = {"protocolVersion": revision, "capabilities": {}, "clientInfo": info}
-            self.opened = self.ask("initialize", params)
+            self.opened = self.body("initialize", params)
 
-    def ask(self, method: str, params: Object) -> str:
+    def body(self, method: str, params: Object) -> str:
         """The body that answers a request."""
-        body: Object = {"jsonrpc": "2.0", "id": 7, "method": method, "params": params}
+        asked: Object = {"jsonrpc": "2.0", "id": 7, "method": method, "params": params}
         if self._revision == STATELESS:
-            body["params"] = {**params, "_meta": META}
-        request = post(self._url, self._token, body, self._session)
-        if self._revision == STATELESS:
-            request.add_header("MCP-Protocol-Version", STATELESS)
-            request.add_header("Mcp-Method", method)
+            asked["params"] = {**params, "_meta": META}
             name = params.get("name", params.get("uri", params.get("taskId")))
-            if isinstance(name, str):
-                request.add_header("Mcp-Name", name)
-        try:
-            with urllib.request.urlopen(request) as answer:  # noqa: S310  our own address
-                self._session = answer.headers["Mcp-Session-Id"] or self._session
-                return str(answer.read().decode())
-        except urllib.error.HTTPError as error:
-            with error:
-                return f"{error.code} {error.read().decode()}"
+            self.headers |= {"Mcp-Method": method, "Mcp-Name": str(name)}
+            if not isinstance(name, str):
+                del self.headers["Mcp-Name"]
+        with self.send("POST", asked) as answer:
+            if session := answer.headers["Mcp-Session-Id"]:
+                self.headers["Mcp-Session-Id"] = session
+            return ("" if answer.status == 200 else f"{answer.status} ") + answer.read().decode()
 
 
 def aimed(params: Json, server: str) -> Object:
@@ -236,7 +230,7 @@ def test_a_token_reaches_by_no_method_what_its_scope_leaves_out(
     client = Raw(served.url, tokens[scope], revision)
     reached: dict[str, set[str]] = {}
     for method, (params, sign) in AIMED.items():
-        answers = {name: client.ask(method, aimed(params, name)) for name in ("alpha", "bravo")}
+        answers = {name: client.body(method, aimed(params, name)) for name in ("alpha", "bravo")}
         if "Method not found" not in answers["alpha"]:
             reached[method] = {
                 name for name, answer in answers.items() if sign.replace("@", name) in answer
@@ -260,8 +254,8 @@ def test_a_server_out_of_scope_is_as_one_that_is_not_there(
         for name, arguments in BY_MENU.items()
     ]
     for method, params in asked:
-        there = client.ask(method, aimed(params, "bravo"))
-        assert there.replace("bravo", "nobody") == client.ask(method, aimed(params, "nobody"))
+        there = client.body(method, aimed(params, "bravo"))
+        assert there.replace("bravo", "nobody") == client.body(method, aimed(params, "nobody"))
         if params == aimed(params, "bravo"):
             assert "bravo" not in there
     assert "bravo" not in getattr(client, "opened", "")
@@ -276,15 +270,10 @@ def test_the_endpoint_of_a_server_out_of_scope_is_not_there(
     served, tokens = gateway
 
     def asked(server: str) -> tuple[int, bytes]:
-        url = served.at(f"/servers/{server}{path}")
-        request = post(url, tokens["tool"], {"jsonrpc": "2.0", "id": 1, "method": "ping"})
-        request.method = verb
-        try:
-            with urllib.request.urlopen(request) as answer:  # noqa: S310  our own address
-                return answer.status, answer.read()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read()
+        client = Browser(served.at(f"/servers/{server}{path}"))
+        client.headers["Authorization"] = f"Bearer {tokens['tool']}"
+        with client.send(verb, {"jsonrpc": "2.0", "id": 1, "method": "ping"}) as answer:
+            return answer.status, answer.read()
 
     status, body = asked("bravo")
     assert (status, body.replace(b"bravo", b"nobody")) == asked("nobody")

@@ -80,9 +80,9 @@ def texts_through(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str
     """The texts that a function is called with from now on."""
     function, texts = getattr(module, name), list[str]()
 
-    def noted(text: str) -> object:
-        texts.append(text)
-        return function(text)
+    def noted(*values: str) -> object:
+        texts.append(values[-1])
+        return function(*values)
 
     monkeypatch.setattr(module, name, noted)
     return texts
@@ -101,7 +101,7 @@ async def test_a_call_is_written_once_and_its_answer_only_if_it_is_short(
 ) -> None:
     for module in (strict_json, json_values):
         monkeypatch.setattr(module, "_NATIVE", None)  # whose calls nobody can count
-    parsed = texts_through(monkeypatch, strict_json, "_decode")
+    parsed = texts_through(monkeypatch, strict_json, "read_text")
     written = texts_through(monkeypatch, json_values, "without_line_ends")
     async with gathered(
         ServerSettings("one", (sys.executable, str(ECHO)), trust="first-use")

@@ -13,7 +13,6 @@ import json
 import re
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +22,7 @@ import pytest
 from pipeguard.rulebook.cache import load_engines
 from tests.detect.test_cuts import TEXT as MINUTES
 from tests.gateway.served import ServedAt, environment_of_state, write_servers
-from tests.gateway.test_serving import post
+from tests.wrap.listening import Browser
 from tests.wrap.wrapped import PIPEGUARD, Json, Object, Wrapped
 
 pytestmark = pytest.mark.real
@@ -178,12 +177,13 @@ def through_wrap(folder: Path) -> Seen:
 
 def at(url: str, revision: str = "2025-06-18") -> Callable[[Object], bytes]:
     """Asks at an address, in a session of a revision."""
-    sessions = [""]
+    client = Browser(url)
 
     def ask(request: Object) -> bytes:
-        with urllib.request.urlopen(post(url, "none", request, sessions[0])) as answer:  # noqa: S310  our own address
-            sessions[0] = answer.headers["Mcp-Session-Id"] or sessions[0]
-            body = bytes(answer.read())
+        with client.send("POST", request) as answer:
+            if session := answer.headers["Mcp-Session-Id"]:
+                client.headers["Mcp-Session-Id"] = session
+            body = answer.read()
         [frame] = [line for line in body.splitlines() if b'"jsonrpc"' in line]
         return frame.removeprefix(b"data: ")
 

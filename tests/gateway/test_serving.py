@@ -2,19 +2,16 @@
 
 import http.client
 import json
-import os
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 import pytest
 
 from pipeguard.cli._person import TOKEN_VARIABLE, new_token
-from tests import tools
 from tests.gateway.served import (
     Served,
     ServedAt,
@@ -25,7 +22,8 @@ from tests.gateway.served import (
 )
 from tests.launch.processes import until
 from tests.wrap.deciding import decide
-from tests.wrap.wrapped import PIPEGUARD, SERVER, SMALL_BACKLOG, Json, Object
+from tests.wrap.listening import Browser, sdk
+from tests.wrap.wrapped import PIPEGUARD, SMALL_BACKLOG, Json, Object
 
 pytestmark = pytest.mark.real
 KEY = "ghp_" + "Z7QX4M2N5P6R3STV" * 2 + "abcd"
@@ -123,20 +121,18 @@ def test_a_token_is_needed_where_one_is_asked_for(tmp_path: Path) -> None:
     options = ("--config", str(config), "--token-env", "AGENT")
     with ServedAt(tmp_path, *options, AGENT="a-token-of-the-tests") as served:
         for path in ("/mcp", "/servers/one/mcp", "/sse"):
-            with pytest.raises(urllib.error.HTTPError) as refused:
-                urllib.request.urlopen(served.at(path))  # noqa: S310  our own address
-            refused.value.close()
-            assert refused.value.code == 401
+            with Browser(served.at(path)).send("GET") as refused:
+                assert refused.status == 401
 
 
 def test_an_address_that_read_only_closes_says_so(tmp_path: Path) -> None:
     config = write_servers(tmp_path, {"one": actor()})
-    with ServedAt(tmp_path, "--config", str(config), "--read-only") as served:
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(served.at("/servers/one/sse"))  # noqa: S310  our own address
-        with refused.value:
-            told = refused.value.read().decode()
-    assert (refused.value.code, "the gateway is read-only: use /mcp" in told) == (403, True)
+    with (
+        ServedAt(tmp_path, "--config", str(config), "--read-only") as served,
+        Browser(served.at("/servers/one/sse")).send("GET") as refused,
+    ):
+        told = refused.read().decode()
+    assert (refused.status, "the gateway is read-only: use /mcp" in told) == (403, True)
 
 
 def test_readiness_says_how_many_servers_cannot_be_used(tmp_path: Path) -> None:
@@ -149,12 +145,8 @@ def test_readiness_says_how_many_servers_cannot_be_used(tmp_path: Path) -> None:
     config = write_servers(tmp_path, {"one": actor(), "gone": missing, "silent": silent})
 
     def readiness() -> str:
-        try:
-            with urllib.request.urlopen(served.at("/readyz")) as ready:  # noqa: S310  our own address
-                return str(ready.read().decode())
-        except urllib.error.HTTPError as starting:
-            with starting:
-                return starting.read().decode()
+        with Browser(served.url).send("GET", path="/readyz") as answer:
+            return answer.read().decode()
 
     with ServedAt(tmp_path, "--config", str(config)) as served:
         told = "not ready\n1 of 3 servers is starting; 1 of 3 servers is down"
@@ -216,22 +208,17 @@ def test_a_stored_token_finds_what_it_may_use_until_it_is_revoked(tmp_path: Path
     figures = {"OTEL_METRICS_EXPORTER": "prometheus"}
     with ServedAt(tmp_path, "--config", str(config), **figures) as served:
         assert status(served.url) == 401
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(post(served.url, "wrong", {}))  # noqa: S310  our own address
-        with refused.value as answer:
-            assert b"is not valid" in answer.read()
+        with client_of(served.url, "wrong").send("POST", {}) as refused:
+            assert b"pipeguard tokens create" in refused.read()
         listed = ask(served.url, token)
         assert "two__echo" in listed
         assert "one__echo" not in listed
         assert "echo" in ask(served.at("/servers/two/mcp"), token)
-        call_by(served.url, token, "two__echo")
+        given: Object = {"text": "hello"}
+        assert "hello" in ask(served.url, token, "tools/call", name="two__echo", arguments=given)
         assert status(served.at("/servers/one/mcp"), token) == 404
-        bearer = {"Authorization": f"Bearer {token}"}
-        reading = urllib.request.Request(served.at("/metrics"), headers=bearer)  # noqa: S310  our own address
-        with pytest.raises(urllib.error.HTTPError) as limited:
-            urllib.request.urlopen(reading)  # noqa: S310  our own address
-        with limited.value as answer:
-            assert (answer.code, b"without limits" in answer.read()) == (403, True)
+        with client_of(served.url, token).send("GET", path="/metrics") as limited:
+            assert (limited.status, b"without limits" in limited.read()) == (403, True)
         tokens("revoke", "ci")
         assert status(served.url, token) == 401
     audit = subprocess.run(
@@ -255,22 +242,20 @@ def test_a_stored_token_finds_what_it_may_use_until_it_is_revoked(tmp_path: Path
 def test_the_first_token_is_asked_for_at_once_in_open_sessions_too(tmp_path: Path) -> None:
     config = write_servers(tmp_path, {"one": actor()}, mode="direct")
     with ServedAt(tmp_path, "--config", str(config)) as served:
-        session = opened(served.url)
-        listing: Object = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
-        assert "one__echo" in answered(post(served.url, "none", listing, session))
-        with urllib.request.urlopen(served.at("/sse")) as stream:  # noqa: S310  our own address
+        client = client_of(served.url).open()
+        asked: Object = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
+        assert "one__echo" in json.dumps(client.post(asked))
+        with client.send("GET", path="/sse") as stream:
             assert stream.readline().startswith(b"event: endpoint")
             create = ("tokens", "create", "ci")
             _, made = decide(tmp_path / "state", *create, stderr=subprocess.DEVNULL)
             token = made.strip()
-            with pytest.raises(urllib.error.HTTPError) as refused:
-                answered(post(served.url, "none", listing, session))
-            refused.value.close()
-            assert refused.value.code == 401
+            assert client.post(asked)[0] == 401
             with suppress(http.client.IncompleteRead):  # the gateway hangs up
                 stream.read()
         assert "one__echo" in ask(served.url, token)
-        assert "one__echo" not in answered(post(served.url, token, listing, session))
+        client.headers["Authorization"] = f"Bearer {token}"
+        assert "one__echo" not in json.dumps(client.post(asked))
 
 
 def test_a_wrong_file_is_told_to_the_client_and_on_the_terminal(tmp_path: Path) -> None:
@@ -294,76 +279,19 @@ def test_a_file_that_others_may_write_starts_nothing(tmp_path: Path) -> None:
         assert "chmod go-w" in client.said()
 
 
-def post(url: str, token: str, message: Object, session: str = "") -> urllib.request.Request:
-    headers = {
-        "Content-Type": "application/json",
-        "Accept": "application/json, text/event-stream",
-        "Authorization": f"Bearer {token}",
-    }
-    if session:
-        headers["Mcp-Session-Id"] = session
-    return urllib.request.Request(url, json.dumps(message).encode(), headers)  # noqa: S310  our own address
+def client_of(url: str, token: str = "none") -> Browser:
+    return Browser(url, Authorization=f"Bearer {token}")
 
 
 def status(url: str, token: str = "none") -> int:
-    message: Object = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
-    try:
-        with urllib.request.urlopen(post(url, token, message)) as answer:  # noqa: S310  the same
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        error.close()
-        return error.code
-
-
-def call_by(url: str, token: str, tool: str) -> None:
-    """Call a tool in a session."""
-    assert "hello" in ask(url, token, "tools/call", name=tool, arguments={"text": "hello"})
+    return client_of(url, token).post({"jsonrpc": "2.0", "id": 1, "method": "ping"})[0]
 
 
 def ask(url: str, token: str, method: str = "tools/list", **params: Json) -> str:
-    """What a request gives in a session, or why there is none."""
-    opening: Object = {
-        "jsonrpc": "2.0",
-        "id": 1,
-        "method": "initialize",
-        "params": {
-            "protocolVersion": "2025-06-18",
-            "capabilities": {},
-            "clientInfo": {"name": "tests", "version": "1"},
-        },
-    }
-    with urllib.request.urlopen(post(url, token, opening)) as answer:  # noqa: S310  the same
-        session, text = answer.headers["Mcp-Session-Id"], answer.read().decode()
-    if session is None:
-        return str(text)
-    listing: Object = {"jsonrpc": "2.0", "id": 2, "method": method, "params": params}
-    return answered(post(url, token, listing, session))
-
-
-def opened(url: str) -> str:
-    """The id of a new session of a client without a token."""
-    params: Object = {"protocolVersion": "2025-06-18", "capabilities": {}}
-    params["clientInfo"] = {"name": "tests", "version": "1"}
-    opening: Object = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
-    with urllib.request.urlopen(post(url, "none", opening)) as answer:  # noqa: S310  our own address
-        return str(answer.headers["Mcp-Session-Id"])
-
-
-def answered(request: urllib.request.Request) -> str:
-    """The body that answers a request."""
-    with urllib.request.urlopen(request) as answer:  # noqa: S310  our own address
-        return str(answer.read().decode())
+    """What a request gives in a session."""
+    return json.dumps(client_of(url, token).open().ask(method, **params))
 
 
 def played(plan: dict[str, object]) -> dict[str, list[object]]:
     """What the official Python SDK sees."""
-    done = subprocess.run(
-        [tools.server_python(), SERVER.with_name("sdk_client.py")],
-        input=json.dumps(plan).encode(),
-        env=dict(os.environ),
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    seen: dict[str, list[object]] = json.loads(done.stdout)
-    return seen
+    return cast("dict[str, list[object]]", sdk(Path("/"), plan))

@@ -4,8 +4,6 @@ import asyncio
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.request import urlopen
 
 import pytest
 
@@ -19,9 +17,10 @@ from pipeguard.state.tokens import TokenScope, create_token
 from tests.fuzz.rulebook import engines
 from tests.gateway.rogues import until
 from tests.gateway.served import Served, ServedAt, actor, write_servers
-from tests.gateway.test_serving import post, status
+from tests.gateway.test_serving import client_of, status
 from tests.launch.processes import PATIENCE_SECONDS
 from tests.launch.processes import until as await_words
+from tests.wrap.listening import Browser
 
 pytestmark = pytest.mark.real
 
@@ -34,13 +33,10 @@ def test_a_token_that_has_ended_still_closes_the_door(tmp_path: Path) -> None:
     with ServedAt(tmp_path, "--config", str(path), "--log-level", "warning") as served:
         assert status(served.url) == 401
         for given, why in ((token, "the token ci ended at 2026-01-01T"), ("x", "is not valid")):
-            with pytest.raises(HTTPError) as refused:
-                urlopen(post(served.url, given, {}))  # noqa: S310  our own address
-            with refused.value as answer:
-                assert why in answer.read().decode()
-        with pytest.raises(HTTPError) as unnamed:
-            urlopen(served.url)  # noqa: S310  our own address
-        unnamed.value.close()
+            with client_of(served.url, given).send("POST", {}) as refused:
+                assert why in refused.read().decode()
+        with Browser(served.url).send("GET") as unnamed:
+            assert unnamed.status == 401
         await_words(lambda: "entrance.no-token" in served.said(), "it is in the log")
 
 
