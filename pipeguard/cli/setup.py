@@ -230,19 +230,18 @@ def _move(plan: ChangePlan, machine: Machine) -> None:
 
 def _code(plans: list[ChangePlan], done: list[ChangePlan], failed: dict[Path, str]) -> int:
     from pipeguard.clients.entries import GuardState
+    from pipeguard.clients.setting import find_gone
 
     chosen = [(plan, judged) for plan in plans for judged in plan.servers if judged.chosen]
     if failed or any(plan.problem for plan in plans):
         return REFUSED
-    states = [
-        judged.judgement.state for plan, judged in chosen if not (plan in done and judged.is_to_do)
-    ]
+    states = [judged.state for plan, judged in chosen if not (plan in done and judged.is_to_do)]
     if GuardState.OPEN in states or GuardState.STALE in states:
         return OPEN
-    is_missing = any(judged.missing_program for _, judged in chosen)
+    is_missing = any(find_gone(judged.server) for _, judged in chosen)
     if GuardState.CANNOT in states or is_missing:
         return CANNOT
-    is_any_guarded = any(judged.judgement.state is not GuardState.LEFT for _, judged in chosen)
+    is_any_guarded = any(judged.state is not GuardState.LEFT for _, judged in chosen)
     return DONE if is_any_guarded else NOTHING
 
 

@@ -226,15 +226,13 @@ def client(name: str) -> Client:
     Raises:
         InputError: there is none; the message suggests similar ones.
     """
-    by_id = clients()
     wanted = name.strip().lower().replace(" ", "-").replace("_", "-")
-    if wanted in by_id:
-        return by_id[wanted]
-    by_name = {item.name.lower().replace(" ", "-"): item for item in by_id.values()}
-    if wanted in by_name:
-        return by_name[wanted]
-    near = suggestion(wanted, by_id, likeness=0.0, most=3)
-    raise InputError(f"no client is called {name!r}.{near}")
+    names = {item.name.lower().replace(" ", "-"): item for item in clients().values()}
+    known = {**names, **clients()}
+    if wanted not in known:
+        near = suggestion(wanted, clients(), likeness=0.0, most=3)
+        raise InputError(f"no client is called {name!r}.{near}")
+    return known[wanted]
 
 
 def clients_called(name: str) -> list[Client]:

@@ -33,33 +33,25 @@ class EntryChange:
     """An entry's text before and after a change: one piece for each of its positions.
 
     Attributes:
+        name: the server's name in the client.
         path: the keys that lead to it.
         before: its pieces before.
         after: its pieces after.
     """
 
+    name: str
     path: Keys
     before: tuple[str, ...]
     after: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class EditedText:
-    """A text with changed entries.
-
-    Attributes:
-        text: the new text.
-        changes: the changed entries.
-    """
-
-    text: str
-    changes: tuple[EntryChange, ...]
-
-
 def edit_entries(
     text: str, syntax: Syntax, wanted: Sequence[tuple[ServerEntry, NewFields]]
-) -> EditedText:
+) -> tuple[str, tuple[EntryChange, ...]]:
     """Change entries, and prove that nothing else changed.
+
+    Returns:
+        The new text, and the changed entries.
 
     Raises:
         UneditableError: that is not possible without touching something else.
@@ -71,14 +63,21 @@ def edit_entries(
         node = _fields_node(tree, server)
         edits += _EntryEditor(syntax, text).of_map(node, new)
     result = apply_edits(text, edits)
-    _prove_data(syntax, tree, result, wanted)
+    _prove_entries(syntax, tree, result, wanted)
     changed = syntax.read(result)
     paths = [server.path for server, _ in wanted]
-    _prove_text(text, tree, result, changed, paths)
+    if _without(text, tree, paths) != _without(result, changed, paths):
+        raise UneditableError("the change would touch text outside the entry.")
     changes = (
-        EntryChange(path, pieces(tree, path, text), pieces(changed, path, result)) for path in paths
+        EntryChange(
+            server.name,
+            server.path,
+            pieces(tree, server.path, text),
+            pieces(changed, server.path, result),
+        )
+        for server, _ in wanted
     )
-    return EditedText(result, tuple(changes))
+    return result, tuple(changes)
 
 
 def pieces(tree: Node, path: Keys, text: str) -> tuple[str, ...]:
@@ -180,7 +179,7 @@ class _EntryEditor:
         return edits
 
 
-def _prove_data(
+def _prove_entries(
     syntax: Syntax, tree: Node, result: str, wanted: Iterable[tuple[ServerEntry, NewFields]]
 ) -> None:
     """Prove that both parsers read the new text as the old one with the entries' new fields.
@@ -195,23 +194,21 @@ def _prove_data(
         for step in steps[:-1]:
             container = container[step]  # type: ignore[index]  # the path was just read from it
         container[steps[-1]] = dict(new.fields)  # type: ignore[index]  # the same
-    expected = plain(data)
+    prove_data(syntax, result, plain(data))
+
+
+def prove_data(syntax: Syntax, text: str, expected: object) -> None:
+    """Prove that both parsers read a text as expected.
+
+    Raises:
+        UneditableError: they do not, so nothing is written.
+    """
     try:
-        readings = (syntax.read(result).data(), syntax.independent_data(result))
+        readings = (syntax.read(text).data(), syntax.independent_data(text))
     except UnreadableError as error:
         raise UneditableError(f"the change would break it: {error}") from None
     if any(plain(reading) != expected for reading in readings):
         raise UneditableError("the change would touch something else.")
-
-
-def _prove_text(before: str, old: Node, after: str, new: Node, paths: Sequence[Keys]) -> None:
-    """Prove that not one character outside the entries differs.
-
-    Raises:
-        UneditableError: one does, so nothing is written.
-    """
-    if _without(before, old, paths) != _without(after, new, paths):
-        raise UneditableError("the change would touch text outside the entry.")
 
 
 def _without(text: str, tree: Node, paths: Sequence[Keys]) -> list[str]:

@@ -24,7 +24,7 @@ from pipeguard.clients.reading import (
     repeated_keys,
 )
 from pipeguard.config.directories import read
-from pipeguard.config.tree import Lines, Node, NodeKind, Span, Value, is_value
+from pipeguard.config.tree import Node, NodeKind, Span, Value, is_value
 from pipeguard.errors import InputError
 from pipeguard.unicode.display import NAME_CHARS, cut
 
@@ -32,6 +32,7 @@ MAX_ENTRIES_CHARS = 2**20  # of all servers of a file; as a policy's
 MAX_FILE_BYTES = 64 * 2**20  # Claude Code's file also has projects and history: megabytes
 MOST_SERVERS = 10_000  # of one file; no client starts as many
 Keys = tuple[str | int, ...]
+_SHARES = "it shares parts with other entries (anchors, aliases, tags or dotted keys)."
 
 
 class GuardState(Enum):
@@ -185,7 +186,7 @@ def parse_config(path: Path, specs: Sequence[FileSpec], content: bytes) -> Confi
     }
     of = {id(spec): readings[spec.format, spec.allows] for spec in specs}
     readers = [spec for spec in specs if not of[id(spec)].problem]
-    parsed = _ParsedEntries(path)
+    parsed = _EntryReader(path)
     for spec in readers or specs:
         parsed.add(spec, of[id(spec)])
     problem = parsed.problem or ("" if readers else of[id(specs[0])].problem)
@@ -199,23 +200,24 @@ def parse_config(path: Path, specs: Sequence[FileSpec], content: bytes) -> Confi
         tuple(specs if parsed.problem else readers or specs),
         content,
         first.text if first else "",
-        tuple(parsed.servers),
+        tuple(parsed.found),
         problem,
         is_unread=bool(problem) and (first is None or parsed.is_cut) and may_name(content, specs),
     )
 
 
-class _ParsedEntries:
-    """The servers of a file, for one spec after the other; an invalid one does not hide others.
+class _EntryReader:
+    """Finds the servers in a file for one client after the other; notes what is not in its form.
 
     Attributes:
-        servers: each once. Where two have one place, the later one's path leads nowhere.
+        found: the servers, each once; an invalid one does not hide others. If two have one place,
+            the later one's path leads nowhere.
         problem: the first error.
         is_cut: there are more servers.
     """
 
     def __init__(self, path: Path) -> None:
-        self.servers: list[ServerEntry] = []
+        self.found: list[ServerEntry] = []
         self.problem = ""
         self.is_cut = False
         self._path = path
@@ -223,43 +225,30 @@ class _ParsedEntries:
 
     def add(self, spec: FileSpec, reading: Reading, odd: str = "") -> None:
         """Add the servers of one client."""
-        tree, lines = reading.tree, reading.lines
+        tree = reading.tree
         if tree is None:
             return
+        self._spec, self._lines, self._left_chars = spec, reading.lines, MAX_ENTRIES_CHARS
+        self._problems = [*repeated_keys(tree, spec, reading.lines)]
         before = frozenset(self._taken)
-        problems = list(repeated_keys(tree, spec, lines))
-        reader = _EntryReader(self._path, spec, lines, problems)
-        for server in reader.servers(tree):
+        for server in self._servers(tree):
             if server.path in before:
                 continue
-            if len(self.servers) == MOST_SERVERS:
+            if len(self.found) == MOST_SERVERS:
                 self.is_cut = True
-                problems.append(f"it has more than {MOST_SERVERS:,} servers.")
+                self._problems.append(f"it has more than {MOST_SERVERS:,} servers.")
                 break
             self._append(replace(server, odd=odd) if odd else server)
-        self.is_cut = self.is_cut or reader.is_cut
-        if problems and not odd:
-            self.problem = self.problem or problems[0]
+        if self._problems and not odd:
+            self.problem = self.problem or self._problems[0]
 
     def _append(self, server: ServerEntry) -> None:
         if server.path in self._taken:
-            server = replace(server, path=(*server.path, len(self.servers)))
+            server = replace(server, path=(*server.path, len(self.found)))
         self._taken.add(server.path)
-        self.servers.append(server)
+        self.found.append(server)
 
-
-class _EntryReader:
-    """Finds the servers in a file's tree, as one client reads it; notes what is not in its form."""
-
-    def __init__(self, path: Path, spec: FileSpec, lines: Lines, problems: list[str]) -> None:
-        self._path = path
-        self._spec = spec
-        self._lines = lines
-        self._problems = problems
-        self.is_cut = False
-        self._left_chars = MAX_ENTRIES_CHARS
-
-    def servers(self, tree: Node) -> Iterator[ServerEntry]:
+    def _servers(self, tree: Node) -> Iterator[ServerEntry]:
         """The servers of the whole file."""
         spec = self._spec
         if tree.kind is not NodeKind.MAP and () not in spec.servers:
@@ -335,15 +324,8 @@ class _EntryReader:
             off=_is_off(entry.data(), data, shape),
             guard=split_guarded(words),
             spans=dict(_spans(inner, shape)),
-            odd=_sharing(entry, inner),
+            odd=_SHARES if any(each.shared for each in (entry, *inner.walk())) else "",
         )
-
-
-def _sharing(entry: Node, inner: Node) -> str:
-    """Why an entry cannot be changed alone; empty where it can."""
-    if entry.shared or any(child.shared for child in inner.walk()):
-        return "it shares parts with other entries (anchors, aliases, tags or dotted keys)."
-    return ""
 
 
 def _is_off(entry: Value, data: Mapping[str, Value], shape: Shape) -> bool:

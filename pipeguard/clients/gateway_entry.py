@@ -8,46 +8,34 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from pipeguard.clients.catalog import FileSpec, Shape
-from pipeguard.clients.edit import EntryChange
+from pipeguard.clients.catalog import Shape
+from pipeguard.clients.edit import EntryChange, prove_data
 from pipeguard.clients.entries import Config, Keys, ServerEntry
 from pipeguard.clients.guarding import gateway_launcher
 from pipeguard.config.container import Container
-from pipeguard.config.tree import Syntax, UneditableError, UnreadableError, Value, plain
+from pipeguard.config.tree import Syntax, Value, plain
 from pipeguard.config.yaml_text import Yaml
 
 NAME = "pipeguard"
 VERB = "serve"
 
 
-@dataclass(frozen=True, slots=True)
-class TakenOut:
-    """A client's text without servers that moved behind the gateway.
-
-    Attributes:
-        text: the new text.
-        changes: the entries that are not in it any more; none has a text after.
-        entry: the path of the new entry for the gateway; None where there was one.
-    """
-
-    text: str
-    changes: tuple[EntryChange, ...]
-    entry: Keys | None
-
-
 def with_gateway(
     config: Config, servers: Sequence[ServerEntry], launcher: Sequence[str]
-) -> TakenOut:
+) -> tuple[str, tuple[EntryChange, ...], Keys | None]:
     """Take servers out of a client's text, and put the gateway's entry in the place of the first.
 
     Args:
         config: the client's file.
         servers: the servers, and an entry of the gateway if it is to be replaced.
         launcher: the words that start PipeGuard.
+
+    Returns:
+        The new text; the entries that are not in it any more, none of which has a text after; and
+        the path of the new entry, None if there was one.
 
     Raises:
         UneditableError: that is not possible without touching something else.
@@ -62,9 +50,13 @@ def with_gateway(
     for path, group in _by_container(servers).items():
         container = Container(text, syntax, path)
         keys = [server.path[-1] for server in group]
-        changes += [EntryChange((*path, key), container.pieces(key), ()) for key in keys]
+        changes += [
+            EntryChange(server.name, server.path, container.pieces(server.path[-1]), ())
+            for server in group
+        ]
         new, fields = [], {}
-        name, named = _unused_name(config, servers), _find_spec(config, group[0]).named
+        name = _unused_name(config, servers)
+        named = next(spec.named for spec in config.specs if spec.client == group[0].client)
         if needs_entry:
             needs_entry = False
             entry = (*path, min(key for key in keys if isinstance(key, int)) if named else name)
@@ -74,33 +66,23 @@ def with_gateway(
                 fields = {named: name, **fields}
         text = container.replace_entries(keys, new)
         _exchange(_at(expected, path), keys, {name: _as_read(fields, syntax)} if new else {})
-    _prove(syntax, text, expected)
-    return TakenOut(text, tuple(changes), entry)
-
-
-@dataclass(frozen=True, slots=True)
-class PutBack:
-    """A client's text with the servers that were taken out.
-
-    Attributes:
-        text: the new text.
-        names_taken: names of servers that were left out, since the client has others so named.
-    """
-
-    text: str
-    names_taken: tuple[str, ...]
+    prove_data(syntax, text, expected)
+    return text, tuple(changes), entry
 
 
 def put_back(
     config: Config, before: Config, changes: Mapping[Keys, EntryChange], entry: Keys | None
-) -> PutBack:
+) -> tuple[str, tuple[str, ...]]:
     """Put servers that were taken out back, and remove the gateway's entry.
 
     Args:
         config: the client's file as it is.
         before: the same before the change.
         changes: the changed entries, by their paths in `before`.
-        entry: the path that the gateway's entry got; None where it was there before.
+        entry: the path that the gateway's entry got; None if it was there before.
+
+    Returns:
+        The new text, and the names of servers that were left out: the client has others so named.
 
     Raises:
         UneditableError: that is not possible without touching something else.
@@ -111,7 +93,8 @@ def put_back(
     present = {(server.path[:-1], server.name) for server in config.servers}
     gone = [server for server in before.servers if server.path in changes]
     for path, group in _by_container(gone).items():
-        gateway = _find_gateway(config, path) if entry and entry[:-1] == path else None
+        here = (s for s in config.servers if entry and s.path[:-1] == path == entry[:-1])
+        gateway = next((server for server in here if gateway_launcher(server.words)), None)
         replaced = {(path, gateway.name)} if gateway else set()
         missing = [s for s in group if (path, s.name) not in present - replaced]
         taken += [server.name for server in group if server not in missing]
@@ -121,8 +104,8 @@ def put_back(
             text = Container(text, syntax, path).replace_entries(keys, pieces)
         nodes = {server.path[-1]: old.at(server.path) for server in missing}
         _exchange(_at(expected, path), keys, {k: plain(n.data()) for k, n in nodes.items() if n})
-    _prove(syntax, text, expected)
-    return PutBack(text, tuple(taken))
+    prove_data(syntax, text, expected)
+    return text, tuple(taken)
 
 
 def _fields(servers: Sequence[ServerEntry], launcher: Sequence[str]) -> dict[str, Value]:
@@ -149,15 +132,6 @@ def _unused_name(config: Config, servers: Sequence[ServerEntry]) -> str:
     return next(name for name in candidates if name not in names)
 
 
-def _find_spec(config: Config, server: ServerEntry) -> FileSpec:
-    return next(spec for spec in config.specs if spec.client == server.client)
-
-
-def _find_gateway(config: Config, path: Keys) -> ServerEntry | None:
-    servers = (server for server in config.servers if server.path[:-1] == path)
-    return next((server for server in servers if gateway_launcher(server.words)), None)
-
-
 def _by_container(servers: Iterable[ServerEntry]) -> dict[Keys, list[ServerEntry]]:
     groups: dict[Keys, list[ServerEntry]] = {}
     for server in servers:
@@ -181,20 +155,6 @@ def _exchange(data: Any, gone: Sequence[str | int], new: Mapping[Any, Any]) -> N
     for key in gone:
         del data[key]
     data.update(new)
-
-
-def _prove(syntax: Syntax, text: str, expected: object) -> None:
-    """Prove that both parsers read a text as expected.
-
-    Raises:
-        UneditableError: they do not, so nothing is written.
-    """
-    try:
-        readings = (syntax.read(text).data(), syntax.independent_data(text))
-    except UnreadableError as error:
-        raise UneditableError(f"the change would break it: {error}") from None
-    if any(plain(reading) != expected for reading in readings):
-        raise UneditableError("the change would touch something else.")
 
 
 def new_fields(shape: Shape, words: Sequence[str]) -> dict[str, Value]:

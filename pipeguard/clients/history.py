@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,19 +27,6 @@ FOLDER = "setup"
 _RECORD, _BACKUP = "record.json", "before"
 _OWNER_ONLY_FOLDER, _OWNER_ONLY = 0o700, 0o600
 MOST_AT_ONCE = 1000  # changes of one file within a microsecond
-
-
-@dataclass(frozen=True, slots=True)
-class ChangedEntry:
-    """One changed entry.
-
-    Attributes:
-        name: the server's name in the client.
-        change: the entry's path, and its text before and after.
-    """
-
-    name: str
-    change: EntryChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +80,7 @@ class Record:
     file: Path
     before_sha256: str
     after_sha256: str
-    entries: tuple[ChangedEntry, ...]
+    entries: tuple[EntryChange, ...]
     move: GatewayMove | None = None
 
     def backup(self) -> bytes:
@@ -119,7 +106,7 @@ def remember(
     client: str,
     file: Path,
     contents: tuple[bytes, bytes],
-    entries: Sequence[ChangedEntry],
+    entries: Sequence[EntryChange],
     move: GatewayMove | None = None,
 ) -> Record:
     """Record a file before it is changed.
@@ -192,32 +179,18 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _fields(record: Record) -> dict[str, object]:
-    return {
+    fields: dict[str, object] = {
         "pipeguard": VERSION,
         "client": record.client,
         "file": str(record.file),
         "before_sha256": record.before_sha256,
         "after_sha256": record.after_sha256,
-        "entries": [
-            {
-                "name": entry.name,
-                "path": entry.change.path,
-                "before": entry.change.before,
-                "after": entry.change.after,
-            }
-            for entry in record.entries
-        ],
-        **({"gateway": _move_fields(record.move)} if record.move else {}),
+        "entries": [asdict(entry) for entry in record.entries],
     }
-
-
-def _move_fields(move: GatewayMove) -> dict[str, object]:
-    return {
-        "entry": move.entry,
-        "file": str(move.file),
-        "frame": move.frame,
-        "servers": [[server.entry, server.name, server.text] for server in move.servers],
-    }
+    if move := record.move:
+        servers = [astuple(server) for server in move.servers]
+        fields["gateway"] = {**asdict(move), "file": str(move.file), "servers": servers}
+    return fields
 
 
 def _move(data: Mapping[str, Any] | None) -> GatewayMove | None:
@@ -244,10 +217,9 @@ def _read(folder: Path) -> Record | None:
         return None
 
 
-def _entries(data: Sequence[dict[str, object]]) -> Iterator[ChangedEntry]:
+def _entries(data: Sequence[dict[str, Any]]) -> Iterator[EntryChange]:
     for fields in data:
-        path, before, after = fields["path"], fields["before"], fields["after"]
-        if not (isinstance(path, list) and isinstance(before, list) and isinstance(after, list)):
+        keys, before, after = (fields[name] for name in ("path", "before", "after"))
+        if not all(isinstance(each, list) for each in (keys, before, after)):
             raise TypeError("a record in another form")
-        keys: Keys = tuple(path)
-        yield ChangedEntry(str(fields["name"]), EntryChange(keys, tuple(before), tuple(after)))
+        yield EntryChange(str(fields["name"]), tuple(keys), tuple(before), tuple(after))

@@ -65,7 +65,8 @@ def launcher(given: str | None, environment: Mapping[str, str]) -> tuple[str, ..
     if python and not why:
         return (python, "-I", "-m", "pipeguard")
     reasons = "\n  ".join((*refused.values(), f"{python or 'Python'} {why}"))
-    usable = next((path for path in refused if not _goes_soon(Path(path))), "")
+    soon = (_IS_TEMPORARY, _IS_CACHED)
+    usable = next((path for path in refused if unstable(Path(path)) not in soon), "")
     choice = shlex.quote(usable) if usable else "PATH"
     error = LauncherError(
         "no permanent path to pipeguard was found, for a client's file:\n"
@@ -138,10 +139,6 @@ def unstable(path: Path) -> str:
     if (path.parent.parent / "pyvenv.cfg").exists():
         return "is in a virtual environment, which is deleted with its project"
     return ""
-
-
-def _goes_soon(path: Path) -> bool:
-    return unstable(path) in (_IS_TEMPORARY, _IS_CACHED)
 
 
 def _candidates(environment: Mapping[str, str]) -> Iterator[str]:

@@ -50,9 +50,10 @@ class Machine:
 
     @classmethod
     def here(cls, project: Path | None = None) -> Machine:
-        """This machine and its user."""
+        """This machine and its user; the user's own folder is no project."""
         system = {"darwin": "macos", "win32": "windows"}.get(sys.platform, "linux")
-        return cls(system, Path.home(), os.environ, project)
+        home = Path.home()
+        return cls(system, home, os.environ, None if project == home else project)
 
     def folder(self, name: str) -> str | None:
         """A folder that is the same for all clients, or None where there is none."""
@@ -131,12 +132,15 @@ def _join(readings: Iterable[tuple[Path, FileSpec]]) -> list[ConfigFile]:
         file = files.setdefault(key, ConfigFile(path, ()))
         if spec not in file.specs:
             files[key] = ConfigFile(file.path, (*file.specs, spec))
-    return [ConfigFile(file.path, _own_first(file.specs)) for file in files.values()]
 
+    def count_places(spec: FileSpec) -> int:
+        return sum(map(len, spec.places.values()))
 
-def _own_first(specs: tuple[FileSpec, ...]) -> tuple[FileSpec, ...]:
-    """The client whose file it is, before those that read others' files too, at more places."""
-    return tuple(sorted(specs, key=lambda spec: sum(map(len, spec.places.values()))))
+    # The client whose file it is, before those that read others' files too, at more places.
+    return [
+        ConfigFile(file.path, tuple(sorted(file.specs, key=count_places)))
+        for file in files.values()
+    ]
 
 
 def _specs(chosen: Iterable[Client] | None) -> Iterator[tuple[Client, FileSpec]]:
@@ -172,29 +176,26 @@ def find_specs(client: Client, path: Path) -> tuple[FileSpec, ...]:
 def is_present(machine: Machine, client: Client) -> bool:
     """True if the client seems to be installed: a file or a folder of its own exists."""
     places = client.present.get(machine.system, ())
-    return any(
-        next(_expand(machine, client, place, None), None) is not None for place in places
-    ) or any(True for spec in client.files for _ in paths(machine, client, spec))
+    return any(True for each in places for _ in _expand(machine, client, each, None)) or any(
+        paths(machine, client, spec) for spec in client.files
+    )
 
 
 def managing_file(machine: Machine, client: Client) -> Path | None:
     """The administrator's file that replaces the client's servers, if there is one."""
-    for place in client.managed.get(machine.system, ()):
-        for path in _expand(machine, client, place, None):
-            return path
-    return None
+    places = client.managed.get(machine.system, ())
+    return next((path for each in places for path in _expand(machine, client, each, None)), None)
 
 
 def paths(machine: Machine, client: Client, spec: FileSpec) -> list[Path]:
     """The existing files of one kind."""
     places = spec.places.get(machine.system, ())
-    if not any("{project}" in place for place in places):
-        return _existing(_places(machine, client, spec, None), spec)
-    return [
-        path
-        for folder in _upwards(machine.project)
-        for path in _existing(_places(machine, client, spec, folder), spec)
-    ]
+    is_projects = any("{project}" in place for place in places)
+    found: list[Path] = []
+    for folder in _upwards(machine.project) if is_projects else (None,):
+        existing = (path for each in places for path in _expand(machine, client, each, folder))
+        found += [*dict.fromkeys(existing)][: 1 if spec.first else None]
+    return found
 
 
 def repository(folder: Path) -> Path | None:
@@ -203,18 +204,6 @@ def repository(folder: Path) -> Path | None:
         if os.path.exists(top / ".git"):  # Path.exists raises where we may not read the folder
             return top
     return None
-
-
-def _existing(places: Iterator[Path], spec: FileSpec) -> list[Path]:
-    existing = list(dict.fromkeys(places))
-    return existing[:1] if spec.first else existing
-
-
-def _places(
-    machine: Machine, client: Client, spec: FileSpec, project: Path | None
-) -> Iterator[Path]:
-    for place in spec.places.get(machine.system, ()):
-        yield from _expand(machine, client, place, project)
 
 
 def _expand(machine: Machine, client: Client, place: str, project: Path | None) -> Iterator[Path]:

@@ -117,19 +117,15 @@ def masked_url(url: str) -> str:
 def _is_random(text: str) -> bool:
     """True if a text is long and mixes letters and digits as no path or package name does."""
     pieces = [piece for piece in re.split(r"[/=.~]", text) if len(piece) >= LEAST_CHARS]
-    return any(_has_random(piece) for piece in pieces)
+    return any(
+        sum(c.isdigit() for c in piece) > 1
+        and sum(_kind(a) != _kind(b) for a, b in pairwise(piece)) >= len(piece) // 4
+        for piece in pieces
+    )
 
 
-def _has_random(piece: str) -> bool:
-    digits = sum(c.isdigit() for c in piece)
-    changes = sum(_kind(a) != _kind(b) for a, b in pairwise(piece))
-    return digits > 1 and changes >= len(piece) // 4
-
-
-def _kind(character: str) -> int:
-    if character.isdigit():
-        return 0
-    return 1 if character.isupper() else 2
+def _kind(character: str) -> tuple[bool, bool]:
+    return character.isdigit(), character.isupper()
 
 
 # --- showing ----------------------------------------------------------------------------

@@ -101,15 +101,10 @@ def repeated_keys(tree: Node, spec: FileSpec, lines: Lines) -> Iterator[str]:
         )
         for node in (*on_the_way, *(node for node, _ in find_nodes(tree, path))):
             yield from _find_repeated(node, lines)
-        for entry in _find_entries(tree, path):
-            for inner in entry.walk():
+        for node, _ in find_nodes(tree, path):
+            entries = (*(member.value for member in node.members), *node.items)
+            for inner in (inner for entry in entries for inner in entry.walk()):
                 yield from _find_repeated(inner, lines)
-
-
-def _find_entries(tree: Node, path: Sequence[str]) -> Iterator[Node]:
-    for node, _ in find_nodes(tree, path):
-        yield from (member.value for member in node.members)
-        yield from node.items
 
 
 def _find_repeated(node: Node, lines: Lines) -> Iterator[str]:
@@ -150,12 +145,9 @@ def _check(spec: FileSpec, text: str) -> Node:
     if len(text) > MOST_CHARACTERS.get(spec.format, len(text)):
         raise UnreadableError(f"it is longer than {MOST_CHARACTERS[spec.format]:,} characters.")
     tree = spec.syntax.read(text)
-    if not _has_repeated_keys(tree) and spec.syntax.independent_data(text) != tree.data():
-        raise UnreadableError("two parsers read it differently.")
-    return tree
-
-
-def _has_repeated_keys(tree: Node) -> bool:
-    return any(
+    is_repeated = any(
         len({member.key for member in node.members}) < len(node.members) for node in tree.walk()
     )
+    if not is_repeated and spec.syntax.independent_data(text) != tree.data():
+        raise UnreadableError("two parsers read it differently.")
+    return tree

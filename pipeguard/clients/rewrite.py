@@ -71,7 +71,6 @@ class GuardOptions:
         shared: a file that git tracks may be changed, with a launcher from the PATH.
         no_login: remote servers without credentials need no login, so their client's own login,
             which a guarded server loses, is not needed.
-        off: guard servers that are switched off, too.
         expose_urls: an address with a secret may be visible in the list of processes.
         isolate: servers that are started here are isolated.
         entries: what the user's policy says about isolation, if servers are isolated.
@@ -83,30 +82,51 @@ class GuardOptions:
     scopes: Collection[ConfigScope] = tuple(ConfigScope)
     shared: bool = False
     no_login: bool = False
-    off: bool = False
     expose_urls: bool = False
     isolate: bool = False
     entries: tuple[IsolateEntry, ...] | None = None
     is_logged_in: Callable[[str], bool] = lambda _url: False
     renamed: Mapping[tuple[Path, Keys], str] = field(default_factory=dict)
 
+    def covers(self, server: ServerEntry) -> bool:
+        """True if an entry is not switched off, or is meant by its name."""
+        return not server.off or bool(self.names)
+
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """True if an entry is guarded, and if not whether it can be.
+class JudgedServer:
+    """One server, and whether it is guarded or would be.
 
     Attributes:
+        server: the entry.
         state: the entry's state.
         code: why, as one word for programs; empty for a guarded or open entry.
         why: the same for people.
+        chosen: a person asked for it.
+        isolates: whether it would be isolated if it is guarded.
+        renamed: the name that it would get, or should have; empty if its own will do.
     """
 
+    server: ServerEntry
     state: GuardState
     code: str = ""
     why: str = ""
+    chosen: bool = True
+    isolates: bool = False
+    renamed: str = ""
+
+    @property
+    def is_to_do(self) -> bool:
+        """True if it would be guarded now."""
+        return self.chosen and self.state in TO_DO
+
+    @property
+    def is_to_isolate(self) -> bool:
+        """True if it would be isolated now."""
+        return self.is_to_do and self.isolates
 
 
-_GUARDED = Judgement(GuardState.GUARDED)
+TO_DO = (GuardState.OPEN, GuardState.STALE)
 NOT_ISOLATED = "not-isolated"  # the code of a guarded server that is to be isolated, too
 
 
@@ -125,9 +145,9 @@ class NewFields:
     after: Mapping[str, str] = field(default_factory=dict)
 
 
-def judge(server: ServerEntry, options: GuardOptions) -> Judgement:
+def judge(server: ServerEntry, options: GuardOptions) -> JudgedServer:
     """Decide whether an entry is guarded, open, or cannot be guarded and why."""
-    return next(_judgements(server, options), Judgement(GuardState.OPEN))
+    return next(_judgements(server, options), JudgedServer(server, GuardState.OPEN))
 
 
 def guarded_fields(
@@ -200,20 +220,24 @@ def open_fields(server: ServerEntry) -> NewFields:
     return NewFields(new, {shape.command: tuple(heirs)})
 
 
-def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[Judgement]:
+def _cannot(server: ServerEntry, code: str, why: str) -> JudgedServer:
+    return JudgedServer(server, GuardState.CANNOT, code, why)
+
+
+def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[JudgedServer]:
     """All judgements that apply to an entry, the decisive one first; none where it is open."""
     if server.guard is not None:
         yield from _of_guard(server, server.guard, options)
     if launcher := gateway_launcher(server.words):
-        yield _gateway(launcher)
+        yield _of_gateway(server, launcher)
     # A project's file is the same on every machine; what listens there is not.
     if server.scope is not ConfigScope.PROJECT and (guard := find_listener(server.url)):
         yield _of_listener(server, guard)
     yield from _not_the_users(server)
     if server.odd:
-        yield Judgement(GuardState.CANNOT, "odd", server.odd)
-    if server.off and not options.off:
-        yield Judgement(GuardState.LEFT, "off", "switched off")
+        yield _cannot(server, "odd", server.odd)
+    if not options.covers(server):
+        yield JudgedServer(server, GuardState.LEFT, "off", "switched off")
     if server.command is not None:
         yield from _of_command(server, server.command)
         if is_to_isolate(server, options):
@@ -222,117 +246,119 @@ def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[Judgemen
         yield from _of_address(server, server.url, options)
         yield from _of_login(server, server.url, options)
     elif server.shape.command in server.fields:
-        yield Judgement(GuardState.CANNOT, "odd", "its command is not a text")
+        yield _cannot(server, "odd", "its command is not a text")
     else:
-        yield Judgement(GuardState.LEFT, "no-server", "it has neither a command nor an address")
+        yield JudgedServer(
+            server, GuardState.LEFT, "no-server", "it has neither a command nor an address"
+        )
 
 
 def _of_guard(
     server: ServerEntry, guard: GuardedCommand, options: GuardOptions
-) -> Iterator[Judgement]:
+) -> Iterator[JudgedServer]:
     if guard.is_stale:
         why = f"its launcher no longer exists: {guard.launcher[0]}"
-        yield Judgement(GuardState.STALE, "stale-launcher", why)
+        yield JudgedServer(server, GuardState.STALE, "stale-launcher", why)
     if is_to_isolate(server, options):
         yield from _of_isolation(server, options)
-        yield Judgement(GuardState.OPEN, NOT_ISOLATED)
+        yield JudgedServer(server, GuardState.OPEN, NOT_ISOLATED)
     yield _of_listener(server, find_listener(guard.url, "serve"))
 
 
-def _of_listener(server: ServerEntry, listener: RunningGuard | None) -> Judgement:
+def _of_listener(server: ServerEntry, listener: RunningGuard | None) -> JudgedServer:
     """The judgement of a guarded entry, by the guard that listens at its address."""
     if listener is None or listener.verb != "serve":
-        return _GUARDED
+        return JudgedServer(server, GuardState.GUARDED)
     why = "guarded by the gateway"
     if not server.has_authorization and needs_token(listener):
         make = "pipeguard tokens create NAME"
         how = "as the header `Authorization: Bearer TOKEN`" if server.url else "by --bearer-env"
         why += f", which refuses it without a token: give it one {how}, from `{make}`"
-    return Judgement(GuardState.GUARDED, why=why)
+    return JudgedServer(server, GuardState.GUARDED, why=why)
 
 
 def is_to_isolate(server: ServerEntry, options: GuardOptions) -> bool:
     """True if a person asks for an entry to be isolated, and it is not."""
-    is_asked = options.isolate and (options.off or not server.off)
+    is_asked = options.isolate and options.covers(server)
     return is_asked and bool(server.own_words) and not is_isolated(server.guard)
 
 
-def _of_isolation(server: ServerEntry, options: GuardOptions) -> Iterator[Judgement]:
+def _of_isolation(server: ServerEntry, options: GuardOptions) -> Iterator[JudgedServer]:
     if why := obstacle(server, options.entries):
-        yield Judgement(GuardState.CANNOT, CANNOT_ISOLATE, why + instead(server))
+        yield _cannot(server, CANNOT_ISOLATE, why + instead(server))
 
 
-def _gateway(launcher: Sequence[str]) -> Judgement:
+def _of_gateway(server: ServerEntry, launcher: Sequence[str]) -> JudgedServer:
     """The judgement of an entry that runs `pipeguard serve`, which guards what is behind it."""
     if not is_stale(launcher):
-        return _GUARDED
+        return JudgedServer(server, GuardState.GUARDED)
     why = f"its launcher no longer exists: {launcher[0]}; fix it with --gateway"
-    return Judgement(GuardState.CANNOT, "stale-launcher", why)
+    return _cannot(server, "stale-launcher", why)
 
 
-def _not_the_users(server: ServerEntry) -> Iterator[Judgement]:
+def _not_the_users(server: ServerEntry) -> Iterator[JudgedServer]:
     shape = server.shape
     for key in shape.kinds:
         if (kind := str(server.fields.get(key))) in shape.builtin:
-            yield Judgement(GuardState.LEFT, "builtin", shape.builtin[kind])
+            yield JudgedServer(server, GuardState.LEFT, "builtin", shape.builtin[kind])
     for key, why in shape.fixed.items():
         if server.fields.get(key) in (True, "true"):
-            yield Judgement(GuardState.LEFT, "not-yours", why)
+            yield JudgedServer(server, GuardState.LEFT, "not-yours", why)
 
 
-def _of_command(server: ServerEntry, command: str) -> Iterator[Judgement]:
+def _of_command(server: ServerEntry, command: str) -> Iterator[JudgedServer]:
     if not command.strip():
-        yield Judgement(GuardState.CANNOT, "odd", "its command is empty")
+        yield _cannot(server, "odd", "its command is empty")
     looks_like_path = command.startswith(("/", ".", "~", "$", "\\", "%")) or command[1:2] == ":"
     if not server.args and not looks_like_path and _COMMAND_LINE.match(command):
         why = "its command is a whole line; split it into a command and its arguments"
-        yield Judgement(GuardState.CANNOT, "command-line", why)
+        yield _cannot(server, "command-line", why)
     if not _keeps_meaning(server.shape, command, "command", "args"):
         why = "its command has a variable, which this client expands there but not in arguments"
-        yield Judgement(GuardState.CANNOT, "variable", why)
+        yield _cannot(server, "variable", why)
     if find_piped(server.words):
-        yield Judgement(GuardState.CANNOT, "download-run", _WHY_NOT_PIPED)
+        yield _cannot(server, "download-run", _WHY_NOT_PIPED)
 
 
-def _of_address(server: ServerEntry, url: str, options: GuardOptions) -> Iterator[Judgement]:
+def _of_address(server: ServerEntry, url: str, options: GuardOptions) -> Iterator[JudgedServer]:
     shape = server.shape
     for key, why in shape.foreign.items():
         if key in server.fields:
-            yield Judgement(GuardState.CANNOT, "foreign", why)
+            yield _cannot(server, "foreign", why)
     if not _keeps_meaning(shape, url, "url", "args"):
         why = "its address has a variable, which this client does not expand in arguments"
-        yield Judgement(GuardState.CANNOT, "variable", why)
+        yield _cannot(server, "variable", why)
     variable = re.match(shape.variable, url)
     scheme = url.partition(":")[0].lower()
     if split_parts(url) is None or (scheme not in _SCHEMES and not variable):
-        yield Judgement(GuardState.CANNOT, "address", "its address is neither http nor ws")
+        yield _cannot(server, "address", "its address is neither http nor ws")
     elif not options.expose_urls and has_secret(url, shape):
         why = (
             "its address contains a secret, which the list of processes would show: put it into a "
             "header, or move the server by --gateway"
         )
-        yield Judgement(GuardState.CANNOT, "secret-in-url", why)
+        yield _cannot(server, "secret-in-url", why)
     if shape.personal and re.search(shape.personal, " ".join((url, *server.headers.values()))):
         why = "its client fills in data of each of its users"
-        yield Judgement(GuardState.CANNOT, "per-user", why)
+        yield _cannot(server, "per-user", why)
     if wrong := next((name for name in server.headers if not _TOKEN.fullmatch(name)), None):
         why = f"{wrong!r} is not a name for a header (RFC 9110)"
-        yield Judgement(GuardState.CANNOT, "header", why)
+        yield _cannot(server, "header", why)
     # A header's variable must move to a field where the client expands it, and a plain value to one
     # where it does not.
     for name, value in server.headers.items():
         if not _keeps_meaning(shape, value, "headers", "env"):
             why = f"the header {name} has a variable, which this client does not expand in env"
-            yield Judgement(GuardState.CANNOT, "variable", why)
+            yield _cannot(server, "variable", why)
 
 
-def _of_login(server: ServerEntry, url: str, options: GuardOptions) -> Iterator[Judgement]:
+def _of_login(server: ServerEntry, url: str, options: GuardOptions) -> Iterator[JudgedServer]:
     if options.no_login or options.is_logged_in(url):
         return
     shape = server.shape
     if any(server.fields.get(key) not in (None, False, "false") for key in shape.login):
         why = f"its client logs in to it (OAuth), and cannot through PipeGuard; {_login_hint(url)}"
-        yield Judgement(GuardState.CANNOT, "login", why)
+        yield _cannot(server, "login", why)
     named = filter(None, (shape.headers_env, shape.bearer_env))
     has_credentials = server.headers or any(server.fields.get(key) for key in named)
     parts = split_parts(url)
@@ -341,7 +367,7 @@ def _of_login(server: ServerEntry, url: str, options: GuardOptions) -> Iterator[
             "it has no credentials here, and its client may log in by OAuth, which it cannot do "
             f"through PipeGuard; {_login_hint(url)}; if it needs no login, add --no-login"
         )
-        yield Judgement(GuardState.CANNOT, "login", why)
+        yield _cannot(server, "login", why)
 
 
 def login_command(url: str) -> tuple[str, ...]:

@@ -29,8 +29,9 @@ from pipeguard.clients.machine import Machine, managing_file
 from pipeguard.clients.reading import BOM
 from pipeguard.clients.rewrite import (
     NOT_ISOLATED,
+    TO_DO,
     GuardOptions,
-    Judgement,
+    JudgedServer,
     guarded_fields,
     is_to_isolate,
     judge,
@@ -41,43 +42,8 @@ from pipeguard.identity.launch import parse
 from pipeguard.identity.server_name import identify_server
 from pipeguard.identity.words import distinguishing_words
 
-_TO_DO = (GuardState.OPEN, GuardState.STALE)
 OWN_GUARD = "own-guard"  # the code of a guarded server that could move behind the gateway
 SHARED_FILE = "shared-file"  # the code of a server in a file that git tracks
-
-
-@dataclass(frozen=True, slots=True)
-class JudgedServer:
-    """One server, and whether it would be guarded.
-
-    Attributes:
-        server: the entry.
-        judgement: whether it is guarded, or can be.
-        chosen: a person asked for it.
-        isolates: whether it would be isolated where it is guarded.
-        renamed: the name that it would get, or should have; empty where its own will do.
-    """
-
-    server: ServerEntry
-    judgement: Judgement
-    chosen: bool = True
-    isolates: bool = False
-    renamed: str = ""
-
-    @property
-    def is_to_do(self) -> bool:
-        """True if it would be guarded now."""
-        return self.chosen and self.judgement.state in _TO_DO
-
-    @property
-    def missing_program(self) -> str:
-        """The path of its own program, if the entry gives one and nothing is there; else empty."""
-        return _find_gone(self.server)
-
-    @property
-    def is_to_isolate(self) -> bool:
-        """True if it would be isolated now."""
-        return self.is_to_do and self.isolates
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +54,7 @@ class ChangePlan:
         config: the file as it was read.
         servers: every server in it.
         content: its new content; None where nothing is to be done.
-        changes: the entries that would change, as text, with their names.
+        changes: the entries that would change, as text.
         problem: why nothing in it may be changed.
         move: what would move behind the gateway; None where each server gets a guard of its own.
         is_shared: its guards start `pipeguard` from the PATH, by no path of this machine.
@@ -97,7 +63,7 @@ class ChangePlan:
     config: Config
     servers: tuple[JudgedServer, ...]
     content: bytes | None = None
-    changes: tuple[tuple[str, EntryChange], ...] = ()
+    changes: tuple[EntryChange, ...] = ()
     problem: str = ""
     move: history.GatewayMove | None = None
     is_shared: bool = False
@@ -108,7 +74,8 @@ class ChangePlan:
         return sum(server.is_to_do for server in self.servers)
 
 
-def _find_gone(server: ServerEntry) -> str:
+def find_gone(server: ServerEntry) -> str:
+    """The path of a server's own program, if the entry gives one and nothing is there; or empty."""
     program = next(iter(server.own_words), "")
     return program if Path(program).is_absolute() and not Path(program).exists() else ""
 
@@ -121,7 +88,7 @@ def describe_missing(
     A name without a folder is looked up for guarded servers only, of which no client says why they
     do not start. A client may have another PATH, so it changes no exit code.
     """
-    if gone := _find_gone(server):
+    if gone := find_gone(server):
         return f"its program does not exist: {gone}"
     name = next(iter(server.own_words), "")
     path = server.env.get("PATH") or environment.get("PATH", os.defpath)
@@ -145,7 +112,6 @@ def plan(
         options: which servers, and what is allowed.
     """
     problem = refusal(config, machine)
-    options = replace(options, off=options.off or bool(options.names))
     in_git = _in_git(config, machine)
     held = "" if options.shared else in_git
     servers = tuple(_judge(server, options, held) for server in config.servers)
@@ -204,7 +170,7 @@ def _distinct_names(
     """
     present = [server for config in everywhere for server in config.servers if server.guard]
     judged = [each for plan in plans for each in plan.servers]
-    copied = [each.server for each in judged if each.judgement.code == SHARED_FILE]
+    copied = [each.server for each in judged if each.code == SHARED_FILE]
     to_do = [*(each.server for each in judged if each.is_to_do), *copied]
     used: dict[str, tuple[str, list[str]]] = {}
     names = {}
@@ -252,12 +218,11 @@ def carry_out(planned: ChangePlan, machine: Machine) -> history.Record | None:
     with files.lock_client(real, config.lock):
         if files.sha256(real) != config.digest:
             raise files.FileError("it changed in the meantime; nothing was written. Run it again.")
-        entries = [history.ChangedEntry(name, change) for name, change in planned.changes]
         record = history.remember(
             config.specs[0].client,
             config.path,
             (config.content, content),
-            entries,
+            planned.changes,
             planned.move,
         )
         try:
@@ -284,7 +249,7 @@ def _plan(config: Config, servers: Sequence[JudgedServer], words: Sequence[str])
     ]
     problems: dict[int, str] = {}
     try:
-        result = edit_entries(config.text, syntax, wanted)
+        text, changes = edit_entries(config.text, syntax, wanted)
     except UneditableError:
         possible = []
         for server, new in wanted:
@@ -293,21 +258,18 @@ def _plan(config: Config, servers: Sequence[JudgedServer], words: Sequence[str])
                 possible.append((server, new))
             except UneditableError as error:
                 problems[id(server)] = str(error)
-        wanted = possible
-        result = edit_entries(config.text, syntax, wanted)
+        text, changes = edit_entries(config.text, syntax, possible)
     judged = tuple(
-        replace(item, judgement=Judgement(GuardState.CANNOT, "odd", problems[id(item.server)]))
+        replace(item, state=GuardState.CANNOT, code="odd", why=problems[id(item.server)])
         if id(item.server) in problems
         else item
         for item in servers
     )
-    if not wanted:
+    if not changes:
         return ChangePlan(config, judged)
-    content = with_bom(result.text, config.content)
+    content = with_bom(text, config.content)
     if problem := _find_excess(config, content):
         return ChangePlan(config, judged, problem=problem)
-    names = [server.name for server, _ in wanted]
-    changes = tuple(zip(names, result.changes, strict=True))
     return ChangePlan(config, judged, content, changes)
 
 
@@ -322,20 +284,22 @@ def _find_excess(config: Config, content: bytes) -> str:
 
 
 def _judge(server: ServerEntry, options: GuardOptions, in_git: str) -> JudgedServer:
-    judgement = judge(server, options)
-    if in_git and judgement.state in _TO_DO and server.scope is ConfigScope.PROJECT:
+    judged = judge(server, options)
+    if in_git and judged.state in TO_DO and server.scope is ConfigScope.PROJECT:
         why = (
             f"{in_git}, so others get the change: `pipeguard setup --isolate --shared` makes it"
-            if judgement.code == NOT_ISOLATED
+            if judged.code == NOT_ISOLATED
             else f"{in_git}, and a path from this machine won't work on others: `pipeguard setup"
             " --shared` writes the word `pipeguard`, which all who have the repository must install"
         )
-        judgement = Judgement(GuardState.CANNOT, SHARED_FILE, why)
+        judged = JudgedServer(server, GuardState.CANNOT, SHARED_FILE, why)
     named = not options.names or server.name in options.names
-    is_to_do = judgement.state in _TO_DO and is_to_isolate(server, options)
-    chosen = named and server.scope in options.scopes
-    renamed = options.renamed.get((server.file, server.path), "")
-    return JudgedServer(server, judgement, chosen, is_to_do, renamed)
+    return replace(
+        judged,
+        chosen=named and server.scope in options.scopes,
+        isolates=judged.state in TO_DO and is_to_isolate(server, options),
+        renamed=options.renamed.get((server.file, server.path), ""),
+    )
 
 
 def _in_git(config: Config, machine: Machine) -> str:

@@ -136,18 +136,14 @@ def _matches(pattern: _Pattern, parts: Sequence[str]) -> bool:
     reached = {0}
     for segment in pattern.segments:
         if segment == "**":
-            reached = set(range(min(reached), len(parts) + 1))
+            reached = set(range(min(reached), len(parts) + 1)) if reached else reached
         else:
             reached = {
-                at + 1 for at in reached if at < len(parts) and _matches_name(parts[at], segment)
+                at + 1
+                for at, name in enumerate(parts)
+                if at in reached and fnmatchcase(name, segment)
             }
-        if not reached:
-            return False
     return len(parts) in reached
-
-
-def _matches_name(name: str, segment: str) -> bool:
-    return name == segment or (("*" in segment or "?" in segment) and fnmatchcase(name, segment))
 
 
 def _patterns(path: Path) -> Iterator[_Pattern]:

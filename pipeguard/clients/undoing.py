@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from enum import Enum
 
 from pipeguard.clients import files
-from pipeguard.clients.edit import edit_entries, pieces
+from pipeguard.clients.edit import EntryChange, edit_entries, pieces
 from pipeguard.clients.entries import Config, Keys, ServerEntry, parse_config
 from pipeguard.clients.gateway_entry import put_back
 from pipeguard.clients.guarding import runs_pipeguard
-from pipeguard.clients.history import ChangedEntry, GatewayMove, Record, records
+from pipeguard.clients.history import GatewayMove, Record, records
 from pipeguard.clients.machine import Machine
 from pipeguard.clients.rewrite import open_fields
 from pipeguard.clients.setting import with_bom
@@ -151,7 +151,7 @@ class _Steps:
             if digest == record.after_sha256:
                 self.content = record.backup()
                 for entry in record.entries:
-                    self.undone[entry.change.path] = UndoneEntry(entry.name, UndoMethod.EXACT)
+                    self.undone[entry.path] = UndoneEntry(entry.name, UndoMethod.EXACT)
             elif digest != record.before_sha256:  # else it was never written, or is undone already
                 break
             self.used.append(remaining.pop(0))
@@ -178,9 +178,9 @@ class _Steps:
                 server = self._server(config, entry)
                 if server is None or not self._is_wanted(server):
                     continue
-                if pieces(tree, server.path, config.text) == entry.change.after:
+                if pieces(tree, server.path, config.text) == entry.after:
                     spans = regions(tree, server.path, config.text)
-                    texts = entry.change.before
+                    texts = entry.before
                     edits += [
                         Edit(span.start, span.end, text)
                         for span, text in zip(spans, texts, strict=True)
@@ -214,7 +214,7 @@ class _Steps:
         syntax = config.specs[0].syntax
         wanted = [(server, open_fields(server)) for server in guarded]
         try:
-            result = edit_entries(config.text, syntax, wanted)
+            text, _ = edit_entries(config.text, syntax, wanted)
         except UnreadableError as error:
             self.problem = str(error)
             return
@@ -230,7 +230,7 @@ class _Steps:
                 paths = {server.path for server in part}
                 self._open(now, [server for server in now.servers if server.path in paths])
             return
-        self.content = with_bom(result.text, self.content)
+        self.content = with_bom(text, self.content)
         why = "its formatting may differ from what it was"
         for server in guarded:
             self.undone[server.path] = UndoneEntry(server.name, UndoMethod.BY_MEANING, why)
@@ -246,22 +246,22 @@ class _Steps:
             self._leave(wanted, "it is behind the gateway with others: leave out --server")
             return
         before = parse_config(config.path, config.specs, record.backup())
-        changes = {entry.change.path: entry.change for entry in record.entries}
+        changes = {entry.path: entry for entry in record.entries}
         try:
-            back = put_back(config, before, changes, move.entry)
+            text, names_taken = put_back(config, before, changes, move.entry)
         except (UneditableError, UnreadableError) as error:
             self._leave(record.entries, f"{error} Its text is in {record.folder}")
             return
-        self.content = with_bom(back.text, self.content)
+        self.content = with_bom(text, self.content)
         self.used.append(record)
         for entry in record.entries:
-            self.undone[entry.change.path] = UndoneEntry(entry.name, UndoMethod.SPLICED)
-        others = [entry for entry in record.entries if entry.name in back.names_taken]
+            self.undone[entry.path] = UndoneEntry(entry.name, UndoMethod.SPLICED)
+        others = [entry for entry in record.entries if entry.name in names_taken]
         self._leave(others, "the client has another server of this name now")
 
-    def _leave(self, entries: Iterable[ChangedEntry], why: str) -> None:
+    def _leave(self, entries: Iterable[EntryChange], why: str) -> None:
         for entry in entries:
-            self.undone[entry.change.path] = UndoneEntry(entry.name, UndoMethod.LEFT, why)
+            self.undone[entry.path] = UndoneEntry(entry.name, UndoMethod.LEFT, why)
 
     def _parse(self) -> Config:
         return parse_config(self.config.path, self.config.specs, self.content)
@@ -269,9 +269,9 @@ class _Steps:
     def _is_wanted(self, server: ServerEntry) -> bool:
         return not self._names or server.name in self._names
 
-    def _server(self, config: Config, entry: ChangedEntry) -> ServerEntry | None:
+    def _server(self, config: Config, entry: EntryChange) -> ServerEntry | None:
         """The entry in the file as it is now: in a list it may have moved."""
-        keys = entry.change.path[:-1]
+        keys = entry.path[:-1]
         return next(
             (s for s in config.servers if s.name == entry.name and s.path[:-1] == keys), None
         )

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -20,8 +21,8 @@ from pipeguard.clients.guarding import gateway_launcher
 from pipeguard.clients.history import MovedServer
 from pipeguard.clients.machine import Machine
 from pipeguard.clients.reading import BOM
-from pipeguard.clients.rewrite import GuardOptions, Judgement
-from pipeguard.clients.setting import ChangePlan, JudgedServer
+from pipeguard.clients.rewrite import GuardOptions, JudgedServer
+from pipeguard.clients.setting import ChangePlan
 from pipeguard.config.atomic_write import replace_file
 from pipeguard.config.container import Container
 from pipeguard.config.tree import (
@@ -101,12 +102,11 @@ def plan_move(
 ) -> ChangePlan:
     """Judge each server in a client's file, and plan its content with the chosen ones moved."""
     problem = setting.refusal(config, machine)
-    options = replace(options, off=options.off or bool(options.names))
     servers = tuple(
-        JudgedServer(
-            server,
+        replace(
             judge_move(server, options),
-            (not options.names or server.name in options.names) and server.scope in options.scopes,
+            chosen=(not options.names or server.name in options.names)
+            and server.scope in options.scopes,
         )
         for server in config.servers
     )
@@ -114,19 +114,13 @@ def plan_move(
     if problem or not to_do:
         return ChangePlan(config, servers, problem=problem)
     try:
-        taken_out = with_gateway(config, to_do, launcher)
+        text, changes, entry = with_gateway(config, to_do, launcher)
     except (UneditableError, UnreadableError) as error:
-        cannot = Judgement(GuardState.CANNOT, "odd", str(error))
-        left = (replace(item, judgement=cannot) if item.is_to_do else item for item in servers)
-        return ChangePlan(config, tuple(left))
-    names = {server.path: server.name for server in to_do}
-    return ChangePlan(
-        config,
-        servers,
-        setting.with_bom(taken_out.text, config.content),
-        tuple((names[change.path], change) for change in taken_out.changes),
-        move=history.GatewayMove(taken_out.entry, gateway),
-    )
+        cannot = partial(replace, state=GuardState.CANNOT, code="odd", why=str(error))
+        return ChangePlan(config, tuple(cannot(s) if s.is_to_do else s for s in servers))
+    content = setting.with_bom(text, config.content)
+    move = history.GatewayMove(entry, gateway)
+    return ChangePlan(config, servers, content, changes, move=move)
 
 
 def carry_out_move(planned: ChangePlan, machine: Machine, gateway: Path) -> None:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import GuardState, ServerEntry
 from pipeguard.clients.guarding import find_listener, gateway_launcher
-from pipeguard.clients.rewrite import GuardOptions, Judgement, judge
+from pipeguard.clients.rewrite import GuardOptions, JudgedServer, judge
 from pipeguard.clients.setting import OWN_GUARD
 from pipeguard.config.tree import Value
 from pipeguard.errors import PipeGuardError
@@ -46,45 +46,45 @@ class _ImmovableError(PipeGuardError):
         self.code = code
 
 
-def judge_move(server: ServerEntry, options: GuardOptions) -> Judgement:
+def judge_move(server: ServerEntry, options: GuardOptions) -> JudgedServer:
     """Decide whether a server is the gateway (guarded), can move (open), or cannot and why.
 
     Args:
         server: the client's entry.
         options: what a person allows.
     """
-    return next(_judgements(server, options), Judgement(GuardState.OPEN))
+    return next(_judgements(server, options), JudgedServer(server, GuardState.OPEN))
 
 
-def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[Judgement]:
+def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[JudgedServer]:
     """All judgements that apply to an entry, the decisive one first; none where it can move."""
     # The gateway passes an address to nobody, so a secret in it is not exposed.
     judged = judge(server, replace(options, expose_urls=True))
     if launcher := gateway_launcher(server.words):
         gone = f"its launcher no longer exists: {launcher[0]}"
         is_gone = server.scope is ConfigScope.USER and judged.state is not GuardState.GUARDED
-        yield Judgement(GuardState.STALE, "stale-launcher", gone) if is_gone else judged
+        yield JudgedServer(server, GuardState.STALE, "stale-launcher", gone) if is_gone else judged
     if find_listener(server.own_url, "serve"):  # it would call itself
-        yield Judgement(GuardState.GUARDED)
+        yield JudgedServer(server, GuardState.GUARDED)
     if any(PREFIX in value for value in (*server.headers.values(), *server.env.values())):
         why = "it has a token of a gateway, which says what this client may use there"
-        yield Judgement(GuardState.CANNOT, "gateway-token", why)
+        yield JudgedServer(server, GuardState.CANNOT, "gateway-token", why)
     if server.scope is not ConfigScope.USER:
         why = "it applies to one folder, but the gateway serves its servers everywhere"
-        yield Judgement(GuardState.CANNOT, "one-folder", why)
+        yield JudgedServer(server, GuardState.CANNOT, "one-folder", why)
     if server.odd:
-        yield Judgement(GuardState.CANNOT, "odd", server.odd)
-    if server.off and not options.off:
-        yield Judgement(GuardState.LEFT, "off", "switched off")
+        yield JudgedServer(server, GuardState.CANNOT, "odd", server.odd)
+    if not options.covers(server):
+        yield JudgedServer(server, GuardState.LEFT, "off", "switched off")
     if judged.state not in (GuardState.OPEN, GuardState.GUARDED, GuardState.STALE):
         yield judged
     try:
         server_fields(server)
         _refuse_settings(server)
     except _ImmovableError as error:
-        yield Judgement(GuardState.CANNOT, error.code, str(error))
+        yield JudgedServer(server, GuardState.CANNOT, error.code, str(error))
     if server.guard is not None:
-        yield Judgement(GuardState.OPEN, OWN_GUARD, "it has a guard of its own")
+        yield JudgedServer(server, GuardState.OPEN, OWN_GUARD, "it has a guard of its own")
 
 
 def gateway_name(server: ServerEntry) -> str:

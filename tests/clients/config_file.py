@@ -52,4 +52,4 @@ def undo(machine: Machine, *names: str, everything: bool = False) -> list[undoin
 
 def states(planned: ChangePlan) -> dict[str, GuardState]:
     """The state of each server in a plan, by its name."""
-    return {one.server.name: one.judgement.state for one in planned.servers}
+    return {one.server.name: one.state for one in planned.servers}

@@ -57,7 +57,7 @@ def guard(spec: FileSpec, text: str) -> str:
         s for s in config.servers if judge(s, OPTIONS).state in (GuardState.OPEN, GuardState.STALE)
     ]
     wanted = [(server, guarded_fields(server, LAUNCHER)) for server in to_do]
-    return edit_entries(config.text, spec.syntax, wanted).text
+    return edit_entries(config.text, spec.syntax, wanted)[0]
 
 
 def guarded(sample: Sample) -> str:

@@ -39,6 +39,7 @@ def test_a_file_is_guarded_and_given_back(machine: Machine) -> None:
     assert undo(machine) == [undoing.UndoMethod.EXACT]
     assert path.read_text() == OPEN
     assert history.records() == []
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_nothing_to_do_leaves_no_trace(machine: Machine) -> None:
@@ -55,10 +56,7 @@ def test_nothing_to_do_leaves_no_trace(machine: Machine) -> None:
     "content",
     [
         "",
-        "\n",
-        "{}",
         "// nothing\n",
-        '{"other": 1}',
         '{"mcpServers": {}}',
         '{"mcpServers": null}',
         '{"servers": {"it": {"command": "srv"}}}',
@@ -72,19 +70,11 @@ def test_a_file_without_servers_stays_as_it_is(machine: Machine, content: str) -
     assert path.read_text() == content
 
 
-def test_beside_the_file_nothing_stays(machine: Machine) -> None:
+def test_the_mode_stays(machine: Machine) -> None:
     path = put(machine.home, OPEN)
+    path.chmod(0o664)
     guard(machine)
-    undo(machine)
-    assert list(path.parent.iterdir()) == [path]
-
-
-@pytest.mark.parametrize("mode", [0o600, 0o644, 0o664])
-def test_the_mode_stays(machine: Machine, mode: int) -> None:
-    path = put(machine.home, OPEN)
-    path.chmod(mode)
-    guard(machine)
-    assert stat.S_IMODE(path.stat().st_mode) == mode
+    assert stat.S_IMODE(path.stat().st_mode) == 0o664
 
 
 def test_a_link_stays_a_link(machine: Machine) -> None:
@@ -108,14 +98,10 @@ def test_a_link_out_of_the_home_folder_is_refused(machine: Machine, tmp_path: Pa
     planned = plan(machine)
     assert "it is a link to" in planned.problem
     assert planned.content is None
-
-
-def test_a_linked_folder_out_of_the_home_folder_is_refused(
-    machine: Machine, tmp_path: Path
-) -> None:
-    put(tmp_path, OPEN, "elsewhere/mcp.json")
-    (machine.home / ".cursor").symlink_to(tmp_path / "elsewhere")
-    assert "it is a link to" in plan(machine).problem
+    link.unlink()
+    link.parent.rmdir()
+    link.parent.symlink_to(real.parent)
+    assert "it is a link to" in plan(machine).problem, "and so is a linked folder"
 
 
 def test_a_home_folder_that_is_a_link_itself_is_a_home_folder(
@@ -162,22 +148,16 @@ def test_a_folder_in_the_place_of_the_file_is_refused(machine: Machine) -> None:
             b'{ "mcpServers": {\n "it": { "command": "npx", "args": ["x"] }\n',
             "file ends before it is complete: 2 brackets are open, the last one since line 1, col",
         ),
-        (b'{"mcpServers": {"it": {"args": [1,', "4 brackets are open"),
         (b'{"mcpServers": {"it": {"command": "a"}, "it": {"command": "b"}}}', "is repeated"),
-        (b'{"mcpServers": {}, "mcpServers": {"it": {"command": "b"}}}', "is repeated"),
         (b'{"mcpServers": {"it": {"command": "a", "command": "b"}}}', "is repeated"),
         (b'{"mcpServers": {"f\\u0073": {"command": "a"}, "fs": {"command": "b"}}}', "is repeated"),
-        (b'{"mcpServers": {"it": {"command": "a", "env": {"A": "1", "A": "2"}}}}', "is repeated"),
         (b'{"mcpServers": [{"command": "a"}]}', "not a map"),
-        (b"[1]", "not a map"),
         (b"{'mcpServers': {}}", "double quotes"),
         (b'{"mcpServers": {"it": {"command": "a",,}}}', "double quotes"),
         (b'{"mcpServers": {"it": {"command": NaN}}}', "a value is missing"),
         (b'{"mcpServers": {"it": {"command": "a\nb"}}}', "not closed"),
-        (b'{"a": 01, "mcpServers": {}}', "a value is missing"),
         (b"[" * 5000, "nested too deeply"),
         (b'{"mcpServers": {}} {}', "after the end"),
-        (b'{"mcpServers": {} // x', "1 bracket is open"),
         (b'{"mcpServers": {} /* x', "comma is missing"),
     ],
 )
@@ -220,6 +200,10 @@ def test_a_file_that_changed_after_it_was_shown_is_not_written(machine: Machine)
     with pytest.raises(files.FileError, match="changed in the meantime"):
         setting.carry_out(planned, machine)
     assert path.read_text() == OPEN + "\n"
+    path.unlink()
+    with pytest.raises(files.FileError):
+        setting.carry_out(planned, machine)
+    assert not path.exists()
     assert history.records() == []
 
 
@@ -241,15 +225,6 @@ def test_a_file_that_changes_at_the_last_moment_is_not_written(
     assert path.read_text() == "{}"
     assert history.records() == []
     assert list(path.parent.iterdir()) == [path]
-
-
-def test_a_file_that_vanished_is_not_made_anew(machine: Machine) -> None:
-    path = put(machine.home, OPEN)
-    planned = plan(machine)
-    path.unlink()
-    with pytest.raises(files.FileError):
-        setting.carry_out(planned, machine)
-    assert not path.exists()
 
 
 def test_without_a_backup_nothing_is_written(
@@ -278,25 +253,20 @@ def test_a_second_change_keeps_the_first_backup(machine: Machine) -> None:
     added = GUARDED.replace("}}}", '}, "new": {"command": "srv"}}}')
     path.write_text(added)
     planned = guard(machine)
-    assert [name for name, _ in planned.changes] == ["new"]
+    assert [each.name for each in planned.changes] == ["new"]
     assert {record.backup() for record in history.records()} == {OPEN.encode(), added.encode()}
     assert undo(machine) == [undoing.UndoMethod.SPLICED, undoing.UndoMethod.SPLICED]
     assert path.read_text() == OPEN.replace("}}}", '}, "new": {"command": "srv"}}}')
     assert history.records() == []
 
 
-def test_two_changes_in_a_row_are_undone_byte_for_byte(machine: Machine) -> None:
+def test_two_changes_in_a_row_are_undone_byte_for_byte_or_one_by_one(machine: Machine) -> None:
     both = OPEN.replace("}}}", '}, "two": {"command": "srv2"}}}')
     path = put(machine.home, both)
     guard(machine, names=["it"])
     guard(machine, names=["two"])
     assert undo(machine) == [undoing.UndoMethod.EXACT, undoing.UndoMethod.EXACT]
     assert path.read_text() == both
-
-
-def test_one_server_of_two_is_undone(machine: Machine) -> None:
-    both = OPEN.replace("}}}", '}, "two": {"command": "srv2"}}}')
-    path = put(machine.home, both)
     guard(machine)
     assert undo(machine, "it") == [undoing.UndoMethod.SPLICED]
     assert states(plan(machine)) == {"it": GuardState.OPEN, "two": GuardState.GUARDED}
@@ -321,12 +291,9 @@ def test_an_entry_that_was_changed_is_undone_by_its_meaning(machine: Machine) ->
     assert json.loads(path.read_text()) == {
         "mcpServers": {"it": {"command": "srv", "args": ["a", "b"]}}
     }
-
-
-def test_without_any_record_the_meaning_is_enough(machine: Machine) -> None:
-    path = put(machine.home, GUARDED)
+    path.write_text(GUARDED)  # of which there is no record
     assert undo(machine) == [undoing.UndoMethod.BY_MEANING]
-    assert path.read_text() == '{"mcpServers": {"it": {"command": "srv", "args": ["a"]}}}'
+    assert path.read_text() == OPEN
 
 
 def test_without_any_record_comments_between_words_stay(machine: Machine) -> None:
@@ -460,8 +427,6 @@ def test_yaml_with_anchors_is_left_alone(machine: Machine) -> None:
     "text",
     [
         "extensions:\n  a: {cmd: x}\n  a: {cmd: y}\n",
-        "extensions: [\n",
-        "a: b: c\n",
         "--- a\n--- b\n",
         "a: &x [*x]\n",
         "x: &a [1]\ny: &b ["
@@ -482,7 +447,7 @@ def test_broken_yaml_is_refused(machine: Machine, text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["[mcp_servers.a]\ncommand = 1\ncommand = 2\n", "[mcp_servers\n", "a = \n", "[a]\n[a]\n"],
+    ["[mcp_servers.a]\ncommand = 1\ncommand = 2\n", "[mcp_servers\n", "[a]\n[a]\n"],
 )
 def test_broken_toml_is_refused(machine: Machine, text: str) -> None:
     put(machine.home, text, ".codex/config.toml")
@@ -523,13 +488,6 @@ def test_a_key_with_nothing_behind_it_takes_the_headers(machine: Machine) -> Non
     assert undo(machine) == [undoing.UndoMethod.EXACT]
 
 
-def test_a_header_that_is_none_is_not_passed_on(machine: Machine) -> None:
-    text = '{"mcpServers": {"a": {"url": "https://x.test", "headers": {"a b": "c"}}}}'
-    put(machine.home, text)
-    (one,) = plan(machine).servers
-    assert (one.judgement.state, one.judgement.code) == (GuardState.CANNOT, "header")
-
-
 def test_one_client_s_comments_do_not_keep_another_s_servers(machine: Machine) -> None:
     project = machine.home / "project"
     text = '{"servers": {"b": {"command": "y"}}} // Visual Studio takes comments\n'
@@ -548,7 +506,6 @@ def test_one_client_s_comments_do_not_keep_another_s_servers(machine: Machine) -
     "text",
     [
         '{"projects": {"/a": {"mcpServers": {"it": {"command": "a"}, "it": {"command": "b"}}}}}',
-        '{"projects": {"/a": {"mcpServers": {}, "mcpServers": {"it": {"command": "b"}}}}}',
         '{"projects": {"/a": {}, "/a": {"mcpServers": {"it": {"command": "b"}}}}}',
     ],
 )

@@ -6,7 +6,7 @@ from hypothesis import given
 
 from pipeguard.clients.catalog import FileSpec
 from pipeguard.clients.entries import Config, GuardState, ServerEntry
-from pipeguard.clients.gateway_entry import TakenOut, put_back, with_gateway
+from pipeguard.clients.gateway_entry import put_back, with_gateway
 from pipeguard.clients.guarding import gateway_launcher
 from pipeguard.clients.rewrite import judge
 from tests.clients.documents import (
@@ -37,14 +37,14 @@ def movable(config: Config) -> list[ServerEntry]:
     return [server for server in config.servers if judge(server, OPTIONS).state in MOVED]
 
 
-def taken_out(config: Config) -> TakenOut:
-    return with_gateway(config, movable(config), LAUNCHER)
+def take_out(config: Config) -> str:
+    return with_gateway(config, movable(config), LAUNCHER)[0]
 
 
 @each("sample, text", CASES)
 def test_all_that_can_be_moves_and_one_entry_stays(sample: Sample, text: str) -> None:
     config = read(sample.spec, text)
-    made = read(sample.spec, taken_out(config).text)
+    made = read(sample.spec, take_out(config))
     gateways = [s for s in made.servers if gateway_launcher(s.words)]
     assert [server.words for server in gateways] == [(*LAUNCHER, "serve")]
     assert judge(gateways[0], OPTIONS).state is GuardState.GUARDED
@@ -56,21 +56,20 @@ def test_all_that_can_be_moves_and_one_entry_stays(sample: Sample, text: str) ->
 @each("sample, text", CASES)
 def test_without_its_backup_the_same_text_is_put_back(sample: Sample, text: str) -> None:
     config = read(sample.spec, text)
-    out = taken_out(config)
-    changes = {change.path: change for change in out.changes}
-    back = put_back(read(sample.spec, out.text), config, changes, out.entry)
-    assert back.names_taken == ()
-    assert sample.spec.syntax.independent_data(back.text) == sample.spec.syntax.independent_data(
-        text
-    )
-    for change in out.changes:
-        assert all(piece in back.text for piece in change.before)
+    out, changed, entry = with_gateway(config, movable(config), LAUNCHER)
+    changes = {change.path: change for change in changed}
+    back, names_taken = put_back(read(sample.spec, out), config, changes, entry)
+    assert names_taken == ()
+    data_of = sample.spec.syntax.independent_data
+    assert data_of(back) == data_of(text)
+    for change in changed:
+        assert all(piece in back for piece in change.before)
 
 
 def test_no_empty_line_is_left_where_servers_were() -> None:
     lines = ",\n".join(f'    "{name}": {{"command": "{name}"}}' for name in "abcde")
     text = f'{{\n  "mcpServers": {{\n{lines}\n  }},\n  "theme": "dark"\n}}\n'
-    out = taken_out(read(SPECS["json"], text)).text
+    out = take_out(read(SPECS["json"], text))
     assert len(out.splitlines()) == len(text.splitlines()) - 4
     assert "\n\n" not in out.replace(" ", "")
 
@@ -80,12 +79,11 @@ def check_generated(spec: FileSpec, document: Document) -> None:
     config = read(spec, document.text)
     assert config.problem == ""
     server = next(server for server in config.servers if server.name == NAME)
-    out = with_gateway(config, [server], LAUNCHER)
-    assert out.text.endswith(document.after)
-    changes = {change.path: change for change in out.changes}
+    out, changed, entry = with_gateway(config, [server], LAUNCHER)
+    assert out.endswith(document.after)
+    changes = {change.path: change for change in changed}
     above, below = ELSEWHERE[spec.format]
-    changed = read(spec, above + out.text + below)
-    back = put_back(changed, config, changes, out.entry).text
+    back, _ = put_back(read(spec, above + out + below), config, changes, entry)
     assert back == above + document.text + below
 
 

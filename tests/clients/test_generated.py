@@ -63,7 +63,7 @@ def check(machine: Machine, spec: FileSpec, document: Document, *, bom: bool) ->
     launcher = ("/opt/pipe guard/pipeguard",)
     planned = setting.plan(config, machine, launcher, GuardOptions(names=[NAME]))
     (one,) = [one for one in planned.servers if one.chosen]
-    assert (one.judgement.state, one.judgement.why) == (GuardState.OPEN, "")
+    assert (one.state, one.why) == (GuardState.OPEN, "")
     assert planned.content is not None
     assert setting.carry_out(planned, machine) is not None
     after = config.path.read_bytes()
@@ -82,7 +82,7 @@ def check(machine: Machine, spec: FileSpec, document: Document, *, bom: bool) ->
     assert not stale.is_stale
     twice = setting.plan(again, machine, launcher, words)
     (judged,) = [one for one in twice.servers if one.chosen]
-    assert judged.judgement.state in (GuardState.GUARDED, GuardState.STALE)
+    assert judged.state in (GuardState.GUARDED, GuardState.STALE)
 
     # A person writes elsewhere in the meantime: only the entry comes back.
     above, below = ELSEWHERE[spec.format]

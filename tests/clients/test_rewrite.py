@@ -18,6 +18,7 @@ from tests.clients.samples import LAUNCHER, guard, read
 
 RANDOM = "a8Kd93jXq02LmZ7w" + "Bv51"  # of no service
 CREDENTIALS = {"Authorization": "Bearer x"}
+KEYED, PLACED = f"https://x.test/?key={RANDOM}", f"https://x.test/{RANDOM}/mcp"
 HERE = "http://127.0.0.1:8080/mcp"
 
 
@@ -51,17 +52,9 @@ def server(name: str, fields: Mapping[str, object]) -> ServerEntry:
         ("cursor", {"url": "http://localhost:3845/mcp"}, ""),
         ("cursor", {"url": "http://127.0.0.1/mcp"}, ""),
         ("cursor", {"url": "https://x.test", "headers": CREDENTIALS, "auth": {"a": 1}}, "login"),
-        (
-            "cursor",
-            {"url": f"https://x.test/?key={RANDOM}", "headers": CREDENTIALS},
-            "secret-in-url",
-        ),
+        ("cursor", {"url": KEYED, "headers": CREDENTIALS}, "secret-in-url"),
         ("cursor", {"url": "https://u:p@x.test", "headers": CREDENTIALS}, "secret-in-url"),
-        (
-            "cursor",
-            {"url": f"https://x.test/{RANDOM}/mcp", "headers": CREDENTIALS},
-            "secret-in-url",
-        ),
+        ("cursor", {"url": PLACED, "headers": CREDENTIALS}, "secret-in-url"),
         ("cursor", {"url": "https://x.test/?key=${env:K}", "headers": CREDENTIALS}, ""),
         ("copilot-cli", {"url": "https://$HOST", "headers": CREDENTIALS}, "address-or-variable"),
         ("copilot-cli", {"url": "https://x.test", "headers": {"A": "$K"}}, "variable"),
@@ -84,11 +77,8 @@ def test_an_entry_is_judged(name: str, fields: Mapping[str, object], code: str) 
     [
         (GuardOptions(no_login=True), {"url": "https://x.test", "oauth": {"clientId": "x"}}),
         (GuardOptions(is_logged_in=lambda url: url == "https://x.test"), {"url": "https://x.test"}),
-        (GuardOptions(off=True), {"command": "srv", "disabled": True}),
-        (
-            GuardOptions(expose_urls=True),
-            {"url": "https://x.test/?key=abc", "headers": CREDENTIALS},
-        ),
+        (GuardOptions(names=("it",)), {"command": "srv", "disabled": True}),
+        (GuardOptions(expose_urls=True), {"url": KEYED, "headers": CREDENTIALS}),
     ],
 )
 def test_a_person_may_wish_for_more(options: GuardOptions, fields: Mapping[str, object]) -> None:
@@ -106,6 +96,9 @@ def test_without_its_login_nothing_of_it_is_left() -> None:
     }
 
 
+OF_GIT = "mcp-pipeguard @ git+https://x.test/y/pipeguard.git@v1#egg=x"
+
+
 @pytest.mark.parametrize(
     ("words", "launcher", "command"),
     [
@@ -120,25 +113,9 @@ def test_without_its_login_nothing_of_it_is_left() -> None:
         (["uvx", "--python", "3.12", "--from", "/x", "pipeguard", "wrap", "--", "a"], 6, ("a",)),
         (["uvx", "--from", "C:\\src\\x", "pipeguard", "wrap", "--", "a"], 4, ("a",)),
         (["uvx", "--from", "mcp_pipeguard[oauth]", "pipeguard", "wrap", "--", "a"], 4, ("a",)),
-        (
-            [
-                "uvx",
-                "--from",
-                "mcp-pipeguard @ git+https://x.test/y/pipeguard.git@v1#egg=x",
-                "pipeguard",
-                "wrap",
-                "--",
-                "a",
-            ],
-            4,
-            ("a",),
-        ),
+        (["uvx", "--from", OF_GIT, "pipeguard", "wrap", "--", "a"], 4, ("a",)),
         (["python3", "-Xutf8", "-Bs", "-m", "pipeguard", "wrap", "--", "a"], 5, ("a",)),
-        (
-            ["uv", "tool", "run", "--from", "git+https://x.test/pipeguard", "pipeguard", "wrap"],
-            6,
-            (),
-        ),
+        (["uv", "tool", "run", "--from", OF_GIT, "pipeguard", "wrap"], 6, ()),
         (["pipx", "run", "--spec", "mcp-pipeguard", "pipeguard", "wrap", "--", "a"], 5, ("a",)),
     ],
 )
@@ -216,19 +193,8 @@ def test_an_entry_s_own_name_is_written_and_read(name: str) -> None:
 
 
 def test_a_remote_guard_says_all_it_was_told() -> None:
-    found = split_guarded(
-        [
-            "pipeguard",
-            "wrap",
-            "--header-env",
-            "A=PIPEGUARD_H1",
-            "--bearer-env=TOK",
-            "--transport",
-            "sse",
-            "--upstream",
-            "https://x.test",
-        ]
-    )
+    told = "--header-env A=PIPEGUARD_H1 --bearer-env=TOK --transport sse"
+    found = split_guarded(f"pipeguard wrap {told} --upstream https://x.test".split())
     assert found is not None
     assert (found.url, found.transport) == ("https://x.test", Transport.SSE)
     assert (dict(found.headers), found.bearer) == ({"A": "PIPEGUARD_H1"}, "TOK")
@@ -239,11 +205,7 @@ def test_variables_of_ours_in_the_way_are_stepped_over() -> None:
     made = guarded_fields(server("cursor", fields), LAUNCHER).fields
     assert made["env"] == {"PIPEGUARD_H1": "theirs", "PIPEGUARD_H2": "b"}
     back = open_fields(server("cursor", made))
-    assert back.fields == {
-        "url": "https://x.test",
-        "headers": {"A": "b"},
-        "env": {"PIPEGUARD_H1": "theirs"},
-    }
+    assert back.fields == fields
 
 
 def test_a_token_of_a_guard_becomes_a_header_again() -> None:
@@ -288,17 +250,9 @@ def test_what_looks_like_a_secret_is_not_shown(text: str) -> None:
 
 
 def test_what_is_none_is_shown() -> None:
-    words = [
-        "npx",
-        "-y",
-        "@modelcontextprotocol/server-filesystem@2026.8.31",
-        "/srv/my-notes",
-        "--env",
-        "API_KEY",
-        "--header-env",
-        "Authorization=PIPEGUARD_H1",
-        "--verbose",
-    ]
+    package = "npx -y @modelcontextprotocol/server-filesystem@2026.8.31 /srv/my-notes"
+    options = "--env API_KEY --header-env Authorization=PIPEGUARD_H1 --verbose"
+    words = f"{package} {options}".split()
     assert masked_words(words) == words
     assert masked_words(["srv", "--api-key", "k"]) == ["srv", "--api-key", MASK]
 
@@ -337,19 +291,17 @@ def test_builds_and_commits_in_paths_are_shown(path: str) -> None:
     assert masked_text(f"/{key}/{path}") == f"/{MASK}/{path}"
 
 
+def wrap(words: str) -> Mapping[str, object]:
+    return {"command": "pipeguard", "args": ["wrap", *words.split()]}
+
+
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
         ({"url": HERE}, "the header `Authorization: Bearer TOKEN`"),
         ({"url": HERE, "headers": CREDENTIALS}, ""),
-        (
-            {"command": "pipeguard", "args": ["wrap", "--upstream", HERE]},
-            "give it one by --bearer-env",
-        ),
-        (
-            {"command": "pipeguard", "args": ["wrap", "--bearer-env", "TEAM", "--upstream", HERE]},
-            "",
-        ),
+        (wrap(f"--upstream {HERE}"), "give it one by --bearer-env"),
+        (wrap(f"--bearer-env TEAM --upstream {HERE}"), ""),
     ],
 )
 def test_an_entry_of_a_gateway_is_guarded_by_it_and_told_of_a_missing_token(

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
+import yaml
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it ships no types
 
 from pipeguard.clients.catalog import FOLDER, Client, Transport, clients
 from pipeguard.clients.edit import edit_entries
 from pipeguard.clients.entries import GuardState
-from pipeguard.clients.machine import Machine
 from pipeguard.clients.rewrite import judge, open_fields
-from pipeguard.errors import PolicyError
 from tests.clients.samples import OPTIONS, Sample, guard, guarded, read, samples
-from tests.clients.schema import FOLDERS, check
+from tests.clients.schema import CLIENT
 from tests.each import each
 
 ALL = list(samples())
@@ -47,7 +46,7 @@ def test_what_cannot_be_guarded_is_left_and_said(sample: Sample) -> None:
 def test_without_a_record_the_meaning_comes_back(sample: Sample) -> None:
     config = read(sample.spec, guarded(sample))
     wanted = [(server, open_fields(server)) for server in config.servers if server.guard]
-    opened = read(sample.spec, edit_entries(config.text, sample.spec.syntax, wanted).text)
+    opened = read(sample.spec, edit_entries(config.text, sample.spec.syntax, wanted)[0])
     before = read(sample.spec, sample.before)
     for was, now in zip(before.servers, opened.servers, strict=True):
         assert now.guard is None
@@ -74,43 +73,30 @@ def test_a_client_says_what_it_is_and_proves_it(client: Client) -> None:
         assert befores, "no sample shows what becomes of an entry"
 
 
+def errors(text: str | bytes) -> list[str]:
+    """Every error of a client's file against the schema, with its path."""
+    found = Draft202012Validator(CLIENT).iter_errors(yaml.safe_load(text))
+    return [f"{error.json_path}: {error.message}" for error in found]
+
+
 @each("client", clients())
 def test_a_file_has_the_keys_and_values_of_the_schema(client: Client) -> None:
-    check((FOLDER / f"{client.id}.yaml").read_text("utf-8"), client.id)
+    assert errors((FOLDER / f"{client.id}.yaml").read_bytes()) == []
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
+    "text",
     [
-        ("checked: x", "line 1, column 1: `name` is missing"),
-        ("name: x\nfiles:\n- att: y", "line 3, column 3: files.0..att: unknown key"),
-        ("name: x\nshape:\n  comand: z", "line 3, column 3: shape.comand: unknown key"),
-        ("name: x\nformat: jsn", "line 2, .*`jsn` is not one of json, toml, yaml. .*`json`"),
-        ("name: x\nallows: [coments]", "line 2, .*not one of comments, .*`comments`"),
-        ("name: x\nchecked: 2026-11-3", "line 2, .*expected a year and a month, as 2026-11"),
-        ("name: x\nmanaged: {linus: /y}", "line 2, .*managed.linus: unknown key. .*`linux`"),
-        ("name: x\npresent: '{confg}/y'", "line 2, .*`{confg}` is no folder"),
-        (
-            "name: x\nfiles: [at: ~/.y/mcp.json]",
-            "line 2, .*begins with none of {folder}, .VARIABLE",
-        ),
-        ("name: x\nshape: {untold: htp}", "line 2, .*not one of streamable-http, sse, websocket"),
-        ("name: x\nshape: {variable: '${['}", "line 2, .*variable: .*regular expression: unter"),
-        ("name: x\nservers: [[mcp], y]", "line 2, .*expected a list, not `y`"),
-        ("name: x\nservers: [5]", 'line 2, .*quote it: "5"'),
-        ("name: x\nshape: {off: {y: z}}", 'line 2, column 9: shape: .* quote it: "off"'),
-        ("name: x\nsamples: [after: y]", r"line 2, .*samples.0.: `before` is missing"),
-        ("name: x\nsamples: [{before: y, left: {no: z}}]", 'line 2, .*quote it: "no"'),
+        "checked: 2026-11",
+        "name: x\nfiles: [att: y]",
+        "name: x\nmanaged: {linus: /y}",
+        "name: x\nfiles: [at: ~/.y/mcp.json]",
+        "name: x\nshape: {untold: htp}",
+        "name: x\nshape: {off: {y: z}}",  # YAML reads it as false
     ],
 )
-def test_the_schema_says_what_is_wrong_and_where(text: str, why: str) -> None:
-    with pytest.raises(PolicyError, match=f"(?s)new.yaml .*{why}"):
-        check(text, "new.yaml")
-
-
-def test_folders_that_a_place_may_name_are_those_of_a_machine() -> None:
-    machine = Machine("windows", Path("/home/kim"), {})
-    assert [name for name in FOLDERS if machine.folder(name) is None] == ["project"]
+def test_the_schema_takes_no_other(text: str) -> None:
+    assert errors(text)
 
 
 def _tabs(text: str) -> str:

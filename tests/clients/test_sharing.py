@@ -27,12 +27,6 @@ COMMANDS = (
     ["setup", "--dry-run", "--scope", "all"],
     ["setup", "--all", "--yes", "--scope", "project", "--launcher", "/bin/true"],
 )
-# What a look at a machine has ever been known to start.
-PROGRAMS = (
-    *("git", "sh", "bash", "env", "npx", "npm", "node", "python", "python3", "uv", "uvx", "cc"),
-    *("gcc", "ld", "ldconfig", "uname", "file", "which", "xdg-open", "xdg-settings", "open"),
-    *("security", "dbus-launch", "ssh", "gpg", "less", "vi", "editor", "pipeguard", "srv"),
-)
 needs_git = pytest.mark.needs("git")
 on_posix = pytest.mark.skipif(os.name != "posix", reason="scripts with a shebang")
 
@@ -362,27 +356,6 @@ def test_no_program_of_a_repository_runs(
     for words in (["ls-files", "mcp.json"], ["check-ignore", "mcp.json"], ["status"]):
         subprocess.run(["git", *words], cwd=file.parent, capture_output=True, check=False)
     assert canary.exists(), "git itself would have run it"
-
-
-@on_posix
-def test_no_program_is_looked_for_at_all(tmp_path: Path, root: Path, user: Machine) -> None:
-    canary = tmp_path / "canary"
-    for name in PROGRAMS:
-        program(root / name, canary)
-    (root / ".git").mkdir()
-    touch(root / ".vscode" / "mcp.json", SERVERS)
-    variables = {
-        "PATH": os.pathsep.join((".", "", str(root), os.environ["PATH"])),
-        "GIT_DIR": str(root),
-        "GIT_EXTERNAL_DIFF": str(root / "git"),
-        "GIT_PAGER": str(root / "less"),
-        "PAGER": str(root / "less"),
-        "EDITOR": str(root / "vi"),
-        "BROWSER": str(root / "open"),
-    }
-    for arguments in COMMANDS:
-        pipeguard(*arguments, cwd=root, home=user.home, **variables)
-        assert not canary.exists(), canary.read_text()
 
 
 @on_posix

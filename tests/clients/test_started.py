@@ -58,7 +58,6 @@ def whole() -> dict[str, str]:
     ("name", "own"),
     [
         ("cursor", "the same value"),
-        ("cursor", "whole"),
         *((name, "bare") for name in ("cursor", "codex", "goose", "opencode", "cline")),
     ],
 )

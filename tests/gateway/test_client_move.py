@@ -149,7 +149,7 @@ def test_every_sample_is_given_back_byte_for_byte(
 
     plan = planned()
     if plan.content is None:  # with a variable that only the client can fill in
-        assert all(judged.judgement.why for judged in plan.servers)
+        assert all(judged.why for judged in plan.servers)
         return
     carry_out_move(plan, machine, servers_file)
     moved = read_config(file)
@@ -159,7 +159,7 @@ def test_every_sample_is_given_back_byte_for_byte(
     ]
     assert check_file(servers_file)
     launcher_is_gone = planned()
-    assert [s.judgement.state for s in launcher_is_gone.servers if s.is_to_do] == [GuardState.STALE]
+    assert [s.state for s in launcher_is_gone.servers if s.is_to_do] == [GuardState.STALE]
     undone = plan_undo(moved, machine)
     assert {entry.method for entry in undone.undone} == {UndoMethod.EXACT}
     undo(undone, machine)
