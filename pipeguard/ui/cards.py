@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
     from pipeguard.state.store import Store
     from pipeguard.ui.card import ChosenAnswer
-    from pipeguard.ui.evidence import DefinitionChange
 
 STOPPED_DAYS = 7  # for which what was stopped has a card
 MOST_EVENTS = 300  # that are read for them
@@ -249,7 +248,7 @@ class ChangedCard(_DefinitionsCard):
             CardAnswer("approve", "Approve", opens=version, spares="a later change"),
         )
 
-    def change(self) -> DefinitionChange | None:
+    def change(self) -> dict[str, object] | None:
         """The difference of the definition from its approved version."""
         old, new = self.definitions[0].trusted_version, self.definitions[0].pin.held_definition
         return None if old is None or new is None else compare_definitions(old, new)

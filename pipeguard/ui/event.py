@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 import re
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from aiohttp import web
 from markupsafe import Markup
@@ -62,63 +61,6 @@ MOST_DECISIONS = 20
 STOPS = {"block": "stopped here", "ask": "waits here"}  # in the drawing
 
 
-class RuleBlock(NamedTuple):
-    """The findings of one rule in an event.
-
-    Attributes:
-        rule: its id.
-        words: its title, why it matters, what to do.
-        passages: the findings.
-        wanted: what an isolated server wanted; or empty.
-        example: what it finds, by its own sample; or empty.
-        near_miss: what it does not find.
-        mark: the number of its passage in the arguments, from 1; 0 if it is not marked there.
-    """
-
-    rule: str
-    words: dict[str, str]
-    passages: list[dict[str, str]]
-    wanted: str
-    example: str
-    near_miss: str
-    mark: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ExplainedEvent:
-    """All that the page shows of an event.
-
-    Attributes:
-        row: of the audit.
-        heading: a sentence of ours.
-        outcome: what became of it.
-        blocks: of each rule, the one that decided first.
-        more_rules: how many are left out.
-        arguments: of the call, masked; or empty.
-        marks: the passages that are marked in them.
-        differs: how they differ from the last that passed.
-        reply: what the model was told; empty if that is not known.
-        drawing: the way of a text that left or would have left.
-        commands: with which a person decides in a terminal, each with its label.
-        decisions: of persons about it, a line each.
-        card: under which it waits; or empty.
-    """
-
-    row: AuditRow
-    heading: Markup
-    outcome: str
-    blocks: list[RuleBlock]
-    more_rules: int
-    arguments: str
-    marks: tuple[str, ...]
-    differs: str
-    reply: str
-    drawing: Markup
-    commands: list[tuple[str, str]]
-    decisions: list[str]
-    card: str
-
-
 def add_routes(app: web.Application) -> None:
     """Add the address of this page."""
     app.router.add_get("/event/{event}", _event)
@@ -130,7 +72,7 @@ async def _event(request: web.Request) -> web.StreamResponse:
     return await draw(request, "event.html", "Event", event=event)
 
 
-def explain_event(store: Store, name: str) -> ExplainedEvent | None:
+def explain_event(store: Store, name: str) -> dict[str, object] | None:
     """All that is known of an event; None if the audit does not have it.
 
     Raises:
@@ -147,26 +89,26 @@ def explain_event(store: Store, name: str) -> ExplainedEvent | None:
     first = next((each for each in leading if each.get("arguments")), {})
     arguments = first.get("arguments", "")
     marks, numbers = _mark(event, arguments)
-    heading = _head(event)
     blocks = [
-        _explain_rule(event, rule, rules)._replace(mark=numbers.get(rule, 0))
+        {**_explain_rule(event, rule, rules), "mark": numbers.get(rule, 0)}
         for rule in in_order[:MOST_RULES]
     ]
-    return ExplainedEvent(
-        row,
-        heading,
-        describe_outcome(event),
-        blocks,
-        max(0, len(in_order) - MOST_RULES),
-        arguments,
-        tuple(marks),
-        first.get("differs", ""),
-        _read_reply(row, event),
-        _draw_flow(row, leading),
-        list_commands(event),
-        [_describe(each.entry) for each in named if each.entry.kind == DECISION][-MOST_DECISIONS:],
-        _find_card(store, event),
-    )
+    decisions = [_describe(each.entry) for each in named if each.entry.kind == DECISION]
+    return {
+        "row": row,
+        "heading": _head(event),
+        "outcome": describe_outcome(event),
+        "blocks": blocks,
+        "more_rules": max(0, len(in_order) - MOST_RULES),
+        "arguments": arguments,
+        "marks": marks,
+        "differs": first.get("differs", ""),
+        "reply": _read_reply(row, event),
+        "drawing": _draw_flow(row, leading),
+        "commands": list_commands(event),
+        "decisions": decisions[-MOST_DECISIONS:],
+        "card": _find_card(store, event),
+    }
 
 
 def _describe(decision: AuditEntry) -> str:
@@ -213,20 +155,21 @@ def _find_passage(finding: dict[str, str], arguments: str) -> str:
     return ""
 
 
-def _explain_rule(event: AuditedEvent, rule: str, rules: dict[str, Rule]) -> RuleBlock:
+def _explain_rule(event: AuditedEvent, rule: str, rules: dict[str, Rule]) -> dict[str, object]:
+    """The findings of one rule, with its words, and a sample that it finds and one it does not."""
     words = describe_rule(rule, rules)
     fix = complete_advice(words["fix"], event, rule)
     words["fix"] = "" if is_only_noted(event, rule) else fix
     passages = merge_passages(event.findings, rule, with_places=True)
     known = rules.get(rule)
-    return RuleBlock(
-        rule,
-        words,
-        passages[:MOST_PASSAGES],
-        describe_request(passages[0]) if is_wall(rule) else "",
-        find_example(known) if known else "",
-        texts(known.passes[0])[0] if known else "",
-    )
+    return {
+        "rule": rule,
+        "words": words,
+        "passages": passages[:MOST_PASSAGES],
+        "wanted": describe_request(passages[0]) if is_wall(rule) else "",
+        "example": find_example(known) if known else "",
+        "near_miss": texts(known.passes[0])[0] if known else "",
+    }
 
 
 def _read_reply(row: AuditRow, event: AuditedEvent) -> str:

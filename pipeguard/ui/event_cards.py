@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from pipeguard.state.exceptions import AuditedEvent
     from pipeguard.state.store import Store
     from pipeguard.ui.card import ChosenAnswer
-    from pipeguard.ui.evidence import CallEvidence
     from pipeguard.ui.walls import WallView
 
 MOST_FINDINGS = 5  # of an event, that a card shows
@@ -117,7 +116,7 @@ class CallCard(Card):
             )
         return list(shown.values())[:MOST_FINDINGS]
 
-    def call(self) -> CallEvidence:
+    def call(self) -> dict[str, Any]:
         """The evidence about a stopped call."""
         return read_call(stopping(self.event))
 

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections import Counter
 from difflib import SequenceMatcher
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from markupsafe import Markup
 
@@ -167,24 +167,12 @@ class TreeNode(NamedTuple):
     children: tuple[TreeNode, ...] = ()
 
 
-class DefinitionChange(NamedTuple):
-    """All that changed in a definition.
+def compare_definitions(old: str, new: str) -> dict[str, object]:
+    """The differences of two versions of a definition, each as JSON.
 
-    Attributes:
-        words: the description, with its changes; None if it is the same.
-        tree: the changes of the parameters.
-        others: those of all other members.
-        characters: hidden characters in the new version, as `explain_characters` tells them.
+    They are in its description, its parameters and its other members; and the hidden characters of
+    the new version.
     """
-
-    words: Markup | None
-    tree: tuple[TreeNode, ...]
-    others: tuple[TreeNode, ...]
-    characters: list[tuple[str, int, str]]
-
-
-def compare_definitions(old: str, new: str) -> DefinitionChange:
-    """Compare two versions of a definition, each as JSON."""
     before, after = read(old), read(new)
     words = None
     texts = [(before.get(key, ""), after.get(key, "")) for key in _DESCRIPTIONS]
@@ -204,7 +192,7 @@ def compare_definitions(old: str, new: str) -> DefinitionChange:
     ]
     others = drawing.members(rest[0], rest[1], is_whole=False)
     characters = explain_characters(walk_texts(after))
-    return DefinitionChange(words, tuple(tree), tuple(others), characters)
+    return {"words": words, "tree": tree, "others": others, "characters": characters}
 
 
 _DESCRIPTIONS = ("description", "instructions")
@@ -313,38 +301,13 @@ def _write(value: Side) -> str:
 # --- calls ----------------------------------------------------------------------------------------
 
 
-class ArgumentRow(NamedTuple):
-    """One argument of a stopped call.
+def read_call(findings: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """The evidence about a stopped call in its findings, for its card.
 
-    Attributes:
-        name: of the argument.
-        value: as it would be sent, with the passages that a text asked for.
-        usual: what was usual before; empty where nothing differs or nothing is known.
+    These are its arguments, as they would be sent and as they usually are (if they are not known,
+    or cannot be read: as the audit has them); what else differs from earlier calls; and each
+    excerpt, with what the call repeats marked.
     """
-
-    name: str
-    value: Markup
-    usual: str
-
-
-class CallEvidence(NamedTuple):
-    """A stopped call.
-
-    Attributes:
-        rows: its arguments; none where they are not known, or cannot be read.
-        raw: the arguments as the audit has them, where there are no rows.
-        differs: differences from earlier calls that belong to no row.
-        passages: by excerpt, the same with what the call repeats marked.
-    """
-
-    rows: list[ArgumentRow]
-    raw: str
-    differs: list[str]
-    passages: dict[str, Markup]
-
-
-def read_call(findings: Sequence[Mapping[str, str]]) -> CallEvidence:
-    """The evidence about a stopped call in its findings."""
     quoted = list(dict.fromkeys(each["excerpt"] for each in findings if each.get("excerpt")))
     excerpts = list[str]()
     for each in sorted(quoted, key=len, reverse=True):  # rules cut the same passage in other places
@@ -359,7 +322,8 @@ def read_call(findings: Sequence[Mapping[str, str]]) -> CallEvidence:
     except ValueError:
         arguments = None
     if not isinstance(arguments, dict):
-        return CallEvidence([], raw, differs, {each: foreign_text(each) for each in excerpts})
+        passages = {each: foreign_text(each) for each in excerpts}
+        return {"rows": [], "raw": raw, "differs": differs, "passages": passages}
     values = {name: _as_text(value) for name, value in arguments.items()}
     marks = list(dict.fromkeys(_find_repeated(arguments, "\n".join(excerpts))))
     rows = []
@@ -369,11 +333,11 @@ def read_call(findings: Sequence[Mapping[str, str]]) -> CallEvidence:
         found = _LAST.search(line)
         usual = found[1] if found else line.partition(": ")[2]
         usual = "a value that no earlier call had" if usual == "new" else usual
-        rows.append(ArgumentRow(name, _mark_passages(value, marks), usual))
+        rows.append({"name": name, "value": _mark_passages(value, marks), "usual": usual})
     if len(values) > MOST_ARGUMENTS:
         differs.append(f"{len(values) - MOST_ARGUMENTS} more arguments")
     passages = {each: _mark_passages(each, marks) for each in excerpts}
-    return CallEvidence(rows, "", differs, passages)
+    return {"rows": rows, "raw": "", "differs": differs, "passages": passages}
 
 
 def _as_text(value: object) -> str:

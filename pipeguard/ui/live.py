@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aiohttp import web
-from markupsafe import Markup
 
 from pipeguard.state.calls import (
     BIN_SECONDS,
@@ -20,13 +18,15 @@ from pipeguard.state.calls import (
 from pipeguard.state.row_filter import RowFilter, WrongFilterError, parse_filter
 from pipeguard.state.timestamps import to_utc_text
 from pipeguard.ui import event as event_page
-from pipeguard.ui.event import ExplainedEvent, explain_event
+from pipeguard.ui.event import explain_event
 from pipeguard.ui.page import draw, with_store
 from pipeguard.ui.plots import bars
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Sequence
+
+    from markupsafe import Markup
 
     from pipeguard.state.store import Store
 
@@ -41,29 +41,6 @@ _VIEWS = (
     ("Warned", f"{_HOUR} verdict:warn", "warn"),
     ("Slower than 500 ms", f"{_HOUR} slower:500ms", "slow"),
 )
-
-
-@dataclass(slots=True)
-class LivePage:
-    """The contents of the page.
-
-    Attributes:
-        calls: the newest first.
-        older: the number before which older ones are; 0 if there are none.
-        is_busy: calls that passed are counted, not listed.
-        views: filters that are often used: the name, the filter, and its calls of the last hour.
-        plot: the last hour.
-        begins: when it began (ISO 8601, UTC).
-        opened: the event that is open.
-    """
-
-    calls: list[AuditedCall] = field(default_factory=list)
-    older: int = 0
-    is_busy: bool = False
-    views: list[tuple[str, str, int]] = field(default_factory=list)
-    plot: Markup = field(default_factory=Markup)
-    begins: str = ""
-    opened: ExplainedEvent | None = None
 
 
 def add_routes(app: web.Application) -> None:
@@ -95,23 +72,27 @@ async def _live(request: web.Request) -> web.StreamResponse:
 
 def _look(
     store: Store, counts: HourCounts, where: RowFilter | None, before: int, name: str
-) -> LivePage:
+) -> dict[str, object]:
+    """The plot of the last hour, and the calls that fit a filter; if busy, without what passed."""
     now = time.time()
     bins = counts.look(store, now)
     sums = {name: sum(each[name] for each in bins) for name in HourCounts.NAMES}
-    page = LivePage(
-        views=[(name, query, sums[key]) for name, query, key in _VIEWS],
-        plot=_plot(bins, sums),
-        begins=to_utc_text(now - HOUR_SECONDS),
-        opened=explain_event(store, name),
-    )
+    calls, older, hides_passed = list[AuditedCall](), 0, False
     if where is not None:
         has_verdict = any(term.field == "verdict" for term in where.terms)
-        page.is_busy = not before and not has_verdict and is_busy(store, now)
-        page.calls, page.older = find_calls(
-            store, where, limit=SHOWN, before=before, hides_passed=page.is_busy
+        hides_passed = not before and not has_verdict and is_busy(store, now)
+        calls, older = find_calls(
+            store, where, limit=SHOWN, before=before, hides_passed=hides_passed
         )
-    return page
+    return {
+        "views": [(name, query, sums[key]) for name, query, key in _VIEWS],
+        "plot": _plot(bins, sums),
+        "begins": to_utc_text(now - HOUR_SECONDS),
+        "opened": explain_event(store, name),
+        "is_busy": hides_passed,
+        "calls": calls,
+        "older": older,
+    }
 
 
 def _plot(bins: Sequence[Counter[str]], sums: dict[str, int]) -> Markup:

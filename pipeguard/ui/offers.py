@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipeguard.ui.scans import make_key
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipeguard.state.review import StoredDefinition
-    from pipeguard.ui.scans import Finding, Scans
+    from pipeguard.ui.scans import Scans
 
 KEY_CHARS = 16
 # What a tool says of itself (MCP server/tools, ToolAnnotations); a server may lie.
@@ -24,47 +24,19 @@ _CLAIMS = (
 )
 
 
-class OfferedDefinition(NamedTuple):
-    """One definition that a server offers.
-
-    Attributes:
-        key: of its checkbox: another version has another one.
-        kind: of definition.
-        name: its own.
-        words: its description; empty if it has none.
-        claims: what it says that it does; empty if it says nothing.
-        findings: of the rules; None as long as they are not known.
-        is_scanned: False if nothing is known, and nothing will be.
-        text: all of it, as JSON.
-    """
-
-    key: str
-    kind: str
-    name: str
-    words: str
-    claims: str
-    findings: list[Finding] | None
-    is_scanned: bool
-    text: str
-
-    @property
-    def is_clean(self) -> bool:
-        """True if the rules looked at it and found nothing."""
-        return self.findings == []
-
-
 def make_tick(definition: StoredDefinition) -> str:
     """The value of the checkbox of exactly this version of a definition."""
     return sha256("\0".join(make_key(definition)).encode()).hexdigest()[:KEY_CHARS]
 
 
-def list_offers(definitions: Sequence[StoredDefinition], scans: Scans) -> list[OfferedDefinition]:
+def list_offers(definitions: Sequence[StoredDefinition], scans: Scans) -> list[dict[str, object]]:
     """The definitions of one server, those with findings first."""
     offers = [_read(each, scans) for each in definitions]
-    return sorted(offers, key=lambda offer: not offer.findings)
+    return sorted(offers, key=lambda offer: not offer["findings"])
 
 
-def _read(definition: StoredDefinition, scans: Scans) -> OfferedDefinition:
+def _read(definition: StoredDefinition, scans: Scans) -> dict[str, object]:
+    """A definition in its own words, what it claims, and what the rules find, as far as known."""
     pin, key = definition.pin, make_key(definition)
     try:
         value = json.loads(pin.held_definition or "null")
@@ -78,16 +50,15 @@ def _read(definition: StoredDefinition, scans: Scans) -> OfferedDefinition:
         claims = [claim for hint, wanted, claim in _CLAIMS if hints.get(hint) is wanted]
         if "only reads" in claims:  # then the others mean nothing
             claims = [claim for claim in claims if "destroy" not in claim and "adds" not in claim]
-    text = json.dumps(value, ensure_ascii=False, indent=2)
     found = scans.found.get(key)
-    is_pending = key not in scans.found
-    return OfferedDefinition(
-        make_tick(definition),
-        pin.kind,
-        pin.name,
-        words,
-        ", ".join(claims),
-        found,
-        is_pending or found is not None,
-        text,
-    )
+    return {
+        "key": make_tick(definition),
+        "kind": pin.kind,
+        "name": pin.name,
+        "words": words,
+        "claims": ", ".join(claims),
+        "findings": found,
+        "is_clean": found == [],
+        "is_scanned": key not in scans.found or found is not None,
+        "text": json.dumps(value, ensure_ascii=False, indent=2),
+    }

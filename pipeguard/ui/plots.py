@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from pipeguard.ui.text import render
 from pipeguard.unicode.display import show
 
 if TYPE_CHECKING:
@@ -58,28 +59,6 @@ def bars(values: Sequence[float], stopped: Sequence[float], label: str) -> Marku
     )
 
 
-_FLOW = Markup(
-    '<svg class="flow" width="344" height="238" viewBox="0 0 344 238" role="img"'
-    ' aria-label="{label}">'
-    '<text class="dim" x="0" y="12">read here</text>'
-    '<rect class="their" x=".5" y="20.5" width="343" height="45" rx="3"/>'
-    '<text class="mono" x="12" y="39">{source}</text>'
-    '<text class="mono" x="12" y="56">{text}</text>'
-    '<path class="go" d="M24 66v26"/><path class="tip" d="m24 98-4-8h8z"/>'
-    '<rect class="their" x=".5" y="99.5" width="343" height="30" rx="3"/>'
-    '<text class="mono" x="12" y="119">{client}</text>'
-    '<path class="go" d="M24 130v22"/>{middle}'
-    '<rect class="their" x=".5" y="187.5" width="343" height="30" rx="3"/>'
-    '<text class="mono" x="12" y="207">{target}</text>'
-    '<text class="dim" x="0" y="234">{outcome}</text></svg>'
-)
-_WALL = Markup(
-    '<path class="wall" d="M8 155h32"/><text class="stop" x="48" y="159">{}</text>'
-    '<path class="go" d="M24 160v26" stroke-dasharray="2 3"/>'
-)
-_WAY = Markup('<path class="go" d="M24 152v28"/><path class="tip" d="m24 187-4-8h8z"/>')
-
-
 def flow(source: str, text: str, client: str, target: str, stop: str) -> Markup:
     """The way of a text: read here, with the model, and stopped or left there.
 
@@ -90,13 +69,6 @@ def flow(source: str, text: str, client: str, target: str, stop: str) -> Markup:
         target: the server and the tool that would send it.
         stop: what kept it with the model, as `stopped here`; empty if it left.
     """
-    sent = "the call that would send it was stopped" if stop else "a call sent it out"
-    return _FLOW.format(
-        label=f"A tool returned a text, the model read it, and {sent}.",
-        source=show(source, FLOW_CHARS),
-        text=show(text, FLOW_CHARS),
-        client=show(client, FLOW_CHARS),
-        target=show(target, FLOW_CHARS),
-        middle=_WALL.format(stop) if stop else _WAY,
-        outcome="would have left here" if stop else "left here",
-    )
+    boxes = {"source": source, "text": text, "client": client, "target": target}
+    shown = {name: show(each, FLOW_CHARS) for name, each in boxes.items()}
+    return Markup(render("flow.html", **shown, stop=stop))  # noqa: S704  the template escapes them

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from markupsafe import Markup
@@ -28,7 +28,6 @@ from pipeguard.ui.walls import read_policy, today
 if TYPE_CHECKING:
     from pipeguard.doctor.policies import PolicyReport
     from pipeguard.state.store import Store
-    from pipeguard.state.trials import ExceptionUse, Outcomes
 
 PATH = "/policy"
 TRIAL_DAYS = 7
@@ -48,48 +47,6 @@ OBSERVE = OpeningAnswer(
 )
 
 
-class ExceptionRow(NamedTuple):
-    """An exception as the page shows it.
-
-    Attributes:
-        id: of the exception as it was shown.
-        written: the exception.
-        parts: keys and values of what it is for, those that restrict it.
-        use: of it.
-    """
-
-    id: str
-    written: WrittenException
-    parts: list[tuple[str, str]]
-    use: ExceptionUse
-
-
-class ShownPolicy(NamedTuple):
-    """All that the page shows.
-
-    Attributes:
-        path: of the user's file, which need not exist.
-        error: all that is wrong in the files; empty if they are valid.
-        files: the paths of those that there are.
-        settings: each with its value, and where that comes from.
-        notes: by path, what may not be what was meant.
-        rows: the exceptions.
-        mode: that applies.
-        trial: of the other mode.
-        is_forced: True if the project's file sets the mode.
-    """
-
-    path: str
-    error: str = ""
-    files: tuple[str, ...] = ()
-    settings: tuple[tuple[str, str, str], ...] = ()
-    notes: tuple[tuple[str, str], ...] = ()
-    rows: tuple[ExceptionRow, ...] = ()
-    mode: Mode = Mode.ENFORCE
-    trial: Outcomes | None = None
-    is_forced: bool = False
-
-
 def add_routes(app: web.Application) -> None:
     """Add the addresses of this page."""
     app.router.add_get(PATH, _policy)
@@ -102,38 +59,39 @@ async def _policy(request: web.Request) -> web.StreamResponse:
     return await draw(request, "policy.html", "Policy", shown=shown, days=TRIAL_DAYS)
 
 
-def _find(store: Store) -> ShownPolicy:
+def _find(store: Store) -> dict[str, object]:
+    """All that the page shows; of invalid files only what is wrong in them."""
     path = own_policy_path()
     files = find_policies(Path.cwd())
-    there = tuple(each for each in files.values() if each)
     try:
         report = read_policies(files)
     except PolicyError as error:
-        return ShownPolicy(path, str(error), there)
+        return {"error": str(error)}
     other = Mode.ENFORCE if report.policy.mode is Mode.OBSERVE else Mode.OBSERVE
     project = report.files.get(PolicyScope.PROJECT)
-    return ShownPolicy(
-        path,
-        files=there,
-        settings=tuple(
+    return {
+        "path": path,
+        "error": "",
+        "files": [each for each in files.values() if each],
+        "settings": [
             (key.replace("_", " "), word_setting(key, value), SOURCES[report.find_source(key)])
             for key, value in describe_policy(report.policy).items()
-        ),
-        notes=tuple((file, note) for file, notes in report.notes.items() for note in notes),
-        rows=tuple(_list_exceptions(store, path, report)),
-        mode=report.policy.mode,
-        trial=try_mode(store, other, _trial_begin()),
-        is_forced=project is not None and project[1].mode is not None,
-    )
+        ],
+        "notes": [(file, note) for file, notes in report.notes.items() for note in notes],
+        "rows": _list_exceptions(store, path, report),
+        "mode": report.policy.mode,
+        "trial": try_mode(store, other, _trial_begin()),
+        "is_forced": project is not None and project[1].mode is not None,
+    }
 
 
-def _list_exceptions(store: Store, path: str, report: PolicyReport) -> list[ExceptionRow]:
+def _list_exceptions(store: Store, path: str, report: PolicyReport) -> list[dict[str, object]]:
     text = read_policy(path)
     written = written_exceptions(text or "", path, today())
     exempts = [each.exempt for each in written]
     uses = find_uses(store, exempts, report.policy, path, _trial_begin())
     return [
-        ExceptionRow(_make_id(each), each, _list_parts(each), use)
+        {"id": _make_id(each), "written": each, "parts": _list_parts(each), "use": use}
         for each, use in zip(written, uses, strict=True)
     ]
 

@@ -34,8 +34,7 @@ def _find() -> tuple[
     list[tuple[StoredSecret, str, list[SecretUse]]], dict[str, list[SecretUse]], list[str]
 ]:
     """The secrets, each with its time and uses; those that only an entry names; unread files."""
-    here = Path.cwd()
-    configs = read_configs(Machine.here(None if here == Path.home() else here))
+    configs = read_configs(Machine.here(Path.cwd()))
     uses = find_uses(configs)
     rows = [
         (

@@ -9,28 +9,28 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from aiohttp import web
 from markupsafe import Markup
 
-from pipeguard.assess.entry_extent import extent_if_isolated
 from pipeguard.assess.extent_report import extent_rows, short_path, summarise
 from pipeguard.assess.gateway_file import is_of_gateway, pins_name
 from pipeguard.assess.isolated_servers import (
     RunningProcesses,
-    machine_here,
     read_configs,
     servers_here,
 )
+from pipeguard.assess.isolation import extent_if_isolated
 from pipeguard.auth.store import has_login
 from pipeguard.clients import files, setting
 from pipeguard.clients.catalog import clients
 from pipeguard.clients.entries import GuardState
 from pipeguard.clients.launcher import launcher
+from pipeguard.clients.machine import Machine
 from pipeguard.clients.masking import command_line, diff
 from pipeguard.clients.readiness import check_policy, make_ready
 from pipeguard.clients.rewrite import NOT_ISOLATED, GuardOptions, judge
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
 
     from pipeguard.assess.isolated_servers import ServerHere
     from pipeguard.clients.entries import ServerEntry
-    from pipeguard.clients.machine import Machine
     from pipeguard.clients.setting import ChangePlan
     from pipeguard.isolation import ServerPreview
     from pipeguard.state.store import Store
@@ -73,71 +72,6 @@ WITH_YOUR_RIGHTS = Markup(
 NOTHING_BETWEEN = Markup("<b>Not guarded:</b> PipeGuard is not between it and its client")
 
 
-class Health(NamedTuple):
-    """The state of a server, as far as it is known.
-
-    Attributes:
-        mark: its sign: `up`, `asleep` or `unknown`.
-        words: the state.
-        since: since when, or what else is known of it.
-    """
-
-    mark: str
-    words: Markup
-    since: Markup = Markup("")
-
-
-class ShownEntry(NamedTuple):
-    """An entry of a client that starts a server.
-
-    Attributes:
-        client: the client's name.
-        file: its file.
-        command: the server's own command or address, with secrets masked.
-        state: whether it is guarded.
-        why: it cannot be guarded, or is left alone; empty otherwise.
-    """
-
-    client: str
-    file: str
-    command: str
-    state: str
-    why: str
-
-
-@dataclass(slots=True)
-class ShownServer:
-    """One server on the page.
-
-    Attributes:
-        name: by which it is stored; of one that is not guarded, its name in the client.
-        id: in the page's address.
-        health: its state.
-        entries: that start it.
-        launched: what it launches, in words; empty if it was never started.
-        plots: a name, a figure and a plot each; of the last hour, and of the last day.
-        tools: its tools, counted.
-        tools_path: the page of its tools.
-        enforced: what holds whatever it does.
-        extent: all that it can touch, by labels.
-        claims: what holds only by its word.
-        guard_paths: the pages that guard it, and isolate it; empty if nothing is to be guarded.
-    """
-
-    name: str
-    id: str
-    health: Health
-    entries: list[ShownEntry]
-    launched: str = ""
-    plots: list[tuple[str, list[tuple[str, str, Markup]]]] = field(default_factory=list)
-    tools: ToolCounts = NO_TOOLS
-    tools_path: str = ""
-    enforced: list[Markup] = field(default_factory=list)
-    extent: list[tuple[str, list[str]]] = field(default_factory=list)
-    claims: list[Markup] = field(default_factory=list)
-    guard_paths: tuple[str, str] = ("", "")
-
-
 def add_routes(app: web.Application) -> None:
     """Add the addresses of this page."""
     app.router.add_get(PATH, _servers)
@@ -147,7 +81,7 @@ def add_routes(app: web.Application) -> None:
 
 async def _servers(request: web.Request) -> web.StreamResponse:
     shown = await with_store(request, lambda store: find_servers(store, time.time()))
-    counts = Counter(server.health.mark if server.tools_path else "open" for server in shown)
+    counts = Counter(server["mark"] if server["tools_path"] else "open" for server in shown)
     return await draw(
         request,
         "servers.html",
@@ -164,7 +98,8 @@ async def _servers(request: web.Request) -> web.StreamResponse:
 def sort_entries(store: Store) -> dict[str, list[ServerEntry]]:
     """The entries of all clients, by the stored names of their servers; unguarded ones below ""."""
     found: defaultdict[str, list[ServerEntry]] = defaultdict(list)
-    for server in (each for config in read_configs(machine_here()) for each in config.servers):
+    configs = read_configs(Machine.here(Path.cwd()))
+    for server in (each for config in configs for each in config.servers):
         is_guarded = server.guard is not None or is_of_gateway(server)
         found[pins_name(store, server) if is_guarded else ""].append(server)
     return found
@@ -186,8 +121,8 @@ class _Entries:
         return self.extents.get((server.file, server.path))
 
 
-def find_servers(store: Store, now: float) -> list[ShownServer]:
-    """All servers that are guarded or could be: first those that are, by name.
+def find_servers(store: Store, now: float) -> list[dict[str, Any]]:
+    """All servers that are guarded or could be, for the page: first those that are, by name.
 
     Raises:
         StateError: the store cannot be read.
@@ -200,25 +135,31 @@ def find_servers(store: Store, now: float) -> list[ShownServer]:
     for name in sorted({*store.named_servers(), *tools, *hours, *entries.guarded}):
         starting = entries.guarded.get(name, [])
         quiet = QUIET_HOUR if name in hours else None
-        server = ShownServer(
-            name,
-            address(name),
-            _find_health(starting, entries.processes, hours.get(name), known.get(name), now),
-            [_show_entry(each) for each in starting],
-            known[name].launched if name in known else "",
-            [
+        first = next(filter(None, map(entries.find_extent, starting[:1])), None)
+        is_held = first and first.touches.extent is not None and first.isolation.is_held
+        counts = tools.get(name, NO_TOOLS)
+        mark, words, since = _find_health(
+            starting, entries.processes, hours.get(name), known.get(name), now
+        )
+        server = {
+            "name": name,  # by which it is stored
+            "id": address(name),
+            "mark": mark,
+            "state": words,
+            "since": since,
+            "entries": [_show_entry(each) for each in starting],
+            "launched": known[name].launched if name in known else "",
+            "plots": [
                 ("Last hour", list(_draw_plots(minutes.get(name, quiet), "minute", MINUTES))),
                 ("Last day", list(_draw_plots(hours.get(name), "hour", HOURS))),
             ],
-            tools.get(name, NO_TOOLS),
-            f"/tools?{urlencode({'server': name}, errors='replace')}",
-        )
-        server.enforced = list(_list_enforced(server, starting, entries))
-        for each in filter(None, map(entries.find_extent, starting[:1])):
-            if each.touches.extent is not None and each.isolation.is_held:
-                server.extent = list_reach(each.touches)
-        server.guard_paths = ("", _find_isolate_path(starting))
-        server.claims = list(_list_claims(server.tools))
+            "tools": counts,
+            "tools_path": f"/tools?{urlencode({'server': name}, errors='replace')}",
+            "enforced": list(_list_enforced(counts, starting, entries)),
+            "extent": list_reach(first.touches) if first and is_held else [],
+            "claims": list(_list_claims(counts)),  # what holds only by its word
+            "guard_paths": ("", _find_isolate_path(starting)),
+        }
         shown.append(server)
     return shown + [_show_open(server) for server in entries.open]
 
@@ -257,31 +198,33 @@ def _find_health(
     day: ServerHistory | None,
     record: KnownServer | None,
     now: float,
-) -> Health:
+) -> tuple[str, str, Markup]:
+    """Find the sign of a server's state, its words, and what else is known of it."""
     began = [began for each in starting if (began := processes.find_start(each)) is not None]
     last = day.last if day else ""
     if began and day is not None and day.unanswered:
         since = Markup("has sent nothing since its start at {}").format(when(day.unanswered))
-        return Health("unknown", Markup("Does not answer"), since)
+        return "unknown", "Does not answer", since
     if began:
         since = Markup("since {}").format(when(to_utc_text(min(began))))
-        return Health("up", Markup("Runs"), since)
+        return "up", "Runs", since
     if last and now - from_utc_text(last) < ACTIVE_SECONDS:
-        return Health("up", Markup("Used recently"), Markup("last seen at {}").format(when(last)))
+        return "up", "Used recently", Markup("last seen at {}").format(when(last))
     if last:
-        return Health("asleep", Markup("Idle"), Markup("last seen at {}").format(when(last)))
+        return "asleep", "Idle", Markup("last seen at {}").format(when(last))
     if record is not None and record.last_run:
-        return Health("unknown", Markup("Unknown since {}").format(when(record.last_run)))
-    return Health("unknown", Markup("Not known"), Markup("it has not run under PipeGuard yet"))
+        return "unknown", Markup("Unknown since {}").format(when(record.last_run)), Markup("")
+    return "unknown", "Not known", Markup("it has not run under PipeGuard yet")
 
 
-def _show_entry(server: ServerEntry) -> ShownEntry:
+def _show_entry(server: ServerEntry) -> dict[str, str]:
     client = clients().get(server.client)
     judgement = judge(server, GuardOptions())
     name = client.name if client is not None else "pipeguard serve"
     file = short_path(str(server.file))
     state = "guarded" if is_of_gateway(server) else judgement.state.value
-    return ShownEntry(name, file, command_line(server), state, judgement.why)
+    shown = {"client": name, "file": file, "command": command_line(server)}
+    return {**shown, "state": state, "why": judgement.why}
 
 
 def _draw_plots(
@@ -302,7 +245,7 @@ def _draw_plots(
 
 
 def _list_enforced(
-    server: ShownServer, starting: list[ServerEntry], entries: _Entries
+    tools: ToolCounts, starting: list[ServerEntry], entries: _Entries
 ) -> Iterator[Markup]:
     """List the limits that hold whatever a server does."""
     for each in starting:
@@ -315,9 +258,9 @@ def _list_enforced(
             yield sentence(text, host=foreign(host))
     if not starting:
         yield Markup("Not known: no file of a client on this machine starts it")
-    if server.tools.held:
+    if tools.held:
         text = "{held} of {all} tools held: calls of them are refused"
-        yield sentence(text, held=server.tools.held, all=server.tools.total)
+        yield sentence(text, held=tools.held, all=tools.total)
     yield Markup("PipeGuard checks everything it sends and receives")
 
 
@@ -343,22 +286,28 @@ def _list_claims(tools: ToolCounts) -> Iterator[Markup]:
         yield Markup("It has listed no tool under PipeGuard yet")
 
 
-def _show_open(server: ServerEntry) -> ShownServer:
+def _show_open(server: ServerEntry) -> dict[str, Any]:
     """An entry that PipeGuard does not guard."""
     entry = _show_entry(server)
     path = _guard_path(server)
-    can_guard = entry.state == GuardState.OPEN.value
+    can_guard = entry["state"] == GuardState.OPEN.value
     isolates = can_guard and bool(server.own_words)
-    return ShownServer(
-        server.name,
-        address(f"{server.file}\0{server.name}"),
-        Health("unknown", Markup("Not guarded"), Markup("PipeGuard sees nothing of it")),
-        [entry],
-        plots=[("Last hour", list(_draw_plots(None, "minute", MINUTES, "not seen")))],
-        enforced=[NOTHING_BETWEEN],
-        claims=[Markup("All that it says; the model reads it as it comes")],
-        guard_paths=(path if can_guard else "", f"{path}&isolate=1" if isolates else ""),
-    )
+    return {
+        "name": server.name,
+        "id": address(f"{server.file}\0{server.name}"),
+        "mark": "unknown",
+        "state": "Not guarded",
+        "since": "PipeGuard sees nothing of it",
+        "entries": [entry],
+        "plots": [("Last hour", list(_draw_plots(None, "minute", MINUTES, "not seen")))],
+        "launched": "",
+        "tools": NO_TOOLS,
+        "tools_path": "",
+        "extent": [],
+        "enforced": [NOTHING_BETWEEN],
+        "claims": ["All that it says; the model reads it as it comes"],
+        "guard_paths": (path if can_guard else "", f"{path}&isolate=1" if isolates else ""),
+    }
 
 
 # --- guarding an entry ------------------------------------------------------------------------
@@ -409,7 +358,7 @@ def plan_guard(values: Mapping[str, str]) -> GuardPlan:
             so that it would not start.
     """
     check_policy()
-    machine, name = machine_here(), values.get("name", "")
+    machine, name = Machine.here(Path.cwd()), values.get("name", "")
     is_isolation = values.get("isolate") == "1"
     configs = read_configs(machine)
     config = next((each for each in configs if str(each.path) == values.get("file")), None)
@@ -422,10 +371,10 @@ def plan_guard(values: Mapping[str, str]) -> GuardPlan:
     words = launcher(None, os.environ)
     (change,) = setting.plan_all([config], machine, words, options, configs)
     judged = [each for each in change.servers if each.server.name == name]
-    notes = [each.judgement.why for each in judged if each.judgement.why]
+    notes = [each.why for each in judged if each.why]
     if change.content is None:
         raise NothingDoneError("; ".join((change.problem, *notes)).strip("; ") or "It is guarded.")
-    lines = diff(config, change.content, [each.path for _, each in change.changes])
+    lines = diff(config, change.content, [each.path for each in change.changes])
     reach = list_reach(extent_if_isolated(entry, machine)) if is_isolation else []
     return GuardPlan(change, name, is_isolation, lines, notes, reach, machine)
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from pipeguard.detect.flows.tool_labels import Tool
     from pipeguard.firewall.pins.fingerprint import Pin
     from pipeguard.firewall.protocol.json_values import JsonObject
-    from pipeguard.gateway.search import SearchHit
-    from pipeguard.gateway.tools import CatalogTool
     from pipeguard.state.review import ToolState
     from pipeguard.state.store import Store
 
@@ -186,44 +184,6 @@ def read_definition(text: str) -> JsonObject:
 # --- search -----------------------------------------------------------------------------------
 
 
-class ToolHit(NamedTuple):
-    """A tool that a search found.
-
-    Attributes:
-        tool: as an agent gets it.
-        hit: why it was found.
-        path: the address of its page.
-        text: the lines that an agent reads of it.
-    """
-
-    tool: CatalogTool
-    hit: SearchHit
-    path: str
-    text: str
-
-    def matches(self) -> list[tuple[str, str]]:
-        """The words that matched, each with where the tool has it."""
-        return list(dict.fromkeys((match.word, match.field) for match in self.hit.why))
-
-
-class ToolSearch(NamedTuple):
-    """The result of a search.
-
-    Attributes:
-        hits: the best first.
-        answer_tokens: the cost of the answer, estimated.
-        menu_tokens: of the menu, which an agent reads once.
-        all_tokens: of all definitions, which an agent would read without the menu.
-        searched: how many tools there were to find.
-    """
-
-    hits: list[ToolHit]
-    answer_tokens: int
-    menu_tokens: int
-    all_tokens: int
-    searched: int
-
-
 class ToolFinder:
     """The catalogue that `pipeguard serve` searches, over what is approved in the store."""
 
@@ -236,28 +196,28 @@ class ToolFinder:
     def _catalog(self) -> Catalog:
         return Catalog()  # with its index, which only a search needs
 
-    def search(self, tools: Iterable[StoredTool], query: str, limit: int) -> ToolSearch:
-        """Find tools as an agent does."""
+    def search(self, tools: Iterable[StoredTool], query: str, limit: int) -> dict[str, object]:
+        """Find tools as an agent does, with the estimated cost of what it reads, in tokens."""
         with self._lock:
             self._follow(tools)
             found = self._catalog.search(query, limit)
             hits = [
-                ToolHit(
-                    tool,
-                    hit,
-                    f"/tools/{address(tool.server)}/{address(tool.name)}",
-                    menu.results([(tool, hit)]),
-                )
+                {
+                    "tool": tool,
+                    "path": f"/tools/{address(tool.server)}/{address(tool.name)}",
+                    "text": menu.results([(tool, hit)]),
+                    "matches": list(dict.fromkeys((each.word, each.field) for each in hit.why)),
+                }
                 for tool, hit in found
             ]
             offered = menu.definitions(frozenset(tool.effect for tool in self._catalog))
-            return ToolSearch(
-                hits,
-                estimate_tokens(menu.results(found)),
-                estimate_tokens(serialise(offered).decode()),
-                self._count_all(),
-                len(self._catalog),
-            )
+            return {
+                "hits": hits,
+                "answer_tokens": estimate_tokens(menu.results(found)),
+                "menu_tokens": estimate_tokens(serialise(offered).decode()),
+                "all_tokens": self._count_all(),
+                "searched": len(self._catalog),
+            }
 
     def _count_all(self) -> int:
         version, tokens = self._all_tokens

@@ -7,13 +7,14 @@ import json
 import time
 from collections import defaultdict
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiohttp import web
 from markupsafe import Markup
 
 from pipeguard.assess.extent_report import short_path
-from pipeguard.assess.isolated_servers import machine_here
+from pipeguard.clients.machine import Machine
 from pipeguard.clients.masking import command_line
 from pipeguard.firewall.protocol.json_values import serialise
 from pipeguard.gateway import menu
@@ -42,7 +43,6 @@ from pipeguard.unicode.display import quote_name, visible
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pipeguard.assess.connecting import TriedCall
     from pipeguard.clients.entries import ServerEntry
     from pipeguard.firewall.protocol.json_values import JsonObject
     from pipeguard.state.audit import AuditEntry
@@ -98,40 +98,6 @@ async def _tools(request: web.Request) -> web.StreamResponse:
 # --- one tool ---------------------------------------------------------------------------------
 
 
-class PinStep(NamedTuple):
-    """A step in the history of a pin.
-
-    Attributes:
-        mark: its sign.
-        heading: what happened.
-        time: when (ISO 8601, UTC).
-        lines: what it was about.
-        fingerprint: of the definition; empty if it is not known.
-    """
-
-    mark: str
-    heading: str
-    time: str
-    lines: tuple[Markup, ...]
-    fingerprint: str
-
-
-class ToolCall(NamedTuple):
-    """A message of a tool's calls, or a list with a finding in it.
-
-    Attributes:
-        entry: in the audit.
-        what: the message is: `call`, `result` or `list`.
-        rules: that found something in it.
-        notes: what they found.
-    """
-
-    entry: AuditEntry
-    what: str
-    rules: tuple[str, ...]
-    notes: tuple[str, ...]
-
-
 class TrialPlace(NamedTuple):
     """The place where a tool can be tried.
 
@@ -171,8 +137,8 @@ class ShownTool(NamedTuple):
     parameters: list[Parameter]
     schema: str
     annotations: dict[str, object]
-    steps: list[PinStep]
-    calls: list[ToolCall]
+    steps: list[dict[str, Any]]
+    calls: list[dict[str, Any]]
     place: TrialPlace
 
     @property
@@ -217,25 +183,34 @@ _DECIDED = {
 }
 
 
-def _list_steps(store: Store, stored: StoredTool) -> Iterator[PinStep]:
+def _list_steps(store: Store, stored: StoredTool) -> Iterator[dict[str, Any]]:
     pin = stored.pin
     if pin.held_definition is not None:
         changes = StoredDefinition(stored.server, pin).changes or (describe_reason(pin.reason),)
         lines = tuple(foreign(line, NOTE_CHARS) for line in changes if line)
         mark, heading = ("asks", stored.state) if pin.waits else ("down", "A change was withdrawn")
-        yield PinStep(mark, heading, pin.held_at, lines, pin.held_fingerprint or "")
+        yield _step(mark, heading, pin.held_at, lines, pin.held_fingerprint)
     for entry in pin_history(store, stored.server, pin.kind, pin.name):
         mark, heading = _DECIDED.get(entry.action, ("asleep", entry.action))
         by = Markup("by {}").format(show_own(entry.client)) if entry.client else Markup("")
-        yield PinStep(mark, heading, entry.time, (by,) if by else (), entry.frame_sha256)
+        yield _step(mark, heading, entry.time, (by,) if by else (), entry.frame_sha256)
     if pin.approved_definition is not None:
         heading = "In force: approved" if pin.is_reviewed else "In force: trusted on first use"
         said = () if pin.is_reviewed else (UNSEEN,)
         mark = "up" if pin.is_reviewed else "allow"
-        yield PinStep(mark, heading, pin.approved_at, said, pin.approved_fingerprint or "")
+        yield _step(mark, heading, pin.approved_at, said, pin.approved_fingerprint)
 
 
-def _list_calls(entries: list[AuditEntry], tool: str) -> Iterator[ToolCall]:
+def _step(
+    mark: str, heading: str, time: str, lines: tuple[Markup, ...], fingerprint: str | None
+) -> dict[str, Any]:
+    """A step in the history of a pin: when what happened, and to which definition."""
+    step = {"mark": mark, "heading": heading, "time": time, "lines": lines}
+    return step | {"fingerprint": fingerprint or ""}
+
+
+def _list_calls(entries: list[AuditEntry], tool: str) -> Iterator[dict[str, Any]]:
+    """List the messages of a tool's calls, and the lists with a finding in it, as in the audit."""
     for entry in entries:
         findings = parse_findings(entry)
         is_list = entry.method == "tools/list"
@@ -246,7 +221,8 @@ def _list_calls(entries: list[AuditEntry], tool: str) -> Iterator[ToolCall]:
         what = "list" if is_list else "call" if entry.direction == "to-server" else "result"
         rules = tuple(dict.fromkeys(each["rule"] for each in findings))
         texts = (each.get("note") or each.get("excerpt", "") for each in findings)
-        yield ToolCall(entry, what, rules, tuple(dict.fromkeys(filter(None, texts)))[:3])
+        notes = tuple(dict.fromkeys(filter(None, texts)))[:3]
+        yield {"entry": entry, "what": what, "rules": rules, "notes": notes}
 
 
 def find_place(store: Store, stored: StoredTool) -> TrialPlace:
@@ -268,14 +244,14 @@ async def _find(request: web.Request) -> ShownTool:
 
 
 async def _tool(request: web.Request) -> web.StreamResponse:
-    return await _draw_tool(request, await _find(request), None)
+    return await _draw_tool(request, await _find(request), {}, {})
 
 
 async def _draw_tool(
-    request: web.Request, shown: ShownTool, trial: TriedTool | None
+    request: web.Request, shown: ShownTool, trial: dict[str, object], form: dict[str, str]
 ) -> web.StreamResponse:
     title = f"{visible(shown.stored.pin.name)[:40]} of {visible(shown.stored.server)[:40]}"
-    values = defaultdict(str, {} if trial is None else trial.form)
+    values = defaultdict(str, form)
     server_id = address(shown.stored.server)
     return await draw(
         request, "tool.html", title, tool=shown, trial=trial, values=values, server_id=server_id
@@ -283,26 +259,6 @@ async def _draw_tool(
 
 
 # --- a call -----------------------------------------------------------------------------------
-
-
-class TriedTool(NamedTuple):
-    """A call that was tried.
-
-    Attributes:
-        done: what came of it.
-        arguments: as JSON.
-        text: of the answer, as a client gets it.
-        is_error: whether the tool or PipeGuard says that it failed.
-        verdicts: of PipeGuard, the newest first.
-        form: the fields that were filled in.
-    """
-
-    done: TriedCall
-    arguments: str
-    text: str
-    is_error: bool
-    verdicts: list[ToolCall]
-    form: dict[str, str]
 
 
 def read_arguments(shown: ShownTool, form: Mapping[str, str]) -> dict[str, object]:
@@ -382,8 +338,8 @@ async def _try(request: web.Request) -> web.StreamResponse:
     if request.app[_TRYING].locked():
         raise NothingDoneError("Another call is being tried. Wait for its answer.")
     async with request.app[_TRYING]:
-        trial = await _carry_out(request, stored, server, arguments, form)
-    return await _draw_tool(request, await _find(request), trial)
+        trial = await _carry_out(request, stored, server, arguments)
+    return await _draw_tool(request, await _find(request), trial, form)
 
 
 async def _carry_out(
@@ -391,23 +347,28 @@ async def _carry_out(
     stored: StoredTool,
     server: ServerEntry,
     arguments: dict[str, object],
-    form: dict[str, str],
-) -> TriedTool:
+) -> dict[str, object]:
+    """Call a tool; what came of it, for the page."""
     from pipeguard.assess.connecting import call_guarded  # with all of the guard
 
     began = time.time()
     call = (stored.pin.name, arguments)
-    done = await asyncio.to_thread(
-        call_guarded, server, machine_here(), call, CLIENT, LIMIT_SECONDS
-    )
+    machine = Machine.here(Path.cwd())
+    done = await asyncio.to_thread(call_guarded, server, machine, call, CLIENT, LIMIT_SECONDS)
     entries = await with_store(
         request,
         lambda store: tool_calls(store, stored.server, stored.pin.name, began - 1, CLIENT),
     )
     text, is_error = read_answer(done.answer)
-    written = json.dumps(arguments, ensure_ascii=False)
-    verdicts = [each for each in _list_calls(entries, stored.pin.name) if each.what != "list"]
-    return TriedTool(done, written, text, is_error, verdicts, form)
+    return {
+        "done": done,
+        "arguments": json.dumps(arguments, ensure_ascii=False),
+        "text": text,
+        "is_error": is_error,
+        "verdicts": [
+            each for each in _list_calls(entries, stored.pin.name) if each["what"] != "list"
+        ],
+    }
 
 
 def read_answer(answer: JsonObject | None) -> tuple[str, bool]:

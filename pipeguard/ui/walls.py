@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.config.isolate_key import find_entries
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
-from pipeguard.config.user_policy import own_policy_path, user_policy_path
+from pipeguard.config.user_policy import own_policy_path
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.firewall.policy import DEFAULT_ASK_SECONDS
 from pipeguard.isolation import (
@@ -47,7 +47,8 @@ def view_wall(event: AuditedEvent) -> WallView:
     path = own_policy_path()
     given: tuple[str, ...] = ()
     try:
-        given = tuple(f"{key} {value}" for key, value in _list_given(path, event.server))
+        entries = find_entries(event.server, _read_own_policy().isolate)
+        given = tuple(f"{key} {value}" for key, value in list_grants(entries))
         grant = find_wall_grant(event, None, is_wide=False)
         is_new = grant is not None and plan_grant(event.server, grant, path, today())[1]
     except PipeGuardError as error:
@@ -79,17 +80,9 @@ def read_ask_seconds() -> float:
 
 
 def _read_own_policy() -> PolicyFile:
-    path = user_policy_path() or ""
-    text = read_policy(path) if path else None
-    return parse_policy(text or "", path, PolicyScope.USER, now=0.0, today=today())
-
-
-def _list_given(path: str, server: str) -> list[tuple[str, str]]:
-    text = read_policy(path)
-    if text is None:
-        return []
-    parsed = parse_policy(text, path, PolicyScope.USER, now=0.0, today=today())
-    return list_grants(find_entries(server, parsed.isolate))
+    path = own_policy_path()
+    text = read_policy(path) or ""
+    return parse_policy(text, path, PolicyScope.USER, now=0.0, today=today())
 
 
 def read_policy(path: str) -> str | None:

@@ -73,23 +73,38 @@ def test_a_link_is_for_this_user_alone(browser: Browser, terminal: PageTerminal)
     expect(page).to_have_title(re.compile("^Waiting"))
 
 
-def test_without_the_cookie_nothing_is_shown_or_decided(terminal: PageTerminal) -> None:
+def test_without_the_cookie_or_by_another_name_nothing_is_shown_or_decided(
+    terminal: PageTerminal,
+) -> None:
     here = address(terminal)
     for path in ("/", "/changes", "/nowhere"):
         status, text, _ = ask(here + path)
         assert status == 401, path
         assert "weather" not in text
-    status, *_ = ask(f"{here}/decide/x", {"Origin": here}, "answer=approve")
-    assert status == 401
-
-
-def test_another_name_is_refused(terminal: PageTerminal) -> None:
-    for host in ("evil.example", "127.0.0.1", f"evil.example:{address(terminal)[-5:]}"):
+    assert ask(f"{here}/decide/x", {"Origin": here}, "answer=approve")[0] == 401
+    for host in ("evil.example", "127.0.0.1", f"evil.example:{here[-5:]}"):
         assert ask(terminal.link(), {"Host": host})[0] == 403, host
+    for path in ("/", "/static/page.css", "/enter?key=no"):
+        policy = ask(here + path)[2]["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
 
 
-def test_another_page_cannot_send_a_form(page: Page, terminal: PageTerminal) -> None:
-    cookies = "; ".join(f"{each['name']}={each['value']}" for each in page.context.cookies())
+def test_the_cookie_is_for_this_address_and_another_page_cannot_send_a_form(
+    page: Page, terminal: PageTerminal
+) -> None:
+    (cookie,) = page.context.cookies()
+    assert cookie["httpOnly"]
+    assert cookie["sameSite"] == "Strict"
+    assert page.url.endswith(cookie["path"])  # which no other server of this machine can guess
+    assert len(cookie["path"]) > 20
+    page.context.add_cookies(
+        [{"name": "pipeguard", "value": "x", "domain": "127.0.0.1", "path": "/"}]
+    )
+    page.reload()  # after another port has set one that is sent here, too
+    expect(page).to_have_title(re.compile("^Waiting"))
+    cookies = f"{cookie['name']}={cookie['value']}"
     token = page.locator("input[name=token]").first.get_attribute("value")
     body = f"token={token}"
     here, root = address(terminal), page.url.rstrip("/")
@@ -102,30 +117,11 @@ def test_another_page_cannot_send_a_form(page: Page, terminal: PageTerminal) -> 
         assert ask(f"{root}/lock", {"Cookie": cookies, **headers}, body)[0] == status, headers
     assert ask(f"{root}/lock", {"Cookie": cookies, "Origin": here}, "token=x")[0] == 403
     assert ask(f"{root}/lock", {"Cookie": cookies, "Origin": here}, body)[0] == 303
-
-
-def test_the_address_of_an_answer_leads_back_to_the_page(page: Page) -> None:
-    cookies = "; ".join(f"{each['name']}={each['value']}" for each in page.context.cookies())
-    url, root = f"{page.url}decide/x", urlsplit(page.url).path
-    status, _, headers = ask(url, {"Cookie": cookies})
-    assert (status, headers["Location"]) == (303, root)
+    url = f"{page.url}decide/x"  # the address of an answer leads back to the page
+    status, _, found = ask(url, {"Cookie": cookies})
+    assert (status, found["Location"]) == (303, urlsplit(page.url).path)
     drawn_anew = ask(url, {"Cookie": cookies, "X-Refresh": "1"})
     assert drawn_anew[:2] == (204, ""), "an open page stays as it is, and its console empty"
-    page.goto(url)
-    expect(page).to_have_title(re.compile("^Waiting"))
-
-
-def test_the_cookie_is_for_this_address_alone(page: Page) -> None:
-    (cookie,) = page.context.cookies()
-    assert cookie["httpOnly"]
-    assert cookie["sameSite"] == "Strict"
-    assert page.url.endswith(cookie["path"])  # which no other server of this machine can guess
-    assert len(cookie["path"]) > 20
-    page.context.add_cookies(
-        [{"name": "pipeguard", "value": "x", "domain": "127.0.0.1", "path": "/"}]
-    )
-    page.reload()  # after another port has set one that is sent here, too
-    expect(page).to_have_title(re.compile("^Waiting"))
 
 
 def test_whoever_guesses_numbers_is_shown_out(page: Page, terminal: PageTerminal) -> None:
@@ -139,15 +135,6 @@ def test_whoever_guesses_numbers_is_shown_out(page: Page, terminal: PageTerminal
     until(lambda: "wrong numbers were typed" in terminal.text, "the terminal says so")
     right = ask(url, headers, form + terminal.number())
     assert (right[0], "Lock now" in right[1]) == (401, False)
-
-
-def test_every_answer_forbids_scripts_and_frames_of_others(terminal: PageTerminal) -> None:
-    for path in ("/", "/static/page.css", "/enter?key=no"):
-        _, _, headers = ask(address(terminal) + path)
-        policy = headers["Content-Security-Policy"]
-        assert "default-src 'none'" in policy
-        assert "frame-ancestors 'none'" in policy
-        assert "unsafe" not in policy
 
 
 def test_a_number_that_has_ended_makes_room_for_another() -> None:

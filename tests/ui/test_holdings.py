@@ -17,13 +17,12 @@ from pipeguard.state.review import held_definitions, reject
 from pipeguard.state.store import Store
 from pipeguard.state.tokens import TokenScope, create_token, stored_tokens
 from tests.assess.places import write_config
+from tests.assess.test_page import violations
 from tests.launch.processes import until
-from tests.tools import npm_modules
 from tests.ui.conftest import PageTerminal
 from tests.ui.samples import SECRET, SERVER, fill, stop
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\">\u2066\u202egnp.exe"
-STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 FIRST = f"- {{rule: {SECRET.rule}, server: {SERVER}, why: why a test key}}\n"
 POLICY = f"""\
 # mine
@@ -41,17 +40,10 @@ OUTSIDE = "document.documentElement.scrollWidth - document.documentElement.clien
 
 def expect_clean(page: Page, widths: tuple[int, ...] = (380, 1024)) -> None:
     """No finding of axe-core, no sideways scroll and no stranger's image, on a phone and a desk."""
-    source = (npm_modules() / "axe-core" / "axe.min.js").read_text()
     for width in widths:
         page.set_viewport_size({"width": width, "height": 900})
         until(lambda: page.evaluate(OUTSIDE) <= 1, "the page to fit its width")
-        page.context.new_cdp_session(page).send("Runtime.evaluate", {"expression": source})
-        found = page.evaluate(
-            "tags => axe.run({runOnly: tags}).then(all => all.violations.map("
-            "each => each.id + ' ' + each.nodes.map(node => node.html)))",
-            STANDARDS,
-        )
-        assert found == [], width
+        assert violations(page) == [], width
     assert page.locator("main img").count() == 0
     assert "owned" not in page.title()
 
