@@ -172,7 +172,7 @@ def _without_secrets(finding: PostureFinding, clean: Callable[[str], str]) -> Po
 def _row_without_secrets(row: Reached, clean: Callable[[str], str]) -> Reached:
     return replace(
         row,
-        server=clean(row.server),
+        name=clean(row.name),
         what=clean(row.what),
         tools=tuple(map(clean, row.tools)),
         given=tuple(map(clean, row.given)),

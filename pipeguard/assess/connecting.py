@@ -77,12 +77,10 @@ class ConnectOptions:
     Attributes:
         limit_seconds: for each server.
         credentials: use your home folder, everything that the entries set, and your logins.
-        at_once: the number of servers at the same time.
     """
 
     limit_seconds: float = LIMIT_SECONDS
     credentials: bool = False
-    at_once: int = MOST_AT_ONCE
 
 
 def connect(
@@ -105,7 +103,7 @@ def connect(
     policy = policy._replace(mode=Mode.ENFORCE)
     judging = Lock()
     contents: dict[ServerKey, Contents] = {}
-    with _deep_stacks(), ThreadPoolExecutor(options.at_once, "assess") as pool:
+    with _deep_stacks(), ThreadPoolExecutor(MOST_AT_ONCE, "assess") as pool:
         futures = {
             pool.submit(_contents, target, servers[0], options, policy, judging): servers
             for servers in alike.values()
@@ -153,15 +151,7 @@ def _contents(
             else:
                 opened = _child_channel(target, server, options, policy)
             channel = stack.enter_context(opened)
-
-            def stop() -> None:
-                over.set()
-                channel.close()
-
-            timer = Timer(options.limit_seconds, stop)
-            timer.daemon = True
-            timer.start()
-            stack.callback(timer.cancel)
+            stack.enter_context(_closing(channel, over, options.limit_seconds))
             session = _session(target, server, policy)
             contents = Conversation(channel, over.is_set, session, judging).hold()
     except (PipeGuardError, OSError) as error:
@@ -170,12 +160,28 @@ def _contents(
     return replace(contents, seconds=monotonic() - began)
 
 
+@contextmanager
+def _closing(channel: Channel, over: Event, limit_seconds: float) -> Iterator[None]:
+    """Close a channel when the time is up, and say so in an event."""
+
+    def stop() -> None:
+        over.set()
+        channel.close()
+
+    timer = Timer(limit_seconds, stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 def _session(target: AssessmentTarget, server: ServerEntry, policy: Policy) -> Session:
     """A session that knows the server's pins, to see changes; new definitions are only scanned."""
     policy = policy._replace(trust=Trust.FIRST_USE)
-    pins = read_pins(target, server)
-    key = os.urandom(KEY_BYTES)
-    return Session(make_guard(find_name(target, server), target.engines, policy, pins, key), RUN)
+    (name, pins), key = find_pins(target, server), os.urandom(KEY_BYTES)
+    return Session(make_guard(name, target.engines, policy, pins, key), RUN)
 
 
 @contextmanager
@@ -372,56 +378,35 @@ def _call_guarded(
     own = {name: os.path.expandvars(value) for name, value in server.env.items()}
     command = Command(words, {**os.environ, **named, **own}, str(root / server.cwd))
     try:
-        with _run_child(command, DEFAULT_LIMIT_BYTES, CALL_END_SECONDS) as channel:
-
-            def stop() -> None:
-                over.set()
-                channel.close()
-
-            timer = Timer(limit_seconds, stop)
-            timer.daemon = True
-            timer.start()
-            try:
-                exchange = ServerDialogue(channel, over.is_set, client=client)
-                exchange.open()
-                exchange.request("tools/list", {})
-                name, arguments = call
-                params = {"name": name, "arguments": arguments}
-                answer = exchange.request("tools/call", params)
-            except ConversationEnded as ended:
-                problem = str(ended)
-            except ChannelClosed:
-                problem = "It did not answer in time." if over.is_set() else "It hung up."
-            finally:
-                timer.cancel()
+        with (
+            _run_child(command, DEFAULT_LIMIT_BYTES, CALL_END_SECONDS) as channel,
+            _closing(channel, over, limit_seconds),
+        ):
+            exchange = ServerDialogue(channel, over.is_set, client=client)
+            exchange.open()
+            exchange.request("tools/list", {})
+            name, arguments = call
+            params = {"name": name, "arguments": arguments}
+            answer = exchange.request("tools/call", params)
+    except ConversationEnded as ended:
+        problem = str(ended)
+    except ChannelClosed:
+        problem = "It did not answer in time." if over.is_set() else "It hung up."
     except (PipeGuardError, OSError) as error:
         problem = f"It could not be started: {masked_text(str(error))}"
     return TriedCall(answer, problem, monotonic() - began)
 
 
-# --- pins -------------------------------------------------------------------------------
-# The name under which a server's pins are stored, and the pins.
-
-
-def find_name(target: AssessmentTarget, server: ServerEntry) -> str:
-    """Look the name up in the target's store, if there is one.
+def find_pins(
+    target: AssessmentTarget, server: ServerEntry
+) -> tuple[str, dict[tuple[str, str], Pin]]:
+    """The name under which a server's pins are stored, and the pins; none if there is no store.
 
     Raises:
         StateError: the store cannot be read.
     """
     if target.store is None:
-        return pins_name(None, server)
+        return pins_name(None, server), {}
     with Store.open(target.store) as store:
-        return pins_name(store, server)
-
-
-def read_pins(target: AssessmentTarget, server: ServerEntry) -> dict[tuple[str, str], Pin]:
-    """The pins of a server; none if there is no store.
-
-    Raises:
-        StateError: the store cannot be read.
-    """
-    if target.store is None:
-        return {}
-    with Store.open(target.store) as store:
-        return store.pins(pins_name(store, server))
+        name = pins_name(store, server)
+        return name, store.pins(name)

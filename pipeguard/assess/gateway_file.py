@@ -71,12 +71,6 @@ def reads_file(words: Sequence[str], folder: Path, server: ServerEntry) -> bool:
     return is_of_gateway(server) and (not paths or server.file.resolve() in paths)
 
 
-def serves_file(guard: RunningGuard, path: Path) -> bool:
-    """True if a running gateway takes its servers from a file."""
-    named = _named_files(guard.words, Path(f"/proc/{guard.process}/cwd"))
-    return path.resolve() in (named or [(Path(config_folder()) / FILE_NAME).resolve()])
-
-
 def _named_files(words: Sequence[str], folder: Path) -> list[Path]:
     """The files that a gateway's command line names, in the folder where it was started."""
     named = [word for word in words if word.startswith("--config=")] + [

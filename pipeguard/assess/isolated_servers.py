@@ -8,14 +8,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeguard.assess.entry_extent import entry_extent
 from pipeguard.assess.gateway_file import (
     GATEWAY,
     gateway_configs,
     is_of_gateway,
     reads_file,
 )
-from pipeguard.assess.isolation import EntryIsolation, entry_isolation
+from pipeguard.assess.isolation import (
+    EntryIsolation,
+    IsolationSource,
+    entry_extent,
+    entry_isolation,
+)
 from pipeguard.clients.entries import Config, GuardState, ServerEntry, read_config
 from pipeguard.clients.guarding import gateway_launcher
 from pipeguard.clients.machine import Machine, find
@@ -86,27 +90,18 @@ class ServerHere(NamedTuple):
         }
 
 
-class _Here(NamedTuple):
-    """Read how servers of this machine are isolated (assess.isolation)."""
-
-    machine: Machine
-    isolate_entries: tuple[IsolateEntry, ...]
-    root: Path | None = None
-    is_repository: bool = False
-
-
 def servers_here(entries: tuple[IsolateEntry, ...]) -> tuple[ServerHere, ...]:
     """The servers that are started here, in the order of their files, also without PipeGuard.
 
     Args:
         entries: what the user's policy says about isolation.
     """
-    machine = machine_here()
-    here = _Here(machine, entries)
+    machine = Machine.here(Path.cwd())
+    source = IsolationSource(machine, entries)
     configs = read_configs(machine)
     found = []
     for server in (server for config in configs for server in config.servers):
-        isolation = entry_isolation(here, server)
+        isolation = entry_isolation(source, server)
         is_through = server.guard is not None or is_of_gateway(server)
         if isolation is not None and (is_through or _is_started_bare(server)):
             extent = entry_extent(server, isolation, machine)
@@ -144,7 +139,7 @@ def unread_files() -> list[str]:
     """
     found = [
         f"{config.path}: {config.problem}"
-        for config in read_configs(machine_here())
+        for config in read_configs(Machine.here(Path.cwd()))
         if config.is_unread and config.specs[0].client != GATEWAY
     ]
     for config in gateway_configs():
@@ -153,12 +148,6 @@ def unread_files() -> list[str]:
         except PipeGuardError as error:
             found.append(str(error))
     return found
-
-
-def machine_here() -> Machine:
-    """This machine, with the project that the user is in."""
-    folder = Path.cwd()
-    return Machine.here(None if folder == Path.home() else folder)
 
 
 def read_configs(machine: Machine) -> list[Config]:

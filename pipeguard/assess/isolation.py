@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import datetime
 import os.path
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple
 
 from pipeguard.assess.extent_report import short_path
 from pipeguard.assess.gateway_file import is_of_gateway
-from pipeguard.assess.target import isolate_entries
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.guarding import ISOLATE, gateway_launcher, wrap_options
+from pipeguard.clients.isolating import HOW
 from pipeguard.clients.machine import Machine
 from pipeguard.config.isolate_key import IsolateEntry, find_entries
+from pipeguard.config.options import WrapOptions, read
+from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 from pipeguard.config.tree import Value
-from pipeguard.errors import PipeGuardError
+from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.identity.server_name import identify_server
-from pipeguard.isolation import Isolation, ServerCommand
+from pipeguard.isolation import Isolation, ServerCommand, ServerPreview, preview_server
+from pipeguard.state.paths import existing_store
+from pipeguard.state.store import Store
 
 _GIVES = {"--read": "read", "--write": "write", "--connect": "hosts", "--loopback": "loopback"}
 _REMOTE = ("//", "\\\\")  # how a path on another machine begins, which would learn of the look
@@ -27,24 +33,18 @@ _PATH = re.compile(r"(?:/|~/|\.{1,2}/)")
 _Said = Mapping[str, Sequence[str]]  # what an entry or the policy gives, by the policy's names
 
 
-class IsolationSource(Protocol):
-    """The source of isolation settings: the assessed target, or this machine."""
+class IsolationSource(NamedTuple):
+    """The settings that say how servers are isolated: of the assessed target, or this machine.
 
-    @property
-    def machine(self) -> Machine:
-        """The owner of the servers."""
+    Attributes:
+        machine: the owner of the servers.
+        entries: isolation settings of the user's policy.
+        root: the repository; None for a machine.
+    """
 
-    @property
-    def root(self) -> Path | None:
-        """The repository; None for a machine."""
-
-    @property
-    def is_repository(self) -> bool:
-        """True if it is one."""
-
-    @property
-    def isolate_entries(self) -> tuple[IsolateEntry, ...]:
-        """Isolation settings of the user's policy."""
+    machine: Machine
+    entries: tuple[IsolateEntry, ...]
+    root: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +69,22 @@ class EntryIsolation:
         return self.engine not in (Isolation.NONE, Isolation.LEARN)
 
 
-def entry_isolation(target: IsolationSource, server: ServerEntry) -> EntryIsolation | None:
+def entry_isolation(source: IsolationSource, server: ServerEntry) -> EntryIsolation | None:
     """Find how a server is isolated; None for one that is not started here, and for the gateway.
 
     Args:
-        target: whose policy counts.
+        source: whose policy counts.
         server: its entry.
     """
     if not server.own_words or gateway_launcher(server.words):
         return None
     said = _said_by_gateway(server) if is_of_gateway(server) else _said_by_options(server)
-    policy = _policy(target, server, said)
+    policy = _policy(source, server, said)
     by_entry = next(iter(said.get("engine", ())), "")
     by_policy = policy[0].engine if policy else ""
     engine = by_entry or by_policy or Isolation.NONE
     given = dict.fromkeys(
-        _describe_grants(target, server, engine, [*map(_of_policy, policy), said])
+        _describe_grants(source, server, engine, [*map(_of_policy, policy), said])
     )
     return EntryIsolation(engine, by_entry, by_policy, tuple(given))
 
@@ -120,53 +120,53 @@ def _of_policy(entry: IsolateEntry) -> _Said:
 
 
 def _policy(
-    target: IsolationSource, server: ServerEntry, by_entry: _Said
+    source: IsolationSource, server: ServerEntry, by_entry: _Said
 ) -> tuple[IsolateEntry, ...]:
     """The entries of the policy for a server that PipeGuard starts, by the name it has there."""
     if is_of_gateway(server):
-        return find_entries(server.name, target.isolate_entries, _texts(server.fields.get("tags")))
+        return find_entries(server.name, source.entries, _texts(server.fields.get("tags")))
     if server.guard is None:
         return ()
-    name = server.guard.name or identify_server(server.own_words, _folder(target, server)).name
-    chosen = [] if target.is_repository else by_entry.get("policy", ())
-    policy = [Path(_find_home(path, str(target.machine.home))) for path in chosen]
-    entries = isolate_entries(policy[0]) if policy else target.isolate_entries
+    name = server.guard.name or identify_server(server.own_words, _folder(source, server)).name
+    chosen = by_entry.get("policy", ()) if source.root is None else ()
+    policy = [Path(_find_home(path, str(source.machine.home))) for path in chosen]
+    entries = isolate_entries(policy[0]) if policy else source.entries
     return find_entries(name, entries, by_entry.get("tag", ()))
 
 
-def _folder(target: IsolationSource, server: ServerEntry) -> str:
+def _folder(source: IsolationSource, server: ServerEntry) -> str:
     """The folder that a server starts in, as far as it is said."""
     folder = (server.guard.folder if server.guard else None) or server.cwd
-    home_folder = str(target.machine.home)
-    return _find_home(folder, home_folder) if folder else str(target.root or home_folder)
+    home_folder = str(source.machine.home)
+    return _find_home(folder, home_folder) if folder else str(source.root or home_folder)
 
 
 def _find_home(path: str, home_folder: str) -> str:
     return home_folder + path[1:] if path == "~" or path.startswith("~/") else path
 
 
-def _folders(target: IsolationSource, server: ServerEntry) -> tuple[str, ...]:
+def _folders(source: IsolationSource, server: ServerEntry) -> tuple[str, ...]:
     """The folders among a server's arguments, which it is given.
 
     Those of a repository are read as words: what it names on this machine is not looked for.
     """
     words = [word for word in server.own_words[1:] if "\0" not in word and word[:2] not in _REMOTE]
-    if target.is_repository:
+    if source.root is not None:
         return tuple(word for word in words if word == "." or _PATH.match(word))
     command = ServerCommand((server.own_words[0], *words))
-    return command.list_folders(_folder(target, server), str(target.machine.home))
+    return command.list_folders(_folder(source, server), str(source.machine.home))
 
 
 def _describe_grants(
-    target: IsolationSource, server: ServerEntry, engine: str, sources: Sequence[_Said]
+    source: IsolationSource, server: ServerEntry, engine: str, sources: Sequence[_Said]
 ) -> Iterator[str]:
     """Describe the grants of a server, folders first."""
-    command, home_folder = ServerCommand(server.own_words), str(target.machine.home)
+    command, home_folder = ServerCommand(server.own_words), str(source.machine.home)
     if command.is_container:
         yield "its own container"
         return
     read = [_find_home(text, home_folder) for each in sources for text in each.get("read", ())]
-    for path in _folders(target, server):
+    for path in _folders(source, server):
         if not any(Path(path).is_relative_to(each) for each in read):
             yield short_path(path, home_folder)
     for name, form in (("write", "{}"), ("read", "{}, to read"), ("hosts", "{}")):
@@ -195,3 +195,84 @@ def holds_home(text: str, home_folder: str) -> bool:
     text = re.sub(r"\A\$(?:HOME\b|\{HOME\}|\{env:HOME\})", lambda _: str(home), text)
     path = Path(os.path.normpath(text))  # no link is followed: nothing that is named is looked for
     return path == home or path in home.parents
+
+
+def isolate_entries(policy: Path | None) -> tuple[IsolateEntry, ...]:
+    """Read the isolation settings of a user's policy file; nothing where it is wrong."""
+    if policy is None:
+        return ()
+    today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
+    try:
+        text = policy_text(str(policy), PolicyScope.USER)
+        return parse_policy(text, str(policy), PolicyScope.USER, now=0.0, today=today).isolate
+    except PolicyError:
+        return ()  # a check reports it
+
+
+# --- extent -----------------------------------------------------------------------------
+# All that the server of an entry would be given if it were started isolated here, now.
+
+
+def entry_extent(server: ServerEntry, isolation: EntryIsolation, machine: Machine) -> ServerPreview:
+    """The extent of a server of this machine.
+
+    Args:
+        server: its entry.
+        isolation: how it is isolated.
+        machine: whose entry it is.
+    """
+    if not isolation.is_held:
+        return ServerPreview()
+    options = _options(server)
+    if options is None:
+        return ServerPreview(problem="its options cannot be read: run its command to see why.")
+    return _preview(server, options, isolation.engine, machine)
+
+
+def extent_if_isolated(server: ServerEntry, machine: Machine) -> ServerPreview:
+    """The extent that a server of this machine will have once `setup` has isolated it.
+
+    Args:
+        server: its entry, guarded or not.
+        machine: whose entry it is.
+    """
+    guarded = _options(server) if server.guard is not None else None
+    return _preview(server, guarded or WrapOptions(server.words, {}, {}, ()), HOW, machine)
+
+
+def _preview(
+    server: ServerEntry, options: WrapOptions, requested: str, machine: Machine
+) -> ServerPreview:
+    folder = (server.guard.folder if server.guard else None) or server.cwd or str(machine.home)
+    folder = os.path.expanduser(folder)
+    name = server.name if is_of_gateway(server) else _stored_name(server, folder)
+    return preview_server(options, name, requested, server.env, folder)
+
+
+def _stored_name(server: ServerEntry, folder: str) -> str:
+    """The name under which audit, pins and policy know it."""
+    guard = server.guard
+    who = identify_server(server.own_words, (guard.folder if guard else None) or folder)
+    wanted = guard.name or "" if guard else server.name  # which `setup` writes
+    path = existing_store()
+    with suppress(PipeGuardError):
+        if path is not None:
+            with Store.open(path) as store:
+                return store.name_server(wanted, who, register=False)
+    return wanted or who.name
+
+
+def _options(server: ServerEntry) -> WrapOptions | None:
+    """The options that start it; None where only the full parser could read them."""
+    guard = server.guard
+    if guard is not None:
+        return read(server.words[len(guard.launcher) + 1 :])
+    said = server.fields.get("isolate")
+    fields = said if isinstance(said, Mapping) else {}
+    lists = {option: _texts(fields.get(name)) for option, name in _GIVES.items()}
+    limits = fields.get("limits")
+    items = limits.items() if isinstance(limits, Mapping) else ()
+    lists["--limit"] = [f"{name}={value}" for name, value in items]
+    lists["--tag"] = _texts(server.fields.get("tags"))
+    flags = ["--keep-home"] if str(fields.get("keep_home")).lower() == "true" else []
+    return WrapOptions(server.own_words, {}, lists, flags)

@@ -5,7 +5,6 @@ Only reads: it does not create a store on a machine that has none.
 
 from __future__ import annotations
 
-import datetime
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,17 +13,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeguard.assess.gateway_file import gateway_config, gateway_configs, is_of_gateway
+from pipeguard.assess.isolation import (
+    EntryIsolation,
+    IsolationSource,
+    entry_isolation,
+    isolate_entries,
+)
 from pipeguard.clients.entries import Config, GuardState, ServerEntry, read_config
 from pipeguard.clients.machine import ConfigFile, Machine, find, find_in_repository
-from pipeguard.clients.rewrite import GuardOptions, Judgement, judge
+from pipeguard.clients.rewrite import GuardOptions, JudgedServer, judge
 from pipeguard.config.directories import usual_state_folder
 from pipeguard.config.effective_policy import project_policy_path
 from pipeguard.config.isolate_key import IsolateEntry
-from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 from pipeguard.config.tree import Lines
 from pipeguard.config.user_policy import user_policy_path
 from pipeguard.detect.flows.tool_labels import Label
-from pipeguard.errors import PolicyError
 from pipeguard.firewall import finding
 from pipeguard.state.paths import STATE_DIR_VARIABLE, STORE_NAME
 
@@ -83,10 +86,10 @@ class AssessmentTarget:
             if self.is_judged(entry).state is not GuardState.LEFT
         )
 
-    def is_judged(self, server: ServerEntry) -> Judgement:
+    def is_judged(self, server: ServerEntry) -> JudgedServer:
         """True if it is guarded."""
         if is_of_gateway(server):
-            return Judgement(GuardState.LEFT if server.off else GuardState.GUARDED)
+            return JudgedServer(server, GuardState.LEFT if server.off else GuardState.GUARDED)
         return judge(server, self.options)
 
     def line(self, server: ServerEntry, key: str) -> int:
@@ -113,6 +116,11 @@ class AssessmentTarget:
     def isolate_entries(self) -> tuple[IsolateEntry, ...]:
         """Isolation settings of the user's policy."""
         return isolate_entries(self.policies[0])
+
+    def isolation(self, server: ServerEntry) -> EntryIsolation | None:
+        """How a server is isolated; None for one that is not started here, and for the gateway."""
+        source = IsolationSource(self.machine, self.isolate_entries, self.root)
+        return entry_isolation(source, server)
 
     def problem_with_engine(self, engine: str) -> str:
         """Why servers that an engine isolates would not start here; it is tried once.
@@ -146,18 +154,6 @@ class AssessmentTarget:
 def make_key(server: ServerEntry) -> ServerKey:
     """The key of an entry in `contents`."""
     return server.file, server.path
-
-
-def isolate_entries(policy: Path | None) -> tuple[IsolateEntry, ...]:
-    """Read the isolation settings of a user's policy file; nothing where it is wrong."""
-    if policy is None:
-        return ()
-    today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
-    try:
-        text = policy_text(str(policy), PolicyScope.USER)
-        return parse_policy(text, str(policy), PolicyScope.USER, now=0.0, today=today).isolate
-    except PolicyError:
-        return ()  # a check reports it
 
 
 def of_machine(

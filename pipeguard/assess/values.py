@@ -89,30 +89,21 @@ class PostureCheck:
         """Copy the check for a case of this severity."""
         return replace(self, severity=severity)
 
-    def of_server(
-        self,
-        server: ServerEntry,
-        message: str,
-        *,
-        line: int = 0,
-        key: str = "",
-        fix: Sequence[str] = (),
-    ) -> PostureFinding:
-        """A finding in a server's entry; by default in its first line."""
-        finding = self.at(server.file, message, line=line or server.line, key=key, fix=fix)
-        return replace(finding, client=server.client, server=server.name)
-
     def at(
         self,
-        file: Path | None,
+        place: ServerEntry | Path | None,
         message: str,
         *,
         line: int = 0,
         key: str = "",
         fix: Sequence[str] = (),
     ) -> PostureFinding:
-        """A finding in a file, or in none."""
-        return PostureFinding(self.id, self.severity, message, tuple(fix), file, line, key=key)
+        """A finding in a server's entry (by default in its first line), in a file, or in none."""
+        finding = PostureFinding(self.id, self.severity, message, tuple(fix), key=key, line=line)
+        if not isinstance(place, ServerEntry):
+            return replace(finding, file=place)
+        line, client, server = line or place.line, place.client, place.name
+        return replace(finding, file=place.file, line=line, client=client, server=server)
 
 
 def read_checks(family: str) -> tuple[PostureCheck, ...]:

@@ -168,9 +168,8 @@ def _target(folder: str | None) -> AssessmentTarget:
     compiled = wait_for_engines()
     if folder is not None:
         return of_repository(Path(folder).absolute(), Machine.here(), compiled)
-    here = Path.cwd()
-    machine = Machine.here(None if here == Path.home() else here)
-    return of_machine(machine, compiled, GuardOptions(is_logged_in=LoginStore().holds))
+    options = GuardOptions(is_logged_in=LoginStore().holds)
+    return of_machine(Machine.here(Path.cwd()), compiled, options)
 
 
 def _connect(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.assess.places import machine, of, repository
+from tests.assess.places import Entry, machine, of, repository
 
 ONE = {"one": {"command": "srv"}}
 UNASKED = (
@@ -47,15 +47,14 @@ def test_an_agent_that_asks_nobody_is_found(tmp_path: Path, file: str, text: str
     assert of(machine(tmp_path, ONE), "agent-runs-unasked") == []
 
 
-@pytest.mark.parametrize(
-    ("more", "count"),
-    [({"trust": True}, 1), ({"autoApprove": ["*"]}, 1), ({"autoApprove": ["read"]}, 0)],
-)
-def test_a_server_whose_tools_are_all_called_unasked_is_found(
-    tmp_path: Path, more: dict[str, object], count: int
-) -> None:
-    target = machine(tmp_path, {"one": {"command": "srv", **more}})
-    assert len(of(target, "agent-runs-unasked")) == count
+def test_a_server_whose_tools_are_all_called_unasked_is_found(tmp_path: Path) -> None:
+    servers: dict[str, Entry] = {
+        "trust": {"command": "a", "trust": True},
+        "all": {"command": "b", "autoApprove": ["*"]},
+        "one": {"command": "c", "autoApprove": ["read"]},
+    }
+    target = machine(tmp_path, servers)
+    assert {one.server for one in of(target, "agent-runs-unasked")} == {"trust", "all"}
 
 
 def test_a_repository_is_asked_for_its_own_settings_only(tmp_path: Path) -> None:

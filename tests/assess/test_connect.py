@@ -60,17 +60,14 @@ def test_a_bad_server_is_found_out(every_bad: AssessmentTarget, kind: str) -> No
     assert max(one.severity for one in found) >= Severity.HIGH
 
 
-def test_good_servers_are_not_blamed(tmp_path: Path) -> None:
+def test_good_servers_are_not_blamed_and_no_tool_is_called(tmp_path: Path) -> None:
+    called = tmp_path / "called"
     kinds = ("clean", "asks", "noise", "shell")
-    target = asked(machine(tmp_path, {kind: bad(kind) for kind in kinds}))
+    servers = {kind: bad(kind, env={"CALLED": str(called)}) for kind in kinds}
+    target = asked(machine(tmp_path, servers))
     assert of(target, "definition-flagged") == []
     assert of(target, "server-not-answering") == []
     assert {len(one.offers) for one in contents(target).values()} == {1}
-
-
-def test_no_tool_is_called(tmp_path: Path) -> None:
-    called = tmp_path / "called"
-    asked(machine(tmp_path, {"one": bad("clean", env={"CALLED": str(called)})}))
     assert not called.exists()
 
 
@@ -84,15 +81,7 @@ def test_a_server_has_an_empty_home_and_no_secret(tmp_path: Path) -> None:
     assert int(home.removeprefix("home_")) <= 4  # folders that were made for it
 
 
-def test_with_credentials_it_has_them(tmp_path: Path) -> None:
-    env = {"API_KEY": "zq7" + "Rt55Kp0s81LmVw"}
-    target = asked(
-        machine(tmp_path, {"one": bad("home", env=env)}), ConnectOptions(credentials=True)
-    )
-    assert "has_api_key" in {offer.name for offer in contents(target)["one"].offers}
-
-
-def test_with_credentials_it_has_its_secrets_from_the_keyring(
+def test_with_credentials_it_has_its_secrets_also_from_the_keyring(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", KEYRING)
@@ -101,9 +90,11 @@ def test_with_credentials_it_has_its_secrets_from_the_keyring(
     monkeypatch.setattr(ring, "_chosen", False)
     secrets.store("kept", "zq7" + "Rt55Kp0s81LmVw")
     servers = {name: bad("home", env={"API_KEY": f"keyring:{name}"}) for name in ("kept", "lost")}
+    servers["plain"] = bad("home", env={"API_KEY": "zq7" + "Rt55Kp0s81LmVw"})
     found = contents(asked(machine(tmp_path, servers), ConnectOptions(credentials=True)))
     names = {offer.name for offer in found["kept"].offers}
     assert "has_api_key" in names
+    assert "has_api_key" in {offer.name for offer in found["plain"].offers}
     assert "has_reference" not in names
     assert "the keyring has no secret 'lost'" in found["lost"].problem
     found = contents(asked(machine(tmp_path, servers)))
@@ -115,7 +106,7 @@ def test_servers_that_do_not_behave_are_told_and_cost_their_time_alone(tmp_path:
     servers = {kind: bad(kind) for kind in (*kinds, "clean")}
     servers["gone"] = {"command": "no-such-program"}
     began = monotonic()
-    limit = ConnectOptions(limit_seconds=12.0)  # in which a busy machine starts the good one
+    limit = ConnectOptions(limit_seconds=8.0)  # in which a busy machine starts the good one
     target = asked(machine(tmp_path, servers), limit)
     assert monotonic() - began < MOST_SECONDS
     assert {one.server for one in of(target, "server-not-answering")} == {*kinds, "gone"}
@@ -129,18 +120,18 @@ def test_a_remote_that_is_not_there(tmp_path: Path) -> None:
     assert monotonic() - began < 30
 
 
-@pytest.mark.parametrize(
-    ("path", "told"),
-    [("/mcp", {}), ("/sse", {"type": "sse"}), ("/ws", {}), ("/ws", {"type": "ws"})],
-)
-def test_a_remote_server_is_asked(tmp_path: Path, path: str, told: dict[str, str]) -> None:
-    words = ["--", sys.executable, "-I", str(BAD), "clean"]
-    with Listening(tmp_path, *words) as listening:
-        address = listening.at(path)
-        entry: Entry = {"url": address.replace("http", "ws", 1) if path == "/ws" else address}
-        entry = {**entry, **told}
-        found = contents(asked(machine(tmp_path, {"one": entry})))["one"]
-    assert (found.problem, [offer.name for offer in found.offers]) == ("", ["echo"])
+def test_a_remote_server_is_asked(tmp_path: Path) -> None:
+    with Listening(tmp_path, "--", sys.executable, "-I", str(BAD), "clean") as listening:
+        at_socket = listening.at("/ws").replace("http", "ws", 1)
+        servers: dict[str, Entry] = {
+            "http": {"url": listening.at("/mcp")},
+            "sse": {"url": listening.at("/sse"), "type": "sse"},
+            "socket": {"url": at_socket},
+            "named socket": {"url": at_socket, "type": "ws"},
+        }
+        found = contents(asked(machine(tmp_path, servers)))
+    offered = {name: (each.problem, *(o.name for o in each.offers)) for name, each in found.items()}
+    assert offered == dict.fromkeys(servers, ("", "echo"))
 
 
 def test_a_guarded_server_is_asked_without_a_second_guard(tmp_path: Path) -> None:
@@ -190,7 +181,7 @@ def test_a_server_that_changed_since_it_was_approved(tmp_path: Path) -> None:
     assert found.fix == ("pipeguard", "diff", f"{identify_server(command).name}/echo")
 
 
-@pytest.mark.parametrize("count", [30, pytest.param(100, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("count", [12, pytest.param(100, marks=pytest.mark.exhaustive)])
 def test_many_servers_are_asked_at_once(tmp_path: Path, count: int) -> None:
     servers = {f"s{i}": bad("clean", env={"NUMBER": str(i)}) for i in range(count)}
     began = monotonic()

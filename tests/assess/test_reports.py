@@ -49,28 +49,17 @@ def nothing(tmp_path: Path) -> Assessment:
     return assess(machine(tmp_path, {}))
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_no_report_holds_a_secret(assessment: Assessment, form: str) -> None:
-    text = report(form, assessment)
-    assert SECRET not in text
-    assert TOKEN not in text
-    assert "secret-in-config" in text
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_no_report_holds_what_a_terminal_or_a_reader_would_follow(
-    assessment: Assessment, form: str
+def test_no_report_holds_a_secret_or_what_a_terminal_or_a_reader_would_follow(
+    assessment: Assessment, nothing: Assessment
 ) -> None:
-    text = report(form, assessment)
-    assert "\x1b[31m" not in text.replace("\x1b[31mhigh", "").replace("\x1b[31mcritical", "")
-    assert "\u202e" not in text
-    if form == "html":
-        assert "<script" not in text
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_a_report_of_nothing(nothing: Assessment, form: str) -> None:
-    assert report(form, nothing)
+    for form in FORMS:
+        text = report(form, assessment)
+        assert "secret-in-config" in text
+        held = [each for each in (SECRET, TOKEN, "\u202e") if each in text]
+        assert held == [], form
+        assert "\x1b[31m" not in re.sub("\x1b\\[31m(?=high|critical)", "", text)
+        assert "<script" not in text or form != "html"
+        assert report(form, nothing)
 
 
 def test_sarif_is_valid(assessment: Assessment, nothing: Assessment) -> None:
@@ -144,14 +133,15 @@ def test_html_and_junit_hold_no_element_of_theirs(hostile: Assessment) -> None:
     assert {element.tag for element in root.iter()} <= kinds
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("columns", ["40", "60", "80", "119"])
 def test_no_line_is_a_command_to_a_ci_system(
-    hostile: Assessment, form: str, columns: str, monkeypatch: pytest.MonkeyPatch
+    hostile: Assessment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", columns)
     command = re.compile(r"\s*::(?:error|stop|add|set)|.*##\w*\[")
-    assert [line for line in report(form, hostile).splitlines() if command.match(line)] == []
+    for form in FORMS:
+        for columns in ("40", "60", "80", "119") if form == "table" else ("80",):
+            monkeypatch.setenv("COLUMNS", columns)
+            lines = report(form, hostile).splitlines()
+            assert [line for line in lines if command.match(line)] == [], form
 
 
 def test_the_schema_refuses_what_is_no_sarif(assessment: Assessment) -> None:

@@ -45,7 +45,7 @@ def _find_trusted(target: AssessmentTarget, server: ServerEntry) -> Iterator[Pos
         if value is True or (isinstance(value, (list, tuple)) and "*" in value):
             message = f"`{key}` has all of its tools called without asking."
             line = target.line(server, key)
-            yield UNASKED.with_severity(Severity.LOW).of_server(server, message, line=line, key=key)
+            yield UNASKED.with_severity(Severity.LOW).at(server, message, line=line, key=key)
 
 
 def _differs(data: object, value: object) -> bool:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from pipeguard.assess.cures import join_setups, setup_command
 from pipeguard.assess.gateway_file import GATEWAY
-from pipeguard.assess.reach import Enforcement, enforcement, labels
+from pipeguard.assess.reach import find_taken, labels
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding, read_checks
 from pipeguard.clients.catalog import clients
@@ -33,7 +33,8 @@ class _LabelledServer(NamedTuple):
         from_tools: whether its tools do.
         guarded: whether it is guarded.
         is_open: whether it is not, and can be.
-        enforced: what isolation takes from it.
+        taken: what isolation takes from it.
+        has: what it has instead, in words.
     """
 
     server: ServerEntry
@@ -41,11 +42,8 @@ class _LabelledServer(NamedTuple):
     from_tools: bool
     guarded: bool
     is_open: bool
-    enforced: Enforcement
-
-    def labels(self, *, is_enforced: bool) -> Label:
-        """The server's capabilities, or what isolation leaves of them."""
-        return self.said & ~self.enforced.taken if is_enforced else self.said
+    taken: Label
+    has: str
 
 
 _Parts = dict[str, list[_LabelledServer]]
@@ -58,11 +56,10 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
         union, from_tools = labels(target, server)
         state = target.is_judged(server).state
         is_open = state in (GuardState.OPEN, GuardState.STALE)
-        enforced = enforcement(target, server) if union else Enforcement()
+        taken = find_taken(target, server) if union else (Label.NONE, "")
+        labelled = _LabelledServer(server, union, from_tools, state in _GUARDED, is_open, *taken)
         for client in target.client_ids(server):
-            by_client.setdefault(client, []).append(
-                _LabelledServer(server, union, from_tools, state in _GUARDED, is_open, enforced)
-            )
+            by_client.setdefault(client, []).append(labelled)
     found = (
         _combine(target, check, client, servers, together)
         for client, servers in by_client.items()
@@ -93,10 +90,10 @@ def _combine(
         servers: all of its.
         together: the servers of each part; none where one part is nobody's.
     """
-    left = together([(each, each.labels(is_enforced=True)) for each in servers])
+    left = together([(each, each.said & ~each.taken) for each in servers])
     if left:
         return _finding(target, check, client, left)
-    said = together([(each, each.labels(is_enforced=False)) for each in servers])
+    said = together([(each, each.said) for each in servers])
     return _kept_apart(check, client, said) if said else None
 
 
@@ -121,9 +118,9 @@ def _runs(servers: list[tuple[_LabelledServer, Label]]) -> _Parts:
 def _kept_apart(check: PostureCheck, client: str, parts: _Parts) -> PostureFinding:
     """For information: they would do it together, but isolation keeps one from its part."""
     every = {each.server.name: each for servers in parts.values() for each in servers}
-    kept = [each for each in every.values() if each.enforced.taken]
-    listed = "; ".join(f"{each.server.name} has {each.enforced.why}" for each in kept)
-    return check.with_severity(Severity.INFO).of_server(
+    kept = [each for each in every.values() if each.taken]
+    listed = "; ".join(f"{each.server.name} has {each.has}" for each in kept)
+    return check.with_severity(Severity.INFO).at(
         next(iter(every.values())).server,
         f"Together in {_name(client)}: {_list_names(parts)}. But isolation keeps them from it,"
         f" enforced: {listed}.",
@@ -152,7 +149,7 @@ def _finding(
     fix = join_setups(fixes) if is_shared else ("pipeguard", "setup", client)
     alone = _ALONE if guarded and len(names) == 1 else ""
     rated = check.with_severity(check.severity if sure and not guarded else Severity.LOW)
-    return rated.of_server(
+    return rated.at(
         every[0].server,
         f"Together in {_name(client)}: {_list_names(parts)}.{alone}{guess}",
         key=",".join(names),

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
-from pathlib import Path
 
+from pipeguard.assess.checks.network import find_address, list_processes
 from pipeguard.assess.gateway_file import GATEWAY, is_of_gateway
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureFinding, read_checks
@@ -13,7 +12,6 @@ from pipeguard.clients.entries import Config
 from pipeguard.detect.checks.addresses import is_loopback
 
 FIRST_USE, PROPOSES, IN_CLEAR = CHECKS = read_checks("gateway")
-_PROC = Path("/proc")
 
 
 def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
@@ -21,12 +19,12 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
     for server in target.servers:
         if is_of_gateway(server) and server.fields.get("trust") == "first-use":
             message = "What it offers at first is trusted if no rule finds anything."
-            yield FIRST_USE.of_server(server, message)
+            yield FIRST_USE.at(server, message)
     for config in target.configs:
         if any(spec.client == GATEWAY for spec in config.specs):
             yield from _proposing(config)
     if not target.is_repository:
-        yield from _running()
+        yield from filter(None, (in_clear(words) for _, words in list_processes()))
 
 
 def _proposing(config: Config) -> Iterator[PostureFinding]:
@@ -43,24 +41,9 @@ def _proposing(config: Config) -> Iterator[PostureFinding]:
         yield PROPOSES.at(config.path, message, line=line)
 
 
-def _running() -> Iterator[PostureFinding]:
-    """Check gateways that run; only on Linux, where /proc lists processes."""
-    for path in sorted(_PROC.glob("[0-9]*/cmdline")):
-        try:
-            words = path.read_bytes().decode("utf-8", "replace").split("\0")
-        except OSError:
-            continue
-        finding = in_clear(words)
-        if finding is not None:
-            yield finding
-
-
 def in_clear(words: list[str]) -> PostureFinding | None:
     """Find what is wrong with a command that runs the gateway at an address; None for any other."""
-    if "serve" not in words[:6] or not any("pipeguard" in word for word in words[:5]):
-        return None
-    address = next((after for word, after in pairwise(words) if word == "--listen"), "")
-    address = address or next((w[9:] for w in words if w.startswith("--listen=")), "")
+    address = find_address("serve", words)
     host = address.rpartition(":")[0].strip("[]")
     has_tls = any(word.partition("=")[0] == "--tls-cert" for word in words)
     if not host or has_tls or is_loopback(host):

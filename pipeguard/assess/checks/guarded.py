@@ -59,12 +59,12 @@ def _of(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFindin
     setup = setup_command(target, server)
     if judged.state is GuardState.OPEN:
         why = "Nothing stands between it and the model."
-        yield UNGUARDED.of_server(server, why, fix=setup)
+        yield UNGUARDED.at(server, why, fix=setup)
     elif judged.state is GuardState.STALE:
-        yield STALE.of_server(server, f"{judged.why}.", fix=setup)
+        yield STALE.at(server, f"{judged.why}.", fix=setup)
     elif judged.state is GuardState.CANNOT:
         fix = login_command(server.url or "") if judged.code == "login" else ()
-        yield CANNOT.of_server(server, f"It is not guarded: {judged.why}.", fix=fix)
+        yield CANNOT.at(server, f"It is not guarded: {judged.why}.", fix=fix)
 
 
 def _flags(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
@@ -79,12 +79,10 @@ def _flags(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFin
         line = target.line(server, f"args.{index}")
         if word in _WEAK:
             severity, what = _WEAK[word]
-            yield FLAGS.with_severity(severity).of_server(server, f"{what}.", line=line, key=word)
+            yield FLAGS.with_severity(severity).at(server, f"{what}.", line=line, key=word)
         if is_projects and word.partition("=")[0] == "--policy":
             what = "`--policy` lets the project choose the policy"
-            yield FLAGS.with_severity(Severity.HIGH).of_server(
-                server, f"{what}.", line=line, key=word
-            )
+            yield FLAGS.with_severity(Severity.HIGH).at(server, f"{what}.", line=line, key=word)
 
 
 def _of_project(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
@@ -93,6 +91,4 @@ def _of_project(target: AssessmentTarget, server: ServerEntry) -> Iterator[Postu
         if name in server.env:
             what = f"`{name}` lets the project choose the policy, the pins or the rules"
             line = target.line(server, f"env.{name}")
-            yield FLAGS.with_severity(Severity.HIGH).of_server(
-                server, f"{what}.", line=line, key=name
-            )
+            yield FLAGS.with_severity(Severity.HIGH).at(server, f"{what}.", line=line, key=name)

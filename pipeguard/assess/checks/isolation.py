@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pipeguard.assess.checks.guarded import FLAGS
 from pipeguard.assess.cures import setup_command
 from pipeguard.assess.gateway_file import is_of_gateway
-from pipeguard.assess.isolation import EntryIsolation, entry_isolation, holds_home
+from pipeguard.assess.isolation import EntryIsolation, holds_home
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureFinding, read_checks
 from pipeguard.clients.entries import GuardState, ServerEntry
@@ -45,7 +45,7 @@ def _has_engine() -> bool:
 
 
 def _open(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
-    held = entry_isolation(target, server)
+    held = target.isolation(server)
     if held is None or held.is_held:
         return
     is_told = held.by_entry == Isolation.NONE and server.guard is not None  # as a weakened guard
@@ -60,7 +60,7 @@ def _open(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFind
     message = f"{touches}{_because(held)}." + (f" But {why}." if why else hint)
     gives_more = why and not is_refused  # its own words give what no isolated server gets
     check = NOT_ISOLATED.with_severity(Severity.MEDIUM) if gives_more else NOT_ISOLATED
-    yield check.of_server(server, message, fix=fix)
+    yield check.at(server, message, fix=fix)
 
 
 def _because(isolation: EntryIsolation) -> str:
@@ -80,12 +80,12 @@ def _given_away(target: AssessmentTarget, server: ServerEntry) -> Iterator[Postu
             line = target.line(server, f"args.{option.begin - 1}")
             key = f"{option.name} {option.value}"
             check = FLAGS.with_severity(_severity(target, server, option.name))
-            yield check.of_server(server, f"{what}.", line=line, key=key)
+            yield check.at(server, f"{what}.", line=line, key=key)
 
 
 def _find_given_machine(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
     """Find what the own command of an entry opens, unless isolation refuses it."""
-    held = entry_isolation(target, server)
+    held = target.isolation(server)
     words = server.own_words
     if not words or (held is not None and held.is_held):
         return
@@ -93,7 +93,7 @@ def _find_given_machine(target: AssessmentTarget, server: ServerEntry) -> Iterat
     for before, word, after in zip(("", *words), words, (*words[1:], ""), strict=False):
         what = opens(before, word, after)
         if what:
-            yield MACHINE_GIVEN.of_server(server, f"{what}.", key=what)
+            yield MACHINE_GIVEN.at(server, f"{what}.", key=what)
 
 
 def _describe_argument(before: str, word: str, _after: str) -> str:
@@ -138,6 +138,6 @@ def _weakness(target: AssessmentTarget, name: str, value: str) -> str:
 
 def _severity(target: AssessmentTarget, server: ServerEntry, name: str) -> Severity:
     """Medium; low for a server without isolation that the policy does not isolate either."""
-    held = entry_isolation(target, server)
+    held = target.isolation(server)
     is_usual = held is None or held.by_policy in ("", Isolation.NONE)
     return Severity.LOW if name == ISOLATE and is_usual else Severity.MEDIUM

@@ -44,10 +44,10 @@ def _of_one_name(target: AssessmentTarget, servers: list[ServerEntry]) -> Iterat
             if first.file == second.file and first.path[:-2] != second.path[:-2]:
                 continue  # in two folders, whose entries one client stores in one file
             message = f"{_describe(first)} is another server, and {min(shared)} reads both."
-            yield SAME.of_server(second, message, key=first.client)
+            yield SAME.at(second, message, key=first.client)
         else:
             message = f"{first.client} has another server of this name."
-            yield DIFFERENT.of_server(second, message, key=first.client)
+            yield DIFFERENT.at(second, message, key=first.client)
 
 
 def _alike(by_name: dict[str, list[ServerEntry]]) -> Iterator[PostureFinding]:
@@ -61,7 +61,7 @@ def _alike(by_name: dict[str, list[ServerEntry]]) -> Iterator[PostureFinding]:
                 continue
             rated = ALIKE.with_severity(_severity(first, second))
             message = f"It looks like `{first}`, which is another server ({entry.client})."
-            yield rated.of_server(other, message, key=first)
+            yield rated.at(other, message, key=first)
 
 
 def _looks(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -42,7 +43,7 @@ def _in_clear(target: AssessmentTarget, server: ServerEntry) -> Iterator[Posture
             continue
         near = _is_near(host)
         check = CLEAR.with_severity(Severity.MEDIUM) if near else CLEAR
-        yield check.of_server(
+        yield check.at(
             server,
             f"Anybody on the way can read and change {masked_url(url)}"
             f"{' in its network' if near else ''}.",
@@ -59,7 +60,7 @@ def _listening(target: AssessmentTarget, server: ServerEntry) -> Iterator[Postur
         name, equals, value = word.partition("=")
         address = value if equals and _HOSTING.match(name) else word
         if _ALL.match(address) and (equals or _HOSTING.match(before)):
-            yield LISTENS.of_server(
+            yield LISTENS.at(
                 server,
                 f"It listens on {address}, which is every address of this machine.",
                 line=target.line(server, f"args.{index}"),
@@ -68,7 +69,7 @@ def _listening(target: AssessmentTarget, server: ServerEntry) -> Iterator[Postur
         before = word
     for name, value in server.env.items():
         if _HOST_VARIABLE.match(name) and _ALL.match(value):
-            yield LISTENS.with_severity(Severity.MEDIUM).of_server(
+            yield LISTENS.with_severity(Severity.MEDIUM).at(
                 server,
                 f"With {name}={value} it listens on every address, if it reads that variable.",
                 line=target.line(server, f"env.{name}"),
@@ -76,25 +77,29 @@ def _listening(target: AssessmentTarget, server: ServerEntry) -> Iterator[Postur
             )
 
 
-def _running() -> Iterator[PostureFinding]:
-    """Check our own listeners that are running; only on Linux, where /proc lists processes."""
+def list_processes() -> Iterator[tuple[str, list[str]]]:
+    """The processes of this machine, with their words up to `--`; only on Linux, from /proc."""
     for path in sorted(_PROC.glob("[0-9]*/cmdline")):
-        try:
+        with suppress(OSError):  # it has ended
             words = path.read_bytes().decode("utf-8", "replace").split("\0")
-        except OSError:
-            continue
-        if "wrap" not in words[:6] or not any("pipeguard" in word for word in words[:5]):
-            continue
-        ours = words[: words.index("--")] if "--" in words else words
-        address = next((b for a, b in pairwise(ours) if a == "--listen"), "")
-        address = address or next((w[9:] for w in ours if w.startswith("--listen=")), "")
-        if _ALL.match(address) and not any(w.partition("=")[0] in _TOKENS for w in ours):
-            yield LISTENS.at(
-                None,
-                f"Process {path.parent.name} is a `pipeguard wrap --listen {address}` "
-                "without a token.",
-                key=address,
-            )
+            yield path.parent.name, words[: words.index("--")] if "--" in words else words
+
+
+def find_address(verb: str, words: list[str]) -> str:
+    """The address at which a command of ours listens; empty for any other command."""
+    if verb not in words[:6] or not any("pipeguard" in word for word in words[:5]):
+        return ""
+    address = next((b for a, b in pairwise(words) if a == "--listen"), "")
+    return address or next((w[9:] for w in words if w.startswith("--listen=")), "")
+
+
+def _running() -> Iterator[PostureFinding]:
+    """Check our own listeners that are running."""
+    for process, words in list_processes():
+        address = find_address("wrap", words)
+        if _ALL.match(address) and not any(w.partition("=")[0] in _TOKENS for w in words):
+            what = f"a `pipeguard wrap --listen {address}` without a token"
+            yield LISTENS.at(None, f"Process {process} is {what}.", key=address)
 
 
 def _is_clear(url: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
-from pipeguard.assess.connecting import find_name
+from pipeguard.assess.connecting import find_pins
 from pipeguard.assess.target import AssessmentTarget, Contents, Flagged
 from pipeguard.assess.values import PostureFinding, read_checks
 from pipeguard.clients.entries import ServerEntry
@@ -33,11 +33,11 @@ def _of(
     target: AssessmentTarget, server: ServerEntry, offered: Contents
 ) -> Iterator[PostureFinding]:
     if offered.problem:
-        yield SILENT.of_server(server, offered.problem)
-    stored_as = find_name(target, server) if offered.drifted else ""
+        yield SILENT.at(server, offered.problem)
+    stored_as = find_pins(target, server)[0] if offered.drifted else ""
     for name in offered.drifted:
         fix = ("pipeguard", "diff", f"{stored_as}/{name}")
-        yield DRIFTED.of_server(server, f"{name} is not what was approved.", key=name, fix=fix)
+        yield DRIFTED.at(server, f"{name} is not what was approved.", key=name, fix=fix)
     for flagged in offered.flagged:
         yield _flag(server, flagged)
 
@@ -51,7 +51,7 @@ def _flag(server: ServerEntry, flagged: Flagged) -> PostureFinding:
     excerpt = f': "{finding.excerpt}"' if finding.excerpt else ""
     does = "stop" if stops else "note"
     rated = FLAGGED.with_severity(severity if sure or not stops else min(severity, Severity.HIGH))
-    return rated.of_server(
+    return rated.at(
         server,
         f"{flagged.what}, {finding.place}: the guard would {does} it,"
         f" rule {finding.rule}{excerpt}.",
@@ -74,4 +74,4 @@ def _find_shared(by_tool: dict[tuple[str, str], list[ServerEntry]]) -> Iterator[
         listed = ", ".join(tools[:_MOST_NAMES])
         more = f" and {len(tools) - _MOST_NAMES} more" if len(tools) > _MOST_NAMES else ""
         message = f"{first_name} also has {listed}{more}, and {client} reads both."
-        yield SHADOW.of_server(where[client, first_name, _], message, key=f"{client} {first_name}")
+        yield SHADOW.at(where[client, first_name, _], message, key=f"{client} {first_name}")

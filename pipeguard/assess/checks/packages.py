@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeguard.assess.fetched import Fetch, VersionPin, find_fetched
-from pipeguard.assess.isolation import entry_isolation
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureFinding, read_checks
 from pipeguard.clients.entries import ServerEntry
@@ -23,7 +22,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
     for server in target.servers:
         words = server.own_words
         if find_piped(words):
-            yield PIPED.of_server(server, "Its command runs what it downloads, unseen.")
+            yield PIPED.at(server, "Its command runs what it downloads, unseen.")
         for fetch in find_fetched(words):
             if fetch.pin is not VersionPin.EXACT and not _is_fetched_once(target, server):
                 yield _find_unpinned(target, server, fetch)
@@ -31,7 +30,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
 
 def _is_fetched_once(target: AssessmentTarget, server: ServerEntry) -> bool:
     """True if PipeGuard fetches its package, and keeps it: that of an isolated server."""
-    held = entry_isolation(target, server)
+    held = target.isolation(server)
     try:
         return held is not None and held.is_held and bool(ServerCommand(server.own_words).package)
     except LaunchError:
@@ -47,7 +46,7 @@ def _find_unpinned(target: AssessmentTarget, server: ServerEntry, fetch: Fetch) 
     movable = fetch.pin is VersionPin.MOVABLE
     risk = "is a tag, which can be moved" if movable else "may be another version at each start"
     check = UNPINNED.with_severity(Severity.LOW) if movable else UNPINNED
-    return check.of_server(
+    return check.at(
         server,
         f"What {fetch.program} fetches for `{what}` {risk}. Exactly: `{example}`.",
         line=line,

@@ -54,17 +54,17 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
 def _of(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
     own = _own_code(server)
     if own:
-        yield STARTS.of_server(server, f"It runs `{own}`, which comes with the repository.")
+        yield STARTS.at(server, f"It runs `{own}`, which comes with the repository.")
     for key in APPROVAL_KEYS:
         value = server.fields.get(key)
         if value is True or value == "true" or (isinstance(value, (list, tuple)) and value):
             message = f"`{key}` has its tools called without asking."
-            yield APPROVES.of_server(server, message, key=key, line=target.line(server, key))
+            yield APPROVES.at(server, message, key=key, line=target.line(server, key))
     if set(target.client_ids(server)) & _EXPANDS_COMMANDS:
         for where, text in _texts(server):
             if "$(" in text or "`" in text:
                 message = f"`{where}` contains a command that its client runs to read the file."
-                yield SHELL.of_server(server, message, key=where, line=target.line(server, where))
+                yield SHELL.at(server, message, key=where, line=target.line(server, where))
 
 
 def _own_code(server: ServerEntry) -> str:

@@ -108,7 +108,7 @@ def _unread(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFi
     if is_of_gateway(server) or runs_pipeguard(server.words):
         return
     for name, value in _references(server):
-        yield UNREAD.of_server(
+        yield UNREAD.at(
             server,
             f"{value.place} is `keyring:{name}`, and nothing replaces that.",
             line=target.line(server, value.span),
@@ -137,7 +137,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
             if is_token and server.scope is not ConfigScope.PROJECT:
                 severity, what = Severity.LOW, _OF_GATEWAY
                 fix = fix if server.guard is not None else ()
-            yield CLEAR.with_severity(severity).of_server(
+            yield CLEAR.with_severity(severity).at(
                 server,
                 f"{value.place} contains {what}.",
                 line=target.line(server, value.span),

@@ -71,7 +71,7 @@ def _unseen(target: AssessmentTarget, server: ServerEntry, message: str) -> Post
     """A server without pins; if it was not connected to now, that says why."""
     is_asked = target.find_definitions(server) is not None or message == _NOT_STARTED
     fix = () if is_asked else ("pipeguard", "assess", "--connect")
-    return UNSEEN.of_server(server, message, fix=fix)
+    return UNSEEN.at(server, message, fix=fix)
 
 
 def _file(store: Store) -> Path:

@@ -5,39 +5,27 @@ from __future__ import annotations
 import platform
 import re
 import shlex
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeguard.assess.assessing import Assessment
 from pipeguard.assess.checking import checks
 from pipeguard.assess.cures import shared_cure
+from pipeguard.assess.reach import NOTHING, Reached
 from pipeguard.clients.catalog import clients
-from pipeguard.unicode.display import show, visible
+from pipeguard.clients.entries import GuardState
+from pipeguard.unicode.display import cut, pluralize, show, visible
 from pipeguard.version import VERSION
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-
-import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-
-from pipeguard.assess.reach import NOTHING, Reached
-from pipeguard.clients.entries import GuardState
-from pipeguard.unicode.display import cut
-
 TEMPLATE = "report.html"
 NAMED_CHARS = 120  # shown of a name or a command in a table or a heading
 TEXT_CHARS = 2_000  # shown of a finding, which quotes names
-_COLUMNS = (
-    ("server", "server"),
-    ("what", "what it is"),
-    ("clients", "clients"),
-    ("state", "state"),
-    ("touches", "can touch"),
-)
 
 
 def render(assessment: Assessment) -> str:
@@ -64,8 +52,7 @@ def render(assessment: Assessment) -> str:
         grade=assessment.grade,
         counts=[(level.name.lower(), count) for level, count in assessment.counts().items()],
         groups=groups,
-        columns=_COLUMNS,
-        plural=_plural,
+        plural=pluralize,
         drawing=draw(assessment.reached, names),
         clients=names,
         command=shlex.join,
@@ -73,10 +60,6 @@ def render(assessment: Assessment) -> str:
         made=datetime.now(UTC),
         what=assessment.target.root or f"machine {platform.node()}",
     )
-
-
-def _plural(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _name(text: str) -> str:
@@ -111,8 +94,7 @@ HELD = "held"  # the kind of what an isolated server is given
 MOST_SERVERS = 60  # a larger drawing is unreadable; the table has all servers
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Box(NamedTuple):
     """A client, a server or what it touches; all numbers are units of the drawing."""
 
     x: int
@@ -123,58 +105,7 @@ class Box:
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line between two boxes.
-
-    Attributes:
-        x1: where it begins.
-        y1: the same.
-        x2: where it ends.
-        y2: the same.
-        guarded: whether the server at one of its ends is.
-        kind: of a line to what a server can touch: `held` if that is enforced, or `word`.
-    """
-
-    x1: int
-    y1: int
-    x2: int
-    y2: int
-    guarded: bool
-    kind: str = ""
-
-    @property
-    def middle(self) -> int:
-        """The x coordinate half way."""
-        return (self.x1 + self.x2) // 2
-
-
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """The whole drawing.
-
-    Attributes:
-        width: of the drawing.
-        height: of the drawing.
-        boxes: clients, servers and what they touch.
-        lines: between the boxes.
-        heads: left edge and title of each column.
-        servers: the number of all servers, drawn or not.
-        guessed: whether what a server touches is guessed from its name anywhere.
-        held: whether any server is isolated.
-    """
-
-    width: int
-    height: int
-    boxes: tuple[Box, ...]
-    lines: tuple[Line, ...]
-    heads: tuple[tuple[int, str], ...]
-    servers: int
-    guessed: bool
-    held: bool
-
-
-def draw(reached: Sequence[Reached], names: Mapping[str, str]) -> Drawing:
+def draw(reached: Sequence[Reached], names: Mapping[str, str]) -> dict[str, Any]:
     """Draw three columns, and lines from clients to their servers and on to what these touch.
 
     Args:
@@ -187,24 +118,26 @@ def draw(reached: Sequence[Reached], names: Mapping[str, str]) -> Drawing:
     rows = max(len(clients), len(drawn), len(touched), 1)
     columns = (
         [(names.get(name, name), "") for name in clients],
-        [(_fitting(row.server), "guarded" if _is_guarded(row) else "open") for row in drawn],
+        [(_fitting(row.name), "guarded" if _is_guarded(row) else "open") for row in drawn],
         touched,
     )
     placed = [_column(index, column, rows) for index, column in enumerate(columns)]
     lines = []
-    for index, row in enumerate(drawn):
-        middle = placed[1][index]
-        pairs = [(placed[0][clients.index(name)], middle) for name in row.clients]
-        lines += [_line(a, b, guarded=_is_guarded(row)) for a, b in pairs]
-        ends = [placed[2][touched.index(what)] for what in _list_reach(row)]
-        kind = HELD if row.isolated else "word"
-        lines += [_line(middle, end, guarded=_is_guarded(row), kind=kind) for end in ends]
-    heads = tuple((left, title) for (left, _), title in zip(COLUMNS, TITLES, strict=True))
-    boxes = tuple(box for column in placed for box in column)
-    guessed = any(not row.from_tools and not row.isolated for row in drawn)
-    held = any(row.isolated for row in drawn)
-    height = TOP + rows * ROW
-    return Drawing(WIDTH, height, boxes, tuple(lines), heads, len(reached), guessed, held)
+    for row, middle in zip(drawn, placed[1], strict=True):
+        guard = "guarded" if _is_guarded(row) else "open"
+        lines += [(guard, placed[0][clients.index(name)], middle) for name in row.clients]
+        kind = f"{guard} {HELD if row.isolated else 'word'}"
+        lines += [(kind, middle, placed[2][touched.index(what)]) for what in _list_reach(row)]
+    return {
+        "width": WIDTH,
+        "height": TOP + rows * ROW,
+        "boxes": [box for column in placed for box in column],
+        "lines": [_line(*each) for each in lines],
+        "heads": [(left, title) for (left, _), title in zip(COLUMNS, TITLES, strict=True)],
+        "servers": len(reached),
+        "guessed": any(not row.asked and not row.isolated for row in drawn),
+        "held": any(row.isolated for row in drawn),
+    }
 
 
 def _list_reach(row: Reached) -> list[tuple[str, str]]:
@@ -212,7 +145,7 @@ def _list_reach(row: Reached) -> list[tuple[str, str]]:
     if not row.isolated:
         return [(what, "") for what in row.touches]
     count = len(row.given) - MOST_GIVEN
-    more = [f"{count} more of {row.server}"] if count > 0 else []
+    more = [f"{count} more of {row.name}"] if count > 0 else []
     given = [*row.given[:MOST_GIVEN], *more] or [NOTHING]
     return [(_fitting(what, GIVEN_CELLS), HELD) for what in given]
 
@@ -228,7 +161,7 @@ def _fitting(name: str, most_cells: int = TEXT_CELLS) -> str:
 
 
 def _is_guarded(row: Reached) -> bool:
-    return row.state is GuardState.GUARDED
+    return row.state == GuardState.GUARDED.value
 
 
 def _column(index: int, texts: Iterable[tuple[str, str]], rows: int) -> list[Box]:
@@ -241,6 +174,8 @@ def _column(index: int, texts: Iterable[tuple[str, str]], rows: int) -> list[Box
     ]
 
 
-def _line(first: Box, second: Box, *, guarded: bool, kind: str = "") -> Line:
-    half = BOX_HEIGHT // 2
-    return Line(first.x + first.width, first.y + half, second.x, second.y + half, guarded, kind)
+def _line(kind: str, first: Box, second: Box) -> tuple[str, str]:
+    """A line between two boxes, as its class and its path in SVG."""
+    begin, half = first.x + first.width, BOX_HEIGHT // 2
+    middle, start, end = (begin + second.x) // 2, first.y + half, second.y + half
+    return kind, f"M{begin} {start} C{middle} {start} {middle} {end} {second.x} {end}"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import asdict
 
 from pipeguard.assess.assessing import Assessment
 from pipeguard.assess.checking import checks
 from pipeguard.assess.values import PostureFinding
-from pipeguard.unicode.display import visible
 from pipeguard.version import VERSION
 
 FORMAT_VERSION = 1
@@ -26,20 +26,7 @@ def render(assessment: Assessment) -> str:
         "costs": grade.costs,
         "counts": {level.name.lower(): count for level, count in assessment.counts().items()},
         "findings": [_finding_fields(assessment, finding) for finding in assessment.findings],
-        "servers": [
-            {
-                "name": visible(row.server),
-                "what": visible(row.what),
-                "clients": row.clients,
-                "state": row.state.value,
-                "touches": row.touches,
-                "asked": row.from_tools,
-                "tools": row.tools,
-                "isolated": row.isolated,
-                "given": row.given,
-            }
-            for row in assessment.reached
-        ],
+        "servers": [asdict(row) for row in assessment.reached],
     }
     return json.dumps(fields, indent=2)
 

@@ -17,22 +17,15 @@ SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 )
 FINGERPRINT = "pipeguard/v1"
+# The level, and how GitHub's code scanning sorts it: a number from 0 to 10, as a string.
 _LEVELS = {
-    Severity.CRITICAL: "error",
-    Severity.HIGH: "error",
-    Severity.MEDIUM: "warning",
-    Severity.LOW: "note",
-    Severity.INFO: "note",
+    Severity.CRITICAL: ("error", "9.5"),
+    Severity.HIGH: ("error", "8.0"),
+    Severity.MEDIUM: ("warning", "5.5"),
+    Severity.LOW: ("note", "2.0"),
+    Severity.INFO: ("note", "0.0"),
 }
 _BRACKET = re.compile(r"(?<!\\)(\\*+)([\[\]])")  # reads a run of backslashes once
-# As GitHub's code scanning sorts them: a number from 0 to 10, as a string.
-_NUMBERS = {
-    Severity.CRITICAL: "9.5",
-    Severity.HIGH: "8.0",
-    Severity.MEDIUM: "5.5",
-    Severity.LOW: "2.0",
-    Severity.INFO: "0.0",
-}
 
 
 def render(assessment: Assessment) -> str:
@@ -72,15 +65,16 @@ def _base(assessment: Assessment) -> str:
 
 
 def _rule(check: PostureCheck) -> dict[str, object]:
+    level, number = _LEVELS[check.severity]
     return {
         "id": check.id,
         "shortDescription": {"text": check.title},
         "fullDescription": {"text": check.why},
         "help": {"text": check.fix, "markdown": page(check)},
-        "defaultConfiguration": {"level": _LEVELS[check.severity]},
+        "defaultConfiguration": {"level": level},
         "properties": {
             "tags": ["security", "mcp"],
-            "security-severity": _NUMBERS[check.severity],
+            "security-severity": number,
             "page": check.page,
         },
     }
@@ -92,7 +86,7 @@ def _result(assessment: Assessment, finding: PostureFinding, index: int) -> dict
     result: dict[str, object] = {
         "ruleId": finding.check,
         "ruleIndex": index,
-        "level": _LEVELS[finding.severity],
+        "level": _LEVELS[finding.severity][0],
         "message": {"text": plain(f"{server}{finding.message}{fix}")},
         "partialFingerprints": {FINGERPRINT: assessment.fingerprint(finding)},
         "baselineState": "unchanged" if assessment.is_known(finding) else "new",

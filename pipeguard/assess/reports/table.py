@@ -121,7 +121,7 @@ def _end(assessment: Assessment) -> list[str]:
     if assessment.baseline:
         summary += f"; {sum(not assessment.is_known(each) for each in assessment.findings)} new"
     lines = [f"Grade {grade.letter}, {grade.score} of 100. {seen}; {summary}."]
-    is_known = assessment.target.contents or any(row.from_tools for row in assessment.reached)
+    is_known = assessment.target.contents or any(row.asked for row in assessment.reached)
     if servers and not is_known:
         where = f" {shlex.quote(str(root))}" if (root := assessment.target.root) else ""
         trust = "     (starts them: only if you trust the repository)" if root else ""
