@@ -8,20 +8,19 @@ from pathlib import Path
 
 import click
 
-from pipeguard.assess.entry_extent import extent_if_isolated
 from pipeguard.assess.extent_report import summarise
+from pipeguard.assess.isolation import extent_if_isolated
 from pipeguard.clients.catalog import Client, clients
 from pipeguard.clients.entries import Config, GuardState
 from pipeguard.clients.isolating import CANNOT_ISOLATE, is_isolated, needs
 from pipeguard.clients.launcher import LauncherError
 from pipeguard.clients.machine import Machine, is_present
 from pipeguard.clients.masking import command_line, diff, exchange_diff
-from pipeguard.clients.rewrite import NOT_ISOLATED
+from pipeguard.clients.rewrite import NOT_ISOLATED, JudgedServer
 from pipeguard.clients.setting import (
     OWN_GUARD,
     SHARED_FILE,
     ChangePlan,
-    JudgedServer,
     describe_missing,
     describe_sharing,
 )
@@ -60,7 +59,7 @@ def table(plans: Sequence[ChangePlan], machine: Machine) -> None:
         width = name_width(judged.server.name for judged in plan.servers)
         first: dict[str, str] = {}
         for judged in plan.servers:
-            why, own = judged.judgement.why, judged.server.name
+            why, own = judged.why, judged.server.name
             if len(why) > LONG_CHARS and (name := first.setdefault(why, own)) != own:
                 why = f"as for {name}"
             click.echo(_line(judged, width, _word(plan, judged), machine, why))
@@ -97,7 +96,7 @@ def diffs(plans: Iterable[ChangePlan]) -> None:
         if plan.content is not None:
             show_diff(_diff(plan))
         if plan.move is not None:
-            names = ", ".join(name for name, _ in plan.changes)
+            names = ", ".join(each.name for each in plan.changes)
             click.echo(f"To {visible(str(plan.move.file))}: {visible(names)}")
 
 
@@ -106,7 +105,7 @@ def _diff(plan: ChangePlan) -> list[str]:
         return []
     if plan.move is not None:
         return exchange_diff(plan.config, plan.content)
-    return diff(plan.config, plan.content, [change.path for _, change in plan.changes])
+    return diff(plan.config, plan.content, [change.path for change in plan.changes])
 
 
 def before_change(configs: Iterable[Config]) -> None:
@@ -121,7 +120,7 @@ def before_change(configs: Iterable[Config]) -> None:
 def _report_guarded(plan: ChangePlan, where: str) -> None:
     isolated = {each.server.name for each in plan.servers if each.is_to_isolate}
     for verb, is_among in (("Guarded and isolated", True), ("Guarded", False)):
-        names = [name for name, _ in plan.changes if (name in isolated) is is_among]
+        names = [each.name for each in plan.changes if (each.name in isolated) is is_among]
         if names:
             click.echo(f"{verb} {visible(', '.join(names))}  in {where}")
 
@@ -131,7 +130,7 @@ def outcome(
 ) -> None:
     """Report what was done, what was not, and what the user must do now."""
     for plan in done:
-        names = ", ".join(name for name, _ in plan.changes)
+        names = ", ".join(each.name for each in plan.changes)
         where = short_file(plan.config.path, machine)
         if plan.move is None:
             _report_guarded(plan, where)
@@ -210,17 +209,17 @@ def _word(plan: ChangePlan, judged: JudgedServer) -> str:
     """Say what happens to a server other than guarding it; else its state."""
     if judged.is_to_do and plan.move is not None:
         return _TO_MOVE
-    if judged.judgement.code == NOT_ISOLATED:
+    if judged.code == NOT_ISOLATED:
         return _TO_ISOLATE if judged.chosen else GuardState.GUARDED.value
-    if judged.judgement.code == CANNOT_ISOLATE:
+    if judged.code == CANNOT_ISOLATE:
         return _NEVER_ISOLATED
-    state = judged.judgement.state
+    state = judged.state
     is_held = state is GuardState.GUARDED and is_isolated(judged.server.guard)
     return _ISOLATED if is_held else state.value
 
 
 def _line(judged: JudgedServer, width: int, what: str, machine: Machine, why: str) -> str:
-    state = judged.judgement.state
+    state = judged.state
     word = f"{_WORDS.get(state, what):<{_STATE_CHARS}}"
     colour = _COLOURS[GuardState.GUARDED if what == GuardState.GUARDED.value else state]
     name = f"{show(judged.server.name, NAME_CHARS[1]):<{width}}"
@@ -228,7 +227,7 @@ def _line(judged: JudgedServer, width: int, what: str, machine: Machine, why: st
     line = f"  {name}  {click.style(word, fg=colour)}  {command}".rstrip()
     is_guarded = state is GuardState.GUARDED
     notes = [why, describe_missing(judged.server, machine.environment, is_guarded=is_guarded)]
-    if judged.chosen and judged.renamed and judged.judgement.code != SHARED_FILE:
+    if judged.chosen and judged.renamed and judged.code != SHARED_FILE:
         notes.append(
             f"its name for PipeGuard is {judged.renamed}, beside that of another entry, which"
             " starts it with other arguments"
@@ -290,18 +289,17 @@ def file_fields(config: Config) -> dict[str, object]:
 
 def _fields(judged: JudgedServer, *, changed: bool) -> dict[str, object]:
     server = judged.server
-    judgement = judged.judgement
-    is_guarded = judgement.code in (OWN_GUARD, NOT_ISOLATED) or (changed and judged.is_to_do)
+    is_guarded = judged.code in (OWN_GUARD, NOT_ISOLATED) or (changed and judged.is_to_do)
     is_changed = changed and judged.is_to_isolate
-    state = GuardState.GUARDED if is_guarded else judgement.state
+    state = GuardState.GUARDED if is_guarded else judged.state
     return {
         "name": server.name,
         "client": server.client,
         "scope": server.scope.value,
         "line": server.line,
         "state": state.value,
-        "code": judgement.code if state is judgement.state else "",
-        "why": judgement.why if state is judgement.state else "",
+        "code": judged.code if state is judged.state else "",
+        "why": judged.why if state is judged.state else "",
         "chosen": judged.chosen,
         "isolated": is_isolated(server.guard) or is_changed,
         "what": command_line(server),

@@ -137,8 +137,7 @@ class SetupRequest:
         """This machine; the current folder is the project, unless it is the user's folder."""
         from pipeguard.clients.machine import Machine
 
-        folder = Path(self.project or Path.cwd()).absolute()
-        return Machine.here(None if folder == Path.home() else folder)
+        return Machine.here(Path(self.project or Path.cwd()).absolute())
 
     def scopes(self) -> tuple[ConfigScope, ...]:
         """The scopes whose servers are meant."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import click
 
+from pipeguard.cli._emit import Fields, emit, json_option
 from pipeguard.unicode.display import pluralize, visible_lines
 from pipeguard.version import VERSION
-
-if TYPE_CHECKING:
-    from pipeguard.doctor.diagnosis import Diagnosis, Result
 
 _COLOURS = {"good": "green", "note": "yellow", "unknown": "bright_black", "wrong": "red"}
 _WORD_CHARS = 7
@@ -26,7 +23,7 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
 
 @click.command("doctor", short_help="Find what is wrong with this installation.")
 @click.argument("names", metavar="[CHECK]...", nargs=-1, shell_complete=_complete)
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@json_option
 def command(names: tuple[str, ...], *, as_json: bool) -> None:
     """Check this installation, and name the command that fixes each thing that is wrong.
 
@@ -52,54 +49,31 @@ def command(names: tuple[str, ...], *, as_json: bool) -> None:
     from pipeguard.doctor.diagnosis import Case
     from pipeguard.doctor.examination import choose, examine, exit_code
 
-    results = []
-    for result in examine(Case.here(), choose(names)):
-        results.append(result)
+    checks: list[Fields] = []
+    for check in examine(Case.here(), choose(names)):
+        checks.append(check)
         if not as_json:
-            _show(result)
-    code = exit_code(results)
-    if as_json:
-        checks = [_fields(result) for result in results]
-        click.echo(json.dumps({"version": VERSION, "exit_code": code, "checks": checks}, indent=2))
-    else:
-        click.echo(f"\n{_count(results)}")
-    raise SystemExit(code)
+            click.echo("\n".join(_lines(check)))
+    code = exit_code(checks)
+    value = {"version": VERSION, "exit_code": code, "checks": checks}
+    emit(value, lambda _: _count(checks), as_json=as_json, code=code)
 
 
-def _show(result: Result) -> None:
+def _lines(check: Fields) -> Iterator[str]:
     """All that a check found, the worst first, each with the command that fixes it."""
-    title = result.check.title
-    for diagnosis in sorted(result.diagnoses, key=lambda diagnosis: -diagnosis.state):
-        word = diagnosis.state.name.lower()
-        mark = click.style(f"{word:<{_WORD_CHARS}}", fg=_COLOURS[word])
-        click.echo(f"{mark}  {title:<{_TITLE_CHARS}}  {visible_lines(diagnosis.what)}")
-        if diagnosis.fix:
-            click.echo(f"{'':<{_WORD_CHARS + _TITLE_CHARS + 4}}do:  {visible_lines(diagnosis.fix)}")
+    title, worst_first = check["title"], [*reversed(_COLOURS)]
+    for told in sorted(check["told"], key=lambda told: worst_first.index(told["state"])):
+        mark = click.style(f"{told['state']:<{_WORD_CHARS}}", fg=_COLOURS[told["state"]])
+        yield f"{mark}  {title:<{_TITLE_CHARS}}  {visible_lines(told['what'])}"
+        if told["fix"]:
+            yield f"{'':<{_WORD_CHARS + _TITLE_CHARS + 4}}do:  {visible_lines(told['fix'])}"
         title = ""
 
 
-def _count(results: list[Result]) -> str:
-    states = [result.state.name.lower() for result in results]
+def _count(checks: list[Fields]) -> str:
+    states = [check["state"] for check in checks]
     wrong, notes, unknown = (states.count(word) for word in ("wrong", "note", "unknown"))
     parts = [pluralize(wrong, "problem") if wrong else "nothing wrong"]
     parts += [f"{unknown} not done"] if unknown else []
     parts += [pluralize(notes, "note")] if notes else []
-    return f"{pluralize(len(results), 'check')}: {', '.join(parts)}."
-
-
-def _fields(result: Result) -> dict[str, object]:
-    return {
-        "id": result.check.id,
-        "title": result.check.title,
-        "state": result.state.name.lower(),
-        "seconds": round(result.seconds, 3),
-        "told": [_diagnosis_fields(diagnosis) for diagnosis in result.diagnoses],
-    }
-
-
-def _diagnosis_fields(diagnosis: Diagnosis) -> dict[str, str]:
-    return {
-        "state": diagnosis.state.name.lower(),
-        "what": diagnosis.what,
-        "fix": diagnosis.fix,
-    }
+    return f"\n{pluralize(len(checks), 'check')}: {', '.join(parts)}."

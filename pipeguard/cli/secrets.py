@@ -107,8 +107,7 @@ def list_(*, as_json: bool) -> None:
     from pipeguard.clients.catalog import clients
     from pipeguard.clients.machine import Machine
 
-    here = Path.cwd()
-    uses = find_uses(read_configs(Machine.here(None if here == Path.home() else here)))
+    uses = find_uses(read_configs(Machine.here(Path.cwd())))
     fields: list[Fields] = [
         {
             "name": secret.name,

@@ -86,7 +86,8 @@ class Act:
     def model_got(self) -> str:
         """The text that a client passes to the model."""
         error = self.exchange.answer.get("error")
-        return str(mapping(error).get("message")) if error else read_text(self.exchange.result)
+        text = " ".join(text_blocks(self.exchange.result))
+        return str(mapping(error).get("message")) if error else text
 
 
 class Stage:
@@ -106,22 +107,13 @@ class Stage:
         exchange = self.client.request(method, params)
         # A ping's answer comes after everything sent before it, in both directions.
         ping = self.client.request("ping", {})
-        new = [
-            (way, frame)
-            for way, frame in self._new_records()
-            if not _belongs_to_exchange(frame, ping)
-        ]
-        return Act(
-            exchange,
-            tuple(frame for way, frame in new if way == "got"),
-            tuple(frame for way, frame in new if way == "sent"),
-        )
-
-    def _new_records(self) -> Iterator[tuple[str, str]]:
         lines = self._record.read_text(encoding="utf-8").splitlines()
-        new, self._seen = lines[self._seen :], len(lines)
-        for line in new:
-            yield from json.loads(line).items()
+        records, self._seen = [*map(json.loads, lines[self._seen :])], len(lines)
+        got, sent = (
+            tuple(each[way] for each in records if each.get(way) not in (None, ping.sent, ping.got))
+            for way in ("got", "sent")
+        )
+        return Act(exchange, got, sent)
 
 
 def play(wrap: Sequence[str] = WRAP, copy_to: Path | None = None) -> Iterator[Scene]:
@@ -289,10 +281,6 @@ def _same(frames: tuple[str, ...], frame: str) -> str:
     return f"the same {size} bytes" if frames == (frame,) else f"other bytes, {size} of them"
 
 
-def _belongs_to_exchange(frame: str, exchange: DemoExchange) -> bool:
-    return frame in (exchange.sent, exchange.got)
-
-
 def show(frame: str) -> str:
     """A request in one line for people: method, tool and arguments, with the key masked."""
     message = mapping(json.loads(frame))
@@ -303,21 +291,14 @@ def show(frame: str) -> str:
 
 def shown_text(frames: tuple[str, ...]) -> str:
     """The server's answer in one line for people."""
-    if not frames:
-        return ""
-    blocks = text_blocks(mapping(mapping(json.loads(frames[0])).get("result")))
-    return " | ".join(blocks)
+    results = (mapping(mapping(json.loads(frame)).get("result")) for frame in frames[:1])
+    return " | ".join(block for result in results for block in text_blocks(result))
 
 
 def mask(text: str) -> str:
     """The text without the key, which would alarm a scan of a log for keys."""
     key = leaked_key()
     return text.replace(key, key[:4] + "*" * (len(key) - 4))
-
-
-def read_text(result: Json) -> str:
-    """All text of a tool's result."""
-    return " ".join(text_blocks(result))
 
 
 def text_blocks(result: Json) -> list[str]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import GuardState, ServerEntry, read_config
 from pipeguard.clients.guarding import SHARED_LAUNCHER, gateway_launcher
-from pipeguard.clients.machine import Machine, find
+from pipeguard.clients.machine import find
 from pipeguard.clients.rewrite import GuardOptions
 from pipeguard.clients.setting import plan
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
@@ -23,13 +22,12 @@ def clients(case: Case) -> Iterable[Diagnosis]:
     from pipeguard.auth.store import LoginStore
     from pipeguard.gateway.discovery import describe_mistakes, usual_file
 
-    machine = Machine.here(case.project)
-    machine = replace(machine, home=case.user_folder, environment=case.environment)
+    machine = case.machine
     configs = [read_config(file) for file in find(machine)]
     options = GuardOptions(is_logged_in=LoginStore().holds)
     plans = [plan(config, machine, SHARED_LAUNCHER, options) for config in configs]
     servers = [judged for each in plans for judged in each.servers]
-    judged = [(each.server, each.judgement.state) for each in servers]
+    judged = [(each.server, each.state) for each in servers]
     for config in configs:
         if config.problem:
             yield note(f"{config.path}: {config.problem}", "Fix the file in its client.")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 
+from pipeguard.clients.machine import Machine
 from pipeguard.unicode.display import visible
 
 
@@ -34,6 +35,10 @@ class Diagnosis:
     state: DiagnosisState
     what: str
     fix: str = ""
+
+    def fields(self) -> dict[str, str]:
+        """For programs."""
+        return {"state": self.state.name.lower(), "what": self.what, "fix": self.fix}
 
 
 def good(what: str) -> Diagnosis:
@@ -77,9 +82,10 @@ class Case:
         return cls(os.environ, Path.home(), folder, time.time())
 
     @property
-    def project(self) -> Path | None:
-        """The current folder, unless it is the user's home directory."""
-        return None if self.folder == self.user_folder else self.folder
+    def machine(self) -> Machine:
+        """The machine and its user; the current folder is the project, unless it is the user's."""
+        project = None if self.folder == self.user_folder else self.folder
+        return replace(Machine.here(project), home=self.user_folder, environment=self.environment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,23 +107,3 @@ class InstallationCheck:
     needs: str = ""
     exit_code: int = 1
     waits: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """The outcome of a check.
-
-    Attributes:
-        check: the check.
-        diagnoses: what it found, at least one.
-        seconds: how long it took.
-    """
-
-    check: InstallationCheck
-    diagnoses: tuple[Diagnosis, ...]
-    seconds: float
-
-    @property
-    def state(self) -> DiagnosisState:
-        """The worst state of its diagnoses."""
-        return max(diagnosis.state for diagnosis in self.diagnoses)

@@ -9,16 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from time import perf_counter
+from typing import Any
 
 from pipeguard.doctor import clients, installation, isolating, judging, keeping
-from pipeguard.doctor.diagnosis import (
-    Case,
-    Diagnosis,
-    DiagnosisState,
-    InstallationCheck,
-    Result,
-    wrong,
-)
+from pipeguard.doctor.diagnosis import Case, Diagnosis, DiagnosisState, InstallationCheck, wrong
 from pipeguard.errors import InputError, PipeGuardError
 from pipeguard.installation import INSTALL_AGAIN
 from pipeguard.runtime.progress import say_if_slow
@@ -31,6 +25,7 @@ CHECKS: tuple[InstallationCheck, ...] = (
     *clients.CHECKS,
     *isolating.CHECKS,
 )
+Fields = dict[str, Any]  # one object of JSON
 ENGINE, STORE, ANY = 3, 4, 1  # exit codes; the one that breaks most comes first
 _ADVICE = re.compile(r":  (\S.*)$")  # the command in an error's last line
 
@@ -52,8 +47,8 @@ def choose(names: Iterable[str]) -> tuple[InstallationCheck, ...]:
     return tuple(check for check in CHECKS if not wanted or check.id in wanted)
 
 
-def examine(case: Case, checks: Iterable[InstallationCheck] = CHECKS) -> Iterator[Result]:
-    """Run checks, and yield each result as soon as it is there.
+def examine(case: Case, checks: Iterable[InstallationCheck] = CHECKS) -> Iterator[Fields]:
+    """Run checks, and yield what each finds, for programs, as soon as it is there.
 
     If a check takes more than a second, stderr says what it waits for.
     """
@@ -66,14 +61,20 @@ def examine(case: Case, checks: Iterable[InstallationCheck] = CHECKS) -> Iterato
         else:
             with say_if_slow(check.waits or f"looking at: {check.title}"):
                 diagnoses = list(_diagnose(check, case))
-        result = Result(check, tuple(diagnoses), perf_counter() - begun)
-        states[check.id] = result.state
-        yield result
+        states[check.id] = max(diagnosis.state for diagnosis in diagnoses)
+        yield {
+            "id": check.id,
+            "title": check.title,
+            "state": states[check.id].name.lower(),
+            "seconds": round(perf_counter() - begun, 3),
+            "told": [diagnosis.fields() for diagnosis in diagnoses],
+        }
 
 
-def exit_code(results: Iterable[Result]) -> int:
+def exit_code(results: Iterable[Fields], checks: Iterable[InstallationCheck] = CHECKS) -> int:
     """The exit code: 0 if nothing is wrong, else the code that matters most."""
-    codes = {result.check.exit_code for result in results if result.state is DiagnosisState.WRONG}
+    wrong_ones = {result["id"] for result in results if result["state"] == "wrong"}
+    codes = {check.exit_code for check in checks if check.id in wrong_ones}
     return next((code for code in (ENGINE, STORE, ANY) if code in codes), 0)
 
 

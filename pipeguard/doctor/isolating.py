@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import replace
 
 from pipeguard.clients.entries import read_config
 from pipeguard.clients.isolating import is_isolated
-from pipeguard.clients.machine import Machine, find
+from pipeguard.clients.machine import find
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.options import WrapOptions
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
@@ -64,9 +63,7 @@ def _users(case: Case) -> dict[str, str]:
         entries = wrap_isolation(WrapOptions((), {}, {}, ()))
         asking = (entry for entry in entries if entry.engine != Isolation.NONE)
         users |= {f"{entry.server} in your policy": entry.engine for entry in asking}
-    environment = case.environment
-    machine = replace(Machine.here(case.project), home=case.user_folder, environment=environment)
-    for file in find(machine):
+    for file in find(case.machine):
         for server in read_config(file).servers:
             if server.guard is not None and is_isolated(server.guard):
                 users[f"{server.name} in {server.file}"] = server.guard.isolate or Isolation.AUTO

@@ -74,8 +74,7 @@ def guarded(home: Path, *launcher: str) -> None:
     file.write_text(json.dumps({"mcpServers": {"mine": entry}}))
 
 
-@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
-def test_no_command_runs_what_is_in_a_clone(tmp_path: Path, clone: Path, verb: list[str]) -> None:
+def test_no_command_runs_what_is_in_a_clone(tmp_path: Path, clone: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     guarded(home, "pipeguard")
@@ -84,21 +83,28 @@ def test_no_command_runs_what_is_in_a_clone(tmp_path: Path, clone: Path, verb: l
         "XDG_CACHE_HOME": os.environ["XDG_CACHE_HOME"],  # else each would compile the rules
         "HOME": str(home),
         "PIPEGUARD_STATE_DIR": str(home / "state"),
-        "PATH": os.pathsep.join((".", "", "node_modules/.bin", os.environ["PATH"])),
         "PYTHONPATH": "",
+        "GIT_DIR": str(clone),
+        "GIT_EXTERNAL_DIFF": str(clone / "git"),
+        **{name: str(clone / "less") for name in ("PAGER", "GIT_PAGER", "EDITOR", "BROWSER")},
     }
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "pipeguard", *verb],
-        cwd=clone,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "internal error" not in done.stderr
-    canary = tmp_path / "canary"
-    assert not canary.exists(), canary.read_text()
+    relative = (".", "", "node_modules/.bin", os.environ["PATH"])
+    for verb in VERBS:
+        # `doctor` asks the launcher on PATH for its version; the others look for no program.
+        places = relative if verb == ["doctor"] else (str(clone), *relative)
+        environment["PATH"] = os.pathsep.join(places)
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "pipeguard", *verb],
+            cwd=clone,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "internal error" not in done.stderr
+        canary = tmp_path / "canary"
+        assert not canary.exists(), (verb, canary.read_text())
 
 
 @pytest.mark.parametrize(

@@ -70,14 +70,14 @@ def test_a_cache_that_others_may_write_is_closed_by_its_command(alone: Path) -> 
     assert next(iter(judging.cache(case))).state is DiagnosisState.GOOD
 
 
-@pytest.mark.parametrize("place", ["/proc/sys", "/proc/no-folder-of-ours"])
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc takes no file, not even root's")
 def test_a_cache_that_cannot_be_written_is_told(
-    alone: Path, monkeypatch: pytest.MonkeyPatch, place: str
+    alone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PIPEGUARD_CACHE_DIR", place)
-    (told,) = judging.cache(Case.here())
-    assert (told.state, place in told.what) == (DiagnosisState.WRONG, True)
+    for place in ("/proc/sys", "/proc/no-folder-of-ours"):
+        monkeypatch.setenv("PIPEGUARD_CACHE_DIR", place)
+        (told,) = judging.cache(Case.here())
+        assert (told.state, place in told.what) == (DiagnosisState.WRONG, True)
     assert not alone.exists()
 
 
@@ -100,10 +100,9 @@ def test_without_the_engine_nothing_is_judged_and_the_rest_is_told(person: Perso
     assert result.of("policy").state == "good"
 
 
-@pytest.mark.parametrize("form", ["opener", "network"])
-def test_without_a_form_in_c_a_line_says_what_that_costs(person: Person, form: str) -> None:
+def test_without_a_form_in_c_a_line_says_what_that_costs(person: Person) -> None:
     assert person.examined("engine").of("engine").state == "good"
-    blocked = BLOCKED.replace("hyperscan", f"pipeguard.detect.model._{form}")
+    blocked = BLOCKED.replace("hyperscan", "pipeguard.detect.model._opener")
     result = person.examined("engine", start=(sys.executable, "-E", "-P", "-c", blocked, "doctor"))
     assert result.code == 0
     assert result.of("engine").state == "note"

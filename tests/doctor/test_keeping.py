@@ -23,13 +23,13 @@ from pipeguard.auth.store import LoginStore as Logins
 from pipeguard.auth.store import Registration, Secrets, StoredLogin
 from pipeguard.doctor import keeping
 from pipeguard.doctor.diagnosis import Case, DiagnosisState
-from pipeguard.state.audit import Audit, AuditEntry
+from pipeguard.state.audit import Audit
 from pipeguard.state.store import Store
 from tests.auth.conftest import KEYRING
 from tests.doctor.examined import RUN, Person
 from tests.people import share
 from tests.snapshot import Snapshot
-from tests.state.samples import held, seen
+from tests.state.samples import audit_entry, held, seen
 
 URL = "https://mcp.example.com/mcp"
 TOKEN = "token-" + "q7" * 20
@@ -38,10 +38,7 @@ LOGIN = StoredLogin(
     client={"client_id": "c"}, registration=Registration.GIVEN, metadata=None,
     resource_metadata=None, scope="read", wanted="", obtained_at=0.0, expires_at=None,
 )  # fmt: skip
-ENTRY = AuditEntry(
-    "2026-03-02T10:00:00.000Z", "editor 1.0", "to-server", "request", "tools/call", "get_forecast",
-    "allow", "", "0" * 64, 2, "[]",
-)  # fmt: skip
+ENTRY = audit_entry("", action="allow")
 
 
 def opened(person: Person) -> Store:
@@ -139,39 +136,25 @@ def test_what_is_kept_is_counted_and_a_changed_audit_is_told(
         snapshot.commands("doctor-changed", "doctor audit  # 1")
 
 
-@pytest.mark.parametrize("expires_at", [1.0, 4e9])
-def test_a_login_that_ended_is_told_with_the_command_that_renews_it(
-    person: Person, expires_at: float
-) -> None:
-    keep(person, replace(LOGIN, expires_at=expires_at), Secrets(TOKEN))
-    result = person.examined("logins")
-    assert TOKEN not in result.stdout
-    if expires_at > 1:
-        assert (result.code, result.of("logins").state) == (0, "good")
-    else:
-        assert (result.code, result.of("logins").state) == (1, "wrong")
-        assert result.of("logins").fix == f"pipeguard auth login {URL}"
-
-
-def test_an_address_that_holds_a_secret_is_not_shown(person: Person) -> None:
-    login = replace(LOGIN, server=f"{URL}?key={TOKEN}", expires_at=1.0)
-    keep(person, login, Secrets(TOKEN))
-    result = person.examined("logins")
-    assert TOKEN not in result.stdout
-    assert result.of("logins").fix == "pipeguard auth login notes"
-
-
-def test_a_server_that_asks_for_more_is_a_note(person: Person) -> None:
-    keep(person, replace(LOGIN, wanted="write"), Secrets(TOKEN))
-    result = person.examined("logins")
-    assert (result.code, result.of("logins").state) == (0, "note")
-
-
-def test_a_login_that_cannot_be_read_is_told(person: Person) -> None:
-    keep(person, LOGIN, Secrets(TOKEN))
+def test_a_login_is_told_of_with_the_command_that_renews_it(person: Person) -> None:
+    for login, code, state, fix in (
+        (replace(LOGIN, expires_at=4e9), 0, "good", ""),
+        (replace(LOGIN, expires_at=1.0), 1, "wrong", f"pipeguard auth login {URL}"),
+        (replace(LOGIN, wanted="write"), 0, "note", f"pipeguard auth login {URL}"),
+    ):
+        keep(person, login, Secrets(TOKEN))
+        result = person.examined("logins")
+        assert (result.code, result.of("logins").state) == (code, state)
+        assert result.of("logins").fix == fix
+        assert TOKEN not in result.stdout
     (file,) = (person.state / "auth").glob("*.json")
     file.write_text("{")
     assert person.examined("logins").of("logins").state == "wrong"
+    file.unlink()
+    keep(person, replace(LOGIN, server=f"{URL}?key={TOKEN}", expires_at=1.0), Secrets(TOKEN))
+    result = person.examined("logins")
+    assert TOKEN not in result.stdout, "an address that has a secret is not shown"
+    assert result.of("logins").fix == "pipeguard auth login notes"
 
 
 def test_without_a_keyring_only_who_keeps_a_login_in_it_is_wrong(
