@@ -16,7 +16,7 @@ from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Action, Confidence, Finding, Severity, observe_only
 from pipeguard.firewall.policy import Policy, PolicyTarget
-from pipeguard.state.audit import Audit, AuditEntry, AuditFilter, findings_json, rows
+from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.exceptions import allow
 from pipeguard.state.exemption import Exemption, entries
 from pipeguard.state.grants import StoredGrants
@@ -24,6 +24,7 @@ from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from tests.people import be_nobody, give_token, on_terminal
 from tests.snapshot import Snapshot
+from tests.state.samples import audit_entry, record
 
 TODAY = datetime.date.today()  # noqa: DTZ011  as the command takes it
 TOKEN = Finding(rule="secrets.github-token", place="call.arguments", tool="search")
@@ -75,14 +76,8 @@ def policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.delenv("PIPEGUARD_POLICY", raising=False)
     give_token(monkeypatch)
-    with Store.open(store_path()) as store:
-        Audit(store, "RUN1", "docs", "").append_many(
-            AuditEntry(
-                "2026-11-20T10:00:00.000Z", "", "to-server", "request", "tools/call", "search",
-                action, name, "0" * 64, 9, findings_json(findings),
-            )
-            for name, (action, findings) in EVENTS.items()
-        )  # fmt: skip
+    rows = (audit_entry(name, *found, action=action) for name, (action, found) in EVENTS.items())
+    record("docs", *rows, run="RUN1")
     return Path(usual_policy_path())
 
 
@@ -120,12 +115,11 @@ def test_a_call_that_a_flow_stopped_is_allowed_once(policy: Path, snapshot: Snap
     assert row.entry.client == f"{getpass.getuser()} with the CI token"
 
 
-def test_a_call_can_be_allowed_for_its_content_instead(policy: Path) -> None:
+def test_a_call_can_be_allowed_for_its_content_and_not_by_an_agent(
+    policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert run("order", "--by", "content").exit_code == 0
     assert 'content: "0f' in policy.read_text()
-
-
-def test_no_agent_grants_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLAUDECODE", "1")
     assert run("order").exit_code != 0
     assert StoredGrants(store_path()).take("ab" * 16) == ""
@@ -195,29 +189,28 @@ def test_what_is_allowed_already_is_not_written_twice(policy: Path, snapshot: Sn
     assert policy.read_text() == before
 
 
-def test_each_rule_that_stopped_it_gets_an_exception_once(policy: Path) -> None:
-    run("two")
-    exceptions = read(policy).layers[0].exceptions
-    assert [one.where.rule for one in exceptions] == [
-        "secrets.github-token",
-        "injection.forged-turn",
-    ]
+@pytest.mark.parametrize(
+    ("event", "allowed"),
+    [
+        ("two", [(TOKEN.rule, "call.arguments"), (ORDER.rule, "call.arguments")]),  # each once
+        ("warned", [("secrets.jwt", "result.text")]),
+        ("limit", [("protocol.view-limit", "result.other")]),
+        ("secret", [(CUT.rule, "result.text")]),  # not the secret beside it
+        ("would", [(ORDER.rule, "call.arguments")]),  # what enforcing would stop
+    ],
+)
+def test_each_rule_that_stopped_it_gets_an_exception(
+    event: str, allowed: list[tuple[str, str]], policy: Path
+) -> None:
+    assert run(event).exit_code == 0
+    targets = [exempt.where for exempt in read(policy).layers[0].exceptions]
+    assert [(where.rule, where.place) for where in targets] == allowed
 
 
 def test_a_tool_that_is_called_like_a_glob_is_no_glob(policy: Path) -> None:
     run("star")
     assert read(policy).action(subject("secrets.jwt", tool="*"), 0.0) is Action.ALLOW
     assert read(policy).action(subject("secrets.jwt", tool="other"), 0.0) is Action.BLOCK
-
-
-def test_a_warning_can_be_silenced(policy: Path) -> None:
-    run("warned")
-    assert read(policy).layers[0].exceptions[0].where.place == "result.text"
-
-
-def test_what_policy_judges_of_the_protocol_can_be_allowed(policy: Path) -> None:
-    assert run("limit").exit_code == 0
-    assert read(policy).layers[0].exceptions[0].where.rule == "protocol.view-limit"
 
 
 def test_another_file_can_be_named(tmp_path: Path, policy: Path) -> None:
@@ -363,12 +356,6 @@ def test_what_was_cut_out_passes_from_then_on(policy: Path) -> None:
     assert len(allowed.layers[0].exceptions) == 1
 
 
-def test_with_what_was_cut_out_the_secret_beside_it_is_not_let_through(policy: Path) -> None:
-    assert run("secret").exit_code == 0
-    exempts = read(policy).layers[0].exceptions
-    assert [exempt.where.rule for exempt in exempts] == ["injection.classifier"]
-
-
 # --- how narrow it is ----------------------------------------------------------------------------
 
 
@@ -401,9 +388,3 @@ def test_a_file_is_named_as_it_is_and_not_as_a_glob(policy: Path) -> None:
     ):
         named = target._replace(paths=paths, hosts=hosts)
         assert read(policy).action(named, 0.0) is action
-
-
-def test_what_enforcing_would_stop_is_allowed_before_it_does(policy: Path) -> None:
-    assert run("would").exit_code == 0
-    exempts = read(policy).layers[0].exceptions
-    assert [exempt.where.rule for exempt in exempts] == [ORDER.rule]

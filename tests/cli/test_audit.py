@@ -16,13 +16,13 @@ from pipeguard.cli.audit import command
 from pipeguard.cli.status import command as status
 from pipeguard.errors import InputError, StateError
 from pipeguard.firewall.finding import Action, Finding
-from pipeguard.state.audit import Audit, AuditEntry, findings_json
+from pipeguard.state.audit import AuditEntry, findings_json
 from pipeguard.state.exceptions import find_event
 from pipeguard.state.missing import MissingVerdicts, write_note
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from tests.snapshot import Snapshot
-from tests.state.samples import FINDING
+from tests.state.samples import FINDING, audit_entry, record
 
 HELD = Finding("trust.held", "call.name", note="it was never approved", tool="get_forecast")
 
@@ -32,20 +32,17 @@ NOW = datetime.now(UTC)
 def entry(i: int, hours_ago: int, action: str, tool: str = "get_forecast") -> AuditEntry:
     moment = (NOW - timedelta(hours=hours_ago)).isoformat(timespec="milliseconds")
     findings = findings_json((FINDING,)) if action == "block" else "[]"
-    return AuditEntry(
-        moment.replace("+00:00", "Z"), "editor 1.0", "to-server", "request", "tools/call", tool,
-        action, f"RUN.c{i}", f"{i:064x}", i, findings,
-    )  # fmt: skip
+    sent = {"client": "editor 1.0", "frame_sha256": f"{i:064x}", "frame_bytes": i}
+    shown = {"time": moment.replace("+00:00", "Z"), "action": action, "tool": tool}
+    return audit_entry(f"RUN.c{i}", **shown, **sent, findings=findings)
 
 
 @pytest.fixture(autouse=True)
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path))
-    with Store.open(store_path()) as store:
-        Audit(store, "RUN1", "weather", "").append_many(
-            [entry(1, 48, "allow"), entry(2, 2, "block"), entry(3, 0, "allow", "=cmd()\x1b[2J")]
-        )
-        Audit(store, "RUN2", "mail", "").append_many([entry(4, 0, "warn")])
+    strange = entry(3, 0, "allow", "=cmd()\x1b[2J")
+    record("weather", entry(1, 48, "allow"), entry(2, 2, "block"), strange, run="RUN1")
+    record("mail", entry(4, 0, "warn"), run="RUN2")
 
 
 def run(*arguments: str) -> Result:
@@ -59,30 +56,27 @@ def events(*arguments: str) -> list[str]:
 
 
 def test_rows_are_in_order_of_time_also_where_processes_wrote_them_late() -> None:
-    with Store.open(store_path()) as opened:
-        Audit(opened, "RUN3", "docs", "").append_many([entry(5, 24, "allow")])
+    record("docs", entry(5, 24, "allow"), run="RUN3")
     assert events()[:3] == ["RUN.c1", "RUN.c5", "RUN.c2"]
     assert events("--limit", "2") == ["RUN.c3", "RUN.c4"]
 
 
 def test_pings_are_listed_only_if_asked_for() -> None:
     ping = entry(6, 0, "allow", "")._replace(method="ping")
-    with Store.open(store_path()) as opened:
-        Audit(opened, "RUN3", "docs", "").append_many([ping, ping._replace(action="block")])
+    record("docs", ping, ping._replace(action="block"), run="RUN3")
     assert run("list").stdout.count(" ping") == 1, "one that was blocked is listed"
     assert run("list", "--pings").stdout.count(" ping") == 2
     assert len(events("--server", "docs")) == 2, "programs get them"
 
 
 def test_what_is_shown(snapshot: Snapshot) -> None:
-    with Store.open(store_path()) as opened:
-        Audit(opened, "RUN3", "docs", "").append_many([entry(5, 0, "cut")])
-        answer = entry(7, 0, "allow")._replace(
-            direction="to-client", kind="result", token="ci", request_bytes=84, duration_ms=12.34
-        )
-        Audit(opened, "RUN4", "calendar", "").append_many([answer])
-        held = entry(8, 0, "block")._replace(findings=findings_json((HELD,)))
-        Audit(opened, "RUN5", "docs", "").append_many([held])
+    record("docs", entry(5, 0, "cut"), run="RUN3")
+    answer = entry(7, 0, "allow")._replace(
+        direction="to-client", kind="result", token="ci", request_bytes=84, duration_ms=12.34
+    )
+    record("calendar", answer, run="RUN4")
+    held = entry(8, 0, "block")._replace(findings=findings_json((HELD,)))
+    record("docs", held, run="RUN5")
     assert events("--action", "cut") == ["RUN.c5"]
     snapshot.commands(
         "audit-list",
@@ -111,9 +105,8 @@ def test_what_is_shown(snapshot: Snapshot) -> None:
 
 
 def test_the_list_is_in_columns_however_much_there_is() -> None:
-    with Store.open(store_path()) as opened:
-        many = [entry(number, 0, "allow") for number in range(1000, 2200)]
-        Audit(opened, "RUN3", "a-server-with-a-name", "").append_many(many)
+    many = [entry(number, 0, "allow") for number in range(1000, 2200)]
+    record("a-server-with-a-name", *many, run="RUN3")
     title, *lines = run("list", "--limit", "0").output.splitlines()
     assert len(lines) == len(many) + 4
     column = title.index("action")
@@ -148,8 +141,7 @@ def test_a_whole_audit_verifies(snapshot: Snapshot) -> None:
 def test_a_rewritten_audit_is_not_what_its_heads_were(tmp_path: Path) -> None:
     listed = run("verify", "--heads").output
     (tmp_path / "heads").write_text(listed)
-    with Store.open(store_path()) as store:
-        Audit(store, "RUN3", "mail", "").append_many([entry(5, 0, "warn")])
+    record("mail", entry(5, 0, "warn"), run="RUN3")
     assert run("verify", "--against", str(tmp_path / "heads")).exit_code == 0
     connection = sqlite3.connect(store_path())
     with connection:
@@ -204,31 +196,28 @@ def test_csv_has_every_field_and_no_formula() -> None:
     assert json.loads(rows[1]["findings"])[0]["rule"] == "secrets.aws-access-key-id"
 
 
-@pytest.mark.parametrize(
-    ("tool", "cell"),
-    [
-        ("\x1b]0;title\x07", "⟨U+001B⟩]0;title⟨U+0007⟩"),
-        ("\t=cmd()", "⟨U+0009⟩=cmd()"),
-        ("\r\n=cmd()", "⟨U+000D⟩⟨U+000A⟩=cmd()"),
-        ("  =cmd()", "'  =cmd()"),
-        ("+1", "'+1"),
-        ("-1", "'-1"),
-        ("@SUM(1)", "'@SUM(1)"),
-        ("＝1", "'＝1"),
-        ("a;=cmd();b", "a;'=cmd();b"),
-        ('a;"=cmd()', "a;\"'=cmd()"),
-        ('a;"b"; c', 'a;"b"; c'),
-        ("\u202eoga", "⟨U+202E⟩oga"),
-        ("get_forecast", "get_forecast"),
-        ("a=b; c", "a=b; c"),
-        ("prüfen", "prüfen"),
-    ],
-)
-def test_a_cell_is_run_by_no_spreadsheet_and_no_terminal(tool: str, cell: str) -> None:
-    with Store.open(store_path()) as store:
-        Audit(store, "RUN3", "other", "").append_many([entry(5, 0, "allow", tool)])
+CELLS = {
+    "\x1b]0;title\x07": "⟨U+001B⟩]0;title⟨U+0007⟩",
+    "\t=cmd()": "⟨U+0009⟩=cmd()",
+    "\r\n=cmd()": "⟨U+000D⟩⟨U+000A⟩=cmd()",
+    "  =cmd()": "'  =cmd()",
+    "+1": "'+1",
+    "-1": "'-1",
+    "@SUM(1)": "'@SUM(1)",
+    "＝1": "'＝1",
+    "a;=cmd();b": "a;'=cmd();b",
+    'a;"=cmd()': "a;\"'=cmd()",
+    'a;"b"; c': 'a;"b"; c',
+    "\u202eoga": "⟨U+202E⟩oga",
+    "a=b; c": "a=b; c",
+    "prüfen": "prüfen",
+}
+
+
+def test_a_cell_is_run_by_no_spreadsheet_and_no_terminal() -> None:
+    record("other", *(entry(number, 0, "allow", tool) for number, tool in enumerate(CELLS, 10)))
     text = run("export", "--format", "csv", "--server", "other").output
-    assert next(csv.DictReader(io.StringIO(text)))["tool"] == cell
+    assert [row["tool"] for row in csv.DictReader(io.StringIO(text))] == [*CELLS.values()]
     assert "\x1b" not in text
 
 
@@ -243,8 +232,7 @@ def test_what_could_not_be_written_is_shown_as_a_gap_and_is_no_change(snapshot: 
     gap = entry(5, 0, "warn")._replace(
         kind="gap", method="", tool="", findings=findings_json((finding,))
     )
-    with Store.open(store_path()) as store:
-        Audit(store, "RUN2", "mail", "").append_many([gap])
+    record("mail", gap, run="RUN2")
     write_note(
         store_path(), MissingVerdicts("RUN9", "mail", 2, "2026-03-02", "2026-03-03", is_over=True)
     )
@@ -253,7 +241,7 @@ def test_what_could_not_be_written_is_shown_as_a_gap_and_is_no_change(snapshot: 
     assert "2 gaps of the audit in 7 days" in told
 
 
-@pytest.mark.parametrize("findings", ["not JSON", "{}", "[3]", "[{}]", '[{"rule": 3}]'])
+@pytest.mark.parametrize("findings", ["not JSON", "[3]", '[{"rule": 3}]'])
 def test_findings_that_somebody_else_wrote_are_told(findings: str) -> None:
     with Store.open(store_path()) as opened:
         opened.connection.execute(

@@ -18,13 +18,12 @@ from pipeguard.firewall.finding import (
     make_warning,
 )
 from pipeguard.rulebook.rule_texts import code_rules
-from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.paths import DEMO_STORE_NAME, store_path
-from pipeguard.state.store import Store
 from pipeguard.version import VERSION
 from tests.each import each
 from tests.fuzz.rulebook import ALL
 from tests.snapshot import Snapshot
+from tests.state.samples import audit_entry, record
 
 FINDING = Finding(
     rule="secrets.github-token",
@@ -70,20 +69,21 @@ GONE = Finding("old.rule-of-mine", "result.text", confidence=Confidence.MEDIUM, 
 @pytest.fixture(autouse=True)
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path))
-    with Store.open(store_path()) as store:
-        Audit(store, "RUN1", "docs", "").append_many(
-            AuditEntry(
-                "2026-11-20T10:00:00.000Z", "editor 1.0", "to-server", "request", "tools/call",
-                "search", action, f"RUN1.c{number}", "0" * 64, 9, findings_json(findings),
-            )
-            for number, (action, findings) in enumerate(
-                [
-                    ("block", (FINDING,)), ("warn", (GONE,)), ("block", (HELD,)), ("allow", ()),
-                    ("cut", (CUT,)), ("cut", (CUT, *TWICE)), ("cut", (CUT, *TWICE, *NOTED)),
-                    ("warn", (LOST,)), ("block", (LEAK,)), ("block", (DEEP,)),
-                ]
-            )
-        )  # fmt: skip
+    rows = enumerate(
+        [
+            ("block", (FINDING,)), ("warn", (GONE,)), ("block", (HELD,)), ("allow", ()),
+            ("cut", (CUT,)), ("cut", (CUT, *TWICE)), ("cut", (CUT, *TWICE, *NOTED)),
+            ("warn", (LOST,)), ("block", (LEAK,)), ("block", (DEEP,)),
+        ]
+    )  # fmt: skip
+    record(
+        "docs",
+        *(
+            audit_entry(f"RUN1.c{number}", *findings, action=action, client="editor 1.0")
+            for number, (action, findings) in rows
+        ),
+        run="RUN1",
+    )
 
 
 def run(*arguments: str) -> Result:
@@ -146,16 +146,13 @@ def test_what_is_shown(snapshot: Snapshot) -> None:
     snapshot.commands("explain-passed", "explain RUN1.c3")
     snapshot.commands("explain-lost", "explain RUN1.c7\nexplain RUN1.c8\nexplain RUN1.c9")
     assert "⟨" not in snapshot.run("audit show RUN1.c7").out, "our own line ends are no one else's"
-    with Store.open(store_path()) as store:  # of the gateway's own entrance, so of no server
-        refused = Finding(
-            "entrance.origin", "http.request", note="1 request: `Origin` is a web page"
-        )
-        Audit(store, "GATE", "", "").append_many(
-            [AuditEntry(
-                "2026-11-20T10:00:00.000Z", "10.0.0.7", "to-server", "refusal", "", "", "block",
-                "GATE.e1", "", 0, findings_json((refused,)),
-            )]
-        )  # fmt: skip
+    note = "1 request: `Origin` is a web page"
+    refused = audit_entry(
+        "GATE.e1", Finding("entrance.origin", "http.request", note=note)
+    )._replace(
+        client="10.0.0.7", kind="refusal", method="", tool="", frame_sha256="", frame_bytes=0
+    )
+    record("", refused, run="GATE")  # of the gateway's own entrance, so of no server
     snapshot.commands("explain-entrance", "explain GATE.e1")
     snapshot.commands("explain-cut", "explain RUN1.c4\nexplain RUN1.c5")
     told = json.loads(snapshot.run("explain RUN1.c5 --json").out)
@@ -165,13 +162,7 @@ def test_what_is_shown(snapshot: Snapshot) -> None:
 
 
 def test_an_event_is_found_in_letters_of_any_case() -> None:
-    with Store.open(store_path()) as store:
-        Audit(store, "K7Q2M9D4", "docs", "").append_many(
-            [AuditEntry(
-                "2026-11-20T10:00:00.000Z", "", "to-server", "request", "tools/call", "search",
-                "block", "K7Q2M9D4.2.c3.0", "0" * 64, 9, findings_json((FINDING,)),
-            )]
-        )  # fmt: skip
+    record("docs", audit_entry("K7Q2M9D4.2.c3.0", FINDING))
     assert run("k7q2m9d4.2.C3.0").output.startswith("K7Q2M9D4.2.c3.0: PipeGuard blocked it.")
     assert CliRunner().invoke(audit, ["show", "k7q2m9d4.2.c3.0"]).exit_code == 0
 
@@ -257,9 +248,6 @@ def test_a_wall_is_shown_as_such(snapshot: Snapshot) -> None:
 
 
 def store_event(finding: Finding, name: str, action: Action) -> None:
-    entry = AuditEntry(
-        "2026-11-20T10:00:00.000Z", "", "to-client", "connection", "", "", action.name.lower(),
-        f"RUN.{name}", "", 0, findings_json((finding._replace(action=action),)),
-    )  # fmt: skip
-    with Store.open(store_path()) as store:
-        Audit(store, f"RUN-{name}", "docs", "").append_many([entry])
+    finding = finding._replace(action=action)
+    columns = {"action": action.name.lower(), "kind": "connection", "method": "", "tool": ""}
+    record("docs", audit_entry(f"RUN.{name}", finding, **columns), run=f"RUN-{name}")

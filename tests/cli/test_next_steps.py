@@ -22,7 +22,7 @@ from pipeguard.firewall.policy import PolicyTarget
 from pipeguard.firewall.protocol.places import known_places
 from pipeguard.firewall.session.remedies import Way, advised_rules, find_remedy
 from pipeguard.rulebook.rule_texts import code_rules
-from pipeguard.state.audit import DONE, Audit, AuditEntry, findings_json
+from pipeguard.state.audit import DONE
 from pipeguard.state.exceptions import is_wall
 from pipeguard.state.paths import store_path
 from pipeguard.state.schema import MAX_NAME_CHARS
@@ -31,7 +31,7 @@ from pipeguard.transports.http.server.refusals import RefusalReason
 from tests.each import each
 from tests.fuzz.rulebook import ALL
 from tests.people import give_token
-from tests.state.samples import POISONED, held
+from tests.state.samples import POISONED, audit_entry, held, record
 
 PACKAGE = Path(__file__).resolve().parent.parent.parent / "pipeguard"
 TODAY = datetime.date.today()  # noqa: DTZ011  as the command takes it
@@ -76,15 +76,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def stopped(*findings: Finding, event: str = "E") -> None:
     """An event in the audit."""
-    with Store.open(store_path()) as store:
-        Audit(store, f"RUN-{event}", "docs", "").append_many(
-            [
-                AuditEntry(
-                    "2026-11-20T10:00:00.000Z", "", "to-server", "request", "tools/call",
-                    "search", "block", event, "0" * 64, 9, findings_json(findings),
-                )
-            ]
-        )  # fmt: skip
+    record("docs", audit_entry(event, *findings), run=f"RUN-{event}")
 
 
 def run(*arguments: str) -> Result:
@@ -188,35 +180,3 @@ def test_what_could_not_be_redacted_is_allowed_by_what_was_found() -> None:
     assert "pipeguard allow E" in run("explain", "E").output
     assert run("allow", "E", "--why", "a test").exit_code == 0
     assert passes(JWT)
-
-
-# A command in what a module, a client's file or a rule says, up to what no word of it contains.
-IN_TEXT = re.compile(r"(?<![\w./-])pipeguard ([a-z][a-z-]+)((?:[ \t]+[^\s`\"'|;&)(]+)*)")
-NO_COMMANDS = {"as", "compiled", "import", "is", "itself", "network", "opener", "that", "was"}
-SOURCES = [
-    *sorted(PACKAGE.rglob("*.py")),
-    *sorted(PACKAGE.rglob("*.yaml")),
-    *sorted((PACKAGE.parent / "rules").glob("*.yaml")),
-]
-
-
-def command_of(verb: str, words: list[str]) -> click.Command | None:
-    """The command that words name; the name of a group's is taken from them."""
-    command = cli.get_command(click.Context(cli), verb)
-    if isinstance(command, click.Group) and words and re.fullmatch("[a-z][a-z-]*", words[0]):
-        return command.get_command(click.Context(command), words.pop(0))
-    return command
-
-
-@each("source", {str(path.relative_to(PACKAGE.parent)): path for path in SOURCES})
-def test_what_is_printed_names_only_commands_and_options_that_there_are(source: Path) -> None:
-    for verb, rest in IN_TEXT.findall(source.read_text()):
-        if verb in NO_COMMANDS:
-            continue
-        words = rest.split()
-        command = command_of(verb, words)
-        assert command is not None, (verb, words)
-        known = {name for option in command.params for name in option.opts + option.secondary_opts}
-        words = words[: words.index("--")] if "--" in words else words
-        named = {match[0] for word in words if (match := re.match("--[a-z][a-z-]+", word))}
-        assert verb == "wrap" or named <= {*known, "--help"}

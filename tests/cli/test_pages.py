@@ -92,6 +92,7 @@ TEXTS = [
     *sorted(DOCS.glob("*.md")),
     *(TOP / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md")),
     *sorted((TOP / "pipeguard").rglob("*.py")),
+    *sorted((TOP / "pipeguard").rglob("*.yaml")),
     *sorted((TOP / "rules").glob("*.yaml")),
 ]
 # A command in backticks; one that is a line, or the end of one behind two spaces.
@@ -100,14 +101,8 @@ NO_COMMAND = re.compile(r"(?:is|was|has|needs|itself|import)\b|[^a-z-]|[a-z]+:")
 ENDS = re.compile(r"  +| # | < |[|;&>…]|\.$|: ?$|, | \(")
 READS = (
     *("status", "doctor", "audit", "help", "rules list", "rules show", "policy check"),
-    *(
-        "policy path",
-        "policy example",
-        "isolate list",
-        "isolate show",
-        "servers list",
-        "tokens list",
-    ),
+    *("policy path", "policy example", "isolate list", "isolate show", "servers list"),
+    "tokens list",
 )
 
 

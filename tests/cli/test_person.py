@@ -32,14 +32,13 @@ from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation.learning.observed import Observed, save
 from pipeguard.runtime.start import GUARD_NAME
 from pipeguard.state import review
-from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.paths import store_path
 from pipeguard.state.proposals import propose
 from pipeguard.state.store import Store
 from pipeguard.state.tokens import TokenScope, create_token
 from tests.launch.processes import until
 from tests.people import ROOT, all_on_terminal, be_nobody, on_terminal, share
-from tests.state.samples import held
+from tests.state.samples import audit_entry, held, record
 
 PIPEGUARD = (sys.executable, "-E", "-P", "-m", "pipeguard")
 TARGET = "weather/get_forecast"
@@ -149,11 +148,7 @@ def undecided(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         create_token(opened, "old", TokenScope(), None, "somebody")
         for name in "ab":
             propose(opened, name, json.dumps({"command": "cat"}), "ci", "It helps.")
-        Audit(opened, "RUN1", "docs", "").append_many(
-            AuditEntry("2026-11-20T10:00:00.000Z", "", "to-server", "request", "tools/call",
-                       "search", "block", event, "0" * 64, 9, findings_json((finding,)))
-            for event, finding in {"stopped": stopped, "walled": walled}.items()
-        )  # fmt: skip
+    record("docs", audit_entry("stopped", stopped), audit_entry("walled", walled))
     save("files", Observed(hosts=["api.example"]))
     for file, text in {
         usual_file(): "servers: {one: {command: cat}}\n",

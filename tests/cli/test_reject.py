@@ -14,13 +14,13 @@ from pipeguard.cli.reject import command as reject
 from pipeguard.firewall.finding import Finding
 from pipeguard.identity.server_name import identify_server
 from pipeguard.state import review
-from pipeguard.state.audit import Audit, AuditEntry, AuditFilter, AuditRow, findings_json, rows
+from pipeguard.state.audit import AuditFilter, AuditRow, rows
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from pipeguard.state.verification import verify
 from tests.people import give_token, on_terminal
 from tests.snapshot import Snapshot
-from tests.state.samples import FORECAST, POISONED, held, seen
+from tests.state.samples import FORECAST, POISONED, audit_entry, held, record, seen
 
 SECOND = {"name": "alerts", "description": "Alerts."}
 THIRD = {"name": "wind", "description": "Wind."}
@@ -35,12 +35,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         store.remember("weather", [seen(FORECAST), held(POISONED), held(SECOND, "review")])
         store.remember("weather", [seen(THIRD)])
         refused = Finding("trust.held", "call.name", note="it was never approved", tool="alerts")
-        Audit(store, "RUN1", "weather", "").append_many(
-            [AuditEntry(
-                "2026-11-20T10:00:00.000Z", "", "to-server", "request", "tools/call", "alerts",
-                "block", "RUN1.c1", "0" * 64, 9, findings_json((refused,)),
-            )]
-        )  # fmt: skip
+    record("weather", audit_entry("RUN1.c1", refused, tool="alerts"))
 
 
 def run(verb: click.Command, *arguments: str) -> Result:

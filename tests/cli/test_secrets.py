@@ -113,9 +113,9 @@ def test_what_is_no_name_is_refused(snapshot: Snapshot) -> None:
     snapshot.commands("secrets-names", "\n".join(f"secrets set -- {name}  # 2" for name in names))
 
 
-@pytest.mark.parametrize("given", ["", " \n", "a\0b", b"\xff\xfe", "x" * 2**17])
-def test_what_is_no_value_is_refused(given: str | bytes) -> None:
-    assert run("set", "demo-token", given=given).returncode == 2
+def test_what_is_no_value_is_refused() -> None:
+    for given in (" \n", "a\0b", b"\xff\xfe", "x" * 2**17):
+        assert run("set", "demo-token", given=given).returncode == 2
     assert json.loads(run("list", "--json").stdout) == []
 
 
@@ -262,7 +262,6 @@ def server_at_an_address() -> Iterator[tuple[str, list[dict[str, str]]]]:
 @pytest.mark.parametrize(
     ("options", "variables", "header"),
     [
-        (["--bearer-env", "keyring:demo-token"], {}, "Authorization"),
         (["--bearer-env", "MINE"], {"MINE": "keyring:demo-token"}, "Authorization"),
         (["--header-env", "X-Api-Key=keyring:demo-token"], {}, "X-Api-Key"),
         (["--header-env", "Authorization=H"], {"H": "Bearer keyring:demo-token"}, "Authorization"),

@@ -308,14 +308,6 @@ def test_a_file_of_git_gets_no_path_of_this_machine(home: Path, launcher: str) -
 
 
 @pytest.mark.needs("git")
-def test_with_a_project_s_scope_its_files_alone_are_shown(home: Path, launcher: str) -> None:
-    folder = project(home, ignored=True)
-    result = run("--scope", "project", "--project", str(folder), "--launcher", launcher)
-    assert "1 server: 1 not guarded." in result.output
-    assert ".codex" not in result.output
-
-
-@pytest.mark.needs("git")
 def test_with_a_scope_only_its_files_are_undone(home: Path, launcher: str) -> None:
     where = ("--project", str(project(home, ignored=True)))
     before = contents(home)
@@ -345,6 +337,7 @@ def test_the_command_that_is_advised_chooses_what_was_chosen(home: Path, launche
     run(*advised(run(*only, "--launcher", launcher).output))
     after = contents(home)
     assert [name for name in FILES if after[name] != before[name]] == [".cursor/mcp.json"]
+    assert '"login", "--upstream", "https://x.test/mcp"' in after[".cursor/mcp.json"]
     run("--all", "--yes", "--launcher", launcher)
     guarded = contents(home)
     run(*advised(run("--undo", "claude-code", "--server", "files").output))
@@ -367,8 +360,11 @@ def test_what_is_only_shown_makes_no_folder(home: Path, launcher: str) -> None:
 @pytest.mark.needs("git")
 def test_a_file_that_git_ignores_is_one_s_own(home: Path, launcher: str) -> None:
     folder = project(home, ignored=True)
-    where = ("cursor", "--scope", "project", "--project", str(folder), "--launcher", launcher)
-    assert run(*where, "--yes").exit_code == 0
+    where = ("--scope", "project", "--project", str(folder), "--launcher", launcher)
+    shown = run(*where).output
+    assert "1 server: 1 not guarded." in shown
+    assert ".codex" not in shown, "of another scope"
+    assert run("cursor", *where, "--yes").exit_code == 0
     assert launcher in (folder / ".cursor" / "mcp.json").read_text()
     # It is remembered, so that it comes back from anywhere.
     assert run("--undo", "--all", "--yes").exit_code == 0
@@ -381,12 +377,6 @@ def test_a_file_anywhere_can_be_named(home: Path, launcher: str, tmp_path: Path)
     path.write_text('{"servers": {"it": {"command": "srv"}}}')
     assert run("vscode", "--file", str(path), "--yes", "--launcher", launcher).exit_code == 0
     assert launcher in path.read_text()
-
-
-def test_wishes_are_granted(home: Path, launcher: str) -> None:
-    result = run("cursor", "--no-login", "--yes", "--launcher", launcher)
-    assert result.exit_code == 0
-    assert '"login", "--upstream", "https://x.test/mcp"' in (home / ".cursor/mcp.json").read_text()
 
 
 def test_an_invalid_policy_is_told_before_a_question(home: Path, launcher: str) -> None:
@@ -453,23 +443,9 @@ OBEYED = "x\x1b]0;x\x07\u202e\r\n::add-mask::x ##vso[task.setvariable variable=P
 
 @pytest.mark.needs("git")
 @pytest.mark.skipif(os.name != "posix", reason="other systems take no such name for a file")
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("--check",),
-        ("--check", "--json"),
-        ("--dry-run", "--scope", "all", "--shared"),
-        ("continue", "--server", "nope", "--check"),
-        ("--all", "--yes", "--scope", "all", "--shared"),
-    ],
-)
 @pytest.mark.parametrize("name", [OBEYED, "ordinary"])
 def test_no_name_of_a_repository_is_obeyed(
-    home: Path,
-    launcher: str,
-    monkeypatch: pytest.MonkeyPatch,
-    arguments: tuple[str, ...],
-    name: str,
+    home: Path, launcher: str, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     folder = project(home, ignored=False) / ".continue/mcpServers"
     folder.mkdir(parents=True)
@@ -477,15 +453,19 @@ def test_no_name_of_a_repository_is_obeyed(
     entry = {"name": name, "command": "srv", "args": [name]}
     (folder / f"{name}.yaml").write_text(json.dumps({"mcpServers": [entry]}))
     (folder / f"{name}-broken.yaml").write_text("mcpServers: [")
-    launched = () if "--check" in arguments else ("--launcher", launcher)
-    done = CliRunner().invoke(command, [*arguments, *launched])
-    told = f"{done.output}{done.stderr}{done.exception}"
-    lines = told.split("\n")
-    assert not [line for line in lines if not line.isprintable()]
-    assert not [line for line in lines if line.startswith("::") or "##" in line]
-    assert name[0] in told
-    if "--json" in arguments:
-        names = [
-            one["name"] for file in json.loads(done.output)["files"] for one in file["servers"]
-        ]
-        assert name in names
+    for arguments in (
+        "--check",
+        "--check --json",
+        f"--dry-run --scope all --shared --launcher {launcher}",
+        "continue --server nope --check",
+        f"--all --yes --scope all --shared --launcher {launcher}",
+    ):
+        done = CliRunner().invoke(command, arguments.split())
+        told = f"{done.output}{done.stderr}{done.exception}"
+        lines = told.split("\n")
+        assert not [line for line in lines if not line.isprintable()]
+        assert not [line for line in lines if line.startswith("::") or "##" in line]
+        assert name[0] in told
+        if "--json" in arguments:
+            files = json.loads(done.output)["files"]
+            assert name in [one["name"] for file in files for one in file["servers"]]

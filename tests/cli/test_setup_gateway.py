@@ -80,20 +80,6 @@ def test_nothing_is_changed_by_a_check_or_a_dry_run(
     assert not Path(usual_file()).exists()
 
 
-@pytest.mark.parametrize("text", ["", "# mine\n", "mode: auto", "servers:\n  own: {command: x}\n"])
-def test_a_file_of_the_user_s_own_is_given_back(home: Path, launcher: str, text: str) -> None:
-    file = Path(usual_file())
-    file.parent.mkdir(parents=True)
-    file.write_text(text)
-    file.chmod(0o600)
-    move(launcher, "claude-code")
-    move(launcher, "goose")
-    assert text in file.read_text()
-    assert {"files", "api", "fs"} <= gateway_names()
-    assert run("--undo", "--all", "--yes").exit_code == 0
-    assert (file.read_text() if file.exists() else "") == text
-
-
 FORMS = {
     "lines": "# mine\nservers:\n    files: # mine\n        command: npx\n        args: [-y, srv]\n"
     "        env: {KEY: SECRET}\n        tags: [a]\nmode: auto\n",
@@ -101,6 +87,7 @@ FORMS = {
     "JSON": '{"mcpServers": {"own": {"command": "x"}}, "mode": "auto"}\n',
     "empty": '{"servers": {}}',
     "no servers": "mode: auto",
+    "a comment": "# mine\n",
     "byte order mark": "\ufeffservers:\n  own:\n    command: x",
 }
 
@@ -223,15 +210,13 @@ LEFT = {
 }
 
 
-@pytest.mark.parametrize("name", LEFT)
-def test_what_would_not_mean_the_same_stays(home: Path, launcher: str, name: str) -> None:
+def test_what_would_not_mean_the_same_stays(home: Path, launcher: str) -> None:
     path = home / ".cursor/mcp.json"
-    before = json.dumps({"mcpServers": {name: LEFT[name], "ok": {"command": "srv"}}})
-    path.write_text(before)
+    path.write_text(json.dumps({"mcpServers": {**LEFT, "ok": {"command": "srv"}}}))
     move(launcher, "cursor")
     left = json.loads(path.read_text())["mcpServers"]
-    assert left[name] == LEFT[name]
-    assert set(left) == {name, "pipeguard"}
+    assert left.pop("pipeguard")["args"] == ["serve"]
+    assert left == LEFT
     assert gateway_names() == {"ok"}
 
 

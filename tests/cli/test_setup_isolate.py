@@ -65,8 +65,10 @@ def args(file: Path) -> dict[str, list[object]]:
 
 
 @pytest.mark.needs("bubblewrap")
-def test_local_servers_are_isolated_and_nothing_else_changes(file: Path) -> None:
-    before = args(file)
+def test_local_servers_are_isolated_and_nothing_else_changes_and_undo_gives_back_every_byte(
+    file: Path,
+) -> None:
+    before, content = args(file), file.read_bytes()
     result = guard(file)
     assert result.exit_code == 6  # the one that cannot be isolated is left
     after = args(file)
@@ -78,6 +80,8 @@ def test_local_servers_are_isolated_and_nothing_else_changes(file: Path) -> None
     assert after["bare"] == ["wrap", "--read", "/a", "--isolate", "auto", "--", "srv"]
     assert after["kept"] == before["kept"]
     assert after["bunx"] == before["bunx"]
+    run("--undo", "--yes")
+    assert file.read_bytes() == content
 
 
 @pytest.mark.needs("bubblewrap")

@@ -15,7 +15,6 @@ from pipeguard.cli.assess import command as assess
 from pipeguard.cli.setup import command as setup
 from pipeguard.cli.status import command
 from pipeguard.firewall.finding import Action, Finding, observe_only
-from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import utc_text
@@ -23,7 +22,7 @@ from pipeguard.ui.cards import find_waiting
 from tests.gateway.served import Served, ServedAt, write_servers
 from tests.listening import Process
 from tests.snapshot import Snapshot
-from tests.state.samples import held, seen
+from tests.state.samples import audit_entry, held, record, seen
 from tests.wrap.wrapped import PIPEGUARD
 
 BLOCK = Finding("secrets.jwt", "call.arguments", excerpt='"would":"block"')
@@ -44,17 +43,18 @@ def test_a_list_of_what_only_waits_is_not_blocked_and_one_without_a_tool_not_not
     note = Finding("injection.addressed-to-model", "server.instructions", action=Action.ALLOW)
     waits = Finding("trust.held", "tool.name", action=Action.BLOCK)
     left_out = Finding("policy.tool", "tool.name", action=Action.WARN)
+    rows = enumerate(
+        [
+            ("block", [waits, waits]), ("block", [waits, note]), ("block", [waits, BLOCK]),
+            ("warn", [left_out]), ("warn", [left_out]), ("warn", [left_out, note]),
+        ]
+    )  # fmt: skip
+    listed = {"kind": "result", "method": "tools/list", "tool": "", "time": utc_text(NOW)}
+    record(
+        "new",
+        *(audit_entry(f"L{n}", *found, action=action, **listed) for n, (action, found) in rows),
+    )
     with Store.open(store_path()) as store:
-        Audit(store, "RUN-new", "new", "").append_many(
-            AuditEntry(
-                utc_text(NOW), "", "to-client", "result", "tools/list", "",
-                action, f"L{number}", "0" * 64, 9, findings_json(found),
-            )
-            for number, (action, found) in enumerate([
-                ("block", [waits, waits]), ("block", [waits, note]), ("block", [waits, BLOCK]),
-                ("warn", [left_out]), ("warn", [left_out]), ("warn", [left_out, note]),
-            ])
-        )  # fmt: skip
         store.remember("new", [held()])
     shown = json.loads(CliRunner().invoke(command, ["--json"]).output)
     (server,) = shown["servers"]
@@ -65,26 +65,19 @@ def test_a_list_of_what_only_waits_is_not_blocked_and_one_without_a_tool_not_not
 def test_stopped_calls_and_changed_results_are_counted_apart() -> None:
     call = BLOCK._replace(tool="echo", content="c" * 32)
     answer = call._replace(place="result.text", action=Action.REDACT)
+    calls = [audit_entry(f"request{n}", call) for n in range(3)]
+    answers = [audit_entry(f"{n}", answer, action="redact", kind="result") for n in range(2)]
+    record("new", *(each._replace(time=utc_text(NOW)) for each in calls + answers))
     with Store.open(store_path()) as store:
-        Audit(store, "RUN-new", "new", "").append_many(
-            AuditEntry(
-                utc_text(NOW), "", "", kind, "tools/call", "echo",
-                action, f"{kind}{number}", "0" * 64, 9, findings_json([finding]),
-            )
-            for kind, action, finding, count in (
-                ("request", "block", call, 3), ("result", "redact", answer, 2)
-            )
-            for number in range(count)
-        )  # fmt: skip
         counts = {each.what: each.count for each in find_waiting(store).cards}
     assert counts == {"A call was stopped": 3, "A result was changed": 2}
 
 
 def test_a_call_of_what_waits_is_held_and_one_of_what_is_not_offered_is_blocked() -> None:
     waits = [Finding(f"trust.{rule}", "call.name") for rule in ("held", "drifted")]
-    record("new", *((timedelta(0), each) for each in waits))
+    stopped("new", *((timedelta(0), each) for each in waits))
     assert json.loads(shown("--json"))["blocked"] is None
-    record("old", (timedelta(0), Finding("trust.not-offered", "call.name")))
+    stopped("old", (timedelta(0), Finding("trust.not-offered", "call.name")))
     told = json.loads(shown("--json"))
     new, old = told["servers"]
     assert (told["blocked"]["server"], told["blocked"]["rule"]) == ("old", "trust.not-offered")
@@ -150,16 +143,20 @@ def test_a_client_that_goes_through_the_gateway_over_http_is_guarded_and_stays(h
     assert (config.read_text(), client.read_text()) == before
 
 
-def record(server: str, *rows: tuple[timedelta, Finding]) -> None:
+def stopped(server: str, *rows: tuple[timedelta, Finding]) -> None:
     """Audit rows, each so long ago."""
-    with Store.open(store_path()) as store:
-        Audit(store, f"RUN-{server}", server, "").append_many(
-            AuditEntry(
-                utc_text(NOW - ago), "", "to-server", "request", "tools/call", "search",
-                finding.action.name.lower(), f"E{number}", "0" * 64, 9, findings_json([finding]),
+    record(
+        server,
+        *(
+            audit_entry(
+                f"E{number}",
+                finding,
+                action=finding.action.name.lower(),
+                time=utc_text(NOW - ago),
             )
             for number, (ago, finding) in enumerate(sorted(rows, key=lambda row: -row[0]))
-        )  # fmt: skip
+        ),
+    )
 
 
 def shown(*arguments: str) -> str:
@@ -171,13 +168,13 @@ def shown(*arguments: str) -> str:
 def test_it_counts_by_server_today_and_in_seven_days(snapshot: Snapshot) -> None:
     warn, redact = (BLOCK._replace(action=action) for action in (Action.WARN, Action.REDACT))
     days, moment = timedelta(days=1), timedelta(seconds=0)
-    record(
+    stopped(
         "docs",
         *((moment, finding) for finding in (BLOCK, warn, redact, observe_only(BLOCK))),
         (2 * days, BLOCK),
         (8 * days, BLOCK),
     )
-    record("mail", (moment, BLOCK._replace(action=Action.ALLOW)))
+    stopped("mail", (moment, BLOCK._replace(action=Action.ALLOW)))
     with Store.open(store_path()) as store:
         store.remember("mail", [seen(), held()])
         store.remember("mail", [held({"name": name}, "review") for name in ("send", "sort")])
@@ -209,8 +206,8 @@ def test_it_says_which_clients_are_guarded_and_what_it_cannot_read(
 
 
 def test_a_clock_that_was_wrong_for_a_while_hides_nothing() -> None:
-    record("docs", (timedelta(0), BLOCK))
-    record("mail", (timedelta(days=2000), BLOCK))
+    stopped("docs", (timedelta(0), BLOCK))
+    stopped("mail", (timedelta(days=2000), BLOCK))
     servers = json.loads(shown("--json"))["servers"]
     assert [(one["server"], one["week"]["blocked"]) for one in servers] == [("docs", 1)]
 
@@ -220,7 +217,7 @@ def test_a_servers_name_leaves_room_for_the_numbers(
     columns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    record("\x1b[31m" + "long" * 50, (timedelta(0), BLOCK))
+    stopped("\x1b[31m" + "long" * 50, (timedelta(0), BLOCK))
     screen = shown()
     assert "\x1b" not in screen
     row, _newest_block = [line for line in screen.splitlines() if "U+001B" in line]

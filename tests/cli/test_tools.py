@@ -40,19 +40,23 @@ class Machine:
         self._config = write_servers(folder, servers)
 
     def tools(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*PIPEGUARD, "tools", *words, "--config", str(self._config)],
-            capture_output=True,
-            text=True,
-            env=environment_of_state(self._folder),
-            check=False,
-        )
+        return run_tools(self._folder, *words, "--config", str(self._config))
+
+
+def run_tools(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """`pipeguard tools` with the state of a folder."""
+    return subprocess.run(
+        [*PIPEGUARD, "tools", *words],
+        capture_output=True,
+        text=True,
+        env=environment_of_state(folder) | variables,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize(
     "words",
     [
-        ("describe", "one/echo"),
         ("describe", "one__echo"),
         ("call", "one/echo", '{"text": "one__echo"}'),
         ("list", "--server", "one"),
@@ -70,17 +74,14 @@ def test_only_the_servers_that_a_command_needs_are_started(
     assert not machine.trace.exists()
 
 
-@pytest.mark.parametrize("options", [(), ("--json",)])
-def test_what_a_terminal_would_hide_or_obey_is_shown(
-    tmp_path: Path, options: tuple[str, ...]
-) -> None:
+def test_what_a_terminal_would_hide_or_obey_is_shown(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
-    done = machine.tools(
-        "call", "one/echo", '{"text": "caf\u00e9\\n\u05d0\u200e\u0085b"}', *options
-    )
-    assert done.returncode == 0, done.stderr
-    assert "caf\u00e9" in done.stdout
-    assert all(line.isprintable() for line in done.stdout.split("\n")), done.stdout
+    text = '{"text": "caf\u00e9\\n\u05d0\u200e\u0085b"}'
+    for options in ((), ("--json",)):
+        done = machine.tools("call", "one/echo", text, *options)
+        assert done.returncode == 0, done.stderr
+        assert "caf\u00e9" in done.stdout
+        assert all(line.isprintable() for line in done.stdout.split("\n")), done.stdout
 
 
 def test_a_person_waits_longer_than_a_client_for_a_server_to_start(
@@ -118,25 +119,14 @@ def test_a_tool_whose_change_waits_is_marked(tmp_path: Path) -> None:
     script = tmp_path / "script.json"
     command: Object = {"command": sys.executable, "args": [str(SCRIPTED), str(script)]}
     config = write_servers(tmp_path, {"one": {**command, "trust": "first-use"}})
-
-    def ask(*words: str) -> str:
-        return subprocess.run(
-            [*PIPEGUARD, "tools", *words, "--config", str(config)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=environment_of_state(tmp_path),
-            check=True,
-        ).stdout
-
     lines, shown = [], ""
     for words in ("Shows a note.", "Shows a note, and sends it to a friend."):
         tool: Object = {"name": "show", "description": words, "inputSchema": {"type": "object"}}
         script.write_text(json.dumps({"tools": [tool]}))
-        listed = ask("list").replace("pipeguard: starting the servers", "")  # on a busy machine
+        listed = run_tools(tmp_path, "list", "--config", str(config)).stdout
         lines.append(" ".join(listed.partition("\none: ")[0].split()))
         assert "Held" not in shown
-        shown = ask("describe", "one/show")
+        shown = run_tools(tmp_path, "describe", "one/show", "--config", str(config)).stdout
     assert "Held: the server has changed this tool" in shown
     assert "pipeguard diff one/show" in shown
     held = "held until you approve its change. "
@@ -147,23 +137,13 @@ def test_what_waits_is_named_where_nothing_is_found(tmp_path: Path) -> None:
     config = write_servers(
         tmp_path, {"one": {**actor(), "trust": "review"}, "two": {"command": "/nowhere/at/all"}}
     )
-
-    def tools(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*PIPEGUARD, "tools", *words, "--config", str(config)],
-            capture_output=True,
-            text=True,
-            env=environment_of_state(tmp_path),
-            check=False,
-        )
-
-    found = tools("search", "echo")
+    found = run_tools(tmp_path, "search", "echo", "--config", str(config))
     assert (found.returncode, found.stdout) == (1, "")
     assert "No tool that can be called now matches." in found.stderr
     assert "pipeguard approve one --all" in found.stderr
     assert "two: /nowhere/at/all: there is no such file. Correct `command`" in found.stderr
     assert ".;" not in found.stderr
-    called = tools("call", "one__echo")
+    called = run_tools(tmp_path, "call", "one__echo", "--config", str(config))
     assert called.returncode != 0
     assert "pipeguard approve one --all" in called.stderr
     assert "two:" not in called.stderr
@@ -187,20 +167,11 @@ def test_a_gateway_that_listens_is_asked_and_starts_nothing(tmp_path: Path, mode
         address = f"127.0.0.1:{probe.getsockname()[1]}"
 
     def tools(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*PIPEGUARD, "tools", *words],
-            capture_output=True,
-            text=True,
-            env=environment_of_state(tmp_path) | variables,
-            check=False,
-        )
+        return run_tools(tmp_path, *words, **variables)
 
-    commands = (
-        ("list", "--json"),
-        ("search", "echo", "--json"),
-        ("describe", "echo"),
-        ("call", "one/echo", '{"text": "hello"}', "--json"),
-    )
+    commands = [("list", "--json"), ("call", "one/echo", '{"text": "hello"}', "--json")]
+    if mode == "search":
+        commands += [("search", "echo", "--json"), ("describe", "echo")]
     options = ("--listen", address, "--config", str(config), "--token-env", "AGENT")
     command = [*PIPEGUARD, "serve", *options]
     token = {"AGENT": "a-token-of-the-tests"}
@@ -217,7 +188,7 @@ def test_a_gateway_that_listens_is_asked_and_starts_nothing(tmp_path: Path, mode
         assert tools("list", "--url", url, "--config", str(config)).returncode == 2
         started = [tools(*words, "--config", str(config)) for words in commands]
     assert "connection refused" in tools("list", "--url", url).stderr
-    assert trace.read_text() == "started " * 5
+    assert trace.read_text() == "started " * (1 + len(commands))
     assert [each.stdout for each in asked] == [each.stdout for each in started]
 
 

@@ -14,12 +14,12 @@ import pytest
 
 from pipeguard.firewall.finding import Finding
 from pipeguard.state.activity import ServerActivity, recent_activity
-from pipeguard.state.audit import Audit, AuditEntry, findings_json
+from pipeguard.state.audit import AuditEntry, findings_json
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import to_utc_text
 from tests.launch.processes import PATIENCE_SECONDS
 from tests.snapshot import Snapshot
-from tests.state.samples import POISONED, held
+from tests.state.samples import POISONED, audit_entry, held, record
 from tests.wrap.wrapped import PIPEGUARD
 
 CLEARED = b"\x1b[2J"
@@ -28,24 +28,22 @@ CLEARED = b"\x1b[2J"
 def entry(
     seconds_ago: float, action: str = "allow", duration_ms: float | None = None
 ) -> AuditEntry:
-    return AuditEntry(
-        to_utc_text(time.time() - seconds_ago), "", "to-client", "result", "tools/call", "echo",
-        action, "", "0" * 64, 10, "[]", None, 10, duration_ms,
-    )  # fmt: skip
+    moment = to_utc_text(time.time() - seconds_ago)
+    return audit_entry("", kind="result", time=moment, action=action, duration_ms=duration_ms)
 
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two servers that worked in the last minute, one of which waits; one that did before."""
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path))
+    record("old", entry(3600, duration_ms=1.0))
+    record("weather", entry(90, "block"))
+    calls = (entry(30, duration_ms=float(number)) for number in range(1, 101))
+    record("mail\x1b[2J", *calls, run="RUN1")
+    waits = findings_json([Finding("trust.held", "call.name")])
+    blocked = entry(20, "block")
+    record("weather", blocked, blocked._replace(findings=waits))
     with Store.open(tmp_path / "pipeguard.db") as store:
-        Audit(store, "RUN0", "old", "").append_many([entry(3600, duration_ms=1.0)])
-        rows = [entry(30, duration_ms=float(number)) for number in range(1, 101)]
-        Audit(store, "RUN2", "weather", "").append_many([entry(90, "block")])
-        Audit(store, "RUN1", "mail\x1b[2J", "").append_many(rows)
-        waits = findings_json([Finding("trust.held", "call.name")])
-        rows = [entry(20, "block"), entry(20, "block")._replace(findings=waits)]
-        Audit(store, "RUN2", "weather", "").append_many(rows)
         store.remember("weather", [held(POISONED)])
     return tmp_path
 
