@@ -114,7 +114,7 @@ def test_what_a_client_reads_is_read_and_said(tmp_path: Path, content: bytes | s
     assert is_seen(assessment)
     assert broken(assessment) in ([Severity.MEDIUM], [])
     unguarded = {GuardState.OPEN, GuardState.CANNOT}  # the latter: what downloads and runs
-    assert {one.state for one in assessment.reached} <= unguarded
+    assert {GuardState(one.state) for one in assessment.reached} <= unguarded
     assert assessment.reached
 
 

@@ -49,10 +49,8 @@ def test_one_tool_is_shown_and_approved(snapshot: Snapshot) -> None:
     )
     assert waiting() == {"weather/alerts", "mail/alerts"}
     with Store.open(store_path()) as store:
-        assert (
-            store.pins("weather")["tool", "get_forecast"].approved_definition
-            == held(POISONED).definition
-        )
+        pin = store.pins("weather")["tool", "get_forecast"]
+    assert pin.approved_definition == held(POISONED).definition
 
 
 def test_what_was_trusted_at_first_sight_is_shown_and_approved_once(snapshot: Snapshot) -> None:
@@ -78,10 +76,8 @@ def test_an_approval_is_in_the_audit() -> None:
     with Store.open(store_path()) as store:
         (row,) = rows(store, AuditFilter())
     assert (row.server, row.entry.kind, row.entry.action) == ("weather", "approval", "approve")
-    assert (row.entry.tool, row.entry.frame_sha256) == (
-        "get_forecast",
-        held(POISONED).fingerprint,
-    )
+    shown = (row.entry.tool, row.entry.frame_sha256)
+    assert shown == ("get_forecast", held(POISONED).fingerprint)
     assert seen(FORECAST).fingerprint in row.entry.findings
     assert verify(store_path()) == []
 

@@ -159,6 +159,7 @@ def test_powershell_gets_what_its_script_reads(environment: dict[str, str]) -> N
         ("rules test --rule ", "secrets.jwt"),
         ("setup cur", "cursor"),
         ("completion ", "fish"),
+        ("scan --as ", "definition"),
         ("wrap --cwd ", "dir"),
         ("wrap --tls-cert ", "file"),
         ("wrap -- ", "file"),

@@ -36,32 +36,21 @@ def run(*options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_every_scene_comes_out_as_it_must() -> None:
+def test_every_scene_comes_out_as_it_must_with_its_rule_its_event_and_a_command() -> None:
     done = run("--json")
     document = json.loads(done.stdout)
-    failures = {scene["name"]: scene["failures"] for scene in document["scenes"]}
-    assert failures == {
-        "clean-call": [],
-        "leaked-key": [],
-        "split-injection": [],
-        "poisoned-description": [],
-        "rug-pull": [],
+    assert {scene["name"]: (scene["failures"], scene["rule"]) for scene in document["scenes"]} == {
+        "clean-call": ([], ""),
+        "leaked-key": ([], "secrets.aws-access-key-id"),
+        "split-injection": ([], "injection.override-instructions"),
+        "poisoned-description": ([], "trust.held"),
+        "rug-pull": ([], "trust.drifted"),
     }
     assert done.returncode == 0
     assert document["seconds"] < MOST_SECONDS
-
-
-def test_each_refusal_names_its_rule_its_event_and_a_command() -> None:
-    scenes = {scene.name: scene for scene in play()}
-    assert scenes["leaked-key"].rule == "secrets.aws-access-key-id"
-    assert scenes["split-injection"].rule == "injection.override-instructions"
-    assert scenes["poisoned-description"].rule == "trust.held"
-    assert scenes["rug-pull"].rule == "trust.drifted"
-    refused = [scene for name, scene in scenes.items() if name != "clean-call"]
-    events = {scene.name: scene.event for scene in refused}
-    event = re.compile(r"[0-9A-Z]{8}\.[cs][0-9]+")
-    assert {name: found for name, found in events.items() if not event.fullmatch(found)} == {}
-    assert [scene for scene in refused if scene.event not in scene.command] == []
+    for scene in document["scenes"][1:]:
+        assert re.fullmatch(r"[0-9A-Z]{8}\.[cs][0-9]+", scene["event"])
+        assert scene["event"] in scene["command"]
 
 
 def test_what_it_prints_works_as_it_is_printed(

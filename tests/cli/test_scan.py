@@ -12,7 +12,6 @@ from click.testing import CliRunner, Result
 
 from pipeguard.cli import cli, scan
 from pipeguard.errors import EngineError, InputError
-from pipeguard.firewall.finding import Severity
 from pipeguard.rulebook.samples import expand
 from pipeguard.runtime.progress import say_if_slow
 from tests.detect.test_cuts import TEXT as MINUTES
@@ -129,17 +128,6 @@ def test_a_documented_example_key_is_noted_and_another_is_not(tmp_path: Path) ->
         assert ("note: AKIA… is a documented example key" in output) is is_noted
 
 
-def test_json_for_programs() -> None:
-    result = run("-", "--json", "--as", "arguments", text=f"my key is {TOKEN}")
-    told = json.loads(result.output)
-    assert (told["file"], told["as"], told["action"]) == ("-", "arguments", "block")
-    found = told["findings"][0]
-    assert found["rule"] == "secrets.github-token"
-    assert found["start"] == {"line": 1, "column": 11}
-    assert found["end"] == {"line": 1, "column": 11 + len(TOKEN)}
-    assert Severity[found["severity"].upper()] is Severity.CRITICAL
-
-
 @pytest.mark.parametrize("taken", ["result", "arguments", "definition"])
 @pytest.mark.parametrize("more", [[], ["--json"]])
 def test_a_secret_is_never_shown(taken: str, more: list[str]) -> None:
@@ -225,11 +213,3 @@ def test_the_command_as_it_is_called(tmp_path: Path) -> None:
     assert (wrong.returncode, wrong.stdout) == (2, b"")
     assert wrong.stderr.startswith(b"pipeguard: standard input is not text in UTF-8")
     assert b"Traceback" not in wrong.stderr
-
-
-def test_completion_knows_the_options() -> None:
-    from click.shell_completion import ShellComplete
-
-    complete = ShellComplete(cli, {}, "pipeguard", "_PIPEGUARD_COMPLETE")
-    offered = [item.value for item in complete.get_completions(["scan", "--as"], "")]
-    assert offered == ["result", "arguments", "definition"]

@@ -143,10 +143,10 @@ def test_a_folder_in_the_place_of_the_file_is_refused(machine: Machine) -> None:
     [
         (OPEN.encode("utf-16"), "UTF-16"),
         (b'{"mcpServers": {"it": {"command": "\xff"}}}', "not UTF-8"),
-        (OPEN[:-1].encode(), "1 bracket is open, the last one since line 1, column 1."),
+        (OPEN[:-1].encode(), "1 bracket is open, the last one from line 1, column 1."),
         (
             b'{ "mcpServers": {\n "it": { "command": "npx", "args": ["x"] }\n',
-            "file ends before it is complete: 2 brackets are open, the last one since line 1, col",
+            "file ends before it is complete: 2 brackets are open, the last one from line 1, col",
         ),
         (b'{"mcpServers": {"it": {"command": "a"}, "it": {"command": "b"}}}', "is repeated"),
         (b'{"mcpServers": {"it": {"command": "a", "command": "b"}}}', "is repeated"),
@@ -288,9 +288,8 @@ def test_an_entry_that_was_changed_is_undone_by_its_meaning(machine: Machine) ->
     guard(machine)
     path.write_text(path.read_text().replace('"a"', '"a", "b"'))
     assert undo(machine) == [undoing.UndoMethod.BY_MEANING]
-    assert json.loads(path.read_text()) == {
-        "mcpServers": {"it": {"command": "srv", "args": ["a", "b"]}}
-    }
+    (entry,) = json.loads(path.read_text())["mcpServers"].values()
+    assert entry == {"command": "srv", "args": ["a", "b"]}
     path.write_text(GUARDED)  # of which there is no record
     assert undo(machine) == [undoing.UndoMethod.BY_MEANING]
     assert path.read_text() == OPEN
@@ -351,9 +350,7 @@ def test_a_stale_launcher_is_renewed_and_undone(machine: Machine, tmp_path: Path
     assert states(plan(machine)) == {"it": GuardState.STALE}
     guard(machine)
     assert path.read_text() == GUARDED
-    assert undo(machine) == [
-        undoing.UndoMethod.EXACT,
-    ]
+    assert undo(machine) == [undoing.UndoMethod.EXACT]
     assert path.read_text() == OPEN
 
 
@@ -376,10 +373,8 @@ def test_the_lock_of_a_client_is_taken_and_waited_for(
 
 
 def test_a_thousand_servers_are_guarded_in_one_go(machine: Machine) -> None:
-    servers = {
-        f"s{n}": {"command": "srv", "args": [str(n)], "env": {"A": "b"}} for n in range(1000)
-    }
-    text = json.dumps({"mcpServers": servers}, indent=2)
+    entry = {"command": "srv", "args": ["1"], "env": {"A": "b"}}
+    text = json.dumps({"mcpServers": {f"s{n}": entry for n in range(1000)}}, indent=2)
     path = put(machine.home, text)
     begin = time.monotonic()
     planned = guard(machine)
@@ -390,12 +385,8 @@ def test_a_thousand_servers_are_guarded_in_one_go(machine: Machine) -> None:
 
 
 def test_the_same_name_in_two_scopes_is_two_servers(machine: Machine) -> None:
-    text = json.dumps(
-        {
-            "mcpServers": {"it": {"command": "srv"}},
-            "projects": {"/a": {"mcpServers": {"it": {"command": "srv2"}}}, "/b": {}},
-        }
-    )
+    local = {"/a": {"mcpServers": {"it": {"command": "srv2"}}}, "/b": {}}
+    text = json.dumps({"mcpServers": {"it": {"command": "srv"}}, "projects": local})
     path = put(machine.home, text, ".claude.json")
     planned = guard(machine)
     assert [one.server.scope for one in planned.servers] == [ConfigScope.USER, ConfigScope.LOCAL]
@@ -423,34 +414,29 @@ def test_yaml_with_anchors_is_left_alone(machine: Machine) -> None:
     assert path.read_text().startswith(shared)
 
 
+GOOSE, CODEX = ".config/goose/config.yaml", ".codex/config.toml"
+BOMB = "a: &a [1]\n" + "".join(
+    f"{key}: &{key} [{', '.join([f'*{of}'] * 50)}]\n" for key, of in ("ba", "cb", "dc", "ed")
+)
+TWINS = '"mcpServers": {"it": {"command": "b"}}'
+
+
 @pytest.mark.parametrize(
-    "text",
+    ("place", "text"),
     [
-        "extensions:\n  a: {cmd: x}\n  a: {cmd: y}\n",
-        "--- a\n--- b\n",
-        "a: &x [*x]\n",
-        "x: &a [1]\ny: &b ["
-        + "*a, " * 50
-        + "]\nz: &c ["
-        + "*b, " * 50
-        + "]\nw: &d ["
-        + "*c, " * 50
-        + "]\nv: ["
-        + "*d, " * 50
-        + "]\n",
+        (GOOSE, "extensions:\n  a: {cmd: x}\n  a: {cmd: y}\n"),
+        (GOOSE, "--- a\n--- b\n"),
+        (GOOSE, "a: &x [*x]\n"),
+        (GOOSE, BOMB),
+        (CODEX, "[mcp_servers.a]\ncommand = 1\ncommand = 2\n"),
+        (CODEX, "[mcp_servers\n"),
+        (CODEX, "[a]\n[a]\n"),
+        (".claude.json", f'{{"projects": {{"/a": {{{TWINS}, {TWINS}}}}}}}'),
+        (".claude.json", f'{{"projects": {{"/a": {{}}, "/a": {{{TWINS}}}}}}}'),
     ],
 )
-def test_broken_yaml_is_refused(machine: Machine, text: str) -> None:
-    put(machine.home, text, ".config/goose/config.yaml")
-    assert plan(machine).problem
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["[mcp_servers.a]\ncommand = 1\ncommand = 2\n", "[mcp_servers\n", "[a]\n[a]\n"],
-)
-def test_broken_toml_is_refused(machine: Machine, text: str) -> None:
-    put(machine.home, text, ".codex/config.toml")
+def test_a_broken_file_of_each_kind_is_refused(machine: Machine, place: str, text: str) -> None:
+    put(machine.home, text, place)
     assert plan(machine).problem
 
 
@@ -469,11 +455,8 @@ def test_a_toml_table_in_two_places_is_guarded_in_its_own(machine: Machine) -> N
 
 def test_a_found_file_of_many_clients_lists_each_server_once(machine: Machine) -> None:
     project = machine.home / "project"
-    put(
-        project,
-        '{"mcpServers": {"a": {"command": "x"}}, "servers": {"b": {"command": "y"}}}',
-        ".mcp.json",
-    )
+    text = '{"mcpServers": {"a": {"command": "x"}}, "servers": {"b": {"command": "y"}}}'
+    put(project, text, ".mcp.json")
     here = Machine("linux", machine.home, {}, project)
     (found,) = find(here)
     assert {spec.client for spec in found.specs} == {"claude-code", "visual-studio", "copilot-cli"}
@@ -500,18 +483,6 @@ def test_one_client_s_comments_do_not_keep_another_s_servers(machine: Machine) -
     assert path.read_text() == text.replace(
         '"y"', '"pipeguard", "args": ["wrap", "--name", "b", "--", "y"]'
     )
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"projects": {"/a": {"mcpServers": {"it": {"command": "a"}, "it": {"command": "b"}}}}}',
-        '{"projects": {"/a": {}, "/a": {"mcpServers": {"it": {"command": "b"}}}}}',
-    ],
-)
-def test_twins_on_the_way_to_a_server_are_refused(machine: Machine, text: str) -> None:
-    put(machine.home, text, ".claude.json")
-    assert "is repeated" in plan(machine).problem
 
 
 def test_twins_elsewhere_are_their_client_s_own_business(machine: Machine) -> None:
