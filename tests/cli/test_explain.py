@@ -110,7 +110,7 @@ def test_a_rule_says_where_another_action_than_usual_is_taken() -> None:
 
     database, card = head("secrets.database-url"), head("personal.card-leaving")
     assert "It is blocked if a check of the match holds." in database
-    assert "In what a call keeps on this machine, it is a warning." in database
+    assert "In data that a call keeps on this machine, it is a warning." in database
     assert "It is blocked if a call requests it from another host." in card
     assert "It is" not in head("secrets.github-token")
 

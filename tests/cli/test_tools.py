@@ -126,7 +126,8 @@ def test_a_tool_whose_change_waits_is_marked(tmp_path: Path) -> None:
         listed = run_tools(tmp_path, "list", "--config", str(config)).stdout
         lines.append(" ".join(listed.partition("\none: ")[0].split()))
         assert "Held" not in shown
-        shown = run_tools(tmp_path, "describe", "one/show", "--config", str(config)).stdout
+        described = run_tools(tmp_path, "describe", "one/show", "--config", str(config))
+        shown = described.stdout + described.stderr
     assert "Held: the server has changed this tool" in shown
     assert "pipeguard diff one/show" in shown
     held = "held until you approve its change. "

@@ -10,14 +10,15 @@ import json
 from dataclasses import dataclass
 
 from hypothesis import strategies as st
+from hypothesis.strategies import booleans, dictionaries, lists, sampled_from
 
 NAME = "it"
-_BLANK = st.sampled_from(["", " ", "  ", "\n", "\n  ", "\t", "\r\n", " \n\t"])
+_BLANK = sampled_from(["", " ", "  ", "\n", "\n  ", "\t", "\r\n", " \n\t"])
 _JSON_SPACE = st.one_of(
-    _BLANK, st.sampled_from([' // a "comment", {\n', '/* [ "mcpServers": { */', "\n// é\n\n"])
+    _BLANK, sampled_from([' // a "comment", {\n', '/* [ "mcpServers": { */', "\n// é\n\n"])
 )
 _WORD = st.one_of(
-    st.sampled_from(
+    sampled_from(
         ["npx", "-y", "--", "a b", 'q"q', "b\\s", "$V", "${X}", "é", "", "#x", "yes", "1"]
     ),
     st.text(
@@ -29,13 +30,13 @@ _WORD = st.one_of(
         max_size=8,
     ),
 )
-_PROGRAM = st.sampled_from(["npx", "/opt/my srv", "C:\\x\\srv.exe", "./srv", "sévr", 'a"b'])
-_SCALAR = st.one_of(st.integers(-99, 99), st.booleans(), st.none(), _WORD)
+_PROGRAM = sampled_from(["npx", "/opt/my srv", "C:\\x\\srv.exe", "./srv", "sévr", 'a"b'])
+_SCALAR = st.one_of(st.integers(-99, 99), booleans(), st.none(), _WORD)
 _VALUE = st.recursive(
     _SCALAR,
     lambda inner: st.one_of(
-        st.lists(inner, max_size=3),
-        st.dictionaries(st.text("abxyz", min_size=1), inner, max_size=3),
+        lists(inner, max_size=3),
+        dictionaries(st.text("abxyz", min_size=1), inner, max_size=3),
     ),
     max_leaves=6,
 )
@@ -64,31 +65,23 @@ class Document:
 @st.composite
 def entries(draw: st.DrawFn, header_key: str = "headers") -> dict[str, object]:
     """The fields of a started or a remote server, with others between them."""
-    more = draw(
-        st.dictionaries(st.sampled_from(["timeout", "trust", "x-y", "tools"]), _VALUE, max_size=2)
-    )
-    env = draw(
-        st.dictionaries(st.sampled_from(["K", "LONG_NAME", "PIPEGUARD_H1"]), _WORD, max_size=2)
-    )
+    keys = sampled_from(["timeout", "trust", "x-y", "tools"])
+    more = draw(dictionaries(keys, _VALUE, max_size=2))
+    names = sampled_from(["K", "LONG_NAME", "PIPEGUARD_H1"])
+    env = draw(dictionaries(names, _WORD, max_size=2))
     fields: dict[str, object] = {}
-    if draw(st.booleans()):
+    if draw(booleans()):
         fields["command"] = draw(_PROGRAM)
-        if draw(st.booleans()):
-            fields["args"] = draw(st.lists(_WORD, max_size=4))
-        if draw(st.booleans()):
-            fields["env"] = env
+        if draw(booleans()):
+            fields["args"] = draw(lists(_WORD, max_size=4))
     else:
-        fields["url"] = draw(st.sampled_from(["https://x.test/mcp", "http://localhost:8/a?b=c"]))
-        fields[header_key] = draw(
-            st.dictionaries(
-                st.sampled_from(["Authorization", "X-A", "x.y"]), _WORD, min_size=1, max_size=3
-            )
-        )
-        if draw(st.booleans()):
-            fields["env"] = env
+        fields["url"] = draw(sampled_from(["https://x.test/mcp", "http://localhost:8/a?b=c"]))
+        headers = sampled_from(["Authorization", "X-A", "x.y"])
+        fields[header_key] = draw(dictionaries(headers, _WORD, min_size=1, max_size=3))
+    if draw(booleans()):
+        fields["env"] = env
     fields |= more
-    keys = draw(st.permutations(list(fields)))
-    return {key: fields[key] for key in keys}
+    return {key: fields[key] for key in draw(st.permutations(list(fields)))}
 
 
 def _written(draw: st.DrawFn, value: object) -> str:
@@ -106,23 +99,23 @@ def _written(draw: st.DrawFn, value: object) -> str:
 
 def _joined(draw: st.DrawFn, parts: list[str]) -> str:
     spaced = [f"{draw(_JSON_SPACE)}{part}{draw(_JSON_SPACE)}" for part in parts]
-    trailing = "," + draw(_JSON_SPACE) if draw(st.booleans()) and parts else ""
+    trailing = "," + draw(_JSON_SPACE) if draw(booleans()) and parts else ""
     return (",".join(spaced) or draw(_JSON_SPACE)) + trailing
 
 
 def _string(draw: st.DrawFn, text: str) -> str:
     if text and draw(st.integers(0, 9)) == 0:
         return '"' + "".join(f"\\u{ord(c):04x}" if ord(c) < 0x10000 else c for c in text) + '"'
-    return json.dumps(text, ensure_ascii=draw(st.booleans()))
+    return json.dumps(text, ensure_ascii=draw(booleans()))
 
 
 @st.composite
 def json_documents(draw: st.DrawFn) -> Document:
     """JSON with comments: other servers beside the entry, other keys beside the servers."""
-    others = draw(st.dictionaries(st.sampled_from(["a", "command", "f s"]), entries(), max_size=2))
+    others = draw(dictionaries(sampled_from(["a", "command", "f s"]), entries(), max_size=2))
     first = [_pair(draw, name, value) for name, value in others.items()]
     split = draw(st.integers(0, len(first)))
-    beside = draw(st.dictionaries(st.sampled_from(["theme", "inputs", "x"]), _VALUE, max_size=2))
+    beside = draw(dictionaries(sampled_from(["theme", "inputs", "x"]), _VALUE, max_size=2))
     outer = [_pair(draw, name, value) for name, value in beside.items()]
     outer_split = draw(st.integers(0, len(outer)))
     before = "{" + draw(_JSON_SPACE) + "".join(part + "," for part in outer[:outer_split])
@@ -130,7 +123,7 @@ def json_documents(draw: st.DrawFn) -> Document:
     before += draw(_JSON_SPACE) + "".join(part + "," for part in first[:split])
     before += f"{_string(draw, NAME)}{draw(_JSON_SPACE)}:{draw(_JSON_SPACE)}"
     after = draw(_JSON_SPACE) + "".join("," + part for part in first[split:])
-    after += draw(st.sampled_from(["", ","])) + draw(_JSON_SPACE) + "}" + draw(_JSON_SPACE)
+    after += draw(sampled_from(["", ","])) + draw(_JSON_SPACE) + "}" + draw(_JSON_SPACE)
     after += "".join("," + part for part in outer[outer_split:]) + draw(_JSON_SPACE) + "}"
     return Document(before, _written(draw, draw(entries())), after + draw(_JSON_SPACE))
 
@@ -140,8 +133,8 @@ def _pair(draw: st.DrawFn, name: str, value: object) -> str:
     return key + _written(draw, value) + draw(_JSON_SPACE)
 
 
-_TOML_LINE = st.sampled_from(["", "# [mcp_servers.it]", "  # command = 'x'", "\t"])
-_TOML_TABLES = st.sampled_from(
+_TOML_LINE = sampled_from(["", "# [mcp_servers.it]", "  # command = 'x'", "\t"])
+_TOML_TABLES = sampled_from(
     [
         '[tui]\ntheme = "x"\n',
         "[[list]]\na = 1\n[[list]]\na = 2\n",
@@ -157,21 +150,16 @@ _TOML_TABLES = st.sampled_from(
 @st.composite
 def toml_documents(draw: st.DrawFn) -> Document:
     """TOML: the entry as a table with sub-tables, or inline, between other tables."""
-    newline = draw(st.sampled_from(["\n", "\r\n"]))
-    head = draw(
-        st.lists(
-            st.sampled_from(['model = "m"', "number = 1_000 # é", "", "# only this"]),
-            max_size=2,
-            unique=True,
-        )
-    )
-    tables = draw(st.lists(_TOML_TABLES, max_size=4, unique=True))
+    newline = draw(sampled_from(["\n", "\r\n"]))
+    first = sampled_from(['model = "m"', "number = 1_000 # é", "", "# only this"])
+    head = draw(lists(first, max_size=2, unique=True))
+    tables = draw(lists(_TOML_TABLES, max_size=4, unique=True))
     loose = [one for one in tables if one.startswith("text")]
     tables = [one for one in tables if not one.startswith("text")]
     split = draw(st.integers(0, len(tables)))
     before = "".join(f"{line}\n" for line in head) + "".join(loose) + "".join(tables[:split])
-    before += "".join(f"{line}\n" for line in draw(st.lists(_TOML_LINE, max_size=2)))
-    after = "".join(f"{line}\n" for line in draw(st.lists(_TOML_LINE, max_size=2)))
+    before += "".join(f"{line}\n" for line in draw(lists(_TOML_LINE, max_size=2)))
+    after = "".join(f"{line}\n" for line in draw(lists(_TOML_LINE, max_size=2)))
     after += "".join(tables[split:])
     entry = _toml_table(draw, draw(entries("http_headers")))
     if after:
@@ -181,32 +169,24 @@ def toml_documents(draw: st.DrawFn) -> Document:
 
 
 def _toml_table(draw: st.DrawFn, fields: dict[str, object]) -> str:
-    indent = draw(st.sampled_from(["", "  "]))
-    lines = [
-        f"{indent}[ mcp_servers . it ]" if draw(st.booleans()) else f"{indent}[mcp_servers.it]"
-    ]
+    indent = draw(sampled_from(["", "  "]))
+    lines = [f"{indent}[ mcp_servers . it ]" if draw(booleans()) else f"{indent}[mcp_servers.it]"]
     tables: list[str] = []
     for key, value in fields.items():
-        gap = draw(st.lists(_TOML_LINE, max_size=1))
+        gap = draw(lists(_TOML_LINE, max_size=1))
         if isinstance(value, dict) and value and key in ("env", "http_headers"):
-            form = draw(st.sampled_from(["inline", "table", "dotted"]))
+            form = draw(sampled_from(["inline", "table", "dotted"]))
             pairs = [(_toml_key(k), _toml(draw, v)) for k, v in value.items()]
             if form == "table":
-                tables += [
-                    *gap,
-                    f"{indent}[mcp_servers.it.{key}]",
-                    *(f"{indent}{k} = {v}" for k, v in pairs),
-                ]
+                tables += [*gap, f"{indent}[mcp_servers.it.{key}]"]
+                tables += [f"{indent}{k} = {v}" for k, v in pairs]
                 continue
             if form == "dotted" and key == "env":
                 lines += [f"{indent}{key}.{k} = {v}" for k, v in pairs]
                 continue
-        end = draw(st.sampled_from(["", " # tail", "  "]))
-        equals = draw(st.sampled_from(["=", " = "]))
-        lines += [
-            *gap,
-            f"{indent}{_toml_key(key)}{equals}{_toml(draw, value)}{end}",
-        ]
+        end = draw(sampled_from(["", " # tail", "  "]))
+        equals = draw(sampled_from(["=", " = "]))
+        lines += [*gap, f"{indent}{_toml_key(key)}{equals}{_toml(draw, value)}{end}"]
     return "\n".join((*lines, *tables))
 
 
@@ -219,46 +199,42 @@ def _toml(draw: st.DrawFn, value: object) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_toml_key(k)} = {_toml(draw, v)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
-        space = draw(st.sampled_from(["", " ", "\n  ", " # c\n "]))
-        tail = draw(st.sampled_from(["", ","])) if value else ""
-        return (
-            "[" + space + ",".join(f"{_toml(draw, v)}{space}" for v in value) + tail + space + "]"
-        )
+        space = draw(sampled_from(["", " ", "\n  ", " # c\n "]))
+        tail = draw(sampled_from(["", ","])) if value else ""
+        items = ",".join(f"{_toml(draw, v)}{space}" for v in value)
+        return f"[{space}{items}{tail}{space}]"
     if isinstance(value, str):
-        if "'" not in value and draw(st.booleans()):
+        if "'" not in value and draw(booleans()):
             return f"'{value}'"
         return json.dumps(value, ensure_ascii=False)
     return "0" if value is None else json.dumps(value)
 
 
-_YAML_LINE = st.sampled_from(["", "# it:", "  # command: x"])
+_YAML_LINE = sampled_from(["", "# it:", "  # command: x"])
 
 
 @st.composite
 def yaml_documents(draw: st.DrawFn) -> Document:
     """YAML: the entry as a block or in braces, between others."""
-    newline = draw(st.sampled_from(["\n", "\r\n"]))
-    step = draw(st.sampled_from(["  ", "    "]))
-    before = draw(
-        st.sampled_from(["", "---\n", "# mine\n", "other: |\n  mcpServers:\n    it: x\n"])
-    )
+    newline = draw(sampled_from(["\n", "\r\n"]))
+    step = draw(sampled_from(["  ", "    "]))
+    before = draw(sampled_from(["", "---\n", "# mine\n", "other: |\n  mcpServers:\n    it: x\n"]))
     before += "mcpServers:\n" + draw(
-        st.sampled_from(["", f"{step}# é\n", f"{step}a: {{command: srv}}\n"])
+        sampled_from(["", f"{step}# é\n", f"{step}a: {{command: srv}}\n"])
     )
     before += f"{step}it:"
     fields = draw(entries())
-    if draw(st.booleans()):
+    if draw(booleans()):
         before, entry = before + " ", _yaml_flow(draw, fields)
     else:
         inner = step * 2
         lines = _yaml_block(draw, fields, inner)
-        before += f"{draw(st.sampled_from(['', ' # c']))}\n{inner}"
+        before += f"{draw(sampled_from(['', ' # c']))}\n{inner}"
         entry = "\n".join(lines).removeprefix(inner)
-    after = "\n" + draw(
-        st.sampled_from(["", f"{step}# it\n", f"{step}z: {{url: 'https://y.test'}}\n"])
-    )
-    after += draw(st.sampled_from(["", "tail: [1, 0o7, yes, ~]\n", "# end"]))
-    if draw(st.booleans()):
+    last = sampled_from(["", f"{step}# it\n", f"{step}z: {{url: 'https://y.test'}}\n"])
+    after = "\n" + draw(last)
+    after += draw(sampled_from(["", "tail: [1, 0o7, yes, ~]\n", "# end"]))
+    if draw(booleans()):
         after = after.rstrip("\n")
     return Document(*(one.replace("\n", newline) for one in (before, entry, after)))
 
@@ -266,15 +242,15 @@ def yaml_documents(draw: st.DrawFn) -> Document:
 def _yaml_block(draw: st.DrawFn, fields: dict[str, object], indent: str) -> list[str]:
     lines = []
     for key, value in fields.items():
-        if isinstance(value, list) and value and draw(st.booleans()):
-            deeper = indent + draw(st.sampled_from(["", "  "]))
+        if isinstance(value, list) and value and draw(booleans()):
+            deeper = indent + draw(sampled_from(["", "  "]))
             lines.append(f"{indent}{key}:")
             lines += [f"{deeper}- {_yaml_flow(draw, one)}" for one in value]
-        elif isinstance(value, dict) and value and draw(st.booleans()):
+        elif isinstance(value, dict) and value and draw(booleans()):
             lines.append(f"{indent}{key}:")
             lines += [f"{indent}  {_yaml_key(k)}: {_yaml_flow(draw, v)}" for k, v in value.items()]
         else:
-            tail = draw(st.sampled_from(["", " # tail"]))
+            tail = draw(sampled_from(["", " # tail"]))
             lines.append(f"{indent}{_yaml_key(key)}: {_yaml_flow(draw, value)}{tail}")
     return lines
 
@@ -285,20 +261,14 @@ def _yaml_key(key: str) -> str:
 
 def _yaml_flow(draw: st.DrawFn, value: object) -> str:
     if isinstance(value, dict):
-        return (
-            "{"
-            + ", ".join(f"{_yaml_key(k)}: {_yaml_flow(draw, v)}" for k, v in value.items())
-            + "}"
-        )
+        members = [f"{_yaml_key(k)}: {_yaml_flow(draw, v)}" for k, v in value.items()]
+        return "{" + ", ".join(members) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(_yaml_flow(draw, one) for one in value) + "]"
     if isinstance(value, str):
-        if value.isalpha() and value.isascii() and draw(st.booleans()):
+        if value.isalpha() and value.isascii() and draw(booleans()):
             return value
-        single = draw(st.booleans()) and value.isprintable()
-        return (
-            "'" + value.replace("'", "''") + "'"
-            if single
-            else json.dumps(value, ensure_ascii=False)
-        )
+        if draw(booleans()) and value.isprintable():
+            return "'" + value.replace("'", "''") + "'"
+        return json.dumps(value, ensure_ascii=False)
     return json.dumps(value)
