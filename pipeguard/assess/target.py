@@ -118,7 +118,7 @@ class AssessmentTarget:
         return isolate_entries(self.policies[0])
 
     def isolation(self, server: ServerEntry) -> EntryIsolation | None:
-        """How a server is isolated; None for one that is not started here, and for the gateway."""
+        """Find how a server is isolated; None for one not started here, and for the gateway."""
         source = IsolationSource(self.machine, self.isolate_entries, self.root)
         return entry_isolation(source, server)
 

@@ -62,11 +62,11 @@ def command(names: tuple[str, ...], *, as_json: bool) -> None:
 def _lines(check: Fields) -> Iterator[str]:
     """All that a check found, the worst first, each with the command that fixes it."""
     title, worst_first = check["title"], [*reversed(_COLOURS)]
-    for told in sorted(check["told"], key=lambda told: worst_first.index(told["state"])):
-        mark = click.style(f"{told['state']:<{_WORD_CHARS}}", fg=_COLOURS[told["state"]])
-        yield f"{mark}  {title:<{_TITLE_CHARS}}  {visible_lines(told['what'])}"
-        if told["fix"]:
-            yield f"{'':<{_WORD_CHARS + _TITLE_CHARS + 4}}do:  {visible_lines(told['fix'])}"
+    for result in sorted(check["told"], key=lambda result: worst_first.index(result["state"])):
+        mark = click.style(f"{result['state']:<{_WORD_CHARS}}", fg=_COLOURS[result["state"]])
+        yield f"{mark}  {title:<{_TITLE_CHARS}}  {visible_lines(result['what'])}"
+        if result["fix"]:
+            yield f"{'':<{_WORD_CHARS + _TITLE_CHARS + 4}}do:  {visible_lines(result['fix'])}"
         title = ""
 
 

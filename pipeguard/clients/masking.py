@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pipeguard.clients.entries import Config, Keys, ServerEntry, parse_config
 from pipeguard.config.tree import Node, NodeKind, find_line, quote, regions
@@ -50,6 +50,34 @@ def is_secret(name: str, value: str) -> bool:
     if name and _NAME.search(name):
         return True
     return any(_is_random(match[0]) for match in _LONG.finditer(value))
+
+
+def split_parts(url: str) -> SplitResult | None:
+    """The parts of an address; None where it is none."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts
+
+
+def has_secret(url: str, variable: str) -> bool:
+    """True if an address has a secret in it.
+
+    Args:
+        url: the address.
+        variable: the pattern of variables that its client replaces: their values are not in it.
+    """
+    parts = split_parts(re.sub(variable, "", url))
+    if parts is None:
+        return False
+    if parts.password or (parts.username and is_secret("", parts.username)):
+        return True
+    pairs = parse_qsl(parts.query, keep_blank_values=False)
+    return any(is_secret(name, value) for name, value in pairs) or any(
+        is_secret("", part) for part in parts.path.split("/")
+    )
 
 
 def masked_words(words: Sequence[str]) -> list[str]:

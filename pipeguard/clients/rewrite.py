@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pipeguard._isolate import IMPORT_VARIABLES
 from pipeguard.auth.server import canonical
@@ -30,7 +29,7 @@ from pipeguard.clients.guarding import (
 )
 from pipeguard.clients.isolating import CANNOT_ISOLATE, HOW, instead, is_isolated, obstacle
 from pipeguard.clients.launcher import isolate_launcher
-from pipeguard.clients.masking import is_secret, masked_url
+from pipeguard.clients.masking import has_secret, masked_url, split_parts
 from pipeguard.config.isolate_key import IsolateEntry
 from pipeguard.config.tree import Value
 from pipeguard.errors import InputError
@@ -332,7 +331,7 @@ def _of_address(server: ServerEntry, url: str, options: GuardOptions) -> Iterato
     scheme = url.partition(":")[0].lower()
     if split_parts(url) is None or (scheme not in _SCHEMES and not variable):
         yield _cannot(server, "address", "its address is neither http nor ws")
-    elif not options.expose_urls and has_secret(url, shape):
+    elif not options.expose_urls and has_secret(url, shape.variable):
         why = (
             "its address contains a secret, which the list of processes would show: put it into a "
             "header, or move the server by --gateway"
@@ -493,30 +492,3 @@ def _set(new: dict[str, Value], path: Sequence[str], value: Value) -> None:
     for key in reversed(path[1:]):
         value = {key: value}
     new[path[0]] = value
-
-
-# --- remote address ---------------------------------------------------------------------
-# The address of a remote server: its parts, and whether it has a secret in it.
-
-
-def split_parts(url: str) -> SplitResult | None:
-    """The parts of an address; None where it is none."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return None
-    return parts
-
-
-def has_secret(url: str, shape: Shape) -> bool:
-    """True if an address has a secret in it, apart from variables that its client replaces."""
-    parts = split_parts(re.sub(shape.variable, "", url))  # a variable's value is not in the file
-    if parts is None:
-        return False
-    if parts.password or (parts.username and is_secret("", parts.username)):
-        return True
-    pairs = parse_qsl(parts.query, keep_blank_values=False)
-    return any(is_secret(name, value) for name, value in pairs) or any(
-        is_secret("", part) for part in parts.path.split("/")
-    )
