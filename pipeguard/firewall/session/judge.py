@@ -384,8 +384,9 @@ class FrameJudge(Refuser):
         return verdict
 
     def _judge_expected_answer(self, request: PendingRequest) -> Verdict:
-        if replies.is_forged(self.message.value):
-            self.message = rewritten(self.message, replies.without_forgery(self.message.value))
+        honest = replies.without_forgery(self.message.value)
+        if honest is not self.message.value:
+            self.message = rewritten(self.message, honest)
             why = "a mark that only PipeGuard sets was removed"
             self.extra = (make_warning("protocol.forged-mark", why),)
         result = self.message.value.get("result")

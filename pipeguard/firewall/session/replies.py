@@ -122,13 +122,8 @@ def own_error(id_token: str, code: int, message: str) -> bytes:
 
 def make_cancellation(id_token: str, why: str = "the server hung up") -> bytes:
     """A notification that a request needs no answer any more (basic/utilities/cancellation)."""
-    return (
-        b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":'
-        + id_token.encode()
-        + b',"reason":"'
-        + why.encode()
-        + b'"}}'
-    )
+    params: JsonObject = {"requestId": Number(id_token), "reason": why}  # written as it is
+    return serialise({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params})
 
 
 _AUDIT_LOSS = (
@@ -150,11 +145,10 @@ def list_changed(kind: str, subscription: str | None = None) -> bytes:
         kind: `tools`, `prompts` or `resources`.
         subscription: the id of the request that subscribed to it, as it is written in its frame.
     """
-    frame = b'{"jsonrpc":"2.0","method":"notifications/' + kind.encode() + b'/list_changed"'
+    notice: JsonObject = {"jsonrpc": "2.0", "method": f"notifications/{kind}/list_changed"}
     if subscription is not None:
-        meta = f'{{"{SUBSCRIPTION_META}":{subscription}}}'
-        frame += b',"params":{"_meta":' + meta.encode() + b"}"
-    return frame + b"}"
+        notice["params"] = {"_meta": {SUBSCRIPTION_META: Number(subscription)}}  # as it is
+    return serialise(notice)
 
 
 def set_id(body: bytes, waiting: list[str]) -> bytes | None:
@@ -252,35 +246,21 @@ def mark_changed(
     return {**value, member: {**body, "_meta": {**meta, MARK: data}}}
 
 
-def is_forged(value: JsonObject) -> bool:
-    """True if a peer's message claims to be PipeGuard's."""
-    body = value.get("error")
-    if isinstance(body, dict):
-        code, data = body.get("code"), body.get("data")
-        if _is_ours(code):
-            return True
-        return isinstance(data, dict) and data.get("source") == MARK
-    result = value.get("result")
-    meta = result.get("_meta") if isinstance(result, dict) else None
-    return isinstance(meta, dict) and MARK in meta
-
-
 def without_forgery(value: JsonObject) -> JsonObject:
-    """The message without PipeGuard's error code and mark."""
-    clean = dict(value)
+    """A peer's answer without PipeGuard's error code and mark; the same object without either."""
     body, result = value.get("error"), value.get("result")
     if isinstance(body, dict):
-        changed = dict(body)
-        if _is_ours(changed.get("code")):
+        changed, data = dict(body), body.get("data")
+        if _is_ours(body.get("code")):
             changed["code"] = Number(codes.INTERNAL_ERROR)
-        data = changed.get("data")
         if isinstance(data, dict) and data.get("source") == MARK:
             changed["data"] = {key: item for key, item in data.items() if key != "source"}
-        clean["error"] = changed
-    if isinstance(result, dict) and isinstance(meta := result.get("_meta"), dict):
-        others: JsonValue = {key: item for key, item in meta.items() if key != MARK}
-        clean["result"] = {**result, "_meta": others}
-    return clean
+        return value if changed == body else {**value, "error": changed}
+    meta = result.get("_meta") if isinstance(result, dict) else None
+    if not isinstance(result, dict) or not isinstance(meta, dict) or MARK not in meta:
+        return value
+    others: JsonValue = {key: item for key, item in meta.items() if key != MARK}
+    return {**value, "result": {**result, "_meta": others}}
 
 
 _OUR_CODES = frozenset(str(code) for code in codes.OURS)

@@ -127,14 +127,14 @@ class Session:
         request = self.state.find_held(TO_SERVER, verdict.event)
         if request is None:
             return self.end_wait(verdict, now)
-        if self.guard.shared.grants is not None and self.guard.shared.grants.has_refused(
-            verdict.event
-        ):
+        grants, why = self.guard.shared.grants, ""
+        if grants is not None and grants.has_refused(verdict.event):
+            why = replies.REFUSED_WAIT
+        elif request.is_refused:
+            why = "the user refused it in the client"
+        if why:
             request.wait_outcome = replies.REFUSED
-            return self.end_wait(verdict, now, replies.REFUSED_WAIT)
-        if request.is_refused:
-            request.wait_outcome = replies.REFUSED
-            return self.end_wait(verdict, now, "the user refused it in the client")
+            return self.end_wait(verdict, now, why)
         twin = self._twin(self.guard, self.state)
         twin.waiting_room = None if is_last else self.waiting_room
         twin.waiting_call = request
