@@ -103,24 +103,22 @@ def test_a_good_token_is_given_as_it_is(logged_in: LoggedIn) -> None:
     assert token_of(header) not in repr(bearer) + repr(read(place, url))
 
 
-def test_a_token_that_is_about_to_end_is_renewed_once_for_all_who_ask(logged_in: LoggedIn) -> None:
+async def test_a_token_that_is_about_to_end_is_renewed_once_for_all_who_ask(
+    logged_in: LoggedIn,
+) -> None:
     place, url = logged_in()
     before = read(place, url)[1]
-
-    async def run() -> None:
-        late = Late(LIFETIME - 30)
-        bearer = Bearer(url, store(place), clock=late)
-        headers: list[str | None] = []
-        for _ in range(2):  # a refresh token that was used twice would end the whole grant
-            headers = await asyncio.gather(*(bearer.header() for _ in range(MANY)))
-            assert len(set(headers)) == 1
-            assert call(url, "look", token_of(headers[0])).status_code == 200
-            late.seconds += LIFETIME
-        after = read(place, url)[1]
-        assert token_of(headers[0]) == after.access_token != before.access_token
-        assert after.refresh_token != before.refresh_token
-
-    asyncio.run(run())
+    late = Late(LIFETIME - 30)
+    bearer = Bearer(url, store(place), clock=late)
+    headers: list[str | None] = []
+    for _ in range(2):  # a refresh token that was used twice would end the whole grant
+        headers = await asyncio.gather(*(bearer.header() for _ in range(MANY)))
+        assert len(set(headers)) == 1
+        assert call(url, "look", token_of(headers[0])).status_code == 200
+        late.seconds += LIFETIME
+    after = read(place, url)[1]
+    assert token_of(headers[0]) == after.access_token != before.access_token
+    assert after.refresh_token != before.refresh_token
 
 
 def test_several_processes_renew_once(logged_in: LoggedIn) -> None:
@@ -167,121 +165,97 @@ asyncio.run(main())
 """
 
 
-def test_who_gives_up_waiting_does_not_lose_the_new_token(lone: Lone) -> None:
+async def test_who_gives_up_waiting_does_not_lose_the_new_token(lone: Lone) -> None:
     new = {"access_token": "new", "token_type": "Bearer"}
     lone.issuer.answers["POST /token"] = (200, {}, new)
-
-    async def run() -> None:
-        bearer = Bearer(lone.url, lone.kept, clock=Late(LIFETIME))
-        asked = asyncio.create_task(bearer.header())
-        while not lone.issuer.asked:  # noqa: ASYNC110  it is another thread that tells
-            await asyncio.sleep(0)
-        asked.cancel()  # the refresh token is used up by now
-        with suppress(asyncio.CancelledError):
-            await asked
-        assert await bearer.header() == "Bearer new"
-
-    asyncio.run(run())
+    bearer = Bearer(lone.url, lone.kept, clock=Late(LIFETIME))
+    asked = asyncio.create_task(bearer.header())
+    while not lone.issuer.asked:  # noqa: ASYNC110  it is another thread that tells
+        await asyncio.sleep(0)
+    asked.cancel()  # the refresh token is used up by now
+    with suppress(asyncio.CancelledError):
+        await asked
+    assert await bearer.header() == "Bearer new"
     assert (len(lone.issuer.asked), lone.secrets().access_token) == (1, "new")
 
 
-def test_a_refused_token_is_renewed_and_the_request_sent_again(logged_in: LoggedIn) -> None:
+async def test_a_refused_token_is_renewed_and_the_request_sent_again(logged_in: LoggedIn) -> None:
     place, url = logged_in(format="opaque")
-
-    async def run() -> None:
-        late = Late(60)
-        bearer = Bearer(url, store(place), clock=late)
-        header = await bearer.header()
-        place.denied.write_text(hashlib.sha256(token_of(header).encode()).hexdigest())
-        refused = call(url, "look", token_of(header))
-        assert refused.status_code == 401
-        challenge = refused.headers["www-authenticate"]
-        again = await asyncio.gather(
-            *(bearer.answer_challenge(401, challenge, header) for _ in range(5))
-        )
-        assert again == [True] * 5
-        assert call(url, "look", token_of(await bearer.header())).status_code == 200
-        late.seconds = 0
-        assert await bearer.answer_challenge(401, challenge)  # which one was refused is not known
-        with pytest.raises(LoginNeededError):  # the new one at once: another will not do better
-            await bearer.answer_challenge(401, challenge, await bearer.header())
-
-    asyncio.run(run())
+    late = Late(60)
+    bearer = Bearer(url, store(place), clock=late)
+    header = await bearer.header()
+    place.denied.write_text(hashlib.sha256(token_of(header).encode()).hexdigest())
+    refused = call(url, "look", token_of(header))
+    assert refused.status_code == 401
+    challenge = refused.headers["www-authenticate"]
+    again = await asyncio.gather(
+        *(bearer.answer_challenge(401, challenge, header) for _ in range(5))
+    )
+    assert again == [True] * 5
+    assert call(url, "look", token_of(await bearer.header())).status_code == 200
+    late.seconds = 0
+    assert await bearer.answer_challenge(401, challenge)  # which one was refused is not known
+    with pytest.raises(LoginNeededError):  # the new one at once: another will not do better
+        await bearer.answer_challenge(401, challenge, await bearer.header())
 
 
-def test_a_revoked_login_needs_a_person(logged_in: LoggedIn) -> None:
+async def test_a_revoked_login_needs_a_person(logged_in: LoggedIn) -> None:
     place, url = logged_in()
     login, secrets = read(place, url)
-
-    async def run() -> None:
-        assert (await revoke(login, secrets)).why_not == ""
-        bearer = Bearer(url, store(place), clock=Late(LIFETIME - 30))
-        assert token_of(await bearer.header()) == secrets.access_token  # good for 30 seconds yet
-        assert not read(place, url)[0].has_refresh
-        with pytest.raises(LoginNeededError) as needed:
-            await bearer.answer_challenge(401, EXPIRED)
-        assert f"pipeguard auth login {url}" in str(needed.value)
-        assert needed.value.exit_code == 5
-
-    asyncio.run(run())
+    assert (await revoke(login, secrets)).why_not == ""
+    bearer = Bearer(url, store(place), clock=Late(LIFETIME - 30))
+    assert token_of(await bearer.header()) == secrets.access_token  # good for 30 seconds yet
+    assert not read(place, url)[0].has_refresh
+    with pytest.raises(LoginNeededError) as needed:
+        await bearer.answer_challenge(401, EXPIRED)
+    assert f"pipeguard auth login {url}" in str(needed.value)
+    assert needed.value.exit_code == 5
     place.login(url)
-    assert token_of(asyncio.run(Bearer(url, store(place)).header())) != secrets.access_token
+    assert token_of(await Bearer(url, store(place)).header()) != secrets.access_token
 
 
-def test_an_ended_login_is_told_when_it_is_found_out(logged_in: LoggedIn) -> None:
+async def test_an_ended_login_is_told_when_it_is_found_out(logged_in: LoggedIn) -> None:
     place, url = logged_in()
     login, secrets = read(place, url)
-
-    async def run() -> None:
-        await revoke(login, secrets)
-        with pytest.raises(LoginNeededError):
-            await Bearer(url, store(place), clock=Late(LIFETIME + 1)).header()
-
-    asyncio.run(run())
+    await revoke(login, secrets)
+    with pytest.raises(LoginNeededError):
+        await Bearer(url, store(place), clock=Late(LIFETIME + 1)).header()
 
 
-def test_more_scope_is_asked_for_by_the_next_login(logged_in: LoggedIn) -> None:
+async def test_more_scope_is_asked_for_by_the_next_login(logged_in: LoggedIn) -> None:
     place, url = logged_in()
+    bearer = Bearer(url, store(place))
+    header = await bearer.header()
+    refused = call(url, "wipe", token_of(header))
+    assert refused.status_code == 403
+    challenge = refused.headers["www-authenticate"]
+    with pytest.raises(LoginNeededError, match=r"mcp:write\.\n.*pipeguard auth login"):
+        await bearer.answer_challenge(403, challenge, header)
+    assert "asks for more: mcp:write" in place.auth("status").stdout
+    assert call(url, "look", token_of(await bearer.header())).status_code == 200
 
-    async def run() -> None:
-        bearer = Bearer(url, store(place))
-        header = await bearer.header()
-        refused = call(url, "wipe", token_of(header))
-        assert refused.status_code == 403
-        challenge = refused.headers["www-authenticate"]
-        with pytest.raises(LoginNeededError, match=r"mcp:write\.\n.*pipeguard auth login"):
-            await bearer.answer_challenge(403, challenge, header)
-        assert "asks for more: mcp:write" in place.auth("status").stdout
-        assert call(url, "look", token_of(await bearer.header())).status_code == 200
-
-        await asyncio.to_thread(place.login, url)  # a person, in another terminal
-        assert await bearer.answer_challenge(403, challenge, header)
-        done = call(url, "wipe", token_of(await bearer.header()))
-        assert done.json()["result"]["content"][0]["text"] == "wiped"
-        login = read(place, url)[0]
-        assert set(login.scope.split()) == {"mcp:read", "mcp:write"}
-        assert login.wanted == ""
-
-    asyncio.run(run())
+    await asyncio.to_thread(place.login, url)  # a person, in another terminal
+    assert await bearer.answer_challenge(403, challenge, header)
+    done = call(url, "wipe", token_of(await bearer.header()))
+    assert done.json()["result"]["content"][0]["text"] == "wiped"
+    login = read(place, url)[0]
+    assert set(login.scope.split()) == {"mcp:read", "mcp:write"}
+    assert login.wanted == ""
 
 
-def test_a_server_of_authorization_that_is_away_ends_no_login(lone: Lone) -> None:
+async def test_a_server_of_authorization_that_is_away_ends_no_login(lone: Lone) -> None:
     lone.issuer.answers["POST /token"] = (503, {}, {})
-
-    async def run() -> None:
-        late = Late(LIFETIME - 30)
-        bearer = Bearer(lone.url, lone.kept, clock=late)
-        assert [await bearer.header() for _ in range(2)] == ["Bearer old"] * 2
-        assert len(lone.issuer.asked) == 1  # not asked again for a while
-        late.seconds = LIFETIME + 1
-        with pytest.raises(AuthError, match="503") as failed:
-            await bearer.header()
-        assert not isinstance(failed.value, LoginNeededError)
-        new = {"access_token": "new", "token_type": "bearer"}
-        lone.issuer.answers["POST /token"] = (200, {}, new)
-        assert await bearer.header() == "Bearer new"
-
-    asyncio.run(run())
+    late = Late(LIFETIME - 30)
+    bearer = Bearer(lone.url, lone.kept, clock=late)
+    assert [await bearer.header() for _ in range(2)] == ["Bearer old"] * 2
+    assert len(lone.issuer.asked) == 1  # not asked again for a while
+    late.seconds = LIFETIME + 1
+    with pytest.raises(AuthError, match="503") as failed:
+        await bearer.header()
+    assert not isinstance(failed.value, LoginNeededError)
+    new = {"access_token": "new", "token_type": "bearer"}
+    lone.issuer.answers["POST /token"] = (200, {}, new)
+    assert await bearer.header() == "Bearer new"
     assert "resource=" in lone.issuer.asked[0][1]
     assert lone.secrets() == Secrets("new", "once", "")
 
@@ -332,32 +306,30 @@ def sample(url: str, token_endpoint: str, issuer: str) -> StoredLogin:
     )
 
 
-def test_without_a_login_nothing_is_sent_until_there_is_one(site: Sites, tmp_path: Path) -> None:
+async def test_without_a_login_nothing_is_sent_until_there_is_one(
+    site: Sites, tmp_path: Path
+) -> None:
     kept = LoginStore(tmp_path / "state" / "auth")
     url = "https://mcp.example.com/mcp"
     late = Late()
-
-    async def run() -> None:
-        bearer = Bearer("https://MCP.example.com:443/mcp#x", kept, clock=late)
-        assert bearer.server == url
-        assert await bearer.header() is None
-        with pytest.raises(LoginNeededError, match="asks for a login"):
-            await bearer.answer_challenge(401, "Bearer")
-        with pytest.raises(LoginNeededError, match="--bearer-env VARIABLE"):
-            await bearer.answer_challenge(401, 'Bearer realm="pipeguard"')
-        kept.save(sample(url, "https://auth.example.com/token", ""), Secrets("first", "", ""))
-        assert await bearer.header() is None
-        late.seconds = 2
-        assert await bearer.header() == "Bearer first"
-        assert not await bearer.answer_challenge(403, 'Bearer error="access_denied"')
-        assert not await bearer.answer_challenge(404, "")
-        kept.forget(url)
-        late.seconds = 4
-        assert await bearer.header() is None
-        other = Bearer("https://mcp.example.com/other", kept)
-        assert await other.header() is None
-
-    asyncio.run(run())
+    bearer = Bearer("https://MCP.example.com:443/mcp#x", kept, clock=late)
+    assert bearer.server == url
+    assert await bearer.header() is None
+    with pytest.raises(LoginNeededError, match="asks for a login"):
+        await bearer.answer_challenge(401, "Bearer")
+    with pytest.raises(LoginNeededError, match="--bearer-env VARIABLE"):
+        await bearer.answer_challenge(401, 'Bearer realm="pipeguard"')
+    kept.save(sample(url, "https://auth.example.com/token", ""), Secrets("first", "", ""))
+    assert await bearer.header() is None
+    late.seconds = 2
+    assert await bearer.header() == "Bearer first"
+    assert not await bearer.answer_challenge(403, 'Bearer error="access_denied"')
+    assert not await bearer.answer_challenge(404, "")
+    kept.forget(url)
+    late.seconds = 4
+    assert await bearer.header() is None
+    other = Bearer("https://mcp.example.com/other", kept)
+    assert await other.header() is None
 
 
 def test_a_token_never_goes_in_clear(tmp_path: Path) -> None:

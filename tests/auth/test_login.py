@@ -71,12 +71,7 @@ def test_a_login_is_kept_shown_and_given_back(site: Sites) -> None:
 
     (status,) = json.loads(place.auth("status", "--json").stdout)
     expected: dict[str, object] = {"name": "notes", "issuer": place.issuer}
-    expected |= {
-        "registration": "dynamic",
-        "store": "keyring",
-        "scope": ["mcp:read"],
-        "refreshes": True,
-    }
+    expected |= {"registration": "dynamic", "store": "keyring", "scope": ["mcp:read"]}
     expected |= {"refreshes": True, "needs_login": False}
     assert status.items() >= expected.items()
     assert place.auth("status").stdout.startswith(f"notes  {url}  good until ")
@@ -175,10 +170,9 @@ def test_a_client_registered_by_hand_shows_its_secret_as_the_server_wants(
     )
     url = place.server()
     arguments = ("--client-id", "by-hand", "--client-secret-env", "SECRET")
-    place.fails(
-        "login", url, *arguments, environment={"SECRET": CLIENT_SECRET + "x"}, says="invalid_client"
-    )
-    done = place.auth("login", url, *arguments, environment={"SECRET": CLIENT_SECRET})
+    wrong, right = ({"SECRET": CLIENT_SECRET + more} for more in ("x", ""))
+    place.fails("login", url, *arguments, environment=wrong, says="invalid_client")
+    done = place.auth("login", url, *arguments, environment=right)
     assert done.returncode == 0, done.stderr
     assert json.loads(place.auth("status", "--json").stdout)[0]["registration"] == "given"
     assert kept(place, url).client_secret == CLIENT_SECRET
@@ -456,13 +450,8 @@ def test_a_client_id_document_needs_no_registration(site: Sites, tmp_path: Path)
     assert status["registration"] == "document"
     assert kept(place, url).client_secret == ""
     assert place.auth("logout", url).returncode == 0
-    place.fails(
-        "login",
-        url,
-        "--client-metadata-url",
-        "http://127.0.0.1:1/client.json",
-        says="https URL with a path",
-    )
+    elsewhere = "http://127.0.0.1:1/client.json"
+    place.fails("login", url, "--client-metadata-url", elsewhere, says="https URL with a path")
 
 
 def test_a_server_of_another_authority_is_trusted_where_it_is_named(
@@ -477,9 +466,8 @@ def test_a_server_of_another_authority_is_trusted_where_it_is_named(
         server.answers["POST /mcp"] = (401, {"WWW-Authenticate": "Bearer"}, {})
         # It always asks: trusted it is.
         place.fails("login", url, "--ca", str(authority.file), says="refuses the token")
-        place.fails(
-            "login", url, "--ca", str(tmp_path / "none.pem"), says="not a file of certificates"
-        )
+        none = str(tmp_path / "none.pem")
+        place.fails("login", url, "--ca", none, says="not a file of certificates")
 
 
 def test_a_server_of_2025_03_26_is_its_own_authorization_server(site: Sites) -> None:

@@ -84,7 +84,7 @@ def test_a_name_is_judged_by_all_that_it_stands_for(monkeypatch: pytest.MonkeyPa
         reached("https://rebound.example/mcp", "https://127.0.0.1/token")
 
 
-def test_a_server_is_as_near_as_where_it_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_is_as_near_as_where_it_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its name may stand for something else at the next look (DNS rebinding)."""
     real = socket.getaddrinfo
     answers = iter(["198.51.100.1"])
@@ -95,16 +95,12 @@ def test_a_server_is_as_near_as_where_it_was_asked(monkeypatch: pytest.MonkeyPat
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (next(answers, "127.0.0.1"), 443))]
 
     monkeypatch.setattr(socket, "getaddrinfo", turning)
-
-    async def work() -> None:
-        allowed = _AllowedAddresses("https://rebound.example/mcp")
-        assert await allowed.resolve("https://rebound.example/mcp") == ["198.51.100.1"]
-        assert await allowed.resolve("https://198.51.100.2/token") == ["198.51.100.2"]
-        for url in ("http://127.0.0.1:9200/token", "https://rebound.example/token"):
-            with pytest.raises(AuthError, match="leads to 127"):
-                await allowed.resolve(url)
-
-    asyncio.run(work())
+    allowed = _AllowedAddresses("https://rebound.example/mcp")
+    assert await allowed.resolve("https://rebound.example/mcp") == ["198.51.100.1"]
+    assert await allowed.resolve("https://198.51.100.2/token") == ["198.51.100.2"]
+    for url in ("http://127.0.0.1:9200/token", "https://rebound.example/token"):
+        with pytest.raises(AuthError, match="leads to 127"):
+            await allowed.resolve(url)
 
 
 @pytest.mark.parametrize(

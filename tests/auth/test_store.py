@@ -30,6 +30,12 @@ def _own_keyring(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(ring, "_chosen", False)
 
 
+def secrets_in(store: LoginStore, server: str = URL) -> Secrets:
+    found = store.read(server)
+    assert found is not None
+    return found[1]
+
+
 def login(server: str = URL, place: Place = Place.KEYRING) -> StoredLogin:
     return StoredLogin(
         server=server, name="notes", issuer="https://auth.example.com", place=place,
@@ -65,9 +71,7 @@ def test_what_was_kept_comes_back(tmp_path: Path, place: Place) -> None:
 def test_a_long_secret_is_kept_in_parts(tmp_path: Path) -> None:
     store = LoginStore(tmp_path, part_chars=1200)
     store.save(login(), SECRETS)
-    found = store.read(URL)
-    assert found is not None
-    assert found[1] == SECRETS
+    assert secrets_in(store) == SECRETS
 
 
 def entries(tmp_path: Path) -> list[str]:
@@ -96,9 +100,7 @@ def test_a_login_moves_into_a_file_where_the_keyring_is_gone(
     store.save(login(), SECRETS)
     monkeypatch.setattr(keyring.core, "_keyring_backend", NoKeyring())  # type: ignore[no-untyped-call]
     store.save(login(place=Place.FILE), SECRETS)
-    found = store.read(URL)
-    assert found is not None
-    assert found[1] == SECRETS
+    assert secrets_in(store) == SECRETS
 
 
 def test_a_part_that_is_gone_is_told(tmp_path: Path) -> None:
@@ -115,9 +117,7 @@ def test_logins_of_several_servers_do_not_mix(tmp_path: Path, place: Place) -> N
     for number in range(3):
         store.save(login(f"{URL}/{number}", place), Secrets(f"token{number}"))
     for number in range(3):
-        found = store.read(f"{URL}/{number}")
-        assert found is not None
-        assert found[1].access_token == f"token{number}"
+        assert secrets_in(store, f"{URL}/{number}").access_token == f"token{number}"
     store.forget(f"{URL}/1")
     assert [one.server for one in store.logins()] == [f"{URL}/0", f"{URL}/2"]
 
