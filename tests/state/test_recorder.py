@@ -30,6 +30,7 @@ from pipeguard.state import recorder as recorder_module
 from pipeguard.state.audit import AuditFilter, AuditRow, chains, rows
 from pipeguard.state.contents_key import KEY_NAME
 from pipeguard.state.exceptions import find_event
+from pipeguard.state.finding_log import FindingLog
 from pipeguard.state.missing import read_notes
 from pipeguard.state.recorder import PinsListener, Recorder
 from pipeguard.state.store import Store
@@ -56,6 +57,14 @@ class Heard:
 def recorder(path: Path) -> Iterator[Recorder]:
     recorder = Recorder(path, "weather", "RUN", silent)
     yield recorder
+    recorder.close()
+
+
+def recorded(path: Path, *verdicts: Verdict, run: str = "RUN", log: FindingLog = silent) -> None:
+    """What a run wrote that is over."""
+    recorder = Recorder(path, "weather", run, log)
+    for one in verdicts:
+        recorder.record(one)
     recorder.close()
 
 
@@ -141,18 +150,13 @@ def test_pins_are_kept(recorder: Recorder, path: Path) -> None:
     assert recorder.flush()
     with Store.open(path) as store:
         pin = store.pins("weather")[TOOL]
-    assert (pin.approved_definition, pin.held_definition) == (
-        seen(FORECAST).definition,
-        held(POISONED).definition,
-    )
+    assert pin.approved_definition == seen(FORECAST).definition
+    assert pin.held_definition == held(POISONED).definition
 
 
 def test_findings_are_told_to_the_log(path: Path) -> None:
     log = Heard()
-    recorder = Recorder(path, "weather", "RUN", log)
-    recorder.record(verdict("RUN.c1", findings=(FINDING,)))
-    recorder.record(verdict("RUN.c2"))
-    recorder.close()
+    recorded(path, verdict("RUN.c1", findings=(FINDING,)), verdict("RUN.c2"), log=log)
     ((level, event, fields),) = log.lines
     assert (level, event) == ("warning", "block secrets.aws-access-key-id")
     assert (fields["event_id"], fields["place"]) == ("RUN.c1", "call.arguments")
@@ -163,12 +167,9 @@ def test_what_is_found_in_a_definition_that_waits_is_told_with_what_helps(path: 
     poisoned = FINDING._replace(rule="poisoning.classifier", place="tool.description")
     waits = poisoned._replace(rule="trust.held", excerpt="pipeguard diff weather/get_forecast")
     log = Heard()
-    recorder = Recorder(path, "weather", "RUN", log)
-    recorder.record(verdict("RUN.s1", findings=(poisoned, waits)))
-    recorder.record(verdict("RUN.s2", findings=(poisoned,)))
     other = waits._replace(excerpt="pipeguard diff weather/get_alerts", tool="get_alerts")
-    recorder.record(verdict("RUN.s3", findings=(waits, other)))
-    recorder.close()
+    found = ((poisoned, waits), (poisoned,), (waits, other))
+    recorded(path, *(verdict(f"RUN.s{n}", findings=f) for n, f in enumerate(found, 1)), log=log)
     assert [fields["how_to_allow"] for _, _, fields in log.lines] == [
         "pipeguard diff weather/get_forecast",
         "pipeguard allow RUN.s2",
@@ -182,9 +183,7 @@ def test_an_event_has_one_line_whatever_the_number_of_its_rules(path: Path) -> N
     mild = FINDING._replace(action=Action.WARN, severity=Severity.LOW)
     noted = [mild._replace(rule=f"injection.rule-{number}") for number in range(8)]
     log = Heard()
-    recorder = Recorder(path, "weather", "RUN", log)
-    recorder.record(verdict("RUN.c1", findings=(*noted, FINDING, FINDING)))
-    recorder.close()
+    recorded(path, verdict("RUN.c1", findings=(*noted, FINDING, FINDING)), log=log)
     ((level, event, fields),) = log.lines
     assert (level, event) == ("warning", "block secrets.aws-access-key-id")
     assert fields["findings"] == 10
@@ -196,10 +195,7 @@ def test_a_log_that_nobody_reads_any_more_is_no_failure(path: Path) -> None:
     def closed(level: str, event: str, **fields: object) -> None:
         raise BrokenPipeError
 
-    recorder = Recorder(path, "weather", "RUN", closed)
-    recorder.record(verdict("RUN.c1", findings=(FINDING,)))
-    assert recorder.flush()
-    recorder.close()
+    recorded(path, verdict("RUN.c1", findings=(FINDING,)), log=closed)
     assert len(written(path)) == 1
 
 
@@ -359,13 +355,8 @@ def test_a_row_that_cannot_be_written_is_told_in_its_place_and_the_rest_is_writt
     recorder.record(verdict("RUN.c9"))
     recorder.close()
     kept = [row.entry for row in written(path)]
-    assert [(one.event, one.kind) for one in kept] == [
-        ("RUN.c0", "request"),
-        ("RUN.c1", "gap"),
-        ("RUN.?", "gap"),
-        ("RUN.c3", "request"),
-        ("RUN.c9", "request"),
-    ]
+    assert [one.event for one in kept] == ["RUN.c0", "RUN.c1", "RUN.?", "RUN.c3", "RUN.c9"]
+    assert [one.kind for one in kept] == ["request", "gap", "gap", "request", "request"]
     assert "could not be recorded" in kept[1].findings
     assert [event for _, event, _ in log.lines] == ["a verdict could not be recorded"] * 2
     assert verify(path) == []
@@ -408,17 +399,12 @@ def test_what_a_run_could_not_write_is_told_by_the_next(
         monkeypatch.setattr(atomic_write, "replace_file", refuse)
     with Store.open(path) as other, other.transaction():
         other.remember("weather", [])
-        recorder = Recorder(path, "weather", "RUN1", silent)
-        recorder.record(verdict("RUN1.c1"))
-        recorder.record(verdict("RUN1.c2"))
-        recorder.close()
+        recorded(path, verdict("RUN1.c1"), verdict("RUN1.c2"), run="RUN1")
         assert [(one.run, one.verdicts) for one in read_notes(path)] == [("RUN1", 2)]
         assert all(len(os.readlink(link)) < 60 for link in path.parent.glob("*.missing") if is_full)
     with pytest.raises(PipeGuardError, match="is in the audit"):
         find_event(path, "RUN1.c1")
-    following = Recorder(path, "mail", "RUN2", silent)
-    following.record(verdict("RUN2.c1"))
-    following.close()
+    recorded(path, verdict("RUN2.c1"), run="RUN2")
     gap, row = written(path)
     assert (gap.entry.kind, row.entry.event) == ("gap", "RUN2.c1")
     of_server = "" if is_full else " of weather"
@@ -484,10 +470,8 @@ def test_a_store_that_is_taken_away_is_begun_anew_and_a_row_says_so(
         assert recorder.flush()
         recorder.close()
     ours = [row for row in written(path) if row.chain == "RUN"]
-    assert [(row.entry.kind, row.entry.event) for row in ours] == [
-        ("gap", ""),
-        ("request", "RUN.c2"),
-    ]
+    told_of = [(row.entry.kind, row.entry.event) for row in ours]
+    assert told_of == [("gap", ""), ("request", "RUN.c2")]
     assert "removed or replaced" in ours[0].entry.findings
     assert verify(path) == []
     assert told == [], "what the guard knows is not forgotten with the file"
@@ -539,6 +523,7 @@ def test_what_a_peer_chose_is_bounded_while_it_waits(
 RUN = """
 import sys
 from pathlib import Path
+from pipeguard.state.finding_log import FindingLog
 from pipeguard.state.missing import read_notes
 from pipeguard.state.recorder import Recorder
 from tests.state.samples import silent, verdict

@@ -41,6 +41,11 @@ def count_rows(path: Path, kind: str = "request") -> dict[str, int]:
     return {server: sum(row.server == server for row in kept) for server in SERVERS}
 
 
+def record(recorders: list[Recorder]) -> None:
+    for recorder in recorders:
+        recorder.record(verdict())
+
+
 def threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "recorder"]
 
@@ -72,8 +77,7 @@ def test_rows_of_several_runs_are_one_transaction(
     assert all(flush(recorders))  # it waits that long from the next round on
     with Store.open(path) as other:
         before = other.change_counter()
-        for recorder in recorders:
-            recorder.record(verdict())
+        record(recorders)
         recorders[0].flush()
         assert count_rows(path) == dict.fromkeys(SERVERS, 2)
         assert other.change_counter() == before + 1
@@ -103,8 +107,7 @@ def test_a_row_that_cannot_be_written_costs_no_other_run_its_rows(
     for recorder in recorders:
         recorder.record(verdict(frame=b"{}"))
     recorders[1].record(verdict("\ud800"))
-    for recorder in recorders:
-        recorder.record(verdict())
+    record(recorders)
     assert all(flush(recorders))
     assert count_rows(path) == dict.fromkeys(SERVERS, 3)
     assert count_rows(path, "gap") == {"weather": 0, "mail": 1, "files": 0}
@@ -117,8 +120,7 @@ def test_a_store_that_is_locked_stops_all_runs_at_once_and_loses_nothing(
     monkeypatch.setattr(recorder_module, "RETRY_SECONDS", 0.01)
     with Store.open(path) as other, other.transaction():
         other.remember("weather", [])
-        for recorder in recorders:
-            recorder.record(verdict())
+        record(recorders)
         assert flush(recorders) == [False] * 3
     while not all(flush(recorders)):
         pass
@@ -207,8 +209,7 @@ def test_pins_that_cannot_be_read_cost_no_other_run_its_rows(
 
     monkeypatch.setattr(Store, "pins", read)
     path.unlink()  # all runs read their pins again
-    for recorder in recorders:
-        recorder.record(verdict())
+    record(recorders)
     assert flush(recorders) == [True, False, True]
     assert count_rows(path) == {"weather": 1, "mail": 0, "files": 1}
 
@@ -218,8 +219,7 @@ def test_what_an_earlier_run_lost_is_told_once(path: Path) -> None:
     when = "2026-01-01T00:00:00.000Z"
     write_note(path, MissingVerdicts("OLD", "mail", 7, when, when, is_over=True))
     recorders = [Recorder(path, server, server.upper(), silent) for server in SERVERS]
-    for recorder in recorders:
-        recorder.record(verdict())
+    record(recorders)
     assert all(flush(recorders))
     for recorder in recorders:
         recorder.close()

@@ -30,11 +30,7 @@ def test_first_use_is_trusted_and_outlives_the_process(store: Store, path: Path)
     with Store.open(path) as again:
         pin = again.pins("weather")[TOOL]
         assert again.servers() == ("weather",)
-    assert (pin.approved_definition, pin.approved_fingerprint) == (
-        seen().definition,
-        seen().fingerprint,
-    )
-    assert (pin.held_definition, pin.held_fingerprint, pin.reason) == (None, None, "")
+    assert pin == Pin(*TOOL, seen().definition, seen().fingerprint, None, None, "")
     assert pin.approved_at.endswith("Z")
 
 
@@ -47,22 +43,17 @@ def test_a_drift_is_held_beside_what_is_trusted(store: Store) -> None:
     store.remember("weather", [seen()])
     store.remember("weather", [held()])
     pin = store.pins("weather")[TOOL]
-    assert (pin.approved_definition, pin.held_definition, pin.reason) == (
-        seen().definition,
-        held().definition,
-        "drift: wording",
-    )
+    definitions = seen().definition, held().definition
+    assert (pin.approved_definition, pin.held_definition) == definitions
+    assert pin.reason == "drift: wording"
 
 
 def test_the_newest_definition_is_the_one_that_is_held(store: Store) -> None:
     newest = held({"name": "get_forecast", "description": "Third."}, reason="review")
     store.remember("weather", [held(), newest])
     pin = store.pins("weather")[TOOL]
-    assert (pin.held_definition, pin.reason, pin.approved_definition) == (
-        newest.definition,
-        "review",
-        None,
-    )
+    assert (pin.held_definition, pin.reason) == (newest.definition, "review")
+    assert pin.approved_definition is None
 
 
 def test_first_use_never_replaces_what_another_session_pinned(store: Store) -> None:
@@ -92,9 +83,7 @@ def test_what_a_person_approved_meanwhile_is_not_held_again(store: Store) -> Non
 def test_approval_trusts_what_is_held(store: Store) -> None:
     store.remember("weather", [seen(), held(), seen(kind="prompt")])
     approved = store.approve("weather", "tool", "get_forecast")
-    assert approved == [
-        Pin(*TOOL, held().definition, held().fingerprint, None, None, ""),
-    ]
+    assert approved == [Pin(*TOOL, held().definition, held().fingerprint, None, None, "")]
     assert store.pins("weather")[TOOL] == approved[0]
     assert store.approve("weather") == []
 
@@ -104,10 +93,8 @@ def test_a_first_sight_waits_for_a_run_under_review_until_a_person_decides(store
     store.hold_unreviewed("weather")
     store.remember("weather", [seen()])  # a run without review does not end the wait
     first = store.pins("weather")
-    assert {pin.held_fingerprint for pin in first.values()} == {
-        seen().fingerprint,
-        held(OTHER).fingerprint,
-    }
+    waiting = {seen().fingerprint, held(OTHER).fingerprint}
+    assert {pin.held_fingerprint for pin in first.values()} == waiting
     assert not any(pin.is_reviewed for pin in first.values())
     assert len(store.approve("weather", *TOOL)) == 1
     assert len(store.reject("weather", "prompt")) == 1
@@ -267,10 +254,7 @@ def test_a_moment_is_kept_in_one_spelling_of_utc(hours: int, text: str) -> None:
 
 # --- who has a name ---------------------------------------------------------------------
 
-ONE, TWO = (
-    identify_server(["npx", "-y", "@one/mcp-x"]),
-    identify_server(["npx", "-y", "@two/mcp-x"]),
-)
+ONE, TWO = (identify_server(["npx", "-y", f"@{who}/mcp-x"]) for who in ("one", "two"))
 
 
 def test_a_name_is_that_of_the_first_and_another_is_kept_beside_it(store: Store) -> None:
