@@ -96,26 +96,18 @@ def test_a_wrong_pack_of_the_users_is_told_and_nothing_is_loaded(own: Path) -> N
     [
         ("matches: [xyzzy-123]", "matches: xyzzy-123"),
         ("matches: [xyzzy-123]", "matches: [{made: x}]"),
-        ("matches: [xyzzy-123]", "matches: [5]"),
         ("surfaces: [to-server]", "surfaces: to-server"),
-        ("surfaces: [to-server]", "surfaces: [to-server]\n  places: call.arguments"),
         ("surfaces: [to-server]", "surfaces: [to-server]\n  places: [call.argumens]"),
-        ("about: For a test.", "about: For a test.\ndefaults: {places: [call.argumens]}"),
         ("surfaces: [to-server]", "surfaces: [to-server]\n  several: rais"),
-        ("surfaces: [to-server]", "surfaces: [to-server]\n  placeholders: maybe"),
         ("passes: [xyzzy-12]", "passes: [xyzzy-12, {gen: '{digi:4}'}]"),
         ("surfaces: [to-server]", "surfaces: [to-server]\n  require: entropy 3"),
         ("surfaces: [to-server]", "surfaces: [to-server]\n  color: red"),
         ("about: For a test.", "about: For a test.\ndefaults: [1]"),
         ("rules:", "rules:\n- word\n"),
-        ("xyzzy-[0-9]{3}'", "xyzzy('"),
         ("xyzzy-[0-9]{3}'", "(?=x)y'"),
         ("xyzzy-[0-9]{3}'", "x?'"),
-        ("xyzzy-[0-9]{3}'", "(?P<a>x)(?<b>y)'"),
         ("about: For a test.", "about: [For a test.]"),
-        ("about: For a test.", "about: For a test.\nblank: any"),
         ("about: For a test.", "about: For a test.\nblanks: one"),
-        ("about: For a test.", "about: For a test.\nabout: For another."),
         ("about: For a test.", "about: For a test.\nabuot: For a test."),
         ("why: It is for a test.", "why: It is for a test.\n  owasp: MCP99"),
         ("passes: [xyzzy-12]", "passes: [xyzzy-12]\n  passes: [xyzzy-1]"),
@@ -153,20 +145,18 @@ def test_a_pattern_that_only_re2_takes_stops_each_start(own: Path, pattern: str)
             load_engines(folder=str(own / "cache"))
 
 
-def test_a_pack_says_what_it_is_about() -> None:
-    text = pack().replace("about: For a test.\n", "")
-    with pytest.raises(RuleError, match=r"^a\.yaml, line 1, column 1: `about` is missing"):
-        load_rules([PackFile("a.yaml", text.encode(), shipped=False)])
-
-
-def test_a_pack_without_rules_is_wrong() -> None:
-    with pytest.raises(RuleError, match="line 3, column 1: `rules` is empty"):
-        load_rules([PackFile("a.yaml", b"pack: mine\nabout: x\nrules: []\n", shipped=False)])
-
-
-def test_a_pack_is_utf_8() -> None:
-    with pytest.raises(RuleError, match=r"a\.yaml is not UTF-8"):
-        load_rules([PackFile("a.yaml", b"\xff", shipped=False)])
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (pack().replace("about: For a test.\n", ""), ", line 1, column 1: `about` is missing"),
+        ("pack: mine\nabout: x\nrules: []\n", ", line 3, column 1: `rules` is empty"),
+        ("\ud8ff", " is not UTF-8"),
+    ],
+)
+def test_a_whole_pack_that_is_wrong_is_told(content: str, what: str) -> None:
+    file = PackFile("a.yaml", content.encode("utf-8", "surrogatepass"), shipped=False)
+    with pytest.raises(RuleError, match=rf"^a\.yaml{what}"):
+        load_rules([file])
 
 
 @pytest.mark.skipif(os.name != "posix", reason="rights of POSIX files")

@@ -25,23 +25,15 @@ def test_the_seed_alone_decides() -> None:
     ("recipe", "shape"),
     [
         ("{hex:20}", "[0-9a-f]{20}"),
-        ("{HEX:20}", "[0-9A-F]{20}"),
         ("{d:9}", "[0-9]{9}"),
-        ("{UA:20}", "[0-9A-Z]{20}"),
-        ("{la:20}", "[0-9a-z]{20}"),
         ("{b62:20}", "[0-9A-Za-z]{20}"),
-        ("{b64:20}", "[0-9A-Za-z+/]{20}"),
-        ("{b64u:20}", "[0-9A-Za-z_-]{20}"),
         ("{b32:20}", "[A-Z2-7]{20}"),
         ("{base58:20}", "[1-9A-HJ-NP-Za-km-z]{20}"),
         ("{A-Z2-7:5}", "[A-Z2-7]{5}"),
         ("{[AQgw]:1}", "[AQgw]"),
         ("{uuid}", "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"),
         ("{bytes:3}", "[0-9A-Za-z+/]{4}"),
-        ("{bytes-url:4}", "[0-9A-Za-z_-]{6}"),
         ("A{}B{{C}}", r"AB\{C\}"),
-        ("{base64 ab}", "YWI="),
-        ("{base64url a?>}", "YT8-"),
         ("{upper ab{d:1}}", "AB[0-9]"),
         ('{base64url {{"a":{d:1}}}}', r"eyJhIjo[0-9A-Za-z_-]{3,4}"),
     ],
@@ -55,12 +47,8 @@ def test_a_generator_keeps_to_its_alphabet_and_length(recipe: str, shape: str) -
     ("recipe", "check"),
     [
         ("ghp_{b62:30}{github-crc}", "github-crc"),
-        ("glpat-{b64u:27}.01.{gitlab-crc}", "gitlab-routable-crc"),
-        ("{start}ATATT3{b64u:180}={atlassian-crc}", "atlassian-crc"),
-        ("cfk_{b62:40}{cloudflare-crc}", "cloudflare-crc"),
         ("411111{d:9}{luhn}", "luhn"),
         ("{base58check 80 32 01}", "base58check"),
-        ("{bech32 nsec 32}", "bech32"),
         ("{stellar}", "stellar"),
     ],
 )
@@ -96,27 +84,15 @@ def test_a_run_never_looks_made_up() -> None:
         ("{gitub-crc}", "Did you mean `github-crc`?"),
         ("{number us-sn}", "Did you mean `us-ssn`?"),
         ("{base58check}", "lacks what base58check needs"),
-        ("{iban XX}", "lacks what iban needs"),
-        ("{nothing:3}", "no set of characters is called 'nothing'"),
-        ("{b62:many}", "no generator is called 'b62:many'"),
         ("HERON-[0-9]{4}", "no generator is called '4'"),
         ("{b62:3", "never closes in '{b62:3'. A literal brace is doubled: {{"),
         ("a}", "never opened, in 'a}' at 1. A literal brace is doubled: {{"),
-        ("{base64 a", "never closes"),
         ("{[]:3}", "is empty"),
-        ("{aeiou:20}", "no set of characters"),
+        ("{[xxxxxxxxxxxxabc]:40}", "placeholder"),
     ],
 )
 def test_a_recipe_that_is_wrong_is_refused(recipe: str, what: str) -> None:
     with pytest.raises(RuleError, match=re.escape(what)):
         expand({"gen": recipe}, 1)
-
-
-def test_a_class_that_can_only_look_made_up_is_refused() -> None:
-    with pytest.raises(RuleError, match="placeholder"):
-        expand({"gen": "{[xxxxxxxxxxxxabc]:40}"}, 1)
-
-
-def test_a_mapping_without_a_recipe_is_refused() -> None:
     with pytest.raises(RuleError, match="recipe"):
-        expand({"text": "a"}, 1)
+        expand({"text": recipe}, 1)
