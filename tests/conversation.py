@@ -190,9 +190,8 @@ class _Play:
         errors, cancellations = frames[: len(waiting)], frames[len(waiting) :]
         assert [write_id(f["id"]) for f in errors] == [r.id_token for r in waiting]
         assert {f["error"]["code"] for f in errors} <= {str(codes.PEER_GONE)}
-        assert [write_id(f["params"]["requestId"]) for f in cancellations] == [
-            r.id_token for r in asking
-        ]
+        ended = [write_id(f["params"]["requestId"]) for f in cancellations]
+        assert ended == [r.id_token for r in asking]
         assert self.session.abandon() == [], "answered twice at the end"
 
     def _step(self, step: Object) -> None:
@@ -369,10 +368,9 @@ def _is_respelt(verdict: Verdict) -> bool:
     came, went = json.loads(verdict.frame), json.loads(verdict.forward)
     if isinstance(came, dict) and came.get("method") == "notifications/progress":
         read, sent = (each["params"] for each in (came, went))
-        if str(read["progressToken"]) == str(sent["progressToken"]):
-            return bool(
-                {**came, "params": {**read, "progressToken": sent["progressToken"]}} == went
-            )
+        token = sent["progressToken"]
+        if str(read["progressToken"]) == str(token):
+            return bool({**came, "params": {**read, "progressToken": token}} == went)
     if isinstance(came, dict) and "method" not in came and came.get("id") != went["id"]:
         return bool({**came, "id": went["id"]} == went and str(came["id"]) == str(went["id"]))
     return bool(came == went)
@@ -473,18 +471,15 @@ def _guard(members: Mapping[str, Json], compiled: Engines) -> Guard:
     policy = dict(_object(members.get("policy") or {}))
     if "trust" in members:
         policy["trust"] = members["trust"]
+    said = (policy, PolicyScope.USER), (members.get("project"), PolicyScope.PROJECT)
     files = [
         parse_policy(yaml.safe_dump(text), scope.value, scope, now=0.0, today=TODAY)
         if text
         else None
-        for text, scope in (
-            (policy, PolicyScope.USER),
-            (members.get("project"), PolicyScope.PROJECT),
-        )
+        for text, scope in said
     ]
-    return make_guard(
-        SERVER, compiled, combine(*files), dict(_pins(_object(members.get("pins") or {})))
-    )
+    pins = dict(_pins(_object(members.get("pins") or {})))
+    return make_guard(SERVER, compiled, combine(*files), pins)
 
 
 def _pins(pins: Object) -> Iterator[tuple[PinKey, Pin]]:
@@ -503,21 +498,12 @@ def _opening(conversation: Conversation) -> list[Object]:
     revision = conversation.revision
     client = conversation.members.get("client", {})
     server = conversation.members.get("server", {})
-    asked: Json = {
-        "protocolVersion": revision,
-        "capabilities": client,
-        "clientInfo": {"name": "agent", "version": "1.0"},
-    }
-    agreed: Json = {
-        "protocolVersion": revision,
-        "capabilities": server,
-        "serverInfo": {"name": "server", "version": "1.0"},
-    }
+    ours: Json = {"name": "agent", "version": "1.0"}
+    asked: Json = {"protocolVersion": revision, "capabilities": client, "clientInfo": ours}
+    opening: Json = {"id": "opening", "method": "initialize", "params": asked}
+    agreed: Json = {"protocolVersion": revision, "capabilities": server, "serverInfo": ours}
     return [
-        {
-            "client": {"id": "opening", "method": "initialize", "params": asked},
-            "server_sees": "same",
-        },
+        {"client": opening, "server_sees": "same"},
         {"server": {"id": "opening", "result": agreed}, "client_sees": "same"},
         {"client": {"method": "notifications/initialized"}, "server_sees": "same"},
     ]

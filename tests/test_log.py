@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -38,6 +39,15 @@ def told(read_end: int) -> str:
 
 def verdict(frame: bytes, direction: Direction = Direction.TO_SERVER) -> Verdict:
     return Verdict(direction, frame, Action.ALLOW, frame, None, (), "RUN.c1")
+
+
+def traced(read_end: int, *verdicts: Verdict) -> list[dict[str, Any]]:
+    """What a trace shows of them, with `secret` masked."""
+    trace = Trace(Log("trace", "json"), lambda data: data.replace(b"secret", b"[masked]"))
+    for one in verdicts:
+        trace.show(one)
+    trace.close()
+    return [json.loads(line) for line in told(read_end).splitlines()]
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -79,13 +89,8 @@ def test_a_line_of_json_has_each_field_and_what_is_no_json_as_text(pipe: tuple[i
     Log("info", "json")("info", "held", tool="a\x1b", tools=("a", "b"), place=Direction.TO_SERVER)
     line = json.loads(told(pipe[0]))
     assert line.pop("timestamp").endswith("Z")
-    assert line == {
-        "event": "held",
-        "level": "info",
-        "tool": "a\x1b",
-        "tools": ["a", "b"],
-        "place": repr(Direction.TO_SERVER),
-    }
+    shown = {"tool": "a\x1b", "tools": ["a", "b"], "place": repr(Direction.TO_SERVER)}
+    assert line == {"event": "held", "level": "info", **shown}
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no pseudo terminals in the library")
@@ -180,23 +185,18 @@ def test_a_line_for_programs_names_the_server_and_one_for_people_need_not(
 
 
 def test_a_trace_shows_each_frame_masked_with_its_way_and_length(pipe: tuple[int, int]) -> None:
-    trace = Trace(Log("trace", "json"), lambda data: data.replace(b"secret", b"[masked]"))
-    trace.show(verdict(b'{"a":"secret \xc3\xbc"}'))
-    trace.show(verdict(b"\xff", Direction.TO_CLIENT))
-    trace.close()
-    first, second = (json.loads(line) for line in told(pipe[0]).splitlines())
+    frames = verdict(b'{"a":"secret \xc3\xbc"}'), verdict(b"\xff", Direction.TO_CLIENT)
+    first, second = traced(pipe[0], *frames)
     assert first["frame"] == '{"a":"[masked] ü"}'
     assert (first["event"], first["length_bytes"], first["action"]) == ("→ server", 17, "allow")
     assert (second["event"], second["frame"]) == ("← server", "\ufffd")
 
 
 def test_a_secret_across_the_cut_is_masked_before_it_is_cut(pipe: tuple[int, int]) -> None:
-    trace = Trace(Log("trace", "json"), lambda data: data.replace(b"secret", b"[...]"))
-    trace.show(verdict(b"x" * (TRACED_BYTES - 3) + b"secret" + b"x" * 100_000))
-    trace.close()
-    shown = json.loads(told(pipe[0]))["frame"]
-    assert "sec" not in shown
-    assert len(shown) <= TRACED_BYTES
+    long = b"x" * (TRACED_BYTES - 3) + b"secret" + b"x" * 100_000
+    (shown,) = traced(pipe[0], verdict(long))
+    assert "sec" not in shown["frame"]
+    assert len(shown["frame"]) <= TRACED_BYTES
 
 
 def test_more_frames_than_can_be_shown_are_counted(pipe: tuple[int, int]) -> None:
@@ -227,8 +227,6 @@ def test_more_frames_than_can_be_shown_are_counted(pipe: tuple[int, int]) -> Non
 def test_a_frame_whose_secret_no_mask_finds_is_not_shown(
     pipe: tuple[int, int], frame: bytes, view: str
 ) -> None:
-    trace = Trace(Log("trace", "json"), lambda data: data.replace(b"secret", b"[masked]"))
     finding = Finding("secrets.github-token", "call.arguments", view=view)
-    trace.show(verdict(frame)._replace(findings=(finding,)))
-    trace.close()
-    assert json.loads(told(pipe[0]))["frame"] == "[not shown: it has a secret]"
+    (shown,) = traced(pipe[0], verdict(frame)._replace(findings=(finding,)))
+    assert shown["frame"] == "[not shown: it has a secret]"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner
 
@@ -107,10 +106,6 @@ def test_the_pages_name_every_option() -> None:
     docs = Path(__file__).parents[2] / "docs"
     pages = "".join((docs / name).read_text(encoding="utf-8") for name in ("wrap.md", "http.md"))
     assert [name for name, *_ in TABLE if f"`{name}" not in pages] == []
-
-
-def test_the_command_is_a_command() -> None:
-    assert isinstance(cli.get_command(click.Context(cli), "wrap"), click.Command)
 
 
 WITH_VALUE = [name for name, metavar, _, _ in TABLE if metavar]

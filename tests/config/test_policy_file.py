@@ -58,15 +58,9 @@ def errors(text: str, scope: PolicyScope = PolicyScope.USER) -> list[str]:
     return [line.strip() for line in str(caught.value).splitlines()[1:]]
 
 
-def subject(rule: str = "secrets.github-token", **parts: str) -> PolicyTarget:
-    return PolicyTarget(
-        rule,
-        Severity.CRITICAL,
-        Confidence.HIGH,
-        parts.get("place", "call.arguments"),
-        parts.get("server", "docs"),
-        parts.get("tool", "search"),
-    )
+def subject(rule: str = "secrets.github-token", tool: str = "search") -> PolicyTarget:
+    bad = Severity.CRITICAL, Confidence.HIGH
+    return PolicyTarget(rule, *bad, "call.arguments", "docs", tool)
 
 
 # --- what it says ----------------------------------------------------------------------------
@@ -78,8 +72,7 @@ def test_an_empty_file_is_the_default(text: str) -> None:
 
 
 def test_the_example_says_the_defaults() -> None:
-    policy = combine(parse(EXAMPLE), None)
-    assert policy == Policy()
+    assert combine(parse(EXAMPLE), None) == Policy()
 
 
 def test_the_example_with_every_key_is_right() -> None:
@@ -126,28 +119,25 @@ ask_in_client: form
         "secrets.*", "call.arguments", severity=Severity.HIGH, confidence=Confidence.MEDIUM
     )
     injected = Selector("injection.*", server="web-*", tool="fetch")
-    assert layer.actions == (
-        ActionEntry(secrets, Action.REDACT),
-        ActionEntry(injected, Action.BLOCK),
-    )
+    entries = ActionEntry(secrets, Action.REDACT), ActionEntry(injected, Action.BLOCK)
+    assert layer.actions == entries
     quoted = Selector("injection.forged-turn", "result.text", "docs", "search")
     assert layer.exceptions == (Exempt(quoted, "they quote"),)
     assert (layer.calls("delete_all"), layer.calls("read_file")) == (False, True)
 
 
 @pytest.mark.parametrize(
-    ("text", "size"),
-    [("16 MiB", 2**24), ("512KiB", 2**19), ("8192", 8192), ("8192 B", 8192), ("1 MB", 10**6)],
+    ("texts", "field", "value"),
+    [
+        (("frame: 16 MiB", "frame: 16384KiB", "frame: 16777216 B"), "frame_bytes", 2**24),
+        (("frame: 1 MB", "frame: 1000000"), "frame_bytes", 10**6),
+        (("timeout: 90 s", "timeout: 1.5 min", "timeout: 90"), "timeout_seconds", 90),
+        (("timeout: 2 h",), "timeout_seconds", 7200),
+    ],
 )
-def test_sizes(text: str, size: int) -> None:
-    assert parse(f"limits: {{frame: {text}}}").limits == {"frame_bytes": size}
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("300 s", 300), ("1.5 min", 90), ("2 h", 7200), ("30", 30)]
-)
-def test_times(text: str, seconds: float) -> None:
-    assert parse(f"limits: {{timeout: {text}}}").limits == {"timeout_seconds": seconds}
+def test_sizes_and_times(texts: tuple[str, ...], field: str, value: float) -> None:
+    for text in texts:
+        assert parse(f"limits: {{{text}}}").limits == {field: value}
 
 
 def test_a_word_that_yaml_takes_for_something_else_is_still_a_name() -> None:
@@ -174,12 +164,8 @@ def test_an_exception_holds_on_its_last_day_and_not_after() -> None:
 def test_days_are_counted_on_the_sessions_clock() -> None:
     (exempt,) = parse(exception("2026-11-30")).layer.exceptions
     assert exempt.until == NOW + 11 * DAY_SECONDS
-
-
-def test_a_day_without_end_is_far_off() -> None:
-    (exempt,) = parse(exception("9999-12-31")).layer.exceptions
-    assert exempt.until is not None
-    assert exempt.until > NOW + 1000 * 365 * DAY_SECONDS
+    (lasting,) = parse(exception("9999-12-31")).layer.exceptions
+    assert (lasting.until or 0.0) > NOW + 1000 * 365 * DAY_SECONDS
 
 
 @pytest.mark.skipif(not hasattr(time, "tzset"), reason="this system's calendar cannot be set")
@@ -201,9 +187,9 @@ def test_a_day_has_as_many_hours_as_where_the_user_is(
 def test_an_exception_that_ended_is_left_out_and_told() -> None:
     file = parse(exception("2026-11-19"))
     assert file.layer.exceptions == ()
-    assert len(file.notes) == 1
-    assert "secrets.jwt" in file.notes[0]
-    assert "2026-11-19" in file.notes[0]
+    (note,) = file.notes
+    assert "secrets.jwt" in note
+    assert "2026-11-19" in note
 
 
 # --- what is wrong with it -------------------------------------------------------------------
@@ -231,8 +217,6 @@ def test_the_first_line_counts_them() -> None:
     [
         "mode: [",
         "mode: 'x",
-        "\tmode: x",
-        "a: *b",
         "--- a\n--- b",
         '"\\UFFFFFFFF"',
         "%YAML 1." + "1" * 5000 + "\n--- a",
@@ -317,12 +301,10 @@ def test_harmful_drift_is_refused_with_the_reason(drift: Drift) -> None:
         "mode: observe",
         "trust: first-use",
         "audit: {on_failure: continue}",
-        "audit: {keep: 365 d}",
         "audit: {keep: forever}",
         "ask_in_client: form",
         "actions: [{rule: secrets.*, action: allow}]",
         "exceptions: [{rule: secrets.jwt, server: docs, why: w}]",
-        "exceptions: []",
     ],
 )
 def test_a_projects_file_may_not_loosen(text: str) -> None:
@@ -345,11 +327,9 @@ def test_a_projects_file_tightens_everything() -> None:
         PolicyScope.PROJECT,
     )
     policy = combine(user, project)
-    assert (policy.mode, policy.trust, policy.ask_in_client) == (
-        Mode.ENFORCE,
-        Trust.REVIEW,
-        InClient.URL,
-    )
+    assert policy.mode == Mode.ENFORCE
+    assert policy.trust == Trust.REVIEW
+    assert policy.ask_in_client == InClient.URL
     assert policy.limits == Limits(2**20, 5, 7, 9.0)
     assert policy.drift_allow == {Drift.WORDING}
     assert policy.stop_without_audit
@@ -396,7 +376,7 @@ def test_a_file_that_a_group_may_write_is_not_believed_until_it_is_closed(tmp_pa
 
 
 def test_what_is_no_file_or_no_text_is_told(tmp_path: Path) -> None:
-    with pytest.raises(PolicyError, match="is no regular file"):
+    with pytest.raises(PolicyError, match="is not a regular file"):
         policy_text(str(tmp_path), PolicyScope.PROJECT)
     path = tmp_path / "p.yaml"
     path.write_bytes(b"mode: enforce\n# \xff\n")

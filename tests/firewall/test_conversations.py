@@ -180,14 +180,6 @@ def body(frame: bytes | None) -> dict[str, dict[str, int]]:
     return read
 
 
-def test_a_request_whose_check_breaks_is_refused_and_answered(broken: Session) -> None:
-    verdict = tell(broken, "client", '{"jsonrpc":"2.0","id":1,"method":"ping","a":"fault"}')
-    assert (verdict.action, verdict.forward) == (Action.BLOCK, None)
-    assert [finding.rule for finding in verdict.findings] == ["protocol.internal"]
-    assert body(verdict.reply)["error"]["code"] == codes.INTERNAL
-    assert broken.abandon() == []
-
-
 def test_an_answer_whose_check_breaks_is_replaced(broken: Session) -> None:
     tell(broken, "client", '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a"}}')
     verdict = tell(broken, "server", '{"jsonrpc":"2.0","id":1,"result":{"a":"fault"}}')
@@ -212,11 +204,3 @@ def test_a_batch_loses_only_the_member_whose_check_breaks(broken: Session) -> No
     assert verdict.forward == f"[{ping}]".encode()
     assert [reply["error"]["code"] for reply in json.loads(verdict.reply or b"")] == [-37108]
     assert len(broken.abandon()) == 1
-
-
-def test_whoever_never_spoke_was_never_asked(broken: Session) -> None:
-    assert not broken.has_received(Direction.TO_SERVER)
-    tell(broken, "server", "{}")
-    assert not broken.has_received(Direction.TO_SERVER)
-    tell(broken, "client", "{}")
-    assert broken.has_received(Direction.TO_SERVER)

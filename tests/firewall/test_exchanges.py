@@ -162,21 +162,6 @@ def test_exchanges_with_the_same_id_get_each_its_own_answer() -> None:
         assert exchange.receive(TO_CLIENT, frame, 2.0).forward is None, "once"
 
 
-def test_an_id_in_use_in_the_same_exchange_is_refused() -> None:
-    exchange = session().fork()
-    exchange.receive(TO_SERVER, ask("1"), 1.0)
-    assert code_of(exchange.receive(TO_SERVER, ask("1"), 1.0).reply) == INVALID
-    assert exchange.waiting() == ["1"]
-
-
-def test_a_stopped_request_waits_for_nothing() -> None:
-    exchange = session().fork()
-    frame = ask("1", "tools/call", '{"name":"x","arguments":{"a":"AKIA' + 'Z7QX4M2N5P6R3STV"}}')
-    verdict = exchange.receive(TO_SERVER, frame, 1.0)
-    assert verdict.action is Action.BLOCK
-    assert exchange.waiting() == []
-
-
 def test_what_is_agreed_in_one_exchange_is_agreed_in_all() -> None:
     whole = session()
     first, second = whole.fork(), whole.fork()
@@ -200,14 +185,6 @@ def test_a_server_asks_on_one_stream_and_is_answered_by_another_post() -> None:
     reply = answer("1", '{"roots":[]}')
     assert second.receive(TO_SERVER, reply, 1.0).forward is reply
     assert second.receive(TO_SERVER, reply, 1.0).forward is None
-
-
-def test_a_resumed_conversation_judges_by_the_revision_that_it_is_told() -> None:
-    for revision, passes in (("2025-03-26", True), ("2025-06-18", False)):
-        whole = session()
-        whole.resume(revision)
-        batch = b"[" + ask("1") + b"," + ask("2") + b"]"
-        assert (whole.fork().receive(TO_SERVER, batch, 1.0).forward is batch) is passes
 
 
 def test_events_of_all_exchanges_have_different_names() -> None:
@@ -240,20 +217,6 @@ def test_a_lost_answer_is_told_under_its_id_as_it_stood(id_: str) -> None:
     assert code_of(verdict.forward) == GONE
     assert verdict.action is Action.WARN
     assert exchange.waiting() == []
-
-
-def test_a_lost_answer_to_a_call_is_an_error_and_no_result() -> None:
-    exchange = session().fork()
-    exchange.receive(TO_SERVER, ask("1", "tools/call", '{"name":"x"}'), 1.0)
-    assert code_of(exchange.receive(TO_CLIENT, Lost.of("1", "why"), 1.0).forward) == GONE
-
-
-def test_what_was_lost_and_answered_all_the_same_is_told_once() -> None:
-    exchange = session().fork()
-    exchange.receive(TO_SERVER, ask("1"), 1.0)
-    assert exchange.receive(TO_CLIENT, Lost.of("1", "why"), 1.0).forward is not None
-    assert exchange.receive(TO_CLIENT, answer("1"), 1.0).forward is None
-    assert exchange.receive(TO_CLIENT, Lost.of("1", "why"), 1.0).forward is None
 
 
 def test_no_frame_of_a_peer_can_stand_for_a_lost_answer() -> None:

@@ -39,11 +39,9 @@ FEW = 25  # what Python's own modules compile, json above all; it was 235
 def test_it_is_what_re_compiles() -> None:
     for pattern, flags in (("a(?P<b>.)", re.IGNORECASE), (rb"\\d+", 0)):
         lazy, compiled = lazy_regex(pattern, flags), re.compile(pattern, flags)
-        assert (lazy.pattern, lazy.flags, lazy.groups) == (
-            compiled.pattern,
-            compiled.flags,
-            compiled.groups,
-        )
+        assert lazy.pattern == compiled.pattern
+        assert lazy.flags == compiled.flags
+        assert lazy.groups == compiled.groups
         assert lazy.groupindex == compiled.groupindex
     assert lazy_regex("A(.)", re.IGNORECASE).sub(r"\1", "xab") == "xb"
     assert [found[0] for found in lazy_regex(rb"[0-9]").finditer(b"1a2")] == [b"1", b"2"]

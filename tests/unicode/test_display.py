@@ -28,6 +28,9 @@ from tests.fuzz.budget import tried
         ("a\nb", "a⟨U+000A⟩b"),
         ("\x1b[31m", "⟨U+001B⟩[31m"),
         ("a\u3164b", "a⟨U+3164⟩b"),
+        ("a\u202eb", "a⟨U+202E⟩b"),
+        ("a\u00a0b", "a⟨U+00A0⟩b"),
+        ("\U000e0041", "⟨U+E0041⟩"),
         ("x\ufe0f", "x⟨U+FE0F⟩"),
         ("p\u0430ypal", "p⟨U+0430 \u0430⟩ypal"),
         ("\u043f\u0440\u0438\u0432\u0435\u0442", "\u043f\u0440\u0438\u0432\u0435\u0442"),
@@ -74,6 +77,13 @@ def test_a_name_is_one_word_of_a_command(name: str, word: str) -> None:
 )
 def test_white_space_is_seen_and_a_filler_is_not(character: str, hidden: bool) -> None:
     assert is_hidden(character) == hidden
+
+
+def test_a_word_of_any_length_is_read_once() -> None:
+    long = "a" * 1_000_000
+    assert visible(f"{long} é") == f"{long} é"
+    assert visible(f"{long}\u0430") == f"{long}⟨U+0430 \u0430⟩"
+    assert visible(f"{long} \u0430") == f"{long} \u0430"
 
 
 def test_a_text_is_cut_with_a_mark() -> None:

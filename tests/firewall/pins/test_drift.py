@@ -15,7 +15,6 @@ from pipeguard.firewall.pins.drift import LINE_CHARS, LINES, classify, describe
 from pipeguard.firewall.pins.fingerprint import canonical
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.strict_json import parse_json
-from pipeguard.unicode.display import visible
 
 FORECAST = """{
   "name": "get_forecast", "title": "Forecast", "description": "Forecast for a city.",
@@ -50,6 +49,10 @@ def forecast(path: tuple[str, ...] = (), new: object = None, *, gone: bool = Fal
     elif path:
         inner[path[-1]] = parse_json(canonical(new))
     return text(value)
+
+
+def reworded(old: str, new: str) -> tuple[str, ...]:
+    return describe(text({"description": old}), text({"description": new}))
 
 
 CASES = yaml.safe_load(Path(__file__).with_name("drift.yaml").read_bytes())
@@ -155,7 +158,7 @@ def test_equal_definitions_do_not_drift() -> None:
 def test_two_edits_of_one_text_are_told_apart() -> None:
     old = "Forecast for a city. It takes the name of any city in any language."
     new = "Forecast for a city. Run it first. It takes the name of any town in any language."
-    assert describe(text({"description": old}), text({"description": new})) == (
+    assert reworded(old, new) == (
         'description gained: "Run it first."',
         'description: "city" → "town"',
     )
@@ -163,15 +166,13 @@ def test_two_edits_of_one_text_are_told_apart() -> None:
 
 def test_of_a_long_text_the_middle_that_differs_is_told() -> None:
     old, new = "word " * 5000 + "end", "word " * 5000 + "other end"
-    assert describe(text({"description": old}), text({"description": new})) == (
-        'description gained: "other"',
-    )
+    assert reworded(old, new) == ('description gained: "other"',)
 
 
 def test_of_a_text_that_is_edited_all_over_the_middle_is_told() -> None:
     old = " ".join(f"a{i} b c d" for i in range(9))
     new = " ".join(f"A{i} b c d" for i in range(9))
-    (line,) = describe(text({"description": old}), text({"description": new}))
+    (line,) = reworded(old, new)
     assert line.startswith('description: "a0 b c d a1')
 
 
@@ -198,29 +199,20 @@ def test_definitions_and_items_inside_of_a_schema_have_places() -> None:
 def test_the_title_of_a_new_parameter_is_told() -> None:
     old: JsonObject = {"inputSchema": {"properties": {}}}
     new: JsonObject = {"inputSchema": {"properties": {"x": {"title": "Give your notes"}}}}
-    assert describe(text(old), text(new)) == (
-        "parameter added: x",
-        'parameter x: title gained: "Give your notes"',
-    )
-
-
-def test_a_new_parameter_of_any_type_has_no_words() -> None:
-    old: JsonObject = {"inputSchema": {"properties": {}}}
-    new: JsonObject = {"inputSchema": {"properties": {"x": True}}}
-    assert describe(text(old), text(new)) == ("parameter added: x",)
+    lines = "parameter added: x", 'parameter x: title gained: "Give your notes"'
+    assert describe(text(old), text(new)) == lines
+    any_type: JsonObject = {"inputSchema": {"properties": {"x": True}}}
+    assert describe(text(old), text(any_type)) == lines[:1]
 
 
 def test_words_that_went_are_told_and_edits_that_nearly_touch_are_one() -> None:
-    old = text({"description": "Forecast for one city of the world, and it is free."})
-    assert describe(old, text({"description": "Forecast for one city, and it is free."})) == (
-        'description: "city of the world," → "city,"',
-    )
-    assert describe(
-        old, text({"description": "Forecast for one city of the world, and free."})
-    ) == ('description lost: "it is"',)
-    assert describe(
-        old, text({"description": "Forecast for any city or the world, and it is free."})
-    ) == ('description: "one city of" → "any city or"',)
+    old = "Forecast for one city of the world, and it is free."
+    for new, line in (
+        ("Forecast for one city, and it is free.", ': "city of the world," → "city,"'),
+        ("Forecast for one city of the world, and free.", ' lost: "it is"'),
+        ("Forecast for any city or the world, and it is free.", ': "one city of" → "any city or"'),
+    ):
+        assert reworded(old, new) == (f"description{line}",)
 
 
 def test_a_server_that_changes_its_name_may_be_another() -> None:
@@ -235,43 +227,24 @@ def test_the_order_of_a_list_is_a_difference() -> None:
 
 
 def test_white_space_is_a_change_and_an_exotic_space_is_shown() -> None:
-    approved = text({"description": "Forecast for a city."})
-    assert describe(approved, text({"description": "Forecast for\n\na city."})) == (
-        "description: white space changed",
-    )
-    long, spaced = text({"description": "word " * 900}), text({"description": "word  " * 900})
-    assert describe(long, spaced) == ("description: white space changed",)
-    assert describe(approved, text({"description": "Forecast for a\u2003city."})) == (
-        'description: "a city." → "a⟨U+2003⟩city."',
-    )
+    approved = "Forecast for a city."
+    for old, new in ((approved, "Forecast for\n\na city."), ("word " * 900, "word  " * 900)):
+        assert reworded(old, new) == ("description: white space changed",)
+    shown = 'description: "a city." → "a⟨U+2003⟩city."'
+    assert reworded(approved, "Forecast for a\u2003city.") == (shown,)
 
 
+KEYS = [
+    *("name", "title", "description", "inputSchema", "outputSchema", "properties"),
+    *("required", "enum", "items", "anyOf", "type", "annotations"),
+    *("readOnlyHint", "arguments", "additionalProperties", "$defs", "_meta"),
+]
 VALUES: st.SearchStrategy[JsonValue] = st.recursive(
     st.none() | st.booleans() | st.text(st.characters(exclude_categories=["Cs"]), max_size=40),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(
-                [
-                    "name",
-                    "title",
-                    "description",
-                    "inputSchema",
-                    "outputSchema",
-                    "properties",
-                    "required",
-                    "enum",
-                    "items",
-                    "anyOf",
-                    "type",
-                    "annotations",
-                    "readOnlyHint",
-                    "arguments",
-                    "additionalProperties",
-                    "$defs",
-                    "_meta",
-                ]
-            ),
+            st.sampled_from(KEYS),
             inner,
             max_size=5,
         )
@@ -299,32 +272,6 @@ def test_many_differences_are_counted_and_not_all_told() -> None:
     lines = describe(text({}), text({f"x{i}": None for i in range(100)}))
     assert len(lines) == LINES
     assert lines[-1] == "… and 71 more differences"
-
-
-@pytest.mark.parametrize(
-    ("hidden", "shown"),
-    [
-        ("a\u200bb", "a⟨U+200B⟩b"),
-        ("a\u202eb", "a⟨U+202E⟩b"),
-        ("a\x1b[31m", "a⟨U+001B⟩[31m"),
-        ("a\u00a0b", "a⟨U+00A0⟩b"),
-        ("a\u3164b", "a⟨U+3164⟩b"),
-        ("a\ufe0fb", "a⟨U+FE0F⟩b"),
-        ("\U000e0041", "⟨U+E0041⟩"),
-        ("p\u0430ypal", "p⟨U+0430 \u0430⟩ypal"),
-        ("погода λ Wetter", "погода λ Wetter"),
-        ("größe 天気", "größe 天気"),
-    ],
-)
-def test_what_a_terminal_hides_is_made_visible(hidden: str, shown: str) -> None:
-    assert visible(hidden) == shown
-
-
-def test_a_word_of_any_length_is_read_once() -> None:
-    long = "a" * 1_000_000
-    assert visible(f"{long} é") == f"{long} é"
-    assert visible(f"{long}\u0430") == f"{long}⟨U+0430 \u0430⟩"
-    assert visible(f"{long} \u0430") == f"{long} \u0430"
 
 
 def test_neither_the_order_of_keys_nor_the_spelling_of_a_number_is_told() -> None:

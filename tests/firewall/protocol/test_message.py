@@ -129,6 +129,7 @@ def test_the_form_in_c_reads_plain_envelopes(monkeypatch: pytest.MonkeyPatch) ->
         message(text.encode())
 
 
+LONG = "a" * (MAX_METHOD_BYTES + 1)
 ENVELOPES = {
     '{"id":1,"method":"x"}': ("jsonrpc-version", "1"),
     '{"jsonrpc":"1.0","id":1,"method":"x"}': ("jsonrpc-version", "1"),
@@ -137,14 +138,9 @@ ENVELOPES = {
     '{"jsonrpc":"2.0","id":null,"method":"x"}': ("invalid-id", None),
     '{"jsonrpc":"2.0","id":1,"method":""}': ("invalid-method", "1"),
     '{"jsonrpc":"2.0","id":1,"method":1}': ("invalid-method", "1"),
-    '{"jsonrpc":"2.0","id":1,"method":null}': ("invalid-method", "1"),
     '{"jsonrpc":"2.0","id":1,"method":"a\\nb"}': ("invalid-method", "1"),
-    f'{{"jsonrpc":"2.0","id":1,"method":"{"a" * (MAX_METHOD_BYTES + 1)}"}}': (
-        "invalid-method",
-        "1",
-    ),
+    f'{{"jsonrpc":"2.0","id":1,"method":"{LONG}"}}': ("invalid-method", "1"),
     '{"jsonrpc":"2.0","id":1,"method":"x","result":{}}': ("request-and-response", "1"),
-    '{"jsonrpc":"2.0","id":1,"method":"x","error":{}}': ("request-and-response", "1"),
     '{"jsonrpc":"2.0","id":1,"method":"x","params":[]}': ("params-not-an-object", "1"),
     '{"jsonrpc":"2.0","id":1,"method":"x","params":null}': ("params-not-an-object", "1"),
     '{"jsonrpc":"2.0","id":1,"method":"x","params":{"_meta":1}}': ("meta-not-an-object", "1"),
@@ -155,11 +151,9 @@ ENVELOPES = {
     '{"jsonrpc":"2.0","id":1}': ("malformed-answer", "1"),
     '{"jsonrpc":"2.0","id":1,"result":{},"error":{}}': ("malformed-answer", "1"),
     '{"jsonrpc":"2.0","result":{}}': ("no-method", None),
-    '{"jsonrpc":"2.0"}': ("no-method", None),
     '{"jsonrpc":"2.0","id":null,"error":{},"result":{}}': ("malformed-answer", None),
     '"x"': ("not-an-object", None),
     "1": ("not-an-object", None),
-    "null": ("not-an-object", None),
     " true ": ("not-an-object", None),
 }
 

@@ -26,6 +26,18 @@ def new_session(policy: Policy | None = None, revision: str = "2025-06-18") -> S
     return session
 
 
+def asked(id_: object = 1, revision: str = "2025-06-18") -> Session:
+    """A session in which a call waits for its answer."""
+    session = new_session(revision=revision)
+    session.receive(TO_SERVER, call(id_, "hello"), 0.0)
+    return session
+
+
+def judged(session: Session, written: bytes) -> Verdict:
+    """On what the server sends."""
+    return session.receive(TO_CLIENT, written, 0.0)
+
+
 def frame(**members: object) -> bytes:
     return json.dumps({"jsonrpc": "2.0", **members}).encode()
 

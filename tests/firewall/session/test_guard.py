@@ -163,10 +163,8 @@ def test_of_two_first_sights_at_once_the_second_is_held() -> None:
     assert one.pins.learn(second)
     known = one.pin("tool", "a")
     assert known is not None
-    assert (known.approved_definition, known.held_definition) == (
-        first.approved_definition,
-        second.approved_definition,
-    )
+    assert known.approved_definition == first.approved_definition
+    assert known.held_definition == second.approved_definition
     assert known.reason == "differs from what another session pinned"
 
 

@@ -32,7 +32,7 @@ from tests.firewall.session.talk import (
 )
 from tests.fuzz.rulebook import ALL, samples
 
-TURNS = 800  # of each conversation
+TURNS = 500  # of each conversation
 # What a tool says that it does decides what is compared with what came back.
 TOOLS = {
     "lookup": "Looks up an entry of the catalogue.",
@@ -57,29 +57,26 @@ def list_tools(session: Session, names: Sequence[str] = tuple(TOOLS)) -> None:
     assert session.receive(TO_CLIENT, frame(id="list", result={"tools": listed}), 0.0).forward
 
 
+def with_tools() -> Session:
+    session = new_session()
+    list_tools(session)
+    return session
+
+
 def ordinary_arguments() -> list[object]:
     """What clients give to tools, what they must not, and what rules must find and must not."""
-    played = [
-        one["arguments"]
-        for name in ("quiet.yaml", "stopped.yaml")
-        for group in calls(name).values()
-        for one in group
-        if "arguments" in one
-    ]
+    groups = [group for name in ("quiet.yaml", "stopped.yaml") for group in calls(name).values()]
+    played = [one["arguments"] for group in groups for one in group if "arguments" in one]
     found = [{"text": sample.text} for sample in samples()]
-    passed = [
-        {"input": {"text": text}}
-        for rule in ALL.values()
-        for text in rule.passes
-        if isinstance(text, str)
-    ]
+    passes = [text for rule in ALL.values() for text in rule.passes]
+    passed = [{"input": {"text": text}} for text in passes if isinstance(text, str)]
     plain = [{}, {"text": "What is new in this month?"}, {"id": 12, "names": ["Ada", "Max"]}]
-    odd = [
+    odd: list[object] = [
         {"url": "https://example.org/a"},
         {"text": "Zoë — ok"},
         {"text": "a\\b \u2028"},
-        {"n": [1]},
     ]
+    odd += [{"n": [1]}]
     return [*played, *found, *passed, *(plain * 200), *(odd * 50)]
 
 
@@ -89,10 +86,8 @@ def turns(seed: int) -> Iterator[tuple[bytes, bytes]]:
     given = ordinary_arguments()
     for number in range(TURNS):
         arguments = dice.choice(given)
-        params: dict[str, object] = {
-            "name": dice.choice([*TOOLS, "unlisted"]),
-            "arguments": arguments,
-        }
+        name = dice.choice([*TOOLS, "unlisted"])
+        params: dict[str, object] = {"name": name, "arguments": arguments}
         params |= dice.choice([{}, {}, {"_meta": {"progressToken": number}}, {"task": {}}])
         if dice.random() < 0.02:
             params["constructor"] = 1
@@ -102,10 +97,8 @@ def turns(seed: int) -> Iterator[tuple[bytes, bytes]]:
         result: dict[str, object] = {"content": [{"type": "text", "text": text}]}
         result |= dice.choice([{}, {}, {"isError": True}, {"structuredContent": {"text": text}}])
         result |= dice.choice([{}, {}, {"_meta": {replies.MARK: {}}}, {"resultType": "task"}])
-        yield (
-            frame(id=number, method="tools/call", params=params),
-            frame(id=number, result=result),
-        )
+        asked = frame(id=number, method="tools/call", params=params)
+        yield asked, frame(id=number, result=result)
 
 
 def play(seed: int, policy: Policy) -> list[Verdict]:
@@ -132,17 +125,12 @@ def test_one_look_gives_the_verdict_of_all_ways(seed: int, monkeypatch: pytest.M
 
 
 def test_a_plain_call_and_its_result_are_read_by_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    session = new_session()
-    list_tools(session)
+    session = with_tools()
     monkeypatch.setattr(Detection, "read_message", None)
     monkeypatch.setattr(Detection, "find_leaks", None)
     for number in range(3):
-        arguments = {
-            "query": f"What is new in week {number}?",
-            "command": "ls",
-            "path": "/etc/hosts",
-        }
-        params = {"name": "lookup", "arguments": arguments}
+        arguments = {"query": f"What is new in week {number}?", "path": "/etc/hosts"}
+        params = {"name": "lookup", "arguments": {**arguments, "command": "ls"}}
         asked = frame(id=number, method="tools/call", params=params)
         assert session.receive(TO_SERVER, asked, 0.0).forward == asked
         answered = answer(number, f"Little, in week {number}.")
@@ -152,8 +140,7 @@ def test_a_plain_call_and_its_result_are_read_by_one_look(monkeypatch: pytest.Mo
 def test_calls_are_plain_again_after_the_beginning_of_a_key(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    session = new_session()
-    list_tools(session)
+    session = with_tools()
     assert session.receive(TO_SERVER, call("key", "it is ghp_abcdefgh", "lookup"), 0.0).forward
     for number in range(40):
         session.receive(TO_SERVER, call(number, f"week {number}", "lookup"), 0.0)
@@ -162,8 +149,7 @@ def test_calls_are_plain_again_after_the_beginning_of_a_key(
 
 
 def test_a_call_with_an_id_in_use_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
-    session = new_session()
-    list_tools(session)
+    session = with_tools()
     assert session.receive(TO_SERVER, call(1, "it is ghp_abcdefgh", "lookup"), 0.0).forward
     monkeypatch.setattr(Detection, "read_message", None)
     monkeypatch.setattr(Detection, "find_leaks", None)
@@ -219,8 +205,7 @@ def test_a_plain_call_leaves_what_one_that_is_judged_in_all_ways_does(
 
 
 def test_a_call_that_is_not_sent_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    session = new_session()
-    list_tools(session)
+    session = with_tools()
     monkeypatch.setattr(Detection, "record_request", None)
     refused = session.receive(TO_SERVER, call(1, "it is ghp_abcdefgh", "lookup"), 0.0)
     assert rules(refused) == ["protocol.internal"]
@@ -230,8 +215,7 @@ def test_a_call_that_is_not_sent_leaves_nothing(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_call_of_a_tool_that_is_blocked_since_it_was_listed_does_not_pass() -> None:
-    session = new_session()
-    list_tools(session)
+    session = with_tools()
     assert session.receive(TO_SERVER, call(1, "week", "lookup"), 0.0).forward
     session.guard.adopt(Policy(layers=(Layer(tools_block=("lookup",)),)))
     assert rules(session.receive(TO_SERVER, call(2, "week", "lookup"), 0.0)) == ["policy.tool"]
@@ -286,8 +270,7 @@ def test_an_address_that_takes_what_was_read_along_does_not_pass() -> None:
 
 
 def test_a_call_of_a_tool_that_changed_does_not_pass() -> None:
-    session = new_session()
-    list_tools(session)
+    session = with_tools()
     changed = {"name": "lookup", "description": ORDER, "inputSchema": {"type": "object"}}
     session.receive(TO_SERVER, frame(id="again", method="tools/list"), 0.0)
     session.receive(TO_CLIENT, frame(id="again", result={"tools": [changed]}), 0.0)
@@ -315,8 +298,7 @@ def test_of_two_answers_that_are_looked_at_at_once_one_passes(
 
 
 def test_a_key_that_is_split_over_blocks_of_a_result_does_not_pass() -> None:
-    session = new_session()
-    list_tools(session)
+    session = with_tools()
     session.receive(TO_SERVER, call(1, "week", "lookup"), 0.0)
     content = [{"type": "text", "text": piece} for piece in ("AKIAZ7WQ4", "XNJ2PLKM5TD")]
     passed = session.receive(TO_CLIENT, frame(id=1, result={"content": content}), 0.0)
@@ -324,8 +306,7 @@ def test_a_key_that_is_split_over_blocks_of_a_result_does_not_pass() -> None:
 
 
 def test_a_result_that_cannot_be_remembered_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    session = new_session()
-    list_tools(session)
+    session = with_tools()
     session.receive(TO_SERVER, call(1, "week", "lookup"), 0.0)
     monkeypatch.setattr(Detection, "record_result", None)
     withheld = session.receive(TO_CLIENT, answer(1, "Little."), 0.0)
@@ -334,24 +315,21 @@ def test_a_result_that_cannot_be_remembered_is_replaced(monkeypatch: pytest.Monk
 
 
 def test_no_text_is_kept_once_it_is_judged() -> None:
-    session = new_session()
-    list_tools(session)
+    session = with_tools()
     secret = "api_key = " + KEY
     for number in range(2):
         text = f"https://a.example/{number} {secret} and git push https://b.example {secret}"
         session.receive(TO_SERVER, call(number, text, "send_message"), 0.0)
-    kept = way_out._commands, way_out._reaches_host, way_out._addresses
-    assert [cache.cache_info().currsize for cache in (*kept, text_values._find_addresses)] == [
-        0
-    ] * 4
+    found = text_values._find_addresses
+    for cache in (way_out._commands, way_out._reaches_host, way_out._addresses, found):
+        assert cache.cache_info().currsize == 0
 
 
 def test_what_a_look_cannot_judge_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    session = new_session()
-    list_tools(session)
+    session = with_tools()
     assert session.receive(TO_SERVER, call(1, "a", "lookup"), 0.0).forward is not None
     monkeypatch.setattr("pipeguard.detect.plain.glance", fail)
     assert session.receive(TO_SERVER, call(2, "b", "lookup"), 0.0).action is Action.BLOCK

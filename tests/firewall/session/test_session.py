@@ -14,12 +14,17 @@ from tests.firewall.session.talk import (
     TO_CLIENT,
     TO_SERVER,
     answer,
+    asked,
     call,
     frame,
     member,
     new_session,
     rules,
 )
+
+
+def _break(*_: object, **__: object) -> None:
+    raise ZeroDivisionError
 
 
 def test_events_are_counted_for_each_direction() -> None:
@@ -49,20 +54,17 @@ def test_each_member_of_a_batch_is_judged_by_itself() -> None:
     assert session.waiting() == ["1"]
 
 
-def test_a_batch_is_answered_once_if_it_breaks_once_its_members_are_judged(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("check", ["check", "together"])
+def test_each_request_of_a_batch_whose_check_breaks_is_answered_once(
+    check: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> None:
-        raise ZeroDivisionError
-
     session = new_session(revision="2025-03-26")
     assert session.receive(TO_SERVER, call(3, "before"), 0.0).forward is not None
-    batch = [json.loads(call(1, "hello")), json.loads(call(2, "you"))]
     with monkeypatch.context() as patch:
-        patch.setattr("pipeguard.firewall.protocol.batch.together", broken)
-        verdict = session.receive(TO_SERVER, json.dumps(batch).encode(), 0.0)
+        patch.setattr(f"pipeguard.firewall.protocol.batch.{check}", _break)
+        verdict = session.receive(TO_SERVER, b"[" + call(1, "a") + b"," + call(2, "a") + b"]", 0.0)
     assert verdict.forward is None
-    assert [one["id"] for one in json.loads(verdict.reply or b"")] == [1, 2]
+    assert [one["id"] for one in json.loads(verdict.reply or b"[]")] == [1, 2]
     assert session.waiting() == ["3"], "neither is answered again at the end"
 
 
@@ -82,8 +84,7 @@ def test_a_fork_has_ids_of_its_own_and_shares_what_is_agreed() -> None:
 
 
 def test_when_the_server_is_gone_each_request_is_answered_and_what_it_asked_is_cancelled() -> None:
-    session = new_session()
-    session.receive(TO_SERVER, call(1, "a"), 0.0)
+    session = asked()
     session.receive(TO_CLIENT, frame(id="s", method="ping"), 0.0)
     session.receive(TO_SERVER, frame(id=2, method="tools/list"), 0.0)
     session.receive(TO_SERVER, call(3, "a"), 0.0)
@@ -138,11 +139,8 @@ def test_another_thread_judges_with_engines_of_its_own() -> None:
 
 @pytest.mark.parametrize("direction", [TO_SERVER, TO_CLIENT])
 def test_a_check_that_breaks_refuses(direction: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
-        raise ZeroDivisionError
-
     session = new_session()
-    monkeypatch.setattr("pipeguard.firewall.session.judge.parse", broken)
+    monkeypatch.setattr("pipeguard.firewall.session.judge.parse", _break)
     verdict = session.receive(TO_SERVER, call(1, "a"), 0.0)
     assert (verdict.action, verdict.forward) == (Action.BLOCK, None)
     assert rules(verdict) == ["protocol.internal"]
@@ -169,20 +167,6 @@ def test_an_answer_whose_check_breaks_is_replaced(monkeypatch: pytest.MonkeyPatc
     verdict = session.receive(TO_SERVER, frame(id=1, result={}), 0.0)
     assert member(verdict.forward, "id") == 1
     assert member(verdict.forward, "error", "code") == codes.INTERNAL
-
-
-def test_each_request_of_a_batch_whose_check_breaks_is_answered(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    session = new_session(revision="2025-03-26")
-    monkeypatch.setattr("pipeguard.firewall.protocol.batch.check", _break)
-    verdict = session.receive(TO_SERVER, b"[" + call(1, "a") + b"," + call(2, "a") + b"]", 0.0)
-    assert [told["id"] for told in json.loads(verdict.reply or b"[]")] == [1, 2]
-    assert session.abandon() == []
-
-
-def _break(*_: object, **__: object) -> None:
-    raise ZeroDivisionError
 
 
 def test_the_verdict_on_an_answer_says_how_long_it_took_and_what_was_asked() -> None:
