@@ -106,7 +106,7 @@ class Bearer:
                 be given where requests overlap: this one may have been sent before a renewal.
 
         Returns:
-            True if the request may be sent again, once, with a new header. False where the
+            True if the request may be sent again, once, with a new header. False if the
             answer is about something else and goes on as it is.
 
         Raises:

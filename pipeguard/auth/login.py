@@ -1,6 +1,6 @@
 """One login: from the first 401 to a token that the server accepts, by way of a person's browser.
 
-Knows the SDK's flow by `sdk` alone.
+Knows the SDK's flow only by `sdk`.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ def provider(
             wait_for_answer,
             document,
         )
-    except ValueError:  # the SDK raises it for this reason alone
+    except ValueError:  # the SDK raises it only for this reason
         raise AuthError("a client id metadata document has an https URL with a path.") from None
 
 
@@ -235,7 +235,7 @@ async def send_step(
 
 
 def _without_scope(request: httpx2.Request) -> httpx2.Request | None:
-    """A registration without `scope`, where some servers accept OpenID's alone (RFC 7591, 2)."""
+    """A registration without `scope`, if a server accepts only OpenID's (RFC 7591, 2)."""
     fields = json.loads(request.content)
     if fields.pop("scope", None) is None:
         return None

@@ -2,7 +2,7 @@
 
 A reference replaces a value: in a variable of an entry, or in a header. The system's keyring has
 the values; where a machine has none, a file of mode 0600 has one in clear, if a person says so. The
-state folder has the names, since no keyring lists its entries. Knows no server and no client.
+state folder has the names, because no keyring lists its entries. Knows no server and no client.
 """
 
 from __future__ import annotations

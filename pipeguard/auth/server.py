@@ -46,7 +46,7 @@ def must_be_safe(url: str, server: str) -> None:
     """Refuse a URL that must not be requested on a server's behalf.
 
     A server names these URLs (RFC 9728, RFC 8414), and could name one that it cannot reach itself.
-    So plain http is for loopback alone, and loopback only for a server on loopback.
+    So plain http is only for loopback, and loopback only for a server on loopback.
 
     Args:
         url: the URL about to be requested or opened.

@@ -1,6 +1,6 @@
 """Tokens after the login: renewed while they can be, and given back at the logout.
 
-Knows the SDK's flow by `sdk` alone, and no person.
+Knows the SDK's flow only by `sdk`, and no person.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ async def renew(login: StoredLogin, secrets: Secrets) -> tuple[StoredLogin, Secr
     now = time.time()
     if ended:
         if login.registration is Registration.DYNAMIC and ended != ["invalid_grant"]:
-            login = replace(login, client={})  # the next login registers anew
+            login = replace(login, client={})  # the next login registers again
         return login, replace(secrets, refresh_token="")
     tokens = storage.tokens
     if tokens is None or tokens is before:

@@ -38,7 +38,7 @@ def replace_file(path: Path | str, content: bytes, mode: int = OWNER_ONLY) -> No
 
 @contextmanager
 def write_draft(path: Path | str, content: bytes) -> Iterator[str]:
-    """Write a draft beside a file, readable by its owner alone, and move it there at the end.
+    """Write a draft beside a file, readable only by its owner, and move it there at the end.
 
     Yields:
         The draft's path, for what must be done or checked before the move; an exception leaves the

@@ -108,7 +108,7 @@ def _is_owned(status: os.stat_result, trusted: Trusted) -> bool:
 
 def _has_one_member(gid: int, uid: int) -> bool:
     """True if a user is the only one in a group, by the group's entry and by all passwd entries."""
-    import grp  # here, since few files are open to their group
+    import grp  # here, because few files are open to their group
     import pwd
 
     try:

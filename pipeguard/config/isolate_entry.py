@@ -29,7 +29,7 @@ WIDEST = 1_000_000  # characters of a line: none is broken
 def with_entry(path: str, entry: Mapping[str, object], today: datetime.date) -> str:
     """A policy file's text in which a server is given more; nothing is written.
 
-    What is new goes into the last entry that is for this server alone; where there is none, or its
+    What is new goes into the last entry that is only for this server; if there is none, or its
     layout leaves no safe place, into an entry of its own.
 
     Args:

@@ -120,7 +120,7 @@ class WrapOptions:
 
 
 def read(arguments: Sequence[str]) -> WrapOptions | None:
-    """Read `[OPTIONS] -- COMMAND`, or options alone if one of them is the server's address.
+    """Read `[OPTIONS] -- COMMAND`, or only options if one of them is the server's address.
 
     Returns:
         None if only the full parser can read them.

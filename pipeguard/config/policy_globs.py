@@ -55,7 +55,7 @@ def parse_place(entry: YamlEntry | None) -> str:
 
 
 def parse_content(entry: YamlEntry | None) -> str:
-    """A fingerprint, empty where there is no entry."""
+    """A fingerprint, empty if there is no entry."""
     text = entry.text() if entry is not None else None
     if entry is not None and text is not None and not _CONTENT.fullmatch(text):
         entry.wrong("expected the 32 digits of a fingerprint, which `pipeguard allow EVENT` writes")
@@ -63,7 +63,7 @@ def parse_content(entry: YamlEntry | None) -> str:
 
 
 def parse_path(entry: YamlEntry | None) -> str:
-    """A glob of paths, empty where there is no entry."""
+    """A glob of paths, empty if there is no entry."""
     if entry is None:
         return ""
     text = parse_glob(entry)
@@ -75,7 +75,7 @@ def parse_path(entry: YamlEntry | None) -> str:
 
 
 def parse_host(entry: YamlEntry | None) -> str:
-    """A glob of hosts, empty where there is no entry."""
+    """A glob of hosts, empty if there is no entry."""
     if entry is None:
         return ""
     text = parse_glob(entry)

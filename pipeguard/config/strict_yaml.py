@@ -35,7 +35,7 @@ class Document:
         PolicyError: it is not a YAML document.
 
     Attributes:
-        root: its outermost value, or None where it is empty.
+        root: its outermost value, or None if it is empty.
     """
 
     def __init__(self, text: str, source: str) -> None:

@@ -195,7 +195,7 @@ class Syntax(Protocol):
 
 
 def plain(value: Value) -> Value:
-    """A value of dicts, lists and scalars alone, fit to be compared."""
+    """A value of only dicts, lists and scalars, fit to be compared."""
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):

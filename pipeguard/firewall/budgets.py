@@ -94,7 +94,7 @@ class Budgets(DecodingBudget):
     Attributes:
         network_scores: scores by network and sentence, so that a sentence that is judged again (in
             the message without its secret) costs nothing.
-        doubt_scores: likewise, by classifier and the sentences around a match.
+        doubt_scores: the same, by classifier and the sentences around a match.
     """
 
     __slots__ = ("_matches_left_ns", "doubt_scores", "network_scores")

@@ -107,7 +107,7 @@ class Finding(NamedTuple):
         tool: the definition or the called tool that it concerns, or None.
         content: the fingerprint of what was found, with the installation's key; or empty.
         path: the file that the call names, if it names one; or empty.
-        host: likewise, the host.
+        host: the same of the host.
         would: what would be done with `mode: enforce`, if that is more; else None.
         call: the mark of the stopped call, by which a person can grant it once; or empty.
         arguments: of the call, masked, for the person who decides about it; or empty.

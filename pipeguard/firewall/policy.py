@@ -81,7 +81,7 @@ class PolicyTarget(NamedTuple):
 class Selector(NamedTuple):
     """Globs and thresholds that a target must all fit; `*` fits anything.
 
-    The last three are for exceptions, and empty where they do not restrict. A call that names
+    The last three are for exceptions, and empty if they do not restrict. A call that names
     several files fits where each of them does; one that names hosts too, where these do as well.
     """
 
@@ -109,7 +109,7 @@ class Selector(NamedTuple):
         )
 
     def _fits_call(self, target: PolicyTarget) -> bool:
-        """True where a call names files and hosts that fit, and no others."""
+        """True if a call names files and hosts that fit, and no others."""
         return (
             bool(target.paths) is bool(self.path)
             and bool(target.hosts) is bool(self.host)
@@ -195,7 +195,7 @@ class Layer(NamedTuple):
         )
 
     def calls(self, tool: str) -> bool:
-        """True where this layer allows calls of a tool."""
+        """True if this layer allows calls of a tool."""
         if self.tools_block and any(fnmatchcase(tool, p) for p in self.tools_block):
             return False
         return not self.tools_allow or any(fnmatchcase(tool, p) for p in self.tools_allow)
@@ -232,13 +232,13 @@ class Policy(NamedTuple):
 
     @property
     def asks(self) -> bool:
-        """True where a call may wait for a person."""
+        """True if a call may wait for a person."""
         entries = (entry for layer in self.layers for entry in layer.actions)
         is_named = any(layer.tools_ask for layer in self.layers)
         return is_named or any(entry.action is Action.ASK for entry in entries)
 
     def asks_user(self, tool: str) -> bool:
-        """True where each call of a tool waits for a person."""
+        """True if each call of a tool waits for a person."""
         for layer in self.layers:
             if layer.tools_ask and any(fnmatchcase(tool, glob) for glob in layer.tools_ask):
                 return True

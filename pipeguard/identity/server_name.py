@@ -132,7 +132,7 @@ class _Target:
         stem: the server's short name.
         kind: its kind, as `npm`, `path` or `url`.
         parts: texts that tell it from others of its kind; the first describes it.
-        is_unique: whether the stem alone tells it from other servers.
+        is_unique: whether its stem tells it from other servers.
     """
 
     __slots__ = ("is_unique", "kind", "parts", "stem")

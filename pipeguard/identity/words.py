@@ -40,7 +40,7 @@ def distinguishing_words(
     Args:
         rest: a program's arguments.
         folder: the folder that it starts in.
-        with_folders: False for a program that has a path of its own, since it is the same server
+        with_folders: False for a program that has a path of its own, because it is the same server
             whatever folders it works on.
     """
     distinguishing: list[str] = []

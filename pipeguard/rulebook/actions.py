@@ -1,4 +1,4 @@
-"""Actions that rules lead to where the policy has no entry for them."""
+"""Actions that rules lead to if the policy has no entry for them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _RAISED = (Leaving.RAISE, Leaving.ONLY)
 
 
 def usual_action(rule: Rule) -> Action:
-    """The action for an ordinary match where the policy has no entry for the rule."""
+    """The action for an ordinary match if the policy has no entry for the rule."""
     is_cuttable = bool(rule.model) and Surface.TO_CLIENT in rule.surfaces
     return default_action(
         PolicyTarget(

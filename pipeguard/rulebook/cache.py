@@ -138,7 +138,7 @@ def _import_numpy() -> None:
     """Import numpy without threads.
 
     The threads of OpenBLAS would spin while they wait for more work than there is. The variable is
-    set for the import alone, so that no process started later sees it. Source: OpenBLAS, "Runtime
+    set only for the import, so that no process started later sees it. Source: OpenBLAS, "Runtime
     variables".
 
     Raises:

@@ -36,7 +36,7 @@ STUCK_SECONDS = 300.0  # of waiting for another process; all rules take 20 s of 
 def compile_packs(packs: Sequence[PackFile], folder: str, key: bytes) -> CompiledRules:
     """Wait for the rules to be compiled by another process, or by one of ours.
 
-    They are compiled here, for this process alone, if the folder cannot be written.
+    They are compiled here, only for this process, if the folder cannot be written.
 
     Args:
         packs: of the rules.

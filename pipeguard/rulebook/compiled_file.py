@@ -172,7 +172,7 @@ def open_compiled(folder: str, key: bytes, *, is_shipped: bool = False) -> Compi
 
 def open_all(folders: Sequence[str]) -> list[CompiledRules]:
     """All compiled rules that can be trusted, of folders and shipped."""
-    from glob import glob  # here, since no usual start needs it
+    from glob import glob  # here, because no usual start needs it
 
     found = []
     for folder in (shipped_folder(), *folders):

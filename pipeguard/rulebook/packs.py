@@ -148,7 +148,7 @@ def load_rules(packs: Iterable[PackFile] | None = None) -> tuple[Rule, ...]:
 
 
 def try_patterns(packs: Iterable[PackFile]) -> None:
-    """Try each pattern alone in the scan engine, in some milliseconds.
+    """Try each pattern by itself in the scan engine, in some milliseconds.
 
     Raises:
         RuleError: it does not take one, naming the pack, the line and the rule.

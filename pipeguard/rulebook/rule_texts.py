@@ -17,7 +17,7 @@ class RuleText(NamedTuple):
 @cache
 def _read_texts() -> dict[str, RuleText | None]:
     """The texts by family, and by rule; None for a rule that has only that of its family."""
-    import yaml  # here, since most policies name no such rule
+    import yaml  # here, because most policies name no such rule
 
     texts: dict[str, RuleText | None] = {}
     for family, entry in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_bytes()).items():

@@ -236,7 +236,7 @@ def _stellar(random: Random, _: str) -> str:
 
 @cache
 def _read_number_shapes() -> dict[str, str]:
-    import yaml  # here, since few samples are numbers
+    import yaml  # here, because few samples are numbers
 
     shapes: dict[str, str] = yaml.safe_load(
         Path(__file__).with_name("number_shapes.yaml").read_bytes()

@@ -56,7 +56,7 @@ class TrialInput(NamedTuple):
 
 
 class LocatedFinding(NamedTuple):
-    """A finding, and where in the text it begins and ends; None where that is not known.
+    """A finding, and where in the text it begins and ends; None if that is not known.
 
     A finding in a decoded or folded view is located by the string that contains it.
     """

@@ -1,6 +1,6 @@
 """Recent activity of each server, by the audit: calls, times, blocks, waiting definitions.
 
-Reads the newest rows alone, so that a look costs the same whatever the audit's length.
+Reads only the newest rows, so that a look costs the same whatever the audit's length.
 """
 
 from __future__ import annotations

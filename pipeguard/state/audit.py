@@ -67,7 +67,7 @@ class AuditEntry(NamedTuple):
         token: the name of the client's bearer token, or None.
         request_bytes: for the answer to a request, the length of the request; for a connection, the
             bytes that the server sent; else None.
-        duration_ms: likewise, the milliseconds from the request to its answer, or from the
+        duration_ms: the same of the milliseconds from the request to its answer, or from the
             connection's beginning to its end.
     """
 

@@ -1,6 +1,6 @@
 """The installation's key, with which fingerprints of what was found are made.
 
-It stands beside the store and is written once, for the owner alone. Policies and exported audits
+It stands beside the store and is written once, only for the owner. Policies and exported audits
 hold fingerprints and never the key.
 """
 

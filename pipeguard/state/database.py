@@ -147,7 +147,7 @@ def _inode(path: Path | str) -> tuple[int, int] | None:
 
 
 def _make_private(path: Path | str) -> None:
-    """Create the file for its owner alone before SQLite opens it.
+    """Create the file, only for its owner, before SQLite opens it.
 
     SQLite gives its -wal and -shm files the same mode. A file that exists is never opened here:
     closing it would drop the locks that this process holds on it

@@ -33,7 +33,7 @@ def dismiss(store: Store, key: str, server: str, decision: AuditEntry) -> None:
     Raises:
         StateError: the store cannot be written.
     """
-    from pipeguard.state.audit import record_decision  # here: a session asks for refusals alone
+    from pipeguard.state.audit import record_decision  # here: a session asks only for refusals
 
     with store.transaction():
         store.connection.execute(

@@ -145,7 +145,7 @@ def stopping(event: AuditedEvent) -> list[dict[str, str]]:
         stopped = [item for item in stopped if item["rule"] != NOT_REDACTED] + redacted
     waiting = {item.get("tool", "") for item in stopped if item["rule"].startswith("trust.")}
     others = [item for item in stopped if item.get("tool", "") not in waiting]
-    return others or stopped  # a definition that waits is left out of its list alone
+    return others or stopped  # a definition that waits is only left out of its list
 
 
 def is_only_noted(event: AuditedEvent, rule: str) -> bool:

@@ -159,7 +159,7 @@ class StoredGrants:
         self._store = store
 
     def take(self, mark: str) -> str:
-        """Use up the grant of a call, of several processes in one alone; its event, or empty."""
+        """Use up the grant of a call, in only one of several processes; its event, or empty."""
         with suppress(StateError), Store.open(self._store) as store:
             if not _is_granted(store, mark):  # without waiting for the lock of a writer
                 return ""

@@ -81,7 +81,7 @@ TABLES = (
         since TEXT NOT NULL,
         UNIQUE (name, identity)
     ) STRICT""",
-    # Bearer tokens of the gateway's clients, by their digests alone.
+    # Bearer tokens of the gateway's clients, only by their digests.
     """CREATE TABLE tokens (
         name TEXT NOT NULL PRIMARY KEY,
         sha256 BLOB NOT NULL,

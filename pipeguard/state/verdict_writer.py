@@ -181,7 +181,7 @@ class VerdictWriter:
         return is_plain and not any(verdict.pins for verdict in batch)
 
     def append(self, batch: list[PendingVerdict]) -> None:
-        """Write audit entries alone, in a transaction of the caller's."""
+        """Write only audit entries, in a transaction of the caller's."""
         if self._store is not None and batch:
             self._append(self._store, _entries(batch))
             self._last_time = batch[-1].time

@@ -33,7 +33,7 @@ class Pin(NamedTuple):
         approved_definition: the JSON text that is trusted, with its keys in the order in which it
             was judged, or None.
         approved_fingerprint: SHA-256 of its canonical form, 64 hex digits, or None.
-        held_definition: the newest JSON text that waits for a person, likewise, or None.
+        held_definition: the newest JSON text that waits for a person, or None.
         held_fingerprint: SHA-256 of its canonical form, 64 hex digits, or None.
         reason: why a definition is held, as `drift: wording`; empty if nothing is. `WITHDRAWN`
             for one that no longer waits.

@@ -107,7 +107,7 @@ class Pins:
         """Note that the server offers a definition as it is approved: what is held is not its.
 
         Returns:
-            True where the store has the hold of this run, which is over.
+            True if the store has the hold of this run, which is over.
         """
         key = (pin.kind, pin.name)
         with self._lock:
@@ -125,7 +125,7 @@ class Pins:
         return self._states.get((kind, name)) is _HoldState.REJECTED
 
     def start_anew(self) -> None:
-        """Let what was rejected wait again, once the server, which was started anew, offers it."""
+        """Let what was rejected wait again, once the server, which was started again, offers it."""
         with self._lock:
             for key, state in self._states.items():
                 if state is _HoldState.REJECTED:
@@ -173,7 +173,7 @@ class Pins:
         self._unstored.discard(key)
 
     def _approve(self, key: PinKey) -> bool:
-        """The server offers what is trusted; True where the store has a hold of this run."""
+        """The server offers what is trusted; True if the store has a hold of this run."""
         self._as_approved.add(key)
         self._unstored.discard(key)
         self._restored.discard(key)
@@ -185,7 +185,7 @@ class Pins:
         Args:
             key: of the pin.
             pin: as it is here.
-            stored: as it is in the store now; None where it is not there.
+            stored: as it is in the store now; None if it is not there.
 
         Returns:
             The pin; None for the one in the store.
@@ -284,7 +284,7 @@ def as_trusted(pin: Pin, *, needs_review: bool) -> Pin:
 
 
 def without_hold(pin: Pin) -> Pin:
-    """The trusted version of a definition alone."""
+    """Only the trusted version of a definition."""
     return pin._replace(held_definition=None, held_fingerprint=None, reason="", held_at="")
 
 
@@ -305,7 +305,7 @@ def as_seen(kind: str, name: str) -> str:
     """The normal form of all names that could be taken for this one."""
     if kind in ADDRESSED:
         from pipeguard.firewall.protocol.uris import (
-            normal,  # 1 ms, and most servers have tools alone
+            normal,  # 1 ms, and most servers have only tools
         )
 
         return normal(name)

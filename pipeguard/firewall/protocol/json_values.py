@@ -43,7 +43,7 @@ def without_line_ends(text: str) -> str:
 
 
 def native() -> ModuleType | None:
-    """The form in C; None where it was not built."""
+    """The form in C; None if it was not built."""
     try:
         from pipeguard.firewall.protocol import _strict_json
     except ImportError:
@@ -62,7 +62,7 @@ def serialise(value: JsonValue) -> bytes:
 
 
 def serialise_short(value: JsonValue, most_bytes: int) -> bytes | None:
-    """Write a value by `_strict_json.c`; None where that does not, as it was not built.
+    """Write a value by `_strict_json.c`; None if that does not, as it was not built.
 
     It writes no value that nests deeper than a frame's may, or takes more bytes than `most_bytes`.
     """
@@ -70,7 +70,7 @@ def serialise_short(value: JsonValue, most_bytes: int) -> bytes | None:
 
 
 def serialise_canonical(value: object) -> bytes | None:
-    """Write a value as RFC 8785 says, by `_strict_json.c`; None where that does not.
+    """Write a value as RFC 8785 says, by `_strict_json.c`; None if that does not.
 
     It writes no number but integers of a few digits, and no key beyond the basic plane.
     """

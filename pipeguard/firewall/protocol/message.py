@@ -47,8 +47,8 @@ class PlainOutline(NamedTuple):
         data: the texts, laid out as lines.
         joined: the same without names, with nothing between.
         seam: where in `joined` the last of several begins; -1 where nothing could be split.
-        may_hold_address: False where no argument has a web address.
-        may_be_json: False where no text of a result is JSON.
+        may_hold_address: False if no argument has a web address.
+        may_be_json: False if no text of a result is JSON.
         ends: the ends of arguments in which a key could begin.
         values: the short values among the arguments: ids, names, addresses.
     """
@@ -98,7 +98,7 @@ def envelope(frame: bytes, value: JsonValue) -> Message:
 
 
 def read_envelope(frame: bytes, value: JsonObject) -> Message:
-    """Check the envelope of an object without `_strict_json.c`, which accepts plain ones alone.
+    """Check the envelope of an object without `_strict_json.c`, which accepts only plain ones.
 
     Raises:
         Refusal: as of `envelope`.
@@ -140,7 +140,7 @@ def with_id(message: Message, id_token: str) -> Message:
 
 
 def readdress(answer: Message, id_token: str) -> bytes | None:
-    """The frame of an answer with another id in its bytes; None where it is to be written anew.
+    """The frame of an answer with another id in its bytes; None if it must be written again.
 
     The answer has no members but its version, its id and its result or error.
     """

@@ -64,7 +64,7 @@ class Peers:
                 modes = declared[name]
                 capabilities.add(name)
                 if name == "elicitation" and isinstance(modes, dict):
-                    # An empty declaration means forms alone (MCP 2025-11-25 client/elicitation).
+                    # An empty declaration means only forms (MCP 2025-11-25 client/elicitation).
                     capabilities |= {f"{name}/{mode}" for mode in MODES if mode in modes}
                     capabilities |= set() if modes else {f"{name}/form"}
         self.capabilities = frozenset(capabilities)

@@ -41,7 +41,7 @@ class Targets(Protocol):
 
     @property
     def fetches(self) -> bool:
-        """True where it asks another machine for what comes back."""
+        """True if it asks another machine for what comes back."""
 
     @property
     def file_kind(self) -> int:
@@ -92,8 +92,8 @@ class PendingRequest:
         frame_bytes: the length of its frame.
         size: bytes that it takes in memory, without what follows.
         call_bytes: those of `call` and `call_values`.
-        is_method_secret: True where its method holds a secret, so that nothing may repeat it.
-        is_tool_secret: likewise, the tool's name.
+        is_method_secret: True if its method holds a secret, so that nothing may repeat it.
+        is_tool_secret: True if the tool's name holds one.
         is_refused: True once the user refused it while it waited.
         take_answer: of a request of PipeGuard's own, what takes its result; None for a peer's.
     """

@@ -5,7 +5,7 @@ than the limits. A Refusal carries the id of the request where it can be read fo
 its sender can be answered.
 
 `_strict_json.c` reads the same some five times as fast. What it does not accept is read here, and
-so is everything where it was not built: only this refuses.
+so is everything if it was not built: only this refuses.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class ParsedFrame(bytes):
 
 
 def without_value(frame: bytes) -> bytes:
-    """The bytes of a frame alone, where it has its value; else the frame as it is."""
+    """Only the bytes of a frame that has its value; else the frame as it is."""
     return bytes(frame) if isinstance(frame, ParsedFrame) else frame
 
 

@@ -86,7 +86,7 @@ def obstacle(guard: Guard, kind: str, name: str) -> Finding | None:
     if pin.held_definition is None:
         return None
     rule = "trust.held" if pin.approved_definition is None else "trust.drifted"
-    # In our words alone: `pipeguard diff` shows the server's.
+    # Only in our words: `pipeguard diff` shows the server's.
     why = f"it changed since it was {pin.origin} ({pin.reason})"
     if pin.approved_definition is None:
         why = "it was never approved" + (f" ({pin.reason})" if pin.reason else "")
@@ -198,7 +198,7 @@ def _hold(guard: Guard, name: str, rule: str, note: str, excerpt: str = "") -> F
 # --- references -------------------------------------------------------------------------
 # Which of a server's definitions a request uses: tools, prompts, resources.
 
-# A kind of definition, and the value in place of its name; None where the request has none.
+# A kind of definition, and the value in place of its name; None if the request has none.
 Reference = tuple[str, JsonValue]
 
 # By method, the kind that it uses and the member of params that names it (MCP server/*, "Getting",

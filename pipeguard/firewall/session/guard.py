@@ -252,15 +252,15 @@ class Grants(Protocol):
             mark: from `Guard.mark_call`.
 
         Returns:
-            The event that the person allowed; empty where there is no grant, or another process
+            The event that the person allowed; empty if there is no grant, or another process
             was faster.
         """
 
     def has(self, mark: str) -> bool:
-        """True where a call is granted, which only `take` makes sure."""
+        """True if a call is granted, which only `take` makes sure."""
 
     def has_refused(self, event: str) -> bool:
-        """True where a person refused the call that waits by an event."""
+        """True if a person refused the call that waits by an event."""
 
 
 class FailureNotes(Protocol):

@@ -370,7 +370,7 @@ class ConversationState:
         """Record a notification.
 
         Returns:
-            None if it may go on. If it is dropped, the reason, which is empty where it was
+            None if it may go on. If it is dropped, the reason, which is empty if it was
             already reported.
         """
         with self._lock:

@@ -13,7 +13,7 @@ from pipeguard.firewall.session.judge import CALL, FrameJudge
 
 
 class ProtocolJudge(FrameJudge):
-    """Judges one frame by the protocol alone; finds nothing in texts and pins nothing."""
+    """Judges one frame only by the protocol; finds nothing in texts and pins nothing."""
 
     def pass_at_once(self) -> Verdict | None:
         """The verdict on an ordinary call or result whose value is known; else None.

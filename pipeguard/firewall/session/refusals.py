@@ -153,7 +153,7 @@ class Refuser:
         # Whoever sends a batch reads one (JSON-RPC 2.0, section 6), whatever was agreed.
         reply = batch.array([self._to_sender(token, code, findings) for token in ids.requests])
         closed = self.state.close_all(self.direction, ids.answers)
-        # Each answer goes alone, since few peers read a batch.
+        # Each answer goes by itself, because few peers read a batch.
         code = codes.PEER_BROKE_PROTOCOL
         answers = [self.answer(each, code, findings, replaces_answer=True) for each in closed]
         forward = answers[0] if len(answers) == 1 else batch.array(answers)
@@ -196,7 +196,7 @@ class Refuser:
         return Verdict(self.direction, self.frame, action, forward, reply, found, self.event)
 
     def _to_sender(self, id_token: str, code: int, findings: list[Finding]) -> bytes:
-        """The answer to a request that could not be read. Its id is used for this alone."""
+        """The answer to a request that could not be read. Its id is used only for this."""
         request = PendingRequest(id_token, "", None, 0.0)
         return self.answer(request, code, findings, replaces_answer=False)
 

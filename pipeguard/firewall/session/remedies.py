@@ -115,7 +115,7 @@ def decisive_rule(rule: str, tool: str, stopped: Iterable[tuple[str, str]]) -> s
     """The rule that says what can be done about a finding, given all that stopped its message.
 
     One finding that no exception helps keeps the message from passing, so that allowing the others
-    would be in vain. A definition that waits is left out of its list alone.
+    would be in vain. A definition that waits is only left out of its list.
 
     Args:
         rule: of the finding.

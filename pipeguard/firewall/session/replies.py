@@ -1,7 +1,7 @@
 """Texts for each side when a message does not go on. Only this module writes them.
 
 The client is told rule, place and event, never the text itself, and that the user decides. What a
-model reads contains no command, since a model has a shell: commands are in the log and in
+model reads contains no command, because a model has a shell: commands are in the log and in
 `pipeguard explain`. A server is told only the event: rule and place would tell an attacker what to
 change.
 """
@@ -127,7 +127,7 @@ def make_cancellation(id_token: str, why: str = "the server hung up") -> bytes:
 
 
 _AUDIT_LOSS = (
-    "PipeGuard could not record all messages: rows of its audit are lost, for instance since the"
+    "PipeGuard could not record all messages: rows of its audit are lost, for instance because the"
     " disk is full. Messages are still judged. Its own log says why."
 )
 
@@ -298,10 +298,10 @@ def how_to_allow(finding: Finding, event: str) -> str:
 
     Args:
         finding: what was stopped.
-        event: names the verdict; empty where no audit has it.
+        event: names the verdict; empty if no audit has it.
 
     Returns:
-        The command; empty where nobody can allow it.
+        The command; empty if nobody can allow it.
     """
     way = find_way(finding.rule)
     if way is Way.APPROVE:

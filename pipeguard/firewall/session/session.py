@@ -64,7 +64,7 @@ class Session:
         guard: what is known of the server.
         run: names this run; events are `<run>.c<n>` and `<run>.s<n>`.
         state: what is remembered of the conversation.
-        waiting_room: where calls wait until a person decides; None where the transport has no call
+        waiting_room: where calls wait until a person decides; None if the transport has no call
             wait (transports.pump.wait_for_decision).
         waiting_call: that is judged again, having waited; else None.
         keeps_values: True if a large frame of the server keeps its parsed value once it is judged.
@@ -117,7 +117,7 @@ class Session:
         Args:
             verdict: the verdict by which it waits.
             now: seconds on the session's clock.
-            is_last: True where it waits no longer, and is blocked unless a person allowed it.
+            is_last: True if it waits no longer, and is blocked unless a person allowed it.
 
         Returns:
             The new verdict, by which it may wait again, or the same one, if the person is to decide
@@ -288,10 +288,10 @@ class Session:
         return self.receive_concurrently(TO_CLIENT, serialise(replies.audit_loss()), now)
 
     def ask_client(self, frame: bytes, take_answer: TakesAnswer, now: float) -> Verdict:
-        """Judge a request of PipeGuard's own to the client, by the protocol alone.
+        """Judge a request of PipeGuard's own to the client, only by the protocol.
 
         Args:
-            frame: the request. A server can neither guess its id nor use it meanwhile.
+            frame: the request. A server can neither guess its id nor use it while it is open.
             take_answer: called with the result, or None, in a thread that must not wait.
             now: seconds on the session's clock.
 
@@ -364,7 +364,7 @@ class Session:
         return bare
 
     def _judge_batch(self, judge: FrameJudge, members: list[JsonValue]) -> Verdict:
-        """Judge each member alone (MCP 2025-03-26, basic/index, "Batching")."""
+        """Judge each member by itself (MCP 2025-03-26, basic/index, "Batching")."""
         batch.check(members, self.state.peers.revision)
         budgets, verdicts = Budgets(), []
         frames = [serialise(member) for member in members]  # before any of them is judged
