@@ -281,7 +281,7 @@ class Recorder:
 
     def watch(self, failure: Exception | None) -> None:
         """Look for what other processes changed, unless the store cannot be read."""
-        self._attempt(self._watch, "read", failure)
+        self._attempt(lambda: self._keep_pins(self._writer.watch()), "read", failure)
         self._report_pins()
 
     def end(self, *, is_healthy: bool) -> None:
@@ -351,9 +351,6 @@ class Recorder:
             self._lost -= lost
             self._chars -= chars
 
-    def _watch(self) -> None:
-        self._keep_pins(self._writer.watch())
-
     def _keep_pins(self, changed: Pins | None) -> None:
         self._changed_pins = self._changed_pins if changed is None else changed
 
@@ -391,9 +388,8 @@ class Recorder:
         log_findings(self._log_line, verdict, is_audited=bool(self._note.run))
 
     def _log_line(self, level: str, event: str, **fields: object) -> None:
-        _describe_failure(
-            partial(self._log, level, event, **fields)
-        )  # standard error may be closed
+        # Standard error may be closed.
+        _describe_failure(partial(self._log, level, event, **fields))
 
 
 class _RecordingThread:

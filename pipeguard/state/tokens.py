@@ -101,22 +101,12 @@ def stored_tokens(store: Store) -> list[StoredToken]:
         f"SELECT {_COLUMNS} FROM tokens WHERE name <> ? ORDER BY name",  # noqa: S608  a constant
         (_ONCE_MADE,),
     )
-    return [
-        StoredToken(
-            name,
-            digest,
-            TokenScope(
-                tuple(json.loads(servers)),
-                tuple(json.loads(tools)),
-                effect,
-                per_minute,
-                bool(manages),
-            ),
-            created,
-            expires,
-        )
-        for name, digest, servers, tools, effect, per_minute, manages, created, expires in rows
-    ]
+    tokens = []
+    for name, digest, servers, tools, effect, per_minute, manages, *times in rows:
+        globs = tuple(json.loads(servers)), tuple(json.loads(tools))
+        scope = TokenScope(*globs, effect, per_minute, bool(manages))
+        tokens.append(StoredToken(name, digest, scope, *times))
+    return tokens
 
 
 def find_last_uses(store: Store) -> dict[str, str]:
@@ -171,22 +161,14 @@ def create_token(
                 " VALUES (?, x'', '[]', '[]', '', 0, 0, '', '')",
                 (_ONCE_MADE,),
             )
+        servers, tools, effect, per_minute, manages = scope
+        values = json.dumps(servers), json.dumps(tools), effect, per_minute, int(manages)
         store.connection.execute(
             f"INSERT INTO tokens ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  a constant
-            (
-                name,
-                sha256(token.encode()).digest(),
-                json.dumps(scope.servers),
-                json.dumps(scope.tools),
-                scope.effect,
-                scope.per_minute,
-                int(scope.manages),
-                now_text(),
-                ends,
-            ),
+            (name, sha256(token.encode()).digest(), *values, now_text(), ends),
         )
-        limits = [*map(", ".join, (scope.servers, scope.tools))] if not scope.decides else []
-        words = [*limits, *scope.describe_limits(), f"until {ends}" if ends else ""]
+        globs = [] if scope.decides else [*map(", ".join, (servers, tools))]
+        words = [*globs, *scope.describe_limits(), f"until {ends}" if ends else ""]
         _record(store, "create", name, by, "; ".join(filter(None, words)))
     return token
 
