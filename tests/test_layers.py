@@ -102,6 +102,8 @@ EXCEPTIONS = {  # module of the core, what else it imports: with the reason
     ("detect.model.network_sums", "numpy"): "sums over rows of numbers, where no C compiler was",
     ("detect.model.opener_sums", "numpy"): "the same",
     ("detect.model.network", "array"): "numbers of four bytes",
+    ("detect.model.network", "importlib"): "the form in numpy, where no C compiler was",
+    ("detect.model.opener", "importlib"): "the same",
     ("detect.matching.confirm", "re2"): "regular expressions in linear time",
     ("detect.matching.pattern_set", "threading"): "Lock: threads share databases, loaded once",
     ("firewall.session.lifecycle", "threading"): "Lock: the pump's threads share a conversation",

@@ -1,4 +1,4 @@
-"""What options of the command line give: numbers, and the variables of a server."""
+"""Values of command-line options: numbers, and the variables of a server."""
 
 from __future__ import annotations
 

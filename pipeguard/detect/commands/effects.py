@@ -173,7 +173,7 @@ def _groups(uses: Uses, *, only_idle: bool = False) -> Iterator[list[_String]]:
         is_left_out = not is_idle if only_idle else is_idle and not is_alone
         if is_left_out:
             continue
-        path = text.path_of(segment)
+        path = text.segment_path(segment)
         is_of_params = path[:1] == _PARAMS
         if is_call if not is_of_params else path[1:2] in (("name",), ("_meta",)):
             continue

@@ -21,6 +21,7 @@ import json
 import struct
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from itertools import pairwise
 from math import isfinite
 
@@ -229,6 +230,10 @@ def native() -> Callable[[NetworkWeights], Logits] | None:
 
 def portable() -> Callable[[NetworkWeights], Logits]:
     """The form in numpy, which takes 70 ms to import."""
-    from pipeguard.detect.model.network_sums import NetworkSums
+    sums = import_module("pipeguard.detect.model.network_sums").NetworkSums
 
-    return lambda weights: NetworkSums(weights).logits
+    def ready(weights: NetworkWeights) -> Logits:
+        logits: Logits = sums(weights).logits
+        return logits
+
+    return ready

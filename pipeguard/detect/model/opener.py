@@ -24,6 +24,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import cached_property
+from importlib import import_module
 
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
@@ -203,8 +204,7 @@ def native() -> Windows | None:
 
 def portable() -> Windows:
     """The form in numpy, which takes 80 ms to import."""
-    from pipeguard.detect.model.opener_sums import windows
-
+    windows: Windows = import_module("pipeguard.detect.model.opener_sums").windows
     return windows
 
 

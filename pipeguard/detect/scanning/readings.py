@@ -121,7 +121,7 @@ class _EdgeRow:
         )
         crossed = dict.fromkeys(self._numbers[first : last + 1])
         values = self._text.values
-        paths = [self._text.path_of(n) for n in crossed if values[n].strip()]
+        paths = [self._text.segment_path(n) for n in crossed if values[n].strip()]
         return paths or [()], len(paths) > 1
 
 

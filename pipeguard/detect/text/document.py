@@ -183,7 +183,7 @@ class MessageText:
             if start < end and type(string) is str:
                 yield positions.path(index), string, *self.span(start, end)
 
-    def path_of(self, number: int) -> Path:
+    def segment_path(self, number: int) -> Path:
         """The path of the string of a segment; unkeyed, of one of `values`."""
         return self._positions.path(number)
 
@@ -252,7 +252,7 @@ class _Positions:
 
     @cached_property
     def joined_starts(self) -> list[int]:
-        """Where each string begins in the joined values; what is not one of them is empty there."""
+        """The start of each string in the joined values; what is not one of them is empty there."""
         strings = zip(self.strings if self.is_keyed else self._values, self.steps, strict=False)
         left_out = FIXED_VALUE_KEYS if self.is_keyed else ()
         lengths = (

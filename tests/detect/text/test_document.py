@@ -114,7 +114,7 @@ def test_the_names_around_each_string_are_those_of_its_path(value: JsonValue) ->
     messages: list[JsonValue] = [value, {"params": value}, {"params": {"arguments": value}}]
     for message in messages:
         text = MessageText(message, keyed=True)
-        paths = [text.path_of(number) for number in range(text.segment_count)]
+        paths = [text.segment_path(number) for number in range(text.segment_count)]
         assert text.names_around() == [
             (
                 tuple(step for step in path if isinstance(step, str)),

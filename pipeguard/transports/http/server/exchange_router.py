@@ -476,7 +476,7 @@ class ExchangeRouter:
         """
         stream = self._choose_stream(frame, exchange)
         if stream is not None:
-            self._send_on(stream, frame)
+            self._send_later(stream, frame)
         elif not self._is_shared:
             return self._store(frame, is_judged=True)
         return []  # of a shared server's message nobody can tell whose it is
@@ -517,7 +517,7 @@ class ExchangeRouter:
             return None
         return waiting[-1] if waiting else None
 
-    def _send_on(self, stream: Stream, frame: bytes) -> None:
+    def _send_later(self, stream: Stream, frame: bytes) -> None:
         """Send a message; a full stream misses notifications, if the server does not wait.
 
         They would fill it until it is cut, together with the answer behind them.

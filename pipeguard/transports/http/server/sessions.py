@@ -209,7 +209,7 @@ class Sessions:
         return mirrored
 
     def most_seconds(self, method: str | None) -> float | None:
-        """How long an answer is waited for, as the policy says; None for no limit."""
+        """The seconds that the policy waits for an answer; None for no limit."""
         return None if method in NEVER_OVERDUE else self.guard.policy.limits.timeout_seconds
 
     @contextmanager
