@@ -1,6 +1,6 @@
 """Values of a launch: the command to run, and how it ended. Starts nothing.
 
-Plain classes with slots: `dataclasses` costs 10 ms, and the server is not running yet.
+No `dataclasses`, which costs 10 ms: the server is not running yet.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeguard.errors import LaunchError
+from pipeguard.records import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +24,7 @@ NOT_FOUND, NOT_RUNNABLE, SIGNAL_BASE = 127, 126, 128
 ENGINE, PATIENT_ENGINE, SERVER = "engine", "patient engine", "server"
 
 
-class Confinement:
+class Confinement(NamedTuple):
     """The start of an isolated server (pipeguard/isolation).
 
     Attributes:
@@ -38,26 +39,13 @@ class Confinement:
             starts the process that holds it.
     """
 
-    __slots__ = ("argv", "descriptors", "enter", "kind", "leave", "lifeline", "why_not")
-
-    def __init__(
-        self,
-        argv: Sequence[str],
-        descriptors: Sequence[int],
-        enter: Callable[[], None],
-        *,
-        leave: Callable[[], object] | None = None,
-        kind: str = ENGINE,
-        why_not: Callable[[], str | None] | None = None,
-        lifeline: Lifeline | None = None,
-    ) -> None:
-        self.argv: Final = tuple(argv)
-        self.descriptors: Final = tuple(descriptors)
-        self.enter: Final = enter
-        self.leave: Final = leave
-        self.kind: Final = kind
-        self.why_not: Final = why_not
-        self.lifeline: Final = lifeline
+    argv: Sequence[str]
+    descriptors: tuple[int, ...]
+    enter: Callable[[], None]
+    leave: Callable[[], object] | None = None
+    kind: str = ENGINE
+    why_not: Callable[[], str | None] | None = None
+    lifeline: Lifeline | None = None
 
     @property
     def is_engine(self) -> bool:
@@ -104,7 +92,7 @@ class Command:
         return f"Command({self.argv[0]!r}, {len(self.argv) - 1} arguments)"
 
 
-class Exit:
+class Exit(NamedTuple):
     """The end of a server.
 
     Attributes:
@@ -112,11 +100,8 @@ class Exit:
         signal_number: that signal, or None.
     """
 
-    __slots__ = ("code", "signal_number")
-
-    def __init__(self, code: int, signal_number: int | None = None) -> None:
-        self.code: Final = code
-        self.signal_number: Final = signal_number
+    code: int
+    signal_number: int | None = None
 
     def describe(self) -> str:
         """Say how it ended, as `exit code 3`."""
@@ -128,17 +113,6 @@ class Exit:
     def by_signal(cls, number: int) -> Exit:
         """The exit of a server that a signal ended."""
         return cls(SIGNAL_BASE + number, number)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Exit):
-            return NotImplemented
-        return (self.code, self.signal_number) == (other.code, other.signal_number)
-
-    def __hash__(self) -> int:
-        return hash((self.code, self.signal_number))
-
-    def __repr__(self) -> str:
-        return f"Exit({self.code}, {self.signal_number})"
 
     def __str__(self) -> str:
         """For people, to follow the server's name in a sentence."""

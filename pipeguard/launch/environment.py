@@ -15,8 +15,7 @@ the client's own environment are for the server. Where that cannot be read (macO
 with hidepid), an environment without a session is passed whole; of any other, only groups 1 and 3.
 
 One case cannot be told: a client passes all it has, and an entry sets a variable to the value that
-the client has too. Such a variable is withheld, its name is in `Environment.withheld`, and
-`--env NAME` passes it.
+the client has too. Such a variable is withheld, and `--env NAME` passes it.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ import os
 from typing import TYPE_CHECKING
 
 from pipeguard.errors import LaunchError
+from pipeguard.records import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Final
 
 ALLOWED = frozenset(
     {
@@ -78,27 +77,20 @@ SHELL_VALUES = frozenset({"--rcfile", "--init-file", "--init-command", "-C", "-O
 MOST_STARTERS = 4  # `sh -c`, `timeout`, `uvx`: three is the most that was seen
 
 
-class Environment:
+class Environment(NamedTuple):
     """The environment of a server.
 
     Attributes:
         variables: all its variables.
-        withheld: the names that only our own environment has, sorted.
         missing: the names given to `--env` that our environment does not have.
     """
 
-    __slots__ = ("missing", "variables", "withheld")
-
-    def __init__(
-        self, variables: dict[str, str], withheld: Sequence[str], missing: Sequence[str]
-    ) -> None:
-        self.variables: Final = variables
-        self.withheld: Final = tuple(withheld)
-        self.missing: Final = tuple(missing)
+    variables: dict[str, str]
+    missing: tuple[str, ...]
 
     def __repr__(self) -> str:
         """Names only: values may be secrets."""
-        return f"Environment({sorted(self.variables)}, withheld={list(self.withheld)})"
+        return f"Environment({sorted(self.variables)})"
 
 
 def child_environment(
@@ -139,7 +131,7 @@ def child_environment(
             missing.append(name)
     for name in [name for name in variables if name.upper().startswith(OURS_PREFIX)]:
         del variables[name]
-    return Environment(variables, sorted(set(ours) - set(variables)), missing)
+    return Environment(variables, tuple(missing))
 
 
 def refers(variables: Mapping[str, str]) -> bool:
@@ -165,7 +157,7 @@ def parent_environment() -> dict[str, str] | None:
             return dict(os.environ)
         if program not in STARTERS | SHELLS:
             break
-        process = _find_parent(process)
+        process = find_parent(process) or 0
     pairs = (word.partition("=") for word in _read_words(process, "environ") or ())
     return {name: value for name, _, value in pairs if name} or None
 
@@ -212,10 +204,11 @@ def _read_words(process: int, name: str) -> list[str] | None:
     return [os.fsdecode(word) for word in data.split(b"\0") if word]
 
 
-def _find_parent(process: int) -> int:
+def find_parent(process: int) -> int | None:
+    """The parent of a process; None if /proc does not show it."""
     try:
         with open(f"/proc/{process}/stat", "rb") as file:
             # The second field is a name in brackets, which may contain any byte (proc(5)).
             return int(file.read().rpartition(b")")[2].split()[1])
     except OSError:
-        return 0
+        return None

@@ -106,13 +106,8 @@ class Child:
             return
         self.end(0)
         self._closed = True
-        for descriptor in (
-            self.stdin_fd,
-            self.stdout_fd,
-            self.stderr_fd,
-            self._life,
-            self._status,
-        ):
+        pipes = self.stdin_fd, self.stdout_fd, self.stderr_fd
+        for descriptor in (*pipes, self._life, self._status):
             os.close(descriptor)
         if self.on_close is not None:
             self.on_close()

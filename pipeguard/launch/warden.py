@@ -14,20 +14,19 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import sys
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from pipeguard.launch.command import Command
+from pipeguard.launch.environment import find_parent
 
 if TYPE_CHECKING:
-    import signal
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import NoReturn
 
     from pipeguard.launch.lifeline import Lifeline
-else:
-    import signal
 
 assert sys.platform != "win32"  # noqa: S101  tells mypy which system's names to look up
 
@@ -263,7 +262,8 @@ def _become(
 ) -> NoReturn:
     """Turn the new process into the server, or report why that failed."""
     stage = last_stage = b"exec"
-    argv, last = command.argv, signal.SIGKILL
+    argv: Sequence[str] = command.argv
+    last = signal.SIGKILL
     try:
         os.setpgid(0, 0)
         warden = os.getppid()
@@ -287,7 +287,7 @@ def _become(
             stage = b"cwd"
             os.chdir(command.cwd)
             stage = last_stage
-        os.execvpe(argv[0], argv, command.env)  # noqa: S606  no shell is wanted
+        os.execvpe(argv[0], [*argv], command.env)  # noqa: S606  no shell is wanted
     except OSError as error:
         _write(fail, b"%s %d\n" % (stage, error.errno or 0))
     finally:
@@ -348,18 +348,11 @@ def _load_prctl() -> Callable[[int, int], None]:
 
 
 def _descendants() -> list[int]:
-    """All processes below this one: parents are in /proc/<pid>/stat (proc(5), fourth field)."""
+    """All processes below this one."""
     children: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        try:
-            with open(f"/proc/{name}/stat", "rb") as file:
-                # The second field is a name in brackets, which may contain any byte.
-                parent = int(file.read().rpartition(b")")[2].split()[1])
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            continue
-        children.setdefault(parent, []).append(int(name))
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        if (parent := find_parent(int(name))) is not None:
+            children.setdefault(parent, []).append(int(name))
     descendants: list[int] = []
     generation = [os.getpid()]
     while generation:
