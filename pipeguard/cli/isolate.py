@@ -171,7 +171,7 @@ def show(name: str, words: tuple[str, ...], *, as_json: bool) -> None:
         preview = preview_command((name, *words))
         needs, home_folder = "", os.path.expanduser("~")
         if not preview.problem:
-            needs = ServerCommand((name, *words)).describe_needs({}, home_folder)
+            needs = ServerCommand((name, *words)).describe_needs(home_folder)
         lines = ("Isolated, the server:", *row_lines(extent_rows(preview)), *wrap_text(needs))
         code = WRONG if preview.problem else 0
         emit(preview.fields(), lambda _: lines, as_json=as_json, code=code)
@@ -299,7 +299,7 @@ def accept(name: str, *, path: str | None, dry_run: bool) -> None:
         click.echo(f"{path} already grants {visible(name)} all of this.")
         return
     person = None if dry_run else Person.here()
-    entry = facts.make_entry(escape(name))
+    entry = proposal.make_entry(escape(name))
     today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
     text = with_entry(path, entry, today)
     click.echo("\n".join(_show_lines(name, entries, servers, facts)))

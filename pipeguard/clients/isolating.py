@@ -69,6 +69,6 @@ def needs(server: ServerEntry, home_folder: str) -> str:
         home_folder: of the user.
     """
     try:
-        return ServerCommand(server.own_words).describe_needs(server.env, home_folder)
+        return ServerCommand(server.own_words).describe_needs(home_folder)
     except PipeGuardError:
         return ""

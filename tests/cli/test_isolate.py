@@ -284,7 +284,6 @@ def test_what_a_server_would_get_is_shown_before_it_first_starts(
         "isolate-would",
         """
         isolate show -- npx -y @modelcontextprotocol/server-filesystem docs
-        isolate show -- npx -y @bytebase/dbhub --dsn postgres://me@localhost/db
         isolate show -- npx -y @modelcontextprotocol/server-github
         isolate show --json -- npx -y @modelcontextprotocol/server-github
         isolate show -- bunx some-server  # 2

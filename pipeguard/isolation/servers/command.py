@@ -5,34 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
 
 from pipeguard.config.isolate_key import find_entries
-from pipeguard.detect.checks.addresses import is_loopback
 from pipeguard.isolation.docker_servers import is_of_containers, parse_run
 from pipeguard.isolation.packages import find_package
 from pipeguard.isolation.shipped import find_profile, package_key
-from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.isolation.shipped import ShippedProfile
-
-
-# Schemes of databases' addresses, with the port that each listens on by default.
-_DATABASES = {
-    **dict.fromkeys(("postgres", "postgresql"), 5432),
-    **dict.fromkeys(("mysql", "mariadb"), 3306),
-    **dict.fromkeys(("redis", "rediss", "valkey"), 6379),
-    **dict.fromkeys(("mssql", "sqlserver"), 1433),
-    **dict.fromkeys(("neo4j", "bolt"), 7687),
-    "mongodb": 27017,
-    "oracle": 1521,
-    "clickhouse": 8123,
-    "amqp": 5672,
-}
 
 
 class ServerCommand(NamedTuple):
@@ -103,25 +86,19 @@ class ServerCommand(NamedTuple):
         host = SandboxUser(home_folder, "", 0, 0, (), "")
         return folders_among(with_paths(self.argv[0], self.argv[1:], folder), folder, host)
 
-    def describe_needs(self, variables: Mapping[str, str], home_folder: str) -> str:
+    def describe_needs(self, home_folder: str) -> str:
         """List what a person must still know or name of a known server; empty for none.
 
         Args:
-            variables: of the server's entry.
             home_folder: of the user.
 
         Raises:
             LaunchError: as for `package`.
         """
         above = [word for word in self.argv[1:] if _holds(word, home_folder)]
-        held = (
-            f"{' and '.join(above)} is not given as a whole: name folders in it." if above else ""
-        )
+        held = f"{' and '.join(above)} is not given as a whole: name folders in it." * bool(above)
         shipped = self.shipped_profile
-        if shipped is None:
-            needed = _describe_databases((*self.argv, *variables.values()))
-            return " ".join(filter(None, (held, needed)))
-        return " ".join(filter(None, (held, shipped.needs)))
+        return " ".join(filter(None, (held, shipped.needs if shipped is not None else "")))
 
     def check_hardened(self, entries: Iterable[IsolateEntry], name: str) -> None:
         """Check that isolation would start the container here.
@@ -145,23 +122,3 @@ def _holds(word: str, home_folder: str) -> bool:
     """True if an argument is the user's home, or a folder that it is in."""
     path = os.path.normpath(home_folder + word[1:] if word[:1] == "~" else word)
     return os.path.isabs(path) and Path(path) in (Path(home_folder), *Path(home_folder).parents)
-
-
-def _describe_databases(texts: Iterable[str]) -> str:
-    """Say which databases among the words of a command it will not reach, and how to grant them."""
-    options = {}
-    for word in " ".join(texts).replace("=", " ").split():
-        try:
-            parts = urlsplit(word)
-            host, port = parts.hostname, parts.port
-        except ValueError:  # no address
-            continue
-        usual = _DATABASES.get(parts.scheme.partition("+")[0])
-        if usual is not None and host:
-            here = is_loopback(host)
-            given = f"--loopback {port or usual}" if here else f"--connect {host}:{port or usual}"
-            options[given] = f"{host}:{port or usual}"
-    if not options:
-        return ""
-    listed, named = ", ".join(options.values()), " ".join(options)
-    return visible(f"It will not reach its database at {listed} unless you name it:  {named}")
