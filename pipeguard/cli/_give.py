@@ -34,7 +34,7 @@ def find_offer(event: AuditedEvent, port: int | None, *, is_wide: bool) -> WallG
     """
     from pipeguard.isolation import find_wall_grant
 
-    grant = find_wall_grant(event, port, is_wide=is_wide)
+    grant = find_wall_grant(event.findings, port, is_wide=is_wide)
     if port is not None and (grant is None or grant.kind != "hosts"):
         raise click.UsageError("--port is for a host that a server was refused.")
     if is_wide and (grant is None or grant.kind not in PATHS):

@@ -263,7 +263,7 @@ class WallCard(StoppedCard):
 
     def _give(self, by: str) -> DoneDecision:
         event = self.event
-        grant = find_wall_grant(event, None, is_wide=False)
+        grant = find_wall_grant(event.findings)
         if grant is None:
             raise NothingDoneError("Nothing can be given for this event.")
         day, path = today(), own_policy_path()

@@ -49,7 +49,7 @@ def view_wall(event: AuditedEvent) -> WallView:
     try:
         entries = find_entries(event.server, _read_own_policy().isolate)
         given = tuple(f"{key} {value}" for key, value in list_grants(entries))
-        grant = find_wall_grant(event, None, is_wide=False)
+        grant = find_wall_grant(event.findings)
         is_new = grant is not None and plan_grant(event.server, grant, path, today())[1]
     except PipeGuardError as error:
         is_settled = isinstance(error, NothingThereError)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from pipeguard.config.options import read
 from pipeguard.isolation.extent import ITS_OPTIONS, KNOWN, POLICY, Given
-from pipeguard.isolation.servers.preview import preview
+from pipeguard.isolation.servers.preview import preview_server
 from tests.isolation.test_wrapped import REACHER, Isolated
 
 pytestmark = pytest.mark.real
@@ -41,20 +40,22 @@ def test_what_is_foretold_is_what_is_given(
         tmp_path, *words, command=(*REACHER, str(here / "notes")), policy=POLICY_TEXT
     ) as run:
         run.ready()
-        foretold = preview(options, "reacher", "bubblewrap", os.environ, folder=str(tmp_path))
+        foretold = preview_server(options, "reacher", "bubblewrap", {}, str(tmp_path)).extent
         assert run.call("read", here / "diary") == "a day"
         assert run.call("write", here / "notes" / "two") == "written"
         assert run.call("read", here / "other") == "FileNotFoundError"
+    assert foretold is not None
     assert foretold.write == (Given(str(here / "notes"), POLICY),)
     assert foretold.read[0] == Given(str(here / "diary"), ITS_OPTIONS)
     assert foretold.limits.cpu == 9
     assert foretold.is_offline
 
 
-@pytest.mark.parametrize("engine", ["auto", "bubblewrap", "container"])
+@pytest.mark.parametrize("engine", ["auto", "container"])
 def test_a_known_server_gets_its_profile_from_every_engine(engine: str) -> None:
     command = ["npx", "-y", "@modelcontextprotocol/server-github"]
     options = read(["--isolate", engine, "--", *command])
     assert options is not None
-    extent = preview(options, "github", engine, os.environ, folder="/")
+    extent = preview_server(options, "github", engine, {}, "/").extent
+    assert extent is not None
     assert extent.hosts == (Given("api.github.com", KNOWN),)

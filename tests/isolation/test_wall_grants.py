@@ -16,7 +16,7 @@ from pipeguard.isolation.walls.grants import (
     READ,
     WRITE,
     WallGrant,
-    find_grant,
+    find_wall_grant,
     is_covered,
 )
 from tests.each import each
@@ -41,7 +41,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SandboxUser:
 
 
 def offered(rule: str, path: object, host: SandboxUser) -> WallGrant:
-    grant = find_grant([{"rule": rule, "path": str(path)}], host)
+    grant = find_wall_grant([{"rule": rule, "path": str(path)}])
     assert grant is not None
     return grant
 
@@ -77,7 +77,7 @@ REFUSED = {
     "the system": (WRITE, "/usr/lib/new", "given to no server as a whole"),
     "all": (READ, "/", "given to no server as a whole"),
     "passwords": (READ, "/etc/shadow", "named by hand"),
-    "what no policy has": (READ, "other/\u202eb", "no path that a policy can have"),
+    "what no policy has": (READ, "other/\u202eb", "not a path that a policy can hold"),
 }
 
 
@@ -103,14 +103,14 @@ def test_a_folder_that_holds_keys_is_given_if_that_is_said(case: str, host: Sand
     rule, path, value, held = WIDE[case]
     finding = {"rule": rule, "path": f"{host.home}/{path}"}
     with pytest.raises(PolicyError, match="--wide"):
-        find_grant([finding], host)
-    grant = find_grant([finding], host, is_wide=True)
+        find_wall_grant([finding])
+    grant = find_wall_grant([finding], is_wide=True)
     assert grant is not None
     assert grant.value == value
     assert any(held in each for each in grant.holds)
     for never in ("/", "/usr/lib/new", f"{host.home}/..", f"{host.home}/.ssh/id_rsa"):
         with pytest.raises(PolicyError):
-            find_grant([{"rule": WRITE, "path": never}], host, is_wide=True)
+            find_wall_grant([{"rule": WRITE, "path": never}], is_wide=True)
 
 
 def test_a_folder_covers_what_it_gives_and_no_more(host: SandboxUser) -> None:
@@ -143,14 +143,14 @@ def test_a_link_that_cannot_be_followed_is_named_by_hand(
 
 
 def test_a_port_is_given_by_its_number(host: SandboxUser) -> None:
-    grant = find_grant([{"rule": PORT, "excerpt": "8765"}], host)
+    grant = find_wall_grant([{"rule": PORT, "excerpt": "8765"}])
     assert grant is not None
     assert grant[:2] == ("loopback", 8765)
 
 
 def test_the_port_of_a_host_may_be_named_where_the_event_has_none(host: SandboxUser) -> None:
     def given(excerpt: str, port: int | None) -> str:
-        grant = find_grant([{"rule": "egress.host", "excerpt": excerpt}], host, port)
+        grant = find_wall_grant([{"rule": "egress.host", "excerpt": excerpt}], port)
         assert grant is not None
         return f"{grant.value}: {grant.opens}"
 
@@ -166,9 +166,9 @@ def test_the_port_of_a_host_may_be_named_where_the_event_has_none(host: SandboxU
 def test_what_gives_out_credentials_is_named_by_hand(host: SandboxUser, subject: str) -> None:
     for rule in ("egress.host", "egress.address"):
         with pytest.raises(PolicyError, match=r"credentials\. It has to be named by hand"):
-            find_grant([{"rule": rule, "excerpt": subject}], host)
+            find_wall_grant([{"rule": rule, "excerpt": subject}])
 
 
 def test_an_event_of_another_kind_is_none_of_these(host: SandboxUser) -> None:
-    assert find_grant([{"rule": "secrets.aws", "excerpt": "x"}], host) is None
-    assert find_grant([{"rule": "egress.malformed", "excerpt": ""}], host) is None
+    assert find_wall_grant([{"rule": "secrets.aws", "excerpt": "x"}]) is None
+    assert find_wall_grant([{"rule": "egress.malformed", "excerpt": ""}]) is None

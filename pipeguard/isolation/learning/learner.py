@@ -24,9 +24,9 @@ from pipeguard.launch.command import NOT_RUNNABLE, SERVER, Confinement
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from pipeguard.isolation.egress.outer_proxy import OuterProxies
     from pipeguard.isolation.learning.observed import Observed
     from pipeguard.isolation.view import SandboxUser
-    from pipeguard.isolation.way_out import ProxiesSource
 
 KERNEL = ("/proc", "/sys", "/dev")
 _SYSTEM_FILES = ("passwd", "group", "nsswitch.conf", "resolv.conf", "hosts")  # a sandbox's own
@@ -41,7 +41,7 @@ class Learner:
         name: of the server.
         command: its command and environment.
         say: tells the user.
-        proxies: gives those of the user's own network, for fetching its package.
+        proxies: those of the user's own network, for fetching its package.
 
     Raises:
         LaunchError: nothing can be learned here, or the server's program does not exist.
@@ -52,7 +52,7 @@ class Learner:
         name: str,
         command: Command,
         say: Callable[[str], None],
-        proxies: ProxiesSource | None = None,
+        proxies: OuterProxies | None = None,
     ) -> None:
         if (why := obstacle()) is not None:
             raise LaunchError(

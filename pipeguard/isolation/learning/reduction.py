@@ -79,6 +79,21 @@ class ProfileProposal(NamedTuple):
     present: tuple[Grant, ...]
     withheld: tuple[Withheld, ...]
 
+    def make_entry(self, server: str) -> dict[str, object]:
+        """The entry of `isolate` in a policy that gives a server what is added.
+
+        Args:
+            server: the glob of its name.
+        """
+        entry: dict[str, object] = {"server": server}
+        for kind in KINDS:
+            values = [grant.value for grant in self.added if grant.kind == kind]
+            if values:
+                entry[kind] = [int(each) for each in values] if kind == "loopback" else values
+        if any(grant.kind == "keep_home" for grant in self.added):
+            entry["keep_home"] = True
+        return entry
+
 
 def propose(observed: Observed, profile: Profile, host: SandboxUser) -> ProfileProposal:
     """Compare what was seen with what is given.
@@ -101,13 +116,11 @@ def propose(observed: Observed, profile: Profile, host: SandboxUser) -> ProfileP
             why = f"it gives out this machine's own credentials; to give it: --connect {entry}"
             withheld.append(Withheld(f"connects to {entry}", why, entry))
     grants += (Grant("loopback", str(port), "it connected to it") for port in observed.loopback)
-    is_given = [_is_given(grant, profile, host) for grant in grants]
+    present = tuple(grant for grant in grants if _is_given(grant, profile, host))
+    added = tuple(grant for grant in grants if grant not in present)
     named = (*profile.read, *profile.write)
-    return ProfileProposal(
-        tuple(grant for grant, given in zip(grants, is_given, strict=True) if not given),
-        tuple(grant for grant, given in zip(grants, is_given, strict=True) if given),
-        tuple(each for each in withheld if not _inside(each.subject, named)),
-    )
+    apart = tuple(each for each in withheld if not _inside(each.subject, named))
+    return ProfileProposal(added, present, apart)
 
 
 class _Files:
@@ -149,11 +162,7 @@ class _Files:
             and path not in self._own_written  # the kept home has it, and it stays writable there
             and not (_inside(path, self._own) and os.path.isdir(path))
         }
-        read = {
-            path: count
-            for path, count in _outermost(self._fold_paths(read)).items()
-            if not _inside(path, written)
-        }
+        read = _outermost(self._fold_paths(read))
         for kind, verb, paths in (("write", "written", written), ("read", "read", read)):
             for path, count in sorted(paths.items())[:MOST]:
                 whole = "everything in it; " if os.path.isdir(path) else ""
@@ -225,23 +234,6 @@ def _outermost(paths: Mapping[str, int]) -> dict[str, int]:
         holder = next((each for each in found if is_inside(path, each)), path)
         found[holder] = found.get(holder, 0) + paths[path]
     return found
-
-
-def policy_entry(server: str, grants: tuple[Grant, ...]) -> dict[str, object]:
-    """The entry of `isolate` in a policy that gives a server these.
-
-    Args:
-        server: the glob of its name.
-        grants: what it is given.
-    """
-    entry: dict[str, object] = {"server": server}
-    for kind in KINDS:
-        values = [grant.value for grant in grants if grant.kind == kind]
-        if values:
-            entry[kind] = [int(each) for each in values] if kind == "loopback" else values
-    if any(grant.kind == "keep_home" for grant in grants):
-        entry["keep_home"] = True
-    return entry
 
 
 def _is_given(grant: Grant, profile: Profile, host: SandboxUser) -> bool:

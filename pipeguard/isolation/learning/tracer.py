@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from pipeguard.isolation.egress.addresses import is_private
 from pipeguard.isolation.egress.dns import DnsError, parse_question
-from pipeguard.isolation.egress.hosts import DEFAULT_PORTS, PRIVATE, parse_host, show_host
+from pipeguard.isolation.egress.hosts import PRIVATE, HostAndPort, parse_host
 from pipeguard.isolation.learning.observed import LISTED, READ, WRITTEN, Observed
 
 if TYPE_CHECKING:
@@ -169,9 +169,8 @@ class Tracer:
         hosts = set()
         for address, port in self._connected:
             host = known.get(str(address), address)
-            shown = show_host(host, port)
-            shown = shown.removesuffix(f":{port}") if port in DEFAULT_PORTS else shown
-            hosts.add(shown + PRIVATE * (host is not address and is_private(address)))
+            is_of_network = host is not address and is_private(address)
+            hosts.add(HostAndPort(host, port).entry + PRIVATE * is_of_network)
         self._observed.hosts = sorted(hosts)
         kept = (self._loopback - self._bound - {DNS_PORT}).difference(CHOSEN_PORTS)
         self._observed.loopback = sorted(kept)

@@ -5,22 +5,20 @@ Reads the values with the functions by which servers are started, and names line
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from pipeguard.config.isolate_key import LIMITS, entry_fields
+from pipeguard.config.isolate_key import LIMITS, IsolateEntry, entry_fields
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.egress.outer_proxy import NO_PROXY, OuterProxy, OuterProxyError
 from pipeguard.isolation.profile import ResourceLimits, parse_limits, parse_port
-from pipeguard.isolation.servers.sources import granted_path
+from pipeguard.isolation.servers.sources import combine_grants
 from pipeguard.launch.environment import refers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.config.strict_yaml import YamlEntry
 
 _T = TypeVar("_T")
@@ -67,11 +65,10 @@ def check_entry(entry: YamlEntry) -> None:
 
 def missing_paths(entry: IsolateEntry) -> Iterator[str]:
     """Why paths of an entry cannot be given now, each as a sentence: no server starts with them."""
-    home_folder = os.path.expanduser("~")
     for key in ("read", "write"):
         for text in getattr(entry, key):
             try:
-                granted_path(entry, text, home_folder)
+                combine_grants([IsolateEntry(entry.server, read=(text,))])
             except PolicyError as error:
                 yield f"isolate, {key}: {error}"
 

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import LaunchError, StateError
-from pipeguard.isolation.fetching import DONE, install, lock, package_folders, remove_unused, use
+from pipeguard.isolation.fetching import (
+    DONE,
+    install,
+    lock,
+    newest,
+    package_folders,
+    remove_unused,
+    use,
+)
 from pipeguard.isolation.kept_homes import NAME_FILE
 from pipeguard.isolation.learning import observed
 from pipeguard.isolation.packages import Package
@@ -67,15 +75,11 @@ class Installed(NamedTuple):
 
 def packages() -> tuple[Installed, ...]:
     """All packages as they were fetched last, by name."""
-    newest: dict[str, Installed] = {}
-    for folder in packages_folder().glob("*"):
-        found = _read(folder) if (folder / DONE).is_file() else None
-        if found is None:
-            continue
-        known = newest.get(found.package.identity)
-        if known is None or known.fetched < found.fetched or _is_refetched(found, known):
-            newest[found.package.identity] = found
-    return tuple(sorted(newest.values(), key=lambda each: (each.name, each.package.specs)))
+    root = packages_folder()
+    identities = {folder.name.partition("-")[0] for folder in root.glob("*") if folder.is_dir()}
+    folders = filter(None, (newest(root, identity) for identity in identities))
+    found = filter(None, map(_read, folders))
+    return tuple(sorted(found, key=lambda each: (each.name, each.package.specs)))
 
 
 def update(
@@ -109,33 +113,6 @@ def remove(installed: Installed) -> bool:
     root = packages_folder()
     with lock(root, installed.package.identity):
         return not remove_unused(package_folders(root, installed.package.identity))
-
-
-def homes() -> Iterator[tuple[Path, str]]:
-    """Kept homes, each with the server that has it."""
-    for folder in sorted(homes_folder().glob("*")):
-        file = folder / NAME_FILE
-        if folder.name != PACKAGES and file.is_file():
-            yield folder, file.read_text("utf-8", "replace")[:1000]
-
-
-def remove_home(folder: Path) -> None:
-    """Remove a kept home.
-
-    Raises:
-        StateError: it cannot be removed.
-    """
-    try:
-        remove_tree(folder)
-    except OSError as error:
-        raise StateError(f"{folder} cannot be removed: {error.strerror}.") from None
-
-
-def _is_refetched(later: Installed, earlier: Installed) -> bool:
-    """True if a package was fetched after itself in the same second."""
-    order = package_folders(packages_folder(), later.package.identity)
-    is_same = later.fetched == earlier.fetched
-    return is_same and order.index(later.folder) > order.index(earlier.folder)
 
 
 def _read(folder: Path) -> Installed | None:
@@ -174,8 +151,12 @@ class Inventory(NamedTuple):
         """Read the state folder, which need not exist."""
         if existing_state_folder() is None:
             return cls()
-        learned = tuple(observed.learned_names())
-        return cls(learned, tuple(homes()), packages())
+        homes = (
+            (folder, (folder / NAME_FILE).read_text("utf-8", "replace")[:1000])
+            for folder in sorted(homes_folder().glob("*"))
+            if folder.name != PACKAGES and (folder / NAME_FILE).is_file()
+        )
+        return cls(tuple(observed.learned_names()), tuple(homes), packages())
 
     @property
     def owners(self) -> tuple[str, ...]:
@@ -216,7 +197,10 @@ class Inventory(NamedTuple):
         for name in self.learned:
             observed.forget(name)
         for folder, _ in self.homes:
-            remove_home(folder)
+            try:
+                remove_tree(folder)
+            except OSError as error:
+                raise StateError(f"{folder} cannot be removed: {error.strerror}.") from None
         return tuple(each for each in self.packages if not remove(each))
 
 

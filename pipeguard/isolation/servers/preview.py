@@ -15,18 +15,26 @@ from pipeguard.isolation.engines import Isolation, choose_engine
 from pipeguard.isolation.extent import Extent, compute_extent
 from pipeguard.isolation.fetching import fetched_runtime, newest
 from pipeguard.isolation.kept_homes import home_path
+from pipeguard.isolation.learning.observed import load
+from pipeguard.isolation.learning.reduction import propose
 from pipeguard.isolation.packages import find_package
+from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.runtimes import Runtime, find_runtime, starting_folder, with_paths
 from pipeguard.isolation.sandbox import homes_folder, packages_folder, this_host
 from pipeguard.isolation.server_view import server_view
-from pipeguard.isolation.servers.sources import list_sources, whole_profile
+from pipeguard.isolation.servers.sources import combine_grants, list_sources, whole_profile
+from pipeguard.isolation.shipped import find_profile
 from pipeguard.launch.command import Command
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+    from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.config.options import WrapOptions
+    from pipeguard.isolation.learning.observed import Observed
+    from pipeguard.isolation.learning.reduction import ProfileProposal
     from pipeguard.isolation.packages import Package
+    from pipeguard.isolation.shipped import ShippedProfile
     from pipeguard.isolation.view import SandboxUser
 
 
@@ -52,6 +60,43 @@ class ServerPreview(NamedTuple):
         }
 
 
+class ServerFacts(NamedTuple):
+    """A server that learned, or whose package PipeGuard knows.
+
+    Attributes:
+        observed: what was learned, or None.
+        proposal: that beside what it is given, or None.
+        shipped: the profile of its package, or None.
+    """
+
+    observed: Observed | None
+    proposal: ProfileProposal | None
+    shipped: ShippedProfile | None
+
+    @classmethod
+    def find(
+        cls, name: str, entries: Iterable[IsolateEntry], packages: Iterable[str]
+    ) -> ServerFacts:
+        """Find what is known of a server.
+
+        Args:
+            name: of the server, or of a package.
+            entries: of the policy that are for it.
+            packages: that clients start it as, as `REGISTRY:NAME`.
+
+        Raises:
+            PipeGuardError: what was learned cannot be read.
+        """
+        observed = load(name)
+        keys = [observed.package] if observed is not None else [f"npm:{name}", f"pypi:{name}"]
+        shipped = next(filter(None, map(find_profile, [*keys, *packages])), None)
+        if observed is None:
+            return cls(None, None, shipped)
+        given = shipped.profile if shipped is not None else Profile()
+        given = given.with_more(combine_grants(entries))
+        return cls(observed, propose(observed, given, this_host()), shipped)
+
+
 def preview_server(
     options: WrapOptions, name: str, requested: str, variables: Mapping[str, str], folder: str
 ) -> ServerPreview:
@@ -67,36 +112,35 @@ def preview_server(
     if sys.platform != "linux":
         return ServerPreview(problem="servers can be isolated on Linux only, so far.")
     try:
+        entries = find_entries(name, wrap_isolation(options), options.lists.get("--tag", ()))
         if is_of_containers(options.command):
-            entries = find_entries(name, wrap_isolation(options), options.lists.get("--tag", ()))
             profile = whole_profile(list_sources(options, entries, Isolation.NONE, folder))
             closed = harden(options.command, folder, profile, this_host(), variables)
             return ServerPreview(container=closed)
         engine = choose_engine(requested)
-        extent = preview(options, name, requested, {**os.environ, **variables}, folder=folder)
+        whole = {**os.environ, **variables}
+        extent = _preview(options, name, entries, engine=engine, variables=whole, folder=folder)
+        return ServerPreview(extent)
     except PipeGuardError as error:
         return ServerPreview(problem=str(error))
-    return ServerPreview(extent._replace(engine=engine))
 
 
-def preview(
-    options: WrapOptions, name: str, engine: str, variables: Mapping[str, str], *, folder: str
+def _preview(
+    options: WrapOptions,
+    name: str,
+    entries: Iterable[IsolateEntry],
+    *,
+    engine: str,
+    variables: Mapping[str, str],
+    folder: str,
 ) -> Extent:
     """The extent of a server as it would be started, which is no container by its own words.
-
-    Args:
-        options: of `wrap`.
-        name: under which the policy knows it.
-        engine: that isolates it.
-        variables: of its environment; PATH names its program.
-        folder: that it starts in, where its options name none.
 
     Raises:
         PipeGuardError: it would not start: the message says why.
     """
     command = Command(options.command, variables, options.values.get("--cwd") or folder)
     start, host = starting_folder(command), this_host()
-    entries = find_entries(name, wrap_isolation(options), options.lists.get("--tag", ()))
     sources = list_sources(options, entries, engine, start)
     profile = whole_profile(sources)
     package = find_package(command.argv)

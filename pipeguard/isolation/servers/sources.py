@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from pipeguard.config.isolate_key import IsolateEntry
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.engines import Isolation
 from pipeguard.isolation.extent import ITS_OPTIONS, KNOWN, POLICY, GivenFrom
@@ -26,7 +27,6 @@ from pipeguard.isolation.shipped import find_profile, package_key
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.config.options import WrapOptions
     from pipeguard.isolation.shipped import ShippedProfile
 
@@ -37,74 +37,34 @@ def combine_grants(entries: Iterable[IsolateEntry]) -> Profile:
     Raises:
         PolicyError: one gives what cannot be given.
     """
-    home = os.path.expanduser("~")
-    profile, limits = Profile(), ResourceLimits()
+    profile = Profile()
     for entry in entries:
-        limits = parse_limits(entry.limits, limits)
-        profile = profile.with_more(
-            Profile(
-                tuple(granted_path(entry, text, home) for text in entry.read),
-                tuple(granted_path(entry, text, home) for text in entry.write),
-                entry.hosts,
-                tuple(parse_port(text) for text in entry.loopback),
-                entry.keep_home,
-                limits,
-                entry.roots,
-                _links((*entry.read, *entry.write), home, home),
-            )
-        )
+        try:
+            given = _read_grants(entry, profile.limits, os.path.expanduser("~"))
+        except PolicyError as error:
+            raise PolicyError(f"{error} It is under `isolate`, for {entry.server}.") from None
+        profile = profile.with_more(given)
     return profile
 
 
-def granted_path(entry: IsolateEntry, text: str, home_folder: str) -> str:
-    """The absolute path that an entry of the policy grants.
-
-    Raises:
-        PolicyError: it cannot be given.
-    """
-    try:
-        return parse_path(text, home_folder, home_folder)
-    except PolicyError as error:
-        raise PolicyError(f"{error} It is under `isolate`, for {entry.server}.") from None
-
-
-def named_profile(options: WrapOptions, entries: Iterable[IsolateEntry], folder: str) -> Profile:
-    """Combine the grants of policy and options.
+def _read_grants(entry: IsolateEntry, limits: ResourceLimits, folder: str) -> Profile:
+    """The grants of one entry.
 
     Args:
-        options: of `wrap`.
-        entries: of the policy, for this server.
+        entry: of the policy, or what options say.
+        limits: what holds if it says nothing.
         folder: that relative paths are in.
-
-    Raises:
-        PolicyError: one gives what cannot be given.
-    """
-    profile = combine_grants(entries)
-    return profile.with_more(read_grants(options, profile.limits, folder))
-
-
-def read_grants(options: WrapOptions, limits: ResourceLimits, folder: str) -> Profile:
-    """The grants of options.
-
-    Args:
-        options: of `wrap`.
-        limits: what holds where they say nothing.
-        folder: that relative paths are in.
-
-    Raises:
-        PolicyError: one gives what cannot be given.
     """
     home = os.path.expanduser("~")
-    lists = options.lists
     return Profile(
-        _paths(lists.get("--read", ()), folder, home),
-        _paths(lists.get("--write", ()), folder, home),
-        tuple(lists.get("--connect", ())),
-        tuple(parse_port(text) for text in lists.get("--loopback", ())),
-        "--keep-home" in options.flags,
-        parse_limits(lists.get("--limit", ()), limits),
-        roots_mode(options.values.get("--roots", "")),
-        _links((*lists.get("--read", ()), *lists.get("--write", ())), folder, home),
+        tuple(parse_path(text, folder, home) for text in entry.read),
+        tuple(parse_path(text, folder, home) for text in entry.write),
+        entry.hosts,
+        tuple(parse_port(text) for text in entry.loopback),
+        entry.keep_home,
+        parse_limits(entry.limits, limits),
+        entry.roots,
+        _links((*entry.read, *entry.write), folder, home),
     )
 
 
@@ -123,7 +83,17 @@ def list_sources(
         PipeGuardError: one gives what cannot be given.
     """
     policy = combine_grants(entries)
-    by_options = read_grants(options, policy.limits, folder)
+    lists = options.lists
+    named = IsolateEntry(
+        read=lists.get("--read", ()),
+        write=lists.get("--write", ()),
+        hosts=lists.get("--connect", ()),
+        loopback=lists.get("--loopback", ()),
+        keep_home="--keep-home" in options.flags,
+        limits=lists.get("--limit", ()),
+        roots=roots_mode(options.values.get("--roots", "")),
+    )
+    by_options = _read_grants(named, policy.limits, folder)
     shipped = find_shipped(engine, options.command)
     below = (GivenFrom(KNOWN, shipped.profile),) if shipped is not None else ()
     return GivenFrom(ITS_OPTIONS, by_options), GivenFrom(POLICY, policy), *below
@@ -167,10 +137,6 @@ def check_roots(name: str, *, is_shared: bool, is_container: bool) -> None:
             f"{name} cannot be given the client's roots: {why}. Leave out `--roots` (or `roots` in"
             f" the policy), and name the folders: {named}."
         )
-
-
-def _paths(texts: Iterable[str], folder: str, home_folder: str) -> tuple[str, ...]:
-    return tuple(parse_path(text, folder, home_folder) for text in texts)
 
 
 def _links(texts: Iterable[str], folder: str, home_folder: str) -> tuple[tuple[str, str], ...]:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from pipeguard.firewall.finding import Finding
     from pipeguard.firewall.session.guard import Guard
     from pipeguard.identity.server_name import Launched
-    from pipeguard.isolation.egress.judge import EgressRecord
-    from pipeguard.isolation.egress.recording import ConnectionRecorder, RefusedTarget
+    from pipeguard.isolation.egress.judge import EgressRecord, Wall
+    from pipeguard.isolation.egress.recording import ConnectionRecorder
     from pipeguard.isolation.learning.learner import Learner
     from pipeguard.isolation.sandbox import Sandbox
     from pipeguard.launch.child import Child
@@ -76,7 +76,7 @@ class ServerStarter:
         self._is_shared = is_shared
         self._command = Command(options.command, variables, options.values.get("--cwd"))
         self._connections = _IsolatedConnections()
-        self._below = Profile()  # of a known server, below what the user names
+        self._asked = ""  # the engine, by its option or the policy
         self._sandbox: Sandbox | None = None
         self._run: GuardedRun | None = None
         self._learner: Learner | None = None
@@ -98,7 +98,17 @@ class ServerStarter:
 
     @cached_property
     def _name(self) -> str:
-        return _stored_name(self._options.values.get("--name", ""), self._who)
+        """The name under which the audit, the pins and the policy know the server.
+
+        Another server that is started under a name is given nothing that this one was given.
+
+        Raises:
+            StateError: the store cannot be opened.
+        """
+        from pipeguard.state.store import Store
+
+        with Store.open(store_file()) as store:
+            return store.name_server(self._options.values.get("--name", ""), self._who)
 
     def start(self) -> Child:
         """Start the server; returns at once.
@@ -136,15 +146,15 @@ class ServerStarter:
         """
         if self._sandbox is None:
             return
-        from pipeguard.isolation.servers.sources import named_profile
+        from pipeguard.isolation.servers.sources import list_sources, whole_profile
 
         try:
             entries = self._entries()
         except PipeGuardError:
             return
         try:
-            profile = self._below.with_more(named_profile(self._options, entries, self._folder()))
-            self._sandbox.update(profile)
+            sources = list_sources(self._options, entries, self._asked, self._folder())
+            self._sandbox.update(whole_profile(sources))
         except PipeGuardError as error:
             if self._run is not None:
                 with suppress(OSError, ValueError):  # standard error is closed
@@ -182,21 +192,21 @@ class ServerStarter:
             check_roots,
             find_shipped,
             list_sources,
-            named_profile,
             whole_profile,
         )
 
         command, folder = self._command, self._folder()
-        named = named_profile(options, entries, folder)
+        self._asked = Isolation.NONE if is_container else asked
+        sources = list_sources(options, entries, self._asked, folder)
+        named = whole_profile(sources[:2])
         if named.roots:
             is_shared = self._is_shared or "--listen" in options.values
             check_roots(self._name, is_shared=is_shared, is_container=is_container)
         if is_container:
             self._harden(named)
             return None
-        profile = whole_profile(list_sources(options, entries, asked, folder))
+        profile = whole_profile(sources)
         if (shipped := find_shipped(asked, options.command)) is not None:
-            self._below = shipped.profile
             variables = shipped.resolve_variables(home_folder()) | command.env
             command = Command(command.argv, variables, command.cwd)
         for entry in profile.hosts:
@@ -303,21 +313,6 @@ def _note_made(sandbox: Sandbox, since: float, notice: Callable[[Finding], None]
         notice(found._replace(excerpt=shorten(path), path=path))
 
 
-def _stored_name(wanted: str, who: Launched) -> str:
-    """The name under which the audit, the pins and the policy know a server.
-
-    Whatever has a name, another server started under it is another one, and is given nothing of
-    what that was given.
-
-    Raises:
-        StateError: the store cannot be opened.
-    """
-    from pipeguard.state.store import Store
-
-    with Store.open(store_file()) as store:
-        return store.name_server(wanted, who)
-
-
 def _say(text: str, level: str = "info") -> None:
     from pipeguard.log import say  # here, since a server is waiting, and few are told anything
 
@@ -336,7 +331,6 @@ class _IsolatedConnections:
     def __init__(self) -> None:
         self._lock = Lock()
         self._waiting: list[EgressRecord] = []
-        self._make: Callable[[], ConnectionRecorder] | None = None
         self._recorder: ConnectionRecorder | None = None
 
     def report(self, record: EgressRecord) -> None:
@@ -344,31 +338,22 @@ class _IsolatedConnections:
         if record.at is None:
             record = record._replace(at=monotonic())
         with self._lock:
-            if self._make is not None:
-                self._record(record, self._make)
-            elif len(self._waiting) < MOST_WAITING and not record.is_repeated:
+            if self._recorder is not None:
+                self._recorder(record)
+            elif len(self._waiting) < MOST_WAITING:
                 self._waiting.append(record)
 
     def attach(
-        self, write: Callable[[EndedConnection], str], refused: Callable[[RefusedTarget], None]
+        self, write: Callable[[EndedConnection], str], refused: Callable[[Wall], None]
     ) -> None:
         """Write what came and what comes to the audit, and tell of what was refused."""
-
-        def make() -> ConnectionRecorder:
-            from pipeguard.isolation.egress.recording import ConnectionRecorder
-
-            return ConnectionRecorder(write, refused=refused)
+        from pipeguard.isolation.egress.recording import ConnectionRecorder
 
         with self._lock:
-            self._make, self._recorder = make, None
+            self._recorder = ConnectionRecorder(write, refused=refused)
             waiting, self._waiting = self._waiting, []
             for record in waiting:
-                self._record(record, make)
-
-    def _record(self, record: EgressRecord, make: Callable[[], ConnectionRecorder]) -> None:
-        """Record it; what writes is made for the first one: many servers never connect."""
-        self._recorder = self._recorder or make()
-        self._recorder(record)
+                self._recorder(record)
 
     def close(self) -> None:
         """Write what was only counted so far; nothing comes any more."""

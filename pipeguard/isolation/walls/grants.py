@@ -16,11 +16,13 @@ from pipeguard.isolation.egress.hosts import DEFAULT_PORTS, HostError, parse_aut
 from pipeguard.isolation.egress.recording import allowing_entry
 from pipeguard.isolation.learning.reduction import SHARED, show_path
 from pipeguard.isolation.run_later import holder_of_later, is_held_back
+from pipeguard.isolation.sandbox import this_host
 from pipeguard.isolation.sensitive import find_holder, is_inside
 from pipeguard.isolation.view import SYSTEM
 from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import Iterator, Mapping, Sequence
 
     from pipeguard.config.isolate_key import IsolateEntry
@@ -32,7 +34,6 @@ READ, WRITE, PORT = "isolation.read", "isolation.write", "isolation.port"
 PATHS = ("read", "write")
 LISTS = (*PATHS, "hosts", "loopback")
 FLAGS = ("roots", "keep_home")
-KINDS = {READ: "read", WRITE: "write", PORT: "loopback"}
 BY_HAND = (
     " It has to be named by hand, under `isolate` in the file that `pipeguard policy path` names."
 )
@@ -45,15 +46,18 @@ class WallGrant(NamedTuple):
         kind: the key of the policy: `hosts`, `read`, `write` or `loopback`.
         value: as the policy writes it.
         opens: what the server may then do, as the end of a sentence.
-        is_live: True if it applies to a server that runs.
         holds: paths in a folder that have to be named by themselves, and stay covered.
     """
 
     kind: str
     value: str | int
     opens: str
-    is_live: bool = True
     holds: tuple[str, ...] = ()
+
+    @property
+    def is_live(self) -> bool:
+        """True if it applies to a server that runs."""
+        return self.kind == "hosts"
 
     def describe_start(self, server: str) -> str:
         """Say in a sentence from when a server has it."""
@@ -65,18 +69,44 @@ class WallGrant(NamedTuple):
         )
 
 
-def find_grant(
-    findings: Sequence[Mapping[str, str]],
-    host: SandboxUser,
-    port: int | None = None,
-    *,
-    is_wide: bool = False,
+def plan_grant(
+    server: str, grant: WallGrant, path: str, today: datetime.date
+) -> tuple[dict[str, object], bool]:
+    """Plan the change of a policy file that gives a server something.
+
+    Args:
+        server: its name.
+        grant: what to give.
+        path: the policy file, which need not exist.
+        today: by the user's own calendar.
+
+    Returns:
+        The entry to add under `isolate`, and True if the policy does not give it already.
+
+    Raises:
+        PolicyError: the file is invalid.
+    """
+    from glob import escape
+
+    from pipeguard.config.isolate_key import find_entries
+    from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
+
+    entries: tuple[IsolateEntry, ...] = ()
+    if os.path.exists(path):
+        text = policy_text(path, PolicyScope.USER)
+        entries = parse_policy(text, path, PolicyScope.USER, now=0.0, today=today).isolate
+    host = this_host()
+    is_given = any(is_covered(each, grant, host) for each in find_entries(server, entries))
+    return {"server": escape(server), grant.kind: [grant.value]}, not is_given
+
+
+def find_wall_grant(
+    findings: Sequence[Mapping[str, str]], port: int | None = None, *, is_wide: bool = False
 ) -> WallGrant | None:
     """Find the grant that would have let a server through a wall; None for other events.
 
     Args:
         findings: the event's, as the audit has them.
-        host: this machine and its user.
         port: of the host, if the event does not say which.
         is_wide: True if a folder may hold paths that have to be named by themselves.
 
@@ -87,11 +117,11 @@ def find_grant(
     for finding in findings:
         rule, excerpt = finding.get("rule", ""), finding.get("excerpt", "")
         if rule in {READ, WRITE}:
-            return _grant_file(rule, finding.get("path", ""), host, is_wide=is_wide)
+            return _grant_file(rule, finding.get("path", ""), this_host(), is_wide=is_wide)
         if rule == PORT:
             number = parse_port(excerpt)
             opens = f"connect to port {number} of this machine"
-            return WallGrant("loopback", number, opens, is_live=False)
+            return WallGrant("loopback", number, opens)
         if rule.startswith("egress.") and (entry := allowing_entry(finding)) is not None:
             return _grant_host(entry, port)
         if rule.startswith("egress.") and _gives_out_credentials(excerpt):
@@ -143,18 +173,15 @@ def is_covered(entry: IsolateEntry, grant: WallGrant, host: SandboxUser) -> bool
     """True if an entry of a policy gives this, by itself or with the folder that it is in."""
     if grant.kind not in PATHS:
         return str(grant.value) in getattr(entry, grant.kind)
-    path = absolute(str(grant.value), host)
+    path = _absolute(str(grant.value), host)
     given = (*entry.write, *(entry.read if grant.kind == "read" else ()))
-    return any(has_folder_grant(path, absolute(text, host), host) for text in given)
+    return any(
+        is_inside(path, folder) and not is_held_back(path, folder, host.home, host.sensitive)
+        for folder in (_absolute(text, host) for text in given)
+    )
 
 
-def has_folder_grant(path: str, folder: str, host: SandboxUser) -> bool:
-    """True if a grant of a folder covers a path in it, or that folder."""
-    is_held = is_held_back(path, folder, host.home, host.sensitive)
-    return is_inside(path, folder) and not is_held
-
-
-def absolute(text: str, host: SandboxUser) -> str:
+def _absolute(text: str, host: SandboxUser) -> str:
     """The path of a grant as the policy writes it, without following links."""
     is_of_home = text == "~" or text.startswith("~/")
     return os.path.normpath(f"{host.home}{text[1:]}" if is_of_home else os.path.join("/", text))
@@ -187,7 +214,7 @@ def _grant_file(rule: str, path: str, host: SandboxUser, *, is_wide: bool) -> Wa
     opens = f"{'read' if rule == READ else 'read and change'} {quoted}"
     opens += ", and what is in it" if is_folder else ""
     opens += "" if is_inside(path, real) else f" ({visible(path)} leads there)"
-    return WallGrant(KINDS[rule], value, opens, is_live=False, holds=holds)
+    return WallGrant("read" if rule == READ else "write", value, opens, holds)
 
 
 def _sensitive_paths(folder: str, host: SandboxUser) -> Iterator[str]:

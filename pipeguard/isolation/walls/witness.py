@@ -6,10 +6,11 @@ import json
 from collections import deque
 from os.path import dirname, normpath
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.firewall.finding import Action, Finding, Severity
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.isolation.egress.judge import Wall
 from pipeguard.isolation.sensitive import is_inside
 from pipeguard.isolation.view import MountKind
 from pipeguard.isolation.walls.grants import PORT, READ, WRITE
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from pipeguard.firewall.protocol.json_values import JsonObject
     from pipeguard.firewall.session.guard import AnswerNote
-    from pipeguard.isolation.egress.recording import RefusedTarget
+    from pipeguard.isolation.sandbox import Sandbox
     from pipeguard.isolation.view import FileView
 
 MAX_REFUSED = 1024  # connections that were refused last
@@ -45,31 +46,6 @@ class Mention(NamedTuple):
     path: str
 
 
-class Wall(NamedTuple):
-    """A wall that a server hit.
-
-    Attributes:
-        rule: READ, WRITE, or the rule of a refused connection.
-        subject: a path, a port, or a host with its port unless that is one of the web's.
-        event: names it in the audit.
-    """
-
-    rule: str
-    subject: str
-    event: str
-
-
-class WitnessedServer(Protocol):
-    """The sandbox of the server."""
-
-    @property
-    def view(self) -> FileView:
-        """The files that it sees now."""
-
-    def report_refused(self) -> None:
-        """Report the connections that were refused until now."""
-
-
 class WallWitness:
     """The walls of one server (`firewall.session.guard.FailureNotes`), for any thread.
 
@@ -80,16 +56,16 @@ class WallWitness:
         server: its sandbox.
     """
 
-    def __init__(self, server: WitnessedServer) -> None:
+    def __init__(self, server: Sandbox) -> None:
         self._server = server
         self._lock = Lock()
-        self._refused: deque[tuple[float, Wall]] = deque(maxlen=MAX_REFUSED)
+        self._refused: deque[Wall] = deque(maxlen=MAX_REFUSED)
         self._callers: set[str] = set()  # two at most: one, or several
 
-    def add_refused(self, target: RefusedTarget) -> None:
+    def add_refused(self, wall: Wall) -> None:
         """Note that a connection was refused."""
         with self._lock:
-            self._refused.append((target.at, Wall(target.rule, target.subject, target.event)))
+            self._refused.append(wall)
 
     def catch_up(self) -> None:
         """Learn of all refused connections until now."""
@@ -122,7 +98,7 @@ class WallWitness:
 
     def _refusals_during(self, since: float, until: float) -> list[Wall]:
         with self._lock:
-            walls = {(w.rule, w.subject): w for at, w in self._refused if since <= at <= until}
+            walls = {(w.rule, w.subject): w for w in self._refused if since <= w.at <= until}
         return list(walls.values())
 
     def _missing_file(self, texts: Sequence[tuple[str, str]], tool: str) -> list[Finding]:

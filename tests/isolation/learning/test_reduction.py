@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.isolation.learning.observed import LISTED, READ, WRITTEN, Observed
-from pipeguard.isolation.learning.reduction import ProfileProposal, policy_entry, propose
+from pipeguard.isolation.learning.reduction import ProfileProposal, propose
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.sensitive import sensitive_paths
 from pipeguard.isolation.view import SandboxUser
@@ -165,7 +165,7 @@ def test_what_is_given_already_is_told_from_what_is_not(home: Path) -> None:
         "api.example.com",
         "5432",
     }
-    assert policy_entry("x", found.added) == {
+    assert found.make_entry("x") == {
         "server": "x",
         "read": ["~/one/a"],
         "hosts": ["other.example"],
