@@ -7,7 +7,8 @@ from collections import deque
 from pipeguard.isolation.egress.hosts import HostRules
 from pipeguard.isolation.egress.judge import EgressRecord
 from pipeguard.isolation.egress.proxy import Egress
-from pipeguard.isolation.egress.sockets import EgressSockets
+from pipeguard.isolation.egress.sockets import EgressSockets, send_sockets
+from pipeguard.isolation.egress.state import EgressState
 
 HOST = "host.example"
 
@@ -23,7 +24,9 @@ def main() -> None:
     rules = HostRules.parse([f"{HOST}:{port}" for port in ports], ports)
     sock = socket.create_server(("127.0.0.1", 0), backlog=1024)
     last: deque[EgressRecord] = deque(maxlen=1)
-    egress = Egress(EgressSockets((sock,)), rules, last.append, resolve=resolve)
+    ours, theirs = socket.socketpair()
+    send_sockets(theirs, EgressSockets((sock,)))
+    egress = Egress(ours, EgressState(rules, last.append, resolve=resolve))
     egress.start()
     print(sock.getsockname()[1], flush=True)
     sys.stdin.read()

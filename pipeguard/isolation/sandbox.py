@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from pipeguard.config.directories import cache_folder, config_folder
 from pipeguard.errors import LaunchError, PolicyError
 from pipeguard.isolation.egress.hosts import HostError, HostRules
+from pipeguard.isolation.egress.proxy import Egress
 from pipeguard.isolation.egress.sockets import PROXY_PORT
+from pipeguard.isolation.egress.state import EgressState
 from pipeguard.isolation.engines import Isolation
 from pipeguard.isolation.kept_homes import make_home, make_places
 from pipeguard.isolation.packages import find_package
@@ -21,7 +23,6 @@ from pipeguard.isolation.runtimes import find_runtime, starting_folder, with_pat
 from pipeguard.isolation.sensitive import sensitive_paths, session_sockets
 from pipeguard.isolation.server_view import server_view
 from pipeguard.isolation.view import SandboxedCommand, SandboxUser, filter_environment
-from pipeguard.isolation.way_out import SandboxExit
 from pipeguard.launch.child import Command
 from pipeguard.state.paths import state_folder_text
 
@@ -31,10 +32,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeguard.isolation.egress.judge import Report
+    from pipeguard.isolation.egress.outer_proxy import OuterProxies
     from pipeguard.isolation.ended_by_limit import Ended
     from pipeguard.isolation.roots import StoredRoots
     from pipeguard.isolation.runtimes import Runtime
-    from pipeguard.isolation.way_out import ProxiesSource
     from pipeguard.launch.child import Child
 
 HOMES, PACKAGES, ROOTS = "isolation", "packages", "roots"  # in the state folder, and in that one
@@ -59,7 +60,7 @@ class Sandbox:
         say: tells the user what takes time.
         engine: BUBBLEWRAP or CONTAINER.
         fixed: files that it may read and not change, in a folder that it may change.
-        proxies: gives those of the user's own network, when a first connection is made.
+        proxies: those of the user's own network.
 
     Raises:
         PipeGuardError: its program does not exist, or what is given cannot be.
@@ -75,7 +76,7 @@ class Sandbox:
         say: Callable[[str], None] = _unheard,
         engine: str = Isolation.BUBBLEWRAP,
         fixed: tuple[str, ...] = (),
-        proxies: ProxiesSource | None = None,
+        proxies: OuterProxies | None = None,
     ) -> None:
         self.engine = engine
         self._name = identity.partition("\n")[0]
@@ -83,7 +84,7 @@ class Sandbox:
         self._rules = _host_rules(profile)
         self._report = report
         self._proxies = proxies
-        self._ways_out: set[SandboxExit] = set()
+        self._ways_out: set[Egress] = set()
         try:
             self._look(identity, command, profile, fixed)
         except OSError as error:
@@ -146,7 +147,8 @@ class Sandbox:
                 self._argv, self._variables, self.view, self._host, self.profile.limits, ports
             )
         )
-        way_out = SandboxExit(channel, self._rules, self._report, self._proxies)
+        state = EgressState(self._rules, self._report, proxies=self._proxies)
+        way_out = Egress(channel, state)
         self._ways_out.add(way_out)
         way_out.update(self._rules)  # if they were changed in between
         way_out.start()
@@ -205,7 +207,7 @@ class Sandbox:
         for way_out in tuple(self._ways_out):
             self._forget(way_out)
 
-    def _forget(self, way_out: SandboxExit) -> None:
+    def _forget(self, way_out: Egress) -> None:
         way_out.close()
         self._ways_out.discard(way_out)
 
@@ -238,7 +240,7 @@ def installer(
     command: Command,
     profile: Profile,
     engine: str = Isolation.BUBBLEWRAP,
-    proxies: ProxiesSource | None = None,
+    proxies: OuterProxies | None = None,
     say: Callable[[str], None] = _unheard,
 ) -> Child:
     """Start an installer isolated, that cannot say itself that it installed everything."""

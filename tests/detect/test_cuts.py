@@ -30,8 +30,9 @@ from pipeguard.firewall.session.rewrite import (
     redact,
 )
 from pipeguard.firewall.session.session import Session
+from pipeguard.isolation.egress.judge import Wall
 from pipeguard.isolation.walls.grants import READ
-from pipeguard.isolation.walls.witness import Wall, describe_walls
+from pipeguard.isolation.walls.witness import describe_walls
 from tests.firewall.session.talk import KEY, TO_CLIENT, TO_SERVER, call, frame, new_session, rules
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import engines

@@ -120,7 +120,7 @@ def test_an_installer_reaches_its_registry_through_the_proxy(tmp_path: Path) -> 
         child = installer(
             command,
             Profile(hosts=("service.test",)),
-            proxies=lambda: merge_proxies(None, variables),
+            proxies=merge_proxies(None, variables),
         )
         child.wait_started()
         child.wait(60)

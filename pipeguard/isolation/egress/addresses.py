@@ -75,7 +75,7 @@ def is_usable(address: Address, port: int, rules: HostRules, host: Host = "") ->
 
     One of a private network is used for a name that may lead there, and not this machine's own.
     """
-    if rules.names_address(address, port):
+    if port in rules.allowed_ports(address):
         return True
     is_reached = is_public(address) or (rules.may_be_private(host, port) and is_private(address))
     return is_reached and not is_own(address)

@@ -42,18 +42,14 @@ class NameAddresses:
             self._names.append(name)
         return NETWORK[number + 1]
 
-    def find_name(self, address: IPv4Address) -> str | None:
-        """The name that has an address; None where no name has it."""
-        number = int(address) - int(NETWORK.network_address) - 1
-        return self._names[number] if 0 <= number < len(self._names) else None
-
     def find_host(self, address: Address) -> Host:
         """The host that an address of the sandbox's network stands for; in any thread."""
         if isinstance(address, IPv6Address):
             if address == LOOPBACK[1]:
                 return LOCALHOST  # which programs try first under this address, then under another
             return IPv6Address(int(address))  # without a zone
-        return (self.find_name(address) if address in NETWORK else None) or address
+        number = int(address) - int(NETWORK.network_address) - 1
+        return self._names[number] if 0 <= number < len(self._names) else address
 
 
 MAX_QUERY_BYTES = 512  # what asks in more is no resolver of a C library
@@ -123,8 +119,8 @@ def parse_question(message: bytes) -> DnsQuestion:
     if flags & _IS_RESPONSE:
         raise DnsError(None)  # answering answers, two of us would never end
     if flags & _OPCODE:
-        raise DnsError(_error(number, flags, _ResponseCode.NOT_IMPLEMENTED))
-    malformed = DnsError(_error(number, flags, _ResponseCode.FORMAT_ERROR))
+        raise DnsError(_write(number, flags, _ResponseCode.NOT_IMPLEMENTED))
+    malformed = DnsError(_write(number, flags, _ResponseCode.FORMAT_ERROR))
     counts = (questions, answers, authorities)
     if counts != (1, 0, 0) or extras > 1 or len(message) > MAX_QUERY_BYTES or flags & _TRUNCATED:
         raise malformed
@@ -133,7 +129,7 @@ def parse_question(message: bytes) -> DnsQuestion:
         raise malformed
     kind, of_class = _QUESTION_END.unpack_from(message, end)
     if of_class != CLASS_IN:
-        raise DnsError(_error(number, flags, _ResponseCode.REFUSED))
+        raise DnsError(_write(number, flags, _ResponseCode.REFUSED))
     raw = message[_HEADER.size : end + _QUESTION_END.size]
     return DnsQuestion(number, flags, ".".join(map(_label_text, labels)), kind, raw)
 
@@ -165,27 +161,22 @@ def answer(question: DnsQuestion, address: IPv4Address | None) -> bytes:
         question: the question.
         address: the name's address, or None.
     """
-    has_address = address is not None and question.kind == TYPE_A
-    code = _ResponseCode.NO_ERROR
-    message = _header(question.number, question.flags, code, (1, int(has_address)))
-    message += question.raw
-    if address is not None and has_address:
-        message += _ANSWER.pack(
-            *(_NAME_OF_QUESTION, TYPE_A, CLASS_IN, TTL_SECONDS, 4, address.packed)
-        )
-    return message
+    record = b""
+    if address is not None and question.kind == TYPE_A:
+        fixed = _NAME_OF_QUESTION, TYPE_A, CLASS_IN, TTL_SECONDS, len(address.packed)
+        record = _ANSWER.pack(*fixed, address.packed)
+    number, flags = question.number, question.flags
+    return _write(number, flags, _ResponseCode.NO_ERROR, question.raw, record)
 
 
 def no_such_name(question: DnsQuestion) -> bytes:
     """The answer for a name that is not to be reached."""
-    code = _ResponseCode.NO_SUCH_NAME
-    return _header(question.number, question.flags, code, (1, 0)) + question.raw
+    return _write(question.number, question.flags, _ResponseCode.NO_SUCH_NAME, question.raw)
 
 
-def _error(number: int, flags: int, code: _ResponseCode) -> bytes:
-    return _header(number, flags, code, (0, 0))
-
-
-def _header(number: int, flags: int, code: _ResponseCode, counts: tuple[int, int]) -> bytes:
-    repeated = flags & (_RECURSE | _OPCODE)
-    return _HEADER.pack(number, _IS_RESPONSE | repeated | _CAN_RECURSE | code, *counts, 0, 0)
+def _write(
+    number: int, flags: int, code: _ResponseCode, question: bytes = b"", record: bytes = b""
+) -> bytes:
+    flags = _IS_RESPONSE | flags & (_RECURSE | _OPCODE) | _CAN_RECURSE | code
+    header = _HEADER.pack(number, flags, bool(question), bool(record), 0, 0)
+    return header + question + record

@@ -8,6 +8,7 @@ here, and never a name (inet_aton(3); WHATWG URL, 3.5 "ends in a number").
 from __future__ import annotations
 
 import re
+import socket
 from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -47,12 +48,14 @@ class HostAndPort(NamedTuple):
     port: int
 
     def __str__(self) -> str:
-        return show_host(self.host, self.port)
+        """The target as `name:443` or `[::1]:443`."""
+        host = f"[{self.host}]" if isinstance(self.host, IPv6Address) else self.host
+        return f"{host}:{self.port}"
 
-
-def show_host(host: Host, port: int) -> str:
-    """A host and port as `name:443` or `[::1]:443`."""
-    return f"[{host}]:{port}" if isinstance(host, IPv6Address) else f"{host}:{port}"
+    @property
+    def entry(self) -> str:
+        """The target in the policy, without a port that is one of the web's."""
+        return str(self).removesuffix(f":{self.port}" if self.port in DEFAULT_PORTS else "")
 
 
 def parse_host(text: str) -> Host:
@@ -107,23 +110,6 @@ def parse_port(text: str) -> int:
     return int(text)
 
 
-def reaches(entry: str, what: str, *, also_below: bool = True) -> bool:
-    """True if an entry gives a host, or a named port of it; False for no host.
-
-    Args:
-        entry: as the policy has it.
-        what: likewise; without a port it stands for all.
-        also_below: whether `*.` and a domain counts for the names below it.
-    """
-    try:
-        held, held_ports = parse_entry(entry.strip().removesuffix(PRIVATE))
-        asked, ports = parse_entry(what.strip().removesuffix(PRIVATE))
-    except HostError:
-        return False
-    is_below = also_below and str(held).startswith("*.") and str(asked).endswith(str(held)[1:])
-    return (held == asked or is_below) and (ports == DEFAULT_PORTS or bool(ports & held_ports))
-
-
 def _ipv6(text: str) -> Address:
     try:
         address = IPv6Address(text)
@@ -135,24 +121,13 @@ def _ipv6(text: str) -> Address:
 
 def _ipv4(name: str) -> IPv4Address:
     """An address as inet_aton(3) reads it: one to four numbers, decimal, octal or hexadecimal."""
-    parts = name.split(".")
-    numbers = [_number(part) for part in parts]
-    *first, last = numbers
-    if len(parts) > 4 or max(first, default=0) > 255 or last >= 256 ** (4 - len(first)):
-        raise HostError(f"{_show(name)} is not an IPv4 address")
-    return IPv4Address(sum(number << 8 * (3 - at) for at, number in enumerate(first)) + last)
-
-
-def _number(part: str) -> int:
-    if len(part) > 24 or not _NUMBER.fullmatch(part):
-        raise HostError(f"{_show(part)} is not a part of an IPv4 address")
-    if part.startswith("0x"):
-        return int(part[2:] or "0", 16)
-    if part.startswith("0") and part.strip("0"):
-        if not set(part) <= set("01234567"):
-            raise HostError(f"{_show(part)} is not an octal number")
-        return int(part, 8)
-    return int(part)
+    numbers = ["0" if part == "0x" else part for part in name.split(".")]
+    try:
+        if all(map(_NUMBER.fullmatch, numbers)):
+            return IPv4Address(socket.inet_aton(".".join(numbers)))
+    except OSError:  # too many, too large, or an 8 in an octal one
+        pass
+    raise HostError(f"{_show(name)} is not an IPv4 address")
 
 
 def _to_ascii(text: str) -> str:
@@ -174,19 +149,15 @@ class HostRules(NamedTuple):
     """The hosts that may be reached; `parse` makes one from the entries of a policy.
 
     Attributes:
-        names: ports by name.
-        below: ports by domain, for all names below it and not the domain itself.
-        addresses: ports by literal address.
+        hosts: ports by name, by literal address, or by `*.` and a domain for all names below it
+            and not the domain itself.
         loopback: ports of this machine's loopback addresses.
-        private: ports by name, or by `*.` and a domain, at which the name may lead to an address
-            of a private network.
+        private: those of `hosts` that may lead to an address of a private network.
     """
 
-    names: Mapping[str, frozenset[int]] = MappingProxyType({})
-    below: Mapping[str, frozenset[int]] = MappingProxyType({})
-    addresses: Mapping[Address, frozenset[int]] = MappingProxyType({})
+    hosts: Mapping[Host, frozenset[int]] = MappingProxyType({})
     loopback: frozenset[int] = frozenset()
-    private: Mapping[str, frozenset[int]] = MappingProxyType({})
+    private: Mapping[Host, frozenset[int]] = MappingProxyType({})
 
     @classmethod
     def parse(cls, entries: Iterable[str], loopback: Iterable[int] = ()) -> HostRules:
@@ -197,27 +168,19 @@ class HostRules(NamedTuple):
         Raises:
             HostError: an entry is not a host, or a port not a port; the message has it.
         """
-        names: dict[str, frozenset[int]] = {}
-        below: dict[str, frozenset[int]] = {}
-        addresses: dict[Address, frozenset[int]] = {}
-        private: dict[str, frozenset[int]] = {}
+        hosts: dict[Host, frozenset[int]] = {}
+        private: dict[Host, frozenset[int]] = {}
         for count, entry in enumerate(entries, 1):
             if count > MAX_RULES:
                 raise HostError(f"more than {MAX_RULES:,} hosts")
             text = entry.strip()
             host, ports = parse_entry(text.removesuffix(PRIVATE))
-            if text.endswith(PRIVATE):
-                if not isinstance(host, str):
-                    raise HostError(f"{_show(text)}: an address is given without `=private`")
-                private[host] = private.get(host, frozenset()) | ports
-            if not isinstance(host, str):
-                addresses[host] = addresses.get(host, frozenset()) | ports
-            elif host.startswith("*."):
-                below[host[2:]] = below.get(host[2:], frozenset()) | ports
-            else:
-                names[host] = names.get(host, frozenset()) | ports
-        local = frozenset(parse_port(str(port)) for port in loopback)
-        rules = cls(names, below, addresses, local, private)
+            is_private = text.endswith(PRIVATE)
+            if is_private and not isinstance(host, str):
+                raise HostError(f"{_show(text)}: an address is given without `=private`")
+            for table in (hosts, private) if is_private else (hosts,):
+                table[host] = table.get(host, frozenset()) | ports
+        rules = cls(hosts, frozenset(parse_port(str(port)) for port in loopback), private)
         if len(rules.ports) > MAX_PORTS:
             raise HostError(f"more than {MAX_PORTS} different ports")
         return rules
@@ -225,35 +188,28 @@ class HostRules(NamedTuple):
     def allowed_ports(self, host: Host) -> frozenset[int]:
         """The ports at which a host may be reached; none where it may not."""
         if not isinstance(host, str):
-            ports = self.addresses.get(host, frozenset())
+            ports = self.hosts.get(host, frozenset())
             return ports | self.loopback if host in LOOPBACK else ports
         if is_localhost(host):  # of its addresses, those that are named are connected to
-            return self.loopback.union(*(self.addresses.get(each, ()) for each in LOOPBACK))
-        ports = self.names.get(host, frozenset())
-        while self.below and (host := host.partition(".")[2]):
-            ports |= self.below.get(host, frozenset())
-        return ports
-
-    def names_address(self, address: Address, port: int) -> bool:
-        """True if this very address and port is named, so that it may be a private one."""
-        return port in self.allowed_ports(address)
+            return self.loopback.union(*(self.hosts.get(each, ()) for each in LOOPBACK))
+        return _ports_of_name(self.hosts, host)
 
     def may_be_private(self, host: Host, port: int) -> bool:
         """True if a name may lead to an address of a private network at this port."""
-        if not self.private or not isinstance(host, str):
-            return False
-        if port in self.private.get(host, ()):
-            return True
-        while host := host.partition(".")[2]:
-            if port in self.private.get(f"*.{host}", ()):
-                return True
-        return False
+        return isinstance(host, str) and port in _ports_of_name(self.private, host)
 
     @property
     def ports(self) -> frozenset[int]:
         """All ports of all rules: those that a sandbox listens at for direct connections."""
-        tables = (self.names, self.below, self.addresses)
-        return self.loopback.union(*(ports for table in tables for ports in table.values()))
+        return self.loopback.union(*self.hosts.values())
+
+
+def _ports_of_name(table: Mapping[Host, frozenset[int]], name: str) -> frozenset[int]:
+    """The ports of a name, by itself and by the domains that it is below."""
+    ports = table.get(name, frozenset())
+    while table and (name := name.partition(".")[2]):
+        ports |= table.get(f"*.{name}", frozenset())
+    return ports
 
 
 def is_own_port(host: str) -> bool:

@@ -8,9 +8,10 @@ transfer coding.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pipeguard.isolation.egress.hosts import HostAndPort, HostError, parse_authority
+from pipeguard.isolation.egress.judge import EgressReason, EgressWay
 
 MAX_LINE_BYTES = 1024  # of a chunk's size, or of a trailer
 MAX_TRAILER_LINES = 64
@@ -21,6 +22,30 @@ _FORBIDDEN = re.compile(rb"(?i)(?:host|content-length|transfer-encoding|connecti
 
 class BodyError(Exception):
     """Chunks that are not of the strict form."""
+
+
+class EgressRequestError(Exception):
+    """A client to refuse before anything is judged.
+
+    Attributes:
+        reason: `MALFORMED`, or `UNSUPPORTED` for what is well-formed and not offered.
+        response: what to send before closing; may be empty.
+    """
+
+    def __init__(self, reason: EgressReason, response: bytes = b"") -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+        self.response = response
+
+
+def make_response(status: str, text: str) -> bytes:
+    """An answer of the proxy's own."""
+    body = f"PipeGuard: {text}\n".encode("ascii", "backslashreplace")
+    head = (
+        f"HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n"
+        "Connection: close\r\n\r\n"
+    )
+    return head.encode("ascii") + body
 
 
 class RequestBody:
@@ -119,62 +144,75 @@ _ONE_HOP = frozenset(
 _MUST_STAY = frozenset({b"host", b"content-length", b"transfer-encoding"})
 
 
-class HeadError(Exception):
-    """A head that is not passed on.
+CONNECTED = b"HTTP/1.1 200 Connection established\r\n\r\n"
+
+
+class EgressRequest(NamedTuple):
+    """The target that one connection asks for.
 
     Attributes:
-        is_unsupported: it is well-formed, and asks for what we do not offer.
-    """
-
-    def __init__(self, why: str, *, is_unsupported: bool = False) -> None:
-        super().__init__(why)
-        self.is_unsupported = is_unsupported
-
-
-@dataclass(frozen=True, slots=True)
-class _ProxyRequest:
-    """The request that a client sends to a proxy.
-
-    Attributes:
+        way: how.
         target: the host and port.
-        head: what to send there in place of the client's head; None for CONNECT.
-        length: bytes of the body that follows; None where it is in chunks.
+        to_client: sent to the client when the host is connected.
+        to_host: sent to the host first: the head of a request.
+        early: what came of the client behind its request.
+        body: where the request ends; None for a tunnel.
     """
 
+    way: EgressWay
     target: HostAndPort
-    head: bytes | None = None
-    length: int | None = 0
+    to_client: bytes = b""
+    to_host: bytes = b""
+    early: bytes = b""
+    body: RequestBody | None = None
 
 
-def parse_head(data: bytes) -> _ProxyRequest:
-    """Read a head, its empty line included.
+def read_request(data: bytes) -> EgressRequest | None:
+    """Read a request to an HTTP proxy; None while its head is incomplete.
 
     Raises:
-        HeadError: it is not of the strict form, or not for a proxy.
+        EgressRequestError: it is not of the strict form, or not for a proxy.
     """
-    line, *lines = data.removesuffix(END_OF_HEAD).split(b"\r\n")
+    head, end, early = data.partition(END_OF_HEAD)
+    if len(head) + len(END_OF_HEAD) > MAX_HEAD_BYTES:
+        response = make_response("431 Request Header Fields Too Large", "the head is over 16 KiB.")
+        raise EgressRequestError(EgressReason.MALFORMED, response)
+    if end:
+        return _read_head(head)._replace(early=early)
+    if not data[:1].isalpha():
+        raise EgressRequestError(EgressReason.MALFORMED)
+    return None
+
+
+def _error(why: str, reason: EgressReason = EgressReason.MALFORMED) -> EgressRequestError:
+    return EgressRequestError(reason, make_response("400 Bad Request", f"{why}."))
+
+
+def _read_head(head: bytes) -> EgressRequest:
+    line, *lines = head.split(b"\r\n")
     match = _REQUEST_LINE.fullmatch(line)
     if match is None:
-        raise HeadError("the request line is malformed")
+        raise _error("the request line is malformed")
     method, url, version = match.groups()
     fields = [_field(text) for text in lines]
     body_length = _body_length(fields, version)
     if method == b"CONNECT":
         if body_length != 0:
-            raise HeadError("CONNECT has no body")
-        return _ProxyRequest(_authority(url))
+            raise _error("CONNECT has no body")
+        return EgressRequest(EgressWay.CONNECT, _authority(url), CONNECTED)
     target, path = _target(url)
     _check_host(fields, target, version)
     path = b"*" if method == b"OPTIONS" and not path else path  # RFC 9112, 3.2.4
     path = path if path.startswith((b"/", b"*")) else b"/" + path
     request_line = b" ".join((method, path, version))
-    return _ProxyRequest(target, _head(request_line, fields), body_length)
+    to_host = _head(request_line, fields)
+    return EgressRequest(EgressWay.HTTP, target, b"", to_host, body=RequestBody(body_length))
 
 
 def _field(line: bytes) -> tuple[bytes, bytes]:
     match = _FIELD.fullmatch(line)
     if match is None:
-        raise HeadError("a header is malformed")
+        raise _error("a header is malformed")
     return match[1], match[2].strip(b" \t")
 
 
@@ -187,13 +225,13 @@ def _body_length(fields: list[tuple[bytes, bytes]], version: bytes) -> int | Non
     lengths = _values(fields, b"content-length")
     codings = _values(fields, b"transfer-encoding")
     if len(lengths) + len(codings) > 1:
-        raise HeadError("the body's length is given twice")
+        raise _error("the body's length is given twice")
     if codings:
         if codings[0].lower() != b"chunked" or version == b"HTTP/1.0":
-            raise HeadError("the transfer coding is not chunked")
+            raise _error("the transfer coding is not chunked")
         return None
     if lengths and not _LENGTH.fullmatch(lengths[0]):
-        raise HeadError("the body's length is not a number")
+        raise _error("the body's length is not a number")
     return int(lengths[0]) if lengths else 0
 
 
@@ -201,7 +239,7 @@ def _authority(text: bytes, default_port: int | None = None) -> HostAndPort:
     try:
         return parse_authority(text.decode("ascii"), default_port)
     except (HostError, UnicodeDecodeError) as error:
-        raise HeadError(f"the host is malformed: {error}") from None
+        raise _error(f"the host is malformed: {error}") from None
 
 
 def _target(url: bytes) -> tuple[HostAndPort, bytes]:
@@ -209,16 +247,17 @@ def _target(url: bytes) -> tuple[HostAndPort, bytes]:
     if match is not None:
         return _authority(match[1], HTTP_PORT), match[2]
     if _OTHER_SCHEME.match(url) and not url.lower().startswith(b"http://"):
-        raise HeadError("only http is passed on; for https, use CONNECT", is_unsupported=True)
-    raise HeadError("this is a proxy: the request needs a whole http URL without a login")
+        why = "only http is passed on; for https, use CONNECT"
+        raise _error(why, EgressReason.UNSUPPORTED)
+    raise _error("this is a proxy: the request needs a whole http URL without a login")
 
 
 def _check_host(fields: list[tuple[bytes, bytes]], target: HostAndPort, version: bytes) -> None:
     hosts = _values(fields, b"host")
     if len(hosts) > 1 or (not hosts and version != b"HTTP/1.0"):
-        raise HeadError("a request has one Host header")
+        raise _error("a request has one Host header")
     if hosts and _authority(hosts[0], HTTP_PORT) != target:
-        raise HeadError("the Host header names another host than the URL")
+        raise _error("the Host header names another host than the URL")
 
 
 def _head(request_line: bytes, fields: list[tuple[bytes, bytes]]) -> bytes:
@@ -229,7 +268,7 @@ def _head(request_line: bytes, fields: list[tuple[bytes, bytes]]) -> bytes:
         for option in value.split(b",")
     }
     if named & _MUST_STAY:
-        raise HeadError("the Connection header names a header that the message needs")
+        raise _error("the Connection header names a header that the message needs")
     dropped = _ONE_HOP | named
     kept = [b": ".join(item) for item in fields if item[0].lower() not in dropped]
     return b"\r\n".join((request_line, *kept, b"Connection: close", b"", b""))

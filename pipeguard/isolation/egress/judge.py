@@ -40,6 +40,9 @@ class EgressReason(Enum):
     TOO_MANY = "too-many"  # connections at once, or names
 
 
+OF_A_PROXY = "PROXY_"  # begins the error of a connection through the user's own network's proxy
+
+
 class EgressRecord(NamedTuple):
     """One connection that ended or was refused. Has no path, query, header or content.
 
@@ -51,13 +54,12 @@ class EgressRecord(NamedTuple):
         address: the address that was connected to; the first one where none may be, or empty. A
             proxy does not say to which it connects.
         reason: of a refusal, else None.
-        error: of a failure the name of the error, as `ECONNREFUSED`; else empty.
-        advice: what to do about a failure; may be empty.
+        error: of a failure the name of the error, as `ECONNREFUSED`, and of a proxy's why; else
+            empty.
         proxy: the host and port of the user's own network's proxy that it went through, or empty.
         bytes_sent: from the sandbox to the host.
         bytes_received: from the host to the sandbox.
         seconds: from accepting it to its end.
-        is_repeated: whether the same was reported within the last minute, and is not written again.
         at: when it was refused, on `time.monotonic`'s clock; None for now.
     """
 
@@ -68,16 +70,30 @@ class EgressRecord(NamedTuple):
     address: str = ""
     reason: EgressReason | None = None
     error: str = ""
-    advice: str = ""
     proxy: str = ""
     bytes_sent: int = 0
     bytes_received: int = 0
     seconds: float = 0.0
-    is_repeated: bool = False
     at: float | None = None
 
 
 Report = Callable[[EgressRecord], None]
+
+
+class Wall(NamedTuple):
+    """A wall that a server hit.
+
+    Attributes:
+        rule: of its event: that of a refused connection, or of a file.
+        subject: a path, a port, or a host with its port unless that is one of the web's.
+        event: names it in the audit.
+        at: when a connection was refused, on `time.monotonic`'s clock.
+    """
+
+    rule: str
+    subject: str
+    event: str
+    at: float = 0.0
 
 
 def find_refusal(rules: HostRules, target: HostAndPort) -> EgressReason | None:

@@ -150,18 +150,13 @@ class OuterProxies(NamedTuple):
     exceptions: ProxyExceptions = ProxyExceptions()
     wrong: str = ""
 
-    @property
-    def is_set(self) -> bool:
-        """True if there is any."""
-        return bool(self.web or self.tunnel or self.wrong)
-
     def of(self, target: HostAndPort) -> OuterProxy | None:
         """The proxy to reach a target through; None to connect to it.
 
         Raises:
             OuterProxyError: the one that is set cannot be used.
         """
-        if not self.is_set or is_own(target) or self.exceptions.has(target):
+        if is_own(target) or self.exceptions.has(target):
             return None
         if self.wrong:
             raise OuterProxyError(self.wrong)
@@ -188,7 +183,7 @@ def merge_proxies(setting: str | None, variables: Mapping[str, str]) -> OuterPro
     exceptions = ProxyExceptions(_first(variables, "NO_PROXY"))
     try:
         if setting is not None:
-            one = _parse_variable("egress.proxy", setting)
+            one = _parse_variable("egress.proxy in your policy", setting)
             return OuterProxies(one, one, exceptions)
         web = _parse_variable("HTTP_PROXY", _first(variables, "HTTP_PROXY", "ALL_PROXY"))
         tunnel = _parse_variable("HTTPS_PROXY", _first(variables, "HTTPS_PROXY", "ALL_PROXY"))

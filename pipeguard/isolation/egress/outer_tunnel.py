@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pipeguard.isolation.egress.http_head import END_OF_HEAD, MAX_HEAD_BYTES
+from pipeguard.isolation.egress.judge import OF_A_PROXY
 from pipeguard.isolation.egress.tunnel import TunnelEnd
 
 if TYPE_CHECKING:
@@ -19,16 +20,28 @@ _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)
 _LINE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
 
+_WORDS = {
+    "407": "your network's proxy demands a login: write it as http://USER:PASSWORD@HOST:PORT",
+    "TLS": "Your proxy does not speak TLS, or its certificate is not trusted. Set SSL_CERT_FILE"
+    " to a file with its CA",
+    "4": "your network's proxy refuses this host or port",
+    "5": "your network's proxy cannot reach it",
+    "MALFORMED": "the answer of your network's proxy cannot be read",
+    "": "your network's proxy cannot be reached",
+}
+
+
 class OuterTunnelError(OSError):
     """The proxy did not open a tunnel.
 
-    Attributes:
-        name: what is said of it, as `PROXY_407`.
+    Args:
+        name: of what happened: a status, or an error.
+        words: why; by default those for its name.
     """
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.name = name
+    def __init__(self, name: str, words: str = "") -> None:
+        words = words or _WORDS.get(name) or _WORDS.get(name[:1]) or _WORDS[""]
+        super().__init__(f"{OF_A_PROXY}{name}; {words}")
 
 
 def connect_request(target: HostAndPort, proxy: OuterProxy) -> bytes:
@@ -49,12 +62,12 @@ def read_answer(data: bytes) -> bytes | None:
     while True:
         head, end, rest = rest.partition(END_OF_HEAD)
         if len(data) - len(rest) > MAX_HEAD_BYTES or b"\n\n" in head:
-            raise OuterTunnelError("PROXY_MALFORMED")
+            raise OuterTunnelError("MALFORMED")
         if not end:
             return None
         status = _status(head)
         if status >= 300:
-            raise OuterTunnelError(f"PROXY_{status}")
+            raise OuterTunnelError(str(status))
         if status >= 200:
             return rest
 
@@ -63,7 +76,7 @@ def _status(head: bytes) -> int:
     line, *lines = head.split(b"\r\n")
     match = _STATUS.fullmatch(line)
     if match is None or not all(map(_LINE.fullmatch, lines)) or match[1] == b"101":
-        raise OuterTunnelError("PROXY_MALFORMED")
+        raise OuterTunnelError("MALFORMED")
     return int(match[1])
 
 
@@ -108,13 +121,13 @@ class OuterTunnelEnd(TunnelEnd):
     def eof_received(self) -> bool:
         """Without an answer there is no tunnel."""
         if not self._opened.done():
-            self._fail(OuterTunnelError("PROXY_ECONNRESET"))
+            self._fail(OuterTunnelError("ECONNRESET"))
             return False
         return super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Open the tunnel."""
-        self._fail(OuterTunnelError("PROXY_ECONNRESET"))
+        self._fail(OuterTunnelError("ECONNRESET"))
         super().connection_lost(exc)
 
     def _fail(self, error: OuterTunnelError) -> None:

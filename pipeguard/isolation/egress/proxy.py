@@ -1,7 +1,7 @@
 """The way out of one sandbox, in a thread of its own that waits for a first connection.
 
-Until then it is one thread in one system call: the event loop, and all that reads and connects, is
-imported when the sandbox first asks for something.
+The thread takes the sandbox's sockets when they come. Until something connects it is in one system
+call: the event loop, and all that reads and connects, is imported then.
 """
 
 from __future__ import annotations
@@ -9,58 +9,42 @@ from __future__ import annotations
 import selectors
 import socket
 from contextlib import suppress
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
 from pipeguard.isolation.egress.refused_connections import RefusedConnections
-from pipeguard.isolation.egress.state import EgressLimits, EgressState
+from pipeguard.isolation.egress.sockets import receive_sockets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from pipeguard.isolation.egress.hosts import HostRules
-    from pipeguard.isolation.egress.judge import Report
-    from pipeguard.isolation.egress.outer_proxy import OuterProxies
     from pipeguard.isolation.egress.sockets import EgressSockets
+    from pipeguard.isolation.egress.state import EgressState
 
 CLOSE_SECONDS = 5.0
+SOCKETS_SECONDS = 2.0  # for the sockets of a sandbox whose server answers: they were sent before
 
 
 class Egress:
-    """The way out of one sandbox. All methods may be called from any thread.
+    """Connects one sandbox to the hosts that it may reach. Any thread may call its methods.
 
     Args:
-        sockets: made inside the sandbox's namespace; closed with this.
-        rules: the hosts that may be reached.
-        report: called for each connection that ended or was refused, in the thread of the
-            connections or in one of `report_refused`, which waits for it; it must not raise.
-        limits: what the sandbox may use.
-        resolve: gives the addresses of a name, in a thread of its own; the system's resolver if
-            None.
-        proxies: gives those of the user's own network, at the first connection; none if None.
+        channel: that the sandbox sends its sockets through (`sockets.send_sockets`); closed with
+            this.
+        state: what the sandbox may reach, and the rest of its rights.
     """
 
-    def __init__(
-        self,
-        sockets: EgressSockets,
-        rules: HostRules,
-        report: Report,
-        *,
-        limits: EgressLimits | None = None,
-        resolve: Callable[[str], Iterable[str]] | None = None,
-        proxies: Callable[[], OuterProxies] | None = None,
-    ) -> None:
-        self._sockets = sockets
-        self._state = EgressState(rules, report, resolve, limits or EgressLimits(), proxies)
-        self._refused = RefusedConnections(sockets.refused, self._state)
+    def __init__(self, channel: socket.socket, state: EgressState) -> None:
+        self._channel = channel
+        self._state = state
+        self._refused: RefusedConnections | None = None
+        self._came = Event()  # the sockets, or the end of the wait for them
         self._wake, self._waker = socket.socketpair()
         self._lock = Lock()
         self._thread = Thread(target=self._run, name="egress", daemon=True)
 
     def start(self) -> None:
-        """Begin to accept."""
-        for sock in (*self._sockets, self._wake, self._waker):
-            sock.setblocking(False)  # noqa: FBT003  a positional parameter
+        """Begin to wait for the sockets; returns at once."""
+        self._wake.setblocking(False)  # noqa: FBT003  a positional parameter
         self._thread.start()
 
     def update(self, rules: HostRules) -> None:
@@ -68,37 +52,56 @@ class Egress:
         self._state.rules = rules
 
     def report_refused(self) -> None:
-        """Report what the kernel has refused, which whoever connected knows."""
-        self._refused.report()
+        """Report what the kernel has refused to a server that has begun to run."""
+        if not self._came.wait(SOCKETS_SECONDS):
+            self._came.set()  # waited for once
+        if self._refused is not None:
+            self._refused.report()
 
     def close(self) -> None:
         """End all connections, and wait until they are reported; to be called once started."""
         self._state.is_closed = True
+        with suppress(OSError):  # the sandbox ended before it sent anything
+            self._channel.shutdown(socket.SHUT_RDWR)
         with self._lock, suppress(OSError):  # it has ended
             self._waker.send(b"\0")
         self._thread.join(CLOSE_SECONDS)
+        self._channel.close()
 
     def _run(self) -> None:
         try:
-            self._wait()
-            if not self._state.is_closed:
-                from pipeguard.isolation.egress.server import serve
-
-                serve(self._sockets, self._refused, self._state, self._wake)
+            sockets = receive_sockets(self._channel)
+        except OSError:
+            return  # the sandbox ended before it sent them, and says itself why
+        else:
+            self._serve(sockets)
         finally:
-            self._refused.close()
+            self._came.set()
             with self._lock:
-                self._sockets.close()
                 self._wake.close()
                 self._waker.close()
 
-    def _wait(self) -> None:
-        """Wait for the sandbox's first connection or question, or for the end."""
+    def _serve(self, sockets: EgressSockets) -> None:
+        refused = RefusedConnections(sockets.refused, self._state)
+        self._refused = refused
+        self._came.set()
+        try:
+            if self._is_asked(sockets, refused):
+                from pipeguard.isolation.egress.server import serve
+
+                serve(sockets, refused, self._state, self._wake)
+        finally:
+            refused.close()
+            sockets.close()
+
+    def _is_asked(self, sockets: EgressSockets, refused: RefusedConnections) -> bool:
+        """Wait for the sandbox's first connection or question; False at the end."""
         with selectors.DefaultSelector() as selector:
-            for sock in (*self._sockets, self._wake):
+            for sock in (*sockets.all, self._wake):
                 selector.register(sock, selectors.EVENT_READ)
-            heard = {self._wake, *self._sockets.refused}  # for which no event loop is needed
+            heard = {self._wake, *sockets.refused}  # for which no event loop is needed
             while not self._state.is_closed:
                 ready = {key.fileobj for key, _ in selector.select()}
-                if ready - heard or self._refused.report():
-                    return
+                if ready - heard or refused.report():
+                    return not self._state.is_closed
+        return False

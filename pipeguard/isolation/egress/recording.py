@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipeguard.firewall.finding import Action, Finding, Severity
 from pipeguard.isolation.egress.addresses import is_metadata, is_own, is_private
@@ -22,13 +22,21 @@ from pipeguard.isolation.egress.hosts import (
     is_own_port,
     parse_authority,
     parse_host,
-    show_host,
 )
-from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason, EgressRecord, EgressWay
+from pipeguard.isolation.egress.judge import (
+    OF_A_PROXY,
+    EgressOutcome,
+    EgressReason,
+    EgressRecord,
+    EgressWay,
+    Wall,
+)
 from pipeguard.state.verdict_writer import EndedConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from pipeguard.isolation.egress.hosts import Host
 
 PLACE = "connection"
 INTERVAL_SECONDS = 60.0
@@ -53,27 +61,7 @@ _ALLOWABLE = {
 }
 
 
-class _Key(NamedTuple):
-    way: EgressWay | None
-    reason: EgressReason
-    host: str
-    port: int
-
-
-class RefusedTarget(NamedTuple):
-    """A target that a sandbox was refused.
-
-    Attributes:
-        rule: of the event.
-        subject: the host, with its port unless that is one of the web's; of this machine the port.
-        event: tells of it.
-        at: when it was refused, on `time.monotonic`'s clock.
-    """
-
-    rule: str
-    subject: str
-    event: str
-    at: float
+_Key = tuple["EgressWay | None", EgressReason, str, int]  # with the host and the port
 
 
 class _Count:
@@ -101,25 +89,16 @@ class ConnectionRecorder:
         self,
         record: Callable[[EndedConnection], str | None],
         now: Callable[[], float] = time.monotonic,
-        refused: Callable[[RefusedTarget], None] | None = None,
+        refused: Callable[[Wall], None] | None = None,
     ) -> None:
         self._record = record
         self._now = now
         self._refused = refused
-        self._events: dict[_Key, str] = {}  # that told of a refusal last
         self._counts: dict[_Key, _Count] = {}  # in order of time
-        self._failed: set[tuple[str, str]] = set()  # targets, with the advice that was given
+        self._failed: set[tuple[str, str]] = set()  # targets, each with a proxy's error
 
     def __call__(self, record: EgressRecord) -> None:
         """Write a connection, or count it."""
-        if not record.is_repeated:
-            self._take(record)
-        if record.reason is not None and self._refused is not None:
-            event = self._events.get(_refusal_key(record, record.reason))
-            if event and (target := self._target(record, event)) is not None:
-                self._refused(target)
-
-    def _take(self, record: EgressRecord) -> None:
         now = self._now()
         self._write_old(now)
         reason = record.reason
@@ -127,21 +106,19 @@ class ConnectionRecorder:
             self._write(record)
             return
         key = _refusal_key(record, reason)
-        if key not in self._counts and len(self._counts) >= MAX_KEYS:
-            key = _Key(None, reason, "", 0)
+        is_counted_apart = key in self._counts or len(self._counts) < MAX_KEYS
+        key = key if is_counted_apart else (None, reason, "", 0)
         count = self._counts.get(key)
         if count is None:
             self._counts[key] = count = _Count(now)
-            event = self._write(record)
-            if event:
-                count.event = event
-                self._events.pop(key, None)
-                self._events[key] = event
-                if len(self._events) > MAX_KEYS:
-                    del self._events[next(iter(self._events))]
-        else:
-            count.last = record
+            count.event = self._write(record) or ""
+        elif record.way is not EgressWay.DNS and reason is not EgressReason.TOO_MANY:
+            count.last = record  # of a name, or of too many, the first is enough
             count.more += 1
+        if self._refused is not None and is_counted_apart and count.event:
+            wall = self._wall(record, count.event)
+            if wall is not None:
+                self._refused(wall)
 
     def close(self) -> None:
         """Write all counts."""
@@ -155,53 +132,45 @@ class ConnectionRecorder:
                 return
             del self._counts[key]
             if count.last is not None:
-                self._write(count.last, self._more(count, count.last))
+                self._write(count.last, self._describe_count(count, count.last))
 
-    def _more(self, count: _Count, last: EgressRecord) -> str:
+    def _describe_count(self, count: _Count, last: EgressRecord) -> str:
         """The text of a row that counts refusals which were reported already."""
-        whose = f" after event {count.event}" if count.event else ""
-        at = "" if last.at is None else _shown_time(time.time() - (self._now() - last.at))
-        return f"{count.more} more within {INTERVAL_SECONDS:g} s{whose}{at}"
+        text = f"{count.more} more within {INTERVAL_SECONDS:g} s"
+        text += f" after event {count.event}" if count.event else ""
+        if last.at is not None:
+            at = time.gmtime(time.time() - (self._now() - last.at))
+            text += time.strftime(", the last at %H:%M:%S UTC", at)
+        return text
 
-    def _target(self, record: EgressRecord, event: str) -> RefusedTarget | None:
+    def _wall(self, record: EgressRecord, event: str) -> Wall | None:
         """The message that is sent at once; None for what could lead nowhere."""
-        finding = _finding(record, shown_target(record, always=True))
-        if finding is None:
+        rule = _rule(record)
+        is_own = rule == _OWN_PORT
+        if not is_own and (rule not in _ALLOWABLE or _parse_host(record.host) is None):
             return None
-        at = self._now() if record.at is None else record.at
-        if finding.rule == _OWN_PORT:
-            return RefusedTarget(_OWN_PORT, finding.excerpt, event, at)
-        if finding.rule not in _ALLOWABLE:
-            return None
-        fields = {"rule": finding.rule, "excerpt": finding.excerpt, "host": finding.host}
-        if allowing_entry(fields) is None and not _is_host(record.host):
-            return None
-        return RefusedTarget(finding.rule, shown_target(record), event, at)
+        subject = str(record.port) if is_own else _show_target(record)
+        return Wall(rule, subject, event, self._now() if record.at is None else record.at)
 
     def _write(self, record: EgressRecord, more: str = "") -> str | None:
-        host = shown_target(record, always=True)
+        host = _show_target(record, always=True)
         via = f"via {record.proxy}" if record.proxy else ""
         target = " ".join(filter(None, (record.way.value, host, via)))
         finding = _finding(record, host, more)
-        if finding is not None and record.advice and self._is_first(host, record.advice):
+        failure = host, record.error
+        is_new = failure not in self._failed and len(self._failed) < MAX_KEYS
+        if finding is not None and record.error.startswith(OF_A_PROXY) and is_new:
+            self._failed.add(failure)  # it is one line of the log
             finding = finding._replace(severity=Severity.MEDIUM, action=Action.WARN)
         sizes = record.bytes_sent, record.bytes_received
         return self._record(EndedConnection(target, finding, *sizes, record.seconds))
-
-    def _is_first(self, host: str, advice: str) -> bool:
-        """True for the first such failure of a host, which is a line of the log."""
-        key = host, advice
-        if key in self._failed or len(self._failed) >= MAX_KEYS:
-            return False
-        self._failed.add(key)
-        return True
 
 
 def _refusal_key(record: EgressRecord, reason: EgressReason) -> _Key:
     """The key that refusals are counted by; a port of this machine is one, by whatever name."""
     if _is_own_port(record):
-        return _Key(None, EgressReason.HOST, LOCALHOST, record.port)
-    return _Key(record.way, reason, record.host, record.port)
+        return None, EgressReason.HOST, LOCALHOST, record.port
+    return record.way, reason, record.host, record.port
 
 
 def _is_own_port(record: EgressRecord) -> bool:
@@ -209,19 +178,19 @@ def _is_own_port(record: EgressRecord) -> bool:
     return is_unnamed and bool(record.port) and is_own_port(record.host)
 
 
-def _is_host(text: str) -> bool:
+def _rule(record: EgressRecord) -> str:
+    reason = record.reason.value if record.reason is not None else "failed"
+    return _OWN_PORT if _is_own_port(record) else f"egress.{reason}"
+
+
+def _parse_host(text: str) -> Host | None:
     try:
-        parse_host(text)
+        return parse_host(text)
     except HostError:
-        return False
-    return True
+        return None
 
 
-def _shown_time(seconds: float) -> str:
-    return time.strftime(", the last at %H:%M:%S UTC", time.gmtime(seconds))
-
-
-def shown_target(record: EgressRecord, *, always: bool = False) -> str:
+def _show_target(record: EgressRecord, *, always: bool = False) -> str:
     """The host of a connection, with its port unless that is one of the web's."""
     host = f"[{record.host}]" if ":" in record.host else record.host
     is_shown = record.port and (always or record.port not in DEFAULT_PORTS)
@@ -240,14 +209,13 @@ def _finding(record: EgressRecord, target: str, more: str = "") -> Finding | Non
         return None
     reason = record.reason
     if reason is None:
-        advice = f"; {record.advice}" if record.advice else ""
-        note = f"allowed, but could not be reached: {record.error}{advice}"
-        failed = Finding("egress.failed", PLACE, severity=Severity.LOW, action=Action.ALLOW)
+        note = f"allowed, but could not be reached: {record.error}"
+        failed = Finding(_rule(record), PLACE, severity=Severity.LOW, action=Action.ALLOW)
         return failed._replace(excerpt=target, note=note, host=record.host)
     if reason is EgressReason.ADDRESS and record.address:
         target = str(HostAndPort(ip_address(record.address), record.port))
-    is_own = _is_own_port(record)
-    rule = _OWN_PORT if is_own else f"egress.{reason.value}"
+    rule = _rule(record)
+    is_own = rule == _OWN_PORT
     words = _OWN_PORT_WORDS if is_own else _WORDS[reason]
     # A count is of what was told: it is no line of the log, where it would look like a new event.
     severity = Severity.LOW if more or reason in _LOW else Severity.MEDIUM
@@ -259,15 +227,6 @@ def _finding(record: EgressRecord, target: str, more: str = "") -> Finding | Non
         note=f"{more}: {words}" if more else words,
         host=record.host,
     )
-
-
-def _private_entry(name: str, port: int) -> str | None:
-    try:
-        host = parse_host(name)
-    except HostError:
-        return None
-    shown = str(host) if port in DEFAULT_PORTS else show_host(host, port)
-    return f"{shown}{PRIVATE}" if isinstance(host, str) else shown
 
 
 def allowing_entry(finding: Mapping[str, str]) -> str | None:
@@ -282,24 +241,26 @@ def allowing_entry(finding: Mapping[str, str]) -> str | None:
         as `127.0.0.1:5432`. `HostRules.parse` reads it. Never a host that gives out the
         machine's credentials: whoever wants that writes it.
     """
-    if finding.get("rule") not in _ALLOWABLE:
-        return None
+    rule = finding.get("rule", "")
     try:
         target = parse_authority(finding.get("excerpt", ""), default_port=443)
     except HostError:
         return None
-    if is_metadata(target.host):
+    host, port = target
+    if rule not in _ALLOWABLE or is_metadata(host):
         return None
-    if isinstance(target.host, str):
-        return _named_entry(target.host, target.port, finding["rule"])
-    if finding["rule"] == _ADDRESS and is_private(target.host) and not is_own(target.host):
-        return _private_entry(finding.get("host", ""), target.port)
-    return str(target)
-
-
-def _named_entry(name: str, port: int, rule: str) -> str | None:
-    if is_localhost(name):
-        return str(HostAndPort(LOOPBACK[0], port))
     if rule == _ADDRESS:
-        return None  # it is given, and no address of it is known here
-    return name if port in DEFAULT_PORTS else show_host(name, port)
+        return _entry_of_address(target, finding.get("host", ""))
+    if not isinstance(host, str):
+        return str(target)
+    return str(HostAndPort(LOOPBACK[0], port)) if is_localhost(host) else target.entry
+
+
+def _entry_of_address(target: HostAndPort, name: str) -> str | None:
+    """The entry for an address that a name led to; None if no address of it is known here."""
+    if isinstance(target.host, str):
+        return None
+    if not is_private(target.host) or is_own(target.host):
+        return str(target)
+    host = _parse_host(name)
+    return f"{HostAndPort(host, target.port).entry}{PRIVATE}" if isinstance(host, str) else None

@@ -6,7 +6,6 @@ whoever needs to know what was refused until now reads it, in a thread of its ow
 
 from __future__ import annotations
 
-import select
 from contextlib import suppress
 from threading import Lock
 from time import monotonic, time
@@ -17,7 +16,6 @@ from pipeguard.isolation.egress.judge import EgressOutcome, EgressRecord, Egress
 from pipeguard.isolation.egress.sockets import SEEN_BYTES, receive, refused_target
 
 if TYPE_CHECKING:
-    import asyncio
     import socket
     from collections.abc import Sequence
 
@@ -44,25 +42,19 @@ class RefusedConnections:
         self._lock = Lock()
         self._count, self._since, self._rest_until = 0, 0.0, 0.0
         self._told: set[tuple[Address, int]] = set()  # in this second
-        self._poll = select.poll() if sockets else None  # not on Windows, where there are none
-        if self._poll is not None:
-            for sock in sockets:
-                self._poll.register(sock, select.POLLIN)
 
     def close(self) -> None:
         """Read nothing any more."""
         with self._lock:
-            self._poll = None
+            self._sockets = ()
 
     def report(self) -> float:
         """Report what was refused until now; it is reported when this returns.
 
         Returns:
-            For how many seconds nothing is read, since there was too much; 0 as a rule.
+            For how many seconds nothing is read because there was too much; mostly 0.
         """
         with self._lock:
-            if self._poll is None or not self._poll.poll(0):
-                return 0.0
             now = monotonic()
             if now < self._rest_until:
                 return self._rest_until - now
@@ -107,44 +99,3 @@ class RefusedConnections:
             at = monotonic() - (max(0.0, time() - since_1970) if since_1970 is not None else 0.0)
             host, way, outcome = str(target.host), EgressWay.DIRECT, EgressOutcome.REFUSED
             self._state.report(EgressRecord(way, outcome, host, port, reason=reason, at=at))
-
-
-class RefusedReader:
-    """Make an event loop report what the kernel refused, soon after.
-
-    Args:
-        loop: runs it.
-        sockets: that become readable.
-        refused: reads and reports.
-    """
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        sockets: Sequence[socket.socket],
-        refused: RefusedConnections,
-    ) -> None:
-        self._loop = loop
-        self._sockets = sockets
-        self._refused = refused
-        self._rest: asyncio.TimerHandle | None = None
-
-    def begin(self) -> None:
-        """Report from now on."""
-        self._rest = None
-        for sock in self._sockets:
-            self._loop.add_reader(sock, self._read)
-
-    def close(self) -> None:
-        """Report nothing any more."""
-        if self._rest is not None:
-            self._rest.cancel()
-        for sock in self._sockets:
-            self._loop.remove_reader(sock)
-
-    def _read(self) -> None:
-        seconds = self._refused.report()
-        if seconds:
-            for sock in self._sockets:
-                self._loop.remove_reader(sock)
-            self._rest = self._loop.call_later(seconds, self.begin)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import cache, partial
 from ipaddress import IPv4Address
 from itertools import chain, zip_longest
 from threading import Thread
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pipeguard.isolation.egress.addresses import (
     all_addresses,
@@ -19,9 +19,9 @@ from pipeguard.isolation.egress.addresses import (
     is_usable,
     usable_addresses,
 )
-from pipeguard.isolation.egress.hosts import HostAndPort
+from pipeguard.isolation.egress.hosts import LOOPBACK, is_localhost
 from pipeguard.isolation.egress.judge import EgressReason
-from pipeguard.isolation.egress.outer_proxy import HTTPS, OuterProxyError
+from pipeguard.isolation.egress.outer_proxy import HTTPS, OuterProxies, OuterProxyError
 from pipeguard.isolation.egress.outer_tunnel import (
     OuterTunnelEnd,
     OuterTunnelError,
@@ -32,9 +32,9 @@ from pipeguard.isolation.egress.tunnel import TunnelEnd
 if TYPE_CHECKING:
     import ssl
 
-    from pipeguard.isolation.egress.hosts import Address, HostRules
-    from pipeguard.isolation.egress.outer_proxy import OuterProxies, OuterProxy
-    from pipeguard.isolation.egress.state import ReadBuffer
+    from pipeguard.isolation.egress.hosts import Address, Host, HostAndPort
+    from pipeguard.isolation.egress.outer_proxy import OuterProxy
+    from pipeguard.isolation.egress.state import EgressState, ReadBuffer
 
 
 DELAY_SECONDS = 0.25  # RFC 8305, 5
@@ -53,35 +53,29 @@ async def connect_first(addresses: Sequence[Address], dial: Dial[End]) -> tuple[
     Raises:
         OSError: none can be connected to; the last one's error.
     """
-    tasks: dict[asyncio.Future[End], Address] = {}
+    waiting = _by_turns(addresses)
+    begun: dict[asyncio.Future[End], Address] = {}  # and not failed
+    error: BaseException = OSError()
     try:
-        return await _first_connected(_by_turns(addresses), dial, tasks)
+        while waiting or begun:
+            if waiting:
+                address = waiting.pop(0)
+                begun[asyncio.ensure_future(dial(address))] = address
+            seconds = DELAY_SECONDS if waiting else None
+            done, _ = await asyncio.wait(
+                begun, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            winner = next((task for task in done if task.exception() is None), None)
+            if winner is not None:
+                return begun.pop(winner), winner.result()
+            for task in done:
+                del begun[task]
+                error = task.exception() or error
+        raise error
     finally:
-        for task in tasks:
+        for task in begun:
             task.add_done_callback(_drop)
             task.cancel()
-
-
-async def _first_connected(
-    waiting: list[Address], dial: Dial[End], tasks: dict[asyncio.Future[End], Address]
-) -> tuple[Address, End]:
-    """The first that connected; those under way are in `tasks`."""
-    error: BaseException = OSError()
-    pending: set[asyncio.Future[End]] = set()
-    while waiting or pending:
-        if waiting:
-            begun = asyncio.ensure_future(dial(waiting[0]))
-            tasks[begun] = waiting.pop(0)
-            pending.add(begun)
-        seconds = DELAY_SECONDS if waiting else None
-        done, pending = await asyncio.wait(
-            pending, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
-        )
-        for task in done:
-            if (failure := task.exception()) is None:
-                return tasks.pop(task), task.result()
-            error = failure
-    raise error
 
 
 def _drop(task: asyncio.Future[End]) -> None:
@@ -99,44 +93,11 @@ def _by_turns(addresses: Sequence[Address]) -> list[Address]:
     return [address for address in turns if address is not None]
 
 
-_LOGIN = "your network's proxy demands a login: write it as http://USER:PASSWORD@HOST:PORT"
-_TLS = (
-    "Your proxy does not speak TLS, or its certificate is not trusted. Set SSL_CERT_FILE to a file"
-    " with its CA"
-)
-_ADVICE = {
-    "PROXY_407": _LOGIN,
-    "PROXY_TLS": _TLS,
-    "PROXY_4": "your network's proxy refuses this host or port",
-    "PROXY_5": "your network's proxy cannot reach it",
-    "PROXY_MALFORMED": "the answer of your network's proxy cannot be read",
-    "": "your network's proxy cannot be reached",
-}
-
-
-class RouteOwner(Protocol):
-    """The inputs for finding a route."""
-
-    loop: asyncio.AbstractEventLoop
-    buffer: ReadBuffer
-    proxies: OuterProxies
-
-    @property
-    def rules(self) -> HostRules:
-        """The rules as they are now."""
-
-    async def resolve(self, target: HostAndPort) -> list[str]:
-        """All addresses of a target; raises OSError."""
-
-    async def resolve_if_known(self, target: HostAndPort) -> list[str]:
-        """The route as before, or None where its name is not known here."""
-
-
 class RouteRefusedError(Exception):
     """A target that the rules allow leads to an address that they do not.
 
     Attributes:
-        address: it; empty where only a name is known.
+        address: it; empty if only a name is known.
     """
 
     def __init__(self, address: str) -> None:
@@ -158,78 +119,91 @@ class HostRoute(NamedTuple):
     proxy: str = ""
 
 
-def advise(error: str, proxies: OuterProxies) -> str:
-    """Advice about a proxy that a target could not be reached through; may be empty."""
-    if error == "PROXY_UNSUPPORTED":
-        return proxies.wrong
-    if not error.startswith("PROXY_"):
-        return ""
-    return _ADVICE.get(error) or _ADVICE.get(error[: len("PROXY_4")]) or _ADVICE[""]
+class HostRouter:
+    """Connects one sandbox to targets.
 
-
-async def open_route(owner: RouteOwner, target: HostAndPort) -> HostRoute:
-    """Connect to a target.
-
-    Raises:
-        RouteRefusedError: its addresses are not to be connected to.
-        OSError: it cannot be reached.
+    Args:
+        loop: runs the connections.
+        state: the rules as they are now, and the proxies.
+        buffer: what the connections read into.
     """
-    try:
-        proxy = owner.proxies.of(target)
-    except OuterProxyError:
-        raise OuterTunnelError("PROXY_UNSUPPORTED") from None
-    if proxy is not None:
-        return await _through(owner, target, proxy)
-    addresses = await _usable(owner, target)
 
-    async def dial(address: Address) -> TunnelEnd:
-        make = partial(TunnelEnd, owner.buffer)
-        return (await owner.loop.create_connection(make, str(address), target.port))[1]
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, state: EgressState, buffer: ReadBuffer
+    ) -> None:
+        self._loop = loop
+        self._state = state
+        self._buffer = buffer
+        self._proxies = state.proxies or OuterProxies()
+        self._lookups = NameLookups(loop, state)
 
-    address, host = await connect_first(addresses, dial)
-    return HostRoute(host, str(address))
+    async def open_route(self, target: HostAndPort) -> HostRoute:
+        """Connect to a target.
 
+        Raises:
+            RouteRefusedError: its addresses are not to be connected to.
+            OSError: it cannot be reached.
+        """
+        try:
+            proxy = self._proxies.of(target)
+        except OuterProxyError as error:
+            raise OuterTunnelError("UNSUPPORTED", str(error)) from None
+        if proxy is not None:
+            return await self._tunnel(target, proxy)
+        resolved = await self._lookups.resolve(target.host)
+        rules = self._state.rules
+        addresses = usable_addresses(resolved, target.port, rules, target.host)
+        if not addresses:
+            raise RouteRefusedError(next(map(str, all_addresses(resolved)), ""))
 
-async def _usable(owner: RouteOwner, target: HostAndPort) -> list[Address]:
-    """The addresses of a target that may be connected to.
+        async def dial(address: Address) -> TunnelEnd:
+            make = partial(TunnelEnd, self._buffer)
+            return (await self._loop.create_connection(make, str(address), target.port))[1]
 
-    Raises:
-        RouteRefusedError: there are others alone.
-        OSError: it has none.
-    """
-    resolved = await owner.resolve(target)
-    addresses = usable_addresses(resolved, target.port, owner.rules, target.host)
-    if not addresses:
-        raise RouteRefusedError(next(map(str, all_addresses(resolved)), ""))
-    return addresses
+        address, host = await connect_first(addresses, dial)
+        return HostRoute(host, str(address))
 
-
-async def _through(owner: RouteOwner, target: HostAndPort, proxy: OuterProxy) -> HostRoute:
-    """Connect through a proxy, which is given the name and resolves it."""
-    await _screen_addresses(owner, target)
-    tls, name = (
-        (_trusted_authorities(), str(proxy.at.host)) if proxy.kind == HTTPS else (None, None)
-    )
-    try:
-        addresses = list(all_addresses(await owner.resolve(proxy.at)))
+    async def _tunnel(self, target: HostAndPort, proxy: OuterProxy) -> HostRoute:
+        """Connect through a proxy, which is given the name and resolves it."""
+        await self._screen_addresses(target)
+        at, is_secured = proxy.at, proxy.kind == HTTPS
+        request = connect_request(target, proxy)
 
         async def dial(address: Address) -> OuterTunnelEnd:
-            request = connect_request(target, proxy)
-            make = partial(OuterTunnelEnd, owner.buffer, owner.loop, request)
-            connecting = owner.loop.create_connection(
-                make, str(address), proxy.at.port, ssl=tls, server_hostname=name
+            connecting = self._loop.create_connection(
+                partial(OuterTunnelEnd, self._buffer, self._loop, request),
+                str(address),
+                at.port,
+                ssl=_trusted_authorities() if is_secured else None,
+                server_hostname=str(at.host) if is_secured else None,
             )
             return (await connecting)[1]
 
-        if not addresses:
-            raise socket.gaierror(socket.EAI_NONAME, "no address")
-        _, host = await connect_first(addresses, dial)
-        await host.open()
-    except OuterTunnelError:
-        raise
-    except OSError as error:
-        raise OuterTunnelError(f"PROXY_{error_name(error)}") from None
-    return HostRoute(host, "", str(proxy.at))
+        try:
+            addresses = all_addresses(await self._lookups.resolve(at.host))
+            if not addresses:
+                raise socket.gaierror(socket.EAI_NONAME, "no address")
+            _, host = await connect_first(addresses, dial)
+            await host.open()
+        except OuterTunnelError:
+            raise
+        except OSError as error:
+            raise OuterTunnelError(describe_error(error)) from None
+        return HostRoute(host, "", str(at))
+
+    async def _screen_addresses(self, target: HostAndPort) -> None:
+        """Check the addresses that a target has here, if its name is known here.
+
+        Raises:
+            RouteRefusedError: one of them, or the name, is not to be connected to.
+            OSError: too much is being resolved.
+        """
+        host = target.host
+        if isinstance(host, str) and is_metadata(host):
+            raise RouteRefusedError("")
+        for address in all_addresses(await self._lookups.resolve_if_known(host)):
+            if not is_usable(address, target.port, self._state.rules, host):
+                raise RouteRefusedError(str(address))
 
 
 @cache
@@ -240,25 +214,8 @@ def _trusted_authorities() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-async def _screen_addresses(owner: RouteOwner, target: HostAndPort) -> None:
-    """Check the addresses that a target has here, if its name is known here.
-
-    Raises:
-        RouteRefusedError: one of them, or the name, is not to be connected to.
-        OSError: too much is being resolved.
-    """
-    host = target.host
-    if isinstance(host, str) and is_metadata(host):
-        raise RouteRefusedError("")
-    for address in all_addresses(await owner.resolve_if_known(target)):
-        if not is_usable(address, target.port, owner.rules, host):
-            raise RouteRefusedError(str(address))
-
-
 # --- lookups ----------------------------------------------------------------------------
 # Names resolved by the system's resolver, in threads that nothing waits for at the end.
-
-Resolve = Callable[[str], Iterable[str]]  # may wait; raises OSError
 
 KNOWN_SECONDS = 1.0  # for a name to be known here, where a proxy resolves it anyway
 UNKNOWN_SECONDS = 30.0  # until it is asked for again
@@ -268,7 +225,7 @@ MAX_THREADS = 32  # at once; a name beyond them fails
 _EAI_NAMES = {getattr(socket, name): name for name in dir(socket) if name.startswith("EAI_")}
 
 
-def resolve_by_system(name: str) -> list[str]:
+def _resolve_by_system(name: str) -> list[str]:
     """The addresses of a name, in the system's order.
 
     Raises:
@@ -278,10 +235,10 @@ def resolve_by_system(name: str) -> list[str]:
     return list(dict.fromkeys(str(address[0]) for *_, address in answers))
 
 
-def error_name(error: OSError) -> str:
-    """The name of an error's number, as `ECONNREFUSED` or `EAI_NONAME`; of a proxy's its own."""
+def describe_error(error: OSError) -> str:
+    """The name of an error's number, as `ECONNREFUSED` or `EAI_NONAME`; of a proxy's, why."""
     if isinstance(error, OuterTunnelError):
-        return error.name
+        return str(error)
     if isinstance(error, socket.gaierror):
         return _EAI_NAMES.get(error.errno, "EAI_FAIL")
     if type(error).__module__ == "ssl":  # which need not have been imported
@@ -296,47 +253,52 @@ class NameLookups:
 
     Args:
         loop: where the answers are needed.
-        resolve: gives the addresses of a name.
+        state: says who gives the addresses of a name.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, resolve: Resolve) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, state: EgressState) -> None:
         self._loop = loop
-        self._resolve = resolve
+        self._resolve = state.resolve or _resolve_by_system
         self._cached: dict[str, tuple[float, list[str]]] = {}
         self._pending: dict[str, asyncio.Future[list[str]]] = {}
         self._unknown: dict[str, float] = {}  # until when
 
-    async def addresses_if_known(self, name: str) -> list[str]:
-        """The addresses of a name; none where it has none here, or they do not come soon.
+    async def resolve_if_known(self, host: Host) -> list[str]:
+        """The addresses of a host; none if its name has none here, or they do not come soon.
 
         Raises:
             OSError: too many names are being resolved.
         """
+        name = str(host)
         if name not in self._cached and self._unknown.get(name, 0.0) > self._loop.time():
             return []
         try:
-            return await asyncio.wait_for(self.resolve_name(name), KNOWN_SECONDS)
+            return await asyncio.wait_for(self.resolve(host), KNOWN_SECONDS)
         except (TimeoutError, socket.gaierror):
             if len(self._unknown) >= MAX_CACHED:
                 self._unknown.clear()
             self._unknown[name] = self._loop.time() + UNKNOWN_SECONDS
             return []
 
-    async def resolve_name(self, name: str) -> list[str]:
-        """The addresses of a name.
+    async def resolve(self, host: Host) -> list[str]:
+        """All addresses of a host, even those that may not be connected to.
 
         Raises:
             OSError: it has none, or too many names are being resolved.
         """
-        until, addresses = self._cached.get(name, (0.0, []))
+        if not isinstance(host, str):
+            return [str(host)]
+        if is_localhost(host):
+            return [str(address) for address in LOOPBACK]
+        until, addresses = self._cached.get(host, (0.0, []))
         if until > self._loop.time():
             return addresses
-        pending = self._pending.get(name)
+        pending = self._pending.get(host)
         if pending is None:
             if len(self._pending) >= MAX_THREADS:
                 raise OSError(errno.EAGAIN, "too many names are being resolved")
-            pending = self._pending[name] = self._loop.create_future()
-            Thread(target=self._ask, args=(name,), name="egress-resolve", daemon=True).start()
+            pending = self._pending[host] = self._loop.create_future()
+            Thread(target=self._ask, args=(host,), name="egress-resolve", daemon=True).start()
         return await asyncio.shield(pending)
 
     def _ask(self, name: str) -> None:

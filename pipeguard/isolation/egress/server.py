@@ -1,4 +1,4 @@
-"""The event loop of one sandbox's way out: accepts, keeps within its limits, and ends what is old.
+"""The connections of one sandbox: accepted, kept within its limits, judged, joined and reported.
 
 Imported at the first connection: a server that never connects pays nothing for it.
 """
@@ -6,33 +6,282 @@ Imported at the first connection: a server that never connects pays nothing for 
 from __future__ import annotations
 
 import asyncio
-import socket
-import sys
+import resource
+from enum import Enum, auto
 from functools import partial
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
-from pipeguard.isolation.egress.dns_server import DnsDatagrams, DnsResponder, DnsStream
-from pipeguard.isolation.egress.handshake import EgressRequest
-from pipeguard.isolation.egress.hosts import LOOPBACK, HostAndPort, is_localhost
-from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason, EgressRecord, EgressWay
-from pipeguard.isolation.egress.outer_proxy import OuterProxies
-from pipeguard.isolation.egress.refused_connections import RefusedReader
-from pipeguard.isolation.egress.routing import NameLookups, resolve_by_system
-from pipeguard.isolation.egress.session import EgressSession
+import uvloop
+
+from pipeguard.isolation.egress import handshake
+from pipeguard.isolation.egress.dns_server import DnsResponder
+from pipeguard.isolation.egress.handshake import ProxyHandshake
+from pipeguard.isolation.egress.hosts import HostAndPort
+from pipeguard.isolation.egress.http_head import BodyError, EgressRequest, EgressRequestError
+from pipeguard.isolation.egress.judge import (
+    EgressOutcome,
+    EgressReason,
+    EgressRecord,
+    EgressWay,
+    find_refusal,
+)
+from pipeguard.isolation.egress.routing import (
+    HostRoute,
+    HostRouter,
+    RouteRefusedError,
+    describe_error,
+)
 from pipeguard.isolation.egress.sockets import BACKLOG
-from pipeguard.isolation.egress.state import OncePerMinute, ReadBuffer
+from pipeguard.isolation.egress.state import ReadBuffer
+from pipeguard.isolation.egress.tunnel import TunnelEnd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import socket
 
-    from pipeguard.isolation.egress.hosts import Host, HostRules
+    from pipeguard.isolation.egress.hosts import HostRules
     from pipeguard.isolation.egress.refused_connections import RefusedConnections
     from pipeguard.isolation.egress.sockets import EgressSockets
     from pipeguard.isolation.egress.state import EgressState
 
+LINGER_SECONDS = 2.0  # for a client to read why it was refused
+MORE_SECONDS = 10.0  # without a byte, for a client that sent a second request
 CHECK_SECONDS = 1.0
 CLOSE_STEPS, STEP_SECONDS = 1000, 0.001
+
+
+class _State(Enum):
+    READING = auto()
+    CONNECTING = auto()
+    JOINED = auto()
+    ENDING = auto()
+
+
+class _EgressSession(TunnelEnd):
+    """A connection from the sandbox: what it asks for is read, judged, and connected to.
+
+    Args:
+        server: the rules, limits and the open sessions.
+        is_direct: whether the address that the client connected to says what it asks for.
+    """
+
+    _request: EgressRequest
+    _route: HostRoute
+
+    def __init__(self, server: _EgressServer, *, is_direct: bool) -> None:
+        super().__init__(server.buffer)
+        self._server = server
+        self._state = _State.READING
+        self._handshake = None if is_direct else ProxyHandshake()
+        self._task: asyncio.Task[None] | None = None
+        self._now = server.loop.time
+        self._started = self._now()
+        self._deadline = self._started + server.limits.head_seconds
+        self._moved_bytes, self._moved_at = 0, self._started
+        self._has_more = False  # behind the request, which is not passed on
+        self._end: tuple[EgressOutcome, EgressReason | None] | None = None
+
+    @property
+    def way(self) -> EgressWay:
+        """The protocol of the client, as far as that is known."""
+        return EgressWay.DIRECT if self._handshake is None else self._handshake.way
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, if there is room."""
+        super().connection_made(transport)
+        if not self._server.admit(self):
+            self._state = _State.ENDING
+            self.abort()
+        elif self._handshake is None:
+            self._begin(self._server.request_by_address(transport.get_extra_info("sockname")))
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Read what is asked for; what comes behind it waits, and what follows in the kernel."""
+        if self._handshake is None:
+            if self._state is not _State.ENDING:
+                super().buffer_updated(nbytes)
+            return
+        try:
+            response, request = self._handshake.feed(self._buffer.contents(nbytes))
+        except EgressRequestError as error:
+            self._end_unread(error.reason, error.response)
+            return
+        if response:
+            self.transport.write(response)
+        if request is not None:
+            self._begin(request)
+
+    def take(self, data: bytes) -> None:
+        """Send to the host what is of the request; of a tunnel, all."""
+        body = self._request.body
+        if body is not None:
+            try:
+                length = body.take(data)
+            except BodyError:
+                self._end_joined(EgressOutcome.REFUSED, EgressReason.MALFORMED)
+                return
+            if length < len(data):
+                self._has_more = True
+                self.transport.pause_reading()
+                data = data[:length]
+        if data:
+            super().take(data)
+
+    def eof_received(self) -> bool:
+        """A client that sends no more may still wait for an answer, once it has asked."""
+        is_asking = self._state in {_State.CONNECTING, _State.JOINED}
+        return is_asking and super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone, mostly with its host."""
+        if self._state is _State.JOINED:
+            super().connection_lost(exc)
+            return
+        if self._task is not None:
+            self._task.cancel()
+        self._server.forget(self)
+        if self._state is _State.CONNECTING:
+            self._state = _State.ENDING
+            self._report(EgressOutcome.FAILED, error="ECONNABORTED")
+
+    def _begin(self, request: EgressRequest) -> None:
+        self._handshake = None
+        self._request, self._early = request, request.early
+        reason = find_refusal(self._server.rules, request.target)
+        if reason is not None:
+            self._refuse(reason)
+            return
+        self._state = _State.CONNECTING
+        self._deadline = self._now() + self._server.limits.connect_seconds
+        self._task = self._server.loop.create_task(self._connect())
+
+    async def _connect(self) -> None:
+        try:
+            route = await self._server.router.open_route(self._request.target)
+        except RouteRefusedError as error:
+            self._refuse(EgressReason.ADDRESS, error.address)
+        except OSError as error:
+            self._fail(describe_error(error))
+        else:
+            if route.host.transport.is_closing():
+                self._fail("ECONNRESET")
+            else:
+                self._join(route)
+
+    def _join(self, route: HostRoute) -> None:
+        request, host, self._task = self._request, route.host, None
+        if self.transport.is_closing():
+            host.abort()
+            return
+        self._route = route
+        self._state = _State.JOINED
+        self._moved_at = self._now()
+        self.join(host, self._finish)
+        host.join(self, self._finish)
+        if request.to_client:
+            self.transport.write(request.to_client)
+        if request.to_host:
+            self.received += len(request.to_host)
+            host.transport.write(request.to_host)
+        self.begin()
+        host.begin()
+
+    def _finish(self) -> None:
+        """Both connections are closed."""
+        self._server.forget(self)
+        self._report(*(self._end or (EgressOutcome.ALLOWED, None)))
+
+    def _end_joined(self, outcome: EgressOutcome, reason: EgressReason | None = None) -> None:
+        if self._end is None:
+            self._end = outcome, reason
+            self.abort()
+            self._route.host.abort()
+
+    def _refuse(self, reason: EgressReason, address: str = "") -> None:
+        self._report(EgressOutcome.REFUSED, reason, address=address)
+        self._say_and_close(handshake.refusal_reply(self._request, reason))
+
+    def _fail(self, error: str) -> None:
+        self._report(EgressOutcome.FAILED, error=error)
+        self._say_and_close(handshake.failure_reply(self._request, error))
+
+    def _end_unread(self, reason: EgressReason, response: bytes = b"") -> None:
+        """End a client whose request cannot be read, or did not come in time."""
+        record = EgressRecord(self.way, EgressOutcome.REFUSED, "", 0, reason=reason)
+        self._handshake = None
+        self._server.report(record)
+        self._say_and_close(response)
+
+    def _say_and_close(self, response: bytes) -> None:
+        """Close; after a response the client has some time to read it and to close itself."""
+        self._state = _State.ENDING
+        if not response:
+            self.abort()
+        elif not self.transport.is_closing():
+            self._deadline = self._now() + LINGER_SECONDS
+            self.transport.write(response)
+            self.transport.write_eof()
+            self.transport.resume_reading()
+
+    def _report(
+        self,
+        outcome: EgressOutcome,
+        reason: EgressReason | None = None,
+        *,
+        error: str = "",
+        address: str = "",
+    ) -> None:
+        target, seconds = self._request.target, self._now() - self._started
+        record = EgressRecord(
+            *(self._request.way, outcome, str(target.host), target.port),
+            address=address,
+            reason=reason,
+            error=error,
+            seconds=seconds,
+        )
+        if self._state is _State.JOINED:
+            record = record._replace(
+                address=self._route.address,
+                proxy=self._route.proxy,
+                bytes_sent=self.received,
+                bytes_received=self._route.host.received,
+            )
+        self._server.report(record)
+
+    def check(self, now: float) -> None:
+        """End what took too long; called about once a second."""
+        if self._state is _State.JOINED:
+            self._check_idle(now)
+        elif now < self._deadline:
+            return
+        elif self._state is _State.ENDING:
+            self.transport.abort()
+        elif self._state is _State.CONNECTING and self._task is not None:
+            self._task.cancel()
+            self._fail("ETIMEDOUT")
+        elif self._handshake is not None:
+            if self._handshake.has_begun:
+                self._end_unread(EgressReason.SLOW)
+            else:
+                self._handshake = None
+                self._say_and_close(b"")
+
+    def _check_idle(self, now: float) -> None:
+        moved_bytes = self.received + self._route.host.received
+        if moved_bytes != self._moved_bytes:
+            self._moved_bytes, self._moved_at = moved_bytes, now
+            return
+        # Behind a whole request nothing is passed on, and not every host closes as it was asked to.
+        seconds = MORE_SECONDS if self._has_more else self._server.limits.idle_seconds
+        if now - self._moved_at >= seconds:
+            self._end_joined(EgressOutcome.ALLOWED)
+
+    def close(self) -> None:
+        """End at once, whatever it is at."""
+        if self._state is _State.JOINED:
+            self._end_joined(EgressOutcome.ALLOWED)
+        else:
+            self.transport.abort()
 
 
 class _EgressServer:
@@ -40,60 +289,73 @@ class _EgressServer:
 
     Args:
         loop: runs them.
+        sockets: of the sandbox.
+        refused: reads those of them that hear of what the kernel refused.
         state: the rules as they are now, the limits, and who is told.
     """
 
-    _refused: RefusedReader
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, state: EgressState) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sockets: EgressSockets,
+        refused: RefusedConnections,
+        state: EgressState,
+    ) -> None:
         self.loop = loop
-        self.now: Callable[[], float] = loop.time
-        most = _most_connections(state.limits.connections)
-        self.limits = state.limits._replace(connections=most)
+        self.limits = state.limits
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != resource.RLIM_INFINITY:  # at most half of them: each connection has two
+            most = max(1, min(state.limits.connections, soft // 4))
+            self.limits = state.limits._replace(connections=most)
         self.report = state.report
         self.buffer = ReadBuffer()
-        self.proxies = state.proxies() if state.proxies is not None else OuterProxies()
+        self.router = HostRouter(loop, state, self.buffer)
+        self._sockets = sockets
+        self._refused = refused
         self._state = state
-        self._lookups = NameLookups(loop, state.resolve or resolve_by_system)
-        self._sessions: set[EgressSession] = set()
-        self._servers: list[asyncio.AbstractServer] = []
-        self._responder = DnsResponder(state, state.names, self.now)
-        self._full = OncePerMinute()
+        self._sessions: set[_EgressSession] = set()
+        self._accepting: list[asyncio.AbstractServer | asyncio.BaseTransport] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._rest: asyncio.TimerHandle | None = None  # of reading what the kernel refused
 
     @property
     def rules(self) -> HostRules:
         """The rules as they are now."""
         return self._state.rules
 
-    async def open(self, sockets: EgressSockets, refused: RefusedConnections) -> None:
+    async def open(self) -> None:
         """Accept on all sockets, and report what the kernel refuses."""
-        responder = self._responder
-        self._refused = RefusedReader(self.loop, sockets.refused, refused)
-        self._refused.begin()
-        for sock in sockets.proxy:
-            await self._accept(partial(EgressSession, self, is_direct=False), sock)
-        for sock in sockets.direct:
-            await self._accept(partial(EgressSession, self, is_direct=True), sock)
+        self._watch_refused()
+        sockets = self._sockets
+        for kind, is_direct in ((sockets.proxy, False), (sockets.direct, True)):
+            make = partial(_EgressSession, self, is_direct=is_direct)
+            for sock in kind:
+                server = await self.loop.create_server(make, sock=sock, backlog=BACKLOG)
+                self._accepting.append(server)
         for sock in sockets.dns:
-            if sock.type == socket.SOCK_DGRAM:
-                datagrams = partial(DnsDatagrams, responder)
-                await self.loop.create_datagram_endpoint(datagrams, sock=sock)
-            else:
-                await self._accept(partial(DnsStream, responder, self.loop), sock)
+            answering = partial(DnsResponder, self._state)
+            transport, _ = await self.loop.create_datagram_endpoint(answering, sock=sock)
+            self._accepting.append(transport)
 
-    async def _accept(
-        self, protocol: Callable[[], asyncio.BaseProtocol], sock: socket.socket
-    ) -> None:
-        server = await self.loop.create_server(protocol, sock=sock, backlog=BACKLOG)
-        self._servers.append(server)
+    def _watch_refused(self) -> None:
+        for sock in self._sockets.refused:
+            self.loop.add_reader(sock, self._report_refused)
 
-    def admit(self, session: EgressSession) -> bool:
-        """Take a new connection, if there is room; one that finds none is told of once a minute."""
+    def _report_refused(self) -> None:
+        seconds = self._refused.report()
+        if seconds:
+            self._ignore_refused()
+            self._rest = self.loop.call_later(seconds, self._watch_refused)
+
+    def _ignore_refused(self) -> None:
+        for sock in self._sockets.refused:
+            self.loop.remove_reader(sock)
+
+    def admit(self, session: _EgressSession) -> bool:
+        """Take a new connection, if there is room."""
         if len(self._sessions) >= self.limits.connections:
-            if self._full.is_due("", self.now()):
-                outcome, reason = EgressOutcome.REFUSED, EgressReason.TOO_MANY
-                self.report(EgressRecord(session.way, outcome, "", 0, reason=reason))
+            outcome, reason = EgressOutcome.REFUSED, EgressReason.TOO_MANY
+            self.report(EgressRecord(session.way, outcome, "", 0, reason=reason))
             return False
         self._sessions.add(session)
         self.buffer.share(len(self._sessions))
@@ -101,13 +363,13 @@ class _EgressServer:
             self._timer = self.loop.call_later(CHECK_SECONDS, self._check)
         return True
 
-    def forget(self, session: EgressSession) -> None:
+    def forget(self, session: _EgressSession) -> None:
         """Note that a connection is closed."""
         self._sessions.discard(session)
         self.buffer.share(len(self._sessions))
 
     def _check(self) -> None:
-        now = self.now()
+        now = self.loop.time()
         for session in tuple(self._sessions):
             session.check(now)
         again = bool(self._sessions)
@@ -121,61 +383,23 @@ class _EgressServer:
         host = self._state.names.find_host(address)
         return EgressRequest(EgressWay.DIRECT, HostAndPort(host, sockname[1]))
 
-    async def resolve(self, target: HostAndPort) -> list[str]:
-        """All addresses of a target, whether they may be connected to or not.
-
-        Raises:
-            OSError: its name cannot be resolved.
-        """
-        host = target.host
-        return _literal(host) or await self._lookups.resolve_name(str(host))
-
-    async def resolve_if_known(self, target: HostAndPort) -> list[str]:
-        """The target, or None where its name is not known here, or not soon.
-
-        Raises:
-            OSError: too many names are being resolved.
-        """
-        host = target.host
-        return _literal(host) or await self._lookups.addresses_if_known(str(host))
-
     async def close(self) -> None:
         """End everything, and wait until all of it is told."""
-        for server in self._servers:
-            server.close()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._ignore_refused()
+        for each in self._accepting:
+            each.close()
+        for timer in filter(None, (self._timer, self._rest)):
+            timer.cancel()
         for session in tuple(self._sessions):
             session.close()
-        self._responder.close()
-        self._refused.close()
         for _ in range(CLOSE_STEPS):
-            if not (self._sessions or self._responder.is_open):
+            if not self._sessions:
                 break
             await asyncio.sleep(STEP_SECONDS)
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         if tasks:  # connections that were given up while they were made
             await asyncio.wait(tasks, timeout=CLOSE_STEPS * STEP_SECONDS)
         await asyncio.sleep(STEP_SECONDS)  # for the handles of what is closed
-
-
-def _literal(host: Host) -> list[str]:
-    """The addresses of what needs no resolver."""
-    if not isinstance(host, str):
-        return [str(host)]
-    return [str(address) for address in LOOPBACK] if is_localhost(host) else []
-
-
-def _most_connections(wanted: int) -> int:
-    """The number that was wanted, or that half the descriptors of this process suffice for."""
-    if sys.platform == "win32":
-        return wanted
-    import resource
-
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return wanted
-    return max(1, min(wanted, soft // 4))  # two for each
 
 
 def serve(
@@ -189,12 +413,12 @@ def serve(
         state: shared with the threads that change it.
         wake: readable when it is closed.
     """
-    loop = _new_loop()
+    loop = uvloop.new_event_loop()
     loop.set_exception_handler(_report_error)
     try:
-        server = _EgressServer(loop, state)
-        loop.run_until_complete(server.open(sockets, refused))
-        loop.add_reader(wake, partial(_end, loop, wake))
+        server = _EgressServer(loop, sockets, refused, state)
+        loop.run_until_complete(server.open())
+        loop.add_reader(wake, partial(_stop, loop, wake))
         if not state.is_closed:
             loop.run_forever()
         loop.remove_reader(wake)
@@ -209,14 +433,6 @@ def _report_error(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -
         loop.default_exception_handler(context)
 
 
-def _end(loop: asyncio.AbstractEventLoop, wake: socket.socket) -> None:
+def _stop(loop: asyncio.AbstractEventLoop, wake: socket.socket) -> None:
     wake.recv(4096)  # once: a loop that is told twice would stop again while it closes
     loop.stop()
-
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    if sys.platform == "win32":
-        return asyncio.SelectorEventLoop()  # add_reader
-    import uvloop
-
-    return uvloop.new_event_loop()

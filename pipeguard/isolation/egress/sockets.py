@@ -16,15 +16,15 @@ from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from ipaddress import IPv4Address, IPv6Address
+from pipeguard.records import NamedTuple
 
-    Address = IPv4Address | IPv6Address
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipeguard.isolation.egress.hosts import Address
 
 PROXY_PORT = 3128  # of 127.0.0.1 in the namespace; nobody else is there
 DNS_ADDRESS = ("127.0.0.53", 53)
-TAKEN_PORTS = frozenset({PROXY_PORT, DNS_ADDRESS[1]})
 BACKLOG = 1024
 _PARTS = 4  # kinds of descriptors, each with its count
 MAX_SOCKETS = 250  # one message between processes has at most 253 (SCM_MAX_FD, Linux)
@@ -65,59 +65,48 @@ _FILTER_V6 = (
 )
 
 
-class EgressSockets:
-    """Sockets that are bound, and listen where they are of TCP.
+class EgressSockets(NamedTuple):
+    """Sockets that are bound, and listen if they are of TCP.
 
     Attributes:
         proxy: TCP; HTTP proxy requests and SOCKS5.
         direct: TCP, on all addresses; one for each port that a rule names.
-        dns: UDP, TCP or both.
+        dns: UDP.
         refused: hears of direct connections that nobody listens for; none where it cannot be made.
     """
 
-    __slots__ = ("direct", "dns", "proxy", "refused")
+    proxy: tuple[socket.socket, ...] = ()
+    direct: tuple[socket.socket, ...] = ()
+    dns: tuple[socket.socket, ...] = ()
+    refused: tuple[socket.socket, ...] = ()
 
-    def __init__(
-        self,
-        proxy: tuple[socket.socket, ...] = (),
-        direct: tuple[socket.socket, ...] = (),
-        dns: tuple[socket.socket, ...] = (),
-        refused: tuple[socket.socket, ...] = (),
-    ) -> None:
-        self.proxy = proxy
-        self.direct = direct
-        self.dns = dns
-        self.refused = refused
-
-    def __iter__(self) -> Iterator[socket.socket]:
-        return iter((*self.proxy, *self.direct, *self.dns, *self.refused))
+    @property
+    def all(self) -> tuple[socket.socket, ...]:
+        """The sockets of every kind."""
+        return (*self.proxy, *self.direct, *self.dns, *self.refused)
 
     def close(self) -> None:
         """Close them all."""
-        for sock in self:
+        for sock in self.all:
             sock.close()
 
 
-def open_sockets(ports: Iterable[int], *, dns: bool = True) -> EgressSockets:
+def open_sockets(ports: Iterable[int]) -> EgressSockets:
     """Make all sockets in the namespace of the caller; needs its loopback interface up.
 
     Args:
-        ports: for direct connections; `HostRules.ports`. Those of the proxy and of names are taken:
-            a host with such a port is reached through the proxy.
-        dns: whether to answer questions for names.
+        ports: for direct connections; `HostRules.ports`. That of the proxy is taken: a host with
+            this port is reached through the proxy.
 
     Raises:
         OSError: one cannot be bound; ports below 1024 need a right in the namespace
             (`CAP_NET_BIND_SERVICE`, or `net.ipv4.ip_unprivileged_port_start`).
     """
     proxy = _listener("127.0.0.1", PROXY_PORT)
-    direct = [_listener_at_all(port) for port in sorted(set(ports) - TAKEN_PORTS)]
-    names: list[socket.socket] = []
-    if dns:
-        datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        datagrams.bind(DNS_ADDRESS)
-        names = [datagrams, _listener(*DNS_ADDRESS)]
-    return EgressSockets((proxy,), tuple(direct), tuple(names), open_refused())
+    direct = [_listener_at_all(port) for port in sorted(set(ports) - {PROXY_PORT})]
+    names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    names.bind(DNS_ADDRESS)
+    return EgressSockets((proxy,), tuple(direct), (names,), open_refused())
 
 
 def _listener_at_all(port: int) -> socket.socket:
@@ -149,8 +138,8 @@ def send_sockets(channel: socket.socket, sockets: EgressSockets) -> None:
         ValueError: there are more than one message has room for.
         OSError: the other process is gone.
     """
-    counts = bytes(map(len, (sockets.proxy, sockets.direct, sockets.dns, sockets.refused)))
-    descriptors = array.array("i", [sock.fileno() for sock in sockets])
+    counts = bytes(map(len, sockets))
+    descriptors = array.array("i", [sock.fileno() for sock in sockets.all])
     if len(descriptors) > MAX_SOCKETS:
         raise ValueError(f"{len(descriptors)} sockets: at most {MAX_SOCKETS}")
     channel.sendmsg([counts], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
@@ -169,7 +158,10 @@ def receive_sockets(channel: socket.socket) -> EgressSockets:
         for descriptor in descriptors:
             os.close(descriptor)
         raise OSError("the sandbox sent no sockets")
-    received = iter([socket.socket(fileno=descriptor) for descriptor in descriptors])
+    made = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+    for sock in made:
+        sock.setblocking(False)  # noqa: FBT003  a positional parameter
+    received = iter(made)
     return EgressSockets(*(tuple(islice(received, count)) for count in counts))
 
 

@@ -40,29 +40,6 @@ class ReadBuffer:
         return bytes(self._whole[:length])
 
 
-SECONDS = 60.0
-MAX_KEYS = 1024  # different ones in a minute; beyond them nothing is told
-
-
-class OncePerMinute:
-    """A limit on reports: one a minute for each key."""
-
-    def __init__(self) -> None:
-        self._told_at: dict[str, float] = {}  # in order of time
-
-    def is_due(self, key: str, now: float) -> bool:
-        """True if a key is to be reported now; if so, it counts as reported."""
-        while self._told_at:
-            oldest = next(iter(self._told_at))
-            if now - self._told_at[oldest] < SECONDS:
-                break
-            del self._told_at[oldest]
-        if key in self._told_at or len(self._told_at) >= MAX_KEYS:
-            return False
-        self._told_at[key] = now
-        return True
-
-
 class EgressLimits(NamedTuple):
     """The rights of one sandbox.
 
@@ -86,18 +63,18 @@ class EgressState:
     Attributes:
         rules: the hosts that may be reached, as they are now.
         report: called for each connection that ended or was refused, in that thread or in one that
-            asks what the kernel refused.
-        resolve: gives the addresses of a name, in threads of its own; the system's if None.
+            asks what the kernel refused; it must not raise.
         limits: do not change.
-        proxies: gives those of the user's own network; none if None.
+        resolve: gives the addresses of a name, in threads of its own; the system's if None.
+        proxies: those of the user's own network; none if None.
         names: the addresses that names have in the sandbox.
         is_closed: True if all is to end.
     """
 
     rules: HostRules
     report: Report
-    resolve: Callable[[str], Iterable[str]] | None
-    limits: EgressLimits
-    proxies: Callable[[], OuterProxies] | None
+    limits: EgressLimits = field(default_factory=EgressLimits)
+    resolve: Callable[[str], Iterable[str]] | None = None
+    proxies: OuterProxies | None = None
     names: NameAddresses = field(default_factory=NameAddresses)
     is_closed: bool = False

@@ -7,8 +7,6 @@ import socket
 import struct
 from typing import TYPE_CHECKING, cast
 
-from pipeguard.isolation.egress.http_head import BodyError, RequestBody
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -53,17 +51,6 @@ class TunnelEnd(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait to be joined."""
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by class
-
-    def adopt(self, transport: asyncio.Transport, early: bytes, *, has_ended: bool) -> None:
-        """Go on with a connection that had another protocol.
-
-        Args:
-            transport: the connection.
-            early: what was received and is to be passed on.
-            has_ended: whether its peer sends no more.
-        """
-        self.transport, self._early, self.has_ended = transport, early, has_ended
-        transport.set_protocol(self)
 
     def join(self, peer: TunnelEnd, ended: Callable[[], None]) -> None:
         """Know the peer that what is received is sent to; `begin` follows when both do.
@@ -146,33 +133,3 @@ class TunnelEnd(asyncio.BufferedProtocol):
     def abort(self) -> None:
         """Close at once with a reset, so that what is cut off does not look whole."""
         reset(self.transport)
-
-
-class RequestEnd(TunnelEnd):
-    """The client's side of one HTTP request: what comes behind the request is not passed on.
-
-    Args:
-        buffer: what it reads into.
-        body: where the request ends.
-        broke: called when the body is malformed.
-    """
-
-    def __init__(self, buffer: ReadBuffer, body: RequestBody, broke: Callable[[], None]) -> None:
-        super().__init__(buffer)
-        self._body = body
-        self._broke = broke
-        self.has_more = False
-
-    def take(self, data: bytes) -> None:
-        """Send what is of the request."""
-        try:
-            length = self._body.take(data)
-        except BodyError:
-            self._broke()
-            return
-        if length < len(data):
-            self.has_more = True
-            self.transport.pause_reading()
-            data = data[:length]
-        if data:
-            super().take(data)

@@ -17,8 +17,8 @@ from pipeguard.isolation.egress.hosts import HostRules
 from pipeguard.isolation.egress.judge import EgressRecord
 from pipeguard.isolation.egress.outer_proxy import OuterProxies
 from pipeguard.isolation.egress.proxy import Egress
-from pipeguard.isolation.egress.sockets import PROXY_PORT, EgressSockets, receive_sockets
-from pipeguard.isolation.egress.state import EgressLimits
+from pipeguard.isolation.egress.sockets import PROXY_PORT, EgressSockets, send_sockets
+from pipeguard.isolation.egress.state import EgressLimits, EgressState
 
 TOP = Path(__file__).resolve().parents[3]
 INSIDE = Path(__file__).with_name("inside.py")
@@ -68,19 +68,13 @@ def running(
     proxies: OuterProxies | None = None,
 ) -> Iterator[tuple[int, Records, Egress]]:
     """A way out on a loopback socket: the port of the proxy, what is reported, and itself."""
-    proxy = listener()
-    port, records = port_of(proxy), Records()
-    source = None if proxies is None else lambda: proxies
-    egress = Egress(
-        sockets or EgressSockets((proxy,)),
-        rules,
-        records,
-        limits=limits,
-        resolve=resolve,
-        proxies=source,
-    )
-    if sockets is not None:
-        proxy.close()
+    records = Records()
+    state = EgressState(rules, records, limits or EgressLimits(), resolve, proxies)
+    ours, theirs = socket.socketpair()
+    with listener() as proxy, theirs:
+        port = port_of(proxy)
+        send_sockets(theirs, sockets or EgressSockets((proxy,)))
+    egress = Egress(ours, state)
     egress.start()
     try:
         yield port, records, egress
@@ -126,8 +120,9 @@ def run_inside(
         theirs.close()
         with process, ours:
             records = Records()
-            egress = Egress(receive_sockets(ours), rules, records, resolve=resolve)
+            egress = Egress(ours, EgressState(rules, records, resolve=resolve))
             egress.start()
+            egress.report_refused()  # the sockets are there
             ours.send(b"g")
             out, err = process.communicate(timeout=SECONDS)
             egress.close()

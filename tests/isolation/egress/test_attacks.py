@@ -6,11 +6,11 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import cycle
 
 from pipeguard.isolation.egress.hosts import HostRules
 from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason
 from pipeguard.isolation.egress.state import EgressLimits
-from tests.each import each
 from tests.isolation.egress.sandbox import listener, port_of, running
 
 ATTEMPTS = 1500
@@ -45,28 +45,15 @@ def resolve(name: str) -> list[str]:
 
 SPELLINGS = [
     *("127.0.0.1", "127.1", "127.0.1", "2130706433", "0x7f000001", "0x7f.0.0.1", "017700000001"),
-    *(
-        "0177.0.0.1",
-        "127.0.0.1.",
-        "[::1]",
-        "[::ffff:127.0.0.1]",
-        "[::ffff:7f00:1]",
-        "[::127.0.0.1]",
-    ),
+    *("0177.0.0.1", "127.0.0.1.", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]"),
+    "[::127.0.0.1]",
     *("[0:0:0:0:0:ffff:7f00:1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[::]", "0.0", "0"),
     *("[::1%25lo]", "[::1%lo]", "localhost", "LOCALHOST.", "localhost.localdomain", "a.localhost"),
     *("good.example", "x.good.example", "good.example.", "GOOD.example", "evil.example"),
     *("127.0.0.1#", "127.0.0.1%00", "good.example%00.evil", "good.example@127.0.0.1"),
     *("127.0.0.1@good.example", "good.example\\@127.0.0.1", "good.example:80@127.0.0.1"),
-    *(
-        "１２７.0.0.1",
-        "127。0。0。1",
-        "①②⑦.0.0.1",
-        "loc\u00adalhost",
-        "ｌocalhost",
-        "127.0.0.1\t",
-        " 127.1",
-    ),
+    *("１２７.0.0.1", "127。0。0。1", "①②⑦.0.0.1", "loc\u00adalhost", "ｌocalhost"),
+    *("127.0.0.1\t", " 127.1"),
     *("good.example\r\nHost: 127.0.0.1", "good.example /", "//127.0.0.1", "[::ffff:0:127.0.0.1]"),
 ]
 
@@ -126,13 +113,7 @@ def test_no_spelling_in_any_request_reaches_this_machine() -> None:
         outcomes = {record.outcome for record in records.all}
         assert outcomes <= {EgressOutcome.REFUSED, EgressOutcome.FAILED}
         reasons = {record.reason for record in records.all}
-        wanted = (
-            EgressReason.HOST,
-            EgressReason.PORT,
-            EgressReason.ADDRESS,
-            EgressReason.MALFORMED,
-        )
-        assert reasons >= {*wanted, EgressReason.UNSUPPORTED}
+        assert reasons >= {*EgressReason} - {EgressReason.SLOW, EgressReason.TOO_MANY}
 
 
 def test_the_attempts_reach_it_where_it_is_allowed() -> None:
@@ -146,14 +127,16 @@ def test_the_attempts_reach_it_where_it_is_allowed() -> None:
         assert len(reached) > 10
 
 
-@each("start", [b"", b"\x05", b"\x05\x01\x00", b"C", b"GET http://good.example/ HTTP/1.1\r\nX: "])
-def test_slow_clients_are_ended_together(start: bytes) -> None:
+STARTS = [b"", b"\x05", b"\x05\x01\x00", b"C", b"GET http://good.example/ HTTP/1.1\r\nX: "]
+
+
+def test_slow_clients_are_ended_together() -> None:
     limits = EgressLimits(head_seconds=0.2)
     with running(HostRules(), limits=limits) as (proxy, _, _):
         socks = [
             socket.create_connection(("127.0.0.1", proxy), timeout=SECONDS) for _ in range(100)
         ]
-        for sock in socks:
+        for sock, start in zip(socks, cycle(STARTS), strict=False):
             with suppress(ConnectionError):  # on a busy machine the first are ended by now
                 sock.sendall(start)
         for sock in socks:

@@ -117,7 +117,7 @@ def test_each_name_has_one_address() -> None:
     assert first is not None
     assert first in NETWORK
     assert names.give_address("a.example") == first
-    assert names.find_name(first) == "a.example"
+    assert names.find_host(first) == "a.example"
     assert names.give_address("b.example") not in (None, first)
     assert names.give_address("c.example") is None
     assert names.give_address("a.example") == first
@@ -125,4 +125,4 @@ def test_each_name_has_one_address() -> None:
 
 @each("text", ["11.128.0.0", "11.128.0.1", "11.255.255.255", "127.0.0.1", "8.8.8.8", "0.0.0.1"])
 def test_an_address_without_a_name_has_none(text: str) -> None:
-    assert NameAddresses().find_name(IPv4Address(text)) is None
+    assert NameAddresses().find_host(IPv4Address(text)) == IPv4Address(text)

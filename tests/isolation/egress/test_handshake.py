@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.isolation.egress.handshake import EgressRequest, HandshakeError, ProxyHandshake
+from pipeguard.isolation.egress.handshake import ProxyHandshake
 from pipeguard.isolation.egress.hosts import HostAndPort
+from pipeguard.isolation.egress.http_head import EgressRequest, EgressRequestError
 from pipeguard.isolation.egress.judge import EgressReason, EgressWay
 from tests.each import each
 
@@ -129,7 +130,7 @@ UNSUPPORTED = {"https", "ftp"}
 
 @each("case", list(REFUSED))
 def test_a_request_that_could_be_read_in_two_ways_is_refused(case: str) -> None:
-    with pytest.raises(HandshakeError) as raised:
+    with pytest.raises(EgressRequestError) as raised:
         ask(http(REFUSED[case]))
     expected = EgressReason.UNSUPPORTED if case in UNSUPPORTED else EgressReason.MALFORMED
     assert raised.value.reason is expected
@@ -138,7 +139,7 @@ def test_a_request_that_could_be_read_in_two_ways_is_refused(case: str) -> None:
 
 @each("step", [1, 3, 100])
 def test_a_head_that_does_not_end_is_refused(step: int) -> None:
-    with pytest.raises(HandshakeError):
+    with pytest.raises(EgressRequestError):
         ask(b"GET http://a.example/ HTTP/1.1\r\n" + b"X: y\r\n" * 5000, step)
 
 
@@ -186,7 +187,7 @@ def test_socks_names_a_host_or_an_address(address: bytes, target: HostAndPort) -
     },
 )
 def test_socks_refuses_the_rest(data: bytes, response: bytes | int, reason: EgressReason) -> None:
-    with pytest.raises(HandshakeError) as raised:
+    with pytest.raises(EgressRequestError) as raised:
         ask(data)
     assert raised.value.reason is reason
     if isinstance(response, int):
@@ -211,7 +212,7 @@ def test_any_bytes_are_asked_for_refused_or_wait(pieces: list[bytes]) -> None:
     for piece in pieces:
         try:
             _, asked = handshake.feed(piece)
-        except HandshakeError:
+        except EgressRequestError:
             return
         if asked is not None:
             assert 0 < asked.target.port < 65536
@@ -229,6 +230,6 @@ def test_pieces_make_no_difference(tail: bytes, step: int) -> None:
             try:
                 sent, asked = ask(start + tail, size)
                 results.append((sent, asked and asked.target))
-            except HandshakeError as error:
+            except EgressRequestError as error:
                 results.append((error.reason.value.encode(), None))
         assert results[0] == results[1]

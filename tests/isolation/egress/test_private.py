@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from pipeguard.cli.explain import command as explain
 from pipeguard.isolation.egress.addresses import is_private, usable_addresses
 from pipeguard.isolation.egress.hosts import HostError, HostRules
-from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason
+from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason, Wall
 from pipeguard.isolation.egress.recording import ConnectionRecorder, allowing_entry
 from pipeguard.isolation.egress.state import EgressLimits
 from pipeguard.isolation.learning.observed import Observed
@@ -19,7 +19,7 @@ from pipeguard.isolation.learning.reduction import propose
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.sandbox import this_host
 from pipeguard.isolation.servers.starter import _IsolatedConnections
-from pipeguard.isolation.walls.witness import Wall, describe_walls
+from pipeguard.isolation.walls.witness import describe_walls
 from pipeguard.state.verdict_writer import EndedConnection
 from tests.each import each
 from tests.isolation.egress.sandbox import running
@@ -97,9 +97,7 @@ def test_a_connection_goes_there_and_the_event_offers_exactly_that() -> None:
 def test_an_agent_is_told_that_the_name_leads_to_a_local_address(address: str) -> None:
     connections = _IsolatedConnections()
     walls: list[Wall] = []
-    connections.attach(
-        lambda _: "RUN1.x1", lambda told: walls.append(Wall(told.rule, told.subject, told.event))
-    )
+    connections.attach(lambda _: "RUN1.x1", walls.append)
     rules = HostRules.parse(["git.corp.example"])
     with running(rules, lambda _: [address]) as (port, records, _):
         with socket.create_connection(("127.0.0.1", port), 5) as client:

@@ -86,7 +86,8 @@ def test_a_proxy_that_demands_a_login_is_told_with_what_to_do() -> None:
         (record,) = records.wait(1)
     assert answer.startswith(b"HTTP/1.1 502 ")
     assert b"demands a login" in answer
-    assert (record.outcome, record.error) == (FAILED, "PROXY_407")
+    assert record.outcome is FAILED
+    assert record.error.startswith("PROXY_407; ")
 
 
 @each(
@@ -113,8 +114,8 @@ def test_what_is_no_tunnel_is_a_failure_at_once(answer: bytes, error: str) -> No
     ):
         assert exchange(proxy, connect("good.example:443")).startswith(b"HTTP/1.1 502 ")
         (record,) = records.wait(1)
-    assert (record.outcome, record.error, record.proxy) == (FAILED, error, "")
-    assert record.advice
+    assert (record.outcome, record.proxy) == (FAILED, "")
+    assert record.error.startswith(f"{error}; ")
 
 
 def test_a_proxy_that_says_nothing_is_given_up() -> None:
@@ -160,7 +161,7 @@ def test_a_hostile_proxy_gets_few_bytes_and_little_time(case: str) -> None:
             (record,) = records.wait(1)
     assert answer.startswith((b"HTTP/1.1 502 ", b"HTTP/1.1 504 "))
     assert record.outcome is FAILED
-    assert record.error in {"PROXY_MALFORMED", "ETIMEDOUT"}
+    assert record.error.partition(";")[0] in {"PROXY_MALFORMED", "ETIMEDOUT"}
     assert record.bytes_received == record.bytes_sent == 0
     assert sent < 2**26, "it was hung up on"
 
@@ -197,7 +198,7 @@ def test_a_proxy_that_is_not_there_is_told() -> None:
         proxies = proxy_at(port_of(closed))
         with running(RULES, nobody, proxies=proxies) as (proxy, records, _):
             assert b"proxy cannot be reached" in exchange(proxy, connect("good.example:443"))
-            assert records.wait(1)[0].error == "PROXY_ECONNREFUSED"
+            assert records.wait(1)[0].error.startswith("PROXY_ECONNREFUSED; ")
 
 
 def test_what_the_host_says_first_arrives_behind_interim_answers() -> None:
@@ -329,7 +330,7 @@ def test_a_proxy_is_spoken_to_by_tls_if_it_can_be_trusted(
                     answer = exchange(proxy, connect("good.example:443"))
                     assert b"not trusted" in answer
                 (record,) = records.wait(1)
-        assert record.error == ("" if trusted else "PROXY_TLS")
+        assert record.error.partition(";")[0] == ("" if trusted else "PROXY_TLS")
         assert len(outer.heads) == len(contents) == int(trusted)
     routing._trusted_authorities.cache_clear()
 
@@ -342,7 +343,7 @@ def test_a_proxy_of_another_kind_is_an_error_and_never_a_direct_connection(kind:
         with running(rules, lambda _: ["127.0.0.1"], proxies=proxies) as (proxy, records, _):
             answer = exchange(proxy, connect(f"good.example:{port}"))
             (record,) = records.wait(1)
-    assert record.error == "PROXY_UNSUPPORTED"
+    assert record.error.startswith("PROXY_UNSUPPORTED; ")
     assert f"not {kind}".encode() in answer
     assert b"secret" not in answer + repr(record).encode()
     assert contents == []
