@@ -73,15 +73,6 @@ def call_port(what: str) -> Result:
     return text("connected")
 
 
-def read_in_own_folders(what: str) -> Result:
-    """Read a file in the folders that are its arguments, as the reference server does."""
-    allowed = [str(Path(word).absolute()) for word in sys.argv[1:] if Path(word).is_dir()]
-    if not any(Path(what).is_relative_to(each) for each in allowed):
-        said = f"path outside allowed directories: {what} not in {', '.join(allowed)}"
-        return text(f"Access denied - {said}", isError=True)
-    return read_text_file(what)
-
-
 def proxied(what: str) -> Result:
     """Connect to a host and port through the proxy of a sandbox."""
     with socket.create_connection(("127.0.0.1", 3128), 5) as connection:
@@ -105,7 +96,7 @@ def outwait(what: str) -> Result:
 
 TOOLS = (
     *(fetch, scan, chatter, protest, read_text_file, write_file, call_port),
-    *(proxied, outwait, claim, read_in_own_folders),
+    *(proxied, outwait, claim),
 )
 
 
@@ -138,8 +129,6 @@ def reply(asked: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-if sys.argv[1:] and not any(Path(word).is_dir() for word in sys.argv[1:]):
-    sys.exit("none of the specified folders is accessible")
 for line in sys.stdin:
     received = json.loads(line)
     batch = received if isinstance(received, list) else [received]

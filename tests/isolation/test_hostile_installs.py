@@ -191,6 +191,7 @@ def test_what_a_package_says_is_shown_as_text_and_as_its_own(home: Path) -> None
     with pytest.raises(LaunchError) as caught:
         install(OF_NPM, f"printf '{said}\\n' >&2; exit 1")
     message = str(caught.value)
+    assert "run this as root" in message
     assert message.isprintable()
     assert "It ended with: '" in message
 

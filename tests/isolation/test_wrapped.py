@@ -121,12 +121,18 @@ def test_the_policy_isolates_however_it_is_written(key: str, tmp_path: Path) -> 
         assert run.call("read", tmp_path / "home" / "diary") == "FileNotFoundError"
 
 
-def test_a_policy_that_cannot_be_read_starts_no_server(tmp_path: Path) -> None:
-    (tmp_path / "policy.yaml").mkdir()
+@pytest.mark.parametrize(
+    ("options", "name", "why"),
+    [((), "home", "not a regular file"), (("--isolate", "auto"), "no", "cannot be read")],
+)
+def test_a_policy_that_cannot_be_read_starts_no_server(
+    options: tuple[str, ...], name: str, why: str, tmp_path: Path
+) -> None:
     mark = tmp_path / "started"
     command = ("/bin/sh", "-c", f"touch {mark}; exec cat")
-    with Isolated(tmp_path, "--policy", str(tmp_path / "policy.yaml"), command=command) as run:
-        assert "not a regular file" in str(run.initialize()["error"])
+    named = ("--policy", str(tmp_path / name))
+    with Isolated(tmp_path, *options, *named, command=command) as run:
+        assert why in str(run.initialize()["error"])
         assert run.process.wait(60) == 2
     assert not mark.exists()
 
@@ -151,17 +157,6 @@ def test_hosts_that_give_more_than_a_service_are_told_at_the_start(tmp_path: Pat
     assert "may reach hosts that anybody can have: *.com." in said
     assert "this machine's own credentials: 169.254.169.254." in said
     assert "api.example.com. Name" not in said
-
-
-def test_a_wall_is_told_once_with_the_way_through_it(tmp_path: Path) -> None:
-    with isolated(tmp_path, "--isolate", "auto") as run:
-        for _ in range(2):
-            assert run.call("connect", "example.com:443") == "gaierror"
-        until(lambda: "excerpt=example.com" in run.said(), "the refusal is told")
-        assert run.said().count("block egress.host ") == 1
-        assert "direction=" not in next(
-            line for line in run.said().splitlines() if "block egress.host " in line
-        )
 
 
 def test_what_was_refused_can_be_allowed_while_the_server_runs(tmp_path: Path) -> None:
