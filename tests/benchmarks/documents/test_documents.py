@@ -26,13 +26,9 @@ TOP = Path(__file__).resolve().parents[3]
     [
         ("README.md", Kind.README),
         ("docs/de/guide.md", Kind.TRANSLATED),
-        ("README.zh-CN.md", Kind.TRANSLATED),
         ("docs/api/client.md", Kind.REFERENCE),
         (".cursor/rules/python.mdc", Kind.AGENT_RULES),
-        ("prompts/summary.yaml", Kind.PROMPT),
         ("CHANGELOG.md", Kind.CHANGELOG),
-        ("man1/ls.1.gz", Kind.MANUAL),
-        ("fix.patch", Kind.TICKET),
         ("package.json", Kind.RECORDS),
         ("src/main.rs", Kind.SOURCE),
         ("picture.png", None),

