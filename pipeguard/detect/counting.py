@@ -28,7 +28,7 @@ from pipeguard.detect.flows.text_values import (
     find_opened,
     named_strings,
 )
-from pipeguard.detect.flows.tool_labels import Label, Tool
+from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.way_out import MOST_STRINGS, WayOut, is_sent_by_line, way_out
 from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.rules.rule import Leaving
@@ -84,57 +84,41 @@ class LocatedMatch:
         returning: Sequence[Match] = (),
     ) -> None:
         self.knowledge, self.context, self.value = knowledge, context, value
-        self.match, self.returning = match, returning
-        self.confidence = match.confidence
-
-    @cached_property
-    def tool(self) -> Tool | None:
-        """The called tool; None for a message that calls none."""
-        name = self.context.tool
-        return None if name is None else self.knowledge.tool(self.context.guard, name)
-
-    @cached_property
-    def is_argument(self) -> bool:
-        """True if the match is in an argument of a call."""
-        return self.tool is not None and self.context.place(self.match.path) == "call.arguments"
+        self.match, self.returning, self.confidence = match, returning, match.confidence
+        # The called tool; None for a message that calls none.
+        self.tool = None if context.tool is None else knowledge.tool(context.guard, context.tool)
+        self.is_argument = self.tool is not None and context.place(match.path) == "call.arguments"
+        string = get_value(value, match.path)
+        self.text = string if isinstance(string, str) else ""
+        self._span = match.start, match.end
 
     @cached_property
     def way(self) -> WayOut:
         """The way out of the string with the match."""
         if self.tool is None or not self.is_argument:
             return WayOut.NOWHERE
-        return way_out(self.tool, self.value, self.match.path, (self.match.start, self.match.end))
+        return way_out(self.tool, self.value, self.match.path, self._span)
 
-    @cached_property
-    def text(self) -> str:
-        """The string with the match."""
-        string = get_value(self.value, self.match.path)
-        return string if isinstance(string, str) else ""
-
-    @property
     def is_unsent_sample(self) -> bool:
         """True for a published or made-up secret that no request to another host has."""
         return self.match.is_sample and self.way is not WayOut.REQUESTED
 
-    @property
     def is_requested(self) -> bool:
         """True in a request to another host, if the rule asks for that."""
         leaving = self.match.rule.leaving
         return leaving in (Leaving.RAISE, Leaving.ONLY) and self.way is WayOut.REQUESTED
 
-    @property
     def goes_nowhere(self) -> bool:
         """True if a match does not leave, whose rule counts nothing else."""
         return self.match.rule.leaving is Leaving.ONLY and self.way is WayOut.NOWHERE
 
-    @property
     def stays_in_tool(self) -> bool:
         """True if a rule asks for it, and the argument is kept on this machine, sent nowhere."""
         if self.match.rule.leaving is not Leaving.LOWER or self.match.is_sample:
             return False
         if not self.is_argument or self.way is not WayOut.NOWHERE or not self.is_kept_here:
             return False
-        return not is_sent_by_line(self.value, self.match.path, (self.match.start, self.match.end))
+        return not is_sent_by_line(self.value, self.match.path, self._span)
 
     @cached_property
     def is_kept_here(self) -> bool:
@@ -152,7 +136,6 @@ class LocatedMatch:
             return False
         return not any(map(is_seen_by_others, written_files(self.value)))
 
-    @property
     def is_key_in_its_file(self) -> bool:
         """True if a key is written, as it is, to a file on this machine that is made for keys."""
         is_plain = self.match.rule.id.startswith("secrets.") and self.match.view == "text"
@@ -160,7 +143,6 @@ class LocatedMatch:
             return False
         return self.is_kept_here and are_key_files(written_files(self.value))
 
-    @property
     def is_fixture_hash(self) -> bool:
         """True for the hash of a password in a fixture, test or example, by its file or text."""
         match = self.match
@@ -171,7 +153,6 @@ class LocatedMatch:
         named = [*paths, *(written_files(self.value) if self.is_argument else ())]
         return any(map(_FIXTURE.search, (around, *named)))
 
-    @property
     def is_servers_own(self) -> bool:
         """True for a secret that goes back to where it came from, and for the host beside it."""
         return any(map(self._belongs_to_secret, self.returning)) or self._is_host_of_secret()
@@ -192,7 +173,6 @@ class LocatedMatch:
             return ""
         return find_one_time_token(self.text, match.start, match.end, begin)
 
-    @property
     def works_once(self) -> bool:
         """True for such a token, and within an address of the server that a call only requests."""
         if self.one_time_token:
@@ -211,7 +191,6 @@ class LocatedMatch:
         rule = self.match.rule
         return rule.is_private and (rule.leaving in _BY_NAME or rule.id in _TOKEN_RULES)
 
-    @property
     def is_foreign_data(self) -> bool:
         """True for a value in data that anybody may have written: there, an order is one."""
         if not self.match.took(DATA) or self.tool is None:

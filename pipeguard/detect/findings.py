@@ -38,20 +38,9 @@ from pipeguard.firewall.finding import (
 )
 from pipeguard.firewall.policy import Mode
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.json_values import (
-    JsonObject,
-    JsonValue,
-    Number,
-    serialise,
-)
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.firewall.protocol.message import ENVELOPE, Message
-from pipeguard.firewall.protocol.places import (
-    ARGUMENTS,
-    LISTS,
-    OPENINGS,
-    Surface,
-    get_value,
-)
+from pipeguard.firewall.protocol.places import ARGUMENTS, LISTS, OPENINGS, Surface, get_value
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.guard import EXEMPT, Context, ReadPart
 from pipeguard.records import NamedTuple
@@ -133,10 +122,6 @@ def _without(value: JsonObject, member: str, kind: type) -> JsonObject:
     if not isinstance(result, dict) or not isinstance(result.get(member), kind):
         return value
     return {**value, "result": {key: item for key, item in result.items() if key != member}}
-
-
-def _arguments(message: Message) -> JsonValue:
-    return get_value(message.value, ARGUMENTS)
 
 
 class Findings(Knowledge):
@@ -273,11 +258,7 @@ class Findings(Knowledge):
         return []
 
     def _run_rules(
-        self,
-        context: Context,
-        surface: Surface,
-        value: JsonValue,
-        looks: Sequence[Look],
+        self, context: Context, surface: Surface, value: JsonValue, looks: Sequence[Look]
     ) -> list[ScanResult]:
         """The results of the engines of one surface that found anything in a value."""
         results: list[ScanResult] = []
@@ -307,7 +288,7 @@ class Findings(Knowledge):
         if context.tool is None:
             return findings
         flows, tool = self.flows, self.tool(context.guard, context.tool)
-        arguments = _arguments(message)
+        arguments = get_value(message.value, ARGUMENTS)
         strings = named_strings(arguments)
         known = KnownCall(context.event, values, strings)
         leaks = flows.leaks(tool, arguments, context.now, known)
@@ -320,7 +301,7 @@ class Findings(Knowledge):
 
     def extract_values(self, message: Message) -> frozenset[str]:
         """The short values among a call's arguments: ids, names, addresses."""
-        return short_values(_arguments(message))
+        return short_values(get_value(message.value, ARGUMENTS))
 
     def _secret_leaks(self, context: Context, message: Message) -> list[Finding]:
         """A secret of the server's that would leave with a request that gets secrets back."""

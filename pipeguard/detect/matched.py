@@ -70,12 +70,8 @@ def list_leaks(
         content = contents.of_part(leak.rule, ARGUMENTS)
         level = leak.severity, leak.confidence
         finding = context.finding(leak.rule, "call.arguments", level, content)
-        findings.append(
-            finding._replace(
-                note=finding.note or leak.note,
-                excerpt=show_passage(knowledge, leak.passage) if leak.passage else "",
-            )
-        )
+        excerpt = show_passage(knowledge, leak.passage) if leak.passage else ""
+        findings.append(finding._replace(note=finding.note or leak.note, excerpt=excerpt))
     return findings
 
 
@@ -94,15 +90,12 @@ def _to_findings(
         if case.one_time_token and knowledge.vault is not None:
             knowledge.vault.placeholder(case.match.rule.id, case.one_time_token)  # remembers it
         content = contents.of_match(match)
-        if match.cuts:
-            is_cuttable = can_cut(context, surface, match.cuts)
-            finding = _to_finding(context, match, surface, content, is_cuttable=is_cuttable)
-            is_cut = finding.action is Action.CUT
-            cut = cut_findings(context, finding, match.cuts) if is_cut else [finding]
-            found += ((match, each) for each in cut)
-        else:
-            for piece in _pieces(match, seen):
-                found.append((piece, _to_finding(context, piece, surface, content)))
+        is_cuttable = bool(match.cuts) and can_cut(context, surface, match.cuts)
+        for piece in [match] if match.cuts else _pieces(match, seen):
+            finding = _to_finding(context, piece, surface, content, is_cuttable=is_cuttable)
+            is_cut = is_cuttable and finding.action is Action.CUT
+            parts = cut_findings(context, finding, match.cuts) if is_cut else [finding]
+            found += ((piece, part) for part in parts)
     findings = pass_with_words(found)
     for rule, is_over in (
         ("protocol.view-limit", result.has_undecoded),

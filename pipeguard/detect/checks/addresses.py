@@ -9,14 +9,7 @@ from __future__ import annotations
 import re
 from enum import Enum
 from functools import cache, lru_cache
-from ipaddress import (
-    IPv4Address,
-    IPv4Network,
-    IPv6Address,
-    IPv6Network,
-    ip_address,
-    ip_network,
-)
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from pipeguard.detect.words import hosts
 
@@ -82,14 +75,9 @@ def parse_inet_aton(name: str) -> IPv4Address | None:
 
 
 def _number(part: str) -> int | None:
-    if len(part) > 24:
-        return None
-    if re.fullmatch(r"0x[0-9a-f]*", part):
-        return int(part[2:] or "0", 16)
-    if re.fullmatch(r"0[0-7]+", part):
-        return int(part, 8)
-    if re.fullmatch(r"[0-9]+", part) and part.isascii():
-        return int(part)
+    for pattern, base in (("0x([0-9a-f]*)", 16), ("0([0-7]+)", 8), ("([0-9]+)", 10)):
+        if len(part) <= 24 and (match := re.fullmatch(pattern, part)):
+            return int(match[1] or "0", base)
     return None
 
 

@@ -59,10 +59,9 @@ def carries_data(host: str) -> bool:
 
 def _decoded_together(pieces: list[str]) -> Iterator[bytes]:
     """Decode labels as one, with and without the last, and without a number before them."""
-    for last in (len(pieces), len(pieces) - 1):
-        for first in (0, 1):
-            if last - first > 1:
-                yield from _decode("".join(pieces[first:last]))
+    for part in (pieces, pieces[1:], pieces[:-1], pieces[1:-1]):
+        if len(part) > 1:
+            yield from _decode("".join(part))
 
 
 def _decode(label: str) -> Iterator[bytes]:

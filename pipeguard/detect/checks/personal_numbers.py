@@ -52,15 +52,10 @@ def has_verhoeff_digit(text: str) -> bool:
     for place, digit in enumerate(reversed(digits(text))):
         for _ in range(place % 8):
             digit = _DIHEDRAL_STEP[digit]  # noqa: PLW2901  the permutation, place times
-        check = _dihedral_product(check, digit)
+        # The product in the group of a pentagon's symmetries.
+        side = (check - digit) % 5 if check >= 5 else (check + digit) % 5
+        check = side + 5 * ((check >= 5) != (digit >= 5))
     return check == 0
-
-
-def _dihedral_product(a: int, b: int) -> int:
-    """The product in the group of a pentagon's symmetries."""
-    turned = a >= 5
-    side = (a - b) % 5 if turned else (a + b) % 5
-    return side + 5 * (turned != (b >= 5))
 
 
 def icao_digit(text: str) -> int:

@@ -25,13 +25,7 @@ from pipeguard.detect.model.quotation import (
     unquote,
     without_ai,
 )
-from pipeguard.detect.model.sentences import (
-    Piece,
-    find_best,
-    find_reach,
-    read_together,
-    units,
-)
+from pipeguard.detect.model.sentences import Piece, find_best, find_reach, read_together, units
 from pipeguard.detect.words import topics as topic_words
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Confidence
@@ -164,10 +158,7 @@ class Reader:
     """
 
     def __init__(
-        self,
-        length: int,
-        budgets: Budgets,
-        kind: Callable[[], FileKind] = lambda: FileKind.OTHER,
+        self, length: int, budgets: Budgets, kind: Callable[[], FileKind] = lambda: FileKind.OTHER
     ) -> None:
         """Make a reader of a text.
 

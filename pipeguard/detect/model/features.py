@@ -70,7 +70,7 @@ class Lexicon:
             self._add(stem.strip(), stem.endswith(" "), families_of_stem)
         self._longest = max(map(len, self._begin), default=0)
         self._most_words = max((stem.count(" ") + 1 for stem in stems), default=1)
-        self._by_word: dict[str, frozenset[int]] = {}
+        self._families_of = lru_cache(CACHED_WORDS)(self._word_families)
 
     def _add(self, stem: str, whole: bool, families: frozenset[int]) -> None:  # noqa: FBT001  of one stem
         if " " in stem:
@@ -81,18 +81,13 @@ class Lexicon:
             table = self._whole if whole else self._begin
             table[stem] = table[stem] | families if stem in table else families
 
-    def word_families(self, word: str) -> frozenset[int]:
+    def _word_families(self, word: str) -> frozenset[int]:
         """The families of one word."""
-        families = self._by_word.get(word)
-        if families is None:
-            families = self._whole.get(word, _NONE)
-            for end in range(LEAST_LETTERS, min(len(word), self._longest) + 1):
-                found = self._begin.get(word[:end])
-                if found is not None:  # a set of its own takes 216 bytes
-                    families = families | found if families else found
-            if len(self._by_word) >= CACHED_WORDS:
-                self._by_word.clear()
-            self._by_word[word] = families
+        families = self._whole.get(word, _NONE)
+        for end in range(LEAST_LETTERS, min(len(word), self._longest) + 1):
+            found = self._begin.get(word[:end])
+            if found is not None:  # a set of its own takes 216 bytes
+                families = families | found if families else found
         return families
 
     def places(self, text: str) -> list[Place]:
@@ -109,7 +104,7 @@ class Lexicon:
                 places += self._in_ideographs(word, "".join(read[index + 1 : index + 2]), at)
                 at += len(word) / IDEOGRAPHS_A_WORD
                 continue
-            families = self.word_families(word)
+            families = self._families_of(word)
             if word in several:
                 following = " ".join(read[index : index + self._most_words])
                 families |= _starting(several[word], following)
@@ -186,13 +181,11 @@ def shared_lexicon(families: list[str], stems: dict[str, list[int]]) -> Lexicon 
         made = (native() or Lexicon)(families, stems)
         _last_lexicon.clear()
         _last_lexicon[digest] = made
-        return made
     return _last_lexicon[digest]
 
 
-_last_lexicon: dict[
-    bytes, Lexicon | CompiledLexicon
-] = {}  # at most one, by the digest of its stems
+# At most one, by the digest of its stems.
+_last_lexicon: dict[bytes, Lexicon | CompiledLexicon] = {}
 
 
 def native() -> type[CompiledLexicon] | None:
@@ -237,7 +230,6 @@ _MASKED = lazy_regex(
 _META_SCHEMA = lazy_regex(r"https?://json-schema\.org/\S*")  # names a standard, not a place
 _MARK = lazy_regex(r"[@/]|www\.|\.(?:example|test|invalid)\b")
 _NUMBER = lazy_regex(r"\d+")
-_QUOTE = lazy_regex("[\"'`\u201c\u201e\u00ab\u300c]")
 _QUOTED = lazy_regex(
     r"\"[^\"\n]{3,200}\"|\u201c[^\u201d\n]{3,200}\u201d|\u00ab[^\u00bb\n]{3,200}\u00bb"
     r"|`[^`\n]{3,200}`|\u300c[^\u300d\n]{2,100}\u300d|\u201e[^\u201c\n]{3,200}\u201c"
@@ -320,17 +312,13 @@ def _means(text: str, lexicon: Lexicon, scoring: Scoring) -> Iterator[Mean]:
                 continue
             union = reduce(or_, (seen[each] for each in group))
             kinds = [(kind, _weight(kind, weights)) for kind in union]
-        mean = sum(_mean(*kind) for kind in kinds)
+        mean = sum(weight / math.sqrt(max(len(kind), LEAST_FEATURES)) for kind, weight in kinds)
         yield mean, sentences[first][0], sentences[last][1], count
 
 
 def _weight(kind: frozenset[int], weights: bytes) -> int:
     above: int = sum(map(weights.__getitem__, kind))
     return above - 128 * len(kind)
-
-
-def _mean(kind: frozenset[int], weight: int) -> float:
-    return weight / math.sqrt(max(len(kind), LEAST_FEATURES))
 
 
 def _squared_bound(kind: frozenset[int], weight: int) -> float:
@@ -350,12 +338,10 @@ def _word_features(read: Iterable[str]) -> Iterator[int]:
         yield stem % WORD_BUCKETS
         if word:
             yield word % WORD_BUCKETS
-        if place > 1:
+        if place:
             yield crc32(letters, before ^ _PAIR) % WORD_BUCKETS
-            yield crc32(letters, further ^ _APART) % WORD_BUCKETS
-        elif place:
-            yield crc32(letters, before ^ _PAIR) % WORD_BUCKETS
-            yield crc32(letters, before ^ _BEGIN) % WORD_BUCKETS
+            second = further ^ _APART if place > 1 else before ^ _BEGIN
+            yield crc32(letters, second) % WORD_BUCKETS
         if place < BEGINNING_WORDS:
             yield crc32(letters, _BEGIN + place) % WORD_BUCKETS
         before, further = stem, before
@@ -377,11 +363,10 @@ def _family_features(text: str, read: Sequence[str], lexicon: Lexicon) -> list[i
     indices += [_IN_ORDER + MAX_FAMILIES * a + b for a, b in _near(places)]
     if places[0][0] < BEGINNING_WORDS - 1:
         indices += [_FIRST + family for family in places[0][1]]
-    if _QUOTE.search(text):
-        unquoted = _QUOTED.sub(" ", text)
-        if unquoted != text:
-            quoted = seen - all_families(lexicon.places(unquoted))
-            indices += [_QUOTED_ONLY + family for family in quoted]
+    unquoted = _QUOTED.sub(" ", text)
+    if unquoted != text:
+        quoted = seen - all_families(lexicon.places(unquoted))
+        indices += [_QUOTED_ONLY + family for family in quoted]
     indices += _address_features(text, seen, lexicon)
     return indices
 

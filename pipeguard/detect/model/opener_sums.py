@@ -216,17 +216,14 @@ def _byte_tables() -> tuple[bytes, bytes, bytes]:
     """For each byte: what it is read as, its class, and whether a sentence may end with it."""
     letters, classes, ends = bytearray(b" " * 256), bytearray(256), bytearray(256)
     for byte in range(256):
-        if chr(byte).isascii() and not chr(byte).isalnum() and byte not in MARKS:
+        if byte < 128 and not chr(byte).isalnum() and byte not in MARKS:
             continue
-        letters[byte] = ord("0") if chr(byte).isascii() and chr(byte).isdigit() else byte
-        if chr(byte).isascii():
-            letters[byte] = ord(chr(letters[byte]).lower())
-        classes[byte] = MARK if byte in MARKS else DIGIT if letters[byte] == ord("0") else LETTER
-    for byte in b" \t\r":
-        ends[byte] = AFTER_STOP
-    for byte in b".!?":
-        ends[byte] = STOP
-    ends[ord("\n")] = LINE_END
+        is_digit = byte in b"0123456789"
+        letters[byte] = ord("0") if is_digit else bytes([byte]).lower()[0]
+        classes[byte] = MARK if byte in MARKS else DIGIT if is_digit else LETTER
+    for marks, kind in ((b" \t\r", AFTER_STOP), (b".!?", STOP), (b"\n", LINE_END)):
+        for byte in marks:
+            ends[byte] = kind
     return bytes(letters), bytes(classes), bytes(ends)
 
 

@@ -36,8 +36,8 @@ _LEADS_ELSEWHERE = lazy_regex(rb"[\w.+-]@[\w-]|https?://|`|\$\(|[~/]\.\w")
 
 
 @cache
-def _legal() -> Finder:
-    return Finder(words.topics.alternatives("LAW"), ignore_case=True)
+def _finder(table: str) -> Finder:
+    return Finder(words.topics.alternatives(table), ignore_case=True)
 
 
 def without_ai(text: str) -> str:
@@ -54,17 +54,12 @@ def is_legal(data: bytes, start: int, end: int) -> bool:
     """True for a stretch in the language of law, within a text of law, that names no address."""
     if _LEADS_ELSEWHERE.search(data, start, end):
         return False
-    within = {match.words.lower()[:6] for match in _legal().finditer(data, start, end)}
+    within = {match.words.lower()[:6] for match in _finder("LAW").finditer(data, start, end)}
     if len(within) < FEW_LEGAL:
         return False
     low, high = max(0, start - BEFORE_BYTES), min(len(data), end + AFTER_BYTES)
-    around = {match.words.lower()[:6] for match in _legal().finditer(data, low, high)}
+    around = {match.words.lower()[:6] for match in _finder("LAW").finditer(data, low, high)}
     return len(around) >= MANY_LEGAL
-
-
-@cache
-def _topics() -> Finder:
-    return Finder(words.topics.alternatives("ATTACKS"), ignore_case=True)
 
 
 def topics(data: bytes, start: int, end: int) -> int:
@@ -92,7 +87,7 @@ def _topic_words(block: bytes) -> list[tuple[int, int, bytes]]:
     """
     return [
         (match.span[0] - 1, match.span[1] - 1, match.words.lower()[:6])
-        for match in _topics().finditer(block, 1, len(block))
+        for match in _finder("ATTACKS").finditer(block, 1, len(block))
         if match.span[0] <= TOPIC_BYTES
     ]
 
@@ -122,13 +117,9 @@ def is_marked(data: bytes, start: int, end: int) -> bool:
     before = data[max(low, data.rfind(b"\n", low, start) + 1) : start + 1]
     behind = data[end : end + QUOTE_BYTES]
     in_span = before.count(b"`") % 2 == 1 and b"`" in behind.partition(b"\n")[0]
-    return in_span or _is_fenced(data, start) or (_is_tagged(data, start) and b"</" in behind)
-
-
-def _is_tagged(data: bytes, start: int) -> bool:
-    low = max(0, start - FENCE_BYTES)
     opened = max(data.rfind(tag, low, start) for tag in (b"<code", b"<pre"))
-    return opened > max(data.rfind(tag, low, start) for tag in (b"</code", b"</pre"))
+    is_tagged = opened > max(data.rfind(tag, low, start) for tag in (b"</code", b"</pre"))
+    return in_span or _is_fenced(data, start) or (is_tagged and b"</" in behind)
 
 
 def _is_fenced(data: bytes, start: int) -> bool:

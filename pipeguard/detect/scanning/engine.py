@@ -28,7 +28,9 @@ from pipeguard.detect.rules.rule import Rule, View
 from pipeguard.detect.scanning.first_look import (
     Look,
     RuleLookup,
+    first_look,
     is_plainly_clean,
+    is_silent,
     may_order,
 )
 from pipeguard.detect.scanning.readings import (
@@ -137,16 +139,16 @@ class Engine(RuleLookup):
             UnicodeEncodeError: a string has a lone surrogate.
             EngineError: the engine failed.
         """
-        if before is None or before.text.is_keyed is not self.keyed:
-            return Look.take(self, MessageText(value, keyed=self.keyed), surface)
-        return Look.take(self, before.text, surface, before)
+        if before is not None and before.text.is_keyed is not self.keyed:
+            before = None
+        text = MessageText(value, keyed=self.keyed) if before is None else before.text
+        seen = first_look(self, text, surface, None if before is None else before.seen)
+        if seen is None or seen.hits or seen.joined_hits or seen.opened:
+            return Look(surface, text, seen, is_silent=False)
+        return Look(surface, text, seen, is_silent(self, text, seen, surface))
 
     def read(
-        self,
-        look: Look,
-        place_of: PlaceOf,
-        budgets: Budgets | None = None,
-        call: Targets = NO_CALL,
+        self, look: Look, place_of: PlaceOf, budgets: Budgets | None = None, call: Targets = NO_CALL
     ) -> ScanResult:
         """Run the rules for a surface over every string and key of a value that was looked at.
 
@@ -159,12 +161,12 @@ class Engine(RuleLookup):
         Raises:
             EngineError: the engine failed.
         """
-        surface, text, seen, is_silent = look
+        surface, text, seen, has_nothing = look
         if budgets is None:
             budgets = Budgets(len(text.data))
         elif self.keyed or surface is not Surface.DEFINITIONS:  # which three engines read
             budgets.grow(len(text.data))
-        if is_silent:
+        if has_nothing:
             return NOTHING_FOUND  # most texts
         source = self._source(text, cache(place_of), call)
         is_clean = seen is not None and is_plainly_clean(self, source, surface, seen)
@@ -200,20 +202,15 @@ class Engine(RuleLookup):
 
     def _replace(self, text: bytes, make: Callable[[Rule, bytes], bytes]) -> bytes:
         """Free text with something made of each secret in its place; nothing without secrets."""
+        source = self._source(MessageText("", keyed=self.keyed), lambda _: "log.message")
+        scan = Scan(self, source, self.surface, Budgets(len(text)))
+        secrets = (span for span in scan.spans(text) if span[2].is_private)
         pieces, at = [], 0
-        for start, end, rule in self._secrets(text):
+        for start, end, rule in sorted(secrets, key=lambda span: (span[0], -span[1])):
             if end > at:
                 pieces += [text[at:start], make(rule, text[max(at, start) : end])]
                 at = end
         return b"".join((*pieces, text[at:])) if pieces else b""
-
-    def _secrets(self, text: bytes) -> list[tuple[int, int, Rule]]:
-        """The spans of secrets in free text, the first one first."""
-        nothing = MessageText("", keyed=self.keyed)
-        source = self._source(nothing, lambda _: "log.message")
-        scan = Scan(self, source, self.surface, Budgets(len(text)))
-        secrets = (span for span in scan.spans(text) if span[2].is_private)
-        return sorted(secrets, key=lambda span: (span[0], -span[1]))
 
 
 # --- databases --------------------------------------------------------------------------
@@ -282,10 +279,7 @@ def collect_patterns(
             *group_patterns(len(SIGNS), signs),
             *group_patterns(len(SIGNS) + len(SIGNS_TO_SERVER), plain),
         ),
-        (
-            *group_patterns(0, [squeezed_signs]),
-            *group_patterns(len(SQUEEZED_SIGNS), squeezed),
-        ),
+        (*group_patterns(0, [squeezed_signs]), *group_patterns(len(SQUEEZED_SIGNS), squeezed)),
         group_patterns(0, acts),
         opener,
     )

@@ -291,18 +291,17 @@ class Located:
 
     def is_data(self) -> bool:
         """True for a value in source code or data, of a sure match in a result."""
-        if self.rule.is_private or self.view not in _AS_WRITTEN:
-            return False
-        if not self.source.place_of(self.path).startswith("result."):
+        is_written = not self.rule.is_private and self.view in _AS_WRITTEN
+        if not is_written or not self.source.place_of(self.path).startswith("result."):
             return False
         data = self.text.data if self.view == "text" else self.data
         return is_data_literal(data, *self.span, self.source.file_kind())
 
     def is_opaque(self) -> bool:
         """True for a short text that was encoded so that nobody can read it."""
-        if self.is_invisible or self.is_open or self.rule.is_private:
-            return False
-        return len(self.data) <= SHORT_BYTES and _OPAQUE.search(self.view) is not None
+        is_clear = self.is_invisible or self.is_open or self.rule.is_private
+        is_short = not is_clear and len(self.data) <= SHORT_BYTES
+        return is_short and _OPAQUE.search(self.view) is not None
 
     def is_short_address(self) -> bool:
         """True for a short order of a classifier in percent-encoding, which nothing else lowers."""

@@ -85,16 +85,6 @@ class Look(NamedTuple):
     seen: FirstLook | None
     is_silent: bool
 
-    @classmethod
-    def take(
-        cls, lookup: RuleLookup, text: MessageText, surface: Surface, before: Look | None = None
-    ) -> Look:
-        """Look at the strings of a value; `before` is the look of another engine at them."""
-        seen = first_look(lookup, text, surface, None if before is None else before.seen)
-        if seen is None or seen.hits or seen.joined_hits or seen.opened:
-            return cls(surface, text, seen, is_silent=False)
-        return cls(surface, text, seen, _reads_clean(lookup, text, seen, surface))
-
 
 def first_look(
     lookup: RuleLookup, text: MessageText, surface: Surface, before: FirstLook | None = None
@@ -190,7 +180,7 @@ def is_plainly_clean(
         (seen.texts[0], surface, {*seen.hits, *seen.joined_hits}),
         lambda rules: _matches(lookup, source, seen, surface, rules),
         lambda windows: _find_acts(source, windows=windows),
-    ) and _reads_clean(lookup, source.text, seen, surface)
+    ) and is_silent(lookup, source.text, seen, surface)
 
 
 def are_idle(
@@ -235,7 +225,8 @@ def may_order(lookup: RuleLookup, seen: FirstLook, surface: Surface) -> bool:
     return any(lookup.classifier(rule).rank(each) is not None for rule in rules for each in opened)
 
 
-def _reads_clean(lookup: RuleLookup, text: MessageText, seen: FirstLook, surface: Surface) -> bool:
+def is_silent(lookup: RuleLookup, text: MessageText, seen: FirstLook, surface: Surface) -> bool:
+    """True if no rule could match in any further reading of a text."""
     data, joined = seen.texts
     texts = data, joined or (text.join_values() if text.is_keyed else b"")
     return reads_clean(lookup, texts, surface, is_several=text.is_several)

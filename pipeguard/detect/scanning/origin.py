@@ -174,27 +174,20 @@ class Origin(NamedTuple):
             The chain of views, first and last byte in the text (or in the joined reading), and
             whether the range is there exactly.
         """
+        view = "folded"  # of decoded parts
         if self.squeezed_from is not None:
-            return self._trace_squeezed(self.squeezed_from, start, end)
-        if self.parts is not None and self.outer is not None:
-            view = self.parts.at(start).view
-            chain, low, high, _ = self.outer.trace(*self.parts.origin(start, end))
+            low, high = self.squeezed_from.span(start, end, words=not self.source.keyed)
+            span, view = self._unfold(low + self.offset, high + self.offset), "squeezed"
+        elif self.parts is not None and self.outer is not None:
+            span, view = self.parts.origin(start, end), self.parts.at(start).view
+        else:
+            span = self._unfold(start, end)
+        if self.outer is not None:
+            chain, low, high, _ = self.outer.trace(*span)
             return f"{chain}>{view}".removeprefix(">"), low, high, False
-        if self.outer is not None:  # a folded reading of decoded parts
-            chain, low, high, _ = self.outer.trace(*self._unfold(start, end))
-            return f"{chain}>folded", low, high, False
-        return self.chain, *self._unfold(start, end), True
-
-    def _trace_squeezed(
-        self, spaced: folding.Spaced, start: int, end: int
-    ) -> tuple[str, int, int, bool]:
-        words = not self.source.keyed
-        low, high = spaced.span(start, end, words=words)
-        low, high = self._unfold(low + self.offset, high + self.offset)
-        if self.outer is None:
-            return "squeezed", low, high, not self.whole
-        chain, low, high, _ = self.outer.trace(low, high)
-        return f"{chain}>squeezed", low, high, False
+        if self.squeezed_from is not None:
+            return view, *span, not self.whole
+        return self.chain, *span, True
 
     def _unfold(self, start: int, end: int) -> folding.Range:
         return (start, end) if self.unfolding is None else self.unfolding.span(start, end)

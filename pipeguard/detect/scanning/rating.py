@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
-from operator import attrgetter
+from operator import methodcaller
 from typing import Any, Protocol, TypeVar
 
 from pipeguard.detect.checks.placeholders import is_placeholder
@@ -312,15 +312,15 @@ def with_support(matches: list[Match], rules_with_several: set[str]) -> list[Mat
 
 IN_MESSAGE: tuple[_Step[Any], ...] = (
     # Whoever sends a sample leaks nothing; one in an address shows where a real one would go.
-    ("a sample that no request has", drop, attrgetter("is_unsent_sample")),
-    ("it stays on this machine", limit, attrgetter("stays_in_tool")),
-    ("in an address, or in a request to another host", ensure, attrgetter("is_requested")),
-    ("it goes nowhere", drop, attrgetter("goes_nowhere")),
-    ("it goes back to its server", limit, attrgetter("is_servers_own")),
-    ("a key in a file made for keys", limit, attrgetter("is_key_in_its_file")),
-    ("the hash of a password in a test or example", limit, attrgetter("is_fixture_hash")),
-    ("in data that anybody may have written", ensure, attrgetter("is_foreign_data")),
-    ("it works once, or opens what the server gave", limit, attrgetter("works_once")),
+    ("a sample that no request has", drop, methodcaller("is_unsent_sample")),
+    ("it stays on this machine", limit, methodcaller("stays_in_tool")),
+    ("in an address, or in a request to another host", ensure, methodcaller("is_requested")),
+    ("it goes nowhere", drop, methodcaller("goes_nowhere")),
+    ("it goes back to its server", limit, methodcaller("is_servers_own")),
+    ("a key in a file made for keys", limit, methodcaller("is_key_in_its_file")),
+    ("the hash of a password in a test or example", limit, methodcaller("is_fixture_hash")),
+    ("in data that anybody may have written", ensure, methodcaller("is_foreign_data")),
+    ("it works once, or opens what the server gave", limit, methodcaller("works_once")),
 )
 
 

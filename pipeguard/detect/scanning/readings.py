@@ -95,8 +95,6 @@ class _EdgeRow:
         data: the row in UTF-8.
     """
 
-    __slots__ = ("_ends", "_numbers", "_text", "data")
-
     def __init__(self, text: MessageText) -> None:
         """Join the values of a text."""
         pieces: list[str] = []

@@ -87,9 +87,7 @@ class Tally:
         self._may_continue(is_paid=self._budgets.report(pieces))
 
     def worth_rating(
-        self,
-        candidates: Iterable[_Found],
-        is_new: Callable[[_Found], bool],
+        self, candidates: Iterable[_Found], is_new: Callable[[_Found], bool]
     ) -> Iterator[_Found]:
         """The matches of one rule in a block that may add something to the findings.
 
@@ -100,9 +98,8 @@ class Tally:
         repeated, budgets = 0, self._budgets
         for found in candidates:
             rule = found.rule
-            if not self._may_continue(is_paid=budgets.find()) or self.has_enough(
-                rule, Confidence.HIGH
-            ):
+            is_paid = self._may_continue(is_paid=budgets.find())
+            if not is_paid or self.has_enough(rule, Confidence.HIGH):
                 return
             if self.confidence_so_far(rule, found.match.words) < Confidence.HIGH:
                 if not is_new(found):
