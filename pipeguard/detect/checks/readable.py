@@ -11,17 +11,11 @@ from functools import cache, lru_cache
 from itertools import islice, pairwise
 
 from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, to_outcome
-from pipeguard.detect.words import orders
+from pipeguard.detect.words import credentials, orders
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 # Builds and commits in paths, which are public: `_next/static/ID/`, `app-HASH.js`, `commit/ID`.
-BUILD_ID = lazy_regex(
-    r"(?<![\w-])(_next/(?:static|data)/[\w-]{21}(?=/)"
-    r"|(?:blame|blob|commits?|compare|raw|tree)/[0-9a-f]{40}(?![\w-])"
-    r"|(?:(?:[0-9a-f]{1,8}|[A-Za-z]{1,30}[0-9]{0,2})[-_.~]){1,6}(?:[0-9a-f]{8,32}|[\w-]{8,12})"
-    r"(?:\.(?:bundle|chunk|esm|min|module)){0,2}"
-    r"\.(?:css|gif|ico|jpe?g|m?js|map|png|svg|ttf|wasm|webp|woff2?)(?![\w-]))"
-)
+BUILD_ID = lazy_regex(rf"(?<![\w-])({credentials.alternatives('BUILD_IDS')})")
 
 LONG_TOKEN = 36  # characters; a shorter one has too few words to tell
 

@@ -152,8 +152,7 @@ class PatternSet:
     def share(self) -> PatternSet:
         """Clone the patterns for another thread: shared databases, scratch memory of its own."""
         other = copy(self)
-        other._scans = []
-        other._hits = []
+        other._scans, other._hits = [], []
         other._on_match = other._make_handler()
         return other
 

@@ -167,8 +167,7 @@ class Reader:
             budgets: what its message may still cost.
             kind: what the file is that the text comes from, by its name.
         """
-        self._budgets = budgets
-        self._kind = kind
+        self._budgets, self._kind = budgets, kind
         self._strictness = LONG_LOGITS * log2(max(length, LONG_BYTES) / LONG_BYTES)
         brief = min(max(length, BRIEFEST_BYTES), BRIEF_BYTES)
         self.leniency = BRIEF_LOGITS * log2(BRIEF_BYTES / brief)

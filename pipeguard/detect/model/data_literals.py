@@ -149,8 +149,7 @@ _NAMES = lazy_regex(topics.alternatives("TESTS"), re.IGNORECASE)
 _OF_ATTACKS = lazy_regex(topics.alternatives("ATTACK_NAMES"), re.IGNORECASE)
 # What a record is labelled with once somebody saw an attack in it.
 _SEEN_AS_ATTACK = lazy_regex(
-    r"['\"](?:attack|injection|jailbreak|blocked|flagged|refused|refuse|refusal|malicious|unsafe)['\"]",
-    re.IGNORECASE,
+    rf"['\"](?:{topics.alternatives('ATTACK_LABELS')})['\"]", re.IGNORECASE
 )
 # A literal that has the name of a prompt and begins like one: it speaks to the model of a program.
 _PROMPT = lazy_regex(

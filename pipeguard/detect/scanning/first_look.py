@@ -372,10 +372,8 @@ class RuleLookup:
     def clone(self) -> Self:
         """Clone the rules for another thread."""
         other = copy(self)
-        other.glanced = None
-        other.plain = self.plain.share()
-        other.squeezed = self.squeezed.share()
-        other.acts = self.acts.share()
+        other.plain, other.squeezed = self.plain.share(), self.squeezed.share()
+        other.acts, other.glanced = self.acts.share(), None
         return other
 
     def look_plain(

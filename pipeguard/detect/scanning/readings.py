@@ -322,11 +322,7 @@ READINGS: dict[str, TextReading] = {
 
 
 def _signs(*, to_server_only: bool) -> dict[str, Sign]:
-    signs = {
-        name: encoding.sign
-        for name, encoding in ENCODINGS.items()
-        if encoding.to_server_only == to_server_only
-    }
+    signs = {name: e.sign for name, e in ENCODINGS.items() if e.to_server_only == to_server_only}
     for reading in READINGS.values():
         if reading.to_client != to_server_only:
             signs |= reading.signs
@@ -336,6 +332,4 @@ def _signs(*, to_server_only: bool) -> dict[str, Sign]:
 # Patterns of signs by name: for all texts, for texts to a server alone, and for squeezed ones.
 SIGNS = _signs(to_server_only=False)
 SIGNS_TO_SERVER = _signs(to_server_only=True)
-SQUEEZED_SIGNS = {
-    name: encoding.squeezed_sign for name, encoding in ENCODINGS.items() if encoding.squeezed_sign
-}
+SQUEEZED_SIGNS = {name: e.squeezed_sign for name, e in ENCODINGS.items() if e.squeezed_sign}

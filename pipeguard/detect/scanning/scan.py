@@ -84,9 +84,7 @@ class Scan:
         budgets: Budgets,
         seen: FirstLook | None = None,
     ) -> None:
-        self.lookup = lookup
-        self.source = source
-        self.surface = surface
+        self.lookup, self.source, self.surface = lookup, source, surface
         text = source.text
         self.json = seen.json if seen is not None else JsonValues(text)
         self.data = self.json.data
@@ -102,8 +100,7 @@ class Scan:
         self.matches: list[Match] = []
         self.has_undecoded = False
         self.unread_passages: list[Match] = []
-        self._budget = budgets
-        self._seen = seen
+        self._budget, self._seen = budgets, seen
         self._values: dict[str, set[bytes]] = {}  # by rule, if it asks for several
         self._doubted: set[tuple[str, int]] = set()  # of the plain text: rule, first byte
 

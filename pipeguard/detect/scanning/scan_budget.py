@@ -64,9 +64,7 @@ class Tally:
                 in one of them.
             each_is_cut: report each sure match of a rule, since each is cut out of the text.
         """
-        self._budgets = budgets
-        self._by_string = by_string
-        self._each_is_cut = each_is_cut
+        self._budgets, self._by_string, self._each_is_cut = budgets, by_string, each_is_cut
         self._in_one_string: set[tuple[str, bytes]] = set()  # secrets, by rule
         self._confidences: dict[tuple[str, bytes], Confidence] = {}  # by rule and words
         self._counts: Counter[tuple[str, str, Confidence]] = Counter()  # by rule and place
