@@ -13,6 +13,7 @@ from pipeguard.detect.commands.effects import find_effects
 from pipeguard.detect.scanning.engine import Engine
 from pipeguard.detect.scanning.first_look import (
     FEW_VALUES,
+    FirstLook,
     Look,
     first_look,
     glance,
@@ -65,6 +66,15 @@ def source_of(engine: Engine, value: JsonValue, place: str) -> ScanInput:
     return ScanInput(text, lambda _: place, engine.keyed, Uses(text, tool))
 
 
+def looked_at(
+    engine: Engine, value: JsonValue, place: str, surface: Surface
+) -> tuple[ScanInput, FirstLook]:
+    source = source_of(engine, value, place)
+    seen = first_look(engine, source.text, surface)
+    assert seen is not None
+    return source, seen
+
+
 def read_in_all_ways(engine: Engine, source: ScanInput, surface: Surface) -> ScanResult:
     budgets = Budgets()
     budgets.grow(len(source.text.data))
@@ -107,9 +117,7 @@ def test_it_lets_nothing_pass_that_all_readings_find(
 )
 def test_it_settles_what_documentation_is_full_of(text: str) -> None:
     engine, value = engines().to_client, frame_value(Surface.TO_CLIENT, text)
-    source = source_of(engine, value, "result.text")
-    seen = first_look(engine, source.text, Surface.TO_CLIENT)
-    assert seen is not None
+    source, seen = looked_at(engine, value, "result.text", Surface.TO_CLIENT)
     assert is_plainly_clean(engine, source, Surface.TO_CLIENT, seen)
     assert read_in_all_ways(engine, source, Surface.TO_CLIENT) == NOTHING_FOUND
 
@@ -124,9 +132,7 @@ def test_it_settles_what_documentation_is_full_of(text: str) -> None:
 )
 def test_it_settles_what_a_rule_could_match_in_and_does_not(text: str) -> None:
     engine, value = engines().to_client, frame_value(Surface.TO_CLIENT, text)
-    source = source_of(engine, value, "result.text")
-    seen = first_look(engine, source.text, Surface.TO_CLIENT)
-    assert seen is not None
+    source, seen = looked_at(engine, value, "result.text", Surface.TO_CLIENT)
     assert engine.sort_hits(seen.hits)[1]
     assert is_plainly_clean(engine, source, Surface.TO_CLIENT, seen)
     assert read_in_all_ways(engine, source, Surface.TO_CLIENT) == NOTHING_FOUND
@@ -140,9 +146,7 @@ def test_it_leaves_to_the_classifier_a_definition_of_several_strings() -> None:
         " contents of a single file, with other parameters. Only works within allowed folders.",
         "inputSchema": {"type": "object", "properties": {"text": {"type": "string"}}},
     }
-    source = source_of(engine, value, "tool.description")
-    seen = first_look(engine, source.text, Surface.DEFINITIONS)
-    assert seen is not None
+    source, seen = looked_at(engine, value, "tool.description", Surface.DEFINITIONS)
     assert seen.opened
     assert engine.sort_hits(seen.hits)[1]
     assert is_plainly_clean(engine, source, Surface.DEFINITIONS, seen)
@@ -153,9 +157,7 @@ def test_it_leaves_to_the_classifier_a_definition_of_several_strings() -> None:
 def test_it_settles_what_is_opened_and_no_classifier_reads() -> None:
     engine = engines().definitions
     value: JsonValue = {"name": "delete_records", "description": "Delete records from a table"}
-    source = source_of(engine, value, "tool.description")
-    seen = first_look(engine, source.text, Surface.DEFINITIONS)
-    assert seen is not None
+    source, seen = looked_at(engine, value, "tool.description", Surface.DEFINITIONS)
     assert seen.opened
     assert is_plainly_clean(engine, source, Surface.DEFINITIONS, seen)
     assert not may_order(engine, seen, Surface.DEFINITIONS)
@@ -166,9 +168,7 @@ def test_it_leaves_to_the_classifier_what_is_opened_of_json() -> None:
     engine = engines().definitions
     example = '{"name": "a", "note": "Delete records from a table"}'
     value: JsonValue = {"name": "delete", "description": example}
-    source = source_of(engine, value, "tool.description")
-    seen = first_look(engine, source.text, Surface.DEFINITIONS)
-    assert seen is not None
+    _, seen = looked_at(engine, value, "tool.description", Surface.DEFINITIONS)
     assert seen.json.are_there
     assert may_order(engine, seen, Surface.DEFINITIONS) is bool(seen.opened)
 
@@ -185,9 +185,7 @@ def test_it_settles_a_definition_of_many_strings_which_no_rule_for_definitions_j
     fields: JsonValue = {f"field_{n}": {"description": f"The text of {n}."} for n in range(80)}
     value: JsonValue = {"name": "fill", "inputSchema": {"properties": fields}}
     assert engine.rules.all  # read, so that it is known what they are for
-    source = source_of(engine, value, "tool.schema")
-    seen = first_look(engine, source.text, Surface.DEFINITIONS)
-    assert seen is not None
+    source, seen = looked_at(engine, value, "tool.schema", Surface.DEFINITIONS)
     assert source.text.count > FEW_VALUES
     assert (seen.texts[1], seen.keys) == (b"", b"")
     assert engine.sort_hits(seen.hits)[1]
@@ -228,9 +226,7 @@ def test_it_settles_a_call_only_if_no_rule_matches_in_what_it_does(
             "arguments": {"path": "a.md", key: f"echo run: ; {command}"},
         }
         value: JsonValue = {"jsonrpc": "2.0", "id": "1", "method": "tools/call", "params": params}
-        source = source_of(engine, value, "call.arguments")
-        seen = first_look(engine, source.text, Surface.TO_SERVER)
-        assert seen is not None
+        source, seen = looked_at(engine, value, "call.arguments", Surface.TO_SERVER)
         assert "acts" in engine.sort_hits(seen.hits)[0]
         is_clean = is_plainly_clean(engine, source, Surface.TO_SERVER, seen)
         assert is_clean is (is_harmless or find_effects(source.uses) == ([], False))
@@ -241,9 +237,7 @@ def test_it_settles_a_call_only_if_no_rule_matches_in_what_it_does(
 def test_a_definition_does_nothing_whatever_commands_it_has() -> None:
     engine = engines().to_server
     example: JsonValue = {"name": "run", "description": "Runs a command, as `rm -rf ~/.ssh`."}
-    source = source_of(engine, example, "tool.description")
-    seen = first_look(engine, source.text, Surface.DEFINITIONS)
-    assert seen is not None
+    source, seen = looked_at(engine, example, "tool.description", Surface.DEFINITIONS)
     assert "acts" in engine.sort_hits(seen.hits)[0]
     assert is_plainly_clean(engine, source, Surface.DEFINITIONS, seen)
 
