@@ -41,6 +41,14 @@ def digits(number: int, alphabet: bytes, width: int) -> bytes:
     return bytes(reversed(text))
 
 
+def number_of(text: bytes, alphabet: bytes) -> int:
+    """The number that `digits` writes so; every letter must be of the alphabet."""
+    number = 0
+    for letter in text:
+        number = number * len(alphabet) + alphabet.index(letter)
+    return number
+
+
 def github_crc(body: bytes) -> bytes:
     """CRC-32 in six base-62 digits (github.blog, Behind GitHub's new authentication tokens)."""
     return digits(crc32(body), BASE62, 6)
@@ -82,13 +90,6 @@ def base58check(payload: bytes) -> bytes:
     return b"1" * zeros + digits(int.from_bytes(data, "big"), BASE58, 0)
 
 
-def _from_base58(text: bytes) -> int:
-    number = 0
-    for letter in text:
-        number = number * 58 + BASE58.index(letter)
-    return number
-
-
 def double_sha256(data: bytes) -> bytes:
     """SHA-256 of SHA-256."""
     from hashlib import sha256
@@ -117,10 +118,7 @@ def bech32_checksum(prefix: bytes, body: bytes, constant: int = 1) -> bytes:
 
 def base32(text: bytes) -> bytes:
     """The bytes under base32 without padding (RFC 4648, 6); every letter must be of it."""
-    number = 0
-    for letter in text:
-        number = number << 5 | BASE32.index(letter)
-    return number.to_bytes(len(text) * 5 // 8, "big")
+    return number_of(text, BASE32).to_bytes(len(text) * 5 // 8, "big")
 
 
 # -- checks --------------------------------------------------------------------------------------
@@ -170,7 +168,7 @@ def _iban(secret: bytes) -> Outcome:
 def _base58check(secret: bytes) -> Outcome:
     if not re.fullmatch(rb"[1-9A-HJ-NP-Za-km-z]{20,%d}" % BASE58_BYTES, secret):
         return Outcome.FAILS
-    number = _from_base58(secret)
+    number = number_of(secret, BASE58)
     ones = len(secret) - len(secret.lstrip(b"1"))
     data = bytes(ones) + number.to_bytes((number.bit_length() + 7) // 8, "big")
     return to_outcome(double_sha256(data[:-4])[:4] == data[-4:])
@@ -226,7 +224,7 @@ def is_wallet(address: bytes) -> bool:
 
 def _has_checksum(address: bytes) -> bool:
     """True for 21 bytes in base58 and their checksum."""
-    number = _from_base58(address)
+    number = number_of(address, BASE58)
     if number.bit_length() > 8 * _VERSION_BYTES:
         return False
     data = number.to_bytes(_VERSION_BYTES, "big")

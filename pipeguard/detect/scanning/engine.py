@@ -189,28 +189,27 @@ class Engine(RuleLookup):
 
     def mask(self, data: bytes) -> bytes:
         """Replace the secrets in free text, such as a line of a log, by the rule's id."""
-        text = data.decode("utf-8", "replace").encode()
-        return self._replace(text, lambda rule, _: b"[masked:%b]" % rule.id.encode()) or data
+        text = data.decode("utf-8", "replace")
+        masked = self._replace_secrets(text, lambda rule, _: f"[masked:{rule.id}]")
+        return data if masked is text else masked.encode()
 
     def dot_secrets(self, text: str) -> str:
         """Put a dot in place of each character of the secrets in free text."""
-        data = text.encode("utf-8", "replace")
-        dotted = self._replace(
-            data, lambda _, part: "…".encode() * len(part.decode(errors="ignore"))
-        )
-        return dotted.decode("utf-8", "ignore") if dotted else text
+        return self._replace_secrets(text, lambda _, secret: "…" * len(secret))
 
-    def _replace(self, text: bytes, make: Callable[[Rule, bytes], bytes]) -> bytes:
-        """Free text with something made of each secret in its place; nothing without secrets."""
+    def _replace_secrets(self, text: str, make: Callable[[Rule, str], str]) -> str:
+        """Free text with something made of each secret in its place; the same without secrets."""
+        data = text.encode("utf-8", "replace")
         source = self._source(MessageText("", keyed=self.keyed), lambda _: "log.message")
-        scan = Scan(self, source, self.surface, Budgets(len(text)))
-        secrets = (span for span in scan.spans(text) if span[2].is_private)
-        pieces, at = [], 0
+        scan = Scan(self, source, self.surface, Budgets(len(data)))
+        secrets = (span for span in scan.spans(data) if span[2].is_private)
+        pieces, at = list[bytes](), 0
         for start, end, rule in sorted(secrets, key=lambda span: (span[0], -span[1])):
             if end > at:
-                pieces += [text[at:start], make(rule, text[max(at, start) : end])]
+                secret = data[max(at, start) : end].decode("utf-8", "ignore")
+                pieces += [data[at:start], make(rule, secret).encode()]
                 at = end
-        return b"".join((*pieces, text[at:])) if pieces else b""
+        return b"".join((*pieces, data[at:])).decode("utf-8", "ignore") if pieces else text
 
 
 # --- databases --------------------------------------------------------------------------
@@ -256,23 +255,20 @@ def collect_patterns(
     """
     chosen = list(select_rules(rules, surface))
     is_to_server = surface is Surface.TO_SERVER
+    further, squeezed_only = (SIGNS_TO_SERVER, SQUEEZED_SIGNS) if is_to_server else ({}, {})
     # In groups of their own: compiling them together takes longer.
-    signs = (
-        [[(make_pattern(sign), False)] for sign in SIGNS_TO_SERVER.values()] if is_to_server else []
-    )
+    signs = [[(make_pattern(sign), False)] for sign in further.values()]
     plain = [[*map(plain_pattern, some)] for some in in_groups(chosen)]
-    squeezed_signs = [(sign, False) for sign in SQUEEZED_SIGNS.values()] if is_to_server else []
+    squeezed_signs = [(sign, False) for sign in squeezed_only.values()]
     apart = [[rule for rule in chosen if rule.own is own] for own in (False, True)]
     squeezed = [[*filter(itemgetter(0), map(squeezed_pattern, some))] for some in apart]
     acts = [
         [(rule.pattern, rule.ignore_case) for rule in some if View.ACTS in rule.views]
         for some in apart
     ]
-    classifiers = [classifier(rule, models) for rule in chosen if rule.model]
-    openers = {reading.opener for reading in classifiers}
+    openers = {classifier(rule, models).opener for rule in chosen if rule.model}
     if len(openers) > 1:
         raise EngineError(f"several openers for one surface: {surface.value}")
-    opener = openers.pop() if openers else None
     return Patterns(
         (
             *_group_signs(),
@@ -281,7 +277,7 @@ def collect_patterns(
         ),
         (*group_patterns(0, [squeezed_signs]), *group_patterns(len(SQUEEZED_SIGNS), squeezed)),
         group_patterns(0, acts),
-        opener,
+        next(iter(openers), None),
     )
 
 
