@@ -34,9 +34,7 @@ def plain(text: str) -> str:
 def words(text: str) -> list[str]:
     """The words, numbers and significant signs of a text; a word ends after LETTERS_READ."""
     tokens = _TOKEN.findall(text)
-    if len(text) > LETTERS_READ:
-        return [word[:LETTERS_READ] for word in tokens]
-    return tokens
+    return tokens if len(text) <= LETTERS_READ else [word[:LETTERS_READ] for word in tokens]
 
 
 # --- sentences --------------------------------------------------------------------------
@@ -77,11 +75,9 @@ class Piece(NamedTuple):
 def units(text: str) -> list[tuple[int, int, int]]:
     """The sentences, lines, and parts of long sentences of a text: start, end, number of words."""
     sentences: list[tuple[int, int, int]] = []
-    start = 0
-    for match in _UNIT_END.finditer(text):
-        _add_unit(text, start, match.start(), sentences)
-        start = match.end()
-    _add_unit(text, start, len(text), sentences)
+    bounds = [0, *(at for match in _UNIT_END.finditer(text) for at in match.span()), len(text)]
+    for start, end in zip(bounds[::2], bounds[1::2], strict=True):
+        _add_unit(text, start, end, sentences)
     return sentences
 
 
