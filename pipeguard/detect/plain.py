@@ -104,7 +104,7 @@ def _describe(name: str) -> int:
 
 
 def native() -> ModuleType | None:
-    """The form in C; None where it was not built."""
+    """The form in C; None if it was not built."""
     try:
         from pipeguard.detect import _outline
     except ImportError:

@@ -49,7 +49,7 @@ _ESCAPED_SIGN = lazy_regex(rb"\\u00(?:5b|3a|6[135cef]|7[0234])", re.IGNORECASE)
 
 
 def may_hold_placeholder(frame: bytes) -> bool:
-    """False where a frame certainly holds none, plain or escaped (RFC 8259, section 7)."""
+    """False if a frame certainly holds none, plain or escaped (RFC 8259, section 7)."""
     if b"[secret:" in frame or b"[personal:" in frame:
         return True
     return b"\\u00" in frame and _ESCAPED_SIGN.search(frame) is not None

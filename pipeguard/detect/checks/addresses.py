@@ -82,7 +82,7 @@ def _number(part: str) -> int | None:
 
 
 def inner_address(address: IPv6Address) -> IPv4Address | None:
-    """The IPv4 address inside an IPv6 one; None where there is none."""
+    """The IPv4 address inside an IPv6 one; None if there is none."""
     if address.ipv4_mapped is not None:
         return address.ipv4_mapped
     if address.sixtofour is not None:

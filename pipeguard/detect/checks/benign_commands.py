@@ -64,7 +64,7 @@ _ELSEWHERE = lazy_regex(
 
 
 def is_installer(text: bytes) -> bool:
-    """True where every address is that of an installer that its project publishes."""
+    """True if every address is that of an installer that its project publishes."""
     addresses = _ADDRESS.findall(text.lower())
     return bool(addresses) and all(
         host.decode("latin-1") in words.INSTALLER_HOSTS
@@ -74,7 +74,7 @@ def is_installer(text: bytes) -> bool:
 
 
 def is_login(command: bytes, lines: bytes) -> bool:
-    """True where a command's output goes nowhere but into a header, an option or a variable.
+    """True if a command's output goes nowhere but into a header, an option or a variable.
 
     Args:
         command: its line, or the beginning of it.
@@ -90,7 +90,7 @@ def is_login(command: bytes, lines: bytes) -> bool:
 
 
 def shows_names(command: bytes, lines: bytes) -> bool:
-    """True where a command prints names and no values, or only its help.
+    """True if a command prints names and no values, or only its help.
 
     Names of Kubernetes can be given to a command that prints the values.
 
@@ -108,7 +108,7 @@ def shows_names(command: bytes, lines: bytes) -> bool:
 
 
 def has_usual_index(command: bytes, lines: bytes) -> bool:
-    """True where a package manager is given the index that it uses anyway, and nothing else.
+    """True if a package manager is given the index that it uses anyway, and nothing else.
 
     Args:
         command: its line, or the beginning of it.
@@ -123,7 +123,7 @@ def has_usual_index(command: bytes, lines: bytes) -> bool:
 
 
 def _lacks(holds: Callable[[bytes, bytes], bool]) -> Check:
-    """Make a check of a match and its surroundings, which FAILS where a test holds of them."""
+    """Make a check of a match and its surroundings, which FAILS if a test holds of them."""
 
     def check(text: bytes) -> Outcome:
         command, _, around = text.partition(AROUND)

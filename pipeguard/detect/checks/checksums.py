@@ -205,7 +205,7 @@ _PUBLIC_LEDGERS = lazy_regex(
 
 
 def is_wallet(address: bytes) -> bool:
-    """Say whether a text is the address of a wallet, with its checksum where it has one."""
+    """True if a text is the address of a wallet, with its checksum if it has one."""
     if _HEX.fullmatch(address):
         return len(set(address[2:].lower())) > 6
     small = address.lower()

@@ -14,12 +14,12 @@ _ARGUMENT = lazy_regex(rf"(?:\w{{1,30}}[_-])?(?:{_NAMES})", re.IGNORECASE)
 
 
 def is_credential_name(name: str) -> bool:
-    """Say whether an argument of a call is made for a credential."""
+    """True if an argument of a call is made for a credential."""
     return _ARGUMENT.fullmatch(name) is not None
 
 
 def is_secret_setting(name: str) -> bool:
-    """Say whether a setting is a credential, and not something about one."""
+    """True if a setting is a credential, and not something about one."""
     words = name_words(name)
     is_session_id = words[-2:] == ["session", "id"]
     if not words or (words[-1] in credentials.ABOUT_SECRETS and not is_session_id):
@@ -33,5 +33,5 @@ def is_secret_setting(name: str) -> bool:
 
 
 def is_secret_header(name: str) -> bool:
-    """Say whether an HTTP header may carry a credential."""
+    """True if an HTTP header may carry a credential."""
     return any(part in name.lower() for part in credentials.HEADERS)

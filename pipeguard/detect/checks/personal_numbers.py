@@ -33,12 +33,12 @@ def weighted_sum(text: str, weights: Sequence[int]) -> int:
 
 
 def has_luhn_digit(text: str) -> bool:
-    """True where the last digit completes the others (ISO/IEC 7812-1, annex B)."""
+    """True if the last digit completes the others (ISO/IEC 7812-1, annex B)."""
     return text.isdigit() and luhn_digit(text[:-1].encode()) == text[-1:].encode()
 
 
 def has_mod_11_10_digit(text: str) -> bool:
-    """True where the last digit completes the others (ISO 7064, MOD 11,10)."""
+    """True if the last digit completes the others (ISO 7064, MOD 11,10)."""
     product = 10
     for digit in digits(text[:-1]):
         total = (digit + product) % 10 or 10
@@ -47,7 +47,7 @@ def has_mod_11_10_digit(text: str) -> bool:
 
 
 def has_verhoeff_digit(text: str) -> bool:
-    """True where the last digit completes the others (Verhoeff, 1969)."""
+    """True if the last digit completes the others (Verhoeff, 1969)."""
     check = 0
     for place, digit in enumerate(reversed(digits(text))):
         for _ in range(place % 8):
@@ -94,7 +94,7 @@ def _read_row(line: str) -> tuple[re.Pattern[str], IsValid]:
 
 
 def _has_check(weights: Sequence[int], modulus: int, ends: str, text: str) -> bool:
-    """True where the weighted sum of a text has the rest that is required, or its end says so."""
+    """True if the weighted sum of a text has the rest that is required, or its end says so."""
     if ends.startswith("="):
         return weighted_sum(text, weights) % modulus == int(ends[1:])
     total = weighted_sum(text[-2 : -2 - len(weights) : -1], weights[::-1])
@@ -107,7 +107,7 @@ def _rows(kind: str) -> list[tuple[re.Pattern[str], IsValid]]:
 
 
 def _fits(kind: str, text: str) -> bool:
-    """True where a row of a kind fits a text, and the check of each that does holds."""
+    """True if a row of a kind fits a text, and the check of each that does holds."""
     fitting = [(check, match) for form, check in _rows(kind) if (match := form.match(text))]
     return bool(fitting) and all(
         check(match[1] if match.re.groups else text) for check, match in fitting
@@ -184,7 +184,7 @@ NATIONAL_IDS: Mapping[str, IsValid] = {
 
 
 def is_number(kind: str, secret: bytes) -> bool:
-    """Say whether a text, with whatever is written between its groups, could be a number of a kind.
+    """True if a text, with whatever is written between its groups, could be a number of a kind.
 
     Args:
         kind: one of NUMBERS.
@@ -194,13 +194,13 @@ def is_number(kind: str, secret: bytes) -> bool:
 
 
 def is_telling(secret: bytes) -> bool:
-    """Say whether a text could be a number of one of the kinds that are known by their form."""
+    """True if a text could be a number of one of the kinds that are known by their form."""
     text = _plain(secret)
     return any(form.fullmatch(text) and could_be(kind, text) for form, kind in _telling())
 
 
 def is_published_number(secret: bytes) -> bool:
-    """Say whether documentation prints a number."""
+    """True if documentation prints a number."""
     return _plain(secret) in published.NUMBERS
 
 
@@ -210,11 +210,11 @@ def _plain(secret: bytes) -> str:
 
 
 def could_be(kind: str, text: str) -> bool:
-    """Say whether a number could be one of a kind.
+    """True if a number could be one of a kind.
 
     Args:
         kind: one of NUMBERS.
-        text: its letters and digits alone.
+        text: only its letters and digits.
     """
     if len(set(text)) < 3:
         return False

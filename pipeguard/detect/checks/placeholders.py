@@ -46,7 +46,7 @@ _SLOT = rb"\$?\{{1,2}[^{}]{0,80}\}{1,2}|<[^<>]{0,80}>|%\(\w{1,40}\)s"  # of a te
 
 @lru_cache(FEW_TEXTS)
 def is_placeholder(secret: bytes) -> bool:
-    """Say whether a text is evidently written in a secret's place.
+    """True if a text is evidently written in a secret's place.
 
     Words such as `example` are taken out of the body, and runs of one character; what is left must
     be too little for a secret. So a word glued to a live key does not hide it.
@@ -120,7 +120,7 @@ def _references() -> re.Pattern[bytes]:
 
 
 def _is_masked(body: bytes, letters: bytes) -> bool:
-    """True where the middle is starred out, as logs and consoles do."""
+    """True if the middle is starred out, as logs and consoles do."""
     return b"***" in body and len(letters) < 2 * LEAST_LEFT
 
 
@@ -138,7 +138,7 @@ def _is_monotone(letters: bytes) -> bool:
 
 @lru_cache(FEW_TEXTS)
 def is_published(secret: bytes) -> bool:
-    """Say whether a vendor's own documentation prints it."""
+    """True if a vendor's own documentation prints it."""
     if re.fullmatch(rb"A[A-Z]{3}[A-Z0-9]{9}EXAMPLE", secret):  # docs.aws.amazon.com/IAM, throughout
         return True
     if not 14 <= len(secret) <= 2000:

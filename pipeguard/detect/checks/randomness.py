@@ -144,7 +144,7 @@ def not_identifier(secret: bytes) -> Outcome:
 def looks_random(secret: bytes) -> Outcome:
     """HOLDS for what no person thought of, FAILS for words, versions and paths.
 
-    A run of letters of one case, or with a capital first, is a word where most of its pairs are.
+    A run of letters of one case, or with a capital first, is a word if most of its pairs are.
     """
     body = PREFIX.sub(b"", secret[:MEASURED_BYTES])
     kinds = body.translate(_KINDS)
@@ -188,7 +188,7 @@ def _name_secret(name: bytes) -> Outcome:
 
 
 def _is_unlabelled(text: bytes) -> Outcome:
-    """HOLDS where nothing beside a value calls it an id, a digest or public.
+    """HOLDS if nothing next to a value calls it an id, a digest or public.
 
     A single word before a colon, as in settings or JSON, says what the value is; the name of a
     text's own field does not. Values in a row are base64 over lines, or a list.

@@ -43,7 +43,7 @@ def reads_as_words(body: bytes, pattern: str) -> bool:
 
 
 def _is_word(run: bytes, share: float) -> bool:
-    """True where that share of its pairs of letters is common."""
+    """True if that share of its pairs of letters is common."""
     pairs = len(run) - 1
     return sum(map(_common_pairs().__contains__, pairwise(run))) >= share * pairs
 
@@ -56,7 +56,7 @@ def _common_pairs() -> frozenset[tuple[int, ...]]:
 
 
 def has_date(body: bytes) -> bool:
-    """True where a text contains a date or a time of day."""
+    """True if a text contains a date or a time of day."""
     return _DATE_OR_TIME.search(body) is not None
 
 
@@ -129,7 +129,7 @@ _IN_WORDS = lazy_regex(rb"(?i)all|old(?:er)?|past|prior|former|initial|first")
 
 
 def _orders_reader(text: bytes) -> Outcome:
-    """FAILS where only a thing is dropped, or others are told; run on a match and its surroundings.
+    """FAILS if only a thing is dropped, or others are told; run on a match and its surroundings.
 
     A match that occurs more than once orders something if one of its occurrences does.
     """

@@ -1,10 +1,10 @@
 """Checks by the names that rules give them: checksum, encoding, entropy, placeholder, address.
 
-A rule's `require` keeps a match only where the check HOLDS. Its `check` raises confidence where it
-HOLDS, lowers it where it FAILS and leaves it where it is UNKNOWN. A failing checksum is no proof
-of innocence, since whoever steers an agent can have one character changed; so a rule that is sure
-by its shape alone writes `only-raise github-crc`, where FAILS counts as UNKNOWN. A rule that wants
-only the hopeless dropped requires `not-fails password`, where UNKNOWN counts as HOLDS.
+A rule's `require` keeps a match only if the check HOLDS. Its `check` raises confidence if it HOLDS,
+lowers it if it FAILS and leaves it if it is UNKNOWN. A failing checksum is no proof of innocence,
+because whoever steers an agent can have one character changed; so a rule whose form is proof enough
+writes `only-raise github-crc`, for which FAILS counts as UNKNOWN. A rule that wants only the
+hopeless dropped requires `not-fails password`, for which UNKNOWN counts as HOLDS.
 
 Checks are pure functions of bytes. None raises, whatever the bytes, and each takes time linear in
 them. Knows no rules, places or messages.

@@ -25,7 +25,7 @@ EXPIRED = 1_735_689_600  # 2025: a token that expired before opens nothing, in s
 
 
 def _json(text: bytes | None) -> Mapping[str, object]:
-    """The JSON object in `text`, empty where there is none."""
+    """The JSON object in `text`, empty if there is none."""
     if text is None or len(text) > JSON_BYTES:
         return {}
     try:
@@ -40,7 +40,7 @@ def _parts(secret: bytes) -> list[bytes]:
 
 
 def _claims(secret: bytes) -> Mapping[str, object]:
-    """The claims of a JSON Web Token, empty where it is none (RFC 7519, 3 and 7.2)."""
+    """The claims of a JSON Web Token, empty if it is none (RFC 7519, 3 and 7.2)."""
     parts = _parts(secret)
     if len(parts) < 2 or not isinstance(_json(base64_decoded(parts[0])).get("alg"), str):
         return {}
@@ -217,7 +217,7 @@ def _word_numbers() -> dict[bytes, int]:
 
 
 def has_phrase(words: list[bytes]) -> bool:
-    """Say whether some of these words, next to each other, are a phrase with its checksum.
+    """True if some of these words, next to each other, are a phrase with its checksum.
 
     A stretch of the standard's list is none.
     """
@@ -225,7 +225,7 @@ def has_phrase(words: list[bytes]) -> bool:
 
 
 def is_printed_phrase(words: list[bytes]) -> bool:
-    """Say whether the only phrases among these words are those that the standard prints."""
+    """True if the only phrases among these words are those that the standard prints."""
     return all(len(set(entropy)) == 1 for entropy in _phrases(words))
 
 

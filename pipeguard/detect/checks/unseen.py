@@ -52,7 +52,7 @@ _UNSEEN = lazy_regex(
 
 
 def has_unneeded(text: str) -> bool:
-    """True where a text has an unseen character that what stands beside it does not need.
+    """True if a text has an unseen character that its neighbours do not need.
 
     Where the text begins with such a character, only what follows decides.
     """
@@ -66,7 +66,7 @@ def has_unneeded(text: str) -> bool:
 
 
 def _is_needed(character: str, before: str, after: str) -> bool:
-    """True for a character that its neighbours need; either is empty where it is not known."""
+    """True for a character that its neighbours need; either is empty if it is not known."""
     if _JOINER.match(character):
         return any(map(_JOINING.match, (before, after))) or (
             character == "\u200d" and all(map(_is_picture, (before, after)))
@@ -87,14 +87,14 @@ def _is_needed(character: str, before: str, after: str) -> bool:
 
 
 def _is_picture(character: str) -> bool:
-    """True for a symbol, a part of an emoji, and where it is not known."""
+    """True for a symbol, a part of an emoji, and if it is not known."""
     if not character or character in "0123456789#*\ufe0f\u2139\u3030":
         return True
     return unicodedata.category(character) in ("So", "Sk", "Sc")
 
 
 def _without_right_to_left(text: bytes) -> Outcome:
-    """HOLDS where no letter is written from the right; run on a match and its surroundings."""
+    """HOLDS if no letter is written from the right; run on a match and its surroundings."""
     around = _DIRECTION_MARKS.sub(b"", text.partition(AROUND)[2])
     return to_outcome(_RIGHT_TO_LEFT.search(around) is None)
 

@@ -64,7 +64,7 @@ QUESTIONS = ("metadata", "disguised", "suspicious", "inside", "exposed", "local"
 
 
 def reaches(rest: bytes, question: str) -> bool:
-    """Say whether a URL leads to a kind of host.
+    """True if a URL leads to a kind of host.
 
     Args:
         rest: what follows `//`.
@@ -122,7 +122,7 @@ _ADDRESS_LIKE = lazy_regex(r"\[?[0-9a-f:.x%]{3,60}\]?(?::\d{1,5})?\Z", re.IGNORE
 
 
 def _host(text: str) -> Host | None:
-    """The host that a program reads in the authority of a URL; None where there is none."""
+    """The host that a program reads in the authority of a URL; None if there is none."""
     decoded = _percent_decoded(text)
     folded = unicodedata.normalize("NFKC", decoded.replace("\u3002", ".").replace("\uff61", "."))
     folded = _BLANK.sub("", folded).replace("\u2024", ".").lower()

@@ -74,7 +74,7 @@ class Doubt(Enum):
 
     Where the pattern is sure, the words that it matched must score as low as the sentences around
     them. Where it is also of the gravest kind, those words score high; its sentences must be low,
-    and so must the ones beside them.
+    and so must the ones next to them.
     """
 
     LIKELY = 3.0
@@ -203,7 +203,7 @@ class Reader:
                     yield number, again
             written = selection.written or selection.data
             if order.confidence is Confidence.HIGH and self._is_data(written, *order[:2]):
-                # A value that reads like an order hides none beside it.
+                # A value that reads like an order hides none next to it.
                 others = self._beside_data(passage, written)
                 other = self._order(passage, others, selection, classifier) if others else None
                 if other is not None:
@@ -258,7 +258,7 @@ class Reader:
             classifier: scores the sentences.
             within: the string of JSON that the match is in, if it is in one.
             kind: of the match. Of a sure one, its own words are scored too; of a sure one of the
-                gravest kind, the sentences beside it.
+                gravest kind, the sentences next to it.
         """
         text, logits = _text_around(data, span, within), float(kind.value)
         if not self._scores_below(text, classifier, logits):
@@ -288,7 +288,7 @@ class Reader:
         return enough
 
     def _doubt_score(self, text: str, classifier: Classifier) -> float:
-        """The score of a text; remembered, since several patterns may match in it."""
+        """The score of a text; remembered, because several patterns may match in it."""
         score = self._budgets.doubt_scores.get((classifier, text))
         if score is None:
             if not self._budgets.doubt(len([*read_together(units(text))])):
@@ -361,7 +361,7 @@ class Reader:
 
 
 def _text_around(data: bytes, span: Range, within: Range | None, beside: int = 0) -> str:
-    """The sentences of a match, and so many beside them on each side, within a string."""
+    """The sentences of a match, and so many next to them on each side, within a string."""
     low, high = widen(data, *span)
     for _ in range(beside):
         low, high = widen(data, max(0, low - 1), high)

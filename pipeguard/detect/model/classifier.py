@@ -217,7 +217,7 @@ class Classifier:
         return f"{self._rescoring.sha256} {self._rescoring.output}" if self._rescoring else ""
 
     def pieces(self, text: str, leniency: float = 0.0) -> list[Piece]:
-        """Score each sentence, and adjacent sentences together where they may be an order."""
+        """Score each sentence, and adjacent sentences together if they may be an order."""
         bias, scale, least = self._bias, self._scale, self.likely - leniency - self._margin
         found = self._lexicon.means(text, (self._weights, scale, bias, least))
         return [Piece(bias + scale * mean, start, end, count) for mean, start, end, count in found]

@@ -1,6 +1,6 @@
 """True if a passage is a value in source code or data: a case of a test, a sample in a data set.
 
-A value is in a literal, on lines that have nothing but code beside their literals or over several
+A value is in a literal, on lines that have nothing but code next to their literals or over several
 lines, where names outside of it say that it is about tests or attacks. Whoever controls a value
 alone, such as a row, a review or a field of an issue, writes none of these names. But records have
 labels, scores and tests of their own: where there is nothing but records, a name has to tell of
@@ -267,7 +267,7 @@ def _blocks(text: str) -> tuple[tuple[int, int], ...]:
 
 
 def _is_in_literals(text: str, span: tuple[int, int]) -> bool:
-    """True where more letters of a passage are in literals than between them."""
+    """True if more letters of a passage are in literals than between them."""
     start, end = span
     inside = sum(
         len(text[max(start, literal.start()) : min(end, literal.end())])
@@ -277,7 +277,7 @@ def _is_in_literals(text: str, span: tuple[int, int]) -> bool:
 
 
 def _is_code(line: str) -> bool:
-    """True for a line that has neither a comment nor a sentence beside its literals."""
+    """True for a line that has neither a comment nor a sentence next to its literals."""
     bare = _LITERAL.sub("0", line)
     return _COMMENT.search(bare) is None and _PROSE.search(_KEYWORDS.sub("=", bare)) is None
 
@@ -305,7 +305,7 @@ def _has_label(around: str, labels: re.Pattern[str]) -> bool:
 
 
 def _is_record(line: str) -> bool:
-    """True for a line that has no code beside its literals, and for a comment."""
+    """True for a line that has no code next to its literals, and for a comment."""
     bare = _LITERAL.sub("0", line)
     return _RECORD.fullmatch(bare) is not None or _COMMENT.search(bare) is not None
 

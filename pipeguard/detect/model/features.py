@@ -4,7 +4,7 @@ Words are features alone and in pairs; families of words alone, in pairs, in the
 quotes, at the beginning, and in an address. Source of the form: J. Langford, L. Li, A. Strehl,
 "Vowpal Wabbit", hashed linear models (2007).
 
-`_classifier.c` does the same some twenty times as fast; where it was not built, this does it.
+`_classifier.c` does the same some twenty times as fast; if it was not built, this does it.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ _last_lexicon: dict[bytes, Lexicon | CompiledLexicon] = {}
 
 
 def native() -> type[CompiledLexicon] | None:
-    """The form in C; None where it was not built."""
+    """The form in C; None if it was not built."""
     try:
         from pipeguard.detect.model import _classifier  # noqa: F401  asked whether it is there
     except ImportError:

@@ -10,7 +10,7 @@ makes the weights; the classifier's file names their file.
 - Embedding, residual 1-D convolutions (kernel 3, dilation 1, 2, 4, 8), max and mean pooling, one
   linear head per output: one for results, one for definitions.
 
-`_network.c` runs it; where it was not built, `network_sums` does, with numpy. Knows no rules.
+`_network.c` runs it; if it was not built, `network_sums` does, with numpy. Knows no rules.
 Sources of the form: F. Yu, V. Koltun, "Multi-Scale Context Aggregation by Dilated Convolutions"
 (2016); Y. Wu et al., "Google's Neural Machine Translation System" (2016), parts of words.
 """
@@ -202,7 +202,7 @@ def tokens(text: str) -> list[str]:
 
 
 def native() -> Callable[[NetworkWeights], Logits] | None:
-    """The form in C; None where it was not built."""
+    """The form in C; None if it was not built."""
     try:
         from pipeguard.detect.model import _network
     except ImportError:

@@ -15,7 +15,7 @@ not read for orders, and what it opens is no finding yet.
   whose pair is among the last `REPEAT_TOKENS` ones does not count: tables repeat themselves; and no
   window ends with a segment in which none counts.
 
-`_opener.c` is the same in C, some fifteen times as fast; where it was not built, this runs, with
+`_opener.c` is the same in C, some fifteen times as fast; if it was not built, this runs, with
 numpy (`opener_sums`). training/opener.py makes the weights.
 """
 
@@ -194,7 +194,7 @@ def _character(data: bytes, at: int) -> int:
 
 
 def native() -> Windows | None:
-    """The form in C; None where it was not built."""
+    """The form in C; None if it was not built."""
     try:
         from pipeguard.detect.model import _opener
     except ImportError:

@@ -42,7 +42,7 @@ class TextFeatures(NamedTuple):
         pairs: of each token and the one before it.
         grams: of each byte of a token.
         first: the first token of each segment, or of the next one that has any; and their number.
-        first_gram: likewise the first gram.
+        first_gram: the same for the first gram.
         starts: the first byte of each segment.
     """
 

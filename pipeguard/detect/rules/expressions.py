@@ -32,7 +32,7 @@ _OPTIONAL = lazy_regex(r"\)(?:[?*]|\{0?,)")
 
 
 def strip_marks(pattern: str) -> tuple[str, str]:
-    """A pattern without its marks, and the sign that they make; empty where there is none.
+    """A pattern without its marks, and the sign that they make; empty if there is none.
 
     Raises:
         ValueError: a mark is not closed, or stands in a group that may be absent.

@@ -86,7 +86,7 @@ class Rule(NamedTuple):
         views: that it is run over.
         pattern: a regular expression over UTF-8 bytes that Hyperscan and RE2 both take; empty
             for a rule that has a model.
-        model: the file of a classifier's weights beside the shipped packs, for what no pattern
+        model: the file of a classifier's weights next to the shipped packs, for what no pattern
             finds; or empty.
         sha256: of that file, in hexadecimal.
         sign: an expression that is in whatever `pattern` matches, for the engine to look for; or
@@ -95,12 +95,12 @@ class Rule(NamedTuple):
         boundary: which characters must not touch a match, else confidence falls one step.
         require: checks without which there is no match (detect.checks.registry).
         check: checks that raise confidence when they hold and lower it when they fail.
-        placeholders: True where a placeholder is no match.
+        placeholders: True if a placeholder is no match.
         written: what happens to a match in an argument that does nothing
             (detect.commands.argument_roles).
-        quoted: True where a match inside quotes or code loses one step of confidence.
+        quoted: True if a match inside quotes or code loses one step of confidence.
         leaving: what a match is worth by where its string goes.
-        several: True where two different values in one message raise confidence one step.
+        several: True if two different values in one message raise confidence one step.
         unless: an expression, of any case; a match in whose sentence it matches is only noted, and
             a secret that it includes; or empty. What its group `but` matches is no exception.
         doubted: such an expression; in whose sentence it matches, a match may be doubted even if
@@ -152,7 +152,7 @@ class Rule(NamedTuple):
 
     @property
     def is_private(self) -> bool:
-        """True where its matches must not be shown."""
+        """True if its matches must not be shown."""
         return tells_private(self.id)
 
 
@@ -163,7 +163,7 @@ def load_pack(text: str, source: str, *, proven: bool = False) -> tuple[Rule, ..
     Args:
         text: the YAML document.
         source: its file's name, for errors.
-        proven: True where tests tried its expressions; trying them takes most of the time.
+        proven: True if tests tried its expressions; trying them takes most of the time.
 
     Raises:
         RuleError: naming source, line, rule and field.
@@ -291,7 +291,7 @@ _OUTER = ("pack", "about", "defaults", "blanks", "parts", "sign_before", "rules"
 
 
 def _check_outer(document: dict[str, object]) -> None:
-    """Check the keys of a pack beside its rules.
+    """Check the keys of a pack other than its rules.
 
     Raises:
         RuleError: one is unknown, missing or has a wrong value.

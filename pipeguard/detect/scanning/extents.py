@@ -1,6 +1,6 @@
 """The extent of a cut: what of which strings goes with an order that a rule found.
 
-Whole sentences go, and lines of the same paragraph, since an order rarely ends with the sentence
+Whole sentences go, and lines of the same paragraph, because an order rarely ends with the sentence
 that gives it away. In a string that is JSON, values of strings go and nothing else, so that it is
 JSON still. Knows strings and readings; firewall.session decides what is cut.
 """
@@ -61,7 +61,7 @@ class Extents:
         Args:
             origin: the way back from the reading.
             reach: the range.
-            is_order: True for sentences of an order, with which those beside them go.
+            is_order: True for sentences of an order, with which those next to them go.
         """
         is_plain = origin.chain in PLAIN and origin.outer is None
         if self._text.is_keyed or not (is_plain or origin.parts is not None):
@@ -107,7 +107,7 @@ class Extents:
 def settled_cuts(text: MessageText, matches: Sequence[Match]) -> list[Match]:
     """The matches, with cuts of what is in plain sight and goes together.
 
-    What only another reading shows is not cut, since somebody hid it; but it goes with a passage
+    What only another reading shows is not cut, because somebody hid it; but it goes with a passage
     in plain sight that is nearly as sure, as words without their accents do. What a cut leaves is
     judged again.
     """

@@ -148,7 +148,7 @@ class Candidate:
         return has_exception(self.rule.unless, self.data, self.match.span, included)
 
     def is_noise(self) -> bool:
-        """True for a secret in encoded data, or made of words beside each other, as in a title."""
+        """True for a secret in encoded data, or made of adjacent words, as in a title."""
         if self.is_checked or not self.is_private:
             return False
         if self.view is View.SQUEEZED:
@@ -270,7 +270,7 @@ class Located:
 
     @cached_property
     def is_open(self) -> bool:
-        """True in an encoding that everybody can read, for a rule of encoded texts alone."""
+        """True in an encoding that everybody can read, for a rule of encoded texts only."""
         is_asked = self.rule.views == {View.DECODED} and not self.is_invisible
         return is_asked and _OPEN.search(self.view) is not None
 
@@ -347,7 +347,7 @@ def serves(purposes: Iterable[str], value: JsonValue, path: Path, start: int) ->
 
 
 def shows_attack(value: JsonValue, path: Path, start: int, data: bytes, span: Range) -> bool:
-    """True for what a definition quotes or gives as a sample, since its tool is about such texts.
+    """True for what a definition quotes or gives as a sample, because its tool is about such texts.
 
     Args:
         value: the definition.

@@ -55,7 +55,7 @@ class FirstLook(NamedTuple):
     Attributes:
         texts: the text as it is read first (`Scan.data`), and its strings joined, if rules are for
             those.
-        keys: its keys, joined, likewise.
+        keys: its keys joined, in the same case.
         hits: indices of the patterns that could match in the text.
         joined_hits: of those that could match in its joined strings or keys.
         opened: the stretches of the text that a classifier should read.
@@ -338,7 +338,7 @@ class RuleLookup:
         rules: the rules.
         keyed: True if texts are read as `key: value`.
         plain: patterns for texts with their spaces: signs first, then rules.
-        squeezed: patterns for texts without spaces: likewise.
+        squeezed: patterns for texts without spaces, in the same order.
         acts: patterns for the lines that say what arguments do.
         opener: says what a classifier reads; None if no rule has a classifier.
         glanced: what `glance` was asked last, and its answer.
@@ -395,7 +395,7 @@ class RuleLookup:
         Args:
             view: the kind of the reading.
             surface: what it is judged as.
-            signs: False where nothing is decoded or read on.
+            signs: False if nothing is decoded or read on.
         """
         chosen = self._chosen.get((view, surface, signs))
         if chosen is None and self.rules.are_read:

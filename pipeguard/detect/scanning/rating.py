@@ -143,7 +143,7 @@ AS_SAMPLE: tuple[_Step[Candidate], ...] = (
 
 
 def rate_by_checks(candidate: Candidate) -> Rating:
-    """Rate a match by its checks and its sentence alone."""
+    """Rate a match only by its checks and its sentence."""
     return _rate(candidate, BY_CHECKS, Rating(candidate.rule.confidence))
 
 

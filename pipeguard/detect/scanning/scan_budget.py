@@ -60,9 +60,9 @@ class Tally:
 
         Args:
             budgets: what judging the message may still cost.
-            by_string: report a secret in each string that contains it, since it may be allowed
+            by_string: report a secret in each string that contains it, because it may be allowed
                 in one of them.
-            each_is_cut: report each sure match of a rule, since each is cut out of the text.
+            each_is_cut: report each sure match of a rule, because each is cut out of the text.
         """
         self._budgets, self._by_string, self._each_is_cut = budgets, by_string, each_is_cut
         self._in_one_string: set[tuple[str, bytes]] = set()  # secrets, by rule
