@@ -89,6 +89,7 @@ def start_contained(
         if child is not None:
             child.close()
         record.remove()
+        os.close(record.lock)
         raise
     finally:
         theirs.close()

@@ -48,10 +48,8 @@ class ContainerEngine(NamedTuple):
     @property
     def name(self) -> str:
         """For people: its program, and what it lacks."""
-        parts = [" ".join((self.program, *self.options))]
-        parts += ["rootless"] if self.is_rootless else []
-        parts += [] if self.is_limited else ["without limits of memory and processes together"]
-        return ", ".join(parts)
+        name = " ".join((self.program, *self.options)) + ", rootless" * self.is_rootless
+        return name + ", without limits of memory and processes together" * (not self.is_limited)
 
     def words(self, *words: str) -> tuple[str, ...]:
         """A command of it."""

@@ -17,7 +17,7 @@ from time import sleep
 import pytest
 
 from pipeguard.isolation import landlock
-from pipeguard.isolation.container_attendant import PREFIX, RECORDS
+from pipeguard.isolation.container_attendant import PREFIX, RECORDS, stale_records
 from pipeguard.isolation.container_engines import ContainerEngine
 from pipeguard.isolation.container_files import sort_files
 from pipeguard.isolation.egress.judge import EgressOutcome
@@ -108,6 +108,7 @@ def test_what_a_server_is_told_is_shown_nowhere(engine: ContainerEngine, state: 
         assert CANARY not in engine.call("inspect", name).stdout.decode()
         assert name in engine.call("inspect", name).stdout.decode()
         assert name in left_of(engine, state)  # the twin: it is found while it is there
+        assert stale_records(str(state)) == []
         assert CANARY not in engine.call("logs", name).stdout.decode()
         named = [words for words in command_lines() if name.encode() in words]
         assert named  # the twin: the client is there
