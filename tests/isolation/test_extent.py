@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.config.options import read
-from pipeguard.isolation.extent import ITS_OPTIONS, KNOWN, POLICY, Given
+from pipeguard.isolation.extent import ITS_OPTIONS, POLICY, Given
 from pipeguard.isolation.servers.preview import preview_server
 from tests.isolation.test_wrapped import REACHER, Isolated
 
@@ -49,13 +49,3 @@ def test_what_is_foretold_is_what_is_given(
     assert foretold.read[0] == Given(str(here / "diary"), ITS_OPTIONS)
     assert foretold.limits.cpu == 9
     assert foretold.is_offline
-
-
-@pytest.mark.parametrize("engine", ["auto", "container"])
-def test_a_known_server_gets_its_profile_from_every_engine(engine: str) -> None:
-    command = ["npx", "-y", "@modelcontextprotocol/server-github"]
-    options = read(["--isolate", engine, "--", *command])
-    assert options is not None
-    extent = preview_server(options, "github", engine, {}, "/").extent
-    assert extent is not None
-    assert extent.hosts == (Given("api.github.com", KNOWN),)
