@@ -194,14 +194,24 @@ def test_a_file_in_git_stays_unless_it_is_shared(file: Path, tmp_path: Path) -> 
     project = tmp_path / "project"
     (project / ".git").mkdir(parents=True)
     shared = project / ".mcp.json"
-    text = json.dumps({"mcpServers": {"open": {"command": "srv"}}})
+    held = {"command": str(launcher(file)), "args": ["wrap", "--", "srv"]}
+    text = json.dumps({"mcpServers": {"open": {"command": "srv"}, "held": held}})
     shared.write_text(text)
-    words = ["claude-code", "--scope=project", f"--project={project}", "--isolate", "--yes"]
-    words += ["--launcher", str(launcher(file))]
-    said = CliRunner().invoke(command, words).output
-    assert "so others get the change: `pipeguard setup --isolate --shared` makes it" in said
+    words = [
+        "claude-code",
+        "--scope=project",
+        f"--project={project}",
+        "--launcher",
+        str(launcher(file)),
+    ]
+    result = CliRunner().invoke(command, [*words, "--isolate", "--yes"])
+    assert result.exit_code == 6
+    assert (
+        "so others get the change: `pipeguard setup --isolate --shared` makes it" in result.output
+    )
     assert shared.read_text() == text
-    CliRunner().invoke(command, [*words, "--shared"])
+    CliRunner().invoke(command, [*words, "--isolate", "--yes", "--shared"])
+    assert args(shared)["held"] == ["wrap", "--isolate", "auto", "--", "srv"]
     assert args(shared)["open"][-4:] == ["--isolate", "auto", "--", "srv"]
 
 
