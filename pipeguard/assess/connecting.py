@@ -47,7 +47,7 @@ from pipeguard.transports.stdio import LineChannel
 LIMIT_SECONDS = 30.0  # for one server; package runners may have to unpack first
 MOST_AT_ONCE = 8
 END_SECONDS = 1.0  # a server's time to end
-CALL_END_SECONDS = 10.0  # likewise, of one that is called: PipeGuard records the call meanwhile
+CALL_END_SECONDS = 10.0  # also, if it was called: PipeGuard records the call in that time
 OWN_LAUNCHER = (sys.executable, "-E", "-P", "-m", "pipeguard")
 READ_BYTES = 16 * 1024
 KEY_BYTES = 32

@@ -55,7 +55,7 @@ class EntryIsolation:
         engine: as its entry, or else the policy, says; `none` where neither does.
         by_entry: the engine that its own entry says; empty where it says none.
         by_policy: the engine that the user's policy says; empty where it says none.
-        given: where it is held, all that it may touch, in words.
+        given: if it is held, all that it may touch, in words.
     """
 
     engine: str
@@ -198,7 +198,7 @@ def holds_home(text: str, home_folder: str) -> bool:
 
 
 def isolate_entries(policy: Path | None) -> tuple[IsolateEntry, ...]:
-    """Read the isolation settings of a user's policy file; nothing where it is wrong."""
+    """Read the isolation settings of a user's policy file; empty if it is wrong."""
     if policy is None:
         return ()
     today = datetime.date.today()  # noqa: DTZ011  the user's own calendar

@@ -46,8 +46,8 @@ class Reached:
         touches: in words.
         asked: whether its tools say so; otherwise its name suggests it.
         tools: the names of its tools, if it was connected to.
-        isolated: whether what it can touch on this machine is enforced, and not its word alone.
-        given: where it is isolated, all that it can touch, in words.
+        isolated: whether what it can touch on this machine is enforced, and not only claimed.
+        given: if it is isolated, all that it can touch, in words.
     """
 
     name: str
@@ -169,7 +169,7 @@ def _enforce(target: AssessmentTarget, server: ServerEntry) -> ServerPreview | N
 
 
 def given_in_words(target: AssessmentTarget, server: ServerEntry) -> tuple[str, ...] | None:
-    """All that a server can touch, in words, where it is isolated; None where it is not.
+    """All that a server can touch, in words, if it is isolated; else None.
 
     Of this machine it is what the server would be given now; else what its entry and policy say.
     """
@@ -192,7 +192,7 @@ def _in_words(touches: ServerPreview) -> Iterator[str]:
 
 
 def _sees_files(extent: Extent) -> bool:
-    """True if a server sees anything of the user's beside its program's installation."""
+    """True if a server sees anything of the user's except its program's installation."""
     read = [each for each in extent.read if each.why != ITS_PROGRAM]
     kept = extent.kept_home or extent.roots or extent.unknown or extent.secrets
     return bool(extent.write or read or kept)

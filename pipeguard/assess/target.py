@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -133,10 +133,6 @@ class AssessmentTarget:
 
             self._engine_problems[engine] = find_engine_problem(engine)
         return self._engine_problems[engine]
-
-    def with_contents(self, contents: Mapping[ServerKey, Contents]) -> AssessmentTarget:
-        """Copy the target with what servers offer."""
-        return replace(self, contents=contents)
 
     @cached_property
     def _engine_problems(self) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -179,7 +180,7 @@ def _connect(
 
     options = ConnectOptions(limit_seconds, credentials)
     with _Progress() as tell:
-        return target.with_contents(connect(target, options, _policy(target), tell))
+        return replace(target, contents=connect(target, options, _policy(target), tell))
 
 
 def _policy(target: AssessmentTarget) -> Policy:

@@ -1,4 +1,4 @@
-"""The facts in each client's YAML file, as values; reads nobody's configuration.
+"""The facts in each client's YAML file, as values; reads no user's configuration.
 
 A file has these keys. `name` is required, and the tests demand `checked`, `source`, `files` or
 `paste`, and with `files` a sample::

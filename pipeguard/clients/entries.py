@@ -1,4 +1,4 @@
-"""The servers in a client's file: what each is, where it is, and whether it is guarded.
+"""The servers in a client's file: what each is, its position, and whether it is guarded.
 
 Reads; changes nothing. How a client writes entries is data of its YAML file (catalog.Shape).
 """

@@ -92,7 +92,7 @@ def sha256(path: Path) -> str:
 
 @contextmanager
 def lock_client(real: Path, ending: str) -> Iterator[None]:
-    """Take the client's own lock, a folder beside its file, if it has one.
+    """Take the client's own lock, a folder next to its file, if it has one.
 
     Raises:
         FileError: another program has it.

@@ -263,7 +263,7 @@ def _runner_length(words: Sequence[str], begin: int, option: str) -> int:
     """Count them for a runner: `uvx --from SOURCE pipeguard`.
 
     Without a source, or from another package, it would run another project's program; with
-    options that bring further packages, theirs beside it.
+    options that add packages, those packages too.
     """
     source, rest = "", iter(range(begin, len(words)))
     for index in rest:

@@ -1,8 +1,8 @@
 """Records of what setup changed, so that it can be undone exactly: a folder for each change.
 
-They are in the state folder and never beside the file: a client's file may contain secrets, and the
-files beside it may be synchronised or committed to git. Each folder has the whole file as it was,
-and a record of the changed entries. None is ever written twice.
+They are in the state folder and never next to the file: a client's file may contain secrets, and
+the files next to it may be synchronised or committed to git. Each folder has the whole file as it
+was, and a record of the changed entries. No folder is written twice.
 """
 
 from __future__ import annotations

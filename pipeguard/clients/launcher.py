@@ -1,7 +1,7 @@
 """The words that start PipeGuard from a client's file: absolute, and valid after an upgrade.
 
 A client starts servers with a PATH of its own, so the path is absolute. Links in it are not
-resolved: a link stays where it is when an upgrade replaces the folder behind it.
+resolved: a link stays in its place when an upgrade replaces the folder behind it.
 """
 
 # Path.resolve would follow links.
@@ -88,7 +88,7 @@ def isolate_launcher(words: Sequence[str]) -> tuple[str, ...]:
     Returns:
         The words as they are, where they are no script of Python's or have options of their own.
     """
-    # A name alone is looked up on PATH by its client, which does not find a file of this folder.
+    # A bare name is looked up on PATH by its client, which does not find a file of this folder.
     is_script = len(words) == 1 and os.path.isabs(words[0])
     python = _interpreter(words[0]) if is_script else ""
     return (python, "-E", "-P", "-m", "pipeguard") if python else tuple(words)

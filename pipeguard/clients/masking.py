@@ -53,7 +53,7 @@ def is_secret(name: str, value: str) -> bool:
 
 
 def split_parts(url: str) -> SplitResult | None:
-    """The parts of an address; None where it is none."""
+    """The parts of an address; None if it is invalid."""
     try:
         parts = urlsplit(url)
         _ = parts.port

@@ -224,7 +224,7 @@ def _cannot(server: ServerEntry, code: str, why: str) -> JudgedServer:
 
 
 def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[JudgedServer]:
-    """All judgements that apply to an entry, the decisive one first; none where it is open."""
+    """All judgements that apply to an entry, the decisive one first; none if it is open."""
     if server.guard is not None:
         yield from _of_guard(server, server.guard, options)
     if launcher := gateway_launcher(server.words):

@@ -240,7 +240,7 @@ def with_bom(text: str, like: bytes) -> bytes:
 
 
 def _plan(config: Config, servers: Sequence[JudgedServer], words: Sequence[str]) -> ChangePlan:
-    """The plan with all servers guarded that can be: together, or else each that can be alone."""
+    """The plan with all servers guarded that can be: together, or else each by itself."""
     syntax = config.specs[0].syntax
     wanted = [
         (item.server, guarded_fields(item.server, words, isolate=item.isolates, name=item.renamed))

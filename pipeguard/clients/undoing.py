@@ -208,7 +208,7 @@ class _Steps:
                 self.used.append(record)
 
     def _open(self, config: Config, guarded: Sequence[ServerEntry]) -> None:
-        """Give entries their open fields: all at once, or else each that can be changed alone."""
+        """Give entries their open fields: all at once, or else each by itself."""
         if not guarded:
             return
         syntax = config.specs[0].syntax

@@ -1,4 +1,4 @@
-"""The list of checks, and running them: each alone, so that everything wrong is reported.
+"""The list of checks, and running them: each by itself, so that everything wrong is reported.
 
 A check may meet anything on a broken machine. An error that a person can fix becomes a diagnosis;
 any other is an error of ours, and reaches the command line's one handler.

@@ -51,7 +51,7 @@ _UNITS = {
     "ask": "{:g} s",
     "audit_kept": "{} d",
 }
-_NOTHING = {"tools_allowed": "all", "audit_kept": "forever"}  # in words, where it is not "none"
+_NOTHING = {"tools_allowed": "all", "audit_kept": "forever"}  # in words, if it is not "none"
 
 
 class PolicyReport(NamedTuple):

@@ -75,7 +75,7 @@ async def _show_check(request: web.Request) -> web.StreamResponse:
 
 
 async def _check(request: web.Request) -> web.StreamResponse:
-    """Verify the audit in a thread, once for all that ask meanwhile."""
+    """Verify the audit in a thread, once for all who ask in that time."""
     check = request.app[CHECK]
     if check.task is None:
         check.task = asyncio.create_task(asyncio.to_thread(examine, request.app[PAGE].store))

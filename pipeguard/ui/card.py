@@ -87,7 +87,7 @@ class Card(ABC):
     definitions: Sequence[StoredDefinition] = ()
     more = 0
     dismissal = ""
-    names_server = True  # beside its heading in the list
+    names_server = True  # next to its heading in the list
 
     def __init__(self, id_: str, server: str, heading: Markup, what: str, since: str) -> None:
         self.id, self.server, self.heading = id_, server, heading

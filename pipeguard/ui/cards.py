@@ -1,6 +1,6 @@
 """Cards for all that waits for a person, and carrying out the answers to them.
 
-A card is made from the store alone, and again when it is answered: an answer holds for exactly what
+A card is made only from the store, and again when it is answered: an answer holds for exactly what
 the card showed (`Card.digest`), whatever has changed since.
 """
 

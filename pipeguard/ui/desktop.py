@@ -1,4 +1,4 @@
-"""Notifications of what waits, and the tray icon, beside the page.
+"""Notifications of what waits, and the tray icon, in addition to the page.
 
 Both come with the extra `desktop`, and nothing of it is loaded before an option asks for it. A
 notification has words of ours and the user's name of a server, and nothing that a server or an
@@ -124,7 +124,7 @@ class Desktop:
             return find_waiting(store)
 
     async def notify(self, waiting: Waiting) -> None:
-        """Tell of all that nobody was told of yet, in one notification.
+        """Tell of all that was not told yet, in one notification.
 
         Nothing is told while notifications are paused, or after the limit of an hour, but later.
         """

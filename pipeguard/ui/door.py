@@ -50,7 +50,7 @@ class Visitor:
     Attributes:
         may_stay: False once whoever got the link may not come in any more.
         until: when the visit ends without a request, on the clock of the door.
-        secret: known to the door alone; the cookie has another.
+        secret: known only to the door; the cookie has another.
         unlocked_until: no number is asked before that, on the clock of the door.
         question: the last one, unless it was answered.
         wrong: how many wrong numbers were typed.

@@ -36,7 +36,7 @@ class Posture:
 
     Attributes:
         began: when it began (ISO 8601, UTC); empty before the first one.
-        ended: when it ended, likewise; empty while it goes on.
+        ended: when it ended, in the same form; empty while it runs.
         groups: findings by server, the worst first.
         clean: servers without a finding.
         unasked: True if no server was asked what it offers.

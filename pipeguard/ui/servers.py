@@ -420,7 +420,7 @@ def carry_out_guard(planned: GuardPlan) -> DoneDecision:
     """Write a planned change, with a record that `pipeguard setup --undo` uses.
 
     Raises:
-        NothingDoneError: the file changed meanwhile, or cannot be written.
+        NothingDoneError: the file changed in the meantime, or cannot be written.
         PipeGuardError: the rules cannot be compiled, or the record cannot be written.
     """
     make_ready()

@@ -1,7 +1,7 @@
 """Pages as HTML: every text from outside is drawn in a box of its own, with all that hides in it.
 
 Jinja escapes what it inserts. A text of a server, a model, a call or a project's file goes through
-`foreign`, which also draws characters that nobody sees and cuts what is long.
+`foreign`, which also draws invisible characters and cuts long texts.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _find_passages(shown: str, marks: Iterable[str]) -> Iterator[tuple[int, int,
 
 
 def _draw(shown: str) -> Markup:
-    """Escape a visible text, and set apart what stands for a character that nobody sees."""
+    """Escape a visible text, and mark what stands for an invisible character."""
     escaped = str(escape(shown))
     return Markup(_DRAWN.sub(lambda m: f'<span class="cp">{m[0]}</span>', escaped))  # noqa: S704  escaped above
 

@@ -129,7 +129,7 @@ class ShownTool(NamedTuple):
         schema: the whole of it, if its parameters have no fields of their own.
         annotations: what it says of itself.
         steps: the history of its pin, the newest first.
-        calls: of the last day, likewise.
+        calls: of the last day, the newest first.
         place: where it can be tried.
     """
 

@@ -33,7 +33,7 @@ class WallView(NamedTuple):
         given: what the policy gives the server, each as `read ~/notes`.
         grant: what would have let it through; None where nothing is offered.
         problem: why nothing is offered; or empty.
-        is_settled: True if the policy gives it by now, or nobody can.
+        is_settled: True if the policy gives it by now, or it cannot be given.
     """
 
     given: tuple[str, ...]

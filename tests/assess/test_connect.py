@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from time import monotonic
@@ -42,7 +43,7 @@ def asked(target: AssessmentTarget, how: ConnectOptions | None = None) -> Assess
     def tell(done: int, count: int, name: str) -> None:
         assert 1 <= done <= count
 
-    return target.with_contents(connect(target, how or ConnectOptions(), Policy(), tell))
+    return replace(target, contents=connect(target, how or ConnectOptions(), Policy(), tell))
 
 
 def contents(target: AssessmentTarget) -> dict[str, Contents]:

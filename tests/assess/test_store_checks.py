@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,7 @@ def test_a_server_that_was_started_and_showed_nothing_is_not_to_be_started_once(
     (found,) = of(target, "pins-missing")
     assert found.fix == (("pipeguard", "assess", "--connect") if is_started else ())
     assert "--connect" in report("table", assess(target))
-    asked = target.with_contents({make_key(target.servers[0]): Contents("It hung up.")})
+    asked = replace(target, contents={make_key(target.servers[0]): Contents("It hung up.")})
     assert "--connect" not in report("table", assess(asked)), "it says why already"
     assert ("was started" in found.message) is is_started
 

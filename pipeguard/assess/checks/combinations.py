@@ -1,4 +1,4 @@
-"""Servers that are harmless alone, but not together."""
+"""Servers that are harmless by themselves, but not together."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _combine(
         check: of that.
         client: that has them.
         servers: all of its.
-        together: the servers of each part; none where one part is nobody's.
+        together: the servers of each part; empty if no server has one of the parts.
     """
     left = together([(each, each.said & ~each.taken) for each in servers])
     if left:
@@ -145,7 +145,7 @@ def _finding(
     guess = "" if sure else " This is guessed from their names; --connect looks at their tools."
     guarded = all(server.guarded for server in every)
     fixes = [setup_command(target, server.server) for server in every if server.is_open]
-    is_shared = any("project" in fix for fix in fixes)  # what setup leaves alone unless it is named
+    is_shared = any("project" in fix for fix in fixes)  # which setup changes only if it is named
     fix = join_setups(fixes) if is_shared else ("pipeguard", "setup", client)
     alone = _ALONE if guarded and len(names) == 1 else ""
     rated = check.with_severity(check.severity if sure and not guarded else Severity.LOW)

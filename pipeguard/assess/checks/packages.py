@@ -1,4 +1,4 @@
-"""Commands that run code which nobody has looked at."""
+"""Commands that run code that was not reviewed."""
 
 from __future__ import annotations
 

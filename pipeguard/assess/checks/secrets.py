@@ -60,7 +60,7 @@ class _Value(NamedTuple):
         span: its key in the entry's spans, as `env.TOKEN`.
         name: the name of the variable, header or option; empty if there is none.
         value: the value.
-        place: where it is, in words; part of the finding's fingerprint.
+        place: its position, in words; part of the finding's fingerprint.
     """
 
     span: str
