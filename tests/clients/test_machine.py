@@ -85,30 +85,21 @@ def test_on_an_empty_machine_nothing_is_found(one: Client, system: str, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("name", "variable", "below"),
+    ("name", "variable", "below", "usually"),
     [
-        ("codex", "CODEX_HOME", "config.toml"),
-        ("claude-code", "CLAUDE_CONFIG_DIR", ".claude.json"),
-        ("gemini-cli", "GEMINI_CLI_HOME", ".gemini/settings.json"),
-        ("copilot-cli", "COPILOT_HOME", "mcp-config.json"),
+        ("codex", "CODEX_HOME", "config.toml", ".codex/config.toml"),
+        ("claude-code", "CLAUDE_CONFIG_DIR", ".claude.json", ".claude.json"),
+        ("gemini-cli", "GEMINI_CLI_HOME", ".gemini/settings.json", ".gemini/settings.json"),
+        ("copilot-cli", "COPILOT_HOME", "mcp-config.json", ".copilot/mcp-config.json"),
     ],
 )
 def test_a_variable_moves_the_file_and_the_usual_one_is_dead(
-    name: str, variable: str, below: str, tmp_path: Path
+    name: str, variable: str, below: str, usually: str, tmp_path: Path
 ) -> None:
     one = client(name)
     usual = Machine("linux", tmp_path, {})
     moved = touch(tmp_path / "moved" / below)
-    dead = (
-        tmp_path
-        / {
-            "codex": ".codex/config.toml",
-            "claude-code": ".claude.json",
-            "gemini-cli": ".gemini/settings.json",
-            "copilot-cli": ".copilot/mcp-config.json",
-        }[name]
-    )
-    touch(dead)
+    dead = touch(tmp_path / usually)
     assert set(paths(usual, one)) == {str(dead)}
     there = Machine("linux", tmp_path, {variable: str(tmp_path / "moved")})
     assert set(paths(there, one)) == {str(moved)}

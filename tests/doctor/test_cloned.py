@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from pipeguard.clients.launcher import launcher, programs
 from pipeguard.doctor.installation import read_version
 from pipeguard.version import VERSION
+from tests.clients.test_sharing import pipeguard
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="scripts with a shebang")
 PROGRAMS = (
@@ -75,35 +75,17 @@ def guarded(home: Path, *launcher: str) -> None:
 
 
 def test_no_command_runs_what_is_in_a_clone(tmp_path: Path, clone: Path) -> None:
-    home = tmp_path / "home"
+    home, canary = tmp_path / "home", tmp_path / "canary"
     home.mkdir()
     guarded(home, "pipeguard")
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("XDG_")},
-        "XDG_CACHE_HOME": os.environ["XDG_CACHE_HOME"],  # else each would compile the rules
-        "HOME": str(home),
-        "PIPEGUARD_STATE_DIR": str(home / "state"),
-        "PYTHONPATH": "",
-        "GIT_DIR": str(clone),
-        "GIT_EXTERNAL_DIFF": str(clone / "git"),
-        **{name: str(clone / "less") for name in ("PAGER", "GIT_PAGER", "EDITOR", "BROWSER")},
-    }
+    variables = {name: str(clone / "less") for name in ("PAGER", "GIT_PAGER", "EDITOR", "BROWSER")}
+    variables |= {"PYTHONPATH": "", "GIT_DIR": str(clone), "GIT_EXTERNAL_DIFF": str(clone / "git")}
     relative = (".", "", "node_modules/.bin", os.environ["PATH"])
     for verb in VERBS:
         # `doctor` asks the launcher on PATH for its version; the others look for no program.
         places = relative if verb == ["doctor"] else (str(clone), *relative)
-        environment["PATH"] = os.pathsep.join(places)
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "pipeguard", *verb],
-            cwd=clone,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert "internal error" not in done.stderr
-        canary = tmp_path / "canary"
+        variables["PATH"] = os.pathsep.join(places)
+        pipeguard(*verb, cwd=clone, home=home, **variables)
         assert not canary.exists(), (verb, canary.read_text())
 
 
