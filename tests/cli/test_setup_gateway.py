@@ -19,10 +19,8 @@ from tests.cli.test_setup import FILES, SECRET, contents, home, launcher, run
 from tests.snapshot import Snapshot
 
 __all__ = ("home", "launcher")
-MOVED = {
-    *("files", "api", "time", "files-2", "notes", "web"),
-    *("fs", "fs-2"),
-}
+MOVED = {"files", "api", "time", "files-2", "notes", "web", "fs", "fs-2"}
+DESKTOP = ".config/Claude/claude_desktop_config.json"
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +31,15 @@ def _rules_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
 def gateway_names() -> set[str]:
     servers = Sources(usual_file()).read({}).servers
     return {server.name for server in servers}
+
+
+def put_file(text: str) -> Path:
+    """The gateway's file."""
+    file = Path(usual_file())
+    file.parent.mkdir(parents=True)
+    file.write_bytes(text.encode())
+    file.chmod(0o600)
+    return file
 
 
 def move(launcher: str, *arguments: str) -> None:
@@ -49,9 +56,8 @@ def test_every_client_gets_one_entry_and_all_is_given_back(home: Path, launcher:
     assert SECRET in file.read_text()
     assert gateway_names() == MOVED
     after = contents(home)
-    assert [name for name, text in after.items() if launcher in text] == [
-        name for name in FILES if name != ".cursor/mcp.json"
-    ]
+    moved = [name for name, text in after.items() if launcher in text]
+    assert moved == [name for name in FILES if name != ".cursor/mcp.json"]
     assert SECRET not in after[".config/Code/User/mcp.json"]
     again = run("--all", "--gateway", "--yes", "--launcher", launcher)
     assert "Moved" not in again.output
@@ -97,10 +103,7 @@ def test_a_file_with_servers_is_given_back_in_either_order(
     home: Path, launcher: str, form: str
 ) -> None:
     text = FORMS[form].replace("SECRET", SECRET)
-    file = Path(usual_file())
-    file.parent.mkdir(parents=True)
-    file.write_bytes(text.encode())
-    file.chmod(0o600)
+    file = put_file(text)
     for order in (("claude-code", "vscode"), ("vscode", "claude-code")):
         move(launcher, "claude-code")
         move(launcher, "vscode")
@@ -129,19 +132,17 @@ def test_what_the_user_changed_meanwhile_stays(home: Path, launcher: str) -> Non
     path = home / ".config/Code/User/mcp.json"
     before = path.read_text()
     move(launcher, "vscode")
-    path.write_text(
-        path.read_text().replace('"servers": {', '"servers": {"new": {"command": "n"}, ')
-    )
+    change = ('"servers": {', '"servers": {"new": {"command": "n"}, ')
+    path.write_text(path.read_text().replace(*change))
     assert run("--undo", "vscode", "--yes").exit_code == 0
-    expected = before.replace('"servers": {', '"servers": {"new": {"command": "n"}, ')
-    assert path.read_text() == expected
+    assert path.read_text() == before.replace(*change)
     assert not Path(usual_file()).exists()
 
 
 def test_an_entry_with_the_name_of_one_that_moved_is_left(
     home: Path, launcher: str, snapshot: Snapshot
 ) -> None:
-    path = home / ".config/Claude/claude_desktop_config.json"
+    path = home / DESKTOP
     move(launcher, "claude-desktop")
     mine = path.read_text().replace('"mcpServers": {', '"mcpServers": {"time": {"command": "n"}, ')
     path.write_text(mine)
@@ -152,7 +153,7 @@ def test_an_entry_with_the_name_of_one_that_moved_is_left(
 def test_a_gateway_s_entry_that_was_removed_does_not_lose_the_servers(
     home: Path, launcher: str
 ) -> None:
-    path = home / ".config/Claude/claude_desktop_config.json"
+    path = home / DESKTOP
     before = path.read_text()
     move(launcher, "claude-desktop")
     path.write_text('{"mcpServers": {}}')
@@ -162,9 +163,7 @@ def test_a_gateway_s_entry_that_was_removed_does_not_lose_the_servers(
 
 @pytest.mark.parametrize("is_changed", [False, True])
 def test_guarded_servers_move_without_their_guard_and_come_back_open(
-    home: Path,
-    launcher: str,
-    is_changed: bool,
+    home: Path, launcher: str, is_changed: bool
 ) -> None:
     before = contents(home)
     run("--all", "--yes", "--launcher", launcher)
@@ -183,7 +182,7 @@ def test_guarded_servers_move_without_their_guard_and_come_back_open(
 
 
 def test_a_server_that_came_later_moves_beside_the_others(home: Path, launcher: str) -> None:
-    path = home / ".config/Claude/claude_desktop_config.json"
+    path = home / DESKTOP
     before = path.read_text()
     move(launcher, "claude-desktop")
     later = path.read_text()[:-2] + ', "late": {"command": "l"}}}'
@@ -192,10 +191,8 @@ def test_a_server_that_came_later_moves_beside_the_others(home: Path, launcher: 
     assert gateway_names() == {"time", "late"}
     assert path.read_text().count(launcher) == 1
     assert run("--undo", "claude-desktop", "--yes").exit_code == 0
-    assert json.loads(path.read_text())["mcpServers"] == {
-        **json.loads(before)["mcpServers"],
-        "late": {"command": "l"},
-    }
+    servers = json.loads(before)["mcpServers"] | {"late": {"command": "l"}}
+    assert json.loads(path.read_text())["mcpServers"] == servers
 
 
 LEFT = {
@@ -237,17 +234,14 @@ def test_headers_and_variables_move_with_their_values(home: Path, launcher: str)
 
 
 def test_a_server_that_the_file_has_switched_off_is_not_shared(home: Path, launcher: str) -> None:
-    file = Path(usual_file())
-    file.parent.mkdir(parents=True)
-    file.write_text("servers: {time: {command: uvx, args: [t], enabled: false}}\n")
-    file.chmod(0o600)
+    put_file("servers: {time: {command: uvx, args: [t], enabled: false}}\n")
     move(launcher, "claude-desktop")
     assert gateway_names() == {"time-2"}
 
 
 def test_what_cannot_move_stays_and_is_told(home: Path, launcher: str, snapshot: Snapshot) -> None:
     """A text that the gateway would expand, and a project's servers."""
-    path = home / ".config/Claude/claude_desktop_config.json"  # a client without variables
+    path = home / DESKTOP  # a client without variables
     path.write_text('{"mcpServers": {"a": {"command": "srv", "args": ["${env:HOME}"]}}}')
     mine = home / "work" / ".cursor" / "mcp.json"
     mine.parent.mkdir(parents=True)
@@ -265,13 +259,9 @@ def test_what_cannot_move_stays_and_is_told(home: Path, launcher: str, snapshot:
 
 def test_a_wrong_file_of_servers_stops_it(home: Path, launcher: str) -> None:
     before = contents(home)
-    file = Path(usual_file())
-    file.parent.mkdir(parents=True)
-    file.write_text("servers: # none\n")
-    file.chmod(0o600)
+    put_file("servers: # none\n")
     arguments = ["--all", "--gateway", "--yes", "--launcher", launcher]
-    result = CliRunner().invoke(command, arguments)
-    assert isinstance(result.exception, PolicyError)
+    assert isinstance(CliRunner().invoke(command, arguments).exception, PolicyError)
     assert contents(home) == before
     assert records() == []
 
@@ -301,9 +291,7 @@ def test_an_entry_that_was_edited_behind_the_gateway_stays_and_is_told(
 ) -> None:
     (own, old, new), before, file = EDITS[edit], contents(home), Path(usual_file())
     if own:
-        file.parent.mkdir(parents=True)
-        file.write_text(own)
-        file.chmod(0o600)
+        put_file(own)
     move(launcher, "claude-desktop")
     assert "time" in gateway_names()
     file.write_text(edited := file.read_text().replace(old, new, 1))
@@ -353,7 +341,7 @@ def test_the_gateway_gets_a_name_that_no_server_of_the_client_has(
 
 
 def test_a_launcher_that_is_gone_is_replaced(home: Path, launcher: str) -> None:
-    path = home / ".config/Claude/claude_desktop_config.json"
+    path = home / DESKTOP
     before = path.read_text()
     move(launcher, "claude-desktop")
     new = Path(launcher).with_name("pipeguard.exe")
@@ -395,7 +383,7 @@ def test_one_script_with_other_arguments_is_named_apart(home: Path, launcher: st
 def test_equal_names_with_other_arguments_are_told_apart(home: Path, launcher: str) -> None:
     """Approving the words of one would hold those of the other, and so on in a circle."""
     wanted = {
-        ".config/Claude/claude_desktop_config.json": (["mcp-server-time"], "time"),
+        DESKTOP: (["mcp-server-time"], "time"),
         ".cursor/mcp.json": (["mcp-server-time", "--local-timezone", "UTC"], "time-cursor"),
         ".claude.json": (["mcp-server-time@1.2.0"], "time"),
     }
@@ -407,9 +395,8 @@ def test_equal_names_with_other_arguments_are_told_apart(home: Path, launcher: s
     assert "its name for PipeGuard is time-cursor, beside that of another entry, which" in shown
     run("cursor", "claude-code", "--yes", "--launcher", launcher)
     servers = {name: json.loads((home / name).read_text())["mcpServers"] for name in wanted}
-    assert {name: entries["time"]["args"][2] for name, entries in servers.items()} == {
-        name: named for name, (_, named) in wanted.items()
-    }
+    for name, (_, named) in wanted.items():
+        assert servers[name]["time"]["args"][2] == named
     assert "another entry" not in run("cursor").output
     path = home / ".cursor" / "mcp.json"
     path.write_text(path.read_text().replace("time-cursor", "time"))  # as it was before
