@@ -219,20 +219,6 @@ def test_a_peer_that_goes_away_frees_a_waiting_writer() -> None:
             writing.result(PATIENCE_SECONDS)
 
 
-def test_sockets_serve_as_node_gives_them_to_its_children() -> None:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        channel = LineChannel(ours.fileno(), ours.fileno())
-        theirs.sendall(b"{}\n")
-        assert channel.read() == b"{}"
-        channel.write(b"[]")
-        assert theirs.recv(9) == b"[]\n"
-        theirs.close()
-        assert channel.read() is None
-        with pytest.raises(ChannelClosed):
-            channel.write(b"{}")
-
-
 def test_a_socket_that_is_reset_is_an_end() -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     with listener, socket.create_connection(listener.getsockname()) as ours:

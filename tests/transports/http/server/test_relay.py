@@ -18,7 +18,6 @@ from tests.transports.talking import (
     SESSION,
     STATELESS,
     Asked,
-    Json,
     Login,
     Object,
     Odd,
@@ -302,11 +301,6 @@ def test_a_server_that_sends_its_clients_in_circles_is_told() -> None:
 # --- headers that repeat the body (2026-07-28) ----------------------------------------------------
 
 
-def stateless(headers: dict[str, str], message: Object) -> tuple[int, Json, Odd]:
-    status, told, _, odd, _ = through(echo, message, MCP_Protocol_Version=R5, headers=headers)
-    return status, told, odd
-
-
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -320,7 +314,7 @@ def test_a_header_that_repeats_nothing_of_the_body_is_judged(name: str, message:
     told = {"Mcp-Method": str(message["method"]), name: SECRET}
     if message["method"] == "tools/call":
         told["Mcp-Name"] = "echo"
-    _, _, odd = stateless(told, message)
+    _, _, _, odd, _ = through(echo, message, MCP_Protocol_Version=R5, headers=told)
     assert name.lower() not in odd.asked[0].headers
 
 

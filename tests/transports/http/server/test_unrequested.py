@@ -155,21 +155,6 @@ async def test_a_notification_is_judged_once_somebody_hears_it() -> None:
         assert len(host.records) == before + 3
 
 
-async def test_a_server_asks_and_a_client_answers_with_another_post() -> None:
-    def asking(child: Child, message: Object) -> None:
-        if message.get("method") == "x/y":
-            child.say(request("q", "roots/list"))
-        elif message.get("id") == "q":
-            child.say(result(1))
-
-    async with hosting(asking) as host:
-        named = await host.open(roots={})
-        async with host.http.post(host.url, json=request(1), headers=dashed(named)) as stream:
-            assert await next_event(stream) == request("q", "roots/list")
-            assert (await host.post(result("q", roots=[]), **named))[0] == 202
-            assert await next_event(stream) == result(1)
-
-
 async def test_a_servers_request_that_is_stopped_is_answered_to_it() -> None:
     def asking(child: Child, message: Object) -> None:
         if message.get("method") == "x/y":
