@@ -26,7 +26,8 @@ from pipeguard.transports.http.headers import JSON, SESSION_ID
 from pipeguard.transports.http.server.admission import WHO, RequestRefused, refuse_overload
 from pipeguard.transports.http.server.backend import Backend
 from pipeguard.transports.http.server.client_headers import check_headers, read_one_message
-from pipeguard.transports.http.server.exchange_router import Exchange, ExchangeRouter
+from pipeguard.transports.http.server.exchange import Exchange
+from pipeguard.transports.http.server.exchange_router import ExchangeRouter
 from pipeguard.transports.http.server.refusals import RefusalReason
 from pipeguard.transports.http.server.responses import (
     AWAKE_SECONDS,
