@@ -33,7 +33,7 @@ class Confinement(NamedTuple):
         enter: called in the new process before the engine is executed; raises OSError.
         leave: called in the warden once no process is left, or None.
         kind: of the program: ENGINE, PATIENT_ENGINE or SERVER.
-        why_not: called where `enter` or the engine failed: what of this system is in its way, or
+        why_not: called if `enter` or the engine failed: what of this system is in its way, or
             None.
         lifeline: whose end ends the server, or None; it is among the descriptors, and `enter`
             starts the process that holds it.
@@ -65,7 +65,7 @@ class Command:
         argv: the program and its arguments; a name without a slash is looked up in env's PATH.
         env: the whole environment of the server.
         cwd: the directory that it starts in, or None for ours.
-        confinement: how it is started where it is isolated; None where it is not.
+        confinement: how it is started if it is isolated; else None.
     """
 
     __slots__ = ("argv", "confinement", "cwd", "env")

@@ -53,7 +53,7 @@ ALLOWED = frozenset(
 ALLOWED_PREFIX = "LC_"
 # Allowed unless they contain a password, as http://user:password@host does.
 PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"})
-# PipeGuard's own variables: one may contain a header with a token meant for PipeGuard alone.
+# PipeGuard's own variables: one may contain a header with a token meant for PipeGuard only.
 OURS_PREFIX = "PIPEGUARD_"
 # The prefix of a value that names a secret in the keyring (auth.secrets).
 REFERENCE = "keyring:"
@@ -104,7 +104,7 @@ def child_environment(
 
     Args:
         ours: our own environment.
-        parent: the client's, or None where it cannot be read (`parent_environment`).
+        parent: the client's, or None if it cannot be read (`parent_environment`).
         extra: the values of `--env`: NAME or NAME=VALUE.
         inherit_all: pass all variables (`--inherit-env`).
 
@@ -135,14 +135,14 @@ def child_environment(
 
 
 def refers(variables: Mapping[str, str]) -> bool:
-    """True where a variable may name a secret in the keyring, which is slow to open."""
+    """True if a variable may name a secret in the keyring, which is slow to open."""
     return any(REFERENCE in value.lower() for value in variables.values())
 
 
 def parent_environment() -> dict[str, str] | None:
-    """The environment that the client itself was started with; None where it cannot be read.
+    """The environment that the client itself was started with; None if it cannot be read.
 
-    A starter between the client and us (`uvx`, `sh -c`, a script) is skipped, since it got the
+    A starter between the client and us (`uvx`, `sh -c`, a script) is skipped, because it got the
     entry's variables as we did; what it exports itself was set for the server, too. A person at a
     shell is not a client with an entry, also where a script of theirs starts us: the result is our
     own environment, so that only `--env` adds to the allowed names.

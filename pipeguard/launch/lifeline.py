@@ -1,6 +1,6 @@
 """Tells the warden that a process lives without which a server must not run.
 
-That process alone holds an end of a pipe, and the warden ends the server when the pipe ends,
+Only that process holds an end of a pipe, and the warden ends the server when the pipe ends,
 however that came. Why is in memory that all of them share.
 """
 
@@ -35,5 +35,5 @@ class Lifeline:
 
     @property
     def reason(self) -> int:
-        """The number that was noted; 0 where the server was not ended so."""
+        """The number that was noted; 0 if the server was not ended so."""
         return self._noted[0]

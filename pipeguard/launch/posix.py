@@ -77,7 +77,7 @@ class Child:
             raise LaunchError(f"{self._command.argv[0]}: its warden died before it was started.")
 
     def wait(self, timeout_seconds: float | None = None) -> Exit | None:
-        """Wait for the server's end; None where it still runs after the timeout."""
+        """Wait for the server's end; None if it still runs after the timeout."""
         self._wait_until(timeout_seconds, gone=False)
         return self._exit
 
@@ -131,7 +131,7 @@ class Child:
             self._lock.release()
 
     def _read_reports(self, timeout_seconds: float | None) -> bool:
-        """Read the warden's reports; False where none arrives in that time."""
+        """Read the warden's reports; False if none arrives in that time."""
         poll = select.poll()
         poll.register(self._status, select.POLLIN)
         if not poll.poll(None if timeout_seconds is None else timeout_seconds * 1000):
@@ -171,7 +171,7 @@ class Child:
 def start(command: Command) -> Child:
     """Start a server; return at once, before it is known whether it can run.
 
-    To be called before this process has a second thread, since it forks.
+    To be called before this process has a second thread, because it forks.
 
     Raises:
         LaunchError: the system has no descriptors or processes left.

@@ -46,7 +46,7 @@ def run_warden(command: Command, stdio: tuple[int, int, int], life: int, status:
         command: the server's command.
         stdio: the server's ends of its three pipes.
         life: where PipeGuard asks for the end; end of file means that PipeGuard is dead.
-        status: where to report.
+        status: takes the reports.
     """
     warden = None
     try:
@@ -228,7 +228,7 @@ class Warden:
         _write(self._status, b"%s %d\n" % (word.encode(), number))
 
     def _signal_all(self, number: int) -> None:
-        # A group is signalled only where there is no better way: once all its processes have been
+        # A group is signalled only if there is no better way: once all its processes have been
         # waited for, its number could belong to another group.
         targets = _descendants() if HAS_PROC else [-self._server]
         if number != signal.SIGKILL and self._engine in targets:
@@ -272,7 +272,7 @@ def _become(
             last = signal.SIGTERM if command.confinement.is_patient else last
             for descriptor in command.confinement.descriptors:
                 os.set_inheritable(descriptor, True)  # noqa: FBT003  positional only
-            command.confinement.enter()  # before prctl, since new rights undo it
+            command.confinement.enter()  # before prctl, because new rights undo it
             stage = last_stage = b"isolate" if command.confinement.is_engine else b"exec"
         prctl(PR_SET_PDEATHSIG, last)
         if os.getppid() != warden:
@@ -330,7 +330,7 @@ def _highest() -> int:
 
 
 def _load_prctl() -> Callable[[int, int], None]:
-    """prctl(2), or nothing on systems without it, where only the server's group can be ended."""
+    """prctl(2), or nothing on systems without it: there only the server's group can be ended."""
     try:
         import ctypes
 

@@ -72,7 +72,7 @@ class Child:
         """Return at once: `start` has waited already."""
 
     def wait(self, timeout_seconds: float | None = None) -> Exit | None:
-        """Wait for the server's end; None where it still runs after the timeout."""
+        """Wait for the server's end; None if it still runs after the timeout."""
         try:
             return Exit(self._process.wait(timeout_seconds))
         except subprocess.TimeoutExpired:

@@ -87,14 +87,6 @@ def test_a_policy_names_the_proxy_by_reference(tmp_path: Path) -> None:
     assert not any(secret in said for secret in SECRETS)
 
 
-def test_a_login_that_is_missing_is_told_with_what_to_do(tmp_path: Path) -> None:
-    with demanding() as outer:
-        url = f"http://127.0.0.1:{outer.port}"
-        with behind(tmp_path, "--connect", "service.test", HTTPS_PROXY=url) as run:
-            assert "PROXY_407" in run.call("proxied", HOST)
-            until(lambda: "demands a login" in run.said(), "the failure is told")
-
-
 @pytest.mark.parametrize("proxy", ["socks4://user:p%40ss@h:1", "http://user:p%40ss@a b:1"])
 def test_a_policy_with_a_proxy_that_cannot_be_used_starts_no_server(
     tmp_path: Path, proxy: str

@@ -56,7 +56,7 @@ def usable_addresses(
     """The addresses of a resolver's answers that may be connected to, in their order.
 
     Args:
-        texts: addresses as text; what is none is left out.
+        texts: addresses as text; other texts are left out.
         port: the port of the connection.
         rules: name the addresses that need not be public, and the hosts.
         host: that was asked for.

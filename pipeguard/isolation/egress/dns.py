@@ -1,7 +1,7 @@
 """Questions of the domain name system, read and answered without asking anybody (RFC 1035).
 
 One question a message, of class IN, without compression. A name that is not to be reached does not
-exist: C libraries give up at once at NXDOMAIN, where at REFUSED they ask again and wait.
+exist: C libraries give up at once at NXDOMAIN; at REFUSED they ask again and wait.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pipeguard.isolation.egress.hosts import LOCALHOST, LOOPBACK
 if TYPE_CHECKING:
     from pipeguard.isolation.egress.hosts import Address, Host
 
-# All addresses are local in the sandbox's network. These look public, since a careful program
+# All addresses are local in the sandbox's network. These look public, because a careful program
 # refuses to fetch from a private or loopback address; they are given out to no public service (11/8
 # is of the US Department of Defense, IANA IPv4 address space registry).
 NETWORK = IPv4Network("11.128.0.0/9")
@@ -32,7 +32,7 @@ class NameAddresses:
         self._names: list[str] = []
 
     def give_address(self, name: str) -> IPv4Address | None:
-        """The address of a name; None where all are given out."""
+        """The address of a name; None if all are given out."""
         number = self._numbers.get(name)
         if number is None:
             number = len(self._names)
@@ -111,7 +111,7 @@ def parse_question(message: bytes) -> DnsQuestion:
     """Read a message with one question; what stands behind it (EDNS) is not looked at.
 
     Raises:
-        DnsError: it is none.
+        DnsError: it is not a question.
     """
     if len(message) < _HEADER.size:
         raise DnsError(None)

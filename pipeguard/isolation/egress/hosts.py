@@ -87,7 +87,7 @@ def parse_authority(text: str, default_port: int | None = None) -> HostAndPort:
     """A host and port, as in `example.com:443` or `[::1]:443`.
 
     Raises:
-        HostError: it is none; or has no port, and there is no default.
+        HostError: it is not one, or has no port and there is no default.
     """
     host, colon, port = text.rpartition(":")
     if not colon or (text.startswith("[") and text.endswith("]")):
@@ -103,7 +103,7 @@ def parse_port(text: str) -> int:
     """A port from 1 to 65535.
 
     Raises:
-        HostError: it is none.
+        HostError: it is not a port.
     """
     if not _PORT.fullmatch(text) or not 0 < int(text) < 65536:
         raise HostError(f"{_show(text)} is not a port: 1 to 65535")
@@ -186,7 +186,7 @@ class HostRules(NamedTuple):
         return rules
 
     def allowed_ports(self, host: Host) -> frozenset[int]:
-        """The ports at which a host may be reached; none where it may not."""
+        """The ports at which a host may be reached; none if it may not be."""
         if not isinstance(host, str):
             ports = self.hosts.get(host, frozenset())
             return ports | self.loopback if host in LOOPBACK else ports

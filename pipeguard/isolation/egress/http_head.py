@@ -1,7 +1,7 @@
-"""The head of a request to an HTTP proxy, read strictly and written anew (RFC 9112).
+"""The head of a request to an HTTP proxy, read strictly and rewritten (RFC 9112).
 
 Knows CONNECT and the absolute form with `http:`. What two readers could read differently is
-refused: bare line feeds, folded lines, white space before a colon, two lengths, a length beside a
+refused: bare line feeds, folded lines, white space before a colon, two lengths, a length next to a
 transfer coding.
 """
 
@@ -52,7 +52,7 @@ class RequestBody:
     """The body of one request, taken from a stream as it comes.
 
     Args:
-        length: its bytes; None where it is in chunks.
+        length: its bytes; None if it is in chunks.
     """
 
     def __init__(self, length: int | None) -> None:
@@ -134,7 +134,7 @@ _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\x21-\x7e\x80-\xff \t]*)"
 _URL = re.compile(rb"[Hh][Tt][Tt][Pp]://([^/?#@\\]+)((?:[/?][^#]*)?)")
 _OTHER_SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
-# Of one hop alone (RFC 9110, 7.6.1); a login is for a proxy, and we have none.
+# Of one hop only (RFC 9110, 7.6.1); a login is for a proxy, and we need no login.
 _ONE_HOP = frozenset(
     {
         *(b"connection", b"proxy-connection", b"keep-alive", b"te", b"upgrade"),

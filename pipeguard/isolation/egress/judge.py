@@ -50,8 +50,8 @@ class EgressRecord(NamedTuple):
         way: how it was asked for.
         outcome: what became of it.
         host: as it was asked for, in its normal form; printable ASCII, at most 255 characters.
-        port: likewise; 0 where there was none.
-        address: the address that was connected to; the first one where none may be, or empty. A
+        port: as it was asked for; 0 if there was no port.
+        address: the address that was connected to; the first one if none may be, or empty. A
             proxy does not say to which it connects.
         reason: of a refusal, else None.
         error: of a failure the name of the error, as `ECONNREFUSED`, and of a proxy's why; else

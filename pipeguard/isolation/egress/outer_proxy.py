@@ -92,11 +92,11 @@ class ProxyExceptions:
     """The hosts that are reached without a proxy, as curl reads `NO_PROXY`.
 
     `example.com` and `.example.com` are that domain and all below it, an address is itself, a
-    network as `10.0.0.0/8` its addresses where they are asked for as such, and `*` alone is every
+    network as `10.0.0.0/8` its addresses if they are asked for as such, and a single `*` is every
     host.
 
     Args:
-        text: entries, between commas or blanks; what is no host fits none.
+        text: entries, between commas or blanks; other texts fit no host.
     """
 
     def __init__(self, text: str = "") -> None:

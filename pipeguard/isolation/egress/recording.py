@@ -230,7 +230,7 @@ def _finding(record: EgressRecord, target: str, more: str = "") -> Finding | Non
 
 
 def allowing_entry(finding: Mapping[str, str]) -> str | None:
-    """The entry of a policy's hosts that allows what an event refused; None where none does.
+    """The entry of a policy's hosts that allows what an event refused; None if no entry does.
 
     Args:
         finding: the event's, as the audit has it (`state.exceptions.AuditedEvent.findings`).

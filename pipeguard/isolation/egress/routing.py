@@ -51,7 +51,7 @@ async def connect_first(addresses: Sequence[Address], dial: Dial[End]) -> tuple[
         dial: connects to one.
 
     Raises:
-        OSError: none can be connected to; the last one's error.
+        OSError: no address can be connected to; the last one's error.
     """
     waiting = _by_turns(addresses)
     begun: dict[asyncio.Future[End], Address] = {}  # and not failed
@@ -229,7 +229,7 @@ def _resolve_by_system(name: str) -> list[str]:
     """The addresses of a name, in the system's order.
 
     Raises:
-        OSError: there are none.
+        OSError: it has none.
     """
     answers = socket.getaddrinfo(name.encode("ascii"), None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in answers))
@@ -252,7 +252,7 @@ class NameLookups:
     """Addresses by name, each asked for once at a time and remembered for seconds.
 
     Args:
-        loop: where the answers are needed.
+        loop: needs the answers.
         state: says who gives the addresses of a name.
     """
 

@@ -72,7 +72,7 @@ class EgressSockets(NamedTuple):
         proxy: TCP; HTTP proxy requests and SOCKS5.
         direct: TCP, on all addresses; one for each port that a rule names.
         dns: UDP.
-        refused: hears of direct connections that nobody listens for; none where it cannot be made.
+        refused: hears of direct connections that nobody listens for; empty if it cannot be made.
     """
 
     proxy: tuple[socket.socket, ...] = ()
@@ -110,7 +110,7 @@ def open_sockets(ports: Iterable[int]) -> EgressSockets:
 
 
 def _listener_at_all(port: int) -> socket.socket:
-    """At all addresses, those of IPv6 too where there is any."""
+    """At all addresses, those of IPv6 too if there is any."""
     try:
         return _listener("::", port, socket.AF_INET6)
     except OSError:
@@ -166,7 +166,7 @@ def receive_sockets(channel: socket.socket) -> EgressSockets:
 
 
 def open_refused() -> tuple[socket.socket, ...]:
-    """One for IPv4 and one for IPv6, in the network of the caller, where they are allowed."""
+    """One for IPv4 and one for IPv6, in the network of the caller, if they are allowed."""
     if sys.platform != "linux":
         return ()
     made = (_open_socket(ETH_P_IP, _FILTER_V4), _open_socket(ETH_P_IPV6, _FILTER_V6))
@@ -197,7 +197,7 @@ def receive(sock: socket.socket) -> tuple[bytes, float | None]:
     """The next packet of such a socket, and when it came, in seconds since 1970 if that is known.
 
     Raises:
-        OSError: there is none now.
+        OSError: there is no packet now.
     """
     packet, notes, _, _ = sock.recvmsg(SEEN_BYTES, socket.CMSG_SPACE(_TIME.size))
     for level, kind, data in notes:

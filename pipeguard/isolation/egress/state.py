@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pipeguard.isolation.egress.judge import Report
     from pipeguard.isolation.egress.outer_proxy import OuterProxies
 
-MAX_BYTES = 256 * 2**10  # of one reading: a stream alone goes at full speed
+MAX_BYTES = 256 * 2**10  # of one reading: a single stream goes at full speed
 MIN_BYTES = 4 * 2**10
 BUDGET_BYTES = 16 * 2**20
 
@@ -44,7 +44,7 @@ class EgressLimits(NamedTuple):
     """The rights of one sandbox.
 
     Attributes:
-        connections: open at once; fewer where this process has fewer descriptors.
+        connections: open at once; fewer if this process has fewer descriptors.
         head_seconds: for a request to the proxy to come.
         connect_seconds: to resolve a name and connect.
         idle_seconds: without a byte in either direction.

@@ -35,7 +35,7 @@ class Observed:
 
     Attributes:
         last: when they were saved, in seconds since 1970.
-        package: that it is, as `npm:NAME`; empty if it is none.
+        package: that it is, as `npm:NAME`; empty if it is not a package.
         files: paths, each with the most that was done: READ, LISTED (a folder) or WRITTEN.
         hosts: that it connected to, as the policy writes them.
         loopback: ports of this machine that it connected to.

@@ -228,7 +228,7 @@ def _inside(path: str, folders: Iterable[str]) -> bool:
 
 
 def _outermost(paths: Mapping[str, int]) -> dict[str, int]:
-    """Those that are in none of the others, with what the others count."""
+    """The outermost paths, each with the count of those in it."""
     found: dict[str, int] = {}
     for path in sorted(paths):  # a folder stands before what is in it
         holder = next((each for each in found if is_inside(path, each)), path)

@@ -156,7 +156,7 @@ class Tracer:
             rest = rest if len(rest) < MAX_LINE_BYTES else b""  # else the server would wait
 
     def _look_up(self) -> None:
-        """Look up the names that the server asked for: an address alone is no lasting grant."""
+        """Look up the names that the server asked for: an address is not a lasting grant."""
         for name, addresses in [*self._names.items()]:
             if addresses is None:
                 self._names[name] = []
@@ -235,7 +235,7 @@ class Tracer:
         if f"{path}/".startswith(self._had[is_writing]) or (path, is_writing) in self._seen:
             return
         if is_writing and COMPILED in path:
-            return  # where Python cannot write it, it goes on without
+            return  # if Python cannot write it, it does without
         try:
             mode = os.stat(path).st_mode
         except OSError:

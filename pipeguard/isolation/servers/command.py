@@ -44,7 +44,7 @@ class ServerCommand(NamedTuple):
 
     @property
     def package(self) -> str:
-        """The package that it fetches, as `REGISTRY:NAME`; empty where it fetches none.
+        """The package that it fetches, as `REGISTRY:NAME`; empty if it fetches none.
 
         Raises:
             LaunchError: it fetches in a way that is not known here, so it cannot be isolated.
@@ -54,7 +54,7 @@ class ServerCommand(NamedTuple):
 
     @property
     def shipped_profile(self) -> ShippedProfile | None:
-        """The profile of the package that it fetches; None where PipeGuard knows none.
+        """The profile of the package that it fetches; None if PipeGuard knows none.
 
         Raises:
             LaunchError: as for `package`.

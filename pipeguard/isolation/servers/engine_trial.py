@@ -86,7 +86,7 @@ def try_learning() -> EngineState:
 
 
 def find_engine_problem(requested: str) -> str:
-    """Why servers that are isolated by an engine would not start here; empty where they do.
+    """Why servers that are isolated by an engine would not start here; empty if they do.
 
     Args:
         requested: as `--isolate` or the policy says.

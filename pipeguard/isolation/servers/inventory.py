@@ -85,7 +85,7 @@ def packages() -> tuple[Installed, ...]:
 def update(
     installed: Installed, variables: Mapping[str, str], start: Callable[[Command, Profile], Child]
 ) -> Installed:
-    """Fetch a package anew; what runs stays with what it has, and what nobody runs is removed.
+    """Fetch a package again; what runs stays with what it has, and what nobody runs is removed.
 
     Args:
         installed: the package.
@@ -109,14 +109,14 @@ def update(
 
 
 def remove(installed: Installed) -> bool:
-    """Remove a package; False where a server runs from it."""
+    """Remove a package; False if a server runs from it."""
     root = packages_folder()
     with lock(root, installed.package.identity):
         return not remove_unused(package_folders(root, installed.package.identity))
 
 
 def _read(folder: Path) -> Installed | None:
-    """Read a folder's own file; None where we did not write it."""
+    """Read a folder's own file; None if PipeGuard did not write it."""
     try:
         with (folder / DONE).open("rb") as file:
             fields = json.loads(file.read(MAX_FACTS_BYTES))
@@ -189,7 +189,7 @@ class Inventory(NamedTuple):
                 yield name, seen
 
     def remove(self) -> tuple[Installed, ...]:
-        """Remove all of it; returns the packages that stay, since a server runs from them.
+        """Remove all of it; returns the packages that stay because a server runs from them.
 
         Raises:
             StateError: a home cannot be removed.
@@ -205,7 +205,7 @@ class Inventory(NamedTuple):
 
 
 def package_updater() -> Callable[[Installed], Installed]:
-    """A function that fetches a package anew, through the proxy of the user's network.
+    """A function that fetches a package again, through the proxy of the user's network.
 
     Raises:
         PipeGuardError: the policy is invalid, or a secret that is referred to is missing.

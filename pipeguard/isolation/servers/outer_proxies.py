@@ -1,4 +1,4 @@
-"""The proxy of the user's own network, for the connections of isolated servers: where it is set."""
+"""The proxy of the user's own network, for the connections of isolated servers."""
 
 from __future__ import annotations
 

@@ -42,9 +42,9 @@ class ServerPreview(NamedTuple):
     """All that a server can touch.
 
     Attributes:
-        extent: what it is given; None where that is not known, or where nothing is kept from it.
+        extent: what it is given; None if that is not known, or if nothing is kept from it.
         container: of one that is a container by its own words, how it is started; else None.
-        problem: why it would not start isolated; empty where it would, and where it is not.
+        problem: why it would not start isolated; empty if it would, or is not to be.
     """
 
     extent: Extent | None = None
@@ -65,7 +65,7 @@ class ServerFacts(NamedTuple):
 
     Attributes:
         observed: what was learned, or None.
-        proposal: that beside what it is given, or None.
+        proposal: what was learned, compared with what it is given, or None.
         shipped: the profile of its package, or None.
     """
 

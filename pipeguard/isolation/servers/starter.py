@@ -1,4 +1,4 @@
-"""Starts a server isolated, where an option or the policy asks for that."""
+"""Starts a server, isolated if an option or the policy asks for that."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class GuardedRun(Protocol):
 
 
 class ServerStarter:
-    """Starts the server that the options of `wrap` name, isolated where that is asked for.
+    """Starts the server that the options of `wrap` name, isolated if that is asked for.
 
     Args:
         options: of `wrap`.
@@ -123,7 +123,7 @@ class ServerStarter:
         """Write its connections to the audit, and follow the policy from now on."""
         if self._sandbox is None:
             return
-        # Here, since a server is waiting before.
+        # Here, because a server is waiting before.
         from pipeguard.isolation.walls.witness import WallWitness
 
         self._run = run
@@ -314,7 +314,7 @@ def _note_made(sandbox: Sandbox, since: float, notice: Callable[[Finding], None]
 
 
 def _say(text: str, level: str = "info") -> None:
-    from pipeguard.log import say  # here, since a server is waiting, and few are told anything
+    from pipeguard.log import say  # here, because a server is waiting, and few are told anything
 
     say(text, level)
 

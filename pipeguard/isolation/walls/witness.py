@@ -86,7 +86,7 @@ class WallWitness:
             return None
         texts = [*iterate_texts(answer)]
         whole = "\n".join(text for _, text in texts)
-        # Of several clients, none hears of another one's hosts.
+        # Of several clients, no one hears of another's hosts.
         is_alone = len(self._callers) < 2
         walls = [wall for wall in refused if is_alone or is_named(wall, whole)]
         if not has_failed:
@@ -198,7 +198,7 @@ def is_refused(mention: Mention, view: FileView) -> bool:
 
 
 def find_access(view: FileView, path: str) -> MountKind | None:
-    """Say by the view alone how a server sees this machine's file at a path: READ or WRITE.
+    """Say by the view only how a server sees this machine's file at a path: READ or WRITE.
 
     None for what it does not see; what it has there may be its own.
     """

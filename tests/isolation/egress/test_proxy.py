@@ -368,15 +368,6 @@ def test_closing_while_something_comes_ends_without_an_error() -> None:
             client.close()
 
 
-def test_closing_before_the_first_connection_is_quick() -> None:
-    with running(HostRules()) as (proxy, records, egress):
-        egress.update(HostRules())
-        egress.close()
-        with pytest.raises(OSError, match="refused"):
-            dial(proxy)
-    assert records.all == []
-
-
 def test_a_client_that_says_nothing_or_little_is_ended() -> None:
     limits = EgressLimits(head_seconds=1.0)
     with running(HostRules(), limits=limits) as (proxy, records, _):

@@ -140,14 +140,6 @@ def test_folders_among_arguments_are_those_that_an_isolated_server_is_given(
         assert run.call("write", home / "notes" / "new") == "written"
 
 
-def test_what_is_written_down_is_for_its_owner_alone(tmp_path: Path) -> None:
-    with learning(tmp_path):
-        pass
-    (file,) = (tmp_path / "state" / "learned").glob("*.json")
-    assert file.stat().st_mode & 0o777 == 0o600
-    assert file.parent.stat().st_mode & 0o777 == 0o700
-
-
 USES = """
 import os, subprocess
 os.chdir({home!r})

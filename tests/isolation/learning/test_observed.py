@@ -38,6 +38,8 @@ def test_what_is_saved_is_loaded(name: str, state: Path) -> None:
     save(name, some())
     found = load(name)
     assert found is not None
+    (file,) = (state / "learned").glob("*.json")
+    assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     found.last = 5
     assert found == some()
     assert list(learned_names()) == [name]

@@ -11,6 +11,7 @@ from pipeguard.isolation.learning.reduction import ProfileProposal, propose
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.sensitive import sensitive_paths
 from pipeguard.isolation.view import SandboxUser
+from tests.each import each
 
 FILES = (
     *("notes/a", "notes/b", "notes/c", "notes/deep/one/x", "notes/deep/two/x", "one/a", "two/a"),
@@ -49,17 +50,36 @@ def granted(found: ProfileProposal) -> list[tuple[str, str]]:
     return [(grant.kind, grant.value) for grant in found.added]
 
 
-def test_two_files_stay_two_and_three_become_their_folder(home: Path) -> None:
-    assert granted(proposal(home, read="notes/a notes/b")) == [
-        ("read", "~/notes/a"),
-        ("read", "~/notes/b"),
-    ]
-    assert granted(proposal(home, read="notes/a notes/b notes/c")) == [("read", "~/notes")]
+GRANTED: dict[str, tuple[dict[str, str], list[tuple[str, str]]]] = {
+    "two files": ({"read": "notes/a notes/b"}, [("read", "~/notes/a"), ("read", "~/notes/b")]),
+    "three files": ({"read": "notes/a notes/b notes/c"}, [("read", "~/notes")]),
+    "three folders": (
+        {"read": " ".join(f"w/{folder}/{name}" for folder in "123" for name in "abc")},
+        [("read", "~/w")],
+    ),
+    "written, and what is read there": (
+        {"written": "notes/new notes/deep/one/x", "read": "notes/a one/a"},
+        [("write", "~/notes"), ("read", "~/one/a")],
+    ),
+    "a file written": ({"written": "notes/a"}, [("write", "~/notes/a")]),
+    "three written": ({"written": "notes/a notes/b notes/c"}, [("write", "~/notes")]),
+    "one that was renamed": ({"written": "notes/.a.tmp notes/a"}, [("write", "~/notes")]),
+    "a folder that it made": (
+        {"written": "notes/deep notes/deep/one/x"},
+        [("write", "~/notes/deep")],
+    ),
+    "its own state": (
+        {"written": ".config/app/state", "listed": ".config/app"},
+        [("keep_home", "true")],
+    ),
+}
 
 
-def test_three_folders_become_the_one_that_they_are_in(home: Path) -> None:
-    read = " ".join(f"w/{folder}/{name}" for folder in "123" for name in "abc")
-    assert granted(proposal(home, read=read)) == [("read", "~/w")]
+@each("uses, given", GRANTED)
+def test_what_is_used_gives_no_more_than_covers_it(
+    home: Path, uses: dict[str, str], given: list[tuple[str, str]]
+) -> None:
+    assert granted(proposal(home, **uses)) == given
 
 
 def test_the_home_is_never_given(home: Path) -> None:
@@ -87,33 +107,10 @@ def test_a_link_is_what_it_leads_to(home: Path) -> None:
     assert [each.what for each in found.withheld] == ["reads ~/.ssh/id"]
 
 
-def test_what_is_written_gives_its_folder_and_covers_what_is_read_there(home: Path) -> None:
-    found = proposal(home, written="notes/new notes/deep/one/x", read="notes/a one/a")
-    assert granted(found) == [("write", "~/notes"), ("read", "~/one/a")]
-
-
-@pytest.mark.parametrize(
-    ("written", "given"),
-    [
-        ("notes/a", "notes/a"),
-        ("notes/a notes/b notes/c", "notes"),
-        ("notes/.a.tmp notes/a", "notes"),  # which was renamed to it
-        ("notes/deep notes/deep/one/x", "notes/deep"),  # which it made
-    ],
-)
-def test_what_is_written_gives_no_more_than_covers_it(home: Path, written: str, given: str) -> None:
-    assert granted(proposal(home, written=written)) == [("write", f"~/{given}")]
-
-
 def test_what_is_written_into_the_home_itself_is_the_file_alone(home: Path) -> None:
     found = proposal(home, written="loose gone")
     assert granted(found) == [("write", "~/loose")]
     assert [each.what for each in found.withheld] == ["writes ~/gone"]
-
-
-def test_a_hidden_folder_that_is_written_is_a_kept_home(home: Path) -> None:
-    found = proposal(home, written=".config/app/state", listed=".config/app")
-    assert granted(found) == [("keep_home", "true")]
 
 
 def test_what_is_only_read_there_is_given_since_a_new_home_does_not_have_it(home: Path) -> None:
