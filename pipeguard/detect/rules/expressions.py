@@ -134,7 +134,7 @@ class Expressions:
             raise RuleError(f"{where}the pack has no part `{missing[0]}`", *keys)
         for match in _NO_PART.finditer(text) if "%{" in _PART.sub("", text) else ():
             if match[0].startswith("%{"):
-                raise RuleError(f"{where}`{match[0]}` is no part, as `%{{name}}`", *keys)
+                raise RuleError(f"{where}`{match[0]}` is not a part such as `%{{name}}`", *keys)
         if self._blanks:  # parts have theirs already
             text = _BLANK.sub(lambda match: _ANY_BLANK if match[0] == " " else match[0], text)
         text = _GROUP_NAME.sub(lambda match: "(?P<" if match[0] == "(?<" else match[0], text)
