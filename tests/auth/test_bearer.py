@@ -22,7 +22,7 @@ from pipeguard.auth.tokens import log_out, revoke
 from pipeguard.errors import AuthError, InputError, LoginNeededError
 from tests.auth.conftest import Site, Sites
 from tests.auth.parties import Party, party
-from tests.auth.test_login import call
+from tests.auth.test_login import call, read
 
 pytestmark = pytest.mark.real
 LIFETIME = 600
@@ -42,12 +42,6 @@ class Late:
 
 def store(place: Site) -> LoginStore:
     return LoginStore(place.state / "auth")
-
-
-def read(place: Site, url: str) -> tuple[StoredLogin, Secrets]:
-    found = store(place).read(url)
-    assert found is not None
-    return found
 
 
 def token_of(header: str | None) -> str:

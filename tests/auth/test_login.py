@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 import httpx2
 import pytest
 
-from pipeguard.auth.store import LoginStore, Secrets
+from pipeguard.auth.store import LoginStore, Secrets, StoredLogin
 from pipeguard.auth.tokens import renew
 from tests.auth.certificates import CertificateAuthority
 from tests.auth.conftest import HERE, PIPEGUARD, RESOURCE_SECRET, Site, Sites
@@ -27,10 +27,19 @@ BAD_INPUT = 2
 CLIENT_SECRET = RESOURCE_SECRET[::-1]
 
 
-def kept(place: Site, url: str) -> Secrets:
+def read(place: Site, url: str) -> tuple[StoredLogin, Secrets]:
     found = LoginStore(place.state / "auth").read(url)
     assert found is not None
-    return found[1]
+    return found
+
+
+def kept(place: Site, url: str) -> Secrets:
+    return read(place, url)[1]
+
+
+def logins(place: Site) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = json.loads(place.auth("status", "--json").stdout)
+    return found
 
 
 def call(url: str, tool: str, token: str) -> httpx2.Response:
@@ -69,7 +78,7 @@ def test_a_login_is_kept_shown_and_given_back(site: Sites) -> None:
     assert request["scope"] == "mcp:read offline_access"
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/callback", request["redirect_uri"])
 
-    (status,) = json.loads(place.auth("status", "--json").stdout)
+    (status,) = logins(place)
     expected: dict[str, object] = {"name": "notes", "issuer": place.issuer}
     expected |= {"registration": "dynamic", "store": "keyring", "scope": ["mcp:read"]}
     expected |= {"refreshes": True, "needs_login": False}
@@ -82,7 +91,7 @@ def test_a_login_is_kept_shown_and_given_back(site: Sites) -> None:
 
     done = place.auth("logout", "notes")
     assert done.returncode == 0, done.stderr
-    assert json.loads(place.auth("status", "--json").stdout) == []
+    assert logins(place) == []
     assert call(url, "look", secrets.access_token).status_code == 401
     form = {"grant_type": "refresh_token", "refresh_token": secrets.refresh_token}
     refused = httpx2.post(f"{place.issuer}/token", data={**form, "client_id": "resource"})
@@ -174,7 +183,7 @@ def test_a_client_registered_by_hand_shows_its_secret_as_the_server_wants(
     place.fails("login", url, *arguments, environment=wrong, says="invalid_client")
     done = place.auth("login", url, *arguments, environment=right)
     assert done.returncode == 0, done.stderr
-    assert json.loads(place.auth("status", "--json").stdout)[0]["registration"] == "given"
+    assert logins(place)[0]["registration"] == "given"
     assert kept(place, url).client_secret == CLIENT_SECRET
     place.login(url)  # the client is remembered
     assert place.auth("logout", url).returncode == 0
@@ -196,10 +205,9 @@ def test_a_port_that_is_taken_registers_anew(site: Sites) -> None:
     assert asked_for(place)["client_id"] == first["client_id"]
     assert asked_for(place)["redirect_uri"] == first["redirect_uri"]
     with party() as other:
-        login = LoginStore(place.state / "auth").read(url)
-        assert login is not None
-        login[0].client["redirect_uris"] = [f"{other.origin}/callback"]  # its port is in use
-        LoginStore(place.state / "auth").save(*login)
+        login, secrets = read(place, url)
+        login.client["redirect_uris"] = [f"{other.origin}/callback"]  # its port is in use
+        LoginStore(place.state / "auth").save(login, secrets)
         place.login(url)
         assert other.asked == []
     assert asked_for(place)["client_id"] != first["client_id"]
@@ -222,7 +230,7 @@ def test_a_person_can_say_no(site: Sites) -> None:
     url = place.server()
     browser = place.environment["BROWSER"].replace("browser.py", "browser.py --deny")
     place.fails("login", url, environment={"BROWSER": browser}, says="access_denied")
-    assert json.loads(place.auth("status", "--json").stdout) == []
+    assert logins(place) == []
 
 
 def test_nobody_waits_for_ever(site: Sites) -> None:
@@ -234,7 +242,7 @@ def test_a_token_for_another_audience_is_refused_and_not_kept(site: Sites) -> No
     place = site(audience="https://other.example/mcp")
     url = place.server()
     place.fails("login", url, says="audience")
-    assert json.loads(place.auth("status", "--json").stdout) == []
+    assert logins(place) == []
     assert not list((place.state / "auth").glob("*.json"))
 
 
@@ -391,14 +399,12 @@ def test_a_logout_forgets_also_where_nobody_revokes(site: Sites) -> None:
     place = site()
     url = place.server()
     place.login(url)
-    secrets = kept(place, url)
-    found = LoginStore(place.state / "auth").read(url)
-    assert found is not None
-    assert found[0].metadata is not None
-    found[0].metadata["revocation_endpoint"] = "http://127.0.0.1:1/"
-    LoginStore(place.state / "auth").save(*found)
+    login, secrets = read(place, url)
+    assert login.metadata is not None
+    login.metadata["revocation_endpoint"] = "http://127.0.0.1:1/"
+    LoginStore(place.state / "auth").save(login, secrets)
     place.fails("logout", url, says="not revoked")
-    assert json.loads(place.auth("status", "--json").stdout) == []
+    assert logins(place) == []
     assert [secret for secret in secrets.all() if secret in "".join(place.said)] == []
 
 
@@ -446,7 +452,7 @@ def test_a_client_id_document_needs_no_registration(site: Sites, tmp_path: Path)
         place.login(url, "--client-metadata-url", document)
         assert asked_for(place)["client_id"] == document
         assert documents.asked == [("GET /client.json", "")]
-    (status,) = json.loads(place.auth("status", "--json").stdout)
+    (status,) = logins(place)
     assert status["registration"] == "document"
     assert kept(place, url).client_secret == ""
     assert place.auth("logout", url).returncode == 0

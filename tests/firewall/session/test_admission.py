@@ -39,37 +39,6 @@ def test_what_names_nothing_uses_nothing_but_under_review(method: str, params: o
     assert use(review, method, params) == ["trust.not-offered"]
 
 
-@pytest.mark.parametrize("policy", [None, REVIEW])
-@pytest.mark.parametrize("name", [7, ["x"], {"x": 1}, True])
-@pytest.mark.parametrize(
-    ("method", "params"),
-    [
-        ("tools/call", {"name": ...}),
-        ("prompts/get", {"name": ...}),
-        ("resources/read", {"uri": ...}),
-        ("resources/subscribe", {"uri": ...}),
-        ("completion/complete", {"ref": {"type": "ref/prompt", "name": ...}}),
-        ("completion/complete", {"ref": {"type": "ref/resource", "uri": ...}}),
-        ("subscriptions/listen", {"notifications": {"resourceSubscriptions": [...]}}),
-    ],
-)
-def test_a_name_that_is_no_text_is_refused(
-    method: str, params: dict[str, object], name: object, policy: Policy | None
-) -> None:
-    with pytest.raises(Refusal, match="is not a string") as refused:
-        use(guard(policy), method, filled(params, name))
-    assert refused.value.id_token == "1"
-
-
-def filled(value: object, name: object) -> object:
-    """The value with the name where it has an ellipsis."""
-    if isinstance(value, dict):
-        return {key: filled(item, name) for key, item in value.items()}
-    if isinstance(value, list):
-        return [filled(item, name) for item in value]
-    return name if value is ... else value
-
-
 USES = [
     ("tool", "tools/call", {"name": ...}),
     ("tool", "tools/call", {"name": ..., "task": {"ttl": 60000}}),
@@ -87,6 +56,26 @@ USES = [
         {"notifications": {"resourceSubscriptions": ["file:///a", ...]}},
     ),
 ]
+
+
+@pytest.mark.parametrize("policy", [None, REVIEW])
+@pytest.mark.parametrize("name", [7, ["x"], {"x": 1}, True])
+@pytest.mark.parametrize(("_", "method", "params"), USES)
+def test_a_name_that_is_no_text_is_refused(
+    _: str, method: str, params: dict[str, object], name: object, policy: Policy | None
+) -> None:
+    with pytest.raises(Refusal, match="is not a string") as refused:
+        use(guard(policy), method, filled(params, name))
+    assert refused.value.id_token == "1"
+
+
+def filled(value: object, name: object) -> object:
+    """The value with the name where it has an ellipsis."""
+    if isinstance(value, dict):
+        return {key: filled(item, name) for key, item in value.items()}
+    if isinstance(value, list):
+        return [filled(item, name) for item in value]
+    return name if value is ... else value
 
 
 @pytest.mark.parametrize(("kind", "method", "params"), USES)

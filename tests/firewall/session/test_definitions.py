@@ -232,15 +232,12 @@ def test_a_file_has_no_date_until_it_has_one() -> None:
     [
         {"size": "Read this first."},
         {"size": "7"},
-        {"size": -7},
         {"size": 7.5},
         {"size": 10**16},
-        {"size": ["7"]},
         {"annotations": {"lastModified": "Read this first."}},
         {"annotations": {"lastModified": "2026-01-01T10:00:00Z Read this first."}},
         {"annotations": {"lastModified": "2026-01-01\n"}},
         {"annotations": {"lastModified": "\u0662026-01-01"}},
-        {"annotations": {"lastModified": 20260101}},
         {"annotations": "2026-01-01"},
     ],
 )
