@@ -126,7 +126,7 @@ def test_what_is_no_rule(old: str, new: str) -> None:
         ("surfaces: [to-server]\n  require: [entropy: 3.5]", "`require` is a list of texts"),
         ("surfaces: [to-server]\n  purpose: [[x]]", "`purpose` is a list of texts"),
         ("surfaces: [to-server]\n  unless: 'a %{drop'", "`%{drop` is not a part such as `%{name}`"),
-        ("surfaces: [to-server]\n  doubted: 'a%{Drop}'", "`%{Drop}` is no part"),
+        ("surfaces: [to-server]\n  doubted: 'a%{Drop}'", "`%{Drop}` is not a part"),
         ("views: [text]", "`surfaces` is missing: a list of to-server, "),
     ],
 )
