@@ -8,7 +8,7 @@ again, and then all that it remembers; what was lost is for `detect.flows.tool_r
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol, TypeVar
 from weakref import ref
@@ -129,7 +129,7 @@ class LedgerMemory:
 # --- remembered results ------------------------------------------------------------------
 
 
-class RememberedResults(Collection[ToolResult]):
+class RememberedResults(deque[ToolResult]):
     """Results, for one thread at a time: the lock of their ledger guards them.
 
     Args:
@@ -143,24 +143,15 @@ class RememberedResults(Collection[ToolResult]):
     """
 
     def __init__(self, most: int, most_bytes: int, seconds: float) -> None:
+        super().__init__()
         self._most = most
         self._most_bytes = most_bytes
         self._seconds = seconds
-        self._results: deque[ToolResult] = deque()
         self.taken_in: deque[ToolResult] = deque()
         self._counts: dict[str, int] = {}  # by server
         self._sizes: dict[str, int] = {}  # likewise
         self._keys: dict[tuple[str, str], int] = {}  # of the tools
         self.bytes = 0
-
-    def __len__(self) -> int:
-        return len(self._results)
-
-    def __contains__(self, result: object) -> bool:
-        return result in self._results
-
-    def __iter__(self) -> Iterator[ToolResult]:
-        return iter(self._results)
 
     def has_others(self, own: tuple[str, str]) -> bool:
         """True if a result is of another tool than this."""
@@ -170,26 +161,25 @@ class RememberedResults(Collection[ToolResult]):
         """List the results, or those taken in, that are not of this tool; mostly at once."""
         if not self.has_others(own):
             return []
-        return [each for each in (self.taken_in if taken_in else self._results) if each.key != own]
+        return [each for each in (self.taken_in if taken_in else self) if each.key != own]
 
     def add(self, result: ToolResult, now: float) -> None:
         """Remember a result, and no others than matter and have room."""
-        results = self._results
-        results.append(result)
+        self.append(result)
         if result.takes_in:
             self.taken_in.append(result)
         self._note(result, 1)
-        while results and now - results[0].since > self._seconds:
-            self._drop(results[0])
+        while self and now - self[0].since > self._seconds:
+            self._drop(self[0])
         while self.bytes > self._most_bytes:
             self._drop_oldest(self._sizes)
-        while len(results) > self._most:
+        while len(self) > self._most:
             self._drop_oldest(self._counts)
 
     def clear(self) -> None:
         """Forget all."""
-        for recent in (self._results, self.taken_in):
-            recent.clear()
+        super().clear()
+        self.taken_in.clear()
         for counts in (self._counts, self._sizes):
             counts.clear()
         self._keys.clear()
@@ -207,15 +197,15 @@ class RememberedResults(Collection[ToolResult]):
 
     def _drop_oldest(self, taken: dict[str, int]) -> None:
         """Forget the oldest result of the server that takes the most."""
-        oldest = self._results[0]
+        oldest = self[0]
         if len(taken) > 1:
             server = max(taken, key=taken.__getitem__)
-            oldest = next(result for result in self._results if result.key[0] == server)
+            oldest = next(result for result in self if result.key[0] == server)
         self._drop(oldest)
 
     def _drop(self, result: ToolResult) -> None:
         """Forget one of the oldest, which are found at once."""
-        self._results.remove(result)
+        self.remove(result)
         if result.takes_in:
             self.taken_in.remove(result)
         self._note(result, -1)

@@ -174,13 +174,12 @@ def rate_sentence(sentence: str, acts: ToolAct) -> OrderStrength:
         for at, word in enumerate(words) if seen & verbs.passive else ():
             if word in verbs.passive:
                 found = max(found, _rate_passive(words, at))
-        if seen & verbs.any and _speaks_to_anybody(words, verbs.any):
-            found = max(found, OrderStrength.STATED)
-        if act is ToolAct.SHARE and seen & tables.access and seen & tables.receiving:
-            found = max(found, OrderStrength.STATED)
-        if act in _OF_MONEY and seen & tables.destinations and seen & tables.replaced:
-            found = max(found, OrderStrength.STATED)
-        if seen & verbs.gerund and seen & tables.obliging:
+        if (
+            (seen & verbs.any and _speaks_to_anybody(words, verbs.any))
+            or (act is ToolAct.SHARE and seen & tables.access and seen & tables.receiving)
+            or (act in _OF_MONEY and seen & tables.destinations and seen & tables.replaced)
+            or (seen & verbs.gerund and seen & tables.obliging)
+        ):
             found = max(found, OrderStrength.STATED)
         stem = None if is_english else verbs.stems.search(sentence)
         if stem is not None:
