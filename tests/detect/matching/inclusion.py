@@ -55,7 +55,7 @@ def _cases(char: str) -> set[str]:
 def _holds(what: Any, flags: int, at: _Neighbours) -> bool:
     """True if an assertion (`\\b`, `\\A`, `$`, ...) holds between two neighbours."""
     edge = at.before in WORD, at.after in WORD
-    lines = bool(flags & re.MULTILINE)
+    lines = bool(flags & codes.SRE_FLAG_MULTILINE)
     tests: dict[Any, bool] = {
         codes.AT_BOUNDARY: edge[0] != edge[1],
         codes.AT_NON_BOUNDARY: edge[0] == edge[1],
@@ -103,14 +103,11 @@ class _Automaton:
     def _any(self, _argument: None, flags: int, state: int) -> int:
         every = [(codes.RANGE, (0, 255))]
         line = [(codes.NEGATE, None), (codes.LITERAL, ord("\n"))]
-        return self._in(every if flags & re.DOTALL else line, 0, state)
+        return self._in(every if flags & codes.SRE_FLAG_DOTALL else line, 0, state)
 
     def _in(self, items: list[tuple[Any, Any]], flags: int, state: int) -> int:
-        chars = frozenset[int]().union(*(_chars(code, value) for code, value in items))
-        if flags & re.IGNORECASE:
-            chars = _fold(chars)
         end = self._add()
-        self.over[state] = (EVERY - chars if items[0][0] is codes.NEGATE else chars), end
+        self.over[state] = _read_set((*items,), flags & codes.SRE_FLAG_IGNORECASE), end
         return end
 
     def _at(self, what: Any, flags: int, state: int) -> int:
@@ -177,6 +174,13 @@ class _Automaton:
         """The states after one byte."""
         taken = (self.over[state] for state in states)
         return frozenset(step[1] for step in taken if step and byte in step[0])
+
+
+@cache  # a repetition has the same set as often as it repeats
+def _read_set(items: tuple[tuple[Any, Any], ...], ignores_case: int) -> States:
+    chars = frozenset[int]().union(*(_chars(code, value) for code, value in items))
+    chars = _fold(chars) if ignores_case else chars
+    return EVERY - chars if items[0][0] is codes.NEGATE else chars
 
 
 def _chars(code: Any, value: Any) -> States:
