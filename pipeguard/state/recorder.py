@@ -138,12 +138,7 @@ class Recorder:
         self._take(pending)
 
     def notice(self, finding: Finding, event: str) -> None:
-        """Take a finding that is about no single message.
-
-        Args:
-            finding: what was found.
-            event: the event's name.
-        """
+        """Take a finding that is about no single message, and the name of its event."""
         self._take_finding("notice", Direction.TO_CLIENT, finding, "", event)
 
     def refuse(self, finding: Finding, client: str, event: str) -> None:

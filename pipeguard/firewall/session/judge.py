@@ -6,8 +6,6 @@ others the frame is parsed, once, and judged in full; what the look found out is
 
 from __future__ import annotations
 
-from functools import partial
-
 from pipeguard.errors import Refusal
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import (
@@ -24,8 +22,6 @@ from pipeguard.firewall.finding import (
     method_is_secret,
     name_is_secret,
     tells_private,
-    worst,
-    worst_first,
 )
 from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol import codes
@@ -45,46 +41,35 @@ from pipeguard.firewall.protocol.methods import (
     check_method,
     without_free_text,
 )
-from pipeguard.firewall.protocol.pending import NO_CALL, PendingRequest, pending_request
-from pipeguard.firewall.protocol.places import LISTS, OPENINGS, PARTS
+from pipeguard.firewall.protocol.pending import PendingRequest, pending_request
+from pipeguard.firewall.protocol.places import LISTS, OPENINGS
 from pipeguard.firewall.protocol.strict_json import parse_json
-from pipeguard.firewall.session import admission, replies, rewrite
+from pipeguard.firewall.session import admission, replies
 from pipeguard.firewall.session.definitions import ReviewedResult, review
-from pipeguard.firewall.session.guard import AnswerNote, Context, Guard
-from pipeguard.firewall.session.lifecycle import ConversationState, WaitingRoom
+from pipeguard.firewall.session.guard import AnswerNote
+from pipeguard.firewall.session.lifecycle import WaitingRoom
 from pipeguard.firewall.session.refusals import (
-    Arrival,
     RefusedAnswer,
-    Refuser,
     end_wait,
     name_wait,
 )
 from pipeguard.firewall.session.remedies import GRANTED_AS, Way, find_way
+from pipeguard.firewall.session.settling import SettledFrame
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 CALL = "tools/call"
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
-LITTLE_LEFT = "without it more than half of the result would be gone, so all of it was withheld"
-_NOTHING_LEFT = "what remained after the cut could not pass either"
-MAX_REDACTIONS = 3  # rounds; a message that still has something to redact is blocked
 READING = frozenset({"resources/read", "tasks/result"})  # as tools do
 
 
-class FrameJudge(Refuser):
+class FrameJudge(SettledFrame):
     """Judges one frame; has all that is known of it.
 
     Attributes:
-        guard: what is known of the server.
         policy: by which all of the message is judged.
-        budgets: what judging may still cost; those of a batch are of all its members.
         is_member: True for a message of a batch.
         waiting_room: where a call may wait until a person decides; None if it may not.
         waiting_call: that is judged again, having waited until a person decided; else None.
-        outline: of an ordinary call that policy and pins allow, or of a result; else None.
-        sees_nothing: True if the look told that `Detector.read_message` finds nothing.
-        message: the frame, parsed, as it is forwarded if nothing more is found.
-        kind: of the message.
-        request: that is sent, or answered; None for a notification.
         is_closed: True once `request` was looked up for an answer.
         is_late: True if an answer without a request was expected all the same.
         extra: findings that do not decide about the rest of the message.
@@ -92,22 +77,13 @@ class FrameJudge(Refuser):
         pins: definitions to remember.
     """
 
-    message: Message
-    budgets: Budgets
     policy: Policy
-    kind = MessageKind.REQUEST
     waiting_room: WaitingRoom | None = None
     waiting_call: PendingRequest | None = None
-    outline: PlainOutline | None = None
-    request: PendingRequest | None = None
-    is_member = sees_nothing = is_closed = is_late = False
+    is_member = is_closed = is_late = False
     extra: tuple[Finding, ...] = ()
     removed: tuple[Finding, ...] = ()
     pins: tuple[PinChange, ...] = ()
-
-    def __init__(self, guard: Guard, state: ConversationState, arrival: Arrival) -> None:
-        self.guard, self.state = guard, state
-        self.direction, self.frame, self.now, self.event = arrival
 
     # --- one look -----------------------------------------------------------------------
 
@@ -441,90 +417,6 @@ class FrameJudge(Refuser):
             return
         if self.direction is TO_CLIENT and verdict.action is not Action.BLOCK:
             self.state.input_requests.record(body)
-
-    # --- from findings to a verdict ------------------------------------------------------
-
-    def _context(self, original: JsonValue = None) -> Context:
-        method, tool, call = self.message.method, None, NO_CALL
-        if self.request is not None:
-            method, tool = self.request.method, self.request.tool
-            call = self.request.call or NO_CALL
-        at = self.guard, PARTS[self.kind], method, self.now, tool, ()
-        return Context(*at, self.budgets, call, original, self.event)
-
-    def _findings(self, context: Context, message: Message) -> list[Finding]:
-        if self.sees_nothing:
-            return []
-        found = self.guard.detector.read_message(context, self.direction, message)
-        return found if self.outline is not None else [*self._find_oddities(message), *found]
-
-    def _find_oddities(self, message: Message) -> tuple[Finding, ...]:
-        return admission.find_oddities(self.direction, message, self.state.input_requests)
-
-    def _settle(self, findings: list[Finding]) -> Verdict:
-        """From findings to what goes on and what goes back."""
-        action = greatest(findings)
-        if action in (Action.REDACT, Action.CUT):
-            return self._redact(findings)
-        if action is not Action.BLOCK:
-            return self._verdict(findings, self.message.frame)
-        code = codes.APPROVAL if worst(findings).rule.startswith("trust.") else codes.BLOCKED
-        return self._block(findings, code)
-
-    def _block(self, findings: list[Finding], code: int = codes.BLOCKED) -> Verdict:
-        """A request is answered to its sender; an answer is replaced; a notification is dropped."""
-        verdict = self._verdict(findings, None)
-        if self.request is None:
-            return verdict
-        is_answer = self.kind is not MessageKind.REQUEST
-        answer = self.answer(self.request, code, findings, replaces_answer=is_answer)
-        return verdict._replace(forward=answer) if is_answer else verdict._replace(reply=answer)
-
-    def _redact(self, findings: list[Finding]) -> Verdict:
-        """Rewrite the message without what was found, and judge it again."""
-        detector = self.guard.detector
-        make_placeholder = detector.make_placeholder if self.direction is TO_CLIENT else None
-        make_line = partial(rewrite.cut_line, event=self.event, sign=detector.sign)
-        original, message, remaining, is_cut = self.message.value, self.message, findings, False
-        self.outline, self.sees_nothing = None, False  # which were of the frame as it came
-        for _ in range(MAX_REDACTIONS):
-            private = (f for f in remaining if f.action is Action.REDACT)
-            if any(finding.pointer in rewrite.NEVER_REDACTED for finding in private):
-                break
-            is_cut = is_cut or greatest(remaining) is Action.CUT
-            redacted = rewrite.redact(message.value, remaining, make_placeholder, make_line)
-            marked = replies.mark_changed(redacted, self.direction, self.event, is_cut=is_cut)
-            message = rewritten(message, marked)
-            remaining = self._findings(self._context(original), message)
-            if greatest(remaining) < Action.REDACT:
-                if rewrite.has_orders(findings) and not rewrite.leaves_enough(original, marked):
-                    return self._block(rewrite.withheld(findings, LITTLE_LEFT))
-                return self._verdict(findings, message.frame)
-            if greatest(remaining) is Action.BLOCK:
-                break
-            findings = [*findings, *rewrite.later_cuts(remaining, marked, original)]
-        if is_cut:
-            return self._block(rewrite.withheld(findings, _NOTHING_LEFT))
-        failed = make_block("protocol.not-redacted", "it could not be redacted")
-        return self._block([*findings, failed])
-
-    def _verdict(self, findings: list[Finding], forward: bytes | None) -> Verdict:
-        """The verdict on a message, its most serious finding first."""
-        request, action, seconds = self.request, Action.ALLOW, None
-        method, tool = request.record_names if request else (self.message.method, None)
-        if findings:
-            if request is not None and request.is_tool_secret:
-                findings = [finding._replace(tool=None) for finding in findings]
-            findings = worst_first(findings)
-            action = findings[0].action
-            method = None if method_is_secret(findings) else method
-            tool = None if name_is_secret(findings) else tool
-        size, kind = None, self.kind
-        if request is not None and kind is not MessageKind.REQUEST:
-            size, seconds = request.frame_bytes, self.now - request.since
-        frame, found, event, pins = self.frame, tuple(findings), self.event, ()
-        given = self.direction, frame, action, forward, None, found, event, kind, method, tool
-        return Verdict(*given, pins, size, seconds)
 
 
 _GONE = make_drop(
