@@ -24,7 +24,7 @@ from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.shown_sessions import ShownSessions
 from pipeguard.gateway.tool_offer import has_tool
 from pipeguard.log import say
-from pipeguard.runtime.http import Mounted, Place
+from pipeguard.runtime.http import ListeningPlace, Mounted
 from pipeguard.state.tokens import TokenReader
 from pipeguard.transports.channel import AsyncChannel
 from pipeguard.transports.http import request_headers
@@ -79,7 +79,9 @@ class GatewayListener:
         """
         self._gateway = gateway
         self._front = front
-        self._place = Place(options, front.sessions.guard.policy.limits.frame_bytes, stored)
+        self._place = ListeningPlace(
+            options, front.sessions.guard.policy.limits.frame_bytes, stored
+        )
         self._place.take(front.sessions.owners)
         self._may_decide = stored.may_decide
         self._page = page if is_loopback(self._place.admission.host) else None

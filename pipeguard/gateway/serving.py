@@ -328,14 +328,14 @@ def _missing(server: ServerSettings) -> Iterator[str]:
 
 
 def _check_listening(options: WrapOptions, limit_bytes: int) -> None:
-    from pipeguard.runtime.http import Place  # with an HTTP library
+    from pipeguard.runtime.http import ListeningPlace  # with an HTTP library
 
     path = existing_store()
     with ExitStack() as stack:
         stored = None
         if path is not None:
             stored = stack.enter_context(closing(TokenReader(Store.open(path), say)))
-        Place(options, limit_bytes, stored)
+        ListeningPlace(options, limit_bytes, stored)
 
 
 def requested_exporters(environ: Mapping[str, str]) -> tuple[str, str]:

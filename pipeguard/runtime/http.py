@@ -83,7 +83,7 @@ class _ListeningServer:
             url = read_url(options.values["--upstream"])
             launched = identify_remote(str(url), name_remote(url))
         self._run = run = Run(launched, options, self._note_changes)
-        place = Place(options, run.guard.policy.limits.frame_bytes)
+        place = ListeningPlace(options, run.guard.policy.limits.frame_bytes)
         self._sessions = Sessions(run.guard, run.name, place.most, place.idle_seconds)
         self._sessions.name_token = run.name_token
         run.on_loss = lambda: loop.call_soon_threadsafe(self._tell_loss)
@@ -98,7 +98,7 @@ class _ListeningServer:
             raise self._failure
         return 0
 
-    async def _listen(self, place: Place) -> None:
+    async def _listen(self, place: ListeningPlace) -> None:
         options, run = self._options, self._run
         limit_bytes = place.admission.limit_bytes
         is_shared = bool(options.command) and "--shared" in options.flags
@@ -186,7 +186,7 @@ class Mounted(NamedTuple):
         await asyncio.gather(*closing, self.backend.close())
 
 
-class Place:
+class ListeningPlace:
     """The address where clients come in.
 
     Args:

@@ -418,7 +418,7 @@ def test_an_answer_that_comes_too_late_decides_nothing(tmp_path: Path) -> None:
 def test_a_page_is_named_and_the_call_waits_on_when_it_is_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with client(tmp_path, URLS) as one, page(tmp_path, monkeypatch):
+    with client(tmp_path, URLS.replace("10 s", "50 s")) as one, page(tmp_path, monkeypatch):
         state, question = one.asked()
         event = waits(tmp_path)
         assert question["mode"] == "url"

@@ -41,7 +41,7 @@ def digits(number: int, alphabet: bytes, width: int) -> bytes:
     return bytes(reversed(text))
 
 
-def number_of(text: bytes, alphabet: bytes) -> int:
+def decode_number(text: bytes, alphabet: bytes) -> int:
     """The number that `digits` writes so; every letter must be of the alphabet."""
     number = 0
     for letter in text:
@@ -118,7 +118,7 @@ def bech32_checksum(prefix: bytes, body: bytes, constant: int = 1) -> bytes:
 
 def base32(text: bytes) -> bytes:
     """The bytes under base32 without padding (RFC 4648, 6); every letter must be of it."""
-    return number_of(text, BASE32).to_bytes(len(text) * 5 // 8, "big")
+    return decode_number(text, BASE32).to_bytes(len(text) * 5 // 8, "big")
 
 
 # -- checks --------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ def _iban(secret: bytes) -> Outcome:
 def _base58check(secret: bytes) -> Outcome:
     if not re.fullmatch(rb"[1-9A-HJ-NP-Za-km-z]{20,%d}" % BASE58_BYTES, secret):
         return Outcome.FAILS
-    number = number_of(secret, BASE58)
+    number = decode_number(secret, BASE58)
     ones = len(secret) - len(secret.lstrip(b"1"))
     data = bytes(ones) + number.to_bytes((number.bit_length() + 7) // 8, "big")
     return to_outcome(double_sha256(data[:-4])[:4] == data[-4:])
@@ -224,7 +224,7 @@ def is_wallet(address: bytes) -> bool:
 
 def _has_checksum(address: bytes) -> bool:
     """True for 21 bytes in base58 and their checksum."""
-    number = number_of(address, BASE58)
+    number = decode_number(address, BASE58)
     if number.bit_length() > 8 * _VERSION_BYTES:
         return False
     data = number.to_bytes(_VERSION_BYTES, "big")

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 
-from pipeguard.detect.checks.checksums import BASE32, number_of
+from pipeguard.detect.checks.checksums import BASE32, decode_number
 from pipeguard.detect.checks.outcome import Check, Outcome, to_outcome
 from pipeguard.detect.checks.placeholders import MEASURED_BYTES, base64_decoded, entropy
 from pipeguard.detect.words import bip39
@@ -300,7 +300,7 @@ def aws_account(secret: bytes) -> str | None:
     """The account in an AWS access key id: 40 bits of its base32 body; None for older ids."""
     if not re.fullmatch(rb"[A-Z]{4}[Q-Z2-7][A-Z2-7]{15}", secret):
         return None
-    number = (number_of(secret[4:14], BASE32) >> 2 & 0x7FFFFFFFFF80) >> 7
+    number = (decode_number(secret[4:14], BASE32) >> 2 & 0x7FFFFFFFFF80) >> 7
     return f"{number:012d}" if number < 10**12 else None
 
 
