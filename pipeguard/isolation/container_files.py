@@ -95,12 +95,12 @@ def _lines(
 
 
 def _waiting() -> Iterator[str]:
-    """Until the last of PipeGuard's sockets listens (proc(5), /proc/net/tcp)."""
+    """Until the last of PipeGuard's sockets is bound (proc(5), /proc/net/udp)."""
     address, port = DNS_ADDRESS
     number = struct.unpack("=I", socket.inet_aton(address))[0]
-    listening = f"{number:08X}:{port:04X} 00000000:0000 0A"
+    bound = f"{number:08X}:{port:04X} 00000000:0000 07"
     yield "n=0"
-    yield f'until case "$(cat /proc/net/tcp)" in *"{listening}"*) true;; *) false;; esac; do'
+    yield f'until case "$(cat /proc/net/udp)" in *"{bound}"*) true;; *) false;; esac; do'
     yield f'n=$((n+1)); if [ "$n" -gt {STEPS} ]; then'
     yield f"echo 'pipeguard: no network was made for this container' >&2; exit {NOT_STARTED}"
     yield f"fi; sleep {STEP_SECONDS}; done"
