@@ -1,10 +1,10 @@
 """The cost of judging one message, for all its texts together. Knows numbers, and no texts.
 
-A message has one amount of work: a fixed one and a share for each byte. Every step that costs takes
-from it what it usually takes on a processor of 2024, in nanoseconds; no clock is read, so the same
-message always gets as far. So a list of hundreds of definitions, or a batch, costs no more than one
-text of the same length. Matches of rules have an amount of their own, so that they leave enough for
-all else. Whoever finds too little left reports it: nothing passes unread.
+A message has one amount of work: a fixed part and a share for each byte. Every step subtracts its
+usual cost on a processor of 2024, in nanoseconds; no clock is read, so the same message always gets
+as far. So a list of hundreds of definitions, or a batch, costs no more than one text of the same
+length. Matches of rules have an amount of their own, so that they leave enough for the rest. A
+caller that finds too little left reports it: nothing passes unread.
 
 Of thousands of real documents none takes all of its work. Of megabytes of manual pages in twelve
 languages, those in Russian take most: 122 ns a byte.
@@ -21,16 +21,16 @@ WORK_NS, BYTE_NS = 50_000_000, 130
 CALL_NS, DECODED_NS = 1_000, 20  # of a replacement or a decoding, and of a decoded byte
 SEARCHED_NS = 5  # of a byte that a rule searches
 # Of a match: found, rated, rated by the sentences around it, reported, and each of its pieces. All
-# matches of a message; and what each byte in it adds.
+# matches of a message; and the share that each byte adds.
 FOUND_NS, RATED_NS, READ_AROUND_NS, REPORTED_NS, PIECE_NS = 10_000, 10_000, 20_000, 100_000, 30_000
 MATCHES_NS, MATCHES_BYTE_NS = 50_000_000, 220
 READ_NS = 300  # of a byte that a classifier reads
 SENTENCE_NS = 400_000  # of a sentence that a network reads
 DOUBT_NS = 2_000_000  # at most, of a match that a classifier is asked about: is it an order?
-# What each definition of a list adds, three sentences, and all of them together: a client asks for
-# a list once, and real ones tell a model in every other sentence what to do.
+# Added for each definition of a list, three sentences, and for all together: a client asks for
+# a list once, and real ones instruct a model in every other sentence.
 DEFINITION_NS, DEFINITIONS_NS = 3 * SENTENCE_NS, 300 * SENTENCE_NS
-# What reading leaves for the network, which reads the likeliest of it again.
+# Reading leaves this for the network, which reads the likeliest of it again.
 KEPT_NS = 20 * SENTENCE_NS
 
 
@@ -44,16 +44,16 @@ class DecodingBudget:
     __slots__ = ("_left_ns", "is_exceeded")
 
     def __init__(self, length: int = 0, work_ns: int = WORK_NS) -> None:
-        """Start with a text of so many bytes, and an amount of work for any text."""
+        """Start with a text of `length` bytes, and an amount of work for any text."""
         self._left_ns = work_ns + BYTE_NS * length
         self.is_exceeded = False
 
     def grow(self, length: int) -> None:
-        """Add the share of another text of so many bytes."""
+        """Add the share of another text."""
         self._left_ns += BYTE_NS * length
 
     def call(self, times: int = 1) -> bool:
-        """Take one call, or what so many cost; False if too little remains."""
+        """Take one call, or the cost of `times` calls; False if too little remains."""
         return self._decode(CALL_NS * times)
 
     def replace(
@@ -81,7 +81,7 @@ class DecodingBudget:
         return is_taken
 
     def _take(self, cost_ns: int, kept_ns: int = 0) -> bool:
-        """Take an amount of work; False, and none is taken, if less remains beyond what is kept."""
+        """Take work if enough remains beyond the reserve; else take nothing and return False."""
         if cost_ns > self._left_ns - kept_ns:
             return False
         self._left_ns -= cost_ns
@@ -107,16 +107,16 @@ class Budgets(DecodingBudget):
         self.doubt_scores: dict[tuple[object, str], float] = {}
 
     def grow(self, length: int) -> None:
-        """Add the share of another text of so many bytes."""
+        """Add the share of another text."""
         self._left_ns += BYTE_NS * length
         self._matches_left_ns += MATCHES_BYTE_NS * length
 
     def grow_by_definitions(self, count: int) -> None:
-        """Add the share of so many definitions, which are judged together."""
+        """Add the share of definitions that are judged together."""
         self._left_ns += min(DEFINITION_NS * count, DEFINITIONS_NS)
 
     def scan(self, length: int) -> bool:
-        """Take bytes that a rule searches; False, and none is taken, if too little remains."""
+        """Take bytes that a rule searches; if too few remain, take nothing and return False."""
         return self._take(SEARCHED_NS * length)
 
     def find(self) -> bool:
@@ -136,7 +136,7 @@ class Budgets(DecodingBudget):
         return self._matches_left_ns >= 0
 
     def read(self, length: int) -> bool:
-        """Take bytes that a classifier reads; False, and none is taken, if too little remains."""
+        """Take bytes that a classifier reads; if too few remain, take nothing and return False."""
         return self._take(READ_NS * length, KEPT_NS)
 
     def read_again(self) -> bool:
@@ -149,10 +149,10 @@ class Budgets(DecodingBudget):
         return self._left_ns - WORK_NS // 2 >= SENTENCE_NS
 
     def doubt(self, sentences: int) -> bool:
-        """Take one match that a classifier is asked about; False if too little remains.
+        """Take one match to ask a classifier about; False if too little remains.
 
         Args:
-            sentences: around the match, alone and together.
+            sentences: around the match, each by itself and together.
         """
         # Without a doubt a match counts, and all is read.
         return self._take(min(DOUBT_NS, SENTENCE_NS * sentences), WORK_NS // 2)

@@ -97,22 +97,22 @@ class Finding(NamedTuple):
         pointer: its JSON pointer (RFC 6901), as `/params/arguments/key`.
         start: offset of the first character in that string, in code points.
         end: offset after the last character; equal to start if no span is known.
-        view: the reading in which it was seen, as `text` or `base64>percent`.
+        view: the reading in which it matched, as `text` or `base64>percent`.
         severity: how bad it is.
         confidence: how sure the rule is.
-        action: what the policy decides.
-        excerpt: the masked match, of at most 240 characters; of a passage that is cut out, or that
-            ordered a call, at most 400. Never a secret.
+        action: the policy's decision.
+        excerpt: the masked match, of at most 240 characters; at most 400 if it is a passage to cut,
+            or ordered a call. Never a secret.
         note: one sentence that a check adds, without text of the message; or empty.
         tool: the definition or the called tool that it concerns, or None.
-        content: the fingerprint of what was found, with the installation's key; or empty.
+        content: the fingerprint of the text found, with the installation's key; or empty.
         path: the file that the call names, if it names one; or empty.
-        host: the same of the host.
-        would: what would be done with `mode: enforce`, if that is more; else None.
-        call: the mark of the stopped call, by which a person can grant it once; or empty.
+        host: the host that the call names, if it names one; or empty.
+        would: the action with `mode: enforce`, if that is more; else None.
+        call: the mark of the stopped call, with which a person can grant it once; or empty.
         arguments: of the call, masked, for the person who decides about it; or empty.
-        differs: how they differ from the last calls of the tool that passed, a line each; likewise.
-        steps: by which the confidence was rated, each with the confidence after it.
+        differs: how they differ from the last calls of the tool that passed, a line each; or empty.
+        steps: of rating the confidence, each with the confidence after it.
     """
 
     rule: str
@@ -143,7 +143,7 @@ def tells_private(rule: str) -> bool:
 
 
 def observe_only(finding: Finding) -> Finding:
-    """A finding that stops nothing, and says what it would do."""
+    """A finding that stops nothing, with the action it would have as `would`."""
     if finding.action <= Action.WARN:
         return finding
     return finding._replace(action=Action.WARN, would=finding.action)
@@ -176,25 +176,25 @@ class PinChange(NamedTuple):
     reason: str
 
 
-class Verdict(NamedTuple):  # a tuple, since there is one for each frame: it is made in 0.5 us
-    """All that happens to one frame.
+class Verdict(NamedTuple):  # a tuple, because there is one for each frame: it is made in 0.5 us
+    """The outcome for one frame.
 
     Attributes:
         direction: which way the frame travelled.
         frame: the bytes that came, whole.
         action: the greatest action of the findings.
-        forward: the bytes that go on; `frame` itself if it is allowed; None if nothing goes on.
+        forward: the bytes to forward; `frame` itself if it is allowed; None if nothing is.
         reply: the bytes that go back to the sender, or None.
-        findings: what was found, the most serious first.
+        findings: the most serious first.
         event: names this verdict in audit, log and answers, as `K7Q2M9D4.c12`.
-        kind: what the message is, or None if it could not be read.
+        kind: of the message, or None if it could not be read.
         method: the method, for an answer that of its request; None if unknown.
         tool: the called tool's name for tools/call and its answer, else None.
         pins: definitions to remember.
         request_bytes: for the answer to a request, the length of the request's frame, else None.
-        answer_seconds: likewise, how long the answer took, on the session's clock.
+        answer_seconds: how long that answer took, on the session's clock.
         members: of a batch, the verdicts on its messages.
-        apart: the frames in `forward`, where each goes alone: their reader may know no batches.
+        apart: the frames in `forward`, if each is sent by itself to a reader without batches.
     """
 
     direction: Direction
@@ -215,7 +215,7 @@ class Verdict(NamedTuple):  # a tuple, since there is one for each frame: it is 
 
     @property
     def forwards(self) -> tuple[bytes, ...]:
-        """The frames that go on, one after the other."""
+        """The frames to forward, one after the other."""
         return self.apart or (() if self.forward is None else (self.forward,))
 
     def with_findings(
@@ -237,25 +237,25 @@ def worst(findings: Iterable[Finding]) -> Finding:
 
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:
-    """The findings as messages, the audit and pages show them: first what says most."""
+    """The findings as messages, the audit and pages show them: the most telling first."""
     return sorted(findings, key=_gravity, reverse=True)
 
 
 def _gravity(finding: Finding) -> tuple[Action, bool, Severity, Confidence]:
-    """By action; then a pattern, whose rule says what it found, before a classifier; the rest."""
+    """Order by action; then patterns, whose rules name their finding, before classifiers."""
     is_named = not finding.rule.endswith(".classifier")
     return finding.action, is_named, finding.severity, finding.confidence
 
 
 def greatest(findings: Collection[Finding]) -> Action:
-    """The greatest action of the findings; ALLOW if there are none."""
+    """The greatest action of the findings; ALLOW without findings."""
     if not findings:
         return Action.ALLOW
     return max(finding.action for finding in findings)
 
 
 def name_is_secret(findings: Collection[Finding]) -> bool:
-    """True if what is used or defined has a secret in its name, so that no finding may repeat it.
+    """True if the name of the item used or defined holds a secret, so no finding may repeat it.
 
     A name is a tool's or a prompt's own, or an address; a completion and a subscription refer to
     one, too.
@@ -271,7 +271,7 @@ _REFERENCES = ("/params/ref/", "/params/notifications/")
 
 
 def method_is_secret(findings: Collection[Finding]) -> bool:
-    """True if a method contains a secret, so that nothing may repeat it."""
+    """True if a method contains a secret, so that it must not be repeated."""
     return any(f.pointer == "/method" and tells_private(f.rule) for f in findings)
 
 
@@ -281,10 +281,10 @@ def make_block(rule: str, why: str) -> Finding:
 
 
 def make_warning(rule: str, why: str) -> Finding:
-    """A finding with which the message goes on."""
+    """A finding that does not stop its message."""
     return Finding(rule, "envelope", severity=Severity.MEDIUM, action=Action.WARN, note=why)
 
 
 def make_drop(rule: str, why: str) -> list[Finding]:
-    """The one finding about a notification that is dropped, which harms nobody."""
+    """The one finding about a dropped notification, which does no harm."""
     return [Finding(rule, "envelope", severity=Severity.LOW, action=Action.BLOCK, note=why)]

@@ -1,7 +1,7 @@
 """Regular expressions that are compiled when they are first used.
 
 Compiling one takes from 50 µs to 4 ms, and a server that starts needs few of the hundreds there
-are. Knows nothing of what they are for.
+are. Knows nothing of their purpose.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ else:
         return _LazyRegex(pattern, flags)
 
     class _LazyRegex:
-        """Stands for a compiled expression; the functions of `re` do not take it."""
+        """Represents a compiled expression; the functions of `re` do not accept it."""
 
         def __init__(self, pattern, flags):
             self.pattern, self._flags = pattern, flags

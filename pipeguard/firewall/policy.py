@@ -1,8 +1,8 @@
 """From a finding to an action: values and one function; config.policy_file reads the file.
 
-A policy is a stack of layers: the user's, and the project's on top, which may only tighten it.
-So the action is the greatest that any layer asks for, a tool may be called where every layer
-allows it, and a limit is the least of them.
+A policy is a stack of layers: the user's, and the project's on top, which may only tighten it. So
+the action is the greatest that any layer asks for, a tool may be called if every layer allows it,
+and a limit is the smallest of all layers.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class Mode(Enum):
 class Trust(Enum):
     """The treatment of a definition that was not seen before."""
 
-    FIRST_USE = "first-use"  # pinned where the scan finds nothing
+    FIRST_USE = "first-use"  # pinned if the scan finds nothing
     REVIEW = "review"  # held until a person approves it
 
 
 class InClient(Enum):
-    """The questions that the user is asked in the client itself (MCP client/elicitation)."""
+    """The questions that the user answers in the client itself (MCP client/elicitation)."""
 
     NEVER = "never"
     URL = "url"  # the client opens the page, if it runs
@@ -51,17 +51,16 @@ class PolicyTarget(NamedTuple):
 
     Attributes:
         rule: the rule's id, as `secrets.github-token`.
-        severity: of the finding.
-        confidence: of the finding.
-        place: where it was seen.
+        severity, confidence: of the finding.
+        place: of the text that matched.
         server: the name of the guarded server.
         tool: the tool concerned, or None.
         surface: that it was judged for.
         is_cuttable: True for a passage in plain sight, in a text that can do without.
         is_call: True for a call, which can wait until a person decides.
-        content: the keyed fingerprint of what was found; empty without a key.
+        content: the keyed fingerprint of the text found; empty without a key.
         paths: of the files that the call names, if that is certain.
-        hosts: likewise, that it names.
+        hosts: that it names, if that is certain.
     """
 
     rule: str
@@ -81,8 +80,8 @@ class PolicyTarget(NamedTuple):
 class Selector(NamedTuple):
     """Globs and thresholds that a target must all fit; `*` fits anything.
 
-    The last three are for exceptions, and empty if they do not restrict. A call that names
-    several files fits where each of them does; one that names hosts too, where these do as well.
+    The last three are for exceptions, and empty if they do not restrict. A call that names several
+    files or hosts fits only if each of them does.
     """
 
     rule: str = "*"
@@ -96,7 +95,7 @@ class Selector(NamedTuple):
     host: str = ""
 
     def fits(self, target: PolicyTarget) -> bool:
-        """True where every part fits."""
+        """True if every part fits."""
         return (
             fnmatchcase(target.rule, self.rule)
             and fnmatchcase(target.place, self.place)
@@ -119,7 +118,7 @@ class Selector(NamedTuple):
 
 
 class ActionEntry(NamedTuple):
-    """An entry of `actions`: what to do where the selector fits."""
+    """An entry of `actions`: the action for targets that fit the selector."""
 
     where: Selector
     action: Action
@@ -140,7 +139,7 @@ class Exempt(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """Limits on what a peer may ask of us.
+    """Limits on a peer's requests to us.
 
     Attributes:
         frame_bytes: of one frame.
@@ -165,9 +164,9 @@ class Layer(NamedTuple):
         exceptions: findings that pass, with a note in the audit.
         tools_allow: globs of tools that may be called; empty for all.
         tools_block: globs of tools that may not.
-        tools_ask: globs of tools of which each call waits for a person.
-        defaults: True where findings that no entry fits get the default action.
-        origin: what names its tools, for people.
+        tools_ask: globs of tools whose calls wait for a person.
+        defaults: True if findings that fit no entry get the default action.
+        origin: the source of its lists of tools, for people.
     """
 
     actions: tuple[ActionEntry, ...] = ()
@@ -188,7 +187,7 @@ class Layer(NamedTuple):
         return default_action(target) if self.defaults else Action.ALLOW
 
     def exempts(self, target: PolicyTarget, now: float) -> bool:
-        """True where an exception lets a finding pass."""
+        """True if an exception lets a finding pass."""
         return any(
             (exempt.until is None or now < exempt.until) and exempt.where.fits(target)
             for exempt in self.exceptions
@@ -219,14 +218,14 @@ class Policy(NamedTuple):
         return min(action, Action.WARN) if self.mode is Mode.OBSERVE else action
 
     def enforced_action(self, target: PolicyTarget, now: float) -> Action:
-        """The greatest action that any layer asks for; what cannot be cut or wait is blocked."""
+        """The greatest action that any layer asks for; a block if it cannot be cut or wait."""
         action = max(layer.action(target, now) for layer in self.layers)
         if action is Action.CUT and not target.is_cuttable:
             return Action.BLOCK
         return Action.BLOCK if action is Action.ASK and not target.is_call else action
 
     def exempts(self, target: PolicyTarget, now: float) -> bool:
-        """True where an exception lets a finding pass, and no layer asks for more all the same."""
+        """True if an exception lets a finding pass, and no layer asks for more nevertheless."""
         is_exempt = any(layer.exempts(target, now) for layer in self.layers)
         return is_exempt and self.enforced_action(target, now) is Action.ALLOW
 
@@ -246,7 +245,7 @@ class Policy(NamedTuple):
 
     @property
     def ends(self) -> bool:
-        """True where an exception ends at some time."""
+        """True if an exception ends at some time."""
         return any(exempt.until is not None for layer in self.layers for exempt in layer.exceptions)
 
     def sooner(self, seconds: float) -> Policy:
@@ -264,23 +263,23 @@ class Policy(NamedTuple):
 
     @property
     def version(self) -> str:
-        """Tells policies apart that may decide differently; without exceptions, which only add."""
+        """A text that differs if policies may decide differently; without exceptions."""
         layers = [layer._replace(exceptions=()) for layer in self.layers]
         drifts = sorted(drift.value for drift in self.drift_allow)
         return repr((self.mode, self.trust, layers, drifts))
 
     @property
     def called_tools(self) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
-        """The globs of tools that may be called and of those that may not, if they apply."""
+        """The globs of allowed and of blocked tools of each layer, if they apply."""
         layers = () if self.mode is Mode.OBSERVE else self.layers
         return [(layer.tools_allow, layer.tools_block) for layer in layers]
 
     def hides(self, tool: str) -> bool:
-        """True for a tool that no list shows, since each call of it would be refused."""
+        """True if a tool is left out of lists because each call of it would be refused."""
         return self.mode is not Mode.OBSERVE and not self.calls(tool)
 
     def calls(self, tool: str) -> bool:
-        """True where every layer allows calls of a tool."""
+        """True if every layer allows calls of a tool."""
         return not self.find_refusal(tool)
 
     def find_refusal(self, tool: str) -> str:
@@ -292,11 +291,11 @@ class Policy(NamedTuple):
 
 
 def default_action(target: PolicyTarget) -> Action:
-    """Block what is both severe and sure; warn of the rest.
+    """Block a finding that is both severe and sure; warn of the rest.
 
-    A credential on its way to the client is taken out, so that the rest can be read, and so is a
-    passage in plain sight. Words that a model will read are only noted where
-    confidence is low, as for an attack that is quoted.
+    A credential on its way to the client is removed, so that the rest can be read, and so is a
+    passage in plain sight. Words that a model will read are only noted if confidence is low, as for
+    a quoted attack.
     """
     if target.rule == ASKED:
         return Action.ASK

@@ -1,5 +1,5 @@
-"""Definitions over time: their fingerprints, which of them are trusted, and what changed since.
+"""Definitions over time: their fingerprints, the trusted versions, and the changes.
 
-Knows what a server may change without asking. Knows no messages: whether a changed tool may be
-called is for `session`. Begin with `fingerprint.fingerprint`, then `drift`.
+Knows which parts a server may change without asking. Knows no messages: `session` decides if a
+changed tool may be called. Begin with `fingerprint.fingerprint`, then `drift`.
 """

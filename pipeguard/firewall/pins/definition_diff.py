@@ -39,7 +39,6 @@ class SchemaPlace:
     """A place in a schema.
 
     Attributes:
-        role: what it is.
         label: the parameter, as people write it: `options.note`, `points[].x`; empty at the top.
         keyword: the keyword that it is under, as `enum`.
         schemas: in both definitions, the schema that has this parameter or keyword.
@@ -79,7 +78,7 @@ class SchemaPlace:
 
     @property
     def required_anew(self) -> tuple[list[str], list[str]]:
-        """The parameters of both sides that became required, and those that became optional."""
+        """Parameters of both sides that became required, and parameters that became optional."""
         before, after = self.required_names
         both = frozenset.intersection(
             *(_names(schema, "properties", dict) for schema in self.schemas)
@@ -95,7 +94,7 @@ class Difference:
         path: the keys that lead to it, with list indexes as digits.
         old: the value in the approved definition.
         new: the value in the definition seen now.
-        place: where it is in the schema that the first key names.
+        place: in the schema that the first key names.
     """
 
     path: Path
@@ -147,7 +146,7 @@ def differences(
     """Each difference between two values, in the order of the old one's keys."""
     is_keyword = place.role is SchemaRole.KEYWORD and path[-1] == "properties"
     if is_keyword or (len(path) == 1 and path[0] in _BY_MEMBER):
-        # What was added or removed as a whole is reported by its members.
+        # A whole that was added or removed is reported by its members.
         if new is ABSENT and isinstance(old, dict) and old:
             new = {}
         elif old is ABSENT and isinstance(new, dict) and new:

@@ -1,7 +1,7 @@
 """Classifies and describes how a definition differs from the approved one.
 
-The classes are for policy, the descriptions for people. Decides nothing: policy decides what a
-class of drift leads to, and rules decide whether a text is poisoned.
+The classes are for policy, the descriptions for people. Decides nothing: policy decides the action
+for a class of drift, and rules decide whether a text is poisoned.
 """
 
 from __future__ import annotations
@@ -221,7 +221,7 @@ def _instructs(old: JsonObject, new: JsonObject) -> bool:
     """True if the new definition has an order or asks for secrecy, and the old one did not.
 
     Cues are counted, so that an approved order that stays is not new. Over the limit nothing is
-    searched and the answer is True: nobody needs so long a definition.
+    searched and the answer is True: no real definition is so long.
     """
     before, after = "\n".join(walk_texts(old)), "\n".join(walk_texts(new))
     if len(before) + len(after) > CUE_CHARS:
@@ -273,7 +273,7 @@ def _describe_value(name: str, change: Difference) -> Iterator[str]:
 
 
 def _describe_text(name: str, old: str, new: str) -> Iterator[str]:
-    """The words gained and lost; of a text that is long or all new, the middle that differs."""
+    """The words gained and lost; for a long or entirely new text, the middle that differs."""
     before, after = _words(old), _words(new)
     if before == after:
         yield f"{name}: white space changed"

@@ -1,6 +1,6 @@
 """A definition's canonical form, its fingerprint, and its pin.
 
-Knows JSON. Does not know what a tool is, where pins are stored, or what drift means.
+Knows JSON. Knows neither tools, nor the storage of pins, nor the meaning of drift.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     _Scalar = bool | int | str | float | None
     _Dump = Callable[[_Scalar, IO[bytes]], None]
 
-EXACT_DIGITS = 15  # a decimal of so many digits survives a double and back (IEEE 754)
+EXACT_DIGITS = 15  # a decimal of 15 digits survives a double and back (IEEE 754)
 
 WITHDRAWN = "withdrawn"  # the reason of a hold that no longer waits
 _TIMES = 7  # the index of the first field that is a time, behind which all tell of the past
 
 
 class Pin(NamedTuple):
-    """The trusted version of one definition, and the version that waits for a person.
+    """The trusted version of one definition, and the version waiting for a person.
 
     Attributes:
         kind: `tool`, `prompt`, `resource`, `template` or `server`.
@@ -35,12 +35,12 @@ class Pin(NamedTuple):
         approved_fingerprint: SHA-256 of its canonical form, 64 hex digits, or None.
         held_definition: the newest JSON text that waits for a person, or None.
         held_fingerprint: SHA-256 of its canonical form, 64 hex digits, or None.
-        reason: why a definition is held, as `drift: wording`; empty if nothing is. `WITHDRAWN`
-            for one that no longer waits.
+        reason: why a definition is held, as `drift: wording`; empty if it is not. `WITHDRAWN` if it
+            no longer waits.
         approved_at: when it was approved or first pinned (ISO 8601, UTC), or empty. Pins that
             differ only in times, or in who pinned them, are equal.
         held_at: when it was first seen, or withdrawn (ISO 8601, UTC), or empty.
-        is_reviewed: False if the trusted version was pinned at first sight, and by no person.
+        is_reviewed: False if the trusted version was pinned at first sight, not by a person.
     """
 
     kind: str
@@ -56,7 +56,7 @@ class Pin(NamedTuple):
 
     @property
     def is_withdrawn(self) -> bool:
-        """True if the server offers the trusted version again in place of the held one."""
+        """True if the server offers the trusted version again instead of the held one."""
         return self.reason == WITHDRAWN
 
     @property
@@ -66,7 +66,7 @@ class Pin(NamedTuple):
 
     @property
     def origin(self) -> str:
-        """The origin of the trusted version: `approved` by somebody, or `first seen`."""
+        """The origin of the trusted version: `approved` by a person, or `first seen`."""
         return "approved" if self.is_reviewed else "first seen"
 
     def __eq__(self, other: object) -> bool:
@@ -110,7 +110,7 @@ def _write_any(value: object) -> bytes:
     return sink.getvalue()
 
 
-# What a resource has there (MCP 2025-06-18, schema.ts, Resource and Annotations): a number of bytes
+# The values in a resource (MCP 2025-06-18, schema.ts, Resource and Annotations): a number of bytes
 # that a double can represent, and a moment in ISO 8601. Neither can express a word.
 _SIZE = r"0|[1-9][0-9]{0,15}"
 _MOMENT = (
@@ -121,7 +121,7 @@ _MOMENT = (
 
 
 def lasting_part(kind: str, definition: JsonValue) -> JsonValue:
-    """A definition without what changes with the content: the size and date of a resource.
+    """A definition without the values that change with the content: a resource's size and date.
 
     Only a size and a date are removed; any other value under these names is part of it.
     """

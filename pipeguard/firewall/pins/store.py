@@ -1,4 +1,4 @@
-"""The pins of one server: what is trusted of its definitions, and what waits for a person.
+"""The pins of one server: its trusted definitions, and the versions waiting for a person.
 
 One owner for all threads and clients of a server. Its values are immutable, and one lock guards
 which of them is current. A server chooses how many definitions it has and how long they are, so
@@ -19,7 +19,7 @@ from pipeguard.unicode.folding import fold
 MAX_PINS_BYTES = 16 * 2**20  # in memory: 6,000 definitions of 2 KB, or 14,000 of a line each
 PIN_BYTES = 1024  # of a pin without its texts: the objects, and entries in three mappings
 OTHERWISE = "differs from what another session pinned"
-# In place of a definition that there is no room for. Approving it approves nothing else.
+# Replaces a definition that there is no room for. Approving it approves nothing else.
 NOT_KEPT = (
     '{"pipeguard":"this definition is not kept: those of its server take too much room already"}'
 )
@@ -57,7 +57,7 @@ class Pins:
         self._states: dict[PinKey, _HoldState] = {}
         self._as_approved: set[PinKey] = set()
         self._unstored: set[PinKey] = set()
-        self._restored: set[PinKey] = set()  # stored again since what is trusted has last changed
+        self._restored: set[PinKey] = set()  # stored since the trusted version changed
         self._bytes = sum(map(_size, pins.values()))
         self._full: frozenset[str] = frozenset()
         self._shown: Mapping[PinKey, Pin] | None = None
@@ -80,11 +80,11 @@ class Pins:
     def learn(self, pin: Pin) -> Pin | None:
         """Remember a definition until the store has it.
 
-        A first sight in another thread never replaces what is approved: it is held. If there is
-        no room for a changed version of something approved, `NOT_KEPT` is held.
+        A first sight in another thread never replaces an approved definition: it is held. If there
+        is no room for a changed version of an approved definition, `NOT_KEPT` is held.
 
         Returns:
-            What is remembered, or None if there is no room for it.
+            The pin as remembered, or None if there is no room for it.
         """
         key = (pin.kind, pin.name)
         with self._lock:
@@ -104,10 +104,10 @@ class Pins:
         return pin
 
     def confirm(self, pin: Pin) -> bool:
-        """Note that the server offers a definition as it is approved: what is held is not its.
+        """Record that the server offers a definition as approved, not as held.
 
         Returns:
-            True if the store has the hold of this run, which is over.
+            True if the store has the hold of this run, which has ended.
         """
         key = (pin.kind, pin.name)
         with self._lock:
@@ -125,7 +125,7 @@ class Pins:
         return self._states.get((kind, name)) is _HoldState.REJECTED
 
     def start_anew(self) -> None:
-        """Let what was rejected wait again, once the server, which was started again, offers it."""
+        """Let rejected definitions wait again once the restarted server offers them."""
         with self._lock:
             for key, state in self._states.items():
                 if state is _HoldState.REJECTED:
@@ -164,7 +164,7 @@ class Pins:
         return frozenset(kind for kind, _ in changed)
 
     def _hold(self, key: PinKey, *, is_same: bool) -> None:
-        """The server offers a definition that waits: the same as before, or another."""
+        """Record that the server offers a waiting definition: the same as before, or another."""
         self._as_approved.discard(key)
         if not is_same or key in self._unstored or key not in self._states:
             self._states[key] = _HoldState.STORED
@@ -173,7 +173,7 @@ class Pins:
         self._unstored.discard(key)
 
     def _approve(self, key: PinKey) -> bool:
-        """The server offers what is trusted; True if the store has a hold of this run."""
+        """Record that the server offers the trusted version; True if this run's hold is stored."""
         self._as_approved.add(key)
         self._unstored.discard(key)
         self._restored.discard(key)
@@ -234,13 +234,13 @@ class Pins:
         )
 
     def _has_room(self, pin: Pin, current: Pin | None) -> bool:
-        """True if there is room for a pin in place of the current one; always if it is smaller."""
+        """True if there is room to replace the current pin; always if the new one is smaller."""
         growth = _size(pin) - _size(current)
         return growth <= 0 or self._bytes + growth <= MAX_PINS_BYTES
 
 
 def _merge(pin: Pin, current: Pin | None) -> Pin:
-    """Merge a learned pin without replacing what was approved meanwhile."""
+    """Merge a learned pin without replacing a version approved in the meantime."""
     if current is None or current.approved_fingerprint in {None, pin.approved_fingerprint}:
         return pin
     seen = pin.held_fingerprint or pin.approved_fingerprint
@@ -261,9 +261,9 @@ def _size(pin: Pin | None) -> int:
 
 
 def as_trusted(pin: Pin, *, needs_review: bool) -> Pin:
-    """Read a stored pin as a run under review does, for which a first sight is no approval.
+    """Read a stored pin; under review, a first sight does not count as approval.
 
-    Other runs trust the first sight, also if a run under review holds it. A withdrawn hold is none.
+    Other runs trust it, even if a run under review holds it. A withdrawn hold is ignored.
     """
     if pin.is_withdrawn:
         pin = without_hold(pin)
@@ -329,15 +329,15 @@ def is_same(kind: str, name: str) -> bool:
 
 
 class Names:
-    """The first of the names that could be taken for each other.
+    """The first of each group of names that could be mistaken for each other.
 
-    Approved definitions come before those that wait. Any thread may call any method.
+    Approved definitions come before waiting ones. Any thread may call any method.
     """
 
     __slots__ = ("_first", "_templates", "kinds")
 
     def __init__(self, pins: Iterable[Pin] = ()) -> None:
-        self.kinds: set[str] = set()  # of which the server listed any
+        self.kinds: set[str] = set()  # the kinds that the server has listed
         self._first: dict[tuple[str, str], str] = {}
         self._templates: dict[str, None] = {}
         waiting = []

@@ -1,4 +1,4 @@
-"""The shape of an answer: what JSON-RPC and MCP require of a result or an error."""
+"""The shape of an answer: the requirements of JSON-RPC and MCP for a result or an error."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.ids import INTEGER
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 
-# Members of results that contain blocks, each of which may have a `_meta`.
+# Members of results that contain blocks; each block may have a `_meta`.
 _LISTS_OF_BLOCKS = ("content", "contents", "messages")
 INHERITED = frozenset({"__proto__", "constructor", "prototype"})  # by objects in JavaScript
-# Members that later messages depend on, and those that objects in JavaScript inherit.
+# Members that later messages depend on, and members that JavaScript objects inherit.
 NOTABLE = INHERITED | {"inputRequests", "inputResponses", "requestState"}
 
 
@@ -55,8 +55,7 @@ def is_well_formed(value: JsonObject) -> bool:
 def has_bad_meta(value: JsonObject) -> bool:
     """True if a `_meta` of a result is neither an object nor null, which some servers send.
 
-    The result's own, those of its blocks, and those of its input requests (MCP 2026-07-28,
-    basic/patterns/mrtr).
+    The result's own, its blocks', and its input requests' (MCP 2026-07-28, basic/patterns/mrtr).
     """
     result = value.get("result")
     if type(result) is not dict:
@@ -76,12 +75,12 @@ def has_bad_meta(value: JsonObject) -> bool:
 
 
 def creates_task(result: JsonObject) -> bool:
-    """True if the work goes on as a task (2025-11-25 and extension, basic/utilities/tasks)."""
+    """True if the work continues as a task (2025-11-25 and extension, basic/utilities/tasks)."""
     return isinstance(result.get("task"), dict) or result.get("resultType") == "task"
 
 
 def is_ordinary(answer: JsonObject) -> bool:
-    """True for a well-formed result which nothing later depends on: it begins and asks nothing."""
+    """True for a well-formed result without effect on later messages: no opening, no question."""
     result = answer.get("result")
     if type(result) is not dict or not NOTABLE.isdisjoint(result):
         return False
@@ -98,7 +97,7 @@ def _blocks(result: JsonObject) -> list[JsonObject]:
 
 
 # --- input requests ---------------------------------------------------------------------
-# Which input requests a server made, so that an answer to none of them is noticed.
+# Input requests that a server made, to notice an answer without a request.
 
 MAX_REMEMBERED = 1024  # keys of one conversation, and as many states
 
@@ -112,7 +111,7 @@ class InputRequests:
         self._states: dict[bytes, None] = {}
 
     def record(self, body: JsonObject) -> None:
-        """Record what a result asks for, or a task (extension, `notifications/tasks`)."""
+        """Record the input requests of a result or a task (extension, `notifications/tasks`)."""
         requests, state = body.get("inputRequests"), body.get("requestState")
         keys = reversed(requests) if isinstance(requests, dict) else ()  # of too many, the last
         hashes = [_hash(key) for key in islice(keys, MAX_REMEMBERED)]

@@ -31,7 +31,7 @@ class Ids(NamedTuple):
 
 
 class _RefusedBatch(Refusal):
-    """A batch that does not go on.
+    """A batch that is not forwarded.
 
     Attributes:
         ids: the ids in it.
@@ -43,13 +43,13 @@ class _RefusedBatch(Refusal):
 
 
 def list_asked(frame: bytes) -> list[str]:
-    """The ids of the requests in a frame that may go on."""
+    """The ids of the requests in a frame that may be forwarded."""
     value = parse_json(frame)
     return _ids(value if isinstance(value, list) else [value], of_requests=True)
 
 
 def list_answered(frame: bytes) -> list[str]:
-    """The ids of the requests that a frame which may go on answers."""
+    """The ids of the requests answered by a frame that may be forwarded."""
     value = parse_json(frame)
     return _ids(value if isinstance(value, list) else [value], of_requests=False)
 
@@ -64,7 +64,7 @@ def _ids(members: list[JsonValue], *, of_requests: bool) -> list[str]:
 
 
 def collect_ids(refusal: Refusal, frame: bytes) -> Ids | None:
-    """The ids in a refused batch, even if it could not be read; None if it has none or is none."""
+    """The ids in a refused batch, even an unreadable one; None without ids or without a batch."""
     if isinstance(refusal, _RefusedBatch):
         ids = refusal.ids
     elif frame[:4096].lstrip()[:1] == b"[" and refusal.id_token is not None:
@@ -101,7 +101,7 @@ def check(members: list[JsonValue], revision: str | None) -> None:
 
 
 def together(direction: Direction, frame: bytes, verdicts: list[Verdict], event: str) -> Verdict:
-    """One verdict on a batch; the frame itself goes on if every member goes on unchanged."""
+    """One verdict on a batch; it forwards the frame itself if every member is unchanged."""
     forwards = [v.forward for v in verdicts if v.forward is not None]
     replies = [v.reply for v in verdicts if v.reply is not None]
     same = all(v.forward is v.frame for v in verdicts)
@@ -123,5 +123,5 @@ def together(direction: Direction, frame: bytes, verdicts: list[Verdict], event:
 
 
 def array(frames: list[bytes]) -> bytes | None:
-    """A batch of frames; None if there are none."""
+    """A batch of frames; None without frames."""
     return b"[" + b",".join(frames) + b"]" if frames else None

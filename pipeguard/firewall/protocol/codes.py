@@ -1,4 +1,4 @@
-"""JSON-RPC error codes: those of the standard, and PipeGuard's own.
+"""JSON-RPC error codes: the standard's, and PipeGuard's own.
 
 JSON-RPC 2.0, section 5.1, defines the standard's. Ours are outside the range that JSON-RPC and MCP
 reserve (-32768 to -32000), so that they are never taken for a server's.

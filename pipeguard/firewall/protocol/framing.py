@@ -21,7 +21,7 @@ from pipeguard.firewall.protocol.spelling import folded_name
 from pipeguard.records import NamedTuple
 
 DEFAULT_LIMIT_BYTES = 16 * 2**20  # the specification sets none
-KEPT_BYTES = 4096  # of each end of a line over the limit, where its id may be
+KEPT_BYTES = 4096  # of each end of a line over the limit, which may have its id
 MAX_PART = 2  # times the limit: a longer line is reported in parts
 SMALL_BYTES = 4096  # a smaller piece is appended to the one before: objects have an overhead
 
@@ -32,18 +32,18 @@ _SPACED = bytes.maketrans(b"\r\n", b"  ")
 
 
 def one_line(frame: bytes, text: str) -> bytes:
-    """The same JSON text as a line that every reader of lines reads as one.
+    """Rewrite JSON text so that every line reader reads it as one line.
 
     CR and LF are between tokens and become spaces. The other line ends are in strings and are
     escaped (RFC 8259, section 7). One CR at the very end stays: together with the LF that follows
     it ends the line, as on Windows.
 
     Args:
-        frame: valid JSON; the meaning of anything else may change.
+        frame: valid JSON; other text may change its meaning.
         text: the frame, decoded: a character is found in it much faster than its bytes.
 
     Returns:
-        The frame itself if it is such a line already, as it nearly always is.
+        The frame itself if it is one line already, as it nearly always is.
     """
     if b"\n" in frame or (b"\r" in frame and frame.find(b"\r") != len(frame) - 1):
         frame = frame.translate(_SPACED)
@@ -59,7 +59,7 @@ class Oversized(bytes):
 
     Attributes:
         head: the beginning of the line; empty if an earlier part had it.
-        tail: the end of the line; empty if the line goes on.
+        tail: the end of the line; empty if the line continues.
         size: the number of bytes in the line or part.
     """
 
@@ -99,7 +99,7 @@ class Lost(bytes):
 
 
 class KnownResult(bytes):
-    """The frame of a result whose value was read before, and which nothing later depends on.
+    """The frame of a result whose value is known, and which has no effect on later messages.
 
     Attributes:
         id_token: of the request that it answers, as it is written in its frame.
@@ -116,7 +116,7 @@ class KnownResult(bytes):
 
 
 class LineFrames:
-    """Splits a stream into lines. The limit bounds its memory, whatever comes."""
+    """Splits a stream into lines. The limit bounds its memory for any input."""
 
     def __init__(self, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
         self._limit = limit_bytes
@@ -127,8 +127,8 @@ class LineFrames:
     def feed(self, data: bytes) -> list[bytes]:
         """Take the next bytes of the stream; return the lines that they complete.
 
-        Lines come without their LF, and blank lines are left out. A line over the limit comes as
-        an Oversized. One over `MAX_PART` times the limit comes in parts, so that nobody waits for
+        Lines come without their LF, and blank lines are left out. A line over the limit comes as an
+        Oversized. One over `MAX_PART` times the limit comes in parts, so that no reader waits for
         an end that may never come.
         """
         if not self._chunks and self._head is None and data.find(b"\n") == len(data) - 1:
@@ -150,7 +150,7 @@ class LineFrames:
         return frames
 
     def end(self) -> list[bytes]:
-        """End the stream; return what there is of an unfinished line."""
+        """End the stream; return the rest of an unfinished line."""
         frame = self._take()
         return [frame] if frame and not frame.isspace() else []
 
@@ -242,14 +242,14 @@ def legible_id(frame: bytes) -> str | None:
 
 
 def is_request_shaped(frame: bytes) -> bool | None:
-    """`Outline.asks` of the first message in a refused frame; None if there is none."""
+    """`Outline.asks` of the first message in a refused frame; None without a message."""
     return next((outline.asks for outline in outlines(frame)), None)
 
 
 def is_answer(frame: bytes, refusal: Refusal, *, asks: bool | None) -> bool:
-    """True if a refused frame of a server with an id is the answer to that request.
+    """True if a server's refused frame with an id answers the request of that id.
 
-    What was not read to its end, or is not JSON-RPC, may be text or the beginning of a
+    A frame that was not read to its end, or is not JSON-RPC, may be text or the beginning of a
     notification: it is an answer only if it has a result or an error.
 
     Args:
@@ -302,7 +302,7 @@ class _Scan:
         if token in (b"{", b"["):
             self._open(token)
         elif self._depth == 0:
-            self.is_whole = True  # a frame that begins with anything else is no message
+            self.is_whole = True  # a frame that begins with anything else is not a message
         elif token in (b"}", b"]"):
             self._depth -= 1
             self._key = None
@@ -360,7 +360,7 @@ def _with_tail(messages: list[Outline], tail: bytes) -> list[Outline]:
 
 
 def _id_token(written: bytes) -> str | None:
-    """The token of an id as it is written in a frame; None if it is not well formed."""
+    """The token of an id as it is written in a frame; None if it is malformed."""
     with suppress(ValueError):
         text = written.decode("utf-8")
         return write_id(json.loads(text) if text.startswith('"') else Number(text))

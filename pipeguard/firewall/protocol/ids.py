@@ -16,7 +16,7 @@ INTEGER = lazy_regex(r"(?:0|-?[1-9][0-9]*)\Z", re.ASCII)  # not `-0`: peers echo
 
 
 def write_id(value: JsonValue) -> str | None:
-    """The token of an id or a progress token (`7`, `"a"`); None if it is not well formed."""
+    """The token of an id or a progress token (`7`, `"a"`); None if it is malformed."""
     if isinstance(value, Number):
         is_integer = len(value) <= MAX_ID_DIGITS and INTEGER.match(value)
         return str(value) if is_integer else None

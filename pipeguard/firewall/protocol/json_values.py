@@ -1,6 +1,6 @@
-"""JSON values as PipeGuard holds them, and how they are written. Numbers keep their digits.
+"""JSON values as PipeGuard holds and writes them. Numbers keep their digits.
 
-`_strict_json.c` writes the same some eight times as fast. What it does not write is written here.
+`_strict_json.c` writes them about eight times as fast. This module writes what it leaves.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Number(str):
 
 
 class Absent(Enum):
-    """A stand-in for a value that is not there."""
+    """A stand-in for a missing value."""
 
     ABSENT = "absent"
 
@@ -62,7 +62,7 @@ def serialise(value: JsonValue) -> bytes:
 
 
 def serialise_short(value: JsonValue, most_bytes: int) -> bytes | None:
-    """Write a value by `_strict_json.c`; None if that does not, as it was not built.
+    """Write a value with `_strict_json.c`; None if that cannot, or was not built.
 
     It writes no value that nests deeper than a frame's may, or takes more bytes than `most_bytes`.
     """
@@ -70,7 +70,7 @@ def serialise_short(value: JsonValue, most_bytes: int) -> bytes | None:
 
 
 def serialise_canonical(value: object) -> bytes | None:
-    """Write a value as RFC 8785 says, by `_strict_json.c`; None if that does not.
+    """Write a value as RFC 8785 requires, with `_strict_json.c`; None if that cannot.
 
     It writes no number but integers of a few digits, and no key beyond the basic plane.
     """
@@ -142,7 +142,7 @@ def walk_strings(value: JsonValue) -> Iterator[tuple[Path, str]]:
 
 
 def walk_texts(value: JsonValue) -> list[str]:
-    """Each string and each key, a key before what it names."""
+    """Each string and each key, a key before its value."""
     texts: list[str] = []
     _add_texts(value, texts)
     return texts

@@ -18,12 +18,12 @@ _KINDS = (*MessageKind,)  # in the order of `_strict_json.c`
 _NATIVE = native()
 
 
-class Message(NamedTuple):  # a tuple, since there is one for each frame
+class Message(NamedTuple):  # a tuple, because there is one for each frame
     """One JSON-RPC message and the frame that it was read from.
 
     Attributes:
         frame: the bytes as they came, on one line (firewall.protocol.framing).
-        kind: what it is.
+        kind: a request, a notification or an answer.
         value: the parsed object; numbers are `Number`.
         method: of a request or a notification, else None.
         id_token: the id as it is written in the frame, as `7` or `"a"`; None for a notification.
@@ -37,16 +37,16 @@ class Message(NamedTuple):  # a tuple, since there is one for each frame
 
 
 class PlainOutline(NamedTuple):
-    """A tool call, or the result of one, without its value: what a look at a plain one needs.
+    """A tool call or its result without the value: enough for a look at a plain one.
 
     Attributes:
-        id_token: as that of `Message`.
+        id_token: as in `Message`.
         tool: the tool that is called; None for a result.
         progress_token: the token under which progress is reported, written as the id; or None.
         arguments: the arguments of the call, as they are written; empty if there are none.
         data: the texts, laid out as lines.
-        joined: the same without names, with nothing between.
-        seam: where in `joined` the last of several begins; -1 where nothing could be split.
+        joined: the texts without names or separators.
+        seam: the offset in `joined` of the last of several texts; -1 if none could be split.
         may_hold_address: False if no argument has a web address.
         may_be_json: False if no text of a result is JSON.
         ends: the ends of arguments in which a key could begin.
@@ -140,7 +140,7 @@ def with_id(message: Message, id_token: str) -> Message:
 
 
 def readdress(answer: Message, id_token: str) -> bytes | None:
-    """The frame of an answer with another id in its bytes; None if it must be written again.
+    """The frame of an answer with another id in its bytes; None if that needs a rewrite.
 
     The answer has no members but its version, its id and its result or error.
     """

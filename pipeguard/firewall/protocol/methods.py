@@ -65,7 +65,7 @@ def check_method(message: Message) -> None:
 
 
 # --- notifications ----------------------------------------------------------------------
-# Notifications by what depends on them: which may be dropped, and which must go on.
+# Notifications by importance: some may be dropped, others must be forwarded.
 
 INITIALIZED = "notifications/initialized"
 CANCELLED = "notifications/cancelled"
@@ -124,7 +124,7 @@ def granted_flags(value: JsonObject) -> JsonObject:
 
 
 def acknowledge(open_requests: Iterable[PendingRequest], value: JsonObject) -> None:
-    """Record an acknowledgement: what was requested and granted is announced from now on."""
+    """Record an acknowledgement: requested lists that it grants are announced from now on."""
     params = value.get("params")
     meta = params.get("_meta") if isinstance(params, dict) else None
     token = write_id(meta.get(SUBSCRIPTION_META)) if isinstance(meta, dict) else None

@@ -1,6 +1,6 @@
 """Declarations of client and server about themselves. Checks nothing.
 
-Only what a later check needs is kept: declarations may be of any length.
+Keeps only the parts that a later check needs: declarations may be of any length.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Peers:
     Attributes:
         revision: the one agreed in a handshake, or None.
         announces: the lists whose changes the server declared that it announces.
-        capabilities: those of `CAPABILITIES` that the client declared, and their modes.
+        capabilities: from `CAPABILITIES`, as the client declared them, with their modes.
         begun: True once the client has sent anything.
         handshake: True once the client has sent `initialize`; without it each message states its
             revision (2026-07-28).

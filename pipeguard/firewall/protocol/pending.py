@@ -17,10 +17,10 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.records import NamedTuple
 
-REMEMBERED_SECONDS = 60.0  # for so long a late answer to a cancelled request is no violation
+REMEMBERED_SECONDS = 60.0  # a late answer to a cancelled request is tolerated for so long
 MAX_REMEMBERED = 1024  # cancelled requests, and as many tasks that report progress
 MAX_OPEN_BYTES = 16 * 2**20  # of open requests: a peer chooses the length of ids and names
-MAX_CALL_BYTES = 8 * 2**20  # of what they name, which is not kept beyond that
+MAX_CALL_BYTES = 8 * 2**20  # of calls' values and targets, not kept beyond that
 MAX_CANCELLED_BYTES = 2**18
 MAX_TASKS_BYTES = 2**20
 REQUEST_BYTES = 512  # of a request without its texts
@@ -41,7 +41,7 @@ class Targets(Protocol):
 
     @property
     def fetches(self) -> bool:
-        """True if it asks another machine for what comes back."""
+        """True if it fetches its result from another machine."""
 
     @property
     def file_kind(self) -> int:
@@ -49,14 +49,14 @@ class Targets(Protocol):
 
     @property
     def is_read(self) -> bool:
-        """True once somebody asked for any of this."""
+        """True once the files or hosts were used."""
 
     def forget(self) -> None:
         """Name nothing from now on."""
 
 
 class _NoTargets:
-    """The targets of a request that names nothing."""
+    """The targets of a request without files or hosts."""
 
     names: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     size_bytes, fetches, file_kind, is_read = 0, False, 0, True
@@ -71,31 +71,30 @@ TakesAnswer = Callable[[JsonValue], object]  # hands a result over, or None, and
 
 
 class PendingRequest:
-    """A request that has no answer yet.
+    """A request without an answer so far.
 
     Attributes:
         id_token: the id as it is written in the frame.
-        method: its method.
         tool: the called tool, or None.
-        since: when it came, or went on after a wait, in seconds on the session's clock.
+        since: when it came, or was forwarded after a wait, in seconds on the session's clock.
         progress_token: the JSON token under which its progress is reported, or None.
         progress: the last value reported.
         forwarded: False while it is being judged: nothing may answer it yet.
-        held_event: names the verdict by which it waits or waited for a person; else empty.
-        held_mark: what a person decides about by that verdict (`Guard.mark_call`).
-        held_policy: the policy that has it wait; None unless it waits.
-        wait_outcome: what became of its wait, as a sentence, if it is blocked for that; else empty.
+        held_event: names the verdict that makes or made it wait for a person; else empty.
+        held_mark: of the call that the person decides on (`Guard.mark_call`).
+        held_policy: the policy that makes it wait; None unless it waits.
+        wait_outcome: the outcome of its wait, as a sentence, if it is blocked for that; else empty.
         call: the files and hosts that it names, or None.
         call_values: the short values among a call's arguments: ids, names, addresses.
         requested_lists: the lists whose changes it subscribes to (firewall.protocol.methods).
-        announced_lists: those of them that the server granted.
+        announced_lists: the requested lists that the server granted.
         frame_bytes: the length of its frame.
-        size: bytes that it takes in memory, without what follows.
-        call_bytes: those of `call` and `call_values`.
+        size: bytes that it takes in memory, without the call.
+        call_bytes: bytes of `call` and `call_values`.
         is_method_secret: True if its method holds a secret, so that nothing may repeat it.
         is_tool_secret: True if the tool's name holds one.
         is_refused: True once the user refused it while it waited.
-        take_answer: of a request of PipeGuard's own, what takes its result; None for a peer's.
+        take_answer: receives the result of PipeGuard's own request; None for a peer's.
     """
 
     progress = float("-inf")
@@ -126,7 +125,7 @@ class PendingRequest:
 
     @property
     def record_names(self) -> tuple[str | None, str | None]:
-        """Its method and tool as a record may have them: None for one with a secret in it."""
+        """Its method and tool for a record: None for one that contains a secret."""
         method = None if self.is_method_secret else self.method
         return method, None if self.is_tool_secret else self.tool
 
@@ -168,9 +167,9 @@ class RepeatedCall(NamedTuple):
 
     Attributes:
         params: of the call, without the answer.
-        event: by which it waited.
-        mark: what the person decides about by that event.
-        since: when it came first, in seconds on the session's clock.
+        event: of the verdict that made it wait.
+        mark: of the call that the person decides on.
+        since: when it first came, in seconds on the session's clock.
         is_refused: True if the user refused it.
     """
 
@@ -181,21 +180,21 @@ class RepeatedCall(NamedTuple):
     is_refused: bool
 
     def resume(self, request: PendingRequest) -> None:
-        """Let a request wait on, in place of the one that was answered with a question."""
+        """Let a request wait on, replacing the one that was answered with a question."""
         request.held_event, request.held_mark = self.event, self.mark
         request.since, request.is_refused = self.since, self.is_refused
 
 
 class QuestionsInResults(Protocol):
-    """QuestionsInResults to the user in results (runtime.questions)."""
+    """Questions to the user in results (runtime.questions)."""
 
     def ask(
         self, verdict: Verdict, event: str, since: float, end: Callable[[float, str], Verdict]
     ) -> JsonObject | None:
-        """Make the result that asks about a call that waits.
+        """Make the result that asks about a waiting call.
 
         Args:
-            verdict: by which it waits.
+            verdict: that makes it wait.
             event: names the question.
             since: when the call came, in seconds on the session's clock.
             end: ends the wait at a time and for a reason, if the client never repeats the call.
@@ -216,9 +215,9 @@ class QuestionsInResults(Protocol):
 class Pending:
     """The open requests of one side, in the order in which they came.
 
-    Over HTTP a conversation consists of exchanges, each a POST and what answers it. Some clients
-    give all requests the id 1 (anthropics/claude-ai-mcp#539), so ids need to differ only within
-    an exchange: `fork` makes a Pending for one. Queries to the whole include its exchanges.
+    Over HTTP a conversation consists of exchanges, each a POST and its answers. Some clients give
+    all requests the id 1 (anthropics/claude-ai-mcp#539), so ids need to differ only within an
+    exchange: `fork` makes a Pending for one. Queries to the whole include its exchanges.
 
     Attributes:
         is_over: True for an exchange that has ended.
@@ -239,7 +238,7 @@ class Pending:
         self._count = self._bytes = self._call_bytes = 0
 
     def fork(self) -> Pending:
-        """The requests of one exchange; call `leave` when it is over."""
+        """The requests of one exchange; call `leave` at its end."""
         exchange = Pending(self._limit, self)
         self._exchanges[exchange] = None
         return exchange
@@ -251,12 +250,12 @@ class Pending:
         """
         self.is_over = True
         for request in self.own():
-            if request.is_held:  # nobody is left to send or to answer it
+            if request.is_held:  # it can no longer be sent or answered
                 self.drop(request)
         self._forget()
 
     def _forget(self) -> None:
-        """Hand a finished exchange's late answers to the whole, once none of its requests waits."""
+        """Pass a finished exchange's late answers to the whole after its last request."""
         if self.is_over and not self._open:
             self._whole._exchanges.pop(self, None)
             for id_token, since in self._cancelled.items():
@@ -296,7 +295,7 @@ class Pending:
         return True
 
     def keep_call(self, request: PendingRequest) -> None:
-        """Keep the values of a call with its request, and what it names, if there is room."""
+        """Keep a call's values, and the files and hosts it names, if there is room."""
         more = size_of_all(request.call_values)
         more += 0 if request.call is None else request.call.size_bytes
         if self._whole._call_bytes + more <= MAX_CALL_BYTES:
@@ -342,7 +341,7 @@ class Pending:
         return self._open.get(request.id_token) is request
 
     def drop(self, request: PendingRequest) -> bool:
-        """Remove a request; False if it was not open any more."""
+        """Remove a request; False if it was no longer open."""
         for pending in self._all():
             if pending.has(request):
                 request.held_policy = None
@@ -378,7 +377,7 @@ class Pending:
         `initialize` cannot be cancelled (basic/utilities/cancellation).
 
         Returns:
-            True if it was sent, False if it waited for a person; None if there is none.
+            True if it was sent, False if it waited for a person; None if it is not open.
         """
         for pending in self._whole._all():
             request = pending._open.get(id_token)
@@ -426,7 +425,7 @@ class Pending:
         return [request for request in sent if now - request.since > timeout_seconds]
 
     def own(self) -> list[PendingRequest]:
-        """The requests of this Pending, without those of its exchanges."""
+        """The requests of this Pending, without its exchanges' requests."""
         return list(self._open.values())
 
     def all(self) -> list[PendingRequest]:

@@ -1,8 +1,8 @@
 """Names the places of texts in a message: the one table of the shape of MCP's messages.
 
-A row is a pattern over the path below `params`, `result` or `error`, where `*` is one step and `**`
-the rest, and the name of the place. The first row that matches wins. A text that no row matches is
-in `other` of its part, and is scanned all the same. Sources: the MCP schema of the five revisions,
+A row is a pattern over the path below `params`, `result` or `error` (`*` is one step, `**` the
+rest) and the name of the place. The first row that matches wins. A text that no row matches is in
+`other` of its part, and is scanned nevertheless. Sources: the MCP schema of the five revisions,
 2024-11-05 to 2026-07-28 (schema/<revision>/schema.ts), and the tasks extension.
 """
 
@@ -173,7 +173,7 @@ def name_place(part: str, method: str | None, path: Path) -> str:
 
     Args:
         part: `params`, `result` or `error`.
-        method: of the request, also for its answer.
+        method: of the request, for its answer too.
         path: from the message's root, as ("result", "content", 0, "text").
 
     Returns:
@@ -210,7 +210,7 @@ def get_value(value: JsonValue, path: Sequence[str | int]) -> JsonValue:
 
 
 def pointer(path: Path) -> str:
-    """The JSON pointer (RFC 6901) of a path, with `…` in place of a key that could be a secret."""
+    """The JSON pointer (RFC 6901) of a path, with `…` for a key that could be a secret."""
     return "".join(map(pointer_step, path))
 
 
@@ -223,7 +223,7 @@ def pointer_step(step: str | int) -> str:
 
 MASKED_STEP = "…"
 LONGEST_STEP = 64  # characters: no person looks for a longer key
-# A token; what follows a name, as in `password: …`; a long word in one case; a phrase of words.
+# A token; a value after a name, as in `password: …`; a long word in one case; a phrase of words.
 _COULD_BE_SECRET = lazy_regex(
     r"(?=\S{0,64}[0-9])(?=\S{0,64}[A-Za-z])\S{12,64}"
     r"|[:=]\s*\S{8}|[A-Z]{16}|[a-z]{20}|(?:\S{1,64}\s+){5}\S"

@@ -1,11 +1,11 @@
 """Strict JSON: a text that two parsers could read differently is refused.
 
 Refused are duplicate keys, invalid UTF-8, lone surrogates, NaN, and more values or deeper nesting
-than the limits. A Refusal carries the id of the request where it can be read for certain, so that
-its sender can be answered.
+than the limits. A Refusal carries the id of the request if it can be read for certain, so that its
+sender can be answered.
 
-`_strict_json.c` reads the same some five times as fast. What it does not accept is read here, and
-so is everything if it was not built: only this refuses.
+`_strict_json.c` reads the same about five times as fast. This module reads frames that it does not
+accept, and all frames if it was not built: only this module refuses.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ _LOST_RULES = {
 
 
 class ParsedFrame(bytes):
-    """A frame with its value: what reads it later gets the value, and does not parse it again.
+    """A frame with its value, so that later readers do not parse it again.
 
     The value takes about ten times the frame's memory, so a queue drops it (`without_value`).
 
     Attributes:
-        value: of the frame; nobody changes it.
+        value: of the frame; never changed.
         is_line: True if it is one line as it is (firewall.protocol.framing).
     """
 
@@ -75,7 +75,7 @@ class ParsedFrame(bytes):
 
     @classmethod
     def write(cls, value: JsonValue) -> bytes:
-        """Serialise a value; the frame has it unless it nests too deep, which nobody may read."""
+        """Serialise a value; the frame carries it unless it nests too deep to be read."""
         short = cls.write_short(value, MOST_BYTES)
         if short is not None:
             return short
@@ -254,7 +254,7 @@ def _too_deep(frame: bytes) -> Refusal:
 
 
 _MAYBE_SURROGATE = lazy_regex(rb"\\u[dD][89a-fA-F]")
-# An escaped surrogate without its other half beside it (RFC 8259, section 8.2).
+# An escaped surrogate without its other half next to it (RFC 8259, section 8.2).
 _LONE_SURROGATE = lazy_regex(
     rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
     rb"|[c-fC-F](?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F]))"

@@ -1,6 +1,6 @@
-"""Resources by their URIs: equal ones, and those that a template expands to. Opens none.
+"""Resources by their URIs: equal URIs, and the expansions of a template. Opens none.
 
-Knows RFC 3986 (equivalence, section 6.2.2) and what the URL parsers of clients change in a URI
+Knows RFC 3986 (equivalence, section 6.2.2) and the changes that clients' URL parsers make to a URI
 before they send it (WHATWG URL, sections 4.4 and 4.5).
 """
 
@@ -64,7 +64,7 @@ def _decode(uri: str) -> str:
 
 
 def _decode_run(run: re.Match[str]) -> str:
-    """A run of encoded bytes, decoded; what is not UTF-8, or a delimiter, stays encoded."""
+    """A run of encoded bytes, decoded; delimiters and bytes that are not UTF-8 stay encoded."""
     letters = bytes.fromhex(run[0].replace("%", "")).decode("utf-8", "surrogateescape")
     return "".join(
         "".join(f"%{byte:02X}" for byte in letter.encode("utf-8", "surrogateescape"))
@@ -104,8 +104,8 @@ def covers(template: str, uri: str) -> bool:
     """True if a template expands to a URI (RFC 6570) for some values of its variables.
 
     A variable may have any value that its expression can write; `{name*}` may also write several
-    segments, since servers accept that. A URI that leads up (`..`, however it is encoded), or that
-    has a query parameter which the template does not name, is never covered.
+    segments, because servers accept that. A URI that leads up (`..`, in any encoding), or that has
+    a query parameter which the template does not name, is never covered.
     """
     if len(uri) > MOST_CHARS:
         return False
@@ -141,10 +141,10 @@ def _leads_up(text: str) -> bool:
         if again == text:
             return False
         text = again
-    return True  # only somebody who hides something encodes so often
+    return True  # only an attacker encodes so often
 
 
-# The output of one expression: its first character, and those that may follow.
+# The output of one expression: its first character, and the characters that may follow.
 _Expression = tuple[str, re.Pattern[str]]
 # A parsed template: its literals and expressions, and the query parameters that it names; None for
 # parameters of any name.

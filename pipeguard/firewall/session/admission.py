@@ -1,7 +1,6 @@
 """Admission of a client's request to the tool, prompt or resource that it names.
 
-Policy and pins decide. Also notes what is unusual about a message. Judges no text and no
-definition.
+Policy and pins decide. Also reports oddities of a message. Judges no text and no definition.
 """
 
 from __future__ import annotations
@@ -40,20 +39,20 @@ _PARAMS = {
     for (part, method), rows in PLACES.items()
     if part == "params"
 }
-# These and `_meta`: where params have no other members, none looks like one of them.
+# These and `_meta`: if params have no other members, none looks like one of them.
 _SPELLED = {method: frozenset((*members.values(), "_meta")) for method, members in _PARAMS.items()}
 
 
 def obstacles(guard: Guard, message: Message) -> list[Finding]:
-    """The finding that stops a client's request from using what it names, if there is one.
+    """The finding that stops a client's request from using the item it names, if there is one.
 
     Args:
         guard: whose policy and pins apply.
         message: the request.
 
     Raises:
-        Refusal: a member of params differs from a protocol member only in its spelling, or what
-            is in place of a name is not a string.
+        Refusal: a member of params differs from a protocol member only in its spelling, or a name
+            is not a string.
     """
     method = message.method or ""
     params = message.value.get("params")
@@ -77,7 +76,7 @@ def obstacle(guard: Guard, kind: str, name: str) -> Finding | None:
 
     Args:
         guard: whose pins and policy apply.
-        kind: as in Pin; `template` for what may be a template or an address (completion).
+        kind: as in Pin; `template` for a template or an address (completion).
         name: as the request has it.
     """
     pin = guard.pin(kind, name)
@@ -120,7 +119,7 @@ def without_name(guard: Guard, finding: Finding) -> Finding:
     if not finding.rule.startswith("trust."):
         return finding
     if finding.rule == NOT_OFFERED and finding.severity < Severity.HIGH:
-        return finding._replace(tool=None)  # its note has no name
+        return finding._replace(tool=None)  # the note does not name it
     excerpt = show_command(guard.name, "") if finding.excerpt else ""
     return finding._replace(note=_NAMELESS, excerpt=excerpt, tool=None)
 
@@ -129,7 +128,7 @@ def _obstacle_to_reference(guard: Guard, kind: str, name: JsonValue) -> Finding 
     """The finding that stops one definition from being used, or None.
 
     Raises:
-        Refusal: what is in place of its name is not a string. Some servers convert it to one.
+        Refusal: its name is not a string. Some servers convert it to one.
     """
     if name is None:  # servers refuse that, or choose by themselves
         return obstacle(guard, kind, "") if guard.policy.trust is Trust.REVIEW else None
@@ -143,7 +142,7 @@ def _obstacle_to_reference(guard: Guard, kind: str, name: JsonValue) -> Finding 
 
 
 def _obstacle_without_pin(guard: Guard, kind: str, name: str) -> Finding | None:
-    """The finding that stops the use of a name that no definition is known by, or None."""
+    """The finding that stops the use of a name without a known definition, or None."""
     if guard.pins.are_full(kind):
         return _hold(guard, name, "trust.full", f"PipeGuard holds the {kind}: {NO_ROOM}")
     first = guard.pins.names.first(kind, name)
@@ -165,7 +164,7 @@ def _obstacle_without_pin(guard: Guard, kind: str, name: str) -> Finding | None:
 
 
 def _note_unlisted(guard: Guard, kind: str, name: str) -> Finding:
-    """The warning that a request uses what is in no list of a server that lists others."""
+    """The warning that a request uses an item in no list of a server that lists others."""
     note = f"no list that the server sent has this {kind}: nothing judged or pinned it"
     finding = _hold(guard, name, NOT_OFFERED, note)
     return finding._replace(severity=Severity.MEDIUM, action=Action.WARN)
@@ -198,7 +197,7 @@ def _hold(guard: Guard, name: str, rule: str, note: str, excerpt: str = "") -> F
 # --- references -------------------------------------------------------------------------
 # Which of a server's definitions a request uses: tools, prompts, resources.
 
-# A kind of definition, and the value in place of its name; None if the request has none.
+# A kind of definition, and the value given as its name; None without a name.
 Reference = tuple[str, JsonValue]
 
 # By method, the kind that it uses and the member of params that names it (MCP server/*, "Getting",
@@ -232,7 +231,7 @@ def references(method: str, params: JsonObject) -> Iterable[Reference]:
 
 
 def _completion_references(ref: JsonValue) -> list[Reference]:
-    """The prompt that is completed, or the resource, by its template or its address.
+    """The prompt or resource of a completion, by its template or its address.
 
     Some servers go by `type` and some by the member, so every member counts.
     """
@@ -263,11 +262,11 @@ def _subscription_references(wanted: JsonValue) -> list[Reference]:
 def find_oddities(
     direction: Direction, message: Message, requested: InputRequests
 ) -> tuple[Finding, ...]:
-    """Find what is unusual about a message that may go on.
+    """Find oddities of a message that may be forwarded.
 
     Args:
         direction: which way the message travels.
-        message: the message. Most have no member that is looked at here, which costs two checks.
+        message: the message. Most have none of these members, which costs two checks.
         requested: the input that the server has asked for.
     """
     value = message.value

@@ -1,9 +1,9 @@
-"""Reviews the definitions in a server's lists and openings: each is compared with its pin.
+"""Reviews the definitions in a server's lists and openings by comparing each with its pin.
 
 Each list is judged again, whatever the server announced. A poisoned definition that was never
-approved is hidden. One that drifted is shown as it was approved, so that the model reads the
-approved words. A second one of the same name is left out, and so are the tools that the policy
-blocks, which are judged and pinned all the same. The rest pass.
+approved is hidden. For one that drifted, the client gets the approved version, so that the model
+reads the approved words. A duplicate name is left out, and so are tools that the policy blocks,
+although they are judged and pinned. The rest pass.
 """
 
 from __future__ import annotations
@@ -63,10 +63,9 @@ class ReviewedResult(NamedTuple):
     """The definitions in one result after review.
 
     Attributes:
-        result: the result that goes on; the very object that came if nothing changed.
-        findings: what was found in it.
-        pins: what is to be remembered.
-        stopped: True if the result as a whole must not go on.
+        result: the result to forward; the object that came if nothing changed.
+        pins: definitions to remember.
+        stopped: True if the result as a whole must not be forwarded.
     """
 
     result: JsonObject
@@ -85,7 +84,7 @@ def review(
         method: of the request.
         result: its result.
         now: seconds on the session's clock.
-        budgets: what judging the message may still cost; all of its definitions share it.
+        budgets: the cost that judging the message may still have, shared by all definitions.
 
     Raises:
         Refusal: it could not be judged.
@@ -118,7 +117,7 @@ def review(
 
 
 def _review_items(listed: DefinitionScope, items: list[JsonValue]) -> Iterator[ReviewedDefinition]:
-    """Review the definitions of a list, some of which are looked at together."""
+    """Review the definitions of a list; the detector looks at several together."""
     names, detector = set[str](), listed.guard.detector
     for first in range(0, len(items), TOGETHER):
         some = items[first : first + TOGETHER]
@@ -129,7 +128,7 @@ def _review_items(listed: DefinitionScope, items: list[JsonValue]) -> Iterator[R
 
 
 def _review_item(scope: DefinitionScope, item: JsonValue, names: set[str]) -> ReviewedDefinition:
-    """Review a definition, and add its name to those of its list."""
+    """Review a definition, and add its name to the names of its list."""
     kind, key = scope.kind, scope.key
     name = item.get(key) if isinstance(item, dict) else None
     if not isinstance(item, dict) or type(name) is not str or has_look_alike(item, _SPELLINGS[key]):
@@ -155,7 +154,7 @@ def _review_item(scope: DefinitionScope, item: JsonValue, names: set[str]) -> Re
 
 
 def _counted_once(findings: list[Finding], rule: str) -> list[Finding]:
-    """The findings with those of one rule, which all say the same, replaced by one with a count."""
+    """The findings, with one rule's findings, which all say the same, merged into one."""
     same = [finding for finding in findings if finding.rule == rule]
     if len(same) < 2:
         return findings
@@ -194,9 +193,8 @@ class ReviewedDefinition(NamedTuple):
     """One definition after review.
 
     Attributes:
-        shown: what the client sees of it; ABSENT if that is nothing.
-        findings: what was found in it.
-        pin: what is to be remembered of it, or None.
+        shown: the version the client sees; ABSENT if it sees none.
+        pin: the change to remember, or None.
     """
 
     shown: JsonValue | Absent
@@ -214,8 +212,8 @@ class DefinitionScope(NamedTuple):
         kind: as in Pin.
         key: the member that names such a definition.
         now: seconds on the session's clock.
-        budgets: what judging the message may still cost.
-        read: reads the definitions that were looked at together; None for the guard's detector.
+        budgets: the cost that judging the message may still have.
+        read: reads definitions looked at together; None for the guard's detector.
     """
 
     guard: Guard
@@ -228,12 +226,12 @@ class DefinitionScope(NamedTuple):
     read: ReadPart | None = None
 
     def context(self, name: str | None) -> Context:
-        """The place of the definition in the message, which is about a tool of this name."""
+        """The place of the definition in the message, for a tool of this name."""
         guard, path = self.guard, self.path
         return Context(guard, "result", self.method, self.now, name, path, self.budgets)
 
     def scan(self, value: JsonValue, name: str | None) -> Findings:
-        """The findings of the rules for definitions; they block where others would redact."""
+        """The findings of the rules for definitions; they block if others would redact."""
         context, read = self.context(name), self.read
         if read is None:
             findings = self.guard.detector.read(context, Surface.DEFINITIONS, value)
@@ -244,7 +242,7 @@ class DefinitionScope(NamedTuple):
         return tuple(map(_blocked_whole, findings))
 
     def _tells_name(self, findings: list[Finding], name: str) -> bool:
-        """True if the name has a secret, which may have been found elsewhere in its definition."""
+        """True if the name contains a secret, even if it was found elsewhere in the definition."""
         is_private = any(tells_private(finding.rule) for finding in findings)
         return is_private and (name_is_secret(findings) or self.show_name(name) is None)
 
@@ -294,7 +292,7 @@ def review_definition(
     """Compare one definition with its pin.
 
     Args:
-        scope: where it is.
+        scope: its place.
         name: its own key.
         definition: as the server sent it.
         look_alike: the known name that this one could be taken for; until a person approves it,
@@ -326,7 +324,7 @@ def review_definition(
 
 
 def _blocked_whole(finding: Finding) -> Finding:
-    """A finding in a definition, in which nothing is redacted."""
+    """A finding in a definition, where nothing is redacted."""
     if finding.would is Action.REDACT:
         finding = finding._replace(would=Action.BLOCK)
     return finding._replace(action=Action.BLOCK) if finding.action is Action.REDACT else finding
@@ -351,11 +349,11 @@ class _Seen(NamedTuple):
 def _review_unchanged(
     scope: DefinitionScope, pin: Pin, approved_text: str, definition: JsonValue, findings: Findings
 ) -> ReviewedDefinition:
-    """The definition is the approved one: what newer rules find in it is reported, not stopped.
+    """Review a definition that is the approved one: report findings of newer rules, do not stop.
 
-    That holds for what was judged then. What is not part of the fingerprint (a size, a date, the
-    order of keys) may have changed since: where it alone is what a rule finds, the approved
-    definition is shown in its place.
+    This applies to the parts judged at approval. A part outside the fingerprint (a size, a date,
+    the order of keys) may have changed later: if a rule finds only this, the client gets the
+    approved definition instead.
     """
     change = _end_of_hold(scope, pin) or _withdraw(scope, pin)
     stopping = [f for f in findings if enforced_action(f) > Action.WARN]
@@ -386,7 +384,7 @@ def _end_of_hold(scope: DefinitionScope, pin: Pin) -> PinChange | None:
 
 
 def _withdraw(scope: DefinitionScope, pin: Pin) -> PinChange | None:
-    """The change that withdraws the hold of an earlier run, whose version is no longer offered."""
+    """The change that withdraws an earlier run's hold, whose version is no longer offered."""
     if pin.held_definition is None or pin.held_fingerprint is None:
         return None
     return scope.change(pin.name, pin.held_fingerprint, pin.held_definition, WITHDRAWN)
@@ -459,7 +457,7 @@ def _hide(scope: DefinitionScope, seen: _Seen, reason: str) -> ReviewedDefinitio
 
 
 def _beyond_room(scope: DefinitionScope, seen: _Seen) -> ReviewedDefinition:
-    """Hide a definition that there is no room to remember."""
+    """Hide a definition because there is no room to remember it."""
     note = f"a {scope.kind} was left out of the list: {NO_ROOM}"
     finding = scope.finding(FULL, note, None, Action.BLOCK)
     is_shown = scope.guard.policy.mode is Mode.OBSERVE
@@ -467,7 +465,7 @@ def _beyond_room(scope: DefinitionScope, seen: _Seen) -> ReviewedDefinition:
 
 
 def _learn(guard: Guard, change: PinChange, pin: Pin) -> Pin | None:
-    """Remember a definition; return what is stored of it, or None if there is no room."""
+    """Remember a definition; return its stored pin, or None if there is no room."""
     seen = change.definition, change.fingerprint
     if not change.is_held:
         new = Pin(*pin[:2], *seen, None, None, "", is_reviewed=False)

@@ -1,4 +1,4 @@
-"""One server as the firewall knows it: its policy and pins, what reads texts, and what is judged.
+"""One server as the firewall knows it: its policy, its pins and its detector.
 
 All Sessions with the server share a Guard. Pins are replaced as a whole when the store has new
 ones, so that a Session sees all of an approval or nothing of it. Detection is behind `Detector`.
@@ -40,15 +40,15 @@ class Context(NamedTuple):
     Attributes:
         guard: whose policy and pins apply.
         part: `params`, `result`, `error` or `headers`.
-        method: of the request, also for its answer.
+        method: of the request, for its answer too.
         now: seconds on the session's clock.
         tool: the tool concerned, or None.
         prefix: the path of the value in its message.
-        budgets: what judging the message may still cost; None if the value is all of it.
+        budgets: the cost that judging the message may still have; None for a whole message.
         call: of which the value is a part or the result.
-        original: the message as it came, if what is judged is what a cut or redaction left of it:
+        original: the message as it came, if this one is the rest after a cut or redaction, because
             an exception is for the content that a person saw. Else None.
-        event: names the verdict on the message, and its own lines in place of what was cut.
+        event: names the verdict on the message, also in the lines that replace cut passages.
     """
 
     guard: Guard
@@ -68,7 +68,7 @@ class Context(NamedTuple):
 
     @property
     def whole(self) -> str:
-        """The name of the place of what is found in all of the value, and nowhere in it."""
+        """The name of the place for findings in the value as a whole, at no single place in it."""
         return HTTP_HEADER if self.part == "headers" else f"{self.part}.other"
 
     def finding(
@@ -80,20 +80,20 @@ class Context(NamedTuple):
         *,
         is_cuttable: bool = False,
     ) -> Finding:
-        """A finding of a rule that is in no pack, with the action of the policy."""
+        """A finding of a rule outside all packs, with the action of the policy."""
         bare = Finding(rule, place, severity=level[0], confidence=level[1], tool=self.tool)
         return self.decide(
             bare._replace(content=content), Surface.TO_SERVER, is_cuttable=is_cuttable
         )
 
     def exempts(self, rule: str, place: str) -> bool:
-        """True if a person's exception lets through what is otherwise always taken out."""
+        """True if a person's exception lets through text that is otherwise always removed."""
         finding = Finding(rule, place, severity=Severity.HIGH, confidence=Confidence.HIGH)
         target = self._target(finding, Surface.TO_CLIENT)
         return self.guard.policy.exempts(target, self.now)
 
     def decide(self, bare: Finding, surface: Surface, *, is_cuttable: bool) -> Finding:
-        """The finding with the action of the policy, and what an exception for it could name."""
+        """The finding with the policy's action, and the content that an exception could name."""
         policy, note = self.guard.policy, ""
         is_call = self.part == "params" and self.method == "tools/call"
         target = self._target(bare, surface)._replace(is_cuttable=is_cuttable, is_call=is_call)
@@ -130,7 +130,7 @@ ReadPart = Callable[[Context, JsonValue], list[Finding]]
 class Detector(Protocol):
     """Detection as the firewall sees it. A detector reports; the policy decides.
 
-    It serves the two threads of one client's pump. Its answers depend on what it was given.
+    It serves the two threads of one client's pump. Its answers depend on earlier messages.
     """
 
     @property
@@ -148,7 +148,7 @@ class Detector(Protocol):
         """Lend the same detector to one other thread."""
 
     def part(self, key: bytes) -> Detector:
-        """Make the detector of another client, which remembers calls and secrets of its own."""
+        """Make the detector of another client, with its own memory of calls and secrets."""
 
     def read(self, context: Context, surface: Surface, value: JsonValue) -> list[Finding]:
         """Run the rules of a surface over a value.
@@ -158,12 +158,12 @@ class Detector(Protocol):
         """
 
     def look_ahead(self, context: Context, values: Sequence[JsonValue]) -> ReadPart:
-        """Look at definitions before one is judged; what reads each as `read` does."""
+        """Look at definitions before any is judged; the result reads each as `read` does."""
 
     def read_message(
         self, context: Context, direction: Direction, message: Message
     ) -> list[Finding]:
-        """Find what is in a message outside definitions.
+        """Find threats in a message outside definitions.
 
         Raises:
             Refusal: it could not be judged.
@@ -178,10 +178,10 @@ class Detector(Protocol):
         """Outline a short tool call, or a result, that `mask_own` and `restore` do not change."""
 
     def sees_nothing(self, direction: Direction, outline: PlainOutline) -> bool:
-        """True if one look tells that `read_message` finds nothing in a call or in a result."""
+        """True if one look shows that `read_message` finds nothing in a call or a result."""
 
     def may_leak(self, guard: Guard, outline: PlainOutline) -> bool:
-        """False where `find_leaks` finds nothing in a call, and remembers nothing of it."""
+        """False if `find_leaks` finds nothing in a call, and remembers nothing of it."""
 
     def show_call(
         self, guard: Guard, tool: str, message: Message, findings: Sequence[Finding]
@@ -210,10 +210,10 @@ class Detector(Protocol):
         *,
         is_granted: bool,
     ) -> None:
-        """Remember a call that goes on with these findings; `is_granted` if a person allowed it."""
+        """Remember a forwarded call with its findings; `is_granted` if a person allowed it."""
 
     def settle_call(self, event: str, *, went_on: bool) -> None:
-        """Count what `find_leaks` remembers of a call as sent, or forget it.
+        """Count the values `find_leaks` remembers of a call as sent, or forget them.
 
         Args:
             event: names the verdict on the call.
@@ -223,16 +223,16 @@ class Detector(Protocol):
     def record_result(
         self, guard: Guard, request: PendingRequest, frame: bytes, now: float
     ) -> None:
-        """Remember what a request returned, also if it was blocked."""
+        """Remember the result of a request, even if it was blocked."""
 
     def mask_own(self, policy: Policy, message: Message) -> tuple[Message, Finding | None]:
         """Mask PipeGuard's own secrets in a message of the server."""
 
     def restore(self, verdict: Verdict) -> Verdict:
-        """Put secrets back into what goes to the server that they came from."""
+        """Put secrets back into a message to the server that they came from."""
 
     def make_placeholder(self, rule: str, text: str) -> str:
-        """Make the placeholder of what is taken out of a message to the client."""
+        """Make the placeholder of a text removed from a message to the client."""
 
     def sign(self, text: str) -> str:
         """Sign a line that PipeGuard writes; empty without a key."""
@@ -295,7 +295,7 @@ class Shared:
     Attributes:
         policy: actions for findings, and limits.
         notes: on failed answers of the server; None for most servers.
-        grants: calls that a person allowed; None if nobody can.
+        grants: calls that a person allowed; None if this is impossible.
     """
 
     notes: FailureNotes | None = None
@@ -309,24 +309,23 @@ class Guard:
     """The policy and the pins of one server, with a detector.
 
     A guard is for one thread at a time in each direction. `spare` gives one for any other thread,
-    and `part` one for another client. All of them share policy and pins: what one learns or adopts,
-    all know from then on.
+    and `part` one for another client. All of them share policy and pins: a pin that one learns or
+    adopts is known to all.
 
     Args:
         name: the server's, under which its pins are stored.
         detector: reads its texts.
-        policy: what to do about findings.
+        policy: which action each finding gets.
         pins: by kind and name.
 
     Attributes:
         is_remote: True if the server is on another machine.
         contents_key: the installation's, with which fingerprints of findings are made; without it
             no exception holds for a content.
-        inspects: False if others judge what the messages say, and only the protocol is checked.
-        questions: loads what asks the user in results; None if nothing asks there.
+        inspects: False if others judge the contents, and only the protocol is checked here.
+        questions: loads the module that asks the user in results; None if it is not used.
         shared: with all guards of the server.
-        pins: of the server.
-        pin: looks one up by kind and name.
+        pin: looks a pin up by kind and name.
     """
 
     def __init__(
@@ -341,7 +340,7 @@ class Guard:
         self.shared = Shared(policy)
         self.pins = Pins(_trust(pins, policy))
         self.pin = self.pins.of
-        self._fixed: Policy | None = None  # in place of the one that is shared
+        self._fixed: Policy | None = None  # instead of the shared one
 
     def mark_call(self, tool: str, params: JsonValue, stopped: Iterable[Finding]) -> str:
         """The mark of one exact call under this policy, of a tool as it is defined now.
@@ -351,8 +350,8 @@ class Guard:
 
         Args:
             tool: that is called.
-            params: of the call. What clients put into `_meta` is another each time (MCP basic).
-            stopped: why it was stopped: once there are other reasons, the mark is another.
+            params: of the call. Without `_meta`, whose values differ in each call (MCP basic).
+            stopped: why it was stopped; other reasons give another mark.
         """
         if not self.contents_key:
             return ""
@@ -371,10 +370,10 @@ class Guard:
         return self._fixed or self.shared.policy
 
     def snapshot(self, policy: Policy) -> Guard:
-        """The guard with one policy, which it has now, for all of a message.
+        """The guard with its current policy fixed, for all of a message.
 
-        What one policy stops by its tools and another by its rules would else pass a message that
-        is judged while the one replaces the other.
+        Otherwise a message judged while one policy replaces another could pass, although each of
+        them stops it, one by its tools and the other by its rules.
         """
         twin = object.__new__(Guard)  # as `copy` does, in a third of the time
         twin.__dict__.update(self.__dict__, _fixed=policy)
@@ -382,7 +381,7 @@ class Guard:
 
     @contextmanager
     def spare(self) -> Iterator[Guard]:
-        """Lend the same guard to one other thread; each gets another one."""
+        """Lend the same guard to one other thread; each thread gets its own."""
         if not self.inspects:
             yield self
             return
@@ -410,7 +409,7 @@ class Guard:
         return not self.inspects or self.detector.is_loaded
 
     def repin(self, pins: Mapping[PinKey, Pin]) -> frozenset[str]:
-        """Replace the pins by those of the store.
+        """Replace the pins with the store's.
 
         A definition that is held here stays held until it is accepted: the store may have
         discarded it, may not have it yet, or may have that of another run, while the server still

@@ -1,7 +1,7 @@
-"""One frame on its way: what is found in it, what is forwarded, what goes back.
+"""One frame on its way: its findings, the frame to forward, the reply.
 
-One look tells of most calls and results that nothing is in them (`FrameJudge.pass_at_once`). Of the
-others the frame is parsed, once, and judged in full; what the look found out is not asked again.
+For most calls and results one look is enough (`FrameJudge.pass_at_once`). Other frames are parsed,
+once, and judged in full; the results of the look are used again.
 """
 
 from __future__ import annotations
@@ -63,17 +63,17 @@ READING = frozenset({"resources/read", "tasks/result"})  # as tools do
 
 
 class FrameJudge(SettledFrame):
-    """Judges one frame; has all that is known of it.
+    """Judges one frame; holds all that is known of it.
 
     Attributes:
         policy: by which all of the message is judged.
         is_member: True for a message of a batch.
-        waiting_room: where a call may wait until a person decides; None if it may not.
-        waiting_call: that is judged again, having waited until a person decided; else None.
+        waiting_room: holds a call until a person decides; None if it may not wait.
+        waiting_call: a call judged again after waiting for a person's decision, or None.
         is_closed: True once `request` was looked up for an answer.
-        is_late: True if an answer without a request was expected all the same.
+        is_late: True if an answer without a request was expected nevertheless.
         extra: findings that do not decide about the rest of the message.
-        removed: findings about what was taken out of the frame before it was judged.
+        removed: findings about text removed from the frame before it was judged.
         pins: definitions to remember.
     """
 
@@ -88,7 +88,7 @@ class FrameJudge(SettledFrame):
     # --- one look -----------------------------------------------------------------------
 
     def pass_at_once(self) -> Verdict | None:
-        """The verdict on a call or a result in which one look sees nothing; else None.
+        """The verdict on a call or a result if one look sees nothing in it; else None.
 
         Raises:
             Refusal: the call may not be sent now.
@@ -144,7 +144,7 @@ class FrameJudge(SettledFrame):
         return request if request.id_token == id_token else None
 
     def refuse(self, refusal: Refusal) -> Verdict:
-        """The verdict on a frame that does not go on; each request in it is answered once."""
+        """The verdict on a refused frame; each request in it is answered once."""
         if self.is_closed and self.request is not None and not isinstance(refusal, RefusedAnswer):
             self.state.reopen(self.direction, self.request)  # closed by the refusal of this answer
         return super().refuse(refusal)
@@ -197,7 +197,7 @@ class FrameJudge(SettledFrame):
         return masked
 
     def _restore(self, verdict: Verdict) -> Verdict:
-        """Put back what was masked for the client, before anything is taken as sent."""
+        """Restore text that was masked for the client, before anything is recorded as sent."""
         return self.guard.detector.restore(verdict) if self.direction is TO_SERVER else verdict
 
     # --- requests and notifications -----------------------------------------------------
@@ -213,7 +213,7 @@ class FrameJudge(SettledFrame):
             findings += [] if early is None else [early]
             is_granted = False
             if greatest(findings) >= Action.ASK:
-                if request.tool is not None:  # a call that names none can be granted to nobody
+                if request.tool is not None:  # a call without a tool's name cannot be granted
                     findings, is_granted = self._use_grant(request.tool, findings)
                 held = self._hold(request, findings)
                 if held is not None:
@@ -383,7 +383,7 @@ class FrameJudge(SettledFrame):
             self.message = rewritten(said, replies.add_note(said.value, note[0]))
         verdict = self._settle(self._findings(self._context(), self.message))
         self.extra += _note_findings(note, verdict)
-        if request.tool is not None or request.method in READING:  # also if it was blocked
+        if request.tool is not None or request.method in READING:  # even if it was blocked
             self.guard.detector.record_result(self.guard, request, said.frame, self.now)
         self._record_input_requests(result, verdict)
         return verdict
@@ -405,7 +405,7 @@ class FrameJudge(SettledFrame):
         return review(self.guard, request.method, result, self.now, self.budgets)
 
     def _note_answer(self, request: PendingRequest, result: JsonObject) -> None:
-        """Remember what a result says of its server, or of a task that outlives it."""
+        """Remember a server's description of itself, or a task that outlives the request."""
         if creates_task(result):
             self.state.outlive(self.direction, request)
         if self.direction is TO_CLIENT and request.method in OPENINGS:

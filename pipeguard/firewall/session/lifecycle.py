@@ -1,6 +1,6 @@
-"""The state of a conversation, and who may send what, when, and how often.
+"""The state of a conversation: who may send which message, when, and how often.
 
-Holds open requests, the agreed revision and what was declared. Refuses by raising; knows no text.
+Holds open requests, the agreed revision and the declarations. Refuses by raising; knows no text.
 Sources: MCP basic/lifecycle, basic/index and basic/utilities of the five revisions.
 """
 
@@ -58,12 +58,12 @@ _EARLY = Finding(
 
 
 class ConversationState:
-    """The memory of one conversation. Each method takes its lock, but for single reads.
+    """The memory of one conversation; each method takes its lock, except for single reads.
 
     Attributes:
         pending: open requests, by the direction in which they went.
         input_requests: the input that results asked the client for.
-        peers: what client and server declared.
+        peers: declarations of client and server.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -78,7 +78,7 @@ class ConversationState:
         self.peers = Peers()
 
     def has_received(self, direction: Direction) -> bool:
-        """True once anything came that goes this way."""
+        """True once a frame came that travels this way."""
         return direction in self._received
 
     def count_frame(self, direction: Direction) -> int:
@@ -119,10 +119,10 @@ class ConversationState:
     def admit(
         self, direction: Direction, message: Message, request: PendingRequest
     ) -> Finding | None:
-        """Add a request to those that wait for an answer.
+        """Add a request to the open ones.
 
         Returns:
-            A finding about a request that may go on all the same, or None.
+            A finding about a request that may be forwarded nevertheless, or None.
 
         Raises:
             Refusal: it may not be sent now, or its id is in use.
@@ -159,7 +159,7 @@ class ConversationState:
     def request_sent(
         self, direction: Direction, request: PendingRequest, params: JsonValue = None
     ) -> bool:
-        """Record that a request was forwarded; what a call names stays with it, if there is room.
+        """Record that a request was forwarded; keep a call's values and targets if there is room.
 
         Args:
             direction: which way it went.
@@ -167,7 +167,7 @@ class ConversationState:
             params: its params, if it may open a conversation.
 
         Returns:
-            False if it is not open any more: it was cancelled or answered, or its exchange is over.
+            False if it is no longer open: it was cancelled or answered, or its exchange has ended.
         """
         with self._lock:
             if not self._note_sent(self.pending[direction], request):
@@ -190,7 +190,7 @@ class ConversationState:
     def hold(
         self, direction: Direction, request: PendingRequest, event: str, policy: object
     ) -> bool:
-        """Let a request wait for a person under a policy; False if it is not open any more."""
+        """Let a request wait for a person under a policy; False if it is no longer open."""
         pending = self.pending[direction]
         with self._lock:
             if pending.is_over or not pending.has(request):
@@ -205,7 +205,7 @@ class ConversationState:
                 self.pending[direction].close(token)
 
     def release(self, direction: Direction, request: PendingRequest) -> bool:
-        """Let a request wait no longer; False if somebody answered or cancelled it meanwhile."""
+        """End the wait of a request; False if it was answered or cancelled in the meantime."""
         with self._lock:
             request.forwarded, request.held_event, request.held_policy = False, "", None
             return self.pending[direction].has(request)
@@ -229,12 +229,12 @@ class ConversationState:
                     request.take_answer = take_answer
 
     def withdraw_own(self, id_token: str, now: float) -> bool:
-        """Cancel a request of PipeGuard's own; False if it is not open any more."""
+        """Cancel a request of PipeGuard's own; False if it is no longer open."""
         with self._lock:
             return self.pending[Direction.TO_CLIENT].cancel(id_token, now) is True
 
     def drop(self, direction: Direction, request: PendingRequest) -> bool:
-        """Remove a request that is not forwarded; False if it was not open any more."""
+        """Remove a request that is not forwarded; False if it was no longer open."""
         with self._lock:
             return self.pending[direction].drop(request)
 
@@ -244,11 +244,11 @@ class ConversationState:
             return [request.id_token for request in self.pending[direction].list_forwarded()]
 
     def abandon(self, direction: Direction) -> tuple[list[PendingRequest], list[PendingRequest]]:
-        """Remove and return all forwarded requests, since one side is gone.
+        """Remove and return all forwarded requests, because one side is gone.
 
         Returns:
-            The requests in a direction, and those in the other. A request that is being judged
-            at this moment stays: its judge answers it. PipeGuard's own are answered to nobody.
+            The requests in a direction, and those in the other. A request that is being judged at
+            this moment stays: its judge answers it. PipeGuard's own get no answer.
         """
         with self._lock:
             lists = tuple(self.pending[way].list_forwarded() for way in (direction, direction.back))
@@ -370,7 +370,7 @@ class ConversationState:
         """Record a notification.
 
         Returns:
-            None if it may go on. If it is dropped, the reason, which is empty if it was
+            None if it may be forwarded. If it is dropped, the reason, which is empty if it was
             already reported.
         """
         with self._lock:
@@ -398,7 +398,7 @@ class ConversationState:
     def announcements(self, kinds: Iterable[str]) -> list[bytes]:
         """The notifications that tell the client to list again.
 
-        After a handshake, those that the server declared; without one (2026-07-28), one on each
+        After a handshake, the kinds that the server declared; without one (2026-07-28), one on each
         subscription to such a list.
 
         Args:
@@ -447,7 +447,7 @@ class WaitingRoom:
         self._calls: list[PendingRequest] = []
 
     def admit(self, request: PendingRequest) -> bool:
-        """Let in a call that waits; False if too many do. It leaves once it waits no more."""
+        """Let in a waiting call; False if too many wait. It leaves at the end of its wait."""
         with self._lock:
             calls = [call for call in self._calls if call.is_held and call is not request]
             size = request.frame_bytes + sum(call.frame_bytes for call in calls)
@@ -473,7 +473,7 @@ class _NotificationQuota:
         """Count a notification.
 
         Returns:
-            None if it may go on. If it is dropped, the reason, once a second.
+            None if it may be forwarded. If it is dropped, the reason, once a second.
         """
         if now - self._since >= 1.0:
             self._since, self._count, self._is_reported = now, 0, False

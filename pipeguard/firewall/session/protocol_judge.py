@@ -1,4 +1,4 @@
-"""Judges only how messages follow each other, where others judge what they say."""
+"""Checks only the order of messages; others judge their contents."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ProtocolJudge(FrameJudge):
         """The verdict on an ordinary call or result whose value is known; else None.
 
         Raises:
-            Refusal: the frame is no message, or the call may not be sent now.
+            Refusal: the frame is not a message, or the call may not be sent now.
         """
         if isinstance(self.frame, KnownResult) and self.direction is Direction.TO_CLIENT:
             return self._pass_result(self.frame.id_token)

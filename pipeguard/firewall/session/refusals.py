@@ -1,7 +1,7 @@
-"""Refuses a frame that could not be judged, and answers everyone who waits for it.
+"""Refuses a frame that could not be judged, and answers all peers that wait for it.
 
-What was judged and is blocked is answered from here too (`Refuser.answer`); `judge` decides that.
-Knows who waits for what. Knows no more of the frame than could be read of it.
+It also answers messages that `judge` blocked (`Refuser.answer`). It knows who waits for which
+answer, and only as much of the frame as could be read.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 
 
 class RefusedAnswer(Refusal):
-    """An answer that does not go on, to a request that no longer waits."""
+    """An answer that is not forwarded, to a request that no longer waits."""
 
     def __init__(self, request: PendingRequest, refusal: Refusal) -> None:
         super().__init__(refusal.rule, refusal.why, refusal.code, request.id_token)
@@ -49,7 +49,7 @@ class RefusedAnswer(Refusal):
 def as_refusal(frame: bytes, error: Exception) -> Refusal:
     """The refusal of a frame: a check's own, or that of a frame on which a check failed.
 
-    Of the latter only the id is known, or those of a batch.
+    For the latter only the id is known, or the ids of a batch.
     """
     if isinstance(error, Refusal):
         return error
@@ -88,7 +88,7 @@ class Arrival(NamedTuple):
 
 
 class Refuser:
-    """Refuses one frame, and answers everyone who waits for it.
+    """Refuses one frame, and answers all peers that wait for it.
 
     Attributes:
         state: of the conversation.
@@ -100,8 +100,8 @@ class Refuser:
         self.direction, self.frame, self.now, self.event = arrival
 
     def refuse(self, refusal: Refusal) -> Verdict:
-        """The verdict on a frame that does not go on; each request in it is answered once."""
-        is_lost = refusal.code == codes.PEER_GONE  # nobody stopped it
+        """The verdict on a refused frame; each request in it is answered once."""
+        is_lost = refusal.code == codes.PEER_GONE  # not a refusal by PipeGuard
         findings = [(make_warning if is_lost else make_block)(refusal.rule, refusal.why)]
         if isinstance(refusal, RefusedAnswer):
             return self._withhold(refusal.request, refusal.code, findings)
@@ -150,7 +150,7 @@ class Refuser:
         return replies.refusal_to_server(request.method, request.id_token, code, self.event)
 
     def _refuse_batch(self, ids: batch.Ids, code: int, findings: list[Finding]) -> Verdict:
-        # Whoever sends a batch reads one (JSON-RPC 2.0, section 6), whatever was agreed.
+        # A peer that sends a batch reads one (JSON-RPC 2.0, section 6), whatever was agreed.
         reply = batch.array([self._to_sender(token, code, findings) for token in ids.requests])
         closed = self.state.close_all(self.direction, ids.answers)
         # Each answer goes by itself, because few peers read a batch.
@@ -205,7 +205,7 @@ class Refuser:
 
 
 def end_wait(findings: Iterable[Finding], why: str, waited: str) -> list[Finding]:
-    """Block what nobody can be asked about, or why it did not go on while it waited.
+    """Turn questions to a person into blocks, with a note on why the wait ended.
 
     Args:
         findings: of the call.

@@ -1,7 +1,7 @@
 """Remedies: the one table, for messages, log, commands and pages.
 
-Nothing else may say how something passes. A rule of a pack is left to the policy, so an exception
-helps; what the policy does not decide is listed here. A rule that is in no row gets an exception.
+No other module says how to let something pass. The policy decides on rules of packs, so an
+exception helps; rules that it does not decide on are listed here. Others get an exception.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ class Way(Enum):
     """The way to let something pass; the later, the less one command can do."""
 
     EXCEPTION = "exception"  # `pipeguard allow EVENT`
-    GRANT = "grant"  # the same, which gives an isolated server what it wanted
+    GRANT = "grant"  # the same command grants an isolated server the access
     APPROVE = "approve"  # `pipeguard diff`, then `pipeguard approve`
     POLICY = "policy"  # a key of a file that the user writes
     OPTION = "option"  # of the command that listens
-    NOTHING = "nothing"  # only whoever wrote the client or the server
+    NOTHING = "nothing"  # only the author of the client or the server can
 
     __hash__ = object.__hash__
 
 
 class Remedy(NamedTuple):
-    """The remedy for what one rule stops.
+    """The remedy for messages that one rule stops.
 
     Attributes:
-        way: how.
-        advice: what to do, in one sentence or two.
+        way: the kind of remedy.
+        advice: for the user, in one or two sentences.
         key: of the policy, as `limits.pending`; or empty.
     """
 
@@ -70,18 +70,18 @@ _RULES = {
 }
 _BY_RULE = {rule: way for way, rules in _RULES.items() for rule in rules}
 _WAYS = tuple(Way)
-# What stops one definition, and not the list that it is left out of.
+# These stop one definition, not the list that it is left out of.
 _LEFT_OUT = ("trust.", "protocol.duplicate-name", "protocol.nameless")
 
 
 def find_way(rule: str) -> Way:
-    """Find the way to let pass what a rule stops."""
+    """Find the way to let a message pass that a rule stops."""
     family = rule.partition(".")[0]
     return _BY_RULE.get(rule) or _BY_RULE.get(f"{family}.", Way.EXCEPTION)
 
 
 def find_remedy(rule: str) -> Remedy:
-    """Find the remedy for what a rule stops."""
+    """Find the remedy for messages that a rule stops."""
     rows, family = _read_rows(), rule.partition(".")[0]
     row = rows.get(rule) or rows.get(f"{family}.") or rows["others"]
     return Remedy(find_way(rule), row["advice"], row.get("key", ""))
@@ -112,10 +112,10 @@ def is_held(rules: Iterable[str]) -> bool:
 
 
 def decisive_rule(rule: str, tool: str, stopped: Iterable[tuple[str, str]]) -> str:
-    """The rule that says what can be done about a finding, given all that stopped its message.
+    """The rule whose remedy applies to a finding, given all that stopped its message.
 
-    One finding that no exception helps keeps the message from passing, so that allowing the others
-    would be in vain. A definition that waits is only left out of its list.
+    If no exception helps with one finding, allowing the others would be in vain. A waiting
+    definition is only left out of its list.
 
     Args:
         rule: of the finding.

@@ -1,9 +1,8 @@
-"""Texts for each side when a message does not go on. Only this module writes them.
+"""Texts for each side when a message is stopped. Only this module writes them.
 
-The client is told rule, place and event, never the text itself, and that the user decides. What a
-model reads contains no command, because a model has a shell: commands are in the log and in
-`pipeguard explain`. A server is told only the event: rule and place would tell an attacker what to
-change.
+The client is told rule, place and event, never the text itself, and that the user decides. A text
+for a model contains no command, because a model has a shell: commands are in the log and in
+`pipeguard explain`. A server is told only the event: rule and place would help an attacker.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _SELF_EXPLAINING = (
     *("trust.drifted", "trust.held", "trust.not-offered", "trust.full", "policy.tool"),
     FOREIGN_PLACEHOLDER,
 )
-# What a model reads of who can let it pass. No command: a model has a shell.
+# Tells a model who can let it pass. No command: a model has a shell.
 _WHO_DECIDES = {
     Way.EXCEPTION: "Only the user decides whether it is a false alarm.",
     Way.GRANT: "Only the user can give it.",
@@ -51,7 +50,7 @@ def refusal_to_client(  # noqa: PLR0913  a refusal has as many parts
 ) -> bytes:
     """The answer to a client's request that was refused, or whose answer was.
 
-    A tool call gets a result with `isError`, so that the model reads why and can go on; any
+    A tool call gets a result with `isError`, so that the model reads why and can continue; any
     other request gets a JSON-RPC error (MCP server/tools, "Error Handling").
 
     Args:
@@ -61,7 +60,7 @@ def refusal_to_client(  # noqa: PLR0913  a refusal has as many parts
         finding: the most serious one.
         event: names the verdict.
         executed: True if the server had already acted.
-        wait_outcome: what became of its wait for a person, as a sentence; empty if it had none.
+        wait_outcome: the outcome of its wait for a person, as a sentence; empty without a wait.
         typed: True if a result states its type (MCP 2026-07-28 basic/index).
     """
     data = _data(finding, event, executed=executed)
@@ -121,7 +120,7 @@ def own_error(id_token: str, code: int, message: str) -> bytes:
 
 
 def make_cancellation(id_token: str, why: str = "the server hung up") -> bytes:
-    """A notification that a request needs no answer any more (basic/utilities/cancellation)."""
+    """A notification that cancels a request (basic/utilities/cancellation)."""
     params: JsonObject = {"requestId": Number(id_token), "reason": why}  # written as it is
     return serialise({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params})
 
@@ -133,7 +132,7 @@ _AUDIT_LOSS = (
 
 
 def audit_loss() -> JsonObject:
-    """A notification by which a client tells its user of it (MCP server/utilities/logging)."""
+    """A notification with which a client informs its user (MCP server/utilities/logging)."""
     params: JsonObject = {"level": "error", "logger": MARK, "data": _AUDIT_LOSS}
     return {"jsonrpc": "2.0", "method": LOG_MESSAGE, "params": params}
 
@@ -152,7 +151,7 @@ def list_changed(kind: str, subscription: str | None = None) -> bytes:
 
 
 def set_id(body: bytes, waiting: list[str]) -> bytes | None:
-    """An answer as a frame; one without an id gets that of the only request that waits.
+    """An answer as a frame; one without an id gets the id of the only waiting request.
 
     A server that cannot know the id, as for an unknown session, sends none.
 
@@ -161,7 +160,7 @@ def set_id(body: bytes, waiting: list[str]) -> bytes | None:
         waiting: the ids of the requests that wait for it.
 
     Returns:
-        None if the body is no answer.
+        None if the body is not an answer.
     """
     try:
         value = parse_json(body)
@@ -184,7 +183,7 @@ def is_refusal(result: JsonObject) -> bool:
 
 
 def words(finding: Finding, event: str, *, executed: bool, wait_outcome: str = "") -> str:
-    """The text for a model instead of a result: what was stopped, why, and what to do."""
+    """The text for a model instead of a result: the item stopped, the reason, the next step."""
     if finding.rule in _SELF_EXPLAINING:
         who = "" if finding.note.startswith("PipeGuard") else "PipeGuard: "
         return f"{who}{finding.note} (event {event})"
@@ -297,11 +296,11 @@ def how_to_allow(finding: Finding, event: str) -> str:
     """The command for a person to run next. It goes to the log, and never to a model.
 
     Args:
-        finding: what was stopped.
+        finding: why the message was stopped.
         event: names the verdict; empty if no audit has it.
 
     Returns:
-        The command; empty if nobody can allow it.
+        The command; empty if it cannot be allowed.
     """
     way = find_way(finding.rule)
     if way is Way.APPROVE:

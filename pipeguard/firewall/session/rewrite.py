@@ -1,6 +1,6 @@
-"""Writes a message without what was found in it: placeholders for secrets, lines for passages.
+"""Rewrites a message without its findings: placeholders for secrets, lines for passages.
 
-Knows values and pointers, and no rules. `firewall.session.judge` judges what is left.
+Knows values and pointers, and no rules. `firewall.session.judge` judges the rest.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from pipeguard.firewall.protocol.places import (
 )
 
 MakePlaceholder = Callable[[str, str], str]  # from a rule and its match to the placeholder
-_Replace = Callable[[Finding, str], str]  # from a finding and its words to what replaces them
+_Replace = Callable[[Finding, str], str]  # from a finding and its words to their replacement
 Sign = Callable[[str], str]  # from a text to its signature, empty without a key
 UNREAD = "protocol.read-limit"  # the rule of a passage that was not read
 FORGED = "protocol.forged-mark"  # that of a line that only PipeGuard writes
-HIDDEN = "injection.terminal-escape"  # that of what a terminal does not show
-TEXT_SHARE = 2  # of a result's text, one part in so many must be left
+HIDDEN = "injection.terminal-escape"  # the rule for text that a terminal does not show
+TEXT_SHARE = 2  # one in two parts of a result's text must be left
 _NO_TEXTS = FIXED_VALUE_KEYS | {"data", "blob", "uri"}
 _LINE = lazy_regex(
     r"\[PipeGuard cut (\d+) characters here, event ([\w.]*),(?: mark [0-9a-f]{8},)? which"
@@ -44,7 +44,7 @@ _WHY = {
     HIDDEN: "hide text from a person or act on a terminal",
 }
 MIN_COPY = 8  # characters: a shorter word occurs elsewhere by chance
-MIN_PASSAGE_COPY = 24  # likewise, of a passage that is cut out
+MIN_PASSAGE_COPY = 24  # the same, of a passage that is cut out
 
 # Identifiers: changed, they would name something else.
 NEVER_REDACTED = frozenset(
@@ -73,7 +73,7 @@ def redact(
         value: the message.
         findings: in it.
         make_placeholder: makes the placeholder of a match; by default it only names the rule.
-        make_line: makes the line in place of what is cut.
+        make_line: makes the line that replaces a cut passage.
     """
 
     def replacement(finding: Finding, text: str) -> str:
@@ -96,12 +96,12 @@ def redact(
 
 
 def placeholder(rule: str) -> str:
-    """The placeholder of a secret that is never put back: it names the rule and nothing else."""
+    """The placeholder of a secret that is never restored: it names only the rule."""
     return f"[redacted:{rule}]"
 
 
 class _Redaction:
-    """One copy of a message without what was found.
+    """One copy of a message without the text of its findings.
 
     Attributes:
         words: the placeholders of the words that were cut out of strings.
@@ -127,7 +127,7 @@ class _Redaction:
         return self._string(value, pointer)
 
     def _key(self, key: str, pointer: str, value: JsonObject, copied: JsonObject) -> str:
-        """The key in the copy: where it may be what was found, a placeholder."""
+        """The key in the copy: a placeholder if the key may be the text found."""
         findings = [f for f in self._spans.get(pointer, ()) if f.action is Action.REDACT]
         if findings and (MASKED_STEP in pointer or not isinstance(value[key], str)):
             return _unused_name(placeholder(findings[0].rule), value, copied)
@@ -177,7 +177,7 @@ def _cut(text: str, findings: list[Finding], replacement: _Replace) -> str:
 
 
 def _unused_name(name: str, value: JsonObject, copied: JsonObject) -> str:
-    """The name, or with a number appended a key that no member has, so that none is lost."""
+    """The name, or with a number appended a key that no member has, so that no member is lost."""
     wanted, number = name, 1
     while wanted in value or wanted in copied:
         number += 1
@@ -189,7 +189,7 @@ def _unused_name(name: str, value: JsonObject, copied: JsonObject) -> str:
 
 
 def withheld(findings: Iterable[Finding], why: str) -> list[Finding]:
-    """The findings, with those that would be cut out blocked."""
+    """The findings, with cuts turned into blocks."""
     return [
         finding._replace(action=Action.BLOCK, note=why) if finding.action is Action.CUT else finding
         for finding in findings
@@ -199,9 +199,9 @@ def withheld(findings: Iterable[Finding], why: str) -> list[Finding]:
 def later_cuts(
     findings: Iterable[Finding], left: JsonObject, original: JsonObject
 ) -> list[Finding]:
-    """Findings in what an earlier cut left, at their places in the original.
+    """Findings in the text that an earlier cut left, at their places in the original.
 
-    Of words that are not there exactly once, the place is not known.
+    If the words do not occur exactly once, their place is unknown.
     """
     cuts: list[Finding] = []
     for finding in findings:
@@ -223,7 +223,7 @@ def find_string(value: JsonValue, pointer: str) -> str:
 
 
 def cut_line(rule: str, passage: str, event: str, sign: Sign) -> str:
-    """The line that a model reads in place of a passage, which may have earlier lines in it."""
+    """The line that replaces a passage for the model; the passage may contain earlier lines."""
     length = len(passage)
     for line in _LINE.finditer(passage):
         length += int(line[1]) - len(line[0]) if is_own_line(line[0], event, sign) else 0
@@ -247,20 +247,20 @@ def is_own_line(line: str, event: str, sign: Sign) -> bool:
 
 
 def list_spellings(passage: str) -> tuple[str, ...]:
-    """A passage as other strings of the same result have it: also as, or out of, a JSON string."""
+    """A passage as other strings of the same result spell it: inside, or out of, a JSON string."""
     spellings = [passage, *(json.dumps(passage, ensure_ascii=e)[1:-1] for e in (False, True))]
-    with suppress(ValueError):  # it is no part of a JSON string
+    with suppress(ValueError):  # it is not part of a JSON string
         spellings.append(str(json.loads(f'"{passage}"')))
     return tuple(dict.fromkeys(spellings))
 
 
 def has_orders(findings: Iterable[Finding]) -> bool:
-    """True if some of what is cut out was read, and is an order."""
+    """True if some of the text to cut was read, and is an order."""
     return any(f.action is Action.CUT and f.rule not in _WHY for f in findings)
 
 
 def leaves_enough(original: JsonObject, left: JsonObject) -> bool:
-    """True if most of the text of a result is left beside the lines."""
+    """True if most of the text of a result is left next to the lines."""
     return TEXT_SHARE * _text_chars(left) >= _text_chars(original)
 
 

@@ -1,8 +1,8 @@
 """One conversation, which is one JSON-RPC id space: every frame in, one verdict out.
 
 `Session.receive` is the one function that decides. It does not raise; the same frames at the same
-times give the same verdicts. It does no I/O and does not wait, but that a tool call which would be
-stopped is looked up among those that a person granted (`guard.Grants`).
+times give the same verdicts. It does no I/O and does not wait, with one exception: a tool call that
+would be stopped is looked up among the grants of a person (`guard.Grants`).
 
 Threads, for this package and all its callers:
 
@@ -13,10 +13,10 @@ Threads, for this package and all its callers:
   called by any thread at any time.
 - The state of a conversation (`lifecycle.ConversationState`) changes under the one lock of the
   conversation, which its exchanges and `receive_concurrently` share.
-- What is known of a server has one owner each, shared by all its Guards, with a lock of its own:
-  `firewall.pins.store`, `detect.flows.ledger`, `detect.flows.vault`, and likewise
-  `firewall.protocol.answers`. The policy is a value that is replaced as a whole. Their
-  answers never change afterwards.
+- Each fact about a server has one owner, shared by all its Guards, with a lock of its own:
+  `firewall.pins.store`, `detect.flows.ledger`, `detect.flows.vault` and
+  `firewall.protocol.answers`. The policy is a value that is replaced as a whole. Their answers
+  never change afterwards.
 - No lock is held while a text is read, judged or searched, nor while another lock is acquired.
   Without a lock only a single attribute or a single entry of a mapping is read.
 - Verdicts are written down by a thread of its own (`state.recorder`).
@@ -61,12 +61,12 @@ class Session:
     """One conversation between a client and a guarded server.
 
     Attributes:
-        guard: what is known of the server.
+        guard: policy, pins and detector of the server.
         run: names this run; events are `<run>.c<n>` and `<run>.s<n>`.
-        state: what is remembered of the conversation.
-        waiting_room: where calls wait until a person decides; None if the transport has no call
-            wait (transports.pump.wait_for_decision).
-        waiting_call: that is judged again, having waited; else None.
+        state: the memory of the conversation.
+        waiting_room: holds calls until a person decides; None if the transport lets no call wait
+            (transports.pump.wait_for_decision).
+        waiting_call: a call judged again after a wait, or None.
         keeps_values: True if a large frame of the server keeps its parsed value once it is judged.
     """
 
@@ -79,7 +79,7 @@ class Session:
         self.keeps_values = False
 
     def receive(self, direction: Direction, frame: bytes, now: float) -> Verdict:
-        """Judge one frame and say what to do with it.
+        """Judge one frame.
 
         Args:
             direction: which way the frame travels.
@@ -87,7 +87,7 @@ class Session:
             now: seconds on a clock that only goes forward; compared, never shown.
 
         Returns:
-            The verdict (JSON-RPC 2.0, sections 4 and 5). What cannot be judged is refused.
+            The verdict (JSON-RPC 2.0, sections 4 and 5). A frame that cannot be judged is refused.
         """
         return self._judge_or_refuse(self._make_judge(direction, frame, now))
 
@@ -117,11 +117,11 @@ class Session:
         Args:
             verdict: the verdict by which it waits.
             now: seconds on the session's clock.
-            is_last: True if it waits no longer, and is blocked unless a person allowed it.
+            is_last: True to end the wait, with a block unless a person allowed the call.
 
         Returns:
-            The new verdict, by which it may wait again, or the same one, if the person is to decide
-            about the same. Without a reply if its client waits no more: it was cancelled or
+            The new verdict, by which it may wait again, or the same one if the question to the
+            person is unchanged. Without a reply if its client no longer waits: it was cancelled or
             answered.
         """
         request = self.state.find_held(TO_SERVER, verdict.event)
@@ -146,7 +146,7 @@ class Session:
         return decided._replace(reply=None)
 
     def end_wait(self, verdict: Verdict, now: float, why: str = _GONE) -> Verdict:
-        """Block a call that nobody decides about any more; answer it if its client waits.
+        """Block a call that no person can decide on any more; answer it if its client waits.
 
         Args:
             verdict: the verdict by which it waits.
@@ -179,8 +179,8 @@ class Session:
         """Answer a call that waits with a question to the user, for a client without a handshake.
 
         Returns:
-            The verdict by which the client is asked, and waits no more until it repeats the call
-            (MCP 2026-07-28, basic/patterns/mrtr); the given verdict if nobody is asked.
+            The verdict that asks the client, and ends the wait until it repeats the call (MCP
+            2026-07-28, basic/patterns/mrtr); the given verdict if the user is not asked.
         """
         request = self.state.find_held(TO_SERVER, verdict.event)
         if self.guard.questions is None or request is None or self.state.peers.handshake:
@@ -194,22 +194,22 @@ class Session:
         return verdict._replace(action=Action.BLOCK, reply=reply)
 
     def find_wait_start(self, verdict: Verdict, now: float) -> float:
-        """The time at which a call began to wait; now if it waits no more."""
+        """The time at which a call began to wait; now if it no longer waits."""
         request = self.state.find_held(TO_SERVER, verdict.event)
         return now if request is None else request.since
 
     # --- the conversation ---------------------------------------------------------------
 
     def fork(self) -> Session:
-        """Fork the conversation for one exchange: a POST and what answers it.
+        """Fork the conversation for one exchange: a POST and its answers.
 
-        Its ids need to differ only from those of the same exchange. A frame that the whole
-        receives may answer a request of any exchange. Call `leave` when the exchange is over.
+        Its ids need to differ only within the exchange. A frame that the whole receives may answer
+        a request of any exchange. Call `leave` when the exchange is over.
         """
         return self._twin(self.guard, self.state.fork())
 
     def _twin(self, guard: Guard, state: ConversationState) -> Session:
-        twin = Session.__new__(type(self))  # a sixth of what `copy.copy` takes
+        twin = Session.__new__(type(self))  # a sixth of the time of `copy.copy`
         twin.__dict__ |= self.__dict__ | {"guard": guard, "state": state}
         return twin
 
@@ -222,7 +222,7 @@ class Session:
         self.state.withdraw()
 
     def resume(self, revision: str) -> None:
-        """Take a revision as agreed: the opening was not seen here, or there is none."""
+        """Take a revision as agreed: the opening was not seen here, or did not happen."""
         self.state.resume(revision)
 
     def waiting(self) -> list[str]:
@@ -234,7 +234,7 @@ class Session:
         return not self.guard.inspects and self.state.find_call(result.id_token) is not None
 
     def has_received(self, direction: Direction) -> bool:
-        """True once anything came that goes this way."""
+        """True once a frame came that travels this way."""
         return self.state.has_received(direction)
 
     def abandon(
@@ -243,7 +243,7 @@ class Session:
         ending: str = "",
         unsent: Collection[str] = (),
     ) -> list[bytes]:
-        """One side is gone: answer all that waits for it.
+        """Answer all requests that wait for a side that is gone.
 
         Args:
             direction: to whom the frames go; the client, unless it is the client that is gone.
@@ -296,8 +296,8 @@ class Session:
             now: seconds on the session's clock.
 
         Returns:
-            The verdict by which it goes to the client; nothing does if the client has not declared
-            that it answers this.
+            The verdict that sends it to the client; it forwards nothing if the client has not
+            declared that it answers this.
         """
         event = f"{self.run}.s{self.state.count_frame(TO_CLIENT)}"
         arrival = Arrival(TO_CLIENT, frame, now, event)
@@ -330,7 +330,7 @@ class Session:
             return self._judge(judge)
         except Exception as error:  # noqa: BLE001  the only one: a check that breaks must refuse
             why = as_refusal(judge.frame, error)
-            if isinstance(judge.frame, Lost):  # whoever lost it does not know whom it serves
+            if isinstance(judge.frame, Lost):  # the channel that lost it does not know its receiver
                 why.why = why.why.replace("the server", f"the server {self.guard.name}", 1)
         return judge.refuse(why)
 
@@ -342,7 +342,7 @@ class Session:
         return judge.judge(self._resume(parsed, judge))
 
     def _resume(self, message: Message, judge: FrameJudge) -> Message:
-        """Take out of a repeated call what it answers to a question of PipeGuard's."""
+        """Remove from a repeated call its answer to a question of PipeGuard's."""
         params = message.value.get("params") if judge.direction is TO_SERVER else None
         state = params.get("requestState") if isinstance(params, dict) else None
         if self.guard.questions is None or not isinstance(params, dict) or type(state) is not str:
@@ -402,7 +402,7 @@ def judge_headers(
         event: names the verdict.
 
     Returns:
-        The names, in lower case, of the headers that must not go on, and the verdict on all.
+        The names, in lower case, of the headers not to forward, and the verdict on all.
     """
     given: JsonObject = {}
     for name, value in headers:
@@ -412,7 +412,7 @@ def judge_headers(
     try:
         findings = _findings(guard, given, now)
         stopped = _stopped_names(guard, given, now) if _stop(findings) else frozenset[str]()
-    except Refusal as refusal:  # what cannot be judged does not go on
+    except Refusal as refusal:  # headers that cannot be judged are not forwarded
         findings, stopped = [make_block(refusal.rule, refusal.why)], frozenset(given)
     action = greatest(findings)
     frame = serialise(given)
@@ -425,7 +425,7 @@ def _stopped_names(guard: Guard, given: JsonObject, now: float) -> frozenset[str
     rest: dict[str, JsonValue] = {name: given[name] for name in given.keys() - names}
     if names and not _stop(_findings(guard, rest, now)):
         return frozenset(names)
-    return frozenset(given)  # what was found is split over several headers
+    return frozenset(given)  # the match is split over several headers
 
 
 def _findings(guard: Guard, given: JsonObject, now: float) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""From findings to a verdict: what of a message is forwarded, and what goes back."""
+"""From findings to a verdict: the frame to forward, and the reply."""
 
 from __future__ import annotations
 
@@ -35,16 +35,15 @@ MAX_REDACTIONS = 3  # rounds; a message that still has something to redact is bl
 
 
 class SettledFrame(Refuser):
-    """One frame with its message, and the verdict on what is found in it.
+    """One frame with its message, and the verdict on its findings.
 
     Attributes:
-        guard: what is known of the server.
-        budgets: what judging may still cost; those of a batch are of all its members.
+        guard: policy, pins and detector of the server.
+        budgets: the cost that judging may still have; a batch shares one among its members.
         outline: of an ordinary call that policy and pins allow, or of a result; else None.
-        sees_nothing: True if the look told that `Detector.read_message` finds nothing.
+        sees_nothing: True if the look showed that `Detector.read_message` finds nothing.
         message: the frame, parsed, as it is forwarded if nothing more is found.
-        kind: of the message.
-        request: that is sent, or answered; None for a notification.
+        request: the one sent or answered; None for a notification.
     """
 
     message: Message
@@ -76,7 +75,7 @@ class SettledFrame(Refuser):
         return admission.find_oddities(self.direction, message, self.state.input_requests)
 
     def _settle(self, findings: list[Finding]) -> Verdict:
-        """From findings to what goes on and what goes back."""
+        """Turn findings into the frame to forward and the reply."""
         action = greatest(findings)
         if action in (Action.REDACT, Action.CUT):
             return self._redact(findings)
@@ -86,7 +85,7 @@ class SettledFrame(Refuser):
         return self._block(findings, code)
 
     def _block(self, findings: list[Finding], code: int = codes.BLOCKED) -> Verdict:
-        """A request is answered to its sender; an answer is replaced; a notification is dropped."""
+        """Answer a request to its sender, replace an answer, or drop a notification."""
         verdict = self._verdict(findings, None)
         if self.request is None:
             return verdict
@@ -95,7 +94,7 @@ class SettledFrame(Refuser):
         return verdict._replace(forward=answer) if is_answer else verdict._replace(reply=answer)
 
     def _redact(self, findings: list[Finding]) -> Verdict:
-        """Rewrite the message without what was found, and judge it again."""
+        """Rewrite the message without the text of its findings, and judge it again."""
         detector = self.guard.detector
         make_placeholder = detector.make_placeholder if self.direction is TO_CLIENT else None
         make_line = partial(rewrite.cut_line, event=self.event, sign=detector.sign)
