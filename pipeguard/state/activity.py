@@ -1,6 +1,6 @@
 """Recent activity of each server, by the audit: calls, times, blocks, waiting definitions.
 
-Reads only the newest rows, so that a look costs the same whatever the audit's length.
+Reads only the newest rows, so that a look costs the same for any length of the audit.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import from_utc_text, to_utc_text
 
-LATE_SECONDS = 10.0  # by which rows of one process may be written before older ones of another
+LATE_SECONDS = 10.0  # rows of one process may be written so much before older ones of another
 # The rules that block a blocked message, as a list in JSON; empty for all other rows.
 RULES = (
     "CASE WHEN action = 'block' THEN (SELECT"
@@ -27,7 +27,7 @@ RULES = (
 )
 _MINUTE_CHARS = len("2026-01-01T00:00")
 OPENINGS = ("initialize", "server/discover")  # with which a client opens a conversation
-HELD = "held"  # in place of the action of what waits for a person
+HELD = "held"  # instead of the action, for messages that wait for a person
 MOST_MESSAGES = 60  # of one tool
 MOST_ROWS = 200_000  # of one look: a second, and more than an hour of a busy gateway
 
@@ -39,13 +39,12 @@ class ServerActivity(NamedTuple):
     """The activity of one server in a period.
 
     Attributes:
-        server: its name.
-        state: how it is, in a word or a few; empty if nobody knows.
-        calls_per_second: answered calls of tools, over the while.
-        p50_ms: the median time of a call, in milliseconds; None if there was none.
-        p99_ms: the time that 99 of 100 calls took at most; likewise.
+        state: its condition, in a few words; empty if unknown.
+        calls_per_second: answered calls of tools, in the period.
+        p50_ms: the median time of a call, in milliseconds; None without a call.
+        p99_ms: the time that 99 of 100 calls took at most; None without a call.
         blocked: messages to and from it that were blocked.
-        held: calls and lists that were not passed on since definitions wait.
+        held: calls and lists that were not passed on because definitions wait.
         waiting: its definitions that wait for approval.
     """
 
@@ -117,11 +116,11 @@ class ServerHistory(NamedTuple):
 
     Attributes:
         calls: answered calls of tools.
-        blocked: messages that were blocked, apart from those that wait.
-        p50_ms: the median time of a call, in milliseconds; None if there was none.
-        median_ms: likewise, of all steps together.
+        blocked: messages that were blocked, without waiting ones.
+        p50_ms: the median time of a call, in milliseconds; None without a call.
+        median_ms: the median time in all steps together.
         last: when its newest message came (ISO 8601, UTC); empty if none did.
-        unanswered: when it was started last, if it has sent nothing since (ISO 8601, UTC).
+        unanswered: when it was started last, if it has sent nothing afterwards (ISO 8601, UTC).
     """
 
     calls: tuple[int, ...]
@@ -184,9 +183,9 @@ class KnownServer(NamedTuple):
     """A server that was ever guarded.
 
     Attributes:
-        launched: what it launches, in words.
+        launched: its program or address, in words.
         since: when it got its name (ISO 8601, UTC).
-        last_run: when it was started last, likewise; empty if the audit no longer says.
+        last_run: when it was started last (ISO 8601, UTC); empty if the audit no longer has it.
     """
 
     launched: str
@@ -209,7 +208,7 @@ def guarded_servers(store: Store) -> dict[str, KnownServer]:
 def tool_calls(
     store: Store, server: str, tool: str, since: float, client: str = ""
 ) -> list[AuditEntry]:
-    """The newest messages of one tool's calls, and of lists in which a rule found something of it.
+    """The newest messages of one tool's calls, and of lists with a finding about the tool.
 
     Args:
         store: the store.
@@ -233,12 +232,12 @@ def tool_calls(
 
 
 def quantile(ordered: Sequence[float], share: float) -> float | None:
-    """The value that this share of the values reaches at most; None if there are none."""
+    """The value that this share of the values reaches at most; None without values."""
     return ordered[ceil(share * len(ordered)) - 1] if ordered else None
 
 
 def _rows(store: Store, since: float) -> Iterator[_Row]:
-    """The rows since a moment, the newest first."""
+    """The rows after a moment, the newest first."""
     enough = to_utc_text(since - LATE_SECONDS)
     columns = f"time, server, method, direction, duration_ms, action, {RULES}"
     condition = "WHERE kind <> 'approval' AND server <> '' ORDER BY id DESC LIMIT ?"
@@ -249,7 +248,7 @@ def _rows(store: Store, since: float) -> Iterator[_Row]:
 
 
 def find_outcome(action: str, rules: str) -> str:
-    """The action of a row, or that it is held, by its `RULES`."""
+    """The action of a row, or `HELD`, by its `RULES`."""
     return HELD if action == "block" and is_held(json.loads(rules)) else action
 
 
@@ -260,8 +259,8 @@ def waiting_definitions(store: Store) -> dict[str, int]:
 
 
 # --- totals ------------------------------------------------------------------------------
-# What was stopped, warned of, and would have been stopped; today and lately. Reads what something
-# was found in, newest first, and stops where the time is long over.
+# Messages stopped, warned of, or to stop in `enforce`; today and lately. Reads rows with findings,
+# newest first, and stops at rows that are too old.
 
 DAYS = 7  # of the longer while
 # Rows in a row that are too old, after which all are: a clock that was wrong for one run wrote some
@@ -270,14 +269,14 @@ MOST_OLD = 5_000
 
 
 class Totals(NamedTuple):
-    """Messages of one while.
+    """Messages of one period.
 
     Attributes:
-        blocked: that did not go on.
-        held: that did not go on, or not whole, only since definitions wait for a person.
-        changed: that went on without a secret or a passage.
-        warned: that went on with a warning.
-        would: that went on, and would have been blocked or changed with `mode: enforce`.
+        blocked: not forwarded.
+        held: not forwarded, or not whole, only because definitions wait for a person.
+        changed: forwarded without a secret or a passage.
+        warned: forwarded with a warning.
+        would: forwarded, but with `mode: enforce` blocked or changed.
     """
 
     blocked: int = 0
@@ -291,7 +290,6 @@ class ServerTotals(NamedTuple):
     """The totals of one server.
 
     Attributes:
-        server: its name.
         today: since the beginning of the day.
         week: in the last days.
         waiting: its definitions that wait for a decision.
@@ -342,13 +340,13 @@ def _with(count: Totals, action: str, *, would: bool) -> Totals:
 
 
 def _find_noticed(store: Store, since: float) -> Iterator[tuple[str, str, str, bool]]:
-    """Time, server, action, and whether more would have been done, the newest first."""
+    """Time, server, action, and whether `enforce` would do more, the newest first."""
     enough, old = to_utc_text(since - LATE_SECONDS), 0
     # A text in a finding has its quotes escaped, so that none looks like a member.
     columns = f'time, server, action, instr(findings, \'"would":"\') > 0, {RULES}'
     condition = (
         "WHERE action IN ('block', 'cut', 'redact', 'warn') AND server <> ''"
-        # Every list has what the policy leaves out of it.
+        # Every list has the findings of tools that the policy leaves out.
         " AND NOT (method = 'tools/list' AND json_array_length(findings) = 1"
         " AND json_extract(findings, '$[0].rule') = 'policy.tool') ORDER BY id DESC"
     )

@@ -1,15 +1,15 @@
-"""The audit: what happened, in chains of rows that each contain the hash of the row before.
+"""The audit: events in chains of rows that each contain the hash of the row before.
 
-A row says who, when, at which place and with what verdict, and has the hash of the frame; never
-the frame, never a secret. Knows rows and hashes, not why a verdict was given.
+A row has client, time, place and verdict, and the hash of the frame; never the frame, never a
+secret. Knows rows and hashes, not why a verdict was given.
 
 A chain is one run of one process, so that processes do not wait for each other. Its first hash
-covers the first hash of the chain begun before it, and a table has each chain's head and length.
-So a row or chain that is changed, moved or removed is noticed, at the end of a chain too
+covers the first hash of the chain begun before it, and a table has each chain's head and length. So
+a row or chain that is changed, moved or removed is noticed, at the end of a chain too
 (`verification`). No hash covers a row's id, its place among all chains: ids have no gaps. Rows past
 their retention are removed as whole chains, the oldest first, and a row says so (`retention`). The
-hashes have no key: whoever can write the file can rewrite it from the first row. Against that, keep
-the heads that `pipeguard audit verify` prints in another place.
+hashes have no key: anyone who can write the file can rewrite it from the first row. Against that,
+keep the heads that `pipeguard audit verify` prints in another place.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from pipeguard.state.store import Store
 
 _IS_PING = "method = 'ping' AND action = 'allow'"
-# Behind so many rows of other processes a row may be written that is older: each writes batches.
+# A row may be written after so many newer rows of other processes: each writes batches.
 LATE_ROWS = 1_000
 FINDINGS_KEPT = 50  # of one verdict, the most serious; a frame can have thousands
 TEXT_CHARS = 500  # of a pointer, an excerpt or a note: a peer chooses their contents
-DAMAGED = "audit.damaged"  # in place of findings that somebody else wrote
+DAMAGED = "audit.damaged"  # replaces findings that PipeGuard did not write
 PRUNED = "retention"  # the kind of a row that says which chains were removed
 
 
@@ -47,28 +47,28 @@ class AuditEntry(NamedTuple):
 
     Attributes:
         time: when it was given (ISO 8601, UTC, to the millisecond).
-        client: the client's name and version; for a refusal, its address; for a decision, who
-            made it and where; or empty.
+        client: the client's name and version; for a refusal, its address; for a decision, who made
+            it, as `ada, on the page`; or empty.
         direction: `to-server`, `to-client`, or empty.
-        kind: what the message is, as `request`; if there is no message: `unreadable`,
-            `refusal`, `notice`, `connection`, `approval`, `proposal`, `gap` or `retention`.
-        method: the method, or empty; for a connection, how and where to, as
-            `connect api.example.com:443`.
+        kind: of the message, as `request`; without a message: `unreadable`, `refusal`, `notice`,
+            `connection`, `approval`, `proposal`, `gap` or `retention`.
+        method: the method, or empty; for a connection, its kind and target, as `connect
+            api.example.com:443`.
         tool: the tool, or empty.
         action: `allow`, `warn`, `redact`, `cut`, `block`, `approve`, `reject`, `forget`,
             `revoke`, `propose`, `withdraw`, `refuse`, `dismiss`, `undo` or `prune`.
-        event: the verdict's name, as `K7Q2M9D4.c12`; for a decision, of the verdict that it is
-            about; or empty.
+        event: the verdict's name, as `K7Q2M9D4.c12`; for a decision, the name of the verdict
+            decided on; or empty.
         frame_sha256: HMAC-SHA-256 of the frame with the installation's key, 64 hex digits: a short
-            frame could else be guessed. For a decision, the fingerprint of the definition. Empty
-            if there is none.
+            frame could else be guessed. For a decision, the fingerprint of the definition. Or
+            empty.
         frame_bytes: its length; for a connection, the bytes that the server received.
         findings: a JSON list of objects.
         token: the name of the client's bearer token, or None.
         request_bytes: for the answer to a request, the length of the request; for a connection, the
             bytes that the server sent; else None.
-        duration_ms: the same of the milliseconds from the request to its answer, or from the
-            connection's beginning to its end.
+        duration_ms: for the same rows, the milliseconds from request to answer, or of the
+            connection.
     """
 
     time: str
@@ -93,8 +93,6 @@ class AuditRow(NamedTuple):
     Attributes:
         chain: the run that it belongs to.
         seq: its number in the chain, from 1.
-        server: the server's name.
-        entry: what happened.
         prev_hash: the hash of the row before, or the chain's first.
         hash: SHA-256 over all other fields, written as an ASCII JSON array without spaces, in the
             order of `COLUMNS`; no other fields give the same text. The last three fields of the
@@ -115,7 +113,6 @@ class Chain(NamedTuple):
     Attributes:
         number: its position among the chains, from 1.
         chain: the run's name.
-        server: the server's name.
         started: when it began (ISO 8601, UTC).
         previous: the first hash of the chain begun before it, or empty.
         first: SHA-256 over the fields above; the first row's `prev_hash`.
@@ -148,8 +145,8 @@ class AuditFilter(NamedTuple):
         note: only with findings that have this text.
         limit: at most this many, the newest; 0 for all.
         pings: False without pings that passed.
-        is_stopped: only what stopped or changed something, or kept a file from an isolated server;
-            such rows are found by an index.
+        is_stopped: only rows that stopped or changed something, or kept a file from an isolated
+            server; an index finds them.
         from_event: only from the row of this event on.
         chain: only of this run.
     """
@@ -316,7 +313,7 @@ _CONDITIONS = {
     "from_event": "id >= (SELECT min(id) FROM audit WHERE event = ? AND event <> '')",
     "note": "instr(findings, ?)",
     "is_stopped": IS_TO_DECIDE,
-    # What a person calls so, also if another server has the name.
+    # Servers that a person calls so, even if another server has the name.
     "server": "server IN (SELECT ? UNION SELECT server FROM servers WHERE name = ?)",
     "rule": HAS_RULE,
     "would": HAS_WOULD,
@@ -346,7 +343,7 @@ def parse_findings(entry: AuditEntry) -> list[dict[str, str]]:
     """The findings of a row, as `findings_json` wrote them.
 
     Raises:
-        StateError: somebody else wrote them.
+        StateError: PipeGuard did not write them.
     """
     try:
         findings = json.loads(entry.findings)
@@ -361,7 +358,7 @@ def parse_findings(entry: AuditEntry) -> list[dict[str, str]]:
 
 
 def list_findings(entry: AuditEntry) -> list[dict[str, str]]:
-    """The findings of a row for a list, in which a damaged row is one of many."""
+    """The findings of a row in a list; a damaged row does not stop the list."""
     try:
         return parse_findings(entry)
     except StateError:
@@ -418,7 +415,7 @@ _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 # --- decisions --------------------------------------------------------------------------
-# What a person decided, as entries.
+# Decisions of a person, as entries.
 
 
 def decision_entry(action: str, moment: str, *, note: str, by: str, **words: str) -> AuditEntry:
@@ -427,9 +424,9 @@ def decision_entry(action: str, moment: str, *, note: str, by: str, **words: str
     Args:
         action: as in `approve`.
         moment: when (ISO 8601, UTC).
-        note: what was decided on, and why.
-        by: who decided, and where.
-        words: more about it: the `excerpt` that the person was shown, the time `until` which it
+        note: the subject of the decision, and the reason.
+        by: who decided, as `ada, on the page`.
+        words: further fields: the `excerpt` that the person was shown, the time `until` which it
             holds.
     """
     finding = {"rule": f"trust.{DONE[action]}", "note": note, **words}
@@ -440,7 +437,7 @@ def decision_entry(action: str, moment: str, *, note: str, by: str, **words: str
 
 def record_decision(store: Store, server: str, *entries: AuditEntry) -> None:
     """Append decisions about a server to the audit, in a chain of their own."""
-    import secrets  # a server waits for what is imported at the top
+    import secrets  # imports at the top delay a server's start
 
     chain = f"{entries[0].action.upper()}-{secrets.token_hex(8).upper()}"
     Audit(store, chain, server, entries[0].time).append_many(entries)

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from pipeguard.state.store import Store
 
 HOUR_SECONDS, BIN_SECONDS = 3600, 30
-BUSY_ROWS, BUSY_SECONDS = 500, 10  # so many rows in so short a time: 50 in a second
+BUSY_ROWS, BUSY_SECONDS = 500, 10  # rows and time: 50 rows in a second
 SLOW_MS = 500
-_APART_SECONDS = 0.25  # by which the clocks of a request and its answer may differ
+_APART_SECONDS = 0.25  # the clocks of a request and its answer may differ so much
 _JUDGED_SECONDS = 60.0  # that judging an answer may take: its duration leaves that out
 _REACH_ROWS = 400  # of a chain, between a request and its answer
 _Row = tuple[int, AuditRow]  # with its number in the store
 _ORDER = ("allow", "warn", "redact", "cut", "ask", "block")
-# Messages that somebody waits for, and what was noticed of others.
+# Messages that a peer waits for, and findings in others.
 _SHOWN = (
     "kind NOT IN ('approval', 'proposal', 'retention', 'gap') AND method <> 'ping'"
     " AND (action <> 'allow' OR kind IN ('request', 'result', 'error'))"
@@ -45,7 +45,7 @@ class AuditedCall(NamedTuple):
         number: of its newest row in the store.
         row: the row that decided, which an event's page explains.
         request: its request, if the audit has it.
-        answer: likewise.
+        answer: its answer, if the audit has it.
     """
 
     number: int
@@ -60,7 +60,7 @@ class AuditedCall(NamedTuple):
 
     @property
     def sent_bytes(self) -> tuple[int | None, int | None]:
-        """The bytes to the server and from it; None if nobody knows."""
+        """The bytes to the server and from it; None if unknown."""
         request = self.request.entry.frame_bytes if self.request else None
         if self.answer is not None and request is None:
             request = self.answer.entry.request_bytes
@@ -75,7 +75,7 @@ class AuditedCall(NamedTuple):
 def find_calls(
     store: Store, where: RowFilter, *, limit: int, before: int = 0, hides_passed: bool = False
 ) -> tuple[list[AuditedCall], int]:
-    """Find the newest calls of which a row fits a filter.
+    """Find the newest calls with a row that fits a filter.
 
     Returns:
         The calls, the newest first; and the number below which more may fit, or 0.
@@ -124,7 +124,7 @@ def _pair(
 
 
 def _match(rows: Iterable[_Row]) -> dict[int, _Row]:
-    """The counterparts of rows among these, of which the newest is first, by their numbers."""
+    """The counterparts of rows among these rows, given newest first, by number."""
     answers: defaultdict[tuple[object, ...], list[_Row]] = defaultdict(list)
     found: dict[int, _Row] = {}
     for each in rows:
@@ -148,7 +148,7 @@ def _key(row: AuditRow) -> tuple[object, ...]:
 
 
 def _lateness(request: AuditRow, answer: AuditRow) -> float:
-    """Seconds by which an answer's row is later than its duration says: it was judged meanwhile."""
+    """Seconds by which an answer's row is later than its duration says, because of its judging."""
     came = _seconds(answer.entry.time) - (answer.entry.duration_ms or 0) / 1000
     return came - _seconds(request.entry.time)
 
@@ -172,7 +172,7 @@ def _look_up(store: Store, number: int, row: AuditRow) -> _Row | None:
 
 
 def is_busy(store: Store, now: float) -> bool:
-    """True while so many rows come in that nobody can read them.
+    """True while more rows come in than anyone can read.
 
     Raises:
         StateError: the store cannot be read.
@@ -182,7 +182,7 @@ def is_busy(store: Store, now: float) -> bool:
 
 
 class HourCounts:
-    """Counts of the last hour, in bins; each look reads only the rows that came since the last."""
+    """Counts of the last hour, in bins; each look reads only the rows added after the last one."""
 
     NAMES = ("calls", "block", "ask", "changed", "warn", "slow")
 

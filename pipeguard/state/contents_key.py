@@ -1,7 +1,7 @@
-"""The installation's key, with which fingerprints of what was found are made.
+"""The installation's key, which makes the fingerprints of texts with findings.
 
-It stands beside the store and is written once, only for the owner. Policies and exported audits
-hold fingerprints and never the key.
+It is next to the store and is written once, for the owner only. Policies and exported audits hold
+fingerprints and never the key.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from pipeguard.state.paths import believe
 
 KEY_NAME = "contents.key"
 KEY_BYTES = 32
-_TRIES = 50  # to read a key that another process makes where files have no second name
+_TRIES = 50  # to read a key that another process makes, if files cannot have a second name
 _PAUSE_SECONDS = 0.02
 
 
 def contents_key(store: str) -> bytes:
-    """The key next to a store, made if there is none.
+    """The key next to a store, made if it does not exist.
 
     Raises:
         StateError: it cannot be read or written, another user could have written it, or it is not
@@ -32,7 +32,7 @@ def contents_key(store: str) -> bytes:
         with suppress(FileNotFoundError):
             return _read(path)
         _write(path)
-        return _read(path)  # that of whoever was first
+        return _read(path)  # the key of the process that was first
     except OSError as error:
         raise StateError(f"the key {path} cannot be used: {error.strerror}.") from None
 
@@ -79,7 +79,7 @@ def _read(path: str) -> bytes:
 
 
 def _write(path: str) -> None:
-    """Write a key whole, unless another process was faster."""
+    """Write a whole key, unless another process was faster."""
     draft = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
     _create(draft)
     try:
@@ -88,7 +88,7 @@ def _write(path: str) -> None:
         pass
     except OSError:  # FAT, exFAT and some network drives have no links
         with suppress(FileExistsError):
-            _create(path)  # until it is written, whoever reads it sees an empty file, and waits
+            _create(path)  # until it is written, readers see an empty file, and wait
     finally:
         os.unlink(draft)
 

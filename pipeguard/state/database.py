@@ -1,6 +1,6 @@
-"""One SQLite file of the user's own: opened in private, in transactions, its errors explained.
+"""One SQLite file of the user's own: opened in private, in transactions, with errors explained.
 
-Knows files, locks and errors, and no table. Nothing outside of this package uses SQLite for what
+Knows files, locks and errors, and no table. Other packages do not use SQLite for data that
 processes share: they call the functions of the package's other modules with an open store.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 BUSY_SECONDS = 5.0  # how long a writer waits for another; a batch takes milliseconds
 LEAST_BYTES = 64 * 2**10  # SQLite's index of a log grows by 32 KiB
-CACHE_KIB = 512  # of pages per connection, in place of SQLite's 2000: rows are read once
+CACHE_KIB = 512  # of pages per connection, instead of SQLite's 2000: rows are read once
 
 
 class StateDatabase:
@@ -32,7 +32,6 @@ class StateDatabase:
     Belongs to the thread that opened it.
 
     Attributes:
-        path: the file.
         connection: SQLite's connection to it.
     """
 
@@ -81,11 +80,11 @@ class StateDatabase:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.connection))
 
     def is_in_place(self) -> bool:
-        """False once the file at this path is another one or gone, so that nobody reads ours."""
+        """False once the file at this path is gone or another one, so that ours has no readers."""
         return _inode(self.path) == self._inode
 
     def reopen(self) -> Self:
-        """The file that is at this path now, created if it is missing.
+        """The file now at this path, created if it is missing.
 
         Raises:
             StateError: as `open`.
@@ -119,7 +118,7 @@ class StateDatabase:
                 rollback(self.connection)
 
     def damage(self) -> str:
-        """Check the file's structure; empty if nothing is wrong."""
+        """Check the file's structure; empty if it is sound."""
         with translated_errors(self.path):
             (verdict,) = self.connection.execute("PRAGMA quick_check(1)").fetchone()
         return "" if verdict == "ok" else str(verdict)
@@ -130,7 +129,7 @@ class StateDatabase:
             return self.connection.serialize()
 
     def change_counter(self) -> int:
-        """A number that differs once another connection has changed the file (data_version)."""
+        """A number that changes once another connection has changed the file (data_version)."""
         with translated_errors(self.path):
             (version,) = self.connection.execute("PRAGMA data_version").fetchone()
         assert isinstance(version, int)  # noqa: S101  SQLite's own
@@ -138,7 +137,7 @@ class StateDatabase:
 
 
 def _inode(path: Path | str) -> tuple[int, int] | None:
-    """Device and inode, which identify a file whatever its path; None if there is no file."""
+    """Device and inode, which identify a file whatever its path; None without a file."""
     try:
         status = os.stat(path)
     except OSError:
@@ -176,10 +175,10 @@ def _refuse_foreign(path: Path | str) -> None:
 
 @contextmanager
 def translated_errors(path: Path | str) -> Iterator[None]:
-    """Turn SQLite's errors into ours: what happened, and what to do about it.
+    """Turn SQLite's errors into ours, which say what happened and what to do.
 
     Raises:
-        StateError: in place of any error of SQLite's.
+        StateError: instead of any error of SQLite's.
     """
     import sqlite3
 
@@ -201,7 +200,7 @@ def translated_errors(path: Path | str) -> Iterator[None]:
 
 
 def move_away(path: Path | str) -> str:
-    """The command that moves a store away, with the files that SQLite has beside it."""
+    """The command that moves a store away, with the files that SQLite keeps next to it."""
     import shlex
 
     folder = shlex.quote(f"{path}.damaged")
@@ -214,7 +213,7 @@ def _parts(path: Path | str) -> tuple[str, ...]:
 
 
 def _has_no_room(path: Path | str) -> bool:
-    """True if the disk has no room for what SQLite adds at once."""
+    """True if the disk has no room for the bytes that SQLite adds at once."""
     import shutil
 
     with suppress(OSError):
@@ -223,7 +222,7 @@ def _has_no_room(path: Path | str) -> bool:
 
 
 def is_about_a_row(error: StateError) -> bool:
-    """True if the row is to blame and not the store: another row may be written."""
+    """True if the row is to blame and not the store, so that other rows can be written."""
     import sqlite3
 
     kinds = (

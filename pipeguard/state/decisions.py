@@ -1,4 +1,4 @@
-"""A person's decisions in the audit, written with what they change."""
+"""A person's decisions in the audit, written together with their effects."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EXCEPTION = "an exception in "  # the beginning of the note of an exception
 
 
 def save_decision(path: str, text: str, server: str, decision: AuditEntry) -> None:
-    """Replace a policy file, and record in the audit who decided that: both, or neither.
+    """Replace a policy file, and record in the audit who decided that: both or neither.
 
     Raises:
         StateError: the audit cannot be written.
@@ -37,7 +37,7 @@ def save_decision(path: str, text: str, server: str, decision: AuditEntry) -> No
 def exception_entry(
     event: AuditedEvent, exemptions: Sequence[Exemption], where: str, by: str
 ) -> AuditEntry:
-    """An exception as an entry of the audit: who wrote it, for which words, where and why."""
+    """An exception as an audit entry: who wrote it, for which words, in which file and why."""
     opens = "; ".join(describe_opening(exemptions))
     words = next((item.get("excerpt", "") for item in stopping(event)), "")
     note = f"{EXCEPTION}{where}: {opens}"

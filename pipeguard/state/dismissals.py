@@ -1,4 +1,4 @@
-"""Events of which a person wants to hear no more; what they stopped stays stopped."""
+"""Events that a person has dismissed; messages that they stopped stay stopped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def dismissals(store: Store) -> set[str]:
-    """The keys of what was dismissed.
+    """The keys of dismissed events.
 
     Raises:
         StateError: the store cannot be read.
@@ -22,13 +22,13 @@ def dismissals(store: Store) -> set[str]:
 
 
 def dismiss(store: Store, key: str, server: str, decision: AuditEntry) -> None:
-    """Remember that a person wants to hear no more of something, and record that in the audit.
+    """Remember that a person dismissed an event, and record that in the audit.
 
     Args:
         store: the store.
-        key: what it is: an event, or as its card names it.
-        server: the server that it is about.
-        decision: who decided, and on what.
+        key: of an event, or of its card.
+        server: the server that it concerns.
+        decision: its entry in the audit.
 
     Raises:
         StateError: the store cannot be written.
@@ -43,7 +43,7 @@ def dismiss(store: Store, key: str, server: str, decision: AuditEntry) -> None:
 
 
 def recall(store: Store, key: str) -> None:
-    """Show again what was dismissed.
+    """Show a dismissed event again.
 
     Raises:
         StateError: the store cannot be written.

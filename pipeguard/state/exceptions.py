@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 WRITTEN_SECONDS = 2.0  # in which a verdict is in the audit, behind the answer
 PAUSE_SECONDS = 0.1
-WITHHELD = ("block", "ask", "cut")  # actions that take away what no placeholder stands for
-STOPPED = (*WITHHELD, "redact")  # actions after which not all of a message goes on
+WITHHELD = ("block", "ask", "cut")  # actions that remove text without a placeholder
+STOPPED = (*WITHHELD, "redact")  # actions after which not all of a message is forwarded
 NOT_REDACTED = "protocol.not-redacted"
 DECISION = "approval"  # the kind of the rows of decisions
 
@@ -43,16 +43,13 @@ class AuditedEvent:
     """A verdict, as the audit has it.
 
     Attributes:
-        name: the event's name.
         time: when the verdict was given.
-        server: the server's name.
         tool: the tool, or empty.
         method: the method, or empty.
-        action: what was done.
         findings: the findings' fields by name, the most serious finding first.
-        kind: what the message is, as `result`.
+        kind: of the message, as `result`.
         length_bytes: of its frame.
-        is_of_demo: True for an event of `pipeguard demo`, of which nothing is left to decide.
+        is_of_demo: True for an event of `pipeguard demo`, which needs no decision.
     """
 
     name: str
@@ -68,18 +65,18 @@ class AuditedEvent:
 
 
 def find_event(store: Path, name: str, *, with_demo: bool = False) -> AuditedEvent:
-    """Look an event up in the audit, and then in what the last demonstration left beside it.
+    """Look an event up in the audit, then in the store that the last demonstration left next to it.
 
     Args:
         store: the store.
         name: of the event.
-        with_demo: whether an event of the demonstration will do, which nobody can decide about.
+        with_demo: whether an event of the demonstration will do, which cannot be decided on.
 
     Raises:
         StateError: the store cannot be read.
         PipeGuardError: no such event is in it.
     """
-    until = monotonic() + WRITTEN_SECONDS  # of a run that the audit knows it may come yet
+    until = monotonic() + WRITTEN_SECONDS  # an event of a run in the audit may still be written
     while (event := _look_up(store, name)) is None and monotonic() < until:
         if not _knows_run(store, name):
             break
@@ -111,7 +108,7 @@ def _look_up(store: Path, name: str) -> AuditedEvent | None:
         return None
     with Store.open(store) as opened:
         for row in rows(opened, AuditFilter(event=name)):
-            if row.entry.kind != DECISION:  # what is left of one that was removed for its age
+            if row.entry.kind != DECISION:  # the rest of an event that was removed for its age
                 return to_event(row)
     return None
 
@@ -122,7 +119,7 @@ def is_wall(rule: str) -> bool:
 
 
 def to_event(row: AuditRow) -> AuditedEvent:
-    """The verdict that a row is about."""
+    """The verdict of a row."""
     entry = row.entry
     names = entry.event, entry.time, row.server, entry.tool, entry.method, entry.action
     return AuditedEvent(*names, tuple(parse_findings(entry)), entry.kind, entry.frame_bytes)
@@ -131,9 +128,9 @@ def to_event(row: AuditRow) -> AuditedEvent:
 def stopping(event: AuditedEvent) -> list[dict[str, str]]:
     """The findings that kept an event from passing as it was.
 
-    Where the policy only observed, those that would have. What blocked, or was cut out, needs no
-    exception for the secrets beside it: these are replaced.
-    What could not be redacted is stopped for what should have been.
+    If the policy only observed, the findings that would have. A block or cut needs no exception for
+    secrets next to it: these are replaced. A message that could not be redacted was stopped by the
+    findings to redact.
     """
     of_actions = (
         [item for item in event.findings if enforced_action(item) in actions]
@@ -149,14 +146,14 @@ def stopping(event: AuditedEvent) -> list[dict[str, str]]:
 
 
 def is_only_noted(event: AuditedEvent, rule: str) -> bool:
-    """True if nothing was stopped for a rule, and nothing would be in `mode: enforce`."""
+    """True if a rule stopped nothing, and would stop nothing in `mode: enforce`."""
     return not any(
         each["rule"] == rule and enforced_action(each) in STOPPED for each in event.findings
     )
 
 
 def enforced_action(finding: dict[str, str]) -> str:
-    """The action for a finding, or the one that `mode: enforce` would take."""
+    """The action for a finding, or its action with `mode: enforce`."""
     return finding.get("would") or finding.get("action", "")
 
 
@@ -169,10 +166,10 @@ def narrowest(
         event: the event.
         until: the last day on which they apply, or None.
         why: the person's reason.
-        by: how narrow they are; None for as narrow as each can be.
+        by: their width; None for the narrowest possible of each.
 
     Raises:
-        PipeGuardError: no exception could, with what to do instead; or none of this scope.
+        PipeGuardError: no exception could, with the remedy instead; or none of this scope.
     """
     stopped = stopping(event)
     if not stopped:
@@ -206,7 +203,7 @@ def scopes(event: AuditedEvent) -> tuple[Breadth, ...]:
 
 
 def is_decided_by_call(event: AuditedEvent) -> bool:
-    """True for a call that waits, or that a flow stopped: what is right once may not be again."""
+    """True for a call that waits, or that a flow stopped: it is allowed once, not for good."""
     is_flow = any(item["rule"].startswith(("flows.", ASKED)) for item in stopping(event))
     return (is_flow or is_held(event)) and bool(call_mark(event))
 
@@ -221,7 +218,7 @@ def held_events(store: Store, since: str) -> list[AuditedEvent]:
     if not asked:
         return []
     later = rows(store, AuditFilter(from_event=asked[0].entry.event, note="event "))
-    told = "".join(row.entry.findings for row in later)  # each wait that is over is named there
+    told = "".join(row.entry.findings for row in later)  # which names each finished wait
     return [
         to_event(row)
         for row in asked
@@ -251,7 +248,7 @@ def is_held(event: AuditedEvent) -> bool:
 
 
 def call_mark(event: AuditedEvent) -> str:
-    """The mark by which a stopped call can be granted once; empty if none can."""
+    """The mark with which a stopped call can be granted once; empty if it cannot be."""
     marks = {item.get("call", "") for item in stopping(event)}
     return marks.pop() if len(marks) == 1 else ""
 
@@ -280,7 +277,7 @@ def _narrow(event: AuditedEvent, item: dict[str, str], by: Breadth | None) -> tu
 
 
 def decisive(stopped: Sequence[dict[str, str]]) -> str:
-    """The rule that says what can be done about an event: the one that least can be done about."""
+    """The rule that decides an event's remedy: the one hardest to let pass."""
     rules = [(item["rule"], "") for item in stopped]
     return decisive_rule(rules[0][0], "", rules)
 
@@ -293,7 +290,7 @@ def complete_advice(advice: str, event: AuditedEvent, rule: str) -> str:
 
 
 def allow(path: str, exemptions: Sequence[Exemption], today: datetime.date) -> str | None:
-    """A policy file's text with more exceptions in it; nothing is written.
+    """Add exceptions to a policy file's text; nothing is written.
 
     Args:
         path: the user's policy file, which need not exist.

@@ -1,4 +1,4 @@
-"""An exception as a person makes it: what it is for, what it opens, how a policy writes it."""
+"""An exception as a person makes it: its scope, its effect, and its entry in a policy."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 class Breadth(Enum):
-    """The width of what a person allows, the narrowest first."""
+    """The width of an exception, the narrowest first."""
 
-    CONTENT = "content"  # what was found, and nothing else
+    CONTENT = "content"  # the text found, and nothing else
     PATH = "path"  # calls that name this file
     HOST = "host"  # calls that name this host
     TOOL = "tool"  # all calls of the tool
@@ -33,15 +33,13 @@ class Exemption:
     """An entry of `exceptions` as a person reads it: with names, not globs.
 
     Attributes:
-        rule: the rule's id.
-        server: the server's name.
         tool: the tool, or empty if it is about none.
         place: the place of the finding.
         until: the last day on which it applies, or None.
         why: the person's reason.
-        content: the fingerprint of what it is for; or empty for any content.
-        path: the file that a call names, likewise.
-        host: the host that a call names, likewise.
+        content: the fingerprint of the text it is for; empty for any.
+        path: the file that a call names; empty for any.
+        host: the host that a call names; empty for any.
     """
 
     rule: str
@@ -89,7 +87,7 @@ class Exemption:
 
 
 def describe_opening(exemptions: Iterable[Exemption]) -> list[str]:
-    """Say in a sentence each what else passes with exceptions."""
+    """Describe, in a sentence each, what else exceptions let pass."""
     sentences = Counter(map(_describe, dict.fromkeys(exemptions)))
     return [f"{text} ({n} of them)" if n > 1 else text for text, n in sentences.items()]
 

@@ -41,7 +41,7 @@ def is_file(finding: dict[str, str]) -> bool:
 
 
 def describe_outcome(event: AuditedEvent) -> str:
-    """Say what became of a message, or of what an isolated server wanted."""
+    """Describe the outcome of a message, or of an isolated server's request."""
     usual = OUTCOMES.get(event.action, f"PipeGuard's action was {event.action}.")
     blocking = [each["rule"] for each in event.findings if each.get("action") == "block"]
     if is_held(blocking):
@@ -52,7 +52,7 @@ def describe_outcome(event: AuditedEvent) -> str:
 
 
 def describe_wall_outcome(event: AuditedEvent) -> str:
-    """Say what became of a server's request; empty for an event that is no wall."""
+    """Describe the outcome of a server's request; empty for an event without a wall."""
     if not event.findings or not all(is_wall(each["rule"]) for each in event.findings):
         return ""
     if all(map(is_file, event.findings)):
@@ -63,7 +63,7 @@ def describe_wall_outcome(event: AuditedEvent) -> str:
 
 
 def describe_request(finding: dict[str, str]) -> str:
-    """Describe what a server wanted, as the end of a sentence."""
+    """Describe a server's request, as the end of a sentence."""
     subject = finding.get("path") or finding.get("excerpt", "")
     host = finding.get("host", "")
     text = _KINDS.get(finding["rule"], "{}").format(subject)
@@ -72,7 +72,7 @@ def describe_request(finding: dict[str, str]) -> str:
 
 
 def rule_fields(rule: Rule) -> dict[str, object]:
-    """A rule for programs, with an example of what it finds."""
+    """A rule for programs, with an example of a match."""
     return {
         "rule": rule.id,
         "title": rule.title,
@@ -104,7 +104,7 @@ def find_example(rule: Rule) -> str:
 
 
 def describe_rule(rule: str, rules: dict[str, Rule]) -> dict[str, str]:
-    """The title of a rule, why it matters, and what to do."""
+    """The title of a rule, why it matters, and its fix."""
     if rule in rules:
         return {"title": rules[rule].title, "why": rules[rule].why, "fix": rules[rule].fix}
     text = find_text(rule)
@@ -116,7 +116,7 @@ def describe_rule(rule: str, rules: dict[str, Rule]) -> dict[str, str]:
 def merge_passages(
     findings: Iterable[dict[str, str]], rule: str, *, with_places: bool
 ) -> list[dict[str, str]]:
-    """The findings of a rule, without those that a person takes for another one."""
+    """The findings of a rule, merged if a person would take them for the same."""
     passages: dict[tuple[str, ...], dict[str, str]] = {}
     for finding in findings:
         if finding["rule"] == rule:

@@ -1,4 +1,4 @@
-"""Verdicts as lines of the log, each with the command that would allow what was blocked."""
+"""Verdicts as lines of the log, each with the command that would allow a blocked message."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pipeguard.state.verdict_writer import PendingVerdict
 
 LEVELS = ("info", "warning")
-NAMED_RULES = 5  # beside the one that decides
+NAMED_RULES = 5  # next to the one that decides
 
 
 class FindingLog(Protocol):
@@ -25,7 +25,7 @@ class FindingLog(Protocol):
 
         Args:
             level: `info`, `warning` or `error`.
-            event: what happened, in a few words.
+            event: its name, in a few words.
             fields: the details, masked.
         """
 
@@ -33,11 +33,11 @@ class FindingLog(Protocol):
 def log_findings(log: FindingLog, verdict: PendingVerdict, *, is_audited: bool = True) -> None:
     """Write one line for a verdict: its most serious finding, and the other rules by name.
 
-    Of what was stopped it names the command that has the rest.
+    If the message was stopped, it names the command that shows the rest.
 
     Args:
         log: takes the line.
-        verdict: what was decided.
+        verdict: with the findings.
         is_audited: whether `allow` and `explain` will find the event.
     """
     finding = worst(verdict.findings)
@@ -68,7 +68,7 @@ def log_findings(log: FindingLog, verdict: PendingVerdict, *, is_audited: bool =
 
 
 def _how_to_allow(finding: Finding, verdict: PendingVerdict, event: str) -> str:
-    """The command for what stopped a message; empty if nothing was stopped."""
+    """The command for the rule that stopped a message; empty if it passed."""
     # A failed answer passes, and its pointer is to the file that the server was not given.
     is_file = bool(finding.pointer) and find_remedy(finding.rule).way is Way.GRANT
     if finding.action < Action.CUT and not is_file:

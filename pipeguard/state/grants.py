@@ -1,9 +1,9 @@
-"""Calls that a person allowed, each for one time and a while, and those that wait and were refused.
+"""Calls that a person allowed, each once and for a time, and waiting calls that one refused.
 
 A grant is bound by the call's mark to the server, the tool as it was defined, the arguments, the
-policy and the reasons: if any of them differs, it is no grant. Whoever decides makes one
-with `make_grant`; the process that judges the repeated call takes it. A refusal is bound to the
-event by which a call waits, and ends that wait.
+policy and the reasons: if any of them differs, it does not apply. The process in which the person
+decides makes one with `make_grant`; the process that judges the repeated call takes it. A refusal
+is bound to the event of a waiting call, and ends the wait.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pipeguard.state.audit import AuditEntry
 
 MINUTES = 30  # for which a call may be repeated
-BUSY_MS = 200  # that a call waits for another process to write; after that it has no grant
+BUSY_MS = 200  # a call waits so long for another process to write; then it has no grant
 
 
 class CallGrant(NamedTuple):
@@ -33,8 +33,6 @@ class CallGrant(NamedTuple):
     Attributes:
         mark: of the call (firewall.session.guard.Guard.mark_call).
         event: that stopped it.
-        server: the server's name.
-        tool: that is called.
         why: the person's reason.
     """
 
@@ -48,12 +46,12 @@ class CallGrant(NamedTuple):
 def make_grant(
     store: Store, grant: CallGrant, by: str, words: str = "", minutes: float = MINUTES
 ) -> str:
-    """Store a grant, in place of one for the same call, and record who decided in the audit.
+    """Store a grant, replacing one for the same call, and record who decided in the audit.
 
     Args:
         store: the store.
         grant: of the call.
-        by: who decided, and where.
+        by: who decided, as `ada, on the page`.
         words: for which the call was stopped, as the person was shown them.
         minutes: for which it holds.
 
@@ -87,7 +85,7 @@ def refuse_call(store: Store, grant: CallGrant, by: str) -> None:
     Args:
         store: the store.
         grant: that is not given.
-        by: who decided, and where.
+        by: who decided, as `ada, on the page`.
 
     Raises:
         StateError: the store cannot be written.
@@ -125,7 +123,7 @@ def revoke_grant(store: Store, mark: str) -> bool:
 def find_granted(store: Store, since: str) -> frozenset[tuple[str, str]]:
     """The stopped calls that a person allowed once: server and event.
 
-    Those that may still be repeated, and those that passed by a decision after a moment.
+    These may still be repeated, or passed by a decision after a moment.
 
     Raises:
         StateError: the store cannot be read.

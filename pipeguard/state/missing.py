@@ -1,10 +1,10 @@
-"""Verdicts that a run could not write, noted beside the store until a row can say so.
+"""Verdicts that a run could not write, noted next to the store until a row can say so.
 
-A store that is locked, full or damaged takes no row, and the run may end before it takes one
-again. So the run leaves a small file that says how many verdicts are missing, and the next to
-write to the store puts a row in its place. A full disk takes no content of a file, but a symbolic
-link of less than 60 bytes, which is part of its inode (ext4, tmpfs, XFS): its target says the same
-without the server. Knows files; not what the verdicts were.
+A store that is locked, full or damaged takes no row, and the run may end before it takes one again.
+So the run leaves a small file that says how many verdicts are missing, and the next to write to the
+store puts a row in its place. A full disk stores no file content, but a symbolic link of less than
+60 bytes, which is part of its inode (ext4, tmpfs, XFS): its target says the same without the
+server. Knows files, not the verdicts.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAX_FILES = 100  # read at a time
 MAX_BYTES = 4096  # of one file
 TEXT_CHARS = 200  # of each text in it
 SECOND_CHARS = len("2026-11-27T09:00:00")  # of a time, in a link
-STALE_SECONDS = 10.0  # a run that goes on rewrites its file each second; an older one was killed
+STALE_SECONDS = 10.0  # a live run rewrites its file each second; the run of an older one was killed
 
 
 REPLACED = (
@@ -57,7 +57,7 @@ class MissingVerdicts(NamedTuple):
     is_over: bool
 
     def sentence(self) -> str:
-        """Say it for people."""
+        """The loss in a sentence for people."""
         of_server = f" of {self.server}" if self.server else ""
         return (
             f"verdicts missing of the run {self.run}{of_server}: {self.verdicts}; the store could"
@@ -66,7 +66,7 @@ class MissingVerdicts(NamedTuple):
 
 
 def gap_entry(note: str, when: str, event: str = "") -> AuditEntry:
-    """An entry of the audit in place of what is missing from it."""
+    """An entry of the audit that replaces missing ones."""
     from pipeguard.state.audit import AuditEntry, findings_json
 
     findings = findings_json((Finding("audit.gap", "audit", action=Action.WARN, note=note),))
@@ -74,7 +74,7 @@ def gap_entry(note: str, when: str, event: str = "") -> AuditEntry:
 
 
 def write_note(store: Path | str, missing: MissingVerdicts) -> bool:
-    """Write a run's file beside the store, replacing its last one; False if that fails."""
+    """Write a run's file next to the store, replacing its last one; False if that fails."""
     from pipeguard.config.atomic_write import replace_file
 
     path = f"{store}.{missing.run}{SUFFIX}"
@@ -100,7 +100,7 @@ def _write_link(path: str, missing: MissingVerdicts) -> bool:
 
 
 def remove_note(store: Path | str, run: str) -> None:
-    """Remove a run's file, since nothing is missing any more or a row says what is."""
+    """Remove a run's file, because no verdict is missing or a row reports the loss."""
     with suppress(OSError):
         os.unlink(f"{store}.{run}{SUFFIX}")
 
@@ -120,7 +120,7 @@ def read_notes(store: Path | str) -> list[MissingVerdicts]:
 
 
 def _read(path: str, run: str) -> MissingVerdicts | None:
-    """The file of a run that is over; None for any other file, and while the run goes on."""
+    """The file of a finished run; None for any other file, and while the run continues."""
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
         if os.path.islink(path):

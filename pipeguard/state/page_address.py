@@ -28,8 +28,8 @@ _PAUSE_SECONDS = 0.02
 
 @contextmanager
 def publish_address(address: str) -> Iterator[None]:
-    """Tell guards the address of this page until it ends; of two pages, that of the first."""
-    if sys.platform == "win32":  # where nobody looks for it
+    """Publish this page's address to guards until it ends; of two pages, the first wins."""
+    if sys.platform == "win32":  # where no guard looks for it
         yield
         return
     path = os.path.join(state_folder_text(), FILE_NAME)
@@ -87,12 +87,12 @@ def _lock(descriptor: int) -> bool:
 
 
 def new_card(server: str) -> str:
-    """The card of what a server offers and nobody approved, as the page's address ends with it."""
+    """The card of a server's unapproved definitions, as the end of the page's address."""
     return f"new-{_digest(server)}"
 
 
 def definition_card(server: str, kind: str, name: str) -> str:
-    """The card of a definition that changed, likewise."""
+    """The card of a changed definition, as the end of the page's address."""
     return f"def-{_digest(server, kind, name)}"
 
 

@@ -1,6 +1,6 @@
-"""Servers that agents proposed for the gateway, and what a person decided about them.
+"""Servers that agents proposed for the gateway, and a person's decisions on them.
 
-A proposal is started by nobody. Knows the store; not what a server's entry means.
+A proposal itself is never started. Knows the store, not the meaning of a server's entry.
 """
 
 from __future__ import annotations
@@ -28,13 +28,12 @@ class Proposal(NamedTuple):
     """A server that an agent proposed.
 
     Attributes:
-        name: of the server.
         definition: its entry, as JSON.
-        fingerprint: SHA-256 of the name and the entry: what a person approves.
+        fingerprint: SHA-256 of the name and the entry, which a person approves.
         proposed_by: the name of the agent's token, or empty.
-        reason: what the agent says that it is for.
+        reason: the agent's statement of its purpose.
         proposed: when (ISO 8601, UTC).
-        decided: when a person approved it, likewise; empty before that.
+        decided: when a person approved it (ISO 8601, UTC); empty before that.
     """
 
     name: str
@@ -66,7 +65,7 @@ def propose(store: Store, name: str, definition: str, proposed_by: str, reason: 
         name: of the server.
         definition: its entry, as JSON.
         proposed_by: the name of the agent's token, or empty.
-        reason: what the agent says that it is for.
+        reason: the agent's statement of its purpose.
 
     Raises:
         InputError: another proposal has the name, or too many wait, or it is too large.
@@ -92,7 +91,7 @@ def withdraw(store: Store, name: str, withdrawn_by: str) -> None:
     """Take back a proposal of the same agent; only a person ends one that is approved.
 
     Raises:
-        InputError: there is no such proposal of this agent that waits.
+        InputError: this agent has no such waiting proposal.
     """
     with store.transaction():
         all_own = (each for each in proposals(store) if each.proposed_by == withdrawn_by)
@@ -108,7 +107,7 @@ def withdraw(store: Store, name: str, withdrawn_by: str) -> None:
 
 
 def approve(store: Store, shown: Proposal, by: str) -> bool:
-    """Accept exactly what was shown to a person; False if it has changed since."""
+    """Accept the proposal exactly as shown to a person; False if it has changed."""
     with store.transaction():
         if shown not in proposals(store) or not shown.waits:
             return False
@@ -118,7 +117,7 @@ def approve(store: Store, shown: Proposal, by: str) -> bool:
 
 
 def reject(store: Store, shown: Proposal, by: str) -> bool:
-    """Refuse exactly what was shown, or end it if it was approved; False if it has changed."""
+    """Refuse the proposal shown, or end it if it was approved; False if it has changed."""
     with store.transaction():
         if shown not in proposals(store):
             return False
@@ -131,7 +130,7 @@ def restore(store: Store, before: Proposal, by: str) -> bool:
     """Take back a decision: the proposal waits again as it was.
 
     Returns:
-        False if an agent has proposed another server of this name since.
+        False if an agent has proposed another server of this name in the meantime.
     """
     with store.transaction():
         others = [each for each in proposals(store) if each.name == before.name]

@@ -1,6 +1,6 @@
 """Takes verdicts from the pump and writes them behind it: audit, pins, log.
 
-Knows when and in what order they are written; not what they mean, nor how the pump runs.
+Knows when and in which order they are written, not their meaning, nor how the pump runs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pipeguard.state.finding_log import FindingLog
     from pipeguard.state.verdict_writer import EndedConnection, Pins
 
-BATCH_SECONDS = 0.05  # between two writes: +1 us on a round trip, where a write for each costs +12
+BATCH_SECONDS = 0.05  # between two writes: +1 us on a round trip; a write for each costs +12
 WATCH_SECONDS = 0.5  # between two looks for approvals, which take effect within a second
 BUSY_ROUNDS = 20  # rounds of BATCH_SECONDS after the last verdict; then one each WATCH_SECONDS
 RETRY_SECONDS = 1.0  # after a write that failed
@@ -42,13 +42,13 @@ CLOSE_SECONDS = 10.0  # for the last write; a locked store answers after 5
 
 
 class PinsListener(NamedTuple):
-    """The receiver of changes of the server's pins.
+    """The receiver of changes to the server's pins.
 
     Attributes:
         pins: the pins that the listener starts with.
         on_change: called in the recorder's thread with all pins of the server once another process
-            has changed any. What this run saw last may be missing from them.
-        needs_review: what another process pins at first sight waits for a person.
+            has changed any. This run's latest pins may be missing from them.
+        needs_review: definitions that another process pins at first sight wait for a person.
     """
 
     pins: Pins
@@ -63,7 +63,7 @@ class Recorder:
     `BACKLOG_ROWS` wait to be written does it wait for room, so that memory is bounded. While the
     store cannot be written, `healthy` is False and the log says so once. A verdict that finds no
     room then is counted and lost, and a row of the kind `gap` says how many. If the run ends before
-    that, a file beside the store says it (`state.missing`). A single row that cannot be written is
+    that, a file next to the store says it (`state.missing`). A single row that cannot be written is
     replaced by a `gap`. Nothing but `close` ends it.
 
     Args:
@@ -78,8 +78,8 @@ class Recorder:
 
     Attributes:
         client: the client's name and version, once they are known; goes into every row.
-        token: the name of the client's bearer token; likewise.
-        healthy: False while the store cannot be written; policy says what follows.
+        token: the name of the client's bearer token; goes into every row.
+        healthy: False while the store cannot be written; the policy decides how to proceed.
         missing: how many verdicts of this run will not be in the audit.
         is_closing: True from `close` on.
     """
@@ -152,11 +152,11 @@ class Recorder:
         self._take_finding("refusal", Direction.TO_SERVER, finding, client, event)
 
     def connect(self, connection: EndedConnection, event: str) -> None:
-        """Take a connection of a sandboxed server to a host, or its attempt.
+        """Take a connection of a sandboxed server to a host, or an attempt at one.
 
         Args:
-            connection: which, and what became of it.
-            event: the event's name; empty for one that nothing was found in.
+            connection: with its outcome.
+            event: the event's name; empty for one without a finding.
         """
         finding = connection.finding
         self._take(
@@ -214,7 +214,7 @@ class Recorder:
                 self._has_begun = True
 
     def _make_room(self, verdict: PendingVerdict) -> bool:
-        """Wait for room in the backlog; False if there is none and the verdict is lost."""
+        """Wait for room in the backlog; False if the verdict is lost for want of room."""
         chars = verdict.chars()
         with self._room:
             while self.healthy and not self.is_closing and self._is_full():
@@ -233,12 +233,12 @@ class Recorder:
     # --- in the thread ---
 
     def begin_round(self) -> bool:
-        """Begin to write what waits now; False if nothing waits."""
+        """Begin to write the items that wait now; False if none do."""
         self._due = len(self._queue)
         return self._due > 0
 
     def fill_batch(self) -> bool:
-        """Take what is written next; False if nothing is left in this round."""
+        """Take the items to write next; False if this round is finished."""
         while self._due and len(self._batch) < BATCH_ROWS:
             self._due -= 1
             item = self._queue.popleft()
@@ -251,7 +251,7 @@ class Recorder:
         return bool(self._batch or self._lost or self._markers)
 
     def has_rows_only(self) -> bool:
-        """True if `append_batch` writes all that there is."""
+        """True if `append_batch` writes the whole batch."""
         return self._writer.has_rows_only(self._batch, self._lost)
 
     def append_batch(self) -> None:
@@ -275,12 +275,12 @@ class Recorder:
         return written
 
     def watch(self, failure: Exception | None) -> None:
-        """Look for what other processes changed, unless the store cannot be read."""
+        """Look for changes by other processes, unless the store cannot be read."""
         self._attempt(lambda: self._keep_pins(self._writer.watch()), "read", failure)
         self._report_pins()
 
     def end(self, *, is_healthy: bool) -> None:
-        """Log what is missing, and release everyone who waits, whatever happened."""
+        """Log the missing verdicts, and release all waiting threads, whatever happened."""
         if is_healthy and (self._batch or self._lost):
             self._write_note(is_over=True)
             lost = self._note.verdicts
@@ -291,7 +291,7 @@ class Recorder:
         self._ended.set()
 
     def _write_note(self, *, is_over: bool) -> None:
-        """Note beside the store how many verdicts are missing, in case this run ends first."""
+        """Write next to the store how many verdicts are missing, in case this run ends first."""
         if not self._note.run:
             return
         waiting = sum(isinstance(item, PendingVerdict) for item in list(self._queue))
@@ -388,7 +388,7 @@ class Recorder:
 
 
 class _RecordingThread:
-    """Writes the verdicts of one store's recorders, while there are any.
+    """Writes the verdicts of one store's recorders, while it has any.
 
     Most rows of a round are one transaction: ten, of a few rows each, cost three times as much.
     """
@@ -462,7 +462,7 @@ class _RecordingThread:
                 recorder.append_batch()
 
     def _end(self, leaving: Sequence[Recorder], *, is_healthy: bool = True) -> bool:
-        """Let go of recorders; True if none is left, and the thread ends."""
+        """Let go of recorders; True if they were the last, and the thread ends."""
         with self._lock:
             self._recorders = [each for each in self._recorders if each not in leaving]
             is_last = not self._recorders
@@ -485,7 +485,7 @@ def _find_thread(store_path: Path | str) -> _RecordingThread:
 
 
 def _describe_failure(step: Callable[[], object]) -> Exception | None:
-    """The exception that a step raises, or None: nothing may end the only thread that writes."""
+    """The exception that a step raises, or None: no exception may end the only writing thread."""
     try:
         step()
     except Exception as error:  # noqa: BLE001  whatever it is, the other rows must be written

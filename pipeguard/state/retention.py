@@ -1,7 +1,7 @@
 """Retention of the audit: the oldest chains are removed, each as a whole, and a row says which.
 
-That row is written first, in a chain of its own, so that `audit verify` knows at any moment which
-chains are being removed. Knows times and chains, not what is in a row.
+The row about it is written first, in a chain of its own, so that `audit verify` knows at any moment
+which chains are being removed. Knows times and chains, not the contents of rows.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def prune(store: Store, keep_days: int, now: datetime) -> int:
     """Remove the oldest chains, up to the first with a row young enough to keep.
 
     Args:
-        store: where the audit is.
+        store: of the audit.
         keep_days: how long each row is kept at least.
         now: the time.
 

@@ -1,6 +1,6 @@
 """Definitions that wait for a person, and the person's decisions: approve, reject or forget.
 
-Knows the store and what a drift is called; asks nobody and prints nothing.
+Knows the store and the names of drifts; asks no one and prints nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 MOST_DECISIONS = 50  # of one definition's history
 _DECISIONS = ("approve", "reject", "forget", "undo")  # about definitions
-MOST_MEANT = 3  # definitions that are named in place of a wrong name
+MOST_MEANT = 3  # definitions suggested for a wrong name
 KINDS = ("tool", "prompt", "resource", "template", "server")
 
 
@@ -43,7 +43,6 @@ class StoredDefinition:
     """A definition in the store.
 
     Attributes:
-        server: the server's name.
         pin: its trusted form and its held form.
         namesake: the server that has the name which this one asked for; None if it has it.
     """
@@ -59,12 +58,12 @@ class StoredDefinition:
 
     @property
     def name_note(self) -> str:
-        """The name that its server asked for, and what has it; empty if it has that name."""
+        """The name that its server asked for, and its owner; empty if the server got it."""
         return visible(self.namesake.describe(self.server)) if self.namesake else ""
 
     @property
     def since(self) -> str:
-        """Since when a version of it is trusted, and how that came to be; empty if none is."""
+        """The origin and day of its trusted version; empty if it has none."""
         is_trusted = self.pin.approved_definition is not None
         return f"{self.pin.origin} on {self.pin.approved_at[:10]}" if is_trusted else ""
 
@@ -80,7 +79,7 @@ class StoredDefinition:
 
     @property
     def trusted_version(self) -> str | None:
-        """The version to compare it with; None if there is no other than itself."""
+        """The version to compare it with; None without another version."""
         pin = self.pin
         is_new = pin.approved_fingerprint == pin.held_fingerprint
         return None if is_new else pin.approved_definition
@@ -104,8 +103,7 @@ class ToolState(NamedTuple):
     """A tool in the store, in short.
 
     Attributes:
-        name: the tool's.
-        definition: its trusted form, or the held one if none is trusted.
+        definition: its trusted form, or else the held one.
         is_reviewed: whether a person approved it.
         is_held: whether a form of it waits for a person.
     """
@@ -135,7 +133,7 @@ def stored_definitions(
 def held_definitions(
     store: Store, target: str | None = None, kind: str | None = None
 ) -> list[StoredDefinition]:
-    """The definitions that wait for a person, and a withdrawn one that the target names.
+    """The waiting definitions, and a withdrawn one that the target names.
 
     Raises:
         UnknownTargetError: nothing in the store has that name.
@@ -146,9 +144,9 @@ def held_definitions(
 def reviewable_definitions(
     store: Store, target: str | None = None, kind: str | None = None
 ) -> list[StoredDefinition]:
-    """The definitions that wait for a person; of a target where none does, those to look at.
+    """The waiting definitions; for a target without one, its unreviewed definitions.
 
-    These were trusted at first sight, and no person has approved them.
+    Unreviewed definitions were trusted at first sight, and no person has approved them.
 
     Raises:
         UnknownTargetError: nothing in the store has that name.
@@ -161,7 +159,7 @@ def reviewable_definitions(
 
 
 def _to_review(pin: Pin) -> Pin:
-    """A pin whose trusted form is the one to decide on."""
+    """A pin whose trusted form waits for a decision."""
     return pin._replace(
         held_definition=pin.approved_definition, held_fingerprint=pin.approved_fingerprint
     )
@@ -170,7 +168,7 @@ def _to_review(pin: Pin) -> Pin:
 def _find(
     store: Store, target: str | None, kind: str | None, fits: Callable[[Pin, str | None], object]
 ) -> list[StoredDefinition]:
-    """The definitions of a server that fit; if it has none, of those that asked for its name."""
+    """The definitions of a server that fit; else of servers that asked for its name."""
     groups: Iterable[list[tuple[str, str | None]]] = (
         [[(server, None) for server in store.servers()]]
         if target is None
@@ -193,7 +191,7 @@ def approve(store: Store, shown: Iterable[StoredDefinition], by: str) -> list[St
     """Trust exactly the definitions shown to a person, and record that in the audit.
 
     Returns:
-        The approved ones, without those that the server or another process replaced since.
+        The approved ones, without any that the server or another process has replaced.
     """
     return _decide(store, shown, ("approve", by), _as_shown(store.approve))
 
@@ -201,7 +199,7 @@ def approve(store: Store, shown: Iterable[StoredDefinition], by: str) -> list[St
 def reject(store: Store, shown: Iterable[StoredDefinition], by: str) -> list[StoredDefinition]:
     """Discard exactly the definitions shown to a person, and record that in the audit.
 
-    What was approved before stays approved.
+    Versions approved before stay approved.
 
     Returns:
         The discarded ones, as in `approve`.
@@ -217,11 +215,11 @@ def restore(
     Args:
         store: the store.
         decided: as they were before.
-        by: who takes it back, and where.
+        by: who takes it back, as `ada, on the page`.
         is_approval: whether they were approved; False if they were rejected.
 
     Returns:
-        False if one of them has changed since; then nothing is taken back.
+        False if one of them has changed in the meantime; then nothing is taken back.
     """
     moment = now_text("milliseconds")
     decided = list(decided)
@@ -235,7 +233,7 @@ def restore(
 
 
 def pin_history(store: Store, server: str, kind: str, name: str) -> list[AuditEntry]:
-    """The decisions of people about one definition, the newest first, as far as the audit goes.
+    """The decisions about one definition, the newest first, as far as the audit goes back.
 
     Raises:
         StateError: the store cannot be read.
@@ -293,7 +291,7 @@ def forget(store: Store, shown: Iterable[StoredDefinition], by: str) -> list[Sto
     """Forget both the trusted and the held form of definitions, and record that in the audit.
 
     Returns:
-        The forgotten ones; missing are those that another process forgot first.
+        The forgotten ones, without any that another process forgot first.
     """
 
     def apply(definition: StoredDefinition) -> bool:
@@ -303,10 +301,10 @@ def forget(store: Store, shown: Iterable[StoredDefinition], by: str) -> list[Sto
 
 
 def forget_launch(store: Store, name: str, by: str) -> tuple[str, ...]:
-    """Forget what a server's name launches, and record that in the audit; its pins stay.
+    """Forget the program or address of a server's name, and record that; its pins stay.
 
     Returns:
-        What had the name, as descriptions.
+        Descriptions of the programs that had the name.
     """
     moment = now_text("milliseconds")
     with store.transaction():
@@ -330,7 +328,7 @@ def _decide(
 
     Args:
         store: the store.
-        shown: what the person was shown.
+        shown: to the person.
         decision: its action, and who decides.
         apply: does it to one definition; False if another process was faster.
     """
@@ -347,7 +345,7 @@ def _decide(
 def _servers_and_name(store: Store, target: str) -> list[list[tuple[str, str | None]]]:
     """Split a target into server and name, which may contain slashes.
 
-    The server that has the name comes first, and then those that asked for it.
+    The server that has the name comes first, and then servers that asked for it.
     """
     known = store.servers()
     for own, name in _splits(target):
@@ -369,7 +367,7 @@ def _servers_and_name(store: Store, target: str) -> list[list[tuple[str, str | N
 
 
 def _describe_unknown(store: Store, own: str, target: str) -> str:
-    """Say that nothing has a name, and what was probably meant."""
+    """Explain that nothing has a name, and suggest names that were probably meant."""
     named = store.named_servers()
     if own in named:
         return f"the server {visible(own)} has not started yet: there is nothing to decide"

@@ -1,6 +1,6 @@
 """A filter for rows of the audit, as a person types it: `server:github,files -verdict:allow`.
 
-All terms must fit. A comma means or, a minus in front means not, and quotes hold what has blanks.
+All terms must fit. A comma means or, a minus in front means not, and words with blanks need quotes.
 Words without a field are looked for in names and rules.
 """
 
@@ -31,7 +31,7 @@ _NAMES = " || ' ' || ".join(
 HAS_RULE = _ANY_RULE.format(f"{_RULE} = ? OR substr({_RULE}, 1, length(?) + 1) = ? || '.'")
 _WOULD = "json_extract(value, '$.would')"
 HAS_WOULD = _ANY_RULE.format(f"{_WOULD} IS NOT NULL AND ? IN ({_WOULD}, 'any')")
-# Each field with what it compares; every `?` is the value.
+# Each field with its comparison; every `?` is the value.
 _SQL = {
     "server": "(server {like} OR server IN (SELECT server FROM servers WHERE name {like}))",
     "tool": "tool {like}",
@@ -58,14 +58,14 @@ _EVENT = re.compile(r"([0-9a-z]{8})((?:\.[0-9]+)?\.[a-z][0-9]+(?:\.[0-9]+)?)", r
 
 
 class WrongFilterError(PipeGuardError):
-    """A filter that says something that there is not."""
+    """A filter with a term that does not exist."""
 
 
 class FilterTerm(NamedTuple):
     """One condition.
 
     Attributes:
-        field: that it is about; empty for a plain word.
+        field: to compare; empty for a plain word.
         values: of which one must fit.
         is_not: whether none may fit instead.
     """
@@ -82,7 +82,7 @@ class FilterTerm(NamedTuple):
 
 
 class RowFilter(NamedTuple):
-    """Conditions of which all must fit."""
+    """Conditions that must all fit."""
 
     terms: tuple[FilterTerm, ...] = ()
 
@@ -90,7 +90,7 @@ class RowFilter(NamedTuple):
         return " ".join(map(str, self.terms))
 
     def find_values(self, field: str) -> tuple[str, ...]:
-        """The values of a field, of those conditions that are no exclusions."""
+        """The values of a field, from the conditions that are not exclusions."""
         return tuple(
             value
             for term in self.terms
@@ -128,7 +128,7 @@ def parse_filter(text: str) -> RowFilter:
     """Read a filter.
 
     Raises:
-        WrongFilterError: it says something that there is not; with what is possible.
+        WrongFilterError: a term does not exist; the error lists the possible ones.
     """
     text = text.encode("utf-8", "replace").decode()  # a lone surrogate is in no row
     if len(text) > MOST_CHARS:
@@ -178,7 +178,7 @@ def _check(field: str, value: str) -> str:
 
 
 def _convert(field: str, value: str, *, has_star: bool) -> str | float:
-    """The value that those of rows are compared with."""
+    """The value to compare with the rows' values."""
     if has_star:
         return re.sub(r"[\[?]", r"[\g<0>]", value)
     if field == "since":

@@ -166,7 +166,7 @@ def _version(connection: sqlite3.Connection) -> int:
 def _use_wal(connection: sqlite3.Connection, wait_seconds: float) -> None:
     """Set write-ahead logging, which persists in the file.
 
-    Two processes that do so at once get SQLITE_BUSY without a call of the busy handler, since
+    Two processes that do so at once get SQLITE_BUSY without a call of the busy handler, because
     waiting would be a deadlock (https://www.sqlite.org/c3ref/busy_handler.html).
     """
     import sqlite3

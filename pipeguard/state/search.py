@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipeguard.state.row_filter import RowFilter
     from pipeguard.state.store import Store
 
-MOST_LOOKED_AT = 100_000  # rows of one search; the next one goes on where it ended
+MOST_LOOKED_AT = 100_000  # rows of one search; the next one continues from there
 BATCH_ROWS = 1_000  # of a stream
 
 
@@ -42,7 +42,7 @@ def find_rows(
     Args:
         store: the store.
         where: the filter.
-        limit: at most so many.
+        limit: on their number.
         before: only rows with lower numbers; 0 for all.
         only: a further condition in SQL, a constant.
 
@@ -63,7 +63,7 @@ def find_rows(
 
 
 def last_number(store: Store) -> int:
-    """The number of the newest row; 0 if there is none."""
+    """The number of the newest row; 0 without rows."""
     ((number,),) = select(store, "coalesce(max(id), 0)", "")
     return int(number)
 

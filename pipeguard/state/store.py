@@ -1,6 +1,6 @@
-"""The pins on disk: the definitions trusted of each server, and those held for a person.
+"""The pins on disk: each server's trusted definitions, and definitions held for a person.
 
-One SQLite file serves all servers and all processes. Knows nothing of what a drift means.
+One SQLite file serves all servers and all processes. Does not know the meaning of a drift.
 """
 
 from __future__ import annotations
@@ -65,12 +65,12 @@ _DELETE = "DELETE FROM pins WHERE server = ? AND kind = ? AND name = ?"
 
 
 class Namesake(NamedTuple):
-    """The server that has the name which another one asked for.
+    """The server that has the name which another server asked for.
 
     Attributes:
         name: that both asked for.
-        launched: what has it, in words.
-        since: when it got it.
+        launched: the program or address that has it, in words.
+        since: when it got the name.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Namesake(NamedTuple):
     since: str
 
     def describe(self, server: str) -> str:
-        """Say why another server is not called as it asked to be."""
+        """Explain why another server did not get the name that it asked for."""
         day = self.since[:10]
         return f"{server} asked for the name {self.name}: {self.launched} has it since {day}"
 
@@ -94,7 +94,7 @@ class Store(StateDatabase):
         return self._read_names("SELECT DISTINCT server FROM pins ORDER BY server")
 
     def named_servers(self) -> tuple[str, ...]:
-        """The servers that were started or called, by the name that each is stored under."""
+        """The servers that were started or called, by their stored names."""
         return self._read_names("SELECT server FROM servers ORDER BY server")
 
     def _read_names(self, query: str, *values: str) -> tuple[str, ...]:
@@ -108,15 +108,15 @@ class Store(StateDatabase):
         return int(count)
 
     def name_server(self, name: str, launched: Launched, *, register: bool = True) -> str:
-        """Find the name that a server is stored under: the requested one, unless another has it.
+        """Find the name to store a server under: the requested one, unless another has it.
 
-        One that is stored under its former name keeps it. If another has the name, a few digits of
-        the hash of what it launches follow. Without a requested name it has the one under which it
-        was stored before, if that is only one.
+        A server stored under its former name keeps it. If another has the name, a few digits of the
+        hash of its command or address follow. Without a requested name it gets its stored name, if
+        it has only one.
 
         Args:
             name: the requested name; empty for none, as of a server that is started by hand.
-            launched: what the server's command or address launches.
+            launched: from the server's command or address.
             register: whether to store the name; False only looks.
         """
         from hashlib import sha256
@@ -158,12 +158,12 @@ class Store(StateDatabase):
         return names[0] if names else None
 
     def servers_called(self, name: str) -> tuple[str, ...]:
-        """The servers that have a name or asked for it, the one that has it first."""
+        """The servers that have a name or asked for it, the owner first."""
         query = "SELECT server FROM servers WHERE name = ? AND server <> ? ORDER BY server"
         return (name, *self._read_names(query, name, name))
 
     def find_namesake(self, server: str) -> Namesake | None:
-        """Find the server that has the name which another asked for; None if there is none."""
+        """Find the server that has the name which another asked for, if there is one."""
         with translated_errors(self.path):
             row = self.connection.execute(
                 "SELECT own.name, other.launched, other.since FROM servers own"
@@ -174,14 +174,14 @@ class Store(StateDatabase):
         return Namesake(*row) if row else None
 
     def find_launch(self, server: str) -> str:
-        """The command or address behind a server's name, in words; empty if it is not known."""
+        """The command or address behind a server's name, in words; empty if unknown."""
         return "".join(self._read_names("SELECT launched FROM servers WHERE server = ?", server))
 
     def release_name(self, name: str) -> tuple[str, ...]:
-        """Forget what has a name, and keep its pins: the next server to start under it gets them.
+        """Forget the owner of a name, and keep its pins: the next server of the name gets them.
 
         Returns:
-            What had the name, as descriptions.
+            Descriptions of the programs that had the name.
         """
         query = "DELETE FROM servers WHERE name = ? OR server = ? RETURNING launched"
         with self.transaction():
@@ -197,16 +197,15 @@ class Store(StateDatabase):
             return {(row[0], row[1]): Pin(*row) for row in rows}
 
     def remember(self, server: str, changes: Iterable[PinChange], when: str = "") -> None:
-        """Store what a session saw.
+        """Store the pins of a session.
 
-        First use trusts once: a definition that another process has pinned since is not replaced
-        by a different one, which is held instead, and one that another process holds stays held. A
-        definition that a person has approved since is
-        not held again.
+        First use trusts once: a definition that another process has pinned in the meantime is not
+        replaced by a different one, which is held instead, and one that another process holds stays
+        held. A definition that a person has approved in the meantime is not held again.
 
         Args:
             server: the server's name.
-            changes: what the session saw.
+            changes: from the session.
             when: it was judged (ISO 8601, UTC), as its event in the audit; empty for now.
         """
         now = when or now_text()
@@ -218,10 +217,10 @@ class Store(StateDatabase):
                     self._pin(server, change, now)
 
     def hold_unreviewed(self, server: str) -> None:
-        """Hold what was pinned at first sight, for a run under review."""
+        """Hold definitions pinned at first sight, for a run under review."""
         with translated_errors(self.path):
             found = self.connection.execute(_HAS_UNREVIEWED, (server,)).fetchone()
-        if found is not None:  # else nobody waits for the lock
+        if found is not None:  # else no need to wait for the lock
             with self.transaction():
                 self.connection.execute(_HOLD_UNREVIEWED, (now_text(), REVIEW, server))
 
@@ -232,14 +231,14 @@ class Store(StateDatabase):
         name: str | None = None,
         fingerprint: str | None = None,
     ) -> list[Pin]:
-        """Trust held definitions, or mark one that is trusted as seen by a person.
+        """Trust held definitions, or mark a trusted one as seen by a person.
 
         Args:
             server: whose definitions.
             kind: only this kind, as `tool`; None for every kind.
             name: only this name; None for all.
-            fingerprint: only the definition with this fingerprint: the one that a person was
-                shown, whatever the server has sent since.
+            fingerprint: only the definition with this fingerprint: the one that a person was shown,
+                whatever the server has sent afterwards.
 
         Returns:
             The pins of the approved definitions as they are now.
@@ -276,7 +275,7 @@ class Store(StateDatabase):
         return pins
 
     def put_back(self, server: str, pin: Pin) -> None:
-        """Store a pin as it was before a decision, in place of what the decision made of it."""
+        """Store a pin as it was before a decision, replacing the outcome of the decision."""
         with self.transaction():
             self.connection.execute(_PUT_BACK, (server, *pin))
 

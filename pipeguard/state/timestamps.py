@@ -59,7 +59,7 @@ def parse_moment(text: str) -> str:
 
 
 def from_utc_text(text: str) -> float:
-    """Seconds since the epoch; raises ValueError for a text that is no moment."""
+    """Seconds since the epoch; raises ValueError for a text that is not a time."""
     from datetime import datetime
 
     return datetime.fromisoformat(text).timestamp()

@@ -20,13 +20,13 @@ from pipeguard.state.store import Store
 from pipeguard.state.timestamps import now_text, utc_text
 from pipeguard.unicode.display import those_there_are
 
-PREFIX = "pgt_"  # by which people and secret scanners know one
+PREFIX = "pgt_"  # for people and secret scanners to recognise one
 TOKEN_BYTES = 32
 EFFECTS = ("read", "write", "destructive")
-DECIDE = "decide"  # in place of an effect: it opens the page, and calls nothing
+DECIDE = "decide"  # instead of an effect: it only opens the page
 MOST_TOKENS = 1000
 _COLUMNS = "name, sha256, servers, tools, effect, per_minute, manages, created, expires"
-_ONCE_MADE = ""  # the name of a row that says that there was a token; it lets nobody in
+_ONCE_MADE = ""  # the name of a row that says that a token existed; it lets no client in
 
 
 class TokenScope(NamedTuple):
@@ -53,7 +53,7 @@ class TokenScope(NamedTuple):
         return self._replace(effect=effect, manages=False)
 
     def describe_limits(self) -> list[str]:
-        """Say what limits it, other than the names of servers and tools."""
+        """Describe its limits, other than the names of servers and tools."""
         if self.decides:
             return ["opens the page, and calls nothing"]
         return [
@@ -64,12 +64,12 @@ class TokenScope(NamedTuple):
 
     @property
     def decides(self) -> bool:
-        """True for a token that opens the page, and calls nothing."""
+        """True for a token that only opens the page."""
         return self.effect == DECIDE
 
     @property
     def is_unlimited(self) -> bool:
-        """True if it limits nothing but the rate."""
+        """True if it limits only the rate."""
         return self == TokenScope(per_minute=self.per_minute, manages=self.manages)
 
 
@@ -77,11 +77,11 @@ class StoredToken(NamedTuple):
     """One token.
 
     Attributes:
-        name: whom it is for.
+        name: of its owner.
         digest: its SHA-256.
-        scope: what its client may do.
+        scope: the rights of its client.
         created: when it was made (ISO 8601, UTC).
-        expires: when it ends, likewise; empty for never.
+        expires: when it ends (ISO 8601, UTC); empty for never.
     """
 
     name: str
@@ -110,7 +110,7 @@ def stored_tokens(store: Store) -> list[StoredToken]:
 
 
 def find_last_uses(store: Store) -> dict[str, str]:
-    """The time of the last call of each token since it was made, as far as the audit goes back.
+    """The time of each token's last call after it was made, as far as the audit goes back.
 
     Raises:
         StateError: the store cannot be read.
@@ -125,7 +125,7 @@ def find_last_uses(store: Store) -> dict[str, str]:
 
 
 def check_name(store: Store, name: str) -> None:
-    """Check that another token can be made, of this name.
+    """Check that a token of this name can be made.
 
     Raises:
         InputError: another token has this name, or there are too many.
@@ -193,7 +193,7 @@ def rotate_token(store: Store, name: str, by: str = "") -> str:
 
 
 def revoke_token(store: Store, name: str, by: str = "") -> None:
-    """End a token at once. That there was one is remembered: clients still need a token.
+    """End a token at once; clients still need a token, because the store remembers it.
 
     The audit has who did that.
 
@@ -221,7 +221,7 @@ def _record(store: Store, action: str, name: str, by: str, note: str = "") -> No
 
 
 def are_required(store: Store) -> bool:
-    """True from the first token for clients on, also once the last one ended or was revoked."""
+    """True from the first token for clients on, even after the last one ended or was revoked."""
     with translated_errors(store.path):
         query = "SELECT 1 FROM tokens WHERE effect <> ? LIMIT 1"
         return store.connection.execute(query, (DECIDE,)).fetchone() is not None
@@ -235,10 +235,10 @@ def check_known(store: Store, name: str) -> None:
 
 
 class TokenReader:
-    """The tokens as they are now: read again once another process has changed the store.
+    """The current tokens: read again once another process has changed the store.
 
-    For one thread. Where the store cannot be read, a token is needed and none is valid. Once one
-    is needed, that stays so until a new reader is made: a store that is gone lets nobody in.
+    For one thread. If the store cannot be read, a token is needed and all are invalid. Once one is
+    needed, that stays so until a new reader is made: a missing store lets no client in.
 
     Args:
         store: the open store, which belongs to the reader.
@@ -253,7 +253,7 @@ class TokenReader:
         self._is_readable, self._is_required = True, False
 
     def valid(self) -> Mapping[str, StoredToken]:
-        """Those that have not ended, by name."""
+        """The tokens that have not ended, by name."""
         self._follow()
         now = now_text()
         return {name: token for name, token in self._tokens.items() if not token.is_expired(now)}
@@ -272,14 +272,14 @@ class TokenReader:
         )
 
     def describe_end(self, digest: bytes) -> str:
-        """Say when the token with a SHA-256 ended; empty if it is not known."""
+        """Describe when the token with a SHA-256 ended; empty if unknown."""
         valid = self.valid()
         ended = (each for each in self._tokens.values() if each.name not in valid)
         found = (each for each in ended if hmac.compare_digest(each.digest, digest))
         return next((f"the token {each.name} ended at {each.expires}" for each in found), "")
 
     def are_required(self) -> bool:
-        """True if clients need a token, also if the store cannot tell."""
+        """True if clients need a token, even if the store cannot be read."""
         self._follow()
         return self._is_required or not self._is_readable
 

@@ -1,7 +1,7 @@
-"""A change of the policy, tried against what the audit recorded, before it is made.
+"""A change of the policy, tried on the recorded audit before it is made.
 
-The audit has the findings of each message, not the message: if an action depends on more than
-they tell, the outcome is unknown.
+The audit has the findings of each message, not the message: if an action depends on more than the
+findings, the outcome is unknown.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pipeguard.state.audit import AuditRow
     from pipeguard.state.store import Store
 
-MORE = "audit.more"  # stands for the findings that a row has no room for
+MORE = "audit.more"  # replaces findings that did not fit into a row
 
 
 class Outcomes(NamedTuple):
@@ -32,7 +32,7 @@ class Outcomes(NamedTuple):
 
     Attributes:
         changed: that would be stopped or changed, or would pass.
-        unknown: of which the audit does not tell.
+        unknown: whose outcome the audit cannot tell.
     """
 
     changed: int = 0
@@ -44,10 +44,10 @@ class ExceptionUse(NamedTuple):
 
     Attributes:
         times: that it let an event pass.
-        is_least: True if there may be more, of which the audit does not tell.
+        is_least: True if there may be more, missing from the audit.
         since: the first time that counts (ISO 8601, UTC); empty if the audit has no row.
         is_dated: True if that is when the exception was written, not when the audit begins.
-        removal: what would happen without the exception.
+        removal: the outcomes without the exception.
     """
 
     times: int
@@ -58,7 +58,7 @@ class ExceptionUse(NamedTuple):
 
 
 def try_mode(store: Store, mode: Mode, since: str) -> Outcomes:
-    """Count the events since a moment that another mode would have treated otherwise.
+    """Count the events after a moment that another mode would have treated otherwise.
 
     Raises:
         StateError: the store cannot be read.
@@ -77,7 +77,7 @@ def try_mode(store: Store, mode: Mode, since: str) -> Outcomes:
 
 
 def _passes_observed(row: AuditRow) -> bool | None:
-    """True if what stopped an event stops nothing in `observe`; None if the audit cannot tell."""
+    """True if `observe` would have let an event pass; None if the audit cannot tell."""
     rules = [each["rule"] for each in parse_findings(row.entry) if each.get("action") in STOPPED]
     if not rules or MORE in rules:
         return None
@@ -156,7 +156,7 @@ def _try_removal(passed: Sequence[AuditRow], exempt: Exempt, policy: Policy) -> 
 
 
 def _stops(row: AuditRow, exempt: Exempt, policy: Policy) -> bool | None:
-    """True if a policy stops or changes what an exception let pass; None if it may."""
+    """True if a policy stops or changes an event that an exception let pass; None if it may."""
     surface = Surface.TO_CLIENT if row.entry.direction == "to-client" else Surface.TO_SERVER
     is_call = row.entry.method == "tools/call" and surface is Surface.TO_SERVER
     found = set[bool]()

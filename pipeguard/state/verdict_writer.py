@@ -1,6 +1,6 @@
 """Verdicts, ready to be written, and the store as the recorder's thread writes them to it.
 
-Opens the store late, writes in batches, and looks for what other processes changed. Knows neither
+Opens the store late, writes in batches, and looks for changes by other processes. Knows neither
 threads nor time limits.
 """
 
@@ -61,8 +61,8 @@ class EndedConnection(NamedTuple):
     """A connection of a sandboxed server that ended, or was refused.
 
     Attributes:
-        target: how and where to, as `connect api.example.com:443`.
-        finding: why it was refused, or why it failed; None if it was neither.
+        target: its kind and address, as `connect api.example.com:443`.
+        finding: why it was refused or failed; None otherwise.
         bytes_sent: from the server to the host.
         bytes_received: from the host to the server.
         seconds: from its beginning to its end.
@@ -88,7 +88,7 @@ class OpenStore:
         self._store: Store | None = None
 
     def open(self) -> Store:
-        """The file that is at this path now."""
+        """The file now at this path."""
         if self._store is None:
             self._store = Store.open(self.path)
         elif not self._store.is_in_place():
@@ -96,7 +96,7 @@ class OpenStore:
         return self._store
 
     def read(self) -> None:
-        """Read what is cheapest to read.
+        """Read the cheapest value.
 
         Raises:
             StateError: it cannot be read.
@@ -104,7 +104,7 @@ class OpenStore:
         self.open().change_counter()
 
     def close(self) -> None:
-        """Close it, until somebody opens it again."""
+        """Close it until the next `open`."""
         if self._store is not None:
             self._store.close()
             self._store = None
@@ -120,7 +120,7 @@ class VerdictWriter:
         pins: the pins that the Guard has; None if it starts with those in the store.
 
     Attributes:
-        needs_review: what another process pins at first sight waits for a person.
+        needs_review: definitions that another process pins at first sight wait for a person.
     """
 
     def __init__(self, opened: OpenStore, server: str, run: str | None, pins: Pins | None) -> None:
@@ -146,7 +146,7 @@ class VerdictWriter:
         store = self._open()
         path = self._opened.path
         notes = missing.read_notes(path) if self._is_first and self._run is not None else []
-        # A gap comes before what follows it, also by time.
+        # A gap comes before the rows after it, also by time.
         when = batch[0].time if batch else self._last_time or time.time()
         entries = self._gaps(notes, lost, to_utc_text(when))
         if self._run is not None:
@@ -166,7 +166,7 @@ class VerdictWriter:
         if not changes:
             return None
         self._opened.pin_writes += 1
-        # Once more after a change: the pins handed on then lacked those written now.
+        # Once more after a change: the pins handed on before lacked the ones written now.
         again, self._again = self._again, self._last_seen != _fingerprints(before)
         self._last_seen = _fingerprints(after)
         return after if self._again or again else None
@@ -195,7 +195,7 @@ class VerdictWriter:
         return [missing.gap_entry(reason, when) for reason in reasons]
 
     def write_gap(self, verdict: PendingVerdict, why: str) -> None:
-        """Write an entry in place of a verdict that cannot be written, in plain ASCII."""
+        """Write an entry instead of a verdict that cannot be written, in plain ASCII."""
         event = verdict.event.encode("ascii", "replace").decode()
         note = f"this verdict could not be recorded ({why})"
         self._append(self._open(), [missing.gap_entry(note, to_utc_text(verdict.time), event)])
@@ -261,7 +261,7 @@ def _entries(batch: list[PendingVerdict]) -> list[AuditEntry]:
 
 
 def _utf8(text: str | None) -> str:
-    """A peer's text with its lone surrogates escaped, since UTF-8 cannot encode them."""
+    """A peer's text with its lone surrogates escaped, because UTF-8 cannot encode them."""
     if text is None or text.isascii():
         return text or ""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

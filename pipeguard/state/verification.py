@@ -1,6 +1,6 @@
-"""True if the audit is as it was written: each row, each chain, and the table of chains.
+"""Verifies that the audit is as written: each row, each chain, and the table of chains.
 
-Reads; fixes nothing. `audit` says what the hashes cover and what they cannot prove.
+Reads; fixes nothing. `audit` explains what the hashes cover and cannot prove.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _MAKE_LIST = "\n  Make such a list:  pipeguard audit verify --heads > FILE"
 
 
 class Problem(NamedTuple):
-    """Something that is not as it was written.
+    """A difference from the audit as written.
 
     Attributes:
         chain: the chain; empty if the table of chains itself is wrong.
         seq: the row, or 0; in the table of chains, the chain's number.
-        what: what is wrong, for people.
-        event: of the row, as it says now; empty if there is none.
+        what: the difference, for people.
+        event: of the row as it is now, or empty.
     """
 
     chain: str
@@ -55,9 +55,9 @@ class Examination(NamedTuple):
     """A look at the whole audit.
 
     Attributes:
-        problems: what is not as it was written.
+        problems: differences from the audit as written.
         chains: all chains, the oldest first.
-        gaps: what could not be recorded in time, a sentence each; that is no change.
+        gaps: verdicts that could not be recorded in time, a sentence each; not a change.
     """
 
     problems: list[Problem]
@@ -79,15 +79,15 @@ def examine(path: Path) -> Examination:
 
 
 def compare(path: Path, heads: Iterable[str]) -> list[Problem]:
-    """Find what is not as an earlier list of heads has it; chains may have grown since.
+    """Find differences from an earlier list of heads; chains may have grown in the meantime.
 
     Args:
         path: the store.
-        heads: what `audit verify --heads` printed: a line with head, length and name of each chain,
-            and a last one that counts them.
+        heads: the output of `audit verify --heads`: a line with head, length and name of each
+            chain, and a last line that counts them.
 
     Raises:
-        InputError: a line is none of these, or there is none.
+        InputError: a line is neither, or there are no lines.
         StateError: the store cannot be read.
     """
     problems: list[Problem] = []
@@ -103,7 +103,7 @@ def compare(path: Path, heads: Iterable[str]) -> list[Problem]:
             head, length, name = (*line.split(), "", "")[:3]
             if not name or not length.isdecimal():
                 raise InputError(f"{cut(line, NAME_CHARS)!r} is not a head.{_MAKE_LIST}")
-            is_pruned = is_pruned and name not in present  # what is pruned is the oldest
+            is_pruned = is_pruned and name not in present  # the oldest chains are pruned
             query = "SELECT hash FROM audit WHERE chain = ? AND seq = ?"
             row = get(query, (name, int(length))).fetchone()
             if name not in present and not is_pruned:
@@ -126,7 +126,7 @@ def verify(path: Path) -> list[Problem]:
         StateError: the store cannot be read.
     """
     with Store.open(path) as store, translated_errors(path):
-        store.connection.execute("BEGIN")  # a snapshot: other processes go on writing
+        store.connection.execute("BEGIN")  # a snapshot: other processes keep writing
         expected, before = _without_pruned(store, list(chains(store)))
         problems = list(_verify_chains(store, expected, before))
         for chain in expected:
