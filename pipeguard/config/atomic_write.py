@@ -1,6 +1,6 @@
-"""Files replaced as a whole: whoever reads one sees the old content or the new, never a part.
+"""Files replaced as a whole: a reader sees the old content or the new, never a part.
 
-The draft is beside the file, so that the move stays within one file system; a failure removes it.
+The draft is next to the file, so that the move stays within one file system; a failure removes it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 OWNER_ONLY = 0o600
 FREE_SPACE = "The disk is full: free some space, then try again."
-_TRIES = 4  # on Windows, where a file that is open for reading cannot be replaced
+_TRIES = 4  # on Windows a file that is open for reading cannot be replaced
 _PAUSE_SECONDS = 0.05
 
 
@@ -38,11 +38,11 @@ def replace_file(path: Path | str, content: bytes, mode: int = OWNER_ONLY) -> No
 
 @contextmanager
 def write_draft(path: Path | str, content: bytes) -> Iterator[str]:
-    """Write a draft beside a file, readable only by its owner, and move it there at the end.
+    """Write a draft next to a file, readable only by its owner, and move it there at the end.
 
     Yields:
-        The draft's path, for what must be done or checked before the move; an exception leaves the
-        file as it was.
+        The draft's path, for work and checks before the move; an exception leaves the file as it
+        was.
 
     Raises:
         OSError: it could not be written or moved.
@@ -65,7 +65,7 @@ def write_draft(path: Path | str, content: bytes) -> Iterator[str]:
 
 
 def _move(draft: str, path: str) -> None:
-    """Put the draft in the file's place; Windows needs a moment in which nobody reads that."""
+    """Put the draft in the file's place; on Windows this needs a moment without readers."""
     for _ in range(_TRIES - 1 if sys.platform == "win32" else 0):
         try:
             os.replace(draft, path)

@@ -1,6 +1,6 @@
-"""A map or a list of entries in a file's text: entries are taken out of it, and texts put in.
+"""A map or a list of entries in a file's text: removes entries and inserts texts.
 
-Knows positions, commas and lines; not what an entry means. Who changes a file proves the result.
+Knows positions, commas and lines, not the meaning of an entry. The caller proves the result.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def with_items(
     flow: Sequence[str],
     block: Callable[[str], str],
 ) -> str:
-    """A YAML text with items at the end of a list; at the end of the text if there is no list.
+    """A YAML text with items at the end of a list, or at the end of the text without a list.
 
     Args:
         text: the whole text.
@@ -74,7 +74,7 @@ class Container:
         path: the keys that lead to the map or list.
 
     Raises:
-        UneditableError: there is no map or list, or it shares parts with others.
+        UneditableError: the map or list is missing, or shares parts with others.
     """
 
     def __init__(self, text: str, syntax: Syntax, path: tuple[str | int, ...]) -> None:
@@ -94,7 +94,7 @@ class Container:
 
     @cached_property
     def _members(self) -> dict[str | int, Member]:
-        """Its entries by key or position; of keys that repeat, the last."""
+        """Its entries by key or position; of repeated keys, the last."""
         if self.node.kind is NodeKind.MAP:
             return {member.key: member for member in self.node.members}
         return {
@@ -107,7 +107,7 @@ class Container:
         return tuple(span.of(self.text) for span in self._spans(key))
 
     def replace_entries(self, gone: Sequence[str | int], new: Sequence[str]) -> str:
-        """The whole text, with new entries in the place of the first of those that are removed.
+        """The whole text, with new entries in the place of the first removed one.
 
         Args:
             gone: the entries to remove; none to add the new ones at the end.
@@ -127,7 +127,7 @@ class Container:
         )
 
     def addition(self, piece: str) -> tuple[int, str]:
-        """The position where a new entry goes after all others, and its text with what joins it."""
+        """The position of a new entry after all others, and its text with the separators."""
         edit = self._add([piece])
         return edit.start, edit.text
 

@@ -1,6 +1,6 @@
-"""The folders of settings and caches on this system, and who could have written a file.
+"""The folders of settings and caches on this system, and other users' write access to files.
 
-Knows folders and rights, not what is in a file. On Linux it follows the XDG base directory
+Knows folders and rights, not the contents of files. On Linux it follows the XDG base directory
 specification by itself: platformdirs takes 7 ms to import, and a server is waiting.
 """
 
@@ -27,7 +27,7 @@ def usual_state_folder() -> str:
 
 
 def cache_folder() -> str:
-    """The folder of what can be made again; it need not exist.
+    """The folder of data that can be made again; it need not exist.
 
     It is the system's own unless `PIPEGUARD_CACHE_DIR` names another.
     """
@@ -43,11 +43,11 @@ def usual_cache_folder() -> str:
 
 
 def _find_folder(variable: str, usual: str, kind: str) -> str:
-    """PipeGuard's folder of a kind, in the one that a variable names, or else in the usual one.
+    """PipeGuard's folder of a kind, in the folder of a variable or else the usual one.
 
     Raises:
-        StateError: no home folder is known. The path would be relative to the current folder, where
-            a cloned repository could have put a policy and pins.
+        StateError: the home folder is unknown. The path would be relative to the current folder,
+            where a cloned repository could have put a policy and pins.
     """
     if sys.platform != "linux":
         import platformdirs
@@ -74,10 +74,10 @@ class Trusted(Enum):
 
 
 def other_writer(status: os.stat_result, trusted: Trusted = Trusted.OWN_GROUP) -> str:
-    """Name who else could have written a file or folder, in words for a message; empty if nobody.
+    """Name others who could have written a file or folder, for a message; empty if nobody could.
 
-    A group to which only the owner belongs is nobody else: with user private groups, whatever a
-    user writes is open to the group (pam_umask(8), `usergroups`).
+    A group with only the owner in it does not count: with user private groups, every file of a user
+    is open to the group (pam_umask(8), `usergroups`).
     """
     if os.name != "posix":  # there the access list of the user's own folder keeps others out
         return ""
@@ -102,7 +102,7 @@ def closing_command(path: str, status: os.stat_result, trusted: Trusted = Truste
 
 
 def _is_owned(status: os.stat_result, trusted: Trusted) -> bool:
-    """True if a file is ours, or root's where root is trusted."""
+    """True if a file is ours, or root's and root is trusted."""
     return status.st_uid == os.geteuid() or (status.st_uid == 0 and trusted is not Trusted.ONLY_US)
 
 
@@ -126,16 +126,16 @@ def read_own(
     *,
     trusted: Trusted = Trusted.OWN_GROUP,
 ) -> bytes:
-    """Read a file that decides what passes, unless somebody else could have written it.
+    """Read a file that decides which messages pass, unless another user could have written it.
 
     Args:
         path: of the file.
         limit_bytes: of its size.
-        error: what to raise.
+        error: the type to raise.
         trusted: who may write it.
 
     Raises:
-        PipeGuardError: of the given type, with what to do about it.
+        PipeGuardError: of the given type, with the remedy.
     """
     content, status = read(path, limit_bytes, error)
     folder = os.path.dirname(os.path.abspath(path))

@@ -41,7 +41,7 @@ PROJECT_FILE = ".pipeguard.yaml"
 
 
 def project_policy_path(folder: str) -> str | None:
-    """The nearest project's file, in a folder or those above it up to the home folder."""
+    """The nearest project's file, in a folder or its parents up to the home folder."""
     home_folder = os.path.realpath(os.path.expanduser("~"))
     folder = os.path.realpath(folder)
     while True:
@@ -55,7 +55,7 @@ def project_policy_path(folder: str) -> str | None:
 
 
 def wrap_policy_paths(options: WrapOptions) -> tuple[str, ...]:
-    """The files that the policy of one run of `wrap` is read from; the user's need not exist."""
+    """The policy files that one run of `wrap` reads; the user's need not exist."""
     user = options.values.get("--policy") or own_policy_path()
     project = project_policy_path(_current_folder())
     return (user,) if project is None else (user, project)
@@ -123,7 +123,7 @@ def wrap_egress_proxy(options: WrapOptions) -> str | None:
 
 
 def _read(options: WrapOptions, key: str) -> PolicyFile:
-    """The user's file for a key; one without the word is not read further: a server is waiting."""
+    """Read the user's file for a key; without the word, read no further: a server is waiting."""
     path = options.values.get("--policy") or user_policy_path()
     text = "" if path is None else policy_text(path, PolicyScope.USER)
     if path is None or not may_have(text.encode(), key):
@@ -182,7 +182,7 @@ def _narrower(user: InClient, project: InClient | None) -> InClient:
 
 
 def _least(name: str, user: PolicyFile, project: PolicyFile) -> Any:
-    """The user's limit, or else the usual one; a project's applies if it is lower."""
+    """The user's limit, or else the default; a project's applies if it is lower."""
     usual = getattr(Limits(), name)
     given = [file.limits[name] for file in (user, project) if name in file.limits]
     if name not in user.limits and not name.endswith("_seconds"):

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 _KEY = "isolate"
 LISTS = ("read", "write", "hosts", "loopback")
 FLAGS = ("keep_home", "roots")
-WIDEST = 1_000_000  # characters of a line: none is broken
+WIDEST = 1_000_000  # characters of a line: never broken
 
 
 def with_entry(path: str, entry: Mapping[str, object], today: datetime.date) -> str:
-    """A policy file's text in which a server is given more; nothing is written.
+    """Add a server's new grants to a policy file's text; nothing is written.
 
-    What is new goes into the last entry that is only for this server; if there is none, or its
-    layout leaves no safe place, into an entry of its own.
+    New grants go into the last entry that is only for this server; if it has none, or its layout
+    leaves no safe place, into an entry of their own.
 
     Args:
         path: the user's policy file, which need not exist.

@@ -1,7 +1,7 @@
-"""The keys `isolate` and `egress` of the user's policy: what isolated servers are given, and how.
+"""The keys `isolate` and `egress` of the user's policy: the grants of isolated servers.
 
-`isolate` says which servers are isolated and what each is given; `egress` names the proxy of the
-user's network that their connections go through.
+`isolate` names the isolated servers and the grants of each; `egress` names the proxy of the user's
+network that their connections go through.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeguard.config.strict_yaml import YamlEntry
 
 ENGINES = ("auto", "bubblewrap", "container", "none")
-OF_ONE_SERVER = (*ENGINES, "learn")  # in the servers' own file: what is learned is of one server
+OF_ONE_SERVER = (*ENGINES, "learn")  # in the servers' own file: learning is for one server
 LIMITS = ("memory", "processes", "files", "file-size", "cpu", "scratch")
 ROOTS = ("read", "write")
 MAX_ITEMS = 1000
@@ -30,10 +30,10 @@ class IsolateEntry(NamedTuple):
 
     Attributes:
         server: a glob of servers' names.
-        tag: a glob of servers' tags, one of which has to fit too; empty if none has to.
+        tag: a glob that one of a server's tags has to fit too; empty for any server.
         engine: one of `ENGINES`, or of `OF_ONE_SERVER`.
         read: paths of files and folders that they may read.
-        write: likewise, that they may change.
+        write: paths of files and folders that they may change.
         roots: one of `ROOTS` if the client's roots are given, else empty.
         hosts: that they may connect to.
         loopback: ports of this machine that they may connect to.
@@ -57,7 +57,7 @@ _KEYS = IsolateEntry._fields
 
 
 def isolate_entries(entry: YamlEntry | None, *, is_own: bool) -> tuple[IsolateEntry, ...]:
-    """Read the key; what is wrong is noted at its entry and left out.
+    """Read the key; report errors at their entries, and leave these out.
 
     Args:
         entry: the key's value.

@@ -68,7 +68,7 @@ class Json:
         return _JsonReader(text, comments=True, trailing_commas=True, cuts=True).document()
 
     def independent_data(self, text: str) -> Value:
-        """Parse as `Syntax` does: by the standard library, on the text without what JSONC adds."""
+        """Parse as `Syntax` does: with the standard library, on the text as plain JSON."""
         _, extras = self._document(text)
         parts: list[str] = []
         position = 0
@@ -110,7 +110,7 @@ class Json:
         return [Edit(after.end, after.end, pairs)]
 
     def remove(self, node: Node, gone: Sequence[Member], text: str) -> list[Edit]:
-        """Implement `Syntax`: each member with one comma, and its line if nothing else is on it."""
+        """Implement `Syntax`: each member with one comma, and its line if it becomes empty."""
         edits = []
         stays = [member not in gone for member in node.members]
         for index, member in enumerate(node.members):
@@ -147,7 +147,7 @@ class Json:
 def _document(
     text: str, *, comments: bool, trailing_commas: bool
 ) -> tuple[Node, list[tuple[int, int]]]:
-    """The tree of a text, which nobody changes, and the ranges that JSON does not have."""
+    """The tree of a text, not to be changed, and the ranges that JSON does not have."""
     reader = _JsonReader(text, comments=comments, trailing_commas=trailing_commas)
     return reader.document(), reader.extras
 
@@ -162,7 +162,7 @@ def _cut(text: str, start: int, end: int, comma: int | None) -> list[Edit]:
 
 
 def _whole_line(text: str, start: int, end: int) -> Edit:
-    """The removal of a part, with its whole line or lines if nothing else is on them."""
+    """The removal of a part, with its whole line or lines if they become empty."""
     begin, after = line_start(text, start), next_line(text, end)
     if not text[begin:start].strip() and not text[end:after].strip() and after > end:
         return Edit(begin, after, "")
@@ -201,7 +201,7 @@ def _scalar(token: str) -> Value:
 
 
 def _integer(digits: str) -> int | float:
-    """An integer; one of thousands of digits as a float, which is JavaScript's only number."""
+    """An integer; with thousands of digits a float, which is JavaScript's only number."""
     return int(digits) if len(digits) <= MOST_DIGITS else float(digits)
 
 
@@ -324,7 +324,7 @@ class _JsonReader:
         return False
 
     def _comma(self) -> int | None:
-        """Read a comma, if there is one, and return its position."""
+        """Read an optional comma, and return its position."""
         position = self._position
         return position if self._take(",") else None
 

@@ -99,13 +99,13 @@ class WrapOptions:
         self.flags = frozenset(flags)
 
     def isolation(self) -> frozenset[str]:
-        """The options given that say what an isolated server is given."""
+        """The options given that grant or limit something for an isolated server."""
         return (self.flags | self.values.keys() | self.lists.keys()) & ISOLATED
 
     def find_misplaced(self) -> str | None:
         """Why an option would have no effect; None if each has one.
 
-        Whoever gives `--token-env` believes that clients need a token.
+        A user who gives `--token-env` believes that clients need a token.
         """
         given = self.flags | self.values.keys() | self.lists.keys()
         for names, is_met, need in (

@@ -1,6 +1,6 @@
-"""Small changes of the user's policy file, whose comments and order stay.
+"""Small changes of the user's policy file, which keep its comments and order.
 
-Each is read again before it is returned, and must mean what was wanted.
+Each is read again before it is returned, and must have the intended meaning.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _KEY = "exceptions"
 
 
 def read_policy(path: str, today: datetime.date) -> tuple[str, PolicyFile]:
-    """Read the user's policy file, which need not exist: its text, and what that says.
+    """Read the user's policy file, which need not exist: its text and its settings.
 
     Raises:
         PolicyError: the file is invalid.
@@ -49,16 +49,16 @@ def read_policy(path: str, today: datetime.date) -> tuple[str, PolicyFile]:
 def prove(
     path: str, today: datetime.date, change: Callable[[], str], means: Callable[[PolicyFile], bool]
 ) -> str | None:
-    """Make a change, and read the text that it makes.
+    """Make a change, and check the text that it makes.
 
     Args:
         path: of the file.
         today: the date.
         change: makes the text.
-        means: True for what the text must say.
+        means: True for the settings that the text must have.
 
     Returns:
-        The text; None if it says something else, or the file's layout leaves no safe way.
+        The text; None if its settings differ, or the file's layout leaves no safe way.
     """
     with suppress(UneditableError, UnreadableError, PolicyError):
         changed = change()
@@ -68,12 +68,12 @@ def prove(
 
 
 def says(wanted: PolicyFile) -> Callable[[PolicyFile], bool]:
-    """Compare what a file says with what is wanted, for `prove`."""
+    """Compare a file's settings with the intended ones, for `prove`."""
     return lambda file: file == wanted._replace(notes=file.notes)
 
 
 def without_exception(path: str, position: int, today: datetime.date) -> str:
-    """A policy file's text without one of its exceptions; nothing is written.
+    """Remove an exception from a policy file's text; nothing is written.
 
     Args:
         path: of the user's policy file.
@@ -103,11 +103,11 @@ def without_exception(path: str, position: int, today: datetime.date) -> str:
 
 
 def with_mode(path: str, mode: Mode, today: datetime.date) -> str:
-    """A policy file's text with another mode; nothing is written.
+    """Change the mode in a policy file's text; nothing is written.
 
     Args:
         path: of the user's policy file, which need not exist.
-        mode: that it has then.
+        mode: the new one.
         today: the date.
 
     Raises:

@@ -1,6 +1,6 @@
 """One policy file: its keys, read strictly into values.
 
-Decides about no message, and knows one file only. docs/policy.md says what each key is for.
+Decides on no message, and knows only one file. docs/policy.md explains each key.
 """
 
 from __future__ import annotations
@@ -70,14 +70,14 @@ HARMFUL: Mapping[Drift, str] = {
 
 
 class PolicyScope(Enum):
-    """The owner of the file, who decides what it may do."""
+    """The owner of the file, who decides which settings it may have."""
 
     USER = "user"
     PROJECT = "project"  # it comes with a repository, so it may only tighten
 
 
 class PolicyFile(NamedTuple):
-    """The settings of one file; None for a key that it does not have.
+    """The settings of one file; None for a missing key.
 
     Attributes:
         mode: as in Policy.
@@ -88,9 +88,9 @@ class PolicyFile(NamedTuple):
         stop_without_audit: as in Policy.
         audit_keep_days: as in Policy.
         ask_in_client: as in Policy.
-        isolate: which servers are isolated, and what each is given.
+        isolate: the isolated servers, and the grants of each.
         egress_proxy: the proxy of the user's network: a URL, a reference to one, or `none`.
-        notes: what a person should know about it, as an exception that has expired.
+        notes: for a person, as an exception that has expired.
     """
 
     mode: Mode | None = None
@@ -107,12 +107,12 @@ class PolicyFile(NamedTuple):
 
 
 class WrittenException(NamedTuple):
-    """An entry of `exceptions` as the file has it, also one that has ended.
+    """An entry of `exceptions` as the file has it, even an expired one.
 
     Attributes:
         position: in the list, from 0.
         line: of the file, from 1.
-        exempt: what it allows.
+        exempt: the exception itself.
         until: the last day on which it applies; empty for no end.
         has_ended: True if that day is over.
     """
@@ -158,7 +158,7 @@ def parse_policy(
         scope: whose file it is.
         now: seconds on the clock that sessions use, at the beginning of the day.
         today: the date. An exception applies to the end of the day of its `until`.
-        check: notes what else is wrong in the file, whose form need not be right.
+        check: reports further errors in the file, whose form need not be right.
 
     Raises:
         PolicyError: the file is invalid; the message has line, column and key of each error.
@@ -201,7 +201,7 @@ def written_exceptions(
         today: the date.
 
     Raises:
-        PolicyError: it is no YAML document.
+        PolicyError: it is not a YAML document.
     """
     from pipeguard.config.strict_yaml import Document
 
@@ -290,7 +290,7 @@ class _PolicyReader:
         )
 
     def _choice(self, entry: YamlEntry | None, words: Mapping[str, _T], *, loose: _T) -> _T | None:
-        """One of some words; `loose` is refused in a project's file."""
+        """One of several words; `loose` is refused in a project's file."""
         if entry is None:
             return None
         choice = entry.choice(words)
@@ -402,14 +402,14 @@ def _words(kind: type[_E]) -> dict[str, _E]:
 
 
 def find_beginning(day: datetime.date) -> float:
-    """The beginning of a day in the user's time zone, where some days do not have 24 hours."""
+    """The beginning of a day in the user's time zone, in which some days do not have 24 hours."""
     import datetime
 
     return datetime.datetime.combine(day, datetime.time()).timestamp()
 
 
 def _each(entry: YamlEntry | None, convert: Callable[[YamlEntry], _T | None]) -> tuple[_T, ...]:
-    """The values of a list's entries, without those that are wrong."""
+    """The values of a list's entries, without wrong ones."""
     if entry is None:
         return ()
     values = [convert(item) for item in entry.items()]
@@ -448,7 +448,7 @@ def read_seconds(
 def _measure(
     entry: YamlEntry | None, bounds: tuple[float, float], units: Mapping[str, int], expected: str
 ) -> float | None:
-    """A number between two bounds in the smallest of some units; anything else is wrong."""
+    """A number between two bounds in the smallest of several units; other values are wrong."""
     text = entry.text() if entry is not None else None
     if entry is None or text is None:
         return None

@@ -1,4 +1,4 @@
-"""The globs of a policy's entries, each checked: what can fit nothing, or everything, is wrong."""
+"""The globs of a policy's entries, each checked: a glob for nothing, or everything, is wrong."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HOST_GLOB = lazy_regex(r"[^\sA-Z/@#%]{1,253}")
 
 
 def parse_glob(entry: YamlEntry | None) -> str:
-    """A glob, `*` where there is no entry; a glob that can match nothing is wrong."""
+    """A glob, `*` without an entry; a glob that can match nothing is wrong."""
     if entry is None:
         return "*"
     text = entry.text()
@@ -40,7 +40,7 @@ def parse_rule(entry: YamlEntry | None) -> str:
 
 
 def parse_place(entry: YamlEntry | None) -> str:
-    """A glob of places; one that no place fits is wrong."""
+    """A glob of places; a glob that no place fits is wrong."""
     text = parse_glob(entry)
     if entry is None:
         return text
@@ -55,7 +55,7 @@ def parse_place(entry: YamlEntry | None) -> str:
 
 
 def parse_content(entry: YamlEntry | None) -> str:
-    """A fingerprint, empty if there is no entry."""
+    """A fingerprint, empty without an entry."""
     text = entry.text() if entry is not None else None
     if entry is not None and text is not None and not _CONTENT.fullmatch(text):
         entry.wrong("expected the 32 digits of a fingerprint, which `pipeguard allow EVENT` writes")
@@ -63,7 +63,7 @@ def parse_content(entry: YamlEntry | None) -> str:
 
 
 def parse_path(entry: YamlEntry | None) -> str:
-    """A glob of paths, empty if there is no entry."""
+    """A glob of paths, empty without an entry."""
     if entry is None:
         return ""
     text = parse_glob(entry)
@@ -75,7 +75,7 @@ def parse_path(entry: YamlEntry | None) -> str:
 
 
 def parse_host(entry: YamlEntry | None) -> str:
-    """A glob of hosts, empty if there is no entry."""
+    """A glob of hosts, empty without an entry."""
     if entry is None:
         return ""
     text = parse_glob(entry)

@@ -1,7 +1,7 @@
 """A YAML document read strictly: each value with its key and line, and all errors at once.
 
-Knows lines, keys and misspelt words; not what the document means. A reader asks each entry for the
-type it expects; errors are collected, so that a person sees all of them.
+Knows lines, keys and misspelt words, not the meaning of the document. A reader asks each entry for
+the type it expects; errors are collected, so that a person sees all of them.
 """
 
 from __future__ import annotations
@@ -114,12 +114,12 @@ class YamlEntry:
         required: Iterable[str] = (),
         elsewhere: Mapping[str, str] = NO_KEYS,
     ) -> dict[str, YamlEntry]:
-        """The values of a mapping by key; any other key, and a repeated one, is wrong.
+        """The values of a mapping by key; an unknown or repeated key is wrong.
 
         Args:
             allowed: its keys.
-            required: those that must be there.
-            elsewhere: keys of another file, and which file that is.
+            required: keys that must be there.
+            elsewhere: keys of another file, each with the name of that file.
         """
         allowed = tuple(allowed)
         if not isinstance(self._node, yaml.MappingNode):
@@ -148,12 +148,12 @@ class YamlEntry:
         return entries
 
     def known_fields(self, keys: Iterable[str]) -> dict[str, YamlEntry]:
-        """The values of these keys, in a file of another program's; what else it has is its own."""
+        """The values of these keys, in another program's file; its other keys are its own."""
         members = self.members()
         return {name: members[name] for name in keys if name in members}
 
     def members(self) -> dict[str, YamlEntry]:
-        """The values of a mapping by keys of the user's own; a key that is there twice is wrong."""
+        """The values of a mapping by keys of the user's own; a repeated key is wrong."""
         if not isinstance(self._node, yaml.MappingNode):
             self.wrong(f"expected names and values, not {self._what()}")
             return {}
@@ -161,7 +161,7 @@ class YamlEntry:
         return self.fields(names)
 
     def items(self) -> list[YamlEntry]:
-        """The values of a list; anything else is wrong."""
+        """The values of a list; other kinds are wrong."""
         if not isinstance(self._node, yaml.SequenceNode):
             self.wrong(f"expected a list, not {self._what()}")
             return []
@@ -171,7 +171,7 @@ class YamlEntry:
         ]
 
     def text(self) -> str | None:
-        """A scalar, as the file has it; nothing, a list or a mapping is wrong."""
+        """A scalar, as the file has it; an empty value, a list or a mapping is wrong."""
         node = self._node
         if not isinstance(node, yaml.ScalarNode):
             self.wrong(f"expected a word, not {self._what()}")
@@ -184,7 +184,7 @@ class YamlEntry:
         return None
 
     def choice(self, words: Mapping[str, _Choice]) -> _Choice | None:
-        """The value of one of some words; any other word is wrong."""
+        """One of several words; any other value is wrong."""
         text = self.text()
         if text is None:
             return None

@@ -40,7 +40,7 @@ class NodeKind(Enum):
 
 
 class Style(Enum):
-    """The notation of a map or a list, which decides how it is edited."""
+    """The notation of a map or a list, which decides how to edit it."""
 
     BRACKETS = "brackets"  # JSON, inline in TOML, flow in YAML
     LINES = "lines"  # one line per item: TOML's tables and dotted keys, YAML's blocks
@@ -72,12 +72,10 @@ class Node:
     """A value and its position.
 
     Attributes:
-        kind: its kind.
-        start: where it begins.
-        end: where it ends; in the style LINES, the end of its last value.
+        start: the position of its beginning.
+        end: the position of its end; in the style LINES, the end of its last value.
         value: the value of a text or another scalar.
         members: a map's members, in the order of the text.
-        items: a list's items.
         style: a map's or list's style.
         shared: it has an anchor or a tag, or is an alias (YAML), so that changing it would change
             something else.
@@ -144,9 +142,8 @@ class Member:
 
     Attributes:
         key: the key, without quotes and escapes.
-        start: where the key begins.
-        end: where the value ends.
-        value: the value.
+        start: the position of the key.
+        end: the position after the value.
         comma: the position of the comma after it, or None.
     """
 
@@ -158,7 +155,7 @@ class Member:
 
 
 class Syntax(Protocol):
-    """One format: how it is read, checked, written and edited."""
+    """One format: how to read, check, write and edit it."""
 
     def read(self, text: str) -> Node:
         """Parse a text into a tree.
@@ -168,7 +165,7 @@ class Syntax(Protocol):
         """
 
     def independent_data(self, text: str) -> Value:
-        """Parse a text with another implementation, which knows no positions.
+        """Parse a text with another implementation, which does not know positions.
 
         The result equals `read(text).data()`, or one of the two is wrong.
 
@@ -191,7 +188,7 @@ class Syntax(Protocol):
         """Remove members of a map."""
 
     def prepend(self, node: Node, text: str, new: Sequence[Value]) -> list[Edit]:
-        """Insert new items before those of a list."""
+        """Insert new items at the beginning of a list."""
 
 
 def plain(value: Value) -> Value:
@@ -204,7 +201,7 @@ def plain(value: Value) -> Value:
 
 
 def is_value(value: Value, expected: object) -> bool:
-    """True if a value equals another; a truth value may also be a text, as YAML's tree has it."""
+    """True if a value equals another; YAML's tree may have a boolean as a text."""
     if isinstance(expected, bool):
         word = str(expected).lower()
         return value is expected or (isinstance(value, str) and value.lower() == word)
@@ -266,7 +263,7 @@ def regions(tree: Node, path: Iterable[str | int], text: str) -> list[Span]:
     """The positions of an entry; in the style LINES, each to the end of its last line.
 
     Raises:
-        UneditableError: there is no such entry.
+        UneditableError: the entry does not exist.
     """
     node = tree.at(path)
     if node is None:
@@ -298,7 +295,7 @@ def whole_lines(text: str, start: int, end: int) -> Span:
 
 
 def without_lines(text: str, node: Node, gone: Sequence[Member]) -> list[Edit]:
-    """Remove members of a map in the style LINES, none of which is its first in the text.
+    """Remove members of a map in the style LINES, except its first in the text.
 
     Members at its end are removed with the empty lines and comments that would be left after it.
     """

@@ -26,14 +26,14 @@ def usual_policy_path() -> str:
 
 
 def own_policy_path() -> str:
-    """The user's policy file, which need not exist: where a change is written."""
+    """The user's policy file for writing changes, which need not exist."""
     return user_policy_path() or usual_policy_path()
 
 
 def mentions(path: str | None, key: str) -> bool:
-    """True if a policy file may have a key, so that it has to be read before a server is started.
+    """True if a policy file may have a key, so that it must be read before a server starts.
 
-    A file that cannot be read may have it, since nobody knows what it says.
+    A file that cannot be read may have it, because its contents are unknown.
 
     Args:
         path: of the file, or None for the user's own.
@@ -46,14 +46,14 @@ def mentions(path: str | None, key: str) -> bool:
         with open(path, "rb") as file:
             text = file.read(MAX_READ_BYTES + 1)
     except OSError:
-        return True  # whoever reads the policy says what is wrong with it
+        return True  # the reader of the policy reports the error
     is_searchable = len(text) <= MAX_READ_BYTES and b"\0" not in text  # as UTF-16 has it
     return not is_searchable or may_have(text, key)
 
 
 def may_have(text: bytes, key: str) -> bool:
-    """True if a policy may have a key: where it has the word, or a backslash.
+    """True if a policy may have a key: it has the word, or a backslash.
 
-    With that, YAML can write any word otherwise (YAML 1.2.2, 5.7, escaped characters).
+    With a backslash, YAML can escape any word (YAML 1.2.2, 5.7, escaped characters).
     """
     return key.encode() in text or b"\\" in text

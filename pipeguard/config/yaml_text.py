@@ -87,7 +87,7 @@ class Yaml(Json):
     def insert(
         self, node: Node, after: Member | None, text: str, new: Mapping[str, Value]
     ) -> list[Edit]:
-        """Implement `Syntax`: in a block on the lines after those of the member before."""
+        """Implement `Syntax`: in a block, on the lines after the member before."""
         if node.style is Style.BRACKETS or not node.members:
             return super().insert(node, after, text, new)
         like = after or node.members[0]
@@ -124,7 +124,7 @@ class Yaml(Json):
 
 
 def _refuse_depth(text: str, loader: type[yaml.SafeLoader]) -> None:
-    """Refuse a text that is nested too deeply, where the composer in C would overflow its stack.
+    """Refuse a text nested so deeply that the composer in C would overflow its stack.
 
     Raises:
         UnreadableError: it is.
@@ -144,7 +144,7 @@ def _key(key: str) -> str:
 
 
 class _TreeBuilder:
-    """Builds the tree from PyYAML's nodes; counts them, since aliases of aliases multiply."""
+    """Builds the tree from PyYAML's nodes; counts them, because aliases of aliases multiply."""
 
     def __init__(self, text: str) -> None:
         self._text = text
