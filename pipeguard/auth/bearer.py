@@ -50,7 +50,7 @@ class Bearer:
             clock: seconds since the epoch.
 
         Raises:
-            InputError: that is not a server's URL, or tokens would be sent unencrypted.
+            InputError: the URL is not a server's, or tokens would be sent unencrypted.
         """
         self.server = canonical(server)
         self._store = store
@@ -69,8 +69,8 @@ class Bearer:
     async def header(self) -> str | None:
         """The value of the Authorization header to send now, or None without a login.
 
-        A token that is about to expire is renewed first, once for all concurrent callers. One that
-        cannot be renewed is sent as it is: the server's clock decides.
+        A token that is about to expire is renewed first, once for all concurrent callers. If it
+        cannot be renewed, it is sent as it is: the server's clock decides.
 
         Raises:
             LoginNeededError: it expired, and only a person can get another one.
@@ -102,12 +102,12 @@ class Bearer:
         Args:
             status: the answer's status.
             www_authenticate: its field of that name, several joined by a comma.
-            sent: the header that was refused; by default the last one that `header` returned. To
-                be given where requests overlap: this one may have been sent before a renewal.
+            sent: the header that was refused; by default the last result of `header`. To be given
+                if requests overlap: this one may have been sent before a renewal.
 
         Returns:
-            True if the request may be sent again, once, with a new header. False if the
-            answer is about something else and goes on as it is.
+            True if the request may be sent again, once, with a new header. False if the answer is
+            about something else, to be forwarded as it is.
 
         Raises:
             LoginNeededError: a person is needed; the message has the command.
@@ -123,7 +123,7 @@ class Bearer:
         async with self._looking:
             await self._look()
         if self._token and self._token != refused:
-            return True  # it was renewed since, or a person logged in or granted more
+            return True  # it was renewed in the meantime, or a person logged in or granted more
         if status == FORBIDDEN:
             await self._remember_scope(demand.scope)
         login = self._login
@@ -189,7 +189,7 @@ class Bearer:
             login, secrets = stored
             if secrets.access_token == refused and login.has_refresh:
                 require_extra("oauth", "renewals of a login", AuthError)
-                # The SDK takes half a second to load, during which frames go on.
+                # The SDK takes half a second to load, and frames must not wait.
                 tokens = await asyncio.to_thread(import_module, "pipeguard.auth.tokens")
                 login, secrets = await tokens.renew(login, secrets)
                 await asyncio.to_thread(self._store.save, login, secrets)

@@ -2,9 +2,9 @@
 
 Accepts the answer with this login's `state` and ignores all others. Knows no token.
 
-Every user of a machine can read a program's arguments, and whoever knows the `state` could answer
-first, with a login of their own. So the browser is started with a local URL that redirects to the
-login page, and where the system says whose program connects, only this user's get an answer.
+Every user of a machine can read a program's arguments, and anyone who knows the `state` could
+answer first, with a login of their own. So the browser is started with a local URL that redirects
+to the login page, and if the system tells whose program connects, only this user's get an answer.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _table_entry(host: str, port: int) -> str:
 
 
 class Answer(NamedTuple):
-    """The authorization response (RFC 6749, 4.1.2 and 4.1.2.1; RFC 9207); None is absent."""
+    """The authorization response (RFC 6749, 4.1.2 and 4.1.2.1; RFC 9207); None if absent."""
 
     state: str
     code: str | None
@@ -121,7 +121,7 @@ def parse_answer(query: str, state: str) -> Answer | None:
 
 
 class _Page(NamedTuple):
-    """An HTTP response: status, body, and where it redirects to."""
+    """An HTTP response: status, body, and target of its redirection."""
 
     status: int
     text: str
@@ -264,7 +264,7 @@ def port_of_last(login: StoredLogin | None) -> int:
 
 
 def open_browser(url: str) -> bool:
-    """Open the user's browser; False if there is none, or only one in the terminal."""
+    """Open the user's browser; False without a browser, or with one in the terminal only."""
     if sys.platform not in ("win32", "darwin") and not os.environ.get("BROWSER"):
         if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             return False
@@ -277,7 +277,7 @@ def open_browser(url: str) -> bool:
 
 
 def parse_query(text: str) -> str:
-    """The query of a pasted URL, or the text itself where only the query was pasted."""
+    """The query of a pasted URL, or the text itself if only the query was pasted."""
     try:
         parts = urlsplit(text)
     except ValueError:

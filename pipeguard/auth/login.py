@@ -42,20 +42,19 @@ BROWSER_SECONDS = 300.0  # for a person to log in
 
 @dataclass(frozen=True, slots=True)
 class LoginRequest:
-    """A person's options for a login; "" is not given.
+    """A person's options for a login; "" if not given.
 
     Attributes:
         server: the server's canonical URI.
         name: a name for it.
-        place: where to store its secrets.
-        scope: the scope to request, instead of the one that the server asks for.
+        place: the store of its secrets.
+        scope: the scope to request, instead of the server's choice.
         client_id: the id of a client registered by hand.
-        client_secret: its secret.
         document: the URL of a client id metadata document.
         redirect_uri: the redirect URI to use.
         ca: a file of certificate authorities to trust.
         timeout_seconds: how long to wait for the person.
-        token_host: the token endpoint's host, where it differs from the login page's.
+        token_host: the token endpoint's host, if it differs from the login page's.
         legacy: accept a server of 2025-03-26 without metadata, which cannot promise PKCE.
     """
 
@@ -79,7 +78,7 @@ async def run_login(
     """Log in to a server, and store the login.
 
     Args:
-        store: where to store it.
+        store: for the login.
         request: the person's options.
         show: gets the URL for the browser, and the callback that waits for the answer.
 
@@ -87,7 +86,7 @@ async def run_login(
         The stored login.
 
     Raises:
-        AuthError: the server needs no login, a party refused it, or nobody logged in in time.
+        AuthError: the server needs no login, a party refused it, or the person took too long.
         StateError: it could not be stored.
     """
     if request.place is Place.KEYRING:
@@ -185,7 +184,7 @@ class _Attempt:
         )
 
     async def _open_page(self, url: str) -> None:
-        """Show a person where to log in (the SDK's redirect handler)."""
+        """Show a person the login page (the SDK's redirect handler)."""
         request = self._request
         sdk.must_be_fit(self._flow, token_host=request.token_host, legacy=request.legacy)
         url = sdk.browser_url(self._flow, url)
@@ -248,7 +247,7 @@ class _Attempt:
 def _client(
     request: LoginRequest, before: tuple[StoredLogin, Secrets] | None, redirect_uri: str
 ) -> tuple[OAuthClientInformationFull | None, Registration | None]:
-    """The registration to use: one made by hand, or that of the last login if it is still valid."""
+    """The registration to use: one made by hand, or the last login's if it is still valid."""
     uris = [AnyUrl(redirect_uri)]
     if request.client_id:
         client = OAuthClientInformationFull(

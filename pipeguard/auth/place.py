@@ -1,4 +1,4 @@
-"""The place where secrets are stored, as a person chooses; and their files, of mode 0600."""
+"""The place of secrets, as a person chooses; and their files, of mode 0600."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def read_private(path: Path, limit_bytes: int, *, holds: str, advice: str) -> by
         path: of the file.
         limit_bytes: of its size.
         holds: names its content.
-        advice: what to do if others could read it.
+        advice: for the case that others could read it.
 
     Raises:
         StateError: it cannot be read, or others may read or write it.
@@ -56,7 +56,7 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def remove_file(path: Path) -> None:
-    """Remove a file; a missing one is no error.
+    """Remove a file; a missing one is not an error.
 
     Raises:
         StateError: it cannot be removed.

@@ -1,7 +1,7 @@
 """The system's keyring: stores texts, in parts of the size that it accepts; knows no login.
 
 Uses only a keyring that the `keyring` library recommends or that the user configured for it: a
-plain-text file is no keyring.
+plain-text file does not count.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _chosen = False
 
 
 def must_work() -> None:
-    """Make sure that there is a keyring, before a person is asked for anything.
+    """Make sure that a keyring exists, before a person is asked for anything.
 
     Raises:
-        AuthError: there is none; the message says what to do.
+        AuthError: it does not; the message has the remedy.
     """
     if not is_there():
         raise AuthError(
@@ -52,7 +52,7 @@ def is_there() -> bool:
 
 
 def put(service: str, text: str, part_chars: int = PART_CHARS) -> list[str]:
-    """Store a text in new entries, and return their names; who reads the old ones is not disturbed.
+    """Store a text in new entries, and return their names; readers of old ones are undisturbed.
 
     Raises:
         AuthError: the keyring did not accept it.
@@ -68,7 +68,7 @@ def put(service: str, text: str, part_chars: int = PART_CHARS) -> list[str]:
 
 
 def replace(service: str, account: str, text: str) -> None:
-    """Store a text that fits into one entry, in place of the entry's old text.
+    """Store a text that fits into one entry, replacing the entry's old text.
 
     Raises:
         AuthError: the keyring did not accept it.
@@ -89,7 +89,7 @@ def read_text(service: str, accounts: Sequence[str]) -> str | None:
 
 
 def drop(service: str, accounts: Sequence[str]) -> None:
-    """Delete entries; a missing one is no error.
+    """Delete entries; a missing one is not an error.
 
     Raises:
         AuthError: the keyring did not delete them.
@@ -103,9 +103,9 @@ def drop(service: str, accounts: Sequence[str]) -> None:
 
 
 def drop_if_it_answers(service: str, accounts: Sequence[str]) -> bool:
-    """Delete entries whose texts are elsewhere by now; False if the keyring did not delete them.
+    """Delete entries whose texts have moved; False if the keyring did not delete them.
 
-    Who moves to a file often has no keyring any more, and could not move if that were an error.
+    A user who moves to a file often has no keyring any more, and an error would prevent the move.
     """
     try:
         drop(service, accounts)

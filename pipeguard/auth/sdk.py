@@ -1,9 +1,9 @@
 """The official SDK's OAuth client, driven step by step: we send its requests and see each answer.
 
-The SDK discovers, registers, makes PKCE and `state`, and checks issuers. This module adds what it
-lacks: metadata that outlives a run, a refusal of servers without S256 and of authorization servers
-that register nobody, the way a client registered by hand sends its secret, and errors without the
-peer's whole body. The SDK's logs would contain such bodies, so they are switched off.
+The SDK discovers, registers, makes PKCE and `state`, and checks issuers. This module adds the
+missing parts: metadata that outlives a run, a refusal of servers without S256 and of authorization
+servers without registration, the way a client registered by hand sends its secret, and errors
+without the peer's whole body. The SDK's logs would contain such bodies, so they are switched off.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class FlowStorage:
         self.tokens = tokens
 
     async def get_tokens(self) -> OAuthToken | None:
-        """The tokens, if there are any."""
+        """The stored tokens, or None."""
         return self.tokens
 
     async def set_tokens(self, tokens: OAuthToken) -> None:
@@ -156,7 +156,7 @@ def restored_flow(login: StoredLogin, secrets: Secrets) -> tuple[OAuthClientProv
 
 
 def probe(server: str) -> httpx2.Request:
-    """A request that changes nothing, and that a server answers with 401 if it needs a login."""
+    """A request that changes nothing; a server that needs a login answers it with 401."""
     return httpx2.Request(
         "POST",
         server,
@@ -243,14 +243,14 @@ def _without_scope(request: httpx2.Request) -> httpx2.Request | None:
 
 
 def must_be_fit(flow: OAuthClientProvider, *, token_host: str = "", legacy: bool = False) -> None:
-    """Refuse an authorization server that lacks what MCP requires, before a person logs in.
+    """Refuse an authorization server that does not meet MCP's requirements, before the login.
 
     Also chooses how a client registered by hand sends its secret (RFC 8414, 2).
 
     Args:
         flow: the flow, after discovery and registration.
-        token_host: the host that may get codes although the login page is elsewhere, as a person
-            said.
+        token_host: the host that a person allowed to get codes although the login page is
+            elsewhere.
         legacy: a person accepts a server without metadata.
 
     Raises:
@@ -294,8 +294,8 @@ def _must_be_one_party(server: str, login: str, tokens: str, token_host: str) ->
     """Refuse a login page and a token endpoint of different parties (RFC 9700, 4.4).
 
     A hostile server could name an honest server's login page, and receive the code that it issues.
-    An answer with `iss` (RFC 9207) would reveal that; if none is promised, the hosts must be the
-    same.
+    An answer with `iss` (RFC 9207) would reveal that; if `iss` is not promised, the hosts must be
+    the same.
 
     Raises:
         AuthError: they differ.
@@ -341,7 +341,7 @@ def list_secrets(flow: OAuthClientProvider) -> tuple[str, ...]:
 
 
 def client_fields(client: OAuthClientInformationFull) -> dict[str, object]:
-    """A registration as it is stored, without its secret."""
+    """A registration for storage, without its secret."""
     return _dump(client, exclude={"client_secret"})
 
 

@@ -1,7 +1,7 @@
 """Secrets by name, and references to them: `keyring:NAME`.
 
 A reference replaces a value: in a variable of an entry, or in a header. The system's keyring has
-the values; where a machine has none, a file of mode 0600 has one in clear, if a person says so. The
+the values; on a machine without one, a file of mode 0600 has one in clear, if a person says so. The
 state folder has the names, because no keyring lists its entries. Knows no server and no client.
 """
 
@@ -40,9 +40,8 @@ class StoredSecret:
     """The name of a secret that was stored with this state folder.
 
     Attributes:
-        name: its name.
         kept_at: when it was stored, in seconds since the epoch.
-        place: where its value is.
+        place: of its value.
     """
 
     name: str
@@ -51,12 +50,12 @@ class StoredSecret:
 
 
 def store(name: str, value: str, place: Place = Place.KEYRING) -> bool:
-    """Store a secret, in place of the last one with this name.
+    """Store a secret, replacing the last one with this name.
 
     Args:
         name: its name.
         value: its value.
-        place: where to store it; a file has it in clear, closed to other users.
+        place: of the value; a file has it in clear, closed to other users.
 
     Returns:
         False if the keyring did not answer, so that the last value stays there.
@@ -88,7 +87,7 @@ def read_value(name: str) -> str:
     """Read a secret; the keyring may ask a person to unlock it.
 
     Raises:
-        InputError: the name is invalid, or there is no such secret.
+        InputError: the name is invalid, or the secret does not exist.
         AuthError: the keyring did not answer.
         StateError: others may read or write its file.
     """
@@ -118,7 +117,7 @@ def drop(name: str) -> None:
     """Delete a secret.
 
     Raises:
-        InputError: there is none with this name.
+        InputError: the secret does not exist.
         AuthError: the keyring did not delete it.
         StateError: its name or its file cannot be removed.
     """
@@ -149,18 +148,18 @@ def stored_secrets() -> list[StoredSecret]:
 
 
 def find_place(name: str) -> Place | None:
-    """Find a secret that was stored with this state folder; None if there is none."""
+    """Find a secret that was stored with this state folder, if there is one."""
     if _file(name).exists():
         return Place.FILE
     return Place.KEYRING if _note(name).exists() else None
 
 
 def resolve(value: str, what: str) -> str:
-    """A value, with the secret that it refers to in place of the reference; a scheme stays.
+    """A value with its reference replaced by the secret; a scheme stays.
 
     Args:
         value: any text.
-        what: whose value it is, for the error.
+        what: the owner of the value, for the error.
 
     Raises:
         InputError: it refers to a missing secret, or to an invalid name.
@@ -182,7 +181,7 @@ def find_reference(value: str) -> str:
 
 
 def all_resolved(variables: Mapping[str, str]) -> dict[str, str]:
-    """Variables, with secrets in place of the references to them.
+    """Variables, with secrets replacing the references to them.
 
     Raises:
         InputError: a secret is missing.
@@ -207,10 +206,10 @@ def _folder() -> Path:
 
 
 def _note(name: str) -> Path:
-    """The file with a secret's name; named by a hash, since some file systems ignore case."""
+    """The file with a secret's name; named by a hash, because some file systems ignore case."""
     return _folder() / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.name"
 
 
 def _file(name: str) -> Path:
-    """The file with a secret's value, where a person wanted one."""
+    """The file with a secret's value, if a person wanted one."""
     return _note(name).with_suffix(".secret")

@@ -61,20 +61,20 @@ class StoredLogin:
 
     Attributes:
         server: the canonical URI of the only server that the tokens are for.
-        name: what a person calls it.
+        name: given by a person.
         issuer: the authorization server's issuer; "" if it has no metadata.
-        place: where the secrets are.
+        place: of the secrets.
         client: our registration there (RFC 7591, 3.2.1), without its secret.
         registration: how we were registered.
         metadata: the authorization server's metadata (RFC 8414), or None.
         resource_metadata: the server's metadata (RFC 9728), or None.
         scope: the granted scopes, separated by spaces.
-        wanted: scopes that the server has asked for since and that were not granted.
+        wanted: scopes that the server asked for later and that were not granted.
         obtained_at: when the access token was issued, in seconds since the epoch.
         expires_at: when it expires; None if the server did not say.
         ca: a file of certificate authorities to trust instead of the system's, or "".
         has_access: whether there is an access token, known without opening the keyring.
-        has_refresh: the same for a refresh token.
+        has_refresh: whether there is a refresh token, known in the same way.
     """
 
     server: str
@@ -120,7 +120,7 @@ class LoginStore:
         return sorted(logins, key=lambda login: (login.name, login.server))
 
     def stamp(self, server: str) -> tuple[int, int, int] | None:
-        """A value that changes when a login is saved; None if there is none. Does not block."""
+        """A value that changes when a login is saved; None without a login. Does not block."""
         try:
             status = os.stat(self._path(server))
         except OSError:
@@ -131,7 +131,7 @@ class LoginStore:
         """True if there is a login for a server; its secrets are not read.
 
         Args:
-            server: a URL; False for one where tokens would be sent unencrypted.
+            server: a URL; the result is False if tokens would be sent unencrypted.
 
         Raises:
             StateError: a stored login cannot be read.
@@ -165,7 +165,7 @@ class LoginStore:
         )
 
     def save(self, login: StoredLogin, secrets: Secrets) -> None:
-        """Store a login in place of the server's last one, as a whole or not at all.
+        """Store a login, replacing the server's last one, as a whole or not at all.
 
         Raises:
             StateError: it cannot be written.
@@ -258,7 +258,7 @@ class LoginStore:
 
 
 def has_login(server: str) -> bool:
-    """True if there is a login for an address; makes no folder to look it up."""
+    """True if there is a login for an address; makes no folder for the lookup."""
     folder = existing_state_folder()
     return folder is not None and LoginStore(folder / "auth").holds(server)
 

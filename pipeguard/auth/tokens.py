@@ -35,7 +35,7 @@ async def renew(login: StoredLogin, secrets: Secrets) -> tuple[StoredLogin, Secr
     """Get new tokens with the refresh token (RFC 6749, 6); nothing is stored.
 
     Returns:
-        The login with new tokens; without a refresh token if that was refused for good.
+        The login with new tokens; without a refresh token if it was refused for good.
 
     Raises:
         UnreachableError: the authorization server gives no usable answer now.

@@ -42,7 +42,7 @@ _NEVER = {Reach.METADATA, Reach.RESERVED}
 
 
 class _AllowedAddresses:
-    """The addresses that one server may send us to: public ones, and those as near as its own.
+    """The addresses that one server may send us to: public ones, and ones as near as its own.
 
     Args:
         server: the server's canonical URI.
@@ -244,7 +244,7 @@ class Wire:
         return await client.send(request, stream=True)
 
     def _through(self, proxy: str) -> httpx2.AsyncClient:
-        """A client that uses this proxy, whatever else the environment says."""
+        """A client that uses this proxy, regardless of the environment."""
         if proxy not in self._clients:
             self._clients[proxy] = _client(proxy=proxy, verify=self._trusts)
         return self._clients[proxy]
