@@ -2,8 +2,8 @@
 
 Two threads that judge small frames at the same time take the interpreter's lock from each other
 several times a frame, which costs more than judging. So the thread that has the turn waits for both
-sides at once, and carries what is small. Before anything that may take long, it leaves the turn to
-the other thread and goes on with that one way alone; then it waits for its turn again (leader and
+sides at once, and carries small frames. Before a step that may take long, it leaves the turn to the
+other thread and continues with only that one way; then it waits for its turn again (leader and
 followers, Schmidt et al., "Pattern-Oriented Software Architecture", volume 2).
 """
 
@@ -63,7 +63,7 @@ async def leave_turn() -> None:
 
 
 def run_alone(work: Coroutine[LineChannel | None, None, T]) -> T:
-    """Run a coroutine that waits for nothing but in blocking calls."""
+    """Run a coroutine that waits only in blocking calls."""
     while True:
         try:
             work.send(None)
@@ -106,7 +106,7 @@ class TurnChannel(BlockingChannel):
     def __init__(self, channel: LineBased, lines: LineChannel) -> None:
         super().__init__(channel)
         self._write_ready, self._lines = channel.write_ready, lines
-        self._size = 0  # of the frames since the other way could go on
+        self._size = 0  # of the frames since the other way could continue
 
     async def read(self) -> bytes | None:
         """Wait for the next frame; a large one is read without the turn."""
@@ -139,8 +139,8 @@ class _Way:
     """A coroutine that carries frames one way, and the channel that it waits for.
 
     Attributes:
-        channel: that has to be readable before it goes on; None if it continues at once.
-        has_ended: True once it is over.
+        channel: that has to be readable before it continues; None if it continues at once.
+        has_ended: True once it has returned.
     """
 
     __slots__ = ("_work", "channel", "has_ended")
@@ -163,9 +163,9 @@ class _Way:
 
 
 class BothWays:
-    """The ways of one conversation, carried by as many threads, each of which calls `run`.
+    """The ways of one conversation, carried by as many threads; each thread calls `run`.
 
-    Not on Windows, where no thread can wait for two pipes.
+    Not on Windows, because no thread can wait for two pipes there.
 
     Args:
         ways: coroutines that suspend in a `TurnChannel` and in `leave_turn` only.
@@ -206,7 +206,7 @@ class BothWays:
         return None
 
     def _find_ready(self) -> list[_Way]:
-        """Wait until a way can go on; those that only stopped for the others come last."""
+        """Wait until a way can continue; ways that only stopped for the others come last."""
         stopped = [way for way in self._watched.values() if way.channel and way.channel.has_line]
         ready = list[_Way]()
         for descriptor, _ in self._poll.poll(0 if stopped else None):

@@ -18,11 +18,11 @@ from pipeguard.firewall.protocol.strict_json import without_value
 
 SPARE_BYTES = 4 * 2**20  # in addition to one message of the greatest size
 LIMIT_BYTES = DEFAULT_LIMIT_BYTES + SPARE_BYTES
-SMALL_BYTES = 2**16  # so much of a body is not counted: a small message is never in the way
+SMALL_BYTES = 2**16  # so many bytes of a body are not counted: a small message needs no limit
 MOST_FRAMES = 64
 MOST_BYTES = 2**20
 MOST_PARSED_BYTES = 2**16  # of a frame whose value, ten times that size, waits with it
-UNTAKEN_SECONDS = 10.0  # after which a reader that takes nothing is given up
+UNTAKEN_SECONDS = 10.0  # a reader that takes nothing for so long is given up
 
 
 class Allowance:
@@ -30,7 +30,7 @@ class Allowance:
 
     Args:
         most_frames: at once.
-        most_bytes: of them together, where there is more than one.
+        most_bytes: of all frames together, if there is more than one.
     """
 
     def __init__(self, most_frames: int = MOST_FRAMES, most_bytes: int = MOST_BYTES) -> None:
@@ -40,7 +40,7 @@ class Allowance:
         self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
 
     async def enter(self, size: int) -> None:
-        """Wait until there is room for a frame of so many bytes."""
+        """Wait until there is room for a frame of `size` bytes."""
         if not self._waiting and self._fits(size):
             self._add(size)
             return
@@ -62,13 +62,13 @@ class Allowance:
         return self._frames == 1
 
     def leave(self, size: int) -> None:
-        """Free the room of a frame of so many bytes."""
+        """Free the room of a frame of `size` bytes."""
         self._frames -= 1
         self._bytes -= size
         self._admit()
 
     def open(self) -> None:
-        """Let everything in from now on: nothing is stored any more."""
+        """Let everything in from now on: no bytes are stored any more."""
         self._is_open = True
         self._admit()
 
@@ -120,7 +120,7 @@ class Outbox:
         return self.size_bytes + len(frame) <= self._most_bytes
 
     async def add(self, frame: bytes) -> None:
-        """Add a frame once there is room for it; at once after the end."""
+        """Add a frame once there is room for it; after the end at once."""
         while len(self) and not self._has_ended:
             if len(self) < self._most_frames and self.fits(frame):
                 break
@@ -168,7 +168,7 @@ class Crowded(Exception):  # noqa: N818  whoever sent so much is at fault
 
 
 class Backlog:
-    """Counts waiting bytes, and gives up those that have waited longest.
+    """Counts waiting bytes, and gives up the longest waiting ones.
 
     Args:
         limit_bytes: of everything that waits.
@@ -183,9 +183,9 @@ class Backlog:
         """Set how many bytes wait under a key.
 
         Args:
-            key: names what waits; its place in the order is kept until nothing waits.
-            size: in bytes; 0 where nothing waits any more.
-            cut: gives it up.
+            key: of the waiting bytes; its place in the order is kept until none wait.
+            size: in bytes; 0 if none wait any more.
+            cut: gives them up.
         """
         self._total += size - self._waiting.get(key, (0, cut))[0]
         if size:
@@ -206,7 +206,7 @@ class Backlog:
 class _HeldBody:
     """Counts the growing body of one task in a backlog: call it with its size so far.
 
-    While the body is small, it is in nobody's way, and nothing is counted.
+    While the body is small, it needs no limit, and is not counted.
 
     Raises:
         Crowded: the body was given up, by a call or on leaving the context.

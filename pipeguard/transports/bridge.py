@@ -1,7 +1,7 @@
 """Adapters between threads and an event loop: a channel of either kind, used as the other kind.
 
-An event loop reads a pipe itself, and writes to it what the pipe takes at once. For all else there
-are threads, which work on every system. Decides nothing, and buffers few frames.
+An event loop reads a pipe itself, and writes as much as the pipe takes at once. Threads do the
+rest, because they work on every system. Decides nothing, and buffers few frames.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LAST_FRAMES_SECONDS = 2.0  # for the last frames of a peer that reads nothing an
 class AsyncAdapter:
     """A blocking channel, used on an event loop.
 
-    A thread that ends, for whatever reason, ends the channel: nobody waits for a frame in vain.
+    A thread that ends, for whatever reason, ends the channel, so that no reader waits in vain.
 
     Args:
         channel: belongs to this adapter; one thread reads it, another one writes to it.
@@ -40,7 +40,7 @@ class AsyncAdapter:
         self._loop = asyncio.get_running_loop()
         self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
-        # Of frames and bytes, counted apart where they come in and where they are taken.
+        # Frames and bytes, counted separately as they come in and as they are taken.
         self._came = self._came_bytes = self._went = self._went_bytes = 0
         self._taken = Event()
         self._unsent = Allowance()
@@ -99,14 +99,14 @@ class AsyncAdapter:
             await self._loop.run_in_executor(None, self.join)
 
     async def finish(self) -> None:
-        """Send what still waits to be written; no more is sent after that."""
+        """Send the frames that still wait to be written; no more are sent after that."""
         if self._writes:
             self._outbox.put(None)
             await self._written.wait()
         self._writer_ended = True
 
     def abort(self) -> None:
-        """Hang up on a peer that may read nothing, and wait for no thread."""
+        """Hang up on a peer that may not read, without waiting for a thread."""
         self._closed = True
         self._end_reading()
         self._channel.close()
@@ -171,7 +171,7 @@ class AsyncAdapter:
         self._inbox.put_nowait(None)
 
     def _end_writing(self) -> None:
-        """Read the peer's last frames for a moment, and then no more."""
+        """Read the peer's last frames for a moment, then stop."""
         self._writer_ended = True
         self._written.set()
         self._unsent.open()

@@ -35,7 +35,7 @@ class Channel(Protocol):
 class AsyncChannel(Protocol):
     """A channel on an event loop, for transports over a network. Called on its loop only.
 
-    Where an answer will never come, `read` returns a `firewall.protocol.framing.Lost` in its place.
+    If an answer will never come, `read` returns a `firewall.protocol.framing.Lost` instead of it.
     """
 
     async def read(self) -> bytes | None:
@@ -84,7 +84,7 @@ class Dialler(Protocol):
         """
 
     async def close(self) -> None:
-        """Close the open channels, and open no more."""
+        """Close the open channels, and open no new ones."""
 
 
 CONNECTION_LOST = "the connection to the server was lost before the answer came"
@@ -104,5 +104,5 @@ class Failure(NamedTuple):
     sent: bool = True
 
     def to_frame(self, id_token: str) -> Lost:
-        """A frame in place of the answer to one request."""
+        """A frame that replaces the answer to one request."""
         return Lost.of(id_token, self.why, self.code, sent=self.sent)

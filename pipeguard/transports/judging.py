@@ -1,4 +1,4 @@
-"""Judges frames on an event loop, which nothing blocks: what may take long is done in threads.
+"""Judges frames on an event loop without blocking it: long work is done in threads.
 
 For HTTP and the gateway only: between two descriptors, `transports.both_ways` has plain threads.
 
@@ -7,8 +7,8 @@ for no frame of another size. The first one waits until everything is loaded tha
 in a thread as well.
 
 Order: a notification, such as a cancellation, waits for the frames that came before it in its
-conversation and direction. Anything else waits for nothing: of two requests that came at once, the
-small one goes first.
+conversation and direction. Other frames never wait: of two requests that came at once, the small
+one goes first.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Judge:
     """Judges frames and records the verdicts.
 
     Args:
-        record: hands the verdict over and returns; raises StateError where nothing may pass.
+        record: hands the verdict over and returns; raises StateError if nothing may pass.
 
     Attributes:
         record: as it was given, for verdicts from elsewhere.
@@ -64,7 +64,7 @@ class Judge:
         self.record = record
 
     async def __call__(self, session: Session, direction: Direction, frame: bytes) -> Verdict:
-        """Judge a frame, once other tasks had their turn: a source may have thousands ready."""
+        """Judge a frame after other tasks had their turn: a source may have thousands ready."""
         await asyncio.sleep(0)
         verdict = await judge_frame(session, direction, frame, self.record)
         self.record(verdict)
@@ -82,7 +82,7 @@ async def offload(frame: bytes, work: Callable[P, T], *args: P.args, **kwargs: P
 
 
 async def in_thread(size: int, work: Callable[[], T]) -> T:
-    """Run work that reads so many bytes in a thread."""
+    """Run work that reads `size` bytes in a thread."""
     lane = _choose_lane(size)
     await lane.enter(size)
     return await _begin(lane, size, work)
@@ -103,8 +103,8 @@ def _begin(
     Args:
         lane: was entered.
         size: of the frame.
-        work: what to do.
-        end: called afterwards, with what is returned and the work itself.
+        work: to do.
+        end: called afterwards, with the returned future and the work itself.
 
     Returns:
         The future to wait for. Its waiter continues before anything that `end` wakes.
@@ -124,7 +124,7 @@ def _begin(
 
 
 def with_value(frame: bytes) -> bytes:
-    """The frame with its value, for all who read it; only the frame if it is large or unreadable.
+    """The frame with its value, for all readers; only the frame if it is large or unreadable.
 
     A large frame is parsed in the thread that judges it, so that its value is freed at once.
     """
@@ -170,7 +170,7 @@ async def to_frame(value: JsonValue) -> bytes:
 
 
 def is_short(value: JsonValue) -> bool:
-    """True for the value of a frame that is not large; reads no more of it than that takes."""
+    """True for the value of a short frame; reads no more of it than necessary."""
     left, rest = LARGE_BYTES, [value]
     while rest and left > 0:
         item = rest.pop()
@@ -200,7 +200,7 @@ async def judge_frame(
         session: judges it.
         direction: which way it travels.
         frame: the frame.
-        unheard: takes the verdict of a thread if the caller was cancelled meanwhile.
+        unheard: takes the verdict of a thread if the caller was cancelled in the meantime.
     """
     if isinstance(frame, KnownResult) and session.passes_known(frame):
         return _judge(session.receive, session, direction, frame)
@@ -226,9 +226,9 @@ async def wait_for_decision(
 
     Args:
         session: judged the call.
-        verdict: by which it waits.
+        verdict: that makes it wait.
         record: hands a verdict over.
-        over: done once the conversation is over.
+        over: done once the conversation has ended.
     """
 
     async def pause(seconds: float) -> bool:
@@ -317,7 +317,7 @@ def _leave(key: tuple[str, Direction], over: asyncio.Future[None]) -> None:
 
 
 async def _is_notification(frame: bytes) -> bool:
-    """True for a notification, or a batch with one; False for what cannot be read."""
+    """True for a notification, or a batch with one; False for an unreadable frame."""
     with suppress(Refusal):
         value = await parse_value(frame)
         members = value if isinstance(value, list) else [value]

@@ -1,6 +1,6 @@
 """The only loop over a channel: read, judge, record, write. Decides nothing.
 
-Beside the loop, a call may wait until a person decides.
+Outside the loop, a call may wait until a person decides.
 
 On an event loop it is a task. Between two descriptors it runs in plain threads, by turns
 (transports.both_ways): the path of stdio to stdio imports no event loop.
@@ -34,8 +34,8 @@ async def pump(
     Args:
         session: decides about each frame.
         direction: which way this is.
-        source: where frames come from, and replies to them go.
-        sink: where frames go.
+        source: sends frames, and gets the replies to them.
+        sink: gets the frames.
         judge: asks the session and records the verdict.
 
     Raises:
@@ -77,7 +77,7 @@ def tell_obstacles(session: Session, direction: Direction) -> None:
 
 
 class _Work(Protocol):
-    """Does work that reads so many bytes."""
+    """Runs work that reads `size` bytes."""
 
     async def __call__(self, size: int, work: Callable[[], T], /) -> T:
         """The work's result."""
@@ -90,21 +90,21 @@ async def wait_for_decision(
     pause: Callable[[float], Awaitable[bool]],
     work: _Work,
 ) -> Verdict:
-    """Wait until a person decides about a call, its time is over, or nobody waits for it.
+    """Wait until a person decides about a call, its time is over, or its client stops waiting.
 
-    Whoever calls this is the only one to send the call or to answer it, unless its client cancels
-    it or `Session.abandon` answers it. One time limit holds however often it is judged.
+    Only the caller sends the call or answers it, unless its client cancels it or `Session.abandon`
+    answers it. One time limit holds however often it is judged.
 
     Args:
         session: judged it.
-        verdict: by which it waits.
+        verdict: that makes it wait.
         record: hands a verdict over.
-        pause: waits for so many seconds; True as soon as the client or the server is gone.
-        work: does work where it blocks nobody.
+        pause: waits for some seconds; True as soon as the client or the server is gone.
+        work: does work without blocking other frames.
 
     Returns:
-        The verdict on the call, recorded; neither forwards nor replies if its client waits no more.
-        One by which the client is asked in a result is not recorded: the call waits on.
+        The verdict on the call, recorded; neither forwards nor replies if its client no longer
+        waits. A verdict that asks the client in a result is not recorded: the call waits on.
     """
     end = session.find_wait_start(verdict, monotonic()) + session.guard.policy.limits.ask_seconds
     verdict = verdict._replace(frame=without_value(verdict.frame))

@@ -1,6 +1,6 @@
 r"""Reads and writes server-sent events. Knows lines and fields, and no JSON.
 
-HTML Living Standard, 9.2.5 and 9.2.6. Events are written anew from what was read, so that no two
+HTML Living Standard, 9.2.5 and 9.2.6. Events are rewritten from the parsed fields, so that no two
 readers see different events. LF, CR LF and CR each end a line, also at the end of a piece.
 """
 
@@ -40,11 +40,11 @@ class ServerSentEvent(NamedTuple):
 
 
 class EventStream:
-    """Splits a stream into events. The limit bounds its memory, whatever comes.
+    """Splits a stream into events. The limit bounds its memory for any input.
 
     Attributes:
-        overrun: True once an event never ends, or a line that is no data exceeded its limit;
-            nothing is read after that.
+        overrun: True once an event never ends, or a line other than data exceeded its limit; no
+            more is read after that.
     """
 
     def __init__(self, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
@@ -90,7 +90,7 @@ class EventStream:
 
     def _clear(self) -> None:
         self._data: bytes | bytearray | None = None
-        self._head: bytes | None = None  # of data over the limit, of which only the end is stored
+        self._head: bytes | None = None  # of data over the limit; `_data` has only its end
         self._dropped = 0  # bytes of it
         self._name = MESSAGE
         self._id: str | None = None
@@ -159,8 +159,8 @@ class EventStream:
 def to_bytes(event: ServerSentEvent) -> bytes:
     """An event as bytes, with LF at the end of each line.
 
-    Some clients split lines where `str.splitlines` does, so no name, cursor or comment that
-    contains such a line end is written. Data has none, since it was judged.
+    Some clients split lines like `str.splitlines`, so no name, cursor or comment with such a line
+    end is written. Data has none, because it was judged.
     """
     lines: list[bytes] = []
     if event.comment is not None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PIECE_BYTES = 64 * 1024  # a longer line is copied in pieces
 READ_BYTES = 16 * 1024  # `os.read` makes a buffer of this size for each call
-WRITE_SECONDS = 0.5  # to write what was read at the end of the grace
+WRITE_SECONDS = 0.5  # to write the lines read at the end of the grace
 WORD_BYTES = 4096  # of a piece that are read beyond its cut, and in which a mark is looked for
 MARKS = b' \t",;&<>(){}[]|'  # between two words or values
 # A private key (RFC 7468) whose lines have not all come.
@@ -30,7 +30,7 @@ _OPEN_KEY = lazy_regex(
 # Control characters move a terminal's cursor, change its title or make it answer as if typed: C0
 # except tab, LF and CR, DEL, and C1 as encoded in UTF-8 (ECMA-48, 5.2 and 5.3).
 CONTROLS = bytes({*range(0x20), 0x7F} - {0x09, 0x0A, 0x0D})
-# C1, and what changes the direction of text or breaks a line (UAX 9; UAX 14).
+# C1, and characters that change the direction of text or break a line (UAX 9; UAX 14).
 NOT_ASCII_CONTROLS = (
     *map(chr, range(0x80, 0xA0)),
     *"\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069",
@@ -65,7 +65,7 @@ class StderrCopy:
             close(descriptor)
 
     def run(self) -> None:
-        """Copy until the server's standard error ends, or the grace of `finish` is over."""
+        """Copy until the server's standard error or the grace of `finish` ends."""
         try:
             while data := self._receive():
                 self._copy(data)
@@ -97,7 +97,7 @@ class StderrCopy:
     else:
 
         def _receive(self) -> bytes:
-            """Wait for the next bytes; empty at the end, or when the grace is over."""
+            """Wait for the next bytes; empty at the end, or after the grace."""
             poll = select.poll()
             poll.register(self._source, select.POLLIN)
             if self._deadline is None:
@@ -125,7 +125,7 @@ class StderrCopy:
         self._put(text[:end])
 
     def _find_cut(self, text: bytes) -> int:
-        """The place at which a long line is cut, so that no secret that is masked crosses it."""
+        """The place to cut a long line, so that no masked secret crosses it."""
         last, masked = len(text) - WORD_BYTES, self._mask(text)
         for high in range(last, last - 4 * WORD_BYTES, -WORD_BYTES):
             at = (

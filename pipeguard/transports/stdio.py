@@ -1,8 +1,8 @@
 """MCP's stdio transport over two file descriptors: one frame a line, ended by LF.
 
 MCP 2025-06-18, basic/transports, stdio: messages are delimited by newlines and must not contain
-any. Knows descriptors and lines, not whose they are or what the lines say: `runtime.stdio` makes
-the channels, and `transports.pump` reads them.
+any. Knows descriptors and lines, not their owners or contents: `runtime.stdio` makes the channels,
+and `transports.pump` reads them.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class LineChannel:
     """A Channel over a descriptor to read from and one to write to.
 
     The descriptors may be pipes, sockets (Node gives these to its children), a terminal or a file.
-    Their numbers are never freed here (transports.descriptors); whoever opened them closes them.
+    Their numbers are never freed here (transports.descriptors); their opener closes them.
     O_NONBLOCK is not set: other processes share our standard streams, and would all see it.
 
     Attributes:
         read_fd: the descriptor to read from.
-        awaited: descriptors of which one is readable once `fill` does not block.
+        awaited: descriptors; one is readable once `fill` does not block.
     """
 
     _own: tuple[int, ...] = ()
@@ -101,7 +101,7 @@ class LineChannel:
 
     @property
     def lines(self) -> LineChannel | None:
-        """This channel; None on Windows, where no thread can watch several."""
+        """This channel; None on Windows, because no thread can watch several there."""
         return None if sys.platform == "win32" else self
 
     def can_be_watched(self) -> bool:
@@ -161,7 +161,7 @@ class LineChannel:
         self.close_writing()
 
     def close_reading(self) -> None:
-        """Read no more: a waiting `read` returns None; frames can still be written.
+        """Stop reading: a waiting `read` returns None; frames can still be written.
 
         Safe in a signal handler: it takes no lock, and may be called again.
         """
@@ -173,11 +173,11 @@ class LineChannel:
             shut_reading(self.read_fd)
 
     def wait_for_hangup(self) -> bool:
-        """Wait until the peer writes no more, even if what it wrote was not read yet.
+        """Wait until the peer writes no more, even if some of its bytes were not read yet.
 
         Returns:
-            False once nothing more is to be read here; and at once on Windows, where a second
-            thread cannot tell.
+            False once no more is to be read here; and at once on Windows, because a second thread
+            cannot tell.
         """
         if sys.platform == "win32":
             return False
@@ -187,7 +187,7 @@ class LineChannel:
         return self._woken not in dict(poll.poll())
 
     def finish_reading(self) -> None:
-        """Read what the peer has written by now and no more; then `read` returns None.
+        """Read the bytes that the peer has written so far; then `read` returns None.
 
         On Windows nothing more is read, as after `close_reading`.
         """
@@ -217,7 +217,7 @@ class LineChannel:
     else:
 
         def _takes(self, size: int) -> bool:
-            """True if the peer takes so many bytes at once, or is gone.
+            """True if the peer accepts `size` bytes at once, or is gone.
 
             A pipe that is ready takes `select.PIPE_BUF` (POSIX, `write` and `poll`), an empty one
             as many as it holds. On Linux a local socket is ready while three quarters of its buffer
@@ -228,7 +228,7 @@ class LineChannel:
             return self._room_bytes == select.PIPE_BUF and size <= free_bytes(self._write_fd)
 
         def _receive(self) -> bytes | None:
-            """Wait for the next bytes; empty at the end, None if no more are to be read."""
+            """Wait for the next bytes; empty at the end, None if reading has ended."""
             while True:
                 ready = self._poll.poll()
                 is_over = self._finishing and all(found == self._woken for found, _ in ready)
@@ -251,7 +251,7 @@ class LineChannel:
                 self._send_rest(memoryview(frame + b"\n")[size:])
 
         def _send_rest(self, rest: memoryview) -> None:
-            """Go on after a signal, or on a descriptor that another process made non-blocking."""
+            """Continue after a signal, or if another process made the descriptor non-blocking."""
             while rest:
                 try:
                     rest = rest[os.write(self._write_fd, rest) :]
@@ -262,7 +262,7 @@ class LineChannel:
 
 
 def _find_room(descriptor: int) -> int:
-    """The bytes that a descriptor takes whenever it is ready; 0 if that is not known."""
+    """The bytes that a ready descriptor accepts at once; 0 if unknown."""
     kind = os.fstat(descriptor).st_mode
     if stat.S_ISFIFO(kind):
         return select.PIPE_BUF

@@ -1,8 +1,8 @@
 """Owners of ids and progress tokens on a channel that clients or exchanges share.
 
 A request keeps its id if no other has it, and travels under one of ours otherwise. A server owes no
-answer to a request that was cancelled (MCP, basic/utilities/cancellation): for a while, what the
-server asks may be about it, and its answer is for nobody. Ids are tokens, as
+answer to a request that was cancelled (MCP, basic/utilities/cancellation): for a while, the
+server's requests may be about it, and its answer is dropped. Ids are tokens, as
 `firewall.protocol.ids` writes them; functions here put them into messages, with progress tokens and
 subscription ids.
 """
@@ -30,10 +30,10 @@ from pipeguard.firewall.protocol.strict_json import parse_json
 
 CANCELLED = "notifications/cancelled"
 RELATED_TASK = "io.modelcontextprotocol/related-task"  # MCP 2025-11-25, basic/utilities/tasks
-MOST_TASKS = 1_024  # of which progress is passed on
-MOST_AHEAD = 1_000_000  # by which a number may exceed the last one: clients choose their ids
+MOST_TASKS = 1_024  # whose progress is passed on
+MOST_AHEAD = 1_000_000  # a number may exceed the last one by so much: clients choose their ids
 P = TypeVar("P", bound=Hashable)
-OwnIds = tuple[str | None, str | None]  # of a request; None for what a message has not
+OwnIds = tuple[str | None, str | None]  # of a request; None for an id that a message does not have
 
 
 class Sent(NamedTuple, Generic[P]):
@@ -56,8 +56,8 @@ class Correlator(Generic[P]):
     """Requests and progress tokens by their ids at the server.
 
     Args:
-        is_unique: no id is used twice, so that a second answer to one reaches nobody: for owners
-            that know nothing of each other.
+        is_unique: no id is used twice, so that a second answer to one is dropped: for owners that
+            know nothing of each other.
         now: a clock, in seconds.
     """
 
@@ -65,7 +65,7 @@ class Correlator(Generic[P]):
         self._is_unique = is_unique
         self._now = now
         self._count = 0
-        self._sent: dict[str, Sent[P]] = {}  # also what was cancelled lately
+        self._sent: dict[str, Sent[P]] = {}  # with lately cancelled requests
         self._late: OrderedDict[str, float] = OrderedDict()  # cancelled when, the oldest first
         self._progress: dict[str, Sent[P]] = {}
         self._task_progress: OrderedDict[str, Sent[P]] = OrderedDict()
@@ -113,7 +113,7 @@ class Correlator(Generic[P]):
         return None if own in self._late else self._sent.get(own)
 
     def pop(self, own: str) -> Sent[P] | None:
-        """Remove a request that is over; None also if nobody waits for it any more."""
+        """Remove a finished request; also None if no owner waits for it any more."""
         sent = self._sent.pop(own, None)
         return None if self._late.pop(own, None) is not None else sent
 
@@ -122,13 +122,13 @@ class Correlator(Generic[P]):
         return own in self._late and self.pop(own) is None
 
     def progressing(self, token: str) -> Sent[P] | None:
-        """The owner of the progress under a token; None for nobody's."""
+        """The owner of the progress under a token, if it has one."""
         tokens = self._progress, self._task_progress
         token = match_answer(token, lambda each: any(each in some for some in tokens))
         return self._progress.get(token) or self._task_progress.get(token)
 
     def origin(self, value: JsonValue) -> Sent[P] | None:
-        """The owner of a message, by its progress token or subscription id; None for nobody's."""
+        """The owner of a message, by its progress token or subscription id, if it has one."""
         if not isinstance(value, dict):
             return None
         if (token := find_progress_token(value)) is not None:
@@ -143,10 +143,10 @@ class Correlator(Generic[P]):
                 self._task_progress.popitem(last=False)
             self._task_progress[token] = progress
 
-    # --- what is open -------------------------------------------------------------------
+    # --- open requests ------------------------------------------------------------------
 
     def working(self) -> list[Sent[P]]:
-        """The requests that the server may be working on, also those cancelled lately."""
+        """The requests that the server may be working on, including lately cancelled ones."""
         late, since = self._late, self._now() - REMEMBERED_SECONDS
         return [sent for own, sent in self._sent.items() if late.get(own, since + 1) > since]
 
@@ -169,7 +169,7 @@ class Correlator(Generic[P]):
         waiting = (own for own, sent in self._sent.items() if sent.owner == owner)
         return [own for own in waiting if own not in self._late]
 
-    # --- what is over -------------------------------------------------------------------
+    # --- finished requests --------------------------------------------------------------
 
     def cancel(self, owner: P, token: str) -> str | None:
         """Cancel a request of an owner by its id there; its id at the server, or None."""
@@ -180,13 +180,13 @@ class Correlator(Generic[P]):
         return own
 
     def give_up(self, own: str) -> Sent[P]:
-        """Remove a request whose answer may still come, for nobody."""
+        """Remove a request; its late answer has no owner."""
         sent = self._sent.pop(own)
         self._expect_late(own)
         return sent
 
     def leave(self, owner: P) -> list[str]:
-        """An owner is gone; the ids of its requests that are not over."""
+        """Forget an owner that is gone; return the ids of its open requests."""
         left = self.owned_ids(owner)
         for own in [own for own, sent in self._sent.items() if sent.owner == owner]:
             self.pop(own)
@@ -200,7 +200,7 @@ class Correlator(Generic[P]):
                 del tokens[token]
 
     def clear(self) -> None:
-        """The server is gone."""
+        """Forget the requests to a server that is gone."""
         for entries in (self._sent, self._late, self._progress, self._task_progress):
             entries.clear()
 
@@ -265,7 +265,7 @@ def with_cancelled_id(value: JsonObject, id_token: str) -> JsonObject:
     return _with_param(value, "requestId", read_id(id_token))
 
 
-# --- what a server sends --------------------------------------------------------------------
+# --- messages of a server -------------------------------------------------------------------
 
 
 def find_answers(frame: bytes) -> tuple[JsonValue, list[str]]:
@@ -288,7 +288,7 @@ def answered_id(value: JsonValue) -> str | None:
 
 
 def with_answered_id(value: JsonValue, sent_id: str, client_id: str) -> JsonValue:
-    """An answer with the client's id, which may stand as a subscription id in it as well."""
+    """An answer with the client's id, which may also be a subscription id in it."""
     if sent_id == client_id or not isinstance(value, dict):
         return value
     change: JsonObject = {**value, "id": read_id(client_id)}
@@ -300,7 +300,7 @@ def with_answered_id(value: JsonValue, sent_id: str, client_id: str) -> JsonValu
 
 
 def find_progress_token(value: JsonObject) -> str | None:
-    """The token by which a server reports progress, or None."""
+    """The token with which a server reports progress, or None."""
     params = value.get("params")
     return write_id(params.get("progressToken")) if isinstance(params, dict) else None
 
@@ -320,7 +320,7 @@ def find_subscription_id(value: JsonObject) -> str | None:
 
 
 def find_related_task(value: JsonObject) -> JsonValue:
-    """The id of the task that a message is about; None if it is about none."""
+    """The id of the task that a message is about, or None."""
     related = (_meta(value.get("params")) or {}).get(RELATED_TASK)
     return related.get("taskId") if isinstance(related, dict) else None
 

@@ -1,7 +1,7 @@
-"""The headers in which MCP 2026-07-28 repeats parts of a body, and whether the two agree.
+"""The headers in which MCP 2026-07-28 repeats parts of a body, compared with it.
 
-If they differ, two readers see two requests: whoever routes by a header would let through what the
-body forbids. Source: basic/transports/streamable-http, "Request Headers".
+If they differ, two readers see two requests: a proxy that routes by a header could pass a request
+that its body forbids. Source: basic/transports/streamable-http, "Request Headers".
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def find_revision(value: JsonObject) -> str | None:
 
 
 def make_headers(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-    """The headers with which a message of this revision is sent.
+    """The headers to send with a message of this revision.
 
     Args:
         value: a request or a notification.
@@ -66,7 +66,7 @@ def disagreement(
     *,
     all_required: bool = False,
 ) -> str | None:
-    """Say which header is missing, comes twice or differs from the body; None if they agree.
+    """Name the header that is missing, repeated or different from the body; else None.
 
     Names are compared without case, values as they are, numbers by value.
 
@@ -74,8 +74,8 @@ def disagreement(
         value: the body.
         headers: of the request.
         mirrored: of the tool that it calls, from `find_mirrored`.
-        all_required: False if the server notices missing headers of parameters. A header that
-            could repeat what the body lacks is a difference; others are not looked at.
+        all_required: False if the server notices missing headers of parameters. A header that could
+            repeat a value missing from the body is a difference; others are ignored.
     """
     repeated = _repeat_values(value, mirrored)
     for name in _list_repeating(value, mirrored):
@@ -176,7 +176,7 @@ def encode_header(text: str) -> str:
 
 
 def decode_header(value: str) -> str | None:
-    """The value that a header's value encodes; None if it is not well formed."""
+    """The value that a header's value encodes; None if it is malformed."""
     if not (value.startswith(_OPEN) and value.endswith(_CLOSE)):
         return value
     inner = value[len(_OPEN) : -len(_CLOSE)]

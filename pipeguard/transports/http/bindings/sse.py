@@ -43,7 +43,7 @@ from pipeguard.transports.sse import MESSAGE, ServerSentEvent, to_bytes
 
 SSE, MESSAGES = "/sse", "/messages"
 ENDPOINT_SECONDS = 10.0  # for a server to name the address for POSTs
-PROBE_SECONDS = 1.0  # the same, where the server may not speak this transport
+PROBE_SECONDS = 1.0  # the same, if the server may not speak this transport
 SESSION_BYTES = 24
 
 
@@ -51,7 +51,7 @@ SESSION_BYTES = 24
 
 
 class _SseLink:
-    """One stream from a server, and the address for POSTs that it named."""
+    """One stream from a server, and the address that it named for POSTs."""
 
     def __init__(self, remote: Remote, http: aiohttp.ClientSession) -> None:
         self._remote = remote
@@ -170,7 +170,7 @@ async def answers(remote: Remote, http: aiohttp.ClientSession) -> bool:
 
 
 class _SseChannel:
-    """A client: its POSTs come in, its stream goes out.
+    """A client: frames arrive as POSTs and leave on the stream.
 
     Attributes:
         who: the name of its token, or empty.

@@ -1,6 +1,6 @@
 """Streamable HTTP (MCP 2025-03-26 to 2026-07-28, basic/transports).
 
-Whether a server speaks it or the older transport is found out when the first client comes.
+When the first client comes, a probe shows if the server speaks it or the older transport.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _make_endpoint(server: Relay | StreamableEndpoint) -> Endpoint:
 def _fall_back(
     newer: Endpoint, older: Endpoint, asks_server: Callable[[], Awaitable[bool]]
 ) -> Endpoint:
-    """An endpoint that is one of two, once the server has said which transport it speaks.
+    """An endpoint that becomes one of two once the server has shown which transport it speaks.
 
     Args:
         newer: for a server of Streamable HTTP.

@@ -144,8 +144,8 @@ class AnswerReader:
     """Reads the answers to one request, from as many bodies as it takes.
 
     Args:
-        request: the message; None for a stream of messages that were not asked for.
-        ids: of what it asks, as tokens.
+        request: the message; None for a stream of unrequested messages.
+        ids: of its requests, as tokens.
         learn: takes the request and each result that answers it.
         deliver: takes each frame.
         limit_bytes: of one frame.

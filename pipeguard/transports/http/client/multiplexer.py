@@ -1,8 +1,8 @@
 """Many conversations over one channel to a server, for `--shared`: ids are unique on the channel.
 
 A notification that belongs to no request goes to every client. A request of the server's goes to
-the one client whose request it works on: while it works for several, any client's answer could
-leak somebody else's secret, so none is asked. Source of the fields: MCP 2025-11-25, basic.
+the one client whose request it works on: while it works for several, one client's answer could leak
+another's secret, so none is asked. Source of the fields: MCP 2025-11-25, basic.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class _SharedOpening:
         return self._description is not None
 
     def send(self, own_id: str) -> None:
-        """The first `initialize` is sent, under an id of ours."""
+        """Record that the first `initialize` is sent, under an id of ours."""
         self._description = asyncio.get_running_loop().create_future()
         self._id = own_id
 
@@ -76,7 +76,7 @@ class _SharedOpening:
         return is_open and own_id == self._id
 
     def note_answer(self, own_id: str, answer: JsonObject) -> None:
-        """The server has answered a request; an answer that is lost is empty."""
+        """Note the server's answer to a request; a lost answer is empty."""
         if self._description is None or not self.is_awaiting(own_id):
             return
         self._description.set_result(answer if "result" in answer else None)
@@ -95,14 +95,14 @@ class _SharedOpening:
         return serialise({**_match_revision(opening, answer), "id": read_id(token)})
 
     def end(self) -> None:
-        """The server is gone: whoever waits is answered, and the next opening is the first."""
+        """Answer all who wait for a server that is gone; the next opening is the first."""
         if self._description is not None and not self._description.done():
             self._description.set_result(None)
         self._description, self._is_confirmed = None, False
 
 
 def _match_revision(opening: JsonObject, answer: JsonObject) -> JsonObject:
-    """A server's answer to another client's opening, in an older revision if this one asks for it.
+    """A server's answer to another client's opening, in an older revision if this one wants it.
 
     A client that does not know the newer one would hang up (MCP 2025-06-18, basic/lifecycle).
     """
@@ -146,7 +146,7 @@ class Multiplexer:
         """Open a port: a channel that looks like one of the client's own.
 
         Args:
-            is_listening: False for one that wants no log, and no news of resources.
+            is_listening: False for a client that wants no log, and no news of resources.
 
         Raises:
             ChannelClosed: the server cannot be started.
@@ -212,7 +212,7 @@ class Multiplexer:
             await self._channel.write(sent)
 
     async def _tell(self, requests: list[JsonObject]) -> None:
-        """Send requests of our own; nobody waits for the answers."""
+        """Send requests of our own, without waiting for the answers."""
         for request in requests:
             if self._channel is not None:
                 asked = {**request, "id": read_id(self._ids.make_id())}
@@ -220,7 +220,7 @@ class Multiplexer:
                     await self._channel.write(serialise(asked))
 
     def _with_own_ids(self, port: _Port, frame: bytes, value: JsonObject) -> bytes | None:
-        """A message with ids of ours; None if it cancels nothing."""
+        """A message with ids of ours; None if it cancels an unknown request."""
         if "method" not in value:
             return frame
         if "id" in value:
@@ -241,12 +241,12 @@ class Multiplexer:
                 await self._receive(await read_frame(frame))
                 while self.full:
                     await self.full.pop().make_room()
-        finally:  # whatever happened, nobody waits for this server any more
+        finally:  # whatever happened, no client waits for this server any more
             self._end()
             await channel.close()
 
     def _end(self) -> None:
-        """End all conversations with a server that is gone; the next port opens another one."""
+        """End all conversations with a server that is gone; the next port opens a new channel."""
         self._channel = None
         self._opened.end()
         self._settings.clear()
@@ -256,7 +256,7 @@ class Multiplexer:
     async def _receive(self, frame: bytes) -> None:
         value, answered = await offload(frame, find_answers, frame)
         if isinstance(value, list) and not answered and not request_ids(value):
-            for member in value:  # each notification is for those who want it
+            for member in value:  # each notification goes to the clients that want it
                 await self._receive(serialise(member))
         elif not isinstance(value, dict):
             self._receive_unreadable(frame, answered)
@@ -270,8 +270,8 @@ class Multiplexer:
     def _receive_unreadable(self, frame: bytes, answered: list[str]) -> None:
         """Deliver a frame that no Session can read.
 
-        An answer is lost to the client that waits for it: its id means nothing to the others.
-        Anything else answers nobody: one Session records it, and refuses a request.
+        An answer is lost to the client that waits for it: its id means nothing to the others. Other
+        frames answer no request: one Session records them, and refuses a request.
         """
         failure = Failure(frame.why, frame.code) if isinstance(frame, Lost) else _UNREADABLE
         for own in map(self._ids.match_answer, answered):
@@ -289,9 +289,9 @@ class Multiplexer:
         sent = self._ids.pop(own)
         result = value.get("result")
         self._ids.end_progress(own, is_task=isinstance(result, dict) and creates_task(result))
-        self._opened.note_answer(own, value)  # also if who began it is gone: others wait for it
+        self._opened.note_answer(own, value)  # even if its client is gone: others wait for it
         if sent is None:
-            return  # its conversation is over, or the request was ours
+            return  # its conversation has ended, or the request was ours
         if own != sent.token:
             frame = await to_frame(with_answered_id(value, own, sent.token))
         sent.owner.put(frame)
@@ -316,7 +316,7 @@ class Multiplexer:
         if origin is not None:
             changed = with_owners_token(value, origin.token)
             origin.owner.put(frame if changed == value else await to_frame(changed))
-        elif value["method"] != PROGRESS:  # else nobody waits for it
+        elif value["method"] != PROGRESS:  # else no client waits for it
             for port in self._settings.listeners(value, self._ports):
                 port.offer(frame)
 

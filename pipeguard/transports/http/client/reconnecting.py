@@ -1,7 +1,7 @@
 """A server behind one lasting connection, as a channel: HTTP+SSE and WebSocket.
 
-The conversation lives as long as the connection. Where that breaks, open requests are lost, and a
-new connection is opened as the client opened the first. A link is a channel over one connection.
+The conversation lives as long as the connection. If that breaks, open requests are lost, and a new
+connection is opened as the client opened the first. A link is a channel over one connection.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class LinkLost(ChannelClosed):
 
 
 class ReconnectingChannel(InboxChannel):
-    """One conversation over one connection after another.
+    """One conversation over successive connections.
 
     Args:
         connect: opens a connection; raises LinkLost.
@@ -64,7 +64,7 @@ class ReconnectingChannel(InboxChannel):
         self._connecting = asyncio.Lock()
         self._sent: set[str] = set()  # ids that wait for answers over this connection
         self._unanswered: set[str] = set()
-        self._all_answered = asyncio.Event()  # set while nothing is unanswered
+        self._all_answered = asyncio.Event()  # set while all requests are answered
         self._all_answered.set()
         self._reopened: asyncio.Event | None = None  # while our own opening is under way
         self._pauses = backoff()  # before reconnecting after a connection that did not last
@@ -128,7 +128,7 @@ class ReconnectingChannel(InboxChannel):
             self._opening = frame
 
     async def _lose(self, ids: Iterable[str], failure: Failure) -> None:
-        """Answer those of the requests that still wait, each once."""
+        """Answer the requests that still wait, each once."""
         for token in ids:
             if token in self._sent:
                 self._sent.discard(token)
@@ -152,7 +152,7 @@ class ReconnectingChannel(InboxChannel):
             try:
                 await self._reopen(link)
             except ChannelClosed:
-                self._link = None  # nothing is sent over it before the conversation is open
+                self._link = None  # no frame is sent over it before the conversation is open
                 await link.close()
                 raise
             return link

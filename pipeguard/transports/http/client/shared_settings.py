@@ -1,7 +1,7 @@
 """Settings that a server keeps once for all its clients: a log level, subscriptions.
 
 The server is told the most verbose level that any client wants, and subscribed to a resource while
-any client is; what it announces goes to the clients that want it (MCP 2025-11-25,
+any client is; its announcements go to the clients that want them (MCP 2025-11-25,
 server/utilities/logging, server/resources).
 """
 
@@ -45,13 +45,13 @@ class SharedSettings:
         return left + self._level_changed()
 
     def clear(self) -> None:
-        """The server is gone, and its clients with it; another one knows nothing of them."""
+        """Forget the clients of a server that is gone, and their settings."""
         self._clients.clear()
         self._levels.clear()
         self._level = ""
 
     def relay(self, client: Hashable, request: JsonObject) -> JsonObject:
-        """The request as the server is to read it, or the `result` or `error` of our own answer."""
+        """The request to send to the server, or the `result` or `error` of our own answer."""
         params = request.get("params")
         body = params if isinstance(params, dict) else {}
         method, uri, level = request.get("method"), body.get("uri"), body.get("level")
@@ -102,7 +102,7 @@ class SharedSettings:
         return min([*wanted, *self._levels.values()], key=LEVELS.index)
 
     def _level_changed(self) -> list[JsonObject]:
-        """The request that tells the server of another level than it has."""
+        """The request that sets a new log level at the server."""
         if not self._level or not self._clients:
             return []
         before, self._level = self._level, self._most_verbose()
@@ -120,7 +120,7 @@ def is_logged(level: str, least: str | None) -> bool:
 
 
 def _with_parents(uri: JsonValue) -> list[str]:
-    """An address, and those that it is below."""
+    """An address, and its parents."""
     if type(uri) is not str:
         return []
     addresses, end = [uri], uri.rfind("/")

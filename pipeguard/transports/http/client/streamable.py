@@ -145,7 +145,7 @@ class StreamableChannel(InboxChannel):
     # --- the channel --------------------------------------------------------------------
 
     async def write(self, frame: bytes) -> None:
-        """Send a frame; its answers are read later, and delay nothing else.
+        """Send a frame; its answers are read later, without delaying other frames.
 
         Raises:
             ChannelClosed: this side was closed.
@@ -187,7 +187,7 @@ class StreamableChannel(InboxChannel):
     # --- sending ------------------------------------------------------------------------
 
     def _cancels(self, frame: SentFrame) -> bool:
-        """Cancel a request by ending its stream, if there is no session (2026-07-28)."""
+        """Cancel a request by ending its stream, if it has no session (2026-07-28)."""
         if self._session.revision is not None:
             return False
         task = self._requests.get(cancelled_id(frame.value) or "")
@@ -290,7 +290,7 @@ class StreamableChannel(InboxChannel):
     # --- the session --------------------------------------------------------------------
 
     async def _reopen(self, opening: SentFrame, forgotten: str | None) -> None:
-        """Open another session as the client did: the server has forgotten this one.
+        """Open another session as the client did, because the server has forgotten this one.
 
         MCP 2025-06-18, basic/transports, "Session Management": after 404 a client MUST start again.
 
@@ -340,7 +340,7 @@ class StreamableChannel(InboxChannel):
             await asyncio.sleep(max(reader.retry_seconds, next(pauses)))
 
     async def _resume(self, reader: AnswerReader) -> None:
-        """Resume a broken stream until everything is answered, or the server offers it no more."""
+        """Resume a broken stream until all requests are answered, or the server refuses."""
         deadline = monotonic() + RESUME_SECONDS
         pauses = backoff()
         while reader.unanswered and reader.cursor is not None and self._session.revision:

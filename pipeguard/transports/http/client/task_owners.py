@@ -1,8 +1,8 @@
 """The tasks of one server, each with the client whose call created it; no other may use it.
 
-Clients share the server, which sees one peer, so its own check tells nobody apart (MCP 2025-11-25,
-basic/utilities/tasks, "Task Isolation and Access Control"). A client that names a task of another
-gets what the server answers for a task that does not exist.
+Clients share the server, which sees one peer, so its own check cannot tell them apart (MCP
+2025-11-25, basic/utilities/tasks, "Task Isolation and Access Control"). A client that names a task
+of another gets the server's answer for a missing task.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class SharingClient(NamedTuple):
     """A client of a server that others use, too.
 
     Attributes:
-        owner: stands for it, on all its channels.
+        owner: represents it, on all its channels.
         may_use: True for a tool whose tasks it may use now.
-        is_listening: False for one that wants no log, and no news of resources.
+        is_listening: False for a client that wants no log, and no news of resources.
     """
 
     owner: Hashable
@@ -86,7 +86,7 @@ class _TaskOwners:
         """A client's call created a task."""
         task_id = task.get("taskId")
         if type(task_id) is not str or len(task_id) > MAX_ID_BYTES:
-            return  # nobody can ask for it
+            return  # no client can ask for it
         self._forget_old(owner)
         self._tasks.pop(task_id, None)
         self._tasks[task_id] = _Task(owner, tool, self._now(), _ttl_seconds(task))
@@ -129,7 +129,7 @@ class _TaskOwners:
 
 
 class OwnedDialler:
-    """Opens channels to one server, on each of which a client sees its own tasks only.
+    """Opens channels to one server; on each, a client sees only its own tasks.
 
     Args:
         inner: opens channels to the server.
@@ -210,7 +210,7 @@ class _OwnTasks:
     # --- to the server ------------------------------------------------------------------
 
     def _send_request(self, value: JsonObject) -> JsonObject:
-        """A client's message; a task that is not its own has an id that no task has."""
+        """A client's message; another client's task gets an id that no task has."""
         method, params = value.get("method"), value.get("params")
         body = params if isinstance(params, dict) else {}
         if method in _BY_ID:
@@ -248,7 +248,7 @@ class _OwnTasks:
     # --- from the server ----------------------------------------------------------------
 
     def _receive(self, value: JsonObject) -> JsonObject | None:
-        """A server's message as this client may read it; None if it is not for this one."""
+        """A server's message as this client may read it; None for another client's."""
         if "method" not in value:
             return self._receive_answer(value)
         params = value.get("params")
@@ -284,7 +284,7 @@ class _OwnTasks:
 async def _change_frame(
     frame: bytes, change: Callable[[JsonObject], JsonObject | None]
 ) -> bytes | None:
-    """A frame whose messages were changed; the same one if none was, None if none is left.
+    """A frame with changed messages; itself without a change; None if no message is left.
 
     Every name of a task's method or member has `task` in it, unless a letter is escaped.
     """

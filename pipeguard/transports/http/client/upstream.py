@@ -32,7 +32,7 @@ from pipeguard.transports.tasks import Tasks
 
 CONNECT_SECONDS = 10.0
 SUBPROTOCOL = "mcp"  # of WebSocket
-REDIRECTS = frozenset({307, 308})  # those that keep method and body
+REDIRECTS = frozenset({307, 308})  # the ones that keep method and body
 LOGIN = frozenset({UNAUTHORIZED, FORBIDDEN})
 _ATTEMPTS = 3  # the request, after a redirect and after a renewed login
 
@@ -41,7 +41,7 @@ class Authorization(Protocol):
     """Our credential for a server."""
 
     async def header(self) -> str | None:
-        """The current value of `Authorization`; None if there is no credential yet."""
+        """The current value of `Authorization`; None without a credential."""
 
     async def answer_challenge(
         self, status: int, www_authenticate: str, sent: str | None = None
@@ -65,7 +65,7 @@ class Remote(NamedTuple):
         url: of its MCP endpoint.
         headers: sent with each request, credentials among them.
         authorization: our own login, or None.
-        context: for TLS; None trusts what the system trusts.
+        context: for TLS; None for the system's certificates.
         limit_bytes: of one message.
         passes_credentials: True if the client's own `Authorization` is passed on.
     """
@@ -78,7 +78,7 @@ class Remote(NamedTuple):
     passes_credentials: bool = False
 
     async def add_headers(self, more: Mapping[str, str]) -> CIMultiDict[str]:
-        """The headers of one request: those given, the server's own, and the login."""
+        """The headers of one request: the given ones, the server's own, and the login."""
         headers = CIMultiDict(more)
         headers.update(self.headers)
         headers["Accept-Encoding"] = "identity"
@@ -90,7 +90,7 @@ class Remote(NamedTuple):
 
 
 class RemoteEndpoint:
-    """An address of a server; remembers where it has moved to.
+    """An address of a server; follows it after a move.
 
     Args:
         remote: the server.
@@ -162,7 +162,7 @@ async def login_renewed(
 
 
 def connect(remote: Remote, most: int = 0) -> aiohttp.ClientSession:
-    """Connections to a server, kept open between requests; proxies are those of the environment.
+    """Connections to a server, kept open between requests; proxies come from the environment.
 
     Args:
         remote: the server.
@@ -223,7 +223,7 @@ def to_failure(error: Exception) -> Failure:
 
 
 def describe_unreachable(error: Exception) -> str:
-    """Say why a server cannot be reached, without its address."""
+    """Explain why a server cannot be reached, without its address."""
     if isinstance(error, PipeGuardError):
         return str(error)
     if isinstance(error, aiohttp.WSServerHandshakeError):
@@ -287,7 +287,7 @@ class SentFrame(NamedTuple):
 class InboxChannel:
     """A conversation with a server whose frames arrive in tasks, and wait in an inbox.
 
-    An unexpected error in one of its tasks ends the channel, so that nobody waits for an answer.
+    An unexpected error in one of its tasks ends the channel, so that no client waits in vain.
     """
 
     def __init__(self) -> None:
@@ -299,7 +299,7 @@ class InboxChannel:
         self._last_notified: asyncio.Task[None] | None = None
 
     async def read(self) -> bytes | None:
-        """Wait for the server's next frame; a Lost in place of an answer that will not come."""
+        """Wait for the server's next frame; a Lost replaces an answer that will not come."""
         return None if self._closed and not len(self._inbox) else await self._inbox.get()
 
     async def _parse(self, frame: bytes) -> SentFrame:

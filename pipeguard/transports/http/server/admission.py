@@ -1,7 +1,7 @@
 """Decides which HTTP requests may come in: by host, origin, token, size and time.
 
 Everything here is checked before a body is read, and for each request, upgrades included: the
-server behind cannot do it, since it sees our address only. Sources: MCP 2025-11-25,
+server behind cannot do it, because it sees only our address. Sources: MCP 2025-11-25,
 basic/transports, "Security Warning"; RFC 9110, sections 7.2 and 11; RFC 6750, section 3.
 """
 
@@ -57,11 +57,11 @@ class RequestRefused(Exception):  # noqa: N818  whoever sent the request is at f
     """A request that may not come in; `response` is the answer.
 
     Args:
-        reason: for the audit; None if that need not know.
+        reason: for the audit; None to leave it out.
         status: of HTTP.
         why: in a few words.
         headers: of the answer.
-        frame: a JSON-RPC error as the answer's body, where the request's body was read.
+        frame: a JSON-RPC error as the answer's body, if the request's body was read.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Caller(NamedTuple):
     """The sender of an admitted request.
 
     Attributes:
-        name: of the token; empty where none is required.
+        name: of the token; empty if no token is required.
         digest: SHA-256 of the token, to check later that it is still valid.
     """
 
@@ -104,27 +104,27 @@ class Caller(NamedTuple):
 
 
 class StoredTokens(Protocol):
-    """Tokens of which only the SHA-256 is stored."""
+    """Tokens stored only as their SHA-256."""
 
     def digests(self) -> Mapping[str, bytes]:
         """The SHA-256 of each valid token, by name."""
 
     def are_required(self) -> bool:
-        """True if clients need a token, also if none is valid."""
+        """True if clients need a token, even if no token is valid."""
 
     def describe_end(self, digest: bytes) -> str:
-        """Say when the token with a SHA-256 ended; empty if it is not known."""
+        """Describe when the token with a SHA-256 ended; empty if unknown."""
 
     def may_decide(self, digest: bytes) -> bool:
-        """True for the SHA-256 of a valid token that opens the page, and nothing else."""
+        """True for the SHA-256 of a valid token that only opens the page."""
 
 
 class Tokens:
     """The bearer tokens that clients may use; their source may change.
 
     Args:
-        read: returns the current tokens by their names; None if there are only stored ones.
-        stored: further tokens; None if there are none.
+        read: returns the current tokens by their names; None if all are stored ones.
+        stored: further tokens, or None.
     """
 
     def __init__(
@@ -150,11 +150,11 @@ class Tokens:
         return caller
 
     def is_for_page(self, authorization: str | None) -> bool:
-        """True for a request's token that opens the page, and nothing else."""
+        """True for a request's token that only opens the page."""
         return self._stored is not None and self._stored.may_decide(_digest_bearer(authorization))
 
     def describe_end(self, authorization: str | None) -> str:
-        """Say when a request's token ended, as its owner may know; empty if it is none of ours."""
+        """Describe for its owner when a request's token ended; empty if it is not ours."""
         stored = self._stored
         return "" if stored is None else stored.describe_end(_digest_bearer(authorization))
 
@@ -184,15 +184,15 @@ class Admission(NamedTuple):
     """Conditions for each request.
 
     Attributes:
-        host: where we listen, as an address or a name.
+        host: our own, as an address or a name.
         hosts: further names that clients may use for us.
         origins: web origins that may speak to us, as `https://app.example`.
-        tokens: of which a request must have one; None if everybody on this machine may come.
+        tokens: of which a request must have one; None to admit everyone on this machine.
         limit_bytes: of one body.
         backlog: counts the bytes that peers make us keep.
-        port: where we listen; 0 while that is not known.
-        owners: which token opened which session; None if there are no sessions yet.
-        passed: heads that passed `check_head`, so that one that comes again is not checked anew.
+        port: our own; 0 while it is unknown.
+        owners: the token that opened each session; None before the first session.
+        passed: heads that passed `check_head`, so that repeated ones are not checked again.
     """
 
     host: str
@@ -359,7 +359,7 @@ def refuse_overload() -> RequestRefused:
 
 @lru_cache(256)
 def parse_host(given: str) -> tuple[str | None, int | None]:
-    """The name in a Host header, in lower case, and its port; no name if it is not valid."""
+    """The name in a Host header, in lower case, and its port; an empty name if it is invalid."""
     match = _HOST.match(given)
     port = int(match["port"]) if match is not None and match["port"] else None
     if match is None or (port or 0) > MOST_PORT:
@@ -379,7 +379,7 @@ def _is_address(name: str) -> bool:
 
 
 def _digest_bearer(authorization: str | None) -> bytes:
-    """SHA-256 of a bearer token; nothing for any other credential."""
+    """SHA-256 of a bearer token; empty for any other credential."""
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         return b""

@@ -37,9 +37,7 @@ class Upstream(NamedTuple):
     """A guarded server at an address.
 
     Attributes:
-        remote: the server.
-        http: connections to it.
-        transport: the name of the transport that it speaks.
+        transport: the name of the transport that the server speaks.
     """
 
     remote: Remote
@@ -59,10 +57,9 @@ class Backend:
         limit_bytes: of one message.
         most: sessions, and conversations, at once.
         idle_seconds: after which a session is ended.
-        waits: False if all sessions share one process of the server, which then waits for nobody.
-        upstream: where the server is; None if it is started here.
+        waits: False if all sessions share one server process, which then waits for no client.
+        upstream: the server's address; None if it is started here.
         servers: the open channels of conversations.
-        conversations: their number.
     """
 
     sessions: Sessions
@@ -135,7 +132,7 @@ async def converse(
     session: Session, client: AsyncChannel, server: AsyncChannel, judge: Judge
 ) -> None:
     """Pump both ways until a side is gone; then answer open requests, and end the other side."""
-    session = session.fork()  # whose end ends what a thread still judges
+    session = session.fork()  # its end also ends the judging in a thread
     expiring = asyncio.create_task(answer_overdue(session, client, server))
     waiting = Tasks()
 
@@ -183,7 +180,7 @@ async def _deliver(
 
 
 def _is_server_gone(to_server: asyncio.Task[None], to_client: asyncio.Task[None]) -> bool:
-    """True if the server's last frame was passed on, or it accepts no more.
+    """True if the server's last frame was passed on, or it accepts no further frame.
 
     False if a verdict could not be recorded: then nothing may pass.
     """
@@ -223,7 +220,7 @@ class RouteTable:
     """The routes of a listener, by path. They may change while it listens.
 
     Args:
-        routes: those that it begins with.
+        routes: the first ones.
     """
 
     def __init__(self, routes: Iterable[Route] = ()) -> None:
@@ -257,8 +254,8 @@ class Endpoint(NamedTuple):
     """The endpoint of one transport.
 
     Attributes:
-        routes: where they come to.
-        close: ends what is in progress.
+        routes: for its requests.
+        close: ends work in progress.
         is_ready: True while a new conversation could begin.
     """
 
@@ -274,7 +271,7 @@ class TransportBinding(NamedTuple):
         help: one line for people.
         schemes: of the addresses of servers that speak it.
         open_channel: opens a channel to a server; nothing is sent before its first frame.
-        make_endpoint: makes what answers clients that speak it; None if there are none.
+        make_endpoint: makes the endpoint for clients that speak it; None if it has no such clients.
     """
 
     help: str

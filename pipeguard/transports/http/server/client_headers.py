@@ -1,11 +1,11 @@
-"""Client's HTTP headers: which are forwarded to a server, and whether they repeat the body.
+"""Client's HTTP headers: forwarded to a server if allowed, and compared with the body.
 
 Their text is judged like a message's. A login is not judged: `Authorization`, headers named for a
-credential; nor are cookies, session ids and event ids that the server itself gave. Where we log in
+credential; nor are cookies, session ids and event ids that the server itself gave. If we log in
 ourselves, the client's credentials are not meant for the server, and are judged like the rest. A
-header with a finding is dropped, and the request goes on without it; but without a session id there
-is no such session. Headers that repeat a body (MCP 2026-07-28) are compared with it, or written for
-a new body.
+header with a finding is dropped, and the request is forwarded without it; but a request without its
+session id has no session. Headers that repeat a body (MCP 2026-07-28) are compared with it, or
+written for a new body.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ def _digest(value: str) -> bytes:
 
 
 def read_one_message(body: bytes) -> Message | None:
-    """The message in a body; None if there is none; the Session refuses the body."""
+    """The message in a body; None without one, because the Session refuses the body."""
     with suppress(Refusal):
         message = parse(body)
         return message if isinstance(message, Message) else None
@@ -202,7 +202,7 @@ def check_headers(
     who: str = "",
     all_of_them: bool,
 ) -> frozenset[str]:
-    """Check that headers repeat what the body says (2026-07-28).
+    """Check that headers agree with the body (2026-07-28).
 
     Args:
         sessions: know the tools, and so which parameters have headers.
@@ -212,10 +212,10 @@ def check_headers(
         all_of_them: False if the server sees the headers, too, and asks for missing ones.
 
     Returns:
-        The names, in lower case, of the headers that were compared: they say what the body says.
+        The names, in lower case, of the headers that were compared and agree with the body.
 
     Raises:
-        RequestRefused: they say something else; with -32020.
+        RequestRefused: they differ; with -32020.
     """
     mirrored = _mirrored_parameters(sessions, message, who)
     wrong = request_headers.disagreement(message.value, headers, mirrored, all_required=all_of_them)

@@ -47,7 +47,7 @@ class _FrameMasks:
     def __init__(self) -> None:
         self._head = bytearray()
         self._payload_bytes = 0  # of the current frame, still to come
-        self._small = 0.0  # small frames, less those that the time since has paid for
+        self._small = 0.0  # small frames, less an allowance for the time passed
         self._checked_at = 0.0
 
     def allow(self, data: bytes, now: float) -> bool:
@@ -93,7 +93,7 @@ class Connections:
 
     Args:
         refusals: counts the closed ones, by reason.
-        backlog: counts what clients do not read.
+        backlog: counts bytes that clients do not read.
     """
 
     def __init__(self, refusals: Refusals, backlog: Backlog) -> None:
@@ -154,7 +154,7 @@ class Connections:
         self._add_stranger(connection)
 
     def end_handshake(self, handshake: _Handshake) -> None:
-        """Forget a handshake: it is a connection now, or nothing."""
+        """Forget a handshake, which has become a connection or failed."""
         self._handshakes.discard(handshake)
         self._strangers.pop(handshake, None)
 
@@ -186,7 +186,7 @@ class Connections:
             next(iter(self._idle), stranger).turn_away(RefusalReason.CONNECTIONS)
 
     def _most_crowded(self) -> Connection | _Handshake:
-        """The oldest stranger of the address with the most; the newcomer is one of them."""
+        """The oldest stranger of the address with the most connections, counting the newcomer."""
         strangers = Counter(stranger.address for stranger in self._strangers)
         address, _ = strangers.most_common(1)[0]
         return next(stranger for stranger in self._strangers if stranger.address == address)
@@ -219,7 +219,7 @@ class Connection(asyncio.Protocol):
 
     Attributes:
         handler: reads its requests.
-        caller: the last one that was admitted, or None.
+        caller: the last admitted one, or None.
         address: the peer's network address.
     """
 
@@ -235,7 +235,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for a request, for a limited time."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by class
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
         self.address = _address(transport.get_extra_info("peername"))
         self.handler.connection_made(transport)
         loop = asyncio.get_running_loop()
@@ -272,7 +272,7 @@ class Connection(asyncio.Protocol):
             asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._transport.abort)
 
     def cut(self, reason: RefusalReason) -> None:
-        """Close it at once, without flushing what the peer has not read."""
+        """Close it at once, without flushing unread bytes to the peer."""
         self.turn_away(reason)
         self._transport.abort()
 
@@ -290,16 +290,16 @@ class Connection(asyncio.Protocol):
         self.handler.data_received(data)
 
     def eof_received(self) -> bool | None:
-        """Pass on that the peer sends no more."""
+        """Pass on that the peer has finished sending."""
         return self.handler.eof_received()
 
     def pause_writing(self) -> None:
-        """Count what the peer does not read."""
+        """Count the bytes that the peer does not read."""
         self.handler.pause_writing()
         self._connections.backlog.note(self, self._transport.get_write_buffer_size(), self._give_up)
 
     def resume_writing(self) -> None:
-        """Count it no more: the peer reads again."""
+        """Stop counting: the peer reads again."""
         self._connections.backlog.note(self, 0, self._give_up)
         self.handler.resume_writing()
 

@@ -24,7 +24,7 @@ class Stream(Outbox):
             client that has taken nothing for the longest time.
 
     Attributes:
-        is_cut: True once it was given up: its frames are dropped, and no more are added.
+        is_cut: True once it was given up: its frames are dropped, and none are added.
     """
 
     def __init__(self, backlog: Backlog) -> None:
@@ -47,7 +47,7 @@ class Stream(Outbox):
 
     @property
     def is_taken(self) -> bool:
-        """True while nothing is unsent."""
+        """True while no frame is unsent."""
         return not len(self)
 
     def clear(self) -> list[bytes]:
@@ -57,7 +57,7 @@ class Stream(Outbox):
         return frames
 
     async def next(self, awake_seconds: float) -> bytes | None:
-        """The next frame; empty after so long a silence, None at the end."""
+        """The next frame; empty after a silence, None at the end."""
         try:
             async with asyncio.timeout(awake_seconds):
                 frame = await self.get()
@@ -67,7 +67,7 @@ class Stream(Outbox):
         return frame
 
     async def make_room(self) -> None:
-        """Wait while the stream is full; cut it once its client takes nothing for too long."""
+        """Wait while the stream is full; cut it once its client reads nothing for too long."""
         try:
             while self.is_full:
                 async with asyncio.timeout(UNTAKEN_SECONDS):
@@ -80,7 +80,7 @@ class Stream(Outbox):
 
 
 class Exchange(Stream):
-    """A POST with requests, while it is answered.
+    """A POST with requests, until they are answered.
 
     Args:
         session: judges its messages.
@@ -114,7 +114,7 @@ class Exchange(Stream):
         self.clear()
 
     def send(self, frames: list[bytes]) -> None:
-        """Send frames without waiting; a client that is gone gets nothing."""
+        """Send frames without waiting; drop them if the client is gone."""
         if self.is_present:
             super().send(frames)
 
@@ -141,13 +141,13 @@ class Exchange(Stream):
             await self.take(failure.to_frame(token), [token], judge)
 
     def cancel(self, token: str) -> None:
-        """Stop waiting for an answer that the client does not want any more."""
+        """Stop waiting for an answer that the client no longer wants."""
         self._unanswered.discard(token)
         if not self._unanswered:
             self.end()
 
     def abandon(self) -> None:
-        """End without answers: nothing can be sent any more."""
+        """End without answers, because no answer can be sent any more."""
         if self._unanswered:
             self._unanswered.clear()
             self.end()

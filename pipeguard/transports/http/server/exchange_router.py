@@ -1,9 +1,9 @@
 """Routes the frames of one channel between a server and the exchanges over HTTP that share it.
 
 Every answer reaches the exchange that waits for it, even if clients use one id twice. Any other
-message of the server's is sent on a single stream. Which one is certain for a progress report or a
-subscription; otherwise it is a client's stream for unrequested messages, or that of a request in
-progress. While nobody listens, it is stored.
+message of the server's is sent on a single stream. A progress report or a subscription determines
+it; otherwise it is a client's stream for unrequested messages, or the stream of a request in
+progress. While no client listens, the message is stored.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _UNREADABLE = Failure("the answer cannot be read", codes.UNSCANNABLE)
 
 
 def present(ids: Correlator[Exchange]) -> list[Exchange]:
-    """The exchanges that wait for answers and whose clients are there, the latest last."""
+    """The exchanges that wait for answers with their clients connected, the latest last."""
     return [exchange for exchange in ids.owners() if exchange.is_present]
 
 
@@ -58,7 +58,7 @@ def is_notification(value: JsonValue) -> bool:
 def _may_belong_to_a_request(frame: bytes) -> bool:
     """True for messages of a server while it handles a request: its own requests, and its log.
 
-    Anything else unrequested is sent on the stream for that (MCP 2025-11-25, basic/transports,
+    Other unrequested messages are sent on their own stream (MCP 2025-11-25, basic/transports,
     "Sending Messages to the Server" and "Listening for Messages from the Server").
     """
     value = parse_json(frame)
@@ -71,11 +71,11 @@ class ExchangeRouter:
 
     Args:
         channel: to the server.
-        session: the conversation, or one that stands for messages without a session.
+        session: the conversation, or a stand-in for messages without a session.
         judge: judges each message, and records the verdict.
         backlog: counts the unsent bytes of all clients.
         is_shared: True if the clients know nothing of each other.
-        waits: False if the server must not wait for a client that does not read, since other
+        waits: False if the server must not wait for a client that does not read, because other
             clients would have to wait as well.
 
     Attributes:
@@ -111,7 +111,7 @@ class ExchangeRouter:
 
     @property
     def was_stillborn(self) -> bool:
-        """True if the server ended by itself before it sent anything."""
+        """True if the server ended by itself before it sent a frame."""
         return not self._has_spoken and not self._is_closing
 
     def begin(self, ended: Callable[[], object]) -> None:
@@ -119,16 +119,16 @@ class ExchangeRouter:
         self._reading = asyncio.create_task(self._read(ended))
 
     def idle_seconds(self, now: float) -> float:
-        """The seconds since it was last used."""
+        """The seconds after its last use."""
         is_used = self.streams or present(self._ids)
         return 0.0 if is_used else now - self._used_at
 
     def use(self) -> None:
-        """Note that somebody is about to use it."""
+        """Record a use that begins."""
         self._used_at = monotonic()
 
     async def close(self) -> None:
-        """End the server; whatever waits is answered."""
+        """End the server; answer all waiting requests."""
         self._is_closing = True
         await self._channel.close()
         if self._reading is not None:
@@ -214,7 +214,7 @@ class ExchangeRouter:
             await self._write(frame if changed is value else await to_frame(changed))
 
     def _cancelling(self, value: JsonValue) -> JsonValue:
-        """A cancellation with the id that was sent; nobody waits for that answer any more."""
+        """A cancellation with the id that was sent; its answer is no longer expected."""
         token = cancelled_id(value)
         sent_id = None if token is None else self._ids.find(token)
         if sent_id is None or not isinstance(value, dict):
@@ -226,7 +226,7 @@ class ExchangeRouter:
     async def _write(self, frame: bytes) -> None:
         await self._channel.write(frame)
         # The pipe of a server that has ended takes frames until it is closed. Whoever was waiting
-        # is answered by then, and nobody would answer this one.
+        # is answered by then, and this one would get no answer.
         if self._has_ended:
             raise ChannelClosed("the server hung up")
 
@@ -246,7 +246,7 @@ class ExchangeRouter:
                     self._has_spoken = True
                     await self._take(await read_frame(frame))
                     await self._wait_for_clients()
-        finally:  # whatever happened, nobody waits for this server any more
+        finally:  # whatever happened, no client waits for this server any more
             self._has_ended = True
             ended()
             await self._answer_all()
@@ -257,7 +257,7 @@ class ExchangeRouter:
                 await stream.make_room()
 
     async def _answer_all(self) -> None:
-        """Answer whatever waits for a server that is gone, and end the streams."""
+        """Answer all requests that wait for a server that is gone, and end the streams."""
         exchanges = self._ids.owners()
         with suppress(PipeGuardError):
             for exchange in exchanges:
@@ -341,19 +341,19 @@ class ExchangeRouter:
             self._send_later(stream, frame)
         elif not self._is_shared:
             return self._store(frame, is_judged=True)
-        return []  # of a shared server's message nobody can tell whose it is
+        return []  # the owner of a shared server's message is unknown
 
     def _is_heard(self) -> bool:
-        """True if somebody gets at once a message that belongs to no request."""
-        if self._is_shared:  # nobody can tell to which of several it belongs
+        """True if a client hears a message of no request at once."""
+        if self._is_shared:  # its owner among several is unknown
             return bool(self.streams) or len(present(self._ids)) == 1
         return bool(self.streams or present(self._ids))
 
     def _store(self, frame: bytes, *, is_judged: bool) -> list[bytes]:
-        """Store a frame that no client hears yet; return the oldest ones if there are too many.
+        """Store a frame that no client hears yet; return the oldest ones beyond the limits.
 
-        A notification is judged when somebody hears it: a server may have many clients, and what
-        it sends to all of them costs nothing while nobody listens.
+        A notification is judged when a client hears it: a server may have many clients, and its
+        messages to all of them cost nothing while no client listens.
         """
         self._unheard.append((without_value(frame), is_judged))
         self.unheard_bytes += len(frame)
@@ -372,7 +372,7 @@ class ExchangeRouter:
             return exchange
         waiting = present(self._ids)
         if not self._is_shared and len(waiting) == 1 and _may_belong_to_a_request(frame):
-            return waiting[0]  # with two, nobody could tell to which
+            return waiting[0]  # with two, the right one would be unknown
         if self.streams:
             return self.streams[-1]  # an older stream's connection may be lost
         if self._is_shared and len(waiting) != 1:

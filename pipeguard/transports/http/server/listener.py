@@ -70,14 +70,14 @@ class Listener:
     """Admits requests, and routes them.
 
     Args:
-        admission: which requests may come in.
+        admission: the conditions for requests.
         routes: of all endpoints.
         readiness: whether a new conversation could begin.
         refusals: counts the refused requests.
         login: answers a client's login; None if clients do not log in.
 
     Attributes:
-        page: answers browsers, and admits them itself; None if there is no page.
+        page: answers browsers, and admits them itself; None without a page.
     """
 
     def __init__(
@@ -132,11 +132,11 @@ class Listener:
             self._rechecking = asyncio.create_task(self._recheck(self._admission.tokens))
 
     def refuse(self) -> None:
-        """Refuse new requests; those in progress continue."""
+        """Refuse new requests; open ones continue."""
         self._is_closing = True
 
     async def close(self) -> None:
-        """Accept no more connections, and close the open ones."""
+        """Stop accepting connections, and close the open ones."""
         self.refuse()
         if self._rechecking is not None:
             self._rechecking.cancel()
@@ -228,7 +228,7 @@ class Listener:
         """The handler of a request.
 
         Raises:
-            RequestRefused: there is no such path, method or upgrade.
+            RequestRefused: the path, method or upgrade does not exist.
         """
         who = request.get(WHO, "")
         for upgrades in (True, False) if wants_upgrade else (False,):
@@ -301,7 +301,7 @@ def _wants_upgrade(request: web.BaseRequest) -> bool:
 
 
 def _quiet_logger(count_malformed: Callable[[str], object]) -> logging.Logger:
-    """A logger for the library that drops what clients did wrong, and shortens our own errors.
+    """A logger for the library that drops clients' errors, and shortens our own.
 
     Args:
         count_malformed: called with the address of a client whose request cannot be read.
@@ -318,7 +318,7 @@ def _quiet_logger(count_malformed: Callable[[str], object]) -> logging.Logger:
         return True
 
     logger = logging.getLogger("pipeguard.listener")
-    logger.setLevel(logging.DEBUG)  # at which the library logs what is not HTTP at all
+    logger.setLevel(logging.DEBUG)  # the level at which the library logs bytes that are not HTTP
     logger.filters[:] = [keep]
     return logger
 
@@ -327,7 +327,7 @@ def listen(host: str, port: int) -> socket.socket:
     """A socket that waits for clients.
 
     Raises:
-        OSError: there is no such address, or it is in use.
+        OSError: the address does not exist, or is in use.
     """
     family, _, _, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

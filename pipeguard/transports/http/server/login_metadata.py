@@ -34,7 +34,7 @@ class LoginMetadata:
     Args:
         remote: the server.
         http: connections to it.
-        path: where clients reach the server at our address.
+        path: of the server at our address.
     """
 
     def __init__(self, remote: Remote, http: aiohttp.ClientSession, path: str) -> None:
@@ -50,7 +50,7 @@ class LoginMetadata:
         return path.startswith(_DOCUMENTS)
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        """The server's answer, with our address in place of its own."""
+        """The server's answer, with our address replacing its own."""
         if request.path == AUTHORIZE:
             target = self._origin.with_path(AUTHORIZE).with_query(request.query_string)
             return web.Response(status=302, headers={"Location": str(target)})

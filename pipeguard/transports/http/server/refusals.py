@@ -1,8 +1,8 @@
 """Refused HTTP requests, for the audit: counted, so that a client cannot fill it by asking often.
 
-The first refusal for a reason is recorded at once; those that follow within an interval are
-recorded together at its end. Nothing that a client chose is stored, except its address: no header,
-no path, no name.
+The first refusal for a reason is recorded at once; later ones within an interval are recorded
+together at its end. Nothing that a client chose is stored, except its address: no header, no path,
+no name.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ PLACE = "http.request"
 
 
 class RefusalReason(Enum):
-    """Why a request is refused: the rule's name, what is wrong, and how bad that is.
+    """Why a request is refused: the rule's name, a description, and the severity.
 
-    LOW is what well-behaved clients do as well, as when they come back to a session that ended.
+    LOW is for requests of well-behaved clients, as when they return to a session that ended.
     """
 
     HOST = "host", "`Host` is not one of our names", Severity.MEDIUM
@@ -58,7 +58,6 @@ class _Count:
 
     Attributes:
         timer: ends the interval.
-        requests: how many.
         peer: the address of the first.
     """
 

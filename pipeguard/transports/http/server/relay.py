@@ -1,9 +1,9 @@
 """Relays Streamable HTTP to a server of Streamable HTTP: one request to it for each of a client's.
 
-Status, sessions, streams, cursors and resumption are the server's own, and none of them is made up
-here (MCP 2025-06-18 and 2026-07-28, basic/transports). Every message is judged: the body of a
-request, and the body or the events of its answer. A message that does not pass, or never comes, is
-replaced by an answer of ours.
+Status, sessions, streams, cursors and resumption are the server's own, never made up here (MCP
+2025-06-18 and 2026-07-28, basic/transports). Every message is judged: the body of a request, and
+the body or the events of its answer. A message that does not pass, or never comes, is replaced by
+an answer of ours.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Relay:
     """Answers a client's requests with a server's answers, each message judged.
 
     Args:
-        backend: sessions by the server's session ids, and what judges.
+        backend: sessions by the server's session ids, and the judge.
         upstream: the server.
     """
 
@@ -165,7 +165,7 @@ class Relay:
             session.leave()
 
     async def get(self, request: web.BaseRequest, _: bytes = b"") -> web.StreamResponse:
-        """Relay the stream of unrequested messages, or one that is resumed."""
+        """Relay the stream of unrequested messages, or a resumed one."""
         relayed = self._begin(request)
         headers = await self._select(relayed)
         try:
@@ -197,7 +197,7 @@ class Relay:
             raise RequestRefused(None, 502, why) from None
 
     async def close(self) -> None:
-        """End what is in progress."""
+        """End the work in progress."""
         self._sessions.end_holds()
         await self._tasks.end()
 
@@ -355,7 +355,7 @@ class Relay:
     async def _stream_events(
         self, relayed: _Relayed, answer: aiohttp.ClientResponse, response: web.StreamResponse
     ) -> Failure:
-        """Pass on events to the end of the stream; return why nothing follows."""
+        """Pass on events to the end of the stream; return why it ended."""
         try:
             async for read in read_events(answer, self._remote.limit_bytes):
                 events = [_with_valid_id(event) for event in read]
@@ -408,7 +408,7 @@ class Relay:
         return answer_frames([*relayed.replies, *self._answer_waiting(relayed.session, failure)])
 
     def _answer_waiting(self, session: Session, failure: Failure) -> list[bytes]:
-        """Answer what waits in an exchange that is over."""
+        """Answer the waiting requests in a finished exchange."""
         frames = session.expire(monotonic())
         for token in session.waiting():
             verdict = session.receive(TO_CLIENT, failure.to_frame(token), monotonic())

@@ -62,7 +62,7 @@ class _Entry:
         self.subscribers: list[Subscriber] = []
 
     def send(self, frames: list[bytes]) -> None:
-        """Send frames to the latest subscriber, if there is one: each goes to one stream only."""
+        """Send frames to the latest subscriber, if there is one: each frame to only one stream."""
         if frames and self.subscribers:
             self.subscribers[-1](frames)
 
@@ -81,7 +81,7 @@ class SessionOwners:
         return len(self._names)
 
     def own(self, session_id: str, who: str) -> None:
-        """Note the token's name for a new session; nothing if no token is required."""
+        """Record the token's name for a new session, if a token is required."""
         if not who:
             return
         while len(self._names) >= MAX_OWNERS:
@@ -93,17 +93,17 @@ class SessionOwners:
         return not self._names or self._names.get(_digest(session_id), who) == who
 
     def drop(self, session_id: str) -> None:
-        """Forget a session that is over."""
+        """Forget a session that has ended."""
         self._names.pop(_digest(session_id), None)
 
 
 class Sessions:
     """The Sessions of one guarded server.
 
-    What came to the client of one token goes to no other: each name has a guard of its own.
+    Content for the client of one token goes to no other: each name has a guard of its own.
 
     Args:
-        guard: what is known of the server; its Sessions share it.
+        guard: policy, pins and detector of the server; its Sessions share it.
         run: names this run.
         most: Sessions to keep; above that, the least recently used is forgotten.
         idle_seconds: after which a Session is forgotten.
@@ -132,10 +132,10 @@ class Sessions:
         self._most = most
         self._idle_seconds = idle_seconds
         self._entries: OrderedDict[str, _Entry] = OrderedDict()  # by session id
-        self._with_subscribers: dict[Session, _Entry] = {}  # those, and others with subscribers
-        self._guards = {"": guard}  # by the names of tokens, of which only the user makes more
+        self._with_subscribers: dict[Session, _Entry] = {}  # these, and others with subscribers
+        self._guards = {"": guard}  # by the names of tokens, which only the user makes
         self._holds: dict[asyncio.Future[None], Session] = {}
-        self._over = WeakSet[Session]()  # of which a call may still be judged
+        self._over = WeakSet[Session]()  # with calls that may still be judged
         self._count = 0
         self._mirrored: dict[str, tuple[object, Mirrored]] = {}
 
@@ -146,7 +146,7 @@ class Sessions:
         """A Session for a conversation that begins, or for one message without a session.
 
         Args:
-            version: of MCP, where it is known.
+            version: of MCP, if it is known.
             who: the name of the client's token, or empty.
         """
         self._count += 1
@@ -164,7 +164,7 @@ class Sessions:
         return Session(guard, run)
 
     def of(self, session_id: str | None, version: str | None, who: str = "") -> Session:
-        """The Session of a session id; a new one if the id is not known.
+        """The Session of a session id; a new one if the id is unknown.
 
         The server says whether there is such a session: it may have outlived us.
         """
@@ -185,7 +185,7 @@ class Sessions:
             self._entries[session_id] = self._with_subscribers[session] = _Entry(session)
 
     def forget(self, session_id: str | None) -> None:
-        """Forget a session that is over."""
+        """Forget a session that has ended."""
         entry = self._entries.pop(session_id or "", None)
         if entry is not None:
             self._with_subscribers.pop(entry.session, None)
@@ -198,7 +198,7 @@ class Sessions:
         pin = self.guard.pin("tool", tool)
         if pin is None:
             self._mirrored.pop(tool, None)
-            return {}  # nothing is stored under a name that a client has invented
+            return {}  # no data is stored under a name that a client has invented
         known = self._mirrored.get(tool)
         if known is not None and known[0] is pin:
             return known[1]
@@ -227,7 +227,7 @@ class Sessions:
 
     @contextmanager
     def subscribing(self, session: Session, subscriber: Subscriber) -> Iterator[None]:
-        """Send to a subscriber what concerns its conversation."""
+        """Send to a subscriber the messages of its conversation."""
         entry = self._with_subscribers.get(session)
         if entry is None:
             entry = self._with_subscribers[session] = _Entry(session)
@@ -248,10 +248,10 @@ class Sessions:
 
     @contextmanager
     def holding(self, session: Session) -> Iterator[asyncio.Future[None]]:
-        """Keep a conversation while a call of it waits for a person.
+        """Keep a conversation while one of its calls waits for a person.
 
         Yields:
-            A future that is done once the conversation is over.
+            A future that is done once the conversation has ended.
         """
         over = asyncio.get_running_loop().create_future()
         if session in self._over:
@@ -269,24 +269,24 @@ class Sessions:
         return session in self._holds.values()
 
     def end_conversation(self, session: Session) -> None:
-        """End all waits for a person of a conversation that is over, also those to come."""
+        """End all waits for a person in a finished conversation, including later ones."""
         self._over.add(session)
         self.end_holds(session)
 
     def end_holds(self, session: Session | None = None) -> None:
-        """End all waits for a person, of one conversation that is over or of all."""
+        """End all waits for a person, of one finished conversation or of all."""
         for over, held in self._holds.items():
             if session in (None, held) and not over.done():
                 over.set_result(None)
 
     def relist(self, kinds: Iterable[str]) -> None:
-        """Tell each conversation's latest subscriber to list again what changed."""
+        """Tell each conversation's latest subscriber to list the changed kinds again."""
         changed = frozenset(kinds)
         for entry in list(self._with_subscribers.values()):
             entry.send(entry.session.relist(changed))
 
     def find_subscribed(self, run: str) -> Session | None:
-        """The Session with this name, if its client listens for what it did not ask for."""
+        """The Session with this name, if its client listens for unrequested messages."""
         entries = self._with_subscribers.values()
         found = (each.session for each in entries if each.subscribers and each.session.run == run)
         return next(found, None)

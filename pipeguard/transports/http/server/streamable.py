@@ -144,7 +144,7 @@ class StreamableEndpoint:
         """The router of a request's session.
 
         Raises:
-            RequestRefused: there is no such session.
+            RequestRefused: the session does not exist.
         """
         if request.headers.get(request_headers.VERSION, "") >= request_headers.STATELESS:
             why = "this revision has no sessions"
@@ -160,10 +160,10 @@ class StreamableEndpoint:
     async def _find_router(
         self, request: web.BaseRequest, body: bytes, *, stateless: bool
     ) -> tuple[str, ExchangeRouter]:
-        """The destination of a message, and the id of the session that it begins, or nothing.
+        """The destination of a message, and the id of the session that it begins, or "".
 
         Raises:
-            RequestRefused: there is no such session, or none can begin.
+            RequestRefused: the session does not exist, or cannot begin.
         """
         session_id = request.headers.get(SESSION_ID)
         if stateless:
