@@ -1,9 +1,9 @@
-"""Confines a server: what it may read, write and reach is named, and everything else is not there.
+"""Confines a server: it can read, write and reach only what is named; everything else is absent.
 
-`profile` is what is granted, `runtimes` what its program needs to run at all, `view` the files that
-it then sees. An engine makes it so: `bubblewrap` with the kernel's namespaces and `seccomp`.
-`servers` puts this together for one server. Other rooms import the names below, and no module; each
-is loaded when it is first used, because a server is waiting.
+`profile` holds the grants, `runtimes` finds the files its program needs to run, `view` lists the
+files that it then sees. An engine makes it so: `bubblewrap` with the kernel's namespaces and
+`seccomp`. `servers` puts this together for one server. Other rooms import the names below, and no
+module; each is loaded when it is first used, because a server is waiting.
 """
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING: a server is waiting

@@ -1,8 +1,8 @@
-"""The engine bubblewrap: the arguments of bwrap(1) that make a view, and what goes before it.
+"""The engine bubblewrap: the arguments of bwrap(1) that make a view, and the steps before it.
 
-The process that becomes the server first enters a network of its own and takes on its limits
+The process that becomes the server first enters a network namespace of its own and sets its limits
 (isolation.namespace); bwrap then makes the other namespaces, the mounts and the filter of system
-calls, and executes the server without any capability, through what takes on Landlock's rules.
+calls, and executes the server without capabilities, through the program that applies Landlock.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ _SYSCTLS_OF_USERS = {  # that do not hold for root
 def find() -> str | None:
     """The path of bwrap; None if it is not installed.
 
-    In folders of the system, or on our PATH where only root can change it: what a client's entry or
-    a project puts there could undo the isolation.
+    Only system folders and root-owned folders of our PATH count: a bwrap supplied by a client's
+    entry or a project could undo the isolation.
     """
     for folder in FOLDERS:
         path = os.path.join(folder, PROGRAM)
@@ -63,7 +63,7 @@ def find() -> str | None:
 
 
 def describe_search() -> str:
-    """Describe where `find` looked, and why not elsewhere."""
+    """Describe the folders in which `find` looked, and the reason."""
     return (
         f"there is no `{PROGRAM}` in {', '.join(FOLDERS)}, and none on the PATH that only root"
         " may change, as the program that isolates must be"
@@ -85,14 +85,14 @@ def _is_of_root(path: str) -> bool:
 def start_confined(
     server: SandboxedCommand, say: Callable[[str], None]
 ) -> tuple[Child, socket.socket, Ended]:
-    """Start a server isolated; returns before it runs.
+    """Start a server isolated; return before it runs.
 
     Args:
-        server: what is run.
-        say: tells the user what cannot be kept covered.
+        server: the command and its view.
+        say: tells the user which files cannot be kept covered.
 
     Returns:
-        The server; the channel where its sockets come; a function to call when it has ended.
+        The server; the channel that delivers its sockets; a function to call when it has ended.
 
     Raises:
         LaunchError: no filter of system calls is known for this machine, or the system has no
@@ -133,11 +133,11 @@ def _confine(
     """The start of a server's engine.
 
     Args:
-        server: what is run. Its environment is set inside: bwrap itself runs outside, where
-            `LD_PRELOAD` would have it load what the server may write.
+        server: the command. Its environment is set inside: bwrap itself runs outside, and
+            `LD_PRELOAD` would make it load files that the server may write.
         channel: a descriptor of the Unix socket that its sockets are sent through.
         group: the control group that bounds it; None if none can be made.
-        doorway: to what covers again while it runs, or None.
+        doorway: the covering process's descriptors, or None.
     """
     host, view = server.host, server.view
     inherited = [_seal_content(filter_program(os.uname().machine))]
@@ -151,9 +151,9 @@ def _confine(
     mounts, staged = stage_view(view)
     for mount in mounts:
         arguments += _mount_arguments(mount, inherited, view.scratch)
-    # What bwrap makes for /dev is in memory without a limit.
+    # bwrap's /dev is in memory without a limit.
     arguments += ["--perms", "1777", "--size", str(view.scratch), "--tmpfs", "/dev/shm"]  # noqa: S108  its own
-    # What is not given and no scratch is refused, not lost: the folders between are in the root.
+    # Writes outside grants and scratch fail instead of being lost: other folders are in the root.
     arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", view.folder]
     arguments += [w for name, value in server.variables.items() for w in ("--setenv", name, value)]
     read_from = _seal_content(os.fsencode("".join(f"{argument}\0" for argument in arguments)))
@@ -170,7 +170,7 @@ def _confine(
         enter(host.uid, host.gid)
         stage(staged)
         pass_sockets(server.ports, channel)
-        os.close(channel)  # whoever has it could send other sockets
+        os.close(channel)  # its holder could send other sockets
         if doorway is not None:
             doorway.open()  # late: each page that is written after a fork is copied
         # After that: what covers must not be ended by what the server uses up.
@@ -185,7 +185,7 @@ def _confine(
 
 
 def _through_landlock(view: FileView, inherited: list[int]) -> list[str]:
-    """The words before a command that have it take on Landlock's rules, if that works."""
+    """The prefix of a command that applies Landlock's rules, if Landlock works."""
     if landlock.obstacle() is not None:
         return []
     rules = _seal_content(landlock.write_rules(view, landlock.version()))
@@ -195,11 +195,10 @@ def _through_landlock(view: FileView, inherited: list[int]) -> list[str]:
 
 
 def _guarded_proc() -> Iterator[str]:
-    """Covers what of /proc is of the whole machine, and would be root's if we are root.
+    """Cover the machine-wide parts of /proc, which root in the sandbox could otherwise use.
 
-    The paths are those of the OCI runtime specification's default (masked and read-only paths).
-    bwrap covers some of them itself, but not where files in a folder may be written that itself
-    may not.
+    The paths are the OCI runtime specification's defaults (masked and read-only paths). bwrap
+    covers some of them itself, but leaves read-only folders whose files are writable.
     """
     for name in ("bus", "fs", "irq", "sys", "sysrq-trigger"):
         yield from ("--ro-bind-try", f"/proc/{name}", f"/proc/{name}")
@@ -210,14 +209,14 @@ def _guarded_proc() -> Iterator[str]:
 
 
 def _cover_arguments(path: str) -> list[str]:
-    """Cover what is at a path, if there is anything."""
+    """Arguments that cover a path, if it exists."""
     if os.path.isdir(path):
         return _fixed_folder(path, "0000")
     return ["--ro-bind", os.devnull, path] if os.path.exists(path) else []
 
 
 def _fixed_folder(path: str, mode: str) -> list[str]:
-    """An empty folder, in which nothing can be put."""
+    """An empty read-only folder."""
     return ["--perms", mode, "--tmpfs", path, "--remount-ro", path]
 
 
@@ -265,7 +264,7 @@ def process_limits(limits: ResourceLimits) -> Iterator[tuple[str, int, int, int]
 
 
 def _seal_content(content: bytes) -> int:
-    """A descriptor to read this content from."""
+    """A descriptor for reading this content."""
     descriptor = os.memfd_create("pipeguard", 0)
     os.write(descriptor, content)
     os.lseek(descriptor, 0, os.SEEK_SET)
@@ -273,7 +272,7 @@ def _seal_content(content: bytes) -> int:
 
 
 def forbidden() -> str | None:
-    """Name what forbids user namespaces to us; None if PipeGuard knows of nothing."""
+    """Name the obstacle to user namespaces; None if PipeGuard knows of none."""
     if (setting := forbidding_setting()) is not None:
         return setting
     if any(map(os.path.exists, ("/.dockerenv", "/run/.containerenv"))):
@@ -282,7 +281,7 @@ def forbidden() -> str | None:
 
 
 def forbidding_setting() -> str | None:
-    """The setting that forbids them to us; None if PipeGuard knows of none."""
+    """The setting that forbids user namespaces; None if PipeGuard knows of none."""
     settings = _SYSCTLS if os.geteuid() == 0 else _SYSCTLS | _SYSCTLS_OF_USERS
     for path, value in settings.items():
         if cgroups.read_setting(path) == value:

@@ -23,7 +23,7 @@ PROCESSES = "cgroup.procs"
 # Of the first version. A thread moves itself there without a lock of the kernel's that it takes
 # 8 ms to get (kernel/cgroup/cgroup.c, cgroup_procs_write_start); who enters has one thread.
 THREADS = "tasks"
-# Where a group counts what it refused, in either version of the hierarchy: limit, file, event.
+# A group's counts of refusals, in either version of the hierarchy: limit, file, event.
 _EVENTS = (
     ("memory", "memory.events", "oom_kill"),
     ("memory", "memory.oom_control", "oom_kill"),
@@ -55,14 +55,14 @@ class ControlGroup:
         return tuple(opened)
 
     def leave(self) -> bool:
-        """Note what its processes wanted too much of, and remove it; False as for `remove`."""
+        """Note the limits that its processes reached, and remove it; False as for `remove`."""
         for place, (_, file, event) in enumerate(_EVENTS):
             if any(_has_event(os.path.join(folder, file), event) for folder in self._folders):
                 self._noted[place] = 1
         return self.remove()
 
     def close(self) -> None:
-        """Do the same if the warden was killed before; its processes end in a moment."""
+        """Clean up if the warden was killed before; its processes end in a moment."""
         give_up = monotonic() + ENDING_SECONDS
         while not self.leave() and monotonic() < give_up:
             sleep(PAUSE_SECONDS)
@@ -79,7 +79,7 @@ class ControlGroup:
 
 
 def enter(entrances: Iterable[int]) -> None:
-    """Move this process, which has one thread, into a group, and close what leads there.
+    """Move this process, which has one thread, into a group, and close the descriptors.
 
     Raises:
         OSError: the group is gone.
@@ -94,7 +94,7 @@ def make_group(limits: ResourceLimits, number: int) -> ControlGroup | None:
 
     Args:
         limits: of its processes.
-        number: tells it from this process's other groups.
+        number: distinguishes it from this process's other groups.
     """
     try:
         folders = tuple(_make_folder(limits, f"{PREFIX}{os.getpid()}-{number}"))

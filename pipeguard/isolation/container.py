@@ -1,7 +1,7 @@
 """The engine `container`: a server in a container of podman, from an empty image.
 
-It sees the same files as under bubblewrap, as mounts of this machine's; its network is one that
-only PipeGuard listens in. Its words and variables reach it through its input
+It sees the same files as under bubblewrap, as mounts of this machine's; only PipeGuard listens in
+its network. Its command line and variables reach it through its input
 (`isolation.container_files`), so that neither `ps` nor `inspect` shows them.
 """
 
@@ -51,22 +51,22 @@ MOST_SAID = 300
 _TRUE = ("/bin/true",)
 REMOVAL_SECONDS = 3 * ORPHAN_SECONDS
 NO_ESCALATION = ("--cap-drop", "ALL", "--security-opt", "no-new-privileges")
-RULES = ("/.pipeguard-landlock", "/.pipeguard-rules")  # its program, and what it reads
+RULES = ("/.pipeguard-landlock", "/.pipeguard-rules")  # its program and input
 HIDDEN_SYSTEM = ("--tmpfs", "/sys:ro,size=4k,mode=0")  # no engine leaves it out
 
 
 def start_contained(
     engine: ContainerEngine, server: SandboxedCommand, folder: str
 ) -> tuple[Child, socket.socket, Ended]:
-    """Start a server in a container; returns before it runs.
+    """Start a server in a container; return before it runs.
 
     Args:
-        engine: that runs it.
-        server: what is run.
-        folder: of PipeGuard's, for what containers are made from.
+        engine: the container engine.
+        server: the command and its view.
+        folder: PipeGuard's folder for records and images.
 
     Returns:
-        Its engine's client, whose pipes are the server's; the channel where its sockets come; a
+        Its engine's client, whose pipes are the server's; the channel that delivers its sockets; a
         function to call when it has ended, and its channel is closed.
 
     Raises:
@@ -142,7 +142,7 @@ def _run(
     yield from ("--shm-size", str(server.view.scratch), *HIDDEN_SYSTEM)
     yield from engine.user(server.host)
     yield from engine.limits(server.limits)
-    # The server gets our pipes themselves: nobody copies or logs what it says.
+    # The server gets our pipes themselves: its output is neither copied nor logged.
     yield from ("--log-driver", "passthrough", "--http-proxy=false", "--no-hosts")
     yield from ("--read-only-tmpfs=false", "--image-volume", "ignore", "--systemd", "false")
     yield from ("--sdnotify", "ignore", "--passwd=false", "--pidfile", record.process_file)
@@ -166,13 +166,13 @@ def _confinement(
         for descriptor in (channel, record.lock):  # no process of the engine may hold them open
             os.close(descriptor)
 
-    # podman that is killed while it makes a container leaves what nobody finds again.
+    # podman that is killed while it makes a container leaves untraceable remains.
     descriptors = (channel, record.lock)
     return Confinement(argv, descriptors, enter, leave=remove, kind=PATIENT_ENGINE)
 
 
 def _tell(child: Child, server: SandboxedCommand, files: Files) -> None:
-    """Tell the shell in the container what to run."""
+    """Send the shell in the container its script."""
     rules = RULES if landlock.obstacle() is None else ()
     view, variables = server.view, server.variables
     told = preamble(server.argv, variables, view.folder, links=files.links, rules=rules)
@@ -187,11 +187,11 @@ def find_engine(host: SandboxUser, folder: str, *, is_new_trial: bool = False) -
 
     Args:
         host: this machine and its user.
-        folder: of PipeGuard's, for what containers are made from and what was found.
-        is_new_trial: try, whatever was found before.
+        folder: PipeGuard's folder for records, images and earlier results.
+        is_new_trial: True to ignore earlier results.
 
     Raises:
-        LaunchError: none does; the message says why.
+        LaunchError: none works; the message says why.
     """
     if (program := find_podman()) is None:
         raise LaunchError("podman is not installed.", NOT_RUNNABLE)
@@ -221,7 +221,7 @@ def find_engine(host: SandboxUser, folder: str, *, is_new_trial: bool = False) -
 
 
 def _trial(engine: ContainerEngine, host: SandboxUser, folder: str) -> str | None:
-    """Run `true` in a container; returns what was wrong."""
+    """Run `true` in a container; return the problem, if any."""
     view = build_view(Profile(), host, (), "/", None)
     server = SandboxedCommand(_TRUE, {}, view, host, ResourceLimits(), ())
     try:

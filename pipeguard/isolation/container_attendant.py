@@ -1,4 +1,4 @@
-"""Beside a container from its start to its end: makes its network, and ends it with PipeGuard.
+"""Attends a container from its start to its end: makes its network, and ends it with PipeGuard.
 
 A container's processes belong to its engine, not to the warden. So a process that is forked before
 the engine starts waits for the container, enters its namespaces to make the way out, and then
@@ -44,9 +44,8 @@ class ContainerRecord:
     """The record of one container: a folder, locked by PipeGuard and by the attendant.
 
     Attributes:
-        name: of the container.
-        process_file: where podman writes the number of its process.
-        identity_file: where podman writes its own name for it.
+        process_file: the file that podman writes the container's process number to.
+        identity_file: the file that podman writes its own name of the container to.
         lock: a descriptor that holds the lock; -1 in a process that does not own the container.
     """
 
@@ -122,12 +121,12 @@ def attend(
 
     Args:
         record: of the container.
-        remove: removes what is left of the container; called if the warden cannot.
+        remove: removes the rest of the container; called if the warden cannot.
         ports: TCP ports that it may connect to.
         channel: a descriptor that its sockets are sent through.
 
     Raises:
-        OSError: there is no process left.
+        OSError: the process limit is reached.
     """
     watched = [os.pidfd_open(os.getpid()), os.pidfd_open(os.getppid())]
     if os.fork() == 0:
@@ -150,7 +149,7 @@ def _attend(
             _watch(process, ports, channel, watched)
         engine, warden = watched
         if _wait_for_end((warden,), 0):
-            _wait_for_end((engine,), ORPHAN_SECONDS)  # it may be removing what it made
+            _wait_for_end((engine,), ORPHAN_SECONDS)  # it may be cleaning up
             remove()
     finally:
         os._exit(0)
@@ -181,7 +180,7 @@ def _await_process(record: ContainerRecord, watched: Sequence[int]) -> int | Non
         if give_up < inf:
             sleep(PAUSE_SECONDS)
         elif _wait_for_end((engine,), PAUSE_SECONDS):
-            # While the warden lives, what the engine left is its child, and ended by it.
+            # While the warden lives, it owns and ends the engine's orphans.
             give_up = monotonic() + (ORPHAN_SECONDS if _wait_for_end((warden,), 0) else 0)
     return process
 
@@ -218,7 +217,7 @@ def _enter(process: int) -> bool:
     try:
         return _join(process, "user", CLONE_NEWUSER) and _join(process, "net", CLONE_NEWNET)
     except PermissionError:
-        return False  # while its engine prepares it, nobody may look into it
+        return False  # unreadable while its engine prepares it
 
 
 def _join(process: int, name: str, kind: int) -> bool:

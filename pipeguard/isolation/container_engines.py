@@ -1,8 +1,8 @@
-"""The program that runs containers here, podman, and how it is called.
+"""The program that runs containers here, podman, and its command line.
 
-What this system makes it do without is found by trying (`isolation.container`). Nothing of
-the user's own settings for containers is read, except where images are stored: what contains a
-server is on the command line.
+Trials find the features that this system lacks (`isolation.container`). None of the user's own
+container settings are read, except the place of images: the command line has everything that
+contains a server.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CALL_SECONDS = 60.0
 LABEL = "pipeguard"
 IMAGE_DIGITS = 16
 _KEPT = ("LANG", "XDG_RUNTIME_DIR", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "DBUS_SESSION_BUS_ADDRESS")
-_SBIN = ("/usr/sbin", "/sbin", "/usr/local/sbin")  # where runtimes are
+_SBIN = ("/usr/sbin", "/sbin", "/usr/local/sbin")  # folders of runtimes
 
 
 class ContainerEngine(NamedTuple):
@@ -35,7 +35,7 @@ class ContainerEngine(NamedTuple):
 
     Attributes:
         program: the path of podman.
-        options: before its command, as `--runtime runc`.
+        options: before its command, such as `--runtime runc`.
         is_rootless: True if its containers' root is this user.
         is_limited: True if it can bound the memory and processes of a container together.
     """
@@ -47,19 +47,19 @@ class ContainerEngine(NamedTuple):
 
     @property
     def name(self) -> str:
-        """For people: its program, and what it lacks."""
+        """Name for people: its program and missing features."""
         name = " ".join((self.program, *self.options)) + ", rootless" * self.is_rootless
         return name + ", without limits of memory and processes together" * (not self.is_limited)
 
     def words(self, *words: str) -> tuple[str, ...]:
-        """A command of it."""
+        """The command line of an engine command."""
         return (self.program, "--remote=false", "--log-level=error", *self.options, *words)
 
     def call(self, *words: str, content: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        """Run a command of it.
+        """Run an engine command.
 
         Raises:
-            LaunchError: it does not end.
+            LaunchError: the command does not end.
         """
         try:
             return subprocess.run(
@@ -77,7 +77,7 @@ class ContainerEngine(NamedTuple):
             ) from None
 
     def image(self, archive: bytes) -> str:
-        """The name of the image with this content, which is made if it is not there.
+        """The name of the image with this content, made if it does not exist.
 
         Raises:
             LaunchError: it cannot be made.
@@ -92,11 +92,11 @@ class ContainerEngine(NamedTuple):
         return name
 
     def remove(self, name: str, identity: str) -> bool:
-        """Kill and remove a container; whether it is gone.
+        """Kill and remove a container; True if it is gone.
 
         Args:
             name: of the container.
-            identity: that podman gave it; empty if it gave none. If podman or its runtime was
+            identity: podman's own for it; empty if it gave none. If podman or its runtime was
                 killed while it made the container, the runtime has it still, and podman does not.
         """
         removed = self.call("rm", "--force", "--volumes", "--ignore", "--time", "0", name)
@@ -115,23 +115,23 @@ class ContainerEngine(NamedTuple):
         return removed.returncode == 0
 
     def user(self, host: SandboxUser) -> tuple[str, ...]:
-        """Options that make the server's user the one that PipeGuard has."""
+        """Options that run the server as PipeGuard's own user."""
         own = ("--user", f"{host.uid}:{host.gid}")
         return ("--userns", "keep-id", *own) if self.is_rootless else own
 
     def limits(self, limits: ResourceLimits) -> Iterator[str]:
-        """Options that bound what a container uses."""
+        """Options that limit a container's resources."""
         if self.is_limited and limits.memory is not None:
             yield from ("--memory", str(MEMORY_FACTOR * limits.memory))
         if self.is_limited and limits.processes is not None:
             yield from ("--pids-limit", str(limits.processes))
-        # podman raises "nofile" and "nproc" unless they are said, which not every root may.
+        # podman raises "nofile" and "nproc" unless they are set, which not every root may.
         for name, _, soft, hard in process_limits(limits):
             yield from ("--ulimit", f"{name}={soft}:{hard}")
 
 
 def find_podman() -> str | None:
-    """The path of podman, if it is installed; never one that a server's environment names."""
+    """The path of podman, if it is installed; never taken from a server's environment."""
     for folder in FOLDERS:
         path = os.path.join(folder, "podman")
         if os.access(path, os.X_OK):
@@ -145,7 +145,7 @@ def runtime_folder() -> str:
 
 
 def environment() -> dict[str, str]:
-    """The client's environment: nothing of a server's."""
+    """The client's environment, without the server's variables."""
     import pwd
 
     found = {name: os.environ[name] for name in _KEPT if name in os.environ}
@@ -155,5 +155,5 @@ def environment() -> dict[str, str]:
         found["HOME"] = os.environ.get("HOME", "/")
     if "XDG_RUNTIME_DIR" not in found and os.path.isdir(runtime_folder()):
         found["XDG_RUNTIME_DIR"] = runtime_folder()
-    # What containers.conf says could undo what is said here.
+    # containers.conf could undo these options.
     return found | {"PATH": ":".join((*FOLDERS, *_SBIN)), "CONTAINERS_CONF": os.devnull}

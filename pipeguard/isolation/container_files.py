@@ -1,8 +1,8 @@
 """A view as the mounts of a container: arguments of `podman run`.
 
-What stands in the root folder itself, which nothing is mounted on, is in an image made here from
-nothing: links and folders, no file. Containers sort their mounts by depth, so that of two at one
-path the later counts, and what is deeper covers what is above it.
+The contents of the root folder, which cannot be mounted on, are an image made here from scratch:
+links and folders, no file. Containers sort their mounts by depth: of two at one path the later
+counts, and a deeper one covers those above it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ eval "$text"
 """
 COMMAND = ("/usr/bin/env", "-i", "/bin/sh", "-c", _READER)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_OF_SHELL = {"PPID", "UID", "EUID", "BASHOPTS", "SHELLOPTS"}  # that a shell lets nobody set
+_OF_SHELL = {"PPID", "UID", "EUID", "BASHOPTS", "SHELLOPTS"}  # read-only in a shell
 
 
 def preamble(
@@ -56,7 +56,7 @@ def preamble(
     Args:
         argv: the server's command.
         variables: its environment.
-        folder: that it starts in.
+        folder: its working directory.
         links: path and target of links that the shell makes first.
         rules: the paths of Landlock's program and of its rules, if there are any.
     """
@@ -95,7 +95,7 @@ def _lines(
 
 
 def _waiting() -> Iterator[str]:
-    """Until the last of PipeGuard's sockets is bound (proc(5), /proc/net/udp)."""
+    """Shell lines that wait for the last of PipeGuard's sockets (proc(5), /proc/net/udp)."""
     address, port = DNS_ADDRESS
     number = struct.unpack("=I", socket.inet_aton(address))[0]
     bound = f"{number:08X}:{port:04X} 00000000:0000 07"
@@ -115,8 +115,8 @@ class Files(NamedTuple):
     """The files of a container.
 
     Attributes:
-        image: a tar archive of what stands in the root folder.
-        mounts: what is mounted in it, outermost first.
+        image: a tar archive of the root folder's contents.
+        mounts: the mounts in it, outermost first.
         links: path and target of links that are made when it starts.
     """
 
@@ -126,12 +126,12 @@ class Files(NamedTuple):
 
 
 def sort_files(view: FileView, submounts: Sequence[str]) -> Files:
-    """Sort a view into what an image holds, what is mounted, and what is made inside.
+    """Sort a view into the parts of an image, mounts, and links made inside.
 
     Args:
-        view: what the server sees.
-        submounts: all mount points of this machine. What is read-only is so with all that is
-            mounted in it, which a container's own option for that does not say.
+        view: the server's view.
+        submounts: all mount points of this machine. A read-only path is so with everything mounted
+            in it, which a container's own read-only option does not ensure.
     """
     last = {mount.path: mount for mount in view.mounts if mount.kind is not MountKind.FOLDER}
     for mount in view.mounts:
@@ -163,7 +163,7 @@ def mount_arguments(mounts: Sequence[Mount], folder: str, scratch: int) -> Itera
     """
     for mount in mounts:
         if mount.kind is MountKind.EMPTY:
-            mode = "1777" if mount.path.endswith("tmp") else "0777"  # nobody else is there
+            mode = "1777" if mount.path.endswith("tmp") else "0777"  # it has no other user
             yield from ("--tmpfs", f"{mount.path}:rw,exec,size={scratch},mode={mode},notmpcopyup")
             continue
         words = ["type=bind", f"source={_source(mount, folder)}", f"destination={mount.path}"]
@@ -173,11 +173,11 @@ def mount_arguments(mounts: Sequence[Mount], folder: str, scratch: int) -> Itera
 
 
 def store_content(folder: str, content: bytes) -> str:
-    """The path of a file with this content, which is made if it is not there.
+    """The path of a file with this content, made if it does not exist.
 
     Args:
-        folder: of PipeGuard's.
-        content: of the file; it goes by that.
+        folder: PipeGuard's folder.
+        content: of the file; determines its name.
     """
     holder = os.path.join(folder, FILES)
     path = os.path.join(holder, sha256(content).hexdigest())
@@ -192,9 +192,9 @@ def store_content(folder: str, content: bytes) -> str:
 
 
 def _is_made_anyway(path: str, others: Iterable[Mount]) -> bool:
-    """True if a folder needs no mount: it is one, the engine's, or made for what is in it.
+    """True if a folder needs no mount: it exists, or is made for its contents.
 
-    In one that may be written the shell makes it.
+    In a writable folder the shell makes it.
     """
     mounted = [mount for mount in others if mount.kind is not MountKind.LINK]
     if path == "/" or any(is_inside(path, each) for each in _OF_ENGINE):
@@ -218,7 +218,7 @@ def _source(mount: Mount, folder: str) -> str:
 
 
 def _below(mounted: Sequence[Mount], submounts: Sequence[str]) -> Iterator[Mount]:
-    """Mount points of this machine in what the server may read, to be read-only too."""
+    """This machine's mount points in readable paths, to be read-only too."""
     hidden = [mount.path for mount in mounted if mount.kind is MountKind.HIDDEN]
     for mount in mounted:
         if mount.kind is not MountKind.READ:

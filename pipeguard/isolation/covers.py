@@ -1,11 +1,11 @@
-"""Covers again what a server must not change or see, if it is replaced while the server runs.
+"""Covers files that a server must not change or see again when they are replaced while it runs.
 
-A mount stands on a file itself. A program outside that puts another file in its place, as editors
-and git do, takes the mount away in every sandbox (rename(2), unlink(2)), and the new file would be
-as free as the folder that it is in. So these names are watched (inotify(7)), and mounted again.
-What cannot be mounted ends the server.
+A mount is attached to the file itself. If a program outside replaces the file, as editors and git
+do, the mount disappears in every sandbox (rename(2), unlink(2)), and the new file is as accessible
+as its folder. So these names are watched (inotify(7)) and mounted again. If that fails, the server
+is ended.
 
-Nobody in a sandbox may mount, and who starts it has no rights in it. So a process that is forked
+Nothing in a sandbox may mount, and its starter has no rights in it. So a process that is forked
 before the engine starts stays behind in the user namespace that the sandbox's was made from, with
 mounts of its own. It ends with the engine or the warden, and runs in a fork without threads.
 """
@@ -42,19 +42,18 @@ CREATED, MOVED_TO, ONLY_FOLDERS, NO_LINKS, OVERFLOWN = 0x100, 0x80, 0x01000000, 
 NONE_LEFT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.ENOMEM})  # inotify(7)
 HEAD_BYTES = 16
 MOST_BYTES = 65536
-UNCOVERED = 2  # the exit code of what mounts, if something could not be covered again
+UNCOVERED = 2  # exit code of the covering process if it failed to cover a path again
 _LIBRARY = ctypes.CDLL(None, use_errno=True)
 INFO_BYTES = 4096
 READY_SECONDS, PAUSE_SECONDS = 3.0, 0.005
 
 
 class Cover(NamedTuple):
-    """A path in a given folder that is covered, or may only be read.
+    """A covered or read-only path in a granted folder.
 
     Attributes:
-        path: of it.
-        is_hidden: whether nothing of it is seen.
-        outer: the folder that is given.
+        is_hidden: True if it is invisible.
+        outer: the granted folder.
         pins: folders between both that are mounts, so that they cannot be moved.
     """
 
@@ -65,12 +64,12 @@ class Cover(NamedTuple):
 
 
 def covers_in_view(view: FileView) -> tuple[Cover, ...]:
-    """Paths to keep covered in what a view gives."""
+    """Paths of a view that must stay covered."""
     return tuple(cover for staged in stage_view(view)[1] for cover in _folder_covers(staged))
 
 
 def _folder_covers(staged: Staged) -> Iterator[Cover]:
-    """Paths to keep covered in one folder that is given."""
+    """Paths to keep covered in one granted folder."""
     outer = staged.outer
     if outer.source != outer.path:
         return  # a kept home, which only the server writes
@@ -84,12 +83,12 @@ def _folder_covers(staged: Staged) -> Iterator[Cover]:
 
 
 class CoverWatch:
-    """Tells when a covered name gets another file.
+    """Watches for replacements of covered names.
 
     It watches nothing until it follows something.
 
     Raises:
-        OSError: the system has none left.
+        OSError: the system has no inotify instances left.
 
     Attributes:
         descriptor: readable if something was made or moved.
@@ -103,7 +102,7 @@ class CoverWatch:
         self._watches: dict[str, int] = {}  # numbers, by the folder
 
     def follow(self, covers: Sequence[Cover]) -> None:
-        """Watch for these from now on, in the folders that are at the paths now.
+        """Watch these covers from now on, in the present folders at their paths.
 
         Raises:
             OSError: the system has no watches left for some of them; the others are watched.
@@ -134,10 +133,10 @@ class CoverWatch:
         return number, 0 if number >= 0 else ctypes.get_errno()
 
     def _remove(self, number: int) -> None:
-        _LIBRARY.inotify_rm_watch(self.descriptor, number)  # none any more if its folder is gone
+        _LIBRARY.inotify_rm_watch(self.descriptor, number)  # invalid if its folder is gone
 
     def is_concerned(self) -> bool:
-        """True if the events since the last call are about a covered name."""
+        """True if an event since the last call concerns a covered name."""
         data = b""
         with suppress(BlockingIOError):
             data = os.read(self.descriptor, MOST_BYTES)
@@ -152,7 +151,7 @@ class CoverWatch:
 
 
 def _between(cover: Cover) -> Iterator[str]:
-    """The folders from the one that is given to the one that a path is in."""
+    """The folders from a path's parent up to the granted one."""
     folder = cover.path
     while folder != cover.outer:
         folder = os.path.dirname(folder)
@@ -160,7 +159,7 @@ def _between(cover: Cover) -> Iterator[str]:
 
 
 def hidden_trees() -> tuple[int, int]:
-    """Detached mounts of nothing: one for a folder, one for a file.
+    """Detached empty mounts: one for a folder, one for a file.
 
     Raises:
         OSError: the kernel refuses.
@@ -181,11 +180,11 @@ def hidden_trees() -> tuple[int, int]:
 
 
 def cover_again(cover: Cover, trees: tuple[int, int]) -> None:
-    """Cover a path that is not, in the mounts that this process sees; one that is gone stays so.
+    """Cover an uncovered path in the mounts that this process sees; ignore a deleted one.
 
     Args:
         cover: the path.
-        trees: as `hidden_trees` gives them; they are used up if this one is hidden.
+        trees: as returned by `hidden_trees`; used up if this path is hidden.
 
     Raises:
         OSError: the kernel refuses.
@@ -193,8 +192,8 @@ def cover_again(cover: Cover, trees: tuple[int, int]) -> None:
     try:
         _cover_unless_it_is(cover, trees)
     except OSError as error:
-        # Nothing is there, or a link, by which no more is reached than what is given; or it was
-        # moved meanwhile, and is heard of again.
+        # The path is missing, or a link, which reaches no more than the grants; or it was just
+        # moved, which causes another event.
         if error.errno not in {errno.ESTALE, errno.ENOENT}:
             raise
 
@@ -236,21 +235,20 @@ def _attach_itself(path: str, *, read_only: bool) -> None:
 
 
 class Doorway:
-    """The descriptors by which the process that covers again is told things.
+    """The descriptors by which the covering process receives its information.
 
     Covers are watched from here on, before anything is mounted: later replacements are seen.
 
     Args:
-        covers: what it covers again if that is replaced.
+        covers: the paths to cover again after a replacement.
         say: tells the user that they cannot be watched.
 
     Attributes:
-        covers: the same.
-        watch: tells of replaced covers; None if the system has none left.
-        watched: its descriptor, if there is one.
-        info: what the engine says of the sandbox (bwrap(1), --info-fd).
-        said: where it says that.
-        lifeline: by whose end the warden ends the server.
+        watch: reports replaced covers; None if the system has no watches left.
+        watched: the descriptor of `watch`, if there is one.
+        info: the end that reads the engine's information on the sandbox (bwrap(1), --info-fd).
+        said: the end that the engine writes it to.
+        lifeline: its closing tells the warden to end the server.
 
     Raises:
         OSError: the system has no descriptors left.
@@ -274,13 +272,13 @@ class Doorway:
         self.lifeline = Lifeline()
 
     def open(self) -> None:
-        """Fork the process that covers again; to be called in the one that becomes the engine.
+        """Fork the covering process; to be called in the process that becomes the engine.
 
-        Nobody waits for it: what is replaced before it runs, the watch has noted. bwrap lets
-        children alone that it has from before.
+        It is not waited for: the watch notes replacements that happen before it runs. bwrap ignores
+        children that it already has.
 
         Raises:
-            OSError: there is no process left.
+            OSError: the process limit is reached.
         """
         watched = [os.pidfd_open(os.getpid()), os.pidfd_open(os.getppid())]
         if os.fork() == 0:
@@ -308,19 +306,19 @@ def _serve(doorway: Doorway, watched: Sequence[int]) -> None:
         sandbox = sandbox or _SandboxMounts(doorway)
         if watch is not None and watch.is_concerned():
             sandbox.cover_again()
-            with suppress(OSError):  # whose place another program took at once
+            with suppress(OSError):  # replaced at once
                 watch.follow(doorway.covers)
-            sandbox.cover_again()  # what was replaced before it was followed
+            sandbox.cover_again()  # for replacements before it was followed
 
 
 class _SandboxMounts:
     """The mounts of one sandbox, and ours.
 
     Args:
-        doorway: where its engine says which process its first one is, and what stays covered.
+        doorway: gives the sandbox's first process, and the covers.
 
     Raises:
-        OSError: it has ended.
+        OSError: the sandbox has ended.
     """
 
     def __init__(self, doorway: Doorway) -> None:
@@ -338,7 +336,7 @@ class _SandboxMounts:
         self._covers = doorway.covers
 
     def cover_again(self) -> None:
-        """Cover what is not covered any more; a server that sees such a file all the same ends.
+        """Cover uncovered paths again; kill a server that could still see one.
 
         Raises:
             OSError: the sandbox has ended.
@@ -358,12 +356,12 @@ class _SandboxMounts:
                     os.close(tree)
 
     def _enter(self) -> None:
-        """See the sandbox's mounts, once they are all there: before, its root is this machine's.
+        """Enter the sandbox's mounts once they are complete: until then its root is this machine's.
 
-        They stay there. What tells so is looked at once: by now the server may have made it.
+        They stay complete. Completeness is checked once: later the server could imitate its signs.
 
         Raises:
-            OSError: they are not after some time.
+            OSError: they are still incomplete after some time.
         """
         give_up = monotonic() + READY_SECONDS
         mounting.enter_mounts(self._theirs)

@@ -1,9 +1,9 @@
-"""A server that is a `docker run` or `podman run` itself: its own words, hardened.
+"""A server that is a `docker run` or `podman run` itself: its own command line, hardened.
 
 A container is not run in a container. Its words are read strictly: an option that is not in a table
 is refused (docs.docker.com/reference/cli/docker/container/run, podman-run(1)), and so is one that
-gives more than a container's own files, its folders and its variables. What they leave open is
-closed, and told.
+gives more than a container's own files, its folders and its variables. The rest is closed by added
+options, and the user is told.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _split(text: str) -> frozenset[str]:
 
 SHORT = dict(zip(_SHORT.split()[::2], _SHORT.split()[1::2], strict=True))
 FLAGS, VALUES = _split(_FLAGS), _split(_VALUES)
-# Before `run`: nothing there changes what a container may reach.
+# Before `run`: these do not change what a container may reach.
 _GLOBAL_VALUES = _split("--config --log-level -l")
 _GLOBAL_FLAGS = _split("--debug -D --tls --tlsverify")
 # These choose who runs it: `-c` is docker's --context and podman's --connection, `-r` --remote.
@@ -90,8 +90,8 @@ class Option(NamedTuple):
 
     Attributes:
         name: its long name.
-        value: as written; `true` or `false` of a flag.
-        words: as they stand in the command.
+        value: as written; `true` or `false` for a flag.
+        words: as in the command.
     """
 
     name: str
@@ -103,7 +103,7 @@ class ContainerRun(NamedTuple):
     """A `docker run` or `podman run`.
 
     Attributes:
-        start: the program and what stands before the options of `run`, with `run`.
+        start: the program and everything up to `run`, inclusive.
         options: of `run`.
         rest: the image, its command and its arguments.
     """
@@ -119,7 +119,7 @@ class Hardened(NamedTuple):
     Attributes:
         argv: the command.
         added: the words that were added to it.
-        is_open: whether it has a network of its own, which nobody judges.
+        is_open: True if it has a network of its own, which PipeGuard does not check.
     """
 
     argv: tuple[str, ...]
@@ -139,17 +139,17 @@ def harden(
     host: SandboxUser,
     variables: Mapping[str, str],
 ) -> Hardened:
-    """Close what the words of a container's server leave open.
+    """Harden the command of a container's server.
 
     Args:
         argv: a command of docker or podman.
-        folder: that it is started in.
-        profile: what the server is given; its files only name what may be mounted all the same.
+        folder: its working directory.
+        profile: the server's grants; its files only name paths that may be mounted.
         host: this machine and its user.
-        variables: that docker or podman is started with.
+        variables: the environment of docker or podman.
 
     Raises:
-        PolicyError: it gives what isolation does not, or a list of hosts is asked for.
+        PolicyError: it gives something that isolation does not, or a list of hosts is asked for.
     """
     run = parse_run(argv)
     for name in _CHOOSERS:
@@ -182,10 +182,10 @@ def harden(
 
 
 def parse_run(argv: Sequence[str]) -> ContainerRun:
-    """Read a command of docker or podman.
+    """Parse a command of docker or podman.
 
     Raises:
-        PolicyError: it is no `run`, or has an option that is not known here.
+        PolicyError: it is not a `run`, or has an unknown option.
     """
     start = _options_start(argv)
     words, options = deque(argv[start:]), list[Option]()
@@ -206,7 +206,7 @@ def parse_run(argv: Sequence[str]) -> ContainerRun:
 
 
 def _options_start(argv: Sequence[str]) -> int:
-    """The place behind `run`."""
+    """The position after `run`."""
     place = 1
     while place < len(argv) and argv[place].startswith("-"):
         name, equals, _ = argv[place].partition("=")
@@ -226,7 +226,7 @@ def _options_start(argv: Sequence[str]) -> int:
 
 
 def _read_word(word: str) -> Iterator[tuple[str, str | None]]:
-    """The options in one word, of which a letter may be followed by others or by its value."""
+    """The options in one word: a short option may be followed by others or by its value."""
     if word.startswith("--"):
         name, equals, value = word.partition("=")
         yield _read_option(word, _OTHER_NAMES.get(name, name), value if equals else None)
@@ -240,7 +240,7 @@ def _read_word(word: str) -> Iterator[tuple[str, str | None]]:
 
 
 def _read_option(word: str, name: str, value: str | None) -> tuple[str, str | None]:
-    """An option, and its value; None for one that is the next word."""
+    """An option, and its value; None if the value is the next word."""
     if name not in FLAGS | VALUES:
         raise _refuse(word.partition("=")[0])
     if name in FLAGS and value not in {None, *_BOOLEANS}:
@@ -277,10 +277,10 @@ def _may_be(name: str, value: str) -> bool:
 
 
 def _read_mount(option: Option) -> tuple[list[str], str]:
-    """The files of this machine that an option gives, and where in the container.
+    """The files of this machine that an option mounts, and their place in the container.
 
     Raises:
-        PolicyError: it has a part that is not known here.
+        PolicyError: it has an unknown part.
     """
     if option.name in ("--env-file", "--label-file"):
         return [option.value], ""
@@ -319,7 +319,7 @@ def _read_fields(option: Option) -> tuple[list[str], str]:
 
 
 def _find_problem(path: str, named: Sequence[str], host: SandboxUser) -> str:
-    """Why a file or folder may not be mounted; empty if it may."""
+    """Explain why a file or folder may not be mounted; empty if it may."""
     if is_inside(host.home, path):
         return f"exposes {'the whole disk' if path == '/' else f'all of {path}'}"
     holder = find_holder(path, host.sensitive)
@@ -334,7 +334,7 @@ def _find_problem(path: str, named: Sequence[str], host: SandboxUser) -> str:
 
 
 def _added_words(run: ContainerRun, profile: Profile) -> Iterator[str]:
-    """Words that no server uses, and that are not optional."""
+    """Hardening options, for features that servers do not use."""
     values: dict[str, list[str]] = {}
     for option in run.options:
         values.setdefault(option.name, []).append(option.value)

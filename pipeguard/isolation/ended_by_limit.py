@@ -1,4 +1,4 @@
-"""Name the limit that ended an isolated server: its control group and its last signal tell."""
+"""Name the limit that ended an isolated server, from its control group and its last signal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Ended = Callable[[], tuple[tuple[str, ...], int]]
 
 _SIGNALS = {"SIGXCPU": "cpu", "SIGXFSZ": "file-size"}  # that the kernel sends for one reason only
-# Why a server was ended for what must stay covered in its sandbox (isolation.covers).
+# Why a server was ended for a path that must stay covered (isolation.covers).
 WHY_ENDED = {
     LOST: "PipeGuard's process that keeps covered what it must not read or change was ended",
     UNCOVERED: "what it must not read or change was replaced, and could not be covered again",
@@ -34,14 +34,14 @@ def limits_told(
     exceeded: tuple[str, ...],
     lost: int = 0,
 ) -> Iterator[str]:
-    """Name what ended a server.
+    """Explain why a server ended.
 
     Args:
         name: of the server.
-        ended: how; None if that is not known.
-        limits: that it had.
-        exceeded: limits that its control group saw it run into.
-        lost: why it was ended, if what keeps it covered did that (WHY_ENDED).
+        ended: its exit; None if unknown.
+        limits: the server's limits.
+        exceeded: limits that its control group saw it reach.
+        lost: why the covering process ended it, if it did (WHY_ENDED).
     """
     if lost:
         yield f"{name} was ended: {WHY_ENDED[lost]}."

@@ -22,11 +22,11 @@ def choose_engine(requested: str) -> str:
     """The engine to use.
 
     Args:
-        requested: as `--isolate` or the policy says.
+        requested: from `--isolate` or the policy.
 
     Raises:
-        LaunchError: there is no such engine, or none is installed. It is tried by `doctor` and
-            `setup` only: a server that cannot be isolated then does not start.
+        LaunchError: there is no such engine, or none is installed. Only `doctor` and `setup` try
+            it: a server that cannot be isolated then does not start.
     """
     if requested not in tuple(Isolation) or requested == Isolation.LEARN:
         raise LaunchError(f"--isolate {requested}: choose from {', '.join(Isolation)}.", 2)

@@ -1,4 +1,4 @@
-"""All that an isolated server can touch, as values, each with what gives it. Decides nothing."""
+"""Everything an isolated server can touch, as values, each with its source. Decides nothing."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from pipeguard.isolation.server_view import ServerView
     from pipeguard.isolation.view import Mount
 
-ITS_PROGRAM, ITS_PROJECT = "its program", "the project that its program is in"  # what gives it
+ITS_PROGRAM, ITS_PROJECT = "its program", "the project that its program is in"  # sources
 ITS_ARGUMENTS = "its arguments"
 ITS_OPTIONS, POLICY, KNOWN = "its options", "your policy", "its package is known"
 OF_GIT = "your name and settings of git, no credentials: its package is known"
-GIVEN = ("write", "read", "hosts", "loopback")  # what has a source
+GIVEN = ("write", "read", "hosts", "loopback")  # fields with a source
 DOTENV = ".env"  # a file of variables, with keys in it mostly: `.env`, `.env.local`
 MOST_NAMES = 1000  # of a folder that are looked through for such files
 
 
 class Given(NamedTuple):
-    """One thing that a server is given.
+    """One grant of a server.
 
     Attributes:
         what: a path, a host as written, or a port.
-        why: what gives it.
+        why: its source.
     """
 
     what: str
@@ -43,7 +43,7 @@ class GivenFrom(NamedTuple):
 
     Attributes:
         why: the source.
-        profile: what it gives.
+        profile: its grants.
     """
 
     why: str
@@ -51,27 +51,25 @@ class GivenFrom(NamedTuple):
 
 
 class Extent(NamedTuple):
-    """All that one isolated server can touch.
+    """Everything that one isolated server can touch.
 
     Attributes:
-        engine: that isolates it.
-        write: files and folders of yours that it may change.
-        read: those that it may read: what is named, then what its program needs.
-        fixed: what it may only read in folders that it may change.
-        git: of repositories, what it may change that git runs later: `.git`, or what is in it.
-        hidden: what is not there for it in folders that it is given.
-        secrets: files of variables among what it may read.
-        package: that it is fetched as and runs from; empty if it is none.
-        is_fetched: whether that is there, so that what its interpreter needs is known.
+        write: the user's files and folders that it may change.
+        read: those that it may read: named ones, then those its program needs.
+        fixed: read-only paths in folders that it may change.
+        git: changeable parts of repositories that git runs later: `.git`, or paths in it.
+        hidden: paths in granted folders that do not exist for it.
+        secrets: files of variables that it may read.
+        package: the package that it runs from; empty if there is none.
+        is_fetched: True if the package is fetched, so that its interpreter's needs are known.
         system: folders of this machine's system, which it may read.
-        own: folders that are its own, in memory.
+        own: folders of its own, in memory.
         kept_home: the folder that is its home if that is kept; else empty.
-        hosts: that it may connect to.
+        hosts: hosts it may connect to.
         loopback: ports of this machine that it may connect to.
         roots: `read` or `write` if it is given the client's roots.
-        limits: what it may use up.
-        folder: that it starts in.
-        unknown: why PipeGuard cannot tell what its program needs; else empty.
+        folder: its working directory.
+        unknown: why PipeGuard cannot tell its program's needs; else empty.
     """
 
     engine: str
@@ -95,7 +93,7 @@ class Extent(NamedTuple):
 
     @property
     def is_offline(self) -> bool:
-        """True if it may connect to nothing at all."""
+        """True if it may not connect to anything."""
         return not self.hosts and not self.loopback
 
     @property
@@ -104,7 +102,7 @@ class Extent(NamedTuple):
         return self.roots == WRITE_ROOTS
 
     def fields(self) -> dict[str, object]:
-        """For programs."""
+        """The fields for programs."""
         fields = self._asdict()
         for name in GIVEN:
             fields[name] = [each._asdict() for each in fields[name]]
@@ -118,13 +116,13 @@ def compute_extent(
     package: tuple[str, str, bool] = ("", "", True),
     kept_home: str = "",
 ) -> Extent:
-    """The extent of a server that was looked at.
+    """Compute the extent of a server from its view.
 
     Args:
-        engine: that isolates it.
-        seen: what it sees.
-        sources: what gives it, the one that counts most first.
-        package: that it fetches: its name, its folder, and whether it was fetched.
+        engine: the engine that isolates it.
+        seen: its view.
+        sources: the sources of its grants, the one with precedence first.
+        package: the package that it fetches: name, folder, and True if it was fetched.
         kept_home: its home, if that is kept.
     """
     name, package_folder, is_fetched = package
@@ -187,7 +185,7 @@ def _is_below(path: str, others: Iterable[str]) -> bool:
 def _with_sources(
     values: Iterable[str], kind: str, sources: Sequence[GivenFrom], otherwise: str
 ) -> Iterator[Given]:
-    """Values with the first source that gives them."""
+    """Values with the first source that grants them."""
     for value in values:
         holders = (each.why for each in sources if value in map(str, getattr(each.profile, kind)))
         yield Given(value, next(holders, otherwise))

@@ -48,12 +48,12 @@ MOST_FILES = 2_000_000
 LEAST_FREE_BYTES = GIBIBYTE // 2  # for all others
 
 
-DONE = "pipeguard.json"  # stands in a folder of a package, and is empty until that is complete
+DONE = "pipeguard.json"  # in a package's folder; empty until that is complete
 FETCH_SECONDS = 600.0
 BUDGET_SECONDS = 0.5  # how often the disk is looked at
 MAX_SAID_BYTES = 4000
-MOST_CHARS = 600  # of an installer, told: npm gives its reason and then advice
-MOST_HOSTS = 10  # told of one installer: a package may ask for any number
+MOST_CHARS = 600  # of an installer's output: npm gives its reason and then advice
+MOST_HOSTS = 10  # reported for one installer: a package may ask for any number
 MAX_VERSION_CHARS = 256  # as npm's own (semver, MAX_LENGTH)
 BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 FETCH_LIMITS = ResourceLimits(memory=8192 * MEBIBYTE, processes=4096, scratch=4096 * MEBIBYTE)
@@ -66,17 +66,17 @@ def fetch_package(
     start: Callable[[Command, Profile], Child],
     say: Callable[[str], None],
 ) -> tuple[Path, IO[str]]:
-    """Install a package, unless that was done before.
+    """Install a package unless an earlier call already did.
 
     Args:
-        package: what to install.
+        package: the package to install.
         root: the folder of all packages.
-        variables: an environment, of which PATH and settings of certificates are used.
+        variables: an environment; only PATH and certificate settings are used.
         start: starts a command isolated.
-        say: tells the user what takes time.
+        say: informs the user of slow steps.
 
     Returns:
-        The folder that it is in, and an open file: while that is open, nobody removes the folder.
+        The package's folder, and an open file that keeps the folder from being removed.
 
     Raises:
         LaunchError: it cannot be installed, or has no such program; the message says why.
@@ -97,13 +97,13 @@ def fetch_package(
 def fetched_runtime(
     folder: Path, package: Package, command: Command, start: str, host: SandboxUser
 ) -> tuple[tuple[str, ...], Runtime]:
-    """The words that run a fetched package, and what its program needs.
+    """The command line that runs a fetched package, and the files its program needs.
 
     Args:
-        folder: that the package is in.
+        folder: the package's folder.
         package: as the command names it.
-        command: of the server.
-        start: the folder that the server starts in.
+        command: the server's command.
+        start: the server's working directory.
         host: this machine and its user.
 
     Raises:
@@ -118,22 +118,22 @@ def fetched_runtime(
 
 
 def newest(root: Path, identity: str) -> Path | None:
-    """The folder of a package as it was fetched last; None if it is not there.
+    """The folder of a package's latest fetch; None if there is none.
 
-    Every fetch has a folder of its own, with a number behind it from the second on, since what is
-    installed in one has its path in it.
+    Every fetch has a folder of its own, numbered from the second on, because installed files
+    contain their folder's path.
     """
     whole = [folder for folder in package_folders(root, identity) if is_whole(folder)]
     return whole[-1] if whole else None
 
 
 def is_whole(folder: Path) -> bool:
-    """True if a package was fetched to the end."""
+    """True if a package was fetched completely."""
     return (folder / DONE).is_file() and (folder / DONE).stat().st_size > 0
 
 
 def package_folders(root: Path, identity: str) -> list[Path]:
-    """All folders of a package, whole or not, in the order in which they were made."""
+    """All folders of a package, complete or not, in the order in which they were made."""
     found = [path for path in root.glob(f"{identity}*") if path.is_dir()]
     return sorted(found, key=_number)
 
@@ -149,10 +149,10 @@ def install(
     variables: Mapping[str, str],
     start: Callable[[Command, Profile], Child],
 ) -> Path:
-    """Install a package into a new folder, and return that; to be called `locked`.
+    """Install a package into a new folder, and return the folder; the caller holds `lock`.
 
     Raises:
-        LaunchError: it cannot be installed; the message has what the installer said.
+        LaunchError: it cannot be installed; the message has the installer's output.
     """
     known = package_folders(root, package.identity)
     for folder in known:
@@ -193,7 +193,7 @@ def _needs_of_interpreter(folder: Path) -> tuple[str, ...]:
 def _npm_parts(
     package: Package, folder: Path, variables: Mapping[str, str]
 ) -> Iterator[tuple[str, ...]]:
-    """The commands that install what a known server would fetch from npm when it first runs."""
+    """Commands that install the npm packages a known server would fetch on its first run."""
     shipped = find_profile(package_key(package))
     if shipped is None or which("npm", path=variables.get("PATH")) is None:
         return
@@ -203,7 +203,7 @@ def _npm_parts(
 
 
 def _finish(folder: Path, facts: dict[str, object]) -> None:
-    """Say that a package is whole, by a file that takes the place of whatever is there."""
+    """Mark a package as complete with a marker file, replacing any existing one."""
     made = folder.with_name(f"{folder.name}.new")
     made.unlink(missing_ok=True)
     made.write_text(json.dumps(facts) + "\n", "utf-8")
@@ -211,7 +211,7 @@ def _finish(folder: Path, facts: dict[str, object]) -> None:
 
 
 def use(folder: Path) -> IO[str]:
-    """Keep a folder from being removed while what this returns is open."""
+    """Protect a folder from removal while the returned file is open."""
     import fcntl
 
     file = (folder / DONE).open(encoding="utf-8")
@@ -220,7 +220,7 @@ def use(folder: Path) -> IO[str]:
 
 
 def remove_unused(folders: Iterable[Path]) -> list[Path]:
-    """Remove folders that no server runs from; returns those that stay."""
+    """Remove folders that no server runs from; return the others."""
     import fcntl
 
     staying = []
@@ -260,7 +260,7 @@ def _run(
             " seconds."
         )
     if ended.code:
-        # In quotes: the package may have chosen the words, and they are no advice of ours.
+        # In quotes: the package may have chosen the words, which are not our advice.
         raise LaunchError(
             f"{what} could not be fetched: {command.argv[0]} {ended}."
             f" It ended with: {plain(' '.join(said.split()))[-MOST_CHARS:]!r}"
@@ -268,7 +268,7 @@ def _run(
 
 
 def _output(child: Child, find_excess: Callable[[], str]) -> tuple[str, str]:
-    """Collect a child's output until it ends, of much the end; and what it filled the disk with."""
+    """Collect the tail of a child's output until it ends, and the limit it exceeded, if any."""
     import select
 
     os.set_blocking(child.stderr_fd, False)
@@ -296,9 +296,9 @@ def _measure_free(folder: str) -> tuple[int, int]:
 
 
 def _excess(folder: str, before: tuple[int, int]) -> str:
-    """Name the limit that was exceeded after a measurement; else empty.
+    """Name the limit exceeded since a measurement; empty if none was.
 
-    What others write at the same time counts too: only their sum can be asked for cheaply.
+    Other programs' writes count too: only the total can be measured cheaply.
     """
     free, files = _measure_free(folder)
     if before[0] - free > MOST_BYTES:
@@ -310,12 +310,12 @@ def _excess(folder: str, before: tuple[int, int]) -> str:
 
 
 def plain(text: str) -> str:
-    """A text without what a terminal obeys or what hides in it."""
+    """Drop unprintable characters: control characters and hidden ones."""
     return "".join(character for character in text if character.isprintable())
 
 
 def refusal_reporter(say: Callable[[str], None]) -> Report:
-    """A function that tells the user of hosts that an installer did not reach, each once."""
+    """A function that reports hosts that an installer did not reach, each once."""
     told: set[str] = set()
     lock = Lock()
 
@@ -336,14 +336,14 @@ def refusal_reporter(say: Callable[[str], None]) -> Report:
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """Without what belongs to the server: an installer gets no secret of its."""
+    """An environment without the server's own variables: an installer gets none of its secrets."""
     kept = {"PATH", "LANG", "HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"}
     found = {name: value for name, value in variables.items() if name in kept}
     found |= {"UV_LINK_MODE": "copy", "UV_PYTHON_DOWNLOADS": "never", "UV_NATIVE_TLS": "1"}
     # Browsers come from elsewhere than the registry.
     found |= {"PUPPETEER_SKIP_DOWNLOAD": "1", "PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD": "1"}
     bundle = next((path for path in BUNDLES if Path(path).exists()), None)
-    if bundle is not None:  # what this system trusts, a company's authority among it
+    if bundle is not None:  # this system's authorities, such as a company's
         found |= {"PIP_CERT": bundle, "NODE_EXTRA_CA_CERTS": bundle}
     return found
 
@@ -379,7 +379,7 @@ def _plain(name: str) -> str:
 
 @contextmanager
 def lock(root: Path, name: str) -> Iterator[None]:
-    """Only one process at a time."""
+    """Lock a package, so that only one process at a time fetches it."""
     import fcntl
 
     root.mkdir(parents=True, mode=0o700, exist_ok=True)

@@ -1,6 +1,6 @@
 """The parts of a user's git configuration that an isolated git server is given, as a file of ours.
 
-Who commits, what is ignored, and how line ends are converted: without these, git commits as
+Who commits, which files are ignored, and how line ends are converted: without these, git commits as
 somebody else and adds other files. The user's files themselves are not given: they may hold tokens
 (`url.*.insteadOf`, `http.extraHeader`) and name programs (`credential.helper`). git itself reads
 them, in the folder that the server changes: settings included under a condition apply there.
@@ -28,12 +28,12 @@ _VARIABLES = ("PATH", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL")
 
 
 def find_settings(host: SandboxUser, variables: Mapping[str, str], folder: str) -> Iterator[Mount]:
-    """Find the settings that a server is given: a file of ours, and a list of patterns.
+    """The settings for a server: a file of ours, and a list of patterns.
 
     Args:
         host: this machine and its user.
         variables: of PipeGuard's environment.
-        folder: that the server changes.
+        folder: the folder that the server changes.
     """
     environment = {name: variables[name] for name in _VARIABLES if name in variables}
     environment["HOME"] = host.home
@@ -50,7 +50,7 @@ def find_settings(host: SandboxUser, variables: Mapping[str, str], folder: str) 
 
 
 def _read_value(key: str, environment: Mapping[str, str], folder: str) -> str:
-    """The value that git finds in the user's own files; empty if there is none."""
+    """The value of a key in the user's own files; empty if it is not set."""
     kind = ("--type", "path") if key == EXCLUDES else ()
     # By -C: a relative entry of PATH must not lead into a folder that the server changes.
     options = ("--global", "--includes", *kind, "--null", "--get")

@@ -1,7 +1,7 @@
-"""A server's kept home, and the places in it where something is mounted.
+"""A server's kept home, and the mount points in it.
 
-Places are made from outside without following links. What makes the sandbox would follow a link
-that the server put there at its last run, and make folders and files wherever that leads.
+Mount points are made from outside without following links. The engine would follow a link that the
+server left at its last run, and make folders and files wherever that leads.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 IDENTITY_DIGITS = 24
-NAME_FILE = "server"  # next to a home: whose it is
+NAME_FILE = "server"  # next to a home: its owner
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 def make_places(kept_home: str, seen_at: str, mounts: Iterable[Mount]) -> None:
-    """Remove links on the way to what is mounted in a home.
+    """Remove links on the way to mount points in a home.
 
     Args:
         kept_home: the folder that is the home.
-        seen_at: where the server sees it.
+        seen_at: its path as the server sees it.
         mounts: all of them.
 
     Raises:
-        OSError: a place cannot be made.
+        OSError: a mount point cannot be made.
     """
     for mount in mounts:
         if mount.path.startswith(seen_at + "/"):
@@ -44,7 +44,7 @@ def make_places(kept_home: str, seen_at: str, mounts: Iterable[Mount]) -> None:
 
 
 def _enter_folder(folder: int, name: str) -> int:
-    """The folder of a name in a folder, which is closed; made if there is none."""
+    """Open a subfolder, made if there is none, and close the folder that it is in."""
     try:
         _clear(folder, name, is_for_folder=True)
         with suppress(FileExistsError):
@@ -55,7 +55,7 @@ def _enter_folder(folder: int, name: str) -> int:
 
 
 def _clear(folder: int, name: str, *, is_for_folder: bool) -> None:
-    """Remove what would not be mounted on; what is, as in another run of the server, stays."""
+    """Remove an entry that cannot be a mount point; keep others, which another run may use."""
     with suppress(FileNotFoundError):
         mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
         if stat.S_ISLNK(mode) or (is_for_folder and not stat.S_ISDIR(mode)):
@@ -63,10 +63,10 @@ def _clear(folder: int, name: str, *, is_for_folder: bool) -> None:
 
 
 def home_path(folder: Path, identity: str) -> Path:
-    """The folder that is a server's home if that is kept, whether it exists or not.
+    """The folder that is a server's home if that is kept; it need not exist.
 
     Args:
-        folder: where kept homes are.
+        folder: the folder of kept homes.
         identity: of the server, whose name is its first line.
     """
     from hashlib import sha256
@@ -75,10 +75,10 @@ def home_path(folder: Path, identity: str) -> Path:
 
 
 def make_home(folder: Path, identity: str) -> str:
-    """The folder that is a server's home, made if it is not there.
+    """The folder that is a server's home, made if it does not exist.
 
     Args:
-        folder: where kept homes are.
+        folder: the folder of kept homes.
         identity: of the server, whose name is its first line.
     """
     home = home_path(folder, identity)

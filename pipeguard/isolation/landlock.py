@@ -1,14 +1,14 @@
 """Landlock, a second wall inside the sandbox: the kernel's own rules for a process's files.
 
-What a namespace leaves out is not there; what Landlock does not name is refused even if it can
-be reached, as through a descriptor of a folder outside. The rules follow the view: what may be
-read, what may be changed. They add up from a path to its parents, so that what is read-only in a
-folder that may be changed is so only by its mount. No signal leaves it, and no abstract socket is
-reached. Connections are not ruled: every address of the sandbox's network leads to PipeGuard.
+Files left out of a namespace do not exist in it; Landlock refuses files that it does not name even
+if they can be reached, for example through a descriptor of a folder outside. Its rules follow the
+view: read, or change. They add up from a path to its parents, so that a read-only path in a
+changeable folder is so only by its mount. No signal leaves the sandbox, and no abstract socket is
+reached. There are no rules for connections: every address of its network leads to PipeGuard.
 
-A small program takes the rules on inside the sandbox and then executes the server
-(`_landlock.c`, hatch_build.py). Where it was not built, or the kernel is too old, the server runs
-without them, and `pipeguard doctor isolation` says so.
+A small program applies the rules inside the sandbox and then executes the server (`_landlock.c`,
+hatch_build.py). If it was not built, or the kernel is too old, the server runs without them, and
+`pipeguard doctor isolation` says so.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PROGRAM = os.path.join(os.path.dirname(__file__), "_landlock")
 CREATE_RULESET, ONLY_VERSION = 444, 1  # alike on all machines; linux/landlock.h
 SCOPES = 3  # abstract sockets and signals (LANDLOCK_SCOPE_*)
 LEAST_WITH_SCOPES = 6
-LEAST_VERSION = 2  # before it (Linux 5.19), nothing could be renamed from folder to folder
+LEAST_VERSION = 2  # before Linux 5.19, renaming from folder to folder was impossible
 
 
 class LandlockAccess:
@@ -61,10 +61,10 @@ _BY_KIND = {
     MountKind.READ: READ,
     MountKind.WRITE: WRITE,
     MountKind.EMPTY: WRITE,
-    MountKind.FOLDER: READ,  # where it starts
+    MountKind.FOLDER: READ,  # its working directory
     MountKind.BARE: READ,  # the same
 }
-# What the engine makes besides the view. Folders are listed from the root on.
+# The engine's own paths, outside the view. Folders are listed from the root on.
 _ALWAYS = (
     ("/", LandlockAccess.READ_FOLDER),
     ("/etc", READ),
@@ -83,7 +83,7 @@ def version() -> int:
 
 
 def obstacle() -> str | None:
-    """Why servers run without it here; None if they run with it."""
+    """Explain why servers run without it here; None if they run with it."""
     found = version()
     if not found:
         return "this kernel has no Landlock, or was started without it"
@@ -98,8 +98,8 @@ def write_rules(view: FileView, kernel: int) -> bytes:
     """The rules of a view, as `_landlock.c` reads them.
 
     Args:
-        view: what the server sees.
-        kernel: the version of the kernel's Landlock; what it does not know is not ruled.
+        view: the server's view.
+        kernel: the version of the kernel's Landlock; rights that it does not know are left out.
     """
     ruled = WRITE | LandlockAccess.MAKE_DEVICE | LandlockAccess.IOCTL_OF_DEVICE
     if kernel < 3:

@@ -1,7 +1,7 @@
 """Mounts by descriptor, in a mount namespace of this process's own (mount(2), mount_setattr(2)).
 
-A path is opened component by component without following a link, and what is mounted is what was
-opened: nobody can put something else at the path between a check and the mount.
+A path is opened component by component without following links, and the opened file itself is
+mounted: the path cannot be replaced between a check and the mount.
 
 Runs in the process that becomes the server, between fork and exec, without threads.
 """
@@ -40,10 +40,10 @@ class _Attributes(ctypes.Structure):
 
 
 def open_folder(path: str) -> int:
-    """A descriptor of what is at a path that passes no link and is no link.
+    """Open a path that neither passes through a link nor is one.
 
     Raises:
-        OSError: a part of it is a link now, or is not there; with ESTALE.
+        OSError: a part of it is a link now, or does not exist; with ESTALE.
     """
     root = os.open("/", LINK_FREE)
     try:
@@ -53,10 +53,10 @@ def open_folder(path: str) -> int:
 
 
 def open_below(folder: int, path: str) -> int:
-    """Open a path that is in a folder; the folder itself for an empty path.
+    """Open a path in a folder; the folder itself for an empty path.
 
     Raises:
-        OSError: a part of it is a link now, or is not there; with ESTALE.
+        OSError: a part of it is a link now, or does not exist; with ESTALE.
     """
     place = os.dup(folder)
     for name in (part for part in path.split("/") if part):
@@ -77,9 +77,9 @@ def mount_in_memory(place: int, options: str, *, read_only: bool = False) -> Non
     """Mount an empty folder in memory.
 
     Args:
-        place: a descriptor of what it covers.
+        place: a descriptor of the mount point.
         options: of tmpfs(5).
-        read_only: whether nothing can be put there.
+        read_only: True if nothing can be put there.
 
     Raises:
         OSError: the kernel refuses.
@@ -89,7 +89,7 @@ def mount_in_memory(place: int, options: str, *, read_only: bool = False) -> Non
 
 
 def bind(source: int, place: int) -> None:
-    """Mount what one descriptor is of at another's, with all that is mounted in it.
+    """Mount one descriptor's file at another's, with all mounts inside it.
 
     Raises:
         OSError: the kernel refuses.
@@ -98,7 +98,7 @@ def bind(source: int, place: int) -> None:
 
 
 def make_read_only(place: int) -> None:
-    """Make a mount read-only, and all that is mounted in it.
+    """Make a mount read-only, with all mounts inside it.
 
     Args:
         place: a descriptor that was opened after it was mounted.
@@ -119,7 +119,7 @@ def make_read_only(place: int) -> None:
 
 
 def _set(place: int, flags: int) -> None:
-    """Add flags to a mount, and to all that is mounted in it."""
+    """Add flags to a mount, and to all mounts inside it."""
     wanted = _Attributes(flags, 0, 0, 0)
     to_all, size = AT_EMPTY_PATH | AT_RECURSIVE, ctypes.c_size_t(ctypes.sizeof(wanted))
     if _LIBRARY.syscall(MOUNT_SETATTR, place, b"", to_all, ctypes.byref(wanted), size):
@@ -127,7 +127,7 @@ def _set(place: int, flags: int) -> None:
 
 
 def _holds_mounts(place: int) -> bool:
-    """True if something is mounted in a mount (proc(5), fdinfo and mountinfo)."""
+    """True if a mount has other mounts inside it (proc(5), fdinfo and mountinfo)."""
     with open(f"/proc/self/fdinfo/{place}", "rb") as file:
         number = next(line.split()[1] for line in file if line.startswith(b"mnt_id:"))
     with open("/proc/self/mountinfo", "rb") as file:
@@ -154,7 +154,7 @@ def own_mounts() -> int:
 
 
 def enter_mounts(namespace: int) -> None:
-    """See the mounts of another namespace, from its root on.
+    """Enter the mounts of another namespace, at its root.
 
     Raises:
         OSError: it is not ours.
@@ -164,9 +164,9 @@ def enter_mounts(namespace: int) -> None:
 
 
 def copy_detached(place: int) -> int:
-    """A copy of a mount, with all that is mounted in it, that stands nowhere yet.
+    """A detached copy of a mount, with all mounts inside it.
 
-    No program in it gains rights by its owner, and no device in it is one.
+    No program in it gains rights by its owner, and device files in it do not work.
 
     Raises:
         OSError: the kernel refuses.
@@ -190,10 +190,10 @@ def attach(tree: int, place: int) -> None:
 
 
 def detach(name: str) -> None:
-    """Remove what is mounted at a name in the current folder.
+    """Unmount a name in the current folder.
 
     Raises:
-        OSError: nothing is.
+        OSError: nothing is mounted there.
     """
     if _LIBRARY.umount2(os.fsencode(name), MNT_DETACH | UMOUNT_NOFOLLOW):
         raise OSError(ctypes.get_errno(), "umount2", name)

@@ -1,8 +1,8 @@
 """A network of a server's own, in which every address leads to PipeGuard.
 
-It has a loopback and nothing else. All addresses are made local there (routes of type `local`,
-ip-route(8)), so that whatever the server connects to arrives at the sockets of `egress.sockets`:
-what it was not given is refused by name and told, not just unreachable.
+It has only a loopback. All addresses are made local there (routes of type `local`, ip-route(8)), so
+that every connection of the server arrives at the sockets of `egress.sockets`: a host that was not
+granted is refused by name and reported, not just unreachable.
 
 Runs in the process that becomes the server, between fork and exec, without threads.
 """
@@ -65,7 +65,7 @@ def open_network() -> None:
 
 
 def pass_sockets(ports: Iterable[int], channel: int) -> None:
-    """Make the sockets that lead out and send them to PipeGuard.
+    """Make the sockets of the way out and send them to PipeGuard.
 
     Args:
         ports: TCP ports that the server may connect to by name or address.
@@ -87,7 +87,7 @@ def _raise_loopback() -> None:
 
 
 def make_all_local() -> None:
-    """`ip route add local 0.0.0.0/0 dev lo`, and the same of IPv6 if there is any."""
+    """Run `ip route add local 0.0.0.0/0 dev lo`, and its equivalent for IPv6 if there is any."""
     _make_local(socket.AF_INET)
     with suppress(OSError):
         _make_local(socket.AF_INET6)

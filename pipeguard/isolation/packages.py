@@ -1,9 +1,9 @@
-"""Packages that a command fetches before it runs them: `npx`, `uvx`, `pipx run` and their like.
+"""Packages that a command fetches before it runs them: `npx`, `uvx`, `pipx run` and the like.
 
 A server that may reach its registry and write to its package cache could carry data out through the
-one and change what other servers run through the other. So a package is fetched once, in a sandbox
-that has the registry and an empty folder and nothing of the server's, and from then on the server
-runs from that folder, which it can read and not change, without the registry.
+one and change other servers' programs through the other. So a package is fetched once, in a sandbox
+that has the registry, an empty folder and nothing of the server's. From then on the server runs
+from that folder, which it can read and not change, without the registry.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ class Package(NamedTuple):
 
     Attributes:
         registry: NPM or PYPI.
-        specs: what is installed, the first of which has the program.
-        program: its name; empty if the first package says it.
+        specs: the packages to install; the first has the program.
+        program: its name; empty if the first package determines it.
         arguments: of the program.
-        python: the version or interpreter that was asked for, or empty.
+        python: the requested version or interpreter, or empty.
     """
 
     registry: str
@@ -81,7 +81,7 @@ class Package(NamedTuple):
 
     @property
     def program_name(self) -> str:
-        """The program's, which is the first package's unless it is named."""
+        """The program's name: by default that of the first package."""
         return self.program or self.name
 
     @property
@@ -97,7 +97,7 @@ def find_package(argv: Sequence[str]) -> Package | None:
     """The package that a command fetches; None if it fetches none.
 
     Raises:
-        LaunchError: it fetches in a way that is not known here, so it cannot be isolated.
+        LaunchError: it fetches in an unknown way, so it cannot be isolated.
     """
     starter = next(iter(parse(argv).starters), None)
     if starter is None:
@@ -142,13 +142,13 @@ def find_program(folder: str, package: Package) -> str:
 
 
 def package_name(registry: str, spec: str) -> str:
-    """The name in a specification, as `@scope/name@1.2` or `name[extra]==1.2`."""
+    """The name in a package specification such as `@scope/name@1.2` or `name[extra]==1.2`."""
     matched = (_NPM_NAME if registry == NPM else _PYPI_NAME).match(spec)
     return matched[0] if matched else spec
 
 
 def _npm_program(folder: str, name: str) -> str:
-    """The program of a package that npx runs: the only one, or that of its name."""
+    """The program of a package that npx runs: the only one, or the one with the package's name."""
     short = name.rpartition("/")[2]
     file = os.path.join(folder, "node_modules", name, "package.json")
     programs = read_facts(folder, file).get("bin")
@@ -163,7 +163,7 @@ def read_facts(folder: str, path: str) -> dict[str, object]:
     real = os.path.realpath(path)
     if not is_inside(real, os.path.realpath(folder)) or not os.path.isfile(real):
         return {}
-    import json  # here: few servers have one, and each waits for what is imported
+    import json  # here: few servers have one, and each import delays all
 
     try:
         with open(real, "rb") as file:
@@ -205,10 +205,10 @@ def _read(shown: str, runner: str, starter: Starter) -> Package:
 
 
 def _check(shown: str, registry: str, spec: str) -> None:
-    """Refuse what is not a package of the registry.
+    """Refuse a spec that does not name a package of the registry.
 
     Raises:
-        LaunchError: it is not.
+        LaunchError: it does not.
     """
     if spec.startswith("-") or not spec:
         raise LaunchError(f"{shown}: {spec!r} is not a package.")
@@ -219,13 +219,13 @@ def _check(shown: str, registry: str, spec: str) -> None:
 
 
 def _pypi_spec(word: str) -> str:
-    """`ruff@1.2` is `ruff==1.2`, and `ruff@latest` is `ruff`."""
+    """A spec in pip's form: `ruff@1.2` is `ruff==1.2`, and `ruff@latest` is `ruff`."""
     name, at, version = word.partition("@")
     return f"{name}=={version}" if at and version != "latest" else name
 
 
 def npm_install(folder: str, *specs: str) -> tuple[str, ...]:
-    """The command that has npm install packages in a folder, or what its package.json names."""
+    """The npm command that installs packages in a folder, by default those of its package.json."""
     quiet = ("--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error")
     return ("npm", "install", "--prefix", folder, *quiet, "--", *specs)
 

@@ -24,7 +24,7 @@ ROOTS = ("", READ_ROOTS, WRITE_ROOTS)  # the later gives more
 
 
 class ResourceLimits(NamedTuple):
-    """The resources that a server may use up; None if nothing limits it.
+    """The resources that a server may use up; None for no limit.
 
     Attributes:
         memory: data bytes of one process (RLIMIT_DATA, setrlimit(2)).
@@ -48,15 +48,14 @@ class Profile(NamedTuple):
 
     Attributes:
         read: absolute paths of files and folders that it may read.
-        write: the same, that it may also change.
-        hosts: that it may connect to, as written: `api.github.com`, `*.example.com:8443`.
+        write: absolute paths that it may also change.
+        hosts: hosts it may connect to, as written: `api.github.com`, `*.example.com:8443`.
         loopback: TCP ports of this machine's loopback that it may connect to.
-        keeps_home: whether its home is kept between runs, in a folder of PipeGuard's.
-        limits: what it may use up.
+        keeps_home: True if its home is kept between runs, in a folder of PipeGuard's.
         roots: READ_ROOTS or WRITE_ROOTS if it is given the client's roots.
-        links: of files and folders to which a link leads, the path as written, and theirs.
-        serves_git: whether it is a server of git, which gets the user's name and settings of git,
-            and may change repositories in what it may change (run_later).
+        links: of granted paths that are links, the path as written and its target.
+        serves_git: True for a git server, which gets the user's name and git settings, and may
+            change repositories in its writable folders (run_later).
     """
 
     read: tuple[str, ...] = ()
@@ -70,7 +69,7 @@ class Profile(NamedTuple):
     serves_git: bool = False
 
     def with_more(self, other: Profile) -> Profile:
-        """Both together; the other's limits count."""
+        """Both profiles together; the other's limits count."""
         return Profile(
             _join_unique(self.read, other.read),
             _join_unique(self.write, other.write),
@@ -85,7 +84,7 @@ class Profile(NamedTuple):
 
     @property
     def is_offline(self) -> bool:
-        """True if it may connect to nothing at all."""
+        """True if it may not connect to anything."""
         return not self.hosts and not self.loopback
 
 
@@ -94,12 +93,12 @@ def parse_path(text: str, folder: str, home_folder: str) -> str:
 
     Args:
         text: as written.
-        folder: what a relative path is in.
-        home_folder: the user's.
+        folder: the base of a relative path.
+        home_folder: the user's home.
 
     Raises:
-        PolicyError: there is no such file or folder, it is named by nothing or by what is no path,
-            or a link leads to what has to be named.
+        PolicyError: there is no such file or folder, the text is empty or not a path, or a link
+            leads to a path that must be granted by name.
     """
     if not text:
         raise PolicyError("the path of a file or folder to grant is empty.")
@@ -107,7 +106,7 @@ def parse_path(text: str, folder: str, home_folder: str) -> str:
     try:
         path = os.path.realpath(spelled)
         sensitive = sensitive_paths(home_folder, ())
-    except ValueError:  # a NUL, or what is no text
+    except ValueError:  # a NUL, or not text
         raise PolicyError(f"{text!r} is no path.") from None
     except OSError:
         raise PolicyError(f"{text} changed while PipeGuard examined it. Start it again.") from None
@@ -125,17 +124,17 @@ def parse_path(text: str, folder: str, home_folder: str) -> str:
 
 
 def written_path(text: str, folder: str, home_folder: str) -> str:
-    """The absolute path of a grant as it is written, through links."""
+    """The absolute path of a grant as written, with its links."""
     if text == "~" or text.startswith("~/"):
         text = home_folder + text[1:]
     return os.path.normpath(os.path.join(folder, text))
 
 
 def roots_mode(text: str) -> str:
-    """The way in which roots are given.
+    """Check a mode of granting roots.
 
     Raises:
-        PolicyError: it is no such way.
+        PolicyError: it is not one.
     """
     if text not in ROOTS:
         raise PolicyError(f"--roots {text}: choose from {READ_ROOTS}, {WRITE_ROOTS}.")
@@ -146,7 +145,7 @@ def parse_port(text: str) -> int:
     """A TCP port.
 
     Raises:
-        PolicyError: it is none.
+        PolicyError: the text is not a port.
     """
     is_number = text.isascii() and text.isdigit() and len(text) <= DIGITS
     if not is_number or not 0 < int(text) <= HIGHEST_PORT:
@@ -158,7 +157,7 @@ def parse_size(text: str) -> int:
     """A size in bytes, as `512MiB` or `2g`; units are powers of 1024.
 
     Raises:
-        PolicyError: it is none.
+        PolicyError: the text is not a size.
     """
     matched = _SIZE.fullmatch(text.strip())
     if matched is None or not int(matched[1]):
@@ -170,7 +169,7 @@ def parse_count(text: str) -> int:
     """A positive number.
 
     Raises:
-        PolicyError: it is none.
+        PolicyError: the text is not a positive number.
     """
     if not text.isascii() or not text.isdigit() or len(text) > DIGITS or not int(text):
         raise PolicyError(f"{text!r} is not a positive number.")
@@ -221,7 +220,7 @@ def parse_limits(settings: Sequence[str], base: ResourceLimits) -> ResourceLimit
 
 
 def format_limit(limit: str, value: int) -> str:
-    """A limit as it is written, `memory=512MiB`."""
+    """A limit as written, `memory=512MiB`."""
     if READERS[limit] is parse_size:
         for unit, unit_bytes in (("GiB", _UNITS["g"]), ("MiB", MEBIBYTE), ("KiB", _UNITS["k"])):
             if value and value % unit_bytes == 0:

@@ -1,7 +1,7 @@
 """Removes folders that a stranger's program filled, however deep, and whatever their modes.
 
-A package or a server may nest folders deeper than a path can be, or than Python recurses, and take
-all rights from them: what removes as usual would fail, and leave them there for good.
+A package or a server may nest folders deeper than a path can be or Python recurses, and remove all
+permissions: ordinary removal would fail, and leave the folders there for good.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _PLACE = _FOLDER | getattr(os, "O_PATH", 0)  # needs no right to read it
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder and all that is in it; no link is followed.
+    """Remove a folder with its contents; follow no links.
 
-    Folders in folders are moved up and emptied there, so that none is deep.
+    Nested folders are moved up and emptied there, so that none is deep.
 
     Raises:
-        OSError: something in it cannot be removed, as another user's.
+        OSError: something in it cannot be removed, such as another user's file.
     """
     try:
         above = os.open(folder.parent, os.O_RDONLY)
@@ -47,13 +47,13 @@ def remove_tree(folder: Path) -> None:
 
 
 def remove_what_can_be(folder: Path) -> None:
-    """Remove a folder; keep what cannot be removed."""
+    """Remove a folder as far as possible."""
     with suppress(OSError):
         remove_tree(folder)
 
 
 def tree_bytes(folder: Path) -> int:
-    """The size of the files in a folder, as far as paths lead to them."""
+    """The size of the files in a folder, as far as paths can reach them."""
     found, waiting = 0, [str(folder)]
     while waiting:
         with suppress(OSError), os.scandir(waiting.pop()) as entries:
@@ -78,20 +78,20 @@ def _empty(top: int) -> None:
 
 
 def _moved_up(folder: int, top: int, unused: Iterator[str]) -> list[str]:
-    """The folders of a folder by the names that they now have in the outermost one."""
+    """The subfolders of a folder, by their new names in the outermost one."""
     moved = []
     for name in _without_files(folder):
-        os.close(_open_writable(name, folder))  # what may not be changed cannot be moved
+        os.close(_open_writable(name, folder))  # read-only folders cannot be moved
         moved.append(next(unused))
         os.rename(name, moved[-1], src_dir_fd=folder, dst_dir_fd=top)
     return moved
 
 
 def _open_writable(name: str, folder: int) -> int:
-    """A descriptor of a folder in a folder, in which now everything may be changed."""
+    """A descriptor of a subfolder, made writable."""
     place = os.open(name, _PLACE, dir_fd=folder)
     try:
-        path = f"/proc/self/fd/{place}"  # what was opened, whatever has its name by now
+        path = f"/proc/self/fd/{place}"  # the opened folder, whatever has its name by now
         os.chmod(path, OWNER_ALL)
         return os.open(path, os.O_RDONLY)
     finally:
@@ -99,7 +99,7 @@ def _open_writable(name: str, folder: int) -> int:
 
 
 def _without_files(folder: int) -> list[str]:
-    """The folders in a folder, once all else in it is removed."""
+    """The subfolders of a folder, after all its other entries are removed."""
     folders = []
     with os.scandir(folder) as entries:
         for entry in list(entries):

@@ -1,8 +1,8 @@
 """The client's roots: the folders that a server is given at its next start.
 
-Roots are what the client answers to `roots/list`; nothing that a server says is one. They are
-refused as folders among a server's arguments are: the home, what holds other users' or the system's
-files, what has to be named by itself, and links that the server may have made.
+Roots are the client's answers to `roots/list`; nothing that a server sends counts as one. They are
+refused like folders among a server's arguments: the home, folders with other users' or the system's
+files, paths that must be granted by name, and links that the server may have made.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SHOWN = 200  # characters of one that is refused
 
 
 def root_addresses(answer: object) -> tuple[str, ...]:
-    """The addresses in an answer to `roots/list`, as the client wrote them."""
+    """The URIs in an answer to `roots/list`, as the client wrote them."""
     listed = answer.get("roots") if isinstance(answer, dict) else None
     found = (each.get("uri") for each in listed or () if isinstance(each, dict))
     return tuple(each for each in found if isinstance(each, str))
@@ -42,10 +42,10 @@ class StoredRoots:
 
     Args:
         place: the folder of these files.
-        identity: of the server, and the folder that it starts in.
-        profile: what the server is given anyway; how roots are given is in it.
+        identity: the server's identity and its working directory.
+        profile: the server's other grants, and the mode of granting roots.
         host: this machine and its user.
-        say: tells the user what is refused, and when the rest is given.
+        say: tells the user which roots are refused, and when the rest is granted.
 
     Attributes:
         given: the accepted folders, as they are at this start.
@@ -92,7 +92,7 @@ class StoredRoots:
             self._say("the client's roots apply to this server from its next start.")
 
     def _accept(self, paths: Sequence[str]) -> tuple[str, ...]:
-        """The folders that are given, only the outermost if one is in another."""
+        """The accepted folders, without those inside others."""
         for path in paths[MOST_ROOTS:]:
             self._refuse(path, f"there are more than {MOST_ROOTS}")
         accepted = set()
@@ -108,7 +108,7 @@ class StoredRoots:
         )
 
     def _folder(self, path: str) -> str:
-        """The folder that is given for a path, as for one among a server's arguments, or empty."""
+        """The folder to grant for a path, as for an argument of a server; or empty."""
         with suppress(OSError):  # it becomes a link, and none, all the time
             for folder in folders_among([path], "/", self._host, self._changeable):
                 is_own = is_of_git(folder) and self._is_writable
@@ -127,7 +127,7 @@ class StoredRoots:
 
 
 def _local_path(address: str) -> str | None:
-    """The path in a file's address (RFC 8089); None for any other, or for what can be no path."""
+    """The path in a file URI (RFC 8089); None for other URIs, and for impossible paths."""
     if len(address) > MOST_BYTES:
         return None
     try:
@@ -150,15 +150,15 @@ MOST_LINKS = 40  # as the kernel follows (path_resolution(7))
 def resolve_target(path: str, host: SandboxUser) -> str | None:
     """Resolve a path; None if it passes a link that a server may have made, or too many.
 
-    Followed are links that stand in the home itself, or in a folder that we cannot change: none of
-    these is given to a server unasked.
+    Only links directly in the home or in a folder that we cannot change are followed: neither
+    is granted to a server unasked.
 
     Args:
         path: an absolute one.
         host: this machine and its user.
 
     Raises:
-        OSError: a link is gone meanwhile.
+        OSError: a link was removed in the meantime.
     """
     place, rest, plantable = "/", path.split("/")[::-1], set[str]()
     links = 0

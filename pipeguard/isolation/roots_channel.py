@@ -1,8 +1,8 @@
-"""A channel to a server that is given its client's roots: hears them on their way.
+"""A channel to a server that is given its client's roots: reads the roots as they pass.
 
-They are what the client answers to `roots/list`, as a message of its own, or in `inputResponses`
-under a key that the server asked them under (MCP 2025-06-18, client/roots; 2026-07-28,
-basic/patterns/mrtr). What a server says itself is only looked at for what it asked.
+They are the client's answers to `roots/list`, as a message of its own, or in `inputResponses` under
+the key of the server's request (MCP 2025-06-18, client/roots; 2026-07-28, basic/patterns/mrtr). The
+server's own messages are only searched for its requests.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class RootsChannel:
         return frame
 
     def write(self, frame: bytes) -> None:
-        """Send the server one frame, once the roots in it are noted.
+        """Send the server one frame, after noting the roots in it.
 
         Raises:
             ChannelClosed: the peer is gone, or this side was closed.
@@ -58,7 +58,7 @@ class RootsChannel:
         self._channel.write(frame)
 
     def write_ready(self, frame: bytes) -> bool:
-        """Send the server one frame if it takes it at once, and the frame has no roots."""
+        """Send the server one frame if it accepts it at once, and the frame has no roots."""
         return not self._asked and self._lined is not None and self._lined.write_ready(frame)
 
     def close(self) -> None:
@@ -66,7 +66,7 @@ class RootsChannel:
         self._channel.close()
 
     def _note(self, message: dict[str, object]) -> None:
-        """Remember what the server asks the roots under."""
+        """Remember the ids and keys of the server's requests for roots."""
         names: list[object] = [[key] for key in _request_keys(message)]
         if message.get("method") == METHOD and "id" in message:
             names.append(message["id"])
@@ -78,7 +78,7 @@ class RootsChannel:
                 del self._asked[next(iter(self._asked))]
 
     def _answered_roots(self, message: dict[str, object]) -> tuple[str, ...] | None:
-        """The roots that a client's message has; None if it has none."""
+        """The roots in a client's message; None if it has none."""
         params = message.get("params")
         answers = params.get(RESPONSES) if isinstance(params, dict) else None
         answers = answers if isinstance(answers, dict) else {}
@@ -103,7 +103,7 @@ def _read(frame: bytes) -> dict[str, object]:
 
 
 def _request_keys(message: dict[str, object]) -> Iterator[str]:
-    """The keys that a message asks the roots under: a result's, or of a task in it or told."""
+    """The keys of a message's requests for roots: in a result, or in a task it has or reports."""
     outer = [
         each for each in (message.get("result"), message.get("params")) if isinstance(each, dict)
     ]

@@ -1,7 +1,7 @@
-"""Files that your programs run later, outside, in folders that a server may write: read-only there.
+"""Files in writable folders that programs outside the sandbox run later: mounted read-only.
 
-Git runs what its settings, hooks and index lead to, whoever wrote them (git-config(1),
-`core.fsmonitor`); editors, clients and shells run what stands in theirs.
+Git runs the programs that its settings, hooks and index lead to, whoever wrote them (git-config(1),
+`core.fsmonitor`); editors, clients and shells run the commands in their own files.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ MOST_BYTES = 256 * 1024 * 1024  # of an index
 _LINK = 0o160000  # the mode of a submodule
 _LINK_BYTES = struct.pack(">I", _LINK)
 _NAME_BITS, _EXTENDED = 0xFFF, 0x4000
-_COMPRESSED = 4  # the version whose names leave out what they have in common
+_COMPRESSED = 4  # the version whose names omit common prefixes
 _HASHES = (20, 32)  # bytes: SHA-1, SHA-256
 _TO_MODE, _TO_HASH = 24, 40
 
 
 def find_named(folder: str, names: Collection[str], *, with_links: bool = False) -> Iterator[str]:
-    """Find what has one of these names in a folder, or in one below it that is looked at.
+    """Find files and folders with these names in a folder and in the scanned levels below it.
 
-    Outer ones come first. In folders whose names are not all looked at, each is looked for.
+    Outer ones come first. In a folder with too many entries, each name is looked up instead.
 
     Args:
-        folder: that is looked into.
+        folder: the folder to search.
         names: of files and folders.
-        with_links: whether links are found, too.
+        with_links: True to find links, too.
     """
     level, left = [folder], MOST_ENTRIES
     for depth in range(DEPTH + 1):
@@ -53,7 +53,7 @@ def find_named(folder: str, names: Collection[str], *, with_links: bool = False)
 
 
 def list_submodules(git: str) -> Iterator[str]:
-    """Submodules of a repository, and theirs: `.git` in them, or the folder if it has none.
+    """Submodules of a repository, recursively: `.git` in each, or its folder if it has none.
 
     Args:
         git: the repository's own folder or file.
@@ -79,7 +79,7 @@ def list_submodules(git: str) -> Iterator[str]:
 def _scan_folder(
     folder: str, names: Collection[str], most: int
 ) -> tuple[list[str], list[str], int]:
-    """The members of a folder with these names, the folders to look into next, and their count."""
+    """The members of a folder with these names, the subfolders to scan next, and their number."""
     limit, entries = max(most, FEW_ENTRIES), None
     with suppress(OSError), os.scandir(folder) as listed:  # a file, or not ours to read
         entries = [*islice(listed, limit)]
@@ -98,7 +98,7 @@ def _is_searched(entry: os.DirEntry[str]) -> bool:
 
 
 def _own_folder(git: str) -> str:
-    """The folder of a repository; a file names it (gitrepository-layout(5))."""
+    """The folder of a repository; a `.git` file names it (gitrepository-layout(5))."""
     if os.path.isdir(git):
         return git
     try:
@@ -113,7 +113,7 @@ def _own_folder(git: str) -> str:
 
 
 def _index_submodules(own_folder: str) -> Iterator[str]:
-    """The paths of submodules that an index names, or what it is split into."""
+    """The paths of submodules in an index, or in the shared index that it refers to."""
     try:
         names = os.listdir(own_folder)
     except OSError:
@@ -144,7 +144,7 @@ def _entries(data: bytes, size: int) -> Iterator[tuple[int, bytes]]:
     """The modes and names in an index.
 
     Raises:
-        ValueError: its hashes have another size, or it is none.
+        ValueError: its hashes have another size, or it is not an index.
         struct.error: the same.
     """
     version, count = struct.unpack_from(">II", data, 4)
@@ -168,7 +168,7 @@ def _entries(data: bytes, size: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _number(data: bytes, place: int) -> tuple[int, int]:
-    """A number of several bytes (gitformat-pack(5), offset encoding), and where it ends."""
+    """A variable-length number (gitformat-pack(5), offset encoding), and the position after it."""
     value = data[place : place + 1]
     number = int.from_bytes(value, "big")
     total = number & 0x7F
@@ -195,13 +195,13 @@ RUN_LATER_OF_HOME = (
 def find_run_later(
     folder: str, home_folder: str, sensitive: Sequence[str], *, changes_git: bool
 ) -> Iterator[str]:
-    """Find what is run later in a folder, and in those below.
+    """Find files that are run later in a folder and below it.
 
     Args:
-        folder: that a server may change.
-        home_folder: the user's.
-        sensitive: paths that stay covered, so that nothing in them is looked at.
-        changes_git: whether it may change repositories but for hooks and settings.
+        folder: a folder that a server may change.
+        home_folder: the user's home.
+        sensitive: paths that stay covered and are not searched.
+        changes_git: True if the server may change repositories except for hooks and settings.
     """
     if is_of_git(folder):
         return  # named by hand
@@ -223,14 +223,14 @@ def find_run_later(
 def find_made(
     given: Collection[str], mounted: Collection[str], home_folder: str, since: float
 ) -> Iterator[str]:
-    """Find what is run later and came into folders while a server could change them.
+    """Find files that are run later and that appeared while a server could change the folders.
 
     Args:
         given: the folders.
-        mounted: what was mounted by itself, and so was there when the server started.
-        home_folder: the user's.
-        since: when it started, in seconds since 1970. Nobody sets the time at which a file was
-            changed or moved last (`st_ctime`, inode(7)).
+        mounted: paths with a mount of their own, which existed when the server started.
+        home_folder: the user's home.
+        since: the server's start, in seconds since 1970. Programs cannot set the time of a file's
+            last change or move (`st_ctime`, inode(7)).
     """
     known = {each for path in mounted for each in (path, os.path.dirname(path))}
     for folder in given:
@@ -248,7 +248,7 @@ def _is_new(path: str, since: float) -> bool:
 
 
 def is_held_back(path: str, folder: str, home_folder: str, sensitive: Sequence[str]) -> bool:
-    """True if a path must be named for itself, though its folder may be changed.
+    """True if a path must be granted by name, although its folder may be changed.
 
     Something that stays covered there, or that is run later and only read.
     """
@@ -270,12 +270,12 @@ def _covered_paths(folder: str, sensitive: Sequence[str]) -> list[str]:
 
 
 def is_of_git(path: str) -> bool:
-    """True if a path is a repository's own folder or file, or in one."""
+    """True if a path is a repository's own folder or file, or inside one."""
     return GIT in path.split("/")
 
 
 def holder_of_later(path: str, home_folder: str) -> str | None:
-    """The file to run later that a path is, or is in, whatever folder is given."""
+    """The file to run later that is or contains a path, whatever folder is granted."""
     parts = path.split("/")
     for count, name in enumerate(parts, 1):
         if name in RUN_LATER:
@@ -285,11 +285,11 @@ def holder_of_later(path: str, home_folder: str) -> str | None:
 
 
 def changed_git(write: Sequence[str], fixed: Collection[str]) -> Iterator[str]:
-    """The repositories' own files and folders that a server may change.
+    """Git's own files and folders in repositories that a server may change.
 
     Args:
-        write: what it may change.
-        fixed: what in that it may only read.
+        write: paths that it may change.
+        fixed: paths in these that it may only read.
     """
     for folder in write:
         found = (folder,) if is_of_git(folder) else find_named(folder, (GIT,))

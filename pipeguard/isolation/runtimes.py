@@ -1,7 +1,7 @@
 """The files that a server's program needs to run: its interpreter, its libraries, its own code.
 
-Found by looking, and nothing is run: the program on the PATH, the interpreter in its first line,
-the project that a script is in, the environment that a Python belongs to.
+Found without running anything: the program on the PATH, the interpreter in its first line, the
+project that contains a script, the environment that a Python belongs to.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ MARKERS = (
     *("Cargo.toml", "Gemfile", "composer.json", "pom.xml", "build.gradle", ".git"),
 )
 MOST_LINKS = 6  # of a first line that names a script with a first line
-FIRST_LINE_BYTES = 256  # of which the kernel reads no more either (binfmt_script(5))
+FIRST_LINE_BYTES = 256  # the kernel reads no more either (binfmt_script(5))
 _PYTHON = lazy_regex(r"(?:python|pypy)[\d.]*")
-# An interpreter's options whose value is code that it loads before its script.
+# Interpreter options that load code before the script.
 _LOADING = {"-r", "--require", "--import", "--loader", "--experimental-loader"}
 _LOADING |= {"-cp", "-classpath", "--class-path", "-p", "--module-path"}
-# That no argument gives: what holds folders of others, and the settings and data of the machine.
+# Never granted by an argument: folders of other users, and the machine's settings and data.
 _OF_OTHERS = ("/", "/opt", "/srv", "/var", "/home", "/Users", "/mnt", "/media")
 _OF_MACHINE = ("/etc", "/boot", "/proc", "/sys", "/dev", "/run", "/var/lib", "/var/spool", "/snap")
-# Interpreters, whose first argument is the program; some run what is in a folder: `node FOLDER`.
+# Interpreters, whose first argument is the program; some run a folder's program: `node FOLDER`.
 _RUN_FOLDERS = {"node", "python", "deno", "bun"}
 _INTERPRETERS = _RUN_FOLDERS | {"sh", "bash", "dash", "ash", "zsh", "ksh", "fish", "dotnet"}
 _INTERPRETERS |= {"java", "ruby", "perl", "php", "lua", "Rscript", "tsx", "ts-node", "osascript"}
@@ -56,7 +56,7 @@ class Runtime(NamedTuple):
 
 
 def starting_folder(command: Command) -> str:
-    """The folder that a command starts in.
+    """The working directory of a command.
 
     Raises:
         LaunchError: it is ours, and was removed.
@@ -77,7 +77,7 @@ def find_runtime(
     Args:
         argv: the command.
         env: of the server; its PATH names programs.
-        folder: that it starts in.
+        folder: its working directory.
         host: this machine and its user.
 
     Raises:
@@ -100,16 +100,16 @@ def runtime_of_package(
 ) -> Runtime:
     """The files that the program of a fetched package needs.
 
-    Whoever wrote the package wrote its programs' names, first lines, links and `.pth` files, and
-    would choose with them what else it is given. Only the name of an interpreter counts, to be
-    found on the PATH, and for its arguments what the user's own command names.
+    The package's author chose its programs' names, first lines, links and `.pth` files, and could
+    use them to obtain other files. So only the name of an interpreter counts, which is looked up on
+    the PATH, and for its arguments the paths that the user's own command names.
 
     Args:
-        name: of the program or package, as the user wrote it.
+        name: the program or package, as the user wrote it.
         argv: the command.
-        given: the package's folder, and what its interpreter needs.
-        env: of the server.
-        folder: that it starts in.
+        given: the package's folder, and the files its interpreter needs.
+        env: the server's environment.
+        folder: the server's working directory.
         host: this machine and its user.
 
     Raises:
@@ -132,17 +132,17 @@ def _runtime(path: str, needed: Sequence[str]) -> Runtime:
 def folders_among(
     words: Sequence[str], folder: str, host: SandboxUser, changeable: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """The folders that a command's arguments name, `--root=DIR` too, and that they give.
+    """The folders that a command's arguments name, also as `--root=DIR`, and thereby grant.
 
-    Never the home, a folder that holds others' or the system's files, or what has to be named by
-    itself: an argument may mean something else than a folder to be changed.
+    Never the home, a folder with other users' or the system's files, or one that must be granted by
+    name: an argument may mean something other than a folder to be changed.
 
     Args:
         words: the arguments.
-        folder: that a relative path is in.
+        folder: the base of relative paths.
         host: this machine and its user.
-        changeable: folders that the server may change: a link in one that leads out of it may be
-            its own, and gives nothing.
+        changeable: folders that the server may change: a link that leads out of one may be the
+            server's own, and grants nothing.
     """
     return tuple(filter(os.path.isdir, _among(words, folder, host, changeable)))
 
@@ -152,7 +152,7 @@ def files_among(
 ) -> tuple[str, ...]:
     """The files that a command's arguments name, which it may read: a configuration, a database.
 
-    The same arguments as `folders_among`, with the same left out.
+    Takes the arguments of `folders_among`, and leaves out the same paths.
     """
     return tuple(filter(os.path.isfile, _among(words, folder, host, changeable)))
 
@@ -176,13 +176,13 @@ def _among(
 
 
 def read_alone(among: Sequence[str], profile: Profile) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The folders among arguments that may be changed, and what in them may only be read.
+    """Split folders among arguments into changeable ones and read-only paths inside them.
 
-    An argument says less than a person who names a folder to be read.
+    An argument counts less than a person's explicit grant to read a folder.
 
     Args:
         among: folders that the arguments name.
-        profile: what a person named.
+        profile: the explicit grants.
     """
     changed = tuple(
         path
@@ -199,7 +199,7 @@ def read_alone(among: Sequence[str], profile: Profile) -> tuple[tuple[str, ...],
 
 
 def leaves(folder: str, written: str, path: str) -> bool:
-    """True if a path goes through a folder and, by a link in it, out of that."""
+    """True if a path goes through a folder and leaves it by a link."""
     if is_inside(path, folder):
         return False
     above = written
@@ -210,7 +210,7 @@ def leaves(folder: str, written: str, path: str) -> bool:
 
 
 def may_be_meant(path: str, host: SandboxUser) -> bool:
-    """True if an argument gives this folder."""
+    """True if an argument grants this folder."""
     if path in _OF_OTHERS or is_inside(host.home, path) or _is_of_system(path):
         return False
     if any(is_inside(path, each) for each in (*_OF_MACHINE, *host.sensitive)):
@@ -235,7 +235,7 @@ def _program(program: str, env: Mapping[str, str], folder: str) -> str:
 
 
 def _on_path(program: str, env: Mapping[str, str]) -> str | None:
-    """The first file of this name on the PATH that may be executed."""
+    """The first executable file of this name on the PATH."""
     for folder in env.get("PATH", os.defpath).split(os.pathsep):
         path = os.path.join(folder, program)
         if os.path.isfile(path) and os.access(path, os.X_OK):
@@ -273,7 +273,7 @@ def _interpreter_word(path: str) -> str | None:
         with open(path, "rb") as file:
             first = file.read(FIRST_LINE_BYTES).partition(b"\n")[0]
     except OSError:
-        return None  # not ours to read: what executes it will say so
+        return None  # not readable for us: executing it will fail
     words = first[2:].decode("utf-8", "replace").split() if first[:2] == b"#!" else []
     if words and os.path.basename(words[0]) == "env":
         words = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
@@ -281,7 +281,7 @@ def _interpreter_word(path: str) -> str | None:
 
 
 def _prefix(path: str, host: SandboxUser) -> Iterator[str]:
-    """The installation that a program is in: what holds its `bin`, or the folder next to it."""
+    """The installation that contains a program: the parent of its `bin`, or else its folder."""
     holder = os.path.dirname(path)
     if os.path.basename(holder) in ("bin", "Scripts", "shims"):
         holder = os.path.dirname(holder)
@@ -289,7 +289,7 @@ def _prefix(path: str, host: SandboxUser) -> Iterator[str]:
 
 
 def _python_environment(path: str, host: SandboxUser) -> Iterator[str]:
-    """A virtual environment, the installation that it is made from, and what it links to."""
+    """A virtual environment, its base installation, and the targets of its links."""
     root = os.path.dirname(os.path.dirname(path))
     try:
         with open(os.path.join(root, "pyvenv.cfg"), encoding="utf-8", errors="replace") as file:
@@ -317,7 +317,7 @@ def _linked_folders(environment: str, host: SandboxUser) -> Iterator[str]:
 
 
 def _read_line(program: str, words: Sequence[str], folder: str) -> Launch | None:
-    """The command line of an interpreter or of uv; None for a program whose words are its own."""
+    """The command line of an interpreter or of uv; None for other programs."""
     name = "python" if _PYTHON.fullmatch(program) else program
     if name not in _INTERPRETERS | {"uv"}:
         return None
@@ -325,15 +325,15 @@ def _read_line(program: str, words: Sequence[str], folder: str) -> Launch | None
 
 
 def with_paths(program: str, words: Sequence[str], folder: str) -> tuple[str, ...]:
-    """A command's arguments, in which the name of a file or folder becomes a path: `./notes`.
+    """A command's arguments, with names of files and folders turned into paths such as `./notes`.
 
-    Only behind what an interpreter or `uv run` runs: before it, such a name is a command or a
-    module.
+    Only after the script that an interpreter or `uv run` runs: before it, such a name is a command
+    or a module.
 
     Args:
-        program: that is run.
+        program: the program.
         words: its arguments.
-        folder: that it starts in.
+        folder: the working directory.
     """
     own = len(words)
     if (launch := _read_line(os.path.basename(program), words, folder)) is not None:
@@ -353,22 +353,22 @@ def _with_path(word: str, folder: str) -> str:
 
 
 def _of_arguments(name: str, words: Sequence[str], folder: str, host: SandboxUser) -> Iterator[str]:
-    """The script among an interpreter's arguments, with the project that it is in."""
+    """The script among an interpreter's arguments, with its project."""
     if name == "java":
         yield from (f"/etc/{each}" for each in os.listdir("/etc") if each.startswith("java-"))
     if (launch := _read_line(name, words, folder)) is None:
-        return  # its arguments are no program: `files_among`
+        return  # its arguments are not programs: `files_among`
     starter = launch.starters[0]
     if starter.program == "uv":
         project = os.path.realpath(launch.folder)
         if launch.folder != folder and os.path.isdir(project) and _may_be_given(project, host):
-            yield project  # that `uv run` is told to run in
+            yield project  # from an option of `uv run`
         return
     for option, value in starter.options:
         for each in (value or "").split(":") if option in _LOADING else ():
             yield from _code(each, folder, host, may_be_folder=True)
     if launch.form is Form.MODULE and _may_be_given(folder, host):
-        yield folder  # where Python looks first
+        yield folder  # Python's first place to look
     if launch.form is Form.WORD and len(launch.starters) == 1:
         yield from _code(launch.word, folder, host, may_be_folder=starter.program in _RUN_FOLDERS)
 
@@ -384,7 +384,7 @@ def _code(word: str, folder: str, host: SandboxUser, *, may_be_folder: bool) -> 
 
 
 def _project(path: str, host: SandboxUser) -> str:
-    """The nearest folder around a script that looks like a project; else its own; else it."""
+    """The nearest folder around a script that looks like a project; else its folder; else it."""
     before, modules, _ = path.partition("/node_modules/")
     if modules and _may_be_given(before + "/node_modules", host):
         return before + "/node_modules"
@@ -397,7 +397,7 @@ def _project(path: str, host: SandboxUser) -> str:
 
 
 def _may_be_given(folder: str, host: SandboxUser) -> bool:
-    """True if a whole folder may be given because a program is in it."""
+    """True if a whole folder may be granted because a program is in it."""
     real = os.path.realpath(folder)
     if real in (*_OF_OTHERS, "/tmp", "/etc"):  # noqa: S108  refused
         return False

@@ -39,31 +39,31 @@ if TYPE_CHECKING:
     from pipeguard.launch.child import Child
 
 HOMES, PACKAGES, ROOTS = "isolation", "packages", "roots"  # in the state folder, and in that one
-WEB_PORTS = frozenset({80, 443})  # connections to these are refused by name and told
+WEB_PORTS = frozenset({80, 443})  # connections to these are refused by name and reported
 
 PROXY_VARIABLES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"})
 OWN_PROXY = f"http://127.0.0.1:{PROXY_PORT}"
 
 
 def _unheard(*_texts: object) -> None:
-    """Report to nobody: for a sandbox that runs unattended."""
+    """Discard reports: for a sandbox that runs unattended."""
 
 
 class Sandbox:
-    """Starts one server isolated, as often as is asked.
+    """Starts one server isolated, any number of times.
 
     Args:
-        identity: of the server, whose name is its first line; its kept home goes by it.
+        identity: of the server, whose name is its first line; determines its kept home.
         command: its command and environment.
-        profile: what it is given.
+        profile: its grants.
         report: called for each of its connections, in a thread of its own.
-        say: tells the user what takes time.
+        say: informs the user of slow steps.
         engine: BUBBLEWRAP or CONTAINER.
-        fixed: files that it may read and not change, in a folder that it may change.
+        fixed: read-only files in a folder that it may change.
         proxies: those of the user's own network.
 
     Raises:
-        PipeGuardError: its program does not exist, or what is given cannot be.
+        PipeGuardError: its program does not exist, or a grant is impossible.
     """
 
     def __init__(  # noqa: PLR0913  what one server is
@@ -93,7 +93,7 @@ class Sandbox:
     def _look(
         self, identity: str, command: Command, profile: Profile, fixed: tuple[str, ...]
     ) -> None:
-        """Find what the server needs and sees."""
+        """Determine the files that the server needs and its view."""
         self._host = this_host()
         folder = starting_folder(command)
         argv, runtime = self._program(command, folder)
@@ -123,7 +123,7 @@ class Sandbox:
         self._argv = (runtime.path, *argv[1:])
 
     def _program(self, command: Command, folder: str) -> tuple[tuple[str, ...], Runtime]:
-        """The words to run, and what their program needs; a package is fetched before."""
+        """The command line to run and its program's needs; fetches a package first."""
         package = find_package(command.argv)
         if package is None:
             return command.argv, find_runtime(command.argv, command.env, folder, self._host)
@@ -136,7 +136,7 @@ class Sandbox:
         return fetched_runtime(package_folder, package, command, folder, self._host)
 
     def start(self) -> Child:
-        """Start the server; returns at once.
+        """Start the server; return at once.
 
         Raises:
             LaunchError: the system has no descriptors or processes left, or no container works.
@@ -178,7 +178,7 @@ class Sandbox:
         return start_contained(engine, server, folder)
 
     def note_roots(self, addresses: tuple[str, ...]) -> None:
-        """Store the roots that the client answered, for the server's next start."""
+        """Store the client's roots, for the server's next start."""
         if self._roots is not None:
             try:
                 self._roots.note(addresses)
@@ -198,7 +198,7 @@ class Sandbox:
             way_out.update(self._rules)
 
     def report_refused(self) -> None:
-        """Report which connections of its servers were refused until now."""
+        """Report the refused connections of its servers so far."""
         for way_out in tuple(self._ways_out):
             way_out.report_refused()
 
@@ -232,7 +232,7 @@ def packages_folder() -> Path:
 
 
 def isolation_folder() -> str:
-    """The state folder as text: what containers are made from is there too."""
+    """The state folder as text: also holds the records and images of containers."""
     return os.path.join(state_folder_text(), HOMES)
 
 
@@ -243,7 +243,7 @@ def installer(
     proxies: OuterProxies | None = None,
     say: Callable[[str], None] = _unheard,
 ) -> Child:
-    """Start an installer isolated, that cannot say itself that it installed everything."""
+    """Start an installer isolated, which cannot mark its own package as complete."""
     from pipeguard.isolation.fetching import DONE, refusal_reporter
 
     fixed = tuple(os.path.join(folder, DONE) for folder in profile.write)
@@ -260,7 +260,7 @@ def installer(
 
 
 def home_folder() -> str:
-    """The user's home, where an isolated server has its own."""
+    """The user's home; an isolated server has its own at the same path."""
     return os.path.realpath(os.path.expanduser("~"))
 
 
@@ -285,7 +285,7 @@ def this_host() -> SandboxUser:
 
 
 def with_own_proxy(variables: Mapping[str, str], rules: HostRules) -> dict[str, str]:
-    """Variables with PipeGuard's proxy in place of any that the server may not connect to itself.
+    """Variables with PipeGuard's proxy instead of one that the server cannot connect to itself.
 
     Args:
         variables: of the server.

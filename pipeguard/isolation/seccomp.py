@@ -1,9 +1,9 @@
 """A filter of system calls, as the program that the kernel runs for each (seccomp(2), bpf(2)).
 
-What it refuses needs no privilege to be called and has opened kernels before, reaches other
-processes, or makes a namespace in which its caller is root. Everything else passes: a server that
-works without isolation works with it. Refused calls answer EPERM, and those that programs replace
-by an older call if the kernel lacks them ENOSYS.
+It refuses calls that need no privilege and have opened kernels before, that reach other processes,
+or that make a namespace in which their caller is root. Everything else passes: a server that works
+without isolation works with it. Refused calls return EPERM; those that programs replace by an older
+call if the kernel lacks them return ENOSYS.
 
 Numbers: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h of Linux 6.12.
 """
@@ -34,7 +34,7 @@ NEW_NAMESPACES_OF_CLONE = NEW_NAMESPACES & ~0x80  # there the lowest bits are a 
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C  # types into the terminal; asm-generic/ioctls.h
 LOWER_HALF, TOP_BIT = 0xFFFFFFFF, 1 << 31
 FAMILIES = (1, 2, 10)  # AF_UNIX, AF_INET, AF_INET6
-HIGHEST_FAMILY = 63  # AF_MAX of Linux 6.12 is 46, and the kernel refuses what is higher
+HIGHEST_FAMILY = 63  # AF_MAX of Linux 6.12 is 46, and the kernel refuses higher ones
 # Which interfaces there are is asked by it, getifaddrs(3). Its other protocols configure filters,
 # watch processes and devices, and have opened kernels.
 AF_NETLINK, NETLINK_ROUTE = 16, 0
@@ -113,7 +113,7 @@ def _bits(number: int) -> Iterator[int]:
 
 
 def _refusals(machine: str) -> dict[str, list[tuple[int, tuple[Condition, ...]]]]:
-    """The errors of each call, with conditions under which it gets them; always without any."""
+    """The errors of each call, with conditions for each; unconditional without any."""
     found: dict[str, list[tuple[int, tuple[Condition, ...]]]] = {}
     for name, error, conditions in _refused_arguments():
         found.setdefault(name, []).append((error, conditions))

@@ -46,7 +46,7 @@ OF_SYSTEM = (
 
 
 def sensitive_paths(home_folder: str, own_folders: Sequence[str]) -> tuple[str, ...]:
-    """All paths that have to be named by themselves, whether they exist or not.
+    """All paths that must be granted by name, whether they exist or not.
 
     Args:
         home_folder: the user's.
@@ -60,7 +60,7 @@ def sensitive_paths(home_folder: str, own_folders: Sequence[str]) -> tuple[str, 
 
 
 def _link_targets(home_folder: str) -> Iterator[str]:
-    """The targets of links, as of a folder of "dotfiles"."""
+    """The targets of links, such as a folder of "dotfiles"."""
     above = {path[:end] for path in IN_HOME for end in range(len(path)) if path[end] == "/"}
     moved = tuple(each for each in above if os.path.islink(os.path.join(home_folder, each)))
     for name in IN_HOME:
@@ -82,7 +82,7 @@ def find_hidden(granted: str, sensitive: Sequence[str], named: Sequence[str]) ->
 
 
 def _but(path: str, named: Sequence[str]) -> Iterator[str]:
-    """A path without what is named in it."""
+    """A path without the paths in it that are named."""
     if path in named:
         return
     if not any(is_inside(each, path) for each in named):
@@ -95,17 +95,17 @@ def _but(path: str, named: Sequence[str]) -> Iterator[str]:
 
 
 def find_holder(path: str, sensitive: Sequence[str]) -> str | None:
-    """The sensitive path that a path is, or is in."""
+    """The sensitive path that is or contains a path."""
     return next((each for each in sensitive if is_inside(path, each)), None)
 
 
 def is_inside(path: str, folder: str) -> bool:
-    """True if a path is a folder or in it; both absolute and without `..`."""
+    """True if a path is a folder or inside it; both absolute and without `..`."""
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
 def session_sockets(uid: int) -> Iterator[str]:
-    """Sockets of the user's session, wherever they are: in `/tmp`, which may be given, often."""
+    """Sockets of the user's session, wherever they are: often in `/tmp`, which may be granted."""
     yield f"/tmp/tmux-{uid}"  # noqa: S108  never made here
     values = (os.environ.get(name, "") for name in ("SSH_AUTH_SOCK", "TMUX", "XAUTHORITY"))
     for path in (value.partition(",")[0] for value in values):

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 def without_nested(
     profile: Profile, host: SandboxUser, needed: Sequence[str]
 ) -> tuple[Profile, tuple[str, ...]]:
-    """A profile without what it may change in a folder that it may change, and what stays fixed.
+    """A profile without writable paths nested in others, and the paths that stay read-only.
 
     Args:
-        profile: what is given.
+        profile: the grants.
         host: this machine and its user.
-        needed: what the server's program needs, which is mounted by itself in any case.
+        needed: paths that the server's program needs, which have mounts of their own anyway.
 
     Returns:
-        The profile, and what is run later in folders that it names no more: still only read.
+        The profile, and files run later in folders that it no longer names: still read-only.
     """
     kept: list[str] = []
     fixed: list[str] = []
@@ -54,11 +54,10 @@ class ServerView(NamedTuple):
     """The view of one server.
 
     Attributes:
-        profile: what it is given, with what its arguments name.
-        needed: what its program needs, and what else it may only read in a folder that it may
-            change.
+        profile: its grants, including those from its arguments.
+        needed: paths its program needs, and other read-only paths in changeable folders.
         files: all its mounts.
-        code: files among its arguments, of which one is the script that runs, often.
+        code: files among its arguments; often one of them is the script that runs.
     """
 
     profile: Profile
@@ -80,17 +79,17 @@ def server_view(
     """The view of a server.
 
     Args:
-        arguments: of its program, as runtimes.with_paths has them.
+        arguments: its program's, as returned by runtimes.with_paths.
         runtime: its program.
-        profile: what it is given by name.
+        profile: its explicit grants.
         host: this machine and its user.
-        folder: that it starts in.
+        folder: its working directory.
         kept_home: the folder that is its home, if that is kept between runs.
-        fixed: files that it may read and not change, in a folder that it may change.
+        fixed: read-only files in a folder that it may change.
 
     Raises:
-        PolicyError: what it is given cannot be.
-        OSError: a path was moved meanwhile.
+        PolicyError: a grant is impossible.
+        OSError: a path was moved in the meantime.
     """
     named, files = given_among(arguments, runtime.needed, profile, host, folder)
     among, held = read_alone(named, profile)
@@ -113,7 +112,7 @@ def server_view(
 
         changed = next(filter(os.path.isdir, whole.write), folder)
         settings = find_settings(host, os.environ, changed)
-        view = view._replace(mounts=(*settings, *view.mounts))  # what the user gives is over them
+        view = view._replace(mounts=(*settings, *view.mounts))  # the user's grants cover them
     return ServerView(whole, needed, view, tuple(filter(os.path.isfile, code)))
 
 
@@ -130,14 +129,14 @@ def given_among(
     host: SandboxUser,
     folder: str,
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The folders among a server's arguments, and the files, which it may only read.
+    """The folders among a server's arguments, and the files, which are read-only.
 
     Args:
-        arguments: of its program, as runtimes.with_paths has them.
-        needed: what its program needs, which none of them may have changed.
-        profile: what it is given by name.
+        arguments: its program's, as returned by runtimes.with_paths.
+        needed: paths its program needs, which an argument must not make changeable.
+        profile: its explicit grants.
         host: this machine and its user.
-        folder: that it starts in.
+        folder: its working directory.
     """
     named = folders_among(arguments, folder, host, profile.write)
     folders = tuple(path for path in named if path not in needed)

@@ -26,13 +26,13 @@ class ShippedProfile(NamedTuple):
 
     Attributes:
         packages: `REGISTRY:NAME`.
-        hosts: that it may connect to.
-        keeps_home: whether its home is kept between runs.
+        hosts: hosts it may connect to.
+        keeps_home: True if its home is kept between runs.
         variables: set unless the user sets them; `~` is its home.
-        npm_parts: folders of a package of PyPI, as patterns, that it has npm install packages in
-            when it first runs, which it cannot: they are fetched with it.
-        serves_git: whether it is a server of git (Profile).
-        needs: what is left for the user to name, or what does not work; or empty.
+        npm_parts: folders of a PyPI package, as patterns, into which it would install npm packages
+            on its first run. An isolated one cannot, so they are fetched with it.
+        serves_git: True if it is a git server (Profile).
+        needs: grants left for the user to name, or what does not work; or empty.
     """
 
     packages: Sequence[str]
@@ -51,7 +51,7 @@ class ShippedProfile(NamedTuple):
 
     @property
     def grants(self) -> tuple[str, ...]:
-        """The profile, in words."""
+        """A description of the profile's grants."""
         hosts = (f"hosts {', '.join(self.hosts)}",) if self.hosts else ()
         home = ("a kept home",) if self.keeps_home else ()
         git = ("changes to .git in its folders", "your name and settings of git")
@@ -67,12 +67,12 @@ class ShippedProfile(NamedTuple):
 
 
 def package_key(package: Package) -> str:
-    """The package whose program runs, as `REGISTRY:NAME`."""
+    """The key of the package whose program runs, as `REGISTRY:NAME`."""
     return f"{package.registry}:{package.name}"
 
 
 def find_profile(key: str) -> ShippedProfile | None:
-    """The profile of a package; None if PipeGuard knows none.
+    """The profile of a package; None if PipeGuard has none.
 
     Args:
         key: as `key_of` returns it.
@@ -81,5 +81,5 @@ def find_profile(key: str) -> ShippedProfile | None:
 
 
 def all_shipped() -> list[ShippedProfile]:
-    """All of them."""
+    """All shipped profiles."""
     return [ShippedProfile(**entry) for entry in json.loads(FILE.read_text("utf-8"))]

@@ -1,8 +1,8 @@
 """Mounts for a server, staged before the engine starts where nobody else can change them.
 
-A view names paths; whoever may write the folders above one could put a link there after it was
-checked. So what a path is gets opened without following links, and mounted with all that stands in
-it in a mount namespace of this process's own. The engine takes it from there.
+A view names paths; anyone who may write the folders above one could put a link there after it was
+checked. So each path is opened without following links, and mounted with its contents in a mount
+namespace of this process's own. The engine takes it from there.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 
     from pipeguard.isolation.view import FileView
 
-# Covered in a namespace of our own only: nothing of it is ever given, and no engine needs it.
+# Covered only in a namespace of our own: it is never granted, and no engine needs it.
 STAGE = "/sys"
 _STAGED = (MountKind.READ, MountKind.WRITE)
 _OF_SYSTEM = (*SYSTEM, *(f"/etc/{name}" for name in ETC_FOLDERS))  # root's own
 
 
 class Staged(NamedTuple):
-    """A file or folder that is given, with what is mounted in it.
+    """A granted file or folder, with the mounts in it.
 
     Attributes:
         outer: the file or folder.
-        inside: what stands in it, outer folders first.
-        absent: paths in it at which nothing is, but through a link.
+        inside: the mounts in it, outer folders first.
+        absent: paths in it that do not exist, except through a link.
     """
 
     outer: Mount
@@ -49,7 +49,7 @@ class Staged(NamedTuple):
 
 
 def stage_view(view: FileView) -> tuple[tuple[Mount, ...], tuple[Staged, ...]]:
-    """The mounts that are left to an engine, and what is staged for them."""
+    """The mounts that are left to an engine, and the staged ones."""
     left: list[Mount] = []
     staged: list[tuple[Mount, list[Mount]]] = []
     holders: dict[str, int | None] = {}  # by the path of a mount: the staged one that it is in
@@ -80,7 +80,7 @@ def stage(staged: Sequence[Staged]) -> None:
     """Mount all of it; this process has a mount namespace of its own.
 
     Raises:
-        OSError: something was changed since it was looked at, with ESTALE; or the kernel refuses.
+        OSError: something changed after it was checked (ESTALE), or the kernel refuses.
     """
     if not staged:
         return
@@ -94,12 +94,12 @@ def stage(staged: Sequence[Staged]) -> None:
 
 
 def mount_staged(staged: Staged, folder: int, name: str) -> int:
-    """Mount one file or folder, with what stands in it; returns a descriptor of it there.
+    """Mount one file or folder with the mounts in it; return a descriptor of the mount.
 
     Args:
-        staged: what is mounted.
+        staged: the file or folder, and the mounts in it.
         folder: a descriptor of the folder to mount it in.
-        name: that it gets there; nothing has it yet.
+        name: its name there, which is still free.
 
     Raises:
         OSError: as for `stage`.
@@ -138,7 +138,7 @@ def _mount_inside(outer: int, top: Mount, mount: Mount) -> None:
         with suppress(FileExistsError):
             os.mkdir(name, 0o700, dir_fd=folder)
     elif mount.kind is MountKind.READ and is_same and mount.source == mount.path:
-        source = open_below(folder, name)  # what is there: it cannot be something else by now
+        source = open_below(folder, name)  # the present file: it can no longer be replaced
         _bind(source, folder, name, is_fixed=True)
         os.close(source)
     else:
@@ -172,7 +172,7 @@ def _hide(folder: int, name: str) -> None:
 
 
 def _make_place(folder: int, name: str, source: int) -> None:
-    """Make something to mount on, if there is nothing."""
+    """Make a mount point, if there is none."""
     with suppress(FileExistsError):
         if stat.S_ISDIR(os.fstat(source).st_mode):
             os.mkdir(name, 0o700, dir_fd=folder)

@@ -1,8 +1,8 @@
 """The files that an isolated server sees, as a list of mounts that every engine can make.
 
-The system's programs and libraries read-only; of `/etc` what programs need to run and what holds no
-secret; a home, a `/tmp` and a `/run` of its own, empty and limited; and what the profile names.
-What stands later covers what stands before.
+The system's programs and libraries, read-only; the parts of `/etc` that programs need and that hold
+no secret; a home, a `/tmp` and a `/run` of its own, empty and limited; and the profile's grants.
+Later mounts cover earlier ones.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class MountKind(Enum):
     READ = "read"  # a file or folder of this machine
     WRITE = "write"  # the same, that may be changed
     EMPTY = "empty"  # a folder that may be written, in memory
-    HIDDEN = "hidden"  # nothing, and nothing can be put there
+    HIDDEN = "hidden"  # empty, and nothing can be put there
     TEXT = "text"  # a file of ours
     COPY = "copy"  # of a file of this machine
     LINK = "link"  # a symbolic link
-    FOLDER = "folder"  # a folder that holds only what is mounted in it
+    FOLDER = "folder"  # a folder that holds only mounts
     BARE = "bare"  # a folder that holds nothing, and may only be read
 
 
@@ -39,10 +39,9 @@ class Mount(NamedTuple):
     """One path of the server's view.
 
     Attributes:
-        kind: what stands there.
-        path: where the server sees it.
-        source: of READ, WRITE and COPY the path on this machine; of TEXT its content; of LINK its
-            target.
+        path: as the server sees it.
+        source: the path on this machine (READ, WRITE, COPY), the content (TEXT) or the target
+            (LINK).
     """
 
     kind: MountKind
@@ -66,7 +65,7 @@ ETC_FOLDERS = (
     *("ssl/certs", "pki/tls/certs", "pki/ca-trust", "alternatives", "fonts"),
     *("chromium", "chromium.d"),  # that Debian's chromium, a script, reads
 )
-MAX_FILE_BYTES = 4 * 1024 * 1024  # of what is copied; ld.so.cache is the largest, and a tenth of it
+MAX_FILE_BYTES = 4 * 1024 * 1024  # of a copied file; ld.so.cache, the largest, has a tenth
 SYSTEM = (
     *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"),
     *("/nix/store", "/gnu/store"),
@@ -83,11 +82,10 @@ class FileView(NamedTuple):
 
     Attributes:
         mounts: in the order in which they are made.
-        folder: where it starts.
-        home: its home.
-        scratch: bytes of each folder in memory.
-        absent: sensitive paths in what is given that are not there, or through a link: they still
-            are not, once it is mounted.
+        folder: the working directory.
+        scratch: the size limit in bytes of each folder in memory.
+        absent: sensitive paths in granted folders that do not exist or lead through a link: they
+            still do not exist once the folder is mounted.
     """
 
     mounts: tuple[Mount, ...]
@@ -103,10 +101,8 @@ class SandboxUser(NamedTuple):
     Attributes:
         home: the user's home.
         user: the user's name.
-        uid: the user's number.
-        gid: the number of the user's group.
-        sensitive: paths that have to be named by themselves (isolation.sensitive).
-        packages: the folder of fetched packages, which are read all the same.
+        sensitive: paths that must be granted by name (isolation.sensitive).
+        packages: the folder of fetched packages, which may be read nevertheless.
     """
 
     home: str
@@ -118,14 +114,11 @@ class SandboxUser(NamedTuple):
 
 
 class SandboxedCommand(NamedTuple):
-    """A command and all that an engine runs it with.
+    """A command and everything an engine needs to run it.
 
     Attributes:
         argv: the server's program and its arguments.
         variables: its environment.
-        view: the files that it sees.
-        host: this machine and its user.
-        limits: what it may use up.
         ports: TCP ports that it may connect to.
     """
 
@@ -143,11 +136,11 @@ def build_view(
     """The view that a profile gives.
 
     Args:
-        profile: what is granted.
+        profile: the grants.
         host: this machine and its user.
         needed: files and folders that the server's program needs to run, read-only.
-        folder: that the server is to start in.
-        kept_home: the folder that is its home, if that is kept between runs.
+        folder: the server's working directory.
+        kept_home: the folder of its home, if that is kept between runs.
 
     Raises:
         PolicyError: something that the program needs is sensitive, or everything is granted.
@@ -192,13 +185,13 @@ def build_view(
 
 
 def innermost(path: str, mounts: Iterable[Mount]) -> Mount | None:
-    """The innermost mount that a path is in."""
+    """The innermost mount that contains a path."""
     holders = [mount for mount in mounts if is_inside(path, mount.path)]
     return max(holders, key=lambda mount: len(mount.path), default=None)
 
 
 def filter_environment(variables: Mapping[str, str], view: FileView) -> dict[str, str]:
-    """The variables of an isolated server: none that leads to what it does not see."""
+    """The environment of an isolated server, without variables that lead to paths it cannot see."""
     dropped = {"DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK", "GPG_AGENT_INFO"}
     dropped |= {"DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "DOCKER_HOST", "TMPDIR", "TEMP", "TMP"}
     seen = {MountKind.READ, MountKind.WRITE, MountKind.EMPTY}
@@ -245,9 +238,9 @@ def _etc(host: SandboxUser) -> Iterator[Mount]:
 
 
 def _kind_of_start(folder: str, mounts: Sequence[Mount]) -> MountKind:
-    """The contents of a starting folder that the server was not given.
+    """The kind of mount for a working directory that was not granted.
 
-    In a folder of its own, what it writes there would go to memory, and be lost silently.
+    In a folder of its own, the server's files would be kept in memory and lost silently.
     """
     holder = innermost(folder, mounts)
     is_lost = holder is not None and holder.kind is MountKind.EMPTY and holder.path != folder
@@ -256,7 +249,7 @@ def _kind_of_start(folder: str, mounts: Sequence[Mount]) -> MountKind:
 
 
 def _own(home_folder: str, kept_home: str | None) -> Iterator[Mount]:
-    """The folders that are the server's own: what it may write without being given it."""
+    """The server's own folders, which it may write without a grant."""
     own = {path: Mount(MountKind.EMPTY, path) for path in SCRATCH}
     own[home_folder] = (
         Mount(MountKind.WRITE, home_folder, kept_home)
@@ -281,12 +274,12 @@ def _grants(
         if folder := _link_above(path, real, granted, host):
             yield Mount(MountKind.LINK, folder, os.path.realpath(folder))
             continue
-        # A link leads to what is needed too, by its own path.
+        # The target of a link is needed too, by its own path.
         yield Mount(MountKind.LINK, path, real) if is_link else Mount(granted[path], path, real)
 
 
 def _link_above(path: str, real: str, granted: Mapping[str, MountKind], host: SandboxUser) -> str:
-    """The link of a folder that leads to a needed file; empty if it has to be mounted itself.
+    """The link above a needed file that leads to it; empty if the file must be mounted itself.
 
     A program finds its packages next to its real path, which it can only find by the link.
     """
@@ -298,10 +291,10 @@ def _link_above(path: str, real: str, granted: Mapping[str, MountKind], host: Sa
 
 
 def _check_links(grants: Iterable[Mount], profile: Profile, host: SandboxUser) -> None:
-    """Grants have no link in them, and nothing leads by one to what has to be named.
+    """Check that grants contain no links, and that no link leads to a path that must be named.
 
     Raises:
-        PolicyError: one does; it was made since the path was looked at.
+        PolicyError: a link was made after the path was checked.
     """
     given = (*profile.read, *profile.write)
     for mount in grants:
@@ -326,29 +319,29 @@ def _absent(
 
 
 def _is_in_it(kind: MountKind, around: Sequence[MountKind], *, is_fixed: bool) -> bool:
-    """True if a grant around a path already gives it in the same way."""
+    """True if a surrounding grant already gives a path in the same way."""
     if kind is MountKind.WRITE:
         return False  # in one that may be written too: a mount cannot be replaced by a link
     return not is_fixed or MountKind.WRITE not in around
 
 
 def _pin_folders(mounts: Sequence[Mount]) -> Iterator[Mount]:
-    """The folders between one that may be written and what is mounted in it, as mounts.
+    """Mounts of the folders between a writable folder and the mounts in it.
 
-    A mount moves with the folder that it is in: a server that renames that folder would find at the
-    next start what was covered, or have put there what it likes. A mount cannot be renamed.
+    A mount moves with its folder: a server that renames the folder would find the covered files at
+    its next start, or could have put others there. A mount point cannot be renamed.
     """
     at = {mount.path: mount for mount in mounts if mount.kind is not MountKind.LINK}
     held = dict.fromkeys(folder for path in at for folder in _above(path) if folder not in at)
     for folder in held:
         around = next((at[each] for each in _above(folder) if each in at), None)
         if around is not None and around.kind is MountKind.WRITE:
-            # Of a kept home the source is elsewhere than the path.
+            # A kept home's source differs from its path.
             yield Mount(MountKind.WRITE, folder, around.source + folder.removeprefix(around.path))
 
 
 def _above(path: str) -> Iterator[str]:
-    """The folders that a path is in, from inside to outside."""
+    """The folders that contain a path, from inside to outside."""
     while (folder := os.path.dirname(path)) != path:
         yield folder
         path = folder
@@ -364,5 +357,5 @@ def _hidden_paths(
 
 
 def _depth(path: str) -> tuple[int, str]:
-    """Outer folders first, so that none covers what is in it."""
+    """Sort key that puts outer folders first, so that none covers an inner one."""
     return path.count("/"), path

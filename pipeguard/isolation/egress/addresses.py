@@ -1,8 +1,8 @@
 """The check of a name's addresses after it was resolved: which of them may be connected to.
 
-Only public ones, unless a rule names the very address and port, or says of the name that it may
-lead into a private network. Sources: the IANA registries of special addresses (RFC 6890), RFC 6052
-(IPv4 in IPv6).
+Only public ones, unless a rule names exactly this address and port, or allows the name to lead into
+a private network. Sources: the IANA registries of special addresses (RFC 6890), RFC 6052 (IPv4 in
+IPv6).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def usable_addresses(
         texts: addresses as text; other texts are left out.
         port: the port of the connection.
         rules: name the addresses that need not be public, and the hosts.
-        host: that was asked for.
+        host: the requested one.
     """
     found = dict.fromkeys(all_addresses(texts))
     return [address for address in found if is_usable(address, port, rules, host)][:MAX_ADDRESSES]
@@ -89,7 +89,7 @@ def is_metadata(host: Host) -> bool:
 
 
 def describe_excess(entry: str) -> str:
-    """Describe what else a granted host leads to; empty for most hosts.
+    """Describe sensitive targets that a granted host includes; empty for most hosts.
 
     Args:
         entry: as an option or the policy has it.
@@ -108,10 +108,10 @@ def describe_excess(entry: str) -> str:
 
 
 def is_private(address: Address) -> bool:
-    """True if an address may be of a company's or home's own network.
+    """True if an address may belong to a company's or home's own network.
 
-    None of this machine or link, of all or none, and none that gives out credentials; of IPv6 none
-    with an IPv4 address inside. Documentation's are: networks use them, too.
+    Never an address of this machine or link, a broadcast, or a metadata service; nor an IPv6
+    address that embeds an IPv4 one. Documentation addresses count: networks use them, too.
     """
     if isinstance(address, IPv6Address):
         is_local = address in _UNIQUE_LOCAL or any(address in each for each in _DOCUMENTATION)
@@ -141,7 +141,7 @@ def _is_public_v4(address: IPv4Address) -> bool:
 
 
 def is_own(address: Address) -> bool:
-    """True for an address of this machine, by the route to it: nothing is sent."""
+    """True if the route to an address shows that it is this machine's; sends nothing."""
     family = socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:

@@ -24,7 +24,7 @@ MAX_NAMES = 4096  # a wildcard has as many names as a sandbox asks for
 
 
 class NameAddresses:
-    """Addresses of `NETWORK` by name, given out at the first question and the same from then on."""
+    """Addresses of `NETWORK` by name, assigned at the first question and constant afterwards."""
 
     def __init__(self, limit: int = MAX_NAMES) -> None:
         self._limit = limit
@@ -32,7 +32,7 @@ class NameAddresses:
         self._names: list[str] = []
 
     def give_address(self, name: str) -> IPv4Address | None:
-        """The address of a name; None if all are given out."""
+        """The address of a name; None if all are assigned."""
         number = self._numbers.get(name)
         if number is None:
             number = len(self._names)
@@ -52,7 +52,7 @@ class NameAddresses:
         return self._names[number] if 0 <= number < len(self._names) else address
 
 
-MAX_QUERY_BYTES = 512  # what asks in more is no resolver of a C library
+MAX_QUERY_BYTES = 512  # C libraries' resolvers send no larger ones
 TTL_SECONDS = 60
 TYPE_A = 1
 CLASS_IN = 1
@@ -78,13 +78,13 @@ class _ResponseCode(IntEnum):
 
 
 class DnsQuestion(NamedTuple):
-    """A question, read.
+    """A parsed question.
 
     Attributes:
         number: the message's id.
         flags: of its header.
         name: in ASCII, without the final dot; other bytes and dots in labels are escaped.
-        kind: the type of record, `TYPE_A` as a rule.
+        kind: the type of record, usually `TYPE_A`.
         raw: the question as it was sent, which the answer repeats.
     """
 
@@ -96,10 +96,10 @@ class DnsQuestion(NamedTuple):
 
 
 class DnsError(Exception):
-    """A message that is no question of ours to answer.
+    """A message that is not a question we can answer.
 
     Attributes:
-        response: what to send; None for a message to which nothing may be sent.
+        response: the response; None if none may be sent.
     """
 
     def __init__(self, response: bytes | None) -> None:
@@ -108,7 +108,7 @@ class DnsError(Exception):
 
 
 def parse_question(message: bytes) -> DnsQuestion:
-    """Read a message with one question; what stands behind it (EDNS) is not looked at.
+    """Parse a message with one question; ignore the sections after it (EDNS).
 
     Raises:
         DnsError: it is not a question.
@@ -135,7 +135,7 @@ def parse_question(message: bytes) -> DnsQuestion:
 
 
 def _labels(message: bytes, malformed: DnsError) -> tuple[list[bytes], int]:
-    """The labels of the name behind the header, and where it ends."""
+    """The labels of the name after the header, and the position after it."""
     labels, at = [], _HEADER.size
     while at < len(message) and (length := message[at]):
         if length > MAX_LABEL_BYTES:  # a pointer, which a single question does not need
@@ -155,7 +155,7 @@ def _label_text(label: bytes) -> str:
 
 
 def answer(question: DnsQuestion, address: IPv4Address | None) -> bytes:
-    """The answer for a name that exists: its address, or that it has nothing of this type.
+    """The answer for a name that exists: its address, or none of this type.
 
     Args:
         question: the question.
@@ -170,7 +170,7 @@ def answer(question: DnsQuestion, address: IPv4Address | None) -> bytes:
 
 
 def no_such_name(question: DnsQuestion) -> bytes:
-    """The answer for a name that is not to be reached."""
+    """The answer for a name that may not be reached."""
     return _write(question.number, question.flags, _ResponseCode.NO_SUCH_NAME, question.raw)
 
 

@@ -20,8 +20,8 @@ class DnsResponder(asyncio.DatagramProtocol):
     """Messages in, messages out.
 
     Args:
-        state: the rules as they are now, the names' addresses, and who is told of names that no
-            rule has.
+        state: the current rules, the names' addresses, and the receiver of reports on names without
+            a rule.
     """
 
     _transport: asyncio.DatagramTransport
@@ -40,7 +40,7 @@ class DnsResponder(asyncio.DatagramProtocol):
             self._transport.sendto(response, addr)
 
     def close(self) -> None:
-        """Answer nothing any more."""
+        """Stop answering."""
         self._transport.close()
 
     def _respond(self, message: bytes) -> bytes | None:
@@ -66,7 +66,7 @@ class DnsResponder(asyncio.DatagramProtocol):
 
 
 def _queried_name(question: dns.DnsQuestion) -> str | None:
-    """The name that is asked for; None for what is no host's."""
+    """The queried name; None if it is not a host name."""
     try:
         host = parse_host(question.name)
     except HostError:

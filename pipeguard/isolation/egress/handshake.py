@@ -1,6 +1,6 @@
 """The request of a proxy's client: bytes in, a target out; HTTP or SOCKS5 by the first byte.
 
-No I/O: bytes may come in any pieces. One connection asks for one thing.
+No I/O: bytes may come in any pieces. Each connection makes one request.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class _SocksCode(IntEnum):
 
 
 def reply(code: _SocksCode) -> bytes:
-    """A reply to a request; the bound address, which says nothing to a client, is zero."""
+    """A reply to a request; the bound address, which clients ignore, is zero."""
     return bytes((VERSION, code, 0, _IPV4, 0, 0, 0, 0, 0, 0))
 
 
@@ -46,7 +46,7 @@ GREETING_REPLY = bytes((VERSION, _NO_LOGIN))
 
 
 def _greeting_length(data: bytes) -> int | None:
-    """The length of the greeting that data begins with; None while it is incomplete.
+    """The length of the greeting at the start of data; None while it is incomplete.
 
     Raises:
         EgressRequestError: it has no method without a login.
@@ -59,10 +59,10 @@ def _greeting_length(data: bytes) -> int | None:
 
 
 def _read_socks_request(data: bytes) -> EgressRequest | None:
-    """The request that data begins with; None while it is incomplete.
+    """The request at the start of data; None while it is incomplete.
 
     Raises:
-        EgressRequestError: it is no CONNECT, or has no host and port.
+        EgressRequestError: it is not a CONNECT, or has no host and port.
     """
     if len(data) < 5:
         return None
@@ -117,7 +117,7 @@ def refusal_reply(request: EgressRequest, reason: EgressReason) -> bytes:
 
 
 def failure_reply(request: EgressRequest, error: str) -> bytes:
-    """The answer to a client whose host is allowed and could not be reached."""
+    """The answer to a client whose host is allowed but could not be reached."""
     way, target = request.way, request.target
     if way is EgressWay.SOCKS5:
         code = _SocksCode.HOST_UNREACHABLE if error.startswith("EAI_") else _SocksCode.FAILED
@@ -142,13 +142,13 @@ class ProxyHandshake:
 
     @property
     def way(self) -> EgressWay:
-        """By what came so far."""
+        """The protocol, judged by the bytes so far."""
         if self._is_greeted or self._data[:1] == bytes((VERSION,)):
             return EgressWay.SOCKS5
         return EgressWay.CONNECT if self._data.startswith(b"CONNECT ") else EgressWay.HTTP
 
     def feed(self, data: bytes) -> tuple[bytes, EgressRequest | None]:
-        """Take bytes; returns what to send back, and what is asked for if that is complete.
+        """Take bytes; return the bytes to send back, and the request once it is complete.
 
         Raises:
             EgressRequestError: the client is to be refused.

@@ -1,8 +1,8 @@
 """The hosts that a sandbox may reach, as a value; every host in one spelling. No I/O.
 
-A host is a name, in A-labels, lower case and without a final dot, or an address. What a C library
-or a browser would read as an address (`127.1`, `0x7f000001`, `::ffff:127.0.0.1`) is an address
-here, and never a name (inet_aton(3); WHATWG URL, 3.5 "ends in a number").
+A host is a name, in A-labels, lower case and without a final dot, or an address. A text that a C
+library or a browser would read as an address (`127.1`, `0x7f000001`, `::ffff:127.0.0.1`) is an
+address here, and never a name (inet_aton(3); WHATWG URL, 3.5 "ends in a number").
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LOOPBACK: tuple[Address, ...] = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 
 
 class HostError(ValueError):
-    """A text is no host, or no rule for one; the message says why."""
+    """A text is neither a host nor a rule for one; the message says why."""
 
 
 class HostAndPort(NamedTuple):
@@ -54,12 +54,12 @@ class HostAndPort(NamedTuple):
 
     @property
     def entry(self) -> str:
-        """The target in the policy, without a port that is one of the web's."""
+        """The target in the policy, without a web port."""
         return str(self).removesuffix(f":{self.port}" if self.port in DEFAULT_PORTS else "")
 
 
 def parse_host(text: str) -> Host:
-    """A host in the one form that rules, requests and answers are compared in.
+    """A host in the normal form for comparing rules, requests and answers.
 
     Args:
         text: a name or an address, an IPv6 one with or without brackets.
@@ -84,7 +84,7 @@ def parse_host(text: str) -> Host:
 
 
 def parse_authority(text: str, default_port: int | None = None) -> HostAndPort:
-    """A host and port, as in `example.com:443` or `[::1]:443`.
+    """Parse a host and port, as in `example.com:443` or `[::1]:443`.
 
     Raises:
         HostError: it is not one, or has no port and there is no default.
@@ -132,7 +132,7 @@ def _ipv4(name: str) -> IPv4Address:
 
 def _to_ascii(text: str) -> str:
     """A name in A-labels, its look-alike forms mapped first (UTS 46, as browsers do)."""
-    import idna  # tables of half a megabyte, for what few clients send
+    import idna  # tables of half a megabyte, for names that few clients send
 
     try:
         return idna.encode(text, uts46=True, std3_rules=False).decode("ascii")
@@ -186,11 +186,11 @@ class HostRules(NamedTuple):
         return rules
 
     def allowed_ports(self, host: Host) -> frozenset[int]:
-        """The ports at which a host may be reached; none if it may not be."""
+        """The ports at which a host may be reached; empty if it may not be."""
         if not isinstance(host, str):
             ports = self.hosts.get(host, frozenset())
             return ports | self.loopback if host in LOOPBACK else ports
-        if is_localhost(host):  # of its addresses, those that are named are connected to
+        if is_localhost(host):  # of its addresses, only named ones are connected to
             return self.loopback.union(*(self.hosts.get(each, ()) for each in LOOPBACK))
         return _ports_of_name(self.hosts, host)
 
@@ -200,12 +200,12 @@ class HostRules(NamedTuple):
 
     @property
     def ports(self) -> frozenset[int]:
-        """All ports of all rules: those that a sandbox listens at for direct connections."""
+        """All ports in the rules, at which a sandbox listens for direct connections."""
         return self.loopback.union(*self.hosts.values())
 
 
 def _ports_of_name(table: Mapping[Host, frozenset[int]], name: str) -> frozenset[int]:
-    """The ports of a name, by itself and by the domains that it is below."""
+    """The ports of a name, from its own rule and those of its parent domains."""
     ports = table.get(name, frozenset())
     while table and (name := name.partition(".")[2]):
         ports |= table.get(f"*.{name}", frozenset())
@@ -213,7 +213,7 @@ def _ports_of_name(table: Mapping[Host, frozenset[int]], name: str) -> frozenset
 
 
 def is_own_port(host: str) -> bool:
-    """True for a host as it is shown whose ports are those of this machine, given by number."""
+    """True for a host, as displayed, whose ports are this machine's and granted by number."""
     return is_localhost(host) or host in {str(address) for address in LOOPBACK}
 
 

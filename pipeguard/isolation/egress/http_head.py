@@ -1,8 +1,7 @@
 """The head of a request to an HTTP proxy, read strictly and rewritten (RFC 9112).
 
-Knows CONNECT and the absolute form with `http:`. What two readers could read differently is
-refused: bare line feeds, folded lines, white space before a colon, two lengths, a length next to a
-transfer coding.
+Knows CONNECT and the absolute form with `http:`. Ambiguous syntax is refused: bare line feeds,
+folded lines, white space before a colon, two lengths, a length next to a transfer coding.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ _FORBIDDEN = re.compile(rb"(?i)(?:host|content-length|transfer-encoding|connecti
 
 
 class BodyError(Exception):
-    """Chunks that are not of the strict form."""
+    """Malformed chunks."""
 
 
 class EgressRequestError(Exception):
-    """A client to refuse before anything is judged.
+    """A request to refuse before anything is judged.
 
     Attributes:
-        reason: `MALFORMED`, or `UNSUPPORTED` for what is well-formed and not offered.
-        response: what to send before closing; may be empty.
+        reason: `MALFORMED`, or `UNSUPPORTED` if it is well-formed.
+        response: the bytes to send before closing; may be empty.
     """
 
     def __init__(self, reason: EgressReason, response: bytes = b"") -> None:
@@ -39,7 +38,7 @@ class EgressRequestError(Exception):
 
 
 def make_response(status: str, text: str) -> bytes:
-    """An answer of the proxy's own."""
+    """A response by the proxy itself."""
     body = f"PipeGuard: {text}\n".encode("ascii", "backslashreplace")
     head = (
         f"HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n"
@@ -86,7 +85,7 @@ class RequestBody:
             self._at_data_end = True
 
     def _take_line(self, data: bytes, at: int) -> int:
-        """Read up to the end of a line, and read the line if it is whole."""
+        """Read up to the end of a line, and parse the line if it is complete."""
         newline = data.find(b"\n", at)
         end = len(data) if newline < 0 else newline + 1
         self._line += data[at:end]
@@ -151,12 +150,11 @@ class EgressRequest(NamedTuple):
     """The target that one connection asks for.
 
     Attributes:
-        way: how.
-        target: the host and port.
+        way: the protocol of the request.
         to_client: sent to the client when the host is connected.
         to_host: sent to the host first: the head of a request.
-        early: what came of the client behind its request.
-        body: where the request ends; None for a tunnel.
+        early: bytes from the client after its request.
+        body: finds the end of the request; None for a tunnel.
     """
 
     way: EgressWay
@@ -221,7 +219,7 @@ def _values(fields: list[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
 
 
 def _body_length(fields: list[tuple[bytes, bytes]], version: bytes) -> int | None:
-    """Bytes of the body; None for chunks (RFC 9112, 6.3)."""
+    """The length of the body in bytes; None for chunks (RFC 9112, 6.3)."""
     lengths = _values(fields, b"content-length")
     codings = _values(fields, b"transfer-encoding")
     if len(lengths) + len(codings) > 1:
@@ -261,7 +259,7 @@ def _check_host(fields: list[tuple[bytes, bytes]], target: HostAndPort, version:
 
 
 def _head(request_line: bytes, fields: list[tuple[bytes, bytes]]) -> bytes:
-    """The head for the host, without what was meant for us."""
+    """The head for the host, without fields meant for the proxy."""
     named = {
         option.strip(b" \t").lower()
         for value in _values(fields, b"connection")

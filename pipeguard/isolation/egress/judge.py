@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class EgressWay(Enum):
-    """The way in which a connection was asked for."""
+    """The protocol by which a connection was requested."""
 
     CONNECT = "connect"
     HTTP = "http"
@@ -29,7 +29,7 @@ class EgressOutcome(Enum):
 
 
 class EgressReason(Enum):
-    """Why one was refused."""
+    """The reason for a refusal."""
 
     HOST = "host"  # no rule names it
     PORT = "port"  # a rule names the host with other ports
@@ -47,14 +47,14 @@ class EgressRecord(NamedTuple):
     """One connection that ended or was refused. Has no path, query, header or content.
 
     Attributes:
-        way: how it was asked for.
-        outcome: what became of it.
-        host: as it was asked for, in its normal form; printable ASCII, at most 255 characters.
-        port: as it was asked for; 0 if there was no port.
-        address: the address that was connected to; the first one if none may be, or empty. A
-            proxy does not say to which it connects.
+        way: the protocol of the request.
+        outcome: its result.
+        host: as requested, in its normal form; printable ASCII, at most 255 characters.
+        port: as requested; 0 if there was none.
+        address: the address that was connected to; the first one if all are forbidden, or empty. A
+            proxy does not report its choice.
         reason: of a refusal, else None.
-        error: of a failure the name of the error, as `ECONNREFUSED`, and of a proxy's why; else
+        error: of a failure the name of the error, as `ECONNREFUSED`, with a proxy's reason; else
             empty.
         proxy: the host and port of the user's own network's proxy that it went through, or empty.
         bytes_sent: from the sandbox to the host.
@@ -85,8 +85,8 @@ class Wall(NamedTuple):
 
     Attributes:
         rule: of its event: that of a refused connection, or of a file.
-        subject: a path, a port, or a host with its port unless that is one of the web's.
-        event: names it in the audit.
+        subject: a path, a port, or a host with its port unless that is a web port.
+        event: its name in the audit.
         at: when a connection was refused, on `time.monotonic`'s clock.
     """
 

@@ -1,7 +1,7 @@
-"""The proxy that the user's own network demands, and for which hosts it is used. Values; no I/O.
+"""The proxy that the user's own network demands, and the hosts it is used for. Values; no I/O.
 
-A name is given to it as it is, and it resolves that. What is this machine's, link-local or a
-metadata service is never asked of it: there it would be the proxy's own.
+The proxy gets names unresolved and resolves them itself. It is never asked for this machine,
+link-local addresses or metadata services: those would be the proxy's own.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _OWN = {Reach.LOOPBACK, Reach.ANY, Reach.LINK, Reach.METADATA}
 
 
 class OuterProxyError(ValueError):
-    """A setting names no proxy that can be used; the message has nothing of a login."""
+    """A setting does not name a usable proxy; the message contains nothing of a login."""
 
 
 class OuterProxy(NamedTuple):
@@ -43,7 +43,7 @@ class OuterProxy(NamedTuple):
     Attributes:
         at: its host and port.
         authorization: the value of `Proxy-Authorization`; empty for none.
-        kind: HTTP, or HTTPS for one that is spoken to by TLS.
+        kind: HTTP, or HTTPS for a proxy reached over TLS.
     """
 
     at: HostAndPort
@@ -51,15 +51,15 @@ class OuterProxy(NamedTuple):
     kind: str = HTTP
 
     def __repr__(self) -> str:
-        """Without the login."""
+        """Hide the login."""
         return f"OuterProxy({self.at})"
 
     @classmethod
     def parse(cls, text: str) -> OuterProxy:
-        """A proxy from its URL, as `http://user:password@proxy.example:3128`.
+        """Parse a proxy's URL, such as `http://user:password@proxy.example:3128`.
 
         Raises:
-            OuterProxyError: it is no URL of a proxy that can be used.
+            OuterProxyError: it is not the URL of a usable proxy.
         """
         scheme, mark, rest = text.strip().rpartition("://")
         kind = scheme.lower() if mark else HTTP
@@ -136,13 +136,13 @@ class ProxyExceptions:
 
 
 class OuterProxies(NamedTuple):
-    """The outer proxy for each kind of target; none at all by default.
+    """The outer proxy for each kind of target; none by default.
 
     Attributes:
         web: for port 80.
         tunnel: for every other port.
-        exceptions: the hosts that are reached without.
-        wrong: why a proxy that is set cannot be used: then nothing is reached that needs one.
+        exceptions: the hosts that are reached directly.
+        wrong: why a configured proxy is unusable: then hosts that need one are not reached.
     """
 
     web: OuterProxy | None = None
@@ -151,10 +151,10 @@ class OuterProxies(NamedTuple):
     wrong: str = ""
 
     def of(self, target: HostAndPort) -> OuterProxy | None:
-        """The proxy to reach a target through; None to connect to it.
+        """The proxy to reach a target through; None for a direct connection.
 
         Raises:
-            OuterProxyError: the one that is set cannot be used.
+            OuterProxyError: the configured one is unusable.
         """
         if is_own(target) or self.exceptions.has(target):
             return None
@@ -200,6 +200,6 @@ def _parse_variable(name: str, text: str) -> OuterProxy | None:
 
 
 def _first(variables: Mapping[str, str], *names: str) -> str:
-    """The first of some variables that is set, each in small letters first."""
+    """The first of some variables that is set; each is tried in lower case first."""
     values = (variables.get(each, "").strip() for name in names for each in (name.lower(), name))
     return next(filter(None, values), "")

@@ -35,8 +35,8 @@ class OuterTunnelError(OSError):
     """The proxy did not open a tunnel.
 
     Args:
-        name: of what happened: a status, or an error.
-        words: why; by default those for its name.
+        name: a status, or an error.
+        words: the reason; by default the text for the name.
     """
 
     def __init__(self, name: str, words: str = "") -> None:
@@ -45,7 +45,7 @@ class OuterTunnelError(OSError):
 
 
 def connect_request(target: HostAndPort, proxy: OuterProxy) -> bytes:
-    """The request to a proxy; the host is in the form in which it was judged."""
+    """The request to a proxy, with the host in the form that was judged."""
     lines = [f"CONNECT {target} HTTP/1.1".encode(), f"Host: {target}".encode()]
     if proxy.authorization:
         lines.append(b"Proxy-Authorization: " + proxy.authorization)
@@ -53,7 +53,7 @@ def connect_request(target: HostAndPort, proxy: OuterProxy) -> bytes:
 
 
 def read_answer(data: bytes) -> bytes | None:
-    """The bytes behind a proxy's answer that opens the tunnel; None while it is not whole.
+    """The bytes after a proxy's answer that opens the tunnel; None while it is incomplete.
 
     Raises:
         OuterTunnelError: it does not open it, or cannot be read.
@@ -81,7 +81,7 @@ def _status(head: bytes) -> int:
 
 
 class OuterTunnelEnd(TunnelEnd):
-    """A connection to the proxy, which is one to the host once the proxy has opened the tunnel."""
+    """A connection to the proxy, which leads to the host once the proxy has opened the tunnel."""
 
     def __init__(self, buffer: ReadBuffer, loop: asyncio.AbstractEventLoop, request: bytes) -> None:
         super().__init__(buffer)
@@ -90,7 +90,7 @@ class OuterTunnelEnd(TunnelEnd):
         self._opened: asyncio.Future[None] = loop.create_future()
 
     async def open(self) -> None:
-        """Ask for the tunnel, and wait until it is there.
+        """Request the tunnel, and wait until it is open.
 
         Raises:
             OSError: it is not opened.
@@ -103,7 +103,7 @@ class OuterTunnelEnd(TunnelEnd):
             raise
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Read the answer; what comes behind it is the host's."""
+        """Read the proxy's answer; forward later bytes, which are the host's."""
         if self._opened.done():
             super().buffer_updated(nbytes)
             return
@@ -119,7 +119,7 @@ class OuterTunnelEnd(TunnelEnd):
             self._opened.set_result(None)
 
     def eof_received(self) -> bool:
-        """Without an answer there is no tunnel."""
+        """Fail if the proxy closes before it answers."""
         if not self._opened.done():
             self._fail(OuterTunnelError("ECONNRESET"))
             return False
@@ -133,5 +133,5 @@ class OuterTunnelEnd(TunnelEnd):
     def _fail(self, error: OuterTunnelError) -> None:
         if not self._opened.done():
             self._opened.set_exception(error)
-            self._opened.exception()  # whoever asked may be gone
+            self._opened.exception()  # its requester may be gone
             self.transport.abort()

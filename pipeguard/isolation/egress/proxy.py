@@ -1,7 +1,7 @@
 """The way out of one sandbox, in a thread of its own that waits for a first connection.
 
-The thread takes the sandbox's sockets when they come. Until something connects it is in one system
-call: the event loop, and all that reads and connects, is imported then.
+The thread takes the sandbox's sockets when they come. Until a first connection it waits in one
+system call: the event loop and the other modules are imported then.
 """
 
 from __future__ import annotations
@@ -28,9 +28,8 @@ class Egress:
     """Connects one sandbox to the hosts that it may reach. Any thread may call its methods.
 
     Args:
-        channel: that the sandbox sends its sockets through (`sockets.send_sockets`); closed with
-            this.
-        state: what the sandbox may reach, and the rest of its rights.
+        channel: carries the sandbox's sockets (`sockets.send_sockets`); closed with this.
+        state: the rights of the sandbox.
     """
 
     def __init__(self, channel: socket.socket, state: EgressState) -> None:
@@ -43,16 +42,16 @@ class Egress:
         self._thread = Thread(target=self._run, name="egress", daemon=True)
 
     def start(self) -> None:
-        """Begin to wait for the sockets; returns at once."""
+        """Begin to wait for the sockets; return at once."""
         self._wake.setblocking(False)  # noqa: FBT003  a positional parameter
         self._thread.start()
 
     def update(self, rules: HostRules) -> None:
-        """Judge new connections by other rules from now on."""
+        """Judge new connections by these rules from now on."""
         self._state.rules = rules
 
     def report_refused(self) -> None:
-        """Report what the kernel has refused to a server that has begun to run."""
+        """Report the kernel's refusals to a server that has begun to run."""
         if not self._came.wait(SOCKETS_SECONDS):
             self._came.set()  # waited for once
         if self._refused is not None:

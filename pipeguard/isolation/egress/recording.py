@@ -1,6 +1,6 @@
 """Connections of a sandbox as rows of the audit, and the rule that would allow a refused one.
 
-What a sandbox repeats is written once a minute with a count, so that it cannot fill the audit.
+Repeated refusals are written once a minute with a count, so that they cannot fill the audit.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ _WORDS = {
     EgressReason.SLOW: "the request did not come in time",
     EgressReason.TOO_MANY: "too many connections are open, or names in use",
 }
-# What a program does by mistake, or asks for as well.
+# Caused by mistake or by excess.
 _LOW = {EgressReason.SLOW, EgressReason.TOO_MANY}
-_OWN_PORT = "isolation.port"  # as where the server's own words name it: `--loopback` gives it
+_OWN_PORT = "isolation.port"  # if the server's own words name it: `--loopback` grants it
 _OWN_PORT_WORDS = "this port of this machine is not given to the server"
 _ADDRESS = f"egress.{EgressReason.ADDRESS.value}"
 _ALLOWABLE = {
@@ -65,7 +65,7 @@ _Key = tuple["EgressWay | None", EgressReason, str, int]  # with the host and th
 
 
 class _Count:
-    """Refusals of one kind since the row that told of the first."""
+    """Refusals of one kind since the row of the first one."""
 
     def __init__(self, since: float) -> None:
         self.since = since
@@ -75,14 +75,14 @@ class _Count:
 
 
 class ConnectionRecorder:
-    """Takes the reports of one `Egress`, in its thread; `close` after it.
+    """Takes the reports of one `Egress`, in its thread; close it after the `Egress`.
 
     Args:
         record: writes a connection to the audit, and returns its event, if it has one:
             `Run.connect`.
         now: seconds on a clock that only goes forward.
-        refused: called for each connection that was refused for where it was to lead, also for
-            one that is only counted.
+        refused: called for each connection that was refused because of its target, even if it is
+            only counted.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class ConnectionRecorder:
                 self._write(count.last, self._describe_count(count, count.last))
 
     def _describe_count(self, count: _Count, last: EgressRecord) -> str:
-        """The text of a row that counts refusals which were reported already."""
+        """The text of a row that counts refusals which were already reported."""
         text = f"{count.more} more within {INTERVAL_SECONDS:g} s"
         text += f" after event {count.event}" if count.event else ""
         if last.at is not None:
@@ -144,7 +144,7 @@ class ConnectionRecorder:
         return text
 
     def _wall(self, record: EgressRecord, event: str) -> Wall | None:
-        """The message that is sent at once; None for what could lead nowhere."""
+        """The wall to report at once; None if the refused target could lead nowhere."""
         rule = _rule(record)
         is_own = rule == _OWN_PORT
         if not is_own and (rule not in _ALLOWABLE or _parse_host(record.host) is None):
@@ -167,7 +167,7 @@ class ConnectionRecorder:
 
 
 def _refusal_key(record: EgressRecord, reason: EgressReason) -> _Key:
-    """The key that refusals are counted by; a port of this machine is one, by whatever name."""
+    """The key for counting refusals; a port of this machine has one key for all its names."""
     if _is_own_port(record):
         return None, EgressReason.HOST, LOCALHOST, record.port
     return record.way, reason, record.host, record.port
@@ -191,19 +191,19 @@ def _parse_host(text: str) -> Host | None:
 
 
 def _show_target(record: EgressRecord, *, always: bool = False) -> str:
-    """The host of a connection, with its port unless that is one of the web's."""
+    """The host of a connection, with its port unless that is a web port."""
     host = f"[{record.host}]" if ":" in record.host else record.host
     is_shown = record.port and (always or record.port not in DEFAULT_PORTS)
     return f"{host}:{record.port}" if is_shown else host
 
 
 def _finding(record: EgressRecord, target: str, more: str = "") -> Finding | None:
-    """The message about a connection; None for one that was made.
+    """The finding about a connection; None if it was allowed.
 
     Args:
         record: the connection.
         target: its host and port.
-        more: how many like it a row counts that were told by another event, or empty.
+        more: how many similar connections, reported by another event, a row counts; or empty.
     """
     if record.outcome is EgressOutcome.ALLOWED:
         return None
@@ -217,7 +217,7 @@ def _finding(record: EgressRecord, target: str, more: str = "") -> Finding | Non
     rule = _rule(record)
     is_own = rule == _OWN_PORT
     words = _OWN_PORT_WORDS if is_own else _WORDS[reason]
-    # A count is of what was told: it is no line of the log, where it would look like a new event.
+    # A count repeats reported refusals: not logged, because it would look like a new event.
     severity = Severity.LOW if more or reason in _LOW else Severity.MEDIUM
     return Finding(
         rule,
@@ -236,10 +236,10 @@ def allowing_entry(finding: Mapping[str, str]) -> str | None:
         finding: the event's, as the audit has it (`state.exceptions.AuditedEvent.findings`).
 
     Returns:
-        As `api.example.com` or `api.example.com:8443`; for a name that leads into a private
-        network, as `git.corp.example=private`, and for one that leads to this machine, the address,
-        as `127.0.0.1:5432`. `HostRules.parse` reads it. Never a host that gives out the
-        machine's credentials: whoever wants that writes it.
+        Such as `api.example.com` or `api.example.com:8443`; for a name that leads into a private
+        network, `git.corp.example=private`; for one that leads to this machine, the address, such
+        as `127.0.0.1:5432`. `HostRules.parse` reads it. Never a host that gives out the machine's
+        credentials: a person must write that entry.
     """
     rule = finding.get("rule", "")
     try:
@@ -257,7 +257,7 @@ def allowing_entry(finding: Mapping[str, str]) -> str | None:
 
 
 def _entry_of_address(target: HostAndPort, name: str) -> str | None:
-    """The entry for an address that a name led to; None if no address of it is known here."""
+    """The entry for an address that a name led to; None if none of its addresses is known here."""
     if isinstance(target.host, str):
         return None
     if not is_private(target.host) or is_own(target.host):

@@ -1,7 +1,7 @@
-"""Tells of direct connections that were refused because nobody listens at their port.
+"""Reports direct connections that were refused because no one listens at their port.
 
-The kernel refuses these by itself, and the server may say so before any thread of ours has run. So
-whoever needs to know what was refused until now reads it, in a thread of its own.
+The kernel refuses these by itself, and the server may react before any thread of ours has run. So
+callers that need the refusals so far read them in their own thread.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from pipeguard.isolation.egress.hosts import Address
     from pipeguard.isolation.egress.state import EgressState
 
-MAX_AT_ONCE = 64  # different ones that are told in a second
-MAX_READ = 1024  # in a second; then it rests, and what comes meanwhile is dropped
+MAX_AT_ONCE = 64  # different ones reported in a second
+MAX_READ = 1024  # in a second; then it pauses, and drops packets
 REST_SECONDS = 1.0
 EPHEMERAL = 32768  # net.ipv4.ip_local_port_range: a program's own, before it listens or after
 
 
 class RefusedConnections:
-    """Reads what the kernel refused in one sandbox's network, and reports it, in any thread.
+    """Reads the kernel's refusals in one sandbox's network, and reports them, in any thread.
 
     Args:
         sockets: of `sockets.open_refused`; the caller closes them, after `close`.
-        state: the rules as they are now, and who is told.
+        state: the current rules, and the receiver of reports.
     """
 
     def __init__(self, sockets: Sequence[socket.socket], state: EgressState) -> None:
@@ -44,15 +44,15 @@ class RefusedConnections:
         self._told: set[tuple[Address, int]] = set()  # in this second
 
     def close(self) -> None:
-        """Read nothing any more."""
+        """Stop reading."""
         with self._lock:
             self._sockets = ()
 
     def report(self) -> float:
-        """Report what was refused until now; it is reported when this returns.
+        """Report all refusals so far before returning.
 
         Returns:
-            For how many seconds nothing is read because there was too much; mostly 0.
+            The seconds for which reading pauses because there were too many; mostly 0.
         """
         with self._lock:
             now = monotonic()

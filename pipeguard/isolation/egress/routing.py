@@ -1,4 +1,4 @@
-"""A connection to a target that the rules allow: to an address of it, or through a proxy."""
+"""A connection to a target that the rules allow: to one of its addresses, or through a proxy."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ Dial = Callable[["Address"], Awaitable[End]]
 
 
 async def connect_first(addresses: Sequence[Address], dial: Dial[End]) -> tuple[Address, End]:
-    """Connect to one of some addresses, the next being tried when one takes long or fails.
+    """Connect to one of some addresses; try the next if one is slow or fails.
 
     Args:
         addresses: at least one; they take turns by family.
@@ -79,13 +79,13 @@ async def connect_first(addresses: Sequence[Address], dial: Dial[End]) -> tuple[
 
 
 def _drop(task: asyncio.Future[End]) -> None:
-    """Close a connection that came too late."""
+    """Close a late connection."""
     if not task.cancelled() and task.exception() is None:
         task.result().abort()
 
 
 def _by_turns(addresses: Sequence[Address]) -> list[Address]:
-    """The addresses by turns of their families, beginning with that of the first."""
+    """The addresses with alternating families, beginning with that of the first."""
     is_v4 = isinstance(addresses[0], IPv4Address)
     first = [address for address in addresses if isinstance(address, IPv4Address) is is_v4]
     other = [address for address in addresses if isinstance(address, IPv4Address) is not is_v4]
@@ -94,10 +94,10 @@ def _by_turns(addresses: Sequence[Address]) -> list[Address]:
 
 
 class RouteRefusedError(Exception):
-    """A target that the rules allow leads to an address that they do not.
+    """An allowed target leads to a forbidden address.
 
     Attributes:
-        address: it; empty if only a name is known.
+        address: the forbidden one; empty if only a name is known.
     """
 
     def __init__(self, address: str) -> None:
@@ -110,7 +110,7 @@ class HostRoute(NamedTuple):
 
     Attributes:
         host: its end here.
-        address: that was connected to; empty if a proxy chose it.
+        address: the connected one; empty if a proxy chose it.
         proxy: the host and port of the proxy; empty without one.
     """
 
@@ -124,8 +124,8 @@ class HostRouter:
 
     Args:
         loop: runs the connections.
-        state: the rules as they are now, and the proxies.
-        buffer: what the connections read into.
+        state: the current rules, and the proxies.
+        buffer: the connections' read buffer.
     """
 
     def __init__(
@@ -164,7 +164,7 @@ class HostRouter:
         return HostRoute(host, str(address))
 
     async def _tunnel(self, target: HostAndPort, proxy: OuterProxy) -> HostRoute:
-        """Connect through a proxy, which is given the name and resolves it."""
+        """Connect through a proxy, which gets the name and resolves it."""
         await self._screen_addresses(target)
         at, is_secured = proxy.at, proxy.kind == HTTPS
         request = connect_request(target, proxy)
@@ -192,7 +192,7 @@ class HostRouter:
         return HostRoute(host, "", str(at))
 
     async def _screen_addresses(self, target: HostAndPort) -> None:
-        """Check the addresses that a target has here, if its name is known here.
+        """Check the addresses of a target, if its name is known here.
 
         Raises:
             RouteRefusedError: one of them, or the name, is not to be connected to.
@@ -208,16 +208,16 @@ class HostRouter:
 
 @cache
 def _trusted_authorities() -> ssl.SSLContext:
-    """Whom a proxy's certificate may be of: the authorities of this system."""
+    """The authorities that may certify a proxy: those of this system."""
     import ssl
 
     return ssl.create_default_context()
 
 
 # --- lookups ----------------------------------------------------------------------------
-# Names resolved by the system's resolver, in threads that nothing waits for at the end.
+# Names resolved by the system's resolver, in threads that do not delay the end.
 
-KNOWN_SECONDS = 1.0  # for a name to be known here, where a proxy resolves it anyway
+KNOWN_SECONDS = 1.0  # for a name to resolve here if a proxy resolves it anyway
 UNKNOWN_SECONDS = 30.0  # until it is asked for again
 CACHE_SECONDS = 5.0  # for many connections to one host, each address is judged again
 MAX_CACHED = 256
@@ -236,7 +236,7 @@ def _resolve_by_system(name: str) -> list[str]:
 
 
 def describe_error(error: OSError) -> str:
-    """The name of an error's number, as `ECONNREFUSED` or `EAI_NONAME`; of a proxy's, why."""
+    """The name of an error's number, as `ECONNREFUSED` or `EAI_NONAME`; for a proxy, the reason."""
     if isinstance(error, OuterTunnelError):
         return str(error)
     if isinstance(error, socket.gaierror):
@@ -249,11 +249,11 @@ def describe_error(error: OSError) -> str:
 
 
 class NameLookups:
-    """Addresses by name, each asked for once at a time and remembered for seconds.
+    """Addresses by name, each resolved once at a time and remembered for seconds.
 
     Args:
         loop: needs the answers.
-        state: says who gives the addresses of a name.
+        state: has the resolver.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, state: EgressState) -> None:
@@ -264,7 +264,7 @@ class NameLookups:
         self._unknown: dict[str, float] = {}  # until when
 
     async def resolve_if_known(self, host: Host) -> list[str]:
-        """The addresses of a host; none if its name has none here, or they do not come soon.
+        """The addresses of a host; empty if its name has none here, or resolving takes too long.
 
         Raises:
             OSError: too many names are being resolved.
@@ -281,7 +281,7 @@ class NameLookups:
             return []
 
     async def resolve(self, host: Host) -> list[str]:
-        """All addresses of a host, even those that may not be connected to.
+        """All addresses of a host, even forbidden ones.
 
         Raises:
             OSError: it has none, or too many names are being resolved.
@@ -302,7 +302,7 @@ class NameLookups:
         return await asyncio.shield(pending)
 
     def _ask(self, name: str) -> None:
-        """Resolve in a thread, and hand the answer to the loop."""
+        """Resolve in a thread, and pass the answer to the loop."""
         answer: list[str] | OSError
         try:
             answer = list(self._resolve(name))
@@ -317,7 +317,7 @@ class NameLookups:
         pending = self._pending.pop(name)
         if isinstance(answer, OSError):
             pending.set_exception(answer)
-            pending.exception()  # whoever asked may be gone
+            pending.exception()  # its requester may be gone
             return
         if len(self._cached) >= MAX_CACHED:
             self._cached.clear()

@@ -58,11 +58,11 @@ class _State(Enum):
 
 
 class _EgressSession(TunnelEnd):
-    """A connection from the sandbox: what it asks for is read, judged, and connected to.
+    """A connection from the sandbox: reads its request, judges it, and connects to its target.
 
     Args:
-        server: the rules, limits and the open sessions.
-        is_direct: whether the address that the client connected to says what it asks for.
+        server: the rules, limits and open sessions.
+        is_direct: True if the address that the client connected to names the target.
     """
 
     _request: EgressRequest
@@ -83,7 +83,7 @@ class _EgressSession(TunnelEnd):
 
     @property
     def way(self) -> EgressWay:
-        """The protocol of the client, as far as that is known."""
+        """The protocol of the client, as far as it is known."""
         return EgressWay.DIRECT if self._handshake is None else self._handshake.way
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -96,7 +96,7 @@ class _EgressSession(TunnelEnd):
             self._begin(self._server.request_by_address(transport.get_extra_info("sockname")))
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Read what is asked for; what comes behind it waits, and what follows in the kernel."""
+        """Read the request; leave later bytes in the buffer and in the kernel."""
         if self._handshake is None:
             if self._state is not _State.ENDING:
                 super().buffer_updated(nbytes)
@@ -112,7 +112,7 @@ class _EgressSession(TunnelEnd):
             self._begin(request)
 
     def take(self, data: bytes) -> None:
-        """Send to the host what is of the request; of a tunnel, all."""
+        """Send the request's bytes to the host; in a tunnel, all bytes."""
         body = self._request.body
         if body is not None:
             try:
@@ -128,12 +128,12 @@ class _EgressSession(TunnelEnd):
             super().take(data)
 
     def eof_received(self) -> bool:
-        """A client that sends no more may still wait for an answer, once it has asked."""
+        """Keep the connection half open if the client may still wait for an answer."""
         is_asking = self._state in {_State.CONNECTING, _State.JOINED}
         return is_asking and super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone, mostly with its host."""
+        """End the session when the client is gone, usually with its host."""
         if self._state is _State.JOINED:
             super().connection_lost(exc)
             return
@@ -187,7 +187,7 @@ class _EgressSession(TunnelEnd):
         host.begin()
 
     def _finish(self) -> None:
-        """Both connections are closed."""
+        """Report the session, once both connections are closed."""
         self._server.forget(self)
         self._report(*(self._end or (EgressOutcome.ALLOWED, None)))
 
@@ -206,7 +206,7 @@ class _EgressSession(TunnelEnd):
         self._say_and_close(handshake.failure_reply(self._request, error))
 
     def _end_unread(self, reason: EgressReason, response: bytes = b"") -> None:
-        """End a client whose request cannot be read, or did not come in time."""
+        """End a client whose request is unreadable or late."""
         record = EgressRecord(self.way, EgressOutcome.REFUSED, "", 0, reason=reason)
         self._handshake = None
         self._server.report(record)
@@ -249,7 +249,7 @@ class _EgressSession(TunnelEnd):
         self._server.report(record)
 
     def check(self, now: float) -> None:
-        """End what took too long; called about once a second."""
+        """End a session that took too long; called about once a second."""
         if self._state is _State.JOINED:
             self._check_idle(now)
         elif now < self._deadline:
@@ -271,13 +271,13 @@ class _EgressSession(TunnelEnd):
         if moved_bytes != self._moved_bytes:
             self._moved_bytes, self._moved_at = moved_bytes, now
             return
-        # Behind a whole request nothing is passed on, and not every host closes as it was asked to.
+        # After a whole request no bytes are forwarded, and not every host closes on request.
         seconds = MORE_SECONDS if self._has_more else self._server.limits.idle_seconds
         if now - self._moved_at >= seconds:
             self._end_joined(EgressOutcome.ALLOWED)
 
     def close(self) -> None:
-        """End at once, whatever it is at."""
+        """End at once, in any state."""
         if self._state is _State.JOINED:
             self._end_joined(EgressOutcome.ALLOWED)
         else:
@@ -289,9 +289,9 @@ class _EgressServer:
 
     Args:
         loop: runs them.
-        sockets: of the sandbox.
-        refused: reads those of them that hear of what the kernel refused.
-        state: the rules as they are now, the limits, and who is told.
+        sockets: the sandbox's sockets.
+        refused: reads the sockets that report the kernel's refusals.
+        state: the current rules, the limits, and the receiver of reports.
     """
 
     def __init__(
@@ -316,15 +316,15 @@ class _EgressServer:
         self._sessions: set[_EgressSession] = set()
         self._accepting: list[asyncio.AbstractServer | asyncio.BaseTransport] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._rest: asyncio.TimerHandle | None = None  # of reading what the kernel refused
+        self._rest: asyncio.TimerHandle | None = None  # of reading the kernel's refusals
 
     @property
     def rules(self) -> HostRules:
-        """The rules as they are now."""
+        """The current rules."""
         return self._state.rules
 
     async def open(self) -> None:
-        """Accept on all sockets, and report what the kernel refuses."""
+        """Accept on all sockets, and report the kernel's refusals."""
         self._watch_refused()
         sockets = self._sockets
         for kind, is_direct in ((sockets.proxy, False), (sockets.direct, True)):
@@ -352,7 +352,7 @@ class _EgressServer:
             self.loop.remove_reader(sock)
 
     def admit(self, session: _EgressSession) -> bool:
-        """Take a new connection, if there is room."""
+        """Accept a new connection, if there is room."""
         if len(self._sessions) >= self.limits.connections:
             outcome, reason = EgressOutcome.REFUSED, EgressReason.TOO_MANY
             self.report(EgressRecord(session.way, outcome, "", 0, reason=reason))
@@ -376,7 +376,7 @@ class _EgressServer:
         self._timer = self.loop.call_later(CHECK_SECONDS, self._check) if again else None
 
     def request_by_address(self, sockname: tuple[str, int]) -> EgressRequest:
-        """The target of a direct connection: the name that its address was given out for."""
+        """The target of a direct connection: the name to which its address was assigned."""
         address = ip_address(sockname[0])
         if isinstance(address, IPv6Address):  # of a socket of both families
             address = address.ipv4_mapped or address
@@ -384,7 +384,7 @@ class _EgressServer:
         return EgressRequest(EgressWay.DIRECT, HostAndPort(host, sockname[1]))
 
     async def close(self) -> None:
-        """End everything, and wait until all of it is told."""
+        """End everything, and wait until all of it is reported."""
         self._ignore_refused()
         for each in self._accepting:
             each.close()
@@ -399,19 +399,19 @@ class _EgressServer:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         if tasks:  # connections that were given up while they were made
             await asyncio.wait(tasks, timeout=CLOSE_STEPS * STEP_SECONDS)
-        await asyncio.sleep(STEP_SECONDS)  # for the handles of what is closed
+        await asyncio.sleep(STEP_SECONDS)  # for the handles of closed connections
 
 
 def serve(
     sockets: EgressSockets, refused: RefusedConnections, state: EgressState, wake: socket.socket
 ) -> None:
-    """Accept until the state says that it is closed.
+    """Accept until the state is closed.
 
     Args:
-        sockets: of the sandbox.
-        refused: reads those of them that hear of what the kernel refused.
+        sockets: the sandbox's sockets.
+        refused: reads the sockets that report the kernel's refusals.
         state: shared with the threads that change it.
-        wake: readable when it is closed.
+        wake: readable once the state is closed.
     """
     loop = uvloop.new_event_loop()
     loop.set_exception_handler(_report_error)
@@ -428,11 +428,11 @@ def serve(
 
 
 def _report_error(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
-    """Show what is a mistake of ours; that a peer is gone is not."""
+    """Report our own errors, but not a peer's disconnection."""
     if not isinstance(context.get("exception"), OSError):
         loop.default_exception_handler(context)
 
 
 def _stop(loop: asyncio.AbstractEventLoop, wake: socket.socket) -> None:
-    wake.recv(4096)  # once: a loop that is told twice would stop again while it closes
+    wake.recv(4096)  # once: a second signal would stop the loop again while it closes
     loop.stop()

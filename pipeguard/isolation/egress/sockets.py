@@ -1,7 +1,7 @@
 """The sockets that a sandbox speaks to: made inside its network namespace, accepted on outside.
 
 A socket belongs to the namespace of the process that made it, whoever holds it later. So a launcher
-calls `open_sockets` inside, where nothing else listens yet, and sends what it gets to PipeGuard.
+calls `open_sockets` inside, where no one else listens yet, and sends the sockets to PipeGuard.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pipeguard.isolation.egress.hosts import Address
 
-PROXY_PORT = 3128  # of 127.0.0.1 in the namespace; nobody else is there
+PROXY_PORT = 3128  # of 127.0.0.1 in the namespace, which has no other listener
 DNS_ADDRESS = ("127.0.0.53", 53)
 BACKLOG = 1024
 _PARTS = 4  # kinds of descriptors, each with its count
@@ -32,7 +32,7 @@ ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD  # linux/if_ether.h
 SO_ATTACH_FILTER, SO_TIMESTAMPNS = 26, 35  # asm-generic/socket.h
 _TIME = struct.Struct("@ll")  # timespec(3type)
 V4_BYTES, V6_BYTES = 20, 40  # of a header without options
-SEEN_BYTES = 80  # the longest header of IPv4, and what is needed of TCP's
+SEEN_BYTES = 80  # the longest header of IPv4, and the needed part of TCP's
 # linux/bpf_common.h
 _BYTE, _HALF, _WORD, _WORD_X, _BYTE_X, _LENGTH_X = 0x30, 0x28, 0x20, 0x40, 0x50, 0xB1
 _AND, _EQUAL, _ANY, _RETURN = 0x54, 0x15, 0x45, 0x06
@@ -66,13 +66,13 @@ _FILTER_V6 = (
 
 
 class EgressSockets(NamedTuple):
-    """Sockets that are bound, and listen if they are of TCP.
+    """Bound sockets; those of TCP listen.
 
     Attributes:
         proxy: TCP; HTTP proxy requests and SOCKS5.
         direct: TCP, on all addresses; one for each port that a rule names.
         dns: UDP.
-        refused: hears of direct connections that nobody listens for; empty if it cannot be made.
+        refused: sees direct connections to ports without a listener; empty if it cannot be made.
     """
 
     proxy: tuple[socket.socket, ...] = ()
@@ -110,7 +110,7 @@ def open_sockets(ports: Iterable[int]) -> EgressSockets:
 
 
 def _listener_at_all(port: int) -> socket.socket:
-    """At all addresses, those of IPv6 too if there is any."""
+    """Sockets that listen on all addresses, including those of IPv6 if there are any."""
     try:
         return _listener("::", port, socket.AF_INET6)
     except OSError:
@@ -146,7 +146,7 @@ def send_sockets(channel: socket.socket, sockets: EgressSockets) -> None:
 
 
 def receive_sockets(channel: socket.socket) -> EgressSockets:
-    """Receive what `send_sockets` sent.
+    """Receive the sockets sent by `send_sockets`.
 
     Raises:
         OSError: the other process ended first, or sent something else.
@@ -166,7 +166,7 @@ def receive_sockets(channel: socket.socket) -> EgressSockets:
 
 
 def open_refused() -> tuple[socket.socket, ...]:
-    """One for IPv4 and one for IPv6, in the network of the caller, if they are allowed."""
+    """Sockets for IPv4 and IPv6, in the network of the caller, if they are allowed."""
     if sys.platform != "linux":
         return ()
     made = (_open_socket(ETH_P_IP, _FILTER_V4), _open_socket(ETH_P_IPV6, _FILTER_V6))
@@ -178,7 +178,7 @@ def _open_socket(protocol: int, instructions: tuple[tuple[int, ...], ...]) -> so
     content = ctypes.create_string_buffer(program, len(program))
     attached = struct.pack("@HP", len(instructions), ctypes.addressof(content))
     try:
-        # With protocol 0 it hears nothing until it is bound, with its filter.
+        # With protocol 0 it receives nothing until it is bound, with its filter.
         made = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
     except OSError:
         return None
@@ -188,13 +188,13 @@ def _open_socket(protocol: int, instructions: tuple[tuple[int, ...], ...]) -> so
     except OSError:
         made.close()
         return None
-    with suppress(OSError):  # without it, they are told with the time when they are read
+    with suppress(OSError):  # without it, they get the time of reading
         made.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
     return made
 
 
 def receive(sock: socket.socket) -> tuple[bytes, float | None]:
-    """The next packet of such a socket, and when it came, in seconds since 1970 if that is known.
+    """The next packet of such a socket, and its arrival in seconds since 1970 if that is known.
 
     Raises:
         OSError: there is no packet now.

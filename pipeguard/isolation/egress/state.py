@@ -1,4 +1,4 @@
-"""The rights of one sandbox, and what the thread of its connections shares with other threads."""
+"""The rights of one sandbox, and the state shared by its connections' thread and other threads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BUDGET_BYTES = 16 * 2**20
 
 
 class ReadBuffer:
-    """Memory that is read into, and handed on before the next reading.
+    """A buffer for reading, emptied before the next read.
 
     Attributes:
         part: as much of it as one connection may read at once.
@@ -31,7 +31,7 @@ class ReadBuffer:
         self.part = self._whole
 
     def share(self, connections: int) -> None:
-        """Divide the budget among `count` connections: two directions, a read and a rest each."""
+        """Divide the budget among `connections`: two directions, a read and a rest each."""
         size = BUDGET_BYTES // (4 * max(1, connections))
         self.part = self._whole[: max(MIN_BYTES, min(MAX_BYTES, size))]
 
@@ -41,13 +41,13 @@ class ReadBuffer:
 
 
 class EgressLimits(NamedTuple):
-    """The rights of one sandbox.
+    """The limits of one sandbox.
 
     Attributes:
-        connections: open at once; fewer if this process has fewer descriptors.
-        head_seconds: for a request to the proxy to come.
-        connect_seconds: to resolve a name and connect.
-        idle_seconds: without a byte in either direction.
+        connections: the largest number at once; fewer if this process has fewer descriptors.
+        head_seconds: the time for a request to the proxy to arrive.
+        connect_seconds: the time to resolve a name and connect.
+        idle_seconds: the longest time without a byte in either direction.
     """
 
     connections: int = 2048
@@ -61,14 +61,14 @@ class EgressState:
     """The state that the connections' thread shares with its writers; each field is swapped.
 
     Attributes:
-        rules: the hosts that may be reached, as they are now.
+        rules: the hosts that may be reached now.
         report: called for each connection that ended or was refused, in that thread or in one that
-            asks what the kernel refused; it must not raise.
+            asks for the kernel's refusals; it must not raise.
         limits: do not change.
         resolve: gives the addresses of a name, in threads of its own; the system's if None.
         proxies: those of the user's own network; none if None.
         names: the addresses that names have in the sandbox.
-        is_closed: True if all is to end.
+        is_closed: True once everything is to end.
     """
 
     rules: HostRules

@@ -1,4 +1,4 @@
-"""Two connections joined: what one receives the other sends, with back-pressure and half-close."""
+"""Two joined connections: each forwards its bytes to the other; back-pressure and half-close."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LINGER = struct.pack("ii", 1, 0)
 
 
 def reset(transport: asyncio.Transport) -> None:
-    """Close with a reset (RST), and drop what is not sent."""
+    """Close with a reset (RST), and drop unsent data."""
     sock: socket.socket | None = transport.get_extra_info("socket")
     if sock is not None and not transport.is_closing():
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
@@ -28,13 +28,13 @@ class TunnelEnd(asyncio.BufferedProtocol):
     """One of the two connections, joined or to be joined.
 
     Args:
-        buffer: what it reads into.
+        buffer: the buffer for reading.
 
     Attributes:
         transport: its connection, once there is one.
-        received: bytes that it received.
-        is_lost: whether its connection is closed.
-        has_ended: whether its peer sends no more.
+        received: the number of bytes that it received.
+        is_lost: True if its connection is closed.
+        has_ended: True if its peer sends no more.
     """
 
     transport: asyncio.Transport
@@ -50,10 +50,10 @@ class TunnelEnd(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait to be joined."""
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by class
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
 
     def join(self, peer: TunnelEnd, ended: Callable[[], None]) -> None:
-        """Know the peer that what is received is sent to; `begin` follows when both do.
+        """Set the peer that received bytes are sent to; call `begin` once both sides have one.
 
         Args:
             peer: the other side.
@@ -64,7 +64,7 @@ class TunnelEnd(asyncio.BufferedProtocol):
         self.transport.set_write_buffer_limits(high=len(self._buffer.part))
 
     def begin(self) -> None:
-        """Pass on what came before the peer was there, and from now on."""
+        """Forward early bytes to the peer, and start forwarding later ones."""
         early, self._early = self._early, b""
         if early:
             self.take(early)
@@ -74,12 +74,12 @@ class TunnelEnd(asyncio.BufferedProtocol):
             self.transport.resume_reading()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """The buffer to read into."""
+        """The buffer for the next read."""
         del sizehint
         return self._buffer.part
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Pass on what was read; before it is joined, read no further."""
+        """Forward the bytes that were read; stop reading if there is no peer yet."""
         data = self._buffer.contents(nbytes)
         if self._ended is None:
             self._early += data
@@ -93,17 +93,17 @@ class TunnelEnd(asyncio.BufferedProtocol):
         self._write(data)
 
     def pause_writing(self) -> None:
-        """Its peer reads too slowly: read no more for it."""
+        """Stop reading for a peer that reads too slowly."""
         if self._ended is not None and not self._peer.transport.is_closing():
             self._peer.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """Its peer has read."""
+        """Continue reading once the peer has read."""
         if self._ended is not None and not self._peer.transport.is_closing():
             self._peer.transport.resume_reading()
 
     def eof_received(self) -> bool:
-        """Pass on that this side sends no more; the other may go on."""
+        """Forward the end of this side's data; the other may continue."""
         self.has_ended = True
         if self._ended is None:
             return True
@@ -111,7 +111,7 @@ class TunnelEnd(asyncio.BufferedProtocol):
         return not self._peer.has_ended
 
     def _pass_end(self) -> None:
-        """End the other way, too, if it was the first; else close, once all is sent."""
+        """End the other direction too, if it was the first; else close, once all is sent."""
         if self._peer.has_ended:
             self._peer.transport.close()
             self.transport.close()
@@ -119,7 +119,7 @@ class TunnelEnd(asyncio.BufferedProtocol):
             self._peer.transport.write_eof()  # TLS to a proxy has none: it ends with the other way
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the other side too, after what it was sent unless this one broke."""
+        """Close the other side too: after its pending writes, or at once if this side failed."""
         self.is_lost = True
         if self._ended is None:
             return
@@ -131,5 +131,5 @@ class TunnelEnd(asyncio.BufferedProtocol):
             self._peer.abort()
 
     def abort(self) -> None:
-        """Close at once with a reset, so that what is cut off does not look whole."""
+        """Close at once with a reset, so that a truncated stream does not look complete."""
         reset(self.transport)

@@ -1,6 +1,6 @@
-"""Watches a server that runs as open as ever, and says what it would need if it were isolated.
+"""Watches a server that runs without isolation, and tells what it would need if it were isolated.
 
-`listener` has the kernel stop at each call in `calls` and ask; `tracer` answers all of them with
-"go on" and writes down what they are about, in an `observed.Observed`; `reduction` makes of that
-what a person is asked to grant. `learner` starts a server so.
+`tracer` reads what strace(1) reports of its calls and records the files and hosts in an
+`observed.Observed`; `reduction` turns that into the grants that a person is asked for. `learner`
+starts such a server.
 """

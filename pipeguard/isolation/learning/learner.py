@@ -1,4 +1,4 @@
-"""Starts a server as open as ever, and learns what it uses."""
+"""Starts a server without isolation, and records what it uses."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _SYSTEM_FILES = ("passwd", "group", "nsswitch.conf", "resolv.conf", "hosts")  # 
 
 
 class Learner:
-    """Runs one server with nothing kept from it, and adds what it used to what was learned.
+    """Runs one server without restrictions, and adds its use of resources to the observations.
 
-    A package is fetched as for an isolated server, and runs from where that would run.
+    A package is fetched as for an isolated server, and runs from the same folder.
 
     Args:
         name: of the server.
@@ -44,7 +44,7 @@ class Learner:
         proxies: those of the user's own network, for fetching its package.
 
     Raises:
-        LaunchError: nothing can be learned here, or the server's program does not exist.
+        LaunchError: learning is impossible here, or the server's program does not exist.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Learner:
         self._command = Command((runtime.path, *argv[1:]), command.env, command.cwd)
 
     def start(self) -> Child:
-        """Start the server; returns at once.
+        """Start the server; return at once.
 
         Raises:
             LaunchError: the system has no descriptors or processes left.
@@ -126,5 +126,5 @@ def _of_system(host: SandboxUser, folder: str) -> tuple[str, ...]:
 
 
 def _add_targets(paths: Iterable[str]) -> tuple[str, ...]:
-    """The paths, and those that they lead to."""
+    """The paths, and their link targets."""
     return tuple(dict.fromkeys(each for path in paths for each in (path, os.path.realpath(path))))

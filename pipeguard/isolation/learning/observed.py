@@ -24,7 +24,7 @@ SUFFIX = ".json"
 MAX_FILES = 20_000
 MAX_FILE_BYTES = 32 * 1024 * 1024
 MAX_PATH_CHARS = 1000  # as JSON, so that the most files have room in the most bytes
-MAX_NAME_CHARS = 200  # in the name of a file, where 255 bytes are the most
+MAX_NAME_CHARS = 200  # in the name of a file, which has at most 255 bytes
 READ, LISTED, WRITTEN = "read", "listed", "written"
 _RANKS = {READ: 0, LISTED: 1, WRITTEN: 2}
 
@@ -35,11 +35,11 @@ class Observed:
 
     Attributes:
         last: when they were saved, in seconds since 1970.
-        package: that it is, as `npm:NAME`; empty if it is not a package.
-        files: paths, each with the most that was done: READ, LISTED (a folder) or WRITTEN.
-        hosts: that it connected to, as the policy writes them.
+        package: the server's package, as `npm:NAME`; empty if it has none.
+        files: paths, each with its strongest use: READ, LISTED (a folder) or WRITTEN.
+        hosts: hosts it connected to, as the policy writes them.
         loopback: ports of this machine that it connected to.
-        is_cut: True if more was seen than there is room for.
+        is_cut: True if some observations did not fit.
     """
 
     last: int = 0
@@ -50,7 +50,7 @@ class Observed:
     is_cut: bool = False
 
     def add_file(self, path: str, use: str) -> None:
-        """Take note of a file."""
+        """Note a file."""
         known = self.files.get(path)
         is_long = max(len(path), len(json.dumps(path))) > MAX_PATH_CHARS
         if known is None and (len(self.files) >= MAX_FILES or is_long):
@@ -59,7 +59,7 @@ class Observed:
             self.files[path] = use
 
     def check(self) -> None:
-        """Check every field, which a file may have with other values.
+        """Check every field: the file may contain other values.
 
         Raises:
             ValueError: PipeGuard did not write this.
@@ -76,7 +76,7 @@ class Observed:
 
 
 def learned_names() -> Iterator[str]:
-    """The servers of which something was learned."""
+    """The servers with stored observations."""
     folder = existing_state_folder()
     if folder is None:
         return
@@ -108,7 +108,7 @@ def load(name: str) -> Observed | None:
 
 
 def save(name: str, observed: Observed) -> None:
-    """Write what one run saw over what the run before it did.
+    """Replace the observations of the previous run by those of this one.
 
     Raises:
         StateError: it cannot be written.
@@ -123,7 +123,7 @@ def save(name: str, observed: Observed) -> None:
 
 
 def forget(name: str) -> bool:
-    """Remove what was learned of a server; False if there was nothing."""
+    """Remove a server's observations; False if there were none."""
     try:
         _path(name).unlink()
     except FileNotFoundError:

@@ -1,10 +1,10 @@
-"""Makes of what was seen what a person is asked to grant: little, and with a reason for each.
+"""Reduces observations to the grants that a person is asked for: few, and each with a reason.
 
-Three or more files of a folder become the folder, and three or more folders of a folder that one:
-a list of a hundred files says less than the folder, and the next file in it would be missing. Never
-become one: the home, a folder that several share, and one that holds what has to be named by itself
-(isolation.sensitive). For a file that was removed again, its folder is given. What a server writes
-in a hidden folder of the home is its own state, which a kept home has room for.
+Three or more files of a folder become the folder, and three or more subfolders become their parent:
+a list of a hundred files tells less than the folder, and would not contain the next file. Never
+merged are the home, a folder shared by several users, and one with a path that must be granted by
+name (isolation.sensitive). For a file that was deleted again, its folder is granted. Files that a
+server writes in a hidden folder of the home are its own state, for which there is the kept home.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
     from pipeguard.isolation.view import SandboxUser
 
 ENOUGH = 3  # entries of a folder that make the folder
-MOST = 200  # of each kind: more is not what a person reads
+MOST = 200  # of each kind: a person would not read more
 SHARED = frozenset(
     {
         *("/", "/bin", "/boot", "/etc", "/home", "/lib", "/media", "/mnt", "/opt", "/private"),
         *("/root", "/srv", "/tmp", "/usr", "/usr/local", "/var", "/var/lib", "/var/tmp"),  # noqa: S108  never given
     }
 )
-KINDS = ("read", "write", "hosts", "loopback")  # of which the policy has lists
+KINDS = ("read", "write", "hosts", "loopback")  # lists in the policy
 _DEPTHS = {".config": 2, ".cache": 2, ".local": 3}  # of a program's own folder in a hidden one
 
 
 class Grant(NamedTuple):
-    """One thing that a server would be given.
+    """One proposed grant.
 
     Attributes:
         kind: the key of the policy: `read`, `write`, `hosts`, `loopback` or `keep_home`.
         value: as the policy writes it.
-        why: what was seen.
+        why: the observation.
     """
 
     kind: str
@@ -53,11 +53,11 @@ class Grant(NamedTuple):
 
 
 class Withheld(NamedTuple):
-    """One thing that it used and would not be given.
+    """One thing that the server used and that is not proposed.
 
     Attributes:
-        what: a path or host, and what was done with it.
-        why: it is not given.
+        what: a path or host, and its use.
+        why: the reason why it is not proposed.
         subject: the path or host by itself.
     """
 
@@ -70,9 +70,9 @@ class ProfileProposal(NamedTuple):
     """The change that is proposed for a server.
 
     Attributes:
-        added: what it used and is not given.
-        present: what it used and is given.
-        withheld: what it used and would not be given.
+        added: used, and not yet granted.
+        present: used, and already granted.
+        withheld: used, and not proposed.
     """
 
     added: tuple[Grant, ...]
@@ -80,7 +80,7 @@ class ProfileProposal(NamedTuple):
     withheld: tuple[Withheld, ...]
 
     def make_entry(self, server: str) -> dict[str, object]:
-        """The entry of `isolate` in a policy that gives a server what is added.
+        """The `isolate` entry of a policy that grants the additions to a server.
 
         Args:
             server: the glob of its name.
@@ -96,11 +96,11 @@ class ProfileProposal(NamedTuple):
 
 
 def propose(observed: Observed, profile: Profile, host: SandboxUser) -> ProfileProposal:
-    """Compare what was seen with what is given.
+    """Compare observations with the current grants.
 
     Args:
-        observed: what was seen.
-        profile: what the server is given now.
+        observed: the observations.
+        profile: the server's current grants.
         host: this machine and its user.
     """
     files = _Files(host)
@@ -124,7 +124,7 @@ def propose(observed: Observed, profile: Profile, host: SandboxUser) -> ProfileP
 
 
 class _Files:
-    """Sorts files and folders into what is read, what is written, and what is not given."""
+    """Sorts files and folders into read, written and withheld ones."""
 
     def __init__(self, host: SandboxUser) -> None:
         self._host = host
@@ -190,7 +190,7 @@ class _Files:
             self._withhold("writes", path, why)
 
     def _folder_of_its_own(self, path: str) -> str | None:
-        """The hidden folder of the home that a path is in: `~/.name`, or `~/.config/name`."""
+        """The hidden folder of the home that contains a path: `~/.name`, or `~/.config/name`."""
         home = self._host.home
         first, *_ = parts = os.path.relpath(path, home).split("/")
         if first in (".", "..") or not first.startswith("."):
@@ -198,7 +198,7 @@ class _Files:
         return os.path.join(home, *parts[: _DEPTHS.get(first, 1)])
 
     def _fold_paths(self, paths: Mapping[str, int]) -> dict[str, int]:
-        """The paths, with a folder for those of which there are enough."""
+        """Replace the paths in a folder by the folder if there are enough of them."""
         entries = dict(paths)
         while True:
             children: dict[str, list[str]] = defaultdict(list)
@@ -228,9 +228,9 @@ def _inside(path: str, folders: Iterable[str]) -> bool:
 
 
 def _outermost(paths: Mapping[str, int]) -> dict[str, int]:
-    """The outermost paths, each with the count of those in it."""
+    """The outermost paths, each with the number of paths in it."""
     found: dict[str, int] = {}
-    for path in sorted(paths):  # a folder stands before what is in it
+    for path in sorted(paths):  # a folder comes before its contents
         holder = next((each for each in found if is_inside(path, each)), path)
         found[holder] = found.get(holder, 0) + paths[path]
     return found

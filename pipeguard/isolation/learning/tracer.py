@@ -1,7 +1,7 @@
-"""Reads what strace(1) says of a server's calls, and writes down what it reads, writes and reaches.
+"""Reads the output of strace(1), and records the files and hosts that a server uses.
 
 Looking at a file (stat(2), access(2), readlink(2)) is not traced: programs ask for many files that
-they never open. Nor does a file that does not exist teach anything, unless it was to be written.
+they never open. Files that do not exist are ignored, too, unless the server tried to write them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MAX_SEEN = 65_536  # paths that are not looked at twice
 MAX_LINE_BYTES = 1024 * 1024
 IDLE_SECONDS, END_SECONDS = 1, 2.0
 READ_BYTES = 64 * 1024
-# By call, what it does with each of its paths: read, write, `-` nothing, `o` by its flags.
+# By call, its use of each of its paths: read, write, `-` nothing, `o` by its flags.
 PATHS = {
     **dict.fromkeys(("open", "openat", "openat2"), "o"),
     **dict.fromkeys(("creat", "truncate", "unlink", "unlinkat", "rmdir", "mkdir", "mkdirat"), "w"),
@@ -69,7 +69,7 @@ def strace_here() -> str:
 
 
 def obstacle() -> str | None:
-    """Say why nothing can be learned on this machine; None if it can."""
+    """Name the obstacle to learning on this machine; None if there is none."""
     strace = strace_here()
     if not strace:
         return "it needs strace: install the package `strace`"
@@ -83,10 +83,10 @@ class Tracer:
 
     Args:
         source: the pipe that strace writes to; the thread closes it.
-        folder: that the server starts in.
-        had: paths that it has anyway once it is isolated, to read, and to change.
-        save: stores what was seen; called in the thread while the server does nothing, and at the
-            end, each time with all of it.
+        folder: the server's working directory.
+        had: paths that every isolated server has: readable ones, and changeable ones.
+        save: stores all observations so far; called in the thread while the server is idle, and
+            at the end.
     """
 
     def __init__(
@@ -112,11 +112,11 @@ class Tracer:
         self._thread = Thread(target=self._run, name="learn", daemon=True)
 
     def start(self) -> None:
-        """Begin to read; returns at once."""
+        """Begin to read; return at once."""
         self._thread.start()
 
     def close(self) -> None:
-        """Read what is left of a server that has ended, and save it."""
+        """Read the remaining output of a server that has ended, and save the observations."""
         self._thread.join(END_SECONDS)
         os.close(self._waker)
         self._thread.join(END_SECONDS)
@@ -156,7 +156,7 @@ class Tracer:
             rest = rest if len(rest) < MAX_LINE_BYTES else b""  # else the server would wait
 
     def _look_up(self) -> None:
-        """Look up the names that the server asked for: an address is not a lasting grant."""
+        """Look up the names that the server asked for, because addresses are not lasting grants."""
         for name, addresses in [*self._names.items()]:
             if addresses is None:
                 self._names[name] = []
@@ -192,7 +192,7 @@ class Tracer:
         if call is None:
             return
         name, arguments = call.groups()
-        with suppress(ValueError):  # what is no address: the call fails
+        with suppress(ValueError):  # not an address: the call fails
             if name in PATHS:
                 self._take_paths(thread, name, arguments)
             elif name in ("connect", "bind"):
@@ -203,7 +203,7 @@ class Tracer:
                 self._take_datagrams(arguments)
 
     def _take_paths(self, thread: str, name: str, arguments: str) -> None:
-        """Take note of a call's paths, which come first among its strings."""
+        """Note a call's paths, which come first among its strings."""
         for use, match in zip(PATHS[name], _PATH.finditer(arguments), strict=False):
             folder, path = (os.fsdecode(_bytes(each or "")) for each in match.groups())
             if not path or use == "-":
@@ -218,7 +218,7 @@ class Tracer:
             self._take_path(path, is_writing=is_writing)
 
     def _take_datagrams(self, arguments: str) -> None:
-        """Take note of questions for names; whom they are sent to does not matter."""
+        """Note the names in DNS queries, whatever their destination."""
         for match in _STRING.finditer(arguments):
             with suppress(DnsError):
                 name = parse_host(parse_question(_bytes(match[1])).name)

@@ -1,1 +1,1 @@
-"""One isolated server: how it is started, what gives it what, and what is known of it."""
+"""One isolated server: its start, the sources of its grants, and the known facts about it."""

@@ -29,12 +29,12 @@ class ServerCommand(NamedTuple):
 
     @property
     def is_container(self) -> bool:
-        """True if it starts a container by its own words."""
+        """True if its own command line starts a container."""
         return is_of_containers(self.argv)
 
     @property
     def mounts(self) -> tuple[str, ...]:
-        """The files that a container's own options give it.
+        """The files that a container's own options mount.
 
         Raises:
             PolicyError: its options cannot be read.
@@ -47,14 +47,14 @@ class ServerCommand(NamedTuple):
         """The package that it fetches, as `REGISTRY:NAME`; empty if it fetches none.
 
         Raises:
-            LaunchError: it fetches in a way that is not known here, so it cannot be isolated.
+            LaunchError: it fetches in an unknown way, so it cannot be isolated.
         """
         package = find_package(self.argv)
         return package_key(package) if package is not None else ""
 
     @property
     def shipped_profile(self) -> ShippedProfile | None:
-        """The profile of the package that it fetches; None if PipeGuard knows none.
+        """The profile of the package that it fetches; None if PipeGuard has none.
 
         Raises:
             LaunchError: as for `package`.
@@ -74,10 +74,10 @@ class ServerCommand(NamedTuple):
             find_package(self.argv)
 
     def list_folders(self, folder: str, home_folder: str) -> tuple[str, ...]:
-        """The folders among its arguments, which the server is given.
+        """The folders among its arguments, which are granted to the server.
 
         Args:
-            folder: that it starts in.
+            folder: its working directory.
             home_folder: of the user.
         """
         from pipeguard.isolation.runtimes import folders_among, with_paths
@@ -87,7 +87,7 @@ class ServerCommand(NamedTuple):
         return folders_among(with_paths(self.argv[0], self.argv[1:], folder), folder, host)
 
     def describe_needs(self, home_folder: str) -> str:
-        """List what a person must still know or name of a known server; empty for none.
+        """List what a person must still know or name of a known server; empty if nothing.
 
         Args:
             home_folder: of the user.
@@ -104,11 +104,11 @@ class ServerCommand(NamedTuple):
         """Check that isolation would start the container here.
 
         Args:
-            entries: what the user's policy says about isolation.
+            entries: the user's policy on isolation.
             name: of the server.
 
         Raises:
-            PolicyError: its words give away what no isolated server is given.
+            PolicyError: its command line grants something no isolated server may have.
         """
         from pipeguard.isolation.docker_servers import harden
         from pipeguard.isolation.sandbox import this_host
@@ -119,6 +119,6 @@ class ServerCommand(NamedTuple):
 
 
 def _holds(word: str, home_folder: str) -> bool:
-    """True if an argument is the user's home, or a folder that it is in."""
+    """True if an argument is the user's home, or contains it."""
     path = os.path.normpath(home_folder + word[1:] if word[:1] == "~" else word)
     return os.path.isabs(path) and Path(path) in (Path(home_folder), *Path(home_folder).parents)

@@ -19,9 +19,8 @@ class EngineState(NamedTuple):
     """The state of an engine on this machine.
 
     Attributes:
-        name: of the engine.
-        works: whether it does.
-        why: what it lacks and what would give it that; if it works, what it is.
+        works: True if the engine can be used.
+        why: the missing requirement and its remedy; for a working engine, its description.
     """
 
     name: str
@@ -30,7 +29,7 @@ class EngineState(NamedTuple):
 
 
 def _try_bubblewrap() -> EngineState:
-    """Run a program isolated, and say whether that works here."""
+    """Run a program isolated to test whether that works here."""
     from pipeguard.isolation.bubblewrap import describe_search, find, forbidden
 
     program = find()
@@ -49,7 +48,7 @@ def _try_bubblewrap() -> EngineState:
 
 
 def _try_container() -> EngineState:
-    """Run a program in a container, and say whether and how that works here."""
+    """Run a program in a container to test whether and how that works here."""
     from pipeguard.isolation.container import find_engine
     from pipeguard.isolation.sandbox import isolation_folder, this_host
 
@@ -61,14 +60,14 @@ def _try_container() -> EngineState:
 
 
 def try_engines() -> tuple[EngineState, ...]:
-    """Run a program isolated by each engine, and say which works here."""
+    """Run a program isolated by each engine to test which work here."""
     if sys.platform != "linux":
         return (EngineState("isolation", works=False, why="it needs Linux"),)
     return _try_bubblewrap(), _try_container()
 
 
 def try_landlock() -> EngineState:
-    """Say whether Landlock's rules hold in a sandbox here, too."""
+    """Test whether Landlock's rules hold in a sandbox here, too."""
     from pipeguard.isolation.landlock import obstacle, version
 
     why = obstacle()
@@ -76,7 +75,7 @@ def try_landlock() -> EngineState:
 
 
 def try_learning() -> EngineState:
-    """Say whether it can be learned here what a server needs."""
+    """Test whether learning works here."""
     why: str | None = "it needs Linux"
     if sys.platform == "linux":
         from pipeguard.isolation.learning.tracer import obstacle
@@ -86,10 +85,10 @@ def try_learning() -> EngineState:
 
 
 def find_engine_problem(requested: str) -> str:
-    """Why servers that are isolated by an engine would not start here; empty if they do.
+    """Explain why servers isolated by an engine would not start here; empty if they would.
 
     Args:
-        requested: as `--isolate` or the policy says.
+        requested: from `--isolate` or the policy.
     """
     if sys.platform != "linux":
         return "servers can be isolated on Linux only, so far"
@@ -102,7 +101,7 @@ def find_engine_problem(requested: str) -> str:
 
 
 def _trial() -> str | None:
-    """Run `true` isolated; returns what was wrong."""
+    """Run `true` isolated; return the problem, if any."""
     from pipeguard.isolation.sandbox import Sandbox
 
     sandbox = Sandbox("trial", Command(["/bin/true"], {"PATH": os.defpath}, "/"), Profile())

@@ -1,6 +1,6 @@
-"""Checks what entries of `isolate` give as a start does, so that it is known before one.
+"""Checks the grants of `isolate` entries as a start would, so that errors are known before one.
 
-Reads the values with the functions by which servers are started, and names line and key.
+Reads the values with the functions that start servers, and names line and key.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _T = TypeVar("_T")
 
 
 def check_policy(entry: YamlEntry) -> None:
-    """Note all in the key `isolate` of a policy with which no server starts.
+    """Note errors in the key `isolate` of a policy that keep servers from starting.
 
     Args:
         entry: the key's value.
@@ -36,7 +36,7 @@ def check_policy(entry: YamlEntry) -> None:
 
 
 def check_proxy(entry: YamlEntry) -> None:
-    """Note a proxy in the key `egress` that no server could use, unless it is in the keyring."""
+    """Note an unusable proxy in the key `egress` of a policy, unless it is in the keyring."""
     proxy = entry.known_fields(("proxy",)).get("proxy")
     text = proxy.text() if proxy is not None else None
     if proxy is None or text in (None, NO_PROXY) or refers({"": text or ""}):
@@ -48,10 +48,10 @@ def check_proxy(entry: YamlEntry) -> None:
 
 
 def check_entry(entry: YamlEntry) -> None:
-    """Note what is wrong in one entry, of a policy or of a server.
+    """Note the errors in one entry, of a policy or of a server.
 
     Args:
-        entry: the entry; what is wrong with its keys and types is noted too.
+        entry: the entry; errors in its keys and types are noted too.
     """
     keys = entry_fields(entry)
     if "hosts" in keys:
@@ -64,7 +64,7 @@ def check_entry(entry: YamlEntry) -> None:
 
 
 def missing_paths(entry: IsolateEntry) -> Iterator[str]:
-    """Why paths of an entry cannot be given now, each as a sentence: no server starts with them."""
+    """Explain why paths of an entry cannot be granted now, each in a sentence."""
     for key in ("read", "write"):
         for text in getattr(entry, key):
             try:

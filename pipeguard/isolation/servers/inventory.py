@@ -1,4 +1,4 @@
-"""The state folder's part of isolation: fetched packages, kept homes, and what was learned."""
+"""The state folder's part of isolation: fetched packages, kept homes and observations."""
 
 from __future__ import annotations
 
@@ -47,8 +47,7 @@ class Installed(NamedTuple):
     """A package that was fetched.
 
     Attributes:
-        package: what was installed; it has no arguments.
-        folder: that it is in.
+        package: as installed, without arguments.
         fetched: when, in seconds since 1970.
         version: of the package whose program runs.
     """
@@ -74,7 +73,7 @@ class Installed(NamedTuple):
 
 
 def packages() -> tuple[Installed, ...]:
-    """All packages as they were fetched last, by name."""
+    """The latest fetch of each package, by name."""
     root = packages_folder()
     identities = {folder.name.partition("-")[0] for folder in root.glob("*") if folder.is_dir()}
     folders = filter(None, (newest(root, identity) for identity in identities))
@@ -85,15 +84,15 @@ def packages() -> tuple[Installed, ...]:
 def update(
     installed: Installed, variables: Mapping[str, str], start: Callable[[Command, Profile], Child]
 ) -> Installed:
-    """Fetch a package again; what runs stays with what it has, and what nobody runs is removed.
+    """Fetch a package again, and remove unused copies; running servers keep theirs.
 
     Args:
         installed: the package.
-        variables: an environment, of which PATH and settings of certificates are used.
+        variables: an environment; only PATH and certificate settings are used.
         start: starts a command isolated.
 
     Raises:
-        LaunchError: it cannot be installed; then all stays as it is.
+        LaunchError: it cannot be installed; then nothing changes.
     """
     package, root = installed.package, packages_folder()
     with lock(root, package.identity):
@@ -134,12 +133,12 @@ def _read(folder: Path) -> Installed | None:
 
 
 class Inventory(NamedTuple):
-    """All that is kept, or all of one name.
+    """Everything that is kept, or everything under one name.
 
     Attributes:
-        learned: the servers of which something was learned.
-        homes: kept homes, each with the server that has it.
-        packages: those that were fetched.
+        learned: the servers with observations.
+        homes: kept homes, each with its server.
+        packages: the fetched packages.
     """
 
     learned: tuple[str, ...] = ()
@@ -160,7 +159,7 @@ class Inventory(NamedTuple):
 
     @property
     def owners(self) -> tuple[str, ...]:
-        """The servers that have a kept home."""
+        """The servers with a kept home."""
         return tuple(sorted({owner for _, owner in self.homes}))
 
     @property
@@ -170,7 +169,7 @@ class Inventory(NamedTuple):
         return (*servers, *(each.name for each in self.packages))
 
     def select(self, name: str) -> Inventory:
-        """Select what is kept of a server or package."""
+        """Select everything kept for a server or package."""
         return Inventory(
             tuple(each for each in self.learned if each == name),
             tuple((folder, owner) for folder, owner in self.homes if owner == name),
@@ -178,7 +177,7 @@ class Inventory(NamedTuple):
         )
 
     def load_learned(self) -> Iterator[tuple[str, Observed]]:
-        """The servers of which something was learned, with that; warns of what cannot be read."""
+        """The servers with their observations; warns of unreadable ones."""
         for name in self.learned:
             try:
                 seen = observed.load(name)
@@ -189,7 +188,7 @@ class Inventory(NamedTuple):
                 yield name, seen
 
     def remove(self) -> tuple[Installed, ...]:
-        """Remove all of it; returns the packages that stay because a server runs from them.
+        """Remove everything; return the packages that stay because a server runs from them.
 
         Raises:
             StateError: a home cannot be removed.

@@ -17,7 +17,7 @@ SETTING = "egress.proxy"
 
 
 def outer_proxies(options: WrapOptions) -> OuterProxies | None:
-    """The proxies that the policy names, or else PipeGuard's own environment; None for none.
+    """The proxies of the policy, or else of PipeGuard's own environment; None for none.
 
     Raises:
         PipeGuardError: the policy is invalid, or a secret that is referred to is missing.

@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 
 
 class ServerPreview(NamedTuple):
-    """All that a server can touch.
+    """Everything that a server can touch.
 
     Attributes:
-        extent: what it is given; None if that is not known, or if nothing is kept from it.
-        container: of one that is a container by its own words, how it is started; else None.
+        extent: its grants; None if they are unknown, or if it is not isolated.
+        container: the hardened command of a server that is a container itself; else None.
         problem: why it would not start isolated; empty if it would, or is not to be.
     """
 
@@ -52,7 +52,7 @@ class ServerPreview(NamedTuple):
     problem: str = ""
 
     def fields(self) -> dict[str, object]:
-        """For programs."""
+        """The fields for programs."""
         return {
             "extent": self.extent.fields() if self.extent is not None else None,
             "container": self.container._asdict() if self.container is not None else None,
@@ -61,11 +61,11 @@ class ServerPreview(NamedTuple):
 
 
 class ServerFacts(NamedTuple):
-    """A server that learned, or whose package PipeGuard knows.
+    """A server with observations, or whose package PipeGuard knows.
 
     Attributes:
-        observed: what was learned, or None.
-        proposal: what was learned, compared with what it is given, or None.
+        observed: the observations, or None.
+        proposal: the observations compared with its grants, or None.
         shipped: the profile of its package, or None.
     """
 
@@ -77,15 +77,15 @@ class ServerFacts(NamedTuple):
     def find(
         cls, name: str, entries: Iterable[IsolateEntry], packages: Iterable[str]
     ) -> ServerFacts:
-        """Find what is known of a server.
+        """Collect the known facts about a server.
 
         Args:
             name: of the server, or of a package.
-            entries: of the policy that are for it.
-            packages: that clients start it as, as `REGISTRY:NAME`.
+            entries: the policy's entries for it.
+            packages: the packages that clients start it from, as `REGISTRY:NAME`.
 
         Raises:
-            PipeGuardError: what was learned cannot be read.
+            PipeGuardError: its observations cannot be read.
         """
         observed = load(name)
         keys = [observed.package] if observed is not None else [f"npm:{name}", f"pypi:{name}"]
@@ -100,14 +100,14 @@ class ServerFacts(NamedTuple):
 def preview_server(
     options: WrapOptions, name: str, requested: str, variables: Mapping[str, str], folder: str
 ) -> ServerPreview:
-    """Look at a server as it would be started here.
+    """Preview a server as it would be started here.
 
     Args:
         options: of `wrap`.
-        name: under which the policy knows it.
-        requested: the engine, as its entry or the policy says.
-        variables: that its entry gives it.
-        folder: that it starts in, where its options name none.
+        name: its name in the policy.
+        requested: the engine, from its entry or the policy.
+        variables: the environment in its entry.
+        folder: its working directory if its options name none.
     """
     if sys.platform != "linux":
         return ServerPreview(problem="servers can be isolated on Linux only, so far.")
@@ -134,7 +134,7 @@ def _preview(
     variables: Mapping[str, str],
     folder: str,
 ) -> Extent:
-    """The extent of a server as it would be started, which is no container by its own words.
+    """The extent that a server would be started with; it is not a container itself.
 
     Raises:
         PipeGuardError: it would not start: the message says why.
@@ -171,7 +171,7 @@ def _preview(
 def _program(
     command: Command, package: Package | None, folder: str, host: SandboxUser
 ) -> tuple[tuple[str, ...], Runtime, str]:
-    """The words to run, what their program needs, and the folder of a package that is there."""
+    """The command line to run, its program's needs, and the folder of a fetched package."""
     if package is None:
         return tuple(command.argv), find_runtime(command.argv, command.env, folder, host), ""
     there = newest(packages_folder(), package.identity)

@@ -35,7 +35,7 @@ def combine_grants(entries: Iterable[IsolateEntry]) -> Profile:
     """Combine the grants of entries of the policy.
 
     Raises:
-        PolicyError: one gives what cannot be given.
+        PolicyError: a grant is impossible.
     """
     profile = Profile()
     for entry in entries:
@@ -51,9 +51,9 @@ def _read_grants(entry: IsolateEntry, limits: ResourceLimits, folder: str) -> Pr
     """The grants of one entry.
 
     Args:
-        entry: of the policy, or what options say.
-        limits: what holds if it says nothing.
-        folder: that relative paths are in.
+        entry: of the policy, or made from options.
+        limits: the defaults for limits it does not set.
+        folder: the base of relative paths.
     """
     home = os.path.expanduser("~")
     return Profile(
@@ -76,11 +76,11 @@ def list_sources(
     Args:
         options: of `wrap`.
         entries: of the policy, for this server.
-        engine: as it is asked for.
-        folder: that the server starts in.
+        engine: as requested.
+        folder: the server's working directory.
 
     Raises:
-        PipeGuardError: one gives what cannot be given.
+        PipeGuardError: a grant is impossible.
     """
     policy = combine_grants(entries)
     lists = options.lists
@@ -108,19 +108,19 @@ def whole_profile(sources: Sequence[GivenFrom]) -> Profile:
 
 
 def find_shipped(engine: str, command: Sequence[str]) -> ShippedProfile | None:
-    """The profile of a known server, for every engine that keeps something from it."""
+    """The profile of a known server, for every engine that restricts it."""
     is_kept = engine not in (Isolation.NONE, Isolation.LEARN)
     package = find_package(command) if is_kept else None
     return find_profile(package_key(package)) if package is not None else None
 
 
 def check_roots(name: str, *, is_shared: bool, is_container: bool) -> None:
-    """Refuse what cannot be given, before anything is started.
+    """Refuse roots that cannot be granted, before anything is started.
 
     Args:
-        name: of the server, which is to be given the client's roots.
+        name: the server that is to be given the client's roots.
         is_shared: True if several clients may share it.
-        is_container: True if it is one by its own words.
+        is_container: True if its own command line starts a container.
 
     Raises:
         PolicyError: the client's roots cannot be given here.
@@ -140,7 +140,7 @@ def check_roots(name: str, *, is_shared: bool, is_container: bool) -> None:
 
 
 def _links(texts: Iterable[str], folder: str, home_folder: str) -> tuple[tuple[str, str], ...]:
-    """List paths to which links lead, as written and resolved."""
+    """Granted paths that are links, as written and resolved."""
     written = (written_path(text, folder, home_folder) for text in texts)
     pairs = ((path, os.path.realpath(path)) for path in written)
     return tuple((path, real) for path, real in pairs if path != real)

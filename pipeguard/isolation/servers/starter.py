@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from pipeguard.state.verdict_writer import EndedConnection
     from pipeguard.transports.channel import Channel
 
-MOST_MADE = 100  # files and folders of one run that are told
+MOST_MADE = 100  # files and folders reported for one run
 _MADE = "created while the server ran, in a folder that it may change; your programs will run it"
 
 
 class GuardedRun(Protocol):
-    """The run of a server: what judges it, and what records what it does."""
+    """The run of a server: its guard, and the log of its events."""
 
     guard: Guard
     on_policy: list[Callable[[], None]]
@@ -50,7 +50,7 @@ class GuardedRun(Protocol):
         """Record a connection, and return the name of its event."""
 
     def notice(self, finding: Finding) -> None:
-        """Record a finding that belongs to no message."""
+        """Record a finding that belongs to no single message."""
 
 
 class ServerStarter:
@@ -59,7 +59,7 @@ class ServerStarter:
     Args:
         options: of `wrap`.
         variables: the server's environment.
-        is_shared: whether several clients share each server that is started.
+        is_shared: True if several clients share each started server.
 
     Raises:
         PipeGuardError: isolation is asked for and cannot be given; then no server is started.
@@ -98,7 +98,7 @@ class ServerStarter:
 
     @cached_property
     def _name(self) -> str:
-        """The name under which the audit, the pins and the policy know the server.
+        """The server's name in the audit, the pins and the policy.
 
         Another server that is started under a name is given nothing that this one was given.
 
@@ -111,7 +111,7 @@ class ServerStarter:
             return store.name_server(self._options.values.get("--name", ""), self._who)
 
     def start(self) -> Child:
-        """Start the server; returns at once.
+        """Start the server; return at once.
 
         Raises:
             LaunchError: the system has no descriptors or processes left.
@@ -142,7 +142,7 @@ class ServerStarter:
     def update(self) -> None:
         """Read the policy again: hosts and ports apply at once, the rest when the server starts.
 
-        What is wrong in the file is reported by whoever judges by it, and changes nothing here.
+        The firewall reports errors in the file; here an invalid file changes nothing.
         """
         if self._sandbox is None:
             return
@@ -162,7 +162,7 @@ class ServerStarter:
                     self._run.log("error", f"{what}; it keeps the earlier ones", why=str(error))
 
     def hang_up(self) -> None:
-        """End all connections, and have all of them written; the servers have ended."""
+        """End all connections, and write all of them; the servers have ended."""
         if self._sandbox is not None:
             self._sandbox.hang_up()
             self._connections.close()
@@ -223,9 +223,9 @@ class ServerStarter:
         )
 
     def _engine(self, entries: Sequence[IsolateEntry]) -> str:
-        """The engine that the policy names; a server kept apart from a namesake has none less.
+        """The engine that the policy names; a server kept apart from a namesake gets that one's.
 
-        It is given nothing of what the namesake is: a person gave that to another server.
+        It gets none of the namesake's grants: a person gave those to another server.
         """
         if entries:
             return entries[0].engine
@@ -240,7 +240,7 @@ class ServerStarter:
         return engine
 
     def _entries(self, name: str = "") -> tuple[IsolateEntry, ...]:
-        """The policy's grants for the server; one without the word is not read before it starts."""
+        """The policy's grants for the server; a policy without `isolate` is not even parsed."""
         if not mentions(self._options.values.get("--policy"), "isolate"):
             return ()
         from pipeguard.config.effective_policy import wrap_isolation
@@ -250,7 +250,7 @@ class ServerStarter:
         return find_entries(name or self._name, wrap_isolation(self._options), tags)
 
     def _harden(self, profile: Profile) -> None:
-        """Close what the words of a server leave open that is a container already."""
+        """Harden the command of a server that is a container already."""
         from pipeguard.isolation.docker_servers import harden
         from pipeguard.isolation.sandbox import this_host
 
@@ -266,7 +266,7 @@ class ServerStarter:
             )
 
     def _made_learner(self) -> Learner:
-        """The starter that confines nothing, and learns.
+        """A starter that confines nothing, and learns.
 
         Raises:
             PipeGuardError: nothing can be learned here, or options would have no effect.
@@ -292,7 +292,7 @@ class ServerStarter:
 
 
 def _note_made(sandbox: Sandbox, since: float, notice: Callable[[Finding], None]) -> None:
-    """Record the files that a server made and that your programs run later.
+    """Record files that a server made and that the user's programs run later.
 
     Args:
         sandbox: of the server, which has ended.
@@ -326,7 +326,7 @@ MOST_WAITING = 1000  # connections, before the audit is open: a server is not th
 
 
 class _IsolatedConnections:
-    """Takes reports from any thread; keeps them until it knows where to write them."""
+    """Takes reports from any thread, and keeps them until a recorder is attached."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -346,7 +346,7 @@ class _IsolatedConnections:
     def attach(
         self, write: Callable[[EndedConnection], str], refused: Callable[[Wall], None]
     ) -> None:
-        """Write what came and what comes to the audit, and tell of what was refused."""
+        """Write pending and future reports to the audit, and announce refusals."""
         from pipeguard.isolation.egress.recording import ConnectionRecorder
 
         with self._lock:
@@ -356,7 +356,7 @@ class _IsolatedConnections:
                 self._recorder(record)
 
     def close(self) -> None:
-        """Write what was only counted so far; nothing comes any more."""
+        """Write the connections that were only counted so far; no more will come."""
         with self._lock:
             if self._recorder is not None:
                 self._recorder.close()

@@ -1,4 +1,4 @@
-"""The walls of a sandbox that a server hit, as the model and the person are told of them.
+"""The walls of a sandbox that a server hit, and their descriptions for the model and the person.
 
 Grants nothing.
 """

@@ -1,7 +1,7 @@
 """The grant that answers an event at a wall: exactly that, or why it is not offered.
 
-Looks at the machine as it is when the person decides. A server chose the path: what it leads to is
-what is shown and given.
+Looks at the machine as it is when the person decides. The server chose the path, so its target is
+shown and granted.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ BY_HAND = (
 
 
 class WallGrant(NamedTuple):
-    """One more thing for a server.
+    """One more grant for a server.
 
     Attributes:
         kind: the key of the policy: `hosts`, `read`, `write` or `loopback`.
         value: as the policy writes it.
         opens: what the server may then do, as the end of a sentence.
-        holds: paths in a folder that have to be named by themselves, and stay covered.
+        holds: paths in a folder that must be granted by name, and stay covered.
     """
 
     kind: str
@@ -56,11 +56,11 @@ class WallGrant(NamedTuple):
 
     @property
     def is_live(self) -> bool:
-        """True if it applies to a server that runs."""
+        """True if it applies to a running server."""
         return self.kind == "hosts"
 
     def describe_start(self, server: str) -> str:
-        """Say in a sentence from when a server has it."""
+        """Describe in a sentence when the grant takes effect."""
         if self.is_live:
             return "It applies within a second, also to running servers."
         return (
@@ -72,11 +72,11 @@ class WallGrant(NamedTuple):
 def plan_grant(
     server: str, grant: WallGrant, path: str, today: datetime.date
 ) -> tuple[dict[str, object], bool]:
-    """Plan the change of a policy file that gives a server something.
+    """Plan the change of a policy file that grants something to a server.
 
     Args:
         server: its name.
-        grant: what to give.
+        grant: the grant.
         path: the policy file, which need not exist.
         today: by the user's own calendar.
 
@@ -130,7 +130,7 @@ def find_wall_grant(
 
 
 class NothingThereError(PolicyError):
-    """Nobody can give a file that does not exist, or never was on this machine."""
+    """The file does not exist, so it cannot be granted."""
 
 
 def _gives_out_credentials(destination: str) -> bool:
@@ -160,7 +160,7 @@ def _grant_host(entry: str, port: int | None) -> WallGrant:
 
 
 def list_grants(entries: Sequence[IsolateEntry]) -> list[tuple[str, str]]:
-    """List all that entries give, each with its key."""
+    """List all grants of entries, each with its key."""
     found: dict[tuple[str, str], None] = {}
     for entry in entries:
         for key in LISTS:
@@ -170,7 +170,7 @@ def list_grants(entries: Sequence[IsolateEntry]) -> list[tuple[str, str]]:
 
 
 def is_covered(entry: IsolateEntry, grant: WallGrant, host: SandboxUser) -> bool:
-    """True if an entry of a policy gives this, by itself or with the folder that it is in."""
+    """True if an entry of a policy grants this, directly or with a surrounding folder."""
     if grant.kind not in PATHS:
         return str(grant.value) in getattr(entry, grant.kind)
     path = _absolute(str(grant.value), host)
@@ -218,7 +218,7 @@ def _grant_file(rule: str, path: str, host: SandboxUser, *, is_wide: bool) -> Wa
 
 
 def _sensitive_paths(folder: str, host: SandboxUser) -> Iterator[str]:
-    """Paths in a folder that must be named by themselves, outermost only."""
+    """Paths in a folder that must be granted by name, outermost only."""
     inside = sorted(each for each in host.sensitive if is_inside(each, folder))
     there = [each for each in inside if os.path.lexists(each)]
     for each in there:
@@ -227,7 +227,7 @@ def _sensitive_paths(folder: str, host: SandboxUser) -> Iterator[str]:
 
 
 def _check_offered(rule: str, paths: tuple[str, str], host: SandboxUser, *, is_wide: bool) -> None:
-    """Refuse paths that a person has to name by hand.
+    """Refuse paths that a person must grant by hand.
 
     Raises:
         PolicyError: it is one.

@@ -68,7 +68,7 @@ class WallWitness:
             self._refused.append(wall)
 
     def catch_up(self) -> None:
-        """Learn of all refused connections until now."""
+        """Read all refused connections so far."""
         self._server.report_refused()
 
     def add_caller(self, conversation: str) -> None:
@@ -102,7 +102,7 @@ class WallWitness:
         return list(walls.values())
 
     def _missing_file(self, texts: Sequence[tuple[str, str]], tool: str) -> list[Finding]:
-        """Find the first file that an answer names and the server is not given."""
+        """Find the first file that an answer names and that was not granted to the server."""
         view = self._server.view
         for pointer, text in texts:
             for mention in mentions(text, tool):
@@ -131,7 +131,7 @@ def _finding(mention: Mention, pointer: str, tool: str) -> Finding:
 
 
 def shorten(path: str) -> str:
-    """A path, made visible; the end of a long one, which tells it from others."""
+    """A path with visible characters; the distinctive end of a long one."""
     text = visible(path[-EXCERPT_CHARS:])
     return text if len(path) <= EXCERPT_CHARS else f"…{text[1 - EXCERPT_CHARS :]}"
 
@@ -163,11 +163,11 @@ _WRITING = lazy_regex(
 
 
 def mentions(text: str, tool: str = "") -> list[Mention]:
-    """Find the files that a text says could not be used: a path and an error code in one line.
+    """Find the files that a text calls unusable: a path and an error code in one line.
 
     Args:
         text: of an answer that failed.
-        tool: that was called, or empty.
+        tool: the called tool, or empty.
     """
     found: dict[Mention, None] = {}
     for line in (each[:MAX_LINE_CHARS] for each in text[:MAX_CHARS].splitlines()):
@@ -189,7 +189,7 @@ def _paths(line: str) -> Iterator[str]:
 
 
 def is_refused(mention: Mention, view: FileView) -> bool:
-    """True if a server does not see a file, or may only read one that it wants to change."""
+    """True if a server cannot see a file, or may only read a file that it wants to change."""
     own = {mount.path for mount in view.mounts if mount.kind is MountKind.EMPTY}
     if mention.rule == WRITE and not own.isdisjoint((mention.path, dirname(mention.path))):
         return False  # a folder of its own, in which it may write
@@ -198,13 +198,13 @@ def is_refused(mention: Mention, view: FileView) -> bool:
 
 
 def find_access(view: FileView, path: str) -> MountKind | None:
-    """Say by the view only how a server sees this machine's file at a path: READ or WRITE.
+    """The server's access to this machine's file at a path, by the view only: READ or WRITE.
 
-    None for what it does not see; what it has there may be its own.
+    None if it cannot see that file; a file there may be its own.
     """
     for _ in range(MAX_LINKS):
         around = None
-        # What stands later covers what stands before; a folder that is made covers nothing.
+        # Later mounts cover earlier ones; a folder that is made covers nothing.
         for mount in view.mounts:
             if mount.kind is not MountKind.FOLDER and is_inside(path, mount.path):
                 around = mount
@@ -256,7 +256,7 @@ def is_named(wall: Wall, text: str) -> bool:
 
 
 def describe_walls(walls: Sequence[Wall]) -> str:
-    """Tell a model of walls."""
+    """Describe walls to a model."""
     named = [f"{_show_wall(wall)} (event {wall.event})" for wall in walls[:MAX_NAMED]]
     named += [f"{len(walls) - MAX_NAMED} more"] if len(walls) > MAX_NAMED else []
     return (
