@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 NOT_FOUND, NOT_RUNNABLE, SIGNAL_BASE = 127, 126, 128
 
 
-# What a confinement's program is.
+# The kinds of a confinement's program.
 ENGINE, PATIENT_ENGINE, SERVER = "engine", "patient engine", "server"
 
 
@@ -29,14 +29,13 @@ class Confinement(NamedTuple):
 
     Attributes:
         argv: the engine's program, which starts the server's.
-        descriptors: that the engine reads; `enter` may close them.
+        descriptors: the engine reads them; `enter` may close them.
         enter: called in the new process before the engine is executed; raises OSError.
-        leave: called in the warden once no process is left, or None.
+        leave: called in the warden once all processes are gone, or None.
         kind: of the program: ENGINE, PATIENT_ENGINE or SERVER.
-        why_not: called if `enter` or the engine failed: what of this system is in its way, or
-            None.
-        lifeline: whose end ends the server, or None; it is among the descriptors, and `enter`
-            starts the process that holds it.
+        why_not: called if `enter` or the engine failed: returns this system's obstacle, or None.
+        lifeline: its end ends the server; or None. It is among the descriptors, and `enter` starts
+            the process that holds it.
     """
 
     argv: Sequence[str]
@@ -88,7 +87,7 @@ class Command:
         self.confinement: Final = confinement
 
     def __repr__(self) -> str:
-        """Without arguments and environment, which may contain secrets."""
+        """Hide the arguments and environment, which may contain secrets."""
         return f"Command({self.argv[0]!r}, {len(self.argv) - 1} arguments)"
 
 
@@ -97,14 +96,14 @@ class Exit(NamedTuple):
 
     Attributes:
         code: its exit code; 128+n if signal n ended it.
-        signal_number: that signal, or None.
+        signal_number: the signal that ended it, or None.
     """
 
     code: int
     signal_number: int | None = None
 
     def describe(self) -> str:
-        """Say how it ended, as `exit code 3`."""
+        """Describe how it ended, as `exit code 3`."""
         if self.signal_number is None:
             return f"exit code {self.code}"
         return f"ended by signal {self.signal_number}"
@@ -115,7 +114,7 @@ class Exit(NamedTuple):
         return cls(SIGNAL_BASE + number, number)
 
     def __str__(self) -> str:
-        """For people, to follow the server's name in a sentence."""
+        """A description for people, to follow the server's name in a sentence."""
         if self.signal_number is None:
             return f"exited with code {self.code}"
         import signal

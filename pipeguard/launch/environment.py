@@ -2,20 +2,20 @@
 
 The server gets these, the later overriding the earlier:
 
-1. variables that programs need to run at all and that contain no secrets: `ALLOWED`;
-2. variables that the client set for it: the `env` block of its entry in the client's
-   configuration, which is part of our environment, mixed with what the client passed of its own;
+1. variables that programs need to run at all and that contain no secrets: `ALLOWED`; 2. variables
+that the client set for it: the `env` block of its entry in the client's
+   configuration, which is part of our environment, mixed with the client's own variables;
 3. `--env NAME` and `--env NAME=VALUE`.
 
-How the second group is told from the client's own. The official SDKs pass a server half a dozen
-names and the entry's `env`; other clients pass all they have and the entry's `env`. If the client
-runs in a session (a terminal, a desktop) and our environment has no variable of that session, the
-client chose what we get, so all of it is for the server. Otherwise the variables that differ from
-the client's own environment are for the server. Where that cannot be read (macOS, Windows, /proc
-with hidepid), an environment without a session is passed whole; of any other, only groups 1 and 3.
+The second group is found as follows. The official SDKs pass a server half a dozen names and the
+entry's `env`; other clients pass all they have and the entry's `env`. If the client runs in a
+session (a terminal, a desktop) and our environment has no variable of that session, the client
+chose our environment, so all of it is for the server. Otherwise the variables that differ from the
+client's own environment are for the server. If that cannot be read (macOS, Windows, /proc with
+hidepid), an environment without a session is passed whole; of any other, only groups 1 and 3.
 
-One case cannot be told: a client passes all it has, and an entry sets a variable to the value that
-the client has too. Such a variable is withheld, and `--env NAME` passes it.
+In one case PipeGuard cannot tell: a client passes all it has, and an entry sets a variable to the
+client's own value. Such a variable is withheld, and `--env NAME` passes it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 ALLOWED = frozenset(
     {
-        # What the official SDKs pass by default (modelcontextprotocol python-sdk,
+        # The official SDKs pass these by default (modelcontextprotocol python-sdk,
         # mcp/client/stdio, DEFAULT_INHERITED_ENV_VARS; typescript-sdk the same).
         *("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER"),
         # Language, time and scratch space: without them text breaks and times are wrong.
@@ -43,7 +43,7 @@ ALLOWED = frozenset(
         # Paths of certificates, which are public: behind a company's proxy they are needed.
         *("SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"),
         *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
-        # Windows: what the SDKs pass there, and what is needed to find and start programs.
+        # Windows: variables that the SDKs pass there, and those needed to find and start programs.
         *("APPDATA", "HOMEDRIVE", "HOMEPATH", "LOCALAPPDATA", "PROCESSOR_ARCHITECTURE"),
         *("PROGRAMFILES", "PROGRAMFILES(X86)", "PROGRAMW6432", "PROGRAMDATA", "ALLUSERSPROFILE"),
         *("COMMONPROGRAMFILES", "COMMONPROGRAMFILES(X86)", "NUMBER_OF_PROCESSORS", "OS"),
@@ -57,7 +57,7 @@ PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"})
 OURS_PREFIX = "PIPEGUARD_"
 # The prefix of a value that names a secret in the keyring (auth.secrets).
 REFERENCE = "keyring:"
-# Set by shells for themselves, so a difference says nothing.
+# Set by shells for themselves, so a difference means nothing.
 BOOKKEEPING = frozenset({"_", "SHLVL", "PWD", "OLDPWD"})
 # Set by a terminal, desktop, login, service manager or container, and never in an entry.
 SESSION = BOOKKEEPING | {
@@ -89,7 +89,7 @@ class Environment(NamedTuple):
     missing: tuple[str, ...]
 
     def __repr__(self) -> str:
-        """Names only: values may be secrets."""
+        """Show only names: values may be secrets."""
         return f"Environment({sorted(self.variables)})"
 
 
@@ -143,9 +143,9 @@ def parent_environment() -> dict[str, str] | None:
     """The environment that the client itself was started with; None if it cannot be read.
 
     A starter between the client and us (`uvx`, `sh -c`, a script) is skipped, because it got the
-    entry's variables as we did; what it exports itself was set for the server, too. A person at a
-    shell is not a client with an entry, also where a script of theirs starts us: the result is our
-    own environment, so that only `--env` adds to the allowed names.
+    entry's variables as we did; variables that it exports itself were set for the server, too. A
+    person at a shell is not a client with an entry, even if a script of theirs starts us: the
+    result is our own environment, so that only `--env` adds to the allowed names.
     """
     process = os.getppid()
     for _ in range(MOST_STARTERS):

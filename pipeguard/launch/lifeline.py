@@ -1,7 +1,7 @@
-"""Tells the warden that a process lives without which a server must not run.
+"""Ends a server when another process, which it must not run without, ends.
 
-Only that process holds an end of a pipe, and the warden ends the server when the pipe ends,
-however that came. Why is in memory that all of them share.
+Only that process holds an end of a pipe, and the warden ends the server when the pipe ends, for
+whatever reason. The reason is in memory that all of them share.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ LOST = 1
 
 
 class Lifeline:
-    """A pipe, and why the server was ended.
+    """A pipe, and the reason for the server's end.
 
     Attributes:
         descriptor: ends when no process holds the other end.
@@ -30,10 +30,10 @@ class Lifeline:
         return self.descriptor, self.held
 
     def note(self, reason: int = LOST) -> None:
-        """Note why the server is ended; the first reason stays."""
+        """Note the reason for the server's end; the first one stays."""
         self._noted[0] = self._noted[0] or reason
 
     @property
     def reason(self) -> int:
-        """The number that was noted; 0 if the server was not ended so."""
+        """The noted reason; 0 if there is none."""
         return self._noted[0]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 assert sys.platform != "win32"  # noqa: S101  tells mypy which system's names to look up
 
-# How the kernel refuses namespaces: another failure has another reason than what forbids them.
+# The kernel's refusals of namespaces: other failures have other reasons.
 _FORBIDDEN = frozenset({errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EUSERS, errno.EINVAL})
 WARDEN_SECONDS = 10.0  # how long the warden may take for its own last steps before we kill it
 
@@ -34,8 +34,7 @@ WARDEN_SECONDS = 10.0  # how long the warden may take for its own last steps bef
 class Child:
     """A server that is starting, running or ended. Its methods may be called from any thread.
 
-    The three descriptors are pipes and belong to the child: `end` and `close` close them, and
-    nobody else does.
+    The three descriptors are pipes and belong to the child: only `end` and `close` close them.
 
     Attributes:
         stdin_fd: our end of the server's standard input.
@@ -84,7 +83,7 @@ class Child:
     def end(self, grace_seconds: float) -> Exit:
         """End the server and every process that it started; return how the server ended.
 
-        Standard input is closed. What still runs after the grace period is sent SIGTERM and, after
+        Standard input is closed. Processes left after the grace period are sent SIGTERM and, after
         the same period again (at least half a second), SIGKILL (MCP 2025-06-18, basic/lifecycle,
         shutdown over stdio). A second call, also from another thread, can only shorten the period.
         """
@@ -215,7 +214,7 @@ def _bury(process: int) -> None:
 
 
 def _explain(command: Command, stage: bytes, number: int) -> LaunchError:
-    """Why the server did not start, in one line for the user."""
+    """Explain why the server did not start, in one line for the user."""
     program, reason = command.argv[0], os.strerror(number)
     if stage == b"cwd":
         return LaunchError(f"{command.cwd}: cannot start a server in this directory: {reason}.")

@@ -40,12 +40,12 @@ PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 1, 15, 36  # linux/prctl
 
 
 def run_warden(command: Command, stdio: tuple[int, int, int], life: int, status: int) -> NoReturn:
-    """Run a server and guard it until none of its processes is left.
+    """Run a server and guard it until all its processes are gone.
 
     Args:
         command: the server's command.
         stdio: the server's ends of its three pipes.
-        life: where PipeGuard asks for the end; end of file means that PipeGuard is dead.
+        life: carries PipeGuard's request for the end; end of file means that PipeGuard is dead.
         status: takes the reports.
     """
     warden = None
@@ -145,16 +145,16 @@ class Warden:
         self._wait_until_gone()
 
     def kill_all(self) -> None:
-        """Send SIGKILL to every process that is left, until none is."""
+        """Send SIGKILL to the remaining processes until all are gone."""
         self._cut_lifeline()
         give_up = monotonic() + KILL_SECONDS
         while self._reap() and monotonic() < give_up:
             self._signal_all(signal.SIGKILL)
-            self._deadline = monotonic() + 0.02  # a process forked meanwhile is found next time
+            self._deadline = monotonic() + 0.02  # a process forked now is found next time
             self._wait_until_gone()
 
     def _wait_until_gone(self) -> bool:
-        """Wait until the deadline, which may come closer; True once no process is left."""
+        """Wait until the deadline, which may move closer; True once all processes are gone."""
         exited = self._exited
         while self._reap():
             if self._exited and not exited:
@@ -187,7 +187,7 @@ class Warden:
                 self._abandon()
 
     def _lose(self, lifeline: Lifeline) -> None:
-        """A process ended without which the server must not run: end it at once."""
+        """End the server at once because a process that it must not run without has ended."""
         self._reap()
         if not self._exited:
             lifeline.note()
@@ -200,7 +200,7 @@ class Warden:
             self._lifeline = None
 
     def _abandon(self) -> None:
-        """End the server unasked, within a grace as long as it has run, up to a limit."""
+        """End the server without a request, within a grace as long as it has run, up to a limit."""
         age = monotonic() - self._began
         self._request_end(min(ABANDONED_SECONDS, max(STARTING_SECONDS, age)))
 
@@ -209,7 +209,7 @@ class Warden:
         self._hasten(grace_seconds)
 
     def _reap(self) -> bool:
-        """Wait for processes that ended and report the server; False once none is left alive."""
+        """Wait for processes that ended and report the server; False once all are gone."""
         while True:
             try:
                 pid, wait_status = os.waitpid(-1, os.WNOHANG)
@@ -232,7 +232,7 @@ class Warden:
         # waited for, its number could belong to another group.
         targets = _descendants() if HAS_PROC else [-self._server]
         if number != signal.SIGKILL and self._engine in targets:
-            # What isolates the server ends with it. Ended first, it would kill the server at once.
+            # The engine ends with its server. Ended first, it would kill the server at once.
             targets.remove(self._engine)
         for target in targets:
             try:
@@ -241,7 +241,7 @@ class Warden:
                 continue  # it has ended, or runs as another user (sudo)
 
     def _take_signals(self) -> int:
-        """Turn the signals that matter into bytes on a pipe, and ignore the others."""
+        """Turn relevant signals into bytes on a pipe, and ignore the others."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, _do_nothing)
         for number in (signal.SIGPIPE, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
@@ -254,7 +254,7 @@ class Warden:
 
 
 def _do_nothing(number: int, frame: object) -> None:
-    """The wake-up descriptor has the signal already."""
+    """Ignore a signal, which the wake-up descriptor already has."""
 
 
 def _become(

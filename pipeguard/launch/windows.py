@@ -105,7 +105,7 @@ class Child:
 
 
 def start(command: Command) -> Child:
-    """Start a server, suspended until it is in its job, so that no child of it can escape.
+    """Start a server, suspended until it is in its job, so that none of its children can escape.
 
     Raises:
         LaunchError: it cannot run; the exit code is the shell's.
