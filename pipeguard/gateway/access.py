@@ -1,7 +1,7 @@
-"""The access of one client of the gateway: everything, or what its token says.
+"""The access of one client of the gateway: everything, or the rights of its token.
 
-What may not be called cannot be found either. A token that is limited to some tools may use nothing
-else of their servers. Knows no HTTP.
+Tools that may not be called cannot be found either. A token that is limited to some tools may not
+use their servers' other parts. Knows no HTTP.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ OF_TOOLS = frozenset(
 
 
 class RateLimit:
-    """Counts the calls of one token, over all its conversations."""
+    """Counts the calls of one token in all its conversations."""
 
     def __init__(self) -> None:
         self._calls: deque[float] = deque()
 
     def seconds_to_wait(self, per_minute: int, now: float) -> float:
-        """Count a call; how long to wait instead where there were too many in a minute."""
+        """Count a call; if there were too many in a minute, return the wait instead."""
         calls = self._calls
         while calls and calls[0] <= now - MINUTE_SECONDS:
             calls.popleft()
@@ -48,7 +48,7 @@ class RateLimit:
 
 
 class ScopedAccess:
-    """A client's access, by the scope that its token has now.
+    """A client's access, by its token's current scope.
 
     Args:
         catalog: the tools of all servers.
@@ -72,7 +72,7 @@ class ScopedAccess:
         return self._find_scope() or NOTHING
 
     def finds(self) -> Filter | None:
-        """The names that it may find; None for everything."""
+        """The names that it may find; None for all."""
         scope = self._scope()
         if scope.is_unlimited:
             return None
@@ -80,11 +80,11 @@ class ScopedAccess:
         return Filter(self.servers("tools/call"), list_effects(scope.effect), keys)
 
     def may_call(self, tool: CatalogTool) -> bool:
-        """True where it may call a tool."""
+        """True if it may call a tool."""
         return bool(self.filter_tools([tool]))
 
     def filter_tools(self, tools: Iterable[CatalogTool]) -> list[CatalogTool]:
-        """Those of some tools that it may call."""
+        """The tools among these that it may call."""
         scope = self._scope()
         if scope.is_unlimited:
             return list(tools)
@@ -98,11 +98,11 @@ class ScopedAccess:
         ]
 
     def may_manage(self) -> bool:
-        """True where it may propose servers."""
+        """True if it may propose servers."""
         return self._scope().manages
 
     def may_use(self, server: str, method: str) -> bool:
-        """True if it may send a server messages of a method, and hear such messages from it."""
+        """True if it may send a server messages of a method, and receive such messages from it."""
         scope = self._scope()
         if not _matches(server, scope.servers) or not list_effects(scope.effect):
             return False
@@ -117,7 +117,7 @@ class ScopedAccess:
         return list_effects(self._scope().effect)
 
     def _names_tools(self, scope: TokenScope, server: str) -> bool:
-        """True if a scope names tools of a server: by the server's name, or tools that it has."""
+        """True if a scope names tools of a server: by its name, or among its present tools."""
         version = self._catalog.version, scope
         if self._with_tools[0] != version:
             names = frozenset(tool.server for tool in self.filter_tools(self._catalog))
@@ -127,19 +127,19 @@ class ScopedAccess:
         )
 
     def seconds_to_wait(self) -> float:
-        """Count a call; how long to wait instead where there were too many in a minute."""
+        """Count a call; if there were too many in a minute, return the wait instead."""
         return self._limit.seconds_to_wait(self._scope().per_minute, monotonic())
 
 
 def may_use_alone(scope: TokenScope | None, server: str) -> bool:
-    """True where a token may use all of a server, and so its own endpoint."""
+    """True if a token may use all of a server, and so its own endpoint."""
     if scope is None or not _matches(server, scope.servers):
         return False
     return "*" in scope.tools and scope.effect == EFFECTS[-1] and not scope.per_minute
 
 
 def list_effects(effect: str) -> Collection[str]:
-    """The effects that are allowed where at most this one is."""
+    """The effects up to the highest allowed one."""
     return EFFECTS[: EFFECTS.index(effect) + 1] if effect in EFFECTS else ()
 
 

@@ -1,7 +1,7 @@
 """Answers for one client of the gateway: the part that answers each method.
 
-The gateway describes itself as what its servers are together: it declares a capability where one
-of them does. Sources: MCP 2025-11-25, basic/lifecycle; 2026-07-28, server/discover.
+The gateway describes itself as the sum of its servers: it declares a capability if one of them
+does. Sources: MCP 2025-11-25, basic/lifecycle; 2026-07-28, server/discover.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ INSTRUCTIONS = (
     "Many servers' tools are behind this one. Search with retrieve_tools before you decide that"
     " something cannot be done, then call what it finds with the call_tool variant that it names."
 )
-# What is asked no more without a handshake (MCP 2026-07-28, changelog).
+# Requests that no longer exist without a handshake (MCP 2026-07-28, changelog).
 _WITH_HANDSHAKE = {
     *("initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"),
     *("tasks/get", "tasks/result", "tasks/cancel", "tasks/list"),
 }
 _LISTED = ("tools", "prompts", "resources")
-# Methods that need no server, or wait for those that they need.
+# Methods that need no server, or wait for the servers they need.
 _WAITING_THEMSELVES = {"server/discover", "tools/list", "tools/call"}
 _CAPABILITIES = {  # of servers, each with a method that needs it
     "prompts": "prompts/list",
@@ -47,7 +47,7 @@ _CAPABILITIES = {  # of servers, each with a method that needs it
     "logging": "logging/setLevel",
     "tasks": "tasks/list",
 }
-_UNASKED = {  # what a server says unasked, and which list a client should then read again
+_UNASKED = {  # unsolicited notifications, and the list to read again
     "notifications/prompts/list_changed",
     "notifications/resources/list_changed",
     "notifications/message",
@@ -56,7 +56,7 @@ _UNASKED = {  # what a server says unasked, and which list a client should then 
 
 
 async def dial(gateway: Gateway, who: str = "") -> GatewayChannel:
-    """Open a client's side of the gateway.
+    """Open the gateway for a client.
 
     Args:
         gateway: all servers.
@@ -119,7 +119,7 @@ class _AnsweredClient(GatewayClient):
             return answer
 
     def announce_lists(self, kinds: frozenset[str], *servers: str) -> None:
-        """Tell the client what servers offer anew: tools, prompts or resources."""
+        """Tell the client that servers' lists of tools, prompts or resources changed."""
         kinds = frozenset(kind for kind in kinds if self._concerns(kind, servers))
         self._subscriptions.announce_lists(kinds)
         if self._knows_of_handshake:
@@ -128,21 +128,21 @@ class _AnsweredClient(GatewayClient):
                 self.say({"jsonrpc": "2.0", "method": method})
 
     def _concerns(self, kind: str, servers: Iterable[str]) -> bool:
-        """True if a change of what servers offer is one of what the client may see."""
+        """True if a change of servers' lists affects ones that the client may see."""
         if kind == "tools":
             return self._calls.may_have_changed()
         return any(self.access.may_use(server, f"{kind}/list") for server in servers)
 
     def finish(self) -> None:
-        """Answer what would never be answered by itself: the client hangs up."""
+        """Answer requests that would otherwise stay open: the client hangs up."""
         self._subscriptions.finish()
 
     def may_hear(self, leg: Leg, message: Message) -> bool:
-        """True if what a server says or asks is of a part of it that the client may use."""
+        """True if the client may use the part of a server that a message is about."""
         return self.access.may_use(leg.server, message.method or "")
 
     def show_message(self, leg: Leg, message: Message) -> JsonObject | None:
-        """A server's notification as the client may read it; None where it is not for it."""
+        """A server's notification in the client's form; None if it is not for this client."""
         if not self.may_hear(leg, message):
             return None
         body = as_object(message.value.get("params"))
@@ -157,7 +157,7 @@ class _AnsweredClient(GatewayClient):
         if message.method == "notifications/tasks/status":
             shown = with_task(leg.server, {"result": body})["result"]
             return {**message.value, "params": shown}
-        return None  # of tools, the catalogue tells when it has changed
+        return None  # the catalogue reports changes of tools
 
     async def hang_up(self) -> None:
         """Hang up on all servers."""
@@ -174,7 +174,7 @@ class _AnsweredClient(GatewayClient):
             Unavailable: it may not, or the server does not answer.
         """
         if opening.is_stateless:
-            # Of nobody's call alone, so that nothing can be asked on it.
+            # Not for a single call, so that nothing can be asked on it.
             unasked = Opening({}, opening.client_info, opening.revision)
             return await self.open_leg(server, unasked, self._subscriptions)
         leg = await self.open_leg(server, opening, self)
@@ -182,7 +182,7 @@ class _AnsweredClient(GatewayClient):
             self._leg_subscriptions.follow(leg)
         try:
             await self._merged.collect_openings(leg)
-        except asyncio.CancelledError:  # the client is gone meanwhile
+        except asyncio.CancelledError:  # the client has left
             await leg.close()
             raise
         return leg
@@ -196,7 +196,7 @@ class _AnsweredClient(GatewayClient):
         self._subscriptions.receive_notification(leg, message)
 
     def _servers(self) -> dict[str, JsonObject]:
-        """Those whose announcements the client may hear, with what they offer awake."""
+        """The running servers whose announcements the client may hear, with their offers."""
         gateway, members = self.gateway, self.gateway.members
         return {
             name: members[name].described if gateway.find_remembered(name) is None else {}
@@ -232,12 +232,12 @@ class _AnsweredClient(GatewayClient):
         )
 
     def _describe(self, result: JsonObject) -> JsonObject:
-        """The answer to an opening, with what a model has to know of the menu."""
+        """The answer to an opening, with the menu's instructions for the model."""
         is_direct = self.gateway.mode is ToolMode.DIRECT
         return {"result": result if is_direct else {**result, "instructions": INSTRUCTIONS}}
 
     def _capabilities(self) -> JsonObject:
-        """Capabilities of all servers together (MCP 2025-11-25, basic/lifecycle).
+        """The union of all servers' capabilities (MCP 2025-11-25, basic/lifecycle).
 
         A client need not wait for servers that are starting: its lists do.
         """
@@ -260,14 +260,14 @@ class _AnsweredClient(GatewayClient):
         return {"result": {}}
 
     async def _list_tools(self, _: ClientRequest) -> JsonObject:
-        if self.gateway.mode is not ToolMode.SEARCH:  # whose list is the same with any servers
+        if self.gateway.mode is not ToolMode.SEARCH:  # whose list does not depend on servers
             await self.gateway.settle()
             self._calls.ask_about_waiting(self._calls.servers())
         return {"result": {"tools": self._calls.list_tools()}}
 
 
 def _announcing(capabilities: JsonObject) -> JsonObject:
-    """Capabilities as `server/discover` has them: lists change when servers come and go."""
+    """Capabilities for `server/discover`: lists change when servers come and go."""
     return {
         name: {**detail, "listChanged": True}
         if name in _LISTED and isinstance(detail, dict)

@@ -1,9 +1,9 @@
-"""The tools of all servers under names that no two share, as each server's Session let them pass.
+"""The tools of all servers under unique names, as each server's Session let them pass.
 
-Holds definitions and says what a tool does, as far as that is known; asks no server, and knows no
-client. What never passed a Session, or was withdrawn, is not in it. Also finds which tool a name
-means that is not the public name: a server chooses the names of its tools, so that a tool's own
-name is never taken where a server is named (`evil` may call a tool `files__read`).
+Holds definitions and the known effects of tools; asks no server, and knows no client. Definitions
+that never passed a Session, or were withdrawn, are not in it. Also finds the tool for a name other
+than its public name: a server chooses the names of its tools, so a tool's own name is never used to
+resolve a name with a server in it (`evil` may call a tool `files__read`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SEPARATOR = "__"
 MARKS = ("/", SEPARATOR)  # between a server and a tool
-# What models' providers take for the name of a tool, the strictest of them.
+# Names of tools that the strictest of the models' providers accept.
 MOST_NAME_CHARS = 64
 _UNNAMEABLE = re.compile(r"[^A-Za-z0-9_-]+")
 
@@ -36,10 +36,10 @@ class Listing(NamedTuple):
     Attributes:
         server: its name.
         definitions: of its tools, as they passed its Session.
-        shown: says which of them agents see, and how.
+        shown: which of them agents see, and how.
         tags: of the server.
-        is_prefixed: False where its names stay as they are, as far as they are unique.
-        held: names of tools that have changed and wait for approval.
+        is_prefixed: False if its names stay unchanged as far as they are unique.
+        held: names of tools whose changes wait for approval.
     """
 
     server: str
@@ -62,20 +62,20 @@ class Catalog:
         self.version = 0
         self._public: dict[str, CatalogTool] = {}
         self._by_key: dict[int, CatalogTool] = {}
-        self._unprefixed: set[str] = set()  # servers whose names stay as they are
+        self._unprefixed: set[str] = set()  # servers whose tools keep their names
         self._keys: dict[str, dict[str, int]] = {}  # of tools, by server and its own names
         self._count = 0
         self._is_published = self._is_indexed = True
 
     @cached_property
     def _index(self) -> ToolIndex:
-        from pipeguard.gateway.search import ToolIndex  # 8 MB, of which names alone need nothing
+        from pipeguard.gateway.search import ToolIndex  # 8 MB, not needed for names
 
         return ToolIndex()
 
     @classmethod
     def of_tools(cls, tools: Iterable[CatalogTool]) -> Catalog:
-        """A catalogue of tools that have their public names, as a running gateway lists them."""
+        """A catalogue of tools with public names, as a running gateway lists them."""
         catalog = cls()
         catalog._public = {tool.public: tool for tool in tools}
         catalog._by_key = {tool.key: tool for tool in catalog._public.values()}
@@ -89,11 +89,11 @@ class Catalog:
         return iter(self._find_published().values())
 
     def put(self, listing: Listing, known_as: Callable[[str], Tool]) -> bool:
-        """Take over what a server offers now; True where that differs from before.
+        """Replace a server's offer; True if it differs from the earlier one.
 
         Args:
-            listing: what it offers.
-            known_as: what is known of a tool by its name: `Guard.tool`.
+            listing: the offer.
+            known_as: the known facts about a tool, by its name: `Guard.tool`.
         """
         if listing.is_prefixed:
             self._unprefixed.discard(listing.server)
@@ -108,7 +108,7 @@ class Catalog:
         return True
 
     def drop(self, server: str) -> bool:
-        """Forget a server that is gone for good; True where it had tools."""
+        """Remove a server for good; True if it had tools."""
         self._keys.pop(server, None)
         self._unprefixed.discard(server)
         if not self._tools.pop(server, ()):
@@ -121,7 +121,7 @@ class Catalog:
         return self._tools.get(server, ())
 
     def find(self, public: str) -> CatalogTool | None:
-        """The tool of a public name; None where there is none."""
+        """The tool of a public name; None if there is none."""
         return self._find_published().get(public)
 
     def search(
@@ -156,7 +156,7 @@ class Catalog:
             )
 
     def _key(self, server: str, name: str) -> int:
-        """The number of a tool: the one that it has, or another one."""
+        """The number of a tool: its present one, or a new one."""
         key = self._keys.get(server, {}).get(name)
         if key is None:
             key, self._count = self._count, self._count + 1
@@ -174,20 +174,20 @@ class Catalog:
         self._is_published = self._is_indexed = False
 
     def _find_published(self) -> dict[str, CatalogTool]:
-        """The tools by their public names; worked out when first needed after a change."""
+        """The tools by their public names, computed when first needed after a change."""
         if not self._is_published:
             self._publish()
         return self._public
 
     def _publish(self) -> None:
-        """Give each tool its public name: those with a prefix first, which nobody can take.
+        """Give each tool its public name: prefixed ones first, which cannot be taken.
 
-        A name without a prefix that two tools want is neither's: a new server takes none that is
-        in use. Nor is a name in which signs were replaced: it is the tool's that is called so.
+        An unprefixed name that two tools want is given to neither: a new server cannot take a name
+        in use. A name with replaced characters gives way to a tool that really has that name.
 
-        The order of tools does not depend on which server was first to start: agents' caches of
-        prompts would be lost. A name does not depend on the order in which a server lists: its own
-        comes before one that the user gives.
+        The order of tools does not depend on which server started first: agents' prompt caches
+        would be lost. A name does not depend on the order in which a server lists: its own names
+        come before the user's.
         """
         tools = [tool for listed in self._tools.values() for tool in listed]
         tools.sort(
@@ -208,7 +208,7 @@ class Catalog:
         self._is_published = True
 
     def _looks_like_anothers(self, tool: CatalogTool) -> bool:
-        """True for a name without a prefix that begins as those of another server do."""
+        """True for an unprefixed name that begins like the names of another server."""
         return (
             tool.server in self._unprefixed
             and SEPARATOR in tool.public
@@ -223,8 +223,8 @@ class Catalog:
 def public_name(server: str, name: str) -> str:
     """The name under which a tool is called through the gateway: `server__tool`.
 
-    The same for the same two always, whatever else there is. Where the plain form could be
-    another pair's, or no client would take it, it ends in a part of their hash.
+    Always the same for the same pair, whatever else exists. If the plain form could be another
+    pair's, or clients would reject it, it ends in a part of their hash.
     """
     plain = f"{server}{SEPARATOR}{name}"
     clean = _UNNAMEABLE.sub("_", plain)
@@ -235,14 +235,14 @@ def public_name(server: str, name: str) -> str:
 
 
 def short_name(server: str, name: str) -> str:
-    """The name of a tool without a hash, if replacing signs such as dots makes it a name."""
+    """The name of a tool without a hash, if replacing characters such as dots makes it valid."""
     clean = _UNNAMEABLE.sub("_", name)
     short = public_name(server, clean)
     return short if short == f"{server}{SEPARATOR}{clean}" else public_name(server, name)
 
 
 def _is_cleaned(tool: CatalogTool) -> bool:
-    """True for a public name in which signs of the tool's own name were replaced."""
+    """True for a public name in which characters of the tool's own name were replaced."""
     return _UNNAMEABLE.search(tool.name) is not None and tool.public == short_name(
         tool.server, tool.name
     )
@@ -253,13 +253,13 @@ def _is_renamed(tool: CatalogTool) -> bool:
 
 
 def hashed_name(server: str, name: str) -> str:
-    """A public name that ends in a part of a hash, for where the plain form is taken."""
+    """A public name that ends in a part of a hash, used if the plain form is taken."""
     clean = _UNNAMEABLE.sub("_", f"{server}{SEPARATOR}{name}")
     return f"{clean[: MOST_NAME_CHARS - HASH_CHARS - 1]}_{short_hash(server, name)}"
 
 
 def short_hash(server: str, name: str) -> str:
-    """A part of the hash of a server and a name of its own."""
+    """A part of the hash of a server and its own name."""
     digest = sha256(f"{server}\0{name}".encode("utf-8", "surrogatepass")).hexdigest()
     return digest[:HASH_CHARS]
 
@@ -267,8 +267,8 @@ def short_hash(server: str, name: str) -> str:
 def read_effect(tool: Tool, definition: JsonObject) -> Effect:
     """The effect of calling a tool.
 
-    Its words decide; annotations can only make it more (MCP 2025-06-18, server/tools: clients
-    MUST consider them untrusted), but where words say nothing. A tool of no known verb may write.
+    Its words decide; annotations can only raise the effect (MCP 2025-06-18, server/tools: clients
+    MUST consider them untrusted), unless the words are unknown. Unknown verbs may write.
     """
     annotations = definition.get("annotations")
     hints = annotations if isinstance(annotations, dict) else {}
@@ -276,7 +276,7 @@ def read_effect(tool: Tool, definition: JsonObject) -> Effect:
     if labels & (Label.UNDOES | Label.RUNS) or hints.get("destructiveHint") is True:
         return Effect.DESTRUCTIVE
     looks = only_looks(tool.name, definition)
-    # A noun alone makes it no sink: `get_post`, `translate_text`, `list_schedules`.
+    # A noun does not make it a sink: `get_post`, `translate_text`, `list_schedules`.
     sinks = labels & SINKS & ~NOUNS if looks and not labels & Label.OUTSIDE else labels & SINKS
     if sinks or hints.get("readOnlyHint") is False:
         return Effect.WRITE
@@ -299,12 +299,12 @@ def tool_globs(tools: Iterable[CatalogTool], globs: Sequence[str]) -> set[int]:
 def tools_of_server(
     catalog: Catalog, name: str, is_allowed: Callable[[CatalogTool], bool] = lambda _: True
 ) -> list[CatalogTool]:
-    """The tools that a name with a server in it may mean: one for a public name.
+    """The tools that a name with a server in it may mean; exactly one for a public name.
 
     Args:
-        catalog: where to look.
+        catalog: the catalogue to search.
         name: public, `server/tool` or `server__tool`.
-        is_allowed: what may be found at all.
+        is_allowed: True if a tool may be found.
     """
     tool = catalog.find(name)
     if tool is not None:
@@ -317,7 +317,7 @@ def tools_of_server(
 
 
 def tools_named(catalog: Catalog, name: str) -> list[CatalogTool]:
-    """The tools that a person may mean, who need not name the server."""
+    """The tools that a person may mean by a name, with or without the server."""
     found = tools_of_server(catalog, name)
     if found or any(mark in name for mark in MARKS):
         return found
@@ -325,5 +325,5 @@ def tools_named(catalog: Catalog, name: str) -> list[CatalogTool]:
 
 
 def may_be_tool(name: str, server: str) -> bool:
-    """True where a name begins as those of a server's tools do."""
+    """True if a name begins like the names of a server's tools."""
     return name.startswith(tuple(f"{server}{mark}" for mark in MARKS))

@@ -17,7 +17,7 @@ from pipeguard.gateway.leg import Leg, LegListener
 
 
 class GatewayClient(GatewayChannel):
-    """One client of the gateway, as the parts that answer it share it.
+    """One client of the gateway, as the parts that answer it see it.
 
     Attributes:
         gateway: all servers.
@@ -40,14 +40,14 @@ class GatewayClient(GatewayChannel):
 
     @abstractmethod
     async def open_leg(self, server: str, opening: Opening, listener: LegListener) -> Leg:
-        """Open a conversation of one listener's own, likewise."""
+        """Open a conversation for a single listener, with the same arguments."""
 
     async def leg(self, server: str, opening: Opening) -> Leg:
         """The conversation with a server, which is opened if it is not open.
 
         Args:
             server: its name.
-            opening: what the client says of itself.
+            opening: the client's description of itself.
 
         Raises:
             Unavailable: the server does not answer.
@@ -64,11 +64,11 @@ class GatewayClient(GatewayChannel):
         return await asyncio.shield(task)  # others wait for it as well
 
     def open_legs(self) -> list[Leg]:
-        """The conversations that are open."""
+        """The open conversations."""
         return [task.result() for task in self._legs.values() if task.done() and _is_open(task)]
 
     async def broadcast(self, method: str, params: JsonObject) -> None:
-        """Tell all servers that are open and know of a handshake."""
+        """Notify all open servers that made a handshake."""
         for leg in self.open_legs():
             if not leg.is_stateless:
                 await leg.notify(method, params)

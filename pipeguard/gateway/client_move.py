@@ -58,7 +58,7 @@ def _read_file(path: Path) -> str:
 
     Raises:
         InputError: it cannot be read.
-        PolicyError: others could have written it.
+        PolicyError: other users could have written it.
     """
     return read_own_text(str(path)) if path.exists() else ""
 
@@ -76,7 +76,7 @@ def check_file(path: Path) -> str:
 
 
 def _write_file(path: Path, text: str) -> None:
-    """Replace the gateway's file, readable by its owner alone; an empty text removes it.
+    """Replace the gateway's file, readable only by its owner; an empty text removes it.
 
     Raises:
         FileError: it cannot be written.
@@ -124,7 +124,7 @@ def plan_move(
 
 
 def carry_out_move(planned: ChangePlan, machine: Machine, gateway: Path) -> None:
-    """Write the servers to the gateway's file, and then what was planned to the client's.
+    """Write the servers to the gateway's file, and then the planned changes to the client's.
 
     Raises:
         FileError: a file changed in the meantime, or cannot be written; nothing was changed.
@@ -165,13 +165,13 @@ def carry_out_move(planned: ChangePlan, machine: Machine, gateway: Path) -> None
 def release(records: Iterable[history.Record]) -> dict[Path, str]:
     """Remove the servers of undone records from the gateway's file, unless another client has them.
 
-    One that was edited there stays, since its client gets the entry as it was.
+    A server that was edited there stays, because its client gets the original entry back.
 
     Args:
         records: records that were undone, and are forgotten.
 
     Returns:
-        For each file that is left as it is, why.
+        Why files were left unchanged, by file.
     """
     problems = {}
     for move in (record.move for record in records if record.move is not None):
@@ -193,9 +193,9 @@ def release(records: Iterable[history.Record]) -> dict[Path, str]:
 
 
 def find_edited(move: history.GatewayMove) -> dict[str, str]:
-    """The servers that were edited in the gateway's file since they moved, and their names there.
+    """Servers edited in the gateway's file after they moved, with their names there.
 
-    A file that cannot be read has none: `release` leaves it as it is.
+    Empty for an unreadable file: `release` leaves it as it is.
     """
     try:
         present = _find_servers(_read_file(move.file))
@@ -217,7 +217,7 @@ def _find_move(path: Path) -> list[history.GatewayMove]:
 
 
 def _read_text(server: history.MovedServer, moves: Iterable[history.GatewayMove]) -> str:
-    """The text that an earlier change wrote for a shared server; empty if none did."""
+    """The text that an earlier change wrote for a shared server; empty if there is none."""
     texts = (item.text for move in moves for item in move.servers if item.name == server.name)
     return next((text for text in texts if text), "")
 
@@ -236,8 +236,8 @@ def with_servers(
     """Add servers to a text; one that describes the same server under the same name is shared.
 
     Returns:
-        The new text; what was written around the servers, empty if the text had some before; and
-        the servers, of which one that the text had before has no text of its own.
+        The new text; the text written around the servers, empty if it had some before; and the
+        servers, of which one that the text had before has no text of its own.
 
     Raises:
         UneditableError: the text is written in a way that cannot be edited.
@@ -260,10 +260,10 @@ def with_servers(
 
 
 def without_servers(text: str, servers: Sequence[MovedServer], frame: str) -> str:
-    """Remove servers that were added, as exactly as the text allows it, and an empty frame.
+    """Remove added servers, as exactly as the text allows, and an empty frame.
 
     Raises:
-        UneditableError: that is not possible without touching something else.
+        UneditableError: the edit would touch something else.
         UnreadableError: the text is not valid YAML.
     """
     present = _find_servers(text)
@@ -301,7 +301,7 @@ def _root(text: str) -> Node:
 
 
 def _key(root: Node) -> str:
-    """The key of the servers; empty where there is none."""
+    """The key of the servers; empty if there is none."""
     return next((key for key in _KEYS if root.member(key)), "")
 
 
@@ -329,7 +329,7 @@ def _find_servers(text: str) -> dict[str, Mapping[str, object]]:
 
 
 def _as_written(server: MovedServer) -> Mapping[str, object] | None:
-    """The fields that setup wrote for a server; None where its text cannot be read alone."""
+    """The fields that setup wrote for a server; None if its text cannot be parsed by itself."""
     piece = server.text.strip(" ,\r\n")
     lines = server.text.strip("\r\n")
     for text in (f"{_KEYS[0]}: {{{piece}}}", f"{_KEYS[0]}:\n{lines}\n"):
@@ -340,7 +340,7 @@ def _as_written(server: MovedServer) -> Mapping[str, object] | None:
 
 
 def _with_server(text: str, name: str, fields: Mapping[str, Value]) -> tuple[str, str]:
-    """A text with one more server, and what was inserted."""
+    """A text with one more server, and the inserted piece."""
     root = _root(text)
     member = root.member(_key(root))
     assert member is not None  # noqa: S101  the frame has it

@@ -1,4 +1,4 @@
-"""A client's request while it is being answered, and who it is sent for."""
+"""A client's request while it is being answered, and its sender."""
 
 from __future__ import annotations
 
@@ -23,13 +23,12 @@ class ClientRequest:
     """A client's request while it is being answered.
 
     Attributes:
-        method: of it.
-        params: of it; empty where there are none.
-        token: the id, as it stood in the frame.
-        opening: what its client says of itself.
+        params: empty if there are none.
+        token: the id, as written in the frame.
+        opening: its client's description of itself.
         leg: to the server that it was sent to last; None before.
-        is_unsent: True while it is judged, or waits for a person, before a server has it.
-        answer: that a server gave last; None before.
+        is_unsent: True while it is judged or waits for a person, before a server has it.
+        answer: the latest one from a server; None before.
     """
 
     __slots__ = ("_number", "answer", "is_unsent", "leg", "method", "opening", "params", "token")
@@ -50,7 +49,7 @@ class ClientRequest:
 
         Args:
             message: the request.
-            agreed: what a handshake has said of the client, if the request itself says nothing.
+            agreed: the client's description from a handshake, used if the request has none.
         """
         method, params = message.method or "", as_object(message.value.get("params"))
         opening = eras.find_opening(method, params) or agreed
@@ -58,35 +57,35 @@ class ClientRequest:
 
     @property
     def progress(self) -> JsonValue:
-        """The token under which the client wants to hear of progress; None where it does not."""
+        """The client's progress token; None if it wants no progress."""
         return eras.find_meta(self.params).get("progressToken")
 
     @property
     def log_level(self) -> str | None:
-        """From which level on the client wants to read the server's log; None for nothing."""
+        """The lowest level of the server's log that the client wants to read; None for nothing."""
         level = eras.find_meta(self.params).get(eras.LOG_LEVEL)
         return level if type(level) is str else None
 
     @classmethod
     def like(cls, other: ClientRequest) -> ClientRequest:
-        """A request of ours in the course of a client's: with its `_meta`, but for its progress."""
+        """Our own request during a client's request: with its `_meta`, except for its progress."""
         meta = eras.find_meta(other.params)
         kept: JsonObject = {key: meta[key] for key in meta if key != "progressToken"}
         params: JsonObject = {"_meta": kept} if kept else {}
         return cls(other.method, params, other.token, other.opening)
 
     def went(self, leg: Leg, number: JsonValue) -> None:
-        """It was sent to a server, under an id of ours."""
+        """Note that it was sent to a server, under an id of ours."""
         self.leg, self._number, self.is_unsent = leg, number, False
 
     def note_answer(self, answer: Message) -> None:
-        """A server has answered it."""
+        """Note a server's answer."""
         self.answer = answer
 
     def readdress(self, result: JsonValue) -> bytes | None:
-        """The frame that gives the client a server's result as it came.
+        """The frame that gives the client a server's result unchanged.
 
-        None for one that is not as it came, or is short: that is written anew in no more time.
+        None for a changed result, and for a short one, which is written again just as fast.
         """
         answer = self.answer
         if result is None or answer is None or answer.value.get("result") is not result:
@@ -100,7 +99,7 @@ class ClientRequest:
         return KnownResult.of(frame, self.token) if is_ordinary(answer.value) else frame
 
     def cancelling(self, reason: JsonValue) -> Coroutine[Any, Any, None] | None:
-        """Tells the server that nobody waits any more; None where no server has the request."""
+        """The cancellation to send to the server; None if no server has the request."""
         if self.leg is None or self.is_unsent:
             return None
         params: JsonObject = {"requestId": self._number}
@@ -110,20 +109,20 @@ class ClientRequest:
 
 
 class Unavailable(Exception):  # noqa: N818  becomes the answer to whoever needed the server
-    """A server that cannot be used now; the text says why, and what is being done about it."""
+    """A server that cannot be used now; the text has the reason and PipeGuard's reaction."""
 
 
 class Refused(Unavailable):
-    """A server that does not take its opening, and says so itself."""
+    """A server that rejects its opening, with its own words."""
 
 
 class ServedClient(NamedTuple):
     """A client of the gateway, or the gateway itself.
 
     Attributes:
-        flows: what went through any server for it lately.
+        flows: recent data flows of the client, through all servers.
         token: the name of its token, for the audit; may be empty.
-        sharing: what is its own at a server; the gateway has no tasks, and wants no log.
+        sharing: its own part of a server; the gateway has no tasks, and wants no log.
     """
 
     flows: Flows

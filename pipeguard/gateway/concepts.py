@@ -1,7 +1,7 @@
 """A parsed query: its phrases and words, each with its synonyms.
 
-What people say for what tools do are the phrases of `everyday.yaml`; the English words nearest in
-meaning to each other are in `neighbours.bin`.
+`everyday.yaml` has the phrases that people use for what tools do; `neighbours.bin` has the English
+words nearest in meaning to each other.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pipeguard.gateway.neighbours import (
 )
 
 SYNONYM_WEIGHT = 0.4
-EVERYDAY_WEIGHT = 0.5  # of what a phrase of everyday language stands for
+EVERYDAY_WEIGHT = 0.5  # of the terms of an everyday phrase
 NEIGHBOUR_WEIGHT = 0.4  # of a word nearest in meaning, times its likeness
 PART_WEIGHT = 0.4  # of a single word of such a phrase
 TOLD_WEIGHTS = (1.0, EVERYDAY_WEIGHT, SYNONYM_WEIGHT, PART_WEIGHT)  # by a table of words
@@ -40,7 +40,7 @@ LEAST_CLAUSE_WORDS = 3
 _CLAUSE_END = re.compile(r"[.!?;:,]+(?=\s|$)|[。！？]|\n|,?\s+(?:and\s+)?(?:then|also)\b", re.I)
 GAP = "~"
 BESIDE = "+"
-MOST_BETWEEN = 4  # words where a phrase has a gap
+MOST_BETWEEN = 4  # words in a gap of a phrase
 # May stand anywhere within a phrase: "hit that enter" is "hit enter".
 DETERMINERS = frozenset(
     ("a", "an", "the", "my", "our", "your", "his", "her", "their", "this", "that", "these", "those")
@@ -49,7 +49,7 @@ DETERMINERS = frozenset(
 
 Term = tuple[str, ...]  # the stems of a term's words
 Terms = tuple[Term, ...]
-Match = tuple[tuple[int, ...], Terms]  # places of a phrase in a request, and what it may stand for
+Match = tuple[tuple[int, ...], Terms]  # places of a phrase in a request, and its possible terms
 
 
 class _Phrase(NamedTuple):
@@ -57,9 +57,9 @@ class _Phrase(NamedTuple):
 
     Attributes:
         parts: its stems, split at its gaps.
-        terms: for which it may stand.
+        terms: the terms that it may stand for.
         stems: of all parts.
-        beside: its last word if that only stands beside the phrase, or an empty string.
+        beside: its last word if that is only next to the phrase, or an empty string.
     """
 
     parts: tuple[tuple[str, ...], ...]
@@ -88,9 +88,9 @@ class _Everyday:
             by_last.setdefault(parts[-1][-1], []).append(entry)
 
     def matches(self, words: Sequence[str], stems: Sequence[str]) -> list[Match]:
-        """The phrases of a request, none of which overlap.
+        """The phrases of a request, without overlaps.
 
-        Of those that would, the one with more words is taken, then the one with fewer gaps.
+        Of overlapping ones, the one with more words is taken, then the one with fewer gaps.
         """
         found = []
         everything = frozenset(stems)
@@ -119,7 +119,7 @@ class _Everyday:
 
 
 def table() -> dict[tuple[str, ...], tuple[str, ...]]:
-    """The table as it is written: phrases by the terms for which they may stand."""
+    """The table as written: phrases by the terms for which they may stand."""
     rows: dict[str, str] = read_data("everyday.yaml")
     return {
         tuple(_split_list(terms)): tuple(_split_list(phrases)) for terms, phrases in rows.items()
@@ -154,7 +154,7 @@ def _places(
 def _run(
     part: Sequence[str], words: Sequence[str], stems: Sequence[str], start: int
 ) -> tuple[int, ...]:
-    """Positions of the words of a part, in order but for determiners."""
+    """Positions of the words of a part, in order except for determiners."""
     places: list[int] = []
     at = start
     for stem in part:
@@ -172,12 +172,12 @@ class Concept:
     """A phrase or a word of a query. One object for each, so that more can be stored for it.
 
     Attributes:
-        words: as they were asked.
-        terms: what may stand for them, each with its weight; those of greater weight first.
-        worths: of each stem alone, the greatest first.
+        words: as in the query.
+        terms: terms that may stand for them, with weights; heavier ones first.
+        worths: of each single stem, the greatest first.
         stems: of all terms.
         near: those terms that are only near in meaning.
-        double: terms that are left out, as they are words of the query themselves.
+        double: terms left out because they are words of the query themselves.
         is_known: True for words of English or of the tables; False for a name or a number.
     """
 
@@ -191,7 +191,7 @@ class Concept:
 
     @property
     def is_plural(self) -> bool:
-        """True for one word that may stand for several things."""
+        """True for a plural word."""
         return self.words.endswith("s") and (self.words,) not in self.terms
 
 
@@ -210,13 +210,13 @@ class Concepts:
         self._make = lru_cache(MOST_KNOWN)(self._make_concept)
 
     def of(self, query: str) -> list[Concept]:
-        """The concepts of a query; of all its words where none says anything."""
+        """The concepts of a query; of all its words if it has only stop words."""
         return self._of_words(first_words(query))
 
     def of_clauses(self, query: str) -> list[list[Concept]]:
-        """The concepts of each clause of a request; none where it has but one.
+        """The concepts of each clause of a request; empty for a single clause.
 
-        Short ones are parts of the next, the last of the one before.
+        Short clauses join the next one; a short last clause joins the previous one.
         """
         clauses: list[list[str]] = [[]]
         for clause in _CLAUSE_END.split(query):
@@ -233,7 +233,7 @@ class Concepts:
         return [self._of_words(words[:MAX_QUERY_WORDS]) for words in clauses]
 
     def _of_words(self, words: list[str]) -> list[Concept]:
-        """The concepts of words; no two share a term that is one's own word."""
+        """The concepts of words; no two share a term that is a word of the query."""
         matches = self._everyday.matches(words, [self._stems[word] for word in words])
         starts = {places[0]: (places, meant) for places, meant in matches}
         taken = {place for places, _ in matches for place in places}
@@ -251,8 +251,8 @@ class Concepts:
     def _concept(self, words: tuple[str, ...], meant: Terms, own: frozenset[str]) -> Concept:
         """Words with the terms that may stand for them; `meant` are those of a phrase.
 
-        In "commit history", where `history` may be `commit`, it adds nothing: `own` are the stems
-        of all words that stand alone.
+        In "commit history", `history` may mean `commit` but adds nothing: `own` has the stems of
+        all single words.
         """
         terms, others = self._terms(words, meant)
         double: frozenset[Term] = frozenset()
@@ -276,7 +276,7 @@ class Concepts:
     def _find_terms(
         self, words: tuple[str, ...], meant: Terms
     ) -> tuple[dict[Term, float], frozenset[str]]:
-        """The terms that may stand for words, and the stems of those that are not the words."""
+        """The terms that may stand for words, and the stems of terms other than the words."""
         terms: dict[Term, float] = {}
         if len(words) == 1:
             terms[(self._stems[words[0]],)] = 1.0
@@ -297,7 +297,7 @@ class Concepts:
 
 
 def _find_worths(terms: Mapping[Term, float]) -> dict[str, float]:
-    """The worth of each stem alone: that of the best term that has it."""
+    """The worth of each single stem: that of the best term that has it."""
     best: dict[str, float] = {}
     for term, weight in terms.items():
         worth = weight / sqrt(len(term))
@@ -307,12 +307,12 @@ def _find_worths(terms: Mapping[Term, float]) -> dict[str, float]:
     return dict(sorted(best.items(), key=lambda item: -item[1]))
 
 
-MOST_BEST = 10  # of these that may be what the clause asks for
-CLAUSE_WEIGHT = 0.5  # of the clause of a request that fits a tool best, beside their sum
+MOST_BEST = 10  # of these, the possible matches of the clause
+CLAUSE_WEIGHT = 0.5  # of the clause that fits a tool best, next to their sum
 
 
 def fuse(clauses: Sequence[Sequence[tuple[float, int]]], limit: int) -> list[tuple[float, int]]:
-    """Scores of a request by those of its clauses: their sum, and the best share of one."""
+    """Scores of a request from those of its clauses: their sum, and the best share of one."""
     sums: dict[int, float] = {}
     best: dict[int, float] = {}
     for scored in clauses:
@@ -353,7 +353,7 @@ class Stems(dict[str, str]):
 
 
 def stemmer() -> tantivy.TextAnalyzer:
-    """Stems of words that are split and in lower case already."""
+    """A stemmer for words that are already split and in lower case."""
     split = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace())
     plain = split.filter(tantivy.Filter.ascii_fold())
     return plain.filter(tantivy.Filter.stemmer("english")).build()
@@ -373,7 +373,7 @@ class ToolStems:
 
     @cached_property
     def all(self) -> frozenset[str]:
-        """The stems of what it says of itself; numbers tell no clones apart."""
+        """The stems of the tool's description of itself; clones may differ in numbers."""
         own = chain.from_iterable(self.fields[field] for field in ("name", "title", "description"))
         return frozenset(stem for stem in own if not stem.isdigit())
 
@@ -383,9 +383,9 @@ class ToolStems:
         return frozenset().union(*self.fields.values())
 
     def names(self, stems: Set[str]) -> tuple[bool, bool]:
-        """Say if a query is the name of its server, which no tool chooses; and of the tool.
+        """True if a query is the name of the tool's server, and true if it is the tool's name.
 
-        Either may be beside the other.
+        The query may contain both. A tool does not choose its server's name.
         """
         server, name = self.fields["server"].keys(), self.fields["name"].keys()
         if len(stems) > len(server) + len(name) or not server | name >= stems:
@@ -393,7 +393,7 @@ class ToolStems:
         return server <= stems, name <= stems
 
     def is_clone(self, other: ToolStems) -> bool:
-        """True where both say nearly the same of themselves."""
+        """True if both describe themselves in nearly the same words."""
         return len(self.all & other.all) >= CLONE_SHARE * len(self.all | other.all)
 
 
@@ -401,7 +401,7 @@ Scored = tuple[float, int, ToolStems]  # score, key, and the stems
 
 
 def without_clones(rows: Iterable[Scored], limit: int) -> list[Scored]:
-    """The first of them, those last of which there are enough already."""
+    """The first rows up to the limit; surplus clones come last."""
     first, last = list[Scored](), list[Scored]()
     for row in rows:
         alike = sum(row[2].is_clone(other) for _, _, other in first)
@@ -425,7 +425,7 @@ def coverage(stems: Set[str], concepts: Iterable[Concept]) -> float:
 
 
 def find_worth(concept: Concept, stems: Set[str]) -> float:
-    """The worth of the best match of a concept; 0 without one."""
+    """The worth of the best match of a concept; 0 if there is no match."""
     return coverage(stems, (concept,))
 
 
@@ -435,8 +435,8 @@ class WordMatch(NamedTuple):
     Attributes:
         asked: as they are in the query.
         word: the tool's own.
-        field: where the tool has it.
-        is_same: True where both are one word, perhaps in another form.
+        field: the tool's field that has it.
+        is_same: True if both are one word, perhaps in another form.
     """
 
     asked: str
@@ -457,7 +457,7 @@ def find_match(concept: Concept, tool: ToolStems) -> tuple[Term, str] | None:
 
 
 def find_likeness(concept: Concept, tool: ToolStems) -> WordMatch | None:
-    """The word of a name that a word, which no tool has, is short for or a slip of."""
+    """The word of a name that an unknown word may abbreviate or misspell."""
     for field in LIKE_FIELDS:
         for word in tool.fields[field].values():
             if word.startswith(concept.words) or is_slip(concept.words, word):

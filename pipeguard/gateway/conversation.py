@@ -1,8 +1,8 @@
 """One client's conversation with the gateway: a Channel whose far side is many guarded servers.
 
-Speaks MCP with the client and finds out for each message which server it is for; what a server
-says comes back under the ids and tokens that the client knows. Judges nothing: each server is
-behind a Session of its own (`leg`).
+Speaks MCP with the client and finds the server that each message is for; messages from servers get
+the ids and tokens that the client knows. Judges nothing: each server is behind a Session of its own
+(`leg`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from pipeguard.transports.tasks import Tasks
 TASK_SEPARATOR = "/"
 
 INBOX_BYTES = 4 * 2**20  # unread by the client; above that it is not read either
-MOST_TASKS = 1_024  # of which progress is passed on
+MOST_TASKS = 1_024  # whose progress is forwarded
 FINISHING_SECONDS = 1.0  # for subscriptions to be answered when the gateway ends
 
 
@@ -47,7 +47,7 @@ class _Question(NamedTuple):
     Attributes:
         leg: to the server.
         message: the server's request.
-        answer: where the answer is waited for; None where it goes to the server as it is.
+        answer: resolved by the answer; None if the answer is forwarded to the server unchanged.
     """
 
     leg: Leg
@@ -56,12 +56,12 @@ class _Question(NamedTuple):
 
     @property
     def progress(self) -> JsonValue:
-        """The token under which the server wants to hear of progress; None where it does not."""
+        """The server's progress token; None if it wants no progress."""
         params = as_object(self.message.value.get("params"))
         return eras.find_meta(params).get("progressToken")
 
     def has_ended(self) -> bool:
-        """True where nobody waits for the answer any more: the request was cancelled."""
+        """True if the request was cancelled, so that its answer is no longer awaited."""
         return self.answer is not None and self.answer.done()
 
 
@@ -72,9 +72,8 @@ class GatewayChannel(ABC):
         token: the name of its token, or empty.
 
     Attributes:
-        token: as it was given.
-        owner: stands for the client: its token, or this conversation.
-        opening: what the client said of itself.
+        owner: identifies the client: its token, or this conversation.
+        opening: the client's description of itself.
     """
 
     def __init__(self, token: str = "") -> None:
@@ -100,23 +99,23 @@ class GatewayChannel(ABC):
 
     @abstractmethod
     async def broadcast(self, method: str, params: JsonObject) -> None:
-        """Tell all servers that are open for this client."""
+        """Notify all servers that are open for this client."""
 
     @abstractmethod
     def show_message(self, leg: Leg, message: Message) -> JsonObject | None:
-        """A server's notification as the client may read it; None if it is not for it."""
+        """A server's notification in the client's form; None if it is not for this client."""
 
     @abstractmethod
     def announce_lists(self, kinds: frozenset[str], *servers: str) -> None:
-        """Announce that servers, or if none are named the gateway, offer something else now."""
+        """Announce changed lists of these servers, or of the gateway if none are named."""
 
     @abstractmethod
     def may_hear(self, leg: Leg, message: Message) -> bool:
-        """True if what a server says or asks is of a part of it that the client may use."""
+        """True if the client may use the part of a server that a message is about."""
 
     @abstractmethod
     def finish(self) -> None:
-        """Answer what would never be answered by itself: the client hangs up."""
+        """Answer requests that would otherwise stay open: the client hangs up."""
 
     @abstractmethod
     async def hang_up(self) -> None:
@@ -131,7 +130,7 @@ class GatewayChannel(ABC):
         return await self._inbox.get()
 
     async def write(self, frame: bytes) -> None:
-        """Take a frame of the client's; waits while it does not read what it was answered.
+        """Take a frame from the client; wait while it does not read its answers.
 
         Raises:
             ChannelClosed: this side was closed.
@@ -140,7 +139,7 @@ class GatewayChannel(ABC):
             await self._inbox.wait_taken()
         if self._is_closing:
             raise ChannelClosed("closed")
-        parsed = await read_message(frame)  # the Session before us has refused what is none
+        parsed = await read_message(frame)  # the Session before us has refused invalid ones
         for member in parsed if isinstance(parsed, list) else [parsed]:
             message = member if isinstance(member, Message) else parse(ParsedFrame.write(member))
             if isinstance(message, Message):
@@ -162,13 +161,13 @@ class GatewayChannel(ABC):
             await self.hang_up()
 
     async def drain(self) -> None:
-        """Wait until every request of the client's is answered."""
+        """Wait until all the client's requests are answered."""
         self.finish()
         while self._under_way:
             await asyncio.wait([task for _, task in self._under_way.values()])
 
     def leave(self, id_token: str) -> None:
-        """Forget a request that no server has yet: its client left."""
+        """Forget a request that has reached no server: its client left."""
         request, task = self._under_way.get(id_token, (None, None))
         if request is not None and task is not None and request.is_unsent:
             del self._under_way[id_token]
@@ -177,20 +176,20 @@ class GatewayChannel(ABC):
             self.say({"jsonrpc": "2.0", "id": read_id(id_token), **error})
 
     def say(self, value: JsonObject) -> None:
-        """Send the client a message; one that reads nothing misses notifications."""
+        """Send the client a message; drop notifications if it does not read."""
         if not self._closed and ("id" in value or not self._inbox.is_full):
             self._inbox.put(serialise(value))
 
     async def ask(
         self, leg: Leg, request: ClientRequest, params: JsonObject, method: str = ""
     ) -> JsonObject:
-        """Pass a client's request on to a server.
+        """Forward a client's request to a server.
 
         Args:
             leg: to the server.
-            request: whose cancellation and progress it shares.
-            params: as the server is to read them, but for the era that it speaks.
-            method: as the server is to read it; the client's own where it is empty.
+            request: the client's request, for its cancellation and progress.
+            params: as the server is to read them, before translation to its era.
+            method: as the server is to read it; the client's own if empty.
 
         Returns:
             The server's answer, with `result` or `error`.
@@ -222,13 +221,13 @@ class GatewayChannel(ABC):
         return answer
 
     def begin_call(self, request: ClientRequest, leg: Leg, number: Number) -> None:
-        """A server works on a client's request from now on: progress and cancellation are its."""
+        """Note that a server works on a client's request, for progress and cancellation."""
         request.went(leg, number)
         if request.progress is not None:
             self._progress[leg, number] = request.progress
 
     def end_call(self, leg: Leg, number: Number, answer: JsonObject) -> None:
-        """A server has answered a request; it may go on working on a task."""
+        """Note a server's answer; it may continue to work on a task."""
         progress, result = self._progress.pop((leg, number), None), answer.get("result")
         if progress is not None and isinstance(result, dict) and creates_task(result):
             while len(self._task_progress) >= MOST_TASKS:
@@ -236,20 +235,20 @@ class GatewayChannel(ABC):
             self._task_progress[leg, number] = progress
 
     def give_up(self, request: ClientRequest, reason: JsonValue) -> None:
-        """Tell the server that has a request that nobody waits any more; it need not read that."""
+        """Cancel a request at its server, without waiting for the server to read that."""
         cancelling = request.cancelling(reason)
         if cancelling is not None:
             self._tasks.begin(cancelling)
 
     def wants_log(self, leg: Leg, level: str) -> bool:
-        """True where a request that this server works on asks for lines of a level."""
+        """True if a request in progress at this server asks for log lines of a level."""
         return any(
             request.leg is leg and is_logged(level, request.log_level)
             for request, _ in self._under_way.values()
         )
 
     async def question(self, leg: Leg, request: Message) -> JsonObject:
-        """Ask the client what a result asks for, after a handshake; its answer."""
+        """Ask a client with a handshake for the input that a result requires; return its answer."""
         answer = asyncio.get_running_loop().create_future()
         token = self._put_question(_Question(leg, request, answer))
         try:
@@ -267,7 +266,7 @@ class GatewayChannel(ABC):
             self._put_question(_Question(leg, message, answer))
 
     def tell_audit_loss(self) -> None:
-        """Tell the client that rows of the audit are lost; without a handshake it asks for logs."""
+        """Warn the client of lost audit rows; without a handshake it only gets requested logs."""
         if not self.opening.is_stateless:
             self.say(audit_loss())
 
@@ -287,7 +286,7 @@ class GatewayChannel(ABC):
                 answer: JsonObject = {**message.value, "id": asked["id"]}
                 if isinstance(result := answer.get("result"), dict):
                     answer["result"] = restore_task_ids(server, result)
-                # A server that reads nothing keeps no other waiting.
+                # A server that does not read must not delay the others.
                 self._tasks.begin(question.leg.answer(answer))
             elif question is not None and question.answer is not None and not question.has_ended():
                 question.answer.set_result(message.value)
@@ -335,7 +334,7 @@ class GatewayChannel(ABC):
     # --- from the servers: LegListener ------------------------------------------------------
 
     def receive_request(self, leg: Leg, message: Message) -> None:
-        """A server asks the client something, if the client said that it answers that."""
+        """Forward a server's request to the client, if it declared that it answers such."""
         self._tasks.begin(self._request(leg, message))
 
     async def _request(self, leg: Leg, message: Message) -> None:
@@ -362,7 +361,7 @@ class GatewayChannel(ABC):
         return token
 
     def receive_notification(self, leg: Leg, message: Message) -> None:
-        """A server says something: to the client under the tokens that it knows."""
+        """Forward a server's notification under the tokens that the client knows."""
         body = as_object(message.value.get("params"))
         if message.method == "notifications/progress":
             key = leg, write_id(body.get("progressToken")) or ""
@@ -378,7 +377,7 @@ class GatewayChannel(ABC):
                 self.say(shown)
 
     def lose_server(self, leg: Leg) -> None:
-        """A server is gone: what it asked needs no answer any more."""
+        """Forget a server that is gone, and withdraw its questions."""
         for key in [key for key in self._task_progress if key[0] is leg]:
             del self._task_progress[key]
         for question in list(self._questions.values()):
@@ -411,12 +410,12 @@ def show_task_id(server: str, task_id: str) -> str:
 
 
 def show_task_ids(server: str, body: JsonObject) -> JsonObject:
-    """Rename the tasks in a server's message, also where `_meta` names one."""
+    """Rename the tasks in a server's message, including one in `_meta`."""
     return _rename_task(body, lambda task_id: show_task_id(server, task_id))
 
 
 def restore_task_ids(server: str, body: JsonObject) -> JsonObject:
-    """Rename the tasks in a client's message, likewise."""
+    """Restore the servers' names of tasks in a client's message, including one in `_meta`."""
     return _rename_task(body, lambda task_id: task_id.removeprefix(show_task_id(server, "")))
 
 

@@ -1,6 +1,6 @@
-"""Servers in a folder, with nothing written: each file or folder in it is a server.
+"""Servers in a folder, without a list: each file or folder in it is a server.
 
-A `server.json` or `server.yaml` says how to start it, or the ending of a script. Starts nothing.
+A `server.json`, a `server.yaml` or a script's suffix tells how to start it. Starts nothing.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def discovered_servers(folder: Path, variables: Mapping[str, str]) -> list[Serve
 
     Args:
         folder: the folder.
-        variables: what `${env:NAME}` stands for in entries.
+        variables: the values of `${env:NAME}` in entries.
 
     Raises:
         InputError: there is no such folder.
-        PolicyError: others could have written what says how one of them is started, or nothing
-            does.
+        PolicyError: other users could have written a file that says how a server is started, or
+            there is no such file.
     """
     check_own(folder)
     servers: dict[str, ServerSettings] = {}
@@ -59,7 +59,7 @@ def discovered_servers(folder: Path, variables: Mapping[str, str]) -> list[Serve
 
 
 def watched_files(folder: Path) -> Iterator[str]:
-    """The files that decide what is discovered."""
+    """The files that decide which servers are discovered."""
     yield str(folder)
     try:
         members = _members(folder)
@@ -83,7 +83,7 @@ def _members(folder: Path) -> list[Path]:
 
 
 def _read_server(path: Path, variables: Mapping[str, str]) -> ServerSettings | None:
-    """The server of a file or folder; None for a file that is none, such as a README."""
+    """The server of a file or folder; None for another file, such as a README."""
     stem = path.stem if path.is_file() else path.name
     name = UNNAMEABLE.sub("-", stem).strip("-.")[:50] or "server"
     if path.is_dir():
@@ -104,7 +104,7 @@ def _read_server(path: Path, variables: Mapping[str, str]) -> ServerSettings | N
 
 
 def _find_start(folder: Path) -> Path:
-    """The file in a folder that says how its server starts."""
+    """The file in a folder that tells how its server starts."""
     scripts = (f"{stem}{ending}" for stem in ("server", "index", "main") for ending in SCRIPTS)
     for name in (*ENTRIES, *scripts):
         if (folder / name).is_file():
@@ -116,18 +116,18 @@ def _find_start(folder: Path) -> Path:
 
 
 # --- own files --------------------------------------------------------------------------
-# Reads files that say what to start: only those that nobody else could have written.
+# Reads files that name programs to start, only if other users cannot have written them.
 
 FILE_NAME = "pipeguard.yaml"
 MOST_BYTES = 1024 * 1024
 
 
 def read_own_text(path: str) -> str:
-    """The text of a file that says what to start.
+    """The text of a file that names programs to start.
 
     Raises:
         InputError: there is no such file.
-        PolicyError: others could have written it, it is too large, no regular file, or no text.
+        PolicyError: other users could have written it, or it is too large, not regular or not text.
     """
     if not Path(path).exists():
         raise InputError(f"{path}: there is no such file.")
@@ -143,9 +143,9 @@ def usual_file() -> str:
 
 
 def describe_mistakes(path: str) -> str:
-    """Say what is wrong in a servers' file, apart from its variables; empty if nothing is.
+    """List the errors in a servers file, apart from its variables; empty if there are none.
 
-    One mistake a line, and the file on the first.
+    One error a line, and the file on the first.
     """
     if not Path(path).exists():
         return ""
@@ -158,11 +158,11 @@ def describe_mistakes(path: str) -> str:
 
 
 def check_own(path: Path) -> None:
-    """Refuse a file or folder that others could have written, and that says what to start.
+    """Refuse a file or folder that names programs to start and that other users could have written.
 
     Raises:
         InputError: there is no such file or folder.
-        PolicyError: others could have written it.
+        PolicyError: other users could have written it.
     """
     try:
         status = path.stat()

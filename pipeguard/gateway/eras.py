@@ -1,7 +1,7 @@
 """MCP with a handshake and without one (2026-07-28): one form of a message from the other.
 
-A request without a handshake says in `_meta` who sends it, which is its envelope. Its result says
-whether it is complete, and for how long it may be kept. Values only. Sources: MCP 2026-07-28,
+A request without a handshake describes its sender in `_meta`, which is its envelope. Its result
+tells whether it is complete, and how long it may be cached. Values only. Sources: MCP 2026-07-28,
 basic/index, basic/versioning, basic/patterns/mrtr, server/utilities/caching, server/resources.
 """
 
@@ -24,13 +24,13 @@ CAPABILITIES = f"{PREFIX}clientCapabilities"
 CLIENT = f"{PREFIX}clientInfo"
 LOG_LEVEL = f"{PREFIX}logLevel"
 SERVER = f"{PREFIX}serverInfo"
-# What a client may keep, and a server has to say for how long.
+# Results that a client may cache, for a time that the server must give.
 CACHED = {
     *("server/discover", "tools/list", "prompts/list"),
     *("resources/list", "resources/templates/list", "resources/read"),
 }
 _WITHOUT_HANDSHAKE = {"server/discover", "subscriptions/listen"}
-_ASKED = frozenset(peers.CAPABILITIES.values())  # capabilities without which nothing is asked
+_ASKED = frozenset(peers.CAPABILITIES.values())  # capabilities needed for questions
 UNKNOWN: JsonObject = {"name": "unknown", "version": "0"}
 _OF_RESULTS = ("resultType", "ttlMs", "cacheScope")
 _OF_RETRIES = ("inputResponses", "requestState")
@@ -41,10 +41,10 @@ class Opening:
     """A client's description of itself when a server is opened for it.
 
     Attributes:
-        capabilities: that it declares.
+        capabilities: its declared capabilities.
         client_info: its name and version.
-        revision: of MCP that it speaks.
-        log_level: from which on it wants to read logs, as `logging/setLevel` said; None before.
+        revision: its revision of MCP.
+        log_level: the lowest level of logs it wants, from `logging/setLevel`; None before.
     """
 
     capabilities: JsonObject
@@ -54,14 +54,14 @@ class Opening:
 
     @property
     def is_stateless(self) -> bool:
-        """True where it makes no handshake."""
+        """True if it makes no handshake."""
         return self.revision == STATELESS
 
     def answers(self, method: str, params: JsonValue) -> bool:
-        """True where the client said that it answers such a request of a server.
+        """True if the client declared that it answers such a request of a server.
 
-        Servers know what some client of the gateway answers. One that declares nothing of URLs is
-        shown none (MCP 2025-11-25, client/elicitation: `{}` means forms alone).
+        Servers only know the gateway's capabilities. A client that does not declare URLs is shown
+        none (MCP 2025-11-25, client/elicitation: `{}` means only forms).
         """
         name = peers.CAPABILITIES.get(method)
         if name not in self.capabilities:
@@ -102,7 +102,7 @@ class Declined(Exception):  # noqa: N818  becomes the answer to one request
 
 
 def as_object(value: JsonValue) -> JsonObject:
-    """A value that is an object; an empty one for any other."""
+    """A value if it is an object, else an empty object."""
     return value if isinstance(value, dict) else {}
 
 
@@ -121,10 +121,10 @@ def find_opening(method: str, params: JsonObject) -> Opening | None:
 
 
 def check_envelope(params: JsonObject) -> None:
-    """Check what a request says of its client.
+    """Check a request's description of its client.
 
     Raises:
-        Declined: it lacks what it needs, or is of another revision.
+        Declined: it is incomplete, or of another revision.
     """
     meta = find_meta(params)
     for key in (VERSION, CAPABILITIES):
@@ -142,7 +142,7 @@ def check_envelope(params: JsonObject) -> None:
 
 
 def envelope(opening: Opening) -> JsonObject:
-    """The envelope of a client that has said with a handshake who it is."""
+    """The envelope of a client that described itself in a handshake."""
     said: JsonObject = {
         VERSION: STATELESS,
         CLIENT: opening.client_info,
@@ -154,7 +154,7 @@ def envelope(opening: Opening) -> JsonObject:
 
 
 def with_envelope(params: JsonObject, opening: Opening) -> JsonObject:
-    """Params for a server without handshakes; unchanged where they have an envelope."""
+    """Params for a server without handshakes; unchanged if they have an envelope."""
     meta = find_meta(params)
     if VERSION in meta:
         return params
@@ -162,7 +162,7 @@ def with_envelope(params: JsonObject, opening: Opening) -> JsonObject:
 
 
 def without_envelope(params: JsonObject) -> JsonObject:
-    """Params for a server with which a handshake was made."""
+    """Params for a server with a handshake."""
     kept = {name: value for name, value in params.items() if name not in _OF_RETRIES}
     meta = {name: value for name, value in find_meta(params).items() if not name.startswith(PREFIX)}
     if meta:
@@ -176,7 +176,7 @@ def without_envelope(params: JsonObject) -> JsonObject:
 
 
 def without_handshake(method: str, params: JsonObject, answer: JsonObject) -> JsonObject:
-    """An answer as a client reads it that made no handshake."""
+    """An answer in the form for a client without a handshake."""
     result, error = answer.get("result"), answer.get("error")
     if isinstance(result, dict):
         return {"result": _add_type(method, result)}
@@ -187,7 +187,7 @@ def without_handshake(method: str, params: JsonObject, answer: JsonObject) -> Js
 
 
 def with_handshake(method: str, answer: JsonObject) -> JsonObject:
-    """An answer of a server without handshakes, as a client reads it that made one."""
+    """An answer of a server without handshakes, in the form for a client that made one."""
     result, error = answer.get("result"), answer.get("error")
     if isinstance(result, dict):
         if result.get("resultType", "complete") != "complete":
@@ -203,7 +203,7 @@ def with_handshake(method: str, answer: JsonObject) -> JsonObject:
 
 
 def _add_type(method: str, result: JsonObject) -> JsonObject:
-    """A result that says what it is, and how long it may be kept: not at all, if nobody knows."""
+    """A result with its type, and with cache hints: by default it may not be cached."""
     if "resultType" not in result:
         result = {"resultType": "complete", **result}
     if method not in CACHED or result["resultType"] != "complete":

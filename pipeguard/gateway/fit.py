@@ -1,8 +1,8 @@
 """The fit of a tool to a request: the share of it that the tool has words for.
 
 Knows a request's concepts and a tool's stems, and no ranking. A request such as "delete the file"
-is an order. A tool fits it that has words for what is done and for what it is done to: another
-tool for files does not.
+is an order. A tool fits it if it has words for the action and for its object: another tool for
+files does not.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from pipeguard.gateway.concepts import DETERMINERS, Concept, ToolStems, find_wor
 from pipeguard.gateway.neighbours import ACTIONS, STOP_WORDS
 
 LEAST_WORTH = 0.39  # of a word that counts: a synonym does, few neighbours do
-MOST_WEIGHT = 8.5  # of a request, about four words; in a long one most are not what is asked for
-LEAST_FIT = 0.225  # of the best of the first tools; below, perhaps none is meant
+MOST_WEIGHT = 8.5  # of a request, about four words; most words of a long one are not its subject
+LEAST_FIT = 0.225  # of the best of the first tools; below, perhaps no tool is meant
 NAMED_FIT = 0.6  # of a fit, times the share of the tool's name that the request explains
 PARTIAL_FIT = 0.4  # of a tool that lacks an order's action, or all of its objects
 READS = frozenset(("get", "list", "read", "show", "view"))
-# After these, a request says what a thing is about or where it is, or gives it content.
+# After these, a request names a thing's topic, place or content.
 _TOPIC_WORDS = "about that because saying regarding concerning for called named titled with in of"
 TOPIC = frozenset(_TOPIC_WORDS.split())
 _QUESTION_WORDS = (
     "is are was were do does did has have had there what which who whose where when why how"
 )
 QUESTIONS = frozenset(_QUESTION_WORDS.split())
-# Given to a tool, and not asked for: what is quoted, has a digit, is a path, a name or a day.
+# Arguments, not search words: quoted text, words with digits, paths, names and days.
 _VALUE = re.compile(
     r'"[^"]*"|(?<!\S)\S*(?:[\d@]|(?<!\w)/|\w\.\w)\S*|\b(?:yesterday|today|tonight|tomorrow)\b', re.I
 )
 
 
 def without_values(query: str) -> str:
-    """A request without the values that it names."""
+    """A request without the values in it."""
     return _VALUE.sub(" ", query)
 
 
@@ -46,7 +46,7 @@ class Wish(NamedTuple):
     Attributes:
         weights: of its concepts, in their order.
         head: the number of concepts before its topic.
-        action: what an order wants done; None if it is no order.
+        action: the action that an order demands; None if it is not an order.
         action_stems: of the action's own words.
     """
 
@@ -62,13 +62,13 @@ def make_wish(
     stems: Mapping[str, str],
     words: Sequence[str],
 ) -> Wish:
-    """Tell apart what a request wants done, what it is done to, and what that is about.
+    """Split a request into its action, its object and the object's topic.
 
     Args:
         concepts: of the whole request or of one clause, in its order.
         weights: of those that a tool may have words for.
         stems: of words.
-        words: of the whole request, as many as are looked at.
+        words: of the whole request, up to the limit.
     """
     if 2 * sum(each.is_known for each in concepts) < len(concepts):
         return Wish({}, 0)  # in another language; its few words that are English say nothing
@@ -95,7 +95,7 @@ def _is_order(first: Sequence[str], words: Sequence[str], start: int) -> bool:
 
 
 def find_fit(wish: Wish, profile: ToolStems, effect: str) -> float:
-    """The share of what is asked that a tool has words for; 1 if nothing can be told."""
+    """The share of a request that a tool has words for; 1 if it cannot be measured."""
     total = share = fit = 0.0
     things = []
     for place, (concept, weight) in enumerate(wish.weights.items(), 1):
@@ -116,7 +116,7 @@ def find_fit(wish: Wish, profile: ToolStems, effect: str) -> float:
 
 
 def _does(action: Concept, own: Set[str], profile: ToolStems, effect: str) -> bool:
-    """True if a tool's name says that it does this, or its description in the same words."""
+    """True if a tool's name expresses this action, or its description in the same words."""
     if effect == "read" and not READS.isdisjoint(action.worths):
         return True
     fields = profile.fields

@@ -1,6 +1,6 @@
 """The gateway's side of its clients' conversations: their Sessions, their judge, their audit.
 
-Only the protocol is held here. What passes is judged on its way to a server.
+Checks only the protocol. The content is judged on its way to a server.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MOST_IN_PASS = 8  # frames of clients, judged in one pass of the loop
 def front_guard(engines: Engines, policy: Policy) -> Guard:
     """A guard for conversations with clients, under the limits of a policy.
 
-    Each server's conversation limits the time for an answer from when its call goes on; before
+    Each server's conversation limits the time for an answer from when its call is forwarded; before
     that, the call may wait for a person.
     """
     limits = policy.limits
@@ -68,8 +68,8 @@ class FrontSessions(Sessions):
 class FrontJudge(Judge):
     """Judges the frames of the gateway's clients, several of them in a pass of the loop.
 
-    They cost little here. If each waited for a pass, a call of a quiet server would wait for a
-    pass for each call of a busy one that came before it.
+    They cost little here. If each waited for a pass, a call of a quiet server would wait one pass
+    for each earlier call of a busy one.
     """
 
     def __init__(self, record: Callable[[Verdict], None]) -> None:
@@ -92,7 +92,7 @@ class FrontJudge(Judge):
 
 
 class FrontRecord:
-    """Logs and audits what the gateway itself refuses. What servers' Sessions decide, they record.
+    """Logs and audits the gateway's own refusals. The servers' Sessions record their own.
 
     Args:
         log: for people.
@@ -112,17 +112,17 @@ class FrontRecord:
             self._recorder.record(mask_verdict(verdict))
 
     def refusal(self, finding: Finding, client: str) -> None:
-        """Record HTTP requests that may not come in.
+        """Record refused HTTP requests.
 
         Args:
-            finding: why, and how many.
+            finding: the reason, and the count.
             client: the address of the first one's client.
         """
         self._refused += 1
         self._recorder.refuse(finding, client, f"{self.run}.e{self._refused}")
 
     def close(self) -> None:
-        """Write all of it."""
+        """Write the pending records."""
         self._recorder.close()
 
 
@@ -131,8 +131,8 @@ class Front(NamedTuple):
 
     Attributes:
         sessions: of clients.
-        judge: holds the protocol of their frames.
-        record: reports what is refused.
+        judge: checks the protocol of their frames.
+        record: reports refusals.
     """
 
     sessions: Sessions

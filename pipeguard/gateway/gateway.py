@@ -36,7 +36,7 @@ from pipeguard.unicode.display import show
 
 SILENT, STARTING = "it did not answer in time", "it is still starting"
 SETTLING_SECONDS = 8.0  # after a server's start, for which clients wait for it
-# Of a server that has not answered yet: what it lacks, it answers with an empty list.
+# Of a server that has not answered yet: it answers missing ones with an empty list.
 _MAY_HAVE: JsonObject = {
     "prompts": {"listChanged": True},
     "resources": {"listChanged": True, "subscribe": True},
@@ -47,13 +47,13 @@ _MAY_HAVE: JsonObject = {
 
 
 class Changes(NamedTuple):
-    """The states of the servers.
+    """The changes that an edit made to the servers.
 
     Attributes:
-        added: the names of new ones.
-        changed: of those that were started again, since their settings are others.
-        removed: of those that are gone.
-        failed: why those that could not be added are not there, by name.
+        added: names of new servers.
+        changed: names of servers restarted with new settings.
+        removed: names of removed servers.
+        failed: why servers could not be added, by name.
     """
 
     added: list[str]
@@ -69,15 +69,14 @@ class Gateway(Hub):
         engines: the compiled rules.
         mode: how agents get to the tools.
         common: options of `wrap` for all servers, such as `--policy`.
-        scope_of: what the client of a token may do, by the token's name; None where it is not
-            valid any more.
+        scope_of: the rights of a token, by its name; None if it is no longer valid.
 
     Attributes:
         members: the servers, by name.
-        left_out: why others could not even be made, by name.
-        management: of them by agents; None where agents may propose nothing.
-        is_read_only: whether no client may call what changes something.
-        limits: of what agents read at once.
+        left_out: why other servers could not be made, by name.
+        management: lets agents propose servers; None if they may not.
+        is_read_only: True if clients may only call tools that change nothing.
+        limits: of the text that agents read at once.
     """
 
     def __init__(
@@ -99,11 +98,11 @@ class Gateway(Hub):
         self._scope_of = scope_of
         self._access: dict[str, ScopedAccess] = {}  # by the names of tokens
         self._stopping, self._announcing = Tasks(), Tasks()
-        self._ready: list[str] = []  # servers whose start clients are to hear of
+        self._ready: list[str] = []  # servers whose start is to be announced
         self._has_answered = False  # a client, once it needed no server that was starting
 
     async def apply(self, servers: Iterable[ServerSettings]) -> Changes:
-        """Run exactly these servers: start new ones, end others, leave unchanged ones alone."""
+        """Run exactly these servers: start new ones, end others, keep unchanged ones."""
         wanted = {server.name: server for server in servers}
         changes = Changes([], [], [], {})
         leaving: dict[str, asyncio.Task[None]] = {}
@@ -127,7 +126,7 @@ class Gateway(Hub):
     def _start(
         self, settings: ServerSettings, before: asyncio.Task[None] | None, changes: Changes
     ) -> None:
-        """Start a server, once the one before it of this name has ended."""
+        """Start a server, once its predecessor of the same name has ended."""
         try:
             member = GatewayServer(settings, self, self._engines, self._common)
         except PipeGuardError as error:
@@ -150,7 +149,7 @@ class Gateway(Hub):
         return self._access[who]
 
     def may_use_alone(self, who: str, server: str) -> bool:
-        """True where a token may use the endpoint of a server alone."""
+        """True if a token may use a server's own endpoint."""
         return not self.is_read_only and may_use_alone(self._scope_of(who), server)
 
     def _client_scope(self, who: str) -> TokenScope | None:
@@ -159,14 +158,14 @@ class Gateway(Hub):
         return scope and (scope.only_reading() if self.is_read_only else scope)
 
     async def close(self) -> None:
-        """End all servers, also those that an edit is ending."""
+        """End all servers, including those that an edit is ending."""
         await self._announcing.end()
         for member in self.members.values():
             self._stopping.begin(member.stop())
         if self._stopping:
             await asyncio.wait(self._stopping)
 
-    # --- what clients ask of it -----------------------------------------------------------
+    # --- for clients ----------------------------------------------------------------------
 
     async def open(
         self,
@@ -180,8 +179,8 @@ class Gateway(Hub):
         Args:
             server: its name.
             conversation: the client's.
-            opening: what the client says of itself.
-            listener: hears what the server says unasked.
+            opening: the client's description of itself.
+            listener: receives the server's unsolicited messages.
 
         Raises:
             Unavailable: the server does not answer.
@@ -201,15 +200,15 @@ class Gateway(Hub):
         return await member.open(listener, opening, client)
 
     def find_definition(self, public: str, who: str) -> JsonObject | None:
-        """The definition of a tool that a token's client calls by its own name; None otherwise."""
+        """The definition of a tool, by the name that a token's client uses; None otherwise."""
         tool = None if self.mode is ToolMode.SEARCH else self.catalog.find(public)
         return tool.definition if tool is not None and self.access(who).may_call(tool) else None
 
     def starting(self, tool: str | None = None) -> list[str]:
-        """The servers whose first start is under way, also with other settings.
+        """The servers whose first start is in progress, even after a change of settings.
 
         Args:
-            tool: only those that may have a tool of this name.
+            tool: only servers that may have a tool of this name.
         """
         return [
             name
@@ -239,9 +238,9 @@ class Gateway(Hub):
         self._has_answered = True
 
     def note_restart(self, server: str) -> None:
-        """A server is ready: clients list again, once for all that are starting beside it.
+        """Let clients list again once a server is ready, together with others that are starting.
 
-        While no client was answered yet, none has a list without it.
+        Before the first answer to any client, no client has a list without it.
         """
         super().note_restart(server)
         if not self._has_answered:
@@ -251,13 +250,13 @@ class Gateway(Hub):
             self._announcing.begin(self._announce_ready())
 
     async def _announce_ready(self) -> None:
-        """Announce what is ready, once no list waits any more for what is not."""
+        """Announce servers that are ready, once no list waits for the others."""
         await self.settle()
         ready, self._ready = self._ready, []
         self.announce_lists(frozenset({"tools", "prompts", "resources"}), *ready)
 
     def capabilities(self, server: str) -> JsonObject:
-        """The capabilities of a server; of one that has not answered yet, all that it may have."""
+        """The capabilities of a server; for one that has not answered yet, all possible ones."""
         member = self.members[server]
         if member.described:
             return as_object(member.described.get("capabilities"))
@@ -271,29 +270,29 @@ class Gateway(Hub):
         }
 
     def why_silent(self, server: str, method: str) -> str:
-        """Why an answer to a list is not to be waited for now; empty where it is."""
+        """Explain why a server's list is not worth waiting for now; empty if it is."""
         member, now = self.members.get(server), asyncio.get_running_loop().time()
         if member is not None and not member.has_settled:
             return STARTING if now > member.began + SETTLING_SECONDS else ""
         return SILENT if self.is_silent(server, method) else ""
 
     def use(self, server: str) -> bool:
-        """A server is about to be used; False if its open conversations are about to end."""
+        """Note that a server is needed; False if its open conversations are about to end."""
         return server in self.members and self.members[server].use()
 
     def find_remembered(self, server: str) -> Leg | None:
-        """A conversation with what is known of a server that is asleep; None for all others."""
+        """A conversation with the pins of a server that is asleep; None for other servers."""
         member = self.members.get(server)
         return member.remembered if member and member.state is State.ASLEEP else None
 
     def offer(self, management: ServerManagement | None) -> None:
-        """Let agents propose what a user allows from now on."""
+        """Let agents propose the changes that the user allows."""
         self.management = management
         for conversation in self.conversations:
             conversation.announce_lists(frozenset({"tools"}))
 
     def set_menu(self, mode: ToolMode, limits: MenuLimits) -> None:
-        """Let agents get to the tools in a mode, and within limits, from now on."""
+        """Change the mode in which agents get to the tools, and the limits."""
         if (mode, limits) != (self.mode, self.limits):
             self.mode, self.limits = mode, limits
             for conversation in self.conversations:
@@ -306,12 +305,12 @@ class Gateway(Hub):
         return self.telemetry.sending(method, server, url, tool)
 
     def absent(self) -> dict[str, str]:
-        """Why servers cannot be used now, by name."""
+        """Explain why servers cannot be used now, by name."""
         down = {name: member.why for name, member in self.members.items() if member.why}
         return down | self.left_out
 
     def describe_absent(self) -> str:
-        """Say how many servers are starting, and how many are down; empty if all can be used."""
+        """Count the servers that are starting or down; empty if all can be used."""
         starting = [member.state for member in self.members.values()].count(State.STARTING)
         absent = len(self.absent()) - starting
         total = len(self.members) + len(self.left_out)
@@ -322,7 +321,7 @@ class Gateway(Hub):
         )
 
     def waiting(self) -> dict[str, int]:
-        """The numbers of definitions that wait for approval, by their servers."""
+        """The numbers of definitions that wait for approval, by server."""
         counts = {name: member.offer.waiting for name, member in self.members.items()}
         return {name: count for name, count in counts.items() if count}
 
@@ -332,7 +331,7 @@ class Gateway(Hub):
             member.ask_about_waiting(conversation)
 
     def describe_missing(self) -> dict[str, str]:
-        """Say why servers have no tools here, or wait, by name; never for a model."""
+        """Explain, by name, why servers lack tools or wait; never for a model."""
         down = {name: each.reason for name, each in self.members.items() if each.why}
         missing = down | self.left_out
         for name, count in self.waiting().items():
@@ -354,12 +353,12 @@ class Gateway(Hub):
         return None
 
     def may_see_all(self, who: str) -> bool:
-        """True for a token without limits, but for its rate."""
+        """True for a token whose only limit is its rate."""
         scope = self._scope_of(who)
         return scope is not None and scope.is_unlimited
 
     def figures(self) -> dict[str, dict[str, float]]:
-        """The present values of gauges, by their names and by server; of all together by ""."""
+        """The present values of gauges, by name and by server; "" for all servers together."""
         members = self.members.items()
         ups = {name: float(member.state in UP) for name, member in members}
         return {

@@ -29,10 +29,9 @@ class Hub:
     Attributes:
         catalog: the tools of all servers.
         turns: of the servers on the loop.
-        ledgers: bounds what is remembered of the flows of all clients.
+        ledgers: bounds the memory for the flows of all clients.
         waiting_room: of all calls that wait for a person.
         telemetry: gets traces and metrics.
-        mode: how agents get to the tools.
         server_names: of all servers.
         conversations: of the clients, with their flows.
     """
@@ -50,33 +49,33 @@ class Hub:
         self._silences: dict[tuple[str, str], float] = {}  # until when, by server and method
 
     def join(self, conversation: GatewayChannel) -> None:
-        """A client is there, and is to be told of changes."""
+        """Add a client, to be notified of changes."""
         if conversation not in self.conversations:
             self.conversations[conversation] = Flows(self.ledgers, conversation.token)
 
     def is_silent(self, server: str, method: str) -> bool:
-        """True if a server is not asked for a list now, because it did not give it lately."""
+        """True if a server is not asked for a list now, because it recently failed to answer."""
         return self._silences.get((server, method), 0.0) > asyncio.get_running_loop().time()
 
     def was_silent(self, server: str, method: str) -> None:
-        """A server did not answer a list in time."""
+        """Note that a server did not answer a list in time."""
         until = asyncio.get_running_loop().time() + SILENT_SECONDS
         self._silences[server, method] = until
 
     def note_restart(self, server: str) -> None:
-        """A server is ready, or about to be replaced: it is asked for its lists again."""
+        """Allow requests for a server's lists again: it is ready, or about to be replaced."""
         for key in [key for key in self._silences if key[0] == server]:
             del self._silences[key]
 
     def announce_lists(self, kinds: frozenset[str], *servers: str) -> None:
-        """Tell clients to list tools, prompts or resources of these servers again."""
+        """Notify clients that these servers' tools, prompts or resources must be listed again."""
         if self.mode is ToolMode.SEARCH:
             kinds -= {"tools"}  # the menu stays the same, whatever is found by it
         for conversation in self.conversations:
             conversation.announce_lists(kinds, *servers)
 
     def tell_audit_loss(self) -> None:
-        """Tell clients that rows of the audit are lost, once for all servers."""
+        """Warn clients of lost audit rows, once for all servers."""
         for conversation in self.conversations if not self._has_lost_rows else ():
             conversation.tell_audit_loss()
         self._has_lost_rows = True
@@ -87,7 +86,7 @@ class Hub:
 
 
 class Turns:
-    """Lets each server go on at once, but only one that waits in each pass of the loop.
+    """Lets a server proceed at once, but only one waiting server in each pass of the loop.
 
     A server that has had its turn in a pass waits behind all others. For one loop.
     """
@@ -98,7 +97,7 @@ class Turns:
         self._is_scheduled = False
 
     async def wait(self, server: str) -> None:
-        """Wait for a turn of a server's."""
+        """Wait for a server's turn."""
         if server not in self._waiting and server not in self._had_turn:
             self._had_turn.add(server)
             self._schedule()
@@ -114,7 +113,7 @@ class Turns:
             asyncio.get_running_loop().call_soon(self._give)
 
     def _give(self) -> None:
-        """Give the next server one turn, and have it wait behind all others."""
+        """Give the next server one turn, and move it behind all others."""
         self._is_scheduled = False
         self._had_turn.clear()
         while self._waiting:

@@ -1,9 +1,9 @@
-"""Calls in the course of which a server asks the client, for clients that are asked in results.
+"""Calls during which a server asks the client, for clients that are asked in results.
 
-A server after a handshake sends requests of its own. Here each of them becomes an input request in
-the result of the call, which waits, and goes on when the client sends it again with its answers
-(MCP 2026-07-28, basic/patterns/mrtr). Each such call has a leg of its own, so that a question is
-certainly of this call. What waits is bounded in number and time.
+A server with a handshake sends requests of its own. Here each becomes an input request in the
+result of the call, which waits, and continues when the client sends it again with its answers (MCP
+2026-07-28, basic/patterns/mrtr). Each such call has a leg of its own, so that a question certainly
+belongs to this call. Waiting calls are limited in number and time.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ MOST_CALLS = 32  # at once, of one conversation: clients with the same token sha
 MOST_IDLE = 2  # legs to one server that wait for another call
 WAITING_SECONDS = 600.0  # for a person to answer
 STATE_BYTES = 24
-METHODS = frozenset({"tools/call", "prompts/get", "resources/read"})  # whose results may ask
-# What a client may say of what it can be asked: client/sampling, client/elicitation.
+METHODS = frozenset({"tools/call", "prompts/get", "resources/read"})  # their results may ask
+# A client's declarations of what it answers: client/sampling, client/elicitation.
 _MODES = {"sampling": ("tools", "context"), "elicitation": ("form", "url"), "roots": ()}
 
 
 def may_ask(request: ClientRequest) -> bool:
-    """True for a request in the course of which its client can be asked."""
+    """True if the client can be asked during a request."""
     return request.method in METHODS and bool(_find_declared(request.opening))
 
 
 def _find_declared(opening: Opening) -> JsonObject:
-    """The capabilities of a client without which nothing may be asked, and nothing else of them."""
+    """The capabilities of a client that are needed for questions."""
     declared: JsonObject = {}
     for name, modes in _MODES.items():
         detail = opening.capabilities.get(name)
@@ -49,11 +49,11 @@ def _find_declared(opening: Opening) -> JsonObject:
 
 
 class _Line(LegListener):
-    """A leg for one call at a time, and what the server asks on it.
+    """A leg for one call at a time, with the server's questions on it.
 
     Args:
-        declared: what the client can be asked.
-        heard: called with what the server says otherwise.
+        declared: the kinds of questions that the client answers.
+        heard: called with the server's other messages.
     """
 
     def __init__(self, declared: JsonObject, heard: Callable[[Leg, Message], None]) -> None:
@@ -66,7 +66,7 @@ class _Line(LegListener):
         self.is_busy = False
 
     def receive_request(self, leg: Leg, message: Message) -> None:
-        """The server asks the client something."""
+        """Keep a server's question; decline it if no call is open or the client cannot answer."""
         if self.is_busy and CAPABILITIES.get(message.method or "") in self._declared:
             self._count += 1
             self.questions[f"question-{self._count}"] = message
@@ -75,7 +75,7 @@ class _Line(LegListener):
             self.tasks.begin(leg.decline(message, "the client does not answer this"))
 
     def receive_notification(self, leg: Leg, message: Message) -> None:
-        """The server says something: that it does not ask any more, or what others hear."""
+        """Drop a question that the server cancels; pass other notifications on."""
         if message.method != "notifications/cancelled":
             self._heard(leg, message)
             return
@@ -85,7 +85,7 @@ class _Line(LegListener):
                 del self.questions[key]
 
     def lose_server(self, leg: Leg) -> None:
-        """The server is gone, and its call is answered."""
+        """Note the server's end: its call is answered."""
         self.questions.clear()
 
 
@@ -95,12 +95,12 @@ class _Call:
 
     Attributes:
         leg: its own.
-        line: what the server asks on it.
+        line: holds the server's questions.
         key: of the lines that another such call may use.
-        essence: what each request of this call says alike.
-        request: of the client's, the latest one.
-        answer: of the server, once it is there.
-        number: the id that the server knows it by; None while it waits for a person.
+        essence: the part that all requests of this call share.
+        request: the client's latest one.
+        answer: resolved by the server's answer.
+        number: its id at the server; None while it waits for a person.
         timer: ends it if its client does not come back.
     """
 
@@ -115,11 +115,11 @@ class _Call:
 
 
 class InputCalls:
-    """The calls of one conversation in the course of which servers may ask.
+    """The calls of one conversation during which servers may ask.
 
     Args:
-        client: whose calls they are.
-        heard: called with what servers say that nobody asked.
+        client: the client that calls.
+        heard: called with the servers' unsolicited messages.
     """
 
     def __init__(self, client: GatewayClient, heard: Callable[[Leg, Message], None]) -> None:
@@ -132,7 +132,7 @@ class InputCalls:
         self._tasks = Tasks()
 
     async def ask(self, server: str, request: ClientRequest, params: JsonObject) -> JsonObject:
-        """Pass a call on, or what the client answers in the course of it.
+        """Forward a call, or the client's answers during it.
 
         Returns:
             The server's answer, or a result that asks the client.
@@ -149,7 +149,7 @@ class InputCalls:
         return await self._next(call)
 
     async def close(self) -> None:
-        """Give up all calls, and hang up."""
+        """Abandon all calls, and hang up."""
         await asyncio.gather(*(self._give_up(call) for call in list(self._calls)))
         idle = [leg for lines in self._idle.values() for leg, _ in lines]
         await asyncio.gather(*(leg.close() for leg in idle))
@@ -199,7 +199,7 @@ class InputCalls:
         return leg, line
 
     async def _next(self, call: _Call) -> JsonObject:
-        """The server's answer, or what it asks first."""
+        """The server's answer, or its first question."""
         while not call.answer.done():
             changed = asyncio.ensure_future(call.line.changed.wait())
             try:
@@ -241,7 +241,7 @@ class InputCalls:
     async def _continue_call(
         self, state: JsonValue, essence: JsonObject, request: ClientRequest
     ) -> _Call:
-        """Give a server what its client answers."""
+        """Forward the client's answers to a server."""
         call = self._waiting.get(state) if type(state) is str else None
         if call is None or call.essence != essence:
             raise Declined(INVALID_PARAMS, "requestState belongs to no waiting call")
@@ -269,7 +269,7 @@ class InputCalls:
             self._tasks.begin(self._give_up(call))
 
     async def _give_up(self, call: _Call) -> None:
-        """Hang up: then the server knows that nobody waits any more."""
+        """Abandon a call; hanging up tells the server."""
         if call not in self._calls:
             return
         self._forget(call)

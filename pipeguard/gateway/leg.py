@@ -1,8 +1,7 @@
 """One client's conversation with one server: a Session between the gateway and a channel.
 
-What goes to the server is judged as `wrap` judges it, and what comes back likewise; the gateway
-has only what passed. Requests go out under ids of ours, so that answers cannot be mistaken. Knows
-no tools and no menu.
+Both directions are judged as `wrap` judges them; the gateway only gets messages that passed.
+Requests are sent under ids of ours, so that answers cannot be mistaken. Knows no tools and no menu.
 """
 
 from __future__ import annotations
@@ -42,24 +41,24 @@ TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 
 
 class LegListener(Protocol):
-    """The listener for what a server sends on its own."""
+    """The listener for a server's unsolicited messages."""
 
     def receive_request(self, leg: Leg, message: Message) -> None:
-        """The server asks the client something; answer with `Leg.answer`."""
+        """Take a server's request to the client; answer with `Leg.answer`."""
 
     def receive_notification(self, leg: Leg, message: Message) -> None:
-        """The server says something."""
+        """Take a server's notification."""
 
     def lose_server(self, leg: Leg) -> None:
-        """The server is gone; all that waited is answered."""
+        """Note the server's end: all waiting requests are answered."""
 
 
 class ListedTools(NamedTuple):
-    """The tools of a server, as its Session let them pass.
+    """The tools of a server that its Session passed.
 
     Attributes:
         definitions: of the tools.
-        is_whole: True if none is missing.
+        is_whole: True if the list is complete.
         is_late: True if the server did not list them all in time.
     """
 
@@ -73,22 +72,20 @@ class Leg:
 
     Args:
         server: its name.
-        session: judges what goes either way.
+        session: judges both directions.
         channel: to the server.
         judge: judges each frame, and records the verdict.
-        listener: hears what the server says unasked.
+        listener: receives the server's unsolicited messages.
 
     Attributes:
-        server: the server's name.
-        session: as it was given.
         described: its answer to `initialize` or `server/discover`; empty before.
         is_open: False once it is gone.
-        loss: what became of the server then, for a client that waits.
-        again: what PipeGuard does then, as a sentence; empty if nothing.
-        ended: set from then on.
-        is_stateless: True where each request says who sends it, after no handshake.
+        loss: why the server is gone, for a client that waits.
+        again: PipeGuard's reaction to that, as a sentence; empty if there is none.
+        ended: set once it is gone.
+        is_stateless: True if there was no handshake, so that each request describes its sender.
         has_listed_tools: True once its tools were listed here.
-        asks_in_results: True where the client is asked only in the results of calls that wait.
+        asks_in_results: True if the client is asked only in the results of waiting calls.
     """
 
     def __init__(
@@ -116,7 +113,7 @@ class Leg:
         self._waiting: dict[str, asyncio.Future[Message | JsonObject]] = {}
         self._events: dict[str, str] = {}  # of the verdicts on requests that wait
         self._sent_calls: set[str] = set()  # of them, calls that the server may have read
-        self._listening: set[str] = set()  # of those that wait, subscriptions to lists
+        self._listening: set[str] = set()  # the waiting requests that are subscriptions to lists
         self._subscribed: set[str] = set()  # to these resources, after a handshake
         self._reading = asyncio.create_task(self._read())
 
@@ -134,7 +131,7 @@ class Leg:
         return answer
 
     async def discover(self, opening: Opening) -> JsonObject:
-        """Ask what the server is, without a handshake (MCP 2026-07-28, server/discover).
+        """Ask the server to describe itself, without a handshake (MCP 2026-07-28, server/discover).
 
         Returns:
             The answer, with `result` or `error`.
@@ -147,16 +144,16 @@ class Leg:
         return answer
 
     def go_without_handshake(self, opening: Opening, described: JsonObject) -> None:
-        """Say who sends it in each request that does not say it itself.
+        """Add the sender's description to each request that lacks it.
 
         Args:
             opening: of the client.
-            described: what the server is known to be.
+            described: the server's known description.
         """
         self.is_stateless, self._opening, self.described = True, opening, described
 
     def offers(self, *path: str) -> bool:
-        """True where the server declared a capability, as `offers("resources", "subscribe")`."""
+        """True if the server declared a capability, as `offers("resources", "subscribe")`."""
         value: JsonValue = self.described.get("capabilities")
         for step in path:
             value = value.get(step) if isinstance(value, dict) else None
@@ -164,7 +161,7 @@ class Leg:
 
     @property
     def is_busy(self) -> bool:
-        """True while the server is to answer something, or to say when a resource changes."""
+        """True while requests are unanswered, or subscriptions to resources exist."""
         return bool(self._subscribed) or len(self._waiting) > len(self._listening)
 
     async def request(
@@ -176,17 +173,17 @@ class Leg:
         answered: Callable[[Message], None] | None = None,
         with_progress: bool = False,
     ) -> JsonObject:
-        """Ask the server something, and wait for its answer.
+        """Send the server a request, and wait for its answer.
 
         Args:
             method: of the request.
-            params: of it.
-            began: called with the id that the server knows it by, before it is sent.
-            answered: called with the answer that the server gave, as it passed.
-            with_progress: ask to be told of progress, under that id.
+            params: of the request.
+            began: called with the request's id at the server, before it is sent.
+            answered: called with the server's answer, as it passed.
+            with_progress: request progress notifications, under that id.
 
         Returns:
-            The answer, with `result` or `error`, under the id of ours.
+            The answer, with `result` or `error`, under our id.
         """
         token = str(next(_NUMBERS))
         value: JsonObject = {"jsonrpc": "2.0", "id": Number(token), "method": method}
@@ -231,7 +228,7 @@ class Leg:
     def _note_subscription(
         self, method: str, params: JsonObject | None, answer: JsonObject
     ) -> None:
-        """Take in what an answer says of subscriptions after a handshake."""
+        """Update the subscriptions after an answer, for a server with a handshake."""
         uri = (params or {}).get("uri")
         if type(uri) is str and method == UNSUBSCRIBE:
             self._subscribed.discard(uri)
@@ -241,11 +238,11 @@ class Leg:
     async def listen(
         self, notifications: JsonObject, began: Callable[[Number], None] | None = None
     ) -> JsonObject:
-        """Listen to what a server without handshakes announces, until it ends that.
+        """Listen to the announcements of a server without handshakes, until it ends them.
 
         Args:
-            notifications: what it shall announce (MCP 2026-07-28, server/utilities).
-            began: called with the id that its announcements name.
+            notifications: the announcements to ask for (MCP 2026-07-28, server/utilities).
+            began: called with the id that the announcements name.
 
         Returns:
             The answer, with `result` or `error`.
@@ -266,7 +263,7 @@ class Leg:
             raise
 
     async def list_tools(self) -> ListedTools:
-        """The definitions of all tools, page by page, as far as bytes and time allow."""
+        """The definitions of all tools, page by page, within limits of bytes and time."""
         definitions: list[JsonValue] = []
         before: str | None = None
         after: str | None = ""
@@ -285,7 +282,7 @@ class Leg:
     async def read_list(
         self, method: str, most_pages: int, most_bytes: int
     ) -> AsyncIterator[JsonObject]:
-        """The results of a list, page by page, as far as the limits and the server allow."""
+        """The results of a list, page by page, within the limits."""
         cursor: JsonValue = None
         for _ in range(most_pages):
             answer = await self.request(method, {} if cursor is None else {"cursor": cursor})
@@ -299,23 +296,23 @@ class Leg:
                 return
 
     async def notify(self, method: str, params: JsonObject | None = None) -> None:
-        """Tell the server something."""
+        """Send the server a notification."""
         value: JsonObject = {"jsonrpc": "2.0", "method": method}
         if params is not None:
             value["params"] = params
         await self._send(await to_frame(value))
 
     async def answer(self, value: JsonObject) -> None:
-        """Answer what the server asked; `value` has its id."""
+        """Answer a server's request; `value` has its id."""
         await self._send(await to_frame(value))
 
     def tell_client(self, frames: list[bytes]) -> None:
-        """Tell the client what PipeGuard itself asks it, as if the server had said it."""
+        """Send the client PipeGuard's own messages, as if they came from the server."""
         for frame in frames:
             self._dispatch(parse(frame))
 
     async def decline(self, message: Message, why: str) -> None:
-        """Answer what the server asked of a client that is not asked; a ping with its echo."""
+        """Decline a server's request, because the client is not asked; answer a ping."""
         answer: JsonObject = {"jsonrpc": "2.0", "id": message.value["id"]}
         if message.method == "ping":
             await self.answer({**answer, "result": {}})
@@ -324,7 +321,7 @@ class Leg:
         await self.answer({**answer, "error": {"code": code, "message": f"PipeGuard: {why}"}})
 
     async def finish(self) -> None:
-        """Hang up once all that waits is answered."""
+        """Hang up once all waiting requests are answered."""
         if self._waiting:
             await asyncio.wait(self._waiting.values())
         await self.close()
@@ -341,9 +338,9 @@ class Leg:
     async def _judge_request(
         self, frame: bytes, token: str, limit: asyncio.Timeout, seconds: float | None
     ) -> Verdict:
-        """The verdict on a request, once it does not wait for a person: then its time begins anew.
+        """The verdict on a request after any wait for a person; then its time limit starts again.
 
-        It forwards nothing once the request is answered, since the server is gone.
+        It forwards nothing if the request was already answered, because then the server is gone.
         """
         waiting, session = self._waiting[token], self.session.fork()
         try:
@@ -359,11 +356,11 @@ class Leg:
             session.withdraw()
             raise
         finally:
-            session.leave()  # what a thread still judges is neither sent nor waits
+            session.leave()  # a frame still in judgement is neither sent nor waits
         return verdict._replace(forward=None) if waiting.done() else verdict
 
     async def _send(self, frame: bytes) -> None:
-        """Judge a frame, and send what passes."""
+        """Judge a frame, and send it if it passes."""
         await self._pass(await self._judge(self.session, TO_SERVER, frame))
 
     async def _pass(self, verdict: Verdict) -> None:
@@ -386,7 +383,7 @@ class Leg:
                 self._listener.lose_server(self)
 
     async def _take(self, frame: bytes) -> None:
-        """Judge a frame of the server's, and hear what passes of it."""
+        """Judge a frame from the server, and dispatch the part that passes."""
         verdict = await self._judge(self.session, TO_CLIENT, frame)
         if verdict.reply is not None:
             with suppress(ChannelClosed):
@@ -395,7 +392,7 @@ class Leg:
             self._dispatch(await read_message(verdict.forward))
 
     def _dispatch(self, parsed: Message | list[JsonValue]) -> None:
-        """Hand messages to whom they are for."""
+        """Dispatch messages to their receivers."""
         for message in parsed if isinstance(parsed, list) else [parsed]:
             if not isinstance(message, Message):
                 continue
@@ -414,7 +411,7 @@ class Leg:
         self._subscribed.clear()
 
     def _end(self) -> None:
-        """Answer all that waits: nothing comes any more."""
+        """Answer all waiting requests: the server is gone."""
         for token, waiting in list(self._waiting.items()):
             if not waiting.done():
                 waiting.set_result(self._lose(token, codes.PEER_GONE, self.loss))
@@ -423,7 +420,7 @@ class Leg:
                 self._dispatch(parse(frame))
 
     def _lose(self, token: str, code: int, why: str) -> JsonObject:
-        """The answer to a request that gets none, with the event under which the audit has it."""
+        """The answer to an unanswered request, with its event in the audit."""
         data: JsonObject = {"source": MARK}
         event = self._events.get(token, "")
         if token in self._sent_calls:

@@ -1,6 +1,6 @@
 """The life of one server: started, watched, started again when it falls, asleep while unused.
 
-One that fails is started again later each time, and rarely once it failed often.
+After each failure the next start is later, and rare after many.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ UP = (State.READY, State.ASLEEP)  # it can be called, once it is started if it i
 
 
 def definitions_wait(count: int) -> str:
-    """Say how many definitions wait."""
+    """Describe the number of waiting definitions."""
     return "1 definition waits" if count == 1 else f"{count} definitions wait"
 
 
 T = TypeVar("T")
-MOST_REASON_CHARS = 300  # of why a server is down, which it may have said itself
+MOST_REASON_CHARS = 300  # of why a server is down, possibly in its own words
 FIRST_DELAY_SECONDS, MOST_DELAY_SECONDS = 0.5, 60.0  # between two starts of one that fails
 JITTER = 0.25  # of a delay, either way: servers that fell together do not rise together
 MOST_FAILURES = 5  # in a row, after which a server is tried rarely
@@ -48,7 +48,7 @@ STEADY_SECONDS = 60.0  # that a server runs before its failures are forgotten
 
 
 class Circuit:
-    """The failures in a row of one server.
+    """The consecutive failures of one server.
 
     After `MOST_FAILURES`, the server is tried once in `MOST_DELAY_SECONDS`, until it has run for
     `STEADY_SECONDS`.
@@ -61,7 +61,7 @@ class Circuit:
         self.failures = 0
 
     def fail(self, ran_seconds: float) -> float:
-        """Count a failure; how long to wait before the next start.
+        """Count a failure; return the wait before the next start.
 
         Args:
             ran_seconds: for which it was up.
@@ -80,8 +80,8 @@ class ServerLife(ABC):
 
     Args:
         log: for people; it gets a line for each change of state.
-        idle_seconds: without work, after which it is put to sleep; None for one that is started
-            at once, and always runs.
+        idle_seconds: the time without work after which it is put to sleep; None for a server that
+            is started at once, and always runs.
 
     Attributes:
         state: of the server.
@@ -119,11 +119,11 @@ class ServerLife(ABC):
 
     @abstractmethod
     async def _recall(self) -> bool:
-        """Take over what is known of it, without starting it; False if nothing is."""
+        """Load known facts about it, without starting it; False if there are none."""
 
     @property
     def why(self) -> str:
-        """Why it cannot be used now, for clients and models; empty if it can."""
+        """Explain, for clients and models, why it cannot be used now; empty if it can."""
         return "" if self.state in UP else what_happened(self.reason)
 
     @property
@@ -135,7 +135,7 @@ class ServerLife(ABC):
         """Start it, or have it started when it is first needed; and keep it running.
 
         Args:
-            after: ends the one before it of its name.
+            after: ends its predecessor of the same name.
         """
         if self._keeping is None:
             self.began = self._loop.time()
@@ -150,14 +150,14 @@ class ServerLife(ABC):
                 await self._keeping
         self._next_start = None
         self._turn(State.STOPPED, "it was stopped")
-        self._tell()  # nobody waits for its start any more
+        self._tell()  # its start is no longer awaited
 
     async def settle(self) -> None:
         """Wait until its first start succeeded or failed."""
         await self._settled.wait()
 
     async def wake(self) -> None:
-        """Start it if it is asleep; wait for a start under way.
+        """Start it if it is asleep; wait for a start in progress.
 
         Raises:
             Unavailable: it cannot be used.
@@ -173,12 +173,12 @@ class ServerLife(ABC):
             raise Unavailable(self.why)
 
     def use(self) -> bool:
-        """Note that it has work now; False if its open conversations are about to end."""
+        """Note new work; False if its open conversations are about to end."""
         self._used_at = self._loop.time()
         return self.state is State.READY
 
     def seconds_to_idle(self) -> float:
-        """For how long it must have no work yet, to be put to sleep."""
+        """The remaining idle time until it is put to sleep."""
         if self._idle_seconds is None:
             return inf
         return self._used_at + self._idle_seconds - self._loop.time()
@@ -208,7 +208,7 @@ class ServerLife(ABC):
                 await self._settle_step(self._recall())
 
     def _tell(self) -> None:
-        """The start under way is over."""
+        """Note that the start in progress is over."""
         self._settled.set()
         self._tried.set()
 
@@ -218,7 +218,7 @@ class ServerLife(ABC):
         return outcome if isinstance(outcome, str) else str(outcome) or type(outcome).__name__
 
     async def _settle_step(self, step: Awaitable[T]) -> T | BaseException:
-        """Run a step and return its outcome or failure: the server is started again in any case."""
+        """Run a step and return its outcome or failure: the server is restarted in any case."""
         running = asyncio.ensure_future(step)
         try:
             await asyncio.wait({running})
@@ -243,19 +243,19 @@ class ServerLife(ABC):
         self.use()
         self._tell()
         why = await self._watch()
-        if not why:  # at once, so that nobody begins to use it any more
+        if not why:  # at once, so that no client begins to use it
             self._turn(State.ASLEEP)
         return why
 
     def _after(self, why: str, ran_seconds: float) -> None:
-        """It is down."""
+        """React to its end."""
         delay = self._circuit.fail(ran_seconds)
         self._next_start = self._loop.time() + delay
         reason = cut(visible_lines(why[: MOST_REASON_CHARS + 1]), MOST_REASON_CHARS)
         self._turn(State.DOWN, reason)
 
     def _note_end(self, before: State) -> None:
-        """Add how it ended, now that all of it has ended, and say so if it was up before."""
+        """Add how it ended, now that all of it has ended, and report that if it was up before."""
         if self.ending:
             happened, line_end, commands = self.reason.partition("\n")
             self.reason = f"{happened.removesuffix('.')}: {self.ending}{line_end}{commands}"
@@ -264,7 +264,7 @@ class ServerLife(ABC):
         self._log("warning", "the server is down and is started again", why=self.reason)
 
     def _turn(self, state: State, why: str = "") -> None:
-        """Be in a state, and say so where it is another one."""
+        """Enter a state, and report it if it is new."""
         before, self.state, self.reason = self.state, state, why
         if state is before or State.STOPPED in (state, before):
             return

@@ -1,4 +1,4 @@
-"""The gateway's address: one endpoint for all servers, and one for each server alone.
+"""The gateway's address: one endpoint for all servers, and one for each single server.
 
 `/mcp`, `/sse` and a WebSocket lead to the gateway, `/servers/NAME/mcp` and the like to one server.
 Knows no frames.
@@ -47,10 +47,10 @@ class PageEndpoint(OtherEndpoint, Protocol):
     """The page on which a person decides."""
 
     async def open(self, origin: str, may_decide: Callable[[bytes], bool]) -> None:
-        """Offer the page at an address, also to tokens with a SHA-256 that may decide."""
+        """Offer the page at an address, also to tokens whose SHA-256 may decide."""
 
     async def close(self) -> None:
-        """End it, with what it still sends."""
+        """End it, after sending pending data."""
 
 
 class GatewayListener:
@@ -58,10 +58,10 @@ class GatewayListener:
 
     Args:
         options: of listening, as `wrap` has them.
-        gateway: what is behind.
-        front: what all clients share.
+        gateway: the gateway behind the address.
+        front: shared by all clients.
         stored: the tokens in the store.
-        page: on which a person decides; offered to this machine only.
+        page: the page for a person's decisions; offered to this machine only.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class GatewayListener:
         self._closing = Tasks()
 
     def is_given(self, who: str) -> bool:
-        """True for a token of the options, which are not those of the store."""
+        """True for a token from the options, not from the store."""
         tokens = self._place.admission.tokens
         return tokens is not None and tokens.has_whole(who)
 
@@ -194,7 +194,7 @@ class GatewayListener:
         return route._replace(answer=answer)
 
     def _for_whom_may(self, name: str, route: Route) -> Route:
-        """A route of a server alone, which is not there for tokens that may not use the server."""
+        """A server's own route, hidden from tokens that may not use the server."""
 
         async def answer(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
             if not self._gateway.may_use_alone(request.get(WHO, ""), name):

@@ -1,8 +1,8 @@
-"""Tools by which agents propose servers, where the user's settings allow it.
+"""Tools by which agents propose servers, if the user's settings allow it.
 
 An agent's proposal is stored and starts nothing: a person approves it (`pipeguard servers`), and
 the definitions of the new server wait for review after that. An agent approves nothing, changes no
-server, and takes back only what it proposed itself.
+server, and withdraws only its own proposals.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class ClientManagement:
     """The management tools of one client.
 
     Args:
-        client: who may call them.
+        client: the caller.
     """
 
     def __init__(self, client: GatewayClient) -> None:
@@ -38,11 +38,11 @@ class ClientManagement:
         self._who = client.token
 
     def definitions(self) -> list[JsonValue]:
-        """The definitions of those that the client may call."""
+        """The definitions of the management tools that the client may call."""
         return [_read_definitions()[name] for name in self._names()]
 
     def has(self, name: str) -> bool:
-        """True for the name of one that the client may call."""
+        """True for the name of a management tool that the client may call."""
         return name in self._names()
 
     def _names(self) -> tuple[str, ...]:
@@ -54,7 +54,7 @@ class ClientManagement:
         return tuple(name for name, needed in offered if needed in allowed)
 
     async def call(self, name: str, arguments: JsonObject) -> JsonObject:
-        """The result of a call of one that the client may call."""
+        """Call a management tool that the client may call, and return the result."""
         management = self._gateway.management
         assert management is not None  # noqa: S101  else it has no such tool
         try:

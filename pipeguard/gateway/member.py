@@ -1,4 +1,4 @@
-"""One server of the gateway: how it is reached, what it offers, whether it is well.
+"""One server of the gateway: its connection, its offer and its health.
 
 Holds its Run (rules, pins, audit) and one conversation of the gateway's own, in which its tools are
 listed. Clients' conversations with it are opened here, each behind a Session of its own.
@@ -71,9 +71,9 @@ OPENING_SECONDS = 30.0  # for a server's answer to `initialize`; npx may install
 
 
 class _ServerLog(Log):
-    """The log of one server among many: each line has its name, but those about the policy.
+    """The log of one server among many: each line has its name, except those about the policy.
 
-    What a held definition is stopped for is not logged each time that it is listed.
+    Findings on a held definition are not logged again each time it is listed.
     """
 
     def __init__(self, server: str, options: WrapOptions) -> None:
@@ -91,20 +91,19 @@ class GatewayServer(ServerLife):
     """A server of the gateway.
 
     Args:
-        settings: what the user says of it.
-        hub: what it shares with the others.
+        settings: the user's settings for it.
+        hub: shared with the other servers.
         engines: the compiled rules, shared by all.
         common: options of `wrap` for all servers.
 
     Attributes:
-        settings: what the user says of it.
         name: as the user gave it.
         described: its answer to `initialize`.
-        remembered: a conversation with what its pins say of it; None if there is none.
+        remembered: a conversation with its pins; None if there is none.
         run: judges and records its frames.
         judge: judges frames to and from it, and records the verdicts.
-        offer: what it offers to agents.
-        relist_own: tells clients of its own endpoint what to list again; None if it has none.
+        offer: its offer to agents.
+        relist_own: tells clients of its own endpoint to list again; None if it has none.
     """
 
     def __init__(
@@ -114,7 +113,7 @@ class GatewayServer(ServerLife):
         engines: Engines,
         common: Mapping[str, str],
     ) -> None:
-        """Load its pins and policy; nothing is started.
+        """Load its pins and policy; start nothing.
 
         Raises:
             PipeGuardError: an option is wrong, or its state cannot be read.
@@ -149,7 +148,7 @@ class GatewayServer(ServerLife):
         self._legs: WeakSet[Leg] = WeakSet()
 
     def start(self, after: asyncio.Task[None] | None = None) -> None:
-        """Start it, and keep it running; a lazy one that is known is started when it is needed."""
+        """Start it, and keep it running; start a lazy one with pins only when it is needed."""
         self.run.begin()
         super().start(after)
 
@@ -167,9 +166,9 @@ class GatewayServer(ServerLife):
         """A client's conversation with it.
 
         Args:
-            listener: hears what it says unasked.
-            opening: what the client says of itself.
-            client: who it is for.
+            listener: receives its unsolicited messages.
+            opening: the client's description of itself.
+            client: the client.
 
         Raises:
             Unavailable: it does not answer.
@@ -179,7 +178,7 @@ class GatewayServer(ServerLife):
             return await self._open(listener, opening, client)
         finally:
             self._opening -= 1
-            self.use()  # whoever opened it has not asked anything yet
+            self.use()  # its opener has not sent a request yet
 
     async def _open(self, listener: LegListener, opening: Opening, client: ServedClient) -> Leg:
         dialler = await self._ready()
@@ -195,7 +194,7 @@ class GatewayServer(ServerLife):
         return leg
 
     async def dial(self, client: SharingClient) -> AsyncChannel:
-        """A channel to it whose frames are not judged yet, for a client of its own endpoint.
+        """An unjudged channel to it, for a client of its own endpoint.
 
         Raises:
             ChannelClosed: it does not answer.
@@ -229,7 +228,7 @@ class GatewayServer(ServerLife):
         return dialler.open_requests if isinstance(dialler, Multiplexer) else 0
 
     def _seconds_left(self) -> float:
-        """The time for which it must have no work yet to be idle."""
+        """The remaining time without work until it is idle."""
         is_busy = any(leg.is_busy for leg in self._legs) or self._open_requests()
         tasks = self._stateless.has_tasks or (self._dialler is not None and self._dialler.has_tasks)
         if is_busy or tasks or self._opening or self._own_channels:
@@ -237,10 +236,10 @@ class GatewayServer(ServerLife):
         return self.seconds_to_idle()
 
     async def _watch(self) -> str:
-        """Wait until it is gone, idle, or does not answer any more; empty if it is idle.
+        """Wait until it is gone, idle, or no longer answers; empty if it is idle.
 
-        Whether it is well shows in pings (MCP 2025-11-25, basic/utilities/ping). One that works
-        may be slow to answer, so only one without work is given up.
+        Pings show its health (MCP 2025-11-25, basic/utilities/ping). A busy server may be slow to
+        answer, so only one without work is given up.
         """
         assert self._leg is not None  # noqa: S101  it has begun
         missed = lost_pings = 0
@@ -267,7 +266,7 @@ class GatewayServer(ServerLife):
         return f"it did not answer {MOST_MISSED} pings in a row"
 
     async def _recall(self) -> bool:
-        """Take over what its pins say that it offers, without starting it; False if nothing."""
+        """Load its offer from its pins, without starting it; False if there is none."""
         pins = self.run.guard.pins.all().values()
         if not remembered_capabilities(pins):
             return False
@@ -314,7 +313,7 @@ class GatewayServer(ServerLife):
 
     async def _hang_up(self) -> None:
         if self._dialler is not None and isinstance(self._dialler.inner, Multiplexer):
-            self._dialler.inner.hang_up()  # no client goes on with one that is about to end
+            self._dialler.inner.hang_up()  # no client continues with a process about to end
         if self._leg is not None:
             await self._leg.close()
         await self._stateless.close()
@@ -351,14 +350,14 @@ class GatewayServer(ServerLife):
             conversation.ask_user(leg, params)
 
     def _ask_user(self, verdict: Verdict) -> None:
-        """Ask the user in the client about a call that was stopped, if it declared that it asks."""
+        """Ask the user in the client about a stopped call, if it declared elicitation."""
         run = verdict.event.rpartition(".")[0]
         leg = next((leg for leg in self._legs if leg.session.run == run), None)
         if leg is None or leg is self._leg or verdict.direction is not Direction.TO_SERVER:
             return
         can_ask = "elicitation" in leg.session.state.peers.capabilities
         if not can_ask or (leg.asks_in_results and verdict.action is not Action.ASK):
-            return  # or it is answered, and nothing can be asked in the course of it
+            return  # or it is answered, and the call can no longer ask
 
         def send(frames: list[bytes]) -> None:
             with suppress(RuntimeError):  # the loop is closed: we end
@@ -375,7 +374,7 @@ class GatewayServer(ServerLife):
             await leg.close()
             why = f"it did not answer within {seconds:.0f} s (`timeout` in its entry)"
             raise Unavailable(why) from None
-        except asyncio.CancelledError:  # the client is gone meanwhile
+        except asyncio.CancelledError:  # the client has left
             await leg.close()
             raise
         result = answer.get("result")
@@ -390,7 +389,7 @@ class GatewayServer(ServerLife):
         """The dialler of its channels.
 
         Args:
-            on_exit: told how a process ended by itself; None for the one that its life follows.
+            on_exit: called when a process ended by itself; None for the one that its life follows.
 
         Raises:
             PipeGuardError: an option is wrong, or a secret is missing.
@@ -398,14 +397,14 @@ class GatewayServer(ServerLife):
         options, limit = self._options, self.run.guard.policy.limits.frame_bytes
         if not options.command:
             return OwnedDialler(await remote_dialler(options, limit))
-        # In a thread: an isolated server's package may be fetched, and others are served meanwhile.
+        # In a thread: fetching an isolated server's package must not delay other servers.
         made = partial(LocalDialler, options, limit, self._output, self.run, is_shared=True)
         local = await in_own_thread("make", made)
         local.on_exit = on_exit or partial(setattr, self, "ending")
         return OwnedDialler(Multiplexer(local))
 
     def _tell_end(self, ending: str) -> None:
-        """Say that the process for clients without handshakes ended by itself."""
+        """Log that the process for clients without handshakes ended by itself."""
         if self._stateless.is_used:
             event = "the server ended, and is started again when it is called"
             self._log("warning", event, why=ending)
@@ -415,7 +414,7 @@ class GatewayServer(ServerLife):
         self._relisting.begin()
 
     async def _list_tools(self, leg: Leg) -> None:
-        """Take over what its Session lets pass of its tools now, unless it is gone meanwhile.
+        """List its tools, and keep those that its Session passes unless it ended meanwhile.
 
         Raises:
             Unavailable: it does not answer.
@@ -425,7 +424,7 @@ class GatewayServer(ServerLife):
             self.offer.take(listed)
 
     async def _list_tools_again(self, leg: Leg) -> None:
-        """Refresh them and have clients list again; what it does not list stays as it was."""
+        """Refresh its tools and tell clients to list again; keep the old ones if listing fails."""
         with suppress(Unavailable):  # the offer says so
             await self._list_tools(leg)
         self.offer.count_waiting()
@@ -445,7 +444,7 @@ class GatewayServer(ServerLife):
             self.relist_own(kinds)
 
     async def _recall_again(self) -> None:
-        """Somebody approved or revoked something while it does not run."""
+        """Load its offer again after an approval or revocation while it is not running."""
         with suppress(Unavailable):
             await self._recall()
         self._hub.announce_lists(frozenset({"tools", "prompts", "resources"}), self.name)
@@ -454,7 +453,7 @@ class GatewayServer(ServerLife):
         """Record a verdict.
 
         Raises:
-            StateError: it cannot be recorded, and the policy says that nothing passes then.
+            StateError: it cannot be recorded, and the policy then stops everything.
         """
         if verdict.kind is MessageKind.REQUEST and verdict.method != "ping":
             self.use()

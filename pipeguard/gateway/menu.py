@@ -1,7 +1,7 @@
-"""The few tools that an agent sees in place of all: their definitions, and how answers read.
+"""The few tools that an agent sees instead of all: their definitions, and the form of answers.
 
-Words alone: what is found and called is decided elsewhere. Answers are plain text, since a model
-reads them, and short, since it pays for each word.
+Only words: other modules find and call tools. Answers are plain text, because a model reads them,
+and short, because it pays for each word.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CALLS: dict[str, Effect] = {
 CALL_OF = {effect: name for name, effect in CALLS.items()}
 ORDER = (Effect.READ, Effect.WRITE, Effect.DESTRUCTIVE)
 MOST_DESCRIPTION_CHARS = 240  # of a tool in a list of results: a sentence or two
-MOST_PARAMETERS = 12  # of a signature; what is required comes first
+MOST_PARAMETERS = 12  # of a signature; required ones come first
 MOST_TYPE_CHARS = 60
 RETRY_SECONDS = 5  # after which an agent asks again for a server that is starting
 
@@ -37,15 +37,15 @@ NO_FIT = (
     " fits, tell the user so instead of calling one."
 )
 
-OURS = "PipeGuard"  # so begins what a server did not say
+OURS = "PipeGuard"  # the beginning of texts that are not a server's
 
 
 class MenuLimits(NamedTuple):
-    """The limits of what an agent reads at once.
+    """The limits of the text that an agent reads at once.
 
     Attributes:
         top_k: tools that a search finds if the agent names no limit.
-        tools_limit: tools that it finds at most.
+        tools_limit: the largest number of tools that it finds.
         response_chars: of the text of a result; the rest is kept for `read_more`.
     """
 
@@ -81,7 +81,7 @@ def definitions(effects: Collection[str], limits: MenuLimits = DEFAULT_LIMITS) -
 
     Args:
         effects: which tools the agent may call.
-        limits: of what a search finds.
+        limits: of a search.
     """
     tools = _read_menu(limits)
     return [tools[name] for name in tools if name not in CALLS or CALLS[name] in effects]
@@ -103,7 +103,7 @@ def results(hits: Sequence[tuple[CatalogTool, SearchHit]]) -> str:
 
 
 def _result(tool: CatalogTool, hit: SearchHit) -> str:
-    matched: dict[str, dict[str, None]] = {}  # what the tool has, by field, each once
+    matched: dict[str, dict[str, None]] = {}  # the tool's words, by field, each once
     for match in hit.why:
         matched.setdefault(match.field, {})[_show_match(match)] = None
     shown = "; ".join(f"{', '.join(words)} in {field}" for field, words in matched.items())
@@ -118,7 +118,7 @@ def _result(tool: CatalogTool, hit: SearchHit) -> str:
 
 
 def _show_match(match: WordMatch) -> str:
-    """A word as a tool has it; where the request has another for it, both."""
+    """A word as the tool has it, with the request's word if that differs."""
     return match.word if match.is_same else f"{match.word} (for {match.asked!r})"
 
 
@@ -129,7 +129,7 @@ HELD = (
 
 
 def description(tool: CatalogTool) -> str:
-    """All that there is to know of a tool."""
+    """All known facts about a tool."""
     lines = [
         f"{tool.public} (server {tool.server}; call with {CALL_OF[tool.effect]})",
         HELD if tool.is_held else "",
@@ -160,7 +160,7 @@ def signature(definition: JsonObject) -> str:
 
 
 def show_type(schema: JsonValue) -> str:
-    """The type of a parameter, in as few words as tell what to write."""
+    """The type of a parameter, in as few words as possible."""
     return "|".join(dict.fromkeys(_types(schema)))[:MOST_TYPE_CHARS] or "any"
 
 
@@ -196,7 +196,7 @@ def first_sentences(text: str, most: int) -> str:
 def content(text: str, *, is_error: bool = False) -> JsonObject:
     """A tool's result of one text (MCP 2025-11-25, server/tools, "Tool Result").
 
-    An error of the gateway's own names it, since a server's errors arrive in the same form.
+    An error of the gateway names the gateway, because servers' errors arrive in the same form.
     """
     text = f"{OURS}: {text}" if is_error else text
     result: JsonObject = {"content": [{"type": "text", "text": text}]}
@@ -206,7 +206,7 @@ def content(text: str, *, is_error: bool = False) -> JsonObject:
 
 
 def result_text(result: JsonObject) -> str:
-    """The text of a tool's result; of blocks without any, their types."""
+    """The text of a tool's result; for blocks without text, their types."""
     blocks = result.get("content")
     texts = [
         str(block.get("text", f"[{block.get('type')}]"))
@@ -217,7 +217,7 @@ def result_text(result: JsonObject) -> str:
 
 
 def wrong_variant(tool: CatalogTool) -> str:
-    """The answer to a call by a variant that is not enough, or by the tool's own name."""
+    """The answer to a call by too weak a variant, or by the tool's own name."""
     return (
         f"Nothing was called: use {CALL_OF[tool.effect]} instead, with the name {tool.public} and"
         f" its arguments, since it {_EFFECT_WORDS[tool.effect]}."
@@ -225,7 +225,7 @@ def wrong_variant(tool: CatalogTool) -> str:
 
 
 def unknown_tool(name: str, near: Iterable[CatalogTool], *, has_search: bool) -> str:
-    """The answer to a call of an unknown tool, with what may have been meant."""
+    """The answer to a call of an unknown tool, with similar tools."""
     hint = f"There is no tool {name!r} here.{f' Search with {RETRIEVE}.' if has_search else ''}"
     shown = _usages(near)
     return "\n".join([f"{hint} Perhaps it is one of these:", *shown]) if shown else hint
@@ -236,14 +236,14 @@ def _usages(tools: Iterable[CatalogTool]) -> list[str]:
 
 
 def ask_again(servers: Iterable[str]) -> str:
-    """Say that servers are starting, and when to ask again."""
+    """The answer if servers are starting, with the time to wait."""
     names = list(servers)
     are = "is" if len(names) == 1 else "are"
     return f"{', '.join(names)} {are} still starting. Try again in {RETRY_SECONDS} seconds."
 
 
 def unclear_call(tool: CatalogTool, variant: str, why: str) -> str:
-    """The answer to a call whose arguments are unclear, with all that fixes it."""
+    """The answer to a call whose arguments are unclear, with the remedy."""
     return "\n".join(
         [
             f"The call is not clear: {why}. Nothing was called.",
@@ -261,7 +261,7 @@ def own_usage(name: str) -> str:
 
 
 def several_tools(name: str, tools: Iterable[CatalogTool]) -> str:
-    """The answer to a call whose name means several tools."""
+    """The answer to a call with an ambiguous name."""
     told = f"{name!r} is the name of several tools. Take one of these:"
     return "\n".join([told, *_usages(tools)])
 

@@ -39,10 +39,10 @@ LISTS = {kind.method: kind for kind in (PROMPTS, RESOURCES, TEMPLATES, TASKS)}
 
 
 class Merged:
-    """Answers for one client what is about prompts, resources and tasks.
+    """Answers one client's requests about prompts, resources and tasks.
 
     Args:
-        client: whom it answers.
+        client: the client.
         router: sends requests to servers.
     """
 
@@ -59,7 +59,7 @@ class Merged:
         self._level: JsonValue = None
 
     def methods(self) -> dict[str, Callable[[ClientRequest], Awaitable[JsonObject]]]:
-        """The answering part for each request."""
+        """The answering method for each request."""
         return {
             **dict.fromkeys(LISTS, self.list_merged),
             "prompts/get": self.prompt,
@@ -72,7 +72,7 @@ class Merged:
         }
 
     async def collect_openings(self, leg: Leg) -> None:
-        """Tell a server that is new what all others know."""
+        """Send a new server the client's log level, which the others already have."""
         is_logging = leg.offers("logging") and self._access.may_use(leg.server, "logging/setLevel")
         if self._level is not None and is_logging and not leg.is_stateless:
             with suppress(TimeoutError):
@@ -86,7 +86,7 @@ class Merged:
         return {"result": await self._pages.result(request, LISTS[request.method])}
 
     def _show_all(self, kind: ListKind, server: str, item: JsonObject) -> JsonObject:
-        """An item under the name by which it is asked for through us."""
+        """An item under its name in the gateway."""
         if kind is TASKS:
             return _task_shown(server, item)
         name = item.get(kind.key)
@@ -117,7 +117,7 @@ class Merged:
         return await self._send(server, request, {**request.params, "name": own})
 
     async def resource(self, request: ClientRequest) -> JsonObject:
-        """`resources/read`, `subscribe` and `unsubscribe`, by the address that was shown."""
+        """`resources/read`, `subscribe` and `unsubscribe`, by the address shown to the client."""
         shown = request.params.get("uri")
         server, own = await self.find_home(request, shown)
         answer = await self._send(server, request, {**request.params, "uri": own})
@@ -143,7 +143,7 @@ class Merged:
         return await self._send(server, request, {**request.params, "ref": ref})
 
     async def set_level(self, request: ClientRequest) -> JsonObject:
-        """`logging/setLevel`, of all servers: those too that are opened later."""
+        """`logging/setLevel`, for all servers, including those opened later."""
         self._level = self._client.opening.log_level = request.params.get("level")
         allowed = self._access.servers(request.method)
         legs = [
@@ -154,13 +154,13 @@ class Merged:
         asking = (
             self._client.ask(leg, request, request.params) for leg in legs if not leg.is_stateless
         )
-        with suppress(TimeoutError):  # one that does not answer keeps nobody waiting
+        with suppress(TimeoutError):  # one that does not answer must not delay others
             async with asyncio.timeout(LEVEL_SECONDS):
                 await asyncio.gather(*asking)
         return {"result": {}}
 
     async def task(self, request: ClientRequest) -> JsonObject:
-        """`tasks/get`, `result` and `cancel`, by the id that was shown."""
+        """`tasks/get`, `result` and `cancel`, by the id shown to the client."""
         shown = request.params.get("taskId")
         server, found, own = shown.partition(TASK_SEPARATOR) if type(shown) is str else ("", "", "")
         if not found or server not in self._access.servers(request.method):
@@ -181,7 +181,7 @@ class Merged:
         raise Declined(INVALID_PARAMS, "there is no such prompt")
 
     async def find_home(self, request: ClientRequest, shown: JsonValue) -> tuple[str, str]:
-        """The server of a resource, and its address there: by who listed it, or a template.
+        """The server of a resource, and its address there: by earlier listings, or a template.
 
         Raises:
             Declined: there is no such resource.
@@ -230,7 +230,7 @@ class Merged:
 
 
 def with_task(server: str, answer: JsonObject) -> JsonObject:
-    """An answer whose task has the id by which it is asked for through us."""
+    """An answer whose task has its id in the gateway."""
     result = answer.get("result")
     if not isinstance(result, dict):
         return answer
@@ -252,7 +252,7 @@ def _scheme(server: str) -> str:
 
 
 def _fits(template: str, uri: str) -> bool:
-    """True where an address may be one of a template (RFC 6570), told by its plain parts."""
+    """True if a URI may match a template (RFC 6570), judged by the template's literal parts."""
     parts = _EXPRESSION.split(template)
     position = len(parts[0])
     if len(parts) < 2 or not uri.startswith(parts[0]) or not uri.endswith(parts[-1]):

@@ -38,7 +38,7 @@ class _ImmovableError(PipeGuardError):
     """A server that cannot move; the message says why.
 
     Attributes:
-        code: the same as one word, for programs.
+        code: the reason as one word, for programs.
     """
 
     def __init__(self, code: str, why: str) -> None:
@@ -51,13 +51,13 @@ def judge_move(server: ServerEntry, options: GuardOptions) -> JudgedServer:
 
     Args:
         server: the client's entry.
-        options: what a person allows.
+        options: the choices of a person.
     """
     return next(_judgements(server, options), JudgedServer(server, GuardState.OPEN))
 
 
 def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[JudgedServer]:
-    """All judgements that apply to an entry, the decisive one first; none where it can move."""
+    """All judgements that apply to an entry, the decisive one first; empty if it can move."""
     # The gateway passes an address to nobody, so a secret in it is not exposed.
     judged = judge(server, replace(options, expose_urls=True))
     if launcher := gateway_launcher(server.words):
@@ -88,12 +88,12 @@ def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[JudgedSe
 
 
 def gateway_name(server: ServerEntry) -> str:
-    """A server's name in the gateway's file, where names are more restricted than in clients."""
+    """A server's name in the gateway's file, which restricts names more than clients do."""
     return UNNAMEABLE.sub("-", server.name).strip("-._")[:NAME_CHARS] or "server"
 
 
 def server_fields(server: ServerEntry) -> dict[str, Value]:
-    """A server, without a guard that it may have, as the gateway's file describes it.
+    """A server as the gateway's file describes it, without any guard.
 
     Raises:
         _ImmovableError: it would not mean the same there.
@@ -105,7 +105,7 @@ def server_fields(server: ServerEntry) -> dict[str, Value]:
 
 
 def _refuse_settings(server: ServerEntry) -> None:
-    """Refuse settings that the gateway would not have.
+    """Refuse settings that the gateway lacks.
 
     Raises:
         _ImmovableError: there is such a setting.
@@ -171,14 +171,14 @@ def _headers(server: ServerEntry) -> Iterator[tuple[str, str]]:
 
 
 def _read_variable(server: ServerEntry, name: str) -> str:
-    """The value of a variable with a header, which a guarded entry itself may set."""
+    """The value of a variable with a header, which a guarded entry may set itself."""
     if server.guard is None or name not in server.env:
         raise _ImmovableError("variable", _why_not(name))
     return _check_text(server, "env", server.env[name])
 
 
 def _check_text(server: ServerEntry, field: str, text: str) -> str:
-    """A text that means the same in the gateway's file: without variables of the client's."""
+    """A text with the same meaning in the gateway's file: without the client's variables."""
     is_expanded = field in server.shape.expands or field == "cwd"
     if is_expanded and (match := re.search(server.shape.variable, text)):
         raise _ImmovableError("variable", _why_not(match[0]))
@@ -196,11 +196,11 @@ def _why_not(variable: str) -> str:
 
 
 def is_described(fields: Mapping[str, Value], described: Mapping[str, object]) -> bool:
-    """True if an entry of the gateway's file describes the same server, whatever else it says.
+    """True if an entry of the gateway's file describes the same server, ignoring other keys.
 
     Args:
-        fields: what `server_fields` returned.
-        described: the entry's data, where every scalar may be a text.
+        fields: as `server_fields` returned them.
+        described: the entry's data, in which every scalar may be a text.
     """
     keys = ("command", "args", "env", "cwd", "url", "headers", "transport")
     is_off = str(described.get("enabled")).lower() == "false" or "disabled" in described

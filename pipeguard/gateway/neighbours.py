@@ -22,7 +22,7 @@ NEIGHBOUR_ROW = Struct(f"<{MOST_NEIGHBOURS}H{MOST_NEIGHBOURS}B")  # their number
 
 
 class Neighbours:
-    """The stems of English words, each with those nearest in meaning."""
+    """The stems of English words, each with the nearest in meaning."""
 
     def __init__(self) -> None:
         packed = resources.files("pipeguard.gateway").joinpath("neighbours.bin").read_bytes()
@@ -44,7 +44,7 @@ class Neighbours:
 
 
 # --- words ---
-MAX_WORD_CHARS = 40  # the longest in a dictionary of English has 45; what is longer is no word
+MAX_WORD_CHARS = 40  # the longest in a dictionary of English has 45
 MOST_REPEATS = 2  # of a word in a field
 _WORD = re.compile(r"[^\W_]+")
 _PLURAL = re.compile(r"(?<=s|x|h)es$|(?<=[^s])s$")
@@ -56,12 +56,12 @@ _PARTS = re.compile(
 
 
 def split_words(text: str) -> Iterator[str]:
-    """Each word of a text in lower case, names in their parts: `listPullRequests2` has four."""
+    """The words of a text in lower case, with names split: `listPullRequests2` has four."""
     return _split_names(_WORD.findall(unicodedata.normalize("NFKC", text)))
 
 
 def distinct_words(text: str) -> Iterator[str]:
-    """The words of a text; what is repeated in the same form is split once."""
+    """The words of a text; repetitions of the same form are split once."""
     return _split_names(dict.fromkeys(_WORD.findall(unicodedata.normalize("NFKC", text))))
 
 
@@ -74,7 +74,7 @@ def _split_names(words: Iterable[str]) -> Iterator[str]:
 
 
 def limit_words(words: Iterable[str]) -> Iterator[str]:
-    """Words without what is only repeated."""
+    """Words without excessive repetitions."""
     seen: dict[str, int] = {}
     for word in words:
         seen[word] = seen.get(word, 0) + 1
@@ -83,7 +83,7 @@ def limit_words(words: Iterable[str]) -> Iterator[str]:
 
 
 def is_slip(word: str, other: str) -> bool:
-    """True for two words that differ in one letter."""
+    """True if two words differ in one letter."""
     if abs(len(word) - len(other)) > 1:
         return False
     short, long = sorted((word, other), key=len)
@@ -94,12 +94,12 @@ def is_slip(word: str, other: str) -> bool:
 
 
 # --- tables of words ---
-MAX_QUERY_WORDS = 160  # of a query: a pasted document says at its beginning what is wanted
+MAX_QUERY_WORDS = 160  # of a query: a pasted document has its request at the beginning
 _ISSUE_KEY = re.compile(r"\b(?!UTF|ISO|SHA)[A-Z]{1,10}-\d+\b")
 
 
 def read_data(name: str) -> Any:
-    """The contents of a YAML file beside this module."""
+    """The contents of a YAML file next to this module."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     text = resources.files("pipeguard.gateway").joinpath(name).read_text("utf-8")
     return yaml.load(text, loader)  # noqa: S506  both loaders are safe
@@ -122,13 +122,13 @@ ABBREVIATIONS: dict[str, str] = _THESAURUS["abbreviations"]
 
 
 def spelled_out(text: str) -> Iterator[str]:
-    """Each word of a request, abbreviations in full: `PR` has two."""
+    """The words of a request, with abbreviations in full: `PR` has two."""
     for word in split_words(text):
         yield from ABBREVIATIONS.get(word, word).split()
 
 
 def first_words(query: str) -> list[str]:
-    """The words of a query that are looked at; `PROJ-12` is an issue."""
+    """The words of a query that are searched for; `PROJ-12` is an issue."""
     return list(islice(spelled_out(_ISSUE_KEY.sub("issue", query)), MAX_QUERY_WORDS))
 
 

@@ -1,8 +1,8 @@
 """Traces and metrics through the official SDK of OpenTelemetry, exported as the environment says.
 
 Spans follow the semantic conventions for MCP (open-telemetry/semantic-conventions-genai,
-docs/gen-ai/mcp.md). No attribute has an argument, a result, a message of an error or the id of a
-session, which lets in who knows it. Trace context comes and goes in `_meta` (SEP-414).
+docs/gen-ai/mcp.md). No attribute has an argument, a result, an error message or a session id, which
+grants access. Trace context is read from and written to `_meta` (SEP-414).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from pipeguard.version import VERSION
 
 NAME = "pipeguard"
 CALL = "tools/call"
-CLOSE_SECONDS = 5.0  # for the last batch; a collector that does not answer keeps nobody longer
+CLOSE_SECONDS = 5.0  # for the last batch, even if the collector does not answer
 SNAPSHOT_SECONDS = 1.0  # for the loop to say how the servers are
 QUIET_SECONDS = 60.0  # between two lines about a collector that cannot be reached
 MOST_CHARS = 200  # of a tool's name or an id: a peer chooses those
@@ -50,7 +50,7 @@ _EXPORTERS = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
 PROMETHEUS = "prometheus"  # the exporter of metrics that is read at /metrics
 CALL_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0)  # bounds of a histogram
 LOST_ROWS = "audit.rows.lost"
-GAUGES = {  # and one counter: what the gateway knows of itself (`Gateway.figures`)
+GAUGES = {  # and one counter: the gateway's own figures (`Gateway.figures`)
     "server.up": "1 while it can be called.",
     "tools": "Tools that agents may find.",
     "definitions.waiting": "Definitions to approve.",
@@ -68,9 +68,9 @@ class OpenTelemetry(Telemetry):
 
     Args:
         traces: the names of their exporters, as the environment writes them.
-        metrics: likewise.
+        metrics: the same.
         environ: of the process; the SDK reads its own variables.
-        log: gets what the exporters complain of.
+        log: gets the exporters' complaints.
         transport: of the clients: `pipe` or `tcp`.
 
     Raises:
@@ -120,7 +120,7 @@ class OpenTelemetry(Telemetry):
     def receiving(
         self, request: ClientRequest, find_tool: Callable[[ClientRequest], str], session: str
     ) -> CallSpan:
-        """The span of a client's call, part of what its `_meta` says."""
+        """The span of a client's call, within the trace that its `_meta` names."""
         if self._tracers is None:
             return NO_SPAN
         # Only the name of a tool that there is: a client may send any text.
@@ -136,7 +136,7 @@ class OpenTelemetry(Telemetry):
         return _Span(self._tracer, SpanKind.SERVER, attributes, propagate.extract(carrier))
 
     def sending(self, method: str, server: str, url: str, tool: str) -> CallSpan:
-        """The span of the call to a server, within that of the client's."""
+        """The span of the call to a server, within that of the client's call."""
         if self._tracers is None:
             return NO_SPAN
         attributes = _call_attributes(method, tool)
@@ -163,7 +163,7 @@ class OpenTelemetry(Telemetry):
         self._bytes.add(len(verdict.frame), place)
 
     def watch(self, figures: Callable[[], Figures]) -> None:
-        """Report what a gateway knows of itself, too; asked on its loop."""
+        """Also report a gateway's own figures; read on its loop."""
 
         def observing(name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
             return lambda _options: [
@@ -190,7 +190,7 @@ class OpenTelemetry(Telemetry):
         return asked.result(SNAPSHOT_SECONDS)
 
     def close(self) -> None:
-        """Send what is left, in some seconds at most."""
+        """Send the remaining data, within a few seconds."""
         ending = threading.Thread(target=self._shut_down, name="telemetry", daemon=True)
         ending.start()
         ending.join(CLOSE_SECONDS)
@@ -229,7 +229,7 @@ class _Span(CallSpan):
         context.detach(self._token)
 
     def carry(self, params: JsonObject) -> JsonObject:
-        """Params whose `_meta` names this span, in place of the client's."""
+        """Params whose `_meta` names this span instead of the client's."""
         fields = propagate.get_global_textmap().fields
         carrier: dict[str, str] = {}
         propagate.inject(carrier, self._context)
@@ -267,7 +267,7 @@ def _call_attributes(method: str, tool: str) -> Attributes:
 
 
 def _resource(environ: Mapping[str, str]) -> Resource:
-    """The name of the exporting service: `pipeguard`, unless the environment has a name for it."""
+    """The name of the exporting service: `pipeguard`, unless the environment names it."""
     attributes = {SERVICE_VERSION: VERSION}
     named = f"{SERVICE_NAME}=" in environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
     if not named and not environ.get("OTEL_SERVICE_NAME"):
@@ -301,7 +301,7 @@ def _otlp(signal: str, environ: Mapping[str, str]) -> str:
 
 
 def _make_exporter(log: Log) -> None:
-    """Log what the SDK complains of, at most a line a minute."""
+    """Log the SDK's complaints, at most a line a minute."""
     logger = logging.getLogger("opentelemetry")
     logger.handlers = [_LogLines(log)]
     logger.propagate = False

@@ -1,7 +1,7 @@
 """Lists of many servers as one, page by page: all servers are asked at once, under one time limit.
 
-A server that does not answer in time is left out, and the result says so; for a while it is not
-asked again. Cursors are ours: a server's name and its own cursor.
+A server that does not answer in time is left out, and the result says so; it is not asked again for
+a while. Cursors are ours: a server's name and its own cursor.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class ListKind(NamedTuple):
     """A kind of list.
 
     Attributes:
-        method: that asks for it.
-        capability: that a server declares for it.
+        method: the request for it.
+        capability: the one that a server declares for it.
         member: of the result that has the items.
         key: of an item that names it.
     """
@@ -54,7 +54,7 @@ class _Page(NamedTuple):
     Attributes:
         items: as the server has them.
         cursor: of the next page; None at the end.
-        why: the server gave no page; empty where it did, or has no such list.
+        why: the reason for a missing page; empty if there is a page, or no such list.
     """
 
     items: list[JsonValue]
@@ -66,8 +66,8 @@ class Pages:
     """Reads lists of all servers for one client.
 
     Args:
-        client: whose lists they are.
-        shown: an item of a server under the name by which clients ask for it.
+        client: the client.
+        shown: renames a server's item to its name for clients.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Pages:
         first: Mapping[str, asyncio.Task[_Page]],
         deadline: float,
     ) -> str | None:
-        """Take over the pages of servers while there are room and time; the cursor of the next."""
+        """Add the pages of servers while there is room and time; return the next cursor."""
         for server, reading in first.items():
             if merged.is_full:
                 return _cursor(server, None)
@@ -125,7 +125,7 @@ class Pages:
     async def search(
         self, request: ClientRequest, kinds: Iterable[ListKind], is_found: Callable[[], bool]
     ) -> None:
-        """Learn the names of all servers' items, as far as they are bounded, until one is found."""
+        """Learn the names of all servers' items, within limits, until one is found."""
         deadline = _deadline()
         walks = [
             (kind, server, asyncio.create_task(self._walk(request, kind, server, deadline)))
@@ -170,7 +170,7 @@ class Pages:
         deadline: float,
         cursor: str | None,
     ) -> _Page:
-        """One page of one server; nothing of one that does not answer, or has no such list."""
+        """One page of one server; empty if the server does not answer, or has no such list."""
         if why := self._gateway.why_silent(server, kind.method):
             return _Page([], why=why)
         part = ClientRequest.like(request)
@@ -225,7 +225,7 @@ class _MergedPage:
 
     @property
     def is_full(self) -> bool:
-        """True where the next page of a server is for another page of ours."""
+        """True if the next page of a server belongs on another page of ours."""
         return (
             len(self.items) >= MOST_ITEMS
             or self._size >= MOST_PAGE_BYTES
@@ -233,7 +233,7 @@ class _MergedPage:
         )
 
     def add(self, server: str, page: _Page, shown: list[JsonValue]) -> None:
-        """Take over a server's page, whose items are shown under these names."""
+        """Add a server's page, whose items are shown under these names."""
         self.items += shown
         self._size += sum(len(serialise(item)) for item in shown)
         self._pages += page.cursor is not None
@@ -241,7 +241,7 @@ class _MergedPage:
             self.unavailable[server] = page.why
 
     def result(self, kind: ListKind, cursor: str | None) -> JsonObject:
-        """The result of a list, as MCP has it."""
+        """The result of a list, in MCP's form."""
         result: JsonObject = {kind.member: self.items}
         if cursor is not None:
             result["nextCursor"] = cursor
@@ -251,7 +251,7 @@ class _MergedPage:
 
 
 def _find_failure(answer: JsonObject) -> str:
-    """Why a server's answer did not come; empty where it is its own."""
+    """Explain why a server's answer is missing; empty if the answer is its own."""
     error = as_object(answer.get("error"))
     is_ours = str(error.get("code")) in map(str, codes.OURS)
     return str(error.get("message")) if is_ours else ""

@@ -1,4 +1,4 @@
-"""Servers that agents propose: what an entry of theirs may say, and those that a person approved.
+"""Servers that agents propose: the keys of their entries, and those that a person approved.
 
 Reads entries as the file of servers is read, with the same errors. Starts nothing.
 """
@@ -21,7 +21,7 @@ from pipeguard.state.store import Store
 
 PROPOSE = "propose_server"
 PER_MINUTE = 5  # proposals and removals of one token; a person reads each
-# Without `trust`, `tools`, `tags` and `prefix`, which say what agents get to see and how.
+# Without `trust`, `tools`, `tags` and `prefix`, which decide what agents see and how.
 ENTRY_KEYS = ("command", "args", "env", "cwd", "url", "headers", "transport")
 _SOURCE = "the proposed server"
 
@@ -66,7 +66,7 @@ def approved_servers(path: Path | None) -> tuple[list[ServerSettings], list[str]
     """The servers that a person approved, and why some are left out.
 
     Args:
-        path: the store; None where there is none.
+        path: the store; None if there is none.
 
     Raises:
         StateError: the store cannot be read.
@@ -121,12 +121,9 @@ class ServerManagement:
     """Changes that agents may make to the servers of a gateway.
 
     Args:
-        store: where proposals are.
+        store: the file of proposals.
         taken: returns names that no proposal may have.
-        settings: what the user allows.
-
-    Attributes:
-        settings: as they are now.
+        settings: the changes that the user allows now.
     """
 
     def __init__(
@@ -138,12 +135,12 @@ class ServerManagement:
         self._limits: dict[str, RateLimit] = {}  # by the names of tokens
 
     def seconds_to_wait(self, who: str) -> float:
-        """Count a change by a token; how long to wait instead where there were too many."""
+        """Count a change by a token; if there were too many, return the wait instead."""
         limit = self._limits.setdefault(who, RateLimit())
         return limit.seconds_to_wait(PER_MINUTE, monotonic())
 
     async def propose(self, who: str, arguments: JsonObject) -> str:
-        """Store a proposal of a token; what to tell the agent.
+        """Store a proposal of a token; return the answer to the agent.
 
         Raises:
             PipeGuardError: it is refused.
@@ -170,7 +167,7 @@ class ServerManagement:
         )
 
     async def remove(self, who: str, arguments: JsonObject) -> str:
-        """Take back a proposal of a token; what to tell the agent.
+        """Withdraw a proposal of a token; return the answer to the agent.
 
         Raises:
             PipeGuardError: it is refused.

@@ -2,9 +2,9 @@
 
 A server without handshakes asks the client for input in a result, and the client repeats its
 request with the answers; after a handshake, the server sends requests of its own instead (MCP
-2026-07-28, basic/patterns/mrtr; 2025-11-25, client/*). It announces nothing unasked either, so that
-it is listened to for what a client with a handshake subscribes to; a server that was started again
-is subscribed to anew.
+2026-07-28, basic/patterns/mrtr; 2025-11-25, client/*). It announces nothing unasked either, so the
+gateway listens for the subscriptions of a client with a handshake, and subscribes again at a server
+that was restarted.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class LegSubscriptions:
     """The subscriptions of one client with a handshake.
 
     Args:
-        client: whose they are.
+        client: the subscriber.
     """
 
     def __init__(self, client: GatewayClient) -> None:
@@ -45,7 +45,7 @@ class LegSubscriptions:
         self._resources: OrderedDict[tuple[str, str], asyncio.Task[None]] = OrderedDict()
 
     def follow(self, leg: Leg) -> None:
-        """Hear of changed lists, as a client with a handshake does without asking."""
+        """Follow changed lists, as a client with a handshake expects without asking."""
         lists = {"prompts": "promptsListChanged", "resources": "resourcesListChanged"}
         wanted: JsonObject = {
             flag: True for name, flag in lists.items() if leg.offers(name, "listChanged")
@@ -65,7 +65,7 @@ class LegSubscriptions:
         return {"result": {}}
 
     def note_answer(self, leg: Leg, method: str, uri: JsonValue, answer: JsonObject) -> None:
-        """A server has answered `resources/subscribe` or `resources/unsubscribe`."""
+        """Note a server's answer to `resources/subscribe` or `resources/unsubscribe`."""
         if type(uri) is not str or "error" in answer:
             return
         key = leg.server, uri
@@ -91,10 +91,10 @@ class LegSubscriptions:
             task.cancel()
 
     async def _hold(self, leg: Leg, uri: str) -> None:
-        """Stay subscribed, until the server itself ends that."""
+        """Stay subscribed, until the server itself ends the subscription."""
         while await self._is_lost(leg, uri):
             leg = await self._again(leg.server)
-            # It may have changed while nobody could hear of it.
+            # It may have changed unnoticed in between.
             if leg.is_stateless or await _is_subscribed(leg, uri):
                 updated: JsonObject = {"jsonrpc": "2.0", "method": UPDATED, "params": {"uri": uri}}
                 message = parse(ParsedFrame.write(updated))
@@ -104,7 +104,7 @@ class LegSubscriptions:
                 return
 
     async def _is_lost(self, leg: Leg, uri: str) -> bool:
-        """Wait for the end of a subscription; False where the server has ended it."""
+        """Wait for the end of a subscription; False if the server has ended it."""
         if leg.is_stateless:
             await leg.listen({"resourceSubscriptions": [uri]})
             return not leg.is_open
@@ -112,7 +112,7 @@ class LegSubscriptions:
         return True
 
     async def _again(self, server: str) -> Leg:
-        """The server, once it is there again."""
+        """The server, once it is back."""
         pauses = backoff()
         while True:
             await asyncio.sleep(next(pauses))
@@ -128,8 +128,8 @@ class Router:
     """Sends the requests of one client.
 
     Args:
-        client: whose requests they are.
-        input_calls: those in the course of which a server asks the client.
+        client: the client.
+        input_calls: calls during which a server asks the client.
         subscriptions: of a client with a handshake.
     """
 
@@ -141,16 +141,16 @@ class Router:
         self._subscriptions = subscriptions
 
     async def send(self, server: str, request: ClientRequest, params: JsonObject) -> JsonObject:
-        """Pass a request on, and return the answer.
+        """Forward a request, and return the answer.
 
         Args:
             server: its name.
             request: the client's.
-            params: as the server is to read them, but for the era that it speaks.
+            params: as the server is to read them, before translation to its era.
 
         Raises:
             Unavailable: the server does not answer.
-            Declined: the request goes on with what there is not.
+            Declined: the request continues a call that does not exist.
         """
         return await self._send(await self._client.leg(server, request.opening), request, params)
 
@@ -171,28 +171,28 @@ class Router:
     async def call(
         self, server: str, request: ClientRequest, params: JsonObject, definition: JsonObject
     ) -> JsonObject:
-        """Pass a `tools/call` on, and return the answer.
+        """Forward a `tools/call`, and return the answer.
 
         Args:
             server: its name.
             request: the client's.
-            params: as the server is to read them, but for the era that it speaks.
+            params: as the server is to read them, before translation to its era.
             definition: of the tool.
 
         Raises:
             Unavailable: the server does not answer.
-            Declined: the request goes on with what there is not.
+            Declined: the request continues a call that does not exist.
         """
         leg = await self._client.leg(server, request.opening)
         if leg.is_stateless and not leg.has_listed_tools and find_mirrored(definition):
-            await leg.list_tools()  # so that the channel learns what goes into headers, too
-            leg = await self._client.leg(server, request.opening)  # that may have ended meanwhile
+            await leg.list_tools()  # so that the channel learns the header parameters, too
+            leg = await self._client.leg(server, request.opening)  # the earlier one may have ended
         return await self._send(leg, request, params)
 
     async def _with_answers(
         self, leg: Leg, request: ClientRequest, params: JsonObject, answer: JsonObject
     ) -> JsonObject:
-        """Ask a client what a result asks for, and repeat its request with the answers."""
+        """Ask a client for the input that a result requires, and repeat its request with it."""
         for _ in range(MOST_ROUNDS):
             result = answer.get("result")
             if not isinstance(result, dict) or result.get("resultType") != "input_required":

@@ -1,12 +1,12 @@
 """Finds the tools that a request in a user's words is about: BM25 over fields, then a re-rank.
 
-Knows words, not permissions: who may find what is handed in as a filter, which holds before
-anything is ranked. The index is Tantivy's, in memory; it follows the tools as they change.
+Knows words, not permissions: the caller passes a filter with the tools that may be found, which
+applies before ranking. The index is Tantivy's, in memory; it follows the tools as they change.
 
 Ranking, in this order:
 
 1. A query is split into concepts: phrases of everyday language (`everyday.yaml`), and the other
-   words, each with what else it is called. A concept scores by its best term in its best field
+   words, each with its synonyms. A concept scores by its best term in its best field
    (disjunction max), a tool by the sum of its concepts. BM25 weighs words by how rare they are,
    and long descriptions down. A word counts at most twice in a field, so that repeating it gains
    nothing. A word that no tool has stands for names that begin with it or differ in one letter.
@@ -14,7 +14,7 @@ Ranking, in this order:
 2. The best `WINDOW` are weighted by the share of concepts that they match at all, and by the
    share of their name that the query explains: "throw away that memo" is `delete_note` before
    `delete_note_attachment`.
-3. What asks for a server or a tool by its name gets it first, whatever others say of themselves.
+3. A query for a server or a tool by its name gets it first, whatever others say of themselves.
 4. Of tools that say the same (`CLONE_SHARE`), `MOST_CLONES` are before all others; the rest come
    last.
 
@@ -65,7 +65,7 @@ from pipeguard.gateway.neighbours import (
 )
 from pipeguard.gateway.tools import CatalogTool, Filter, schema_words
 
-# Of each field: what a match in it is worth.
+# The weight of a match in each field.
 FIELDS: dict[str, float] = {
     "name": 1.3,
     "title": 1.8,
@@ -79,7 +79,7 @@ LEAST_NEAR_RARITY = 3.0  # of a stem that 5 % of the tools have; common ones cos
 SMALL = 200  # tools, among which all is looked at
 TIE_BREAKER = 0.25  # of a concept's other terms and fields
 COVERAGE_WEIGHT = 0.6
-LONG_QUERY = 12  # concepts, from which on most are not what is asked for
+LONG_QUERY = 12  # concepts; most concepts of longer ones are not the subject
 LONG_COVERAGE_WEIGHT = 0.3
 NAME_WEIGHT = 0.4
 LIKENESS_WEIGHT = 0.5  # of a name that only looks like a word of the query
@@ -89,7 +89,7 @@ CLAUSE_HITS = 50  # of each clause, which are summed
 MOST_FUSED = 60  # hits of all clauses that are ranked again
 READ_BONUS = 1.1  # so that of tools that fit equally, one that reads comes first
 PAST = ("history", "changelog")  # who asks for a history does not ask to add to it
-SINGULAR_WEIGHT = 0.93  # of a name with one thing where the request has several
+SINGULAR_WEIGHT = 0.93  # of a name in the singular if the request has a plural
 PAST_WEIGHT = 0.4  # of a tool that then changes something, and has no such word
 MOST_QUERIES = 20_000  # of stems and concepts that are remembered
 EARLY_PROFILES = 10_000  # made with the index; others when they are found, to save memory
@@ -105,11 +105,11 @@ class SearchHit(NamedTuple):
     """A tool that a search found.
 
     Attributes:
-        tool: as it was indexed; its public name may be another one by now.
+        tool: as it was indexed; its public name may have changed since.
         score: greater is better; comparable within one search only.
         why: the words of the query that were found.
-        fit: the share of the query, or of its best clause, that the tool has words for, less
-            where the query does not explain the tool's name.
+        fit: the share of the query, or of its best clause, that the tool has words for; lower if
+            the query does not explain the tool's name.
     """
 
     tool: CatalogTool
@@ -119,12 +119,12 @@ class SearchHit(NamedTuple):
 
     @property
     def is_doubtful(self) -> bool:
-        """True if perhaps not this tool is meant."""
+        """True if another tool may be meant."""
         return self.fit < LEAST_FIT
 
 
 class ToolIndex:
-    """Tools by the words that they are described with. For one thread at a time."""
+    """An index of tools by the words of their definitions. For one thread at a time."""
 
     def __init__(self) -> None:
         self._schema = _schema()
@@ -148,7 +148,7 @@ class ToolIndex:
         return Concepts(self._stems)  # with the first search
 
     def replace(self, tools: Iterable[CatalogTool]) -> None:
-        """Hold these tools and no others; only what differs is indexed again."""
+        """Hold exactly these tools; index only differences again."""
         now = {tool.key: tool for tool in tools}
         gone = [key for key, tool in self._tools.items() if not _is_same(tool, now.get(key))]
         new = [tool for key, tool in now.items() if not _is_same(tool, self._tools.get(key))]
@@ -174,7 +174,7 @@ class ToolIndex:
             cached.cache_clear()
 
     def _count_stems(self, profile: ToolStems, change: int) -> None:
-        """Count a tool among those with each of its stems, by field in one number."""
+        """Add a tool to the counts of its stems, by field in one number."""
         counts = self._stem_counts
         for place, stems in enumerate(profile.fields.values()):
             step = change << (COUNT_BITS * place)
@@ -190,8 +190,8 @@ class ToolIndex:
 
         Args:
             query: in a user's words.
-            limit: at most so many.
-            only: what may be found at all.
+            limit: the largest number of tools.
+            only: the tools that may be found.
         """
         concepts = self._concepts.of(query)
         if not concepts or not self._tools or limit < 1:
@@ -223,12 +223,12 @@ class ToolIndex:
             for score, key, profile in best
         ]
 
-    # --- first: what is looked up ---------------------------------------------------------
+    # --- first: the lookup ----------------------------------------------------------------
 
     def _look_up(
         self, concepts: Iterable[Concept], filters: Iterable[Query], limit: int
     ) -> list[_Found]:
-        """The tools that match any of the concepts, by BM25 alone: scores and keys."""
+        """The tools that match any of the concepts, by BM25 only: scores and keys."""
         wanted = Query.boolean_query(
             [(Occur.Should, self._make_query(concept)) for concept in concepts]
         )
@@ -241,7 +241,7 @@ class ToolIndex:
         return [(score, key) for (score, _), key in pairs if isinstance(key, int)]
 
     def _query_of_concept(self, concept: Concept) -> Query:
-        """The best of a concept's terms."""
+        """A query for the best of a concept's terms."""
         parts = [
             part
             for term, weight in concept.terms.items()
@@ -252,7 +252,7 @@ class ToolIndex:
         return Query.disjunction_max_query(parts, TIE_BREAKER) if parts else Query.empty_query()
 
     def _queries_of_likeness(self, word: str) -> Iterator[Query]:
-        """A word that no tool has, in the names that it may be short for or a slip of."""
+        """Queries for names that an unknown word may abbreviate or misspell."""
         if not (word.isalpha() and LEAST_LIKE_CHARS <= len(word) <= MOST_LIKE_CHARS):
             return
         for field in LIKE_FIELDS:
@@ -280,7 +280,7 @@ class ToolIndex:
             yield Query.boost_query(query, weight * FIELDS[field])
 
     def _is_worth_a_look(self, term: Term, *, is_near: bool) -> bool:
-        """True for a term that some tools have; of those near in meaning, that few have."""
+        """True for a term that some tools have; if it is only near in meaning, that few have."""
         rarest = max(map(self._rarity, term))
         has_to_be_rare = is_near and len(self._tools) > SMALL
         return rarest >= LEAST_NEAR_RARITY if has_to_be_rare else rarest > 0
@@ -293,7 +293,7 @@ class ToolIndex:
         return Query.disjunction_max_query(parts, TIE_BREAKER)
 
     def _find_rarity(self, stem: str) -> float:
-        """The weight of a stem: its inverse document frequency, 0 where no tool has it."""
+        """The weight of a stem: its inverse document frequency, 0 if no tool has it."""
         count = max(self._counts(stem).values(), default=0)
         others = len(self._tools) - count
         return log(1 + (others + 0.5) / (count + 0.5)) if count else 0.0
@@ -313,7 +313,7 @@ class ToolIndex:
     ) -> list[Scored]:
         telling = (word for concept in concepts for word in concept.words.split())
         asked = {self._stems[word] for word in telling if word not in STOP_WORDS}
-        groups = list[Scored](), list[Scored](), list[Scored]()  # server, tool, and none is named
+        groups = list[Scored](), list[Scored](), list[Scored]()  # server named, tool named, neither
         for score, key in scored:
             profile = self._profiles.get(key) or self._profile(key)
             is_server, is_tool = profile.names(asked)
@@ -324,10 +324,10 @@ class ToolIndex:
     def _best_first(
         self, concepts: list[Concept], explained: Mapping[str, float], scored: list[Scored]
     ) -> Iterator[Scored]:
-        """The tools with their final scores; worked out for no more than are taken.
+        """The tools with their final scores, computed lazily.
 
-        What a hit is weighed by is at most 1. So once a final score is above the next hit's first
-        one, no later hit comes before it.
+        The factor applied to a hit is at most 1. So once a final score is above the next hit's
+        first one, no later hit comes before it.
         """
         weight = COVERAGE_WEIGHT if len(concepts) < LONG_QUERY else LONG_COVERAGE_WEIGHT
         meant = (concept.terms.get((stem,), 0.0) for concept in concepts for stem in self._past)
@@ -365,7 +365,7 @@ class ToolIndex:
     def _make_wish(self, concepts: list[Concept], words: list[str]) -> Wish:
         """The concepts by which a tool's fit is measured. Rare words count more.
 
-        A word that is neither a tool's nor English is a value; "is there a" says nothing.
+        A word that is neither a tool's nor English is a value; "is there a" is ignored.
         """
         weights = {}
         for concept in concepts:
@@ -376,7 +376,7 @@ class ToolIndex:
         return make_wish(concepts, weights, self._stems, words)
 
     def _why(self, concepts: list[Concept], key: int) -> Iterator[WordMatch]:
-        """The words of a query that a tool has words for, and which those are."""
+        """The matching words of a query, with the tool's own words."""
         profile = self._profile(key)
         for concept in concepts:
             match = find_match(concept, profile)
@@ -404,7 +404,7 @@ class ToolIndex:
 
 @lru_cache(maxsize=MOST_QUERIES)
 def _unpack(packed: int) -> Mapping[str, int]:
-    """The counts of a stem by field. Most stems are rare, so few numbers come again and again."""
+    """The counts of a stem by field. Most stems are rare, so few numbers recur."""
     return {field: count for field, at in _COUNT_PLACES if (count := packed >> at & MOST_COUNT)}
 
 
@@ -416,7 +416,7 @@ def _read_field(tool: CatalogTool, field: str) -> str:
 
 
 def _is_same(tool: CatalogTool, other: CatalogTool | None) -> bool:
-    """True if nothing has changed that is indexed; the public name is not."""
+    """True if all indexed fields are unchanged; the public name is not indexed."""
     return other is not None and tool[2:] == other[2:]
 
 

@@ -1,6 +1,6 @@
 """Standard error of each server: in a file of its own, masked and bounded.
 
-Free text, which is never an error signal (MCP 2025-11-25, basic/transports, stdio).
+Free text, which never signals an error (MCP 2025-11-25, basic/transports, stdio).
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ def output_path(server: str) -> Path:
 class ServerOutput:
     """Appends a server's output to its file; called as the mask of a copy of standard error.
 
-    Each line gets the time. Once the file is full it replaces the one before it.
+    Each line gets the time. A full file replaces the previous one.
 
     Args:
         server: the server's name.
-        mask: takes secrets out.
+        mask: removes secrets.
     """
 
     def __init__(self, server: str, mask: Callable[[bytes], bytes]) -> None:
@@ -46,7 +46,7 @@ class ServerOutput:
         self._path.parent.mkdir(mode=0o700, exist_ok=True)
 
     def __call__(self, text: bytes) -> bytes:
-        """Write a text down; nothing of it is for our own standard error."""
+        """Write a text; return none of it for our own standard error."""
         clean = neutralise(self._mask(text))
         with self._lock:
             try:
@@ -97,7 +97,7 @@ def last_lines(server: str, count: int) -> list[str]:
 
 
 def following_lines(server: str) -> Iterator[str]:
-    """New lines as they come, for ever; goes on with the next file when one is full."""
+    """New lines as they come, for ever; continues with the next file when one is full."""
     path, rest = output_path(server), ""
     file = path.open(encoding="utf-8", errors="backslashreplace")
     file.seek(0, os.SEEK_END)

@@ -30,23 +30,23 @@ class ServerSettings:
     """One server, as `servers:` in pipeguard.yaml or a client's configuration has it.
 
     Attributes:
-        name: under which its tools are called, and its pins and audit kept.
-        command: program and arguments; empty where it is at a URL.
-        env: variables that it gets beside the usual ones; values may be `keyring:NAME`.
-        cwd: the folder that it starts in; empty for ours.
+        name: the name for calls of its tools, and for its pins and audit.
+        command: program and arguments; empty if it has a URL.
+        env: additional variables; values may be `keyring:NAME`.
+        cwd: its working directory; empty for ours.
         url: of a server that runs elsewhere.
-        headers: that go to it; values may be `keyring:NAME`.
+        headers: sent to that URL; values may be `keyring:NAME`.
         transport: `auto`, `streamable-http`, `sse` or `websocket`.
         trust: `review` holds its tools until a person approves them; `first-use` does not.
         allow: globs of its tools' names that agents may see; empty for all.
-        block: globs of those that nobody sees.
+        block: globs of hidden names.
         overrides: other names and descriptions, by its own names.
-        tags: by which its tools are found, too.
-        is_prefixed: False where agents call its tools and prompts by its own names.
-        timeout_seconds: for an answer; None as the policy says.
-        start: when it is started; None as the file says.
-        idle_seconds: without work, after which a lazy one is stopped; None as the file says.
-        isolate: how it is isolated, and what it is given; None as the policy says.
+        tags: further words by which its tools are found.
+        is_prefixed: False if agents call its tools and prompts by its own names.
+        timeout_seconds: for an answer; None for the policy's value.
+        start: when it is started; None for the file's value.
+        idle_seconds: the idle time after which a lazy one is stopped; None for the file's value.
+        isolate: its isolation and grants; None for the policy's.
     """
 
     name: str
@@ -69,23 +69,23 @@ class ServerSettings:
 
     @property
     def is_lazy(self) -> bool:
-        """True where it is started when it is first needed."""
+        """True if it is started when it is first needed."""
         return self.start is Start.LAZY
 
     def seconds_to_sleep(self) -> float | None:
-        """Without work, after which it is stopped; None where it is not lazy.
+        """The idle time after which it is stopped; None if it is not lazy.
 
-        One at an address is no process of ours, so that nothing is won by hanging up.
+        A server at a URL is not our process, so hanging up would gain nothing.
         """
         if not self.is_lazy:
             return None
         return (self.idle_seconds or IDLE_SECONDS) if self.command else inf
 
     def parse_launch(self) -> Launched:
-        """The server that its command or its address launches.
+        """Identify the server that its command or its address launches.
 
         Raises:
-            PolicyError: its address is not one that we support.
+            PolicyError: its address is not supported.
         """
         if self.command:
             return identify_server(self.command, self.cwd or None)
@@ -95,12 +95,12 @@ class ServerSettings:
         """Its tools as agents see them.
 
         Args:
-            has_tool: says whether it has a tool of a name, as far as is known.
+            has_tool: True if it is known to have a tool of a name.
         """
         return ShownTools(self.allow, self.block, self.overrides, has_tool)
 
     def tighten(self, policy: Policy) -> Policy:
-        """A policy with the limits of this server, and the tools that agents may call."""
+        """A policy with this server's limits, and with the tools that agents may call."""
         if self.allow or self.block:
             layer = Layer(
                 tools_allow=self.allow,

@@ -55,11 +55,11 @@ class ServersFile:
     Attributes:
         servers: those that are enabled, in the file's order.
         mode: how agents get to their tools.
-        start: when servers are started of which nothing else is said.
-        idle_seconds: without work, after which lazy servers are stopped, likewise.
-        notes: what the user should know of how it was read.
+        start: the default time of starting servers.
+        idle_seconds: the default time without work after which lazy servers are stopped.
+        notes: remarks for the user on how it was read.
         management: `add` if agents may propose servers, `remove` if they may withdraw that.
-        limits: of what agents read at once.
+        limits: of the text that agents read at once.
     """
 
     servers: tuple[ServerSettings, ...] = ()
@@ -77,10 +77,10 @@ def parse_servers(text: str, source: str, variables: Mapping[str, str]) -> Serve
     Args:
         text: the YAML document.
         source: its name, for errors.
-        variables: what `${env:NAME}` stands for.
+        variables: the values of `${env:NAME}`.
 
     Raises:
-        PolicyError: naming line, column and key of all that is wrong.
+        PolicyError: with line, column and key of all errors.
     """
     document = Document(text, source)
     file = _Reader(variables).file(document.root) if document.root is not None else ServersFile()
@@ -89,15 +89,15 @@ def parse_servers(text: str, source: str, variables: Mapping[str, str]) -> Serve
 
 
 def parse_client_file(text: str, source: str, variables: Mapping[str, str]) -> ServersFile:
-    """Read the servers of a client's file with `mcpServers`; what else is in it is the client's.
+    """Read the servers of a client's file with `mcpServers`; ignore its other keys.
 
     Args:
         text: the JSON or YAML document.
         source: its name, for errors.
-        variables: what `${env:NAME}` stands for.
+        variables: the values of `${env:NAME}`.
 
     Raises:
-        PolicyError: naming line, column and key of all that is wrong.
+        PolicyError: with line, column and key of all errors.
     """
     document = Document(text, source)
     keys = {} if document.root is None else document.root.known_fields(_SERVER_KEYS)
@@ -109,16 +109,16 @@ def parse_client_file(text: str, source: str, variables: Mapping[str, str]) -> S
 def parse_server(
     text: str, source: str, name: str, variables: Mapping[str, str]
 ) -> ServerSettings | None:
-    """Read a file that describes a single server; None where that is switched off.
+    """Read a file that describes a single server; None if that is switched off.
 
     Args:
-        text: the YAML document: what is under a name in `servers:`.
+        text: the YAML document: the part under a name in `servers:`.
         source: its name, for errors.
         name: the server's.
-        variables: what `${env:NAME}` stands for.
+        variables: the values of `${env:NAME}`.
 
     Raises:
-        PolicyError: naming line, column and key of all that is wrong.
+        PolicyError: with line, column and key of all errors.
     """
     document = Document(text, source)
     if document.root is None:
@@ -129,7 +129,7 @@ def parse_server(
 
 
 class _Reader:
-    """Read the keys; what is wrong is noted at the entry, and left out."""
+    """Read the keys; note errors at their entries, and leave these out."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._variables = variables
@@ -164,7 +164,7 @@ class _Reader:
         return tuple(server for server in servers.values() if server is not None)
 
     def server(self, name: str, entry: YamlEntry) -> ServerSettings | None:
-        """A server; None where it is switched off, or wrong."""
+        """A server; None if it is switched off, or wrong."""
         if not NAME.match(name):
             entry.wrong("a server's name has at most 50 letters, digits, `.`, `_` and `-`")
         keys = entry.fields(_SERVER)
@@ -208,7 +208,7 @@ class _Reader:
         return {name: self._expand(value) for name, value in members.items()}
 
     def _expand(self, entry: YamlEntry | None) -> str:
-        """A text with what its variables hold; one that is not set is wrong."""
+        """A text with its variables replaced; notes an error for one that is not set."""
         text = entry.text() if entry is not None else None
         if entry is None or text is None:
             return ""

@@ -53,8 +53,8 @@ from pipeguard.transports.stdio import LineChannel
 if TYPE_CHECKING:
     from pipeguard.gateway.listening import GatewayListener, PageEndpoint
 
-GRACE_SECONDS = 5.0  # to answer what is in flight when the client hangs up
-LAST_SECONDS = 2.0  # for the client to read what is left; one that hung up may read nothing
+GRACE_SECONDS = 5.0  # to answer pending requests when the client hangs up
+LAST_SECONDS = 2.0  # for the client to read the rest; one that hung up may read nothing
 WATCH_SECONDS = 1.0  # between two looks at the sources
 _EVERYTHING = TokenScope(manages=True)
 
@@ -64,11 +64,11 @@ class ServeOptions:
     """The options of `pipeguard serve`.
 
     Attributes:
-        sources: where the servers come from.
-        mode: how agents get to the tools; None as the file says.
+        sources: of the servers.
+        mode: how agents get to the tools; None for the file's mode.
         wrap: options of `wrap` that apply here: of listening, policy and log.
-        may_manage: whether agents may propose what the file allows them to.
-        is_read_only: whether no tool may be called that changes something.
+        may_manage: True if agents may make the proposals that the file allows.
+        is_read_only: True if no tool that changes something may be called.
     """
 
     sources: Sources
@@ -83,7 +83,7 @@ class ServeOptions:
         return {name: self.wrap.values[name] for name in names if name in self.wrap.values}
 
     def without_itself(self, file: ServersFile) -> ServersFile:
-        """The servers but those at the address where this gateway listens: it would call itself."""
+        """The servers except those at this gateway's own address: it would call itself."""
         listen = self.wrap.values.get("--listen", "")
         own = [server for server in file.servers if is_own_address(server.url, listen)]
         notes = (f"the server {each.name} is left out: it is this gateway itself" for each in own)
@@ -95,9 +95,9 @@ def serve(options: ServeOptions, client_fd: int | None, page: PageEndpoint | Non
     """Answer clients until the one over stdio hangs up, or a signal comes.
 
     Args:
-        options: what was asked for.
-        client_fd: where frames for a client over stdio go; None to listen at an address.
-        page: on which a person decides; None to offer none.
+        options: of the command.
+        client_fd: receives frames for a client over stdio; None to listen at an address.
+        page: the page for a person's decisions; None to offer none.
 
     Returns:
         0.
@@ -122,7 +122,7 @@ class _Serving:
         self._tokens: TokenReader | None = None
         self._stamp: Stamp = ()  # of the sources, when they were read last
         self._notes: tuple[str, ...] = ()  # on how they were read
-        self._reported = ""  # what is wrong with them
+        self._reported = ""  # the error in them
         self._retries = Circuit()  # of the servers that were left out
         self._retry_at: float | None = None
 
@@ -175,7 +175,7 @@ class _Serving:
         return 0
 
     def _find_scope(self, who: str) -> TokenScope | None:
-        """The access of a token's client: all, if the token is one of the options."""
+        """The access of a token's client: everything, if the token is one of the options."""
         if self._tokens is None:
             return _EVERYTHING
         if not who:  # it came in before a token was needed
@@ -217,7 +217,7 @@ class _Serving:
     # --- its sources ----------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        """Follow the sources: a broken edit changes nothing, and is reported once."""
+        """Follow the sources; an invalid edit changes nothing, and is reported once."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             following = asyncio.ensure_future(self._follow())
@@ -233,7 +233,7 @@ class _Serving:
                 self._reported = why
 
     async def _follow(self) -> None:
-        """Read the sources again where they changed, or a server was left out."""
+        """Read the sources again if they changed, or a server was left out."""
         sources = self._options.sources
         present = await asyncio.to_thread(sources.stamp)
         is_due = self._retry_at is not None and monotonic() > self._retry_at
@@ -265,7 +265,7 @@ class _Serving:
             self._listener.follow()
 
     def _let_manage(self, settings: frozenset[str]) -> None:
-        """Let agents propose what the file allows."""
+        """Let agents make the proposals that the file allows."""
         if not self._options.may_manage:
             return
         present = self._gateway.management
@@ -274,11 +274,11 @@ class _Serving:
             self._gateway.offer(ServerManagement(store_file(), taken, settings))
 
     def _tell(self, changes: Changes, left_out: Mapping[str, str]) -> None:
-        """Tell people what became of the servers.
+        """Report changes of the servers to people.
 
         Args:
-            changes: what became of them.
-            left_out: why some were left out before.
+            changes: the changes.
+            left_out: the earlier reasons for leaving servers out.
         """
         for what, names in (
             ("added", changes.added),
@@ -293,7 +293,7 @@ class _Serving:
 
 
 def check(options: ServeOptions) -> ServersFile:
-    """Read all that a start would read.
+    """Read everything that a start would read.
 
     Returns:
         The servers that would start, and the mode that they would be served in.
@@ -317,7 +317,7 @@ def check(options: ServeOptions) -> ServersFile:
 
 
 def _missing(server: ServerSettings) -> Iterator[str]:
-    """Describe what a server would not find at its start; a container has programs of its own."""
+    """Describe programs and paths that a server would lack; a container has its own programs."""
     if server.isolate is not None:
         yield from missing_paths(server.isolate)
     elif server.command:
@@ -342,8 +342,8 @@ def requested_exporters(environ: Mapping[str, str]) -> tuple[str, str]:
     """The names of the exporters of traces and of metrics.
 
     A signal is asked for by its own exporter (`OTEL_TRACES_EXPORTER`), or by an endpoint of OTLP.
-    The specification would export to localhost with nothing set; a guard does not call anybody
-    whom nobody named.
+    The specification would export to localhost by default; a guard only calls addresses that were
+    named.
     """
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return NONE, NONE
@@ -359,11 +359,11 @@ def _exporter(environ: Mapping[str, str], signal: str) -> str:
 def open_telemetry(
     environ: Mapping[str, str], log: Log, transport: str, tell: Callable[[str], None] = say
 ) -> Telemetry:
-    """Telemetry as the environment asks for it, unless it cannot have it.
+    """The telemetry that the environment asks for, if it is available.
 
     Args:
         environ: of the process.
-        log: gets what the exporters complain of.
+        log: gets the exporters' complaints.
         transport: of the clients: `pipe` or `tcp`.
         tell: tells people why there is none.
     """

@@ -1,4 +1,4 @@
-"""Conversations at a server's own endpoint, where its tools are shown as the user says."""
+"""Conversations at a server's own endpoint, which shows its tools as the user configured."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ShownSessions(Sessions):
     shown = ShownTools()
 
     def make_session(self, guard: Guard, run: str) -> Session:
-        """A Session whose client sees the tools as the user says."""
+        """A Session whose client sees the tools as the user configured."""
         return (
             Session(guard, run)
             if self.shown.is_everything
@@ -40,10 +40,10 @@ class ShownSessions(Sessions):
 
 
 class _ShownSession(Session):
-    """A conversation with a server whose tools have other names, or are not all shown.
+    """A conversation with a server whose tools are renamed or partly hidden.
 
     Args:
-        guard: what is known of the server.
+        guard: of the server.
         run: names this run.
         shown: the tools that the client sees.
     """
@@ -53,7 +53,7 @@ class _ShownSession(Session):
         self._shown = shown
 
     def receive(self, direction: Direction, frame: bytes, now: float) -> Verdict:
-        """Judge one frame and say what to do with it."""
+        """Judge one frame and return the verdict."""
         if direction is Direction.TO_CLIENT:
             return self._as_shown(super().receive(direction, frame, now))
         if not self._shown.has_names or self.waiting_call is not None:  # which has its own name
@@ -65,7 +65,7 @@ class _ShownSession(Session):
         return super().receive(direction, own, now)
 
     def _refuse(self, frame: bytes, refusal: Refusal, now: float) -> Verdict:
-        """The verdict on a call of a tool that is not here, as on one that the policy blocks."""
+        """The verdict on a call of a hidden tool, as on one that the policy blocks."""
         judge = self._make_judge(Direction.TO_SERVER, frame, now)
         verdict = judge.refuse(refusal)
         if refusal.id_token is None or verdict.reply is None or verdict.reply.startswith(b"["):
@@ -76,7 +76,7 @@ class _ShownSession(Session):
         return verdict._replace(reply=reply, kind=MessageKind.REQUEST, method=called.method)
 
     def _with_own_names(self, frame: bytes) -> bytes:
-        """A client's frame, in which called tools have the server's names.
+        """A client's frame with the server's names of called tools.
 
         Raises:
             Refusal: there is no such tool.
@@ -84,7 +84,7 @@ class _ShownSession(Session):
         try:
             value = parse_json(frame)
         except Refusal:
-            return frame  # it is refused where it is judged
+            return frame  # the judge refuses it
         changed = _change_members(value, self._with_own_name)
         return frame if changed == value else serialise(changed)
 
@@ -105,7 +105,7 @@ class _ShownSession(Session):
         return {**message, "params": {**params, "name": own}}
 
     def _as_shown(self, verdict: Verdict) -> Verdict:
-        """A verdict whose lists have the tools that agents see."""
+        """A verdict whose lists contain the tools that agents see."""
         is_list = verdict.kind is MessageKind.RESULT and verdict.method == "tools/list"
         is_batch = verdict.kind is None and (verdict.forward or b"").startswith(b"[")
         if verdict.forward is None or not (is_list or is_batch):

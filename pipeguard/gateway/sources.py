@@ -85,10 +85,10 @@ class Sources:
         """All servers, in the order of their sources.
 
         Args:
-            variables: what `${env:NAME}` stands for.
+            variables: the values of `${env:NAME}`.
 
         Raises:
-            PolicyError: naming file, line, column and key of what is wrong.
+            PolicyError: with file, line, column and key of each error.
             InputError: there is no such file, folder or client.
         """
         read = ServersFile()
@@ -107,7 +107,7 @@ class Sources:
             imported = imported_servers(name, variables)
             notes += imported.notes
             for server in imported.servers:
-                servers.setdefault(server.name, server)  # what was said of it here goes first
+                servers.setdefault(server.name, server)  # settings given here have precedence
         if "add" in read.management:
             approved, left_out = approved_servers(existing_store())
             notes += left_out
@@ -126,10 +126,10 @@ class Sources:
         return replace(read, servers=tuple(others), notes=tuple(notes))
 
     def stamp(self) -> Stamp:
-        """A fingerprint of files and decisions about proposals."""
+        """A fingerprint of the files, and of decisions about proposals."""
         try:
             approved = approved_fingerprints(existing_store())
-        except StateError:  # who reads all of it next is told
+        except StateError:  # the next full read reports it
             approved = ()
         files = map(_stamp_file, self._files())
         return (*files, *((each, 0, 0, 0) for each in approved))
@@ -166,7 +166,7 @@ def imported_servers(source: str, variables: Mapping[str, str]) -> ServersFile:
 
     Args:
         source: a client's id, as `pipeguard setup` takes it, or a path.
-        variables: what `${env:NAME}` and `${NAME}` stand for.
+        variables: the values of `${env:NAME}` and `${NAME}`.
 
     Raises:
         InputError: there is no such client or file, or it has none.
@@ -214,7 +214,7 @@ class _Reader:
     """The entries of one client as servers of ours, and notes for the user.
 
     Args:
-        variables: what `${env:NAME}` and `${NAME}` stand for.
+        variables: the values of `${env:NAME}` and `${NAME}`.
     """
 
     def __init__(self, variables: Mapping[str, str]) -> None:
@@ -279,7 +279,7 @@ def _where(entry: ServerEntry) -> str:
 
 
 def _headers(entry: ServerEntry) -> dict[str, str]:
-    """The headers of a remote server, also where `wrap` takes them from variables."""
+    """The headers of a remote server, including those that `wrap` takes from variables."""
     if entry.guard is None:
         return dict(entry.headers)
     headers = {name: f"${{env:{value}}}" for name, value in entry.guard.headers.items()}
@@ -299,7 +299,7 @@ MOST_BYTES = 64 * 2**20  # of a running gateway's list: a tool has some 1 KB
 
 
 class Inspector:
-    """A person's conversation with a gateway, of which the catalogue is known.
+    """A person's conversation with a gateway whose catalogue is known.
 
     Args:
         catalog: the tools.
@@ -308,10 +308,7 @@ class Inspector:
         missing: why servers have no tools, or wait, by name.
 
     Attributes:
-        catalog: as it was given.
-        servers: likewise.
-        missing: likewise.
-        start_all: starts the servers that were not; True if there were some.
+        start_all: starts the servers that are not running; True if there were some.
     """
 
     def __init__(
@@ -327,7 +324,7 @@ class Inspector:
         self._count = 0
 
     async def call(self, tool: CatalogTool, arguments: JsonObject) -> JsonObject:
-        """Call a tool by itself, or as the gateway's menu has it; its `result` or `error`."""
+        """Call a tool, directly or through the gateway's menu; return its `result` or `error`."""
         opening = Opening({}, {"name": "pipeguard", "version": VERSION})
         await self._request("initialize", opening.params())
         await self._write({"method": "notifications/initialized"})
@@ -357,11 +354,11 @@ async def _start_none() -> bool:
 
 @asynccontextmanager
 async def ask_gateway(url: str, token: str) -> AsyncIterator[Inspector]:
-    """Talk to a gateway that listens at an address; nothing is started.
+    """Talk to a gateway that listens at an address; start nothing.
 
     Args:
         url: of the gateway: any path below it.
-        token: a bearer token, or empty: what it may not use is not there.
+        token: a bearer token, or empty: the rest of the gateway is invisible to it.
 
     Raises:
         PipeGuardError: it does not answer, or refuses.
@@ -423,15 +420,15 @@ async def inspect_tools(
     """Start the servers for a while, and talk to them.
 
     Args:
-        sources: say which servers there are.
-        log_level: of what they do.
-        only: True for the name of a server that is needed; where none is, all are started.
+        sources: of the servers.
+        log_level: of the servers' log.
+        only: True for the name of a server that is needed; if none is, all are started.
 
     Raises:
         PipeGuardError: a file is wrong, or rules, policy or store do not load.
     """
     options = WrapOptions((), {"--log-level": log_level}, {}, [])
-    load_wrap_policy(options)  # what is wrong with it is reported once, not for each server
+    load_wrap_policy(options)  # errors in it are reported once, not for each server
     file = sources.read(os.environ)
     for note in file.notes:
         say(note)
@@ -464,6 +461,6 @@ async def inspect_tools(
 
 
 def as_json(value: JsonObject) -> str:
-    """A JSON text for programs, with what a terminal would hide or obey escaped."""
+    """A JSON text for programs, with unprintable characters escaped."""
     text = serialise(value).decode()
     return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)

@@ -1,7 +1,7 @@
 """A server of the gateway in the revision without handshakes (MCP 2026-07-28), if it speaks it.
 
-Which era a server speaks on a channel is decided by the first message there. So this is a channel
-beside that of the handshake, opened when a client of this revision first needs the server; for a
+The first message on a channel decides which era a server speaks there. So this is another channel
+next to that of the handshake, opened when a client of this revision first needs the server; for a
 server that is started here, it is a second process. At the server's own endpoint, a client's first
 message decides which of the two it gets.
 """
@@ -27,9 +27,9 @@ from pipeguard.transports.judging import parse_value
 from pipeguard.transports.tasks import Tasks
 from pipeguard.version import VERSION
 
-ANSWER_SECONDS = 10.0  # for `server/discover`; some servers never answer what they do not know
-PAUSE_SECONDS = 60.0  # between two attempts where the server could not be asked
-# What the gateway can pass on to some client.
+ANSWER_SECONDS = 10.0  # for `server/discover`; some servers never answer unknown methods
+PAUSE_SECONDS = 60.0  # between two attempts if the server could not be asked
+# Capabilities that some client of the gateway may have.
 OUR_OPENING = Opening(
     {"roots": {"listChanged": True}, "sampling": {}, "elicitation": {"form": {}, "url": {}}},
     {"name": "pipeguard", "version": VERSION},
@@ -37,11 +37,11 @@ OUR_OPENING = Opening(
 
 
 class OwnListener:
-    """Hears what a server says to the gateway itself.
+    """Receives a server's messages to the gateway itself.
 
     Args:
         relist: called when the server's tools have changed.
-        tasks: of what is answered meanwhile.
+        tasks: runs the replies.
         fallen: called once the server is gone.
     """
 
@@ -53,30 +53,30 @@ class OwnListener:
         self._fallen = fallen
 
     def receive_request(self, leg: Leg, message: Message) -> None:
-        """Nobody is there who could be asked."""
+        """Decline: no client is connected."""
         self._tasks.begin(leg.decline(message, "no client is connected that could answer"))
 
     def receive_notification(self, leg: Leg, message: Message) -> None:
-        """Its tools have changed, or something that clients hear for themselves."""
+        """List again if its tools have changed; ignore changes that clients follow themselves."""
         if message.method == "notifications/tools/list_changed":
             self._relist()
 
     def lose_server(self, leg: Leg) -> None:
-        """It is gone."""
+        """Note the server's end."""
         if self._fallen is not None:
             self._fallen()
 
 
 class StatelessServer:
-    """The channels of one server on which no handshake is made.
+    """The channels of one server without handshakes.
 
     Args:
-        make: makes what opens channels; raises PipeGuardError.
+        make: makes the dialler of channels; raises PipeGuardError.
         dials: opens legs over them.
         relist: called when the server's tools have changed.
 
     Attributes:
-        may_exist: False where the server need not be asked.
+        may_exist: False if the server need not be asked.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class StatelessServer:
 
     @property
     def has_tasks(self) -> bool:
-        """True while it remembers a task that a client may still ask for."""
+        """True while it remembers a task that a client may still request."""
         return self._dialler is not None and self._dialler.has_tasks
 
     @property
@@ -109,7 +109,7 @@ class StatelessServer:
     async def open(
         self, listener: LegListener, opening: Opening, client: ServedClient
     ) -> Leg | None:
-        """A client's conversation with the server; None where it does not speak this revision.
+        """A client's conversation with the server; None if it does not speak this revision.
 
         Raises:
             Unavailable: it does not answer.
@@ -122,7 +122,7 @@ class StatelessServer:
         return leg
 
     async def dial(self, client: SharingClient) -> AsyncChannel | None:
-        """A channel to the server for a client; None where it does not speak this revision.
+        """A channel to the server for a client; None if it does not speak this revision.
 
         Raises:
             ChannelClosed: it does not answer.
@@ -131,7 +131,7 @@ class StatelessServer:
         return None if dialler is None else await dialler.dial(client)
 
     async def close(self) -> None:
-        """Hang up, and find out anew when it is needed again."""
+        """Hang up, and discover again at the next use."""
         await self._tasks.end()
         if self._leg is not None:
             await self._leg.close()
@@ -141,7 +141,7 @@ class StatelessServer:
         self._ask_at, self.may_exist = 0.0, False
 
     async def _find_dialler(self) -> OwnedDialler | None:
-        """The dialler, once it is known whether the server speaks this revision."""
+        """The dialler; None if the server does not speak this revision."""
         is_due = asyncio.get_running_loop().time() >= self._ask_at
         if self._dialler is None and self.may_exist and is_due:
             if self._finding is None or self._finding.done():
@@ -172,15 +172,15 @@ class StatelessServer:
 
 
 def speaks_newest(described: JsonObject) -> bool:
-    """True where a server's answer to `initialize` is of the newest revision with handshakes.
+    """True if a server's answer to `initialize` is of the newest revision with handshakes.
 
-    One that does not know the newest revision with handshakes knows none without them.
+    A server without that revision does not know one without handshakes either.
     """
     return described.get("protocolVersion") == eras.REVISIONS[0]
 
 
 async def discover(leg: Leg, opening: Opening) -> bool:
-    """Ask a server what it is; True where it speaks the revision without handshakes.
+    """Ask a server to describe itself; True if it speaks the revision without handshakes.
 
     Raises:
         Unavailable: it cannot be asked now.

@@ -1,8 +1,8 @@
 """Descriptions that are written for the search instead of for the reader.
 
 A tool that repeats a keyword, lists very many, or repeats another server's name wants to be found
-for what others do. The ranking gives nothing for that (`search`); here it is told to a person. The
-limits are half again what any of the 927 tools of the 37 real servers in `benchmarks/search` has.
+for other tools' tasks. The ranking gives nothing for that (`search`); here a person is told. The
+limits are half again the maximum of the 927 tools of the 37 real servers in `benchmarks/search`.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _SEPARATOR = re.compile(r"[,;|/•\n]")
 
 
 class StuffingNotices:
-    """Tells once of each stuffed description of a server.
+    """Reports each stuffed description of a server once.
 
     Args:
-        record: takes what was found.
-        servers: the names of all servers, whether they have listed tools or not.
+        record: takes the findings.
+        servers: the names of all servers, including those without listed tools.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class StuffingNotices:
         self._recorded: set[Finding] = set()
 
     def look(self, catalog: Catalog, server: str) -> None:
-        """Look at the tools that a server offers now."""
+        """Check the tools that a server offers now."""
         others = [name for name in self._servers() if name != server]
         for tool in catalog.of(server):
             for finding in stuffing(tool.definition, server, others):
@@ -130,7 +130,7 @@ def _phrase(name: str) -> str:
 
 
 def _space_words(words: Iterable[str]) -> str:
-    """Words in a row, so that no part of one is found; neighbours share no blank."""
+    """A text of words separated by doubled blanks, so that only whole words are found."""
     return "".join(f" {word} " for word in words)
 
 

@@ -1,8 +1,8 @@
 """`subscriptions/listen`, which the gateway answers itself (MCP 2026-07-28, server/utilities).
 
-What servers announce, each in its era, goes to the clients that listen to it, under the ids of
-their own requests. A server without handshakes is listened to for each of them; another one
-announces what it likes, and is subscribed to for single resources.
+Servers' announcements, each in its era, are forwarded to the clients that listen to them, under the
+ids of their own requests. A server without handshakes is listened to for each of them; another
+announces what it chooses, and is subscribed to for single resources.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _KINDS = {
     "resourcesListChanged": "resources",
 }
 _TOOLS = "toolsListChanged"
-# What servers announce to clients. Of tools, the catalogue tells when it has changed.
+# Servers' announcements to clients. The catalogue reports changes of tools.
 _METHODS = {
     f"notifications/{kind}/list_changed": name for name, kind in _KINDS.items() if kind != "tools"
 }
@@ -46,7 +46,7 @@ class _Subscription(NamedTuple):
 
     Attributes:
         request: the client's.
-        flags: the lists whose changes it wants to hear of, as in `notifications`.
+        flags: the lists whose changes it subscribes to, as in `notifications`.
         uris: addresses as shown, each with its server and its address there.
         over: set once it ends.
     """
@@ -57,20 +57,20 @@ class _Subscription(NamedTuple):
     over: asyncio.Event
 
     def covers(self, uri: JsonValue) -> bool:
-        """True for a resource that it names, or one below it."""
+        """True for a resource that it names, or a resource below one."""
         return type(uri) is str and any(
             uri == own or uri.startswith(own.rstrip("/") + "/") for own in self.uris
         )
 
 
 class Subscriptions:
-    """The subscriptions of one conversation, and what its servers say unasked.
+    """The subscriptions of one conversation, and its servers' announcements.
 
-    Hears the legs for requests without a handshake (`LegListener`).
+    Receives the messages on legs for requests without a handshake (`LegListener`).
 
     Args:
-        client: whose they are.
-        servers: names of those that the client may use, with what they offer.
+        client: the subscriber.
+        servers: returns the servers that the client may use, with their offers.
         addresses: of resources.
     """
 
@@ -88,7 +88,7 @@ class Subscriptions:
         self._lost: dict[Leg, asyncio.Event] = {}
         self._tasks = Tasks()
 
-    # --- what the client asks ---------------------------------------------------------------
+    # --- for the client ---------------------------------------------------------------------
 
     async def listen(self, request: ClientRequest) -> JsonObject:
         """Answer `subscriptions/listen`: once the gateway ends.
@@ -119,7 +119,7 @@ class Subscriptions:
             subscription.over.set()
 
     async def close(self) -> None:
-        """Give up what is still said to servers."""
+        """Cancel pending messages to servers."""
         await self._tasks.end()
 
     async def _read(self, request: ClientRequest) -> _Subscription:
@@ -148,7 +148,7 @@ class Subscriptions:
     # --- the servers --------------------------------------------------------------------------
 
     async def _follow_all(self, subscription: _Subscription, following: Tasks) -> None:
-        """Listen to all servers that may have something to say; wait for them, but not for long."""
+        """Listen to all relevant servers; wait for them, but not for long."""
         ready = []
         for server, described in self._servers().items():
             offered = as_object(described.get("capabilities"))
@@ -165,10 +165,10 @@ class Subscriptions:
                 waiting.cancel()
 
     async def _follow(self, follower: _Follower) -> None:
-        """Listen to a server, again when it was started again."""
+        """Listen to a server, and again after a restart."""
         for pause in backoff():
             if not follower.uris and not self._servers().get(follower.server):
-                follower.is_ready.set()  # it is asleep, or gone: what does not run changes nothing
+                follower.is_ready.set()  # asleep, or gone: a stopped server changes nothing
                 await asyncio.sleep(pause)
                 continue
             with suppress(Unavailable):
@@ -180,7 +180,7 @@ class Subscriptions:
             await asyncio.sleep(pause)
 
     async def _listen(self, leg: Leg, follower: _Follower) -> bool:
-        """Listen to a server without handshakes; False where it does not offer that."""
+        """Listen to a server without handshakes; False if it does not offer that."""
         wanted: JsonObject = dict.fromkeys(sorted(follower.flags), True)
         if follower.uris:
             wanted["resourceSubscriptions"] = list(follower.uris)
@@ -198,7 +198,7 @@ class Subscriptions:
         return "error" not in answer or not leg.is_open
 
     async def _subscribe(self, leg: Leg, follower: _Follower) -> bool:
-        """Hear what a server announces; subscribe to single resources of it."""
+        """Follow a server's announcements, with subscriptions to its single resources."""
         lost = self._lost.setdefault(leg, asyncio.Event())
         try:
             for uri in follower.uris if leg.offers("resources", "subscribe") else ():
@@ -216,14 +216,14 @@ class Subscriptions:
     def _is_wanted(self, server: str, uri: str) -> bool:
         return any((server, uri) in open_.uris.values() for open_ in self._open.values())
 
-    # --- what servers say: LegListener ----------------------------------------------------------
+    # --- from servers: LegListener --------------------------------------------------------------
 
     def receive_request(self, leg: Leg, message: Message) -> None:
-        """A server asks on a leg that is not of one call, so nobody can be asked."""
+        """Decline a server's request on a leg of no single call: no client can be asked."""
         self._tasks.begin(leg.decline(message, "the client does not answer this"))
 
     def receive_notification(self, leg: Leg, message: Message) -> None:
-        """A server says something: to those whose requests it is about."""
+        """Forward a server's notification to the subscriptions that it concerns."""
         body = as_object(message.value.get("params"))
         method = message.method or ""
         if method == "notifications/progress":
@@ -238,7 +238,7 @@ class Subscriptions:
             self._spread(leg.server, method, body, list(self._open.values()))
 
     def lose_server(self, leg: Leg) -> None:
-        """A server is gone: whoever listens to it finds out when it is there again."""
+        """Note a server's end: its listeners notice when it is back."""
         if (lost := self._lost.pop(leg, None)) is not None:
             lost.set()
 
@@ -250,7 +250,7 @@ class Subscriptions:
                     self._say(subscription, f"notifications/{kind}/list_changed", {})
 
     def _announce(self, leg: Leg, method: str, body: JsonObject) -> None:
-        """Pass on what a server without handshakes says to one subscription."""
+        """Forward a message of a server without handshakes to its subscription."""
         token = write_id(eras.find_meta(body).get(SUBSCRIPTION_META))
         subscription, is_ready = self._upstream.get((leg, token or ""), (None, None))
         if subscription is None or is_ready is None:
@@ -280,7 +280,7 @@ class _Follower(NamedTuple):
     Attributes:
         subscription: the client's.
         server: its name.
-        flags: the lists of which it may announce changes.
+        flags: the lists whose changes it may announce.
         uris: its own addresses of resources.
         is_ready: set once it listens, or never will.
     """

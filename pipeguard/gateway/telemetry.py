@@ -1,4 +1,4 @@
-"""Traces and metrics of the gateway if nobody asks for any; no OpenTelemetry here."""
+"""Traces and metrics of the gateway when they are switched off; no OpenTelemetry here."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from pipeguard.firewall.finding import Verdict
     from pipeguard.gateway.client_request import ClientRequest
 
-# What a client waits for while a server works. Lists are ours, and a subscription has no end.
+# Methods whose work a server does. Lists are ours, and a subscription has no end.
 TRACED = frozenset({"tools/call", "resources/read", "prompts/get", "completion/complete"})
 Figures = Mapping[str, Mapping[str, float]]  # by the names of gauges and by server, or ""
-NONE = "none"  # the exporter of a signal that nobody asks for
+NONE = "none"  # the exporter of a disabled signal
 
 
 class CallSpan(AbstractContextManager["CallSpan"]):
-    """The span of one call, as long as the call takes; this one of a call that nobody traces."""
+    """The span of one call, as long as the call takes; this one traces nothing."""
 
     def __exit__(self, *raised: object) -> None:
         """End the span."""
 
     def carry(self, params: JsonObject) -> JsonObject:
-        """Params that tell the server that its work is part of this span."""
+        """Params that make the server's work part of this span."""
         return params
 
     def record_answer(self, answer: JsonObject) -> None:
@@ -36,7 +36,7 @@ NO_SPAN = CallSpan()
 
 
 class Telemetry:
-    """The destination of traces and metrics; this one if nobody asks for any.
+    """The destination of traces and metrics; this one discards them.
 
     Attributes:
         has_text: True if the figures are to be read in Prometheus' text format.
@@ -51,7 +51,7 @@ class Telemetry:
 
         Args:
             request: of the client.
-            find_tool: returns the name of the tool that it names; empty if there is none of it.
+            find_tool: returns the name of the tool that it names; empty if there is no such tool.
             session: names the client's conversation.
         """
         return NO_SPAN
@@ -63,7 +63,7 @@ class Telemetry:
             method: of the request.
             server: the server's name.
             url: its address; empty if it was started here.
-            tool: the tool's own name; empty if none is called.
+            tool: the tool's own name; empty for other methods.
         """
         return NO_SPAN
 
@@ -74,14 +74,14 @@ class Telemetry:
         """Count a message to or from a server; as `held` if definitions only wait."""
 
     def watch(self, figures: Callable[[], Figures]) -> None:
-        """Report what a gateway knows of itself, too; asked on its loop."""
+        """Also report a gateway's own figures; read on its loop."""
 
     async def text(self) -> bytes:
         """All figures, in Prometheus' text format."""
         return b""
 
     def close(self) -> None:
-        """Send what is left, in some seconds at most."""
+        """Send the remaining data, within a few seconds."""
 
 
 NO_TELEMETRY = Telemetry()

@@ -1,7 +1,7 @@
 """Tools through the gateway: the menu that finds them, and calls under their public names.
 
-Says no more of a tool than the catalogue has, and calls no other: nothing that is held or not for
-this client. A call of what the policy blocks goes to its Session, which refuses and records it.
+Shows and calls only tools in the catalogue that are not held and that this client may use. A call
+that the policy blocks is forwarded to its Session, which refuses and records it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class _Rest:
         self._texts: OrderedDict[str, str] = OrderedDict()
 
     def keep(self, text: str) -> str:
-        """Keep a text; return its id. The oldest go where there are too many."""
+        """Keep a text; return its id. Discards the oldest texts if there are too many."""
         while self._texts and self._size + len(text) > self._most:
             self._size -= len(self._texts.popitem(last=False)[1])
         name = token_hex(4)
@@ -53,7 +53,7 @@ class _Rest:
         return name
 
     def take(self, name: str) -> str | None:
-        """A text that was kept, which is then kept no more."""
+        """Take a kept text, and forget it."""
         text = self._texts.pop(name, None)
         self._size -= len(text or "")
         return text
@@ -63,7 +63,7 @@ class ToolCalls:
     """Answers `tools/list` and `tools/call` for one client.
 
     Args:
-        client: whom it answers.
+        client: the client.
         router: sends requests to servers.
 
     Attributes:
@@ -96,14 +96,14 @@ class ToolCalls:
         return self._listed
 
     def ask_about_waiting(self, servers: Iterable[str]) -> None:
-        """Ask the user about definitions of servers that wait; not of a client that sees a part."""
+        """Ask the user about waiting definitions of servers, unless the client has limits."""
         if self._access.finds() is None:
             self._gateway.ask_about_waiting(servers, self._client)
 
     def may_have_changed(self) -> bool:
-        """True if `tools/list` may give something else than before.
+        """True if `tools/list` may return a different list than before.
 
-        Of a limited client's, it is looked up: the change may be of what the client may not find.
+        A limited client's list is compared: the change may concern tools that it cannot find.
         """
         before = self._listed
         return self._access.finds() is None or (before is not None and self.list_tools() != before)
@@ -139,7 +139,7 @@ class ToolCalls:
             return answer
 
     def _find_tool_name(self, request: ClientRequest) -> str:
-        """The name of the tool that a request names; empty where there is none of that name."""
+        """The name of the tool that a request names; empty if there is no such tool."""
         name = request.params.get("name")
         is_there = type(name) is str and (name in _OWN or self._tool(name) is not None)
         return str(name) if is_there else ""
@@ -222,12 +222,12 @@ class ToolCalls:
         return tool if tool is not None and self._access.may_call(tool) else None
 
     def _find_refused(self, name: str) -> CatalogTool | None:
-        """The tool of a name that the policy blocks, if this client could call it otherwise."""
+        """The blocked tool of a name, if this client could otherwise call it."""
         tool = self._gateway.find_refused(name, self.servers())
         return tool if tool is not None and self._access.may_call(tool) else None
 
     async def _resolve(self, call: JsonObject) -> CatalogTool | str:
-        """The tool that a model names; what to say instead where that is not one."""
+        """The tool that a model names, or an error message."""
         try:
             name = find_name(call)
         except _UnclearCallError as why:
@@ -304,11 +304,11 @@ class ToolCalls:
         return menu.content("\n".join([text, *missing]))
 
     def _missing(self, concerns: Callable[[str], bool], *, repeats: bool = True) -> list[str]:
-        """Say what cannot be found now and why, so that the model can tell the user.
+        """List missing servers and definitions and the reasons, for the model to tell the user.
 
         Args:
-            concerns: the servers that are meant.
-            repeats: False to leave out what this client was told already of what waits.
+            concerns: True for the name of a server in question.
+            repeats: False to leave out waiting definitions that this client was already told of.
         """
         allowed = [server for server in self.servers() if concerns(server)]
         starting = [name for name in self._gateway.starting() if name in allowed]
@@ -346,10 +346,10 @@ class ToolCalls:
             return menu.content(words, is_error=True)
         return self._cut(menu.content(text))
 
-    # --- what comes back -------------------------------------------------------------------
+    # --- answers ---------------------------------------------------------------------------
 
     def _cut(self, result: JsonObject) -> JsonObject:
-        """A result of which no more text is left than an agent reads at once."""
+        """A result cut to the text that an agent reads at once."""
         blocks = result.get("content")
         if not isinstance(blocks, list) or self._is_direct():
             return result
@@ -375,10 +375,10 @@ class ToolCalls:
         return cut
 
     def _add_help(self, tool: CatalogTool, answer: JsonObject) -> JsonObject:
-        """An answer with what a model needs to fix its call, where the server says that it failed.
+        """An answer with help for the model to fix its call, if the server reports a failure.
 
-        PipeGuard's own refusals and what is said of a server that is gone are no reason to try
-        again with other arguments.
+        Other arguments would not help against PipeGuard's own refusals or the end of a server, so
+        those get none.
         """
         result, error = answer.get("result"), answer.get("error")
         is_wrong = isinstance(result, dict) and result.get("isError") is True
@@ -396,7 +396,7 @@ class ToolCalls:
 
 
 def _read_limit(value: JsonValue, limits: menu.MenuLimits) -> int | None:
-    """The number of tools that a search may find; None for what is no such number."""
+    """The number of tools that a search may find; None if the value is invalid."""
     if value is None:
         return limits.top_k
     try:
@@ -407,7 +407,7 @@ def _read_limit(value: JsonValue, limits: menu.MenuLimits) -> int | None:
 
 
 # --- call arguments ---------------------------------------------------------------------
-# Reads what a model wrote in a call of a `call_tool` variant: the tool's name and its arguments.
+# Reads a model's call of a `call_tool` variant: the tool's name and its arguments.
 
 NAME_KEYS = ("name", "tool", "tool_name")
 ARGUMENTS = "arguments"
@@ -415,11 +415,11 @@ OTHER_ARGUMENTS_KEYS = ("args", "parameters", "params", "input", "tool_arguments
 
 
 class _UnclearCallError(Exception):
-    """A call whose meaning is unclear; its text tells the model why."""
+    """A call whose meaning is unclear; its text gives the model the reason."""
 
 
 def find_name(call: JsonObject) -> str:
-    """The name of the tool; empty where there is none.
+    """The name of the tool; empty if there is none.
 
     Raises:
         UnclearCallError: there are several.
@@ -435,10 +435,10 @@ def find_arguments(call: JsonObject, tool: CatalogTool) -> JsonObject:
 
     Args:
         call: the arguments of the `call_tool` variant.
-        tool: that it names.
+        tool: the named tool.
 
     Raises:
-        UnclearCallError: what is meant cannot be told.
+        UnclearCallError: the arguments are ambiguous.
     """
     parameters = _parameters(tool)
     others = [key for key in call if key not in (*NAME_KEYS, ARGUMENTS)]

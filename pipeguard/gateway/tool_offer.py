@@ -1,7 +1,7 @@
 """The offer of one server, as its Session lets it pass, and as its pins remember it.
 
 Prompts and resources are listed when a server starts, so that a person can decide on all at once:
-what a Session sees listed is pinned, or waits for approval. Clients list them for themselves.
+the Session pins each listed definition, or holds it for approval. Clients list them themselves.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Relisting:
     """Lists the tools of one server until no listing is outdated.
 
     Args:
-        leg: returns the conversation in which they are listed; None while there is none.
+        leg: returns the conversation for listing; None while there is none.
         list_tools: lists them there.
         tasks: of the server.
     """
@@ -65,7 +65,7 @@ class Relisting:
         self._is_running = self._is_outdated = False
 
     def begin(self) -> None:
-        """The tools have changed."""
+        """List the tools again, because they have changed."""
         self._is_outdated = True
         leg = self._leg()
         if leg is not None and not self._is_running:
@@ -88,15 +88,15 @@ class ToolOffer:
     """The offer of one server.
 
     Args:
-        settings: what the user says of it.
+        settings: the user's settings for it.
         catalog: of all servers.
         guard: knows its pins.
-        log: of it.
+        log: of the server.
         notices: of descriptions that are written for the search.
 
     Attributes:
-        waiting: how many of its definitions wait for approval.
-        refused: names of tools that the policy blocks, or its entry in the file of servers.
+        waiting: the number of its definitions that wait for approval.
+        refused: names of tools blocked by the policy, or by its entry in the servers file.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class ToolOffer:
         """Let agents find the tools that the server listed.
 
         Raises:
-            Unavailable: it listed none in time; those that it had stay as they were.
+            Unavailable: it listed none in time; the earlier tools stay.
         """
         if self._is_whole and not listed.is_whole:
             self._log("warning", "some of its tools are missing: it does not list them all")
@@ -130,7 +130,7 @@ class ToolOffer:
         self.put(listed.definitions)
 
     def put(self, definitions: Sequence[JsonValue]) -> None:
-        """Let agents find these tools, and no others of this server."""
+        """Let agents find exactly these tools of this server."""
         settings = self._settings
         tools = [each for each in definitions if isinstance(each, dict)]
         # The list of a session has none of them, but each has a pin.
@@ -151,7 +151,7 @@ class ToolOffer:
 
     @property
     def waiting(self) -> int:
-        """The number of definitions that wait for approval; what a person rejected does not."""
+        """The number of definitions that wait for approval, without rejected ones."""
         return len(self.find_waiting())
 
     def find_waiting(self) -> list[Finding]:
@@ -168,7 +168,7 @@ class ToolOffer:
         ]
 
     def count_waiting(self) -> None:
-        """Say how many definitions wait for approval, whenever that changes."""
+        """Log the number of definitions that wait for approval, whenever it changes."""
         waiting = self.waiting
         if waiting and waiting != self._counted:
             self._log(
@@ -180,12 +180,12 @@ class ToolOffer:
 
 
 def has_tool(guard: Guard, name: str) -> bool:
-    """True where a server has a tool of this name, also while that waits for approval."""
+    """True if a server has a tool of this name, even one that waits for approval."""
     return guard.pin("tool", name) is not None
 
 
 async def list_at_start(leg: Leg, tasks: Tasks, when_listed: Callable[[], None]) -> None:
-    """List what a server offers besides tools; a slow server goes on while it is used.
+    """List a server's prompts and resources; let a slow server continue while it is used.
 
     Args:
         leg: the gateway's own conversation with it.
@@ -246,7 +246,7 @@ class RememberedServer:
         return await self._answers.get()
 
     async def write(self, frame: bytes) -> None:
-        """Take a message, and answer it where it is a request.
+        """Take a message, and answer it if it is a request.
 
         Raises:
             ChannelClosed: this side was closed.
@@ -299,7 +299,7 @@ class RememberedServer:
 
 
 def _fill_page(definitions: Iterable[JsonValue]) -> Iterator[JsonValue]:
-    """Take as many as fit into a page, and at least one."""
+    """Take as many items as fit into a page, and at least one."""
     size = 0
     for definition in definitions:
         yield definition

@@ -27,14 +27,14 @@ class CatalogTool(NamedTuple):
     """One tool that agents may find.
 
     Attributes:
-        key: its number, the same for as long as this catalogue lives.
+        key: its number, constant for the lifetime of this catalogue.
         public: the name under which agents call it.
         server: the name of its server.
         name: the name that the server gives it.
         definition: as it passed the server's Session.
-        effect: what calling it may do.
-        tags: by which it is found, too.
-        is_held: True if the server has changed it, and that waits for approval: it is not found.
+        effect: the possible effect of a call.
+        tags: further words by which it is found.
+        is_held: True if a change of it waits for approval: it is not found.
     """
 
     key: int
@@ -47,7 +47,7 @@ class CatalogTool(NamedTuple):
     is_held: bool = False
 
     def to_json(self) -> JsonObject:
-        """All of it but its number, from which `from_json` makes the same."""
+        """Everything except its number; `from_json` reads it."""
         value: JsonObject = {**self._asdict(), "effect": self.effect.value, "tags": [*self.tags]}
         del value["key"]
         return value
@@ -57,7 +57,7 @@ class CatalogTool(NamedTuple):
         """A tool of another gateway's catalogue, under a number of ours.
 
         Raises:
-            ValueError: it is none; KeyError and TypeError likewise.
+            ValueError: it is not a tool; also KeyError and TypeError.
         """
         tool = cls(**{**value, "key": key, "effect": Effect(value["effect"])})
         if not isinstance(tool.definition, dict):
@@ -66,7 +66,7 @@ class CatalogTool(NamedTuple):
 
     @property
     def title(self) -> str:
-        """For people; empty where it has none."""
+        """The title for people; empty if it has none."""
         annotations = self.definition.get("annotations")
         inner = annotations.get("title") if isinstance(annotations, dict) else None
         return to_text(self.definition.get("title")) or to_text(inner)
@@ -92,11 +92,11 @@ class Filter(NamedTuple):
 
 
 class Override(NamedTuple):
-    """The user's own name for a tool.
+    """The user's own words for a tool.
 
     Attributes:
-        name: in place of the server's; empty for the same.
-        description: likewise.
+        name: replaces the server's; empty to keep it.
+        description: replaces the server's; empty to keep it.
     """
 
     name: str = ""
@@ -108,9 +108,9 @@ class ShownTools:
 
     Args:
         allow: globs of the server's names; empty for all.
-        block: globs of names that nobody sees.
+        block: globs of hidden names.
         overrides: by the server's names.
-        has_tool: says whether the server has a tool of a name, as far as is known.
+        has_tool: True if the server is known to have a tool of a name.
     """
 
     def __init__(
@@ -127,16 +127,16 @@ class ShownTools:
 
     @property
     def is_everything(self) -> bool:
-        """True where tools are shown as they are."""
+        """True if tools are shown unchanged."""
         return not (self._allow or self._block or self._overrides)
 
     @property
     def has_names(self) -> bool:
-        """True where a tool has another name than the server's."""
+        """True if a tool has a name other than the server's."""
         return bool(given_names(self._overrides, self._has_tool))
 
     def own_name(self, shown: str) -> str | None:
-        """The server's name of a tool; None where no tool is called so here."""
+        """The server's name of a tool; None if no tool has this name here."""
         given = self._given_names()
         renamed = [own for own, name in given.items() if name == shown]
         if renamed:
@@ -144,14 +144,14 @@ class ShownTools:
         return None if shown in given else shown
 
     def _given_names(self) -> dict[str, str]:
-        """The names of tools that have others than the server's."""
+        """The shown names of renamed tools."""
         given = given_names(self._overrides, self._has_tool)
         names = set(given.values())
-        # A tool of which nothing was known when another one was given its name.
+        # A tool that was unknown when another tool was given its name.
         return given | {name: with_hash(name, name) for name in names - given.keys()}
 
     def definition(self, definition: JsonValue) -> JsonValue:
-        """A definition as agents see it; None where they do not."""
+        """A definition as agents see it; None if it is hidden."""
         own = definition.get("name") if isinstance(definition, dict) else None
         if not isinstance(definition, dict) or type(own) is not str:
             return definition
@@ -167,11 +167,11 @@ class ShownTools:
 def given_names(
     overrides: Mapping[str, Override], has_tool: Callable[[str], bool]
 ) -> dict[str, str]:
-    """The names that the user gives to tools, by the server's; a tool's own name is nobody else's.
+    """The user's names for tools, by the server's names; another tool's own name cannot be used.
 
     Args:
         overrides: by the server's names.
-        has_tool: says whether the server has a tool of a name, as far as is known.
+        has_tool: True if the server is known to have a tool of a name.
     """
     given: dict[str, str] = {}
     for own, override in sorted(overrides.items()):
@@ -185,18 +185,18 @@ def given_names(
 
 
 def with_hash(name: str, own: str) -> str:
-    """A name that ends in a part of a hash, for where the plain one is another tool's."""
+    """A name that ends in a part of a hash, used if another tool has the plain name."""
     digest = sha256(own.encode("utf-8", "surrogatepass")).hexdigest()
     return f"{name}_{digest[:HASH_CHARS]}"
 
 
 def is_shown(name: str, allow: Sequence[str], block: Sequence[str]) -> bool:
-    """True where agents may see a tool of a server.
+    """True if agents may see a tool of a server.
 
     Args:
-        name: that the server gives it.
+        name: the server's name for it.
         allow: globs of names; empty for all.
-        block: globs of names that nobody sees.
+        block: globs of hidden names.
     """
     if any(fnmatchcase(name, pattern) for pattern in block):
         return False
@@ -204,7 +204,7 @@ def is_shown(name: str, allow: Sequence[str], block: Sequence[str]) -> bool:
 
 
 def schema_words(definition: JsonObject) -> Iterator[str]:
-    """Names and descriptions of a tool's parameters, and the values that they may have."""
+    """Names and descriptions of a tool's parameters, and their possible values."""
     schema = definition.get("inputSchema")
     stack: list[tuple[JsonValue, int]] = [(schema, 0)]
     count = 0
@@ -229,5 +229,5 @@ def schema_words(definition: JsonObject) -> Iterator[str]:
 
 
 def to_text(value: JsonValue) -> str:
-    """A text; empty where it is none."""
+    """A value if it is text, else an empty one."""
     return value if type(value) is str else ""
