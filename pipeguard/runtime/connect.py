@@ -44,7 +44,7 @@ _Result = TypeVar("_Result")
 
 
 def in_own_thread(name: str, work: Callable[[], _Result]) -> asyncio.Future[_Result]:
-    """Do what may take minutes, in a thread that nothing waits for when this process ends."""
+    """Do slow work in a thread that does not delay the end of this process."""
     done: concurrent.futures.Future[_Result] = concurrent.futures.Future()
     done.set_running_or_notify_cancel()
 
@@ -54,7 +54,7 @@ def in_own_thread(name: str, work: Callable[[], _Result]) -> asyncio.Future[_Res
         except (PipeGuardError, OSError) as error:
             done.set_exception(error)
         finally:
-            if not done.done():  # whoever waits is told; what went wrong, the thread's end says
+            if not done.done():  # releases the waiter; the thread's end shows the error
                 done.set_exception(RuntimeError(f"the thread {name!r} failed"))
 
     start_thread(name, run)
@@ -82,7 +82,7 @@ class RemoteDialler:
         self._open_channel = transport_named(transport).open_channel
 
     async def dial(self) -> RemoteChannel:
-        """Open a channel; nothing is sent before its first frame."""
+        """Open a channel; send nothing before its first frame."""
         return self._open_channel(self.remote, self.http)
 
     async def close(self) -> None:
@@ -91,7 +91,7 @@ class RemoteDialler:
 
 
 async def remote_dialler(options: WrapOptions, limit_bytes: int) -> RemoteDialler:
-    """Open channels to the server that the options name; called on the loop where they live.
+    """Open channels to the server that the options name; to be called on the loop where they live.
 
     Raises:
         PolicyError: an option is wrong.
@@ -106,17 +106,17 @@ async def remote_dialler(options: WrapOptions, limit_bytes: int) -> RemoteDialle
 
 
 class LocalDialler:
-    """Starts the server anew for each conversation, with the variables that it may have.
+    """Starts a new server for each conversation, with its permitted variables.
 
     Args:
         options: of `wrap`.
         limit_bytes: of one message.
         mask: of its standard error.
-        run: records what it does.
+        run: records its events.
         is_shared: True if several clients share each server that is started.
 
     Attributes:
-        on_exit: told how a server ended by itself, as `exit code 3`, after its last words.
+        on_exit: called with how a server ended by itself, as `exit code 3`, after its last output.
     """
 
     def __init__(
@@ -167,11 +167,11 @@ class LocalDialler:
         return channel
 
     async def _start_server(self) -> Child:
-        """A server that runs; started in a thread, since to make a container takes a while."""
+        """Start a server in a thread, because making a container takes a while."""
         starting = in_own_thread("start", self._start)
         try:
             return await asyncio.shield(starting)
-        except asyncio.CancelledError:  # nobody wants it any more
+        except asyncio.CancelledError:  # it is no longer wanted
             starting.add_done_callback(_close_unwanted)
             raise
 

@@ -35,7 +35,7 @@ def decline(error: PipeGuardError, client_fd: int) -> None:
 
 
 def _ids_of_requests(frame: bytes) -> list[str]:
-    """The ids of the requests in a frame, as far as they can be read."""
+    """The ids of the requests in a frame, as far as they are legible."""
     try:
         message = parse(frame)
     except Refusal:

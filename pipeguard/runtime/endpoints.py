@@ -1,4 +1,4 @@
-"""From options to addresses: the server that is guarded, and the place where clients come in."""
+"""From options to addresses: the guarded server, and the address for clients."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _TokenFile:
         self._tokens: dict[str, str] = {}
 
     def read(self) -> Mapping[str, str]:
-        """The current tokens by name; none if the file is gone, or must not be trusted any more.
+        """The current tokens by name; empty if the file is gone, or is no longer trusted.
 
         Raises:
             PolicyError: it could never be read, or must not be trusted.
@@ -101,7 +101,7 @@ def read_url(text: str) -> URL:
 
 
 def read_transport(options: WrapOptions, url: URL) -> str:
-    """The name of the transport that a server speaks; `auto` if it is to be asked.
+    """The name of a server's transport; `auto` if the server is to be asked.
 
     Raises:
         PolicyError: there is no such transport, or not at such an address.
@@ -136,7 +136,7 @@ def read_remote(
 
 
 def read_login(options: WrapOptions) -> Bearer | None:
-    """Our login to the server, made with `pipeguard auth login`; it may not exist yet.
+    """Our login to the server, made with `pipeguard auth login`; it need not exist yet.
 
     None if the options give a credential, or if tokens would be sent unencrypted.
     """
@@ -156,7 +156,7 @@ def read_login(options: WrapOptions) -> Bearer | None:
 
 
 def name_remote(url: URL) -> str:
-    """A name for a server at an address, as `mcp.example.com` or `localhost-8080-mcp`."""
+    """A name for a server at an address, such as `mcp.example.com` or `localhost-8080-mcp`."""
     parts = [url.host or ""]
     if not url.is_default_port() and url.port is not None:
         parts.append(str(url.port))
@@ -174,7 +174,7 @@ def _headers(options: WrapOptions, environment: Mapping[str, str]) -> dict[str, 
         if not equals or not _NAME.match(name) or not variable:
             raise PolicyError("--header-env: give NAME=VARIABLE.")
         value = _variable(variable, environment, "--header-env", name)
-        # A tenant or a mode, in plain words, is no secret, and appears in honest results.
+        # A tenant or a mode, in plain words, is not a secret, and appears in honest results.
         is_secret = is_secret_header(name) or not _WORDS.match(value)
         headers[name] = in_use(value) if is_secret else value
     bearer = options.values.get("--bearer-env")
@@ -203,7 +203,7 @@ def _header_of_line(line: str, options: WrapOptions) -> tuple[str, str]:
 
 
 def named_variables(pairs: Iterable[str]) -> frozenset[str]:
-    """The variables in options of the form `NAME=VARIABLE`; their values are for us alone."""
+    """The variables in options of the form `NAME=VARIABLE`; their values are only for us."""
     return frozenset(pair.rpartition("=")[2] for pair in pairs)
 
 
@@ -242,12 +242,12 @@ def read_admission(
         options: of the command line.
         environment: with the tokens that options name.
         limit_bytes: of one body.
-        stored: tokens in the store; None where the command has none.
+        stored: tokens in the store; None if the command has none.
 
     Raises:
         PolicyError: an option is wrong, or other machines could come in without a token.
     """
-    from pipeguard.transports.http.server.admission import Admission  # likewise
+    from pipeguard.transports.http.server.admission import Admission  # as above
 
     host, port = _listening(options.values["--listen"])
     tokens = _tokens(options, environment, stored)
@@ -268,7 +268,7 @@ def read_admission(
 
 
 def _listening(text: str) -> tuple[str, int]:
-    from pipeguard.transports.http.server.admission import parse_host  # likewise
+    from pipeguard.transports.http.server.admission import parse_host  # as above
 
     host, port = parse_host(text)
     if host is None or port is None:
@@ -279,11 +279,11 @@ def _listening(text: str) -> tuple[str, int]:
 
 
 def is_own_address(url: str, listen: str) -> bool:
-    """True if an address of a server is where a guard listens, as far as names tell.
+    """True if a server's address is the one that a guard listens on, as far as names tell.
 
     Args:
         url: of the server.
-        listen: the value of the guard's `--listen`; empty if it listens nowhere.
+        listen: the value of the guard's `--listen`; empty if it does not listen.
     """
     if not listen:
         return False
@@ -323,7 +323,7 @@ def _tokens(
     environment: Mapping[str, str],
     stored: StoredTokens | None,
 ) -> Tokens | None:
-    from pipeguard.transports.http.server.admission import Tokens  # likewise
+    from pipeguard.transports.http.server.admission import Tokens  # as above
 
     if not _requires_token(options):
         return None if stored is None else Tokens(stored=stored)
@@ -333,7 +333,7 @@ def _tokens(
     if path is None:
         return Tokens(lambda: tokens, stored)
     file = _TokenFile(Path(path))
-    file.read()  # what is wrong with it is reported at the start
+    file.read()  # errors in it are reported at the start
     return Tokens(lambda: {**tokens, **file.read()}, stored)
 
 
@@ -358,7 +358,7 @@ def server_context(options: WrapOptions) -> ssl.SSLContext | None:
 
 
 def _client_context(options: WrapOptions) -> ssl.SSLContext:
-    """TLS to a server; trusts what the system trusts, or only the given authority."""
+    """TLS to a server; trusts the system's authorities, or only the given one."""
     authority = options.values.get("--ca")
     if authority is not None:
         try:

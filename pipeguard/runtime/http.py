@@ -141,7 +141,7 @@ class _ListeningServer:
         """Record a verdict.
 
         Raises:
-            StateError: it cannot be recorded, and policy says that nothing may pass then.
+            StateError: it cannot be recorded, and the policy then stops everything.
         """
         if not self._run.record(verdict):
             self._failure = StateError("the audit cannot be written, and the policy says to stop.")
@@ -150,7 +150,7 @@ class _ListeningServer:
             raise self._failure
 
     def _ask_user(self, verdict: Verdict) -> None:
-        """Ask the user in the client about what was stopped, if it declared that it asks them."""
+        """Ask the user in the client about a stopped message, if it declared elicitation."""
         session = self._sessions.find_subscribed(verdict.event.rpartition(".")[0])
         if session is None or "elicitation" not in session.state.peers.capabilities:
             return
@@ -161,17 +161,17 @@ class _ListeningServer:
         self._questions.consider(verdict, session, send)
 
     def _tell_loss(self) -> None:
-        """Tell clients that rows of the audit are lost."""
+        """Warn clients of lost audit rows."""
         for verdict in self._sessions.tell_audit_loss():
             self._record(verdict)
 
     def _note_changes(self, kinds: frozenset[str]) -> None:
-        """Tell clients to list again; called in the recorder's thread."""
+        """Notify clients to list again; called in the recorder's thread."""
         self._loop.call_soon_threadsafe(self._sessions.relist, kinds)
 
 
 # --- listening --------------------------------------------------------------------------
-# The address of a listener, and what a person is told of it.
+# The address of a listener, and its announcement to a person.
 
 
 class Mounted(NamedTuple):
@@ -181,13 +181,13 @@ class Mounted(NamedTuple):
     backend: Backend
 
     async def close(self) -> None:
-        """Answer whatever waits."""
+        """Answer all waiting requests."""
         closing = [endpoint.close() for endpoint in self.endpoints]
         await asyncio.gather(*closing, self.backend.close())
 
 
 class ListeningPlace:
-    """The address where clients come in.
+    """The address for clients.
 
     Args:
         options: of listening.
@@ -196,7 +196,7 @@ class ListeningPlace:
 
     Attributes:
         admission: of requests.
-        most: sessions at once.
+        most: the largest number of sessions at once.
         idle_seconds: after which a session is ended.
         routes: of all endpoints.
     """
@@ -217,7 +217,7 @@ class ListeningPlace:
         self.routes = RouteTable()
 
     def take(self, owners: SessionOwners) -> None:
-        """Take the address.
+        """Bind the address.
 
         Args:
             owners: of the sessions.
@@ -242,7 +242,7 @@ class ListeningPlace:
         waits: bool = False,
         upstream: Upstream | None = None,
     ) -> Mounted:
-        """Make the endpoints of one server, for each transport that has clients."""
+        """Make the endpoints of one server, for each transport with clients."""
         backend = Backend(
             sessions,
             judge,
@@ -276,13 +276,13 @@ class ListeningPlace:
         return say_listening(self._socket, tls=self._context is not None)
 
     async def close(self) -> None:
-        """End it, once all that waits is answered."""
+        """End it, once all pending requests are answered."""
         await self.listener.close()
         self._refusals.close()
 
 
 def say_listening(listening: socket.socket, *, tls: bool) -> str:
-    """Say the URL at which clients reach us, and who else could read what they send.
+    """Print the URL for clients, and warn if others could read their messages.
 
     Returns:
         Scheme, host and port of that URL.

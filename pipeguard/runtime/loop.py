@@ -41,8 +41,8 @@ def prepare_threads(loop: asyncio.AbstractEventLoop) -> None:
 def tune_process() -> None:
     """Prepare memory and threads for a long run.
 
-    What is loaded stays, so the garbage collector need not look at it. Threads switch after a fifth
-    of the usual time, since scanning runs in several. Freed memory goes back to the system.
+    Loaded modules stay, so the garbage collector need not check them. Threads switch after a fifth
+    of the usual time, because several of them scan. Freed memory is returned to the system.
     """
     return_large_blocks(arenas=2)
     gc.collect()

@@ -22,7 +22,7 @@ def read_number(options: WrapOptions, name: str, default: float, most: float = M
     Args:
         options: of the command line.
         name: of the option, as `--grace`.
-        default: where the option is not given.
+        default: used if the option is not given.
         most: the greatest number that is accepted.
 
     Raises:
@@ -43,11 +43,11 @@ def read_number(options: WrapOptions, name: str, default: float, most: float = M
 def read_variables(
     options: WrapOptions, ours: Collection[str] = ()
 ) -> tuple[dict[str, str], Sequence[str]]:
-    """The variables of the server, with its secrets, and those that `--env` names in vain.
+    """The variables of the server, with its secrets, and unset variables that `--env` names.
 
     Args:
         options: of the command line.
-        ours: names of variables that are for PipeGuard alone.
+        ours: names of variables that are only for PipeGuard.
 
     Raises:
         PipeGuardError: a secret does not exist.

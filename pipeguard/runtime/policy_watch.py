@@ -1,10 +1,10 @@
 """Follows the policy files and the calendar while a server runs, in a thread of its own.
 
-What is decided message by message is taken over within a second: actions, exceptions and tools. The
-rest (mode, trust, limits, drift, audit) is read when a server starts. A file that is wrong changes
-nothing: what applied before applies on. A project's file takes back nothing while a server runs,
-since an agent may be able to write it. A file is read once it stands still: many programs empty it
-before they write it, and half of a policy blocks less than all of it.
+Settings that apply to single messages take effect within a second: actions, exceptions and tools.
+The rest (mode, trust, limits, drift, audit) is read when a server starts. An invalid file changes
+nothing: the earlier policy stays in effect. A project's file relaxes nothing while a server runs,
+because an agent may be able to write it. A file is read once it stays unchanged: many programs
+empty it before they write it, and half of a policy blocks less than all of it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pipeguard.rulebook.policy_rules import load_wrap_policy
 if TYPE_CHECKING:
     from pipeguard.state.finding_log import FindingLog
 
-# Between two looks. A change shows at one, stands still until the next, and applies in a second.
+# Between two looks. A change seen at one and stable until the next applies in a second.
 LOOK_SECONDS = 0.25
 SLEPT_SECONDS = 1.0  # at least; the two clocks drift a little while a machine is awake
 PATIENCE_LOOKS = 3  # after which a file that somebody changes all the time is read all the same
@@ -36,17 +36,17 @@ _LOCK = Lock()
 
 
 class PolicyWatch:
-    """The policy of one run, as its files say it now.
+    """The policy of one run, as its files define it now.
 
     Attributes:
-        policy: that applies.
+        policy: the one that applies.
     """
 
     def __init__(self, options: WrapOptions) -> None:
         """Read the policy.
 
         Args:
-            options: of the run, which say where the files are.
+            options: of the run; they name the files.
 
         Raises:
             PolicyError: an option or a file is invalid.
@@ -56,7 +56,7 @@ class PolicyWatch:
         self._stamp = self._look()  # before it is read, so that no change is missed
         self.policy = load_wrap_policy(options)
         self._project_began = self._project = self.policy.layers[1:]
-        self._offset = time() - monotonic()  # of the clock by which exceptions end
+        self._offset = time() - monotonic()  # of the clock for the end of exceptions
 
     def adjust(self, adjusted: Callable[[Policy], Policy]) -> None:
         """Adjust the policy for this server, now and after each change."""
@@ -64,7 +64,7 @@ class PolicyWatch:
         self.policy = adjusted(self.policy)
 
     def follow(self, adopt: Callable[[Policy], None], log: FindingLog, is_over: Event) -> None:
-        """Look again and again, until the run is over.
+        """Check the files repeatedly until the run is over.
 
         Args:
             adopt: takes a policy over.
@@ -80,7 +80,7 @@ class PolicyWatch:
             if is_due and self._read_again(log, seen, is_still=not restless):
                 adopt(self.policy)
             elif self.policy.ends and abs(slept) >= SLEPT_SECONDS:
-                # Frames are judged by a clock that stands while the machine sleeps.
+                # Frames are judged by a clock that stops while the machine sleeps.
                 self._offset += slept
                 self.policy = self.policy.sooner(slept)
                 adopt(self.policy)
@@ -100,7 +100,7 @@ class PolicyWatch:
         return tuple(stamps)
 
     def _read_again(self, log: FindingLog, stamp: Stamp, *, is_still: bool) -> bool:
-        """Take the files over as they are; False where they are wrong, or are being written."""
+        """Apply the files' present content; False if they are invalid, or are being written."""
         read, error = self._load()
         if is_still and self._look() != stamp:
             return False
@@ -127,7 +127,7 @@ class PolicyWatch:
         return True
 
     def _log_once(self, log: FindingLog, level: str, what: str, **fields: object) -> None:
-        """Write a line about a change, unless another server of this process did."""
+        """Log a change, unless another server of this process did."""
         line = (self._stamp, what, *fields.values())
         with _LOCK:
             if line in _LOGGED:
@@ -136,9 +136,9 @@ class PolicyWatch:
         log(level, f"{CHANGED} {what}", **fields)
 
     def _load(self) -> tuple[Policy | None, PolicyError | None]:
-        """The policy as the files say it, None where the user's is wrong; and what is wrong.
+        """The policy in the files, None if the user's file is invalid; and the error, if any.
 
-        What is wrong in a project's file keeps no change of the user's from applying.
+        An error in a project's file does not keep the user's changes from applying.
         """
         try:
             return load_wrap_policy(self._options), None
@@ -150,7 +150,7 @@ class PolicyWatch:
 
 
 def _difference(before: tuple[Layer, ...], now: tuple[Layer, ...]) -> tuple[int, int]:
-    """Say how many exceptions were added and removed."""
+    """Count the exceptions that were added and removed."""
     old = {exempt.where for layer in before for exempt in layer.exceptions}
     new = {exempt.where for layer in now for exempt in layer.exceptions}
     return len(new - old), len(old - new)

@@ -1,4 +1,4 @@
-"""Tells a waiting person what takes so long."""
+"""Informs a waiting person of the reason for a delay."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COMPILING = "compiling the rules that changed; all of them take a minute, or mor
 
 
 def wait_for_engines(packs: Sequence[PackFile] | None = None, what: str = COMPILING) -> Engines:
-    """Load the rules as `rulebook.cache.load_engines` does, and tell the person who waits."""
+    """Load the rules as `rulebook.cache.load_engines` does, and inform a waiting person."""
     from pipeguard.rulebook.cache import load_engines
 
     with say_if_slow(what):
@@ -30,7 +30,7 @@ def wait_for_engines(packs: Sequence[PackFile] | None = None, what: str = COMPIL
 
 @contextmanager
 def say_if_slow(what: str) -> Iterator[None]:
-    """Say on stderr what is being done if it takes more than a second; in the main thread only."""
+    """Name the current work on stderr if it takes more than a second; in the main thread only."""
     if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
         yield
         return

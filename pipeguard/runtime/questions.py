@@ -1,13 +1,13 @@
-"""Questions to the user in the client itself, about what was stopped or waits.
+"""Questions to the user in the client itself, about messages that were stopped or wait.
 
 Loaded only once something was stopped for a client that declared elicitation. Nothing waits for an
-answer: a call goes on, or passes when it is repeated, once a grant is in the store, whoever made
-it. A question holds no text of the server but names, which were judged with their definitions; a
-call's arguments are masked, and cut. Clients may draw it as Markdown: a picture in it would be
-fetched, with what its address carries, so no markup is left.
+answer: a call continues, or passes when it is repeated, once a grant is in the store, from any
+source. A question holds no text of the server except names, which were judged with their
+definitions; a call's arguments are masked, and cut. Clients may draw it as Markdown: a picture in
+it would be fetched, with any data in its address, so no markup is left.
 
 A client that made no handshake is asked in the result of a call that waits, and repeats the call:
-the same wait goes on then, until its time is over.
+the same wait then continues until its time is over.
 
 Sources: MCP client/elicitation of 2025-06-18 and of 2025-11-25, which added URLs; 2026-07-28,
 basic/patterns/mrtr.
@@ -57,7 +57,7 @@ _T = TypeVar("_T")
 Send = Callable[[list[bytes]], object]
 QUESTIONS_PER_HOUR = 12  # of one run, or one page
 HOUR_SECONDS = 3600.0
-MOST_REMEMBERED = 1024  # topics of questions, and questions that nobody answered
+MOST_REMEMBERED = 1024  # topics of questions, and unanswered questions
 ARGUMENTS_CHARS = 400
 FORMS_SINCE, URLS_SINCE = "2025-06-18", "2025-11-25"  # revisions of MCP
 CAPABILITIES_META = "io.modelcontextprotocol/clientCapabilities"
@@ -80,13 +80,13 @@ _SCHEMA: JsonObject = {
 
 
 class HourlyLimit:
-    """A limit on how often a person is asked, or told, within an hour."""
+    """A limit on the questions or notices to a person within an hour."""
 
     def __init__(self) -> None:
         self._times = deque[float]()
 
     def is_reached(self, now: float) -> bool:
-        """True if no more may be asked now (seconds on a clock that only goes forward)."""
+        """True if the limit is reached (seconds on a clock that only goes forward)."""
         while self._times and now - self._times[0] > HOUR_SECONDS:
             self._times.popleft()
         return len(self._times) >= QUESTIONS_PER_HOUR
@@ -100,10 +100,10 @@ class _AskedCall(NamedTuple):
     """A call that waits until its client repeats it with an answer.
 
     Attributes:
-        verdict: by which it waits.
+        verdict: the verdict that makes it wait.
         owner: the name of its client's token, or empty.
         digest: of its params.
-        retry: what it answered the server; usually empty.
+        retry: its answers to the server; usually empty.
         since: when it came.
         is_form: True if the answer decides.
     """
@@ -132,7 +132,7 @@ class Questions:
         self._asked_calls: dict[str, _AskedCall] = {}  # by the state that their clients repeat
 
     def consider(self, verdict: Verdict, session: Session, send: Send) -> None:
-        """Ask about what a verdict stopped, once, and unless too much was asked.
+        """Ask about a stopped message, once, and unless too many questions were asked.
 
         Args:
             verdict: stopped something.
@@ -146,7 +146,7 @@ class Questions:
     def ask(
         self, verdict: Verdict, event: str, since: float, end: Callable[[float, str], Verdict]
     ) -> JsonObject | None:
-        """Make the result that asks about a call that waits (pending.QuestionsInResults)."""
+        """Make the result that asks about a waiting call (pending.QuestionsInResults)."""
         call = parse(verdict.frame) if self._run.audits else None
         params = call.value.get("params") if isinstance(call, Message) else None
         peers = _read_peers(params) if isinstance(params, dict) else None
@@ -174,7 +174,7 @@ class Questions:
 
         Args:
             waiting: a finding for each.
-            peers: what the client says of itself.
+            peers: the client's description of itself.
         """
         verdict = Verdict(Direction.TO_CLIENT, b"", Action.BLOCK, None, None, tuple(waiting))
         params = self._choose(verdict, peers) if waiting else None
@@ -214,7 +214,7 @@ class Questions:
             send(session.withdraw_question(id_token, monotonic()))
 
     def _choose(self, verdict: Verdict, peers: Peers) -> JsonObject | None:
-        """The params of a question about what a verdict stopped; None if none may be asked."""
+        """The params of a question about a stopped message; None if no question may be asked."""
         topic = _find_topic(verdict)
         params = _write_params(verdict, peers, self._run.guard) if topic else None
         return params if params is not None and self._may_ask(topic, monotonic()) else None
@@ -282,7 +282,7 @@ def _find_stopped(verdict: Verdict) -> list[Finding]:
 
 
 def _find_mark(verdict: Verdict) -> str:
-    """The mark by which the call can be granted; empty where none can."""
+    """The mark by which the call can be granted; empty if it cannot."""
     marks = {finding.call for finding in _find_stopped(verdict)}
     return marks.pop() if len(marks) == 1 else ""
 
@@ -299,7 +299,7 @@ def _find_held(verdict: Verdict) -> list[Finding]:
 
 
 def _find_topic(verdict: Verdict) -> str:
-    """The topic of a question, which is asked about once; empty if nobody can decide."""
+    """The topic of a question, which is asked about once; empty if a person cannot decide it."""
     if held := _find_held(verdict):
         return repr(sorted({each.tool or each.place for each in held}))
     is_call = verdict.kind is MessageKind.REQUEST and verdict.method == "tools/call"
@@ -320,7 +320,7 @@ def _read_peers(params: JsonObject) -> Peers | None:
 
 
 def _digest(params: JsonObject) -> bytes:
-    """A digest of a call; what clients put into `_meta` is another each time."""
+    """A digest of a call, without `_meta`, which clients change each time."""
     plain = {name: value for name, value in params.items() if name != "_meta"}
     return sha256(canonical(plain)).digest()
 
@@ -355,7 +355,7 @@ def _find_card(verdict: Verdict, server: str) -> str:
 
 
 def _describe(verdict: Verdict, server: str, ask_seconds: float) -> str:
-    """The sentences that say what waits, in words of ours."""
+    """The sentences that describe the waiting call or definition, in our words."""
     server = quote_name(server)
     if held := _find_held(verdict):
         count = len({(each.place, each.tool) for each in held})
@@ -382,7 +382,7 @@ def _describe(verdict: Verdict, server: str, ask_seconds: float) -> str:
 
 
 def _read_choice(result: JsonValue) -> str:
-    """The user's choice in the answer to a form; empty if they made none, or it is not legible."""
+    """The user's choice in the answer to a form; empty if it is missing or illegible."""
     if not isinstance(result, dict):
         return ""
     content = result.get("content")

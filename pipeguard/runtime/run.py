@@ -1,6 +1,6 @@
-"""One run of `wrap`: what judges, what is recorded, and what runs beside the frames.
+"""One run of `wrap`: its guard, its records, and its background work.
 
-The same for every transport; knows no channel and no process of the server.
+Serves every transport; knows no channel and no process of the server.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.store import Namesake, Store
 from pipeguard.state.verdict_writer import EndedConnection
 
-MOST_CLIENTS = 4096  # whose names are remembered
+MOST_CLIENTS = 4096  # with remembered names
 LAST_SECONDS = 2.0  # for a thread to end
-IDLE_SECONDS = 0.05  # after which most servers still boot, and we have nothing to do
+IDLE_SECONDS = 0.05  # most servers still boot after this, and we are idle
 SETTLED_SECONDS = 5.0  # after which a start is over, and the audit is pruned
 if TYPE_CHECKING:
     from pipeguard.state.finding_log import FindingLog
@@ -64,27 +64,27 @@ _COUNTED = {
 
 
 class _RunTally:
-    """Counts messages by what was done about them."""
+    """Counts messages by PipeGuard's reaction to them."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
         self._lock = Lock()  # both directions, and whatever else judges, count here
 
     def add(self, verdict: Verdict) -> None:
-        """Count a message in which something was found."""
+        """Count a message with findings."""
         enforced = max(map(enforced_action, verdict.findings))
         would = enforced > verdict.action and enforced > Action.WARN
         name = "would_be_stopped" if would else _COUNTED.get(verdict.action)
         self.count("held" if name == "blocked" and is_held_verdict(verdict) else name)
 
     def count(self, name: str | None) -> None:
-        """Count a message or a connection by what was done about it, if anything was."""
+        """Count a message or a connection by PipeGuard's reaction, if there was one."""
         if name is not None:
             with self._lock:
                 self._counts[name] += 1
 
     def tell(self, log: FindingLog) -> None:
-        """Say what the run came to, where it came to anything."""
+        """Log the counts of the run, if there are any."""
         counts = dict(self._counts)
         if counts:
             level = "info" if counts.keys() <= {"warned"} else "warning"
@@ -98,14 +98,14 @@ class Run:
         log: for people.
         guard: rules, policy and pins.
         engines: the compiled rules.
-        clean_names: of texts in which these find nothing, with which runs begin.
+        clean_names: hashes of texts found clean in earlier runs, with which runs begin.
         name: of the run: events begin with it.
         store: the file of pins and audit.
         over: set once the run ends.
         on_stopped: takes each verdict that stops something, if it has a row in the audit.
         audits: False if nothing is written to the audit.
-        asked_in_results: the events of calls that wait on when their clients repeat them.
-        on_loss: called once, by who records, when rows of the audit are lost.
+        asked_in_results: the events of calls that continue to wait when their clients repeat them.
+        on_loss: called once, by the recorder, when rows of the audit are lost.
     """
 
     def __init__(
@@ -116,14 +116,14 @@ class Run:
         engines: Engines | None = None,
         log: Log | None = None,
     ) -> None:
-        """Load what judging needs.
+        """Load everything needed for judging.
 
         Args:
-            launched: who the server is, and its name where no option gives one.
+            launched: identifies the server, and names it if no option does.
             options: of the command line.
             changed: called in another thread with the kinds that a client should list again.
-            engines: the compiled rules, where they are loaded already.
-            log: for people, where it is not the one that the options describe.
+            engines: the compiled rules, if they are loaded already.
+            log: for people, if it is not the one that the options describe.
 
         Raises:
             PipeGuardError: rules, policy or store do not load.
@@ -162,7 +162,7 @@ class Run:
         )
         self._trace = Trace(self.log, Mask(self.engines)) if self.log.traces else None
         self._clients: dict[str, str] = {}  # by the conversation that an event's name begins with
-        self._tokens: dict[str, str] = {}  # likewise, the names of clients' tokens
+        self._tokens: dict[str, str] = {}  # the names of clients' tokens, by the same
         self.over = threading.Event()
         self._tally, self.asked_in_results, self._loads_late = _RunTally(), dict[str, None](), False
         self._refused = self._noticed = self._connected = 0
@@ -172,7 +172,7 @@ class Run:
         self._pruning: threading.Thread | None = None
 
     def _warn_of_other_name(self, namesake: Namesake, server: str, launched: Launched) -> None:
-        """Say that the wanted name belongs to another server."""
+        """Warn that the wanted name belongs to another server."""
         is_alike = namesake.launched == launched.description
         what = ", the same program with other arguments or in another folder," if is_alike else ""
         self.log_unless_gone(
@@ -185,7 +185,7 @@ class Run:
         )
 
     def begin(self) -> None:
-        """Start what runs beside the frames."""
+        """Start the background work."""
         if self.guard.policy.mode is Mode.OBSERVE:
             self.log_unless_gone(
                 "warning",
@@ -212,7 +212,7 @@ class Run:
     def begin_loading(self) -> None:
         """Load the rules in a thread of its own: they may have to be compiled first.
 
-        Where earlier runs know what is said first, no rule is loaded before anything else is said.
+        If earlier runs found the first texts clean, load no rule before another text comes.
         """
         self._prepares = not self.clean_names
         self._loads_late = not self._prepares
@@ -220,7 +220,7 @@ class Run:
             start_thread("load", self._load)
 
     def begin_preparing(self) -> None:
-        """Read what the first list of definitions needs, unless earlier runs know it."""
+        """Load everything needed for the first list of definitions, unless earlier runs know it."""
         if self._prepares:
             start_thread("prepare", self._prepare)
 
@@ -230,21 +230,21 @@ class Run:
             self.detection.load(Surface.TO_CLIENT)
 
     def _prepare(self) -> None:
-        with suppress(PipeGuardError):  # likewise
+        with suppress(PipeGuardError):  # as above
             self.detection.prepare()
 
     def _load_late(self) -> None:
         self._load()
-        if not self.over.wait(IDLE_SECONDS):  # what was said needs the processor first
+        if not self.over.wait(IDLE_SECONDS):  # judging needs the processor first
             self._prepare()
 
     def log_unless_gone(self, level: str, event: str, **fields: object) -> None:
-        """Write one line to the log, if anybody reads it."""
+        """Log one line, if the log is read."""
         with suppress(OSError, ValueError):  # standard error is closed
             self.log(level, event, **fields)
 
     def follow_approvals(self) -> None:
-        """Hear of approvals from now on, although there is no verdict yet."""
+        """Follow approvals from now on, although there is no verdict yet."""
         self._recorder.start()
 
     def record(self, verdict: Verdict) -> bool:
@@ -279,7 +279,7 @@ class Run:
         return self._may_pass()
 
     def _note_findings(self, verdict: Verdict) -> bool:
-        """Count what was found, and ask about it; True for a wait that has its row already."""
+        """Count findings, and ask about them; True for a wait that has its row already."""
         if verdict.action is Action.ASK and verdict.event in self.asked_in_results:
             return True
         self._tally.add(verdict)
@@ -288,7 +288,7 @@ class Run:
         return False
 
     def _may_pass(self) -> bool:
-        """False if a verdict cannot be recorded, and the policy says that nothing passes then."""
+        """False if a verdict cannot be recorded, and the policy then stops everything."""
         is_whole = self._recorder.healthy and not self._recorder.missing
         return is_whole or not self.guard.policy.stop_without_audit
 
@@ -298,27 +298,27 @@ class Run:
         return self._recorder.missing
 
     def name_token(self, conversation: str, token: str) -> None:
-        """Name a conversation's client by its token in the audit, too."""
+        """Set the name of the token of a conversation's client for the audit."""
         while len(self._tokens) >= MOST_CLIENTS:
             del self._tokens[next(iter(self._tokens))]
         self._tokens[conversation] = token
 
     def find_token(self, event: str) -> str:
-        """The name of the token of the client whose conversation an event is of, or empty."""
+        """The name of the token of the client whose conversation an event belongs to, or empty."""
         return self._tokens.get(event.rpartition(".")[0], "")
 
     def refuse(self, finding: Finding, client: str) -> None:
-        """Record refused HTTP requests, of which there is no verdict.
+        """Record refused HTTP requests, which have no verdict.
 
         Args:
-            finding: why, and how many.
+            finding: the reason, and the count.
             client: the address of the first one's client.
         """
         self._refused += 1
         self._recorder.refuse(finding, client, f"{self.name}.e{self._refused}")
 
     def notice(self, finding: Finding) -> None:
-        """Record a finding that is about no single message."""
+        """Record a finding that concerns no single message."""
         self._noticed += 1
         self._recorder.notice(finding, f"{self.name}.n{self._noticed}")
 
@@ -381,7 +381,7 @@ class Mask:
 
 
 def mask_verdict(verdict: Verdict) -> Verdict:
-    """A verdict whose texts contain no secret of ours."""
+    """A verdict without secrets of ours in its texts."""
     findings = tuple(
         finding._replace(
             excerpt=IN_USE.mask(finding.excerpt),

@@ -33,7 +33,7 @@ def run(options: WrapOptions) -> int:
     """Guard one server until either side is gone.
 
     Returns:
-        The server's exit code; 128 and the number where a signal ended it.
+        The server's exit code; 128 and the number if a signal ended it.
 
     Raises:
         PipeGuardError: it could not be guarded; the client's requests are answered with that.
@@ -67,7 +67,7 @@ def run(options: WrapOptions) -> int:
 
 
 def _guard_local(options: WrapOptions, client_fd: int) -> GuardedServer:
-    """Start a server, and load what guards it while it boots."""
+    """Start a server, and load its guard while it boots."""
     variables, missing = read_variables(options)
     starter, child = _start(options, variables)
     try:
@@ -94,13 +94,13 @@ def _guard_local(options: WrapOptions, client_fd: int) -> GuardedServer:
 
 
 def mark_guard(*, listens: bool) -> None:
-    """Name this process, so that what runs below it or its client decides nothing (cli._person).
+    """Name this process, so that its own or its client's children decide nothing (cli._person).
 
     Unlike a file, the name cannot be removed by another process, ends with this one, and does not
     depend on the state folder that either of them uses. Only Linux lets a process name itself.
 
     Args:
-        listens: True if clients connect, so that whoever holds our standard input is not one.
+        listens: True if clients connect, so that the holder of our standard input is not one.
     """
     if listens:
         null = os.open(os.devnull, os.O_RDONLY)
@@ -119,7 +119,7 @@ class RunningGuard(NamedTuple):
     Attributes:
         process: its number.
         verb: `wrap` or `serve`.
-        address: where it listens, as it was told; empty over stdio.
+        address: its address as given on the command line; empty over stdio.
         words: of its command line.
     """
 
@@ -130,7 +130,7 @@ class RunningGuard(NamedTuple):
 
 
 def running_guards() -> Iterator[RunningGuard]:
-    """The guards that run now with the same state folder; only Linux tells."""
+    """The running guards with the same state folder; empty except on Linux."""
     for process in os.listdir("/proc") if os.path.isdir("/proc") else ():
         try:
             if not process.isdecimal() or _read_parts(process, "comm") != [f"{GUARD_NAME}\n"]:
@@ -154,7 +154,7 @@ def _read_parts(process: str, name: str) -> list[str]:
 
 
 def _say_who_is_awaited() -> None:
-    """Tell a person who typed this what is missing: nothing would ever appear."""
+    """Warn a person at a terminal that a client is missing: they would wait forever."""
     if not os.isatty(STDIN):
         return
     from pipeguard.log import say
@@ -177,14 +177,14 @@ def _tune_memory() -> None:
 
 
 def keep_stdout_for_frames() -> int:
-    """A descriptor for frames to the client; whatever else is printed goes to stderr."""
+    """A descriptor for frames to the client; other output is redirected to stderr."""
     client_fd = os.dup(STDOUT)
     os.dup2(STDERR, STDOUT)
     return client_fd
 
 
 def _start(options: WrapOptions, variables: dict[str, str]) -> tuple[ServerStarter | None, Child]:
-    """Start the server, isolated if that is asked for; what started it then is there too.
+    """Start the server, isolated if requested; an isolated one comes with its starter.
 
     Raises:
         PipeGuardError: it cannot be started, or isolated.

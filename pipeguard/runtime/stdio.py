@@ -47,7 +47,7 @@ else:
 
 GRACE_SECONDS = 2.0  # for a server to end by itself, and again after SIGTERM
 MOST_GRACE_SECONDS = 3600.0
-STARTING_SECONDS = 0.2  # in place of both for a server that nobody waits for yet, and its threads
+STARTING_SECONDS = 0.2  # instead of both for a server that is not awaited yet, and its threads
 STDERR = 2
 STDERR_SECONDS = 1.0  # for the last output of a server that has ended
 DYING_SECONDS = 0.1  # to answer requests that crossed with the server's end
@@ -78,11 +78,11 @@ class TargetServer(Protocol):
         return None
 
     def attach(self, run: Run) -> None:
-        """Record what it does beside the frames in this run."""
+        """Record events other than frames in this run."""
         return
 
     def hang_up(self) -> None:
-        """Record all of that, once the server has ended."""
+        """Record the last of these events, once the server has ended."""
         return
 
     def end(self, grace_seconds: float) -> Exit:
@@ -93,7 +93,7 @@ class TargetServer(Protocol):
         return None
 
     def close(self) -> None:
-        """Free its descriptors, once nobody uses them any more."""
+        """Free its descriptors once they are unused."""
 
 
 class LocalServer:
@@ -104,7 +104,7 @@ class LocalServer:
 
         Args:
             child: the server.
-            starter: what started it, where it may be isolated.
+            starter: started it, if it may be isolated.
         """
         self._child, self._starter = child, starter
         self.end, self.wait, self.close = child.end, child.wait, child.close
@@ -130,12 +130,12 @@ class LocalServer:
 
 
 class _SendingChannel:
-    """A channel that can be asked whether its server takes what is sent.
+    """A channel that can be asked whether its server accepts frames.
 
     Attributes:
-        lines: the descriptors behind it; None where it has none, or no thread can wait for two.
+        lines: the descriptors behind it; None if it has none, or no thread can wait for two.
         sending: a frame that is not yet fully written to the server, or None.
-        unsent: the ids of requests that it did not take, as they are written in their frames.
+        unsent: the ids of requests that it did not accept, as they are written in their frames.
     """
 
     def __init__(self, channel: Channel) -> None:
@@ -151,7 +151,7 @@ class _SendingChannel:
         self._send(self._channel.write, frame)
 
     def write_ready(self, frame: bytes) -> bool:
-        """Send one whole frame if the server takes it at once."""
+        """Send one whole frame if the server accepts it at once."""
         return self._lined is not None and bool(self._send(self._lined.write_ready, frame))
 
     def _send(self, write: Callable[[bytes], bool | None], frame: bytes) -> bool | None:
@@ -175,11 +175,11 @@ class GuardedServer:
         options: WrapOptions,
         open_client: Callable[[int], LineChannel],
     ) -> None:
-        """Load what judging needs, while the server boots.
+        """Load everything needed for judging, while the server boots.
 
         Args:
             server: is booting.
-            launched: who the server is.
+            launched: identifies the server.
             options: of the command line.
             open_client: opens the channel to the client, given the limit of one frame in bytes.
 
@@ -204,7 +204,7 @@ class GuardedServer:
         self._stderr = server.stderr(Mask(self._run.engines))
         self._events: SimpleQueue[_Event] = SimpleQueue()
         self._server_ended = False
-        self._client_ended = threading.Event()  # once nothing more is read of it
+        self._client_ended = threading.Event()  # once no more is read from it
         self._drained = threading.Event()  # once the server's last frame is passed on
         self._failure: StateError | None = None
         self._asking: list[threading.Thread] = []  # of calls that wait for a person, or of a loss
@@ -233,7 +233,7 @@ class GuardedServer:
         start_thread("end", self._end_child)
         if not self._wait_for_the_end(hurried=first is not _Event.SERVER):
             self._wait_for_latecomers()
-        self._client.finish_reading()  # what it asked while that thread waited is answered, too
+        self._client.finish_reading()  # requests that came in the meantime are answered, too
         self._client_ended.wait(self._last_seconds)
         self._client.close_reading()
         self._client_ended.wait(self._last_seconds)
@@ -258,7 +258,7 @@ class GuardedServer:
     def _first_event(self) -> _Event:
         """Wait for the first event; collect garbage once the start is over (runtime.start).
 
-        Meanwhile what the first list of tools needs is read: few servers have answered by then.
+        While idle, prepare for the first list of tools: few servers have answered by then.
         """
         began = monotonic()
         first = self._next_event(began + IDLE_SECONDS)
@@ -271,7 +271,7 @@ class GuardedServer:
     # --- the two directions -------------------------------------------------------------
 
     async def _to_server(self, client: AsyncChannel, server: AsyncChannel) -> None:
-        """Pump until the client hangs up; answer what it asks after the server's end."""
+        """Pump until the client hangs up; answer its requests after the server's end."""
         judge = make_judge(self._record_call)
         try:
             while True:
@@ -287,9 +287,9 @@ class GuardedServer:
             self._client_ended.set()
 
     def _watch_client(self) -> None:
-        """Notice a client that hung up, though the server does not take what it wrote before.
+        """Notice a client that hung up even if the server has not accepted its last frames.
 
-        The server has as long to take each frame as it has after the last one.
+        The server has as long to accept each frame as it has after the last one.
         """
         seconds, waiting = max(self._grace_seconds, TICK_SECONDS), None
         while self._client.wait_for_hangup() and not self._run.over.wait(seconds):
@@ -341,7 +341,7 @@ class GuardedServer:
             self._asking.append(start_thread("ask", partial(self._await_decision, verdict)))
 
     def _await_decision(self, verdict: Verdict) -> None:
-        """Wait until a person decides about a call, or nobody waits for it."""
+        """Wait until a person decides about a call, or until the wait is abandoned."""
         with suppress(ChannelClosed):
             pause = self._asks_nobody.wait
             decided = wait_in_thread(self._session, verdict, self._record, pause)
@@ -353,7 +353,7 @@ class GuardedServer:
                 self._send_late(decided.forward)
 
     def _ask_user(self, verdict: Verdict) -> None:
-        """Ask the user in the client about what was stopped, if it declared that it asks them."""
+        """Ask the user in the client about a stopped message, if it declared elicitation."""
         if "elicitation" not in self._session.state.peers.capabilities:
             return
         self._load_questions().consider(verdict, self._session, self._send)
@@ -366,7 +366,7 @@ class GuardedServer:
             return self._questions
 
     def _send_late(self, frame: bytes) -> None:
-        """Send the server what waited; if it has ended meanwhile, nobody else answers that."""
+        """Send the server a delayed frame; if it has ended, answer the client instead."""
         try:
             self._server.write(frame)
         except ChannelClosed:
@@ -375,7 +375,7 @@ class GuardedServer:
             self._answer_all()
 
     def _withhold(self, verdict: Verdict) -> None:
-        """Answer whoever waits for a frame that does not pass, since it was not recorded."""
+        """Answer the client for a frame that is withheld because it was not recorded."""
         if verdict.direction is Direction.TO_SERVER:
             if verdict.reply is not None:  # an allowed request is open, and answered later
                 self._client.write(verdict.reply)
@@ -387,13 +387,13 @@ class GuardedServer:
     # --- beside them --------------------------------------------------------------------
 
     def _relist(self, kinds: frozenset[str]) -> None:
-        """Tell the client to list again; the recorder's thread must not wait for it."""
+        """Notify the client to list again, without making the recorder's thread wait."""
         frames = self._session.relist(kinds)
         if frames:
             start_thread("relist", lambda: self._send(frames))
 
     def _tell_loss(self) -> None:
-        """Tell the client that rows of the audit are lost."""
+        """Warn the client of lost audit rows."""
         verdict = self._session.tell_audit_loss(monotonic())
         with suppress(ChannelClosed):
             self._record(verdict)
@@ -429,7 +429,7 @@ class GuardedServer:
     # --- the end ------------------------------------------------------------------------
 
     def _hurry_at_start(self, first: _Event) -> None:
-        """Wait little for a server that has not answered anything, or was not asked anything.
+        """Wait only briefly for a server that has not answered anything, or was not asked anything.
 
         A client that hung up may have asked before that, and wait for the answers.
         """
@@ -443,7 +443,7 @@ class GuardedServer:
         self._events.put(_Event.ENDED)
 
     def _wait_for_the_end(self, *, hurried: bool) -> bool:
-        """Wait until the server has ended, and its frames are passed on.
+        """Wait until the server has ended, and its frames are forwarded.
 
         A client that is there may read as slowly as it likes, as from the server itself; one that
         hung up has a moment.
@@ -470,7 +470,7 @@ class GuardedServer:
         return hurried
 
     def _wait_for_latecomers(self) -> None:
-        """Answer what crossed with the server's end, and a client's very first request."""
+        """Answer requests that crossed with the server's end, and a client's very first one."""
         has_begun = self._session.has_received(Direction.TO_SERVER)
         deadline = monotonic() + (DYING_SECONDS if has_begun else DECLINE_SECONDS)
         while (event := self._next_event(deadline)) is not None:

@@ -30,7 +30,7 @@ JOIN_SECONDS = 5.0
 
 
 def guard_remote(options: WrapOptions, client_fd: int) -> GuardedServer:
-    """Make what guards a server at an address.
+    """Make the guard of a server at an address.
 
     Raises:
         PipeGuardError: it cannot be guarded.
@@ -57,7 +57,7 @@ class RemoteServer(TargetServer):
 
         Args:
             options: of the command line.
-            logs_in: use our login, where there is one.
+            logs_in: use our login, if there is one.
 
         Raises:
             PolicyError: an option is wrong.
