@@ -1,6 +1,6 @@
-"""Detection: what the texts of one message show, as matches of rules.
+"""Detection: matches of rules in the texts of one message.
 
 It reads texts (`text`), runs rules over them (`scanning`), reads commands (`commands`) and
-meaning (`model`), and remembers what results brought (`flows`). It decides nothing: the firewall
+meaning (`model`), and remembers earlier results (`flows`). It decides nothing: the firewall
 does. Like the firewall it knows no file, clock, socket, thread or randomness.
 """

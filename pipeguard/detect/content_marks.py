@@ -1,6 +1,6 @@
 """Fingerprints of content, by which an exception holds for that content only.
 
-Each installation has its own key, stored beside the store rather than in the policy. Without it,
+Each installation has its own key, stored next to the store and not in the policy. Without it,
 nobody can test a guessed secret against a policy or an exported audit (keyed BLAKE2b, RFC 7693).
 """
 
@@ -18,16 +18,16 @@ _WORD = lazy_regex(r"[A-Z]?[^\W_A-Z]+|[A-Z]+")  # of a key; an order has three o
 
 
 class ContentMarks:
-    """The fingerprints in one value; a string is hashed once, however much is found in it.
+    """The fingerprints in one value; a string is hashed once, however many matches it has.
 
     A secret in clear is marked by its own characters, whatever surrounds it. Anything else is
     marked by the whole string as it came: words that are harmless in one text may be an order in
-    another. What a cut leaves contains a line of this session, so no later text would equal
+    another. The rest after a cut contains a line of this session, so no later text would equal
     it.
 
     Args:
         key: the installation's; without one there are no fingerprints.
-        value: what is judged.
+        value: the judged value.
         original: the value as it came, if a cut or a redaction changed it; else None.
     """
 
@@ -38,7 +38,7 @@ class ContentMarks:
         self._digests: dict[Path, bytes] = {}
 
     def of_match(self, match: Match) -> str:
-        """The fingerprint of what a rule matched; empty without a key, and of several strings."""
+        """The fingerprint of a match; empty without a key, and for a match over several strings."""
         if not self._key or len(match.paths) > 1:
             return ""
         if match.rule.is_private and match.exact and match.view == "text":
@@ -50,18 +50,18 @@ class ContentMarks:
         if digest is None:
             return ""
         key = match.path[-1] if match.path else 0
-        is_of_key = not isinstance(get_value(self._whole, match.path), str)  # the value is none
+        is_of_key = not isinstance(get_value(self._whole, match.path), str)  # not the value's
         if isinstance(key, str) and (is_of_key or len(_WORD.findall(key)) > 2):
             digest += key.encode("utf-8", "surrogatepass")  # in which the match may be
         return self._sign(match.rule.id, b"text", digest)
 
     def of_part(self, rule: str, path: Path) -> str:
-        """The fingerprint of all at a path, for a rule that matches nowhere in it."""
+        """The fingerprint of everything at a path, for a rule without a match in it."""
         digest = self._digest(path) if self._key else None
         return "" if digest is None else self._sign(rule, b"part", digest)
 
     def _digest(self, path: Path) -> bytes | None:
-        """The digest of what is at a path; None for a key that a placeholder replaced."""
+        """The digest of the value at a path; None for a key that a placeholder replaced."""
         digest = self._digests.get(path)
         if digest is None:
             found = get_value(self._whole, path)

@@ -1,10 +1,10 @@
 """The facts about a match in its message: where it goes, and where it came from.
 
-A server is believed to keep things here if it runs here and every one of its tools says what it
-does, and none that something leaves or comes from outside. Its own promise to reach nothing
+A server is trusted to keep data here if it runs here, all its tools describe their function, and
+no description says that something leaves or comes from outside. Its own promise to reach nothing
 (`openWorldHint: false`) counts for nothing. A server that lies about all of this gains little: it
-gets passwords that only their name gives away, with a warning. Keys by their form, what another
-server returned and its own secrets in a wrong folder are judged as everywhere.
+gets passwords that only their name gives away, with a warning. Keys with a known form, other
+servers' results and the server's own secrets in a wrong folder are judged as everywhere.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ from pipeguard.firewall.protocol.json_values import JsonValue, with_strings
 from pipeguard.firewall.protocol.places import ARGUMENTS, get_value
 from pipeguard.firewall.session.guard import EXEMPT, Context
 
-# What a tool does by which a secret could leave. Running something counts too, but not in an
-# argument made for a credential: a command has to be told how to log in.
+# Abilities through which a secret could leave. Running something counts too, but not in an
+# argument for a credential: a command has to be told how to log in.
 _PASSES_ON = Label.SENDS | Label.OUTSIDE | Label.KEEPS | Label.TAKES_IN
-# What a tool does whose results flows do not follow wherever they go.
+# Abilities of tools whose results are not followed wherever they go.
 _PASSES_ON_RESULTS = Label.SENDS | Label.OUTSIDE | Label.RUNS | Label.READS_SECRET
 # Readings of links as mails have them.
 _IN_PLACE = frozenset(("text", "folded", "entities", "escapes", "percent", "quoted-printable"))
 # The format of a token of any kind.
 _TOKEN_RULES = ("secrets.jwt", "secrets.jwt-short")
-# Readings of a text as it is, but for what is between its letters, literals and strings.
+# Readings that keep a text as it is, except between its letters, literals and strings.
 _JOINING = frozenset(("folded", "groups", "joined", "literals", "pieces", "squeezed"))
-# The ways of rules that know a secret by its name, or by having none.
+# The values of `leaving` in rules that know a secret only by its name, or without one.
 _BY_NAME = (Leaving.LOWER, Leaving.ONLY)
 
 
-FIXTURE_CHARS = 600  # around a hash that are read for where it belongs
+FIXTURE_CHARS = 600  # read around a hash to find its purpose
 _HASH = lazy_regex(
     r"\$(?:2[aby]|[56y]|argon2id?|scrypt)\$|(?:pbkdf2|scrypt|argon2|bcrypt)[\w:]{0,16}[$:]"
 )
@@ -70,7 +70,7 @@ class LocatedMatch:
     Args:
         knowledge: of the server.
         context: where the value is.
-        value: the message, or what is judged of it.
+        value: the judged message, or a part of one.
         match: in it.
         returning: matches of secrets that go back to where they came from.
     """
@@ -100,20 +100,20 @@ class LocatedMatch:
         return way_out(self.tool, self.value, self.match.path, self._span)
 
     def is_unsent_sample(self) -> bool:
-        """True for a published or made-up secret that no request to another host has."""
+        """True for a published or made-up secret that is not in a request to another host."""
         return self.match.is_sample and self.way is not WayOut.REQUESTED
 
     def is_requested(self) -> bool:
-        """True in a request to another host, if the rule asks for that."""
+        """True in a request to another host, if the rule distinguishes these."""
         leaving = self.match.rule.leaving
         return leaving in (Leaving.RAISE, Leaving.ONLY) and self.way is WayOut.REQUESTED
 
     def goes_nowhere(self) -> bool:
-        """True if a match does not leave, whose rule counts nothing else."""
+        """True for a match that does not leave, if its rule counts only leaving ones."""
         return self.match.rule.leaving is Leaving.ONLY and self.way is WayOut.NOWHERE
 
     def stays_in_tool(self) -> bool:
-        """True if a rule asks for it, and the argument is kept on this machine, sent nowhere."""
+        """True if the rule distinguishes it, and the argument stays on this machine."""
         if self.match.rule.leaving is not Leaving.LOWER or self.match.is_sample:
             return False
         if not self.is_argument or self.way is not WayOut.NOWHERE or not self.is_kept_here:
@@ -124,9 +124,9 @@ class LocatedMatch:
     def is_kept_here(self) -> bool:
         """True if an argument is only kept, and on this machine.
 
-        It is in a file or a record that the tool writes, or in a statement for a database, no tool
-        of the server says that something leaves, and no file that the call names is where others
-        see it.
+        It is in a file or a record that the tool writes, or in a statement for a database; no tool
+        of the server says that data leaves, and no file that the call names is in a place that
+        others see.
         """
         if self.tool is None:
             return False
@@ -137,14 +137,14 @@ class LocatedMatch:
         return not any(map(is_seen_by_others, written_files(self.value)))
 
     def is_key_in_its_file(self) -> bool:
-        """True if a key is written, as it is, to a file on this machine that is made for keys."""
+        """True if a key is written unchanged to a file on this machine that is meant for keys."""
         is_plain = self.match.rule.id.startswith("secrets.") and self.match.view == "text"
         if not is_plain or not self.is_argument:
             return False
         return self.is_kept_here and are_key_files(written_files(self.value))
 
     def is_fixture_hash(self) -> bool:
-        """True for the hash of a password in a fixture, test or example, by its file or text."""
+        """True for a password hash in a fixture, test or example, by its file or text."""
         match = self.match
         if not match.rule.is_private or not _HASH.match(self.text, match.start):
             return False
@@ -154,14 +154,14 @@ class LocatedMatch:
         return any(map(_FIXTURE.search, (around, *named)))
 
     def is_servers_own(self) -> bool:
-        """True for a secret that goes back to where it came from, and for the host beside it."""
+        """True for a secret that goes back to where it came from, and for the host next to it."""
         return any(map(self._belongs_to_secret, self.returning)) or self._is_host_of_secret()
 
     @cached_property
     def one_time_token(self) -> str:
         """The token of a one-time link in a mail, or the like; empty for any other match.
 
-        Its reader is to open it. What such a tool gives is followed wherever it goes.
+        Its reader is meant to open it. The results of such a tool are followed everywhere.
         """
         match = self.match
         if self.tool is None or not self._has_no_issuer:
@@ -174,7 +174,7 @@ class LocatedMatch:
         return find_one_time_token(self.text, match.start, match.end, begin)
 
     def works_once(self) -> bool:
-        """True for such a token, and within an address of the server that a call only requests."""
+        """True for such a token, and inside the server's own address that a call only requests."""
         if self.one_time_token:
             return True
         if self.tool is None or not (self.is_argument and self._has_no_issuer):
@@ -187,12 +187,12 @@ class LocatedMatch:
 
     @property
     def _has_no_issuer(self) -> bool:
-        """True for a secret by its name or without one, or of a form that many write."""
+        """True for a secret that only its name shows, or with a form that many programs use."""
         rule = self.match.rule
         return rule.is_private and (rule.leaving in _BY_NAME or rule.id in _TOKEN_RULES)
 
     def is_foreign_data(self) -> bool:
-        """True for a value in data that anybody may have written: there, an order is one."""
+        """True for a value in data that anybody may have written, which may still be an order."""
         if not self.match.took(DATA) or self.tool is None:
             return False
         return bool(self.tool.labels & Label.TAKES_IN) or self.context.call.fetches
@@ -200,9 +200,9 @@ class LocatedMatch:
     def returns(self) -> bool:
         """True if a secret goes to a tool that stores secrets, or back to its server.
 
-        A server knows already what it said. The secret may still not return if the called tool
-        could pass it on, if there is an address beside it, or if it is encoded, which has a
-        purpose. If nothing tells what the tool does, it returns only in an argument made for a
+        A server already knows its own words. The secret still may not return if the called tool
+        could pass it on, if there is an address next to it, or if it is encoded, which has a
+        purpose. If the tool's function is unknown, it returns only in an argument made for a
         credential.
         """
         if not self.match.rule.is_private or self.tool is None or not self.is_argument:
@@ -221,9 +221,9 @@ class LocatedMatch:
         return not labels & Label.WRITES or self._is_at_home(secret)
 
     def _is_at_home(self, secret: str) -> bool:
-        """True if a secret is written to a folder that it was read from, or to a file for keys.
+        """True if a secret is written to its source folder, or to a file for keys.
 
-        Also if the call does not say which file it writes, or the secret is from no file.
+        True also if the call names no file to write, or the secret is not from a file.
         """
         sources = self.knowledge.flows.find_sources(secret)
         read = [each for each in sources if "/" in each or "\\" in each]
@@ -233,7 +233,7 @@ class LocatedMatch:
         )
 
     def _belongs_to_secret(self, secret: Match) -> bool:
-        """True if the match is within a secret, or is the host in one word with it."""
+        """True if the match is within a secret, or is the host in the same word."""
         match = self.match
         if match is secret or match.path != secret.path or not match.exact:
             return match is secret
@@ -245,7 +245,7 @@ class LocatedMatch:
     def _is_host_of_secret(self) -> bool:
         """True for the host in a data source name that the server gave with a secret of its own.
 
-        Not in a web address, where a placeholder would open what only the machine can reach.
+        False in a web address: a placeholder there could open hosts only this machine can reach.
         """
         vault, match = self.knowledge.vault, self.match
         if vault is None or not match.rule.id.startswith("ssrf.") or not match.exact:
@@ -261,7 +261,7 @@ class LocatedMatch:
 def pass_with_words(rated: Sequence[tuple[Match, Finding]]) -> list[Finding]:
     """The findings; a secret that an exception lets pass does so with the words after it.
 
-    Read without what is between them, words go on a key: `bill KEY and go` has a longer one.
+    A reading without separators appends words to a key: `bill KEY and go` has a longer one.
 
     Args:
         rated: each match with its finding.
@@ -300,5 +300,5 @@ def restored_file(knowledge: Knowledge, context: Context, value: JsonValue) -> J
 
 
 def are_key_files(files: Sequence[str]) -> bool:
-    """True if there are files, and all of them are made for keys."""
+    """True if there are files, and all of them are meant for keys."""
     return bool(files) and all(map(is_key_file, files))

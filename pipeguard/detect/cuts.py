@@ -1,6 +1,6 @@
-"""Passages that are cut out of a result, with a line in place of each: which, and what it says.
+"""Passages that are cut out of a result, with a line in place of each: their choice, and the lines.
 
-Only text that a model reads as content is cut: what names something, or is data, is not. Knows no
+Only text that a model reads as content is cut: not names, and not data. Knows no
 rules and no conversation; firewall.session.judge judges what a cut leaves.
 """
 
@@ -36,7 +36,7 @@ _PLACES = frozenset(
 _STRICT = frozenset(
     {"const", "enum", "format", "maxLength", "minLength", "not", "pattern", "uniqueItems"}
 )
-_TEXTS = frozenset({"text", "description", "title"})  # keys of what a model reads there
+_TEXTS = frozenset({"text", "description", "title"})  # keys of text for a model
 _CLAIMED = lazy_regex(r"\[\s?(?i:pipeguard\s+cut)\s[^\[\]]{1,240}\]")  # a line, whoever wrote it
 
 
@@ -54,7 +54,7 @@ def can_cut(context: Context, surface: Surface, spans: Sequence[StringSpan]) -> 
 
 
 def _has_strict_schema(context: Context) -> bool:
-    """True if the tool promises more of its strings than that they are strings."""
+    """True if the tool's schema requires more of its strings than their type."""
     pin = context.guard.pin("tool", context.tool) if context.tool is not None else None
     text = pin.approved_definition if pin is not None else None
     if text is None or '"outputSchema"' not in text:
@@ -80,9 +80,9 @@ def cut_findings(context: Context, finding: Finding, spans: Iterable[StringSpan]
 
 
 def with_words(value: JsonValue, findings: list[Finding]) -> list[Finding]:
-    """The findings in a message without secrets; those of what is cut out with its words and size.
+    """The findings in a message, without secrets; findings of cuts with their words and size.
 
-    Whoever decides whether it was a false alarm reads these, and no secret that is among them.
+    Whoever decides whether it was a false alarm reads these words, but no secret among them.
     """
     if not any(f.action is Action.CUT or tells_private(f.rule) for f in findings):
         return findings
@@ -99,7 +99,7 @@ def with_words(value: JsonValue, findings: list[Finding]) -> list[Finding]:
 
 
 def _without_repeated(findings: Sequence[Finding]) -> list[Finding]:
-    """The findings without cuts of folded words that go with the words as they are."""
+    """The findings without cuts of folded words that go with the unfolded words."""
     plain: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
         if finding.action is Action.CUT and finding.view == "text":
@@ -116,7 +116,7 @@ def _without_repeated(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def count_passages(findings: Iterable[Finding]) -> int:
-    """The number of passages that are cut out, of which no two touch."""
+    """The number of passages that are cut out; touching ones count once."""
     count, end = 0, ("", -1)
     for pointer_, start, last in sorted(
         (f.pointer, f.start, f.end) for f in findings if f.action is Action.CUT
@@ -127,7 +127,7 @@ def count_passages(findings: Iterable[Finding]) -> int:
 
 
 def _secrets(value: JsonValue, private: Iterable[Finding]) -> list[str]:
-    """The secrets of a message as its strings may have them, the longest first.
+    """The secrets of a message, as written in its strings, the longest first.
 
     A rule reports a secret once; its copies are known by their words only.
     """
@@ -144,7 +144,7 @@ def _secrets(value: JsonValue, private: Iterable[Finding]) -> list[str]:
 def _with_words(
     value: JsonValue, finding: Finding, private: Sequence[Finding], secrets: Sequence[str]
 ) -> Finding:
-    """A finding whose excerpt has no secret; of what is cut out, with its words and size."""
+    """A finding whose excerpt has no secret; for a cut, with its words and size."""
     is_cut = finding.action is Action.CUT
     string = "" if tells_private(finding.rule) else find_string(value, finding.pointer)
     if not string:
@@ -165,7 +165,7 @@ def _with_words(
 
 
 def _without_secrets(words: str, finding: Finding, private: Sequence[Finding]) -> str:
-    """The words of a finding without the secrets that are known to be in them."""
+    """The words of a finding without the known secrets in them."""
     for other in private:
         if other.pointer == finding.pointer:
             is_known = other.start < other.end
@@ -178,7 +178,7 @@ def _without_secrets(words: str, finding: Finding, private: Sequence[Finding]) -
 def forged_lines(context: Context, value: JsonValue, sign: Sign) -> list[Finding]:
     """The lines in a message to the client that claim to be PipeGuard's and are not.
 
-    One of an earlier message is none either: only the server can have it from the client.
+    An earlier message's line is forged too: only the server can have it from the client.
     """
     findings: list[Finding] = []
     if not _CLAIMED.search("\n".join(walk_texts(value))):

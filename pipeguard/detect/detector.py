@@ -1,4 +1,4 @@
-"""The detector of one server: what the firewall asks of detection."""
+"""The detector of one server: the firewall's interface to detection."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Engines(NamedTuple):
     """The compiled rules. Each rule is in one engine, whatever surfaces it applies to.
 
     Attributes:
-        to_server: the rules for what goes to the server, some of which apply to more.
-        to_client: those of the rest that apply to what goes to the client.
-        definitions: those that apply to definitions only.
+        to_server: the rules for messages to the server, some of which apply to more.
+        to_client: the other rules that apply to messages to the client.
+        definitions: the rules that apply to definitions only.
     """
 
     to_server: Engine
@@ -47,7 +47,7 @@ class Engines(NamedTuple):
 
 
 class _Loading:
-    """State that all detectors of a server share: the rules, and whether they are loaded."""
+    """State shared by all detectors of a server: the rules, and whether they are loaded."""
 
     def __init__(self, engines: Engines) -> None:
         self.engines = engines
@@ -61,10 +61,10 @@ class Detection(PlainLook):
 
     Args:
         engines: the compiled rules.
-        key: random bytes of this run, which sign its placeholders; without them, what is taken
-            out of what the server says is never put back.
+        key: random bytes of this run, which sign its placeholders; without them, secrets taken
+            out of the server's messages are never put back.
         known_secrets: PipeGuard's own, which no server may repeat.
-        lasting: of these rules, the names of texts in which earlier runs found nothing.
+        lasting: names of texts in which earlier runs of these rules found nothing.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Detection(PlainLook):
 
     @contextmanager
     def spare(self) -> Iterator[Detection]:
-        """Lend the same detector, with engines of its own, to one other thread."""
+        """Lend the same detector, with its own engines, to one other thread."""
         twin = copy(self)
         try:
             twin.scanners = self._shared.spare_scanners.pop()
@@ -93,7 +93,7 @@ class Detection(PlainLook):
             self._shared.spare_scanners.append(twin.scanners)
 
     def part(self, key: bytes) -> Detection:
-        """Make the detector of another client, with flows and a vault of its own."""
+        """Make the detector of another client, with its own flows and vault."""
         parted = copy(self)
         parted.vault = Vault(key) if self.vault is not None else None
         parted.flows = self.flows.part()
@@ -103,7 +103,7 @@ class Detection(PlainLook):
 
     @property
     def is_loaded(self) -> bool:
-        """True once no text waits for a file."""
+        """True once all files are loaded."""
         return self._shared.is_done
 
     def load(self, surface: Surface) -> None:
@@ -116,7 +116,7 @@ class Detection(PlainLook):
             engine.load()
 
     def prepare(self) -> None:
-        """Read what the first list of definitions needs, while nobody waits; in any thread.
+        """Load everything for the first list of definitions, before anybody waits; in any thread.
 
         Raises:
             EngineError: compiled rules are damaged; the first text would be refused.
@@ -124,11 +124,11 @@ class Detection(PlainLook):
         for engine in self.scanners[Surface.DEFINITIONS]:
             engine.prepare()
             engine.load_models()  # some text of any list is read by a model
-        make_tool("list", {"description": "Lists."})  # compiles what reads the words of any tool
-        self.name_targets("tools/call", "list", None, 0)  # imports what reads a call's arguments
+        make_tool("list", {"description": "Lists."})  # compiles the patterns for any tool's words
+        self.name_targets("tools/call", "list", None, 0)  # imports the reader of a call's arguments
 
     def load_all(self) -> None:
-        """Load all that any text may need, in any thread, before the first text comes.
+        """Load everything that a text may need, in any thread, before the first text comes.
 
         Raises:
             EngineError: compiled rules or a model are damaged; the first text would be refused.
@@ -142,12 +142,12 @@ class Detection(PlainLook):
                     engine.load_models()
                 self._shared.is_done = True
 
-    # --- what the firewall asks ---------------------------------------------------------
+    # --- the firewall's interface -------------------------------------------------------
 
     def show_call(
         self, guard: Guard, tool: str, message: Message, findings: Sequence[Finding]
     ) -> tuple[str, str]:
-        """Show the arguments of a call to a person, and what is new in them, without secrets."""
+        """Show a call's arguments to a person, and the new values in them, without secrets."""
         from pipeguard.detect.shown_call import show_call  # most runs stop nothing
 
         arguments = get_value(message.value, ARGUMENTS)
@@ -169,20 +169,20 @@ class Detection(PlainLook):
         *,
         is_granted: bool,
     ) -> None:
-        """Remember a call that goes on."""
-        if not is_granted:  # what a text ordered is no client's own word for the next call
+        """Remember a call that is forwarded."""
+        if not is_granted:  # an order from a text does not count as the client's word
             self.flows.record_request(frame)
         is_private = bool(findings) and any(tells_private(finding.rule) for finding in findings)
         self.flows.record_passed(self.tool(guard, tool), b"" if is_private else frame)
 
     def settle_call(self, event: str, *, went_on: bool) -> None:
-        """Count what is remembered of a judged call as sent, or forget it."""
+        """Count a judged call as sent, or forget it."""
         self.flows.settle(event, went_on=went_on)
 
     def record_result(
         self, guard: Guard, request: PendingRequest, frame: bytes, now: float
     ) -> None:
-        """Remember what a request returned, also if it was blocked."""
+        """Remember the result of a request, even if it was blocked."""
         if request.tool is None:
             known = Tool(request.method, Label.NONE, guard.name)
         else:
@@ -194,19 +194,19 @@ class Detection(PlainLook):
         return without_known_secrets(self.known_secrets, policy, Direction.TO_CLIENT, message)
 
     def restore(self, verdict: Verdict) -> Verdict:
-        """Put secrets back into what goes to the server that they came from."""
+        """Put secrets back into messages to the server that they came from."""
         if self.vault is None or self.vault.is_empty:
             return verdict
         return put_back(self.vault, verdict)
 
     def make_placeholder(self, rule: str, text: str) -> str:
-        """Make the placeholder of what is taken out of a message to the client."""
+        """Make the placeholder for text that is taken out of a message to the client."""
         return placeholder(rule) if self.vault is None else self.vault.placeholder(rule, text)
 
 
 @cache
 def load_named_call() -> Callable[[str | None, str | None, JsonValue | bytes, int], Targets]:
-    """Import what names the targets of a request, which no first answer needs."""
+    """Import the class that names a request's targets, which no first answer needs."""
     from pipeguard.detect.commands.call_names import NamedCall
 
     return NamedCall
@@ -220,7 +220,7 @@ def make_guard(
     Args:
         name: the server's, under which its pins are stored.
         engines: the compiled rules.
-        policy: what to do about findings.
+        policy: the actions for findings.
         pins: by kind and name.
         key: random bytes of this run, as for `Detection`.
     """
@@ -228,7 +228,7 @@ def make_guard(
 
 
 def get_detection(guard: Guard) -> Detection:
-    """The detection of a guard that `make_guard` made."""
+    """The detection of a guard from `make_guard`."""
     detector = guard.detector
     assert isinstance(detector, Detection)  # noqa: S101  there is no other
     return detector

@@ -46,12 +46,12 @@ from pipeguard.firewall.session.guard import EXEMPT, Context, ReadPart
 from pipeguard.records import NamedTuple
 
 _SECRETS = "secrets."
-# What a client and a server say to each other before any call, in most runs with the same words.
+# Messages of client and server before any call, with the same words in most runs.
 HANDSHAKE = frozenset({*OPENINGS, *LISTS, "notifications/initialized", "ping"})
 NAMED_BYTES = 2**16  # of a frame that may come again; its name costs 1 us/KB, and reading it 20
 AHEAD_BYTES = 2**15  # of a definition that is looked at ahead; a longer one is read in parts
 _FIRST, _LAST = b'{"jsonrpc":"2.0","id":', b',"id":'  # as SDKs write the id
-_PROGRESS = b'"progressToken":'  # likewise, the key of a number that is mostly the id again
+_PROGRESS = b'"progressToken":'  # the key of a number that usually equals the id
 MOST_STRINGS = 256  # of a call in which a key may begin or go on
 _MISPLACED_NOTE = (
     "a key that this server returned would be written into another folder, in clear; a file for"
@@ -60,13 +60,13 @@ _MISPLACED_NOTE = (
 
 
 class _Name(NamedTuple):
-    """The hash of a value and of where it is; empty if it has none.
+    """The hash of a value and of its place; empty if it has none.
 
     Attributes:
         digest: the hash.
         size_bytes: of the value.
         lasts: True if the value is part of most runs.
-        looks: of the engines at the value, if they looked at it before.
+        looks: the engines' earlier looks at the value, if any.
     """
 
     digest: bytes = b""
@@ -102,7 +102,7 @@ def _name(context: Context, surface: Surface, message: Message) -> _Name:
 
 
 def _has_number(message: Message) -> bool:
-    """True if no rule reads the id: no string, and in no list that may be text (text.layouts)."""
+    """True if no rule reads the id: not a string, nor in a list that may be text (text.layouts)."""
     token = message.id_token
     return token is not None and len(token) < MIN_NUMBER_DIGITS and token.isdecimal()
 
@@ -125,7 +125,7 @@ def _without(value: JsonObject, member: str, kind: type) -> JsonObject:
 
 
 class Findings(Knowledge):
-    """The findings in what a server and its client say, by what is known of the server."""
+    """The findings in messages of a server and its client, given the server's memory."""
 
     def read_message(
         self, context: Context, direction: Direction, message: Message
@@ -171,7 +171,7 @@ class Findings(Knowledge):
     ) -> list[Finding]:
         """Run the rules of one surface over a message, unless it was clean lately with any id.
 
-        Of the handshake, `value` is what of the message is no definition.
+        For the handshake, `value` is the message without definitions.
         """
         if context.method not in HANDSHAKE:
             name = _name(context, surface, message)
@@ -187,7 +187,7 @@ class Findings(Knowledge):
 
         Args:
             context: where the value is.
-            surface: what it is judged for.
+            surface: the surface that it is judged as.
             value: a whole message, or a part of one.
 
         Raises:
@@ -198,9 +198,9 @@ class Findings(Knowledge):
         return self._scan_named(context, surface, value, name)
 
     def look_ahead(self, context: Context, values: Iterable[JsonValue]) -> ReadPart:
-        """Look at some definitions before one is judged, since that takes less of the processor.
+        """Look at some definitions before one is judged, which takes less processor time.
 
-        An engine finds its tables in the processor's memory as it goes from text to text; they are
+        An engine finds its tables in the processor's cache as it moves from text to text; they are
         gone when a definition is judged.
 
         Args:
@@ -208,7 +208,7 @@ class Findings(Knowledge):
             values: the definitions.
 
         Returns:
-            What judges a definition as `read` does, and goes on from the looks at one of these.
+            A function that judges a definition as `read` does, starting from the look at it.
         """
         surface = Surface.DEFINITIONS
         named = {id(value): (value, _name_value(context, surface, value)) for value in values}
@@ -230,7 +230,7 @@ class Findings(Knowledge):
         return read
 
     def _look(self, surface: Surface, values: Sequence[JsonValue]) -> list[list[Look]]:
-        """The looks of the engines of one surface at each of some values, one engine's in a row."""
+        """The looks of one surface's engines at each of some values, engine by engine."""
         seen: list[list[Look]] = [[] for _ in values]
         for engine in self.scanners[surface]:
             for value, looks in zip(values, seen, strict=True):
@@ -243,7 +243,7 @@ class Findings(Knowledge):
     def _scan_named(
         self, context: Context, surface: Surface, value: JsonValue, name: _Name
     ) -> list[Finding]:
-        """Run the rules over a value unless one of its name, if it has one, was clean lately."""
+        """Run the rules over a value unless it has a name that was clean lately."""
         if name.digest and self._is_clean(context, name):
             if context.budgets is not None:
                 context.budgets.grow(name.size_bytes)
@@ -327,7 +327,7 @@ class Findings(Knowledge):
         return [finding._replace(note=finding.note or note)]
 
     def _cut_keys(self, context: Context, strings: Sequence[tuple[str, str]]) -> list[Leak]:
-        """The key that calls before began, and of which this one has the rest."""
+        """The key that earlier calls began, if this call has the rest of it."""
         texts = [text for _, text in strings]
         begins = secret_values.begun_key(texts)
         before = self.flows.begin_key(context.event, begins)
@@ -348,14 +348,14 @@ class Findings(Knowledge):
         return []
 
     def _sure_secrets(self, context: Context, text: str) -> list[Finding]:
-        """The secrets that are blocked by their form, or that an exception lets pass."""
+        """The secrets that are blocked for their form, or that an exception lets pass."""
         call: JsonValue = {"params": {"name": context.tool or "", "arguments": {"text": text}}}
         found = self.read(context, Surface.TO_SERVER, call)
         stopped = (each for each in found if each.action is Action.BLOCK or each.note == EXEMPT)
         return [each for each in stopped if each.rule.startswith(_SECRETS)]
 
     def _misplaced_keys(self, context: Context, value: JsonValue) -> list[Finding]:
-        """Keys of the server that a call would write to another folder than they were read from."""
+        """Keys of the server that a call would write to a folder other than their source."""
         from pipeguard.detect.counting import restored_file  # most runs put nothing back
 
         restored = restored_file(self, context, value)

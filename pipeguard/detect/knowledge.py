@@ -23,7 +23,7 @@ Scanners = dict[Surface, tuple[Engine, ...]]
 
 
 class LastingNames(Protocol):
-    """The names of clean texts that outlive a run: of those with which every run begins."""
+    """Names of texts found clean in earlier runs, kept between runs."""
 
     def __contains__(self, name: bytes) -> bool:
         """True if no rule matched in the text."""
@@ -37,11 +37,11 @@ class Knowledge:
 
     Attributes:
         scanners: the engines that have rules for each surface.
-        vault: the secrets that were taken out of what the server said, to be put back into what
-            goes to it; None without a key.
-        flows: what went through it lately.
-        known_secrets: PipeGuard's own secrets, which are masked in what it says.
-        clean_texts: in which no rule matched.
+        vault: the secrets that were taken out of the server's messages, to be put back into
+            messages to it; None without a key.
+        flows: its recent calls and results.
+        known_secrets: PipeGuard's own secrets, which are masked in its messages.
+        clean_texts: texts in which no rule matched.
     """
 
     def __init__(
@@ -57,10 +57,10 @@ class Knowledge:
         self.known_secrets = known_secrets
         self.clean_texts = _CleanTexts(lasting)
         self._lock = Lock()
-        self._tools: dict[str, tuple[Pin | None, Tool]] = {}  # by name, as their pins describe them
+        self._tools: dict[str, tuple[Pin | None, Tool]] = {}  # by name, as described by their pins
 
     def tool(self, guard: Guard, name: str) -> Tool:
-        """Tell what a tool does, by its trusted definition."""
+        """Label a tool by its trusted definition."""
         pin = guard.pin("tool", name)
         labelled = self._tools.get(name)
         if labelled is not None and labelled[0] is pin:
@@ -77,7 +77,7 @@ class Knowledge:
         return tool
 
     def stays_here(self, guard: Guard) -> bool:
-        """True if the server runs here and none of its tools reaches beyond this machine."""
+        """True if the server runs here and its tools do not reach beyond this machine."""
         if guard.is_remote:
             return False
         names = [name for kind, name in guard.pins.all() if kind == "tool"]
@@ -112,7 +112,7 @@ class _CleanTexts:
         return kind is None or kind == call.file_kind
 
     def add(self, name: bytes, call: Targets, *, lasts: bool) -> None:
-        """Remember one, with the kind of its call's files if somebody asked for that."""
+        """Add a text, with the kind of its call's files if that was computed."""
         if lasts and self._lasting is not None:
             self._lasting.add(name)
         if len(self._new) >= self.MOST:

@@ -32,14 +32,14 @@ def list_findings(
     value: JsonValue,
     results: list[ScanResult],
 ) -> list[Finding]:
-    """The findings in a value that rules match in.
+    """The findings in a value with matches.
 
     Args:
         knowledge: of the server.
         context: where the value is.
-        surface: what it is judged for.
+        surface: the surface that it is judged as.
         value: a whole message, or a part of one.
-        results: of the engines of the surface that found anything.
+        results: of the surface's engines that found anything.
     """
     findings: list[Finding] = []
     for result in results:
@@ -56,7 +56,7 @@ def list_findings(
 def list_leaks(
     knowledge: Knowledge, context: Context, message: Message, leaks: list[Leak]
 ) -> list[Finding]:
-    """The findings of what would leave with a request.
+    """The findings for data that would leave with a request.
 
     Args:
         knowledge: of the server.
@@ -133,7 +133,7 @@ def _to_finding(
 def _unread(
     context: Context, passages: list[Match], surface: Surface, contents: ContentMarks
 ) -> list[Finding]:
-    """Findings about passages that were not read: cut out of a result, or the whole blocked."""
+    """Findings about unread passages: cut out of a result, or the whole blocked."""
     spans = [span for passage in passages for span in passage.cuts]
     is_cuttable = all(passage.cuts for passage in passages) and can_cut(context, surface, spans)
     content = contents.of_part(UNREAD, (context.part,))
@@ -145,7 +145,7 @@ def _unread(
 
 
 def _pieces(match: Match, seen: set[tuple[object, ...]]) -> Iterator[Match]:
-    """One match for each string that a secret is split over, so that each can be redacted.
+    """One match for each string that has part of a secret, so that each can be redacted.
 
     Args:
         match: a match, as sure as its finding.

@@ -1,6 +1,6 @@
-"""One look at a short call or result, without its value: of most it tells that nothing is in them.
+"""One look at a short call or result, without parsing its value: it clears most frames.
 
-`_outline.c` reads from the bytes of a frame what that look needs. Where it was not built every
+`_outline.c` reads the input of that look from the bytes of a frame. If it was not built, every
 frame is judged in full.
 """
 
@@ -28,12 +28,12 @@ _FRAMES = frozenset({bytes, ParsedFrame})  # a stand-in for a lost answer is nei
 
 
 class PlainLook(Findings):
-    """The first look at what a server and its client say."""
+    """The first look at messages of a server and its client."""
 
     def outline(self, direction: Direction, frame: bytes) -> PlainOutline | None:
         """Outline a short tool call, or a result; None for any frame that needs its value.
 
-        Its value is needed if what the frame holds could be taken out of it or put back into it.
+        Its value is needed if text in the frame could be taken out of it or put back into it.
         """
         if NATIVE is None or type(frame) not in _FRAMES:
             return None
@@ -53,14 +53,14 @@ class PlainLook(Findings):
         return is_sent or self.known_secrets.may_occur(frame)
 
     def may_leak(self, guard: Guard, outline: PlainOutline) -> bool:
-        """False if `find_leaks` finds nothing in a call, and remembers nothing of it."""
+        """True if `find_leaks` may find something in a call, or remember something of it."""
         tool = self.tool(guard, outline.tool or "")
         if self.flows.concern(tool, may_hold_address=outline.may_hold_address):
             return True
         return bool(outline.ends and begun_key(outline.ends))
 
     def sees_nothing(self, direction: Direction, outline: PlainOutline) -> bool:
-        """True if one look tells that no rule matches in any reading of a call or of a result.
+        """True if one look shows that no rule matches in any reading of a call or of a result.
 
         Raises:
             EngineError: an engine failed.
@@ -69,7 +69,7 @@ class PlainLook(Findings):
         surface = Surface.TO_SERVER if is_call else Surface.TO_CLIENT
         if not is_call and b"\\" in outline.data:
             if outline.may_be_json:
-                return False  # the escapes in its strings are read as what they mean
+                return False  # the escapes in its strings are decoded
             outline = outline._replace(data=folding.soften(outline.data))
         return all(_finds_nothing(engine, surface, outline) for engine in self.scanners[surface])
 
@@ -87,7 +87,7 @@ def _finds_nothing(lookup: RuleLookup, surface: Surface, outline: PlainOutline) 
 
 
 def _find_acts(outline: PlainOutline, windows: bool) -> bytes | None:  # noqa: FBT001  a callback
-    """The lines that say what arguments do; None if they have to be read together."""
+    """The lines for the effects of arguments; None if they have to be read together."""
     from pipeguard.detect.commands.effects import flat_effects  # here, as in `first_look`
 
     arguments, _ = read_json(outline.arguments) if outline.arguments else ({}, b"")
@@ -97,7 +97,7 @@ def _find_acts(outline: PlainOutline, windows: bool) -> bytes | None:  # noqa: F
 
 
 def _describe(name: str) -> int:
-    """Describe a name to `_outline.c`, which asks once for most of them."""
+    """Describe a name to `_outline.c`, which asks once for most names."""
     facts = _IS_FIXED if name in FIXED_VALUE_KEYS else 0
     facts |= _IS_SENSITIVE if is_sensitive(name) else 0
     return facts | (_IS_AMOUNT if has_amount_name(name) else 0)

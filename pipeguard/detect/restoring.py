@@ -1,7 +1,7 @@
-"""Puts secrets back into what goes to the server that they came from.
+"""Puts secrets back into messages to the server that they came from.
 
-Only where a server accepts what a model chose: the arguments of a call or of a prompt, and the
-address of a resource. Anywhere else a placeholder of this server goes on as it is.
+Only where a server accepts a model's choice: the arguments of a call or of a prompt, and the
+address of a resource. Anywhere else a placeholder of this server is forwarded as it is.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def has_foreign_placeholder(vault: Vault | None, value: JsonValue) -> bool:
 
 
 def _has_placeholder(value: JsonValue) -> bool:
-    """True if any string or key has a placeholder, which no line end can be within."""
+    """True if any string or key has a placeholder; none spans a line end."""
     return PLACEHOLDER.search("\n".join(walk_texts(value))) is not None
 
 
 def put_back(vault: Vault, verdict: Verdict) -> Verdict:
-    """The verdict with its secrets put back into the frame that is forwarded."""
+    """The verdict with its secrets put back into the forwarded frame."""
     if verdict.forward is None or not may_hold_placeholder(verdict.forward):
         return verdict
     value = parse_json(verdict.forward)
@@ -72,13 +72,13 @@ def put_back(vault: Vault, verdict: Verdict) -> Verdict:
 def echoes(
     sent: Mapping[str, str], frame: bytes, context: Context, value: JsonValue
 ) -> list[Finding]:
-    """The places where a server repeats a secret that was put back for it, without its name.
+    """The places at which a server repeats a secret that was put back for it, without its name.
 
     Args:
         sent: the secrets that were put back lately, with their placeholders.
         frame: the message as bytes.
         context: where the value is.
-        value: the message, or what is judged of it.
+        value: the judged message, or a part of it.
     """
     repeated = {
         secret: placeholder

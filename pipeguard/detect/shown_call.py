@@ -1,4 +1,4 @@
-"""A stopped call for the person who decides about it: arguments, order and differences, masked."""
+"""A stopped call for the person who decides on it: arguments, order and differences, masked."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from pipeguard.firewall.protocol.places import ARGUMENTS, Surface, get_value
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.records import NamedTuple
 
-SECRET_CHARS = 2**14  # around what is shown, so that a secret is found whole
+SECRET_CHARS = 2**14  # around a shown part, so that a secret is found whole
 ARGUMENTS_CHARS = 1200  # of a call's arguments that a person is shown
 COMPARED_BYTES = 2**18  # of arguments that are compared
-MOST_DIFFERENCES = 8  # that are shown, those with the shortest values
+MOST_DIFFERENCES = 8  # shown, those with the shortest values
 MOST_VALUES = 3  # of a list, in one difference
 WHOLE_CHARS = 2048  # of a value: of a longer one only its length is shown
 VALUE_CHARS = 80  # of a value that is shown
 BEGIN_CHARS = 4  # of a word that may be a piece of a secret
-NAME_CHARS = 40  # likewise, of an argument's name
+NAME_CHARS = 40  # of an argument's name
 FIRST = "first call of this tool in this session"
 FORGOTTEN = "cannot be told: what passed of this tool before is no longer remembered"
 NOT_KEPT = "cannot be told: the calls of this tool that passed are too long, or hold a secret"
@@ -50,12 +50,12 @@ _Values = dict[tuple[str, ...], tuple[str, ...]]  # in JSON, by the names that l
 
 
 class _Cover(NamedTuple):
-    """Hides what a person who decides does not need to see.
+    """Hides the parts that a deciding person does not need to see.
 
     Attributes:
         knowledge: of the server.
-        rules: that found something in the call. Of private text that would leave only the beginning
-            is shown, and of a secret that a result gave no piece.
+        rules: that found something in the call. Of leaving private text, only the beginning is
+            shown; of a secret from a result, nothing.
     """
 
     knowledge: Knowledge
@@ -97,14 +97,14 @@ def show_passage(knowledge: Knowledge, passage: OrderPassage) -> str:
 def show_call(
     knowledge: Knowledge, tool: Tool, arguments: JsonValue, rules: Collection[str]
 ) -> tuple[str, str]:
-    """The arguments of a call for a person, and the differences from the last ones, a line each.
+    """The arguments of a call for a person, and the differences from the last calls, by line.
 
     The shortest arguments come first: no long text hides another. There are no differences for a
     tool that does nothing of consequence.
 
     Args:
         knowledge: of the server.
-        tool: that is called.
+        tool: the called tool.
         arguments: of the call.
         rules: that found something in it.
     """
@@ -115,7 +115,7 @@ def show_call(
 
 
 def _shortest_first(value: JsonValue) -> JsonValue:
-    """A value whose short members come first, with dots in place of credentials."""
+    """A value with its short members first, and dots in place of credentials."""
     if isinstance(value, list):
         return [_shortest_first(item) for item in value]
     if not isinstance(value, dict):
@@ -128,7 +128,7 @@ def _shortest_first(value: JsonValue) -> JsonValue:
 
 
 def _show_differences(cover: _Cover, tool: Tool, arguments: JsonValue) -> str:
-    """The differences from the last calls of the tool that passed, a line each."""
+    """The differences from the last forwarded calls of the tool, a line each."""
     frames = cover.knowledge.flows.passed_calls(tool)
     if not frames:
         return FORGOTTEN if frames is None else FIRST
@@ -146,7 +146,7 @@ def _show_differences(cover: _Cover, tool: Tool, arguments: JsonValue) -> str:
 
 
 def _values(arguments: JsonValue) -> _Values:
-    """The values of a call; those of a list together."""
+    """The values of a call; list items are grouped."""
     values: dict[tuple[str, ...], list[str]] = {}
     for path, value in _walk(arguments, ()):
         values.setdefault(path, []).append(value)
@@ -169,9 +169,9 @@ class _Difference(NamedTuple):
 
     Attributes:
         path: the names that lead to an argument.
-        new: its values that no call before had; none where it is missing.
-        last: those of the last call; none where no call had it.
-        calls: how many had these.
+        new: its values that no earlier call had; empty if it is missing.
+        last: the values of the last call; empty if no call had it.
+        calls: how many calls had these.
     """
 
     path: tuple[str, ...]
@@ -181,7 +181,7 @@ class _Difference(NamedTuple):
 
     @property
     def words(self) -> str:
-        """A line for a person, of what is masked already."""
+        """A line for a person, with text that is masked already."""
         name = ".".join(self.path)
         name = name if _PLAIN_NAME.fullmatch(name) else serialise(name).decode()
         if not self.last:
@@ -206,7 +206,7 @@ def _find_differences(values: _Values, before: Sequence[_Values]) -> Iterator[_D
 
 
 def _mask_differences(cover: _Cover, differing: Iterable[_Difference]) -> list[_Difference]:
-    """Differences as they are shown, all masked at once, each value beside its name."""
+    """Mask differences for display, all at once, each value next to its name."""
     short = [each._replace(new=_shorten(each.new), last=_shorten(each.last)) for each in differing]
     parts = list[tuple[str, str, int]]()
     for path, new, last, _ in short:
@@ -227,7 +227,7 @@ def _mask_differences(cover: _Cover, differing: Iterable[_Difference]) -> list[_
 
 
 def _shorten(values: Sequence[str]) -> list[str]:
-    """The shortest values of an argument, and how many more there are."""
+    """The shortest values of an argument, and the number of the others."""
     shown = [
         value if len(value) <= WHOLE_CHARS else f"{len(value)} characters"
         for value in sorted(values, key=len)[:MOST_VALUES]

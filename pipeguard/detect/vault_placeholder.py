@@ -1,4 +1,4 @@
-"""The placeholder of a secret that was taken out, and all else that PipeGuard writes to a model.
+"""The placeholder of a removed secret, and all other text that PipeGuard writes to a model.
 
 A placeholder is `[secret:RULE:NUMBER:SIGNATURE]`. detect.flows.vault makes and signs them; rules
 find nothing in them. `NOTICE` finds notices of any kind, whoever wrote them: texts are also read
@@ -14,8 +14,7 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 PLACEHOLDER = lazy_regex(r"\[(?:secret|personal):[a-z0-9-]{1,64}:[0-9]{1,9}:[0-9a-f]{16}\]")
 PLACEHOLDER_IN_BYTES = lazy_regex(PLACEHOLDER.pattern.encode())
 MAX_PLACEHOLDER_BYTES = 110
-# By firewall.session.cuts, firewall.session.redact, firewall.session.replies and
-# isolation.walls.witness.
+# The notices of firewall.session.rewrite, firewall.session.replies and isolation.walls.witness.
 # Readers take them for notices in any case, brackets, markup and layout, so these do not matter.
 NOTICE_SIGN = r"(?i:pipe[\s_-]?guard|[\[({<]\s?(?:secret|personal|redacted)\s?:)"
 MAX_NOTICE_BYTES = 1024

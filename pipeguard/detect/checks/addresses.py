@@ -28,10 +28,10 @@ class Reach(Enum):
 
 
 def find_reach(address: str) -> Reach:
-    """Find the reach of an address that a name was resolved to, as `192.0.2.1` or `fe80::1%eth0`.
+    """Find the reach of a resolved address, such as `192.0.2.1` or `fe80::1%eth0`.
 
     Raises:
-        ValueError: it is no address.
+        ValueError: it is not an address.
     """
     ip = ip_address(address.partition("%")[0])
     if isinstance(ip, IPv4Address) or ip.is_loopback or ip.is_unspecified:
@@ -66,7 +66,7 @@ def parse_inet_aton(name: str) -> IPv4Address | None:
             return None
         first, last = [number & 0xFF for number in first], last & 0xFF  # some keep the last bits
     limit = 1 << 8 * (5 - len(parts))
-    value = last % limit if len(parts) == 1 else last  # some keep what fits into 32 bits
+    value = last % limit if len(parts) == 1 else last  # some keep the part that fits into 32 bits
     if value >= limit:
         return None
     for at, number in enumerate(first):
@@ -82,7 +82,7 @@ def _number(part: str) -> int | None:
 
 
 def inner_address(address: IPv6Address) -> IPv4Address | None:
-    """The IPv4 address inside an IPv6 one; None if there is none."""
+    """The IPv4 address inside an IPv6 one; None without one."""
     if address.ipv4_mapped is not None:
         return address.ipv4_mapped
     if address.sixtofour is not None:

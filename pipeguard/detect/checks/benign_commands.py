@@ -16,7 +16,7 @@ from pipeguard.detect.words import credentials
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 _ADDRESS = lazy_regex(rb"https?://([^/\s|;&\"'?#]{1,200})(/[^\s|;&\"']{0,200})?")
-# A part of a name, without letters on either side: what is made to be thrown away.
+# A part of a name, without letters on either side: of a throwaway thing.
 _DISPOSABLE = lazy_regex(
     rf"(?:^|[^a-z])(?:{'|'.join(words.in_order('DISPOSABLE'))})(?=$|[^a-z/])".encode(),
     re.IGNORECASE,
@@ -49,8 +49,8 @@ _NAMES = lazy_regex(
     |\$\ aws(?:\ [a-z][a-z-]*){{2}}\ help""".encode(),
     re.VERBOSE,
 )
-# Options by which a package manager is given an index, with one that it uses anyway; and what else
-# may lead elsewhere.
+# Options that give a package manager an index, with one that it uses anyway; and others that may
+# lead elsewhere.
 _USUAL_INDEX = lazy_regex(
     r" (?:--(?:(?:extra-)?index(?:-url)?|registry|source|add|trusted-host)|-[ais]|registry)[ =]"
     rf"(?:{'|'.join(words.in_order('INDEXES'))})/?(?= |\Z)".encode(),
@@ -64,7 +64,7 @@ _ELSEWHERE = lazy_regex(
 
 
 def is_installer(text: bytes) -> bool:
-    """True if every address is that of an installer that its project publishes."""
+    """True if every address is that of an installer published by its project."""
     addresses = _ADDRESS.findall(text.lower())
     return bool(addresses) and all(
         host.decode("latin-1") in words.INSTALLER_HOSTS
@@ -74,7 +74,7 @@ def is_installer(text: bytes) -> bool:
 
 
 def is_login(command: bytes, lines: bytes) -> bool:
-    """True if a command's output goes nowhere but into a header, an option or a variable.
+    """True if a command's output only goes into a header, an option or a variable.
 
     Args:
         command: its line, or the beginning of it.
@@ -90,9 +90,9 @@ def is_login(command: bytes, lines: bytes) -> bool:
 
 
 def shows_names(command: bytes, lines: bytes) -> bool:
-    """True if a command prints names and no values, or only its help.
+    """True if a command prints only names without values, or its help.
 
-    Names of Kubernetes can be given to a command that prints the values.
+    A command that prints the values may take names of Kubernetes objects.
 
     Args:
         command: its line, or the beginning of it.
@@ -108,7 +108,7 @@ def shows_names(command: bytes, lines: bytes) -> bool:
 
 
 def has_usual_index(command: bytes, lines: bytes) -> bool:
-    """True if a package manager is given the index that it uses anyway, and nothing else.
+    """True if a package manager's only special option is the index that it uses anyway.
 
     Args:
         command: its line, or the beginning of it.

@@ -1,4 +1,4 @@
-"""Checksums in tokens and in addresses of wallets, and the checks that ask for them.
+"""Checksums in tokens and wallet addresses, and the checks that use them.
 
 Pure functions over bytes; no check raises, and each takes time linear in them except for base58,
 whose length is limited. Sources for wallets: BIP-173 and BIP-350 (bech32, bech32m), Bitcoin's
@@ -42,7 +42,7 @@ def digits(number: int, alphabet: bytes, width: int) -> bytes:
 
 
 def decode_number(text: bytes, alphabet: bytes) -> int:
-    """The number that `digits` writes so; every letter must be of the alphabet."""
+    """The number that `digits` writes in this way; every letter must be in the alphabet."""
     number = 0
     for letter in text:
         number = number * len(alphabet) + alphabet.index(letter)
@@ -117,7 +117,7 @@ def bech32_checksum(prefix: bytes, body: bytes, constant: int = 1) -> bytes:
 
 
 def base32(text: bytes) -> bytes:
-    """The bytes under base32 without padding (RFC 4648, 6); every letter must be of it."""
+    """The bytes under base32 without padding (RFC 4648, 6); every letter must belong to it."""
     return decode_number(text, BASE32).to_bytes(len(text) * 5 // 8, "big")
 
 
@@ -125,7 +125,7 @@ def base32(text: bytes) -> bytes:
 
 
 def _github_crc(secret: bytes) -> Outcome:
-    """The last 36 characters are 30 and their checksum (GitHub; npm since 2021)."""
+    """30 characters and their checksum in the last 36 (GitHub; npm since 2021)."""
     if not re.fullmatch(rb"[a-z]{3}_[0-9A-Za-z]{36}", secret):
         return Outcome.UNKNOWN
     return to_outcome(github_crc(secret[-36:-6]) == secret[-6:])
@@ -198,7 +198,7 @@ _VERSION_BYTES = 25  # of an address in base58: version, hash, checksum
 _BASE58 = lazy_regex(rb"[1-9A-HJ-NP-Za-km-z]{25,36}")
 _HEX = lazy_regex(rb"0x[0-9A-Fa-f]{40}")
 _BECH32 = lazy_regex(rb"[a-z]{2,8}1[02-9ac-hj-np-z]{30,110}")
-# Whoever builds with wallets asks these, with addresses that everybody may read.
+# Those who build with wallets ask these, with addresses that everybody may read.
 _PUBLIC_LEDGERS = lazy_regex(
     rf"(?i)//[^\s/\"'<>]{{0,80}}(?:{'|'.join(hosts.in_order('PUBLIC_LEDGERS'))})".encode()
 )

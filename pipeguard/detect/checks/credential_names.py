@@ -1,4 +1,4 @@
-"""True if a name is that of a credential, to those who ask: a call, a setting, a header."""
+"""Names of credentials: arguments of calls, settings and headers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _ARGUMENT = lazy_regex(rf"(?:\w{{1,30}}[_-])?(?:{_NAMES})", re.IGNORECASE)
 
 
 def is_credential_name(name: str) -> bool:
-    """True if an argument of a call is made for a credential."""
+    """True if an argument of a call is meant for a credential."""
     return _ARGUMENT.fullmatch(name) is not None
 
 
 def is_secret_setting(name: str) -> bool:
-    """True if a setting is a credential, and not something about one."""
+    """True if a setting is a credential, and not only about one."""
     words = name_words(name)
     is_session_id = words[-2:] == ["session", "id"]
     if not words or (words[-1] in credentials.ABOUT_SECRETS and not is_session_id):

@@ -1,4 +1,4 @@
-"""True if the labels of a host name carry data: that is how a DNS query takes a text out.
+"""Detects data in the labels of a host name, by which a DNS query can exfiltrate a text.
 
 Whoever answers for a domain sees every name below it that anybody asks for. A label has at most 63
 letters, digits and hyphens (RFC 1035, 2.3.4), so a text goes out in hex, base32 or base64url, over
@@ -17,11 +17,11 @@ from pipeguard.detect.checks.outcome import Check, to_outcome
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 MAX_HOST_BYTES = 255  # RFC 1035, 2.3.4
-LONGEST_LABEL = 128  # no host name has a longer one, nor one of half of it
+LONGEST_LABEL = 128  # no host name has a label of even half this length
 DOMAIN_LABELS = 2  # at the end, which are the domain's own; a third may be the collector's
 LEAST_TEXT = 8  # bytes that read as text by chance in one label of several thousand
-LEAST_ENCODED = 11  # characters that so many bytes have in base64, the densest of the alphabets
-LEAST_SPLIT = 12  # of a text that is put together from labels, or that could be a long word
+LEAST_ENCODED = 11  # the same bytes in base64, the densest of the alphabets
+LEAST_SPLIT = 12  # of a text composed of labels, or that could be a long word
 SHARE, SHARE_LONG = 0.75, 0.55  # of letters, digits and blanks in a text; in one of
 LONG_TEXT = 16  # bytes
 LONG_LABEL, LONG_HEX = 30, 16  # characters
@@ -58,14 +58,14 @@ def carries_data(host: str) -> bool:
 
 
 def _decoded_together(pieces: list[str]) -> Iterator[bytes]:
-    """Decode labels as one, with and without the last, and without a number before them."""
+    """Decode labels joined together, with and without the last, and without a leading number."""
     for part in (pieces, pieces[1:], pieces[:-1], pieces[1:-1]):
         if len(part) > 1:
             yield from _decode("".join(part))
 
 
 def _decode(label: str) -> Iterator[bytes]:
-    """Decode a label in each alphabet that it is of."""
+    """Decode a label in each alphabet that fits it."""
     small = label.lower()
     for alphabet, text, decode in (
         (_HEX, small, unhexlify),
@@ -89,7 +89,7 @@ def _from_base32(text: str) -> bytes:
 
 
 def _is_text(plain: bytes, least: int) -> bool:
-    """True for bytes that are writing: printable, and mostly letters, digits and blanks."""
+    """True for bytes that are prose: printable, and mostly letters, digits and blanks."""
     if len(plain) < least:
         return False
     if not _READABLE.fullmatch(plain):
@@ -109,7 +109,7 @@ def _is_of_other_script(plain: bytes) -> bool:
 
 
 def _is_long(pieces: list[str]) -> bool:
-    """True for several labels of nothing but hex digits, or of letters and digits as in base64."""
+    """True for several labels of only hex digits, or of letters and digits as in base64."""
     in_hex = [piece for piece in pieces if len(piece) >= LONG_HEX and _HEX.fullmatch(piece.lower())]
     if sum(map(len, in_hex)) >= MANY_HEX:
         return True
@@ -118,7 +118,7 @@ def _is_long(pieces: list[str]) -> bool:
 
 
 def _is_dense(piece: str) -> bool:
-    """True for letters with digits among them, and hardly a hyphen."""
+    """True for letters with digits among them, and hardly any hyphens."""
     digits = sum(map(str.isdigit, piece))
     return digits >= len(piece) // 16 + 1 and piece.count("-") <= len(piece) // 24
 

@@ -1,11 +1,11 @@
-"""The answer of a check."""
+"""The outcome of a check."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
 
-AROUND = b"\0"  # between a match and its surroundings, where a check is run on both
+AROUND = b"\0"  # between a match and its surroundings, if a check runs on both
 
 
 class Outcome(Enum):

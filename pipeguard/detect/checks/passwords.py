@@ -29,23 +29,23 @@ from pipeguard.detect.checks.readable import has_date, readable_chars
 from pipeguard.detect.words import placeholders as words
 from pipeguard.firewall.lazy_regex import lazy_regex
 
-# What ends a sentence or a quotation behind a password, though it may be of it: not judged.
+# The end of a sentence or a quotation behind a password, though it may be of it: not judged.
 _SENTENCE_END = lazy_regex(
     rb"(?:(?<!\.)\.|[:!?*]|\xe2\x80[\x98-\x9f]|\xc2\xbb|\xe3\x80[\x80-\x8f]|\xef\xbc[\x80-\xbf])+\Z"
 )
-# Words with digits and signs between them, or `Winter-Sun-8842`, as people are told to choose.
+# Words with digits and signs between them, or `Winter-Sun-8842`, as people are advised to choose.
 _CHOSEN = lazy_regex(
     rb"(?=.*[0-9])(?=.*[a-z]).[^!#$%&*+?@^~]*[!#$%&*+?@^~].*"
     rb"|(?:[a-z]{3,}[-_.+=])?(?:[A-Z][a-z]+[-_.+=]?){1,5}[0-9]{2,6}"
 )
 # Of tests and manuals; a hash, an address, a query, a comparison.
 _NOT_CHOSEN = lazy_regex(words.alternatives("NOT_CHOSEN").encode(), re.IGNORECASE)
-# Ways to hash one, and standards; a line of passwd(5); the working directory, a shell's PWD.
+# Ways to hash a password, and standards; a line of passwd(5); the working directory, or PWD.
 _STANDARD = lazy_regex(words.alternatives("STANDARDS").encode(), re.IGNORECASE)
 _CIPHER_SIGNS = lazy_regex(rb"[A-Za-z0-9!+_:.,@=/-]+")
 _WORDS = lazy_regex(rb"[A-Za-z]+")
 LEAST_CIPHERS = 2  # names of algorithms in a list of them
-# A quote or a bracket in HTML, which ends a value, or a control character, which nobody types.
+# A quote or a bracket in HTML, which ends a value, or a control character, which cannot be typed.
 _TYPED_END = lazy_regex(
     rb"&(?:amp;)?(?:#0?3[49]|#x2[27]|quot|apos|[lr]squo|[lg]t)\b|[\x00-\x1f\x7f]"
 )
@@ -61,7 +61,7 @@ def password_outcome(secret: bytes) -> Outcome:
 
 
 def typed_outcome(secret: bytes) -> Outcome:
-    """HOLDS for a well-chosen password: no words, no code, mixed characters."""
+    """HOLDS for a well-chosen password: mixed characters, not words or code."""
     secret, *cut = _TYPED_END.split(secret, 1)
     if cut and len(secret) < LEAST_LEFT:
         return Outcome.FAILS
@@ -94,7 +94,7 @@ def _is_cipher_list(body: bytes) -> bool:
 
 
 def _userinfo(secret: bytes) -> Outcome:
-    """`user:password` of a URL (RFC 3986, 3.2.1): a password of its own, not the user again."""
+    """`user:password` of a URL (RFC 3986, 3.2.1), with a password that differs from the user."""
     user, _, password = secret.partition(b":")
     password = re.sub(rb"%([0-9A-Fa-f]{2})", lambda m: bytes.fromhex(m[1].decode()), password)
     if password.lower() == user.lower() or (user.lower() == b"user" and len(password) < 8):
@@ -103,7 +103,7 @@ def _userinfo(secret: bytes) -> Outcome:
 
 
 def _basic_auth(secret: bytes) -> Outcome:
-    """Base64 of `user:password` in printable ASCII (RFC 7617, 2), no placeholder."""
+    """Base64 of `user:password` in printable ASCII (RFC 7617, 2), except placeholders."""
     raw = base64_decoded(secret) or b""
     if not re.fullmatch(rb"[!-9;-~]{1,100}:[ -~]{3,300}", raw):
         return Outcome.FAILS
@@ -146,7 +146,7 @@ def _indent(line: bytes) -> int:
 
 
 def _kubernetes_value(secret: bytes) -> Outcome:
-    """HOLDS for a value, encoded or not, that is no name, no placeholder, no certificate."""
+    """HOLDS for a value, encoded or not, other than a name, a placeholder, or a certificate."""
     raw = base64_decoded(secret)
     if raw is None or len(raw) < LEAST_BYTES:
         return typed_outcome(secret)

@@ -1,4 +1,4 @@
-"""Numbers of people, their cards and their things: whether a text could be one of a kind.
+"""Numbers of people, their cards and their property: checks for each kind of number.
 
 Each test says whether a number is well-formed, and none whether anybody has it. Sources: ISO 7812
 (cards), ICAO 9303 (passports), ISO 3779 (vehicles), 3GPP 23.003 (IMEI); those of states are in
@@ -28,7 +28,7 @@ def digits(text: str) -> list[int]:
 
 
 def weighted_sum(text: str, weights: Sequence[int]) -> int:
-    """The sum of each digit times its weight; ends with the shorter of the two."""
+    """The sum of each digit times its weight, up to the end of the shorter list."""
     return sum(digit * weight for digit, weight in zip(digits(text), weights, strict=False))
 
 
@@ -65,7 +65,7 @@ def icao_digit(text: str) -> int:
 
 
 # --- national ids -----------------------------------------------------------------------
-# Numbers that states give to people: whether a text could be one, by its check digits and dates.
+# Numbers that states give to people, recognised by their check digits and dates.
 
 IsValid = Callable[[str], bool]
 _DAYS = "(?:0[1-9]|[12]\\d|3[01])"
@@ -94,7 +94,7 @@ def _read_row(line: str) -> tuple[re.Pattern[str], IsValid]:
 
 
 def _has_check(weights: Sequence[int], modulus: int, ends: str, text: str) -> bool:
-    """True if the weighted sum of a text has the rest that is required, or its end says so."""
+    """True if the weighted sum has the required remainder, or matches the last character."""
     if ends.startswith("="):
         return weighted_sum(text, weights) % modulus == int(ends[1:])
     total = weighted_sum(text[-2 : -2 - len(weights) : -1], weights[::-1])
@@ -107,7 +107,7 @@ def _rows(kind: str) -> list[tuple[re.Pattern[str], IsValid]]:
 
 
 def _fits(kind: str, text: str) -> bool:
-    """True if a row of a kind fits a text, and the check of each that does holds."""
+    """True if some row of a kind fits a text, and the check of each fitting row holds."""
     fitting = [(check, match) for form, check in _rows(kind) if (match := form.match(text))]
     return bool(fitting) and all(
         check(match[1] if match.re.groups else text) for check, match in fitting
@@ -184,7 +184,7 @@ NATIONAL_IDS: Mapping[str, IsValid] = {
 
 
 def is_number(kind: str, secret: bytes) -> bool:
-    """True if a text, with whatever is written between its groups, could be a number of a kind.
+    """True if a text, with any separators between its groups, could be a number of a kind.
 
     Args:
         kind: one of NUMBERS.
@@ -194,23 +194,23 @@ def is_number(kind: str, secret: bytes) -> bool:
 
 
 def is_telling(secret: bytes) -> bool:
-    """True if a text could be a number of one of the kinds that are known by their form."""
+    """True if a text could be a number of a kind that its form alone identifies."""
     text = _plain(secret)
     return any(form.fullmatch(text) and could_be(kind, text) for form, kind in _telling())
 
 
 def is_published_number(secret: bytes) -> bool:
-    """True if documentation prints a number."""
+    """True if a number is printed in documentation."""
     return _plain(secret) in published.NUMBERS
 
 
 def _plain(secret: bytes) -> str:
-    """A number without what is written between its groups."""
+    """A number without the separators of its groups."""
     return re.sub(rb"[ ./\s-]", b"", secret[:200]).upper().decode("utf-8", "replace")
 
 
 def could_be(kind: str, text: str) -> bool:
-    """True if a number could be one of a kind.
+    """True if a number could be of a kind.
 
     Args:
         kind: one of NUMBERS.

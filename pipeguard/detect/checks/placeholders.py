@@ -25,14 +25,14 @@ def entropy(secret: bytes) -> float:
 
 
 # --- placeholders -----------------------------------------------------------------------
-# What is written in a secret's place and is none: words, templates, rows, published samples.
+# Texts in a secret's place that are not secrets: words, templates, rows, published samples.
 
-# What an issuer writes before the body, as `sk-ant-api03-`: short, and of one case.
+# An issuer's prefix, such as `sk-ant-api03-`: short, and of one case.
 PREFIX = lazy_regex(rb"\A(?:(?:[a-z]{1,10}|[A-Z]{1,10})[0-9]{0,2}[_.:-]){1,3}")
-FEW_TEXTS = 512  # whose answers are kept: several rules ask about a secret, in several readings
-LEAST_LEFT = 8  # characters of a secret that are no words and no template
+FEW_TEXTS = 512  # whose results are cached: several rules check a secret, in several readings
+LEAST_LEFT = 8  # characters of a secret that belong to no word or template
 # Claims of jwt.io (`sub` 1234567890) and of RFC 7515, A.1 to A.5, however they are signed; those of
-# PyJWT, jsonwebtoken and golang-jwt, and when they were made and end, beside which there are none.
+# PyJWT, jsonwebtoken and golang-jwt, with at most times of issue and expiry besides.
 _SAMPLE_JWT = lazy_regex(
     rb"eyJ[\w-]{8,300}\.eyJ(?:zdWIiOiIxMjM0NTY3ODkwI|pc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAs)[\w-]*"
     rb"(?:\.[\w-]*)?"
@@ -48,14 +48,14 @@ _SLOT = rb"\$?\{{1,2}[^{}]{0,80}\}{1,2}|<[^<>]{0,80}>|%\(\w{1,40}\)s"  # of a te
 def is_placeholder(secret: bytes) -> bool:
     """True if a text is evidently written in a secret's place.
 
-    Words such as `example` are taken out of the body, and runs of one character; what is left must
+    Words such as `example` are taken out of the body, and runs of one character; the rest must
     be too little for a secret. So a word glued to a live key does not hide it.
     """
     if is_published(secret) or is_reference(secret):
         return True
     body = PREFIX.sub(b"", secret[:MEASURED_BYTES])
     if len(body) < LEAST_LEFT:
-        body = secret  # what looked like an issuer's prefix is all there is
+        body = secret  # the apparent issuer's prefix is the whole text
     letters = re.sub(rb"[^0-9A-Za-z\x80-\xff]", b"", body)
     if not letters or _is_monotone(letters) or _is_masked(body, letters):
         return True
@@ -72,7 +72,7 @@ def is_reference(secret: bytes) -> bool:
 
 
 def is_weak_password(secret: bytes) -> bool:
-    """True for what people type first, and for what is in every example."""
+    """True for the most common passwords, and for those in every example."""
     return secret.lower().decode("latin-1") in words.WEAK_PASSWORDS
 
 
@@ -86,7 +86,7 @@ def _without_fillers(body: bytes) -> bytes:
 
 @cache
 def _fillers() -> re.Pattern[bytes]:
-    """Matches fillers in small letters: `re` tries words by their first letter, but in one case."""
+    """A pattern for fillers in small letters: `re` sorts words by first letter only in one case."""
     return re.compile(
         rb"(?=[$%%{<])(?:%s)|%s|(?<![0-9a-z])%s(?![0-9a-z])|(.)(?=\1)\1{4,}"
         % (_SLOT, _by_first_letter("ANYWHERE"), _by_first_letter("ALONE")),
@@ -95,7 +95,7 @@ def _fillers() -> re.Pattern[bytes]:
 
 
 def _by_first_letter(table: str) -> bytes:
-    """A pattern for words of a table, each of which begins with a letter; those of one together."""
+    """A pattern for words of a table that begin with a letter, grouped by first letter."""
     groups: dict[str, list[str]] = {}
     for word in words.in_order(table):
         groups.setdefault(word[0], []).append(word[1:])
@@ -109,7 +109,7 @@ def _by_first_letter(table: str) -> bytes:
 def _references() -> re.Pattern[bytes]:
     """Matches a text that names a secret: a variable, a vault's path, a template.
 
-    Manuals name in capitals what is to be put there: KEYSTONE_DBPASS.
+    Manuals put names in capitals for such values: KEYSTONE_DBPASS.
     """
     objects, vaults, endings = map(words.alternatives, ("OBJECTS", "VAULTS", "NAME_ENDINGS"))
     return re.compile(
@@ -120,16 +120,16 @@ def _references() -> re.Pattern[bytes]:
 
 
 def _is_masked(body: bytes, letters: bytes) -> bool:
-    """True if the middle is starred out, as logs and consoles do."""
+    """True if the middle is starred out, as in logs and consoles."""
     return b"***" in body and len(letters) < 2 * LEAST_LEFT
 
 
 def _is_monotone(letters: bytes) -> bool:
-    """True for one character for the most part, or an ascending or descending row of them."""
+    """True for mostly one character, or an ascending or descending row of characters."""
     if len(letters) < 6:
         return len(set(letters)) == 1
     text = letters.lower()
-    median = sorted(text)[len(text) // 2]  # what most characters are is in the middle, too
+    median = sorted(text)[len(text) // 2]  # a majority character is also in the middle
     if text.count(median) * 10 >= 6 * len(text):
         return True
     rows = [step for step in map(sub, text[1:], text) if -1 <= step <= 1]
@@ -152,7 +152,7 @@ def is_published(secret: bytes) -> bool:
 
 
 def _is_sample_jwt(secret: bytes) -> bool:
-    """True for a JSON Web Token with the claims of documentation, which name nobody."""
+    """True for a JSON Web Token with the claims of documentation, which identify nobody."""
     if not secret.startswith(b"eyJ") or secret.count(b".") != 2:
         return False
     try:

@@ -1,4 +1,4 @@
-"""Checks that tell what was drawn by chance from what a person wrote.
+"""Checks that distinguish random values from text that a person wrote.
 
 Pure functions over bytes; none raises, and each takes time linear in them. Knows no format.
 """
@@ -34,11 +34,11 @@ _CAMEL = lazy_regex(
 _TYPE = lazy_regex(rb"[\w.]{2,80}[a-z0-9](?:Key|Token|Secret|Credential|Type|Request|Response)s?")
 _PUBLIC_FORMAT = lazy_regex("|".join(credentials.in_order("PUBLIC_FORMATS")).encode())
 
-# A value that is sent: the value, a line that is nothing else, and its name in settings or JSON.
+# A value that is sent: the value, a line with nothing else, and its name in settings or JSON.
 _TOKEN = lazy_regex(rb"[A-Za-z0-9_+/~-]{16,}={0,2}")
 _ALONE = lazy_regex(rb"[ \t>*\"'`]{0,6}(?=[^\n]{0,100}[0-9])[A-Za-z0-9_+/=-]{16,}[\"'`,;.]{0,2}\r?")
 _LABEL = lazy_regex(rb"(?:\A|[{,\s])[\"'`]?([\w.-]{1,64})[\"'`]?\s{0,4}[:=]\s{0,4}[\"'`]?\Z")
-_FIELD = lazy_regex(  # of a text, which is no name of the value in it
+_FIELD = lazy_regex(  # of a text, which does not name the value in it
     rb"(?:\W{0,4}(?:text|body|message|msg|content|comment|note|description|data|d|payload|title"
     rb"|subject|caption|value|reply|answer|html)\W{1,8}){1,2}",
     re.IGNORECASE,
@@ -46,7 +46,7 @@ _FIELD = lazy_regex(  # of a text, which is no name of the value in it
 _PARAMETER = lazy_regex(
     rb"[?&](?:q|d|data|text|msg|m|message|body|content|note|payload)=\Z", re.IGNORECASE
 )
-# A link that confirms something works once, and is none of a mailing.
+# A link that confirms something works once, and does not belong to a mailing.
 _MAILING = lazy_regex(
     f"[/.](?:{'|'.join(credentials.in_order('MAILINGS'))})[/.?]".encode(), re.IGNORECASE
 )
@@ -54,18 +54,18 @@ _SEARCH = lazy_regex(rb"[?&]q=\Z", re.IGNORECASE)
 # A word of a search, shorter than a value; `+` is the blank between two.
 _WORD = rb"(?:[A-Z0-9/_~-]{1,19}|[a-z0-9/_~-]{1,19}|[A-Za-z-]{1,19})"
 _SEARCH_WORDS = lazy_regex(_WORD + rb"(?:\+" + _WORD + rb")+")
-FEW_BYTES = 4  # before a value that is alone in its line
-# A command, but for what it posts.
+FEW_BYTES = 4  # before a value that fills its line
+# A command, except for the data that it posts.
 _COMMAND = lazy_regex(rb"\s*(?:command|cmd|script|code|args): (?!.*\s(?:-d|--data\S*)[ =][\"']?\Z)")
 LABEL_BYTES, FIELD_BYTES = 80, 48  # of the longest
-NAMED_BYTES = 60  # before a value, in which a word may say what it is
-# In small letters, which `re` finds sooner.
+NAMED_BYTES = 60  # before a value, in which a word may identify it
+# In small letters, which `re` finds faster.
 _NO_SECRET = lazy_regex(
     rf"\b(?:{'|'.join(credentials.in_order('NO_SECRETS'))})\b|sha(?:256|384|512)[:/-]|@\Z".encode()
 )
 _KNOWN_ID = lazy_regex(credentials.alternatives("KNOWN_IDS").encode())
-# The fingerprint of a key in hexadecimal (RFC 9580, 5.5.4; RFC 4716, 4), and what says that it is
-# one: the name of a key that signs what is published, in which GPG prints capitals; words beside.
+# The fingerprint of a key in hexadecimal (RFC 9580, 5.5.4; RFC 4716, 4), and signs of one: the
+# name of a key that signs published data, in which GPG prints capitals; words next to it.
 _FINGERPRINT = lazy_regex(
     rb"(?:0x)?([0-9A-F]{40}|[0-9A-Fa-f]{64}|[0-9a-f]{40}"
     rb"|(?:[0-9A-Fa-f]{2}:){15}(?:[0-9A-Fa-f]{2}:){0,16}[0-9A-Fa-f]{2})[.:!?*]{0,3}\Z"
@@ -85,12 +85,12 @@ _PRINT_BEFORE = lazy_regex(
 _PRINT_AFTER = lazy_regex(
     rb"[\"'`)*]{0,3}[ ,]{1,2}\(?(?:ed25519|rsa|ecdsa|fingerprint)\b", re.IGNORECASE
 )
-# How files begin: PNG, GIF, JPEG, RIFF, Ogg, PDF, zip, gzip, a font.
+# The first bytes of files: PNG, GIF, JPEG, RIFF, Ogg, PDF, zip, gzip, a font.
 _FILE = lazy_regex(rb"\x89PNG|GIF8|\xff\xd8\xff|RIFF|OggS|%PDF|PK\x03\x04|\x1f\x8b\x08|wOF[F2]")
 
 
 def character_classes(secret: bytes) -> int:
-    """Count which of lower case, upper case, digits and other characters a secret has."""
+    """Count a secret's classes of characters: lower case, upper case, digits and others."""
     return (
         (secret != secret.upper())
         + (secret != secret.lower())
@@ -100,20 +100,20 @@ def character_classes(secret: bytes) -> int:
 
 
 def _entropy(argument: str) -> Check:
-    """`entropy 3.5`: at least so many bits per byte."""
+    """`entropy 3.5`: at least that many bits per byte."""
     least = float(argument)
     return lambda secret: to_outcome(entropy(secret) >= least)
 
 
 def _is_mixed(secret: bytes) -> Outcome:
-    """Three classes of characters, or a sixth of digits: what words and names seldom have."""
+    """Three classes of characters, or a sixth of digits: seldom in words and names."""
     secret = secret[:MEASURED_BYTES]
     numerals = len(secret) - len(secret.translate(None, _DIGITS))
     return to_outcome(numerals * 6 >= len(secret) > 0 or character_classes(secret) >= 3)
 
 
 def _random_case(secret: bytes) -> Outcome:
-    """Upper and lower case as by the throw of a coin: in camelCase one letter in six is upper."""
+    """Upper and lower case at random, as by coin toss: in camelCase one letter in six is upper."""
     body = PREFIX.sub(b"", secret[:MEASURED_BYTES])
     kinds = body.translate(_KINDS)
     upper = kinds.count(b"A")
@@ -123,7 +123,7 @@ def _random_case(secret: bytes) -> Outcome:
 
 
 def _not_hex(secret: bytes) -> Outcome:
-    """Not all hexadecimal: digests, trace ids and commits are."""
+    """Not all hexadecimal, as digests, trace ids and commits are."""
     return to_outcome(re.fullmatch(rb"[0-9A-Fa-f]+", secret) is None)
 
 
@@ -142,7 +142,7 @@ def not_identifier(secret: bytes) -> Outcome:
 
 
 def looks_random(secret: bytes) -> Outcome:
-    """HOLDS for what no person thought of, FAILS for words, versions and paths.
+    """HOLDS for random values, FAILS for words, versions and paths.
 
     A run of letters of one case, or with a capital first, is a word if most of its pairs are.
     """
@@ -167,18 +167,18 @@ def looks_random(secret: bytes) -> Outcome:
 
 
 def is_public(secret: bytes) -> bool:
-    """True for the formats of what may be seen: identifiers, publishable and test keys."""
+    """True for the formats of public values: identifiers, publishable and test keys."""
     return _PUBLIC_FORMAT.match(secret) is not None
 
 
 def encodes_words(body: bytes) -> bool:
-    """True for base64 of words, as of `not my real password`."""
+    """True for words in base64, such as `not my real password`."""
     text = base64_decoded(body) if len(body) >= 12 else None
     return text is not None and text.isascii() and 10 * readable_chars(text) >= 6 * len(text)
 
 
 def _name_secret(name: bytes) -> Outcome:
-    """Not the name of a key or token that everybody may see: of a cache, a page, a column."""
+    """Not the name of a public key or token: of a cache, a page, a column."""
     words = name_words(name.decode("latin-1"))
     is_for_retries = words[-2:] == ["client", "token"]  # a client makes it up for one request
     public = (
@@ -190,7 +190,7 @@ def _name_secret(name: bytes) -> Outcome:
 def _is_unlabelled(text: bytes) -> Outcome:
     """HOLDS if nothing next to a value calls it an id, a digest or public.
 
-    A single word before a colon, as in settings or JSON, says what the value is; the name of a
+    A single word before a colon, as in settings or JSON, identifies the value; the name of a
     text's own field does not. Values in a row are base64 over lines, or a list.
     """
     match, _, around = text.partition(AROUND)
@@ -220,7 +220,7 @@ def _is_unlabelled(text: bytes) -> Outcome:
 
 
 def _is_no_known_id(secret: bytes) -> Outcome:
-    """Neither an id of a known form nor base64 of a text or a file."""
+    """Neither an id with a known form nor base64 of a text or a file."""
     is_known = _KNOWN_ID.fullmatch(secret) is not None or encodes_words(secret)
     head = base64_decoded(secret[:12]) or b""
     return to_outcome(not is_known and _FILE.match(head) is None)
@@ -233,7 +233,7 @@ def _not_commit(text: bytes) -> Outcome:
 
 
 def _not_fingerprint(text: bytes) -> Outcome:
-    """FAILS for the fingerprint of a key, which is public, by its name and the words around it."""
+    """FAILS for a key's fingerprint, which is public, by its name and the words around it."""
     match, _, around = text.partition(AROUND)
     printed = _FINGERPRINT.search(match)
     if printed is None:

@@ -17,18 +17,18 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 # Builds and commits in paths, which are public: `_next/static/ID/`, `app-HASH.js`, `commit/ID`.
 BUILD_ID = lazy_regex(rf"(?<![\w-])({credentials.alternatives('BUILD_IDS')})")
 
-LONG_TOKEN = 36  # characters; a shorter one has too few words to tell
+LONG_TOKEN = 36  # characters; a shorter one has too few words to decide
 
 
 def readable_chars(body: bytes) -> int:
-    """Count the characters that are in what reads as words."""
+    """Count the characters in readable words."""
     runs = (run.lower() for run in re.findall(rb"[A-Z]?[a-z]{3,}|[A-Z]{4,}", body))
     return sum(len(run) for run in runs if _is_word(run, share=0.6))
 
 
 @lru_cache(maxsize=4)  # a match is rated as a secret, and then as a sample
 def reads_as_words(body: bytes, pattern: str) -> bool:
-    """True for a long text that was put together from words, rather than drawn at random.
+    """True for a long text that is composed of words, and not drawn at random.
 
     Words that the rule's pattern asks for do not count. Of 5,000 random texts of 36 to 120
     characters 0.1 to 4 % read so, most of them of small letters alone.
@@ -43,7 +43,7 @@ def reads_as_words(body: bytes, pattern: str) -> bool:
 
 
 def _is_word(run: bytes, share: float) -> bool:
-    """True if that share of its pairs of letters is common."""
+    """True if at least this share of its pairs of letters is common."""
     pairs = len(run) - 1
     return sum(map(_common_pairs().__contains__, pairwise(run))) >= share * pairs
 
@@ -68,13 +68,13 @@ _EARLIER, _RULES, _NOUNS, _OWN, _MODEL, _OF_MODEL, _PARTS, _UPKEEP, _READERS, _R
         *("UPKEEP", "READERS", "READING"),
     ),
 )
-# "discard requests while an old command": what runs is named in a clause, and not dropped.
+# "discard requests while an old command": a clause names the program, which is not dropped.
 _CLAUSE = lazy_regex(
     rf"(?i)(?:(?!\b(?:{_EARLIER}|{_OWN}|{_RULES})\b)[^.!?])*"
     r"\b(?:while|when|whenever|until|if|once|after|before)\s+(?:the\s+|an?\s+)?"
     rf"(?:{_EARLIER})\s+(?:{_RULES})".encode()
 )
-# A clause without an order, and a number, as subjects of commits have them.
+# A clause without an order, and a number, as in subjects of commits.
 _TAIL = (
     r"(?:\s+(?:when|while|if|on|in|after|before|during|until|unless|at|for|from|beyond|without|with|by|of"
     r"|per|once|because|since)\b(?:\s+(?!(?:and|then|but|so|instead|please|now|must|reply)\b)"
@@ -84,7 +84,7 @@ _TAIL = (
 
 
 def _thing_pattern(parts: str) -> re.Pattern[bytes]:
-    """A pattern for an order, NUL and what follows, if parts after its noun make it a thing's."""
+    """A pattern for an order, NUL and its context, if parts after its noun make it a thing's."""
     return lazy_regex(
         rf"(?is)(?:(?!\b(?:{_OF_MODEL})\b).)*\b(?:{_EARLIER}|initial)\s+(?:"
         rf"(?:(?!(?:{_OF_MODEL}|and|or)\b)[\w'-]+\s+){{0,2}}(?:{_NOUNS})\0(?:\s+(?>{_PARTS})){{1,3}}"
@@ -96,7 +96,7 @@ def _thing_pattern(parts: str) -> re.Pattern[bytes]:
 
 # "ignore the old rules table if it is empty", "ignorePreviousErrorsAndResetPrompt": a thing's name.
 _THING = _thing_pattern(rf"\b(?:{_TAIL}|[(\[{{)\]}}\"'`>]|\s*=|;\s*(?:\n|\Z))")
-# The same in camel case, which may be without its spaces and signs.
+# The same in camel case, possibly without its spaces and signs.
 _NAMED_THING = _thing_pattern(r"\b[^\w\s]|\Z|\B(?!and|then|you|the|in|to|ed|en)[a-z0-9]")
 _SHOWING = lazy_regex(rb"(?i)\band\s+(?:show|print|display)\b")  # may also ask a model for its own
 _NAME = lazy_regex(rb"[A-Za-z0-9 ]+")  # a long name, read as words
@@ -129,7 +129,7 @@ _IN_WORDS = lazy_regex(rb"(?i)all|old(?:er)?|past|prior|former|initial|first")
 
 
 def _orders_reader(text: bytes) -> Outcome:
-    """FAILS if only a thing is dropped, or others are told; run on a match and its surroundings.
+    """FAILS if only a thing is dropped, or others are addressed; run with the surroundings.
 
     A match that occurs more than once orders something if one of its occurrences does.
     """
@@ -142,7 +142,7 @@ def _orders_reader(text: bytes) -> Outcome:
 
 
 def _drops_other(data: bytes, start: int, end: int) -> bool:
-    """True if the order in a range drops a thing, or is an order to others about a matter."""
+    """True if the order in a range drops a thing, or is addressed to others."""
     ordered = data[start:end].rpartition(b'"')[2]  # without the key of JSON
     if len(ordered) > BEFORE_BYTES:
         return False
@@ -159,7 +159,7 @@ def _drops_other(data: bytes, start: int, end: int) -> bool:
 
 
 def _is_in_camel_words(name: bytes) -> bool:
-    """True if words such as `all` are only parts of longer words in a name in camel case."""
+    """True if words such as `all` are only parts of longer words in a camel-case name."""
     words = list(_CAMEL_WORD.finditer(name))
     if len(words) < FEW_CAMEL_WORDS or _DROP.fullmatch(words[0][0]) is None:
         return False

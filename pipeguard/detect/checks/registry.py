@@ -1,10 +1,10 @@
 """Checks by the names that rules give them: checksum, encoding, entropy, placeholder, address.
 
 A rule's `require` keeps a match only if the check HOLDS. Its `check` raises confidence if it HOLDS,
-lowers it if it FAILS and leaves it if it is UNKNOWN. A failing checksum is no proof of innocence,
-because whoever steers an agent can have one character changed; so a rule whose form is proof enough
-writes `only-raise github-crc`, for which FAILS counts as UNKNOWN. A rule that wants only the
-hopeless dropped requires `not-fails password`, for which UNKNOWN counts as HOLDS.
+lowers it if it FAILS and leaves it if it is UNKNOWN. A failing checksum does not prove innocence,
+because whoever steers an agent can have one character changed; so a rule whose form is sufficient
+proof writes `only-raise github-crc`, for which FAILS counts as UNKNOWN. A rule that drops only
+hopeless matches requires `not-fails password`, for which UNKNOWN counts as HOLDS.
 
 Checks are pure functions of bytes. None raises, whatever the bytes, and each takes time linear in
 them. Knows no rules, places or messages.
@@ -22,7 +22,7 @@ from pipeguard.unicode.display import suggestion
 NAME_CHECK = "name-"  # prefix of the checks of a secret's name
 AROUND_CHECK = "around-"  # and of the checks of a match, AROUND, and the text around it
 AROUND_BYTES = 4096  # before a match and after it
-KEPT_BYTES = 512  # of a secret whose outcomes are kept
+KEPT_BYTES = 512  # of a secret whose outcomes are cached
 _READ_WORDS = frozenset(
     ("basic-auth", "kubernetes-value", "password", "random", "typed", "userinfo")
 )
@@ -44,7 +44,7 @@ EXAMPLES: Mapping[str, str] = {
 
 
 def find_spec_error(spec: str) -> str:
-    """Say what is wrong with the name of a check or its argument; empty if nothing is."""
+    """Describe the error in a check's name or its argument; empty if there is none."""
     try:
         _find(spec)
     except RuleError as error:
@@ -59,14 +59,14 @@ def measures_randomness(spec: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def cheapest_first(specs: tuple[str, ...]) -> tuple[str, ...]:
-    """Checks that all have to hold, in the order in which a text that fails one costs least."""
+    """Checks that all have to hold, in the order that rejects a failing text at the least cost."""
     return tuple(sorted(specs, key=_cost))
 
 
 def _cost(spec: str) -> int:
-    """0 for a check of a secret alone, 1 for one of its surroundings, 2 for one of all its words.
+    """0 for a check of only a secret, 1 for one of its surroundings, 2 for one of all its words.
 
-    What is read around a secret is not kept, as outcomes for the secret alone are.
+    Only outcomes that depend on nothing but the secret are cached.
     """
     name = spec.removeprefix("not-fails ").removeprefix("only-raise ").partition(" ")[0]
     return 2 if name in _READ_WORDS else int(name.startswith(AROUND_CHECK))
@@ -80,12 +80,12 @@ def run(spec: str, secret: bytes) -> Outcome:
         secret: the bytes that the rule's pattern took for a secret.
 
     Raises:
-        RuleError: the spec names no check; `find_spec_error` says so when a rule is loaded.
+        RuleError: the spec names no check; `find_spec_error` reports it when a rule is loaded.
     """
     return _outcome(spec, secret) if len(secret) <= KEPT_BYTES else _find(spec)(secret)
 
 
-@lru_cache(maxsize=1024)  # several rules ask the same of a secret, in several readings
+@lru_cache(maxsize=1024)  # several rules run the same check on a secret, in several readings
 def _outcome(spec: str, secret: bytes) -> Outcome:
     return _find(spec)(secret)
 
@@ -121,7 +121,7 @@ def _find(spec: str) -> Check:
 
 @cache
 def checks() -> Mapping[str, Check]:
-    """The checks that take no argument, by name."""
+    """The checks without an argument, by name."""
     from pipeguard.detect.checks import (
         benign_commands,
         checksums,
@@ -149,7 +149,7 @@ def _checks_with_argument() -> Mapping[str, Callable[[str], Check]]:
 
 
 def _host(argument: str) -> Check:
-    """`host metadata`: what follows `//` in an address reaches one of `url_hosts.QUESTIONS`."""
+    """`host metadata`: the text after `//` in an address reaches one of `url_hosts.QUESTIONS`."""
     from pipeguard.detect.checks import url_hosts  # 4 ms
 
     if argument not in url_hosts.QUESTIONS:
@@ -161,7 +161,7 @@ def _number(argument: str) -> Check:
     """`number us-ssn`: a number of that kind that is well-formed."""
     from pipeguard.detect.checks import personal_numbers
 
-    if argument == "telling":  # without a name beside it
+    if argument == "telling":  # without a name next to it
         return lambda secret: to_outcome(personal_numbers.is_telling(secret))
     if argument not in personal_numbers.NUMBERS:
         near = suggestion(argument, personal_numbers.NUMBERS, listed=True)

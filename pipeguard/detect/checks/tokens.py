@@ -1,4 +1,4 @@
-"""Checks of formats that issuers write: JSON Web Tokens, keys, and what else is encoded.
+"""Checks of issuers' formats: JSON Web Tokens, keys, and other encoded values.
 
 Pure functions over bytes; none raises, and each takes time linear in them. Formats with a checksum
 are in detect.checks.checksums.
@@ -19,13 +19,13 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 
 JSON_BYTES = 24 * 1024  # a token's parts: 8 KiB of header and 16 KiB of claims
 PEM_BYTES = 16 * 1024  # RSA of 16,384 bits has 12.6 KiB
-EXPIRED = 1_735_689_600  # 2025: a token that expired before opens nothing, in seconds since 1970
+EXPIRED = 1_735_689_600  # 2025, in seconds since 1970: a token that expired before is worthless
 
 # -- JSON Web Tokens -----------------------------------------------------------------------------
 
 
 def _json(text: bytes | None) -> Mapping[str, object]:
-    """The JSON object in `text`, empty if there is none."""
+    """The JSON object in `text`; empty without one."""
     if text is None or len(text) > JSON_BYTES:
         return {}
     try:
@@ -40,7 +40,7 @@ def _parts(secret: bytes) -> list[bytes]:
 
 
 def _claims(secret: bytes) -> Mapping[str, object]:
-    """The claims of a JSON Web Token, empty if it is none (RFC 7519, 3 and 7.2)."""
+    """The claims of a JSON Web Token; empty for any other text (RFC 7519, 3 and 7.2)."""
     parts = _parts(secret)
     if len(parts) < 2 or not isinstance(_json(base64_decoded(parts[0])).get("alg"), str):
         return {}
@@ -48,9 +48,9 @@ def _claims(secret: bytes) -> Mapping[str, object]:
 
 
 def _jwt(secret: bytes) -> Outcome:
-    """A signed token with claims (RFC 7519), also one that was cut off in them; none long expired.
+    """A signed token with claims (RFC 7519), even if cut off in them; not if it expired long ago.
 
-    HOLDS too for an encrypted one: five parts and `enc` (RFC 7516, 3.1).
+    HOLDS also for an encrypted token: five parts and `enc` (RFC 7516, 3.1).
     """
     parts = _parts(secret)
     header = _json(base64_decoded(parts[0]))
@@ -93,19 +93,19 @@ def _json_keys(argument: str) -> Check:
 
 
 def _base64_bytes(argument: str) -> Check:
-    """Base64 of exactly so many bytes, as keys of a fixed size are."""
+    """Base64 of a fixed number of bytes, as in keys of a fixed size."""
     size = int(argument)
     return lambda secret: to_outcome(len(base64_decoded(secret) or b"") == size)
 
 
 def _base64_prefix(argument: str) -> Check:
-    """Base64 of bytes that begin so."""
+    """Base64 of bytes with this prefix."""
     prefix = argument.encode()
     return lambda secret: to_outcome(_whole_quads(secret).startswith(prefix))
 
 
 def _whole_quads(text: bytes) -> bytes:
-    """The bytes under base64 that may be cut off; empty for other text."""
+    """The bytes under base64 that may be cut off; empty for any other text."""
     return base64_decoded(text[: len(text) // 4 * 4]) or b""
 
 
@@ -128,7 +128,7 @@ LEAST_SHARE = 4  # a fourth of a key; documentation prints a line or two
 def _pem(secret: bytes) -> Outcome:
     """A key's body after the BEGIN line (RFC 7468; OpenSSH's PROTOCOL.key), END not required.
 
-    HOLDS for DER, OpenSSH and RFC 1421 encryption; UNKNOWN for what is as dense as base64; FAILS
+    HOLDS for DER, OpenSSH and RFC 1421 encryption; UNKNOWN for text as dense as base64; FAILS
     for prose that names the header.
     """
     text = _ARMOUR.sub(b"", secret[:PEM_BYTES])
@@ -141,10 +141,10 @@ def _pem(secret: bytes) -> Outcome:
 
 
 def _private_key(secret: bytes) -> Outcome:
-    """A private key by its structure; HOLDS too for anything after a BEGIN line.
+    """A private key by its structure; HOLDS also for anything after a BEGIN line.
 
     PKCS#1 (RFC 8017, A.1.2), PKCS#8 (RFC 5958), SEC 1 (RFC 5915), PKCS#12 (RFC 7292), DSA as
-    OpenSSL writes it, and OpenSSH, in base64 or hexadecimal. What is public begins otherwise.
+    OpenSSL writes it, and OpenSSH, in base64 or hexadecimal. Public keys begin differently.
     """
     if secret.startswith(b"-----BEGIN"):
         return Outcome.HOLDS
@@ -189,7 +189,7 @@ def _is_private_der(body: bytes) -> bool:
 
 
 def _element(body: bytes, at: int) -> tuple[int, int, int]:
-    """The tag of an element of DER, where its content begins, and its size (X.690, 8.1)."""
+    """The tag of an element of DER, the start of its content, and its size (X.690, 8.1)."""
     head = body[at : at + 4].ljust(4, b"\0")
     if head[1] < 0x80:
         return head[0], at + 2, head[1]
@@ -205,10 +205,10 @@ def _key_bytes(secret: bytes) -> Outcome:
 
 # -- seed phrases --------------------------------------------------------------------------------
 # 12 to 24 of 2,048 words in a row, with a checksum in the last (BIP-39, "Generating the mnemonic").
-# Only the English list is known: a phrase in another of the standard's languages is not seen.
+# Only the English list is known: a phrase in another of the standard's languages is missed.
 
 LENGTHS = (24, 21, 18, 15, 12)  # words of a phrase, the longest first
-_SHORTEST = b"\1" * LENGTHS[-1]  # so many words in a row that are on the list
+_SHORTEST = b"\1" * LENGTHS[-1]  # this many adjacent words that are on the list
 
 
 @cache
@@ -219,13 +219,13 @@ def _word_numbers() -> dict[bytes, int]:
 def has_phrase(words: list[bytes]) -> bool:
     """True if some of these words, next to each other, are a phrase with its checksum.
 
-    A stretch of the standard's list is none.
+    A stretch of the standard's list does not count.
     """
     return any(True for _ in _phrases(words))
 
 
 def is_printed_phrase(words: list[bytes]) -> bool:
-    """True if the only phrases among these words are those that the standard prints."""
+    """True if the only phrases among these words are those printed in the standard."""
     return all(len(set(entropy)) == 1 for entropy in _phrases(words))
 
 
@@ -234,7 +234,7 @@ def _phrases(words: list[bytes]) -> Iterator[bytes]:
     known_numbers = _word_numbers()
     known = bytes([word in known_numbers for word in words])
     if known.find(_SHORTEST) < 0:
-        return  # before any stretch is looked at: most words in a row are those of a sentence
+        return  # before any stretch is examined: most rows of words are from a sentence
     numbers = [known_numbers.get(word, -1) for word in words]
     for length in LENGTHS:
         for start in range(len(numbers) - length + 1):
@@ -244,11 +244,11 @@ def _phrases(words: list[bytes]) -> Iterator[bytes]:
 
 
 def _phrase_entropy(numbers: list[int]) -> bytes | None:
-    """The bytes that the words of a phrase stand for; None if they are no phrase."""
+    """The bytes encoded by the words of a phrase; None if they are not a phrase."""
     if min(numbers) < 0 or numbers == sorted(numbers):
         return None
     if 3 * len(set(numbers)) < 2 * len(numbers):
-        return None  # so repetitive are no random words
+        return None  # random words do not repeat like this
     bits = 0
     for number in numbers:
         bits = bits << 11 | number
@@ -273,7 +273,7 @@ def seed_phrase(entropy: bytes) -> list[str]:
 
 
 def phrase_words(secret: bytes) -> list[bytes]:
-    """The words of what may be a seed phrase."""
+    """The words of a possible seed phrase."""
     return re.findall(rb"[a-z]+", secret[:MEASURED_BYTES].lower())
 
 

@@ -1,9 +1,9 @@
-"""True if a script or a picture needs a character that shows nothing.
+"""Finds invisible characters that no script or picture needs.
 
 Joiners connect letters of Arabic and Indic scripts and parts of emoji, variation selectors follow
 symbols and ideographs, a zero-width space ends a word where a script has no spaces, marks of
-direction stand among letters that are written from the right. Anywhere else they are there to hide
-something. Works on UTF-8 bytes. Sources: Unicode Standard, chapters 9, 12 to 18 and 23; UTS 51.
+direction are used among letters that are written from the right. Anywhere else they are there to
+hide something. Works on UTF-8 bytes. Sources: Unicode Standard, chapters 9, 12-18 and 23; UTS 51.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _RIGHT_TO_LEFT = lazy_regex(
     rb"\xb9[\xb0-\xbf]|\xba[\x80-\xbf]|\xbb[\x80-\xbc])|\xf0(?:\x90[\xa0-\xbf]|\x9e[\xa0-\xbb])"
 )
 _DIRECTION_MARKS = lazy_regex(rb"\xd8\x9c")  # is in the block of Arabic, and no letter
-# What each other character is written among.
+# The characters that each other one is written among.
 _NEIGHBOURS: tuple[tuple[re.Pattern[str], re.Pattern[str]], ...] = (
     (lazy_regex("\u200b"), _WITHOUT_SPACES),
     (
@@ -54,7 +54,7 @@ _UNSEEN = lazy_regex(
 def has_unneeded(text: str) -> bool:
     """True if a text has an unseen character that its neighbours do not need.
 
-    Where the text begins with such a character, only what follows decides.
+    If the text begins with such a character, only the text after it decides.
     """
     text = _FLAG.sub("\U0001f3f4", text)
     return any(
@@ -66,7 +66,7 @@ def has_unneeded(text: str) -> bool:
 
 
 def _is_needed(character: str, before: str, after: str) -> bool:
-    """True for a character that its neighbours need; either is empty if it is not known."""
+    """True for a character that its neighbours need; a neighbour is empty if unknown."""
     if _JOINER.match(character):
         return any(map(_JOINING.match, (before, after))) or (
             character == "\u200d" and all(map(_is_picture, (before, after)))
@@ -87,14 +87,14 @@ def _is_needed(character: str, before: str, after: str) -> bool:
 
 
 def _is_picture(character: str) -> bool:
-    """True for a symbol, a part of an emoji, and if it is not known."""
+    """True for a symbol, a part of an emoji, and an unknown neighbour."""
     if not character or character in "0123456789#*\ufe0f\u2139\u3030":
         return True
     return unicodedata.category(character) in ("So", "Sk", "Sc")
 
 
 def _without_right_to_left(text: bytes) -> Outcome:
-    """HOLDS if no letter is written from the right; run on a match and its surroundings."""
+    """HOLDS if no letter is written right to left; run on a match and its surroundings."""
     around = _DIRECTION_MARKS.sub(b"", text.partition(AROUND)[2])
     return to_outcome(_RIGHT_TO_LEFT.search(around) is None)
 

@@ -1,8 +1,8 @@
-"""The host that a URL names, however it is spelt: each host that some program would read.
+"""The host that a URL names, in any spelling: each host that some program would read.
 
-A check of what follows `//`. Where programs would read it in several ways, all of them count: a
-disguise works where the program that checks and the one that fetches differ. Knows no names that
-only a resolver knows; those it knows are in detect.words.hosts. Sources: RFC 3986 (section 3.2),
+A check of the text after `//`. If programs read it in several ways, all of them count: a
+disguise works if the program that checks and the one that fetches differ. Knows no names that
+need a resolver; detect.words.hosts lists the known ones. Sources: RFC 3986 (section 3.2),
 the URL Standard (host parsing).
 """
 
@@ -28,7 +28,7 @@ class Host(NamedTuple):
 
     Attributes:
         name: an address in the standard's form, or a name in small letters.
-        reach: what it leads to.
+        reach: its destination.
         odd: True for a spelling that is only used to pass checks.
     """
 
@@ -41,7 +41,7 @@ def hosts(rest: str) -> list[Host]:
     """Every host that some program would take an address to name.
 
     Args:
-        rest: what follows `//` in the address, as far as it goes.
+        rest: the text after `//` in the address, as far as it goes.
     """
     readings: dict[Host, None] = {}
     for text, odd in _authorities(rest[:MAX_URL_CHARACTERS]):
@@ -52,14 +52,14 @@ def hosts(rest: str) -> list[Host]:
 
 
 def is_local(rest: str) -> bool:
-    """True for what follows `//` in an address of this machine, or of a private network."""
+    """True if the text after `//` is an address of this machine, or of a private network."""
     readings = hosts(rest)
     return bool(readings) and all(
         host.reach is not Reach.PUBLIC or "." not in host.name for host in readings
     )
 
 
-# What a rule can ask, as `host metadata`.
+# The questions of rules, as in `host metadata`.
 QUESTIONS = ("metadata", "disguised", "suspicious", "inside", "exposed", "local")
 
 
@@ -67,7 +67,7 @@ def reaches(rest: bytes, question: str) -> bool:
     """True if a URL leads to a kind of host.
 
     Args:
-        rest: what follows `//`.
+        rest: the text after `//`.
         question: one of QUESTIONS.
     """
     text = rest[: 4 * MAX_URL_CHARACTERS].decode("utf-8", "replace")
@@ -82,7 +82,7 @@ def reaches(rest: bytes, question: str) -> bool:
         "disguised": is_disguised,
         "suspicious": is_disguised or Reach.METADATA in found,
         "inside": inside,
-        # With a port or a path by which machines are administered, or where no service is meant.
+        # With a port or a path for administering machines, or an address without a service.
         "exposed": inside & {Reach.LINK, Reach.RESERVED}
         or (inside and _ADMINISTERS.search(text))
         or (Reach.LOOPBACK in found and _ADMINISTERS_LOCALLY.search(text)),
@@ -99,7 +99,7 @@ _ANY_END = lazy_regex(r"[/\\?#]")
 
 
 def _authorities(rest: str) -> Iterator[tuple[str, bool]]:
-    """Candidates for the host, each with whether only a trick makes it one."""
+    """Candidates for the host; True for each that only a trick makes one."""
     plain = _BLANK.sub("", rest)
     torn = _BLANK.search(_ANY_END.split(rest, maxsplit=1)[0].rstrip()) is not None
     strict = _END.split(plain, maxsplit=1)[0]
@@ -122,7 +122,7 @@ _ADDRESS_LIKE = lazy_regex(r"\[?[0-9a-f:.x%]{3,60}\]?(?::\d{1,5})?\Z", re.IGNORE
 
 
 def _host(text: str) -> Host | None:
-    """The host that a program reads in the authority of a URL; None if there is none."""
+    """The host that a program reads in the authority of a URL; None without one."""
     decoded = _percent_decoded(text)
     folded = unicodedata.normalize("NFKC", decoded.replace("\u3002", ".").replace("\uff61", "."))
     folded = _BLANK.sub("", folded).replace("\u2024", ".").lower()
@@ -179,7 +179,7 @@ def _host_v6(text: str, *, odd: bool) -> Host | None:
 # -- names -----------------------------------------------------------------------------------------
 
 
-# Tables of names, and what these reach; the first that has a name counts.
+# Tables of names, by their reach; the first that has a name counts.
 _NAMES = {
     "METADATA_NAMES": Reach.METADATA,
     "LOCAL_NAMES": Reach.LOOPBACK,
@@ -210,7 +210,7 @@ def _pattern(table: str) -> re.Pattern[str]:
 
 
 def _embedded_addresses(labels: str) -> Iterator[IPv4Address]:
-    """The addresses that a name spells in its labels, as `10-0-0-1` or `7f000001`."""
+    """The addresses spelled in a name's labels, such as `10-0-0-1` or `7f000001`."""
     for match in _DOTTED.finditer(labels):
         numbers = [int(group) for group in match.groups()]
         if max(numbers) <= 0xFF:

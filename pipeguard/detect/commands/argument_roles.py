@@ -1,8 +1,8 @@
-"""The purpose of an argument: the tool acts on it, or it is only written, stored or searched for.
+"""The role of an argument: the tool acts on it, or only writes, stores or searches for it.
 
-A command inside a file's content, a message or a question is no command. The server chooses the
-names, so only a name that leaves no doubt makes a text idle, and none does where the tool executes
-what it is given. Knows words in names (detect.words.arguments), and no values.
+A command inside a file's content, a message or a question is not executed. The server chooses the
+names, so only an unambiguous name makes a text idle, and no name does if the tool executes its
+input. Knows words in names (detect.words.arguments), and no values.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pipeguard.unicode.name_words import name_words
 
 
 class ArgumentRole(Enum):
-    """The purpose of an argument."""
+    """The role of an argument."""
 
     COMMAND = "command"  # a command line or a script
     CODE = "code"  # a program in some language
@@ -34,14 +34,14 @@ class ArgumentRole(Enum):
 
 MAX_NAME_CHARS = 128  # of a tool's or an argument's name that are read
 MANY_STRINGS = 24  # in one call: a document or rows, in which each string says little
-NEAREST_NAMES = 4  # around an argument, by which its role is decided
+NEAREST_NAMES = 4  # around an argument, which decide its role
 
 
 def role(tool: str | None, path: Path, *, among: int = 0) -> ArgumentRole:
-    """Find the purpose of the argument at a path.
+    """Find the role of the argument at a path.
 
     Args:
-        tool: whose argument it is; None for a prompt's, and where it is not known.
+        tool: whose argument it is; None for a prompt's, and if it is unknown.
         path: of the argument; may begin at `params`.
         among: how many strings the arguments have.
     """
@@ -59,24 +59,24 @@ def role(tool: str | None, path: Path, *, among: int = 0) -> ArgumentRole:
 
 
 def is_shell(tool: str | None) -> bool:
-    """True where a tool's programs are scripts of a shell."""
+    """True if a tool's programs are scripts of a shell."""
     return bool(_words(tool or "") & lists.SHELLS)
 
 
 def is_of_database(tool: str | None) -> bool:
-    """True where a tool takes statements for a database."""
+    """True if a tool takes statements for a database."""
     return bool(_words(tool or "") & lists.DATABASE)
 
 
 def writes(tool: str | None, key: str) -> bool:
-    """True where the tool writes to the path in an argument."""
+    """True if the tool writes to the path in an argument."""
     if key.lower() in lists.TARGETS:
         return True
     return bool(_words(tool or "") & lists.WRITES) and key.lower() not in lists.SOURCES
 
 
 def writes_file(tool: str | None, names: Iterable[str]) -> bool:
-    """True where a call writes a file, by the name of its tool or of one of its arguments."""
+    """True if a call writes a file, by the name of its tool or of one of its arguments."""
     is_of_files = bool(_words(tool or "") & lists.OF_FILES)
     return is_of_files or any(_words(name) & lists.FILE for name in names)
 
@@ -95,7 +95,7 @@ def _role(tool: str, names: tuple[str, ...]) -> ArgumentRole:
 def _role_by_name(  # noqa: PLR0911  a table of names, each with its own exception
     name: str, tool: frozenset[str], *, executes: bool
 ) -> ArgumentRole | None:
-    """Find the purpose of an argument by its own name; None if the name decides nothing."""
+    """Find the role of an argument by its own name; None if the name is not decisive."""
     last = next(reversed(name_words(name[:64])), "")
     either = {last, name.lower()}
     if either & lists.STATEMENT:
@@ -144,7 +144,7 @@ def _split_name(name: str) -> frozenset[str]:
 
 
 def called_tool(value: JsonValue) -> str | None:
-    """The name of the tool that a message calls; None where it calls none."""
+    """The name of the tool that a message calls; None if it calls none."""
     params = value.get("params") if isinstance(value, dict) else None
     name = params.get("name") if isinstance(params, dict) else None
     return name if isinstance(name, str) else None

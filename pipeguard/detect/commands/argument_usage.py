@@ -1,4 +1,4 @@
-"""The purpose of each string of one message, and the parts of its text that are not idle.
+"""The role of each string of one message, and the parts of its text that are not idle.
 
 An idle string is only written, searched for or parsed: many rules skip those. Each answer is
 computed once for a message. Knows places and roles, and no rule.
@@ -19,14 +19,14 @@ from pipeguard.records import NamedTuple
 
 Range = tuple[int, int]
 Idle = tuple[ArgumentRole, ...]
-WHOLE_BYTES = 480  # of a string that may be nothing but what a rule searches for
+WHOLE_BYTES = 480  # of a string that may be only a rule's search text
 
 IDLE = (ArgumentRole.WRITTEN, ArgumentRole.SEARCHED, ArgumentRole.PARSED)
 PROGRAMS = (ArgumentRole.COMMAND, ArgumentRole.CODE)
 
 
 class ArgumentEffect(NamedTuple):
-    """Find what one argument, or a list of them, would do.
+    """The effects of one argument, or of a list of them.
 
     Attributes:
         data: the lines, in UTF-8.
@@ -46,8 +46,8 @@ class Uses:
 
     Attributes:
         text: its strings.
-        tool: the name of the tool that it calls; None where it calls none.
-        effects: what detect.commands.effects found that they do, by whether it looked for
+        tool: the name of the tool that it calls; None if it calls none.
+        effects: their effects as found by detect.commands.effects, by whether it looked for
             PowerShell and cmd.
     """
 
@@ -59,18 +59,18 @@ class Uses:
         self.effects: dict[bool, tuple[list[ArgumentEffect], bool]] = {}
 
     def role(self, path: Path) -> ArgumentRole:
-        """Find the purpose of the string at a path, by names only."""
+        """Find the role of the string at a path, only by names."""
         return self.role_by_names(tuple([step for step in path if type(step) is str]))
 
     def role_by_names(self, names: tuple[str, ...]) -> ArgumentRole:
-        """Find the purpose of a string by the names around it."""
+        """Find the role of a string by the names around it."""
         found = self._roles.get(names)
         if found is None:
             found = self._roles[names] = role(self.tool, names, among=self.text.count)
         return found
 
     def is_alone(self, path: Path) -> bool:
-        """True for an argument that is in no list and no object."""
+        """True for an argument outside of lists and objects."""
         return len(path) == 1 or (len(path) == 3 and path[:2] == ARGUMENTS)
 
     @cached_property
@@ -79,7 +79,7 @@ class Uses:
         return writes_file(self.tool, self.text.keys())
 
     def role_of_value(self, path: Path, value: str) -> ArgumentRole:
-        """Find the purpose of a string, by its value too: a query may be a statement."""
+        """Find the role of a string, also by its value: a query may be a statement."""
         role_by_names = self.role(path)
         if role_by_names is ArgumentRole.STATEMENT and not is_statement(value):
             return ArgumentRole.VALUE
@@ -105,7 +105,7 @@ class Uses:
         return parts
 
     def _busy_ranges(self, idle: Idle) -> list[Range]:
-        """All parts of the text that are not idle, neighbours as one."""
+        """All parts of the text that are not idle; adjacent parts are merged."""
         ranges: list[Range] = []
         for start, end, string_role in self._stretches:
             if string_role in idle:
@@ -118,7 +118,7 @@ class Uses:
 
     @cached_property
     def _stretches(self) -> list[tuple[int, int, ArgumentRole | None]]:
-        """All of the text in stretches of strings with one role; None for what is never idle."""
+        """All of the text in stretches of strings with one role; None for stretches never idle."""
         stretches: list[tuple[int, int, ArgumentRole | None]] = []
         start = end = 0
         last: ArgumentRole | None = None

@@ -1,8 +1,8 @@
-"""Lines for a value that is no command: a path, an option, a command or a quote smuggled into it.
+"""Lines for a value that is not a command: a path, an option, or a smuggled command or quote.
 
-A line `OPT --x` for an option, `DASH --x` for one in place of a path or a name, `INJ text` for a
-value that goes on as a command, those of a value that may go on as a statement
-(detect.commands.sql), and those of paths (detect.commands.path_normalisation). Knows no rules.
+A line `OPT --x` for an option, `DASH --x` for an option given as a path or a name, `INJ text` for a
+value that continues as a command, lines for a value that may continue as a statement
+(detect.commands.sql), and lines for paths (detect.commands.path_normalisation). Knows no rules.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _LOOKS_LATIN = [*map(chr, _LATIN)]
 _FOREIGN_WORD = lazy_regex(r"[\w.-]{0,40}[^\W\d_a-zA-Z][\w.-]{0,40}")
 _PATH_SIGN = lazy_regex(r"[/\\~%.]|id_")
 _SHELL_SIGN = lazy_regex(r"[;&|`$<\n]|%0")
-# A value that goes on as a statement has a quote, an end, a comment, a sign that compares, or one
+# A value that continues as a statement has a quote, an end, a comment, a sign that compares, or one
 # of a few words.
 _STATEMENT_SIGN = lazy_regex(
     r"['\"`;=#(<]|--|\|\||(?i:[0-9] (?:or|and|xor) |union|select|waitfor|case|having|order by)"
@@ -82,22 +82,22 @@ _TABLE_ROW = lazy_regex(r"^\s*\|.*\|\s*$", re.MULTILINE)
 
 
 def injects_command(value: str) -> bool:
-    """True where a value goes on as a command."""
+    """True if a value continues as a command."""
     if "|" in value and _TABLE_ROW.search(value):
         return False
     return _INJECTED.search(value) is not None
 
 
 def fold_value(value: str) -> str:
-    """A value with look-alikes as plain letters, also those that a word of another script has."""
+    """A value with look-alikes as plain letters, including those in a word of another script."""
     if value.isascii():
         return value
-    for sign, alike in _SIGNS.items():  # `translate` looks up each letter of a long text
+    for sign, alike in _SIGNS.items():  # `translate` would look up each letter of a long text
         value = value.replace(sign, alike)
     plain = folding.fold(value.encode("utf-8", "replace"))[0].decode()
     if plain.isascii() or not any(letter in plain for letter in _LOOKS_LATIN):
         return plain
-    # A word that can be read as one of ASCII letters is one.
+    # A word that can be read as one in ASCII letters is one.
     return _FOREIGN_WORD.sub(
         lambda word: read if (read := word[0].translate(_LATIN)).isascii() else word[0], plain
     )
@@ -107,7 +107,7 @@ def value_lines(tool: str | None, key: str, value: str, budget: ScriptBudget) ->
     """The lines of a value.
 
     Args:
-        tool: whose argument it is; None where that is not known.
+        tool: whose argument it is; None if unknown.
         key: the argument's name, in small letters.
         value: the value.
         budget: the message's.
@@ -136,9 +136,9 @@ def value_lines(tool: str | None, key: str, value: str, budget: ScriptBudget) ->
 def _long_value_lines(
     tool: str | None, key: str, value: str, budget: ScriptBudget
 ) -> Iterator[str]:
-    """The lines of a long value, part by part; none of a document, which is read as one.
+    """The lines of a long value, part by part; none for a document, which is read as one.
 
-    Of JSON, they are those of its strings, of which many are a document, too, but for commands.
+    For JSON, the lines of its strings; many strings are a document, too, except for commands.
     """
     strings = _find_strings(key, value)
     if strings is not None:
@@ -159,7 +159,7 @@ def _long_value_lines(
 def _lines_of_strings(
     tool: str | None, strings: list[tuple[str, str]], budget: ScriptBudget
 ) -> Iterator[str]:
-    """The lines of strings with their names; of many, those of commands alone."""
+    """The lines of strings with their names; if there are many, only those of commands."""
     for name, string in strings:
         if role(tool, (name,)) is ArgumentRole.COMMAND:
             yield from command_lines(string, budget=budget)
@@ -168,7 +168,7 @@ def _lines_of_strings(
 
 
 def parse_json(text: str) -> object:
-    """The value that JSON in an argument is; None for another text."""
+    """The value of JSON in an argument; None for any other text."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -176,7 +176,7 @@ def parse_json(text: str) -> object:
 
 
 def _find_strings(key: str, value: str) -> list[tuple[str, str]] | None:
-    """The strings of a value that is JSON of a list or an object, with their names; else None."""
+    """The strings, with their names, of a JSON list or object; None for any other value."""
     if not value.lstrip().startswith(("[", "{")) or (read := parse_json(value)) is None:
         return None
     left: list[tuple[str, object]] = [(key, read)]
@@ -198,7 +198,7 @@ def _is_program(text: str) -> bool:
 
 
 def option_lines(key: str, value: str) -> list[str]:
-    """The lines of what a program would take for options of its own."""
+    """The lines of values that a program would take for its options."""
     if value.startswith("-"):
         if not OPTION.match(value) or key in lists.OPTION_LISTS:
             return []

@@ -1,7 +1,7 @@
 """The files and the hosts that a call names, for exceptions that are for one of them.
 
-An exception that is for one file must not let another one through: what may be read in two ways, or
-may name anything, as a command does, counts as named in no way at all.
+An exception for one file must not let another one through: a text that may be read in two ways, or
+may name anything, as a command does, counts as naming nothing.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _SEVERAL_PATHS = lazy_regex(r"[\s,;|'](?=[~/\\]|[A-Za-z]:[/\\])|(?<=..):(?=[~/\\
 _ELSEWHERE = lazy_regex(r"[~/\\]|(?:[^\s/\\]+[/\\])*\.\.(?:[/\\]|$)")  # not below a named folder
 _WORD = lazy_regex(r"[\w-]*")
 _HOST_NAME = lazy_regex(r"[\w.:\[\]-]+")
-# In a command: what comes back is from another machine.
+# In a command: its result comes from another machine.
 _FETCHES = lazy_regex(rf"(?:\A|[\s;|&(`/])(?:{lists.alternatives('FETCHING')})\s", re.IGNORECASE)
 _SCHEME = "(?:https?|wss?|s?ftps?|git|ssh)://"
 _ADDRESS = lazy_regex(rf"\b{_SCHEME}([^\s\"'<>`{{}}]{{1,2048}})", re.IGNORECASE)
@@ -51,7 +51,7 @@ _PROGRAM = lazy_regex(r"\$ ([\w-]+)")
 
 
 def printed_files(command: str) -> tuple[str, ...]:
-    """The files that a command prints; none if it could print anything else."""
+    """The files that a command prints; empty if it could print anything else."""
     files: list[str] = []
     is_filter = False
     for line in command_lines(command):
@@ -92,7 +92,7 @@ class _Facts(NamedTuple):
 
 
 class NamedCall:
-    """A request that may name files and hosts, which are looked for when somebody asks.
+    """A request that may name files and hosts, which are searched for on demand.
 
     Something is found in few messages, and only then anybody does. Keeps the request's values, if
     it is short; `forget` drops them.
@@ -103,7 +103,7 @@ class NamedCall:
     def __init__(
         self, method: str | None, tool: str | None, params: JsonValue | bytes, frame_bytes: int
     ) -> None:
-        """Note a request, by its params or by its frame, from which they are read when needed."""
+        """Store a request's params or frame, which is read on demand."""
         self._facts = _Facts()
         self._source: tuple[str | None, str | None, JsonValue | bytes] | None
         self._source = method, tool, params
@@ -118,7 +118,7 @@ class NamedCall:
 
     @property
     def fetches(self) -> bool:
-        """True if a command or an address asks another machine for what comes back."""
+        """True if a command or an address fetches the result from another machine."""
         return self._read().fetches
 
     @property
@@ -128,7 +128,7 @@ class NamedCall:
 
     @property
     def is_read(self) -> bool:
-        """True once somebody asked for any of this."""
+        """True once any of these were read."""
         return self._source is None
 
     def forget(self) -> None:
@@ -151,7 +151,7 @@ class NamedCall:
 
 
 def _list_strings(method: str | None, params: JsonValue) -> list[tuple[Path, str]]:
-    """The strings of a request that may name something; one too many if it has very many."""
+    """The strings of a request that may name something; limited to one more than the maximum."""
     if not isinstance(params, dict) or method not in NAMING:
         return []
     value = params.get("arguments") if method == "tools/call" else {"uri": params.get("uri")}
@@ -174,7 +174,7 @@ def _find_names(tool: str | None, strings: list[tuple[Path, str]]) -> CallNames:
 
 
 def _is_fetching(tool: str | None, strings: list[tuple[Path, str]]) -> bool:
-    """True if a call asks another machine for what comes back, or has too many strings to tell."""
+    """True if a call fetches its result from another machine, or has too many strings to tell."""
     if len(strings) > MOST_STRINGS:
         return True
     for path, text in strings:
@@ -193,7 +193,7 @@ def _is_fetching(tool: str | None, strings: list[tuple[Path, str]]) -> bool:
 def _files_read(
     tool: str | None, strings: list[tuple[Path, str]], names: CallNames
 ) -> tuple[str, ...]:
-    """The files from which all comes that a call returns; none where that is not certain."""
+    """The files from which a call's whole result comes; empty if that is not certain."""
     if names.hosts or names.paths:
         return () if names.hosts else names.paths
     strings = strings[:MOST_NAMES]
@@ -219,7 +219,7 @@ def _strings(value: JsonValue) -> Iterator[tuple[Path, str]]:
 
 
 def _read_names(use: ArgumentRole, words: frozenset[str], text: str) -> CallNames | None:
-    """The names in one string, by the words of its key; None if they are not certain."""
+    """The names in one string, by the words of its key; None if they are uncertain."""
     if use in _ACTED_ON:
         return None
     if use in _TEXT:
@@ -235,8 +235,8 @@ def _read_names(use: ArgumentRole, words: frozenset[str], text: str) -> CallName
 
 
 def _read_word(words: frozenset[str], text: str) -> CallNames | None:
-    """The name that a string is that is no address, by the words of its key."""
-    if len(text) > MOST_CHARS:  # prose, or nothing that is certain; the patterns are for names
+    """The name in a string that is not an address, by the words of its key."""
+    if len(text) > MOST_CHARS:  # prose, or uncertain; the patterns are for names
         is_prose = " " in text and "://" not in text and text[0] not in "/\\~"
         return UNNAMED if is_prose and not words & _NAMING_KEYS else None
     if words & arguments.NAMING_HOSTS:
@@ -264,7 +264,7 @@ def _read_host(rest: str) -> CallNames | None:
 
 
 def _read_path(text: str) -> CallNames | None:
-    """A path; None if a program could read it as another one, or as several."""
+    """A path; None if a program could read it as a different path, or as several."""
     if not 0 < len(text) <= MOST_CHARS:
         return None
     plain = text if text.isascii() else unicodedata.normalize("NFKC", text)

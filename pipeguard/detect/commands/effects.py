@@ -1,8 +1,8 @@
 """The effects of one message's arguments, as the lines that rules are run over.
 
-Has each argument read as what it is for (detect.commands.argument_roles): commands, programs and
-statements by detect.commands.interpret and detect.commands.sql, other values by
-detect.commands.argument_values. Text that is only written or searched for does nothing and is not
+Reads each argument by its role (detect.commands.argument_roles): commands, programs and statements
+by detect.commands.interpret and detect.commands.sql, other values by
+detect.commands.argument_values. Text that is only written or searched for has no effect and is not
 read.
 """
 
@@ -31,12 +31,12 @@ MAX_CHARS = 4 * 2**20  # of all strings of one message that are read, at most 3 
 MAX_TOKEN = 300  # characters of a path or an option in an argument for text
 MAX_PROGRAM_NAME = 200  # characters
 
-# A file that is written so is run later.
+# A file written in this way is run later.
 _WRITES_STARTED_FILE = lazy_regex(rf"> (?:{file_names.alternatives('STARTED_FILES')})\Z")
 _PROGRAM = lazy_regex(
     rf"(?:/(?:usr/)?(?:local/)?s?bin/)?(?:{programs.alternatives('NAMED_PROGRAMS')})\Z"
 )
-# A line that no program in another language has: a tool that runs code may well run it.
+# A line that is only in shell scripts: a tool that runs code may well run it.
 _SHELL_LINE = lazy_regex(
     r"(?:^|[|;&\n]|&&)[ \t]{0,8}(?:sudo[ \t]+)?(?:/[\w/]{1,40}/)?(?:"
     rf"{programs.alternatives('LINE_PROGRAMS')})[ \t`]+(?![=(.])\S"
@@ -65,11 +65,11 @@ def find_effects(uses: Uses, *, windows: bool = True) -> tuple[list[ArgumentEffe
     """The effects of a message's arguments, computed once.
 
     Args:
-        uses: its strings, as `key: value`, and what each is for.
-        windows: False where they contain nothing for PowerShell or cmd.
+        uses: its strings, as `key: value`, with their roles.
+        windows: False if they contain nothing for PowerShell or cmd.
 
     Returns:
-        The effects, and True where there was more than is read of one message.
+        The effects, and True if there was more than is read of one message.
     """
     if windows not in uses.effects:
         uses.effects[windows] = _compute_effects(uses, windows=windows)
@@ -82,13 +82,13 @@ def flat_effects(
     """The lines of `find_effects` for a call with short arguments, without their places.
 
     Args:
-        tool: that is called.
+        tool: the called tool.
         arguments: of the call.
         size: of its text, in bytes.
-        windows: False where they contain nothing for PowerShell or cmd.
+        windows: False if they contain nothing for PowerShell or cmd.
 
     Returns:
-        The lines; None where arguments may belong together, or be more than their lines say.
+        The lines; None if arguments may belong together, or do more than their lines say.
     """
     reader = _ArgumentReader(tool, ScriptBudget(size), windows=windows)
     shown: list[bytes] = []
@@ -132,7 +132,7 @@ def _compute_effects(uses: Uses, *, windows: bool) -> tuple[list[ArgumentEffect]
 
 
 def _is_token(value: str) -> bool:
-    """True for a path or an option: a single word, which no prose is."""
+    """True for a path or an option: a single word, unlike prose."""
     if len(value) >= MAX_TOKEN:
         return False
     if value.startswith("-"):
@@ -156,7 +156,7 @@ def _show(lines: Iterable[str]) -> bytes:
 
 
 def _groups(uses: Uses, *, only_idle: bool = False) -> Iterator[list[_String]]:
-    """The arguments of a message, those of one list together, and a program with its arguments.
+    """The arguments of a message, grouped by list, and a program with its arguments.
 
     Args:
         uses: the strings.
@@ -189,7 +189,7 @@ def _groups(uses: Uses, *, only_idle: bool = False) -> Iterator[list[_String]]:
 
 
 def _belongs(group: list[_String], string: _String) -> bool:
-    """True for another item of a list, and the first one after its program's name."""
+    """True for another item of the same list, and for the first item after its program's name."""
     last = group[-1]
     if not string.is_in_list:
         return False
@@ -209,7 +209,7 @@ class _ArgumentReader:
     """Reads the arguments of one message.
 
     Attributes:
-        budget: what is left of the message's.
+        budget: the rest of the message's.
     """
 
     def __init__(self, tool: str | None, budget: ScriptBudget, *, windows: bool) -> None:
@@ -273,7 +273,7 @@ class _ArgumentReader:
 
 
 def _words_of_json(value: str) -> list[str]:
-    """The words of a command that is given as the JSON of a list; none where it is not."""
+    """The words of a command given as a JSON list; empty for any other value."""
     if not value.lstrip()[:2].startswith('["'):
         return []
     words = argument_values.parse_json(value)
@@ -283,9 +283,9 @@ def _words_of_json(value: str) -> list[str]:
 
 
 def _option_list_lines(tool: str | None, key: str, values: list[str]) -> list[str]:
-    """A line `ARG program ...` for the options that a tool gives to the program behind it.
+    """A line `ARG program ...` for the options that a tool passes to the program behind it.
 
-    That is the program in the tool's name; `?` where there is none, and the list begins with an
+    The program is the one in the tool's name; `?` if it has none, and the list begins with an
     option.
     """
     if key not in lists.OPTION_LISTS or is_shell(tool):
@@ -298,7 +298,7 @@ def _option_list_lines(tool: str | None, key: str, values: list[str]) -> list[st
 
 
 def _program_of_tool(tool: str | None, key: str) -> list[str]:
-    """The command that a tool is named after, where a list has its arguments: `docker run`."""
+    """The command that a tool is named after, if a list holds its arguments: `docker run`."""
     if key not in lists.OPTION_LISTS:
         return []
     words = _NAME_WORD.findall((tool or "").lower())

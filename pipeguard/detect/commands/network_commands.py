@@ -1,4 +1,4 @@
-"""True if a command that is run sends a secret over a network, and whether it logs in with it.
+"""Detects commands that send a secret over a network, or log in with it.
 
 Knows the programs that talk to another machine. Which words are a secret, the caller knows: it has
 put `MARK` in their place.
@@ -17,7 +17,7 @@ from pipeguard.detect.words import programs as lists
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
 
-MARK = "pipeguardsecretword"  # in place of a secret: of letters alone, one word in any language
+MARK = "pipeguardsecretword"  # stands for a secret: only letters, one word in any language
 MAX_SCRIPT = 2**16  # characters that are read of one
 MAX_SCRIPTS = 8  # inside each other or side by side
 LOGIN_CHARS = 96  # before a secret, in which an option to log in is looked for
@@ -34,7 +34,7 @@ _ADDRESSED = lazy_regex(rf"[a-z]://[^\s\"']*{MARK}(?![^\s/\"']*@)")
 _DEVICE = lazy_regex(r"/dev/(?:tcp|udp)/|\\\\[\w.-]+\\")
 _HOST = lazy_regex(r"(?:-h|--host(?:name)?)[ =]?([\w.:-]+)")
 _LOCAL = lazy_regex(r"localhost|127\.[\d.]+|::1|0\.0\.0\.0")
-# The option, before a secret, by which a client of a server logs in with it.
+# The option, before a secret, with which a client logs in to its server.
 _LOGS_IN = lazy_regex(
     r"(?:(?:\A| )sshpass -p ?|(?:\A| )(?:-[paPwW] ?|--pass\w*[ =]|--auth[ =]|--token[ =])"
     r"|-u ?[^\s:,]{0,64}[:,]|://[^\s/?#@]{0,64}:?)\Z"
@@ -43,16 +43,16 @@ _LOGGING_IN = ("sshpass", "lftp", "mosquitto_pub", "smbclient", "ldapsearch", *p
 
 
 def sends(script: str, logs_in: Callable[[str], object]) -> Confidence | None:
-    """Rate how surely a script sends what `MARK` stands for; None if it stays.
+    """Rate how surely a script sends the secret at `MARK`; None if it stays.
 
     Args:
         script: a line or a program, in the language of a shell or another one.
-        logs_in: whether the text before a secret on a line has a program log in with it.
+        logs_in: True if the text before a secret on a line has a program log in with it.
     """
     if MARK not in script:
         return None
     if len(script) > MAX_SCRIPT:
-        return Confidence.HIGH  # too long to know where it goes
+        return Confidence.HIGH  # too long to know its destination
     return _Sending(script, logs_in).confidence()
 
 
@@ -64,8 +64,8 @@ class _Sending:
         self._logs_in = logs_in
         self._budget = ScriptBudget(len(script))
         self._surest: Confidence | None = None
-        self._files: set[str] = set()  # that contain the secret by then
-        self._is_networked = False  # a command talks to another machine, whatever it says
+        self._files: set[str] = set()  # that contain the secret at this point
+        self._is_networked = False  # a command contacts another machine, with any data
 
     def confidence(self) -> Confidence | None:
         script = self._scripts[0]
@@ -79,12 +79,12 @@ class _Sending:
         is_cut = self._budget.is_exceeded or len(self._scripts) > MAX_SCRIPTS
         if is_cut or (self._surest is None and (_IN_CODE.search(script) or _DEVICE.search(script))):
             return Confidence.HIGH
-        # A variable or a file may be what another line of it sends.
+        # Another line of it may send a variable or a file.
         is_likely = self._surest is None and self._is_networked
         return Confidence.MEDIUM if is_likely else self._surest
 
     def _surely_sends(self, pipeline: Pipeline) -> bool:
-        """True where a pipeline sends the secret; else notes what it does with it."""
+        """True if a pipeline sends the secret; else note its use of the secret."""
         lines = [" ".join(command.words) for command in pipeline]
         text = "\n".join([*lines, *(command.stdin or "" for command in pipeline)])
         targets = [target for command in pipeline for _, target in command.redirects]
@@ -104,7 +104,7 @@ class _Sending:
 
 
 def _inner_script(command: ShellCommand) -> str:
-    """The script that a shell is given; empty where there is none."""
+    """The script given to a shell; empty without one."""
     words = unwrap(command.words)[0]
     return find_script(words) if words and program_name(words[0]) in lists.SHELLS else ""
 
@@ -128,7 +128,7 @@ def _talks(words: list[str]) -> bool:
 
 
 def _confidence_of_sent(text: str, logs_in: Callable[[str], object]) -> Confidence:
-    """High, or medium where a program logs in with each of the secrets in a text."""
+    """High, or medium if a program logs in with each of the secrets in a text."""
     for place in re.finditer(MARK, text):
         before = text[max(0, place.start() - LOGIN_CHARS) : place.start()]
         by_option = text.startswith(_LOGGING_IN) or "-u" in before or "://" in before

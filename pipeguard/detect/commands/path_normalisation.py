@@ -1,6 +1,6 @@
-"""A path in a value, resolved, however its steps are written. Knows no rules.
+"""A path in a value, resolved, whatever the spelling of its steps. Knows no rules.
 
-A line `< path` for one that is read, `> path` for one that is written, and `ODD path` for one with
+A line `< path` for a path that is read, `> path` for one that is written, `ODD path` for one with
 disguised steps upwards. Sources: RFC 3986, section 2.1; RFC 3629, section 10, on overlong forms.
 """
 

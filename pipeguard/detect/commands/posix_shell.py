@@ -1,8 +1,8 @@
 """A shell's script as pipelines of plain words, as the shell would see them. Nothing is run.
 
-What only the machine knows (a variable of its environment, the output of a program) stays as it is
-written. Linear in the text, and never more steps than its budget; knows no command's meaning.
-Source: POSIX.1-2017, volume XCU, chapter 2. Words are read by detect.commands.shell_words.
+Anything that only the machine knows (an environment variable, a program's output) stays as
+written. Linear in the text, within the budget's steps; does not know what commands mean.
+Source: POSIX.1-2017, volume XCU, chapter 2.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_VARIABLES = 1000
 COMPOSED_CHARS = 8  # of a command that is written in parts that cost one step
 READ_CHARS = 64  # of a here-document, or of a word that is joined, that cost one step
 
-# What most of a script is made of: a word with nothing to undo in it, or the end of a command.
+# Most of a script: a word with nothing to undo in it, or the end of a command.
 _PLAIN_TOKEN = lazy_regex(
     r"[ \t\r\f\v]*+(?:([\w!%*+,\-./:=?@\[\]^~][\w!%*+,\-./:=?@\[\]^~#]*)(?=[ \t\n;|)]|\Z)"
     r"|(&&|\|\|?(?!&)|;(?!;)|\n))",
@@ -38,7 +38,7 @@ _ASSIGNING = frozenset(("export", "local", "declare", "readonly", "set", "for"))
 ASSIGNMENT = lazy_regex(r"([A-Za-z_][A-Za-z0-9_]*)\+?=(.*)", re.DOTALL)
 MAX_SEPARATORS = 4  # of $IFS
 
-# What is special outside quotes stands for itself inside: there it is another character.
+# A special character is literal inside quotes: there it is replaced by another character.
 _QUOTED = {ord(plain): chr(0xE000 + at) for at, plain in enumerate("{},*?[]~= \t\n;|&<>")}
 _UNQUOTED = {ord(quoted): chr(plain) for plain, quoted in _QUOTED.items()}
 _UNSPECIAL = lazy_regex(r"[^\s'\"\\$`;|&()<>#]+|#")
@@ -53,7 +53,7 @@ class WordReader:
     Attributes:
         text: the script.
         at: the index of the next character to read.
-        is_composed: True if a word since the last reset has letters that the script writes apart.
+        is_composed: True if a word since the last reset was assembled from parts by the script.
     """
 
     __slots__ = ("_budget", "_substitute", "_values", "at", "is_composed", "text")
@@ -69,9 +69,9 @@ class WordReader:
 
         Args:
             text: the script.
-            values: the variables; looked up anew for each word.
-            budget: what reading may cost.
-            substitute: gives the output of a script in `$(...)`.
+            values: the variables; looked up again for each word.
+            budget: limit of the reading.
+            substitute: returns the output of a script in `$(...)`.
         """
         self.text = text
         self.at = 0
@@ -83,7 +83,7 @@ class WordReader:
     def words(self) -> list[str]:
         """Read one word; braces and unquoted values may make several of it.
 
-        Where no word begins, one character is skipped.
+        If no word begins here, one character is skipped.
         """
         start = self.at
         pieces: list[str] = []
@@ -111,7 +111,7 @@ class WordReader:
         return words
 
     def _are_composed(self, words: Sequence[str], written: str) -> bool:
-        """True if words have a dense run that neither they as written nor a variable has."""
+        """True if words have a dense run that is in neither their written form nor a variable."""
         if not self._budget.spend(sum(map(len, words)) // READ_CHARS):
             return False
         runs = [run for word in words for run in dense_runs(word) if run not in written]
@@ -121,7 +121,7 @@ class WordReader:
         return any(not any(run in value for value in values) for run in runs)
 
     def _piece(self) -> str | None:
-        """Read a part of a word that is quoted in one way; None where the word ends."""
+        """Read a part of a word that is quoted in one way; None at the end of the word."""
         text, character = self.text, self.text[self.at]
         piece: str | None = None
         if chunk := _UNSPECIAL.match(text, self.at):
@@ -145,7 +145,7 @@ class WordReader:
         return piece
 
     def _divide(self, value: str) -> str:
-        """An unquoted value, with a space wherever $IFS has words end."""
+        """An unquoted value, with a space wherever $IFS splits words."""
         for separator in self._values.get("IFS", "").strip()[:MAX_SEPARATORS]:
             value = value.replace(separator, " ")
         return value
@@ -158,7 +158,7 @@ class WordReader:
         return inner
 
     def _in_double_quotes(self) -> str:
-        """Read on to the closing quote and behind it; the opening one is read already."""
+        """Read up to and including the closing quote; the opening one is already read."""
         text, size = self.text, len(self.text)
         pieces: list[str] = []
         while self.at < size and self._budget.spend():
@@ -181,7 +181,7 @@ class WordReader:
         return "".join(pieces)
 
     def _dollar(self) -> str:  # noqa: PLR0911  one for each form
-        """Read what a `$` begins: a quote, a sum, a substitution or a variable."""
+        """Read the construct after a `$`: a quote, a sum, a substitution or a variable."""
         text, at = self.text, self.at
         following = text[at + 1 : at + 2]
         if following == "'":
@@ -216,7 +216,7 @@ class WordReader:
 
 
 def _closing(text: str, start: int, opening: str, closing: str) -> int:
-    """The index of the bracket that closes the one at `start`; the end where there is none."""
+    """The index of the bracket that closes the one at `start`; the end if there is none."""
     depth, quote = 0, ""
     for match in re.compile(r"\\.|['\"" + re.escape(opening + closing) + "]", re.DOTALL).finditer(
         text, start
@@ -240,8 +240,8 @@ class Shell:
 
     Attributes:
         values: the variables that the script sets.
-        budget: what reading may still cost.
-        composed: each command, or its input, with letters that the script writes apart.
+        budget: steps that are left.
+        composed: each command, or its input, that the script assembles from parts.
     """
 
     __slots__ = ("_depth", "_on_substitution", "budget", "composed", "values")
@@ -255,7 +255,7 @@ class Shell:
 
         Args:
             on_substitution: called with each script in a substitution, before its place is filled.
-            budget: what reading may cost; None for that of a short script.
+            budget: limit of the reading; None for that of a short script.
         """
         self.values: dict[str, str] = {
             "IFS": " ", "HOME": "~", "PWD": ".", "SHELL": "/bin/bash",
@@ -283,7 +283,7 @@ class Shell:
             self.composed.append(text[: shell_command.MAX_VALUE])
 
     def substitute(self, script: str) -> str:
-        """Replace a substitution by its output if that is known, else by its words."""
+        """Replace a substitution by its output if that is known, otherwise by its words."""
         pipelines = self.pipelines(script)
         self._on_substitution(pipelines)
         printed = output(pipelines[-1]) if pipelines else ""
@@ -383,7 +383,7 @@ class _Script:
             self._pipeline = []
 
     def _assign(self, words: list[str]) -> list[str]:
-        """Set the variables that a command begins with, and return the rest of it."""
+        """Set the variables at the start of a command, and return the rest of it."""
         values = self._shell.values
         first = 1 if words[0] in _ASSIGNING and words[0] != "for" else 0
         end = first

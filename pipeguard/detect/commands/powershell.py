@@ -43,7 +43,7 @@ _ENVIRONMENT = {
 
 
 def is_windows(text: str) -> bool:
-    """True where something in a text is for PowerShell or cmd."""
+    """True if something in a text is for PowerShell or cmd."""
     small = text.lower()
     return any(
         word in small and whole.search(small) for word, whole in (*WINDOWS_WORDS, *WINDOWS_SIGNS)

@@ -1,6 +1,6 @@
-"""The words of a command: its program's name, options, operands, and a program that it only runs.
+"""The words of a command: its program's name, options, operands, and the program that it runs.
 
-Reads words by the tables in detect.words.programs. Knows nothing of what is harmful.
+Reads words by the tables in detect.words.programs. Does not know which words are harmful.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FILE_OPTION = lazy_regex(
     r"--form=[\w.-]{0,60}=?@|"
     r"-[dFT](?:[\w.-]{0,60}=)?@?(?=[/~.]))@?([^\s;,]{1,300})"
 )
-# Clients of databases, each with the options by which it is given a statement.
+# Clients of databases, each with the options that give it a statement.
 CLIENTS = {
     name: tuple(options.split(",")) if options else ()
     for name, _, options in (entry.partition("=") for entry in lists.in_order("CLIENTS"))
@@ -36,7 +36,7 @@ _WRAPPERS = {
     name: (value[:-2], int(value[-1]))
     for name, _, value in (entry.partition("=") for entry in lists.in_order("WRAPPERS"))
 }
-# Programs of which detect.commands.interpret reads more than the name and the arguments.
+# Programs for which detect.commands.interpret reads more than the name and the arguments.
 _TABLES = word_set(
     "SHELLS READERS PATTERN_FIRST OPERANDS_LAST LAST_IS_TARGET COPIES FETCHERS TELL_ENVIRONMENT "
     "RUN_IN ALSO_INTERPRETED"
@@ -46,7 +46,7 @@ _INTERPRETED = CLIENTS.keys() | chain.from_iterable(map(lists.in_order, _TABLES)
 
 @lru_cache(maxsize=1024)
 def is_ordinary(word: str) -> bool:
-    """True for a word that is no program in any table."""
+    """True for a word that is not a program in any table."""
     name = program_name(word)
     return not (
         name in _INTERPRETED
@@ -64,7 +64,7 @@ def is_inner(word: str) -> bool:
 
 
 def tidy(path: str) -> str:
-    """A path without detours, and without an ending that means everything in it, as `/*`."""
+    """A path without detours, and without an ending such as `/*` that means everything in it."""
     path = flat(path[:MAX_VALUE])
     if path.startswith("./") and path[2:3] not in ("", "*", ".", "/"):
         path = path[2:]
@@ -94,12 +94,12 @@ def flat(word: str) -> str:
 
 
 _SPACE = lazy_regex(r"\s")
-_PROTOCOLS = ("HTTP", "HTTPS")  # as prose and tables have them; the names of HTTPie are small
+_PROTOCOLS = ("HTTP", "HTTPS")  # as in prose and tables; the names of HTTPie are lower case
 
 
 @lru_cache(maxsize=1024)  # the same few programs, all day
 def program_name(word: str) -> str:
-    """The name of a program without its folder, in small letters; a protocol's name as it is."""
+    """The name of a program without its folder, in small letters; unchanged for a protocol."""
     name = word
     if not word.startswith("$(") and word not in _PROTOCOLS:
         name = word.replace("\\", "/").rpartition("/")[2].lower()
@@ -107,7 +107,7 @@ def program_name(word: str) -> str:
 
 
 def match_file(word: str) -> str:
-    """The first known file that a pattern for file names fits; the pattern where none does."""
+    """The first known file that a pattern for file names fits; the pattern if none does."""
     if not (word.startswith(("/", "~")) and ("?" in word or "[" in word or "*" in word)):
         return word
     if not re.search(r"[?\[]|/[^/*]{0,3}\*[^/*]{1,4}", word) or len(word) > 80:
@@ -116,7 +116,7 @@ def match_file(word: str) -> str:
 
 
 def unwrap(words: list[str]) -> tuple[list[str], bool]:
-    """A command without the programs that only run it; True where its input becomes arguments."""
+    """A command without the programs that only run it; True if its input becomes arguments."""
     takes_arguments = False
     for _ in range(12):
         if not words:
@@ -167,12 +167,12 @@ def after_options(words: list[str], valued: str) -> list[str]:
 
 
 def operands(words: list[str], valued: str) -> list[str]:
-    """The words from the first operand on; all of them where each may be an option's."""
+    """The words from the first operand on; all of them if each may be an option's."""
     return after_options(words, valued) or words
 
 
 def without_values(words: list[str]) -> list[str]:
-    """The operands of `scp` and the like; the value of an option, as a key file, is none."""
+    """The operands of `scp` and the like, without the values of options, such as a key file."""
     files: list[str] = []
     skip = False
     for word in words:
@@ -183,7 +183,7 @@ def without_values(words: list[str]) -> list[str]:
 
 
 def find_script(words: list[str]) -> str:
-    """The script after a shell's `-c`; empty where there is none."""
+    """The script after a shell's `-c`; empty without one."""
     for at, word in enumerate(words[1:-1], 1):
         if re.fullmatch(r"-[a-zA-Z]*c[a-zA-Z]*|--command", word):
             return next((script for script in words[at + 1 :] if script != "--"), "")

@@ -1,4 +1,4 @@
-"""A command of a shell as values: its words, redirects and input; and what reading one may cost."""
+"""A command of a shell as values: its words, redirects and input; and the budget of reading it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pipeguard.detect.text.encoding import runs
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
 
-MAX_VALUE = 16_384  # characters of what is printed or assigned
+MAX_VALUE = 16_384  # characters of printed or assigned text
 GAP = "\x1f"  # a space inside a word
 
 
@@ -16,7 +16,7 @@ class ShellCommand(NamedTuple):
     Attributes:
         words: the command's name and arguments.
         redirects: each an operator, as `>`, and a target.
-        stdin: its input, where the script says it.
+        stdin: its input, if the script contains it.
     """
 
     words: list[str]
@@ -37,7 +37,7 @@ _DIGIT = lazy_regex(rb"[0-9]")
 
 
 def dense_runs(text: str) -> list[str]:
-    """The runs of a text that are as long as a secret and have a digit, as most secrets do."""
+    """The runs of a text that are as long as a secret and contain a digit, as most secrets do."""
     if len(text) < LEAST_RUN or not _ANY_DIGIT.search(text):
         return []
     data = text.encode("utf-8", "replace")
@@ -57,7 +57,7 @@ class ScriptBudget:
 
     Attributes:
         steps: how many may still be taken.
-        is_exceeded: True where there was more than was read.
+        is_exceeded: True if there was more than was read.
     """
 
     __slots__ = ("is_exceeded", "steps")
@@ -68,7 +68,7 @@ class ScriptBudget:
         self.is_exceeded = False
 
     def spend(self, steps: int = 1) -> bool:
-        """Take steps; False, now and from now on, where fewer are left."""
+        """Take steps; False, now and from then on, if fewer are left."""
         self.is_exceeded = self.is_exceeded or steps > self.steps
         self.steps -= 0 if self.is_exceeded else steps
         return not self.is_exceeded

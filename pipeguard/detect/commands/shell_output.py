@@ -1,7 +1,7 @@
 """The output of a shell's pipeline, if the script alone tells it. Runs nothing.
 
-`PRINTING_PROGRAMS` has the few programs that only print, pass on or decode. The output of any other
-program is known to nobody but the machine that runs it.
+`PRINTING_PROGRAMS` has the few programs that only print, pass on or decode. Only the machine that
+runs another program knows its output.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 
 
 def output(pipeline: Pipeline) -> str | None:
-    """Find what a pipeline prints; None if only the machine knows."""
+    """Find a pipeline's output; None if only the machine knows."""
     printed: str | None = None
     for at, command in enumerate(pipeline):
         if not command.words:
@@ -32,7 +32,7 @@ def output(pipeline: Pipeline) -> str | None:
 
 
 def _print_output(words: list[str], stdin: str | None) -> str | None:
-    """Find what one command prints."""
+    """Find one command's output."""
     program = PRINTING_PROGRAMS.get(words[0].rpartition("/")[2])
     return program(words[1:], stdin) if program else None
 
@@ -83,7 +83,7 @@ def _tr(arguments: list[str], stdin: str | None) -> str | None:
     return stdin.translate(dict.fromkeys(map(ord, escapes(arguments[1]))))
 
 
-# By name: what each prints for its arguments and its input; None where the script does not say.
+# By name: the output for arguments and input; None if the script does not determine it.
 PRINTING_PROGRAMS: dict[str, Callable[[list[str], str | None], str | None]] = {
     "echo": _echo,
     "printf": _printf,
@@ -104,7 +104,7 @@ _CONTROLS = dict(zip("ntrabefv", "\n\t\r\a\b\x1b\f\v", strict=True))
 
 
 def escapes(text: str) -> str:
-    r"""Expand what `$'...'`, `printf` and `echo -e` make of `\x72`, `\162` and the like."""
+    r"""Expand `\x72`, `\162` and the like, as `$'...'`, `printf` and `echo -e` do."""
     return _ESCAPE.sub(_unescape, text) if "\\" in text else text
 
 

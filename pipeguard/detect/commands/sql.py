@@ -1,8 +1,8 @@
 """Statements for databases, one a line, without comments and with `'_'` for each string.
 
-Reads no grammar: it only tells data from the rest of a statement, so that a rule takes no word in a
-text column for an order. Of a value, it tells what would be outside the string that a server puts
-it in. Knows no rules.
+Has no grammar: it only separates data from the rest of a statement, so that a rule takes no word in
+a text column for an order. For a value, it finds the part that would be outside the server's string
+around it. Knows no rules.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pipeguard.detect.words import programs
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 MAX_LINE = 1500  # characters; a longer statement has several lines
-OVERLAP = 200  # characters that are in two of them
+OVERLAP = 200  # characters shared by two of them
 
 # A string, an identifier in quotes, a comment that MySQL runs, a comment, a string between dollars
 # (PostgreSQL), the end of a statement.
@@ -27,7 +27,7 @@ _TOKEN = lazy_regex(
     r"|(?P<end>;)",
     re.DOTALL,
 )
-# The same where a backslash escapes no quote (ISO/IEC 9075-2).
+# The same for databases in which a backslash escapes no quote (ISO/IEC 9075-2).
 _STANDARD_TOKEN = lazy_regex(
     _TOKEN.pattern.replace(r"(?:[^'\\]|''|\\.)*+", r"(?:[^']|'')*+"), re.DOTALL
 )
@@ -46,8 +46,8 @@ _BEGINS = lazy_regex(
     re.IGNORECASE,
 )
 _STRING = lazy_regex(r"'(?:[^']|'')*+'?|\"(?:[^\"]|\"\")*+\"?")
-# A value up to the quote that ends the string around it. A doubled quote ends none. Whether one
-# behind a backslash does differs by database; in double quotes, it is taken for JSON in JSON.
+# A value up to the quote that ends the string around it. A doubled quote does not. A quote behind
+# a backslash does in some databases; in double quotes, it is taken for JSON in JSON.
 _CLOSINGS = [
     (quote, lazy_regex(rf"(?:{text}|{quote}{quote})*+{quote}", re.DOTALL))
     for quote, text in (("'", r"[^']++"), ("'", r"[^'\\]++|\\."), ('"', r'[^"\\]++|\\.'))
@@ -66,12 +66,12 @@ _BEFORE_STRING = tuple("([{=,:>+&")
 
 
 def is_statement(text: str) -> bool:
-    """True for a text that begins as a statement does; another one is a term to search for."""
+    """True for a text that begins like a statement; any other text is a search term."""
     return _BEGINS.match(text) is not None
 
 
 def statements(text: str) -> list[str]:
-    """A line `SQL statement` for each; `ALL` follows where it changes or deletes every row."""
+    """A line `SQL statement` for each; with `ALL` if it changes or deletes every row."""
     lines = _lines(_TOKEN.sub(_replacement, text))
     if "\\'" in text:  # databases differ in whether this quote ends a string
         lines += _lines(_STANDARD_TOKEN.sub(_replacement, text))
@@ -79,9 +79,9 @@ def statements(text: str) -> list[str]:
 
 
 def breakout_lines(value: str) -> list[str]:
-    """The lines of a value that may go on as a statement.
+    """The lines of a value that may continue as a statement.
 
-    `VAL text` is the value, and `OUT text` what would be outside the string that it is put in.
+    `VAL text` is the value, and `OUT text` the part that would be outside the string around it.
     """
     value = " ".join(value.split())
     outside: list[str] = []
@@ -99,11 +99,11 @@ def breakout_lines(value: str) -> list[str]:
 
 
 def _is_own_string(before: str, quote: str, rest: str) -> bool:
-    """True where a quote begins a string in the value, such as `("#top")` and `+ " or "`.
+    """True if a quote begins a string in the value, such as `("#top")` and `+ " or "`.
 
     An attacker can write these forms too, so few are believed; more in double quotes, which few
     databases use for strings. Strings that only `or` joins are true only if they begin like a
-    number, so what follows them decides.
+    number, so the text after them decides.
     """
     if quote not in rest:
         return before.endswith("!") and rest.startswith("#$%&")  # characters in their order
@@ -121,7 +121,7 @@ def _is_own_string(before: str, quote: str, rest: str) -> bool:
 
 
 def _mask(match: re.Match[str]) -> str:
-    """`'_'` for a string, without its last quote where that is missing."""
+    """`'_'` for a string, without its last quote if that is missing."""
     text = match[0]
     return "'_'" if len(text) > 1 and text[-1] == text[0] else "'_"
 
@@ -150,7 +150,7 @@ def _later_parts(words: str) -> Iterator[str]:
 
 
 def _replacement(match: re.Match[str]) -> str:
-    """Rewrite a token: a string `'_'`, a name in quotes one word, a comment a space."""
+    """Rewrite a token: a string becomes `'_'`, a quoted name one word, a comment a space."""
     if match["name"] is not None:
         return " " + re.sub(r"\W", "_", match["name"][1:-1]) + " "
     if match["end"] is not None:

@@ -43,13 +43,13 @@ def parameter(values: Mapping[str, str], body: str) -> str:
     if operation[:2] in (":-", ":=") or operation[:1] in ("-", "="):
         return operation.lstrip(":-=") if value is None else value
     if value is None:
-        # With an operation on it, a variable in small letters that nobody set is as good as empty.
+        # With an operation on it, an unset variable in small letters is as good as empty.
         return "" if operation and name.islower() else variable(values, name)
     return _substring(value, operation)[:MAX_VALUE]
 
 
 def _substring(value: str, operation: str) -> str:
-    """The characters that `:start:length` takes; any other operation leaves the value."""
+    """The characters that `:start:length` selects; other operations leave the value unchanged."""
     match = _SUBSTRING.fullmatch(operation)
     if match is None:
         return value
@@ -66,7 +66,7 @@ def without_unset(word: str) -> str:
 
 
 def brace_words(word: str) -> list[str]:
-    """The words that `{a,b}` makes of one."""
+    """The words that `{a,b}` expands to."""
     words = [word]
     for _ in range(MAX_NESTED_BRACES):
         if len(words) > MAX_WORDS or not any("{" in word for word in words):

@@ -1,5 +1,5 @@
 """Results of one tool that leave through another: taint, secrets, and their placeholders.
 
-Remembers the results of a session for a while. Refuses to know rules: those who call it say what
+Remembers the results of a session for a while. Refuses to know rules: the callers decide which text
 is a secret or an order. Begin with `ledger.Flows`, then `vault.Vault`, which replaces secrets.
 """

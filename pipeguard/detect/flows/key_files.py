@@ -1,7 +1,7 @@
-"""The place of a live key: in the file that it came from, and in one that is made for keys.
+"""The place of a live key: in its source file, and in a file that is made for keys.
 
 A person has an agent put a key into `.env`, and read it from there. In a source file, a page or a
-folder that others see, the same key is given away. Knows paths, and no rules.
+folder that others see, the same key is disclosed. Knows paths, and no rules.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pipeguard.firewall.protocol.json_values import JsonValue, Path, walk_string
 from pipeguard.firewall.protocol.places import ARGUMENTS, get_value
 from pipeguard.unicode.name_words import name_words
 
-LONGEST_PATH = 1024  # characters; a longer one hides where it leads
+LONGEST_PATH = 1024  # characters; a longer one hides its target
 LONGEST_NAME = 128  # of an argument
 MOST_STRINGS = 256  # of a call that are looked through for paths
-UNREAD = "//unread"  # in place of what is not looked through: as if on another machine
+UNREAD = "//unread"  # in place of unsearched strings: as if on another machine
 _PATHS = tools.PATHS | {f"{word}s" for word in tools.PATHS}
 # `\\host\share`, `//host/share`, `smb://host`; `\\?\C:` is on this machine.
 _ELSEWHERE = lazy_regex(
@@ -40,7 +40,7 @@ def written_files(value: JsonValue) -> tuple[str, ...]:
 
 
 def is_key_file(path: str) -> bool:
-    """True for a file that is made for keys, in no folder that others see."""
+    """True for a file meant for keys, unless it is in a folder that others see."""
     if is_seen_by_others(path):
         return False
     *folders, name = re.split(r"[/\\]", path)
@@ -49,7 +49,7 @@ def is_key_file(path: str) -> bool:
 
 
 def is_seen_by_others(path: str) -> bool:
-    """True for a file in a folder that is served, copied to other machines, or on one."""
+    """True for a file in a folder that is served or copied, or on another machine."""
     if len(path) > LONGEST_PATH or _ELSEWHERE.match(path):
         return True
     folders = re.split(r"[/\\]", path)[:-1]
@@ -57,7 +57,7 @@ def is_seen_by_others(path: str) -> bool:
 
 
 def is_same_folder(path: str, other: str) -> bool:
-    """True for two files of one folder; for a relative path, where it may be."""
+    """True for two files of one folder; if a path is relative, True if they may be."""
     first, second = (_folder(each) for each in (path, other))
     shorter, longer = sorted((first, second), key=len)
     return shorter == longer or (
@@ -70,13 +70,13 @@ def _folder(path: str) -> str:
 
 
 def _words(folder: str) -> set[str]:
-    """The words of a folder's name, and each two of them as one: `Google Drive`, `OneDrive`."""
+    """The words of a folder's name, and each adjacent pair as one: `Google Drive`, `OneDrive`."""
     words = name_words(folder)
     return {*words, *map("".join, pairwise(words)), "_".join(words)}
 
 
 def _is_path(path: Path) -> bool:
-    """True for what stands in an argument for a path, or for a list of them."""
+    """True for a string in an argument for a path, or for a list of them."""
     name = next((step for step in reversed(path) if isinstance(step, str)), "")
     return len(name) <= LONGEST_NAME and _asks_for_path(name)
 

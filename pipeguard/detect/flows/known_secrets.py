@@ -1,6 +1,6 @@
 """Secrets that this process holds itself, found as they are and as base64 or a URL writes them.
 
-What we send to a server or read from the keyring is a secret without a rule that says so: where a
+Anything that we send to a server or read from the keyring is a secret, without a rule for it: if a
 server repeats it, or an error quotes it, it is masked.
 """
 
@@ -23,16 +23,16 @@ from pipeguard.firewall.protocol.message import Message, rewritten
 
 RULE = "secrets.known"
 MASK = "****"
-MIN_CHARS = 8  # a shorter value is in texts by chance
+MIN_CHARS = 8  # shorter values are in texts by chance
 MIN_ENCODED = 10  # characters of base64 that no other value shares
 _UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"  # RFC 3986, 2.3
-# What encoders do not escape besides: none, Python's `quote`, ECMAScript's `encodeURIComponent` and
-# `encodeURI`.
+# Other characters that encoders do not escape: none, Python's `quote`, ECMAScript's
+# `encodeURIComponent` and `encodeURI`.
 _UNESCAPED = (b"", b"/", b"!'()*", b";/?:@&=+$,#!'()*")
 _ENVELOPE = frozenset({"jsonrpc", "id", "method"})  # unchanged: they tie messages together
 _IDENTIFIERS = frozenset({"requestId", "progressToken"})
-# In JSON these can write any letter of ASCII and what is between, so that a frame's bytes show no
-# secret. Of others, as of quotes, JSON in a string of JSON has more escapes than can be listed.
+# In JSON these can write any ASCII letter and the signs between, so that a frame's bytes show no
+# secret. Other signs, such as quotes, have too many escapes in JSON within JSON to list.
 _ASCII_ESCAPES, _ANY_ESCAPE = (b"\\u00", b"\\/"), (b"\\",)
 
 
@@ -63,7 +63,7 @@ class KnownSecrets:
             self._forms = tuple((form, form.encode()) for form in ordered)
 
     def mask(self, text: str, mask: str = MASK) -> str:
-        """A text with a mask in place of each secret; the text itself where it has none."""
+        """A text with a mask in place of each secret; the text itself if it has none."""
         for form, _ in self._forms:
             if form in text:
                 text = text.replace(form, mask)
@@ -77,7 +77,7 @@ class KnownSecrets:
         return data
 
     def may_occur(self, frame: bytes) -> bool:
-        """False where a frame certainly has none of them."""
+        """False if a frame certainly has none of the secrets."""
         forms = self._forms
         if not forms:
             return False
@@ -89,16 +89,16 @@ class KnownSecrets:
 def without_known_secrets(
     secrets: KnownSecrets, policy: Policy, direction: Direction, message: Message
 ) -> tuple[Message, Finding | None]:
-    """A server's message without secrets of ours that it repeats.
+    """A server's message without our secrets that it repeats.
 
     Args:
         secrets: ours.
-        policy: where it only observes, nothing is taken out.
+        policy: if it only observes, nothing is taken out.
         direction: of the message; towards the server nothing is taken out.
         message: as it came.
 
     Returns:
-        The message, unchanged where it repeats no secret, and the finding where it does.
+        The message, unchanged if it repeats no secret, and the finding if it does.
     """
     if direction is Direction.TO_SERVER or not secrets.may_occur(message.frame):
         return message, None

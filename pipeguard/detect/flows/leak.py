@@ -26,15 +26,15 @@ class OrderPassage(NamedTuple):
 
 
 class Leak(NamedTuple):
-    """A leak; the policy decides what is done about it.
+    """A leak; the policy decides on the action.
 
     Attributes:
         rule: the id of the rule, as `flows.secret-out`.
-        severity: how bad that is.
-        confidence: how sure.
+        severity: of the leak.
+        confidence: of the finding.
         source: the tool that it came from.
-        note: what was seen, without any of it.
-        passage: of a result, that ordered the call; else None.
+        note: a description, without any of the text.
+        passage: the passage of a result that ordered the call; else None.
     """
 
     rule: str

@@ -1,15 +1,14 @@
-"""Results of one tool that leave through another: labels of tools, and taint by value.
+"""Tracks results of one tool that leave through another: tool labels, and taint by value.
 
-A tool is labelled by what its definition says that it does. What comes back from a tool that
-reads what is private, or takes in what anybody may have written, is remembered for a while, in
-memory alone; what then goes to a tool that sends out, runs, keeps or undoes something is looked up
-in it, as it is and decoded. Nothing is worked out before it is needed, so that a result costs
-nothing here.
+A tool is labelled by the abilities in its definition. The results of a tool that reads private
+data, or takes in text that anybody may have written, are remembered for a while, in memory only.
+Input for a tool that sends out, runs, keeps or undoes something is looked up in them, as it is and
+decoded. All work is deferred until it is needed, so that recording a result is almost free.
 
-All ledgers share their memory. One that had to give way knows which tools gave what it forgot, and
-takes whatever is sent for that.
+All ledgers share their memory. A ledger that had to give way knows which tools gave the forgotten
+results, and takes anything sent for part of them.
 
-Paraphrase is out of reach, and so is what crosses from one wrapped server to another.
+It cannot detect paraphrase, or data that crosses from one wrapped server to another.
 """
 
 from __future__ import annotations
@@ -34,39 +33,39 @@ from pipeguard.firewall.protocol.strict_json import without_value
 if TYPE_CHECKING:
     from pipeguard.detect.flows.orders import CarriedOrder, ClientWords
 
-# What is remembered.
-RESULT_BYTES = 4 * 2**20  # of results, with what belongs to them
+# Limits of the memory.
+RESULT_BYTES = 4 * 2**20  # of results, with their other data
 MOST_RESULTS = 1000
 RESULT_SECONDS = 1800.0
 REQUEST_BYTES = 2**18
-MOST_ORDERS = 16  # that a call carried out, or a part of one
-PIECE_CHARS = 2048  # of one piece of a value, where it is encoded
+MOST_ORDERS = 16  # carried out by a call, in whole or in part
+PIECE_CHARS = 2048  # of one piece of a value that is encoded
 
-ARGUMENT_BYTES = 2**16  # of one call's arguments that are looked up in all that is remembered
+ARGUMENT_BYTES = 2**16  # of one call's arguments that are looked up in the memory
 
-# How much of a result leaves before it is a leak, in letters and digits that are the same.
+# How much of a result may leave before it is a leak, in shared letters and digits.
 COVERED_CHARS = 44  # of private text that goes to anybody
-QUOTED_CHARS = 72  # and where it goes to somebody who is named: answers quote what they answer
+QUOTED_CHARS = 72  # and to a named recipient: answers quote the text they answer
 MARKED_CHARS = 32  # of a text that says that it is not for everybody
-HIDDEN_CHARS = 24  # of what was encoded
+HIDDEN_CHARS = 24  # of text that was encoded
 ACTED_CHARS = 32  # of text that anybody may have written, and that is run
 PASSAGE_CHARS = 24  # in a row, or else
 PASSAGES_SHARE = 0.25  # of all that is sent
 ORDERED_CHARS = 16  # of words that a text tells a model to use
-MANY_TOKENS = 3  # a list of people, rather than the one that is written to
+MANY_TOKENS = 3  # a list of people, not only the recipient
 
 
 class Flows:
-    """The recent calls and results of one server. Any thread may call anything.
+    """The recent calls and results of one server. Safe for any thread.
 
-    One lock guards what is remembered; it is looked up in a copy of the list.
+    One lock guards the memory; searches use a copy of the list.
 
     Args:
-        memory: which it shares with other ledgers; one of its own if None.
-        owner: whose client it is for, the name of a token; may be empty.
+        memory: shared with other ledgers; None for one of its own.
+        owner: the name of the client's token; may be empty.
 
     Attributes:
-        owner: as it was given.
+        owner: the same name.
     """
 
     def __init__(self, memory: LedgerMemory | None = None, owner: str = "") -> None:
@@ -78,26 +77,26 @@ class Flows:
         self._calls = RememberedCalls(REQUEST_BYTES)
         self._numbers = count()  # of requests and results, in the order in which they came
         self._orders: deque[CarriedOrder] = deque(maxlen=MOST_ORDERS)
-        self._worked_out_bytes = 0  # of texts, when they were read last
+        self._worked_out_bytes = 0  # of texts, as of the last count
 
     def part(self) -> Flows:
         """An empty ledger in the same memory."""
         return Flows(self._memory)
 
     def size(self) -> int:
-        """Bytes that it takes in memory, about."""
+        """Its approximate size in memory, in bytes."""
         with self._lock:
             return self._results.bytes + self._calls.size + self._worked_out_bytes
 
     def forget_derived(self) -> None:
-        """Give up what can be worked out again."""
+        """Drop everything that can be computed again."""
         with self._lock:
             for result in self._results:
                 result.forget()
             self._count_worked_out()
 
     def give_way(self) -> None:
-        """Give up all that it remembers: whatever is sent is taken for it while it matters."""
+        """Forget everything: while it matters, anything sent counts as part of it."""
         with self._lock:
             self._forgotten.add(self._results, RESULT_SECONDS)
             self._results.clear()
@@ -106,7 +105,7 @@ class Flows:
             self._worked_out_bytes = 0
 
     def _count_worked_out(self) -> None:
-        """Under the lock."""
+        """Recount derived data; requires the lock."""
         self._worked_out_bytes = self._calls.derived_bytes
         self._worked_out_bytes += sum(result.derived for result in self._results)
 
@@ -134,16 +133,16 @@ class Flows:
         self._memory.note(self)
 
     def has_returned(self, text: str) -> bool:
-        """True if a text came back from any tool, as it is."""
+        """True if a text came back unchanged from any tool."""
         return any(result.has_address(text) for result in self._list_results())
 
     def returned_secrets(self, *, all_kinds: bool) -> list[str]:
-        """The secrets that came back and work once, or those of all kinds."""
+        """The returned secrets that work once, or those of all kinds."""
         kinds = ToolResult.all_secrets if all_kinds else ToolResult.one_time_secrets
         return [secret for result in self._list_results() for secret in kinds(result)]
 
     def find_sources(self, text: str) -> frozenset[str]:
-        """The short values of the calls that a text came back from, as it is."""
+        """The short values of the calls that returned a text unchanged."""
         results = (each for each in self._list_results() if text in each.text())
         return frozenset[str]().union(*(each.about for each in results))
 
@@ -152,12 +151,12 @@ class Flows:
             return list(self._results)
 
     def record_request(self, frame: bytes) -> None:
-        """Remember a request that went on: what is in it came from the client's side."""
+        """Remember a request that was forwarded: its content came from the client's side."""
         with self._lock:
             self._calls.add(next(self._numbers), without_value(frame))
 
     def record_passed(self, tool: Tool, frame: bytes) -> None:
-        """Remember a call of a tool of consequence that went on; empty if it holds a secret."""
+        """Remember a forwarded call of a tool of consequence; empty if it holds a secret."""
         if tool.is_consequential:
             with self._lock:
                 self._calls.add_passed(tool.key, without_value(frame))
@@ -165,27 +164,27 @@ class Flows:
     def passed_calls(self, tool: Tool) -> list[bytes] | None:
         """The last calls of a tool, the newest last; None if they may have been forgotten.
 
-        One that is too long, or holds a secret, is empty.
+        A call that is too long, or holds a secret, is empty.
         """
         with self._lock:
             return self._calls.list_passed(tool.key)
 
     def begin_key(self, call: str, begun: str) -> list[str]:
-        """Remember the beginning of a key that a call ends with; or empty.
+        """Remember the beginning of a key at the end of a call; may be empty.
 
         Args:
-            call: names it until `settle`; if empty, it went on.
+            call: identifies the call until `settle`; if empty, it was forwarded.
             begun: the beginning.
 
         Returns:
-            Those of recent calls, the latest first. If there are any, a call that begins none is
-            remembered by `continue_key`.
+            The beginnings in recent calls, the latest first. If there are any, `continue_key`
+            remembers a call that begins none.
         """
         with self._lock:
             return self._calls.begin_key(call, begun)
 
     def continue_key(self, call: str, begun: str) -> None:
-        """Remember the longer beginning of a key that a call goes on with; or empty."""
+        """Remember the longer beginning of a key that a call continues; may be empty."""
         with self._lock:
             self._calls.continue_key(call, begun)
 
@@ -197,13 +196,13 @@ class Flows:
     def leaks(
         self, tool: Tool, arguments: JsonValue, now: float = 0.0, known_call: KnownCall = UNKNOWN
     ) -> list[Leak]:
-        """Look up what goes to a tool in what came back before.
+        """Look up a tool's input in earlier results.
 
         Args:
-            tool: that is called.
+            tool: the called tool.
             arguments: of the call.
             now: seconds on the session's clock.
-            known_call: what is known of the call.
+            known_call: facts already known about the call.
         """
         strings = known_call.strings or text_values.named_strings(arguments)
         bare, leaks = arguments, list[Leak]()
@@ -219,20 +218,20 @@ class Flows:
         if urls and tool.stores:
             urls = tool_results.drop_read_addresses(urls, self._list_results(), tool.server)
         if urls:
-            # A client that renders what the tool is given requests the addresses in it.
+            # A client that renders the tool's input requests the addresses in it.
             sender = tool._replace(labels=Label.SENDS | Label.OUTSIDE)
             commands = [text for _, text in strings] if tool.labels.meets(Label.RUNS) else []
             posted = (data for text in commands for data in text_values.POSTED.findall(text))
             shown = " ".join((*urls, *posted))
             leaks += self._looked_up(sender, shown, now, known_call._replace(about=None))
         if not leaks and bare != arguments and tool.labels.meets(Label.OUTSIDE):
-            # Where a credential belongs it may go, but an address can be anybody's.
+            # A credential may go into its own argument, but an address can be anybody's.
             used = self._looked_up(tool, arguments, now, known_call)
             leaks = [leak._replace(confidence=Confidence.MEDIUM) for leak in used]
         return leaks + (self._find_order(tool, arguments) if tool.acts else [])
 
     def _find_order(self, tool: Tool, arguments: JsonValue) -> list[Leak]:
-        """Find the order that a call carries out, or a part of one that was carried out before."""
+        """Find the order that a call carries out, or a further part of one carried out earlier."""
         with self._lock:
             results = list(self._results)
             carried = list(self._orders)
@@ -262,14 +261,14 @@ class Flows:
             self._orders = deque(orders, maxlen=MOST_ORDERS)
 
     def _bound_derived(self, results: Sequence[ToolResult]) -> None:
-        """Count what a call worked out, and drop what is too much."""
+        """Count the data derived by a call, and drop any excess."""
         ledger_memory.forget_derived(results)
         with self._lock:
             self._count_worked_out()
         self._memory.note(self)
 
     def concern(self, tool: Tool, *, may_hold_address: bool) -> bool:
-        """False where nothing that is remembered can matter to a call: mostly."""
+        """True if remembered data may matter to a call; usually False."""
         with self._lock:
             obeys = bool(tool.acts and self._results)
             if obeys or self._forgotten or self._calls.has_begun_key:
@@ -279,7 +278,7 @@ class Flows:
         return may_hold_address or tool.is_sink or tool.labels.meets(Label.OUTSIDE)
 
     def _has_sources(self, tool: Tool) -> bool:
-        """False where nothing came back that a call of this tool could repeat: mostly."""
+        """True if a call of this tool could repeat some result; usually False."""
         with self._lock:
             of_any = self._results if tool.labels.meets(Label.SENDS) else self._results.taken_in
             return bool(self._forgotten or (of_any and self._results.has_others(tool.key)))
@@ -319,9 +318,9 @@ class Flows:
         return leaks
 
     def _follow(self, call: Call, event: str) -> None:
-        """Read a call after those that sent something before; of two at a time, one is the second.
+        """Join a call to those that sent something earlier; of two concurrent calls, one is second.
 
-        Remembers the end of what is sent and, by its tool, the longest value.
+        Remembers the end of the sent text and, by tool, the longest value.
         """
         sends = call.tool.labels.meets(Label.SENDS)
         text = call.text if sends else ""
@@ -334,7 +333,7 @@ class Flows:
         call.put_together(pieces)
 
     def _read_said(self) -> list[ClientWords]:
-        """Read what the client said in requests that went on."""
+        """Read the client's words in the requests that were forwarded."""
         from pipeguard.detect.flows.orders import ClientWords  # for calls that act
 
         with self._lock:
@@ -372,7 +371,7 @@ def _leaks(call: Call, results: list[ToolResult]) -> Iterator[Leak]:
 
 
 def _repeats(call: Call, result: ToolResult) -> bool:
-    """True if enough of a call is in a result to come from it."""
+    """True if a call shares enough with a result to come from it."""
     return call.shares(result, mentions=False).chars >= ACTED_CHARS
 
 
@@ -380,9 +379,9 @@ def _private_leaks(call: Call, result: ToolResult, *, has_orders: bool) -> Itera
     """Find private results that leave.
 
     Args:
-        call: that takes it away.
-        result: that it came back in.
-        has_orders: True where some result tells a model what to do.
+        call: the call.
+        result: the result.
+        has_orders: True if some result tells a model what to do.
     """
     source, name, call = result.labels(), result.tool.name, call.leave_out_opened(result)
     looks_secret, is_named = _secrets(call, result)
@@ -417,11 +416,11 @@ def _private_text(call: Call, result: ToolResult, *, has_orders: bool) -> Confid
     is_list = is_meant and (len(shared) >= MANY_TOKENS or names >= MANY_NAMES)
     enough = COVERED_CHARS if labels & Label.OUTSIDE or has_orders else QUOTED_CHARS
     if call.goes_back(result) and not has_orders:
-        covered, is_list = hidden, False  # who is named there knows of it
+        covered, is_list = hidden, False  # a person named there already knows it
     elif result.is_marked():
         enough, is_meant = MARKED_CHARS, True
     elif not labels & Label.OUTSIDE and not source & Label.READS_PERSONAL and not has_orders:
-        covered = hidden  # a file that is quoted where it belongs
+        covered = hidden  # a file quoted in its own place
     if covered < enough and hidden < HIDDEN_CHARS and not is_list:
         return None
     is_sure = is_meant or hidden >= HIDDEN_CHARS or has_orders
@@ -429,7 +428,7 @@ def _private_text(call: Call, result: ToolResult, *, has_orders: bool) -> Confid
 
 
 def _people(call: Call, result: ToolResult) -> Confidence | None:
-    """Rate how surely facts about people leave, for somebody who is none of them."""
+    """Rate how surely facts about people leave, for a recipient who is not one of them."""
     text = result.text()
     is_told = bool(call.recipients) and all(each in text for each in call.recipients)
     if is_told or call.goes_back(result):
@@ -448,7 +447,7 @@ def _people(call: Call, result: ToolResult) -> Confidence | None:
 
 
 def _secrets(call: Call, result: ToolResult) -> tuple[bool, bool]:
-    """True if a value leaves that looks like a secret, and one that its result calls one."""
+    """True if a leaving value looks like a secret; True if its result calls one a secret."""
     text, is_secret = result.text(), result.looks_secret()
     tokens = call.find_new(outgoing_call.TOKENS, result)
     looks_secret = any(token in text and is_secret(token) for token in tokens)
@@ -467,7 +466,7 @@ def _secrets(call: Call, result: ToolResult) -> tuple[bool, bool]:
 
 
 def _orders_obeyed(call: Call, result: ToolResult) -> Iterator[Leak]:
-    """A call that does what a result tells a model to do."""
+    """Find a call that follows a result's instructions to a model."""
     order = result.addressed_part()
     named = call.find_held(outgoing_call.ORDERED_NAMES, result)
     obeys = any(call.is_new(name) for letters in named for name in call.names[letters])

@@ -1,8 +1,8 @@
 """The memory of all clients' ledgers: the least recently active one gives way.
 
-Of those whose owner has the most, so that nobody loses what it remembers to another one's many
-clients. One `LedgerMemory` is for all of a process. A ledger first gives up what can be worked out
-again, and then all that it remembers; what was lost is for `detect.flows.tool_results`.
+The owner with the most memory gives way first, so that nobody loses memory to another owner's many
+clients. A process has one `LedgerMemory`. A ledger first drops derived data, and then everything
+that it remembers; `detect.flows.tool_results` handles the forgotten results.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from pipeguard.records import NamedTuple
 if TYPE_CHECKING:
     from pipeguard.detect.flows.orders import ClientWords
 
-MOST_BYTES = 64 * 2**20  # of all ledgers: 16 that are full, without what can be worked out again
+MOST_BYTES = 64 * 2**20  # of all ledgers: 16 full ones, without derived data
 RECENT_CALLS = 4  # of one tool, and in which the pieces of a value may leave one after the other
-MOST_PIECES = 32  # that a key is followed over; a word that only begins like one goes on for ever
+MOST_PIECES = 32  # over which a key is followed; a word that only begins like one never ends
 RECENT_TOOLS = 64  # whose calls are remembered
 MAX_NAME_CHARS = 256  # of a tool's, under which its calls are remembered
 CALL_BYTES = 2**14  # of one call that a later one of its tool is compared with
-DERIVED_BYTES = 16 * 2**20  # in memory, of what was worked out of results, for the next call
-SHARE_LEFT = 7 / 8  # of these after room was made, so that it is not made for each result
+DERIVED_BYTES = 16 * 2**20  # in memory, derived from results, for the next call
+SHARE_LEFT = 7 / 8  # of these after making room, so that it is not made for each result
 _Counted = TypeVar("_Counted", str, tuple[str, str])
 
 
@@ -36,20 +36,20 @@ class Remembering(Protocol):
 
     @property
     def owner(self) -> str:
-        """The owner of its client: the name of a token; empty for all that have none."""
+        """The owner of its client: the name of a token; empty for all clients without one."""
 
     def size(self) -> int:
-        """Bytes that it takes in memory, about."""
+        """Its approximate size in memory, in bytes."""
 
     def forget_derived(self) -> None:
-        """Give up what can be worked out again."""
+        """Drop everything that can be computed again."""
 
     def give_way(self) -> None:
-        """Give up what it remembers, but for the fact that it did."""
+        """Forget everything but the fact that it forgot."""
 
 
 class LedgerMemory:
-    """Bounds all ledgers together. Any thread may call anything.
+    """Bounds all ledgers together. Safe for any thread.
 
     A ledger is told to give way under the lock here, which is taken before its own and never
     after it.
@@ -63,7 +63,7 @@ class LedgerMemory:
         self._lock = Lock()
         self._sizes: OrderedDict[ref[Remembering], int] = OrderedDict()  # least lately used first
         self._total = 0
-        self._gone: deque[ref[Remembering]] = deque()  # of clients that are; filled by collections
+        self._gone: deque[ref[Remembering]] = deque()  # of deleted clients; collections fill it
 
     @property
     def total_bytes(self) -> int:
@@ -73,10 +73,10 @@ class LedgerMemory:
             return self._total
 
     def note(self, ledger: Remembering) -> None:
-        """A ledger was used: count it anew, and have others give way where all are too much."""
+        """Recount a ledger after use; evict others if the total exceeds the limit."""
         with self._lock:
             self._drop_gone()
-            key = ref(ledger)  # as the one that is there, which calls back
+            key = ref(ledger)  # equal to the existing one, which has a callback
             if key not in self._sizes:
                 key = ref(ledger, self._gone.append)
             self._count(key, ledger)
@@ -90,7 +90,7 @@ class LedgerMemory:
         self._sizes[key] = size
 
     def _make_room(self) -> None:
-        """Free what costs nothing, and only then what is lost by it."""
+        """Free derived data first, and only then the rest."""
         for key in list(self._sizes):
             if self._has_room():
                 return
@@ -133,13 +133,13 @@ class RememberedResults(deque[ToolResult]):
     """Results, for one thread at a time: the lock of their ledger guards them.
 
     Args:
-        most: results.
-        most_bytes: of them.
-        seconds: for which one matters.
+        most: the largest number of results.
+        most_bytes: their largest size.
+        seconds: how long a result matters.
 
     Attributes:
-        taken_in: those that third parties may have written, the oldest first: most calls ask for
-            these alone, and mostly there are none.
+        taken_in: results that third parties may have written, the oldest first: most calls ask
+            only for these, and usually there are none.
     """
 
     def __init__(self, most: int, most_bytes: int, seconds: float) -> None:
@@ -149,22 +149,22 @@ class RememberedResults(deque[ToolResult]):
         self._seconds = seconds
         self.taken_in: deque[ToolResult] = deque()
         self._counts: dict[str, int] = {}  # by server
-        self._sizes: dict[str, int] = {}  # likewise
+        self._sizes: dict[str, int] = {}  # by server
         self._keys: dict[tuple[str, str], int] = {}  # of the tools
         self.bytes = 0
 
     def has_others(self, own: tuple[str, str]) -> bool:
-        """True if a result is of another tool than this."""
+        """True if a result comes from a tool other than this."""
         return len(self._keys) > (own in self._keys)
 
     def list_of_others(self, own: tuple[str, str], *, taken_in: bool) -> list[ToolResult]:
-        """List the results, or those taken in, that are not of this tool; mostly at once."""
+        """List the results, or those taken in, of other tools; usually at no cost."""
         if not self.has_others(own):
             return []
         return [each for each in (self.taken_in if taken_in else self) if each.key != own]
 
     def add(self, result: ToolResult, now: float) -> None:
-        """Remember a result, and no others than matter and have room."""
+        """Remember a result; forget the ones that no longer matter or fit."""
         self.append(result)
         if result.takes_in:
             self.taken_in.append(result)
@@ -204,7 +204,7 @@ class RememberedResults(deque[ToolResult]):
         self._drop(oldest)
 
     def _drop(self, result: ToolResult) -> None:
-        """Forget one of the oldest, which are found at once."""
+        """Forget one of the oldest results, which are found at once."""
         self.remove(result)
         if result.takes_in:
             self.taken_in.remove(result)
@@ -212,7 +212,7 @@ class RememberedResults(deque[ToolResult]):
 
 
 def forget_derived(results: Sequence[ToolResult]) -> None:
-    """Drop what was derived from the oldest results, if it is too much: it can be made again."""
+    """Drop derived data of the oldest results beyond the limit: it can be computed again."""
     if sum(result.derived for result in results) <= DERIVED_BYTES:
         return
     total = 0
@@ -223,7 +223,7 @@ def forget_derived(results: Sequence[ToolResult]) -> None:
 
 
 def _change(counts: dict[_Counted, int], key: _Counted, by: int) -> int:
-    """Count more or less of something, which is forgotten at 0; how many there are now."""
+    """Change a count, and forget it at 0; return the new count."""
     count = counts.get(key, 0) + by
     if count:
         counts[key] = count
@@ -236,16 +236,16 @@ def _change(counts: dict[_Counted, int], key: _Counted, by: int) -> int:
 
 
 class RememberedCalls:
-    """Requests that went on, for one thread at a time: the lock of their ledger guards them.
+    """Forwarded requests, for one thread at a time: the lock of their ledger guards them.
 
     Args:
-        most_bytes: of the words in them, of half of those that nobody has read, and again of the
+        most_bytes: limit for the words in them, for half of the unread ones, and again for the
             last calls of each tool.
     """
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
-        # Bytes alone: each garbage collection would walk thousands of live objects.
+        # Only bytes: each garbage collection would walk thousands of live objects.
         self._unread: deque[tuple[int, bytes]] = deque()
         self._words: deque[ClientWords] = deque()
         self._unread_bytes = self._words_chars = self._words_bytes = self._passed_bytes = 0
@@ -264,7 +264,7 @@ class RememberedCalls:
 
     @property
     def derived_bytes(self) -> int:
-        """The size of what was worked out of calls."""
+        """The size of the data derived from calls."""
         parts = (part.text for recent in (self._sent, *self._pieces.values()) for part in recent)
         return self._words_bytes + measure_text(*parts)
 
@@ -283,24 +283,24 @@ class RememberedCalls:
         self._unread_bytes = self._words_chars = self._words_bytes = self._passed_bytes = 0
 
     def add(self, number: int, frame: bytes) -> None:
-        """Remember what is in a request as the client's own word."""
+        """Remember the content of a request as the client's own words."""
         if len(frame) > self._most_bytes:
             return
         self._unread.append((number, frame))
         self._unread_bytes += len(frame)
-        while self._unread_bytes > 2 * self._most_bytes:  # of which half may be words
+        while self._unread_bytes > 2 * self._most_bytes:  # half of which may be words
             self._unread_bytes -= len(self._unread.popleft()[1])
 
     def list_unread(self) -> list[tuple[int, bytes]]:
-        """The requests that nobody has read, the oldest first."""
+        """The unread requests, the oldest first."""
         return list(self._unread)
 
     def keep_words(
         self, requests: list[tuple[int, bytes]], words: list[ClientWords]
     ) -> list[ClientWords]:
-        """Keep the words of unread requests in place of these; all that are kept."""
+        """Replace the unread requests by their words; return all words."""
         for request, said in zip(requests, words, strict=True):
-            if self._unread and self._unread[0] is request:  # no other thread was faster
+            if self._unread and self._unread[0] is request:  # unless another thread was faster
                 self._unread_bytes -= len(self._unread.popleft()[1])
                 self._words.append(said)
                 self._words_chars += len(said.text)
@@ -314,7 +314,7 @@ class RememberedCalls:
     # --- the last ones, to compare another one with, or to join it with --------------------
 
     def add_passed(self, key: tuple[str, str], frame: bytes) -> None:
-        """Remember a call of a tool; one that is too long, as empty."""
+        """Remember a call of a tool; a call that is too long, as empty."""
         key = _shorten(key)
         recent = self._passed.pop(key, None) or deque[bytes]()
         recent.append(frame if len(frame) <= CALL_BYTES else b"")
@@ -332,11 +332,11 @@ class RememberedCalls:
         return None if recent is None and self._has_forgotten else list(recent or ())
 
     def list_sent(self, call: str) -> list[str]:
-        """The squeezed texts of the last calls that sent something, without this one."""
+        """The squeezed texts of the last sending calls, without this one."""
         return _list_others(self._sent, call)
 
     def add_sent(self, call: str, key: tuple[str, str], squeezed: str, piece: str) -> list[str]:
-        """Remember a call that sends something; the longest values of the last calls of its tool.
+        """Remember a call that sends; return the longest values of its tool's last calls.
 
         Args:
             call: names it until `settle`; if empty, it went on.
@@ -357,9 +357,9 @@ class RememberedCalls:
         return [*others, piece][-RECENT_CALLS:]
 
     def begin_key(self, call: str, begun: str) -> list[str]:
-        """Remember the beginning of a key in a call; those of recent calls, the latest first.
+        """Remember the beginning of a key in a call; return earlier ones, the latest first.
 
-        A call that begins none, after one that did, is left to `continue_key`.
+        `continue_key` handles a call that begins none, after one that did.
         """
         before = [part.text for part in reversed(self._begun_keys) if part.text]
         if begun:
@@ -367,14 +367,14 @@ class RememberedCalls:
         return before
 
     def continue_key(self, call: str, begun: str) -> None:
-        """Remember the longer beginning of a key that a call goes on with; or empty."""
+        """Remember the longer beginning of a key that a call continues; may be empty."""
         since = self._begun_keys[-1].since + 1 if self._begun_keys else 1
         begun = begun if since <= MOST_PIECES else ""
         _add_part(self._begun_keys, _Part(call, begun, since))
 
     def settle(self, call: str, *, went_on: bool) -> None:
         """Count the parts of a call as sent, or forget them: it never reached the server."""
-        if self._sent or self._begun_keys or call in self._sending:  # mostly no call has parts
+        if self._sent or self._begun_keys or call in self._sending:  # usually no call has parts
             pieces = self._pieces.values() if call in self._sending else ()
             self._sending.discard(call)
             for recent in (self._sent, self._begun_keys, *pieces):
@@ -382,12 +382,12 @@ class RememberedCalls:
 
 
 class _Part(NamedTuple):
-    """A part of a call, that others may complete.
+    """A part of a call, which others may complete.
 
     Attributes:
-        call: names the call while it is judged; empty once it went on.
+        call: identifies the call while it is judged; empty once it was forwarded.
         text: the part.
-        since: of a key that goes on, how many calls ago it began.
+        since: for a key over several calls, how many calls ago it began.
     """
 
     call: str
@@ -405,7 +405,7 @@ def _settle(recent: deque[_Part], call: str, *, went_on: bool) -> None:
 
 
 def _list_others(recent: deque[_Part], call: str) -> list[str]:
-    """The texts of the last parts, without those of one call that is judged now."""
+    """The texts of the last parts, without those of one call under judgement."""
     return [part.text for part in recent if not call or part.call != call][-RECENT_CALLS:]
 
 

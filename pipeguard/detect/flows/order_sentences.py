@@ -1,4 +1,4 @@
-"""Sentences that tell a reader to do something, and the acts that they name. Knows words alone."""
+"""Sentences that tell a reader to do something, and the acts that they name. Knows only words."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ STRONG = lazy_regex(
     r"|\b\d{6,34}\b",
     re.IGNORECASE,
 )
-# The words in which a match of this may begin.
+# The words at which a match of this may begin.
 _STRONG_SIGN = (
     r"\S*(?:@|//|www\.|\+\d|\d{6}|[a-z][\w-]*\d|\d[\w-]*[a-z]"
     r"|\.(?:com|net|org|io|dev|app|example|info|co|ai|xyz|ru|cn|de|sh)\b)\S*"
 )
-STRONG_CHARS = 64  # after such a word, that belong to what begins in it
+STRONG_CHARS = 64  # after such a word, in which its construct ends
 PASSED_ON_CHARS = 400  # of an order, in a message that passes on the document that it is in
 SENTENCE_CHARS = 800  # of a sentence of a passage
-OPENING_WORDS = 10  # of a sentence, in which it says who is to do what
+OPENING_WORDS = 10  # of a sentence, in which it names the person and the act
 LEAST_WORDS = 3  # of a sentence that orders something
-SHORT_WORDS = 9  # fewer tell English by one small word
+SHORT_WORDS = 9  # in fewer, one small word is enough to recognise English
 
 SENTENCE_END = lazy_regex(tables.alternatives("sentence-ends"))
 _WORD = lazy_regex(r"[^\W_]+(?:['’-][^\W_]+)*|[:,;()*\"“¤]")
@@ -60,7 +60,7 @@ class _Verbs(NamedTuple):
 
 
 def find_strong(text: str) -> Iterator[re.Match[str]]:
-    """Find what STRONG does, beside signs of it."""
+    """Find the matches of STRONG, near signs of it."""
     return find_signed(STRONG, sign_finder(_STRONG_SIGN), text, after=STRONG_CHARS)
 
 
@@ -84,7 +84,7 @@ def _asking() -> re.Pattern[str]:
 
 
 def _stems(stems: Sequence[str]) -> re.Pattern[str]:
-    """Stems that begin a word, or stand anywhere in scripts without blanks."""
+    """Stems at the start of a word, or anywhere in scripts without blanks."""
     parts = [(re.escape(stem[0]), *map(_sign, stem[1:])) for stem in stems]
     parts = [(*part[:-1], r"\b") if part[-1] == r"\s" else part for part in parts]
     begins = [part for part in parts if part[0] < "\u0600"]
@@ -99,7 +99,7 @@ def _sign(letter: str) -> str:
 
 
 def _factor(words: Iterable[Sequence[str]]) -> str:
-    """A pattern of words by their first letters: `re` tries one alternative after the other."""
+    """A pattern of words grouped by first letter: `re` tries one alternative after the other."""
     rests = defaultdict[str, list[Sequence[str]]](list)
     for first, *rest in words:
         rests[first].append(rest)
@@ -148,7 +148,7 @@ class OrderStrength(IntEnum):
 
 @lru_cache(maxsize=64)  # a sentence is rated for one act after the other
 def _read(sentence: str) -> tuple[str, list[str], set[str], bool]:
-    """A sentence without values, its words in their order and as a set, whether it is English."""
+    """A sentence without values, its words in order and as a set, and whether it is English."""
     sentence = STRONG.sub(" ¤ ", sentence)  # an address may contain a verb
     sentence = _MENTION.sub(" : ", sentence)
     words = [word.lower().replace("’", "'") for word in _WORD.findall(sentence)]
@@ -158,7 +158,7 @@ def _read(sentence: str) -> tuple[str, list[str], set[str], bool]:
 
 
 def rate_sentence(sentence: str, acts: ToolAct) -> OrderStrength:
-    """Say how a sentence orders one of some acts."""
+    """Rate how a sentence orders one of some acts."""
     sentence, words, seen, is_english = _read(sentence)
     found = OrderStrength.NONE
     for act in acts:
@@ -200,9 +200,9 @@ def find_passage_acts(passage: str) -> ToolAct:
 
 
 def orders_spreading(passage: str) -> bool:
-    """True where a passage may ask to pass itself on, as a chain letter does; English only.
+    """True if a passage may ask to pass itself on, as a chain letter does; English only.
 
-    Of a passage in another language it is taken for granted.
+    Always True for a passage in another language.
     """
     is_english = len(_read(passage)[2] & tables.english) > 1
     return not is_english or _SPREADS.search(passage) is not None
@@ -211,10 +211,10 @@ def orders_spreading(passage: str) -> bool:
 def is_quoted(
     around: str, text: str, value: str, leaves: Sequence[tuple[frozenset[str], str]]
 ) -> bool:
-    """True for a message that has an order only because it has the text around it, too.
+    """True for a message that has an order only because it also has the surrounding text.
 
     Or because it quotes the order's sentences as mails do: an answer has them, as well. In other
-    languages than English, only if it goes to addresses that the text has.
+    languages than English, only if it goes to addresses in the text.
 
     Args:
         around: the order, and the text around it.
@@ -240,7 +240,7 @@ def is_quoted(
 
 
 def _quotes(message: str) -> Iterator[str]:
-    """Yield what a mail quotes: lines behind `>`, and all under the head of a forwarded one."""
+    """Yield the quoted text of a mail: lines behind `>`, and all after a forwarded mail's head."""
     head = _FORWARDED.search(message)
     own, forwarded = (message[: head.start()], message[head.end() :]) if head else (message, "")
     yield from (line.lstrip()[1:] for line in own.splitlines() if line.lstrip().startswith(">"))
@@ -248,7 +248,7 @@ def _quotes(message: str) -> Iterator[str]:
 
 
 def is_forwarded(order: str, sent: str, recipients: Iterable[str]) -> bool:
-    """True for a message that repeats an order and is sent to none of those whom it names.
+    """True for a message that repeats an order and is not sent to anybody whom the order names.
 
     Args:
         order: the words from its beginning on, in small letters.
@@ -262,7 +262,7 @@ def is_forwarded(order: str, sent: str, recipients: Iterable[str]) -> bool:
 
 
 def has_words(sentence: str) -> bool:
-    """True for a sentence with words beside its values."""
+    """True for a sentence with words next to its values."""
     return len(_WORDS.findall(_read(sentence)[0])) >= LEAST_WORDS
 
 
@@ -273,7 +273,7 @@ def _is_offer(words: Sequence[str], at: int) -> bool:
 
 
 def _rate_passive(words: Sequence[str], at: int) -> OrderStrength:
-    """Rate a participle at a place: "must be sent" asks, "is sent" states, "was sent" tells."""
+    """Rate a participle at an index: "must be sent" asks, "is sent" states, "was sent" tells."""
     before = words[max(0, at - 4) : at]
     if {"was", "were", "been"} & {*before}:
         return OrderStrength.NONE
@@ -299,7 +299,7 @@ def _speaks_to_anybody(words: Sequence[str], verbs: frozenset[str]) -> bool:
 
 
 def _is_asked(words: Sequence[str], at: int) -> bool:
-    """True where a verb in its base form, at a place, tells somebody to do it."""
+    """True if a verb in its base form, at an index, tells somebody to do it."""
     following = words[at + 1] if at + 1 < len(words) else ")"
     if len(words) < LEAST_WORDS or following in tables.noun_before:
         return False
@@ -309,7 +309,7 @@ def _is_asked(words: Sequence[str], at: int) -> bool:
     if before in _PAUSES:
         return not tables.determined & near
     if before in tables.links or before.endswith("ly"):  # "once done, also send"
-        # Who does it is not said behind "cancel it and".
+        # The person is not named behind "cancel it and".
         ends_order = at > 2 and words[at - 2] in _OBJECTS and words[at - 3] in _all_verbs()
         return not tables.subjects & near or ends_order
     if before == "to":

@@ -2,8 +2,8 @@
 
 A sentence that tells its reader to do something, names an act and holds a value of a later call
 (an address, an account, a link, an id) has ordered that call, unless the client named the value
-before. A call's few values are looked up in what came back, and only the sentences around them are
-read. That also reads calm orders, which no rule over texts can tell from documents.
+before. Only the sentences around a call's few values in earlier results are read. That also finds
+calm orders, which no rule over texts can tell from documents.
 
 Knows verbs, sentences and values; detect.flows.ledger asks, and the policy decides.
 """
@@ -38,12 +38,12 @@ from pipeguard.unicode.name_words import name_words
 
 MOST_VALUES = 64  # of a call that are looked up
 VALUE_CHARS = 3, 160  # of one
-STRONG_CHARS = 6  # letters and digits of one that no two texts share by chance
+STRONG_CHARS = 6  # letters and digits of a value that two texts do not share by chance
 LEAST_COMMAND = 10  # characters of a command that is looked up
 MOST_STRINGS = 256  # of a call that are read
 READ_CHARS = 4096  # of one of them
 KEY_CHARS = 100  # of the name of one
-DATA_CHARS = 8  # of an address that is visited: fewer say nothing
+DATA_CHARS = 8  # of a visited address: fewer carry no data
 
 _TIME = lazy_regex(r"[\d\s:.,/TZ+-]*|\d{4}-\d{2}-\d{2}.{0,20}")
 _COMMANDS = lists.CODE
@@ -60,12 +60,12 @@ _PATH = lazy_regex(r"(?<![\w./~-])(?:~|/)(?:/?[\w.@-]{1,64}){1,12}/?")  # outsid
 
 
 class Value(NamedTuple):
-    """A value that a call was given.
+    """A value in the arguments of a call.
 
     Attributes:
-        text: in small letters; of one that is strong, its letters and digits alone.
-        is_strong: True where no two texts share it by chance.
-        is_address: True for a strong one that says where to, and is not in prose.
+        text: in small letters; for a strong value, only its letters and digits.
+        is_strong: True if no two texts share it by chance.
+        is_address: True for a strong value that is a destination, and is not in prose.
     """
 
     text: str
@@ -73,18 +73,18 @@ class Value(NamedTuple):
     is_address: bool = False
 
     def occurs(self, small: str, letters: str) -> bool:
-        """True if a text has it: given in small letters, and by its letters and digits alone."""
+        """True if a text contains it, given in small letters and as only its letters and digits."""
         return self.text in (letters if self.is_strong else small)
 
     def find(self, text: SearchedText) -> Iterator[Place]:
-        """Its places in a text, as a word of its own."""
+        """Its places in a text, as a separate word."""
         return text.find_spelt(self.text) if self.is_strong else text.find_word(self.text)
 
 
 def find_values(arguments: JsonValue, acts: ToolAct) -> list[Value]:
     """The values of a call that a text could have given it: no amounts, dates and prose.
 
-    Of what is only sent, those that say where: a comment goes to the ticket that it is about.
+    If the call only sends, just the destinations: a comment goes to the ticket it is about.
     """
     strong: dict[str, bool] = {}
     weak: dict[str, None] = {}
@@ -92,13 +92,13 @@ def find_values(arguments: JsonValue, acts: ToolAct) -> list[Value]:
     for keys, text in _leaves(arguments):
         is_file = keys & _PATHS and not _OBEYED.search(text, 0, READ_CHARS)
         if acts is ToolAct.WRITE and (is_file or not keys & _PATHS):
-            continue  # what is written in a file is a coding agent's daily bread
+            continue  # writing files is a coding agent's daily work
         is_quantity = keys & tables.quantities and not keys & tables.ids
         if is_quantity or (keys & _COMMANDS and not occurs(_ACTS, text[:READ_CHARS])):
             continue
         is_prose = bool(keys & _COMMANDS or (keys & tables.prose and not keys & tables.ids))
         names_it = not is_prose and bool(acts & ~ToolAct.SEND or keys & to_whom)
-        where, sign, data = text.partition("?")  # what is before may be visited without the data
+        where, sign, data = text.partition("?")  # one may visit the part before it without data
         has_data = bool(sign) and len(data) >= DATA_CHARS
         read = text if acts is not ToolAct.VISIT else where if has_data else ""
         for spelt, is_address in _find_strong(read, names_it=names_it):
@@ -117,7 +117,7 @@ def find_values(arguments: JsonValue, acts: ToolAct) -> list[Value]:
 
 
 def _find_strong(text: str, *, names_it: bool) -> Iterator[tuple[str, bool]]:
-    """The letters and digits of each address in a text, which is True for it, and of each id."""
+    """The letters and digits of each address in a text, mapped to True, and of each id."""
     for match in order_sentences.find_strong(text[:READ_CHARS]):
         is_address, spelt = match["address"] is not None, overlap.letters(plain(match[0]))
         is_part = match.start() > 0 and text[match.start() - 1] == "/"  # of a path or a branch
@@ -143,7 +143,7 @@ def _find_names(command: str) -> Iterator[str]:
 
 
 def _is_name(keys: frozenset[str], text: str) -> bool:
-    """True for an argument that names something: an id, or few words that are not common."""
+    """True for an argument that names something: an id, or a few uncommon words."""
     if keys & tables.ids and text.isdigit():
         return True
     is_short = VALUE_CHARS[0] <= len(text) <= VALUE_CHARS[1]
@@ -152,9 +152,9 @@ def _is_name(keys: frozenset[str], text: str) -> bool:
 
 
 def _leaves(value: JsonValue) -> list[tuple[frozenset[str], str]]:
-    """The first strings, numbers and telling keys of arguments, with the words of the nearest name.
+    """The first strings, numbers and telling keys of arguments, each with the nearest name's words.
 
-    Those that say to whom come first, and the first of each list, so that no other hides them.
+    Recipients come first, and the first item of each list, so that no other value hides them.
     """
     left: deque[tuple[frozenset[str], JsonValue]] = deque([(frozenset(), value)])
     leaves: list[tuple[frozenset[str], str]] = []
@@ -182,12 +182,12 @@ def _leaves(value: JsonValue) -> list[tuple[frozenset[str], str]]:
 # --- orders --------------------------------------------------------------------------------
 
 AROUND_CHARS = 400  # of a value that are read, before and after it
-SENDER_CHARS = 120  # before it, that may say that it is who the text is from
+SENDER_CHARS = 120  # before it, which may name it as the text's sender
 MOST_READ = 512  # places of values that are read for one call
-_OFTEN = ToolAct.RUN | ToolAct.VISIT | ToolAct.WRITE  # what a coding agent is told all day
+_OFTEN = ToolAct.RUN | ToolAct.VISIT | ToolAct.WRITE  # a coding agent's daily orders
 _BY_COMMAND = ToolAct.SEND | ToolAct.PAY | ToolAct.DELETE | ToolAct.SHARE | ToolAct.CHANGE
 PASSAGE_CHARS = 1200  # of an order, before and after its sentence
-# What firewall.session.rewrite puts in place of an order, and what may end a record that had one.
+# The line of firewall.session.rewrite for a cut order, and possible ends of a record that had one.
 _CUT = lazy_regex(r"\[PipeGuard cut \d+ characters here, [^\]]{0,80} which look like an order")
 _RECORD_END = lazy_regex(r"(?<!\\)\"\s*[,}\]]|\n[ \t]*(?:from|von|de|da|van|od):", re.IGNORECASE)
 
@@ -196,11 +196,11 @@ class FoundOrder(NamedTuple):
     """An order that a call carries out.
 
     Attributes:
-        is_certain: True where the sentence of the value asks for the act.
+        is_certain: True if the sentence of the value asks for the act.
         start: of the words around the value, in the text.
-        end: of them.
-        first: of its passage.
-        last: of it.
+        end: of these words.
+        first: start of its passage.
+        last: end of its passage.
     """
 
     is_certain: bool
@@ -231,11 +231,11 @@ def find_order(
     Args:
         text: the strings of a result, with their lines.
         value: in it.
-        acts: of the tool that is called.
+        acts: of the called tool.
         budget: has an item for each place that may still be read.
 
     Returns:
-        None also where the value is who the text is from: to answer somebody is no order.
+        None also if the value is the text's sender: an answer to somebody needs no order.
     """
     found: FoundOrder | None = None
     for place, _ in zip(value.find(text), budget, strict=False):
@@ -247,7 +247,7 @@ def find_order(
 
 
 def _is_sender(text: str, place: Place) -> bool:
-    """True where a value is who a text is from."""
+    """True if a value names the sender of a text."""
     return _SENDER.search(text[max(0, place[0] - SENDER_CHARS) : place[0]]) is not None
 
 
@@ -256,7 +256,7 @@ def _is_field(before: str, after: str) -> bool:
 
 
 def _is_listed(before: str, after: str) -> bool:
-    """True for who a text is from, in a field, or in a line that lists values behind a name."""
+    """True for a text's sender, in a field, or in a line that lists values behind a name."""
     is_shown = _is_field(before, after) or _LIST_BEFORE.search(before) or after.startswith(":")
     return bool(is_shown or _SENDER.search(before[-SENDER_CHARS:]))
 
@@ -264,9 +264,9 @@ def _is_listed(before: str, after: str) -> bool:
 def _read_around(
     text: str, place: tuple[int, int], value: Value, acts: ToolAct
 ) -> FoundOrder | None:
-    """Find an order in the sentence around a value; beside it if the value is strong.
+    """Find an order in the sentence around a value; also in adjacent ones for a strong value.
 
-    An address that only running text gives, and what follows an order that was cut, need no order.
+    An address that only running text gives needs no order, and neither does text after a cut order.
     """
     start, end = place
     low, high = max(0, start - AROUND_CHARS), min(len(text), end + AROUND_CHARS)
@@ -333,8 +333,8 @@ class ClientWords(NamedTuple):
     Attributes:
         number: of the request, among requests and results.
         text: its strings and numbers.
-        small: the same in small letters.
-        letters: its letters and digits alone.
+        small: its text in small letters.
+        letters: only its letters and digits.
     """
 
     number: int
@@ -349,12 +349,12 @@ class ClientWords(NamedTuple):
 
 
 class ActingCall:
-    """A call of a tool with consequences, looked up in what came back.
+    """A call of a tool with consequences, looked up in earlier results.
 
     Args:
         acts: of the tool.
         arguments: of the call.
-        read_words: gives what the client said before, the oldest first.
+        read_words: returns the client's earlier words, the oldest first.
     """
 
     def __init__(
@@ -368,7 +368,7 @@ class ActingCall:
         self._fields: dict[Value, bool] = {}
 
     def find_order(self, results: Sequence[ToolResult]) -> CarriedOrder | None:
-        """Find the surest order that the call carries out, of those of the latest result first."""
+        """Find the surest order that the call carries out, starting with the latest result."""
         likely: tuple[ToolResult, FoundOrder] | None = None
         budget = iter(range(MOST_READ))
         spelt = ([v.text for v in self._values if v.is_strong is each] for each in (True, False))
@@ -384,7 +384,7 @@ class ActingCall:
         return self._carry(*likely) if likely else None
 
     def _is_only_quoted(self, value: Value, text: str, order: FoundOrder) -> bool:
-        """True in a message that has the words around a value too: a document is passed on."""
+        """True in a message that also has the words around a value: a document is passed on."""
         around, is_cut = text[order.start : order.end], _CUT.search(text, order.first, order.last)
         is_message = self._acts is ToolAct.SEND and not is_cut
         return is_message and order_sentences.is_quoted(around, text, value.text, self._leaves)
@@ -401,23 +401,23 @@ class ActingCall:
         return self._texts[result]
 
     def _new_values(self, result: ToolResult) -> list[Value]:
-        """The values that a result has, and that the client had not named before it came."""
+        """The values in a result that the client had not named before it came."""
         values = [each for each in self._values if each.occurs(result.small(), result.letters())]
         return [value for value in values if not self._is_named(value, result.number)]
 
     def _is_named(self, value: Value, before: float = inf) -> bool:
-        """True if the client has named a value, before something with this number came."""
+        """True if the client named a value before the request or result with this number."""
         said = (each for each in self._said() if each.number < before)
         return any(value.occurs(each.small, each.letters) for each in said)
 
     def find_part(self, carried: Iterable[CarriedOrder]) -> CarriedOrder | None:
-        """Find an order that was carried out before, of which this call is another part.
+        """Find an order that was carried out before, if this call is another part of it.
 
-        Its passage names the act, and gives a value of the call; or, where no earlier call did the
-        same, a value of the call is in the same result, or it has none. What the client had named
-        does not count, nor who the text is from.
+        Its passage names the act, and gives a value of the call; or, if no earlier call did the
+        same, the result contains a value of the call, or the call has no values. Values that the
+        client had named do not count, nor does the text's sender.
         """
-        acts = self._acts & ~ToolAct.WRITE  # a file is edited often
+        acts = self._acts & ~ToolAct.WRITE  # files are edited often
         for each in carried:
             if not each.ordered & acts:
                 continue
@@ -437,7 +437,7 @@ class ActingCall:
         return None
 
     def _is_field_anywhere(self, value: Value, results: Iterable[ToolResult]) -> bool:
-        """True if a result has a value as all of a field, which its program wrote."""
+        """True if a value fills a field of a result, which its program wrote."""
         if value not in self._fields:
             has = (each for each in results if value.occurs(each.small(), each.letters()))
             self._fields[value] = any(

@@ -1,6 +1,6 @@
 """An outgoing call in all its readings, and the parts of results in it.
 
-Knows no rules: how much of a result may leave, and of which, is for detect.flows.ledger.
+Knows no rules: detect.flows.ledger decides how much of which result may leave.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from pipeguard.detect.flows.orders import ClientWords
 
 MOST_NEEDLES = 64  # looked up for one call
-MOST_READINGS = 8  # of what is encoded in it
-ORDERS_BYTES = 2**40  # more than all that is written for a model can take to search
-FEW_MAILBOXES = 3  # in a text that one of them may be answered with
+MOST_READINGS = 8  # decoded from it
+ORDERS_BYTES = 2**40  # more than a search of all text written for a model can take
+FEW_MAILBOXES = 3  # in a text, any of which an answer may go to
 MANY_NAMES = 4  # of people
 MANY_CONTACTS = 5  # of people, in a letter to somebody else
 
@@ -37,12 +37,12 @@ _LONG_WORD = lazy_regex(rf"[^\s\"'<>()\[\]]{{{LONG_BYTES},}}")
 
 
 class KnownCall(NamedTuple):
-    """A call, with what is already known of it.
+    """A call, and the facts already known about it.
 
     Attributes:
-        event: names it until `Flows.settle`; if empty, it counts as sent at once.
+        event: identifies it until `Flows.settle`; if empty, it counts as sent at once.
         about: the short values of its arguments; None if unread.
-        strings: those from `text_values.named_strings`; empty if unread.
+        strings: its strings, from `text_values.named_strings`; empty if unread.
         opened: the web addresses that it only requests.
     """
 
@@ -56,15 +56,15 @@ UNKNOWN = KnownCall()
 
 
 class Call:
-    """The text that goes to a tool, in all its readings.
+    """The text sent to a tool, in all its readings.
 
     Attributes:
-        tool: that is called.
+        tool: the called tool.
         about: the short values of the arguments.
         opened: the web addresses that it only requests.
-        recipients: the mail addresses and telephone numbers that get it.
+        recipients: the mail addresses and telephone numbers that receive it.
         text: the strings of the arguments.
-        pieces: the longest values of this call and those before it, where there were some.
+        pieces: the longest values of this call and of earlier ones, if there are any.
     """
 
     def __init__(
@@ -78,9 +78,9 @@ class Call:
         """Read a call.
 
         Args:
-            tool: that is called.
+            tool: the called tool.
             text: the strings of the arguments.
-            read_said: gives what the client said before, which is its own.
+            read_said: returns the client's own earlier words.
             about: the short values of the arguments.
             opened: the web addresses that it only requests.
         """
@@ -97,26 +97,26 @@ class Call:
         self._are_new: dict[str, bool] = {}
         self._values: dict[Kind, list[str]] = {}
         self._without_secrets = set[ToolResult]()
-        self._held_pieces: set[str] | None = None  # of secrets; unknown until all are searched
+        self._held_pieces: set[str] | None = None  # of secrets; None until all are searched
 
     @cached_property
     def readings(self) -> list[str]:
-        """The arguments as they are, and all that is encoded in them."""
+        """The arguments as they are, and all their encoded parts."""
         return readings(self.text.encode())
 
     @cached_property
     def squeezed_texts(self) -> list[str]:
-        """The readings by their ASCII letters and digits alone."""
+        """The readings, reduced to ASCII letters and digits."""
         return list(map(overlap.squeeze, self.readings))
 
     @cached_property
     def torn_text(self) -> str:
-        """The first of these after what was sent before."""
+        """The first squeezed reading, appended to the text that was sent before."""
         return self._before + self.squeezed_texts[0]
 
     @cached_property
     def names(self) -> dict[str, list[str]]:
-        """The accounts, branches and addresses that are named, by their letters alone."""
+        """The accounts, branches and addresses named in the call, by their letters only."""
         names = defaultdict[str, list[str]](list)
         for name in _each_once(text_values.names(self.small)):
             names[overlap.letters(name)].append(name)
@@ -140,7 +140,7 @@ class Call:
 
     @cached_property
     def readings_of_probes(self) -> dict[str, list[int]]:
-        """For each probe the numbers of the readings that have it."""
+        """For each probe, the numbers of the readings that contain it."""
         numbers = defaultdict[str, list[int]](list)
         for number, letters in enumerate((*self.letters, *self._letters_of_pieces)):
             for probe in overlap.list_probes(letters):
@@ -149,7 +149,7 @@ class Call:
 
     @cached_property
     def letters(self) -> list[str]:
-        """The letters of its text as it is, and of its longest other readings."""
+        """The letters of its plain text, and of its longest other readings."""
         return _letters(self.readings)
 
     @cached_property
@@ -161,11 +161,11 @@ class Call:
         return f"{self._said_letters}\n{self.letters[0]}"
 
     def follow(self, before: str) -> None:
-        """Read it as what comes after what was sent before, squeezed; asked before all else."""
+        """Read it as the continuation of earlier, squeezed text; call this before other methods."""
         self._before = before
 
     def put_together(self, pieces: list[str]) -> None:
-        """Read pieces of calls as one, without what they all begin with."""
+        """Join pieces from several calls into one text, without their common beginning."""
         if len(pieces) > 1:
             self.pieces = pieces
 
@@ -175,11 +175,11 @@ class Call:
 
     @cached_property
     def _letters_of_sent(self) -> list[str]:
-        """Likewise, without this call."""
+        """The letters of the pieces before this call, joined."""
         return self._read_pieces(len(self.pieces) - 1)
 
     def _read_pieces(self, count: int) -> list[str]:
-        """The letters of the first pieces as one, without what all begin with."""
+        """The letters of the first pieces, joined without their common beginning."""
         if not self.pieces:
             return []
         begin = min(decoders.common_prefix(self.pieces[0], piece) for piece in self.pieces[1:])
@@ -187,16 +187,16 @@ class Call:
 
     @property
     def is_typed(self) -> bool:
-        """True for a call that types into a page, which may be the one that asked for a code."""
+        """True for a call that types into a page, perhaps the page that asked for a code."""
         types = not _TYPES.isdisjoint(name_words(self.tool.name))
         return types and not self.tool.labels & Label.OUTSIDE
 
     def find_repeated(self, results: list[ToolResult]) -> set[ToolResult]:
-        """Find the results of which its plain text may share something."""
+        """Find the results that the call's plain text may overlap."""
         return self._look_up(_PLAIN, results) | self._look_up(_DIGESTS, results)
 
     def find_taken(self, results: list[ToolResult]) -> set[ToolResult]:
-        """Find the results of which any of its readings may have a part or a value."""
+        """Find the results from which any reading may have taken a part or a value."""
         found = self._look_up(_PASSAGES, results) | self._look_up(_WORDS, results)
         found |= self._look_up(TOKENS, results)
         told = [each for each in results if each.has_records() or each.has_contacts()]
@@ -212,7 +212,7 @@ class Call:
     def _look_up(
         self, kind: Kind, results: list[ToolResult], budget: overlap.SearchBudget | None = None
     ) -> set[ToolResult]:
-        """Find the results that have values of a kind, and remember which."""
+        """Find the results that have values of a kind, and remember these."""
         values = self.values(kind)
         if kind.read_text is ToolResult.small:
             values = [value.lower() for value in values]
@@ -222,19 +222,19 @@ class Call:
         return {results[at] for at in held}
 
     def find_new(self, kind: Kind, result: ToolResult) -> list[str]:
-        """Find the values of a kind that a result has, and that the client had not said before."""
+        """Find the values of a kind in a result that the client had not said before."""
         return [value for value in self.find_held(kind, result) if self.is_new(value)]
 
     def find_held(self, kind: Kind, result: ToolResult) -> list[str]:
-        """Find the values of a kind that a result has."""
+        """Find the values of a kind in a result."""
         if result not in self._held[kind]:
             self._look_up(kind, [result])
         return [self.values(kind)[at] for at in self._held[kind][result]]
 
     def look_up_orders(self, results: list[ToolResult]) -> None:
-        """Look up at once what texts that are written for a model may say of it.
+        """Search texts written for a model for mentions of the call, all at once.
 
-        Those are short, and look-ups in others may not use up what is theirs.
+        These texts are short, and searches in other results must not use up their budget.
         """
         for kind in (ORDERED_NAMES, ORDERED_ROWS) if results else ():
             self._look_up(kind, results, overlap.SearchBudget(ORDERS_BYTES))
@@ -244,7 +244,7 @@ class Call:
         return result not in self._without_secrets
 
     def _find_secrets(self, results: list[ToolResult]) -> set[ToolResult]:
-        """Find the results of which it may have such a value."""
+        """Find the results whose secret values the call may contain."""
         found, pieces = set[ToolResult](), set[str]()
         for texts, read in (
             ([*self.squeezed_texts, self.torn_text], ToolResult.pieces_of_secrets),
@@ -263,14 +263,14 @@ class Call:
         return found
 
     def shares(self, result: ToolResult, *, mentions: bool = True) -> overlap.Overlap:
-        """Find its plain text that is in a result, except for digests, or all that it mentions."""
+        """Find its plain text in a result, without digests, or without all its words there."""
         sent, kind = self.letters[0], _WORDS if mentions else _DIGESTS
         for value in self.find_held(kind, result):
             sent = sent.replace(overlap.letters(value), "")
         return overlap.find_shared(sent, result.letters(), self._said_letters, self._budget)
 
     def goes_back(self, result: ToolResult) -> bool:
-        """True where it goes to what a result is about, or only to mail addresses in the result."""
+        """True if it goes to a result's own subject, or only to mail addresses in the result."""
         if self.about & result.about:
             return True
         if not 0 < len(self.mailboxes) <= FEW_MAILBOXES or self.tool.labels & Label.OUTSIDE:
@@ -281,7 +281,7 @@ class Call:
         return self.mailboxes <= mailboxes and len(mailboxes) <= FEW_MAILBOXES
 
     def hides(self, result: ToolResult) -> int:
-        """Count the letters of a result that are encoded here, and were not so in the result."""
+        """Count the letters of a result that are encoded here but were not in the result."""
         hidden = self._count_encoded(result)
         if not hidden:
             return 0
@@ -309,16 +309,16 @@ class Call:
         return shared if was_sent else max(shared, together)
 
     def _most_shared(self, texts: Iterable[str], result: ToolResult) -> int:
-        """Count the letters that a result shares with the text that has the most of them."""
+        """Count the letters that a result shares with the text that shares the most."""
         shared = (
             overlap.find_shared(text, result.letters(), self._clear, self._budget) for text in texts
         )
         return max((each.chars for each in shared), default=0)
 
     def is_new(self, value: str) -> bool:
-        """False for a value of what the client said before.
+        """True unless the client said the value before.
 
-        That is much text after some calls; so ask only of a value that is in a result.
+        The client's words grow long after some calls, so ask only for values that are in a result.
         """
         if value not in self._are_new:
             self._are_new[value] = not any(value in each.text for each in self._said())
@@ -348,23 +348,23 @@ class Call:
         return self.completes(bare)
 
     def completes_new(self, bare: str) -> bool:
-        """True for one that `completes` is, and that the client had not said before."""
+        """True if the call completes the value, and the client had not said it before."""
         return self._may_complete(bare) and self.completes(bare) and bare not in self._said_squeezed
 
     def _may_complete(self, bare: str) -> bool:
-        """False where no piece of a value was found: mostly, and 100 times as fast."""
+        """False if the call has no piece of a value: the usual case, and 100 times as fast."""
         held, begin = self._held_pieces, bare[::-1][: overlap.PIECE_CHARS]
         return held is None or begin in held or not held.isdisjoint(overlap.pieces(bare))
 
     def completes(self, bare: str) -> bool:
         """True if a squeezed value leaves with this call, whole or by the last of its pieces.
 
-        What calls before sent of it is no fault of this one.
+        This call is not blamed for parts that only earlier calls sent.
         """
         torn = self._before[1 - len(bare) :] + self.squeezed_texts[0] if len(bare) > 1 else ""
         if any(bare in text or bare[::-1] in text for text in (*self.squeezed_texts, torn)):
             return True
-        # Where all of it was sent before, this call has to repeat a part.
+        # If all of it was sent before, this call has to repeat a part.
         was_sent = overlap.in_pieces(bare, self._before)
         repeats = not was_sent or any(
             piece in self.squeezed_texts[0] for piece in overlap.pieces(bare)
@@ -377,13 +377,13 @@ class Call:
 
 
 def _each_once(values: Iterable[str]) -> list[str]:
-    """Each value once, at most about MOST_NEEDLES."""
+    """Each value once, up to about MOST_NEEDLES."""
     ordered = [*dict.fromkeys(values)]
     return ordered[:: len(ordered) // MOST_NEEDLES + 1]
 
 
 def _letters(texts: Iterable[str]) -> list[str]:
-    """The letters of a text as it is, and of its longest other readings."""
+    """The letters of a plain text, and of its longest other readings."""
     first, *others = dict.fromkeys(map(overlap.letters, texts))
     return [first, *nlargest(MOST_READINGS, others, key=len)]
 
@@ -400,7 +400,7 @@ class Kind(NamedTuple):
     read_text: Callable[[ToolResult], str]
 
 
-# The parts of plain letters of which a result has one if it shares a passage; of all letters.
+# Parts of plain letters, then of all letters: a result that shares a passage contains one.
 _PLAIN = Kind(lambda call: overlap.list_probes(call.letters[0]), ToolResult.letters)
 _PASSAGES = Kind(lambda call: [*call.readings_of_probes], ToolResult.letters)
 _DIGESTS = Kind(lambda call: text_values.digests(call.text), ToolResult.text)
@@ -409,7 +409,7 @@ _WORDS = Kind(
     lambda call: [*call.values(_DIGESTS), *text_values.addresses(call.text), *call.recipients],
     ToolResult.text,
 )
-# Values that no two texts share by chance.
+# Values that two texts do not share by chance.
 TOKENS = Kind(
     lambda call: _each_once(text_values.telling_tokens("\n".join(call.readings))),
     ToolResult.small,
@@ -419,7 +419,7 @@ FIGURES = Kind(
     lambda call: _each_once(sorted(text_values.figures("\n".join(call.readings)))),
     ToolResult.text,
 )
-# Mail addresses and telephone numbers, other than of those who get it.
+# Mail addresses and telephone numbers, except the recipients'.
 CONTACTS = Kind(
     lambda call: _each_once(
         each
@@ -429,7 +429,7 @@ CONTACTS = Kind(
     ),
     ToolResult.text,
 )
-# What a text that is written for a model says of it: rows of a few words, and names.
+# The parts that a text written for a model mentions: rows of a few words, and names.
 ORDERED_ROWS = Kind(
     lambda call: _each_once(overlap.shingles(call.small)), ToolResult.addressed_part
 )

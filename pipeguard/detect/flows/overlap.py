@@ -1,7 +1,7 @@
-"""The overlap of two texts: passages, in any spelling. Knows texts, and no tool.
+"""The overlap of two texts: passages, in any spelling. Knows texts, and no tools.
 
-One text came from a tool, the other goes to one. Passages are compared by their letters and digits
-alone.
+One text came from a tool, the other goes to one. Passages are compared by only their letters and
+digits.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pipeguard.detect.text.decoders import common_prefix
 from pipeguard.records import NamedTuple
 
 PASSAGE_CHARS = 14  # letters and digits in a row, in both: shorter rows are shared by chance
-PASSAGE_STEP = 3  # letters between two places where a passage is tried to begin,
+PASSAGE_STEP = 3  # letters between two tried starts of a passage,
 MOST_PLACES = 128  # and at most so many of these places
 SEARCHED_BYTES = 64 * 2**20  # for one call: 30 to 60 ms
-SENT_SHARE = 8  # bytes that are sent cost this less than those that are searched
-ENOUGH_CHARS = 512  # that both texts have: more are not counted
-FEW_WORDS = 4  # of a row, where one text tells a model what to do
+SENT_SHARE = 8  # a sent byte costs this much less than a searched one
+ENOUGH_CHARS = 512  # shared by both texts: more are not counted
+FEW_WORDS = 4  # of a row, if one text instructs a model
 PIECE_CHARS = 8  # of a value that is divided
 LEAST_VALUE = 4  # characters of a value that is looked up in C
 
@@ -43,12 +43,12 @@ class Overlap(NamedTuple):
 
 
 def squeeze(text: str) -> str:
-    """ASCII letters and digits alone, in small letters."""
+    """Only ASCII letters and digits, in small letters."""
     return text.encode("utf-8", "replace").translate(_SMALL, _SIGNS + _WIDE).decode()
 
 
 def letters(text: str) -> str:
-    """Letters and digits of any script alone, in small letters and compatibility form."""
+    """Only letters and digits, of any script, in small letters and compatibility form."""
     data = text.encode("utf-8", "surrogatepass")
     if not text.isascii():
         wide = data.translate(None, _ASCII).decode("utf-8", "surrogatepass")
@@ -68,15 +68,15 @@ def letters(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _spells(sign: str) -> bool:
-    """True for a sign beyond ASCII that is a letter or a digit, stands for some, or joins one."""
+    """True for a non-ASCII sign that is a letter or a digit, stands for some, or joins one."""
     return category(sign).startswith("M") or any(map(str.isalnum, sign + normalize("NFKC", sign)))
 
 
 class SearchBudget:
-    """The bytes that one call may have searched in what came back.
+    """The bytes of earlier results that one call may still have searched.
 
     Attributes:
-        is_spent: True once it was asked for more than was left.
+        is_spent: True once a request exceeded the rest.
     """
 
     def __init__(self, limit_bytes: int = SEARCHED_BYTES) -> None:
@@ -84,7 +84,7 @@ class SearchBudget:
         self.is_spent = False
 
     def take(self, size: int) -> bool:
-        """Take so many bytes; False if too little is left."""
+        """Take this many bytes; False if too little is left."""
         is_left = size <= self._left
         self._left -= size if is_left else 0
         self.is_spent = self.is_spent or not is_left
@@ -97,10 +97,10 @@ def find_shared(
     """Find the passages of a text that are in another one.
 
     Args:
-        sent: the text, by its letters alone, as both others.
+        sent: the text, as only its letters, like both others.
         source: where it may come from.
         excluded: a text whose passages do not count: they were there before.
-        budget: of the call; without it nothing is bounded.
+        budget: of the call; None for no limit.
     """
     form = native()
     limits = _step(sent), PASSAGE_CHARS, ENOUGH_CHARS
@@ -136,7 +136,7 @@ def _walk(sent: str, source: str, excluded: str) -> Overlap:
 def find_held(
     values: Sequence[str], texts: Sequence[str], budget: SearchBudget
 ) -> dict[int, list[int]]:
-    """Find which values each text has, in the newest texts where the budget ends.
+    """Find which values each text has, in the newest texts if the budget ends.
 
     Args:
         values: each once.
@@ -163,14 +163,14 @@ def find_held(
 
 
 def list_probes(sent: str) -> list[str]:
-    """List the parts of a text of which a source has one if `find_shared` finds anything."""
+    """List parts of a text, one of which is in any source with something for `find_shared`."""
     starts = range(0, len(sent) - PASSAGE_CHARS + 1, _step(sent))
     return [sent[at : at + PASSAGE_CHARS] for at in starts]
 
 
 @cache
 def native() -> ModuleType | None:
-    """The form in C; None where it was not built."""
+    """The form in C; None if it was not built."""
     try:
         from pipeguard.detect.model import _overlap
     except ImportError:
@@ -183,7 +183,7 @@ def _step(sent: str) -> int:
 
 
 def in_pieces(bare: str, whole: str) -> bool:
-    """True where most of a value is in a text, in pieces of some letters each."""
+    """True if most of a value is in a text, in pieces of some letters each."""
     if len(bare) < 2 * PIECE_CHARS:
         return False
     parts = pieces(bare)
@@ -192,13 +192,13 @@ def in_pieces(bare: str, whole: str) -> bool:
 
 
 def pieces(bare: str) -> list[str]:
-    """Divide a value, up to its end."""
+    """Divide a value into pieces, up to its end."""
     starts = [*range(0, len(bare) - PIECE_CHARS, PIECE_CHARS), len(bare) - PIECE_CHARS]
     return [bare[at : at + PIECE_CHARS] for at in starts]
 
 
 def shingles(text: str) -> Iterator[str]:
-    """Rows of a few words, a row for every second word."""
+    """Rows of a few words, one for every second word."""
     words = text.split()
     return (
         " ".join(words[at : at + FEW_WORDS])

@@ -1,4 +1,4 @@
-"""A text in all its readings: as it is, and what is encoded in it. Knows no tool, and no rule."""
+"""A text in all its readings: as it is, and its encoded parts. Knows no tools, and no rules."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SPELLINGS = ("reversed", "rot13")
 LONG_BYTES = 12  # of a word
 _BETWEEN_PIECES = b" \t\n\r\f\v\"',:"
 _LABELS_DOT = lazy_regex(rb"\.(?<=[0-9a-zA-Z]\.)(?=[0-9a-zA-Z])")
-# No decoder finds anything in a text without its sign, which RE2 misses in a tenth of the time.
+# Without its sign in a text, no decoder finds anything; RE2 rules it out in a tenth of the time.
 _SIGNS = {
     name: ENCODINGS[name].sign
     for name in ("quoted-printable", "codes", "base64", "long-run", "base32", "compressed")
@@ -38,7 +38,7 @@ _SIGNS = {
 
 
 def readings(text: bytes) -> list[str]:
-    """The text as it is, then all that is encoded in it, each reading once."""
+    """The text as it is, then all its encoded parts, each reading once."""
     budget = DecodingBudget(len(text))
     first = _decode(text, budget)
     second = [inner for part in first[:MOST_PARTS] for inner in _decode(part, budget)]

@@ -1,4 +1,4 @@
-"""Values of a text that are secrets, by their looks or by what the text calls them.
+"""Values of a text that are secrets, by their looks or by their names in the text.
 
 One-time links and codes are among them: whoever opens such a link, or types such a code, acts as
 the person it was sent to.
@@ -24,7 +24,7 @@ from pipeguard.unicode.name_words import name_words
 SECRET_ENTROPY = 3.0  # bits a character
 LONG_CHARS = 20
 MOST_SECRETS = 200  # of one text that are looked up
-SECRET_TEXT = 2**18  # characters of it that are read for them
+SECRET_TEXT = 2**18  # characters of it that are searched for them
 LINK_TEXT = 2**20  # and for links
 MOST_TOKENS = 1000  # of links
 
@@ -36,22 +36,22 @@ _PLAIN_WORD = lazy_regex(r"(?:[A-Z]?[a-z]+|[A-Z]+)\Z")
 _MIXED = lazy_regex(r"[A-Za-z][0-9]+[A-Za-z]|[0-9][A-Za-z]+[0-9]|[a-z][A-Z]+[a-z]+[A-Z0-9]")
 _NAMES_SECRET = rf"(?:{'|'.join(credentials.in_order('NAMED'))})[\w-]{{0,20}}[\"']?\s?"
 _NAMED = lazy_regex(rf"{_NAMES_SECRET}([=:]|\bis\b)\s?[\"']?([^\s\"',;<>]{{8,200}})", re.IGNORECASE)
-# A plain word says what a token is for, and is none; nor is a variable's name.
+# A plain word gives a token's purpose, and is not one; nor is a variable's name.
 _WORD = lazy_regex(r"(?:[A-Za-z]?[a-z-]*|[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)[.!?]?\Z")
 
 
 def is_secret(token: str) -> bool:
-    """True for a dense token that is no id, no digest, no path, no address and no words."""
+    """True for a dense token other than ids, digests, paths, addresses and words."""
     if "/" in token or "@" in token or _UUID.fullmatch(token) or _HEX.fullmatch(token):
         return False
     parts = _PARTS.findall(token)
     if len(parts) > 1 and all(part.isdigit() or _PLAIN_WORD.match(part) for part in parts):
-        return False  # words and numbers, as `production-eu-west-1` has
+        return False  # words and numbers, as in `production-eu-west-1`
     return entropy(token.encode()) >= SECRET_ENTROPY and not token.isdigit()
 
 
 def is_random(token: str) -> bool:
-    """True for a secret that is longer than ids are: nothing else says that it is one."""
+    """True for a secret that is longer than ids are: only its length identifies it."""
     return len(token) >= LONG_CHARS and _MIXED.search(token) is not None and is_secret(token)
 
 
@@ -62,7 +62,7 @@ def named_secrets(text: str) -> list[str]:
 
 
 def by_letters(values: Iterable[str]) -> dict[str, str]:
-    """Values that have a digit and are long enough to be known by their letters and digits."""
+    """Values with a digit that are long enough to be recognised by their letters and digits."""
     bare = {squeeze(value): value for value in values}
     return {
         each: value
@@ -72,11 +72,11 @@ def by_letters(values: Iterable[str]) -> dict[str, str]:
 
 
 def secrets(text: str, looks: Callable[[str], bool]) -> dict[str, str]:
-    """The values of a text that look like a secret, by their letters and digits alone.
+    """The values of a text that look like a secret, by only their letters and digits.
 
     Args:
         text: to be read.
-        looks: says of a token whether it does.
+        looks: True if a token looks like a secret.
     """
     by_letters: dict[str, str] = {}
     for token in tokens(text[:SECRET_TEXT]):
@@ -90,7 +90,7 @@ def secrets(text: str, looks: Callable[[str], bool]) -> dict[str, str]:
 
 # --- links that work once ---------------------------------------------------------------
 
-BESIDE_CHARS = 160  # before a link, or on its button, that say what it is for
+BESIDE_CHARS = 160  # before a link, or on its button, that give its purpose
 LEAST_HEX = 20  # digits of a token
 
 _LINK = lazy_regex(
@@ -109,7 +109,7 @@ _TOLD = lazy_regex(  # without a link
 _ADMITS = lazy_regex("|".join(credentials.in_order("ONE_TIME")))
 _ENDS = lazy_regex("|".join(credentials.in_order("UNSUBSCRIBE")))
 _ABOUT = lazy_regex("|".join(credentials.in_order("ONE_TIME_ABOUT")))
-# Other credentials in the name of a parameter, beside those of settings.
+# Other credentials in the name of a parameter, besides those of settings.
 _CREDENTIAL_WORDS = word_set("auth pass seed sig signature signed session sessionid sid amz goog")
 _PURPOSES = word_set("password email link oob otp url")  # of a token, in the name of a parameter
 _CODE_NAMES = word_set("code otp pin")
@@ -119,11 +119,11 @@ class _OneTimeLink(NamedTuple):
     """A link in a text.
 
     Attributes:
-        start: where it begins.
-        end: after it.
-        tokens: that it opens with, each after its span, or that of the address that has it.
-        admits: True where it lets somebody in; False where it ends a subscription.
-        is_bare: True where it has no other credential.
+        start: of its first character.
+        end: after its last character.
+        tokens: that open it, each after its span, or the span of the address that has it.
+        admits: True if it lets somebody in; False if it ends a subscription.
+        is_bare: True if it has no other credential.
     """
 
     start: int
@@ -136,7 +136,7 @@ class _OneTimeLink(NamedTuple):
 def find_one_time_token(text: str, start: int, end: int, begin: str = "") -> str:
     """The token of a one-time link that a part of a text is, covers or begins in; or empty.
 
-    Empty too where the link has other credentials.
+    Empty also if the link has other credentials.
 
     Args:
         text: with links.
@@ -178,7 +178,7 @@ def _one_time_links(text: str) -> tuple[_OneTimeLink, ...]:
 
 
 def _words(address: str) -> str:
-    """The words of an address: its path and the names of its parameters, also of one inside it."""
+    """The words of an address: its path and parameter names, and those of an address inside it."""
     inside = decode_percent(address) if _has_address(address) else ""
     return _VALUE.sub("", f"{address} {inside.rpartition('://')[2]}").lower()
 
@@ -209,14 +209,14 @@ def _is_dense(value: str) -> bool:
 
 
 def _is_token_name(name: str) -> bool:
-    """True for a parameter that has the token of a link, as `reset_password_token` or `t`."""
+    """True for a parameter for the token of a link, such as `reset_password_token` or `t`."""
     *purpose, last = name_words(name) or [""]
     is_known = _PURPOSES.issuperset(purpose) or _ADMITS.search("-".join(purpose))
     return last in credentials.ONE_TIME_NAMES and bool(is_known)
 
 
 def _is_credential(part: re.Match[str]) -> bool:
-    """True for a parameter with a credential that is not the token of a link."""
+    """True for a parameter for a credential other than the token of a link."""
     name = part[1]
     if not name or _is_token_name(name):
         return False
@@ -227,7 +227,7 @@ def _is_credential(part: re.Match[str]) -> bool:
 
 # --- codes ------------------------------------------------------------------------------
 
-KIND_CHARS = 32  # beside what is called a code, that say what it is for
+KIND_CHARS = 32  # next to a code, that give its purpose
 
 _CODE = lazy_regex(credentials.alternatives("CODE_FORMS"))
 _CALLED = lazy_regex(credentials.alternatives("CODES"))
@@ -244,7 +244,7 @@ _ALONE = (
 _AFTER = lazy_regex(rf"((?:{_BETWEEN}<[^<>]{{0,120}}>){{0,6}}{_BETWEEN}?){_ALONE}")
 _NEAR = lazy_regex(r"[^0-9<]{0,48}[0-9<]")  # a digit, or a tag before one
 _LEADS_TO = lazy_regex(rf"(?:[.:：=>]|\\[nrt]|\b{_IS}|[は是为為는은])\Z")
-CODE_CHARS, SAID_CHARS = 50, 60  # of a code with its `G-`; after it, that say what it is
+CODE_CHARS, SAID_CHARS = 50, 60  # of a code with its `G-`; after it, that identify it
 _IS_SAID = rf"(?:<[^<>]{{0,40}}>)? ?(?:\b{_IS}|[は是]) "
 _LEADING = rf"[0-9][A-Za-z-]{{0,{CODE_CHARS}}}{_IS_SAID}"  # the end of a code, and a verb
 _BEFORE = lazy_regex(rf"{_ALONE}{_IS_SAID[:-1]}( [^0-9<.;!?]{{0,{SAID_CHARS}}})")
@@ -281,7 +281,7 @@ def _codes(text: str) -> Iterator[str]:
 # --- keys that are cut ------------------------------------------------------------------
 
 CUT_CHARS = 2048  # of a string's end that are read for the beginning of a key, and of such a key
-LEAST_PIECE = 6  # characters that a key goes on with
+LEAST_PIECE = 6  # characters that continue a key
 FEW_TEXTS = 8  # whose ends are read one by one
 MOST_ENDS = 2  # of strings of a call that a key may go on with
 
@@ -293,7 +293,7 @@ _LAST_VALUE = lazy_regex(r"=*[A-Za-z0-9_+/~.@:-]+")
 
 
 def begun_key(texts: Sequence[str]) -> str:
-    """The beginning of a key that one of some texts ends with; or empty."""
+    """The beginning of a key at the end of one of some texts; or empty."""
     if len(texts) > FEW_TEXTS:
         ends = "\n".join([text[-CUT_CHARS:] for text in texts])
         if ends.isascii() and not occurs(_BEGINNING, ends):
@@ -306,7 +306,7 @@ def begun_key(texts: Sequence[str]) -> str:
 
 
 def last_values(texts: Iterable[str]) -> list[str]:
-    """The longest last values of texts, which a key may go on with."""
+    """The longest last values of texts, with which a key may continue."""
     ends = (_last(_LAST_VALUE, text) for text in texts)
     long = [end for end in ends if len(end) >= LEAST_PIECE and "//" not in end]
     return sorted(long, key=len, reverse=True)[:MOST_ENDS]

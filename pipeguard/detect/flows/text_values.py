@@ -1,4 +1,4 @@
-"""Values in a text: tokens, names, people, addresses. Knows their looks, and no tool."""
+"""Values in a text: tokens, names, people, addresses. Knows their forms, and no tools."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ LEAST_DIGEST = 32  # hexadecimal digits
 _TELLING = lazy_regex(r"[\d@]")
 
 _PLAIN = lazy_regex(rf"[A-Za-z0-9_-]{{{TOKEN_CHARS},{MOST_CHARS}}}")
-# ITU-T E.123, E.164; without the `+`, dates look so. Not `1.2+20240102`, nor `U+2165-2168`.
+# ITU-T E.123, E.164; without the `+`, dates match. Not `1.2+20240102`, nor `U+2165-2168`.
 _PHONE = lazy_regex(r"\+(?<![\dU]\+)(?=[ (]?[1-9])(?:[ ()./-]?\d){8,15}\b")
-# Without a word character before it: asked after the capital, by which `re` finds it faster.
+# Not preceded by a word character: checked after the capital, by which `re` finds it faster.
 _PERSON = lazy_regex(r"[^\W\d_a-z](?<!\w\w)[^\W\d_A-Z]+(?: [^\W\d_a-z][^\W\d_A-Z]+){1,2}\b")
 _FIGURE = lazy_regex(r"(?<![\w.])\d(?:[ ./-]?\d){4,18}(?!\w)")
 _MAILBOX_NAME = lazy_regex(r"[\w.+-]{1,64}")  # from right to left
@@ -52,7 +52,7 @@ _AMOUNT = lazy_regex(arguments.alternatives("AMOUNTS"), re.IGNORECASE)
 
 
 def _only(signs: str) -> bytes:
-    """The table that puts a space in place of all but ASCII letters, digits and these signs."""
+    """The table that replaces all but ASCII letters, digits and these signs by a space."""
     return bytes(
         code if code < 0x80 and (chr(code).isalnum() or chr(code) in signs) else 0x20
         for code in range(256)
@@ -65,7 +65,7 @@ _IN_DIGEST = bytes(0x61 if chr(code) in "0123456789abcdefABCDEF" else 0x20 for c
 
 
 def tokens(text: str) -> list[str]:
-    """Runs of letters and digits, with and without what may be in a value or before it.
+    """Runs of letters and digits, with and without the signs that may be in or before a value.
 
     Telephone numbers come whole.
     """
@@ -103,7 +103,7 @@ def _parts(token: str) -> Iterator[str]:
 
 
 def names(text: str) -> Iterator[str]:
-    """Values that a call names: an account, an address, a branch; no plain words."""
+    """Values that a call names, such as an account, an address or a branch, but not plain words."""
     for name in _find_tokens(text, MIN_NAME_CHARS, has_parts=False):
         bare = name.strip(".-/=")
         if len(bare) >= MIN_NAME_CHARS and not bare.isalpha():
@@ -116,12 +116,12 @@ def long_words(text: str) -> list[str]:
 
 
 def people(text: str) -> set[str]:
-    """Text that looks like a person's name: words that begin with capitals, in small letters."""
+    """Names of people, by their form: capitalised words, returned in small letters."""
     return {name.lower() for name in _PERSON.findall(text)}
 
 
 def longest_run(text: str) -> str:
-    """The longest run of characters that values are written with, which may be part of one."""
+    """The longest run of the characters of values, which may be part of one."""
     data = text.encode("utf-8", "replace")
     letters, low, high = data.translate(_IN_RUN), 0, 0
     while (at := letters.find(b"a" * (high - low + 1), high)) >= 0:
@@ -136,7 +136,7 @@ def phone_numbers(text: str) -> list[str]:
 
 
 def count_reachable(text: str) -> int:
-    """Count the telephone numbers that follow a person's name, each after another name."""
+    """Count the telephone numbers after people's names, each after a different name."""
     rows = _PHONE.split(text)[:-1]
     return sum(_PERSON.search(row[-ROW_CHARS:]) is not None for row in rows)
 
@@ -157,7 +157,7 @@ def figures(text: str) -> set[str]:
 
 
 def recipients(arguments: JsonValue) -> set[str]:
-    """The mail addresses and telephone numbers that a call names as those who get it."""
+    """The mail addresses and telephone numbers that a call names as recipients."""
     told = (
         text for key, text in named_strings(arguments) if not lists.TOLD.isdisjoint(name_words(key))
     )
@@ -180,17 +180,17 @@ def addresses(text: str) -> list[str]:
 
 
 def unescape(text: str) -> str:
-    """A text as it was before JSON or HTML escaped what is in addresses and in words."""
+    """A text with the escapes of JSON and HTML undone in addresses and words."""
     return _ESCAPED.sub(lambda sign: chr(int(sign[1], 16)) if sign[1] else sign[2] or "&", text)
 
 
 def decode_percent(text: str) -> str:
-    """A text with what `%3A` and the like stand for in ASCII (RFC 3986, section 2.1)."""
+    """A text with `%3A` and the like decoded, for ASCII only (RFC 3986, section 2.1)."""
     return _PERCENT.sub(lambda code: chr(int(code[1], 16)), text)
 
 
 def join_sent(value: JsonValue) -> bytes:
-    """The strings of a call's arguments, and the texts that lists of numbers in them are."""
+    """The strings of a call's arguments, and the texts that are lists of numbers in them."""
     codes = dict.fromkeys(text_of_codes(each) for _, each in walk_values(value))
     texts = [each.encode("utf-8", "replace") for each in codes if each]
     return b"\n".join((MessageText(value, keyed=False).data, *texts))
@@ -200,12 +200,12 @@ def find_addresses(value: JsonValue) -> list[str]:
     """The web addresses in all strings of a JSON value."""
     if not may_hold_address(value):
         return []
-    data = MessageText(value, keyed=False).data  # no address goes on behind the end of a line
+    data = MessageText(value, keyed=False).data  # an address ends with its line
     return addresses(data.decode()) if b"://" in data else []
 
 
 def may_hold_address(value: JsonValue) -> bool:
-    """False where no name and no text has the sign of an address, and no list could spell one."""
+    """True if a name or a text has the sign of an address, or a list could spell one."""
     if type(value) is not dict:
         return value is not None
     for key, item in value.items():
@@ -224,7 +224,7 @@ def digests(text: str) -> list[str]:
 
 
 def short_values(value: JsonValue) -> frozenset[str]:
-    """The short values in a JSON value: ids, names, addresses; no plain words, and no amounts."""
+    """The short values in a JSON value: ids, names, addresses; not plain words or amounts."""
     if NATIVE is not None:
         found: frozenset[str] = NATIVE.short_values(
             value, (Number, has_amount_name, add_short_value)
@@ -246,7 +246,7 @@ def _add_short_values(key: str, value: JsonValue, values: set[str]) -> None:
 
 
 def add_short_value(key: str, value: str, values: set[str]) -> None:
-    """Add the short value that a string with this name is, if it is one."""
+    """Add the short value of a string with this name, if it has one."""
     text = str(value).strip()
     if len(text) > SHORT_CHARS or " " in text or text.isalpha():  # mostly prose
         return
@@ -266,7 +266,7 @@ def _is_amount(key: str) -> bool:
 
 
 def without_credentials(value: JsonValue) -> JsonValue:
-    """The arguments without those that are made for a credential."""
+    """The arguments without the members that are made for a credential."""
     if isinstance(value, dict):
         return {
             key: without_credentials(item)
@@ -277,12 +277,12 @@ def without_credentials(value: JsonValue) -> JsonValue:
 
 
 def is_outside(value: str) -> bool:
-    """True for a value of a call that names an address, or says that everybody may see it."""
+    """True for a value of a call that names an address, or makes something public."""
     return "public" in value or value.startswith(("http://", "https://"))
 
 
 # --- secret egress ----------------------------------------------------------------------
-# Whether a call would take away one of a server's secrets, or the placeholder of one.
+# Detects calls that would take away one of a server's secrets, or the placeholder of one.
 
 READ_CHARS = 2**16  # of one string that are read for secrets
 LOGIN_CHARS = 64  # before a secret that are read for how it is used
@@ -317,16 +317,16 @@ def secret_egress(
 ) -> Confidence | None:
     """Rate how surely a call takes a secret of the server away; None if none leaves.
 
-    It is sure in what is sent, in or beside an address, and in a command that talks to a network;
-    less so where a credential belongs, as in a header: the address may be the one that it is for.
-    An address that the server gave as it is, secret included, may be requested again, and not sent
-    to somebody.
+    It is sure in text that is sent, in or next to an address, and in a command that talks to a
+    network; less so in a credential's own place, as in a header: the address may be the intended
+    one. An address that the server gave with the secret in it may be requested again, but not sent
+    to anybody.
 
     Args:
         vault: the server's.
-        labels: what the tool does.
+        labels: the tool's abilities.
         arguments: of the call, with placeholders or with secrets.
-        has_returned: says of a text whether it came from the server.
+        has_returned: True if a text came from the server.
     """
     if labels & Label.HOLDS:
         return None
@@ -334,7 +334,7 @@ def secret_egress(
     strings = named_strings(arguments)
     whole = "\n".join([text for _, text in strings])
     if "[secret:" not in whole and not vault.find_secrets(whole):
-        return None  # before each string is looked at
+        return None  # before each string is examined
     secrets = [(key, text, start) for key, text in strings for start in _secrets(vault, text)]
     first = "".join([text for _, text, _ in secrets[:1]])
     has_address = bool(secrets and find_addresses(arguments)) or _ADDRESS.search(first)
@@ -377,7 +377,7 @@ def _mark_secrets(vault: Vault, text: str, mark: str) -> str:
 
 
 def _secrets(vault: Vault, text: str) -> Iterator[int]:
-    """Find where secrets of the server begin, or placeholders for them."""
+    """Find where secrets of the server, or their placeholders, begin."""
     for placeholder in PLACEHOLDER.finditer(text):
         if placeholder[0].startswith("[secret:") and vault.restore(placeholder[0]).restored_count:
             yield placeholder.start()
@@ -386,7 +386,7 @@ def _secrets(vault: Vault, text: str) -> Iterator[int]:
 
 
 def address_around(text: str, start: int) -> str:
-    """The web address around a secret, unless the secret logs in before its host; or empty."""
+    """The web address around a secret; empty without one, or if the secret logs in to its host."""
     starts, ends = _find_addresses(text)
     at = bisect_left(starts, start) - 1
     if at < 0 or start >= ends[at]:
@@ -398,7 +398,7 @@ def address_around(text: str, start: int) -> str:
 
 @lru_cache(maxsize=2)  # many secrets may be found in one text
 def _find_addresses(text: str) -> tuple[array[int], array[int]]:
-    """The places at which the web addresses in a text start, and those at which they end."""
+    """The starts and ends of the web addresses in a text."""
     starts, ends = array("I"), array("I")
     for address in _ADDRESS.finditer(text):
         starts.append(address.start())
@@ -407,15 +407,15 @@ def _find_addresses(text: str) -> tuple[array[int], array[int]]:
 
 
 def forget_addresses() -> None:
-    """Keep no text in which `address_around` was asked for: it is a peer's, and may be long."""
+    """Drop the text in which `address_around` searched: it is a peer's, and may be long."""
     _find_addresses.cache_clear()
 
 
 def find_opened(labels: Label, strings: Sequence[tuple[str, str]]) -> frozenset[str]:
-    """The web addresses that a call requests, and passes on to nobody.
+    """The web addresses that a call only requests, and does not pass on.
 
     Args:
-        labels: what the tool does.
+        labels: the tool's abilities.
         strings: of the call, from `named_strings`.
     """
     if not any("://" in text for _, text in strings):
@@ -427,7 +427,7 @@ def find_opened(labels: Label, strings: Sequence[tuple[str, str]]) -> frozenset[
 
 
 def _opened_address(labels: Label, key: str, text: str) -> str:
-    """The address that an argument is, or that a command opens and does nothing else; or empty."""
+    """The address that an argument is, or that a command only opens; or empty."""
     address = _ADDRESS.search(text)
     if address is None:
         return ""
@@ -438,7 +438,7 @@ def _opened_address(labels: Label, key: str, text: str) -> str:
 
 
 def _only_opens(command: str) -> bool:
-    """True for a command that does no more than open the address that is left out of it."""
+    """True for a command, without its address, that only opens it."""
     words = command.replace("'", " ").replace('"', " ").split()
     return not lists.OPENERS.isdisjoint(words[:1]) and all(
         _OPTION.fullmatch(word) or (before in _FILE_OPTIONS and _FILE.fullmatch(word))
@@ -447,7 +447,7 @@ def _only_opens(command: str) -> bool:
 
 
 def named_strings(value: JsonValue) -> list[tuple[str, str]]:
-    """Each string, with the nearest name above it, or beside it where that is a credential's."""
+    """Each string, with the nearest name above it, or a credential's name next to it."""
     strings: list[tuple[str, str]] = []
     if NATIVE is not None:
         strings = NATIVE.named_strings(value, _name_value)
@@ -469,7 +469,7 @@ def _add_named_strings(key: str, value: JsonValue, strings: list[tuple[str, str]
 
 
 def _name_value(value: JsonObject) -> str:
-    """The name of the member `value`: that of a credential beside it, or its own."""
+    """The name of the member `value`: the name of a credential next to it, or its own."""
     beside = (
         text
         for name in lists.in_order("SECRET_HOLDERS")

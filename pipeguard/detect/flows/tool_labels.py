@@ -1,6 +1,6 @@
-"""The abilities of a tool by its definition: it reads, takes in, sends, runs, keeps, undoes.
+"""Labels for a tool's abilities, from its definition: reads, takes in, sends, runs, keeps, undoes.
 
-Decides by words alone; detect.flows.tool_words reads them, and detect.words.tools lists them.
+Uses only words, by the tables in detect.words.tools.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.records import NamedTuple
 from pipeguard.unicode.name_words import name_words, words_of_any_script
 
-READ_CHARS = 200  # of a description: what follows says little about what the tool does
+READ_CHARS = 200  # of a description: the rest says little about the tool's function
 _OWNED = lazy_regex(rf"\b(?:{lists.alternatives('OWNED')})\b", re.IGNORECASE)
 _NO_BLANKS_BETWEEN = lazy_regex(
     r"[\u0600-\u06ff\u0900-\u097f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
@@ -30,13 +30,13 @@ class DefinitionWords(NamedTuple):
     """The words of a definition.
 
     Attributes:
-        name: of the tool's name.
-        verbs: of the name, and what the description begins with.
-        sentence: of the name and the first sentence of the description.
-        parameters: of their names.
-        is_owned: True where the first sentence says that what it is about is somebody's.
-        description: of the name, and of all that is read of the description.
-        plain: of the same part of the description, without regard to capitals: `GitHub` is one.
+        name: words of the tool's name.
+        verbs: words of the name, and the first words of the description.
+        sentence: words of the name and of the description's first sentence.
+        parameters: words of the parameters' names.
+        is_owned: True if the first sentence says that its subject belongs to somebody.
+        description: words of the name and of the part of the description that is read.
+        plain: words of the same part, ignoring case: `GitHub` is one word.
     """
 
     name: frozenset[str]
@@ -49,11 +49,11 @@ class DefinitionWords(NamedTuple):
 
 
 def definition_words(name: str, definition: JsonObject | None) -> DefinitionWords:
-    """The words of a tool's definition.
+    """Split a tool's definition into words.
 
     Args:
         name: the tool's.
-        definition: as `tools/list` gives it (MCP server/tools), or None where it was not listed.
+        definition: as `tools/list` gives it (MCP server/tools), or None if it was not listed.
     """
     of_name, definition = _words(name), definition or {}
     text = _read_description(definition)
@@ -88,7 +88,7 @@ def _verb_forms(word: str) -> set[str]:
 def _words(text: str) -> frozenset[str]:
     words = name_words(text)
     for first, second in pairwise(words):
-        if first in {"pull", "merge"} and second.startswith("request"):  # nothing is requested
+        if first in {"pull", "merge"} and second.startswith("request"):  # not a real request
             words = [*words, "pr"]
             words.remove(first)
             words.remove(second)
@@ -114,9 +114,9 @@ def meanings(text: str) -> frozenset[str]:
 
 @cache
 def _stems() -> tuple[dict[str, list[tuple[str, str]]], list[tuple[str, str]]]:
-    """Stems that begin a word, by their first letter, and those that are looked for anywhere.
+    """Stems to look for at the start of a word, by first letter, and stems to look for anywhere.
 
-    Each with its meaning.
+    Each comes with its meaning.
     """
     from pipeguard.detect.words import tool_languages
 
@@ -131,28 +131,28 @@ def _stems() -> tuple[dict[str, list[tuple[str, str]]], list[tuple[str, str]]]:
 
 
 class Label(Flag):
-    """The abilities of a tool, as far as its definition says."""
+    """The abilities of a tool, according to its definition."""
 
     NONE = 0
     READS_PRIVATE = auto()
-    READS_PERSONAL = auto()  # what its owner would show to nobody: mail, calendars, records
+    READS_PERSONAL = auto()  # data that its owner keeps private: mail, calendars, records
     READS_SECRET = auto()
-    TAKES_IN = auto()  # what third parties may have written
+    TAKES_IN = auto()  # text that third parties may have written
     SENDS = auto()  # to somewhere outside
     OUTSIDE = auto()  # to anybody, or to any address that a call names
     RUNS = auto()
-    KEEPS = auto()  # what later sessions will read
-    UNDOES = auto()  # what cannot be taken back: deleting, paying
+    KEEPS = auto()  # data that later sessions will read
+    UNDOES = auto()  # does something irreversible, such as deleting or paying
     WRITES = auto()  # files
     GUARDS = auto()  # changes safeguards: approvals, audit, policies
-    HOLDS = auto()  # secrets, which it is given to keep
+    HOLDS = auto()  # secrets, which it stores for the caller
 
     def meets(self, others: Label) -> bool:
-        """True where any of the others is among these: as `&`, which makes a Label first."""
+        """True if the two share a label: as `&`, without making a Label first."""
         return self._value_ & others._value_ != 0
 
 
-PRIVATE = Label.READS_PRIVATE | Label.READS_SECRET | Label.RUNS  # what runs can read anything
+PRIVATE = Label.READS_PRIVATE | Label.READS_SECRET | Label.RUNS  # running code can read anything
 ACTS = Label.RUNS | Label.KEEPS
 CHANGES = ACTS | Label.UNDOES | Label.GUARDS
 SINKS = Label.SENDS | Label.WRITES | CHANGES
@@ -184,7 +184,7 @@ class ToolAct(Flag):
     BOOK = auto()
     RUN = auto()
     WRITE = auto()  # a file
-    VISIT = auto()  # an address, which the call may have put data in
+    VISIT = auto()  # an address, in which the call may have put data
 
 
 def _acts(words: DefinitionWords, labels: Label) -> ToolAct:
@@ -216,7 +216,7 @@ def _acts(words: DefinitionWords, labels: Label) -> ToolAct:
 
 
 def _alters(words: DefinitionWords) -> bool:
-    """True where something that matters is changed, accepted or set up."""
+    """True if something important is changed, accepted or set up."""
     about = words.sentence | words.parameters
     return bool(
         (words.verbs & lists.ALTER and about & lists.SENSITIVE)
@@ -230,12 +230,12 @@ class Tool(NamedTuple):
 
     Attributes:
         name: the tool's.
-        labels: what it does.
-        server: the name of its server, where tools of several meet.
-        stores: True where it says that it writes or stores what it is given, and names no network.
-        reaches_out: True where it says that something leaves this machine or comes from outside,
-            and where its definition does not say enough to tell.
-        acts: of consequence, which a text may order.
+        labels: its abilities.
+        server: the server's name, if tools of several servers meet.
+        stores: True if by its definition it writes or stores its input, and it names no network.
+        reaches_out: True if its definition says that data leaves or enters this machine, or is too
+            short to tell.
+        acts: acts of consequence, which a text may order.
     """
 
     name: str
@@ -247,22 +247,22 @@ class Tool(NamedTuple):
 
     @property
     def key(self) -> tuple[str, str]:
-        """Tells it from tools of the same name, such as `search`, of other servers."""
+        """The key that tells it from other servers' tools of the same name, such as `search`."""
         return self.server, self.name
 
     @property
     def is_sink(self) -> bool:
-        """True where what goes to it is looked up, also where nothing says what it does."""
+        """True if its input is looked up in earlier results, as for a tool of unknown abilities."""
         return self.labels.meets(SINKS) or self.labels is Label.NONE
 
     def is_file_reader(self, server: str) -> bool:
-        """True where it reads files of a server, and neither a network nor what is personal."""
+        """True if it reads a server's files, and neither a network nor personal data."""
         is_read = self.server == server and self.labels.meets(Label.READS_PRIVATE)
         return is_read and not self.labels.meets(NETWORK | Label.READS_PERSONAL | Label.RUNS)
 
     @property
     def is_consequential(self) -> bool:
-        """True where a call of it does something, or may."""
+        """True if calling it has, or may have, an effect."""
         return bool(self.acts) or self.is_sink
 
 
@@ -288,9 +288,9 @@ def make_tool(name: str, definition: JsonObject | None) -> Tool:
 def only_looks(name: str, definition: JsonObject) -> bool | None:
     """True if a tool's verb says that it reads or computes, False if it acts, None if unknown.
 
-    The verb is the first word of the name, or else what the description begins with: a noun, such
-    as `repository`, says nothing. A verb that may also make a file counts without a path only, and
-    one that computes or changes only if what it is about is nothing stored.
+    The verb is the first word of the name, or else of the description; a noun, such as
+    `repository`, does not count. A verb that may also create a file counts only without a path,
+    and a verb that computes or changes only if its object is not stored data.
     """
     of_name = words_of_any_script(name.replace("_", " "))
     sentence = _read_description(definition).partition(".")[0]
@@ -318,7 +318,7 @@ def only_looks(name: str, definition: JsonObject) -> bool | None:
 
 
 def _find_verbs(words: list[str]) -> set[str]:
-    """The forms of the verb that words begin with."""
+    """The forms of the verb at the start of some words."""
     if not words:
         return set()
     if words[0].removesuffix("s") == "check" and words[1:2] in (["in"], ["out"]):
@@ -336,7 +336,7 @@ def _acts_too(of_name: list[str], of_sentence: list[str]) -> bool:
     for before, word in pairwise(["then", *of_sentence]):  # verbs in a row, before any object
         if word not in lists.JOINS and before not in lists.JOINS:
             break
-        if (_verb_forms(word) & _ACTS) - {"evaluate"}:  # as what calculates does
+        if (_verb_forms(word) & _ACTS) - {"evaluate"}:  # a calculator's verb
             return True
     is_third_person = of_sentence[0].endswith("s") if of_sentence else False
     triples = zip(of_sentence, of_sentence[1:], [*of_sentence[2:], ""], strict=False)
@@ -350,7 +350,7 @@ def _acts_too(of_name: list[str], of_sentence: list[str]) -> bool:
 
 
 def _offers(of_name: list[str], of_sentence: list[str]) -> bool:
-    """True if a thing may be listed for others to buy; `List properties for sale` finds some."""
+    """True if a thing is offered for others to buy; `List properties for sale` only finds some."""
     if lists.OFFERED.isdisjoint(of_name + of_sentence):
         return False
     are_several = any(word.endswith("s") and word != "lists" for word in of_sentence[:3])
@@ -358,7 +358,7 @@ def _offers(of_name: list[str], of_sentence: list[str]) -> bool:
 
 
 def find_labels(name: str, definition: JsonObject | None) -> Label:
-    """Find what a tool does, by its name, the first sentence about it and its parameters."""
+    """Find a tool's abilities from its name, its first sentence and its parameters."""
     return _labels(definition_words(name, definition))
 
 
@@ -373,7 +373,7 @@ def _writes(words: DefinitionWords) -> bool:
 
 
 def _sends(words: DefinitionWords) -> bool:
-    """True where a verb, or a noun such as `webhook`, says that something goes out."""
+    """True if a verb, or a noun such as `webhook`, says that something goes out."""
     made = words.name if words.verbs & lists.READ else words.verbs
     is_filed = words.parameters & lists.PATHS  # a text is made in a file
     posted = _POSTED - lists.SENT_OR_IN_A_FILE if is_filed else _POSTED
@@ -389,7 +389,7 @@ def _sends(words: DefinitionWords) -> bool:
 
 
 def _sends_by_noun(words: DefinitionWords) -> bool:
-    """True where what is named is sent: nothing is done with it, and something is passed."""
+    """True if the named thing is sent: no other verb handles it, and something is passed."""
     is_handled = bool(words.verbs & lists.READ or words.name & (lists.UNDO | lists.ARRANGE))
     passes = not words.parameters or bool(words.parameters & _PASSED)
     nouns = _SURELY_SENT if words.parameters & lists.PATHS else lists.SENT
@@ -397,12 +397,12 @@ def _sends_by_noun(words: DefinitionWords) -> bool:
 
 
 def _outgoing(words: DefinitionWords, reads: Label, *, sends: bool) -> Label:
-    """True if a tool sends, and whether to anybody.
+    """Label a tool that sends, and tell whether it can send to anybody.
 
     Args:
         words: of its definition.
-        reads: what comes back from it.
-        sends: True where its words say that something goes out.
+        reads: labels of its results.
+        sends: True if its words say that something goes out.
     """
     asks = bool(words.sentence & (lists.WEB | lists.NETWORK)) and not _writes(words)
     takes = words.parameters & (lists.REQUESTED | lists.BODY)
@@ -421,11 +421,11 @@ def _outgoing(words: DefinitionWords, reads: Label, *, sends: bool) -> Label:
 
 
 def _reads(words: DefinitionWords, *, is_quiet: bool) -> Label:
-    """The output of a tool.
+    """Label a tool's output.
 
     Args:
         words: of its definition.
-        is_quiet: True where it neither writes nor sends nor runs anything.
+        is_quiet: True if it does not write, send or run anything.
     """
     labels = Label.NONE
     reads = bool(words.name & lists.READ) or (
@@ -448,7 +448,7 @@ def _reads(words: DefinitionWords, *, is_quiet: bool) -> Label:
 
 
 def _reads_outside(words: DefinitionWords, *, reads: bool) -> bool:
-    """True where third parties may have written what comes back."""
+    """True if third parties may have written the results."""
     return bool(
         words.name & lists.WEB
         or (words.name & lists.NETWORK and not words.name & lists.SEND)

@@ -1,6 +1,6 @@
-"""A result that came back from a tool, remembered for a while; what it says is worked out late.
+"""A result that came back from a tool, remembered for a while; its content is derived late.
 
-Knows signs of what is private or written for a model; what they mean is for detect.flows.ledger.
+Knows signs of private text and of text for a model; detect.flows.ledger interprets them.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from pipeguard.firewall.protocol.strict_json import parse_json
 OBJECT_BYTES = 512  # of a result in memory without its frame
 STRING_END = "\n\f\n"  # between its strings
 
-BLOB_BYTES = 2**14  # of binary data in a frame, which says nothing and takes room
+BLOB_BYTES = 2**14  # of binary data in a frame, which has no meaning and takes room
 _BLOB = lazy_regex(rb'("(?:data|blob)"\s{0,8}:\s{0,8}")[A-Za-z0-9+/=_-]{4096,}(?=")')
 MARK_CHARS = (6000, 2000)  # of a text that are read, at its beginning and at its end
 FEW_REACHABLE = 3  # people with telephone numbers make a list of contacts
 FIELD_BYTES = 2**14  # of a frame that are read for names of fields
-ADDRESSED_CHARS = 4000  # of a text, from where it speaks to a model
+ADDRESSED_CHARS = 4000  # of a text, from the first words to a model
 
 _MARKED = lazy_regex(rf"\b(?:{lists.alternatives('MARKED')})", re.IGNORECASE)
 _DESCRIBED = lazy_regex(rf"\b(?:{lists.alternatives('DESCRIBED')})", re.IGNORECASE)
-# What a company has below each of its mails says nothing about this one.
+# The notice that a company puts below all its mails says nothing about this one.
 _DISCLAIMER = lazy_regex(
     r"\b(?:this|the|any) (?:e-?mail|message|communication|transmission|information contained)\b"
     r"[^.\n]{0,160}\b(?:confidential|privileged|intended)\b.{0,700}",
@@ -48,7 +48,7 @@ _ACCOUNT = lazy_regex(r"\b[A-Z]{2}\d{2} ?(?:[A-Z0-9]{4} ?){3,7}[A-Z0-9]{0,3}\b")
 _FIELD = r"""(?:[\s,;|{"'*]|\\[nrt"])(?:%s)\s?(?:\\?["'*])?\s?(?:[:,;|=]|\\[nrt])"""
 _FACTS = lazy_regex((_FIELD % lists.alternatives("RECORD_FIELDS")).encode(), re.IGNORECASE)
 _CONTACTS = lazy_regex((_FIELD % lists.alternatives("CONTACT_FIELDS")).encode(), re.IGNORECASE)
-# Whoever writes for a model speaks to it: `AI agents: …`, `Dear assistant, …`, `agents must …`.
+# Text for a model addresses it: `AI agents: …`, `Dear assistant, …`, `agents must …`.
 _ADDRESSED = lazy_regex(
     rf"(?<![\w-])(?:{lists.alternatives('ADDRESSED')}|(?:{lists.alternatives('ADDRESSEES')})"
     rf"(?: (?:{lists.alternatives('KINDS_OF_ADDRESSEES')}))?"
@@ -59,7 +59,7 @@ _ADDRESSED = lazy_regex(
 
 
 def is_marked(text: str) -> bool:
-    """True where a text says, at its beginning or end, that it is not for everybody."""
+    """True if a text says, at its beginning or end, that it is not for everybody."""
     begin, end = MARK_CHARS
     read = f"{text[:begin]}\n{text[begin:][-end:]}"
     if occurs(_DISCLAIMER, read):
@@ -68,14 +68,14 @@ def is_marked(text: str) -> bool:
 
 
 def tells_of_people(text: str) -> bool:
-    """True where a text begins with a telephone number, an account or several mail addresses."""
+    """True if a text begins with a telephone number, an account or several mail addresses."""
     begin = text[: MARK_CHARS[0]]
     has_number = bool(text_values.phone_numbers(begin)) or occurs(_ACCOUNT, begin)
     return has_number or len(text_values.mailboxes(begin)) > 1
 
 
 def find_addressed(text: str) -> str:
-    """The part of a text from where it speaks to a model on; empty where it never does."""
+    """The part of a text from the first words to a model on; empty if it has none."""
     match = _ADDRESSED.search(text) if occurs(_ADDRESSED, text) else None
     return text[match.start() : match.start() + ADDRESSED_CHARS] if match else ""
 
@@ -109,18 +109,18 @@ def _measure(value: object) -> int:
 class ToolResult:
     """A frame that passed: bytes until its text is needed.
 
-    Safe for any thread: what two of them work out is the same.
+    Safe for any thread: two threads derive the same data.
 
     Attributes:
-        tool: that was called.
+        tool: the called tool.
         frame: the whole answer.
         since: when it came, in seconds on the session's clock.
         number: among the requests and results of its ledger.
         about: the short values of the call.
         size: bytes that all of these take in memory.
-        derived: bytes that what was worked out takes, about.
-        values: what was worked out, by the names of the methods.
-        takes_in: True where third parties may have written it.
+        derived: bytes that derived data takes, about.
+        values: derived data, by the names of the methods.
+        takes_in: True if third parties may have written it.
         key: of the tool.
     """
 
@@ -131,7 +131,7 @@ class ToolResult:
 
     def __init__(self, tool: Tool, frame: bytes, since: float, about: frozenset[str]) -> None:
         self.tool = tool
-        self.key = tool.key  # asked for each call, of each result
+        self.key = tool.key  # read for each call, of each result
         self.frame = frame
         self.since = since
         self.about = about
@@ -160,7 +160,7 @@ class ToolResult:
 
     @_derive_once
     def is_private(self) -> bool:
-        """True if its tool, or its text, tells what is not for everybody."""
+        """True if its tool, or its text, shows that it is not for everybody."""
         return bool(self.labels() & PRIVATE)
 
     @_derive_once
@@ -170,7 +170,7 @@ class ToolResult:
 
     @_derive_once
     def has_contacts(self) -> bool:
-        """True if it has fields for how people are reached, or names with telephone numbers."""
+        """True if it has fields for contact details, or names with telephone numbers."""
         if occurs(_CONTACTS, self.frame[:FIELD_BYTES]):
             return True
         return text_values.count_reachable(self.text()[:FIELD_BYTES]) >= FEW_REACHABLE
@@ -181,7 +181,7 @@ class ToolResult:
         return join_strings(self.frame)
 
     def strings(self) -> str:
-        """Its strings as they are, `STRING_END` between two; few calls need them, so none stay."""
+        """Its strings, with `STRING_END` between two; not cached, because few calls need them."""
         value = _parse(self.frame)
         body = value.get("result", value.get("error")) if isinstance(value, dict) else value
         texts = (text for path, text in walk_strings(body) if path[-1:] != ("type",))
@@ -194,7 +194,7 @@ class ToolResult:
 
     @_derive_once
     def letters(self) -> str:
-        """Its letters and digits alone."""
+        """Only its letters and digits."""
         return overlap.letters(plain(self.text()))
 
     @_derive_once
@@ -203,7 +203,7 @@ class ToolResult:
         return find_addressed(self.text()).lower() if self.takes_in else ""
 
     def looks_secret(self) -> Callable[[str], bool]:
-        """The test of whether a token in it is a secret."""
+        """The test for secret tokens in it."""
         reads_secret = self.tool.labels & Label.READS_SECRET
         return secret_values.is_secret if reads_secret else secret_values.is_random
 
@@ -215,14 +215,14 @@ class ToolResult:
 
     @_derive_once
     def pieces_of_secrets(self) -> tuple[str, ...]:
-        """Parts of these of which a text has one if it has a secret, from whichever end."""
+        """Parts of the secrets, from both ends: a text with a secret contains at least one."""
         bare = self.secrets()
         turned = (each[::-1][: overlap.PIECE_CHARS] for each in bare)
         return *turned, *(piece for each in bare for piece in overlap.pieces(each))
 
     @_derive_once
     def named_secrets(self) -> tuple[str, ...]:
-        """Values that it calls a secret by name."""
+        """Values that it calls secret by name."""
         return tuple(secret_values.named_secrets(self.text()))
 
     @_derive_once
@@ -231,7 +231,7 @@ class ToolResult:
         return tuple(secret_values.one_time_secrets(self.text()))
 
     def all_secrets(self) -> tuple[str, ...]:
-        """These, and the values that look like a secret or that it calls one."""
+        """One-time secrets, values that it calls secret, and values that look like a secret."""
         return (*self.one_time_secrets(), *self.named_secrets(), *self.secrets().values())
 
     def has_address(self, address: str) -> bool:
@@ -243,7 +243,7 @@ class ToolResult:
         return address in unescaped or address in text_values.decode_percent(unescaped)
 
     def forget(self) -> None:
-        """Drop all but the frame and what is small; the rest is worked out again when needed."""
+        """Drop all but the frame and small data; the rest is derived again when needed."""
         values = list(self.values.items())  # at once: another thread may add to them
         self.values = {name: value for name, value in values if not _measure(value)}
         self.derived = 0
@@ -252,7 +252,7 @@ class ToolResult:
 def find_spelling(
     results: Sequence[ToolResult], letters: Iterable[str], small: Iterable[str]
 ) -> list[ToolResult]:
-    """Find the results that have some letters and digits, or a value in small letters."""
+    """Find the results that contain some letters and digits, or a value in small letters."""
     budget = overlap.SearchBudget()
     found = set[ToolResult]()
     for values, read in ((letters, ToolResult.letters), (small, ToolResult.small)):
@@ -265,7 +265,7 @@ def find_spelling(
 def drop_read_addresses(
     addresses: Sequence[str], results: Iterable[ToolResult], server: str
 ) -> list[str]:
-    """Drop the addresses that were read in files of a server, as they are.
+    """Drop the addresses that were read, unchanged, in files of a server.
 
     Args:
         addresses: that are written.
@@ -309,11 +309,11 @@ def join_request(frame: bytes) -> str:
 
 
 # --- forgotten results ------------------------------------------------------------------
-# What a ledger forgot before its time, as far as that is judged: which tools gave it, until when.
+# Results that a ledger forgot before their time: the tools that gave them, and until when.
 
 MOST_TOOLS = 64  # all others are one
 OTHER_TOOLS = "other tools"
-LEAST_CHARS = 16  # letters and digits that leave in all, or act, before that may be a leak
+LEAST_CHARS = 16  # letters and digits that may leave in all, or act, before it may be a leak
 
 
 class ForgottenResults:
@@ -323,18 +323,18 @@ class ForgottenResults:
     """
 
     def __init__(self) -> None:
-        self._tools: dict[tuple[str, str], Label] = {}  # by `Tool.key`, with what they do
+        self._tools: dict[tuple[str, str], Label] = {}  # by `Tool.key`, with their abilities
         self._until = -inf
-        self._passed_chars = 0  # since then, in calls that were not stopped
+        self._passed_chars = 0  # since forgetting, in calls that were not stopped
 
     def __bool__(self) -> bool:
         return bool(self._tools)
 
     def add(self, results: Iterable[ToolResult], seconds: float) -> None:
-        """These are forgotten, each of which would have mattered for so many seconds."""
+        """Add forgotten results, each of which would have mattered for so many seconds."""
         for result in results:
             key, labels = result.tool.key, result.tool.labels
-            # What anybody can have is public; any other may have said that it is private.
+            # A result that anybody can have is public; any other may have said that it is private.
             labels |= Label.NONE if labels & Label.OUTSIDE else Label.READS_PRIVATE
             if key not in self._tools and len(self._tools) >= MOST_TOOLS:
                 key = "", OTHER_TOOLS
@@ -342,11 +342,11 @@ class ForgottenResults:
             self._until = max(self._until, result.since + seconds)
 
     def find_leaks(self, tool: Tool, chars: int, now: float) -> list[Leak]:
-        """Find the result that a call may repeat; none if it does not matter, or is too little.
+        """Find the result that a call may repeat; None if it does not matter, or is too little.
 
         Args:
-            tool: that is called.
-            chars: letters and digits that it is given.
+            tool: the called tool.
+            chars: number of letters and digits in its input.
             now: seconds on the session's clock.
         """
         if now > self._until:

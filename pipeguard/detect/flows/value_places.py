@@ -1,4 +1,4 @@
-"""Places of a value in a text, however it is spelt: in groups, with marks, in other letters.
+"""Places of a value in a text, in any spelling: in groups, with marks, in other letters.
 
 Knows letters and positions, and neither calls nor orders.
 """
@@ -15,7 +15,7 @@ from pipeguard.detect.flows.overlap import letters
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 MOST_PLACES = 32  # of a value in one text: half of them the first ones, half the last
-MOST_TRIES = 256  # where it is part of something else
+MOST_TRIES = 256  # to find it outside of larger words
 BLOCK_CHARS = 256  # whose letters are counted at once
 _AT = lazy_regex(r"%40|\\u0040|&(?:#0{0,4}64|#x0{0,4}40|commat);", re.IGNORECASE)
 _GAP = lazy_regex(r"[\W_]{4,}")  # wider than any sign between the parts of a value
@@ -24,7 +24,7 @@ Place = tuple[int, int]
 
 
 def plain(text: str) -> str:
-    """A text whose `@` is written as such, however mail, HTML and JSON write it."""
+    """A text with `@` for all its spellings in mail, HTML and JSON."""
     return _AT.sub("@", text) if any(sign in text for sign in "%\\&") else text
 
 
@@ -35,14 +35,14 @@ class SearchedText:
         text: as it came.
 
     Attributes:
-        text: without what `plain` replaces.
+        text: after replacements by `plain`.
     """
 
     def __init__(self, text: str) -> None:
         self.text = plain(text)
 
     def find_spelt(self, wanted: str) -> Iterator[Place]:
-        """Find a value by its letters and digits, whatever stands between them."""
+        """Find a value by its letters and digits, with anything between them."""
         half = MOST_PLACES // 2
         first = list(islice(self._tries(self._letters.find, wanted), half))
         if len(first) < half:
@@ -51,7 +51,7 @@ class SearchedText:
         return chain(first, (place for place in last if place not in first))
 
     def find_word(self, word: str) -> Iterator[Place]:
-        """Find a word that is given in small letters."""
+        """Find a word given in small letters."""
         places, start = 0, self._small.find(word)
         for _ in range(MOST_TRIES):
             if start < 0 or places == MOST_PLACES:
@@ -78,7 +78,7 @@ class SearchedText:
         return not (before.isalnum() or after.isalnum())
 
     def _offset(self, index: int) -> int:
-        """The place of a letter, by its number among the letters and digits alone."""
+        """The offset of a letter, by its number among only the letters and digits."""
         block = bisect_right(self._counts, index) - 1
         start, left = block * BLOCK_CHARS, index - self._counts[block]
         for at in range(start, min(len(self.text), start + BLOCK_CHARS)):

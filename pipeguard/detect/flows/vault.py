@@ -1,7 +1,7 @@
-"""Secrets that were taken out of a server's words, by their placeholders. Knows no message.
+"""Secrets that were taken out of a server's messages, by their placeholders. Knows no messages.
 
 In memory only, and never many: a placeholder whose secret is forgotten is refused when it comes
-back. A placeholder cannot be made up, since it is signed with a key of this run.
+back. A placeholder cannot be made up, because it is signed with a key of this run.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pipeguard.records import NamedTuple
 MAX_SECRETS = 1000
 MAX_BYTES = 4 * 2**20  # of all secrets together, in memory
 MAX_SECRET_CHARACTERS = 2**18  # a longer one is taken out for good
-TAG_BYTES = 8  # of the signature: 64 bits, which nobody guesses in a session
-MAX_SENT = 32  # secrets put back lately that are looked for in what the server says
+TAG_BYTES = 8  # of the signature: 64 bits, too many to guess in a session
+MAX_SENT = 32  # secrets put back lately that are looked for in the server's messages
 MAX_SENT_BYTES = 2 * 2**20  # of these together, in memory
 MIN_ECHO = 8  # characters: shorter texts are anywhere by chance
 # Of the parameters of a method, the one in which secrets are put back.
@@ -53,7 +53,7 @@ class Vault:
         self._lock = Lock()  # one thread takes secrets out, another puts them back
 
     def placeholder(self, rule: str, secret: str) -> str:
-        """The placeholder for a secret from now on: the same one each time."""
+        """The placeholder for a secret: the same one each time."""
         pack, _, name = rule.partition(".")
         kind = "personal" if pack == "personal" else "secret"
         if len(secret) > MAX_SECRET_CHARACTERS:
@@ -74,11 +74,11 @@ class Vault:
 
     @property
     def is_empty(self) -> bool:
-        """True where nothing was taken out, or all of it is forgotten."""
+        """True if nothing was taken out, or all of it is forgotten."""
         return not self._secrets
 
     def knows(self, text: str) -> bool:
-        """True for a secret that was taken out of the server's words, and for a part of one."""
+        """True for a secret that was taken out of the server's messages, or a part of one."""
         if len(text) < MIN_ECHO:
             return False
         with self._lock:
@@ -86,7 +86,7 @@ class Vault:
         return any(text in secret for _, secret in secrets)
 
     def find_secrets(self, text: str) -> list[str]:
-        """The credentials among the secrets that are in a text as they are.
+        """The credentials among the secrets that are in a text unchanged.
 
         Of a name and its password, the password is enough.
         """
@@ -98,7 +98,7 @@ class Vault:
         return [secret for secret in wanted if len(secret) >= MIN_ECHO and secret in text]
 
     def tag(self, head: str, secret: str) -> str:
-        """A signature of this run, with the key at both ends: a plain digest can be extended."""
+        """Sign data for this run, with the key at both ends: a plain digest can be extended."""
         inner = sha256(self._key + f"{head}:{secret}".encode("utf-8", "replace")).digest()
         return sha256(self._key + inner).digest()[:TAG_BYTES].hex()
 
@@ -112,8 +112,8 @@ class Vault:
         """Put back the secret of each placeholder; one without a secret stays.
 
         Args:
-            text: which may have placeholders.
-            is_sent: True where it goes to the server, which may then say it again.
+            text: possibly with placeholders.
+            is_sent: True if it goes to the server, which may then repeat it.
         """
         restored_count = unknown_count = 0
 

@@ -1,8 +1,8 @@
-"""The destination of a string of a call: another host, somebody by a tool that sends, none.
+"""The destination of a string of a call: another host, somebody by a tool that sends, or nowhere.
 
-A sample key in a file that is written is a sample; in a request to somebody's host it is what
-whoever tries a firewall tries first, and nobody needs it there. An address of this machine or of a
-private network is no way out. Knows tools, names and addresses, and no rules.
+A sample key in a file that is written is a sample; in a request to somebody's host it is a common
+first test of a firewall, and has no use there. An address of this machine or of a private network
+is not a way out. Knows tools, names and addresses, and no rules.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ class WayOut(IntEnum):
 
 
 def way_out(tool: Tool, value: JsonValue, path: Path, span: tuple[int, int]) -> WayOut:
-    """Find where a part of a string of a call goes.
+    """Find the destination of a part of a call's string.
 
     Args:
-        tool: that is called.
+        tool: the called tool.
         value: the message.
         path: of the string in it.
         span: of the part, in characters.
@@ -87,9 +87,9 @@ def _is_requested(
     return _is_host(path, text) or _is_header(path) or not hosts <= {path}
 
 
-@lru_cache(maxsize=1)  # a call with many secrets asks for each of them
+@lru_cache(maxsize=1)  # a call with many secrets needs it for each of them
 def _destinations(tool: str, strings: tuple[tuple[Path, str], ...]) -> tuple[bool, frozenset[Path]]:
-    """Say if a call writes a file, and list the paths of its strings that name another host."""
+    """True if a call writes a file; and the paths of its strings that name another host."""
     hosts = (at for at, string in strings if _is_host(at, string) or _is_foreign_address(string))
     names = {step for at, _ in strings for step in at if isinstance(step, str)}
     return writes_file(tool, names), frozenset(hosts)
@@ -152,7 +152,7 @@ def _is_in_request(text: str, span: tuple[int, int], *, by_line: bool) -> bool:
 
 @lru_cache(maxsize=2)
 def _commands(text: str) -> tuple[list[int], list[int]]:
-    """Find where the commands of a script begin and end."""
+    """Find the starts and ends of the commands of a script."""
     between = [end.span() for end in _COMMAND_END.finditer(text)]
     return [0, *(end for _, end in between)], [*(start for start, _ in between), len(text)]
 
@@ -164,12 +164,12 @@ def _reaches_host(text: str, low: int, high: int) -> bool:
 
 @lru_cache(maxsize=2)
 def _addresses(text: str) -> list[tuple[int, int, str]]:
-    """The addresses in a text: start, end, and what follows `//`."""
+    """The addresses in a text: start, end, and the text after `//`."""
     return [(*address.span(), address[1]) for address in _ADDRESS.finditer(text)]
 
 
 def forget_texts() -> None:
-    """Keep no text of a peer's, once the keys in it are rated."""
+    """Drop all texts of a peer, once the keys in them are rated."""
     _commands.cache_clear()
     _reaches_host.cache_clear()
     _addresses.cache_clear()
@@ -193,13 +193,13 @@ def _is_header(path: Path) -> bool:
 
 
 def _is_foreign_address(text: str) -> bool:
-    """True for a string that is nothing but an address of another host."""
+    """True for a string that is only an address of another host."""
     address = _ADDRESS.match(text)
     return address is not None and address.end() == len(text) and not _is_local(address[1])
 
 
 def _is_local(rest: str) -> bool:
-    """True for what follows `//` in an address of this machine, or of a private network."""
+    """True if the text after `//` is an address of this machine, or of a private network."""
     from pipeguard.detect.checks.url_hosts import is_local  # 4 ms, which few calls need
 
     return is_local(rest.replace("%2F", "/").replace("%2f", "/"))

@@ -18,14 +18,14 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
 
 MEMORY_BYTES = 4 * 1024 * 1024  # for the automaton of one expression, which grows as it reads
-FEW_SIGNS, SIGN_CHARS = 100, 64  # that `re` reads in the time that one sign takes
+FEW_SIGNS, SIGN_CHARS = 100, 64  # that `re` reads in the time of one sign
 
 BRACKETS = rb"\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\]"  # a class, which may name others
 _TOKEN = lazy_regex(rb"\\Q.*?(?:\\E|\Z)|\\.|" + BRACKETS + rb"|\$", re.DOTALL)
 # RE2 has no vertical tab among spaces, another name for the end of a text, no line end before `$`.
 _IN_RE2 = {rb"\s": rb"[\s\v]", rb"\S": rb"[^\s\v]", rb"\Z": rb"\z", b"$": rb"(?:\n?\z)"}
 
-# A lookaround at an end of an expression, for the sign that may not stand there.
+# A lookaround at an end of an expression, for the excluded sign.
 _END = lazy_regex(r"\(\?(<?)!\[([^]]*)\]\)")
 _ASCII = bytes(range(128))
 NAMED_GROUP = lazy_regex(r"(?<!\\)\(\?P<\w+>")
@@ -66,8 +66,8 @@ class Finder:
         Args:
             pattern: an expression that does not match the empty text, with one named group at most.
             ignore_case: True to ignore the case of ASCII letters.
-            whole_words: True to find only what follows another byte and what no ASCII letter or
-                digit touches. The expression has no named group then.
+            whole_words: True to find only matches after another byte that no ASCII letter or digit
+                touches. The expression has no named group then.
         """
         self._overlap = int(whole_words)  # the byte after a match may be the one before the next
         if whole_words:
@@ -87,7 +87,7 @@ class Finder:
         return _compile(self._pattern, ignore_case=self._ignore_case)[2]
 
     def finditer(self, data: bytes, low: int, high: int) -> Iterator[Occurrence]:
-        """Find the matches in a range of a text, one behind the other.
+        """Find the matches in a range of a text, one after the other.
 
         As with `re`, the range ends the text, and does not begin it.
 
@@ -117,7 +117,7 @@ class Finder:
 
 
 def as_ascii(text: str) -> bytes | None:
-    """A byte for each character of a text, `?` for a sign beyond ASCII; None if there are letters.
+    """A byte for each character of a text, `?` for a non-ASCII sign; None if it has such letters.
 
     Expressions that name no such sign read both alike, but for spaces that only `re` knows.
     """
@@ -138,12 +138,12 @@ def find_signed(
     before: int = 0,
     after: int | None = None,
 ) -> Iterator[re.Match[str]]:
-    """Find what an expression of `re` does; but it is tried only at its signs, where those are few.
+    """Find the matches of an expression of `re`, trying it only at its signs if those are few.
 
     Args:
         expression: to find.
         sign: of ASCII; each match of the expression begins in one, or has one.
-        text: of any signs.
+        text: with any characters.
         before: characters from the beginning of a match to its sign, at most.
         after: characters from the end of the sign to that of the match, at most; None for any.
     """
@@ -165,7 +165,7 @@ def find_signed(
 def _match_span(
     expression: re.Pattern[str], text: str, span: tuple[int, int], after: int | None
 ) -> re.Match[str] | None:
-    """The first match that begins in a range, and ends no further behind it than `after`."""
+    """The first match that begins in a range, and ends at most `after` behind it."""
     start, end = span
     if after is None:
         return next(filter(None, (expression.match(text, at) for at in range(start, end))), None)
@@ -174,12 +174,12 @@ def _match_span(
 
 
 def _are_many(signs: int, chars: int) -> bool:
-    """True for so many signs in so many characters that `re` alone is as fast."""
+    """True for so many signs in so many characters that plain `re` is as fast."""
     return signs > FEW_SIGNS and signs * SIGN_CHARS > chars
 
 
 def occurs(expression: re.Pattern[str] | re.Pattern[bytes], text: str | bytes) -> bool:
-    """True if an expression of `re` has a match in a text; most have none, which RE2 sees sooner.
+    """True if an expression of `re` has a match in a text; RE2 rules out most texts faster.
 
     Args:
         expression: without lookarounds, other than for a class of characters at its ends.
@@ -201,7 +201,7 @@ def _without_lookarounds(expression: re.Pattern[str] | re.Pattern[bytes]) -> Fin
 
 @lru_cache(maxsize=4096)  # several engines run the same rules
 def _match_more(pattern: str) -> str:
-    """The expression without upper bounds; empty if that is the same."""
+    """The expression without upper bounds; empty if that changes nothing."""
     more = unbound(pattern)
     return "" if more == pattern else NAMED_GROUP.sub("(?:", more)
 

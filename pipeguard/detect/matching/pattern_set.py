@@ -1,7 +1,7 @@
 """The patterns that could match in a block of text: one pass of Hyperscan over the block.
 
 A pass takes time linear in the block, whatever it contains, and reports each pattern once.
-Knows patterns; what a match means is decided in detect.scanning.engine.
+Knows patterns; detect.scanning.engine decides the meaning of a match.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ MISSING = (
 )
 _PART = lazy_regex(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\)(?:[?*+]|\{\d*,?\d*\})?\??|.", re.DOTALL)
 _SECRET = "(?P<secret>"  # noqa: S105  opens the group that is a secret
-_CONTEXT = r"(?:\A|"  # opens the group that matches what precedes a match: start of text, or others
+_CONTEXT = r"(?:\A|"  # opens the group before a match: start of text, or others
 
 
 class PatternGroup(NamedTuple):
     """Patterns that are compiled into one database.
 
-    Some patterns compile in minutes together and in seconds apart, and a pass over the two smaller
-    databases is also the faster one.
+    Some patterns compile in minutes together and in seconds apart, and a pass over two smaller
+    databases is faster, too.
 
     Attributes:
         ids: of the patterns.
-        patterns: each as `(regex, ignore_case)`, where only ASCII letters have a case.
+        patterns: each as `(regex, ignore_case)`; only ASCII letters have a case.
     """
 
     ids: tuple[int, ...]
@@ -44,7 +44,7 @@ class PatternGroup(NamedTuple):
 def group_patterns(
     first: int, groups: Iterable[Sequence[tuple[str, bool]]]
 ) -> tuple[PatternGroup, ...]:
-    """Groups of patterns as `(regex, ignore_case)`, whose ids count on from the first."""
+    """Groups of patterns as `(regex, ignore_case)`, whose ids are numbered consecutively."""
     numbered = []
     for group in filter(None, groups):
         numbered.append(PatternGroup(tuple(range(first, first + len(group))), tuple(group)))
@@ -85,7 +85,7 @@ class Database:
     __slots__ = ("_loaded", "_lock", "_read")
 
     def __init__(self, read: Callable[[], bytes]) -> None:
-        """Take a function that returns the serialised database."""
+        """Store a function that returns the serialised database."""
         self._read: Callable[[], bytes] | None = read
         self._lock = Lock()
         self._loaded: Any = None
@@ -110,10 +110,10 @@ class Database:
 
 
 class PatternSet:
-    """Compiled patterns, ready to be searched for. One thread at a time may use it."""
+    """Compiled patterns, ready to search. One thread at a time may use it."""
 
     def __init__(self, databases: Sequence[Database]) -> None:
-        """Take the databases, which are loaded when they are first needed."""
+        """Store the databases, which are loaded when they are first needed."""
         self._databases = databases
         self._scans: list[tuple[Any, Any]] = []  # of each database, with its scratch memory
         self._hits: list[int] = []
@@ -141,7 +141,7 @@ class PatternSet:
             self._scans = [(database.scan, binding().Scratch(database)) for database in loaded]
 
     def prepare(self) -> None:
-        """Load the databases, without the memory that the thread which searches has of its own.
+        """Load the databases, without the scratch memory of the searching thread.
 
         Raises:
             EngineError: one is damaged, or was compiled for another processor.
@@ -157,7 +157,7 @@ class PatternSet:
         return other
 
     def _make_handler(self) -> Callable[[int, int, int, int, object], None]:
-        """The function that Hyperscan calls for each match, made once and not for each frame."""
+        """Make the function that Hyperscan calls for each match, once and not for each frame."""
         add = self._hits.append
         return lambda pattern, _start, _end, _flags, _context: add(pattern)
 
@@ -214,8 +214,8 @@ FEW = 24  # repetitions that may be counted: each count is a state
 def unbound(pattern: str) -> str:
     """A pattern whose long repetitions have no upper bound: it matches more, and is smaller.
 
-    For tokens, where what is between a name and its value is counted, a third smaller and faster;
-    for sentences, in which two ends are far apart, the larger matches cost more than that saves.
+    For tokens, whose bounds count the text between a name and its value, a third smaller and
+    faster; for sentences with two distant ends, the larger matches cost more than that saves.
     """
     return _BOUNDED.sub(_without_bound, pattern)
 
@@ -235,7 +235,7 @@ def secret_group(pattern: str) -> str:
 
 
 def _without_optional_start(pattern: str) -> str:
-    """Leave out optional groups at the start of a pattern without alternatives at its top."""
+    """Leave out optional groups at the start of a pattern without top-level alternatives."""
     start = 2 if pattern.startswith(r"\b") else 0
     if pattern.startswith("(", start) and not _has_alternatives(pattern):
         end = _group_end(pattern, start)
@@ -253,7 +253,7 @@ def _has_alternatives(pattern: str) -> bool:
 
 
 def _without_context(pattern: str) -> str:
-    """Leave out the groups that match what precedes a match."""
+    """Leave out the groups that match text before a match."""
     start = pattern.find(_CONTEXT)
     while start >= 0:
         pattern = pattern[:start] + pattern[_group_end(pattern, start) :]
@@ -267,7 +267,7 @@ def _group_end(pattern: str, start: int) -> int:
 
 
 def _parts(pattern: str, start: int = 0) -> Iterator[tuple[str, int, int]]:
-    """Signs, classes and brackets: each with its end, and the number of groups that it is in."""
+    """Signs, classes and brackets: each with its end, and the number of groups around it."""
     depth = 0
     for part in _PART.finditer(pattern, start):
         depth += (part[0] == "(") - (part[0][0] == ")")

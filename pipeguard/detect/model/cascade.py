@@ -1,8 +1,8 @@
-"""Finds orders to the model in one text: what the opener opened is read, scored and rated.
+"""Finds orders to the model in one text: reads, scores and rates the stretches that were opened.
 
 The stretches of all readings of the text are ranked before any is read: by the opener's score for
-the classifier, by the classifier's score for the network. What the budget of the message
-does not cover is reported as unread, never passed over. Knows stretches and a classifier;
+the classifier, by the classifier's score for the network. Stretches beyond the message's budget
+are reported as unread, never passed over. Knows stretches and a classifier;
 detect.scanning.readings makes findings of the orders.
 """
 
@@ -39,7 +39,7 @@ LONG_BYTES, LONG_LOGITS = 8192, 0.5  # for each doubling: a longer text has more
 BRIEF_BYTES, BRIEF_LOGITS = 512, 0.5  # subtracted for each halving,
 BRIEFEST_BYTES = 64  # down to this length
 ABOUT_ATTACKS_LOGITS = 1.5  # in a text that is about attacks
-REPORTED_LOGITS = 0.5  # below `likely`: what a sentence without its quotes scores at most
+REPORTED_LOGITS = 0.5  # below `likely`: the most that a sentence may score without its quotes
 # Likewise, a sentence of a definition without the tool's own name; and the strings of a definition
 # that only together look like an order, each by itself. Of 484 attacks of the benchmark that only
 # the classifier finds, none has strings that score less than 4.8 logits below.
@@ -48,7 +48,7 @@ FEW_WORDS = 7  # too few to doubt a match
 BESIDE = 2  # sentences on each side that are read with a match of the gravest kind
 MOST_COUNTED = 256  # stretches whose words are counted once
 ALL_LOGITS = 99.0  # with this leniency the network reads every sentence
-# Of one value, the network reads so many borderline pieces, the likeliest. Further ones it reads
+# Of one value, the network reads this many borderline pieces, the likeliest. It reads further ones
 # only if they are this near to `likely`: decoys gain an order no more than the difference.
 BEST_PIECES, NEAR_LOGITS = 8, 3.0
 _DIGITS = lazy_regex(rb"[0-9]+")
@@ -58,7 +58,7 @@ _COMMIT = lazy_regex(
     r"|build|ci|style|revert)[ \t]?(?:\([\w ./@,-]{1,40}\))?!?:[ \t]*",
     re.MULTILINE,
 )
-# Statements of SQL: keywords in capitals, literals, and names of which no two are neighbours.
+# Statements of SQL: keywords in capitals, literals, and names that are never adjacent.
 _SQL_LITERAL = r"'(?:[^']|'')*+'"
 _SQL = lazy_regex(
     rf"(?:\s*+(?:{topic_words.alternatives('SQL_STATEMENTS')})\b(?:\s++|{_SQL_LITERAL}"
@@ -70,11 +70,11 @@ _OF_SEVERAL_WORDS = lazy_regex(r"[a-z0-9](?:[_.-]|(?=[A-Z]))\w")
 
 
 class Doubt(Enum):
-    """The kinds of a pattern's matches: logits below `likely` at which each is doubted.
+    """Thresholds below `likely`, in logits, for doubting each kind of pattern match.
 
-    Where the pattern is sure, the words that it matched must score as low as the sentences around
-    them. Where it is also of the gravest kind, those words score high; its sentences must be low,
-    and so must the ones next to them.
+    If the pattern is sure, the matched words must score as low as the sentences around them. If it
+    is also of the gravest kind, those words score high anyway; its sentences and the adjacent ones
+    must be low.
     """
 
     LIKELY = 3.0
@@ -93,7 +93,7 @@ class Order(NamedTuple):
         end: after the last byte.
         confidence: that they are an order.
         reach: from the first to the last byte of all sentences that belong to it.
-        steps: by which the confidence was rated (detect.scanning.rating).
+        steps: that led to the confidence (detect.scanning.rating).
     """
 
     start: int
@@ -109,10 +109,10 @@ class Selection(NamedTuple):
     Attributes:
         data: the reading.
         stretches: of it.
-        named: further ones, each with the names in it, such as keys of JSON, which say who speaks
-            or to whom; read if these are of the model or of roles.
-        own_name: of a definition, the name of what it defines; empty for another text.
-        crosses: of a definition, True for a range that is in several of its strings.
+        named: further stretches, each with names in it, such as keys of JSON, that tell who
+            speaks or to whom; read only if these are names of the model or of roles.
+        own_name: for a definition, the name of the thing it defines; otherwise empty.
+        crosses: for a definition, True for a range that is in several of its strings.
         written: the reading with the escapes that are replaced in it; empty if there are none.
     """
 
@@ -132,7 +132,7 @@ class Passage(NamedTuple):
         start: of the first byte.
         end: after the last byte.
         text: of the stretch.
-        pieces: its sentences, alone and together, with their scores.
+        pieces: its sentences, by themselves and together, with their scores.
     """
 
     reading: int
@@ -164,8 +164,8 @@ class Reader:
 
         Args:
             length: of the text, in bytes.
-            budgets: what its message may still cost.
-            kind: what the file is that the text comes from, by its name.
+            budgets: the work that its message may still cost.
+            kind: returns the kind of the file that the text comes from, by its name.
         """
         self._budgets, self._kind = budgets, kind
         self._strictness = LONG_LOGITS * log2(max(length, LONG_BYTES) / LONG_BYTES)
@@ -186,7 +186,7 @@ class Reader:
         Args:
             selections: the stretches.
             classifier: reads them.
-            rate: rates what it takes for an order (detect.scanning.rating).
+            rate: rates a likely order (detect.scanning.rating).
         """
         self._rate = rate
         for passage in self.read(selections, classifier):
@@ -214,7 +214,7 @@ class Reader:
         return is_data_literal(data, start, end, self._kind())
 
     def _beside_data(self, passage: Passage, data: bytes) -> list[Piece]:
-        """The pieces that share nothing with a value in source code or data."""
+        """The pieces that do not overlap a value in source code or data."""
         spans = [passage.span(piece.start, piece.end) for piece in passage.pieces]
         values = [span for span in spans if self._is_data(data, *span)]
         return [
@@ -238,7 +238,7 @@ class Reader:
         return Order(*found.span, confidence, passage.span(*together), steps)
 
     def reads_below(self, bare: str, classifier: Classifier, least: float) -> bool:
-        """True if what is left of a passage scores less; of what is not read, nothing does."""
+        """True if the rest of a passage scores less; False if the budget does not cover it."""
         return self._budgets.read_again() and classifier.best(bare).score < least
 
     def doubts(
@@ -250,7 +250,7 @@ class Reader:
         *,
         kind: Doubt = Doubt.LIKELY,
     ) -> bool:
-        """True if a pattern's match and the sentences around it are clearly no order.
+        """True if a pattern's match and the sentences around it are clearly not an order.
 
         Args:
             data: the text.
@@ -272,14 +272,14 @@ class Reader:
         return True
 
     def _scores_below(self, text: str, classifier: Classifier, logits: float) -> bool:
-        """True if a text has enough words, and scores so many logits below `likely`."""
+        """True if a text has enough words, and scores at least this many logits below `likely`."""
         is_scored = (classifier, text) in self._budgets.doubt_scores or self._budgets.may_doubt
         if not is_scored or not self._has_enough_words(text):
             return False
         return self._doubt_score(text, classifier) < classifier.likely - logits
 
     def _has_enough_words(self, text: str) -> bool:
-        """True if a match in these sentences may be doubted; remembered, as the scores are."""
+        """True if a match in these sentences may be doubted; cached, like the scores."""
         enough = self._enough_words.get(text)
         if enough is None:
             enough = sum(words for *_, words in units(text)) > FEW_WORDS
@@ -288,11 +288,11 @@ class Reader:
         return enough
 
     def _doubt_score(self, text: str, classifier: Classifier) -> float:
-        """The score of a text; remembered, because several patterns may match in it."""
+        """The score of a text; cached, because several patterns may match in it."""
         score = self._budgets.doubt_scores.get((classifier, text))
         if score is None:
             if not self._budgets.doubt(len([*read_together(units(text))])):
-                return inf  # without a score there is no doubt
+                return inf  # without a score there is no reason to doubt
             score = classifier.best(text, ALL_LOGITS).score
             self._budgets.doubt_scores[classifier, text] = score
         return score
@@ -361,7 +361,7 @@ class Reader:
 
 
 def _text_around(data: bytes, span: Range, within: Range | None, beside: int = 0) -> str:
-    """The sentences of a match, and so many next to them on each side, within a string."""
+    """The sentences of a match, and some adjacent ones on each side, within a string."""
     low, high = widen(data, *span)
     for _ in range(beside):
         low, high = widen(data, max(0, low - 1), high)
@@ -387,7 +387,7 @@ def _rank(
 
 
 class ReadOrder:
-    """A likely order that was read, and what is asked of it.
+    """A likely order that was read, with the questions that rating asks about it.
 
     Attributes:
         excess: logits by which its score exceeds `sure`.
@@ -409,7 +409,7 @@ class ReadOrder:
         self.confidence = Confidence.HIGH
 
     def is_about_attacks(self) -> bool:
-        """True in a text about attacks that is not far beyond `sure`, or shows it as an example."""
+        """True in a text about attacks, if the order is not far beyond `sure` or is an example."""
         about = topics(self._data, *self.span)
         if self.excess < 0:
             return about >= FEW_TOPICS
@@ -418,24 +418,24 @@ class ReadOrder:
         return about >= FEW_TOPICS and is_shown_as_example(self._data, self.span[0])
 
     def is_reported(self) -> bool:
-        """True if a sentence reports an order: without what it quotes, it is none."""
+        """True if a sentence reports an order, and is not one without its quotes."""
         outside = unquote(self._data, *self.span)
         least = self._classifier.likely - REPORTED_LOGITS
         return outside is not None and self._reader.reads_below(outside, self._classifier, least)
 
     def is_harmless(self) -> bool:
-        """True if a passage without what is public by its form is no order."""
+        """True if a passage is not an order without its text of a public form."""
         return self._reads_harmless(self._passage.text, without_harmless(self._passage.text))
 
     def is_of_law(self) -> bool:
-        """True in the language of law, if it names no model."""
+        """True in the language of law, if it does not address a model."""
         if not is_legal(self._data, *self.span):
             return False
         words = self._passage.text[self._piece.start : self._piece.end]
         return not self._classifier.names_speaker(without_ai(words))
 
     def is_of_strings_apart(self) -> bool:
-        """True if only strings of a definition read together make an order."""
+        """True if only several strings of a definition, read together, make an order."""
         span, crosses = self._passage.span, self._selection.crosses
         apart = [
             piece.score for piece in self._pieces if not crosses(*span(piece.start, piece.end))
@@ -444,7 +444,7 @@ class ReadOrder:
         return max(apart, default=inf) < min(best, self._classifier.likely - APART_LOGITS)
 
     def is_of_its_form(self) -> bool:
-        """True if only a tool's name, or the form of a commit or of SQL, makes it an order.
+        """True if it is an order only because of a tool's name, or the form of a commit or of SQL.
 
         Of SQL only the literals are read.
         """
@@ -456,14 +456,14 @@ class ReadOrder:
         return self._reads_harmless(text, bare)
 
     def _reads_harmless(self, text: str, bare: str) -> bool:
-        """True if what is left of a text is clearly no order."""
+        """True if the rest of a text is clearly not an order."""
         least = self._classifier.likely - self._reader.leniency - OWN_NAME_LOGITS
         return bare != text and self._reader.reads_below(bare, self._classifier, least)
 
 
 # --- harmless ---------------------------------------------------------------------------
-# A text without what is public by its form, so that the classifier reads what is left. A public key
-# is made to be copied, pasted and sent; a line of documentation that says where its index is,
+# Texts without parts of a public form, so that the classifier reads only the rest. A public key
+# is made to be copied, pasted and sent; a line of documentation about the place of its index,
 # llms.txt, asks for nothing. An order uses the same words, so a classifier takes both for one.
 
 _FILE, _PAGE, _NOTICE = "LICENSE", "the page", "The page has an index."
@@ -474,7 +474,7 @@ _PUBLIC_FILE = lazy_regex(
 )
 _ADDRESS = lazy_regex(r"https?://[^\s\"'<>()\[\]]*[\w/]|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _MORE = lazy_regex(topic_words.alternatives("MORE"), re.IGNORECASE)
-# A line, or a sentence, that says where the index of a documentation is, in no other words. Each
+# A line, or a sentence, that gives the place of a documentation's index, in no other words. Each
 # word is read in one way: a row of numbers would take exponential time.
 _INDEX_NOTICE = lazy_regex(
     rf"^[ \t>#*]*(?>(?:{topic_words.alternatives('INDEX_NOTICE')})\b[ \t,:;()*_-]*){{4,40}}"
@@ -486,7 +486,7 @@ _INDEX_NOTICE = lazy_regex(
 
 
 def without_harmless(text: str) -> str:
-    """A text with other words for what is public in it; the same text if nothing is."""
+    """A text whose public parts are replaced by other words; the same text if it has none."""
     if "llms" in text:
         text = _INDEX_NOTICE.sub(_NOTICE, text)
     if _PUBLIC_FILE.search(text) is None:

@@ -1,4 +1,4 @@
-"""A linear classifier: how sure it is that a few sentences are an order to the model.
+"""A linear classifier: it scores how likely a few sentences are an order to the model.
 
 It reads only the stretches that the opener opens. training/train.py makes its weights; the
 rule names the file that contains them. A score is in logits: 0 is even odds. Knows no rules and no
@@ -37,14 +37,14 @@ class OpenerFile(NamedTuple):
 
 
 class Ranking(NamedTuple):
-    """The weights of a ranker for what opened: the member `ranker` of the file.
+    """The weights of a ranker for opened stretches: the member `ranker` of the file.
 
     Attributes:
         file: its name.
         sha256: of that file, in hexadecimal.
         least: the score from which a stretch is read.
-        calm: the score below which sentences are most likely none that are an order.
-        share: factor of the difference that is taken from the score of what the network reads.
+        calm: the score below which sentences most likely contain no order.
+        share: factor of the difference that lowers the score of text for the network.
     """
 
     file: str
@@ -60,7 +60,7 @@ class Rescoring(NamedTuple):
     Attributes:
         network: the name of its file.
         sha256: of that file, in hexadecimal.
-        output: the name of the network's output that counts.
+        output: the name of the relevant output of the network.
         share: factor of the network's logits that are added to a score.
         again: logits below `likely` from which a piece is borderline.
         most: borderline pieces of one text.
@@ -79,7 +79,7 @@ _ABOVE_ZERO = bytes((number + 128) % 256 for number in range(256))
 
 
 class Classifier:
-    """Weights of features, the lexicon that they need, and perhaps a network.
+    """Weights of features, their lexicon, and possibly a network.
 
     Attributes:
         likely: the score from which sentences may be an order.
@@ -93,7 +93,7 @@ class Classifier:
         network: Callable[[Rescoring], Network] | None = None,
         ranker: Callable[[OpenerFile], Opener | None] | None = None,
     ) -> None:
-        """Take what training/train.py wrote.
+        """Load the output of training/train.py.
 
         Args:
             document: the content of a classifier's file.
@@ -123,10 +123,10 @@ class Classifier:
         self._network: Network | None = None
 
     def load(self) -> None:
-        """Load what its file names, so that no text waits for it.
+        """Load the files that its own file names, so that no text waits for them.
 
         Raises:
-            EngineError: a file is missing, or is not the one that is named.
+            EngineError: a file is missing, or is not the named one.
         """
         if self._ranker is not None:
             self._ranker.load()
@@ -136,7 +136,7 @@ class Classifier:
         """The sentences of a text that are most like an order, as `best_of` chooses them.
 
         Args:
-            text: what is read.
+            text: to read.
             leniency: logits below `likely` from which sentences are read together.
         """
         pieces = self.pieces(text, leniency)
@@ -157,7 +157,7 @@ class Classifier:
         Without a ranker, all stretches are as likely.
 
         Raises:
-            EngineError: the ranker's file is missing, or is not the one that is named.
+            EngineError: the ranker's file is missing, or is not the named one.
         """
         if self._ranking is None or self._ranker is None:
             return 0.0
@@ -167,13 +167,13 @@ class Classifier:
     def borderline(
         self, pieces: Sequence[Piece], leniency: float, *, every_sentence: bool = True
     ) -> list[int]:
-        """The indices of the pieces that the network should read; none without a network.
+        """The indices of the pieces that the network should read; empty without a network.
 
         Args:
-            pieces: of one text, as `pieces` gives them.
+            pieces: of one text, from `pieces`.
             leniency: logits below `likely` from which sentences are read together.
-            every_sentence: True to choose each borderline sentence alone as well, so that the
-                sentences around it, read together with it, do not take its place.
+            every_sentence: True to choose each borderline sentence by itself as well, so that
+                the sentences around it, read together with it, do not take its place.
         """
         if self._rescoring is None or self._load is None:
             return []
@@ -189,7 +189,7 @@ class Classifier:
         """The network's contribution to the score of each text.
 
         Raises:
-            EngineError: its file is not the one that is named, or is no network.
+            EngineError: its file is not the named one, or not a network.
         """
         if not texts or self._rescoring is None or self._load is None:
             return []
@@ -202,7 +202,7 @@ class Classifier:
         """The network's contribution to each score, less the ranker's.
 
         Raises:
-            EngineError: the file of one is not the one that is named, or has another form.
+            EngineError: a file is not the named one, or has another form.
         """
         scores = self.network_scores(texts)
         ranking, ranker = self._ranking, self._ranker
@@ -213,7 +213,7 @@ class Classifier:
 
     @property
     def network_id(self) -> str:
-        """Score for classifiers that use the same output of the same network."""
+        """An id that is equal for classifiers with the same output of the same network."""
         return f"{self._rescoring.sha256} {self._rescoring.output}" if self._rescoring else ""
 
     def pieces(self, text: str, leniency: float = 0.0) -> list[Piece]:
@@ -228,9 +228,9 @@ def load(
     network: Callable[[Rescoring], Network] | None = None,
     ranker: Callable[[OpenerFile], Opener | None] | None = None,
 ) -> Classifier:
-    """Read a classifier's file; what the others load is as in `Classifier`.
+    """Read a classifier's file; for the loaders, see `Classifier`.
 
     Raises:
-        ValueError, KeyError: it is none.
+        ValueError, KeyError: it is not a classifier.
     """
     return Classifier(json.loads(content), network, ranker)

@@ -1,10 +1,10 @@
 """The features of sentences, as indices of weights: words, their families and their parts.
 
-Words are features alone and in pairs; families of words alone, in pairs, in their order, inside
-quotes, at the beginning, and in an address. Source of the form: J. Langford, L. Li, A. Strehl,
-"Vowpal Wabbit", hashed linear models (2007).
+Words are features by themselves and in pairs; families of words by themselves, in pairs, in their
+order, inside quotes, at the beginning, and in an address. Source of the form: J. Langford, L. Li,
+A. Strehl, "Vowpal Wabbit", hashed linear models (2007).
 
-`_classifier.c` does the same some twenty times as fast; if it was not built, this does it.
+`_classifier.c` does the same some twenty times as fast; if it was not built, this runs.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Lexicon:
     """
 
     def __init__(self, families: Iterable[str], stems: dict[str, list[int]]) -> None:
-        """Take the names of the families, and the families of each stem.
+        """Store the names of the families, and the families of each stem.
 
         Stems are written as `plain` writes words. A stem that ends in a space is a whole word; one
         that contains a space is several words. Ideographs are found anywhere, other stems at the
@@ -134,7 +134,7 @@ class CompiledLexicon:
     """A Lexicon in C, which reads texts there."""
 
     def __init__(self, families: Sequence[str], stems: dict[str, list[int]]) -> None:
-        """Take what `Lexicon` takes.
+        """Take the arguments of `Lexicon`.
 
         Raises:
             ImportError: the form in C was not built.
@@ -170,7 +170,7 @@ class CompiledLexicon:
 
 
 def shared_lexicon(families: list[str], stems: dict[str, list[int]]) -> Lexicon | CompiledLexicon:
-    """The lexicon of these stems: that of the last call if it was of the same ones.
+    """The lexicon of these stems: that of the last call if the stems are the same.
 
     Classifiers have theirs in their own files. It takes a megabyte, and they are the same.
     """
@@ -198,7 +198,7 @@ def native() -> type[CompiledLexicon] | None:
 
 
 def _starting(stems: Iterable[tuple[str, frozenset[int]]], text: str) -> frozenset[int]:
-    """The families of the stems that a text begins with."""
+    """The families of the stems at the beginning of a text."""
     return frozenset().union(*(families for stem, families in stems if text.startswith(stem)))
 
 
@@ -222,7 +222,7 @@ LEAST_FEATURES = 8  # with fewer features, none counts for more
 BEGINNING_WORDS = 3
 ADDRESS_WORDS = 8  # fewer than these address somebody
 
-# URLs, mail addresses and paths are in no language: each kind is one word.
+# URLs, mail addresses and paths have no language: each kind is one word.
 _MASKED = lazy_regex(
     r"(?P<urlx>https?://\S+|www\.\S+|\b[\w-]+\.(?:example|test|invalid)\b\S*)"
     r"|(?P<mailx>[\w.+-]+@[\w-]+\.[\w.-]+)|(?P<pathx>(?:~|/|\./)[\w./-]{4,})"
@@ -242,7 +242,7 @@ _ADDRESS = lazy_regex(
 
 
 class Features(NamedTuple):
-    """The indices of the weights that a text adds up.
+    """The indices of a text's weights.
 
     Attributes:
         words: of words and pairs of words.
@@ -261,7 +261,7 @@ class Features(NamedTuple):
         )
 
 
-# How sentences are scored: weights, one unsigned byte each, greater by 128; a scale of their means
+# The scoring of sentences: weights, one unsigned byte each, greater by 128; a scale of their means
 # and a bias; the score that sentences must be able to reach, to be scored together.
 Scoring: TypeAlias = tuple[bytes, float, float, float]
 # The mean of adjacent sentences; their first character, the end, and the number of their words.
@@ -292,7 +292,7 @@ def _features(text: str, lexicon: Lexicon) -> Features:
 
 
 def _means(text: str, lexicon: Lexicon, scoring: Scoring) -> Iterator[Mean]:
-    """The means of sentences in Python. A repeated sentence is read once, whatever its numbers."""
+    """The means of sentences in Python. A repeated sentence is read once, ignoring its numbers."""
     weights, scale, bias, least = scoring
     sentences = units(text)
     cleaned = [clean(text[start:end]) for start, end, _ in sentences]
@@ -322,10 +322,10 @@ def _weight(kind: frozenset[int], weights: bytes) -> int:
 
 
 def _squared_bound(kind: frozenset[int], weight: int) -> float:
-    """The square of what features can add to the mean of several sentences.
+    """The square of the most that features can add to the mean of several sentences.
 
     However features are spread over sentences, those of all together weigh no more than the root of
-    the sum of these (Cauchy and Schwarz), but for what they share.
+    the sum of these (Cauchy and Schwarz), apart from shared features.
     """
     return max(0, weight) ** 2 / max(1, len(kind))
 
@@ -347,7 +347,7 @@ def _word_features(read: Iterable[str]) -> Iterator[int]:
         before, further = stem, before
 
 
-# What a hash begins with, so that each kind of feature has hashes of its own.
+# The first bytes of hashes, so that each kind of feature has hashes of its own.
 _STEM, _WHOLE_WORD, _PAIR, _APART, _BEGIN, _GRAM = (
     crc32(name) for name in (b"s", b"w", b"p", b"a", b"b", b"g")
 )
@@ -383,7 +383,7 @@ def _near(places: Sequence[tuple[float, frozenset[int]]]) -> set[tuple[int, int]
 
 
 def _address_features(text: str, seen: frozenset[int], lexicon: Lexicon) -> Iterator[int]:
-    """The families before a comma or colon at the beginning, where somebody is addressed."""
+    """The families before a comma or colon at the beginning, as in a form of address."""
     for match in _ADDRESS.finditer(text):
         if match[1].count(" ") >= ADDRESS_WORDS:
             continue
@@ -402,7 +402,7 @@ _IN_ORDER = _TOGETHER + MAX_FAMILIES * MAX_FAMILIES
 
 @lru_cache(CACHED_WORDS)
 def _hashes(token: str) -> tuple[bytes, int, int]:
-    """A word's stem, the stem's hash, and the word's hash; 0 for a word that is its stem."""
+    """A word's stem, the stem's hash, and the word's hash; 0 for a word equal to its stem."""
     letters = token.encode("utf-8", "surrogatepass")
     stem = token[:STEM_LETTERS].encode("utf-8", "surrogatepass")
     return stem, crc32(stem, _STEM), crc32(letters, _WHOLE_WORD) if len(token) > STEM_LETTERS else 0
@@ -410,7 +410,7 @@ def _hashes(token: str) -> tuple[bytes, int, int]:
 
 @lru_cache(CACHED_WORDS)
 def _grams(token: str) -> tuple[int, ...]:
-    """The features of a word's parts, most of which outlive endings, compounds and misspellings."""
+    """The features of a word's parts, most of which survive endings, compounds and misspellings."""
     if IDEOGRAPH.match(token):
         parts = [token[i : i + n] for n in IDEOGRAPH_GRAMS for i in range(len(token) - n + 1)]
     elif len(token) > 1:
@@ -423,7 +423,7 @@ def _grams(token: str) -> tuple[int, ...]:
 
 
 def tokens(read: Sequence[str]) -> Sequence[str]:
-    """The words of which pairs are made: all numbers are one word, two adjacent ideographs one."""
+    """The words that form pairs: all numbers are one word, two adjacent ideographs one."""
     counted: list[str] = []
     for word in read:
         if word.isdecimal():

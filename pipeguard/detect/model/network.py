@@ -5,8 +5,8 @@ its context, and words of similar meaning weigh alike. It takes a fifth of a mil
 and so reads only the sentences that the classifier is not sure are harmless. training/network.py
 makes the weights; the classifier's file names their file.
 
-- A **part** is a word, or the longest beginning of what is left of one, that has an embedding; all
-  numbers are one part, and so are all letters that have none.
+- A **part** is a word, or the longest beginning of a word's rest, that has an embedding; all
+  numbers are one part, and so are all letters without an embedding.
 - Embedding, residual 1-D convolutions (kernel 3, dilation 1, 2, 4, 8), max and mean pooling, one
   linear head per output: one for results, one for definitions.
 
@@ -45,8 +45,8 @@ from pipeguard.records import NamedTuple
 MAX_PARTS = 80  # of a text; the rest is not read
 MAGIC = b"pipeguard network 2\n"
 KERNEL = 3  # adjacent parts that a convolution sees
-PADDING, UNKNOWN, NUMBER = 0, 1, 2  # parts that are none: past the end, unknown letters, a number
-INSIDE = "##"  # before a part that does not begin a word
+PADDING, UNKNOWN, NUMBER = 0, 1, 2  # not real parts: past the end, unknown letters, a number
+INSIDE = "##"  # before a part inside a word
 NUMBER_BITS = 20  # of a slot
 MAX_CHANNELS, MAX_LAYERS = 1024, 8
 WIDTH_STEP = 32  # the width is a multiple of it
@@ -104,7 +104,7 @@ def unpack_network(content: bytes | memoryview) -> NetworkWeights:
     """The weights in a file that training.packing wrote.
 
     Raises:
-        ValueError, KeyError, TypeError: it is none.
+        ValueError, KeyError, TypeError: it is not a network.
     """
     content = memoryview(content)
     if content[: len(MAGIC)] != MAGIC:
@@ -162,17 +162,17 @@ Logits = Callable[[Sequence[Sequence[str]], int], list[float]]
 
 
 class Network:
-    """Weights, and the vocabulary that they are for. Several threads may use it.
+    """Weights and their vocabulary. Several threads may use it.
 
     Attributes:
         outputs: their names.
     """
 
     def __init__(self, content: bytes | memoryview) -> None:
-        """Take what training/network.py wrote; it stays where it is.
+        """Use the output of training/network.py, without copying it.
 
         Raises:
-            ValueError, KeyError, TypeError: the content is no network.
+            ValueError, KeyError, TypeError: the content is not a network.
         """
         weights = unpack_network(content)
         self.outputs = weights.outputs
@@ -217,7 +217,7 @@ def native() -> Callable[[NetworkWeights], Logits] | None:
             lines = "\n".join(map(" ".join, texts)).encode("utf-8", "surrogatepass")
             try:
                 scratch = unused.pop()
-            except IndexError:  # asked first, it could be another thread's by now
+            except IndexError:  # a check first would not help: another thread could take it
                 scratch = bytearray(scratch_bytes)
             found = _network.logits(lines, in_buffers, output, scratch)
             unused.append(scratch)

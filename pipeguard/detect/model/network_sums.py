@@ -1,6 +1,6 @@
 """The arithmetic of detect.model.network in numpy, the same as in `_network.c`.
 
-The texts of a batch stand in one row, with gaps between them, so that nothing is computed for
+The texts of a batch are one row, with gaps between them, so that nothing is computed for
 padding. The axes of arrays are the parts of words and the channels.
 """
 
@@ -35,7 +35,7 @@ class Vocabulary:
     """Parts of words, and their numbers."""
 
     def __init__(self, parts: Iterable[str]) -> None:
-        """Take the parts in the order of their numbers; the first three are none."""
+        """Number the parts in their order; the first three are not real ones."""
         self._numbers = {part: number for number, part in enumerate(parts) if number > NUMBER}
         self._of_word = lru_cache(CACHED_WORDS)(self._parts)
 
@@ -49,7 +49,7 @@ class Vocabulary:
         return numbers[:MAX_PARTS] or [UNKNOWN]
 
     def _parts(self, word: str) -> tuple[int, ...]:
-        """The parts of a word, from its beginning on the longest that are known."""
+        """The parts of a word: from its beginning on, the longest known ones."""
         if word.isdecimal():
             return (NUMBER,)
         numbers: list[int] = []
@@ -68,10 +68,10 @@ class Vocabulary:
 
 
 class NetworkSums:
-    """Weights as arrays, and the vocabulary that they are for."""
+    """Weights as arrays, and their vocabulary."""
 
     def __init__(self, weights: NetworkWeights) -> None:
-        """Make floats of all weights but the embeddings, of which a text needs few."""
+        """Convert all weights to floats, except the embeddings, of which a text needs few."""
         self._vocabulary = Vocabulary(list_parts(weights))
         steps = np.frombuffer(weights.steps, np.float32)
         values = np.frombuffer(weights.values, np.int8)
@@ -87,7 +87,7 @@ class NetworkSums:
         self._layers = list(zip(layers[::2], layers[1::2], strict=True))
 
     def logits(self, texts: Sequence[Sequence[str]], output: int) -> list[float]:
-        """The logits of one output for texts that are lists of tokens."""
+        """The logits of one output for texts given as lists of tokens."""
         numbers = [self._vocabulary.numbers(text) for text in texts]
         found: list[float] = []
         for first in range(0, len(numbers), BATCH):
@@ -114,7 +114,7 @@ class NetworkSums:
             seen *= is_part
             state = np.add(state, seen, out=seen) if index else seen
         bounds = np.stack((starts, starts + lengths), 1).ravel()
-        # What is in the gap is zero; `reduceat` needs an end for the last text, and has one there.
+        # The gap is zero; `reduceat` needs an end for the last text, and has one there.
         most = np.maximum.reduceat(state, bounds)[::2]
         mean = np.add.reduceat(state, bounds)[::2] / lengths[:, None].astype(np.float32)
         logits: Floats = np.concatenate([most, mean], 1) @ self._head + self._bias

@@ -1,8 +1,8 @@
 """Opens the stretches of a text that a classifier has to read: a linear model over all of the text.
 
 Almost no text contains an order to the model, and a classifier takes a microsecond a word. So
-this model reads everything, with few and cheap features, and only opens: what it does not open is
-not read for orders, and what it opens is no finding yet.
+this model reads everything, with few and cheap features, and only opens: unopened text is not read
+for orders, and opened text is not a finding yet.
 
 - A **token** is a run of letters (bytes from 128 on are letters), of digits, or of one mark, of
   `TOKEN_BYTES` at most. All other bytes are gaps. ASCII letters are read in lower case, digits
@@ -13,7 +13,7 @@ not read for orders, and what it opens is no finding yet.
   kind of feature the sum of weights over the root of their number: stems (the first 5 bytes of a
   token, 10 beyond ASCII) with pairs of stems, and four bytes from each byte of a token on. A token
   whose pair is among the last `REPEAT_TOKENS` ones does not count: tables repeat themselves; and no
-  window ends with a segment in which none counts.
+  window ends with a segment without counted tokens.
 
 `_opener.c` is the same in C, some fifteen times as fast; if it was not built, this runs, with
 numpy (`opener_sums`). training/opener.py makes the weights.
@@ -30,14 +30,14 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
 
 # --- weights ----------------------------------------------------------------------------
-# The weights as a file and in memory, and the limits of what is read; `_opener.c` has the same
+# The weights as a file and in memory, and the limits of reading; `_opener.c` has the same
 # numbers.
 
 WORD_BITS, GRAM_BITS = 19, 17
 SEGMENT_TOKENS, TOKEN_BYTES, WINDOW_SEGMENTS = 48, 64, 3
 REPEAT_TOKENS = 16  # how far back a pair of stems is a repetition
 FEWEST = 8  # with fewer features of a kind, none counts for more
-MOST_BYTES = 2048  # of windows that are joined; what goes on begins another stretch
+MOST_BYTES = 2048  # of joined windows; the rest begins another stretch
 MOST_STRETCHES = 1024  # of one text; the last one has all that follows it
 MAGIC = b"pipeguard opener 1\n"
 
@@ -64,7 +64,7 @@ def unpack_opener(content: bytes | memoryview) -> Weights:
     """The weights in a file that training.packing wrote; parts of `content`, not copies.
 
     Raises:
-        ValueError, KeyError: it is none.
+        ValueError, KeyError: it is not an opener.
     """
     tables = (1 << WORD_BITS) + (1 << GRAM_BITS)
     start = len(content) - tables
@@ -79,9 +79,9 @@ def unpack_opener(content: bytes | memoryview) -> Weights:
 
 # --- opener -----------------------------------------------------------------------------
 
-WHOLE_BYTES = 768  # to this length, a text is read whole or not at all
+WHOLE_BYTES = 768  # up to this length, a text is read whole or not at all
 LEAST_SCORE = -1e9  # of a text without words
-AROUND_BYTES = 200  # before and after a window: how far a sentence is followed
+AROUND_BYTES = 200  # before and after a window: the limit for following a sentence
 # Marks that end a sentence, too: U+3002, U+FF01, U+FF1F, U+0964. ASCII ones of the same length in
 # bytes take their place.
 _MARKS = (b"\xe3\x80\x82", b"\xef\xbc\x81", b"\xef\xbc\x9f", b"\xe0\xa5\xa4")
@@ -110,7 +110,7 @@ class Opener:
     """The linear model of one surface. Several threads may use it."""
 
     def __init__(self, read: Callable[[], bytes | memoryview]) -> None:
-        """Remember where the weights come from; the first text loads them.
+        """Remember the source of the weights; the first text loads them.
 
         Args:
             read: reads the file that `packed` wrote, and raises EngineError.
@@ -144,7 +144,7 @@ class Opener:
         stretches: list[Stretch] = []
         for start, end, score in opened:
             before = _before(data, start)
-            if stretches:  # the sentences before it are read there already
+            if stretches:  # the sentences before it are already read there
                 before = max(before, min(start, stretches[-1].end))
             stretches.append(Stretch(before, end, score))
         return stretches
@@ -162,7 +162,7 @@ class Opener:
 
 
 def _before(data: bytes, start: int) -> int:
-    """Find the beginning of the sentences that are read with the one at `start`."""
+    """Find the beginning of the sentences to read with the one at `start`."""
     low = max(0, start - AROUND_BYTES)
     ends = [match.end() for match in _SENTENCE_END.finditer(data, low, start)]
     if low == 0:
@@ -171,7 +171,7 @@ def _before(data: bytes, start: int) -> int:
 
 
 def widen(data: bytes, first: int, last: int) -> tuple[int, int]:
-    """A part of a text and the sentences around it, from the beginning of one to the end of one."""
+    """A part of a text and the sentences around it, as a range of whole sentences."""
     low, high = max(0, first - AROUND_BYTES), min(len(data), last + AROUND_BYTES)
     ends = [match.end() for match in _SENTENCE_END.finditer(data, low, first)]
     low = ends[-1] if ends else _character(data, low)
@@ -180,14 +180,14 @@ def widen(data: bytes, first: int, last: int) -> tuple[int, int]:
 
 
 def in_whole_characters(data: bytes, start: int, end: int) -> tuple[int, int]:
-    """A range of a text, widened to the characters that it begins and ends in."""
+    """A range of a text, widened to whole characters at both ends."""
     while start > 0 and start < len(data) and data[start] & 0xC0 == 0x80:
         start -= 1
     return start, _character(data, end)
 
 
 def _character(data: bytes, at: int) -> int:
-    """Round a place up to where a character begins."""
+    """Round a place up to the start of a character."""
     while at < len(data) and data[at] & 0xC0 == 0x80:
         at += 1
     return at
@@ -209,7 +209,7 @@ def portable() -> Windows:
 
 
 def with_ascii_marks(data: bytes) -> bytes:
-    """A text in which the ends of sentences are ASCII, each byte at its place."""
+    """A text with ASCII signs at the ends of sentences, each byte at its place."""
     if not data.isascii():
         for mark in _MARKS:
             if mark[:1] in data:  # a byte is found some fifty times as fast

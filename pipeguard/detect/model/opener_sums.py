@@ -26,7 +26,7 @@ Bytes: TypeAlias = "np.ndarray[Any, np.dtype[np.uint8]]"
 
 GAP, LETTER, DIGIT, MARK = range(4)
 MARKS = b'<>[]{}#:!?`"|=*_-/@$'
-AFTER_STOP, STOP, LINE_END = 1, 2, 3  # what may follow a stop; a stop; the end of a line
+AFTER_STOP, STOP, LINE_END = 1, 2, 3  # allowed after a stop; a stop; the end of a line
 STEM_BYTES, WIDE_STEM_BYTES = 5, 10
 POWER, BIGRAM = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xFF51AFD7ED558CCD)
 FOLD, GRAM = np.uint64(0xC4CEB9FE1A85EC53), np.uint32(0x9E3779B1)
@@ -35,7 +35,7 @@ FIRST = np.uint64(0x13579BDF)  # stands for the token before the first one
 
 
 class TextFeatures(NamedTuple):
-    """The features of a text without repetitions, and where its segments begin.
+    """The features of a text without repetitions, and the starts of its segments.
 
     Attributes:
         stems: of each token, its row of the table.
@@ -59,7 +59,7 @@ Sums: TypeAlias = tuple[Integers, Integers, Integers, Integers]
 
 
 def windows(data: bytes, weights: Weights) -> list[tuple[int, int, float]]:
-    """The windows over the threshold, joined where they meet: start, end, score."""
+    """The windows over the threshold, joined if they meet: start, end, score."""
     text = features(data)
     if text is None:
         return []
@@ -115,7 +115,7 @@ def sums(text: TextFeatures, words: Steps, grams: Steps) -> Sums:
 def best_windows(segments: Sums, scale: float, bias: float) -> tuple[Any, Integers]:
     """Find the best window that ends with each segment: its score, and its first segment.
 
-    What only repeats what came just before it ends none.
+    A segment that only repeats its predecessor ends no window.
     """
     count = len(segments[0])
     best, begin = np.full(count, -np.inf), np.arange(count)
@@ -134,12 +134,12 @@ def best_windows(segments: Sums, scale: float, bias: float) -> tuple[Any, Intege
 
 
 def _between(values: Integers, bounds: Integers) -> Integers:
-    """The sum of the values between each two bounds."""
+    """The sum of the values between each pair of bounds."""
     return np.diff(np.concatenate(([0], np.cumsum(values)))[bounds])
 
 
 def _is_new(pairs: Integers) -> Any:
-    """False for each pair that is among the last ones before it."""
+    """False for each pair that repeats one of the last pairs."""
     is_new = np.ones(len(pairs), bool)
     for back in range(1, min(REPEAT_TOKENS, len(pairs) - 1) + 1):
         is_new[back:] &= pairs[back:] != pairs[:-back]
@@ -190,7 +190,7 @@ def _stem_hashes(letters: Bytes, starts: Integers, stem_bytes: Integers) -> Hash
 
 
 def _grams(letters: Bytes) -> Integers:
-    """The row of the table of four bytes from each byte on; spaces follow the last one."""
+    """The table row of the four bytes from each byte on; spaces follow the last one."""
     padded = letters.tobytes() + b"   "
     grams = np.empty(len(letters), np.uint32)
     for offset in range(4):
@@ -213,7 +213,7 @@ def _join(chosen: list[tuple[int, int, float]]) -> list[tuple[int, int, float]]:
 
 
 def _byte_tables() -> tuple[bytes, bytes, bytes]:
-    """For each byte: what it is read as, its class, and whether a sentence may end with it."""
+    """For each byte: the character it is read as, its class, and whether it may end a sentence."""
     letters, classes, ends = bytearray(b" " * 256), bytearray(256), bytearray(256)
     for byte in range(256):
         if byte < 128 and not chr(byte).isalnum() and byte not in MARKS:

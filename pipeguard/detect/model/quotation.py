@@ -1,11 +1,10 @@
-"""True if a text discusses attacks rather than making one: how it shows them, and its other words.
+"""Distinguishes texts that discuss attacks from attacks: by topic, and by the way they show them.
 
 A text that discusses an attack shows it as an example, in quotes, a fenced code block, a table or a
-literal of a program, and has other words for its topic. Both together make a finding less sure,
-neither alone: whoever writes an order can quote it, or call it an example. A sentence can also
-report what somebody else said, and be no order itself; a licence gives its reader orders. Knows
-no rules; detect.scanning.rating
-and detect.model.cascade draw the conclusions.
+literal of a program, and has other words for its topic. Only both together make a finding less
+sure: whoever writes an order can quote it, or call it an example. A sentence can also report
+somebody else's words, and be no order itself; a licence gives its reader orders. Knows no rules;
+detect.scanning.rating and detect.model.cascade draw the conclusions.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ from pipeguard.detect import words
 from pipeguard.detect.matching.confirm import Finder
 from pipeguard.firewall.lazy_regex import lazy_regex
 
-BEFORE_BYTES, AFTER_BYTES = 2000, 800  # around a stretch: where words of its topic count
-QUOTE_BYTES = 600  # before and after a stretch: where a quote may begin or end
-BEHIND_LETTERS = 24  # after a quote: where a word may say who said it
-FENCE_BYTES = 6000  # before a stretch: where a fence may have been opened
+BEFORE_BYTES, AFTER_BYTES = 2000, 800  # around a stretch, in which words of its topic count
+QUOTE_BYTES = 600  # before and after a stretch, in which a quote may begin or end
+BEHIND_LETTERS = 24  # after a quote, in which a word may name its speaker
+FENCE_BYTES = 6000  # before a stretch, in which a fence may have been opened
 LINE_STEP_BYTES = 4096  # of a long line, for each of which its start is looked up
 TOPIC_BYTES, WORD_BYTES = 512, 64  # looked up at once, and behind that for a word's end
 FEW_TOPICS, MANY_TOPICS = 2, 3  # different words of the topic
@@ -41,7 +40,7 @@ def _finder(table: str) -> Finder:
 
 
 def without_ai(text: str) -> str:
-    """A text without the Italian preposition, which is no name of a model: `ai sensi`."""
+    """A text without the Italian preposition `ai`, as in `ai sensi`, which names no model."""
     return _ITALIAN_AI.sub("", text)
 
 
@@ -51,7 +50,7 @@ _ITALIAN_AI = lazy_regex(
 
 
 def is_legal(data: bytes, start: int, end: int) -> bool:
-    """True for a stretch in the language of law, within a text of law, that names no address."""
+    """True for a stretch in the language of law, within a legal text, that names no address."""
     if _LEADS_ELSEWHERE.search(data, start, end):
         return False
     within = {match.words.lower()[:6] for match in _finder("LAW").finditer(data, start, end)}
@@ -63,7 +62,7 @@ def is_legal(data: bytes, start: int, end: int) -> bool:
 
 
 def topics(data: bytes, start: int, end: int) -> int:
-    """The number of different words around a stretch whose topic is attacks."""
+    """The number of different words about attacks around a stretch."""
     low, high = max(0, start - BEFORE_BYTES), min(len(data), end + AFTER_BYTES)
     around: set[bytes] = set()
     for at in range(low - low % TOPIC_BYTES, high, TOPIC_BYTES):
@@ -78,9 +77,9 @@ def topics(data: bytes, start: int, end: int) -> int:
     return len(around)
 
 
-@lru_cache(maxsize=16)  # matches beside each other are rated one after the other
+@lru_cache(maxsize=16)  # matches next to each other are rated in turn
 def _topic_words(block: bytes) -> list[tuple[int, int, bytes]]:
-    """The words of the topic that begin in a block: each with its range and its first letters.
+    """The topic words that begin in a block: each with its range and its first letters.
 
     Args:
         block: the byte before it, the block, and some bytes behind it.
@@ -93,14 +92,14 @@ def _topic_words(block: bytes) -> list[tuple[int, int, bytes]]:
 
 
 def is_shown_as_example(data: bytes, start: int) -> bool:
-    """True if what begins here is in a fence, a table, a list of quotes or a literal."""
+    """True if the text from here is in a fence, a table, a list of quotes or a literal."""
     first = _line_start(data, start)
     line = data[first : min(first + QUOTE_BYTES, start + 16)]
     return _EXAMPLE_LINE.match(line) is not None or _is_fenced(data, start)
 
 
 def _line_start(data: bytes, at: int) -> int:
-    """Find where a line begins; of a very long one, once for many places in it."""
+    """Find where a line begins; for a very long line, once for many places in it."""
     before = data.rfind(b"\n", max(0, at - LINE_STEP_BYTES), at)
     is_here = before >= 0 or at <= LINE_STEP_BYTES
     return before + 1 if is_here else _far_line_start(data, at - at % LINE_STEP_BYTES)
@@ -135,10 +134,10 @@ def is_example(data: bytes, start: int, end: int) -> bool:
 
 
 def unquote(data: bytes, start: int, end: int) -> str | None:
-    """A stretch without its quotes, if it reports what somebody else says; None otherwise.
+    """A stretch without its quotes, if it reports somebody else's words; None otherwise.
 
     A quote is reported if a verb of saying is before it in its sentence, or right after it. A
-    quoted value of a record is said by nobody else.
+    quoted value of a record has no other speaker.
     """
     low = max(0, start - QUOTE_BYTES)
     low = max(low, data.rfind(b"\n", low, start) + 1)

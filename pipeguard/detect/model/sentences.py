@@ -1,6 +1,6 @@
-"""A text as models read it: its form and its words, and its sentences, alone or together.
+"""A text as models read it: its form, its words, and its sentences, singly or together.
 
-Knows no model.
+Knows no models.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pipeguard.records import NamedTuple
 LETTERS = r"[^\W\d_](?:[^\W\d_]|[\u0900-\u0903\u093a-\u094f\u0955-\u0957\u0962\u0963])*"
 IDEOGRAPH = lazy_regex(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 FIRST_IDEOGRAPH = "\u3040"
-LETTERS_READ = 256  # of a word; a longer one is no real word, and would fill the memory
+LETTERS_READ = 256  # of a word; a longer one is not a real word, and would fill the memory
 _TOKEN = lazy_regex(LETTERS + r"|\d+|[<>\[\]{}#:!?`\"|=*_-]")
 _DROPPED = lazy_regex("[\u0300-\u036f\u0640\u064b-\u0652]")
 
@@ -38,13 +38,13 @@ def words(text: str) -> list[str]:
 
 
 # --- sentences --------------------------------------------------------------------------
-# Alone and up to three together, as a classifier reads them.
+# Singly and up to three together, as a classifier reads them.
 
 MAX_WORDS = 50  # of sentences that are read together
 MAX_UNITS = 3  # sentences that are read together
 LONG_WORDS = 60  # a longer sentence is read in overlapping parts
 PART_WORDS, STEP_WORDS = 40, 25  # of a part, and from the beginning of one to that of the next
-# Of a sentence beside an order: how much less likely than `likely` it may be to belong to it, and
+# For a sentence next to an order: how much less likely than `likely` it may be to belong to it, and
 # how many characters, such as spaces and a mark of a list, may be between the two.
 BESIDE_LOGITS, BESIDE_CHARS = 1.0, 8
 ALMOST_LOGITS = 0.5  # below the best piece: a smaller piece inside it takes its place
@@ -82,7 +82,7 @@ def units(text: str) -> list[tuple[int, int, int]]:
 
 
 def read_together(sentences: Sequence[tuple[int, int, int]]) -> Iterator[tuple[int, int, int]]:
-    """Each sentence alone, then with the next ones: first and last index, number of words."""
+    """Each sentence by itself, then with the next ones: first and last index, number of words."""
     for first, (_, _, count) in enumerate(sentences):
         yield first, first, count
         together = count
@@ -109,7 +109,7 @@ def _add_unit(text: str, start: int, end: int, sentences: list[tuple[int, int, i
     words = words[::2] if each is _IDEOGRAPHS else words
     for first in range(0, len(words), STEP_WORDS):
         after = words[first + PART_WORDS] if first + PART_WORDS < len(words) else len(unit)
-        # So many words are not read together with the next sentence.
+        # This many words are not read together with the next sentence.
         begin = words[first] if first else 0
         sentences.append((start + begin, start + after, MAX_WORDS))
         if after == len(unit):
@@ -117,7 +117,7 @@ def _add_unit(text: str, start: int, end: int, sentences: list[tuple[int, int, i
 
 
 def find_best(pieces: Sequence[Piece]) -> Piece:
-    """The piece with the highest score, at the place of its smallest part that scores almost so."""
+    """The piece with the highest score, reduced to its smallest part with almost that score."""
     best = max(pieces, default=Piece(-math.inf, 0, 0, 0))
     cores = (
         piece
@@ -130,16 +130,16 @@ def find_best(pieces: Sequence[Piece]) -> Piece:
 
 
 def find_reach(pieces: Sequence[Piece], likely: float, text: str = "") -> tuple[int, int]:
-    """The first and the last character of the best piece and of what belongs to it.
+    """The first and the last character of the best piece and of all that belongs to it.
 
-    These are pieces that score almost as high, sentences that are nearly likely to be an order by
-    themselves, and pieces that only together are one, as far as they follow each other. Another
-    paragraph is among them only if it is needed: an order says the same without its neighbours.
+    Pieces that score almost as high belong to it, sentences that are nearly likely to be an order
+    by themselves, and pieces that are one only together, as far as they follow each other. Another
+    paragraph is included only if it is needed: an order is the same without its neighbours.
 
     Args:
         pieces: of one text, in their order; at least one.
         likely: the score from which sentences may be an order.
-        text: that the pieces are of.
+        text: the text of the pieces.
     """
     pieces = [piece for piece in pieces if not _has_spare_paragraph(piece, pieces, text)]
     best = max(pieces)
@@ -159,7 +159,7 @@ def find_reach(pieces: Sequence[Piece], likely: float, text: str = "") -> tuple[
 
 
 def _has_spare_paragraph(piece: Piece, pieces: Sequence[Piece], text: str) -> bool:
-    """True if a piece is of two paragraphs, and a smaller one in it scores almost as high."""
+    """True if a piece has two paragraphs, and a smaller one in it scores almost as high."""
     if _PARAGRAPH_END.search(text, piece.start, piece.end) is None:
         return False
     return any(
@@ -174,7 +174,7 @@ def _has_spare_paragraph(piece: Piece, pieces: Sequence[Piece], text: str) -> bo
 def _only_together(pieces: Sequence[Piece], likely: float) -> Iterator[Piece]:
     """The pieces that are likely to be an order, and less so without their first or last sentence.
 
-    So a step that says little by itself goes with the one that it continues.
+    So a step that means little by itself goes with the one that it continues.
     """
     by_start: dict[int, list[Piece]] = {}
     by_end: dict[int, list[Piece]] = {}

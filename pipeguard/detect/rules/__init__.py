@@ -1,5 +1,5 @@
-"""Rules and policy as values: what a pack says, checked, and what is done about a finding.
+"""Rules as values: the checked content of a pack.
 
 A rule is data with its own samples. Refuses to know the scan engine, so that rules can be read,
-listed and documented without it. Begin with `rule.Rule`, then `policy.Policy`.
+listed and documented without it. Begin with `rule.Rule`, then `expressions.Expressions`.
 """

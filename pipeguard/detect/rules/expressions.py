@@ -1,4 +1,4 @@
-"""The expressions of a pack, which are written in lines and of named parts to be readable.
+"""The expressions of a pack, written in several lines and with named parts to be readable.
 
 Knows nothing of rules; detect.rules.rule checks the expressions that come out.
 """
@@ -32,10 +32,10 @@ _OPTIONAL = lazy_regex(r"\)(?:[?*]|\{0?,)")
 
 
 def strip_marks(pattern: str) -> tuple[str, str]:
-    """A pattern without its marks, and the sign that they make; empty if there is none.
+    """A pattern without its marks, and the sign that they make; empty if it has none.
 
     Raises:
-        ValueError: a mark is not closed, or stands in a group that may be absent.
+        ValueError: a mark is not closed, or is in a group that may be absent.
     """
     if BEGIN not in pattern:
         return pattern, ""
@@ -43,7 +43,7 @@ def strip_marks(pattern: str) -> tuple[str, str]:
 
 
 def _group(tokens: Iterator[str]) -> tuple[str, str, str]:
-    """Read a group: all of it without marks, its sign if it has one, and the bracket that ends it.
+    """Read a group: its pattern without marks, its sign if it has one, and its closing bracket.
 
     The bracket has its quantifier; it is empty at the end of the pattern.
     """
@@ -90,12 +90,12 @@ class Expressions:
         r"""Take a pack's document.
 
         Its `parts` are expressions by name, each of which may use earlier ones as `%{name}`.
-        Where `blanks` is `any`, a blank outside brackets means `\s+`. In a rule without a
-        sign, what the pattern marks is the sign (detect.rules.marked_signs), or else what comes
-        before the part that `sign_before` names.
+        If `blanks` is `any`, a blank outside brackets means `\s+`. In a rule without a sign, the
+        marked part of the pattern is the sign (`strip_marks`), or else the text before
+        the part that `sign_before` names.
 
         Raises:
-            RuleError: `parts` is no mapping, or a part uses one that is not before it.
+            RuleError: `parts` is not a mapping, or a part uses one that is not before it.
         """
         self._blanks = document.get("blanks") == "any"
         self._sign_before = f"%{{{document.get('sign_before')}}}"
@@ -107,7 +107,7 @@ class Expressions:
             self._parts[str(name)] = self._expand(str(text), "parts", name, where=f"part {name}: ")
 
     def written_out(self, entry: dict[str, Any]) -> dict[str, Any]:
-        """A rule with its expressions as the engine takes them.
+        """A rule with its expressions in the engine's form.
 
         Raises:
             RuleError: it uses a part that the pack does not have, or marks that make no sign.
@@ -135,7 +135,7 @@ class Expressions:
         for match in _NO_PART.finditer(text) if "%{" in _PART.sub("", text) else ():
             if match[0].startswith("%{"):
                 raise RuleError(f"{where}`{match[0]}` is not a part such as `%{{name}}`", *keys)
-        if self._blanks:  # parts have theirs already
+        if self._blanks:  # parts have been expanded already
             text = _BLANK.sub(lambda match: _ANY_BLANK if match[0] == " " else match[0], text)
         text = _GROUP_NAME.sub(lambda match: "(?P<" if match[0] == "(?<" else match[0], text)
         return _PART.sub(lambda match: self._parts[match[1]], text)

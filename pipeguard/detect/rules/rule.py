@@ -1,6 +1,6 @@
 """Rules, read from packs and checked. Knows no engine.
 
-A pack is a YAML document with the pack's name, what it is about, defaults, and rules; docs/rules.md
+A pack is a YAML document with the pack's name, its topic, defaults, and rules; docs/rules.md
 describes each field. A rule that is not valid raises RuleError with the pack and the rule's id, and
 nothing is loaded.
 """
@@ -25,12 +25,12 @@ from pipeguard.unicode.display import suggestion
 if TYPE_CHECKING:
     import yaml
 
-MOST_ERRORS = 20  # of a pack, that are listed
+MOST_ERRORS = 20  # of a pack, in a list
 MAX_PATTERN_BYTES = 12_000  # Hyperscan refuses about 16,000
 
 
 class View(Enum):
-    """The kinds of readings that a rule may be run over; detect.scanning.readings makes them."""
+    """The kinds of readings that rules run over; detect.scanning.readings makes them."""
 
     TEXT = "text"
     FOLDED = "folded"
@@ -43,7 +43,7 @@ class View(Enum):
 
 
 class Written(Enum):
-    """The fate of a match in an argument that is only written, said or looked for."""
+    """The effect on a match in an argument that is only written, said or looked for."""
 
     KEEP = "keep"
     LOWER = "lower"  # one step less sure
@@ -57,7 +57,7 @@ class Leaving(Enum):
     """The worth of a match in a call by where its string goes (detect.flows.way_out)."""
 
     KEEP = "keep"  # the same everywhere
-    LOWER = "lower"  # one step less sure in what the tool keeps on this machine
+    LOWER = "lower"  # one step less sure in data that the tool keeps on this machine
     RAISE = "raise"  # sure in an address, or in a request to another host
     ONLY = "only"  # the same, and elsewhere no match
 
@@ -78,37 +78,37 @@ class Rule(NamedTuple):
 
     Attributes:
         id: pack, dot, name, as `secrets.aws-access-key-id`.
-        title: what it finds, for people.
+        title: for people.
         severity: how bad it is.
-        confidence: how sure the pattern alone is.
-        surfaces: that it is run over.
+        confidence: of the pattern by itself.
+        surfaces: the surfaces that it runs over.
         places: globs over places; empty for all.
-        views: that it is run over.
+        views: the views that it runs over.
         pattern: a regular expression over UTF-8 bytes that Hyperscan and RE2 both take; empty
             for a rule that has a model.
-        model: the file of a classifier's weights next to the shipped packs, for what no pattern
-            finds; or empty.
+        model: the file of a classifier's weights next to the shipped packs, for matches that
+            no pattern finds; or empty.
         sha256: of that file, in hexadecimal.
-        sign: an expression that is in whatever `pattern` matches, for the engine to look for; or
+        sign: an expression found in every match of `pattern`, for the engine to look for; or
             empty.
         ignore_case: for ASCII letters.
-        boundary: which characters must not touch a match, else confidence falls one step.
+        boundary: characters that must not touch a match, else confidence falls one step.
         require: checks without which there is no match (detect.checks.registry).
         check: checks that raise confidence when they hold and lower it when they fail.
-        placeholders: True if a placeholder is no match.
+        placeholders: True if placeholders do not match.
         written: what happens to a match in an argument that does nothing
             (detect.commands.argument_roles).
         quoted: True if a match inside quotes or code loses one step of confidence.
-        leaving: what a match is worth by where its string goes.
+        leaving: the worth of a match by where its string goes.
         several: True if two different values in one message raise confidence one step.
-        unless: an expression, of any case; a match in whose sentence it matches is only noted, and
-            a secret that it includes; or empty. What its group `but` matches is no exception.
-        doubted: such an expression; in whose sentence it matches, a match may be doubted even if
-            it is critical and sure; or empty.
-        purpose: words that say what a tool is for (detect.scanning.origin); one of them
+        unless: an expression, of any case; a match in a sentence that it matches is only noted,
+            and so is a secret inside its match; or empty. Its group `but` is excluded from it.
+        doubted: an expression of the same kind; a match in a sentence that it matches may be
+            doubted even if it is critical and sure; or empty.
+        purpose: words for a tool's purpose (detect.scanning.facts); one of them
             makes a match in the tool's definition one step less sure.
         why: one sentence for a security engineer.
-        fix: one sentence: what to do.
+        fix: one sentence: the remedy.
         owasp: the risk in OWASP's lists, as `MCP03`, or empty.
         matches: samples that it must find.
         passes: samples that it must not.
@@ -212,7 +212,7 @@ def _describe_mark(mark: yaml.Mark | None) -> str:
 
 
 def _find_mark(node: yaml.Node | None, keys: Iterable[str | int]) -> yaml.Mark | None:
-    """The place in a document to which keys lead, as far as it has them."""
+    """The place in a document to which keys lead, as far as they exist."""
     mark: yaml.Mark | None = node.start_mark if node is not None else None
     for key in keys:
         children = node.value if node is not None and not isinstance(node.value, str) else []
@@ -232,11 +232,11 @@ def _rules(document: object, errors: list[RuleError], *, proven: bool) -> tuple[
 
     Args:
         document: the pack.
-        errors: gets the first error of each rule, with the keys that lead to what is wrong.
+        errors: gets the first error of each rule, with the keys that lead to it.
         proven: as in `load_pack`.
 
     Raises:
-        RuleError: it is no pack; with the keys that lead to what is wrong.
+        RuleError: it is not a pack; with the keys that lead to the error.
     """
     if not isinstance(document, dict) or not isinstance(document.get("rules"), list):
         raise RuleError("a pack is a mapping with `pack`, `about` and `rules`")
@@ -308,7 +308,7 @@ def _check_outer(document: dict[str, object]) -> None:
 
 
 _Choice = TypeVar("_Choice", bound=Enum)
-# The kinds of fields, and what stands for a field that is not there.
+# The kinds of fields, and the values for missing fields.
 _ENUMS: dict[str, type[Enum]] = {
     "severity": Severity,
     "confidence": Confidence,
@@ -399,7 +399,7 @@ def _rule(pack: str, entry: dict[str, Any], *, proven: bool) -> Rule:
         owasp=owasp,
         matches=_samples(entry, "matches"),
         passes=_samples(entry, "passes"),
-        own=False,  # until it is known whose pack it is
+        own=False,  # until the pack's owner is known
     )
 
 
@@ -436,7 +436,7 @@ def _try(field: str, pattern: str) -> None:
     """Try an expression.
 
     Raises:
-        RuleError: naming what is wrong.
+        RuleError: naming the error.
     """
     if not pattern:
         return

@@ -1,7 +1,7 @@
 """Rules run over the readings of one text, within a budget: from patterns to matches.
 
-Joins `text`, `matching`, `model` and `commands`; says what matches, where, and how sure that is.
+Joins `text`, `matching`, `model` and `commands`; reports matches, places and confidence.
 Refuses to know conversations and policy. Begin with `engine.Engine.scan`, then `readings.READINGS`,
-the table of what it reads. `scan` runs rules over a reading, `confidence` rates a match, and
-`origin` and `location` lead back from it to a string of the message.
+the table of its readings. `scan` runs rules over a reading, `rating` rates a match, and `origin`
+leads back from it to a string of the message.
 """

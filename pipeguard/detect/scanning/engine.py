@@ -61,7 +61,7 @@ from pipeguard.records import NamedTuple
 if TYPE_CHECKING:
     from pipeguard.detect.model.network import Network
 
-# Rows of letters, which begin anywhere: apart from the others, all take 61 us for 10 KB, not 106.
+# Rows of letters, which begin anywhere: apart from the others, both take 61 us for 10 KB, not 106.
 SLOW_SIGNS = frozenset({"spelled", "base64", "turned-base64"})
 _SIGNS = (*SIGNS, *SIGNS_TO_SERVER), tuple(SQUEEZED_SIGNS)
 
@@ -71,7 +71,7 @@ class Engine(RuleLookup):
 
     Attributes:
         surface: the surface that the engine is for (detect.scanning.first_look).
-        key: identifies what its rules and their code are compiled from; empty if nothing does.
+        key: hash of the sources of its rules and their code; empty if there is none.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Engine(RuleLookup):
         patterns: PatternSets,
         models: Models | None = None,
     ) -> None:
-        """Make an engine of rules and what was compiled from them.
+        """Make an engine from rules and their compiled patterns.
 
         Args:
             rules: of this engine, or of all engines.
@@ -97,7 +97,7 @@ class Engine(RuleLookup):
         self.key = b""
 
     def load(self) -> None:
-        """Load the databases that any text needs, so that the first text need not wait for them.
+        """Load the databases that any text needs, so that the first text does not wait for them.
 
         Raises:
             EngineError: a database is damaged, or was compiled for another processor.
@@ -109,7 +109,7 @@ class Engine(RuleLookup):
             self.squeezed.load()
 
     def prepare(self) -> None:
-        """Read the rules and load the database that are shared with all clones, in any thread.
+        """Read the rules and load the databases shared by all clones, in any thread.
 
         Raises:
             EngineError: the database is damaged, or was compiled for another processor.
@@ -150,13 +150,13 @@ class Engine(RuleLookup):
     def read(
         self, look: Look, place_of: PlaceOf, budgets: Budgets | None = None, call: Targets = NO_CALL
     ) -> ScanResult:
-        """Run the rules for a surface over every string and key of a value that was looked at.
+        """Run the rules for a surface over every string and key of a value after its first look.
 
         Args:
             look: of this engine.
             place_of: names the place of a path below the value.
             budgets: of the message that the value is part of; None if it is the whole message.
-            call: of which the value is the result.
+            call: the call, if the value is its result.
 
         Raises:
             EngineError: the engine failed.
@@ -188,7 +188,7 @@ class Engine(RuleLookup):
         return ScanInput(text, place_of, self.keyed, Uses(text, tool), call)
 
     def mask(self, data: bytes) -> bytes:
-        """Replace the secrets in free text, such as a line of a log, by the rule's id."""
+        """Replace the secrets in free text, such as a log line, by the rule's id."""
         text = data.decode("utf-8", "replace")
         masked = self._replace_secrets(text, lambda rule, _: f"[masked:{rule.id}]")
         return data if masked is text else masked.encode()
@@ -198,7 +198,7 @@ class Engine(RuleLookup):
         return self._replace_secrets(text, lambda _, secret: "…" * len(secret))
 
     def _replace_secrets(self, text: str, make: Callable[[Rule, str], str]) -> str:
-        """Free text with something made of each secret in its place; the same without secrets."""
+        """Free text with a replacement for each secret; the same text without secrets."""
         data = text.encode("utf-8", "replace")
         source = self._source(MessageText("", keyed=self.keyed), lambda _: "log.message")
         scan = Scan(self, source, self.surface, Budgets(len(data)))
@@ -225,7 +225,7 @@ class Patterns(NamedTuple):
     Attributes:
         plain: for texts with their spaces.
         squeezed: for texts without spaces.
-        acts: for what arguments do.
+        acts: for the effects of arguments.
         opener: the file of the opener before the classifier; None if no rule has one.
     """
 
@@ -235,8 +235,8 @@ class Patterns(NamedTuple):
     opener: OpenerFile | None
 
 
-# The databases of one engine, ready to run, as those of `Patterns`; the opener of what a classifier
-# reads, or None if no rule has one.
+# The databases of one engine, ready to run, as those of `Patterns`; the opener for a classifier,
+# or None if no rule has one.
 PatternSets = tuple[PatternSet, PatternSet, PatternSet, Opener | None]
 
 
@@ -322,7 +322,7 @@ def classifier(rule: Rule, models: Models | None) -> Classifier:
     """The classifier that a rule names as its model.
 
     Raises:
-        EngineError: its file is missing, is not the one that the rule names, or is no classifier.
+        EngineError: its file is missing, not the one that the rule names, or not a classifier.
     """
     content = _read_file(f"{rule.id}: {rule.model}", rule.model, rule.sha256, models, "the rule")
     with _parsing(f"{rule.id}: {rule.model} is no classifier"):
@@ -363,7 +363,7 @@ def _read_file(
 
 @contextmanager
 def _parsing(what: str) -> Iterator[None]:
-    """Turn any error of a parser into an EngineError that says which file is wrong, and how."""
+    """Turn any error of a parser into an EngineError that names the file and the error."""
     try:
         yield
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:

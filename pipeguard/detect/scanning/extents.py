@@ -1,8 +1,8 @@
-"""The extent of a cut: what of which strings goes with an order that a rule found.
+"""The extent of a cut: the text that is removed from strings with an order that a rule found.
 
-Whole sentences go, and lines of the same paragraph, because an order rarely ends with the sentence
-that gives it away. In a string that is JSON, values of strings go and nothing else, so that it is
-JSON still. Knows strings and readings; firewall.session decides what is cut.
+Whole sentences are removed, and lines of the same paragraph, because an order rarely ends with the
+sentence that gives it away. In a string that is JSON, only values of strings are removed, so that
+it remains JSON. Knows strings and readings; firewall.session decides on the cut.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from pipeguard.firewall.protocol.places import get_value
 from pipeguard.unicode.folding import Range, fold, soften, soften_json
 
 LATIN_END = 0x250  # letters with accents before it are those of languages
-VALUE_CHARS = 24  # of a value in JSON: a shorter one beside a longer one is an id or a name
-MAX_JSON_CHARS = 2**20  # a longer string is not looked at as JSON
+VALUE_CHARS = 24  # of a value in JSON: a shorter one next to a longer one is an id or a name
+MAX_JSON_CHARS = 2**20  # a longer string is not parsed as JSON
 MAX_ESCAPE_CHARS = 11  # of an escape in JSON, without its last: two of four digits
 WRAPPED_CHARS = 120  # of a line that the next one continues; a longer one is a paragraph
-PLAIN = ("text", "folded", "notice")  # readings of what anybody can read
-READ_ALIKE = 10  # of so many bytes of a passage, a reading may change one
-PARAGRAPH_CHARS = 480  # before and after an order: how far its paragraph is followed
+PLAIN = ("text", "folded", "notice")  # readings of visible text
+READ_ALIKE = 10  # a reading may change one in so many bytes of a passage
+PARAGRAPH_CHARS = 480  # before and after an order: the limit for following its paragraph
 _STRING = lazy_regex(r'"((?:[^"\\]|\\.)*+)"(?=(\s*:)?)', re.DOTALL)
 _ESCAPE = lazy_regex(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u.{4}|\\.")
 _LINE_END, _ESCAPED_LINE_END = lazy_regex(r"\n"), lazy_regex(r"\\[nr]")
-# A line that may continue the one before: no item of a list, row of a table, heading or log line.
+# A line that may continue the previous one: not an item, table row, heading or log line.
 _CONTINUES = lazy_regex(r"[ \t]*+([>#;%+]++|//++|<\|)?+[ \t]*+(?:[^\W\d_]|[\"'(«“„‘])")
 _FENCE = lazy_regex(r"[ \t]*(?:```|~~~)")
 _MARK = lazy_regex(r"[ \t]*([>#;%+]+|//+|<\|)?")  # of each line of a quote, a comment, or a turn
@@ -49,19 +49,19 @@ _LETTER = lazy_regex(r"[^\W_]")
 
 
 class Extents:
-    """The parts of a text's strings that go with the orders in it."""
+    """The parts of a text's strings that go with its orders."""
 
     def __init__(self, text: MessageText) -> None:
         self._text = text
         self._json_values: dict[Path, Sequence[Range] | None] = {}
 
     def of(self, origin: Origin, reach: Range, *, is_order: bool) -> tuple[StringSpan, ...]:
-        """The parts of strings that go with a range; none if its reading is decoded or joined.
+        """The parts of strings that go with a range; empty if its reading is decoded or joined.
 
         Args:
             origin: the way back from the reading.
             reach: the range.
-            is_order: True for sentences of an order, with which those next to them go.
+            is_order: True for sentences of an order, which take adjacent ones with them.
         """
         is_plain = origin.chain in PLAIN and origin.outer is None
         if self._text.is_keyed or not (is_plain or origin.parts is not None):
@@ -71,7 +71,7 @@ class Extents:
         written = self._text.data[low:high]
         if origin.parts is not None:
             decoded = origin.parts.data[slice(*reach)]
-            same = sum(map(eq, decoded, written))  # so little is changed that it is read as it is
+            same = sum(map(eq, decoded, written))  # so few changes that it reads as before
             if len(decoded) != len(written) or READ_ALIKE * same < (READ_ALIKE - 1) * len(decoded):
                 return ()
         low, high = in_whole_characters(self._text.data, low, high)
@@ -84,7 +84,7 @@ class Extents:
         return tuple(dict.fromkeys(cuts))
 
     def _in_string(self, path: Path, string: str, reach: Range, room: int) -> Iterator[Range]:
-        """The parts of one string that go with a range of it, and with what there is room for."""
+        """The parts of one string that go with a range of it, within the given room."""
         if path not in self._json_values:
             self._json_values[path] = json_values(string)
         values = self._json_values[path]
@@ -105,11 +105,11 @@ class Extents:
 
 
 def settled_cuts(text: MessageText, matches: Sequence[Match]) -> list[Match]:
-    """The matches, with cuts of what is in plain sight and goes together.
+    """The matches, with cuts for related text in plain sight.
 
-    What only another reading shows is not cut, because somebody hid it; but it goes with a passage
-    in plain sight that is nearly as sure, as words without their accents do. What a cut leaves is
-    judged again.
+    Text that only another reading shows is not cut, because somebody hid it; but it goes with a
+    nearly as sure passage in plain sight, as words without their accents do. The text that a
+    cut leaves is judged again.
     """
     plain = _Passages(matches, Confidence.MEDIUM)
     settled = [_settle(text, match, matches, plain) for match in matches]
@@ -127,7 +127,7 @@ def settled_cuts(text: MessageText, matches: Sequence[Match]) -> list[Match]:
 
 
 def _settle(text: MessageText, match: Match, matches: Sequence[Match], plain: _Passages) -> Match:
-    """A match, with the cuts of a passage in plain sight that it is in; with none if hidden."""
+    """A match, with the cuts of the visible passage around it; without cuts if it is hidden."""
     if match.rule.is_private or (match.cuts and match.view != "folded"):
         return match
     if match.cuts and not any(_is_disguised(text, cut) for cut in match.cuts):
@@ -140,10 +140,10 @@ def _settle(text: MessageText, match: Match, matches: Sequence[Match], plain: _P
 
 
 class _Passages:
-    """The parts of strings that go with matches, by their strings."""
+    """The parts that go with matches, by their strings."""
 
     def __init__(self, matches: Sequence[Match], least: Confidence) -> None:
-        """Collect those of matches in plain sight that are so sure."""
+        """Collect the parts for matches in plain sight with enough confidence."""
         self._ranges: dict[Path, list[tuple[int, int, int]]] = {}
         for number, match in enumerate(matches):
             if match.view != "folded" and match.confidence >= least:
@@ -159,14 +159,14 @@ class _Passages:
             self._ranges[path] = apart
 
     def near(self, cut: StringSpan, room: int = 0) -> int | None:
-        """The number of a match of which a part is so near to another; None if there is none."""
+        """The number of a match with a part so close to another; None if there is none."""
         ranges = self._ranges.get(cut.path, ())
         at = bisect_left(ranges, cut.end + room, key=itemgetter(0)) - 1
         return ranges[at][2] if at >= 0 and ranges[at][1] + room > cut.start else None
 
 
 def _is_disguised(text: MessageText, cut: StringSpan) -> bool:
-    """True if letters are replaced by others, or separated by what nobody sees; not for signs."""
+    """True if letters are replaced, or separated by invisible characters; not for signs."""
     string = get_value(text.value, cut.path)
     words = string[cut.start : cut.end] if isinstance(string, str) else ""
     others = "".join(
@@ -178,7 +178,7 @@ def _is_disguised(text: MessageText, cut: StringSpan) -> bool:
 
 
 def json_values(string: str) -> list[Range] | None:
-    """Find the strings of JSON text, without quotes and keys; None for other text."""
+    """Find the strings of JSON text, without quotes and keys; None for any other text."""
     may_be_json = string[:BLANK_CHARS].lstrip()[:1] in _ENDS and len(string) <= MAX_JSON_CHARS
     if not may_be_json or not _is_json(string):
         return None
@@ -186,7 +186,7 @@ def json_values(string: str) -> list[Range] | None:
 
 
 def _is_json(string: str) -> bool:
-    """True for JSON, and for lines of which each is JSON."""
+    """True for JSON, and for lines that are each JSON."""
     try:
         json.loads(string)
     except RecursionError:
@@ -198,10 +198,10 @@ def _is_json(string: str) -> bool:
 
 
 def _find_escape(string: str, at: int, start: int) -> Range:
-    """The escape that a place is within; else the place."""
+    """The start of the escape around a place; else the place itself."""
     for low in range(max(start, at - MAX_ESCAPE_CHARS), at):
         before = string[start : low + 1]
-        if (len(before) - len(before.rstrip("\\"))) % 2:  # it is no escaped backslash itself
+        if (len(before) - len(before.rstrip("\\"))) % 2:  # the backslash itself is not escaped
             escape = _ESCAPE.match(string, low)
             if escape and escape.end() > at:
                 return escape.span()
@@ -211,14 +211,14 @@ def _find_escape(string: str, at: int, start: int) -> Range:
 def _paragraph(
     string: str, reach: Range, bounds: Range, room: int, line_end: re.Pattern[str]
 ) -> Range:
-    """The lines of one paragraph around a range, as far as there is room: else its sentences.
+    """The lines of the paragraph around a range, if there is room; otherwise its sentences.
 
     Args:
         string: the string.
         reach: the range.
-        bounds: of what may go.
-        room: how many characters before and after the range there may be.
-        line_end: what ends a line.
+        bounds: the largest range that may go.
+        room: how many characters there may be before and after the range.
+        line_end: a pattern for the end of a line.
     """
     if not room:
         return reach
@@ -241,7 +241,7 @@ def _paragraph(
 
 
 def _worded_lines(string: str, reach: Range, line_end: re.Pattern[str]) -> Range:
-    """A range without lines at its ends that have no letter, with which a pattern may begin."""
+    """A range without letterless lines at its ends, which a pattern may begin with."""
     lines = [*pairwise([reach[0], *_ends(line_end, string, *reach), reach[1]])]
     worded = [each for each in lines if _LETTER.search(line_end.sub("", string[slice(*each)]))]
     return (worded[0][0], worded[-1][1]) if worded else reach
@@ -269,7 +269,7 @@ def _sentence_ends(string: str, low: int, high: int) -> list[int]:
 
 def _trim(string: str, reach: Range, word: re.Pattern[str]) -> Range:
     """A range without the white space at its ends."""
-    if word is _WORD:  # of which a long range has many
+    if word is _WORD:  # which often matches in a long range
         end = reach[0] + len(part := string[slice(*reach)].rstrip())
         return end - len(part.lstrip()), end
     words = [match.span() for match in word.finditer(string, *reach) if match[1]]
@@ -277,11 +277,11 @@ def _trim(string: str, reach: Range, word: re.Pattern[str]) -> Range:
 
 
 # --- json strings -----------------------------------------------------------------------
-# Where the strings of JSON are, in a string of a message that is itself JSON.
+# The strings of JSON in a string of a message that is itself JSON.
 
-MOST_BYTES = 2**20  # of a text; in a longer one nothing is looked for
+MOST_BYTES = 2**20  # of a text; a longer one is not searched
 MOST_LEVELS = 2  # of JSON within strings of JSON
-LEAST_BYTES = 12  # of a string that may say something
+LEAST_BYTES = 12  # of a string that may have meaning
 FRAGMENT_BYTES = 48  # of a string: a shorter one may be a piece of a sentence
 EDGE_BYTES = 2  # of a match beyond its string
 BLANK_CHARS = 64  # before and after JSON
@@ -290,15 +290,15 @@ _JSON = lazy_regex(
 )
 _JSON_STRING = lazy_regex(rb"\"((?:[^\"\\]++|\\.)*+)\"(?P<colon>\s*+:)?+", re.DOTALL)
 _NEXT_ITEM = lazy_regex(rb"\"\s*+,\s*+\"")
-_BEFORE_JSON = b"{[ \t\n\r\v\f"  # what it begins with, or what may be before that
+_BEFORE_JSON = b"{[ \t\n\r\v\f"  # first characters of JSON, or white space before it
 _ENDS = {"{": "}", "[": "]", '"': '"'}
 
 
 class JsonValues:
-    """The strings of JSON in a text, without their quotes: those that may say something.
+    """The strings of JSON in a text, without their quotes, except names and short values.
 
-    What is not all JSON has none. A string that is JSON itself has strings of its own. A key of one
-    word is a name, and so is a short value.
+    Only a text that is all JSON has any. A string that is JSON itself has strings of its own. A
+    key of one word is a name.
     """
 
     def __init__(self, text: MessageText) -> None:
@@ -307,22 +307,22 @@ class JsonValues:
 
     @property
     def data(self) -> bytes:
-        """The text as a model reads it, with what escapes mean in their place."""
+        """The text as a model reads it, with escapes replaced in place."""
         data = self._text.data
         return data if self._text.is_keyed or b"\\" not in data else self._read[0]
 
     @property
     def length(self) -> int:
-        """The bytes of the text without repeated strings; of JSON, its strings without keys."""
+        """The bytes of the text without repeated strings; for JSON, its strings without keys."""
         return self._read[1]
 
     @property
     def are_there(self) -> bool:
-        """False for most texts: there is none."""
+        """True if there are any; False for most texts."""
         return bool(self._ranges and self._read[2])
 
     def select(self, data: bytes, stretches: Sequence[Stretch], origin: Origin) -> Selection:
-        """The stretches of a reading; of JSON, the parts of its strings that are in each."""
+        """The stretches of a reading; for JSON, the parts of its strings in each."""
         if not _is_plain(origin) or not self.are_there:
             return Selection(data, stretches)
         parts: dict[Stretch, None] = {}
@@ -340,9 +340,9 @@ class JsonValues:
         return Selection(data, [*parts], wholes)
 
     def around(self, start: int, end: int, origin: Origin) -> Range | None:
-        """The string of JSON that contains a range of a reading, and says much more.
+        """The string of JSON around a range of a reading, if it says much more.
 
-        None if there is none. One that says little more is a label, as of a button.
+        None if there is none. A string that says little more is a label, as of a button.
         """
         if not _is_plain(origin) or not self.are_there:
             return None
@@ -353,7 +353,7 @@ class JsonValues:
         return _in_reading(span, origin)
 
     def within(self, low: int, high: int) -> list[Range]:
-        """The parts of strings that are in a range of the text, in their order."""
+        """The parts of strings in a range of the text, in order."""
         _, _, starts, ends = self._read
         first, last = bisect_right(ends, low), bisect_left(starts, high)
         return [
@@ -368,7 +368,7 @@ class JsonValues:
         return [data[start:end] for start, end in [*pairwise(bounds)][::2]]
 
     def string_around(self, low: int, high: int) -> Range | None:
-        """The string that contains a range of the text, perhaps with a quote; None without one."""
+        """The string around a range of the text, perhaps with a quote; None without one."""
         _, _, starts, ends = self._read
         at = bisect_right(starts, low + EDGE_BYTES) - 1
         is_in = at >= 0 and starts[at] < high and low < ends[at] and high <= ends[at] + EDGE_BYTES
@@ -381,7 +381,7 @@ class JsonValues:
 
     @cached_property
     def _read(self) -> tuple[bytes, int, list[int], list[int]]:
-        """The text, its length, and where its strings begin and end."""
+        """The text, its length, and the starts and ends of its strings."""
         text, spans, json = self._text, list[Range](), self._ranges
         data, length = bytearray(text.data), len(text.data) - _repeated_bytes(text, set(json))
         for low, high in json:
@@ -396,13 +396,13 @@ def _is_plain(origin: Origin) -> bool:
 
 
 def _in_reading(span: Range, origin: Origin) -> Range:
-    """The place of a range of the text in a reading of it."""
+    """The place in a reading of a range of the text."""
     unfolding = origin.unfolding
     return span if unfolding is None else (unfolding.place(span[0]), unfolding.place(span[1]))
 
 
 def _repeated_bytes(text: MessageText, json: set[Range]) -> int:
-    """The bytes of strings that a text has again, as a result's structured content has its text.
+    """The bytes of repeated strings, such as a result's text in its structured content.
 
     Args:
         text: of a message.
@@ -418,11 +418,11 @@ def _repeated_bytes(text: MessageText, json: set[Range]) -> int:
 
 
 def may_continue(strings: Sequence[Range], names: Sequence[bytes]) -> bool:
-    """True if one of some strings may continue another: items of a list, or all are short.
+    """True if one string may continue another: they are items of a list, or all are short.
 
     Args:
         strings: of JSON.
-        names: what is around and between them.
+        names: the text around and between them.
     """
     is_short = all(end - start < FRAGMENT_BYTES for start, end in strings)
     return is_short or any(map(_NEXT_ITEM.fullmatch, names[1:-1]))
@@ -438,7 +438,7 @@ def _json(text: MessageText) -> Iterator[Range]:
         closing = _ENDS.get(value[:BLANK_CHARS].lstrip()[:1])
         if closing is None or closing != value[-BLANK_CHARS:].rstrip()[-1:]:
             continue
-        if closing != '"' or "\\" in value:  # other quoted words are no JSON for sure
+        if closing != '"' or "\\" in value:  # other quoted words are certainly not JSON
             low, high = text.stretch(number)
             if _JSON.fullmatch(text.data, low, high):
                 yield low, high
@@ -450,7 +450,7 @@ def _unwrap(data: bytearray, json: Range, spans: list[Range], levels: int) -> in
     Args:
         data: changed in place.
         json: the range.
-        spans: gets those of the strings that may say something.
+        spans: gets those of the strings that may have meaning.
         levels: of JSON within strings of JSON.
 
     Returns:

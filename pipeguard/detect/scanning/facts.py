@@ -1,6 +1,6 @@
 """The facts about a match by which it is rated: its checks, its reading, and its string.
 
-What each of them does to the confidence, the tables of detect.scanning.rating say.
+The tables of detect.scanning.rating define the effect of each fact on the confidence.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from pipeguard.firewall.protocol.json_values import JsonValue, Path
 from pipeguard.unicode.folding import Range
 from pipeguard.unicode.name_words import words_of_any_script
 
-_WITH_SPACES = (View.TEXT, View.FOLDED, View.DECODED)  # views in which words end where they ended
+_WITH_SPACES = (View.TEXT, View.FOLDED, View.DECODED)  # views that keep the ends of words
 _AS_WRITTEN = ("text", "folded")
-ADDRESS_BYTES = 80  # percent-encoded: no order is so short
+ADDRESS_BYTES = 80  # percent-encoded: orders are longer
 # Decoded bytes. Somebody who encodes a short text hides an order; a long one is a document, encoded
 # for transport.
 SHORT_BYTES = 1024
@@ -71,7 +71,7 @@ class Candidate:
         self.may_doubt: Callable[[Candidate, Range], bool] = lambda _candidate, _span: False
 
     def as_sample(self) -> Candidate:
-        """The match, rated as a published sample or a dummy of a sure form."""
+        """The match, rated as a published sample, or as a dummy with a reliable form."""
         sample = Candidate(self.rule, self.data, self.match, self.view, origin=self.origin)
         sample.samples = True
         return sample
@@ -95,17 +95,17 @@ class Candidate:
 
     @property
     def is_squeezed(self) -> bool:
-        """True for a secret that only a reading without spaces has."""
+        """True for a secret that is found only in a reading without spaces."""
         return self.view is View.SQUEEZED and self.is_private and not self.is_checked
 
     @cached_property
     def is_shown(self) -> bool:
-        """True in quotes or the like, if its rule asks for these."""
+        """True in quotes or the like, if its rule considers these."""
         return self.rule.quoted and is_quoted(self.data, *self.span, self.within)
 
     @property
     def is_gravest(self) -> bool:
-        """True for a sure match of the gravest kind."""
+        """True for a sure match of the gravest severity."""
         return self.confidence is Confidence.HIGH and self.rule.severity is Severity.CRITICAL
 
     @property
@@ -114,7 +114,7 @@ class Candidate:
         return topics(self.data, *self.span)
 
     def is_example(self) -> bool:
-        """True for an example without quotes, if its rule asks for that."""
+        """True for an example without quotes, if its rule considers these."""
         return self.rule.quoted and not self.is_shown and is_example(self.data, *self.span)
 
     def is_published(self) -> bool:
@@ -143,7 +143,7 @@ class Candidate:
         )
 
     def has_exception(self) -> bool:
-        """True if the rule's exception is in the sentence; of a secret, if it includes that."""
+        """True if the rule's exception is in the sentence; for a secret, if it includes that."""
         included = self.span if self.is_private else None
         return has_exception(self.rule.unless, self.data, self.match.span, included)
 
@@ -156,13 +156,13 @@ class Candidate:
         return self.view in _WITH_SPACES and is_inside_data(self.data, *self.span)
 
     def is_dummy(self) -> bool:
-        """True for a placeholder, if the rule takes none; of samples, for a reference."""
+        """True for a placeholder, if the rule rejects them; for samples, for a reference."""
         if self.is_checked or not self.rule.placeholders:
             return False
         return (is_reference if self.samples else is_placeholder)(self.secret)
 
     def is_cut_off(self) -> bool:
-        """True if the word or token at either end goes on."""
+        """True if the word or token at either end continues."""
         is_worded = self.view in _WITH_SPACES and not self.is_checked
         return is_worded and is_part_of_word(self.rule, self.data, self.match)
 
@@ -171,10 +171,10 @@ class Candidate:
         return self.origin.is_chance(self.rule, self.confidence, self.data, self.span)
 
     def is_doubted(self) -> bool:
-        """True if a classifier takes its sentences for no order.
+        """True if a classifier is sure that its sentences are not an order.
 
-        Of the gravest matches, only those are doubted with which the text has what the rule
-        requires for it; and no disguise of these.
+        Of the gravest matches, only those are doubted whose text has the words that the rule
+        requires for it; and never a disguise of these.
         """
         start, end = self.span
         if self.is_gravest:
@@ -191,19 +191,19 @@ class Candidate:
         return is_joined and self.origin.is_part_of_word(self.rule, self.data, self.match)
 
     def is_split(self) -> bool:
-        """True for a likely secret in pieces, with spaces that nobody writes by chance."""
+        """True for a likely secret in pieces, with spaces that are not there by chance."""
         is_likely = self.is_squeezed and self.confidence > Confidence.LOW
         return is_likely and self.origin.is_split(*self.span)
 
 
 @lru_cache(maxsize=1024)  # asked of each match
 def _phrase_or_number(require: tuple[str, ...]) -> tuple[bool, bool]:
-    """The kinds that a rule finds by its requirements: phrases of words, numbers."""
+    """The kinds of values in a rule's requirements: phrases of words, numbers."""
     return "bip39" in require, any(spec.startswith("number ") for spec in require)
 
 
 class Located:
-    """A match with the string that has it.
+    """A match with its string.
 
     Args:
         origin: the way back from the reading.
@@ -237,7 +237,7 @@ class Located:
 
     @cached_property
     def role(self) -> ArgumentRole | None:
-        """The purpose of the argument, if the rule asks for it."""
+        """The role of the argument, if the rule considers it."""
         written = self.rule.written
         if self.is_anywhere or (written is Written.KEEP and View.ACTS not in self.rule.views):
             return None
@@ -265,12 +265,12 @@ class Located:
 
     @cached_property
     def is_invisible(self) -> bool:
-        """True for what is in characters that nobody sees: nobody hides harmless words."""
+        """True for text in invisible characters: nobody hides harmless words."""
         return is_invisible(self.view)
 
     @cached_property
     def is_open(self) -> bool:
-        """True in an encoding that everybody can read, for a rule of encoded texts only."""
+        """True in an encoding that everybody can read, for a rule for only encoded texts."""
         is_asked = self.rule.views == {View.DECODED} and not self.is_invisible
         return is_asked and _OPEN.search(self.view) is not None
 
@@ -282,7 +282,7 @@ class Located:
         return uses.is_of_file or is_marked(self.data, *self.span)
 
     def is_purpose(self) -> bool:
-        """True for what a definition states as its purpose, or shows because it is its topic."""
+        """True for a definition's stated purpose, or a sample that it shows of its topic."""
         value, path, start = self.text.value, self.path, self.characters[0]
         if self.rule.purpose and serves(self.rule.purpose, value, path, start):
             return True
@@ -290,7 +290,7 @@ class Located:
         return is_plain and shows_attack(value, path, start, self.data, self.span)
 
     def is_data(self) -> bool:
-        """True for a value in source code or data, of a sure match in a result."""
+        """True for a value in source code or data, if it is a sure match in a result."""
         is_written = not self.rule.is_private and self.view in _AS_WRITTEN
         if not is_written or not self.source.place_of(self.path).startswith("result."):
             return False
@@ -298,28 +298,28 @@ class Located:
         return is_data_literal(data, *self.span, self.source.file_kind())
 
     def is_opaque(self) -> bool:
-        """True for a short text that was encoded so that nobody can read it."""
+        """True for a short text that was encoded in an unreadable form."""
         is_clear = self.is_invisible or self.is_open or self.rule.is_private
         is_short = not is_clear and len(self.data) <= SHORT_BYTES
         return is_short and _OPAQUE.search(self.view) is not None
 
     def is_short_address(self) -> bool:
-        """True for a short order of a classifier in percent-encoding, which nothing else lowers."""
+        """True for a classifier's short order in percent-encoding, if nothing else lowers it."""
         is_address = bool(self.rule.model) and self.view == "percent"
         is_short = is_address and self.size_bytes < ADDRESS_BYTES
         return is_short and self.confidence is self.at_first
 
 
 def is_invisible(view: str) -> bool:
-    """True for a reading of what nobody sees."""
+    """True for a reading of invisible text."""
     return _INVISIBLE.search(view) is not None
 
 
 # --- stated purpose ---------------------------------------------------------------------
-# What a definition says that it is for: its name, its title and its first sentence.
+# A definition's statement of its purpose: its name, its title and its first sentence.
 
 _SHOWN_KEYS = frozenset({"example", "examples", "default", "const", "enum", "sample"})
-MAX_SENTENCE_CHARS = 200  # of the first sentence: what follows no longer says what the tool is for
+MAX_SENTENCE_CHARS = 200  # of the first sentence: later ones no longer state the purpose
 _END = lazy_regex(r"[.!?\u3002\uff01\uff1f\u0964\u061f](?=\s|$)|[\u3002\uff01\uff1f\u0964]|\n")
 
 
@@ -327,11 +327,11 @@ def serves(purposes: Iterable[str], value: JsonValue, path: Path, start: int) ->
     """True if a definition is for one of the listed purposes.
 
     Args:
-        purposes: words in small letters; `*` at the end stands for any ending.
-        value: the definition, as a list of tools or prompts has it.
+        purposes: words in small letters; `*` at the end means any ending.
+        value: the definition, as in a list of tools or prompts.
         path: of the string in it that contains the match.
-        start: where the match begins in that string, in characters. If it is in the first
-            sentence, only the first word says what the tool is for: "Condenses the conversation".
+        start: where the match begins in that string, in characters. In the first sentence, only
+            the first word states the purpose: "Condenses the conversation".
     """
     if not isinstance(value, dict):
         return False
@@ -347,7 +347,7 @@ def serves(purposes: Iterable[str], value: JsonValue, path: Path, start: int) ->
 
 
 def shows_attack(value: JsonValue, path: Path, start: int, data: bytes, span: Range) -> bool:
-    """True for what a definition quotes or gives as a sample, because its tool is about such texts.
+    """True if a definition quotes the match or gives it as a sample, as its topic is such texts.
 
     Args:
         value: the definition.

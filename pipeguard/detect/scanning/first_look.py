@@ -1,9 +1,9 @@
-"""The first look at a short text: one pass over it, which tells that most texts contain nothing.
+"""The first look at a short text: one pass over it, which shows that most texts contain nothing.
 
-Where the pass finds signs of encodings, what they encode is looked at here too: mostly they encode
-nothing, as the long words and the escaped line ends of documentation. Where it finds a few rules
-that could match, their own expressions are asked; where it finds that arguments could do something,
-whether they do. A text of which anything remains is read in all ways (detect.scanning.readings).
+If the pass finds signs of encodings, the decoded text is looked at here too: usually nothing is
+encoded, as in the long words and the escaped line ends of documentation. If it finds a few rules
+that could match, their own expressions are run; if it finds that arguments could do something, they
+are examined. Any text still in doubt is read in all ways (detect.scanning.readings).
 """
 
 from __future__ import annotations
@@ -39,25 +39,25 @@ if TYPE_CHECKING:
 SPACED_OUT = frozenset({"spelled", "run-together"})  # the first is also the sign of an encoding
 LITERALS = "literals"
 _SIGNS_TO_CLIENT = frozenset(ENCODINGS) | SPACED_OUT
-# `windows` means something beside `acts` alone.
+# `windows` means something only next to `acts`.
 _SIGNS_TO_SERVER = _SIGNS_TO_CLIENT | {LITERALS, "windows", "acts"}
 GAP = b"\n\xff\n"  # between texts looked at together: a byte that no text has, and line ends
-FEW_RULES = 8  # that could match in a text, and are asked whether they do
-FEW_VALUES = 64  # that are read whole, with nothing between: of more, some fit together by chance
+FEW_RULES = 8  # that could match in a text, and are run on it
+FEW_VALUES = 64  # that are read whole, concatenated: of more, some fit together by chance
 FEW_MATCHES = 8  # of one rule, that are rated
 FEW_SEARCHES = 32  # of as many bytes as the text has
-LOOK_NS = 500_000  # of decoding, beside the share of each byte; if more remains, all is read
+LOOK_NS = 500_000  # of decoding, plus the share of each byte; beyond that, all is read
 
 
 class FirstLook(NamedTuple):
     """The result of one pass over a short text, shared by all readings of the same bytes.
 
     Attributes:
-        texts: the text as it is read first (`Scan.data`), and its strings joined, if rules are for
-            those.
+        texts: the text of the first reading (`Scan.data`), and its strings joined, if any rules
+            apply to those.
         keys: its keys joined, in the same case.
         hits: indices of the patterns that could match in the text.
-        joined_hits: of those that could match in its joined strings or keys.
+        joined_hits: indices of those that could match in its joined strings or keys.
         opened: the stretches of the text that a classifier should read.
         json: the strings of JSON in it.
     """
@@ -71,13 +71,13 @@ class FirstLook(NamedTuple):
 
 
 class Look(NamedTuple):
-    """The look of one engine at a value.
+    """One engine's look at a value.
 
     Attributes:
-        surface: what the value is judged as.
+        surface: the surface that the value is judged as.
         text: its strings.
-        seen: in them; None in a long text.
-        is_silent: True if no rule could match in any reading: in most texts.
+        seen: the first look at them; None in a long text.
+        is_silent: True if no rule could match in any reading, as in most texts.
     """
 
     surface: Surface
@@ -89,13 +89,13 @@ class Look(NamedTuple):
 def first_look(
     lookup: RuleLookup, text: MessageText, surface: Surface, before: FirstLook | None = None
 ) -> FirstLook | None:
-    """Find what could match in a short text and its joined strings; None for a long text.
+    """Find possible matches in a short text and its joined strings; None for a long text.
 
     Args:
         lookup: the rules.
         text: of a value.
-        surface: what the value is judged as.
-        before: what another engine saw in the same text; it has the same signs.
+        surface: the surface that the value is judged as.
+        before: another engine's look at the same text; it has the same signs.
     """
     if len(text.data) > BLOCK_BYTES:
         return None
@@ -111,7 +111,7 @@ def first_look(
 
 
 def _around_seams(text: MessageText, joined: bytes) -> Iterator[bytes]:
-    """The parts of the joined strings around their ends: what is within one is found there."""
+    """The parts of the joined strings around their ends; the rest is searched in each string."""
     if 0 < len(joined) <= OVERLAP_BYTES:
         yield joined  # all of it is around each seam
     elif joined:
@@ -124,15 +124,15 @@ Glance = tuple[list[int], list[int], list[Stretch]]
 
 
 def glance(lookup: RuleLookup, question: Question, others: Iterable[int] | None = None) -> Glance:
-    """Find what could match in a text.
+    """Find possible matches in a text.
 
-    The last answer is remembered: a plain message in which something is seen is read in full.
+    The last answer is cached: a plain message with possible matches is then read in full.
 
     Args:
         lookup: the rules.
-        question: the text; its strings joined, where something could be split over them, and its
-            keys; what it is judged as.
-        others: the hits of another engine in the text, with its signs; None if none looked.
+        question: the text; its strings joined, if something could be split over them, and its
+            keys; its surface.
+        others: another engine's hits in the text, with its signs; None if there is none.
     """
     if lookup.glanced is not None and lookup.glanced[0] == question:
         return lookup.glanced[1]
@@ -149,7 +149,7 @@ def glance(lookup: RuleLookup, question: Question, others: Iterable[int] | None 
 
 
 def seam_ranges(text: MessageText) -> list[folding.Range]:
-    """The ranges of the joined strings in which what is split over several could begin."""
+    """The ranges of the joined strings in which text split over several could begin."""
     if not text.is_several:
         return []
     seams = [*text.seams()]
@@ -158,21 +158,21 @@ def seam_ranges(text: MessageText) -> list[folding.Range]:
         far = [(before, after) for before, after in pairwise(seams) if after - before > apart]
     firsts = [seams[0], *(after for _, after in far)]
     lasts = [*(before for before, _ in far), seams[-1]]
-    # What is long begins long before a seam.
+    # A long passage begins long before a seam.
     return [(max(0, first - TAIL_BYTES), last) for first, last in zip(firsts, lasts, strict=True)]
 
 
 def is_plainly_clean(
     lookup: RuleLookup, source: ScanInput, surface: Surface, seen: FirstLook
 ) -> bool:
-    """True for a text in which no rule matches, and no sign means anything: most texts.
+    """True for a text without matching rules or meaningful signs, as most texts are.
 
-    A classifier may still have to read what is opened of it.
+    A classifier may still have to read its opened stretches.
 
     Args:
         lookup: the rules.
         source: the value that has the text.
-        surface: what it is judged as.
+        surface: the surface that it is judged as.
         seen: the first look at it.
     """
     return are_idle(
@@ -189,14 +189,14 @@ def are_idle(
     matches: Callable[[list[Rule]], bool],
     find_acts: Callable[[bool], bytes | None],
 ) -> bool:
-    """True if nothing matches that could, and no sign means anything.
+    """True if no possible match is real, and no sign means anything.
 
     Args:
         lookup: the rules.
-        question: a text; what it is judged as; the patterns that could match in it.
+        question: a text; its surface; the patterns that could match in it.
         matches: True if some rules match, or if there are too many to tell.
-        find_acts: the lines that say what the arguments do; None if that is too much to tell. It
-            is asked whether they have anything for PowerShell or cmd.
+        find_acts: returns the lines for the effects of the arguments; None if there are too many.
+            Its argument is True if they have anything for PowerShell or cmd.
     """
     data, surface, hits = question
     if not hits:
@@ -206,7 +206,7 @@ def are_idle(
         return False
     if rules and matches(rules):
         return False
-    if "acts" in signs and surface is Surface.TO_SERVER:  # only a call does anything
+    if "acts" in signs and surface is Surface.TO_SERVER:  # only calls have effects
         lines = find_acts("windows" in signs)
         if lines is None or len(lines) > BLOCK_BYTES or (lines and lookup.acts.look(lines)):
             return False
@@ -214,9 +214,9 @@ def are_idle(
 
 
 def may_order(lookup: RuleLookup, seen: FirstLook, surface: Surface) -> bool:
-    """True if a classifier for a surface would read something of what is opened.
+    """True if a classifier for a surface would read some of the opened stretches.
 
-    The strings of JSON are ranked apart from what is around them, so such a text is not ranked yet.
+    The strings of JSON are ranked apart from their surroundings, so such a text is not ranked yet.
     """
     if not seen.opened or seen.json.are_there:
         return bool(seen.opened)
@@ -235,7 +235,7 @@ def is_silent(lookup: RuleLookup, text: MessageText, seen: FirstLook, surface: S
 def reads_clean(
     lookup: RuleLookup, texts: tuple[bytes, bytes], surface: Surface, *, is_several: bool
 ) -> bool:
-    """True if no rule could match in a text folded, nor in its strings without spaces."""
+    """True if no rule could match in a folded text, nor in its strings without spaces."""
     data, joined = texts
     if not data.isascii():
         folded, changed = folding.fold(data)
@@ -252,12 +252,12 @@ def reads_clean(
 def _matches(
     lookup: RuleLookup, source: ScanInput, seen: FirstLook, surface: Surface, rules: Iterable[Rule]
 ) -> bool:
-    """True if some rules match in what was looked at, or if there are too many to tell.
+    """True if some rules match in the texts looked at, or if there are too many to tell.
 
-    Each is searched for where the readings of the whole text search for it (`Scan.run_rules`), and
-    its matches in the text are rated by the same checks.
+    Each rule is searched for in the same places as in a full scan (`Scan.run_rules`), and its
+    matches in the text are rated by the same checks.
     """
-    undecoded = {View.TEXT, View.JOINED}  # what is folded has a look of its own
+    undecoded = {View.TEXT, View.JOINED}  # folded text has a look of its own
     rules = [
         rule
         for rule in rules
@@ -271,7 +271,7 @@ def _matches(
     if len(rules) > FEW_RULES or cost_bytes > FEW_SEARCHES * len(data):
         return True
     if joined and source.text.count > FEW_VALUES and not source.keyed:
-        return True  # other parts of them are read together than what was looked at
+        return True  # other parts of them are read together
     origin = Origin(source, "text")
     return any(
         _matches_in_text(lookup, rule, data, origin)
@@ -286,14 +286,14 @@ def _matches_in_text(lookup: RuleLookup, rule: Rule, data: bytes, origin: Origin
     ranges = origin.active_ranges(rule, 0, len(data))
     found = chain.from_iterable(find(data, low, high) for low, high in ranges)
     if rule.several:
-        return any(found)  # what follows a match counts, too
+        return any(found)  # the text after a match counts, too
     matches = (Candidate(rule, data, match, View.TEXT, origin=origin) for match in found)
     rated = islice(matches, FEW_MATCHES + 1)
     return any(n == FEW_MATCHES or counts_by_checks(m) for n, m in enumerate(rated))
 
 
 def _find_acts(source: ScanInput, *, windows: bool) -> bytes | None:
-    """The lines that say what the arguments of a call do; None if it is too much to tell."""
+    """The lines for the effects of a call's arguments; None if there are too many."""
     from pipeguard.detect.commands.effects import find_effects  # here, since it costs a start 11 ms
 
     effects, is_over = find_effects(source.uses, windows=windows)
@@ -303,8 +303,8 @@ def _find_acts(source: ScanInput, *, windows: bool) -> bytes | None:
 
 
 def _mean_nothing(lookup: RuleLookup, data: bytes, signs: list[str], surface: Surface) -> bool:
-    """True if what signs stand for contains no pattern, and nothing that is decoded again."""
-    # Of its own: if this is in vain, nothing was spent; so it is small, and many texts cost little.
+    """True if the decoded text has no pattern, and nothing to decode again."""
+    # A budget of its own: a failed try costs nothing. It is small, and many texts cost little.
     budget = DecodingBudget(len(data), LOOK_NS)
     stretches = decode(data, {sign: [(0, len(data))] for sign in signs}, budget)
     if budget.is_exceeded:
@@ -339,9 +339,9 @@ class RuleLookup:
         keyed: True if texts are read as `key: value`.
         plain: patterns for texts with their spaces: signs first, then rules.
         squeezed: patterns for texts without spaces, in the same order.
-        acts: patterns for the lines that say what arguments do.
-        opener: says what a classifier reads; None if no rule has a classifier.
-        glanced: what `glance` was asked last, and its answer.
+        acts: patterns for the lines about the effects of arguments.
+        opener: finds the stretches for a classifier; None if no rule has a classifier.
+        glanced: the last question to `glance`, and its answer.
     """
 
     def __init__(
@@ -394,7 +394,7 @@ class RuleLookup:
 
         Args:
             view: the kind of the reading.
-            surface: what it is judged as.
+            surface: the surface that it is judged as.
             signs: False if nothing is decoded or read on.
         """
         chosen = self._chosen.get((view, surface, signs))
@@ -409,7 +409,7 @@ class RuleLookup:
         return chosen
 
     def with_signs(self, hits: list[int], others: Iterable[int]) -> list[int]:
-        """Some patterns of `plain`, with the signs among others."""
+        """Some patterns of `plain`, together with the signs among others."""
         count = len(self._signs)
         return [*{*hits, *(index for index in others if index < count)}]
 
@@ -433,7 +433,7 @@ class RuleLookup:
         return self.opener.stretches(data)
 
     def look_at_acts(self, data: bytes) -> list[Rule]:
-        """The rules that could match in the lines that say what arguments do."""
+        """The rules that could match in the lines about the effects of arguments."""
         return [self.rules.over_acts[index] for index in self.acts.look(data)]
 
     def finder(self, rule: Rule, *, squeezed: bool) -> Finder:
@@ -448,7 +448,7 @@ class RuleLookup:
         """The classifier of a rule.
 
         Raises:
-            EngineError: its file is not the one that the rule names, or no classifier.
+            EngineError: the file is not the one that the rule names, or not a classifier.
         """
         classifier = self._classifiers.get(rule.id)
         if classifier is None:

@@ -1,4 +1,4 @@
-"""The way back from a reading to the text that it was made from.
+"""The way back from a reading to its source text.
 
 A reading may be made from another: decoded from base64, then folded, then squeezed. Each has an
 Origin, which leads to the next and in the end to a range of bytes of the text. Knows how readings
@@ -33,7 +33,7 @@ IDLE_BYTES = 4096  # of a decoded range: if its string is idle, none of it is se
 Locate = Callable[[int, int], tuple[list[Path], bool]]
 
 _EVERYWHERE = (Written.KEEP, Written.ANYWHERE)
-# By what a rule does with text that is only written: the roles of strings that it does not search.
+# By a rule's treatment of text that is only written: the roles of strings that it does not search.
 _IDLE: dict[Written, Idle] = {
     Written.LOWER: IDLE,
     Written.DROP: IDLE,
@@ -52,9 +52,9 @@ class Origin(NamedTuple):
             strings.
         locate: finds the strings of a joined reading.
         squeezed_from: the text from which spaces were removed.
-        offset: where these begin in the text.
+        offset: the start of this text in the whole text.
         outer: the origin of the reading that this one was decoded or folded from.
-        parts: what was decoded from the outer reading.
+        parts: decoded from the outer reading.
         unfolding: the way back through folding, or from the ranges that a reading keeps.
         may_fit_by_chance: True if so many pieces are joined that some fit together by chance.
     """
@@ -87,9 +87,9 @@ class Origin(NamedTuple):
     def is_part_of_word(self, rule: Rule, data: bytes, match: Occurrence) -> bool:
         """True if a joined match begins or ends within a word of one of its strings.
 
-        So would a match in random data do, such as the state that a server has clients give back:
-        of what a word of its form begins with, some stands near the end by chance, and what is
-        joined to that makes it long enough.
+        A match in random data would, too, such as a server's state that its clients send back:
+        the beginning of a word of its form is near the end by chance, and the text joined to it
+        makes it long enough.
         """
         if self.locate is None or rule.check:
             return False
@@ -99,11 +99,11 @@ class Origin(NamedTuple):
         return is_part_of_word(rule, data, match, (first, last))
 
     def is_new(self, rule: Rule, start: int, end: int) -> bool:
-        """False for a match that is also one in the plain text."""
+        """False for a match that is also in the plain text."""
         if self.squeezed_from is not None:
             return self._is_new_in_squeezed(rule, self.squeezed_from, (start, end))
         if self.parts is not None and not rule.is_private and self.parts.as_written(start, end):
-            return False  # but a secret may continue in what is encoded
+            return False  # but a secret may continue in encoded text
         if self.outer is not None and self.unfolding is not None:  # folded, of decoded parts
             return self.outer.is_new(rule, *self._unfold(start, end))
         return self.locate is None or self.locate(start, end)[1]
@@ -119,7 +119,7 @@ class Origin(NamedTuple):
         return high - low != last - first
 
     def is_split(self, start: int, end: int) -> bool:
-        """True if a match is written in pieces, with spaces that nobody writes by chance."""
+        """True if a match is written in pieces, with spaces that are not there by chance."""
         if self.squeezed_from is None:
             return False
         first, last = self.squeezed_from.span(start, end, words=False)
@@ -141,7 +141,7 @@ class Origin(NamedTuple):
         return self.outermost.locate
 
     def active_ranges(self, rule: Rule, low: int, high: int) -> list[folding.Range]:
-        """The parts of a range that a rule searches: without strings that are idle to it."""
+        """The parts of a range that a rule searches: without strings that are idle for it."""
         is_squeezed = self.squeezed_from is not None
         if rule.written in _EVERYWHERE or is_squeezed or self.locate_joined is not None:
             return [(low, high)]
@@ -152,7 +152,7 @@ class Origin(NamedTuple):
         return uses.busy(low, high, idle)
 
     def find_path(self, start: int, end: int) -> Path | None:
-        """The string that contains a range; None if there may be several."""
+        """The string around a range; None if there may be several."""
         origin = self
         while origin.outer is not None:
             if origin.squeezed_from is not None:

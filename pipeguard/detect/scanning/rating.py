@@ -1,7 +1,7 @@
 """The confidence in a match: tables of all the steps that raise, lower or drop it.
 
-A step is what `scan --why` says of it, its effect, and the fact because of which it is
-taken (detect.scanning.facts). A match goes through the tables in this order: a classifier's through
+A step consists of its words in `scan --why`, its effect, and the fact that triggers it
+(detect.scanning.facts). A match goes through the tables in this order: a classifier's through
 OF_ORDER, a pattern's through BY_CHECKS and IN_READING (or AS_SAMPLE); then each through IN_STRING,
 IN_TEXT and IN_MESSAGE.
 """
@@ -34,7 +34,7 @@ NEAR_CHARS = 8192  # between two signs: a longer text has both by chance
 
 
 class Rating(NamedTuple):
-    """The confidence in a match; None if it is no match.
+    """The confidence in a match; None if it does not count.
 
     Attributes:
         confidence: after the steps.
@@ -46,7 +46,7 @@ class Rating(NamedTuple):
 
 
 class _Rated(Protocol):
-    """A match that is rated; `confidence` is that before each step."""
+    """A match being rated; `confidence` is its confidence before each step."""
 
     confidence: Confidence
 
@@ -57,7 +57,7 @@ _Step = tuple[str, _Effect, Callable[[_Case], bool]]
 
 
 def _rate(case: _Case, table: Sequence[_Step[_Case]], so_far: Rating) -> Rating:
-    """Take the steps of a table whose facts are true of a case, in their order."""
+    """Take the steps of a table whose facts are true of a case, in order."""
     confidence, steps = so_far
     for words, effect, is_true in table:
         if confidence is None:
@@ -70,26 +70,26 @@ def _rate(case: _Case, table: Sequence[_Step[_Case]], so_far: Rating) -> Rating:
 
 
 def drop(_: Confidence) -> None:
-    """No match."""
+    """Drop the match."""
 
 
 def doubt(_: Confidence) -> Confidence:
-    """Note it, whatever the confidence was."""
+    """Make it only a note, whatever the confidence was."""
     return Confidence.LOW
 
 
 def limit(confidence: Confidence) -> Confidence:
-    """Warn at most."""
+    """Limit it to a warning."""
     return min(confidence, Confidence.MEDIUM)
 
 
 def ensure(_: Confidence) -> Confidence:
-    """Be sure, whatever the confidence was."""
+    """Make it sure, whatever the confidence was."""
     return Confidence.HIGH
 
 
 # --- orders -----------------------------------------------------------------------------
-# What a classifier takes for an order, by its score and its sentences.
+# Likely orders that a classifier found, by their scores and sentences.
 
 REPORTED = "without what it quotes it is no order"
 HARMLESS = "without what is public it is no order"
@@ -105,7 +105,7 @@ OF_ORDER: tuple[_Step[ReadOrder], ...] = (
 
 
 def rate_order(order: ReadOrder) -> tuple[Confidence, Steps]:
-    """Rate what a classifier takes for an order."""
+    """Rate a likely order that a classifier found."""
     confidence, steps = _rate(order, OF_ORDER, Rating(Confidence.HIGH))
     return confidence or Confidence.LOW, steps
 
@@ -135,7 +135,7 @@ IN_READING: tuple[_Step[Candidate], ...] = (
     (DOUBTED, lower, Candidate.is_doubted),
     ("in pieces that nobody writes by chance", raise_confidence, Candidate.is_split),
 )
-# A published sample or a dummy in a call, which nothing else shows as something else.
+# A published sample or a dummy in a call, unless its text shows it as something else.
 AS_SAMPLE: tuple[_Step[Candidate], ...] = (
     ("no sample", drop, lambda m: not (m.is_published() or is_placeholder(m.secret))),
     ("joined pieces fit by chance", drop, Candidate.fits_by_chance),
@@ -148,20 +148,20 @@ def rate_by_checks(candidate: Candidate) -> Rating:
 
 
 def rate_candidate(candidate: Candidate) -> Rating:
-    """Rate a match, also by its reading and by what its text shows it as."""
+    """Rate a match, also by its reading and by the way its text shows it."""
     table = AS_SAMPLE if candidate.samples else IN_READING
     return _rate(candidate, table, rate_by_checks(candidate))
 
 
 def counts_by_checks(candidate: Candidate) -> bool:
-    """False for a match in a text that its checks take for none, even as a published sample."""
+    """False for a text that its checks reject, even as a published sample."""
     if rate_by_checks(candidate).confidence is not None:
         return True
     return candidate.is_private and rate_candidate(candidate.as_sample()).confidence is not None
 
 
 # --- strings ----------------------------------------------------------------------------
-# A match in the string that has it.
+# A match in its string.
 
 DATA = "a value in source code or data"
 _VALUES = (Written.VALUES, Written.PARSED)
@@ -184,7 +184,7 @@ IN_STRING: tuple[_Step[Located], ...] = (
 # --- location ---------------------------------------------------------------------------
 # From a match in a reading to the string and span that it is reported by.
 
-FEW_STRINGS = 32  # in a value whose places are looked up before a rule is run
+FEW_STRINGS = 32  # in a value, up to which its places are checked before a rule runs
 
 
 def locate_match(
@@ -231,7 +231,7 @@ def locate_match(
 
 
 def _may_apply(origin: Origin, rule: Rule, span: Range) -> bool:
-    """False if a range is within one string for sure, and the rule does not apply to it."""
+    """False if a range is certainly in one string to which the rule does not apply."""
     if origin.locate_joined is not None or origin.squeezed_from is not None:
         return True
     path = origin.find_path(*span)
@@ -239,7 +239,7 @@ def _may_apply(origin: Origin, rule: Rule, span: Range) -> bool:
 
 
 def may_apply(rule: Rule, source: ScanInput) -> bool:
-    """False if a rule is for no place of a value's strings, unless there are many of these."""
+    """False if a rule applies to no place of a value's strings; True for too many to check."""
     text = source.text
     if not rule.places or not 0 < text.segment_count <= FEW_STRINGS:
         return True
@@ -248,12 +248,12 @@ def may_apply(rule: Rule, source: ScanInput) -> bool:
 
 
 def applies(rule: Rule, place: str) -> bool:
-    """True if a rule is for a place."""
+    """True if a rule applies to a place."""
     return any(fnmatchcase(place, pattern) for pattern in rule.places)
 
 
 def without_secret(rule: Rule, path: Path, matched: bytes) -> Path:
-    """A path in which keys that contain what a private rule matched are masked."""
+    """A path in which keys that contain a private rule's match are masked."""
     if not rule.is_private:
         return path
     secret = matched.decode("utf-8", "replace")
@@ -265,7 +265,7 @@ def without_secret(rule: Rule, path: Path, matched: bytes) -> Path:
 
 
 class _Supported:
-    """A match among all of its text."""
+    """A match among all matches of its text."""
 
     def __init__(self, match: Match, others: Sequence[Match], rules_with_several: set[str]) -> None:
         self.match, self.others, self.confidence = match, others, match.confidence
@@ -295,7 +295,7 @@ IN_TEXT: tuple[_Step[_Supported], ...] = (
 
 
 def with_support(matches: list[Match], rules_with_several: set[str]) -> list[Match]:
-    """Raise the confidence of matches that others of the same text support.
+    """Raise the confidence of matches that other matches in the text support.
 
     Args:
         matches: of one text; changed in place.
@@ -308,10 +308,10 @@ def with_support(matches: list[Match], rules_with_several: set[str]) -> list[Mat
 
 
 # --- messages ---------------------------------------------------------------------------
-# A match in a message: where it goes, and where it came from (detect.counting.LocatedMatch).
+# A match in a message: its destination, and its source (detect.counting.LocatedMatch).
 
 IN_MESSAGE: tuple[_Step[Any], ...] = (
-    # Whoever sends a sample leaks nothing; one in an address shows where a real one would go.
+    # A sent sample leaks nothing; a sample in an address shows where a real secret would go.
     ("a sample that no request has", drop, methodcaller("is_unsent_sample")),
     ("it stays on this machine", limit, methodcaller("stays_in_tool")),
     ("in an address, or in a request to another host", ensure, methodcaller("is_requested")),
@@ -325,7 +325,7 @@ IN_MESSAGE: tuple[_Step[Any], ...] = (
 
 
 def rate_in_message(match: Match, case: _Rated) -> Match | None:
-    """Rate a match where it is; None if it does not count there."""
+    """Rate a match by its place; None if it does not count there."""
     return _rerate(match, case, IN_MESSAGE)
 
 

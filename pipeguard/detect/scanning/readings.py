@@ -1,7 +1,7 @@
 """The table of readings: the ways in which the rules are run over a whole text.
 
-What is encoded in a stretch of the text is decoded by the table in detect.text.decoders, which the
-readings `text`, `folded` and `squeezed` use.
+The table in detect.text.decoders decodes encoded stretches of the text, for the readings `text`,
+`folded` and `squeezed`.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from pipeguard.records import NamedTuple
 from pipeguard.unicode import folding
 
 # --- orders -----------------------------------------------------------------------------
-# Orders to the model: what classifiers find in the readings of one value.
+# Orders to the model, which classifiers find in the readings of one value.
 
 
 def read_orders(scan: Scan) -> None:
-    """Let each rule with a classifier read what could be an order to the model."""
+    """Let each rule with a classifier read the stretches that could be an order to the model."""
     if not scan.to_classify or scan.tally.is_exhausted:
         return  # before a rule or a model is loaded
     if len(scan.source.text.data) < BRIEF_BYTES and scan.source.asks_the_user(scan.surface):
@@ -56,7 +56,7 @@ def _note_unread(scan: Scan, rule: Rule) -> None:
         if noted and (not noted[-1].cuts or sum(len(each.cuts) for each in noted) > MAX_CUTS):
             break
         data, origin = scan.to_classify[number][0].data, scan.to_classify[number][1]
-        # No confidence counts: nothing has read it.
+        # Confidence does not matter: nothing has read it.
         passage = locate_match(origin, rule, Rating(Confidence.LOW), data, (start, end))
         if passage is not None:
             cuts = scan.extents.of(origin, (start, end), is_order=False)
@@ -65,7 +65,7 @@ def _note_unread(scan: Scan, rule: Rule) -> None:
 
 
 def _report(scan: Scan, rule: Rule, order: Order, selection: Selection, origin: Origin) -> None:
-    """Make a match of an order, found in a reading with this origin; with what goes with it."""
+    """Make a match of an order found in a reading with this origin, and of related text."""
     data, span = selection.data, (order.start, order.end)
     confidence = min(order.confidence, rule.confidence)
     occurrence = Occurrence(span, None, data[slice(*span)])
@@ -89,7 +89,7 @@ EDGE_CHARS = 512  # at the start and at the end of a long value, which are read 
 class _EdgeRow:
     """The values of a result, joined; of long values only the edges.
 
-    Something that is cut in two by the end of a value is whole in this row.
+    Text that the end of a value splits is whole in this row.
 
     Attributes:
         data: the row in UTF-8.
@@ -112,7 +112,7 @@ class _EdgeRow:
     def locate(self, start: int, end: int) -> tuple[list[Path], bool]:
         """The paths of the values in a range of `data`; True if there are several.
 
-        A match in one value alone was already found in that value.
+        A match within one value was already found in that value.
         """
         first, last = (
             min(bisect_right(self._ends, at), len(self._ends) - 1) for at in (start, end - 1)
@@ -134,8 +134,8 @@ class TextReading(NamedTuple):
 
     Attributes:
         read: runs the rules over the reading, unless an earlier reading is the same.
-        to_server: True if it is for texts that go to a server.
-        to_client: True if it is for texts that go to a client, and for definitions.
+        to_server: True if it applies to texts for a server.
+        to_client: True if it applies to texts for a client, and to definitions.
         signs: patterns by name, which Hyperscan finds in the same pass as the rules; `read` gets
             their ranges from `Scan.signs`.
     """
@@ -147,7 +147,7 @@ class TextReading(NamedTuple):
 
 
 def _read_text(scan: Scan) -> None:
-    """Read the text as it is, and what is encoded in it."""
+    """Read the text as it is, and its encoded stretches."""
     scan.signs = scan.run_rules(scan.data, View.TEXT, Origin(scan.source, "text"))
     scan.decode(scan.data, scan.signs, Origin(scan.source, ""))
 
@@ -168,10 +168,10 @@ def _read_keys(scan: Scan) -> None:
 
 
 def _read_acts(scan: Scan) -> None:
-    """Read what the arguments of a call would do."""
+    """Read the effects of a call's arguments."""
     if scan.surface is not Surface.TO_SERVER or not scan.has_sign("acts"):
         return
-    from pipeguard.detect.commands.effects import find_effects  # here, since it costs a start 11 ms
+    from pipeguard.detect.commands.effects import find_effects  # here: it costs a start 11 ms
 
     effects, scan.has_undecoded = find_effects(scan.source.uses, windows=scan.has_sign("windows"))
     acts = [Decoded(each.data, "acts", each.start, each.end) for each in effects]
@@ -190,7 +190,7 @@ def _read_joined(scan: Scan) -> None:
 
 
 def _run_over_seams(scan: Scan) -> None:
-    """Run the rules where strings meet: what is in one of them is found there."""
+    """Run the rules across the ends of strings: matches within one are found in it."""
     text = scan.source.text
     joined, origin = text.join_values(), Origin(scan.source, "joined", locate=text.locate_joined)
     whole = len(joined) <= BLOCK_BYTES  # in one block, which may have been looked at before
@@ -199,7 +199,7 @@ def _run_over_seams(scan: Scan) -> None:
 
 
 def _read_squeezed(scan: Scan) -> None:
-    """Read the strings without spaces and quotes, and what is encoded in that."""
+    """Read the strings without spaces and quotes, and their encoded stretches."""
     text = scan.source.text
     folded, changed, unfolding = folding.fold_and_back(text.join_values())
     back = unfolding if changed else None
@@ -227,7 +227,7 @@ def _run_squeezed(scan: Scan, data: bytes, origin: Origin, *, always: bool) -> N
 
 
 def _read_spaced_out(scan: Scan) -> None:
-    """Read letters that are written apart, and words without spaces, as words."""
+    """Read separated letters, and words without spaces, as words."""
     ranges = [spaced for name in SPACED_OUT for spaced in scan.ranges(name)]
     for low, high in folding.merge(ranges):
         stretch = scan.folded[low:high]
@@ -243,7 +243,7 @@ def _read_spaced_out(scan: Scan) -> None:
 
 
 def _read_without_notices(scan: Scan) -> None:
-    """Read what is around PipeGuard's notices, and forged ones, as if these were not there."""
+    """Read the text around PipeGuard's notices, and forged ones, as if these were not there."""
     notices, count = _notices(scan), len(scan.matches)
     if not notices:
         return
@@ -264,7 +264,7 @@ def _read_without_notices(scan: Scan) -> None:
 
 
 def _notices(scan: Scan) -> list[folding.Range]:
-    """The ranges of notices in the text, also of those with invisible characters, in order."""
+    """The ranges of notices in the text, including those with invisible characters, in order."""
     found = _find_notices(scan.data, scan.signs)
     if scan.unfolding is not None:
         folded = _find_notices(scan.folded, scan.folded_signs)
@@ -281,13 +281,13 @@ def _find_notices(data: bytes, signs: Signs) -> list[folding.Range]:
 
 
 def _read_joined_values(scan: Scan) -> None:
-    """Read values joined: the end of a value may cut something in two."""
+    """Read values joined: something may be split at the end of a value."""
     text = scan.source.text
     if not text.is_several:
         return
     if text.count <= FEW_VALUES and len(text.data) <= JOINED_BYTES:
         _run_over_seams(scan)
-    else:  # of many or long values only their edges
+    else:  # only the edges of many or long values
         row = _EdgeRow(text)
         origin = Origin(scan.source, "joined", locate=row.locate, may_fit_by_chance=True)
         scan.run_rules(row.data, View.JOINED, origin, signs_matter=False)
@@ -329,7 +329,7 @@ def _signs(*, to_server_only: bool) -> dict[str, Sign]:
     return signs
 
 
-# Patterns of signs by name: for all texts, for texts to a server alone, and for squeezed ones.
+# Patterns of signs by name: for all texts, only for texts to a server, and for squeezed ones.
 SIGNS = _signs(to_server_only=False)
 SIGNS_TO_SERVER = _signs(to_server_only=True)
 SQUEEZED_SIGNS = {name: e.squeezed_sign for name, e in ENCODINGS.items() if e.squeezed_sign}

@@ -1,4 +1,4 @@
-"""The division of rules among engines and databases."""
+"""The assignment of rules to engines and databases."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def choose_engine(rule: Rule, surface: Surface) -> Surface:
 
 
 def select_rules(rules: Iterable[Rule], engine: Surface) -> Iterator[Rule]:
-    """The rules of one engine, each with only the surfaces that this engine runs it over."""
+    """The rules of one engine, each with only its surfaces in this engine."""
     surfaces_by_kind: dict[tuple[frozenset[Surface], bool], frozenset[Surface]] = {}
     for rule in rules:
         kind = rule.surfaces, rule.is_private
@@ -53,12 +53,12 @@ class EngineRules:
         engine: Surface,
         surfaces: frozenset[Surface] | None = None,
     ) -> None:
-        """Store where the rules of all engines are read from.
+        """Store the source of the rules of all engines.
 
         Args:
             read: reads them.
             engine: the surface that the engine is for.
-            surfaces: that this engine runs rules over; None to read the rules for that.
+            surfaces: the surfaces of this engine's rules; None to compute them from the rules.
         """
         self.engine = engine
         self._read = read
@@ -66,17 +66,17 @@ class EngineRules:
 
     @cached_property
     def all(self) -> tuple[Rule, ...]:
-        """Every rule of the engine, in the order in which they are read, the user's own last."""
+        """All rules of the engine, in the order in which they are read, the user's own last."""
         return tuple(sorted(select_rules(self._read(), self.engine), key=attrgetter("own")))
 
     @property
     def are_read(self) -> bool:
-        """True once one of the rules was needed."""
+        """True once a rule was needed."""
         return "all" in vars(self)
 
     @property
     def surfaces(self) -> frozenset[Surface]:
-        """The surfaces that any of the rules is run over."""
+        """The surfaces of all the rules."""
         if self._surfaces is None:
             self._surfaces = frozenset(over for rule in self.all for over in rule.surfaces)
         return self._surfaces
@@ -103,15 +103,15 @@ class EngineRules:
 
     @cached_property
     def over_acts(self) -> tuple[Rule, ...]:
-        """The rules for what arguments do, in the order of their patterns."""
+        """The rules for the effects of arguments, in the order of their patterns."""
         return tuple(rule for rule in self.all if View.ACTS in rule.views)
 
 
 def in_groups(rules: Sequence[Rule]) -> list[list[Rule]]:
     """The rules for texts with spaces, as they are compiled: private ones, others, the user's own.
 
-    Those of two engines come first, and are compiled once. Private ones for what leaves follow, in
-    two groups, which take half the time. An edit of the user's own has no other group compiled.
+    Those of two engines come first, and are compiled once. Private ones for leaving data follow, in
+    two groups, which takes half the time. An edit of the user's own recompiles no other group.
     """
     own = [rule for rule in rules if rule.own and _is_plain(rule)]
     plain = [rule for rule in rules if not rule.own and _is_plain(rule)]
@@ -131,7 +131,7 @@ def _is_plain(rule: Rule) -> bool:
 
 
 def plain_pattern(rule: Rule) -> tuple[str, bool]:
-    """The pattern by which a rule's matches are found in texts with spaces, with `ignore_case`."""
+    """The pattern for finding a rule's matches in texts with spaces, with `ignore_case`."""
     pattern = rule.sign or rule.pattern
     if rule.is_private or rule.sign:
         pattern = unbound(pattern)

@@ -1,7 +1,7 @@
-"""One value while rules are run over its readings: what matches, and how sure that is.
+"""One value while rules run over its readings: the matches, and how sure they are.
 
-A pass of Hyperscan over a block says which rules could match in it. Only there is the rule's own
-expression run. The same pass finds the signs of encodings and of further readings.
+A pass of Hyperscan over a block tells which rules could match in it. Only there are the rules' own
+expressions run. The same pass finds the signs of encodings and of further readings.
 """
 
 from __future__ import annotations
@@ -60,20 +60,20 @@ class Scan:
     Attributes:
         lookup: the rules.
         source: the value.
-        surface: what the value is judged as.
+        surface: the surface that the value is judged as.
         data: its text. Towards a client, escaped line ends and quotes of JSON are replaced in
             place (unicode.folding.soften).
         folded: the text folded.
         changed: the ranges of `folded` that differ from the text.
         unfolding: the way back from `folded`; None if nothing differs.
         signs: in the text.
-        folded_signs: in what folding changed.
+        folded_signs: in the ranges that folding changed.
         to_classify: stretches for classifiers, each with the origin of its reading.
-        extents: of what is cut out with a match.
+        extents: of the cuts that go with a match.
         tally: the findings so far.
-        matches: the same, located.
-        has_undecoded: True if more is encoded in it than is decoded for one message.
-        unread_passages: what a classifier should have read beyond its budget.
+        matches: the findings, located.
+        has_undecoded: True if it has more encoded text than one message may have decoded.
+        unread_passages: passages that a classifier should have read beyond its budget.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Scan:
 
     @cached_property
     def reader(self) -> Reader:
-        """The reader of what is opened, made for the few texts that need it."""
+        """The reader of opened stretches, made for the few texts that need it."""
         return Reader(self.json.length, self._budget, self.source.file_kind)
 
     def has_sign(self, name: str) -> bool:
@@ -194,7 +194,7 @@ class Scan:
         return ([], []) if only == () else self.lookup.look_plain(block, only)
 
     def decode(self, data: bytes, signs: Signs, origin: Origin, levels: int = LEVELS) -> None:
-        """Run the rules over what is encoded in a reading, and in that again."""
+        """Run the rules over the encoded parts of a reading, and over encoded parts of those."""
         if not signs or not (stretches := decoders.decode(data, signs, self._budget)):
             return
         parts = DecodedParts(stretches, data)
@@ -217,18 +217,18 @@ class Scan:
             for rule in self.lookup.look_plain(data[low:high])[1]
         )
         for rule, matches in found:
-            for match in dict.fromkeys(matches):  # what follows several of them once
+            for match in dict.fromkeys(matches):  # text after several of them once
                 candidate = Candidate(rule, data, match, View.TEXT, origin=plain)
                 if rate_by_checks(candidate).confidence is not None:
                     spans.append((*match.secret, rule))
         return spans
 
     def note_text(self) -> None:
-        """Note what of the text as it is could be an order to the model."""
+        """Note the parts of the plain text that could be an order to the model."""
         self._note_for_classifiers(self.data, 0, len(self.data), Origin(self.source, "text"))
 
     def _note_for_classifiers(self, data: bytes, low: int, high: int, origin: Origin) -> None:
-        """Note what of a reading could be an order to the model."""
+        """Note the parts of a reading that could be an order to the model."""
         part = data[low:high]
         if self._seen is not None and part == self._seen.texts[0]:
             stretches = self._seen.opened
@@ -293,7 +293,7 @@ class Scan:
         if rating.confidence is not None or not rule.is_private:
             return rating, False
         if not self.source.keyed or self.source.uses.is_of_file:
-            return rating, False  # only in a call that writes no file a sample may leave
+            return rating, False  # a sample may leave only in a call that writes no file
         rating = rate_candidate(candidate.as_sample())
         so_far = self.tally.confidence_so_far(rule, candidate.match.words)
         so_far = max(so_far, self._confidence_there(candidate))
@@ -309,12 +309,12 @@ class Scan:
         return origin.is_new(rule, *span) and self._confidence_there(candidate) < Confidence.HIGH
 
     def _confidence_there(self, candidate: Candidate) -> int:
-        """The confidence of a finding of the same secret in its string; -1 if there is none."""
+        """The confidence of a finding of the same secret in its string; -1 without one."""
         rule, words, origin = candidate.rule, candidate.match.words, candidate.origin
         if not (rule.is_private and self.tally.is_in_a_string(rule, words)):
             return -1
         if origin.outermost.chain == "squeezed":
-            return Confidence.HIGH  # it is not reported again for a row of several strings
+            return Confidence.HIGH  # not reported again for a row of several strings
         if origin.locate_joined is not None:
             return -1
         path = self.source.text.find_path(origin.trace(*candidate.span)[1])
@@ -341,7 +341,7 @@ class Scan:
         return b"%b\n%d" % (match.words, origin.trace(*match.span)[1])
 
     def doubts(self, candidate: Candidate, span: Range) -> bool:
-        """True if a classifier is sure that a match of a pattern is no order."""
+        """True if a classifier is sure that a match of a pattern is not an order."""
         kind = Doubt.SURE if candidate.confidence is Confidence.HIGH else Doubt.LIKELY
         if candidate.is_gravest:
             if self.surface is not Surface.TO_CLIENT:
@@ -357,9 +357,9 @@ class Scan:
     def _confirm(
         self, rule: Rule, data: bytes, low: int, high: int, view: View
     ) -> Iterator[Occurrence]:
-        """The matches of a rule's own expression in a block where Hyperscan found its pattern.
+        """The matches of a rule's own expression in a block with its pattern.
 
-        If the rule asks for several values, each match with those that follow it without a name.
+        If the rule asks for several values, each match with the unnamed values that follow it.
         """
         high = min(len(data), high)
         if not self.tally.spend(high - low):

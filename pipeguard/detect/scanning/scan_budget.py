@@ -1,8 +1,8 @@
 """The work left for one text, and the matches of it that are worth a finding.
 
-A text that is made to be slow is not searched to its end, and is refused. A rule reports the same
-words once, and only so many findings; these are counted by confidence and by place, so that
-doubtful ones never use up what a sure one elsewhere needs. Knows rules, and no texts.
+A text that is made to be slow is refused, and not searched to its end. A rule reports the same
+words once, and has a limited number of findings, counted by confidence and by place, so that
+doubtful ones never use up the room for a sure one elsewhere. Knows rules, and no texts.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Tally:
         """Start with no findings.
 
         Args:
-            budgets: what judging the message may still cost.
+            budgets: the work that judging the message may still cost.
             by_string: report a secret in each string that contains it, because it may be allowed
                 in one of them.
             each_is_cut: report each sure match of a rule, because each is cut out of the text.
@@ -73,7 +73,7 @@ class Tally:
         self.is_exhausted = False
 
     def spend(self, cost_bytes: int) -> bool:
-        """Charge for so many bytes that are searched; False if the budget is exhausted."""
+        """Charge for this many searched bytes; False if the budget is exhausted."""
         return self._may_continue(is_paid=self._budgets.scan(cost_bytes))
 
     def _may_continue(self, *, is_paid: bool) -> bool:
@@ -81,7 +81,7 @@ class Tally:
         return not self.is_exhausted
 
     def report(self, pieces: int) -> None:
-        """Charge for a match that is reported, with its pieces in so many strings."""
+        """Charge for a reported match, with its pieces in this many strings."""
         self._may_continue(is_paid=self._budgets.report(pieces))
 
     def worth_rating(
@@ -91,7 +91,7 @@ class Tally:
 
         Args:
             candidates: the matches.
-            is_new: False for one that is or was found elsewhere.
+            is_new: False for a match that is or was found elsewhere.
         """
         repeated, budgets = 0, self._budgets
         for found in candidates:
@@ -111,15 +111,15 @@ class Tally:
                     return  # the rest of the block repeats it, too
 
     def cuts_each(self, rule: Rule) -> bool:
-        """True if each sure match of a rule is cut out, also one whose words were found before."""
+        """True if each sure match of a rule is cut out, even if its words were found before."""
         return self._each_is_cut and not rule.is_private
 
     def confidence_so_far(self, rule: Rule, words: bytes) -> int:
-        """The highest confidence of a finding of these words; -1 if there is none."""
+        """The highest confidence of a finding of these words; -1 without one."""
         return self._confidences.get((rule.id, words), -1)
 
     def is_in_a_string(self, rule: Rule, words: bytes) -> bool:
-        """True for a secret that one string contains whole, if it is reported by its strings."""
+        """True for a secret that is whole in one string, if it is reported by its strings."""
         return (rule.id, words) in self._in_one_string
 
     def match_key(self, match: Match, words: bytes) -> bytes | None:
@@ -155,31 +155,31 @@ class Tally:
         return True
 
     def has_enough(self, rule: Rule, confidence: Confidence) -> bool:
-        """True if a match of no more than this confidence need not be located."""
+        """True if a match of at most this confidence need not be located."""
         return (rule.id, confidence) in self._full
 
 
 @lru_cache(maxsize=16)  # many matches have the same path, whose names may be long
 def path_key(path: Path) -> bytes:
-    """A key that tells the words of a secret in one string from those in others."""
+    """A key that distinguishes the words of a secret in one string from those in others."""
     return sha256(repr(path).encode("utf-8", "surrogatepass")).digest()
 
 
 # --- match ------------------------------------------------------------------------------
-# What an expression matched: where the secret in it is, and what checks say of it.
+# The match of an expression: the place of the secret in it, and the outcomes of its checks.
 
 # Findings of a rule in places of one kind, for each confidence.
-MAX_MATCHES_PER_RULE = 8  # more would say nothing new
+MAX_MATCHES_PER_RULE = 8  # more would add nothing
 MAX_PRIVATE_PER_RULE = 256  # of secrets, each of which is redacted
 
 
 def max_findings(rule: Rule) -> int:
-    """The number of findings that a rule may have in one text, by kind of place and confidence."""
+    """The limit of a rule's findings in one text, by kind of place and confidence."""
     return MAX_PRIVATE_PER_RULE if rule.is_private else MAX_MATCHES_PER_RULE
 
 
 def run_check(check: str, data: bytes, match: Occurrence, secret: bytes) -> Outcome:
-    """Run a check on a secret, or on its name or its surroundings if the check asks for these."""
+    """Run a check on a secret, or on its name or surroundings if the check needs these."""
     if check.startswith(NAME_CHECK):
         return run(check, preceding_name(data, match))
     if check.startswith(AROUND_CHECK):
@@ -210,7 +210,7 @@ def preceding_name(data: bytes, match: Occurrence) -> bytes:
 
 
 # --- scan input -------------------------------------------------------------------------
-# The input of an engine: the text of one value, the places in it, and what its strings are for.
+# The input of an engine: the text of one value, the places in it, and its strings' purposes.
 
 PlaceOf = Callable[[Path], str]  # names the place of a path below the value
 
@@ -222,8 +222,8 @@ class ScanInput(NamedTuple):
         text: the strings of the value.
         place_of: names the place of a path below the value.
         keyed: True if it goes to a server.
-        uses: what each of its strings is for.
-        call: of which it is the result.
+        uses: the purposes of its strings.
+        call: the call, if the value is its result.
     """
 
     text: MessageText
@@ -240,7 +240,7 @@ class ScanInput(NamedTuple):
         """True if a client shows some of it to the user (MCP client/elicitation)."""
         result = self.text.value.get("result") if isinstance(self.text.value, dict) else None
         if isinstance(result, dict) and "inputRequests" not in result:
-            return False  # before a path is worked out: most results ask nobody (PLACES)
+            return False  # decided before a path is computed: few results ask a person (PLACES)
         return surface is not Surface.DEFINITIONS and any(
             self.place_of(path).startswith("elicitation.")
             for *_, path in self.text.segments(0, len(self.text.data))
@@ -275,14 +275,14 @@ class Match(NamedTuple):
         path: of the string that contains the match, from the scanned value down.
         start: where the match begins in that string, in code points.
         end: after its last character.
-        exact: True if the span is the match itself, not the whole stretch that it was decoded from.
+        exact: True if the span is the match itself, not the whole encoded stretch around it.
         paths: of all strings that contain parts of the match, if there are several.
         excerpt: masked.
         is_sample: True for a secret that documentation prints, or that is evidently made up: it
-            counts only where it leaves (detect.flows.way_out).
-        cuts: for an order that a classifier found in plain sight, what goes if it is cut out.
-        secret: as the reading has it; empty for a rule that finds none.
-        steps: by which its confidence was rated (detect.scanning.rating).
+            counts only if it leaves (detect.flows.way_out).
+        cuts: for an order that a classifier found in plain sight, the parts to cut out.
+        secret: as in the reading; empty for a rule that finds none.
+        steps: that led to its confidence (detect.scanning.rating).
     """
 
     rule: Rule
@@ -308,10 +308,10 @@ class ScanResult(NamedTuple):
     """The result of a scan of one value.
 
     Attributes:
-        matches: what the rules found.
-        has_undecoded: True if more is encoded in it than is decoded for one message.
+        matches: of the rules.
+        has_undecoded: True if it has more encoded text than one message may have decoded.
         is_unfinished: True if the text is made so that scanning all of it would take too long.
-        unread_passages: what a classifier should have read beyond its budget for one message.
+        unread_passages: passages left unread, beyond the message's classifier budget.
     """
 
     matches: list[Match]
@@ -324,9 +324,9 @@ NOTHING_FOUND = ScanResult([], has_undecoded=False, is_unfinished=False, unread_
 
 
 def without_repeats(matches: Sequence[Match]) -> Iterator[Match]:
-    """The matches without secrets of a rule that has the same secret exactly, in another reading.
+    """The matches, without secrets that the same rule found exactly in another reading.
 
-    For a match that is not exact the whole string is redacted.
+    An inexact match redacts the whole string.
     """
     exact: dict[tuple[str, Path], list[Match]] = {}
     for match in matches:

@@ -1,6 +1,6 @@
 """The text around a match: its words, sentences, quotes and spaces; and its excerpt for a report.
 
-Knows no rules but their boundaries and exceptions; detect.scanning.candidate draws conclusions.
+Knows no rules but their boundaries and exceptions; detect.scanning.facts draws conclusions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pipeguard.unicode.folding import Range, squeeze
 
 # --- excerpts ------------------------------------------------------------------------------
 
-EXCERPT_CHARS = 240  # what most orders have: a person has to read what was asked for
+EXCERPT_CHARS = 240  # the length of most orders: a person has to read the request
 SHOWN_CHARS = 4  # of a secret that is long enough to hide the rest; they show its kind
 _SPACE = lazy_regex(r"\s+")
 _FIRST_SIGNS = lazy_regex(r"^\s*[.,:!?]+\s+")  # that end the sentence before
@@ -26,12 +26,12 @@ _LONG_TOKEN = lazy_regex(r"(?<![A-Za-z0-9_-])(?=[A-Za-z_-]*+[0-9])[A-Za-z0-9+_=-
 
 
 def masked_excerpt(rule: Rule, matched: bytes, words: str = "") -> str:
-    """The start of what matched, without secrets and without characters that nobody sees.
+    """The start of a match, without secrets and without invisible characters.
 
     Args:
         rule: that matched.
         matched: in the reading.
-        words: of the original, if it has them as they are; or empty.
+        words: of the original, if it has them unchanged; or empty.
     """
     text = matched[: 4 * EXCERPT_CHARS].decode("utf-8", "replace")
     if rule.is_private:
@@ -41,7 +41,7 @@ def masked_excerpt(rule: Rule, matched: bytes, words: str = "") -> str:
 
 
 def whole_words(text: str, start: int, end: int) -> str:
-    """The whole words in a range, which may begin or end within one; all of it if it has none."""
+    """The whole words in a range, or all of it without any; it may begin or end within a word."""
     part = text[start:end]
     low, high = 0, len(part)
     if 0 < start < end and _is_letter(text[start - 1]):
@@ -57,7 +57,7 @@ def _is_letter(character: str) -> bool:
 
 
 def shown_words(text: str, limit_chars: int) -> str:
-    """The start of a text, without long tokens and without characters that nobody sees."""
+    """The start of a text, without long tokens and without invisible characters."""
     return show_visibly(hide_long_tokens(text[: 4 * limit_chars]), limit_chars)
 
 
@@ -68,7 +68,7 @@ def hide_long_tokens(text: str) -> str:
 
 
 def show_visibly(text: str, limit_chars: int) -> str:
-    """The start of a text; what nobody sees is shown by its code point."""
+    """The start of a text; invisible characters are shown by their code points."""
     shown = text.strip()[: limit_chars + 1]
     if not shown.isprintable():
         shown = "".join(c if c.isprintable() else f"⟨U+{ord(c):04X}⟩" for c in shown)
@@ -90,7 +90,7 @@ def is_part_of_word(
         rule: whose expression matched.
         data: the reading.
         match: in it.
-        within: where its words end at the latest; None for the reading's ends.
+        within: the furthest end of its words; None for the reading's ends.
     """
     if rule.boundary is Boundary.NONE:
         return False
@@ -120,7 +120,7 @@ _RUN = lazy_regex(rb"[A-Za-z0-9+/_-]*+")
 
 
 def is_inside_data(data: bytes, start: int, end: int) -> bool:
-    """True within a run of base64 or the like that is so long that it contains any letters."""
+    """True within a run of base64 or the like that is long enough to contain any letters."""
     before, after = data[max(0, start - RUN_BYTES) : start], data[end : end + RUN_BYTES]
     return any(
         len(run) == RUN_BYTES and _RUN.fullmatch(run) and len(set(run)) > RUN_LETTERS
@@ -129,7 +129,7 @@ def is_inside_data(data: bytes, start: int, end: int) -> bool:
 
 
 def is_in_placeholder(data: bytes, start: int, end: int) -> bool:
-    """True if a match overlaps a placeholder that replaces a secret."""
+    """True if a match overlaps a placeholder for a secret."""
     low, high = max(0, start - MAX_PLACEHOLDER_BYTES), end + MAX_PLACEHOLDER_BYTES
     return data.find(b"[", low, high) >= 0 and any(
         placeholder.start() < end and start < placeholder.end()
@@ -142,7 +142,7 @@ def is_in_placeholder(data: bytes, start: int, end: int) -> bool:
 SENTENCE_BYTES, BEYOND_BYTES = 240, 40  # of its sentence before a match; after the match
 QUOTE_BYTES = 480  # of a line, before and after a match
 _SENTENCE_END = lazy_regex(rb"[.!?]\s|\n")
-CUE_BYTES = 40  # before a match: the longest cue word, and what may follow it
+CUE_BYTES = 40  # before a match: the longest cue word, and the signs that may follow it
 _CUE_WORDS = lazy_regex(
     rb"(?:such as|e\.g\.|for example|example:|like this|payloads?|detects?|blocks?|attack(?:er)?s?|"
     rb"phrases?|says?|contains?|strings?|patterns?|means?|matches|called|quoted?)[^\n]{0,24}$",
@@ -164,7 +164,7 @@ _PAIRS = tuple(
 
 
 def has_exception(unless: str, data: bytes, span: Range, secret: Range | None = None) -> bool:
-    """True if a rule's exception is in a match's sentence; of a secret, if it includes that."""
+    """True if a rule's exception is in a match's sentence; for a secret, if it includes it."""
     first, last = secret or (len(data), 0)
     exceptions = find_exceptions(unless, data, *span, BEYOND_BYTES)
     return any(start <= first and last <= end for start, end in exceptions)
@@ -173,7 +173,7 @@ def has_exception(unless: str, data: bytes, span: Range, secret: Range | None = 
 def find_exceptions(
     unless: str, data: bytes, start: int, end: int, beyond_bytes: int
 ) -> Iterator[Range]:
-    """The exceptions in the sentence of a match, or so far after it."""
+    """The exceptions in the sentence of a match, or within a distance after it."""
     if not unless:
         return
     low = max(0, start - SENTENCE_BYTES)
@@ -190,12 +190,12 @@ def is_quoted(data: bytes, start: int, end: int, within: Range | None = None) ->
 
     Args:
         data: the text.
-        start: of what may be quoted.
+        start: of the possible quotation.
         end: of it.
-        within: the string of JSON that it is in, if it is in one: the quotes around that are none.
+        within: the string of JSON around it, if any: that string's quotes do not count.
     """
     while start < end and not _is_of_word(data[start], with_dash=False) and data[start] < 0x80:
-        start += 1  # signs before a sentence are no part of it
+        start += 1  # signs before a sentence do not belong to it
     line = data[max(0, start - QUOTE_BYTES) : start].rpartition(b"\n")[2]
     if _CUE_WORDS.search(line, max(0, len(line) - CUE_BYTES)):
         return True
@@ -207,7 +207,7 @@ def is_quoted(data: bytes, start: int, end: int, within: Range | None = None) ->
     if b"'" in line and len(_APOSTROPHE.findall(line)) % 2 == 1 and _APOSTROPHE.search(after):
         return True
     if line.isascii() and b"<" not in line:
-        return False  # none of the pairs is opened
+        return False  # no pair is opened
     return any(
         _last(opening, line) > _last(closing, line) and closing.search(after)
         for opening, closing in _PAIRS
@@ -215,7 +215,7 @@ def is_quoted(data: bytes, start: int, end: int, within: Range | None = None) ->
 
 
 def is_mostly_quoted(stretch: bytes) -> bool:
-    """True for a sentence of which a third or more is in quotes or a code span."""
+    """True for a sentence that is at least a third in quotes or a code span."""
     quoted = sum(len(quote[0]) for quote in _SPAN.finditer(stretch))
     return 3 * quoted >= len(stretch)
 
@@ -239,7 +239,7 @@ _SPACES_AND_QUOTES = frozenset(b" \t\r\n\"'`")
 
 
 def is_in_pieces(stretch: bytes) -> bool:
-    """True for letters that are written apart, and for groups of equal length.
+    """True for separated letters, and for groups of equal length.
 
     False for words, and for the lists of four or five letters with commas in a source map.
     """

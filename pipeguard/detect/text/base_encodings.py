@@ -22,7 +22,7 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 
 MAX_RUN_BYTES = 2**20  # of one encoded run
 MAX_INFLATED_BYTES = 2**20  # of one compressed run
-HEAD_BYTES = 4096  # of a compressed run, which show that it is one
+HEAD_BYTES = 4096  # of a compressed run, which identify it
 MAX_BASE32_BYTES = 2**15  # of one run: this decoder is slow
 WIDE_BEFORE_BYTES = 12  # of base64 before its sign: a byte order mark and two letters
 LEAST_BASE85 = 25  # letters in a row, of 20 bytes
@@ -83,7 +83,7 @@ _COMPRESSED_SIGN = (
     "(?:1[Ff]8[Bb]08|78(?:01|5[Ee]|9[Cc]|[Dd][Aa]))[0-9A-Fa-f]{30}"
 )
 _BETWEEN_PAIRS = r"[ :,;|/\t\r\n\x22'-]{1,4}"  # of hex digits
-# Before the name of a host that a program is to reach.
+# Before the name of a host that a program contacts.
 _BEFORE_HOST = "(?:://|@|: |dig |host |ping |nslookup )"
 
 _BASE64 = lazy_regex(f"(?:{_BASE64_GROUP}){{4}}".encode())
@@ -106,7 +106,7 @@ _SEPARATED_HEX = lazy_regex(
     rb"(?:\\x[0-9A-Fa-f]{2}){8,2000}|(?:(?:0x)?[0-9A-Fa-f]{2}%s){7,2000}(?:0x)?[0-9A-Fa-f]{2}"
     % _BETWEEN_PAIRS.encode()
 )
-# Most of such pairs, as each row of them has; found sooner, since no digit begins them.
+# The majority of such pairs, found in each row; faster, because no digit begins them.
 _PAIRS = lazy_regex(
     rf"{_BETWEEN_PAIRS[:-5]}(?:(?:0x)?[\dA-Fa-f]{{2}}{_BETWEEN_PAIRS}){{6}}".encode()
 )
@@ -122,7 +122,7 @@ _TEXT = lazy_regex(rb"[ -~\t\r\n]*")
 
 
 def _decode_runs(pattern: re.Pattern[bytes], kinds: bytes, form: _Form) -> Decoder:
-    """A decoder from letters that can only be text on, as far as the run decodes to text."""
+    """Make a decoder from letters that can only be text on, as far as the run decodes to text."""
     view, rest, decoder = form
 
     def decode(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
@@ -140,7 +140,7 @@ def _decode_runs(pattern: re.Pattern[bytes], kinds: bytes, form: _Form) -> Decod
 def _end_of_run(
     rest: re.Pattern[bytes], data: bytes, at: int, max_bytes: int = MAX_RUN_BYTES
 ) -> int:
-    """Find where a run ends that continues at a byte, of base64 also over line ends."""
+    """Find the end of a run that continues at a byte; of base64, also over line ends."""
     match = rest.match(data, at, at + max_bytes)
     return match.end() if match else at
 
@@ -150,7 +150,7 @@ def _decode_text(
 ) -> tuple[bytes, int]:
     """Decode as much of a run as is text.
 
-    Letters that are decoded at the wrong alignment end as text soon, and hide nothing after them.
+    Letters decoded at the wrong alignment soon stop being text, and hide nothing after them.
 
     Args:
         data: the text that contains the run.
@@ -160,7 +160,7 @@ def _decode_text(
         decoder: of any number of whole groups.
 
     Returns:
-        The plain text, and where its source ends.
+        The plain text, and the end of its source.
     """
     plain = decoder(data[start:end])
     size, plain_size = end - start, len(plain)
@@ -178,7 +178,7 @@ def _decode_text(
 
 
 def _long_run(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
-    """Decode whole runs: text that is not ASCII has no letters that can only be text."""
+    """Decode whole runs: non-ASCII text has no letters that can only be text."""
     position = joined = start  # lines up to `joined` were tried as one run
     search = encoding.search_in_runs(_LONG_RUN, data, (start, end), _IN_RUN, LEAST_LONG)
     while (match := search(position)) and budget.call():
@@ -225,7 +225,7 @@ def _from_hex(run: bytes) -> bytes:
     return unhexlify(run[: len(run) // 2 * 2])
 
 
-# The view of an encoding, the rest of a run behind its first letters, and what decodes letters.
+# The view of an encoding, the rest of a run behind its first letters, and the decoder of letters.
 _Form = tuple[str, re.Pattern[bytes], Callable[[bytes], bytes]]
 _AS_BASE64: _Form = "base64", _REST_OF_RUN, _from_base64
 _AS_HEX: _Form = "hex", _REST_OF_HEX, _from_hex
@@ -297,7 +297,7 @@ def _base85(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterat
 
 
 def _from_base85(run: bytes, values: bytes) -> bytes:
-    """Decode groups of five letters; a last one that is short has as many bytes less."""
+    """Decode groups of five letters; a shorter last group has that many bytes fewer."""
     numbers = run.translate(values, b"\r\n")
     missing = -len(numbers) % 5
     groups = zip(*[iter(numbers + b"\x54" * missing)] * 5, strict=True)
@@ -307,7 +307,7 @@ def _from_base85(run: bytes, values: bytes) -> bytes:
 
 
 def _uu(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
-    """Decode lines that each begin with their length, also without `begin` and `end`."""
+    """Decode lines that begin with their length, with or without `begin` and `end`."""
     position = start
     while match := _UU.search(data, position, end):
         low = at = match.start() - 1
@@ -327,7 +327,7 @@ def _uu(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[D
 
 
 def _turn(decoder: Decoder) -> Decoder:
-    """A decoder of runs that are written from their end."""
+    """Make a decoder of runs that are written backwards."""
 
     def decode(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
         turned = data[start:end][::-1]

@@ -1,4 +1,4 @@
-"""Texts written as numbers of characters, in characters that nobody sees, or right to left.
+"""Texts written as numbers of characters, in invisible characters, or right to left.
 
 Sources: Unicode UAX 9 (direction), UTS 51 (flags), block E0000 (tags).
 """
@@ -27,7 +27,7 @@ _DIGITS = bytes(
 _BITS = mark("01")
 
 
-# A row of numbers, what makes one letter of their digits, and the letters that each then has.
+# A row of numbers, a translation of digits to one letter, and the letters that each then has.
 _Row = tuple[re.Pattern[bytes], bytes, bytes]
 
 
@@ -71,7 +71,7 @@ _BIDI = lazy_regex(rb"\xd8\x9c|\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]")
 
 
 def _codes(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
-    """Decode numbers of characters in a row, alone or each in a call."""
+    """Decode numbers of characters in a row, bare or each in a call."""
     for base, number, row in _ROWS:
         for match in _find_rows(row, data, start, end):
             if not budget.call():
@@ -86,7 +86,7 @@ def _codes(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterato
 
 
 def _find_rows(row: _Row, data: bytes, start: int, end: int) -> Iterator[re.Match[bytes]]:
-    """Find the rows, where enough numbers for one are near each other."""
+    """Find the rows, if enough numbers for one are near each other."""
     pattern, kinds, unit = row
     for part in data[start:end].translate(kinds).split(_FAR):
         stop = start + len(part) + len(_FAR)
@@ -96,7 +96,7 @@ def _find_rows(row: _Row, data: bytes, start: int, end: int) -> Iterator[re.Matc
 
 
 def _decode_dump(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
-    """Decode the lines of a dump, without their offsets and letters."""
+    """Decode the lines of a dump, without its offsets and letters."""
     lines = [*_DUMP_LINE.finditer(data, start, end)]
     if not lines or not budget.call(len(lines)):
         return []
@@ -113,7 +113,7 @@ def _tags(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Dec
 
 
 def _selectors(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
-    """Decode bytes that are written as variation selectors, 1 to 16 and the supplement."""
+    """Decode bytes written as variation selectors, 1 to 16 and the supplement."""
     for run in _SELECTORS.finditer(data[start:end].decode("utf-8", "ignore")):
         codes = map(ord, run[0])
         plain = bytes(c - 0xFE00 if c < 0xFF00 else c - 0xE0100 + 16 for c in codes)
@@ -122,7 +122,7 @@ def _selectors(data: bytes, start: int, end: int, budget: DecodingBudget) -> Ite
 
 
 def _bits(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
-    """Decode bits that are written as two invisible characters, eight to a byte."""
+    """Decode bits written as two invisible characters, eight to a byte."""
     for run in _INVISIBLE_BITS.finditer(data[start:end].decode("utf-8", "ignore")):
         for set_bit in set(run[0]):
             bits = "".join("1" if character == set_bit else "0" for character in run[0])

@@ -30,12 +30,12 @@ ENCODINGS: dict[str, Encoding] = {
 
 
 def decode(data: bytes, signs: Mapping[str, list[Range]], budget: DecodingBudget) -> list[Decoded]:
-    """Decode each stretch of a text that is encoded, one level deep.
+    """Decode each encoded stretch of a text, one level deep.
 
     Args:
         data: the text.
         signs: for each encoding the ranges of the text that contain its sign, in order.
-        budget: what decoding may cost; shared by all levels of one message.
+        budget: limit of the decoding; shared by all levels of one message.
     """
     stretches: list[Decoded] = []
     for name, ranges in signs.items():
@@ -56,7 +56,7 @@ def decode(data: bytes, signs: Mapping[str, list[Range]], budget: DecodingBudget
 
 
 def common_prefix(first: AnyStr, second: AnyStr) -> int:
-    """Count the bytes or letters that two texts begin with alike."""
+    """Count the common leading bytes or letters of two texts."""
     low, high = 0, min(len(first), len(second))
     while low < high:
         middle = (low + high + 1) // 2
@@ -68,7 +68,7 @@ def common_prefix(first: AnyStr, second: AnyStr) -> int:
 
 
 class DecodedParts:
-    """All stretches that were decoded from one reading, and the way back to it.
+    """All stretches decoded from one reading, and the way back to it.
 
     Attributes:
         data: the decoded texts, one on each line.
@@ -86,7 +86,7 @@ class DecodedParts:
         return self._parts[self._index(start)]
 
     def origin(self, start: int, end: int) -> Range:
-        """About where a range of `data` is in the text that it was decoded from."""
+        """The approximate source of a range of `data` in the text that it was decoded from."""
         index = self._index(start)
         part, part_start = self._parts[index], self._ends[index - 1] if index else 0
         if part.is_reversed:
@@ -106,7 +106,7 @@ class DecodedParts:
         return first, min(max(first + end - start, first + 1), part.end)
 
     def _measure_unchanged(self, index: int) -> Range:
-        """The bytes at the start and at the end of a part that decoding left as they were."""
+        """The bytes at the start and at the end of a part that decoding did not change."""
         if index not in self._edges:
             part = self._parts[index]
             source = self._source[part.start : part.end]
@@ -116,10 +116,10 @@ class DecodedParts:
         return self._edges[index]
 
     def sections(self) -> list[Range]:
-        """The ranges of `data` that are read apart: no sentence goes from one to the next.
+        """The ranges of `data` that are read separately: no sentence continues beyond one.
 
-        A stretch with escapes is read with the text around it, which is cut anywhere; what is
-        between it and the next one is missing here. What is encoded as a whole may be in pieces.
+        A stretch with escapes is read with the text around it, cut at any place; the text between
+        it and the next one is missing here. Text that is encoded as a whole may be in pieces.
         """
         sections: list[Range] = []
         at, was_cut = 0, False
@@ -133,7 +133,7 @@ class DecodedParts:
         return sections
 
     def as_written(self, start: int, end: int) -> bool:
-        """True if the source has a range of `data` as it is, near the place that it came from.
+        """True if the source has a range of `data` unchanged, near its own place.
 
         A range of several parts is as written if each of its pieces is: only the text between the
         parts is missing. A part that is decoded as a whole has a range as it is if decoding added
@@ -148,7 +148,7 @@ class DecodedParts:
                 is_there = self._source.find(words, *near) >= 0
             else:
                 is_short = max(part.end - part.start, len(part.data)) <= COUNTED_BYTES
-                is_encoded = part.view in ENCODINGS  # not what an argument does
+                is_encoded = part.view in ENCODINGS  # not an argument's effect
                 is_counted = is_short and is_encoded
                 copies = self._source.count(words, part.start, part.end) if is_counted else 0
                 is_there = copies > 0 and copies >= part.data.count(words)

@@ -1,4 +1,4 @@
-"""The file of each line of a diff, and the text written in it. Knows the form of Git."""
+"""The file of each line of a diff, and the text written in it. Knows Git's format."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ChangedFile(NamedTuple):
 
     Attributes:
         path: of it.
-        start: of what follows its header.
+        start: after its header.
         end: of its lines.
     """
 
@@ -31,7 +31,7 @@ class ChangedFile(NamedTuple):
 
 
 def changed_file(data: bytes, at: int) -> ChangedFile | None:
-    """The file that a place in a diff is of; None outside of a diff.
+    """The file of a place in a diff; None outside of a diff.
 
     Each line of a file begins with a mark of its own there, so that none can pose as a header.
     """
@@ -47,7 +47,7 @@ def changed_file(data: bytes, at: int) -> ChangedFile | None:
 
 @lru_cache(maxsize=2)  # a text is asked about for each match in it
 def _starts(data: bytes) -> list[int]:
-    """Find where the text and the headers in it begin."""
+    """Find the starts of the text and of its headers."""
     return [0, *(mark.start() for mark in _MARK.finditer(data))]
 
 

@@ -1,7 +1,7 @@
 """All strings of one message as one buffer, and the way back from a byte to its string.
 
-Rules search the buffer; what they find is reported by path and code points, and only then is the
-way back computed. Knows JSON values; which strings are read is decided in detect.text.layouts.
+Rules search the buffer; matches are reported by path and code points, and only then is the way back
+computed. Knows JSON values; detect.text.layouts decides which strings are read.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from pipeguard.firewall.protocol.places import ARGUMENTS, FIXED_VALUE_KEYS
 from pipeguard.unicode.folding import fold
 
 MAX_TOKEN_CHARS = 120  # of a value that could be one word or one expression
-DOCUMENT_CHARS = 160  # a longer value is a document, if it has so many lines
+DOCUMENT_CHARS = 160  # a longer value is a document, if it has enough lines
 DOCUMENT_LINES = 3
 FEW_SEGMENTS = 16  # of a range, which are compared
 BYTES_COUNTED = 2**12  # of `data`, whose code points are counted once
 
 _CONTINUATIONS = bytes(range(0x80, 0xC0))  # of a code point in UTF-8, behind its first byte
-# The names around a string, and whether it is an argument: in no list and no object.
+# The names around a string, and whether it is an argument outside of lists and objects.
 NamesAround = tuple[tuple[str, ...], bool]
 _DIGIT = lazy_regex("[0-9]")
 _COULD_BE_SECRET = lazy_regex(rf"(?=\D{{0,24}}[0-9])[!-~]{{{LEAST_KEY}}}")
@@ -57,22 +57,22 @@ class MessageText:
 
     @property
     def segment_count(self) -> int:
-        """The number of values and of what else is read with them, such as keys."""
+        """The number of values and of other strings that are read, such as keys."""
         return len(self._positions.starts) - 1
 
     def strings(self) -> list[str]:
         """Keyed only: the string of each segment.
 
-        That of a member whose value is an object, a list or a short number is empty.
+        It is empty for a member whose value is an object, a list or a short number.
         """
         return self._positions.strings
 
     def keys(self) -> Iterable[str]:
-        """The names in it, each once."""
+        """Its names, each once."""
         return self._keys
 
     def names_around(self) -> list[NamesAround]:
-        """Keyed only, of each segment: the names around it, and whether it is an argument."""
+        """Keyed only, for each segment: the names around it, and whether it is an argument."""
         return self._positions.names_around
 
     def sizes(self) -> Iterator[int]:
@@ -87,7 +87,7 @@ class MessageText:
         return positions.starts[index] + skipped, positions.starts[index + 1] - 1
 
     def join_values(self) -> bytes:
-        """The values with nothing between."""
+        """The values, concatenated."""
         return "".join(self.values).encode("utf-8")
 
     def seams(self) -> Iterator[int]:
@@ -104,7 +104,7 @@ class MessageText:
             yield starts[index], starts[index + 1], self._index_path(index)
 
     def joined_keys(self) -> bytes:
-        """The keys, each once, with nothing between; empty if none could be part of a secret."""
+        """The keys, each once, concatenated; empty if none could be part of a secret."""
         long_keys = self._layout[3]
         if not long_keys or not _DIGIT.search("".join(long_keys)):
             return b""  # most
@@ -125,14 +125,14 @@ class MessageText:
         return self._index_path(self._index(start))
 
     def largest_part(self, low: int, high: int) -> tuple[int, int]:
-        """The part of a range of `data` that is in one string: the longest of the first few."""
+        """The part of a range of `data` in one string: the longest of the first few."""
         first, last = self._index(low), self._index(high - 1)
         bounds = self._positions.starts[first : min(last, first + FEW_SEGMENTS) + 2]
         parts = [(max(low, start), min(high, end - 1)) for start, end in pairwise(bounds)]
         return max(parts, key=lambda part: part[1] - part[0]) if last > first else (low, high)
 
     def is_most(self, start: int, size: int) -> bool:
-        """True if the string at a byte of `data` is short, and so many bytes are most of it."""
+        """True if the string at a byte of `data` is short, and this many bytes are most of it."""
         value = self.find_value(start)
         if not value.isascii():
             value = fold(value[: 4 * MAX_TOKEN_CHARS].encode("utf-8", "replace"))[0].decode()
@@ -143,11 +143,11 @@ class MessageText:
         return self._string(self._index(start))
 
     def is_document(self, start: int) -> bool:
-        """True if the string at a byte of `data` is a text of several lines."""
+        """True if the string at a byte of `data` has several lines."""
         return _is_document(self.find_value(start))
 
     def span(self, start: int, end: int) -> tuple[int, int]:
-        """A range of `data` as code points of the string that it begins in."""
+        """A range of `data` as code points of the string at its beginning."""
         index, positions = self._index(start), self._positions
         first_byte, end_byte = positions.starts[index], positions.starts[index + 1] - 1
         label = positions.label(index)
@@ -157,7 +157,7 @@ class MessageText:
         return max(0, first), min(max(0, last), len(self._string(index)))
 
     def _count_code_points(self, place: int) -> int:
-        """The number of code points before a byte of `data`, without one that it divides."""
+        """The number of code points before a byte of `data`, except one that the byte divides."""
         data, counts = self.data, self._positions.counts
         for start in range(BYTES_COUNTED * (len(counts) - 1), place, BYTES_COUNTED):
             part = data[start : start + BYTES_COUNTED]
@@ -168,11 +168,11 @@ class MessageText:
         return counts[number] + len(rest) - is_divided
 
     def find_strings(self, low: int, high: int) -> Iterator[tuple[Path, str, int, int]]:
-        """Unkeyed only: the values in a range of `data`, each with what of it is in the range.
+        """Unkeyed only: the values in a range of `data`, each with its part in the range.
 
         Yields:
-            The path, the string, and the first and the last character. Numbers and keys, and what
-            is listed once, are left out.
+            The path, the string, and the first and the last character. Numbers, keys, and values
+            that are listed once are left out.
         """
         positions = self._positions
         for index in range(self._index(low), self._index(high - 1) + 1):
@@ -184,7 +184,7 @@ class MessageText:
                 yield positions.path(index), string, *self.span(start, end)
 
     def segment_path(self, number: int) -> Path:
-        """The path of the string of a segment; unkeyed, of one of `values`."""
+        """The path of a segment's string; unkeyed, of one of `values`."""
         return self._positions.path(number)
 
     def locate_joined(self, start: int, end: int) -> tuple[list[Path], bool]:
@@ -211,13 +211,13 @@ class MessageText:
         return positions.path(index) if is_located else self._find_key(self._string(index))
 
     def _string(self, index: int) -> str:
-        """The string of a segment, which in the unkeyed layout may be a key."""
+        """The string of a segment, which may be a key in the unkeyed layout."""
         positions = self._positions
         located = len(positions.strings)
         return positions.strings[index] if index < located else positions.keys[index - located]
 
     def _find_key(self, key: str) -> Path:
-        """The first path of a key; of one that is none, that of the value itself."""
+        """The first path of a key; for any other text, the path of the value itself."""
         return self._positions.key_paths.get(key, ())
 
 
@@ -227,7 +227,7 @@ def _is_document(value: str) -> bool:
 
 
 class _Positions:
-    """Places of strings, computed only after a match, and only as far as needed.
+    """The places of strings, computed only after a match, and only as far as needed.
 
     Attributes:
         starts: of each segment, in bytes of `data`.
@@ -252,7 +252,7 @@ class _Positions:
 
     @cached_property
     def joined_starts(self) -> list[int]:
-        """The start of each string in the joined values; what is not one of them is empty there."""
+        """The start of each string in the joined values; other strings count as empty there."""
         strings = zip(self.strings if self.is_keyed else self._values, self.steps, strict=False)
         left_out = FIXED_VALUE_KEYS if self.is_keyed else ()
         lengths = (
@@ -275,7 +275,7 @@ class _Positions:
         return path
 
     def label(self, index: int) -> str | None:
-        """The name with which a segment begins, before a colon and a space."""
+        """The name at the start of a segment, before a colon and a space."""
         if self.is_keyed:
             step = self.steps[index]
             return step if type(step) is str else None
@@ -284,7 +284,7 @@ class _Positions:
 
     @cached_property
     def names_around(self) -> list[NamesAround]:
-        """Find the names around each segment, the outermost first, and whether it is alone."""
+        """Find the names around each segment, outermost first, and whether it is a sole item."""
         around: list[tuple[str, ...]] = [()]
         levels = [0]  # of ARGUMENTS that leads to each container; -1 if none does
         for name, parent in islice(zip(self._names, self._parents, strict=True), 1, None):

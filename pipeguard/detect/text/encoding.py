@@ -1,4 +1,4 @@
-"""The interface of an encoding: a sign that finds it, and a decoder. Knows no encoding itself."""
+"""The interface of an encoding: a sign that finds it, and a decoder. Knows no encodings."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Decoded(NamedTuple):
         view: the encoding, as findings name it, such as `base64`.
         start: where the stretch begins in its text, in bytes.
         end: where it ends.
-        reader: decodes any part of the stretch alone; None if the encoding does not allow that. A
-            finding is then about the whole stretch.
+        reader: decodes any part of the stretch by itself; None if the encoding does not allow
+            that. A finding is then about the whole stretch.
         is_reversed: True if the stretch is read from its end.
     """
 
@@ -50,7 +50,7 @@ class Decoded(NamedTuple):
 Decoder = Callable[[bytes, int, int, DecodingBudget], Iterable[Decoded]]
 
 
-Sign = str | Callable[[], str]  # a pattern, or what makes a long one: only compiling needs it
+Sign = str | Callable[[], str]  # a pattern, or a function that builds a long one to compile
 
 
 def make_pattern(sign: Sign) -> str:
@@ -63,14 +63,14 @@ class Encoding(NamedTuple):
 
     Attributes:
         sign: a pattern by which Hyperscan finds each block that may contain this encoding. It may
-            match more than `decode` accepts, where that makes a much smaller automaton.
+            match more than `decode` accepts, if that makes a much smaller automaton.
         decode: decodes a range of a text.
         squeezed_sign: the sign in a text without spaces, where more letters are neighbours by
             chance; empty if the encoding is not looked for there.
-        to_server_only: True if it is only looked for in texts that go to a server.
-        is_invisible: True if nobody sees the encoded text. Nobody hides harmless words.
-        is_opaque: True if nobody can read the encoded text.
-        is_open: True if everybody can: a rule for what is encoded alone says little of it.
+        to_server_only: True if it is only looked for in texts to a server.
+        is_invisible: True if the encoded text is invisible. Nobody hides harmless words.
+        is_opaque: True if people cannot read the encoded text.
+        is_open: True if everybody can: a rule for only encoded text means little there.
     """
 
     sign: Sign
@@ -95,25 +95,25 @@ def is_readable(plain: bytes) -> bool:
         if error.start < min(len(plain), 4096) - 3:
             return False  # invalid, and not just a character cut at the end
         text = plain[: error.start].decode("utf-8")
-    text = fold(text.encode("utf-8"))[0].decode("utf-8")  # without what is not seen
+    text = fold(text.encode("utf-8"))[0].decode("utf-8")  # without invisible characters
     return sum(map(str.isprintable, text)) >= MIN_PRINTABLE * len(text)
 
 
 def legible(plain: bytes) -> bytes:
-    """Decoded bytes if they are text; of a private key the start in hexadecimal; else nothing."""
+    """Decoded bytes if they are text; for a private key, its start in hexadecimal; else nothing."""
     if is_readable(plain):
         return plain
     return plain[:KEY_BYTES].hex().encode() if _PRIVATE_KEY.match(plain) else b""
 
 
 def mark(signs: str | bytes) -> bytes:
-    """A table for `translate` that makes `a` of each of these bytes, and a space of others."""
+    """A table for `translate` that maps each of these bytes to `a`, and others to a space."""
     listed = signs.encode("latin-1") if isinstance(signs, str) else signs
     return bytes(0x61 if code in listed else 0x20 for code in range(256))
 
 
 def runs(data: bytes, start: int, end: int, kinds: bytes, least: int) -> Iterator[Range]:
-    """The stretches of at least so many bytes of one kind.
+    """The stretches of at least this many bytes of one kind.
 
     Args:
         data: the text.
@@ -133,7 +133,7 @@ def runs(data: bytes, start: int, end: int, kinds: bytes, least: int) -> Iterato
 def search_in_runs(
     pattern: re.Pattern[bytes], data: bytes, reach: Range, kinds: bytes, least: int = LEAST_RUN
 ) -> Callable[[int], re.Match[bytes] | None]:
-    """Make a search for so many letters or more, which looks at long runs of them only.
+    """Make a search for at least this many letters, which looks only at long runs of them.
 
     Args:
         pattern: of letters of one kind.
@@ -167,7 +167,7 @@ def in_windows(
         view: the encoding, as findings name it.
         sign: a pattern for the encoded characters.
         reader: decodes a text, and leaves plain text as it is.
-        in_pieces: True if any part of the window can be decoded alone.
+        in_pieces: True if any part of the window can be decoded by itself.
     """
     pattern = lazy_regex(sign.encode())
 
@@ -183,7 +183,7 @@ def in_windows(
 def windows(
     pattern: re.Pattern[bytes], data: bytes, start: int, end: int, budget: DecodingBudget
 ) -> list[Range]:
-    """The ranges around the matches of a pattern; those that meet are one range."""
+    """The ranges around the matches of a pattern; ranges that meet are merged."""
     ranges: list[Range] = []
     position = start
     while (match := pattern.search(data, position, end)) and budget.call():

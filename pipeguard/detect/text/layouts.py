@@ -1,4 +1,4 @@
-"""The two layouts of a message: which strings of its value are read, and in which order.
+"""The two layouts of a message: the strings of its value that are read, and their order.
 
 - Keyed, towards a server: each member as `key: value`, so that a rule can ask for the name before
   a value. A member without a string of its own has an empty one.
@@ -6,8 +6,8 @@
   blocks is read as the model reads it. After them come values with a sensitive key, behind that
   key; then keys and values from fixed lists (such as `type`), each once.
 
-One walk lays out a value, and notes the way to each string by the containers that it is in.
-`_layout.c` does it five to ten times as fast; where it was not built, `lay_out_in_python` does.
+One walk lays out a value, and notes the way to each string by the containers around it.
+`_layout.c` is five to ten times as fast; if it was not built, `lay_out_in_python` runs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS
 LONGEST_LISTED = 12  # characters, as `application/` has
 MIN_NUMBER_DIGITS = 9  # shorter numbers identify nobody and nothing
 LEAST_KEY = 10  # characters of a key that could be part of a secret
-MOST_COLUMNS = 4  # of a table, of which one may be the characters of a text
+MOST_COLUMNS = 4  # of a table, one of which may be the characters of a text
 LEAST_CODES = 16  # numbers in a list that may be the characters of a text
 _KEY_BYTES = lazy_regex(r"48(?: (?:1[0-9]{2}|2[0-4][0-9]|25[0-5]|[0-9]{1,2})){40,}")
 _CODES = (9, 10, 13, *range(0x20, 0x7F))
@@ -43,7 +43,7 @@ Step = str | int | None  # a key, the index of an item, or nothing below the con
 LONGEST_KEY = 100  # characters: a longer key is a text and not a name
 LONGEST_NAMED = 600  # characters of a value that is read together with its key
 
-# Words of the names that rules ask for before a value: of credentials, then of personal numbers.
+# Words of the names that rules require before a value: of credentials, then of personal numbers.
 _SENSITIVE = lazy_regex(
     f"{credentials.alternatives('KEYS')}|{credentials.alternatives('NUMBERS')}", re.IGNORECASE
 )
@@ -51,7 +51,7 @@ _SENSITIVE = lazy_regex(
 
 def is_sensitive(key: str) -> bool:
     """True for a key whose value may be private."""
-    return len(key) <= LONGEST_KEY and _has_sensitive_word(key)  # longer keys fill the cache
+    return len(key) <= LONGEST_KEY and _has_sensitive_word(key)  # longer keys would fill the cache
 
 
 @lru_cache(maxsize=4096)
@@ -60,7 +60,7 @@ def _has_sensitive_word(key: str) -> bool:
 
 
 def sensitive_label(value: JsonObject) -> str:
-    """The name in an object such as `{"name": "API_KEY", "value": ...}`, if sensitive; else empty.
+    """The name in an object such as `{"name": "API_KEY", "value": ...}`, if sensitive; or empty.
 
     Lists of variables and headers are written so.
     """
@@ -72,9 +72,9 @@ def sensitive_label(value: JsonObject) -> str:
 
 
 def text_of_codes(value: JsonValue) -> str:
-    """The text that numbers of characters in a list or an object are; empty if they are none.
+    """The text given as character numbers in a list or an object; empty for any other value.
 
-    The list may consist of rows, of which all numbers or one column are the text. The numbers may
+    The list may consist of rows, with the text in all numbers or in one column. The numbers may
     be decimal, or octal without a prefix. Numbers of the bytes of a key are in hexadecimal.
     """
     items = value.values() if type(value) is dict else value if type(value) is list else ()
@@ -105,7 +105,7 @@ def _texts(numbers: list[Number], *, is_column: bool) -> Iterator[str]:
 
 # --- the two layouts --------------------------------------------------------------------
 
-# Of `lay_out`, which says what each is.
+# Types for `lay_out`, which describes each.
 Keys = dict[str, None]
 Texts = list[str]
 Steps = list[Step]
@@ -119,14 +119,14 @@ def lay_out(value: JsonValue, *, keyed: bool) -> Layout:
         data: all lines in UTF-8, joined by line ends.
         values: the strings that are read joined, in order.
         keys: the names; unkeyed, also values from fixed lists. Each once, in order.
-        long_keys: those of `keys` that have LEAST_KEY characters.
-        strings: keyed, of each line; unkeyed, `values` and what is behind labels.
+        long_keys: the `keys` that have LEAST_KEY characters.
+        strings: keyed, of each line; unkeyed, `values` and the strings behind labels.
         labels: unkeyed, of each line that follows `values`; behind these lines come the keys.
-        starts: of each line in `data`, and where another one would start; unsigned C integers.
+        starts: of each line in `data`, and of a further one; unsigned C integers.
         steps: the last step to each of `strings`.
-        owners: the number of the container of each of `strings`; as `starts`.
+        owners: the number of the container of each of `strings`; typed like `starts`.
         names: the last step to each container; the first one is the whole value.
-        parents: the number of the container that each container is in; as `starts`.
+        parents: the number of the container around each container; typed like `starts`.
 
     Raises:
         UnicodeEncodeError: a string has a lone surrogate.
@@ -158,7 +158,7 @@ class _Walk:
         self.strings.append((string, step, owner))
 
     def add_value(self, value: str, step: Step, owner: int) -> None:
-        """Lay out a string without its key, which is read joined."""
+        """Lay out a string without its key, for joined reading."""
         self.add(None, value, step, owner)
         self.values.append(value)
 
@@ -180,7 +180,7 @@ class _Walk:
             self.named.append((str(value["value"]), "value", owner))
 
     def add_member(self, key: str, item: JsonValue, owner: int) -> None:
-        """Lay out the member of an object; if it is no string, keyed its name alone."""
+        """Lay out the member of an object; keyed, one that is not a string has only its name."""
         self.keys[key] = None
         if self.keyed:
             self.add(key, item if _is_string(item) else "", key, owner)
@@ -227,7 +227,7 @@ def _numbers(numbers: Iterable[int]) -> bytes:
 
 
 def native() -> ModuleType | None:
-    """The form in C; None where it was not built."""
+    """The form in C; None if it was not built."""
     try:
         from pipeguard.detect.text import _layout
     except ImportError:

@@ -1,7 +1,7 @@
 """Literals over several lines: in three quotes, backquotes, heredocs, raw strings, long brackets.
 
-A value is what is assigned, passed on or returned. A docstring is none, and neither is a comment:
-both speak to whoever reads the file. What is never closed makes all that follows it no literal.
+A value is assigned, passed on or returned. A docstring or a comment is not a value: both speak to
+the reader of the file. If one is never closed, no literal is found after it.
 Knows how literals and comments begin and end in some twenty languages, and no rules.
 """
 
@@ -12,11 +12,11 @@ from functools import lru_cache
 
 from pipeguard.firewall.lazy_regex import lazy_regex
 
-MOST_BYTES = 2**18  # of a text; in a longer one nothing is looked for
+MOST_BYTES = 2**18  # of a text; a longer one is not searched
 FEW_TEXTS = 2  # that are remembered: one text is asked about for each match in it
-BEFORE_BYTES = 80  # before a literal: where it says what becomes of its value
+BEFORE_BYTES = 80  # before a literal, which tell the use of its value
 
-# What begins a comment or a literal. Whichever comes first counts, so that none begins within
+# The beginning of a comment or a literal. Whichever comes first counts, so that none begins within
 # another; a comment of a line and a short literal end in their line.
 _BEGINNING = lazy_regex(
     rb"(?P<block>/\*|<!--|--\[\[|^=begin\b)"
@@ -41,7 +41,7 @@ _TAKES_VALUE = lazy_regex(
 
 @lru_cache(maxsize=FEW_TEXTS)
 def long_literals(data: bytes) -> tuple[tuple[int, int], ...]:
-    """The values of all literals that go over several lines, and of those in long brackets."""
+    """The values of all literals over several lines, and of those in long brackets."""
     if len(data) > MOST_BYTES:
         return ()
     spans: list[tuple[int, int]] = []
@@ -76,7 +76,7 @@ def without_long_literals(data: bytes) -> bytes:
 
 
 def _end(data: bytes, beginning: re.Match[bytes]) -> tuple[int, int] | None:
-    """The first byte of what ends a comment or literal, and the one after it; None if nothing."""
+    """The span of the end of a comment or literal; None if it is never closed."""
     at = beginning.end()
     if beginning["word"] is not None:
         lines = _ONE_WORD.finditer(data, at)
@@ -100,7 +100,7 @@ def _closing(beginning: re.Match[bytes]) -> bytes:
 
 
 def _is_value(data: bytes, beginning: re.Match[bytes]) -> bool:
-    """True unless it is a comment, or nothing says what becomes of it; a heredoc is read."""
+    """True for a heredoc, and for a literal whose use is known; False for a comment."""
     if beginning["block"] is not None or beginning["word"] is not None:
         return beginning["block"] is None
     start, end = beginning.span()

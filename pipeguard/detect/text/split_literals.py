@@ -1,7 +1,7 @@
 """A program's string literals, read as the program would join them.
 
 `"AKIA" + "Z7QX"` contains a key that the text does not. Knows how programs write literals next to
-each other, and no programming language; rules know what the joined text says.
+each other, and no programming language; rules know the meaning of the joined text.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ FEW_LITERALS = 64  # with more, some fit together by chance
 SHORTEST_MENTION = 3  # characters of a beginning that a text names before it shows a whole
 SHORTEST_WHOLE = 16
 
-# A literal that may be a piece of a secret, for Hyperscan: with a digit beside a letter, the small
+# A literal that may be a piece of a secret, for Hyperscan: with a digit next to a letter, the small
 # and capital letters of no name, or a long number; or of hardly any letters.
 _OF_SECRETS = "[A-Za-z0-9+/=_.:$~%-]*"
 SIGN = (
@@ -28,7 +28,7 @@ SIGN = (
 _GLUE = lazy_regex(
     rb"[\"'`](?:\s{0,40}[^\w\s\"'`]{1,8}\s{0,40}|\s{1,40})(?:[bBfFrRuU]{1,2}(?=[\"'`]))?[\"'`]"
 )
-# The sign before a quote is asked for after it, so that `re` looks for quotes alone.
+# The sign before a quote is checked after it, so that `re` looks only for quotes.
 _LITERALS = lazy_regex(
     rb"\"([^\"\n]{1,256}+)\"|'(?<![A-Za-z0-9]')([^'\n]{1,256}+)'|`([^`\n]{1,256}+)`"
 )
@@ -39,7 +39,7 @@ def joined_literals(text: bytes, low: int, high: int) -> Iterator[tuple[list[Ran
 
     Yields:
         The ranges that remain; True if there are so many literals that some fit together by chance.
-        First without the operators between literals; then without anything but literals, for
+        First without the operators between literals; then with only the literals, for
         those that a program appends line by line.
     """
     glue = [each.span() for each in _GLUE.finditer(text, low, high)]
@@ -53,7 +53,7 @@ def joined_literals(text: bytes, low: int, high: int) -> Iterator[tuple[list[Ran
 
 def _inside_literals(text: bytes, low: int, high: int) -> list[Range]:
     """The literals, but for a beginning that the next one has, as "`AKIA`, e.g. `AKIA…`"."""
-    found = _LITERALS.finditer(text[low:high])  # of which the first quote may follow a letter
+    found = _LITERALS.finditer(text[low:high])  # the first quote may follow a letter
     spans = [(low + a, low + b) for a, b in (each.span(each.lastindex or 0) for each in found)]
     return [
         (start, end)

@@ -32,7 +32,7 @@ MAX_SEPARATOR = 24  # bytes between two letters, with other characters of the te
 
 
 def _translating(signs: bytes, letters: bytes) -> Callable[[bytes], bytes]:
-    """Make a reader that replaces each of some bytes by another one."""
+    """Make a reader that replaces each of some bytes."""
     table = bytes.maketrans(signs, letters)
     return lambda text: text.translate(table)
 
@@ -40,8 +40,8 @@ def _translating(signs: bytes, letters: bytes) -> Callable[[bytes], bytes]:
 def _without_separators(run: bytes) -> bytes:
     """Join letters, or groups of letters, that a repeated separator keeps apart.
 
-    What is beside the separator belongs to the text: `k.-.a` is `k-a`. Of separators that vary none
-    remains.
+    Text next to the separator is kept: `k.-.a` is `k-a`. Separators that vary are removed
+    entirely.
     """
     between = _SEPARATOR.findall(run)
     separator, count = _most_frequent(between)
@@ -57,7 +57,7 @@ def _without_separators(run: bytes) -> bytes:
 
 
 def _beside(separator: bytes, text: bytes) -> bytes:
-    """The text between two letters beside their separator, which is on either side."""
+    """The text between two letters, without the separator on either side."""
     rest = text.removeprefix(separator)
     if len(rest) > len(separator):
         rest = rest.removesuffix(separator)
@@ -87,7 +87,7 @@ _LETTERS_APART = lazy_regex(
 
 
 def _decode_spelled(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
-    """Decode letters that are written apart, with the text around them."""
+    """Decode separated letters, with the text around them."""
     ranges: list[Range] = []
     for run in _letters_apart(data, start, end):
         low, high = run.start() - AROUND_BYTES, run.end() + AROUND_BYTES
@@ -98,7 +98,7 @@ def _decode_spelled(data: bytes, start: int, end: int, budget: DecodingBudget) -
 
 
 def _letters_apart(data: bytes, start: int, end: int) -> Iterator[re.Match[bytes]]:
-    """The matches of `_LETTERS_APART`, which is tried only where a letter stands alone."""
+    """The matches of `_LETTERS_APART`, which is tried only at isolated letters."""
     kinds = data[start - 1 : start].translate(_ALONE) or b" "
     kinds += data[start:end].translate(_ALONE)
     at = 0
@@ -112,7 +112,7 @@ def _letters_apart(data: bytes, start: int, end: int) -> Iterator[re.Match[bytes
 
 
 def _read_names(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
-    """Read each long name with an opening word of orders as words, but for those in addresses."""
+    """Read each long name with an opening word of orders as words, except in addresses."""
     for low, high in runs(data, start, end, _NAME_KINDS, MIN_NAME):
         name = data[low:high].strip(_JOINING)
         if _order_name().search(name) is None or len(_SEPARATOR.findall(name)) < FEW_JOINS:
@@ -126,7 +126,7 @@ def _read_names(data: bytes, start: int, end: int, budget: DecodingBudget) -> It
 
 
 def _groups(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
-    """Decode groups of letters and digits that are written apart, as long as a secret."""
+    """Decode separated groups of letters and digits as long as a secret."""
     kinds = data[start:end].translate(_KINDS).replace(b"aaaaa", b"     ")  # no group is so long
     for low, high in runs(kinds, 0, len(kinds), _SOLID, MIN_SECRET + FEW_GROUPS - 1):
         run = data[start + low : start + high].strip(_NO_LETTERS)
@@ -142,7 +142,7 @@ def _groups(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterat
 
 
 def _join_cells(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
-    """Join the cells of a numbered list or table, each of a few characters."""
+    """Join the cells of a numbered list or table, each with a few characters."""
     spans: list[Range] = []
     cells: list[bytes] = []
     first = 0
@@ -166,7 +166,7 @@ def _join_cells(data: bytes, start: int, end: int, budget: DecodingBudget) -> li
 
 
 def _join_pieces(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
-    """Join the pieces of a key with a known beginning: one separator is between all of them.
+    """Join the pieces of a key with a known beginning, all with the same separator.
 
     The separator may have a label that counts, as in `a0=…&a1=…` or a numbered list.
     """
@@ -191,8 +191,8 @@ def _join_pieces(data: bytes, start: int, end: int, budget: DecodingBudget) -> I
 def _begin_keys(data: bytes, start: int, end: int) -> Iterator[Range]:
     """The known beginnings of keys: so many words are found faster one by one than by `re`.
 
-    Only those are looked for of which the letters and digits up to a sign are a word of the text,
-    or which have no sign and begin as a word does.
+    Only beginnings whose letters and digits up to a sign are a word of the text are looked for,
+    and those without a sign that begin as a word does.
     """
     words = set(_words(data[start:end]))
     firsts = {word[:MIN_PREFIX] + b"+" for word in words} | words
@@ -206,7 +206,7 @@ def _begin_keys(data: bytes, start: int, end: int) -> Iterator[Range]:
 
 
 def _may_be_secret(run: bytes) -> bool:
-    """True for groups with digits and letters, and with the same separator between most."""
+    """True for groups with digits and letters, if most have the same separator."""
     letters = run.translate(None, _NO_LETTERS)
     without_digits = len(letters.translate(None, b"0123456789"))
     if len(letters) < MIN_SECRET or not len(letters) // 4 < without_digits < len(letters):
@@ -234,7 +234,7 @@ unleet_l = _translating(b"43105$7@!+89|", b"aelosstaitbgl")  # `1` as `l` instea
 
 
 def watched_words() -> list[str]:
-    """The words of which every order and every theft of a credential contains one."""
+    """Words of which every order and every theft of a credential contains at least one."""
     return [word.replace(r"\x20", " ") for word in disguises.in_order("WATCHED")]
 
 
@@ -245,7 +245,7 @@ def _long_prefixes() -> list[str]:
 def _any_disguised(
     spell: Callable[[str], str], *, boundary_before: str = "", boundary_behind: str = ""
 ) -> str:
-    r"""A pattern for all watched words, and prefixes and schemes in their own case, in a disguise.
+    r"""A disguised pattern for all watched words, and for prefixes and schemes in their own case.
 
     A short prefix must not match within a word: `nfu_` in ROT13 is part of `hash_`. So its token
     must begin at a boundary, before or behind it. Hyperscan's own word boundary would double the
@@ -308,7 +308,7 @@ _SPELLED_SIGN = (
 _BETWEEN_GROUPS = r"[^A-Za-z0-9\s]+"
 _CELLS = r"[^0-9A-Za-z]+[!-~]{1,3}[^0-9A-Za-z]+"
 _AS_WORDS = bytes(code if code in _LETTERS else 0x20 for code in range(256))
-_PIECE = lazy_regex(  # and what separates it from the next one, with a label that counts
+_PIECE = lazy_regex(  # and the separator after it, with a label that counts
     rb"([A-Za-z0-9]{0,48})"
     rb"([^A-Za-z0-9]{1,8}(?:[A-Za-z]{0,8}[0-9]{1,3}[\"']?\s?[=:.)\]]+\s?[\"']?)?)(?=[A-Za-z0-9])"
 )
@@ -321,7 +321,7 @@ def _beginnings() -> list[str]:
 
 @cache
 def _by_first() -> dict[bytes, list[bytes]]:
-    """The beginnings by the first word that each has in a text."""
+    """The beginnings, by the first word of each in a text."""
     by_first: dict[bytes, list[bytes]] = {}
     for beginning in _beginnings():
         word = beginning.encode()
@@ -335,13 +335,13 @@ def _words(data: bytes) -> list[bytes]:
 
 
 def _pieces_sign() -> str:
-    """A pattern for the beginnings; with the pieces behind them, a pass takes ten times as long."""
+    """A pattern for the beginnings only; with the pieces, a pass takes ten times as long."""
     words = "|".join(map(re.escape, _beginnings()))
     return f"(?:[^A-Za-z0-9]|^)(?:{words})[A-Za-z0-9]*[^A-Za-z0-9]"
 
 
 _NUMBERED_SIGN = f"[^0-9A-Za-z]3{_CELLS}4{_CELLS}5{_CELLS}6[^0-9A-Za-z]"
-_GROUPS_SIGN = (  # with a digit beside a letter, as in secrets, and seldom in names
+_GROUPS_SIGN = (  # with a digit next to a letter, as in secrets, and seldom in names
     f"[A-Za-z0-9]{{1,4}}(?:{_BETWEEN_GROUPS}[A-Za-z0-9]{{1,4}}){_BETWEEN_GROUPS}[A-Za-z0-9]{{0,3}}"
     f"(?:[0-9](?:{_BETWEEN_GROUPS})?[A-Za-z]|[A-Za-z](?:{_BETWEEN_GROUPS})?[0-9])[A-Za-z0-9]{{0,3}}"
     f"(?:{_BETWEEN_GROUPS}[A-Za-z0-9]{{1,4}}){{2}}"
@@ -351,7 +351,7 @@ _GROUPS_SIGN = (  # with a digit beside a letter, as in secrets, and seldom in n
 def _whole_range(
     view: str, *readers: Callable[[bytes], bytes], is_reversed: bool = False
 ) -> Decoder:
-    """A decoder that decodes the whole range.
+    """Make a decoder of the whole range.
 
     Args:
         view: the encoding, as findings name it.

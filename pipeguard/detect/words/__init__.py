@@ -1,8 +1,8 @@
-r"""Word lists: what names of tools, arguments, programs, hosts and credentials say.
+r"""Word lists: the meaning of names of tools, arguments, programs, hosts and credentials.
 
 Each text file holds tables: a name at the start of a line, and its words, indented, below. A word
 `@NAME` includes another table, `\x20` is a blank within an expression. To extend what is
-recognised, add a word. Begin with `credentials.txt`, whose head says who uses what.
+recognised, add a word. Begin with `credentials.txt`, whose head lists the users of each table.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, cast
 class Words:
     """The tables of one file, which is read when a table is first asked for.
 
-    It is loaded as the modules of the package are, by what imported this one.
+    The importer of this package loads it, like the package's modules.
     """
 
     def __init__(self, name: str, folder: str = "") -> None:
@@ -21,7 +21,7 @@ class Words:
         self._tables: dict[str, tuple[str, ...]] = {}
 
     def __getattr__(self, table: str) -> frozenset[str]:
-        """The words of a table, to ask whether a word is one of them."""
+        """The words of a table, for membership tests."""
         if table.startswith("_"):
             raise AttributeError(table)
         words = frozenset(self.tables()[table])
@@ -29,7 +29,7 @@ class Words:
         return words
 
     def in_order(self, table: str) -> tuple[str, ...]:
-        """The words of a table in their order, to join them into an expression."""
+        """The words of a table in order, for joining into an expression."""
         return self.tables()[table]
 
     def alternatives(self, table: str) -> str:
