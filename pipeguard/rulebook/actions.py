@@ -1,4 +1,4 @@
-"""Actions that rules lead to if the policy has no entry for them."""
+"""Actions for rules without an entry in the policy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def usual_action(rule: Rule) -> Action:
 
 
 def find_sure_action(rule: Rule) -> Action:
-    """Find the action for a match once one of `list_raises` raises its confidence."""
+    """The action for a match once one of `list_raises` raises its confidence."""
     return usual_action(rule._replace(confidence=Confidence.HIGH) if list_raises(rule) else rule)
 
 

@@ -1,8 +1,8 @@
 """Loads compiled rules, so that a start takes milliseconds instead of seconds.
 
-The package's build compiles the shipped rules where it can. Other rules, and those of a build that
-could not, are in the cache. If neither has any that can be trusted, the rules are compiled
-(rulebook.compilation). A cache that cannot be written is no error, only slow.
+The package's build compiles the shipped rules if it can. Other rules, and those of a build that
+could not, are in the cache. If neither has trusted compiled rules, the rules are compiled
+(rulebook.compilation). If the cache cannot be written, starts are only slow.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _THREADS_VARIABLE = "OPENBLAS_NUM_THREADS"
 
 
 def load_engines(packs: Sequence[PackFile] | None = None, folder: str | None = None) -> Engines:
-    """The rules of every pack, ready to run: shipped so, from the cache, or compiled for it.
+    """Load the rules of every pack, ready to run: shipped, from the cache, or newly compiled.
 
     Args:
         packs: the packs' files; None for all there are.
@@ -49,14 +49,14 @@ def load_engines(packs: Sequence[PackFile] | None = None, folder: str | None = N
         EngineError: Hyperscan is missing or rejects a pattern.
     """
     return_large_blocks()
-    if find_spec("hyperscan") is None:  # what is compiled needs it, with its first text
+    if find_spec("hyperscan") is None:  # compiled rules need it for their first text
         raise EngineError(MISSING)
     packs = sources() if packs is None else packs
     folder = os.path.abspath(cache_folder() if folder is None else folder)
     key = cache_key(packs)
     compiled = _find_stored(folder, key)
     if compiled is None:
-        load_rules(packs)  # so that nobody waits for another's compiler to hear of an error
+        load_rules(packs)  # so that an error is reported without waiting for another's compiler
         try_patterns(pack for pack in packs if not pack.shipped)
         from pipeguard.rulebook.compilation import compile_packs
 
@@ -65,7 +65,7 @@ def load_engines(packs: Sequence[PackFile] | None = None, folder: str | None = N
 
 
 def rule_ids() -> tuple[str, ...]:
-    """The ids of the rules of every pack; from the cache, where they are read in no time.
+    """The ids of the rules of every pack; from the cache if possible, which is fast.
 
     Raises:
         RuleError: a pack is wrong.
@@ -86,7 +86,7 @@ def is_shipped(packs: Sequence[PackFile]) -> bool:
 
 
 def _find_stored(folder: str, key: bytes) -> CompiledRules | None:
-    """The compiled rules, shipped or in a cache's folder; None if there are none."""
+    """The compiled rules, shipped or in a cache's folder; None without any."""
     for place, is_shipped in ((shipped_folder(), True), (folder, False)):
         with suppress(OSError):
             return open_compiled(place, key, is_shipped=is_shipped)
@@ -94,7 +94,7 @@ def _find_stored(folder: str, key: bytes) -> CompiledRules | None:
 
 
 def _engines(compiled: CompiledRules) -> Engines:
-    """The engines of compiled rules, of which only the head is read yet."""
+    """The engines of compiled rules; so far, only the head is read."""
 
     @cache
     def database(number: int) -> Database:
@@ -119,7 +119,7 @@ def _model(name: str) -> memoryview:
     """Map the file of a classifier, an opener or a network.
 
     Raises:
-        EngineError: what runs it was not compiled, and numpy is missing.
+        EngineError: its native code was not compiled, and numpy is missing.
     """
     if name.endswith(".network"):
         from pipeguard.detect.model.network import native as native_network

@@ -40,7 +40,7 @@ def cache_key(packs: Sequence[PackFile]) -> bytes:
 
 
 def database_key(group: PatternGroup) -> str:
-    """Hash everything that one database depends on, in hexadecimal, to name its file by.
+    """Hash everything that one database depends on, in hexadecimal, as its name.
 
     An edit of a rule, or of our code, changes few databases: the others are found by their keys.
     """
@@ -52,14 +52,14 @@ def database_key(group: PatternGroup) -> str:
 
 
 def modules_of_compiling() -> list[str]:
-    """The modules that could change what a rule is compiled to, as paths in the package."""
+    """The modules that could change the compiled rules, as paths in the package."""
     modules = [os.path.join("rulebook", name) for name in _RULEBOOK_MODULES]
     for room in ("unicode", "firewall", "detect"):
         for folder, folders, files in os.walk(os.path.join(_PACKAGE, room)):
             folders[:] = sorted(name for name in folders if name != "__pycache__")
             path = os.path.relpath(folder, _PACKAGE)
             modules += [os.path.join(path, name) for name in sorted(files) if name.endswith(".py")]
-    return modules  # none in an archive, where the version covers them
+    return modules  # empty in an archive, where the version covers them
 
 
 def _add(key: hashlib.blake2b, content: bytes) -> None:
@@ -68,7 +68,7 @@ def _add(key: hashlib.blake2b, content: bytes) -> None:
 
 
 def _code(name: str) -> bytes:
-    """The text of a module: in a repository it changes while the version does not."""
+    """The text of a module: in a repository it changes without the version."""
     try:
         with open(os.path.join(_PACKAGE, name), "rb", buffering=0) as file:
             return file.readall()
@@ -83,7 +83,7 @@ def _machine() -> tuple[str, ...]:
 
 
 def _engine() -> tuple[str, str]:
-    """The version of the binding; that of Hyperscan, with the processor features that it uses."""
+    """The version of the binding, and Hyperscan's, with the processor features that it uses."""
     try:
         import hyperscan
     except ImportError:

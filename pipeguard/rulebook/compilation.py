@@ -1,6 +1,6 @@
-"""Compiles rules in one process at a time, for which the others wait.
+"""Compiles rules in one process at a time, while the others wait for it.
 
-The process that compiles inherits the lock and outlives the one that started it. So when a client
+The compiling process inherits the lock and outlives the process that started it. So when a client
 gives up on a server that takes long to start, the next start finds the rules compiled or nearly so.
 """
 
@@ -85,7 +85,7 @@ def _start(packs: Sequence[PackFile], folder: str, key: bytes, lock: int | None)
 def _hold_lock(folder: str) -> Iterator[int | None]:
     """Hold the lock on a folder until the descriptor and its copies are closed.
 
-    There is none on Windows and some network file systems: there, each process compiles.
+    Windows and some network file systems have no such lock: there, each process compiles.
 
     Raises:
         OSError: the folder cannot be opened, or another process holds the lock for too long.

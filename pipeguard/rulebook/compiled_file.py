@@ -1,18 +1,18 @@
-"""The files of the cache: their form, who may have written them, how they are read and removed.
+"""The files of the cache: their form, who may have written them, how to read and remove them.
 
 ::
 
-    rules-KEY.compiled   all that a set of rules is compiled to: a head, the rules' records in JSON,
-                         and the databases, each by a hash of what it was compiled from
-    clean-KEY.names      hashes of texts in which these rules find nothing, with which runs begin
+    rules-KEY.compiled   a set of rules, compiled: a head, the rules' records in JSON, and the
+                         databases, each named by a hash of its sources
+    clean-KEY.names      hashes of texts in which these rules found nothing in earlier runs
 
 A compiled database is much like code. So a file is used only if it is a regular file of ours that
-nobody else may write, in a folder of which the same is true. Of the rules, the head is read when
-the file is opened and each part when it is needed, so that the file may be replaced or removed in
+nobody else may write, in a folder that only we may write. The head of the rules is read when the
+file is opened and each part when it is needed, so that the file may be replaced or removed in
 between. A file is written whole and put in place by a rename.
 
-What the package's build compiled has the same form. It is part of the package, and trusted like its
-code and its packs: it may also be root's.
+Files compiled by the package's build have the same form. They are part of the package, and trusted
+like its code and its packs: they may also be root's.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 MAGIC = b"pipeguard compiled rules 13 "
 NAMES_MAGIC = b"clean names of pipeguard 1\n"
 NAME_BYTES = 32
-MOST_NAMES = 4096  # in a file; a run adds as many at most
+MOST_NAMES = 4096  # in a file; a run adds at most as many
 MOST_FILES = 4  # one for each version, engine and set of rules in use at once
 MAX_HEAD_BYTES = 2**16
 MAX_NAMES_BYTES = 2 * MOST_NAMES * NAME_BYTES
@@ -56,11 +56,11 @@ class EngineParts(NamedTuple):
     """The databases of one engine, by their numbers.
 
     Attributes:
-        surfaces: all that any of its rules is run over.
+        surfaces: all surfaces of its rules.
         plain: databases for texts as they are.
         squeezed: databases for texts without spaces.
-        acts: databases for what arguments do.
-        opener: name and SHA-256 of the opener's file, which is shipped; empty if there is none.
+        acts: databases for the effects of arguments.
+        opener: name and SHA-256 of the shipped opener's file; empty if there is none.
     """
 
     surfaces: Sequence[str]
@@ -73,12 +73,12 @@ class EngineParts(NamedTuple):
 def serialize(
     key: bytes, rules: bytes, databases: Sequence[tuple[str, bytes]], engines: Sequence[EngineParts]
 ) -> bytes:
-    """The content of a file of compiled rules.
+    """Build the content of a file of compiled rules.
 
     Args:
         key: of the compiled rules (rulebook.cache_key).
         rules: their records.
-        databases: each with a hash of what it was compiled from.
+        databases: each with a hash of its sources.
         engines: the databases of each.
     """
     named = [("", rules), *databases]
@@ -92,7 +92,7 @@ def _head_line(head: bytes) -> bytes:
 
 
 class CompiledRules:
-    """Compiled rules, of which each part is read when it is needed.
+    """Compiled rules, whose parts are read when they are needed.
 
     Attributes:
         key: of the compiled rules.
@@ -129,7 +129,7 @@ class CompiledRules:
         return self._part(number + 1)
 
     def find_database(self, name: str) -> bytes | None:
-        """The database compiled from what has this hash; None if there is none that is whole."""
+        """The database whose sources have this hash; None if there is none that is whole."""
         with suppress(EngineError):
             for number, (other, _, _) in enumerate(self._parts):
                 if other == name:
@@ -154,7 +154,7 @@ class CompiledRules:
 
 
 def open_compiled(folder: str, key: bytes, *, is_shipped: bool = False) -> CompiledRules:
-    """Open the compiled rules of a folder.
+    """Open the compiled rules in a folder.
 
     Args:
         folder: of the cache, or in the package.
@@ -171,7 +171,7 @@ def open_compiled(folder: str, key: bytes, *, is_shipped: bool = False) -> Compi
 
 
 def open_all(folders: Sequence[str]) -> list[CompiledRules]:
-    """All compiled rules that can be trusted, of folders and shipped."""
+    """All trusted compiled rules, in folders and shipped."""
     from glob import glob  # here, because no usual start needs it
 
     found = []
@@ -189,7 +189,7 @@ def _open(folder: str, name: str, *, is_shipped: bool) -> CompiledRules:
 
 
 def shipped_folder() -> str:
-    """The folder of what the package's build compiled; it need not exist."""
+    """The folder of the files compiled by the package's build; it need not exist."""
     return os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "databases")
 
 
@@ -199,7 +199,7 @@ def file_name(key: bytes) -> str:
 
 
 def make_folder(folder: str) -> None:
-    """Make the folder where it does not exist.
+    """Make the folder if it does not exist.
 
     Raises:
         OSError: it cannot be made, or somebody else could write to it.
@@ -210,7 +210,7 @@ def make_folder(folder: str) -> None:
 
 
 def put(folder: str, name: str, content: bytes) -> None:
-    """Put a file in place whole, or not at all; remove the oldest of its kind, and lost drafts.
+    """Write a file whole, or not at all; remove the oldest of its kind, and abandoned drafts.
 
     Raises:
         OSError: it cannot be written, or another file cannot be removed.
@@ -228,14 +228,14 @@ def put(folder: str, name: str, content: bytes) -> None:
 
 
 class CleanNames:
-    """Names of texts in which compiled rules find nothing, of this run and of earlier ones.
+    """Names of texts in which compiled rules found nothing, in this run and in earlier ones.
 
     They are trusted as the rules are: whoever can write them could also write compiled rules that
     find nothing. Once a rule, a module or an engine changes, the key changes, and no name counts.
     """
 
     def __init__(self, folder: str, key: bytes) -> None:
-        """Take the folder of the cache and the key of the rules; nothing is read yet."""
+        """Store the folder of the cache and the key of the rules; read nothing yet."""
         self._folder, self._key = folder, key
         self._new: dict[bytes, None] = {}
 
@@ -269,24 +269,24 @@ class CleanNames:
 
     @property
     def has_new(self) -> bool:
-        """True once this run has added one."""
+        """True once this run has added a name."""
         return bool(self._new)
 
     def __bool__(self) -> bool:
-        """True if there are any."""
+        """True if there are any names."""
         return bool(self._new or self._old)
 
     def __contains__(self, name: bytes) -> bool:
-        """True for the name of such a text."""
+        """True for the name of a clean text."""
         return name in self._old or name in self._new
 
     def add(self, name: bytes) -> None:
-        """Remember one for later runs."""
+        """Add a name for later runs."""
         if len(self._new) < MOST_NAMES and name not in self._old:
             self._new[name] = None
 
     def save(self) -> None:
-        """Write them, with what other runs wrote meanwhile; the oldest are dropped if need be.
+        """Write the names, merged with those that other runs wrote; drop the oldest if need be.
 
         Raises:
             OSError: they cannot be written.
@@ -299,14 +299,14 @@ class CleanNames:
 
 
 class _TrustedFile:
-    """A file that nobody else could have written. It is closed when nothing refers to it any more.
+    """A file that only trusted users could have written; closed with its last reference.
 
     It is not mapped: Hyperscan takes nothing but a copy, and a mapped file that is cut short ends
     the process (SIGBUS).
     """
 
     def __init__(self, folder: str, name: str, trusted: Trusted) -> None:
-        """Open a file of a folder, after a check of both.
+        """Open a file in a folder, after checking both.
 
         Raises:
             OSError: one cannot be opened, or somebody else could have written it.
@@ -338,7 +338,7 @@ class _TrustedFile:
 
 
 def _open_trusted(path: str, kind: int, trusted: Trusted, parent: int | None = None) -> int:
-    """A descriptor of a file or folder that nobody else could have written.
+    """Open a file or folder that only trusted users could have written.
 
     Raises:
         OSError: it cannot be opened, is of another kind, or somebody else could have written it.

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MOST_THREADS = 4  # one takes 115 MB, each other 50 MB more
-# The parts of a rule that only people read, in its pack.
+# The parts of a rule in its pack that only people read.
 _UNREAD: dict[str, object] = {"matches": [], "passes": [], "title": "", "why": "", "fix": ""}
 
 
@@ -55,7 +55,7 @@ def compile_rules(packs: Iterable[PackFile], folder: str, key: bytes) -> bytes:
         RuleError: a pack is wrong.
         EngineError: Hyperscan is missing, or rejects a pattern.
     """
-    # It imports logging, which a process that only waits, and may live long, can do without.
+    # It imports logging, which a process that only waits, possibly for long, does not need.
     from concurrent.futures import ThreadPoolExecutor
 
     rules = load_rules(packs)
@@ -88,12 +88,12 @@ def compile_rules(packs: Iterable[PackFile], folder: str, key: bytes) -> bytes:
 
 
 def _weigh(group: PatternGroup) -> int:
-    """About how long a group takes to compile."""
+    """The approximate time to compile a group."""
     return sum(len(pattern) for pattern, _ in group.patterns)
 
 
 def compile_shipped(folder: str) -> None:
-    """Compile the shipped packs, and nobody's own, into a folder, unless an earlier build did.
+    """Compile only the shipped packs into a folder, unless an earlier build did.
 
     Raises:
         RuleError: a pack is wrong.
@@ -109,12 +109,12 @@ def compile_shipped(folder: str) -> None:
     rmtree(folder, ignore_errors=True)
     make_folder(folder)
     put(folder, file_name(key), compile_rules(packs, folder, key))
-    Path(folder).chmod(0o755)  # all who run what is installed read it
+    Path(folder).chmod(0o755)  # every user who runs the installed package reads it
     Path(folder, file_name(key)).chmod(0o644)
 
 
 def main() -> int:
-    """Compile into the folder in the arguments, as the package's build does."""
+    """Compile into the folder in the arguments, for the package's build."""
     try:
         compile_shipped(os.path.abspath(sys.argv[1]))
     except PipeGuardError as error:

@@ -1,6 +1,6 @@
 """The rule packs: those that are shipped, and the user's own. Finds and reads them; runs no rule.
 
-Shipped packs are in the installed package, or in the repository beside it. The user's are in the
+Shipped packs are in the installed package, or in the repository next to it. The user's are in the
 configuration folder, `rules/*.yaml` or `*.yml`; they add rules, and cannot change a shipped one.
 """
 
@@ -51,7 +51,7 @@ def shipped_folder() -> str:
 
 
 def model(name: str) -> bytes:
-    """Read a classifier's file, which is beside the shipped packs.
+    """Read a classifier's file, which is next to the shipped packs.
 
     Raises:
         RuleError: it cannot be read.
@@ -64,10 +64,10 @@ def model(name: str) -> bytes:
 
 
 def mapped_model(name: str) -> memoryview:
-    """Map a classifier's file: processes share its pages, and read those that they need.
+    """Map a classifier's file: processes share its pages, and read only the pages that they need.
 
-    Like the code that is mapped, it must not be cut short in place, which would end the process
-    (SIGBUS): installers and version control put another file there.
+    Like mapped code, it must not be truncated in place, which would end the process (SIGBUS):
+    installers and version control replace the file instead.
 
     Raises:
         RuleError: it cannot be read.
@@ -120,7 +120,7 @@ def load_rules(packs: Iterable[PackFile] | None = None) -> tuple[Rule, ...]:
         packs: their files; None to find them.
 
     Raises:
-        RuleError: naming the pack, the rule and what is wrong.
+        RuleError: naming the pack, the rule and the error.
     """
     from pipeguard.detect.rules.rule import load_pack, locate
 

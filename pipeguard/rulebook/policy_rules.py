@@ -1,4 +1,4 @@
-"""Checks a policy's entries against the rules that there are.
+"""Checks a policy's entries against the existing rules.
 
 An action for a rule that does not exist is wrong: with a typing error, `block` would block nothing.
 An exception for one lets nothing through, like one that has ended, and is only noted: an update may
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def load_wrap_policy(options: WrapOptions, *, with_project: bool = True) -> Policy:
-    """The policy for one run, as `effective_policy.load_wrap_policy` reads it, with checked rules.
+    """The policy for one run, from `effective_policy.load_wrap_policy`, with checked rules.
 
     Raises:
         PolicyError: an option or a file is invalid, or an action is for no rule.
@@ -54,7 +54,7 @@ def check_actions(root: YamlEntry) -> None:
 
 
 def describe_missing(glob: str, ids: Collection[str]) -> str:
-    """Say that no rule matches a glob, and what was probably meant; empty if one does.
+    """Report that no rule matches a glob, and suggest one; empty if one matches.
 
     Args:
         glob: of an entry.

@@ -45,7 +45,7 @@ class SampleFailure:
         rule: the rule's id.
         surface: the sample was judged as a text of it.
         sample: its text.
-        what: what was expected, and what happened.
+        what: the expected and the actual outcome.
     """
 
     rule: str
@@ -77,7 +77,7 @@ def prove(rule: Rule, engine: Engine, surface: Surface) -> Iterator[SampleFailur
 
 
 def prove_all(rules: Iterable[Rule], engines: Iterable[Engine]) -> Iterator[SampleFailure]:
-    """Try each sample of some rules, on every surface that they are run over."""
+    """Try each sample of some rules, on each of their surfaces."""
     homes = {engine.surface: engine for engine in engines}
     for rule in rules:
         for surface in sorted(rule.surfaces, key=lambda surface: surface.value):
@@ -85,14 +85,14 @@ def prove_all(rules: Iterable[Rule], engines: Iterable[Engine]) -> Iterator[Samp
 
 
 def is_match(rule: Rule, engine: Engine, surface: Surface, text: str) -> bool:
-    """True if a rule finds more in a text than what `unless` may have lowered to a note."""
+    """True if a rule finds more in a text than matches that `unless` may have lowered to notes."""
     sure, data = confidences(rule, engine, surface, text), text.encode()
     is_note = max(sure, default=None) is Confidence.LOW
     return bool(sure) and not (is_note and has_exception(rule.unless, data, (0, len(data))))
 
 
 def sample_place(rule: Rule, surface: Surface) -> str:
-    """The place that a sample is tried at: the usual one, or the first that the rule names."""
+    """The place at which a sample is tried: the usual one, or the rule's first."""
     usual = USUAL_PLACE[surface]
     if not rule.places or any(fnmatchcase(usual, glob) for glob in rule.places):
         return usual
@@ -100,7 +100,7 @@ def sample_place(rule: Rule, surface: Surface) -> str:
 
 
 def frame_value(surface: Surface, text: str, key: str = "text") -> JsonValue:
-    """A JSON value as messages of a surface have it, with a sample under a key."""
+    """A JSON value as in messages of a surface, with a sample under a key."""
     if surface is Surface.TO_SERVER:
         named = _NAMED.match(text)
         return {named[1]: named[2]} if named and key != "text" else {key: text}

@@ -1,4 +1,4 @@
-"""Rules that are code, not entries of a pack: their ids, and what they are, by family or alone."""
+"""Rules that are code, not entries of a pack: their ids and descriptions, by family or singly."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class RuleText(NamedTuple):
-    """The words about a rule, or a family of rules."""
+    """The text about a rule, or a family of rules."""
 
     title: str
     why: str
@@ -16,7 +16,7 @@ class RuleText(NamedTuple):
 
 @cache
 def _read_texts() -> dict[str, RuleText | None]:
-    """The texts by family, and by rule; None for a rule that has only that of its family."""
+    """The texts by family, and by rule; None for a rule with only its family's text."""
     import yaml  # here, because most policies name no such rule
 
     texts: dict[str, RuleText | None] = {}
@@ -35,6 +35,6 @@ def code_rules() -> list[str]:
 
 
 def find_text(rule: str) -> RuleText | None:
-    """The text of a rule that is code; None for another. Ids of older versions have a family's."""
+    """The text of a rule that is code; None for others. Ids of older versions have a family's."""
     texts = _read_texts()
     return texts.get(rule) or texts.get(rule.partition(".")[0])

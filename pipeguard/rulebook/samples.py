@@ -17,7 +17,7 @@ brace is doubled:
     {base58check 80 32 01}   version, number of random bytes, suffix
     {bech32 nsec 32}    prefix, number of random bytes
     {stellar}           a seed
-    {seed-phrase 16}    a wallet's words for so many random bytes; {seed-phrase 16 numbered}
+    {seed-phrase 16}    a wallet's words for as many random bytes; {seed-phrase 16 numbered}
     {number us-ssn}     a number of that kind that is valid, whether or not it is assigned
     {iban DE}           an account of that country
     {base64 a:{b62:9}}  base64 of the inner recipe's text; also base64url, upper
@@ -68,11 +68,11 @@ _PART = re.compile(
     r"|\{(?P<encoding>base64url|base64|upper) |\{(?P<spec>[^{}]*)\}|\}"
 )
 _DOUBLED = "A literal brace is doubled: {{"
-_TRIES = 200  # until a run has every kind of character, and no word
+_TRIES = 200  # until a run has every kind of character, and no words
 
 
 def texts(sample: Sample) -> list[str]:
-    """The texts of a sample: one, or for a recipe one for each seed."""
+    """The texts of a sample: one, or one for each seed of a recipe."""
     if isinstance(sample, str):
         return [sample]
     return [expand(sample, seed) for seed in SEEDS]
@@ -92,13 +92,13 @@ def expand(sample: str | Mapping[str, str], seed: int) -> str:
 
 
 class _Draft:
-    """A recipe that is read once, from left to right."""
+    """A recipe, read once from left to right."""
 
     def __init__(self, recipe: str, random: Random) -> None:
         self._recipe, self._random = recipe, random
 
     def expand(self, at: int = 0, *, is_inner: bool = False) -> tuple[str, int]:
-        """The text up to the end, or to the brace that closes an inner recipe; and where that is.
+        """The text up to the end, or to the brace that closes an inner recipe; and that position.
 
         Raises:
             RuleError: as of `expand`.
@@ -167,7 +167,7 @@ def _charset(name: str, recipe: str) -> str:
 
 
 def _run(random: Random, charset: str, count: int) -> str:
-    """Characters that pass the checks of entropy, character classes and placeholders."""
+    """Make characters that pass the checks of entropy, character classes and placeholders."""
     kinds = [k for k in (_UPPER, _LOWER, _DIGITS) if count >= 12 and set(k) & set(charset)]
     dense = 0.8 * log2(max(1, min(count, len(set(charset)))))
     run = ""

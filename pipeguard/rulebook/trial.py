@@ -1,4 +1,4 @@
-"""Judges any text as a tool's result, arguments or definition, and locates each finding in it.
+"""Judges any text as a tool's result, arguments or definition, and locates its findings.
 
 The text is put into frames, and a Session judges them, so that the outcome is that of `wrap`: by
 rules, views, policy, and whether a secret can be redacted. Pins and flows play no part.
@@ -23,10 +23,10 @@ from pipeguard.firewall.protocol.places import LISTS, pointer_step
 from pipeguard.firewall.session.lifecycle import WaitingRoom
 from pipeguard.firewall.session.session import Session
 
-USUAL_NAME = "text"  # of the tool and the server if none is given
-USUAL_KEY = "input"  # of the argument that is a plain text
+USUAL_NAME = "text"  # of the tool and the server by default
+USUAL_KEY = "input"  # of a plain-text argument
 RUN = "SCAN"
-_LOCAL = "Local."  # a description by which a tool reaches nothing beyond this machine
+_LOCAL = "Local."  # a description of a tool that reaches nothing beyond this machine
 
 
 class TextRole(Enum):
@@ -56,7 +56,7 @@ class TrialInput(NamedTuple):
 
 
 class LocatedFinding(NamedTuple):
-    """A finding, and where in the text it begins and ends; None if that is not known.
+    """A finding, and its start and end in the text; None if unknown.
 
     A finding in a decoded or folded view is located by the string that contains it.
     """
@@ -72,9 +72,9 @@ class Trial(NamedTuple):
     Attributes:
         action: of all findings together.
         findings: the most serious first.
-        read_as: what the text was read as, in words.
-        kept: the action for arguments of a server that keeps all on this machine: of its tools,
-            only a name is known here, so `action` assumes that the arguments leave.
+        read_as: the interpretation of the text, in words.
+        kept: the action for arguments of a server that keeps all on this machine: only a name
+            is known of its tools here, so `action` assumes that the arguments leave.
     """
 
     action: Action
@@ -87,11 +87,11 @@ class _Framed(NamedTuple):
     """A text in frames.
 
     Attributes:
-        request: it contains the text if that is arguments.
+        request: contains the text if it is arguments.
         answer: the server's; empty if the request contains the text.
         prefix: the pointer of the text in its frame.
         plain: True if the text is one string there.
-        read_as: what the text was read as, in words.
+        read_as: the interpretation of the text, in words.
     """
 
     request: str
@@ -108,7 +108,7 @@ def judge(
 
     Args:
         engines: the compiled rules.
-        policy: what to do about findings; its lists of tools apply if the tool is named.
+        policy: the actions for findings; its lists of tools apply if the tool is named.
         trial_input: the text.
         key: random bytes, as for a Guard.
         now: seconds on the session's clock.
@@ -136,7 +136,7 @@ def judge(
         session = Session(guard, RUN)
         session.waiting_room = WaitingRoom()
         verdict = session.receive(Direction.TO_SERVER, framed.request.encode(), now)
-        if framed.answer and verdict.forward is not None:  # a call that is refused has no result
+        if framed.answer and verdict.forward is not None:  # a refused call has no result
             verdict = session.receive(Direction.TO_CLIENT, framed.answer.encode(), now)
         found = (each for each in verdict.findings if not each.rule.startswith("trust."))
         return worst_first(found)
@@ -206,7 +206,7 @@ _OPENING = '{"protocolVersion": "2025-11-25", "capabilities": {}}'
 
 
 def _list_message(result: object) -> tuple[str, str] | None:
-    """The method that has such a result, and what the result is in words; None if none has."""
+    """The method with such a result, and the result in words; None if no method has it."""
     if not isinstance(result, dict):
         return None
     for method, (member, _, _) in LISTS.items():
@@ -251,7 +251,7 @@ def _quote(text: str) -> str:
 
 
 def _shape(text: str) -> object:
-    """A JSON text as Python's parser reads it, to see its shape; None if it is not JSON."""
+    """A JSON text as Python's parser reads it, to inspect its shape; None if it is not JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -259,7 +259,7 @@ def _shape(text: str) -> object:
 
 
 def _id(text: str) -> str:
-    """The id of a message, as it is written there."""
+    """The id of a message, as written there."""
     start, end = value_ranges(text, ["/id"]).get("/id", (0, 0))
     return text[start:end] or "1"
 
@@ -293,7 +293,7 @@ def _pointer(framed: _Framed, finding: Finding) -> str | None:
 
 
 # --- spots ------------------------------------------------------------------------------
-# Lines and columns of findings: from JSON pointers and offsets to where an editor shows them.
+# Lines and columns of findings: from JSON pointers and offsets to an editor's positions.
 
 Range = tuple[int, int]
 
@@ -318,7 +318,7 @@ def spot(text: str, offset: int) -> Spot:
 def value_ranges(text: str, wanted: Collection[str]) -> dict[str, Range]:
     """The ranges of the values at some JSON pointers, quotes included.
 
-    Of two members of the same name, the first counts. A text that is nested too deeply has none.
+    Of two members with the same name, the first counts. A text nested too deeply has none.
 
     Args:
         text: JSON.
