@@ -16,9 +16,9 @@ from operator import itemgetter
 
 from pipeguard.firewall.lazy_regex import lazy_regex
 
-BLOCK = 4096  # bytes folded at a time: a block of plain ASCII is passed over
+BLOCK = 4096  # bytes folded at a time: a block of plain ASCII is skipped
 MAX_FOLDS = 70_000  # characters remembered: more than any text has, fewer than Unicode has
-MOST_BLOCKS = 16  # whose letters are remembered
+MOST_BLOCKS = 16  # whose letters are cached
 MAX_EXPANSION = 6  # letters that a character is folded to: two ligatures of phrases have more
 
 Range = tuple[int, int]
@@ -30,7 +30,7 @@ _INVISIBLE_RANGES = (
     (0x0300, 0x036F), (0x1AB0, 0x1AFF), (0x1DC0, 0x1DFF), (0x20D0, 0x20FF), (0xFE20, 0xFE2F),
     (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
 )  # fmt: skip
-# UTS 39 look-alikes that NFKC leaves alone: Cyrillic, Greek, Armenian, Cherokee, Latin.
+# UTS 39 look-alikes that NFKC does not change: Cyrillic, Greek, Armenian, Cherokee, Latin.
 _LOOK_ALIKES = (
     "аaеeоoрpсcуyхxіiјjѕsԁdһhԛqԝwӏlАAВBЕEКKМMНHОOРPСCТTХXІIЈJЅSУYҮYүyѴVѵvԚQԜWԌGԀDҺHӀI"
     "αaοoρpνvιiκkυuχxϲcγyΑAΒBΕEΖZΗHΙIΚKΜMΝNΟOΡPΤTΥYΧX"
@@ -43,7 +43,7 @@ _LOOK_ALIKES = (
 
 
 class _Folds(dict[int, int | str]):
-    """The folded form of each character, which may be itself; computed when first needed."""
+    """The folded form of each character, perhaps unchanged; computed when first needed."""
 
     def __missing__(self, code: int) -> int | str:
         if len(self) > MAX_FOLDS:
@@ -77,14 +77,14 @@ _PLAIN = dict(zip(_LOOK_ALIKES[::2], _LOOK_ALIKES[1::2], strict=True)) | _CAPITA
 _PLAIN |= {alike.lower(): plain.lower() for alike, plain in _PLAIN.items() if "Ꭰ" <= alike <= "Ᏽ"}
 _ASCII = bytes(range(128))
 _TYPOGRAPHY = frozenset("‘’“”„«»–—…•·°©®™§€£×→←✓")
-_FEW = 60  # distinct characters: up to that, a `replace` for each beats one `translate`
+_FEW = 60  # distinct characters, up to which a `replace` for each beats one `translate`
 _folds = _Folds()
 
 
 def fold(data: bytes) -> tuple[bytes, list[Range]]:
     """Fold compatibility forms, look-alikes, accents and invisible characters to plain letters.
 
-    Case stays: rules that ignore it say so.
+    Case is kept: a rule may ignore it.
 
     Returns:
         The folded text, and the ranges of it that differ.
@@ -96,7 +96,7 @@ def fold(data: bytes) -> tuple[bytes, list[Range]]:
 
 
 def fold_and_back(data: bytes) -> tuple[bytes, list[Range], Unfolding]:
-    """Fold a text, with the way back from folded places to its own."""
+    """Fold a text; also return the way back to its original positions."""
     if data.isascii():
         return data, [], Unfolding(data, [(0, 0, False)])
     blocks: list[bytes] = []
@@ -137,7 +137,7 @@ class Unfolding:
     __slots__ = ("_blocks", "_data", "_table")
 
     def __init__(self, data: bytes, table: list[tuple[int, int, bool]]) -> None:
-        """Take the original and, for each block, its folded and original start, and if it differs.
+        """Store the original and, for each block, its folded and original start, and if it differs.
 
         Args:
             data: the original.
@@ -152,7 +152,7 @@ class Unfolding:
         return self._at(start)[0], self._at(max(start, end - 1))[1]
 
     def place(self, at: int) -> int:
-        """The place in the folded text of a byte of the original, between two characters."""
+        """The position in the folded text of a byte of the original, between two characters."""
         number = bisect_right(self._table, at, key=itemgetter(1)) - 1
         folded_at, start, changed = self._table[number]
         if not changed:
@@ -174,7 +174,7 @@ class Unfolding:
         return start, start + len(letters[index].encode("utf-8"))
 
     def _block(self, at: int) -> tuple[str, list[int]]:
-        """The letters of a block, and where each of them ends once folded, in bytes."""
+        """The letters of a block, and the end of each once folded, in bytes."""
         block = self._blocks.get(at)
         if block is None:
             if len(self._blocks) >= MOST_BLOCKS:  # rules need the same ones, one after the other
@@ -209,7 +209,7 @@ def _fold_block(block: bytes) -> bytes:
 
 
 def keep(data: bytes, ranges: Sequence[Range]) -> tuple[bytes, Unfolding]:
-    """The ranges of a text that remain of it, with the way back from these."""
+    """Keep only some ranges of a text; also return the way back."""
     sizes = accumulate((high - low for low, high in ranges), initial=0)
     table = [(size, low, False) for size, (low, _) in zip(sizes, ranges, strict=False)]
     return b"".join([data[low:high] for low, high in ranges]), Unfolding(data, table)
@@ -221,7 +221,7 @@ _BETWEEN_WORDS = bytes(code for code in range(128) if not chr(code).isalnum())
 
 SOFTENED = 400  # bytes a backslash: a text with more backslashes is JSON or the like
 
-# Line ends and quotes as JSON escapes them, three times, twice and once, and what replaces each at
+# Line ends and quotes as JSON escapes them, three times, twice and once, and the replacement of
 # the same length.
 _MEANT = {b"n": b" ", b"t": b" ", b"r": b" ", b'"': b'"'}
 _ESCAPED_SPACES = tuple(
@@ -247,7 +247,7 @@ def soften(data: bytes) -> bytes:
 
 
 def _soften_rows(data: bytes) -> tuple[bytes, bool]:
-    """Replace what is escaped twice or three times; False where there is too much of it."""
+    """Replace text that is escaped two or three times; False if there is too much of it."""
     at = data.find(b"\\\\")
     if at < 0:
         return data, True
@@ -265,15 +265,15 @@ def _soften_rows(data: bytes) -> tuple[bytes, bool]:
     return data, False
 
 
-# In a row: the first one outside the group, by whose backslash `re` finds it.
+# In a row: the first backslash is outside the group, so that `re` finds it.
 _JSON_ESCAPES = lazy_regex(rb"\\[\"\\/bfnrt](?:\\[\"\\/bfnrt])*+")
 _OF_ESCAPES = bytes.maketrans(b"bfnrt", b"  \n \t")
 
 
 def soften_json(data: bytes) -> bytes:
-    """Replace escapes of JSON by what they mean, all other bytes in place; code points stay.
+    """Replace escapes of JSON by their meaning, all other bytes in place; code points stay.
 
-    A row of escapes ends where it ended: so one that is escaped again is an escape still.
+    A row of escapes keeps its end: so an escape of an escape remains one.
     """
     return _JSON_ESCAPES.sub(_of_escapes, data)
 
@@ -284,7 +284,7 @@ def _of_escapes(row: re.Match[bytes]) -> bytes:
 
 
 def squeeze(data: bytes, *, words: bool) -> bytes:
-    """Remove what separates: all but letters and digits for words, else white space and quotes."""
+    """Remove separators: all but letters and digits for words, else white space and quotes."""
     return data.translate(None, _BETWEEN_WORDS if words else _BETWEEN_SECRETS)
 
 
@@ -292,18 +292,18 @@ class Spaced:
     """A text that was squeezed, and the way back to it.
 
     Attributes:
-        data: the text with what separates.
+        data: the text with its separators.
     """
 
     __slots__ = ("_counts", "_last", "data")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        self._last: tuple[tuple[int, int, bool], Range] | None = None  # a match is asked for again
+        self._last: tuple[tuple[int, int, bool], Range] | None = None  # a match is located again
         self._counts: dict[bytes, list[int]] = {}  # squeezed bytes up to the end of each block
 
     def span(self, start: int, end: int, *, words: bool) -> Range:
-        """The place of a stretch of the squeezed text in the text itself."""
+        """The place of a stretch of the squeezed text in the original text."""
         asked, last = (start, end, words), self._last
         if last is None or last[0] != asked:
             between = _BETWEEN_WORDS if words else _BETWEEN_SECRETS
@@ -312,7 +312,7 @@ class Spaced:
         return last[1]
 
     def _place(self, between: bytes, count: int) -> int:
-        """The place of the byte after so many others, those between not counted."""
+        """The place of the byte after so many others, not counting separators."""
         data, counts = self.data, self._counts.get(between)
         if counts is None:  # once: a long text may have a match in each line
             parts = (data[at : at + BLOCK] for at in range(0, len(data), BLOCK))
@@ -340,7 +340,7 @@ def extend(ranges: list[Range], low: int, high: int) -> None:
 
 
 def merge(ranges: list[Range]) -> list[Range]:
-    """Ranges of the same bytes, in order, of which no two touch."""
+    """Merge ranges of the same bytes: sorted, none touching another."""
     apart: list[Range] = []
     for low, high in sorted(ranges):
         extend(apart, low, high)

@@ -1,4 +1,4 @@
-"""Words of names and sentences, in small letters, however they are joined."""
+"""Words of names and sentences, in small letters, in any joined spelling."""
 
 from __future__ import annotations
 
