@@ -1,4 +1,4 @@
-"""Completion of `pipeguard` in shells: where it is installed."""
+"""Completion of `pipeguard` in shells: the places of its installation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def find_completions(environment: Mapping[str, str], user_folder: Path) -> list[
 
 
 def completes(settings: bytes) -> bool:
-    """True if a line of a shell's settings that is no comment completes `pipeguard`."""
+    """True if a line of a shell's settings, other than a comment, completes `pipeguard`."""
     lines = (line for line in settings.splitlines() if not line.lstrip().startswith(b"#"))
     return any(mark in line for line in lines for mark in _MARKS)
 
