@@ -1,8 +1,8 @@
-"""A command line, read up to the word that names what it launches: `parse`.
+"""A command line, read up to the word that names its program or package: `parse`.
 
-Knows how servers are started in clients' configurations, and what merely starts them: `npx`,
-`docker run`, `env`, `sh -c`. What follows from a line is for others to say: `server_name` names the
-server, `isolation.packages` isolates a package, `assess.checks.packages` asks for exact versions.
+Knows how clients' configurations start servers, and which programs merely start others: `npx`,
+`docker run`, `env`, `sh -c`. Other modules use the result: `server_name` names the server,
+`isolation.packages` isolates a package, `assess.checks.packages` asks for exact versions.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MOST_STARTERS = 20  # of one line; each keeps the words after it
 
 
 class Form(Enum):
-    """The form in which a command line names what it launches."""
+    """The form in which a command line names its program or package."""
 
     WORD = "word"  # a package, an image, a task, a path, an address, a program
     MODULE = "module"
@@ -34,13 +34,13 @@ class Form(Enum):
 
 
 class Starter:
-    """A program that starts what the rest of its command line says.
+    """A program that starts the program in the rest of its command line.
 
     Attributes:
         program: its name, as in `launchers`.
-        word: as it is written.
+        word: as written.
         registry: the registry of the package that it fetches, as `npm`; empty if it fetches none.
-        verbs: what it does, as `run`.
+        verbs: its subcommands, as `run`.
         options: its own, in their order, with their values; None for an option without one.
         rest: the words after its own.
     """
@@ -62,11 +62,11 @@ class Launch:
     Attributes:
         starters: the programs that start one another, the first of the line first.
         form: how the server is named.
-        word: the word that names it; empty if none does.
+        word: the word that names it; empty without one.
         rest: the words after it.
         folder: the folder that it starts in.
-        in_project: it is what a folder's own files say.
-        sources: packages, repositories and the like that say what is run besides the word.
+        in_project: a folder's own files define it.
+        sources: packages, repositories and the like that define the program besides the word.
         mounts: folders of a container.
     """
 
@@ -89,7 +89,7 @@ def parse(argv: Sequence[str], folder: str = "/", *, in_project: bool = False) -
     Args:
         argv: its words.
         folder: the folder that it starts in.
-        in_project: it is part of a line that runs what a folder's own files say.
+        in_project: it is part of a line that runs code defined by a folder's own files.
     """
     launch, words = Launch(folder, in_project=in_project), deque(argv)
     while words and launch.form is Form.NOTHING:
@@ -128,7 +128,7 @@ def _read(launch: Launch, word: str, words: deque[str]) -> None:
 
 
 def _is_no_starter(launch: Launch, starter: Starter, word: str) -> bool:
-    """True for a package, image, task or script, although a starter has its name too."""
+    """True for a package, image, task or script that only shares a starter's name."""
     first, blank, _ = word.partition(" ")
     if blank and starter.program in WORDS.SHELLS_OF_WINDOWS:
         return program_name(first) in launchers.STARTERS
@@ -156,7 +156,7 @@ def _add_starter(launch: Launch, starter: Starter, words: deque[str]) -> None:
 
 
 def _read_inline(launch: Launch, program: str, word: str, words: deque[str]) -> bool:
-    """Read a module, a script or code, with the option that says so; False for other words."""
+    """Read a module, a script or code, with the option before it; False for other words."""
     if word in WORDS.MODULES and word not in launchers.STARTERS[program]:
         launch.form, launch.word = Form.MODULE, _next(words, word)
     elif program in WORDS.SHELLS and word.startswith("-") and word.endswith("c"):
@@ -171,7 +171,7 @@ def _read_inline(launch: Launch, program: str, word: str, words: deque[str]) -> 
 def _read_option(
     launch: Launch, starter: Starter, word: str, words: deque[str]
 ) -> tuple[str, str] | None:
-    """Read an option and its value; None if the tables do not say that it has one."""
+    """Read an option and its value; None if the tables list no value for it."""
     name, equals, value = word.partition("=")
     folders = launchers.FOLDERS.get(starter.program, ())
     attached = word[1:2] != "-" and len(word) > 2 and word[:2]
@@ -203,7 +203,7 @@ def _is_verb(launch: Launch, starter: Starter, word: str) -> bool:
         return starter.verbs in (["compose"], ["container"]) and word in WORDS.CONTAINER_VERBS
     if starter.program == "nix":
         return not starter.verbs
-    if starter.registry:  # the next word is the package, whatever it is called
+    if starter.registry:  # the next word is the package, whatever its name
         runs = starter.verbs[-1:] == ["tool"] or (starter.program == "pipx" and not starter.verbs)
         return runs and word == "run"
     return word in WORDS.VERBS or (launch.in_project and word in WORDS.PROJECT_VERBS)

@@ -1,4 +1,4 @@
-"""The server that a command or address launches: its identity, and a name if nobody gave it one."""
+"""The server that a command or address launches: its identity, and a default name."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ LONGEST = 50  # characters of a name, without the digits that tell equal names a
 DIGITS = 6  # hex digits that do so
 MOST_LAYERS = 8  # of commands that start commands
 _LOOPBACK = lazy_regex(r"(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{1,5})?")
-# Starters that are recognised among a program's arguments too: their names are no common words.
+# Starters that are recognised among a program's arguments too: their names are not common words.
 _STARTING_ANYWHERE = launchers.STARTERS.keys() - WORDS.TARGETS - {"mcp", "go", "env", "nice"}
-# Kinds whose names are local to a folder, so that they say nothing: files and tasks.
+# Kinds whose names are local to a folder, so that they identify nothing: files and tasks.
 _LOCAL_KINDS = frozenset(
     {"path", *(f"{starter} project" for starter in WORDS.SCRIPTS | WORDS.TARGETS)}
 )
@@ -49,12 +49,12 @@ class Launched(NamedTuple):
     """The server that a command launches.
 
     Attributes:
-        name: the server's name if nobody gave it one.
-        identity: tells it from every other server, whatever its folders, ports, versions and
-            variables are. It may contain secrets of an address, so it is compared as a hash and
-            never shown.
-        description: what is launched, in a few words for people.
-        former: the name that it had without an entry before packages called `mcp` got that of their
+        name: the server's default name.
+        identity: distinguishes it from every other server, whatever its folders, ports, versions
+            and variables are. It may contain secrets of an address, so it is compared as a hash
+            and never shown.
+        description: the launched program, in a few words for people.
+        former: its name without an entry before packages called `mcp` got the name of their
             scope; a store that has it keeps it. Empty for all others.
     """
 
@@ -184,7 +184,7 @@ class _Reader:
         self._interpreter = starter.word if starter and self._starter in ("python", "py") else ""
 
     def target(self) -> _Target:
-        """Find what the command launches."""
+        """Find the command's target."""
         word, rest = self._launch.word, self._launch.rest
         if self._launch.form is Form.WORD:
             return self._read_named(word, rest)
@@ -235,7 +235,7 @@ class _Reader:
         return _Target(short_name(word), kind, package, is_unique=True)
 
     def _program(self, word: str, rest: list[str]) -> _Target:
-        """A program that is in no table, by its name: it may be the server, or start one."""
+        """A program that is not in any table, by its name: it may be the server, or start one."""
         stem = find_stem(word)
         if stem in WORDS.TRANSPARENT and "--" in rest[:-1]:
             return self._inside(rest[rest.index("--") + 1 :])
@@ -287,7 +287,7 @@ class _Reader:
                 is_unique = is_unique and words[:1] in (["export"], ["set"])
         words = [word.strip("'\"") for word in last.split() if word != "exec"]
         target = self._inside(words) if words else self._read_unnamed()
-        if not is_unique:  # only a shell knows what it runs
+        if not is_unique:  # only a shell can read it
             target.parts += (strip_versions(script),)
             target.is_unique = False
         return target
@@ -331,8 +331,8 @@ class _Reader:
     def _with_rest(self, target: _Target, rest: list[str]) -> _Target:
         """A target, with those of its arguments that identify the server.
 
-        The arguments of a package or program whose name says that it is a server configure it. Any
-        other program may start anything, and each of its arguments may say what.
+        The arguments of a package or program named as a server configure it. Any other program may
+        start anything, and each of its arguments may name it.
         """
         behind = rest[rest.index("--") + 1 :] if "--" in rest else []
         leads = _leads_elsewhere(target.stem)
@@ -362,7 +362,7 @@ class _Reader:
         return target
 
     def _around(self, target: _Target, before: list[str], behind: list[str]) -> _Target:
-        """A program that starts another, whose command follows some words of its own."""
+        """A program that starts another one, whose command follows some words of its own."""
         inner = self._inside(behind)
         own = (*target.parts, *distinguishing_words(before, self._folder))
         return _Target(inner.stem, target.kind, *own, inner.kind, *inner.parts)
@@ -384,7 +384,7 @@ def _is_alone(words: list[str], place: int) -> bool:
 
 
 def _elsewhere(program: str, rest: list[str]) -> _Target:
-    """A server on another machine or in a system of its own: each word may identify it."""
+    """A server on another machine or in a separate system: each word may identify it."""
     words = [word for word in rest if word != "--"]
     named = [word for word in words if not word.startswith("-")]
     names = [word for word in named if program_name(word) not in launchers.STARTERS]

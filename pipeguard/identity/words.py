@@ -1,4 +1,4 @@
-"""The words of a command: programs, packages, images, addresses and paths, without their versions.
+"""The words of a command, without their versions: programs, packages, images, addresses and paths.
 
 Knows the forms of words, not their meaning to a program. Reads no file and connects to no address.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Expressions as texts: most commands need none of them, and compiling all takes 4 ms.
 _VERSION = r"(?<![A-Za-z0-9])v?\d+(?:\.\d+)+(?:[-+.]?(?:rc|alpha|beta|dev|post)[\w.]*)?"
-# What looks random is a key, which changes when it is renewed.
+# A random-looking text is a key, which changes when it is renewed.
 _KEY = r"(?=.*[0-9])(?=.*[a-z])(?=.*[A-Z])[\w+=-]{20,}|[0-9a-f]{32,}"
 _NAME_OF_A_KEY = rf"(?i)(?:{'|'.join(credentials.in_order('LAST_WORDS'))})\Z"
 # Folders of programs installed for all projects of a user: their path does not identify a server.
@@ -35,7 +35,7 @@ LONG_VALUE = 20  # characters: a value of the query as long as that counts as a 
 def distinguishing_words(
     rest: Sequence[str], folder: str, *, with_folders: bool = True
 ) -> list[str]:
-    """The arguments that may say which server is meant: all but settings, numbers and keys.
+    """The arguments that may identify the server: all but settings, numbers and keys.
 
     Args:
         rest: a program's arguments.
@@ -65,7 +65,7 @@ def distinguishing_words(
 
 
 def _normalize(word: str, folder: str) -> str:
-    """A word without keys and versions, with `#` for a number at its end, and paths absolute."""
+    """A word without keys and versions, with `#` for a number at its end, and absolute paths."""
     if is_url(word):
         return identity_of_url(word)
     if re.fullmatch(_KEY, word):
@@ -121,7 +121,7 @@ def find_stem(word: str) -> str:
 
 
 def is_installed(path: str) -> bool:
-    """True for a program in a folder of installed programs, and not in a project's."""
+    """True for a program in a folder of installed programs, and not of a project."""
     home_folder = os.path.expanduser("~").rstrip("/")
     if home_folder:
         path = path.replace(f"{home_folder}/", "~/", 1)
@@ -156,7 +156,7 @@ def source_name(word: str, folder: str) -> str:
     for registry in ("npm:", "jsr:"):
         word = word.removeprefix(registry)
     if re.search(r".@(?:npm|file|link|git[\w+]*|github|https?):", word):
-        return word  # another package under this name
+        return word  # a different package under this name
     word = word.partition("#")[0] or word
     prefix, word = ("github:", word[7:]) if word.startswith("github:") else ("", word)
     first, name = word[:1], word[1:]
@@ -185,7 +185,7 @@ def is_url(word: str) -> bool:
 
 
 def identity_of_url(url: str) -> str:
-    """Host, path and the query without values that look like keys."""
+    """The host, the path, and the query without values that look like keys."""
     matched = re.match(URL, url)
     if matched is None:
         return url
