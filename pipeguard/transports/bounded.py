@@ -105,6 +105,7 @@ class Outbox:
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.size_bytes = 0
         self._taken = asyncio.Event()
+        self._adding = asyncio.Lock()  # whoever waits first is first
         self._has_ended = False
 
     def __len__(self) -> int:
@@ -120,12 +121,13 @@ class Outbox:
         return self.size_bytes + len(frame) <= self._most_bytes
 
     async def add(self, frame: bytes) -> None:
-        """Add a frame once there is room for it; after the end at once."""
-        while len(self) and not self._has_ended:
-            if len(self) < self._most_frames and self.fits(frame):
-                break
-            await self.wait_taken()
-        self.put(frame)
+        """Add a frame once there is room, in the order of the calls; at once after the end."""
+        async with self._adding:
+            while len(self) and not self._has_ended:
+                if len(self) < self._most_frames and self.fits(frame):
+                    break
+                await self.wait_taken()
+            self.put(frame)
 
     def put(self, frame: bytes) -> None:
         """Add a frame, whether it is full or not. Of several frames, one keeps its value."""

@@ -26,13 +26,14 @@ async def test_whoever_adds_waits_for_room_unless_nothing_is_in_it_or_all_is_ove
 ) -> None:
     outbox = Outbox(most_bytes, most_frames)
     await outbox.add(b"x" * 100)
-    waiting = [asyncio.create_task(outbox.add(frame)) for frame in (b"y", b"zzzz")]
+    waiting = [asyncio.create_task(outbox.add(frame)) for frame in (b"y", b"zzzz", b"y")]
     assert await is_waiting(waiting[0])
     assert await outbox.get() == b"x" * 100
     await waiting[0]
     assert await is_waiting(waiting[1])
+    assert not waiting[2].done(), "a small one does not pass a large one that waits"
     outbox.end()
-    await waiting[1]
+    await asyncio.gather(*waiting)
 
 
 async def test_who_gives_up_waiting_for_room_lets_the_next_one_in() -> None:
