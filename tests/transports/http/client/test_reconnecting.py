@@ -34,7 +34,7 @@ class Wire:
     def __init__(self, *, opens: bool = True) -> None:
         self.sent: list[Json] = []
         self.opens = opens
-        self.refuses = False
+        self.refuses = self.breaks = False
         self.closed = False
         self._frames: asyncio.Queue[bytes | None] = asyncio.Queue()
 
@@ -42,7 +42,10 @@ class Wire:
         return await self._frames.get()
 
     async def write(self, frame: bytes) -> None:
-        await asyncio.sleep(0)
+        if self.breaks:
+            self.break_()
+        for _ in range(4):  # longer than it takes to hear that the connection broke
+            await asyncio.sleep(0)
         if self.closed or self.refuses:
             raise LinkLost("it was not taken")
         message = json.loads(frame)
@@ -115,10 +118,11 @@ async def test_a_connection_that_breaks_loses_what_waits_once_and_is_opened_as_b
             await send(channel, request(id_))
         await eventually(lambda: len(exchange.wires[0].sent) == 5, "all went up")
         exchange.wires[0].say([result(2)])
-        exchange.wires[0].break_()
+        exchange.wires[0].breaks = True
+        await send(channel, request(4))
         assert await hear(channel) == [result(2)]
-        told = [await hear(channel) for _ in range(2)]
-        assert told == [{"lost": "1"}, {"lost": 1}]
+        told = [await hear(channel) for _ in range(3)]
+        assert told == [{"lost": "1"}, {"lost": 1}, {"lost": 4}]
         await eventually(lambda: len(exchange.wires) == 2, "it came back by itself")
         again = exchange.wires[1]
         await eventually(lambda: len(again.sent) == 2, "the opening was said again")
