@@ -305,9 +305,9 @@ class StreamableEndpoint:
 
     async def _send(self, router: ExchangeRouter, exchange: Exchange, frames: list[bytes]) -> None:
         try:
-            while frames:
-                with self._backlog.holding() as hold:
-                    hold(len(frames[0]))
+            with self._backlog.holding() as hold:
+                while frames:
+                    hold(sum(map(len, frames)))
                     await router.send(frames.pop(0))
         except ChannelClosed:
             await router.lose(exchange)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeguard.transports.bounded import Backlog
+from pipeguard.transports.bounded import SMALL_BYTES, Backlog
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.server.exchange_router import ExchangeRouter
 from pipeguard.transports.judging import Judge
@@ -222,6 +222,22 @@ async def test_batches_with_the_same_ids_at_once_are_answered_apart(answering: A
         batch: Json = [call(1), call(2)]
         for told in await asyncio.gather(*(host.ask(batch, **named) for _ in range(3))):
             assert sorted(one["id"] for one in in_one(told)) == [1, 2]  # type: ignore[type-var]
+
+
+async def test_all_that_is_unsent_of_a_batch_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    writes = asyncio.Event()
+
+    async def write(_: bytes) -> None:
+        writes.set()
+        await asyncio.Event().wait()
+
+    async with hosting() as host:
+        named = await host.open("2025-03-26")
+        monkeypatch.setattr(host.children[0], "write", write)
+        asking = asyncio.create_task(host.post([call(1), call(2, "x" * 10**5)], **named))
+        await writes.wait()
+        assert host.posted._backlog._total > 10**5 - SMALL_BYTES
+        asking.cancel()
 
 
 class EndedServer:
