@@ -258,7 +258,8 @@ class StreamableEndpoint:
             for key, router in list(routers.items()):
                 is_held = self._sessions.holds(router.session)
                 if not is_held and router.idle_seconds(now) > most:
-                    await self._end(routers, key)
+                    self._forget(routers, key, router)  # not a newer one with its key
+                    await router.close()
 
     # --- answers ------------------------------------------------------------------------
 
