@@ -216,9 +216,9 @@ def to_failure(error: Exception) -> Failure:
         return Failure(str(error), codes.UNSCANNABLE)
     if isinstance(error, aiohttp.ClientResponseError):  # its head cannot be read
         return Failure("the server does not speak HTTP as it should", codes.PEER_BROKE_PROTOCOL)
-    if isinstance(error, TimeoutError):
+    sent = not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+    if sent and isinstance(error, TimeoutError):
         return Failure(CONNECTION_LOST)
-    sent = not isinstance(error, aiohttp.ClientConnectorError)
     return Failure(describe_unreachable(error), sent=sent)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import aiohttp
 import pytest
 from aiohttp import web
 
 from pipeguard.firewall.protocol.framing import Lost
+from pipeguard.transports.channel import Failure
 from pipeguard.transports.http.client import streamable
+from pipeguard.transports.http.client.upstream import to_failure
 from tests.transports.http.client.talking import (
     LIMIT,
     NOTE,
@@ -119,6 +122,8 @@ async def test_a_server_that_cannot_be_reached_is_tried_again_and_then_told() ->
     async with talking(Odd(echo), "http://127.0.0.1:9/mcp") as client:
         told = await client.ask(request(1))
         assert told == {"lost": 1, "why": "the server cannot be reached: connection refused"}
+    failure = to_failure(aiohttp.ConnectionTimeoutError())  # nothing answers at its address
+    assert failure == Failure("the server cannot be reached", sent=False)
 
 
 async def test_a_connection_that_breaks_after_a_request_was_sent_is_not_used_again() -> None:
