@@ -8,7 +8,7 @@ an answer of ours.
 
 from __future__ import annotations
 
-from asyncio import CancelledError, timeout
+from asyncio import CancelledError, timeout, timeout_at
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, suppress
 from time import monotonic
@@ -92,6 +92,7 @@ class _Relayed:
         waits: True if the message waits for an answer here.
         replies: to the members of a batch that were not forwarded.
         is_resumable: True once the client was given a cursor, with which it can resume the stream.
+        ends_at: the time of the loop when a stream that answers it is overdue; None for no limit.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class _Relayed:
         self.method: str | None = None
         self.waits = self.is_resumable = False
         self.replies: list[bytes] = []
+        self.ends_at: float | None = None
 
 
 class Relay:
@@ -231,12 +233,14 @@ class Relay:
         headers.setdefault("Accept", BOTH)
         try:
             async with (
-                timeout(self._sessions.most_seconds(relayed.method)),
+                timeout(self._sessions.most_seconds(relayed.method)) as limit,
                 await self._post(headers, frames.pop()) as answer,
             ):
                 if not self._keep_session(relayed, answer):
                     return self._lose(relayed, _BAD_SESSION_ID)
                 if media_type(answer) == EVENTS and answer.ok:
+                    relayed.ends_at = limit.when()
+                    limit.reschedule(None)  # what is lost is then told on the stream
                     return await self._stream(relayed, answer)
                 return await self._forward(relayed, answer)
         except (PipeGuardError, Unreadable, aiohttp.ClientError, OSError) as error:
@@ -357,14 +361,13 @@ class Relay:
     ) -> Failure:
         """Pass on events to the end of the stream; return why it ended."""
         try:
-            async for read in read_events(answer, self._remote.limit_bytes):
-                events = [_with_valid_id(event) for event in read]
-                if relayed.lasting and any(event.id for event in events):
-                    relayed.is_resumable = True
-                passed = b"".join([await self._pass_event(relayed, event) for event in events])
-                if passed:
-                    await response.write(passed)
-        except Unreadable as error:
+            async with timeout_at(relayed.ends_at):
+                async for read in read_events(answer, self._remote.limit_bytes):
+                    events = [_with_valid_id(event) for event in read]
+                    relayed.is_resumable |= relayed.lasting and any(event.id for event in events)
+                    passed = [await self._pass_event(relayed, event) for event in events]
+                    await response.write(b"".join(passed))
+        except (Unreadable, TimeoutError) as error:
             relayed.is_resumable = False
             return to_failure(error)
         except (aiohttp.ClientError, OSError):

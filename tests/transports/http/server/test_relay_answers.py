@@ -14,6 +14,7 @@ from pipeguard.firewall.protocol.methods import ACKNOWLEDGED, LISTEN, SUBSCRIPTI
 from pipeguard.transports.http.client.bodies import body_pieces
 from pipeguard.transports.http.client.upstream import Remote, connect
 from pipeguard.transports.http.server.refusals import RefusalReason
+from pipeguard.transports.http.server.sessions import Sessions
 from tests.transports.http.server.hosting import in_one
 from tests.transports.http.server.relaying import R5, between, echo, through
 from tests.transports.talking import (
@@ -242,9 +243,16 @@ def test_a_batch_of_a_stopped_call_and_a_notification_answers_the_call() -> None
     assert len(odd.asked) == 1
 
 
-def test_a_batch_over_a_stream_that_breaks_is_told_for_what_is_left() -> None:
+@pytest.mark.parametrize("seconds", [None, 0.1])
+def test_a_batch_over_a_stream_that_breaks_or_is_overdue_is_told_for_what_is_left(
+    seconds: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Sessions, "most_seconds", lambda *_: seconds)
+
     async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
-        return await as_events(asked, event(result(1)))
+        response = await as_events(asked, event(result(1)))
+        await asyncio.sleep(30 if seconds else 0)
+        return response
 
     _, told, _, _, _ = through(answering, [request(1), request(2)], headers=OLD)
     assert ids(told) == [1, 2]
