@@ -88,10 +88,11 @@ def echoes(
     findings: list[Finding] = []
     for path, text in walk_strings(value) if repeated else ():
         for secret, placeholder in repeated.items():
+            if (start := text.find(secret)) < 0:
+                continue  # before anything is worked out: a frame may have many strings
             kind, name, *_ = placeholder.strip("[]").split(":")
             rule = f"{'personal' if kind == 'personal' else 'secrets'}.{name}"
-            start, place = text.find(secret), context.place(path)
-            if start >= 0 and not context.exempts(rule, place):
+            if not context.exempts(rule, place := context.place(path)):
                 finding = Finding(
                     rule,
                     place,
