@@ -210,7 +210,9 @@ def make_folder(folder: str) -> None:
 
 
 def put(folder: str, name: str, content: bytes) -> None:
-    """Write a file whole, or not at all; remove the oldest of its kind, and abandoned drafts.
+    """Write a file whole, or not at all; remove the oldest of its kind.
+
+    A caller that writes rules holds the lock of the folder, and also removes abandoned drafts.
 
     Raises:
         OSError: it cannot be written, or another file cannot be removed.
@@ -218,8 +220,8 @@ def put(folder: str, name: str, content: bytes) -> None:
     replace_file(os.path.join(folder, name), content)
     prefix = name.partition("-")[0]
     listed = os.listdir(folder)
-    for draft in listed:
-        if draft.startswith(f".{prefix}-"):  # of a killed process
+    for draft in listed if prefix == "rules" else ():
+        if draft.startswith((".rules-", ".clean-")):  # of a killed process
             os.unlink(os.path.join(folder, draft))
     others = [other for other in listed if other.startswith(f"{prefix}-") and other != name]
     others.sort(key=lambda other: os.lstat(os.path.join(folder, other)).st_mtime, reverse=True)
