@@ -52,13 +52,14 @@ def database_key(group: PatternGroup) -> str:
 
 
 def modules_of_compiling() -> list[str]:
-    """The modules that could change the compiled rules, as paths in the package."""
+    """The modules and word tables that could change findings, as paths in the package."""
     modules = [os.path.join("rulebook", name) for name in _RULEBOOK_MODULES]
     for room in ("unicode", "firewall", "detect"):
         for folder, folders, files in os.walk(os.path.join(_PACKAGE, room)):
             folders[:] = sorted(name for name in folders if name != "__pycache__")
             path = os.path.relpath(folder, _PACKAGE)
-            modules += [os.path.join(path, name) for name in sorted(files) if name.endswith(".py")]
+            names = sorted(name for name in files if name.endswith((".py", ".txt")))
+            modules += [os.path.join(path, name) for name in names]
     return modules  # empty in an archive, where the version covers them
 
 

@@ -29,7 +29,6 @@ OTHERS = {
     "detect.text._layout",
     "detect._outline",
     "config.directories",
-    "config.xdg",
     "errors",
     "records",
     "rulebook",
@@ -63,6 +62,7 @@ def test_all_that_is_imported_to_make_expressions_counts() -> None:
     }
     assert imported - counted <= OTHERS
     assert len(imported & counted) > 20
+    assert {"detect.words.arguments.txt", "detect.words.hosts.txt"} <= counted
 
 
 def test_another_order_of_packs_is_another_key() -> None:
