@@ -215,7 +215,7 @@ def _options_start(argv: Sequence[str]) -> int:
         if name not in _GLOBAL_VALUES and argv[place] not in _GLOBAL_FLAGS:
             raise _refuse(argv[place])
         place += 2 if name in _GLOBAL_VALUES and not equals else 1
-    end = place + (2 if argv[place : place + 1] == ["container"] else 1)
+    end = place + (2 if [*argv[place : place + 1]] == ["container"] else 1)
     if [*argv[end - 1 : end]] != ["run"]:
         what = " ".join((os.path.basename(argv[0]), *argv[place : place + 1]))
         raise PolicyError(

@@ -41,7 +41,7 @@ def judged(words: str, folder: Path | None = None, profile: Profile | None = Non
     home = "/home/ada"
     host = SandboxUser(home, "ada", 1000, 1000, sensitive_paths(home, ()), "/packages")
     given_files = profile or Profile(limits=LIMITS)
-    return harden(shlex.split(words), str(folder or "/work"), given_files, host, {})
+    return harden(tuple(shlex.split(words)), str(folder or "/work"), given_files, host, {})
 
 
 def test_what_is_not_said_is_closed() -> None:
