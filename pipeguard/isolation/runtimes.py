@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeguard.errors import LaunchError
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.identity.launch import Form, parse
-from pipeguard.identity.launchers import STARTERS
+from pipeguard.identity.launchers import FOLDERS, STARTERS
 from pipeguard.isolation.sensitive import is_inside
 from pipeguard.isolation.view import SYSTEM
 
@@ -359,18 +359,19 @@ def _of_arguments(name: str, words: Sequence[str], folder: str, host: SandboxUse
     if (launch := _read_line(name, words, folder)) is None:
         return  # its arguments are not programs: `files_among`
     starter = launch.starters[0]
+    for option, value in starter.options:
+        if option in FOLDERS.get(starter.program, ()):  # that it is told to run in
+            yield from _code(value or "", folder, host, may_be_folder=True)
     if starter.program == "uv":
-        project = os.path.realpath(launch.folder)
-        if launch.folder != folder and os.path.isdir(project) and _may_be_given(project, host):
-            yield project  # from an option of `uv run`
         return
     for option, value in starter.options:
-        for each in (value or "").split(":") if option in _LOADING else ():
+        for each in value.split(":") if value and option in _LOADING else ():
             yield from _code(each, folder, host, may_be_folder=True)
     if launch.form is Form.MODULE and _may_be_given(folder, host):
         yield folder  # Python's first place to look
     if launch.form is Form.WORD and len(launch.starters) == 1:
-        yield from _code(launch.word, folder, host, may_be_folder=starter.program in _RUN_FOLDERS)
+        is_run = starter.program in _RUN_FOLDERS
+        yield from _code(launch.word, launch.folder, host, may_be_folder=is_run)
 
 
 def _code(word: str, folder: str, host: SandboxUser, *, may_be_folder: bool) -> Iterator[str]:

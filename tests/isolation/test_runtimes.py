@@ -102,7 +102,7 @@ def test_a_link_that_the_server_may_have_made_gives_no_file(host: SandboxUser, h
     assert files_among(words, "/", host, [str(home / "work")]) == ()
 
 
-def test_the_project_that_uv_runs_in_is_read(host: SandboxUser, home: Path) -> None:
+def test_the_folder_that_a_program_is_told_to_run_in_is_read(host: SandboxUser, home: Path) -> None:
     uv = str(program(home / "bin" / "uv"))
     program(home / "app" / "server.py")
     app = str(home / "app")
@@ -110,8 +110,13 @@ def test_the_project_that_uv_runs_in_is_read(host: SandboxUser, home: Path) -> N
         ("--directory", app, "run", "server.py"),
         ("run", "--directory", "app", "server.py"),
         ("run", f"--project={app}", "server"),
+        ("--directory", app, "run", "--project", str(home / "bin"), "server"),
     ):
         assert app in needed(host, uv, *words, folder=str(home)), words
+    bun = str(program(home / "bin" / "bun"))
+    assert app in needed(host, bun, "--cwd", app, "run", "index.ts", folder=str(home))
+    (home / "empty").mkdir()
+    assert str(home / "empty") not in needed(host, "sh", "-p", "x", folder=str(home / "empty"))
     after = ("run", "server", "--", "--directory", app)
     assert app not in needed(host, uv, *after, folder=str(home))
     assert needed(host, uv, "--directory", str(home)) == needed(host, uv)
