@@ -360,7 +360,7 @@ def _of_arguments(name: str, words: Sequence[str], folder: str, host: SandboxUse
         return  # its arguments are not programs: `files_among`
     starter = launch.starters[0]
     for option, value in starter.options:
-        if option in FOLDERS.get(starter.program, ()):  # that it is told to run in
+        if option in FOLDERS.get(starter.program, ()):  # the folder it runs in
             yield from _code(value or "", folder, host, may_be_folder=True)
     if starter.program == "uv":
         return

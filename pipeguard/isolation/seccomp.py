@@ -34,7 +34,7 @@ NEW_NAMESPACES_OF_CLONE = NEW_NAMESPACES & ~0x80  # there the lowest bits are a 
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C  # types into the terminal; asm-generic/ioctls.h
 LOWER_HALF, TOP_BIT = 0xFFFFFFFF, 1 << 31
 FAMILIES = (1, 2, 10)  # AF_UNIX, AF_INET, AF_INET6
-HIGHEST_FAMILY = 63  # AF_MAX of Linux 6.12 is 46, and the kernel refuses higher ones
+HIGHEST_FAMILY = 31  # the highest refused by its number; higher ones are refused by their bits
 # Which interfaces there are is asked by it, getifaddrs(3). Its other protocols configure filters,
 # watch processes and devices, and have opened kernels.
 AF_NETLINK, NETLINK_ROUTE = 16, 0
@@ -99,6 +99,8 @@ def _refused_arguments() -> Iterator[tuple[str, int, tuple[Condition, ...]]]:
     for family in range(HIGHEST_FAMILY + 1):
         if family not in (*FAMILIES, AF_NETLINK):
             yield "socket", EAFNOSUPPORT, ((0, LOWER_HALF, family),)
+    for bit in _bits(LOWER_HALF ^ HIGHEST_FAMILY):
+        yield "socket", EAFNOSUPPORT, ((0, bit, bit),)
     for bit in _bits(LOWER_HALF ^ NETLINK_ROUTE):
         yield "socket", EPROTONOSUPPORT, ((0, LOWER_HALF, AF_NETLINK), (2, bit, bit))
     # 0 is Linux, and all ones asks what it is; others change how memory is laid out: a lower bit
