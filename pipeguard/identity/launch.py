@@ -159,7 +159,7 @@ def _read_inline(launch: Launch, program: str, word: str, words: deque[str]) -> 
     """Read a module, a script or code, with the option before it; False for other words."""
     if word in WORDS.MODULES and word not in launchers.STARTERS[program]:
         launch.form, launch.word = Form.MODULE, _next(words, word)
-    elif program in WORDS.SHELLS and word.startswith("-") and word.endswith("c"):
+    elif program in WORDS.SHELLS and word[:1] == "-" != word[1:2] and word.endswith("c"):
         launch.form, launch.word = Form.SCRIPT, _next(words)
     elif program in WORDS.SHELLS_OF_WINDOWS and " " in word:
         launch.form, launch.word = Form.SCRIPT, word
