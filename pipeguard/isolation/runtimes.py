@@ -369,7 +369,7 @@ def _of_arguments(name: str, words: Sequence[str], folder: str, host: SandboxUse
             yield from _code(each, folder, host, may_be_folder=True)
     if launch.form is Form.MODULE and _may_be_given(folder, host):
         yield folder  # Python's first place to look
-    if launch.form is Form.WORD and len(launch.starters) == 1:
+    if launch.form in {Form.WORD, Form.SCRIPT} and len(launch.starters) == 1:
         is_run = starter.program in _RUN_FOLDERS
         yield from _code(launch.word, launch.folder, host, may_be_folder=is_run)
 

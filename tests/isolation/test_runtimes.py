@@ -124,7 +124,8 @@ def test_the_folder_that_a_program_is_told_to_run_in_is_read(host: SandboxUser, 
 
 def test_a_script_without_a_project_is_given_with_its_folder(host: SandboxUser, home: Path) -> None:
     script = program(home / "tools" / "server.sh")
-    assert needed(host, "sh", str(script)) == {str(script), str(home / "tools")}
+    for words in ((str(script),), ("-lc", str(script)), ("--norc", str(script))):
+        assert needed(host, "sh", *words) == {str(script), str(home / "tools")}, words
     loose = program(home / "server.sh")
     assert needed(host, "sh", str(loose)) == {str(loose)}
 
