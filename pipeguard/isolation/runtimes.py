@@ -369,9 +369,11 @@ def _of_arguments(name: str, words: Sequence[str], folder: str, host: SandboxUse
             yield from _code(each, folder, host, may_be_folder=True)
     if launch.form is Form.MODULE and _may_be_given(folder, host):
         yield folder  # Python's first place to look
-    if launch.form in {Form.WORD, Form.SCRIPT} and len(launch.starters) == 1:
-        is_run = starter.program in _RUN_FOLDERS
-        yield from _code(launch.word, launch.folder, host, may_be_folder=is_run)
+    # A script may have the name of a starter: `node ./mcp`.
+    script = launch.starters[1].word if len(launch.starters) > 1 else ""
+    if script or launch.form in {Form.WORD, Form.SCRIPT}:
+        place, is_run = folder if script else launch.folder, starter.program in _RUN_FOLDERS
+        yield from _code(script or launch.word, place, host, may_be_folder=is_run)
 
 
 def _code(word: str, folder: str, host: SandboxUser, *, may_be_folder: bool) -> Iterator[str]:

@@ -68,6 +68,8 @@ def test_a_folder_that_an_interpreter_runs_is_needed(host: SandboxUser, home: Pa
     python = str(program(home / "bin" / "python3"))
     assert str(home / "app") in needed(host, python, "app", folder=str(home))
     assert str(home) not in needed(host, python, ".", folder=str(home))  # not the home itself
+    program(home / "mcp" / "__main__.py")
+    assert str(home / "mcp") in needed(host, python, str(home / "mcp"))
 
 
 def test_a_folder_among_the_words_of_another_program_is_not_its_code(
