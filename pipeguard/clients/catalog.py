@@ -7,8 +7,8 @@ A file has these keys. `name` is required, and the tests demand `checked`, `sour
     checked     when the facts were last looked up: YYYY-MM
     source      client: its own source or documentation; agreed: several tools agree;
                 reported: one secondary source
-    before      what a person must know before its file is written
-    after       what a person must do once its file has changed
+    before      advice to read before its file is written
+    after       steps to take once its file has changed
     list        the client's own command that lists servers
     folders     name: places, the first that can be resolved is used; written as {name} in `at`
     present     folders or files of its own, which show that it is installed
@@ -16,11 +16,11 @@ A file has these keys. `name` is required, and the tests demand `checked`, `sour
     files       where its servers are: each with `at`, `scope` (user, local or project), `first`,
                 `lock`, and its own values for `format` to `shape` if they differ
     format      json, toml or yaml
-    allows      for JSON: comments, trailing-commas, bom. The client refuses what is not listed
+    allows      for JSON: comments, trailing-commas, bom. The client refuses anything else
     servers     key paths to the servers, each tried; `*` is every key; [] the whole file
-    named       the key of the name, where servers are a list
+    named       the key of the name, if servers are a list
     shape       how an entry is written: fields of Shape
-    paste       for a client without a file: what a person pastes, and where
+    paste       for a client without a file: the text to paste, and where
     unasked     settings with which the agent calls every tool without asking: each with `at`,
                 `scope` and `format` as a file, `setting` (the path to it) and `value`
     samples     texts of its files `before` and `after`, which the tests run; `left` names the
@@ -86,7 +86,7 @@ class Shape:
 
     Attributes:
         command: the key of the program.
-        args: the key of its arguments; empty where the program stands in one list with them.
+        args: the key of its arguments; empty if the program stands in one list with them.
         env: the key of the variables for the server.
         env_names: the key of a list of variables that are passed on (Codex, Goose).
         nested: the key of an object that may contain all of these (Cline).
@@ -98,7 +98,7 @@ class Shape:
         stdio: the word for a started server; empty to remove the key.
         kind_needed: an entry without a kind is ignored (opencode).
         words: the words for each transport, the first of which undoing writes.
-        untold: the transport of an address where the entry names none; None for auto-detection.
+        untold: the transport of an address if the entry names none; None for auto-detection.
         login: keys that say that the client itself logs in (OAuth).
         gone: keys of a remote entry to remove when the server is started instead.
         foreign: keys of remote entries that cannot be wrapped, and why.
@@ -138,18 +138,16 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class FileSpec:
-    """One kind of file that a client has servers in.
+    """A kind of file in which a client keeps servers.
 
     Attributes:
-        client: the client's id.
         scope: whose servers they are.
         places: its paths on each system, as the YAML file writes them.
         first: the client reads only the first path that exists.
         format: json, toml or yaml.
         allows: what the client accepts beyond standard JSON.
         servers: the key paths to the servers.
-        named: the key of the name, where servers are a list.
-        shape: how an entry is written.
+        named: the key of the name, if servers are a list.
         lock: the ending of the folder that the client uses as its lock.
     """
 
@@ -182,11 +180,10 @@ class Client:
 
     Attributes:
         id: its YAML file's name without `.yaml`.
-        name: its name for people.
         checked: when the facts were looked up, as `2026-11`.
         source: how certain they are.
-        before: what a person must know before a file is written.
-        after: what a person must do once a file has changed.
+        before: advice to read before a file is written.
+        after: steps to take once a file has changed.
         list_command: the client's own command that lists servers.
         folders: names of folders, and the places where they may be.
         present: places that show that it is installed.
@@ -194,7 +191,7 @@ class Client:
         files: the kinds of files that have its servers.
         unasked: settings with which the agent calls every tool without asking: the file, the
             path to the setting as its `servers`, and the value.
-        paste: what to do where there is no file.
+        paste: instructions for a client without a file.
         samples: texts before and after, which the tests run.
     """
 
@@ -221,10 +218,10 @@ def clients() -> Mapping[str, Client]:
 
 
 def client(name: str) -> Client:
-    """The client with that id or name.
+    """Return the client with this id or name.
 
     Raises:
-        InputError: there is none; the message suggests similar ones.
+        InputError: no client has it; the message suggests similar ones.
     """
     wanted = name.strip().lower().replace(" ", "-").replace("_", "-")
     names = {item.name.lower().replace(" ", "-"): item for item in clients().values()}
@@ -236,10 +233,10 @@ def client(name: str) -> Client:
 
 
 def clients_called(name: str) -> list[Client]:
-    """The client with that id or name, or all whose ids begin with it: `claude`, `gemini`.
+    """Return the client with this id or name, or all whose ids begin with it: `claude`, `gemini`.
 
     Raises:
-        InputError: there is none; the message suggests similar ones.
+        InputError: no client matches; the message suggests similar ones.
     """
     begin = [item for key, item in clients().items() if key.startswith(f"{name.lower()}-")]
     return [client(name)] if name.lower() in clients() or not begin else begin

@@ -54,7 +54,7 @@ def edit_entries(
         The new text, and the changed entries.
 
     Raises:
-        UneditableError: that is not possible without touching something else.
+        UneditableError: the edit would change something else.
         UnreadableError: the text is not valid in this format.
     """
     tree = syntax.read(text)
@@ -81,7 +81,7 @@ def edit_entries(
 
 
 def pieces(tree: Node, path: Keys, text: str) -> tuple[str, ...]:
-    """The text of an entry: one piece for each of its positions."""
+    """Return the text of an entry: one piece for each of its positions."""
     return tuple(span.of(text) for span in regions(tree, path, text))
 
 
@@ -102,7 +102,7 @@ class _EntryEditor:
         self._text = text
 
     def of_map(self, node: Node, new: NewFields) -> list[Edit]:
-        """The edits that give a map its new fields."""
+        """Return the edits that give a map its new fields."""
         edits: list[Edit] = []
         gone: list[Member] = []
         placed = {member.key for member in node.members}
@@ -125,7 +125,7 @@ class _EntryEditor:
         return edits + self._additions(node, new, remaining, placed)
 
     def of_value(self, node: Node, new: Value) -> list[Edit]:
-        """The edits that give a field its new value."""
+        """Return the edits that give a field its new value."""
         old = node.data()
         if old == new and type(old) is type(new):
             return []
@@ -148,7 +148,7 @@ class _EntryEditor:
         return [Edit(node.start, node.end, space + self._syntax.literal(new))]
 
     def _replaced_start(self, node: Node, old: Sequence[Value], new: Sequence[Value]) -> list[Edit]:
-        """A block list without its first items, or with others in their place."""
+        """Return a block list without its first items, or with others in their place."""
         same = 0
         while same < min(len(old), len(new)) and old[-1 - same] == new[-1 - same]:
             same += 1
@@ -160,7 +160,7 @@ class _EntryEditor:
     def _additions(
         self, node: Node, new: NewFields, remaining: Sequence[str], placed: set[str]
     ) -> list[Edit]:
-        """The edits for new fields that replace none: after the field that they name, or last."""
+        """Return the edits that add fields: each after the field that it names, or last."""
         by_index: dict[int, dict[str, Value]] = {}
         for key, value in new.fields.items():
             if key in placed or not key:
@@ -185,7 +185,7 @@ def _prove_entries(
     """Prove that both parsers read the new text as the old one with the entries' new fields.
 
     Raises:
-        UneditableError: they do not, so nothing is written.
+        UneditableError: they do not. Do not write the text.
     """
     data = copy.deepcopy(tree.data())
     for server, new in wanted:
@@ -201,7 +201,7 @@ def prove_data(syntax: Syntax, text: str, expected: object) -> None:
     """Prove that both parsers read a text as expected.
 
     Raises:
-        UneditableError: they do not, so nothing is written.
+        UneditableError: they do not. Do not write the text.
     """
     try:
         readings = (syntax.read(text).data(), syntax.independent_data(text))

@@ -1,4 +1,4 @@
-"""The servers in a client's file: what each is, its position, and whether it is guarded.
+"""The servers in a client's file: kind, position, and whether each is guarded.
 
 Reads; changes nothing. How a client writes entries is data of its YAML file (catalog.Shape).
 """
@@ -36,7 +36,7 @@ _SHARES = "it shares parts with other entries (anchors, aliases, tags or dotted 
 
 
 class GuardState(Enum):
-    """True if a server is guarded."""
+    """The state of a server: guarded, or not and why."""
 
     GUARDED = "guarded"
     STALE = "stale"  # guarded, but its launcher does not exist any more
@@ -51,16 +51,15 @@ class ServerEntry:
 
     Attributes:
         client: the client's id.
-        file: the file that it is in.
         scope: whose entry it is.
         name: its name in the client.
         path: the keys, and positions in lists, that lead to the entry.
-        line: the line where it begins, from 1.
+        line: its first line, from 1.
         command: the program, as in the entry; None for a remote server.
         args: the program's arguments.
         env: variables that the entry sets. Values may be secrets.
-        env_names: variables that the entry passes on.
-        cwd: the folder that it starts in, if the entry names one.
+        env_names: names of variables that the entry forwards.
+        cwd: its working directory, if the entry names one.
         url: a remote server's address, or None.
         url_key: the key of that address.
         transport: a remote server's transport, if the entry names one.
@@ -70,9 +69,9 @@ class ServerEntry:
         spans: the values' positions in the file's text without a byte order mark, by `command`,
             `args.0`, `env.NAME`, `url`, `headers.NAME`.
         shape: how the client writes an entry.
-        body: the keys that lead from the entry to its fields; empty where it has them itself.
+        body: the keys that lead from the entry to its fields; empty if it has them itself.
         fields: the fields.
-        odd: why the entry cannot be changed; empty where it can.
+        odd: why the entry cannot be changed; empty if it can.
     """
 
     client: str
@@ -105,7 +104,7 @@ class ServerEntry:
 
     @property
     def own_words(self) -> tuple[str, ...]:
-        """Remove the guard."""
+        """The server's own command, without the guard."""
         return self.guard.command if self.guard else self.words
 
     @property
@@ -115,7 +114,7 @@ class ServerEntry:
 
     @property
     def has_authorization(self) -> bool:
-        """True if it sends the header `Authorization`, by itself or by its guard."""
+        """True if the entry or its guard sends the header `Authorization`."""
         named = self.fields.get(self.shape.headers_env)
         headers = [*self.headers, *(self.guard.headers if self.guard else ())]
         headers += named if isinstance(named, Mapping) else ()
@@ -131,10 +130,10 @@ class Config:
         path: its path in the client.
         specs: how each of its clients reads it.
         content: its bytes.
-        text: its text, without a byte order mark; empty where it cannot be read at all.
+        text: its text, without a byte order mark; empty if it cannot be read at all.
         servers: the servers of all its clients, each once.
-        problem: why nothing in it may be changed; empty where it may.
-        is_unread: clients may read servers in it that are not among these.
+        problem: why PipeGuard must not change it; empty if it may.
+        is_unread: clients may find servers in it that PipeGuard did not.
     """
 
     path: Path
@@ -152,7 +151,7 @@ class Config:
 
     @property
     def lock(self) -> str:
-        """The ending of its client's own lock; empty where there is none."""
+        """The ending of its client's own lock; empty if there is none."""
         return next((spec.lock for spec in self.specs if spec.lock), "")
 
     def tree(self) -> Node:
@@ -175,10 +174,10 @@ def read_config(file: machine.ConfigFile) -> Config:
 
 
 def parse_config(path: Path, specs: Sequence[FileSpec], content: bytes) -> Config:
-    """Read a file's bytes and all servers in them.
+    """Parse a file and all servers in it.
 
-    Where one client cannot read the file and others can, its servers cannot be changed; those that
-    it would read if it were more lenient are among the servers, as odd.
+    If one client cannot read the file but others can, its servers cannot be changed. Those that a
+    more lenient client would read are listed as odd.
     """
     readings = {
         (spec.format, spec.allows): read_text(content, spec)
@@ -207,7 +206,7 @@ def parse_config(path: Path, specs: Sequence[FileSpec], content: bytes) -> Confi
 
 
 class _EntryReader:
-    """Finds the servers in a file for one client after the other; notes what is not in its form.
+    """Finds the servers in a file, one client after another, and notes invalid entries.
 
     Attributes:
         found: the servers, each once; an invalid one does not hide others. If two have one place,
@@ -286,7 +285,7 @@ class _EntryReader:
                 yield self._entry(item, shown, (*prefix, index))
 
     def _fits(self, entry: Node, name: str) -> bool:
-        """True if an entry is within the budget of its file; note one that is not."""
+        """True if an entry fits into the file's size budget; if it does not, note the problem."""
         size = entry.end - entry.start + len(name)
         if size > self._left_chars:
             self.is_cut = True

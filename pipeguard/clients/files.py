@@ -1,9 +1,9 @@
-"""Writes clients' files without loss: as a whole or not at all, with their owner and permissions.
+"""Writes clients' files without loss: all or nothing, with their owner and permissions.
 
-Knows folders, permissions and links; not what is in a file.
+Knows folders, permissions and links, but not the content of a file.
 """
 
-# Path.resolve would follow links where they matter.
+# Path.resolve would follow links that matter.
 from __future__ import annotations
 
 import hashlib
@@ -31,7 +31,7 @@ class FileError(PipeGuardError):
 
 
 def target(path: Path, machine: Machine) -> Path:
-    """The file that a path leads to, which is the one to replace: a link stays a link.
+    """Resolve a path to the file to replace: a link stays a link.
 
     Raises:
         FileError: it leads out of the home folder or project, or cannot be written.
@@ -59,10 +59,10 @@ def target(path: Path, machine: Machine) -> Path:
 
 
 def replace(real: Path, content: bytes, expected_sha256: str) -> None:
-    """Replace a file's content, as a whole or not at all; permissions and owner stay.
+    """Replace a file's content atomically; permissions and owner stay.
 
     Args:
-        real: the file itself, no link (`target`).
+        real: the file itself, not a link (`target`).
         content: the new content.
         expected_sha256: the hash of the present content.
 
@@ -83,7 +83,7 @@ def replace(real: Path, content: bytes, expected_sha256: str) -> None:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal; empty where there is no file."""
+    """The SHA-256 of a file's bytes, in hexadecimal; empty if there is no file."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except FileNotFoundError:
@@ -95,7 +95,7 @@ def lock_client(real: Path, ending: str) -> Iterator[None]:
     """Take the client's own lock, a folder next to its file, if it has one.
 
     Raises:
-        FileError: another program has it.
+        FileError: another program holds it.
     """
     if not ending:
         yield
@@ -114,7 +114,7 @@ def lock_client(real: Path, ending: str) -> Iterator[None]:
 
 
 def _make_lock(lock: Path) -> bool:
-    """Make the folder, in place of a stale one; False where another program has it.
+    """Make the folder, replacing a stale one; return False if another program holds the lock.
 
     Raises:
         FileError: it cannot be made.

@@ -1,7 +1,7 @@
 """A client's one entry that runs `pipeguard serve`, in place of the servers behind the gateway.
 
-Edits the text of a client's file, both ways, and proves that independent parsers read the result
-as meant. Reads and writes no file.
+Edits the text of a client's file, both ways, and proves that independent parsers read the result as
+intended. Reads and writes no file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ VERB = "serve"
 def with_gateway(
     config: Config, servers: Sequence[ServerEntry], launcher: Sequence[str]
 ) -> tuple[str, tuple[EntryChange, ...], Keys | None]:
-    """Take servers out of a client's text, and put the gateway's entry in the place of the first.
+    """Take servers out of a client's text, and put the gateway's entry in place of the first.
 
     Args:
         config: the client's file.
@@ -34,11 +34,11 @@ def with_gateway(
         launcher: the words that start PipeGuard.
 
     Returns:
-        The new text; the entries that are not in it any more, none of which has a text after; and
-        the path of the new entry, None if there was one.
+        The new text; the removed entries, without a text after; and the path of the new entry, None
+        if the gateway had an entry.
 
     Raises:
-        UneditableError: that is not possible without touching something else.
+        UneditableError: the edit would change something else.
     """
     syntax = config.specs[0].syntax
     expected = copy.deepcopy(plain(config.tree().data()))
@@ -82,10 +82,10 @@ def put_back(
         entry: the path that the gateway's entry got; None if it was there before.
 
     Returns:
-        The new text, and the names of servers that were left out: the client has others so named.
+        The new text, and the names of omitted servers, which the client now uses for others.
 
     Raises:
-        UneditableError: that is not possible without touching something else.
+        UneditableError: the edit would change something else.
     """
     syntax = config.specs[0].syntax
     expected, old = copy.deepcopy(plain(config.tree().data())), before.tree()
@@ -119,7 +119,7 @@ def _fields(servers: Sequence[ServerEntry], launcher: Sequence[str]) -> dict[str
 
 
 def _as_read(fields: Mapping[str, Value], syntax: Syntax) -> dict[str, Value]:
-    """Fields as a syntax reads what it wrote: in YAML's tree every scalar is a text."""
+    """Convert fields to what a syntax reads back: in YAML's tree every scalar is a text."""
     return {
         key: str(value).lower() if isinstance(value, bool) and isinstance(syntax, Yaml) else value
         for key, value in fields.items()
@@ -146,7 +146,7 @@ def _at(data: Any, path: Keys) -> Any:
 
 
 def _exchange(data: Any, gone: Sequence[str | int], new: Mapping[Any, Any]) -> None:
-    """Remove entries of a map or list, and put new ones in the place of the first, or last."""
+    """Remove entries of a map or list, and put new ones in place of the first, or last."""
     if isinstance(data, list):
         start = min((key for key in gone if isinstance(key, int)), default=len(data))
         kept = [item for index, item in enumerate(data) if index not in gone]

@@ -1,6 +1,6 @@
-"""Guarded commands: built, recognised, and taken apart again.
+"""Builds, recognises and parses guarded commands.
 
-Knows `pipeguard wrap`'s command line, and where one that runs listens; no client's file.
+Knows `pipeguard wrap`'s command line and where a running guard listens, but no client's file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _NAMES = frozenset({"pipeguard", "pipeguard.exe"})
 _PYTHON = re.compile(r"(?:python|pypy)[\d.]*(?:\.exe)?\Z|py(?:\.exe)?\Z", re.IGNORECASE)
-# What runs a program from a package without installing it, and how it is told the package.
+# Runners of a program from a package that is not installed, and their option for the package.
 _RUNNERS = {("uvx",): "--from", ("uv", "tool", "run"): "--from", ("pipx", "run"): "--spec"}
 # Their options that choose no code; with any other, as `--with`, it would not be only ours.
 _HARMLESS = frozenset({
@@ -45,13 +45,13 @@ ISOLATE = "--isolate"
 
 
 class WrapOption(NamedTuple):
-    """One option among the words of a guarded command.
+    """An option of a guarded command.
 
     Attributes:
         name: with its hyphens.
-        value: empty where it takes none.
-        begin: the place of its name among the words.
-        end: the place after it.
+        value: empty if it takes none.
+        begin: the index of its name among the words.
+        end: the index after it.
     """
 
     name: str
@@ -88,12 +88,12 @@ class GuardedCommand:
 
     @property
     def is_stale(self) -> bool:
-        """True where the launcher is a path that does not exist any more."""
+        """True if the launcher is a path that no longer exists."""
         return is_stale(self.launcher)
 
 
 def split_guarded(words: Sequence[str]) -> GuardedCommand | None:
-    """The parts of a guarded command; None for any other command."""
+    """Parse a guarded command; None for any other command."""
     count = _launcher_length(words)
     if not count or list(words[count : count + 1]) != ["wrap"]:
         return None
@@ -119,16 +119,16 @@ def split_guarded(words: Sequence[str]) -> GuardedCommand | None:
 
 
 def wrap_options(words: Sequence[str]) -> tuple[WrapOption, ...]:
-    """The options of a guarded command; none of any other command."""
+    """Return the options of a guarded command; empty for any other command."""
     begin = _launcher_length(words) + 1
     return tuple(_options(words, begin)) if split_guarded(words) is not None else ()
 
 
 def with_isolation(words: Sequence[Value], engine: str) -> list[Value]:
-    """The words of a guarded command that starts a server, with `--isolate`, and else the same.
+    """Add `--isolate` to the words of a guarded command that starts a server.
 
     Args:
-        words: of the command, as its file writes them.
+        words: the command's words, as its file writes them.
         engine: the option's value.
     """
     texts = [str(word) for word in words]
@@ -141,7 +141,7 @@ def with_isolation(words: Sequence[Value], engine: str) -> list[Value]:
 
 
 def _options(words: Sequence[str], position: int) -> Iterator[WrapOption]:
-    """The options of `wrap` from a place on, up to the server's command."""
+    """Yield the options of `wrap` from a position on, up to the server's command."""
     while position < len(words) and words[position] != "--":
         begin = position
         name, equals, value = words[position].partition("=")
@@ -153,23 +153,23 @@ def _options(words: Sequence[str], position: int) -> Iterator[WrapOption]:
 
 
 def gateway_launcher(words: Sequence[str]) -> tuple[str, ...]:
-    """The words that start PipeGuard in a command that runs `pipeguard serve`; none in others."""
+    """Return the words that start PipeGuard in a command that runs `pipeguard serve`, or none."""
     count = _launcher_length(words)
     is_gateway = bool(count) and list(words[count : count + 1]) == ["serve"]
     return tuple(words[:count]) if is_gateway else ()
 
 
 def runs_pipeguard(words: Sequence[str]) -> bool:
-    """True if a command starts a guard or the gateway, be it in a shell's line or by a wrapper."""
+    """True if a command starts a guard or the gateway, even in a shell's line or by a wrapper."""
     return bool(_STARTS.search(" ".join(words)))
 
 
 def find_listener(url: str | None, *verbs: str) -> RunningGuard | None:
-    """The guard of this user that listens at an address now, as far as the system tells.
+    """Find this user's running guard that listens at an address, as far as the system tells.
 
     Args:
-        url: of a server; None for one that is started.
-        verbs: of the guards that are meant; none for `wrap` and `serve`.
+        url: a server's address; None for a server that PipeGuard starts.
+        verbs: the commands to consider; without any, `wrap` and `serve`.
     """
     if url is None:
         return None
@@ -198,19 +198,18 @@ def needs_token(listener: RunningGuard) -> bool:
 
 
 def is_stale(launcher: Sequence[str]) -> bool:
-    """True if a launcher is a path that does not exist any more."""
+    """True if a launcher is a path that no longer exists."""
     program = Path(launcher[0])
     return program.is_absolute() and not program.exists()
 
 
 def list_words(guard: GuardedCommand, variables: Sequence[str] = ()) -> list[str]:
-    """The words of a guarded command, which `guarded` takes apart again.
+    """Build the words of a guarded command, which `guarded` parses again.
 
     Args:
         guard: its parts.
         variables: names that the entry sets for a started server. Repeated as options, they reach
-            it even where the client's own variables cannot be told from them
-            (docs/reference.md).
+            it even if they look like the client's own variables (docs/reference.md).
     """
     words = [*guard.launcher, "wrap", *_name_option(guard.name or "")]
     if guard.url is None:
@@ -227,20 +226,20 @@ def list_words(guard: GuardedCommand, variables: Sequence[str] = ()) -> list[str
 
 
 def _name_option(name: str) -> tuple[str, ...]:
-    """The option with a server's name; none for a name that a client or terminal would change."""
+    """Make the option for a server's name; empty if a client or terminal would change the name."""
     return ("--name", name) if _NAME.fullmatch(name) else ()
 
 
 def is_forwardable(name: str) -> bool:
-    """True if `--env` accepts a name: a valid one that is not PipeGuard's own."""
+    """True if `--env` accepts a name: it is valid and not one of PipeGuard's own."""
     return bool(_VARIABLE.fullmatch(name)) and not name.upper().startswith("PIPEGUARD_")
 
 
 def _launcher_length(words: Sequence[str]) -> int:
-    """Count the words that start PipeGuard; 0 for none.
+    """Count the words that start PipeGuard; 0 if they do not.
 
-    One, those of `python -m pipeguard`, or those of a runner that is told what to take it from.
-    What is in a folder of the project's is the project's, whatever its name.
+    They are one word, `python -m pipeguard`, or a runner with the package to run. A relative path
+    belongs to the project, whatever its name.
     """
     if not words or _is_relative(words[0]):
         return 0
@@ -260,10 +259,10 @@ def _launcher_length(words: Sequence[str]) -> int:
 
 
 def _runner_length(words: Sequence[str], begin: int, option: str) -> int:
-    """Count them for a runner: `uvx --from SOURCE pipeguard`.
+    """Count the launcher's words for a runner: `uvx --from SOURCE pipeguard`.
 
-    Without a source, or from another package, it would run another project's program; with
-    options that add packages, those packages too.
+    Without a source, or from another package, it would run another project's program; with options
+    that add packages, those packages too.
     """
     source, rest = "", iter(range(begin, len(words)))
     for index in rest:
@@ -282,7 +281,7 @@ def _runner_length(words: Sequence[str], begin: int, option: str) -> int:
 
 
 def _is_our_source(source: str) -> bool:
-    """True if a runner takes PipeGuard from it: its package, a folder that is named, or its clone.
+    """True if a source is PipeGuard's: its package, a named folder, or its clone.
 
     A name is a requirement (PEP 508); on the public index, `pipeguard` is another project.
     """
@@ -296,7 +295,7 @@ def _is_our_source(source: str) -> bool:
 
 
 def _is_relative(path: str) -> bool:
-    """True if a path begins in the current folder, which a project's file may be in."""
+    """True if a path is relative to the current folder, which may contain a project's files."""
     return not path.startswith(("/", "~", "$", "%")) and bool(re.match(r"[^/\\:]*[/\\]", path))
 
 

@@ -1,8 +1,8 @@
 """Records of what setup changed, so that it can be undone exactly: a folder for each change.
 
-They are in the state folder and never next to the file: a client's file may contain secrets, and
-the files next to it may be synchronised or committed to git. Each folder has the whole file as it
-was, and a record of the changed entries. No folder is written twice.
+They are in the state folder, never next to the file: a client's file may contain secrets, and the
+files next to it may be synchronised or committed to git. Each folder has the whole file as it was,
+and a record of the changed entries. No folder is written twice.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ MOST_AT_ONCE = 1000  # changes of one file within a microsecond
 
 @dataclass(frozen=True, slots=True)
 class MovedServer:
-    """One server that is behind the gateway.
+    """A server that moved behind the gateway.
 
     Attributes:
         entry: its name in the client.
         name: its name in the gateway's file.
-        text: what setup wrote there for it; empty where the file had it before.
+        text: its text there, as setup wrote it; empty if the file had it before.
     """
 
     entry: str
@@ -49,10 +49,9 @@ class GatewayMove:
     """Servers that a change moved behind the gateway.
 
     Attributes:
-        entry: the path of the gateway's own entry; None where the client had one before.
+        entry: the path of the gateway's own entry; None if the client had one before.
         file: the gateway's file of servers.
-        frame: what setup wrote there around its servers; empty where the file had servers before.
-        servers: the servers.
+        frame: the text around its servers, as setup wrote it; empty if the file had servers before.
     """
 
     entry: Keys | None
@@ -66,13 +65,12 @@ class Record:
     """One change of one file.
 
     Attributes:
-        folder: the record's folder.
         client: the id of the client whose file it is.
         file: the file's path in the client.
         before_sha256: the hash of the file before.
         after_sha256: the hash of the file after.
         entries: the changed entries; those that moved behind the gateway have no text after.
-        move: what moved behind the gateway; None where nothing did.
+        move: the servers that moved behind the gateway, if any.
     """
 
     folder: Path
@@ -116,10 +114,10 @@ def remember(
         file: its path.
         contents: the file before and after.
         entries: the entries that change.
-        move: what moves behind the gateway.
+        move: the servers that move behind the gateway.
 
     Raises:
-        StateError: that failed, so nothing may be changed.
+        StateError: the record could not be written. Change nothing.
     """
     before, after = contents
     digest = hashlib.sha256(os.fsencode(file)).hexdigest()[:8]

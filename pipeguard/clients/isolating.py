@@ -1,4 +1,4 @@
-"""True if the server of an entry is isolated, or could be, by what the entry says."""
+"""Decides from an entry if its server is isolated, or could be."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pipeguard.config.isolate_key import IsolateEntry
 from pipeguard.errors import PipeGuardError
 from pipeguard.isolation import Isolation, ServerCommand
 
-# What helps whoever starts a server by hand, and is no option of `setup`.
+# Advice for a person who starts a server by hand; not options of `setup`.
 _TO_START_IT = re.compile(r"(?:, or| To) run (?:it|the server) without isolation: --isolate none\.")
 _GAINS_RIGHTS = ("sudo", "doas", "pkexec", "run0", "su")
 CANNOT_ISOLATE = "isolation"  # the code of a server that cannot be, and so is left as it is
-HOW = Isolation.AUTO.value  # what `setup` writes
+HOW = Isolation.AUTO.value  # as `setup` writes it
 
 
 def is_isolated(guard: GuardedCommand | None) -> bool:
@@ -30,11 +30,11 @@ def is_isolated(guard: GuardedCommand | None) -> bool:
 
 
 def obstacle(server: ServerEntry, entries: Iterable[IsolateEntry] | None = None) -> str:
-    """Why a server that is started here would not start isolated; empty where nothing is known.
+    """Explain why a server that is started here would not start isolated; empty if it would.
 
     Args:
         server: its entry.
-        entries: what the user's policy says about isolation; None looks at no file that is named.
+        entries: the isolation entries of the user's policy; None to look at no file that is named.
     """
     program = next(iter(server.own_words), "").rpartition("/")[2]
     if program in _GAINS_RIGHTS:
@@ -62,11 +62,11 @@ def instead(server: ServerEntry) -> str:
 
 
 def needs(server: ServerEntry, home_folder: str) -> str:
-    """List what a person must still know or name of a known server; empty for none.
+    """List what a person must still know or name for a known server; empty for nothing.
 
     Args:
-        server: that is to be isolated.
-        home_folder: of the user.
+        server: the server to isolate.
+        home_folder: the user's home folder.
     """
     try:
         return ServerCommand(server.own_words).describe_needs(home_folder)

@@ -33,7 +33,7 @@ class LauncherError(InputError):
     """No permanent path to PipeGuard was found.
 
     Attributes:
-        path: a path that a person may choose anyway; empty where there is none.
+        path: a path that a person may choose anyway, or empty.
     """
 
     path = ""
@@ -79,14 +79,13 @@ def launcher(given: str | None, environment: Mapping[str, str]) -> tuple[str, ..
 
 
 def isolate_launcher(words: Sequence[str]) -> tuple[str, ...]:
-    """A copy that is started so that no Python setting of an entry runs anything in it.
+    """Return launcher words whose interpreter ignores the Python settings of an entry.
 
-    A command starts its interpreter with the entry's environment, of which a `sitecustomize` in
-    PYTHONPATH would run before the first line of ours. -E has the interpreter ignore it; the server
-    still gets it.
+    A script's interpreter gets the entry's environment, and a `sitecustomize` in its PYTHONPATH
+    would run before our first line. With -E the interpreter ignores it; the server still gets it.
 
     Returns:
-        The words as they are, where they are no script of Python's or have options of their own.
+        The words, unchanged if they are not a Python script or have options of their own.
     """
     # A bare name is looked up on PATH by its client, which does not find a file of this folder.
     is_script = len(words) == 1 and os.path.isabs(words[0])
@@ -95,7 +94,7 @@ def isolate_launcher(words: Sequence[str]) -> tuple[str, ...]:
 
 
 def _interpreter(script: str) -> str:
-    """The interpreter that a console script names in its first lines; empty where it names none."""
+    """Find the interpreter that a console script's first lines name; empty if they do not."""
     try:
         with open(script, "rb") as file:
             head = file.read(_HEAD_BYTES).decode("utf-8", "replace").splitlines()
@@ -123,7 +122,7 @@ def programs(name: str, path: str) -> Iterator[str]:
 
 
 def unstable(path: Path) -> str:
-    """Why a path will not last, as words that follow it; empty where it will."""
+    """Explain why a path will not last, as words that follow it; empty if it will."""
     parts, home = path.parts, Path.home()
     temporary = {*_TEMPORARY, tempfile.gettempdir(), os.path.realpath(tempfile.gettempdir())}
     # In a home folder that is temporary itself, it lasts as long as the files that name it.

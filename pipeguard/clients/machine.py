@@ -1,7 +1,6 @@
-"""Paths of clients' files on a machine or in a repository; reads none of them.
+"""Finds clients' files on a machine or in a repository; reads none of them.
 
-A Machine is a system, a home folder and an environment, so that all of it can be tested for any
-system on any other.
+A Machine is a system, a home folder and an environment, so any system can be tested on any other.
 """
 
 # Paths are not resolved: a link leads to another file.
@@ -40,7 +39,7 @@ class Machine:
         system: linux, macos or windows.
         home: the user's home folder.
         environment: variables, some of which name folders.
-        project: the folder whose project files are looked for, or None.
+        project: the folder to search for project files, or None.
     """
 
     system: str
@@ -50,13 +49,13 @@ class Machine:
 
     @classmethod
     def here(cls, project: Path | None = None) -> Machine:
-        """This machine and its user; the user's own folder is no project."""
+        """Return this machine and its user; the home folder is not a project."""
         system = {"darwin": "macos", "win32": "windows"}.get(sys.platform, "linux")
         home = Path.home()
         return cls(system, home, os.environ, None if project == home else project)
 
     def folder(self, name: str) -> str | None:
-        """A folder that is the same for all clients, or None where there is none."""
+        """Resolve a folder that all clients share; None if the name is not one."""
         xdg = self.environment.get("XDG_CONFIG_HOME", "")
         dot_config = xdg if os.path.isabs(xdg) else str(self.home / ".config")
         roaming = self.environment.get("APPDATA") or str(self.home / "AppData" / "Roaming")
@@ -91,7 +90,7 @@ class ConfigFile:
 
 
 def find(machine: Machine, chosen: Iterable[Client] | None = None) -> list[ConfigFile]:
-    """Every existing file of the clients: the user's, and the project's where there is one."""
+    """Find every existing file of the clients: the user's, and the project's if any."""
     return _join(
         (path, spec) for client, spec in _specs(chosen) for path in paths(machine, client, spec)
     )
@@ -120,7 +119,7 @@ def find_in_repository(root: Path, chosen: Iterable[Client] | None = None) -> li
 
 
 def _join(readings: Iterable[tuple[Path, FileSpec]]) -> list[ConfigFile]:
-    """Each file once, by the first path that leads to it, with every way in which it is read.
+    """List each file once, by the first path that leads to it, with every way to read it.
 
     A project's file may be a link to the user's own. They stay two: the project did not write it.
     """
@@ -160,7 +159,7 @@ def _project_places(spec: FileSpec) -> Iterator[str]:
 
 
 def find_specs(client: Client, path: Path) -> tuple[FileSpec, ...]:
-    """Find how a client would read a file with that name, in any folder; one like it first."""
+    """Find how a client would read a file with this name, in any folder; closest match first."""
     likeness = [
         (path.parent.name != f"/{place}".split("/")[-2], spec)
         for spec in client.files
@@ -201,7 +200,7 @@ def paths(machine: Machine, client: Client, spec: FileSpec) -> list[Path]:
 def repository(folder: Path) -> Path | None:
     """The top folder of the repository that a folder is in, or None."""
     for top in (folder, *folder.parents):
-        if os.path.exists(top / ".git"):  # Path.exists raises where we may not read the folder
+        if os.path.exists(top / ".git"):  # Path.exists raises if we may not read the folder
             return top
     return None
 
@@ -215,7 +214,7 @@ def _expand(machine: Machine, client: Client, place: str, project: Path | None) 
         if os.path.lexists(path) or _is_hidden(path):
             yield Path(path)
         return
-    # Only the place may contain patterns: brackets in a folder's own name are none.
+    # Only the place may contain patterns: brackets in a folder's own name are literal.
     base = os.path.dirname(path.partition("*")[0])
     try:
         yield from sorted(Path(base).glob(os.path.relpath(path, base)))
@@ -224,7 +223,7 @@ def _expand(machine: Machine, client: Client, place: str, project: Path | None) 
 
 
 def _is_hidden(path: str) -> bool:
-    """True if the folder of a path exists and may not be entered, so that the path may exist."""
+    """True if a path may exist in a folder that exists but may not be entered."""
     try:
         os.lstat(path)
     except PermissionError:
@@ -267,7 +266,7 @@ def _folder(machine: Machine, client: Client, name: str, project: Path | None) -
 
 
 def _upwards(folder: Path | None) -> Sequence[Path]:
-    """A folder and those above it up to the top of its repository; without one, the folder."""
+    """List a folder and its parents up to the top of its repository; without one, the folder."""
     if folder is None:
         return ()
     top = repository(folder)
@@ -291,7 +290,7 @@ def _folders(root: Path) -> Iterator[tuple[Path, Sequence[str]]]:
 
 
 def _find_named(folder: Path, names: Sequence[str], parts: Sequence[str]) -> Iterator[Path]:
-    """The paths in a folder that match a name and the names of the folders below; `*` is any."""
+    """Find paths in a folder by a name and the names of the folders below; `*` matches any."""
     first, *rest = parts
     for name in names:
         if name.lower() != first and not ("*" in first and fnmatchcase(name.lower(), first)):

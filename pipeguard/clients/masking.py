@@ -1,4 +1,4 @@
-"""A configuration, fit to be shown: without anything that looks like a secret.
+"""Masks configurations for display: removes anything that looks like a secret.
 
 Errs on the side of hiding: a wrong mask costs a person a look into the file.
 """
@@ -18,7 +18,7 @@ from pipeguard.detect.checks.readable import BUILD_ID
 from pipeguard.detect.words import credentials
 
 MASK = "****"
-LEAST_CHARS = 16  # of what may be a random secret: half of the shortest API keys
+LEAST_CHARS = 16  # of a possible random secret: half of the shortest API keys
 _NAME = re.compile("|".join(credentials.in_order("SHOWN")), re.IGNORECASE)
 _LONG = re.compile(r"[A-Za-z0-9+/_=.~-]{20,}")
 # Bounded, so that a word of megabytes is read once.
@@ -42,7 +42,7 @@ def is_secret(name: str, value: str) -> bool:
     """True if a value looks like a secret, by its name or by itself.
 
     Args:
-        name: the value's name; empty where it has none.
+        name: the value's name, or empty.
         value: the text.
     """
     if not value or value.lower() in ("true", "false", "none", "null"):
@@ -63,11 +63,11 @@ def split_parts(url: str) -> SplitResult | None:
 
 
 def has_secret(url: str, variable: str) -> bool:
-    """True if an address has a secret in it.
+    """True if an address contains a secret.
 
     Args:
         url: the address.
-        variable: the pattern of variables that its client replaces: their values are not in it.
+        variable: the pattern of variables that the client expands, which are not secrets.
     """
     parts = split_parts(re.sub(variable, "", url))
     if parts is None:
@@ -105,7 +105,7 @@ def masked_text(text: str) -> str:
 
 
 def _masked_long(text: str) -> str:
-    """A long text without what is random in it: of a path, only the parts that are."""
+    """Mask the random parts of a long text; in a path, only the random segments."""
     if not _is_random(text):
         return text
     option, equals, path = text.rpartition("=")
@@ -116,7 +116,7 @@ def _masked_long(text: str) -> str:
 
 
 def _masked_path(path: str, is_hidden: Callable[[str], bool]) -> str:
-    """A path without the parts that are hidden, unless they name a build or commit."""
+    """Mask the hidden parts of a path, unless they name a build or commit."""
     pieces = BUILD_ID.split(path)
     for at in range(0, len(pieces), 2):  # those between are the names
         parts = pieces[at].split("/")
@@ -143,7 +143,7 @@ def masked_url(url: str) -> str:
 
 
 def _is_random(text: str) -> bool:
-    """True if a text is long and mixes letters and digits as no path or package name does."""
+    """True if a text is long and mixes letters and digits unlike a path or package name."""
     pieces = [piece for piece in re.split(r"[/=.~]", text) if len(piece) >= LEAST_CHARS]
     return any(
         sum(c.isdigit() for c in piece) > 1
@@ -199,7 +199,7 @@ def exchange_diff(config: Config, content: bytes) -> list[str]:
 
 
 def command_line(server: ServerEntry) -> str:
-    """A server in one line: its own command or address, with secrets masked."""
+    """Describe a server in one line: its own command or address, with secrets masked."""
     if server.own_url is not None:
         return masked_url(server.own_url)
     return " ".join(masked_words(server.own_words))

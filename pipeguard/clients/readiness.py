@@ -1,12 +1,12 @@
-"""Needs of a client's first start of a guarded server: a valid policy, compiled rules and modules.
+"""Prepares a client's first start of a guarded server: a valid policy, compiled rules and modules.
 
-Clients give a server ten to thirty seconds to answer. On a busy machine the rules take as long to
-compile, once. Compiling goes on when a client gives up, but the client then lacks the server until
-it is started again. So it is done before the first file is changed, for every cache folder that
-a server may use: many clients pass a server no more than HOME and PATH.
+Clients give a server ten to thirty seconds to answer. On a busy machine, compiling the rules takes
+as long, once. It continues after a client gives up, but that client has no server until it starts
+again. So setup compiles before it changes the first file, for every cache folder that a server may
+use: many clients pass a server only HOME and PATH.
 
-pip compiles the modules of what it installs, uv does not, and a client may forbid Python to write
-what it compiles: then each start would take 120 ms more CPU.
+pip compiles the modules that it installs, uv does not, and a client may forbid Python to write
+bytecode: then each start would take 120 ms more CPU.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def check_policy() -> None:
 
 
 def make_ready() -> None:
-    """Compile the rules and the modules if that was not done yet.
+    """Compile the rules and the modules if they are not compiled yet.
 
     Raises:
-        EngineError: there is no scan engine, so no guarded server would start.
+        EngineError: the scan engine is missing, so no guarded server would start.
     """
     from pipeguard.rulebook.cache import load_engines
 
@@ -47,7 +47,7 @@ def make_ready() -> None:
 
 
 def _compile_modules() -> None:
-    """Compile the packages that each start imports; where that fails, each start does it."""
+    """Compile the packages that each start imports; if that fails, each start compiles them."""
     for name in ("pipeguard.runtime.stdio", "click", "re2", "yaml"):
         spec, package = find_spec(name), find_spec(name.partition(".")[0])
         if spec is None or package is None or not package.submodule_search_locations:

@@ -1,7 +1,7 @@
-"""A client's file from bytes to a tree: as its client reads it, or as a more lenient one would.
+"""Parses a client's file as its client reads it, or as a more lenient one would.
 
-An invalid file is read as far as possible, since some client may accept it; the reason why nothing
-in it may be changed comes with it.
+An invalid file is read as far as possible, because some client may accept it; the reading then has
+the reason why it must not be changed.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Reading:
 
     Attributes:
         text: the text, without a byte order mark.
-        tree: its tree; None where it cannot be parsed at all.
-        problem: why its client would not read it, or why nothing in it may be changed.
+        tree: its tree; None if the parser fails.
+        problem: why its client would not read it, or why it must not be changed.
     """
 
     text: str
@@ -36,7 +36,7 @@ class Reading:
 
     @cached_property
     def lines(self) -> Lines:
-        """The span of its lines."""
+        """The positions of its lines."""
         return Lines(self.text)
 
 
@@ -56,7 +56,7 @@ def read_text(content: bytes, spec: FileSpec) -> Reading:
 
 
 def may_name(content: bytes, specs: Iterable[FileSpec]) -> bool:
-    """True if an unreadable file may name servers: it has one of the keys, or escapes."""
+    """True if an unreadable file may list servers: it has one of the keys, or escapes."""
     text = decode(content)
     keys = {path[-1] if path else "" for spec in specs for path in spec.servers}
     return "\\" in text or any(key.strip("*") in text for key in keys)
@@ -69,7 +69,7 @@ def decode(content: bytes) -> str:
 
 
 def find_nodes(tree: Node, path: Sequence[str]) -> Iterator[tuple[Node, tuple[str | int, ...]]]:
-    """The nodes at a path of keys, where `*` is every key."""
+    """Yield the nodes at a path of keys, in which `*` matches every key."""
     nodes: list[tuple[Node, tuple[str | int, ...]]] = [(tree, ())]
     for step in path:
         nodes = [
@@ -94,7 +94,7 @@ def is_bare(tree: Node, spec: FileSpec) -> bool:
 
 
 def repeated_keys(tree: Node, spec: FileSpec, lines: Lines) -> Iterator[str]:
-    """A sentence for each repeated key, from the top of a file to the fields of its servers."""
+    """Yield a sentence for each repeated key, from the top of a file to its servers' fields."""
     for path in spec.servers:
         on_the_way = (
             node for depth in range(len(path)) for node, _ in find_nodes(tree, path[:depth])
@@ -119,7 +119,7 @@ def _find_repeated(node: Node, lines: Lines) -> Iterator[str]:
 
 
 def _decode(content: bytes, spec: FileSpec) -> tuple[str, str]:
-    """The text, and what is wrong with its encoding."""
+    """Decode a file; return its text, and the problem with its encoding, if any."""
     if content.startswith(_UTF_16):
         return content.decode("utf-16", "replace"), "it is UTF-16, not UTF-8: save it as UTF-8."
     problem = ""
@@ -135,7 +135,7 @@ def _decode(content: bytes, spec: FileSpec) -> tuple[str, str]:
 
 
 def _check(spec: FileSpec, text: str) -> Node:
-    """The tree of a text that two parsers read alike.
+    """Parse a text that two parsers must read alike.
 
     Raises:
         UnreadableError: one of them refuses it, or they differ.

@@ -1,7 +1,7 @@
-"""Decides which entries can be guarded, and gives an entry its guarded or open fields.
+"""Decides which entries can be guarded, and computes their guarded or open fields.
 
-Works on values, before any text: the result is a new set of fields, and which new field replaces
-which old one. `edit` makes the same change in the text.
+Works on values, before any text: the result is a new set of fields, with the old field that each
+new one replaces. `edit` makes the same change in the text.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _PIPED = re.compile(
     r"(?:\b(?:curl|wget|fetch|iwr|irm|Invoke-WebRequest|Invoke-RestMethod)\b[^|;&\n]*"
     r"\|\s*(?:sudo\s+)?(?:(?:ba|z|da|k|a)?sh|python[\d.]*|node|perl|ruby|iex|Invoke-Expression)\b)"
     r"|(?:\b(?:sh|bash|zsh|source|eval|iex)\b[^|;&\n]{0,40}[<$]\(\s*(?:curl|wget|iwr|irm)\b)"
-    # what a download was written to, and what code reads from an address
+    # the target of a download, and code that reads from an address
     r"|(?:\b(?:curl|wget|iwr)\b[^|;&\n]{0,300}\s"
     r"(?:-[A-Za-z]{0,9}o|--output(?:-document)?|-OutFile)[\s=]{0,9}[\"']?"
     r"(?P<file>[^\s\"';&|]{1,200})(?![^\s\"';&|])[^\n]{0,300}?(?:;|&&)\s{0,9}(?:sudo\s+)?"
@@ -62,7 +62,7 @@ _WHY_NOT_PIPED = (
 
 @dataclass(frozen=True, slots=True)
 class GuardOptions:
-    """The request of a person.
+    """The choices of the person who runs setup.
 
     Attributes:
         names: only these servers; empty for all.
@@ -71,10 +71,10 @@ class GuardOptions:
         no_login: remote servers without credentials need no login, so their client's own login,
             which a guarded server loses, is not needed.
         expose_urls: an address with a secret may be visible in the list of processes.
-        isolate: servers that are started here are isolated.
-        entries: what the user's policy says about isolation, if servers are isolated.
+        isolate: isolate servers that are started here.
+        entries: the isolation entries of the user's policy, if servers are isolated.
         is_logged_in: whether PipeGuard itself has a login for an address.
-        renamed: the names of servers that get another than their entry's, by file and path.
+        renamed: names that replace those of the entries, by file and path.
     """
 
     names: Collection[str] = ()
@@ -88,22 +88,21 @@ class GuardOptions:
     renamed: Mapping[tuple[Path, Keys], str] = field(default_factory=dict)
 
     def covers(self, server: ServerEntry) -> bool:
-        """True if an entry is not switched off, or is meant by its name."""
+        """True if an entry is enabled, or chosen by its name."""
         return not server.off or bool(self.names)
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedServer:
-    """One server, and whether it is guarded or would be.
+    """A server, and whether it is or would be guarded.
 
     Attributes:
-        server: the entry.
         state: the entry's state.
         code: why, as one word for programs; empty for a guarded or open entry.
-        why: the same for people.
+        why: the reason for people.
         chosen: a person asked for it.
         isolates: whether it would be isolated if it is guarded.
-        renamed: the name that it would get, or should have; empty if its own will do.
+        renamed: the name that it would get, or should have; empty to keep its own.
     """
 
     server: ServerEntry
@@ -116,12 +115,12 @@ class JudgedServer:
 
     @property
     def is_to_do(self) -> bool:
-        """True if it would be guarded now."""
+        """True if setup would guard it now."""
         return self.chosen and self.state in TO_DO
 
     @property
     def is_to_isolate(self) -> bool:
-        """True if it would be isolated now."""
+        """True if setup would isolate it now."""
         return self.is_to_do and self.isolates
 
 
@@ -156,9 +155,9 @@ def guarded_fields(
 
     Args:
         server: the entry.
-        launcher: the words that start PipeGuard; those of a guard that is not stale stay.
+        launcher: the words that start PipeGuard; a guard that is not stale keeps its own.
         isolate: whether its server is isolated.
-        name: the value of `--name` for a server that is started; empty for the entry's own.
+        name: the value of `--name` for a started server; empty for the entry's own.
     """
     if {*server.env, *server.env_names}.intersection(IMPORT_VARIABLES):
         launcher = isolate_launcher(launcher)
@@ -176,7 +175,7 @@ def guarded_fields(
 
 
 def open_fields(server: ServerEntry) -> NewFields:
-    """The fields of a guarded entry without its guard, from the guard's own words.
+    """Return the fields of a guarded entry without its guard, from the guard's own words.
 
     A remote entry's original kind is lost: it gets the client's usual one.
     """
@@ -224,12 +223,12 @@ def _cannot(server: ServerEntry, code: str, why: str) -> JudgedServer:
 
 
 def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[JudgedServer]:
-    """All judgements that apply to an entry, the decisive one first; none if it is open."""
+    """Yield the judgements that apply to an entry, the decisive one first; none if it is open."""
     if server.guard is not None:
         yield from _of_guard(server, server.guard, options)
     if launcher := gateway_launcher(server.words):
         yield _of_gateway(server, launcher)
-    # A project's file is the same on every machine; what listens there is not.
+    # A project's file is the same on every machine; the listener there is not.
     if server.scope is not ConfigScope.PROJECT and (guard := find_listener(server.url)):
         yield _of_listener(server, guard)
     yield from _not_the_users(server)
@@ -265,7 +264,7 @@ def _of_guard(
 
 
 def _of_listener(server: ServerEntry, listener: RunningGuard | None) -> JudgedServer:
-    """The judgement of a guarded entry, by the guard that listens at its address."""
+    """Judge a guarded entry by the guard that listens at its address."""
     if listener is None or listener.verb != "serve":
         return JudgedServer(server, GuardState.GUARDED)
     why = "guarded by the gateway"
@@ -277,7 +276,7 @@ def _of_listener(server: ServerEntry, listener: RunningGuard | None) -> JudgedSe
 
 
 def is_to_isolate(server: ServerEntry, options: GuardOptions) -> bool:
-    """True if a person asks for an entry to be isolated, and it is not."""
+    """True if a person asks to isolate an entry, and it is not isolated."""
     is_asked = options.isolate and options.covers(server)
     return is_asked and bool(server.own_words) and not is_isolated(server.guard)
 
@@ -288,7 +287,7 @@ def _of_isolation(server: ServerEntry, options: GuardOptions) -> Iterator[Judged
 
 
 def _of_gateway(server: ServerEntry, launcher: Sequence[str]) -> JudgedServer:
-    """The judgement of an entry that runs `pipeguard serve`, which guards what is behind it."""
+    """Judge an entry that runs `pipeguard serve`, which guards the servers behind it."""
     if not is_stale(launcher):
         return JudgedServer(server, GuardState.GUARDED)
     why = f"its launcher no longer exists: {launcher[0]}; fix it with --gateway"
@@ -370,7 +369,7 @@ def _of_login(server: ServerEntry, url: str, options: GuardOptions) -> Iterator[
 
 
 def login_command(url: str) -> tuple[str, ...]:
-    """The words of the command that logs in to an address; none if PipeGuard would refuse."""
+    """Return the command that logs in to an address; empty if PipeGuard would refuse."""
     try:
         canonical(url)
     except InputError:
@@ -385,12 +384,12 @@ def _login_hint(url: str) -> str:
 
 
 def find_piped(words: Sequence[str]) -> bool:
-    """True if a command runs what it downloads: piped, from a file, or by `exec`."""
+    """True if a command runs a download: through a pipe, from a file, or by `exec`."""
     return any(_PIPED.search(word) for word in (*words, " ".join(words)))
 
 
 def _keeps_meaning(shape: Shape, value: str, field_now: str, field_then: str) -> bool:
-    """True if a value means the same in another field, where variables may be treated otherwise."""
+    """True if a value means the same in another field, which may expand variables differently."""
     if (field_now in shape.expands) == (field_then in shape.expands):
         return True
     return re.search(shape.variable, value) is None and "$" not in value
@@ -442,7 +441,7 @@ def _from_remote(server: ServerEntry, launcher: Sequence[str]) -> NewFields:
 
 
 def _name_kind(new: dict[str, Value], shape: Shape, word: str) -> None:
-    """Change the kind in an entry that names one; remove it where the client has no word for it."""
+    """Change the kind in an entry that names one; remove it if the client has no word for it."""
     for key in shape.kinds:
         if key in new:
             if word:
@@ -480,7 +479,7 @@ def _listed_words(server: ServerEntry) -> list[Value]:
 
 
 def _set_or_remove(new: dict[str, Value], key: str, value: Value) -> None:
-    """Set a field that exists, or remove it where the value is empty."""
+    """Set a field that exists, or remove it if the value is empty."""
     if not value:
         new.pop(key, None)
     elif key in new:

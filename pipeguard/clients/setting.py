@@ -1,6 +1,6 @@
-"""Guards the servers of one file: first a plan that can be shown, and then exactly that.
+"""Guards the servers of one file: plans a change that can be shown, then makes exactly that.
 
-`plan` reads and decides; `carry_out` writes what was planned, if the file is still the same.
+`plan` reads and decides; `carry_out` writes the plan, if the file is still the same.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ class ChangePlan:
     Attributes:
         config: the file as it was read.
         servers: every server in it.
-        content: its new content; None where nothing is to be done.
+        content: its new content; None if there is nothing to do.
         changes: the entries that would change, as text.
-        problem: why nothing in it may be changed.
-        move: what would move behind the gateway; None where each server gets a guard of its own.
+        problem: why it must not be changed.
+        move: the move behind the gateway; None if each server gets a guard of its own.
         is_shared: its guards start `pipeguard` from the PATH, by no path of this machine.
     """
 
@@ -75,7 +75,7 @@ class ChangePlan:
 
 
 def find_gone(server: ServerEntry) -> str:
-    """The path of a server's own program, if the entry gives one and nothing is there; or empty."""
+    """Return the path of a server's own program if the entry gives one and it is missing."""
     program = next(iter(server.own_words), "")
     return program if Path(program).is_absolute() and not Path(program).exists() else ""
 
@@ -83,10 +83,10 @@ def find_gone(server: ServerEntry) -> str:
 def describe_missing(
     server: ServerEntry, environment: Mapping[str, str], *, is_guarded: bool
 ) -> str:
-    """Say that a server's program is missing on this machine; empty if it is there, or unknown.
+    """Describe a program that is missing on this machine; empty if it is there, or unknown.
 
-    A name without a folder is looked up for guarded servers only, of which no client says why they
-    do not start. A client may have another PATH, so it changes no exit code.
+    A bare name is looked up only for guarded servers, because no client explains why those do not
+    start. A client may have another PATH, so this does not change the exit code.
     """
     if gone := find_gone(server):
         return f"its program does not exist: {gone}"
@@ -109,7 +109,7 @@ def plan(
         config: the file, read.
         machine: the user's machine.
         launcher: the words that start PipeGuard.
-        options: which servers, and what is allowed.
+        options: the servers to guard, and the permitted changes.
     """
     problem = refusal(config, machine)
     in_git = _in_git(config, machine)
@@ -122,7 +122,7 @@ def plan(
 
 
 def refusal(config: Config, machine: Machine) -> str:
-    """Why nothing in a file may be changed; empty where it may."""
+    """Explain why a file must not be changed; empty if it may be."""
     problem = config.problem or _forbidden(config, machine)
     if not problem and config.servers:
         try:
@@ -139,14 +139,14 @@ def plan_all(
     options: GuardOptions,
     everywhere: Iterable[Config],
 ) -> list[ChangePlan]:
-    """Plan the content of several files, in which no two servers that differ share pins.
+    """Plan the content of several files, so that no two different servers share pins.
 
     Args:
         configs: the files, read.
         machine: the user's machine.
         launcher: the words that start PipeGuard.
-        options: which servers, and what is allowed.
-        everywhere: the files of all clients; what is guarded in them has its name already.
+        options: the servers to guard, and the permitted changes.
+        everywhere: the files of all clients, whose guarded servers have their names already.
     """
     plans = [plan(config, machine, launcher, options) for config in configs]
     if names := _distinct_names(plans, everywhere):
@@ -156,7 +156,7 @@ def plan_all(
 
 
 def describe_sharing(name: str) -> str:
-    """Say that an entry shares its pins with one that differs, and the name that it should have."""
+    """Explain that an entry shares its pins with a different one, and which name to give it."""
     other = "another entry, which starts it with other arguments"
     return f"shares its pins with {other}: write --name {name} in this one"
 
@@ -164,7 +164,7 @@ def describe_sharing(name: str) -> str:
 def _distinct_names(
     plans: Iterable[ChangePlan], everywhere: Iterable[Config]
 ) -> dict[tuple[Path, Keys], str]:
-    """Names for servers that are, or would be, stored as another with other arguments.
+    """Choose names for servers whose name is already used with other arguments.
 
     They include servers that can only be guarded in a copy.
     """
@@ -191,13 +191,13 @@ def _distinct_names(
 
 
 def _is_alike(identity: str, other: str, server: ServerEntry) -> bool:
-    """True for one server, or for an entry to guard with its program, whose arguments differ."""
+    """True for the same server, or an entry of the same program with other arguments."""
     programs = (each.split("\n")[:2] for each in (identity, other))
     return identity == other or (server.guard is None and next(programs) == next(programs))
 
 
 def _startup(server: ServerEntry) -> tuple[str, list[str]]:
-    """The server that an entry starts, and the arguments that may change what it offers."""
+    """Identify the server that an entry starts, and the arguments that may change its offer."""
     folder = server.cwd or "/"
     launch = parse(server.own_words, folder)
     identity = identify_server(server.own_words, server.cwd or None).identity
@@ -205,7 +205,7 @@ def _startup(server: ServerEntry) -> tuple[str, list[str]]:
 
 
 def carry_out(planned: ChangePlan, machine: Machine) -> history.Record | None:
-    """Write what was planned, after a record that can undo it.
+    """Record how to undo a plan, then carry it out.
 
     Raises:
         FileError: the file changed in the meantime, or cannot be written; nothing was changed.
@@ -235,12 +235,12 @@ def carry_out(planned: ChangePlan, machine: Machine) -> history.Record | None:
 
 
 def with_bom(text: str, like: bytes) -> bytes:
-    """A text as bytes, with a byte order mark if the old content has one."""
+    """Encode a text, with a byte order mark if the old content has one."""
     return ((BOM if like.startswith(BOM.encode()) else "") + text).encode()
 
 
 def _plan(config: Config, servers: Sequence[JudgedServer], words: Sequence[str]) -> ChangePlan:
-    """The plan with all servers guarded that can be: together, or else each by itself."""
+    """Plan to guard all servers that can be: together, or else each by itself."""
     syntax = config.specs[0].syntax
     wanted = [
         (item.server, guarded_fields(item.server, words, isolate=item.isolates, name=item.renamed))
@@ -274,7 +274,7 @@ def _plan(config: Config, servers: Sequence[JudgedServer], words: Sequence[str])
 
 
 def _find_excess(config: Config, content: bytes) -> str:
-    """Why a file would be too large to be read, and so undone, once its servers are guarded."""
+    """Explain why a guarded file would be too large to read and undo; empty if it is not."""
     if len(content) <= MAX_ENTRIES_CHARS:
         return ""
     is_small = len(content) <= MAX_FILE_BYTES
@@ -303,7 +303,7 @@ def _judge(server: ServerEntry, options: GuardOptions, in_git: str) -> JudgedSer
 
 
 def _in_git(config: Config, machine: Machine) -> str:
-    """Find what git does with a project's file that others get; empty for any other file."""
+    """Describe how git shares a project's file; empty for any other file."""
     is_project = any(spec.scope is ConfigScope.PROJECT for spec in config.specs)
     return find_sharing(config.path, machine) if is_project else ""
 

@@ -1,9 +1,9 @@
-"""True if others get a file with its git repository, without running git.
+"""Tells whether git shares a file with others, without running git.
 
 A cloned or unpacked repository may have a configuration that makes git start programs. So only two
 kinds of its files are read, each up to a limit: the index and the lists of ignored files (git's
-documentation: gitformat-index, gitignore, gitrepository-layout). A file counts as shared where
-these cannot be read, or are in a form that is not known here: then a person must say `--shared`.
+documentation: gitformat-index, gitignore, gitrepository-layout). A file counts as shared if these
+cannot be read, or have an unknown format: then a person must say `--shared`.
 """
 
 # Path.resolve raises on a loop of links.
@@ -46,14 +46,14 @@ class _Pattern:
 
 
 def find_sharing(path: Path, machine: Machine) -> str:
-    """Ways in which git gives a file to others with the repository.
+    """Describe how git gives a file to others with the repository.
 
     Args:
         path: the file's path in its client.
         machine: the machine of the user whose own list of ignored files applies.
 
     Returns:
-        Words for people; empty where git ignores the file, or it is in no repository.
+        Words for people; empty if git ignores the file, or it is in no repository.
     """
     real = Path(os.path.realpath(path))
     top = repository(real.parent)
@@ -70,7 +70,7 @@ def find_sharing(path: Path, machine: Machine) -> str:
 
 
 def _git_folders(top: Path) -> tuple[Path, Path]:
-    """The folder of the index, and the one that a repository's worktrees share."""
+    """Return the repository's own git folder, and the one that its worktrees share."""
     folder = top / ".git"
     if not folder.is_dir():  # a worktree or a submodule
         text = _text(folder).strip()
@@ -85,7 +85,7 @@ def _below(base: Path, place: str) -> Path:
     """The path of a folder that a repository names.
 
     Raises:
-        InputError: it is on another machine, which would learn that it is being read.
+        InputError: it is on another machine, which would notice the access.
     """
     if place.startswith(("//", "\\\\")):
         raise InputError(f"{place} is on another machine.")
@@ -95,8 +95,8 @@ def _below(base: Path, place: str) -> Path:
 def _is_tracked(folder: Path, parts: Sequence[str]) -> bool:
     """True if the index has a file.
 
-    Each name in it ends with a zero byte, whatever hash precedes it. A file whose name only ends
-    alike counts as this one, and so does a folder that a sparse index has as a whole.
+    Each name in it ends with a zero byte, whatever hash precedes it. A file whose name only has the
+    same ending counts as tracked, and so does a folder that a sparse index has as a whole.
     """
     path = folder / "index"
     if not os.path.lexists(path):
@@ -147,7 +147,7 @@ def _matches(pattern: _Pattern, parts: Sequence[str]) -> bool:
 
 
 def _patterns(path: Path) -> Iterator[_Pattern]:
-    """The patterns of a list; empty where the file does not exist.
+    """Yield the patterns of an ignore file, if it exists.
 
     Raises:
         InputError: it cannot be read, or is too long.
@@ -175,7 +175,7 @@ def _patterns(path: Path) -> Iterator[_Pattern]:
 
 
 def _users_list(machine: Machine) -> Path:
-    """The user's own list for all repositories: the one named in git's configuration, or usual."""
+    """Return the user's ignore file for all repositories: from git's configuration, or default."""
     own = machine.home / ".gitconfig"
     named = _EXCLUDES.findall(_text(own)) if own.is_file() else []
     if named:

@@ -1,10 +1,10 @@
-"""Undoes what setup changed in one file: byte for byte if possible, else entry by entry.
+"""Undoes setup's change of one file: byte for byte if possible, else entry by entry.
 
-In this order: if the file is as setup left it, its backup is restored. Else each entry whose text
-is as setup left it gets its old text back, and servers that moved behind the gateway are put in the
-place of its entry; nothing else is touched. Then every entry that is still guarded gets its open
-fields, from the guard's own words; one that was guarded before setup changed the file stays so,
-unless everything is to go. Any other that starts PipeGuard is left, and reported.
+First, if the file is as setup left it, its backup is restored. Otherwise each entry whose text is
+as setup left it gets its old text back, and servers that moved behind the gateway replace its
+entry; the rest is not touched. Then every entry that is still guarded gets its open fields from the
+guard's own words; one that was guarded before setup changed the file stays guarded, unless
+everything must go. Any other entry that starts PipeGuard is left and reported.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ class UndoMethod(Enum):
 
 @dataclass(frozen=True, slots=True)
 class UndoneEntry:
-    """One entry.
+    """A restored entry, or one that was left.
 
     Attributes:
         name: the server's name in the client.
         method: how it was restored.
-        why: a remark for people, or why it was not.
+        why: a remark for people, or the obstacle.
     """
 
     name: str
@@ -58,10 +58,10 @@ class UndoPlan:
 
     Attributes:
         config: the file as it was read.
-        content: its new content; None where nothing is to be done.
-        undone: the entries.
-        used: the records that are not needed afterwards.
-        problem: why nothing in it may be changed.
+        content: its new content; None if there is nothing to do.
+        undone: the restored entries.
+        used: the records to delete afterwards.
+        problem: why it must not be changed.
         kept: the names of entries that were guarded before setup changed the file, and stay so.
     """
 
@@ -76,13 +76,13 @@ class UndoPlan:
 def plan_undo(
     config: Config, machine: Machine, names: Collection[str] = (), *, everything: bool = False
 ) -> UndoPlan:
-    """Plan to undo what setup changed in a file.
+    """Plan to undo setup's changes of a file.
 
     Args:
         config: the file.
-        machine: it is on.
-        names: of servers; all if there are none.
-        everything: also what was guarded before setup changed the file.
+        machine: the machine of the file.
+        names: the servers to undo; without any, all.
+        everything: undo servers that were guarded before setup changed the file, too.
     """
     remaining = records(config.path)
     kept = frozenset[str]()
@@ -110,12 +110,12 @@ def plan_undo(
 
 
 def guarded_names(config: Config, machine: Machine) -> frozenset[str]:
-    """The names of the servers of a file that could be undone."""
+    """Return the names of a file's servers that undoing would restore."""
     return frozenset(undone.name for undone in plan_undo(config, machine).undone)
 
 
 def undo(planned: UndoPlan, machine: Machine) -> None:
-    """Write what was planned.
+    """Carry out a plan.
 
     Raises:
         FileError: the file changed in the meantime, or cannot be written; nothing was changed.
@@ -129,7 +129,7 @@ def undo(planned: UndoPlan, machine: Machine) -> None:
 
 
 class _Steps:
-    """The file's content, while the steps of undoing change it."""
+    """The file's content, which the steps of undoing change."""
 
     def __init__(
         self, config: Config, names: Collection[str], left_guarded: frozenset[str]
@@ -143,7 +143,7 @@ class _Steps:
         self._kept = left_guarded
 
     def restore_file(self, newest_first: Sequence[Record]) -> list[Record]:
-        """Restore backups while the file is what a change left; return the remaining records."""
+        """Restore backups while the file is as a change left it; return the remaining records."""
         remaining = list(newest_first)
         while remaining:
             digest = hashlib.sha256(self.content).hexdigest()
@@ -158,13 +158,13 @@ class _Steps:
         return remaining
 
     def edit_restored(self) -> None:
-        """Note that the file is not the backup: of that, entries have their texts, and no more."""
+        """Note that the file is not the backup: only the entries have their old texts."""
         for path, undone in self.undone.items():
             if undone.method is UndoMethod.EXACT:
                 self.undone[path] = UndoneEntry(undone.name, UndoMethod.SPLICED)
 
     def splice(self, newest_first: Sequence[Record]) -> None:
-        """Give each entry whose text is what a change left its old text back."""
+        """Give each entry its old text back if its text is still as a change left it."""
         for record in newest_first:
             config = self._parse()
             if config.problem:
@@ -236,11 +236,11 @@ class _Steps:
             self.undone[server.path] = UndoneEntry(server.name, UndoMethod.BY_MEANING, why)
 
     def is_guarded(self) -> bool:
-        """True if a file that cannot be read seems to have guarded entries."""
+        """True if a file that cannot be parsed seems to have guarded entries."""
         return bool(self.config.problem) and b"pipeguard" in self.config.content
 
     def _put_back(self, config: Config, record: Record, move: GatewayMove) -> None:
-        """Put the servers that moved behind the gateway back, and remove the gateway's entry."""
+        """Put servers back from behind the gateway, and remove the gateway's entry."""
         if self._names:
             wanted = [entry for entry in record.entries if entry.name in self._names]
             self._leave(wanted, "it is behind the gateway with others: leave out --server")
@@ -270,7 +270,7 @@ class _Steps:
         return not self._names or server.name in self._names
 
     def _server(self, config: Config, entry: EntryChange) -> ServerEntry | None:
-        """The entry in the file as it is now: in a list it may have moved."""
+        """Find the entry in the current file: in a list it may have moved."""
         keys = entry.path[:-1]
         return next(
             (s for s in config.servers if s.name == entry.name and s.path[:-1] == keys), None
