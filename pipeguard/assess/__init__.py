@@ -1,9 +1,9 @@
-"""The posture of a machine or a repository: what checks find, and reports of it.
+"""The posture of a machine or a repository: checks, their findings, and reports.
 
 A caller goes in this order::
 
-    target = of_machine(…)  or of_repository(…)     what is assessed             target
-    contents = connect(target, …)                   what servers offer           connecting
+    target = of_machine(…)  or of_repository(…)     servers and settings         target
+    contents = connect(target, …)                   the servers' offers          connecting
     assessment = assess(target)                     findings, score and grade    assessing
     report(form, assessment)                        one module for each form     reports
 

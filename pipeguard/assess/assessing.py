@@ -36,7 +36,7 @@ class Grade:
     Attributes:
         score: 0 to 100.
         letter: A, B, C, D or F.
-        costs: what each check costs, by its id.
+        costs: the points that each check costs, by its id.
     """
 
     score: int
@@ -64,14 +64,13 @@ def _cost(severities: list[Severity]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """The outcome.
+    """The result of all checks.
 
     Attributes:
-        target: what was assessed.
         findings: by check, the worst first.
         baseline: fingerprints of findings that are not new.
         grade: of all findings.
-        reached: which client reaches which server, and what that can touch.
+        reached: the servers that clients reach, and what those can touch.
     """
 
     target: AssessmentTarget
@@ -81,7 +80,7 @@ class Assessment:
     reached: tuple[Reached, ...]
 
     def fingerprint(self, finding: PostureFinding) -> str:
-        """The fingerprint by which a baseline knows a finding."""
+        """Compute the fingerprint by which a baseline recognises a finding."""
         return finding.fingerprint(self.target.base)
 
     def is_known(self, finding: PostureFinding) -> bool:
@@ -117,7 +116,7 @@ def assess(target: AssessmentTarget, baseline: Collection[str] = ()) -> Assessme
     """Run every check.
 
     Args:
-        target: what is assessed.
+        target: the machine or repository.
         baseline: fingerprints of findings that are not new.
     """
     findings = [finding for family in families() for finding in family.look(target)]
@@ -149,7 +148,7 @@ def _once(findings: Iterable[PostureFinding], target: AssessmentTarget) -> Itera
 
 
 def _cleaner(target: AssessmentTarget) -> Callable[[str], str]:
-    """Masks what the rules take for a secret, and shows invisible characters, in any text."""
+    """Return a function that masks secrets and shows invisible characters in a text."""
     mask = Mask(target.engines)
 
     def clean(text: str) -> str:

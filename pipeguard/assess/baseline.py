@@ -18,10 +18,10 @@ def read(path: Path, folder: str | None = None) -> frozenset[str]:
 
     Args:
         path: the file.
-        folder: that is assessed, as it was named; None for this machine.
+        folder: the assessed folder, as it was named; None for this machine.
 
     Raises:
-        InputError: the file cannot be read, or is neither.
+        InputError: the file cannot be read, or is of another kind.
     """
     words = ["pipeguard", "assess", *([folder] if folder else []), "--write-baseline", str(path)]
     make = f"\n  Make one:  {shlex.join(words)}"

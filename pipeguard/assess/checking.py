@@ -38,10 +38,10 @@ def checks() -> dict[str, PostureCheck]:
 
 
 def to_check(name: str) -> PostureCheck:
-    """The check with this id.
+    """Return the check with this id.
 
     Raises:
-        InputError: no such check.
+        InputError: no check has this id.
     """
     if name not in checks():
         near = suggestion(name, checks(), listed=True)

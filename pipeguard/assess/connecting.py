@@ -1,6 +1,6 @@
-"""Starts or calls servers to see what they offer: several at once, each with a time limit.
+"""Starts or calls servers to list their offers: several at once, each with a time limit.
 
-Each started server gets a home folder of its own, which is empty and is removed afterwards, and no
+Each started server gets an empty home folder of its own, which is removed afterwards, and no
 credentials. This is not a sandbox: the server runs with your rights. But listing costs no secret.
 """
 
@@ -53,7 +53,7 @@ READ_BYTES = 16 * 1024
 KEY_BYTES = 32
 _REFERENCE = re.compile(r"\$\{[^}]*\}|\$[A-Za-z_]\w*|%[A-Za-z_]\w*%|\{\{.*?\}\}")
 _PROJECT = re.compile(r"\$\{(?:workspaceFolder|workspaceRoot|CLAUDE_PROJECT_DIR)[^}]*\}")
-# Where package runners cache what they fetch; with an empty folder each start would fetch again.
+# Caches of package runners; with an empty folder each start would fetch again.
 _CACHES = {"npm_config_cache": ".npm", "UV_CACHE_DIR": ".cache/uv"}
 _HOMES = {
     "HOME": "",
@@ -89,12 +89,12 @@ def connect(
     policy: Policy,
     tell: Callable[[int, int, str], None],
 ) -> dict[ServerKey, Contents]:
-    """See what every server of a target offers; a server in several files is connected to once.
+    """List the offers of a target's servers; connect once to a server in several files.
 
     Args:
-        target: the target.
-        options: for how long, and with what.
-        policy: judges what the servers say; always enforced.
+        target: the machine or repository.
+        options: the time limit and credentials.
+        policy: judges the servers' answers; always enforced.
         tell: called after each server with the number done, the number of all, and its name.
     """
     alike: dict[object, list[ServerEntry]] = {}
@@ -125,7 +125,7 @@ def _identity(server: ServerEntry) -> object:
 
 @contextmanager
 def _deep_stacks() -> Iterator[None]:
-    """Threads with a stack for the deepest message that is parsed."""
+    """Give threads a stack for the deepest message that is parsed."""
     import threading
 
     before = threading.stack_size(STACK_BYTES)
@@ -162,7 +162,7 @@ def _contents(
 
 @contextmanager
 def _closing(channel: Channel, over: Event, limit_seconds: float) -> Iterator[None]:
-    """Close a channel when the time is up, and say so in an event."""
+    """Close a channel when the time is up, and set an event."""
 
     def stop() -> None:
         over.set()
@@ -178,7 +178,7 @@ def _closing(channel: Channel, over: Event, limit_seconds: float) -> Iterator[No
 
 
 def _session(target: AssessmentTarget, server: ServerEntry, policy: Policy) -> Session:
-    """A session that knows the server's pins, to see changes; new definitions are only scanned."""
+    """Make a session with the server's pins, to see changes; new definitions are only scanned."""
     policy = policy._replace(trust=Trust.FIRST_USE)
     (name, pins), key = find_pins(target, server), os.urandom(KEY_BYTES)
     return Session(make_guard(name, target.engines, policy, pins, key), RUN)
@@ -206,7 +206,7 @@ def _child_channel(
 def _run_child(
     command: Command, limit_bytes: int, end_seconds: float = END_SECONDS
 ) -> Iterator[Channel]:
-    """A server that runs, and ends with the context."""
+    """Run a server, and end it with the context."""
     child = start(command)
     try:
         child.wait_started()
@@ -224,11 +224,11 @@ def _run_child(
 
 @contextmanager
 def _own_folder() -> Iterator[str]:
-    """An empty folder in the user's cache.
+    """Make an empty folder in the user's cache.
 
-    Package runners also use packages and settings from the folders above the one they start in,
-    and in the system's temporary folder any user could put some. npm looks no further up than the
-    first folder with a node_modules, so there is one.
+    Package runners also use packages and settings from parent folders, and in the system's
+    temporary folder any user could put some. npm stops at the first folder with a node_modules, so
+    there is one.
     """
     above = Path(cache_folder())
     above.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -241,7 +241,7 @@ def _own_folder() -> Iterator[str]:
 
 
 def _drain(descriptor: int) -> None:
-    """Read and discard what a server writes to standard error, so that it never blocks."""
+    """Read and discard a server's standard error, so that it never blocks."""
     with suppress(OSError):
         while os.read(descriptor, READ_BYTES):
             pass
@@ -253,7 +253,7 @@ def _root(target: AssessmentTarget, server: ServerEntry) -> Path:
 
 
 def _project_folder(server: ServerEntry, otherwise: Path) -> Path:
-    """The folder that a project's entry is relative to; for any other entry, another one."""
+    """Return the folder to which a project's entry is relative; for other entries, `otherwise`."""
     if server.scope is not ConfigScope.PROJECT:
         return otherwise
     folder = server.file.parent
@@ -310,7 +310,7 @@ def _remote_channel(
 
 
 def _headers(server: ServerEntry) -> Sequence[str]:
-    """The entry's headers; a reference that only its client can resolve is left out."""
+    """The entry's headers, without references that only its client can resolve."""
     headers: Mapping[str, str] = server.headers
     if server.guard is not None:
         named = server.guard.headers
@@ -326,11 +326,11 @@ def _headers(server: ServerEntry) -> Sequence[str]:
 
 
 class TriedCall(NamedTuple):
-    """One call of a guarded server's tool, as its client would get it.
+    """A call of a guarded server's tool, as its client would get it.
 
     Attributes:
-        answer: the answer, as PipeGuard passed it on; None if there was none.
-        problem: why there was none; empty otherwise.
+        answer: the answer, as PipeGuard forwarded it, if any.
+        problem: why no answer came, or empty.
         seconds: from the start of the server to the answer.
     """
 
@@ -348,12 +348,12 @@ def call_guarded(
 ) -> TriedCall:
     """Start the server of a guarded entry as its client would, and call one tool.
 
-    `pipeguard wrap` of this installation stands for the one that the entry names, with the entry's
-    own options: it judges the call, and records it as any other.
+    Runs `pipeguard wrap` of this installation instead of the one in the entry, with the entry's own
+    options: it judges and records the call like any other.
 
     Args:
-        server: the entry, which is guarded.
-        machine: whose entry it is.
+        server: the guarded entry.
+        machine: the machine of the entry.
         call: the tool's name and the arguments.
         client: the name of the client that calls.
         limit_seconds: for all of it.
@@ -400,7 +400,7 @@ def _call_guarded(
 def find_pins(
     target: AssessmentTarget, server: ServerEntry
 ) -> tuple[str, dict[tuple[str, str], Pin]]:
-    """The name under which a server's pins are stored, and the pins; none if there is no store.
+    """Return the name under which a server's pins are stored, and the pins, if there is a store.
 
     Raises:
         StateError: the store cannot be read.

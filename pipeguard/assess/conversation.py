@@ -1,7 +1,7 @@
-"""Asks one server what it offers: every list to its end, every frame judged, no tool called.
+"""Lists a server's offers: every list to its end, every frame judged, no tool called.
 
-The frames go through a Session as they do in `wrap`, so that its findings are what the guard would
-do. Nothing is pinned and nothing is recorded.
+The frames go through a Session as they do in `wrap`, so its findings match the guard's verdicts.
+Nothing is pinned or recorded.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class ConversationEnded(Exception):  # noqa: N818  a server that hangs up is not
 
 @dataclass
 class ServerDialogue:
-    """Requests to one server and its answers, one after the other.
+    """Requests to one server and its answers, one after another.
 
     Attributes:
         channel: carries the frames.
@@ -56,7 +56,7 @@ class ServerDialogue:
     _count: int = field(default=0, init=False)
 
     def open(self) -> JsonObject:
-        """Open the conversation; the server's answer (MCP basic/lifecycle).
+        """Open the conversation; return the server's answer (MCP basic/lifecycle).
 
         Raises:
             ConversationEnded: the server did not open it.
@@ -70,10 +70,10 @@ class ServerDialogue:
         return result
 
     def request(self, method: str, params: Mapping[str, object]) -> JsonObject:
-        """The answer to a request, whole.
+        """Send a request, and return the whole answer.
 
         Raises:
-            ConversationEnded: the server gave none.
+            ConversationEnded: the server did not answer.
         """
         self._count += 1
         number = self._count
@@ -97,18 +97,18 @@ class ServerDialogue:
         self.channel.write(json.dumps(message).encode())
 
     def receive(self, frame: bytes, message: JsonObject | None, method: str) -> bool:
-        """Look at a frame of the server; True if it was answered.
+        """Inspect a frame of the server; return True if it was answered.
 
         Args:
             frame: its bytes.
-            message: the same, parsed; None if it cannot be relied on.
-            method: of the request that it answers, or empty.
+            message: the parsed frame; None if it is unreliable.
+            method: the method of the request that it answers, or empty.
         """
         del frame, message, method
         return False
 
     def _decline(self, message: JsonObject) -> None:
-        """Decline what the server asks of a client: it gets no roots, no model and no person."""
+        """Decline a server's request to the client: it gets no roots, model or person."""
         number = message["id"]
         same = json.loads(number) if isinstance(number, Number) else number
         answer: dict[str, object] = {"jsonrpc": "2.0", "id": same}
@@ -121,15 +121,14 @@ class ServerDialogue:
 
 @dataclass
 class Conversation(ServerDialogue):
-    """A conversation with one server, of which every frame is judged.
+    """A conversation with one server, with every frame judged.
 
     Attributes:
-        session: judges the frames.
-        judging: locked while a frame of any server is judged: the engines serve one at a time.
-        offers: what the server has listed so far.
-        flagged: what the rules have found so far.
+        judging: held while a frame of any server is judged: the engines serve one at a time.
+        offers: the server's offers so far.
+        flagged: the rules' findings so far.
         info: its name and version.
-        drifted: definitions that differ from what was approved.
+        drifted: definitions that differ from the approved ones.
     """
 
     session: Session
@@ -140,7 +139,7 @@ class Conversation(ServerDialogue):
     drifted: list[str] = field(default_factory=list)
 
     def hold(self) -> Contents:
-        """Ask for everything. If the server breaks off, what it said before counts."""
+        """List everything. If the server breaks off, its answers until then count."""
         problem = ""
         try:
             opened = self.open()
@@ -223,7 +222,7 @@ def _is(message: JsonObject, number: int) -> bool:
 
 
 def _message(frame: bytes) -> JsonObject | None:
-    """A frame parsed; None if it cannot be relied on."""
+    """Parse a frame; None if it is unreliable."""
     with suppress(Refusal):
         message = parse(frame)
         if isinstance(message, Message):
@@ -232,7 +231,7 @@ def _message(frame: bytes) -> JsonObject | None:
 
 
 def _what(pointer: str, message: JsonObject | None, method: str) -> str:
-    """The definition that a pointer leads into, as `tool read_file`."""
+    """Return the definition that a pointer leads into, as `tool read_file`."""
     if method == "initialize":
         return "its opening"
     match = re.match(r"/result/(\w+)/(\d+)", pointer)

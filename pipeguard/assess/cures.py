@@ -18,7 +18,7 @@ _TAKES_FILES = ("chmod", "chown")  # their last word is a file, and they take se
 
 
 def setup_command(target: AssessmentTarget, server: ServerEntry) -> tuple[str, ...]:
-    """The words of `pipeguard setup` for one server; none if its command must be replaced first."""
+    """Return the words of `pipeguard setup` for a server; empty if its command must change."""
     if find_piped(server.own_words):
         return ()
     return setup_words(server, target.machine, is_repository=target.is_repository)
@@ -37,10 +37,10 @@ def setup_words(
 
 
 def shared_cure(findings: Iterable[PostureFinding]) -> tuple[str, ...]:
-    """The command that fixes all findings of one check that a command fixes.
+    """Return the command that fixes all findings of one check that have a command.
 
     Returns:
-        Its words; none where fewer than two have a command, or the commands cannot be one.
+        Its words; empty if fewer than two have a command, or if the commands cannot be joined.
     """
     fixes = list(dict.fromkeys(finding.fix for finding in findings if finding.fix))
     if len(fixes) < 2:
@@ -54,7 +54,7 @@ def shared_cure(findings: Iterable[PostureFinding]) -> tuple[str, ...]:
 
 
 def join_setups(commands: Iterable[Sequence[str]]) -> tuple[str, ...]:
-    """`pipeguard setup` for all clients and servers, of all scopes, that commands name."""
+    """Join commands to one `pipeguard setup` for all clients, servers and scopes that they name."""
     fixes = [*filter(None, commands)]
     words = [word for fix in fixes for word in fix[2:]]
     clients = [fix[2] for fix in fixes]

@@ -1,4 +1,4 @@
-"""All that an isolated server can touch, as rows: for `isolate`, `setup`, `assess` and the page."""
+"""Everything that an isolated server can touch, as rows for `isolate`, `setup` and others."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pipeguard.unicode.display import visible
 if TYPE_CHECKING:
     from pipeguard.isolation import Extent, ServerPreview
 
-Rows = dict[str, list[tuple[str, str]]]  # by label: a thing, and what gives it or ""
+Rows = dict[str, list[tuple[str, str]]]  # by label: a thing, and the source of the grant or ""
 STARTS, CHANGES, READS = "does not start", "changes", "reads"
 OWN, REACHES = "its own", "reaches"
 COLUMNS = 80
-LABEL = 16  # columns of a label, with what is between it and its text
+LABEL = 16  # columns of a label, with the gap to its text
 INDENT = "    "
 MOST_LINES = 12  # of one label; `--json` has all
 NAMED = 2  # of one label in a summary
@@ -27,7 +27,7 @@ _ITS_COMMAND = "its command"
 
 
 def extent_rows(touches: ServerPreview) -> Rows:
-    """All that a server can touch, by label; empty if it is not isolated."""
+    """List everything that a server can touch, by label; empty if it is not isolated."""
     rows: Rows = {}
     if touches.problem:
         rows = {STARTS: [(visible(touches.problem), _ITS_COMMAND)]}
@@ -72,12 +72,12 @@ def _extent_rows(extent: Extent) -> Rows:
 
 
 def list_named(rows: Rows, label: str) -> list[str]:
-    """The things of a label that somebody named: neither its program nor what every server has."""
+    """List the things of a label that somebody named, except the program and its usual files."""
     return [what for what, why in rows.get(label, ()) if why not in ("", ITS_PROGRAM, _IN_MEMORY)]
 
 
 def summarise(touches: ServerPreview) -> str:
-    """Summarise it on one line."""
+    """Summarise a server's reach on one line."""
     rows, parts = extent_rows(touches), []
     for label in (STARTS, "runs in", CHANGES, REACHES, READS, OWN):
         things = list_named(rows, label)
@@ -89,7 +89,7 @@ def summarise(touches: ServerPreview) -> str:
 
 
 def row_lines(rows: Rows) -> Iterator[str]:
-    """The rows as lines of at most 80 columns."""
+    """Format rows as lines of at most 80 columns."""
     for label, row in rows.items():
         shown = [f"{what}  ({why})" if why else what for what, why in row]
         if len(shown) > MOST_LINES:
@@ -104,7 +104,7 @@ def _wrap(text: str, used: int) -> list[str]:
 
 
 def wrap_text(text: str, indent: str = INDENT) -> Iterator[str]:
-    """A text as lines, indented."""
+    """Wrap a text into indented lines."""
     yield from (indent + line for line in _wrap(text, len(indent)))
 
 

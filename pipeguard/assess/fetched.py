@@ -17,7 +17,7 @@ from pipeguard.identity.launchers import PACKAGES, WORDS
 
 
 class VersionPin(Enum):
-    """The precision with which a command names what it fetches."""
+    """The precision with which a command names its package or image."""
 
     EXACT = "exact"
     MOVABLE = "movable"  # a tag that can be moved to something else
@@ -26,13 +26,13 @@ class VersionPin(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Something that a command fetches.
+    """A package or image that a command fetches.
 
     Attributes:
-        what: as written in the command.
+        what: its name, as written in the command.
         program: the program that fetches it.
         pin: how exactly it is named.
-        example: the same, pinned; X stands for what only its author knows.
+        example: the same, pinned; X stands for a value that only its author knows.
     """
 
     what: str
@@ -54,7 +54,7 @@ _BEFORE_PROGRAM = re.compile(r"(?:exec|command)\Z|\w+=")  # in a shell's line
 
 
 def find_fetched(words: Sequence[str]) -> list[Fetch]:
-    """Find what a command fetches; looks into `sh -c`, and behind `env`, `cmd /c` and the like."""
+    """Find the packages and images that a command fetches, even in `sh -c` or behind `env`."""
     launch = parse(list(dropwhile(_BEFORE_PROGRAM.match, words)))
     found = [fetch for starter in launch.starters for fetch in _fetches(starter)]
     for part in re.split(r"&&|\|\||[;|\n]", launch.word) if launch.form is Form.SCRIPT else ():

@@ -1,4 +1,4 @@
-"""`pipeguard.yaml` as a file with servers, as those of clients are: all checks look at it, too.
+"""`pipeguard.yaml` as a file with servers, like those of clients: all checks look at it, too.
 
 Its servers are behind `pipeguard serve`, which guards each of them.
 """
@@ -41,11 +41,11 @@ _SPEC = FileSpec(
 
 
 def gateway_configs(*folders: Path, guards: Iterable[RunningGuard] | None = None) -> list[Config]:
-    """The gateway's files, each once: that in the folder of the user's policy, and others.
+    """List the gateway's files, each once: that in the user's policy folder, and others.
 
     Args:
-        folders: where else to look. The files of the gateways that run are found anywhere.
-        guards: that run; None to look for them.
+        folders: other folders to search. The files of running gateways are found anywhere.
+        guards: the running guards; None to look for them.
     """
     paths = [folder / FILE_NAME for folder in (Path(config_folder()), *folders)]
     for guard in running_guards() if guards is None else guards:
@@ -72,7 +72,7 @@ def reads_file(words: Sequence[str], folder: Path, server: ServerEntry) -> bool:
 
 
 def _named_files(words: Sequence[str], folder: Path) -> list[Path]:
-    """The files that a gateway's command line names, in the folder where it was started."""
+    """Return the files that a gateway's command line names, relative to its working directory."""
     named = [word for word in words if word.startswith("--config=")] + [
         f"{word}={value}" for word, value in pairwise(words) if word == "--config"
     ]
@@ -85,7 +85,7 @@ def is_of_gateway(server: ServerEntry) -> bool:
 
 
 def pins_name(store: Store | None, server: ServerEntry) -> str:
-    """The name that `wrap` uses: that of `--name`, or one made from the command or address.
+    """Return the name that `wrap` uses: that of `--name`, or one made from the command or address.
 
     Raises:
         StateError: the store cannot be read.

@@ -39,9 +39,8 @@ class ServerHere(NamedTuple):
     """A server that a client's entry starts here, or the gateway.
 
     Attributes:
-        server: the entry.
         isolation: how it is isolated.
-        touches: all that it would be given if it were started now.
+        touches: the access that it would get if it were started now.
     """
 
     server: ServerEntry
@@ -74,7 +73,7 @@ class ServerHere(NamedTuple):
         return ""
 
     def fields(self) -> dict[str, object]:
-        """For programs."""
+        """The values for programs."""
         held = self.isolation
         return {
             "server": self.server.name,
@@ -91,10 +90,10 @@ class ServerHere(NamedTuple):
 
 
 def servers_here(entries: tuple[IsolateEntry, ...]) -> tuple[ServerHere, ...]:
-    """The servers that are started here, in the order of their files, also without PipeGuard.
+    """List the servers that are started here, in the order of their files, even without PipeGuard.
 
     Args:
-        entries: what the user's policy says about isolation.
+        entries: the isolation entries of the user's policy.
     """
     machine = Machine.here(Path.cwd())
     source = IsolationSource(machine, entries)
@@ -110,13 +109,13 @@ def servers_here(entries: tuple[IsolateEntry, ...]) -> tuple[ServerHere, ...]:
 
 
 class RunningProcesses:
-    """The guards that run now with the same state folder; only Linux tells."""
+    """The guards that run now with the same state folder; Linux only."""
 
     def __init__(self) -> None:
         self._guards = list(running_guards())
 
     def find_start(self, server: ServerEntry) -> float | None:
-        """The start of the oldest process of an entry, in seconds since 1970; None without one."""
+        """Return the start time of the oldest process of an entry, as a Unix time, if one runs."""
         words = () if server.guard is None else server.words[len(server.guard.launcher) :]
         started = []
         for guard in self._guards:
@@ -133,9 +132,9 @@ class RunningProcesses:
 
 
 def unread_files() -> list[str]:
-    """Why servers in some files are not known, each as a sentence with the file.
+    """Explain why servers in some files are unknown, one sentence with the file for each.
 
-    What `pipeguard serve` would say of its own file is said of that.
+    For the gateway's own file, the text is the one that `pipeguard serve` would print.
     """
     found = [
         f"{config.path}: {config.problem}"
@@ -156,6 +155,6 @@ def read_configs(machine: Machine) -> list[Config]:
 
 
 def _is_started_bare(server: ServerEntry) -> bool:
-    """True if a client starts a server by this entry, without PipeGuard."""
+    """True if this entry starts a server without PipeGuard."""
     state = judge(server, GuardOptions()).state
     return not gateway_launcher(server.words) and state in (GuardState.OPEN, GuardState.CANNOT)

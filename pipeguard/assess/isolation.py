@@ -1,4 +1,4 @@
-"""The reach of a server that enforcement leaves: its isolation and its grants."""
+"""The isolation of a server, and its grants."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from pipeguard.state.store import Store
 _GIVES = {"--read": "read", "--write": "write", "--connect": "hosts", "--loopback": "loopback"}
 _REMOTE = ("//", "\\\\")  # how a path on another machine begins, which would learn of the look
 _PATH = re.compile(r"(?:/|~/|\.{1,2}/)")
-_Said = Mapping[str, Sequence[str]]  # what an entry or the policy gives, by the policy's names
+_Said = Mapping[str, Sequence[str]]  # grants of an entry or the policy, by the policy's names
 
 
 class IsolationSource(NamedTuple):
@@ -52,10 +52,10 @@ class EntryIsolation:
     """The isolation of a server that is started here.
 
     Attributes:
-        engine: as its entry, or else the policy, says; `none` where neither does.
-        by_entry: the engine that its own entry says; empty where it says none.
-        by_policy: the engine that the user's policy says; empty where it says none.
-        given: if it is held, all that it may touch, in words.
+        engine: from its entry, or else the policy; `none` if neither names one.
+        by_entry: the engine that its own entry names, or empty.
+        by_policy: the engine that the user's policy names, or empty.
+        given: everything that an isolated server may touch, in words.
     """
 
     engine: str
@@ -65,15 +65,15 @@ class EntryIsolation:
 
     @property
     def is_held(self) -> bool:
-        """True if anything is kept from it."""
+        """True if isolation restricts it."""
         return self.engine not in (Isolation.NONE, Isolation.LEARN)
 
 
 def entry_isolation(source: IsolationSource, server: ServerEntry) -> EntryIsolation | None:
-    """Find how a server is isolated; None for one that is not started here, and for the gateway.
+    """Find how a server is isolated; None if it is not started here, or is the gateway.
 
     Args:
-        source: whose policy counts.
+        source: the policy that applies.
         server: its entry.
     """
     if not server.own_words or gateway_launcher(server.words):
@@ -122,7 +122,7 @@ def _of_policy(entry: IsolateEntry) -> _Said:
 def _policy(
     source: IsolationSource, server: ServerEntry, by_entry: _Said
 ) -> tuple[IsolateEntry, ...]:
-    """The entries of the policy for a server that PipeGuard starts, by the name it has there."""
+    """Return the policy's entries for a server that PipeGuard starts, by its name there."""
     if is_of_gateway(server):
         return find_entries(server.name, source.entries, _texts(server.fields.get("tags")))
     if server.guard is None:
@@ -135,7 +135,7 @@ def _policy(
 
 
 def _folder(source: IsolationSource, server: ServerEntry) -> str:
-    """The folder that a server starts in, as far as it is said."""
+    """Return the folder that a server starts in, as far as it is known."""
     folder = (server.guard.folder if server.guard else None) or server.cwd
     home_folder = str(source.machine.home)
     return _find_home(folder, home_folder) if folder else str(source.root or home_folder)
@@ -146,9 +146,9 @@ def _find_home(path: str, home_folder: str) -> str:
 
 
 def _folders(source: IsolationSource, server: ServerEntry) -> tuple[str, ...]:
-    """The folders among a server's arguments, which it is given.
+    """List the folders among a server's arguments, to which it gets access.
 
-    Those of a repository are read as words: what it names on this machine is not looked for.
+    For a repository only the words count: the folders are not looked up on this machine.
     """
     words = [word for word in server.own_words[1:] if "\0" not in word and word[:2] not in _REMOTE]
     if source.root is not None:
@@ -188,7 +188,7 @@ def _shipped_hosts(command: ServerCommand) -> tuple[str, ...]:
 
 
 def holds_home(text: str, home_folder: str) -> bool:
-    """True if a path is the home folder, by any spelling, or one that it is in."""
+    """True if a path is the home folder, in any spelling, or one of its parents."""
     home = Path(os.path.normpath(home_folder))
     if text == "~" or text.startswith("~/"):
         text = str(home) + text[1:]
@@ -198,7 +198,7 @@ def holds_home(text: str, home_folder: str) -> bool:
 
 
 def isolate_entries(policy: Path | None) -> tuple[IsolateEntry, ...]:
-    """Read the isolation settings of a user's policy file; empty if it is wrong."""
+    """Read the isolation settings of a user's policy file; empty if it is invalid."""
     if policy is None:
         return ()
     today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
@@ -234,7 +234,7 @@ def extent_if_isolated(server: ServerEntry, machine: Machine) -> ServerPreview:
 
     Args:
         server: its entry, guarded or not.
-        machine: whose entry it is.
+        machine: the machine of the entry.
     """
     guarded = _options(server) if server.guard is not None else None
     return _preview(server, guarded or WrapOptions(server.words, {}, {}, ()), HOW, machine)
@@ -250,7 +250,7 @@ def _preview(
 
 
 def _stored_name(server: ServerEntry, folder: str) -> str:
-    """The name under which audit, pins and policy know it."""
+    """Return the name under which audit, pins and policy store it."""
     guard = server.guard
     who = identify_server(server.own_words, (guard.folder if guard else None) or folder)
     wanted = guard.name or "" if guard else server.name  # which `setup` writes
@@ -263,7 +263,7 @@ def _stored_name(server: ServerEntry, folder: str) -> str:
 
 
 def _options(server: ServerEntry) -> WrapOptions | None:
-    """The options that start it; None where only the full parser could read them."""
+    """The options that start it; None if only the full parser could read them."""
     guard = server.guard
     if guard is not None:
         return read(server.words[len(guard.launcher) + 1 :])

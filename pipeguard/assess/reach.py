@@ -21,7 +21,7 @@ from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation import ITS_PROGRAM, Extent, Isolation, ServerPreview
 from pipeguard.unicode.display import visible
 
-NOTHING = "no file of yours, no host"  # what an isolated server touches that was given nothing
+NOTHING = "no file of yours, no host"  # the reach of an isolated server without grants
 
 
 @cache
@@ -36,18 +36,17 @@ def _read_labels(table: str) -> dict[str, Label]:
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """One server, who reaches it, and what it can touch.
+    """A server, the clients that reach it, and what it can touch.
 
     Attributes:
-        name: its name.
         what: its command or address, secrets hidden.
         clients: the ids of the clients that read its entry.
         state: whether it is guarded, as a `GuardState`.
-        touches: in words.
+        touches: the things that it can touch, in words.
         asked: whether its tools say so; otherwise its name suggests it.
         tools: the names of its tools, if it was connected to.
-        isolated: whether what it can touch on this machine is enforced, and not only claimed.
-        given: if it is isolated, all that it can touch, in words.
+        isolated: whether isolation enforces the limits, instead of the server claiming them.
+        given: everything that an isolated server can touch, in words.
     """
 
     name: str
@@ -62,12 +61,12 @@ class Reached:
 
     @property
     def condition(self) -> str:
-        """True if it is guarded and isolated, in words."""
+        """Its state, guarded and isolated or not, in words."""
         return f"{self.state}{', isolated' * self.isolated}"
 
     @property
     def extent(self) -> str:
-        """Describe what it can touch, and who says so."""
+        """Describe the server's reach, and the source of that claim."""
         if self.isolated:
             given = f"only {', '.join(self.given)}" if self.given else NOTHING
             return f"{given} (enforced)"
@@ -120,22 +119,22 @@ def find_reach(target: AssessmentTarget) -> tuple[Reached, ...]:
 
 
 # --- enforcement ------------------------------------------------------------------------
-# What isolation takes from a server for sure: enforced here, with this configuration and engine.
+# The capabilities that isolation surely removes: here, with this configuration and engine.
 
-# What needs a network, and what needs a file of the user's or a network.
+# Labels that need a network, and those that need a file of the user's or a network.
 _OUT = Label.SENDS | Label.OUTSIDE
 _IN = Label.READS_PRIVATE | Label.READS_PERSONAL | Label.READS_SECRET | Label.TAKES_IN | Label.RUNS
 
 
 def find_taken(target: AssessmentTarget, server: ServerEntry) -> tuple[Label, str]:
-    """Find what isolation takes from a server; of a repository's nothing, where others decide.
+    """Find what isolation takes from a server; nothing in a repository, where others decide.
 
     Returns:
-        Capabilities that it does not have, whatever its tools say; and what it has instead.
+        The capabilities that it lacks, whatever its tools say; and those that remain, in words.
     """
     touches = _enforce(target, server)
     extent, container = (touches.extent, touches.container) if touches else (None, None)
-    if container is not None:  # what is mounted in it by its own words is not looked at
+    if container is not None:  # ignores the mounts in its own words
         is_offline = not container.is_open
     else:
         is_offline = extent is not None and extent.is_offline
@@ -147,14 +146,14 @@ def find_taken(target: AssessmentTarget, server: ServerEntry) -> tuple[Label, st
 
 
 def _find_held(target: AssessmentTarget, server: ServerEntry) -> EntryIsolation | None:
-    """The isolation of a server from which something is kept."""
+    """Return the isolation of a server that is isolated; None for others."""
     isolation = target.isolation(server)
     is_guarded = target.is_judged(server).state is GuardState.GUARDED
     return isolation if isolation is not None and isolation.is_held and is_guarded else None
 
 
 def _enforce(target: AssessmentTarget, server: ServerEntry) -> ServerPreview | None:
-    """Find the reach of a server if that is enforced; None if it is not, or may not be."""
+    """Find the reach of a server that isolation enforces; None if it does not, or may not."""
     is_here = target.machine.home.resolve() == Path.home().resolve()
     isolation = _find_held(target, server)
     if target.is_repository or not is_here or isolation is None:
@@ -169,9 +168,10 @@ def _enforce(target: AssessmentTarget, server: ServerEntry) -> ServerPreview | N
 
 
 def given_in_words(target: AssessmentTarget, server: ServerEntry) -> tuple[str, ...] | None:
-    """All that a server can touch, in words, if it is isolated; else None.
+    """List everything that an isolated server can touch, in words; None if it is not isolated.
 
-    Of this machine it is what the server would be given now; else what its entry and policy say.
+    On this machine it is the access that the server would get now; else that of its entry and
+    policy.
     """
     isolation = _find_held(target, server)
     if isolation is None:

@@ -42,14 +42,13 @@ class AssessmentTarget:
     """The target of an assessment.
 
     Attributes:
-        machine: the machine.
         root: the repository; None for a machine.
-        configs: clients' files that have servers, or cannot be read, and the gateway's.
+        configs: clients' files that have servers or cannot be read, and the gateway's.
         engines: the compiled rules.
         policies: the policy files in force: the user's, the project's.
-        store: pins and audit; None if there is no store.
+        store: the store of pins and audit, if it exists.
         options: what counts as a login.
-        contents: what servers offer, by `key_of`, for those that were connected to.
+        contents: the offers of the servers that were connected to, by `key_of`.
     """
 
     machine: Machine
@@ -73,7 +72,7 @@ class AssessmentTarget:
 
     @cached_property
     def all_servers(self) -> tuple[ServerEntry, ...]:
-        """Every entry with a command or an address, including those that are switched off."""
+        """Every entry with a command or an address, including switched-off entries."""
         entries = (server for config in self.configs for server in config.servers)
         return tuple(entry for entry in entries if entry.words or entry.url)
 
@@ -87,7 +86,7 @@ class AssessmentTarget:
         )
 
     def is_judged(self, server: ServerEntry) -> JudgedServer:
-        """True if it is guarded."""
+        """The judgement of a server: guarded, open, or why it cannot be guarded."""
         if is_of_gateway(server):
             return JudgedServer(server, GuardState.LEFT if server.off else GuardState.GUARDED)
         return judge(server, self.options)
@@ -123,10 +122,10 @@ class AssessmentTarget:
         return entry_isolation(source, server)
 
     def problem_with_engine(self, engine: str) -> str:
-        """Why servers that an engine isolates would not start here; it is tried once.
+        """Explain why servers that an engine isolates would not start here; tries the engine once.
 
         Args:
-            engine: as `--isolate` or the policy says.
+            engine: the engine, as `--isolate` or the policy names it.
         """
         if engine not in self._engine_problems:
             from pipeguard.isolation import find_engine_problem
@@ -155,7 +154,7 @@ def make_key(server: ServerEntry) -> ServerKey:
 def of_machine(
     machine: Machine, engines: Engines, options: GuardOptions | None = None
 ) -> AssessmentTarget:
-    """All that concerns the user, and the project that they are in."""
+    """Target the user's files, and those of the project that they are in."""
     here = str(machine.project or machine.home)
     user, project = user_policy_path(), project_policy_path(here)
     return AssessmentTarget(
@@ -170,16 +169,16 @@ def of_machine(
 
 
 def read_configs(machine: Machine) -> tuple[Config, ...]:
-    """The files with servers that concern the user: those of clients, and the gateway's.
+    """Find the files with servers that concern the user: those of clients, and the gateway's.
 
-    Of the gateway's, also the one in the folder that the user is in.
+    For the gateway, that includes the file in the current folder.
     """
     here = () if machine.project is None else (machine.project,)
     return (*_read(find(machine)), *_with_content(gateway_configs(*here)))
 
 
 def of_repository(root: Path, machine: Machine, engines: Engines) -> AssessmentTarget:
-    """Target only what comes with a repository, and nothing of this machine's user."""
+    """Target only the files of a repository, and nothing of this machine's user."""
     project = root / ".pipeguard.yaml"
     policies = (None, project if project.is_file() else None)
     configs = (*_read(find_in_repository(root)), *_with_content(gateway_config(root)))
@@ -202,7 +201,7 @@ def _store(environment: Mapping[str, str]) -> Path | None:
 
 
 # --- contents ---------------------------------------------------------------------------
-# What a server offers, and what the rules say of it: values only.
+# A server's offer, and the rules' findings in it: values only.
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +211,7 @@ class Offer:
     Attributes:
         kind: `tool`, `prompt`, `resource` or `template`.
         name: its name, URI or URI template.
-        labels: what a tool does.
+        labels: a tool's capabilities.
     """
 
     kind: str
@@ -222,11 +221,11 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Flagged:
-    """A rule's finding in what a server says of itself.
+    """A rule's finding in a server's description of itself.
 
     Attributes:
         finding: the finding, masked.
-        what: the definition that it is in, as `tool read_file`; else the kind of message.
+        what: its definition, as `tool read_file`; else the kind of message.
     """
 
     finding: finding.Finding
@@ -235,15 +234,15 @@ class Flagged:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """The outcome of connecting to one server.
+    """The result of connecting to a server.
 
     Attributes:
-        problem: why nothing is known, or not everything; else empty.
-        offers: what it listed.
-        flagged: what the rules found.
+        problem: why the contents are missing or incomplete, or empty.
+        offers: the definitions that it listed.
+        flagged: the rules' findings.
         drifted: definitions that differ from their pins, as `tool read_file`.
         info: its name and version, as it gives them.
-        seconds: how long it took.
+        seconds: the time that it took.
     """
 
     problem: str = ""

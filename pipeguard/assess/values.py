@@ -1,6 +1,6 @@
 """A check and its findings: values only.
 
-No value contains a secret: a check says where a secret is, and never what it is.
+No value contains a secret: a check gives a secret's position, never its text.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class PostureFinding:
 
     Attributes:
         check: the check's id.
-        severity: how bad it is; may be less than the check's own.
+        severity: its severity, which may be less than the check's own.
         message: one or two sentences without secrets.
         fix: the command that fixes it, as words; empty if a person must.
-        file: the file; None if it is in no file.
-        line: from 1; 0 for the whole file.
+        file: its file, if any.
+        line: its line, from 1; 0 for the whole file.
         client: the client's id, or empty.
         server: the server's name, or empty.
         key: distinguishes findings of the same check, file and server.
@@ -58,15 +58,15 @@ class PostureFinding:
 
 @dataclass(frozen=True, slots=True)
 class PostureCheck:
-    """One kind of problem that is looked for.
+    """A kind of problem.
 
     Attributes:
         id: lower case, with hyphens.
-        title: what is wrong, as a heading.
+        title: the problem, as a heading.
         severity: the severity of the worst case.
-        why: what may come of it.
-        fix: what to do, in words.
-        command: what to do, as a command in general form; empty if there is none.
+        why: the possible consequences.
+        fix: the remedy, in words.
+        command: the remedy as a command in general form, or empty.
         before: an example.
         after: the example, fixed.
     """
@@ -98,7 +98,7 @@ class PostureCheck:
         key: str = "",
         fix: Sequence[str] = (),
     ) -> PostureFinding:
-        """A finding in a server's entry (by default in its first line), in a file, or in none."""
+        """Make a finding in a server's entry (by default its first line), in a file, or in none."""
         finding = PostureFinding(self.id, self.severity, message, tuple(fix), key=key, line=line)
         if not isinstance(place, ServerEntry):
             return replace(finding, file=place)
@@ -116,7 +116,7 @@ def read_checks(family: str) -> tuple[PostureCheck, ...]:
 
 
 def shorten(path: Path | None, base: Path | None) -> str:
-    """A path relative to a folder, with slashes; whole if it is elsewhere; empty for none."""
+    """Make a path relative to a folder, with slashes; whole if it is elsewhere; empty for none."""
     if path is None:
         return ""
     if base is not None and path.is_relative_to(base):

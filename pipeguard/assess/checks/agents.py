@@ -1,4 +1,4 @@
-"""Agents that call tools without asking anybody: settings of clients, as their files say."""
+"""Agents that call tools without asking: settings of clients, as their files say."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pipeguard.firewall.finding import Severity
 
 
 def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
-    """Check the settings of every client; of a repository, those that come with it."""
+    """Check the settings of every client; in a repository, only those that it contains."""
     for server in target.servers:
         if server.scope is not ConfigScope.PROJECT:  # else it is the project that answers
             yield from _find_trusted(target, server)
@@ -39,7 +39,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
 
 
 def _find_trusted(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
-    """A server of which the client calls every tool without asking."""
+    """Find a server whose tools the client calls without asking."""
     for key in APPROVAL_KEYS:
         value = server.fields.get(key)
         if value is True or (isinstance(value, (list, tuple)) and "*" in value):

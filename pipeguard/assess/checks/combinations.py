@@ -29,12 +29,12 @@ class _LabelledServer(NamedTuple):
 
     Attributes:
         server: its entry.
-        said: what it does, as its tools or its name say.
-        from_tools: whether its tools do.
+        said: its capabilities, as its tools or its name say.
+        from_tools: whether its tools say so.
         guarded: whether it is guarded.
-        is_open: whether it is not, and can be.
-        taken: what isolation takes from it.
-        has: what it has instead, in words.
+        is_open: whether it is unguarded, and can be guarded.
+        taken: the capabilities that isolation removes.
+        has: its remaining capabilities, in words.
     """
 
     server: ServerEntry
@@ -84,10 +84,10 @@ def _combine(
     """Combinations of servers, after isolation; it only reports what isolation prevents.
 
     Args:
-        target: what is assessed.
-        check: of that.
-        client: that has them.
-        servers: all of its.
+        target: the machine or repository.
+        check: the check that looks for it.
+        client: the client that has the servers.
+        servers: all servers of the client.
         together: the servers of each part; empty if no server has one of the parts.
     """
     left = together([(each, each.said & ~each.taken) for each in servers])
@@ -116,7 +116,7 @@ def _runs(servers: list[tuple[_LabelledServer, Label]]) -> _Parts:
 
 
 def _kept_apart(check: PostureCheck, client: str, parts: _Parts) -> PostureFinding:
-    """For information: they would do it together, but isolation keeps one from its part."""
+    """Report, for information, servers that isolation keeps apart."""
     every = {each.server.name: each for servers in parts.values() for each in servers}
     kept = [each for each in every.values() if each.taken]
     listed = "; ".join(f"{each.server.name} has {each.has}" for each in kept)
@@ -138,7 +138,7 @@ def _list_names(parts: _Parts) -> str:
 def _finding(
     target: AssessmentTarget, check: PostureCheck, client: str, parts: _Parts
 ) -> PostureFinding:
-    """Low if it is guessed from names, or if all of the servers are guarded."""
+    """Report a combination: low if it is guessed from names, or if all servers are guarded."""
     every = [server for servers in parts.values() for server in servers]
     names = sorted({server.server.name for server in every})
     sure = all(server.from_tools for server in every)

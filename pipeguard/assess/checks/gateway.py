@@ -1,4 +1,4 @@
-"""The setup of `pipeguard serve`: what it trusts, what agents may ask for, who can listen."""
+"""The setup of `pipeguard serve`: what it trusts, what agents may request, who can connect."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
 
 
 def _proposing(config: Config) -> Iterator[PostureFinding]:
-    """True if agents may propose servers."""
+    """Report settings with which agents may propose servers."""
     tree = None if config.problem else config.tree()
     member = tree.member("management") if tree is not None else None
     data = member.value.data() if member is not None else None
@@ -42,7 +42,7 @@ def _proposing(config: Config) -> Iterator[PostureFinding]:
 
 
 def in_clear(words: list[str]) -> PostureFinding | None:
-    """Find what is wrong with a command that runs the gateway at an address; None for any other."""
+    """Report a command that runs the gateway at an address in clear text; None for any other."""
     address = find_address("serve", words)
     host = address.rpartition(":")[0].strip("[]")
     has_tls = any(word.partition("=")[0] == "--tls-cert" for word in words)

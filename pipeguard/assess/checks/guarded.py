@@ -1,4 +1,4 @@
-"""Servers with no guard in front, and guards that are weakened."""
+"""Servers without a guard, and weakened guards."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _flags(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFin
 
 
 def _of_project(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
-    """Variables by which a project would choose what guards its server."""
+    """Find variables with which a project would choose the guard's policy, pins or rules."""
     for name in _FINDING:
         if name in server.env:
             what = f"`{name}` lets the project choose the policy, the pins or the rules"

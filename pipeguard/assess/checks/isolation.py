@@ -1,4 +1,4 @@
-"""Servers whose process is not isolated, and isolation that is given away."""
+"""Servers whose process is not isolated, and isolation that is weakened."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _STARTED = (GuardState.GUARDED, GuardState.OPEN, GuardState.STALE)
 
 
 def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
-    """Check all servers that are started here, where they could be isolated."""
+    """Check all servers that are started here, if they could be isolated."""
     can_isolate = _has_engine()
     for server in target.servers:
         yield from _given_away(target, server)
@@ -58,13 +58,13 @@ def _open(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFind
     touches = _CONTAINED if ServerCommand(server.own_words).is_container else _TOUCHES
     hint = " `isolate: {}` in its entry of pipeguard.yaml isolates it." * is_of_gateway(server)
     message = f"{touches}{_because(held)}." + (f" But {why}." if why else hint)
-    gives_more = why and not is_refused  # its own words give what no isolated server gets
+    gives_more = why and not is_refused  # its own words give more than any isolated server gets
     check = NOT_ISOLATED.with_severity(Severity.MEDIUM) if gives_more else NOT_ISOLATED
     yield check.at(server, message, fix=fix)
 
 
 def _because(isolation: EntryIsolation) -> str:
-    """Why a server is not held that something is said of."""
+    """Explain why a server with isolation settings is not isolated."""
     if isolation.engine == Isolation.LEARN:
         return ", because `--isolate learn` refuses it nothing"
     return (
@@ -73,7 +73,7 @@ def _because(isolation: EntryIsolation) -> str:
 
 
 def _given_away(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
-    """Options of an entry by which isolation is off, or holds little back."""
+    """Find options of an entry that turn isolation off, or weaken it."""
     for option in wrap_options(server.words):
         what = _weakness(target, option.name, option.value)
         if what:
@@ -84,7 +84,7 @@ def _given_away(target: AssessmentTarget, server: ServerEntry) -> Iterator[Postu
 
 
 def _find_given_machine(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
-    """Find what the own command of an entry opens, unless isolation refuses it."""
+    """Find arguments with which an entry opens the machine, unless isolation refuses them."""
     held = target.isolation(server)
     words = server.own_words
     if not words or (held is not None and held.is_held):
@@ -97,13 +97,13 @@ def _find_given_machine(target: AssessmentTarget, server: ServerEntry) -> Iterat
 
 
 def _describe_argument(before: str, word: str, _after: str) -> str:
-    """Say what an argument opens; empty for most."""
+    """Describe the access that an argument gives; empty for most."""
     is_disk = _DISK.fullmatch(word) is not None and not before.startswith("-")
     return f"Its argument `{word}` gives it the whole disk" if is_disk else ""
 
 
 def _describe_option(_before: str, word: str, after: str) -> str:
-    """Say what an option of `docker run` opens (docs.docker.com/reference/cli)."""
+    """Describe the access that an option of `docker run` gives (docs.docker.com/reference/cli)."""
     name, _, value = word.partition("=")
     if name == "--privileged" and value in ("", "true"):
         return "`--privileged` gives its container all rights on this machine"

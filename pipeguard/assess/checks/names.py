@@ -29,7 +29,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
 
 
 def _pairs(items: Sequence[_Item]) -> Iterator[tuple[_Item, _Item]]:
-    """Every pair of a few; of many, the others each with the first, which stays linear."""
+    """Yield every pair of a few items; of many, each with the first, which stays linear."""
     yield from combinations(items[:MOST_PAIRED], 2)
     for item in items[MOST_PAIRED:]:
         yield items[0], item
@@ -72,7 +72,7 @@ def _looks(name: str) -> str:
 
 
 def _severity(first: str, second: str) -> Severity:
-    """Two spellings of one word are harmless; another alphabet in one of the names is not."""
+    """Rate two names: two spellings of one word are harmless, another alphabet is not."""
     if not (first.isascii() and second.isascii()):
         return ALIKE.severity
     plain = [

@@ -1,4 +1,4 @@
-"""Statements of servers that were connected to."""
+"""Claims and definitions of servers that were connected to."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _of(
 
 
 def _flag(server: ServerEntry, flagged: Flagged) -> PostureFinding:
-    """The severity of the rule if the guard would stop it; low if the guard would only note it."""
+    """Report a flagged text: the rule's severity if the guard would stop it; else low."""
     finding = flagged.finding
     stops = finding.action >= Action.REDACT
     sure = stops and finding.confidence is Confidence.HIGH

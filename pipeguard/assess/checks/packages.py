@@ -29,7 +29,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
 
 
 def _is_fetched_once(target: AssessmentTarget, server: ServerEntry) -> bool:
-    """True if PipeGuard fetches its package, and keeps it: that of an isolated server."""
+    """True if PipeGuard fetches and keeps its package, as for an isolated server."""
     held = target.isolation(server)
     try:
         return held is not None and held.is_held and bool(ServerCommand(server.own_words).package)

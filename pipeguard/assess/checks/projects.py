@@ -68,7 +68,7 @@ def _of(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFindin
 
 
 def _own_code(server: ServerEntry) -> str:
-    """The file of the repository that is run, or empty."""
+    """Return the repository's file that it runs, or empty."""
     words = server.own_words
     if not words or find_fetched(words):
         return ""
@@ -122,7 +122,7 @@ def _settings(root: Path) -> Iterator[PostureFinding]:
 
 
 def _plain(text: str) -> str:
-    """JSON without comments and with escaped letters decoded, in the same lines."""
+    """Strip JSON of comments and decode escaped letters, keeping the lines."""
 
     def without(match: re.Match[str]) -> str:
         if match[0].startswith('"'):

@@ -58,8 +58,7 @@ class _Value(NamedTuple):
 
     Attributes:
         span: its key in the entry's spans, as `env.TOKEN`.
-        name: the name of the variable, header or option; empty if there is none.
-        value: the value.
+        name: the name of the variable, header or option, if any.
         place: its position, in words; part of the finding's fingerprint.
     """
 
@@ -73,10 +72,7 @@ class SecretUse(NamedTuple):
     """An entry that refers to a stored secret.
 
     Attributes:
-        client: the client's id.
-        server: the server's name.
-        place: where in the entry, in words.
-        file: the file that it is in.
+        place: its position in the entry, in words.
     """
 
     client: str
@@ -86,7 +82,7 @@ class SecretUse(NamedTuple):
 
 
 def find_uses(configs: Iterable[Config]) -> dict[str, list[SecretUse]]:
-    """The entries that refer to each secret, by its name, also those that are switched off."""
+    """Find the entries that refer to each secret, by its name, including switched-off entries."""
     uses: dict[str, list[SecretUse]] = {}
     for server in (server for config in configs for server in config.servers):
         for name, value in _references(server):
@@ -96,7 +92,7 @@ def find_uses(configs: Iterable[Config]) -> dict[str, list[SecretUse]]:
 
 
 def _references(server: ServerEntry) -> Iterator[tuple[str, _Value]]:
-    """The stored secrets that an entry refers to, by name, and where."""
+    """Yield the stored secrets that an entry refers to, by name, and where."""
     for value in _values(server):
         is_resolved = value.place.startswith(("The variable ", "The header "))
         if is_resolved and (name := find_reference(value.value)):
@@ -104,7 +100,7 @@ def _references(server: ServerEntry) -> Iterator[tuple[str, _Value]]:
 
 
 def _unread(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
-    """References in an entry that nothing of ours starts or calls."""
+    """Report references in an entry that PipeGuard neither starts nor calls."""
     if is_of_gateway(server) or runs_pipeguard(server.words):
         return
     for name, value in _references(server):
@@ -118,7 +114,7 @@ def _unread(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFi
 
 
 def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
-    """Check every value of every entry, including those that are switched off."""
+    """Check every value of every entry, including switched-off entries."""
     for server in target.all_servers:
         yield from _unread(target, server)
         values = [value for value in _values(server) if _REFERENCE.sub("", value.value).strip()]
@@ -236,6 +232,6 @@ def _bare(value: str) -> str:
 
 
 def _name_secret(server: str, name: str) -> str:
-    """A name for a secret in the keyring, with the server's: two servers may have an API_KEY."""
+    """Name a secret in the keyring, with the server's name: two servers may have an API_KEY."""
     parts = (re.sub(r"[^A-Za-z0-9_-]+", "_", part).strip("_-") for part in (server, name))
     return ".".join(part[:_NAME_CHARS] for part in parts if part) or "TOKEN"

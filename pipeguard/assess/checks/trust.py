@@ -1,4 +1,4 @@
-"""Trusted and waiting definitions, and the state of the audit."""
+"""Trusted and pending definitions, and the state of the audit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NOT_STARTED = "It is guarded, but has not been started under the guard yet, or 
 
 
 def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
-    """Check the store; nothing if there is none and no server is guarded."""
+    """Check the store, if there is one or a server is guarded."""
     if target.is_repository:
         return
     guarded = [server for server in target.servers if server.guard is not None]
@@ -68,7 +68,7 @@ def _pins(
 
 
 def _unseen(target: AssessmentTarget, server: ServerEntry, message: str) -> PostureFinding:
-    """A server without pins; if it was not connected to now, that says why."""
+    """Report a server without pins; if it was not connected to now, say why."""
     is_asked = target.find_definitions(server) is not None or message == _NOT_STARTED
     fix = () if is_asked else ("pipeguard", "assess", "--connect")
     return UNSEEN.at(server, message, fix=fix)

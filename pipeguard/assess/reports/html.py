@@ -1,4 +1,4 @@
-"""A self-contained page of HTML: score, findings, then who reaches what."""
+"""A self-contained page of HTML: score, findings, then the reach of each client."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _name(text: str) -> str:
 
 
 def _mark(text: str) -> Markup:
-    """A sentence, escaped; text between backticks as code."""
+    """Escape a sentence; format text between backticks as code."""
     from markupsafe import Markup, escape
 
     parts = re.split("`([^`]+)`", show(text, TEXT_CHARS))
@@ -79,7 +79,7 @@ def _mark(text: str) -> Markup:
 
 
 # --- drawing ----------------------------------------------------------------------------
-# The positions of clients, servers and what they touch in a drawing; knows no HTML.
+# The positions of clients, servers and their reach in a drawing; knows no HTML.
 
 WIDTH = 960
 ROW = 44
@@ -90,12 +90,12 @@ TITLES = ("clients", "servers", "what they can touch")
 TEXT_CELLS = 28  # fit into a server's box; Chinese characters and the like take two
 GIVEN_CELLS = 23  # into one of the last column
 MOST_GIVEN = 4  # of one server; the table has all
-HELD = "held"  # the kind of what an isolated server is given
+HELD = "held"  # the kind of an isolated server's grants
 MOST_SERVERS = 60  # a larger drawing is unreadable; the table has all servers
 
 
 class Box(NamedTuple):
-    """A client, a server or what it touches; all numbers are units of the drawing."""
+    """A client, a server or a thing that it touches; all numbers are units of the drawing."""
 
     x: int
     y: int
@@ -106,11 +106,11 @@ class Box(NamedTuple):
 
 
 def draw(reached: Sequence[Reached], names: Mapping[str, str]) -> dict[str, Any]:
-    """Draw three columns, and lines from clients to their servers and on to what these touch.
+    """Draw three columns: clients, servers and what these touch, with lines between them.
 
     Args:
         reached: the servers.
-        names: of clients, by id.
+        names: the clients' names, by id.
     """
     drawn = reached[:MOST_SERVERS]
     clients = list(dict.fromkeys(client for row in drawn for client in row.clients))
@@ -141,7 +141,7 @@ def draw(reached: Sequence[Reached], names: Mapping[str, str]) -> dict[str, Any]
 
 
 def _list_reach(row: Reached) -> list[tuple[str, str]]:
-    """List what a server can touch, as texts and kinds of boxes."""
+    """List the things that a server can touch, as texts and kinds of boxes."""
     if not row.isolated:
         return [(what, "") for what in row.touches]
     count = len(row.given) - MOST_GIVEN

@@ -103,7 +103,7 @@ def _result(assessment: Assessment, finding: PostureFinding, index: int) -> dict
 
 
 def _artifact(assessment: Assessment, path: Path) -> dict[str, str]:
-    """A file as a URI: relative to the base if it is below it, else absolute."""
+    """Describe a file as a URI: relative to the base if it is below it, else absolute."""
     base = assessment.target.base
     if path.is_relative_to(base):
         relative = path.relative_to(base)

@@ -32,7 +32,7 @@ _UNSEEN = "Not looked at: instruction files, such as CLAUDE.md, AGENTS.md, rules
 
 
 def render(assessment: Assessment) -> str:
-    """Render findings by server, the worst first; those that servers share once. Then the grade."""
+    """Render findings by server, the worst first, shared ones once. Then the grade."""
     width = max(_NARROWEST, min(shutil.get_terminal_size().columns, _WIDEST))
     same: dict[tuple[str, ...], list[PostureFinding]] = {}
     for finding in assessment.findings:
@@ -79,13 +79,13 @@ def _wrap(text: str, width: int) -> list[str]:
 
 
 def _command(words: Sequence[str]) -> str:
-    """A command to copy; a comment says if it changes what others get."""
+    """Format a command to copy; a comment says if it changes files that others get."""
     note = "  # changes files in git" * ("--shared" in words)
     return visible(shlex.join(words)) + note
 
 
 def _render_shared(findings: Sequence[PostureFinding], width: int) -> list[str]:
-    """Render one sentence that is true of several servers, and the command that fixes all."""
+    """Render a sentence that applies to several servers, and the command that fixes all."""
     names = _wrap(", ".join(dict.fromkeys(map(_name, findings))), width)
     names[0] = _level(findings[0]) + names[0].strip()
     cure = shared_cure(findings)
