@@ -1,12 +1,12 @@
 """Problems of this installation, and the commands that fix them.
 
-Each check looks at one thing and returns diagnoses. No check knows the command line or shows a
-secret, and none changes more than any start of PipeGuard does: it creates our folders, and
-compiles the rules if they are not compiled yet.
+Each check examines one thing and returns diagnoses. No check knows the command line or shows a
+secret, and none changes more than any start of PipeGuard does: it creates our folders, and compiles
+the rules if they are not compiled yet.
 
 A caller goes in this order::
 
-    case = Case.here()                          whose installation         diagnosis
-    for result in examine(case): ...            check by check             examination
+    case = Case.here()                          the installation           diagnosis
+    for result in examine(case): ...            one result at a time       examination
     exit_code(results)                          for scripts                examination
 """

@@ -1,4 +1,4 @@
-"""Check of clients' files: whether the guards in them start, and which servers have none."""
+"""Check of clients' files: the guards in them must start, and unguarded servers are counted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeguard.version import VERSION
 
 
 def clients(case: Case) -> Iterable[Diagnosis]:
-    """Check that the guards in clients' files start, and count the servers that have none."""
+    """Check that the guards in clients' files start, and count the unguarded servers."""
     from pipeguard.auth.store import LoginStore
     from pipeguard.gateway.discovery import describe_mistakes, usual_file
 
@@ -61,9 +61,9 @@ def _guarding(server: ServerEntry, case: Case) -> str:
 
 
 def _starting(servers: Iterable[ServerEntry]) -> Iterator[Diagnosis]:
-    """Servers guarded by a launcher that does not start, or is of another version.
+    """Find launchers of servers that do not start, or are of another version.
 
-    Only launchers in the user's own files are run, never what a repository names.
+    Only launchers in the user's own files are run, never one that a repository names.
     """
     by_launcher: dict[tuple[str, ...], list[ServerEntry]] = {}
     for server in servers:

@@ -1,4 +1,4 @@
-"""The values of an examination: whose installation, a check, its diagnoses."""
+"""The values of an examination: the installation, a check, its diagnoses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeguard.unicode.display import visible
 
 
 class DiagnosisState(IntEnum):
-    """The state of what was checked; the worst is the greatest."""
+    """The result of a check; the worst is the greatest."""
 
     GOOD = 0
     NOTE = 1  # it works, but there is something to know or to do
@@ -27,9 +27,8 @@ class Diagnosis:
     """A finding of a check.
 
     Attributes:
-        state: how it is.
-        what: in words; safe to print, and without secrets.
-        fix: the command that fixes it, or what to do; empty if there is nothing to do.
+        what: the finding in words; safe to print, without secrets.
+        fix: the command or advice that fixes it; empty if there is nothing to do.
     """
 
     state: DiagnosisState
@@ -37,22 +36,22 @@ class Diagnosis:
     fix: str = ""
 
     def fields(self) -> dict[str, str]:
-        """For programs."""
+        """The values for programs."""
         return {"state": self.state.name.lower(), "what": self.what, "fix": self.fix}
 
 
 def good(what: str) -> Diagnosis:
-    """A diagnosis: all is well."""
+    """Make a diagnosis: all is well."""
     return Diagnosis(DiagnosisState.GOOD, visible(what))
 
 
 def note(what: str, fix: str = "") -> Diagnosis:
-    """A diagnosis: it works, but the user should know."""
+    """Make a diagnosis: it works, but the user should know."""
     return Diagnosis(DiagnosisState.NOTE, visible(what), visible(fix))
 
 
 def wrong(what: str, fix: str) -> Diagnosis:
-    """A diagnosis: somebody must fix it."""
+    """Make a diagnosis: somebody must fix it."""
     return Diagnosis(DiagnosisState.WRONG, visible(what), visible(fix))
 
 
@@ -61,9 +60,9 @@ class Case:
     """The installation to examine.
 
     Attributes:
-        environment: the variables.
+        environment: the environment variables.
         user_folder: the user's home directory.
-        folder: the current folder, where a project's files are looked for.
+        folder: the current folder, which may have a project's files.
         now: seconds since the epoch.
     """
 
@@ -74,7 +73,7 @@ class Case:
 
     @classmethod
     def here(cls) -> Case:
-        """This user, here and now."""
+        """Return the case of this user, here and now."""
         try:
             folder = Path.cwd()
         except FileNotFoundError:  # deleted: there is no project
@@ -90,15 +89,15 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class InstallationCheck:
-    """One thing that is checked.
+    """A check of the installation.
 
     Attributes:
         id: its name for programs and on the command line.
         title: its name for people.
-        look: checks it; may raise the errors that `examination` turns into diagnoses.
-        needs: the check without which this one cannot be done, or empty.
+        look: runs the check; may raise the errors that `examination` turns into diagnoses.
+        needs: the check that must pass first, or empty.
         exit_code: for scripts, if it is wrong.
-        waits: what to show if it takes long.
+        waits: a message to show if it takes long.
     """
 
     id: str

@@ -31,10 +31,10 @@ _ADVICE = re.compile(r":  (\S.*)$")  # the command in an error's last line
 
 
 def choose(names: Iterable[str]) -> tuple[InstallationCheck, ...]:
-    """The checks of these names, and those that they need; without names, all checks.
+    """Return the checks of these names and those that they need; without names, all checks.
 
     Raises:
-        InputError: no such check.
+        InputError: a name is not that of a check.
     """
     by_id = {check.id: check for check in CHECKS}
     wanted: set[str] = set()
@@ -48,7 +48,7 @@ def choose(names: Iterable[str]) -> tuple[InstallationCheck, ...]:
 
 
 def examine(case: Case, checks: Iterable[InstallationCheck] = CHECKS) -> Iterator[Fields]:
-    """Run checks, and yield what each finds, for programs, as soon as it is there.
+    """Run checks, and yield each result, as fields for programs, as soon as it is there.
 
     If a check takes more than a second, stderr says what it waits for.
     """
@@ -72,14 +72,14 @@ def examine(case: Case, checks: Iterable[InstallationCheck] = CHECKS) -> Iterato
 
 
 def exit_code(results: Iterable[Fields], checks: Iterable[InstallationCheck] = CHECKS) -> int:
-    """The exit code: 0 if nothing is wrong, else the code that matters most."""
+    """Return the exit code: 0 if nothing is wrong, else the code that matters most."""
     wrong_ones = {result["id"] for result in results if result["state"] == "wrong"}
     codes = {check.exit_code for check in checks if check.id in wrong_ones}
     return next((code for code in (ENGINE, STORE, ANY) if code in codes), 0)
 
 
 def _diagnose(check: InstallationCheck, case: Case) -> Iterator[Diagnosis]:
-    """The diagnoses of a check, and one for an error that it did not expect."""
+    """Yield the diagnoses of a check, and one for an unexpected error."""
     try:
         yield from check.look(case)
     except PipeGuardError as error:
@@ -94,7 +94,7 @@ def _diagnose(check: InstallationCheck, case: Case) -> Iterator[Diagnosis]:
 
 
 def _of_error(text: str) -> Diagnosis:
-    """A diagnosis from an error, whose last line says what to do, mostly with a command."""
+    """Turn an error into a diagnosis; its last line is advice, mostly with a command."""
     what, *advice = map(str.strip, text.splitlines())
     fix = advice.pop() if advice else "Look at it, and try again."
     command = _ADVICE.search(fix)

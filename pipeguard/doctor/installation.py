@@ -21,7 +21,7 @@ _NAME = re.compile(r"[A-Za-z0-9._-]*")
 
 
 def python(_case: Case) -> Iterable[Diagnosis]:
-    """The Python that runs this."""
+    """Check the Python that runs this."""
     what = f"{platform.python_implementation()} {platform.python_version()} ({sys.executable})"
     if platform.python_implementation() != "CPython":
         yield note(f"{what}; only CPython is tested", "Install PipeGuard with CPython.")
@@ -94,10 +94,10 @@ CHECKS = (
 
 
 def read_version(words: Sequence[str]) -> str:
-    """The version that a launcher prints; empty if it does not start or prints none.
+    """Return the version that a launcher prints; empty if it does not start or prints none.
 
-    It is started in the user's home directory. In the current one, an interpreter, a package
-    runner or a version manager would use modules, packages and settings of whatever was cloned.
+    It starts in the user's home directory. In the current one, an interpreter, a package runner or
+    a version manager would use modules, packages and settings of a cloned repository.
     """
     from pipeguard.clients.launcher import programs
 
@@ -122,7 +122,7 @@ def read_version(words: Sequence[str]) -> str:
 
 
 def _on_path(case: Case) -> Iterator[str]:
-    """Each program of our name on the PATH, in order, without further links to the same file."""
+    """Yield each program of our name on the PATH, in order, without further links to one file."""
     from pipeguard.clients.launcher import programs
 
     seen: set[str] = set()

@@ -1,4 +1,4 @@
-"""Check of isolation: which engines work here, by trying each, and who needs one."""
+"""Check of isolation: tries each engine, and lists the servers that need one."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def isolation(case: Case) -> Iterable[Diagnosis]:
 
 
 def learning(_case: Case) -> Iterable[Diagnosis]:
-    """Check that PipeGuard can learn what a server needs."""
+    """Check that PipeGuard can learn a server's needs."""
     state = try_learning()
     if state.works:
         yield good("PipeGuard can learn what a server needs (`wrap --isolate learn`)")
@@ -57,7 +57,7 @@ def learning(_case: Case) -> Iterable[Diagnosis]:
 
 
 def _users(case: Case) -> dict[str, str]:
-    """Isolated servers, by the policy or by a client's entry, with the engine that it names."""
+    """Return the isolated servers, by the policy or by a client's entry, with their engines."""
     users: dict[str, str] = {}
     with suppress(PolicyError):  # the check of the policy says so
         entries = wrap_isolation(WrapOptions((), {}, {}, ()))

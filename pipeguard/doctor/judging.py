@@ -1,4 +1,4 @@
-"""Checks of what judges: the scan engine, the rules and their cache, the policy."""
+"""Checks of the parts that judge: the scan engine, the rules and their cache, the policy."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def pins(_case: Case) -> Iterable[Diagnosis]:
 
 
 def keyring(_case: Case) -> Iterable[Diagnosis]:
-    """Check that the system's keyring returns what is stored in it, for logins and secrets."""
+    """Check that the system's keyring returns the logins and secrets that are stored in it."""
     from pipeguard.auth.place import Place
     from pipeguard.auth.store import LoginStore
 
@@ -122,7 +122,7 @@ def keyring(_case: Case) -> Iterable[Diagnosis]:
 
 
 def logins(case: Case) -> Iterable[Diagnosis]:
-    """Check for logins that have ended, cannot be renewed, or lack what their server asks for."""
+    """Check for logins that have expired, cannot be renewed, or lack what their server requires."""
     from pipeguard.auth.server import login_command
     from pipeguard.auth.store import LoginStore
 
@@ -157,13 +157,13 @@ CHECKS = (
 
 
 def _store_path() -> Path | None:
-    """The store, or None if there is none yet; does not create it."""
+    """Return the store's path if it exists; does not create it."""
     path = state_folder() / STORE_NAME
     return path if path.exists() else None
 
 
 def _try_keyring() -> str:
-    """Why the keyring cannot be used; empty if it works.
+    """Explain why the keyring cannot be used; empty if it works.
 
     Tried in a thread, because a locked keyring may wait for a person for ever.
     """

@@ -1,4 +1,4 @@
-"""The policy files that apply, read strictly: what is wrong in them, and what they come to."""
+"""The policy files that apply, read strictly: their errors, and the resulting policy."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ _NOTHING = {"tools_allowed": "all", "audit_kept": "forever"}  # in words, if it 
 
 
 class PolicyReport(NamedTuple):
-    """The policy files, and the policy that they come to.
+    """The policy files and the resulting policy.
 
     Attributes:
-        files: the files by scope, each with its path; those that there are.
-        notes: by path, what is valid but may not be what was meant.
-        policy: of both files.
+        files: the existing files by scope, each with its path.
+        notes: by path, settings that are valid but may be mistakes.
+        policy: the policy of both files.
     """
 
     files: dict[PolicyScope, tuple[str, PolicyFile]]
@@ -90,7 +90,7 @@ def read_policies(files: Mapping[PolicyScope, str | None]) -> PolicyReport:
     """Read and check policy files, and combine them.
 
     Raises:
-        PolicyError: at least one is invalid; the message has all that is wrong in all of them.
+        PolicyError: at least one is invalid; the message lists every error in all of them.
     """
     parsed = _read_all(files)
     notes = {path: list_notes(policy_file) for path, policy_file in parsed.values()}
@@ -101,10 +101,10 @@ def read_policies(files: Mapping[PolicyScope, str | None]) -> PolicyReport:
 def _read_all(
     files: Mapping[PolicyScope, str | None],
 ) -> dict[PolicyScope, tuple[str, PolicyFile]]:
-    """Read the files that there are.
+    """Read the files that exist.
 
     Raises:
-        PolicyError: at least one is invalid; the message has all that is wrong in all of them.
+        PolicyError: at least one is invalid; the message lists every error in all of them.
     """
     parsed, errors = dict[PolicyScope, tuple[str, PolicyFile]](), list[str]()
     for scope, found in files.items():
@@ -131,7 +131,7 @@ def read_policy(file: str, scope: PolicyScope) -> PolicyFile:
 
 
 def _check_own(root: YamlEntry) -> None:
-    """Note entries of the user's file with which no server starts."""
+    """Check the user's file for entries with which no server starts."""
     keys = root.known_fields(("isolate", "egress"))
     if keys:
         from pipeguard.isolation import check_policy, check_proxy
@@ -143,7 +143,7 @@ def _check_own(root: YamlEntry) -> None:
 
 
 def list_notes(file: PolicyFile) -> list[str]:
-    """Warn of what is valid but may not be what was meant."""
+    """List settings that are valid but may be mistakes."""
     layer = file.layer
     exempted = dict.fromkeys(exempt.where.rule for exempt in layer.exceptions)
     missing = list[str]()
@@ -177,7 +177,7 @@ def list_notes(file: PolicyFile) -> list[str]:
 
 
 def _name_notes(file: PolicyFile) -> list[str]:
-    """Warn of names that no server and no tool that was seen here has."""
+    """Warn of names that no known server or tool has."""
     if (path := existing_store()) is None:
         return []
     with Store.open(path) as store:
