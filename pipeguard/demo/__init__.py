@@ -1,1 +1,1 @@
-"""The demonstration: a real server, a client that plays five scenes with it, and their outcome."""
+"""The demonstration: a real server, a client that plays five scenes with it, and the results."""

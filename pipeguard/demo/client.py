@@ -1,7 +1,7 @@
 """A small MCP client for `pipeguard demo`: one server process, one request at a time.
 
-It keeps each frame as it was sent or received, so that a demonstration can compare bytes. It judges
-nothing, and starts any command.
+It stores each frame as it was sent or received, so that a demonstration can compare bytes. It
+judges nothing, and starts any command.
 """
 
 from __future__ import annotations

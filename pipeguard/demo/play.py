@@ -1,4 +1,4 @@
-"""The five scenes of `pipeguard demo`, and what must come of them.
+"""The five scenes of `pipeguard demo`, and their expected results.
 
 Each scene shows what the client sent, what the server got and sent, and what the model got, and
 whether that is as expected. The server is real and runs behind the command that a user runs; this
@@ -33,19 +33,19 @@ WRAP = (sys.executable, "-E", "-P", "-m", "pipeguard", "wrap", "--name", "demo",
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """The outcome of one scene.
+    """The result of a scene.
 
     Attributes:
-        name: in one word, or two with a hyphen.
+        name: one word, or two with a hyphen.
         title: a sentence.
         client_sent: the request, secrets masked.
-        server_got: what of it reached the server.
+        server_got: the part of it that reached the server.
         server_sent: the server's answer; empty if it got no request.
-        model_got: what the client passed to the model.
+        model_got: the text that the client passed to the model.
         rule: the rule that decided, or empty.
         event: the decision's name in audit and log, or empty.
         command: the command that tells more, or empty.
-        failures: what is not as expected, as sentences.
+        failures: the differences from the expected result, as sentences.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Act:
 
     @property
     def refusal(self) -> Json:
-        """PipeGuard's words in the answer; empty if it let the request pass."""
+        """PipeGuard's refusal in the answer; empty if the request passed."""
         error = mapping(self.exchange.answer.get("error"))
         return mapping(mapping(self.exchange.result.get("_meta")).get("pipeguard")) or (
             mapping(error.get("data"))
@@ -103,7 +103,7 @@ class Stage:
         return self.ask("tools/call", {"name": name, "arguments": arguments})
 
     def ask(self, method: str, params: Json) -> Act:
-        """Send a request, and see what reached the server."""
+        """Send a request, and record what reached the server."""
         exchange = self.client.request(method, params)
         # A ping's answer comes after everything sent before it, in both directions.
         ping = self.client.request("ping", {})
@@ -121,7 +121,7 @@ def play(wrap: Sequence[str] = WRAP, copy_to: Path | None = None) -> Iterator[Sc
 
     Args:
         wrap: the words before the server's own command; empty to play without a guard.
-        copy_to: the file for a copy of the store, in the end; None to keep nothing.
+        copy_to: the file for a final copy of the store; None to keep nothing.
 
     Raises:
         DemoError: a side is silent or gone.
@@ -149,7 +149,7 @@ def play(wrap: Sequence[str] = WRAP, copy_to: Path | None = None) -> Iterator[Sc
 
 
 def leaked_key() -> str:
-    """Looks like an AWS access key id but is none: the same on every run, and in no file."""
+    """Return a fake AWS access key id: the same on every run, and in no file."""
     digest = hashlib.sha256(b"a key for pipeguard demo").digest()
     return "AK" + "IA" + base64.b32encode(digest).decode()[:16]
 
@@ -248,7 +248,7 @@ def _refuse(
     server_sent: str = "",
     model_got: str = "",
 ) -> Scene:
-    """A scene in which something must be refused, in words that a model can read."""
+    """Make a scene in which something must be refused, in words that a model can read."""
     rule, event = (str(act.refusal.get(key, "")) for key in ("rule", "event"))
     command = f"{own_command()} explain {event}" if event else ""
     return Scene(
@@ -282,7 +282,7 @@ def _same(frames: tuple[str, ...], frame: str) -> str:
 
 
 def show(frame: str) -> str:
-    """A request in one line for people: method, tool and arguments, with the key masked."""
+    """Format a request in one line for people: method, tool and arguments, with the key masked."""
     message = mapping(json.loads(frame))
     params = mapping(message.get("params"))
     arguments = json.dumps(params.get("arguments", {}), ensure_ascii=False)
@@ -290,13 +290,13 @@ def show(frame: str) -> str:
 
 
 def shown_text(frames: tuple[str, ...]) -> str:
-    """The server's answer in one line for people."""
+    """Format the server's answer in one line for people."""
     results = (mapping(mapping(json.loads(frame)).get("result")) for frame in frames[:1])
     return " | ".join(block for result in results for block in text_blocks(result))
 
 
 def mask(text: str) -> str:
-    """The text without the key, which would alarm a scan of a log for keys."""
+    """Mask the key in a text, because it would alarm a scan of a log for keys."""
     key = leaked_key()
     return text.replace(key, key[:4] + "*" * (len(key) - 4))
 

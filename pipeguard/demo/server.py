@@ -121,7 +121,7 @@ class _DemoServer:
         sys.stdout.buffer.flush()
 
     def _note(self, way: str, frame: str) -> None:
-        """Write the record before the answer, so that whoever has the answer finds the record."""
+        """Write the record before the answer, so that a reader of the answer finds the record."""
         self._record.write(json.dumps({way: frame}) + "\n")
         self._record.flush()
 
