@@ -1,4 +1,4 @@
-"""The web page on which a person decides: what waits, what happens, and what may happen.
+"""The web page on which a person decides: pending decisions, live calls, and policies.
 
-Reads the store and the clients' files for each request, and keeps nothing but who is in.
+Reads the store and the clients' files for each request, and keeps only the visitors in memory.
 """

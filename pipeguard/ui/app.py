@@ -1,4 +1,4 @@
-"""The web application of the page: its addresses, its files, and news of changes."""
+"""The web application of the page: its routes, its static files, and news of changes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PAGES = (waiting, live, servers, tools, policy, posture, secrets_page, tokens, a
 
 
 def make_app(page: Page) -> web.Application:
-    """The application for one page."""
+    """Make the application for one page."""
     page.menu = MENU
     inside = web.Application()
     inside.router.add_get("/changes", _changes)
@@ -81,7 +81,7 @@ async def _enter(request: web.Request) -> web.StreamResponse:
 
 
 def _is_foreign(request: web.Request) -> bool:
-    """True for another user, who may have read the link in the arguments of a starting browser."""
+    """True for another user, who may have read the link in a starting browser's arguments."""
     from pipeguard.auth.callback import is_own_peer
 
     names = ("peername", "sockname")
@@ -90,12 +90,12 @@ def _is_foreign(request: web.Request) -> bool:
 
 
 async def _doorstep(request: web.Request) -> web.StreamResponse:
-    """The address without the root: a browser that is in goes on to its root, by a script."""
+    """The address without the root: a script sends a signed-in browser to its root."""
     return problem(request, 401, "Open the page by its link", "")
 
 
 async def _changes(request: web.Request) -> web.StreamResponse:
-    """Tell an open page that the store changed; the page then asks for itself again."""
+    """Tell an open page that the store changed; the page then reloads itself."""
     response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
     await response.prepare(request)
     store = Store.open(request.app[PAGE].store)

@@ -1,4 +1,4 @@
-"""The audit: its rows, their export, and whether they are as they were written."""
+"""The page of the audit: its rows, their export, and the verification of its chains."""
 
 from __future__ import annotations
 
@@ -33,9 +33,8 @@ class ChainCheck:
     """The last verification of the audit since the process began.
 
     Attributes:
-        moment: when it ended (ISO 8601, UTC); empty if there was none.
-        result: its result.
-        task: the one that runs.
+        moment: when it ended (ISO 8601, UTC); empty before the first one.
+        task: the running verification.
     """
 
     moment: str = ""
@@ -75,7 +74,7 @@ async def _show_check(request: web.Request) -> web.StreamResponse:
 
 
 async def _check(request: web.Request) -> web.StreamResponse:
-    """Verify the audit in a thread, once for all who ask in that time."""
+    """Verify the audit in a thread, once for all concurrent requests."""
     check = request.app[CHECK]
     if check.task is None:
         check.task = asyncio.create_task(asyncio.to_thread(examine, request.app[PAGE].store))
@@ -89,7 +88,7 @@ async def _check(request: web.Request) -> web.StreamResponse:
 
 
 async def _export(request: web.Request) -> web.StreamResponse:
-    """Send all rows that fit, as a file; a slow reader holds up the thread that reads them."""
+    """Send all matching rows as a file; a slow reader delays the thread that reads them."""
     _, where, _, _ = read_query(request)
     form = request.query.get("form", "jsonl")
     if where is None or form not in _TYPES:

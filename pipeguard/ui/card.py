@@ -1,7 +1,7 @@
-"""A card: one thing that waits for a person, and the answers to it.
+"""A card: one pending decision, and the possible answers.
 
-Each kind of card is a class with its evidence, its answers, and what each of them does. A new kind
-is a class in event_cards.py or cards.py, its macro in templates/cards.html, which draws it by its
+Each kind of card is a class with its evidence, its answers, and the effect of each. A new kind is a
+class in event_cards.py or cards.py, its macro in templates/cards.html, which draws it by its
 `kind`, and its line in `cards._cards`.
 """
 
@@ -30,21 +30,21 @@ HOLDS_UP = "Holds up an agent"
 HELD = "Held until you decide"
 STOPPED = "Stopped, perhaps wrongly"
 GROUPS = (HOLDS_UP, HELD, STOPPED)
-SHOWN_CHARS = 16  # of the digest of what a card shows
+SHOWN_CHARS = 16  # of the digest of a card's content
 
 
 class CardAnswer(NamedTuple):
-    """One answer to a card.
+    """A possible answer to a card.
 
     Attributes:
-        name: of the button, as `approve`.
-        label: on the button, without the dots of one that asks for the number.
-        effect: what happens then, for an answer that opens nothing.
-        opens: what passes then; empty for an answer that opens nothing.
-        spares: what stays shut all the same.
-        is_main: the one that the evidence speaks for.
-        is_small: seldom wanted.
-        needs_reason: whether the person says why.
+        name: the button's name, as `approve`.
+        label: the button's label, without the dots that announce the number.
+        effect: the consequence, for an answer that opens nothing.
+        opens: what the answer lets pass, or empty.
+        spares: what stays blocked.
+        is_main: the answer that the evidence suggests.
+        is_small: rarely wanted.
+        needs_reason: whether the person must give a reason.
     """
 
     name: str
@@ -58,24 +58,23 @@ class CardAnswer(NamedTuple):
 
 
 class Card(ABC):
-    """One thing that waits.
+    """A pending decision.
 
     Attributes:
-        kind: of its evidence, as cards.html draws it.
-        group: under which it is listed.
-        id: in the page's address; the same as long as the same waits.
-        server: the server's name.
+        kind: the kind of its evidence, as cards.html draws it.
+        group: the group that lists it.
+        id: part of the page's address; stable as long as the decision is pending.
         heading: a sentence of ours, with foreign names set apart.
-        title: the same in fewer words, for the list; or empty.
+        title: a shorter heading for the list, or empty.
         what: the kind of thing, in words.
         since: when the first of it happened (ISO 8601, UTC).
         last: when the last of it happened, if it happened more than once.
         count: how often it happened.
-        event: that stopped something, or None.
-        definitions: that wait, or none.
-        more: how many definitions of the server wait that the card does not show.
-        dismissal: the key by which it can be dismissed for good; or empty.
-        bound: the texts that an answer holds for.
+        event: the event that stopped something, or None.
+        definitions: the pending definitions, if any.
+        more: the number of pending definitions that the card does not show.
+        dismissal: the key to dismiss it permanently, or empty.
+        bound: the texts to which an answer applies.
     """
 
     kind: str
@@ -97,30 +96,30 @@ class Card(ABC):
     @property
     @abstractmethod
     def answers(self) -> tuple[CardAnswer, ...]:
-        """The answers; the first opens nothing."""
+        """The possible answers; the first opens nothing."""
 
     @abstractmethod
     def carry_out(self, store: Store, chosen: ChosenAnswer) -> DoneDecision:
-        """Do what an answer says.
+        """Carry out an answer.
 
         Raises:
-            NothingDoneError: it was decided elsewhere, or is no longer what was shown.
+            NothingDoneError: it was decided elsewhere, or differs from what was shown.
             PipeGuardError: the store or the policy cannot be written.
         """
 
     @property
     def digest(self) -> str:
-        """The digest of what an answer holds for."""
+        """The digest of the content to which an answer applies."""
         return sha256("\0".join((self.id, *self.bound)).encode()).hexdigest()[:SHOWN_CHARS]
 
     def find_answer(self, name: str) -> CardAnswer | None:
-        """The answer of a button."""
+        """Return the answer of a button."""
         return next((each for each in self.answers if each.name == name), None)
 
     def choose_opening(self, scans: Scans, by: str) -> ChosenAnswer | None:
-        """The answer that lets it pass from the list; None if the card has to be looked at.
+        """Return the answer that lets it pass from the list; None if the card must be opened.
 
-        It has to be looked at for a reason, and if the rules found something or have not looked.
+        It must be opened for a reason, or if the rules found something or have not looked.
         """
         clean = [each for each in self.definitions if scans.found.get(make_key(each)) == []]
         if self.definitions and not clean:
@@ -133,12 +132,12 @@ class ChosenAnswer(NamedTuple):
     """An answer that a person gave.
 
     Attributes:
-        card: as it was shown.
+        card: the card, as it was shown.
         answer: one of its answers.
-        by: who gave it, and where.
-        why: the person's reason; empty where none is asked for.
-        ticked: of a card with several definitions, those that are meant (offers.make_tick).
-        until: the last day of an exception; None where none is asked for.
+        by: the person, and where they gave it.
+        why: the person's reason, if the answer needs one.
+        ticked: the chosen definitions of a card with several (offers.make_tick).
+        until: the last day of an exception, if the answer makes one.
     """
 
     card: Card

@@ -1,7 +1,7 @@
-"""Cards for all that waits for a person, and carrying out the answers to them.
+"""Makes cards for all pending decisions, and carries out the answers.
 
-A card is made only from the store, and again when it is answered: an answer holds for exactly what
-the card showed (`Card.digest`), whatever has changed since.
+A card is made from the store only, and made again when it is answered: an answer applies to exactly
+the content that the card showed (`Card.digest`), whatever has changed in the meantime.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ if TYPE_CHECKING:
     from pipeguard.state.store import Store
     from pipeguard.ui.card import ChosenAnswer
 
-STOPPED_DAYS = 7  # for which what was stopped has a card
+STOPPED_DAYS = 7  # for which stopped calls and results have a card
 MOST_EVENTS = 300  # that are read for them
 MOST_CARDS = 15  # that are drawn at once, in 100 KB; the rest is counted
 MOST_OFFERS = 50  # new definitions of one server on its card: no answer holds for the rest
 
 
 class Waiting(NamedTuple):
-    """All that waits, as the page, `pipeguard status` and the icon count it.
+    """All pending decisions, as the page, `pipeguard status` and the icon count them.
 
     Attributes:
-        cards: in the order in which they are drawn.
+        cards: all cards, in drawing order.
     """
 
     cards: list[Card]
@@ -83,7 +83,7 @@ class Waiting(NamedTuple):
 
 
 def find_waiting(store: Store) -> Waiting:
-    """Everything that waits for the person, the most urgent first.
+    """List all pending decisions, the most urgent first.
 
     Raises:
         StateError: the store cannot be read.
@@ -93,15 +93,15 @@ def find_waiting(store: Store) -> Waiting:
 
 
 def find_card(store: Store, card_id: str) -> Card | None:
-    """The card with this id, if it still waits."""
+    """Find the card with this id, if it is still pending."""
     return next((card for card in _cards(store, card_id) if card.id == card_id), None)
 
 
 def carry_out_all(store: Store, chosen: Sequence[ChosenAnswer]) -> DoneDecision:
-    """Do what answers say; of several, what is no longer possible is named and left out.
+    """Carry out answers; if there are several, name and skip those that are no longer possible.
 
     Raises:
-        NothingDoneError: a single one was decided elsewhere, or is no longer what was shown.
+        NothingDoneError: a single one was decided elsewhere, or differs from what was shown.
         PipeGuardError: the store or the policy cannot be written.
     """
     if len(chosen) == 1:
@@ -126,7 +126,7 @@ def carry_out_all(store: Store, chosen: Sequence[ChosenAnswer]) -> DoneDecision:
 
 
 def _cards(store: Store, wanted: str = "") -> Iterator[Card]:
-    """All cards; at least the wanted one, if its id is given."""
+    """Yield all cards; at least the wanted one, if its id is given."""
     now = time.time()
     waiting = held_events(store, to_utc_text(now - read_ask_seconds()))
     yield from map(CallCard, reversed(waiting))
@@ -140,7 +140,7 @@ def _cards(store: Store, wanted: str = "") -> Iterator[Card]:
 def _stopped_cards(
     store: Store, events: Iterable[AuditedEvent], decided: set[tuple[str, str]], wanted: str
 ) -> Iterator[Card]:
-    """The cards of events, the newest first; none for those that were decided."""
+    """Make cards of undecided events, the newest first."""
     groups: defaultdict[tuple[str, ...], list[AuditedEvent]] = defaultdict(list)
     for event in events:
         if key := _likeness(event):
@@ -148,7 +148,7 @@ def _stopped_cards(
     gone = dismissals(store)
     for key, alike in groups.items():
         names = [each.name for each in alike]
-        place = names.index(wanted) if wanted in names else 0  # more may have come since
+        place = names.index(wanted) if wanted in names else 0  # more may have come in the meantime
         last, later = alike[place], names[: place + 1]
         dismissal = sha256("\0".join(key).encode()).hexdigest()[:32]
         is_gone = {*later, dismissal} & gone or decided & {(last.server, n) for n in later}
@@ -163,7 +163,7 @@ def _stopped_cards(
 
 
 def _likeness(event: AuditedEvent) -> tuple[str, ...]:
-    """By what an event is the same as another for a person; empty for one without a decision."""
+    """Return a key that events share if one decision covers them; empty if none is needed."""
     stopped = stopping(event)
     if not stopped or any(REFUSED_WAIT in item.get("note", "") for item in stopped):
         return ()
@@ -197,10 +197,10 @@ def _changed_id(definition: StoredDefinition) -> str:
 
 
 class _DefinitionsCard(Card):
-    """Definitions of one server that wait."""
+    """Pending definitions of one server."""
 
     def carry_out(self, store: Store, chosen: ChosenAnswer) -> DoneDecision:
-        """Approve or reject what was shown, and of several what is ticked."""
+        """Approve or reject the definitions; of several, approve only the ticked ones."""
         is_approval, by = chosen.answer.name == "approve", chosen.by
         meant = self.definitions
         if is_approval and len(meant) > 1:
@@ -220,7 +220,7 @@ class _DefinitionsCard(Card):
 
 
 class ChangedCard(_DefinitionsCard):
-    """A definition that changed since it was trusted."""
+    """A definition that changed after it was trusted."""
 
     kind = "change"
     launched = ""
@@ -255,12 +255,12 @@ class ChangedCard(_DefinitionsCard):
 
 
 class NewCard(_DefinitionsCard):
-    """New definitions of a server, and how it is started.
+    """New definitions of a server, and its command.
 
     Args:
         server: its name.
-        offered: all of them.
-        launched: how it is started; or empty.
+        offered: the definitions.
+        launched: its command, or empty.
     """
 
     kind = "new"
@@ -283,7 +283,7 @@ class NewCard(_DefinitionsCard):
 
     @property
     def answers(self) -> tuple[CardAnswer, ...]:
-        """Reject all, or approve what is ticked."""
+        """Reject all, or approve the ticked definitions."""
         are_several = len(self.definitions) > 1
         return (
             CardAnswer(
@@ -325,7 +325,7 @@ class ProposalCard(Card):
         )
 
     def carry_out(self, store: Store, chosen: ChosenAnswer) -> DoneDecision:
-        """Approve or reject what the agent asked for."""
+        """Approve or reject the agent's proposal."""
         proposal, by = self.proposal, chosen.by
         is_approval = chosen.answer.name == "approve"
         if not (proposed.approve if is_approval else proposed.reject)(store, proposal, by):

@@ -1,4 +1,4 @@
-"""Decisions that were carried out on the page, and what takes them back. Knows no cards."""
+"""Decisions that were carried out on the page, and how to undo them. Knows no cards."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class DoneDecision(NamedTuple):
     """An answer that was carried out.
 
     Attributes:
-        sentence: what was done.
-        undo: takes it back, if that is still possible; None if it cannot be taken back.
+        sentence: the confirmation for the person.
+        undo: takes it back, if that is still possible; None if it never is.
     """
 
     sentence: Markup
@@ -35,7 +35,7 @@ class NothingDoneError(PipeGuardError):
 
 
 def restore_file(path: str, before: str | None, after: str) -> Undo:
-    """Takes back what was written to a policy file, unless somebody has changed it since."""
+    """Return an undo that restores a policy file unless somebody has changed it again."""
 
     def undo(_store: Store) -> bool:
         if read_policy(path) != after:

@@ -1,8 +1,8 @@
-"""Notifications of what waits, and the tray icon, in addition to the page.
+"""Notifications of pending decisions, and the tray icon, in addition to the page.
 
-Both come with the extra `desktop`, and nothing of it is loaded before an option asks for it. A
-notification has words of ours and the user's name of a server, and nothing that a server or an
-agent wrote. Its link opens the card in a browser that is in already, as a client's question does.
+Both come with the extra `desktop`, and are loaded only if an option asks for them. A notification
+has our words and the user's name of a server, and no text that a server or an agent wrote. Its link
+opens the card in a browser that is signed in already, as a client's question does.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class Desktop:
 
     Args:
         store: the store's file.
-        say: puts a line on the terminal.
+        say: prints a line on the terminal.
         with_tray: whether there is an icon, too.
 
     Attributes:
-        address: of the page, as `127.0.0.1:7419`.
+        address: the page's address, as `127.0.0.1:7419`.
 
     Raises:
         InputError: the extra is not installed, or nothing can show an icon.
@@ -71,7 +71,7 @@ class Desktop:
         self.address = ""
 
     def _complain(self, record: logging.LogRecord) -> bool:
-        """Say in one line why a notification was not shown: the library logs it, with a trace."""
+        """Explain in one line why a notification failed: the library logs it, with a trace."""
         error = record.exc_info[1] if record.exc_info else None
         self._say(f"No notification could be shown: {error or record.getMessage()}")
         return False
@@ -82,8 +82,8 @@ class Desktop:
         """Follow the store until the work ends, or until the person quits by the icon.
 
         Args:
-            work: of the page.
-            address: of the page, as `127.0.0.1:7419`.
+            work: the page's work.
+            address: the page's address, as `127.0.0.1:7419`.
             open_page: opens the page by a link of its own.
         """
         self.address = address
@@ -124,9 +124,9 @@ class Desktop:
             return find_waiting(store)
 
     async def notify(self, waiting: Waiting) -> None:
-        """Tell of all that was not told yet, in one notification.
+        """Show all cards that are new since the last time in one notification.
 
-        Nothing is told while notifications are paused, or after the limit of an hour, but later.
+        While paused, or after an hour's limit, it keeps new cards for a later notification.
         """
         known = [card for card in waiting.cards if _keys(card) & self._told]
         new = [card for card in waiting.cards if card not in known]
@@ -177,7 +177,7 @@ class Desktop:
 
 
 def write_notification(cards: Sequence[Card]) -> tuple[str, str]:
-    """The title and the text of a notification of things that wait, the most urgent first."""
+    """Write the title and text of a notification of pending decisions, the most urgent first."""
     first, more = cards[0], len(cards) - 1
     name = "" if not first.names_server else f": {show(first.server, NAME_CHARS).translate(_PLAIN)}"
     others = f", and {more} more" if more else ""
@@ -185,5 +185,5 @@ def write_notification(cards: Sequence[Card]) -> tuple[str, str]:
 
 
 def _keys(card: Card) -> set[str]:
-    """Keys of a card, at least one of which stays the same as long as the same waits."""
+    """Return the keys of a card, at least one of which is stable while its decision is pending."""
     return {card.id, card.dismissal} - {""}

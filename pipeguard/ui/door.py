@@ -28,13 +28,13 @@ LinkKeys = dict[str, tuple[float, Callable[[], bool]]]
 
 @dataclass(slots=True)
 class Question:
-    """A number that was asked for.
+    """A request to type the number that a terminal shows.
 
     Attributes:
-        what: the answer that it is for, in every detail.
-        number: that the terminal shows.
-        until: when it stops to work, on the clock of the door.
-        tries: wrong numbers that may still follow.
+        what: the answer that it confirms, in every detail.
+        number: the number on the terminal.
+        until: when it expires, on the door's clock.
+        tries: the remaining tries.
     """
 
     what: str
@@ -48,12 +48,12 @@ class Visitor:
     """A browser that came in by a link.
 
     Attributes:
-        may_stay: False once whoever got the link may not come in any more.
+        may_stay: False once the link's owner has lost access.
         until: when the visit ends without a request, on the clock of the door.
-        secret: known only to the door; the cookie has another.
-        unlocked_until: no number is asked before that, on the clock of the door.
-        question: the last one, unless it was answered.
-        wrong: how many wrong numbers were typed.
+        secret: known only to the door, and different from the cookie.
+        unlocked_until: until then answers need no number, on the clock of the door.
+        question: the last unanswered request for a number.
+        wrong: the number of wrong numbers.
     """
 
     may_stay: Callable[[], bool]
@@ -76,9 +76,9 @@ class Door:
     """Lets visitors in, and asks for numbers.
 
     Args:
-        show: puts a line on the terminals of the person; False if there is none.
-        keys: of the links, each of which lets one browser in, once.
-        clock: seconds, for limits of time.
+        show: prints a line on the person's terminals; False if there is none.
+        keys: the keys of links, each of which lets one browser in, once.
+        clock: the seconds for time limits.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Door:
         self._visitors: dict[str, Visitor] = {}
 
     def enter(self, key: str) -> str | None:
-        """Use up a link; the cookie of the new visitor, or None if the link does not work."""
+        """Use up a link; return the new visitor's cookie, or None if the link does not work."""
         until, may_stay = self._keys.pop(key, (0.0, bool))
         if until <= self._clock() or not may_stay():
             return None
@@ -101,7 +101,7 @@ class Door:
         return cookie
 
     def find_visitor(self, cookie: str) -> Visitor | None:
-        """The visitor with this cookie, whose visit goes on."""
+        """Return the visitor with this cookie, if the visit has not ended."""
         visitor, now = self._visitors.get(cookie), self._clock()
         if visitor is None or visitor.until <= now or not visitor.may_stay():
             self._visitors.pop(cookie, None)
@@ -114,7 +114,7 @@ class Door:
         return self._clock() < visitor.unlocked_until
 
     def unlock(self, visitor: Visitor) -> None:
-        """Ask the visitor for no number for a while."""
+        """Let the visitor answer without a number for a while."""
         visitor.unlocked_until = self._clock() + UNLOCKED_SECONDS
 
     def lock(self, visitor: Visitor) -> None:
@@ -122,11 +122,11 @@ class Door:
         visitor.unlocked_until = 0.0
 
     def ask(self, visitor: Visitor, what: str, sentence: str) -> bool:
-        """Show a number for an answer on the terminal, instead of the one before.
+        """Show a number for an answer on the terminal, replacing the one before.
 
         Args:
-            visitor: who gives the answer.
-            what: the answer, in every detail: the number is for no other.
+            visitor: the visitor who gives the answer.
+            what: the answer, in every detail: the number confirms no other.
             sentence: the same for the terminal, as `approve 2 tools of weather`.
 
         Returns:

@@ -1,6 +1,6 @@
-"""One event: what happened, the findings, what the model was told, and what was decided since.
+"""An event: its findings, the answer to the model, and later decisions.
 
-The audit keeps no frames: an event shows what its findings have of it.
+The audit keeps no frames: an event shows only the excerpts in its findings.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ async def _event(request: web.Request) -> web.StreamResponse:
 
 
 def explain_event(store: Store, name: str) -> dict[str, object] | None:
-    """All that is known of an event; None if the audit does not have it.
+    """Collect all facts about an event; None if the audit does not have it.
 
     Raises:
         StateError: the store cannot be read.
@@ -127,7 +127,7 @@ def _head(event: AuditedEvent) -> Markup:
 
 
 def _mark(event: AuditedEvent, arguments: str) -> tuple[list[str], dict[str, int]]:
-    """The passages of masked arguments that are marked, and the number of each rule's."""
+    """Return the passages of masked arguments to mark, and the number of each rule's."""
     marks: list[str] = []
     numbers: dict[str, int] = {}
     for finding in event.findings:
@@ -139,7 +139,7 @@ def _mark(event: AuditedEvent, arguments: str) -> tuple[list[str], dict[str, int
 
 
 def _find_passage(finding: dict[str, str], arguments: str) -> str:
-    """The passage of masked arguments that a finding is about; empty if that is not known."""
+    """Find the passage of masked arguments that a finding is about; empty if unknown."""
     excerpt = finding.get("excerpt", "")
     if excerpt and excerpt in arguments:
         return excerpt
@@ -156,7 +156,7 @@ def _find_passage(finding: dict[str, str], arguments: str) -> str:
 
 
 def _explain_rule(event: AuditedEvent, rule: str, rules: dict[str, Rule]) -> dict[str, object]:
-    """The findings of one rule, with its words, and a sample that it finds and one it does not."""
+    """Describe a rule's findings, with its texts, and samples that it finds and does not find."""
     words = describe_rule(rule, rules)
     fix = complete_advice(words["fix"], event, rule)
     words["fix"] = "" if is_only_noted(event, rule) else fix
@@ -173,9 +173,9 @@ def _explain_rule(event: AuditedEvent, rule: str, rules: dict[str, Rule]) -> dic
 
 
 def _read_reply(row: AuditRow, event: AuditedEvent) -> str:
-    """The words for the model of a stopped call, as the session has them; empty if unknown.
+    """Return the reply to the model about a stopped call, in the session's words, if known.
 
-    After a wait it was also told for how long, which the audit does not have.
+    After a wait the reply also had its duration, which the audit does not store.
     """
     ends = {("request", "to-server"): False, ("result", "to-client"): True}
     executed = ends.get((row.entry.kind, row.entry.direction))
@@ -225,6 +225,6 @@ def _draw_flow(row: AuditRow, leading: list[dict[str, str]]) -> Markup:
 
 
 def _find_card(store: Store, event: AuditedEvent) -> str:
-    """The id of its card, if the first page draws that."""
+    """Return the id of its card, if the first page draws that."""
     drawn = find_waiting(store).page if stopping(event) else ()
     return next((card.id for card in drawn if card.id == event.name), "")

@@ -1,4 +1,4 @@
-"""Cards of events: a call that waits, what was stopped, and a wall that a server met."""
+"""Cards of events: a pending call, a stopped call or result, and a wall that a server met."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 MOST_FINDINGS = 5  # of an event, that a card shows
 _BLANK = dict.fromkeys(("excerpt", "note", "arguments", "differs", "place"), "")
-_CHANGED = frozenset({"redact", "cut"})  # actions after which the rest goes on
+_CHANGED = frozenset({"redact", "cut"})  # actions after which the rest is forwarded
 _REFUSE = CardAnswer(
     "refuse",
     "Refuse",
@@ -67,7 +67,7 @@ def _allow_once(when: str) -> CardAnswer:
 
 @lru_cache(maxsize=256)
 def find_why(rule: str) -> str:
-    """Why a rule matters: reads the files of its pack, and no other."""
+    """Explain why a rule matters; reads only the files of its pack."""
     if text := find_text(rule):
         return text.why
     pack = rule.partition(".")[0]
@@ -77,7 +77,7 @@ def find_why(rule: str) -> str:
 
 
 class CallCard(Card):
-    """A call that waits."""
+    """A pending call."""
 
     kind = "event"
     group = HOLDS_UP
@@ -95,7 +95,7 @@ class CallCard(Card):
         return _REFUSE, _allow_once("it continues at once")
 
     def carry_out(self, store: Store, chosen: ChosenAnswer) -> DoneDecision:
-        """Tell the run that waits."""
+        """Tell the waiting run."""
         event = self.event
         grant = CallGrant(call_mark(event), event.name, event.server, event.tool, chosen.why)
         if chosen.answer.name == "refuse":
@@ -122,16 +122,16 @@ class CallCard(Card):
 
 
 def describe_stop(event: AuditedEvent) -> str:
-    """Say what was done about a call or a result."""
+    """Describe what was done to a call or a result."""
     noun = "A result" if event.kind in {"result", "error"} else "A call"
     return f"{noun} was {'changed' if event.action in _CHANGED else 'stopped'}"
 
 
 class StoppedCard(CallCard):
-    """A call or a result that was stopped, as often as it happened.
+    """A stopped call or result, with all its repetitions.
 
     Args:
-        dismissal: the key of all that is like it.
+        dismissal: the key that all similar events share.
         alike: the events, the newest first.
     """
 
@@ -145,7 +145,7 @@ class StoppedCard(CallCard):
 
     @property
     def answers(self) -> tuple[CardAnswer, ...]:
-        """Keep it stopped, let this or the like of it pass, or never see it again."""
+        """Keep it stopped, let this or similar ones pass, or never see it again."""
         shut = self._describe_shut()
         effect = "This card goes away. If it happens again, you get a new one."
         keep = CardAnswer("keep", f"Keep it {shut}", effect, is_main=True)
@@ -224,9 +224,9 @@ class WallCard(StoppedCard):
     """A wall of isolation that a server met.
 
     Args:
-        dismissal: the key of all that is like it.
+        dismissal: the key that all similar events share.
         alike: the events, the newest first.
-        wall: what would open it.
+        wall: the grant that would open it.
     """
 
     kind = "wall"
@@ -239,7 +239,7 @@ class WallCard(StoppedCard):
         self.bound = (call_mark(self.event), shown)
 
     def carry_out(self, store: Store, chosen: ChosenAnswer) -> DoneDecision:
-        """Dismiss it, or give the server exactly that."""
+        """Dismiss it, or grant the server exactly that."""
         return (
             self._give(chosen.by) if chosen.answer.name == "give" else self._dismiss(store, chosen)
         )

@@ -1,6 +1,6 @@
-"""The evidence on a card: what changed word by word, what a call would send, and hidden characters.
+"""The evidence on a card: changes word by word, the content of a call, and hidden characters.
 
-Everything is bounded, and says what it leaves out: a server chooses how long its texts are.
+Everything is bounded, and says what it leaves out: a server chooses the length of its texts.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _LAST = re.compile(r" \((last allowed: .*|new)\)$")
 
 
 def compare_words(old: str, new: str) -> Markup:
-    """Both texts as one, with what went and what came marked."""
+    """Merge two texts into one, with deletions and insertions marked."""
     parts = [
         _mark(kind, "".join(before), "".join(after))
         for kind, before, after in _merge(_compare(_WORD.findall(old), _WORD.findall(new)))
@@ -75,7 +75,7 @@ def _compare(old: _Words, new: _Words) -> Iterator[_Edit]:
 
 
 def _merge(edits: Iterable[_Edit]) -> list[_Edit]:
-    """Join changes between which only white space or a sign is the same."""
+    """Join changes that only white space or a sign separates."""
     merged: list[_Edit] = []
     for is_change, before, after in edits:
         if not before and not after:
@@ -113,7 +113,7 @@ def _cut_change(text: str) -> Markup:
 
 
 def explain_characters(texts: Iterable[str]) -> list[tuple[str, int, str]]:
-    """The kinds of hidden and look-alike characters: code point, how often, and what it is."""
+    """List the hidden and look-alike characters: code point, count and explanation."""
     codes = Counter(
         code for text in texts for code in re.findall(r"⟨U\+([0-9A-F]{4,6})", visible(text))
     )
@@ -157,8 +157,7 @@ class TreeNode(NamedTuple):
     """One line of the changes of a value.
 
     Attributes:
-        sign: `+`, `−`, `~`, or empty for what is the same.
-        text: the line.
+        sign: `+`, `−`, `~`, or empty for an unchanged line.
         children: the lines below it.
     """
 
@@ -168,7 +167,7 @@ class TreeNode(NamedTuple):
 
 
 def compare_definitions(old: str, new: str) -> dict[str, object]:
-    """The differences of two versions of a definition, each as JSON.
+    """List the differences of two versions of a definition, each as JSON.
 
     They are in its description, its parameters and its other members; and the hidden characters of
     the new version.
@@ -213,12 +212,12 @@ class _Drawing:
         self._left = MOST_NODES
 
     def members(self, old: JsonObject, new: JsonObject, *, is_whole: bool = True) -> list[TreeNode]:
-        """The members of two objects that differ; of a schema, also its other parameters.
+        """Draw the members that differ in two objects; in a schema, also its other parameters.
 
         Args:
-            old: the object as it was.
-            new: as it is.
-            is_whole: whether parameters that are the same are named, too.
+            old: the old object.
+            new: the new object.
+            is_whole: whether to name unchanged parameters, too.
         """
         nodes: list[TreeNode] = []
         for key in (*old, *(key for key in new if key not in old)):
@@ -302,11 +301,11 @@ def _write(value: Side) -> str:
 
 
 def read_call(findings: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    """The evidence about a stopped call in its findings, for its card.
+    """Collect the evidence about a stopped call from its findings, for its card.
 
-    These are its arguments, as they would be sent and as they usually are (if they are not known,
-    or cannot be read: as the audit has them); what else differs from earlier calls; and each
-    excerpt, with what the call repeats marked.
+    It has the arguments, as they would be sent and as they usually are (if unknown or unreadable,
+    as the audit has them); other differences from earlier calls; and each excerpt, with the
+    repeated passages marked.
     """
     quoted = list(dict.fromkeys(each["excerpt"] for each in findings if each.get("excerpt")))
     excerpts = list[str]()
@@ -345,7 +344,7 @@ def _as_text(value: object) -> str:
 
 
 def _find_repeated(value: object, text: str) -> Iterator[str]:
-    """The values of a call that a text has, too."""
+    """Yield the values of a call that a text contains."""
     if isinstance(value, dict | list):
         for each in value.values() if isinstance(value, dict) else value:
             yield from _find_repeated(each, text)
@@ -354,5 +353,5 @@ def _find_repeated(value: object, text: str) -> Iterator[str]:
 
 
 def _mark_passages(text: str, marks: Sequence[str]) -> Markup:
-    """A text in which passages have their numbers, the same wherever they are."""
+    """Number the passages of a text, with the same numbers everywhere."""
     return foreign_text(text, [each if each in text else "" for each in marks])

@@ -1,4 +1,4 @@
-"""Headings of what was stopped, for somebody who has never heard of the rule."""
+"""Headings of stopped calls and results, for somebody who has never heard of the rule."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def _words() -> dict[str, dict[str, str]]:
 
 
 def make_heading(event: AuditedEvent, rule: str) -> Markup:
-    """Say in a sentence what an event means.
+    """Describe an event in a sentence.
 
     Args:
-        event: that was stopped.
-        rule: that decides about it.
+        event: the event that was stopped.
+        rule: the rule that decided it.
     """
     is_answer = event.kind in {"result", "error"}
     names = ("to_client", "to_server") if is_answer else ("to_server", "to_client")
@@ -51,7 +51,7 @@ def make_heading(event: AuditedEvent, rule: str) -> Markup:
 
 
 def describe_reason(reason: str) -> str:
-    """Say in words why a definition is held."""
+    """Explain why a definition is held."""
     if reason.startswith(POISONED):
         return f"the rule {reason.removeprefix(POISONED)} found something in its words"
     words, reasons = _words()["reasons"], reason.removeprefix("drift: ").split(", ")
@@ -59,5 +59,5 @@ def describe_reason(reason: str) -> str:
 
 
 def find_subject(finding: dict[str, str]) -> str:
-    """The host with its port, the path, or the port that a server wanted."""
+    """Return the host with its port, the path, or the port that a server was refused."""
     return finding.get("excerpt", "") or finding.get("host") or finding.get("path", "")

@@ -51,7 +51,7 @@ def add_routes(app: web.Application) -> None:
 
 
 def read_query(request: web.Request) -> tuple[str, RowFilter | None, str, int]:
-    """The filter as it was typed and as it was read, what is wrong with it, and where to begin."""
+    """Return the filter as typed and as parsed, its error, and the row to begin at."""
     text = request.query.get("q", "").strip()
     before = request.query.get("before", "")
     number = int(before) if before.isdecimal() and len(before) < len(str(2**63)) else 0
@@ -73,7 +73,7 @@ async def _live(request: web.Request) -> web.StreamResponse:
 def _look(
     store: Store, counts: HourCounts, where: RowFilter | None, before: int, name: str
 ) -> dict[str, object]:
-    """The plot of the last hour, and the calls that fit a filter; if busy, without what passed."""
+    """Draw the last hour, and list the calls that match a filter; if busy, without passed calls."""
     now = time.time()
     bins = counts.look(store, now)
     sums = {name: sum(each[name] for each in bins) for name in HourCounts.NAMES}

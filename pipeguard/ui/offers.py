@@ -1,4 +1,4 @@
-"""New definitions of a server: its own words, its claims, and what the rules find."""
+"""New definitions of a server: its words, its claims, and the rules' findings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipeguard.ui.scans import Scans
 
 KEY_CHARS = 16
-# What a tool says of itself (MCP server/tools, ToolAnnotations); a server may lie.
+# A tool's claims about itself (MCP server/tools, ToolAnnotations); a server may lie.
 _CLAIMS = (
     ("readOnlyHint", True, "only reads"),
     ("destructiveHint", True, "may destroy"),
@@ -25,18 +25,18 @@ _CLAIMS = (
 
 
 def make_tick(definition: StoredDefinition) -> str:
-    """The value of the checkbox of exactly this version of a definition."""
+    """Make the value of the checkbox of exactly this version of a definition."""
     return sha256("\0".join(make_key(definition)).encode()).hexdigest()[:KEY_CHARS]
 
 
 def list_offers(definitions: Sequence[StoredDefinition], scans: Scans) -> list[dict[str, object]]:
-    """The definitions of one server, those with findings first."""
+    """Describe the definitions of one server, those with findings first."""
     offers = [_read(each, scans) for each in definitions]
     return sorted(offers, key=lambda offer: not offer["findings"])
 
 
 def _read(definition: StoredDefinition, scans: Scans) -> dict[str, object]:
-    """A definition in its own words, what it claims, and what the rules find, as far as known."""
+    """Describe a definition: its words, its claims, and the rules' findings so far."""
     pin, key = definition.pin, make_key(definition)
     try:
         value = json.loads(pin.held_definition or "null")

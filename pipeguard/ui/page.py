@@ -1,4 +1,4 @@
-"""The common part of all pages: visitors, the frame of a page, and the guard of every request.
+"""The common part of all pages: visitors, the frame of a page, and the check of every request.
 
 Each request opens the store for itself, in a thread.
 """
@@ -49,16 +49,16 @@ _LINK = re.compile(r'\b(href|src|action|formaction)="/')
 
 
 class OpeningAnswer(NamedTuple):
-    """An answer that opens something, and so needs the number.
+    """An answer that opens something, and therefore needs the number.
 
     Attributes:
-        what: it is, in every detail: the number is for no other.
+        what: the answer, in every detail: the number confirms no other.
         sentence: the same for the terminal, as `approve (a tool changed, "weather")`.
-        label: on its button.
-        heading: what it answers.
-        opens: what passes then.
-        spares: what stays shut all the same.
-        back: the page to which a person goes who does not give it.
+        label: the button's label.
+        heading: the heading of the question.
+        opens: what the answer lets pass.
+        spares: what stays blocked.
+        back: the page for a person who cancels.
     """
 
     what: str
@@ -74,9 +74,9 @@ class Taken(NamedTuple):
     """A decision that can be taken back for a while.
 
     Attributes:
-        decision: what was done.
-        moment: when (ISO 8601, UTC).
-        until: on the monotonic clock.
+        decision: the decision.
+        moment: the time of the decision (ISO 8601, UTC).
+        until: when that ends, on the monotonic clock.
     """
 
     decision: DoneDecision
@@ -89,17 +89,16 @@ class Page:
     """The state that all requests share.
 
     Attributes:
-        store: the store's file.
-        door: who is in.
-        by: who decides, for the audit.
-        base: the path below which the page is: empty, or `/ui` on an address that has more.
-        root: the path below which all pages are. Nobody can guess it, and the cookie is sent only
-            there: to no other server of this machine, whose address differs in its port alone.
-        cookie: its name, which no such server can guess either, and so none replaces it.
-        is_ending: True once open pages shall hear no more of changes.
-        hosts: the values of `Host` by which this address may be called.
-        menu: the pages: the name and the address of each.
-        scans: findings in definitions that wait.
+        door: the visitors who are signed in.
+        by: the person who decides, for the audit.
+        base: the path prefix of the page: empty, or `/ui` on an address that serves more.
+        root: the path prefix of all pages. It cannot be guessed, and the cookie is sent only
+            there: to no other server of this machine, whose address differs only in its port.
+        cookie: its name, which such a server cannot guess either, and so cannot replace.
+        is_ending: True once open pages get no more updates.
+        hosts: the accepted values of `Host`.
+        menu: the name and the address of each page.
+        scans: findings in pending definitions.
         taken: decisions that can be taken back, by random names.
     """
 
@@ -119,7 +118,7 @@ class Page:
         self.root = self.base + self.root
 
     def finish(self, decision: DoneDecision, path: str = "/") -> web.HTTPSeeOther:
-        """Keep a decision for a while; the way to where a page says what was done."""
+        """Keep a decision for a while; redirect to the page that confirms it."""
         self.taken[secrets.token_urlsafe(8)] = Taken(
             decision, now_text(), monotonic() + UNDO_SECONDS
         )
@@ -128,7 +127,7 @@ class Page:
         return web.HTTPSeeOther(f"{path}#done")
 
     def list_taken(self) -> list[tuple[str, Taken]]:
-        """The newest decision, and the one that can be taken back next."""
+        """Return the newest decision, and the one that can be undone next."""
         kept = [(name, each) for name, each in self.taken.items() if each.until > monotonic()][::-1]
         undone = next((i for i, (_, each) in enumerate(kept) if each.decision.undo), 0)
         return [kept[i] for i in sorted({0, undone})] if kept else []
@@ -143,7 +142,7 @@ VISITOR: web.RequestKey[Visitor] = web.RequestKey("visitor", Visitor)
 
 @web.middleware
 async def guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    """Refuse whoever is not in, and give every answer its headers."""
+    """Refuse strangers, and give every answer its headers."""
     try:
         response = await _admit(request, handler)
     except web.HTTPException as error:
@@ -168,7 +167,7 @@ async def guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
 
 
 def _leave_form(request: web.Request) -> web.Response:
-    """To the first page; for a script that draws a page anew, nothing to draw."""
+    """Redirect to the first page; answer nothing to a script that redraws a page."""
     if "X-Refresh" in request.headers:
         return web.Response(status=204)
     return web.Response(status=303, headers={"Location": f"{request.app[PAGE].root}/"})
@@ -204,7 +203,7 @@ async def _admit(request: web.Request, handler: _Handler) -> web.StreamResponse:
 
 
 def problem(request: web.Request, status: int, title: str, text: str) -> web.Response:
-    """A page that says what went wrong."""
+    """Return a page that describes an error."""
     page, framed = request.app[PAGE], frame(request, "PipeGuard")
     back = request.match_info.get("card", "")
     body = render("problem.html", **framed, status=status, problem=title, advice=text, back=back)
@@ -239,13 +238,13 @@ async def ask_number(
     left: Sequence[Markup] = (),
     is_list: bool = False,
 ) -> web.StreamResponse | None:
-    """The page that asks for the number of answers; None if the visitor needs none any more.
+    """Return the page that asks for the number of answers; None if the visitor needs no number.
 
     Args:
-        request: the form that was sent; the page sends the same again.
-        answers: that open something.
-        left: headings of what was meant, too, and cannot be answered so.
-        is_list: whether the page is shown once, even if it is unlocked.
+        request: the submitted form, which the page submits again.
+        answers: the answers that open something.
+        left: headings of selected cards that cannot be answered this way.
+        is_list: whether to show the page once, even if it is unlocked.
 
     Raises:
         NothingDoneError: no terminal can show a number.
@@ -276,7 +275,7 @@ async def ask_number(
 
 
 async def with_store(request: web.Request, work: Callable[[Store], _T]) -> _T:
-    """Do something with the store, in a thread.
+    """Work with the store, in a thread.
 
     Raises:
         StateError: the store cannot be read or written.
@@ -297,5 +296,5 @@ async def draw(request: web.Request, template: str, title: str, **values: object
 
 
 def _add_root(html: str, root: str) -> str:
-    """Lead the links of a page below the root. In a foreign text, each quote is escaped."""
+    """Move the links of a page below the root. In a foreign text, each quote is escaped."""
     return _LINK.sub(rf'\1="{root}/', html)

@@ -1,7 +1,7 @@
-"""Drawings, made here as SVG: plots of numbers, and the way that a text took.
+"""Drawings, made here as SVG: plots of numbers, and the flow of a text.
 
 A label is a sentence of ours with the figures, and never has a text from outside. SVG text has no
-box that clips, so that a text from outside is made visible and cut before it is drawn.
+box that clips, so a text from outside is made visible and cut before it is drawn.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _BARS = Markup(
 
 
 def sparkline(values: Sequence[float | None], label: str) -> Markup:
-    """A line through some values, the newest at the right; dotted where none is known."""
+    """Draw a line through some values, the newest at the right; dotted if a value is unknown."""
     most = max((value for value in values if value is not None), default=0) or 1
     step = WIDTH / max(1, len(values) - 1)
     line, gaps, is_drawn = "", "", False
@@ -47,7 +47,7 @@ def sparkline(values: Sequence[float | None], label: str) -> Markup:
 
 
 def bars(values: Sequence[float], stopped: Sequence[float], label: str) -> Markup:
-    """A bar for each value; below the line, a mark for each that stopped something."""
+    """Draw a bar for each value; below the line, a mark for each that stopped something."""
     most = max(values, default=0) or 1
     width = 2 * len(values)
     heights = [value / most * (BARS_BASE - 1.5) for value in values]
@@ -60,7 +60,7 @@ def bars(values: Sequence[float], stopped: Sequence[float], label: str) -> Marku
 
 
 def flow(source: str, text: str, client: str, target: str, stop: str) -> Markup:
-    """The way of a text: read here, with the model, and stopped or left there.
+    """Draw the flow of a text: read here, kept by the model, and stopped or sent there.
 
     Args:
         source: the tool that it came from.

@@ -1,4 +1,4 @@
-"""The policy that applies: where each setting comes from, its exceptions, and trials of changes."""
+"""The policy that applies: the source of each setting, exceptions, and trials of changes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def _policy(request: web.Request) -> web.StreamResponse:
 
 
 def _find(store: Store) -> dict[str, object]:
-    """All that the page shows; of invalid files only what is wrong in them."""
+    """Collect the page's content; if files are invalid, only their errors."""
     path = own_policy_path()
     files = find_policies(Path.cwd())
     try:
@@ -150,7 +150,7 @@ def _save(
 ) -> DoneDecision:
     """Write the policy and the decision: its action, its server and its note.
 
-    What closes something cannot be taken back: that would open it without the number.
+    A decision that closes something has no undo: that would open it without the number.
     """
     before = read_policy(path)
     action, server, note = decision

@@ -1,7 +1,7 @@
 """Findings of `pipeguard assess` on this machine, by server, until the person asks again.
 
-A process of its own looks: the rules take a second to load, or a minute to compile, and a process
-can be ended when it takes too long.
+A separate process assesses: the rules take a second to load, or a minute to compile, and a process
+can be ended if it takes too long.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _Group = tuple[tuple[str, str], list[dict[str, Any]]]
 
 @dataclass(slots=True)
 class Posture:
-    """The last look at the machine.
+    """The last assessment of the machine.
 
     Attributes:
         began: when it began (ISO 8601, UTC); empty before the first one.
         ended: when it ended, in the same form; empty while it runs.
         groups: findings by server, the worst first.
         clean: servers without a finding.
-        unasked: True if no server was asked what it offers.
-        problem: why nothing is known; else empty.
+        unasked: True if no server was asked for its tools.
+        problem: why the assessment failed, or empty.
     """
 
     began: str = ""
@@ -52,7 +52,7 @@ class Posture:
     task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Look anew, unless a look goes on."""
+        """Start another assessment, unless one is running."""
         if self.task is None or self.task.done():
             self.began, self.ended = now_text(), ""
             self.task = asyncio.create_task(self._look())
@@ -84,7 +84,7 @@ class Posture:
         self.problem = ""
 
     async def close(self) -> None:
-        """End the look."""
+        """End the assessment."""
         await end_task(self.task)
 
 
@@ -121,6 +121,6 @@ async def _look(request: web.Request) -> web.StreamResponse:
 
 
 def _rank(group: _Group) -> tuple[int, str, str]:
-    """The place of a group: that with the worst finding first."""
+    """Rank a group: the one with the worst finding comes first."""
     (client, server), findings = group
     return -max(Severity[each["severity"].upper()] for each in findings), server, client

@@ -1,8 +1,8 @@
-"""Findings of the rules in definitions that wait, and the process of its own that looks for them.
+"""The rules' findings in pending definitions, and the separate process that looks for them.
 
-The rules take 30 MB and a second to load, or a minute where they have to be compiled. A page needs
-them only when something new waits: another process looks, and the page says what it does not know
-yet.
+Loading the rules takes 30 MB and a second, or a minute if they must be compiled. A page needs them
+only for a new pending definition: another process scans it, and until then the page says that it
+does not know yet.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ Finding = dict[str, str]
 
 
 def make_key(definition: StoredDefinition) -> Key:
-    """The key of one version of a definition."""
+    """Make the key of one version of a definition."""
     pin = definition.pin
     return definition.server, pin.kind, pin.name, pin.held_fingerprint or ""
 
 
 @dataclass(slots=True)
 class Scans:
-    """Findings in definitions that wait.
+    """Findings in pending definitions.
 
     Attributes:
-        version: counts up with each change, for pages that are open.
-        found: by definition; None for one that could not be scanned.
+        version: counts up with each change, for open pages.
+        found: findings by definition; None if it could not be scanned.
     """
 
     version: int = 0
@@ -43,7 +43,7 @@ class Scans:
     _task: asyncio.Task[None] | None = None
 
     def want(self, definitions: Iterable[StoredDefinition]) -> None:
-        """Start a process that looks at definitions, unless all is known or one does so already."""
+        """Start a process that scans definitions, unless one runs or all findings are known."""
         wanted = {make_key(each) for each in definitions}
         self.found = {key: found for key, found in self.found.items() if key in wanted}
         if not wanted <= self.found.keys() and (self._task is None or self._task.done()):
@@ -55,12 +55,12 @@ class Scans:
         self.version += 1
 
     async def close(self) -> None:
-        """End the process that looks."""
+        """End the process that scans."""
         await end_task(self._task)
 
 
 async def run_pipeguard(*words: str) -> tuple[bytes, bytes]:
-    """The output of a command of `pipeguard`, and its errors; it ends with the task."""
+    """Run a command of `pipeguard`, and return its output and errors; it ends with the task."""
     pipe, devnull = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(
         *PIPEGUARD, *words, stdin=devnull, stdout=pipe, stderr=pipe
@@ -81,7 +81,7 @@ async def end_task(task: asyncio.Task[None] | None) -> None:
 
 
 def _read(shown: bytes) -> dict[Key, list[Finding] | None]:
-    """The findings of `pipeguard diff`; none if it failed."""
+    """Parse the findings of `pipeguard diff`; empty if it failed."""
     try:
         listed = json.loads(shown)
     except ValueError:

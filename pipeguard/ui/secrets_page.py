@@ -1,4 +1,4 @@
-"""Stored secrets: their names and what uses each of them. No value is read, and none is here."""
+"""Stored secrets: their names and the entries that use them. Reads and holds no value."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def _secrets(request: web.Request) -> web.StreamResponse:
 def _find() -> tuple[
     list[tuple[StoredSecret, str, list[SecretUse]]], dict[str, list[SecretUse]], list[str]
 ]:
-    """The secrets, each with its time and uses; those that only an entry names; unread files."""
+    """Find the secrets with their times and uses, others that entries name, and unread files."""
     configs = read_configs(Machine.here(Path.cwd()))
     uses = find_uses(configs)
     rows = [

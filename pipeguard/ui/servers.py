@@ -1,7 +1,7 @@
-"""The page of servers: how each is, what it did, who starts it, and what it can touch.
+"""The page of servers: the state, activity, clients and reach of each.
 
-An entry of a client that PipeGuard does not guard is shown too, with the change that `pipeguard
-setup` would make to its file.
+An unguarded entry of a client is shown too, with the change that `pipeguard setup` would make to
+its file.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ async def _servers(request: web.Request) -> web.StreamResponse:
 
 
 def sort_entries(store: Store) -> dict[str, list[ServerEntry]]:
-    """The entries of all clients, by the stored names of their servers; unguarded ones below ""."""
+    """Sort all clients' entries by the stored names of their servers; unguarded ones below ""."""
     found: defaultdict[str, list[ServerEntry]] = defaultdict(list)
     configs = read_configs(Machine.here(Path.cwd()))
     for server in (each for config in configs for each in config.servers):
@@ -122,7 +122,7 @@ class _Entries:
 
 
 def find_servers(store: Store, now: float) -> list[dict[str, Any]]:
-    """All servers that are guarded or could be, for the page: first those that are, by name.
+    """List all servers that are guarded or could be: the guarded ones first, by name.
 
     Raises:
         StateError: the store cannot be read.
@@ -157,7 +157,7 @@ def find_servers(store: Store, now: float) -> list[dict[str, Any]]:
             "tools_path": f"/tools?{urlencode({'server': name}, errors='replace')}",
             "enforced": list(_list_enforced(counts, starting, entries)),
             "extent": list_reach(first.touches) if first and is_held else [],
-            "claims": list(_list_claims(counts)),  # what holds only by its word
+            "claims": list(_list_claims(counts)),  # unverified claims
             "guard_paths": ("", _find_isolate_path(starting)),
         }
         shown.append(server)
@@ -165,7 +165,7 @@ def find_servers(store: Store, now: float) -> list[dict[str, Any]]:
 
 
 def list_reach(touches: ServerPreview) -> list[tuple[str, list[str]]]:
-    """All that an isolated server can touch, by labels."""
+    """List everything that an isolated server can touch, by labels."""
     rows = extent_rows(touches)
     return [
         (label, [f"{what}  ({why})" if why else what for what, why in row])
@@ -174,12 +174,12 @@ def list_reach(touches: ServerPreview) -> list[tuple[str, list[str]]]:
 
 
 def find_isolate_paths(store: Store) -> dict[str, str]:
-    """The pages that isolate guarded servers, by name; empty for one that cannot be isolated."""
+    """Find the pages that isolate guarded servers, by name; empty if one cannot be isolated."""
     return {name: _find_isolate_path(each) for name, each in sort_entries(store).items()}
 
 
 def _find_isolate_path(starting: list[ServerEntry]) -> str:
-    """The page that isolates a guarded server; empty if it is isolated, or cannot be."""
+    """Find the page that isolates a guarded server; empty if it is isolated, or cannot be."""
     options = GuardOptions(isolate=True)
     for server in starting:
         if server.guard is not None and judge(server, options).code == NOT_ISOLATED:
@@ -199,7 +199,7 @@ def _find_health(
     record: KnownServer | None,
     now: float,
 ) -> tuple[str, str, Markup]:
-    """Find the sign of a server's state, its words, and what else is known of it."""
+    """Find the sign of a server's state, its words, and further details."""
     began = [began for each in starting if (began := processes.find_start(each)) is not None]
     last = day.last if day else ""
     if began and day is not None and day.unanswered:
@@ -230,7 +230,7 @@ def _show_entry(server: ServerEntry) -> dict[str, str]:
 def _draw_plots(
     history: ServerHistory | None, step: str, count: int, silent: str = "no data"
 ) -> Iterator[tuple[str, str, Markup]]:
-    """The three plots of a server: what each shows, its figure, and the drawing."""
+    """Draw the three plots of a server: title, figure and drawing."""
     if history is None:
         for name in ("Calls", "Blocked", "Median time"):
             yield name, silent, sparkline([None] * count, f"{name}: {silent}")
@@ -287,7 +287,7 @@ def _list_claims(tools: ToolCounts) -> Iterator[Markup]:
 
 
 def _show_open(server: ServerEntry) -> dict[str, Any]:
-    """An entry that PipeGuard does not guard."""
+    """Describe an entry that PipeGuard does not guard."""
     entry = _show_entry(server)
     path = _guard_path(server)
     can_guard = entry["state"] == GuardState.OPEN.value
@@ -317,13 +317,13 @@ class GuardPlan(NamedTuple):
     """The change that `pipeguard setup` would make for one entry.
 
     Attributes:
-        change: of its file.
-        name: the server's, in the file.
-        isolate: whether it is isolated, too.
+        change: the change of its file.
+        name: the server's name in the file.
+        isolate: whether to isolate it, too.
         lines: the change as a diff, with secrets masked.
-        notes: what else a person must know.
-        reach: all that the server can touch then, if it is isolated, by labels.
-        machine: whose file it is.
+        notes: further notes for the person.
+        reach: everything that the server can touch afterwards, if it is isolated, by labels.
+        machine: the machine of the file.
     """
 
     change: ChangePlan
@@ -336,7 +336,7 @@ class GuardPlan(NamedTuple):
 
     @property
     def verb(self) -> str:
-        """The answer in a word or three."""
+        """The answer in one to three words."""
         named = [each.server for each in self.change.servers if each.server.name == self.name]
         is_guarded = any(each.guard is not None for each in named)
         if not self.isolate:
@@ -345,7 +345,7 @@ class GuardPlan(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """The digest of the change, which an answer holds for."""
+        """The digest of the change to which an answer applies."""
         parts = (str(self.change.config.path).encode(), self.change.config.content)
         return sha256(b"\0".join((*parts, self.change.content or b""))).hexdigest()[:16]
 
@@ -354,8 +354,8 @@ def plan_guard(values: Mapping[str, str]) -> GuardPlan:
     """Plan to guard the entry that a form or an address names.
 
     Raises:
-        PipeGuardError: there is no such entry, or it cannot be guarded; or the policy is invalid,
-            so that it would not start.
+        PipeGuardError: the entry is missing or cannot be guarded, or the policy is invalid, so that
+            the guard would not start.
     """
     check_policy()
     machine, name = Machine.here(Path.cwd()), values.get("name", "")

@@ -1,4 +1,4 @@
-"""Pages as HTML: every text from outside is drawn in a box of its own, with all that hides in it.
+"""Pages as HTML: each text from outside gets a box of its own, with hidden characters visible.
 
 Jinja escapes what it inserts. A text of a server, a model, a call or a project's file goes through
 `foreign`, which also draws invisible characters and cuts long texts.
@@ -27,29 +27,29 @@ _DRAWN = re.compile(r"⟨U\+[0-9A-F]{4,6}(?: .)?⟩")  # as `visible` writes it
 
 
 def foreign(text: str, limit_chars: int = NAME_CHARS) -> Markup:
-    """A name or a few words from outside, within a sentence of ours."""
+    """Draw a name or a few words from outside, within a sentence of ours."""
     return Markup('<bdi class="said">{}</bdi>').format(
         _draw(cut(visible(text[: limit_chars + 1]), limit_chars))
     )
 
 
 def sentence(template: str, **values: object) -> Markup:
-    """A sentence of ours with values in it; those that are no markup are escaped.
+    """Fill values into a sentence of ours; those that are not markup are escaped.
 
     Args:
         template: a constant, never a text from outside.
-        values: of its fields.
+        values: the values of its fields.
     """
     return Markup(template).format(**values)  # noqa: S704  see above
 
 
 def foreign_text(text: str, marks: Iterable[str] = (), limit_chars: int = TEXT_CHARS) -> Markup:
-    """A text from outside, for a box of its own.
+    """Draw a text from outside, for a box of its own.
 
     Args:
         text: the text.
-        marks: passages of it that are marked with their numbers, from 1.
-        limit_chars: what is longer is cut.
+        marks: passages to mark with their numbers, from 1.
+        limit_chars: the length at which the text is cut.
     """
     shown = cut(visible_lines(text[: limit_chars + 1]), limit_chars)
     drawn, end = Markup(""), 0
@@ -67,13 +67,13 @@ def _find_passages(shown: str, marks: Iterable[str]) -> Iterator[tuple[int, int,
 
 
 def _draw(shown: str) -> Markup:
-    """Escape a visible text, and mark what stands for an invisible character."""
+    """Escape a visible text, and mark the escapes that represent invisible characters."""
     escaped = str(escape(shown))
     return Markup(_DRAWN.sub(lambda m: f'<span class="cp">{m[0]}</span>', escaped))  # noqa: S704  escaped above
 
 
 def when(moment: str, *, with_ms: bool = False) -> Markup:
-    """A time of the store (ISO 8601, UTC), as the user's clock shows it."""
+    """Draw a time of the store (ISO 8601, UTC), for the user's clock."""
     try:
         parsed = datetime.fromisoformat(moment)
     except ValueError:
@@ -89,17 +89,17 @@ def when(moment: str, *, with_ms: bool = False) -> Markup:
 
 
 def show_own(text: str, limit_chars: int = NAME_CHARS) -> Markup:
-    """A name that the user gave, or one of ours, with all that hides in it."""
+    """Draw a name that the user gave, or one of ours, with its hidden characters visible."""
     return _draw(cut(visible(text[: limit_chars + 1]), limit_chars))
 
 
 def duration(milliseconds: float) -> str:
-    """A time that something took."""
+    """Format a duration."""
     return f"{milliseconds:.0f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"
 
 
 def size(count: float | None) -> str:
-    """A number of bytes; empty if it is not known."""
+    """Format a number of bytes; empty if it is unknown."""
     if count is None:
         return ""
     if count < 1000:
@@ -123,5 +123,5 @@ def environment() -> Environment:
 
 
 def render(template: str, **values: object) -> str:
-    """A page from its template."""
+    """Render a page from its template."""
     return environment().get_template(template).render(**values)

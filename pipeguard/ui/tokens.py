@@ -1,4 +1,4 @@
-"""The gateway's tokens: who may use it, what of it, and until when."""
+"""The gateway's tokens: who may use it, which part of it, and until when."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def _tokens(request: web.Request) -> web.StreamResponse:
 
 
 def _find(store: Store) -> tuple[list[StoredToken], dict[str, str]]:
-    """The tokens, and when each was used last, as far as the audit tells."""
+    """Find the tokens, and when each was last used, as far as the audit tells."""
     return stored_tokens(store), find_last_uses(store)
 
 

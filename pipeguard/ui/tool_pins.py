@@ -1,4 +1,4 @@
-"""Tools as the store has them: their states, their numbers, and how agents find them."""
+"""Tools in the store: their states, their counts, and how agents find them."""
 
 from __future__ import annotations
 
@@ -37,12 +37,11 @@ class ToolCounts(NamedTuple):
     """The tools of one server, counted.
 
     Attributes:
-        total: all of them.
-        approved: that a person approved.
-        unreviewed: that were trusted at first sight, and by no person.
-        held: that wait for a person.
-        only_read: that say of themselves that they only read.
-        may_destroy: some of those that say that they may destroy.
+        approved: tools that a person approved.
+        unreviewed: tools trusted on first use, which no person reviewed.
+        held: tools that wait for a person.
+        only_read: tools that claim to be read-only.
+        may_destroy: names of some tools that say they may be destructive.
     """
 
     total: int = 0
@@ -90,7 +89,7 @@ class StoredTool(NamedTuple):
 
     @property
     def definition(self) -> str:
-        """The definition that agents read; of one that was never trusted, the held one."""
+        """The definition that agents read; if it was never trusted, the held one."""
         return self.pin.approved_definition or self.pin.held_definition or ""
 
     @property
@@ -100,19 +99,19 @@ class StoredTool(NamedTuple):
 
 
 def address(text: str) -> str:
-    """A name as a part of an address: as it is, or by its digest if it is not plain."""
+    """Encode a name as a part of an address: as it is, or by its digest if it is not plain."""
     if _PLAIN.fullmatch(text):
         return text
     return f"~{sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
 
 def estimate_tokens(text: str) -> int:
-    """About how many tokens a model takes for a text."""
+    """Estimate the tokens of a text for a model."""
     return -(-len(text) // CHARS_PER_TOKEN)
 
 
 def stored_tools(store: Store, server: str = "") -> list[StoredTool]:
-    """The tools of one server, or of all, by their names.
+    """Return the tools of one server, or of all, by their names.
 
     Raises:
         StateError: the store cannot be read.
@@ -127,7 +126,7 @@ def stored_tools(store: Store, server: str = "") -> list[StoredTool]:
 
 
 def find_tool(store: Store, server: str, name: str) -> StoredTool | None:
-    """The tool of an address.
+    """Find the tool of an address.
 
     Raises:
         StateError: the store cannot be read.
@@ -138,7 +137,7 @@ def find_tool(store: Store, server: str, name: str) -> StoredTool | None:
 
 
 def count_tools(store: Store) -> dict[str, ToolCounts]:
-    """The tools of each server, counted.
+    """Count the tools of each server.
 
     Raises:
         StateError: the store cannot be read.
@@ -173,7 +172,7 @@ def read_annotations(definition: str) -> dict[str, object]:
 
 
 def read_definition(text: str) -> JsonObject:
-    """A stored definition as values; empty if it is none."""
+    """Parse a stored definition; empty if it is not a JSON object."""
     try:
         value = parse_json(text.encode("utf-8"))
     except Refusal:
@@ -185,19 +184,19 @@ def read_definition(text: str) -> JsonObject:
 
 
 class ToolFinder:
-    """The catalogue that `pipeguard serve` searches, over what is approved in the store."""
+    """The catalogue that `pipeguard serve` searches, over the store's approved tools."""
 
     def __init__(self) -> None:
         self._lock = Lock()  # a catalogue is for one thread
         self._pins: dict[str, list[Pin]] = {}  # by server, as the catalogue has them
-        self._all_tokens = (-1, 0)  # the catalogue's version, and what all its tools cost
+        self._all_tokens = (-1, 0)  # the catalogue's version, and the cost of all its tools
 
     @cached_property
     def _catalog(self) -> Catalog:
         return Catalog()  # with its index, which only a search needs
 
     def search(self, tools: Iterable[StoredTool], query: str, limit: int) -> dict[str, object]:
-        """Find tools as an agent does, with the estimated cost of what it reads, in tokens."""
+        """Find tools as an agent does, with the estimated cost of the result, in tokens."""
         with self._lock:
             self._follow(tools)
             found = self._catalog.search(query, limit)
@@ -260,10 +259,10 @@ class Parameter(NamedTuple):
     Attributes:
         name: the server's name for it.
         kind: `string`, `number`, `integer`, `boolean`, `enum`, or `json` for anything else.
-        words: what it takes, for people.
-        description: in the server's words.
+        words: the accepted values, for people.
+        description: the server's description.
         is_required: whether a call needs it.
-        choices: of an enumeration, as JSON texts.
+        choices: the values of an enumeration, as JSON texts.
     """
 
     name: str
@@ -275,12 +274,12 @@ class Parameter(NamedTuple):
 
     @property
     def is_ours(self) -> bool:
-        """True if its words are none of the server's."""
+        """True if its words are ours, not the server's."""
         return self.kind not in ("enum", "json")
 
 
 def list_parameters(definition: JsonObject) -> Iterator[Parameter]:
-    """The parameters of a tool's input schema, in its order."""
+    """Yield the parameters of a tool's input schema, in its order."""
     schema = definition.get("inputSchema")
     properties = schema.get("properties") if isinstance(schema, dict) else None
     required = schema.get("required") if isinstance(schema, dict) else None

@@ -1,4 +1,4 @@
-"""The pages of tools: what agents find, what each tool says and did, and a call to try it."""
+"""The pages of tools: the search results, each tool's definition and calls, and a trial call."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ async def _tools(request: web.Request) -> web.StreamResponse:
     if query:
         search = await asyncio.to_thread(finder.search, tools, query, MOST_HITS)
     shown = [tool for tool in tools if server in {"", tool.server}]
-    shown.sort(key=lambda tool: not tool.pin.waits)  # stable: what waits first
+    shown.sort(key=lambda tool: not tool.pin.waits)  # stable: pending tools first
     servers = dict.fromkeys(tool.server for tool in tools)
     return await draw(
         request,
@@ -103,7 +103,7 @@ class TrialPlace(NamedTuple):
 
     Attributes:
         server: the guarded entry that starts its server; None if it cannot be tried.
-        why: it cannot.
+        why: the reason if it cannot.
     """
 
     server: ServerEntry | None
@@ -121,16 +121,16 @@ class TrialPlace(NamedTuple):
 
 
 class ShownTool(NamedTuple):
-    """One tool on its page.
+    """A tool on its page.
 
     Attributes:
-        stored: the tool.
-        parameters: of its schema.
-        schema: the whole of it, if its parameters have no fields of their own.
-        annotations: what it says of itself.
+        stored: the tool in the store.
+        parameters: the parameters in its schema.
+        schema: the whole schema, if its parameters have no fields of their own.
+        annotations: its own claims.
         steps: the history of its pin, the newest first.
-        calls: of the last day, the newest first.
-        place: where it can be tried.
+        calls: the calls of the last day, the newest first.
+        place: the place to try it.
     """
 
     stored: StoredTool
@@ -149,10 +149,10 @@ class ShownTool(NamedTuple):
 
 
 def find_shown(store: Store, server: str, name: str) -> ShownTool:
-    """The tool of an address.
+    """Find the tool of an address.
 
     Raises:
-        NothingDoneError: there is none.
+        NothingDoneError: the store does not have it.
         StateError: the store cannot be read.
     """
     stored = find_tool(store, server, name)
@@ -204,7 +204,7 @@ def _list_steps(store: Store, stored: StoredTool) -> Iterator[dict[str, Any]]:
 def _step(
     mark: str, heading: str, time: str, lines: tuple[Markup, ...], fingerprint: str | None
 ) -> dict[str, Any]:
-    """A step in the history of a pin: when what happened, and to which definition."""
+    """Make a step in the history of a pin: a time, an event and a definition."""
     step = {"mark": mark, "heading": heading, "time": time, "lines": lines}
     return step | {"fingerprint": fingerprint or ""}
 
@@ -226,7 +226,7 @@ def _list_calls(entries: list[AuditEntry], tool: str) -> Iterator[dict[str, Any]
 
 
 def find_place(store: Store, stored: StoredTool) -> TrialPlace:
-    """The guarded entry that starts a tool's server, as its client would."""
+    """Find the guarded entry that starts a tool's server, as its client would."""
     if stored.pin.waits:
         return TrialPlace(None, "Not while it is held: decide first.")
     starting = sort_entries(store).get(stored.server, [])
@@ -262,10 +262,10 @@ async def _draw_tool(
 
 
 def read_arguments(shown: ShownTool, form: Mapping[str, str]) -> dict[str, object]:
-    """The arguments that a person typed; an empty field that is not required is left out.
+    """Parse the arguments that a person typed; leave out empty fields that are not required.
 
     Raises:
-        NothingDoneError: a field does not hold what its parameter takes.
+        NothingDoneError: a field does not have a value that its parameter accepts.
     """
     if shown.schema:
         whole = _read_json(form.get(WHOLE, "") or "{}", "The arguments")
@@ -348,7 +348,7 @@ async def _carry_out(
     server: ServerEntry,
     arguments: dict[str, object],
 ) -> dict[str, object]:
-    """Call a tool; what came of it, for the page."""
+    """Call a tool; return the outcome for the page."""
     from pipeguard.assess.connecting import call_guarded  # with all of the guard
 
     began = time.time()
@@ -372,7 +372,7 @@ async def _carry_out(
 
 
 def read_answer(answer: JsonObject | None) -> tuple[str, bool]:
-    """The text of an answer, and whether it says that the call failed."""
+    """Return the text of an answer, and whether the call failed."""
     if answer is None:
         return "", True
     result, error = answer.get("result"), answer.get("error")

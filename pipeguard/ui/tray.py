@@ -1,8 +1,8 @@
-"""The tray icon, in a process of its own: Qt wants the main thread, and 54 MB.
+"""The tray icon, in a process of its own: Qt needs the main thread, and 54 MB.
 
-Each line of its input says how many things wait (-1 if that is not known), and whether
-notifications are paused. Each line of its output says what was clicked: `open`, `pause` or `quit`.
-It knows no name, no link and no store, and ends with its input.
+Each line of its input has the number of pending decisions (-1 if unknown), and whether
+notifications are paused. Each line of its output names a click: `open`, `pause` or `quit`. It knows
+no name, link or store, and ends with its input.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class _Tray(QObject):
         self._icon.show()
 
     def _draw(self, count: int) -> QPixmap:
-        """The icon, with a number if something waits."""
+        """Draw the icon, with the number of pending decisions."""
         if count == 0:
             return self._plain
         drawn, text = QPixmap(self._plain), "?" if count < 0 else f"{min(count, 99)}"

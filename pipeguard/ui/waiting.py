@@ -1,4 +1,4 @@
-"""The first page: what waits for the person, and the answers to it."""
+"""The first page: the decisions that are pending, and the answers to them."""
 
 from __future__ import annotations
 
@@ -76,10 +76,10 @@ async def _decide(request: web.Request) -> web.StreamResponse:
 
 
 def _read_last_day(text: str) -> datetime.date:
-    """The last day of an exception, as its form has it.
+    """Parse the last day of an exception from its form.
 
     Raises:
-        NothingDoneError: it is no day, or is over.
+        NothingDoneError: it is not a date, or is in the past.
     """
     with suppress(ValueError):
         if (day := datetime.date.fromisoformat(text)) >= today():
@@ -88,7 +88,7 @@ def _read_last_day(text: str) -> datetime.date:
 
 
 async def _decide_several(request: web.Request) -> web.StreamResponse:
-    """Refuse or allow all that is ticked in the list, as it was shown."""
+    """Refuse or allow all ticked cards of the list, as they were shown."""
     page, form = request.app[PAGE], await request.post()
     items = sorted({str(value) for value in form.getall("item", [])})
     waiting = await with_store(request, find_waiting)
@@ -111,7 +111,7 @@ async def _decide_several(request: web.Request) -> web.StreamResponse:
 
 
 def _opening(chosen: ChosenAnswer) -> OpeningAnswer:
-    """An answer to a card, as the page that asks for the number shows it."""
+    """Convert an answer to a card to the form that the page for numbers shows."""
     card, answer = chosen.card, chosen.answer
     ticked = [each.pin.name for each in card.definitions if make_tick(each) in chosen.ticked]
     names = Markup(", ").join(map(foreign, ticked))

@@ -1,4 +1,4 @@
-"""A wall of isolation that a server met: what it has, and what it could be given."""
+"""A wall of isolation that a server met: the server's grants, and the one that would open it."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 
 class WallView(NamedTuple):
-    """A wall, and what would open it.
+    """A wall, and the grant that would open it.
 
     Attributes:
-        given: what the policy gives the server, each as `read ~/notes`.
-        grant: what would have let it through; None where nothing is offered.
-        problem: why nothing is offered; or empty.
-        is_settled: True if the policy gives it by now, or it cannot be given.
+        given: the policy's grants to the server, each as `read ~/notes`.
+        grant: the grant that would have let it through; None if none is offered.
+        problem: why no grant is offered, or empty.
+        is_settled: True if the policy now grants it, or it cannot be granted.
     """
 
     given: tuple[str, ...]
@@ -43,7 +43,7 @@ class WallView(NamedTuple):
 
 
 def view_wall(event: AuditedEvent) -> WallView:
-    """Look at the policy, and at the machine, as they are now."""
+    """Compare a wall with the current policy and machine."""
     path = own_policy_path()
     given: tuple[str, ...] = ()
     try:
@@ -59,7 +59,7 @@ def view_wall(event: AuditedEvent) -> WallView:
 
 
 def is_exempt(event: AuditedEvent) -> bool:
-    """True if an exception of the user's policy now lets pass what was stopped."""
+    """True if an exception of the user's policy now lets the stopped call or result pass."""
     stopped = [finding for finding in stopping(event) if finding.get("place")]
     try:
         layer = _read_own_policy().layer
@@ -71,7 +71,7 @@ def is_exempt(event: AuditedEvent) -> bool:
 
 
 def read_ask_seconds() -> float:
-    """For how long a call waits by the user's policy; the usual time if that is invalid."""
+    """Return how long a call waits by the user's policy; the default if that is invalid."""
     try:
         policy = _read_own_policy()
     except PolicyError:
@@ -86,10 +86,10 @@ def _read_own_policy() -> PolicyFile:
 
 
 def read_policy(path: str) -> str | None:
-    """The text of a policy file; None if there is no such file."""
+    """Return the text of a policy file, if the file exists."""
     return policy_text(path, PolicyScope.USER) if Path(path).exists() else None
 
 
 def today() -> datetime.date:
-    """The date, by the user's own calendar."""
+    """Return the date in the user's own calendar."""
     return datetime.date.today()  # noqa: DTZ011  see above
