@@ -19,7 +19,7 @@ Complete = Callable[[click.Context, click.Parameter, str], Items]
 
 
 def rules(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
-    """Rules by id, with their titles."""
+    """Complete rules by id, with their titles."""
     from click.shell_completion import CompletionItem
 
     matching = (rule for rule in _load() if rule.id.startswith(incomplete))
@@ -27,7 +27,7 @@ def rules(_context: click.Context, _parameter: click.Parameter, incomplete: str)
 
 
 def packs(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
-    """Packs of rules."""
+    """Complete packs of rules."""
     from click.shell_completion import CompletionItem
 
     names = dict.fromkeys(rule.pack for rule in _load())
@@ -35,7 +35,7 @@ def packs(_context: click.Context, _parameter: click.Parameter, incomplete: str)
 
 
 def files(metavar: str) -> Complete:
-    """Files or folders, if a value is one; completed by the shell itself."""
+    """Complete files or folders, if a value is one; the shell itself does that."""
     kind = {"FILE": "file", "PATH": "file", "DIR": "dir"}.get(metavar)
 
     def complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
@@ -47,7 +47,7 @@ def files(metavar: str) -> Complete:
 
 
 def _load() -> Iterable[Rule]:
-    """The rules; none if they cannot be read: completion must not disturb."""
+    """Load the rules; empty if they cannot be read: completion must not disturb."""
     from pipeguard.rulebook.packs import load_rules
 
     try:

@@ -27,15 +27,15 @@ _Command = Callable[..., None]
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One of these commands.
+    """One of the commands that decide.
 
     Attributes:
         verb: as in `approve`.
         participle: as in `approved`.
         find: the definitions that match a target and a kind.
-        page: shows one of them.
-        overview: shows many, one a line.
-        take: acts on them for a person, and returns those that it acted on.
+        page: renders one of them.
+        overview: renders many, one a line.
+        take: acts on them for a person, and returns the affected ones.
         nothing: the message if nothing matches, without the target.
         read_first: the command that shows a definition that is not part of `--all`, but only
             decided on by its own name; empty for all others.
@@ -57,7 +57,7 @@ def match_definitions(
     """Find definitions by a server's name.
 
     Raises:
-        RefusedError: no such server or tool.
+        RefusedError: the server or tool is unknown.
     """
     try:
         return find(store, target, kind)
@@ -66,7 +66,7 @@ def match_definitions(
 
 
 def tell_nothing(nothing: str, target: str | None) -> str:
-    """The message that nothing of a target is there."""
+    """Word the message that a target matches nothing."""
     return f"{nothing}{f' of {target}' if target else ''}."
 
 
@@ -92,14 +92,14 @@ def decide(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Show each definition, ask unless `--yes` was given, and act on exactly what was shown."""
+    """Show each definition, ask unless `--yes` was given, and act on exactly the shown ones."""
     if target is None and not take_all:
         raise click.UsageError("name a server or a tool, or add --all for every server.")
     if as_json and not yes:
         raise click.UsageError("--json cannot ask: add --yes.")
     with Store.open(store_path()) as store:
         matching = decision.find(store, target, kind)
-        # Of a group, what is flagged is decided on by its own name only.
+        # Flagged members of a group are decided on by their own names only.
         is_by_group = take_all and all(entry.target != target for entry in matching)
         flagged = [entry for entry in matching if is_by_group and decision.read_first(entry)]
         chosen = [entry for entry in matching if entry not in flagged]
@@ -124,10 +124,10 @@ def decide(
 def _find_decider(
     matching: list[StoredDefinition], target: str | None, *, take_all: bool, yes: bool
 ) -> Person | None:
-    """The person who decides; None if nothing matches.
+    """Return the person who decides; None if no definition matches.
 
     Raises:
-        RefusedError: without a question, and it is not clear what is meant.
+        RefusedError: it must not ask, and the target is ambiguous.
         NotAPersonError: an agent, or no terminal.
     """
     named = target or ""
@@ -151,14 +151,14 @@ def _choose(
     *,
     is_list: bool,
 ) -> list[StoredDefinition]:
-    """Show what matches, and have the person choose.
+    """Show the matching definitions, and let the person choose.
 
     Args:
-        decision: about them.
-        matching: all that match.
-        chosen: those that may be decided on.
-        person: the person to ask, or None to ask nobody.
-        is_list: whether there is one question about all.
+        decision: the command.
+        matching: all definitions that match.
+        chosen: those that the person may decide on.
+        person: the person to ask, or None not to ask.
+        is_list: whether to ask one question about all.
     """
     if person is not None and not sys.stdin.isatty():
         raise RefusedError("there is no terminal to ask on: with the CI token, add --yes.")

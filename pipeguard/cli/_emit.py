@@ -1,6 +1,6 @@
-"""The one way in which a command shows its value. Not a command itself.
+"""Prints the value of a command. Not a command itself.
 
-The value of a command is what `--json` prints. Text for people is made from that value.
+`--json` prints the value itself. Text for people is made from it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def emit(
         value: JSON.
         render: makes a text or lines for people.
         as_json: print JSON.
-        empty: for people, on standard error, if the renderer makes no text.
+        empty: the message on standard error if the renderer makes no text.
         code: exit with this status afterwards.
     """
     if as_json:
@@ -53,7 +53,7 @@ def emit(
 
 
 def columns(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """A line for the titles and one for each row, as they come; nothing if there is no row."""
+    """Yield a line of titles and one for each row, as they arrive; no line without a row."""
     widths = [len(title) for title in titles]
     rest = iter(rows)
     is_first = True

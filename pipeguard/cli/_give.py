@@ -1,4 +1,4 @@
-"""Gives an isolated server what it hit a wall at, as an entry of `isolate` in the policy."""
+"""Grants an isolated server the access that a wall refused, as an `isolate` entry of the policy."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ PATHS = ("read", "write")
 
 
 def find_offer(event: AuditedEvent, port: int | None, *, is_wide: bool) -> WallGrant | None:
-    """Find what would let a server through that hit a wall; None for any other event.
+    """Find the grant that would let a server through a wall; None for any other event.
 
     Args:
-        event: that was stopped.
-        port: of the host, if the event does not say it.
-        is_wide: whether a folder may hold what has to be named by itself.
+        event: the event at the wall.
+        port: the host's port, if the event does not say it.
+        is_wide: whether a folder may include one that must be named by itself.
 
     Raises:
         PolicyError: it is not offered.
-        UsageError: a port was named for what is no host's, or `--wide` for what is no folder.
+        UsageError: `port` was named for something other than a host, or `--wide` for a non-folder.
     """
     from pipeguard.isolation import find_wall_grant
 
@@ -46,11 +46,11 @@ def give(event: AuditedEvent, grant: WallGrant, path: str, *, dry_run: bool, as_
     """Write the entry, once a person has confirmed it.
 
     Args:
-        event: at the wall.
-        grant: what to give.
+        event: the event at the wall.
+        grant: the access to grant.
         path: the user's policy file, which need not exist.
         dry_run: show it, and write nothing.
-        as_json: say what was done as JSON.
+        as_json: report the result as JSON.
 
     Raises:
         PolicyError: the file is invalid, or cannot be written.

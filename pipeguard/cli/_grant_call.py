@@ -1,4 +1,4 @@
-"""Grants one stopped call once, when a person has seen what that binds."""
+"""Grants one stopped call once, after a person has seen what the grant binds."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ NOT_DONE = 1
 def grant_call(
     event: AuditedEvent, ask_reason: Callable[[], str], *, dry_run: bool, as_json: bool
 ) -> None:
-    """Show what the grant binds, have a person confirm it, and store it.
+    """Show what the grant binds, ask a person to confirm it, and store it.
 
     Args:
-        event: that stopped the call.
-        ask_reason: gives the person's reason.
+        event: the event that stopped the call.
+        ask_reason: returns the person's reason.
         dry_run: whether to store nothing.
         as_json: whether to print JSON.
 
@@ -70,7 +70,7 @@ def grant_call(
 
 
 def _page(event: AuditedEvent) -> list[str]:
-    """The arguments, the passage that ordered the call, and what the grant opens."""
+    """List the arguments, the passage that ordered the call, and the effect of the grant."""
     lines = [f"{visible(event.server)}: one call of {visible(event.tool)}"]
     stopped = stopping(event)
     given = dict.fromkeys(item.get("arguments", "") for item in stopped)
@@ -94,7 +94,7 @@ def _page(event: AuditedEvent) -> list[str]:
 
 
 def result_note(event: AuditedEvent) -> list[str]:
-    """Warn that what a call brings back is judged all the same; nothing for other messages."""
+    """Warn that a call's result is still judged; nothing for other messages."""
     stopped = stopping(event)
     if not stopped or not all(item.get("place", "").startswith("call.") for item in stopped):
         return []

@@ -1,4 +1,4 @@
-"""A group of commands, with headings and with summaries that are not cut. Not a command itself."""
+"""A group of commands, with headings and uncut summaries. Not a command itself."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ WHOLE = 1_000  # characters of a summary: more than any has
 
 
 class RefusedError(click.ClickException):
-    """A refusal of a command line that is right in itself, so no usage is shown with it."""
+    """A refusal of a well-formed command line, so no usage is shown with it."""
 
     exit_code = 2
 
 
 class CommandGroup(click.Group):
-    """A group whose help serves somebody who does not know its commands."""
+    """A group whose help serves people who do not know its commands."""
 
     def sections(self, ctx: click.Context) -> Iterable[tuple[str, Iterable[str]]]:
         """Headings of the help, each with the names below it."""
@@ -27,10 +27,10 @@ class CommandGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that is called.
+        """Resolve the command of a word.
 
         Raises:
-            NoSuchCommand: there is none of that name; it says which come near.
+            NoSuchCommand: no command has this name; the message suggests similar ones.
         """
         try:
             return super().resolve_command(ctx, args)
@@ -40,7 +40,7 @@ class CommandGroup(click.Group):
             raise click.NoSuchCommand(error.command_name, text, ctx=ctx) from None
 
     def explain_unknown(self, ctx: click.Context, args: list[str]) -> str:
-        """The sentence that follows a word that is no command, after a space."""
+        """Return the sentence to print after an unknown command, with a space before it."""
         return suggestion(args[0], self.list_commands(ctx))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -4,7 +4,7 @@ A page that runs as a service, or in `pipeguard serve`, may have no terminal. Th
 one: `pipeguard ui` connects to a socket in the state folder. An agent's process can do that, too,
 so no link and no number ever goes over it. The process that connects is held to what `approve`
 demands (cli._person), by the id that the kernel gives us; links and numbers are written to the
-terminal that controls it. Linux only: no other system tells enough of a process.
+terminal that controls it. Linux only: other systems do not tell enough about a process.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ class PageHost:
     """The page of this process, loaded when it is first needed.
 
     Args:
-        person: at the terminal of this process; None if it has none.
-        base: the path below which the page is.
+        person: the person at this process's terminal, if it has one.
+        base: the path prefix of the page.
 
     Attributes:
-        origin: scheme, host and port of its address; empty as long as it has none.
+        origin: scheme, host and port of its address; empty until it has one.
     """
 
     def __init__(self, person: Person | None, base: str = "") -> None:
@@ -83,7 +83,7 @@ class PageHost:
     # --- from start to end ----------------------------------------------------------------
 
     async def open(self, origin: str, may_decide: Callable[[bytes], bool]) -> None:
-        """Offer the page in a process that has other work, and say so.
+        """Offer the page in a process with other work, and print that.
 
         Args:
             origin: scheme, host and port of its address.
@@ -100,7 +100,7 @@ class PageHost:
             self.show(f"{LINK}{self.make_link()}")
 
     async def load(self) -> web.AppRunner:
-        """The page, made when it is first asked for."""
+        """Return the page, made on first use."""
         async with self._loading:
             if self._runner is None:
                 await asyncio.to_thread(import_module, "pipeguard.ui.app")
@@ -164,7 +164,7 @@ class PageHost:
     # --- links and numbers ----------------------------------------------------------------
 
     def make_link(self, may_stay: Callable[[], bool] = lambda: True) -> str:
-        """A link that lets one browser in, once.
+        """Make a link that lets one browser in, once.
 
         Args:
             may_stay: False once its owner has lost access.
@@ -176,7 +176,7 @@ class PageHost:
         return f"{self.origin}{self._base}/enter?key={key}"
 
     def show(self, text: str) -> bool:
-        """Write a line to all terminals of the person; False if none takes it."""
+        """Write a line to all terminals of the person; False if no terminal accepts it."""
         return True in {_write(each, f"{text}\n") for each in self._terminals}
 
     # --- terminals of other processes -------------------------------------------------------
@@ -235,7 +235,7 @@ class PageHost:
             writer.close()
 
     async def _follow(self, reader: asyncio.StreamReader, terminal: int, person: Person) -> None:
-        """Write a link for each line that the person types, and every number meanwhile."""
+        """Write a link for each line that the person types, and show every number until then."""
         await self.load()
         assert self._page is not None  # noqa: S101  it is loaded
         self._terminals.add(terminal)
@@ -250,7 +250,7 @@ class PageHost:
 
 
 def _find_process(descriptor: int) -> int:
-    """The process at the other end of a socket, which is closed here.
+    """Find the process at the other end of a socket, and close the socket.
 
     Raises:
         InputError: it is another user's, or in another container.
@@ -264,14 +264,14 @@ def _find_process(descriptor: int) -> int:
 
 
 def _write(terminal: int, text: str) -> bool:
-    """Write to a terminal; False if it is gone, or takes nothing now."""
+    """Write to a terminal; False if it is gone, or blocked."""
     with suppress(OSError):
         return os.write(terminal, text.encode()) > 0
     return False
 
 
 def _connect() -> socket.socket | None:
-    """A connection to the page that terminals can be attached to; None if there is none."""
+    """Connect to the page to which terminals can be attached; None if it does not run."""
     if not HAS_ATTACHING:
         return None
     connection = socket.socket(socket.AF_UNIX)
@@ -284,7 +284,7 @@ def _connect() -> socket.socket | None:
 
 
 def is_running() -> bool:
-    """True if a page runs that terminals can be attached to."""
+    """True if a page runs to which terminals can be attached."""
     if (connection := _connect()) is not None:
         connection.close()
     return connection is not None
@@ -294,7 +294,7 @@ def attach() -> bool:
     """Attach this terminal to a page that runs in another process, until Ctrl-C.
 
     Returns:
-        False if there is none.
+        False if no page runs.
 
     Raises:
         PipeGuardError: it does not take this terminal, or an agent may have started it.
@@ -315,7 +315,7 @@ def attach() -> bool:
 
 
 def _pass_lines(connection: socket.socket) -> None:
-    """Pass on the lines that the person types, until either side ends.
+    """Forward the lines that the person types, until either side ends.
 
     Raises:
         InputError: the page does not take this terminal.

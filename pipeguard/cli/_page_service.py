@@ -1,4 +1,4 @@
-"""The page as a service of the user: a unit of systemd, and what starts and stops it."""
+"""The page as a user service: a systemd unit, and functions that start and stop it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ WantedBy=default.target
 
 
 def unit_path() -> Path:
-    """The file of the unit (systemd.unit(5)); it need not exist."""
+    """Return the path of the unit (systemd.unit(5)); it need not exist."""
     folder = os.environ.get("XDG_CONFIG_HOME", "")
     home = Path(folder) if os.path.isabs(folder) else Path.home() / ".config"
     return home / "systemd" / "user" / NAME
@@ -94,7 +94,7 @@ def install(port: int | None) -> None:
 
 
 def remove() -> bool:
-    """Stop the page, and remove its unit; False if there is none.
+    """Stop the page, and remove its unit; return False if it has none.
 
     Raises:
         InputError: systemd does not stop it, so the unit stays.
@@ -121,11 +121,11 @@ def _ask_systemd(words: Sequence[str], otherwise: str = _OTHERWISE) -> None:
     """Run systemctl(1) for the services of this user.
 
     Args:
-        words: what it is to do.
-        otherwise: what a person can do if it fails.
+        words: the arguments.
+        otherwise: advice for the person if it fails.
 
     Raises:
-        InputError: it fails, as where no systemd runs for this user.
+        InputError: it fails, for example because no systemd runs for this user.
     """
     command = ["systemctl", "--user", *words]
     try:
@@ -137,7 +137,7 @@ def _ask_systemd(words: Sequence[str], otherwise: str = _OTHERWISE) -> None:
 
 
 def _quote(word: str) -> str:
-    """A word of a unit, with nothing that systemd would expand or end it at (systemd.syntax(7))."""
+    """Quote a word of a unit, so that systemd neither expands nor splits it (systemd.syntax(7))."""
     if not word.isprintable():
         raise InputError(f"a service of systemd cannot have a control character: {visible(word)}")
     escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")

@@ -53,7 +53,7 @@ _NO_TERMINAL = f"there is no terminal to ask on.\n  {_OWN_TERMINAL}"
 
 
 class _NotAPersonError(PipeGuardError):
-    """An agent, or a program without a token, tries to decide; the message says what to do."""
+    """An agent, or a program without a token, tries to decide; the message has advice."""
 
     exit_code = 2
 
@@ -62,7 +62,7 @@ class Person:
     """The person who decides.
 
     Attributes:
-        has_token: whether it is a CI job with a token, which is not asked.
+        has_token: whether it is a CI job with a token, which needs no question.
     """
 
     def __init__(self, *, has_token: bool, terminal: str = "") -> None:
@@ -80,7 +80,7 @@ class Person:
 
     @classmethod
     def here(cls) -> Person:
-        """The person who runs this command.
+        """Return the person who runs this command.
 
         Raises:
             NotAPersonError: an agent, even with a token; or no token and no terminal.
@@ -97,7 +97,7 @@ class Person:
 
     @classmethod
     def at_terminal(cls) -> Person:
-        """The person at this terminal, where a token does not count.
+        """Return the person at this terminal; a token does not count.
 
         Raises:
             NotAPersonError: an agent, or no terminal.
@@ -109,17 +109,17 @@ class Person:
 
     @classmethod
     def find(cls) -> Person | None:
-        """The person at this terminal; None for an agent, or without a terminal."""
+        """Return the person at this terminal; None for an agent, or without a terminal."""
         with suppress(_NotAPersonError):
             return cls.at_terminal()
         return None
 
     @classmethod
     def find_attached(cls, process: int) -> tuple[Person, int]:
-        """The person at the terminal of another process of this user, and that terminal, opened.
+        """Return the person at another process's terminal, and that terminal, opened.
 
-        Standard input has to be the terminal that controls the process. We open it ourselves, so
-        that no process can have us write elsewhere.
+        Standard input must be the terminal that controls the process. We open it ourselves, so that
+        no process can make us write elsewhere.
 
         Raises:
             NotAPersonError: an agent, or no terminal.
@@ -138,7 +138,7 @@ class Person:
         """Ask the person to type a number that is shown only on the terminal.
 
         Args:
-            what: what will be done, as `approve 2 definitions`.
+            what: the action to confirm, as `approve 2 definitions`.
         """
         if self.has_token:
             return True
@@ -155,7 +155,7 @@ class Person:
 
 
 def find_account() -> str:
-    """The name of the user's account."""
+    """Return the name of the user's account."""
     if sys.platform == "win32":
         return os.environ.get("USERNAME", "")
     import pwd
@@ -166,10 +166,10 @@ def find_account() -> str:
 
 
 def new_token() -> tuple[str, Path]:
-    """Make a token, and store its hash in place of an older one.
+    """Make a token, and store its hash, replacing an older one.
 
     Returns:
-        The token, which is stored nowhere, and the file with its hash.
+        The token, which is not stored, and the file with its hash.
 
     Raises:
         InputError: the file cannot be written.
@@ -187,23 +187,23 @@ def new_token() -> tuple[str, Path]:
 
 
 def token_path() -> Path:
-    """The file with the hash of the token; it need not exist."""
+    """Return the file with the hash of the token; it need not exist."""
     return Path(config_folder()) / TOKEN_FILE
 
 
 def open_terminal() -> int:
-    """The terminal of this process, wherever its output goes; a write to it never waits."""
+    """Open the terminal of this process, wherever its output goes; a write to it never blocks."""
     return os.open(_TERMINAL[1], os.O_RDWR | getattr(os, "O_NONBLOCK", 0))
 
 
 def refuse_agent(process: int | None = None) -> None:
-    """Refuse a shell that an agent marks as its own, and what runs below an agent or a guard.
+    """Refuse a shell that an agent marks as its own, and any process below an agent or a guard.
 
     Args:
         process: another process of this user; this one by default.
 
     Raises:
-        NotAPersonError: an agent, or a process into which we may not look.
+        NotAPersonError: an agent, or a process that we may not inspect.
     """
     own = {name for name, value in os.environ.items() if value}
     names = own if process is None else _read_variables(process)
@@ -232,7 +232,7 @@ def _check(token: str) -> None:
 
 
 def _has_terminal() -> bool:
-    """True if a person can be asked: at the terminal that the command was typed on."""
+    """True if a person can be asked at the terminal on which the command was typed."""
     if not sys.stdin.isatty():
         return False
     with suppress(OSError):
@@ -243,12 +243,12 @@ def _has_terminal() -> bool:
 
 
 def make_number() -> str:
-    """A number for a person to type."""
+    """Make a number for a person to type."""
     return f"{secrets.randbelow(9000) + 1000}"
 
 
 def discard_input(terminal: int) -> None:
-    """Discard what was typed before the number was shown."""
+    """Discard input from before the number was shown."""
     if sys.platform != "win32":
         import termios
 
@@ -257,7 +257,7 @@ def discard_input(terminal: int) -> None:
 
 
 def _read_variables(process: int) -> set[str]:
-    """The names of the variables with which a process was started, of those that have a value."""
+    """Return the names of the non-empty variables with which a process was started."""
     try:
         pairs = Path(f"/proc/{process}/environ").read_text(errors="replace").split("\0")
     except OSError:
@@ -266,10 +266,10 @@ def _read_variables(process: int) -> set[str]:
 
 
 def _client_above(process: int) -> str:
-    """The name of an ancestor of a process that is a guard or a guard's client; else empty.
+    """Return the name of a process's ancestor that is a guard or a guard's client; else empty.
 
     A client has the other end of the guard's standard input, or of a connection to its address.
-    Only on Linux, which tells who started whom, and who holds what, without another program.
+    Linux only, where /proc tells parents and open descriptors without another program.
     """
     if sys.platform != "linux":
         return ""
@@ -287,18 +287,18 @@ def _client_above(process: int) -> str:
 def _clients(
     guard: int, descriptors: dict[int, set[str]], processes: dict[int, tuple[str, int]]
 ) -> set[int]:
-    """The clients of a guard, also behind programs that feed it, as in `tee log | pipeguard serve`.
+    """Find the clients of a guard, also behind filters, as in `tee log | pipeguard serve`.
 
     Args:
         guard: its process.
-        descriptors: of the processes that may be clients: what they lead to.
+        descriptors: the targets of the descriptors of possible clients.
         processes: all processes, each with its name and its parent.
     """
     readers, clients, seen = [guard], set[int](), set[int]()
     while readers and not clients:
         reader = readers.pop()
         clients = _writers(reader, descriptors)
-        # What feeds a program that started the reader is no client: an editor feeds the program
+        # A feeder of a program that started the reader is no client: an editor feeds the program
         # that starts its servers, and starts the person's shells as well.
         seen |= {reader, *(above for above, _ in _ancestors(reader))}
         stdin = _stdin(reader)
@@ -313,7 +313,7 @@ def _clients(
 
 
 def _writers(reader: int, descriptors: dict[int, set[str]]) -> set[int]:
-    """The processes that write to a guard, or to a program that feeds one."""
+    """Find the processes that write to a guard, or to a program that feeds one."""
     stdin = _stdin(reader)
     is_pipe = _is_pipe(reader)
     connections = _connections(reader)
@@ -333,7 +333,7 @@ def _writers(reader: int, descriptors: dict[int, set[str]]) -> set[int]:
 
 
 def _connections(guard: int) -> set[str]:
-    """The clients' ends of the connections to a guard's address."""
+    """Find the clients' ends of the connections to a guard's address."""
     rows: list[list[str]] = []
     for name in ("tcp", "tcp6"):
         with suppress(OSError):  # no IPv6 here
@@ -353,7 +353,7 @@ def _socket(row: list[str]) -> str:
 
 
 def _links(process: int) -> set[str]:
-    """List what the descriptors of a process lead to; nothing if we may not look."""
+    """List the targets of a process's descriptors; empty if we may not look."""
     with suppress(OSError):
         return {_link(path) for path in Path(f"/proc/{process}/fd").iterdir()}
     return set()
@@ -371,14 +371,14 @@ def _is_pipe(process: int) -> bool:
 
 
 def _link(path: Path) -> str:
-    """Read what a link leads to; empty if it is closed by now, or we may not look."""
+    """Return the target of a link; empty if it was closed, or we may not look."""
     with suppress(OSError):
         return str(path.readlink())
     return ""
 
 
 def _ancestors(process: int) -> Iterator[tuple[int, str]]:
-    """The processes above one, with their names, from its parent on; no managers."""
+    """Yield the ancestors of a process, with their names, from its parent on; no managers."""
     seen = {0}
     process = _process(process)[1]
     while process not in seen:
@@ -390,18 +390,18 @@ def _ancestors(process: int) -> Iterator[tuple[int, str]]:
 
 
 def _process(number: int) -> tuple[str, int]:
-    """The name of a process, empty once it has ended, and the id of its parent."""
+    """Return the name of a process, empty once it has ended, and the id of its parent."""
     name, fields = _read_status(number)
     return "" if fields[0] in _ENDED else name, int(fields[1])
 
 
 def _terminal(process: int) -> int:
-    """The device of the terminal that controls a process; 0 for none."""
+    """Return the device of the terminal that controls a process; 0 for none."""
     return int(_read_status(process)[1][4])
 
 
 def _read_status(process: int) -> tuple[str, list[str]]:
-    """The name of a process, and its numbers after that (proc(5)); zeros if it is gone."""
+    """Return a process's name, and the numbers after it (proc(5)); zeros if it is gone."""
     with suppress(OSError):
         text = Path(f"/proc/{process}/stat").read_text(errors="replace")
         name, _, rest = text.partition("(")[2].rpartition(")")

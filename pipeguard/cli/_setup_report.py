@@ -47,7 +47,7 @@ NAME_CHARS = (6, 24)  # least and greatest width of the column of names
 
 
 def table(plans: Sequence[ChangePlan], machine: Machine) -> None:
-    """Every server of every file, and its state."""
+    """Print every server of every file, and its state."""
     if not plans:
         click.echo("No MCP server of any client was found here.")
         return
@@ -70,7 +70,7 @@ def table(plans: Sequence[ChangePlan], machine: Machine) -> None:
 
 
 def without_servers(machine: Machine, configs: Iterable[Config]) -> None:
-    """Clients that are installed but have no server in any of their files."""
+    """Print the installed clients that have no server in any of their files."""
     busy = {spec.client for config in configs for spec in config.specs}
     names = [
         client.name
@@ -82,7 +82,7 @@ def without_servers(machine: Machine, configs: Iterable[Config]) -> None:
 
 
 def without_file(client: Client, plans: Sequence[ChangePlan], launcher: Sequence[str]) -> None:
-    """Explain what to do by hand for a client whose file does not exist."""
+    """Print the manual steps for a client whose file does not exist."""
     if client.paste:
         steps = client.paste.replace("LAUNCHER", launcher[0])
         click.echo(f"\n{client.name} stores its servers in no file that can be edited.\n  {steps}")
@@ -91,7 +91,7 @@ def without_file(client: Client, plans: Sequence[ChangePlan], launcher: Sequence
 
 
 def diffs(plans: Iterable[ChangePlan]) -> None:
-    """Show what would change, with secrets hidden."""
+    """Show the planned changes, with secrets hidden."""
     for plan in plans:
         if plan.content is not None:
             show_diff(_diff(plan))
@@ -109,7 +109,7 @@ def _diff(plan: ChangePlan) -> list[str]:
 
 
 def before_change(configs: Iterable[Config]) -> None:
-    """Tell what a person must know of the clients before their files are written."""
+    """Print the clients' notes for the person before their files are written."""
     names = dict.fromkeys(spec.client for config in configs for spec in config.specs)
     notes = [(clients()[name].name, clients()[name].before) for name in names]
     for name, note in notes:
@@ -128,7 +128,7 @@ def _report_guarded(plan: ChangePlan, where: str) -> None:
 def outcome(
     done: Sequence[ChangePlan], failed: Mapping[Path, str], machine: Machine, undo_command: str
 ) -> None:
-    """Report what was done, what was not, and what the user must do now."""
+    """Report the changes, the failures, and the next steps for the user."""
     for plan in done:
         names = ", ".join(each.name for each in plan.changes)
         where = short_file(plan.config.path, machine)
@@ -156,12 +156,12 @@ def outcome(
 
 
 def what_next(again: str, missing: LauncherError | None, plans: Sequence[ChangePlan]) -> None:
-    """The command that carries out what was only shown.
+    """Print the command that carries out the plans.
 
     Args:
-        again: the options that choose the same again.
-        missing: why no launcher was found; its path has to be named, or PipeGuard be installed.
-        plans: what was shown.
+        again: the options that make the same choice again.
+        missing: why no launcher was found: name its path, or install PipeGuard.
+        plans: the plans that were shown.
     """
     if count := sum(plan.open_count for plan in plans):
         them = "it" if count == 1 else "them"
@@ -182,7 +182,7 @@ def as_json(
     *,
     dry_run: bool,
 ) -> None:
-    """All of it, for programs."""
+    """Print the plans and outcomes as JSON."""
     files = [
         {
             **file_fields(plan.config),
@@ -197,7 +197,7 @@ def as_json(
 
 
 def file_heading(config: Config, machine: Machine) -> str:
-    """A file's clients, its path and whose it is."""
+    """Describe a file: its clients, its path and its scope."""
     names = list(dict.fromkeys(clients()[spec.client].name for spec in config.specs))
     stated = [server.scope for server in config.servers] or [spec.scope for spec in config.specs]
     scopes = dict.fromkeys(scope.value for scope in stated)
@@ -206,7 +206,7 @@ def file_heading(config: Config, machine: Machine) -> str:
 
 
 def _word(plan: ChangePlan, judged: JudgedServer) -> str:
-    """Say what happens to a server other than guarding it; else its state."""
+    """Describe a server's change other than guarding; else its state."""
     if judged.is_to_do and plan.move is not None:
         return _TO_MOVE
     if judged.code == NOT_ISOLATED:
@@ -242,7 +242,7 @@ def _line(judged: JudgedServer, width: int, what: str, machine: Machine, why: st
 
 
 def name_width(names: Iterable[str]) -> int:
-    """The width of a column of servers' names."""
+    """Return the width of a column of servers' names."""
     longest = max(map(len, names), default=0)
     return min(max(longest, NAME_CHARS[0]), NAME_CHARS[1])
 
@@ -263,14 +263,14 @@ def _count(plans: Iterable[ChangePlan]) -> str:
 
 
 def short_file(path: Path, machine: Machine) -> str:
-    """A path with ~ for the user's folder; a repository may have chosen the file's name."""
+    """Shorten a path with ~; a repository may have chosen the file's name."""
     user_folder = machine.home
     is_below = user_folder in path.parents
     return visible(f"~/{path.relative_to(user_folder).as_posix()}" if is_below else str(path))
 
 
 def show_diff(lines: Iterable[str]) -> None:
-    """A diff, in colours."""
+    """Print a diff, in colours."""
     click.echo()
     for line in lines:
         colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
@@ -279,7 +279,7 @@ def show_diff(lines: Iterable[str]) -> None:
 
 
 def file_fields(config: Config) -> dict[str, object]:
-    """A file, for programs."""
+    """Describe a file, for programs."""
     return {
         "path": str(config.path),
         "clients": list(dict.fromkeys(spec.client for spec in config.specs)),

@@ -24,7 +24,7 @@ _OF_GUARDING = ("no_login", "shared", "isolate", "launcher")
 
 
 class SetupRequest:
-    """The request of the user, read from the command line."""
+    """The user's request, parsed from the command line."""
 
     def __init__(self, clients: tuple[str, ...], options: dict[str, object]) -> None:
         self.names = (
@@ -48,7 +48,7 @@ class SetupRequest:
         self._refuse_nonsense()
 
     def _read_clients(self, names: tuple[str, ...]) -> list[Client]:
-        """The clients that were named; of several that share a name, those on this machine."""
+        """Return the named clients; of several that share a name, those on this machine."""
         from pipeguard.clients.catalog import clients_called
         from pipeguard.clients.machine import is_present
 
@@ -85,16 +85,16 @@ class SetupRequest:
 
     @property
     def is_only_shown(self) -> bool:
-        """True if nothing is to be changed."""
+        """True if the command changes nothing."""
         return self.check or self.dry_run or (self.as_json and not self.yes)
 
     @property
     def may_write(self) -> bool:
-        """True if files may be changed, which needs a launcher that lasts."""
+        """True if files may be changed, which needs a permanent launcher."""
         return not self.is_only_shown and (self.yes or sys.stdin.isatty())
 
     def guard_options(self) -> GuardOptions:
-        """The servers to guard, and what is allowed beyond the default."""
+        """The servers to guard, and the permissions beyond the default."""
         from pipeguard.auth.store import has_login
         from pipeguard.cli.isolate import entries_now
         from pipeguard.clients.rewrite import GuardOptions
@@ -110,7 +110,7 @@ class SetupRequest:
         )
 
     def require_ready(self) -> None:
-        """Refuse to ask about, or to write, what would not start.
+        """Refuse a setup that would not start.
 
         Raises:
             PolicyError: the policy is invalid.
@@ -140,7 +140,7 @@ class SetupRequest:
         return Machine.here(Path(self.project or Path.cwd()).absolute())
 
     def scopes(self) -> tuple[ConfigScope, ...]:
-        """The scopes whose servers are meant."""
+        """The chosen scopes."""
         from pipeguard.clients.catalog import ConfigScope
 
         is_wide = (self.check or self.shared) and not self.scope
@@ -153,7 +153,7 @@ class SetupRequest:
         )
 
     def configs(self, machine: Machine) -> list[Config]:
-        """The files that are meant and have servers, or cannot be read."""
+        """Return the chosen files that have servers, or cannot be read."""
         from pipeguard.clients.entries import read_config
         from pipeguard.clients.machine import ConfigFile, find, find_specs
 
@@ -166,10 +166,10 @@ class SetupRequest:
         return [config for config in configs if self._is_meant(config)]
 
     def changed_configs(self, machine: Machine) -> list[Config]:
-        """The files in which `setup` may have to be undone.
+        """Find the files in which `setup` may have to be undone.
 
-        Without a scope also those that it changed earlier, wherever they are. Whose such a file is
-        nobody knows once it is outside of where clients look, so a scope leaves it out.
+        Without a scope these include files that it changed earlier, wherever they are. The scope of
+        a file outside the clients' folders is unknown, so a scope leaves it out.
         """
         from pipeguard.clients.catalog import clients
         from pipeguard.clients.entries import read_config
@@ -191,19 +191,19 @@ class SetupRequest:
         return configs
 
     def again(self) -> str:
-        """The options that choose the same again, for a command that is advised."""
+        """The options that repeat this choice, for a suggested command."""
         words = [] if self.clients else ["--all"]
         return shlex.join([*words, *self._chosen_options(), *self.flags()])
 
     def flags(self) -> list[str]:
-        """The options that say how to guard, for a command that is advised."""
+        """The options that say how to guard, for a suggested command."""
         chosen = {"gateway": self.gateway, "no-login": self.no_login}
         chosen |= {"shared": self.shared, "isolate": self.isolate}
         flags = [f"--{name}" for name, is_chosen in chosen.items() if is_chosen]
         return [*flags, f"--launcher={self.launcher}"] if self.launcher else flags
 
     def undo_command(self) -> str:
-        """The command that undoes this, and nothing that was done before."""
+        """The command that undoes exactly this change."""
         return shlex.join(["pipeguard", "setup", "--undo", *self._chosen_options()])
 
     def _chosen_options(self) -> list[str]:
@@ -216,7 +216,7 @@ class SetupRequest:
         return words
 
     def _is_meant(self, config: Config) -> bool:
-        """True if a file is shown: one in which something is, of the scope that was asked for."""
+        """True if a file is shown: it is in the chosen scope and has something."""
         if not (self.scope == "project" or (self.scope == "user" and self.undo)):
             return bool(config.servers or config.problem)
         listed = [server.scope for server in config.servers] or [
@@ -230,11 +230,11 @@ class SetupRequest:
 
 
 def must_have_effect(*names: str, need: str) -> None:
-    """Refuse options that were given and would do nothing.
+    """Refuse options that were given but have no effect.
 
     Args:
-        names: of the parameters, as the current command gets them.
-        need: what they need or what speaks against them, in words.
+        names: the parameters, as the current command gets them.
+        need: the option that they need or that excludes them, in words.
 
     Raises:
         click.UsageError: one was given.

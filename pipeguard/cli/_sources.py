@@ -1,4 +1,4 @@
-"""The options that say which servers are behind the gateway, or where it runs. Not a command."""
+"""Options that select the servers behind the gateway, or its address. Not a command."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Command = Callable[..., Any]
 
 
 def source_options(command: Command) -> Command:
-    """Give a command `--config`, `--folder` and `--import`, and hand them over as `sources`."""
+    """Give a command `--config`, `--folder` and `--import`, and pass them as `sources`."""
 
     @click.option(
         "--config",
@@ -57,7 +57,7 @@ def source_options(command: Command) -> Command:
 
 
 def url_options(command: Command) -> Command:
-    """Give a command `--url` and `--token-env`, and hand them over as `url` and `token`."""
+    """Give a command `--url` and `--token-env`, and pass them as `url` and `token`."""
 
     @click.option("--url", default="", help="Of a gateway that listens, to ask it instead.")
     @click.option("--token-env", metavar="NAME", help="The variable with a token for --url.")
@@ -74,7 +74,7 @@ def url_options(command: Command) -> Command:
 
 
 def running_gateways() -> list[tuple[str, str]]:
-    """The addresses of the gateways that run here, and their processes."""
+    """List the addresses of the gateways that run here, and their processes."""
     from pipeguard.runtime.start import running_guards
 
     return sorted(

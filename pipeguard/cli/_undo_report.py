@@ -26,7 +26,7 @@ _EDITED = (UndoMethod.SPLICED, UndoMethod.BY_MEANING)  # in a file that is not i
 
 
 def undo_diffs(plans: Iterable[UndoPlan]) -> None:
-    """Show what undoing would change, with secrets hidden."""
+    """Show the changes that undoing would make, with secrets hidden."""
     for plan in plans:
         if plan.content is not None:
             paths = [server.path for server in plan.config.servers if server.guard is not None]
@@ -37,7 +37,7 @@ def undo_diffs(plans: Iterable[UndoPlan]) -> None:
 
 
 def undo_table(plans: Iterable[UndoPlan], machine: Machine) -> None:
-    """Show what would be undone, and how."""
+    """Show each entry that would be undone, and how."""
     words = {
         UndoMethod.EXACT: "the whole file as it was, byte for byte",
         UndoMethod.SPLICED: "the entry's text as it was; the rest of the file stays",
@@ -59,7 +59,7 @@ def undo_table(plans: Iterable[UndoPlan], machine: Machine) -> None:
 
 
 def _unread_references(plan: UndoPlan) -> Iterator[str]:
-    """Name what the entries then refer to, and only PipeGuard can read."""
+    """Name references that the entries would then have, and that only PipeGuard can read."""
     if plan.content is None:
         return
     names = {undone.name for undone in plan.undone}
@@ -75,7 +75,7 @@ def _unread_references(plan: UndoPlan) -> Iterator[str]:
 def undo_outcome(
     plans: Iterable[UndoPlan], failed: Mapping[Path, str], machine: Machine, *, again: str
 ) -> None:
-    """Report what was undone, or the options that would undo something."""
+    """Report the undone changes, or the options that would undo some."""
     if again:
         click.echo(f"Nothing was changed.  To undo:  pipeguard setup --undo {again} --yes")
     for plan in plans:
@@ -92,7 +92,7 @@ def undo_outcome(
 
 
 def _tell_restored(plan: UndoPlan, file: str) -> None:
-    """Say what was restored in a file, and what was not."""
+    """Report what was restored in a file, and what was not."""
     left = [undone.name for undone in plan.undone if undone.method is UndoMethod.LEFT]
     names = visible(", ".join(left))
     if plan.content is not None or not left:

@@ -1,4 +1,4 @@
-"""`pipeguard allow`: a person says that a block was a false alarm, as a narrow exception."""
+"""`pipeguard allow`: a person declares a block a false alarm, as a narrow exception."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def command(  # noqa: PLR0913  one for each option
 
 
 def _is_for_one_call(event: AuditedEvent, by: str | None) -> bool:
-    """True if the call is granted once, and no exception is written.
+    """True if the call is granted once, without an exception.
 
     Raises:
         UsageError: the options are for both.
@@ -176,12 +176,12 @@ def _is_for_one_call(event: AuditedEvent, by: str | None) -> bool:
 
 
 def _reason(why: str | None, *, is_asked: bool, is_later: bool = False) -> str:
-    """The person's reason, on one line; asked for on a terminal if none was given.
+    """Return the person's reason, on one line; ask on a terminal if none was given.
 
     Args:
-        why: as it was given.
+        why: the reason, as it was given.
         is_asked: whether a person may be asked.
-        is_later: whether the person is asked only once they have seen what it is for.
+        is_later: whether to ask only after the person has seen what the reason is for.
     """
     if why is None:
         if not is_asked or not sys.stdin.isatty():
@@ -204,7 +204,7 @@ def _require_reason(text: str) -> str:
 
 
 def _what_opens(event: AuditedEvent, exemptions: Sequence[Exemption]) -> list[str]:
-    """Say what passes with the exceptions, and how to choose others."""
+    """List what the exceptions let pass, and how to choose others."""
     lines = ["What passes with it:", *(f"  {each}" for each in describe_opening(exemptions))]
     lines += result_note(event)
     chosen = {each.breadth for each in exemptions}

@@ -1,4 +1,4 @@
-"""`pipeguard approve`: trust definitions that are held, exactly as they were shown."""
+"""`pipeguard approve`: trusts held definitions, exactly as they were shown."""
 
 from __future__ import annotations
 

@@ -184,7 +184,7 @@ def _connect(
 
 
 def _policy(target: AssessmentTarget) -> Policy:
-    """The policy in force, so that what it allows is not found again."""
+    """Return the policy in force, so that allowed things are not reported again."""
     from pipeguard.config.options import WrapOptions
     from pipeguard.errors import PolicyError
     from pipeguard.firewall.policy import Policy

@@ -1,4 +1,4 @@
-"""`pipeguard audit`: reads the record of what happened, and checks that it is intact."""
+"""`pipeguard audit`: reads the record of events, and checks that it is intact."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LISTED = 50  # rows of `list` by default: about two screens
 
 
 def _since(context: click.Context, option: click.Parameter, value: str | None) -> str:
-    """A point in time, given as such or as an age, in the form that rows are compared with."""
+    """Parse a point in time, given as such or as an age, into the form of the rows' times."""
     if value is None:
         return ""
     try:
@@ -44,7 +44,7 @@ def _since(context: click.Context, option: click.Parameter, value: str | None) -
 
 
 def _filters(limit: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add the options that choose rows to a command, which gets them as `AuditFilter`."""
+    """Add options that filter rows to a command, which gets them as `AuditFilter`."""
     options = (
         click.option("--server", default="", help="Only of this server."),
         click.option("--token", default="", help="Only of clients with this bearer token."),

@@ -181,7 +181,7 @@ def logout(server: str) -> None:
 
 
 def _find_login(store: LoginStore, server: str) -> StoredLogin | None:
-    """The login with this URL or name; None if the URL has none.
+    """Find the login with this URL or name; None if the URL has none.
 
     Raises:
         InputError: neither a URL nor the name of a login, or the name of several.

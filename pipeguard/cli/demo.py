@@ -64,7 +64,7 @@ def command(*, as_json: bool) -> None:
 
 
 def _file_of_events() -> Path | None:
-    """The file for the events; None if there is no folder for it."""
+    """Return the file for the events; None if it cannot have a folder."""
     try:
         return store_path().with_name(DEMO_STORE_NAME)
     except StateError as error:
@@ -73,7 +73,7 @@ def _file_of_events() -> Path | None:
 
 
 def as_text(number: int, scene: Scene) -> str:
-    """One scene for people, coloured."""
+    """Format one scene for people, in colours."""
     good = click.style("[as expected]", fg="green")
     wrong = click.style(f"[WRONG: {'; '.join(scene.failures)}]", fg="red", bold=True)
     title = click.style(f"{number}. {scene.title}", bold=True)

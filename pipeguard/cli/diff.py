@@ -1,4 +1,4 @@
-"""`pipeguard diff`: definitions that wait for approval, old and new. Changes nothing."""
+"""`pipeguard diff`: pending definitions, old and new. Changes nothing."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _pages(waiting: list[StoredDefinition], fields: list[Fields]) -> str:
 
 
 def _next_steps(entry: StoredDefinition) -> str:
-    """The commands that decide; if a finding is severe, the one that refuses comes first."""
+    """List the commands that decide; if a finding is severe, the one that rejects comes first."""
     accept, reject = entry.spell_command("approve"), entry.spell_command("reject")
     if not entry.waits and not entry.pin.is_withdrawn:
         return f"  Nothing waits: it is trusted.  Say that you saw it:  {accept}"
@@ -109,7 +109,7 @@ def _next_steps(entry: StoredDefinition) -> str:
 
 
 def _stuffing(entry: StoredDefinition, servers: Iterable[str]) -> list[str]:
-    """Text in a held tool that is written for the gateway's search."""
+    """List text in a held tool that is written for the gateway's search."""
     from pipeguard.gateway.stuffing import stuffing
 
     definition = parse_json((entry.pin.held_definition or "null").encode())
@@ -128,7 +128,7 @@ find_reviewable = partial(match_definitions, reviewable_definitions)
 
 
 def as_fields(entry: StoredDefinition) -> dict[str, object]:
-    """One held definition for programs; both versions as canonical JSON."""
+    """Format a held definition for programs; both versions as canonical JSON."""
     pin = entry.pin
     return {
         "server": entry.server,
@@ -150,7 +150,7 @@ def as_fields(entry: StoredDefinition) -> dict[str, object]:
 
 
 def page(entry: StoredDefinition) -> str:
-    """One held definition for people: what changed, and the diff."""
+    """Render a held definition for people: its changes, and the diff."""
     pin = entry.pin
     if entry.trusted_version is not None:
         state = f"{pin.kind}, changed since it was {entry.since}"
@@ -176,9 +176,9 @@ def page(entry: StoredDefinition) -> str:
 
 
 def overview(entries: Sequence[StoredDefinition]) -> list[str]:
-    """Definitions that wait, one a line: flagged ones first, then what changed; and their counts.
+    """List pending definitions, one a line: flagged, then changed ones first; and their counts.
 
-    If no version was approved, changes are counted from the one that was first seen.
+    If no version was approved, changes are counted from the first one.
     """
     rows = sorted((_overview_row(entry) for entry in entries), key=lambda row: STATES.index(row[0]))
     counts = Counter(state for state, *_ in rows)
@@ -195,7 +195,7 @@ def overview(entries: Sequence[StoredDefinition]) -> list[str]:
 
 
 def _overview_row(entry: StoredDefinition) -> tuple[str, str, str, str]:
-    """State, kind, name; the worst finding, and in a few words what it is or how it changed."""
+    """Return state, kind, name, and the worst finding with a short description or the changes."""
     findings = definition_findings(entry)
     definition = parse_json((entry.pin.held_definition or "null").encode())
     text = definition.get("description") if isinstance(definition, dict) else None
@@ -212,7 +212,7 @@ def _overview_row(entry: StoredDefinition) -> tuple[str, str, str, str]:
 
 
 def unified_diff(trusted: str | None, seen: str, origin: str) -> list[str]:
-    """A unified diff of two definitions, with every character visible."""
+    """Make a unified diff of two definitions, with every character visible."""
     old = [] if trusted is None else pretty(trusted)
     new = pretty(seen)
     if len(old) > DIFF_LINES or len(new) > DIFF_LINES:
@@ -223,7 +223,7 @@ def unified_diff(trusted: str | None, seen: str, origin: str) -> list[str]:
 
 
 def pretty(text: str) -> list[str]:
-    """A definition in lines: one a member, long texts one a sentence, every character visible."""
+    """Format a definition in lines: one a member or sentence, with every character visible."""
     value = json.loads(_canonical(text))
     lines = []
     for line in json.dumps(value, indent=2, ensure_ascii=False).split("\n"):
@@ -237,7 +237,7 @@ _SENTENCE_END = re.compile(r"(?<=\\n)|(?<=[.!?] )")
 
 
 def _canonical(text: str) -> str:
-    """The canonical form, in which only differences that matter remain."""
+    """Return the canonical form, in which only relevant differences remain."""
     return canonical(parse_json(text.encode("utf-8"))).decode("utf-8")
 
 
@@ -247,7 +247,7 @@ def _colour(line: str) -> str:
 
 
 # ---  definition findings ---------------------------------------------------------------
-# What the rules find in a definition that waits for a person.
+# The rules' findings in a definition that waits for a person.
 
 _KEY_BYTES = 32
 _ALARMING = ("poisoned", "look-alike")  # reasons for which a definition is held
@@ -256,9 +256,9 @@ _MEMBERS = {kind: member for member, kind, _ in LISTS.values()}
 
 @lru_cache(maxsize=1000)  # a page and its next steps ask for the same
 def definition_findings(entry: StoredDefinition) -> tuple[Finding, ...]:
-    """Findings in the definition as it is now, the most serious first.
+    """Scan the current definition; return its findings, the most serious first.
 
-    Nothing if the scan engine is missing: a definition can be compared without it.
+    Empty if the scan engine is missing: a definition can be compared without it.
     """
     definition = entry.pin.held_definition
     if definition is None:
@@ -275,7 +275,7 @@ def definition_findings(entry: StoredDefinition) -> tuple[Finding, ...]:
 
 
 def finding_lines(findings: Sequence[Finding]) -> list[str]:
-    """Format them for people, one line each."""
+    """Format findings for people, one line each."""
     lines = []
     for finding in dict.fromkeys(findings):
         words = visible(finding.excerpt or finding.note)
@@ -285,7 +285,7 @@ def finding_lines(findings: Sequence[Finding]) -> list[str]:
 
 
 def finding_fields(findings: Sequence[Finding]) -> list[dict[str, object]]:
-    """Format it as JSON."""
+    """Format findings as JSON."""
     return [
         {
             "rule": finding.rule,
@@ -300,21 +300,21 @@ def finding_fields(findings: Sequence[Finding]) -> list[dict[str, object]]:
 
 
 def is_severe(findings: Sequence[Finding]) -> bool:
-    """True if a person should rather reject a definition."""
+    """True if a finding is severe, so that a person should reject the definition."""
     return any(finding.severity >= Severity.HIGH for finding in findings)
 
 
 def read_first(entry: StoredDefinition) -> str:
-    """The command that shows a flagged definition; empty for others.
+    """Return the command that shows a flagged definition; empty for others.
 
-    It is flagged if a rule finds something severe in it, or if it is easily taken for another one.
+    It is flagged if a rule finds something severe in it, or if it resembles another one.
     """
     is_flagged = entry.pin.reason.startswith(_ALARMING) or is_severe(definition_findings(entry))
     return entry.spell_command("diff") if is_flagged else ""
 
 
 def _is_scanned() -> bool:
-    """False if the scan engine is missing, so that no findings mean nothing."""
+    """False if the scan engine is missing: then an empty list of findings means nothing."""
     try:
         _judge()
     except EngineError:

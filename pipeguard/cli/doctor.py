@@ -1,4 +1,4 @@
-"""`pipeguard doctor`: what is wrong with this installation, and the command that fixes it."""
+"""`pipeguard doctor`: finds problems of this installation, and the commands that fix them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def command(names: tuple[str, ...], *, as_json: bool) -> None:
 
 
 def _lines(check: Fields) -> Iterator[str]:
-    """All that a check found, the worst first, each with the command that fixes it."""
+    """List a check's diagnoses, the worst first, each with the command that fixes it."""
     title, worst_first = check["title"], [*reversed(_COLOURS)]
     for result in sorted(check["told"], key=lambda result: worst_first.index(result["state"])):
         mark = click.style(f"{result['state']:<{_WORD_CHARS}}", fg=_COLOURS[result["state"]])

@@ -1,4 +1,4 @@
-"""`pipeguard explain`: what a rule is for, or what happened at an event. Reads only."""
+"""`pipeguard explain`: explains a rule, or an event. Reads only."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def _rule_page(rule: Rule) -> str:
 
 
 def _describe_exceptions(rule: Rule) -> Iterator[str]:
-    """Say where something else than usual is done about a match."""
+    """Describe the cases in which a match gets another action than usual."""
     sure = find_sure_action(rule)
     if sure is not usual_action(rule):
         yield f" It is {_USUAL[sure]} if {' or '.join(list_raises(rule))}."
@@ -149,7 +149,7 @@ def _family_page(fields: Fields) -> list[str]:
 
 
 def _event_fields(event: AuditedEvent, rules: dict[str, Rule]) -> Fields:
-    """An event, with the words of each rule, and the commands that decide about it."""
+    """Describe an event, with the texts of each rule, and the commands that decide about it."""
     findings = [finding | describe_rule(finding["rule"], rules) for finding in event.findings]
     for each in findings:
         each |= {key: complete_advice(each[key], event, each["rule"]) for key in ("why", "fix")}
@@ -167,7 +167,7 @@ def _event_fields(event: AuditedEvent, rules: dict[str, Rule]) -> Fields:
 
 
 def _event_page(event: AuditedEvent, fields: Fields, *, is_full: bool) -> Iterator[str]:
-    """Say what happened, on which words, and what to do next: of one rule, or of all."""
+    """Explain an event, its excerpts, and the next steps: for one rule, or for all."""
     yield f"{click.style(event.name, bold=True)}: {fields['outcome']}"
     what = " ".join(filter(None, (event.method, event.tool)))
     unnamed = "an HTTP request" if event.kind == "refusal" else "a message"
@@ -185,7 +185,7 @@ def _event_page(event: AuditedEvent, fields: Fields, *, is_full: bool) -> Iterat
             yield from _passage_lines(finding, event, is_full=is_full)
         if not is_full and len(passages) > SHOWN_PASSAGES:
             yield _label("", f"and {len(passages) - SHOWN_PASSAGES} more")
-        # What was only noted needs no advice; what waits for an approval has its commands below.
+        # A mere note needs no advice; a pending definition has its commands below.
         is_advised = not is_only_noted(event, rule) and find_remedy(rule).way is not Way.APPROVE
         fix = words[rule]["fix"] if is_advised else ""
         texts = (("Why", words[rule]["why"]), ("Do", fix))
@@ -202,9 +202,9 @@ def _event_page(event: AuditedEvent, fields: Fields, *, is_full: bool) -> Iterat
 
 
 def _redacted_fields(event: AuditedEvent) -> dict[str, Any]:
-    """Describe an event for the public: no text of it, and no name that somebody chose.
+    """Describe an event for the public, without its texts, and without names that somebody chose.
 
-    A rule of the user's own packs, and a method that MCP does not know, are not named either.
+    It also omits a rule of the user's own packs, and a method unknown to MCP.
     """
     shipped = {rule.id for rule in load_rules(pack for pack in sources() if pack.shipped)}
     places = {*known_places(), "connection", "audit"}
@@ -256,7 +256,7 @@ def _redacted_page(fields: dict[str, Any]) -> str:
 
 
 def _passage_lines(finding: dict[str, str], event: AuditedEvent, *, is_full: bool) -> Iterator[str]:
-    """Describe a finding by its words, and in full also by its place."""
+    """Describe a finding by its excerpt, and in full also by its place."""
     where = f"in {finding.get('place', '')} {finding.get('pointer', '')}".rstrip()
     level = f"severity {finding.get('severity')}, confidence {finding.get('confidence')}"
     view, action = finding.get("view", "text"), finding.get("action")
@@ -280,7 +280,7 @@ def _passage_lines(finding: dict[str, str], event: AuditedEvent, *, is_full: boo
 
 
 def _wrap(text: str, label: str = "") -> str:
-    """Break a text into lines, but neither a command nor a path in it."""
+    """Wrap a text, but break neither a command nor a path in it."""
     whole = re.sub("`[^`]+`", lambda code: code[0].replace(" ", "\0"), text)
     indent = " " * len(label)
     wrapped = textwrap.wrap(

@@ -1,4 +1,4 @@
-"""`pipeguard forget`: removes what is stored of a server, which is new the next time."""
+"""`pipeguard forget`: removes the stored data of a server, which is then new again."""
 
 from __future__ import annotations
 

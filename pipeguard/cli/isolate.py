@@ -1,4 +1,4 @@
-"""`pipeguard isolate`: what isolated servers are given, what was learned, what was fetched."""
+"""`pipeguard isolate`: shows isolated servers' grants, and what was learned and fetched."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ _Found = tuple[tuple["IsolateEntry", ...], list["ServerHere"], "ServerFacts"]
 
 
 def _find(name: str, path: str | None = None) -> _Found:
-    """The entries of the policy and of clients for a server, and what else is known of it."""
+    """Find a server's entries in the policy and in clients, and other facts about it."""
     from pipeguard.isolation import ServerFacts
 
     policy = entries_now(path)
@@ -198,7 +198,7 @@ def _find(name: str, path: str | None = None) -> _Found:
 
 
 def _is_isolated(entries: Sequence[IsolateEntry], servers: Sequence[ServerHere]) -> bool:
-    """True if every entry that starts a server isolates it; without any, if the policy does."""
+    """True if every entry that starts a server isolates it; without one, if the policy does."""
     if servers:
         return all(each.isolation.is_held and not each.is_bare for each in servers)
     return bool(entries) and entries[0].engine != Isolation.NONE
@@ -422,7 +422,7 @@ def _package_fields(installed: Installed) -> dict[str, object]:
 
 
 def entries_now(path: str | None = None) -> tuple[IsolateEntry, ...]:
-    """Isolation settings of the user's policy; of another file none if it does not exist.
+    """Return the isolation settings of the user's policy; of another file, if it exists.
 
     Raises:
         PolicyError: the file is invalid.
@@ -433,7 +433,7 @@ def entries_now(path: str | None = None) -> tuple[IsolateEntry, ...]:
 
 
 def stored_names() -> tuple[str, ...]:
-    """The servers that were started under PipeGuard."""
+    """List the servers that were started under PipeGuard."""
     from pipeguard.state.paths import existing_store
     from pipeguard.state.store import Store
 
@@ -445,7 +445,7 @@ def stored_names() -> tuple[str, ...]:
 
 
 def describe_unknown(name: str) -> Iterator[str]:
-    """Say that a name is unknown, with names that are near it."""
+    """Explain that a name is unknown, and suggest similar names."""
     from pipeguard.isolation import Inventory
 
     entries = entries_now()
@@ -458,7 +458,7 @@ def describe_unknown(name: str) -> Iterator[str]:
 
 
 def preview_command(words: tuple[str, ...]) -> ServerPreview:
-    """All that the server of a command would be given here, by its words and the policy."""
+    """Preview the access of a command's server here, by its words and the policy."""
     name = identify_server(words, None).name
     engine = next((each.engine for each in find_entries(name, entries_now())), Isolation.AUTO)
     engine = Isolation.AUTO if engine in (Isolation.NONE, Isolation.LEARN) else engine
@@ -466,7 +466,7 @@ def preview_command(words: tuple[str, ...]) -> ServerPreview:
 
 
 def format_entry(entry: IsolateEntry) -> str:
-    """An entry on one line."""
+    """Format an entry on one line."""
     parts = [entry.engine, *([f"tag {visible(entry.tag)}"] if entry.tag else [])]
     lists = ((kind, map(short_path, getattr(entry, kind))) for kind in _LISTS)
     parts += [f"{kind} {shown}" for kind, each in lists if (shown := visible(", ".join(each)))]
@@ -475,5 +475,5 @@ def format_entry(entry: IsolateEntry) -> str:
 
 
 def format_day(seconds: int) -> str:
-    """The day of a moment, in the user's own calendar."""
+    """Format the day of a moment, in the user's own calendar."""
     return datetime.datetime.fromtimestamp(seconds).astimezone().date().isoformat()

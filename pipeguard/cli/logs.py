@@ -1,4 +1,4 @@
-"""`pipeguard logs`: what a server behind the gateway writes on its standard error."""
+"""`pipeguard logs`: prints the standard error of a server behind the gateway."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def command(name: str | None, lines: int, *, follow: bool) -> None:
 
 
 def _server_names() -> list[str]:
-    """The servers that have run, that the gateway's file has, or that have written something."""
+    """List the servers that have run, are in the gateway's file, or have written something."""
     from pipeguard.assess.gateway_file import gateway_configs
     from pipeguard.gateway.server_output import servers_with_output
     from pipeguard.state.paths import existing_store

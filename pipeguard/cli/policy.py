@@ -1,4 +1,4 @@
-"""`pipeguard policy`: starts the policy file, says where it is and whether it is valid."""
+"""`pipeguard policy`: creates the policy file, prints its path, and validates it."""
 
 from __future__ import annotations
 

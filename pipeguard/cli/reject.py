@@ -1,4 +1,4 @@
-"""`pipeguard reject`: discards definitions that are held; what is approved stays approved."""
+"""`pipeguard reject`: discards held definitions; approved ones stay approved."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def show(name: str, *, as_json: bool) -> None:
 
 
 def _not_in_a_pack(name: str, rules: Collection[str]) -> str:
-    """Why there is nothing to show of a name: it is no rule's, or that of a rule in the code."""
+    """Explain why a name has no pattern to show: it is unknown, or that of a rule in the code."""
     if name in code_rules():
         return f"{name} has no pattern to show.\n  Read about it:  pipeguard explain {name}"
     near = suggestion(name, [*rules, *code_rules()])
@@ -211,7 +211,7 @@ def test(*, file: str | None, glob: str, as_json: bool) -> None:
 
 
 def _alone(rules: Sequence[Rule], packs: Sequence[PackFile]) -> list[Engine]:
-    """Engines for the rules of one file; all rules together take seconds to compile."""
+    """Make engines for the rules of one file; all rules together take seconds to compile."""
     with say_if_slow(f"compiling {pluralize(len(rules), 'rule')}"):
         try:
             return [

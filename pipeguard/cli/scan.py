@@ -168,7 +168,7 @@ def command(  # noqa: PLR0913  one for each option
 
 
 class _NotTextError(InputError):
-    """A file is no text, as an image."""
+    """A file is not text, such as an image."""
 
 
 def _fields(path: str, taken: str, trial: Trial) -> Fields:
@@ -200,7 +200,7 @@ def _finding_fields(located: LocatedFinding) -> Fields:
 
 
 def _page(file: Fields, *, with_steps: bool) -> Iterator[str]:
-    """Report all that was found in one file."""
+    """Report all findings in one file."""
     head = f"{visible(_name(file['file']))}, read as {file['read_as']}: {_WOULD[file['action']]}."
     if not file["findings"]:
         yield f"{head} Nothing was found."
@@ -230,13 +230,13 @@ def _line_up(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _where(finding: Fields) -> str:
-    """The position as editors show it: line and column, from 1."""
+    """Format the position as editors show it: line and column, from 1."""
     spots = filter(None, (finding["start"], finding["end"]))
     return "-".join(f"{spot['line']}:{spot['column']}" for spot in spots) or finding["place"]
 
 
 def _if_kept(file: Fields, joint: str) -> str:
-    """Say what else would happen if the tool keeps its arguments on this machine."""
+    """Describe the other outcome if the tool keeps its arguments on this machine."""
     if file["action_if_kept"] == file["action"]:
         return ""
     would = _WOULD[file["action_if_kept"]]
@@ -244,7 +244,7 @@ def _if_kept(file: Fields, joint: str) -> str:
 
 
 def _published_words(text: str) -> list[str]:
-    """Note credentials that a vendor's documentation prints, which no rule reports."""
+    """Note credentials that are examples in a vendor's documentation, which no rule reports."""
     from pipeguard.detect.checks.placeholders import is_published
 
     words = (word[0] for word in islice(_CREDENTIAL.finditer(text), MOST_WORDS))
@@ -256,7 +256,7 @@ def _published_words(text: str) -> list[str]:
 
 
 def _pages(files: Sequence[Fields], skipped: Sequence[Fields]) -> Iterator[str]:
-    """Report each file in which something was found in a line, with a total."""
+    """Report each file with a finding in a line, with a total."""
     found = [file for file in files if file["findings"]]
     for file in found:
         rules = list(dict.fromkeys(finding["rule"] for finding in file["findings"]))
@@ -280,7 +280,7 @@ def _pages(files: Sequence[Fields], skipped: Sequence[Fields]) -> Iterator[str]:
 
 
 def _read(path: str, limit_bytes: int) -> str:
-    """The text to judge.
+    """Read the text to judge.
 
     Raises:
         InputError: it cannot be read, is larger than a message may be, or is not text.
@@ -319,12 +319,12 @@ def _size(count: int) -> str:
 
 
 def list_files(words: Sequence[str]) -> list[str]:
-    """The files that words name: a file, a folder with all below it, or a pattern (`**/*.md`).
+    """List the files that words name: a file, a folder and all below it, or a pattern (`**/*.md`).
 
-    Hidden files and folders, and links, are left out where no word names them.
+    Hidden files and folders, and links, are left out unless a word names them.
 
     Raises:
-        InputError: a word names nothing, or standard input is not the only one.
+        InputError: a word names nothing, or standard input is not the only word.
     """
     if STDIN in words and len(words) > 1:
         raise InputError("standard input (-) is judged by itself: leave out the files, or -.")
@@ -341,7 +341,7 @@ def list_files(words: Sequence[str]) -> list[str]:
 
 
 def _below(folder: str) -> Iterator[str]:
-    """The files below a folder that are neither hidden nor links nor pipes."""
+    """Yield the files below a folder, without hidden ones, links and pipes."""
 
     def fail(error: OSError) -> None:
         raise InputError(f"{visible(str(error.filename))} cannot be read: {error.strerror}.")
@@ -355,10 +355,10 @@ def _below(folder: str) -> Iterator[str]:
 
 
 def _matching(pattern: str) -> Iterator[str]:
-    """The files that match; a pattern may come in quotes, where the shell does not expand it.
+    """Yield the files that match; a quoted pattern reaches us unexpanded by the shell.
 
-    `**` stands for folders, and for no links: a link to a folder above it would lead to every file
-    again and again, as `glob` follows it.
+    `**` matches folders but no links: `glob` would follow a link to a parent folder to every file
+    again and again.
     """
     if "**" not in pattern:
         yield from sorted(filter(_is_own_file, glob(pattern)))
@@ -383,5 +383,5 @@ def _fits(names: Sequence[str], steps: Sequence[str]) -> bool:
 
 
 def _is_own_file(path: str) -> bool:
-    """True if it is a file, and neither a link nor a pipe, which would be waited for."""
+    """True for a file, but not for a link, or a pipe, on which a read would block."""
     return os.path.isfile(path) and not os.path.islink(path)

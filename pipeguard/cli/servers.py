@@ -106,7 +106,7 @@ def reject(name: str, *, as_json: bool) -> None:
 def _decide(
     name: str, verb: str, take: Callable[[Store, Proposal, str], bool], *, as_json: bool
 ) -> None:
-    """Show a proposal, have a person confirm, and act on exactly what was shown."""
+    """Show a proposal, have a person confirm, and act on exactly that proposal."""
     with Store.open(store_path()) as store:
         proposal = _find(store, name)
         person = Person.here()

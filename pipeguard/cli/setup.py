@@ -201,7 +201,7 @@ def _show_plans(
 def _carry_out(
     plans: Iterable[ChangePlan], machine: Machine
 ) -> tuple[list[ChangePlan], dict[Path, str]]:
-    """Write each file; a file that is refused does not keep the others from being written."""
+    """Write each file; a refused file does not stop the others."""
     from pipeguard.clients import setting
     from pipeguard.clients.files import FileError
     from pipeguard.clients.readiness import make_ready
@@ -260,7 +260,7 @@ def _may_change(request: SetupRequest, plans: list[ChangePlan]) -> bool:
 def _launcher(
     request: SetupRequest, machine: Machine
 ) -> tuple[tuple[str, ...], LauncherError | None]:
-    """The launcher to write; or a placeholder for it, and why there is none."""
+    """Return the launcher to write; or a placeholder, and why it is missing."""
     from pipeguard.clients.guarding import SHARED_LAUNCHER
     from pipeguard.clients.launcher import LauncherError, launcher
 
@@ -287,7 +287,7 @@ def _refuse_missing(wanted: Iterable[str], names: Collection[str], why: str) -> 
 
 
 def undo(request: SetupRequest, *, everything: bool = False) -> int:
-    """Undo what `setup` did; with `everything` also where its record is gone."""
+    """Undo the changes of `setup`; with `everything`, even if its record is gone."""
     from pipeguard.cli import _undo_report as report
     from pipeguard.cli._setup_report import before_change
 
@@ -337,7 +337,7 @@ def _undo_plans(request: SetupRequest, machine: Machine, *, everything: bool) ->
 
 
 def _with_edits(plan: UndoPlan, machine: Machine) -> UndoPlan:
-    """Say of each server that was edited behind the gateway that the edited entry stays there."""
+    """Note for each server that was edited behind the gateway that its edited entry stays there."""
     moves = [record.move for record in plan.used if record.move is not None]
     if not moves:
         return plan
@@ -356,7 +356,7 @@ def _with_edits(plan: UndoPlan, machine: Machine) -> UndoPlan:
 def write_undo(
     request: SetupRequest, plans: Sequence[UndoPlan], machine: Machine
 ) -> dict[Path, str]:
-    """Write what was planned; return why a file was refused, or is still to be undone."""
+    """Carry out the plans; return why a file was refused, or is still to be undone."""
     failed = {plan.config.path: plan.problem for plan in plans if plan.problem}
     to_do = [plan for plan in plans if not plan.problem]
     failed |= _carry_out_undo(to_do, machine)
@@ -368,7 +368,7 @@ def write_undo(
 def _find_guarded(
     request: SetupRequest, machine: Machine, left_guarded: Mapping[Path, frozenset[str]]
 ) -> dict[Path, str]:
-    """Read every file again; return why one is still to be undone: a client can write it back."""
+    """Read every file again; explain which are still to be undone: a client can write one back."""
     from pipeguard.clients.undoing import UndoMethod, plan_undo
 
     still: dict[Path, str] = {}
@@ -396,7 +396,7 @@ def _carry_out_undo(plans: Iterable[UndoPlan], machine: Machine) -> dict[Path, s
 
 
 def _release(plans: Iterable[UndoPlan]) -> dict[Path, str]:
-    """Remove servers that moved back from the gateway's file; return why where that fails."""
+    """Remove servers that moved back from the gateway's file; return why if that fails."""
     records = [record for plan in plans for record in plan.used if record.move is not None]
     if not records:
         return {}

@@ -1,4 +1,4 @@
-"""`pipeguard status`: one screen on what is guarded, what happened, and what waits for you."""
+"""`pipeguard status`: one screen of guarded servers, recent events, and pending decisions."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _find_status() -> Fields:
 
 
 def _read_audit(store: Store) -> Fields:
-    """The gaps of 7 days, and the newest event that was blocked and does not wait."""
+    """Read the gaps of 7 days, and the newest blocked event that is not pending."""
     from pipeguard.firewall.session.remedies import is_held
     from pipeguard.state.audit import AuditFilter, rows
     from pipeguard.state.exceptions import decisive, stopping, to_event
@@ -93,7 +93,7 @@ def _read_audit(store: Store) -> Fields:
 
 
 def _read_store(store: Store) -> Fields:
-    """Read the counts of each server, and the things that wait for a person."""
+    """Read the counts of each server, and the pending decisions."""
     from datetime import date
 
     from pipeguard.config.policy_file import find_beginning
@@ -122,10 +122,10 @@ def _read_store(store: Store) -> Fields:
 
 
 def find_gateways(guards: Iterable[RunningGuard] | None = None) -> list[str]:
-    """The gateways that run now with the same state folder, each with its process and address.
+    """List the gateways that run now with the same state folder, with process and address.
 
     Args:
-        guards: that run; None to look for them.
+        guards: the running guards; None to look for them.
     """
     from pipeguard.runtime.start import running_guards
 
@@ -145,7 +145,7 @@ def _mode() -> str:
 
 
 def _clients() -> tuple[list[Fields], list[str]]:
-    """The clients that have servers, and the files that cannot be read."""
+    """List the clients that have servers, and the files that cannot be read."""
     from pipeguard.clients.entries import GuardState, read_config
     from pipeguard.clients.machine import Machine, find
     from pipeguard.clients.rewrite import GuardOptions, judge
@@ -244,7 +244,7 @@ def _table(rows: Iterable[tuple[object, ...]]) -> list[str]:
 
 
 def _list_waiting(status: Fields) -> list[str]:
-    """List what waits for a decision or was stopped, and what shows it."""
+    """List pending decisions and blocked calls, and the commands that show them."""
     asking: list[dict[str, str]] = status["asking"]
     blocked: dict[str, str] | None = status["blocked"]
     waits = pluralize(status["waits"], "decision")

@@ -1,4 +1,4 @@
-"""`pipeguard tokens`: who may use the gateway, and what of it."""
+"""`pipeguard tokens`: manages who may use the gateway, and which parts of it."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ def _line(token: Fields) -> str:
 
 
 def _find_decider(*, is_for_page: bool) -> Person:
-    """The person; a job with the CI token cannot come to the page by making a token."""
+    """Return the person; a job with the CI token cannot open the page by making a token."""
     return Person.at_terminal() if is_for_page else Person.here()
 
 

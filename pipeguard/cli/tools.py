@@ -1,4 +1,4 @@
-"""`pipeguard tools`: what agents find behind the gateway, and what it does."""
+"""`pipeguard tools`: shows the tools that agents find behind the gateway, and what it does."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _server_option = click.option("--server", metavar="NAME", help="Only tools of th
 
 
 def _gateway_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that say which gateway it asks, and `ask`, which asks it."""
+    """Give a command the options that select a gateway, and `ask`, which queries it."""
 
     @wraps(command)
     def asking(
@@ -202,12 +202,12 @@ def call(ask: Ask, name: str, arguments: str, *, as_json: bool) -> None:
 
 
 def _only(server: str | None) -> Callable[[str], bool]:
-    """Find the servers that are needed for the tools of one, or of all."""
+    """Return a filter of the servers that are needed for the tools of one, or of all."""
     return lambda name: server in (None, name)
 
 
 def _of_tool(tool: str) -> Callable[[str], bool]:
-    """Find the servers that may have a tool, by its name."""
+    """Return a filter of the servers that may have a tool, by its name."""
     from pipeguard.gateway.catalog import may_be_tool
 
     return lambda server: may_be_tool(tool, server)
@@ -257,7 +257,7 @@ def _table(tools: list[CatalogTool]) -> Iterator[str]:
 
 
 def _say_missing(inspector: Inspector, concerns: Callable[[str], bool]) -> None:
-    """Say why servers have no tools here, or wait."""
+    """Explain why servers have no tools here, or wait for approval."""
     if not inspector.servers:
         click.echo("There is no server.", err=True)
     for name, why in inspector.missing.items():
@@ -272,10 +272,10 @@ def _known_server(inspector: Inspector, name: str) -> str:
 
 
 async def _known_tool(inspector: Inspector, name: str) -> CatalogTool:
-    """The tool that a name means.
+    """Find the tool that a name means.
 
     Raises:
-        InputError: there is none, or there are several.
+        InputError: no tool has the name, or several do.
     """
     from pipeguard.gateway.catalog import tools_named
 

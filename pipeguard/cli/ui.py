@@ -1,4 +1,4 @@
-"""`pipeguard ui`: the web page on which a person sees what happens, and decides."""
+"""`pipeguard ui`: the web page on which a person watches events, and decides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pipeguard uninstall`: removes the guard everywhere, and names what is left."""
+"""`pipeguard uninstall`: removes the guard everywhere, and names what remains."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def command(*, dry_run: bool, yes: bool) -> None:
 
 
 def _list_left(home_folder: Path) -> Iterator[str]:
-    """List the files that stay on this machine, apart from the program."""
+    """List the files that remain on this machine, apart from the program."""
     policy = Path(usual_policy_path())
     own = [policy, policy.with_name("pipeguard.yaml"), policy.with_name(TOKEN_FILE)]
     own += [*filter(None, [existing_state_folder()]), Path(cache_folder()), Path(_SERVICE)]

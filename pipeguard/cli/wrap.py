@@ -72,7 +72,7 @@ def command(ctx: click.Context, /, server_command: tuple[str, ...], **options: o
 
 
 def _refuse_no_value(name: str, given: object, ctx: click.Context) -> None:
-    """Refuse an option whose value was left out: the next word was taken for it, or nothing."""
+    """Refuse an option without a value: it took the next word, or nothing."""
     taken = {"--", *(option for option, _, _, _ in TABLE), *([""] if name in NEVER_EMPTY else [])}
     for value in given if isinstance(given, tuple) else (given,):
         if value in taken:
