@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def _end_on_signals() -> None:
-    """End at once on a signal, until the server's run handles it, whoever had us ignore it."""
+    """End at once on a signal, until the server's run handles it, even if it was ignored."""
     signal.signal(signal.SIGINT, _end_at_once)
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
@@ -42,19 +42,19 @@ def _end_on_signals() -> None:
 def _end_at_once(number: int, frame: object) -> None:
     """End this process wherever it is; the server's warden notices, and ends the server.
 
-    Python loses a KeyboardInterrupt that it raises in a callback of the import system, and then
-    nothing ends. One that passes through `eval`, as for a named tuple, is handled and all the same
-    ends the process by the signal.
+    Python loses a KeyboardInterrupt that it raises in a callback of the import system, so nothing
+    ends. One that passes through `eval`, as for a named tuple, is handled and still ends the
+    process by the signal.
     """
     os._exit(INTERRUPTED)
 
 
 def _hold_standard_streams() -> None:
-    """Open the null device in place of each standard stream that is closed.
+    """Open the null device for each closed standard stream.
 
-    `open(2)` returns the lowest free number. So the next file that we open would become a
-    standard stream: a database that error messages are written into, or a socket that libuv
-    refuses to close (it aborts).
+    `open(2)` returns the lowest free number. So the next file that we open would become a standard
+    stream: a database that error messages are written into, or a socket that libuv refuses to close
+    (it aborts).
     """
     for number in (0, 1, 2):
         try:
@@ -88,7 +88,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _run_click(cli: click.Group, arguments: list[str]) -> int:
-    """Run a command; what click refuses is told as our own errors are."""
+    """Run a command; report click's errors as our own."""
     import io
 
     import click
@@ -112,7 +112,7 @@ def _run_click(cli: click.Group, arguments: list[str]) -> int:
 
 
 def _describe_misuse(error: click.ClickException) -> str:
-    """A message of click as one of ours; the usage only where the command line is wrong."""
+    """Rewrite a message of click in our style; add the usage only if the command line is wrong."""
     import click
 
     text = error.format_message()
@@ -135,7 +135,7 @@ def _leave_out_current_folder() -> None:
 
 
 def _describe_fault(error: Exception) -> str:
-    """The place of an error of our own, without its text, which may contain a secret."""
+    """Describe an internal error's place, without its text, which may contain a secret."""
     from traceback import extract_tb
 
     if isinstance(error, ImportError):

@@ -1,7 +1,7 @@
-"""The C library's allocator: what is freed goes back to the system (mallopt(3)).
+"""Configures the C library's allocator to return freed memory to the system (mallopt(3)).
 
 By default, glibc raises its threshold with each large block that is freed, and gives each thread an
-arena of its own, which retains what is freed: the memory of a large frame, or page, stays ours.
+arena of its own, which retains freed memory: that of a large frame, or page, stays ours.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def return_large_blocks(arenas: int = 0) -> None:
     """Let glibc return large blocks once they are freed.
 
     Args:
-        arenas: how many at most, for a process of many threads; 0 for one for each thread.
+        arenas: the limit, for a process of many threads; 0 for one for each thread.
     """
     if sys.platform != "linux":
         return

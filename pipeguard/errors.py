@@ -39,14 +39,14 @@ class PipeGuardError(Exception):
     """Something a person must fix. `str(error)` says what happened, to what, and what to do.
 
     Attributes:
-        detail: what only the user is to read beside it; agents may be told the rest.
+        detail: details for the user only; agents may read the rest.
     """
 
     exit_code = 1
     detail = ""
 
     def for_user(self) -> str:
-        """All of it, in one line."""
+        """The whole message, in one line."""
         return f"{self} {self.detail}" if self.detail else str(self)
 
 
@@ -61,7 +61,7 @@ class RuleError(PipeGuardError):
 
     Args:
         what: the message.
-        keys: of the pack's document that lead to what is wrong.
+        keys: the path to the error in the pack's document.
     """
 
     exit_code = 2
@@ -87,9 +87,9 @@ class LaunchError(PipeGuardError):
     """A server did not start. Exit codes as a shell's: 127 not found, 126 not executable.
 
     Args:
-        message: for whoever needed the server, which may be an agent.
-        exit_code: of the command.
-        detail: what only the machine's user is to read beside it.
+        message: for the user of the server, which may be an agent.
+        exit_code: the exit code of the command.
+        detail: details for the machine's user only.
     """
 
     def __init__(self, message: str, exit_code: int = 126, detail: str = "") -> None:

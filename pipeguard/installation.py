@@ -25,7 +25,7 @@ EXTRAS = {
 
 
 def own_command() -> str:
-    """The words that run this PipeGuard: its name, or its path if that is not on the PATH."""
+    """Return the words that run this PipeGuard: its name, or its path if PATH lacks it."""
     script = Path(sys.prefix) / ("Scripts/pipeguard.exe" if os.name == "nt" else "bin/pipeguard")
     found = shutil.which("pipeguard")
     if found and os.path.realpath(found) in {
@@ -44,20 +44,20 @@ def is_in_cache() -> bool:
 
 
 def installed_extras() -> list[str]:
-    """The extras whose modules are all here."""
+    """List the extras whose modules are all installed."""
     return [extra for extra, modules in EXTRAS.items() if all(map(_is_here, modules))]
 
 
 def require_extra(extra: str, what: str, error: type[PipeGuardError]) -> None:
-    """Refuse what needs an extra that is not installed.
+    """Refuse a feature that needs an extra that is not installed.
 
     Args:
         extra: the extra.
-        what: needs it, in the plural, as `logins`.
+        what: the feature, in the plural, as `logins`.
         error: the class of the error.
 
     Raises:
-        PipeGuardError: it is not installed.
+        PipeGuardError: the extra is not installed.
     """
     if extra not in installed_extras():
         raise error(f"{what} need {PACKAGE}[{extra}], an extra that is not installed.")

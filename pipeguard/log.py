@@ -38,7 +38,7 @@ TRACED_BYTES = 4096  # shown of one frame
 MASKED_BYTES = 4096  # read beyond that, so that a secret across the cut is masked whole
 NOT_SHOWN = b"[not shown: it has a secret]"
 PATIENCE_SECONDS = 0.5  # for the reader of stderr to take a line
-PIECE_BYTES = 512  # PIPE_BUF in POSIX: what a pipe that is ready takes without blocking
+PIECE_BYTES = 512  # PIPE_BUF in POSIX: a ready pipe accepts as much without blocking
 
 
 class Log:
@@ -46,14 +46,14 @@ class Log:
 
     Attributes:
         traces: whether every frame is shown.
-        server: the name of the server that all lines are about, for programs; or empty.
+        server: the name of the server of all lines, for programs; or empty.
     """
 
     def __init__(self, level: str | None, style: str | None) -> None:
-        """Choose what is shown, and how.
+        """Choose the level and format of the lines.
 
         Raises:
-            PolicyError: no such level or format.
+            PolicyError: the level or format does not exist.
         """
         level, style = level or "warning", style or "console"
         if level not in LEVELS:
@@ -87,7 +87,7 @@ class Log:
 
 
 class _Traced(NamedTuple):
-    """A frame that waits to be shown."""
+    """A frame to be shown."""
 
     direction: Direction
     event: str
@@ -125,7 +125,7 @@ class Trace:
         )
 
     def close(self) -> None:
-        """Show the frames that wait, and end the thread."""
+        """Show the queued frames, and end the thread."""
         self._frames.put(None)
         self._thread.join(5)
 
@@ -171,8 +171,8 @@ def say(text: str, level: str = "info") -> None:
     It may quote names and paths that others chose, so control characters are made visible.
 
     Args:
-        text: of the message.
-        level: of the line of JSON.
+        text: the text of the message.
+        level: the level of the line of JSON.
     """
     if _said_as_json.is_set():
         _write_line(_Sink(), level, text, {}, is_json=True)
@@ -183,7 +183,7 @@ def say(text: str, level: str = "info") -> None:
 
 
 class _Sink:
-    """Our stderr. A line that nobody reads is counted; the next one is tried without waiting.
+    """Our stderr. Counts a line that does not fit; the next one is tried without waiting.
 
     Attributes:
         missed: lines that were not written, or not in full.
@@ -194,7 +194,7 @@ class _Sink:
         self._patience_seconds = PATIENCE_SECONDS
 
     def write(self, line: str) -> None:
-        """Write a line if anybody reads it."""
+        """Write a line if somebody reads it."""
         rest = memoryview(IN_USE.mask(line).encode("utf-8", "backslashreplace") + b"\n")
         deadline = monotonic() + self._patience_seconds
         with suppress(OSError):  # closed: nobody will ever read it

@@ -8,7 +8,7 @@ IN_USE = KnownSecrets()
 
 
 def in_use(value: str) -> str:
-    """Mask this value from now on; of `Bearer TOKEN` also the token alone.
+    """Mask this value from now on; for `Bearer TOKEN`, also the token by itself.
 
     Returns:
         The value.
