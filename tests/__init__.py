@@ -1,1 +1,1 @@
-"""PipeGuard's tests; each folder mirrors the one of the same name in the package."""
+"""PipeGuard's tests; each folder mirrors the package's folder of the same name."""

@@ -1,4 +1,4 @@
-"""Hold every test apart from the settings of whoever runs it, and skip what has no program here."""
+"""Isolates tests from the user's settings, and skips those whose program is missing."""
 
 import gc
 import inspect
@@ -64,9 +64,9 @@ def works(name: str) -> bool:
 
 
 def pytest_configure() -> None:
-    """Give properties no deadline, and let what tests start be interrupted.
+    """Give properties no deadline, and let processes of tests be interrupted.
 
-    A machine with other work misses a deadline. A shell's job in the background ignores SIGINT.
+    A machine with other work misses a deadline. A shell's background job ignores SIGINT.
     """
     load_profile()
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -83,14 +83,14 @@ def pytest_report_header() -> str | None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Half as many workers more than cores: for a third of its time a test only waits."""
+    """Use half as many workers again as cores: a test waits a third of its time."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return cores + (cores + 1) // 2
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave rare variants to `make exhaustive`, skip what needs a missing program, sort."""
+    """Leave rare variants to `make exhaustive`, skip tests whose program is missing, and sort."""
     _mark_rare(items)
     if IS_WRITTEN:
         items[:] = [item for item in items if "snapshot" in getattr(item, "fixturenames", ())]
@@ -107,7 +107,7 @@ def _mark_rare(items: list[pytest.Item]) -> None:
     """Mark the variants of a test that its mark `often` does not name as exhaustive.
 
     Raises:
-        pytest.UsageError: it names none of several variants, so that the test would never run.
+        pytest.UsageError: it names no existing variant, so that the test would never run.
     """
     variants: dict[str, list[bool]] = {}
     for item in items:
@@ -143,7 +143,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Look no more, in each of many collections of garbage, at what lives until the end."""
+    """Exclude the objects that live until the end from further garbage collections."""
     gc.freeze()
 
 
@@ -164,6 +164,6 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def snapshot(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Snapshot:
-    """What commands show, compared with tests/snapshots/."""
+    """The output of commands, compared with tests/snapshots/."""
     monkeypatch.setenv("COLUMNS", "80")
     return Snapshot(capfd, {re.escape(str(tmp_path)): "TMP"})

@@ -1,6 +1,6 @@
 """Plays a conversation written in YAML through a real Session, with the rules that ship.
 
-A file holds what each side sent and what the other saw. Its members::
+A file has the messages of each side and what the other side saw. Its members::
 
     source      a page of the specification with its revision, or `ours`; required
     row         numbers of rows of tests/conversations/rows.yaml that it stands for
@@ -12,16 +12,15 @@ A file holds what each side sent and what the other saw. Its members::
 A message is JSON (`jsonrpc` is added, a list is a batch) or `{raw: text}`, `{hex: bytes}` or
 `{parts: [...]}` of these, which may have `fed: n` (bytes at a time) and `ends: true` (no newline
 follows, the stream ends). Within a message stand for a string: `{gen: recipe}` (rulebook.samples),
-`{repeat: text, times: n}`, `{join: [...]}`, `{encode: base64, text: ...}`; and for a list
-`{items: template, times: n}`, where `#` is the item's number; and for an object of so many
-members `{numbered: n}`. A key may be a sample too: `gen:recipe`.
+`{repeat: text, times: n}`, `{join: [...]}`, `{encode: base64, text: ...}`; and for a list `{items:
+template, times: n}`, with `#` for the item's number; and for an object of so many members
+`{numbered: n}`. A key may be a sample too: `gen:recipe`.
 
-What a side saw is `same` (the very frame), `nothing` (as where nothing is said), or JSON whose
-objects may have more members, where `{has: text}`, `{lacks: text}`, `{exactly: value}` and
-`absent: [key]` say more. `finding` names the rules that saw something; without it none may.
-Further: `place`, `action`, `frames` (how many the bytes are),
-`at` (seconds on the clock), and the steps `gone: server`, `expire: true`, `relist: [kind]`,
-`approve: [name]`.
+What a side saw is `same` (the very frame), `nothing` (the default), or JSON whose objects may have
+more members, in which `{has: text}`, `{lacks: text}`, `{exactly: value}` and `absent: [key]` say
+more. `finding` names the rules that saw something; without it none may. Further: `place`, `action`,
+`frames` (how many the bytes are), `at` (seconds on the clock), and the steps `gone: server`,
+`expire: true`, `relist: [kind]`, `approve: [name]`.
 """
 
 from __future__ import annotations
@@ -105,7 +104,7 @@ class Conversation:
 
     @property
     def steps(self) -> list[Object]:
-        """What happens, the handshake first."""
+        """Return the steps, the handshake first."""
         steps = self.members["steps"]
         assert isinstance(steps, list), "steps: a list"
         opening = _opening(self) if self.revision not in (None, MODERN) else []
@@ -126,7 +125,7 @@ class Played:
 
 
 def paths() -> list[Path]:
-    """Every conversation there is."""
+    """List every conversation."""
     return sorted(FOLDER.glob("*/*.yaml"))
 
 
@@ -147,7 +146,7 @@ def load(path: Path) -> Conversation:
 
 @cache
 def play(path: Path) -> Played:
-    """Play a conversation and hold it to what its file says and to what always holds."""
+    """Play a conversation, and check its file's expectations and the invariants."""
     conversation = load(path)
     first = _Play(conversation, checked=True)
     first.run()
@@ -182,7 +181,7 @@ class _Play:
                 raise AssertionError(f"step {number}, {shown[:300]}: {error}") from error
 
     def end(self) -> None:
-        """Hold the end to what always holds: each request has one answer, or waits for it."""
+        """Check the invariants at the end: each request has one answer, or waits for it."""
         self.ledger.check(self.session)
         waiting = self.session.state.pending[Direction.TO_SERVER].all()
         asking = self.session.state.pending[Direction.TO_CLIENT].all()
@@ -255,7 +254,7 @@ class _Play:
         return raw.encode("utf-8")
 
     def _made(self, value: Json) -> Json:
-        """A value with its samples, repeats and codings written out."""
+        """Expand a value's samples, repeats and encodings."""
         if isinstance(value, list):
             return [self._made(item) for item in value]
         if not isinstance(value, dict):
@@ -311,7 +310,7 @@ class _Play:
             _differs(_envelope(self._made(wanted)), json.loads(seen), side)
 
     def _always(self, verdict: Verdict) -> None:
-        """What holds for every verdict."""
+        """Check the invariants of every verdict."""
         actions = [finding.action for finding in verdict.findings]
         assert verdict.action == max(actions, default=Action.ALLOW)
         if verdict.action is Action.ALLOW and verdict.forward is not verdict.frame:
@@ -327,7 +326,7 @@ class _Play:
             assert not any(secret in text for text in told), "a secret stands in what we tell"
 
     def _approve(self, names: Json) -> None:
-        """A person accepts what waits; the store's new pins come to the guard."""
+        """Approve pending definitions as a person; give the store's new pins to the guard."""
         assert isinstance(names, list)
         pins = dict(self.guard.pins.all())
         for key, pin in self.guard.pins.all().items():
@@ -339,7 +338,7 @@ class _Play:
         self.guard.repin(pins)
 
     def _ours(self, step: Object) -> None:
-        """What we send of our own accord."""
+        """Check the messages that PipeGuard sends of its own accord."""
         side, to = "client_sees", Direction.TO_CLIENT
         if step.get("gone") == "client":
             side, to = "server_sees", Direction.TO_SERVER
@@ -362,7 +361,7 @@ def _list(value: Json) -> list[Json]:
 
 
 def _is_respelt(verdict: Verdict) -> bool:
-    """Whether the same JSON goes on, in one line, or with the id as its request spells it."""
+    """True if the same JSON is forwarded, in one line, or with the id as its request spells it."""
     if verdict.forward is None:
         return False
     came, went = json.loads(verdict.frame), json.loads(verdict.forward)
@@ -377,7 +376,7 @@ def _is_respelt(verdict: Verdict) -> bool:
 
 
 class _Ledger:
-    """Who asked what, and how often it was answered; kept apart from the Session's own books."""
+    """Requests and answers of each side, counted independently of the Session."""
 
     def __init__(self) -> None:
         self.asked: Counter[tuple[Direction, str]] = Counter()
@@ -451,7 +450,7 @@ def _no_json(word: str) -> Json:
 
 
 def _messages(frame: bytes | None) -> Iterator[Object]:
-    """The messages of a frame, as another parser reads them; none where it cannot."""
+    """Yield the messages of a frame, as another parser reads them; none if it cannot."""
     try:
         read = json.loads(
             (frame or b"").decode(),
@@ -510,7 +509,7 @@ def _opening(conversation: Conversation) -> list[Object]:
 
 
 def _differs(wanted: Json, seen: Json, at: str) -> None:
-    """Fail where what was seen is not what was wanted; objects may have more members."""
+    """Fail if the result differs from the expected one; objects may have more members."""
     if isinstance(wanted, dict) and len(wanted) == 1:
         word, value = next(iter(wanted.items()))
         if word == "exactly":
@@ -547,7 +546,7 @@ def _envelope(wanted: Json) -> Json:
 
 
 def _nth(wanted: Json, index: int | None) -> Json:
-    """Of several frames the one's own, where a list says it for each."""
+    """Return the expectation of one of several frames, if a list has one for each."""
     return wanted[index] if index is not None and isinstance(wanted, list) else wanted
 
 

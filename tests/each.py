@@ -1,7 +1,7 @@
-"""One test over many cases: it goes on after a case that fails, and names all that failed.
+"""One test over many cases: it continues after a failing case, and names all failures.
 
-For cases that are found or made, one for each rule, client or module. Those that are written out
-to be read stay with `pytest.mark.parametrize`. Fixtures are the test's: its cases share them.
+For cases that are found or generated, one for each rule, client or module. Cases that are written
+out to be read stay with `pytest.mark.parametrize`. Fixtures are the test's: its cases share them.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def each(names: str, cases: Mapping[str, object] | Iterable[object]) -> Callable
 
     Args:
         names: the argument that takes a case, or several, between commas, that take its members.
-        cases: the cases by their names, or cases whose text names them.
+        cases: the cases by their names, or cases whose text is their name.
 
     Raises:
-        ValueError: there is no case, so that the test would hold nothing.
+        ValueError: without a case the test would check nothing.
     """
     arguments = names.split(", ")
     named = [*cases.items()] if isinstance(cases, Mapping) else [(str(one), one) for one in cases]

@@ -1,7 +1,7 @@
 """A real `pipeguard wrap --listen`, and the servers behind it, as their addresses.
 
-Both say on a line where they listen; nothing here knows MCP. `PIPEGUARD_TEST_LISTENER` puts another
-hop in PipeGuard's place, which is how the tests themselves are tried.
+Both print their address on a line; nothing here knows MCP. `PIPEGUARD_TEST_LISTENER` replaces
+PipeGuard with another hop, to try the tests themselves.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ END_SECONDS = 60.0  # for a process that was asked to end
 
 
 def hop(*words: str, program: Sequence[str] = PIPEGUARD) -> list[str]:
-    """`pipeguard wrap` with these words, or what stands in its place."""
+    """Make a command of `pipeguard wrap` with these words, or of its replacement."""
     if other := os.environ.get("PIPEGUARD_TEST_LISTENER"):
         return [*shlex.split(other), *words]
     return [*program, "wrap", *words]
 
 
 class Process:
-    """A process that says where it listens, and ends with the test.
+    """A process that prints its address, and ends with the test.
 
     Attributes:
         process: the process itself.
-        log: the file that holds what it wrote on stderr.
+        log: the file with its stderr.
     """
 
     def __init__(
@@ -90,11 +90,11 @@ class Process:
         return "/".join(self.url.split("/")[:3]) + path
 
     def said(self) -> str:
-        """What is on its stderr by now."""
+        """Return its stderr so far."""
         return self.log.read_text(errors="replace")
 
     def kill(self) -> None:
-        """End it the hard way, as a crash would."""
+        """Kill it, as a crash would."""
         self.process.send_signal(signal.SIGKILL if os.name == "posix" else signal.SIGTERM)
         self.process.wait(END_SECONDS)
 

@@ -1,4 +1,4 @@
-"""Who decides in the tests: a job with a token, or a person at a real terminal."""
+"""The deciders in the tests: a job with a token, or a person at a real terminal."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ print(",".join(map(str, codes)))
 
 
 def give_token(patch: pytest.MonkeyPatch) -> None:
-    """Be a job of CI to which a person gave a token."""
+    """Become a CI job with a person's token."""
     patch.setenv(TOKEN_VARIABLE, new_token()[0])
 
 
 def be_nobody(patch: pytest.MonkeyPatch) -> None:
-    """Have no token, and no mark of an agent that happens to run these tests."""
+    """Remove the token, and the marks of an agent that happens to run these tests."""
     for name in (TOKEN_VARIABLE, *AGENT_VARIABLES):
         patch.delenv(name, raising=False)
 
@@ -55,15 +55,15 @@ def on_terminal(
     """Run a verb on a terminal of its own, with a person's answers.
 
     Args:
-        verb: as `approve`.
+        verb: a command, as `approve`.
         answers: a letter for each question.
-        arguments: of the verb.
-        before_answers: Python that runs once the first question stands.
-        number: what is typed where a number is asked for; None for the right one.
-        environment: variables beside ours.
+        arguments: the arguments of the verb.
+        before_answers: Python that runs after the first question.
+        number: the typed answer to the question for a number; None for the right one.
+        environment: variables in addition to ours.
 
     Returns:
-        The exit code, and what stood on the terminal.
+        The exit code, and the terminal's output.
     """
     code = (
         f"import sys; sys.argv = {['pipeguard', verb, *arguments]!r};"
@@ -73,14 +73,14 @@ def on_terminal(
 
 
 def all_on_terminal(commands: Sequence[Sequence[str]], **environment: str) -> tuple[list[int], str]:
-    """Run commands one after the other, each a process on the same terminal of their own.
+    """Run commands one after another, each a process on the same new terminal.
 
     Args:
-        commands: each as words after `pipeguard`; whatever number one asks for is typed.
-        environment: variables beside ours.
+        commands: each as words after `pipeguard`; a requested number is typed.
+        environment: variables in addition to ours.
 
     Returns:
-        Their exit codes, and what stood on the terminal.
+        Their exit codes, and the terminal's output.
     """
     code = _ALL.format(commands=[list(words) for words in commands])
     _, shown = run_on_terminal(code, "", "", None, environment)
@@ -95,7 +95,7 @@ def run_on_terminal(
     number: str | None,
     environment: Mapping[str, str],
 ) -> tuple[int, str]:
-    """Run Python on a terminal of its own; its exit code, and what stood on the terminal."""
+    """Run Python on a terminal of its own; return its exit code and the terminal's output."""
     primary, secondary = pty.openpty()
     take = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)"
     process = subprocess.Popen(

@@ -1,8 +1,8 @@
-"""What commands show, compared with texts in tests/snapshots/, which `make snapshots` writes anew.
+"""Compares the output of commands with tests/snapshots/, which `make snapshots` writes again.
 
 A snapshot has the commands of one test as they are typed, each with its exit code behind `#` and
-with what it writes; `! ` begins a line of standard error. What differs from run to run is replaced
-by a name in capitals.
+its output; `! ` begins a line of standard error. Parts that differ from run to run are replaced by
+a name in capitals.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ VARIES = {
 
 
 class Shown(NamedTuple):
-    """How a command ended, and what it wrote."""
+    """The exit code of a command, and its output."""
 
     code: int
     out: str
@@ -55,13 +55,13 @@ class Shown(NamedTuple):
 
 @dataclass
 class Snapshot:
-    """The snapshots of one test; VARIES and its own folders are hidden, and what it adds."""
+    """The snapshots of one test; masks VARIES, its own folders, and its additions."""
 
     capture: pytest.CaptureFixture[str]
     varies: dict[str, str] = field(default_factory=dict)
 
     def run(self, line: str) -> Shown:
-        """Run `pipeguard`, in this process, with what is behind it on a command line."""
+        """Run `pipeguard` with a command line, in this process."""
         self.capture.readouterr()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
@@ -73,11 +73,11 @@ class Snapshot:
         return Shown(code, *self.capture.readouterr())
 
     def commands(self, name: str, lines: str) -> None:
-        """Run commands and compare what they show."""
+        """Run commands and compare their output."""
         self.text(name, self.shown(lines))
 
     def shown(self, lines: str) -> str:
-        """Run commands, one a line; one that is to fail has its exit code behind a `#`."""
+        """Run commands, one a line; `#` is followed by the exit code of one that must fail."""
         texts, wrong = [], {}
         for line in filter(None, map(str.strip, lines.splitlines())):
             command, _, code = line.partition("  # ")

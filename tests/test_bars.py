@@ -1,4 +1,4 @@
-"""Holds the bars of size, that what is caught is named, and that each `noqa` has its reason."""
+"""Checks the size limits, that caught exceptions are named, and that each `noqa` has a reason."""
 
 import ast
 import re
@@ -152,7 +152,7 @@ def test_files_and_functions_are_short() -> None:
 
 
 def room_of(name: str) -> str | None:
-    """The room of a file: a package of pipeguard, `.` for its top level, or `tests`."""
+    """Return the room of a file: a package of pipeguard, `.` for its top level, or `tests`."""
     top, *rest = name.split("/")
     if top == "pipeguard":
         return rest[0] if len(rest) > 1 else "."
@@ -205,7 +205,7 @@ def test_the_whole_does_not_exceed_its_cap() -> None:
 
 
 def test_no_file_is_excused_from_a_bar_by_its_name() -> None:
-    """A `noqa` with its reason, beside the line, is how one is excused."""
+    """A `noqa` with its reason, next to the line, is how one is excused."""
     excused = {
         name: sizes
         for name, codes in RUFF["per-file-ignores"].items()

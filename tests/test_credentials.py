@@ -1,4 +1,4 @@
-"""Holds what docs/credentials.tsv says: each family is in one state, and what finds it exists."""
+"""Checks docs/credentials.tsv: each family has one state, and its detector exists."""
 
 import random
 import runpy
@@ -56,7 +56,7 @@ def engines() -> Engines:
 
 
 def finds(engines: Engines, text: str, value: str) -> bool:
-    """Whether a value in a result does not reach the model."""
+    """True if a value in a result does not reach the model."""
     session = Session(make_guard("demo", engines, Policy(), pins={}), run="TEST")
     session.receive(Direction.TO_SERVER, b'{"jsonrpc":"2.0","id":1,"method":"ping"}', now=0.0)
     frame = f'{{"jsonrpc":"2.0","id":1,"result":{{"note":"{text}"}}}}'

@@ -1,4 +1,4 @@
-"""Holds that what is documented exists, and that what exists is documented."""
+"""Checks that everything documented exists, and that everything that exists is documented."""
 
 import json
 import os
@@ -125,7 +125,7 @@ def test_a_page_that_people_wrote_names_every_command(words: str) -> None:
 
 
 def options_of(words: str) -> set[str]:
-    """What a command takes, with the two spellings of its help."""
+    """Return the options of a command, with the two spellings of its help."""
     return HELP | {
         option
         for parameter in COMMANDS[words].params
@@ -157,7 +157,7 @@ def test_a_page_names_only_commands_that_exist(page: str) -> None:
 
 
 def snippets(text: str) -> list[str]:
-    """What stands in code: fenced, indented, or between backticks."""
+    """Return the code in a text: fenced, indented, or between backticks."""
     fenced = re.findall(r"^```[a-z]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     indented = re.findall(r"^    (.*)$", text, re.MULTILINE)
     return [*fenced, *indented, *re.findall(r"`([^`\n]+)`", text)]

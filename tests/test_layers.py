@@ -1,4 +1,4 @@
-"""Holds the layers: who may import whom, what the core may use, what a daily session loads."""
+"""Checks the layers: permitted imports, the core's modules, and those of an ordinary session."""
 
 import ast
 import os
@@ -173,7 +173,7 @@ def circles(graph: Mapping[str, set[str]]) -> set[str]:
 
 
 def shortest_path(graph: Mapping[str, set[str]], start: str, end: str) -> list[str]:
-    """The names on the way from one to the other; none where there is no way."""
+    """Return the names on the shortest path between two modules, if there is one."""
     paths, seen = deque([[start]]), {start}
     while paths:
         path = paths.popleft()
@@ -187,7 +187,7 @@ def shortest_path(graph: Mapping[str, set[str]], start: str, end: str) -> list[s
 
 @cache
 def rank_of(name: str) -> int:
-    """How far down a module's package stands."""
+    """Return the depth of a module's package."""
     name = f"{name}.__init__" if name in DOORS else name
     while name not in RANK:
         name = name.rpartition(".")[0]

@@ -1,4 +1,4 @@
-"""Lines for a person: quiet by default, whole, masked, and in nobody's way. log.py."""
+"""Lines for a person: quiet by default, whole, masked, and never blocking. log.py."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeguard.log import LEVELS, TRACED_BYTES, TRACED_FRAMES, Log, Trace, make_
 
 @pytest.fixture
 def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, int]]:
-    """Our stderr as a pipe: where to read it, and its writing end."""
+    """Replace our stderr with a pipe; yield its two ends."""
     read_end, write_end = os.pipe()
     monkeypatch.setattr(module, "STDERR", write_end)
     yield read_end, write_end
@@ -26,7 +26,7 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, int]]:
 
 
 def told(read_end: int) -> str:
-    """All that was written by now."""
+    """Return everything written so far."""
     os.set_blocking(read_end, False)
     parts = []
     try:
@@ -42,7 +42,7 @@ def verdict(frame: bytes, direction: Direction = Direction.TO_SERVER) -> Verdict
 
 
 def traced(read_end: int, *verdicts: Verdict) -> list[dict[str, Any]]:
-    """What a trace shows of them, with `secret` masked."""
+    """Return a trace's lines for verdicts, with `secret` masked."""
     trace = Trace(Log("trace", "json"), lambda data: data.replace(b"secret", b"[masked]"))
     for one in verdicts:
         trace.show(one)

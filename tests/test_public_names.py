@@ -1,4 +1,4 @@
-"""Holds the public names: which there are, that they cost nothing until used, that they work."""
+"""Checks the public names: their list, that they cost nothing until used, that they work."""
 
 import subprocess
 import sys

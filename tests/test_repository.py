@@ -1,4 +1,4 @@
-"""Holds what is true of every file: nothing of one machine, of a registry, or of a live secret."""
+"""Checks every file: none has traces of a machine or a registry, or a live secret."""
 
 import ast
 import json
@@ -84,7 +84,7 @@ def pinned(lock: str) -> list[str]:
 
 
 def plain(requirement: str) -> str:
-    """A requirement's name alone, as PEP 503 has it."""
+    """Return only the name of a requirement, normalised as in PEP 503."""
     return re.sub(r"[-_.]+", "-", re.split(r"[^A-Za-z0-9_.-]", requirement)[0]).lower()
 
 
@@ -110,7 +110,7 @@ def rules() -> Engines:
 
 
 def secrets_in(text: str) -> list[str]:
-    """What would be stopped in a text, some lines at a time: a scan tells of a few of each rule."""
+    """Find secrets in a text, some lines at a time: a scan reports only a few for each rule."""
     session = Session(make_guard("repository", rules(), Policy(), {}), "TEST")
     lines = text.splitlines()
     found = []
@@ -132,7 +132,7 @@ def secrets_in(text: str) -> list[str]:
 
 
 def may_hold_a_secret(text: str) -> bool:
-    """False where no rule for secrets could match in a text as it is: what a scan asks first."""
+    """False if no rule for secrets could match a text: the first question of a scan."""
     engine, data = rules().to_server, f"text: {text}".encode("utf-8", "surrogatepass")
     return any(
         rule.id.startswith("secrets.")
@@ -164,7 +164,7 @@ def names_of_secrets() -> set[str]:
 
 
 def test_no_action_of_a_day_holds_a_key_by_its_form() -> None:
-    """A form is that of an issuer; a name, a hash and a signature anybody can make are none."""
+    """Its form is an issuer's; names, hashes and signatures are not, as anybody can make them."""
     by_name = names_of_secrets()
     found = live_looking(name for name in files() if name.startswith(DUMMIES))
     named = {finding.partition(":")[0] for secrets in found.values() for finding in secrets}

@@ -1,4 +1,4 @@
-"""Each snapshot is used by a test, and none passes that shows another word."""
+"""Each snapshot is used by a test, and each changed word fails."""
 
 import ast
 import re
@@ -12,7 +12,7 @@ METHODS = {"commands", "text"}
 
 
 def names_in(text: str) -> set[str]:
-    """The names of snapshots that a module compares with; of one that is made, a pattern."""
+    """Return the names of a module's snapshots; a pattern for a computed name."""
     calls = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call))
     names = {
         call.args[0]

@@ -1,7 +1,7 @@
-"""What classifiers learn from: whole, written once, and apart from what they are measured with.
+"""The training data of classifiers: whole, without duplicates, and apart from the test data.
 
-That no file holds a live-looking secret or the name of a registry, these included, is held by
-tests/test_repository.py.
+tests/test_repository.py checks that no file, these included, has a live-looking secret or the name
+of a registry.
 """
 
 import json
@@ -52,8 +52,8 @@ class Text(NamedTuple):
 
     Attributes:
         at: its file and line.
-        kind: what it is.
-        text: what it says.
+        kind: its kind.
+        text: its text.
     """
 
     at: str
@@ -85,12 +85,12 @@ def read(name: str, content: bytes) -> Iterator[Text]:
 
 
 def orders(one: Text) -> list[str]:
-    """What stands between marks, where a document carries an order."""
+    """Return the orders between marks in a document."""
     return re.findall(f"{MARKS[0]}(.+?){MARKS[1]}", one.text, re.DOTALL)
 
 
 def learned(one: Text) -> list[str]:
-    """What is learned of a text: all of it, or an order and the document without it."""
+    """Return the training texts of a document: all of it, or an order and the rest."""
     found = orders(one)
     if found:
         found.append(re.sub(rf"\s*{MARKS[0]}.+?{MARKS[1]}\s*", " ", one.text, flags=re.DOTALL))
@@ -98,7 +98,7 @@ def learned(one: Text) -> list[str]:
 
 
 def known(text: str) -> bytes:
-    """A text's hash, whatever its case, spaces and marks are."""
+    """Hash a text regardless of its case, spaces and marks."""
     unmarked = text.translate(UNMARKED)
     plain = " ".join(unicodedata.normalize("NFC", unmarked).casefold().split())
     return sha256(plain.encode("utf-8", "surrogatepass")).digest()
@@ -179,7 +179,7 @@ def test_a_copy_is_found_with_another_goal_and_a_text_of_its_own_is_not() -> Non
 @pytest.mark.parametrize("every", [8, pytest.param(1, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("split", Split, ids=[one.value for one in Split])
 def test_no_text_is_one_that_classifiers_are_measured_with(split: Split, every: int) -> None:
-    """By hashes, and telling places alone: whoever trains must not read what only measures."""
+    """By hashes, and reporting only positions: a trainer must not read the test data."""
     files = sorted((FOLDER / split.value).glob("*.yaml"))[::every]
     cases = [case for file in files for case in cases_of(file, split)]
     measured = {
@@ -192,7 +192,7 @@ def test_no_text_is_one_that_classifiers_are_measured_with(split: Split, every: 
 
 
 def strings(value: object) -> Iterator[str]:
-    """Every string in a case, and what of it is going to be disguised."""
+    """Yield every string in a case, and its parts that will be disguised."""
     if isinstance(value, str):
         yield HIDDEN.sub(r"\1", value)
         yield from HIDDEN.findall(value)

@@ -1,4 +1,4 @@
-"""Check the language of the code: names that say what they name, docstrings that are no clauses."""
+"""Check the language of the code: honest names, and docstrings that are not clauses."""
 
 import ast
 import re

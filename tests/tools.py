@@ -1,8 +1,8 @@
-"""Where the tests' own tools are: Node, npm packages, and a Python with the reference servers.
+"""The tests' own tools: Node, npm packages, and a Python with the reference servers.
 
 Each is installed at its locked version on first use, into `.tools/` at the top of the repository,
-under a name that holds the hash of its lock file. What cannot be installed is an error, never a
-skip. This module knows nothing of MCP.
+under a name with the hash of its lock file. A failed installation is an error, never a skip. This
+module knows nothing of MCP.
 """
 
 import hashlib
@@ -159,7 +159,7 @@ def installed_once(name: str, install: Callable[[Path], None]) -> Path:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Keep other runs out. SQLite's lock is portable and goes when its process dies."""
+    """Exclude other runs. SQLite's lock is portable and ends with its process."""
     TOOLS.mkdir(exist_ok=True)
     (TOOLS / ".gitignore").write_text("*\n")
     with closing(sqlite3.connect(TOOLS / "lock.sqlite", timeout=INSTALL_SECONDS)) as database:
@@ -184,7 +184,7 @@ def _digest(lock: Path) -> str:
 
 
 def main() -> None:
-    """Install all of it ahead, while something else has the other core."""
+    """Install everything in advance, while something else uses the other core."""
     for installed in (npm_modules, server_python, first_line_python):
         try:
             installed()

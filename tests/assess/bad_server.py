@@ -1,4 +1,4 @@
-"""A bad MCP server over stdio; its argument says in which way. Standard library only."""
+"""A bad MCP server over stdio; its argument names the fault. Standard library only."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""A home folder and a repository for the tests of assess, as people have them."""
+"""A realistic home folder and repository for the tests of assess."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Entry = Mapping[str, object]
 
 
 def write_config(path: Path, servers: Mapping[str, Entry], key: str = "mcpServers") -> Path:
-    """A client's file with some servers, for its owner alone."""
+    """Write a client's file with some servers, readable only by its owner."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({key: servers}, indent=1), encoding="utf-8")
     path.chmod(0o600)
@@ -43,14 +43,14 @@ def repository(root: Path, servers: Mapping[str, Entry]) -> AssessmentTarget:
 
 
 def of(assessment: Assessment | AssessmentTarget, check: str) -> list[PostureFinding]:
-    """What one check found."""
+    """Return the findings of one check."""
     if isinstance(assessment, AssessmentTarget):
         assessment = assess(assessment)
     return [one for one in assessment.findings if one.check == check]
 
 
 def run(*arguments: str, home: Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """`pipeguard assess`, as a user runs it."""
+    """Run `pipeguard assess` as a user does."""
     command = [sys.executable, "-m", "pipeguard", "assess", *arguments]
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("XDG_CONFIG")},

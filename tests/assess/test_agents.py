@@ -1,4 +1,4 @@
-"""Agents that ask nobody: settings of clients that have calls run unseen."""
+"""Agents that never ask: clients' settings that let calls run unseen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever stands in a client's file, every check and every report comes to its end."""
+"""Whatever a client's file contains, every check and every report finishes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each check finds what it is for, and leaves alone what only looks like it."""
+"""Each check finds its problem, and ignores things that only look like it."""
 
 from __future__ import annotations
 
@@ -167,14 +167,14 @@ def command(line: str) -> Entry:
 
 
 def numbered(found: Sequence[Entry], passed: Sequence[Entry]) -> dict[str, Entry]:
-    """Servers of which the first ones are to be found, and the others are not."""
+    """Number servers: the first ones must be found, the others not."""
     return {
         f"{kind}-{n}": e for kind, es in (("f", found), ("p", passed)) for n, e in enumerate(es)
     }
 
 
 def expect_first(found: Sequence[PostureFinding], count: int) -> None:
-    """Of numbered servers, the first ones are found."""
+    """Check that the first ones of numbered servers are found."""
     assert {one.server for one in found} == {f"f-{number}" for number in range(count)}
 
 

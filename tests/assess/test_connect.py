@@ -1,4 +1,4 @@
-"""`--connect`: bad servers are found out, good ones are not blamed, and none harms whoever asks."""
+"""`--connect`: bad servers are found, good ones are not blamed, and none harms the caller."""
 
 from __future__ import annotations
 

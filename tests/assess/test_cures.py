@@ -1,4 +1,4 @@
-"""One command for many findings: it is one that works, and covers each of them."""
+"""One command for many findings: it works, and covers each of them."""
 
 from __future__ import annotations
 

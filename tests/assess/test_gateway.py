@@ -1,4 +1,4 @@
-"""`assess` looks at pipeguard.yaml as at a client's file, and at what only the gateway has."""
+"""`assess` checks pipeguard.yaml like a client's file, and its gateway settings."""
 
 import os
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Which servers are isolated, by entry and policy, and what is found about the others."""
+"""Isolation of servers, by entry and policy, and findings about the others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GIVEN = "machine-given"
 
 @pytest.fixture(autouse=True)
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An installed engine, on whatever machine the tests run; and no policy but the tests' own."""
+    """An installed engine, on any test machine; and only the tests' own policy."""
     program = tmp_path / "programs" / "bwrap"
     program.parent.mkdir()
     program.write_text("#!/bin/sh\n")
@@ -270,7 +270,7 @@ def test_what_a_repository_names_is_not_looked_for_on_this_machine(tmp_path: Pat
 
 @pytest.fixture
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The home of this process too, as that of a real machine is; programs are found, and works."""
+    """Use the home of this process, too, like that of a real machine; programs exist and work."""
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
@@ -279,7 +279,7 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def together(home: Path, files: Sequence[str], fetch: Sequence[str]) -> AssessmentTarget:
-    """A client with a server that reads files and one that fetches pages."""
+    """Make a client with a server that reads files and one that fetches pages."""
     servers = {
         "filesystem": wrapped(*files, command=("sh",))["one"],
         "fetch": wrapped(*fetch, command=("sh",))["one"],

@@ -1,4 +1,4 @@
-"""The page of `assess --format html`, as Chromium shows it, on a phone and on a desk."""
+"""The page of `assess --format html` in Chromium, with a phone's and a desktop's screen."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ OUTSIDE = """edge => [...document.querySelectorAll('svg svg')].flatMap(frame => 
 
 @dataclass
 class Seen:
-    """A page that is shown, with all that the browser had to say of it."""
+    """A page in a browser, with all the browser's messages."""
 
     page: Page
     said: list[str] = field(default_factory=list)
@@ -128,7 +128,7 @@ def seen(
     scheme: Scheme,
     tmp_path: Path,
 ) -> Iterator[Seen]:
-    """The report of an assessment on a screen; a picture of it stays in pytest's folder."""
+    """Show a report on a screen; a screenshot stays in pytest's folder."""
     file = tmp_path / "report.html"
     file.write_text(report("html", assessment), encoding="utf-8")
     screen = SCREENS[request.param]
@@ -183,7 +183,7 @@ def test_a_page_is_for_everybody_and_asks_nobody(seen: Seen, assessment: Assessm
 
 
 def violations(page: Page) -> list[str]:
-    """What axe-core finds against WCAG 2.2, level AA, and what is usual beside it."""
+    """Return axe-core's violations of WCAG 2.2, level AA, and of common best practices."""
     page.wait_for_load_state()  # with its style: a link has its size from it
     page.evaluate((npm_modules() / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
     told = page.evaluate("standards => axe.run({runOnly: standards})", STANDARDS)

@@ -1,4 +1,4 @@
-"""Every report: of the form that it claims, whole, escaped, and without a secret."""
+"""Every report: in its format, whole, escaped, and without a secret."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_json_has_every_finding_with_its_page(assessment: Assessment) -> None:
 
 
 class _Page(HTMLParser):
-    """What a page names, and whether its elements close."""
+    """The names on a page, and whether its elements close."""
 
     def __init__(self) -> None:
         super().__init__()

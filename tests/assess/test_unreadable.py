@@ -1,4 +1,4 @@
-"""What clients still read does not switch the assessment off: it is read, or it counts as high."""
+"""Entries that clients still read are assessed, or count as high: they do not switch it off."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ONE = json.dumps({"mcpServers": {"one": EVIL}})
 
 
 def of_file(root: Path, content: bytes | str, name: str = ".cursor/mcp.json") -> Assessment:
-    """A repository in which one client's file holds this."""
+    """Assess a repository in which one client's file has this content."""
     path = root / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -42,7 +42,7 @@ def broken(assessment: Assessment) -> list[Severity]:
 
 
 def is_seen(assessment: Assessment) -> bool:
-    """Whether what the server would run was looked at."""
+    """True if the assessment saw the server's command."""
     return any(one.check == "package-piped" for one in assessment.findings) or any(
         "curl" in one.what for one in assessment.reached
     )
@@ -134,7 +134,7 @@ def test_of_two_servers_of_one_name_both_are_seen(tmp_path: Path, twice: str) ->
 
 
 def test_what_only_a_stricter_client_refuses_is_seen(tmp_path: Path) -> None:
-    """A comment in `.mcp.json`, which another client reads, hides nothing of the one it is for."""
+    """A comment in `.mcp.json`, which another client reads, hides nothing from its own client."""
     assert is_seen(of_file(tmp_path, "// a comment\n" + ONE, ".mcp.json"))
     assert is_seen(of_file(tmp_path, ONE, ".mcp.json"))
 
@@ -272,7 +272,7 @@ def test_a_machine_s_own_link_to_itself_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["other names", "one name", "names alike"])
 def test_many_servers_take_as_long_as_they_are_many(tmp_path: Path, kind: str) -> None:
     def cost(count: int) -> int:
-        """How many functions are called."""
+        """Count the functions that are called."""
         for index in range(count // 20):
             servers = {}
             for number in range(20):
@@ -300,7 +300,7 @@ def test_many_servers_take_as_long_as_they_are_many(tmp_path: Path, kind: str) -
 
 @pytest.mark.parametrize("letter", ["-", "key", "\u0430a"])
 def test_a_word_of_any_length_is_read_once(tmp_path: Path, letter: str) -> None:
-    """A square of its length would be minutes, and hours for a megabyte."""
+    """Quadratic time would be minutes, and hours for a megabyte."""
     long = letter * 20_000
     servers = {long: EVIL, "two": {"command": "npx", "args": ["-y", long, f"x-key={long}"]}}
     assessment = of_file(tmp_path, json.dumps({"mcpServers": servers}))
@@ -335,7 +335,7 @@ def test_a_name_in_other_case_is_the_same_on_other_systems(tmp_path: Path, name:
 
 
 def test_a_file_that_another_comes_before_is_looked_at(tmp_path: Path) -> None:
-    """`first` holds on one system; which of two spellings is there, differs between them."""
+    """`first` applies to one system; the existing spelling differs between systems."""
     evil = json.dumps(
         {"mcp": {"one": {"type": "local", "command": [EVIL["command"], *EVIL["args"]]}}}
     )

@@ -34,14 +34,14 @@ class Form(HTMLParser):
 
 
 class Stay(HTTPRedirectHandler):
-    """Follows nothing by itself: each address is looked at first."""
+    """Follows no redirect by itself: each address is checked first."""
 
     def redirect_request(self, *_: object) -> None:
         return None
 
 
 def browse(url: str, record: Path, *, stop: bool = False, deny: bool = False) -> str:
-    """Go from page to page; the last address, which is the callback's."""
+    """Go from page to page; return the last address, which is the callback's."""
     opener = build_opener(HTTPCookieProcessor(CookieJar()), Stay)
     data: bytes | None = None
     for _ in range(MOST_PAGES):

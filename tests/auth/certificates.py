@@ -51,7 +51,7 @@ class CertificateAuthority:
         )
 
     def context(self) -> ssl.SSLContext:
-        """For a server that shows this certificate."""
+        """Return the context of a server that shows this certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.file, self._key_file)
         return context

@@ -1,8 +1,8 @@
-"""A client for the scenarios of the official conformance suite that are about authorization.
+"""A client for the authorization scenarios of the official conformance suite.
 
-The suite starts it with a server's URL. It logs in with `pipeguard auth login`, in a browser that
-is scripted, and sends what a Bearer gives on the requests of the official SDK's client. Where the
-Bearer says that a person is needed, a person logs in again, three times at most.
+The suite starts it with a server's URL. It logs in with `pipeguard auth login`, in a scripted
+browser, and adds a Bearer's header to the requests of the official SDK's client. If the Bearer says
+that a person is needed, a person logs in again, three times at most.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ session.DISCOVER_TIMEOUT_SECONDS = 60.0  # a login is part of the first request
 
 
 class Person:
-    """Logs in, until it is enough."""
+    """Logs in, up to a limit."""
 
     def __init__(self, url: str) -> None:
         context = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT") or "{}")
@@ -55,7 +55,7 @@ class Person:
 
 
 class Sent(httpx2.Auth):
-    """What a Bearer gives, on each request."""
+    """Adds a Bearer's header to each request."""
 
     def __init__(self, bearer: Bearer, person: Person) -> None:
         self._bearer = bearer

@@ -1,4 +1,4 @@
-"""An authorization server and a protected MCP server, each a real process, for as long as asked."""
+"""An authorization server and a protected MCP server, each a real process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ KEYRING = "keyrings.alt.file.PlaintextKeyring"
 
 @contextmanager
 def running(command: list[str], log: Path) -> Iterator[Any]:
-    """A process that prints one line of JSON when it is ready: that line."""
+    """Start a process that prints one line of JSON when it is ready; yield that line."""
     with log.open("ab") as stderr:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr
@@ -45,14 +45,14 @@ def running(command: list[str], log: Path) -> Iterator[Any]:
 
 
 class Forks:
-    """A process that starts copies of a program, for which it has imported the SDK once."""
+    """A process that forks copies of a program, with the SDK imported once."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
     @contextmanager
     def running(self, argument: str, log: Path) -> Iterator[Any]:
-        """As `running` for such a copy."""
+        """Do the same as `running` for such a copy."""
         told = self._ask(argument=argument, log=str(log))
         try:
             assert told["line"], log.read_text()
@@ -63,7 +63,7 @@ class Forks:
     def run(
         self, arguments: list[str], stdin: str, environment: Mapping[str, str], folder: Path
     ) -> subprocess.CompletedProcess[str]:
-        """As `subprocess.run` of such a copy."""
+        """Do the same as `subprocess.run` for such a copy."""
         streams = [folder / name for name in ("stdin", "stdout", "stderr")]
         for path, content in zip(streams, (stdin, "", ""), strict=True):
             path.write_text(content, "utf-8")
@@ -89,12 +89,12 @@ class Site:
     """A place to log in to: servers, and a person's own folders.
 
     Attributes:
-        issuer: of the authorization server.
-        folder: of this test alone.
-        browsed: where the scripted browser notes the addresses that it went to.
+        issuer: the authorization server's issuer.
+        folder: this test's own folder.
+        browsed: the file with the addresses that the scripted browser visited.
         denied: hashes of tokens that the server refuses, whatever their issuer says.
-        forks: what starts MCP servers; None where each is started by itself.
-        guards: what starts PipeGuard, likewise.
+        forks: starts MCP servers; None to start each by itself.
+        guards: starts PipeGuard; None to start each by itself.
     """
 
     issuer: str
@@ -118,7 +118,7 @@ class Site:
         return self.folder / "state"
 
     def server(self, *, resource: str = "", named_issuer: str = "", port: int = 0) -> str:
-        """Start a protected MCP server; its URL."""
+        """Start a protected MCP server; yield its URL."""
         settings = {
             "issuer": self.issuer,
             "named_issuer": named_issuer,
@@ -139,7 +139,7 @@ class Site:
         stdin: str = "",
         environment: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run `pipeguard auth`; all that it says is kept in `said`."""
+        """Run `pipeguard auth`; its output is kept in `said`."""
         waits = (
             ("--timeout", "60") if arguments[0] == "login" and "--timeout" not in arguments else ()
         )
@@ -161,14 +161,14 @@ class Site:
         return done
 
     def fails(self, *arguments: str, says: str, code: int = 5, **others: Any) -> str:
-        """Run `pipeguard auth`, which must fail and say so; what it says."""
+        """Run `pipeguard auth`, which must fail with a message; return its output."""
         done = self.auth(*arguments, **others)
         assert done.returncode == code, done.stderr
         assert says in done.stderr
         return done.stderr
 
     def login(self, url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Log in with the scripted browser; it must work."""
+        """Log in with the scripted browser; this must succeed."""
         done = self.auth("login", url, *arguments)
         assert done.returncode == 0, done.stderr
         return done
@@ -179,7 +179,7 @@ Sites = Callable[..., Site]
 
 @contextmanager
 def _forking(python: list[str], program: str, *modules: str) -> Iterator[Forks | None]:
-    """What starts a program without a second for the SDK each; None where nothing forks."""
+    """Start a process that forks programs with the SDK loaded; None if the system cannot fork."""
     if not hasattr(os, "fork"):
         yield None
         return
@@ -192,7 +192,7 @@ def _forking(python: list[str], program: str, *modules: str) -> Iterator[Forks |
 
 @pytest.fixture(scope="session")
 def forks() -> Iterator[Forks | None]:
-    """What starts MCP servers."""
+    """A process that forks MCP servers."""
     modules = ("jwt", "mcp.server.mcpserver", "uvicorn")
     with _forking([str(server_python()), "-I"], str(SERVER), *modules) as started:
         yield started
@@ -200,7 +200,7 @@ def forks() -> Iterator[Forks | None]:
 
 @pytest.fixture(scope="session")
 def guards() -> Iterator[Forks | None]:
-    """What starts `pipeguard`, with all that a login needs."""
+    """A process that forks `pipeguard` with everything loaded that a login needs."""
     modules = ("pipeguard.cli.auth", "pipeguard.auth.login", "pipeguard.auth.sdk")
     libraries = ("anyio._backends._asyncio", "httpcore2", "keyring", "keyrings.alt.file")
     with _forking([sys.executable, "-E", "-P"], "pipeguard", *modules, *libraries) as started:
@@ -211,7 +211,7 @@ def guards() -> Iterator[Forks | None]:
 def site(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forks: Forks | None, guards: Forks | None
 ) -> Iterator[Sites]:
-    """Starts an authorization server with these settings, and gives what belongs to it."""
+    """Return a function that starts an authorization server, with its site."""
     browser = f"{sys.executable} -I {HERE / 'browser.py'} {tmp_path / 'browsed'} %s"
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", KEYRING)

@@ -1,4 +1,4 @@
-"""Runs a program many times over: imports once what it needs, then forks for each.
+"""Runs a program many times: imports its modules once, then forks for each run.
 
 `python forks.py PROGRAM MODULE...` takes a line of JSON at a time on stdin; PROGRAM is a script, or
 the name of a module. For `{"argument": ..., "log": ...}` it runs that with the argument and that

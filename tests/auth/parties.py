@@ -1,4 +1,4 @@
-"""Parties that do wrong, as HTTP servers of a test: what they answer is its data."""
+"""Misbehaving parties, as HTTP servers of a test, with their answers as data."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Party:
-    """A server that answers as it is told, and keeps what it was asked.
+    """A server with scripted answers that records its requests.
 
     Attributes:
-        origin: its own.
-        answers: by method and path: status, headers and body. Else it answers 404.
+        origin: its origin.
+        answers: status, headers and body, by method and path. Otherwise it answers 404.
         asked: method and path of each request, with its body.
         authorizations: the field `Authorization` of each request.
     """
@@ -30,7 +30,7 @@ class Party:
 
 @contextmanager
 def party(tls: ssl.SSLContext | None = None) -> Iterator[Party]:
-    """One of them, listening on loopback."""
+    """Run one of them, listening on loopback."""
     told = Party()
 
     class Request(BaseHTTPRequestHandler):
@@ -66,7 +66,7 @@ def party(tls: ssl.SSLContext | None = None) -> Iterator[Party]:
 
 
 def metadata(origin: str, **changed: object) -> dict[str, object]:
-    """What an authorization server says of itself (RFC 8414, 2), all of it at one origin."""
+    """Make the metadata of an authorization server (RFC 8414, 2), all of it at one origin."""
     return {
         "issuer": origin,
         "authorization_endpoint": f"{origin}/auth",

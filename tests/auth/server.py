@@ -103,7 +103,7 @@ inner = mcp.streamable_http_app(stateless_http=True, json_response=True)
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    """The SDK's application, where calls of `wipe` want one more scope."""
+    """The SDK's application, in which calls of `wipe` need one more scope."""
     if scope["type"] != "http" or scope["method"] != "POST":
         await inner(scope, receive, send)
         return

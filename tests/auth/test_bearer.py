@@ -1,4 +1,4 @@
-"""The header for a server: renewed in time, once, by one of many, and never without a person."""
+"""The header for a server: renewed in time, once for many requests, never without a person."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ LoggedIn = Callable[..., tuple[Site, str]]
 
 
 class Lone(NamedTuple):
-    """A login that an earlier run left, at an authorization server that a test plays."""
+    """An earlier run's login, at an authorization server that a test plays."""
 
     issuer: Party
     url: str
@@ -279,7 +279,7 @@ def test_an_odd_answer_ends_no_login(lone: Lone, status: int, answer: object) ->
 
 
 def sample(url: str, token_endpoint: str, issuer: str) -> StoredLogin:
-    """A login as an earlier run left it."""
+    """Make a login as an earlier run left it."""
     return StoredLogin(
         server=url,
         name="sample",

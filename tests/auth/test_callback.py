@@ -1,4 +1,4 @@
-"""Which answers are taken from a browser, and when one is opened."""
+"""Answers that are accepted from a browser, and when a browser is opened."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ PAGE = "https://auth.example.com/auth?state=" + "s" * 43
 
 
 def fetched(url: str) -> tuple[int, str]:
-    """Status and where it leads; redirects are not followed."""
+    """Return the status and the redirect's target; redirects are not followed."""
     answer = httpx2.get(url)
     return answer.status_code, answer.headers.get("location", "")
 
@@ -99,7 +99,7 @@ async def test_a_browser_is_led_to_the_login_page_by_an_address_that_does_not_te
     sys.platform != "linux" or os.geteuid() != 0, reason="only root can be another user"
 )
 async def test_another_user_can_neither_read_the_state_nor_answer() -> None:
-    """By a real connection of another user, in a shell of theirs."""
+    """A real connection of another user, in a shell of theirs."""
     asks = 'exec 3<>/dev/tcp/127.0.0.1/$0; printf "GET %s HTTP/1.0\\r\\n\\r\\n" "$1" >&3; cat <&3'
 
     def asked(port: int, target: str, user: int) -> str:
@@ -124,7 +124,7 @@ async def test_another_user_can_neither_read_the_state_nor_answer() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
 def test_whose_a_connection_was_is_not_known_once_its_program_has_closed_it() -> None:
-    """Older kernels call it root's, whoever it was: another user could answer and be gone."""
+    """Older kernels attribute it to root: another user could answer and be gone."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         with socket.create_connection(listening.getsockname()) as asking:
             ours, their = listening.accept()

@@ -1,4 +1,4 @@
-"""The official conformance suite on authorization, with `pipeguard auth` for a client."""
+"""The official conformance suite on authorization, with `pipeguard auth` as a client."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def call(url: str, tool: str, token: str) -> httpx2.Response:
 
 
 def asked_for(place: Site) -> dict[str, str]:
-    """The parameters of the last authorization request."""
+    """Return the parameters of the last authorization request."""
     pages = place.browsed.read_text().splitlines()
     asked = [page for page in pages if "/auth?" in page or "/authorize?" in page]
     return dict(parse_qsl(urlsplit(asked[-1]).query))
@@ -266,7 +266,7 @@ def test_metadata_of_another_issuer_is_refused_before_the_browser_opens(site: Si
 
 
 def leads_to(attacker: Party, honest: Site, **more: object) -> None:
-    """Have an attacker's metadata lead to an honest server."""
+    """Let an attacker's metadata lead to an honest server."""
     pages = {f"{name}_endpoint": f"{honest.issuer}/{path}" for name, path in ENDPOINTS.items()}
     told = metadata(attacker.origin, **pages, **more)
     attacker.answers["GET /.well-known/oauth-authorization-server"] = (200, {}, told)
@@ -289,7 +289,7 @@ def test_a_mixed_up_issuer_gets_no_code(site: Sites) -> None:
 
 
 def test_a_page_of_one_party_sends_no_code_to_another(site: Sites) -> None:
-    """The same where nobody promises `iss` (RFC 9700, 4.4.2)."""
+    """Also if no server promises `iss` (RFC 9700, 4.4.2)."""
     honest = site()
     with party() as attacker, party() as victim:
         url = protected(victim, attacker.origin)
@@ -367,7 +367,7 @@ def test_a_server_that_wants_nothing_is_told_as_such(site: Sites) -> None:
 
 
 def test_a_server_may_let_a_first_request_pass(site: Sites) -> None:
-    """It wants the login for other requests, and its metadata say where."""
+    """It requires the login for other requests, and its metadata say where."""
     place = site()
     with party() as server:
         url = protected(server, place.issuer)

@@ -1,4 +1,4 @@
-"""Where a name leads, judged by the address that is connected to; with the system's resolver."""
+"""Destinations of names, judged by the address that is connected to; with the system's resolver."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_name_is_judged_by_all_that_it_stands_for(monkeypatch: pytest.MonkeyPa
 
 
 async def test_a_server_is_as_near_as_where_it_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its name may stand for something else at the next look (DNS rebinding)."""
+    """Its name may have another address at the next look-up (DNS rebinding)."""
     real = socket.getaddrinfo
     answers = iter(["198.51.100.1"])
 

@@ -1,4 +1,4 @@
-"""What is added to the SDK's flow."""
+"""Our additions to the SDK's flow."""
 
 from __future__ import annotations
 

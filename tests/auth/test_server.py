@@ -1,4 +1,4 @@
-"""A server's canonical URI, and which addresses are asked on its behalf."""
+"""A server's canonical URI, and the addresses that are requested on its behalf."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a login left: whole or not at all, for its owner's eyes, one writer at a time."""
+"""Stored logins: written whole or not at all, for the owner's eyes only, one writer at a time."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_long_secret_is_kept_in_parts(tmp_path: Path) -> None:
 
 
 def entries(tmp_path: Path) -> list[str]:
-    """What the keyring's own file holds."""
+    """Return the entries in the keyring's own file."""
     (file,) = tmp_path.rglob("keyring_pass.cfg")
     lines = file.read_text().splitlines()
     return [line for line in lines if " =" in line]

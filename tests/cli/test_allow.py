@@ -1,4 +1,4 @@
-"""`pipeguard allow`: the narrowest exception, put into a file that stays as it was."""
+"""`pipeguard allow`: the narrowest exception, inserted into an otherwise unchanged file."""
 
 import datetime
 import getpass

@@ -1,4 +1,4 @@
-"""`pipeguard approve`: what is accepted, what is asked, and what is refused."""
+"""`pipeguard approve`: accepted targets, questions, and refusals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SECOND = {"name": "alerts", "description": "Alerts."}
 
 @pytest.fixture(autouse=True)
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two tools that wait on one server, one on another; who decides is a job with a token."""
+    """Two pending tools on one server, one on another; a job with a token decides."""
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path))
     give_token(monkeypatch)
     with Store.open(store_path()) as store:
@@ -150,7 +150,7 @@ def test_all_are_one_line_each_with_what_is_flagged_first_and_counts() -> None:
 
 @pytest.fixture
 def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no token."""
+    """Remove the token."""
     be_nobody(monkeypatch)
 
 

@@ -139,7 +139,7 @@ def test_connect_tells_how_far_it_is_and_what_it_found(tmp_path: Path) -> None:
 
 
 def test_the_servers_of_a_repository_are_looked_at_where_it_says_how(root: Path) -> None:
-    """And not those of the machine, which the command alone means."""
+    """The machine's servers, the default, are left out."""
     bad = {"command": sys.executable, "args": ["-I", str(BAD), "description"]}
     write_config(root / ".mcp.json", {"one": bad})
     told = assess(root).output

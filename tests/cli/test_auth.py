@@ -1,4 +1,4 @@
-"""`pipeguard auth`: what it shows of logins that are there, and whom a name means."""
+"""`pipeguard auth`: the list of logins, and the login that a name means."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, st
 
 
 def offered(words: str) -> list[str]:
-    """What is offered for the last word of a command line; an empty one if it ends in a space."""
+    """Complete the last word of a command line; an empty word if it ends in a space."""
     *before, last = words.split(" ")
     found = ShellComplete(cli, {}, "pipeguard", "_PIPEGUARD_COMPLETE").get_completions(before, last)
     return [item.value if item.type == "plain" else item.type for item in found]
@@ -68,7 +68,7 @@ class Shell:
         os.write(self.terminal, keys.encode())
 
     def wait_for(self, pattern: str) -> str:
-        """Read until something is shown; give its first group."""
+        """Read until a pattern matches; return its first group."""
         deadline = monotonic() + TIMEOUT_SECONDS
         while (found := re.search(pattern, self.seen)) is None:
             left = deadline - monotonic()
@@ -79,7 +79,7 @@ class Shell:
         return found[1]
 
     def completed(self, words: str) -> str:
-        """What is on the line once Tab was pressed behind some words."""
+        """Return the line after pressing Tab behind some words."""
         # Then a word behind it, and one before it: so it is shown, and not run.
         self.type(f"{words}\t\x05 end\x01printf '<%s>' {len(words)} \r")
         return re.sub(r"><", " ", self.wait_for(rf"<{len(words)}><(pipeguard[^\r\n]*)><end>"))

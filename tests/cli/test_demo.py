@@ -56,7 +56,7 @@ def test_every_scene_comes_out_as_it_must_with_its_rule_its_event_and_a_command(
 def test_what_it_prints_works_as_it_is_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also without `pipeguard` on the PATH, as after `make demo`: each event is found."""
+    """Even without `pipeguard` on the PATH, as after `make demo`: each event is found."""
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path))
     monkeypatch.setenv("PATH", os.defpath)
     done = run()

@@ -21,7 +21,7 @@ from tests.state.samples import FORECAST, POISONED, held, seen
 
 @pytest.fixture(autouse=True)
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tool that drifted on one server, one that was never approved on another."""
+    """A tool that drifted on one server, and one that was never approved on another."""
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path))
     with Store.open(store_path()) as store:
         store.remember("weather", [seen(FORECAST), held(POISONED)])
@@ -38,7 +38,7 @@ def run(*arguments: str) -> Result:
 def test_a_name_leads_to_each_server_that_has_it_or_asked_for_it(
     snapshot: Snapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same server by `npx` and by its path."""
+    """One server, by `npx` and by its path."""
     give_token(monkeypatch)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)

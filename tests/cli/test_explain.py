@@ -1,4 +1,4 @@
-"""`pipeguard explain`: a rule or an event, told to a person."""
+"""`pipeguard explain`: a rule or an event, explained to a person."""
 
 import json
 import re
@@ -207,7 +207,7 @@ def test_each_flow_is_explained_by_itself() -> None:
 
 
 def test_what_only_warned_is_said_to_have_passed() -> None:
-    """Nobody is advised to allow a call that passed."""
+    """Allowing is not advised for a call that passed."""
     warned, held = "RUN.warned-flow", "RUN.held-flow"
     store_event(LEAK._replace(confidence=Confidence.MEDIUM), "warned-flow", Action.WARN)
     store_event(LEAK, "held-flow", Action.ASK)
@@ -236,7 +236,7 @@ WALLED = {
 
 
 def test_a_wall_is_shown_as_such(snapshot: Snapshot) -> None:
-    """Nobody is told of a false alarm, nor that a host which fails was kept from the server."""
+    """It mentions neither a false alarm nor, for a failing host, that access was refused."""
     with TemporaryDirectory(prefix="wall") as folder:  # without a hyphen, at which lines end
         snapshot.varies[re.escape(folder)] = "FOLDER"
         read = wall("isolation.read", "…/b", path=folder)

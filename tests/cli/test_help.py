@@ -1,4 +1,4 @@
-"""The help of `pipeguard`: complete, in groups, whole, and near where a name is misspelled."""
+"""The help of `pipeguard`: complete, in groups, whole, and helpful for misspelled names."""
 
 from __future__ import annotations
 

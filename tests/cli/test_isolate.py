@@ -24,7 +24,7 @@ POLICY = (
 
 @pytest.fixture(autouse=True)
 def policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's policy, and what was learned of two servers."""
+    """The user's policy, and the observations about two servers."""
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
@@ -44,7 +44,7 @@ def policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def put_servers(home: Path, servers: dict[str, object], name: str = ".cursor/mcp.json") -> Path:
-    """A client's file."""
+    """Write a client's file."""
     (home / name).parent.mkdir(exist_ok=True)
     (home / name).write_text(json.dumps({"mcpServers": servers}))
     return home / name
@@ -83,7 +83,7 @@ def test_what_was_learned_is_shown(snapshot: Snapshot) -> None:
 
 @pytest.fixture
 def entries(tmp_path: Path) -> Path:
-    """Entries of a client, of which none has ever run."""
+    """Entries of a client that have never run."""
     words = ["--write", str(tmp_path / "notes"), "--connect", "api.example.com"]
     wrap = ["wrap", "--name", "held", "--isolate", "auto", *words, "--", "uvx", "mcp-server-fetch"]
     servers: dict[str, object] = {

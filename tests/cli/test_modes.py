@@ -1,4 +1,4 @@
-"""An option that means nothing in the mode that was asked for is an error, and says why."""
+"""An option without effect in the chosen mode is an error, and says why."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="files are where
 
 
 class Person:
-    """A person at a machine: what they type, and what they see."""
+    """A person at a machine, with commands and their output."""
 
     def __init__(self, folder: Path) -> None:
         self.home = folder / "home"
@@ -62,7 +62,7 @@ class Person:
         }
 
     def types(self, line: str, given: str = "") -> tuple[int, str]:
-        """Run a line; its exit code, and all that it says, in which no secret is."""
+        """Run a line; return its exit code and output, which has no secret."""
         words = shlex.split(line)
         assert words[0] == "pipeguard"
         done = subprocess.run(
@@ -82,7 +82,7 @@ class Person:
         return done.returncode, told
 
     def entry(self) -> dict[str, object]:
-        """The guarded entry of the server that is started."""
+        """Return the guarded entry of the started server."""
         config = json.loads((self.home / ".claude.json").read_text(encoding="utf-8-sig"))
         entry = config["mcpServers"]["demo"]
         assert isinstance(entry, dict)
@@ -145,7 +145,7 @@ def test_from_the_first_look_to_the_last(person: Person) -> None:
 
 
 def test_a_guarded_entry_is_started_by_the_sdk(person: Person) -> None:
-    """The command is the very one of the file; its secret was moved into the keyring before."""
+    """The command is the one in the file; its secret was moved into the keyring before."""
     path = person.home / ".claude.json"
     text = path.read_text(encoding="utf-8").replace(f'"{SECRET}"', '"keyring:demo.DEMO_TOKEN"')
     entry = json.loads(text.lstrip("\ufeff"))["mcpServers"]["demo"]

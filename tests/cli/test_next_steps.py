@@ -1,6 +1,6 @@
-"""Every rule has a next step, and what PipeGuard says of it is true: `allow` works or says why not.
+"""Every rule has a next step, and PipeGuard describes it truly: `allow` works or says why not.
 
-tests/wrap/test_next_steps.py does what is advised in front of a real server.
+tests/wrap/test_next_steps.py follows the advice in front of a real server.
 """
 
 import datetime
@@ -58,7 +58,7 @@ FIXED = Severity.HIGH, Confidence.HIGH
 
 
 def rules_in_code() -> list[str]:
-    """The rules that modules name, and that no pack has."""
+    """List the rules that modules name, and that no pack has."""
     named = {
         rule for path in PACKAGE.rglob("*.py") for rule in RULE.findall(path.read_text("utf-8"))
     }
@@ -75,7 +75,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def stopped(*findings: Finding, event: str = "E") -> None:
-    """An event in the audit."""
+    """Store an event in the audit."""
     record("docs", audit_entry(event, *findings), run=f"RUN-{event}")
 
 
@@ -84,7 +84,7 @@ def run(*arguments: str) -> Result:
 
 
 def passes(finding: Finding, path: str = "") -> bool:
-    """Whether the policy lets a finding pass now; the file must be valid."""
+    """True if the policy lets a finding pass now; the file must be valid."""
     text = Path(path or usual_policy_path()).read_text()
     file = parse_policy(text, "p.yaml", PolicyScope.USER, now=0.0, today=TODAY)
     target = PolicyTarget(finding.rule, *FIXED, finding.place, "docs", finding.tool)

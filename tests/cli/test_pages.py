@@ -38,7 +38,7 @@ DONE, FOUND = 0, 1
 
 
 def commands(page: str) -> list[str]:
-    """The commands of a page, with something in place of each placeholder."""
+    """List the commands of a page, with a value for each placeholder."""
     text = (DOCS / page).read_text("utf-8")
     fenced = re.findall(r"^```[a-z]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     indented = re.findall(r"^    .*$", text, re.MULTILINE)
@@ -107,7 +107,7 @@ READS = (
 
 
 def texts_of(path: Path) -> Iterator[str]:
-    """A page; of a module each of its texts, with X in place of each value between spaces."""
+    """Yield a page; of a module each of its texts, with X for each value between spaces."""
     text = path.read_text("utf-8")
     if path.suffix != ".py":
         yield text

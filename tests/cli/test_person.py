@@ -1,4 +1,4 @@
-"""Who decides: a person at a terminal, a job with a token, and no agent."""
+"""The one who decides: a person at a terminal, a job with a token, but no agent."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ TARGET = "weather/get_forecast"
 
 @pytest.fixture(autouse=True)
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One tool that waits; nobody has a token."""
+    """One pending tool, and no token."""
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     be_nobody(monkeypatch)
@@ -61,7 +61,7 @@ def waits() -> bool:
 
 
 def piped(*words: str, typed: bytes = b"", token: str = "") -> subprocess.CompletedProcess[bytes]:
-    """As an agent's shell runs it, which has no terminal."""
+    """Run it like an agent's shell, without a terminal."""
     return subprocess.run(
         [*PIPEGUARD, *words],
         input=typed,
@@ -137,7 +137,7 @@ ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="who started whom 
 
 @pytest.fixture
 def undecided(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Something to decide for each command, and a server for `serve`."""
+    """Make something to decide for each command, and a server for `serve`."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("PIPEGUARD_POLICY", raising=False)
     stopped = Finding("secrets.github-token", "call.arguments", tool="search")
@@ -163,7 +163,7 @@ def undecided(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def guard(
     *words: str, stdin: int = subprocess.DEVNULL, launcher: Sequence[str] = ()
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A guard that this process started; its standard error is what it says at its start."""
+    """Start a guard; its standard error is its greeting."""
     process = subprocess.Popen(
         [*launcher, *PIPEGUARD, *words],
         stdin=stdin,
@@ -184,7 +184,7 @@ def guard(
 
 
 def names_of(session: int) -> set[str]:
-    """The names of the processes of a session (proc(5): the sixth field)."""
+    """Return the names of the processes of a session (proc(5): the sixth field)."""
     names = set()
     for folder in Path("/proc").iterdir():
         with suppress(OSError):
@@ -197,7 +197,7 @@ def names_of(session: int) -> set[str]:
 
 @contextmanager
 def connected(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """A connection of this process to a guard that listens."""
+    """Connect this process to a guard that listens."""
     assert process.stderr is not None
     for line in process.stderr:
         found = re.search(rb"listening on http://127\.0\.0\.1:(\d+)/", line)
@@ -276,7 +276,7 @@ def test_a_shell_of_ssh_that_forwards_a_port_to_a_guard_is_a_person_s() -> None:
 
 @ON_LINUX
 def test_a_guard_that_has_ended_has_no_client() -> None:
-    """Nobody has waited for it yet; it was started by what started the shell."""
+    """Its exit status has not been collected; the starter of the shell started it."""
     named = f"open('/proc/self/comm', 'w').write({GUARD_NAME!r})"
     with subprocess.Popen([sys.executable, "-c", named]) as ended:
         state, zombie = Path(f"/proc/{ended.pid}/stat"), f"({GUARD_NAME}) Z "
@@ -290,7 +290,7 @@ def test_a_guard_that_has_ended_has_no_client() -> None:
 @pytest.mark.parametrize("name", GUARDS)
 @pytest.mark.usefixtures("undecided")
 def test_a_person_decides_beside_a_guard_that_is_another_s(name: str) -> None:
-    """One that was typed at a terminal, or that a supervisor starts and clients connect to."""
+    """One typed at a terminal, or one that a supervisor starts and clients connect to."""
     listens = name in LISTENERS
     primary, secondary = pty.openpty()
     with guard(*GUARDS[name], stdin=subprocess.PIPE if listens else secondary):
@@ -348,7 +348,7 @@ def test_a_shell_of_an_editor_is_a_person_s() -> None:
 
 @ON_LINUX
 def test_a_shell_that_feeds_a_guard_from_another_program_is_a_person_s() -> None:
-    """As `program | pipeguard wrap -- server &`."""
+    """The shell runs `program | pipeguard wrap -- server &`."""
     read, write = os.pipe()
     feeder = subprocess.Popen(["sleep", "600"], stdout=write)
     try:

@@ -1,4 +1,4 @@
-"""`pipeguard policy`: the file checked, found, begun."""
+"""`pipeguard policy`: the file validated, located, created."""
 
 import json
 from pathlib import Path
@@ -39,7 +39,7 @@ def test_the_example_is_right_and_goes_where_path_says(home: Path, snapshot: Sna
 
 
 def test_on_a_new_machine_a_policy_is_started(snapshot: Snapshot) -> None:
-    """Where not even the folder exists; what was edited since then stays."""
+    """Even without the folder; later edits stay."""
     snapshot.commands("policy-new", "policy check\npolicy init\npolicy check")
     path = Path(usual_policy_path())
     assert path.read_text() == EXAMPLE

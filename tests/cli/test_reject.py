@@ -1,4 +1,4 @@
-"""`pipeguard reject` and `pipeguard forget`: what goes, what stays, and what the audit says."""
+"""`pipeguard reject` and `pipeguard forget`: removed and remaining data, and audit entries."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ THIRD = {"name": "wind", "description": "Wind."}
 
 @pytest.fixture(autouse=True)
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One tool that drifted, one that was never approved, one that is trusted."""
+    """One tool that drifted, one that was never approved, and one that is trusted."""
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path))
     give_token(monkeypatch)
     with Store.open(store_path()) as store:
@@ -43,7 +43,7 @@ def run(verb: click.Command, *arguments: str) -> Result:
 
 
 def known() -> dict[str, str]:
-    """What is kept, and whether it is trusted, held or both."""
+    """List the stored definitions, each as trusted, held or both."""
     with Store.open(store_path()) as store:
         return {
             one.target: "+".join(

@@ -1,4 +1,4 @@
-"""`pipeguard scan`: any text on the rules, from the command line."""
+"""`pipeguard scan`: any text judged by the rules, from the command line."""
 
 import json
 import os
@@ -87,7 +87,7 @@ def test_what_is_shown(snapshot: Snapshot) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Texts, and what is none, in the current folder."""
+    """Texts and binary files in the current folder."""
     monkeypatch.chdir(tmp_path)
     marked = "\ufeff" + json.dumps({"content": [{"type": "text", "text": ORDER}]})
     files = {
@@ -120,7 +120,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_documented_example_key_is_noted_and_another_is_not(tmp_path: Path) -> None:
-    """Newcomers try the firewall with one, and would take it for broken."""
+    """Newcomers try the firewall with one, and would think it broken."""
     for key, is_noted in (("AKIAIOSFODNN7EXAMPLE", True), ("AKIA" + "IOSFODNN7EXAMPLX", False)):
         file = tmp_path / f"{key}.txt"
         file.write_text(f"AWS_ACCESS_KEY_ID={key}\n")

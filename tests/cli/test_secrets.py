@@ -1,4 +1,4 @@
-"""`pipeguard secrets`: kept in a real keyring, given to real servers, and shown to nobody else."""
+"""`pipeguard secrets`: stored in a real keyring, given to real servers, hidden from others."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*arguments: str, given: str | bytes = "") -> subprocess.CompletedProcess[str]:
-    """`pipeguard secrets`, as a user runs it."""
+    """Run `pipeguard secrets` as a user does."""
     done = subprocess.run(
         [*PIPEGUARD, "secrets", *arguments],
         input=given.encode() if isinstance(given, str) else given,
@@ -70,7 +70,7 @@ def keep(name: str = "demo-token", value: str = SECRET) -> None:
 
 
 def on_terminal(*arguments: str, typed: str = "", code: int = 0) -> str:
-    """All that a command shows on a terminal."""
+    """Return all output of a command on a terminal."""
     import pty
 
     process, terminal = pty.fork()
@@ -173,7 +173,7 @@ for line in sys.stdin:
 
 
 def test_what_a_server_repeats_of_it_is_shown_nowhere(tmp_path: Path) -> None:
-    """In a value that no rule would know for a secret."""
+    """No rule would recognise this value as a secret."""
     value = "correct horse battery"
     assert run("set", "phrase", given=f"{value}\n").returncode == 0
     options = ["--name", "odd", "--log-level", "trace", "--env", "TOKEN=keyring:phrase"]
@@ -228,7 +228,7 @@ def test_a_server_behind_an_address_of_ours_gets_it_too(tmp_path: Path) -> None:
 
 @contextmanager
 def server_at_an_address() -> Iterator[tuple[str, list[dict[str, str]]]]:
-    """A server over Streamable HTTP, with the headers of each request to it."""
+    """Run a server over Streamable HTTP; yield the headers of each request to it, too."""
     seen: list[dict[str, str]] = []
 
     class Answers(BaseHTTPRequestHandler):
@@ -247,7 +247,7 @@ def server_at_an_address() -> Iterator[tuple[str, list[dict[str, str]]]]:
             self.send_error(405)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -1,4 +1,4 @@
-"""`pipeguard serve --check`: all that a start reads is checked, and nothing is started."""
+"""`pipeguard serve --check`: checks everything that a start reads, and starts nothing."""
 
 from pathlib import Path
 

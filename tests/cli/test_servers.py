@@ -1,4 +1,4 @@
-"""`pipeguard servers`: what agents proposed, shown whole, decided by a person."""
+"""`pipeguard servers`: agents' proposals, shown whole, decided by a person."""
 
 import json
 from pathlib import Path

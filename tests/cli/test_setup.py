@@ -326,7 +326,7 @@ def test_with_a_scope_only_its_files_are_undone(home: Path, launcher: str) -> No
 
 
 def test_the_command_that_is_advised_chooses_what_was_chosen(home: Path, launcher: str) -> None:
-    """What a person is told to type changes what they were shown, and nothing else."""
+    """The command that a person is told to type changes exactly the servers that were shown."""
 
     def advised(output: str) -> list[str]:
         (line,) = (line for line in output.splitlines() if " --yes" in line)

@@ -1,4 +1,4 @@
-"""The commands that `pipeguard setup` prints do, as they are printed, what they are printed for."""
+"""The commands that `pipeguard setup` prints work as printed."""
 
 from __future__ import annotations
 

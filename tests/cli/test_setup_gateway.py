@@ -34,7 +34,7 @@ def gateway_names() -> set[str]:
 
 
 def put_file(text: str) -> Path:
-    """The gateway's file."""
+    """Write the gateway's file."""
     file = Path(usual_file())
     file.parent.mkdir(parents=True)
     file.write_bytes(text.encode())
@@ -367,7 +367,7 @@ def test_a_guarded_server_is_told_from_an_open_one_before_it_moves(
 
 
 def test_one_script_with_other_arguments_is_named_apart(home: Path, launcher: str) -> None:
-    """The store tells such servers apart by digits, which say nothing to a person."""
+    """The store distinguishes such servers by digits, which mean nothing to a person."""
     files = {".claude.json": [], ".cursor/mcp.json": ["--local-timezone", "UTC"]}
     for name, args in files.items():
         entry = {"command": "python3", "args": ["/srv/time.py", *args]}
@@ -381,7 +381,7 @@ def test_one_script_with_other_arguments_is_named_apart(home: Path, launcher: st
 
 
 def test_equal_names_with_other_arguments_are_told_apart(home: Path, launcher: str) -> None:
-    """Approving the words of one would hold those of the other, and so on in a circle."""
+    """Approving the words of one would hold those of the other, and so on for ever."""
     wanted = {
         DESKTOP: (["mcp-server-time"], "time"),
         ".cursor/mcp.json": (["mcp-server-time", "--local-timezone", "UTC"], "time-cursor"),

@@ -1,4 +1,4 @@
-"""`pipeguard setup --isolate`: what it writes, says, refuses and gives back."""
+"""`pipeguard setup --isolate`: its changes, messages, refusals and undo."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def test_a_client_that_goes_through_the_gateway_over_http_is_guarded_and_stays(h
 
 
 def stopped(server: str, *rows: tuple[timedelta, Finding]) -> None:
-    """Audit rows, each so long ago."""
+    """Store audit rows of these ages."""
     record(
         server,
         *(

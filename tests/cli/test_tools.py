@@ -27,7 +27,7 @@ def _compiled_rules() -> None:
 
 
 class Machine:
-    """A file of servers, one of which leaves a trace when it is started."""
+    """A file of servers, one of which leaves a trace when it starts."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -44,7 +44,7 @@ class Machine:
 
 
 def run_tools(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """`pipeguard tools` with the state of a folder."""
+    """Run `pipeguard tools` with the state of a folder."""
     return subprocess.run(
         [*PIPEGUARD, "tools", *words],
         capture_output=True,
@@ -87,7 +87,7 @@ def test_what_a_terminal_would_hide_or_obey_is_shown(tmp_path: Path) -> None:
 def test_a_person_waits_longer_than_a_client_for_a_server_to_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first start of a package fetches it; its tools would be missing without a word."""
+    """The first start of a package fetches it; otherwise its tools would be silently missing."""
     monkeypatch.setattr(gateways, "SETTLING_SECONDS", 0.0)
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
     path = write_servers(tmp_path, {"one": actor()})

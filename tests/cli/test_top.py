@@ -34,7 +34,7 @@ def entry(
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two servers that worked in the last minute, one of which waits; one that did before."""
+    """Two servers that worked in the last minute, one of which waits; and an earlier one."""
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path))
     record("old", entry(3600, duration_ms=1.0))
     record("weather", entry(90, "block"))

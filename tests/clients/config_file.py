@@ -1,4 +1,4 @@
-"""A client's configuration file for a test, and what setup does to it."""
+"""A client's configuration file for a test, and setup's changes to it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def put(home: Path, content: str | bytes, place: str = ".cursor/mcp.json") -> Pa
 
 
 def config(machine: Machine) -> Config:
-    """The only file of a machine that has servers."""
+    """Return the only file of a machine that has servers."""
     (found,) = find(machine)
     return read_config(found)
 
@@ -44,7 +44,7 @@ def guard(machine: Machine, **options: object) -> ChangePlan:
 
 
 def undo(machine: Machine, *names: str, everything: bool = False) -> list[undoing.UndoMethod]:
-    """Undo that; how each server was restored."""
+    """Undo that; return how each server was restored."""
     planned = undoing.plan_undo(config(machine), machine, names, everything=everything)
     undoing.undo(planned, machine)
     return [one.method for one in planned.undone]

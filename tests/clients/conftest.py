@@ -22,5 +22,5 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def machine(home: Path) -> Machine:
-    """That user on Linux."""
+    """A machine of this user with Linux."""
     return Machine("linux", home, {})

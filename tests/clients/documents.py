@@ -1,7 +1,7 @@
-"""Configurations that nobody would write by hand, with the one entry in them known to the byte.
+"""Odd configurations, with the position of the one entry in them known to the byte.
 
-Each document is what stands before an entry, the entry, and what stands after it. What is before
-and after must not change, whatever is done to the entry.
+Each document is a prefix, an entry and a suffix. Prefix and suffix must not change, whatever is
+done to the entry.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _string(draw: st.DrawFn, text: str) -> str:
 
 @st.composite
 def json_documents(draw: st.DrawFn) -> Document:
-    """JSON with comments: other servers beside the entry, other keys beside the servers."""
+    """JSON with comments: other servers next to the entry, other keys next to the servers."""
     others = draw(dictionaries(sampled_from(["a", "command", "f s"]), entries(), max_size=2))
     first = [_pair(draw, name, value) for name, value in others.items()]
     split = draw(st.integers(0, len(first)))

@@ -1,7 +1,7 @@
-"""The home folder of somebody who has eight clients, as such files really look.
+"""The home folder of somebody who has eight clients, with realistic files.
 
-Comments, line ends of Windows, a byte order mark, a broken file, secrets in clear, started and
-remote servers, one that is switched off, a login of a client's own.
+Comments, Windows line ends, a byte order mark, a broken file, secrets in clear, started and remote
+servers, one that is switched off, a client's own login.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ bearer_token_env_var = "DOCS_TOKEN"
 
 
 def furnish(home: Path) -> dict[str, bytes]:
-    """Write all of it, and say what was written."""
+    """Write all files, and return their contents."""
     for place, text in TEXTS.items():
         path = home / place
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,5 +106,5 @@ def furnish(home: Path) -> dict[str, bytes]:
 
 
 def contents(home: Path) -> dict[str, bytes]:
-    """What the clients' files hold now."""
+    """Read the clients' files."""
     return {place: (home / place).read_bytes() for place in TEXTS}

@@ -1,4 +1,4 @@
-"""What the tests of clients share: the samples of their YAML files, and how one is guarded."""
+"""Helpers of the clients' tests: the samples of their YAML files, and a guarded form of each."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def samples() -> Iterator[Sample]:
 
 
 def read(spec: FileSpec, content: str | bytes) -> Config:
-    """A text as one file of a client."""
+    """Parse a text as a file of a client."""
     data = content.encode() if isinstance(content, str) else content
     return parse_config(Path("/nowhere/file"), (spec,), data)
 
 
 def guard(spec: FileSpec, text: str) -> str:
-    """A text with every server guarded that can be."""
+    """Return a text with every possible server guarded."""
     config = read(spec, text)
     assert config.problem == ""
     to_do = [

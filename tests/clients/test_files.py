@@ -1,4 +1,4 @@
-"""What goes wrong in tools that rewrite configurations, each as a test on real files."""
+"""Faults of tools that rewrite configurations, each as a test on real files."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def test_no_empty_line_is_left_where_servers_were() -> None:
 
 
 def check_generated(spec: FileSpec, document: Document) -> None:
-    """Only the entry's text changes, and the same text is put back where the file changed too."""
+    """Only the entry's text changes, and the same text is put back even if the file changed."""
     config = read(spec, document.text)
     assert config.problem == ""
     server = next(server for server in config.servers if server.name == NAME)

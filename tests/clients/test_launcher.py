@@ -1,4 +1,4 @@
-"""The path that is written into a client's file: absolute, and right after the next upgrade."""
+"""The path written into a client's file: absolute, and valid after the next upgrade."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def program(path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No temporary folder but this one, and no Python that has a pipeguard beside it."""
+    """Hide all temporary folders but this one, and Pythons with a pipeguard next to them."""
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
     monkeypatch.setattr(module, "_TEMPORARY", ())
     monkeypatch.setattr(sys, "executable", str(program(tmp_path / "usr/bin/python3")))

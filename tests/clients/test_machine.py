@@ -1,4 +1,4 @@
-"""Where clients' files are looked for: every place of every client, on every system."""
+"""Places of clients' files: all places of every client, on every system."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_positions_of_values_are_told(tmp_path: Path) -> None:
 
 @contextmanager
 def as_nobody() -> Iterator[Path]:
-    """A home folder of a user who has no rights but their own; root may read everything."""
+    """Make a home folder of a user without privileges; root may read everything."""
     user = 65534 if os.geteuid() == 0 else os.geteuid()
     with tempfile.TemporaryDirectory() as folder:
         os.chown(folder, user, -1)
@@ -182,7 +182,7 @@ def as_nobody() -> Iterator[Path]:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="folders are closed in another way there")
 def test_a_file_in_a_folder_that_may_not_be_entered_is_not_taken_for_none() -> None:
-    """Its client may read it, so its servers would count as none, and nobody would know."""
+    """Its client may read it; otherwise its servers would silently be missing."""
     with as_nobody() as home:
         path = touch(home / ".cursor" / "mcp.json", '{"mcpServers": {"it": {"command": "srv"}}}')
         path.parent.chmod(0)

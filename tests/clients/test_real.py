@@ -3,7 +3,7 @@
 They are 1.4 GB to download, so `make clients` runs these, and `make test` does not.
 
 Claude Code, Gemini CLI, opencode and Qwen Code connect to a server in order to list it; Codex does
-so for whoever asks its app server. Each starts what setup wrote, from its own file.
+so through its app server. Each starts the command that setup wrote, from its own file.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ NAMES = {"command": sys.executable, "args": ["-I", "-u", str(SERVER)], "env": {"
 
 
 def program(path: str) -> str:
-    """A program of tests/clients/npm. Two of them are found only by their install scripts."""
+    """Find a program of tests/clients/npm. Only their install scripts find two of them."""
     return str(npm_modules(Path(__file__).parent / "npm") / path)
 
 
 def listed(command: list[str], folder: Path) -> str:
-    """What a client says, without colours."""
+    """Return a client's output, without colours."""
     done = subprocess.run(
         command,
         cwd=folder,
@@ -64,7 +64,7 @@ def listed(command: list[str], folder: Path) -> str:
 
 
 def environment() -> dict[str, str]:
-    """Of a person who has just these clients, and trusts the folder that they are in."""
+    """The home of a person with only these clients, who trusts their folder."""
     return {
         "HOME": os.environ["HOME"],
         "PATH": path_with_node(),
@@ -77,7 +77,7 @@ def environment() -> dict[str, str]:
 
 
 def ask_codex(command: list[str], folder: Path) -> str:
-    """What Codex's app server says of its MCP servers; `codex mcp list` does not start them."""
+    """Ask Codex's app server about its MCP servers; `codex mcp list` does not start them."""
     with subprocess.Popen(
         command,
         cwd=folder,
@@ -109,7 +109,7 @@ def ask_codex(command: list[str], folder: Path) -> str:
 
 @dataclass(frozen=True)
 class Real:
-    """One client: its file, what it writes there, how it lists servers, and what it then says."""
+    """A client: its file, its entry there, how it lists servers, and the resulting list."""
 
     place: str
     text: Callable[[], str]

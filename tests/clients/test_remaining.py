@@ -1,4 +1,4 @@
-"""Undoing and isolating where a record or the words of an entry are not enough."""
+"""Undoing and isolating if a record or the words of an entry are not enough."""
 
 from __future__ import annotations
 

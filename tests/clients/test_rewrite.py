@@ -1,4 +1,4 @@
-"""What is guarded, what is not and why; how a guarded command is recognised and taken apart."""
+"""Guarded and unguarded entries, with reasons; recognising and parsing guarded commands."""
 
 from __future__ import annotations
 

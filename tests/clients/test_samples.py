@@ -74,7 +74,7 @@ def test_a_client_says_what_it_is_and_proves_it(client: Client) -> None:
 
 
 def errors(text: str | bytes) -> list[str]:
-    """Every error of a client's file against the schema, with its path."""
+    """List every error of a client's file against the schema, with its path."""
     found = Draft202012Validator(CLIENT).iter_errors(yaml.safe_load(text))
     return [f"{error.json_path}: {error.message}" for error in found]
 
@@ -117,7 +117,7 @@ FORMATTINGS: dict[str, Callable[[str], str]] = {
 
 
 def can_be(sample: Sample, how: str) -> bool:
-    """Whether the sample's format has such a thing, and its client takes it."""
+    """True if the sample's format allows such a variation, and its client accepts it."""
     if how in ("crlf", "no final line break"):
         return True
     if how == "minified":  # what it holds already cannot be read by the standard parser

@@ -1,7 +1,7 @@
-"""What git has is told without git, and nothing that a repository holds is run.
+"""Git's state is read without git, and no program of a repository is run.
 
 Each hostile repository is tried with the commands that a person types in a fresh clone. Its canary
-is a file that its program would make; where git is installed, git is shown to make it.
+is a file that its program would make; if git is installed, the test shows that git makes it.
 """
 
 from __future__ import annotations
@@ -248,7 +248,7 @@ def test_the_same_folder_in_order_is_read(root: Path, user: Machine) -> None:
 
 
 def _bare(folder: Path, settings: str) -> None:
-    """A folder that git takes for a repository, by four names that a clone may hold."""
+    """Make a folder that git takes for a repository, by four names that a clone may contain."""
     touch(folder / "HEAD", "ref: refs/heads/main\n")
     touch(folder / "refs" / "keep", "")
     touch(folder / "objects" / "keep", "")
@@ -256,7 +256,7 @@ def _bare(folder: Path, settings: str) -> None:
 
 
 def _hostile_partial_clone(folder: Path, canary: Path) -> None:
-    """An index that has a list of ignored files, which git would fetch by a command of theirs."""
+    """Make an index with a list of ignored files, which git would fetch with their command."""
     git(folder, "init", "--quiet")
     listed = touch(folder / ".gitignore", "x\n")
     git(folder, "add", ".gitignore")

@@ -1,4 +1,4 @@
-"""A guarded entry, started as its client would: the server runs, with all that was meant for it."""
+"""A guarded entry, started as its client would: the server runs, with everything meant for it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def guarded(
 def environment_of(
     server: ServerEntry, tmp_path: Path, client_s_own: dict[str, str]
 ) -> dict[str, str]:
-    """Start an entry as a client does, and ask the server what it got."""
+    """Start an entry as a client does, and return the server's environment."""
     load_engines()
     variables = client_s_own | dict(server.env)
     with DemoClient(server.words, tmp_path, variables, tmp_path / "stderr") as conversation:

@@ -1,4 +1,4 @@
-"""Holds that a file of ours is believed where nobody else could have written it."""
+"""Checks that our files are trusted only if nobody else could have written them."""
 
 import os
 import stat

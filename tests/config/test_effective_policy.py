@@ -1,4 +1,4 @@
-"""The one policy of a run: which files there are, and how they are combined."""
+"""The policy of a run: the existing files, and how they are combined."""
 
 import datetime
 import time

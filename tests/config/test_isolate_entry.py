@@ -1,4 +1,4 @@
-"""Entries of `isolate` written into a policy file that stays as it was. config/isolate_entry.py."""
+"""Entries of `isolate` inserted into an otherwise unchanged policy. config/isolate_entry.py."""
 
 from __future__ import annotations
 

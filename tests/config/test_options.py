@@ -1,4 +1,4 @@
-"""What `wrap` can be told: both readers read the same. options.py, cli/wrap.py."""
+"""The options of `wrap`: both readers read them alike. options.py, cli/wrap.py."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def fields(options: WrapOptions) -> tuple[object, ...]:
 
 @pytest.fixture
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[WrapOptions]:
-    """What the full parser hands to `wrap.run`, which is not run."""
+    """Collect the options that the full parser passes to `wrap.run`, which does not run."""
     seen: list[WrapOptions] = []
 
     def run(options: WrapOptions) -> int:

@@ -1,4 +1,4 @@
-"""Changes of the user's policy file: comments and order stay, and the rest means what it meant."""
+"""Edits of the user's policy file: comments, order and meaning of the rest stay."""
 
 from __future__ import annotations
 

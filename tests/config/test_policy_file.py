@@ -1,4 +1,4 @@
-"""The policy file: what it may say, and how a wrong one is told."""
+"""The policy file: valid settings, and the errors of invalid ones."""
 
 import datetime
 import os

@@ -19,7 +19,7 @@ class _Key(str):
 
 
 def test_members_are_found_without_a_look_at_all_of_them() -> None:
-    """A file of 9,000 servers took ten seconds to plan, of which this was six."""
+    """Planning a file of 9,000 servers took ten seconds, of which this was six."""
     value = Node(NodeKind.OTHER, 0, 0)
     names = [f"server-{number}" for number in range(COUNT)]
     node = Node(NodeKind.MAP, 0, 0, members=[Member(_Key(name), 0, 0, value) for name in names])

@@ -1,4 +1,4 @@
-"""Whether a policy says anything of isolation, which is asked before a server is started."""
+"""The check for isolation in a policy, before a server starts."""
 
 from pathlib import Path
 

@@ -32,7 +32,7 @@ class Runs:
     through: Run
 
     def passes_enough(self) -> bool:
-        """True where the server itself does well."""
+        """True if the server itself passes enough checks."""
         return len(self.direct.passed) >= LEAST_PASSED[self.revision]
 
 
@@ -40,8 +40,8 @@ def ways(often: Collection[Way], are_played: Callable[[Way], bool] = lambda _: T
     """Each revision over each leg, for `pytest.fixture`.
 
     Args:
-        often: those that are played each time; the others are for `make exhaustive`.
-        are_played: whether one is played at all.
+        often: the ways to play each time; the others are for `make exhaustive`.
+        are_played: whether a way is played at all.
     """
     each = [(revision, leg) for revision in REVISIONS for leg in LEGS]
     return [
@@ -55,12 +55,12 @@ def ways(often: Collection[Way], are_played: Callable[[Way], bool] = lambda _: T
 def addresses_of(
     folder: Path, enter: Callable[[str, list[str], str], Process]
 ) -> Iterator[dict[str, str]]:
-    """Where to reach the server: directly, and in each way through PipeGuard.
+    """Yield the server's addresses: direct, and through PipeGuard in each way.
 
     Args:
         folder: for the logs.
-        enter: makes PipeGuard for a leg, from what starts the server on stdio and where another
-            one listens.
+        enter: starts PipeGuard for a leg, given the command of a stdio server and the address of
+            another one.
     """
     python = str(tools.server_python())
     with ExitStack() as stack:

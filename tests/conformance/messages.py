@@ -59,7 +59,7 @@ def input_required(state: str | None = None, /, **requests: Object) -> Object:
 
 
 def answer_to(responses: Any, key: str) -> Object | None:
-    """What the client answers to a question, if that is an object."""
+    """Return the client's answer to a question, if it is an object."""
     found = responses.input_responses.get(key) if responses.input_responses else None
     if found is None or isinstance(found, dict):
         return found

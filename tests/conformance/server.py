@@ -1,9 +1,9 @@
-"""A server with everything that the official conformance suite asks for: `server.py stdio|http`.
+"""A server with everything that the official conformance suite needs: `server.py stdio|http`.
 
 Made with the low-level server of the official Python SDK, and run in the environment of
-tests/requirements-servers.txt. The suite says which tools there must be, and what they answer
-(`conformance list`, and the descriptions of its scenarios). `http` takes a free port of loopback
-and prints its address on a line.
+tests/requirements-servers.txt. The suite defines the tools and their answers (`conformance list`,
+and the descriptions of its scenarios). `http` takes a free port of loopback and prints its address
+on a line.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ RETRY_MS = 100  # after which a client comes back to a stream that was closed
 
 
 class Memory(EventStore):  # type: ignore[misc, unused-ignore]
-    """The events of all streams, so that a client can go on where it was cut off."""
+    """The events of all streams, so that a client can resume after a disconnect."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, Any]] = []
@@ -84,7 +84,7 @@ def schema_of(name: str) -> Object | None:
 
 
 def whole(handler: Callable[[Any, Any], Awaitable[Object]]) -> Callable[[Any, Any], Any]:
-    """Say of a result that it is complete, in the revision that asks for it."""
+    """Mark results as complete, in the revision that requires it."""
 
     async def handled(context: Any, params: Any) -> Object:
         result = await handler(context, params)

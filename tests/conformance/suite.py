@@ -1,7 +1,7 @@
-"""Runs the official conformance suite and reads what it found, check by check.
+"""Runs the official conformance suite and reads its results, check by check.
 
 The suite is npm's `@modelcontextprotocol/conformance`, at the version of tests/package-lock.json.
-Which difference between two runs is a fault is for the tests to say.
+The tests say which difference between two runs is a fault.
 """
 
 import json
@@ -24,7 +24,7 @@ REVISIONS = ("2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28")
 
 
 class Check(NamedTuple):
-    """One thing that the suite looks at; it may look more than once."""
+    """A check of the suite, which may run more than once."""
 
     scenario: str
     id: str
@@ -33,12 +33,12 @@ class Check(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """What one run of the suite found.
+    """The results of one run of the suite.
 
     Attributes:
-        statuses: of each check, each time that it was made.
-        reasons: what the suite says of the checks that did not go well.
-        printed: all that it printed.
+        statuses: the statuses of each check, one for each time that it ran.
+        reasons: the suite's explanations of checks that failed.
+        printed: its whole output.
     """
 
     statuses: Mapping[Check, list[str]]
@@ -47,7 +47,7 @@ class Run:
 
     @property
     def passed(self) -> set[Check]:
-        """The checks that went well each time that they were made."""
+        """The checks that passed every time that they ran."""
         return {
             check
             for check, statuses in self.statuses.items()
@@ -55,14 +55,14 @@ class Run:
         }
 
     def lost(self, through: "Run") -> dict[Check, str]:
-        """What went well here and did not, or was not made, in the other run; with the reason."""
+        """Return the checks that passed here but failed or did not run in the other run."""
         return {
             check: through.reasons.get(check) or through.without(check.scenario)
             for check in sorted(self.passed - through.passed)
         }
 
     def without(self, scenario: str) -> str:
-        """Why a check of this scenario may not have been made."""
+        """Explain why a check of this scenario may not have run."""
         others = [why for check, why in self.reasons.items() if check.scenario == scenario]
         if not others and not self.statuses:
             return f"nothing ran: {self.printed[-TAIL_LETTERS:]}"
@@ -70,18 +70,18 @@ class Run:
 
 
 def server_scenarios(url: str, revision: str, folder: Path) -> Run:
-    """Run what the suite has for a server of this revision against the server at the address."""
+    """Run the suite's server scenarios of this revision against the address."""
     words = ["server", "--url", url, "--suite", "all", "--spec-version", revision]
     return _run(words, folder)
 
 
 def shown(lost: Mapping[Check, str]) -> str:
-    """What was lost, a line for each check."""
+    """Format the lost checks, one a line."""
     return "\n".join(f"{check.scenario}: {check.name}: {why}" for check, why in lost.items())
 
 
 def client_scenarios() -> list[tuple[str, str]]:
-    """Each scenario that the suite has for clients, with each revision that it has it for."""
+    """List each of the suite's scenarios for clients, with each of its revisions."""
     printed = subprocess.run(
         [*_suite(), "list", "--client"], capture_output=True, encoding="utf-8", check=True
     ).stdout

@@ -1,4 +1,4 @@
-"""No check of a client that passes direct fails with `wrap --upstream` in the client's place."""
+"""No check of a client that passes directly fails with `wrap --upstream` instead."""
 
 import shlex
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -31,7 +31,7 @@ Key = tuple[str, str, str]  # way, revision, scenario
 def runs(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[Key, Future[Run]]:
-    """Every scenario, direct and through, in each of its revisions; or some in their latest."""
+    """Run every scenario, directly and through, in each of its revisions; or some in the latest."""
     listed = sorted(one for one in client_scenarios() if not one[1].startswith(ELSEWHERE))
     latest = {scenario: revision for revision, scenario in listed}
     assert len(latest) >= LEAST_SCENARIOS

@@ -1,4 +1,4 @@
-"""No check of the official suite that passes direct fails through `wrap --listen`."""
+"""No check of the official suite that passes directly fails through `wrap --listen`."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What counts as lost between two runs of the suite."""
+"""Differences between two runs of the suite that count as lost checks."""
 
 from tests.conformance.suite import Check, Run
 

@@ -1,4 +1,4 @@
-"""Cases that are data: rows for a test, in `cases.yaml` beside it, by its module and name."""
+"""Cases that are data: rows for a test, in `cases.yaml` next to it, by its module and name."""
 
 from __future__ import annotations
 

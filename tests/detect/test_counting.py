@@ -1,4 +1,4 @@
-"""What a server keeps on this machine, and keys that go where they do not belong."""
+"""Data that a server keeps on this machine, and keys sent to the wrong place."""
 
 import json
 
@@ -54,7 +54,7 @@ class Talk:
         return self.ask("tools/call", {"name": name, "arguments": arguments})
 
     def read(self, path: str, text: str) -> str:
-        """What the client gets to read."""
+        """Return the text that the client gets to read."""
         self.call("read_file", path=path)
         verdict = self.answer({"content": [{"type": "text", "text": text}]})
         assert verdict.forward is not None

@@ -1,4 +1,4 @@
-"""Cut out, not withheld: what is cut of a result, what is in its place, and what arrives."""
+"""Cut out instead of withheld: the cut passages, their replacements, and the remaining result."""
 
 import base64
 import json
@@ -72,7 +72,7 @@ def line(words: str, event: str = "RUN.s1") -> str:
 
 
 def judge(result: object, policy: Policy | None = None, method: str = "tools/call") -> Verdict:
-    """The verdict on a result of a call that was made before."""
+    """Judge a result of an earlier call."""
     session = new_session(policy)
     params = {"name": "echo", "uri": "notes:///1", "arguments": {}}
     session.receive(TO_SERVER, frame(id=1, method=method, params=params), 0.0)
@@ -84,7 +84,7 @@ def content(*strings: str) -> dict[str, object]:
 
 
 def left(verdict: Verdict) -> dict[str, Any]:
-    """The result that arrives, without PipeGuard's mark."""
+    """Return the result that arrives, without PipeGuard's mark."""
     assert verdict.action is Action.CUT
     assert verdict.forward is not None
     result = json.loads(verdict.forward)["result"]

@@ -1,7 +1,7 @@
-"""Secrets spelt otherwise in arguments are stopped as plain ones are, and what looks so passes.
+"""Secrets spelt differently in arguments are stopped like plain ones, and lookalikes pass.
 
-Each disguise takes any secret. The secrets are made from the rules' own samples, of every kind
-that is stopped as it stands; no rule is named here. The twins have the same shapes and no secret.
+Each disguise takes any secret. The secrets are made from the rules' own samples, of every kind that
+is stopped undisguised; no rule is named here. The twins have the same shapes and no secret.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LONGEST = 120  # characters: what is longer, as a key in PEM, is no word
 
 
 def judged(arguments: JsonValue, tool: str = "lookup") -> Verdict:
-    """What becomes of a call with these arguments, by nobody's policy."""
+    """Judge a call with these arguments, without any policy."""
     session = Session(make_guard("leaks", engines(), combine(None, None), {}, b"key"), "TEST")
     asked = {
         "protocolVersion": "2025-11-25",
@@ -66,7 +66,7 @@ def is_stopped(verdict: Verdict) -> bool:
 
 @cache
 def secrets() -> tuple[str, ...]:
-    """Secrets of many vendors that are stopped as they stand, by the samples of their rules."""
+    """Return secrets of many vendors that are stopped undisguised, from the rules' samples."""
     found: list[str] = []
     for pack in ("secrets", "secrets-services"):
         rules = load_pack((RULES / f"{pack}.yaml").read_text("utf-8"), pack)
@@ -91,13 +91,13 @@ def listed(pieces: list[str]) -> JsonValue:
 
 
 def cut(text: str, pieces: int) -> list[str]:
-    """The text in so many pieces."""
+    """Cut the text into this many pieces."""
     size = -(-len(text) // pieces)
     return [text[at : at + size] for at in range(0, len(text), size)]
 
 
 def groups(text: str, size: int) -> list[str]:
-    """The text in groups of so many characters."""
+    """Cut the text into groups of this many characters."""
     return [text[at : at + size] for at in range(0, len(text), size)]
 
 

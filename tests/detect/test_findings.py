@@ -1,4 +1,4 @@
-"""From what a rule matched to what is done about it."""
+"""From a rule's match to the action."""
 
 import re
 
@@ -36,7 +36,7 @@ def scan(context: Context, surface: Surface, value: JsonValue) -> list[Finding]:
 
 
 def called(tool: str) -> tuple[Context, Vault]:
-    """A call of a server whose secrets are taken out of what it says."""
+    """A call of a server whose secrets are taken out of its results."""
     guard = make_guard("demo", engines(), Policy(), {}, b"k" * 32)
     vault = get_detection(guard).vault
     assert vault is not None

@@ -1,4 +1,4 @@
-"""What detection remembers of a server's tools."""
+"""Detection's memory of a server's tools."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Outlines: what is read from the bytes of a frame is what its value has."""
+"""Outlines: a frame's bytes tell the same as its value."""
 
 import json
 from base64 import b64encode
@@ -73,7 +73,7 @@ def outline(frame: bytes, *, keyed: bool) -> PlainOutline | None:
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled() -> ModuleType:
-    """The form in C, which is built where a compiler is: it is in every environment of tests."""
+    """The C form, built if a compiler exists: every test environment has one."""
     assert plain.NATIVE is not None, "no C compiler? `make environment` builds _outline.c"
     return plain.NATIVE
 
@@ -143,7 +143,7 @@ def frames(seed: int, count: int) -> Iterator[tuple[bytes, bool]]:
 
 
 def assert_alike(frame: bytes, outlined: PlainOutline, *, keyed: bool) -> None:
-    """The outline of a frame says what its value does."""
+    """Check that the outline of a frame agrees with its value."""
     message = parse(frame)
     assert isinstance(message, Message)
     assert message.frame is frame
@@ -280,7 +280,7 @@ def test_an_echo_of_what_was_put_back_needs_its_value() -> None:
 
 
 def sees_nothing(frame: bytes, *, keyed: bool) -> bool:
-    """True if one look at a frame, which is outlined, tells that nothing is in it."""
+    """True if one look at an outlined frame finds nothing in it."""
     outlined = outline(frame, keyed=keyed)
     assert outlined is not None
     for engine in KNOWLEDGE.scanners[Surface.TO_SERVER if keyed else Surface.TO_CLIENT]:
@@ -290,7 +290,7 @@ def sees_nothing(frame: bytes, *, keyed: bool) -> bool:
 
 
 def test_one_look_passes_no_call_that_must_be_stopped() -> None:
-    """Most say nothing that a rule knows; it is what they do."""
+    """Most contain no text that a rule matches; their effect is what matters."""
     passed = []
     for one in (each for group in calls("stopped.yaml").values() for each in group):
         if "arguments" in one:
@@ -339,7 +339,7 @@ def test_an_outline_has_the_shortest_beginning_of_a_key(key: str) -> None:
 
 
 def test_an_outline_keeps_what_is_known_of_a_name_apart_from_others() -> None:
-    """More names than the table has room for, each with its own facts."""
+    """More names than fit into the table, each with its own facts."""
     for _ in range(3):
         for number in range(1000):
             name = f"{'limit' if number % 2 else 'ref'}{number:x}"[:9]
@@ -351,7 +351,7 @@ def test_an_outline_keeps_what_is_known_of_a_name_apart_from_others() -> None:
 
 @pytest.mark.slow
 def test_the_c_form_leaves_no_byte_of_its_buffers(tmp_path: Path) -> None:
-    """Built with the sanitizers of addresses and of undefined behaviour, over random frames."""
+    """Built with the address and undefined behaviour sanitizers, over random frames."""
     run_sanitized(SOURCE, FUZZING, tmp_path)
 
 

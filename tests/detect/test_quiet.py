@@ -1,4 +1,4 @@
-"""Ordinary calls are not stopped, and those that do harm are.
+"""Ordinary calls pass, and harmful ones are stopped.
 
 The calls of `quiet.yaml` and `stopped.yaml` are played through a session with all rules and the
 policy of somebody who has no policy file. Knows no rule by name.
@@ -37,7 +37,7 @@ PIECE = 8000  # characters of the standard library's text that are sent at a tim
 
 @pytest.fixture
 def guard() -> Guard:
-    """A guard of the test's own: what one has read, another may not send."""
+    """A guard of the test's own: no test may send data that another one has read."""
     return make_guard("demo", engines(), Policy(), {})
 
 
@@ -55,7 +55,7 @@ def calls(name: str) -> dict[str, list[JsonObject]]:
 
 
 def told(guard: Guard, ordinary: list[tuple[str, JsonValue]]) -> dict[Action, list[str]]:
-    """What became of calls, but for those of which nothing was said."""
+    """Return the calls by action, except those that passed without a finding."""
     found: dict[Action, list[str]] = {}
     for tool, arguments in ordinary:
         became = action(guard, tool, arguments)
@@ -147,7 +147,7 @@ def test_calls_that_do_harm_are_stopped(guard: Guard, kind: str) -> None:
 
 
 def test_a_megabyte_of_real_code_holds_no_secret_in_pieces(guard: Guard) -> None:
-    """Words of literals, put together, look like random letters now and then."""
+    """Joined words of literals look like random letters now and then."""
     folder = Path(json.__file__).parent.parent
     code = "\n".join(path.read_text("utf-8", "replace") for path in sorted(folder.glob("*.py")))
     arguments: JsonValue = {"path": "all.py", "content": code[:1_000_000]}
@@ -175,7 +175,7 @@ def library_text() -> Iterator[str]:
 
 
 def blocking(pack: str) -> list[Rule]:
-    """The rules that block by default and look at the text as it stands."""
+    """Return the rules that block by default and look at the plain text."""
     return [
         rule
         for rule in load_pack((RULES / f"{pack}.yaml").read_text(encoding="utf-8"), pack)

@@ -136,7 +136,7 @@ SENDERS = {
 def test_no_secret_of_a_result_is_restored_into_what_is_sent(
     form: str, tool: str, parts: list[str], is_cut: bool, is_whole: bool
 ) -> None:
-    """Whatever else was redacted in, or cut out of, its result."""
+    """Whatever else was redacted in its result, or cut out."""
     guard = make_guard("mail", engines(), Policy(), PINS, b"k")
     session = Session(guard, "RUN")
     session.resume("2025-11-25")

@@ -25,7 +25,7 @@ _NOT_OURS = ("PIPEGUARD", "COVERAGE_PROCESS")
 
 
 class Told(NamedTuple):
-    """What one check said: how it is, all that was said, all that fixes it."""
+    """The result of one check: its state, all its messages, and all fixes."""
 
     state: str
     what: str
@@ -33,7 +33,7 @@ class Told(NamedTuple):
 
 
 class Examined(NamedTuple):
-    """One run, with what each check said."""
+    """One run, with the result of each check."""
 
     code: int
     checks: dict[str, Told]
@@ -79,7 +79,7 @@ class Person:
             yield
 
     def run(self, *words: str, start: tuple[str, ...] = RUN) -> subprocess.CompletedProcess[str]:
-        """Run it: in a process of its own if a check looks at what a process begins with."""
+        """Run it: in a process of its own if a check examines how a process starts."""
         if start is RUN and words and {*words} - {"--json"} <= HERE:
             with self.here(), redirect_stdout(io.StringIO()) as out:
                 try:
@@ -99,7 +99,7 @@ class Person:
         )
 
     def examined(self, *checks: str, start: tuple[str, ...] = RUN) -> Examined:
-        """What it says; whatever is wrong, no traceback, and with each thing what fixes it."""
+        """Run the checks; require each problem to have a fix, and no traceback."""
         done = self.run(*checks, "--json", start=start)
         assert "Traceback" not in done.stdout + done.stderr
         assert "internal error" not in done.stderr, done.stderr
@@ -117,5 +117,5 @@ class Person:
         return Examined(done.returncode, found, done.stdout, done.stderr)
 
     def fix(self, command: str) -> None:
-        """Do what a check says, in a shell."""
+        """Run a check's fix in a shell."""
         subprocess.run(["sh", "-ec", command], env=self.environment, cwd=self.home, check=True)

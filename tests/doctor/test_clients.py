@@ -1,4 +1,4 @@
-"""Clients' files, broken for real: guards that are gone, do not start or are old."""
+"""Clients' files, broken for real: guards that are missing, do not start or are old."""
 
 from __future__ import annotations
 

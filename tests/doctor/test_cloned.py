@@ -1,4 +1,4 @@
-"""A folder that was only cloned: typing a command of ours in it runs nothing that is in it."""
+"""A freshly cloned folder: typing our commands in it runs nothing from it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ VERBS = (
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A folder full of programs, modules and settings that would leave a canary."""
+    """Make a folder full of programs, modules and settings that would leave a canary."""
     root = tmp_path / "clone"
     canary = f"echo $0 >> '{tmp_path / 'canary'}'\n"
     for name in PROGRAMS:

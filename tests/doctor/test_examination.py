@@ -1,4 +1,4 @@
-"""The whole examination: all is told, whatever is wrong, with the command that fixes it."""
+"""The whole examination: all problems are reported, with the commands that fix them."""
 
 from __future__ import annotations
 

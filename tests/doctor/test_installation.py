@@ -43,7 +43,7 @@ def looked(check: str, path: str = "") -> list[Diagnosis]:
 
 @pytest.fixture
 def lasting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A folder for programs that counts as one that stays, and no other that has ours."""
+    """A programs folder that counts as permanent, and is the only one that has ours."""
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
     monkeypatch.setattr(paths, "_TEMPORARY", ())
     monkeypatch.setattr(sys, "argv", ["pytest"])

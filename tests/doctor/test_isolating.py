@@ -1,4 +1,4 @@
-"""Whether isolated servers can start: engines that do not work, and who needs them."""
+"""Starts of isolated servers: broken engines, and the servers that need them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="servers are iso
 
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The one folder in which engines are looked for, and a home with an isolated server."""
+    """The only folder that is searched for engines, and a home with an isolated server."""
     home = tmp_path / "home"
     (home / ".cursor").mkdir(parents=True)
     args = ["wrap", "--isolate", "auto", "--", "srv"]

@@ -1,4 +1,4 @@
-"""What judges, broken for real: the engine, rules, their cache, policies."""
+"""The parts that judge, broken for real: the engine, rules, their cache, policies."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_rules_are_ready_and_find_their_samples(person: Person) -> None:
 
 @pytest.fixture
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache folder that is not there yet, and one small pack, which compiles at once."""
+    """A new cache folder, and one small pack, which compiles at once."""
     pack = PackFile(str(tmp_path / "small.yaml"), SMALL.encode(), shipped=True)
     monkeypatch.setattr(judging, "sources", lambda: (pack,))
     monkeypatch.setenv("PIPEGUARD_CACHE_DIR", str(tmp_path / "cache"))

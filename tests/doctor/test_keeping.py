@@ -1,4 +1,4 @@
-"""What is kept, broken for real: folder, store, audit, pins, keyring, logins."""
+"""Stored data, broken for real: folder, store, audit, pins, keyring, logins."""
 
 from __future__ import annotations
 
@@ -178,13 +178,13 @@ def test_a_keyring_that_works_keeps_nothing_of_the_trial(person: Person) -> None
 
 
 class _Locked(KeyringBackend):
-    """One that waits for a person, who is not there."""
+    """A keyring that waits for a person who is absent."""
 
     priority = -1.0  # so that the library never chooses it for another test
     unlocked = threading.Event()
 
     def __init__(self) -> None:
-        """Without the library's own, which has no types, and reads settings."""
+        """Skip the library's own, which has no types, and reads settings."""
 
     def get_password(self, service: str, username: str) -> str | None:
         self.unlocked.wait()

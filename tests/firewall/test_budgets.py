@@ -1,4 +1,4 @@
-"""What one message may cost: nothing passes unread, and a surfeit of words hides no attack."""
+"""The cost of one message: nothing passes unread, and a flood of words hides no attack."""
 
 import base64
 import json
@@ -58,7 +58,7 @@ SIZE = 120_000
 
 @cache
 def decoys(size: int) -> str:
-    """Sentences that the opener opens, none of which is likely to be an order."""
+    """Make sentences that the opener opens, but that are unlikely to be an order."""
     engine = engines().to_client
     (rule,) = engine.rules.with_classifier
     classifier, opener = engine.classifier(rule), engine.opener
@@ -141,7 +141,7 @@ def base_64(text: str) -> str:
 
 
 class Work:
-    """What judging cost, counted: bytes and sentences."""
+    """The work of judging, counted: bytes and sentences."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.decoded = self.passes = self.read = self.sentences = 0
@@ -181,7 +181,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Work:
 
 
 def packed(number: int, size: int) -> str:
-    """Text of many bytes in few: one line again and again, a little longer each time."""
+    """Make text of many bytes from few: one line repeatedly, a little longer each time."""
     dice = random.Random(number)  # noqa: S311  the same on every run
     line = " ".join(dice.choices(WORDS, k=10))
     lines = "\n".join(f"{line} {'a' * (n % 200)}." for n in range(size // 160))

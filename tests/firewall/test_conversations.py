@@ -1,7 +1,7 @@
-"""Every conversation goes as its file says; between them they say all that was promised.
+"""Every conversation goes as its file says; together they cover everything promised.
 
-Holds that no row of the list of hostile input, and no method of any revision, is left out, and
-what a conversation cannot say: what happens when a check itself breaks.
+Checks that no row of the list of hostile input, and no method of any revision, is missing, and the
+one thing that a conversation cannot express: a check that itself breaks.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def test_every_method_passes_in_every_revision_that_has_it() -> None:
 
 
 def unchanged() -> Iterator[tuple[str, str, str, str]]:
-    """Revision, sender of the request or notification, kind and method of what passed clean."""
+    """Yield revision, sender, kind and method of each message that passed clean."""
     for path in paths():
         played = play(path)
         for verdict in played.verdicts:
@@ -95,7 +95,7 @@ def _key(
 
 
 def revisions(when: str) -> list[str]:
-    """Those that a line of methods.yaml speaks of."""
+    """Return the revisions that a line of methods.yaml names."""
     word, *named = when.split()
     if word == "all":
         return [revision for revision in REVISIONS if revision not in named]
@@ -143,14 +143,14 @@ def test_a_file_has_a_source_and_no_unknown_member(tmp_path: Path, text: str) ->
 
 
 class BrokenEngine(Engine):
-    """An engine with a fault in it, which shows at one word."""
+    """A faulty engine, which fails at one word."""
 
     def __init__(self) -> None:
         """It has no rules."""
         self.keyed = False
 
     def look(self, value: JsonValue, surface: Surface, before: Look | None = None) -> Look:
-        """See nothing, or break."""
+        """Find nothing, or fail."""
         if "fault" in str(value):
             raise ZeroDivisionError
         text = MessageText(value, keyed=self.keyed) if before is None else before.text
@@ -159,7 +159,7 @@ class BrokenEngine(Engine):
 
 @pytest.fixture
 def broken() -> Session:
-    """A session whose rules break at the word `fault`."""
+    """Make a session whose rules fail at the word `fault`."""
     guard = make_guard("demo", engines(), Policy(), {})
     get_detection(guard).scanners = {surface: (BrokenEngine(),) for surface in Surface}
     return Session(guard, "RUN")

@@ -78,7 +78,7 @@ steps = st.tuples(
 
 
 class World:
-    """Four exchanges of one conversation, and what each client has been told."""
+    """Four exchanges of one conversation, and the messages to each client."""
 
     def __init__(self) -> None:
         self.whole = session()

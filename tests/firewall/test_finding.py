@@ -1,4 +1,4 @@
-"""The values that everything else reads: their order is what decides."""
+"""The values that everything else reads, whose order decides."""
 
 import pytest
 from hypothesis import given
@@ -51,7 +51,7 @@ def test_of_what_is_done_alike_a_pattern_leads_since_its_rule_says_what_it_found
 
 
 def test_a_finding_is_by_default_one_that_blocks() -> None:
-    """Whatever forgets to say what it makes of a finding must not let it pass."""
+    """Code that forgets to choose an action for a finding must not let it pass."""
     finding = Finding("protocol.x", "envelope")
     assert finding.action is Action.BLOCK
     assert (finding.severity, finding.confidence) == (Severity.HIGH, Confidence.HIGH)

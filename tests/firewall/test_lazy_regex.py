@@ -115,7 +115,7 @@ def expressions() -> dict[str, re.Pattern[str] | re.Pattern[bytes]]:
 @pytest.mark.slow
 @each("expression", expressions())
 def test_a_long_run_gets_an_answer(expression: re.Pattern[Any]) -> None:
-    """From its beginning, in time that is linear: at this size a square would be minutes."""
+    """From its beginning, in linear time: at this size, quadratic time would be minutes."""
     answers = []
     for unit in RUNS:
         text = (unit * LONG)[:LONG] + "\0"

@@ -1,4 +1,4 @@
-"""What texts take in memory is counted, also where one character makes all of them wide."""
+"""Memory of texts is counted, even if one wide character widens the whole text."""
 
 from pipeguard.firewall.budgets import SLOT_BYTES, measure_text, size_of_all
 

@@ -44,7 +44,7 @@ def main() -> int:
 
 
 def run(paths: list[str], factor: int, seed: int, seconds: float) -> int | None:
-    """One round: pytest's exit code, or None where the time was up first."""
+    """Run one round; return pytest's exit code, or None if the time was up first."""
     command = [sys.executable, "-m", "pytest", "-q", "--no-header", "-m", "hypothesis", *paths]
     environment = {**os.environ, FACTOR: str(factor)}
     try:

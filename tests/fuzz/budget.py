@@ -1,4 +1,4 @@
-"""How often each property is tried: a little in the suite, always the same, for minutes by hand.
+"""The number of tries of each property: few in the suite, the same ones each time; more by hand.
 
 Knows Hypothesis' profiles and the runner's wish; knows no property.
 """
@@ -20,12 +20,12 @@ settings.register_profile("fuzz", settings.get_profile("ci"), derandomize=False)
 
 
 def load_profile() -> None:
-    """Make the suite's profile that of every property, also of those that are not fuzzed."""
+    """Load the suite's profile for every property, also for those that are not fuzzed."""
     settings.load_profile("ci")
 
 
 def tried(examples: int) -> settings:
-    """The settings of a property that the suite tries so often."""
+    """Return the settings of a property that the suite tries this often."""
     factor = float(os.environ.get(FACTOR, "1"))
     profile = settings.get_profile("ci" if factor <= 1 else "fuzz")
     return settings(profile, max_examples=max(1, int(examples * factor)))

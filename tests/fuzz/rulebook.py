@@ -63,7 +63,7 @@ def samples() -> tuple[Sample, ...]:
 
 @cache
 def decodable(pack: str, surface: Surface) -> tuple[Sample, ...]:
-    """The samples of a pack's rules that are run over what was decoded, at the usual places."""
+    """Return a pack's samples for rules that run over decoded text, at the usual places."""
     usual = {"call.arguments", "result.text", "tool.description"}
     return tuple(
         sample

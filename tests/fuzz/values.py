@@ -1,4 +1,4 @@
-"""What properties are tried with: texts, JSON values, frames. Knows no rule and no session."""
+"""The inputs of properties: texts, JSON values, frames. Knows no rule and no session."""
 
 import json
 
@@ -42,7 +42,7 @@ junk = st.one_of(
 
 
 def spaced(value: JsonValue, between: bytes = b" \t\r\n ") -> bytes:
-    """The same JSON with white space wherever it may stand, and every character escaped."""
+    """Spell JSON with white space wherever it is allowed, and every character escaped."""
     if isinstance(value, dict):
         members = (
             between + spaced(key, between) + between + b":" + between + spaced(item, between)
@@ -57,7 +57,7 @@ def spaced(value: JsonValue, between: bytes = b" \t\r\n ") -> bytes:
 
 
 def equal(one: JsonValue, other: JsonValue) -> bool:
-    """The same value with the same types, number tokens and order of keys."""
+    """True if two values have equal types, number tokens and order of keys."""
     if type(one) is not type(other):
         return False
     if isinstance(one, dict) and isinstance(other, dict):

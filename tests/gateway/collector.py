@@ -62,7 +62,7 @@ class Collector:
         self._server.server_close()
 
     def take(self, path: str, body: bytes) -> None:
-        """Decode what was exported."""
+        """Decode an export."""
         self.raw += body
         if path == "/v1/traces":
             for of_resource in ExportTraceServiceRequest.FromString(body).resource_spans:

@@ -1,4 +1,4 @@
-"""What the tests of the gateway share."""
+"""Fixtures of the gateway's tests."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from pipeguard.rulebook.cache import load_engines
 
 @pytest.fixture(scope="session", autouse=True)
 def _compiled_rules() -> None:
-    """Compile the rules once, which is not what any of these tests is about."""
+    """Compile the rules once; none of these tests is about that."""
     load_engines()
 
 

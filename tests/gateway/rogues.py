@@ -29,7 +29,7 @@ INITIALIZE: Object = {
 
 
 class Client:
-    """What an agent says to the gateway, and what it is told."""
+    """An agent's side of a session with the gateway."""
 
     def __init__(self, channel: GatewayChannel) -> None:
         self._channel = channel
@@ -61,7 +61,7 @@ class Client:
 
 
 def rogue(name: str, *, settings: dict[str, Any] | None = None, **said: object) -> ServerSettings:
-    """A server that does what `rogue.py` is told."""
+    """Make a server that follows a script of `rogue.py`."""
     command = (sys.executable, str(ROGUE), json.dumps({"name": name, **said}))
     return ServerSettings(name, command, **{"trust": "first-use", **(settings or {})})
 

@@ -1,4 +1,4 @@
-"""A stdio MCP server that says what a file says: `scripted.py FILE`. Standard library only.
+"""A stdio MCP server with the answers of a file: `scripted.py FILE`. Standard library only.
 
 FILE has JSON: `tools`, `prompts`, `resources` and `resourceTemplates` (definitions), `instructions`
 and `answers` (by tool: an object with `result` or `error`).

@@ -14,13 +14,13 @@ ACTOR = [*PYTHON, str(SERVER)]
 
 
 def actor(*words: str, trust: str = "first-use", **settings: Json) -> Object:
-    """An entry for the tests' own server."""
+    """Make an entry for the tests' own server."""
     program, *arguments = [*ACTOR, *words]
     return {"command": program, "args": [*arguments], "trust": trust, **settings}
 
 
 def write_servers(folder: Path, servers: Mapping[str, Object], **settings: Json) -> Path:
-    """Write the file of servers, as an editor does: the old one, or all of the new one."""
+    """Write the file of servers atomically, as an editor does."""
     folder.mkdir(parents=True, exist_ok=True)
     path, draft = folder / "pipeguard.yaml", folder / "pipeguard.yaml.new"
     draft.write_text(json.dumps({**settings, "servers": dict(servers)}))
@@ -39,7 +39,7 @@ class Served(Wrapped):
         super().__init__(folder, command=(), options=options, pipeguard=pipeguard)
 
     def call(self, tool: str, **arguments: Json) -> str:
-        """The text of a tool's answer."""
+        """Call a tool; return the text of its answer."""
         return text_of(self.ask("tools/call", name=tool, arguments=arguments))
 
 

@@ -31,8 +31,8 @@ class Agent:
     """A client that reads all the time, as real ones do.
 
     Attributes:
-        heard: what servers said unasked, without their requests.
-        asked: what servers asked it.
+        heard: unrequested messages of servers, without their requests.
+        asked: requests of servers.
     """
 
     def __init__(self, channel: GatewayChannel, reply: Reply) -> None:
@@ -57,7 +57,7 @@ class Agent:
                 self.hear(message)
 
     def hear(self, message: Object) -> None:
-        """Take what a server said unasked."""
+        """Record an unrequested message of a server."""
         self.heard.append(message)
 
     async def _answer(self, question: Object) -> None:
@@ -67,7 +67,7 @@ class Agent:
         await self.channel.write(json.dumps({"jsonrpc": "2.0", **members}).encode())
 
     async def begin(self, method: str, **params: object) -> tuple[int, asyncio.Future[Object]]:
-        """Ask something; its id, and where the answer comes."""
+        """Send a request; return its id, and a future for the answer."""
         self._count += 1
         number = self._count
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
@@ -85,19 +85,19 @@ class Agent:
         return result
 
     async def call(self, tool: str, arguments: Object | None = None, **params: object) -> str:
-        """The text of a tool's answer."""
+        """Call a tool; return the text of its answer."""
         result = await self.result("tools/call", name=tool, arguments=arguments or {}, **params)
         content = result["content"]
         assert isinstance(content, list)
         return "\n".join(str(block.get("text")) for block in content)
 
     async def state(self, server: str) -> Object:
-        """What a server was told, after all that it said before has come."""
+        """Return the messages that a server got, after all earlier ones have arrived."""
         state: Object = json.loads(await self.call(f"{server}__state"))
         return state
 
     def heard_of(self, method: str) -> list[Object]:
-        """The params of what servers said."""
+        """Return the params of servers' messages of this method."""
         found = [message["params"] for message in self.heard if message["method"] == method]
         return [params for params in found if isinstance(params, dict)]
 
@@ -115,14 +115,14 @@ async def accept(question: Object) -> Object:
 
 
 class Room:
-    """A running gateway, where clients come and go."""
+    """A running gateway, with clients that come and go."""
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
         self._agents: list[Agent] = []
 
     async def agent(self, who: str = "", reply: Reply = accept, **capabilities: object) -> Agent:
-        """A client that has shaken hands."""
+        """Add a client, after a handshake."""
         agent = Agent(await dial(self.gateway, who), reply)
         self._agents.append(agent)
         opening = {"protocolVersion": REVISION, "capabilities": capabilities}

@@ -1,9 +1,9 @@
 """A stdio MCP server with state that its clients share, since it sees one peer. Standard library.
 
 Its tools: `work` (as a task), `finish` (ends a task), `announce` (a resource has changed), `log`,
-`state` (what it was told), `ask` (asks the client, and hears of progress), `roots`, `sample`,
-`progress`, `echo`, `die`. It has no resource whose address ends in `none`.
-`stateful.py NAME` is its own name, which it says.
+`state` (the messages that it got), `ask` (asks the client, with progress), `roots`, `sample`,
+`progress`, `echo`, `die`. A resource whose address ends in `none` does not exist. `stateful.py
+NAME` gives it its own name.
 """
 
 import json
@@ -48,7 +48,7 @@ def described(task: str) -> dict[str, object]:
 
 
 def answer_to(method: str, params: dict[str, object]) -> str:
-    """What the client answers to a request."""
+    """Return the client's answer to a request."""
     send(id=method, method=method, params=params)
     for line in sys.stdin:
         message = json.loads(line)
@@ -58,7 +58,7 @@ def answer_to(method: str, params: dict[str, object]) -> str:
 
 
 def ask_client() -> str:
-    """Ask, with a progress token that every server may use; say what came back."""
+    """Ask, with a progress token that every server may use; return the answer."""
     params = {
         "message": f"{NAME} asks",
         "requestedSchema": {"type": "object", "properties": {}},

@@ -1,4 +1,4 @@
-"""The access of a token's client: what it finds, calls, reads and hears."""
+"""The access of a token's client: tools it finds and calls, and messages it reads and gets."""
 
 import json
 import sys
@@ -182,7 +182,7 @@ class Raw(Browser):
             self.opened = self.body("initialize", params)
 
     def body(self, method: str, params: Object) -> str:
-        """The body that answers a request."""
+        """Return the body that answers a request."""
         asked: Object = {"jsonrpc": "2.0", "id": 7, "method": method, "params": params}
         if self._revision == STATELESS:
             asked["params"] = {**params, "_meta": META}

@@ -1,4 +1,4 @@
-"""Two servers and two clients at once, in each mode: what passes reaches the one it is for."""
+"""Two servers and two clients at once, in each mode: each message reaches its addressee."""
 
 import asyncio
 import json
@@ -53,7 +53,7 @@ async def test_a_question_of_each_server_is_answered_to_it_with_its_progress(
     async with gathered(*map(stateful, SERVERS), mode=mode) as room:
 
         async def reply(question: Object) -> Object:
-            """Say how it goes under the token of the question, then who was asked."""
+            """Report progress under the question's token, then name the client that was asked."""
             params = question["params"]
             assert isinstance(params, dict)
             token = params["_meta"]["progressToken"]

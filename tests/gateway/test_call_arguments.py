@@ -1,4 +1,4 @@
-"""What models write in place of a tool's name and arguments, and what it is taken for."""
+"""Mistakes of models in a tool's name and arguments, and their interpretation."""
 
 import pytest
 

@@ -77,7 +77,7 @@ def test_a_client_that_reads_nothing_fills_no_memory() -> None:
 
 
 def texts_through(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str) -> list[str]:
-    """The texts that a function is called with from now on."""
+    """Record the texts of a function's calls from now on."""
     function, texts = getattr(module, name), list[str]()
 
     def noted(*values: str) -> object:
@@ -175,7 +175,7 @@ async def test_a_result_under_another_id_is_the_one_that_would_be_written_anew(
 
 
 def answered(own: Object, size: int, **members: object) -> tuple[ClientRequest, JsonValue]:
-    """A client's request of an id, and the result of a size by which a server answered it."""
+    """Make a client's request with an id, and a server's result of a given size."""
     asked = parse(json.dumps({"jsonrpc": "2.0", "method": "tools/call", **own}).encode())
     result = {"content": [{"type": "text", "text": "a" * size}], **members}
     told = parse(json.dumps({"jsonrpc": "2.0", "id": 7, "result": result}).encode())

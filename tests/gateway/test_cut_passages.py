@@ -1,4 +1,4 @@
-"""What is cut out of a result is in no part of it that an agent reads later."""
+"""A passage cut out of a result appears in no part of it that an agent reads later."""
 
 import json
 import re

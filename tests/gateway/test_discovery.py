@@ -1,4 +1,4 @@
-"""Servers found in a folder; what others could have written is not started."""
+"""Servers found in a folder; one that others could have written is not started."""
 
 import json
 from pathlib import Path

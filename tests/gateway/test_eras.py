@@ -1,7 +1,7 @@
 """Clients and servers of MCP with a handshake and without one, through the gateway.
 
-The servers are real ones, of the official SDK, which speak one era alone or both. Source: MCP
-2026-07-28, basic/index, basic/patterns/mrtr, server/utilities/subscriptions.
+The servers are real ones, of the official SDK, which speak one era or both. Source: MCP 2026-07-28,
+basic/index, basic/patterns/mrtr, server/utilities/subscriptions.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ SUBSCRIPTION = f"{PREFIX}subscriptionId"
 
 
 def envelope(capabilities: Object | None = None, **more: object) -> Object:
-    """What a client says of itself in each request."""
+    """Make a client's metadata for each request."""
     said: Object = {
         f"{PREFIX}protocolVersion": "2026-07-28",
         f"{PREFIX}clientInfo": {"name": "test", "version": "1"},
@@ -51,7 +51,7 @@ def envelope(capabilities: Object | None = None, **more: object) -> Object:
 
 
 class Client(Agent):
-    """A client of either era; answers what it is asked with `answers`, by method."""
+    """A client of either era; answers requests with `answers`, by method."""
 
     def __init__(self, channel: GatewayChannel) -> None:
         super().__init__(channel, self._by_method)
@@ -97,7 +97,7 @@ def text(result: Object) -> str:
 
 
 def questions(result: Object) -> dict[str, Object]:
-    """What a result asks the client, by key."""
+    """Return a result's questions to the client, by key."""
     assert result["resultType"] == "input_required", result
     return {key: as_object(value) for key, value in as_object(result["inputRequests"]).items()}
 
@@ -448,7 +448,7 @@ async def test_a_client_with_a_handshake_hears_what_a_server_without_one_announc
     watched, new = "test://watched-resource", server("new", "stateless")
 
     async def announced(client: Client, trigger: str) -> Object:
-        """What is heard: the server is listened to soon after the first request to it."""
+        """Return the announcement: the gateway subscribes soon after a server's first request."""
         while client.said.empty():
             await client.result("tools/call", name=trigger, arguments={})
         return client.said.get_nowait()

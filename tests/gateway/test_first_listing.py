@@ -1,4 +1,4 @@
-"""What a server offers waits for approval before any client has listed it, and needs a person."""
+"""A server's offer waits for approval before any client has listed it, and needs a person."""
 
 import json
 import subprocess
@@ -69,7 +69,7 @@ LISTS = {
 
 
 def offer(words: str, *names: str) -> Object:
-    """What a server offers, in some words: one of each kind for each name."""
+    """Make a server's offer with these words: one definition of each kind for each name."""
     described: dict[str, Json] = {"description": words}
     return {
         "instructions": words,
@@ -88,7 +88,7 @@ def tools(words: str, *names: str) -> list[Json]:
 
 
 class Home:
-    """A folder of state, and a server that offers what a file says."""
+    """A state folder, and a server that offers the definitions of a file."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -117,25 +117,25 @@ class Home:
         return done.stdout
 
     def decide(self, decide: Callable[[Store, list[StoredDefinition], str], object]) -> None:
-        """Decide on all that waits, as a person elsewhere: here is a guarded server's client."""
+        """Decide on all pending definitions, as a person elsewhere: a guard runs here."""
         with Store.open(self.folder / "state" / "pipeguard.db") as store:
             decide(store, held_definitions(store), "kim")
 
     def waiting(self) -> set[str]:
-        """The kinds of `x` that wait, or of the instructions."""
+        """Return the pending kinds of `x`, or of the instructions."""
         with Store.open(self.folder / "state" / "pipeguard.db") as store:
             pins = [each.pin for each in held_definitions(store)]
         return {pin.kind for pin in pins if "y" not in pin.name.partition("://")[0]}
 
     def has_run(self, trust: str) -> None:
-        """Let a client of `wrap` list all there is, and hang up."""
+        """Let a client of `wrap` list everything, and hang up."""
         with self.wrap(trust) as client:
             shown_by(client)
             client.end()
 
 
 def shown_by(client: Wrapped) -> dict[str, str]:
-    """The words in which a client reads `x`, by list; nothing of what it does not."""
+    """Return the words in which a client reads `x`, by list, if it does."""
     client.initialize()
     return listed_by(client)
 
@@ -152,7 +152,7 @@ def listed_by(client: Wrapped) -> dict[str, str]:
 
 
 def uses(client: Wrapped) -> set[str]:
-    """The kinds of `x` that a client may use."""
+    """Return the kinds of `x` that a client may use."""
     prefix = "one__" if isinstance(client, Served) else ""
     asked: dict[str, Object] = {
         "tools/call": {"name": f"{prefix}x", "arguments": {}},
@@ -168,7 +168,7 @@ def uses(client: Wrapped) -> set[str]:
 
 
 class Past(NamedTuple):
-    """What was before, and what the server offers now."""
+    """The earlier state, and the server's offer now."""
 
     first: str  # the trust of the first run
     before: Object

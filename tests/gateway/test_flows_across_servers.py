@@ -1,4 +1,4 @@
-"""What a client read from one server is known when it leaves through another, for that client."""
+"""Data that a client read from one server is recognised when it leaves through another."""
 
 import json
 import sys
@@ -55,7 +55,7 @@ def four_servers(folder: Path) -> list[ServerSettings]:
 
 
 def flows(rule: str) -> list[tuple[str, str | None]]:
-    """The server and the client of each call in which a flow was seen."""
+    """Return the server and the client of each call with a flow."""
     store = Store.open(store_file())
     try:
         found = list(rows(store, AuditFilter(rule=rule)))
@@ -125,7 +125,7 @@ async def test_what_a_stranger_wrote_at_one_server_is_known_when_another_runs_it
 
 
 async def test_tools_of_one_name_at_two_servers_are_two(tmp_path: Path) -> None:
-    """What one `search` found in notes is no search of the web."""
+    """Data that a `search` found in notes is not a search of the web."""
     notes, web = "Searches the user's private notes.", "Searches the web."
     servers = (
         scripted(tmp_path, "notes", "search", "query", PRIVATE, notes),

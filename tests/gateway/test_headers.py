@@ -31,7 +31,7 @@ HEADERS = {
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Of a gateway with the same server twice: at an address, and started by the gateway."""
+    """The address of a gateway with one server twice: remote, and started by the gateway."""
     folder = tmp_path_factory.mktemp("headers")
     python = str(tools.server_python())
     with Process(folder / "server.log", [python, SERVER, "http"]) as server:
@@ -45,7 +45,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def post(address: str, tool: str, region: str, **headers: str) -> tuple[int, Object]:
-    """Call a tool that wants its parameter in a header, too; the status and the answer."""
+    """Call a tool that needs its parameter in a header, too; return the status and the answer."""
     params: Object = {"name": tool, "arguments": {"region": region}, "_meta": META}
     body: Object = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
     request = urllib.request.Request(  # noqa: S310  our own address

@@ -35,14 +35,14 @@ def actor(name: str, script: str = "pass") -> ServerSettings:
 
 
 def processes_of(server: str) -> list[int]:
-    """The processes of a server, by what each wrote."""
+    """Return the processes of a server, from the output of each."""
     if not output_path(server).is_file():
         return []
     return [int(line.split()[-1]) for line in last_lines(server, 1000) if " pid " in line]
 
 
 async def process_of(gateway: Gateway, server: str, *, after: int = 0) -> int:
-    """The process in which a server runs now; a later one than another."""
+    """Return the process in which a server runs now, different from an earlier one."""
 
     def is_there() -> bool:
         is_ready = gateway.members[server].state is State.READY

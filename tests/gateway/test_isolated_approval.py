@@ -35,7 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def decided(folder: Path, *words: str) -> str:
-    """What a person is shown who decides."""
+    """Return the output for a person who decides."""
     variables = {
         "PIPEGUARD_POLICY": str(folder / "policy.yaml"),
         "HOME": str(folder / "home"),

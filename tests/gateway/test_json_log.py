@@ -1,4 +1,4 @@
-"""The log of `serve` for programs: every line is an object, and says whom it is about."""
+"""The log of `serve` for programs: every line is an object, and names its subject."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Lazy servers run while they are needed; those that fail are tried later each time, and say so."""
+"""Lazy servers run while needed; failing ones are tried later each time, with a message."""
 
 import asyncio
 import os
@@ -30,7 +30,7 @@ def lazy(log: Path, idle_seconds: float = 300.0, **settings: object) -> ServerSe
 
 
 def starts(log: Path) -> int:
-    """How often the server was started."""
+    """Count how often the server was started."""
     return log.read_text().count("initialize ") if log.exists() else 0
 
 

@@ -1,4 +1,4 @@
-"""Agents propose servers where the settings allow it; a person approves them, then they start."""
+"""Agents propose servers if the settings allow it; a person approves them, then they start."""
 
 import json
 import subprocess

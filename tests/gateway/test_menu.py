@@ -1,4 +1,4 @@
-"""What an agent reads of tools: short, and enough to call one."""
+"""The menu of tools for an agent: short, and enough to call one."""
 
 from typing import cast
 

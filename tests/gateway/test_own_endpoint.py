@@ -1,4 +1,4 @@
-"""A server alone at its own address: the same tools are closed there."""
+"""A server by itself at its own address: the same tools are closed there."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Who is subscribed to a resource stays so when its server is started again or edited."""
+"""Subscriptions to a resource survive a restart or an edit of its server."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ async def edit(room: Room, _: Agent, server: ServerSettings) -> None:
 
 
 async def subscribed(agent: Agent) -> object:
-    """What the server is subscribed to, once it is there again."""
+    """Return the server's subscriptions, once it is back."""
     while True:
         answer = await agent.ask("tools/call", name="a__state", arguments={})
         result = answer.get("result")

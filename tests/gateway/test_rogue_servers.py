@@ -1,4 +1,4 @@
-"""Servers that misbehave, or end, or are edited away: their clients are answered all the same."""
+"""Misbehaving, ended and removed servers: their clients still get answers."""
 
 import asyncio
 import re

@@ -1,10 +1,10 @@
 """One conversation through `wrap`, through the gateway, and at the server's own endpoint.
 
-The verdicts are the same, and so are the bytes of what PipeGuard answers, but for the events that
-they name, and the marks of placeholders, which are of one client. What cannot be the same: names
-have prefixes in the gateway; a tool that waits for approval, or is not there, is unknown to it, so
-that no search finds it; an answer that is let through is written anew, with equal values. In search
-mode the tool's usage comes with errors, and long results come in parts.
+The verdicts are the same, and so are the bytes of PipeGuard's answers, except for the names of
+events, and the marks of placeholders, which belong to one client. Some things must differ: names
+have prefixes in the gateway; a tool that is pending or absent is unknown to it, so that no search
+finds it; an answer that passes is written again, with equal values. In search mode errors come with
+the tool's usage, and long results in parts.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Case(NamedTuple):
         arguments: of the call.
         answer: of the server.
         description: of the tool.
-        is_stopped: True where PipeGuard answers.
+        is_stopped: True if PipeGuard answers.
     """
 
     tool: str
@@ -96,12 +96,12 @@ CASES = (
 
 
 class Seen(NamedTuple):
-    """What a client saw.
+    """The view of a client.
 
     Attributes:
         answers: frames, by tool, with one name for all events.
         listed: the names of the tools that were listed.
-        audit: what was found, by direction and tool, in order.
+        audit: the findings, by direction and tool, in order.
     """
 
     answers: dict[str, bytes]
@@ -121,7 +121,7 @@ def write_script(folder: Path) -> Path:
 
 
 def _same(answer: bytes) -> bytes:
-    """Replace what differs between runs: events and marks."""
+    """Replace the parts that differ between runs: events and marks."""
     events = _EVENT.sub(b"EVENT", answer)
     return _CUT_MARK.sub(b"mark MARK", _MARK.sub(b":MARK]", events))
 
@@ -129,7 +129,7 @@ def _same(answer: bytes) -> bytes:
 def converse(
     ask: Callable[[Object], bytes], prefix: str = ""
 ) -> tuple[dict[str, bytes], list[str]]:
-    """List the tools, and call each; returns the answers by tool, and what was listed."""
+    """List the tools, and call each; return the answers by tool, and the listed names."""
     listed = json.loads(ask({"jsonrpc": "2.0", "id": 2, "method": "tools/list"}))
     names = [str(tool["name"]) for tool in listed["result"]["tools"]]
     answers = {}
@@ -176,7 +176,7 @@ def through_wrap(folder: Path) -> Seen:
 
 
 def at(url: str, revision: str = "2025-06-18") -> Callable[[Object], bytes]:
-    """Asks at an address, in a session of a revision."""
+    """Return a function that asks at an address, in a session of a revision."""
     client = Browser(url)
 
     def ask(request: Object) -> bytes:

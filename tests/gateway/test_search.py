@@ -1,4 +1,4 @@
-"""Tools are found by what a user wants done; filters hold, and nobody gains by repeating words."""
+"""Tools are found by a user's goal; filters hold, and repeating words gains nothing."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""The file that says which servers are behind a gateway; what is wrong in it is told by place."""
+"""The file of the servers behind a gateway, and its errors with their positions."""
 
 from contextlib import suppress
 from pathlib import Path

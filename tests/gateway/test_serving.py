@@ -288,10 +288,10 @@ def status(url: str, token: str = "none") -> int:
 
 
 def ask(url: str, token: str, method: str = "tools/list", **params: Json) -> str:
-    """What a request gives in a session."""
+    """Send a request in a new session; return the result."""
     return json.dumps(client_of(url, token).open().ask(method, **params))
 
 
 def played(plan: dict[str, object]) -> dict[str, list[object]]:
-    """What the official Python SDK sees."""
+    """Play a plan with the official Python SDK."""
     return cast("dict[str, list[object]]", sdk(Path("/"), plan))

@@ -1,4 +1,4 @@
-"""What the end, and the beginning, of `pipeguard serve` must not miss."""
+"""Edge cases of the end and the beginning of `pipeguard serve`."""
 
 import asyncio
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""What one client sets at a server holds for it alone: log level and subscriptions."""
+"""A client's settings at a server apply only to that client: log level and subscriptions."""
 
 import pytest
 
@@ -15,7 +15,7 @@ async def levels_heard(agent: Agent) -> list[object]:
 
 
 async def opened(room: Room) -> Agent:
-    """A client for which the server is open: it hears what that announces."""
+    """Make a client with an open server: it gets that server's announcements."""
     agent = await room.agent()
     await agent.state("b")
     return agent

@@ -1,4 +1,4 @@
-"""Tools as the user wants agents to see them: hidden, renamed, described otherwise."""
+"""Tools as the user wants agents to see them: hidden, renamed, redescribed."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Descriptions that are stuffed for the search are told; those of real servers are not."""
+"""Descriptions stuffed for the search are reported; those of real servers are not."""
 
 import pytest
 

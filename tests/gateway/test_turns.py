@@ -6,7 +6,7 @@ from pipeguard.gateway.hub import Turns
 
 
 def order_of(*waiting: str, cancelled: int | None = None) -> list[str]:
-    """In which order those who wait get their turns; all of them wait before the first turn."""
+    """Return the order of turns; all clients wait before the first turn."""
 
     async def run() -> list[str]:
         turns, order = Turns(), list[str]()

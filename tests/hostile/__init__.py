@@ -1,1 +1,1 @@
-"""What a hostile client or server can do with bytes over HTTP, row by row."""
+"""Attacks of a hostile client or server with bytes over HTTP, row by row."""

@@ -21,12 +21,12 @@ class Hop:
         return Talk(self.port)
 
     def ask(self, *parts: bytes) -> Answer:
-        """One request on a connection of its own."""
+        """Send one request on a connection of its own."""
         with self.talk() as talk:
             return talk.ask(*parts)
 
     def session(self) -> str:
-        """Shake hands; returns the header that names the session."""
+        """Shake hands; return the header that names the session."""
         answer = self.ask(post(OPENING))
         assert answer.status == 200, answer
         header = f"Mcp-Session-Id: {answer.header('mcp-session-id')}"
@@ -34,7 +34,7 @@ class Hop:
         return header
 
     def in_session(self, message: object = None, *more: str) -> Answer:
-        """A request in a session of its own; `prompts/list` if none is given."""
+        """Send a request in a session of its own; `prompts/list` if none is given."""
         wanted = message if isinstance(message, (dict, bytes)) else ask("prompts/list")
         version = f"MCP-Protocol-Version: {SESSIONS}"
         return self.ask(post(wanted, self.session(), version, *more))
@@ -59,7 +59,7 @@ def upstream(running: tuple[Upstream, Hop]) -> Iterator[Upstream]:
 
 @pytest.fixture
 def hop(running: tuple[Upstream, Hop], upstream: Upstream) -> Iterator[Hop]:
-    """PipeGuard, which is as well after a test as before."""
+    """PipeGuard, which must work after a test as before."""
     assert upstream.seen == []
     yield running[1]
     upstream.script = lambda _: None

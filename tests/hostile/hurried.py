@@ -1,4 +1,4 @@
-"""`pipeguard` that gives its clients a tenth of the time, for tests that wait for its end."""
+"""`pipeguard` with a tenth of the usual time limits, for tests that wait for its end."""
 
 from pipeguard.__main__ import main
 from pipeguard.transports.http.server import admission, connections

@@ -1,4 +1,4 @@
-"""What a hostile client sends over WebSocket: row 94, and the codes of RFC 6455, section 7.4.1."""
+"""Frames of a hostile client over WebSocket: row 94, and the codes of RFC 6455, section 7.4.1."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Socket:
 
 
 def upgraded(talk: Talk, *more: str, path: str = "/ws") -> tuple[int, dict[str, str]]:
-    """Ask for an upgrade; the status and the headers of the answer."""
+    """Ask for an upgrade; return the status and the headers of the answer."""
     key = base64.b64encode(os.urandom(16)).decode()
     headers = [f"Host: {HERE}", "Connection: Upgrade", "Upgrade: websocket"]
     headers += ["Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}", *more]

@@ -1,7 +1,7 @@
 """Whatever one client sends to `--listen -- COMMAND`, the next one of the same server is served.
 
 Bodies are split at every byte, cut into hostile chunks (RFC 9112, section 7.1), left unfinished, or
-hold what a reader of lines would take for two messages.
+contain text that a line reader would take for two messages.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def chunked(*chunks: bytes, last: bytes = b"0\r\n\r\n") -> bytes:
 
 
 def whole(port: int, *parts: bytes) -> bytes:
-    """What comes back for parts that travel alone, until the connection ends or is given up."""
+    """Return the answer to parts sent in separate packets, until the end or a timeout."""
     with Talk(port) as talk:
         talk.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for part in parts:
@@ -56,7 +56,7 @@ def whole(port: int, *parts: bytes) -> bytes:
 
 
 def is_served(at: Listening, text: str) -> None:
-    """An honest client, at the same server."""
+    """Check that the same server serves an honest client."""
     body = whole(at.port, measured(json.dumps(call(text)).encode()))
     assert json.loads(body)["result"]["content"][0]["text"] == text
 
@@ -134,7 +134,7 @@ def test_who_leaves_in_the_middle_hangs_nobody(at: Listening) -> None:
 
 
 def test_what_a_server_is_never_asked_twice_for(tmp_path: Path) -> None:
-    """Of two messages in one body the server gets none; of a pretty one exactly one line."""
+    """The server gets nothing from two messages in one body, and one line from a pretty one."""
     log = tmp_path / "lines"
     log.touch()
     code = f"import sys\nfor l in sys.stdin.buffer:\n open({str(log)!r}, 'ab').write(l)\n"

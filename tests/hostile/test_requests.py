@@ -1,7 +1,7 @@
-"""What a hostile client sends: rows 72 to 81, 83, 93, 95 and 96.
+"""Requests of a hostile client: rows 72 to 81, 83, 93, 95 and 96.
 
-The number in a test's name is the row of the table that says what is expected. Whatever is refused
-has not reached the server, and the next client is served.
+The number in a test's name is the row of the table with the expected result. A refused request has
+not reached the server, and the next client is served.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ WHOLE = chunk(BODY) + b"0\r\n\r\n"
 
 
 def refused(hop: Hop, upstream: Upstream, sent: bytes, *statuses: int) -> None:
-    """The request is answered with one of the statuses, and reaches no server."""
+    """Check that the request gets one of the statuses, and reaches no server."""
     with hop.talk() as talk:
         answer = talk.ask(sent)
     assert answer.status in statuses, answer
@@ -93,7 +93,7 @@ def test_72_a_body_of_two_lengths_is_refused_and_hung_up_on(
 def test_72_what_stands_behind_a_chunk_size_goes_nowhere(
     hop: Hop, upstream: Upstream, size: int
 ) -> None:
-    """The library skips it, and offers no place to refuse it: docs/http.md says why that is so."""
+    """The library skips it, and has no hook to refuse it: docs/http.md explains why."""
     mark = b"extension" * (size // 9)
     sent = posted(CHUNKED, chunk(BODY[:5], b";" + mark) + chunk(BODY[5:]) + b"0\r\n\r\n")
     with hop.talk() as talk:

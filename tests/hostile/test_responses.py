@@ -1,6 +1,6 @@
-"""What a hostile server answers: rows 78, 82, 83 and 85 to 92.
+"""Responses of a hostile server: rows 78, 82, 83 and 85 to 92.
 
-The number in a test's name is the row of the table that says what is expected.
+The number in a test's name is the row of the table with the expected result.
 """
 
 from __future__ import annotations
@@ -407,7 +407,7 @@ FOREIGN = (
 
 @dataclass(frozen=True)
 class Lured:
-    """What became of a client whose server named these endpoints."""
+    """The outcome for a client whose server named these endpoints."""
 
     answer: Object
     posted: list[str]  # where messages went

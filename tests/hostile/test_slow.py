@@ -1,4 +1,4 @@
-"""What slow clients, and very many, can do: row 84."""
+"""Attacks of slow clients, and of very many: row 84."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ HURRIED = (sys.executable, "-E", "-P", hurried.__file__)
 
 
 class Slow:
-    """Clients that begin a head, or a body, and do not go on; and one that listens.
+    """Clients that begin a head, or a body, and stall; and one that listens.
 
     Attributes:
-        hop: PipeGuard, which they are clients of.
-        seconds: that the head and the body may take.
-        ended: after how many seconds each was hung up on, and what it was told.
-        listener: a connection on which nothing comes.
+        hop: the PipeGuard that they connect to.
+        seconds: the time limit of head and body.
+        ended: the seconds until each was hung up on, and the last answer.
+        listener: a connection without messages.
     """
 
     def __init__(self, hop: Hop, upstream: Upstream, shorter: int) -> None:

@@ -1,7 +1,6 @@
 """Raw sockets on both sides: a client that sends any bytes, and a server that answers with any.
 
-Both know as much of HTTP as is needed to read what an honest peer says; nothing here corrects what
-a test writes.
+Both parse only as much HTTP as honest peers need; nothing here corrects a test's bytes.
 """
 
 from __future__ import annotations
@@ -86,7 +85,7 @@ class Talk:
         self.socket.close()
 
     def send(self, *parts: bytes) -> None:
-        """Write; a peer that has hung up already has said all that it will."""
+        """Write; a peer that has hung up has already answered."""
         port = str(self.socket.getpeername()[1]).encode()
         with suppress(ConnectionError):
             for number, part in enumerate(parts):
@@ -144,7 +143,7 @@ class Talk:
         return found
 
     def rest(self) -> bytes:
-        """All that comes until the peer hangs up."""
+        """Return everything until the peer hangs up."""
         with suppress(ConnectionResetError):
             while data := self.socket.recv(READ_BYTES):
                 self.buffer += data
@@ -152,12 +151,12 @@ class Talk:
         return found
 
     def is_ended(self) -> bool:
-        """Whether the peer hangs up without another word."""
+        """True if the peer hangs up without another byte."""
         return self.rest() == b""
 
 
 def request(line: str, headers: Sequence[str], body: bytes = b"") -> bytes:
-    """A request of these lines; a header may hold what does not fit latin-1 as surrogates."""
+    """Make a request from these lines; surrogates represent header bytes outside latin-1."""
     head = "\r\n".join([line, *headers, "", ""])
     return head.encode("utf-8", "surrogateescape") + body
 
@@ -246,9 +245,9 @@ class Upstream:
     """A server that answers as an honest one, unless the script answers first.
 
     Attributes:
-        seen: all requests that came, but for the stream that each session opens beside its first
+        seen: all requests, except for the stream that each session opens next to its first
             request: that of an earlier test may come late.
-        script: what answers first; None leaves it to the honest server.
+        script: answers first; None leaves it to the honest server.
     """
 
     def __init__(self) -> None:
@@ -268,7 +267,7 @@ class Upstream:
         return f"http://127.0.0.1:{self.listening.getsockname()[1]}/mcp"
 
     def calls(self, method: str) -> list[Seen]:
-        """The requests of a method that came."""
+        """Return the requests of a method."""
         return [one for one in self.seen if one.message.get("method") == method]
 
     def _accept(self) -> None:
@@ -328,7 +327,7 @@ def result(seen: Seen, value: Object | None = None, *headers: str) -> bytes:
 
 
 def answered(seen: Seen, value: Object | None = None) -> bytes:
-    """The message that answers a request."""
+    """Make the message that answers a request."""
     whole: Object = value if value is not None else {"prompts": []}
     if is_modern(seen):
         whole = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private", **whole}
@@ -349,7 +348,7 @@ def is_modern(seen: Seen) -> bool:
 
 
 def honest(seen: Seen) -> Reply:
-    """What a good server answers, with one session that never ends."""
+    """Answer as a good server does, with one session that never ends."""
     if not seen.line.startswith("POST"):
         return [response("405 Method Not Allowed", b"", "Allow: POST")]
     match seen.message.get("method"):

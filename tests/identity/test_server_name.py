@@ -1,4 +1,4 @@
-"""A server's name from its command: what people write in their clients' configurations."""
+"""A server's name from its command, for commands that people write in configurations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 
 
 def read_groups(name: str) -> list[list[str]]:
-    """The groups of lines of a file; a comment is none."""
+    """Return the groups of lines of a file, without comments."""
     text = re.sub(r"^#.*\n", "", (HERE / f"{name}.txt").read_text("utf-8"), flags=re.MULTILINE)
     return [group.splitlines() for group in re.split(r"\n{2,}", text.strip())]
 
@@ -22,7 +22,7 @@ NAMES = [line.split("\t") for group in read_groups("names") for line in group]
 
 
 def words(command: str) -> list[str]:
-    """Words as a shell splits them, with the backslashes of Windows left alone."""
+    """Split words as a shell does, but keep the backslashes of Windows."""
     parts = re.findall(r"'[^']*'|\S+", command.replace("\\\\", "\\"))
     return [part.strip("'") for part in parts]
 

@@ -21,7 +21,7 @@ ON_CI = bool(os.environ.get("PIPEGUARD_CI"))
 
 
 def engine_here(folder: Path) -> ContainerEngine:
-    """The engine that works here, found in this folder of PipeGuard's; without one, a skip."""
+    """Find the engine that works here, with this folder of PipeGuard's; skip without one."""
     try:
         return find_engine(this_host(), str(folder))
     except LaunchError as error:
@@ -32,7 +32,7 @@ def engine_here(folder: Path) -> ContainerEngine:
 
 @contextmanager
 def daemon(folder: Path) -> Iterator[str]:
-    """The socket of a docker daemon for this test alone, without a network; else a skip."""
+    """Start a docker daemon for this test only, without a network; yield its socket, or skip."""
     program = next((p for p in ("/usr/sbin/dockerd", "/usr/bin/dockerd") if Path(p).exists()), None)
     if program is None or which("docker") is None or os.getuid() != 0:
         pytest.skip("docker, its daemon, or the right to run it is not here")

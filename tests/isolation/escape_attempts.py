@@ -1,6 +1,6 @@
-"""Tries to get out of its sandbox in many ways; prints what each way led to, as one JSON object.
+"""Tries to escape its sandbox in many ways; prints each outcome, as one JSON object.
 
-Run inside a sandbox, by an interpreter without any package. What begins with "escaped" has failed.
+Run inside a sandbox, by an interpreter without any package. "escaped" begins a failed outcome.
 """
 
 # ruff: noqa: BLE001, S605
@@ -59,7 +59,7 @@ def write(path: str) -> str:
 
 
 def may_write(path: str) -> str:
-    """Opens only: what is written there would be the whole machine's."""
+    """Open without writing: a write would affect the whole machine."""
     os.close(os.open(path, os.O_WRONLY))
     return f"escaped: may write {path}"
 
@@ -134,7 +134,7 @@ def unix(path: str) -> str:
 
 
 def connected(host: str, port: int, family: int = socket.AF_INET) -> str:
-    """True only where something outside answers: PipeGuard takes a connection, and ends it."""
+    """True only if a host outside answers: PipeGuard accepts a connection, and ends it."""
     with socket.socket(family) as sock:
         sock.settimeout(5)
         sock.connect((host, port))
@@ -202,7 +202,7 @@ def gained(program: str) -> str:
 
 
 def forked_many() -> str:
-    """Forks until it cannot; what it made is ended."""
+    """Fork until it fails; end all children."""
     made: list[int] = []
     try:
         while len(made) < 20_000:
@@ -289,7 +289,7 @@ def netlink_route() -> str:
 
 
 def inherited() -> str:
-    """What whoever started it left open: other servers' pipes, a store, a way into the machine."""
+    """List descriptors that the starter left open: other servers' pipes, a store, an escape."""
     found = {}
     for name in os.listdir("/proc/self/fd"):
         try:

@@ -1,6 +1,6 @@
-"""An MCP server whose one tool tries to get out of its sandbox, and writes down what came of it.
+"""An MCP server whose one tool tries to escape its sandbox, and records the outcomes.
 
-Its arguments: what `escape_attempts.py` is told, and the file that it writes.
+Its arguments: those of `escape_attempts.py`, and the file that it writes.
 """
 
 import json

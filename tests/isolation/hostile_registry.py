@@ -1,6 +1,6 @@
-"""A registry of npm's and PyPI's kind on the loopback, with one package that attacks its installer.
+"""A registry like npm's and PyPI's on loopback, with one package that attacks its installer.
 
-The packages are real: npm, pip and uv download and unpack them, and run what they say.
+The packages are real: npm, pip and uv download and unpack them, and run their scripts.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ def registry(script: str, files: Mapping[str, str], **manifest: object) -> Itera
     """Serve the package; yields the port.
 
     Args:
-        script: a shell's, that its installer runs in the unpacked package.
-        files: what else is in the package.
-        manifest: of npm's `package.json`, beside what is needed.
+        script: a shell script that its installer runs in the unpacked package.
+        files: further files of the package.
+        manifest: further members of npm's `package.json`.
     """
     files = {**files, "install.sh": script}
     said = {"name": NAME, "version": VERSION, "bin": "server.js", **manifest}

@@ -1,7 +1,7 @@
-"""Tries, while a package is installed, what gains nothing later: prints one JSON object.
+"""Attacks that a package tries during its installation; prints one JSON object.
 
-Shipped in hostile packages beside `escape_attempts.py`, and run by their install scripts. What
-begins with "escaped" has failed.
+Shipped in hostile packages next to `escape_attempts.py`, and run by their install scripts. An
+outcome that begins with "escaped" is a failure.
 """
 
 # ruff: noqa: BLE001
@@ -28,7 +28,7 @@ def own_secrets(canary: str) -> str:
 
 
 def others_in(state: str, own: str) -> str:
-    """Whatever stands in the state folder beside the way to this package."""
+    """Whatever stands in the state folder next to the way to this package."""
     found = []
     for folder, folders, files in os.walk(state):
         if folder == own:
@@ -53,7 +53,7 @@ def replaced_done(folder: str) -> str:
 
 
 def put_in(path: str) -> str:
-    """In its own home that leads nowhere, which is looked at from outside."""
+    """Write a file; in its own home that has no effect, as the test checks from outside."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w") as file:
         file.write("poison")
@@ -90,7 +90,7 @@ def attempts(facts: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
 
 
 def main() -> None:
-    """Try them all, and write down what came of it where the package is installed."""
+    """Try all attacks, and write the outcomes to the package's folder."""
     with open(os.path.join(HERE, "facts.json")) as file:
         facts = json.load(file)
     outcomes = {}

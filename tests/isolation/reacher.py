@@ -1,4 +1,4 @@
-"""An MCP server whose tools reach for a file or a host, and say what came of it."""
+"""An MCP server whose tools access a file or a host, and report the outcome."""
 
 import json
 import os

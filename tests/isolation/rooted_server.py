@@ -1,4 +1,4 @@
-"""An MCP server whose tool asks for the client's roots, and says what it reads in the first one."""
+"""An MCP server whose tool asks for the client's roots, and reads a file in the first one."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ def send(message: dict[str, Any]) -> None:
 
 
 def seen_in(answer: dict[str, Any]) -> dict[str, Any]:
-    """A tool's result: what stands in the first root."""
+    """Make a tool's result: the content of the first root."""
     path = answer["roots"][0]["uri"].removeprefix("file://")
     try:
         with open(path + "/own") as file:

@@ -1,4 +1,4 @@
-"""Homes and commands for the tests of isolation: a home with secrets, and what a command prints."""
+"""Homes and commands for the tests of isolation: a home with secrets, and commands' output."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def printed(
     folder: str = "/",
     **variables: str,
 ) -> str:
-    """What a command prints in a sandbox until it ends."""
+    """Return a command's output in a sandbox until it ends."""
     command = Command(argv, {"PATH": os.defpath, **variables}, folder)
     child = Sandbox("server", command, profile, engine=engine).start()
     try:
@@ -49,5 +49,5 @@ def printed(
 
 
 def script(text: str, *words: str) -> list[str]:
-    """A shell that runs a script, and ends well; errors are among what it prints."""
+    """Make a shell command that runs a script, and succeeds; its output includes errors."""
     return ["/bin/sh", "-c", f"exec 2>&1; {text}; true", *words]

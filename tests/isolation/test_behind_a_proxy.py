@@ -1,4 +1,4 @@
-"""Isolated servers and installers where a network demands a proxy: real sandboxes and proxies."""
+"""Isolated servers and installers in a network with a proxy: real sandboxes and proxies."""
 
 import os
 import socket
@@ -48,7 +48,7 @@ def behind(folder: Path, *options: str, policy: str = "", **variables: str) -> I
 
 
 def has_none_of(folder: Path, secrets: tuple[str, ...]) -> bool:
-    """Whether no file of PipeGuard's state has a secret."""
+    """True if no file of PipeGuard's state has a secret."""
     contents = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
     assert contents
     return not any(secret.encode() in content for secret in secrets for content in contents)

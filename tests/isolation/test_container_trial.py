@@ -1,4 +1,4 @@
-"""The trial of podman, and what is told where it does not work. container.py."""
+"""The trial of podman, and the message if it does not work. container.py."""
 
 from __future__ import annotations
 

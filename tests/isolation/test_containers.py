@@ -1,4 +1,4 @@
-"""Servers in containers of podman and docker: what they see, reach, show and leave behind."""
+"""Servers in containers of podman and docker: view, access, output and traces."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ print(sorted(set(os.listdir("/proc/self/fd")) - {"0", "1", "2"}).__len__())
 
 @pytest.mark.skipif(landlock.obstacle() is not None, reason=str(landlock.obstacle()))
 def test_landlocks_rules_hold_in_a_container(engine: ContainerEngine, home: Path) -> None:
-    """What is in it and not given, as its own files, is refused; the first process is outside."""
+    """Paths that are not granted, as its own files, are refused; the first process is outside."""
     given = str(home / "work" / "given")
     profile = Profile(write=(given,))
     said = printed(python(LOOK), profile, engine=Isolation.CONTAINER, folder=given).splitlines()
@@ -158,7 +158,7 @@ def test_variables_words_and_exit_code_arrive_as_they_are(
 
 @pytest.mark.engine
 def test_a_server_that_is_a_container_is_hardened(tmp_path: Path) -> None:
-    """Its own words are run by a real daemon of docker's, with what was added to them."""
+    """A real docker daemon runs its own words, with the additions."""
     with TemporaryDirectory(prefix="docker-") as short, daemon(Path(short)) as at:
         client = ("docker", "--host", f"unix://{at}")
         view = build_view(Profile(), this_host(), (), "/", None)
@@ -206,7 +206,7 @@ def test_a_link_in_the_home_leads_where_it_did(tmp_path: Path, home: Path, state
 
 
 def test_nothing_is_left_after_a_kill_at_any_moment(tmp_path: Path, state: Path) -> None:
-    """Of PipeGuard, of its warden, or of both at once."""
+    """PipeGuard, its warden, or both at once."""
     engine = engine_here(state)
     chance = random.Random(26)  # noqa: S311  when to kill
     options = ("--isolate", "container")

@@ -1,4 +1,4 @@
-"""What is covered in a given folder stays so where a program outside replaces it, as editors do."""
+"""Covers in a granted folder survive programs outside that replace files, as editors do."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def replace(path: Path) -> None:
-    """Put something else there in one step, as editors do; of a folder another one."""
+    """Replace it in one step, as editors do; a folder by another one."""
     new = path.with_name(f"{path.name}.new")
     if path.is_dir():
         subprocess.run(["cp", "-a", str(path), str(new)], check=True)
@@ -48,7 +48,7 @@ def replace(path: Path) -> None:
 
 
 def is_fixed(server: Shell, path: Path) -> bool:
-    """Whether the server cannot change a file, or what is in a folder."""
+    """True if the server cannot change a file, or the files in a folder."""
     target = path / "planted" if path.is_dir() else path
     said = server.run(f"true < {path}; echo >> {target}")
     return "Read-only" in said
@@ -127,7 +127,7 @@ def test_folders_that_are_replaced_again_and_again_stay_watched(home: Path) -> N
 
 
 def watches_of(server: Shell) -> int:
-    """How many folders are watched for a server (proc(5), fdinfo)."""
+    """Count the folders that are watched for a server (proc(5), fdinfo)."""
     process = mounting_process(server.warden)
     infos = Path(f"/proc/{process}/fdinfo").iterdir()
     return sum(info.read_text().count("inotify wd:") for info in infos)

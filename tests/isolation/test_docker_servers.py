@@ -1,4 +1,4 @@
-"""The words of servers that are containers: what is refused, what is added. isolation/docker_*."""
+"""The words of servers that are containers: refusals and additions. isolation/docker_*."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""On systems where nothing can be isolated, all else works, and isolation says so."""
+"""On systems without isolation everything else works, and isolation says so."""
 
 from __future__ import annotations
 

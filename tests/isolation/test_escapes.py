@@ -1,4 +1,4 @@
-"""What an isolated server tries to reach, it does not: a real process, a real sandbox."""
+"""Targets that an isolated server cannot reach: a real process, a real sandbox."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def answering(kind: int, address: object) -> Iterator[socket.socket]:
 
 
 class Records:
-    """What is reported of connections."""
+    """The reports of connections."""
 
     def __init__(self) -> None:
         self.all: list[EgressRecord] = []
@@ -105,7 +105,7 @@ def tried(
 
 @contextmanager
 def surrounded(home: Path, tmp_path: Path) -> Iterator[dict[str, object]]:
-    """All that the attempts could reach outside, and what they need to know of it."""
+    """Create everything that the attempts could reach outside, with the facts that they need."""
     given = home / "work" / "given"
     link = given / "outside"
     link.unlink(missing_ok=True)
@@ -142,7 +142,7 @@ def surrounded(home: Path, tmp_path: Path) -> Iterator[dict[str, object]]:
 
 
 def answer(child: Child) -> bytes:
-    """What a child prints until it ends."""
+    """Return a child's output until it ends."""
     child.wait_started()
     said: list[bytes] = []
     errors = Thread(target=lambda: said.append(read_all(child.stderr_fd)), daemon=True)

@@ -1,4 +1,4 @@
-"""The same attempts where a server has other clients: `wrap --listen`, `serve`, both kinds."""
+"""Escape attempts of a server with other clients: `wrap --listen`, `serve`, both kinds."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ LIMITS = ("memory=512MiB", "processes=64", "files=256", "file-size=64MiB", "scra
 
 
 def command_of(facts: dict[str, object], written: Path) -> list[str]:
-    """The server's."""
+    """Return the server's command."""
     return [sys.executable, "-I", "-S", str(PROGRAM), json.dumps(facts), str(written)]
 
 
 def check(written: Path, state: Path) -> None:
-    """None of the attempts succeeded; hosts that were refused are in the audit."""
+    """Check that no attempt succeeded, and that refused hosts are in the audit."""
     outcomes = json.loads(written.read_text())
     assert outcomes.pop("home") == "escaped: ['work']"  # the way to what was given
     assert {name: how for name, how in outcomes.items() if "escaped" in how} == {}
@@ -48,7 +48,7 @@ def written(home: Path) -> Path:
 
 
 def options(given: Path) -> list[str]:
-    """Of `wrap`."""
+    """Return the options of `wrap`."""
     return [
         *("--isolate", "auto", "--write", str(given)),
         *(word for limit in LIMITS for word in ("--limit", limit)),
@@ -67,7 +67,7 @@ def test_nothing_is_reached_behind_an_address(home: Path, tmp_path: Path, writte
 
 
 def entry(facts: dict[str, object], written: Path) -> Object:
-    """Of `serve`."""
+    """Return the server's entry for `serve`."""
     program, *arguments = command_of(facts, written)
     isolate: Object = {"write": [str(written.parent)], "limits": dict(_pairs())}
     return {"command": program, "args": [*arguments], "trust": "first-use", "isolate": isolate}

@@ -1,4 +1,4 @@
-"""What `isolate show` says of a server is what the server can touch. isolation/extent.py."""
+"""`isolate show` describes exactly what the server can touch. isolation/extent.py."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ POLICY_TEXT = "isolate:\n- {server: reacher, write: [~/notes], limits: {files: 5
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home and a state folder, the same for what is started and for who asks."""
+    """A home and a state folder, shared by the server and the command that asks."""
     home = tmp_path / "home"
     (home / "notes").mkdir(parents=True)
     monkeypatch.setenv("HOME", str(home))

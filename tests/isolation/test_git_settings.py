@@ -1,4 +1,4 @@
-"""What a git server is given of the user's configuration. isolation/git_settings.py."""
+"""The parts of the user's configuration that a git server gets. isolation/git_settings.py."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def made(home: Path) -> SandboxUser:
 
 
 def given(home: Path, folder: Path, **variables: str) -> tuple[str, dict[str, str]]:
-    """The file that a server is given, and the sources of what is beside it."""
+    """Return the file that a server gets, and the sources of the mounts next to it."""
     mounts = [*find_settings(made(home), {"PATH": os.environ["PATH"], **variables}, str(folder))]
     texts = [each.source for each in mounts if each.path == PLACE]
     return "".join(texts), {each.path: each.source for each in mounts if each.path != PLACE}

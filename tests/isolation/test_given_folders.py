@@ -1,4 +1,4 @@
-"""A folder that a server may write gives it no more than that, the next time either."""
+"""Write access to a folder gives a server no more than that, now and at the next start."""
 
 from __future__ import annotations
 

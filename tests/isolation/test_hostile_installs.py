@@ -1,4 +1,4 @@
-"""A package that attacks whoever installs it: real installers, a real registry, real sandboxes."""
+"""A package that attacks its installers: real installers, registry and sandboxes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NO_FILES: Mapping[str, str] = {}
 
 
 class Installation(NamedTuple):
-    """A package that was fetched, and what the user was told meanwhile."""
+    """A fetched package, and the messages to the user."""
 
     folder: Path
     program: str
@@ -116,7 +116,7 @@ def test_an_installer_in_a_container_reaches_no_more(home: Path, tmp_path: Path)
 
 
 def attacked(home: Path, tmp_path: Path, package: Package, engine: str) -> None:
-    """Have a package attack its installer; nothing of it succeeds."""
+    """Let a package attack its installer; no attack may succeed."""
     other = packages_folder() / "other" / "node_modules" / "x.js"
     other.parent.mkdir(parents=True, exist_ok=True)
     other.write_text(CANARY)

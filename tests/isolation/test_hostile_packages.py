@@ -32,7 +32,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def install(script: str, package: Package = PACKAGE, before: str = "") -> Path:
-    """Fetch a package, where a shell's script does what that package's own would."""
+    """Fetch a package; a shell script plays its install scripts."""
     scripts = [script] if package.registry == NPM else [before, script]
 
     def start(command: Command, profile: Profile) -> Child:
@@ -47,7 +47,7 @@ def install(script: str, package: Package = PACKAGE, before: str = "") -> Path:
 
 
 def ran(*argv: str) -> str:
-    """What a fetched server prints; in a process of its own, since it holds its package."""
+    """Run a fetched server in a process of its own, because it holds its package."""
     code = "import sys; from tests.isolation.sandboxes import printed; print(printed(sys.argv[1:]))"
     made = [sys.executable, "-c", code, *argv]
     return subprocess.run(made, capture_output=True, text=True, check=True).stdout

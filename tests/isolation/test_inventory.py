@@ -1,4 +1,4 @@
-"""Fetched packages and kept homes: found, fetched anew, removed. isolation/servers/inventory.py."""
+"""Fetched packages and kept homes: found, refetched, removed. isolation/servers/inventory.py."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def put(root: Path, name: str, version: str, when: int = 1) -> Path:
-    """A package that was fetched."""
+    """Store a fetched package."""
     folder = root / name
     program = folder / "node_modules" / ".bin" / "some-server"
     program.parent.mkdir(parents=True)
@@ -56,7 +56,7 @@ def put(root: Path, name: str, version: str, when: int = 1) -> Path:
 
 
 def installing(version: str) -> Callable[[Command, Profile], Child]:
-    """What starts an installer: a shell that writes what npm would."""
+    """Return a fake installer: a shell that writes the files that npm would."""
 
     def run(command: Command, profile: Profile) -> Child:
         (folder,) = profile.write

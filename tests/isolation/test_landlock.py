@@ -37,7 +37,7 @@ def seen_by(home: Path) -> FileView:
 
 
 def ruled(view: FileView, script: str) -> str:
-    """What a shell prints that has the rules of a view and no sandbox around it."""
+    """Run a shell with the rules of a view and no sandbox around it; return its output."""
     # A home in memory is not there, outside: its rule would give the real one.
     mounts = tuple(mount for mount in view.mounts if mount.path not in (view.home, "/tmp"))
     descriptor = os.memfd_create("rules")
@@ -113,7 +113,7 @@ for name in ("id", "../notes/x", "../work/made"):
 @pytest.mark.needs("bubblewrap")
 @needs_landlock
 def test_a_folder_that_an_accomplice_hands_in_is_of_no_use(home: Path) -> None:
-    """The namespace alone does not refuse that: the descriptor leads out of it."""
+    """The namespace by itself does not refuse that: the descriptor leads out of it."""
     (home / "work" / "made").write_text("own")
     path = str(home / "work" / "socket")
     folder = os.open(home / ".ssh", os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""The limit that a server runs into is named."""
+"""The limit that a server exceeds is named."""
 
 from __future__ import annotations
 

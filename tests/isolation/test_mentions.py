@@ -1,4 +1,4 @@
-"""What is read out of a server's failures, and what a server could make of that."""
+"""Paths and hosts parsed from a server's failures, and how a server could abuse that."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class Given:
     view = VIEW
 
     def report_refused(self) -> None:
-        """Of which nothing is refused meanwhile."""
+        """Report nothing: no access is refused."""
 
 
 def witness() -> WallWitness:

@@ -1,4 +1,4 @@
-"""Two servers that want one name: what one is given, the other is not."""
+"""Two servers that want one name: neither gets the other's grants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server may write without being given it, and what is refused to it: no write is lost."""
+"""Writes that a server may make without a grant, and refusals: no write is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that fetch what they run, read word by word. isolation/packages.py."""
+"""Commands that fetch their program, parsed word by word. isolation/packages.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What real servers say is the same, frame for frame, when they are isolated."""
+"""Real servers answer alike, frame for frame, when they are isolated."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ADDED = re.compile(r'(?:,|(?<={))\\n  \\"PWD\\": \\"[^"]*\\"')
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the clients live; all sessions share one store, and the cache of all tests."""
+    """The clients' home; all sessions share one store, and the cache of all tests."""
     folder = tmp_path_factory.mktemp("home")
     (folder / ".cache").symlink_to(os.environ["XDG_CACHE_HOME"])
     return folder

@@ -1,4 +1,4 @@
-"""What a server is given, as written: paths, ports, limits. isolation/profile.py."""
+"""A server's profile, as written: paths, ports, limits. isolation/profile.py."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_path_is_absolute_and_without_links(tmp_path: Path) -> None:
 
 
 def test_a_link_gives_nothing_that_has_to_be_named(tmp_path: Path) -> None:
-    """A server that may write the folder may have made the link."""
+    """A server with write access to the folder may have made the link."""
     home = str(tmp_path.resolve())
     (tmp_path / ".ssh").mkdir()
     (tmp_path / "data").symlink_to(".ssh")

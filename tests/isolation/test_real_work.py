@@ -43,7 +43,7 @@ Calls = tuple[tuple[str, dict[str, Json]], ...]
 
 
 class Work(NamedTuple):
-    """One server and what it is asked; `{url}`, `{port}` and `{root}` are filled in."""
+    """A server and its requests; `{url}`, `{port}` and `{root}` are filled in."""
 
     command: tuple[str, ...]
     options: tuple[str, ...]
@@ -134,7 +134,7 @@ def test_a_server_at_work_says_the_same_isolated(server: str, tmp_path: Path) ->
 def played(
     folder: Path, work: Work, places: dict[str, str], engine: str, command: tuple[str, ...]
 ) -> list[str]:
-    """What the server answered, without what says when."""
+    """Return the server's answers, without times."""
     options = filled(work.options, places)
     if engine == "none":
         own = options.index("--env") if "--env" in options else len(options)
@@ -173,7 +173,7 @@ def fetched(folder: Path, words: tuple[str, ...]) -> tuple[str, ...]:
 
 @contextmanager
 def service(work: Work) -> Iterator[tuple[int, str]]:
-    """What the server works with on this machine: Redis, or a page."""
+    """Start the service on this machine that the server needs: Redis, or a page."""
     if "redis-server" in work.needs:
         with closing(socket.create_server(("127.0.0.1", 0))) as free:
             port = free.getsockname()[1]
@@ -204,4 +204,4 @@ class _Page(BaseHTTPRequestHandler):
         self.wfile.write(PAGE)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing: what the server says counts."""
+        """Log nothing: only the server's output counts."""

@@ -1,4 +1,4 @@
-"""What a server that may write a project does, the user's next `git status` does not run."""
+"""The user's next `git status` runs no code that a server put into a project."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def repository(folder: Path) -> Path:
 
 
 def attacks(projects: dict[str, Path]) -> str:
-    """What the server does; each in its own project."""
+    """Attack each project in its own way; return the output."""
     done = (
         f"(cd '{project}';"
         f" evil='[core]\n\tfsmonitor = \"touch {project}/ran; false\"\n'; {WAYS[way]})"

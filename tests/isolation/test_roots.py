@@ -1,4 +1,4 @@
-"""The client's roots, which a server is given at its next start. isolation/roots.py."""
+"""The client's roots, which a server gets at its next start. isolation/roots.py."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Shell:
         (self.warden,) = children(os.getpid()) - others
 
     def run(self, script: str) -> str:
-        """What a script prints; errors are among it."""
+        """Run a script; return its output, including errors."""
         os.write(self.child.stdin_fd, f"{{ {script}\n}} 2>&1; echo '{END}'\n".encode())
         printed = ""
         while END not in printed:
@@ -81,7 +81,7 @@ def shell(profile: Profile, *argv: str) -> Iterator[Shell]:
 
 
 def note(profile: Profile, *roots: object) -> list[str]:
-    """A run whose client answers with these roots; what the user is told."""
+    """Run a server whose client answers with these roots; return the messages to the user."""
     with shell(profile) as server:
         server.note(*roots)
     return server.said
@@ -250,7 +250,7 @@ for line in sys.stdin:
 
 @contextmanager
 def wrapped(home: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """`wrap` with a client that has one root; what its server says of it."""
+    """Run `wrap` with a client that has one root; yield the server's report of it."""
     script = home.parent / "served" / "server.py"
     script.parent.mkdir(exist_ok=True)
     script.write_text(SERVER)
@@ -292,7 +292,7 @@ def test_a_server_reads_a_root_at_its_next_start(
 
 
 def mounting_process(warden: int) -> int:
-    """The engine's child that is not what it started: it keeps the name of what forked it."""
+    """Find the engine's child that it did not start: it keeps the name of its parent."""
     (engine,) = children(warden)
     (found,) = [
         each

@@ -1,4 +1,4 @@
-"""The client's roots by each way in which they are said: at an address, in a request itself."""
+"""The client's roots by each way to announce them: at an address, in a request itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNSEEN = "No such file or directory"
 
 
 def answer_of(folder: Path) -> Object:
-    """What a client answers to `roots/list`."""
+    """Make a client's answer to `roots/list`."""
     return {"roots": [{"uri": f"file://{folder}"}]}
 
 
@@ -83,7 +83,7 @@ def test_a_gateway_gives_no_roots_and_says_so(home: Path, tmp_path: Path) -> Non
 
 
 class _Recorded:
-    """A channel that was recorded: what a server said."""
+    """A recorded channel: a server's messages."""
 
     def __init__(self, *said: object) -> None:
         self.said = [json.dumps(each).encode() for each in said]
@@ -92,10 +92,10 @@ class _Recorded:
         return self.said.pop(0) if self.said else None
 
     def write(self, frame: bytes) -> None:
-        """Nobody reads it."""
+        """Discard a frame."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
 
 def test_only_what_was_asked_for_is_heard() -> None:

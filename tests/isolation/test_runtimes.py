@@ -1,4 +1,4 @@
-"""What a program needs to run, found by looking. isolation/runtimes.py."""
+"""The dependencies of a program, found on this machine. isolation/runtimes.py."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_folder_among_the_words_of_another_program_is_not_its_code(
 
 
 def test_a_folder_that_a_server_works_in_is_not_needed(host: SandboxUser, home: Path) -> None:
-    """What is needed may not be changed, and `server-filesystem` is there to change it."""
+    """Dependencies are read-only, and `server-filesystem` is there to change its folder."""
     server = program(home / "bin" / "mcp-server-filesystem")
     (home / "notes").mkdir()
     assert needed(host, str(server), str(home / "notes")) == needed(host, str(server))

@@ -109,7 +109,7 @@ ARGUMENT = st.sampled_from([*EDGES, 2**31, 2**32 - 1, 2**31 + 1]) | st.integers(
 
 
 def answered(machine: str, name: str, *arguments: int) -> int:
-    """What libseccomp answers for a profile (seccomp_rule_add(3), SCMP_CMP_MASKED_EQ)."""
+    """Return libseccomp's answer for a profile (seccomp_rule_add(3), SCMP_CMP_MASKED_EQ)."""
     for rule in PROFILES[machine]["syscalls"]:
         if name in rule["names"] and all(
             arguments[each["index"]] & each["value"] == each["valueTwo"] for each in rule["args"]

@@ -39,7 +39,7 @@ def test_each_profile_says_what_can_be_given() -> None:
 
 @pytest.fixture
 def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
-    """The command of a known package that is there already, so that nothing is fetched."""
+    """Make the command of a known package that is installed already, so that nothing is fetched."""
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
     command = ("npx", "-y", MEMORY.removeprefix("npm:"))
     package = find_package(command)

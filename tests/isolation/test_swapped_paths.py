@@ -1,4 +1,4 @@
-"""What was checked is what is mounted, whoever changes paths meanwhile. isolation/staging.py."""
+"""The checked path is the mounted one, whoever swaps paths in between. isolation/staging.py."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def swapped(first: Path, second: Path) -> Iterator[None]:
 
 
 def started(profile: Profile, script: str, argument: str = "x") -> str:
-    """What a server prints that is started while paths change, or why it was refused."""
+    """Start a server while paths change; return its output, or the reason for a refusal."""
     command = Command(["/bin/sh", "-c", f"exec 2>&1; {script}", argument], {"PATH": os.defpath})
     try:
         child = Sandbox("swapped", command, profile).start()

@@ -1,4 +1,4 @@
-"""What a server sees: the list of mounts, without making any. isolation/view.py, sensitive.py."""
+"""A server's view: the list of mounts, without making any. isolation/view.py, sensitive.py."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_link_of_a_folder_leads_a_program_to_its_packages(host: SandboxUser) -
 
 
 def test_what_is_held_in_a_kept_home_is_of_that_home(host: SandboxUser) -> None:
-    """And never of the user's own, which it stands in the place of."""
+    """And never of the user's own, which it replaces."""
     settings = Path(host.home, "work", "deep", "settings")
     settings.touch()
     kept = f"{host.home}/state/kept"
@@ -111,7 +111,7 @@ def test_no_variable_leads_to_a_socket(host: SandboxUser) -> None:
 
 
 def test_a_base_folder_that_is_not_there_is_not_named(host: SandboxUser) -> None:
-    """A server that makes its cache there would fail where the root folder is read-only."""
+    """A server that makes its cache there would fail if the root folder is read-only."""
     own = {"XDG_CACHE_HOME": f"{host.home}/.cache", "XDG_DATA_HOME": f"{host.home}/work/data"}
     elsewhere = {"XDG_CONFIG_HOME": "/srv/config", "XDG_STATE_HOME": "/home/other"}
     view = build_view(Profile(), host, (), "/", None)

@@ -1,4 +1,4 @@
-"""What `pipeguard allow` offers for a wall: exactly that, what it leads to, or a reason."""
+"""The offer of `pipeguard allow` for a wall: exactly that, what it leads to, or a reason."""
 
 from __future__ import annotations
 

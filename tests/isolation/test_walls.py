@@ -1,4 +1,4 @@
-"""What an agent reads and a person finds where an isolated server hit a wall: real runs."""
+"""Messages for agent and person when an isolated server hits a wall: real runs."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_an_error_of_the_protocol_gets_a_sentence(tmp_path: Path) -> None:
 
 
 def test_the_first_answer_of_all_says_what_the_kernel_refused(tmp_path: Path) -> None:
-    """At these ports nobody listens: the server knows of it before PipeGuard has looked."""
+    """These ports are closed: the server knows it before PipeGuard has looked."""
     with failing(tmp_path, *AUTO) as run:
         run.ready()
         ours = texts(call(run, "scan", "192.0.2.1:22 192.0.2.1:23 192.0.2.2:5432"))[1]
@@ -129,7 +129,7 @@ def test_no_server_that_is_not_isolated_gets_a_word_of_ours(tmp_path: Path) -> N
 
 
 def allowed(folder: Path, event: str, *options: str) -> tuple[int, str]:
-    """`pipeguard allow` as a person runs it."""
+    """Run `pipeguard allow` as a person does."""
     environment = {
         "PIPEGUARD_POLICY": str(folder / "policy.yaml"),
         "HOME": str(folder / "home"),
@@ -138,7 +138,7 @@ def allowed(folder: Path, event: str, *options: str) -> tuple[int, str]:
 
 
 def explain(folder: Path, event: str) -> tuple[int, str]:
-    """What `pipeguard explain` shows, each blank as one."""
+    """Return the output of `pipeguard explain`, with single spaces."""
     code, shown = decide(folder / "state", "explain", event)
     return code, " ".join(shown.split())
 
@@ -201,7 +201,7 @@ def test_an_answer_says_the_same_whether_the_file_is_there_or_not(tmp_path: Path
 
 
 def service_port() -> int:
-    """A free port below those that the system chooses itself, whose refusals are not told."""
+    """Return a free port below the ephemeral ones, whose refusals are not reported."""
     first = 20_000 + os.getpid() % 10_000
     for port in range(first, first + 1000):
         with socket.socket() as tried, suppress(OSError):

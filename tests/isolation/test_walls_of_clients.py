@@ -1,4 +1,4 @@
-"""Several clients of one address: what each reads of the walls that one of them hit."""
+"""Several clients of one address: their messages about walls that one of them hit."""
 
 from __future__ import annotations
 

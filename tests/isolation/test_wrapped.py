@@ -1,4 +1,4 @@
-"""`wrap --isolate` and `isolate:` in the policy: a real run, a real server, what it reaches."""
+"""`wrap --isolate` and `isolate:` in the policy: a real run, a real server, and its reach."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ def test_the_exit_code_is_the_servers(tmp_path: Path) -> None:
 
 
 def test_nothing_is_left_after_a_kill_at_any_moment(tmp_path: Path) -> None:
-    """Of what it started, and of groups, mounts and folders outside its state folder."""
+    """No process, and no group, mount or folder outside its state folder."""
     chance = random.Random(7)  # noqa: S311  when to kill
     before, owners = mounts(), set[str]()
     for _ in range(KILLS):

@@ -1,4 +1,4 @@
-"""Real processes for the tests of launch: small servers, and a look at what is left of them."""
+"""Real processes for the tests of launch: small servers, and a search for leftovers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def launch(argv: list[str], **env: str) -> Child:
 
 
 def read_line(descriptor: int) -> bytes:
-    """One line of a pipe, which nobody else reads."""
+    """Read one line of a pipe."""
     line = b""
     while not line.endswith(b"\n"):
         data = os.read(descriptor, 1)
@@ -38,7 +38,7 @@ def read_line(descriptor: int) -> bytes:
 
 
 def read_all(descriptor: int) -> bytes:
-    """All that comes to the end of a pipe."""
+    """Read a pipe to its end."""
     parts = []
     while data := os.read(descriptor, 65536):
         parts.append(data)
@@ -54,7 +54,7 @@ def until(holds: Callable[[], bool], what: str) -> None:
 
 
 def is_running(process: int) -> bool:
-    """Whether a process runs; a zombie does not."""
+    """True if a process runs; a zombie does not."""
     try:
         stat = Path(f"/proc/{process}/stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):

@@ -126,7 +126,7 @@ def test_a_missing_command_names_the_path_that_was_searched(tmp_path: Path) -> N
 
 
 def test_a_missing_file_is_told_on_a_fast_event_loop_as_well() -> None:
-    """libuv closes descriptors in each fork, by their numbers alone."""
+    """libuv closes descriptors in each fork, only by their numbers."""
     script = """if True:
         import asyncio, uvloop
         from pipeguard.errors import LaunchError
@@ -363,7 +363,7 @@ def test_a_warden_that_is_sent_sigterm_ends_the_server_by_the_ladder() -> None:
 
 
 def open_descriptors() -> list[str]:
-    """Their numbers; the one that reads the list is in it each time alike."""
+    """Return their numbers; each list also includes the descriptor that reads it."""
     return sorted(path.name for path in Path("/proc/self/fd").iterdir())
 
 
@@ -398,7 +398,7 @@ def numbers(process: subprocess.Popen[bytes], count: int) -> list[int]:
 
 
 def test_nothing_is_left_of_a_server_when_we_are_killed() -> None:
-    """By each signal, at the same time: a stubborn server takes two seconds to end."""
+    """All signals at the same time: a stubborn server takes two seconds to end."""
     signals = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGABRT)
     with ExitStack() as stack:
         ending: dict[signal.Signals, list[int]] = {}

@@ -1,4 +1,4 @@
-"""Which variables a server gets: launch/environment.py."""
+"""The variables that a server gets: launch/environment.py."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_an_environment_shows_names_only() -> None:
 
 
 def seen_from(argv: list[str], environment: dict[str, str]) -> list[str]:
-    """What a process started so takes for its client's names, as far as they are ours."""
+    """List our names among those that a process, started like this, takes for its client's."""
     source = (
         f"import sys; sys.path.insert(0, {str(REPOSITORY)!r})\n"
         "from pipeguard.launch.environment import parent_environment as read\n"
@@ -147,7 +147,7 @@ EXPORTS = (
 
 
 def reach_server(argv: list[str], typed: str) -> str:
-    """Whether what a shell exported reaches the server that it starts."""
+    """Return whether variables that a shell exported reach the server that it starts."""
     environment = {**SESSION, "PATH": os.environ["PATH"]}
     done = subprocess.run(
         argv, input=typed, env=environment, capture_output=True, text=True, check=True

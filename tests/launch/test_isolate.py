@@ -1,7 +1,7 @@
-"""Nothing that is meant for the server, or lies in its directory, becomes ours: _isolate.py.
+"""The server's settings and directory do not affect our imports: _isolate.py.
 
-A package with the real `_isolate` and a `__main__` that tells what it imported stands in for the
-whole, in a Python of its own, so that what is installed is known.
+A package with the real `_isolate` and a `__main__` that prints its imports replaces ours, in a
+Python of its own, so that the installed modules are known.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ HOSTILE = ("json", "argparse", "click", "sitecustomize", "contextlib", "subproce
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What the stand-in said of itself."""
+    """The stand-in's report about itself."""
 
     hostile: list[str]
     arguments: list[str]
@@ -73,7 +73,7 @@ def install(packages: Path) -> None:
 
 @pytest.fixture
 def hostile(tmp_path: Path) -> Path:
-    """A directory of modules that tell on whoever imports them."""
+    """A directory of modules that report their importers."""
     folder = tmp_path / "hostile"
     folder.mkdir()
     for name in HOSTILE:

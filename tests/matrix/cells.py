@@ -1,7 +1,7 @@
-"""The cells of the matrix: which client reaches which server, over which transports.
+"""The cells of the matrix: a client, a server, and the transports between them.
 
-What a client sees of a server does not depend on the transport, so each is compared with what it
-sees directly over one of them. What must be equal is for the tests to say.
+A client's view of a server does not depend on the transport, so each is compared with what it sees
+directly over one of them. The tests say what must be equal.
 """
 
 import json
@@ -95,7 +95,7 @@ def sessions() -> dict[str, list[dict[str, Json]]]:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a client saw of a session, with a mask over what varies, or why it broke off."""
+    """A client's view of a session, with varying parts masked, or why it broke off."""
 
     steps: list[dict[str, Json]]
     heard: list[str]  # in no order: two that are sent at once may come in either
@@ -131,13 +131,13 @@ class Matrix:
         }
 
     def behind(self, server: str, far: str) -> list[str]:
-        """What tells `wrap` which server it stands in front of."""
+        """Return the arguments that select the server behind `wrap`."""
         if far == "stdio":
             return ["--", *self.commands[server], "stdio"]
         return ["--upstream", self.urls[server, far]]
 
     def target(self, cell: Cell) -> dict[str, Json]:
-        """How the client is told to play a cell."""
+        """Return the instructions for the client to play a cell."""
         text = json.dumps(sessions()[cell.server])
         told: dict[str, Json] = {
             "transport": cell.near,
@@ -164,7 +164,7 @@ class Matrix:
 def played_by(
     client: str, targets: Sequence[dict[str, Json]], seconds: int = SESSION_SECONDS
 ) -> list[dict[str, Json]]:
-    """What a client prints of its sessions, one after the other, each in so many seconds."""
+    """Return a client's output for its sessions, one after another, each with a time limit."""
     plan = {
         "client": client,
         "modules": str(tools.npm_modules()),
@@ -187,12 +187,12 @@ def played_by(
 
 
 def key(cell: Cell) -> str:
-    """What makes the calls of one session its own on a server that all share."""
+    """Return the key that tells one session's calls apart on a shared server."""
     return f"{'-'.join((cell.server, cell.client, cell.near, cell.far))}-{int(cell.through)}"
 
 
 def seen(cell: Cell, told: dict[str, Json]) -> Seen:
-    """What the client told, without its key and the number that the server gave a stream."""
+    """Return the client's report, without its key and the number that the server gave a stream."""
     if "broken" in told:
         return Seen([], [], str(told["broken"]))
     text = json.dumps(told, sort_keys=True, ensure_ascii=False).replace(key(cell), "KEY")
@@ -202,7 +202,7 @@ def seen(cell: Cell, told: dict[str, Json]) -> Seen:
 
 
 def address(server: Process, transport: str) -> str:
-    """Where a server, or PipeGuard in front of one, has this transport."""
+    """Return the address of a transport of a server, or of PipeGuard in front of it."""
     paths = {"http": "/mcp", "sse": "/sse", "websocket": "/ws"}
     found = server.at(paths[transport])
     return found.replace("http", "ws", 1) if transport == "websocket" else found

@@ -2,7 +2,7 @@
 
 It runs in the environment of tests/requirements-servers-1.txt. `http` serves, at one free port of
 loopback, Streamable HTTP at /mcp, HTTP+SSE at /sse and WebSocket at /ws, and prints its address on
-a line. What it answers does not depend on time or chance, so that two sessions can be compared.
+a line. Its answers do not depend on time or chance, so that two sessions can be compared.
 """
 
 import asyncio
@@ -132,7 +132,7 @@ async def publish(context: Context) -> str:
 async def standalone_stream(context: Context) -> None:
     """Wait for the GET that carries such messages: over Streamable HTTP they are lost without it.
 
-    The SDK tells nobody that the stream is open, so this looks where the SDK keeps it.
+    The SDK does not announce an open stream, so this looks at the SDK's internals.
     """
     headers = getattr(context.request_context.request, "headers", {})
     if session := headers.get("mcp-session-id"):

@@ -1,4 +1,4 @@
-"""What a client sees through PipeGuard is what it sees direct, whatever transports meet there."""
+"""A client's view through PipeGuard equals its direct view, whatever the transports."""
 
 from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -37,7 +37,7 @@ OFTEN = [
 
 
 def each(all_cells: Iterable[Cell], often: Collection[Cell]) -> list[Any]:
-    """Cells for parameters; those that are not played each time are for `make exhaustive`."""
+    """Make parameters from cells; the rare ones are for `make exhaustive`."""
     return [
         cell if cell in often else pytest.param(cell, marks=pytest.mark.exhaustive)
         for cell in all_cells
@@ -48,7 +48,7 @@ def each(all_cells: Iterable[Cell], often: Collection[Cell]) -> list[Any]:
 def played(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[Cell, Seen]:
-    """The cells that are asked for, and what each is compared with."""
+    """Play the requested cells, and those that each is compared with."""
     asked = {
         cell
         for item in request.session.items

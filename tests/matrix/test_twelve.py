@@ -1,4 +1,4 @@
-"""Twelve real servers behind one gateway answer as each of them does alone."""
+"""Twelve real servers behind one gateway answer as each does by itself."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ EACH = [
 
 
 class Alone(NamedTuple):
-    """What a client sees of a server that it reaches itself.
+    """The view of a client that reaches a server directly.
 
     Attributes:
         tools: definitions, by name.
-        outcomes: of the steps of its session.
+        outcomes: the outcomes of its session's steps.
     """
 
     tools: dict[str, Object]
@@ -54,11 +54,11 @@ class Alone(NamedTuple):
 
 
 class Behind(NamedTuple):
-    """What a client sees of the gateway.
+    """The view of a client behind the gateway.
 
     Attributes:
         lists: the outcomes of `LISTS`.
-        outcomes: of the steps of each server's session, by server.
+        outcomes: the outcomes of each session's steps, by server.
     """
 
     lists: list[Object]
@@ -66,11 +66,11 @@ class Behind(NamedTuple):
 
 
 class Played(NamedTuple):
-    """All that was seen.
+    """All observations.
 
     Attributes:
-        alone: by server.
-        behind: by the way to the gateway.
+        alone: the direct views, by server.
+        behind: the views by the way to the gateway.
         found: the first line that `retrieve_tools` answers to a tool's name, by public name.
     """
 
@@ -175,7 +175,7 @@ class Twelve:
 
 
 def reached(served: ServedAt, transport: str) -> str:
-    """Where the gateway has a transport: WebSocket is at the path of Streamable HTTP."""
+    """Return the gateway's address of a transport: WebSocket shares Streamable HTTP's path."""
     if transport == "websocket":
         return served.at("/mcp").replace("http", "ws", 1)
     return address(served, transport)
@@ -201,7 +201,7 @@ def found_by_name(served: ServedAt, alone: dict[str, Alone]) -> dict[str, str]:
 
 @contextmanager
 def serving_pages(folder: Path) -> Iterator[str]:
-    """The address of a page that is always the same."""
+    """Serve a page that never changes; yield its address."""
     (folder / "page.txt").write_text("Plain words of a page.\n")
     handler = partial(_Quiet, directory=str(folder))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -317,12 +317,12 @@ def test_each_tool_is_found_by_its_name(played: Played) -> None:
 
 
 def described(tool: Object) -> Object:
-    """What a definition says in every SDK's words."""
+    """Return the parts of a definition that every SDK shows."""
     return {"description": tool.get("description"), "inputSchema": tool["inputSchema"]}
 
 
 def is_helped(seen: Json, alone: Json) -> bool:
-    """True where a call that failed has the tool's usage behind the server's answer."""
+    """True if a call that failed has the tool's usage behind the server's answer."""
     if not isinstance(seen, dict) or not isinstance(alone, dict) or not alone["isError"]:
         return False
     blocks = seen["content"]

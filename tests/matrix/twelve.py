@@ -1,7 +1,7 @@
-"""Twelve real servers, alone and behind one gateway, as the official SDKs' clients see them.
+"""Twelve real servers, directly and behind one gateway, as the official SDKs' clients see them.
 
 Seven are the reference servers; the others are from npm and PyPI. All run offline, and for each
-start in a folder of its own, since they keep what they are told.
+start in a folder of its own, because they store their data.
 """
 
 import json
@@ -39,12 +39,12 @@ MOST_POWERFUL = "call_tool_destructive"  # which may call any tool
 
 
 class Way(NamedTuple):
-    """How a client reaches the gateway.
+    """A way for a client to reach the gateway.
 
     Attributes:
-        client: as `tests.matrix.cells.CLIENTS` names it.
-        transport: that it speaks.
-        mode: of the gateway.
+        client: its name in `tests.matrix.cells.CLIENTS`.
+        transport: the transport that it speaks.
+        mode: the gateway's mode.
     """
 
     client: str
@@ -70,7 +70,7 @@ WAYS = [
 
 
 def commands(home: Path) -> dict[str, list[str]]:
-    """How each server is started in its folder."""
+    """Return the command of each server in its folder."""
     first = tools.first_line_python()
     return {
         "everything": [str(tools.npm_bin("mcp-server-everything"))],
@@ -93,7 +93,7 @@ def commands(home: Path) -> dict[str, list[str]]:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """What the servers are given: each stores what it is told in its folder."""
+    """Return the servers' environment: each stores its data in its folder."""
     return {
         "PATH": tools.path_with_node(),
         "HOME": str(home),
@@ -156,12 +156,12 @@ def through_gateway(server: str, step: Object, mode: str) -> Object:
 
 
 def roots(home: Path) -> Json:
-    """What a client answers to servers that ask where they may work."""
+    """Return a client's answer to servers that ask for roots."""
     return [{"uri": home.as_uri(), "name": "home"}]
 
 
 def play(client: str, targets: Sequence[Object]) -> list[list[Object]]:
-    """What a client saw of each target, step by step after the handshake.
+    """Play each target with a client; return the steps after the handshake.
 
     Raises:
         AssertionError: a session broke off.
@@ -175,7 +175,7 @@ def play(client: str, targets: Sequence[Object]) -> list[list[Object]]:
 
 
 def essence(outcome: Object, home: Path) -> Json:
-    """What a step came to, whichever SDK shows it: without what is another each time."""
+    """Reduce a step's outcome to what every SDK shows and every run repeats."""
     result = outcome.get("result")
     if not isinstance(result, dict):
         return "refused"

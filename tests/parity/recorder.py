@@ -1,10 +1,10 @@
 """A tee for a stdio server: `recorder.py RECORD NAMES COMMAND…` runs the command, keeps its bytes.
 
-RECORD.1.to-server and RECORD.1.to-client hold what passed, byte for byte, each written before it is
-handed on, so a record is complete however the session ends; a client that starts its server again
+RECORD.1.to-server and RECORD.1.to-client get the bytes as they are, each written before it is
+forwarded, so a record is complete however the session ends; a client that starts its server again
 finds the next number. NAMES, with commas between, are the variables that the client set for its
-server: they are the child's and not the recorder's own, as they would not be the client's, so the
-child finds the parent that it would have without a recorder. It knows no framing.
+server: they belong to the child, not to the recorder, as they would not belong to the client, so
+the child finds the parent that it would have without a recorder. It knows no framing.
 """
 
 import json

@@ -1,7 +1,6 @@
 """One session as sessions/*.yaml describes it: set up, played by an SDK's client, and recorded.
 
-It knows how to start clients and servers and how to read records; what must be equal is for the
-tests to say.
+It knows how to start clients and servers and how to read records; the tests say what must be equal.
 """
 
 import json
@@ -44,7 +43,7 @@ ANSWERS: Json = {
 
 
 def wrapper_command(name: str) -> list[str]:
-    """What stands before a server's command; `PIPEGUARD_TEST_WRAPPER` puts another in its place."""
+    """Return the words before a server's command; `PIPEGUARD_TEST_WRAPPER` replaces them."""
     if other := os.environ.get("PIPEGUARD_TEST_WRAPPER"):
         return [word.replace("{name}", name) for word in shlex.split(other)]
     return [sys.executable, "-m", "pipeguard", "wrap", "--name", name, "--"]
@@ -52,7 +51,7 @@ def wrapper_command(name: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Record:
-    """What one side of a wire carried, line by line; an empty line ends what one process did."""
+    """The lines of one side of a wire; an empty line ends the lines of one process."""
 
     to_server: list[bytes]
     to_client: list[bytes]
@@ -63,7 +62,7 @@ class Record:
 
 
 def lines(stem: Path, way: str) -> list[bytes]:
-    """All that was recorded one way: the client may have started its server more than once."""
+    """Return all lines recorded one way: the client may have started its server more than once."""
     records = sorted(stem.parent.glob(f"{stem.name}.*.{way}"))
     return [line for record in records for line in record.read_bytes().split(b"\n")]
 
@@ -74,7 +73,7 @@ def messages(record: list[bytes]) -> list[dict[str, Json]]:
 
 @dataclass(frozen=True)
 class Played:
-    """A session that was played: what the client told of it, and the records of the wire."""
+    """A played session: the client's report, and the records of the wire."""
 
     steps: list[dict[str, Json]]
     observed: list[str]  # all that the client told, with a mask over what varies by its nature
@@ -120,7 +119,7 @@ class Session:
 
     @property
     def methods(self) -> set[str]:
-        """What is to be said in this session, by whichever side."""
+        """Return the methods that this session must use, on either side."""
         methods = self.plan["speaks"]
         assert isinstance(methods, list)
         mine = (one.get(self.client) if isinstance(one, dict) else one for one in methods)
@@ -140,10 +139,10 @@ class Session:
         """Play the session in an empty folder, through the wrapper if there is one.
 
         Args:
-            folder: that it is played in.
-            home: of the client.
-            wrapper: stands before the server's command; `{root}` and `{port}` are filled in.
-            inside: whether what leaves the wrapper for the server is recorded too.
+            folder: the session's folder.
+            home: the client's home.
+            wrapper: words before the server's command; `{root}` and `{port}` are filled in.
+            inside: whether to record the wrapper's messages to the server, too.
         """
         root = folder / "root"
         root.mkdir(parents=True)
@@ -177,7 +176,7 @@ class Session:
         return [*outer, *wrapper, *recorder, str(folder / "inner"), "", *server]
 
     def _environment(self) -> dict[str, Json]:
-        """What a client's configuration sets for the server."""
+        """Return the variables that a client's configuration sets for the server."""
         variables = self.plan.get("env", {})
         assert isinstance(variables, dict)
         return variables
@@ -259,7 +258,7 @@ class Session:
 
     @contextmanager
     def _pages(self) -> Iterator[str]:
-        """Serve the session's pages on loopback and say where; where there are none, say ''."""
+        """Serve the session's pages on loopback and yield their address; '' if it has no pages."""
         planned = self.plan.get("pages")
         if not isinstance(planned, dict):
             yield ""
@@ -278,7 +277,7 @@ class Session:
                 self.wfile.write(text.encode())
 
             def log_message(self, *_: object) -> None:
-                """Say nothing: the client's account of the page is what counts."""
+                """Log nothing: only the client's account of the page counts."""
 
         with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()

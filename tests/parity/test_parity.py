@@ -1,4 +1,4 @@
-"""What real clients and real servers say to each other passes the wrapper byte for byte."""
+"""Messages of real clients and real servers pass the wrapper byte for byte."""
 
 import json
 import os
@@ -35,7 +35,7 @@ PAIRS = [
 
 @dataclass(frozen=True)
 class Pair:
-    """The same session, played directly and through the wrapper."""
+    """One session, played directly and through the wrapper."""
 
     session: Session
     direct: Played
@@ -44,7 +44,7 @@ class Pair:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the SDKs' clients live: all sessions share one store, and the cache of all tests."""
+    """The home of the SDKs' clients: all sessions share one store, and the cache of all tests."""
     folder = tmp_path_factory.mktemp("home")
     (folder / ".cache").symlink_to(os.environ["XDG_CACHE_HOME"])
     return folder
@@ -117,7 +117,7 @@ def test_the_client_sees_the_same(pair: Pair) -> None:
 
 
 def to_the_end(played: Played) -> list[str]:
-    """What a client saw, without the progress of what it cancelled."""
+    """Return a client's observations, without the progress of cancelled requests."""
     tokens = cancelled(played)
     return [
         line
@@ -167,7 +167,7 @@ def items(result: Json, member: str) -> Iterable[dict[str, Json]]:
 
 
 def driven(sent: Iterable[dict[str, Json]]) -> set[tuple[str, str]]:
-    """What the client used, in the terms of the lists."""
+    """Return the features that the client used, in the terms of the lists."""
     used = set()
     for message in sent:
         params = message.get("params")

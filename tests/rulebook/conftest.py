@@ -1,4 +1,4 @@
-"""What tests of the cache share: a folder, and a count of how often rules are compiled."""
+"""Fixtures of the cache's tests: a folder, and a count of compilations."""
 
 import sys
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from pipeguard.rulebook.packs import PackFile
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Of the cache; it does not exist."""
+    """The cache's folder, which does not exist."""
     return tmp_path / "cache"
 
 
 @pytest.fixture
 def compiles(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The folders that were compiled into, in this process, as where no program can be started."""
+    """Record the folders of compilations, in this process, as if no program could start."""
     folders: list[str] = []
 
     def counting(packs: Sequence[PackFile], folder: str, key: bytes) -> bytes:

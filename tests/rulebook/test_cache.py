@@ -1,4 +1,4 @@
-"""Compiled rules from the cache: used if nobody else could have written them, else made anew."""
+"""Compiled rules from the cache: used if only we could have written them, else made again."""
 
 import os
 import subprocess
@@ -91,7 +91,7 @@ def empty(file: Path) -> None:
 
 
 def grow(file: Path) -> None:
-    """More than there is memory, and nothing in it."""
+    """Grow without limit."""
     file.write_bytes(b"")
     os.truncate(file, 2**40)
 
@@ -167,7 +167,7 @@ def test_what_is_replaced_or_removed_after_it_was_opened_does_not_matter(
 
 
 def test_a_database_of_another_processor_is_refused(folder: Path, compiles: list[str]) -> None:
-    """Or a part that has the right checksum, and is none."""
+    """Or a part that has the right checksum, but is not a database."""
     load_engines(packs(), str(folder))
     compiled = open_compiled(str(folder), cache_key.cache_key(packs()))
     databases = [(str(number), b"none") for number in range(len(compiled._parts) - 1)]

@@ -1,4 +1,4 @@
-"""Who compiles: one process at a time, which neither ends with its client nor holds up others."""
+"""Compiling: one process at a time, which neither ends with its client nor delays others."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Starts:
         os.mkfifo(self._gate)
 
     def open_gate(self) -> None:
-        """Let them go on."""
+        """Let them continue."""
         gate = os.open(self._gate, os.O_RDWR | os.O_NONBLOCK)  # so that it can be opened to read
         self._gate.unlink()
         os.close(gate)
@@ -129,7 +129,7 @@ def starts(tmp_path: Path) -> Iterator[Starts]:
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """The exit code of a start, and what it wrote for people."""
+    """Return the exit code of a start, and its messages for people."""
     errors = process.communicate(timeout=60)[1]
     return process.returncode, errors
 

@@ -1,4 +1,4 @@
-"""The files of the cache: whose they are, and which of them go."""
+"""The files of the cache: their owners, and which of them are removed."""
 
 import os
 import sys

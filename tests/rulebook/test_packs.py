@@ -1,4 +1,4 @@
-"""Which packs there are: the shipped ones first, the user's own beside them."""
+"""The packs: the shipped ones first, then the user's own."""
 
 import os
 import re

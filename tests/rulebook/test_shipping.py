@@ -1,4 +1,4 @@
-"""What the build compiles: used where it fits, and done without where it does not."""
+"""Databases that the build compiles: used if they fit, and optional."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.rulebook.words import packs as own_packs
 
 @pytest.fixture
 def shipped(tmp_path: Path, compiles: list[str], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of what was shipped: compiled of one short pack."""
+    """The folder of shipped databases, compiled from one short pack."""
     folder = tmp_path / "package/databases"
     for module in (cache, compiled_file):
         monkeypatch.setattr(module, "shipped_folder", lambda: str(folder))

@@ -1,4 +1,4 @@
-"""Where in a text a finding stands, as an editor names it."""
+"""The position of a finding in a text, as an editor names it."""
 
 import json
 

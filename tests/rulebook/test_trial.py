@@ -1,4 +1,4 @@
-"""A text on its own is judged as it is when it comes by."""
+"""A text by itself is judged as in a message."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Rules that each look for one word, and what is in a cache of them."""
+"""Rules that each look for one word, and the contents of a cache of them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def packs(*names: str) -> list[PackFile]:
 
 
 def finds(engines: Engines, text: str = "xyzzy-123") -> bool:
-    """True if the word is seen on every surface."""
+    """True if the word is found on every surface."""
     pairs = [(surface, engine) for surface in Surface for engine in engines.over(surface)]
     assert len(pairs) == len(Surface)
     return all(engine.scan({"a": text}, str, surface).matches for surface, engine in pairs)

@@ -1,4 +1,4 @@
-"""A client whose server could not be guarded is answered, and not waited for. declining.py."""
+"""A client whose server cannot be guarded gets an answer at once. declining.py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeguard.runtime import declining
 
 @contextmanager
 def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, int, int]]:
-    """A client's two pipes: where to write, where to read, and our end of the second."""
+    """A client's two pipes: one to write, one to read, and our end of the second."""
     read_end, to_us = os.pipe()
     from_us, write_end = os.pipe()
     saved = os.dup(0)

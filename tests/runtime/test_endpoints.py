@@ -1,4 +1,4 @@
-"""From options to addresses: what is taken, what is refused, and that no secret is told."""
+"""From options to addresses: accepted and refused ones, and no message has a secret."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LIMIT = 1000
 
 
 def options(*flags: str, **given: str | list[str]) -> WrapOptions:
-    """Options by their names, as `header_env=["A=B"]`; lists are those that may be repeated."""
+    """Make options by their names, as `header_env=["A=B"]`; repeatable ones are lists."""
     named = {"--" + name.replace("_", "-"): value for name, value in given.items()}
     values = {name: value for name, value in named.items() if isinstance(value, str)}
     lists = {name: value for name, value in named.items() if isinstance(value, list)}
@@ -52,7 +52,7 @@ def remote_headers(*flags: str, **given: str | list[str]) -> dict[str, str]:
 
 
 def refusal(*flags: str, **given: str | list[str]) -> str:
-    """What is said of options that are wrong; never a secret."""
+    """Return the message about wrong options, which never has a secret."""
     told = options(*flags, **{"upstream": URL_TEXT, **given})
     read: Callable[..., object] = read_admission if "listen" in given else read_remote
     with pytest.raises(PolicyError) as caught:

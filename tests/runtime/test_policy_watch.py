@@ -1,4 +1,4 @@
-"""The policy of a run follows its file and the calendar; what is wrong in it changes nothing."""
+"""The policy of a run follows its file and the calendar; an invalid one changes nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EXCEPTION = "exceptions: [{rule: secrets.jwt, server: demo, why: w}]\n"
 
 
 class Rounds(threading.Event):
-    """Stands for the event that a run is over: it is, after so many waits, each with an act."""
+    """Stands for the event that a run is over: it is, after a number of waits, each with an act."""
 
     def __init__(self, *acts: Callable[[], object]) -> None:
         super().__init__()
@@ -64,12 +64,12 @@ def allows(policy: Policy) -> bool:
 
 
 def followed(watch: PolicyWatch, *acts: Callable[[], object]) -> tuple[list[Policy], Heard]:
-    """What is adopted where after each act the files stand still for a look."""
+    """Return the policies that are adopted if after each act the files are unchanged for a look."""
     return looked(watch, *(step for act in acts for step in (act, lambda: None)))
 
 
 def looked(watch: PolicyWatch, *acts: Callable[[], object]) -> tuple[list[Policy], Heard]:
-    """What is adopted where there is an act before each look."""
+    """Return the policies that are adopted if there is an act before each look."""
     adopted: list[Policy] = []
     log = Heard()
     watch.follow(adopted.append, log, Rounds(*acts))

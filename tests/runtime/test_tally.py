@@ -1,4 +1,4 @@
-"""What a run came to is told at its end, and nothing where nothing was found."""
+"""A run reports its totals at its end, and nothing if nothing was found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stdio MCP server with one tool, `echo`, on the standard library alone."""
+"""A stdio MCP server with one tool, `echo`, with only the standard library."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ TOOL = {
 
 
 def result(method: str, params: dict[str, dict[str, str]]) -> object:
-    """What this server answers to a method."""
+    """Return this server's answer to a method."""
     match method:
         case "initialize":
             return {

@@ -1,7 +1,7 @@
-"""What 100,000 hostile requests leave of a real `pipeguard wrap --listen` in memory.
+"""Memory of a real `pipeguard wrap --listen` after 100,000 hostile requests.
 
 Names, headers, ids, bodies and streams are as large as they may be; requests are refused, given up,
-never finished, or answered with what is never read. To be run by hand, on a machine with /proc; it
+never finished, or get answers that are never read. Run it by hand, on a machine with /proc; it
 takes a quarter of an hour on two processors:
 
     python -m tests.soak.hostile 100000
@@ -93,7 +93,7 @@ class Attack:
         await self._asked(call(number, f"{number}" + "n" * LARGE_BYTES), mirrored("other"))
 
     async def _headers(self, number: int) -> None:
-        """As many headers as may be, for a session that is not there."""
+        """Send the most headers allowed, for an unknown session."""
         more = "".join(f"X-{n}-{number}: {'h' * 600}\r\n" for n in range(80))
         await self._sent(f"Mcp-Session-Id: {number:0>1024}\r\n{more}", b"", method="GET")
 
@@ -185,18 +185,18 @@ def mirrored(name: str) -> str:
 
 
 def resident_mib(process: int, field: str = "VmRSS") -> float:
-    """What a process has in memory (proc(5))."""
+    """Return the resident memory of a process (proc(5))."""
     text = Path(f"/proc/{process}/status").read_text()
     return int(text.split(f"{field}:")[1].split()[0]) / 1024
 
 
 def forget_height(process: int) -> None:
-    """Let the height of a process begin anew (proc(5), clear_refs)."""
+    """Reset a process's peak memory (proc(5), clear_refs)."""
     Path(f"/proc/{process}/clear_refs").write_text("5")
 
 
 async def attacked(at: Listening, count: int) -> Grown:
-    """What a listener has in memory before, during and after an attack.
+    """Return a listener's memory before, during and after an attack.
 
     It has been asked once before, and has read nothing large.
     """

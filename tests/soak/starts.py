@@ -41,7 +41,7 @@ def children_of(process: int) -> list[int]:
 
 
 def descendants() -> Iterator[int]:
-    """All processes below this one."""
+    """Yield all descendants of this process."""
     waiting = children_of(os.getpid())
     while waiting:
         yield (process := waiting.pop())
@@ -49,7 +49,7 @@ def descendants() -> Iterator[int]:
 
 
 def waited_ns() -> dict[int, int]:
-    """For each of these, how long it waited for a processor since it began."""
+    """Return how long each descendant has waited for a processor."""
     waited = {}
     for process in descendants():
         with suppress(OSError):
@@ -58,7 +58,7 @@ def waited_ns() -> dict[int, int]:
 
 
 def tell(process: subprocess.Popen[bytes], way: str) -> None:
-    """Tell a wrapper to end."""
+    """Make a wrapper end."""
     if way == "end of input":
         assert process.stdin is not None
         process.stdin.close()
@@ -75,8 +75,8 @@ def wait_until_gone(wrapper: int) -> tuple[float, float, int | None, list[str]]:
     """Wait until no process is left.
 
     Returns:
-        The seconds on the clock, those of them that the machine took, the wrapper's exit code, and
-        what was left after `PATIENCE_SECONDS`.
+        The seconds on the clock, the machine's delays among them, the wrapper's exit code, and
+        the processes left after `PATIENCE_SECONDS`.
     """
     began, before, waited, code = monotonic(), waited_ns(), 0, None
     while True:
@@ -97,7 +97,7 @@ def wait_until_gone(wrapper: int) -> tuple[float, float, int | None, list[str]]:
 
 
 def kill_all() -> list[str]:
-    """Kill all that is left; returns what each was, and where it waited."""
+    """Kill all remaining processes; return the name of each, and where it waited."""
     left = []
     for process in [*descendants()]:
         with suppress(OSError):
@@ -113,7 +113,7 @@ def kill_all() -> list[str]:
 
 
 def start_and_stop(way: str, delay: float, words: Sequence[str], folder: str) -> dict[str, object]:
-    """Start one, tell it to end after a delay; returns what is to be known of that."""
+    """Start one, end it after a delay; return the facts about that."""
     asks = delay * 1e6 % 2 < 1
     said = Path(folder, "stderr")
     with said.open("wb") as file:

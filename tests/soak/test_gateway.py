@@ -1,8 +1,8 @@
 """A gateway whose servers are killed, stopped, flooded and edited while many clients call.
 
-Definitions are approved, rejected and forgotten meanwhile, and the file of servers is broken now
-and then. Every request gets exactly one answer, the healthy servers' calls all succeed, one that
-is lazy included, memory does not grow, and afterwards everything works by itself.
+At the same time definitions are approved, rejected and forgotten, and the file of servers is broken
+now and then. Every request gets exactly one answer, the calls of healthy servers all succeed,
+including a lazy one, memory does not grow, and afterwards everything works by itself.
 `PIPEGUARD_CHAOS_SECONDS=300` tries it for longer.
 """
 
@@ -47,7 +47,7 @@ DEEDS = ("echo", "echo", "echo", "flood", "garbage", "hang", "die", "large")
 
 
 def entries(tags: list[str] | None = None) -> dict[str, Object]:
-    """The servers; other tags make other settings of those that are not to be left alone."""
+    """Make the servers' entries; other tags change the settings of the disturbed ones."""
     sick: Object = {
         "command": sys.executable,
         "args": [str(UNRULY)],
@@ -64,7 +64,7 @@ def entries(tags: list[str] | None = None) -> dict[str, Object]:
 
 
 class Tally:
-    """What became of the calls, by server and outcome."""
+    """The outcomes of calls, by server and outcome."""
 
     def __init__(self) -> None:
         self.outcomes: Counter[tuple[str, str]] = Counter()
@@ -79,7 +79,7 @@ class Tally:
 
 
 def call(browser: Browser, number: int, server: str, deed: str, tally: Tally) -> None:
-    """Make one call, and count what became of it."""
+    """Make one call, and count its outcome."""
     said = f"{server} {number}"
     params: Object = {"name": f"{server}__{deed}", "arguments": {"text": said}}
     message: Object = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
@@ -142,7 +142,7 @@ def harm(served: ServedAt, folder: Path, end: float) -> None:
 
 
 def decide(folder: Path, end: float) -> Counter[str]:
-    """Approve, reject and forget the definitions of a server, at random; what was done."""
+    """Approve, reject and forget the definitions of a server, at random; count the decisions."""
     chance, done = random.Random(2), Counter[str]()  # noqa: S311  no secret
     while monotonic() < end:
         verb = chance.choice(("approve", "approve", "reject", "forget"))
@@ -156,8 +156,8 @@ class Memory(NamedTuple):
     """The memory of the gateway at one moment.
 
     Attributes:
-        kib: all of it.
-        flow_kib: what is remembered of flows, which fills up to its bound.
+        kib: the total.
+        flow_kib: the memory of flows, which fills up to its bound.
     """
 
     kib: int
@@ -177,7 +177,7 @@ def watch_memory(served: ServedAt, end: float) -> list[Memory]:
 
 
 def check_memory(taken: list[Memory]) -> None:
-    """Nothing grows but what is remembered of flows, and that has a bound."""
+    """Check that nothing grows except the memory of flows, which is bounded."""
     quarter = len(taken) // 4
     before, last = (
         median(each.kib - each.flow_kib for each in part)

@@ -1,6 +1,6 @@
-"""What hostile requests leave of a listener, and that others are served beside them.
+"""Memory of a listener after hostile requests, while other clients are served.
 
-`python -m tests.soak.hostile 100000` is the same with as many as there may be, by hand.
+`python -m tests.soak.hostile 100000` runs more of them, by hand.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What many sessions, many streams and one long stream leave of `wrap --listen`."""
+"""Memory of `wrap --listen` after many sessions, many streams and one long stream."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""What a peer invents, as large as it may be, leaves no more than a bounded rest in memory."""
+"""Names that a peer invents, as large as allowed, leave only a bounded rest in memory."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Inventive:
         return self.session.receive(direction, frame(**members), float(next(self.numbers)) / 100)
 
     def round(self) -> int:
-        """About twenty frames, of which half are never answered."""
+        """Send about twenty frames, half of which are never answered."""
         tell, name = self.tell, self.name
         for method in ("tools/call", "prompts/get", "resources/read", "no/" + name(150)):
             meta = {"progressToken": name(200)}

@@ -1,6 +1,6 @@
 """Frames of 4 MB both ways from several clients at once, while one of them does not read.
 
-Each request gets one answer: what it asked for, or an error that says why.
+Each request gets one answer: the expected result, or an error that says why.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def asked(number: int, text: str) -> Object:
 
 @contextmanager
 def one_who_does_not_read(url: str) -> Iterator[None]:
-    """While this client has asked for two large answers and reads none; then it reads them."""
+    """Keep a client that has asked for two large answers and reads them only at the end."""
     browser = Browser(url)
     browser.open()
     connections = [browser.connect() for _ in range(2)]

@@ -1,6 +1,6 @@
-"""Servers that are told to end while they start: nothing of them is left.
+"""Servers that are ended while they start: nothing of them remains.
 
-`PIPEGUARD_STARTS` makes them more, of which each has to end within a second.
+`PIPEGUARD_STARTS` sets their number; each must end within a second.
 """
 
 from __future__ import annotations

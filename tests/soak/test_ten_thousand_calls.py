@@ -25,7 +25,7 @@ PIPEGUARD = [sys.executable, "-m", "pipeguard"]
 
 @dataclass(frozen=True)
 class Soak:
-    """What is left of the session."""
+    """The results of the session."""
 
     asked: list[object]
     answered: list[object]
@@ -142,7 +142,7 @@ def wrapped(environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[byte
 
 
 def resident_kib(pid: int) -> int:
-    """What is resident of one process, as `ps` says it on every POSIX system."""
+    """Return the resident memory of a process, as `ps` reports it on every POSIX system."""
     done = subprocess.run(
         ["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=True
     )

@@ -1,7 +1,7 @@
-"""Everything that may be called at once, called at once: the contract of firewall.session.session.
+"""Everything that may be called concurrently is: the contract of firewall.session.session.
 
-The interpreter switches between threads as often as it can. Each of them checks what it sees; at
-the end the audit is compared with what was judged. `PIPEGUARD_SOAK_SECONDS` makes it last longer.
+The interpreter switches between threads as often as it can. Each of them checks its results; at the
+end the audit is compared with the verdicts. `PIPEGUARD_SOAK_SECONDS` makes it last longer.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def approved(definition: JsonObject) -> dict[PinKey, Pin]:
 
 @dataclass
 class Round:
-    """One guard, one conversation, one store, and what was seen of them."""
+    """One guard, one conversation, one store, and the observations."""
 
     path: Path
     guard: Guard
@@ -80,7 +80,7 @@ class Round:
         return monotonic() > self.ends
 
     def judge(self, session: Session, direction: Direction, sent: bytes, *, aside: bool) -> Verdict:
-        """As the transports do: one thread a direction, any number aside."""
+        """Judge as the transports do: one thread a direction, any number concurrently."""
         if aside:
             verdict = session.receive_concurrently(direction, sent, NOW)
         else:
@@ -141,7 +141,7 @@ class Round:
         return done
 
     def leak(self) -> int:
-        """Secrets are taken out of what comes, whoever else judges, and put back again."""
+        """Take secrets out of results, whatever else is judged, and put them back."""
         done = 0
         while not self.is_over:
             exchange = self.session.fork()
@@ -158,7 +158,7 @@ class Round:
         return done
 
     def repin(self) -> int:
-        """What another process approves and forgets, as the recorder's thread takes it over."""
+        """Approve and forget as another process does, and as the recorder's thread adopts it."""
         done = 0
         more = approved({"name": "more", "description": "Counts more."})
         while not self.is_over:
@@ -168,7 +168,7 @@ class Round:
         return done
 
     def look(self) -> int:
-        """What is asked of a conversation beside its frames."""
+        """Query a conversation, concurrently with its frames."""
         done = 0
         while not self.is_over:
             self.session.waiting()

@@ -1,4 +1,4 @@
-"""A stdio MCP server whose tools flood, write what is no message, hang and die on request."""
+"""A stdio MCP server whose tools flood, write garbage, hang and die on request."""
 
 import json
 import os

@@ -35,7 +35,7 @@ def seen(
 
 
 def held(definition: dict[str, str] | None = None, reason: str = "drift: wording") -> PinChange:
-    """One that waits for a person."""
+    """Make a definition that waits for a person."""
     return seen(definition or POISONED, held=True, reason=reason)
 
 
@@ -77,4 +77,4 @@ def record(server: str, *entries: AuditEntry, run: str = "") -> None:
 
 
 def silent(level: str, event: str, **fields: object) -> None:
-    """A log that nobody reads."""
+    """Discard a log line."""

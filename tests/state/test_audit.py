@@ -1,4 +1,4 @@
-"""The chains of the audit: what is in a row, and that no tampering goes unseen."""
+"""The chains of the audit: the content of a row, and no tampering goes unnoticed."""
 
 # ruff: noqa: S608
 # the statements are put together from this file's own words

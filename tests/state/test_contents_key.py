@@ -1,4 +1,4 @@
-"""The installation's key: made once, for the owner alone, and refused where it is not one."""
+"""The installation's key: made once, readable only by its owner, and refused if invalid."""
 
 from __future__ import annotations
 

@@ -293,7 +293,7 @@ def test_differences_are_bounded(store: Path) -> None:
 
 
 def test_a_server_is_no_client_that_calls(store: Path) -> None:
-    """Else a server would have its own address pass for one that the client named."""
+    """Otherwise a server's own address would pass as one that the client named."""
     talk = Conversation(store, inbox="Hello.")
     begin(talk.session)
     called = serialise(talk.request("send_email", CALL))
@@ -329,7 +329,7 @@ ASKING = Layer(actions=(ActionEntry(Selector(rule="flows.ordered"), Action.ASK),
 
 @pytest.fixture
 def asking(store: Path) -> Conversation:
-    """A conversation whose policy asks about what a text ordered."""
+    """Make a conversation whose policy asks about calls that a text ordered."""
     talk = Conversation(store, combine(None, None)._replace(layers=(ASKING,)))
     talk.session.waiting_room = WaitingRoom()
     return talk
@@ -463,7 +463,7 @@ def test_a_call_that_is_cancelled_while_it_is_judged_again_is_not_sent(
     cancel = serialise(asking.cancellation())
 
     class _Cancelling(StoredGrants):
-        """Has the client cancel the call at the worst moment."""
+        """Makes the client cancel the call at the worst moment."""
 
         def take(self, mark: str) -> str:
             session = asking.session
@@ -487,7 +487,7 @@ def test_a_call_that_finds_no_room_is_not_answered_twice(asking: Conversation) -
     answered = list[bytes]()
 
     class _Full(WaitingRoom):
-        """Has the server go at the worst moment."""
+        """Makes the server end at the worst moment."""
 
         def admit(self, request: PendingRequest) -> bool:
             answered.extend(asking.session.abandon())

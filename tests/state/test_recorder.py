@@ -43,7 +43,7 @@ TOOL = ("tool", "get_forecast")
 
 @dataclass
 class Heard:
-    """A log that remembers, and says when there is something."""
+    """A log that stores its lines, and signals new ones."""
 
     lines: list[tuple[str, str, dict[str, object]]] = field(default_factory=list)
     something: threading.Event = field(default_factory=threading.Event)
@@ -61,7 +61,7 @@ def recorder(path: Path) -> Iterator[Recorder]:
 
 
 def recorded(path: Path, *verdicts: Verdict, run: str = "RUN", log: FindingLog = silent) -> None:
-    """What a run wrote that is over."""
+    """Record the verdicts of a run that has ended."""
     recorder = Recorder(path, "weather", run, log)
     for one in verdicts:
         recorder.record(one)

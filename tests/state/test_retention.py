@@ -1,4 +1,4 @@
-"""How long the audit is kept: what goes, what stays, and that the rest is still proved."""
+"""Retention of the audit: the rows that go, those that stay, and proof of the rest."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def append(path: Path, run: str, *days_ago: float) -> None:
 
 
 def kept(path: Path) -> list[str]:
-    """The chains that are there, without those that say what went."""
+    """Return the remaining chains, without those that record removals."""
     with Store.open(path) as store:
         named = [chain.chain for chain in chains(store)]
         found = {row.chain for row in rows(store, AuditFilter())}
@@ -45,7 +45,7 @@ def pruned(path: Path, keep_days: int = 90, later_days: int = 0) -> int:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Three runs that ended long ago, one that goes on, and one of today."""
+    """Three runs that ended long ago, a running one, and one of today."""
     path = tmp_path / "pipeguard.db"
     append(path, "OLD1", 120, 110)
     append(path, "OLD2", 119, 118, 117)

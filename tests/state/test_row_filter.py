@@ -1,4 +1,4 @@
-"""The filter that a person types: it reads everything or says what is wrong."""
+"""The filter that a person types: it parses everything or explains the error."""
 
 from pathlib import Path
 
@@ -158,7 +158,7 @@ def test_a_request_and_its_answer_are_one_call(store: Store) -> None:
 
 
 def test_an_answer_that_was_judged_for_long_belongs_to_its_call(tmp_path: Path) -> None:
-    """Its duration ends where the judging begins; a call without an answer takes no other's."""
+    """Its duration ends when judging begins; a call without an answer takes no other's."""
     seconds = {"c0": "08.000", "c1": "08.321", "s1": "08.640", "c2": "08.700", "c3": "08.701"}
     seconds |= {"s3": "09.900", "s2": "09.910", "c4": "20.000", "c5": "25.000", "s5": "25.100"}
     entries = [

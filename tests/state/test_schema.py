@@ -1,4 +1,4 @@
-"""The form of the store's file, and what is done where SQLite cannot give it."""
+"""The schema of the store, and the handling of errors from SQLite."""
 
 from __future__ import annotations
 

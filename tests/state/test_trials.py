@@ -1,4 +1,4 @@
-"""Changes of a policy tried against the audit: what differs, and what the audit cannot tell."""
+"""Policy changes tried against the audit: differences, and questions it cannot answer."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Run:
         self.guard = make_guard("demo", engines(), policy, store.pins("demo"))
 
     def list(self) -> PinChange | None:
-        """List the tool, and store what is to be remembered."""
+        """List the tool, and store the resulting pin."""
         path = ("result", "tools", 0)
         scope = DefinitionScope(self.guard, "tools/list", path, "tool", "name", 0.0, Budgets())
         tool: JsonObject = {"name": "list", "description": self.text}
@@ -51,7 +51,7 @@ def two_under_review(store: Store) -> tuple[Run, Run]:
 
 
 def follow(*runs: Run) -> None:
-    """Have each run follow the store until nothing changes any more."""
+    """Let each run follow the store until nothing changes any more."""
     for _ in range(ROUNDS):
         relisted = [run.list() for run in runs if run.guard.repin(run.store.pins("demo"))]
         if not relisted:
@@ -60,7 +60,7 @@ def follow(*runs: Run) -> None:
 
 
 def waiting(store: Store) -> str | None:
-    """The description that waits for a person."""
+    """Return the pending description."""
     pin = store.pins("demo").get(("tool", "list"))
     text = pin.held_definition if pin is not None and pin.waits else None
     return None if text is None else next(each for each in (FEW, MANY) if each in text)

@@ -1,4 +1,4 @@
-"""A call waits as one event, and what ends its wait names that."""
+"""A call waits as one event, which the end of its wait names."""
 
 from pathlib import Path
 

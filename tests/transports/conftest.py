@@ -1,4 +1,4 @@
-"""What the tests of transports share."""
+"""Fixtures of the transports' tests."""
 
 import pytest
 
@@ -7,5 +7,5 @@ from tests.fuzz.rulebook import engines
 
 @pytest.fixture(scope="session")
 def _compiled_rules() -> None:
-    """Compile the rules once, which is not what any of these tests is about."""
+    """Compile the rules once; none of these tests is about that."""
     engines()

@@ -1,6 +1,6 @@
-"""What the tests of transports say and hear: messages, events, a guard, an odd server.
+"""Helpers of the transports' tests: messages, events, a guard, an odd server.
 
-It knows MCP's envelope and PipeGuard's guard, and no socket but through tests.transports.wire.
+It knows MCP's envelope and PipeGuard's guard, and sockets only through tests.transports.wire.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def events(body: bytes) -> list[Json]:
 
 @cache
 def guard() -> Guard:
-    """One for all: nothing of these tests is pinned, but for what a test pins itself."""
+    """One guard for all tests, which pins nothing except in a test itself."""
     return make_guard("demo", engines(), Policy(), {})
 
 
@@ -137,7 +137,7 @@ Answering = Callable[[web.BaseRequest, Asked], Awaitable[web.StreamResponse]]
 
 
 class Odd:
-    """A server that answers as a test says, and keeps what it got."""
+    """A server that answers as a test says, and records its input."""
 
     def __init__(self, answering: Answering) -> None:
         self._answering = answering
@@ -160,7 +160,7 @@ def as_json(
 async def as_events(
     request: web.BaseRequest, *pieces: bytes, headers: dict[str, str] | None = None
 ) -> web.StreamResponse:
-    """A stream that begins with these; whoever called goes on or ends it."""
+    """Open a stream that begins with these; the caller continues or ends it."""
     told = {"Content-Type": "text/event-stream", **(headers or {})}
     response = web.StreamResponse(headers=told)
     await response.prepare(request)
@@ -172,9 +172,9 @@ async def as_events(
 async def posted(
     http: aiohttp.ClientSession, url: str, message: Json | bytes, **headers: str
 ) -> tuple[int, bytes, dict[str, str]]:
-    """POST a message; its status, body and headers.
+    """POST a message; return its status, body and headers.
 
-    One of 2026-07-28 gets the headers that go with it, but for those that are given.
+    One of 2026-07-28 gets its standard headers, except for the given ones.
     """
     body = message if isinstance(message, bytes) else json.dumps(message).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -202,10 +202,10 @@ class Poster:
     """A client of an endpoint of Streamable HTTP.
 
     Attributes:
-        url: of the endpoint.
+        url: the endpoint's URL.
         http: the client's connections.
-        known: the sessions behind.
-        records: what was recorded.
+        known: the sessions behind it.
+        records: the recorded verdicts.
         refused: why requests were refused.
     """
 
@@ -217,7 +217,7 @@ class Poster:
         self.refused: list[RefusalReason | None] = []
 
     async def post(self, message: Json | bytes, **headers: str) -> tuple[int, Json, dict[str, str]]:
-        """POST; the answer's status, messages and headers."""
+        """POST; return the answer's status, messages and headers."""
         status, body, found = await posted(self.http, self.url, message, **headers)
         if found.get("content-type") == "text/event-stream":
             return status, events(body), found
@@ -249,7 +249,7 @@ class Poster:
 
 
 class Records(list[Verdict]):
-    """What was recorded."""
+    """The recorded verdicts."""
 
     def __call__(self, verdict: Verdict) -> None:
         self.append(verdict)
@@ -263,8 +263,8 @@ class Login:
     """A login that is renewed when it is challenged.
 
     Attributes:
-        new: what it is then; None where a person must log in.
-        challenges: status and challenges of what was refused.
+        new: the new token; None if a person must log in.
+        challenges: status and challenges of refused requests.
     """
 
     def __init__(self, new: str | None) -> None:

@@ -1,4 +1,4 @@
-"""What peers make us keep is bounded: of too much, what has waited for longest is given up."""
+"""Data kept for peers is bounded: beyond the limit, the oldest is dropped."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_never_more_waits_than_the_limit_and_the_longest_goes_first(
 
 
 async def held(backlog: Backlog, size: int, ready: asyncio.Event, until: asyncio.Event) -> str:
-    """What becomes of a body of some size that is held until something happens."""
+    """Hold a body of some size until something happens; return its fate."""
     try:
         with backlog.holding() as hold:
             hold(size)

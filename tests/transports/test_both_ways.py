@@ -24,7 +24,7 @@ Way = Callable[[AsyncChannel, AsyncChannel], Coroutine[Any, Any, None]]
 
 
 class Side:
-    """One side of a conversation: what the firewall has of it, and the peer's own ends."""
+    """One side of a conversation: the firewall's channel, and the peer's own ends."""
 
     def __init__(self, *, is_socket: bool) -> None:
         if is_socket:
@@ -47,7 +47,7 @@ class Side:
         return self._lines.read()
 
     def end(self) -> None:
-        """Say no more."""
+        """Stop writing."""
         shut_writing(self.write_fd)
 
     def close(self) -> None:
@@ -214,7 +214,7 @@ def test_a_peer_that_left_is_told_to_the_way_that_writes() -> None:
 
 def test_channels_without_descriptors_have_a_thread_each() -> None:
     class Plain:
-        """A channel of which nobody knows the descriptors."""
+        """A channel without known descriptors."""
 
         def __init__(self, channel: Channel) -> None:
             self.read, self.write, self.close = channel.read, channel.write, channel.close

@@ -1,4 +1,4 @@
-"""Between threads and a loop: frames keep their order, and nobody waits for ever at the end."""
+"""Between threads and a loop: frames keep their order, and no wait is endless."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def begin(name: str, work: Callable[[], object]) -> Thread:
 
 
 class Blocked:
-    """A peer that takes nothing until it is let, and says what a test puts in."""
+    """A peer that accepts nothing until it is released, and sends a test's frames."""
 
     def __init__(self) -> None:
         self.said: SimpleQueue[bytes | None] = SimpleQueue()
@@ -218,7 +218,7 @@ async def test_whoever_waits_wakes_when_this_side_closes_or_the_peer_is_gone(
 
 
 class Broken:
-    """A channel that fails as nobody expected, at reading or at writing."""
+    """A channel that fails unexpectedly, at reading or at writing."""
 
     def __init__(self, *, reads: bool) -> None:
         self._reads = reads

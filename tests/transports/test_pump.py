@@ -15,7 +15,7 @@ TO_SERVER = Direction.TO_SERVER
 
 
 class Listed:
-    """A Channel over lists, of which each act is noted in a common diary."""
+    """A Channel over lists, which notes each act in a common diary."""
 
     def __init__(self, name: str, diary: list[str], frames: list[bytes] | None = None) -> None:
         self.name = name
@@ -39,7 +39,7 @@ class Listed:
 
 
 class NoNotes:
-    """A Guard of a server in whose answers nothing is noted."""
+    """A Guard of a server whose answers get no notes."""
 
     notes = None
 

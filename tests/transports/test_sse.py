@@ -96,7 +96,7 @@ def test_what_was_read_and_written_again_reads_the_same(stream: bytes, places: l
 @tried(100)
 @given(st.binary(max_size=40), st.none() | st.text("09az\xe9", max_size=5))
 def test_no_frame_can_write_another_field(data: bytes, id_: str | None) -> None:
-    """Whatever a server says stays data, up to the line ends, which are white space in JSON."""
+    """A server's text stays data, up to the line ends, which are white space in JSON."""
     (found,) = events_of(to_bytes(ServerSentEvent(data, id=id_)))
     assert found == ServerSentEvent(re.sub(b"\r\n|\r", b"\n", data), id=id_)
 

@@ -33,7 +33,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 @contextmanager
 def wire(limit_bytes: int = LIMIT) -> Iterator[tuple[LineChannel, int, int]]:
-    """A channel; where to write what it reads, and where to read what it writes."""
+    """A channel, with a descriptor to write its input, and one to read its output."""
     read_end, to_channel = os.pipe()
     from_channel, write_end = os.pipe()
     try:
@@ -44,7 +44,7 @@ def wire(limit_bytes: int = LIMIT) -> Iterator[tuple[LineChannel, int, int]]:
 
 
 def sleeps(thread: threading.Thread) -> bool:
-    """Whether a thread is not running: it waits in the kernel."""
+    """True if a thread is not running: it waits in the kernel."""
     with open(f"/proc/self/task/{thread.native_id}/stat", "rb") as file:
         return file.read().rpartition(b")")[2].split()[0] == b"S"
 
@@ -268,7 +268,7 @@ def masked(text: bytes) -> bytes:
 def copying(
     sink: int | None = None, mask: Callable[[bytes], bytes] = masked
 ) -> Iterator[tuple[StderrCopy, int, int]]:
-    """A running copy; where the server writes, and what becomes of it."""
+    """A running copy, with the server's descriptor, and one to read the result."""
     source, server = os.pipe()
     out, sink_end = os.pipe()
     widen(sink_end)

@@ -19,7 +19,7 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a test on a loop; what goes wrong in a task that nobody waits for fails it as well."""
+    """Run a test on a loop; an error in a task that nobody awaits fails it as well."""
     complaints: list[dict[str, Any]] = []
     gc.freeze()  # what other tests left behind is not looked through: that took half a second
 
@@ -52,7 +52,7 @@ async def serving(handler: Handler) -> AsyncIterator[str]:
 
 
 class Answer(NamedTuple):
-    """What came back over HTTP/1.1."""
+    """A response over HTTP/1.1."""
 
     status: int
     headers: dict[str, str]
@@ -60,7 +60,7 @@ class Answer(NamedTuple):
 
 
 async def exchange(port: int, sent: bytes) -> Answer:
-    """Send bytes as they are, and read one answer; status 0 where the connection was closed."""
+    """Send bytes as they are, and read one answer; status 0 if the connection was closed."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(sent)

@@ -29,10 +29,10 @@ PATIENT = "limits: {ask: 1 h}\n"  # usually 50 seconds, after which the card of 
 
 
 class PageTerminal:
-    """The terminal of `pipeguard ui`, or of another command, and what it shows.
+    """The terminal of `pipeguard ui`, or of another command, and its output.
 
     Args:
-        words: of the command.
+        words: the words of the command.
         inside: a program that starts it.
     """
 
@@ -56,19 +56,19 @@ class PageTerminal:
         return self._find(r"http://\S+key=\S+")
 
     def new_link(self) -> str:
-        """Press Enter; the link that follows."""
+        """Press Enter; return the link that follows."""
         before = self.link()
         os.write(self._terminal, b"\n")
         until(lambda: self.link() != before, "a new link")
         return self.link()
 
     def attach(self) -> str:
-        """Type the number that a page asks for which runs elsewhere; the link that follows."""
+        """Type the number of a page that runs elsewhere; return the link that follows."""
         os.write(self._terminal, self._find(r"type (\d{4}): $").encode() + b"\n")
         return self.link()
 
     def number(self) -> str:
-        """The next number that the page asks for: its form may be drawn before we have read it."""
+        """Return the next number that the page needs: its form may appear before we have read it."""
         asked = re.compile(r"type (\d{4}) on the page")
         until(lambda: len(asked.findall(self.text)) > self._numbers, "a number is asked for")
         numbers = asked.findall(self.text)
@@ -82,13 +82,13 @@ class PageTerminal:
         return found
 
     def end(self) -> int:
-        """Press Ctrl-C, and wait for the process; its exit code."""
+        """Press Ctrl-C, and wait for the process; return its exit code."""
         with suppress(ProcessLookupError):
             os.kill(self.process, signal.SIGINT)
         return self.wait()
 
     def wait(self) -> int:
-        """Wait for the process; its exit code."""
+        """Wait for the process; return its exit code."""
         _, status = os.waitpid(self.process, 0)
         until(lambda: not self._reading.is_alive(), "all is read")
         os.close(self._terminal)
@@ -97,7 +97,7 @@ class PageTerminal:
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty store, and a configuration of the test's own, by which calls wait for an hour."""
+    """An empty store, and a configuration of the test's own with which calls wait for an hour."""
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("HOME", str(tmp_path))

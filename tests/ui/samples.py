@@ -1,4 +1,4 @@
-"""Things that wait, as a guard stores them: one of each kind."""
+"""Pending decisions, as a guard stores them: one of each kind."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def new_tool(name: str, description: str, annotations: JsonObject) -> PinChange:
 
 
 def stop(store: Path, event: str, finding: Finding, *others: Finding, server: str = SERVER) -> None:
-    """Record one message that was stopped for findings, of which the first decides."""
+    """Record a message that was stopped for findings, the first of which decides."""
     recorder = Recorder(store, server, event.partition(".")[0], silent)
     stopped = verdict(event, b"{}", (finding, *others))
     recorder.record(stopped._replace(action=finding.action, tool=finding.tool))
@@ -114,7 +114,7 @@ def stop(store: Path, event: str, finding: Finding, *others: Finding, server: st
 
 
 def fill(store: Path) -> None:
-    """One thing of each kind waits."""
+    """Add a pending decision of each kind."""
     with Store.open(store) as opened:
         opened.remember(SERVER, [seen(FORECAST), held()])
         new = {"name": "export_all", "description": "Export every note."}

@@ -17,7 +17,7 @@ MORE = 3_000  # rows: three batches of an export
 
 
 def fill_chain(store: Path) -> None:
-    """As `fill`, and a chain of many rows."""
+    """Do the same as `fill`, and add a chain of many rows."""
     fill(store)
     with Store.open(store) as opened:
         sample = next(row.entry for row in rows(opened, AuditFilter(action="block")))

@@ -1,4 +1,4 @@
-"""The cost of a page: steps of SQLite in a store with many calls, and what it loads."""
+"""The cost of a page: SQLite's steps in a store with many calls, and the page's requests."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def record_calls(store: Path, *findings: Finding) -> None:
 
 
 class CountedSteps:
-    """Counts what SQLite does for a store."""
+    """Counts SQLite's steps for a store."""
 
     def __init__(self, store: Store) -> None:
         self.count = 0

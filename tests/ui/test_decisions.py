@@ -60,7 +60,7 @@ class Answer(NamedTuple):
 
 
 def fill(store: Path) -> None:
-    """Two of what may come alone or in numbers, and one of each other kind."""
+    """Add two of each kind that may come in numbers, and one of each other kind."""
     with Store.open(store) as opened:
         opened.remember(SERVER, [seen_tool(BEFORE)])
         reads: JsonObject = {"readOnlyHint": True}
@@ -79,7 +79,7 @@ def fill(store: Path) -> None:
 
 
 def list_answers(page: Page) -> list[Answer]:
-    """All buttons of all cards; those that cannot be taken back are the last."""
+    """List the buttons of all cards; those that cannot be taken back are the last."""
     expect(page.locator("article.card")).to_have_count(CARDS)
     buttons = page.locator("article.card .choice button").all()
     found = [
@@ -91,7 +91,7 @@ def list_answers(page: Page) -> list[Answer]:
 
 
 def give(page: Page, terminal: PageTerminal, answer: Answer) -> None:
-    """Give an answer, with what it asks for, and take it back."""
+    """Give an answer, with everything that it needs, and take it back."""
     card = page.locator(f"article[id='{answer.card}']")
     if answer.name.startswith("allow-"):
         card.get_by_label("Why").fill("a made-up key")
@@ -108,7 +108,7 @@ def give(page: Page, terminal: PageTerminal, answer: Answer) -> None:
 
 
 def _tick(card: Locator, tick: Locator) -> None:
-    """Tick a box in the evidence, which is folded again where the card is drawn anew."""
+    """Tick a box in the evidence, which folds again when the card is redrawn."""
     for _ in range(5):
         _unfold(card)
         with suppress(Error):
@@ -191,7 +191,7 @@ def draw(page: Page, width: int, scheme: Scheme) -> None:
 
 
 def save(page: Page, name: str, png: bytes) -> None:
-    """Write a picture of docs/ui.md anew if that is asked for; the browser makes it small."""
+    """Write a picture of docs/ui.md again if that is asked for; the browser makes it small."""
     if not IS_DRAWN:
         return
     other = page.context.new_page()

@@ -40,7 +40,7 @@ MENU_SECONDS = 1.0
 
 
 class Screen:
-    """A desktop: its notifications, its tray and what its browser was to open."""
+    """A desktop: its notifications, its tray and its browser's addresses."""
 
     def __init__(self, folder: Path) -> None:
         self._printed, self._opened = folder / "printed", folder / "opened"
@@ -109,7 +109,7 @@ def screen(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     with ExitStack() as stack:
 
         def start(*words: str, said_on: int = -1, output: int | None = None) -> str:
-            """Start a program for the time of a test; the line that it says on a descriptor."""
+            """Start a program for the time of a test; return the line from its descriptor."""
             process = subprocess.Popen(
                 words, stdout=output, stderr=subprocess.DEVNULL, pass_fds=[writer]
             )

@@ -1,4 +1,4 @@
-"""Who may come in: one browser by each link, no other page, no other name."""
+"""Admission to the page: one browser for each link, no other page, no other name."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_link_works_once(browser: Browser, terminal: PageTerminal) -> None:
     sys.platform != "linux" or os.geteuid() != 0, reason="only root can be another user"
 )
 def test_a_link_is_for_this_user_alone(browser: Browser, terminal: PageTerminal) -> None:
-    """Every user can read the arguments of a browser that is started with the link."""
+    """Every user can read the arguments of a starting browser."""
     link = terminal.link()
     code = "import urllib.request, sys; urllib.request.urlopen(sys.argv[1])"
     other = subprocess.run(

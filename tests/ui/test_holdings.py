@@ -1,4 +1,4 @@
-"""The pages of policy, posture, secrets and tokens, with hostile names; and what is read aloud."""
+"""The pages of policy, posture, secrets and tokens, with hostile names and a screen reader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of calls: what it lists, what a row opens, and what a filter finds."""
+"""The page of calls: its list, the details of a row, and the results of a filter."""
 
 from __future__ import annotations
 

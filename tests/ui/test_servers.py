@@ -1,4 +1,4 @@
-"""The page of servers: what is known of each, and an entry that is guarded and given back."""
+"""The page of servers: facts about each, and an entry that is guarded and restored."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_an_entry_is_guarded_by_number_and_given_back(
 def test_a_screen_reader_says_what_each_control_does_and_to_what(
     client_file: Path, store: Path, page: Page
 ) -> None:
-    """Each name is there once, and opens with what is drawn (WCAG 2.5.3); axe-core has the rest."""
+    """Each name is unique, and begins with its visible label (WCAG 2.5.3); axe-core has more."""
     fill(store)
     with Store.open(store) as opened:
         for name in ("laptop", "ci"):

@@ -188,7 +188,7 @@ mkdir -p /run/systemd/system "$XDG_RUNTIME_DIR" && exec /usr/lib/systemd/systemd
 
 @pytest.fixture
 def systemd(store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Words before a command that runs it where systemd manages the services of this user."""
+    """Words before a command that run it with systemd as the manager of user services."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/of-a-test")
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(store.parent.with_name("state 50%")))
     words = ["unshare", "--mount", "sh", "-c", MANAGER]

@@ -41,7 +41,7 @@ def server(store: Path, tmp_path: Path) -> str:
 def start_once(
     home: Path, name: str, program: list[str], call: tuple[str, dict[str, object]]
 ) -> None:
-    """Have Cursor start a Python program guarded, and call a tool of it."""
+    """Let Cursor start a guarded Python program, and call a tool of it."""
     words = ["wrap", "--name", name, "--", sys.executable, *program]
     path = home / ".cursor" / "mcp.json"
     path.parent.mkdir()

@@ -110,7 +110,7 @@ def test_a_tool_is_rejected_at_once_and_approved_by_number(
 def test_a_screen_reader_says_each_thing_once(
     store: Path, page: Page, terminal: PageTerminal
 ) -> None:
-    """As Orca reads: it leaves out what labels a control, and says each part of a live region."""
+    """As Orca reads: it skips the label of a control, and reads each part of a live region."""
     fill(store)
     expect_count(page, CARDS)
     page.get_by_role("button", name="Reject: get_forecast of weather changed").click()

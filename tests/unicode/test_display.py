@@ -1,4 +1,4 @@
-"""What is shown to a person hides nothing, and no system obeys it."""
+"""A text shown to a person hides nothing, and no terminal obeys it."""
 
 import json
 

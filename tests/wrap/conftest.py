@@ -1,4 +1,4 @@
-"""What the tests of the running wrap share."""
+"""Fixtures of the running wrap's tests."""
 
 import pytest
 
@@ -7,5 +7,5 @@ from pipeguard.rulebook.cache import load_engines
 
 @pytest.fixture(scope="session", autouse=True)
 def _compiled_rules() -> None:
-    """Compile the rules once, which is not what any of these tests is about."""
+    """Compile the rules once; none of these tests is about that."""
     load_engines()

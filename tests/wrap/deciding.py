@@ -1,4 +1,4 @@
-"""Commands of PipeGuard as a person runs them, beside a running `wrap` or `serve`."""
+"""Commands of PipeGuard as a person runs them, next to a running `wrap` or `serve`."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def decide(
     environment: dict[str, str] | None = None,
     stderr: int = subprocess.STDOUT,
 ) -> tuple[int, str]:
-    """Run one command; its exit code and what it showed.
+    """Run one command; return its exit code and output.
 
-    A run writes its rows behind its answers, so that one which is not there yet is waited for.
+    A run writes its rows after its answers, so this waits for a missing one.
 
     Args:
         state: the folder with the store of the run.
-        words: of the command, after `pipeguard`.
+        words: the words of the command, after `pipeguard`.
         environment: further variables.
-        stderr: where its standard error goes, as of `subprocess.run`.
+        stderr: the target of its standard error, as for `subprocess.run`.
     """
     given = {"PIPEGUARD_STATE_DIR": str(state), TOKEN_VARIABLE: new_token()[0]}
     variables = {**os.environ, **given, **(environment or {})}

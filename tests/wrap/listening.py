@@ -1,6 +1,6 @@
 """A real `pipeguard wrap` that listens, a real server at an address, and clients of them.
 
-As in tests.wrap.wrapped, each run has a mark by which whatever it left running is found.
+As in tests.wrap.wrapped, each run has a mark to find processes that it left running.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Listening(Process):
         return [process for process in processes() if self._mark in environment_of(process)]
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Send it a signal; its exit code."""
+        """Send it a signal; return its exit code."""
         self.process.send_signal(number)
         return self.process.wait(PATIENCE_SECONDS)
 
@@ -102,19 +102,19 @@ class Browser:
         return connection.getresponse()
 
     def send_body(self, path: str, body: bytes | str, headers: Mapping[str, str]) -> list[Object]:
-        """POST a body as it is; what answers it."""
+        """POST a body as it is; return the messages of the answer."""
         connection = self.connect()
         connection.request("POST", path, body, dict(headers))
         with connection.getresponse() as response:
             return messages(response)
 
     def post(self, message: Json) -> tuple[int, list[Object]]:
-        """POST a message; its status and what answers it."""
+        """POST a message; return its status and the messages of the answer."""
         with self.send("POST", message) as response:
             return response.status, messages(response)
 
     def ask(self, method: str, **params: Json) -> Object:
-        """Ask something; the answer."""
+        """Send a request; return the answer."""
         self._number += 1
         asked: Object = {"jsonrpc": "2.0", "id": self._number, "method": method, "params": params}
         status, told = self.post(asked)
@@ -139,7 +139,7 @@ class Browser:
 
 
 def messages(response: http.client.HTTPResponse) -> list[Object]:
-    """All that a response holds."""
+    """Return all messages in a response."""
     body = response.read()
     if not body.strip():
         return []
@@ -190,7 +190,7 @@ def upstream(transport: str) -> Iterator[str]:
 
 
 def sdk(home: Path, plan: Mapping[str, object]) -> Object:
-    """What the official Python SDK makes of a plan, as tests/wrap/sdk_client.py says."""
+    """Play a plan with the official Python SDK, as tests/wrap/sdk_client.py describes."""
     whole = {"url": "", "transport": "http", "command": [], "env": {}, "mode": "auto", **plan}
     done = subprocess.run(
         [tools.server_python(), "-I", SDK_CLIENT],

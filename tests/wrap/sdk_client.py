@@ -1,8 +1,8 @@
-"""Calls tools with the official Python SDK over any transport, and prints what came of it.
+"""Calls tools with the official Python SDK over any transport, and prints the outcomes.
 
-stdin: {url, transport, command, env, mode, calls: [[tool, arguments]…], elicits: its answer to
-whatever it is asked}; stdout: {tools: [name…], results: [outcome…], asked: [params…]}, as JSON.
-It runs in the environment of tests/requirements-servers.txt.
+stdin: {url, transport, command, env, mode, calls: [[tool, arguments]…], elicits: its answer to any
+question}; stdout: {tools: [name…], results: [outcome…], asked: [params…]}, as JSON. It runs in the
+environment of tests/requirements-servers.txt.
 """
 
 import json

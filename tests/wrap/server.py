@@ -1,4 +1,4 @@
-"""A stdio MCP server that does what the tests ask of it, on the standard library alone.
+"""A stdio MCP server that follows the tests' commands, with only the standard library.
 
 Its methods besides MCP's are named `do/...`. The words of the command line say what it does before
 it reads anything. It knows nothing of PipeGuard.

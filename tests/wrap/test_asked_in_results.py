@@ -109,7 +109,7 @@ class StreamClient:
 
 
 async def decide_over(kind: type[SocketClient | StreamClient], plan: Plan) -> bool:
-    """True if a call that waits goes on once it is repeated with the answer."""
+    """True if a waiting call is forwarded once it is repeated with the answer."""
     call: Object = {"name": str(plan["tool"]), "arguments": {"text": KEY}, "_meta": META}
     message: Object = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
     async with aiohttp.ClientSession() as http:
@@ -323,7 +323,7 @@ class Client:
 
 
 def answers(choice: str | None, action: str = "accept") -> Object:
-    """What repeats a call with a choice."""
+    """Make the answer that repeats a call with a choice."""
     answer: Object = {"action": action}
     if choice is not None:
         answer["content"] = {"decision": choice}

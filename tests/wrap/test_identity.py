@@ -1,4 +1,4 @@
-"""Who a server is: what shares pins, what does not, and what is said where a name is taken."""
+"""A server's identity: shared and separate pins, and the message if a name is taken."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def other(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def op(tmp_path: Path) -> Path:
-    """A program that starts what stands behind `--`, as those that fetch secrets do."""
+    """A program that runs the command after `--`, as programs that fetch secrets do."""
     path = tmp_path / "op"
     path.write_text('#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n')
     path.chmod(0o755)
@@ -31,7 +31,7 @@ def op(tmp_path: Path) -> Path:
 
 
 def description(wrapped: Wrapped) -> str:
-    """What the client reads of the tool, which can be called."""
+    """Return the description of the tool as the client reads it; the tool can be called."""
     wrapped.initialize()
     tools = result(wrapped.ask("tools/list"))["tools"]
     assert isinstance(tools, list)

@@ -1,4 +1,4 @@
-"""How a run ends, whoever ends it: everybody is answered, and nothing is left running."""
+"""The end of a run, whoever ends it: each request is answered, and no process remains."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def text_of(outcome: Json) -> str:
 
 
 def check(told: Object) -> None:
-    """Of CALLS the first and the last pass; the second is stopped as a result of the tool."""
+    """The first and last of CALLS pass; the second is stopped as a result of the tool."""
     names, outcomes = told["tools"], told["results"]
     assert isinstance(names, list)
     assert {"echo", "get-sum"} <= set(names)
@@ -354,7 +354,7 @@ def test_who_is_not_let_in_stands_in_the_audit_and_cannot_fill_it(tmp_path: Path
 
 
 def test_what_was_asked_before_the_client_hung_up_is_answered(tmp_path: Path) -> None:
-    """As through a pipe to a server that was started here."""
+    """It works like a pipe to a server that was started here."""
     with (
         Listening(tmp_path, (), ACTOR) as at,
         Wrapped(

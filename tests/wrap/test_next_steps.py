@@ -1,4 +1,4 @@
-"""What the log advises is done, and then the thing passes; or it says that nothing can be done."""
+"""The log's advice is followed, and then the message passes; or no remedy exists."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Stopped:
         return Wrapped(self.folder, options=self.options, environment=self.environment)
 
     def advice(self, act: Callable[[Wrapped], object]) -> tuple[str, str]:
-        """The rule that stops what is done, and the command that the log names."""
+        """Return the rule that stops an act, and the command that the log names."""
         with self.wrapped() as wrapped:
             wrapped.initialize()
             act(wrapped)
@@ -48,7 +48,7 @@ class Stopped:
         return told["event"].split()[-1], told.get("how_to_allow", told["explain"])
 
     def run(self, command: str, *more: str) -> str:
-        """What a command shows, as the log printed it."""
+        """Return a command's output, as the log printed it."""
         program, *words = shlex.split(command)
         assert program == "pipeguard"
         code, shown = decide(self.folder / "state", *words, *more, environment=self.environment)

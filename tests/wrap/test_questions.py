@@ -1,4 +1,4 @@
-"""The user is asked in the client what was stopped, and the answer is never the server's."""
+"""The client asks the user about a stopped call, and the answer is never the server's."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Hostile frames through a real `wrap` to real readers of lines: all see what was judged, no more.
+"""Hostile frames through a real `wrap` to real readers of lines: all see exactly what was judged.
 
-Each reader takes something else for the end of a line. What was judged is what a Session says of
-the same frames; what goes over the wire is kept in a file, which every reader gets to read.
-`PIPEGUARD_FUZZ_FACTOR` says how many seeds are tried.
+Each reader has another idea of a line's end. A Session judges the same frames; the bytes on the
+wire are stored in a file, which every reader reads. `PIPEGUARD_FUZZ_FACTOR` says how many seeds are
+tried.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def split(sent: bytes) -> list[bytes]:
 
 
 class Judged:
-    """What a Session says of frames."""
+    """A Session's verdicts on frames."""
 
     def __init__(self) -> None:
         self.session = Session(make_guard("demo", engines(), Policy(), {}), "RUN")
@@ -102,7 +102,7 @@ class Judged:
 
 
 def plain(message: Json) -> Json:
-    """A message; of one that PipeGuard wrote only whose it is, since events differ."""
+    """Return a message; only the owner of one that PipeGuard wrote, because events differ."""
     if isinstance(message, dict) and '"source": "pipeguard"' in json.dumps(message):
         return {"id": message.get("id"), "ours": True}
     return message
@@ -163,7 +163,7 @@ Reader = Callable[[Path], list[Json]]
 
 
 def read_alike(reader: Reader, file: Path, judged: list[Json]) -> None:
-    """Fail where a reader of a file sees other messages than were judged, or in another order."""
+    """Fail if a reader of a file sees other messages than were judged, or in another order."""
     seen = [plain(message) for message in reader(file)]
     for one, other in zip(seen, judged, strict=False):
         assert one == other
@@ -191,7 +191,7 @@ for line in sys.stdin.buffer:
 def passed(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, tuple[Path, list[Json]]]:
-    """Hostile frames, once through either way: what came out, and what should."""
+    """Send hostile frames through both ways; return the output and the expected messages."""
     random = Random(request.param)  # noqa: S311  the same on every run
     folder = tmp_path_factory.mktemp("readers")
     to_server, to_client = folder / "to-server", folder / "to-client"
@@ -267,7 +267,7 @@ for line in sys.stdin.buffer:
 def posted(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, list[Json]]:
-    """Hostile bodies, POSTed: the lines that the server got, and the messages in what passed."""
+    """POST hostile bodies; return the server's lines, and the messages of those that passed."""
     random = Random(request.param + 1)  # noqa: S311  the same on every run
     folder = tmp_path_factory.mktemp("posted")
     script, kept = folder / "answers.py", folder / "kept"

@@ -1,8 +1,8 @@
 """Hostile answers of a server over HTTP, through `wrap --upstream`, to readers of lines and events.
 
 The server prints its JSON over many lines, tells events in several `data:` lines, and puts line
-ends of every kind where they may stand and where they may not. What a client reads is what a
-Session says of each answer, and each request has one.
+ends of every kind in legal and illegal places. A client reads exactly what a Session makes of each
+answer, and each request has one.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def frames_in(kind: str, body: bytes) -> list[bytes]:
 
 
 def expected(told: list[tuple[str, bytes]]) -> list[Json]:
-    """What a client gets for each request: the server's answer, or one of ours."""
+    """Return what a client gets for each request: the server's answer, or one of ours."""
     judged, onward = Judged(), list[Json]()
     for number, (kind, body) in enumerate(told, 1):
         asked = b'{"jsonrpc":"2.0","id":%d,"method":"x/%d"}' % (number, number)
@@ -132,7 +132,7 @@ def serving(folder: Path, told: list[tuple[str, bytes]]) -> Iterator[str]:
 def taken(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, list[Json]]:
-    """What a client of stdio gets from such a server, and what it should."""
+    """Return what a client of stdio gets from such a server, and what it should."""
     told = list(answers(Random(request.param)))  # noqa: S311  the same on every run
     folder = tmp_path_factory.mktemp("upstream")
     lines: list[bytes] = []

@@ -1,4 +1,4 @@
-"""What a running wrap was told, by options, policy, environment and the store: it has effect."""
+"""The settings of a running wrap, by options, policy, environment and the store, take effect."""
 
 from __future__ import annotations
 
@@ -319,7 +319,7 @@ def listed(wrapped: Wrapped) -> list[Json]:
 
 
 def approve(wrapped: Wrapped) -> None:
-    """Approve from another process, once what was seen is written."""
+    """Approve from another process, after the definition was stored."""
     until(
         lambda: any(pin.held_definition is not None for pin in pins(wrapped).values()), "it is held"
     )

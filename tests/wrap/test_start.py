@@ -1,4 +1,4 @@
-"""How a run starts: the server first, and nothing that a daily session does not need."""
+"""The start of a run: the server first, and no module that an ordinary session does not need."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_process_of_ours_is_one_and_the_warden(tmp_path: Path) -> None:
 
 
 def test_a_person_who_types_it_is_told_what_it_waits_for(tmp_path: Path) -> None:
-    """And a client, which is no terminal, is told nothing."""
+    """A client, which has no terminal, gets no message."""
     ours, typed = os.openpty()
     environment = {**os.environ, "PIPEGUARD_STATE_DIR": str(tmp_path)}
     with subprocess.Popen(

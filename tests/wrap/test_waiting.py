@@ -53,7 +53,7 @@ def policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class _Asked:
-    """A call over stdio that is under way."""
+    """A pending call over stdio."""
 
     def __init__(self, wrapped: Wrapped, number: int) -> None:
         self.wrapped = wrapped
@@ -86,7 +86,7 @@ class _OnPipes:
 
 
 class _Posted:
-    """A call over HTTP that is under way: a POST."""
+    """A pending call over HTTP: a POST."""
 
     def __init__(self, connection: HTTPConnection, number: int) -> None:
         self.connection = connection
@@ -160,12 +160,12 @@ def call(client: Client, text: str) -> Object:
 
 
 def server(folder: Path) -> list[str]:
-    """The tests' server, which writes down what it reads."""
+    """The tests' server, which records its input."""
     return [*PYTHON, str(SERVER), f"heard={folder / 'heard'}"]
 
 
 def heard(folder: Path) -> int:
-    """How often the server was asked to do what must wait."""
+    """Count how often the server was asked for the call that must wait."""
     return (folder / "heard").read_bytes().count(KEY.encode())
 
 
@@ -218,7 +218,7 @@ def at_gateway(folder: Path) -> Iterator[_OverHttp]:
 
 @contextmanager
 def at_server_of_gateway(folder: Path) -> Iterator[_OverHttp]:
-    """Its own address, where the tool has another name."""
+    """Its own address, at which the tool has another name."""
     tools: Object = {"overrides": {"echo": {"name": "say"}}}
     with ServedAt(folder, *servers(folder, tools=tools)) as served:
         yield _OverHttp(served.at("/servers/one/mcp"), served.process)

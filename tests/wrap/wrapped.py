@@ -1,7 +1,7 @@
 """A client of a real `pipeguard wrap` in front of a real server, over real pipes.
 
-Every wait is for something that happens, and ends as a failure after `PATIENCE_SECONDS`. Each run
-has a mark in its environment, by which whatever it left running is found.
+Every wait is for an event, and fails after `PATIENCE_SECONDS`. Each run has a mark in its
+environment, to find processes that it left running.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class Wrapped:
     """One run of `wrap`, seen as its client sees it.
 
     Attributes:
-        process: PipeGuard's.
-        store: of its pins and audit, in a state folder for this test alone.
-        stderr: the file that holds what it wrote there.
+        process: the process of PipeGuard.
+        store: its store of pins and audit, in this test's own state folder.
+        stderr: the file with its standard error.
     """
 
     verb = "wrap"
@@ -88,7 +88,7 @@ class Wrapped:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        """End it the hard way if the test has not, and look that nothing is left."""
+        """Kill it if the test has not ended it, and check that nothing remains."""
         if self.process.poll() is None:
             self.process.kill()
         for stream in (self.process.stdin, self.process.stdout):
@@ -162,7 +162,7 @@ class Wrapped:
         return message
 
     def line(self) -> bytes:
-        """The next line; whatever is no frame fails where it is read."""
+        """Return the next line; anything but a frame fails where it is read."""
         while b"\n" not in self._rest:
             data = self._receive()
             assert data, f"the stream ended; stderr: {self.said()}"
@@ -171,7 +171,7 @@ class Wrapped:
         return found
 
     def frames_to_the_end(self) -> list[Object]:
-        """All that comes until PipeGuard closes its end."""
+        """Return everything until PipeGuard closes its end."""
         while data := self._receive():
             self._rest += data
         *lines, rest = self._rest.split(b"\n")
@@ -192,7 +192,7 @@ class Wrapped:
         stdin(self).close()
 
     def end(self) -> None:
-        """Hang up, and look that it ends well."""
+        """Hang up, and check that it ends well."""
         self.hang_up()
         assert self.code() == 0
 
@@ -205,7 +205,7 @@ class Wrapped:
         self.process.send_signal(number)
 
     def said(self) -> str:
-        """What is on its stderr by now."""
+        """Return its stderr so far."""
         return self.stderr.read_text(errors="replace")
 
     def running(self) -> list[int]:
@@ -228,13 +228,13 @@ class Wrapped:
         return status_kib(self.process.pid, "VmHWM")
 
     def loaded_kib(self) -> int:
-        """The same, once what any call needs is loaded."""
+        """Return the peak memory after everything that any call needs is loaded."""
         self.ask("tools/call", name="echo", arguments={"text": "hello"})
         until(self.is_idle, "the rules are loaded")
         return self.peak_kib()
 
     def is_idle(self) -> bool:
-        """Whether all threads of the run slept at two looks, and none ran in between."""
+        """True if all threads of the run slept at two looks, and none ran in between."""
         first, end = threads(self.running()), monotonic() + 0.15  # ticks are 10 ms
         until(lambda: monotonic() > end, "the second look")
         # A thread that is kept off a busy processor, or waits for a disk, does not sleep.
@@ -288,7 +288,7 @@ def status_kib(process: int, name: str) -> int:
 
 
 def threads(running: Sequence[int]) -> dict[Path, list[bytes]]:
-    """Each thread's state, and what it used so far (proc(5): fields 3 to 15)."""
+    """Return each thread's state, and its usage so far (proc(5): fields 3 to 15)."""
     seen = {}
     for process in running:
         with suppress(FileNotFoundError, ProcessLookupError):

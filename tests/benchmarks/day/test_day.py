@@ -1,4 +1,4 @@
-"""The actions of a day are read and played; what is near to them is stopped."""
+"""The actions of a day are parsed and played; harmful variants of them are stopped."""
 
 from collections import Counter
 from functools import cache

@@ -1,1 +1,1 @@
-"""The benchmark of detection measures what it says it measures."""
+"""The benchmark of detection measures the things that it reports."""

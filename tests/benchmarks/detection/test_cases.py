@@ -1,4 +1,4 @@
-"""Case files are read strictly; secrets and disguises get to where they belong."""
+"""Case files are parsed strictly; secrets and disguises are put in their places."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Every disguise can be taken off again, by a decoder that does not come from the benchmark."""
+"""Every disguise can be undone by a decoder that does not come from the benchmark."""
 
 import base64
 import gzip

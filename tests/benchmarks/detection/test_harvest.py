@@ -1,4 +1,4 @@
-"""What is taken from a machine depends on paths alone, and noise on its name alone."""
+"""Harvesting depends only on paths, and noise only on its name."""
 
 import gzip
 import json
@@ -15,7 +15,7 @@ TEXT = "A line of prose, and another one after it.\n" * 1000
 
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A small tree, and a machine that has nothing else."""
+    """A small tree, on a machine that has nothing else."""
     for number in range(8):
         (tmp_path / f"part{number}").mkdir()
         (tmp_path / f"part{number}" / "README.md").write_text(f"{number}\n{TEXT}", "utf-8")

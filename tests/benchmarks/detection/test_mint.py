@@ -72,7 +72,7 @@ def from_base58(text: str) -> bytes:
 
 @each("seed", ["one", "two", "three"])
 def test_checksums_check(seed: str) -> None:
-    """One of each kind; a wrong one would be missed by rules, and lower what is measured."""
+    """One token of each kind; rules would miss a wrong one, and lower the result."""
     for name in ("github-pat", "github-oauth-token", "npm-token"):
         body = mint(name, seed)[4:]
         assert in_base62(body[30:]) == crc32(body[:30].encode())

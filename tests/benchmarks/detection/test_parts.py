@@ -1,4 +1,4 @@
-"""A part that is taken out does nothing, and is back afterwards; what it is worth is counted."""
+"""Removing a part disables it, and restores it afterwards; its worth is counted."""
 
 from typing import Any
 

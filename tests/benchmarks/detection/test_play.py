@@ -1,4 +1,4 @@
-"""What becomes of a case is read off a real Session's verdicts."""
+"""The outcome of a case is read from a real Session's verdicts."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Shares, their intervals, and what counts as what."""
+"""Shares, their intervals, and the counting of results."""
 
 import pytest
 

@@ -24,7 +24,7 @@ def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def played(folder: Path) -> str:
-    """What the benchmark says of the definitions in a folder."""
+    """Run the benchmark on the definitions in a folder; return its output."""
     few = ("--split", "none", "--harvest", "0", "--misses")
     done = run("benchmarks.detection", *few, "--corpus", folder, "--as", "definition")
     assert done.returncode == 0, done.stderr

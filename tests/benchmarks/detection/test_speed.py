@@ -1,4 +1,4 @@
-"""What is measured is of the size that is told."""
+"""Measured texts have the size that is reported."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What rules cost: measured, and told where it is too much. No time is asserted."""
+"""The cost of rules: measured, and reported if it is too high. No time is asserted."""
 
 from collections.abc import Sequence
 

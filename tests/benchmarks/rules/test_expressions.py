@@ -1,4 +1,4 @@
-"""Expressions that split one run in many ways, or that RE2 has no room for."""
+"""Expressions that split one run in many ways, or that are too large for RE2."""
 
 import pytest
 

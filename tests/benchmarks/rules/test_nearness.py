@@ -1,4 +1,4 @@
-"""How near samples are to a rule's border."""
+"""The distance of samples from a rule's border."""
 
 from benchmarks.rules.nearness import MOST_CLOSE, Mutation, NearMisses, near, near_all
 from pipeguard.detect.rules.rule import Rule

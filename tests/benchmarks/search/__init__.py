@@ -1,1 +1,1 @@
-"""The benchmark of the search measures what it says it measures."""
+"""The benchmark of the search measures the things that it reports."""

@@ -1,4 +1,4 @@
-"""Each contender gets the same tools, and as many as are asked for."""
+"""Each contender gets the same tools, and as many as requested."""
 
 import pytest
 

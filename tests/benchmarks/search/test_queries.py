@@ -1,4 +1,4 @@
-"""The queries hold what they promise, as far as that is seen without the servers."""
+"""The queries keep their promises, as far as that can be checked without the servers."""
 
 from collections import Counter
 

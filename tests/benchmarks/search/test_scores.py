@@ -1,4 +1,4 @@
-"""The figures of rankings are what their definitions say."""
+"""The figures of rankings match their definitions."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The answer that a check must give, also where a rule asks it in another way."""
+"""The answer that a check must give, even if a rule asks in another way."""
 
 from collections.abc import Iterable
 
@@ -17,7 +17,7 @@ def made(recipe: str, seed: int = 1) -> bytes:
 
 
 def rows(holds: Rows, fails: Rows, unknown: Rows = ()) -> pytest.MarkDecorator:
-    """Run a test with each check and recipe, and the outcome that it must have."""
+    """Run a test with each check and recipe, and the expected outcome."""
     tables = (Outcome.HOLDS, holds), (Outcome.FAILS, fails), (Outcome.UNKNOWN, unknown)
     cases = [(*row, outcome) for outcome, table in tables for row in table]
     return pytest.mark.parametrize(("spec", "recipe", "outcome"), cases)

@@ -1,4 +1,4 @@
-"""What is behind an address."""
+"""The kind of host behind an address."""
 
 import pytest
 

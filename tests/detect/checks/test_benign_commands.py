@@ -1,4 +1,4 @@
-"""What is done every day is told from what does harm."""
+"""Everyday commands are told apart from harmful ones."""
 
 import pytest
 

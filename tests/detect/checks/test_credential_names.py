@@ -1,4 +1,4 @@
-"""Names of arguments and headers that are made for a credential."""
+"""Names of arguments and headers for credentials."""
 
 import pytest
 

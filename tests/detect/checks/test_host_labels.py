@@ -1,4 +1,4 @@
-"""Host names whose labels carry data, and those that only look generated."""
+"""Host names whose labels carry data, and names that only look generated."""
 
 from base64 import b32encode, urlsafe_b64encode
 

@@ -1,4 +1,4 @@
-"""Passwords that everybody types, well-chosen ones, and those in secrets of Kubernetes."""
+"""Common passwords, well-chosen ones, and those in secrets of Kubernetes."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Numbers of people: well-formed ones, and those with a digit changed."""
+"""Numbers of people: well-formed ones, and ones with a changed digit."""
 
 import pytest
 from hypothesis import given
@@ -169,7 +169,7 @@ def test_icao(field: str, digit: int) -> None:
 @tried(100)
 @given(DIGITS, st.integers(0, 19), st.integers(1, 9))
 def test_one_digit_that_is_changed_is_seen(text: str, at: int, by: int) -> None:
-    """By the checks that see every single change."""
+    """The checks that detect every single change."""
     at %= len(text)
     other = text[:at] + str((int(text[at]) + by) % 10) + text[at + 1 :]
     for holds in (has_luhn_digit, has_verhoeff_digit, has_mod_11_10_digit):

@@ -1,4 +1,4 @@
-"""What is evidently no secret, and what must not be taken for it."""
+"""Values that are evidently not secrets, and values that must not be taken for such."""
 
 import base64
 

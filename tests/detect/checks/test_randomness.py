@@ -1,4 +1,4 @@
-"""What was drawn by chance, and what a person wrote."""
+"""Random texts, and texts that a person wrote."""
 
 import pytest
 

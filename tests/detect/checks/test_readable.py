@@ -1,4 +1,4 @@
-"""What reads as words, and what was drawn at random."""
+"""Texts that read as words, and random ones."""
 
 import pytest
 

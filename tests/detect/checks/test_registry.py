@@ -1,4 +1,4 @@
-"""Checks by their names: each is found, and each has an answer for any bytes."""
+"""Checks by their names: each is found, and gives an answer for any bytes."""
 
 import pytest
 from hypothesis import given
@@ -88,7 +88,7 @@ def test_what_looks_like_a_token_gets_an_answer(spec: str, secret: bytes) -> Non
 @each("spec", SPECS)
 @each("unit", [b"a", b"[", b"eyJ", b"1", b"-----BEGIN ", b"a:", b"\\n", b"="])
 def test_a_long_secret_gets_an_answer(spec: str, unit: bytes, size: int) -> None:
-    """In time that is linear: at these sizes a square would be minutes."""
+    """The time is linear: at these sizes, quadratic time would be minutes."""
     assert run(spec, unit * (size // len(unit))) in Outcome
 
 

@@ -1,4 +1,4 @@
-"""Formats that issuers write: of published vectors, and of near misses."""
+"""Formats of issuers: published vectors, and near misses."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""Characters that show nothing: where a script or a picture needs them, and where none does."""
+"""Invisible characters: needed by a script or a picture, or not."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Every host that some program would take a URL to name."""
+"""Every host that some program would read in a URL."""
 
 import pytest
 from hypothesis import given

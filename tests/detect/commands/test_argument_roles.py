@@ -1,4 +1,4 @@
-"""What an argument is for, by its name and by that of its tool."""
+"""The role of an argument, by its name and by that of its tool."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Uses: what the strings of one message are for, and where something acts."""
+"""Uses: the purpose of each string of a message, and strings that something acts on."""
 
 from pipeguard.detect.commands.argument_roles import MANY_STRINGS, ArgumentRole
 from pipeguard.detect.commands.argument_usage import IDLE, PROGRAMS, WHOLE_BYTES, Uses

@@ -1,4 +1,4 @@
-"""Values that are no commands: what is smuggled into them."""
+"""Values that are not commands, with commands smuggled into them."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Which files and hosts a call names; what is not certain is named in no way."""
+"""Files and hosts that a call names; uncertain ones are left out."""
 
 import pytest
 

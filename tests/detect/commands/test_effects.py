@@ -1,4 +1,4 @@
-"""Arguments as what they would do, by the names of the tool and of each argument."""
+"""Effects of arguments, by the names of the tool and of each argument."""
 
 import time
 

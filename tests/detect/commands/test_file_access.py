@@ -9,7 +9,7 @@ CASES = read_cases(__file__)
 
 
 def lines(*commands: str, folder: str = "") -> list[str]:
-    """The lines that commands leave behind, one after the other."""
+    """Return the lines of commands, one after another."""
     files = FileAccess([])
     files.folder = folder
     for command in commands:

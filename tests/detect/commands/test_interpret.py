@@ -1,4 +1,4 @@
-"""What a script, a list of words or a program would do, a line for each thing."""
+"""The effects of a script, a list of words or a program, one a line."""
 
 from pipeguard.detect.commands.interpret import (
     argument_lines,

@@ -1,4 +1,4 @@
-"""What commands are given to run."""
+"""Commands that other commands run."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""Whether a script sends a secret, and whether it logs in with it."""
+"""Scripts that send a secret, or log in with it."""
 
 import pytest
 

@@ -15,7 +15,7 @@ CASES = read_cases(__file__)
 
 
 def read(script: str) -> list[list[list[str]]]:
-    """The words of each command of each pipeline."""
+    """Return the words of each command of each pipeline."""
     pipelines = Shell(lambda _: None).pipelines(script)
     return [[command.words for command in pipeline] for pipeline in pipelines]
 

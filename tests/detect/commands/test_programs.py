@@ -1,4 +1,4 @@
-"""Programs of a command line and their arguments: what runs what, and on which files."""
+"""Programs of a command line and their arguments: which runs which, and on which files."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a pipeline prints, where the script alone says it."""
+"""The output of a pipeline, if it follows from the script."""
 
 from pipeguard.detect.commands.shell_command import MAX_VALUE, ShellCommand
 from pipeguard.detect.commands.shell_output import escapes, output

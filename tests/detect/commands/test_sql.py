@@ -1,4 +1,4 @@
-"""Statements for databases, without what they quote."""
+"""Statements for databases, without the strings that they quote."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a shell makes of variables and braces in a word."""
+"""Expansion of variables and braces in a word by a shell."""
 
 from pipeguard.detect.commands.shell_command import MAX_VALUE
 from pipeguard.detect.commands.word_expansion import (

@@ -1,4 +1,4 @@
-"""What was forgotten before its time: what is sent meanwhile is taken for it."""
+"""Results that were forgotten early: data that is sent afterwards is taken for theirs."""
 
 import pytest
 

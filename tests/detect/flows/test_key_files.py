@@ -1,4 +1,4 @@
-"""Files that are made for keys, and folders that are the same."""
+"""Files for keys, and folders for them."""
 
 import pytest
 

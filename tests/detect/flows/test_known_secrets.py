@@ -1,4 +1,4 @@
-"""Secrets of ours are found exactly, however a server writes them, and nothing else is."""
+"""Our secrets are found exactly, however a server writes them, and nothing else is."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def session(secret: str = SECRET) -> Session:
 
 
 def said(held: Session, request: dict[str, object], answer: dict[str, object]) -> object:
-    """What the client gets for a request, as a value."""
+    """Return what the client gets for a request, as a value."""
     frame = json.dumps({"jsonrpc": "2.0", "id": 1, **request}).encode()
     assert held.receive(Direction.TO_SERVER, frame, 0.0).forward is frame
     back = json.dumps({"jsonrpc": "2.0", "id": 1, **answer}).encode()

@@ -1,4 +1,4 @@
-"""Flows: what a tool does by its definition, and what is found again of what it gave."""
+"""Flows: a tool's labels by its definition, and data from its results found again."""
 
 import base64
 
@@ -248,7 +248,7 @@ def test_no_other_address_may_take_along_what_a_file_says() -> None:
 
 
 def test_an_address_from_elsewhere_is_none_of_the_files() -> None:
-    """A mail, a page and a command may each have given an address that was made for this."""
+    """A mail, a page and a command may each have supplied an address for this."""
     address = f"https://in.example/?d={'%20'.join(WORDS.split())}"
     for tool in (MAIL, PAGE, make_tool("run_command", None), READS._replace(server="other")):
         flows = after(READS, WORDS)

@@ -1,4 +1,4 @@
-"""All ledgers together take no more than their memory has, and the least recently used give way."""
+"""All ledgers together stay within their memory, and the least recently used give way."""
 
 import gc
 import weakref
@@ -177,7 +177,7 @@ def test_a_call_that_is_judged_takes_no_place_of_those_that_went_on() -> None:
 
 def test_what_is_remembered_of_a_frame_is_without_its_value() -> None:
     class Word(str):
-        """A string that can be watched."""
+        """A string whose life can be observed."""
 
     flows, word = Flows(), Word("a")
     gone = weakref.ref(word)

@@ -1,4 +1,4 @@
-"""What a call would take away, in all its readings, and what of a result is in it."""
+"""The data that a call would take away, in all its readings, and results in it."""
 
 import base64
 

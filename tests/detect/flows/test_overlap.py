@@ -1,4 +1,4 @@
-"""What two texts share: in C and in Python the same, and the C form leaves none of its buffers."""
+"""Overlap of two texts: C and Python agree, and the C form leaks no buffer."""
 
 import subprocess
 import sys
@@ -58,13 +58,13 @@ def test_no_more_is_shared_than_is_said(said: str, source: str) -> None:
 
 @pytest.fixture
 def python(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves out the form in C."""
+    """Disable the C form."""
     monkeypatch.setattr(overlap, "native", lambda: None)
 
 
 @pytest.fixture(scope="session")
 def compiled() -> ModuleType:
-    """The form in C, which is built where a compiler is: it is in every environment of tests."""
+    """The C form, built if a compiler exists: every test environment has one."""
     form = overlap.native()
     assert form is not None, "no C compiler? `make environment` builds _overlap.c"
     return form
@@ -160,7 +160,7 @@ def test_limits_that_leave_the_tables_are_refused(
 
 @pytest.mark.slow
 def test_the_c_form_leaves_no_byte_of_its_buffers(tmp_path: Path) -> None:
-    """Built with the sanitizers of addresses and of undefined behaviour, over random texts."""
+    """Built with the address and undefined behaviour sanitizers, over random texts."""
     include, target = sysconfig.get_paths()["include"], tmp_path / "_overlap.abi3.so"
     flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1", "-g"]
     build = ["cc", *flags, "-shared", "-fPIC", f"-I{include}", str(SOURCE), "-o", str(target)]

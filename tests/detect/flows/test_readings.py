@@ -1,4 +1,4 @@
-"""What is encoded in a text is read, two layers deep."""
+"""Encodings in a text are read, two layers deep."""
 
 import base64
 

@@ -1,4 +1,4 @@
-"""Where there are too many results, the oldest of whoever gave the most are forgotten."""
+"""If there are too many results, the oldest of the largest contributor are forgotten."""
 
 from pipeguard.detect.flows.ledger import MOST_RESULTS, RESULT_BYTES, Flows
 from pipeguard.detect.flows.ledger_memory import RememberedResults

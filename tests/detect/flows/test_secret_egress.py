@@ -1,4 +1,4 @@
-"""A secret of the server does not leave it behind a placeholder, and goes where it belongs."""
+"""A server's secret never leaves it behind a placeholder, and goes where it belongs."""
 
 import json
 import re
@@ -252,7 +252,7 @@ LINK = "https://kb.example/reset?token=" + "zq8Fh2kd93" + "Lm0pQx7Rt"
 def test_of_what_would_leave_a_person_sees_the_beginning_and_where_it_would_go(
     tmp_path: Path, inbox: str, body: str, hidden: list[str]
 ) -> None:
-    """The audit keeps what a person sees."""
+    """The audit stores the text that a person sees."""
     findings = (
         Conversation(tmp_path / "store.db", inbox=inbox).order({**CALL, "body": body}).findings
     )

@@ -1,4 +1,4 @@
-"""Which values of a text are secrets."""
+"""The values of a text that are secrets."""
 
 from urllib.parse import quote
 

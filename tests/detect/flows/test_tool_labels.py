@@ -1,4 +1,4 @@
-"""Labels: what a tool does, as far as its definition tells."""
+"""Labels: a tool's capabilities, as far as its definition tells."""
 
 from functools import reduce
 from operator import or_

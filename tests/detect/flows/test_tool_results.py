@@ -1,4 +1,4 @@
-"""A result that came back: what it says is worked out when it is asked for, and forgotten."""
+"""A result that came back: its content is computed on demand, and forgotten."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is taken out of a server's words goes back to that server, and nowhere else."""
+"""A value taken out of a server's words goes back to that server, and nowhere else."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Where a string of a call goes: to another host, to somebody, or nowhere."""
+"""The destination of a string in a call: another host, a person, or none."""
 
 from typing import Any
 

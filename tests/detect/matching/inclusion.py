@@ -152,7 +152,7 @@ class _Automaton:
     }
 
     def _reach(self, state: int, at: _Neighbours) -> States:
-        """The states that can be reached from one without a byte, and from which it goes on."""
+        """Return states reachable from one without a byte that have further transitions."""
         seen = {state}
         waiting = [state]
         while waiting:
@@ -163,7 +163,7 @@ class _Automaton:
         return frozenset(state for state in seen if self.over[state] or state == self.end)
 
     def _reach_all(self, states: States, at: _Neighbours) -> States:
-        """The same of several states, and of the start."""
+        """Return the states reachable from several states, or from the start."""
         return self.reach(self.start, at).union(*(self.reach(state, at) for state in states))
 
     def classes(self) -> set[States]:
@@ -238,7 +238,7 @@ def _bits(states: States) -> int:
 
 
 def _begins_with(pattern: re.Pattern[bytes], sign: re.Pattern[bytes]) -> bool:
-    """True if a pattern is written as the sign and what follows it."""
+    """True if a pattern is the sign followed by more."""
     whole = parser.parse(pattern.pattern, pattern.flags).data
     start = parser.parse(sign.pattern, sign.flags).data
     return repr(whole[: len(start)]) == repr(start)

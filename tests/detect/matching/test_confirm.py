@@ -1,4 +1,4 @@
-"""Where expressions match: what RE2 finds is what `re` finds, and no text makes it slow."""
+"""Matches of expressions: RE2 finds the same ones as `re`, and no text makes it slow."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -193,6 +193,6 @@ def test_what_could_be_slow_is_rejected(pattern: str) -> None:
 
 @pytest.mark.parametrize("pattern", [r"(?:a{1,16}){0,60}b", r"(?:a|a?a)*b", r"a*a*a*a*a*b"])
 def test_a_text_that_makes_re_backtrack_is_read_once(pattern: str) -> None:
-    """It takes `re` longer than a test may take."""
+    """`re` takes longer than a test may take."""
     data = b"a" * 5000
     assert not any(Finder(pattern, ignore_case=False).finditer(data, 0, len(data)))

@@ -1,4 +1,4 @@
-"""Many patterns at once: the engine never misses what the rule's own expression finds."""
+"""Many patterns at once: the engine never misses a match of a rule's own expression."""
 
 import re
 from collections.abc import Sequence
@@ -32,13 +32,13 @@ RULE_IDS = sorted(
 
 @cache
 def matching(rule: str) -> st.SearchStrategy[bytes]:
-    """Texts that a rule's pattern matches, read as characters rather than as bytes."""
+    """Generate texts that a rule's pattern matches, as characters instead of bytes."""
     found = re.compile(RULES[rule].pattern, expression(RULES[rule]).flags)
     return st.from_regex(found).map(str.encode)
 
 
 def is_seen(rule: Rule, data: bytes) -> bool:
-    """Whether the engine tells a rule that `re` finds, once."""
+    """True if the engine reports a rule that `re` finds, once."""
     assert expression(rule).search(data) is not None
     engine = engine_of(rule.id)
     hits = engine.look_at_acts(data) if View.ACTS in rule.views else engine.look_plain(data)[1]

@@ -36,13 +36,13 @@ def any_weights(row: int = 16, width: int = 32, layers: int = 2) -> NetworkWeigh
 
 
 def buffers(weights: NetworkWeights, **changes: object) -> tuple[object, ...]:
-    """What the form in C takes, perhaps with other buffers or sizes."""
+    """Return the arguments of the C form, optionally with other buffers or sizes."""
     named: dict[str, object] = {**weights._asdict(), **weights.sizes._asdict(), **changes}
     return tuple(named[name] for name in (*NetworkWeights._fields[:5], *Sizes._fields))
 
 
 def little_endian(*numbers: int) -> bytes:
-    """Numbers as a table has them."""
+    """Pack numbers as a table stores them."""
     return pack(f"<{len(numbers)}I", *numbers)
 
 

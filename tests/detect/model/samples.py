@@ -1,4 +1,4 @@
-"""Texts, orders, and the shipped models, for the tests of what reads meaning."""
+"""Texts, orders, and the shipped models, for the tests of classifiers."""
 
 import json
 import subprocess
@@ -99,7 +99,7 @@ def engine_of(name: str) -> Engine:
 
 
 def matches(name: str, text: str, engine: Engine | None = None) -> list[Match]:
-    """The matches of a classifier's rule in a text, as an engine finds them."""
+    """Return the matches of a classifier's rule in a text, as an engine finds them."""
     rule, surface = RULE_OF[name], SURFACE[name]
     place = sample_place(rule, surface)
     seen = (engine or engine_of(name)).scan(frame_value(surface, text), lambda _: place, surface)
@@ -107,7 +107,7 @@ def matches(name: str, text: str, engine: Engine | None = None) -> list[Match]:
 
 
 def run_sanitized(source: Path, code: str, folder: Path) -> None:
-    """Run code with an extension that has the sanitizers of addresses and undefined behaviour."""
+    """Run code with an extension built with the address and undefined behaviour sanitizers."""
     built = folder / f"{source.stem}.abi3.so"
     flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1", "-g"]
     include = sysconfig.get_paths()["include"]

@@ -1,4 +1,4 @@
-"""Orders to the model are found wherever they are in a message, in bounded work."""
+"""Orders to the model are found anywhere in a message, in bounded work."""
 
 import random
 from pydoc_data import topics
@@ -239,7 +239,7 @@ def test_decoys_keep_no_likely_sentence_from_the_network(monkeypatch: pytest.Mon
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was given to a classifier that never finds anything."""
+    """Collect the texts given to a classifier that never finds anything."""
     given: list[str] = []
 
     def nothing(_: Classifier, text: str, _leniency: float) -> list[Piece]:
@@ -284,7 +284,7 @@ def test_the_likeliest_of_much_is_read_first(read: list[str]) -> None:
 
 
 def light_line() -> str:
-    """A sentence that is opened, if hardly."""
+    """Return a sentence that is barely opened."""
     opener = engine_of("injection").opener
     assert opener is not None
     words = sorted({word for _, text in SAMPLES for word in text.split() if word.isalpha()})

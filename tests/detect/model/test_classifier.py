@@ -70,7 +70,7 @@ def test_any_text_has_finite_scores_and_spans_inside_of_it(name: str, text: str)
 
 
 def exhaustive(name: str) -> Classifier:
-    """One that leaves nothing out, however unlikely it is."""
+    """Load a classifier that skips nothing, however unlikely it is."""
     classifier = load(model(f"{name}.model"))
     classifier.likely = -math.inf
     return classifier
@@ -174,7 +174,7 @@ def test_a_shipped_model_has_the_form_that_its_page_tells(name: str) -> None:
 
 
 def written(**changes: object) -> bytes:
-    """A model that is as it should be but for some members; None leaves one out."""
+    """Make a valid model except for some members; None leaves one out."""
     without = {"second": None, "ranker": None}
     whole: dict[str, object] = {**document("injection"), **without, **changes}
     return json.dumps({key: value for key, value in whole.items() if value is not None}).encode()
@@ -245,7 +245,7 @@ def compiled() -> dict[Surface, PatternSets]:
 
 
 def reading(rule: Rule, models: Callable[[str], bytes]) -> Engines:
-    """Engines with the opener of a good model; what it opens has the file read."""
+    """Engines with the opener of a good model; the file is read for a text that it opens."""
     made = {each: Engine([rule], each, sets, models) for each, sets in compiled().items()}
     return Engines(
         *(made[one] for one in (Surface.TO_SERVER, Surface.TO_CLIENT, Surface.DEFINITIONS))
@@ -253,7 +253,7 @@ def reading(rule: Rule, models: Callable[[str], bytes]) -> Engines:
 
 
 def answered(rules: Engines, text: str) -> Verdict:
-    """What becomes of a tool's result that says a text."""
+    """Judge a tool's result with a text."""
     session = Session(make_guard("demo", rules, Policy(), {}), "RUN")
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "read"}}
     assert session.receive(Direction.TO_SERVER, json.dumps(call).encode(), 0.0).forward
@@ -265,7 +265,7 @@ ORDER = samples("injection")[0]
 
 
 def is_refused(verdict: Verdict) -> bool:
-    """Whether nothing of it went on, and its event says that it was not judged."""
+    """True if none of it was forwarded, and its event says that it was not judged."""
     rules = [finding.rule for finding in verdict.findings]
     told = verdict.forward or b""
     return (
@@ -321,7 +321,7 @@ def test_a_good_model_blocks_the_order_itself() -> None:
 
 
 class Levelled(Opener):
-    """A ranker for which the score of a text is its length in hundreds of bytes."""
+    """A ranker that scores a text by its length in hundreds of bytes."""
 
     def __init__(self, _: OpenerFile) -> None:
         super().__init__(bytes)

@@ -1,4 +1,4 @@
-"""What is quoted as data in source, tests and fixtures, and what only looks like it."""
+"""Data literals in source, tests and fixtures, and texts that only look like them."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The features of a sentence, and their sums: in C and in Python they are the same."""
+"""The features of a sentence, and their sums: C and Python agree."""
 
 import random
 from array import array
@@ -80,7 +80,7 @@ SOURCE = Path(module.__file__).with_name("_classifier.c")
 
 @pytest.fixture(scope="session")
 def compiled() -> CompiledLexicon:
-    """The form in C, which is built where a compiler is: it is in every environment of tests."""
+    """The C form, built if a compiler exists: every test environment has one."""
     form = native()
     assert form is not None, "no C compiler? `make environment` builds _classifier.c"
     return form(*stems_of("injection"))

@@ -1,4 +1,4 @@
-"""The network: any text is read, alone as among others, or nothing passes."""
+"""The network reads any text, by itself as among others, or nothing passes."""
 
 import json
 from functools import cache
@@ -80,7 +80,7 @@ def test_words_numbers_ideographs_and_signs_are_tokens() -> None:
 
 
 def changed(content: bytes, how: str) -> bytes:
-    """A network's file of another form: shorter, longer, or with another value in its header."""
+    """Make an altered network file: shorter, longer, or with another value in its header."""
     if how == "short":
         return content[:-1]
     if how == "long":
@@ -95,7 +95,7 @@ def changed(content: bytes, how: str) -> bytes:
 
 
 def score_with(rule: Rule, network: bytes, **named: str) -> float:
-    """The score of an order by a classifier that names this network."""
+    """Return the score of an order by a classifier that names this network."""
     document = json.loads(model(rule.model))
     document["second"] |= {"sha256": sha256(network).hexdigest(), **named}
     written = json.dumps(document).encode()

@@ -1,4 +1,4 @@
-"""The network in C and in numpy: both give the same logits, and neither leaves its buffers."""
+"""The network in C and in numpy: both give the same logits, and neither overruns its buffers."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -37,7 +37,7 @@ SIZES = st.tuples(st.sampled_from([1, 8, 17]), st.sampled_from([32, 64, 96]), st
 
 @pytest.fixture(scope="session")
 def compiled() -> Callable[[NetworkWeights], Logits]:
-    """The form in C, which is built where a compiler is: it is in every environment of tests."""
+    """The C form, built if a compiler exists: every test environment has one."""
     form = native()
     assert form is not None, "no C compiler? `make environment` builds _network.c"
     return form
@@ -45,7 +45,7 @@ def compiled() -> Callable[[NetworkWeights], Logits]:
 
 @pytest.fixture(scope="session")
 def in_c(compiled: Callable[[NetworkWeights], Logits]) -> Any:
-    """Its function, which takes buffers."""
+    """Return its function, which takes buffers."""
     from pipeguard.detect.model import _network
 
     return _network

@@ -1,4 +1,4 @@
-"""What is opened: the same in C and numpy, and nothing that a classifier wants is left out."""
+"""Opened texts: C and numpy agree, and keep all that a classifier needs."""
 
 import json
 import threading

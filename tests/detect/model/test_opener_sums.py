@@ -1,4 +1,4 @@
-"""The opener in C and in numpy: both open the same, and neither leaves its buffers."""
+"""The opener in C and in numpy: both open the same texts, and neither overruns its buffers."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ SOURCE = Path(opener_sums.__file__).with_name("_opener.c")
 
 @pytest.fixture(scope="session")
 def compiled() -> Windows:
-    """The form in C, which is built where a compiler is: it is in every environment of tests."""
+    """The C form, built if a compiler exists: every test environment has one."""
     windows = native()
     assert windows is not None, "no C compiler? `make environment` builds _opener.c"
     return windows

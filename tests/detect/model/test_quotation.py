@@ -1,4 +1,4 @@
-"""Whether a text speaks about attacks rather than making one."""
+"""Texts that speak about attacks instead of making one."""
 
 from itertools import accumulate
 

@@ -1,4 +1,4 @@
-"""The sentences of a text, each alone and few together."""
+"""The sentences of a text, each by itself and in small groups."""
 
 from itertools import pairwise
 

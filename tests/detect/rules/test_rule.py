@@ -65,7 +65,7 @@ def test_a_rule_survives_the_cache(rule: Rule) -> None:
 
 @each("pack", {Path(pack.path).stem: pack for pack in sources()})
 def test_the_expressions_of_a_shipped_pack_can_be_run(pack: PackFile) -> None:
-    """Which is only tried here, and not where it is loaded."""
+    """Compiled only here, not when it is loaded."""
     text = pack.content.decode()
     assert load_pack(text, pack.path) == load_rules([pack])
 
@@ -178,7 +178,7 @@ def test_a_frame_has_the_form_of_its_surface() -> None:
 
 
 def test_the_confidence_of_rules_is_spread() -> None:
-    """A rulebook that is always sure is one that was not thought about."""
+    """A rulebook that is always sure was not thought through."""
     assert {rule.confidence for rule in RULES.values()} == set(Confidence)
 
 
@@ -258,7 +258,7 @@ def test_an_exception_that_is_none_is_told(unless: str, wrong: str) -> None:
     ],
 )
 def test_what_a_sentence_allows_is_only_noted(text: str, expected: Confidence) -> None:
-    """Also that an exception in one sentence says nothing of the next."""
+    """An exception in one sentence does not affect the next, either."""
     engine, place = homes()[Surface.DEFINITIONS], "tool.add.description"
     value: JsonValue = {"name": "add", "description": text}
     seen = engine.scan(value, lambda _: place, Surface.DEFINITIONS)

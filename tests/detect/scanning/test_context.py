@@ -1,4 +1,4 @@
-"""What stands around a match: data that it is part of, and words that tell of somebody's order."""
+"""The surroundings of a match: data that it is part of, and words that report an order."""
 
 import base64
 from hashlib import shake_256

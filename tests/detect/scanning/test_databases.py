@@ -1,4 +1,4 @@
-"""What is compiled for an engine, and that a model is the file that its rule names."""
+"""The expressions compiled for an engine; a model is the file that its rule names."""
 
 import pytest
 

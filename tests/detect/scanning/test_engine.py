@@ -1,4 +1,4 @@
-"""The whole scanner: nothing is missed for where or how it is written, and no secret is told."""
+"""The whole scanner: no position or spelling hides a match, and no secret is printed."""
 
 import json
 from functools import cache
@@ -61,7 +61,7 @@ def textual() -> tuple[Sample, ...]:
 
 
 def stands_alone(sample: Sample) -> bool:
-    """Whether it is still found between lines of ordinary text, at the start of a long one."""
+    """True if it is found between lines of ordinary text, too, at the start of a long one."""
     return bool(matches_of(sample.rule, surface_of(sample.rule), f"away.\n{sample.text}\nThe end."))
 
 
@@ -112,7 +112,7 @@ def embedded(text: str) -> str:
 
 
 class Written(NamedTuple):
-    """A sample under disguises, as a text of ordinary words holds it."""
+    """A sample under disguises, in a text of ordinary words."""
 
     sample: Sample
     names: tuple[str, ...]
@@ -120,7 +120,7 @@ class Written(NamedTuple):
 
 
 def fits(name: str, text: str, *, inner: bool) -> bool:
-    """Whether a disguise can carry a text at all, and says something of it."""
+    """True if a disguise can carry a text, and changes it."""
     if name == "tags":
         return text.isascii() and not inner and "\n" not in text
     if name == "base32 lower":
@@ -137,7 +137,7 @@ def fits(name: str, text: str, *, inner: bool) -> bool:
 
 @cache
 def in_a_sentence(pack: str) -> tuple[Sample, ...]:
-    """The samples that are found in the midst of a sentence, as they are."""
+    """Return the samples that are found undisguised in the middle of a sentence."""
     surface = SURFACES[pack]
     return tuple(
         sample

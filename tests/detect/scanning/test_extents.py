@@ -1,4 +1,4 @@
-"""What goes with an order: whole sentences and lines, and in JSON only the values."""
+"""The extent of an order: whole sentences and lines, and in JSON only the values."""
 
 import json
 
@@ -28,7 +28,7 @@ def origin_of(text: MessageText, chain: str = "text") -> Origin:
 
 
 def gone(value: JsonValue, words: str, *, is_order: bool = True) -> list[str]:
-    """What goes with the first occurrence of some words, as the strings have it."""
+    """Return the text removed with the first occurrence of some words, as the strings have it."""
     text = MessageText(value, keyed=False)
     start = text.data.index(words.encode())
     reach = start, start + len(words.encode())

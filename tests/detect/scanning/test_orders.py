@@ -1,4 +1,4 @@
-"""What classifiers say of the readings of one value."""
+"""The verdicts of classifiers on the readings of one value."""
 
 import json
 from collections.abc import Callable

@@ -27,7 +27,7 @@ def input_of(value: JsonValue, tool: str | None = None) -> ScanInput:
 
 
 def decoded_from(source: ScanInput, encoding: str) -> tuple[DecodedParts, Origin]:
-    """What is encoded in a text of one block, and the way back."""
+    """Decode a text of one block, and return the way back to it."""
     data = source.text.data
     stretches = decode(data, {encoding: [(0, len(data))]}, DecodingBudget(len(data)))
     parts = DecodedParts(stretches, data)

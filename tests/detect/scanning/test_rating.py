@@ -1,4 +1,4 @@
-"""How sure a match is, by its checks and by what stands around."""
+"""The confidence in a match, by its checks and its surroundings."""
 
 import pytest
 

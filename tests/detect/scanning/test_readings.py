@@ -1,4 +1,4 @@
-"""Each reading finds what only it can, on the surface that it is for."""
+"""Each reading finds matches that no other can, on its surface."""
 
 import base64
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Which rules could match in a block, and what confirms a match."""
+"""Rules that could match in a block, and the confirmation of a match."""
 
 import pytest
 

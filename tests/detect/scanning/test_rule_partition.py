@@ -1,4 +1,4 @@
-"""Each rule has one engine for each surface, and what is compiled together is known."""
+"""Each rule has one engine for each surface, and engines know which rules they compile."""
 
 from collections import Counter
 from itertools import chain

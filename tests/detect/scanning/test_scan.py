@@ -1,4 +1,4 @@
-"""One value while rules are run over its readings: what matched, where, and what it cost."""
+"""One value while rules run over its readings: matches, their positions, and their cost."""
 
 import pytest
 

@@ -74,7 +74,7 @@ def rules(verdict: Verdict) -> set[str]:
 
 
 def innocent(size: int, seed: int = 1) -> str:
-    """Sentences of words that orders are made of, none of which is an order."""
+    """Make sentences from the words of orders that are not orders."""
     dice = random.Random(seed)  # noqa: S311  the same on every run
     made: list[str] = []
     length = 0
@@ -90,7 +90,7 @@ def innocent(size: int, seed: int = 1) -> str:
 
 
 def jumbled(size: int, per_line: int = 20, seed: int = 1) -> str:
-    """Lines of words that orders are made of, between words of no meaning."""
+    """Make lines of words that orders use, between meaningless words."""
     dice = random.Random(seed)  # noqa: S311  the same on every run
     lines: list[str] = []
     length = 0
@@ -107,7 +107,7 @@ def jumbled(size: int, per_line: int = 20, seed: int = 1) -> str:
 
 
 def look_alike(number: int) -> str:
-    """A token of GitHub's form in a longer word."""
+    """Make a token of GitHub's form in a longer word."""
     return "my" + expand({"gen": "ghp_{b62:36}"}, number)
 
 

@@ -1,4 +1,4 @@
-"""What is read of a text by its signs, as the scan does with a text of one block."""
+"""Decodes a text as the scan does with a text of one block."""
 
 import re
 from functools import cache
@@ -21,7 +21,7 @@ def sign_patterns() -> dict[str, re.Pattern[bytes]]:
 
 
 def signs_in(data: bytes) -> dict[str, list[folding.Range]]:
-    """As the scan sees them in a text of one block; but for letters that stand apart."""
+    """Find them as the scan does in a text of one block, except for separated letters."""
     return {
         name: [(0, len(data))]
         for name, pattern in sign_patterns().items()

@@ -1,4 +1,4 @@
-"""Runs of letters that stand for bytes, and what is packed in them."""
+"""Runs of letters that encode bytes, and the bytes."""
 
 import base64
 import gzip
@@ -13,7 +13,7 @@ from tests.fuzz.disguises import DENSE
 
 
 def test_a_false_start_does_not_hide_what_follows() -> None:
-    """Letters that could be text when read one place off, then base64 at its own."""
+    """Letters that could be text when read with an offset, then base64 at its own."""
     hidden = DENSE["base64"](PLAIN * 3)
     for start in ("IiIiIiIiIiIiIiIiI", "aGVsbG8gd29ybGQhaGVsbG8g" + "xyz"):
         assert any(PLAIN.encode() in item for item in readings((start + hidden).encode()))

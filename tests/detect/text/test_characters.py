@@ -1,4 +1,4 @@
-"""Texts in characters that nobody sees, or by the numbers of characters."""
+"""Texts in invisible characters, or in character codes."""
 
 from collections.abc import Callable
 

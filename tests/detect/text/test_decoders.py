@@ -1,4 +1,4 @@
-"""Readings of a text: what is disguised is read, nothing fails, and nothing costs too much."""
+"""Readings of a text: disguises are read, nothing fails, and nothing costs too much."""
 
 import base64
 import hashlib
@@ -27,7 +27,7 @@ BEGINNING = 1024  # more than any sign is long, many times what is repeated
 
 
 def signs_of_repeated(data: bytes) -> dict[str, list[folding.Range]]:
-    """The same of a text that repeats a few bytes: what its beginning has none of, none has."""
+    """Find the signs of a text that repeats a few bytes: its beginning has all of them."""
     return {name: [(0, len(data))] for name in signs_in(data[:BEGINNING])}
 
 
@@ -274,7 +274,7 @@ COSTLY = {
 
 @each("data", COSTLY)
 def test_the_budget_holds(data: bytes) -> None:
-    """Counted, not timed: pieces made, bytes made, and told where something was left out."""
+    """Counted, not timed: pieces, bytes, and a note if something was left out."""
     budget = DecodingBudget()
     decoded = decode(data, signs_of_repeated(data), budget)
     assert len(decoded) <= WORK_NS // CALL_NS
@@ -358,7 +358,7 @@ def test_folding_makes_no_text_much_longer(text: str) -> None:
 
 
 def test_folding_sorts_no_marks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Canonical ordering is quadratic in the marks after one letter (UAX 15): none is done."""
+    """Canonical ordering is quadratic in the marks after one letter (UAX 15), so none is done."""
     longest = 0
     real = unicodedata.normalize
 

@@ -1,4 +1,4 @@
-"""Which file a line of a diff is of."""
+"""The file to which a line of a diff belongs."""
 
 from pipeguard.detect.text.diffs import changed_file, content
 

@@ -1,4 +1,4 @@
-"""All strings of a value in one buffer: none is left out, and each is found again."""
+"""All strings of a value in one buffer: each is included, and each is found again."""
 
 from collections.abc import Iterator
 
@@ -189,7 +189,7 @@ def test_a_span_is_found_in_any_order_in_a_long_text(keyed: bool) -> None:
 @tried(150)
 @given(st.lists(texts.filter(bool), min_size=1, max_size=6), st.booleans(), st.data())
 def test_the_very_span_is_found(items: list[str], keyed: bool, data: st.DataObject) -> None:
-    """In a value of known layout the offset of each character is known as well."""
+    """A value of known layout has known offsets of each character."""
     value: JsonValue = {f"key{index}": item for index, item in enumerate(items)}
     text = MessageText(value, keyed=keyed)
     index = data.draw(st.integers(0, len(items) - 1))
@@ -217,7 +217,7 @@ def test_joined_is_the_values_with_nothing_between(value: JsonValue) -> None:
 
 
 def is_listed(path: Path, string: str) -> bool:
-    """True for what a schema lists, which would stand between the pieces of a secret."""
+    """True for a string that a schema lists, which would separate the pieces of a secret."""
     return (
         has_fixed_value(path, string)
         and len(string) <= LONGEST_LISTED

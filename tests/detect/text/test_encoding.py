@@ -1,4 +1,4 @@
-"""What is decoded is text rather than noise, and is read with what stands around it."""
+"""Decoded text is text instead of noise, and is read with its surroundings."""
 
 import re
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Where the strings of JSON are, and what only looks like JSON."""
+"""Positions of JSON strings, and texts that only look like JSON."""
 
 import json
 

@@ -47,7 +47,7 @@ values: st.SearchStrategy[JsonValue] = st.recursive(
 
 @pytest.fixture(scope="session")
 def compiled() -> ModuleType:
-    """The form in C, which is built where a compiler is: it is in every environment of tests."""
+    """The C form, built if a compiler exists: every test environment has one."""
     form = layouts.native()
     assert form is not None, "no C compiler? `make environment` builds _layout.c"
     return form
@@ -106,7 +106,7 @@ def test_both_forms_refuse_half_a_character_and_end_where_recursion_does(
 
 @pytest.mark.slow
 def test_the_c_form_leaves_no_byte_of_its_buffers(tmp_path: Path) -> None:
-    """Built with the sanitizers of addresses and of undefined behaviour, over random values."""
+    """Built with the address and undefined behaviour sanitizers, over random values."""
     run_sanitized(SOURCE, FUZZING, tmp_path)
 
 

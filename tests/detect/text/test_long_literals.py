@@ -1,4 +1,4 @@
-"""Where literals over several lines are, and what only looks like one."""
+"""Positions of literals over several lines, and texts that only look like one."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""Keys whose values may be private are recognised, and so is a name beside its value."""
+"""Keys whose values may be private are recognised, and so is a name next to its value."""
 
 import pytest
 

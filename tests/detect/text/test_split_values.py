@@ -1,4 +1,4 @@
-"""What is split over several values is read as one text."""
+"""A text split over several values is read as one."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Blocks cover all that is to be looked through, and overlap by the longest match."""
+"""Blocks cover the whole text, and overlap by the longest match."""
 
 from hypothesis import given
 from hypothesis import strategies as st

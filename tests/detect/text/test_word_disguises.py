@@ -1,4 +1,4 @@
-"""Words in another spelling are read where one that is watched stands in it."""
+"""Words in another spelling are read if a watched word is among them."""
 
 import pytest
 from hypothesis import given

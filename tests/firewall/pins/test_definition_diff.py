@@ -1,4 +1,4 @@
-"""Where two definitions differ, and what stands there in each."""
+"""Differences of two definitions, and the text at each place."""
 
 import json
 

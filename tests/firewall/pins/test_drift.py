@@ -1,4 +1,4 @@
-"""Each class of drift, the lines that tell it, and what a terminal would have hidden."""
+"""Each class of drift, its lines, and characters that a terminal would have hidden."""
 
 from __future__ import annotations
 

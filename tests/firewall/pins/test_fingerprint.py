@@ -1,4 +1,4 @@
-"""Canonical form and fingerprint: what is no drift, and that all else is."""
+"""Canonical form and fingerprint: equivalent spellings are no drift, anything else is."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def shuffled(value: JsonValue, rng: random.Random) -> JsonValue:
 
 
 def spaced(value: JsonValue) -> bytes:
-    """The same JSON with white space everywhere and every character escaped that may be."""
+    """Spell JSON with white space everywhere, and every character escaped that may be."""
     if isinstance(value, dict):
         members = (b" %s\t:\n%s " % (spaced(key), spaced(item)) for key, item in value.items())
         return b"{ " + b" , ".join(members) + b"\r\n}"
@@ -52,7 +52,7 @@ def spaced(value: JsonValue) -> bytes:
 
 
 def meaning(value: JsonValue) -> object:
-    """The value with numbers by their exact worth, as an own notion of what is equal."""
+    """Return the value with numbers by their exact value, as an independent notion of equality."""
     if isinstance(value, dict):
         return {key: meaning(item) for key, item in value.items()}
     if isinstance(value, list):

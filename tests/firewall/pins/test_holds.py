@@ -1,4 +1,4 @@
-"""Two runs of one server share a store, and each goes by what its own server offers."""
+"""Two runs of one server share a store, and each follows its own server's offer."""
 
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.pins.store import Pins, without_hold
@@ -14,7 +14,7 @@ def held(what: str, trusted: Pin = TRUSTED) -> Pin:
 
 
 def store(pins: Pins, *stored: Pin) -> Pin | None:
-    """What a run knows once the store was changed to these, one after the other."""
+    """Return the pin that a run has after the store changed to these, one after another."""
     for each in stored:
         pins.replace({KEY: each})
     return pins.of(*KEY)

@@ -1,4 +1,4 @@
-"""Names that are taken for one another, and who was first."""
+"""Names that are mistaken for one another, and which came first."""
 
 from __future__ import annotations
 

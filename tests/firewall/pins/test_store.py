@@ -1,4 +1,4 @@
-"""Pins: bounded by the memory that they take, whatever a server offers."""
+"""Pins: bounded by their memory, whatever a server offers."""
 
 from __future__ import annotations
 

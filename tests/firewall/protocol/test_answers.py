@@ -1,4 +1,4 @@
-"""The shape of answers: what is well formed, and what creates a task."""
+"""The shape of answers: well-formed ones, and those that create a task."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Several messages in one frame: when that may be, and what becomes of them together."""
+"""Several messages in one frame: when they are allowed, and their common verdict."""
 
 from __future__ import annotations
 

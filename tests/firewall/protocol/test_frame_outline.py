@@ -1,4 +1,4 @@
-"""Frames that could not be read: whose they are, as far as their outline tells."""
+"""Unreadable frames: their owners, as far as their outline tells."""
 
 import pytest
 from hypothesis import given
@@ -21,7 +21,7 @@ def refused(frame: bytes) -> Refusal:
 
 
 def oversized(kept: bytes) -> Oversized:
-    """A line of which this is the head and the tail."""
+    """Make an oversized line with this head and tail."""
     return Oversized.of(kept, kept, 2**30)
 
 

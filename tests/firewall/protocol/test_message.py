@@ -1,4 +1,4 @@
-"""The envelope: what JSON-RPC allows is a Message, anything else a Refusal."""
+"""The envelope: a Message if JSON-RPC allows it, anything else a Refusal."""
 
 from collections.abc import Callable
 
@@ -31,7 +31,7 @@ def refused(frame: bytes) -> Refusal:
 
 
 def read(frame: bytes) -> Message | list[JsonValue] | Refusal:
-    """What becomes of a frame; nothing else is raised."""
+    """Parse a frame; no other exception may be raised."""
     try:
         return parse(frame)
     except Refusal as refusal:

@@ -1,4 +1,4 @@
-"""Methods of the protocol, what only looks like one, and what is nobody's but its own."""
+"""Methods of the protocol, names that only look like one, and private ones."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Notifications that must go on, whatever is found in them."""
+"""Notifications that must be forwarded, whatever is found in them."""
 
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.methods import SUBSCRIPTION_META, without_free_text

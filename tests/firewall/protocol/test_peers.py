@@ -1,4 +1,4 @@
-"""What client and server declared, and no more of it than is asked for later."""
+"""The declarations of client and server, as far as they are needed later."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which requests wait: by id and by progress token, and for how long cancelled ones are known."""
+"""Pending requests, by id and by progress token; and how long cancelled ones are remembered."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ONE = PendingRequest("one more", "ping", None, 0.0)
 def asked(
     pending: Pending, id_token: str, method: str = "ping", **more: str | float
 ) -> PendingRequest:
-    """A request that went on."""
+    """Make a request that was forwarded."""
     request = PendingRequest(id_token, method, None, float(more.get("since", 0.0)))
     if "token" in more:
         request.progress_token = str(more["token"])

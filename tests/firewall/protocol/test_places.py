@@ -1,4 +1,4 @@
-"""The table of places: every text has one, and the rows say what they seem to say."""
+"""The table of places: every text has one, and the rows mean what they seem to mean."""
 
 import pytest
 from hypothesis import assume, given

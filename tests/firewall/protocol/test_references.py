@@ -1,4 +1,4 @@
-"""Which definitions a request uses, whichever member names them."""
+"""The definitions that a request uses, whichever member names them."""
 
 import pytest
 

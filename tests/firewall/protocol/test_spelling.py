@@ -1,4 +1,4 @@
-"""A name that a lenient parser reads as another one is told."""
+"""A name that a lenient parser reads as another one is reported."""
 
 import pytest
 

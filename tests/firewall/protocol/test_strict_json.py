@@ -1,4 +1,4 @@
-"""Strict JSON: what every parser reads alike is a value, anything else a Refusal."""
+"""Strict JSON: a value if every parser reads it alike, anything else a Refusal."""
 
 import json
 import threading
@@ -41,7 +41,7 @@ def refused(frame: bytes) -> Refusal:
 
 
 def rule_of(text: bytes) -> str | None:
-    """By which rule a JSON text is refused, if it is."""
+    """Return the rule that refuses a JSON text, or None."""
     try:
         parse_json(text)
     except Refusal as refusal:
@@ -50,7 +50,7 @@ def rule_of(text: bytes) -> str | None:
 
 
 def lenient(text: bytes) -> object:
-    """What the standard's own parser reads, numbers as text."""
+    """Parse with the standard library, with numbers as text."""
     read: object = json.loads(text.decode("utf-8"), parse_int=str, parse_float=str)
     return read
 
@@ -169,7 +169,7 @@ FRAMES = (
 
 @pytest.fixture(scope="session")
 def compiled() -> ModuleType:
-    """The form in C, which is built where a compiler is: it is in every environment of tests."""
+    """The C form, built if a compiler exists: every test environment has one."""
     form = native()
     assert form is not None, "no C compiler? `make environment` builds _strict_json.c"
     return form
@@ -297,7 +297,7 @@ for number in range(40000):
 
 
 def depth(frame: bytes) -> int:
-    """How deep the brackets outside of strings nest, counted one by one."""
+    """Count the nesting of brackets outside of strings, one by one."""
     level = deepest = 0
     inside = escaped = False
     for byte in frame:

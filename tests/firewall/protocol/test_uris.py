@@ -1,4 +1,4 @@
-"""Which URIs are one and the same, and which a template expands to."""
+"""URIs that are equivalent, and expansions of a template."""
 
 from __future__ import annotations
 

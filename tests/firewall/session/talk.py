@@ -1,4 +1,4 @@
-"""A session between two peers, written as what each sends."""
+"""A session between two peers, written as the messages of each."""
 
 import json
 from functools import cache
@@ -34,7 +34,7 @@ def asked(id_: object = 1, revision: str = "2025-06-18") -> Session:
 
 
 def judged(session: Session, written: bytes) -> Verdict:
-    """On what the server sends."""
+    """Judge a frame from the server."""
     return session.receive(TO_CLIENT, written, 0.0)
 
 
@@ -52,7 +52,7 @@ def answer(id_: object, text: str) -> bytes:
 
 
 def member(written: bytes | None, *keys: str) -> object:
-    """What stands in a frame that PipeGuard wrote."""
+    """Return a member of a frame that PipeGuard wrote."""
     assert written is not None
     value = json.loads(written)
     for key in keys:
@@ -92,7 +92,7 @@ def made_of(pack: str, surface: Surface) -> Engine:
 
 
 def guard(policy: Policy | None = None, *pins: Pin) -> Guard:
-    """A guard with one rule that blocks and one that warns."""
+    """Make a guard with one rule that blocks and one that warns."""
     engines = Engines(*(made_of(PACK, surface) for surface in Surface))
     return make_guard("demo", engines, policy or Policy(), {(p.kind, p.name): p for p in pins})
 

@@ -1,4 +1,4 @@
-"""Which tools, prompts and resources a request may use, and why not."""
+"""The tools, prompts and resources that a request may use, and reasons for a refusal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def drifted(kind: str, name: str) -> Pin:
 
 
 def use(made: Guard, method: str, params: object) -> list[str]:
-    """The rules that stop it."""
+    """Return the rules that stop it."""
     members = {} if params is None else {"params": params}
     sent = message(id=1, method=method, **members)
     return [each.rule for each in obstacles(made, sent) if each.action is Action.BLOCK]
@@ -70,7 +70,7 @@ def test_a_name_that_is_no_text_is_refused(
 
 
 def filled(value: object, name: object) -> object:
-    """The value with the name where it has an ellipsis."""
+    """Replace an ellipsis in the value by the name."""
     if isinstance(value, dict):
         return {key: filled(item, name) for key, item in value.items()}
     if isinstance(value, list):

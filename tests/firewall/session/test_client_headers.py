@@ -1,4 +1,4 @@
-"""HTTP headers of a client are judged as arguments are, and only those that must stay."""
+"""A client's HTTP headers are judged like arguments, and only the essential ones are kept."""
 
 from pipeguard.detect.detector import make_guard
 from pipeguard.firewall.finding import Action, Verdict

@@ -1,4 +1,4 @@
-"""Definitions held to their pins: what the client gets to read, and what is remembered."""
+"""Definitions compared with their pins: the client's view, and the stored state."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def rules(reviewed: ReviewedResult) -> list[str]:
 
 
 def state(made: Guard, kind: str = "tool", name: str = "a") -> tuple[bool, bool, str]:
-    """Of a pin: whether anything is approved, whether anything waits, and why."""
+    """Return whether a pin has an approved definition, a held one, and why."""
     pin = made.pins.all()[kind, name]
     return pin.approved_definition is not None, pin.held_definition is not None, pin.reason
 
@@ -256,7 +256,7 @@ def test_only_a_resource_has_a_size_and_a_date(kind: str) -> None:
 
 
 def test_what_is_found_beside_what_was_approved_is_stopped() -> None:
-    """A rule that looks at numbers: what a size says is no part of what was approved."""
+    """A rule that looks at numbers: a size is not part of the approved definition."""
     made = guard(None, pinned(resource(), "resource", "file:///a"))
     get_detection(made).scanners = {
         surface: (made_of(PACK_OF_NUMBERS, surface),) for surface in Surface

@@ -1,4 +1,4 @@
-"""What is known about one server: the rules for each surface, and pins that are replaced whole."""
+"""The state of one server: the rules for each surface, and pins that are replaced whole."""
 
 import pytest
 
@@ -66,7 +66,7 @@ def test_what_was_learned_stays_until_the_store_has_it() -> None:
 
 
 def holding(name: str, said: str) -> Pin:
-    """An approved definition, and what its server says now."""
+    """Make a pin with an approved definition, and its server's current one."""
     now = pin(name, said)
     return pin(name)._replace(
         held_definition=now.approved_definition,

@@ -1,4 +1,4 @@
-"""From one message to its verdict: what goes on, what goes back, what is remembered."""
+"""From one message to its verdict: forwarding, replies, and memory."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Who may send what, when, and how often."""
+"""The messages that each side may send, when, and how often."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 
 
 def admit(state: ConversationState, direction: Direction, sent: Message) -> PendingRequest:
-    """A request that goes on."""
+    """Make a request that is forwarded."""
     request = pending_request(sent, 0.0)
     state.admit(direction, sent, request)
     state.request_sent(direction, request, sent.value.get("params"))
@@ -26,7 +26,7 @@ def admit(state: ConversationState, direction: Direction, sent: Message) -> Pend
 
 
 def opened(**capabilities: object) -> ConversationState:
-    """A state after the client declared this."""
+    """Return the state after the client declared this."""
     state = ConversationState(Limits())
     params = {"protocolVersion": "2025-11-25", "capabilities": capabilities}
     admit(state, TO_SERVER, message(id=0, method="initialize", params=params))
@@ -171,7 +171,7 @@ def test_a_server_that_is_discovered_agrees_on_no_revision() -> None:
 def note(
     state: ConversationState, direction: Direction, method: str, params: object = None
 ) -> str | None:
-    """The rule by which a notification is dropped, or None."""
+    """Return the rule that drops a notification, or None."""
     members = {} if params is None else {"params": params}
     dropped = state.admit_notification(direction, message(method=method, **members), 0.0)
     return None if dropped is None else rule_of(dropped[0])

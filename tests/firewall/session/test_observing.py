@@ -1,4 +1,4 @@
-"""Observing, nothing is stopped, and each finding says what enforcing would have done."""
+"""In observe mode nothing is stopped, and each finding says what enforcing would have done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain calls: what one look at a call or a result tells is what judging them in all ways finds."""
+"""Plain calls: one look at a call or a result finds the same as judging it in full."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -64,7 +64,7 @@ def with_tools() -> Session:
 
 
 def ordinary_arguments() -> list[object]:
-    """What clients give to tools, what they must not, and what rules must find and must not."""
+    """Typical tool arguments, forbidden ones, and samples that rules must or must not find."""
     groups = [group for name in ("quiet.yaml", "stopped.yaml") for group in calls(name).values()]
     played = [one["arguments"] for group in groups for one in group if "arguments" in one]
     found = [{"text": sample.text} for sample in samples()]
@@ -102,7 +102,7 @@ def turns(seed: int) -> Iterator[tuple[bytes, bytes]]:
 
 
 def play(seed: int, policy: Policy) -> list[Verdict]:
-    """The verdicts on a conversation."""
+    """Return the verdicts on a conversation."""
     session = new_session(policy)
     list_tools(session)
     verdicts = []
@@ -175,7 +175,7 @@ def test_a_call_is_looked_at_under_one_policy(monkeypatch: pytest.MonkeyPatch) -
 
 
 def remember() -> list[object]:
-    """What stays of calls and a result: of each request, and of all in the ledger."""
+    """Return the state that calls and a result leave, for each request and in the ledger."""
     session, stays = new_session(), list[object]()
     list_tools(session)
     flows = get_detection(session.guard).flows

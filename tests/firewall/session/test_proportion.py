@@ -1,4 +1,4 @@
-"""The work for a frame grows with its size, not with the square of it.
+"""The work for a frame grows linearly with its size.
 
 Work is counted in steps of the interpreter, so the result is the same on every machine.
 """

@@ -1,4 +1,4 @@
-"""What a Session checks where others judge the texts: the protocol, and nothing that is said."""
+"""A Session's own checks if others judge the texts: only the protocol, not the content."""
 
 from collections.abc import Iterator
 from random import Random
@@ -72,7 +72,7 @@ def test_what_waits_is_answered_when_the_other_side_is_gone(session: Session) ->
 
 
 def odd_members(dice: Random, number: int) -> dict[str, object]:
-    """Members of params or of a result, of which most have none that matters."""
+    """Make members of params or of a result, most of them irrelevant."""
     odd: list[tuple[str, object]] = [
         *(("_meta", meta) for meta in ({}, None, 1, {"progressToken": number % 9})),
         *(("_meta", {"progressToken": 1.5}), ("task", {}), ("task", {"taskId": "t"})),
@@ -104,7 +104,7 @@ def turns(seed: int) -> Iterator[tuple[Direction, bytes]]:
 
 
 def with_value(said: bytes) -> bytes:
-    """A frame as the gateway has it: with its value, where it is one."""
+    """Make a frame as the gateway has it: with its value, if it is one."""
     try:
         return ParsedFrame.of(said)
     except Refusal:
@@ -112,7 +112,7 @@ def with_value(said: bytes) -> bytes:
 
 
 def play(seed: int) -> tuple[list[Verdict], list[str]]:
-    """The verdicts on a conversation, and what waits in the end."""
+    """Return the verdicts on a conversation, and the requests that are pending at its end."""
     session, verdicts = make_session(), list[Verdict]()
     for direction, said in turns(seed):
         now = len(verdicts) / 10

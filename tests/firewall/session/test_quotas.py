@@ -1,4 +1,4 @@
-"""How much a peer may send that nobody asked for."""
+"""Quotas for unrequested messages from a peer."""
 
 from pipeguard.firewall.session.lifecycle import _NotificationQuota
 

@@ -1,4 +1,4 @@
-"""What cannot be judged does not go on, and whoever waits for it is answered once."""
+"""Messages that cannot be judged are not forwarded, and each request is answered once."""
 
 import json
 

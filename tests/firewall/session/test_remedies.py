@@ -1,4 +1,4 @@
-"""What can be done about a rule; tests/cli/test_next_steps.py does it."""
+"""Remedies for a rule's findings; tests/cli/test_next_steps.py carries them out."""
 
 import pytest
 

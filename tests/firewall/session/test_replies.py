@@ -1,4 +1,4 @@
-"""What each side is told, and that nobody else speaks in our name."""
+"""Replies to each side; and no peer can speak in our name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BROKEN = Finding("protocol.id-in-use", "envelope", note="the id is in use")
 
 
 class Answer(TypedDict, total=False):
-    """What is read of an answer."""
+    """The parts of an answer that the tests read."""
 
     id: int | str
     result: dict[str, object]

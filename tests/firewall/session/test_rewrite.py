@@ -1,4 +1,4 @@
-"""Placeholders: exactly what was found goes, and nothing else changes."""
+"""Placeholders: exactly the finding is replaced, and nothing else changes."""
 
 import pytest
 from hypothesis import assume, given

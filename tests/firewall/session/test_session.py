@@ -1,4 +1,4 @@
-"""One conversation: events, batches, what waits, and what becomes of it when a side is gone."""
+"""One conversation: events, batches, pending requests, and their fate when a side is gone."""
 
 import json
 

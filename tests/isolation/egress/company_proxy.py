@@ -16,13 +16,13 @@ NO_LOGIN = b"HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=x\r\nContent-Len
 
 @dataclass
 class CompanyProxy:
-    """A proxy that is running.
+    """A running proxy.
 
     Attributes:
-        port: its own, at 127.0.0.1.
-        names: where it connects to for a host and port that it is asked for.
-        authorization: what it demands; empty for nothing.
-        heads: what it was sent.
+        port: its port at 127.0.0.1.
+        names: the ports that it connects to, by requested host and port.
+        authorization: the credentials that it demands, or empty.
+        heads: the heads of its requests.
     """
 
     port: int
@@ -31,7 +31,7 @@ class CompanyProxy:
     heads: list[str] = field(default_factory=list)
 
     def serve(self, client: socket.socket) -> None:
-        """One connection."""
+        """Serve one connection."""
         head = head_of(client)
         if not head:
             return  # whoever connected left without a word
@@ -62,7 +62,7 @@ def head_of(client: socket.socket) -> str:
 
 
 def copy(source: socket.socket, sink: socket.socket) -> None:
-    """Pass on until the end."""
+    """Forward until the end."""
     with suppress(OSError):
         while data := source.recv(2**16):
             sink.sendall(data)
@@ -75,7 +75,7 @@ def company(
     authorization: str = "",
     tls: ssl.SSLContext | None = None,
 ) -> Iterator[CompanyProxy]:
-    """A proxy that knows these names; spoken to by TLS where there is a context."""
+    """Run a proxy that knows these names, over TLS if there is a context."""
     with listening() as (sock, accept):
         proxy = CompanyProxy(port_of(sock), names or {}, authorization)
 
@@ -92,7 +92,7 @@ def company(
 
 @contextmanager
 def answering(answer: bytes, *, then_closes: bool = True) -> Iterator[int]:
-    """What answers every request alike, at this port."""
+    """Run a proxy that gives every request one answer; yield its port."""
     done = threading.Event()
 
     def serve(client: socket.socket) -> None:
@@ -114,7 +114,7 @@ Serve = Callable[[socket.socket], None]
 
 @contextmanager
 def listening() -> Iterator[tuple[socket.socket, Callable[[Serve], None]]]:
-    """A listening socket, and what begins to accept on it, each connection in a thread."""
+    """Open a listening socket; yield it, and a function that starts to accept, in threads."""
     sock = listener()
 
     def one(client: socket.socket, serve: Serve) -> None:

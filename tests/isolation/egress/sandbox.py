@@ -27,7 +27,7 @@ SECONDS = 60.0  # only a failure waits so long
 
 
 class Records:
-    """What was reported, to wait for."""
+    """The reported connections, to wait for."""
 
     def __init__(self) -> None:
         self.all: list[EgressRecord] = []
@@ -39,7 +39,7 @@ class Records:
             self._changed.notify_all()
 
     def wait(self, count: int) -> list[EgressRecord]:
-        """The first so many, once they are there."""
+        """Wait for the first records, and return them."""
         with self._changed:
             if not self._changed.wait_for(lambda: len(self.all) >= count, SECONDS):
                 raise AssertionError(f"only {self.all}")
@@ -67,7 +67,7 @@ def running(
     sockets: EgressSockets | None = None,
     proxies: OuterProxies | None = None,
 ) -> Iterator[tuple[int, Records, Egress]]:
-    """A way out on a loopback socket: the port of the proxy, what is reported, and itself."""
+    """Run an egress on a loopback socket; yield the proxy's port, the reports, and the egress."""
     records = Records()
     state = EgressState(rules, records, limits or EgressLimits(), resolve, proxies)
     ours, theirs = socket.socketpair()
@@ -100,7 +100,7 @@ def run_inside(
     resolve: Callable[[str], Iterable[str]] | None = None,
     environment: dict[str, str] | None = None,
 ) -> tuple[subprocess.CompletedProcess[str], list[EgressRecord]]:
-    """Run a command in a namespace whose one way out judges by rules; what it said, and reports."""
+    """Run a command in a namespace with one egress; return its result and the reports."""
     ours, theirs = socket.socketpair()
     with tempfile.TemporaryDirectory() as folder:
         resolv = Path(folder) / "resolv.conf"

@@ -1,4 +1,4 @@
-"""Which addresses may be connected to."""
+"""The addresses that may be connected to."""
 
 from ipaddress import IPv4Address, ip_address
 

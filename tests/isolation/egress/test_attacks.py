@@ -1,4 +1,4 @@
-"""Clients that want a host which no rule names: in every spelling and by every door, in vain."""
+"""Clients that want a host that no rule names: in every spelling and way, in vain."""
 
 import random
 import socket
@@ -38,7 +38,7 @@ def forbidden() -> Iterator[tuple[int, list[object]]]:
 
 
 def resolve(name: str) -> list[str]:
-    """What an attacker's own name server answers: this machine, in all forms."""
+    """Answer as an attacker's own name server does: this machine, in all forms."""
     forms = ["127.0.0.1", "::ffff:127.0.0.1", "::1", "64:ff9b::7f00:1", "::127.0.0.1", "0.0.0.0"]  # noqa: S104  an answer
     return [*forms, "2002:7f00:1::", "fe80::1%lo", name]
 
@@ -88,7 +88,7 @@ def requests(die: random.Random, port: int) -> bytes:
 
 
 def attempt(proxy: int, data: bytes) -> bytes:
-    """Send an attempt, and read whatever comes."""
+    """Send an attempt, and read the answer."""
     with socket.create_connection(("127.0.0.1", proxy), timeout=SECONDS) as sock:
         response = b""
         with suppress(ConnectionError):
@@ -117,7 +117,7 @@ def test_no_spelling_in_any_request_reaches_this_machine() -> None:
 
 
 def test_the_attempts_reach_it_where_it_is_allowed() -> None:
-    """The same attempts, to know that they are real: with the port named, many get there."""
+    """The attempts are real: with the port named, many arrive."""
     die = random.Random(7)  # noqa: S311  the same on every run
     with forbidden() as (port, reached):
         rules = HostRules.parse([f"good.example:{port}"], [port])

@@ -1,4 +1,4 @@
-"""Which of several addresses is connected to, and what becomes of the others."""
+"""The choice among several addresses, and the fate of the others."""
 
 import asyncio
 from ipaddress import ip_address

@@ -1,4 +1,4 @@
-"""Questions for names: the form, and that none goes any further."""
+"""Name queries: their form, and that none is forwarded."""
 
 import random
 import struct

@@ -1,4 +1,4 @@
-"""What clients of the proxy ask for, in any pieces: HTTP's two forms and SOCKS5."""
+"""Requests of the proxy's clients, in any pieces: HTTP's two forms and SOCKS5."""
 
 from ipaddress import IPv4Address, IPv6Address
 
@@ -17,7 +17,7 @@ A_80 = HostAndPort("a.example", 80)
 
 
 def ask(data: bytes, step: int = 10**9) -> tuple[bytes, EgressRequest | None]:
-    """Feed bytes, some at a time; all that was sent back, and what is asked for."""
+    """Feed bytes, some at a time; return everything sent back, and the request."""
     handshake, sent = ProxyHandshake(), b""
     for at in range(0, len(data), step):
         response, asked = handshake.feed(data[at : at + step])

@@ -1,4 +1,4 @@
-"""Where a request's body ends, in any pieces."""
+"""The end of a request's body, in any pieces."""
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ CHUNKS = b"5\r\nhello\r\nA;x=1\r\n0123456789\r\n0\r\nX-Sum: 1\r\n\r\n"
 
 
 def taken(data: bytes, length: int | None, step: int) -> tuple[int, bool]:
-    """How many bytes are of the body, and whether it is whole."""
+    """Count the bytes of the body, and tell whether it is complete."""
     body, total = RequestBody(length), 0
     for at in range(0, len(data), step):
         piece = data[at : at + step]

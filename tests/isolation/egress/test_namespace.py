@@ -1,4 +1,4 @@
-"""Real clients in a real network namespace without a route: what they reach, and what not."""
+"""Real clients in a real network namespace without a route: hosts that they reach, or not."""
 
 import http.server
 import json
@@ -36,7 +36,7 @@ class Pages(http.server.BaseHTTPRequestHandler):
         self.wfile.write(BODY)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def local(name: str) -> list[str]:
 def inside(
     port: int, *command: str | Path, **variables: str
 ) -> tuple[subprocess.CompletedProcess[str], list[EgressRecord]]:
-    """Run a command whose URL has `PORT` for the port of the web server."""
+    """Run a command, with the web server's port for `PORT` in its URL."""
     words = [str(word).replace("PORT", str(port)) for word in command]
     rules = HostRules.parse([f"good.example:{port}"], [port])
     return run_inside(words, rules, local, variables)
@@ -136,7 +136,7 @@ def test_an_address_of_ipv6_is_refused_at_once_and_told(port: int) -> None:
 
 
 def test_a_name_s_address_may_be_spelled_as_one_of_ipv6(port: int) -> None:
-    """As programs do whose sockets are of IPv6 alone; the first name has the first address."""
+    """Programs with IPv6-only sockets do that; the first name has the first address."""
     code = "curl -sS http://good.example:PORT/ && curl -sS http://[::ffff:11.128.0.1]:PORT/"
     done, records = inside(port, "sh", "-c", code)
     assert done.stdout == BODY.decode() * 2, done.stderr

@@ -1,4 +1,4 @@
-"""Which proxy is used for what, as curl reads the same variables; answers of a proxy in pieces."""
+"""The choice of proxy, as curl reads the same variables; answers of a proxy in pieces."""
 
 import base64
 import socket
@@ -180,7 +180,7 @@ def test_exceptions_are_read_as_by_curl(entries: str, host: str, is_direct: bool
 
 
 def test_more_exceptions_than_anybody_has_are_left_out() -> None:
-    """What is beyond goes through the proxy, which is the closed side."""
+    """Hosts beyond the limit go through the proxy, which is the safe side."""
     exceptions = ProxyExceptions("10.0.0.0/8," * MAX_EXCEPTIONS + "example.com")
     assert not exceptions.has(parse_authority("example.com:80"))
     assert exceptions.has(parse_authority("10.1.2.3:80"))
@@ -195,7 +195,7 @@ def test_any_text_is_a_list_of_exceptions(text: str, target: str) -> None:
 
 
 def fed(pieces: list[bytes]) -> tuple[bytes | None, str]:
-    """What came behind an answer, and its error; the pieces after that are not fed."""
+    """Return the bytes after an answer, and its error; the pieces after that are not fed."""
     try:
         for number in range(1, len(pieces) + 1):
             if (rest := read_answer(b"".join(pieces[:number]))) is not None:

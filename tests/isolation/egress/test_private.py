@@ -1,4 +1,4 @@
-"""Names that may lead into a private network, since a person said so of the name."""
+"""Names that may lead into a private network, because a person allowed the name."""
 
 from __future__ import annotations
 

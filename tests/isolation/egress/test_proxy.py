@@ -1,4 +1,4 @@
-"""The way out with real sockets: what passes, what is reported, and how it ends."""
+"""The egress with real sockets: forwarded bytes, reports, and its end."""
 
 import select
 import socket
@@ -30,7 +30,7 @@ def local(name: str) -> list[str]:
 
 @contextmanager
 def host(answer: bytes | None = None) -> Iterator[tuple[int, list[bytes]]]:
-    """A server that keeps what it is sent, whole, and echoes it or gives one answer."""
+    """Run a server that keeps its input, and echoes it or gives one answer."""
     sock, contents = listener(), list[bytes]()
 
     def serve() -> None:
@@ -91,7 +91,7 @@ def all_of(sock: socket.socket) -> bytes:
 
 
 def is_reset(sock: socket.socket) -> bool:
-    """Whether a connection ends without a proper end."""
+    """True if a connection ends with a reset."""
     with sock:
         try:
             return sock.recv(1) == b"never"
@@ -100,7 +100,7 @@ def is_reset(sock: socket.socket) -> bool:
 
 
 def exchange(proxy: int, data: bytes) -> bytes:
-    """What comes back for some bytes until the end; a reset is an end, too."""
+    """Send bytes, and return the answer until the end; a reset is an end, too."""
     try:
         with dial(proxy) as sock:
             sock.sendall(data)

@@ -1,4 +1,4 @@
-"""How much one connection may hold, so that all of them stay within a budget."""
+"""The buffer limit of one connection, so that all of them stay within a budget."""
 
 from pipeguard.isolation.egress.state import (
     BUDGET_BYTES,

@@ -1,4 +1,4 @@
-"""Direct connections that the kernel refuses in a real namespace: which are told, and how many."""
+"""Direct connections that the kernel refuses in a real namespace: reports and their number."""
 
 import sys
 

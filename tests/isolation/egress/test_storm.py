@@ -1,4 +1,4 @@
-"""Hostile clients, a hostile proxy and rules that change, all at once: nothing breaks, or stays."""
+"""Hostile clients, a hostile proxy and changing rules, all at once: nothing fails or leaks."""
 
 import contextlib
 import random
@@ -42,7 +42,7 @@ REQUESTS = [
 
 
 def misbehave(sock: socket.socket, chance: random.Random, content: bytes) -> None:
-    """Say something in one of many ways, and end in one of many."""
+    """Send data in one of many ways, and end in one of many."""
     with contextlib.suppress(OSError):
         sock.settimeout(chance.choice([0.01, 0.3, 1.0]))
         if chance.random() < 0.3:
@@ -131,7 +131,7 @@ def storm(seed: int, rounds: int) -> None:
 
 
 def descriptors() -> int:
-    """How many of this process are open."""
+    """Count the open descriptors of this process."""
     return len([*Path("/proc/self/fd").iterdir()])
 
 

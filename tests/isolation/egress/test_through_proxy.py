@@ -1,4 +1,4 @@
-"""Connections through the proxy of a company: what it is asked, what it is never asked."""
+"""Connections through a company's proxy: requests that it gets, and ones that it never gets."""
 
 import socket
 import threading
@@ -28,7 +28,7 @@ LOGIN = "Basic dXNlcjpwQHNz"  # user:p@ss
 
 
 def nobody(name: str) -> list[str]:
-    """A resolver in a network that knows no names of outside."""
+    """A resolver in a network without external names."""
     raise socket.gaierror(socket.EAI_NONAME, name)
 
 
@@ -202,7 +202,7 @@ def test_what_the_host_says_first_arrives_behind_interim_answers() -> None:
 
 
 def never(name: str) -> list[str]:
-    """A resolver that takes longer than anybody waits."""
+    """A resolver that is slower than any time limit."""
     threading.Event().wait(5)
     return ["127.0.0.1"] if name else []
 

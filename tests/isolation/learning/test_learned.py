@@ -1,4 +1,4 @@
-"""`wrap --isolate learn`: a real run, a real server, and what is written down of it."""
+"""`wrap --isolate learn`: a real run, a real server, and the observations."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @contextmanager
 def learning(folder: Path, *options: str) -> Iterator[Isolated]:
-    """A run that ends as a client ends it."""
+    """Run a server that ends as a client ends it."""
     with Isolated(folder, *LEARN, *options) as run:
         yield run.ready()
         run.hang_up()
@@ -167,7 +167,7 @@ def test_files_are_seen_however_they_are_used(tmp_path: Path, home: Path) -> Non
 
 
 def test_a_name_that_was_asked_for_stands_behind_the_address(tmp_path: Path) -> None:
-    """The question goes to nobody: that it was sent is what counts."""
+    """The question has no recipient: only that it was sent counts."""
     name = b"\x09localhost\x0blocaldomain\x00"
     question = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00" + name + b"\x00\x01\x00\x01"
     code = f"""

@@ -1,4 +1,4 @@
-"""What was seen, as a file. isolation/learning/observed.py."""
+"""Observations as a file. isolation/learning/observed.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what was seen to what is granted. isolation/learning/reduction.py."""
+"""From observations to grants. isolation/learning/reduction.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is read out of the lines of strace. isolation/learning/tracer.py."""
+"""Parsing of strace's lines. isolation/learning/tracer.py."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def hexed(text: str) -> str:
 
 
 def observed(folder: Path, *lines: str) -> Observed:
-    """What is written down of these lines; `«text»` is a text as strace writes it."""
+    """Return the observations from these lines; `«text»` is a text as strace writes it."""
     source, sink = os.pipe()
     saved: list[Observed] = []
     reader = Tracer(source, str(folder), (("/usr",), ()), saved.append)

@@ -29,7 +29,7 @@ def plain(model: Any) -> Any:
 
 
 class Play:
-    """One session: its answers to the server, and what it saw."""
+    """One session: its answers to the server, and its observations."""
 
     def __init__(self, plan: Any) -> None:
         self.plan = plan
@@ -142,7 +142,7 @@ class Play:
 
 
 async def played(plan: Any) -> list[Outcome]:
-    """Each session; one that breaks off is told, and ends no other."""
+    """Play each session; one that breaks off is reported, and ends no other."""
     told: list[Outcome] = []
     for target in plan["targets"]:
         try:

@@ -1,9 +1,9 @@
-"""Plays sessions with the official Python SDK and prints what its client saw.
+"""Plays sessions with the official Python SDK and prints its client's observations.
 
 stdin: {command, args, env, steps, …}; stdout: {steps: [outcome…], seen: [message…]}, as JSON.
-`transport` and `url` take the place of the command where the server is reached over HTTP. With
-`targets`, a list of what differs from session to session, stdout is a list too.
-It runs in the environment of tests/requirements-servers.txt, not in PipeGuard's.
+`transport` and `url` replace the command if the server is reached over HTTP. With `targets`, a list
+of the differences of each session, stdout is a list too. It runs in the environment of
+tests/requirements-servers.txt, not in PipeGuard's.
 """
 
 import json
@@ -31,12 +31,12 @@ AGAIN_SECONDS = 0.2
 
 
 def plain(model: Any) -> Any:
-    """A result of the SDK as the JSON that it stands for."""
+    """Convert a result of the SDK to JSON."""
     return model.model_dump(by_alias=True, mode="json", exclude_none=True)
 
 
 def reached(plan: Any) -> Any:
-    """What the SDK takes for a server, by its transport."""
+    """Return the SDK's parameters of a server, by its transport."""
     match plan.get("transport", "stdio"):
         case "stdio":
             return StdioServerParameters(
@@ -51,7 +51,7 @@ def reached(plan: Any) -> Any:
 
 
 async def played(plan: Any) -> object:
-    """One session, or each of several; one that breaks off is told, and ends no other."""
+    """Play one session, or several; one that breaks off is reported, and ends no other."""
     if "targets" not in plan:
         return await Play(plan).connect()
     told: list[object] = []
@@ -65,7 +65,7 @@ async def played(plan: Any) -> object:
 
 
 class Play:
-    """One client's session: its answers to the server, and what it saw."""
+    """A client's session: its answers to the server, and its observations."""
 
     def __init__(self, plan: Any) -> None:
         self.plan = plan

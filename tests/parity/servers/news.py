@@ -1,4 +1,4 @@
-"""A server that tells what changed to whoever listens: no reference server does so yet.
+"""A server that notifies its subscribers of changes: no reference server does so yet.
 
 Made with the official Python SDK, and run in the environment of tests/requirements-servers.txt.
 """

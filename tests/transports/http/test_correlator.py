@@ -1,4 +1,4 @@
-"""Ids on a shared channel: whose they are, which are kept, what the server may still work on."""
+"""Ids on a shared channel: their owners, the stored ones, and those still in progress."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What MCP 2026-07-28 repeats in headers: written, read back, and compared with the body."""
+"""Headers that repeat the body in MCP 2026-07-28: written, read back, and compared."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Readers of lines as servers and clients have them: each prints what it saw, one JSON a line."""
+"""Readers of lines, as servers and clients have them: each prints its input, one JSON a line."""

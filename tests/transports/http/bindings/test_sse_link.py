@@ -1,4 +1,4 @@
-"""HTTP+SSE to servers that behave oddly: where messages go, and when a stream is believed."""
+"""HTTP+SSE to servers that behave oddly: targets of messages, and when a stream is trusted."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Older:
     """A server of 2024-11-05.
 
     Attributes:
-        says: what it puts on its stream, in pieces, once it named the address.
+        says: the pieces on its stream, after it named the address.
         taken: the status of its POSTs.
     """
 

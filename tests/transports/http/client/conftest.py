@@ -1,4 +1,4 @@
-"""What the tests of clients share: a server that fails is tried again at once."""
+"""Fixtures of the clients' tests: a failed server is tried again at once."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the tests of the channel to servers of Streamable HTTP share."""
+"""Helpers of the tests of channels to Streamable HTTP servers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Client:
         await self.channel.write(json.dumps(message).encode())
 
     async def hear(self) -> Json:
-        """The next message; of a lost answer its id and why."""
+        """Return the next message; for a lost answer its id and the reason."""
         frame = await self.channel.read()
         assert frame is not None
         if isinstance(frame, Lost):
@@ -98,7 +98,7 @@ async def echo(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
 
 
 def lost(told: Json) -> Json:
-    """The id of a request whose answer is lost."""
+    """Return the id of a request whose answer is lost."""
     return at(told, "lost")
 
 

@@ -1,4 +1,4 @@
-"""One server for many conversations: ids and tokens told apart, nobody hears another's words."""
+"""One server for many conversations: ids and tokens told apart, no message to another client."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.transports.wire import PATIENCE_SECONDS, eventually
 
 
 class Server:
-    """A server as its channel shows it; it keeps what it heard, and says what a test tells it."""
+    """A server as its channel sees it; it records its input, and sends a test's messages."""
 
     def __init__(self) -> None:
         self.frames: asyncio.Queue[bytes | None] = asyncio.Queue()

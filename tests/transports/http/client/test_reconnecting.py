@@ -1,4 +1,4 @@
-"""One conversation over one connection after another: nobody is forgotten, nothing said twice."""
+"""One conversation over successive connections: no request is lost or sent twice."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Wire:
-    """A Link over lists: what a server would see and say."""
+    """A Link over lists: a server's input and output."""
 
     def __init__(self, *, opens: bool = True) -> None:
         self.sent: list[Json] = []
@@ -67,7 +67,7 @@ class Wire:
 
 
 class Exchange:
-    """What connections there were, in order."""
+    """The connections of a client, in order."""
 
     def __init__(self, *wires: Wire | None) -> None:
         self._planned = list(wires)

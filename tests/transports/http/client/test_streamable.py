@@ -1,4 +1,4 @@
-"""A channel to servers of Streamable HTTP: one conversation, and what it remembers."""
+"""A channel to Streamable HTTP servers: one conversation, and its state."""
 
 from __future__ import annotations
 

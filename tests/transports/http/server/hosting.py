@@ -1,4 +1,4 @@
-"""What the tests of Streamable HTTP over channels share: servers, an endpoint, a client."""
+"""Helpers of the tests of Streamable HTTP over channels: servers, an endpoint, a client."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Answering = Callable[["Child", Object], None]
 
 
 class Child:
-    """A server as its channel shows it: what it heard, and what it says when a test wants it to."""
+    """A server as its channel sees it: its input, and the output that a test wants."""
 
     def __init__(self, answering: Answering | None) -> None:
         self._answering = answering
@@ -78,7 +78,7 @@ class Child:
 
 
 class Clock:
-    """The clock of the sessions, which goes only where a test lets it."""
+    """The clock of the sessions, which advances only when a test lets it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
@@ -111,7 +111,7 @@ class Host(Poster):
         self.children: list[Child] = []
 
     async def open(self, version: str = "2025-06-18", **capabilities: Json) -> dict[str, str]:
-        """A session; the header that names it."""
+        """Open a session; return the header that names it."""
         status, told, headers = await self.post(initialize(0, version, **capabilities))
         assert (status, told) == (200, opened(0, version, tools={"listChanged": True}))
         named = {"Mcp_Session_Id": headers[SESSION.lower()]}

@@ -1,4 +1,4 @@
-"""What the tests of a listener share."""
+"""Helpers of a listener's tests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHUNKED = (
 
 
 class Answers:
-    """What answers behind a front: it says what it was asked."""
+    """The handler behind a front: it repeats what it was asked."""
 
     def __init__(self) -> None:
         self.under_way = 0

@@ -1,4 +1,4 @@
-"""What the tests of the relay share: odd servers behind it, and a client of it."""
+"""Helpers of the relay's tests: odd servers behind it, and a client of it."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def through(
     headers: Mapping[str, str] | None = None,
     **more: str,
 ) -> tuple[int, Json, dict[str, str], Odd, Records]:
-    """One message through the relay, and what the odd server got of it."""
+    """Send one message through the relay; return also what the odd server got."""
     odd = Odd(answering)
 
     async def work() -> tuple[int, Json, dict[str, str], Odd, Records]:

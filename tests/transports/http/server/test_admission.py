@@ -1,4 +1,4 @@
-"""Who is let in over HTTP, asked with real bytes: hosts, origins, tokens, sizes, times."""
+"""Admission over HTTP, tested with real bytes: hosts, origins, tokens, sizes, times."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def asked(
     host: str | None = "localhost",
     sent: bytes | None = None,
 ) -> Answer:
-    """One POST to an entrance; its answer is who came in, and how much they brought."""
+    """POST once to an entrance; the answer names the client, and its number of bytes."""
 
     async def let_in(request: web.BaseRequest) -> web.StreamResponse:
         try:

@@ -1,4 +1,4 @@
-"""What a client's headers carry to a server at an address, with a real server behind a relay."""
+"""Client headers that reach a server at an address, with a real server behind a relay."""
 
 from __future__ import annotations
 

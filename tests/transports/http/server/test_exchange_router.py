@@ -251,7 +251,7 @@ class EndedServer:
         return None
 
     async def write(self, frame: bytes) -> None:
-        """Take a frame that nobody reads."""
+        """Discard a frame."""
 
     async def close(self) -> None:
         self.closing.set()

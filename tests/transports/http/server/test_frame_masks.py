@@ -1,4 +1,4 @@
-"""Frames of WebSocket clients: masked, and no flood of those that hold next to nothing."""
+"""Frames of WebSocket clients: masked, and no flood of almost empty ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The address that clients come to: each path has its answer. listener.py."""
+"""The address for clients: each path has its answer. listener.py."""
 
 from __future__ import annotations
 

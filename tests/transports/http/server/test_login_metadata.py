@@ -1,4 +1,4 @@
-"""A login that clients do themselves: what the server says of itself is said of us."""
+"""A login that clients do themselves: the server's metadata is rewritten for our address."""
 
 from __future__ import annotations
 

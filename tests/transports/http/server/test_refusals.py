@@ -1,4 +1,4 @@
-"""Who was not let in is counted: a row at once, then one for each kind and interval."""
+"""Refused clients are counted: a row at once, then one for each kind and interval."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SOON, NEVER = 0.02, 3600.0
 
 
 class Told(list[tuple[str, str, str]]):
-    """Rule, note and address of what was told."""
+    """The rule, note and address of each report."""
 
     def __call__(self, finding: Finding, peer: str) -> None:
         assert finding.action is Action.BLOCK

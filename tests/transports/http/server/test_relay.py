@@ -1,4 +1,4 @@
-"""Streamable HTTP to Streamable HTTP: what reaches the server, and whose sessions are. relay.py."""
+"""Streamable HTTP to Streamable HTTP: forwarded requests, and owners of sessions. relay.py."""
 
 from __future__ import annotations
 

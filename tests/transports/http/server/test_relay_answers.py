@@ -1,4 +1,4 @@
-"""Streamable HTTP to Streamable HTTP: what comes back from odd servers. relay.py."""
+"""Streamable HTTP to Streamable HTTP: responses of odd servers. relay.py."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_request_is_answered_once_whatever_comes_for_it(body: str) -> None:
 
 @pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
 def test_what_stands_behind_a_packed_answer_is_not_kept(kind: str) -> None:
-    """RFC 1952, 2.2, allows for several members; nobody packs an answer so."""
+    """RFC 1952, 2.2, allows several members; no server compresses an answer like that."""
     body = json.dumps(text_result(1, "fine")).encode()
     packed = gzip.compress(body if kind == "application/json" else b": hello\n\n")
 

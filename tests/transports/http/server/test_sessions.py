@@ -1,4 +1,4 @@
-"""The Sessions of a listener: found by their ids, forgotten when idle, told what changed."""
+"""The Sessions of a listener: found by their ids, dropped when idle, notified of changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server sends unasked, over HTTP: on one stream, or stored. unrequested.py."""
+"""Unrequested messages of a server over HTTP: on one stream, or stored. unrequested.py."""
 
 from __future__ import annotations
 
