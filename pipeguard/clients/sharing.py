@@ -138,10 +138,9 @@ def _matches(pattern: _Pattern, parts: Sequence[str]) -> bool:
         if segment == "**":
             reached = set(range(min(reached), len(parts) + 1)) if reached else reached
         else:
+            fits = fnmatchcase if {*"*?"} & {*segment} else str.__eq__  # fnmatch compiles each
             reached = {
-                at + 1
-                for at, name in enumerate(parts)
-                if at in reached and fnmatchcase(name, segment)
+                at + 1 for at, name in enumerate(parts) if at in reached and fits(name, segment)
             }
     return len(parts) in reached
 

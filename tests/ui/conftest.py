@@ -68,7 +68,7 @@ class PageTerminal:
         return self.link()
 
     def number(self) -> str:
-        """Return the next number that the page needs: its form may appear before we have read it."""
+        """Return the next number that the page needs: its form may appear before we read it."""
         asked = re.compile(r"type (\d{4}) on the page")
         until(lambda: len(asked.findall(self.text)) > self._numbers, "a number is asked for")
         numbers = asked.findall(self.text)
