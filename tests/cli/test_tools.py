@@ -185,7 +185,7 @@ def test_a_gateway_that_listens_is_asked_and_starts_nothing(tmp_path: Path, mode
         assert trace.read_text() == "started "
         assert "two: " in asked[0].stderr, "why it has none"
         refused = tools("list", "--url", url)
-        assert (refused.returncode, "refuses this token" in refused.stderr) == (1, True)
+        assert (refused.returncode, "refuses the login (HTTP 401)" in refused.stderr) == (1, True)
         assert tools("list", "--url", url, "--config", str(config)).returncode == 2
         started = [tools(*words, "--config", str(config)) for words in commands]
     assert "connection refused" in tools("list", "--url", url).stderr

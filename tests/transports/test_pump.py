@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
@@ -38,16 +39,10 @@ class Listed:
         self.open = False
 
 
-class NoNotes:
-    """A Guard of a server whose answers get no notes."""
-
-    notes = None
-
-
 class Judge:
     """A Session that judges by the frame's first letter."""
 
-    guard = NoNotes()
+    guard = SimpleNamespace(shared=SimpleNamespace(notes=None))
 
     def __init__(self, diary: list[str]) -> None:
         self.diary = diary
