@@ -260,8 +260,8 @@ def test_a_secret_is_found_that_is_torn_over_several_strings(
 def test_a_match_tells_where_it_stands(sample: Sample, before: str, after: str) -> None:
     surface = surface_of(sample.rule)
     text = before + "\n" + sample.text + "\n" + after
-    for match in scanned(sample.rule, surface, ["first", {"words": text}, "last"]).matches:
-        is_told = match.exact and match.path == (1, "words") and match.view == "text"
+    for match in scanned(sample.rule, surface, ["first", {"item": text}, "last"]).matches:
+        is_told = match.exact and match.path == (1, "item") and match.view == "text"
         if is_told and match.rule.pattern:
             stretch = text[match.start : match.end].encode()
             lookup = engine_of(match.rule.id)
