@@ -1,7 +1,7 @@
 """Configures the C library's allocator to return freed memory to the system (mallopt(3)).
 
 By default, glibc raises its threshold with each large block that is freed, and gives each thread an
-arena of its own, which retains freed memory: that of a large frame, or page, stays ours.
+arena of its own, which retains freed memory: the process keeps that of a large frame or page.
 """
 
 from __future__ import annotations

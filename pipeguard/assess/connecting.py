@@ -1,6 +1,6 @@
 """Starts or calls servers to list their offers: several at once, each with a time limit.
 
-Each started server gets an empty home folder of its own, which is removed afterwards, and no
+Each started server gets an empty home folder, which is removed afterwards, and no
 credentials. This is not a sandbox: the server runs with your rights. But listing costs no secret.
 """
 

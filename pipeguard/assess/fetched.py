@@ -32,7 +32,7 @@ class Fetch:
         what: its name, as written in the command.
         program: the program that fetches it.
         pin: how exactly it is named.
-        example: the same, pinned; X stands for a value that only its author knows.
+        example: a pinned name; X stands for a value that only its author knows.
     """
 
     what: str

@@ -130,7 +130,7 @@ def find_taken(target: AssessmentTarget, server: ServerEntry) -> tuple[Label, st
     """Find what isolation takes from a server; nothing in a repository, where others decide.
 
     Returns:
-        The capabilities that it lacks, whatever its tools say; and those that remain, in words.
+        The capabilities that isolation denies it, as labels and in words.
     """
     touches = _enforce(target, server)
     extent, container = (touches.extent, touches.container) if touches else (None, None)

@@ -86,7 +86,7 @@ class Shape:
 
     Attributes:
         command: the key of the program.
-        args: the key of its arguments; empty if the program stands in one list with them.
+        args: the key of its arguments; empty if one list holds the program and its arguments.
         env: the key of the variables for the server.
         env_names: the key of a list of variables that are passed on (Codex, Goose).
         nested: the key of an object that may contain all of these (Cline).

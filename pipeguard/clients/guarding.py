@@ -239,7 +239,7 @@ def _launcher_length(words: Sequence[str]) -> int:
     """Count the words that start PipeGuard; 0 if they do not.
 
     They are one word, `python -m pipeguard`, or a runner with the package to run. A relative path
-    belongs to the project, whatever its name.
+    belongs to the project, even if it is named pipeguard.
     """
     if not words or _is_relative(words[0]):
         return 0

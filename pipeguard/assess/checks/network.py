@@ -86,7 +86,7 @@ def list_processes() -> Iterator[tuple[str, list[str]]]:
 
 
 def find_address(verb: str, words: list[str]) -> str:
-    """Return the address at which a command of ours listens; empty for any other command."""
+    """Return the listening address of a PipeGuard command; empty for any other command."""
     if verb not in words[:6] or not any("pipeguard" in word for word in words[:5]):
         return ""
     address = next((b for a, b in pairwise(words) if a == "--listen"), "")

@@ -132,7 +132,9 @@ def _bits(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator
                 yield Decoded(plain, "bits", start, end)
 
 
-def _overridden(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
+def _decode_overridden(
+    data: bytes, start: int, end: int, budget: DecodingBudget
+) -> Iterator[Decoded]:
     """Decode text after a right-to-left override as it is displayed (UAX 9)."""
     for match in _OVERRIDDEN.finditer(data, start, end):
         if not budget.call():
@@ -157,5 +159,5 @@ ENCODINGS: dict[str, Encoding] = {
     "bits": Encoding(
         "(?:\\xe2\\x81[\\xa2\\xa4]){8}|(?:\\xe2\\x80[\\x8b-\\x8d]){8}", _bits, is_invisible=True
     ),
-    "overridden": Encoding("\\xe2\\x80\\xae", _overridden),
+    "overridden": Encoding("\\xe2\\x80\\xae", _decode_overridden),
 }
