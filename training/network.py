@@ -25,8 +25,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeguard.detect.model.network import INSIDE, KERNEL, NUMBER, PADDING, tokens
+from pipeguard.detect.model.network import tokens
 from pipeguard.detect.model.network_sums import Vocabulary
+from pipeguard.detect.model.network_weights import INSIDE, KERNEL, NUMBER, PADDING
 from training.labelled import (
     OUTPUTS,
     RULES,

@@ -22,15 +22,15 @@ import scipy.sparse as sp
 from sklearn.linear_model import SGDClassifier
 
 from benchmarks.documents.corpus import documents
-from pipeguard.detect.model.opener import (
+from pipeguard.detect.model.opener import with_ascii_marks
+from pipeguard.detect.model.opener_sums import TextFeatures, best_windows, features, sums
+from pipeguard.detect.model.opener_weights import (
     FEWEST,
     GRAM_BITS,
     WINDOW_SEGMENTS,
     WORD_BITS,
     Weights,
-    with_ascii_marks,
 )
-from pipeguard.detect.model.opener_sums import TextFeatures, best_windows, features, sums
 from training.corpus import definitions_of, texts_of
 from training.packing import pack_opener
 from training.train import HERE, SEED, served_option

@@ -7,9 +7,9 @@ import struct
 from collections.abc import Sequence
 from itertools import accumulate
 
-from pipeguard.detect.model import network, opener
-from pipeguard.detect.model.network import NUMBER, NUMBER_BITS
-from pipeguard.detect.model.opener import Weights
+from pipeguard.detect.model import network_weights, opener_weights
+from pipeguard.detect.model.network_weights import NUMBER, NUMBER_BITS
+from pipeguard.detect.model.opener_weights import Weights
 
 _SPREAD, _WORD = 0x9E3779B1, (1 << 32) - 1
 
@@ -18,7 +18,7 @@ def pack_opener(weights: Weights) -> bytes:
     """The content of an opener's file."""
     words, grams, scale, bias, threshold = weights
     header = {"scale": scale, "bias": bias, "threshold": threshold}
-    return b"".join((opener.MAGIC, json.dumps(header).encode(), b"\n", words, grams))
+    return b"".join((opener_weights.MAGIC, json.dumps(header).encode(), b"\n", words, grams))
 
 
 def pack_network(
@@ -50,7 +50,9 @@ def pack_network(
     }
     values = [value for _, value in tensors]
     line = json.dumps(header, separators=(",", ":")).encode()
-    return b"".join((network.MAGIC, line, b"\n", _bytes(slots), _bytes(ends), *letters, *values))
+    return b"".join(
+        (network_weights.MAGIC, line, b"\n", _bytes(slots), _bytes(ends), *letters, *values)
+    )
 
 
 def _slots(letters: Sequence[bytes]) -> list[int]:

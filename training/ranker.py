@@ -18,8 +18,9 @@ from pathlib import Path
 import click
 
 from benchmarks.documents.corpus import Document, candidates, is_learned
-from pipeguard.detect.model.opener import Opener, Weights
+from pipeguard.detect.model.opener import Opener
 from pipeguard.detect.model.opener_sums import TextFeatures
+from pipeguard.detect.model.opener_weights import Weights
 from training.corpus import RULES, texts_of
 from training.definitions_ranker import of_definitions
 from training.opener import LONGEST, Fitted, Window, best_window, features_of, fitted_to

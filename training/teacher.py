@@ -22,7 +22,8 @@ from torch.nn import functional
 from transformers import AutoModel, AutoTokenizer
 
 from pipeguard.detect.model.classifier import Classifier
-from pipeguard.detect.model.network import UNKNOWN, tokens
+from pipeguard.detect.model.network import tokens
+from pipeguard.detect.model.network_weights import UNKNOWN
 from training.corpus import installed, like_attacks
 from training.labelled import DOUBTFUL, OUTPUTS, LabelledText, mixed
 from training.train import SEED

@@ -11,16 +11,9 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as PipeGuard itself has it; before n
 
 from benchmarks.documents.corpus import documents, existing_folder
 from benchmarks.frames.figures import table
-from pipeguard.detect.model.network import (
-    Logits,
-    NetworkWeights,
-    list_parts,
-    native,
-    portable,
-    tokens,
-    unpack_network,
-)
+from pipeguard.detect.model.network import Logits, native, portable, tokens
 from pipeguard.detect.model.network_sums import Vocabulary
+from pipeguard.detect.model.network_weights import NetworkWeights, list_parts, unpack_network
 
 TOGETHER = (1, 4, 8)  # sentences
 PARTS = range(43, 48)  # of a sentence: as long as a long one

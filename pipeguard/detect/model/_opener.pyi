@@ -1,3 +1,3 @@
-from pipeguard.detect.model.opener import Weights
+from pipeguard.detect.model.opener_weights import Weights
 
 def windows(text: bytes, weights: Weights, /) -> list[tuple[int, int, float]]: ...

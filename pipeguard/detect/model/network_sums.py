@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from pipeguard.detect.model.network import (
+from pipeguard.detect.model.network_weights import (
     INSIDE,
     KERNEL,
     MAX_PARTS,

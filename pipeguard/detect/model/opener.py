@@ -21,63 +21,16 @@ numpy (`opener_sums`). training/opener.py makes the weights.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import cached_property
-from importlib import import_module
 
+from pipeguard.detect.model.opener_weights import (
+    WINDOW_SEGMENTS,
+    Weights,
+    unpack_opener,
+)
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
-
-# --- weights ----------------------------------------------------------------------------
-# The weights as a file and in memory, and the limits of reading; `_opener.c` has the same
-# numbers.
-
-WORD_BITS, GRAM_BITS = 19, 17
-SEGMENT_TOKENS, TOKEN_BYTES, WINDOW_SEGMENTS = 48, 64, 3
-REPEAT_TOKENS = 16  # how far back a pair of stems is a repetition
-FEWEST = 8  # with fewer features of a kind, none counts for more
-MOST_BYTES = 2048  # of joined windows; the rest begins another stretch
-MOST_STRETCHES = 1024  # of one text; the last one has all that follows it
-MAGIC = b"pipeguard opener 1\n"
-
-
-class Weights(NamedTuple):
-    """The contents of an opener's file.
-
-    Attributes:
-        words: a signed byte for each stem and pair, by hash.
-        grams: a signed byte for four bytes of a token, by hash.
-        scale: the value of one step of a weight.
-        bias: added to the score of each window.
-        threshold: the score from which a window is opened.
-    """
-
-    words: bytes | memoryview
-    grams: bytes | memoryview
-    scale: float
-    bias: float
-    threshold: float
-
-
-def unpack_opener(content: bytes | memoryview) -> Weights:
-    """The weights in a file that training.packing wrote; parts of `content`, not copies.
-
-    Raises:
-        ValueError, KeyError: it is not an opener.
-    """
-    tables = (1 << WORD_BITS) + (1 << GRAM_BITS)
-    start = len(content) - tables
-    if start < len(MAGIC) or content[: len(MAGIC)] != MAGIC:
-        raise ValueError("no opener, or of another version")
-    content = memoryview(content)
-    header = json.loads(bytes(content[len(MAGIC) : start]))
-    middle = start + (1 << WORD_BITS)
-    numbers = (float(header[name]) for name in ("scale", "bias", "threshold"))
-    return Weights(content[start:middle], content[middle:], *numbers)
-
-
-# --- opener -----------------------------------------------------------------------------
 
 WHOLE_BYTES = 768  # up to this length, a text is read whole or not at all
 LEAST_SCORE = -1e9  # of a text without words
@@ -204,7 +157,8 @@ def native() -> Windows | None:
 
 def portable() -> Windows:
     """The form in numpy, which takes 80 ms to import."""
-    windows: Windows = import_module("pipeguard.detect.model.opener_sums").windows
+    from pipeguard.detect.model.opener_sums import windows
+
     return windows
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from pipeguard.detect.model.opener import (
+from pipeguard.detect.model.opener_weights import (
     FEWEST,
     GRAM_BITS,
     MOST_BYTES,

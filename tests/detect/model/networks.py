@@ -5,7 +5,7 @@ from itertools import product
 from random import Random
 from struct import pack
 
-from pipeguard.detect.model.network import (
+from pipeguard.detect.model.network_weights import (
     NUMBER_BITS,
     NetworkWeights,
     Sizes,

@@ -5,7 +5,7 @@ from random import Random
 
 from hypothesis import strategies as st
 
-from pipeguard.detect.model.opener import GRAM_BITS, WORD_BITS, Weights
+from pipeguard.detect.model.opener_weights import GRAM_BITS, WORD_BITS, Weights
 
 # Texts in which words, marks and ends of sentences are close, with letters of every length.
 SOUNDS = st.sampled_from(

@@ -10,13 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.detect.model.classifier import Rescoring, load
-from pipeguard.detect.model.network import (
+from pipeguard.detect.model.network import Network, tokens
+from pipeguard.detect.model.network_weights import (
     MAGIC,
     NUMBER,
     NUMBER_BITS,
-    Network,
     list_parts,
-    tokens,
     unpack_network,
 )
 from pipeguard.detect.rules.rule import Rule

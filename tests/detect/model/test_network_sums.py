@@ -10,17 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.detect.model import network_sums
-from pipeguard.detect.model.network import (
-    BATCH,
-    MAX_PARTS,
-    Logits,
-    NetworkWeights,
-    native,
-    portable,
-    tokens,
-    unpack_network,
-)
+from pipeguard.detect.model.network import BATCH, Logits, native, portable, tokens
 from pipeguard.detect.model.network_sums import Vocabulary
+from pipeguard.detect.model.network_weights import MAX_PARTS, NetworkWeights, unpack_network
 from pipeguard.rulebook.packs import mapped_model
 from tests.detect.model.networks import ALPHABET, any_weights, buffers, full_slots, little_endian
 from tests.detect.model.samples import run_sanitized

@@ -12,14 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.detect.model.opener import (
-    LEAST_SCORE,
-    MOST_BYTES,
-    MOST_STRETCHES,
-    Opener,
-    portable,
-    unpack_opener,
-)
+from pipeguard.detect.model.opener import LEAST_SCORE, Opener, portable
+from pipeguard.detect.model.opener_weights import MOST_BYTES, MOST_STRETCHES, unpack_opener
 from pipeguard.rulebook.packs import model
 from tests.detect.model.openers import TEXTS, any_weights
 from tests.detect.model.samples import FILLER, RULE_OF, both, engine_of, shipped

@@ -7,17 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.detect.model import opener_sums
-from pipeguard.detect.model.opener import (
+from pipeguard.detect.model.opener import Windows, native, portable, with_ascii_marks
+from pipeguard.detect.model.opener_weights import (
     GRAM_BITS,
     MOST_STRETCHES,
     SEGMENT_TOKENS,
     TOKEN_BYTES,
     WORD_BITS,
     Weights,
-    Windows,
-    native,
-    portable,
-    with_ascii_marks,
 )
 from tests.detect.model.openers import TEXTS, any_weights
 from tests.detect.model.samples import run_sanitized
