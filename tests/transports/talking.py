@@ -23,11 +23,9 @@ from pipeguard.firewall.session.guard import Guard
 from pipeguard.transports.bounded import Backlog
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.server.admission import WHO, RequestRefused
-from pipeguard.transports.http.server.backend import Backend, Dial
+from pipeguard.transports.http.server.backend import Backend, Dial, Endpoint
 from pipeguard.transports.http.server.refusals import RefusalReason
-from pipeguard.transports.http.server.relay import Relay
 from pipeguard.transports.http.server.sessions import Sessions
-from pipeguard.transports.http.server.streamable import StreamableEndpoint
 from pipeguard.transports.judging import Judge
 from pipeguard.transports.sse import EventStream
 from tests.fuzz.rulebook import engines
@@ -228,14 +226,12 @@ class Poster:
         return (await self.post(message, **headers))[1]
 
     @asynccontextmanager
-    async def served(self, endpoint: Relay | StreamableEndpoint) -> AsyncIterator[None]:
+    async def served(self, endpoint: Endpoint) -> AsyncIterator[None]:
         """Answer by an endpoint, as a listener does."""
 
         async def handle(asked: web.BaseRequest) -> web.StreamResponse:
-            asked[WHO] = asked.headers.get("Who", "")
-            answer = {"GET": endpoint.get, "DELETE": endpoint.delete}.get(asked.method)
             try:
-                return await (answer or endpoint.post)(asked, await asked.read())
+                return await answer_by(asked, endpoint)
             except RequestRefused as refusal:
                 self.refused.append(refusal.reason)
                 return refusal.response
@@ -246,6 +242,15 @@ class Poster:
                 yield
             finally:
                 await endpoint.close()
+
+
+async def answer_by(asked: web.BaseRequest, *endpoints: Endpoint) -> web.StreamResponse:
+    """Answer a request by the route of its method and path."""
+    asked[WHO] = asked.headers.get("Who", "")
+    routes = [route for endpoint in endpoints for route in endpoint.routes]
+    key = asked.method, asked.path
+    answer = next(route.answer for route in routes if (route.method, route.path) == key)
+    return await answer(asked, await asked.read())
 
 
 class Records(list[Verdict]):

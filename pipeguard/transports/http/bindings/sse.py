@@ -213,7 +213,7 @@ class _SseChannel:
         self._inbox.end()
 
 
-class _SseEndpoint:
+class _SseEndpoint(Endpoint):
     """Answers clients of HTTP+SSE.
 
     Args:
@@ -223,8 +223,12 @@ class _SseEndpoint:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._channels: dict[str, _SseChannel] = {}  # by session id
+        self.routes = (
+            Route("GET", SSE, self._get),
+            Route("POST", MESSAGES, self._post, has_body=True),
+        )
 
-    async def get(self, request: web.BaseRequest, _: bytes = b"") -> web.StreamResponse:
+    async def _get(self, request: web.BaseRequest, _: bytes) -> web.StreamResponse:
         """Answer with a stream; its first event names the address for POSTs."""
         with self._backend.room():
             response = web.StreamResponse(headers=STREAM_HEADERS)
@@ -243,7 +247,7 @@ class _SseEndpoint:
                 await response.write_eof()
             return response
 
-    async def post(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+    async def _post(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         """Take a message, which is answered on its stream."""
         channel = self._channels.get(request.query.get("session", ""))
         if channel is None or channel.who != request.get(WHO, ""):
@@ -254,17 +258,6 @@ class _SseEndpoint:
         return web.Response(status=202)
 
 
-def make_endpoint(backend: Backend) -> Endpoint:
-    """The stream's path, and the one for POSTs."""
-    endpoint = _SseEndpoint(backend)
-    return Endpoint(
-        (
-            Route("GET", SSE, endpoint.get),
-            Route("POST", MESSAGES, endpoint.post, has_body=True),
-        )
-    )
-
-
 BINDING = TransportBinding(
-    "HTTP+SSE, the transport of MCP 2024-11-05", ("http", "https"), open_channel, make_endpoint
+    "HTTP+SSE, the transport of MCP 2024-11-05", ("http", "https"), open_channel, _SseEndpoint
 )

@@ -95,8 +95,8 @@ async def _upgrade(remote: Remote, http: aiohttp.ClientSession) -> _WebSocketCha
     return _WebSocketChannel(socket)
 
 
-class _WebSocketEndpoint:
-    """Answers clients of WebSocket.
+class _WebSocketEndpoint(Endpoint):
+    """Answers clients of WebSocket, at a path of its own and at that of Streamable HTTP.
 
     Args:
         backend: holds each client's conversation.
@@ -104,8 +104,10 @@ class _WebSocketEndpoint:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        paths = WEBSOCKET, MCP
+        self.routes = tuple(Route("GET", path, self._get, upgrades=True) for path in paths)
 
-    async def get(self, request: web.BaseRequest, _: bytes = b"") -> web.StreamResponse:
+    async def _get(self, request: web.BaseRequest, _: bytes) -> web.StreamResponse:
         """Upgrade the connection, for as long as the conversation lasts."""
         offered = ",".join(request.headers.getall("Sec-WebSocket-Protocol", (SUBPROTOCOL,)))
         if SUBPROTOCOL not in [name.strip() for name in offered.split(",")]:
@@ -128,13 +130,6 @@ def open_channel(remote: Remote, http: aiohttp.ClientSession) -> RemoteChannel:
     return ReconnectingChannel(partial(_connect, remote, http))
 
 
-def make_endpoint(backend: Backend) -> Endpoint:
-    """A path of its own, and that of Streamable HTTP."""
-    endpoint = _WebSocketEndpoint(backend)
-    paths = WEBSOCKET, MCP
-    return Endpoint(tuple(Route("GET", path, endpoint.get, upgrades=True) for path in paths))
-
-
 BINDING = TransportBinding(
-    "WebSocket, as in version 1 of the Python SDK", ("ws", "wss"), open_channel, make_endpoint
+    "WebSocket, as in version 1 of the Python SDK", ("ws", "wss"), open_channel, _WebSocketEndpoint
 )

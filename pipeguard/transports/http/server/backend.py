@@ -246,22 +246,30 @@ class RouteTable:
         return self._routes.get(path, ())
 
 
-async def _close_nothing() -> None:
-    return
+def mcp_routes(post: Answer, get: Answer, delete: Answer) -> tuple[Route, ...]:
+    """The routes of Streamable HTTP."""
+    return (
+        Route("POST", MCP, post, has_body=True),
+        Route("GET", MCP, get),
+        Route("DELETE", MCP, delete),
+    )
 
 
-class Endpoint(NamedTuple):
-    """The endpoint of one transport.
+class Endpoint:
+    """Answers the requests of one transport.
 
     Attributes:
         routes: for its requests.
-        close: ends work in progress.
-        is_ready: True while a new conversation could begin.
     """
 
     routes: tuple[Route, ...]
-    close: Callable[[], Awaitable[None]] = _close_nothing
-    is_ready: Callable[[], bool] = lambda: True
+
+    async def close(self) -> None:
+        """End work in progress."""
+
+    def is_ready(self) -> bool:
+        """True while a new conversation could begin."""
+        return True
 
 
 class TransportBinding(NamedTuple):

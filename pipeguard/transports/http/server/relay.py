@@ -9,8 +9,8 @@ an answer of ours.
 from __future__ import annotations
 
 from asyncio import CancelledError, timeout, timeout_at
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
+from dataclasses import dataclass, field
 from time import monotonic
 
 import aiohttp
@@ -20,6 +20,7 @@ from multidict import CIMultiDict
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import Direction
 from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.firewall.protocol.strict_json import without_value
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.session import Session
@@ -45,7 +46,7 @@ from pipeguard.transports.http.headers import (
     media_type,
 )
 from pipeguard.transports.http.server.admission import WHO, RequestRefused, refuse_overload
-from pipeguard.transports.http.server.backend import Backend, Upstream
+from pipeguard.transports.http.server.backend import Backend, Endpoint, Upstream, mcp_routes
 from pipeguard.transports.http.server.client_headers import (
     ClientHeaders,
     check_headers,
@@ -69,51 +70,43 @@ from pipeguard.transports.tasks import Tasks
 
 TO_CLIENT = Direction.TO_CLIENT
 _BAD_REQUEST = web.HTTPBadRequest.status_code
-_SERVER_ERROR = web.HTTPInternalServerError.status_code
 _NOT_FOUND = web.HTTPNotFound.status_code
+_ENDED = frozenset({*range(200, _BAD_REQUEST), _NOT_FOUND})  # answers to DELETE
 _UNKNOWN_SESSION = "there is no such session; begin a new one"
 _BAD_SESSION_ID = Failure("the server gave an invalid session id", codes.PEER_BROKE_PROTOCOL)
 _CLIENT_LEFT = Failure("the client left before the answer came")
 _OVERLOADED = "too many large messages are in progress; ask again a little later"
 
 
+@dataclass(slots=True)
 class _Relayed:
     """A client's request, while the server answers it.
 
-    Args:
-        request: as it came over HTTP.
+    Attributes:
         conversation: that it belongs to.
+        session: judges its messages.
         session_id: that the client named, or None.
         lasting: True if the answer may still come on another stream.
-
-    Attributes:
-        session: judges its messages.
         method: of its message, or None.
         waits: True if the message waits for an answer here.
-        replies: to the members of a batch that were not forwarded.
         is_resumable: True once the client was given a cursor, with which it can resume the stream.
+        replies: to the members of a batch that were not forwarded.
         ends_at: the time of the loop when a stream that answers it is overdue; None for no limit.
     """
 
-    def __init__(
-        self,
-        request: web.BaseRequest,
-        conversation: Session,
-        session_id: str | None,
-        *,
-        lasting: bool = True,
-    ) -> None:
-        self.request = request
-        self.conversation = self.session = conversation
-        self.session_id = session_id
-        self.lasting = lasting
-        self.method: str | None = None
-        self.waits = self.is_resumable = False
-        self.replies: list[bytes] = []
-        self.ends_at: float | None = None
+    request: web.BaseRequest
+    conversation: Session
+    session: Session
+    session_id: str | None
+    lasting: bool
+    method: str | None = None
+    waits: bool = False
+    is_resumable: bool = False
+    replies: list[bytes] = field(default_factory=list)
+    ends_at: float | None = None
 
 
-class Relay:
+class Relay(Endpoint):
     """Answers a client's requests with a server's answers, each message judged.
 
     Args:
@@ -129,10 +122,11 @@ class Relay:
         self._endpoint = RemoteEndpoint(upstream.remote, upstream.http)
         self._headers = ClientHeaders(upstream.remote, backend.judge.record)
         self._tasks = Tasks()
+        self.routes = mcp_routes(self._post, self._get, self._get)
 
     # --- requests of a client -------------------------------------------------------------
 
-    async def post(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+    async def _post(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         """Relay a message."""
         body = await read_frame(body)
         stateless = await offload(body, is_stateless, request, body)
@@ -145,7 +139,7 @@ class Relay:
         try:
             with self._backlog.holding() as hold:
                 hold(len(body))
-                headers = await self._headers.select(request, session, compared)
+                headers = await self._select(relayed, compared)
                 verdict = await self._judge(session, Direction.TO_SERVER, body)
             del body  # otherwise it would be kept until the answer comes
             verdict = await self._decide(relayed.conversation, session, verdict)
@@ -166,37 +160,23 @@ class Relay:
         finally:
             session.leave()
 
-    async def get(self, request: web.BaseRequest, _: bytes = b"") -> web.StreamResponse:
-        """Relay the stream of unrequested messages, or a resumed one."""
+    async def _get(self, request: web.BaseRequest, _: bytes) -> web.StreamResponse:
+        """Relay the stream of unrequested messages, a resumed one, or the end of a session."""
         relayed = self._begin(request)
+        relayed.method = LISTEN  # unrequested messages are for this stream
         headers = await self._select(relayed)
         try:
-            async with await self._endpoint.send("GET", headers) as answer:
-                if answer.status == web.HTTPOk.status_code and media_type(answer) == EVENTS:
+            async with await self._endpoint.send(request.method, headers) as answer:
+                if request.method == "DELETE" and answer.status in _ENDED:
+                    self._sessions.owners.drop(relayed.session_id or "")
+                    self._sessions.forget(relayed.session_id)
+                elif answer.status == web.HTTPOk.status_code and media_type(answer) == EVENTS:
                     self._keep_session(relayed, answer)
                     return await self._stream(relayed, answer)
-                if answer.status >= _SERVER_ERROR:
-                    why = f"the server answered with HTTP {answer.status}"
-                    reason = RefusalReason.NO_STREAM
-                    raise RequestRefused(reason, answer.status, why, headers_to_client(answer))
                 return self._without_body(answer)
         except (PipeGuardError, aiohttp.ClientError, OSError) as error:
             why = replies.what_happened(to_failure(error).why)
             raise RequestRefused(RefusalReason.NO_STREAM, 502, why) from None
-
-    async def delete(self, request: web.BaseRequest, _: bytes = b"") -> web.StreamResponse:
-        """Relay the end of a session."""
-        relayed = self._begin(request)
-        headers = await self._select(relayed)
-        try:
-            async with await self._endpoint.send("DELETE", headers) as answer:
-                if answer.status < _BAD_REQUEST or answer.status == _NOT_FOUND:
-                    self._sessions.owners.drop(relayed.session_id or "")
-                    self._sessions.forget(relayed.session_id)
-                return self._without_body(answer)
-        except (PipeGuardError, aiohttp.ClientError, OSError) as error:
-            why = replies.what_happened(to_failure(error).why)
-            raise RequestRefused(None, 502, why) from None
 
     async def close(self) -> None:
         """End the work in progress."""
@@ -207,15 +187,17 @@ class Relay:
         session_id = None if stateless else request.headers.get(SESSION_ID)
         version = request.headers.get(request_headers.VERSION)
         conversation = self._sessions.of(session_id, version, request.get(WHO, ""))
-        return _Relayed(request, conversation, session_id, lasting=not stateless)
+        return _Relayed(request, conversation, conversation, session_id, lasting=not stateless)
 
-    async def _select(self, relayed: _Relayed) -> CIMultiDict[str]:
-        """The headers of a request without a body.
+    async def _select(
+        self, relayed: _Relayed, compared: frozenset[str] = frozenset()
+    ) -> CIMultiDict[str]:
+        """The headers of a request for the server.
 
         Raises:
             RequestRefused: they name no session that may be passed on.
         """
-        headers = await self._headers.select(relayed.request, relayed.session)
+        headers = await self._headers.select(relayed.request, relayed.session, compared)
         if relayed.session_id is not None and SESSION_ID not in headers:
             raise RequestRefused(None, _NOT_FOUND, _UNKNOWN_SESSION)
         return headers
@@ -226,15 +208,11 @@ class Relay:
         self, relayed: _Relayed, headers: CIMultiDict[str], frames: list[bytes]
     ) -> web.StreamResponse:
         """Send a message, and pass on its answer."""
-        if relayed.session_id is not None and SESSION_ID not in headers:
-            response = self._lose(relayed, Failure(_UNKNOWN_SESSION, sent=False))
-            response.set_status(_NOT_FOUND)
-            return response
         headers.setdefault("Accept", BOTH)
         try:
             async with (
                 timeout(self._sessions.most_seconds(relayed.method)) as limit,
-                await self._post(headers, frames.pop()) as answer,
+                await self._send(headers, frames.pop()) as answer,
             ):
                 if not self._keep_session(relayed, answer):
                     return self._lose(relayed, _BAD_SESSION_ID)
@@ -252,7 +230,7 @@ class Relay:
                 self._answer_waiting(relayed.session, _CLIENT_LEFT)
             raise
 
-    async def _post(self, headers: CIMultiDict[str], frame: bytes) -> aiohttp.ClientResponse:
+    async def _send(self, headers: CIMultiDict[str], frame: bytes) -> aiohttp.ClientResponse:
         """Send a POST; its frame is kept until it is answered, for a redirect or a login."""
         headers["Content-Type"] = JSON
         with self._backlog.holding() as hold:
@@ -266,7 +244,7 @@ class Relay:
         headers.pop(LAST_EVENT_ID, None)
         # Without it the server waits for its answer, as for a client that is gone.
         with suppress(PipeGuardError, Crowded, aiohttp.ClientError, OSError):
-            (await self._post(headers, frame)).release()
+            (await self._send(headers, frame)).release()
 
     def _keep_session(self, relayed: _Relayed, answer: aiohttp.ClientResponse) -> bool:
         """Store a session that the server knows; False if it gave an invalid id."""
@@ -348,7 +326,7 @@ class Relay:
         async def write(frame: bytes) -> None:
             await response.write(as_event(frame))
 
-        with self._subscribing(relayed, write):
+        with self._sessions.answering(relayed.method, relayed.session, subscriber(write)):
             failure = await self._stream_events(relayed, answer, response)
             if relayed.waits and not relayed.is_resumable:
                 unanswered = self._answer_waiting(relayed.session, failure)
@@ -363,9 +341,7 @@ class Relay:
         try:
             async with timeout_at(relayed.ends_at):
                 async for read in read_events(answer, self._remote.limit_bytes):
-                    events = [_with_valid_id(event) for event in read]
-                    relayed.is_resumable |= relayed.lasting and any(event.id for event in events)
-                    passed = [await self._pass_event(relayed, event) for event in events]
+                    passed = [await self._pass_event(relayed, event) for event in read]
                     await response.write(b"".join(passed))
         except (Unreadable, TimeoutError) as error:
             relayed.is_resumable = False
@@ -374,17 +350,12 @@ class Relay:
             pass  # as at the end of a stream
         return Failure(CONNECTION_LOST)
 
-    def _subscribing(
-        self, relayed: _Relayed, write: Callable[[bytes], Awaitable[None]]
-    ) -> AbstractContextManager[None]:
-        send = subscriber(write)
-        if relayed.session is relayed.conversation:
-            return self._sessions.subscribing(relayed.conversation, send)
-        return self._sessions.answering(relayed.method, relayed.session, send)
-
     async def _pass_event(self, relayed: _Relayed, event: ServerSentEvent) -> bytes:
         """The events for the client, as they are written."""
+        if event.id and not is_session_id(event.id):
+            event = event._replace(id=None)  # a client sends it back in a header
         if event.id:
+            relayed.is_resumable = relayed.lasting
             self._headers.learn_event(event.id)
         if event.comment is not None:
             return KEEP_AWAKE
@@ -419,8 +390,3 @@ class Relay:
             if verdict.forward is not None:
                 frames.append(verdict.forward)
         return frames
-
-
-def _with_valid_id(event: ServerSentEvent) -> ServerSentEvent:
-    """The event; without an id that could not be one: a client sends it back in a header."""
-    return event if not event.id or is_session_id(event.id) else event._replace(id=None)

@@ -24,7 +24,7 @@ from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.correlator import OwnIds, with_request_ids
 from pipeguard.transports.http.headers import JSON, SESSION_ID
 from pipeguard.transports.http.server.admission import WHO, RequestRefused, refuse_overload
-from pipeguard.transports.http.server.backend import Backend
+from pipeguard.transports.http.server.backend import Backend, Endpoint, mcp_routes
 from pipeguard.transports.http.server.client_headers import check_headers, read_one_message
 from pipeguard.transports.http.server.exchange import Exchange
 from pipeguard.transports.http.server.exchange_router import ExchangeRouter
@@ -49,7 +49,7 @@ _Routers = dict[str, ExchangeRouter]
 OVERLOADED = Failure("too much waits for the server; ask again a little later", codes.OVERLOADED)
 
 
-class StreamableEndpoint:
+class StreamableEndpoint(Endpoint):
     """Answers clients of Streamable HTTP out of channels.
 
     Args:
@@ -66,6 +66,7 @@ class StreamableEndpoint:
         self._beginning = 0
         self._failed_at = float("-inf")  # when a server last failed to start
         self._sweeping = asyncio.create_task(self._sweep())
+        self.routes = mcp_routes(self._post, self._get, self._delete)
 
     def __len__(self) -> int:
         return len(self._routers)
@@ -74,7 +75,7 @@ class StreamableEndpoint:
         """False for a while after a server failed to start."""
         return monotonic() - self._failed_at >= RETRY_SECONDS
 
-    async def post(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+    async def _post(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         """Answer a message."""
         body = await read_frame(body)
         stateless = await offload(body, is_stateless, request, body)
@@ -103,7 +104,7 @@ class StreamableEndpoint:
         finally:
             exchange.session.leave()
 
-    async def get(self, request: web.BaseRequest, _: bytes = b"") -> web.StreamResponse:
+    async def _get(self, request: web.BaseRequest, _: bytes) -> web.StreamResponse:
         """Answer with the stream of unrequested messages."""
         router = self._get_router(request)
         response = web.StreamResponse(headers=STREAM_HEADERS)
@@ -115,7 +116,7 @@ class StreamableEndpoint:
         await response.write_eof()
         return response
 
-    async def delete(self, request: web.BaseRequest, _: bytes = b"") -> web.StreamResponse:
+    async def _delete(self, request: web.BaseRequest, _: bytes) -> web.StreamResponse:
         """End a session."""
         self._get_router(request)
         await self._end(self._routers, request.headers[SESSION_ID])

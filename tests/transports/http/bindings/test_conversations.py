@@ -15,7 +15,7 @@ from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.bindings import sse
 from pipeguard.transports.http.bindings.sse import _SseEndpoint
 from pipeguard.transports.http.bindings.websocket import _WebSocketEndpoint
-from pipeguard.transports.http.server.admission import WHO, RequestRefused
+from pipeguard.transports.http.server.admission import RequestRefused
 from pipeguard.transports.http.server.backend import Backend
 from pipeguard.transports.http.server.sessions import Sessions
 from tests.transports.http.server.hosting import Answering, Child, echo
@@ -26,6 +26,7 @@ from tests.transports.talking import (
     Json,
     Object,
     Records,
+    answer_by,
     backend,
     call,
     code,
@@ -74,19 +75,11 @@ async def hosting(
 
         behind = backend(host.known, dialled, record or host.records, most=most, limit_bytes=LIMIT)
         host.backend = behind
-        events, sockets = (
-            _SseEndpoint(behind),
-            _WebSocketEndpoint(behind),
-        )
+        endpoints = _SseEndpoint(behind), _WebSocketEndpoint(behind)
 
         async def handle(asked: web.BaseRequest) -> web.StreamResponse:
-            asked[WHO] = asked.headers.get("Who", "")
             try:
-                if asked.path == "/sse":
-                    return await events.get(asked)
-                if asked.path == "/messages":
-                    return await events.post(asked, await asked.read())
-                return await sockets.get(asked)
+                return await answer_by(asked, *endpoints)
             except RequestRefused as refused:
                 return refused.response
 
