@@ -162,27 +162,7 @@ async def read_message(frame: bytes) -> Message | list[JsonValue]:
 async def to_frame(value: JsonValue) -> bytes:
     """The frame of a value; a short one has its value, so that it is not parsed again."""
     short = ParsedFrame.write_short(value, LARGE_BYTES)
-    if short is not None:
-        return short
-    if is_short(value):
-        return ParsedFrame.write(value)
-    return await asyncio.to_thread(serialise, value)
-
-
-def is_short(value: JsonValue) -> bool:
-    """True for the value of a short frame; reads no more of it than necessary."""
-    left, rest = LARGE_BYTES, [value]
-    while rest and left > 0:
-        item = rest.pop()
-        if isinstance(item, str):
-            left -= len(item)
-        elif isinstance(item, list):
-            left -= 8 * len(item)
-            rest += item[: left // 8]
-        elif isinstance(item, dict):
-            left -= 8 * len(item) + sum(map(len, item))
-            rest += item.values()
-    return left > 0
+    return await asyncio.to_thread(serialise, value) if short is None else short
 
 
 # --- verdicts -------------------------------------------------------------------------------

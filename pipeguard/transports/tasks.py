@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from itertools import islice
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+ATTEMPTS = 5
 FIRST_PAUSE_SECONDS = 0.2
 MOST_PAUSE_SECONDS = 30.0
 
@@ -44,6 +46,20 @@ class Tasks(set[asyncio.Task[Any]]):
         for task in list(self):
             task.cancel()
         await asyncio.gather(*self, return_exceptions=True)
+
+
+async def try_often(
+    attempt: Callable[[], Awaitable[T]], errors: type[Exception], is_final: Callable[[Any], bool]
+) -> T:
+    """Try up to `ATTEMPTS` times, with pauses, while an attempt fails with such an error."""
+    for pause_seconds in islice(backoff(), ATTEMPTS - 1):
+        try:
+            return await attempt()
+        except errors as error:
+            if is_final(error):
+                raise
+        await asyncio.sleep(pause_seconds)
+    return await attempt()
 
 
 def backoff() -> Iterator[float]:

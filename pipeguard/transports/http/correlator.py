@@ -23,7 +23,7 @@ from pipeguard.firewall.protocol.ids import (
     write_answered_id,
     write_id,
 )
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.methods import LISTEN, SUBSCRIPTION_META
 from pipeguard.firewall.protocol.pending import MAX_REMEMBERED, REMEMBERED_SECONDS
 from pipeguard.firewall.protocol.strict_json import parse_json
@@ -33,7 +33,6 @@ RELATED_TASK = "io.modelcontextprotocol/related-task"  # MCP 2025-11-25, basic/u
 MOST_TASKS = 1_024  # whose progress is passed on
 MOST_AHEAD = 1_000_000  # a number may exceed the last one by so much: clients choose their ids
 P = TypeVar("P", bound=Hashable)
-OwnIds = tuple[str | None, str | None]  # of a request; None for an id that a message does not have
 
 
 class Sent(NamedTuple, Generic[P]):
@@ -72,19 +71,23 @@ class Correlator(Generic[P]):
 
     # --- to the server ------------------------------------------------------------------
 
-    def add(self, owner: P, value: JsonValue) -> OwnIds:
-        """Add a message; return the id and the progress token under which it is sent."""
+    def add(self, owner: P, value: JsonValue) -> JsonValue:
+        """Add a message; return it under the id and the progress token that are sent."""
         ids = request_ids(value)
-        if not ids:
-            return None, None
+        if not ids or not isinstance(value, dict):
+            return value
         own = self._choose(ids[0], self._sent)
         self._sent[own] = _make_sent(owner, ids[0], value)
-        token = find_requested_token(value)
+        changed = value if own == ids[0] else {**value, "id": read_id(own)}
+        meta = _meta(value.get("params")) or {}
+        token = write_id(meta.get("progressToken"))
         if token is None:
-            return own, None
+            return changed
         own_token = own if self._is_unique else self._choose(token, self._progress)
         self._progress[own_token] = Sent(owner, token)
-        return own, own_token
+        if own_token == token:
+            return changed
+        return _with_param(changed, "_meta", {**meta, "progressToken": read_id(own_token)})
 
     def make_id(self) -> str:
         """Make an id for a request of our own."""
@@ -121,18 +124,14 @@ class Correlator(Generic[P]):
         """True for the answer to a request that was given up; the id is free from now on."""
         return own in self._late and self.pop(own) is None
 
-    def progressing(self, token: str) -> Sent[P] | None:
-        """The owner of the progress under a token, if it has one."""
-        tokens = self._progress, self._task_progress
-        token = match_answer(token, lambda each: any(each in some for some in tokens))
-        return self._progress.get(token) or self._task_progress.get(token)
-
     def origin(self, value: JsonValue) -> Sent[P] | None:
         """The owner of a message, by its progress token or subscription id, if it has one."""
         if not isinstance(value, dict):
             return None
         if (token := find_progress_token(value)) is not None:
-            return self.progressing(token)
+            tokens = self._progress, self._task_progress
+            token = match_answer(token, lambda each: any(each in some for some in tokens))
+            return self._progress.get(token) or self._task_progress.get(token)
         return self.get(find_subscription_id(value) or "")
 
     def end_progress(self, token: str, *, is_task: bool = False) -> None:
@@ -222,42 +221,12 @@ def _make_sent(owner: P, token: str, request: JsonValue) -> Sent[P]:
 # --- requests -----------------------------------------------------------------------------
 
 
-def with_request_ids(frame: bytes, value: JsonValue, own: OwnIds) -> bytes:
-    """A message under another id and progress token.
-
-    Args:
-        frame: returned as it is if nothing changes.
-        value: of the frame.
-        own: from `Correlator.add`.
-    """
-    token, progress_token = own
-    is_same = [token] == request_ids(value) and progress_token == find_requested_token(value)
-    if token is None or is_same or not isinstance(value, dict):
-        return frame
-    changed = {**value, "id": read_id(token)}
-    if progress_token is not None:
-        meta = _meta(value.get("params")) or {}
-        changed = _with_param(changed, "_meta", {**meta, "progressToken": read_id(progress_token)})
-    return serialise(changed)
-
-
-def find_requested_token(value: JsonValue) -> str | None:
-    """The token under which a request wants to hear of progress, or None."""
-    params = value.get("params") if isinstance(value, dict) and "id" in value else None
-    return write_id((_meta(params) or {}).get("progressToken"))
-
-
-def is_cancellation(value: JsonValue) -> bool:
-    """True for a notification that cancels a request."""
-    return isinstance(value, dict) and value.get("method") == CANCELLED
-
-
 def cancelled_id(value: JsonValue) -> str | None:
     """The id of the request that a message cancels; None if it cancels none."""
-    params = value.get("params") if isinstance(value, dict) else None
-    if not is_cancellation(value) or not isinstance(params, dict):
+    if not isinstance(value, dict) or value.get("method") != CANCELLED:
         return None
-    return write_id(params.get("requestId"))
+    params = value.get("params")
+    return write_id(params.get("requestId")) if isinstance(params, dict) else None
 
 
 def with_cancelled_id(value: JsonObject, id_token: str) -> JsonObject:

@@ -15,7 +15,7 @@ from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.answers import creates_task
 from pipeguard.firewall.protocol.framing import Lost
 from pipeguard.firewall.protocol.ids import read_id, request_ids, write_id
-from pipeguard.firewall.protocol.json_values import JsonObject, serialise
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.firewall.protocol.methods import INITIALIZED, PROGRESS
 from pipeguard.firewall.session import replies
 from pipeguard.transports.bounded import UNTAKEN_SECONDS, Outbox
@@ -27,16 +27,15 @@ from pipeguard.transports.http.client.shared_settings import (
     SharedSettings,
 )
 from pipeguard.transports.http.correlator import (
+    CANCELLED,
     Correlator,
     answered_id,
     cancelled_id,
     find_answers,
     find_related_task,
-    is_cancellation,
     with_answered_id,
     with_cancelled_id,
     with_owners_token,
-    with_request_ids,
 )
 from pipeguard.transports.judging import offload, parse_value, read_frame, to_frame
 
@@ -85,14 +84,12 @@ class _SharedOpening:
 
     async def describe(self, opening: JsonObject) -> bytes:
         """Answer an opening as the server answered the first, in the revision that it asks for."""
-        token = write_id(opening.get("id")) or ""
         description = self._description
-        if description is not None:
-            await asyncio.wait([description])
-        answer = None if description is None else description.result()
+        answer = None if description is None else await asyncio.shield(description)
         if answer is None:
-            return Failure("the server did not accept the session's opening").to_frame(token)
-        return serialise({**_match_revision(opening, answer), "id": read_id(token)})
+            failure = Failure("the server did not accept the session's opening")
+            return failure.to_frame(write_id(opening.get("id")) or "")
+        return serialise({**_match_revision(opening, answer), "id": opening["id"]})
 
     def end(self) -> None:
         """Answer all who wait for a server that is gone; the next opening is the first."""
@@ -207,9 +204,9 @@ class Multiplexer:
                 return
             if relayed is not value:
                 value, frame = relayed, serialise(relayed)
-        sent = self._with_own_ids(port, frame, value)
-        if sent is not None:
-            await self._channel.write(sent)
+        sent = self._with_own_ids(port, value)
+        if sent is not None and (channel := self._channel) is not None:
+            await channel.write(frame if sent is value else await to_frame(sent))
 
     async def _tell(self, requests: list[JsonObject]) -> None:
         """Send requests of our own, without waiting for the answers."""
@@ -219,19 +216,17 @@ class Multiplexer:
                 with suppress(ChannelClosed):
                     await self._channel.write(serialise(asked))
 
-    def _with_own_ids(self, port: _Port, frame: bytes, value: JsonObject) -> bytes | None:
+    def _with_own_ids(self, port: _Port, value: JsonObject) -> JsonValue:
         """A message with ids of ours; None if it cancels an unknown request."""
-        if "method" not in value:
-            return frame
-        if "id" in value:
-            own = self._ids.add(port, value)
-            if value["method"] == "initialize" and own[0] is not None:
-                self._opened.send(own[0])
-            return with_request_ids(frame, value, own)
-        if not is_cancellation(value):
-            return frame
+        if "method" in value and "id" in value:
+            sent = self._ids.add(port, value)
+            if value["method"] == "initialize" and isinstance(sent, dict):
+                self._opened.send(write_id(sent["id"]) or "")
+            return sent
+        if value.get("method") != CANCELLED:
+            return value
         cancelled = self._ids.cancel(port, cancelled_id(value) or "")
-        return None if cancelled is None else serialise(with_cancelled_id(value, cancelled))
+        return None if cancelled is None else with_cancelled_id(value, cancelled)
 
     # --- from the server ----------------------------------------------------------------
 

@@ -25,9 +25,8 @@ from pipeguard.transports.http.client.upstream import (
 )
 from pipeguard.transports.http.correlator import find_answers
 from pipeguard.transports.judging import offload
-from pipeguard.transports.tasks import backoff
+from pipeguard.transports.tasks import backoff, try_often
 
-ATTEMPTS = 5
 STEADY_SECONDS = 1.0  # a connection that lasted longer is taken for healthy
 REOPEN_SECONDS = 30.0  # for a server to answer our own opening
 
@@ -147,7 +146,7 @@ class ReconnectingChannel(InboxChannel):
         async with self._connecting:
             if self._link is not None:
                 return self._link
-            link = await self._connect_patiently()
+            link = await try_often(self._connect, LinkLost, lambda lost: lost.is_final)
             self._use(link)
             try:
                 await self._reopen(link)
@@ -156,17 +155,6 @@ class ReconnectingChannel(InboxChannel):
                 await link.close()
                 raise
             return link
-
-    async def _connect_patiently(self) -> AsyncChannel:
-        pauses = backoff()
-        for _ in range(ATTEMPTS - 1):
-            try:
-                return await self._connect()
-            except LinkLost as lost:
-                if lost.is_final:
-                    raise
-            await asyncio.sleep(next(pauses))
-        return await self._connect()
 
     def _use(self, link: AsyncChannel) -> None:
         self._link = link

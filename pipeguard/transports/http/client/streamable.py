@@ -40,9 +40,8 @@ from pipeguard.transports.http.headers import (
     is_session_id,
     media_type,
 )
-from pipeguard.transports.tasks import backoff
+from pipeguard.transports.tasks import backoff, try_often
 
-CONNECT_ATTEMPTS = 5
 STEADY_SECONDS = 1.0  # a stream that lasted longer is taken for healthy
 RESUME_SECONDS = 120.0  # for which a broken stream is resumed
 GOODBYE_SECONDS = 2.0
@@ -276,16 +275,13 @@ class StreamableChannel(InboxChannel):
         return await self._connect_and_post(frame)
 
     async def _connect_and_post(self, frame: SentFrame) -> aiohttp.ClientResponse:
-        pauses = backoff()
-        for _ in range(CONNECT_ATTEMPTS - 1):
-            try:
-                headers = self._session.headers(frame.value)
-                return await self._endpoint.send("POST", headers, frame.data)
-            except aiohttp.ClientSSLError:
-                raise
-            except aiohttp.ClientConnectorError:  # nothing was sent
-                await asyncio.sleep(next(pauses))
-        return await self._endpoint.send("POST", self._session.headers(frame.value), frame.data)
+        def post() -> Awaitable[aiohttp.ClientResponse]:
+            headers = self._session.headers(frame.value)
+            return self._endpoint.send("POST", headers, frame.data)
+
+        # Nothing was sent, but a server whose certificate is wrong will not change it soon.
+        error, final = aiohttp.ClientConnectorError, aiohttp.ClientSSLError
+        return await try_often(post, error, lambda failed: isinstance(failed, final))
 
     # --- the session --------------------------------------------------------------------
 

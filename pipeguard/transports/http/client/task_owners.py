@@ -214,7 +214,11 @@ class _OwnTasks:
         method, params = value.get("method"), value.get("params")
         body = params if isinstance(params, dict) else {}
         if method in _BY_ID:
-            return {**value, "params": self._with_own_id(body)}
+            # Some servers read names of members in any case.
+            others = {name: item for name, item in body.items() if name.casefold() != "taskid"}
+            task_id = body.get("taskId")
+            own_id = task_id if self._owns(task_id) else token_hex(UNKNOWN_BYTES)
+            return {**value, "params": {**others, "taskId": own_id}}
         if method == LISTEN:
             return self._listening(value, body)
         token = write_id(value.get("id"))
@@ -224,14 +228,6 @@ class _OwnTasks:
                 self._tools.popitem(last=False)
             self._tools[token] = name if type(name) is str else ""
         return value
-
-    def _with_own_id(self, params: JsonObject) -> JsonObject:
-        # Some servers read names of members in any case.
-        others = {name: value for name, value in params.items() if name.casefold() != "taskid"}
-        task_id = params.get("taskId")
-        if not self._owns(task_id):
-            task_id = token_hex(UNKNOWN_BYTES)
-        return {**others, "taskId": task_id}
 
     def _listening(self, value: JsonObject, params: JsonObject) -> JsonObject:
         """A subscription to no other tasks than its own (MCP 2026-07-28, extension `tasks`)."""

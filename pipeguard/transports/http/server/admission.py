@@ -134,8 +134,6 @@ class Tokens:
     ) -> None:
         self._read = read
         self._stored = stored
-        # As `changed` saw them last.
-        self._were_needed, self._last = self.are_needed(), self._digests()
 
     def are_needed(self) -> bool:
         """True if a request must have a token: always, but before the first stored one."""
@@ -158,17 +156,10 @@ class Tokens:
         stored = self._stored
         return "" if stored is None else stored.describe_end(_digest_bearer(authorization))
 
-    def reload_changed(self) -> bool:
-        """True if the tokens are others than at the last call."""
-        before = self._were_needed, self._last
-        self._were_needed, self._last = self.are_needed(), self._digests()
-        return before != (self._were_needed, self._last)
-
-    def still_admit(self, caller: Caller) -> bool:
-        """True while a caller's token is valid under the same name, as `changed` saw it last."""
-        if not caller.name:  # it came in when no token was needed
-            return not self._were_needed
-        return self._last.get(caller.name) == caller.digest
+    def check_later(self) -> Callable[[Caller], bool]:
+        """The check if a caller would be admitted now, with the token that it came with."""
+        are_needed, digests = self.are_needed(), self._digests()
+        return lambda one: digests.get(one.name) == one.digest if one.name else not are_needed
 
     def has_whole(self, name: str) -> bool:
         """True for a token that is known as it is, not by its digest."""
@@ -225,8 +216,14 @@ class Admission(NamedTuple):
         Raises:
             RequestRefused: it may not come in.
         """
-        _check_target(request)
-        head = read_head(request)
+        if request.version > HttpVersion11:
+            raise RequestRefused(RefusalReason.HTTP, 505, "speak HTTP/1.1")
+        if len(request.raw_path) > MAX_TARGET_CHARS:
+            raise RequestRefused(RefusalReason.TARGET, 414, RefusalReason.TARGET.words)
+        raw = request.raw_headers
+        # No two messages need to share their length; a second one stays.
+        head = tuple([pair for pair in raw if pair[0] != _LENGTH])
+        head = head if len(raw) - len(head) == 1 else tuple(raw)
         if self.passed is not None and head in self.passed:
             return
         _check_headers(request)
@@ -237,7 +234,8 @@ class Admission(NamedTuple):
         if origin is not None and not self._allows_origin(origin):
             why = "this origin may not speak to this server; see --allow-origin"
             raise RequestRefused(RefusalReason.ORIGIN, 403, why)
-        if self.passed is not None and is_short(head):
+        size = sum([len(name) + len(value) for name, value in head])  # noqa: C419  faster
+        if self.passed is not None and size < SHORT_HEAD_BYTES:  # worth its memory
             if len(self.passed) >= MOST_HEADS:
                 self.passed.clear()
             self.passed.add(head)
@@ -312,25 +310,6 @@ class Admission(NamedTuple):
         # A page on another port of this machine is another program's, as a development server's.
         is_ours = url.port == self.port or not self.port
         return is_ours and url.host in _LOOPBACK_NAMES and is_loopback(self.host)
-
-
-def read_head(request: web.BaseRequest) -> Head:
-    """The headers of a request but for its length, which no two messages need to share."""
-    raw = request.raw_headers
-    head = tuple([pair for pair in raw if pair[0] != _LENGTH])
-    return head if len(raw) - len(head) == 1 else tuple(raw)  # a second length stays
-
-
-def is_short(head: Head) -> bool:
-    """True for a head that is worth its memory."""
-    return sum([len(name) + len(value) for name, value in head]) < SHORT_HEAD_BYTES  # noqa: C419  faster
-
-
-def _check_target(request: web.BaseRequest) -> None:
-    if request.version > HttpVersion11:
-        raise RequestRefused(RefusalReason.HTTP, 505, "speak HTTP/1.1")
-    if len(request.raw_path) > MAX_TARGET_CHARS:
-        raise RequestRefused(RefusalReason.TARGET, 414, RefusalReason.TARGET.words)
 
 
 def _check_headers(request: web.BaseRequest) -> None:

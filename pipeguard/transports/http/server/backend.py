@@ -74,14 +74,21 @@ class Backend:
     servers: set[AsyncChannel] = field(default_factory=set)
     conversations: int = 0
 
-    async def decide(self, conversation: Session, session: Session, verdict: Verdict) -> Verdict:
-        """The verdict on a message, once it no longer waits for a person.
+    async def judge_post(self, conversation: Session, session: Session, body: bytes) -> Verdict:
+        """The verdict on the body of a POST, once it no longer waits for a person.
 
         Args:
             conversation: with whose end the wait ends.
             session: of the exchange.
-            verdict: on its message.
+            body: the message.
+
+        Raises:
+            Crowded: it was given up to make room for others.
         """
+        with self.backlog.holding() as hold:
+            hold(len(body))
+            verdict = await self.judge(session, Direction.TO_SERVER, body)
+        del body  # otherwise it would be kept until a person has decided
         if verdict.action is not Action.ASK:
             return verdict
         with self.sessions.holding(conversation) as over:

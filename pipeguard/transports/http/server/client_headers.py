@@ -32,7 +32,7 @@ from pipeguard.firewall.session.session import Session, judge_headers
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.client.upstream import Remote
 from pipeguard.transports.http.headers import LAST_EVENT_ID, SESSION_ID, headers_to_server
-from pipeguard.transports.http.server.admission import Head, RequestRefused, is_short, read_head
+from pipeguard.transports.http.server.admission import RequestRefused
 from pipeguard.transports.http.server.refusals import RefusalReason
 from pipeguard.transports.http.server.sessions import Sessions
 from pipeguard.transports.judging import SMALL_BYTES, in_thread
@@ -57,8 +57,6 @@ class ClientHeaders:
         self._record = record
         self._count = 0
         self._judged: OrderedDict[_Pairs, tuple[Policy, frozenset[str]]] = OrderedDict()
-        # By head: the forwarded headers and their judged texts, until the server gives new ones.
-        self._split: dict[tuple[Head, frozenset[str]], tuple[CIMultiDict[str], _Pairs]] = {}
         self._given = _GivenValues()
         self._given_events = _GivenValues()  # apart: there are many of them
 
@@ -72,26 +70,6 @@ class ClientHeaders:
             session: the conversation that it belongs to.
             compared: names of headers that were compared with a body that is judged.
         """
-        key = read_head(request), compared
-        split = self._split.get(key)
-        if split is None:
-            split = self._split_headers(request, compared)
-            if len(self._split) >= MAX_REMEMBERED:
-                self._split.clear()
-            if is_short(key[0]):
-                self._split[key] = split
-        headers, pairs = CIMultiDict(split[0]), split[1]
-        for name in await self._drop_headers(pairs, session) if pairs else ():
-            cookies = self._given_cookies(headers.getall(name)) if name == "cookie" else ""
-            headers.popall(name)
-            if cookies:
-                headers["Cookie"] = cookies
-        return headers
-
-    def _split_headers(
-        self, request: web.BaseRequest, compared: frozenset[str]
-    ) -> tuple[CIMultiDict[str], _Pairs]:
-        """The headers that may be forwarded, and their texts that are judged."""
         headers = headers_to_server(
             request.headers.items(), passes_credentials=self._remote.passes_credentials
         )
@@ -100,22 +78,22 @@ class ClientHeaders:
             for name, value in headers.items()
             if name.lower() not in compared and (text := self._text_to_judge(name, value))
         )
-        return headers, pairs
+        for name in await self._drop_headers(pairs, session) if pairs else ():
+            parts = [part.strip() for line in headers.popall(name) for part in line.split(";")]
+            given = [part for part in parts if name == "cookie" and part in self._given]
+            if given:
+                headers["Cookie"] = "; ".join(given)
+        return headers
 
     def learn(self, answer: aiohttp.ClientResponse) -> None:
         """Remember the cookies and the session id that the server gives: clients send them back."""
         cookies = [line.partition(";")[0] for line in answer.headers.getall("Set-Cookie", ())]
         for value in (*cookies, *answer.headers.getall(SESSION_ID, ())):
-            self._learn(self._given, value)
+            self._given.add(value)
 
     def learn_event(self, event_id: str) -> None:
         """Remember an event's id, with which a client may resume a stream."""
-        self._learn(self._given_events, event_id)
-
-    def _learn(self, values: _GivenValues, value: str) -> None:
-        if value not in values:
-            values.add(value)
-            self._split.clear()
+        self._given_events.add(event_id)
 
     def _text_to_judge(self, name: str, value: str) -> str:
         """The part of a header that is judged; may be empty."""
@@ -127,10 +105,6 @@ class ClientHeaders:
             return "; ".join(part.strip() for part in parts if part not in self._given)
         is_login = low == "authorization" or is_credential_name(name.replace("-", "_"))
         return "" if is_login and self._remote.passes_credentials else value
-
-    def _given_cookies(self, values: list[str]) -> str:
-        parts = [part.strip() for value in values for part in value.split(";")]
-        return "; ".join(part for part in parts if part in self._given)
 
     async def _drop_headers(self, pairs: _Pairs, session: Session) -> frozenset[str]:
         """The names of the headers that are not forwarded, in lower case."""

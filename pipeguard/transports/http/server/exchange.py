@@ -118,14 +118,13 @@ class Exchange(Stream):
         if self.is_present:
             super().send(frames)
 
-    async def take(self, frame: bytes, ids: list[str], judge: JudgeAnswer) -> None:
-        """Pass on the answer to some of the requests."""
+    async def take(self, frame: bytes, token: str, judge: JudgeAnswer) -> None:
+        """Pass on the answer to one of the requests."""
         frames = [await judge(self.session, frame)]
-        # The frame may not answer them after all; another answer will not come.
-        for token in sorted(set(ids) & set(self.session.waiting())):
+        if token in self.session.waiting():  # the frame does not answer it; no other will
             failure = Failure("the server broke the protocol", codes.PEER_BROKE_PROTOCOL)
             frames.append(await judge(self.session, failure.to_frame(token)))
-        self._unanswered.difference_update(ids)
+        self._unanswered.discard(token)
         self.send([frame for frame in frames if frame is not None])
         if not self._unanswered and self.is_taken:
             self.end()
@@ -138,7 +137,7 @@ class Exchange(Stream):
     async def lose(self, failure: Failure, judge: JudgeAnswer) -> None:
         """Tell the client that no further answer will come."""
         for token in sorted(self._unanswered):
-            await self.take(failure.to_frame(token), [token], judge)
+            await self.take(failure.to_frame(token), token, judge)
 
     def cancel(self, token: str) -> None:
         """Stop waiting for an answer that the client no longer wants."""

@@ -27,8 +27,6 @@ from pipeguard.transports.bounded import Backlog
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed, Failure, leave
 from pipeguard.transports.http.correlator import (
     Correlator,
-    OwnIds,
-    answered_id,
     cancelled_id,
     find_answers,
     with_answered_id,
@@ -137,8 +135,8 @@ class ExchangeRouter:
     # --- exchanges ----------------------------------------------------------------------
 
     @contextmanager
-    def answering(self, exchange: Exchange, value: JsonValue) -> Iterator[list[OwnIds]]:
-        """Route answers to an exchange; yields the ids under which each message is sent."""
+    def answering(self, exchange: Exchange, value: JsonValue) -> Iterator[list[JsonValue]]:
+        """Route answers to an exchange; yields its messages as they are sent."""
         exchange.begin(request_ids(value))
         members = value if isinstance(value, list) else [value]
         sent = [self._ids.add(exchange, member) for member in members]
@@ -273,14 +271,14 @@ class ExchangeRouter:
         value, tokens = await offload(frame, find_answers, frame)
         answered = [self._ids.match_answer(token) for token in tokens]
         sent_ids = [token for token in answered if self._ids.get(token) is not None]
-        if isinstance(value, list):
-            await self._take_batch(frame, value)
-        elif len(sent_ids) > 1:  # an unreadable batch: none of its answers will come
-            for sent_id in sent_ids:
-                await self._lose_answer(sent_id)
+        if sent_ids and (isinstance(value, list) or len(sent_ids) > 1):
+            for sent_id in sent_ids:  # in a batch, which was not asked for: none of them will come
+                lost = self._ids.give_up(sent_id)
+                failed = _UNREADABLE.to_frame(lost.token)
+                await lost.owner.take(failed, lost.token, self._judge_answer)
         elif sent_ids and (origin := self._ids.get(sent_id := sent_ids[0])) is not None:
             answer = await _with_client_id(frame, value, sent_id, origin.token)
-            await origin.owner.take(answer, [origin.token], self._judge_answer)
+            await origin.owner.take(answer, origin.token, self._judge_answer)
             self._ids.pop(sent_id)
         elif not any(map(self._ids.is_late, answered)):
             await self._take_unrequested(frame, value)
@@ -299,33 +297,6 @@ class ExchangeRouter:
         judged = await self._judge_answer(session, frame)
         if judged is not None:
             await self._refuse(self._deliver(judged, owner))
-
-    async def _lose_answer(self, sent_id: str) -> None:
-        """Tell a client that its answer cannot be read."""
-        origin = self._ids.give_up(sent_id)
-        failed = _UNREADABLE.to_frame(origin.token)
-        await origin.owner.take(failed, [origin.token], self._judge_answer)
-
-    async def _take_batch(self, frame: bytes, members: list[JsonValue]) -> None:
-        """Pass each exchange its own answers of a batch."""
-        parts: dict[Exchange | None, tuple[list[JsonValue], dict[str, str]]] = {}
-        for member in members:
-            sent_id = self._ids.match_answer(answered_id(member) or "")
-            origin = self._ids.get(sent_id)
-            if origin is None:
-                parts.setdefault(None, ([], {}))[0].append(member)
-                continue
-            own, tokens = parts.setdefault(origin.owner, ([], {}))
-            own.append(with_answered_id(member, sent_id, origin.token))
-            tokens[sent_id] = origin.token
-        for exchange, (own, tokens) in parts.items():
-            part = frame if own == members else await to_frame([*own])
-            if exchange is not None:
-                await exchange.take(part, list(tokens.values()), self._judge_answer)
-                for sent_id in tokens:
-                    self._ids.pop(sent_id)
-            elif (judged := await self._judge_answer(self.session, part)) is not None:
-                await self._refuse(self._deliver(judged, None))
 
     # --- unrequested messages -----------------------------------------------------------
 

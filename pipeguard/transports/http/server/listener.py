@@ -169,8 +169,7 @@ class Listener:
         """Close the connections of removed tokens, with their streams and sockets."""
         while True:
             await asyncio.sleep(RECHECK_SECONDS)
-            if tokens.reload_changed():
-                self._connections.recheck(tokens.still_admit)
+            self._connections.recheck(tokens.check_later())
 
     # --- requests -----------------------------------------------------------------------
 

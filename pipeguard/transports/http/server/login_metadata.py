@@ -2,8 +2,7 @@
 
 The metadata must name the address that the client called (RFC 9728, section 3.3), so our address
 replaces the server's. The client's token is then for our address, which the server or its
-authorization server may refuse. Sources: MCP 2025-06-18, basic/authorization; for the paths at the
-origin itself, MCP 2025-03-26, basic/authorization, "Fallbacks".
+authorization server may refuse. Source: MCP 2025-06-18, basic/authorization.
 """
 
 from __future__ import annotations
@@ -17,14 +16,11 @@ from yarl import URL
 from pipeguard.transports.http.client.bodies import Unreadable, read_body
 from pipeguard.transports.http.client.upstream import Remote
 from pipeguard.transports.http.headers import JSON, headers_to_client, media_type
+from pipeguard.transports.http.request_headers import VERSION
 
 PREFIX = "/.well-known/"
 RESOURCE = "/.well-known/oauth-protected-resource"
-AUTHORIZE = "/authorize"
 MAX_BYTES = 2**20
-_ORIGIN_PATHS = frozenset({"/token", "/register", "/revoke"})
-# Other headers of the client would go to the server without being judged.
-_LOGIN_HEADERS = ("Authorization", "Content-Type", "MCP-Protocol-Version")
 _DOCUMENTS = (RESOURCE, PREFIX + "oauth-authorization-server", PREFIX + "openid-configuration")
 
 
@@ -45,27 +41,16 @@ class LoginMetadata:
 
     def answers(self, path: str) -> bool:
         """True for a path that belongs to a login."""
-        if path == AUTHORIZE or path in _ORIGIN_PATHS:
-            return True
         return path.startswith(_DOCUMENTS)
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """The server's answer, with our address replacing its own."""
-        if request.path == AUTHORIZE:
-            target = self._origin.with_path(AUTHORIZE).with_query(request.query_string)
-            return web.Response(status=302, headers={"Location": str(target)})
-        headers = {
-            name: request.headers[name] for name in _LOGIN_HEADERS if name in request.headers
-        }
-        headers |= {"Accept": JSON, "Accept-Encoding": "identity"}
-        body = await request.content.read(MAX_BYTES) if request.method == "POST" else None
+        version = request.headers.get(VERSION)
+        headers = {"Accept": JSON, "Accept-Encoding": "identity"}
+        headers |= {VERSION: version} if version else {}  # no other header was judged
         try:
-            async with self._http.request(
-                request.method,
-                self._target(request.path),
-                data=body,
-                headers=headers,
-                allow_redirects=False,
+            async with self._http.get(
+                self._target(request.path), headers=headers, allow_redirects=False
             ) as answer:
                 document = await read_body(answer, MAX_BYTES)
         except (aiohttp.ClientError, OSError, Unreadable):
@@ -76,14 +61,13 @@ class LoginMetadata:
             own = URL(f"{request.scheme}://{request.headers['Host']}").with_path(self._path)
             document = _with_resource(document, own)  # as the client called us
         told = headers_to_client(answer)
-        told["Cache-Control"] = "no-store"  # a token may be in it (RFC 6749, section 5.1)
         return web.Response(status=answer.status, body=document, headers=told, content_type=JSON)
 
     def _target(self, path: str) -> URL:
         """The server's URL for a path of ours; its own path replaces ours."""
         mounted = self._remote.url.path.rstrip("/")
         head, separator, tail = path.partition(self._path)
-        if path.startswith(PREFIX) and separator and not tail.strip("/"):
+        if separator and not tail.strip("/"):
             return self._origin.with_path(head + mounted)
         return self._origin.with_path(path)
 

@@ -8,6 +8,7 @@ no name.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from enum import Enum
 
@@ -53,20 +54,6 @@ class RefusalReason(Enum):
         self.severity = severity
 
 
-class _Count:
-    """Refusals for one reason that are not recorded yet.
-
-    Attributes:
-        timer: ends the interval.
-        peer: the address of the first.
-    """
-
-    def __init__(self, timer: asyncio.TimerHandle) -> None:
-        self.timer = timer
-        self.requests = 0
-        self.peer = ""
-
-
 class Refusals:
     """Counts refusals, and records them at most once for each reason and interval.
 
@@ -80,7 +67,9 @@ class Refusals:
     ) -> None:
         self._record = record
         self._interval_seconds = interval_seconds
-        self._counts: dict[RefusalReason, _Count] = {}
+        self._timers: dict[RefusalReason, asyncio.TimerHandle] = {}  # end the intervals
+        self._later = Counter[RefusalReason]()  # refusals that are not recorded yet
+        self._peers: dict[RefusalReason, str] = {}  # the address of the first of these
 
     def add(self, reason: RefusalReason, route: str, peer: str) -> None:
         """Count a refused request.
@@ -90,10 +79,9 @@ class Refusals:
             route: method and path, in words of ours, as `POST /mcp`.
             peer: the client's network address.
         """
-        count = self._counts.get(reason)
-        if count is not None:
-            count.peer = count.peer or peer
-            count.requests += 1
+        if reason in self._timers:
+            self._peers[reason] = self._peers.get(reason) or peer
+            self._later[reason] += 1
             return
         self._begin_interval(reason)
         where = f" ({route})" if route else ""
@@ -101,27 +89,27 @@ class Refusals:
 
     def close(self) -> None:
         """Record all counts."""
-        for reason, count in list(self._counts.items()):
-            count.timer.cancel()
-            self._sum_up(reason, count)
-        self._counts.clear()
+        for reason, timer in self._timers.items():
+            timer.cancel()
+            self._sum_up(reason)
+        self._timers.clear()
 
     def _begin_interval(self, reason: RefusalReason) -> None:
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(self._interval_seconds, self._end_interval, reason)
-        self._counts[reason] = _Count(timer)
+        self._timers[reason] = loop.call_later(self._interval_seconds, self._end_interval, reason)
 
     def _end_interval(self, reason: RefusalReason) -> None:
-        count = self._counts.pop(reason)
-        if count.requests:
+        del self._timers[reason]
+        if self._later[reason]:
             self._begin_interval(reason)  # first, even if recording fails
-            self._sum_up(reason, count)
+            self._sum_up(reason)
 
-    def _sum_up(self, reason: RefusalReason, count: _Count) -> None:
-        if count.requests:
-            requests = f"{count.requests} more request{'s' if count.requests > 1 else ''}"
+    def _sum_up(self, reason: RefusalReason) -> None:
+        count, peer = self._later.pop(reason, 0), self._peers.pop(reason, "")
+        if count:
+            requests = f"{count} more request{'s' if count > 1 else ''}"
             note = f"{requests} within {self._interval_seconds:g} s: {reason.words}"
-            self._write(reason, note, count.peer)
+            self._write(reason, note, peer)
 
     def _write(self, reason: RefusalReason, note: str, peer: str) -> None:
         self._record(Finding(reason.rule, PLACE, severity=reason.severity, note=note), peer)

@@ -116,7 +116,7 @@ class Relay(Endpoint):
 
     def __init__(self, backend: Backend, upstream: Upstream) -> None:
         self._remote = upstream.remote
-        self._decide = backend.decide
+        self._backend = backend
         self._sessions, self._judge = backend.sessions, backend.judge
         self._backlog = backend.backlog
         self._endpoint = RemoteEndpoint(upstream.remote, upstream.http)
@@ -137,12 +137,10 @@ class Relay(Endpoint):
         relayed = self._begin(request, stateless=stateless)
         session = relayed.session = relayed.conversation.fork()
         try:
-            with self._backlog.holding() as hold:
-                hold(len(body))
-                headers = await self._select(relayed, compared)
-                verdict = await self._judge(session, Direction.TO_SERVER, body)
+            headers = await self._select(relayed, compared)
+            judging = self._backend.judge_post(relayed.conversation, session, body)
             del body  # otherwise it would be kept until the answer comes
-            verdict = await self._decide(relayed.conversation, session, verdict)
+            verdict = await judging
             if verdict.forward is None:
                 return refusal_response(verdict)
             relayed.method, relayed.waits = verdict.method, bool(session.waiting())

@@ -137,7 +137,6 @@ class Sessions:
         self._holds: dict[asyncio.Future[None], Session] = {}
         self._over = WeakSet[Session]()  # with calls that may still be judged
         self._count = 0
-        self._mirrored: dict[str, tuple[object, Mirrored]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -196,17 +195,8 @@ class Sessions:
     ) -> Mirrored:  # by whom matters to a gateway
         """The headers that repeat a trusted tool's parameters (2026-07-28), with their paths."""
         pin = self.guard.pin("tool", tool)
-        if pin is None:
-            self._mirrored.pop(tool, None)
-            return {}  # no data is stored under a name that a client has invented
-        known = self._mirrored.get(tool)
-        if known is not None and known[0] is pin:
-            return known[1]
-        definition = pin.approved_definition or pin.held_definition
-        parsed = parse_json(definition.encode()) if definition else None
-        mirrored = request_headers.find_mirrored(parsed)
-        self._mirrored[tool] = (pin, mirrored)
-        return mirrored
+        definition = None if pin is None else pin.approved_definition or pin.held_definition
+        return request_headers.find_mirrored(parse_json(definition.encode())) if definition else {}
 
     def most_seconds(self, method: str | None) -> float | None:
         """The seconds that the policy waits for an answer; None for no limit."""

@@ -14,14 +14,12 @@ from time import monotonic
 
 from aiohttp import web
 
-from pipeguard.firewall.finding import Direction, Verdict
+from pipeguard.firewall.finding import Verdict
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.json_values import JsonValue, serialise
 from pipeguard.firewall.session import replies
 from pipeguard.transports.bounded import Crowded
 from pipeguard.transports.channel import ChannelClosed, Failure
 from pipeguard.transports.http import request_headers
-from pipeguard.transports.http.correlator import OwnIds, with_request_ids
 from pipeguard.transports.http.headers import JSON, SESSION_ID
 from pipeguard.transports.http.server.admission import WHO, RequestRefused, refuse_overload
 from pipeguard.transports.http.server.backend import Backend, Endpoint, mcp_routes
@@ -38,7 +36,7 @@ from pipeguard.transports.http.server.responses import (
     refusal_response,
 )
 from pipeguard.transports.http.server.sessions import Sessions
-from pipeguard.transports.judging import offload, parse_value, read_frame
+from pipeguard.transports.judging import offload, parse_value, read_frame, to_frame
 
 SESSION_BYTES = 24
 INVALID_PARAMS = -32602
@@ -84,11 +82,9 @@ class StreamableEndpoint(Endpoint):
         opened, router = await self._find_router(request, body, stateless=stateless)
         exchange = self._exchange(request, router, stateless=stateless)
         try:
-            with self._backlog.holding() as hold:
-                hold(len(body))
-                verdict = await self._judge(exchange.session, Direction.TO_SERVER, body)
+            judging = self._backend.judge_post(router.session, exchange.session, body)
             del body  # otherwise it would be kept until the answer comes
-            verdict = await self._backend.decide(router.session, exchange.session, verdict)
+            verdict = await judging
             router.use()
             if verdict.forward is None:
                 await self._end(self._routers, opened)
@@ -287,8 +283,8 @@ class StreamableEndpoint(Endpoint):
             self._sessions.expiring(method, exchange.expire),
             self._sessions.answering(method, exchange.session, exchange.send),
         ):
-            frames = await offload(frame, _split, frame, value, sent)
-            del frame, value  # otherwise they would be kept until the answer comes
+            frames = [frame if one is value else await to_frame(one) for one in sent]
+            del frame, value, sent[:]  # otherwise they would be kept until the answer comes
             await self._send(router, exchange, frames)
             headers = {SESSION_ID: opened} if opened else {}
             first = await exchange.next(AWAKE_SECONDS)
@@ -315,14 +311,6 @@ class StreamableEndpoint(Endpoint):
             await router.lose(exchange)
         except Crowded:
             await router.lose(exchange, OVERLOADED)
-
-
-def _split(frame: bytes, value: JsonValue, sent: list[OwnIds]) -> list[bytes]:
-    """The frames of a message or of each member of a batch, under the ids that are sent."""
-    if not isinstance(value, list):
-        return [with_request_ids(frame, value, sent[0])]
-    pairs = zip(value, sent, strict=True)
-    return [with_request_ids(serialise(member), member, own) for member, own in pairs]
 
 
 async def _write_all(response: web.StreamResponse, exchange: Exchange, frame: bytes | None) -> None:

@@ -16,7 +16,8 @@ from pipeguard.firewall.protocol.framing import Lost
 from pipeguard.transports import tasks
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.client import reconnecting
-from pipeguard.transports.http.client.reconnecting import ATTEMPTS, LinkLost, ReconnectingChannel
+from pipeguard.transports.http.client.reconnecting import LinkLost, ReconnectingChannel
+from pipeguard.transports.tasks import ATTEMPTS
 from tests.fuzz.budget import tried
 from tests.transports.talking import INITIALIZED, Json, initialize, opened, request, result
 from tests.transports.wire import eventually, run

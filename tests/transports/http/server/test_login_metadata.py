@@ -21,7 +21,7 @@ DESCRIBED = {
 
 
 def through(
-    odd: Odd, method: str, path: str, body: bytes = b"", given: dict[str, str] | None = None
+    odd: Odd, method: str, path: str, given: dict[str, str] | None = None
 ) -> tuple[int, bytes, dict[str, str]]:
     """One request of a client's, with the address of ours as HERE."""
 
@@ -40,7 +40,6 @@ def through(
                     http.request(
                         method,
                         here + path,
-                        data=body or None,
                         headers=given,
                         allow_redirects=False,
                     ) as answer,
@@ -74,34 +73,14 @@ def test_what_is_not_there_is_not_there() -> None:
     assert (status, told) == (404, b"")
 
 
-def test_an_authorization_at_the_origin_is_the_servers() -> None:
-    """MCP 2025-03-26 looks there; the person goes to the server's own page."""
-
-    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
-        return as_json({"access_token": "t"}, headers={"Cache-Control": "no-store"})
-
-    odd = Odd(answering)
-    status, _, headers = through(odd, "GET", "/authorize?state=x&code_challenge=y")
-    assert status == 302
-    assert headers["location"] == "SERVER/authorize?state=x&code_challenge=y"
-    status, told, headers = through(odd, "POST", "/token", b"grant_type=authorization_code")
-    assert (status, json.loads(told)) == (200, {"access_token": "t"})
-    assert headers["cache-control"] == "no-store"
-    assert odd.asked[0].body == b"grant_type=authorization_code"
-
-
 def test_what_is_no_part_of_a_login_stays_here() -> None:
     async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
-        return as_json({"access_token": "t"})
+        return as_json(json.dumps(DESCRIBED).encode())
 
     odd = Odd(answering)
-    login = {
-        "Authorization": "Basic YTpi",
-        "Content-Type": "application/x-www-form-urlencoded",
-        "MCP-Protocol-Version": "2025-06-18",
-    }
-    other = dict.fromkeys(("Cookie", "User-Agent", "X-Note", "Accept-Language"), "a note")
-    through(odd, "POST", "/token", b"grant_type=refresh_token", {**login, **other})
+    login = {"MCP-Protocol-Version": "2025-06-18"}
+    other = dict.fromkeys(("Authorization", "Cookie", "User-Agent", "X-Note"), "a note")
+    through(odd, "GET", "/.well-known/oauth-authorization-server", {**login, **other})
     got = odd.asked[0].headers
-    assert {name: got[name.lower()] for name in login} == login
+    assert got["mcp-protocol-version"] == "2025-06-18"
     assert "a note" not in got.values()

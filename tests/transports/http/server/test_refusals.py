@@ -40,7 +40,7 @@ async def test_each_kind_has_a_row_of_its_own_and_what_does_not_come_again_has_o
     for ground in RefusalReason:
         refusals.add(ground, "", "10.0.0.1")
     assert len(told) == len(RefusalReason)
-    await eventually(lambda: not refusals._counts, "the intervals are over")
+    await eventually(lambda: not refusals._timers, "the intervals are over")
     refusals.close()
     assert [rule for rule, _, _ in told] == [ground.rule for ground in RefusalReason]
 
