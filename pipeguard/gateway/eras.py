@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from pipeguard.firewall.protocol import codes, peers
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
+from pipeguard.firewall.protocol.json_values import as_object as as_object
 from pipeguard.transports.http import request_headers
 
 STATELESS = request_headers.STATELESS
@@ -99,11 +100,6 @@ class Declined(Exception):  # noqa: N818  becomes the answer to one request
 
 
 # --- requests -------------------------------------------------------------------------------
-
-
-def as_object(value: JsonValue) -> JsonObject:
-    """A value if it is an object, else an empty object."""
-    return value if isinstance(value, dict) else {}
 
 
 def find_meta(params: JsonObject) -> JsonObject:

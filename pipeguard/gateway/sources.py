@@ -409,7 +409,7 @@ async def _fetch_tools(remote: Remote, http: ClientSession) -> bytes:
     except (TimeoutError, Unreadable) as error:
         why = str(error) or "it does not answer"
     except (ClientError, OSError) as error:
-        why = upstream.describe_unreachable(error).partition("; see --ca")[0]
+        why = upstream.describe_unreachable(error)
     raise PipeGuardError(f"{url}: {why}")
 
 

@@ -30,6 +30,11 @@ JsonObject = dict[str, JsonValue]
 Path = tuple[str | int, ...]
 
 
+def as_object(value: JsonValue) -> JsonObject:
+    """A value if it is an object, else an empty object."""
+    return value if isinstance(value, dict) else {}
+
+
 _ENDS = {"\x85": r"\u0085", "\u2028": r"\u2028", "\u2029": r"\u2029"}
 
 

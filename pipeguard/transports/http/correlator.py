@@ -23,12 +23,11 @@ from pipeguard.firewall.protocol.ids import (
     write_answered_id,
     write_id,
 )
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
-from pipeguard.firewall.protocol.methods import LISTEN, SUBSCRIPTION_META
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object
+from pipeguard.firewall.protocol.methods import CANCELLED, LISTEN, SUBSCRIPTION_META
 from pipeguard.firewall.protocol.pending import MAX_REMEMBERED, REMEMBERED_SECONDS
 from pipeguard.firewall.protocol.strict_json import parse_json
 
-CANCELLED = "notifications/cancelled"
 RELATED_TASK = "io.modelcontextprotocol/related-task"  # MCP 2025-11-25, basic/utilities/tasks
 MOST_TASKS = 1_024  # whose progress is passed on
 MOST_AHEAD = 1_000_000  # a number may exceed the last one by so much: clients choose their ids
@@ -77,9 +76,11 @@ class Correlator(Generic[P]):
         if not ids or not isinstance(value, dict):
             return value
         own = self._choose(ids[0], self._sent)
-        self._sent[own] = _make_sent(owner, ids[0], value)
+        method, params = value["method"], as_object(value.get("params"))
+        task = params.get("taskId") if method == "tasks/result" else None
+        self._sent[own] = Sent(owner, ids[0], method == LISTEN, task)
         changed = value if own == ids[0] else {**value, "id": read_id(own)}
-        meta = _meta(value.get("params")) or {}
+        meta = as_object(params.get("_meta"))
         token = write_id(meta.get("progressToken"))
         if token is None:
             return changed
@@ -209,15 +210,6 @@ class Correlator(Generic[P]):
             self._sent.pop(self._late.popitem(last=False)[0], None)
 
 
-def _make_sent(owner: P, token: str, request: JsonValue) -> Sent[P]:
-    """A request, with its lifetime and its task."""
-    body: JsonObject = request if isinstance(request, dict) else {}
-    method, params = body.get("method"), body.get("params")
-    waits = method == "tasks/result" and isinstance(params, dict)
-    task = params.get("taskId") if waits and isinstance(params, dict) else None
-    return Sent(owner, token, method == LISTEN, task)
-
-
 # --- requests -----------------------------------------------------------------------------
 
 
@@ -225,8 +217,7 @@ def cancelled_id(value: JsonValue) -> str | None:
     """The id of the request that a message cancels; None if it cancels none."""
     if not isinstance(value, dict) or value.get("method") != CANCELLED:
         return None
-    params = value.get("params")
-    return write_id(params.get("requestId")) if isinstance(params, dict) else None
+    return write_id(as_object(value.get("params")).get("requestId"))
 
 
 def with_cancelled_id(value: JsonObject, id_token: str) -> JsonObject:
@@ -261,49 +252,39 @@ def with_answered_id(value: JsonValue, sent_id: str, client_id: str) -> JsonValu
     if sent_id == client_id or not isinstance(value, dict):
         return value
     change: JsonObject = {**value, "id": read_id(client_id)}
-    result = value.get("result")
-    meta = _meta(result)
-    if isinstance(result, dict) and meta is not None and _subscription(meta) == sent_id:
+    result = as_object(value.get("result"))
+    meta = as_object(result.get("_meta"))
+    if write_id(meta.get(SUBSCRIPTION_META)) == sent_id:
         change["result"] = {**result, "_meta": {**meta, SUBSCRIPTION_META: read_id(client_id)}}
     return change
 
 
 def find_progress_token(value: JsonObject) -> str | None:
     """The token with which a server reports progress, or None."""
-    params = value.get("params")
-    return write_id(params.get("progressToken")) if isinstance(params, dict) else None
+    return write_id(as_object(value.get("params")).get("progressToken"))
 
 
 def with_owners_token(value: JsonObject, token: str) -> JsonObject:
     """A message under the progress token or subscription id of its owner."""
     if find_progress_token(value) is not None:
         return _with_param(value, "progressToken", read_id(token))
-    meta = _meta(value.get("params")) or {}
-    return _with_param(value, "_meta", {**meta, SUBSCRIPTION_META: read_id(token)})
+    return _with_param(value, "_meta", {**_meta(value), SUBSCRIPTION_META: read_id(token)})
 
 
 def find_subscription_id(value: JsonObject) -> str | None:
     """The id of the request that subscribed to a notification (MCP 2026-07-28), or None."""
-    meta = _meta(value.get("params"))
-    return None if meta is None else _subscription(meta)
+    return write_id(_meta(value).get(SUBSCRIPTION_META))
 
 
 def find_related_task(value: JsonObject) -> JsonValue:
     """The id of the task that a message is about, or None."""
-    related = (_meta(value.get("params")) or {}).get(RELATED_TASK)
-    return related.get("taskId") if isinstance(related, dict) else None
+    return as_object(_meta(value).get(RELATED_TASK)).get("taskId")
 
 
-def _subscription(meta: JsonObject) -> str | None:
-    return write_id(meta.get(SUBSCRIPTION_META))
-
-
-def _meta(body: JsonValue) -> JsonObject | None:
-    """The `_meta` of params or of a result."""
-    meta = body.get("_meta") if isinstance(body, dict) else None
-    return meta if isinstance(meta, dict) else None
+def _meta(value: JsonObject) -> JsonObject:
+    """The `_meta` of a message's params."""
+    return as_object(as_object(value.get("params")).get("_meta"))
 
 
 def _with_param(value: JsonObject, name: str, param: JsonValue) -> JsonObject:
-    params = value.get("params")
-    return {**value, "params": {**(params if isinstance(params, dict) else {}), name: param}}
+    return {**value, "params": {**as_object(value.get("params")), name: param}}

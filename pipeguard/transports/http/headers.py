@@ -55,21 +55,15 @@ def headers_to_server(
         headers: of the client's request.
         passes_credentials: False if `Authorization` is meant for us.
     """
-    passed: list[tuple[str, str]] = []
-    of_connection = ""
-    for name, value in headers:
-        low = name.lower()
-        if low == "connection":
-            of_connection += f"{value},"
-        if low in _NOT_TO_SERVER or low.startswith(_NOT_TO_SERVER_PREFIXES):
-            continue
-        if low == "authorization" and not passes_credentials:
-            continue
-        passed.append((name, value))
-    if of_connection:
-        dropped = {name.strip().lower() for name in of_connection.split(",")}
-        passed = [(name, value) for name, value in passed if name.lower() not in dropped]
-    return CIMultiDict(passed)
+    given = [(name.lower(), name, value) for name, value in headers]
+    lists = [value for low, _, value in given if low == "connection"]
+    dropped = {name.strip().lower() for value in lists for name in value.split(",")}
+    dropped |= _NOT_TO_SERVER if passes_credentials else _NOT_TO_SERVER | {"authorization"}
+    return CIMultiDict(
+        (name, value)
+        for low, name, value in given
+        if low not in dropped and not low.startswith(_NOT_TO_SERVER_PREFIXES)
+    )
 
 
 def headers_to_client(answer: aiohttp.ClientResponse) -> CIMultiDict[str]:

@@ -14,7 +14,13 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.firewall.protocol.json_values import (
+    JsonObject,
+    JsonValue,
+    Number,
+    as_object,
+    serialise,
+)
 from pipeguard.firewall.protocol.places import get_value
 
 if TYPE_CHECKING:
@@ -43,9 +49,8 @@ _NUMBER = lazy_regex(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?\Z")  # RFC 8259, se
 
 def find_revision(value: JsonObject) -> str | None:
     """The revision that a message states; None if a handshake agreed on it."""
-    params = value.get("params")
-    meta = params.get("_meta") if isinstance(params, dict) else None
-    version = meta.get(VERSION_META) if isinstance(meta, dict) else None
+    meta = as_object(as_object(value.get("params")).get("_meta"))
+    version = meta.get(VERSION_META)
     return version if type(version) is str else None
 
 
@@ -103,7 +108,7 @@ def list_compared(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) ->
 
 def find_mirrored(definition: JsonValue) -> dict[str, tuple[str, ...]]:
     """The headers that repeat a tool's parameters, each with the parameter's path."""
-    schema = definition.get("inputSchema") if isinstance(definition, dict) else None
+    schema = as_object(definition).get("inputSchema")
     named = (
         (header, path)
         for path, inner in _parameters(schema)
@@ -126,24 +131,20 @@ def without_bad_tools(frame: bytes, value: JsonValue, request: JsonValue) -> byt
         value: the same, parsed.
         request: the request that it answers.
     """
-    if not isinstance(request, dict) or not isinstance(value, dict):
+    asked, answer = as_object(request), as_object(value)
+    result = as_object(answer.get("result"))
+    tools = result.get("tools")
+    if asked.get("method") != "tools/list" or not find_revision(asked):
         return frame
-    result = value.get("result")
-    if request.get("method") != "tools/list" or find_revision(request) is None:
+    valid = [tool for tool in tools if _has_valid_headers(tool)] if isinstance(tools, list) else []
+    if not isinstance(tools, list) or len(valid) == len(tools):
         return frame
-    tools = result.get("tools") if isinstance(result, dict) else None
-    if not isinstance(result, dict) or not isinstance(tools, list):
-        return frame
-    valid = [tool for tool in tools if _has_valid_headers(tool)]
-    if len(valid) == len(tools):
-        return frame
-    return serialise({**value, "result": {**result, "tools": valid}})
+    return serialise({**answer, "result": {**result, "tools": valid}})
 
 
 def _has_valid_headers(tool: JsonValue) -> bool:
-    schema = tool.get("inputSchema") if isinstance(tool, dict) else None
     seen: set[str] = set()
-    for _, inner in _parameters(schema):
+    for _, inner in _parameters(as_object(tool).get("inputSchema")):
         if SCHEMA_KEY not in inner:
             continue
         header = inner[SCHEMA_KEY]
@@ -159,9 +160,8 @@ def _parameters(
     schema: JsonValue, path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], JsonObject]]:
     """The schema of each parameter with its path, a parameter before its members."""
-    properties = schema.get("properties") if isinstance(schema, dict) else None
-    if isinstance(properties, dict) and len(path) < _MAX_DEPTH:
-        for name, inner in properties.items():
+    if len(path) < _MAX_DEPTH:
+        for name, inner in as_object(as_object(schema).get("properties")).items():
             if isinstance(inner, dict):
                 yield (*path, name), inner
                 yield from _parameters(inner, (*path, name))
@@ -189,11 +189,9 @@ def decode_header(value: str) -> str | None:
 def _repeat_values(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
     """The values that the headers repeat, not encoded, by header name."""
     repeated = {METHOD: str(value.get("method", ""))}
-    version, params = find_revision(value), value.get("params")
+    version, params = find_revision(value), as_object(value.get("params"))
     if version is not None:
         repeated[VERSION] = version
-    if not isinstance(params, dict):
-        return repeated
     name = params.get(_NAMED.get(repeated[METHOD], ""))
     if type(name) is str:
         repeated[NAME] = name

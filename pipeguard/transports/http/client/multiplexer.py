@@ -15,8 +15,8 @@ from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.answers import creates_task
 from pipeguard.firewall.protocol.framing import Lost
 from pipeguard.firewall.protocol.ids import read_id, request_ids, write_id
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
-from pipeguard.firewall.protocol.methods import INITIALIZED, PROGRESS
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object, serialise
+from pipeguard.firewall.protocol.methods import CANCELLED, INITIALIZED, PROGRESS
 from pipeguard.firewall.session import replies
 from pipeguard.transports.bounded import UNTAKEN_SECONDS, Outbox
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed, Dialler, Failure
@@ -27,7 +27,6 @@ from pipeguard.transports.http.client.shared_settings import (
     SharedSettings,
 )
 from pipeguard.transports.http.correlator import (
-    CANCELLED,
     Correlator,
     answered_id,
     cancelled_id,
@@ -103,14 +102,13 @@ def _match_revision(opening: JsonObject, answer: JsonObject) -> JsonObject:
 
     A client that does not know the newer one would hang up (MCP 2025-06-18, basic/lifecycle).
     """
-    params, result = opening.get("params"), answer.get("result")
-    wanted = params.get("protocolVersion") if isinstance(params, dict) else None
-    own = result.get("protocolVersion") if isinstance(result, dict) else None
-    if not isinstance(result, dict) or not isinstance(wanted, str) or not isinstance(own, str):
+    wanted = as_object(opening.get("params")).get("protocolVersion")
+    result = as_object(answer.get("result"))
+    own = result.get("protocolVersion")
+    if not isinstance(wanted, str) or not isinstance(own, str) or wanted >= own:
         return answer
-    if not _REVISION.match(wanted) or wanted >= own:
-        return answer
-    return {**answer, "result": {**result, "protocolVersion": wanted}}
+    is_revision = _REVISION.match(wanted) is not None
+    return {**answer, "result": {**result, "protocolVersion": wanted}} if is_revision else answer
 
 
 class Multiplexer:
@@ -282,8 +280,7 @@ class Multiplexer:
     async def _receive_answer(self, frame: bytes, value: JsonObject) -> None:
         own = self._ids.match_answer(answered_id(value) or "")
         sent = self._ids.pop(own)
-        result = value.get("result")
-        self._ids.end_progress(own, is_task=isinstance(result, dict) and creates_task(result))
+        self._ids.end_progress(own, is_task=creates_task(as_object(value.get("result"))))
         self._opened.note_answer(own, value)  # even if its client is gone: others wait for it
         if sent is None:
             return  # its conversation has ended, or the request was ours

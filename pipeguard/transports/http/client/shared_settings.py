@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterable
 from typing import TypeVar
 
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, as_object
 
 SET_LEVEL = "logging/setLevel"
 SUBSCRIBE, UNSUBSCRIBE = "resources/subscribe", "resources/unsubscribe"
@@ -52,8 +52,7 @@ class SharedSettings:
 
     def relay(self, client: Hashable, request: JsonObject) -> JsonObject:
         """The request to send to the server, or the `result` or `error` of our own answer."""
-        params = request.get("params")
-        body = params if isinstance(params, dict) else {}
+        body = as_object(request.get("params"))
         method, uri, level = request.get("method"), body.get("uri"), body.get("level")
         if method == SET_LEVEL and type(level) is str and level in LEVELS:
             self._levels[client] = level
@@ -74,8 +73,7 @@ class SharedSettings:
 
     def listeners(self, notification: JsonObject, clients: Iterable[C]) -> list[C]:
         """The clients that want an announcement of the server."""
-        params = notification.get("params")
-        body = params if isinstance(params, dict) else {}
+        body = as_object(notification.get("params"))
         method = notification.get("method")
         if method == _LOG:
             return [client for client in clients if self._wants_log(client, body.get("level"))]

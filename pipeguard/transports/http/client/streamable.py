@@ -16,7 +16,7 @@ from time import monotonic
 import aiohttp
 
 from pipeguard.errors import PipeGuardError
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object
 from pipeguard.firewall.protocol.methods import INITIALIZED
 from pipeguard.transports.channel import CONNECTION_LOST, Failure, RemoteChannel
 from pipeguard.transports.http import request_headers
@@ -80,8 +80,7 @@ class _StreamableSession:
         """
         headers = dict(PLAIN_HEADERS)
         if isinstance(value, dict) and request_headers.find_revision(value) is not None:
-            params = value.get("params")
-            name = params.get("name") if isinstance(params, dict) else None
+            name = as_object(value.get("params")).get("name")
             mirrored = self._mirrored.get(name, {}) if type(name) is str else {}
             return headers | request_headers.make_headers(value, mirrored)
         if self.id is not None:
@@ -100,18 +99,12 @@ class _StreamableSession:
         if request.get("method") != "tools/list" or not isinstance(tools, list):
             return
         for tool in tools:
-            name = tool.get("name") if isinstance(tool, dict) else None
-            if type(name) is str:
-                self._mirror(name, request_headers.find_mirrored(tool))
-
-    def _mirror(self, tool: str, mirrored: dict[str, tuple[str, ...]]) -> None:
-        """Remember the headers of one tool; of too many tools, the oldest are dropped."""
-        self._mirrored.pop(tool, None)
-        if not mirrored or len(tool) > MOST_NAME_CHARS:
-            return
-        while len(self._mirrored) >= MOST_MIRRORED:
-            del self._mirrored[next(iter(self._mirrored))]
-        self._mirrored[tool] = mirrored
+            name = as_object(tool).get("name")
+            if type(name) is str and len(name) <= MOST_NAME_CHARS:
+                self._mirrored.pop(name, None)
+                mirrored = request_headers.find_mirrored(tool)
+                if mirrored and len(self._mirrored) < MOST_MIRRORED:
+                    self._mirrored[name] = mirrored
 
 
 class StreamableChannel(InboxChannel):

@@ -19,7 +19,7 @@ from pipeguard.errors import Refusal
 from pipeguard.firewall.protocol.answers import creates_task
 from pipeguard.firewall.protocol.framing import Lost
 from pipeguard.firewall.protocol.ids import MAX_ID_BYTES, match_answer, write_answered_id, write_id
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, as_object
 from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.transports.channel import AsyncChannel, Dialler
 from pipeguard.transports.http.client.multiplexer import Multiplexer
@@ -78,9 +78,6 @@ class _TaskOwners:
     def __init__(self, now: Callable[[], float] = monotonic) -> None:
         self._now = now
         self._tasks: dict[str, _Task] = {}
-
-    def __len__(self) -> int:
-        return len(self._tasks)
 
     def add(self, task: JsonObject, owner: Hashable, tool: str) -> None:
         """A client's call created a task."""
@@ -211,8 +208,7 @@ class _OwnTasks:
 
     def _send_request(self, value: JsonObject) -> JsonObject:
         """A client's message; another client's task gets an id that no task has."""
-        method, params = value.get("method"), value.get("params")
-        body = params if isinstance(params, dict) else {}
+        method, body = value.get("method"), as_object(value.get("params"))
         if method in _BY_ID:
             # Some servers read names of members in any case.
             others = {name: item for name, item in body.items() if name.casefold() != "taskid"}
@@ -231,8 +227,8 @@ class _OwnTasks:
 
     def _listening(self, value: JsonObject, params: JsonObject) -> JsonObject:
         """A subscription to no other tasks than its own (MCP 2026-07-28, extension `tasks`)."""
-        wanted = params.get("notifications")
-        if not isinstance(wanted, dict) or not any(map(_is_task_ids, wanted)):
+        wanted = as_object(params.get("notifications"))
+        if not any(map(_is_task_ids, wanted)):
             return value
         ids = wanted.get("taskIds")
         own: list[JsonValue] = [
@@ -247,24 +243,19 @@ class _OwnTasks:
         """A server's message as this client may read it; None for another client's."""
         if "method" not in value:
             return self._receive_answer(value)
-        params = value.get("params")
-        if "id" in value or not isinstance(params, dict):
+        if "id" in value:
             return value
         is_status = any(value["method"] == method for method in _STATUS)
-        task_id = params.get("taskId") if is_status else find_related_task(value)
-        if task_id is None:
-            return value
-        return value if self._owns(task_id) else None
+        named = as_object(value.get("params")).get("taskId")
+        task_id = named if is_status else find_related_task(value)
+        return value if task_id is None or self._owns(task_id) else None
 
     def _receive_answer(self, value: JsonObject) -> JsonObject:
         token = match_answer(write_answered_id(value.get("id")) or "", self._tools.__contains__)
         tool = self._tools.pop(token, "")
-        result = value.get("result")
-        if not isinstance(result, dict):
-            return value
+        result = as_object(value.get("result"))
         if creates_task(result):
-            task = result.get("task")
-            created = task if isinstance(task, dict) else result
+            created = as_object(result.get("task")) or result
             self._tasks.add(created, self._client.owner, tool)
         elif self._owns(result.get("taskId")):
             self._tasks.update(result)

@@ -232,7 +232,7 @@ def describe_unreachable(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         why = ": its name is not known"
     elif isinstance(error, aiohttp.ClientConnectorCertificateError):
-        why = ": its certificate is not trusted; see --ca"
+        why = ": its certificate is not trusted"
     elif isinstance(error, aiohttp.ClientSSLError):
         why = ": it does not answer with TLS"
     elif isinstance(error, aiohttp.ClientConnectorError) and error.errno:

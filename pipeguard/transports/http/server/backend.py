@@ -224,15 +224,10 @@ class Route(NamedTuple):
 
 
 class RouteTable:
-    """The routes of a listener, by path. They may change while it listens.
+    """The routes of a listener, by path. They may change while it listens."""
 
-    Args:
-        routes: the first ones.
-    """
-
-    def __init__(self, routes: Iterable[Route] = ()) -> None:
+    def __init__(self) -> None:
         self._routes: dict[str, list[Route]] = {}
-        self.add(routes)
 
     def __contains__(self, path: str) -> bool:
         return path in self._routes

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from hashlib import sha256
 from time import monotonic
 
@@ -25,9 +24,9 @@ from pipeguard.detect.checks.credential_names import is_credential_name
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Verdict
 from pipeguard.firewall.policy import Policy
+from pipeguard.firewall.protocol.json_values import as_object
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.session import replies
-from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.session import Session, judge_headers
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.client.upstream import Remote
@@ -35,7 +34,7 @@ from pipeguard.transports.http.headers import LAST_EVENT_ID, SESSION_ID, headers
 from pipeguard.transports.http.server.admission import RequestRefused
 from pipeguard.transports.http.server.refusals import RefusalReason
 from pipeguard.transports.http.server.sessions import Sessions
-from pipeguard.transports.judging import SMALL_BYTES, in_thread
+from pipeguard.transports.judging import in_thread
 
 HEADER_MISMATCH = -32020  # MCP 2026-07-28, basic/transports/streamable-http
 MAX_GIVEN = 4096  # cookies and session ids, and as many event ids; each takes 32 bytes
@@ -116,25 +115,18 @@ class ClientHeaders:
         self._count += 1
         event = f"{session.run}.h{self._count}"
         size = sum(len(name) + len(text) for name, text in pairs)
-        if size < SMALL_BYTES and session.guard.is_loaded:
-            dropped, verdict = judge_headers(session.guard, pairs, monotonic(), event)
-        else:
-            work = partial(_judge_apart, session.guard, pairs, monotonic(), event)
-            dropped, verdict = await in_thread(size, work)
+
+        def judge() -> tuple[frozenset[str], Verdict]:
+            with session.guard.spare() as spare:
+                return judge_headers(spare, pairs, monotonic(), event)
+
+        dropped, verdict = await in_thread(size, judge)
         if verdict.findings:
             self._record(verdict)
         self._judged[pairs] = policy, dropped
         while len(self._judged) > MAX_REMEMBERED:
             self._judged.popitem(last=False)
         return dropped
-
-
-def _judge_apart(
-    guard: Guard, pairs: _Pairs, now: float, event: str
-) -> tuple[frozenset[str], Verdict]:
-    """Judge headers in a thread that is not one of the guard's."""
-    with guard.spare() as spare:
-        return judge_headers(spare, pairs, now, event)
 
 
 class _GivenValues:
@@ -212,7 +204,6 @@ def _mirrored_parameters(
     sessions: Sessions, message: Message, who: str = ""
 ) -> dict[str, tuple[str, ...]]:
     """The headers that repeat parameters of the called tool, with the parameters' paths."""
-    params = message.value.get("params")
-    name = params.get("name") if isinstance(params, dict) else None
+    name = as_object(message.value.get("params")).get("name")
     is_call = message.method == "tools/call" and type(name) is str
     return sessions.mirrored_headers(str(name), who) if is_call else {}

@@ -98,15 +98,12 @@ class Connections:
 
     def __init__(self, refusals: Refusals, backlog: Backlog) -> None:
         self.backlog = backlog
-        self._refusals = refusals
+        self.refusals = refusals
         self._most = min(MAX_CONNECTIONS, _descriptors() * 3 // 4)  # the rest is for servers
         self._open: dict[object, Connection] = {}  # by the protocol that a request names
         self._handshakes: set[_Handshake] = set()
         self._strangers: dict[Connection | _Handshake, None] = {}  # the oldest first
         self._idle: dict[Connection, None] = {}  # admitted, with no request in progress
-
-    def __len__(self) -> int:
-        return len(self._open)
 
     def of(self, request: web.BaseRequest) -> Connection | None:
         """The connection of a request; None if it is closed."""
@@ -174,10 +171,6 @@ class Connections:
         self._strangers.pop(connection, None)
         self._idle.pop(connection, None)
 
-    def note_refusal(self, reason: RefusalReason, address: str) -> None:
-        """Count a connection that we close."""
-        self._refusals.add(reason, "", address)
-
     def _add_stranger(self, stranger: Connection | _Handshake) -> None:
         self._strangers[stranger] = None
         if len(self._strangers) > min(MAX_STRANGERS, max(self._most // 2, 1)):
@@ -208,7 +201,7 @@ class _Handshake:
 
     def turn_away(self, reason: RefusalReason) -> None:
         """Shut the socket down, which ends the handshake."""
-        self._connections.note_refusal(reason, self.address)
+        self._connections.refusals.add(reason, "", self.address)
         self._connections.end_handshake(self)
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
@@ -263,7 +256,7 @@ class Connection(asyncio.Protocol):
 
     def turn_away(self, reason: RefusalReason) -> None:
         """Close it: a stranger's at once, any other once the peer has read its answers."""
-        self._connections.note_refusal(reason, self.address)
+        self._connections.refusals.add(reason, "", self.address)
         self._connections.remove(self)
         self._transport.close()
         if self.caller is None:
@@ -285,7 +278,7 @@ class Connection(asyncio.Protocol):
         if self._masks is not None and not self._masks.allow(data, monotonic()):
             self._transport.write(CLOSE_UNMASKED)
             self._transport.close()
-            self._connections.note_refusal(RefusalReason.HTTP, self.address)
+            self._connections.refusals.add(RefusalReason.HTTP, "", self.address)
             return
         self.handler.data_received(data)
 

@@ -45,11 +45,6 @@ class Stream(Outbox):
         self.clear()
         self.end()
 
-    @property
-    def is_taken(self) -> bool:
-        """True while no frame is unsent."""
-        return not len(self)
-
     def clear(self) -> list[bytes]:
         """Take back the unsent frames."""
         frames = super().clear()
@@ -101,7 +96,7 @@ class Exchange(Stream):
     @property
     def is_answered(self) -> bool:
         """True once all requests are answered, and the answers sent."""
-        return not self._unanswered and self.is_taken
+        return not self._unanswered and not len(self)
 
     def begin(self, ids: Iterable[str]) -> None:
         """Wait for the answers to these requests."""
@@ -126,7 +121,7 @@ class Exchange(Stream):
             frames.append(await judge(self.session, failure.to_frame(token)))
         self._unanswered.discard(token)
         self.send([frame for frame in frames if frame is not None])
-        if not self._unanswered and self.is_taken:
+        if self.is_answered:
             self.end()
 
     def expire(self) -> None:

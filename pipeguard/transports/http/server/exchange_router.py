@@ -19,7 +19,7 @@ from pipeguard.firewall.finding import Direction
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.framing import Lost
 from pipeguard.firewall.protocol.ids import request_ids
-from pipeguard.firewall.protocol.json_values import JsonValue
+from pipeguard.firewall.protocol.json_values import JsonValue, as_object
 from pipeguard.firewall.protocol.strict_json import parse_json, without_value
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.session import Session
@@ -60,8 +60,7 @@ def _may_belong_to_a_request(frame: bytes) -> bool:
     "Sending Messages to the Server" and "Listening for Messages from the Server").
     """
     value = parse_json(frame)
-    method = value.get("method") if isinstance(value, dict) else None
-    return bool(request_ids(value)) or method == "notifications/message"
+    return bool(request_ids(value)) or as_object(value).get("method") == "notifications/message"
 
 
 class ExchangeRouter:
@@ -285,7 +284,7 @@ class ExchangeRouter:
 
     async def _take_unrequested(self, frame: bytes, value: JsonValue) -> None:
         origin = self._ids.origin(value)
-        if origin is None and is_notification(value) and not self._is_heard():
+        if origin is None and is_notification(value) and self._choose_stream(frame) is None:
             if not self._is_shared:
                 await self._refuse(self._store(frame, is_judged=False))
             return
@@ -308,17 +307,13 @@ class ExchangeRouter:
             exchange: that it certainly belongs to, or None.
         """
         stream = self._choose_stream(frame, exchange)
-        if stream is not None:
-            self._send_later(stream, frame)
-        elif not self._is_shared:
-            return self._store(frame, is_judged=True)
-        return []  # the owner of a shared server's message is unknown
-
-    def _is_heard(self) -> bool:
-        """True if a client hears a message of no request at once."""
-        if self._is_shared:  # its owner among several is unknown
-            return bool(self.streams) or len(present(self._ids)) == 1
-        return bool(self.streams or present(self._ids))
+        if stream is None:  # the owner of a shared server's message is unknown
+            return [] if self._is_shared else self._store(frame, is_judged=True)
+        # If the server does not wait, a full stream misses notifications: they would fill it until
+        # it is cut, together with the answer behind them.
+        if self._waits or not stream.is_full or not is_notification(parse_json(frame)):
+            stream.send([frame])
+        return []
 
     def _store(self, frame: bytes, *, is_judged: bool) -> list[bytes]:
         """Store a frame that no client hears yet; return the oldest ones beyond the limits.
@@ -338,7 +333,7 @@ class ExchangeRouter:
         self.unheard_bytes -= len(frame)
         return frame, is_judged
 
-    def _choose_stream(self, frame: bytes, exchange: Exchange | None) -> Stream | None:
+    def _choose_stream(self, frame: bytes, exchange: Exchange | None = None) -> Stream | None:
         if exchange is not None:
             return exchange
         waiting = present(self._ids)
@@ -349,14 +344,6 @@ class ExchangeRouter:
         if self._is_shared and len(waiting) != 1:
             return None
         return waiting[-1] if waiting else None
-
-    def _send_later(self, stream: Stream, frame: bytes) -> None:
-        """Send a message; a full stream misses notifications, if the server does not wait.
-
-        They would fill it until it is cut, together with the answer behind them.
-        """
-        if self._waits or not stream.is_full or not is_notification(parse_json(frame)):
-            stream.send([frame])
 
     async def _judge_answer(self, session: Session, frame: bytes) -> bytes | None:
         """Judge a frame of the server's; return the frame for the client."""

@@ -13,11 +13,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from aiohttp import HttpVersion11, StreamReader, web
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import RawRequestMessage
+from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.web_protocol import RequestHandler
 
 from pipeguard.errors import PipeGuardError
 from pipeguard.transports.http.server.admission import (
@@ -107,9 +104,12 @@ class Listener:
         Raises:
             OSError: the address cannot be used.
         """
+        loop = asyncio.get_running_loop()
         server = _Server(
             self._handle,
-            request_factory=_request,
+            request_factory=lambda head, body, protocol, writer, task: _Request(
+                head, body, protocol, writer, task, loop
+            ),
             handler_cancellation=True,
             access_log=None,
             logger=_quiet_logger(partial(self._refusals.add, RefusalReason.HTTP, "")),
@@ -266,16 +266,6 @@ class _Request(web.Request):
 
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
         response.headers.popall("Server", None)
-
-
-def _request(
-    message: RawRequestMessage,
-    payload: StreamReader,
-    protocol: RequestHandler,
-    writer: AbstractStreamWriter,
-    task: asyncio.Task[None],
-) -> web.BaseRequest:
-    return _Request(message, payload, protocol, writer, task, asyncio.get_running_loop())
 
 
 class _Server(web.Server):

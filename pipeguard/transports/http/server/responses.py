@@ -9,6 +9,7 @@ from aiohttp import web
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import MessageKind, Verdict
 from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.json_values import as_object
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session import replies
 from pipeguard.transports.http import request_headers
@@ -66,10 +67,8 @@ def refusal_response(verdict: Verdict) -> web.Response:
 def choose_status(frame: bytes) -> int:
     """The status that belongs to an answer (2026-07-28, basic/transports/streamable-http)."""
     with suppress(Refusal):
-        value = parse_json(frame)
-        error = value.get("error") if isinstance(value, dict) else None
-        if isinstance(error, dict):
-            return _STATUSES.get(str(error.get("code")), 200)
+        error = as_object(as_object(parse_json(frame)).get("error"))
+        return _STATUSES.get(str(error.get("code")), 200)
     return 200
 
 
@@ -80,6 +79,6 @@ def is_stateless(request: web.BaseRequest, body: bytes) -> bool:
     if _VERSION_BYTES not in body:
         return False
     with suppress(Refusal):
-        value = parse_json(body)  # the words may be anywhere in it
-        return isinstance(value, dict) and request_headers.find_revision(value) is not None
+        value = as_object(parse_json(body))  # the words may be anywhere in it
+        return request_headers.find_revision(value) is not None
     return False

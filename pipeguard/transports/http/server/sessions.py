@@ -77,9 +77,6 @@ class SessionOwners:
     def __init__(self) -> None:
         self._names: dict[bytes, str] = {}  # of tokens, by the digest of a session id
 
-    def __len__(self) -> int:
-        return len(self._names)
-
     def own(self, session_id: str, who: str) -> None:
         """Record the token's name for a new session, if a token is required."""
         if not who:
@@ -137,9 +134,6 @@ class Sessions:
         self._holds: dict[asyncio.Future[None], Session] = {}
         self._over = WeakSet[Session]()  # with calls that may still be judged
         self._count = 0
-
-    def __len__(self) -> int:
-        return len(self._entries)
 
     def new(self, version: str | None, who: str = "") -> Session:
         """A Session for a conversation that begins, or for one message without a session.

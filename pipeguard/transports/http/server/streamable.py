@@ -43,7 +43,7 @@ INVALID_PARAMS = -32602
 SESSION_UNKNOWN = -32001  # as in the official SDKs
 SWEEP_SECONDS = 15.0
 RETRY_SECONDS = 10.0  # for which we are not ready after a server failed to start
-_Routers = dict[str, ExchangeRouter]
+_Key = tuple[str, str | None]  # a session id; or empty, and the token of messages without one
 OVERLOADED = Failure("too much waits for the server; ask again a little later", codes.OVERLOADED)
 
 
@@ -58,16 +58,12 @@ class StreamableEndpoint(Endpoint):
         self._backend = backend
         self._sessions, self._judge = backend.sessions, backend.judge
         self._backlog = backend.backlog
-        self._routers: _Routers = {}  # by session id
-        self._shared: _Routers = {}  # for messages without one, by token's name
+        self._routers: dict[_Key, ExchangeRouter] = {}
         self._opening: dict[str, asyncio.Lock] = {}
         self._beginning = 0
         self._failed_at = float("-inf")  # when a server last failed to start
         self._sweeping = asyncio.create_task(self._sweep())
         self.routes = mcp_routes(self._post, self._get, self._delete)
-
-    def __len__(self) -> int:
-        return len(self._routers)
 
     def is_ready(self) -> bool:
         """False for a while after a server failed to start."""
@@ -87,7 +83,7 @@ class StreamableEndpoint(Endpoint):
             verdict = await judging
             router.use()
             if verdict.forward is None:
-                await self._end(self._routers, opened)
+                await self._end((opened, None))
                 return refusal_response(verdict)
             if not exchange.session.waiting():
                 return await _notify(router, verdict)
@@ -95,7 +91,7 @@ class StreamableEndpoint(Endpoint):
             del verdict
             return await answering
         except Crowded:
-            await self._end(self._routers, opened)
+            await self._end((opened, None))
             raise refuse_overload() from None
         finally:
             exchange.session.leave()
@@ -115,15 +111,14 @@ class StreamableEndpoint(Endpoint):
     async def _delete(self, request: web.BaseRequest, _: bytes) -> web.StreamResponse:
         """End a session."""
         self._get_router(request)
-        await self._end(self._routers, request.headers[SESSION_ID])
+        await self._end((request.headers[SESSION_ID], None))
         return web.Response(status=204)
 
     async def close(self) -> None:
         """End all sessions."""
         self._sweeping.cancel()
         self._sessions.end_holds()
-        routers = [*self._routers.values(), *self._shared.values()]
-        await asyncio.gather(*(router.close() for router in routers))
+        await asyncio.gather(*(router.close() for router in self._routers.values()))
         self._routers.clear()
 
     def _exchange(
@@ -149,7 +144,7 @@ class StreamableEndpoint(Endpoint):
         session_id = request.headers.get(SESSION_ID)
         if session_id is None:
             raise RequestRefused(RefusalReason.NO_SESSION, 400, f"{SESSION_ID} is missing")
-        router = self._routers.get(session_id)
+        router = self._routers.get((session_id, None))
         if router is None:
             raise RequestRefused(RefusalReason.NO_SESSION, 404, "there is no such session")
         return router
@@ -167,7 +162,7 @@ class StreamableEndpoint(Endpoint):
             return "", await self._shared_router(request.get(WHO, ""), body)
         if session_id is None:
             return await self._begin_session(request.get(WHO, ""), body)
-        router = self._routers.get(session_id)
+        router = self._routers.get((session_id, None))
         if router is None:
             why = "Session not found"
             raise await _refusal(RefusalReason.NO_SESSION, 404, body, SESSION_UNKNOWN, why)
@@ -191,19 +186,20 @@ class StreamableEndpoint(Endpoint):
             self._beginning -= 1
         session_id = token_urlsafe(SESSION_BYTES)
         self._sessions.owners.own(session_id, who)
-        self._begin(self._routers, session_id, router)
+        self._begin((session_id, None), router)
         return session_id, router
 
     def _is_full(self) -> bool:
-        return len(self._routers) + self._beginning >= self._backend.most
+        sessions = sum(bool(session_id) for session_id, _ in self._routers)
+        return sessions + self._beginning >= self._backend.most
 
     async def _shared_router(self, who: str, body: bytes) -> ExchangeRouter:
         """The router for messages without a session, of clients with the same token."""
         async with self._opening.setdefault(who, asyncio.Lock()):
-            router = self._shared.get(who)
+            router = self._routers.get(("", who))
             if router is None:
                 router = await self._open_router(who, body, is_shared=True)
-                self._begin(self._shared, who, router)
+                self._begin(("", who), router)
             router.use()
             return router
 
@@ -221,27 +217,26 @@ class StreamableEndpoint(Endpoint):
             channel, session, self._judge, backlog=self._backlog, is_shared=is_shared, waits=waits
         )
 
-    def _begin(self, routers: _Routers, key: str, router: ExchangeRouter) -> None:
+    def _begin(self, key: _Key, router: ExchangeRouter) -> None:
         def end_session() -> None:
-            self._forget(routers, key, router)
+            self._forget(key, router)
             if router.was_stillborn:
                 self._failed_at = monotonic()
 
-        routers[key] = router
+        self._routers[key] = router
         router.begin(end_session)
 
-    def _forget(self, routers: _Routers, key: str, router: ExchangeRouter) -> None:
-        if routers.get(key) is router:
-            del routers[key]
+    def _forget(self, key: _Key, router: ExchangeRouter) -> None:
+        if self._routers.get(key) is router:
+            del self._routers[key]
             self._sessions.end_conversation(router.session)
-            if routers is self._routers:
-                self._sessions.owners.drop(key)
+            self._sessions.owners.drop(key[0])
 
-    async def _end(self, routers: _Routers, key: str) -> None:
-        """End the server of a session, or of messages without one."""
-        router = routers.get(key)
+    async def _end(self, key: _Key) -> None:
+        """End the server of a session."""
+        router = self._routers.get(key)
         if router is not None:
-            self._forget(routers, key, router)
+            self._forget(key, router)
             await router.close()
 
     async def _sweep(self) -> None:
@@ -251,12 +246,11 @@ class StreamableEndpoint(Endpoint):
 
     async def _end_idle(self) -> None:
         now, most = monotonic(), self._backend.idle_seconds
-        for routers in (self._routers, self._shared):
-            for key, router in list(routers.items()):
-                is_held = self._sessions.holds(router.session)
-                if not is_held and router.idle_seconds(now) > most:
-                    self._forget(routers, key, router)  # not a newer one with its key
-                    await router.close()
+        for key, router in list(self._routers.items()):
+            is_held = self._sessions.holds(router.session)
+            if not is_held and router.idle_seconds(now) > most:
+                self._forget(key, router)  # not a newer one with its key
+                await router.close()
 
     # --- answers ------------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ def test_a_task_is_forgotten_once_the_server_may_have() -> None:
     assert (kept.owner, kept.tool) == ("one", "run")
     tasks.update(a_task("b", "1000"))
     assert tasks.find("b") is None
-    assert len(tasks) == 0
+    assert len(tasks._tasks) == 0
 
 
 def test_one_client_with_many_tasks_takes_the_room_of_no_other() -> None:
@@ -44,7 +44,7 @@ def test_one_client_with_many_tasks_takes_the_room_of_no_other() -> None:
     for number in range(2 * task_owners.MOST_TASKS_OF_ONE):
         tasks.add(a_task(f"t{number}"), "two", "run")
     assert tasks.find("mine") is not None
-    assert len(tasks) == 1 + task_owners.MOST_TASKS_OF_ONE
+    assert len(tasks._tasks) == 1 + task_owners.MOST_TASKS_OF_ONE
 
 
 def test_many_clients_with_tasks_fill_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +52,7 @@ def test_many_clients_with_tasks_fill_no_memory(monkeypatch: pytest.MonkeyPatch)
     tasks = _TaskOwners()
     for number in range(task_owners.MOST_TASKS + 10):
         tasks.add(a_task(f"t{number}"), number, "run")
-    assert len(tasks) == task_owners.MOST_TASKS
+    assert len(tasks._tasks) == task_owners.MOST_TASKS
     assert tasks.find("t0") is None
 
 

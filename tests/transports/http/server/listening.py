@@ -108,9 +108,9 @@ async def fronted(
     listening = listen("127.0.0.1", 0)
     told: list[tuple[Finding, str]] = []
     refusals = Refusals(lambda finding, peer: told.append((finding, peer)))
-    front = Listener(
-        admission, RouteTable(answers.routes), lambda: Readiness(at.is_ready), refusals
-    )
+    routes = RouteTable()
+    routes.add(answers.routes)
+    front = Listener(admission, routes, lambda: Readiness(at.is_ready), refusals)
     at = At(front, listening.getsockname()[1], answers, told)
     await front.open(listening, context)
     try:

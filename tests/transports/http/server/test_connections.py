@@ -36,7 +36,7 @@ async def test_a_connection_that_does_not_speak_is_closed(
         writer.write(sent)
         assert await reader.read() == b""
         writer.close()
-        assert not at.front._connections
+        assert not at.front._connections._open
         assert [finding.rule for finding, _ in at.told] == ["entrance.silent"]
 
 
@@ -77,7 +77,7 @@ async def test_whoever_has_no_token_cannot_keep_out_who_has(
         assert (answer.status, answer.body) == (200, b"post 2")
         await readers[0].read()  # the oldest gave way
         assert readers[0].at_eof()
-        assert len(at.front._connections) <= 5
+        assert len(at.front._connections._open) <= 5
         assert "entrance.many-connections" in {finding.rule for finding, _ in at.told}
         closing()
 

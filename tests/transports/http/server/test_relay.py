@@ -179,7 +179,7 @@ async def test_it_is_known_whose_a_session_is_until_the_server_ends_it(status: i
         assert not owners.allow("s", "bob"), "the server's session outlives ours"
         async with client.http.delete(client.url, headers={SESSION: "s"}) as answer:
             assert answer.status == status
-        assert not len(owners)
+        assert not len(owners._names)
 
 
 # --- logins -------------------------------------------------------------------------------------
@@ -341,13 +341,13 @@ async def test_a_session_ends_with_its_delete() -> None:
 
     async with between(Odd(answering)) as client:
         await client.post(initialize())
-        assert len(client.known) == 1
+        assert len(client.known._entries) == 1
         async with client.http.delete(client.url, headers={SESSION: "x"}) as answer:
             assert answer.status == 405
-        assert len(client.known) == 1
+        assert len(client.known._entries) == 1
         async with client.http.delete(client.url, headers={SESSION: "s"}) as answer:
             assert answer.status == 204
-        assert len(client.known) == 0
+        assert len(client.known._entries) == 0
 
 
 async def test_what_cannot_be_recorded_does_not_pass() -> None:

@@ -59,7 +59,7 @@ async def test_a_session_is_a_server_of_its_own_from_its_opening_to_its_end() ->
         one, two = await host.open(), await host.open()
         assert one != two
         assert await host.ask(call(1), **one) == text_result(1, "fine")
-        assert len(host.children) == len(host.posted) == 2
+        assert len(host.children) == len(host.posted._routers) == 2
         assert [len(child.heard) for child in host.children] == [3, 2]
         async with host.http.delete(host.url, headers=dashed(one)) as answer:
             assert answer.status == 204
@@ -103,7 +103,7 @@ async def test_an_opening_that_is_stopped_leaves_no_server_behind() -> None:
         assert isinstance(told, dict)
         assert "error" in told
         assert all(child.is_closed for child in host.children)
-        assert len(host.posted) == 0
+        assert len(host.posted._routers) == 0
 
 
 async def test_a_server_that_does_not_start_is_told() -> None:
@@ -193,7 +193,7 @@ async def test_a_server_that_dies_ends_its_session_and_all_that_waits() -> None:
         assert [code(told[1]), code(told[3])] == [GONE, GONE]
         assert events(await listening.read()) == []
         assert (await host.post(call(9), **named))[0] == 404
-        assert len(host.posted) == 0
+        assert len(host.posted._routers) == 0
 
 
 async def test_a_server_that_takes_nothing_is_gone() -> None:
@@ -229,7 +229,7 @@ async def test_it_is_known_whose_a_session_is_to_its_end(
         owners = host.known.owners
 
         def is_unowned() -> bool:
-            return not len(owners)
+            return not len(owners._names)
 
         for way in ("deleted", "dead", "idle"):
             _, _, headers = await host.post(initialize(0), Who="ann")
@@ -258,7 +258,7 @@ async def test_a_client_that_leaves_a_session_gives_nothing_up() -> None:
         leaving.cancel()
         await asyncio.gather(leaving, return_exceptions=True)
         await eventually(
-            lambda: not present(host.posted._routers[named["Mcp_Session_Id"]]._ids),
+            lambda: not present(host.posted._routers[named["Mcp_Session_Id"], None]._ids),
             "it left",
         )
         assert child.asked("notifications/cancelled") == []
@@ -268,7 +268,7 @@ async def test_a_client_that_leaves_a_session_gives_nothing_up() -> None:
             assert await next_event(stream) == NOTE, "it is not told to whoever left"
         pending = next(iter(host.known.new(None).state.pending.values()))
         assert len(pending) == 0
-        session = host.posted._routers[named["Mcp_Session_Id"]].session
+        session = host.posted._routers[named["Mcp_Session_Id"], None].session
         await eventually(lambda: not session.waiting(), "its answer came")
         assert not next(iter(session.state.pending.values()))._exchanges
 

@@ -51,7 +51,7 @@ async def test_what_is_said_before_anybody_listens_is_kept_and_told_once() -> No
                 child.say(NOTE)
                 assert await next_event(other) == NOTE, "the first may be lost by then"
                 other.close()
-                hosted = host.posted._routers[named["Mcp_Session_Id"]]
+                hosted = host.posted._routers[named["Mcp_Session_Id"], None]
                 await eventually(lambda: len(hosted.streams) == 1, "it was noticed")
                 child.say(NOTE)
                 assert await next_event(stream) == NOTE, "and takes over where it is not"
@@ -108,7 +108,7 @@ async def test_of_what_nobody_hears_only_so_many_bytes_are_kept() -> None:
             data: Json = f"{number} " * 4000
             child.say(notification("notifications/message", level="info", data=data))
         await eventually(lambda: child.heard[-1].get("id") == "q", "the request is answered")  # type: ignore[union-attr]
-        hosted = host.posted._routers[named["Mcp_Session_Id"]]
+        hosted = host.posted._routers[named["Mcp_Session_Id"], None]
         await host.ask(call(1), **named)
         unheard = hosted
         assert unheard.unheard_bytes <= UNHEARD_BYTES
@@ -145,7 +145,7 @@ async def test_a_notification_is_judged_once_somebody_hears_it() -> None:
         first, last = [notification("notifications/x", number=number) for number in (1, 3)]
         for note in (first, notification("notifications/x", text=f"key {SECRET}"), last):
             host.children[0].say(note)
-        hosted = host.posted._routers[named["Mcp_Session_Id"]]
+        hosted = host.posted._routers[named["Mcp_Session_Id"], None]
         await eventually(lambda: len(hosted._unheard) == 3, "all of it was read")
         assert len(host.records) == before
         async with host.http.get(host.url, headers=dashed(named)) as stream:
