@@ -208,14 +208,6 @@ async def test_a_revoked_login_needs_a_person(logged_in: LoggedIn) -> None:
     assert token_of(await Bearer(url, store(place)).header()) != secrets.access_token
 
 
-async def test_an_ended_login_is_told_when_it_is_found_out(logged_in: LoggedIn) -> None:
-    place, url = logged_in()
-    login, secrets = read(place, url)
-    await revoke(login, secrets)
-    with pytest.raises(LoginNeededError):
-        await Bearer(url, store(place), clock=Late(LIFETIME + 1)).header()
-
-
 async def test_more_scope_is_asked_for_by_the_next_login(logged_in: LoggedIn) -> None:
     place, url = logged_in()
     bearer = Bearer(url, store(place))

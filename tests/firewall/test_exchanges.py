@@ -53,10 +53,6 @@ def cancel(id_: str) -> bytes:
     return f'{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{params}}}'.encode()
 
 
-def id_of(frame: bytes) -> str:
-    return json.dumps(json.loads(frame)["id"])
-
-
 def code_of(frame: bytes | None) -> int | None:
     assert frame is not None
     code: int | None = json.loads(frame).get("error", {}).get("code")
@@ -149,19 +145,6 @@ def test_every_request_is_answered_exactly_once_whatever_happens(
 # --- by example -------------------------------------------------------------------------------
 
 
-def test_exchanges_with_the_same_id_get_each_its_own_answer() -> None:
-    whole = session()
-    exchanges = [whole.fork() for _ in range(3)]
-    for exchange in exchanges:
-        assert exchange.receive(TO_SERVER, ask("1"), 1.0).forward is not None
-    assert whole.waiting() == ["1"] * 3
-    for number, exchange in reversed(list(enumerate(exchanges))):
-        frame = answer("1", f'{{"n":{number}}}')
-        assert exchange.waiting() == ["1"]
-        assert exchange.receive(TO_CLIENT, frame, 2.0).forward is frame
-        assert exchange.receive(TO_CLIENT, frame, 2.0).forward is None, "once"
-
-
 def test_what_is_agreed_in_one_exchange_is_agreed_in_all() -> None:
     whole = session()
     first, second = whole.fork(), whole.fork()
@@ -192,15 +175,6 @@ def test_events_of_all_exchanges_have_different_names() -> None:
     exchanges = [whole, whole.fork(), whole.fork()]
     names = [one.receive(TO_SERVER, ask(str(n)), 1.0).event for n, one in enumerate(exchanges)]
     assert len(set(names)) == 3
-
-
-def test_an_overdue_request_is_answered_whichever_exchange_it_is_in() -> None:
-    whole = session(timeout_seconds=5.0)
-    exchange = whole.fork()
-    exchange.receive(TO_SERVER, ask("1"), 1.0)
-    assert [code_of(frame) for frame in whole.expire(7.0)] == [SILENT]
-    assert exchange.receive(TO_CLIENT, answer("1"), 8.0).forward is None
-    assert exchange.waiting() == []
 
 
 # --- lost -------------------------------------------------------------------------------------

@@ -29,7 +29,6 @@ FORECAST = """{
   },
   "outputSchema": {"type": "object", "properties": {"celsius": {"type": "number"}}}
 }"""
-INPUT = ("inputSchema", "properties")
 
 
 def text(value: object) -> str:

@@ -8,27 +8,9 @@ from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.pins.store import Names, as_seen, is_same
 
 SAME = [
-    "convert",
-    "Convert",
-    "convert ",
-    " convert\t",
-    "con vert",
-    "convert\n",
-    "convert\u00a0",
-    "con\u200bvert",
-    "convert\u2060",
-    "\ufeffconvert",
-    "con\u00advert",
-    "convert\u0000",
-    "convert\u001b",
-    "convert\U000e0041",
-    "convert\ufe0f",
-    "\u0441onvert",
-    "c\u03bfnvert",
-    "\uff43onvert",
-    "c\u00f6nvert",
-    "CONVERT",
-    "CONVE\u13a1T",
+    *("convert", "CONVERT", " convert\t", "con vert", "convert\n", "convert\u00a0"),
+    *("con\u200bvert", "con\u00advert", "convert\u0000", "convert\u001b", "convert\U000e0041"),
+    *("convert\ufe0f", "\u0441onvert", "\uff43onvert", "c\u00f6nvert", "CONVE\u13a1T"),
 ]
 
 

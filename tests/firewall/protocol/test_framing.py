@@ -55,27 +55,6 @@ def test_a_stream_gives_the_same_frames_wherever_it_is_cut(
     assert [isinstance(frame, Oversized) for frame in found] == [len(one) > LIMIT for one in kept]
 
 
-@tried(60)
-@given(st.binary(max_size=60))
-def test_byte_by_byte_and_at_once_are_the_same(stream: bytes) -> None:
-    assert frames_of([stream]) == frames_of([stream[i : i + 1] for i in range(len(stream))])
-
-
-@tried(60)
-@given(st.lists(st.binary(min_size=1, max_size=20), max_size=8))
-def test_bytes_in_are_frames_out(lines: list[bytes]) -> None:
-    stream = b"".join(line + b"\n" for line in lines)
-    whole = [line for line in stream.split(b"\n") if line and not line.isspace()]
-    assert b"\n".join(frames_of([stream])) == b"\n".join(whole)
-
-
-def test_a_line_at_the_limit_passes_and_one_over_it_is_oversized() -> None:
-    at, over = frames_of([b"a" * LIMIT + b"\n" + b"a" * (LIMIT + 1) + b"\n"])
-    assert len(at) == LIMIT
-    assert not isinstance(at, Oversized)
-    assert isinstance(over, Oversized)
-
-
 @pytest.mark.parametrize("step", [1, 7, KEPT_BYTES - 1, LIMIT, 5 * LIMIT])
 def test_an_oversized_line_keeps_its_head_and_its_tail(step: int) -> None:
     line = b"head" + b"-" * (MAX_PART * LIMIT - 8) + b"tail"
@@ -124,19 +103,6 @@ def test_memory_is_that_of_the_line_however_small_the_pieces_are() -> None:
         tracemalloc.stop()
     assert peak < 2 * 2**20
     assert len(framing.end()[0]) == 2**19
-
-
-def test_an_unfinished_line_is_given_at_the_end_once() -> None:
-    framing = LineFrames()
-    assert framing.feed(b'{"a":1}') == []
-    assert framing.end() == [b'{"a":1}']
-    assert framing.end() == []
-
-
-def test_a_blank_rest_is_no_frame() -> None:
-    framing = LineFrames()
-    framing.feed(b"  ")
-    assert framing.end() == []
 
 
 def test_one_whole_line_in_one_read_is_the_frame() -> None:

@@ -13,7 +13,6 @@ from pipeguard.firewall.protocol.pending import (
     MAX_CANCELLED_BYTES,
     MAX_OPEN_BYTES,
     MAX_REMEMBERED,
-    REMEMBERED_SECONDS,
     Pending,
     PendingRequest,
     pending_request,
@@ -34,17 +33,6 @@ def asked(
     return request
 
 
-def test_an_answer_closes_the_request_it_belongs_to_once() -> None:
-    pending = Pending(10)
-    one, two = asked(pending, "1"), asked(pending, '"1"')
-    assert pending.all() == [one, two]
-    assert pending.close('"1"') is two
-    assert pending.close('"1"') is None
-    assert pending.close(None) is None
-    assert pending.close("2") is None
-    assert pending.all() == [one]
-
-
 def test_nothing_answers_a_request_that_did_not_go_on_yet() -> None:
     pending = Pending(10)
     request = PendingRequest("1", "ping", None, 0.0, progress_token="7")
@@ -54,46 +42,6 @@ def test_nothing_answers_a_request_that_did_not_go_on_yet() -> None:
     assert not pending.progresses("7", 1.0)
     assert pending.overdue(99.0, 1.0) == []
     request.forwarded = True
-    assert pending.close("1") is request
-
-
-def test_an_id_or_a_progress_token_in_use_is_taken() -> None:
-    pending = Pending(10)
-    first = asked(pending, "1", token='"p"')
-    assert not pending.open(PendingRequest("1", "ping", None, 0.0))
-    assert not pending.open(PendingRequest("2", "ping", None, 0.0, progress_token='"p"'))
-    pending.drop(first)
-    assert asked(pending, "2", token='"p"') in pending.all()
-
-
-def test_it_is_full_at_its_limit() -> None:
-    pending = Pending(2)
-    first = asked(pending, "1")
-    seen = [(len(pending), not pending.has_room(ONE))]
-    asked(pending, "2")
-    seen.append((len(pending), not pending.has_room(ONE)))
-    pending.drop(first)
-    seen.append((len(pending), not pending.has_room(ONE)))
-    assert seen == [(1, False), (2, True), (1, False)]
-
-
-def test_a_cancelled_request_is_known_for_a_minute() -> None:
-    pending = Pending(10)
-    asked(pending, "1")
-    assert pending.cancel("1", 5.0)
-    assert not pending.cancel("1", 5.0)
-    assert pending.was_cancelled("1", 5.0 + REMEMBERED_SECONDS)
-    assert not pending.was_cancelled("1", 5.1 + REMEMBERED_SECONDS)
-    assert not pending.was_cancelled("2", 5.0)
-    assert not pending.was_cancelled(None, 5.0)
-    asked(pending, "1")
-    assert not pending.was_cancelled("1", 6.0), "the id is in use again"
-
-
-def test_what_opens_a_conversation_cannot_be_cancelled() -> None:
-    pending = Pending(10)
-    request = asked(pending, "1", "initialize")
-    assert not pending.cancel("1", 0.0)
     assert pending.close("1") is request
 
 
@@ -107,29 +55,6 @@ def test_only_so_many_cancelled_requests_are_remembered() -> None:
     assert pending.was_cancelled(str(MAX_REMEMBERED), 0.0)
 
 
-def test_progress_never_falls_and_ends_with_the_answer() -> None:
-    pending = Pending(10)
-    asked(pending, "1", token="7")
-    assert pending.progresses("7", 1.0)
-    assert pending.progresses("7", 1.0)
-    assert not pending.progresses("7", 0.5)
-    assert not pending.progresses('"7"', 2.0)
-    assert not pending.progresses(None, 2.0)
-    pending.close("1")
-    assert not pending.progresses("7", 2.0)
-
-
-def test_progress_of_a_task_goes_on_until_its_token_is_used_again() -> None:
-    pending = Pending(10)
-    task = asked(pending, "1", token="7")
-    pending.close("1")
-    pending.outlive(task)
-    assert pending.progresses("7", 1.0)
-    asked(pending, "2", token="7")
-    pending.close("2")
-    assert not pending.progresses("7", 2.0)
-
-
 def test_only_so_many_tasks_tell_of_progress() -> None:
     pending = Pending(10)
     for number in range(MAX_REMEMBERED + 1):
@@ -141,25 +66,6 @@ def test_only_so_many_tasks_tell_of_progress() -> None:
     silent = asked(pending, "1")
     pending.outlive(silent)
     assert pending.progresses("1", 1.0), "one that tells of no progress takes no place"
-
-
-def test_what_waits_too_long_is_overdue() -> None:
-    pending = Pending(10)
-    early = asked(pending, "1", since=0.0)
-    asked(pending, "2", since=5.0)
-    assert pending.overdue(10.0, 10.0) == []
-    assert pending.overdue(11.0, 10.0) == [early]
-
-
-def test_exchanges_may_use_one_id_at_once_and_are_answered_apart() -> None:
-    pending = Pending(10)
-    first, second = pending.fork(), pending.fork()
-    one, two = asked(first, "1", since=1.0), asked(second, "1", since=2.0)
-    assert pending.all() == [one, two]
-    assert second.close("1") is two
-    assert second.close("1") is None
-    assert first.close("1") is one
-    assert pending.all() == []
 
 
 def test_the_whole_answers_and_cancels_for_its_exchanges() -> None:
@@ -268,13 +174,6 @@ def request_in(**members: object) -> PendingRequest:
     message = parse(json.dumps({"jsonrpc": "2.0", "id": 1, **members}).encode())
     assert isinstance(message, Message)
     return pending_request(message, 5.0)
-
-
-def test_the_called_tool_is_named() -> None:
-    assert request_in(method="tools/call", params={"name": "x"}).tool == "x"
-    assert request_in(method="tools/call", params={"name": 7}).tool is None
-    assert request_in(method="tools/call").tool is None
-    assert request_in(method="prompts/get", params={"name": "x"}).tool is None
 
 
 def test_a_progress_token_is_a_string_or_an_integer() -> None:

@@ -385,13 +385,6 @@ def test_commas_in_a_text_are_no_values() -> None:
     assert parse_json(b'["' + b"," * (2 * MAX_NODES) + b'"]')
 
 
-@tried(100)
-@given(st.one_of(junk, mutated(values.map(serialise))))
-def test_any_bytes_can_be_counted(frame: bytes) -> None:
-    for limit in (0, 1, 64):
-        holds_more_than(frame, limit)
-
-
 @tried(60)
 @given(st.lists(texts, min_size=2, max_size=6))
 def test_a_key_that_stands_twice_is_refused(keys: list[str]) -> None:

@@ -10,7 +10,7 @@ from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Action
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.pins.store import without_hold
-from pipeguard.firewall.policy import Layer, Mode, Policy, Trust
+from pipeguard.firewall.policy import Policy, Trust
 from pipeguard.firewall.session.admission import obstacle, obstacles
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.unicode.display import visible
@@ -49,7 +49,6 @@ USES = [
     ("prompt", "completion/complete", {"ref": {"name": ...}}),
     ("template", "completion/complete", {"ref": {"type": "ref/resource", "uri": ...}}),
     ("resource", "completion/complete", {"ref": {"type": "ref/resource", "uri": ...}}),
-    ("resource", "subscriptions/listen", {"notifications": {"resourceSubscriptions": [...]}}),
     (
         "resource",
         "subscriptions/listen",
@@ -121,18 +120,6 @@ def test_a_reference_that_is_a_text_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "action"), [(Mode.ENFORCE, Action.BLOCK), (Mode.OBSERVE, Action.WARN)]
-)
-def test_a_tool_that_the_policy_blocks_is_not_called(mode: Mode, action: Action) -> None:
-    made = guard(Policy(mode=mode, layers=(Layer(tools_block=("x",)),)))
-    sent = message(id=1, method="tools/call", params={"name": "x"})
-    (finding,) = obstacles(made, sent)
-    assert (finding.rule, finding.action, finding.tool) == ("policy.tool", action, "x")
-    assert use(made, "tools/call", {"name": "y"}) == []
-    assert use(made, "prompts/get", {"name": "x"}) == []
-
-
-@pytest.mark.parametrize(
     ("method", "key"),
     [
         ("tools/call", "Name"),
@@ -172,11 +159,6 @@ def test_a_member_further_in_is_not_spelt_otherwise_either(
 # --- definitions ------------------------------------------------------------------------
 
 
-def test_what_is_approved_may_be_used() -> None:
-    assert obstacle(guard(None, pinned(tool())), "tool", "a") is None
-    assert obstacle(guard(), "tool", "never-seen") is None
-
-
 @pytest.mark.parametrize(
     ("kind", "method", "warned"),
     [("tool", "tools/call", True), ("prompt", "prompts/get", True), ("tool", "prompts/get", False)],
@@ -195,17 +177,6 @@ def test_a_warning_of_one_name_frees_no_other() -> None:
     ref = {"type": "ref/prompt", "name": "other", "uri": "notes:///{name}"}
     (found,) = obstacles(held, message(id=1, method="completion/complete", params={"ref": ref}))
     assert (found.rule, found.action) == ("trust.drifted", Action.BLOCK)
-
-
-@pytest.mark.parametrize("kind", ["tool", "prompt", "resource", "template"])
-def test_under_review_what_was_never_offered_may_not_be_used(kind: str) -> None:
-    assert obstacle(guard(), kind, "never-seen") is None
-    finding = obstacle(guard(REVIEW), kind, "never-seen")
-    assert finding is not None
-    assert (finding.rule, finding.action) == ("trust.not-offered", Action.BLOCK)
-    assert "has not offered it" in finding.note
-    assert "`" not in finding.note, "there is nothing to look at, and no command for it"
-    assert finding.excerpt == ""
 
 
 TEMPLATE = "file:///notes/{name}"
@@ -244,32 +215,6 @@ def test_what_is_held_by_itself_is_not_freed_by_a_template() -> None:
         made = guard(policy, template, waits({"uri": uri}, "poisoned: x", "resource", uri))
         assert obstacle(made, "resource", uri) is not None
         assert obstacle(made, "resource", "file:///notes/%61") is not None
-
-
-@pytest.mark.parametrize("name", ["A", "a ", "\u0430"])
-@pytest.mark.parametrize("policy", [None, REVIEW])
-@pytest.mark.parametrize("pin", [pinned(tool()), waits(tool(), "review")])
-def test_what_could_be_taken_for_another_may_not_be_used(
-    pin: Pin, policy: Policy | None, name: str
-) -> None:
-    finding = obstacle(guard(policy, pin), "tool", name)
-    assert finding is not None
-    assert (finding.rule, finding.action, finding.tool) == ("trust.not-offered", Action.BLOCK, name)
-    assert "can be mistaken for 'a'" in finding.note
-    assert finding.excerpt == ""
-    assert obstacle(guard(policy, pin), "prompt", name) is None or policy is REVIEW
-
-
-def test_the_same_address_is_the_same_resource() -> None:
-    made = guard(None, pinned({"uri": "file:///a b"}, "resource", "file:///a b"))
-    assert obstacle(made, "resource", "file:///a%20b") is None
-    finding = obstacle(made, "resource", "file:///a b\u200b")
-    assert finding is not None
-    assert "can be mistaken for 'file:///a b'" in finding.note
-    made = guard(None, waits({"uri": "file:///a"}, "poisoned: x", "resource", "file:///a"))
-    finding = obstacle(made, "resource", "file:///./%61")
-    assert finding is not None
-    assert "file:///a" in finding.note
 
 
 DRIFTED = Pin("tool", "a", "{}", "0", "[]", "1", "drift: wording")

@@ -8,12 +8,11 @@ import pytest
 
 from pipeguard.detect.detector import get_detection
 from pipeguard.errors import Refusal
-from pipeguard.firewall.finding import Action, Drift
+from pipeguard.firewall.finding import Action
 from pipeguard.firewall.policy import ActionEntry, Layer, Mode, Policy, Selector, Trust
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import parse_json
-from pipeguard.firewall.session.admission import obstacle
 from pipeguard.firewall.session.definitions import TOGETHER, ReviewedResult, review
 from pipeguard.firewall.session.guard import Guard
 from tests.firewall.session.talk import (
@@ -33,7 +32,6 @@ PACK_OF_NUMBERS = PACK.replace(
 PACK_OF_LINES = PACK.replace(
     "pattern: xyzzy, matches: [xyzzy]", r'pattern: "xy\\s+zz", matches: ["xy zz"]'
 )
-LENIENT = Policy(drift_allow=frozenset({Drift.WORDING}))
 
 
 def as_object(value: object) -> JsonObject:
@@ -70,28 +68,6 @@ def state(made: Guard, kind: str = "tool", name: str = "a") -> tuple[bool, bool,
 # --- first sight ---------------------------------------------------------------------------
 
 
-def test_what_is_seen_first_and_clean_is_pinned() -> None:
-    made = guard()
-    reviewed = listed(made, tool())
-    assert shown(reviewed) == [tool()]
-    assert [(pin.name, pin.is_held) for pin in reviewed.pins] == [("a", False)]
-    assert state(made) == (True, False, "")
-    again = listed(made, tool())
-    assert (again.findings, again.pins) == ((), ())
-
-
-def test_what_is_poisoned_is_left_out_and_waits() -> None:
-    made = guard()
-    reviewed = listed(made, tool(description="xyzzy"), tool("b"), ttlMs=5000)
-    assert shown(reviewed) == [tool("b")]
-    assert reviewed.result["ttlMs"] == "0"
-    assert rules(reviewed) == ["mine.bad", "trust.held"]
-    assert reviewed.findings[1].excerpt == "pipeguard diff demo/a"
-    assert state(made) == (False, True, "poisoned: mine.bad")
-    again = listed(made, tool(description="xyzzy"))
-    assert (shown(again), again.pins) == ([], ())
-
-
 def test_what_is_poisoned_in_a_long_list_is_left_out_where_it_is() -> None:
     bad = {0, TOGETHER - 1, TOGETHER, 2 * TOGETHER}
     tools = [tool(f"t{n}", "xyzzy" if n in bad else "Adds.") for n in range(2 * TOGETHER + 1)]
@@ -119,15 +95,6 @@ def test_what_waits_goes_on_waiting_though_the_rule_is_gone() -> None:
     assert (shown(reviewed), rules(reviewed), reviewed.pins) == ([], ["trust.held"], ())
 
 
-def test_under_review_all_that_is_new_waits() -> None:
-    made = guard(REVIEW)
-    reviewed = listed(made, tool())
-    assert (shown(reviewed), rules(reviewed)) == ([], ["trust.held"])
-    assert [(pin.is_held, pin.reason) for pin in reviewed.pins] == [(True, "review")]
-    changed = listed(made, tool(description="Subtracts."))
-    assert [json.loads(pin.definition) for pin in changed.pins] == [tool("a", "Subtracts.")]
-
-
 def test_who_observes_holds_nothing() -> None:
     made = guard(OBSERVE)
     reviewed = listed(made, tool(description="xyzzy"))
@@ -148,48 +115,6 @@ def test_nothing_is_redacted_in_a_definition() -> None:
 
 
 # --- drift ---------------------------------------------------------------------------------
-
-
-def test_what_changed_keeps_its_approved_words() -> None:
-    made = guard(None, pinned(tool(more=1.5)))
-    reviewed = listed(made, tool(description="Sends mail."))
-    assert shown(reviewed) == as_object({"t": [tool(more=1.5)]})["t"]
-    assert rules(reviewed) == ["trust.drifted"]
-    assert state(made)[:2] == (True, True)
-    again = listed(made, tool(description="Sends mail."))
-    assert (rules(again), again.pins) == (["trust.drifted"], ())
-    assert "changed since it was approved" in again.findings[-1].note
-    unread = guard()
-    listed(unread, tool())
-    changed = listed(unread, tool(description="Sends mail."))
-    assert "changed since it was first seen" in changed.findings[-1].note, "nobody approved it"
-
-
-def test_what_changed_back_waits_no_longer() -> None:
-    made = guard(None, pinned(tool()))
-    listed(made, tool(description="Sends mail."))
-    back = listed(made, tool())
-    assert [pin.is_held for pin in back.pins] == [False]
-    assert state(made) == (True, False, "")
-
-
-@pytest.mark.parametrize(
-    ("policy", "description", "passes"),
-    [
-        (LENIENT, "Adds numbers.", True),
-        (LENIENT, "Adds xyzzy numbers.", False),
-        (None, "Adds numbers.", False),
-        (OBSERVE, "Adds xyzzy numbers.", True),
-    ],
-)
-def test_a_change_passes_where_the_policy_lets_it(
-    policy: Policy | None, description: str, passes: bool
-) -> None:
-    made = guard(policy, pinned(tool()))
-    reviewed = listed(made, tool(description=description))
-    assert (shown(reviewed) == [tool(description=description)]) is passes
-    assert (state(made) == (True, False, "")) is passes
-    assert reviewed.findings[-1].action is (Action.WARN if passes else Action.BLOCK)
 
 
 def resource(**more: object) -> dict[str, object]:
@@ -292,72 +217,7 @@ def test_what_was_approved_may_come_in_any_order() -> None:
     assert shown(reviewed) == [tool(description="xyzzy")]
 
 
-@pytest.mark.parametrize("policy", [None, REVIEW])
-def test_a_resource_that_changes_keeps_its_approved_words(policy: Policy | None) -> None:
-    made = guard(policy, pinned(resource(), "resource", "file:///a"))
-    reviewed = listed(made, resource(name="b"), method="resources/list")
-    assert rules(reviewed) == ["trust.drifted"]
-    assert shown(reviewed, "resources") == [resource()]
-    finding = obstacle(made, "resource", "file:///a")
-    assert finding is not None
-    assert finding.rule == "trust.drifted"
-
-
 # --- lists ---------------------------------------------------------------------------------
-
-
-def test_what_has_no_name_is_left_out() -> None:
-    reviewed = listed(guard(), {"description": "d"}, 7, tool("b"), {**tool("c"), "NAME": "d"})
-    assert shown(reviewed) == [tool("b")]
-    assert rules(reviewed) == ["protocol.nameless"] * 3
-
-
-@pytest.mark.parametrize("name", ["a_tool", "a_\u200btool", "\uff41_tool", "\u0430_tool"])
-def test_a_name_that_looks_like_an_earlier_one_waits_and_a_second_of_the_same_is_left_out(
-    name: str,
-) -> None:
-    made = guard()
-    reviewed = listed(made, tool("a_tool"), tool(name, "Another."))
-    assert shown(reviewed) == [tool("a_tool")]
-    (finding,) = reviewed.findings
-    if name == "a_tool":
-        assert (finding.rule, finding.excerpt) == ("protocol.duplicate-name", "")
-    else:
-        assert finding.rule == "trust.held"
-        assert (pin := made.pin("tool", name)) is not None
-        assert pin.reason == "look-alike: a_tool"
-
-
-@pytest.mark.parametrize("kind", ["tool", "prompt"])
-@pytest.mark.parametrize("policy", [None, REVIEW])
-@pytest.mark.parametrize("name", ["A", "a ", "\u0430", "a\u200b", "\uff21"])
-def test_a_name_that_could_be_taken_for_a_known_one_waits(
-    name: str, policy: Policy | None, kind: str
-) -> None:
-    made = guard(policy, pinned(tool(), kind))
-    reviewed = listed(made, tool(name), method=f"{kind}s/list")
-    assert (shown(reviewed, f"{kind}s"), rules(reviewed)) == ([], ["trust.held"])
-    assert state(made, kind, name) == (False, True, "look-alike: a")
-    again = listed(made, tool(name, "Another."), method=f"{kind}s/list")
-    assert (shown(again, f"{kind}s"), rules(again)) == ([], ["trust.held"])
-
-
-def test_who_observes_is_told_of_a_name_that_could_be_taken_for_another() -> None:
-    made = guard(OBSERVE, pinned(tool()))
-    reviewed = listed(made, tool("A"))
-    assert shown(reviewed) == [tool("A")]
-    assert [(f.rule, f.action) for f in reviewed.findings] == [("trust.held", Action.WARN)]
-
-
-@pytest.mark.parametrize("described", ["Adds two numbers.", "xyzzy"], ids=["clean", "poisoned"])
-def test_of_two_names_in_one_list_that_differ_in_case_the_second_is_held(described: str) -> None:
-    made = guard()
-    reviewed = listed(made, tool("a", described), tool("A"), tool("b"))
-    tools = shown(reviewed)
-    assert isinstance(tools, list)
-    assert tools[-1] == tool("b")
-    assert tool("A") not in tools
-    assert state(made, name="A") == (False, True, "look-alike: a")
 
 
 def test_what_was_approved_and_changed_back_lets_no_other_case_of_it_in() -> None:
@@ -373,23 +233,10 @@ def test_addresses_are_compared_to_the_letter() -> None:
     assert listed(made, *items, method="resources/list").findings == ()
 
 
-@pytest.mark.parametrize("result", [{}, {"tools": None}])
-def test_what_is_no_list_is_not_reviewed(result: dict[str, object]) -> None:
-    read = as_object(result)
-    reviewed = review(guard(), "tools/list", read, 0.0)
-    assert reviewed == ReviewedResult(read, (), ())
-
-
 @pytest.mark.parametrize("value", [{"0": {"name": "a"}}, "a", 7, True])
 def test_definitions_in_anything_but_a_list_are_refused(value: object) -> None:
     with pytest.raises(Refusal, match="is not a list"):
         review(guard(), "tools/list", as_object({"tools": value}), 0.0)
-
-
-@pytest.mark.parametrize("result", [{"Tools": []}, {"tools": [], "TOOLS": []}])
-def test_a_list_in_another_spelling_is_refused(result: dict[str, object]) -> None:
-    with pytest.raises(Refusal, match="only in its spelling"):
-        review(guard(), "tools/list", as_object(result), 0.0)
 
 
 # --- openings ------------------------------------------------------------------------------
@@ -397,30 +244,6 @@ def test_a_list_in_another_spelling_is_refused(result: dict[str, object]) -> Non
 
 def opening(made: Guard, **result: object) -> ReviewedResult:
     return review(made, "initialize", as_object(result), 0.0)
-
-
-def test_instructions_are_pinned_and_held_to_it() -> None:
-    made = guard()
-    first = opening(made, instructions="Be kind.", serverInfo={"name": "s"})
-    assert [(pin.kind, pin.name) for pin in first.pins] == [("server", "instructions")]
-    assert first.result["instructions"] == "Be kind."
-    drifted = opening(made, instructions="Be quick.", serverInfo={"name": "s"})
-    assert drifted.result == {"instructions": "Be kind.", "serverInfo": {"name": "s"}}
-    assert rules(drifted) == ["trust.drifted"]
-    same = opening(made, instructions="Be kind.")
-    assert same.result == {"instructions": "Be kind."}
-
-
-def test_poisoned_instructions_are_taken_out() -> None:
-    reviewed = opening(guard(), instructions="xyzzy", serverInfo={"name": "s"})
-    assert reviewed.result == {"serverInfo": {"name": "s"}}
-    assert rules(reviewed) == ["mine.bad", "trust.held"]
-    assert not reviewed.stopped
-
-
-def test_an_opening_that_is_poisoned_elsewhere_is_stopped() -> None:
-    reviewed = opening(guard(), serverInfo={"name": "xyzzy"}, instructions="Be kind.")
-    assert (reviewed.stopped, reviewed.pins) == (True, ())
 
 
 @pytest.mark.parametrize("value", [["xyzzy"], {"text": "xyzzy"}])
@@ -434,8 +257,3 @@ def test_an_opening_without_instructions_passes(more: dict[str, object]) -> None
     made = guard()
     reviewed = opening(made, serverInfo={"name": "plugh"}, **more)
     assert (rules(reviewed), reviewed.stopped, made.pins.all()) == (["mine.odd"], False, {})
-
-
-def test_instructions_in_another_spelling_are_refused() -> None:
-    with pytest.raises(Refusal, match="only in its spelling"):
-        opening(guard(), Instructions="Be kind.")

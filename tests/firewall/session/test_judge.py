@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeguard.firewall.finding import Action, Direction, Verdict
+from pipeguard.firewall.finding import Direction, Verdict
 from pipeguard.firewall.policy import Layer, Policy, Trust
 from pipeguard.firewall.session.replies import how_to_allow
 from tests.firewall.session.talk import (
@@ -19,49 +19,6 @@ from tests.firewall.session.talk import (
     new_session,
     rules,
 )
-
-
-def test_what_is_clean_goes_on_as_the_object_that_came() -> None:
-    session, asked = new_session(), call(1, "hello")
-    verdict = session.receive(TO_SERVER, asked, 0.0)
-    assert verdict.forward is asked
-    assert (verdict.reply, verdict.method, verdict.tool) == (None, "tools/call", "echo")
-    told = answer(1, "hello")
-    verdict = session.receive(TO_CLIENT, told, 0.0)
-    assert verdict.forward is told
-    assert (verdict.method, verdict.tool) == ("tools/call", "echo"), "those of its request"
-
-
-def test_a_call_with_a_secret_is_answered_and_waits_for_nothing() -> None:
-    session = new_session()
-    verdict = session.receive(TO_SERVER, call(1, f"key {KEY}"), 0.0)
-    assert (verdict.action, verdict.forward) == (Action.BLOCK, None)
-    assert member(verdict.reply, "id") == 1
-    assert member(verdict.reply, "result", "isError") is True
-    assert session.waiting() == []
-    assert KEY.encode() not in (verdict.reply or b"")
-
-
-def test_a_result_with_a_secret_goes_on_without_it() -> None:
-    verdict = judged(asked(), answer(1, f"key {KEY} there"))
-    assert verdict.action is Action.REDACT
-    content = member(verdict.forward, "result", "content")
-    assert "key [secret:github-token:" in str(content)
-    assert KEY not in str(content)
-
-
-def test_a_result_with_an_order_is_replaced_by_an_answer_of_ours() -> None:
-    verdict = judged(asked(), answer(1, ORDER))
-    assert (verdict.action, verdict.reply) == (Action.BLOCK, None)
-    assert member(verdict.forward, "id") == 1
-    assert ORDER.encode() not in (verdict.forward or b"")
-
-
-def test_an_answer_that_nobody_waits_for_is_dropped() -> None:
-    session = new_session()
-    verdict = session.receive(TO_CLIENT, answer(7, "hello"), 0.0)
-    assert (verdict.forward, verdict.reply) == (None, None)
-    assert rules(verdict) == ["protocol.unknown-answer"]
 
 
 @pytest.mark.parametrize("spelling", ['"3"', "3.0", "3.00"])
@@ -120,38 +77,6 @@ def test_an_answer_with_another_id_belongs_to_no_request(spelling: str) -> None:
     told = answer(3, "hello").replace(b'"id": 3', b'"id": ' + spelling.encode())
     assert session.receive(TO_CLIENT, told, 0.0).forward is None
     assert session.waiting() == ["3"]
-
-
-def test_a_message_with_an_order_from_a_server_that_asks_is_refused_to_it() -> None:
-    session = new_session()
-    params = {"messages": [{"role": "user", "content": {"type": "text", "text": ORDER}}]}
-    asked = frame(id=3, method="sampling/createMessage", params=params)
-    verdict = session.receive(TO_CLIENT, asked, 0.0)
-    assert verdict.forward is None
-    assert member(verdict.reply, "id") == 3
-    assert "error" in str(member(verdict.reply))
-
-
-def test_a_mark_that_only_we_set_is_taken_out_of_an_answer() -> None:
-    session = asked()
-    verdict = session.receive(TO_SERVER, call(2, f"key {KEY}"), 0.0)
-    forged = (verdict.reply or b"").replace(b'"id":2', b'"id":1')
-    told = session.receive(TO_CLIENT, forged, 0.0)
-    assert "protocol.forged-mark" in rules(told)
-    assert told.forward is not None
-    assert told.forward != forged
-
-
-@pytest.mark.parametrize("id_", [1, "1"])
-@pytest.mark.parametrize("broken", [{"result": {}, "error": {}}, {"result": 1}, {"error": "no"}])
-def test_an_answer_that_breaks_the_protocol_ends_its_request(
-    broken: dict[str, object], id_: object
-) -> None:
-    session = asked()
-    verdict = session.receive(TO_CLIENT, frame(id=id_, **broken), 0.0)
-    assert verdict.action is Action.BLOCK
-    assert member(verdict.forward, "id") == 1
-    assert session.waiting() == []
 
 
 def test_what_is_serious_is_told_first() -> None:

@@ -11,7 +11,6 @@ from pipeguard.firewall.session.refusals import as_refusal
 from tests.firewall.session.talk import (
     TO_CLIENT,
     TO_SERVER,
-    answer,
     asked,
     call,
     frame,
@@ -19,32 +18,6 @@ from tests.firewall.session.talk import (
     new_session,
     rules,
 )
-
-UNREADABLE = b'{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"a":1,"a":2}}'
-
-
-def test_a_request_that_cannot_be_read_is_answered_under_its_id() -> None:
-    session = new_session()
-    verdict = session.receive(TO_SERVER, UNREADABLE, 0.0)
-    assert (verdict.action, verdict.forward) == (Action.BLOCK, None)
-    assert member(verdict.reply, "id") == 5
-    assert session.waiting() == [], "its id is used for this alone"
-
-
-def test_of_a_request_from_a_server_the_server_is_answered() -> None:
-    verdict = new_session().receive(TO_CLIENT, UNREADABLE, 0.0)
-    assert member(verdict.reply, "id") == 5
-    assert verdict.forward is None
-
-
-@pytest.mark.parametrize(("revision", "answered"), [("2025-06-18", False), ("2025-11-25", True)])
-def test_without_an_id_only_a_revision_that_has_such_errors_gets_one(
-    revision: str, answered: bool
-) -> None:
-    session = new_session(revision=revision)
-    verdict = session.receive(TO_SERVER, b"{", 0.0)
-    assert (verdict.reply is not None) == answered
-    assert session.receive(TO_CLIENT, b"Server started", 0.0).reply is None
 
 
 @pytest.mark.parametrize(
@@ -66,16 +39,6 @@ def test_a_request_over_the_limit_is_answered_though_its_id_is_not_read(
     assert not answered or "id" not in json.loads(verdict.reply or b"")
 
 
-def test_an_answer_that_cannot_be_read_ends_the_request_that_waits() -> None:
-    session = asked(5)
-    broken = b'{"jsonrpc":"2.0","id":5,"result":{"a":1,"a":2}}'
-    verdict = session.receive(TO_CLIENT, broken, 0.0)
-    assert member(verdict.forward, "id") == 5
-    assert verdict.reply is None
-    assert (verdict.method, verdict.tool) == ("tools/call", "echo")
-    assert session.waiting() == []
-
-
 @pytest.mark.parametrize(
     ("line", "waiting"),
     [(b'{"jsonrpc":"2.0","id":5,', ["5"]), (b'{"jsonrpc":"2.0","id":5,"result":{"a"', [])],
@@ -87,30 +50,6 @@ def test_half_a_line_ends_a_request_only_where_it_is_its_answer(
     verdict = session.receive(TO_CLIENT, line, 0.0)
     assert (verdict.forward is None) == bool(waiting)
     assert session.waiting() == waiting
-
-
-def test_of_a_batch_each_request_is_answered_and_each_answer_replaced() -> None:
-    session = asked(5, revision="2025-03-26")
-    ping = json.loads(frame(id=6, method="ping"))
-    told = json.loads(frame(id=5, result={}))
-    verdict = session.receive(TO_CLIENT, json.dumps([ping, ping, told]).encode(), 0.0)
-    assert verdict.action is Action.BLOCK
-    assert {one["id"] for one in json.loads(verdict.reply or b"[]")} == {6}
-    assert member(verdict.forward, "id") == 5
-
-
-@pytest.mark.parametrize("revision", ["2025-03-26", "2025-06-18"])
-def test_the_answers_in_a_refused_batch_are_replaced_apart(revision: str) -> None:
-    """Few peers read a batch: with an array, neither request would be answered."""
-    session = new_session(revision=revision)
-    for id_ in (5, 6):
-        session.receive(TO_SERVER, call(id_, "hello"), 0.0)
-    ping = frame(id=7, method="ping")
-    array = b"[" + b",".join([answer(5, "a"), answer(6, "b"), ping]) + b"]"
-    verdict = session.receive(TO_CLIENT, array, 0.0)
-    assert verdict.action is Action.BLOCK
-    assert [member(told, "id") for told in verdict.forwards] == [5, 6]
-    assert session.waiting() == []
 
 
 @pytest.mark.parametrize(
@@ -135,14 +74,6 @@ def test_what_is_too_large_ends_a_request_only_if_it_reads_as_its_answer(
     assert session.waiting() == waiting
     answered = session.receive(TO_CLIENT, frame(id=5, result={}), 0.0)
     assert (answered.forward is None) != bool(waiting), "the answer behind it"
-
-
-@pytest.mark.parametrize("line", [b"x" * 2**20, b'{"id":5,"text":"hello"}', b'["a", "b"]'])
-def test_no_amount_of_text_ends_a_request(line: bytes) -> None:
-    session = asked(5)
-    for _ in range(32):
-        assert session.receive(TO_CLIENT, line, 0.0).forward is None
-    assert session.receive(TO_CLIENT, frame(id=5, result={}), 0.0).forward is not None
 
 
 def test_an_answer_that_was_lost_says_whether_the_server_may_have_acted() -> None:

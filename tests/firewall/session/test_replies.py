@@ -148,29 +148,6 @@ def test_a_name_that_is_the_secret_is_not_repeated() -> None:
     assert b"the secret" not in refuse(named, "tools/call")
 
 
-@pytest.mark.parametrize(
-    ("method", "code", "wanted"),
-    [
-        ("elicitation/create", codes.BLOCKED, {"result": {"action": "decline"}}),
-        ("elicitation/create", codes.INVALID_REQUEST, {"error": codes.INVALID_REQUEST}),
-        ("sampling/createMessage", codes.BLOCKED, {"error": codes.USER_REJECTED}),
-        ("sampling/createMessage", codes.INTERNAL, {"error": codes.INTERNAL}),
-        ("roots/list", codes.BLOCKED, {"error": codes.BLOCKED}),
-        (None, codes.BLOCKED, {"error": codes.BLOCKED}),
-    ],
-)
-def test_a_server_learns_nothing_but_the_event(
-    method: str | None, code: int, wanted: dict[str, object]
-) -> None:
-    answer = read(replies.refusal_to_server(method, "3", code, "RUN.s1"))
-    assert answer["id"] == 3
-    if "result" in wanted:
-        assert answer["result"] == wanted["result"]
-    else:
-        assert answer["error"]["code"] == wanted["error"]
-        assert answer["error"]["data"] == {"source": "pipeguard", "event": "RUN.s1"}
-
-
 def test_frames_of_our_own_are_messages() -> None:
     assert read(replies.error(None, codes.PARSE_ERROR, "m")) == {
         "jsonrpc": "2.0",
