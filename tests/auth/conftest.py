@@ -211,14 +211,16 @@ def guards() -> Iterator[Forks | None]:
 def site(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forks: Forks | None, guards: Forks | None
 ) -> Iterator[Sites]:
-    """Return a function that starts an authorization server, with its site."""
+    """Return a function that starts an authorization server, unless it `is_alone`, with a site."""
     browser = f"{sys.executable} -I {HERE / 'browser.py'} {tmp_path / 'browsed'} %s"
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", KEYRING)
     monkeypatch.setenv("BROWSER", browser)
     with ExitStack() as stack:
 
-        def make(**changed: object) -> Site:
+        def make(*, is_alone: bool = False, **changed: object) -> Site:
+            if is_alone:
+                return Site("", tmp_path, stack, dict(os.environ), forks, guards)
             settings = {
                 "modules": str(npm_modules()),
                 "lifetime": 600,

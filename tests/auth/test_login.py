@@ -9,7 +9,6 @@ import re
 import stat
 import subprocess
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
@@ -247,12 +246,12 @@ def test_a_token_for_another_audience_is_refused_and_not_kept(site: Sites) -> No
 
 
 def test_metadata_of_another_resource_is_refused_before_the_browser_opens(site: Sites) -> None:
-    place = site()
+    place = site(is_alone=True)
     with party() as server:
-        url = protected(server, place.issuer)
+        url = protected(server, "https://auth.example")
         for resource in ("https://other.example/mcp", f"{server.origin}/mcp2", f"{url}/deeper"):
             server.answers["GET /.well-known/oauth-protected-resource/mcp"] = (
-                200, {}, {"resource": resource, "authorization_servers": [place.issuer]},
+                200, {}, {"resource": resource, "authorization_servers": ["https://auth.example"]},
             )  # fmt: skip
             place.fails("login", url, says="does not match")
     assert not place.browsed.exists()
@@ -313,7 +312,7 @@ def test_the_browser_is_started_with_an_address_that_tells_nothing(site: Sites) 
 
 
 def test_a_server_without_s256_is_not_used(site: Sites) -> None:
-    place = site()
+    place = site(is_alone=True)
     with party() as weak:
         for methods in (["plain"], None):
             url = protected(weak, weak.origin, code_challenge_methods_supported=methods)
@@ -321,17 +320,17 @@ def test_a_server_without_s256_is_not_used(site: Sites) -> None:
     assert not place.browsed.exists()
 
 
-@pytest.mark.parametrize("endpoint", ["http://10.0.0.1/auth", "https://u:p@example.com/auth"])
-def test_an_endpoint_in_clear_or_with_a_password_is_not_opened(site: Sites, endpoint: str) -> None:
-    place = site()
+def test_an_endpoint_in_clear_or_with_a_password_is_not_opened(site: Sites) -> None:
+    place = site(is_alone=True)
     with party() as odd:
-        url = protected(odd, odd.origin, authorization_endpoint=endpoint)
-        place.fails("login", url, says="not allowed")
+        for endpoint in ("http://10.0.0.1/auth", "https://u:p@example.com/auth"):
+            url = protected(odd, odd.origin, authorization_endpoint=endpoint)
+            place.fails("login", url, says="not allowed")
     assert not place.browsed.exists()
 
 
 def test_no_redirect_to_another_origin_is_followed(site: Sites) -> None:
-    place = site()
+    place = site(is_alone=True)
     with party() as server, party() as other:
         url = protected(server, server.origin)
         server.answers["POST /reg"] = (307, {"Location": f"{other.origin}/reg"}, {})
@@ -340,7 +339,7 @@ def test_no_redirect_to_another_origin_is_followed(site: Sites) -> None:
 
 
 def test_what_a_peer_says_cannot_move_the_cursor_nor_show_a_secret(site: Sites) -> None:
-    place = site()
+    place = site(is_alone=True)
     with party() as server:
         url = protected(server, server.origin)
         for status, content in (
@@ -358,7 +357,7 @@ def test_what_a_peer_says_cannot_move_the_cursor_nor_show_a_secret(site: Sites) 
 
 
 def test_a_server_that_wants_nothing_is_told_as_such(site: Sites) -> None:
-    place = site()
+    place = site(is_alone=True)
     with party() as server:
         place.fails("login", f"{server.origin}/mcp", says="needs no login")
         server.answers["POST /mcp"] = (401, {"WWW-Authenticate": 'Basic realm="x"'}, {})
@@ -391,7 +390,7 @@ def test_a_server_may_let_a_first_request_pass(site: Sites) -> None:
     ],
 )
 def test_a_wrong_word_is_told(site: Sites, arguments: tuple[str, ...], told: str) -> None:
-    place = Site("", Path(), ExitStack(), dict(os.environ))  # asks no server
+    place = site(is_alone=True)
     assert "user:pass" not in place.fails(*arguments, says=told, code=BAD_INPUT)
 
 
