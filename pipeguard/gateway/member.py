@@ -230,7 +230,7 @@ class GatewayServer(ServerLife):
     def _seconds_left(self) -> float:
         """The remaining time without work until it is idle."""
         is_busy = any(leg.is_busy for leg in self._legs) or self._open_requests()
-        tasks = self._stateless.has_tasks or (self._dialler is not None and self._dialler.has_tasks)
+        tasks = self._stateless.has_tasks or bool(self._dialler and self._dialler.tasks.are_left())
         if is_busy or tasks or self._opening or self._own_channels:
             self.use()
         return self.seconds_to_idle()

@@ -99,7 +99,7 @@ class StatelessServer:
     @property
     def has_tasks(self) -> bool:
         """True while it remembers a task that a client may still request."""
-        return self._dialler is not None and self._dialler.has_tasks
+        return self._dialler is not None and self._dialler.tasks.are_left()
 
     @property
     def is_used(self) -> bool:

@@ -271,13 +271,6 @@ class TokenReader:
             if token.scope.decides
         )
 
-    def describe_end(self, digest: bytes) -> str:
-        """Describe when the token with a SHA-256 ended; empty if unknown."""
-        valid = self.valid()
-        ended = (each for each in self._tokens.values() if each.name not in valid)
-        found = (each for each in ended if hmac.compare_digest(each.digest, digest))
-        return next((f"the token {each.name} ended at {each.expires}" for each in found), "")
-
     def are_required(self) -> bool:
         """True if clients need a token, even if the store cannot be read."""
         self._follow()

@@ -141,7 +141,6 @@ class StderrCopy:
             return  # our standard error is closed; the server's is still drained
         # Even if this is not a terminal: a log file is read on one later.
         rest = memoryview(neutralise(self._mask(text)))
-        self._is_masked = True
         while rest and self._sink is not None:
             try:
                 rest = rest[os.write(self._sink, rest) :]

@@ -32,7 +32,7 @@ def test_a_token_that_has_ended_still_closes_the_door(tmp_path: Path) -> None:
         token = create_token(store, "ci", TokenScope(), datetime(2026, 1, 1, tzinfo=UTC))
     with ServedAt(tmp_path, "--config", str(path), "--log-level", "warning") as served:
         assert status(served.url) == 401
-        for given, why in ((token, "the token ci ended at 2026-01-01T"), ("x", "is not valid")):
+        for given, why in ((token, "is not valid"), ("x", "is not valid")):
             with client_of(served.url, given).send("POST", {}) as refused:
                 assert why in refused.read().decode()
         with Browser(served.url).send("GET") as unnamed:

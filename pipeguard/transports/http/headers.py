@@ -108,13 +108,7 @@ def media_type(answer: aiohttp.ClientResponse) -> str:
 
 def is_text(value: str) -> bool:
     """True if a header's value can be passed on: it was valid UTF-8."""
-    if value.isascii():
-        return True
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return value.isascii() or value == value.encode("utf-8", "ignore").decode()
 
 
 def is_session_id(text: str) -> bool:

@@ -83,7 +83,7 @@ def disagreement(
             repeat a value missing from the body is a difference; others are ignored.
     """
     repeated = _repeat_values(value, mirrored)
-    for name in _list_repeating(value, mirrored):
+    for name in list_repeating(value, mirrored):
         given = headers.getall(name, ())
         if not given:
             if name in repeated and (all_required or not name.startswith(PARAM)):
@@ -99,11 +99,6 @@ def disagreement(
         if decoded != wanted and not is_same_number:
             return f"{name} differs from the body"
     return None
-
-
-def list_compared(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
-    """The names, in lower case, of the headers in which `disagreement` looks for differences."""
-    return frozenset(map(str.lower, _list_repeating(value, mirrored)))
 
 
 def find_mirrored(definition: JsonValue) -> dict[str, tuple[str, ...]]:
@@ -202,7 +197,7 @@ def _repeat_values(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -
     return repeated
 
 
-def _list_repeating(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -> list[str]:
+def list_repeating(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -> list[str]:
     """The headers that repeat, or could repeat, something in the body."""
     mirrors = [PARAM + name for name in mirrored]
     if value.get("method") in _NAMED:

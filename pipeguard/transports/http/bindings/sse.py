@@ -179,18 +179,14 @@ class _SseChannel:
     def __init__(self, response: web.StreamResponse, who: str) -> None:
         self.who = who
         self._response = response
-        self._inbox = Outbox()
-
-    async def take(self, frame: bytes) -> None:
-        """Take the message of a POST."""
-        await self._inbox.add(await read_frame(frame))
+        self.inbox = Outbox()
 
     async def read(self) -> bytes | None:
         """Wait for the next message; None once closed."""
         while True:
             try:
                 async with asyncio.timeout(AWAKE_SECONDS):
-                    return await self._inbox.get()
+                    return await self.inbox.get()
             except TimeoutError:
                 try:
                     await self._response.write(KEEP_AWAKE)
@@ -210,7 +206,7 @@ class _SseChannel:
 
     async def close(self) -> None:
         """Hang up."""
-        self._inbox.end()
+        self.inbox.end()
 
 
 class _SseEndpoint(Endpoint):
@@ -254,7 +250,7 @@ class _SseEndpoint(Endpoint):
             is_foreign = channel is not None
             reason = RefusalReason.FOREIGN_SESSION if is_foreign else RefusalReason.NO_SESSION
             raise RequestRefused(reason, 404, "there is no such session")
-        await channel.take(body)
+        await channel.inbox.add(await read_frame(body))
         return web.Response(status=202)
 
 

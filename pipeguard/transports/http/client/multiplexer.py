@@ -53,11 +53,6 @@ class _SharedOpening:
         self._id = ""  # of the `initialize` that was sent
         self._is_confirmed = False
 
-    @property
-    def was_sent(self) -> bool:
-        """True once a client has sent an `initialize`."""
-        return self._description is not None
-
     def send(self, own_id: str) -> None:
         """Record that the first `initialize` is sent, under an id of ours."""
         self._description = asyncio.get_running_loop().create_future()
@@ -82,12 +77,17 @@ class _SharedOpening:
             self._description = None  # the next client may try
 
     async def describe(self, opening: JsonObject) -> bytes:
-        """Answer an opening as the server answered the first, in the revision that it asks for."""
-        description = self._description
-        answer = None if description is None else await asyncio.shield(description)
+        """Answer an opening as the server answered the first, in the revision that it asks for.
+
+        Returns:
+            The answer; empty for the first opening.
+        """
+        token = write_id(opening.get("id"))
+        if self._description is None or token is None:
+            return b""
+        answer = await asyncio.shield(self._description)
         if answer is None:
-            failure = Failure("the server did not accept the session's opening")
-            return failure.to_frame(write_id(opening.get("id")) or "")
+            return Failure("the server did not accept the session's opening").to_frame(token)
         return serialise({**_match_revision(opening, answer), "id": opening["id"]})
 
     def end(self) -> None:
@@ -190,8 +190,8 @@ class Multiplexer:
             raise ChannelClosed("the server hung up")
         method = value.get("method")
         token = write_id(value.get("id"))
-        if method == "initialize" and token is not None and self._opened.was_sent:
-            port.put(await self._opened.describe(value))
+        if method == "initialize" and (known := await self._opened.describe(value)):
+            port.put(known)
             return
         if method == INITIALIZED and not self._opened.confirm():
             return

@@ -141,11 +141,6 @@ class OwnedDialler:
         self.tasks = _TaskOwners()
         self._open: WeakSet[_OwnTasks] = WeakSet()  # at a server that others do not share
 
-    @property
-    def has_tasks(self) -> bool:
-        """True while the server remembers a task that a client may still ask for."""
-        return self.tasks.are_left()
-
     async def dial(self, client: SharingClient) -> AsyncChannel:
         """Open a channel for a client.
 

@@ -112,9 +112,6 @@ class StoredTokens(Protocol):
     def are_required(self) -> bool:
         """True if clients need a token, even if no token is valid."""
 
-    def describe_end(self, digest: bytes) -> str:
-        """Describe when the token with a SHA-256 ended; empty if unknown."""
-
     def may_decide(self, digest: bytes) -> bool:
         """True for the SHA-256 of a valid token that only opens the page."""
 
@@ -150,11 +147,6 @@ class Tokens:
     def is_for_page(self, authorization: str | None) -> bool:
         """True for a request's token that only opens the page."""
         return self._stored is not None and self._stored.may_decide(_digest_bearer(authorization))
-
-    def describe_end(self, authorization: str | None) -> str:
-        """Describe for its owner when a request's token ended; empty if it is not ours."""
-        stored = self._stored
-        return "" if stored is None else stored.describe_end(_digest_bearer(authorization))
 
     def check_later(self) -> Callable[[Caller], bool]:
         """The check if a caller would be admitted now, with the token that it came with."""
@@ -250,7 +242,6 @@ class Admission(NamedTuple):
         if caller is None:
             reason = RefusalReason.WRONG_TOKEN if given else RefusalReason.NO_TOKEN
             why = "this bearer token is not valid" if given else "a bearer token is needed"
-            why = self.tokens.describe_end(given) or why
             own = challenge.Challenge(is_gateway=True).header
             raise RequestRefused(reason, 401, why, {"WWW-Authenticate": own})
         return caller

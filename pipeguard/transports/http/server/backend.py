@@ -154,7 +154,10 @@ async def converse(
     to_client = asyncio.create_task(pump(session, Direction.TO_CLIENT, server, client, judge))
     try:
         await asyncio.wait((to_server, to_client), return_when=asyncio.FIRST_COMPLETED)
-        if _is_server_gone(to_server, to_client):
+        # If a verdict could not be recorded, nothing may pass. Otherwise the server's last frame
+        # was passed on, or it accepts no further one.
+        error = None if to_client.done() else to_server.exception()
+        if to_client.done() or (error and not isinstance(error, PipeGuardError)):
             await _abandon(session, client)
     finally:
         for task in (to_server, to_client, expiring):
@@ -184,17 +187,6 @@ async def _deliver(
             await server.write(decided.forward)
         except ChannelClosed:
             await _abandon(session, client)
-
-
-def _is_server_gone(to_server: asyncio.Task[None], to_client: asyncio.Task[None]) -> bool:
-    """True if the server's last frame was passed on, or it accepts no further frame.
-
-    False if a verdict could not be recorded: then nothing may pass.
-    """
-    if to_client.done():
-        return True
-    error = to_server.exception()
-    return error is not None and not isinstance(error, PipeGuardError)
 
 
 async def _abandon(session: Session, client: AsyncChannel) -> None:
@@ -228,9 +220,6 @@ class RouteTable:
 
     def __init__(self) -> None:
         self._routes: dict[str, list[Route]] = {}
-
-    def __contains__(self, path: str) -> bool:
-        return path in self._routes
 
     def add(self, routes: Iterable[Route], prefix: str = "") -> None:
         """Add routes, their paths below a prefix such as `/servers/weather`."""

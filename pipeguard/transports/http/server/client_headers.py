@@ -57,7 +57,7 @@ class ClientHeaders:
         self._count = 0
         self._judged: OrderedDict[_Pairs, tuple[Policy, frozenset[str]]] = OrderedDict()
         self._given = _GivenValues()
-        self._given_events = _GivenValues()  # apart: there are many of them
+        self.given_events = _GivenValues()  # apart: there are many of them
 
     async def select(
         self, request: web.BaseRequest, session: Session, compared: frozenset[str] = frozenset()
@@ -90,15 +90,11 @@ class ClientHeaders:
         for value in (*cookies, *answer.headers.getall(SESSION_ID, ())):
             self._given.add(value)
 
-    def learn_event(self, event_id: str) -> None:
-        """Remember an event's id, with which a client may resume a stream."""
-        self._given_events.add(event_id)
-
     def _text_to_judge(self, name: str, value: str) -> str:
         """The part of a header that is judged; may be empty."""
         low = name.lower()
         if low in _GIVEN_BY_SERVER:
-            return "" if value in self._given or value in self._given_events else value
+            return "" if value in self._given or value in self.given_events else value
         if low == "cookie":
             parts = value.split(";")
             return "; ".join(part.strip() for part in parts if part not in self._given)
@@ -189,7 +185,7 @@ def check_headers(
         why = f"Header mismatch: {wrong}"
         frame = replies.error(message.id_token, HEADER_MISMATCH, why)
         raise RequestRefused(RefusalReason.MISMATCH, 400, why, frame=frame)
-    return request_headers.list_compared(message.value, mirrored)
+    return frozenset(map(str.lower, request_headers.list_repeating(message.value, mirrored)))
 
 
 def headers_repeating(sessions: Sessions, frame: bytes) -> dict[str, str]:

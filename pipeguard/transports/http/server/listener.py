@@ -238,7 +238,7 @@ class Listener:
         routes = [route for route in self._routes.at(path) if route.is_for(who)]
         methods = ", ".join(route.method for route in routes if not route.upgrades)
         if not methods:  # the client is not told which
-            is_hidden = not routes and path in self._routes
+            is_hidden = not routes and self._routes.at(path)
             reason = RefusalReason.SCOPE if is_hidden else RefusalReason.NOWHERE
             raise RequestRefused(reason, 404, f"there is nothing here; see {MCP}")
         raise RequestRefused(RefusalReason.NOWHERE, 405, f"use {methods}", {"Allow": methods})
@@ -257,7 +257,7 @@ class Listener:
         """Method and path of a request, without a word that the client chose."""
         path = request.path.rstrip("/")
         method = request.method if request.method in _METHODS else "another method"
-        is_known = path in self._routes or path in (HEALTHY, READY)
+        is_known = self._routes.at(path) or path in (HEALTHY, READY)
         return f"{method} {path if is_known else 'another path'}"
 
 

@@ -8,6 +8,7 @@ authorization server may refuse. Source: MCP 2025-06-18, basic/authorization.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import aiohttp
 from aiohttp import web
@@ -59,7 +60,10 @@ class LoginMetadata:
             return web.Response(status=answer.status)
         if request.path.startswith(RESOURCE) and answer.status == web.HTTPOk.status_code:
             own = URL(f"{request.scheme}://{request.headers['Host']}").with_path(self._path)
-            document = _with_resource(document, own)  # as the client called us
+            with suppress(ValueError):  # else it is not JSON
+                value = json.loads(document)
+                if isinstance(value, dict):
+                    document = json.dumps({**value, "resource": str(own)}).encode()
         told = headers_to_client(answer)
         return web.Response(status=answer.status, body=document, headers=told, content_type=JSON)
 
@@ -70,14 +74,3 @@ class LoginMetadata:
         if separator and not tail.strip("/"):
             return self._origin.with_path(head + mounted)
         return self._origin.with_path(path)
-
-
-def _with_resource(document: bytes, address: URL) -> bytes:
-    """Protected resource metadata (RFC 9728) for another address."""
-    try:
-        value = json.loads(document)
-    except ValueError:
-        return document
-    if not isinstance(value, dict):
-        return document
-    return json.dumps({**value, "resource": str(address)}).encode()

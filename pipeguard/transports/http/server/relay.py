@@ -354,7 +354,7 @@ class Relay(Endpoint):
             event = event._replace(id=None)  # a client sends it back in a header
         if event.id:
             relayed.is_resumable = relayed.lasting
-            self._headers.learn_event(event.id)
+            self._headers.given_events.add(event.id)
         if event.comment is not None:
             return KEEP_AWAKE
         if event.data and event.name == MESSAGE:

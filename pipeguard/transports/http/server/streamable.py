@@ -76,7 +76,11 @@ class StreamableEndpoint(Endpoint):
         if stateless:
             await _check_stateless(self._sessions, request, body)
         opened, router = await self._find_router(request, body, stateless=stateless)
-        exchange = self._exchange(request, router, stateless=stateless)
+        session = router.session
+        if stateless:
+            revision = request.headers.get(request_headers.VERSION, request_headers.STATELESS)
+            session = self._sessions.new(revision, request.get(WHO, ""))
+        exchange = Exchange(session.fork(), self._backlog, lasting=not stateless)
         try:
             judging = self._backend.judge_post(router.session, exchange.session, body)
             del body  # otherwise it would be kept until the answer comes
@@ -120,15 +124,6 @@ class StreamableEndpoint(Endpoint):
         self._sessions.end_holds()
         await asyncio.gather(*(router.close() for router in self._routers.values()))
         self._routers.clear()
-
-    def _exchange(
-        self, request: web.BaseRequest, router: ExchangeRouter, *, stateless: bool
-    ) -> Exchange:
-        session = router.session
-        if stateless:
-            revision = request.headers.get(request_headers.VERSION, request_headers.STATELESS)
-            session = self._sessions.new(revision, request.get(WHO, ""))
-        return Exchange(session.fork(), self._backlog, lasting=not stateless)
 
     # --- sessions -----------------------------------------------------------------------
 
@@ -281,15 +276,19 @@ class StreamableEndpoint(Endpoint):
             del frame, value, sent[:]  # otherwise they would be kept until the answer comes
             await self._send(router, exchange, frames)
             headers = {SESSION_ID: opened} if opened else {}
-            first = await exchange.next(AWAKE_SECONDS)
-            if first and exchange.is_answered and method != "batch":
-                status = 200 if exchange.lasting else await offload(first, choose_status, first)
-                return web.Response(body=first, status=status, content_type=JSON, headers=headers)
+            told = await exchange.next(AWAKE_SECONDS)
+            if told and exchange.is_answered and method != "batch":
+                status = 200 if exchange.lasting else await offload(told, choose_status, told)
+                return web.Response(body=told, status=status, content_type=JSON, headers=headers)
             response = web.StreamResponse(headers=STREAM_HEADERS | headers)
             await response.prepare(request)
             if reply is not None:
                 await response.write(as_event(reply))
-            await _write_all(response, exchange, first)
+            while told is not None:
+                await response.write(as_event(told))
+                if told and exchange.is_answered:
+                    break
+                told = await exchange.next(AWAKE_SECONDS)
             if exchange.is_cut:
                 await router.lose(exchange)
             await response.write_eof()
@@ -305,15 +304,6 @@ class StreamableEndpoint(Endpoint):
             await router.lose(exchange)
         except Crowded:
             await router.lose(exchange, OVERLOADED)
-
-
-async def _write_all(response: web.StreamResponse, exchange: Exchange, frame: bytes | None) -> None:
-    """Write events until everything is answered, beginning with the first frame."""
-    while frame is not None:
-        await response.write(as_event(frame))
-        if frame and exchange.is_answered:
-            break
-        frame = await exchange.next(AWAKE_SECONDS)
 
 
 async def _notify(router: ExchangeRouter, verdict: Verdict) -> web.Response:
