@@ -120,7 +120,7 @@ class AsyncAdapter:
         """
         self._closed = True
         stopped = Event()
-        if self._pipe is not None and self._call(self._stop_reading, stopped):
+        if self._pipe is not None and self._call(self._end_reading) and self._call(stopped.set):
             stopped.wait(CLOSE_SECONDS)
         self._channel.close()
         self._outbox.put(None)
@@ -144,10 +144,6 @@ class AsyncAdapter:
         is_full = self._came - self._went >= INBOX_FRAMES or unread_bytes >= MOST_BYTES
         return self._closed or not is_full
 
-    def _count(self, frame: bytes) -> None:
-        self._came += 1
-        self._came_bytes += len(frame)
-
     def _read_ready(self, pipe: LineChannel) -> None:
         frames: list[bytes] | None = None
         try:
@@ -156,14 +152,11 @@ class AsyncAdapter:
             if frames is None:
                 self._end_reading()
         for frame in frames or ():
-            self._count(frame)
+            self._came += 1
+            self._came_bytes += len(frame)
             self._inbox.put_nowait(frame)
         if not self._has_room():
             self._unwatch()
-
-    def _stop_reading(self, stopped: Event) -> None:
-        self._end_reading()
-        stopped.set()
 
     def _end_reading(self) -> None:
         self._unwatch()
@@ -183,7 +176,8 @@ class AsyncAdapter:
     def _read_all(self) -> None:
         try:
             while (frame := self._channel.read()) is not None and not self._closed:
-                self._count(frame)
+                self._came += 1
+                self._came_bytes += len(frame)
                 self._call(self._inbox.put_nowait, frame)
                 while not self._has_room():
                     self._taken.wait()

@@ -77,10 +77,7 @@ class _SseLink:
         try:
             async with asyncio.timeout(patience_seconds or ENDPOINT_SECONDS):
                 await link._begin()
-        except LinkLost:
-            await link.close()
-            raise
-        except (aiohttp.ClientError, OSError, PipeGuardError, Unreadable) as error:
+        except (LinkLost, aiohttp.ClientError, OSError, PipeGuardError, Unreadable) as error:
             await link.close()
             raise LinkLost.of(error) from None
         return link

@@ -23,13 +23,11 @@ from pipeguard.transports.http.server.backend import (
 from pipeguard.transports.http.server.relay import Relay
 from pipeguard.transports.http.server.streamable import StreamableEndpoint
 
-RELAYED = ("streamable-http", "auto")  # transports of servers whose answers are relayed
-
 
 def make_endpoint(backend: Backend) -> Endpoint:
     """A relay if the server speaks Streamable HTTP as well; otherwise sessions of our own."""
     upstream = backend.upstream
-    if upstream is None or upstream.transport not in RELAYED:
+    if upstream is None or upstream.transport not in ("streamable-http", "auto"):
         return StreamableEndpoint(backend)
     relay = Relay(backend, upstream)
     return relay if upstream.transport == "streamable-http" else _Either(relay, backend, upstream)

@@ -46,6 +46,8 @@ class LinkLost(ChannelClosed):
     @classmethod
     def of(cls, error: Exception) -> LinkLost:
         """The meaning of a network or login error for the connection."""
+        if isinstance(error, LinkLost):
+            return error
         return cls(describe_unreachable(error), is_final=isinstance(error, LoginNeededError))
 
 

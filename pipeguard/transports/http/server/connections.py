@@ -109,10 +109,6 @@ class Connections:
         """The connection of a request; None if it is closed."""
         return self._open.get(request.protocol)
 
-    def watch(self, handler: asyncio.Protocol) -> asyncio.Protocol:
-        """A connection in front of the library's handler."""
-        return Connection(handler, self)
-
     def recheck(self, admit: Callable[[Caller], bool]) -> None:
         """Close the connections whose last caller may no longer come in.
 

@@ -179,13 +179,9 @@ class ExchangeRouter:
         finally:
             if stream in self.streams:
                 self.streams.remove(stream)
-            if unsent := stream.clear():
-                self._tasks.begin(self._deliver_again(unsent))
+            for frame in stream.clear():
+                self._tasks.begin(self._deliver(frame, None))
             self._used_at = monotonic()
-
-    async def _deliver_again(self, frames: list[bytes]) -> None:
-        for frame in frames:
-            await self._refuse(self._deliver(frame, None))
 
     # --- to the server ------------------------------------------------------------------
 
@@ -207,18 +203,13 @@ class ExchangeRouter:
         self._used_at = monotonic()
         value = await parse_value(frame)
         for member in value if isinstance(value, list) else [value]:
-            changed = self._cancelling(member)
+            changed, token = member, cancelled_id(member)
+            sent_id = None if token is None else self._ids.find(token)
+            if sent_id is not None and isinstance(member, dict):
+                given_up = self._ids.give_up(sent_id)  # its answer is no longer expected
+                given_up.owner.cancel(given_up.token)
+                changed = with_cancelled_id(member, sent_id)
             await self._write(frame if changed is value else await to_frame(changed))
-
-    def _cancelling(self, value: JsonValue) -> JsonValue:
-        """A cancellation with the id that was sent; its answer is no longer expected."""
-        token = cancelled_id(value)
-        sent_id = None if token is None else self._ids.find(token)
-        if sent_id is None or not isinstance(value, dict):
-            return value
-        origin = self._ids.give_up(sent_id)
-        origin.owner.cancel(origin.token)
-        return with_cancelled_id(value, sent_id)
 
     async def _write(self, frame: bytes) -> None:
         await self._channel.write(frame)
@@ -286,7 +277,7 @@ class ExchangeRouter:
         origin = self._ids.origin(value)
         if origin is None and is_notification(value) and self._choose_stream(frame) is None:
             if not self._is_shared:
-                await self._refuse(self._store(frame, is_judged=False))
+                await self._store(frame, is_judged=False)
             return
         owner = None if origin is None else origin.owner
         if origin is not None and isinstance(value, dict):
@@ -295,38 +286,36 @@ class ExchangeRouter:
         session = self.session if owner is None else owner.session
         judged = await self._judge_answer(session, frame)
         if judged is not None:
-            await self._refuse(self._deliver(judged, owner))
+            await self._deliver(judged, owner)
 
     # --- unrequested messages -----------------------------------------------------------
 
-    def _deliver(self, frame: bytes, exchange: Exchange | None) -> list[bytes]:
-        """Send a message, or store it; return the frames that were dropped for it.
+    async def _deliver(self, frame: bytes, exchange: Exchange | None) -> None:
+        """Send a message, or store it.
 
         Args:
             frame: was judged.
             exchange: that it certainly belongs to, or None.
         """
         stream = self._choose_stream(frame, exchange)
-        if stream is None:  # the owner of a shared server's message is unknown
-            return [] if self._is_shared else self._store(frame, is_judged=True)
+        if stream is None:
+            if not self._is_shared:  # otherwise its owner is unknown
+                await self._store(frame, is_judged=True)
         # If the server does not wait, a full stream misses notifications: they would fill it until
         # it is cut, together with the answer behind them.
-        if self._waits or not stream.is_full or not is_notification(parse_json(frame)):
+        elif self._waits or not stream.is_full or not is_notification(parse_json(frame)):
             stream.send([frame])
-        return []
 
-    def _store(self, frame: bytes, *, is_judged: bool) -> list[bytes]:
-        """Store a frame that no client hears yet; return the oldest ones beyond the limits.
+    async def _store(self, frame: bytes, *, is_judged: bool) -> None:
+        """Store a frame that no client hears yet; drop the oldest ones beyond the limits.
 
         A notification is judged when a client hears it: a server may have many clients, and its
         messages to all of them cost nothing while no client listens.
         """
         self._unheard.append((without_value(frame), is_judged))
         self.unheard_bytes += len(frame)
-        dropped = []
         while len(self._unheard) > UNHEARD_FRAMES or self.unheard_bytes > UNHEARD_BYTES:
-            dropped.append(self._take_oldest()[0])
-        return dropped
+            await self._refuse(self._take_oldest()[0])
 
     def _take_oldest(self) -> tuple[bytes, bool]:
         frame, is_judged = self._unheard.popleft()
@@ -352,15 +341,14 @@ class ExchangeRouter:
             self._send_soon(verdict.reply)
         return verdict.forward
 
-    async def _refuse(self, frames: list[bytes]) -> None:
-        """Answer the server's requests in frames that are dropped because no client listens."""
-        for frame in frames:
-            for token in request_ids(await parse_value(frame)):
-                why = "PipeGuard: the client does not listen"
-                answer = replies.error(token, codes.METHOD_NOT_FOUND, why)
-                verdict = await self._judge(self.session, Direction.TO_SERVER, answer)
-                if verdict.forward is not None:
-                    self._send_soon(verdict.forward)
+    async def _refuse(self, frame: bytes) -> None:
+        """Answer the server's requests in a frame that is dropped because no client listens."""
+        for token in request_ids(await parse_value(frame)):
+            why = "PipeGuard: the client does not listen"
+            answer = replies.error(token, codes.METHOD_NOT_FOUND, why)
+            verdict = await self._judge(self.session, Direction.TO_SERVER, answer)
+            if verdict.forward is not None:
+                self._send_soon(verdict.forward)
 
 
 async def _with_client_id(frame: bytes, value: JsonValue, sent_id: str, token: str) -> bytes:

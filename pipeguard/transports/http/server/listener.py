@@ -121,7 +121,7 @@ class Listener:
             max_field_size=2 * MAX_HEADER_BYTES,
             max_headers=4 * MAX_HEADERS,
         )
-        server.watch = self._connections.watch
+        server.watched = self._connections
         self._runner = web.ServerRunner(server, shutdown_timeout=CLOSE_SECONDS)
         await self._runner.setup()
         if context is None:
@@ -213,24 +213,26 @@ class Listener:
             raise RequestRefused(RefusalReason.ENDING, 503, "this server is ending")
         if page is not None:
             return await page.answer(request)
-        wants_upgrade = _wants_upgrade(request)
         if self._login is not None and self._login.answers(path):
             return await self._login.answer(request)
-        route = self._find_route(request, path, wants_upgrade=wants_upgrade)
+        route = self._find_route(request, path)
         if route.upgrades and connection is not None:
             connection.upgrade()
         if route.has_body:
             return await route.answer(request, await self._admission.read_body(request))
         return await route.answer(request, b"")
 
-    def _find_route(self, request: web.BaseRequest, path: str, *, wants_upgrade: bool) -> Route:
+    def _find_route(self, request: web.BaseRequest, path: str) -> Route:
         """The handler of a request.
 
         Raises:
             RequestRefused: the path, method or upgrade does not exist.
         """
         who = request.get(WHO, "")
-        for upgrades in (True, False) if wants_upgrade else (False,):
+        upgrade = request.headers.get("Upgrade", "").lower()
+        if upgrade not in ("", "websocket"):
+            raise RequestRefused(RefusalReason.NOWHERE, 400, "there is no such upgrade")
+        for upgrades in (True, False) if upgrade else (False,):
             for route in self._routes.at(path):
                 is_meant = route.method == request.method and route.upgrades == upgrades
                 if is_meant and route.is_for(who):
@@ -271,22 +273,10 @@ class _Request(web.Request):
 class _Server(web.Server):
     """Puts a watched connection in front of each of the library's handlers."""
 
-    watch: Callable[[asyncio.Protocol], asyncio.Protocol]
+    watched: Connections
 
     def __call__(self) -> asyncio.Protocol:  # type: ignore[override]
-        return self.watch(super().__call__())
-
-
-def _wants_upgrade(request: web.BaseRequest) -> bool:
-    """True if the connection is to become a WebSocket.
-
-    Raises:
-        RequestRefused: it is to become something else.
-    """
-    upgrade = request.headers.get("Upgrade", "").lower()
-    if upgrade and upgrade != "websocket":
-        raise RequestRefused(RefusalReason.NOWHERE, 400, "there is no such upgrade")
-    return bool(upgrade)
+        return Connection(super().__call__(), self.watched)
 
 
 def _quiet_logger(count_malformed: Callable[[str], object]) -> logging.Logger:
