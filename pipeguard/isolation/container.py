@@ -35,7 +35,7 @@ from pipeguard.isolation.profile import Profile, ResourceLimits
 from pipeguard.isolation.seccomp import profile_text
 from pipeguard.isolation.view import Mount, MountKind, SandboxedCommand, build_view
 from pipeguard.launch.child import Child, Command, start
-from pipeguard.launch.command import NOT_RUNNABLE, PATIENT_ENGINE, Confinement
+from pipeguard.launch.command import NOT_RUNNABLE, Confinement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -78,10 +78,10 @@ def start_contained(
     image = engine.image(files.image)
     record = ContainerRecord.make(folder)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    words = engine.words(*_run(engine, server, files, folder, record), image, *COMMAND)
-    confinement = _confinement(engine, record, server.ports, words, theirs.fileno())
     child: Child | None = None
     try:
+        words = engine.words(*_run(engine, server, files, folder, record), image, *COMMAND)
+        confinement = _confinement(engine, record, server.ports, words, theirs.fileno())
         child = start(Command(server.argv, environment(), "/", confinement))
         _tell(child, server, files)
     except BaseException:
@@ -168,7 +168,7 @@ def _confinement(
 
     # podman that is killed while it makes a container leaves untraceable remains.
     descriptors = (channel, record.lock)
-    return Confinement(argv, descriptors, enter, leave=remove, kind=PATIENT_ENGINE)
+    return Confinement(argv, descriptors, enter, leave=remove, is_patient=True)
 
 
 def _tell(child: Child, server: SandboxedCommand, files: Files) -> None:
@@ -229,7 +229,8 @@ def _trial(engine: ContainerEngine, host: SandboxUser, folder: str) -> str | Non
     except (LaunchError, OSError) as error:
         return str(error)
     try:
-        return _ending(child, engine)
+        # podman warns of limits that it ignores, before all that the server says there.
+        return read_trial(child, TRIAL_SECONDS, may_print=not engine.is_limited)
     except LaunchError as error:
         return str(error)
     finally:
@@ -238,13 +239,12 @@ def _trial(engine: ContainerEngine, host: SandboxUser, folder: str) -> str | Non
         end()
 
 
-def _ending(child: Child, engine: ContainerEngine) -> str | None:
-    """Explain how a trial failed."""
+def read_trial(child: Child, seconds: float, *, may_print: bool) -> str | None:
+    """Explain how the trial of an engine failed; None if it did not."""
     child.wait_started()
-    ended = child.wait(TRIAL_SECONDS)
+    ended = child.wait(seconds)
     child.end(0)
     printed = " ".join(os.read(child.stderr_fd, MAX_SAID_BYTES).decode(errors="replace").split())
-    # podman warns of limits that it ignores, before all that the server says there.
-    if ended is not None and ended.code == 0 and not (printed and engine.is_limited):
+    if ended is not None and ended.code == 0 and (may_print or not printed):
         return None
     return printed or f"the program {ended or 'did not end'}"

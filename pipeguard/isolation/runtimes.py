@@ -230,7 +230,7 @@ def _program(program: str, env: Mapping[str, str], folder: str) -> str:
         what = "it is a directory, not a program" * os.path.isdir(path) or "there is no such file"
         raise LaunchError(f"{program}: {what}.", 127)
     if not os.access(path, os.X_OK):
-        raise LaunchError(f"{path}: it is not executable. Run: chmod +x {path}", 126)
+        raise LaunchError(f"{path}: it is not executable.", 126)
     return path
 
 

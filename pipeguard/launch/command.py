@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 NOT_FOUND, NOT_RUNNABLE, SIGNAL_BASE = 127, 126, 128
 
 
-# The kinds of a confinement's program.
-ENGINE, PATIENT_ENGINE, SERVER = "engine", "patient engine", "server"
-
-
 class Confinement(NamedTuple):
     """The start of an isolated server (pipeguard/isolation).
 
@@ -32,7 +28,8 @@ class Confinement(NamedTuple):
         descriptors: the engine reads them; `enter` may close them.
         enter: called in the new process before the engine is executed; raises OSError.
         leave: called in the warden once all processes are gone, or None.
-        kind: of the program: ENGINE, PATIENT_ENGINE or SERVER.
+        is_engine: True if the program is the engine's, which ends with the server.
+        is_patient: True if the engine is asked to end, and not killed, when the warden dies.
         why_not: called if `enter` or the engine failed: returns this system's obstacle, or None.
         lifeline: its end ends the server; or None. It is among the descriptors, and `enter` starts
             the process that holds it.
@@ -42,19 +39,10 @@ class Confinement(NamedTuple):
     descriptors: tuple[int, ...]
     enter: Callable[[], None]
     leave: Callable[[], object] | None = None
-    kind: str = ENGINE
+    is_engine: bool = True
+    is_patient: bool = False
     why_not: Callable[[], str | None] | None = None
     lifeline: Lifeline | None = None
-
-    @property
-    def is_engine(self) -> bool:
-        """True if the program is the engine's, which ends with the server."""
-        return self.kind != SERVER
-
-    @property
-    def is_patient(self) -> bool:
-        """True if the engine is asked to end, and not killed, when the warden dies."""
-        return self.kind == PATIENT_ENGINE
 
 
 class Command:

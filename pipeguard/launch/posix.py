@@ -28,6 +28,10 @@ assert sys.platform != "win32"  # noqa: S101  tells mypy which system's names to
 
 # The kernel's refusals of namespaces: other failures have other reasons.
 _FORBIDDEN = frozenset({errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EUSERS, errno.EINVAL})
+_MOVED = (
+    "a file or folder that it is given, or one in it, was put there, moved, or became a link while"
+    " the server was started. Start it again"
+)
 WARDEN_SECONDS = 10.0  # how long the warden may take for its own last steps before we kill it
 
 
@@ -223,23 +227,16 @@ def _explain(command: Command, stage: bytes, number: int) -> LaunchError:
     if stage == b"isolate":
         why_not = command.confinement.why_not if command.confinement is not None else None
         obstacle = why_not() if why_not is not None and number in _FORBIDDEN else None
-        return _not_isolated(program, number, obstacle)
+        reason = f"{obstacle} ({reason})" if obstacle else reason
+        reason = _MOVED if number == errno.ESTALE else reason
+        return LaunchError(f"{program}: cannot be isolated here: {reason}.", NOT_RUNNABLE)
     path = _find(command)
     if path is None and number in (errno.ENOENT, errno.ENOTDIR):
         if "/" in program:
-            path_too = "" if os.path.isabs(program) else ", with the full path"
-            return LaunchError(
-                f"{program}: there is no such file. Correct `command` in the server's entry"
-                f"{path_too}, or install it.",
-                NOT_FOUND,
-            )
-        where = command.env.get("PATH", os.defpath)
-        return LaunchError(
-            f"{program}: command not found in the server's PATH. Give its full path, or set PATH"
-            " in the entry's env.",
-            NOT_FOUND,
-            f"The PATH is {where}",
-        )
+            return LaunchError(f"{program}: there is no such file.", NOT_FOUND)
+        where = f"The PATH is {command.env.get('PATH', os.defpath)}"
+        why = "command not found in the server's PATH"
+        return LaunchError(f"{program}: {why}.", NOT_FOUND, where)
     name = path or program
     if os.path.isdir(name):
         why = "it is a directory, not a program."
@@ -248,24 +245,10 @@ def _explain(command: Command, stage: bytes, number: int) -> LaunchError:
     elif number == errno.ENOEXEC:
         why = "it is not a program for this system; a script needs a first line as #!/bin/sh."
     elif number == errno.EACCES:
-        why = f"it is not executable. Make it executable: chmod +x {name}"
+        why = "it is not executable."
     else:
         why = f"{reason}."
     return LaunchError(f"{name}: cannot be run: {why}", NOT_RUNNABLE)
-
-
-def _not_isolated(program: str, number: int, obstacle: str | None) -> LaunchError:
-    reason = os.strerror(number)
-    if number == errno.ESTALE:
-        return LaunchError(
-            f"{program}: a file or folder that it is given, or one in it, was put there, moved, or"
-            " became a link while the server was started. Start it again.",
-            NOT_RUNNABLE,
-        )
-    return LaunchError(
-        f"{program}: cannot be isolated here: {f'{obstacle} ({reason})' if obstacle else reason}.",
-        NOT_RUNNABLE,
-    )
 
 
 def _find(command: Command) -> str | None:

@@ -243,7 +243,7 @@ class Warden:
     def _take_signals(self) -> int:
         """Turn relevant signals into bytes on a pipe, and ignore the others."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
-            signal.signal(number, _do_nothing)
+            signal.signal(number, lambda *_: None)  # the wake-up descriptor has it already
         for number in (signal.SIGPIPE, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -251,10 +251,6 @@ class Warden:
         os.set_blocking(bell, False)
         signal.set_wakeup_fd(bell, warn_on_full_buffer=False)
         return wake
-
-
-def _do_nothing(number: int, frame: object) -> None:
-    """Ignore a signal, which the wake-up descriptor already has."""
 
 
 def _become(

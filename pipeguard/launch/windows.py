@@ -168,9 +168,9 @@ def _command_line(path: str, command: Command) -> str | list[str]:
     Inside double quotes cmd.exe reads everything but the quote, % and line ends as text. An
     argument with one of these cannot be passed safely (CVE-2024-24576), so it is refused.
     """
-    if not path.lower().endswith((".cmd", ".bat")):
-        return [path, *command.argv[1:]]
     words = [path, *command.argv[1:]]
+    if not path.lower().endswith((".cmd", ".bat")):
+        return words
     if any(set(word) & set('"%\r\n') for word in words):
         raise LaunchError(
             f"{path}: a batch file cannot safely get an argument with a quote, % or line end. "

@@ -142,7 +142,7 @@ def test_what_waits_is_named_where_nothing_is_found(tmp_path: Path) -> None:
     assert (found.returncode, found.stdout) == (1, "")
     assert "No tool that can be called now matches." in found.stderr
     assert "pipeguard approve one --all" in found.stderr
-    assert "two: /nowhere/at/all: there is no such file. Correct `command`" in found.stderr
+    assert "two: /nowhere/at/all: there is no such file." in found.stderr
     assert ".;" not in found.stderr
     called = run_tools(tmp_path, "call", "one__echo", "--config", str(config))
     assert called.returncode != 0

@@ -150,7 +150,7 @@ def test_a_missing_file_is_told_on_a_fast_event_loop_as_well() -> None:
     "content, mode, program, code, why",
     {
         "no file": (None, 0, "{here}/server", 127, "no such file"),
-        "no right to run": ("#!/bin/sh\n", 0o644, "{here}/server", 126, "chmod +x {here}/server"),
+        "no right to run": ("#!/bin/sh\n", 0o644, "{here}/server", 126, "not executable"),
         "no interpreter": ("#!/no/such/interpreter\n", 0o755, "server", 126, "interpreter"),
         "no program": ("nothing to run", 0o755, "server", 126, "first line"),
         "a directory": (None, 0, "{here}", 126, "directory"),

@@ -19,7 +19,7 @@ from pipeguard.isolation.server_view import given_among
 from pipeguard.isolation.shipped import package_key
 from pipeguard.isolation.view import ETC_FILES, ETC_FOLDERS, SCRATCH, SYSTEM
 from pipeguard.launch.child import Child, Command, start
-from pipeguard.launch.command import NOT_RUNNABLE, SERVER, Confinement
+from pipeguard.launch.command import NOT_RUNNABLE, Confinement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -88,7 +88,7 @@ class Learner:
         source, sink = os.pipe()
         command = self._command
         words = (strace_here(), *OPTIONS, f"/proc/self/fd/{sink}", "--", *command.argv)
-        confinement = Confinement(words, (sink,), lambda: None, kind=SERVER)
+        confinement = Confinement(words, (sink,), lambda: None, is_engine=False)
         try:
             child = start(Command(command.argv, command.env, command.cwd, confinement))
         except BaseException:
