@@ -11,7 +11,6 @@ import os
 import resource
 import socket
 import stat
-from itertools import count
 from typing import TYPE_CHECKING
 
 from pipeguard.isolation import cgroups, landlock
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
 
 PROGRAM = "bwrap"
-_NUMBERS = count()  # of control groups
 FOLDERS = ("/usr/bin", "/bin", "/usr/local/bin", "/run/current-system/sw/bin")
 _BINDS = {MountKind.READ: "--ro-bind", MountKind.WRITE: "--bind", MountKind.LINK: "--symlink"}
 _NAMESPACES = ("--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts")
@@ -101,7 +99,7 @@ def start_confined(
     group = None
     if server.host.uid == 0:  # there resource limits do not bound processes
         cgroups.remove_stale()
-        group = cgroups.make_group(server.limits, next(_NUMBERS))
+        group = cgroups.make_group(server.limits)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     covers = covers_in_view(server.view)
     doorway = Doorway(covers, say) if covers else None

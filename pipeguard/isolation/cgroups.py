@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from itertools import count
 from mmap import mmap
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ _EVENTS = (
 )
 # How many times the bytes of one process all together may use.
 MEMORY_FACTOR = 2
+_NUMBERS = count()  # of this process's groups
 ENDING_SECONDS, PAUSE_SECONDS = 2.0, 0.01  # for processes that were killed to be gone
 
 
@@ -89,15 +91,14 @@ def enter(entrances: Iterable[int]) -> None:
         os.close(entrance)
 
 
-def make_group(limits: ResourceLimits, number: int) -> ControlGroup | None:
+def make_group(limits: ResourceLimits) -> ControlGroup | None:
     """Make a group; None if that is not possible.
 
     Args:
         limits: of its processes.
-        number: distinguishes it from this process's other groups.
     """
     try:
-        folders = tuple(_make_folder(limits, f"{PREFIX}{os.getpid()}-{number}"))
+        folders = tuple(_make_folder(limits, f"{PREFIX}{os.getpid()}-{next(_NUMBERS)}"))
     except OSError:
         return None
     return ControlGroup(folders) if folders else None
@@ -151,7 +152,7 @@ def _make_folder(limits: ResourceLimits, name: str) -> Iterator[str]:
         os.mkdir(folder)
         for file, value in wanted.items():
             if value is not None:
-                _write(os.path.join(folder, file), str(value))
+                write_setting(os.path.join(folder, file), str(value))
         yield folder
 
 
@@ -173,7 +174,8 @@ def read_setting(path: str) -> str:
         return ""
 
 
-def _write(path: str, text: str) -> None:
+def write_setting(path: str, text: str) -> None:
+    """Write a small file of the kernel's; raises OSError."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(descriptor, text.encode())

@@ -115,14 +115,14 @@ class CoverWatch:
         for folder in folders:
             number, error = self._add(folder)
             if error in NONE_LEFT and folder in before:  # which may be of a folder that is gone
-                self._remove(before.pop(folder))
+                _LIBRARY.inotify_rm_watch(self.descriptor, before.pop(folder))
                 number, error = self._add(folder)
             if error in NONE_LEFT:
                 lacking = error
             if number >= 0:
                 self._watches[folder] = number
         for number in {*before.values()} - {*self._watches.values()}:
-            self._remove(number)
+            _LIBRARY.inotify_rm_watch(self.descriptor, number)  # invalid if its folder is gone
         if lacking:
             raise OSError(lacking, os.strerror(lacking))
 
@@ -131,9 +131,6 @@ class CoverWatch:
         wanted = CREATED | MOVED_TO | ONLY_FOLDERS | NO_LINKS
         number = _LIBRARY.inotify_add_watch(self.descriptor, os.fsencode(folder), wanted)
         return number, 0 if number >= 0 else ctypes.get_errno()
-
-    def _remove(self, number: int) -> None:
-        _LIBRARY.inotify_rm_watch(self.descriptor, number)  # invalid if its folder is gone
 
     def is_concerned(self) -> bool:
         """True if an event since the last call concerns a covered name."""
@@ -190,29 +187,23 @@ def cover_again(cover: Cover, trees: tuple[int, int]) -> None:
         OSError: the kernel refuses.
     """
     try:
-        _cover_unless_it_is(cover, trees)
+        place = open_folder(cover.path)
+        status = os.fstat(place)
+        is_there = _is_covered(place, status, is_hidden=cover.is_hidden)
+        os.close(place)
+        for pin in () if is_there else cover.pins:
+            _attach_itself(pin, read_only=False)
+        if cover.is_hidden and not is_there:
+            place = open_folder(cover.path)
+            mounting.attach(trees[not stat.S_ISDIR(status.st_mode)], place)
+            os.close(place)
+        elif not is_there:
+            _attach_itself(cover.path, read_only=True)
     except OSError as error:
         # The path is missing, or a link, which reaches no more than the grants; or it was just
         # moved, which causes another event.
         if error.errno not in {errno.ESTALE, errno.ENOENT}:
             raise
-
-
-def _cover_unless_it_is(cover: Cover, trees: tuple[int, int]) -> None:
-    place = open_folder(cover.path)
-    status = os.fstat(place)
-    is_there = _is_covered(place, status, is_hidden=cover.is_hidden)
-    os.close(place)
-    if is_there:
-        return
-    for pin in cover.pins:
-        _attach_itself(pin, read_only=False)
-    if not cover.is_hidden:
-        _attach_itself(cover.path, read_only=True)
-        return
-    place = open_folder(cover.path)
-    mounting.attach(trees[not stat.S_ISDIR(status.st_mode)], place)
-    os.close(place)
 
 
 def _is_covered(place: int, status: os.stat_result, *, is_hidden: bool) -> bool:

@@ -38,18 +38,6 @@ class Given(NamedTuple):
     why: str
 
 
-class GivenFrom(NamedTuple):
-    """The grants of one source.
-
-    Attributes:
-        why: the source.
-        profile: its grants.
-    """
-
-    why: str
-    profile: Profile
-
-
 class Extent(NamedTuple):
     """Everything that one isolated server can touch.
 
@@ -112,7 +100,7 @@ class Extent(NamedTuple):
 def compute_extent(
     engine: str,
     seen: ServerView,
-    sources: Sequence[GivenFrom],
+    sources: Sequence[tuple[str, Profile]],
     package: tuple[str, str, bool] = ("", "", True),
     kept_home: str = "",
 ) -> Extent:
@@ -121,7 +109,7 @@ def compute_extent(
     Args:
         engine: the engine that isolates it.
         seen: its view.
-        sources: the sources of its grants, the one with precedence first.
+        sources: each source of its grants, and what it gives; the one with precedence first.
         package: the package that it fetches: name, folder, and True if it was fetched.
         kept_home: its home, if that is kept.
     """
@@ -183,11 +171,11 @@ def _is_below(path: str, others: Iterable[str]) -> bool:
 
 
 def _with_sources(
-    values: Iterable[str], kind: str, sources: Sequence[GivenFrom], otherwise: str
+    values: Iterable[str], kind: str, sources: Sequence[tuple[str, Profile]], otherwise: str
 ) -> Iterator[Given]:
     """Values with the first source that grants them."""
     for value in values:
-        holders = (each.why for each in sources if value in map(str, getattr(each.profile, kind)))
+        holders = (why for why, given in sources if value in map(str, getattr(given, kind)))
         yield Given(value, next(holders, otherwise))
 
 

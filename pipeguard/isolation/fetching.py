@@ -9,21 +9,19 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import which
-from threading import Lock
 from typing import IO, TYPE_CHECKING
 
 from pipeguard.errors import LaunchError
 from pipeguard.isolation.egress.hosts import PRIVATE
-from pipeguard.isolation.egress.judge import EgressOutcome
 from pipeguard.isolation.packages import (
     NPM,
     NPM_HOSTS,
     PYPI,
+    PYPI_HOSTS,
     find_program,
     install_commands,
     npm_install,
     read_facts,
-    registry_hosts,
 )
 from pipeguard.isolation.profile import MEBIBYTE, Profile, ResourceLimits
 from pipeguard.isolation.removal import remove_what_can_be
@@ -170,7 +168,7 @@ def install(
     try:
         (folder / DONE).touch()  # the installer cannot replace it: isolation.sandbox, `installer`
         for number, command in enumerate(install_commands(package, str(folder))):
-            run(command, registry_hosts(package))
+            run(command, NPM_HOSTS if package.registry == NPM else PYPI_HOSTS)
             if package.registry == PYPI and number == 0:
                 needs = _needs_of_interpreter(folder)
         for command in _npm_parts(package, folder, variables):
@@ -317,16 +315,14 @@ def plain(text: str) -> str:
 def refusal_reporter(say: Callable[[str], None]) -> Report:
     """A function that reports hosts that an installer did not reach, each once."""
     told: set[str] = set()
-    lock = Lock()
 
     def report(record: EgressRecord) -> None:
         host = record.host
-        if record.outcome is not EgressOutcome.REFUSED or not host:
+        if record.reason is None or not host:
             return
-        with lock:
-            if host in told or len(told) >= MOST_HOSTS:
-                return
-            told.add(host)
+        if host in told or len(told) >= MOST_HOSTS:
+            return
+        told.add(host)
         say(
             f"what is installed asked for {plain(host)} and did not reach it: an installer may"
             " reach only its registry"

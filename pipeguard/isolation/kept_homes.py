@@ -15,7 +15,6 @@ from pipeguard.isolation.view import Mount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
 IDENTITY_DIGITS = 24
 NAME_FILE = "server"  # next to a home: its owner
@@ -62,7 +61,7 @@ def _clear(folder: int, name: str, *, is_for_folder: bool) -> None:
             os.unlink(name, dir_fd=folder)
 
 
-def home_path(folder: Path, identity: str) -> Path:
+def home_path(folder: str, identity: str) -> str:
     """The folder that is a server's home if that is kept; it need not exist.
 
     Args:
@@ -71,17 +70,14 @@ def home_path(folder: Path, identity: str) -> Path:
     """
     from hashlib import sha256
 
-    return folder / sha256(identity.encode()).hexdigest()[:IDENTITY_DIGITS] / "home"
+    digest = sha256(identity.encode()).hexdigest()[:IDENTITY_DIGITS]
+    return os.path.join(folder, digest, "home")
 
 
-def make_home(folder: Path, identity: str) -> str:
-    """The folder that is a server's home, made if it does not exist.
-
-    Args:
-        folder: the folder of kept homes.
-        identity: of the server, whose name is its first line.
-    """
+def make_home(folder: str, identity: str) -> str:
+    """The same folder, made if it does not exist."""
     home = home_path(folder, identity)
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (home.parent / NAME_FILE).write_text(identity.partition("\n")[0], "utf-8")
-    return str(home)
+    os.makedirs(home, mode=0o700, exist_ok=True)
+    with open(os.path.join(os.path.dirname(home), NAME_FILE), "w", encoding="utf-8") as file:
+        file.write(identity.partition("\n")[0])
+    return home

@@ -21,8 +21,6 @@ from typing import TYPE_CHECKING
 from pipeguard.isolation.view import MountKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pipeguard.isolation.view import FileView
 
 PROGRAM = os.path.join(os.path.dirname(__file__), "_landlock")
@@ -32,31 +30,15 @@ LEAST_WITH_SCOPES = 6
 LEAST_VERSION = 2  # before Linux 5.19, renaming from folder to folder was impossible
 
 
-class LandlockAccess:
-    """Access rights to a file, as bits (linux/landlock.h, LANDLOCK_ACCESS_FS_*).
-
-    Numbers: to make an enum of flags takes 2 ms, and a server is waiting.
-    """
-
-    EXECUTE = 1 << 0
-    WRITE_FILE = 1 << 1
-    READ_FILE = 1 << 2
-    READ_FOLDER = 1 << 3
-    CHANGE_FOLDER = 0x17B0  # remove and make files, folders, links and sockets in it
-    MAKE_DEVICE = 0x0840
-    REFER = 1 << 13
-    TRUNCATE = 1 << 14
-    IOCTL_OF_DEVICE = 1 << 15
-
-
-READ = LandlockAccess.EXECUTE | LandlockAccess.READ_FILE | LandlockAccess.READ_FOLDER
-USE = (
-    LandlockAccess.READ_FILE
-    | LandlockAccess.WRITE_FILE
-    | LandlockAccess.READ_FOLDER
-    | LandlockAccess.TRUNCATE
-)
-WRITE = READ | USE | LandlockAccess.CHANGE_FOLDER | LandlockAccess.REFER
+# Access rights to a file, as bits (linux/landlock.h, LANDLOCK_ACCESS_FS_*). No enum of flags, which
+# takes 2 ms to make: a server is waiting.
+EXECUTE, WRITE_FILE, READ_FILE, READ_FOLDER = 1 << 0, 1 << 1, 1 << 2, 1 << 3
+CHANGE_FOLDER = 0x17B0  # remove and make files, folders, links and sockets in it
+MAKE_DEVICE = 0x0840
+REFER, TRUNCATE, IOCTL_OF_DEVICE = 1 << 13, 1 << 14, 1 << 15
+READ = EXECUTE | READ_FILE | READ_FOLDER
+USE = READ_FILE | WRITE_FILE | READ_FOLDER | TRUNCATE
+WRITE = READ | USE | CHANGE_FOLDER | REFER
 _BY_KIND = {
     MountKind.READ: READ,
     MountKind.WRITE: WRITE,
@@ -66,10 +48,10 @@ _BY_KIND = {
 }
 # The engine's own paths, outside the view. Folders are listed from the root on.
 _ALWAYS = (
-    ("/", LandlockAccess.READ_FOLDER),
+    ("/", READ_FOLDER),
     ("/etc", READ),
     ("/proc", USE),
-    ("/dev", USE | LandlockAccess.IOCTL_OF_DEVICE),
+    ("/dev", USE | IOCTL_OF_DEVICE),
     ("/dev/shm", WRITE),  # noqa: S108  its own
 )
 
@@ -101,21 +83,14 @@ def write_rules(view: FileView, kernel: int) -> bytes:
         view: the server's view.
         kernel: the version of the kernel's Landlock; rights that it does not know are left out.
     """
-    ruled = WRITE | LandlockAccess.MAKE_DEVICE | LandlockAccess.IOCTL_OF_DEVICE
+    ruled = WRITE | MAKE_DEVICE | IOCTL_OF_DEVICE
     if kernel < 3:
-        ruled &= ~LandlockAccess.TRUNCATE
+        ruled &= ~TRUNCATE
     if kernel < 5:
-        ruled &= ~LandlockAccess.IOCTL_OF_DEVICE
+        ruled &= ~IOCTL_OF_DEVICE
     scopes = SCOPES if kernel >= LEAST_WITH_SCOPES else 0
     fields = [f"{ruled:x}", f"{scopes:x}"]
-    for path, access in _granted_paths(view):
+    kinds = ((mount.path, _BY_KIND.get(mount.kind)) for mount in view.mounts)
+    for path, access in (*_ALWAYS, *((path, access) for path, access in kinds if access)):
         fields += [f"{access & ruled:x}", path]
     return os.fsencode("".join(f"{field}\0" for field in fields))
-
-
-def _granted_paths(view: FileView) -> Iterator[tuple[str, int]]:
-    yield from _ALWAYS
-    for mount in view.mounts:
-        access = _BY_KIND.get(mount.kind)
-        if access is not None:
-            yield mount.path, access

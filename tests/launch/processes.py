@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -69,3 +70,12 @@ def none_is_left(*processes: int) -> None:
     finally:
         for process in filter(is_running, processes):
             os.kill(process, signal.SIGKILL)
+
+
+def command_lines() -> list[bytes]:
+    """The command lines of this machine's processes (proc(5))."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended
+            found.append(path.read_bytes())
+    return found

@@ -38,14 +38,13 @@ _OPEN_DOMAIN = lazy_regex(
 )
 _GLOBAL = IPv6Network("2000::/3")  # all that was ever given out (IANA, IPv6 address space)
 _NAT64 = IPv6Network("64:ff9b::/96")  # DNS64 gives it for public IPv4 addresses (RFC 6052)
+_DOCUMENTATION = (IPv6Network("2001:db8::/32"), IPv6Network("3fff::/20"))
 _SPECIAL = (
+    *_DOCUMENTATION,
     IPv6Network("2001::/23"),  # protocols, Teredo among them, which has an IPv4 address inside
-    IPv6Network("2001:db8::/32"),  # documentation
     IPv6Network("2002::/16"),  # 6to4, which has an IPv4 address inside
-    IPv6Network("3fff::/20"),  # documentation
 )
 _UNIQUE_LOCAL = IPv6Network("fc00::/7")  # RFC 4193
-_DOCUMENTATION = (IPv6Network("2001:db8::/32"), IPv6Network("3fff::/20"))
 _PROTOCOLS = IPv4Address("192.0.0.0")  # IETF's own, a /24 (RFC 6890)
 _RELAYS = IPv4Address("192.88.99.0")  # of 6to4, a /24 (RFC 7526)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, cast
 
 from pipeguard.isolation.egress import dns
 from pipeguard.isolation.egress.hosts import HostError, is_localhost, parse_host
-from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason, EgressRecord, EgressWay
+from pipeguard.isolation.egress.judge import EgressReason, EgressRecord, EgressWay
 
 if TYPE_CHECKING:
     from pipeguard.isolation.egress.state import EgressState
@@ -48,8 +49,11 @@ class DnsResponder(asyncio.DatagramProtocol):
             question = dns.parse_question(message)
         except dns.DnsError as error:
             return error.response
-        name = _queried_name(question)
-        if name is None or not (is_localhost(name) or self._state.rules.allowed_ports(name)):
+        name = ""
+        with suppress(HostError):
+            host = parse_host(question.name)
+            name = host if isinstance(host, str) else ""
+        if not name or not (is_localhost(name) or self._state.rules.allowed_ports(name)):
             return self._refuse(question, name or question.name, EgressReason.HOST)
         if question.kind != dns.TYPE_A:
             return dns.answer(question, None)
@@ -60,15 +64,5 @@ class DnsResponder(asyncio.DatagramProtocol):
 
     def _refuse(self, question: dns.DnsQuestion, name: str, reason: EgressReason) -> bytes:
         host = name[: dns.MAX_NAME_BYTES].lower()
-        record = EgressRecord(EgressWay.DNS, EgressOutcome.REFUSED, host, 0, reason=reason)
-        self._state.report(record)
+        self._state.report(EgressRecord(EgressWay.DNS, host, 0, reason=reason))
         return dns.no_such_name(question)
-
-
-def _queried_name(question: dns.DnsQuestion) -> str | None:
-    """The queried name; None if it is not a host name."""
-    try:
-        host = parse_host(question.name)
-    except HostError:
-        return None
-    return host if isinstance(host, str) else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import IntEnum
 from ipaddress import ip_address
 
-from pipeguard.isolation.egress.hosts import HostAndPort, HostError, is_own_port, parse_host
+from pipeguard.isolation.egress.hosts import HostAndPort, HostError, is_this_machine, parse_host
 from pipeguard.isolation.egress.http_head import (
     EgressRequest,
     EgressRequestError,
@@ -105,27 +105,26 @@ _SOCKS_FAILURES = {
 
 def refusal_reply(request: EgressRequest, reason: EgressReason) -> bytes:
     """The answer to a client whose host is refused."""
-    way, target = request.way, request.target
-    if way is EgressWay.SOCKS5:
-        return reply(_SocksCode.NOT_ALLOWED)
-    if way is EgressWay.DIRECT:
-        return b""
+    target = request.target
     why = _WHY.get(reason, "is refused")
-    if reason in {EgressReason.HOST, EgressReason.PORT} and is_own_port(str(target.host)):
+    if reason in {EgressReason.HOST, EgressReason.PORT} and is_this_machine(str(target.host)):
         why = "is not a port of this machine that this server may reach"
-    return make_response("403 Forbidden", f"{target} {why}.")
+    return _answer(request, _SocksCode.NOT_ALLOWED, "403 Forbidden", f"{target} {why}.")
 
 
 def failure_reply(request: EgressRequest, error: str) -> bytes:
     """The answer to a client whose host is allowed but could not be reached."""
-    way, target = request.way, request.target
-    if way is EgressWay.SOCKS5:
-        code = _SocksCode.HOST_UNREACHABLE if error.startswith("EAI_") else _SocksCode.FAILED
-        return reply(_SOCKS_FAILURES.get(error, code))
-    if way is EgressWay.DIRECT:
-        return b""
+    code = _SocksCode.HOST_UNREACHABLE if error.startswith("EAI_") else _SocksCode.FAILED
     status = "504 Gateway Timeout" if "ETIMEDOUT" in error else "502 Bad Gateway"
-    return make_response(status, f"{target} is allowed, but could not be reached: {error}.")
+    text = f"{request.target} is allowed, but could not be reached: {error}."
+    return _answer(request, _SOCKS_FAILURES.get(error, code), status, text)
+
+
+def _answer(request: EgressRequest, code: _SocksCode, status: str, text: str) -> bytes:
+    """An answer in the client's protocol; empty for a direct connection."""
+    if request.way is EgressWay.SOCKS5:
+        return reply(code)
+    return b"" if request.way is EgressWay.DIRECT else make_response(status, text)
 
 
 class ProxyHandshake:

@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipeguard.errors import PolicyError
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ LOCALHOST = "localhost"
 LOOPBACK: tuple[Address, ...] = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 
 
-class HostError(ValueError):
+class HostError(PolicyError, ValueError):
     """A text is neither a host nor a rule for one; the message says why."""
 
 
@@ -212,8 +213,8 @@ def _ports_of_name(table: Mapping[Host, frozenset[int]], name: str) -> frozenset
     return ports
 
 
-def is_own_port(host: str) -> bool:
-    """True for a host, as displayed, whose ports are this machine's and granted by number."""
+def is_this_machine(host: str) -> bool:
+    """True for a host, as displayed, that is this machine: its ports are granted by number."""
     return is_localhost(host) or host in {str(address) for address in LOOPBACK}
 
 

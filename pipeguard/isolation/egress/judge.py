@@ -20,14 +20,6 @@ class EgressWay(Enum):
     DNS = "dns"
 
 
-class EgressOutcome(Enum):
-    """The outcome of a connection."""
-
-    ALLOWED = "allowed"
-    REFUSED = "refused"
-    FAILED = "failed"
-
-
 class EgressReason(Enum):
     """The reason for a refusal."""
 
@@ -48,12 +40,11 @@ class EgressRecord(NamedTuple):
 
     Attributes:
         way: the protocol of the request.
-        outcome: its result.
         host: as requested, in its normal form; printable ASCII, at most 255 characters.
         port: as requested; 0 if there was none.
         address: the address that was connected to; the first one if all are forbidden, or empty. A
             proxy does not report its choice.
-        reason: of a refusal, else None.
+        reason: of a refusal; None if it was allowed.
         error: of a failure the name of the error, as `ECONNREFUSED`, with a proxy's reason; else
             empty.
         proxy: the host and port of the user's own network's proxy that it went through, or empty.
@@ -64,7 +55,6 @@ class EgressRecord(NamedTuple):
     """
 
     way: EgressWay
-    outcome: EgressOutcome
     host: str
     port: int
     address: str = ""

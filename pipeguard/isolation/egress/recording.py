@@ -19,13 +19,12 @@ from pipeguard.isolation.egress.hosts import (
     HostAndPort,
     HostError,
     is_localhost,
-    is_own_port,
+    is_this_machine,
     parse_authority,
     parse_host,
 )
 from pipeguard.isolation.egress.judge import (
     OF_A_PROXY,
-    EgressOutcome,
     EgressReason,
     EgressRecord,
     EgressWay,
@@ -175,7 +174,7 @@ def _refusal_key(record: EgressRecord, reason: EgressReason) -> _Key:
 
 def _is_own_port(record: EgressRecord) -> bool:
     is_unnamed = record.reason in {EgressReason.HOST, EgressReason.PORT}
-    return is_unnamed and bool(record.port) and is_own_port(record.host)
+    return is_unnamed and bool(record.port) and is_this_machine(record.host)
 
 
 def _rule(record: EgressRecord) -> str:
@@ -205,9 +204,9 @@ def _finding(record: EgressRecord, target: str, more: str = "") -> Finding | Non
         target: its host and port.
         more: how many similar connections, reported by another event, a row counts; or empty.
     """
-    if record.outcome is EgressOutcome.ALLOWED:
-        return None
     reason = record.reason
+    if reason is None and not record.error:
+        return None
     if reason is None:
         note = f"allowed, but could not be reached: {record.error}"
         failed = Finding(_rule(record), PLACE, severity=Severity.LOW, action=Action.ALLOW)

@@ -12,8 +12,8 @@ from time import monotonic, time
 from typing import TYPE_CHECKING
 
 from pipeguard.isolation.egress.hosts import HostAndPort
-from pipeguard.isolation.egress.judge import EgressOutcome, EgressRecord, EgressWay, find_refusal
-from pipeguard.isolation.egress.sockets import SEEN_BYTES, receive, refused_target
+from pipeguard.isolation.egress.judge import EgressRecord, EgressWay, find_refusal
+from pipeguard.isolation.egress.sockets import DNS_ADDRESS, SEEN_BYTES, receive, refused_target
 
 if TYPE_CHECKING:
     import socket
@@ -88,7 +88,8 @@ class RefusedConnections:
         if refused is None:
             return
         address, port = refused
-        if address.is_loopback and port >= EPHEMERAL:
+        is_asking = (str(address), port) == DNS_ADDRESS  # over TCP, after UDP was answered
+        if is_asking or (address.is_loopback and port >= EPHEMERAL):
             return
         if refused not in self._told and len(self._told) >= MAX_AT_ONCE:
             return
@@ -97,5 +98,5 @@ class RefusedConnections:
         reason = find_refusal(self._state.rules, target)
         if reason is not None:
             at = monotonic() - (max(0.0, time() - since_1970) if since_1970 is not None else 0.0)
-            host, way, outcome = str(target.host), EgressWay.DIRECT, EgressOutcome.REFUSED
-            self._state.report(EgressRecord(way, outcome, host, port, reason=reason, at=at))
+            host, way = str(target.host), EgressWay.DIRECT
+            self._state.report(EgressRecord(way, host, port, reason=reason, at=at))

@@ -19,13 +19,7 @@ from pipeguard.isolation.egress.dns_server import DnsResponder
 from pipeguard.isolation.egress.handshake import ProxyHandshake
 from pipeguard.isolation.egress.hosts import HostAndPort
 from pipeguard.isolation.egress.http_head import BodyError, EgressRequest, EgressRequestError
-from pipeguard.isolation.egress.judge import (
-    EgressOutcome,
-    EgressReason,
-    EgressRecord,
-    EgressWay,
-    find_refusal,
-)
+from pipeguard.isolation.egress.judge import EgressReason, EgressRecord, EgressWay, find_refusal
 from pipeguard.isolation.egress.routing import (
     HostRoute,
     HostRouter,
@@ -39,7 +33,6 @@ from pipeguard.isolation.egress.tunnel import TunnelEnd
 if TYPE_CHECKING:
     import socket
 
-    from pipeguard.isolation.egress.hosts import HostRules
     from pipeguard.isolation.egress.refused_connections import RefusedConnections
     from pipeguard.isolation.egress.sockets import EgressSockets
     from pipeguard.isolation.egress.state import EgressState
@@ -79,7 +72,7 @@ class _EgressSession(TunnelEnd):
         self._deadline = self._started + server.limits.head_seconds
         self._moved_bytes, self._moved_at = 0, self._started
         self._has_more = False  # behind the request, which is not passed on
-        self._end: tuple[EgressOutcome, EgressReason | None] | None = None
+        self._end_reason: EgressReason | None = None
 
     @property
     def way(self) -> EgressWay:
@@ -118,7 +111,8 @@ class _EgressSession(TunnelEnd):
             try:
                 length = body.take(data)
             except BodyError:
-                self._end_joined(EgressOutcome.REFUSED, EgressReason.MALFORMED)
+                self._end_reason = EgressReason.MALFORMED
+                self._end_joined()
                 return
             if length < len(data):
                 self._has_more = True
@@ -142,12 +136,12 @@ class _EgressSession(TunnelEnd):
         self._server.forget(self)
         if self._state is _State.CONNECTING:
             self._state = _State.ENDING
-            self._report(EgressOutcome.FAILED, error="ECONNABORTED")
+            self._report(error="ECONNABORTED")
 
     def _begin(self, request: EgressRequest) -> None:
         self._handshake = None
         self._request, self._early = request, request.early
-        reason = find_refusal(self._server.rules, request.target)
+        reason = find_refusal(self._server.state.rules, request.target)
         if reason is not None:
             self._refuse(reason)
             return
@@ -189,27 +183,24 @@ class _EgressSession(TunnelEnd):
     def _finish(self) -> None:
         """Report the session, once both connections are closed."""
         self._server.forget(self)
-        self._report(*(self._end or (EgressOutcome.ALLOWED, None)))
+        self._report(self._end_reason)
 
-    def _end_joined(self, outcome: EgressOutcome, reason: EgressReason | None = None) -> None:
-        if self._end is None:
-            self._end = outcome, reason
-            self.abort()
-            self._route.host.abort()
+    def _end_joined(self) -> None:
+        self.abort()
+        self._route.host.abort()
 
     def _refuse(self, reason: EgressReason, address: str = "") -> None:
-        self._report(EgressOutcome.REFUSED, reason, address=address)
+        self._report(reason, address=address)
         self._say_and_close(handshake.refusal_reply(self._request, reason))
 
     def _fail(self, error: str) -> None:
-        self._report(EgressOutcome.FAILED, error=error)
+        self._report(error=error)
         self._say_and_close(handshake.failure_reply(self._request, error))
 
     def _end_unread(self, reason: EgressReason, response: bytes = b"") -> None:
         """End a client whose request is unreadable or late."""
-        record = EgressRecord(self.way, EgressOutcome.REFUSED, "", 0, reason=reason)
+        self._server.report(EgressRecord(self.way, "", 0, reason=reason))
         self._handshake = None
-        self._server.report(record)
         self._say_and_close(response)
 
     def _say_and_close(self, response: bytes) -> None:
@@ -224,21 +215,11 @@ class _EgressSession(TunnelEnd):
             self.transport.resume_reading()
 
     def _report(
-        self,
-        outcome: EgressOutcome,
-        reason: EgressReason | None = None,
-        *,
-        error: str = "",
-        address: str = "",
+        self, reason: EgressReason | None = None, *, error: str = "", address: str = ""
     ) -> None:
-        target, seconds = self._request.target, self._now() - self._started
-        record = EgressRecord(
-            *(self._request.way, outcome, str(target.host), target.port),
-            address=address,
-            reason=reason,
-            error=error,
-            seconds=seconds,
-        )
+        way, (host, port) = self._request.way, self._request.target
+        record = EgressRecord(way, str(host), port, address, reason, error)
+        record = record._replace(seconds=self._now() - self._started)
         if self._state is _State.JOINED:
             record = record._replace(
                 address=self._route.address,
@@ -274,12 +255,12 @@ class _EgressSession(TunnelEnd):
         # After a whole request no bytes are forwarded, and not every host closes on request.
         seconds = MORE_SECONDS if self._has_more else self._server.limits.idle_seconds
         if now - self._moved_at >= seconds:
-            self._end_joined(EgressOutcome.ALLOWED)
+            self._end_joined()
 
     def close(self) -> None:
         """End at once, in any state."""
         if self._state is _State.JOINED:
-            self._end_joined(EgressOutcome.ALLOWED)
+            self._end_joined()
         else:
             self.transport.abort()
 
@@ -312,16 +293,11 @@ class _EgressServer:
         self.router = HostRouter(loop, state, self.buffer)
         self._sockets = sockets
         self._refused = refused
-        self._state = state
+        self.state = state
         self._sessions: set[_EgressSession] = set()
         self._accepting: list[asyncio.AbstractServer | asyncio.BaseTransport] = []
         self._timer: asyncio.TimerHandle | None = None
         self._rest: asyncio.TimerHandle | None = None  # of reading the kernel's refusals
-
-    @property
-    def rules(self) -> HostRules:
-        """The current rules."""
-        return self._state.rules
 
     async def open(self) -> None:
         """Accept on all sockets, and report the kernel's refusals."""
@@ -333,7 +309,7 @@ class _EgressServer:
                 server = await self.loop.create_server(make, sock=sock, backlog=BACKLOG)
                 self._accepting.append(server)
         for sock in sockets.dns:
-            answering = partial(DnsResponder, self._state)
+            answering = partial(DnsResponder, self.state)
             transport, _ = await self.loop.create_datagram_endpoint(answering, sock=sock)
             self._accepting.append(transport)
 
@@ -354,8 +330,7 @@ class _EgressServer:
     def admit(self, session: _EgressSession) -> bool:
         """Accept a new connection, if there is room."""
         if len(self._sessions) >= self.limits.connections:
-            outcome, reason = EgressOutcome.REFUSED, EgressReason.TOO_MANY
-            self.report(EgressRecord(session.way, outcome, "", 0, reason=reason))
+            self.report(EgressRecord(session.way, "", 0, reason=EgressReason.TOO_MANY))
             return False
         self._sessions.add(session)
         self.buffer.share(len(self._sessions))
@@ -380,7 +355,7 @@ class _EgressServer:
         address = ip_address(sockname[0])
         if isinstance(address, IPv6Address):  # of a socket of both families
             address = address.ipv4_mapped or address
-        host = self._state.names.find_host(address)
+        host = self.state.names.find_host(address)
         return EgressRequest(EgressWay.DIRECT, HostAndPort(host, sockname[1]))
 
     async def close(self) -> None:

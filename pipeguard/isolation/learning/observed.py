@@ -122,13 +122,9 @@ def save(name: str, observed: Observed) -> None:
         raise StateError(f"{path} cannot be written: {error.strerror}.") from None
 
 
-def forget(name: str) -> bool:
-    """Remove a server's observations; False if there were none."""
-    try:
-        _path(name).unlink()
-    except FileNotFoundError:
-        return False
-    return True
+def forget(name: str) -> None:
+    """Remove a server's observations, if there are any."""
+    _path(name).unlink(missing_ok=True)
 
 
 def _path(name: str) -> Path:

@@ -59,8 +59,7 @@ class ServerCommand(NamedTuple):
         Raises:
             LaunchError: as for `package`.
         """
-        key = self.package
-        return find_profile(key) if key else None
+        return find_profile(self.package)
 
     def check(self) -> None:
         """Check that it can start an isolated server.

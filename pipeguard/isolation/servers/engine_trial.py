@@ -12,7 +12,6 @@ from pipeguard.isolation.profile import Profile
 from pipeguard.launch.child import Command
 
 TRIAL_SECONDS = 5.0
-MAX_SAID_BYTES = 300
 
 
 class EngineState(NamedTuple):
@@ -102,17 +101,12 @@ def find_engine_problem(requested: str) -> str:
 
 def _trial() -> str | None:
     """Run `true` isolated; return the problem, if any."""
+    from pipeguard.isolation.container import read_trial
     from pipeguard.isolation.sandbox import Sandbox
 
     sandbox = Sandbox("trial", Command(["/bin/true"], {"PATH": os.defpath}, "/"), Profile())
     child = sandbox.start()
     try:
-        child.wait_started()
-        ended = child.wait(TRIAL_SECONDS)
-        if ended is not None and ended.code == 0:
-            return None
-        child.end(0)
-        said = os.read(child.stderr_fd, MAX_SAID_BYTES).decode("utf-8", "replace").strip()
-        return said or f"the program {ended or 'did not end'}"
+        return read_trial(child, TRIAL_SECONDS, may_print=True)
     finally:
         child.close()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pipeguard.config.isolate_key import LIMITS, IsolateEntry, entry_fields
 from pipeguard.errors import PolicyError
-from pipeguard.isolation.egress.hosts import HostError, HostRules
+from pipeguard.isolation.egress.hosts import HostRules
 from pipeguard.isolation.egress.outer_proxy import NO_PROXY, OuterProxy, OuterProxyError
 from pipeguard.isolation.profile import ResourceLimits, parse_limits, parse_port
 from pipeguard.isolation.servers.sources import combine_grants
@@ -85,7 +85,7 @@ def _check(entry: YamlEntry, value: _T | None, read: Callable[[_T], object]) -> 
         return False
     try:
         read(value)
-    except (PolicyError, HostError) as error:
+    except PolicyError as error:
         entry.wrong(str(error))
         return False
     return True

@@ -25,8 +25,8 @@ from pipeguard.isolation.packages import Package
 from pipeguard.isolation.removal import remove_tree, tree_bytes
 from pipeguard.isolation.sandbox import (
     PACKAGES,
-    homes_folder,
     installer,
+    isolation_folder,
     packages_folder,
 )
 from pipeguard.isolation.servers.outer_proxies import outer_proxies
@@ -152,7 +152,7 @@ class Inventory(NamedTuple):
             return cls()
         homes = (
             (folder, (folder / NAME_FILE).read_text("utf-8", "replace")[:1000])
-            for folder in sorted(homes_folder().glob("*"))
+            for folder in sorted(Path(isolation_folder()).glob("*"))
             if folder.name != PACKAGES and (folder / NAME_FILE).is_file()
         )
         return cls(tuple(observed.learned_names()), tuple(homes), packages())

@@ -20,7 +20,7 @@ from pipeguard.isolation.learning.reduction import propose
 from pipeguard.isolation.packages import find_package
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.runtimes import Runtime, find_runtime, starting_folder, with_paths
-from pipeguard.isolation.sandbox import homes_folder, packages_folder, this_host
+from pipeguard.isolation.sandbox import isolation_folder, packages_folder, this_host
 from pipeguard.isolation.server_view import server_view
 from pipeguard.isolation.servers.sources import combine_grants, list_sources, whole_profile
 from pipeguard.isolation.shipped import find_profile
@@ -150,7 +150,8 @@ def _preview(
     except LaunchError as error:  # here: its client may have another PATH
         unknown, argv, runtime = str(error), tuple(command.argv), Runtime("", ())
     who = identify_server(options.command, options.values.get("--cwd"))
-    home = str(home_path(homes_folder(), f"{name}\n{who.identity}")) if profile.keeps_home else ""
+    identity = f"{name}\n{who.identity}"
+    home = home_path(isolation_folder(), identity) if profile.keeps_home else ""
     try:
         seen = server_view(
             with_paths(argv[0], argv[1:], start),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pipeguard.config.isolate_key import IsolateEntry
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.engines import Isolation
-from pipeguard.isolation.extent import ITS_OPTIONS, KNOWN, POLICY, GivenFrom
+from pipeguard.isolation.extent import ITS_OPTIONS, KNOWN, POLICY
 from pipeguard.isolation.packages import find_package
 from pipeguard.isolation.profile import (
     Profile,
@@ -70,8 +70,8 @@ def _read_grants(entry: IsolateEntry, limits: ResourceLimits, folder: str) -> Pr
 
 def list_sources(
     options: WrapOptions, entries: Iterable[IsolateEntry], engine: str, folder: str
-) -> tuple[GivenFrom, ...]:
-    """The sources of grants, the one whose limits count first.
+) -> tuple[tuple[str, Profile], ...]:
+    """The sources of grants, each with what it gives; the one whose limits count first.
 
     Args:
         options: of `wrap`.
@@ -95,15 +95,15 @@ def list_sources(
     )
     by_options = _read_grants(named, policy.limits, folder)
     shipped = find_shipped(engine, options.command)
-    below = (GivenFrom(KNOWN, shipped.profile),) if shipped is not None else ()
-    return GivenFrom(ITS_OPTIONS, by_options), GivenFrom(POLICY, policy), *below
+    below = ((KNOWN, shipped.profile),) if shipped is not None else ()
+    return (ITS_OPTIONS, by_options), (POLICY, policy), *below
 
 
-def whole_profile(sources: Sequence[GivenFrom]) -> Profile:
+def whole_profile(sources: Sequence[tuple[str, Profile]]) -> Profile:
     """Combine the grants of all sources; the limits of the first count."""
     profile = Profile()
-    for each in reversed(sources):
-        profile = profile.with_more(each.profile)
+    for _, given in reversed(sources):
+        profile = profile.with_more(given)
     return profile
 
 
@@ -125,18 +125,15 @@ def check_roots(name: str, *, is_shared: bool, is_container: bool) -> None:
     Raises:
         PolicyError: the client's roots cannot be given here.
     """
-    why, named = "", "--read PATH or --write PATH"
-    if is_container:
-        named = "-v PATH:PATH:ro among its own words"
-    if is_shared:
-        why = "several clients may share it, and each would get the folders of the others"
-    elif is_container:
-        why = "its own words start a container"
-    if why:
-        raise PolicyError(
-            f"{name} cannot be given the client's roots: {why}. Leave out `--roots` (or `roots` in"
-            f" the policy), and name the folders: {named}."
-        )
+    if not (is_shared or is_container):
+        return
+    shared = "several clients may share it, and each would get the folders of the others"
+    why = shared if is_shared else "its own words start a container"
+    named = "-v PATH:PATH:ro among its own words" if is_container else "--read PATH or --write PATH"
+    raise PolicyError(
+        f"{name} cannot be given the client's roots: {why}. Leave out `--roots` (or `roots` in the"
+        f" policy), and name the folders: {named}."
+    )
 
 
 def _links(texts: Iterable[str], folder: str, home_folder: str) -> tuple[tuple[str, str], ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import PolicyError
@@ -122,10 +123,13 @@ def find_wall_grant(
             number = parse_port(excerpt)
             opens = f"connect to port {number} of this machine"
             return WallGrant("loopback", number, opens)
-        if rule.startswith("egress.") and (entry := allowing_entry(finding)) is not None:
+        if not rule.startswith("egress."):
+            continue
+        if (entry := allowing_entry(finding)) is not None:
             return _grant_host(entry, port)
-        if rule.startswith("egress.") and _gives_out_credentials(excerpt):
-            raise PolicyError(f"{excerpt} gives out this machine's own credentials.{BY_HAND}")
+        with suppress(HostError):
+            if is_metadata(parse_authority(excerpt, default_port=443).host):
+                raise PolicyError(f"{excerpt} gives out this machine's own credentials.{BY_HAND}")
     return None
 
 
@@ -133,19 +137,9 @@ class NothingThereError(PolicyError):
     """The file does not exist, so it cannot be granted."""
 
 
-def _gives_out_credentials(destination: str) -> bool:
-    try:
-        return is_metadata(parse_authority(destination, default_port=443).host)
-    except HostError:
-        return False
-
-
 def _grant_host(entry: str, port: int | None) -> WallGrant:
     name, equals, private = entry.partition("=")
-    try:
-        target = parse_authority(name, default_port=0)
-    except HostError as error:
-        raise PolicyError(str(error)) from None
+    target = parse_authority(name, default_port=0)
     opens = f"send to {name}"
     if port is not None:
         if target.port not in {0, port}:

@@ -80,7 +80,9 @@ class WallWitness:
         self, answer: JsonObject, tool: str, event: str, since: float, now: float
     ) -> AnswerNote | None:
         """Name the walls that an answer failed at; None if it did not fail at any."""
-        has_failed = _has_failed(answer)
+        result = answer.get("result")
+        is_error = isinstance(result, dict) and result.get("isError") is True
+        has_failed = "error" in answer or is_error
         refused = self._refusals_during(since, now)
         if not (has_failed or refused):
             return None
@@ -109,11 +111,6 @@ class WallWitness:
                 if is_refused(mention, view):
                     return [_finding(mention, pointer, tool)]
         return []
-
-
-def _has_failed(value: JsonObject) -> bool:
-    result = value.get("result")
-    return "error" in value or (isinstance(result, dict) and result.get("isError") is True)
 
 
 def _finding(mention: Mention, pointer: str, tool: str) -> Finding:

@@ -6,11 +6,11 @@ import socket
 import sys
 
 from pipeguard.isolation.egress.sockets import open_sockets, send_sockets
-from pipeguard.isolation.namespace import make_all_local
+from pipeguard.isolation.namespace import open_network
 
 
 def main() -> None:
-    make_all_local()
+    open_network()
     channel, ports = socket.socket(fileno=int(sys.argv[1])), json.loads(sys.argv[2])
     send_sockets(channel, open_sockets(ports))
     if channel.recv(1) != b"g":

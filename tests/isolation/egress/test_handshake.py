@@ -42,15 +42,6 @@ def test_connect_opens_a_tunnel(step: int) -> None:
     assert asked.to_host == b""
 
 
-def test_what_comes_behind_a_request_is_passed_on() -> None:
-    _, asked = ask(b"CONNECT a.example:443 HTTP/1.1\r\n\r\n\x16\x03\x01hello")
-    assert asked is not None
-    assert asked.early == b"\x16\x03\x01hello"
-    _, asked = ask(b"\x05\x01\x00\x05\x01\x00\x03\x01a\x00\x50early")
-    assert asked is not None
-    assert asked.early == b"early"
-
-
 def test_a_whole_url_is_asked_of_its_host() -> None:
     head = PATH + (
         "Proxy-Authorization: Basic eA==\r\nProxy-Connection: close\r\nX-One: 1\r\nTE: gzip\r\n"

@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 from pipeguard.cli.explain import command as explain
 from pipeguard.isolation.egress.hosts import HostRules
-from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason, EgressRecord, EgressWay
+from pipeguard.isolation.egress.judge import EgressReason, EgressRecord, EgressWay
 from pipeguard.isolation.egress.recording import ConnectionRecorder, allowing_entry
 from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.exceptions import find_event
@@ -20,8 +20,7 @@ from tests.each import each
 def refusal(
     host: str, port: int, reason: EgressReason = EgressReason.HOST, address: str = ""
 ) -> EgressRecord:
-    outcome = EgressOutcome.REFUSED
-    return EgressRecord(EgressWay.CONNECT, outcome, host, port, address, reason=reason)
+    return EgressRecord(EgressWay.CONNECT, host, port, address, reason)
 
 
 def finding_of(record: EgressRecord) -> dict[str, str]:
@@ -112,11 +111,11 @@ def test_a_connection_is_a_row_and_a_refused_one_an_event() -> None:
     events = iter(["", "RUN1.x1", "RUN1.x2"])
     recorder = ConnectionRecorder(lambda connection: store.connect(connection, next(events)))
     way = EgressWay.SOCKS5
-    made = EgressRecord(way, EgressOutcome.ALLOWED, "::1", 443, "::1")
+    made = EgressRecord(way, "::1", 443, "::1")
     made = made._replace(bytes_sent=10, bytes_received=20, seconds=0.5)
     recorder(made)
     recorder(refusal("bad.example", 8443))
-    recorder(EgressRecord(way, EgressOutcome.FAILED, "a.example", 443, error="ECONNREFUSED"))
+    recorder(EgressRecord(way, "a.example", 443, error="ECONNREFUSED"))
     store.close()
     with Store.open(path) as opened:
         entries = [row.entry for row in rows(opened, AuditFilter(server="weather"))]

@@ -23,6 +23,7 @@ def connect(host, port):
 NAMES = """
 for target in ("good.example", 22), ("8.8.8.8", 22), ("127.0.0.1", 5432), ("127.9.9.9", 50000):
     connect(*target)
+connect("127.0.0.53", 53)
 for target in ("2606:4700::1", 22), ("::ffff:8.8.4.4", 22), ("::1", 5433), ("fd00::5", 50000):
     connect(*target)
 time.sleep(0.5)

@@ -8,7 +8,7 @@ import pytest
 
 from pipeguard.isolation.egress import routing
 from pipeguard.isolation.egress.hosts import HostRules
-from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason
+from pipeguard.isolation.egress.judge import EgressReason
 from pipeguard.isolation.egress.outer_proxy import OuterProxies, merge_proxies
 from pipeguard.isolation.egress.state import EgressLimits
 from tests.auth.certificates import CertificateAuthority
@@ -22,7 +22,6 @@ from tests.isolation.egress.company_proxy import (
 from tests.isolation.egress.sandbox import port_of, running
 from tests.isolation.egress.test_proxy import all_of, connected, exchange, host
 
-ALLOWED, FAILED, REFUSED = EgressOutcome.ALLOWED, EgressOutcome.FAILED, EgressOutcome.REFUSED
 RULES = HostRules.parse(["good.example", "10.1.2.3:443", "metadata.google.internal:80"])
 LOGIN = "Basic dXNlcjpwQHNz"  # user:p@ss
 
@@ -54,7 +53,8 @@ def test_a_name_that_nobody_knows_here_is_given_to_the_proxy() -> None:
         (record,) = records.wait(1)
     assert contents == [b"one"]
     assert outer.heads == ["CONNECT good.example:443 HTTP/1.1\r\nHost: good.example:443\r\n\r\n"]
-    assert (record.outcome, record.proxy) == (ALLOWED, f"127.0.0.1:{outer.port}")
+    assert (record.reason, record.error) == (None, "")
+    assert record.proxy == f"127.0.0.1:{outer.port}"
     assert (record.address, record.bytes_sent, record.bytes_received) == ("", 3, 3)
 
 
@@ -104,18 +104,8 @@ def test_what_is_no_tunnel_is_a_failure_at_once(answer: bytes, error: str) -> No
         (record,) = records.wait(1)
     assert answered.startswith(b"HTTP/1.1 502 ")
     assert record.error.encode() in answered
-    assert (record.outcome, record.proxy) == (FAILED, "")
+    assert (bool(record.error), record.proxy) == (True, "")
     assert record.error.startswith(error)
-
-
-def test_a_proxy_that_says_nothing_is_given_up() -> None:
-    limits = EgressLimits(connect_seconds=0.5)
-    with (
-        answering(b"HTTP/1.1 200", then_closes=False) as outer,
-        running(RULES, nobody, limits, proxies=proxy_at(outer)) as (proxy, records, _),
-    ):
-        assert exchange(proxy, connect("good.example:443")).startswith(b"HTTP/1.1 504 ")
-        assert records.wait(1)[0].error == "ETIMEDOUT"
 
 
 HOSTILE = {
@@ -150,7 +140,7 @@ def test_a_hostile_proxy_gets_few_bytes_and_little_time(case: str) -> None:
             answer = exchange(proxy, connect("good.example:443"))
             (record,) = records.wait(1)
     assert answer.startswith((b"HTTP/1.1 502 ", b"HTTP/1.1 504 "))
-    assert record.outcome is FAILED
+    assert record.error
     assert record.error.partition(";")[0] in {"PROXY_MALFORMED", "ETIMEDOUT"}
     assert record.bytes_received == record.bytes_sent == 0
     assert sent < 2**26, "it was hung up on"
@@ -233,7 +223,7 @@ def test_a_name_that_leads_inside_here_is_not_given_to_the_proxy(address: str) -
     ):
         assert exchange(proxy, connect("good.example:443")).startswith(b"HTTP/1.1 403 ")
         (record,) = records.wait(1)
-    assert (record.outcome, record.reason) == (REFUSED, EgressReason.ADDRESS)
+    assert record.reason is EgressReason.ADDRESS
     assert record.address == address
     assert outer.heads == []
 
@@ -248,7 +238,7 @@ def test_what_no_rule_names_is_not_given_to_the_proxy(target: str) -> None:
         running(RULES, nobody, proxies=proxy_at(outer.port)) as (proxy, records, _),
     ):
         assert exchange(proxy, connect(target)).startswith(b"HTTP/1.1 403 ")
-        assert records.wait(1)[0].outcome is REFUSED
+        assert records.wait(1)[0].reason is not None
     assert outer.heads == []
 
 
