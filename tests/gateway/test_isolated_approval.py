@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.gateway.served import Served, write_servers
 from tests.isolation.test_escapes import answering
-from tests.isolation.test_walls import FAILING, event_in, service_port, texts
+from tests.isolation.test_walls import FAILING, event_in, texts
 from tests.launch.processes import until
 from tests.wrap.deciding import decide
 from tests.wrap.wrapped import Json, Object, result
 
 pytestmark = [pytest.mark.real, pytest.mark.needs("bubblewrap")]
 POLICY = "# mine\n"
+
+
+def service_port() -> int:
+    """Return a free port below the ephemeral ones, whose refusals are not reported."""
+    first = 20_000 + os.getpid() % 10_000
+    for port in range(first, first + 1000):
+        with socket.socket() as tried, suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            return port
+    pytest.fail("no port is free")
 
 
 def failing(trust: str, **isolate: Json) -> Object:

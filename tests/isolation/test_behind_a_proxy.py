@@ -87,11 +87,8 @@ def test_a_policy_names_the_proxy_by_reference(tmp_path: Path) -> None:
     assert not any(secret in said for secret in SECRETS)
 
 
-@pytest.mark.parametrize("proxy", ["socks4://user:p%40ss@h:1", "http://user:p%40ss@a b:1"])
-def test_a_policy_with_a_proxy_that_cannot_be_used_starts_no_server(
-    tmp_path: Path, proxy: str
-) -> None:
-    policy = f"egress: {{proxy: '{proxy}'}}\nisolate:\n- {{server: reacher}}\n"
+def test_a_policy_with_a_proxy_that_cannot_be_used_starts_no_server(tmp_path: Path) -> None:
+    policy = "egress: {proxy: 'socks4://user:p%40ss@h:1'}\nisolate:\n- {server: reacher}\n"
     with Isolated(tmp_path, policy=policy) as run:
         error = str(run.initialize()["error"])
     assert "egress.proxy" in error

@@ -87,6 +87,7 @@ def test_nothing_is_reached_behind_a_gateway(home: Path, tmp_path: Path, written
             check(written, run.store.parent)
 
 
+@pytest.mark.exhaustive
 def test_nothing_is_reached_behind_a_gateway_at_an_address(
     home: Path, tmp_path: Path, written: Path
 ) -> None:

@@ -94,17 +94,6 @@ def test_a_folder_that_is_run_is_not_given_for_being_among_the_words(home: Path)
     assert not (app / "planted").exists()
 
 
-def test_a_program_may_change_the_folder_that_is_its_first_word(home: Path) -> None:
-    notes = home / "notes"
-    notes.mkdir()
-    (home / "work" / "bin").mkdir(parents=True)
-    server = home / "work" / "bin" / "notes-server"
-    server.write_text('#!/bin/sh\necho written > "$1/new" && echo done\n')
-    server.chmod(0o755)
-    assert "done" in printed([str(server), str(notes)])
-    assert (notes / "new").read_text() == "written\n"
-
-
 def test_a_folder_that_a_person_gives_to_read_is_not_changed_for_being_an_argument(
     home: Path,
 ) -> None:

@@ -25,6 +25,7 @@ from tests.isolation.containers import engine_here
 from tests.isolation.hostile_registry import NAME, registry
 from tests.isolation.sandboxes import make_home
 from tests.isolation.test_escapes import CANARY, surrounded
+from tests.launch.processes import command_lines
 
 pytestmark = pytest.mark.needs("bubblewrap")
 
@@ -87,20 +88,15 @@ def install(
     return Installation(folder, find_program(str(folder), package), told)
 
 
-def running(marker: str) -> list[str]:
-    """The processes of this machine with a word among their arguments."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if marker.encode() in words:
-            found.append(path.parent.name)
-    return found
+def running(marker: str) -> list[bytes]:
+    """The command lines of this machine with a word among their arguments."""
+    return [words for words in command_lines() if marker.encode() in words.split(b"\0")]
 
 
-@each("installed_by, package", [("npm", OF_NPM), ("pip", OF_PYPI), ("uv", OF_UV)])
+@pytest.mark.often("npm-*", "uv-*")
+@pytest.mark.parametrize(
+    ("installed_by", "package"), [("npm", OF_NPM), ("pip", OF_PYPI), ("uv", OF_UV)]
+)
 def test_an_installer_reaches_nothing_but_its_registry_and_its_folder(
     home: Path, tmp_path: Path, installed_by: str, package: Package
 ) -> None:
@@ -176,11 +172,19 @@ for _ in range(2500):
     os.mkdir("d"); os.mkdir("locked"); os.chmod("locked", 0); os.chdir("d")
 open("file", "w").close()
 """
+MANIFEST = {"version": "\x1b[2J" + 100_000 * "1", "bin": {"../../../../home/work/x": "x"}}
 
 
-def test_folders_that_are_too_deep_for_a_path_are_removed(home: Path) -> None:
-    install(OF_NPM, "python3 deep.py", {"deep.py": DEEP})
+def test_what_a_package_makes_of_itself_hides_and_gives_nothing(home: Path) -> None:
+    """Its manifest is rewritten once npm has looked at it; its folders are too deep for a path."""
+    files = {"deep.py": DEEP, "manifest.json": json.dumps(MANIFEST)}
+    place = "$INSTALLED_IN/node_modules/some-server/package.json"
+    installed = install(OF_NPM, f'python3 deep.py; cat manifest.json > "{place}"', files)
+    assert Path(installed.program).parent == installed.folder / "node_modules" / ".bin"
     (found,) = packages()
+    assert found.folder == installed.folder
+    assert found.version.isprintable()
+    assert (found.folder / DONE).stat().st_size < 1000
     assert found.size_bytes() > 0
     assert remove(found)
     assert not found.folder.exists()
@@ -194,28 +198,6 @@ def test_what_a_package_says_is_shown_as_text_and_as_its_own(home: Path) -> None
     assert "run this as root" in message
     assert message.isprintable()
     assert "It ended with: '" in message
-
-
-def test_a_version_hides_no_package(home: Path) -> None:
-    script = (
-        'python3 -c \'import json; print(json.dumps(dict(version="\\x1b[2J" + 100000 * "1")))\''
-        ' > "$INSTALLED_IN/node_modules/some-server/package.json"'
-    )
-    folder = install(OF_NPM, script).folder
-    (found,) = packages()
-    assert found.folder == folder
-    assert found.version.isprintable()
-    assert (folder / DONE).stat().st_size < 1000
-
-
-def test_a_program_of_a_package_is_in_its_folder(home: Path) -> None:
-    """Rewritten once npm has looked at it."""
-    script = (
-        'echo \'{"bin": {"../../../../home/work/x": "x"}}\''
-        ' > "$INSTALLED_IN/node_modules/some-server/package.json"'
-    )
-    installed = install(OF_NPM, script)
-    assert Path(installed.program).parent == installed.folder / "node_modules" / ".bin"
 
 
 def test_a_program_that_is_named_as_an_interpreter_gives_no_project(home: Path) -> None:

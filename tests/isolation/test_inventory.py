@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.errors import LaunchError
-from pipeguard.isolation.fetching import DONE, fetch_package, newest, package_folders
+from pipeguard.isolation.fetching import DONE, newest, package_folders
 from pipeguard.isolation.packages import NPM, Package
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.sandbox import packages_folder
@@ -133,17 +133,6 @@ def test_a_server_that_runs_keeps_the_old_one(root: Path) -> None:
         server.communicate()
     assert remove(Installed(PACKAGE, old, 1, ""))
     assert packages() == ()
-
-
-def test_what_is_there_is_not_fetched_again(root: Path) -> None:
-    put(root, PACKAGE.identity, "1.0.0")
-
-    def never(_command: Command, _profile: Profile) -> Child:
-        raise AssertionError("nothing is to be fetched")
-
-    folder, in_use = fetch_package(PACKAGE, root, os.environ, never, print)
-    assert folder == root / PACKAGE.identity
-    in_use.close()
 
 
 @pytest.mark.needs("bubblewrap")

@@ -50,6 +50,7 @@ def test_what_the_second_is_allowed_is_its_own_after_a_restart_too(tmp_path: Pat
             assert "403 Forbidden" in first.ready().call("proxied", target)
 
 
+@pytest.mark.often("by policy")
 @pytest.mark.parametrize("option", [(), ("--isolate", "auto")], ids=["by policy", "by option"])
 def test_a_namesake_is_isolated_and_gets_nothing_of_the_other(
     tmp_path: Path, option: tuple[str, ...], monkeypatch: pytest.MonkeyPatch

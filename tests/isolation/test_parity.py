@@ -33,7 +33,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.often("bubblewrap-filesystem", "bubblewrap-git", "container-time")
+@pytest.mark.often("bubblewrap-filesystem", "container-time")
 @pytest.mark.parametrize(("engine", "server"), CASES)
 def test_an_isolated_server_says_the_same(
     engine: str, server: str, tmp_path: Path, home: Path

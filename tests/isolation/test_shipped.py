@@ -105,7 +105,7 @@ TRIED: dict[str, tuple[tuple[str, ...], str, Object, str]] = {
 }
 
 
-@pytest.mark.often("memory")
+@pytest.mark.exhaustive
 @pytest.mark.needs("bubblewrap")
 @pytest.mark.real
 @pytest.mark.parametrize("server", TRIED)
