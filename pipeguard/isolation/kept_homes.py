@@ -75,7 +75,7 @@ def home_path(folder: str, identity: str) -> str:
 
 
 def make_home(folder: str, identity: str) -> str:
-    """The same folder, made if it does not exist."""
+    """Make the folder that is a server's home, unless it exists, and return it."""
     home = home_path(folder, identity)
     os.makedirs(home, mode=0o700, exist_ok=True)
     with open(os.path.join(os.path.dirname(home), NAME_FILE), "w", encoding="utf-8") as file:
