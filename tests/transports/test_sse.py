@@ -153,13 +153,13 @@ def test_an_event_up_to_the_limit_passes_and_one_above_it_does_not(piece_bytes: 
 
 @pytest.mark.parametrize(
     "endless",
-    [b"x" * 8, b"data:\n", b"data: xxxxxxx\n", b"data:\n:\n", b"data\r", b"id: 1\ndata:x\n:\n"],
+    [b"x" * 8, b"data: xxxxxxx\n", b"data:\n:\n", b"id: 1\ndata:x\n:\n"],
 )
 def test_what_never_ends_is_an_overrun_in_bounded_memory(endless: bytes) -> None:
-    stream = EventStream(2**13)
+    stream = EventStream(2**12)
     tracemalloc.start()
     try:
-        for _ in range(2**16):
+        for _ in range(2**15):
             stream.feed(endless)
             if stream.overrun:
                 break
@@ -167,7 +167,7 @@ def test_what_never_ends_is_an_overrun_in_bounded_memory(endless: bytes) -> None
     finally:
         tracemalloc.stop()
     assert stream.overrun
-    assert peak < 8 * 2**13
+    assert peak < 8 * 2**12
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ async def test_an_address_that_is_not_the_servers_own_is_refused_and_the_stream_
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(200, "text/html"), (403, "text/event-stream"), (404, "text/plain"), (405, ""), (307, "x/y")],
+    [(200, "text/html"), (403, "text/event-stream"), (405, ""), (307, "x/y")],
 )
 def test_what_is_no_such_server_is_told(status: int, kind: str) -> None:
     async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
@@ -149,13 +149,6 @@ def test_what_is_no_such_server_is_told(status: int, kind: str) -> None:
         return web.Response(status=status, headers=headers, body=ENDPOINT)
 
     assert refused(answering) == f"the server answered with HTTP {status}, not with MCP"
-
-
-def test_a_refused_login_is_told_without_the_servers_words() -> None:
-    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
-        return web.Response(status=401, headers={"WWW-Authenticate": 'Bearer realm="obey"'})
-
-    assert refused(answering) == "the server refuses the login (HTTP 401)"
 
 
 # --- logins ---------------------------------------------------------------------------------------
@@ -178,19 +171,18 @@ async def test_a_channel_does_not_try_again_where_a_person_must_log_in() -> None
     assert len(server.asked) == 1
 
 
-def test_a_stream_that_names_no_address_is_told() -> None:
+def test_a_server_that_names_no_address_is_told_and_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
         return await as_events(asked, b": hello\n\n", event(result(1)))
 
     assert refused(answering) == "the server named no address for messages"
-
-
-def test_a_server_that_never_names_one_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "ENDPOINT_SECONDS", 0.05)
     assert refused(Older(b": hello\n\n")) == "the server cannot be reached"
 
 
-@pytest.mark.parametrize("status", [301, 400, 401, 404, 500])
+@pytest.mark.parametrize("status", [301, 401, 500])
 async def test_a_message_that_was_not_taken_is_lost(status: int) -> None:
     server = Older(taken=status)
     async with linked(server) as link:

@@ -119,9 +119,10 @@ async def test_of_what_nobody_hears_only_so_many_bytes_are_kept() -> None:
 async def test_an_answer_comes_behind_more_than_a_client_takes(
     waits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    count = 3 * LIMIT_BYTES // 120_000
+    limit = 2**22
+    count = 3 * limit // 120_000
     async with hosting(None, waits=waits) as host:
-        monkeypatch.setattr(host.posted._backlog, "_limit", LIMIT_BYTES)
+        monkeypatch.setattr(host.posted._backlog, "_limit", limit)
         named = await host.open()
         child = host.children[0]
         asking = host.http.post(host.url, json=request(1), headers=dashed(named))
