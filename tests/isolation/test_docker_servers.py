@@ -62,10 +62,7 @@ def test_what_is_said_is_not_said_again() -> None:
         f" --read-only --tmpfs /tmp --pids-limit 5 -m 64m {IMAGE}"
     )
     assert judged(words).added == ()
-
-
-def test_a_flag_that_is_off_is_on_after_all() -> None:
-    assert "--rm" in judged(f"docker run --rm=false {IMAGE}").added
+    assert "--rm" in judged(words.replace("--rm", "--rm=false")).added
 
 
 @each("network", ["bridge", "mynet", "slirp4netns"])
@@ -169,11 +166,6 @@ def test_a_variable_that_names_another_machine_is_refused(name: str) -> None:
         assert harden(words, "/work", Profile(), host, {name: value, "OTHER": "ssh://a"})
 
 
-def test_a_file_of_variables_that_is_named_is_read() -> None:
-    words = f"docker run --env-file /home/ada/.netrc {IMAGE}"
-    assert judged(words, profile=Profile(read=("/home/ada/.netrc",)))
-
-
 @each("profile", [Profile(hosts=("example.com",)), Profile(loopback=(80,))])
 def test_a_list_of_hosts_is_refused(profile: Profile) -> None:
     with pytest.raises(PolicyError, match="--network bridge"):
@@ -196,16 +188,6 @@ def test_links_and_sockets_are_looked_through(tmp_path: Path) -> None:
                 judged(f"docker run -v ./{source}:/x {IMAGE}", tmp_path)
     (tmp_path / "plain").mkdir()
     assert judged(f"docker run -v ./plain:/x {IMAGE}", tmp_path)
-
-
-def test_a_secret_in_a_folder_is_found(tmp_path: Path) -> None:
-    (tmp_path / "all" / ".ssh").mkdir(parents=True)
-    host = SandboxUser(
-        str(tmp_path / "all"), "ada", 1, 1, sensitive_paths(str(tmp_path / "all"), ()), "/"
-    )
-    words = shlex.split(f"docker run -v {tmp_path}/all/.ssh/..:/x {IMAGE}")
-    with pytest.raises(PolicyError, match="exposes"):
-        harden(words, "/", Profile(), host, {})
 
 
 @given(st.lists(st.sampled_from([*SHORT, *sorted(FLAGS), "--env", "-e", "x", "-it", "--", "a=b"])))

@@ -8,7 +8,7 @@ import pytest
 
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.profile import Profile
-from pipeguard.isolation.sensitive import find_holder, is_inside, sensitive_paths
+from pipeguard.isolation.sensitive import is_inside, sensitive_paths
 from pipeguard.isolation.view import Mount, MountKind, SandboxUser, build_view, filter_environment
 from pipeguard.isolation.walls.witness import find_access
 from tests.each import each
@@ -131,10 +131,3 @@ def test_etc_has_no_password_and_no_key(host: SandboxUser) -> None:
 )  # fmt: skip
 def test_a_path_is_in_a_folder_by_whole_names(path: str, folder: str, inside: bool) -> None:
     assert is_inside(path, folder) is inside
-
-
-def test_the_holder_is_the_sensitive_path() -> None:
-    paths = sensitive_paths("/home/kim", ["/home/kim/own"])
-    assert find_holder("/home/kim/.ssh/id_rsa", paths) == "/home/kim/.ssh"
-    assert find_holder("/home/kim/own", paths) == "/home/kim/own"
-    assert find_holder("/home/kim/work", paths) is None
