@@ -1,7 +1,7 @@
 """Servers that do real work on this machine say the same isolated as they do without.
 
-A browser opens a page, a database keeps a value, a page is extracted. Each is fetched once from its
-registry, at one version.
+A browser opens a page, a database keeps a value. Each is fetched once from its registry, at one
+version.
 """
 
 from __future__ import annotations
@@ -79,13 +79,6 @@ WORK = {
         ),
         "pressed",
         (CHROMIUM,),
-    ),
-    "fetch": Work(
-        ("uvx", "mcp-server-fetch==2026.10.24", "--ignore-robots-txt", "--allow-private-ips"),
-        WEB,
-        (("fetch", {"url": "{url}"}),),
-        "[rails](/rails)",  # as its extractor for Node has it
-        ("node 20",),
     ),
     "redis": Work(
         ("npx", "-y", "@modelcontextprotocol/server-redis@2025.4.25", "redis://127.0.0.1:{port}"),
