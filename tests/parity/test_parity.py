@@ -11,7 +11,12 @@ import pytest
 
 from tests.parity.session import CLIENTS, SERVERS, Json, Played, Session, wrapper_command
 
-pytestmark = pytest.mark.real
+# Some servers, and each client, each time; `make exhaustive` has each server with each client.
+OFTEN = (
+    *("everything-python", "git-python", "memory-typescript"),
+    *("filesystem-typescript-1", "news-typescript-1"),
+)
+pytestmark = [pytest.mark.real, pytest.mark.often(*OFTEN)]
 OFFERS = {
     # method: (the member of its result, what names an item)
     "tools/list": ("tools", "name"),
@@ -19,22 +24,8 @@ OFFERS = {
     "resources/list": ("resources", "uri"),
     "resources/templates/list": ("resourceTemplates", "uriTemplate"),
 }
-# Those that run each time; `make exhaustive` has each server with each client.
-OFTEN = {
-    ("everything", "python"),
-    ("filesystem", "typescript-1"),
-    ("git", "python"),
-    ("memory", "typescript"),
-    ("news", "typescript-1"),
-}
 PAIRS = [
-    pytest.param(
-        (server, client),
-        marks=[
-            *[pytest.mark.exhaustive] * ((server, client) not in OFTEN),
-            *[pytest.mark.needs("git")] * (server == "git"),
-        ],
-    )
+    pytest.param((server, client), marks=[pytest.mark.needs("git")] * (server == "git"))
     for server in SERVERS
     for client in CLIENTS
 ]

@@ -164,15 +164,6 @@ async def test_an_opening_that_fails_is_told_and_the_next_one_tries_again() -> N
         assert await told(two) == opened(3)
 
 
-async def test_a_cancellation_names_the_request_as_it_went_up_and_nobody_elses() -> None:
-    async with two_clients() as (_, server, one, two):
-        await send(one, call(5))
-        await send(two, notification("notifications/cancelled", requestId=5))
-        await send(one, notification("notifications/cancelled", requestId=5))
-        asked, cancelled = server.heard
-        assert cancelled["params"] == {"requestId": asked["id"]}
-
-
 async def test_what_the_server_asks_goes_to_the_one_client_that_it_works_for() -> None:
     async with two_clients() as (_, server, one, two):
         await send(two, request(7, "tools/call", name="ask"))

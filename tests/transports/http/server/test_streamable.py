@@ -106,26 +106,16 @@ async def test_an_opening_that_is_stopped_leaves_no_server_behind() -> None:
         assert len(host.posted._routers) == 0
 
 
-async def test_a_server_that_does_not_start_is_told() -> None:
-    def fails() -> Child:
-        raise ChannelClosed("no such program")
-
-    async with hosting(dial=fails) as host:
-        status, told, _ = await host.post(initialize("a"))
-        assert (status, code(told)) == (200, GONE)
-        assert "no such program" in json.dumps(told)
-        assert code(await host.ask(call(1, _meta=STATELESS), **R5_HEADERS)) == GONE
-
-
-async def test_it_is_ready_again_once_a_server_that_failed_may_be_tried_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_server_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails() -> Child:
         raise ChannelClosed("no such program")
 
     async with hosting(dial=fails) as host:
         assert host.posted.is_ready()
-        await host.post(initialize("a"))
+        status, told, _ = await host.post(initialize("a"))
+        assert (status, code(told)) == (200, GONE)
+        assert "no such program" in json.dumps(told)
+        assert code(await host.ask(call(1, _meta=STATELESS), **R5_HEADERS)) == GONE
         assert not host.posted.is_ready()
         monkeypatch.setattr(streamable, "RETRY_SECONDS", 0.0)
         assert host.posted.is_ready()
