@@ -107,7 +107,7 @@ def find_reach(target: AssessmentTarget) -> tuple[Reached, ...]:
                 server.name,
                 command_line(server),
                 target.client_ids(server),
-                target.is_judged(server).state.value,
+                target.judge(server).state.value,
                 touches(union),
                 from_tools,
                 tuple(visible(offer.name) for offer in offers if offer.kind == "tool"),
@@ -148,7 +148,7 @@ def find_taken(target: AssessmentTarget, server: ServerEntry) -> tuple[Label, st
 def _find_held(target: AssessmentTarget, server: ServerEntry) -> EntryIsolation | None:
     """Return the isolation of a server that is isolated; None for others."""
     isolation = target.isolation(server)
-    is_guarded = target.is_judged(server).state is GuardState.GUARDED
+    is_guarded = target.judge(server).state is GuardState.GUARDED
     return isolation if isolation is not None and isolation.is_held and is_guarded else None
 
 

@@ -6,9 +6,9 @@ Only reads: it does not create a store on a machine that has none.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,12 +80,10 @@ class AssessmentTarget:
     def servers(self) -> tuple[ServerEntry, ...]:
         """The user's entries that a client would start or call."""
         return tuple(
-            entry
-            for entry in self.all_servers
-            if self.is_judged(entry).state is not GuardState.LEFT
+            entry for entry in self.all_servers if self.judge(entry).state is not GuardState.LEFT
         )
 
-    def is_judged(self, server: ServerEntry) -> JudgedServer:
+    def judge(self, server: ServerEntry) -> JudgedServer:
         """The judgement of a server: guarded, open, or why it cannot be guarded."""
         if is_of_gateway(server):
             return JudgedServer(server, GuardState.LEFT if server.off else GuardState.GUARDED)
@@ -97,9 +95,7 @@ class AssessmentTarget:
         config = self._by_path.get(server.file)
         if span is None or config is None:
             return server.line
-        if config.path not in self._lines:
-            self._lines[config.path] = Lines(config.text)
-        return self._lines[config.path].of(span.start)
+        return self._lines(config.path).of(span.start)
 
     def client_ids(self, server: ServerEntry) -> tuple[str, ...]:
         """The ids of all clients that read a server's entry."""
@@ -121,25 +117,16 @@ class AssessmentTarget:
         source = IsolationSource(self.machine, self.isolate_entries, self.root)
         return entry_isolation(source, server)
 
-    def problem_with_engine(self, engine: str) -> str:
-        """Explain why servers that an engine isolates would not start here; tries the engine once.
+    @cached_property
+    def problem_with_engine(self) -> Callable[[str], str]:
+        """Explain why servers that an engine isolates would not start here; tries it once."""
+        from pipeguard.isolation import find_engine_problem
 
-        Args:
-            engine: the engine, as `--isolate` or the policy names it.
-        """
-        if engine not in self._engine_problems:
-            from pipeguard.isolation import find_engine_problem
-
-            self._engine_problems[engine] = find_engine_problem(engine)
-        return self._engine_problems[engine]
+        return cache(find_engine_problem)
 
     @cached_property
-    def _engine_problems(self) -> dict[str, str]:
-        return {}
-
-    @cached_property
-    def _lines(self) -> dict[Path, Lines]:
-        return {}
+    def _lines(self) -> Callable[[Path], Lines]:
+        return cache(lambda path: Lines(self._by_path[path].text))
 
     @cached_property
     def _by_path(self) -> dict[Path, Config]:

@@ -137,22 +137,23 @@ def outcome(
         else:
             to = short_file(plan.move.file, machine)
             click.echo(f"Moved {visible(names)}  from {where} to {to}")
-    for path, why in failed.items():
-        click.echo(
-            click.style(f"Not changed: {short_file(path, machine)}: {visible(why)}", fg="red"),
-            err=True,
-        )
+    report_refused(failed, machine)
     if any(each.is_to_isolate for plan in done for each in plan.servers):
         click.echo("  What each can touch:  pipeguard isolate list")
     for name in dict.fromkeys(spec.client for plan in done for spec in plan.config.specs):
         client = clients()[name]
         if client.after:
             click.echo(f"  {client.name}: {client.after}")
-        if client.list_command:
-            click.echo(f"  {client.name} shows its servers with: {client.list_command}")
     if done:
         click.echo("Restart the clients that run.")
         click.echo(f"Undo it:  {undo_command}")
+
+
+def report_refused(failed: Mapping[Path, str], machine: Machine) -> None:
+    """Report the files that were not changed, and why."""
+    for path, why in failed.items():
+        text = f"Not changed: {short_file(path, machine)}: {visible(why)}"
+        click.echo(click.style(text, fg="red"), err=True)
 
 
 def what_next(again: str, missing: LauncherError | None, plans: Sequence[ChangePlan]) -> None:

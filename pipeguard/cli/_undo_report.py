@@ -13,6 +13,7 @@ from pipeguard.cli._setup_report import (
     file_fields,
     file_heading,
     name_width,
+    report_refused,
     short_file,
     show_diff,
 )
@@ -79,16 +80,9 @@ def undo_outcome(
     if again:
         click.echo(f"Nothing was changed.  To undo:  pipeguard setup --undo {again} --yes")
     for plan in plans:
-        path = plan.config.path
-        if path in failed:
-            why = f"Not changed: {short_file(path, machine)}: {visible(failed[path])}"
-            click.echo(click.style(why, fg="red"), err=True)
-        elif not again:
-            _tell_restored(plan, short_file(path, machine))
-    others = set(failed) - {plan.config.path for plan in plans}
-    for path in others:
-        why = f"Not changed: {short_file(path, machine)}: {visible(failed[path])}"
-        click.echo(click.style(why, fg="red"), err=True)
+        if plan.config.path not in failed and not again:
+            _tell_restored(plan, short_file(plan.config.path, machine))
+    report_refused(failed, machine)
 
 
 def _tell_restored(plan: UndoPlan, file: str) -> None:

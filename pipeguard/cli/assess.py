@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import click
@@ -16,6 +16,8 @@ from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.unicode.display import pluralize
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipeguard.assess.assessing import Assessment
     from pipeguard.assess.target import AssessmentTarget
     from pipeguard.firewall.policy import Policy
@@ -179,8 +181,8 @@ def _connect(
     from pipeguard.assess.connecting import ConnectOptions, connect
 
     options = ConnectOptions(limit_seconds, credentials)
-    with _Progress() as tell:
-        return replace(target, contents=connect(target, options, _policy(target), tell))
+    contents = connect(target, options, _policy(target), _make_progress())
+    return replace(target, contents=contents)
 
 
 def _policy(target: AssessmentTarget) -> Policy:
@@ -198,34 +200,18 @@ def _policy(target: AssessmentTarget) -> Policy:
         return Policy()  # a check reports it
 
 
-class _Progress:
-    """Progress on stderr: one line on a terminal, else a line a second."""
+def _make_progress() -> Callable[[int, int, str], None]:
+    """Return a function that shows progress on stderr: a line a second, and one at the end."""
+    last_shown = monotonic()
 
-    def __init__(self) -> None:
-        self._last_shown = 0.0
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        if self._last_shown and sys.stderr.isatty():
-            click.echo("\r\033[K", nl=False, err=True)
-
-    def __call__(self, done: int, count: int, name: str) -> None:
-        from time import monotonic
-
-        from pipeguard.unicode.display import show
-
+    def show(done: int, count: int, _name: str) -> None:
+        nonlocal last_shown
         now = monotonic()
-        terminal = sys.stderr.isatty()
-        if not self._last_shown:
-            self._last_shown = now
-        if terminal:
-            text = f"\r\033[Kchecked {done} of {count} servers: {show(name, 40)}"
-            click.echo(text, nl=False, err=True)
-        elif now - self._last_shown > 1.0 or done == count:
-            self._last_shown = now
+        if now - last_shown > 1.0 or done == count:
+            last_shown = now
             click.echo(f"checked {done} of {count} servers", err=True)
+
+    return show
 
 
 def _write(path: Path, text: str) -> None:

@@ -205,6 +205,8 @@ def _carry_out(
     from pipeguard.clients import setting
     from pipeguard.clients.files import FileError
     from pipeguard.clients.readiness import make_ready
+    from pipeguard.gateway.client_move import carry_out_move
+    from pipeguard.gateway.discovery import usual_file
 
     make_ready()
     done: list[ChangePlan] = []
@@ -214,18 +216,11 @@ def _carry_out(
             if plan.move is None:
                 setting.carry_out(plan, machine)
             else:
-                _move(plan, machine)
+                carry_out_move(plan, machine, Path(usual_file()))
             done.append(plan)
         except FileError as error:
             failed[plan.config.path] = str(error)
     return done, failed
-
-
-def _move(plan: ChangePlan, machine: Machine) -> None:
-    from pipeguard.gateway.client_move import carry_out_move
-    from pipeguard.gateway.discovery import usual_file
-
-    carry_out_move(plan, machine, Path(usual_file()))
 
 
 def _code(plans: list[ChangePlan], done: list[ChangePlan], failed: dict[Path, str]) -> int:
@@ -357,9 +352,16 @@ def write_undo(
     request: SetupRequest, plans: Sequence[UndoPlan], machine: Machine
 ) -> dict[Path, str]:
     """Carry out the plans; return why a file was refused, or is still to be undone."""
+    from pipeguard.clients import undoing
+    from pipeguard.clients.files import FileError
+
     failed = {plan.config.path: plan.problem for plan in plans if plan.problem}
     to_do = [plan for plan in plans if not plan.problem]
-    failed |= _carry_out_undo(to_do, machine)
+    for plan in to_do:
+        try:
+            undoing.undo(plan, machine)
+        except FileError as error:
+            failed[plan.config.path] = str(error)
     failed |= _release(plan for plan in to_do if plan.config.path not in failed)
     kept = {plan.config.path: plan.kept for plan in plans}
     return _find_guarded(request, machine, kept) | failed
@@ -380,19 +382,6 @@ def _find_guarded(
             again = "its client may have written it again: quit that, and repeat this"
             still[config.path] = f"{why} {', '.join(names)}; {again}."
     return still
-
-
-def _carry_out_undo(plans: Iterable[UndoPlan], machine: Machine) -> dict[Path, str]:
-    from pipeguard.clients import undoing
-    from pipeguard.clients.files import FileError
-
-    failed: dict[Path, str] = {}
-    for plan in plans:
-        try:
-            undoing.undo(plan, machine)
-        except FileError as error:
-            failed[plan.config.path] = str(error)
-    return failed
 
 
 def _release(plans: Iterable[UndoPlan]) -> dict[Path, str]:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from datetime import UTC, datetime
@@ -19,14 +20,14 @@ from typing import Any
 
 from pipeguard.clients.edit import EntryChange
 from pipeguard.clients.entries import Keys
+from pipeguard.config.atomic_write import replace_file
 from pipeguard.errors import StateError
 from pipeguard.state.paths import existing_state_folder, state_folder
 from pipeguard.version import VERSION
 
 FOLDER = "setup"
 _RECORD, _BACKUP = "record.json", "before"
-_OWNER_ONLY_FOLDER, _OWNER_ONLY = 0o700, 0o600
-MOST_AT_ONCE = 1000  # changes of one file within a microsecond
+_OWNER_ONLY_FOLDER = 0o700
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,9 @@ def remember(
     digest = hashlib.sha256(os.fsencode(file)).hexdigest()[:8]
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
     try:
-        folder = _new_folder(f"{stamp}-{client}-{digest}")
+        top = state_folder() / FOLDER
+        top.mkdir(mode=_OWNER_ONLY_FOLDER, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"{stamp}-{client}-{digest}-", dir=top))
         record = Record(
             folder,
             client,
@@ -133,8 +136,8 @@ def remember(
             tuple(entries),
             move,
         )
-        _write(folder / _BACKUP, before)
-        _write(folder / _RECORD, json.dumps(_fields(record), indent=1).encode())
+        replace_file(folder / _BACKUP, before)
+        replace_file(folder / _RECORD, json.dumps(_fields(record), indent=1).encode())
     except OSError as error:
         raise StateError(
             f"a backup cannot be written to the state folder: {error.strerror}."
@@ -152,28 +155,6 @@ def records(file: Path | None = None) -> list[Record]:
         if record is not None and real in (None, os.path.realpath(record.file)):
             newest_first.append(record)
     return newest_first
-
-
-def _new_folder(name: str) -> Path:
-    top = state_folder() / FOLDER
-    top.mkdir(mode=_OWNER_ONLY_FOLDER, exist_ok=True)
-    for number in range(MOST_AT_ONCE):
-        folder = top / f"{name}-{number:03}"
-        try:
-            folder.mkdir(mode=_OWNER_ONLY_FOLDER)
-        except FileExistsError:
-            continue
-        return folder
-    raise FileExistsError(0, "too many changes at once")
-
-
-def _write(path: Path, content: bytes) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(path, flags, _OWNER_ONLY)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _fields(record: Record) -> dict[str, object]:

@@ -96,6 +96,8 @@ def without_exception(path: str, position: int, today: datetime.date) -> str:
     if (changed := prove(path, today, remove, says(wanted))) is not None:
         return changed
     line = next((each.line for each in written if each.position == position), 0)
+    if not line:
+        raise PolicyError(f"{path} no longer has this exception.")
     raise PolicyError(
         f"{path} is written so that nothing can be removed safely.\n"
         f"  Remove the exception in line {line} by hand."

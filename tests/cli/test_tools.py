@@ -54,6 +54,7 @@ def run_tools(folder: Path, *words: str, **variables: str) -> subprocess.Complet
     )
 
 
+@pytest.mark.often("describe one__echo", "list --server one")
 @pytest.mark.parametrize(
     "words",
     [

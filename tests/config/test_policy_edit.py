@@ -56,6 +56,9 @@ def test_what_others_refer_to_is_not_removed(tmp_path: Path) -> None:
     path.write_text(f"exceptions:\n- &a {FIRST}\n- *a\n")
     with pytest.raises(PolicyError, match="by hand"):
         without_exception(str(path), 0, TODAY)
+    path.unlink()
+    with pytest.raises(PolicyError, match="no longer has this exception"):
+        without_exception(str(path), 0, TODAY)
 
 
 @pytest.mark.parametrize("name", MODES)

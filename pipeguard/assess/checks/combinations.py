@@ -54,7 +54,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
     by_client: dict[str, list[_LabelledServer]] = {}
     for server in target.servers:
         union, from_tools = labels(target, server)
-        state = target.is_judged(server).state
+        state = target.judge(server).state
         is_open = state in (GuardState.OPEN, GuardState.STALE)
         taken = find_taken(target, server) if union else (Label.NONE, "")
         labelled = _LabelledServer(server, union, from_tools, state in _GUARDED, is_open, *taken)

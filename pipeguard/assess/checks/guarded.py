@@ -55,7 +55,7 @@ def _find_broken(config: Config) -> PostureFinding:
 
 
 def _of(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
-    judged = target.is_judged(server)
+    judged = target.judge(server)
     setup = setup_command(target, server)
     if judged.state is GuardState.OPEN:
         why = "Nothing stands between it and the model."

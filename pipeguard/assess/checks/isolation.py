@@ -49,7 +49,7 @@ def _open(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFind
     if held is None or held.is_held:
         return
     is_told = held.by_entry == Isolation.NONE and server.guard is not None  # as a weakened guard
-    if is_told or target.is_judged(server).state not in _STARTED:
+    if is_told or target.judge(server).state not in _STARTED:
         return
     is_refused = bool(obstacle(server))
     why = obstacle(server, None if target.is_repository else target.isolate_entries)
