@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -13,29 +12,26 @@ VERSION = 1
 MAX_FILE_BYTES = 16 * 2**20
 
 
-def read(path: Path, folder: str | None = None) -> frozenset[str]:
+def read(path: Path) -> frozenset[str]:
     """The fingerprints in a file: a baseline, or any JSON report.
 
     Args:
         path: the file.
-        folder: the assessed folder, as it was named; None for this machine.
 
     Raises:
         InputError: the file cannot be read, or is of another kind.
     """
-    words = ["pipeguard", "assess", *([folder] if folder else []), "--write-baseline", str(path)]
-    make = f"\n  Make one:  {shlex.join(words)}"
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise InputError(f"{path} is too large for a baseline.")
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"the baseline {path} cannot be read: {error.strerror}.{make}") from None
+        raise InputError(f"the baseline {path} cannot be read: {error.strerror}.") from None
     except (ValueError, RecursionError):
         raise InputError(f"the baseline {path} is not JSON.") from None
     findings = content.get("findings") if isinstance(content, dict) else None
     if not isinstance(findings, list):
-        raise InputError(f"the baseline {path} has no list of findings.{make}")
+        raise InputError(f"the baseline {path} has no list of findings.")
     fingerprints = (
         finding.get("fingerprint") for finding in findings if isinstance(finding, Mapping)
     )

@@ -21,8 +21,8 @@ from pipeguard.clients.setting import (
     OWN_GUARD,
     SHARED_FILE,
     ChangePlan,
-    describe_missing,
     describe_sharing,
+    find_gone,
 )
 from pipeguard.installation import INSTALL
 from pipeguard.unicode.display import printable_json, show, visible
@@ -226,8 +226,8 @@ def _line(judged: JudgedServer, width: int, what: str, machine: Machine, why: st
     name = f"{show(judged.server.name, NAME_CHARS[1]):<{width}}"
     command = show(command_line(judged.server), _COMMAND_CHARS)
     line = f"  {name}  {click.style(word, fg=colour)}  {command}".rstrip()
-    is_guarded = state is GuardState.GUARDED
-    notes = [why, describe_missing(judged.server, machine.environment, is_guarded=is_guarded)]
+    gone = find_gone(judged.server)
+    notes = [why, gone and f"its program does not exist: {gone}"]
     if judged.chosen and judged.renamed and judged.code != SHARED_FILE:
         notes.append(
             f"its name for PipeGuard is {judged.renamed}, beside that of another entry, which"

@@ -131,9 +131,7 @@ def _assess(folder: str | None, options: dict[str, object]) -> int:
     from pipeguard.assess.assessing import assess, report
 
     baselined = (
-        baseline.read(Path(str(options["baseline"])), folder)
-        if options["baseline"]
-        else frozenset()
+        baseline.read(Path(str(options["baseline"]))) if options["baseline"] else frozenset()
     )
     target = _target(folder)
     if options["connects"]:

@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,7 +23,6 @@ from pipeguard.clients.entries import (
     parse_config,
 )
 from pipeguard.clients.guarding import SHARED_LAUNCHER
-from pipeguard.clients.launcher import programs
 from pipeguard.clients.machine import Machine, managing_file
 from pipeguard.clients.reading import BOM
 from pipeguard.clients.rewrite import (
@@ -78,26 +76,6 @@ def find_gone(server: ServerEntry) -> str:
     """Return the path of a server's own program if the entry gives one and it is missing."""
     program = next(iter(server.own_words), "")
     return program if Path(program).is_absolute() and not Path(program).exists() else ""
-
-
-def describe_missing(
-    server: ServerEntry, environment: Mapping[str, str], *, is_guarded: bool
-) -> str:
-    """Describe a program that is missing on this machine; empty if it is there, or unknown.
-
-    A bare name is looked up only for guarded servers, because no client explains why those do not
-    start. A client may have another PATH, so this does not change the exit code.
-    """
-    if gone := find_gone(server):
-        return f"its program does not exist: {gone}"
-    name = next(iter(server.own_words), "")
-    path = server.env.get("PATH") or environment.get("PATH", os.defpath)
-    is_known = (
-        is_guarded and bool(name) and not set("/\\$%~") & set(name) and not set("$%") & set(path)
-    )
-    if is_known and not any(programs(name, path)):
-        return f"its program is not on the PATH here: {name}"
-    return ""
 
 
 def plan(

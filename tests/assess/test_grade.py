@@ -92,11 +92,6 @@ def test_what_is_no_baseline_is_refused(tmp_path: Path, text: str) -> None:
         baseline.read(path)
 
 
-def test_a_missing_baseline_is_made_for_the_same_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"assess \. --write-baseline "):
-        baseline.read(tmp_path / "none.json", ".")
-
-
 def test_a_report_in_json_is_a_baseline(tmp_path: Path) -> None:
     from pipeguard.assess.assessing import report
 
