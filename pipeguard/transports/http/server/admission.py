@@ -151,7 +151,7 @@ class Tokens:
     def check_later(self) -> Callable[[Caller], bool]:
         """The check if a caller would be admitted now, with the token that it came with."""
         are_needed, digests = self.are_needed(), self._digests()
-        return lambda one: digests.get(one.name) == one.digest if one.name else not are_needed
+        return lambda who: digests.get(who.name) == who.digest if who.name else not are_needed
 
     def has_whole(self, name: str) -> bool:
         """True for a token that is known as it is, not by its digest."""

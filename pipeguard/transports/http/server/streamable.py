@@ -272,7 +272,7 @@ class StreamableEndpoint(Endpoint):
             self._sessions.expiring(method, exchange.expire),
             self._sessions.answering(method, exchange.session, exchange.send),
         ):
-            frames = [frame if one is value else await to_frame(one) for one in sent]
+            frames = [frame if each is value else await to_frame(each) for each in sent]
             del frame, value, sent[:]  # otherwise they would be kept until the answer comes
             await self._send(router, exchange, frames)
             headers = {SESSION_ID: opened} if opened else {}
