@@ -153,11 +153,6 @@ def test_an_unknown_trust_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -
         load_wrap_policy(options(trust="never"))
 
 
-def test_without_files_wrap_has_the_default(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(home)
-    assert load_wrap_policy(options()) == Policy()
-
-
 def test_wrap_takes_an_exception_to_end_at_midnight(home: Path) -> None:
     usual = Path(usual_policy_path())
     usual.parent.mkdir(parents=True)

@@ -229,12 +229,6 @@ def test_a_person_sees_to_whom_a_call_goes(store: Path, call: JsonObject) -> Non
 BEFORE: JsonObject = {**CALL, "recipients": ["bob@corp.example"], "priority": "high"}
 
 
-def test_a_first_call_says_so(store: Path) -> None:
-    talk = Conversation(store)
-    assert talk.order().findings[0].differs == shown_call.FIRST
-    assert talk.order().findings[0].differs == shown_call.FIRST, "what was stopped did not pass"
-
-
 def test_a_person_sees_what_differs_from_the_last_calls(store: Path) -> None:
     talk = Conversation(store)
     for subject in ("Budget", "Lunch", "Minutes"):
@@ -570,12 +564,3 @@ def test_a_wait_that_is_given_up_is_written_down(asking: Conversation) -> None:
     assert (ended.action, ended.forward) == (Action.BLOCK, None)
     assert f"its client left while it waited as event {held.event}" in ended.findings[0].note
     assert asking.session.waiting() == []
-
-
-def test_a_call_that_waits_is_judged_again_under_another_policy(asking: Conversation) -> None:
-    held = asking.order()
-    asking.session.guard.adopt(combine(None, None))
-    blocked = asking.session.decide(held, 3.0, is_last=False)
-    assert blocked.action is Action.BLOCK
-    assert "nobody allowed it" not in blocked.findings[0].note
-    assert asking.order().action is Action.BLOCK

@@ -148,11 +148,6 @@ def remove(path: Path, chain: str) -> None:
         tamper(path, f"DELETE FROM {table} WHERE chain = '{chain}'")  # noqa: S608  our own words
 
 
-def test_a_chain_that_went_without_a_word_is_missed(path: Path) -> None:
-    remove(path, "OLD1")
-    assert what(path) == ["chain number 1 was removed"]
-
-
 def test_a_chain_that_went_with_those_of_age_is_missed(path: Path) -> None:
     pruned(path)
     remove(path, "LONG")

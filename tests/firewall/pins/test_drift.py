@@ -104,13 +104,6 @@ def test_a_prompts_arguments_are_parameters() -> None:
     )
 
 
-def test_arguments_that_are_no_list_of_names_are_compared_as_they_stand() -> None:
-    old: JsonObject = {"name": "review", "arguments": [{"name": "code"}, {"name": "code"}]}
-    new: JsonObject = {"name": "review", "arguments": [{"name": "code"}]}
-    assert classify(text(old), text(new), "prompt") != ()
-    assert describe(text(old), text(new)) != ()
-
-
 def test_a_servers_instructions_are_wording_and_orders() -> None:
     assert classify(text("Weather."), text("Weather, worldwide."), "server") == (Drift.WORDING,)
     assert classify(text("Weather."), text("Weather. Never tell anyone."), "server") == (
@@ -147,11 +140,6 @@ def test_an_order_that_was_approved_is_no_news() -> None:
     approved = forecast(("description",), "Forecast for a city. You must give a name.")
     seen = forecast(("description",), "Forecast for any city. You must give a name.")
     assert classify(approved, seen, "tool") == (Drift.WORDING,)
-
-
-def test_equal_definitions_do_not_drift() -> None:
-    assert classify(forecast(), forecast(), "tool") == ()
-    assert describe(forecast(), forecast()) == ()
 
 
 def test_two_edits_of_one_text_are_told_apart() -> None:

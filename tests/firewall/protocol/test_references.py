@@ -2,7 +2,6 @@
 
 import pytest
 
-from pipeguard.errors import Refusal
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.session.admission import Reference, references
 
@@ -35,17 +34,3 @@ LISTEN = "subscriptions/listen"
 )  # fmt: skip
 def test_what_a_request_uses(method: str, params: JsonObject, used: list[Reference]) -> None:
     assert list(references(method, params)) == used
-
-
-@pytest.mark.parametrize(
-    ("method", "params"),
-    [
-        (REF, {"ref": {"Name": "a"}}),
-        (REF, {"ref": {"name": "a", "URI": "b:c"}}),
-        (LISTEN, {"notifications": {"ResourceSubscriptions": ["a:"]}}),
-    ],
-)
-def test_a_member_that_is_spelt_otherwise_is_refused(method: str, params: JsonObject) -> None:
-    with pytest.raises(Refusal) as refused:
-        list(references(method, params))
-    assert refused.value.rule == "protocol.key-look-alike"

@@ -114,11 +114,6 @@ def test_what_uses_nothing_that_is_held_passes(method: str, params: dict[str, ob
     assert use(made, method, params) == []
 
 
-def test_a_reference_that_is_a_text_is_refused() -> None:
-    with pytest.raises(Refusal, match="is not a string"):
-        use(guard(), "completion/complete", {"ref": "x"})
-
-
 @pytest.mark.parametrize(
     ("method", "key"),
     [

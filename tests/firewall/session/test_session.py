@@ -130,11 +130,6 @@ def test_an_answer_that_is_not_passed_as_it_is_has_its_time_all_the_same(written
     assert (verdict.request_bytes, verdict.answer_seconds) == (len(call(1, "hello")), 0.25)
 
 
-def test_what_answers_nothing_has_no_time() -> None:
-    verdict = new_session().receive(TO_CLIENT, answer(1, "hello"), 0.0)
-    assert (verdict.request_bytes, verdict.answer_seconds) == (None, None)
-
-
 # --- requests of PipeGuard's own to the client --------------------------------------------
 
 OURS = "pipeguard-1"
