@@ -221,6 +221,7 @@ def gateway(
 
 
 @pytest.mark.real
+@pytest.mark.often("*2025-11-25*", "*2026-07-28*")
 @pytest.mark.parametrize("revision", [*REVISIONS, STATELESS])
 @pytest.mark.parametrize("scope", SCOPES)
 def test_a_token_reaches_by_no_method_what_its_scope_leaves_out(
@@ -240,6 +241,7 @@ def test_a_token_reaches_by_no_method_what_its_scope_leaves_out(
 
 
 @pytest.mark.real
+@pytest.mark.often("*2025-11-25*", "*2026-07-28*")
 @pytest.mark.parametrize("revision", [*REVISIONS, STATELESS])
 @pytest.mark.parametrize("scope", ["tool", "slash", "server"])
 def test_a_server_out_of_scope_is_as_one_that_is_not_there(

@@ -185,6 +185,7 @@ ASKS: Mapping[str, tuple[Object, Object, str]] = {
 }
 
 
+@pytest.mark.often("test_elicitation")
 @pytest.mark.parametrize("tool", ASKS)
 async def test_what_an_older_server_asks_becomes_an_input_request(tool: str) -> None:
     arguments, answer, said = ASKS[tool]
@@ -265,6 +266,7 @@ async def test_each_of_two_calls_at_once_gets_its_own_answer(
                 assert text(done) == f"LLM response: Oslo {number}"
 
 
+@pytest.mark.often("handshake-asked", "stateless-asked-nothing")
 @pytest.mark.parametrize("declared", [{}, EVERYTHING], ids=["asked-nothing", "asked"])
 @pytest.mark.parametrize("era", ["handshake", "stateless"])
 async def test_a_cancelled_call_is_cancelled_at_the_server(era: str, declared: Object) -> None:

@@ -64,6 +64,7 @@ def client(tmp_path: Path) -> Iterator[Served]:
 
 
 @pytest.mark.real
+@pytest.mark.often("None-*", "management3-*", "management5-*")
 @pytest.mark.parametrize(
     ("management", "options", "expected"),
     [

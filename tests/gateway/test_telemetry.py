@@ -158,6 +158,7 @@ def test_the_figures_say_what_went_through(tmp_path: Path) -> None:
     assert attributes(collector.spans[0].attributes)["network.transport"] in ("tcp", "pipe")
 
 
+@pytest.mark.often("no text")
 @pytest.mark.parametrize(
     "meta",
     [

@@ -50,6 +50,7 @@ def test_the_families_name_tools_for_each_need() -> None:
 
 @pytest.mark.real
 @pytest.mark.slow
+@pytest.mark.exhaustive  # it starts every server of the benchmark, for a minute of CPU
 def test_no_peer_finds_more_of_any_part_of_the_half_that_nothing_was_tuned_on() -> None:
     assert gate(definitions(), load()) == 0
 
