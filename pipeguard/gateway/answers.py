@@ -181,7 +181,7 @@ class _AnsweredClient(GatewayClient):
         if leg.is_stateless:
             self._leg_subscriptions.follow(leg)
         try:
-            await self._merged.collect_openings(leg)
+            await self._merged.send_level(leg)
         except asyncio.CancelledError:  # the client has left
             await leg.close()
             raise

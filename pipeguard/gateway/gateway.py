@@ -274,7 +274,7 @@ class Gateway(Hub):
         member, now = self.members.get(server), asyncio.get_running_loop().time()
         if member is not None and not member.has_settled:
             return STARTING if now > member.began + SETTLING_SECONDS else ""
-        return SILENT if self.is_silent(server, method) else ""
+        return SILENT if self.silences.get((server, method), 0.0) > now else ""
 
     def use(self, server: str) -> bool:
         """Note that a server is needed; False if its open conversations are about to end."""

@@ -34,6 +34,7 @@ class Hub:
         telemetry: gets traces and metrics.
         server_names: of all servers.
         conversations: of the clients, with their flows.
+        silences: until when servers are not asked for a list, by server and method.
     """
 
     def __init__(self, mode: ToolMode) -> None:
@@ -46,26 +47,22 @@ class Hub:
         self.server_names: Collection[str] = ()
         self.conversations: dict[GatewayChannel, Flows] = {}
         self._has_lost_rows = False
-        self._silences: dict[tuple[str, str], float] = {}  # until when, by server and method
+        self.silences: dict[tuple[str, str], float] = {}  # until when, by server and method
 
     def join(self, conversation: GatewayChannel) -> None:
         """Add a client, to be notified of changes."""
         if conversation not in self.conversations:
             self.conversations[conversation] = Flows(self.ledgers, conversation.token)
 
-    def is_silent(self, server: str, method: str) -> bool:
-        """True if a server is not asked for a list now, because it recently failed to answer."""
-        return self._silences.get((server, method), 0.0) > asyncio.get_running_loop().time()
-
     def was_silent(self, server: str, method: str) -> None:
         """Note that a server did not answer a list in time."""
         until = asyncio.get_running_loop().time() + SILENT_SECONDS
-        self._silences[server, method] = until
+        self.silences[server, method] = until
 
     def note_restart(self, server: str) -> None:
         """Allow requests for a server's lists again: it is ready, or about to be replaced."""
-        for key in [key for key in self._silences if key[0] == server]:
-            del self._silences[key]
+        for key in [key for key in self.silences if key[0] == server]:
+            del self.silences[key]
 
     def announce_lists(self, kinds: frozenset[str], *servers: str) -> None:
         """Notify clients that these servers' tools, prompts or resources must be listed again."""

@@ -71,7 +71,7 @@ class Merged:
             **dict.fromkeys(("tasks/get", "tasks/result", "tasks/cancel"), self.task),
         }
 
-    async def collect_openings(self, leg: Leg) -> None:
+    async def send_level(self, leg: Leg) -> None:
         """Send a new server the client's log level, which the others already have."""
         is_logging = leg.offers("logging") and self._access.may_use(leg.server, "logging/setLevel")
         if self._level is not None and is_logging and not leg.is_stateless:
