@@ -17,13 +17,14 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from itertools import accumulate
 from time import monotonic
 from typing import Any, ParamSpec, TypeVar
 
 from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.firewall.finding import Direction, Verdict
 from pipeguard.firewall.protocol.framing import KnownResult
-from pipeguard.firewall.protocol.json_values import JsonValue, serialise
+from pipeguard.firewall.protocol.json_values import JsonValue, serialise, walk_values
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.strict_json import ParsedFrame, parse_json
 from pipeguard.firewall.session.session import Session
@@ -162,7 +163,12 @@ async def read_message(frame: bytes) -> Message | list[JsonValue]:
 async def to_frame(value: JsonValue) -> bytes:
     """The frame of a value; a short one has its value, so that it is not parsed again."""
     short = ParsedFrame.write_short(value, LARGE_BYTES)
-    return await asyncio.to_thread(serialise, value) if short is None else short
+    if short is not None:
+        return short
+    sizes = (8 + len(each) if isinstance(each, str) else 8 for _, each in walk_values(value))
+    if all(size <= LARGE_BYTES for size in accumulate(sizes)):
+        return ParsedFrame.write(value)
+    return await asyncio.to_thread(serialise, value)
 
 
 # --- verdicts -------------------------------------------------------------------------------
