@@ -2,7 +2,8 @@
 
 Both become automata over bytes. Every run of the first is followed together with all runs of the
 second, until the second has matched; a run of the first that ends before is a counterexample. The
-second may start anywhere in the run, and knows of the text before it only its last byte.
+second may start anywhere in the run, and knows of the text before it only its last byte. A set of
+states is an integer with a bit for each: so a step of all of them over a byte is one operation.
 """
 
 import re
@@ -29,7 +30,8 @@ CATEGORIES = {
 KINDS = EDGE, ord("a"), ord(" "), ord("\n")
 LIMIT = 100_000  # steps, after which nothing is proved
 
-States = frozenset[int]
+Bytes = frozenset[int]
+States = int  # bit n is state n
 
 
 class _Neighbours(NamedTuple):
@@ -43,7 +45,7 @@ def _kind(byte: int) -> int:
     return byte if byte in {EDGE, ord("\n")} else ord("a") if byte in WORD else ord(" ")
 
 
-def _fold(chars: States) -> States:
+def _fold(chars: Bytes) -> Bytes:
     """The bytes, with both cases of each ASCII letter."""
     return frozenset(ord(form) for byte in chars for form in _cases(chr(byte)))
 
@@ -68,22 +70,31 @@ def _holds(what: Any, flags: int, at: _Neighbours) -> bool:
 
 
 class _Automaton:
-    """A pattern's automaton: per state, the steps without a byte, and at most one step over one."""
+    """A pattern's automaton: per state, the steps without a byte, and at most one step over one.
+
+    That one leads to the next state.
+    """
 
     def __init__(self, pattern: re.Pattern[bytes]) -> None:
         self.free: list[list[int]] = []
         self.asserted: list[list[tuple[Any, int, int]]] = []
-        self.over: list[tuple[States, int] | None] = []
+        self.over: list[Bytes] = []
         self.start = self._add()
         tree = parser.parse(pattern.pattern, pattern.flags)
         self.end = self._append(tree, tree.state.flags, self.start)
         self.reach, self.reach_all = cache(self._reach), cache(self._reach_all)
-        self.step = cache(self._step)
+        by_bytes: dict[Bytes, States] = {}  # many states take the same bytes
+        for number, chars in enumerate(self.over):
+            by_bytes[chars] = by_bytes.get(chars, 0) | 1 << number
+        self.taking = [
+            sum(states for chars, states in by_bytes.items() if byte in chars)
+            for byte in range(256)
+        ]
 
     def _add(self, *, after: int | None = None) -> int:
         self.free.append([])
         self.asserted.append([])
-        self.over.append(None)
+        self.over.append(frozenset())
         state = len(self.free) - 1
         if after is not None:
             self.free[after].append(state)
@@ -106,9 +117,8 @@ class _Automaton:
         return self._in(every if flags & codes.SRE_FLAG_DOTALL else line, 0, state)
 
     def _in(self, items: list[tuple[Any, Any]], flags: int, state: int) -> int:
-        end = self._add()
-        self.over[state] = _read_set((*items,), flags & codes.SRE_FLAG_IGNORECASE), end
-        return end
+        self.over[state] = _read_set((*items,), flags & codes.SRE_FLAG_IGNORECASE)
+        return self._add()
 
     def _at(self, what: Any, flags: int, state: int) -> int:
         end = self._add()
@@ -160,30 +170,38 @@ class _Automaton:
             held = [end for what, flags, end in self.asserted[here] if _holds(what, flags, at)]
             waiting += new if (new := {*self.free[here], *held} - seen) else ()
             seen |= new
-        return frozenset(state for state in seen if self.over[state] or state == self.end)
+        return sum(1 << state for state in seen if self.over[state] or state == self.end)
 
     def _reach_all(self, states: States, at: _Neighbours) -> States:
         """Return the states reachable from several states, or from the start."""
-        return self.reach(self.start, at).union(*(self.reach(state, at) for state in states))
+        reached = self.reach(self.start, at)
+        for state in _numbers(states):
+            reached |= self.reach(state, at)
+        return reached
 
-    def classes(self) -> set[States]:
-        """The sets of bytes that a step takes."""
-        return {step[0] for step in self.over if step}
+    def has_ended(self, states: States) -> bool:
+        """True if the whole pattern has matched."""
+        return bool(states >> self.end & 1)
 
-    def _step(self, states: States, byte: int) -> States:
+    def step(self, states: States, byte: int) -> States:
         """The states after one byte."""
-        taken = (self.over[state] for state in states)
-        return frozenset(step[1] for step in taken if step and byte in step[0])
+        return (states & self.taking[byte]) << 1
+
+
+def _numbers(states: States) -> Iterator[int]:
+    while states:
+        yield states.bit_length() - 1
+        states ^= 1 << states.bit_length() - 1
 
 
 @cache  # a repetition has the same set as often as it repeats
-def _read_set(items: tuple[tuple[Any, Any], ...], ignores_case: int) -> States:
+def _read_set(items: tuple[tuple[Any, Any], ...], ignores_case: int) -> Bytes:
     chars = frozenset[int]().union(*(_chars(code, value) for code, value in items))
     chars = _fold(chars) if ignores_case else chars
     return EVERY - chars if items[0][0] is codes.NEGATE else chars
 
 
-def _chars(code: Any, value: Any) -> States:
+def _chars(code: Any, value: Any) -> Bytes:
     if code is codes.LITERAL:
         return frozenset([value])
     if code is codes.RANGE:
@@ -210,31 +228,26 @@ def escape(pattern: re.Pattern[bytes], sign: re.Pattern[bytes]) -> bytes | None:
     if _begins_with(pattern, sign):
         return None
     first, second = _Automaton(pattern), _Automaton(sign)
-    bytes_by_kind = _representatives(first.classes() | second.classes())
-    waiting = [_Run(first.start, frozenset(), (kind,)) for kind in KINDS]
-    seen = {(first.start, kind): [0] for kind in KINDS}  # sets of states of the second, as bits
+    bytes_by_kind = _representatives({*first.over, *second.over})
+    waiting = [_Run(first.start, 0, (kind,)) for kind in KINDS]
+    seen = {(first.start, kind): [0] for kind in KINDS}  # sets of states of the second
     for _ in range(LIMIT):
         if not waiting:
             return None
         run = waiting.pop()
-        if _bits(run.others) not in seen[run.state, _kind(run.text[-1])]:
+        if run.others not in seen[run.state, _kind(run.text[-1])]:
             continue  # a run with fewer states of the second came later
         for others, states, after in _places(first, second, run):
-            if first.end in states:
+            if first.has_ended(states):
                 return bytes(max(byte, 0) for byte in (*run.text, after))
             for byte in bytes_by_kind.get(after, ()):
                 reached = second.step(others, byte)
-                for state in first.step(states, byte):
-                    known, bits = seen.setdefault((state, _kind(byte)), []), _bits(reached)
-                    if not any(fewer & bits == fewer for fewer in known):
-                        known[:] = [more for more in known if more & bits != bits] + [bits]
+                for state in _numbers(first.step(states, byte)):
+                    known = seen.setdefault((state, _kind(byte)), [])
+                    if not any(fewer & reached == fewer for fewer in known):
+                        known[:] = [more for more in known if more & reached != reached] + [reached]
                         waiting.append(_Run(state, reached, (*run.text, byte)))
     raise RuntimeError("no proof")
-
-
-@cache
-def _bits(states: States) -> int:
-    return sum(1 << state for state in states)
 
 
 def _begins_with(pattern: re.Pattern[bytes], sign: re.Pattern[bytes]) -> bool:
@@ -254,11 +267,11 @@ def _places(
     for after in KINDS:
         at = _Neighbours(_kind(run.text[-1]), after)
         others = second.reach_all(run.others, at)
-        if second.end not in others:
+        if not second.has_ended(others):
             yield others, first.reach(run.state, at), after
 
 
-def _representatives(classes: set[States]) -> dict[int, list[int]]:
+def _representatives(classes: set[Bytes]) -> dict[int, list[int]]:
     """One byte of each set of bytes that no step tells apart, by its kind."""
     told_apart = [*classes, WORD, frozenset([ord("\n")])]
     chosen = {tuple(byte in chars for chars in told_apart): byte for byte in range(256)}

@@ -66,6 +66,7 @@ def test_a_pattern_is_seen_behind_a_run_of_spaces() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.often("0", "500")
 @pytest.mark.parametrize("before", [0, 1, 15, 64, 500])
 def test_the_engine_sees_every_sample_wherever_it_stands(before: int) -> None:
     """An engine of many automata may find a pattern at the start of a text and miss it later."""
