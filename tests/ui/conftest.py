@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pty
 import re
 import shutil
 import signal
+import socket
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from aiohttp import web
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from pipeguard.cli._page_host import LINK, PageHost
 from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
@@ -28,7 +32,65 @@ expect.set_options(timeout=TIMEOUT_MS)
 PATIENT = "limits: {ask: 1 h}\n"  # usually 50 seconds, after which the card of a call is gone
 
 
-class PageTerminal:
+class Shown:
+    """What a page has written for its person: links, and numbers."""
+
+    text = ""
+    _numbers = 0  # that were typed
+
+    def link(self) -> str:
+        """The newest link."""
+        return self.find(r"http://\S+key=\S+")
+
+    def number(self) -> str:
+        """Return the next number that the page needs: its form may appear before we read it."""
+        asked = re.compile(r"type (\d{4}) on the page")
+        until(lambda: len(asked.findall(self.text)) > self._numbers, "a number is asked for")
+        numbers = asked.findall(self.text)
+        self._numbers = len(numbers)
+        return str(numbers[-1])
+
+    def find(self, pattern: str) -> str:
+        """The last match, once there is one."""
+        until(lambda: re.search(pattern, self.text) is not None, pattern)
+        found = re.findall(pattern, self.text)[-1]
+        assert isinstance(found, str)
+        return found
+
+
+class PageHere(Shown, PageHost):
+    """The page of `pipeguard ui`, in a thread of this process."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self._ended, self._loop = asyncio.Event(), asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_until_complete, args=(self._run(),), daemon=True
+        )
+        self._thread.start()
+        self.link()
+
+    async def _run(self) -> None:
+        with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+            self.origin = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            await web.SockSite(await self.load(), listening).start()
+            self.show(f"{LINK}{self.make_link()}")
+            await self._ended.wait()
+            await super().close()
+
+    def show(self, text: str) -> bool:
+        """Write a line."""
+        self.text += f"{text}\n"
+        return True
+
+    def end(self) -> None:
+        """End the page."""
+        self._loop.call_soon_threadsafe(self._ended.set)
+        self._thread.join()
+        self._loop.close()
+
+
+class PageTerminal(Shown):
     """The terminal of `pipeguard ui`, or of another command, and its output.
 
     Args:
@@ -41,8 +103,6 @@ class PageTerminal:
         self.process, self._terminal = pty.fork()
         if not self.process:
             os.execvp(words[0], words)  # noqa: S606  a terminal needs a fork
-        self.text = ""
-        self._numbers = 0  # that were typed
         self._reading = threading.Thread(target=self._read, daemon=True)
         self._reading.start()
 
@@ -50,10 +110,6 @@ class PageTerminal:
         with suppress(OSError):  # the process has ended
             while data := os.read(self._terminal, 4096):
                 self.text += data.decode("utf-8", "replace")
-
-    def link(self) -> str:
-        """The newest link."""
-        return self._find(r"http://\S+key=\S+")
 
     def new_link(self) -> str:
         """Press Enter; return the link that follows."""
@@ -64,22 +120,8 @@ class PageTerminal:
 
     def attach(self) -> str:
         """Type the number of a page that runs elsewhere; return the link that follows."""
-        os.write(self._terminal, self._find(r"type (\d{4}): $").encode() + b"\n")
+        os.write(self._terminal, self.find(r"type (\d{4}): $").encode() + b"\n")
         return self.link()
-
-    def number(self) -> str:
-        """Return the next number that the page needs: its form may appear before we read it."""
-        asked = re.compile(r"type (\d{4}) on the page")
-        until(lambda: len(asked.findall(self.text)) > self._numbers, "a number is asked for")
-        numbers = asked.findall(self.text)
-        self._numbers = len(numbers)
-        return str(numbers[-1])
-
-    def _find(self, pattern: str) -> str:
-        until(lambda: re.search(pattern, self.text) is not None, pattern)
-        found = re.findall(pattern, self.text)[-1]
-        assert isinstance(found, str)
-        return found
 
     def end(self) -> int:
         """Press Ctrl-C, and wait for the process; return its exit code."""
@@ -110,8 +152,16 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+def here(store: Path) -> Iterator[PageHere]:
+    """A page over that store."""
+    opened = PageHere()
+    yield opened
+    opened.end()
+
+
+@pytest.fixture
 def terminal(store: Path) -> Iterator[PageTerminal]:
-    """The terminal of a page over that store."""
+    """The terminal of a process that has the page."""
     opened = PageTerminal()
     yield opened
     opened.end()
@@ -129,15 +179,23 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def page(browser: Browser, terminal: PageTerminal) -> Iterator[Page]:
-    """The page, opened by its link."""
-    context = browser.new_context()
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """One profile for the pages of a file: each page has an address and a cookie of its own."""
+    context = browser.new_context(reduced_motion="reduce")
     context.set_default_timeout(TIMEOUT_MS)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, here: PageHere) -> Iterator[Page]:
+    """The page, opened by its link."""
+    context.clear_cookies()
     opened = context.new_page()
     complaints: list[str] = []
     opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.goto(terminal.link())
+    opened.goto(here.link())
     yield opened
-    context.close()
+    opened.close()
     assert not complaints

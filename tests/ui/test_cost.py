@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import BrowserContext
 
 from pipeguard.firewall.finding import Finding, MessageKind
 from pipeguard.state.grants import find_granted
@@ -86,10 +86,12 @@ def test_the_page_does_not_load_the_detector() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is a process's own")
 def test_the_page_takes_less_than_60_mb_after_a_search(
-    store: Path, page: Page, terminal: PageTerminal
+    store: Path, context: BrowserContext, terminal: PageTerminal
 ) -> None:
     fill(store)
     record_calls(store)
+    page = context.new_page()
+    page.goto(terminal.link())
     for path in ("", "live", "servers", "audit", "tools?q=weather of a city"):
         page.goto("/".join((*page.url.split("/")[:4], path)))
     told = Path(f"/proc/{terminal.process}/smaps_rollup").read_text()

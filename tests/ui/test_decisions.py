@@ -22,7 +22,7 @@ from pipeguard.rulebook.cache import load_engines
 from pipeguard.state.proposals import propose
 from pipeguard.state.store import Store
 from tests.assess.test_page import Scheme, violations
-from tests.ui.conftest import TIMEOUT_MS, PageTerminal
+from tests.ui.conftest import TIMEOUT_MS, PageHere
 from tests.ui.samples import AFTER, BEFORE, ORDER, SECRET, SERVER, WALL, new_tool, seen_tool, stop
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -90,7 +90,7 @@ def list_answers(page: Page) -> list[Answer]:
     return sorted(found, key=lambda answer: answer.name in LASTING)
 
 
-def give(page: Page, terminal: PageTerminal, answer: Answer) -> None:
+def give(page: Page, here: PageHere, answer: Answer) -> None:
     """Give an answer, with everything that it needs, and take it back."""
     card = page.locator(f"article[id='{answer.card}']")
     if answer.name.startswith("allow-"):
@@ -99,7 +99,7 @@ def give(page: Page, terminal: PageTerminal, answer: Answer) -> None:
         _tick(card, tick)
     card.locator(f"button[value='{answer.name}']").click()
     if answer.name not in LASTING | {"keep", "never", "reject"}:
-        page.get_by_label("Number").fill(terminal.number())
+        page.get_by_label("Number").fill(here.number())
         page.get_by_role("main").get_by_role("button").click()
     expect(page.get_by_role("status")).to_contain_text(SAID[answer.name])
     if answer.name not in LASTING:
@@ -128,14 +128,14 @@ def _unfold(card: Locator) -> None:
 @pytest.mark.timeout(600)  # a minute alone
 @pytest.mark.parametrize("width", WIDTHS)
 def test_every_answer_to_everything_that_waits(
-    width: int, store: Path, terminal: PageTerminal, browser: Browser
+    width: int, store: Path, here: PageHere, browser: Browser
 ) -> None:
     load_engines()  # here: else the page's first look compiles them
     fill(store)
     page = browser.new_context(reduced_motion="reduce").new_page()
     page.set_viewport_size({"width": width, "height": 800 if width < 1000 else 900})
     page.set_default_timeout(TIMEOUT_MS)
-    page.goto(terminal.link())
+    page.goto(here.link())
     answers = list_answers(page)
     assert {answer.name for answer in answers} == SAID.keys()
     expect(
@@ -150,14 +150,14 @@ def test_every_answer_to_everything_that_waits(
     expect_legible(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.get_by_role("button", name="Unlock for 15 min…").click()
-    assert terminal.number()
+    assert here.number()
     expect(page).to_have_title(re.compile("Type the number"))
     expect_legible(page)
     if width == 1024:
         save(page, NUMBER, page.screenshot(clip={"x": 0, "y": 0, "width": 1024, "height": 480}))
     page.go_back()
     for answer in answers[WIDTHS.index(width) :: len(WIDTHS)]:
-        give(page, terminal, answer)
+        give(page, here, answer)
     page.context.close()
 
 

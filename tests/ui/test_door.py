@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from pipeguard.ui.door import MOST_WRONG, NUMBER_SECONDS, Door
 from tests.launch.processes import until
-from tests.ui.conftest import PageTerminal
+from tests.ui.conftest import PageHere, PageTerminal, Shown
 
 
 def ask(
@@ -37,7 +37,7 @@ def ask(
         return answer.status, answer.read().decode(), dict(answer.headers)
 
 
-def address(terminal: PageTerminal) -> str:
+def address(terminal: Shown) -> str:
     return terminal.link().partition("/enter")[0]
 
 
@@ -74,25 +74,25 @@ def test_a_link_is_for_this_user_alone(browser: Browser, terminal: PageTerminal)
 
 
 def test_without_the_cookie_or_by_another_name_nothing_is_shown_or_decided(
-    terminal: PageTerminal,
+    here: PageHere,
 ) -> None:
-    here = address(terminal)
+    origin = address(here)
     for path in ("/", "/changes", "/nowhere"):
-        status, text, _ = ask(here + path)
+        status, text, _ = ask(origin + path)
         assert status == 401, path
         assert "weather" not in text
-    assert ask(f"{here}/decide/x", {"Origin": here}, "answer=approve")[0] == 401
-    for host in ("evil.example", "127.0.0.1", f"evil.example:{here[-5:]}"):
-        assert ask(terminal.link(), {"Host": host})[0] == 403, host
+    assert ask(f"{origin}/decide/x", {"Origin": origin}, "answer=approve")[0] == 401
+    for host in ("evil.example", "127.0.0.1", f"evil.example:{origin[-5:]}"):
+        assert ask(here.link(), {"Host": host})[0] == 403, host
     for path in ("/", "/static/page.css", "/enter?key=no"):
-        policy = ask(here + path)[2]["Content-Security-Policy"]
+        policy = ask(origin + path)[2]["Content-Security-Policy"]
         assert "default-src 'none'" in policy
         assert "frame-ancestors 'none'" in policy
         assert "unsafe" not in policy
 
 
 def test_the_cookie_is_for_this_address_and_another_page_cannot_send_a_form(
-    page: Page, terminal: PageTerminal
+    page: Page, here: PageHere
 ) -> None:
     (cookie,) = page.context.cookies()
     assert cookie["httpOnly"]
@@ -107,16 +107,16 @@ def test_the_cookie_is_for_this_address_and_another_page_cannot_send_a_form(
     cookies = f"{cookie['name']}={cookie['value']}"
     token = page.locator("input[name=token]").first.get_attribute("value")
     body = f"token={token}"
-    here, root = address(terminal), page.url.rstrip("/")
+    origin, root = address(here), page.url.rstrip("/")
     for headers, status in (
         ({"Origin": "http://evil.example"}, 403),
         ({"Origin": "null"}, 403),
         ({}, 403),
-        ({"Origin": here, "Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Origin": origin, "Sec-Fetch-Site": "cross-site"}, 403),
     ):
         assert ask(f"{root}/lock", {"Cookie": cookies, **headers}, body)[0] == status, headers
-    assert ask(f"{root}/lock", {"Cookie": cookies, "Origin": here}, "token=x")[0] == 403
-    assert ask(f"{root}/lock", {"Cookie": cookies, "Origin": here}, body)[0] == 303
+    assert ask(f"{root}/lock", {"Cookie": cookies, "Origin": origin}, "token=x")[0] == 403
+    assert ask(f"{root}/lock", {"Cookie": cookies, "Origin": origin}, body)[0] == 303
     url = f"{page.url}decide/x"  # the address of an answer leads back to the page
     status, _, found = ask(url, {"Cookie": cookies})
     assert (status, found["Location"]) == (303, urlsplit(page.url).path)
@@ -124,16 +124,16 @@ def test_the_cookie_is_for_this_address_and_another_page_cannot_send_a_form(
     assert drawn_anew[:2] == (204, ""), "an open page stays as it is, and its console empty"
 
 
-def test_whoever_guesses_numbers_is_shown_out(page: Page, terminal: PageTerminal) -> None:
+def test_whoever_guesses_numbers_is_shown_out(page: Page, here: PageHere) -> None:
     (cookie,) = page.context.cookies()
-    headers = {"Cookie": f"{cookie['name']}={cookie['value']}", "Origin": address(terminal)}
+    headers = {"Cookie": f"{cookie['name']}={cookie['value']}", "Origin": address(here)}
     token = page.locator("input[name=token]").first.get_attribute("value")
     form, url = f"token={token}&number=", f"{page.url}unlock"
     assert ask(url, headers, form)[0] == 200
     answers = [ask(url, headers, f"{form}0") for _ in range(MOST_WRONG + MOST_WRONG // 2)]
     assert {status for status, *_ in answers[-MOST_WRONG // 2 :]} == {401}
-    until(lambda: "wrong numbers were typed" in terminal.text, "the terminal says so")
-    right = ask(url, headers, form + terminal.number())
+    until(lambda: "wrong numbers were typed" in here.text, "the terminal says so")
+    right = ask(url, headers, form + here.number())
     assert (right[0], "Lock now" in right[1]) == (401, False)
 
 

@@ -19,7 +19,7 @@ from pipeguard.state.tokens import TokenScope, create_token, stored_tokens
 from tests.assess.places import write_config
 from tests.assess.test_page import violations
 from tests.launch.processes import until
-from tests.ui.conftest import PageTerminal
+from tests.ui.conftest import PageHere
 from tests.ui.samples import SECRET, SERVER, fill, stop
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\">\u2066\u202egnp.exe"
@@ -107,7 +107,7 @@ def test_posture_is_drawn_by_server_until_it_is_asked_again(store: Path, page: P
 
 
 def test_policy_is_shown_and_a_change_is_tried_first(
-    store: Path, page: Page, terminal: PageTerminal
+    store: Path, page: Page, here: PageHere
 ) -> None:
     path = Path(usual_policy_path())
     path.write_text(POLICY)
@@ -138,7 +138,7 @@ def test_policy_is_shown_and_a_change_is_tried_first(
     expect(page.locator("#mode-effect")).to_contain_text("1 event would have passed")
     page.get_by_role("button", name="Only observe…").click()
     assert path.read_text() == POLICY
-    page.get_by_label("Number").fill(terminal.number())
+    page.get_by_label("Number").fill(here.number())
     page.get_by_role("button", name="Only observe").click()
     expect(page.get_by_role("button", name="Enforce")).to_be_visible()
     assert path.read_text() == POLICY.replace("mode: enforce", "mode: observe")
@@ -169,7 +169,7 @@ def read_aloud(page: Page) -> list[tuple[str, str, str]]:
     ]
 
 
-def test_the_focus_goes_where_the_news_is(store: Path, page: Page, terminal: PageTerminal) -> None:
+def test_the_focus_goes_where_the_news_is(store: Path, page: Page, here: PageHere) -> None:
     fill(store)
     count = page.locator("#count[aria-live=polite]")
     expect(count).to_contain_text("6 things wait for you")

@@ -19,7 +19,7 @@ from pipeguard.state.tokens import TokenScope, create_token
 from pipeguard.ui.app import MENU
 from tests.gateway.served import ServedAt, actor, write_servers
 from tests.state.samples import held, seen
-from tests.ui.conftest import PageTerminal
+from tests.ui.conftest import PageHere
 from tests.ui.samples import SECRET, SERVER, fill, new_tool, stop
 from tests.ui.test_holdings import POLICY, expect_clean, read_aloud
 
@@ -106,7 +106,7 @@ def test_a_gateway_of_ours_and_its_servers_that_answer_are_said_to_run(
 
 
 def test_an_entry_is_guarded_by_number_and_given_back(
-    client_file: Path, page: Page, terminal: PageTerminal
+    client_file: Path, page: Page, here: PageHere
 ) -> None:
     before = client_file.read_bytes()
     visit(page, "/servers")
@@ -117,7 +117,7 @@ def test_an_entry_is_guarded_by_number_and_given_back(
         page.get_by_role("button", name="Guard…").click()
         expect(page).to_have_title(re.compile("Type the number"))
         assert client_file.read_bytes() == before
-        page.get_by_label("Number").fill(terminal.number())
+        page.get_by_label("Number").fill(here.number())
         page.get_by_role("button", name="Guard").click()
         expect(page.get_by_role("status")).to_contain_text("PipeGuard now guards memory")
         servers = json.loads(client_file.read_bytes())["mcpServers"]
@@ -134,7 +134,7 @@ def test_an_entry_is_guarded_by_number_and_given_back(
     article(page, "memory").get_by_role("link", name="Guard it").click()
     page.get_by_role("button", name="Guard…").click()
     client_file.write_bytes(before + b"\n")  # after it was shown
-    page.get_by_label("Number").fill(terminal.number())
+    page.get_by_label("Number").fill(here.number())
     page.get_by_role("button", name="Guard").click()
     expect(page.get_by_role("heading", name="Nothing was done")).to_be_visible()
     assert client_file.read_bytes() == before + b"\n"
@@ -163,7 +163,7 @@ def test_a_screen_reader_says_what_each_control_does_and_to_what(
 
 @pytest.mark.needs("bubblewrap")
 def test_a_new_server_is_isolated_before_anybody_approves_what_it_offers(
-    client_file: Path, store: Path, page: Page, terminal: PageTerminal
+    client_file: Path, store: Path, page: Page, here: PageHere
 ) -> None:
     with Store.open(store) as opened:
         opened.remember("guarded", [new_tool("one", "A tool.", {})])
@@ -175,7 +175,7 @@ def test_a_new_server_is_isolated_before_anybody_approves_what_it_offers(
     expect(reach).to_contain_text("no host, and no port of this machine")
     expect_clean(page)
     page.get_by_role("button", name="Isolate…").click()
-    page.get_by_label("Number").fill(terminal.number())
+    page.get_by_label("Number").fill(here.number())
     assert client_file.read_bytes() == before
     page.get_by_role("button", name="Isolate").click()
     expect(page.locator("#done")).to_contain_text("guarded")

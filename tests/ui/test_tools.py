@@ -20,7 +20,7 @@ from pipeguard.state.store import Store
 from pipeguard.ui.cards import find_waiting
 from pipeguard.ui.tool_pins import address
 from tests.state.samples import FORECAST, held, seen
-from tests.ui.conftest import PageTerminal
+from tests.ui.conftest import PageHere
 from tests.ui.test_servers import visit
 from tests.ui.test_waiting import PHONE, SIDEWAYS, SMALL_PAGE_BYTES
 
@@ -94,7 +94,7 @@ def test_a_pin_shows_who_decided_and_what_is_held(store: Path, page: Page) -> No
 
 
 def test_a_call_is_tried_by_number_and_judged(
-    server: str, store: Path, page: Page, terminal: PageTerminal
+    server: str, store: Path, page: Page, here: PageHere
 ) -> None:
     visit(page, f"/tools/{server}/get_forecast")
     page.get_by_label("city").fill("Bergen")
@@ -104,7 +104,7 @@ def test_a_call_is_tried_by_number_and_judged(
         opened.remember(server, [new])
     expect(page.get_by_label("city")).to_have_value("Bergen")  # what was begun stays
     page.get_by_role("button", name="Call it…").click()
-    page.get_by_label("Number").fill(terminal.number())
+    page.get_by_label("Number").fill(here.number())
     page.get_by_role("button", name="Call it").click()
     tried = page.get_by_role("region", name="The call that you tried")
     expect(tried).to_contain_text("Bergen", timeout=60_000)
@@ -114,7 +114,7 @@ def test_a_call_is_tried_by_number_and_judged(
 
 
 def test_what_pipeguard_would_block_for_an_agent_is_blocked_for_a_person(
-    server: str, page: Page, terminal: PageTerminal
+    server: str, page: Page, here: PageHere
 ) -> None:
     visit(page, f"/tools/{server}/read_page")
     page.get_by_label("url").fill("https://example.com/")
@@ -122,7 +122,7 @@ def test_what_pipeguard_would_block_for_an_agent_is_blocked_for_a_person(
     page.get_by_label("Number").fill("0000")
     page.get_by_role("button", name="Call it").click()
     expect(page.get_by_role("alert")).to_be_visible()
-    page.get_by_label("Number").fill(terminal.number())
+    page.get_by_label("Number").fill(here.number())
     page.get_by_role("button", name="Call it").click()
     tried = page.get_by_role("region", name="The call that you tried")
     expect(tried).to_contain_text("injection.", timeout=60_000)
@@ -130,7 +130,7 @@ def test_what_pipeguard_would_block_for_an_agent_is_blocked_for_a_person(
 
 
 def test_an_answer_stays_in_its_box(
-    store: Path, tmp_path: Path, page: Page, terminal: PageTerminal
+    store: Path, tmp_path: Path, page: Page, here: PageHere
 ) -> None:
     start_once(tmp_path, "evil", [str(HOSTILE)], ("page", {}))
     asked: list[str] = []
@@ -139,7 +139,7 @@ def test_an_answer_stays_in_its_box(
     for tool, length in (("page", 10**5), ("huge", 5 * 10**6)):
         visit(page, f"/tools/evil/{tool}")
         page.get_by_role("button", name="Call it…").click()
-        page.get_by_label("Number").fill(terminal.number())
+        page.get_by_label("Number").fill(here.number())
         page.get_by_role("button", name="Call it").click()
         tried = page.get_by_role("region", name="The call that you tried")
         cut = re.compile(rf"the first 20,000 of {str(length)[:-3]}\d{{3}} characters")
@@ -151,5 +151,5 @@ def test_an_answer_stays_in_its_box(
         assert page.evaluate(SIDEWAYS) == 0
         assert page.locator("main :is(script, style, img, pre a)").count() == 0
         expect(page.get_by_role("button", name="Call it…")).to_be_visible()
-    origin = terminal.link().partition("/enter")[0]
+    origin = here.link().partition("/enter")[0]
     assert {each for each in asked if not each.startswith(f"{origin}/")} == set()
