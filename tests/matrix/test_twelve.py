@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -32,11 +32,12 @@ LISTS: list[Object] = [{"list": kind} for kind in ("tools", "resources", "prompt
 UNTIL_STARTED: list[Object] = [{**asked, "complete": True} for asked in LISTS[1:]] * 5
 LEAST_TOOLS = 100
 READY_SECONDS = 120.0
-# One that starts a gateway of its own is enough to compare stdio with the other transports.
+# One gateway that a client starts, and one that listens: together both modes and all transports.
+STDIO = next(way for way in WAYS if way.transport == "stdio")
 EACH = [
-    pytest.param(way, marks=pytest.mark.exhaustive)
-    if way.transport == "stdio" and way.client != "python"
-    else way
+    way
+    if way == STDIO or (way.transport != "stdio" and way.mode == "direct")
+    else pytest.param(way, marks=pytest.mark.exhaustive)
     for way in WAYS
 ]
 
@@ -59,10 +60,12 @@ class Behind(NamedTuple):
     Attributes:
         lists: the outcomes of `LISTS`.
         outcomes: the outcomes of each session's steps, by server.
+        more: the outcomes of further steps.
     """
 
     lists: list[Object]
     outcomes: dict[str, list[Json]]
+    more: list[Json]
 
 
 class Played(NamedTuple):
@@ -109,8 +112,8 @@ class Twelve:
             )
         return seen
 
-    def over_stdio(self, way: Way) -> dict[Way, Behind]:
-        """Let a client start a gateway of its own."""
+    def over_stdio(self, way: Way, *more: Object) -> dict[Way, Behind]:
+        """Let a client start a gateway of its own, and ask it more in the end."""
         name = str(way)
         home = twelve.prepare(self._folder / name)
         config = write_servers(self._folder / f"{name}-config", twelve.entries(home), mode=way.mode)
@@ -119,10 +122,10 @@ class Twelve:
         env: Object = {key: os.environ[key] for key in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME")}
         env["PIPEGUARD_STATE_DIR"] = str(self._folder / f"{name}-state")
         target: Object = {"command": command[0], "args": [*command[1:]], "env": env}
-        return self._behind(home, way.client, {way: target})
+        return self._behind(home, way.client, {way: target}, *more)
 
     @contextmanager
-    def listening(self, mode: str) -> Iterator[tuple[Path, ServedAt]]:
+    def _listening(self, mode: str) -> Iterator[tuple[Path, ServedAt]]:
         """A gateway that all other clients share."""
         home = twelve.prepare(self._folder / mode)
         config = write_servers(self._folder / f"{mode}-config", twelve.entries(home), mode=mode)
@@ -130,10 +133,13 @@ class Twelve:
             wait_until_ready(served)
             yield home, served
 
-    def over_http(self, mode: str, home: Path, served: ServedAt) -> dict[Way, Behind]:
+    def over_http(self, ways: list[Way]) -> dict[Way, Behind]:
         """Play the sessions of all clients of a gateway that listens, one after the other."""
+        with self._listening(ways[0].mode) as (home, served):
+            return self._by_clients(ways, home, served)
+
+    def _by_clients(self, ways: list[Way], home: Path, served: ServedAt) -> dict[Way, Behind]:
         seen: dict[Way, Behind] = {}
-        ways = [way for way in WAYS if way.mode == mode and way.transport != "stdio"]
         for client in dict.fromkeys(way.client for way in ways):
             targets: dict[Way, Object] = {
                 way: {"transport": way.transport, "url": reached(served, way.transport)}
@@ -143,7 +149,9 @@ class Twelve:
             seen |= self._behind(home, client, targets)
         return seen
 
-    def _behind(self, home: Path, client: str, targets: dict[Way, Object]) -> dict[Way, Behind]:
+    def _behind(
+        self, home: Path, client: str, targets: dict[Way, Object], *more: Object
+    ) -> dict[Way, Behind]:
         sessions = twelve.sessions(home, self._page)
         plans: list[Object] = [
             {
@@ -157,6 +165,7 @@ class Twelve:
                         for server, steps in sessions.items()
                         for step in steps
                     ),
+                    *more,
                 ],
             }
             for way, target in targets.items()
@@ -170,6 +179,7 @@ class Twelve:
                     server: [twelve.essence(next(rest), home) for _ in steps]
                     for server, steps in sessions.items()
                 },
+                [twelve.essence(each, home) for each in rest],
             )
         return seen
 
@@ -181,22 +191,9 @@ def reached(served: ServedAt, transport: str) -> str:
     return address(served, transport)
 
 
-def found_by_name(served: ServedAt, alone: dict[str, Alone]) -> dict[str, str]:
-    """The first line that `retrieve_tools` answers to the name of each tool, by public name."""
-    names = {
-        f"{server}__{name}": (server, name) for server in alone for name in alone[server].tools
-    }
-    steps: list[Json] = [
-        {"call": "retrieve_tools", "arguments": {"query": name, "server": server, "limit": 3}}
-        for server, name in names.values()
-    ]
-    target: Object = {"transport": "http", "url": served.url, "steps": steps}
-    (outcomes,) = twelve.play("python", [target])
-    texts = [twelve.essence(outcome, Path("/nowhere")) for outcome in outcomes]
-    return {
-        name: str(text["content"][0]["text"]).partition("\n")[0]
-        for name, text in zip(names, cast("list[Any]", texts), strict=True)
-    }
+def tool_names(alone: dict[str, Alone]) -> dict[str, tuple[str, str]]:
+    """Each tool's server and name, by public name."""
+    return {f"{server}__{name}": (server, name) for server in alone for name in alone[server].tools}
 
 
 @contextmanager
@@ -226,24 +223,35 @@ def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         for item in request.session.items
         if isinstance(item, pytest.Function) and hasattr(item, "callspec")
     }
+    wanted = [way for way in WAYS if way in asked]
     folder = tmp_path_factory.mktemp("twelve")
     pages = tmp_path_factory.mktemp("pages")
-    with ExitStack() as stack, ThreadPoolExecutor(4) as pool:
-        servers = Twelve(folder, stack.enter_context(serving_pages(pages)))
+    with serving_pages(pages) as page, ThreadPoolExecutor(4) as pool:
+        servers = Twelve(folder, page)
         names = tuple(twelve.commands(folder))
-        gateways = {
-            mode: stack.enter_context(servers.listening(mode)) for mode in ("search", "direct")
-        }
         halves = [pool.submit(servers.alone, names[start::2]) for start in (0, 1)]
-        ways = [
+        at = [[way for way in wanted if (way.mode, way.transport != "stdio") == (mode, True)]
+              for mode in ("search", "direct")]  # fmt: skip
+        ways = [pool.submit(servers.over_http, each) for each in at if each]
+        ways += [
             pool.submit(servers.over_stdio, way)
-            for way in WAYS
-            if way.transport == "stdio" and way in asked
+            for way in wanted
+            if way.transport == "stdio" and way != STDIO
         ]
-        ways += [pool.submit(servers.over_http, mode, *at) for mode, at in gateways.items()]
         alone = {name: seen for half in halves for name, seen in half.result().items()}
-        behind = {way: seen for job in ways for way, seen in job.result().items()}
-        return Played(alone, behind, found_by_name(gateways["search"][1], alone))
+        tools = tool_names(alone)
+        behind = servers.over_stdio(STDIO, *(search(*each) for each in tools.values()))
+        for job in ways:
+            behind |= job.result()
+    lines = [str(cast("Any", text)["content"][0]["text"]) for text in behind[STDIO].more]
+    found = {name: line.partition("\n")[0] for name, line in zip(tools, lines, strict=True)}
+    return Played(alone, behind, found)
+
+
+def search(server: str, name: str) -> Object:
+    """The step that searches for a tool by its name."""
+    arguments: Object = {"query": name, "server": server, "limit": 3}
+    return {"call": "retrieve_tools", "arguments": arguments}
 
 
 def wait_until_ready(served: ServedAt) -> None:

@@ -8,9 +8,13 @@ import sys
 from pathlib import Path
 from time import monotonic
 
+from click.testing import CliRunner
+
+from pipeguard.cli import cli
 from pipeguard.cli._person import TOKEN_VARIABLE, new_token
 from tests.wrap.wrapped import PIPEGUARD
 
+READING = {"explain", "status"}  # commands that decide nothing, and need no process
 WRITTEN_SECONDS = 3.0  # within which an event is in the audit, on a busy machine
 
 # Not below this process, which is the client of the server: else it is an agent's.
@@ -41,10 +45,18 @@ def decide(
     given = {"PIPEGUARD_STATE_DIR": str(state), TOKEN_VARIABLE: new_token()[0]}
     variables = {**os.environ, **given, **(environment or {})}
     until = monotonic() + WRITTEN_SECONDS
+    run = _read_here if words[0] in READING else _run
     while True:
-        code, shown = _run(words, variables, stderr)
+        code, shown = run(words, variables, stderr)
         if "is in the audit" not in shown or monotonic() > until:
             return code, shown
+
+
+def _read_here(words: tuple[str, ...], variables: dict[str, str], stderr: int) -> tuple[int, str]:
+    done = CliRunner().invoke(cli, words, env=variables)
+    shown = done.output if stderr == subprocess.STDOUT else done.stdout
+    is_error = done.exception is not None and not isinstance(done.exception, SystemExit)
+    return done.exit_code, f"{shown}{done.exception}" if is_error else shown
 
 
 def _run(words: tuple[str, ...], variables: dict[str, str], stderr: int) -> tuple[int, str]:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -31,7 +32,7 @@ from tests.wrap.test_waiting import allow, entries, passes, status, waits, why
 from tests.wrap.wrapped import PIPEGUARD, PYTHON, SERVER, Json, Object, Wrapped, result
 
 Plan = dict[str, object]
-Opens = Callable[[Path], AbstractContextManager[Plan]]
+Opens = Callable[..., AbstractContextManager[Plan]]
 PREFIX = "io.modelcontextprotocol/"
 BOTH: Object = {"elicitation": {"form": {}, "url": {}}}
 META: Object = {f"{PREFIX}protocolVersion": "2026-07-28", f"{PREFIX}clientCapabilities": BOTH}
@@ -124,6 +125,7 @@ async def decide_over(kind: type[SocketClient | StreamClient], plan: Plan) -> bo
     return passes(told)
 
 
+@pytest.mark.often("over_http-StreamClient", "at_gateway-SocketClient")
 @pytest.mark.usefixtures("asking")
 @pytest.mark.parametrize("kind", [SocketClient, StreamClient])
 @pytest.mark.parametrize("opens", [over_http, at_gateway])
@@ -153,23 +155,25 @@ def asking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
 
 
+@pytest.mark.often("over_stdio-auto", "over_http-legacy legacy", "at_gateway-stateless auto")
 @pytest.mark.usefixtures("asking")
 @pytest.mark.parametrize(
-    "opens",
+    ("opens", "words"),
     [
-        over_stdio,
-        over_http,
-        at_gateway,
-        lambda folder: at_gateway(folder, "both"),
-        lambda folder: at_gateway(folder, "stateless"),
-        lambda folder: at_gateway(folder, "stateless", mode="legacy"),
-        lambda folder: over_stdio(folder, "legacy", mode="legacy"),
-        lambda folder: over_http(folder, "legacy", mode="legacy"),
-        lambda folder: at_gateway(folder, mode="legacy"),
+        (over_stdio, "auto"),
+        (over_http, "auto"),
+        (at_gateway, "auto"),
+        (at_gateway, "both auto"),
+        (at_gateway, "stateless auto"),
+        (at_gateway, "stateless legacy"),
+        (over_stdio, "legacy legacy"),
+        (over_http, "legacy legacy"),
+        (at_gateway, "legacy"),
     ],
 )
-def test_a_user_of_the_official_sdk_decides(tmp_path: Path, opens: Opens) -> None:
-    with opens(tmp_path) as plan:
+def test_a_user_of_the_official_sdk_decides(tmp_path: Path, opens: Opens, words: str) -> None:
+    *kinds, mode = words.split()
+    with opens(tmp_path, *kinds, mode=mode) as plan:
         for choice, is_allowed in ((REFUSE, False), (ALLOW, True)):
             asked, outcome = ask_sdk(tmp_path, plan, f"{choice} {KEY}", choice)
             assert len(asked) == 1
@@ -195,22 +199,25 @@ def test_a_server_that_uses_our_names_is_answered_what_it_asked(tmp_path: Path) 
     assert "'isError': False" in outcome
 
 
+@pytest.mark.often("over_http-auto", "at_gateway-stateless legacy")
 @pytest.mark.usefixtures("asking")
 @pytest.mark.parametrize(
-    "opens",
+    ("opens", "words"),
     [
-        over_stdio,
-        over_http,
-        at_gateway,
-        lambda folder: at_gateway(folder, "stateless"),
-        lambda folder: at_gateway(folder, "stateless", mode="legacy"),
+        (over_stdio, "auto"),
+        (over_http, "auto"),
+        (at_gateway, "auto"),
+        (at_gateway, "stateless auto"),
+        (at_gateway, "stateless legacy"),
     ],
 )
 def test_a_user_of_the_official_sdk_is_shown_a_page(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opens: Opens
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opens: Opens, words: str
 ) -> None:
     policy(tmp_path, URLS.replace("10 s", "50 s"))
-    with opens(tmp_path) as plan, page(tmp_path, monkeypatch), ThreadPoolExecutor(1) as pool:
+    *kinds, mode = words.split()
+    at = opens(tmp_path, *kinds, mode=mode)
+    with at as plan, page(tmp_path, monkeypatch), ThreadPoolExecutor(1) as pool:
         telling = pool.submit(ask_sdk, tmp_path, plan, KEY, "")
         event = waits(tmp_path)
         allow(tmp_path, event)
@@ -376,31 +383,34 @@ def test_of_two_calls_alike_one_is_asked_about(tmp_path: Path) -> None:
         assert heard(tmp_path).count(KEY) == 1
 
 
-@pytest.mark.parametrize(
-    "given", [answers(REFUSE), answers(ALLOW, "decline"), answers(None, "decline")]
-)
-def test_who_declines_refuses_at_once(tmp_path: Path, given: Object) -> None:
+def is_over(folder: Path, event: str) -> bool:
+    return event not in status(folder)
+
+
+def test_who_declines_refuses_at_once(tmp_path: Path) -> None:
+    given = answers(REFUSE), answers(ALLOW, "decline"), answers(None, "decline")
     with client(tmp_path) as one:
-        (state, _), began = one.asked(), monotonic()
-        told = one.call(inputResponses=given, requestState=state)
-        assert "The user looked at it and refused it" in json.dumps(told)
-        assert monotonic() - began < 5.0
+        for number, each in enumerate(given, 1):
+            text = f"{KEY} {number}"
+            (state, _), began = one.asked(text), monotonic()
+            told = one.call(text, inputResponses=each, requestState=state)
+            assert "The user looked at it and refused it" in json.dumps(told)
+            assert monotonic() - began < 5.0
+            event = waits(tmp_path, number)
+            until(partial(is_over, tmp_path, event), "it is over")
         assert KEY not in heard(tmp_path)
-        event = waits(tmp_path)
-        until(lambda: event not in status(tmp_path), "it is over")
 
 
-@pytest.mark.parametrize(
-    "given", [None, answers("yes"), answers(ALLOW, "cancel"), {"pipeguard": []}]
-)
-def test_whatever_is_no_choice_decides_nothing(tmp_path: Path, given: Json) -> None:
+def test_whatever_is_no_choice_decides_nothing(tmp_path: Path) -> None:
+    given: list[Json] = [None, answers("yes"), answers(ALLOW, "cancel"), {"pipeguard": []}]
     with client(tmp_path, FORM.replace("10 s", "2 s")) as one:
-        began = monotonic()
-        state, _ = one.asked()
-        more: Object = {} if given is None else {"inputResponses": given}
-        told = one.call(requestState=state, **more)
-        assert "Nobody allowed it within 2 s." in json.dumps(told)
-        assert monotonic() - began < 4.0, "both waits are one"
+        for number, each in enumerate(given):
+            text, began = f"{KEY} {number}", monotonic()
+            state, _ = one.asked(text)
+            more: Object = {} if each is None else {"inputResponses": each}
+            told = one.call(text, requestState=state, **more)
+            assert "Nobody allowed it within 2 s." in json.dumps(told)
+            assert monotonic() - began < 4.0, "both waits are one"
         assert KEY not in heard(tmp_path)
 
 
@@ -443,13 +453,14 @@ def test_a_call_that_was_allowed_meanwhile_passes_when_it_is_repeated(
         assert passes(one.call(inputResponses=answers(None), requestState=state))
 
 
+@pytest.mark.often("nothing", "never")
 @pytest.mark.parametrize(
     ("text", "declared"),
     [
-        (FORM, {}),
-        (FORM, {"elicitation": {"url": {}}}),  # no page runs
-        (URLS, BOTH),
-        (FORM + "ask_in_client: never\n", BOTH),
+        pytest.param(FORM, {}, id="nothing"),
+        pytest.param(FORM, {"elicitation": {"url": {}}}, id="no page"),
+        pytest.param(URLS, BOTH, id="no page for both"),
+        pytest.param(FORM + "ask_in_client: never\n", BOTH, id="never"),
     ],
 )
 def test_a_client_that_cannot_be_asked_waits(tmp_path: Path, text: str, declared: Object) -> None:

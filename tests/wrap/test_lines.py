@@ -11,12 +11,11 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import product
 from pathlib import Path
 
-import pytest
-
 from tests.hostile.wire import Seen, Upstream, answered, response, stream
-from tests.wrap.listening import Browser, Listening, messages, next_event
+from tests.wrap.listening import Browser, Listening, next_event
 from tests.wrap.wrapped import GONE, PYTHON, SERVER, UNSCANNABLE, Json, Object, Wrapped, error_code
 
 ACTOR = (*PYTHON, str(SERVER))
@@ -57,7 +56,6 @@ WRITTEN: list[Callable[[Json], bytes]] = [
     lambda value: json.dumps(value, indent=1).replace("\n", "\r\n").encode(),
     lambda value: json.dumps(value, indent=1).replace("\n", "\r").encode(),
 ]
-as_written = pytest.mark.parametrize("write", WRITTEN, ids=["line", "pretty", "lf", "crlf", "cr"])
 
 
 class Modern(Browser):
@@ -100,31 +98,27 @@ def ready(at: Listening) -> int:
 # --- from clients of HTTP to a server that reads lines --------------------------------------------
 
 
-@as_written
-def test_a_body_on_many_lines_is_served_and_so_is_everybody_else(
-    tmp_path: Path, write: Callable[[Json], bytes]
-) -> None:
+def test_a_body_on_many_lines_is_served_and_so_is_everybody_else(tmp_path: Path) -> None:
     with Listening(tmp_path, (), ACTOR) as at:
-        one, other = Modern(at.url), Modern(at.url)
-        assert said(one.call("first", write)) == content("first")
-        assert said(other.call("second")) == content("second")
-        assert ready(at) == 200
-        client = Browser(at.url).open()
-        connection = client.connect()
-        asked = asking(7, "do/echo", text="two\nlines")
-        connection.request("POST", "/mcp", write(asked), client.headers)
-        with connection.getresponse() as answer:
-            (told,) = messages(answer)
-        assert told == {"jsonrpc": "2.0", "id": 7, "result": {"text": "two\nlines"}}
+        one, other, client = Modern(at.url), Modern(at.url), Browser(at.url).open()
         older = Browser(at.url)
         with older.send("GET", path="/sse") as stream_:
             assert stream_.readline() == b"event: endpoint\n"
             address = stream_.readline().removeprefix(b"data: ").decode().strip()
-            connection = older.connect()
-            connection.request("POST", address, write(asking(1, "do/pid")), older.headers)
-            with connection.getresponse() as taken:
-                assert taken.status == 202
-            assert next_event(stream_)["id"] == 1
+            for number, write in enumerate(WRITTEN, 1):
+                assert said(one.call("first", write)) == content("first")
+                assert said(other.call("second")) == content("second")
+                assert ready(at) == 200
+                asked = write(asking(number, "do/echo", text="two\nlines"))
+                (told,) = client.send_body("/mcp", asked, client.headers)
+                assert (told["id"], told["result"]) == (number, {"text": "two\nlines"})
+                connection = older.connect()
+                connection.request("POST", address, write(asking(number, "do/pid")), older.headers)
+                with connection.getresponse() as taken:
+                    assert taken.status == 202
+                while (event := next_event(stream_)).get("id") is None:
+                    pass
+                assert event["id"] == number
 
 
 # --- from servers of HTTP to a client that reads lines --------------------------------------------
@@ -139,15 +133,14 @@ def in_events(body: bytes) -> list[bytes]:
     return stream(b"event: message\n" + lines + b"\n")
 
 
-@pytest.mark.parametrize("break_", [b"\n", b"\r\n"])
-@pytest.mark.parametrize("how", ["json", "events"])
-@pytest.mark.parametrize("is_pretty", [False, True])
-def test_an_answer_on_many_lines_reaches_a_client_of_stdio(
-    tmp_path: Path, how: str, break_: bytes, is_pretty: bool
-) -> None:
+def test_an_answer_on_many_lines_reaches_a_client_of_stdio(tmp_path: Path) -> None:
+    ways = product(["json", "events"], [b"\n", b"\r\n"], [False, True])
+    asked_twice = iter([way for way in ways for _ in range(2)])
+
     def scripted(seen: Seen) -> list[bytes] | None:
         if seen.message.get("method") != "prompts/list":
             return None
+        how, break_, is_pretty = next(asked_twice)
         body = pretty(seen) if is_pretty else answered(seen)
         body = body.replace(b"\n", break_)
         return [response("200 OK", body)] if how == "json" else in_events(body)
@@ -156,8 +149,9 @@ def test_an_answer_on_many_lines_reaches_a_client_of_stdio(
         upstream.script = scripted
         options = ("--name", "demo", "--upstream", upstream.url)
         with Wrapped(tmp_path, options=options, command=()).opened() as wrapped:
-            for _ in range(2):
+            for _ in range(16):
                 assert wrapped.ask("prompts/list")["result"] == {"prompts": []}
+            assert next(asked_twice, None) is None
             assert "result" in wrapped.ask("tools/list")
             wrapped.end()
 
@@ -245,32 +239,32 @@ def asking(number: int, method: str, **params: Json) -> Object:
     return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
 
 
-ASKING = pytest.mark.parametrize("ask", [in_a_session, alone, under_one_id])
+ASKS: tuple[Ask, ...] = (in_a_session, alone, under_one_id)
+NO_ANSWERS = ("line", "lines", "notification")
 
 
-@ASKING
-@pytest.mark.parametrize("what", ["line", "lines", "notification"])
-def test_what_is_no_answer_takes_none(tmp_path: Path, ask: Ask, what: str) -> None:
+def test_what_is_no_answer_takes_none(tmp_path: Path) -> None:
     with Listening(tmp_path, (), (*PYTHON, "-c", STRAYS, "3")) as at:
-        told = ask(at, [asking(number, "do/say", text=what) for number in (1, 2, 3)])
-        assert [(one["id"], one["result"]) for one in told] == [(n, {}) for n in (1, 2, 3)]
-        assert ready(at) == 200
+        for ask, what in product(ASKS, NO_ANSWERS):
+            told = ask(at, [asking(number, "do/say", text=what) for number in (1, 2, 3)])
+            assert [(one["id"], one["result"]) for one in told] == [(n, {}) for n in (1, 2, 3)]
+            assert ready(at) == 200
 
 
-@ASKING
 def test_who_waits_for_a_server_that_never_ends_its_line_is_told_once_it_is_gone(
-    tmp_path: Path, ask: Ask
+    tmp_path: Path,
 ) -> None:
     with Listening(tmp_path, (), (*PYTHON, "-c", STRAYS, "3")) as at:
-        told = ask(at, [asking(number, "do/say", text="endless") for number in (1, 2, 3)])
-        assert [one["id"] for one in told] == [1, 2, 3]
-        assert [error_code(one) for one in told] == [GONE] * 3
+        for ask in ASKS:
+            told = ask(at, [asking(number, "do/say", text="endless") for number in (1, 2, 3)])
+            assert [one["id"] for one in told] == [1, 2, 3]
+            assert [error_code(one) for one in told] == [GONE] * 3
 
 
-@pytest.mark.parametrize("what", ["line", "lines", "notification"])
-def test_what_is_no_answer_takes_none_of_a_client_of_stdio(tmp_path: Path, what: str) -> None:
+def test_what_is_no_answer_takes_none_of_a_client_of_stdio(tmp_path: Path) -> None:
     with Wrapped(tmp_path, command=(*PYTHON, "-c", STRAYS, "1")).opened() as wrapped:
-        assert wrapped.ask("do/say", text=what)["result"] == {}
+        for what in NO_ANSWERS:
+            assert wrapped.ask("do/say", text=what)["result"] == {}
 
 
 def test_thousands_that_wait_are_all_answered_in_any_order(tmp_path: Path) -> None:
@@ -283,8 +277,9 @@ def test_thousands_that_wait_are_all_answered_in_any_order(tmp_path: Path) -> No
         assert all(one["result"] == {} for one in answered)
 
 
-@pytest.mark.parametrize("is_answer", [False, True])
-def test_an_event_over_the_limit_ends_only_what_it_answers(tmp_path: Path, is_answer: bool) -> None:
+def test_an_event_over_the_limit_ends_only_what_it_answers(tmp_path: Path) -> None:
+    is_answer = False
+
     def scripted(seen: Seen) -> list[bytes] | None:
         if seen.message.get("method") != "prompts/list":
             return None
@@ -297,7 +292,7 @@ def test_an_event_over_the_limit_ends_only_what_it_answers(tmp_path: Path, is_an
         upstream.script = scripted
         options = ("--name", "demo", "--upstream", upstream.url)
         with Wrapped(tmp_path, options=options, command=()).opened() as wrapped:
-            told = wrapped.ask("prompts/list")
-            assert told.get("result") == (None if is_answer else {"prompts": []})
-            assert not is_answer or error_code(told) == UNSCANNABLE
+            assert wrapped.ask("prompts/list")["result"] == {"prompts": []}
+            is_answer = True
+            assert error_code(wrapped.ask("prompts/list")) == UNSCANNABLE
             assert "result" in wrapped.ask("tools/list")

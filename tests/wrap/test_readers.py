@@ -14,8 +14,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -32,6 +34,7 @@ from tests.wrap.listening import Browser, Listening, messages
 from tests.wrap.wrapped import PYTHON, Json, Object, Wrapped
 
 HERE = Path(__file__).parent / "readers"
+PYTHON_SDK = HERE / "python_sdk.py"
 TIMES = max(1, int(float(os.environ.get(FACTOR, "1"))))
 FRAMES = 300
 BODIES = 60
@@ -123,30 +126,46 @@ def splitlines(file: Path) -> list[Json]:
 
 
 def python_sdk(file: Path) -> list[Json]:
-    return [json.loads(line) for line in read_by(file, tools.server_python(), "python_sdk.py")]
+    return [
+        json.loads(line) for line in read_by(file, tools.server_python(), HERE / "python_sdk.py")
+    ]
 
 
 def first_python_sdk(file: Path) -> list[Json]:
-    return [json.loads(line) for line in read_by(file, tools.first_line_python(), "python_sdk.py")]
+    return [
+        json.loads(line)
+        for line in read_by(file, tools.first_line_python(), HERE / "python_sdk.py")
+    ]
 
 
 def typescript_sdk(file: Path) -> list[Json]:
     modules = str(tools.npm_modules())
-    return [json.loads(one) for one in read_by(file, tools.node(), "typescript_sdk.mjs", modules)]
+    words = tools.node(), HERE / "typescript_sdk.mjs", modules
+    return [json.loads(one) for one in read_by(file, *words)]
 
 
 def readline(file: Path) -> list[Json]:
-    return [json.loads(json.loads(one)) for one in read_by(file, tools.node(), "readline.mjs")]
+    read = read_by(file, tools.node(), HERE / "readline.mjs")
+    return [json.loads(json.loads(one)) for one in read]
+
+
+@cache
+def compiled() -> TemporaryDirectory[str]:
+    """The folder with the compiled reader, until this process ends."""
+    folder = TemporaryDirectory()
+    subprocess.run(["javac", "-d", folder.name, HERE / "Lines.java"], check=True)
+    return folder
 
 
 def java(file: Path) -> list[Json]:
-    return [json.loads(base64.b64decode(one)) for one in read_by(file, "java", "Lines.java")]
+    words = "java", "-XX:+UseSerialGC", "-cp", compiled().name, "Lines"
+    return [json.loads(base64.b64decode(one)) for one in read_by(file, *words)]
 
 
-def read_by(file: Path, program: Path | str, script: str, *words: str) -> list[str]:
+def read_by(file: Path, *words: Path | str) -> list[str]:
     with file.open("rb") as stdin:
         done = subprocess.run(
-            [program, HERE / script, *words],
+            words,
             stdin=stdin,
             capture_output=True,
             check=True,

@@ -281,6 +281,7 @@ def why(folder: Path, event: str) -> str:
 # --- tests ------------------------------------------------------------------------------
 
 
+@pytest.mark.often("over_stdio", "in_gateway", "over_relay", "at_server_of_gateway")
 @EVERYWHERE
 def test_a_call_waits_until_a_person_decides(tmp_path: Path, opens: Opens) -> None:
     with opens(tmp_path) as client:
@@ -295,7 +296,7 @@ def test_a_call_waits_until_a_person_decides(tmp_path: Path, opens: Opens) -> No
         until(lambda: event not in status(tmp_path), "it is over")
 
 
-@pytest.mark.often("over_stdio", "over_http")
+@pytest.mark.often("over_http")
 @EVERYWHERE
 def test_a_call_that_nobody_decides_about_is_blocked(
     tmp_path: Path, policy: Path, opens: Opens
@@ -314,7 +315,7 @@ def test_a_call_that_nobody_decides_about_is_blocked(
         assert heard(tmp_path) == 0
 
 
-@pytest.mark.often("over_relay", "in_gateway")
+@pytest.mark.often("in_gateway")
 @EVERYWHERE
 def test_a_call_that_waits_is_judged_again_once_the_policy_changes(
     tmp_path: Path, policy: Path, opens: Opens
@@ -327,7 +328,7 @@ def test_a_call_that_waits_is_judged_again_once_the_policy_changes(
         assert heard(tmp_path) == 0
 
 
-@pytest.mark.often("over_stdio", "at_gateway")
+@pytest.mark.often("at_gateway")
 @EVERYWHERE
 def test_the_time_for_an_answer_begins_when_the_call_goes_on(
     tmp_path: Path, policy: Path, opens: Opens
@@ -341,7 +342,7 @@ def test_the_time_for_an_answer_begins_when_the_call_goes_on(
         assert passes(answer())
 
 
-@pytest.mark.often("over_stdio", "at_gateway")
+@pytest.mark.often("over_stdio")
 @pytest.mark.parametrize("opens", [over_stdio, over_http, at_gateway])
 def test_of_two_calls_alike_one_grant_lets_one_go_on_and_the_other_waits_no_longer_for_it(
     tmp_path: Path, policy: Path, opens: Opens
@@ -379,7 +380,7 @@ def test_a_grant_is_for_the_tool_as_it_was(tmp_path: Path, opens: Opens) -> None
         assert heard(tmp_path) == 0
 
 
-@pytest.mark.often("over_http", "at_server_of_gateway")
+@pytest.mark.often("over_http")
 @pytest.mark.parametrize("opens", [over_stdio, *HTTP])
 def test_a_large_call_waits_as_well(tmp_path: Path, opens: Opens) -> None:
     text = f"{'word ' * 100_000}{KEY}"
@@ -395,7 +396,7 @@ def test_a_large_call_waits_as_well(tmp_path: Path, opens: Opens) -> None:
 # --- nobody waits any more --------------------------------------------------------------
 
 
-@pytest.mark.often("over_stdio", "over_relay", "at_gateway")
+@pytest.mark.often("over_relay", "at_gateway")
 @EVERYWHERE
 def test_a_call_that_is_cancelled_is_forgotten(tmp_path: Path, opens: Opens) -> None:
     with opens(tmp_path) as client:
@@ -406,7 +407,7 @@ def test_a_call_that_is_cancelled_is_forgotten(tmp_path: Path, opens: Opens) -> 
         assert_never_sent(tmp_path, client, event)
 
 
-@pytest.mark.often("*over_http", "drop-at_gateway", "delete-over_relay")
+@pytest.mark.often("drop-at_gateway", "delete-over_http")
 @OVER_HTTP
 @pytest.mark.parametrize("how", ["drop", "delete"])
 def test_a_call_is_forgotten_when_its_client_or_its_session_is_gone(
@@ -439,6 +440,7 @@ def assert_never_sent(folder: Path, client: Client, event: str) -> None:
     assert heard(folder) == 1
 
 
+@pytest.mark.often("over_stdio", "at_gateway")
 @pytest.mark.parametrize("opens", [over_stdio, in_gateway, over_http, at_gateway])
 def test_a_call_is_answered_once_when_its_server_dies(tmp_path: Path, opens: Opens) -> None:
     with opens(tmp_path) as client:
@@ -454,7 +456,7 @@ def test_a_call_is_answered_once_when_its_server_dies(tmp_path: Path, opens: Ope
         assert heard(tmp_path) == 0
 
 
-@pytest.mark.often("over_relay", "at_gateway")
+@pytest.mark.often("over_relay")
 @OVER_HTTP
 def test_a_call_is_answered_once_when_a_signal_ends_the_listener(
     tmp_path: Path, opens: OpensHttp
@@ -469,6 +471,7 @@ def test_a_call_is_answered_once_when_a_signal_ends_the_listener(
         assert heard(tmp_path) == 0
 
 
+@pytest.mark.often("hang up-over_stdio", "signal-in_gateway")
 @pytest.mark.parametrize("opens", [over_stdio, in_gateway])
 @pytest.mark.parametrize("end", ["hang up", "signal"])
 def test_a_call_is_answered_once_when_the_client_or_a_signal_ends_the_run(
@@ -519,7 +522,7 @@ def test_calls_that_are_cancelled_while_they_are_judged_leave_nothing(
 # --- how many wait ----------------------------------------------------------------------
 
 
-@pytest.mark.often("over_http", "at_gateway")
+@pytest.mark.often("at_gateway")
 @OVER_HTTP
 def test_no_more_wait_than_a_listener_has_room_for(tmp_path: Path, opens: OpensHttp) -> None:
     with opens(tmp_path) as client:
