@@ -57,18 +57,6 @@ def test_what_one_launcher_starts_is_told_apart(tmp_path: Path, op: Path, other:
     assert len(known(tmp_path)) == 2
 
 
-def test_what_an_argument_of_a_script_starts_is_told_apart(tmp_path: Path, other: Path) -> None:
-    script = tmp_path / "run.sh"
-    python = " ".join(PYTHON)
-    script.write_text(f'[ "$2" = other ] && exec {python} {other}\nexec {python} {SERVER}\n')
-    for chosen, told in (("demo", "Returns its text."), ("other", OTHER)):
-        for level in ("info", "debug"):
-            command = ("sh", str(script), "-s", chosen, "--log-level", level)
-            with Wrapped(tmp_path, options=(), command=command) as wrapped:
-                assert description(wrapped) == told
-    assert len(known(tmp_path)) == 2
-
-
 def test_a_name_that_another_server_has_is_told_and_not_shared(tmp_path: Path, other: Path) -> None:
     with Wrapped(tmp_path) as wrapped:
         assert description(wrapped) == "Returns its text."

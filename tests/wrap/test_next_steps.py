@@ -128,28 +128,6 @@ def test_a_tool_that_the_project_blocks_is_allowed_by_its_file_and_a_restart(
     assert passes(stopped, call("hello")), "in a run of its own"
 
 
-def test_a_limit_is_raised_as_the_rule_says(tmp_path: Path) -> None:
-    stopped = Stopped(tmp_path, "limits: {frame: 4 KiB}\n")
-    large = call("so many words " * 400)
-    rule, command = stopped.advice(large)
-    assert rule == "protocol.frame-too-large"
-    assert "Raise `limits.frame`" in stopped.run(command)
-    stopped.policy.write_text("limits: {frame: 64 KiB}\n")
-    assert passes(stopped, large)
-
-
-def test_a_flood_is_let_through_as_the_rule_says(tmp_path: Path) -> None:
-    stopped = Stopped(tmp_path, "limits: {notifications: 10}\n")
-    rule, command = stopped.advice(lambda wrapped: wrapped.ask("do/flood", number=500, text="tick"))
-    assert rule == "protocol.flood"
-    assert "Raise `limits.notifications`" in stopped.run(command)
-    stopped.policy.write_text("limits: {notifications: 1000}\n")
-    with stopped.wrapped() as wrapped:
-        wrapped.initialize()
-        wrapped.ask("do/flood", number=500, text="tick")
-        assert len(wrapped.seen) == 500
-
-
 def test_what_waits_is_shown_and_approved_as_the_log_says(tmp_path: Path) -> None:
     stopped = Stopped(tmp_path, "trust: review\n")
 
@@ -165,18 +143,6 @@ def test_what_waits_is_shown_and_approved_as_the_log_says(tmp_path: Path) -> Non
     assert "pipeguard approve demo/echo" in shown
     stopped.run("pipeguard approve demo/echo", "--yes")
     assert passes(stopped, call("hello"))
-
-
-def test_an_exception_goes_into_the_policy_that_the_server_goes_by(tmp_path: Path) -> None:
-    stopped, act = Stopped(tmp_path), call(f"use {KEY} for it")
-    other = tmp_path / "of-the-entry.yaml"
-    other.write_text("# of the client's entry\n")
-    other.chmod(0o600)
-    stopped.options = (*stopped.options, "--policy", str(other))
-    _, command = stopped.advice(act)
-    stopped.run(command, "--policy", str(other), "--why", "a test")
-    assert "secrets.aws-access-key-id" in other.read_text()
-    assert passes(stopped, act)
 
 
 DUPLICATE = b'{"jsonrpc":"2.0","id":9,"id":9,"method":"do/nothing"}\n'
