@@ -18,7 +18,6 @@ from pipeguard.runtime.endpoints import (
     read_login,
     read_remote,
     read_transport,
-    read_url,
 )
 from pipeguard.runtime.numbers import read_number, read_variables
 from pipeguard.runtime.run import Run, start_thread
@@ -36,8 +35,6 @@ from pipeguard.transports.stderr import StderrCopy
 from pipeguard.transports.stdio import LineChannel
 
 if TYPE_CHECKING:
-    import aiohttp
-
     from pipeguard.transports.http.client.upstream import Remote
 
 _Result = TypeVar("_Result")
@@ -62,23 +59,20 @@ def in_own_thread(name: str, work: Callable[[], _Result]) -> asyncio.Future[_Res
 
 
 class RemoteDialler:
-    """Opens channels to a server at an address.
+    """Opens channels to a server at an address; to be made on the loop where they live.
 
     Args:
         remote: the server.
         transport: its name, as `runtime.endpoints.read_transport` returns it.
-        http: connections to the server.
 
     Attributes:
-        remote: as it was given.
-        transport: as it was given.
-        http: as it was given.
+        http: connections to the server.
     """
 
-    def __init__(self, remote: Remote, transport: str, http: aiohttp.ClientSession) -> None:
-        self.remote = remote
-        self.transport = transport
-        self.http = http
+    def __init__(self, remote: Remote, transport: str) -> None:
+        from pipeguard.transports.http.client.upstream import connect  # with an HTTP library
+
+        self.remote, self.transport, self.http = remote, transport, connect(remote)
         self._open_channel = transport_named(transport).open_channel
 
     async def dial(self) -> RemoteChannel:
@@ -96,13 +90,10 @@ async def remote_dialler(options: WrapOptions, limit_bytes: int) -> RemoteDialle
     Raises:
         PolicyError: an option is wrong.
     """
-    from pipeguard.transports.http.client.upstream import connect  # with an HTTP library
-
     login = read_login(options)
     own = login if login is not None and await login.header() is not None else None
     remote = read_remote(options, os.environ, limit_bytes, own)
-    transport = read_transport(options, read_url(options.values["--upstream"]))
-    return RemoteDialler(remote, transport, connect(remote))
+    return RemoteDialler(remote, read_transport(options, remote.url))
 
 
 class LocalDialler:

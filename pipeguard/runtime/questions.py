@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from threading import Lock
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import StateError
 from pipeguard.firewall.finding import (
@@ -41,7 +41,7 @@ from pipeguard.firewall.protocol.pending import RepeatedCall
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.remedies import Way, decisive_rule, find_remedy
 from pipeguard.firewall.session.replies import STATE
-from pipeguard.runtime.run import start_thread
+from pipeguard.runtime.run import remember, start_thread
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.state.grants import CallGrant, make_grant
 from pipeguard.state.page_address import definition_card, new_card, page_address
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     from pipeguard.firewall.session.session import Session
     from pipeguard.runtime.run import Run
 
-_T = TypeVar("_T")
 Send = Callable[[list[bytes]], object]
 QUESTIONS_PER_HOUR = 12  # of one run, or one page
 HOUR_SECONDS = 3600.0
@@ -85,15 +84,14 @@ class HourlyLimit:
     def __init__(self) -> None:
         self._times = deque[float]()
 
-    def is_reached(self, now: float) -> bool:
-        """True if the limit is reached (seconds on a clock that only goes forward)."""
+    def take(self, now: float) -> bool:
+        """Count one more; False if the limit is reached (on a clock that only goes forward)."""
         while self._times and now - self._times[0] > HOUR_SECONDS:
             self._times.popleft()
-        return len(self._times) >= QUESTIONS_PER_HOUR
-
-    def count(self, now: float) -> None:
-        """Count one more."""
-        self._times.append(now)
+        has_room = len(self._times) < QUESTIONS_PER_HOUR
+        if has_room:
+            self._times.append(now)
+        return has_room
 
 
 class _AskedCall(NamedTuple):
@@ -164,7 +162,7 @@ class Questions:
         owner, digest = self._run.find_token(verdict.event), _digest(params)
         with self._lock:
             self._asked_calls[state] = _AskedCall(verdict, owner, digest, retry, since, is_form)
-            _remember(self._run.asked_in_results, verdict.event, None)
+            remember(self._run.asked_in_results, verdict.event, None, MOST_REMEMBERED)
         start_thread("question", lambda: self._expire(state, since, end))
         requests: JsonObject = {KEY: asked}
         return {"resultType": "input_required", "inputRequests": requests, "requestState": state}
@@ -226,10 +224,9 @@ class Questions:
 
     def _may_ask(self, topic: str, now: float) -> bool:
         with self._lock:
-            if topic in self._topics or self._limit.is_reached(now):
+            if topic in self._topics or not self._limit.take(now):
                 return False
-            self._limit.count(now)
-            _remember(self._topics, topic, None)
+            remember(self._topics, topic, None, MOST_REMEMBERED)
         return True
 
     def _ask(self, verdict: Verdict, params: JsonObject, session: Session, send: Send) -> None:
@@ -252,7 +249,8 @@ class Questions:
         if asked.forward is None or not self._record(asked, verdict):
             return
         with self._lock:
-            _remember(self._open, verdict.event, (f'"{request_id}"', session, send))
+            asked_about = f'"{request_id}"', session, send
+            remember(self._open, verdict.event, asked_about, MOST_REMEMBERED)
         send([asked.forward])
 
     def _grant(self, verdict: Verdict) -> None:
@@ -263,12 +261,6 @@ class Questions:
                 make_grant(store, grant, WHERE)
         except StateError as error:
             self._run.log_unless_gone("error", "the call could not be allowed", why=str(error))
-
-
-def _remember(memory: dict[str, _T], key: str, value: _T) -> None:
-    while len(memory) >= MOST_REMEMBERED:
-        del memory[next(iter(memory))]
-    memory[key] = value
 
 
 def _make_note(topic: str) -> Finding:

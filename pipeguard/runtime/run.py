@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeguard.config.directories import cache_folder
 from pipeguard.config.options import WrapOptions
@@ -54,6 +54,7 @@ SETTLED_SECONDS = 5.0  # after which a start is over, and the audit is pruned
 if TYPE_CHECKING:
     from pipeguard.state.finding_log import FindingLog
 
+_T = TypeVar("_T")
 _COUNTED = {
     Action.BLOCK: "blocked",
     Action.ASK: "asked",
@@ -258,19 +259,15 @@ class Run:
             return self._may_pass()
         conversation = verdict.event.rpartition(".")[0]
         if verdict.method == "initialize" and verdict.kind is MessageKind.REQUEST:
-            while len(self._clients) >= MOST_CLIENTS:
-                del self._clients[next(iter(self._clients))]
             holds_secret = any(tells_private(finding.rule) for finding in verdict.findings)
-            self._clients[conversation] = "" if holds_secret else _read_client(verdict.frame)
+            client = "" if holds_secret else _read_client(verdict.frame)
+            remember(self._clients, conversation, client, MOST_CLIENTS)
         self._recorder.client = self._clients.get(conversation, "")
         token = self._recorder.token = self._tokens.pop(conversation, "")
         if token:
             self._tokens[conversation] = token  # as the last that would be dropped
-        if (
-            verdict.forward is None
-            and verdict.kind is MessageKind.NOTIFICATION
-            and not verdict.findings
-        ):
+        is_dropped = verdict.forward is None and not verdict.findings
+        if is_dropped and verdict.kind is MessageKind.NOTIFICATION:
             return True  # one of a flood, which has a row already
         self._recorder.record(mask_verdict(verdict) if IN_USE and verdict.findings else verdict)
         if self._recorder.missing and self.on_loss is not None:
@@ -299,9 +296,7 @@ class Run:
 
     def name_token(self, conversation: str, token: str) -> None:
         """Set the name of the token of a conversation's client for the audit."""
-        while len(self._tokens) >= MOST_CLIENTS:
-            del self._tokens[next(iter(self._tokens))]
-        self._tokens[conversation] = token
+        remember(self._tokens, conversation, token, MOST_CLIENTS)
 
     def find_token(self, event: str) -> str:
         """The name of the token of the client whose conversation an event belongs to, or empty."""
@@ -399,6 +394,13 @@ def mask_verdict(verdict: Verdict) -> Verdict:
         method=None if verdict.method is None else IN_USE.mask(verdict.method),
         tool=None if verdict.tool is None else IN_USE.mask(verdict.tool),
     )
+
+
+def remember(memory: dict[str, _T], key: str, value: _T, most: int) -> None:
+    """Store a value; drop the oldest ones beyond a number."""
+    while len(memory) >= most:
+        del memory[next(iter(memory))]
+    memory[key] = value
 
 
 def start_thread(name: str, work: Callable[[], object]) -> threading.Thread:

@@ -22,7 +22,7 @@ from pipeguard.runtime.run import start_thread
 from pipeguard.runtime.stdio import GuardedServer, TargetServer
 from pipeguard.transports.bridge import BlockingAdapter
 from pipeguard.transports.channel import Channel, RemoteChannel
-from pipeguard.transports.http.client.upstream import Remote, connect
+from pipeguard.transports.http.client.upstream import Remote
 from pipeguard.transports.judging import with_value
 from pipeguard.transports.stdio import LineChannel
 
@@ -81,7 +81,7 @@ class RemoteServer(TargetServer):
         return self._channel
 
     async def _open(self, remote: Remote) -> tuple[RemoteDialler, RemoteChannel]:
-        dialler = RemoteDialler(remote, self._transport, connect(remote))
+        dialler = RemoteDialler(remote, self._transport)
         return dialler, await dialler.dial()
 
     def end(self, grace_seconds: float) -> Exit:

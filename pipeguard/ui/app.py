@@ -48,7 +48,7 @@ def make_app(page: Page) -> web.Application:
     inside.router.add_get("/changes", _changes)
     for each in PAGES:
         each.add_routes(inside)
-    inside.on_cleanup.append(_end_scans)
+    inside.on_cleanup.append(page.scans.close)
     app = web.Application(middlewares=[guard], client_max_size=MOST_FORM_BYTES)
     app.router.add_get(page.base or "/", _doorstep)
     if page.base:
@@ -59,10 +59,6 @@ def make_app(page: Page) -> web.Application:
         each_app.router.add_get(base + STATIC + "{name}", _static)
     app.add_subapp(page.root, inside)
     return app
-
-
-async def _end_scans(app: web.Application) -> None:
-    await app[PAGE].scans.close()
 
 
 async def _enter(request: web.Request) -> web.StreamResponse:

@@ -131,8 +131,7 @@ class Desktop:
         known = [card for card in waiting.cards if _keys(card) & self._told]
         new = [card for card in waiting.cards if card not in known]
         self._told = set[str]().union(*map(_keys, known))
-        if new and not self._is_paused and not self._limit.is_reached(monotonic()):
-            self._limit.count(monotonic())
+        if new and not self._is_paused and self._limit.take(monotonic()):
             self._told = self._told.union(*map(_keys, new))
             await self._send(new)
 

@@ -263,7 +263,8 @@ class _Drawing:
             self._left -= 1 + len(title) // NODE_CHARS
             return TreeNode(sign, title, tuple(self.members(sides[0], sides[1])))
         write = str if _is_text(old) and _is_text(new) else _write
-        line = _label(key) + compare_words(write(old), write(new))
+        words = compare_words(write(old), write(new))
+        line = foreign_text(key, (), VALUE_CHARS) + Markup(": ") + words
         self._left -= 1 + len(line) // NODE_CHARS
         return TreeNode(sign, line)
 
@@ -287,10 +288,6 @@ def _describe(name: str, schema: Side, *, is_required: bool) -> str:
 
 def _list(value: object) -> list[object]:
     return value if isinstance(value, list) else []
-
-
-def _label(key: str) -> Markup:
-    return foreign_text(key, (), VALUE_CHARS) + Markup(": ")
 
 
 def _write(value: Side) -> str:

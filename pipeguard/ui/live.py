@@ -23,11 +23,6 @@ from pipeguard.ui.page import draw, with_store
 from pipeguard.ui.plots import bars
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import Sequence
-
-    from markupsafe import Markup
-
     from pipeguard.state.store import Store
 
 SHOWN = 100  # calls of one page
@@ -77,6 +72,10 @@ def _look(
     now = time.time()
     bins = counts.look(store, now)
     sums = {name: sum(each[name] for each in bins) for name in HourCounts.NAMES}
+    label = (
+        f"Calls in each {BIN_SECONDS} seconds of the last hour: {sums['calls']:,} in all."
+        f" {sums['block']:,} messages were blocked."
+    )
     calls, older, hides_passed = list[AuditedCall](), 0, False
     if where is not None:
         has_verdict = any(term.field == "verdict" for term in where.terms)
@@ -86,18 +85,10 @@ def _look(
         )
     return {
         "views": [(name, query, sums[key]) for name, query, key in _VIEWS],
-        "plot": _plot(bins, sums),
+        "plot": bars([each["calls"] for each in bins], [each["block"] for each in bins], label),
         "begins": to_utc_text(now - HOUR_SECONDS),
         "opened": explain_event(store, name),
         "is_busy": hides_passed,
         "calls": calls,
         "older": older,
     }
-
-
-def _plot(bins: Sequence[Counter[str]], sums: dict[str, int]) -> Markup:
-    label = (
-        f"Calls in each {BIN_SECONDS} seconds of the last hour: {sums['calls']:,} in all."
-        f" {sums['block']:,} messages were blocked."
-    )
-    return bars([each["calls"] for each in bins], [each["block"] for each in bins], label)

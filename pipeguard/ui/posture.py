@@ -83,7 +83,7 @@ class Posture:
         )
         self.problem = ""
 
-    async def close(self) -> None:
+    async def close(self, _app: web.Application) -> None:
         """End the assessment."""
         await end_task(self.task)
 
@@ -93,14 +93,10 @@ POSTURE: web.AppKey[Posture] = web.AppKey("posture", Posture)
 
 def add_routes(app: web.Application) -> None:
     """Add the addresses of this page."""
-    app[POSTURE] = Posture()
+    app[POSTURE] = posture = Posture()
     app.router.add_get(PATH, _posture)
     app.router.add_post(f"{PATH}/look", _look)
-    app.on_cleanup.append(_close)
-
-
-async def _close(app: web.Application) -> None:
-    await app[POSTURE].close()
+    app.on_cleanup.append(posture.close)
 
 
 async def _posture(request: web.Request) -> web.StreamResponse:

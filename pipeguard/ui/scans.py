@@ -54,7 +54,7 @@ class Scans:
         self.found = {**dict.fromkeys(wanted), **_read(shown)}
         self.version += 1
 
-    async def close(self) -> None:
+    async def close(self, _app: object = None) -> None:
         """End the process that scans."""
         await end_task(self._task)
 

@@ -28,9 +28,7 @@ _DRAWN = re.compile(r"⟨U\+[0-9A-F]{4,6}(?: .)?⟩")  # as `visible` writes it
 
 def foreign(text: str, limit_chars: int = NAME_CHARS) -> Markup:
     """Draw a name or a few words from outside, within a sentence of ours."""
-    return Markup('<bdi class="said">{}</bdi>').format(
-        _draw(cut(visible(text[: limit_chars + 1]), limit_chars))
-    )
+    return Markup('<bdi class="said">{}</bdi>').format(show_own(text, limit_chars))
 
 
 def sentence(template: str, **values: object) -> Markup:

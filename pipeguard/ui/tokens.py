@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from aiohttp import web
 
 from pipeguard.state.tokens import find_last_uses, revoke_token, stored_tokens
 from pipeguard.ui.decisions import DoneDecision
 from pipeguard.ui.page import PAGE, draw, with_store
 from pipeguard.ui.text import foreign, sentence
-
-if TYPE_CHECKING:
-    from pipeguard.state.store import Store
-    from pipeguard.state.tokens import StoredToken
 
 PATH = "/tokens"
 
@@ -25,13 +19,10 @@ def add_routes(app: web.Application) -> None:
 
 
 async def _tokens(request: web.Request) -> web.StreamResponse:
-    tokens, uses = await with_store(request, _find)
+    tokens, uses = await with_store(
+        request, lambda store: (stored_tokens(store), find_last_uses(store))
+    )
     return await draw(request, "tokens.html", "Tokens", tokens=tokens, uses=uses)
-
-
-def _find(store: Store) -> tuple[list[StoredToken], dict[str, str]]:
-    """Find the tokens, and when each was last used, as far as the audit tells."""
-    return stored_tokens(store), find_last_uses(store)
 
 
 async def _revoke(request: web.Request) -> web.StreamResponse:
