@@ -18,11 +18,8 @@ _RAISED = (Leaving.RAISE, Leaving.ONLY)
 def usual_action(rule: Rule) -> Action:
     """The action for an ordinary match if the policy has no entry for the rule."""
     is_cuttable = bool(rule.model) and Surface.TO_CLIENT in rule.surfaces
-    return default_action(
-        PolicyTarget(
-            *(rule.id, rule.severity, rule.confidence, "", "", None), is_cuttable=is_cuttable
-        )
-    )
+    target = PolicyTarget(rule.id, rule.severity, rule.confidence, "", "", None)
+    return default_action(target._replace(is_cuttable=is_cuttable))
 
 
 def find_sure_action(rule: Rule) -> Action:

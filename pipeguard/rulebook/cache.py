@@ -74,15 +74,8 @@ def rule_ids() -> tuple[str, ...]:
     stored = _find_stored(cache_folder(), cache_key(packs))
     if stored is not None:
         with suppress(EngineError):
-            return tuple(record["id"] for record in json.loads(stored.rules()))
+            return tuple(record["id"] for record in json.loads(stored.part(0)))
     return tuple(rule.id for rule in load_rules(packs))
-
-
-def is_shipped(packs: Sequence[PackFile]) -> bool:
-    """True if the package's build compiled these packs, for this kind of machine."""
-    with suppress(OSError):
-        return bool(open_compiled(shipped_folder(), cache_key(packs), is_shipped=True))
-    return False
 
 
 def _find_stored(folder: str, key: bytes) -> CompiledRules | None:
@@ -98,11 +91,11 @@ def _engines(compiled: CompiledRules) -> Engines:
 
     @cache
     def database(number: int) -> Database:
-        return Database(partial(compiled.database, number))
+        return Database(partial(compiled.part, number + 1))
 
     @cache
     def read_rules() -> tuple[Rule, ...]:
-        return tuple(map(from_record, json.loads(compiled.rules())))
+        return tuple(map(from_record, json.loads(compiled.part(0))))
 
     engines = []
     for surface, parts in zip(Surface, compiled.engines, strict=True):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from hashlib import blake2b
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from pipeguard.version import VERSION
 
 if TYPE_CHECKING:
     import hashlib
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from pipeguard.detect.matching.pattern_set import PatternGroup
     from pipeguard.rulebook.packs import PackFile
@@ -28,15 +29,9 @@ def cache_key(packs: Sequence[PackFile]) -> bytes:
     The files of classifiers are covered by their hashes in the rules. Python's version has no part
     in it: expressions are made of the packs' own characters, by no table of Python's.
     """
-    key = blake2b(digest_size=32)  # three times as fast as SHA-256 without OpenSSL
-    for word in (VERSION, *_machine()):
-        _add(key, word.encode())
-    for name in modules_of_compiling():
-        _add(key, name.encode())
-        _add(key, _code(name))
-    for pack in packs:
-        _add(key, pack.content)
-    return key.digest()
+    modules = modules_of_compiling()
+    code = (part for name in modules for part in (name.encode(), _code(name)))
+    return _hash(32, (VERSION, *_machine()), code, (pack.content for pack in packs)).digest()
 
 
 def database_key(group: PatternGroup) -> str:
@@ -44,11 +39,8 @@ def database_key(group: PatternGroup) -> str:
 
     An edit of a rule, or of our code, changes few databases: the others are found by their keys.
     """
-    key = blake2b(digest_size=16)
-    for word in (*_machine(), repr(group)):
-        _add(key, word.encode())
-    _add(key, _code(os.path.join("detect", "matching", "pattern_set.py")))
-    return key.hexdigest()
+    code = _code(os.path.join("detect", "matching", "pattern_set.py"))
+    return _hash(16, (*_machine(), repr(group)), (code,)).hexdigest()
 
 
 def modules_of_compiling() -> list[str]:
@@ -63,9 +55,12 @@ def modules_of_compiling() -> list[str]:
     return modules  # empty in an archive, where the version covers them
 
 
-def _add(key: hashlib.blake2b, content: bytes) -> None:
-    key.update(len(content).to_bytes(8, "big"))
-    key.update(content)
+def _hash(size: int, words: Iterable[str], *contents: Iterable[bytes]) -> hashlib.blake2b:
+    key = blake2b(digest_size=size)  # three times as fast as SHA-256 without OpenSSL
+    for content in chain((word.encode() for word in words), *contents):
+        key.update(len(content).to_bytes(8, "big"))
+        key.update(content)
+    return key
 
 
 def _code(name: str) -> bytes:

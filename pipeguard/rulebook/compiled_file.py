@@ -47,9 +47,8 @@ MAX_HEAD_BYTES = 2**16
 MAX_NAMES_BYTES = 2 * MOST_NAMES * NAME_BYTES
 _SUFFIX = ".compiled"
 COMPILED_PATTERN = f"rules-*{_SUFFIX}"
-_NATIVE = os.path.join(
-    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "detect", "model"
-)
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_NATIVE = os.path.join(_PACKAGE, "detect", "model")
 
 
 class EngineParts(NamedTuple):
@@ -120,24 +119,16 @@ class CompiledRules:
         self._read = read
         self._path = path
 
-    def rules(self) -> bytes:
-        """The records of the rules."""
-        return self._part(0)
-
-    def database(self, number: int) -> bytes:
-        """A database, by its number."""
-        return self._part(number + 1)
-
     def find_database(self, name: str) -> bytes | None:
         """The database whose sources have this hash; None if there is none that is whole."""
         with suppress(EngineError):
             for number, (other, _, _) in enumerate(self._parts):
                 if other == name:
-                    return self._part(number)
+                    return self.part(number)
         return None
 
-    def _part(self, number: int) -> bytes:
-        """Read a part.
+    def part(self, number: int) -> bytes:
+        """Read a part: 0 is the records of the rules, and each other a database.
 
         Raises:
             EngineError: it is damaged.
@@ -190,7 +181,7 @@ def _open(folder: str, name: str, *, is_shipped: bool) -> CompiledRules:
 
 def shipped_folder() -> str:
     """The folder of the files compiled by the package's build; it need not exist."""
-    return os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "databases")
+    return os.path.join(_PACKAGE, "databases")
 
 
 def file_name(key: bytes) -> str:
@@ -234,12 +225,15 @@ class CleanNames:
 
     They are trusted as the rules are: whoever can write them could also write compiled rules that
     find nothing. Once a rule, a module or an engine changes, the key changes, and no name counts.
+
+    Attributes:
+        new: the names that this run has added.
     """
 
     def __init__(self, folder: str, key: bytes) -> None:
         """Store the folder of the cache and the key of the rules; read nothing yet."""
         self._folder, self._key = folder, key
-        self._new: dict[bytes, None] = {}
+        self.new: dict[bytes, None] = {}
 
     @cached_property
     def _body_key(self) -> bytes:
@@ -269,23 +263,18 @@ class CleanNames:
     def _file_name(self) -> str:
         return f"clean-{self._body_key.hex()[:16]}.names"
 
-    @property
-    def has_new(self) -> bool:
-        """True once this run has added a name."""
-        return bool(self._new)
-
     def __bool__(self) -> bool:
         """True if there are any names."""
-        return bool(self._new or self._old)
+        return bool(self.new or self._old)
 
     def __contains__(self, name: bytes) -> bool:
         """True for the name of a clean text."""
-        return name in self._old or name in self._new
+        return name in self._old or name in self.new
 
     def add(self, name: bytes) -> None:
         """Add a name for later runs."""
-        if len(self._new) < MOST_NAMES and name not in self._old:
-            self._new[name] = None
+        if len(self.new) < MOST_NAMES and name not in self._old:
+            self.new[name] = None
 
     def save(self) -> None:
         """Write the names, merged with those that other runs wrote; drop the oldest if need be.
@@ -293,10 +282,10 @@ class CleanNames:
         Raises:
             OSError: they cannot be written.
         """
-        if not self._new or not self._key:
+        if not self.new or not self._key:
             return
         make_folder(self._folder)
-        names = [*(self._read() | self._new)][-MOST_NAMES:]
+        names = [*(self._read() | self.new)][-MOST_NAMES:]
         put(self._folder, self._file_name, NAMES_MAGIC + self._body_key + b"".join(names))
 
 
@@ -345,9 +334,8 @@ def _open_trusted(path: str, kind: int, trusted: Trusted, parent: int | None = N
     Raises:
         OSError: it cannot be opened, is of another kind, or somebody else could have written it.
     """
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-    if parent is not None:
-        flags |= os.O_NOFOLLOW
+    no_link = 0 if parent is None else os.O_NOFOLLOW
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | no_link
     descriptor = os.open(path, flags, dir_fd=parent)
     status = os.fstat(descriptor)
     if stat.S_IFMT(status.st_mode) == kind and not other_writer(status, trusted):

@@ -94,7 +94,7 @@ def sources() -> tuple[PackFile, ...]:
     Raises:
         RuleError: a file cannot be read, or another user could have written it.
     """
-    own = [PackFile(path, _content(path), shipped=False) for path in _files(user_folder())]
+    own = _read_folder(user_folder(), is_shipped=False)
     return (*shipped_sources(), *own)
 
 
@@ -104,10 +104,7 @@ def shipped_sources() -> tuple[PackFile, ...]:
     Raises:
         RuleError: a file cannot be read, or another user could have written it.
     """
-    packs = tuple(
-        PackFile(path, _content(path, is_shipped=True), shipped=True)
-        for path in _files(shipped_folder())
-    )
+    packs = _read_folder(shipped_folder(), is_shipped=True)
     if not packs:
         raise RuleError("the rules are missing from this installation. Install PipeGuard again.")
     return packs
@@ -194,24 +191,18 @@ def _find_wrong_recipe(rule: Rule, index: int) -> RuleError | None:
     return None
 
 
-def _files(folder: str) -> list[str]:
+def _read_folder(folder: str, *, is_shipped: bool) -> tuple[PackFile, ...]:
     try:
         names = os.listdir(folder)
     except (FileNotFoundError, NotADirectoryError):
-        return []
+        return ()
     except OSError as error:
         raise RuleError(f"{folder} cannot be read: {error.strerror}.") from None
-    return [
-        os.path.join(folder, name)
-        for name in sorted(names, key=lambda name: (os.path.splitext(name)[0], name))
-        if name.endswith(_SUFFIXES) and not name.startswith(".")
-    ]
-
-
-def _content(path: str, *, is_shipped: bool = False) -> bytes:
-    return read_own(
-        path,
-        MAX_PACK_BYTES,
-        RuleError,
-        trusted=Trusted.ANY_GROUP if is_shipped else Trusted.OWN_GROUP,
-    )
+    trusted = Trusted.ANY_GROUP if is_shipped else Trusted.OWN_GROUP
+    packs = []
+    for name in sorted(names, key=lambda name: (os.path.splitext(name)[0], name)):
+        if name.endswith(_SUFFIXES) and not name.startswith("."):
+            path = os.path.join(folder, name)
+            content = read_own(path, MAX_PACK_BYTES, RuleError, trusted=trusted)
+            packs.append(PackFile(path, content, is_shipped))
+    return tuple(packs)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from pipeguard.config import effective_policy
+from pipeguard.config.effective_policy import load_wrap_policy as load_unchecked
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -27,9 +27,7 @@ def load_wrap_policy(options: WrapOptions, *, with_project: bool = True) -> Poli
         PolicyError: an option or a file is invalid, or an action is for no rule.
         RuleError: a pack is wrong.
     """
-    return effective_policy.load_wrap_policy(
-        options, with_project=with_project, check=check_actions
-    )
+    return load_unchecked(options, with_project=with_project, check=check_actions)
 
 
 def check_actions(root: YamlEntry) -> None:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from pipeguard.detect.rules.rule import View, Written
@@ -62,18 +63,16 @@ def prove(rule: Rule, engine: Engine, surface: Surface) -> Iterator[SampleFailur
         engine: it runs the rule (detect.scanning.first_look).
         surface: the samples are judged as texts of it.
     """
-    for sample in rule.matches:
-        for text in texts(sample):
-            sure = confidences(rule, engine, surface, text)
-            if not sure:
-                yield SampleFailure(rule.id, surface, text, "must match, but does not")
-            elif max(sure) < rule.confidence:
-                what = f"expected {rule.confidence.name.lower()}, found {max(sure).name.lower()}"
-                yield SampleFailure(rule.id, surface, text, f"confidence: {what}")
-    for sample in rule.passes:
-        for text in texts(sample):
-            if is_match(rule, engine, surface, text):
-                yield SampleFailure(rule.id, surface, text, "must not match, but does")
+    for text in chain.from_iterable(map(texts, rule.matches)):
+        sure = confidences(rule, engine, surface, text)
+        if not sure:
+            yield SampleFailure(rule.id, surface, text, "must match, but does not")
+        elif max(sure) < rule.confidence:
+            what = f"expected {rule.confidence.name.lower()}, found {max(sure).name.lower()}"
+            yield SampleFailure(rule.id, surface, text, f"confidence: {what}")
+    for text in chain.from_iterable(map(texts, rule.passes)):
+        if is_match(rule, engine, surface, text):
+            yield SampleFailure(rule.id, surface, text, "must not match, but does")
 
 
 def prove_all(rules: Iterable[Rule], engines: Iterable[Engine]) -> Iterator[SampleFailure]:
@@ -116,9 +115,8 @@ def confidences(rule: Rule, engine: Engine, surface: Surface, text: str) -> list
     the words that the rule is for.
     """
     place = sample_place(rule, surface)
-    key = "command" if View.ACTS in rule.views else "input"
-    if View.ACTS not in rule.views and rule.written is Written.KEEP:
-        key = "text"
+    usual = "text" if rule.written is Written.KEEP else "input"
+    key = "command" if View.ACTS in rule.views else usual
     seen = engine.scan(frame_value(surface, text, key), lambda _: place, surface)
     return [
         raise_confidence(match.confidence) if match.took(DOUBTED) else match.confidence

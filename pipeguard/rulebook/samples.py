@@ -119,10 +119,10 @@ class _Draft:
                 text += _ENCODINGS[part["encoding"]](inner)
             elif part["spec"] == "start":
                 start = len(text)
-            elif part["spec"] is not None:
+            elif part["spec"]:
                 text += self._make(part["spec"], text[start:])
-            else:
-                text += part["text"] or part["pair"][0]
+            else:  # `{}` is nothing
+                text += part["text"] or (part["pair"] or "")[:1]
         if at < len(self._recipe) or is_inner:
             raise RuleError(f"a brace never closes in {self._recipe!r}. {_DOUBLED}")
         return text, at
@@ -138,8 +138,6 @@ class _Draft:
                 why = f"{{{spec}}} lacks what {name} needs, in {self._recipe!r}"
                 raise RuleError(why) from None
         charset, _, count = spec.rpartition(":")
-        if not spec:
-            return ""
         if not charset or not count.isdigit():
             near = suggestion(name, (*_TOKENS, *_CHECKSUMS, *_ENCODINGS, "start"))
             raise RuleError(f"no generator is called {spec!r}, in {self._recipe!r}.{near}")
@@ -170,15 +168,13 @@ def _run(random: Random, charset: str, count: int) -> str:
     """Make characters that pass the checks of entropy, character classes and placeholders."""
     kinds = [k for k in (_UPPER, _LOWER, _DIGITS) if count >= 12 and set(k) & set(charset)]
     dense = 0.8 * log2(max(1, min(count, len(set(charset)))))
-    run = ""
     for _ in range(_TRIES):
         run = "".join(random.choices(charset, k=count))
         text = run.encode()
         if count < 8 or len(set(charset)) < 4:
             return run
-        if entropy(text) < dense or is_placeholder(text):
-            continue
-        if all(set(kind) & set(run) for kind in kinds):
+        is_random = entropy(text) >= dense and not is_placeholder(text)
+        if is_random and all(set(kind) & set(run) for kind in kinds):
             return run
     raise RuleError(f"{count} characters of {charset!r} always look like a placeholder")
 

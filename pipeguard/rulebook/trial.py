@@ -113,7 +113,9 @@ def judge(
         key: random bytes, as for a Guard.
         now: seconds on the session's clock.
     """
-    shape = _shape(trial_input.text)
+    shape: object = None  # of a text that is not JSON
+    with suppress(ValueError, RecursionError):
+        shape = json.loads(trial_input.text)
     named = trial_input.tool or _call_message(shape)
     tool = named or USUAL_NAME
     framed = _FRAMERS[trial_input.role](trial_input, shape, tool)
@@ -128,9 +130,8 @@ def judge(
 
     def find(**definition: str) -> list[Finding]:
         text = canonical({"name": tool, **definition}).decode()
-        pins = (
-            {} if is_definition else {("tool", tool): Pin("tool", tool, text, "", None, None, "")}
-        )
+        pin = Pin("tool", tool, text, "", None, None, "")
+        pins = {} if is_definition else {("tool", tool): pin}
         guard = make_guard(trial_input.server or USUAL_NAME, engines, policy, pins, key)
         guard.contents_key = key  # with it, and with room, a call waits for a person
         session = Session(guard, RUN)
@@ -138,15 +139,13 @@ def judge(
         verdict = session.receive(Direction.TO_SERVER, framed.request.encode(), now)
         if framed.answer and verdict.forward is not None:  # a refused call has no result
             verdict = session.receive(Direction.TO_CLIENT, framed.answer.encode(), now)
-        found = (each for each in verdict.findings if not each.rule.startswith("trust."))
-        return worst_first(found)
+        return worst_first(each for each in verdict.findings if not each.rule.startswith("trust."))
 
     findings = find()
     action = kept = greatest(findings)
     if trial_input.role is TextRole.ARGUMENTS and findings:
         kept = greatest(find(description=_LOCAL))
-    located = tuple(_locate(trial_input.text, framed, findings))
-    return Trial(action, located, framed.read_as, kept)
+    return Trial(action, tuple(_locate(trial_input.text, framed, findings)), framed.read_as, kept)
 
 
 # --- frames -----------------------------------------------------------------------------
@@ -248,14 +247,6 @@ def _answer(result: str) -> str:
 
 def _quote(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
-
-
-def _shape(text: str) -> object:
-    """A JSON text as Python's parser reads it, to inspect its shape; None if it is not JSON."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _id(text: str) -> str:

@@ -250,7 +250,7 @@ class Run:
 
     def record(self, verdict: Verdict) -> bool:
         """Record a verdict; False if it cannot be recorded, and nothing may pass then."""
-        if self._loads_late and (verdict.method not in HANDSHAKE or self.clean_names.has_new):
+        if self._loads_late and (verdict.method not in HANDSHAKE or self.clean_names.new):
             self._loads_late = False
             start_thread("load", self._load_late)
         if self._trace is not None:

@@ -171,7 +171,7 @@ def test_a_database_of_another_processor_is_refused(folder: Path, compiles: list
     load_engines(packs(), str(folder))
     compiled = open_compiled(str(folder), cache_key.cache_key(packs()))
     databases = [(str(number), b"none") for number in range(len(compiled._parts) - 1)]
-    content = serialize(compiled.key, compiled.rules(), databases, compiled.engines)
+    content = serialize(compiled.key, compiled.part(0), databases, compiled.engines)
     file_of(folder).write_bytes(content)
     with pytest.raises(EngineError, match="do not load"):
         finds(load_engines(packs(), str(folder)))

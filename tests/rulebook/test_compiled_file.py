@@ -82,7 +82,7 @@ def test_clean_names_of_all_runs_with_the_same_rules_are_there(folder: Path) -> 
     later = written_names(folder, NAMES[1], NAMES[1])
     assert draft.exists(), "another process may be writing it"
     assert later
-    assert not later.has_new
+    assert not later.new
     assert [name in later for name in NAMES] == [True, True, False]
     assert not CleanNames(str(folder), b"l" * 32)
     assert (folder / later._file_name).stat().st_size < 200
