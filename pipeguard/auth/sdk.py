@@ -24,7 +24,7 @@ from mcp.shared.auth import (
     OAuthToken,
     ProtectedResourceMetadata,
 )
-from pydantic import AnyUrl, ValidationError
+from pydantic import AnyUrl, BaseModel, ValidationError
 
 from pipeguard.auth.server import SHOWN_CHARS, login_command, must_be_safe
 from pipeguard.auth.store import Secrets, StoredLogin
@@ -328,26 +328,15 @@ def browser_url(flow: OAuthClientProvider, url: str) -> str:
 def list_secrets(flow: OAuthClientProvider) -> tuple[str, ...]:
     """Secrets that a peer could quote in an answer, and that must not be shown."""
     client, tokens = flow.context.client_info, flow.context.current_tokens
-    return tuple(
-        filter(
-            None,
-            (
-                client.client_secret if client else None,
-                tokens.access_token if tokens else None,
-                tokens.refresh_token if tokens else None,
-            ),
-        )
-    )
+    secrets = [client.client_secret] if client else []
+    secrets += [tokens.access_token, tokens.refresh_token] if tokens else []
+    return tuple(filter(None, secrets))
 
 
-def client_fields(client: OAuthClientInformationFull) -> dict[str, object]:
-    """A registration for storage, without its secret."""
-    return _dump(client, exclude={"client_secret"})
-
-
-def metadata_fields(metadata: OAuthMetadata | ProtectedResourceMetadata | None) -> Any:
-    """Metadata as it is stored, or None."""
-    return None if metadata is None else _dump(metadata)
+def stored_fields(model: BaseModel | None) -> Any:
+    """A registration without its secret, or metadata, as it is stored; None for None."""
+    leave_out = {"client_secret"}
+    return model and model.model_dump(mode="json", exclude_none=True, exclude=leave_out)
 
 
 def find_expiry(tokens: OAuthToken) -> float | None:
@@ -355,8 +344,3 @@ def find_expiry(tokens: OAuthToken) -> float | None:
     if tokens.expires_in is None:
         return None
     return time.time() + min(max(tokens.expires_in, 0), LONGEST_SECONDS)
-
-
-def _dump(model: Any, exclude: set[str] | None = None) -> dict[str, object]:
-    dumped: dict[str, object] = model.model_dump(mode="json", exclude_none=True, exclude=exclude)
-    return dumped

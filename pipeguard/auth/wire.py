@@ -27,7 +27,6 @@ from pipeguard.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from types import TracebackType
     from typing import Self
 
 LIMIT_BYTES = 2**20  # of an answer: metadata and tokens are a few KiB
@@ -162,12 +161,7 @@ class Wire:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         for client in self._clients.values():
             await client.aclose()
 

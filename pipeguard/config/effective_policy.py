@@ -7,7 +7,6 @@ imports nothing that reads one.
 from __future__ import annotations
 
 import os
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipeguard.config.policy_file import (
@@ -30,7 +29,6 @@ from pipeguard.firewall.policy import (
 )
 
 if TYPE_CHECKING:
-    import datetime
     from collections.abc import Callable
 
     from pipeguard.config.isolate_key import IsolateEntry
@@ -93,7 +91,13 @@ def load_wrap_policy(
         moment = datetime.datetime.now()  # noqa: DTZ005  the user's own calendar
         today = moment.date()
         now = monotonic() - (moment.timestamp() - find_beginning(today))
-        read = partial(_read_file, now=now, today=today, check=check)
+
+        def read(path: str | None, scope: PolicyScope) -> PolicyFile | None:
+            if path is None:
+                return None
+            text = policy_text(path, scope)
+            return parse_policy(text, path, scope, now=now, today=today, check=check)
+
         user = read(user_file, PolicyScope.USER)
         project = read(project_file, PolicyScope.PROJECT)
     user = user or PolicyFile()
@@ -139,20 +143,6 @@ def _current_folder() -> str:
         return os.getcwd()
     except FileNotFoundError:  # it was deleted, so no project is there
         return os.path.expanduser("~")
-
-
-def _read_file(
-    path: str | None,
-    scope: PolicyScope,
-    *,
-    now: float,
-    today: datetime.date,
-    check: Callable[[YamlEntry], None] | None,
-) -> PolicyFile | None:
-    if path is None:
-        return None
-    text = policy_text(path, scope)
-    return parse_policy(text, path, scope, now=now, today=today, check=check)
 
 
 def combine(user: PolicyFile | None, project: PolicyFile | None) -> Policy:

@@ -17,10 +17,8 @@ _HOST_GLOB = lazy_regex(r"[^\sA-Z/@#%]{1,253}")
 
 def parse_glob(entry: YamlEntry | None) -> str:
     """A glob, `*` without an entry; a glob that can match nothing is wrong."""
-    if entry is None:
-        return "*"
-    text = entry.text()
-    if text is None:
+    text = entry.text() if entry is not None else None
+    if entry is None or text is None:
         return "*"
     if text != text.strip():
         entry.wrong("a glob neither begins nor ends with a space")

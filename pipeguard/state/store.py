@@ -126,7 +126,9 @@ class Store(StateDatabase):
             known = self._stored_name(launched.former, identity)
             if known is not None:
                 return known
-        name = name or self._usual_name(launched.name, identity)
+        if not name:  # the only name that it was requested by before, if there is one
+            names = self._read_names("SELECT name FROM servers WHERE identity = ?", identity)
+            name = names[0] if len(names) == 1 else launched.name
         stored = self._stored_name(name, identity)
         if stored is not None or not register:
             return stored or name
@@ -145,11 +147,6 @@ class Store(StateDatabase):
                 (server, name, identity, launched.description, now_text()),
             )
             return server
-
-    def _usual_name(self, name: str, identity: str) -> str:
-        """The only name that a server was requested by before; else the given one."""
-        names = self._read_names("SELECT name FROM servers WHERE identity = ?", identity)
-        return names[0] if len(names) == 1 else name
 
     def _stored_name(self, name: str, identity: str) -> str | None:
         names = self._read_names(
@@ -190,10 +187,8 @@ class Store(StateDatabase):
     def pins(self, server: str) -> dict[tuple[str, str], Pin]:
         """The pins of a server, by kind and name."""
         with translated_errors(self.path):
-            rows = self.connection.execute(
-                f"{_SELECT} WHERE server = ? ORDER BY kind, name",
-                (server,),
-            )
+            query = f"{_SELECT} WHERE server = ? ORDER BY kind, name"
+            rows = self.connection.execute(query, (server,))
             return {(row[0], row[1]): Pin(*row) for row in rows}
 
     def remember(self, server: str, changes: Iterable[PinChange], when: str = "") -> None:
@@ -324,10 +319,8 @@ class Store(StateDatabase):
         if approved not in {None, change.fingerprint}:
             self._hold(server, change, "differs from what another session pinned", now)
             return
-        self.connection.execute(
-            _PIN,
-            (server, change.kind, change.name, change.definition, change.fingerprint, now),
-        )
+        fields = (server, change.kind, change.name, change.definition, change.fingerprint, now)
+        self.connection.execute(_PIN, fields)
 
     def _hold(self, server: str, change: PinChange, reason: str, now: str) -> None:
         approved, held, is_reviewed = self._fingerprints(server, change)

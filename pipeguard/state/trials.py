@@ -137,18 +137,13 @@ def _fits(row: AuditRow, exempt: Exempt) -> bool | None:
 
 
 def _try_removal(passed: Sequence[AuditRow], exempt: Exempt, policy: Policy) -> Outcomes:
-    layers = tuple(
-        layer._replace(
-            exceptions=tuple(
-                each
-                for each in layer.exceptions
-                if (each.where, each.why) != (exempt.where, exempt.why)
-            )
-        )
-        for layer in policy.layers
-    )
+    removed, layers = (exempt.where, exempt.why), []
+    for layer in policy.layers:
+        kept = tuple(each for each in layer.exceptions if (each.where, each.why) != removed)
+        layers.append(layer._replace(exceptions=kept))
+    policy = policy._replace(layers=tuple(layers))
     outcomes = [
-        _stops(row, exempt, policy._replace(layers=layers)) if fits else fits
+        _stops(row, exempt, policy) if fits else fits
         for row in passed
         if (fits := _fits(row, exempt)) is not False
     ]
