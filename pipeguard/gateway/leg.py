@@ -353,7 +353,7 @@ class Leg:
                 limit.reschedule(None if seconds is None else loop.time() + seconds)
                 self._events[token] = verdict.event
         except asyncio.CancelledError:
-            session.withdraw()
+            session.state.withdraw()
             raise
         finally:
             session.leave()  # a frame still in judgement is neither sent nor waits

@@ -159,7 +159,7 @@ class _SendingChannel:
         try:
             is_sent = write(frame)
         except ChannelClosed:
-            self.unsent.update(batch.list_asked(frame))
+            self.unsent.update(batch.list_ids(frame, of_requests=True))
             raise
         self.sending = None
         return is_sent
@@ -381,7 +381,8 @@ class GuardedServer:
                 self._client.write(verdict.reply)
             return
         why = "PipeGuard: the audit cannot be written, so nothing passes"
-        for token in [] if verdict.forward is None else batch.list_answered(verdict.forward):
+        forward = verdict.forward
+        for token in [] if forward is None else batch.list_ids(forward, of_requests=False):
             self._client.write(replies.own_error(token, codes.INTERNAL, why))
 
     # --- beside them --------------------------------------------------------------------
@@ -434,7 +435,7 @@ class GuardedServer:
         A client that hung up may have asked before that, and wait for the answers.
         """
         awaited = {_Event.SIGNAL: Direction.TO_CLIENT, _Event.CLIENT: Direction.TO_SERVER}
-        if first in awaited and not self._session.has_received(awaited[first]):
+        if first in awaited and not self._session.state.has_received(awaited[first]):
             self._last_seconds = STARTING_SECONDS
             self._grace_seconds = min(self._grace_seconds, STARTING_SECONDS)
 
@@ -471,7 +472,7 @@ class GuardedServer:
 
     def _wait_for_latecomers(self) -> None:
         """Answer requests that crossed with the server's end, and a client's very first one."""
-        has_begun = self._session.has_received(Direction.TO_SERVER)
+        has_begun = self._session.state.has_received(Direction.TO_SERVER)
         deadline = monotonic() + (DYING_SECONDS if has_begun else DECLINE_SECONDS)
         while (event := self._next_event(deadline)) is not None:
             if event in _HURRY:

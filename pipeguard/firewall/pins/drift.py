@@ -262,12 +262,9 @@ def _describe_value(name: str, change: Difference) -> Iterator[str]:
         before, after = _to_set(old), _to_set(new)
         gained = [_show_value(value) for value in new if serialise(value) not in before]
         lost = [_show_value(value) for value in old if serialise(value) not in after]
-        changes = " and ".join(
-            f"{verb} {', '.join(values)}"
-            for verb, values in (("gained", gained), ("lost", lost))
-            if values
-        )
-        yield f"{name} {changes or 'has another order'}"
+        changes = [f"gained {', '.join(gained)}"] if gained else []
+        changes += [f"lost {', '.join(lost)}"] if lost else []
+        yield f"{name} {' and '.join(changes) or 'has another order'}"
     else:
         yield f"{name}: {_show_value(old)} → {_show_value(new)}"
 

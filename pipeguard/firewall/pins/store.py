@@ -304,9 +304,7 @@ ADDRESSED = frozenset({"resource", "template"})
 def as_seen(kind: str, name: str) -> str:
     """The normal form of all names that could be taken for this one."""
     if kind in ADDRESSED:
-        from pipeguard.firewall.protocol.uris import (
-            normal,  # 1 ms, and most servers have only tools
-        )
+        from pipeguard.firewall.protocol.uris import normal  # 1 ms; most servers have only tools
 
         return normal(name)
     if name.isascii() and name.isprintable() and " " not in name:
@@ -340,13 +338,7 @@ class Names:
         self.kinds: set[str] = set()  # the kinds that the server has listed
         self._first: dict[tuple[str, str], str] = {}
         self._templates: dict[str, None] = {}
-        waiting = []
-        for pin in pins:
-            if pin.approved_definition is None:
-                waiting.append(pin)
-            else:
-                self.learn(pin)
-        for pin in waiting:
+        for pin in sorted(pins, key=lambda pin: pin.approved_definition is None):
             self.learn(pin)
 
     def learn(self, pin: Pin) -> None:

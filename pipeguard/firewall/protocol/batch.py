@@ -42,16 +42,10 @@ class _RefusedBatch(Refusal):
         self.ids = Ids(_ids(members, of_requests=True), _ids(members, of_requests=False))
 
 
-def list_asked(frame: bytes) -> list[str]:
-    """The ids of the requests in a frame that may be forwarded."""
+def list_ids(frame: bytes, *, of_requests: bool) -> list[str]:
+    """The ids of the requests in a frame that may be forwarded, or of those that it answers."""
     value = parse_json(frame)
-    return _ids(value if isinstance(value, list) else [value], of_requests=True)
-
-
-def list_answered(frame: bytes) -> list[str]:
-    """The ids of the requests answered by a frame that may be forwarded."""
-    value = parse_json(frame)
-    return _ids(value if isinstance(value, list) else [value], of_requests=False)
+    return _ids(value if isinstance(value, list) else [value], of_requests=of_requests)
 
 
 def _ids(members: list[JsonValue], *, of_requests: bool) -> list[str]:

@@ -147,12 +147,9 @@ def pending_request(message: Message, now: float) -> PendingRequest:
         if isinstance(meta, dict) and meta.get("progressToken") is not None:
             progress_token = write_id(meta["progressToken"])
             if progress_token is None:
-                raise Refusal(
-                    "protocol.invalid-progress-token",
-                    "a progress token is a string or an integer",
-                    codes.INVALID_REQUEST,
-                    message.id_token,
-                )
+                rule = "protocol.invalid-progress-token"
+                why = "a progress token is a string or an integer"
+                raise Refusal(rule, why, codes.INVALID_REQUEST, message.id_token)
     request = PendingRequest(message.id_token, message.method, tool, now, progress_token)
     request.frame_bytes = len(message.frame)
     return request
@@ -401,11 +398,8 @@ class Pending:
         """True if a late answer to this id is expected."""
         if id_token is None:
             return False
-        for pending in self._all():
-            since = pending._cancelled.get(id_token)
-            if since is not None and now - since <= REMEMBERED_SECONDS:
-                return True
-        return False
+        times = [pending._cancelled.get(id_token, float("-inf")) for pending in self._all()]
+        return any(now - since <= REMEMBERED_SECONDS for since in times)
 
     def progresses(self, token: str | None, value: float) -> bool:
         """Record reported progress; False if it belongs to no request, or goes back."""

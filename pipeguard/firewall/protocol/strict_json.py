@@ -171,7 +171,7 @@ def holds_more_than(frame: bytes, limit: int) -> bool:
     """True if the text has more than `limit` values; a container counts, and so do its members."""
     if frame.count(b",") + frame.count(b"[") + frame.count(b"{") < limit:
         return False
-    outside = _outside_strings(frame)
+    outside = b"".join(frame.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
     return 1 + outside.count(b",") + outside.count(b"[") + outside.count(b"{") > limit
 
 
@@ -207,10 +207,6 @@ def _text(frame: bytes) -> str:
     except UnicodeDecodeError:
         why = "the frame is not valid UTF-8"
         raise Refusal("protocol.invalid-utf8", why, codes.PARSE_ERROR, legible_id(frame)) from None
-
-
-def _outside_strings(frame: bytes) -> bytes:
-    return b"".join(frame.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
 
 
 class _BadKeys(Exception):  # noqa: N818  becomes a Refusal where the frame is known

@@ -60,14 +60,11 @@ def obstacles(guard: Guard, message: Message) -> list[Finding]:
     spelled = _SPELLED.get(method)
     if spelled is not None and not params.keys() <= spelled:
         check_spelling(params, _PARAMS[method], "params", message.id_token)
-    findings = []
     try:
-        for kind, name in references(method, params):
-            finding = _obstacle_to_reference(guard, kind, name)
-            if finding is not None:
-                findings.append(finding)
+        found = [_obstacle_to_reference(guard, *each) for each in references(method, params)]
     except Refusal as refusal:
         raise Refusal(refusal.rule, refusal.why, refusal.code, message.id_token) from None
+    findings = [finding for finding in found if finding is not None]
     return [max(findings, key=lambda finding: finding.action)] if findings else []
 
 
@@ -181,10 +178,8 @@ def _is_covered(guard: Guard, uri: str) -> bool:
 
 
 def _not_offered(guard: Guard, kind: str, name: str, why: str) -> Finding:
-    note = (
-        f"PipeGuard holds the {kind} {cut(name, NAME_CHARS)!r}:"
-        f" the server has not offered it, and {why}."
-    )
+    why = f"the server has not offered it, and {why}"
+    note = f"PipeGuard holds the {kind} {cut(name, NAME_CHARS)!r}: {why}."
     return _hold(guard, name, NOT_OFFERED, note)
 
 
@@ -240,9 +235,8 @@ def _completion_references(ref: JsonValue) -> list[Reference]:
     if not isinstance(ref, dict):
         return [("prompt", [ref])]
     check_spelling(ref, _REFERENCE_MEMBERS, "ref")
-    return [(kind, ref[key]) for key, kind in _REFERENCE.items() if key in ref] or [
-        ("prompt", None)
-    ]
+    named: list[Reference] = [(kind, ref[key]) for key, kind in _REFERENCE.items() if key in ref]
+    return named or [("prompt", None)]
 
 
 def _subscription_references(wanted: JsonValue) -> list[Reference]:

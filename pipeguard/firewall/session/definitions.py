@@ -374,11 +374,8 @@ def _review_unchanged(
 
 def _end_of_hold(scope: DefinitionScope, pin: Pin) -> PinChange | None:
     """The change that ends the hold of this run on a definition that passes now, if any."""
-    if (
-        not scope.guard.pins.confirm(pin)
-        or not pin.approved_fingerprint
-        or not pin.approved_definition
-    ):
+    is_over = scope.guard.pins.confirm(pin)
+    if not (is_over and pin.approved_fingerprint and pin.approved_definition):
         return None
     return scope.change(pin.name, pin.approved_fingerprint, pin.approved_definition)
 

@@ -82,9 +82,8 @@ class Context(NamedTuple):
     ) -> Finding:
         """A finding of a rule outside all packs, with the action of the policy."""
         bare = Finding(rule, place, severity=level[0], confidence=level[1], tool=self.tool)
-        return self.decide(
-            bare._replace(content=content), Surface.TO_SERVER, is_cuttable=is_cuttable
-        )
+        bare = bare._replace(content=content)
+        return self.decide(bare, Surface.TO_SERVER, is_cuttable=is_cuttable)
 
     def exempts(self, rule: str, place: str) -> bool:
         """True if a person's exception lets through text that is otherwise always removed."""

@@ -345,19 +345,15 @@ class FrameJudge(SettledFrame):
             request.take_answer(self.message.value.get("result"))
             return self._verdict([], None)
         try:
-            if self.outline is not None:
-                return self._judge_result(request)
+            if self.outline is not None:  # an ordinary result
+                verdict = self._settle(self._findings(self._context(), self.message))
+                self.guard.detector.record_result(self.guard, request, self.frame, self.now)
+                return verdict
             self.message = with_id(self.message, request.id_token)
             check_answer(self.message.value, request.id_token)
             return self._restore(self._judge_expected_answer(request))
         except Refusal as refusal:
             raise RefusedAnswer(request, refusal) from None
-
-    def _judge_result(self, request: PendingRequest) -> Verdict:
-        """Judge an ordinary result: its frame was outlined."""
-        verdict = self._settle(self._findings(self._context(), self.message))
-        self.guard.detector.record_result(self.guard, request, self.frame, self.now)
-        return verdict
 
     def _judge_expected_answer(self, request: PendingRequest) -> Verdict:
         honest = replies.without_forgery(self.message.value)

@@ -261,11 +261,8 @@ class ConversationState:
         """Remove and return the client's requests that have waited longer than the timeout."""
         pending = self.pending[Direction.TO_SERVER]
         with self._lock:
-            overdue = [
-                request
-                for request in pending.overdue(now, timeout_seconds)
-                if request.method not in NEVER_OVERDUE
-            ]
+            late = pending.overdue(now, timeout_seconds)
+            overdue = [request for request in late if request.method not in NEVER_OVERDUE]
             for request in overdue:
                 pending.give_up(request, now)
         return overdue
@@ -322,20 +319,17 @@ class ConversationState:
         """
         if request.method == "ping":
             return None
+        rule, code = "protocol.too-early", codes.INVALID_REQUEST
         if not self.peers.begun:
             why = "the server sent a request before the client sent anything"
-            raise Refusal("protocol.too-early", why, codes.INVALID_REQUEST, request.id_token)
-        if not self.peers.handshake or not self._is_declared(message):
-            raise Refusal(
-                "protocol.undeclared-capability",
-                "the client has not declared that it answers this",
-                codes.METHOD_NOT_FOUND,
-                request.id_token,
-            )
-        if not self.peers.agreed:
+        elif not self.peers.handshake or not self._is_declared(message):
+            rule, code = "protocol.undeclared-capability", codes.METHOD_NOT_FOUND
+            why = "the client has not declared that it answers this"
+        elif not self.peers.agreed:
             why = "the server sent a request before it answered initialize"
-            raise Refusal("protocol.too-early", why, codes.INVALID_REQUEST, request.id_token)
-        return None if self.peers.initialized else _EARLY
+        else:
+            return None if self.peers.initialized else _EARLY
+        raise Refusal(rule, why, code, request.id_token)
 
     def _is_declared(self, message: Message) -> bool:
         """True if the client declared that it answers such a request."""

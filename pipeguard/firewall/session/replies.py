@@ -249,8 +249,8 @@ def without_forgery(value: JsonObject) -> JsonObject:
     """A peer's answer without PipeGuard's error code and mark; the same object without either."""
     body, result = value.get("error"), value.get("result")
     if isinstance(body, dict):
-        changed, data = dict(body), body.get("data")
-        if _is_ours(body.get("code")):
+        changed, data, code = dict(body), body.get("data"), body.get("code")
+        if isinstance(code, Number) and str(code) in _OUR_CODES:
             changed["code"] = Number(codes.INTERNAL_ERROR)
         if isinstance(data, dict) and data.get("source") == MARK:
             changed["data"] = {key: item for key, item in data.items() if key != "source"}
@@ -263,10 +263,6 @@ def without_forgery(value: JsonObject) -> JsonObject:
 
 
 _OUR_CODES = frozenset(str(code) for code in codes.OURS)
-
-
-def _is_ours(code: JsonValue) -> bool:
-    return isinstance(code, Number) and str(code) in _OUR_CODES
 
 
 def _data(finding: Finding, event: str, *, executed: bool) -> JsonObject:

@@ -217,10 +217,6 @@ class Session:
         """End the exchange: only the whole may receive the answers that it still waits for."""
         self.state.leave()
 
-    def withdraw(self) -> None:
-        """Forget the requests of the exchange: they were judged, and are not sent."""
-        self.state.withdraw()
-
     def resume(self, revision: str) -> None:
         """Take a revision as agreed: the opening was not seen here, or did not happen."""
         self.state.resume(revision)
@@ -232,10 +228,6 @@ class Session:
     def passes_known(self, result: KnownResult) -> bool:
         """True for a result of the server's that passes without being read."""
         return not self.guard.inspects and self.state.find_call(result.id_token) is not None
-
-    def has_received(self, direction: Direction) -> bool:
-        """True once a frame came that travels this way."""
-        return self.state.has_received(direction)
 
     def abandon(
         self,
@@ -316,9 +308,8 @@ class Session:
     def _make_judge(self, direction: Direction, frame: bytes, now: float) -> FrameJudge:
         side, number = "c" if direction is TO_SERVER else "s", self.state.count_frame(direction)
         arrival = Arrival(direction, frame, now, f"{self.run}.{side}{number}")
-        return (FrameJudge if self.guard.inspects else ProtocolJudge)(
-            self.guard, self.state, arrival
-        )
+        kind = FrameJudge if self.guard.inspects else ProtocolJudge
+        return kind(self.guard, self.state, arrival)
 
     def _judge_or_refuse(self, judge: FrameJudge) -> Verdict:
         """Judge a frame: at once if it is plain."""
@@ -369,10 +360,8 @@ class Session:
         budgets, verdicts = Budgets(), []
         frames = [serialise(member) for member in members]  # before any of them is judged
         for index, frame in enumerate(frames):
-            event = f"{judge.event}.{index}"
-            alone = type(judge)(
-                judge.guard, self.state, Arrival(judge.direction, frame, judge.now, event)
-            )
+            arrival = Arrival(judge.direction, frame, judge.now, f"{judge.event}.{index}")
+            alone = type(judge)(judge.guard, self.state, arrival)
             alone.budgets, alone.is_member = budgets, True
             verdicts.append(self._judge_or_refuse(alone))
         text = judge.frame.removeprefix(BYTE_ORDER_MARK)
@@ -414,10 +403,8 @@ def judge_headers(
         stopped = _stopped_names(guard, given, now) if _stop(findings) else frozenset[str]()
     except Refusal as refusal:  # headers that cannot be judged are not forwarded
         findings, stopped = [make_block(refusal.rule, refusal.why)], frozenset(given)
-    action = greatest(findings)
-    frame = serialise(given)
-    verdict = Verdict(Direction.TO_SERVER, frame, action, None, None, tuple(findings), event)
-    return stopped, verdict
+    action, found = greatest(findings), tuple(findings)
+    return stopped, Verdict(TO_SERVER, serialise(given), action, None, None, found, event)
 
 
 def _stopped_names(guard: Guard, given: JsonObject, now: float) -> frozenset[str]:

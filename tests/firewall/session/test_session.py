@@ -70,7 +70,7 @@ def test_another_thread_judges_with_engines_of_its_own() -> None:
     session = new_session()
     verdict = session.receive_concurrently(TO_SERVER, call(1, KEY), 0.0)
     assert verdict.action is Action.BLOCK
-    assert session.has_received(TO_SERVER)
+    assert session.state.has_received(TO_SERVER)
 
 
 def test_a_check_that_breaks_refuses(monkeypatch: pytest.MonkeyPatch) -> None:

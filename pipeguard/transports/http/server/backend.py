@@ -164,7 +164,7 @@ async def converse(
             task.cancel()
         await waiting.end()
         ends = await asyncio.gather(to_server, to_client, expiring, return_exceptions=True)
-        session.withdraw()
+        session.state.withdraw()
         session.leave()
         await server.close()
         await client.close()

@@ -265,7 +265,7 @@ class StreamableEndpoint(Endpoint):
         try:
             value = await parse_value(frame)
         except asyncio.CancelledError:
-            exchange.session.withdraw()
+            exchange.session.state.withdraw()
             raise
         with (
             router.answering(exchange, value) as sent,
