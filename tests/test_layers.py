@@ -11,7 +11,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-from pipeguard.demo.client import DemoClient
+from pipeguard.demo.client import converse
 from pipeguard.demo.play import SERVER, Stage
 from pipeguard.rulebook.cache import load_engines
 from tests.each import each
@@ -290,8 +290,7 @@ def test_a_daily_session_loads_neither_an_event_loop_nor_http_nor_the_log(tmp_pa
     environment = {key: value for key, value in os.environ.items() if "COVERAGE" not in key}
     environment["PIPEGUARD_STATE_DIR"] = str(tmp_path / "state")
     command = [*wrap, sys.executable, "-I", str(SERVER), str(record)]
-    with DemoClient(command, tmp_path, environment, log) as client:
-        client.initialize()
+    with converse(command, tmp_path, environment, log) as client:
         act = Stage(client, record).call("get_forecast", city="Oslo")
         assert act.got[-1] == act.exchange.sent
     lines = re.findall(r"^import time:.*\| +(\S+)$", log.read_text(), re.MULTILINE)

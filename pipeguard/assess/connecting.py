@@ -151,7 +151,7 @@ def _contents(
             else:
                 opened = _child_channel(target, server, options, policy)
             channel = stack.enter_context(opened)
-            stack.enter_context(_closing(channel, over, options.limit_seconds))
+            stack.enter_context(close_in_time(channel, over, options.limit_seconds))
             session = _session(target, server, policy)
             contents = Conversation(channel, over.is_set, session, judging).hold()
     except (PipeGuardError, OSError) as error:
@@ -161,7 +161,7 @@ def _contents(
 
 
 @contextmanager
-def _closing(channel: Channel, over: Event, limit_seconds: float) -> Iterator[None]:
+def close_in_time(channel: Channel, over: Event, limit_seconds: float) -> Iterator[None]:
     """Close a channel when the time is up, and set an event."""
 
     def stop() -> None:
@@ -198,19 +198,19 @@ def _child_channel(
         if not server.cwd and server.scope is ConfigScope.PROJECT:
             cwd = root
         command = Command(words, environment, str(root / cwd))
-        with _run_child(command, policy.limits.frame_bytes) as channel:
+        with run_child(command, policy.limits.frame_bytes) as channel:
             yield channel
 
 
 @contextmanager
-def _run_child(
-    command: Command, limit_bytes: int, end_seconds: float = END_SECONDS
+def run_child(
+    command: Command, limit_bytes: int, end_seconds: float = END_SECONDS, log: Path | None = None
 ) -> Iterator[Channel]:
-    """Run a server, and end it with the context."""
+    """Run a server, and end it with the context; its standard error goes to a file, if any."""
     child = start(command)
     try:
         child.wait_started()
-        drain = start_thread("stderr", lambda: _drain(child.stderr_fd))
+        drain = start_thread("stderr", lambda: _drain(child.stderr_fd, log))
         channel = LineChannel(child.stdout_fd, child.stdin_fd, limit_bytes)
         try:
             yield channel
@@ -240,11 +240,11 @@ def _own_folder() -> Iterator[str]:
         yield str(Path(folder, "home"))
 
 
-def _drain(descriptor: int) -> None:
-    """Read and discard a server's standard error, so that it never blocks."""
-    with suppress(OSError):
-        while os.read(descriptor, READ_BYTES):
-            pass
+def _drain(descriptor: int, log: Path | None) -> None:
+    """Read a server's standard error, so that it never blocks; discard it without a file."""
+    with suppress(OSError), open(log or os.devnull, "wb") as file:
+        while data := os.read(descriptor, READ_BYTES):
+            file.write(data)
 
 
 def _root(target: AssessmentTarget, server: ServerEntry) -> Path:
@@ -379,8 +379,8 @@ def _call_guarded(
     command = Command(words, {**os.environ, **named, **own}, str(root / server.cwd))
     try:
         with (
-            _run_child(command, DEFAULT_LIMIT_BYTES, CALL_END_SECONDS) as channel,
-            _closing(channel, over, limit_seconds),
+            run_child(command, DEFAULT_LIMIT_BYTES, CALL_END_SECONDS) as channel,
+            close_in_time(channel, over, limit_seconds),
         ):
             exchange = ServerDialogue(channel, over.is_set, client=client)
             exchange.open()

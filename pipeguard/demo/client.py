@@ -7,26 +7,27 @@ judges nothing, and starts any command.
 from __future__ import annotations
 
 import json
-import subprocess
-import threading
-from collections import deque
-from contextlib import suppress
-from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Event
 from typing import TYPE_CHECKING
 
+from pipeguard.assess.connecting import CALL_END_SECONDS, close_in_time, run_child
+from pipeguard.assess.conversation import ConversationEnded, ServerDialogue
 from pipeguard.errors import PipeGuardError
+from pipeguard.firewall.protocol.framing import DEFAULT_LIMIT_BYTES
+from pipeguard.launch.child import Command
+from pipeguard.transports.channel import ChannelClosed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
-    from typing import Self
+
+    from pipeguard.firewall.protocol.json_values import JsonObject
 
 Json = dict[str, object]
 
-REVISION = "2025-06-18"
-ANSWER_SECONDS = 60.0  # the first answer waits for the rules to compile, once per machine
-END_SECONDS = 10.0  # more than `wrap` gives a server to end by itself
+ALL_SECONDS = 120.0  # for a conversation; it waits for the rules to compile, once per machine
 LAST_WORDS = 20  # lines of stderr shown when a process is gone
 
 
@@ -41,12 +42,15 @@ class DemoExchange:
     Attributes:
         sent: the request's frame.
         got: the answer's frame.
-        answer: the answer, parsed.
     """
 
     sent: str
     got: str
-    answer: Json
+
+    @property
+    def answer(self) -> Json:
+        """The answer, parsed; empty if there is none."""
+        return mapping(json.loads(self.got or "{}"))
 
     @property
     def result(self) -> Json:
@@ -54,128 +58,74 @@ class DemoExchange:
         return mapping(self.answer.get("result"))
 
 
-class DemoClient:
-    """One conversation with a server process, from its start to its end.
+@dataclass
+class DemoClient(ServerDialogue):
+    """One conversation with a server process.
 
     Attributes:
         notifications: the methods of received notifications, in order.
+        last: the last request, and its answer once it is there.
     """
 
-    def __init__(
-        self, command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path
-    ) -> None:
-        """Start the process.
+    notifications: list[str] = field(default_factory=list)
+    last: DemoExchange = field(default=DemoExchange("", ""), init=False)
 
-        Args:
-            command: the command to run.
-            folder: its working directory.
-            environment: all of its variables.
-            log: a file for its standard error.
-        """
-        self.notifications: list[str] = []
-        self._id = 0
-        self._frames: SimpleQueue[str | None] = SimpleQueue()
-        self._stderr = log.open("w+b")
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            cwd=folder,
-            env=environment,
-        )
-        self._reader = threading.Thread(target=self._read, name="demo-reader", daemon=True)
-        self._reader.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def initialize(self) -> DemoExchange:
-        """Open the conversation (MCP 2025-06-18, basic/lifecycle).
-
-        Raises:
-            DemoError: the server did not open it.
-        """
-        opened = self.request(
-            "initialize",
-            {
-                "protocolVersion": REVISION,
-                "capabilities": {},
-                "clientInfo": {"name": "pipeguard-demo", "version": "1.0"},
-            },
-        )
-        if not opened.result:
-            why = mapping(opened.answer.get("error")).get("message")
-            raise DemoError(f"the server does not open a conversation: {why}\n{self._last_words()}")
-        self._send({"jsonrpc": "2.0", "method": "notifications/initialized"})
-        return opened
-
-    def request(self, method: str, params: Json) -> DemoExchange:
+    def ask(self, method: str, params: Mapping[str, object]) -> DemoExchange:
         """Send a request, and wait for the answer.
 
         Raises:
-            DemoError: no answer came, or the server is gone.
+            ConversationEnded: no answer came.
+            ChannelClosed: the server is gone.
         """
-        self._id += 1
-        number = self._id
-        sent = self._send({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
-        while True:
-            frame = self._next(method)
-            message = mapping(json.loads(frame))
-            if message.get("id") == number:
-                return DemoExchange(sent, frame, message)
-            if "id" not in message:
-                self.notifications.append(str(message.get("method")))
+        self.request(method, params)
+        return self.last
 
-    def close(self) -> int:
-        """Hang up, and wait for the process to end; returns its exit code."""
-        if self._process.stdin is not None:
-            with suppress(BrokenPipeError):  # the process hung up first
-                self._process.stdin.close()
-        try:
-            self._process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._reader.join()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
-        self._stderr.close()
-        return self._process.returncode
-
-    def _send(self, message: Json) -> str:
+    def send(self, message: Mapping[str, object]) -> None:
+        """Send a message to the server, and keep a request's frame."""
         frame = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
-        if self._process.stdin is None:
-            raise DemoError("the process has no standard input")
-        try:
-            self._process.stdin.write(frame.encode() + b"\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            raise DemoError(f"the server is gone.\n{self._last_words()}") from None
-        return frame
+        if "id" in message:
+            self.last = DemoExchange(frame, "")
+        self.channel.write(frame.encode())
 
-    def _next(self, method: str) -> str:
-        try:
-            frame = self._frames.get(timeout=ANSWER_SECONDS)
-        except Empty:
-            frame = None
-        if frame is None:
-            raise DemoError(f"no answer to {method}.\n{self._last_words()}")
-        return frame
+    def receive(self, frame: bytes, message: JsonObject | None, method: str) -> bool:
+        """Keep an answer's frame, and the method of a notification."""
+        if method:
+            self.last = DemoExchange(self.last.sent, frame.decode())
+        elif message is not None:
+            self.notifications.append(str(message.get("method")))
+        return False
 
-    def _read(self) -> None:
-        if self._process.stdout is not None:
-            for line in self._process.stdout:
-                self._frames.put(line.decode().rstrip("\n"))
-        self._frames.put(None)
 
-    def _last_words(self) -> str:
-        self._stderr.seek(0)
-        lines = deque(self._stderr, LAST_WORDS)
-        return b"".join(lines).decode(errors="replace").rstrip() or "  (it wrote nothing on stderr)"
+@contextmanager
+def converse(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path
+) -> Iterator[DemoClient]:
+    """Start a server, open a conversation with it, and end it with the context.
+
+    Args:
+        command: the command to run.
+        folder: its working directory.
+        environment: all of its variables.
+        log: a file for its standard error.
+
+    Raises:
+        DemoError: the server is silent or gone, or does not open a conversation.
+    """
+    over, client = Event(), None
+    started = Command(command, environment, str(folder))
+    try:
+        with (
+            run_child(started, DEFAULT_LIMIT_BYTES, CALL_END_SECONDS, log) as channel,
+            close_in_time(channel, over, ALL_SECONDS),
+        ):
+            client = DemoClient(channel, over.is_set, client="pipeguard-demo")
+            client.open()
+            yield client
+    except (ConversationEnded, ChannelClosed) as error:
+        why = mapping(client.last.answer.get("error")).get("message", error) if client else error
+        lines = log.read_text("utf-8", "replace").splitlines()[-LAST_WORDS:]
+        words = "\n".join(lines) or "  (it wrote nothing on stderr)"
+        raise DemoError(f"the server does not go on: {why}\n{words}") from None
 
 
 def mapping(value: object) -> Json:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeguard.config.atomic_write import replace_file
-from pipeguard.demo.client import DemoClient, DemoError, DemoExchange, Json, mapping
+from pipeguard.demo.client import DemoClient, DemoError, DemoExchange, Json, converse, mapping
 from pipeguard.installation import own_command
 from pipeguard.state.paths import STORE_NAME
 from pipeguard.state.store import Store
@@ -104,9 +104,9 @@ class Stage:
 
     def ask(self, method: str, params: Json) -> Act:
         """Send a request, and record what reached the server."""
-        exchange = self.client.request(method, params)
+        exchange = self.client.ask(method, params)
         # A ping's answer comes after everything sent before it, in both directions.
-        ping = self.client.request("ping", {})
+        ping = self.client.ask("ping", {})
         lines = self._record.read_text(encoding="utf-8").splitlines()
         records, self._seen = [*map(json.loads, lines[self._seen :])], len(lines)
         got, sent = (
@@ -132,8 +132,7 @@ def play(wrap: Sequence[str] = WRAP, copy_to: Path | None = None) -> Iterator[Sc
         record.touch()
         command = [*wrap, sys.executable, "-I", str(SERVER), str(record)]
         log = folder / "stderr"
-        with DemoClient(command, folder, _environment(folder), log) as client:
-            client.initialize()
+        with converse(command, folder, _environment(folder), log) as client:
             stage = Stage(client, record)
             listed = stage.ask("tools/list", {})
             for scene in SCENES:

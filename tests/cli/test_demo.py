@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.config.directories import cache_folder
-from pipeguard.demo.client import DemoClient, DemoError
+from pipeguard.demo.client import DemoError, converse
 from pipeguard.demo.play import SCENES, leaked_key, play
 from pipeguard.rulebook import compilation
 from pipeguard.rulebook.cache import load_engines
@@ -132,15 +132,19 @@ def test_a_guard_that_dies_is_told_with_its_last_words() -> None:
 
 
 def test_a_guard_that_declines_is_told_with_its_reason() -> None:
-    answer = '{"id":1,"error":{"code":-37104,"message":"no rules today"}}'
+    answer = '{"jsonrpc":"2.0","id":1,"error":{"code":-37104,"message":"no rules today"}}'
     declines = (sys.executable, "-c", f"import sys; sys.stdin.readline(); print('{answer}')")
     with pytest.raises(DemoError, match="no rules today"):
         list(play(wrap=declines))
 
 
 def test_the_client_notes_what_comes_unasked(tmp_path: Path) -> None:
-    server = 'import sys; sys.stdin.readline(); print(\'{"method":"a"}\'); print(\'{"id":1}\')'
+    server = """if True:
+    for frame in '"id":1,"result":{}', '"method":"a"', '"id":2,"result":{"b":1}':
+        print(f'{{"jsonrpc":"2.0",{frame}}}', flush=True)
+        input()
+    """
     command = [sys.executable, "-I", "-c", server]
-    with DemoClient(command, tmp_path, {}, tmp_path / "stderr") as client:
-        assert client.request("ping", {}).answer == {"id": 1}
+    with converse(command, tmp_path, {}, tmp_path / "stderr") as client:
+        assert client.ask("ping", {}).result == {"b": 1}
         assert client.notifications == ["a"]

@@ -16,7 +16,7 @@ from pipeguard.clients.entries import ServerEntry, read_config
 from pipeguard.clients.machine import Machine, find
 from pipeguard.clients.rewrite import GuardOptions
 from pipeguard.config.directories import cache_folder
-from pipeguard.demo.client import DemoClient
+from pipeguard.demo.client import converse
 from pipeguard.rulebook.cache import load_engines
 from tests.wrap.wrapped import SERVER
 
@@ -44,9 +44,8 @@ def environment_of(
     """Start an entry as a client does, and return the server's environment."""
     load_engines()
     variables = client_s_own | dict(server.env)
-    with DemoClient(server.words, tmp_path, variables, tmp_path / "stderr") as conversation:
-        conversation.initialize()
-        told = conversation.request("do/environment", {}).result
+    with converse(server.words, tmp_path, variables, tmp_path / "stderr") as conversation:
+        told = conversation.ask("do/environment", {}).result
     return {key: str(value) for key, value in told.items()}
 
 
