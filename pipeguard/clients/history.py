@@ -137,7 +137,7 @@ def remember(
             move,
         )
         replace_file(folder / _BACKUP, before)
-        replace_file(folder / _RECORD, json.dumps(_fields(record), indent=1).encode())
+        replace_file(folder / _RECORD, json.dumps(_fields(record), indent=1, default=str).encode())
     except OSError as error:
         raise StateError(
             f"a backup cannot be written to the state folder: {error.strerror}."
@@ -158,17 +158,10 @@ def records(file: Path | None = None) -> list[Record]:
 
 
 def _fields(record: Record) -> dict[str, object]:
-    fields: dict[str, object] = {
-        "pipeguard": VERSION,
-        "client": record.client,
-        "file": str(record.file),
-        "before_sha256": record.before_sha256,
-        "after_sha256": record.after_sha256,
-        "entries": [asdict(entry) for entry in record.entries],
-    }
+    fields: dict[str, object] = {"pipeguard": VERSION, **asdict(record)}
+    del fields["folder"], fields["move"]
     if move := record.move:
-        servers = [astuple(server) for server in move.servers]
-        fields["gateway"] = {**asdict(move), "file": str(move.file), "servers": servers}
+        fields["gateway"] = {**asdict(move), "servers": [*map(astuple, move.servers)]}
     return fields
 
 

@@ -90,7 +90,8 @@ def plan(
         options: the servers to guard, and the permitted changes.
     """
     problem = refusal(config, machine)
-    in_git = _in_git(config, machine)
+    is_project = any(spec.scope is ConfigScope.PROJECT for spec in config.specs)
+    in_git = find_sharing(config.path, machine) if is_project else ""  # how git shares it
     held = "" if options.shared else in_git
     servers = tuple(_judge(server, options, held) for server in config.servers)
     if problem or not any(server.is_to_do for server in servers):
@@ -278,12 +279,6 @@ def _judge(server: ServerEntry, options: GuardOptions, in_git: str) -> JudgedSer
         isolates=judged.state in TO_DO and is_to_isolate(server, options),
         renamed=options.renamed.get((server.file, server.path), ""),
     )
-
-
-def _in_git(config: Config, machine: Machine) -> str:
-    """Describe how git shares a project's file; empty for any other file."""
-    is_project = any(spec.scope is ConfigScope.PROJECT for spec in config.specs)
-    return find_sharing(config.path, machine) if is_project else ""
 
 
 def _forbidden(config: Config, machine: Machine) -> str:
