@@ -188,7 +188,8 @@ def _session(target: AssessmentTarget, server: ServerEntry, policy: Policy) -> S
 def _child_channel(
     target: AssessmentTarget, server: ServerEntry, options: ConnectOptions, policy: Policy
 ) -> Iterator[Channel]:
-    root = _root(target, server)
+    machine = target.machine
+    root = _project_folder(server, target.root or machine.project or machine.home)
     with _own_folder() as folder:
         user_folder = Path.home() if options.credentials else Path(folder)
         words = [_PROJECT.sub(lambda _: str(root), word) for word in server.own_words]
@@ -245,11 +246,6 @@ def _drain(descriptor: int, log: Path | None) -> None:
     with suppress(OSError), open(log or os.devnull, "wb") as file:
         while data := os.read(descriptor, READ_BYTES):
             file.write(data)
-
-
-def _root(target: AssessmentTarget, server: ServerEntry) -> Path:
-    machine = target.machine
-    return _project_folder(server, target.root or machine.project or machine.home)
 
 
 def _project_folder(server: ServerEntry, otherwise: Path) -> Path:
@@ -358,25 +354,21 @@ def call_guarded(
         client: the name of the client that calls.
         limit_seconds: for all of it.
     """
-    with _deep_stacks(), ThreadPoolExecutor(1, "call") as pool:
-        return pool.submit(_call_guarded, server, machine, call, client, limit_seconds).result()
-
-
-def _call_guarded(
-    server: ServerEntry,
-    machine: Machine,
-    call: tuple[str, Mapping[str, object]],
-    client: str,
-    limit_seconds: float,
-) -> TriedCall:
-    began, over = monotonic(), Event()
-    answer, problem = None, ""
     assert server.guard is not None  # noqa: S101  the caller's
     words = [*OWN_LAUNCHER, *server.words[len(server.guard.launcher) :]]
     root = _project_folder(server, machine.project or machine.home)
     named = {name: os.environ[name] for name in server.env_names if name in os.environ}
     own = {name: os.path.expandvars(value) for name, value in server.env.items()}
     command = Command(words, {**os.environ, **named, **own}, str(root / server.cwd))
+    with _deep_stacks(), ThreadPoolExecutor(1, "call") as pool:
+        return pool.submit(_try_call, command, call, client, limit_seconds).result()
+
+
+def _try_call(
+    command: Command, call: tuple[str, Mapping[str, object]], client: str, limit_seconds: float
+) -> TriedCall:
+    began, over = monotonic(), Event()
+    answer, problem = None, ""
     try:
         with (
             run_child(command, DEFAULT_LIMIT_BYTES, CALL_END_SECONDS) as channel,

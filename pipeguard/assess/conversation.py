@@ -62,7 +62,8 @@ class ServerDialogue:
             ConversationEnded: the server did not open it.
         """
         info = {"name": self.client, "version": VERSION}
-        opened = self.request("initialize", {**_OPENING, "clientInfo": info})
+        params = {"protocolVersion": REVISION, "capabilities": {}, "clientInfo": info}
+        opened = self.request("initialize", params)
         result = opened.get("result")
         if not isinstance(result, dict):
             raise ConversationEnded("It does not open a conversation.")
@@ -208,12 +209,6 @@ class Conversation(ServerDialogue):
             for key in ("name", "version"):
                 if isinstance(value := info.get(key), str):
                     self.info[key] = show(value, INFO_CHARS)
-
-
-_OPENING: JsonObject = {
-    "protocolVersion": REVISION,
-    "capabilities": {},
-}
 
 
 def _is(message: JsonObject, number: int) -> bool:

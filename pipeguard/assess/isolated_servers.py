@@ -21,7 +21,6 @@ from pipeguard.assess.isolation import (
     entry_isolation,
 )
 from pipeguard.clients.entries import Config, GuardState, ServerEntry, read_config
-from pipeguard.clients.guarding import gateway_launcher
 from pipeguard.clients.machine import Machine, find
 from pipeguard.clients.rewrite import GuardOptions, judge
 from pipeguard.config.isolate_key import IsolateEntry
@@ -32,6 +31,7 @@ from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation import ServerCommand, ServerPreview
 from pipeguard.runtime.start import running_guards
 
+_STARTED_BARE = (GuardState.OPEN, GuardState.CANNOT)  # by its entry, without PipeGuard
 START_FIELD = 19  # of /proc/PID/stat, behind the name: the time after boot (proc(5))
 
 
@@ -102,7 +102,9 @@ def servers_here(entries: tuple[IsolateEntry, ...]) -> tuple[ServerHere, ...]:
     for server in (server for config in configs for server in config.servers):
         isolation = entry_isolation(source, server)
         is_through = server.guard is not None or is_of_gateway(server)
-        if isolation is not None and (is_through or _is_started_bare(server)):
+        if isolation is not None and (
+            is_through or judge(server, GuardOptions()).state in _STARTED_BARE
+        ):
             extent = entry_extent(server, isolation, machine)
             found.append(ServerHere(server, isolation, extent))
     return tuple(found)
@@ -152,9 +154,3 @@ def unread_files() -> list[str]:
 def read_configs(machine: Machine) -> list[Config]:
     """The clients' files, and the gateway's."""
     return [*(read_config(file) for file in find(machine)), *gateway_configs()]
-
-
-def _is_started_bare(server: ServerEntry) -> bool:
-    """True if this entry starts a server without PipeGuard."""
-    state = judge(server, GuardOptions()).state
-    return not gateway_launcher(server.words) and state in (GuardState.OPEN, GuardState.CANNOT)

@@ -13,14 +13,13 @@ from typing import NamedTuple
 
 from pipeguard.assess.extent_report import short_path
 from pipeguard.assess.gateway_file import is_of_gateway
-from pipeguard.clients.entries import ServerEntry
+from pipeguard.clients.entries import ServerEntry, list_values
 from pipeguard.clients.guarding import ISOLATE, gateway_launcher, wrap_options
 from pipeguard.clients.isolating import HOW
 from pipeguard.clients.machine import Machine
 from pipeguard.config.isolate_key import IsolateEntry, find_entries
 from pipeguard.config.options import WrapOptions, read
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
-from pipeguard.config.tree import Value
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation import Isolation, ServerCommand, ServerPreview, preview_server
@@ -28,6 +27,7 @@ from pipeguard.state.paths import existing_store
 from pipeguard.state.store import Store
 
 _GIVES = {"--read": "read", "--write": "write", "--connect": "hosts", "--loopback": "loopback"}
+_OPTIONS = {**_GIVES, ISOLATE: "engine", "--policy": "policy", "--tag": "tag"}
 _REMOTE = ("//", "\\\\")  # how a path on another machine begins, which would learn of the look
 _PATH = re.compile(r"(?:/|~/|\.{1,2}/)")
 _Said = Mapping[str, Sequence[str]]  # grants of an entry or the policy, by the policy's names
@@ -80,7 +80,7 @@ def entry_isolation(source: IsolationSource, server: ServerEntry) -> EntryIsolat
         return None
     said = _said_by_gateway(server) if is_of_gateway(server) else _said_by_options(server)
     policy = _policy(source, server, said)
-    by_entry = next(iter(said.get("engine", ())), "")
+    by_entry = said.get("engine", ("",))[-1]
     by_policy = policy[0].engine if policy else ""
     engine = by_entry or by_policy or Isolation.NONE
     given = dict.fromkeys(
@@ -92,12 +92,8 @@ def entry_isolation(source: IsolationSource, server: ServerEntry) -> EntryIsolat
 def _said_by_options(server: ServerEntry) -> _Said:
     said: dict[str, list[str]] = {}
     for option in wrap_options(server.words):
-        if option.name == ISOLATE:
-            said["engine"] = [option.value]
-        elif option.name in ("--policy", "--tag"):
-            said.setdefault(option.name[2:], []).append(option.value)
-        elif option.name in _GIVES:
-            said.setdefault(_GIVES[option.name], []).append(option.value)
+        if option.name in _OPTIONS:
+            said.setdefault(_OPTIONS[option.name], []).append(option.value)
     return said
 
 
@@ -106,13 +102,7 @@ def _said_by_gateway(server: ServerEntry) -> _Said:
     if not isinstance(fields, Mapping):
         return {}
     engine = {"engine": [str(fields.get("engine") or Isolation.AUTO)]}
-    return engine | {name: _texts(fields.get(name)) for name in _GIVES.values()}
-
-
-def _texts(value: Value) -> list[str]:
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        return []
-    return [str(item) for item in value]
+    return engine | {name: list_values(fields.get(name)) for name in _GIVES.values()}
 
 
 def _of_policy(entry: IsolateEntry) -> _Said:
@@ -124,7 +114,7 @@ def _policy(
 ) -> tuple[IsolateEntry, ...]:
     """Return the policy's entries for a server that PipeGuard starts, by its name there."""
     if is_of_gateway(server):
-        return find_entries(server.name, source.entries, _texts(server.fields.get("tags")))
+        return find_entries(server.name, source.entries, list_values(server.fields.get("tags")))
     if server.guard is None:
         return ()
     name = server.guard.name or identify_server(server.own_words, _folder(source, server)).name
@@ -269,10 +259,10 @@ def _options(server: ServerEntry) -> WrapOptions | None:
         return read(server.words[len(guard.launcher) + 1 :])
     said = server.fields.get("isolate")
     fields = said if isinstance(said, Mapping) else {}
-    lists = {option: _texts(fields.get(name)) for option, name in _GIVES.items()}
+    lists = {option: list_values(fields.get(name)) for option, name in _GIVES.items()}
     limits = fields.get("limits")
     items = limits.items() if isinstance(limits, Mapping) else ()
     lists["--limit"] = [f"{name}={value}" for name, value in items]
-    lists["--tag"] = _texts(server.fields.get("tags"))
+    lists["--tag"] = list_values(server.fields.get("tags"))
     flags = ["--keep-home"] if str(fields.get("keep_home")).lower() == "true" else []
     return WrapOptions(server.own_words, {}, lists, flags)

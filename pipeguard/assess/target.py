@@ -20,7 +20,7 @@ from pipeguard.assess.isolation import (
     isolate_entries,
 )
 from pipeguard.clients.entries import Config, GuardState, ServerEntry, read_config
-from pipeguard.clients.machine import ConfigFile, Machine, find, find_in_repository
+from pipeguard.clients.machine import Machine, find, find_in_repository
 from pipeguard.clients.rewrite import GuardOptions, JudgedServer, judge
 from pipeguard.config.directories import usual_state_folder
 from pipeguard.config.effective_policy import project_policy_path
@@ -161,19 +161,15 @@ def read_configs(machine: Machine) -> tuple[Config, ...]:
     For the gateway, that includes the file in the current folder.
     """
     here = () if machine.project is None else (machine.project,)
-    return (*_read(find(machine)), *_with_content(gateway_configs(*here)))
+    return _with_content((*map(read_config, find(machine)), *gateway_configs(*here)))
 
 
 def of_repository(root: Path, machine: Machine, engines: Engines) -> AssessmentTarget:
     """Target only the files of a repository, and nothing of this machine's user."""
     project = root / ".pipeguard.yaml"
     policies = (None, project if project.is_file() else None)
-    configs = (*_read(find_in_repository(root)), *_with_content(gateway_config(root)))
+    configs = _with_content((*map(read_config, find_in_repository(root)), *gateway_config(root)))
     return AssessmentTarget(machine, root, configs, engines, policies)
-
-
-def _read(files: Iterable[ConfigFile]) -> tuple[Config, ...]:
-    return _with_content(read_config(file) for file in files)
 
 
 def _with_content(configs: Iterable[Config]) -> tuple[Config, ...]:

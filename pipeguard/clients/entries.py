@@ -314,7 +314,7 @@ class _EntryReader:
             command=words[0] if words else None,
             args=tuple(words[1:]),
             env=_texts(data.get(shape.env)),
-            env_names=tuple(_list_values(data.get(shape.env_names))) if shape.env_names else (),
+            env_names=tuple(list_values(data.get(shape.env_names))) if shape.env_names else (),
             cwd=str(data.get("cwd") or ""),
             url=str(data[url_key]) if url_key else None,
             url_key=url_key,
@@ -340,8 +340,8 @@ def _words(inner: Node, shape: Shape) -> list[str]:
         return []
     if command.value.kind is NodeKind.TEXT:
         args = inner.member(shape.args) if shape.args else None
-        return [str(command.value.value), *(_list_values(args.value.data()) if args else ())]
-    return [] if shape.args else _list_values(command.value.data())
+        return [str(command.value.value), *(list_values(args.value.data()) if args else ())]
+    return [] if shape.args else list_values(command.value.data())
 
 
 def _spans(inner: Node, shape: Shape) -> Iterator[tuple[str, Span]]:
@@ -384,7 +384,8 @@ def _texts(value: Value) -> dict[str, str]:
     return {key: "" if item is None else _as_text(item) for key, item in value.items()}
 
 
-def _list_values(value: Value) -> list[str]:
+def list_values(value: Value) -> list[str]:
+    """The items of a list as texts; none for any other value."""
     if isinstance(value, str) or not isinstance(value, Sequence):
         return []
     return [_as_text(item) for item in value]
