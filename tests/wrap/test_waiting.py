@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from http.client import HTTPConnection
 from pathlib import Path
 from time import monotonic, sleep
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
@@ -52,12 +53,11 @@ def policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # --- clients ----------------------------------------------------------------------------
 
 
-class _Asked:
+class _Asked(NamedTuple):
     """A pending call over stdio."""
 
-    def __init__(self, wrapped: Wrapped, number: int) -> None:
-        self.wrapped = wrapped
-        self.number = number
+    wrapped: Wrapped
+    number: int
 
     def __call__(self) -> Object:
         """Wait for the answer."""
@@ -85,12 +85,11 @@ class _OnPipes:
         assert begun.number not in [frame.get("id") for frame in self.wrapped.seen]
 
 
-class _Posted:
+class _Posted(NamedTuple):
     """A pending call over HTTP: a POST."""
 
-    def __init__(self, connection: HTTPConnection, number: int) -> None:
-        self.connection = connection
-        self.number = number
+    connection: HTTPConnection
+    number: int
 
     def __call__(self) -> Object:
         """Wait for the answer, the only one."""
