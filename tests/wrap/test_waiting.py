@@ -37,7 +37,6 @@ from tests.wrap.wrapped import (
 )
 
 ASKING = "actions: [{rule: 'secrets.*', place: call.arguments, action: ask}]\nlimits: {ask: %s}\n"
-PLAIN = "# nothing is asked\n"
 SILENT = -37105
 
 
@@ -75,8 +74,8 @@ class _OnPipes:
 
     def begin(self, text: str = KEY) -> _Asked:
         """Call the tool."""
-        number = self.wrapped.request("tools/call", name=self.tool, arguments={"text": text})
-        return _Asked(self.wrapped, number)
+        sent = self.wrapped.request("tools/call", name=self.tool, arguments={"text": text})
+        return _Asked(self.wrapped, sent)
 
     def cancel(self, begun: Begun) -> None:
         """Cancel a call, which is not answered then."""
@@ -322,7 +321,7 @@ def test_a_call_that_waits_is_judged_again_once_the_policy_changes(
     with opens(tmp_path) as client:
         answer = client.begin()
         waits(tmp_path)
-        policy.write_text(PLAIN)
+        policy.write_text("# nothing is asked\n")
         assert "nobody allowed" not in why(tmp_path, event_of(answer()))
         assert heard(tmp_path) == 0
 
