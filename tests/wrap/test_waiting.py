@@ -579,13 +579,8 @@ def test_a_call_of_the_official_sdk_waits(tmp_path: Path, opens: OpensHttp, mode
 def test_a_call_over_http_and_sse_waits(tmp_path: Path) -> None:
     with Listening(tmp_path, (), server(tmp_path)) as at, ThreadPoolExecutor(1) as pool:
         url = at.url.removesuffix("/mcp") + "/sse"
-        plan = {
-            "transport": "sse",
-            "url": url,
-            "mode": "legacy",
-            "calls": [["echo", {"text": KEY}]],
-        }
-        told = pool.submit(sdk, tmp_path, plan)
+        plan = {"transport": "sse", "url": url, "mode": "legacy"}
+        told = pool.submit(sdk, tmp_path, {**plan, "calls": [["echo", {"text": KEY}]]})
         allow(tmp_path, waits(tmp_path))
         assert "'isError': False" in str(told.result(PATIENCE_SECONDS)["results"])
         assert heard(tmp_path) == 1
