@@ -21,24 +21,24 @@ BARS = PROJECT["mcp-pipeguard"]["bars"]
 # several packages. Nobody raises one: a commit that needs room deletes something in the same room.
 CAPS = {
     (".", "terminal", "unicode"): 900,
-    ("firewall",): 5_200,
+    ("firewall",): 5_100,
     ("detect",): 14_900,
-    ("rulebook",): 1_300,
-    ("identity",): 700,
-    ("config", "state", "auth"): 7_500,
-    ("transports",): 6_000,
-    ("launch", "isolation"): 8_800,
+    ("rulebook",): 1_200,
+    ("identity",): 600,
+    ("config", "state", "auth"): 7_400,
+    ("transports",): 5_700,
+    ("launch", "isolation"): 8_700,
     ("runtime",): 2_000,
     ("gateway",): 7_400,
-    ("clients", "assess", "doctor", "demo"): 7_200,
+    ("clients", "assess", "doctor", "demo"): 7_000,
     ("ui",): 3_300,
     ("cli",): 5_400,
-    ("tests",): 73_800,
+    ("tests",): 72_600,
 }
-PYTHON_CAP = 69_900  # of all rooms but the tests
+PYTHON_CAP = 69_200  # of all rooms but the tests
 C_CAP = 4_400
 # Of every language: Python once, C twice, templates, style sheets and our own JavaScript once.
-WHOLE_CAP = 80_100
+WHOLE_CAP = 79_400
 FOREIGN = {"pipeguard/ui/static/idiomorph.js"}
 COMMENTS = {
     ".c": re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL),
