@@ -103,7 +103,9 @@ class _StreamableSession:
             if type(name) is str and len(name) <= MOST_NAME_CHARS:
                 self._mirrored.pop(name, None)
                 mirrored = request_headers.find_mirrored(tool)
-                if mirrored and len(self._mirrored) < MOST_MIRRORED:
+                if mirrored and len(self._mirrored) >= MOST_MIRRORED:
+                    del self._mirrored[next(iter(self._mirrored))]  # the oldest
+                if mirrored:
                     self._mirrored[name] = mirrored
 
 

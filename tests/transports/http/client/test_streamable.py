@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 
 from pipeguard.transports.channel import ChannelClosed
+from pipeguard.transports.http.client import streamable
 from tests.transports.http.client.talking import (
     NOTE,
     echo,
@@ -201,7 +202,10 @@ async def test_what_is_no_session_id_is_never_sent_back(session_id: str) -> None
 # --- 2026-07-28 -----------------------------------------------------------------------------------
 
 
-async def test_a_stateless_request_is_sent_with_what_its_headers_repeat() -> None:
+async def test_a_stateless_request_is_sent_with_what_its_headers_repeat(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(streamable, "MOST_MIRRORED", 1)  # of two tools, the last one
     schema: Object = {
         "type": "object",
         "properties": {
@@ -209,7 +213,7 @@ async def test_a_stateless_request_is_sent_with_what_its_headers_repeat() -> Non
             "evil": {"type": "string", "x-mcp-header": "A\r\nX-Evil: y"},
         },
     }
-    tools: Json = [{"name": "echo", "description": "x", "inputSchema": schema}]
+    tools: Json = [{"name": name, "inputSchema": schema} for name in ("older", "echo")]
 
     async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
         if asked.says == "tools/list":
