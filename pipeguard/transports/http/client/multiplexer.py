@@ -218,8 +218,9 @@ class Multiplexer:
         """A message with ids of ours; None if it cancels an unknown request."""
         if "method" in value and "id" in value:
             sent = self._ids.add(port, value)
-            if value["method"] == "initialize" and isinstance(sent, dict):
-                self._opened.send(write_id(sent["id"]) or "")
+            own = write_id(sent["id"]) if isinstance(sent, dict) else None
+            if value["method"] == "initialize" and own is not None:
+                self._opened.send(own)
             return sent
         if value.get("method") != CANCELLED:
             return value
