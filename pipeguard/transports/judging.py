@@ -165,7 +165,8 @@ async def to_frame(value: JsonValue) -> bytes:
     short = ParsedFrame.write_short(value, LARGE_BYTES)
     if short is not None:
         return short
-    sizes = (8 + len(each) if isinstance(each, str) else 8 for _, each in walk_values(value))
+    walked = ((*path[-1:], each) for path, each in walk_values(value))  # each with its key
+    sizes = (8 + sum(len(part) for part in some if isinstance(part, str)) for some in walked)
     if all(size <= LARGE_BYTES for size in accumulate(sizes)):
         return ParsedFrame.write(value)
     return await asyncio.to_thread(serialise, value)

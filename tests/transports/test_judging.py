@@ -17,7 +17,14 @@ from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.framing import KnownResult
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.firewall.session.session import Session
-from pipeguard.transports.judging import HUGE_BYTES, LARGE_BYTES, SMALL_BYTES, Judge, judge_frame
+from pipeguard.transports.judging import (
+    HUGE_BYTES,
+    LARGE_BYTES,
+    SMALL_BYTES,
+    Judge,
+    judge_frame,
+    to_frame,
+)
 from pipeguard.transports.pump import pump
 from tests.fuzz.rulebook import engines
 from tests.transports.talking import Records, call, make_sessions, notification, text_result
@@ -150,6 +157,7 @@ async def test_a_large_frame_has_its_value_only_if_read_at_once(*, keeps_values:
     verdict = await judge_frame(session, Direction.TO_CLIENT, told)
     assert verdict.forward == told
     assert isinstance(verdict.forward, ParsedFrame) is keeps_values
+    assert not isinstance(await to_frame({"x" * LARGE_BYTES: "x"}), ParsedFrame)
 
 
 async def test_the_first_frame_waits_in_a_thread_for_what_any_text_needs() -> None:
