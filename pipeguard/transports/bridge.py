@@ -144,6 +144,10 @@ class AsyncAdapter:
         is_full = self._came - self._went >= INBOX_FRAMES or unread_bytes >= MOST_BYTES
         return self._closed or not is_full
 
+    def _count(self, frame: bytes) -> None:
+        self._came += 1
+        self._came_bytes += len(frame)
+
     def _read_ready(self, pipe: LineChannel) -> None:
         frames: list[bytes] | None = None
         try:
@@ -152,8 +156,7 @@ class AsyncAdapter:
             if frames is None:
                 self._end_reading()
         for frame in frames or ():
-            self._came += 1
-            self._came_bytes += len(frame)
+            self._count(frame)
             self._inbox.put_nowait(frame)
         if not self._has_room():
             self._unwatch()
@@ -176,8 +179,7 @@ class AsyncAdapter:
     def _read_all(self) -> None:
         try:
             while (frame := self._channel.read()) is not None and not self._closed:
-                self._came += 1
-                self._came_bytes += len(frame)
+                self._count(frame)
                 self._call(self._inbox.put_nowait, frame)
                 while not self._has_room():
                     self._taken.wait()

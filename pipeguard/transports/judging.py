@@ -17,14 +17,13 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from itertools import accumulate
 from time import monotonic
 from typing import Any, ParamSpec, TypeVar
 
 from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.firewall.finding import Direction, Verdict
 from pipeguard.firewall.protocol.framing import KnownResult
-from pipeguard.firewall.protocol.json_values import JsonValue, serialise, walk_values
+from pipeguard.firewall.protocol.json_values import JsonValue, serialise
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.strict_json import ParsedFrame, parse_json
 from pipeguard.firewall.session.session import Session
@@ -165,11 +164,25 @@ async def to_frame(value: JsonValue) -> bytes:
     short = ParsedFrame.write_short(value, LARGE_BYTES)
     if short is not None:
         return short
-    walked = ((*path[-1:], each) for path, each in walk_values(value))  # each with its key
-    sizes = (8 + sum(len(part) for part in some if isinstance(part, str)) for some in walked)
-    if all(size <= LARGE_BYTES for size in accumulate(sizes)):
+    if is_short(value):
         return ParsedFrame.write(value)
     return await asyncio.to_thread(serialise, value)
+
+
+def is_short(value: JsonValue) -> bool:
+    """True for the value of a short frame; reads no more of it than necessary."""
+    left, rest = LARGE_BYTES, [value]
+    while rest and left > 0:
+        item = rest.pop()
+        if isinstance(item, str):
+            left -= len(item)
+        elif isinstance(item, list):
+            left -= 8 * len(item)
+            rest += item[: left // 8]
+        elif isinstance(item, dict):
+            left -= 8 * len(item) + sum(map(len, item))
+            rest += item.values()
+    return left > 0
 
 
 # --- verdicts -------------------------------------------------------------------------------
