@@ -134,6 +134,7 @@ class Sessions:
         self._holds: dict[asyncio.Future[None], Session] = {}
         self._over = WeakSet[Session]()  # with calls that may still be judged
         self._count = 0
+        self._mirrored: dict[str, tuple[object, Mirrored]] = {}
 
     def new(self, version: str | None, who: str = "") -> Session:
         """A Session for a conversation that begins, or for one message without a session.
@@ -189,8 +190,17 @@ class Sessions:
     ) -> Mirrored:  # by whom matters to a gateway
         """The headers that repeat a trusted tool's parameters (2026-07-28), with their paths."""
         pin = self.guard.pin("tool", tool)
-        definition = None if pin is None else pin.approved_definition or pin.held_definition
-        return request_headers.find_mirrored(parse_json(definition.encode())) if definition else {}
+        if pin is None:
+            self._mirrored.pop(tool, None)
+            return {}  # no data is stored under a name that a client has invented
+        known = self._mirrored.get(tool)
+        if known is not None and known[0] is pin:
+            return known[1]
+        definition = pin.approved_definition or pin.held_definition
+        parsed = parse_json(definition.encode()) if definition else None
+        mirrored = request_headers.find_mirrored(parsed)
+        self._mirrored[tool] = (pin, mirrored)
+        return mirrored
 
     def most_seconds(self, method: str | None) -> float | None:
         """The seconds that the policy waits for an answer; None for no limit."""
