@@ -90,18 +90,15 @@ def _list_exceptions(store: Store, path: str, report: PolicyReport) -> list[dict
     written = written_exceptions(text or "", path, today())
     exempts = [each.exempt for each in written]
     uses = find_uses(store, exempts, report.policy, path, _trial_begin())
-    parts = [
-        [
-            (key, value)
-            for key, value in each.where._asdict().items()
-            if value not in (None, "", "*")
-        ]
-        for each in exempts
-    ]
     return [
-        {"id": _make_id(each), "written": each, "parts": own, "use": use}
-        for each, own, use in zip(written, parts, uses, strict=True)
+        {"id": _make_id(each), "written": each, "parts": _list_parts(each), "use": use}
+        for each, use in zip(written, uses, strict=True)
     ]
+
+
+def _list_parts(written: WrittenException) -> list[tuple[str, str]]:
+    fields = written.exempt.where._asdict()
+    return [(key, value) for key, value in fields.items() if value not in (None, "", "*")]
 
 
 def _make_id(written: WrittenException) -> str:
