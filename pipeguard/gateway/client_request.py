@@ -9,11 +9,11 @@ from pipeguard.detect.flows.ledger import Flows
 from pipeguard.firewall.protocol.answers import is_ordinary
 from pipeguard.firewall.protocol.framing import KnownResult
 from pipeguard.firewall.protocol.ids import read_id
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object
 from pipeguard.firewall.protocol.message import Message, readdress
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.gateway import eras
-from pipeguard.gateway.eras import Opening, as_object
+from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.leg import Leg
 from pipeguard.transports.http.client.task_owners import SharingClient
 from pipeguard.transports.judging import LARGE_BYTES, SMALL_BYTES

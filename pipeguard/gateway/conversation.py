@@ -18,14 +18,20 @@ from pipeguard.firewall.finding import MessageKind
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.answers import creates_task
 from pipeguard.firewall.protocol.ids import read_id, write_id
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.firewall.protocol.json_values import (
+    JsonObject,
+    JsonValue,
+    Number,
+    as_object,
+    serialise,
+)
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.firewall.session.replies import audit_loss
 from pipeguard.gateway import eras
 from pipeguard.gateway.client_request import ClientRequest
-from pipeguard.gateway.eras import Declined, Opening, as_object
+from pipeguard.gateway.eras import Declined, Opening
 from pipeguard.gateway.leg import Leg
 from pipeguard.transports.bounded import Outbox
 from pipeguard.transports.channel import ChannelClosed

@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeguard.firewall.protocol import codes, peers
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
-from pipeguard.firewall.protocol.json_values import as_object as as_object
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, as_object
 from pipeguard.transports.http import request_headers
 
 STATELESS = request_headers.STATELESS

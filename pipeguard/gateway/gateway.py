@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from pipeguard.detect.detector import Engines
 from pipeguard.errors import PipeGuardError
-from pipeguard.firewall.protocol.json_values import JsonObject
+from pipeguard.firewall.protocol.json_values import JsonObject, as_object
 from pipeguard.gateway.access import ScopedAccess, may_use_alone
 from pipeguard.gateway.catalog import MARKS, may_be_tool, short_name
 from pipeguard.gateway.client_request import ServedClient, Unavailable
 from pipeguard.gateway.conversation import GatewayChannel
-from pipeguard.gateway.eras import Opening, as_object
+from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.hub import Hub
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.life import (

@@ -15,12 +15,18 @@ from secrets import token_urlsafe
 
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.ids import write_id
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.firewall.protocol.json_values import (
+    JsonObject,
+    JsonValue,
+    Number,
+    as_object,
+    serialise,
+)
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.peers import CAPABILITIES
 from pipeguard.gateway.client import GatewayClient
 from pipeguard.gateway.client_request import ClientRequest
-from pipeguard.gateway.eras import INVALID_PARAMS, Declined, Opening, as_object, without_envelope
+from pipeguard.gateway.eras import INVALID_PARAMS, Declined, Opening, without_envelope
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.transports.tasks import Tasks
 

@@ -15,14 +15,14 @@ from typing import NamedTuple, Protocol
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Action, Direction, MessageKind, Verdict
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, as_object
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.firewall.session.lifecycle import NEVER_OVERDUE
 from pipeguard.firewall.session.replies import MARK, MAY_HAVE_ACTED
 from pipeguard.firewall.session.session import Session
 from pipeguard.gateway import eras
-from pipeguard.gateway.eras import Opening, as_object
+from pipeguard.gateway.eras import Opening
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.http.client.shared_settings import SUBSCRIBE, UNSUBSCRIBE
 from pipeguard.transports.judging import (

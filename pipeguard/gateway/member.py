@@ -19,12 +19,12 @@ from pipeguard.detect.flows.ledger import Flows
 from pipeguard.errors import StateError
 from pipeguard.firewall.finding import Action, Direction, MessageKind, Verdict
 from pipeguard.firewall.policy import Mode
-from pipeguard.firewall.protocol.json_values import JsonObject
+from pipeguard.firewall.protocol.json_values import JsonObject, as_object
 from pipeguard.firewall.protocol.peers import Peers
 from pipeguard.firewall.session.session import Session
 from pipeguard.gateway.client_request import Refused, ServedClient, Unavailable
 from pipeguard.gateway.conversation import GatewayChannel
-from pipeguard.gateway.eras import Opening, as_object
+from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.hub import Hub, TakingTurns
 from pipeguard.gateway.leg import Leg, LegListener, ListedTools
 from pipeguard.gateway.life import ServerLife, State

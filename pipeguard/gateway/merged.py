@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object
 from pipeguard.gateway.catalog import hashed_name, public_name, short_hash
 from pipeguard.gateway.client import GatewayClient
 from pipeguard.gateway.client_request import ClientRequest, Unavailable
@@ -24,7 +24,7 @@ from pipeguard.gateway.conversation import (
     show_task_id,
     show_task_ids,
 )
-from pipeguard.gateway.eras import INVALID_PARAMS, RESOURCE_NOT_FOUND, Declined, as_object
+from pipeguard.gateway.eras import INVALID_PARAMS, RESOURCE_NOT_FOUND, Declined
 from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.pages import PROMPTS, RESOURCES, TASKS, TEMPLATES, ListKind, Pages
 from pipeguard.gateway.router import Router

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object, serialise
 from pipeguard.gateway.client import GatewayClient
 from pipeguard.gateway.client_request import ClientRequest, Unavailable
-from pipeguard.gateway.eras import INVALID_PARAMS, Declined, as_object
+from pipeguard.gateway.eras import INVALID_PARAMS, Declined
 from pipeguard.gateway.gateway import SILENT, STARTING
 from pipeguard.gateway.leg import Leg
 

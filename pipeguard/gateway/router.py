@@ -14,13 +14,13 @@ from collections import OrderedDict
 from contextlib import suppress
 
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, as_object
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.gateway import eras
 from pipeguard.gateway.client import GatewayClient
 from pipeguard.gateway.client_request import ClientRequest, Unavailable
-from pipeguard.gateway.eras import INVALID_PARAMS, Declined, as_object
+from pipeguard.gateway.eras import INVALID_PARAMS, Declined
 from pipeguard.gateway.input_calls import InputCalls, may_ask
 from pipeguard.gateway.leg import Leg
 from pipeguard.transports.http.client.shared_settings import SUBSCRIBE, UNSUBSCRIBE

@@ -31,7 +31,7 @@ from pipeguard.clients.guarding import split_guarded
 from pipeguard.clients.machine import ConfigFile, Machine, find
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import InputError, PipeGuardError, PolicyError, StateError
-from pipeguard.firewall.protocol.json_values import JsonObject, serialise
+from pipeguard.firewall.protocol.json_values import JsonObject, as_object, serialise
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.gateway import menu
 from pipeguard.gateway.answers import dial
@@ -43,7 +43,7 @@ from pipeguard.gateway.discovery import (
     read_own_text,
     watched_files,
 )
-from pipeguard.gateway.eras import Opening, as_object
+from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.proposed_servers import approved_fingerprints, approved_servers

@@ -15,11 +15,11 @@ from contextlib import suppress
 from pipeguard.detect.flows.ledger import Flows
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.json_values import JsonObject
+from pipeguard.firewall.protocol.json_values import JsonObject, as_object
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.gateway import eras
 from pipeguard.gateway.client_request import ServedClient, Unavailable
-from pipeguard.gateway.eras import Opening, as_object, find_opening
+from pipeguard.gateway.eras import Opening, find_opening
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.http.client.task_owners import OwnedDialler, SharingClient

@@ -14,13 +14,13 @@ from typing import NamedTuple
 
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.ids import read_id, write_id
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, as_object
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.methods import ACKNOWLEDGED, SUBSCRIPTION_META
 from pipeguard.gateway import eras
 from pipeguard.gateway.client import GatewayClient
 from pipeguard.gateway.client_request import ClientRequest, Unavailable
-from pipeguard.gateway.eras import INVALID_PARAMS, Declined, as_object
+from pipeguard.gateway.eras import INVALID_PARAMS, Declined
 from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.merged import Merged
 from pipeguard.gateway.router import UPDATED

@@ -13,14 +13,14 @@ from secrets import token_hex
 from time import monotonic
 
 from pipeguard.errors import Refusal
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object, serialise
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.replies import is_refusal
 from pipeguard.gateway import menu
 from pipeguard.gateway.catalog import may_be_tool, tools_of_server
 from pipeguard.gateway.client import GatewayClient
 from pipeguard.gateway.client_request import ClientRequest, Unavailable
-from pipeguard.gateway.eras import INVALID_PARAMS, Declined, as_object
+from pipeguard.gateway.eras import INVALID_PARAMS, Declined
 from pipeguard.gateway.life import definitions_wait
 from pipeguard.gateway.management import ClientManagement
 from pipeguard.gateway.menu import ToolMode

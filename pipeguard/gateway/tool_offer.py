@@ -15,13 +15,18 @@ from pipeguard.detect.detector import get_detection
 from pipeguard.firewall.finding import Finding
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.firewall.protocol.json_values import (
+    JsonObject,
+    JsonValue,
+    Number,
+    as_object,
+    serialise,
+)
 from pipeguard.firewall.protocol.places import LISTS
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.gateway.catalog import Catalog, Listing
 from pipeguard.gateway.client_request import Unavailable
-from pipeguard.gateway.eras import as_object
 from pipeguard.gateway.leg import Leg, ListedTools
 from pipeguard.gateway.life import definitions_wait
 from pipeguard.gateway.server_settings import ServerSettings
