@@ -9,7 +9,7 @@ from pipeguard.detect.flows.ledger import Flows
 from pipeguard.firewall.protocol.answers import is_ordinary
 from pipeguard.firewall.protocol.framing import KnownResult
 from pipeguard.firewall.protocol.ids import read_id
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, as_object
 from pipeguard.firewall.protocol.message import Message, readdress
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.gateway import eras
@@ -27,11 +27,12 @@ class ClientRequest:
         token: the id, as written in the frame.
         opening: its client's description of itself.
         leg: to the server that it was sent to last; None before.
+        number: its id at that server; None before.
         is_unsent: True while it is judged or waits for a person, before a server has it.
         answer: the latest one from a server; None before.
     """
 
-    __slots__ = ("_number", "answer", "is_unsent", "leg", "method", "opening", "params", "token")
+    __slots__ = ("answer", "is_unsent", "leg", "method", "number", "opening", "params", "token")
 
     def __init__(self, method: str, params: JsonObject, token: str, opening: Opening) -> None:
         self.method = method
@@ -41,7 +42,7 @@ class ClientRequest:
         self.leg: Leg | None = None
         self.is_unsent = False
         self.answer: Message | None = None
-        self._number: JsonValue = None
+        self.number: Number | None = None
 
     @classmethod
     def read(cls, message: Message, agreed: Opening) -> ClientRequest:
@@ -74,9 +75,9 @@ class ClientRequest:
         params: JsonObject = {"_meta": kept} if kept else {}
         return cls(other.method, params, other.token, other.opening)
 
-    def went(self, leg: Leg, number: JsonValue) -> None:
+    def went(self, leg: Leg, number: Number) -> None:
         """Note that it was sent to a server, under an id of ours."""
-        self.leg, self._number, self.is_unsent = leg, number, False
+        self.leg, self.number, self.is_unsent = leg, number, False
 
     def note_answer(self, answer: Message) -> None:
         """Note a server's answer."""
@@ -102,7 +103,7 @@ class ClientRequest:
         """The cancellation to send to the server; None if no server has the request."""
         if self.leg is None or self.is_unsent:
             return None
-        params: JsonObject = {"requestId": self._number}
+        params: JsonObject = {"requestId": self.number}
         if reason is not None:
             params["reason"] = reason
         return self.leg.notify("notifications/cancelled", params)

@@ -11,6 +11,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from functools import partial
 from secrets import token_hex
 from typing import NamedTuple
 
@@ -178,7 +179,7 @@ class GatewayChannel(ABC):
         if request is not None and task is not None and request.is_unsent:
             del self._under_way[id_token]
             task.cancel()
-            error = _error(codes.PEER_GONE, "the client hung up")
+            error = eras.refusal(codes.PEER_GONE, "the client hung up")
             self.say({"jsonrpc": "2.0", "id": read_id(id_token), **error})
 
     def say(self, value: JsonObject) -> None:
@@ -200,12 +201,6 @@ class GatewayChannel(ABC):
         Returns:
             The server's answer, with `result` or `error`.
         """
-        numbers: list[Number] = []
-
-        def began(number: Number) -> None:
-            numbers.append(number)
-            self.begin_call(request, leg, number)
-
         if leg.is_stateless:
             params = eras.with_envelope(params, request.opening)
         elif request.opening.is_stateless:
@@ -216,14 +211,14 @@ class GatewayChannel(ABC):
             answer = await leg.request(
                 method or request.method,
                 restore_task_ids(leg.server, params),
-                began,
+                partial(self.begin_call, request, leg),
                 answered=request.note_answer,
                 with_progress=request.progress is not None,
             )
         finally:
             request.is_unsent = False
-            for number in numbers:
-                self.end_call(leg, number, answer)
+            if request.number is not None:
+                self.end_call(leg, request.number, answer)
         return answer
 
     def begin_call(self, request: ClientRequest, leg: Leg, number: Number) -> None:
@@ -253,10 +248,18 @@ class GatewayChannel(ABC):
             for request, _ in self._under_way.values()
         )
 
-    async def question(self, leg: Leg, request: Message) -> JsonObject:
-        """Ask a client with a handshake for the input that a result requires; return its answer."""
+    async def question(self, leg: Leg, method: str, params: JsonObject | None) -> JsonObject:
+        """Ask a client with a handshake a question that no request of the server's contains.
+
+        Returns:
+            The client's answer; empty if the question cannot be asked.
+        """
+        value = {**eras.message(method, params), "id": Number("0")}
+        message = parse(ParsedFrame.write(value))
+        if not isinstance(message, Message):
+            return {}
         answer = asyncio.get_running_loop().create_future()
-        token = self._put_question(_Question(leg, request, answer))
+        token = self._put_question(_Question(leg, message, answer))
         try:
             said: JsonObject = await answer
             return said
@@ -265,11 +268,7 @@ class GatewayChannel(ABC):
 
     def ask_user(self, leg: Leg, params: JsonObject) -> None:
         """Ask the client's user a question of PipeGuard's; nothing waits for the answer."""
-        value: JsonObject = {"jsonrpc": "2.0", "id": Number("0"), "params": params}
-        message = parse(ParsedFrame.write({**value, "method": "elicitation/create"}))
-        if isinstance(message, Message):
-            answer = asyncio.get_running_loop().create_future()
-            self._put_question(_Question(leg, message, answer))
+        self._tasks.begin(self.question(leg, "elicitation/create", params))
 
     def tell_audit_loss(self) -> None:
         """Warn the client of lost audit rows; without a handshake it only gets requested logs."""
@@ -293,7 +292,7 @@ class GatewayChannel(ABC):
                 if isinstance(result := answer.get("result"), dict):
                     answer["result"] = restore_task_ids(server, result)
                 # A server that does not read must not delay the others.
-                self._tasks.begin(question.leg.answer(answer))
+                self._tasks.begin(question.leg.send(answer))
             elif question is not None and question.answer is not None and not question.has_ended():
                 question.answer.set_result(message.value)
 
@@ -304,7 +303,9 @@ class GatewayChannel(ABC):
             except Declined as declined:
                 answer = declined.error()
             except Exception:
-                await self._reply(request, _error(codes.INTERNAL, "it failed on this request"))
+                await self._reply(
+                    request, eras.refusal(codes.INTERNAL, "it failed on this request")
+                )
                 raise
             await self._reply(request, answer)
         finally:
@@ -395,15 +396,11 @@ class GatewayChannel(ABC):
             if question.leg is leg and question.message.id_token == id_token:
                 del self._questions[token]
                 if question.answer is not None and not question.answer.done():
-                    question.answer.set_result(_error(codes.PEER_GONE, "the server hung up"))
+                    question.answer.set_result(eras.refusal(codes.PEER_GONE, "the server hung up"))
                 params: JsonObject = {"requestId": Number(token)}
                 if reason is not None:
                     params["reason"] = reason
-                self.say({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params})
-
-
-def _error(code: int, why: str) -> JsonObject:
-    return {"error": {"code": Number(str(code)), "message": f"PipeGuard: {why}"}}
+                self.say(eras.message("notifications/cancelled", params))
 
 
 # --- ids of tasks: `server/id` for clients, the server's own id for the server ----------------

@@ -98,7 +98,18 @@ class Declined(Exception):  # noqa: N818  becomes the answer to one request
         return {"error": error if self.data is None else {**error, "data": self.data}}
 
 
+def refusal(code: int, why: str, data: JsonObject | None = None) -> JsonObject:
+    """The answer to a request that PipeGuard does not forward, or cannot answer."""
+    return Declined(code, f"PipeGuard: {why}", data).error()
+
+
 # --- requests -------------------------------------------------------------------------------
+
+
+def message(method: str, params: JsonObject | None = None) -> JsonObject:
+    """A notification; with an id, a request."""
+    value: JsonObject = {"jsonrpc": "2.0", "method": method}
+    return value if params is None else {**value, "params": params}
 
 
 def find_meta(params: JsonObject) -> JsonObject:
@@ -186,8 +197,8 @@ def with_handshake(method: str, answer: JsonObject) -> JsonObject:
     result, error = answer.get("result"), answer.get("error")
     if isinstance(result, dict):
         if result.get("resultType", "complete") != "complete":
-            why = "PipeGuard: this client cannot answer what the server asks"
-            return {"error": {"code": Number(str(codes.PEER_BROKE_PROTOCOL)), "message": why}}
+            why = "this client cannot answer what the server asks"
+            return refusal(codes.PEER_BROKE_PROTOCOL, why)
         plain = {name: value for name, value in result.items() if name not in _OF_RESULTS}
         return {"result": plain}
     data = error.get("data") if isinstance(error, dict) else None

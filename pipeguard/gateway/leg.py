@@ -44,7 +44,7 @@ class LegListener(Protocol):
     """The listener for a server's unsolicited messages."""
 
     def receive_request(self, leg: Leg, message: Message) -> None:
-        """Take a server's request to the client; answer with `Leg.answer`."""
+        """Take a server's request to the client; answer with `Leg.send`."""
 
     def receive_notification(self, leg: Leg, message: Message) -> None:
         """Take a server's notification."""
@@ -124,9 +124,8 @@ class Leg:
             The answer, with `result` or `error`.
         """
         answer = await self.request("initialize", opening.params())
-        result = answer.get("result")
-        if isinstance(result, dict):
-            self.described = result
+        self.described = as_object(answer.get("result"))
+        if isinstance(answer.get("result"), dict):
             await self.notify("notifications/initialized")
         return answer
 
@@ -138,9 +137,7 @@ class Leg:
         """
         self.go_without_handshake(opening, {})
         answer = await self.request("server/discover")
-        result = answer.get("result")
-        if isinstance(result, dict):
-            self.described = result
+        self.described = as_object(answer.get("result"))
         return answer
 
     def go_without_handshake(self, opening: Opening, described: JsonObject) -> None:
@@ -186,32 +183,32 @@ class Leg:
             The answer, with `result` or `error`, under our id.
         """
         token = str(next(_NUMBERS))
-        value: JsonObject = {"jsonrpc": "2.0", "id": Number(token), "method": method}
-        if self.is_stateless:
-            params = eras.with_envelope(params or {}, self._opening)
-        if with_progress:
-            meta = eras.find_meta(params or {})
-            params = {**(params or {}), "_meta": {**meta, "progressToken": Number(token)}}
-        if params is not None:
-            value["params"] = params
+        params = self._complete(params, Number(token) if with_progress else None)
+        value = {**eras.message(method, params), "id": Number(token)}
         waiting = self._waiting[token] = asyncio.get_running_loop().create_future()
         wanted = as_object((params or {}).get("notifications"))
         if method == LISTEN and "resourceSubscriptions" not in wanted:
             self._listening.add(token)
+        is_sent = False
         most = self.session.guard.policy.limits.timeout_seconds
         seconds = None if method in NEVER_OVERDUE else most
         try:
             async with asyncio.timeout(seconds) as limit:
                 verdict = await self._judge_request(await to_frame(value), token, limit, seconds)
-                if verdict.forward is not None and method == "tools/call":
+                is_sent = verdict.forward is not None
+                if is_sent and method == "tools/call":
                     self._sent_calls.add(token)
-                if verdict.forward is not None and began is not None:
+                if is_sent and began is not None:
                     began(Number(token))
                 await self._pass(verdict)
                 await waiting
         except TimeoutError:
             await self.notify("notifications/cancelled", {"requestId": Number(token)})
             return self._lose(token, codes.PEER_SILENT, f"no answer within {seconds:g} s")
+        except asyncio.CancelledError:
+            if method == LISTEN and is_sent and self.is_open:
+                await self.notify("notifications/cancelled", {"requestId": Number(token)})
+            raise
         else:
             said = waiting.result()
             answer = said.value if isinstance(said, Message) else said
@@ -224,6 +221,15 @@ class Leg:
             self._events.pop(token, None)
             self._sent_calls.discard(token)
             self._listening.discard(token)
+
+    def _complete(self, params: JsonObject | None, progress: Number | None) -> JsonObject | None:
+        """Add the sender to params, if the server knows no handshake, and a token for progress."""
+        if self.is_stateless:
+            params = eras.with_envelope(params or {}, self._opening)
+        if progress is not None:
+            meta = eras.find_meta(params or {})
+            params = {**(params or {}), "_meta": {**meta, "progressToken": progress}}
+        return params
 
     def _note_subscription(
         self, method: str, params: JsonObject | None, answer: JsonObject
@@ -247,20 +253,7 @@ class Leg:
         Returns:
             The answer, with `result` or `error`.
         """
-        numbers: list[Number] = []
-
-        def begin(number: Number) -> None:
-            numbers.append(number)
-            if began is not None:
-                began(number)
-
-        try:
-            return await self.request(LISTEN, {"notifications": notifications}, begin)
-        except asyncio.CancelledError:
-            if self.is_open:
-                for number in numbers:
-                    await self.notify("notifications/cancelled", {"requestId": number})
-            raise
+        return await self.request(LISTEN, {"notifications": notifications}, began)
 
     async def list_tools(self) -> ListedTools:
         """The definitions of all tools, page by page, within limits of bytes and time."""
@@ -297,14 +290,11 @@ class Leg:
 
     async def notify(self, method: str, params: JsonObject | None = None) -> None:
         """Send the server a notification."""
-        value: JsonObject = {"jsonrpc": "2.0", "method": method}
-        if params is not None:
-            value["params"] = params
-        await self._send(await to_frame(value))
+        await self.send(eras.message(method, params))
 
-    async def answer(self, value: JsonObject) -> None:
-        """Answer a server's request; `value` has its id."""
-        await self._send(await to_frame(value))
+    async def send(self, value: JsonObject) -> None:
+        """Send the server a message that is not answered, such as the answer to its request."""
+        await self._pass(await self._judge(self.session, TO_SERVER, await to_frame(value)))
 
     def tell_client(self, frames: list[bytes]) -> None:
         """Send the client PipeGuard's own messages, as if they came from the server."""
@@ -315,10 +305,9 @@ class Leg:
         """Decline a server's request, because the client is not asked; answer a ping."""
         answer: JsonObject = {"jsonrpc": "2.0", "id": message.value["id"]}
         if message.method == "ping":
-            await self.answer({**answer, "result": {}})
+            await self.send({**answer, "result": {}})
             return
-        code = Number(str(codes.METHOD_NOT_FOUND))
-        await self.answer({**answer, "error": {"code": code, "message": f"PipeGuard: {why}"}})
+        await self.send({**answer, **eras.refusal(codes.METHOD_NOT_FOUND, why)})
 
     async def finish(self) -> None:
         """Hang up once all waiting requests are answered."""
@@ -359,11 +348,8 @@ class Leg:
             session.leave()  # a frame still in judgement is neither sent nor waits
         return verdict._replace(forward=None) if waiting.done() else verdict
 
-    async def _send(self, frame: bytes) -> None:
-        """Judge a frame, and send it if it passes."""
-        await self._pass(await self._judge(self.session, TO_SERVER, frame))
-
     async def _pass(self, verdict: Verdict) -> None:
+        """Send a frame if it passed, and dispatch PipeGuard's reply."""
         if verdict.reply is not None:
             self._dispatch(parse(verdict.reply))
         if verdict.forward is not None:
@@ -430,8 +416,7 @@ class Leg:
             why = f"{why} (event {event})"
         if token in self._sent_calls and code == codes.PEER_GONE and self.again:
             why = f"{why}. {self.again}"
-        error: JsonObject = {"code": Number(code), "message": f"PipeGuard: {why}", "data": data}
-        return {"jsonrpc": "2.0", "id": Number(token), "error": error}
+        return {"jsonrpc": "2.0", "id": Number(token), **eras.refusal(code, why, data)}
 
 
 def _next_cursor(result: JsonObject) -> str | None:

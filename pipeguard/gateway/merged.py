@@ -152,7 +152,9 @@ class Merged:
             if leg.offers("logging") and leg.server in allowed
         ]
         asking = (
-            self._client.ask(leg, request, request.params) for leg in legs if not leg.is_stateless
+            self._client.ask(leg, ClientRequest.like(request), request.params)
+            for leg in legs
+            if not leg.is_stateless
         )
         with suppress(TimeoutError):  # one that does not answer must not delay others
             async with asyncio.timeout(LEVEL_SECONDS):

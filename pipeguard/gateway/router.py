@@ -14,9 +14,7 @@ from collections import OrderedDict
 from contextlib import suppress
 
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, as_object
-from pipeguard.firewall.protocol.message import Message, parse
-from pipeguard.firewall.protocol.strict_json import ParsedFrame
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object, serialise
 from pipeguard.gateway import eras
 from pipeguard.gateway.client import GatewayClient
 from pipeguard.gateway.client_request import ClientRequest, Unavailable
@@ -92,24 +90,19 @@ class LegSubscriptions:
 
     async def _hold(self, leg: Leg, uri: str) -> None:
         """Stay subscribed, until the server itself ends the subscription."""
-        while await self._is_lost(leg, uri):
+        while True:
+            if leg.is_stateless:
+                await leg.listen({"resourceSubscriptions": [uri]})
+            else:
+                await leg.ended.wait()
+            if leg.is_open:
+                return
             leg = await self._again(leg.server)
-            # It may have changed unnoticed in between.
-            if leg.is_stateless or await _is_subscribed(leg, uri):
-                updated: JsonObject = {"jsonrpc": "2.0", "method": UPDATED, "params": {"uri": uri}}
-                message = parse(ParsedFrame.write(updated))
-                if isinstance(message, Message):
-                    self._client.receive_notification(leg, message)
+            if leg.is_stateless or "error" not in await leg.request(SUBSCRIBE, {"uri": uri}):
+                # It may have changed unnoticed in between.
+                leg.tell_client([serialise(eras.message(UPDATED, {"uri": uri}))])
             elif leg.is_open:
                 return
-
-    async def _is_lost(self, leg: Leg, uri: str) -> bool:
-        """Wait for the end of a subscription; False if the server has ended it."""
-        if leg.is_stateless:
-            await leg.listen({"resourceSubscriptions": [uri]})
-            return not leg.is_open
-        await leg.ended.wait()
-        return True
 
     async def _again(self, server: str) -> Leg:
         """The server, once it is back."""
@@ -118,10 +111,6 @@ class LegSubscriptions:
             await asyncio.sleep(next(pauses))
             with suppress(Unavailable):
                 return await self._client.leg(server, self._client.opening)
-
-
-async def _is_subscribed(leg: Leg, uri: str) -> bool:
-    return "error" not in await leg.request(SUBSCRIBE, {"uri": uri})
 
 
 class Router:
@@ -201,13 +190,14 @@ class Router:
             for key, question in as_object(result.get("inputRequests")).items():
                 response = await self._response(leg, question)
                 if response is None:
-                    return _refusal("the client does not answer what the server asks for")
+                    why = "the client does not answer what the server asks for"
+                    return eras.refusal(codes.PEER_BROKE_PROTOCOL, why)
                 responses[key] = response
             params = {**params, "inputResponses": responses}
             if "requestState" in result:
                 params["requestState"] = result["requestState"]
             answer = await self._client.ask(leg, request, params)
-        return _refusal("the server keeps asking for more input")
+        return eras.refusal(codes.PEER_BROKE_PROTOCOL, "the server keeps asking for more input")
 
     async def _response(self, leg: Leg, question: JsonValue) -> JsonObject | None:
         """The client's answer; None if it gives none."""
@@ -215,16 +205,7 @@ class Router:
         method, params = asked.get("method"), asked.get("params")
         if type(method) is not str or not self._client.opening.answers(method, params):
             return None
-        value: JsonObject = {"jsonrpc": "2.0", "id": Number("0"), "method": method}
-        if isinstance(params, dict):
-            value["params"] = params
-        message = parse(ParsedFrame.write(value))
-        if not isinstance(message, Message):
-            return None
-        result = (await self._client.question(leg, message)).get("result")
+        result = (
+            await self._client.question(leg, method, params if isinstance(params, dict) else None)
+        ).get("result")
         return result if isinstance(result, dict) else None
-
-
-def _refusal(why: str) -> JsonObject:
-    code = Number(str(codes.PEER_BROKE_PROTOCOL))
-    return {"error": {"code": code, "message": f"PipeGuard: {why}"}}

@@ -84,8 +84,7 @@ class Subscriptions:
         self._servers = servers
         self._addresses = addresses
         self._open: dict[str, _Subscription] = {}  # by the id of the request
-        self._upstream: dict[tuple[Leg, str], tuple[_Subscription, asyncio.Event]] = {}
-        self._lost: dict[Leg, asyncio.Event] = {}
+        self._upstream: dict[tuple[Leg, str], _Follower] = {}
         self._tasks = Tasks()
 
     # --- for the client ---------------------------------------------------------------------
@@ -143,7 +142,7 @@ class Subscriptions:
 
     def _say(self, subscription: _Subscription, method: str, params: JsonObject) -> None:
         meta = {**eras.find_meta(params), SUBSCRIPTION_META: read_id(subscription.request.token)}
-        self._client.say({"jsonrpc": "2.0", "method": method, "params": {**params, "_meta": meta}})
+        self._client.say(eras.message(method, {**params, "_meta": meta}))
 
     # --- the servers --------------------------------------------------------------------------
 
@@ -188,7 +187,7 @@ class Subscriptions:
 
         def began(number: Number) -> None:
             numbers.append(number)
-            self._upstream[leg, number] = follower.subscription, follower.is_ready
+            self._upstream[leg, number] = follower
 
         try:
             answer = await leg.listen(wanted, began)
@@ -199,13 +198,11 @@ class Subscriptions:
 
     async def _subscribe(self, leg: Leg, follower: _Follower) -> bool:
         """Follow a server's announcements, with subscriptions to its single resources."""
-        lost = self._lost.setdefault(leg, asyncio.Event())
         try:
             for uri in follower.uris if leg.offers("resources", "subscribe") else ():
                 await leg.request("resources/subscribe", {"uri": uri})
             follower.is_ready.set()
-            if leg.is_open:
-                await lost.wait()
+            await leg.ended.wait()
         finally:
             for uri in follower.uris if leg.is_open else ():
                 if not self._is_wanted(follower.server, uri):
@@ -238,9 +235,7 @@ class Subscriptions:
             self._spread(leg.server, method, body, list(self._open.values()))
 
     def lose_server(self, leg: Leg) -> None:
-        """Note a server's end: its listeners notice when it is back."""
-        if (lost := self._lost.pop(leg, None)) is not None:
-            lost.set()
+        """Ignore a server's end: its followers wait for that, too."""
 
     def announce_lists(self, kinds: frozenset[str]) -> None:
         """Announce that the gateway's offer has changed."""
@@ -252,13 +247,11 @@ class Subscriptions:
     def _announce(self, leg: Leg, method: str, body: JsonObject) -> None:
         """Forward a message of a server without handshakes to its subscription."""
         token = write_id(eras.find_meta(body).get(SUBSCRIPTION_META))
-        subscription, is_ready = self._upstream.get((leg, token or ""), (None, None))
-        if subscription is None or is_ready is None:
-            return
-        if method == ACKNOWLEDGED:
-            is_ready.set()
-        elif method == UPDATED or method in _METHODS:
-            self._spread(leg.server, method, body, [subscription])
+        follower = self._upstream.get((leg, token or ""))
+        if follower is not None and method == ACKNOWLEDGED:
+            follower.is_ready.set()
+        elif follower is not None and (method == UPDATED or method in _METHODS):
+            self._spread(leg.server, method, body, [follower.subscription])
 
     def _spread(
         self, server: str, method: str, body: JsonObject, subscriptions: list[_Subscription]
