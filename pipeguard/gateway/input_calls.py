@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from secrets import token_urlsafe
 
 from pipeguard.firewall.protocol import codes
@@ -18,7 +17,6 @@ from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.json_values import (
     JsonObject,
     JsonValue,
-    Number,
     as_object,
     serialise,
 )
@@ -54,21 +52,40 @@ def _find_declared(opening: Opening) -> JsonObject:
     return declared
 
 
-class _Line(LegListener):
-    """A leg for one call at a time, with the server's questions on it.
+class _CallLeg(LegListener):
+    """A leg for one call at a time, on which a server works for longer than a client's request.
 
     Args:
+        key: of the legs that another such call may use.
         declared: the kinds of questions that the client answers.
         heard: called with the server's other messages.
+
+    Attributes:
+        leg: to the server.
+        essence: the part that all requests of the call share.
+        request: the client's latest one.
+        answer: resolved by the server's answer.
+        questions: the server's, by their names for the client.
+        changed: set once there is a question or the answer.
+        timer: ends the call if its client does not come back.
     """
 
-    def __init__(self, declared: JsonObject, heard: Callable[[Leg, Message], None]) -> None:
+    leg: Leg
+    essence: JsonObject
+    request: ClientRequest
+    answer: asyncio.Task[JsonObject]
+
+    def __init__(
+        self, key: tuple[str, str], declared: JsonObject, heard: Callable[[Leg, Message], None]
+    ) -> None:
+        self.key = key
         self._declared = declared
         self._heard = heard
         self._count = 0
         self.questions: dict[str, Message] = {}
         self.changed = asyncio.Event()
-        self.tasks = Tasks()
+        self.timer: asyncio.TimerHandle | None = None
+        self._tasks = Tasks()
         self.is_busy = False
 
     def receive_request(self, leg: Leg, message: Message) -> None:
@@ -78,7 +95,7 @@ class _Line(LegListener):
             self.questions[f"question-{self._count}"] = message
             self.changed.set()
         else:
-            self.tasks.begin(leg.decline(message, "the client does not answer this"))
+            self._tasks.begin(leg.decline(message, "the client does not answer this"))
 
     def receive_notification(self, leg: Leg, message: Message) -> None:
         """Drop a question that the server cancels; pass other notifications on."""
@@ -95,31 +112,6 @@ class _Line(LegListener):
         self.questions.clear()
 
 
-@dataclass(eq=False)
-class _Call:
-    """A call that a server works on, for longer than one request of the client's.
-
-    Attributes:
-        leg: its own.
-        line: holds the server's questions.
-        key: of the lines that another such call may use.
-        essence: the part that all requests of this call share.
-        request: the client's latest one.
-        answer: resolved by the server's answer.
-        number: its id at the server; None while it waits for a person.
-        timer: ends it if its client does not come back.
-    """
-
-    leg: Leg
-    line: _Line
-    key: tuple[str, str]
-    essence: JsonObject
-    request: ClientRequest
-    answer: asyncio.Task[JsonObject] = field(init=False)
-    number: Number | None = None
-    timer: asyncio.TimerHandle | None = None
-
-
 class InputCalls:
     """The calls of one conversation during which servers may ask.
 
@@ -131,9 +123,9 @@ class InputCalls:
     def __init__(self, client: GatewayClient, heard: Callable[[Leg, Message], None]) -> None:
         self._client = client
         self._heard = heard
-        self._calls: set[_Call] = set()
-        self._waiting: dict[str, _Call] = {}  # for the client, by the state that it repeats
-        self._idle: dict[tuple[str, str], list[tuple[Leg, _Line]]] = {}
+        self._calls: set[_CallLeg] = set()
+        self._waiting: dict[str, _CallLeg] = {}  # for the client, by the state that it repeats
+        self._idle: dict[tuple[str, str], list[_CallLeg]] = {}
         self._beginning = 0
         self._tasks = Tasks()
 
@@ -157,81 +149,68 @@ class InputCalls:
     async def close(self) -> None:
         """Abandon all calls, and hang up."""
         await asyncio.gather(*(self._give_up(call) for call in list(self._calls)))
-        idle = [leg for lines in self._idle.values() for leg, _ in lines]
+        idle = (call.leg for calls in self._idle.values() for call in calls)
         await asyncio.gather(*(leg.close() for leg in idle))
         await self._tasks.end()
 
     # --- a call -----------------------------------------------------------------------------
 
-    async def _begin(self, server: str, request: ClientRequest, params: JsonObject) -> _Call:
+    async def _begin(self, server: str, request: ClientRequest, params: JsonObject) -> _CallLeg:
         if len(self._calls) + self._beginning >= MOST_CALLS:
             raise Declined(codes.OVERLOADED, "PipeGuard: too many calls are waiting for a server")
-        declared = _find_declared(request.opening)
-        key = server, serialise(declared).decode()
         self._beginning += 1
         try:
-            leg, line = await self._line(key, declared, request.opening)
+            call = await self._open(server, request.opening)
         finally:
             self._beginning -= 1
-        call = _Call(leg, line, key, _essence(server, request, params), request)
-        line.is_busy = True
+        call.essence, call.request = _essence(server, request, params), request
+        call.is_busy = True
         self._calls.add(call)
-
-        def began(number: Number) -> None:
-            call.number = number
-            self._client.begin_call(call.request, leg, number)
-
         request.is_unsent = True
-        asking = leg.request(
+        asking = call.leg.request(
             request.method,
             without_envelope(params),
-            began,
+            lambda number: self._client.begin_call(call.request, call.leg, number),
             with_progress=request.progress is not None,
         )
         call.answer = asyncio.ensure_future(asking)
+        call.answer.add_done_callback(lambda _: call.changed.set())
         return call
 
-    async def _line(
-        self, key: tuple[str, str], declared: JsonObject, opening: Opening
-    ) -> tuple[Leg, _Line]:
-        while lines := self._idle.get(key):
-            leg, line = lines.pop()
-            if leg.is_open:
-                return leg, line
-        line = _Line(declared, self._heard)
+    async def _open(self, server: str, opening: Opening) -> _CallLeg:
+        declared = _find_declared(opening)
+        key = server, serialise(declared).decode()
+        while calls := self._idle.get(key):
+            call = calls.pop()
+            if call.leg.is_open:
+                return call
+        call = _CallLeg(key, declared, self._heard)
         said = Opening(declared, opening.client_info)
-        leg = await self._client.open_leg(key[0], said, line)
-        leg.asks_in_results = True
-        return leg, line
+        call.leg = await self._client.open_leg(server, said, call)
+        call.leg.asks_in_results = True
+        return call
 
-    async def _next(self, call: _Call) -> JsonObject:
+    async def _next(self, call: _CallLeg) -> JsonObject:
         """The server's answer, or its first question."""
         while not call.answer.done():
-            changed = asyncio.ensure_future(call.line.changed.wait())
             try:
-                await asyncio.wait((call.answer, changed), return_when=asyncio.FIRST_COMPLETED)
+                await call.changed.wait()
             except asyncio.CancelledError:
                 await self._give_up(call)
                 raise
-            finally:
-                changed.cancel()
-            call.line.changed.clear()
-            if call.line.questions and not call.answer.done():
+            call.changed.clear()
+            if call.questions and not call.answer.done():
                 return {"result": self._input_required(call)}
-        return self._answer(call)
-
-    def _answer(self, call: _Call) -> JsonObject:
-        answer = call.answer.result()
         self._forget(call)
-        call.line.is_busy = False
-        lines = self._idle.setdefault(call.key, [])
-        if call.leg.is_open and not call.line.questions and len(lines) < MOST_IDLE:
-            lines.append((call.leg, call.line))
+        call.is_busy = False
+        idle = self._idle.setdefault(call.key, [])
+        if call.leg.is_open and not call.questions and len(idle) < MOST_IDLE:
+            idle.append(call)
         else:
             self._tasks.begin(call.leg.close())
-        return answer
+        return call.answer.result()
 
-    def _input_required(self, call: _Call) -> JsonObject:
+    def _input_required(self, call: _CallLeg) -> JsonObject:
         state = token_urlsafe(STATE_BYTES)
         self._waiting[state] = call
         loop = asyncio.get_running_loop()
@@ -239,14 +218,14 @@ class InputCalls:
         return {
             "resultType": "input_required",
             "inputRequests": {
-                key: _input_request(question) for key, question in call.line.questions.items()
+                key: _input_request(question) for key, question in call.questions.items()
             },
             "requestState": state,
         }
 
     async def _continue_call(
         self, state: JsonValue, essence: JsonObject, request: ClientRequest
-    ) -> _Call:
+    ) -> _CallLeg:
         """Forward the client's answers to a server."""
         call = self._waiting.get(state) if type(state) is str else None
         if call is None or call.essence != essence:
@@ -254,17 +233,17 @@ class InputCalls:
         del self._waiting[str(state)]
         if call.timer is not None:
             call.timer.cancel()
-        call.request = request
-        if call.number is not None:
-            self._client.begin_call(request, call.leg, call.number)
+        number, call.request = call.request.number, request
+        if number is not None:
+            self._client.begin_call(request, call.leg, number)
         for key, response in as_object(request.params.get("inputResponses")).items():
-            question = call.line.questions.get(key)
+            question = call.questions.get(key)
             if question is not None and isinstance(response, dict):
-                del call.line.questions[key]
+                del call.questions[key]
                 answer: JsonObject = {"jsonrpc": "2.0", "id": question.value["id"]}
-                await call.leg.answer({**answer, "result": response})
-        if call.line.questions:
-            call.line.changed.set()  # the client is asked again
+                await call.leg.send({**answer, "result": response})
+        if call.questions:
+            call.changed.set()  # the client is asked again
         return call
 
     # --- the end of a call --------------------------------------------------------------------
@@ -274,7 +253,7 @@ class InputCalls:
         if call is not None:
             self._tasks.begin(self._give_up(call))
 
-    async def _give_up(self, call: _Call) -> None:
+    async def _give_up(self, call: _CallLeg) -> None:
         """Abandon a call; hanging up tells the server."""
         if call not in self._calls:
             return
@@ -282,12 +261,12 @@ class InputCalls:
         call.answer.cancel()
         await call.leg.close()
 
-    def _forget(self, call: _Call) -> None:
+    def _forget(self, call: _CallLeg) -> None:
         self._calls.discard(call)
         if call.timer is not None:
             call.timer.cancel()
-        if call.number is not None:
-            self._client.end_call(call.leg, call.number, {})
+        if call.request.number is not None:
+            self._client.end_call(call.leg, call.request.number, {})
 
 
 def _essence(server: str, request: ClientRequest, params: JsonObject) -> JsonObject:
