@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from secrets import token_hex
 
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object
@@ -76,6 +77,7 @@ class _AnsweredClient(GatewayClient):
         self._calls = ToolCalls(self, router)
         self._merged = Merged(self, router)
         self._subscriptions = Subscriptions(self, self._servers, self._merged)
+        self._traced_as = token_hex(8)  # in traces: a session's own id would let others in
         self._knows_of_handshake = self._has_settled = False
         self._methods: dict[str, Callable[[ClientRequest], Awaitable[JsonObject]]] = {
             "initialize": self._initialize,
@@ -111,9 +113,10 @@ class _AnsweredClient(GatewayClient):
         method = self._methods.get(request.method)
         if method is None:
             raise _unknown(request.method)
-        if request.method not in TRACED or request.method == "tools/call":  # which traces itself
+        if request.method not in TRACED:
             return await method(request)
-        with self.gateway.telemetry.receiving(request, lambda _: "", self._calls.traced_as) as span:
+        find_tool = self._calls.find_tool_name
+        with self.gateway.telemetry.receiving(request, find_tool, self._traced_as) as span:
             answer = await method(request)
             span.record_answer(answer)
             return answer
@@ -124,8 +127,7 @@ class _AnsweredClient(GatewayClient):
         self._subscriptions.announce_lists(kinds)
         if self._knows_of_handshake:
             for kind in sorted(kinds):
-                method = f"notifications/{kind}/list_changed"
-                self.say({"jsonrpc": "2.0", "method": method})
+                self.say(eras.message(f"notifications/{kind}/list_changed"))
 
     def _concerns(self, kind: str, servers: Iterable[str]) -> bool:
         """True if a change of servers' lists affects ones that the client may see."""

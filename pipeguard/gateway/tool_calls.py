@@ -65,9 +65,6 @@ class ToolCalls:
     Args:
         client: the client.
         router: sends requests to servers.
-
-    Attributes:
-        traced_as: names the client's conversation in traces.
     """
 
     def __init__(self, client: GatewayClient, router: Router) -> None:
@@ -77,7 +74,6 @@ class ToolCalls:
         self._router = router
         self._rest = _Rest()
         self._told: dict[str, int] = {}  # how many definitions of each server wait
-        self.traced_as = token_hex(8)  # in traces: a session's own id would let others in
         self._is_small, self._measured_version = True, -1
         self._listed: list[JsonValue] | None = None
 
@@ -132,19 +128,6 @@ class ToolCalls:
         Raises:
             Declined: the request names no tool.
         """
-        traces = self._gateway.telemetry
-        with traces.receiving(request, self._find_tool_name, self.traced_as) as span:
-            answer = await self._answer(request)
-            span.record_answer(answer)
-            return answer
-
-    def _find_tool_name(self, request: ClientRequest) -> str:
-        """The name of the tool that a request names; empty if there is no such tool."""
-        name = request.params.get("name")
-        is_there = type(name) is str and (name in _OWN or self._tool(name) is not None)
-        return str(name) if is_there else ""
-
-    async def _answer(self, request: ClientRequest) -> JsonObject:
         name, arguments = request.params.get("name"), request.params.get("arguments")
         if type(name) is not str:
             raise Declined(INVALID_PARAMS, "tools/call names no tool")
@@ -169,6 +152,13 @@ class ToolCalls:
         owns = {menu.RETRIEVE: self._retrieve, menu.DESCRIBE: self._describe, menu.MORE: self._more}
         own = owns.get(name)
         return await self._unknown(request, name) if own is None else {"result": await own(written)}
+
+    def find_tool_name(self, request: ClientRequest) -> str:
+        """The name of the tool that a request calls; empty if there is no such tool."""
+        name = request.params.get("name")
+        if request.method != "tools/call" or type(name) is not str:
+            return ""
+        return name if name in _OWN or self._tool(name) is not None else ""
 
     async def _called_by_menu(
         self, request: ClientRequest, variant: str, call: JsonObject
