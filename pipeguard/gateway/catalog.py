@@ -136,24 +136,22 @@ class Catalog:
 
     def _choose(self, listing: Listing, known_as: Callable[[str], Tool]) -> Iterator[CatalogTool]:
         seen: set[str] = set()
-        for definition in listing.definitions:
-            name = definition.get("name") if isinstance(definition, dict) else None
-            if not isinstance(definition, dict) or type(name) is not str or name in seen:
+        all_shown = listing.shown.definitions(listing.definitions)
+        for definition, shown in zip(listing.definitions, all_shown, strict=True):
+            if not isinstance(definition, dict) or not isinstance(shown, dict):
+                continue
+            name = definition.get("name")
+            if type(name) is not str or name in seen:
                 continue
             seen.add(name)
-            shown = listing.shown.definition(definition)
-            if not isinstance(shown, dict):
-                continue
             public = str(shown["name"])
             if listing.is_prefixed:
                 public = short_name(listing.server, public)
             key = self._key(listing.server, name)
             effect = read_effect(known_as(name), definition)
             is_held = name in listing.held
-            shown = {**shown, "name": name}
-            yield CatalogTool(
-                key, public, listing.server, name, shown, effect, listing.tags, is_held
-            )
+            own: JsonObject = {**shown, "name": name}
+            yield CatalogTool(key, public, listing.server, name, own, effect, listing.tags, is_held)
 
     def _key(self, server: str, name: str) -> int:
         """The number of a tool: its present one, or a new one."""

@@ -120,7 +120,7 @@ class _ShownSession(Session):
             return message
         if not isinstance(tools, list):
             return message
-        shown = [self._shown.definition(tool) for tool in tools]
+        shown = self._shown.definitions(tools)
         left: list[JsonValue] = [tool for tool in shown if tool is not None]
         return {**message, "result": {**result, "tools": left}}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from hashlib import sha256
@@ -133,7 +133,7 @@ class ShownTools:
     @property
     def has_names(self) -> bool:
         """True if a tool has a name other than the server's."""
-        return bool(given_names(self._overrides, self._has_tool))
+        return bool(self._given_names())
 
     def own_name(self, shown: str) -> str | None:
         """The server's name of a tool; None if no tool has this name here."""
@@ -144,44 +144,37 @@ class ShownTools:
         return None if shown in given else shown
 
     def _given_names(self) -> dict[str, str]:
-        """The shown names of renamed tools."""
-        given = given_names(self._overrides, self._has_tool)
-        names = set(given.values())
+        """The shown names of renamed tools; none is the own name of another tool."""
+        given: dict[str, str] = {}
+        for own, override in sorted(self._overrides.items()):
+            name = override.name
+            if name and name != own:
+                given[own] = with_hash(name, own) if name in given.values() else name
+        while taken := [
+            own for own, name in given.items() if name not in given and self._has_tool(name)
+        ]:
+            for own in taken:
+                del given[own]
         # A tool that was unknown when another tool was given its name.
-        return given | {name: with_hash(name, name) for name in names - given.keys()}
+        others = {*given.values()} - given.keys()
+        return given | {name: with_hash(name, name) for name in others}
 
-    def definition(self, definition: JsonValue) -> JsonValue:
-        """A definition as agents see it; None if it is hidden."""
+    def definitions(self, definitions: Iterable[JsonValue]) -> list[JsonValue]:
+        """Each definition as agents see it; None if it is hidden."""
+        names = self._given_names()
+        return [self._show(definition, names) for definition in definitions]
+
+    def _show(self, definition: JsonValue, names: Mapping[str, str]) -> JsonValue:
         own = definition.get("name") if isinstance(definition, dict) else None
         if not isinstance(definition, dict) or type(own) is not str:
             return definition
         if not is_shown(own, self._allow, self._block):
             return None
         override = self._overrides.get(own, Override())
-        shown: JsonObject = {**definition, "name": self._given_names().get(own, own)}
+        shown: JsonObject = {**definition, "name": names.get(own, own)}
         if override.description:
             shown["description"] = override.description
         return shown
-
-
-def given_names(
-    overrides: Mapping[str, Override], has_tool: Callable[[str], bool]
-) -> dict[str, str]:
-    """The user's names for tools, by the server's names; another tool's own name cannot be used.
-
-    Args:
-        overrides: by the server's names.
-        has_tool: True if the server is known to have a tool of a name.
-    """
-    given: dict[str, str] = {}
-    for own, override in sorted(overrides.items()):
-        name = override.name
-        if name and name != own:
-            given[own] = with_hash(name, own) if name in given.values() else name
-    while taken := [own for own, name in given.items() if name not in given and has_tool(name)]:
-        for own in taken:
-            del given[own]
-    return given
 
 
 def with_hash(name: str, own: str) -> str:

@@ -22,13 +22,15 @@ def named(name: str) -> JsonObject:
 def test_names_go_both_ways() -> None:
     shown = ShownTools(overrides={"p": Override("q"), "x": Override("", "Other words.")})
     assert (shown.own_name("q"), shown.own_name("p"), shown.own_name("z")) == ("p", None, "z")
-    assert shown.definition(named("p")) == {**named("p"), "name": "q"}
-    assert shown.definition(named("x")) == {**named("x"), "description": "Other words."}
+    assert shown.definitions([named("p"), named("x")]) == [
+        {**named("p"), "name": "q"},
+        {**named("x"), "description": "Other words."},
+    ]
 
 
 def test_a_tool_whose_name_another_one_was_given_has_a_name_of_its_own() -> None:
     shown = ShownTools(overrides={"p": Override("q"), "r": Override("q")})
-    definitions = [shown.definition(named(name)) for name in ("p", "q", "r")]
+    definitions = shown.definitions(map(named, ("p", "q", "r")))
     names = [str(tool["name"]) for tool in definitions if isinstance(tool, dict)]
     assert names[0] == "q"
     assert len(set(names)) == 3
@@ -48,10 +50,10 @@ def test_a_name_that_another_tool_has_is_not_given() -> None:
 
 
 def test_what_is_blocked_or_not_allowed_is_not_shown() -> None:
-    assert ShownTools(block=("d*",)).definition(named("delete")) is None
-    assert ShownTools(allow=("r*",)).definition(named("delete")) is None
-    assert ShownTools(allow=("r*",)).definition(named("read")) == named("read")
-    assert ShownTools(block=("*",)).definition(["odd"]) == ["odd"]
+    both = [named("delete"), named("read")]
+    assert ShownTools(block=("d*",)).definitions(both) == [None, named("read")]
+    assert ShownTools(allow=("r*",)).definitions(both) == [None, named("read")]
+    assert ShownTools(block=("*",)).definitions([["odd"]]) == [["odd"]]
     assert ShownTools().is_everything
 
 
