@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import NamedTuple
 
 from pipeguard.detect.detector import Engines, make_guard
 from pipeguard.firewall.finding import Action, Direction, Finding, Verdict
@@ -69,11 +68,21 @@ class FrontJudge(Judge):
     """Judges the frames of the gateway's clients, several of them in a pass of the loop.
 
     They cost little here. If each waited for a pass, a call of a quiet server would wait one pass
-    for each earlier call of a busy one.
+    for each earlier call of a busy one. Logs and audits the gateway's own refusals only: the
+    servers' Sessions record their own.
+
+    Args:
+        log: for people.
+
+    Attributes:
+        run: the name of this run in the audit.
     """
 
-    def __init__(self, record: Callable[[Verdict], None]) -> None:
-        super().__init__(record)
+    def __init__(self, log: Log) -> None:
+        super().__init__(self._record)
+        self.run = make_run_id()
+        self._recorder = Recorder(store_file(), "", self.run, log)
+        self._refused = 0
         self._judged = 0  # in this pass
 
     async def __call__(self, session: Session, direction: Direction, frame: bytes) -> Verdict:
@@ -90,28 +99,12 @@ class FrontJudge(Judge):
     def _begin_pass(self) -> None:
         self._judged = 0
 
-
-class FrontRecord:
-    """Logs and audits the gateway's own refusals. The servers' Sessions record their own.
-
-    Args:
-        log: for people.
-
-    Attributes:
-        run: the name of this run in the audit.
-    """
-
-    def __init__(self, log: Log) -> None:
-        self.run = make_run_id()
-        self._recorder = Recorder(store_file(), "", self.run, log)
-        self._refused = 0
-
-    def verdict(self, verdict: Verdict) -> None:
+    def _record(self, verdict: Verdict) -> None:
         """Record a message that broke the protocol."""
         if verdict.action is Action.BLOCK:
             self._recorder.record(mask_verdict(verdict))
 
-    def refusal(self, finding: Finding, client: str) -> None:
+    def record_refusal(self, finding: Finding, client: str) -> None:
         """Record refused HTTP requests.
 
         Args:
@@ -124,17 +117,3 @@ class FrontRecord:
     def close(self) -> None:
         """Write the pending records."""
         self._recorder.close()
-
-
-class Front(NamedTuple):
-    """State that all clients of the gateway share.
-
-    Attributes:
-        sessions: of clients.
-        judge: checks the protocol of their frames.
-        record: reports refusals.
-    """
-
-    sessions: Sessions
-    judge: Judge
-    record: FrontRecord

@@ -17,7 +17,7 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.detect.checks.addresses import is_loopback
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway.answers import dial
-from pipeguard.gateway.front import Front
+from pipeguard.gateway.front import FrontJudge, FrontSessions
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.member import GatewayServer
 from pipeguard.gateway.menu import ToolMode
@@ -59,7 +59,8 @@ class GatewayListener:
     Args:
         options: of listening, as `wrap` has them.
         gateway: the gateway behind the address.
-        front: shared by all clients.
+        sessions: of clients.
+        judge: checks the protocol of their frames, and records refusals.
         stored: the tokens in the store.
         page: the page for a person's decisions; offered to this machine only.
     """
@@ -68,7 +69,9 @@ class GatewayListener:
         self,
         options: WrapOptions,
         gateway: Gateway,
-        front: Front,
+        sessions: FrontSessions,
+        *,
+        judge: FrontJudge,
         stored: TokenReader,
         page: PageEndpoint | None = None,
     ) -> None:
@@ -78,11 +81,9 @@ class GatewayListener:
             PipeGuardError: an option is wrong, or the address is in use.
         """
         self._gateway = gateway
-        self._front = front
-        self._place = ListeningPlace(
-            options, front.sessions.guard.policy.limits.frame_bytes, stored
-        )
-        self._place.take(front.sessions.owners)
+        self._sessions, self._judge = sessions, judge
+        self._place = ListeningPlace(options, sessions.guard.policy.limits.frame_bytes, stored)
+        self._place.take(sessions.owners)
         self._may_decide = stored.may_decide
         self._page = page if is_loopback(self._place.admission.host) else None
         if page is not None and self._page is None:
@@ -98,7 +99,7 @@ class GatewayListener:
     async def run(self, ended: asyncio.Future[None]) -> None:
         """Listen until a signal."""
         gateway, place = self._gateway, self._place
-        everything = place.mount(self._front.sessions, self._front.judge, partial(dial, gateway))
+        everything = place.mount(self._sessions, self._judge, partial(dial, gateway))
         self._mounted[""] = None, everything
         for endpoint in everything.endpoints:
             place.routes.add(map(self._once_settled, endpoint.routes))
@@ -111,7 +112,7 @@ class GatewayListener:
             is_ready = not ended.done() and not gateway.starting()
             return Readiness(is_ready, gateway.describe_absent())
 
-        origin = await place.listen(readiness, self._front.record.refusal, page=self._page)
+        origin = await place.listen(readiness, self._judge.record_refusal, page=self._page)
         if self._page is not None:
             await self._page.open(origin, self._may_decide)
         await ended
@@ -164,7 +165,7 @@ class GatewayListener:
             f"{run.name}.{ALONE}",  # no event of theirs has the name of one of a gateway's client
             place.most,
             place.idle_seconds,
-            self._front.sessions.owners,
+            self._sessions.owners,
         )
         sessions.name_token = run.name_token
         sessions.waiting_room = self._gateway.waiting_room

@@ -20,7 +20,7 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.firewall.finding import Direction
 from pipeguard.gateway.answers import dial
-from pipeguard.gateway.front import Front, FrontJudge, FrontRecord, FrontSessions, front_guard
+from pipeguard.gateway.front import FrontJudge, FrontSessions, front_guard
 from pipeguard.gateway.gateway import Changes, Gateway
 from pipeguard.gateway.life import Circuit
 from pipeguard.gateway.menu import ToolMode
@@ -136,7 +136,7 @@ class _Serving:
         self._stamp = options.sources.stamp()
         file = options.sources.read(os.environ)
         engines = wait_for_engines()
-        record = FrontRecord(self._log)
+        judge = FrontJudge(self._log)
         guard = front_guard(engines, policy)
         if client_fd is None:
             self._tokens = TokenReader(Store.open(store_file()), say)
@@ -147,22 +147,26 @@ class _Serving:
         transport = "tcp" if client_fd is None else "pipe"
         self._gateway.telemetry = open_telemetry(os.environ, self._log, transport)
         self._gateway.telemetry.watch(self._gateway.figures)
-        sessions = FrontSessions(guard, record.run, self._gateway.find_definition)
-        self._front = Front(sessions, FrontJudge(record.verdict), record)
+        sessions = FrontSessions(guard, judge.run, self._gateway.find_definition)
         if self._tokens is not None:
             from pipeguard.gateway.listening import GatewayListener  # with an HTTP library
 
             if self._tokens.are_required() and not self._tokens.valid():
                 say("no stored token is valid, and one is needed: pipeguard tokens create NAME")
             self._listener = GatewayListener(
-                options.wrap, self._gateway, self._front, self._tokens, self._page
+                options.wrap,
+                self._gateway,
+                sessions,
+                judge=judge,
+                stored=self._tokens,
+                page=self._page,
             )
         with ending_on_signals(loop, ended):
             await self._apply(file)
             watching = asyncio.create_task(self._watch())
             try:
                 if client_fd is not None:
-                    await self._over_stdio(client_fd, ended)
+                    await self._over_stdio(client_fd, sessions, judge, ended)
                 elif self._listener is not None:
                     await self._listener.run(ended)
             finally:
@@ -171,7 +175,7 @@ class _Serving:
                 await asyncio.to_thread(self._gateway.telemetry.close)
                 if self._tokens is not None:
                     self._tokens.close()
-                await asyncio.to_thread(record.close)
+                await asyncio.to_thread(judge.close)
         return 0
 
     def _find_scope(self, who: str) -> TokenScope | None:
@@ -188,8 +192,13 @@ class _Serving:
 
     # --- over stdio -----------------------------------------------------------------------
 
-    async def _over_stdio(self, client_fd: int, ended: asyncio.Future[None]) -> None:
-        sessions, judge, _ = self._front
+    async def _over_stdio(
+        self,
+        client_fd: int,
+        sessions: FrontSessions,
+        judge: FrontJudge,
+        ended: asyncio.Future[None],
+    ) -> None:
         limit = sessions.guard.policy.limits.frame_bytes
         client = AsyncAdapter(LineChannel(0, client_fd, limit), start_thread)
         server = await dial(self._gateway)
