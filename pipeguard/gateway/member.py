@@ -42,7 +42,6 @@ from pipeguard.gateway.stateless_server import (
 )
 from pipeguard.gateway.stuffing import StuffingNotices
 from pipeguard.gateway.tool_offer import (
-    Relisting,
     RememberedServer,
     ToolOffer,
     list_at_start,
@@ -67,6 +66,8 @@ PING_SECONDS = 30.0  # between two pings
 ANSWER_SECONDS = 10.0  # for an answer to one
 MOST_MISSED = 3  # pings in a row
 IDLE_LOOK_SECONDS = 0.5  # between two looks whether one that is about to be idle still works
+PAUSE_SECONDS = 0.05  # in which further changes are covered by one listing
+MOST_PAUSE_SECONDS = 2.0  # while a server says without end that its tools have changed
 OPENING_SECONDS = 30.0  # for a server's answer to `initialize`; npx may install it first
 
 
@@ -137,7 +138,7 @@ class GatewayServer(ServerLife):
         self.offer = ToolOffer(settings, hub.catalog, run.guard, self._log, notices)
         self.relist_own: Callable[[frozenset[str]], None] | None = None
         self._count, self._tasks = 0, Tasks()
-        self._relisting = Relisting(lambda: self._leg, self._list_tools_again, self._tasks)
+        self._is_relisting = self._is_outdated = False
         self._dialler: OwnedDialler | None = None
         self._leg: Leg | None = None
         makes, dials = partial(self._make_dialler, self._tell_end), self._dial
@@ -410,8 +411,11 @@ class GatewayServer(ServerLife):
             self._log("warning", event, why=ending)
 
     def relist(self) -> None:
-        """List its tools again."""
-        self._relisting.begin()
+        """List its tools again, because they have changed."""
+        self._is_outdated = True
+        if self._leg is not None and not self._is_relisting:
+            self._is_relisting = True
+            self._tasks.begin(self._list_tools_again(self._leg))
 
     async def _list_tools(self, leg: Leg) -> None:
         """List its tools, and keep those that its Session passes unless it ended meanwhile.
@@ -424,11 +428,19 @@ class GatewayServer(ServerLife):
             self.offer.take(listed)
 
     async def _list_tools_again(self, leg: Leg) -> None:
-        """Refresh its tools and tell clients to list again; keep the old ones if listing fails."""
-        with suppress(Unavailable):  # the offer says so
-            await self._list_tools(leg)
-        self.offer.count_waiting()
-        self._hub.announce_lists(frozenset({"tools"}), self.name)
+        """Refresh its tools and tell clients to list again, until no listing is outdated."""
+        pause_seconds = PAUSE_SECONDS
+        try:
+            while self._is_outdated and leg is self._leg:
+                await asyncio.sleep(pause_seconds)
+                self._is_outdated = False
+                with suppress(Unavailable):  # it keeps the old ones, and the offer says so
+                    await self._list_tools(leg)
+                self.offer.count_waiting()
+                self._hub.announce_lists(frozenset({"tools"}), self.name)
+                pause_seconds = min(2 * pause_seconds, MOST_PAUSE_SECONDS)
+        finally:
+            self._is_relisting = False
 
     def _follow_pins(self, kinds: frozenset[str]) -> None:
         """Note an approval or a revocation, in the recorder's thread."""
