@@ -56,40 +56,14 @@ class IsolateEntry(NamedTuple):
 _KEYS = IsolateEntry._fields
 
 
-def isolate_entries(entry: YamlEntry | None, *, is_own: bool) -> tuple[IsolateEntry, ...]:
-    """Read the key; report errors at their entries, and leave these out.
-
-    Args:
-        entry: the key's value.
-        is_own: whether it is the user's own file; a project's grants nothing.
-    """
-    if entry is None:
-        return ()
-    if not is_own:
-        entry.wrong(
-            "a project's file may only tighten, and `isolate` grants files and hosts. It belongs"
-            " in your own policy file."
-        )
-        return ()
-    return tuple(_of_policy(item) for item in entry.items())
+def isolate_entries(entry: YamlEntry | None) -> tuple[IsolateEntry, ...]:
+    """Read the key; report errors at their entries, and leave these out."""
+    return () if entry is None else tuple(_of_policy(item) for item in entry.items())
 
 
-def egress_proxy(entry: YamlEntry | None, *, is_own: bool) -> str | None:
-    """Read the key `egress`: the proxy of the user's network, as written.
-
-    Args:
-        entry: the key's value.
-        is_own: whether it is the user's own file; a project's names no proxy.
-    """
-    if entry is None:
-        return None
-    if not is_own:
-        entry.wrong(
-            "a project's file may only tighten, and a proxy sees where servers connect. It belongs"
-            " in your own policy file."
-        )
-        return None
-    keys = entry.fields(("proxy",), required=("proxy",))
+def egress_proxy(entry: YamlEntry | None) -> str | None:
+    """Read the key `egress`: the proxy of the user's network, as written."""
+    keys = {} if entry is None else entry.fields(("proxy",), required=("proxy",))
     return keys["proxy"].text() if "proxy" in keys else None
 
 

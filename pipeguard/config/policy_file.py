@@ -226,6 +226,14 @@ POLICY_KEYS = (
 _ELSEWHERE = dict.fromkeys(
     ("servers", "mcpServers", "management"), "pipeguard.yaml, the file of `pipeguard serve`"
 ) | dict.fromkeys(("rules", "parts", "pack"), "a rule pack, `rules/NAME.yaml` beside the policy")
+# Keys that only the user's own file may have, each with the reason.
+_OWN = {
+    "exceptions": "so it has no exceptions. They belong in your own policy file; `pipeguard allow"
+    " EVENT` writes them.",
+    "isolate": "and `isolate` grants files and hosts. It belongs in your own policy file.",
+    "egress": "and a proxy sees where servers connect. It belongs in your own policy file.",
+    "audit.keep": "and all your projects share one audit. Set it in your own policy file.",
+}
 _LIMITS = ("frame", "pending", "notifications", "timeout", "ask")
 _ACTION = ("rule", "pack", "place", "server", "tool", "severity", "confidence", "action")
 _EXCEPTION = ("rule", "server", "tool", "place", "content", "path", "host", "until", "why")
@@ -284,10 +292,17 @@ class _PolicyReader:
             ask_in_client=self._choice(
                 keys.get("ask_in_client"), _words(InClient), loose=InClient.FORM
             ),
-            isolate=isolate_entries(keys.get("isolate"), is_own=self.scope is PolicyScope.USER),
-            egress_proxy=egress_proxy(keys.get("egress"), is_own=self.scope is PolicyScope.USER),
+            isolate=isolate_entries(self._own(keys.get("isolate"))),
+            egress_proxy=egress_proxy(self._own(keys.get("egress"))),
             notes=tuple(self.notes),
         )
+
+    def _own(self, entry: YamlEntry | None) -> YamlEntry | None:
+        """An entry that only the user's own file may have; None, and wrong, in a project's."""
+        if entry is None or self.scope is PolicyScope.USER:
+            return entry
+        entry.wrong(f"a project's file may only tighten, {_OWN[entry.key]}")
+        return None
 
     def _choice(self, entry: YamlEntry | None, words: Mapping[str, _T], *, loose: _T) -> _T | None:
         """One of several words; `loose` is refused in a project's file."""
@@ -325,13 +340,7 @@ class _PolicyReader:
         return None if action is None else ActionEntry(where, action)
 
     def _exceptions(self, entry: YamlEntry | None) -> tuple[Exempt, ...]:
-        if entry is not None and self.scope is PolicyScope.PROJECT:
-            entry.wrong(
-                "a project's file may only tighten, so it has no exceptions. They belong in your"
-                " own policy file; `pipeguard allow EVENT` writes them."
-            )
-            return ()
-        read = _each(entry, self.exception)
+        read = _each(self._own(entry), self.exception)
         return tuple(each for each in read if each.until is None or each.until > self.now)
 
     def exception(self, entry: YamlEntry) -> Exempt:
@@ -379,12 +388,7 @@ class _PolicyReader:
         )
 
     def _keep_days(self, entry: YamlEntry | None) -> int | None:
-        if entry is not None and self.scope is PolicyScope.PROJECT:
-            entry.wrong(
-                "a project's file may only tighten, and all your projects share one audit."
-                " Set it in your own policy file."
-            )
-            return None
+        entry = self._own(entry)
         if entry is not None and entry.text() == "forever":
             return 0
         return _count(entry, KEEP_DAYS, _DAYS, "a time such as 90 d or 12 w, or forever")

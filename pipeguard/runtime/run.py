@@ -42,7 +42,7 @@ from pipeguard.secrets_in_use import IN_USE
 from pipeguard.state.contents_key import contents_key
 from pipeguard.state.grants import StoredGrants
 from pipeguard.state.paths import store_file
-from pipeguard.state.recorder import PinsListener, Recorder
+from pipeguard.state.recorder import Recorder
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.store import Namesake, Store
 from pipeguard.state.verdict_writer import EndedConnection
@@ -159,7 +159,9 @@ class Run:
             server,
             self.name if self.audits else None,
             self.log,
-            PinsListener(pins, lambda pins: changed(self.guard.repin(pins)), needs_review),
+            pins=pins,
+            on_pins=lambda pins: changed(self.guard.repin(pins)),
+            needs_review=needs_review,
         )
         self._trace = Trace(self.log, Mask(self.engines)) if self.log.traces else None
         self._clients: dict[str, str] = {}  # by the conversation that an event's name begins with

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeguard.config.atomic_write import FREE_SPACE, is_full
 from pipeguard.errors import StateError
@@ -117,10 +117,18 @@ class StateDatabase:
             finally:
                 rollback(self.connection)
 
+    def read(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """Read the rows of a query.
+
+        Raises:
+            StateError: the file cannot be read.
+        """
+        with translated_errors(self.path):
+            return self.connection.execute(query, values).fetchall()
+
     def damage(self) -> str:
         """Check the file's structure; empty if it is sound."""
-        with translated_errors(self.path):
-            (verdict,) = self.connection.execute("PRAGMA quick_check(1)").fetchone()
+        ((verdict,),) = self.read("PRAGMA quick_check(1)")
         return "" if verdict == "ok" else str(verdict)
 
     def content(self) -> bytes:
@@ -130,10 +138,8 @@ class StateDatabase:
 
     def change_counter(self) -> int:
         """A number that changes once another connection has changed the file (data_version)."""
-        with translated_errors(self.path):
-            (version,) = self.connection.execute("PRAGMA data_version").fetchone()
-        assert isinstance(version, int)  # noqa: S101  SQLite's own
-        return version
+        ((version,),) = self.read("PRAGMA data_version")
+        return int(version)
 
 
 def _inode(path: Path | str) -> tuple[int, int] | None:

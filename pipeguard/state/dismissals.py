@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeguard.state.database import translated_errors
-
 if TYPE_CHECKING:
     from pipeguard.state.audit import AuditEntry
     from pipeguard.state.store import Store
@@ -17,8 +15,7 @@ def dismissals(store: Store) -> set[str]:
     Raises:
         StateError: the store cannot be read.
     """
-    with translated_errors(store.path):
-        return {key for (key,) in store.connection.execute("SELECT key FROM dismissals")}
+    return {key for (key,) in store.read("SELECT key FROM dismissals")}
 
 
 def dismiss(store: Store, key: str, server: str, decision: AuditEntry) -> None:

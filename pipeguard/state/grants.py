@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from pipeguard.errors import StateError
 from pipeguard.records import NamedTuple
-from pipeguard.state.database import translated_errors
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import now_text, utc_text
@@ -132,14 +131,13 @@ def find_granted(store: Store, since: str) -> frozenset[tuple[str, str]]:
 
     from pipeguard.firewall.session.remedies import GRANTED_AS
 
-    with translated_errors(store.path):
-        listed = store.connection.execute(
-            "SELECT server, findings FROM audit WHERE instr(findings, ?) AND id > (SELECT min(id)"
-            " FROM audit WHERE chain >= 'ALLOW-' AND chain < 'ALLOW.' AND time >= ?)",
-            (GRANTED_AS, since),
-        ).fetchall()
-        query = "SELECT server, event FROM grants WHERE expires > ?"
-        is_open = store.connection.execute(query, (now_text("milliseconds"),)).fetchall()
+    listed = store.read(
+        "SELECT server, findings FROM audit WHERE instr(findings, ?) AND id > (SELECT min(id)"
+        " FROM audit WHERE chain >= 'ALLOW-' AND chain < 'ALLOW.' AND time >= ?)",
+        *(GRANTED_AS, since),
+    )
+    query = "SELECT server, event FROM grants WHERE expires > ?"
+    is_open = store.read(query, now_text("milliseconds"))
     note = re.compile(rf'"note": ?"{re.escape(GRANTED_AS)}([\w.]+)[";]')  # not as text of a value
     return frozenset(
         (*is_open, *((server, event) for server, found in listed for event in note.findall(found)))
@@ -177,16 +175,12 @@ class StoredGrants:
 
     def has_refused(self, event: str) -> bool:
         """True if a person refused the call that waits by an event."""
-        with suppress(StateError), Store.open(self._store) as store, translated_errors(store.path):
-            query = "SELECT 1 FROM dismissals WHERE key = ?"
-            return store.connection.execute(query, (event,)).fetchone() is not None
+        with suppress(StateError), Store.open(self._store) as store:
+            return bool(store.read("SELECT 1 FROM dismissals WHERE key = ?", event))
         return False
 
 
 def _is_granted(store: Store, mark: str) -> bool:
-    with translated_errors(store.path):
-        store.connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
-        moment = now_text("milliseconds")
-        query = "SELECT 1 FROM grants WHERE mark = ? AND expires > ?"
-        found = store.connection.execute(query, (mark, moment))
-        return found.fetchone() is not None
+    store.read(f"PRAGMA busy_timeout = {BUSY_MS}")
+    query = "SELECT 1 FROM grants WHERE mark = ? AND expires > ?"
+    return bool(store.read(query, mark, now_text("milliseconds")))

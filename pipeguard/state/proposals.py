@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from pipeguard.errors import InputError
 from pipeguard.state.audit import decision_entry, record_decision
-from pipeguard.state.database import translated_errors
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import now_text
 
@@ -52,9 +51,8 @@ class Proposal(NamedTuple):
 
 def proposals(store: Store) -> list[Proposal]:
     """All proposals, by name."""
-    with translated_errors(store.path):
-        rows = store.connection.execute(f"SELECT {_COLUMNS} FROM proposals ORDER BY name")  # noqa: S608  constants
-        return [Proposal(*row) for row in rows]
+    rows = store.read(f"SELECT {_COLUMNS} FROM proposals ORDER BY name")  # noqa: S608  constants
+    return [Proposal(*row) for row in rows]
 
 
 def propose(store: Store, name: str, definition: str, proposed_by: str, reason: str) -> Proposal:

@@ -15,7 +15,6 @@ from weakref import WeakValueDictionary
 
 from pipeguard.errors import StateError
 from pipeguard.firewall.finding import Action, Direction
-from pipeguard.records import NamedTuple
 from pipeguard.state.contents_key import KeyedHash, contents_key
 from pipeguard.state.database import is_about_a_row
 from pipeguard.state.missing import MissingVerdicts, remove_note, write_note
@@ -41,21 +40,6 @@ BACKLOG_CHARS = 32 * 2**20  # of waiting definitions and findings: two of the la
 CLOSE_SECONDS = 10.0  # for the last write; a locked store answers after 5
 
 
-class PinsListener(NamedTuple):
-    """The receiver of changes to the server's pins.
-
-    Attributes:
-        pins: the pins that the listener starts with.
-        on_change: called in the recorder's thread with all pins of the server once another process
-            has changed any. This run's latest pins may be missing from them.
-        needs_review: definitions that another process pins at first sight wait for a person.
-    """
-
-    pins: Pins
-    on_change: Callable[[Pins], None]
-    needs_review: bool = False
-
-
 class Recorder:
     """Writes one run's verdicts to the store, from a thread that all runs of the process share.
 
@@ -71,7 +55,10 @@ class Recorder:
         server: the server's name.
         run: the name of this run's chain in the audit; None to keep pins and no audit.
         log: gets findings and failures.
-        listener: gets the pins that other processes change.
+        pins: the pins that the Guard has; None if it starts with those in the store.
+        on_pins: called in the thread with all pins of the server once another process has changed
+            any. This run's latest pins may be missing from them.
+        needs_review: definitions that another process pins at first sight wait for a person.
 
     Raises:
         StateError: the installation's key, with which frames are hashed, cannot be used.
@@ -90,7 +77,10 @@ class Recorder:
         server: str,
         run: str | None,
         log: FindingLog,
-        listener: PinsListener | None = None,
+        *,
+        pins: Pins | None = None,
+        on_pins: Callable[[Pins], None] | None = None,
+        needs_review: bool = False,
     ) -> None:
         key = b"" if run is None else contents_key(str(store_path))
         self.client = self.token = ""
@@ -100,12 +90,12 @@ class Recorder:
         self._log = log
         self._note = MissingVerdicts(run or "", server, 0, "", "", is_over=False)
         self._store_path = store_path
-        self._listener = listener
+        self._on_pins = on_pins
         self._changed_pins: Pins | None = None
         self._thread = _find_thread(store_path)
-        pins = listener.pins if listener else None
-        self._writer = VerdictWriter(self._thread.opened, server, run, pins)
-        self._writer.needs_review = listener is not None and listener.needs_review
+        self._writer = VerdictWriter(
+            self._thread.opened, server, run, pins, needs_review=needs_review
+        )
         self._queue: deque[PendingVerdict | threading.Event] = deque()
         self._batch: list[PendingVerdict] = []
         self._markers: list[threading.Event] = []
@@ -350,11 +340,11 @@ class Recorder:
         self._changed_pins = self._changed_pins if changed is None else changed
 
     def _report_pins(self) -> None:
-        """Hand changed pins to the listener; if it fails, again at the next look."""
-        changed, listener = self._changed_pins, self._listener
-        if changed is None or listener is None:
+        """Hand changed pins on; if that fails, again at the next look."""
+        changed, take = self._changed_pins, self._on_pins
+        if changed is None or take is None:
             return
-        error = _describe_failure(lambda: listener.on_change(changed))
+        error = _describe_failure(lambda: take(changed))
         if error is None:
             self._changed_pins = None
             return

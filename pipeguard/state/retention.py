@@ -48,11 +48,9 @@ def prune(store: Store, keep_days: int, now: datetime) -> int:
 
 
 def _last_time(store: Store, chain: Chain) -> str:
-    with translated_errors(store.path):
-        row: tuple[str] | None = store.connection.execute(
-            "SELECT time FROM audit WHERE chain = ? ORDER BY seq DESC LIMIT 1", (chain.chain,)
-        ).fetchone()
-    return row[0] if row is not None else chain.started
+    query = "SELECT time FROM audit WHERE chain = ? ORDER BY seq DESC LIMIT 1"
+    found = store.read(query, chain.chain)
+    return found[0][0] if found else chain.started
 
 
 def _announce(store: Store, old: list[Chain], keep_days: int, moment: str) -> None:

@@ -193,7 +193,7 @@ def approve(store: Store, shown: Iterable[StoredDefinition], by: str) -> list[St
     Returns:
         The approved ones, without any that the server or another process has replaced.
     """
-    return _decide(store, shown, ("approve", by), _as_shown(store.approve))
+    return _decide(store, shown, ("approve", by), lambda each: store.approve(each.server, each.pin))
 
 
 def reject(store: Store, shown: Iterable[StoredDefinition], by: str) -> list[StoredDefinition]:
@@ -204,7 +204,7 @@ def reject(store: Store, shown: Iterable[StoredDefinition], by: str) -> list[Sto
     Returns:
         The discarded ones, as in `approve`.
     """
-    return _decide(store, shown, ("reject", by), _as_shown(store.reject))
+    return _decide(store, shown, ("reject", by), lambda each: store.reject(each.server, each.pin))
 
 
 def restore(
@@ -275,29 +275,16 @@ def _is_as_left(store: Store, definition: StoredDefinition, *, is_approval: bool
     return now is not None and now.held_definition is None
 
 
-def _as_shown(
-    decide: Callable[[str, str, str, str | None], object],
-) -> Callable[[StoredDefinition], bool]:
-    """A decision of the store, applied to exactly the definition that was shown."""
-
-    def apply(definition: StoredDefinition) -> bool:
-        pin = definition.pin
-        return bool(decide(definition.server, pin.kind, pin.name, pin.held_fingerprint))
-
-    return apply
-
-
 def forget(store: Store, shown: Iterable[StoredDefinition], by: str) -> list[StoredDefinition]:
     """Forget both the trusted and the held form of definitions, and record that in the audit.
 
     Returns:
         The forgotten ones, without any that another process forgot first.
     """
-
-    def apply(definition: StoredDefinition) -> bool:
-        return store.forget(definition.server, definition.pin.kind, definition.pin.name) > 0
-
-    return _decide(store, shown, ("forget", by), apply)
+    return _decide(
+        *(store, shown, ("forget", by)),
+        lambda each: store.forget(each.server, each.pin.kind, each.pin.name),
+    )
 
 
 def forget_launch(store: Store, name: str, by: str) -> tuple[str, ...]:

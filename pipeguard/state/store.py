@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pipeguard.firewall.pins.fingerprint import WITHDRAWN, Pin
 from pipeguard.firewall.pins.store import REVIEW
 from pipeguard.records import NamedTuple
-from pipeguard.state.database import StateDatabase, translated_errors
+from pipeguard.state.database import StateDatabase
 from pipeguard.state.timestamps import now_text
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _SELECT = """
     SELECT kind, name, approved, approved_fingerprint, held, held_fingerprint, reason,
         approved_at, held_at, is_reviewed
-    FROM pins"""
+    FROM pins WHERE server = ? ORDER BY kind, name"""
 _PIN = """
     INSERT INTO pins (server, kind, name, approved, approved_fingerprint, approved_at)
     VALUES (?, ?, ?, ?, ?, ?)
@@ -41,12 +41,11 @@ _HOLD = """
 _APPROVE = """
     UPDATE pins SET approved = held, approved_fingerprint = held_fingerprint, approved_at = ?,
         is_reviewed = 1, held = NULL, held_fingerprint = NULL, held_at = '', reason = ''
-    WHERE server = ? AND kind = ? AND name = ?"""
+    WHERE server = ? AND kind = ? AND name = ? AND held_fingerprint = ?"""
 _REVIEW = """
     UPDATE pins SET approved_at = ?, is_reviewed = 1
     WHERE server = ? AND kind = ? AND name = ? AND approved_fingerprint = ?
-        AND (held IS NULL OR reason = 'withdrawn') AND NOT is_reviewed
-    RETURNING kind, name, approved, approved_fingerprint"""
+        AND (held IS NULL OR reason = 'withdrawn') AND NOT is_reviewed"""
 _HOLD_UNREVIEWED = """
     UPDATE pins SET held = approved, held_fingerprint = approved_fingerprint, held_at = ?,
         reason = ?
@@ -56,12 +55,15 @@ _HAS_UNREVIEWED = """
     WHERE server = ? AND (held IS NULL OR reason = 'withdrawn') AND NOT is_reviewed"""
 _REJECT = """
     UPDATE pins SET held = NULL, held_fingerprint = NULL, held_at = '', reason = ''
-    WHERE server = ? AND kind = ? AND name = ?"""
+    WHERE server = ? AND kind = ? AND name = ? AND held_fingerprint = ?"""
 _PUT_BACK = """
     INSERT OR REPLACE INTO pins (server, kind, name, approved, approved_fingerprint, held,
         held_fingerprint, reason, approved_at, held_at, is_reviewed)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-_DELETE = "DELETE FROM pins WHERE server = ? AND kind = ? AND name = ?"
+_REJECT_NEW = """
+    DELETE FROM pins
+    WHERE server = ? AND kind = ? AND name = ? AND held_fingerprint = ?
+        AND coalesce(approved_fingerprint, held_fingerprint) = held_fingerprint"""
 
 
 class Namesake(NamedTuple):
@@ -98,14 +100,7 @@ class Store(StateDatabase):
         return self._read_names("SELECT server FROM servers ORDER BY server")
 
     def _read_names(self, query: str, *values: str) -> tuple[str, ...]:
-        with translated_errors(self.path):
-            return tuple(name for (name,) in self.connection.execute(query, values))
-
-    def count_pins(self) -> int:
-        """The number of all servers' pins."""
-        with translated_errors(self.path):
-            (count,) = self.connection.execute("SELECT count(*) FROM pins").fetchone()
-        return int(count)
+        return tuple(name for (name,) in self.read(query, *values))
 
     def name_server(self, name: str, launched: Launched, *, register: bool = True) -> str:
         """Find the name to store a server under: the requested one, unless another has it.
@@ -137,9 +132,7 @@ class Store(StateDatabase):
             if stored is not None:
                 return stored
             server, digits = name, 6
-            while self.connection.execute(
-                "SELECT 1 FROM servers WHERE server = ?", (server,)
-            ).fetchone():
+            while self.read("SELECT 1 FROM servers WHERE server = ?", server):
                 server, digits = f"{name}-{identity[:digits]}", digits + 2
             self.connection.execute(
                 "INSERT INTO servers (server, name, identity, launched, since)"
@@ -161,14 +154,13 @@ class Store(StateDatabase):
 
     def find_namesake(self, server: str) -> Namesake | None:
         """Find the server that has the name which another asked for, if there is one."""
-        with translated_errors(self.path):
-            row = self.connection.execute(
-                "SELECT own.name, other.launched, other.since FROM servers own"
-                " JOIN servers other ON other.server = own.name AND other.server <> own.server"
-                " WHERE own.server = ?",
-                (server,),
-            ).fetchone()
-        return Namesake(*row) if row else None
+        found = self.read(
+            "SELECT own.name, other.launched, other.since FROM servers own"
+            " JOIN servers other ON other.server = own.name AND other.server <> own.server"
+            " WHERE own.server = ?",
+            server,
+        )
+        return Namesake(*found[0]) if found else None
 
     def find_launch(self, server: str) -> str:
         """The command or address behind a server's name, in words; empty if unknown."""
@@ -186,10 +178,8 @@ class Store(StateDatabase):
 
     def pins(self, server: str) -> dict[tuple[str, str], Pin]:
         """The pins of a server, by kind and name."""
-        with translated_errors(self.path):
-            query = f"{_SELECT} WHERE server = ? ORDER BY kind, name"
-            rows = self.connection.execute(query, (server,))
-            return {(row[0], row[1]): Pin(*row) for row in rows}
+        rows = self.read(_SELECT, server)
+        return {(row[0], row[1]): Pin(*row) for row in rows}
 
     def remember(self, server: str, changes: Iterable[PinChange], when: str = "") -> None:
         """Store the pins of a session.
@@ -213,104 +203,68 @@ class Store(StateDatabase):
 
     def hold_unreviewed(self, server: str) -> None:
         """Hold definitions pinned at first sight, for a run under review."""
-        with translated_errors(self.path):
-            found = self.connection.execute(_HAS_UNREVIEWED, (server,)).fetchone()
-        if found is not None:  # else no need to wait for the lock
+        if self.read(_HAS_UNREVIEWED, server):  # else no need to wait for the lock
             with self.transaction():
                 self.connection.execute(_HOLD_UNREVIEWED, (now_text(), REVIEW, server))
 
-    def approve(
-        self,
-        server: str,
-        kind: str | None = None,
-        name: str | None = None,
-        fingerprint: str | None = None,
-    ) -> list[Pin]:
-        """Trust held definitions, or mark a trusted one as seen by a person.
+    def approve(self, server: str, shown: Pin) -> bool:
+        """Trust a held definition, or mark a trusted one as seen by a person.
 
         Args:
-            server: whose definitions.
-            kind: only this kind, as `tool`; None for every kind.
-            name: only this name; None for all.
-            fingerprint: only the definition with this fingerprint: the one that a person was shown,
-                whatever the server has sent afterwards.
+            server: whose definition.
+            shown: to the person, whatever the server has sent afterwards.
 
         Returns:
-            The pins of the approved definitions as they are now.
+            False if the definition has been replaced.
         """
-        with self.transaction():
-            pins = self._held_pins(server, kind, name, fingerprint)
-            now = now_text()
-            for pin in pins:
-                self.connection.execute(_APPROVE, (now, server, pin.kind, pin.name))
-            approved = [
-                (pin.kind, pin.name, pin.held_definition, pin.held_fingerprint) for pin in pins
-            ]
-            approved += self.connection.execute(_REVIEW, (now, server, kind, name, fingerprint))
-        return [Pin(*fields, None, None, "", now) for fields in approved]
+        return self._decide((_APPROVE, _REVIEW), (now_text(),), server, shown)
 
-    def reject(
-        self,
-        server: str,
-        kind: str | None = None,
-        name: str | None = None,
-        fingerprint: str | None = None,
-    ) -> list[Pin]:
-        """Discard held definitions; if the server offers one again, it is held again.
+    def reject(self, server: str, shown: Pin) -> bool:
+        """Discard a held definition; if the server offers it again, it is held again.
 
         Returns:
-            The pins as they were before.
+            False if the definition has been replaced.
         """
+        return self._decide((_REJECT_NEW, _REJECT), (), server, shown)
+
+    def _decide(
+        self, statements: tuple[str, str], values: tuple[str, ...], server: str, shown: Pin
+    ) -> bool:
+        """Change the pin of a definition, if its held form is still the one shown."""
+        values = (*values, server, shown.kind, shown.name, shown.held_fingerprint or "")
         with self.transaction():
-            pins = self._held_pins(server, kind, name, fingerprint)
-            for pin in pins:
-                is_new = pin.approved_fingerprint in {None, pin.held_fingerprint}
-                statement = _DELETE if is_new else _REJECT
-                self.connection.execute(statement, (server, pin.kind, pin.name))
-        return pins
+            changes = [self.connection.execute(each, values).rowcount for each in statements]
+        return any(changes)
 
     def put_back(self, server: str, pin: Pin) -> None:
         """Store a pin as it was before a decision, replacing the outcome of the decision."""
         with self.transaction():
             self.connection.execute(_PUT_BACK, (server, *pin))
 
-    def forget(self, server: str, kind: str | None = None, name: str | None = None) -> int:
-        """Delete pins, so that the next sight is the first; return how many.
+    def forget(self, server: str, kind: str, name: str) -> bool:
+        """Delete a pin, so that the next sight is the first; False if there is none.
 
         Once a server has no pin left, its name is free for another server.
         """
         with self.transaction():
-            count = self.connection.execute(
-                "DELETE FROM pins WHERE server = ? AND kind = coalesce(?, kind)"
-                " AND name = coalesce(?, name)",
-                (server, kind, name),
-            ).rowcount
+            gone = self.connection.execute(
+                "DELETE FROM pins WHERE server = ? AND kind = ? AND name = ?", (server, kind, name)
+            )
             self.connection.execute(
                 "DELETE FROM servers WHERE server = ?"
                 " AND NOT EXISTS (SELECT 1 FROM pins WHERE pins.server = servers.server)",
                 (server,),
             )
-        return count
-
-    def _held_pins(
-        self, server: str, kind: str | None, name: str | None, fingerprint: str | None
-    ) -> list[Pin]:
-        rows = self.connection.execute(
-            f"{_SELECT} WHERE server = ? AND held IS NOT NULL AND kind = coalesce(?, kind)"
-            " AND name = coalesce(?, name) AND held_fingerprint = coalesce(?, held_fingerprint)"
-            " ORDER BY kind, name",
-            (server, kind, name, fingerprint),
-        )
-        return [Pin(*row) for row in rows]
+        return gone.rowcount > 0
 
     def _fingerprints(self, server: str, change: PinChange) -> tuple[str | None, str | None, bool]:
         """The approved and the held definition, and whether a person approved the former."""
-        row = self.connection.execute(
+        query = (
             "SELECT approved_fingerprint, held_fingerprint, is_reviewed FROM pins"
-            " WHERE server = ? AND kind = ? AND name = ?",
-            (server, change.kind, change.name),
-        ).fetchone()
-        return row or (None, None, False)
+            " WHERE server = ? AND kind = ? AND name = ?"
+        )
+        found = self.read(query, server, change.kind, change.name)
+        return found[0] if found else (None, None, False)
 
     def _pin(self, server: str, change: PinChange, now: str) -> None:
         approved, held, _ = self._fingerprints(server, change)

@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 from pipeguard.errors import InputError, StateError
 from pipeguard.state.audit import decision_entry, record_decision
-from pipeguard.state.database import translated_errors
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import now_text, utc_text
 from pipeguard.unicode.display import those_there_are
@@ -97,11 +96,8 @@ class StoredToken(NamedTuple):
 
 def stored_tokens(store: Store) -> list[StoredToken]:
     """All tokens, by name."""
-    rows = store.connection.execute(
-        f"SELECT {_COLUMNS} FROM tokens WHERE name <> ? ORDER BY name",  # noqa: S608  a constant
-        (_ONCE_MADE,),
-    )
-    tokens = []
+    query = f"SELECT {_COLUMNS} FROM tokens WHERE name <> ? ORDER BY name"  # noqa: S608  a constant
+    rows, tokens = store.read(query, _ONCE_MADE), []
     for name, digest, servers, tools, effect, per_minute, manages, *times in rows:
         globs = tuple(json.loads(servers)), tuple(json.loads(tools))
         scope = TokenScope(*globs, effect, per_minute, bool(manages))
@@ -115,13 +111,12 @@ def find_last_uses(store: Store) -> dict[str, str]:
     Raises:
         StateError: the store cannot be read.
     """
-    with translated_errors(store.path):
-        return dict(
-            store.connection.execute(
-                "SELECT name, max(time) FROM audit JOIN tokens ON audit.token = name"
-                " AND time >= created GROUP BY name"
-            )
+    return dict(
+        store.read(
+            "SELECT name, max(time) FROM audit JOIN tokens ON audit.token = name"
+            " AND time >= created GROUP BY name"
         )
+    )
 
 
 def check_name(store: Store, name: str) -> None:
@@ -222,9 +217,7 @@ def _record(store: Store, action: str, name: str, by: str, note: str = "") -> No
 
 def are_required(store: Store) -> bool:
     """True from the first token for clients on, even after the last one ended or was revoked."""
-    with translated_errors(store.path):
-        query = "SELECT 1 FROM tokens WHERE effect <> ? LIMIT 1"
-        return store.connection.execute(query, (DECIDE,)).fetchone() is not None
+    return bool(store.read("SELECT 1 FROM tokens WHERE effect <> ? LIMIT 1", DECIDE))
 
 
 def check_known(store: Store, name: str) -> None:

@@ -118,13 +118,19 @@ class VerdictWriter:
         server: the server's name.
         run: the name of this run's chain in the audit; None to keep pins and no audit.
         pins: the pins that the Guard has; None if it starts with those in the store.
-
-    Attributes:
         needs_review: definitions that another process pins at first sight wait for a person.
     """
 
-    def __init__(self, opened: OpenStore, server: str, run: str | None, pins: Pins | None) -> None:
-        self.needs_review = False
+    def __init__(
+        self,
+        opened: OpenStore,
+        server: str,
+        run: str | None,
+        pins: Pins | None,
+        *,
+        needs_review: bool,
+    ) -> None:
+        self._needs_review = needs_review
         self._opened = opened
         self._server = server
         self._run = run
@@ -214,7 +220,7 @@ class VerdictWriter:
         counter = store.change_counter(), self._opened.pin_writes
         if counter == self._counter:
             return None
-        if self.needs_review:
+        if self._needs_review:
             store.hold_unreviewed(self._server)
         pins = store.pins(self._server)
         self._counter = counter

@@ -28,7 +28,7 @@ from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.session.guard import Guard, PinKey
 from pipeguard.firewall.session.session import Session
 from pipeguard.state.audit import AuditFilter, rows
-from pipeguard.state.recorder import PinsListener, Recorder
+from pipeguard.state.recorder import Recorder
 from pipeguard.state.store import Store
 from pipeguard.state.verification import verify
 from tests.fuzz.rulebook import engines
@@ -192,7 +192,7 @@ def begun(path: Path, seconds: float) -> Round:
     def take_over(pins: Mapping[PinKey, Pin]) -> None:
         session.relist(guard.repin(pins))
 
-    recorder = Recorder(path, "demo", "RUN", silent, PinsListener(guard.pins.all(), take_over))
+    recorder = Recorder(path, "demo", "RUN", silent, pins=guard.pins.all(), on_pins=take_over)
     return Round(path, guard, session, recorder, monotonic() + seconds)
 
 

@@ -32,10 +32,10 @@ from pipeguard.state.contents_key import KEY_NAME
 from pipeguard.state.exceptions import find_event
 from pipeguard.state.finding_log import FindingLog
 from pipeguard.state.missing import read_notes
-from pipeguard.state.recorder import PinsListener, Recorder
+from pipeguard.state.recorder import Recorder
 from pipeguard.state.store import Store
 from pipeguard.state.verification import verify
-from tests.state.samples import FINDING, FORECAST, POISONED, held, seen, silent, verdict
+from tests.state.samples import FINDING, FORECAST, POISONED, decide_all, held, seen, silent, verdict
 
 ROOT = Path(__file__).parents[2]
 TOOL = ("tool", "get_forecast")
@@ -302,12 +302,12 @@ def test_an_approval_from_elsewhere_is_told_while_the_server_runs(path: Path) ->
         told.append(pins)
         changed.set()
 
-    recorder = Recorder(path, "weather", "RUN", silent, PinsListener({}, on_pins_changed))
+    recorder = Recorder(path, "weather", "RUN", silent, pins={}, on_pins=on_pins_changed)
     recorder.record(verdict(pins=(seen(FORECAST),)))
     recorder.record(verdict(pins=(held(POISONED),)))
     assert recorder.flush()
     with Store.open(path) as person:
-        person.approve("weather")
+        decide_all(person.approve, person, "weather")
         person.remember("mail", [seen(FORECAST)])
     assert changed.wait(60)
     recorder.close()
@@ -316,7 +316,7 @@ def test_an_approval_from_elsewhere_is_told_while_the_server_runs(path: Path) ->
 
 def test_what_another_process_pinned_first_is_told_with_our_own_write(path: Path) -> None:
     told: list[Mapping[tuple[str, str], Pin]] = []
-    recorder = Recorder(path, "weather", "RUN", silent, PinsListener({}, told.append))
+    recorder = Recorder(path, "weather", "RUN", silent, pins={}, on_pins=told.append)
     with Store.open(path) as other:
         other.remember("weather", [seen(FORECAST)])
     recorder.record(verdict(pins=(seen(POISONED),)))
@@ -376,11 +376,11 @@ def test_a_log_and_a_listener_that_fail_end_nothing(
     def log(level: str, event: str, **fields: object) -> None:
         raise RuntimeError(event)
 
-    recorder = Recorder(path, "weather", "RUN", log, PinsListener({}, on_pins_changed))
+    recorder = Recorder(path, "weather", "RUN", log, pins={}, on_pins=on_pins_changed)
     recorder.record(verdict("RUN.c1", findings=(FINDING,), pins=(held(POISONED),)))
     assert recorder.flush()
     with Store.open(path) as person:
-        person.approve("weather")
+        decide_all(person.approve, person, "weather")
     while len(told) < 3:
         recorder.record(verdict("RUN.more"))
         assert recorder.flush()
@@ -446,7 +446,7 @@ def test_a_store_that_is_taken_away_is_begun_anew_and_a_row_says_so(
     path = tmp_path / "state" / "pipeguard.db"
     path.parent.mkdir(mode=0o700)
     told: list[Mapping[tuple[str, str], Pin]] = []
-    recorder = Recorder(path, "weather", "RUN", silent, PinsListener({}, told.append))
+    recorder = Recorder(path, "weather", "RUN", silent, pins={}, on_pins=told.append)
     recorder.record(verdict("RUN.c1", pins=(seen(FORECAST),)))
     assert recorder.flush()
     if becomes == "no folder":

@@ -18,7 +18,7 @@ from pipeguard.identity.server_name import Launched, identify_server
 from pipeguard.state import database
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import utc_text
-from tests.state.samples import FORECAST, POISONED, held, seen
+from tests.state.samples import FORECAST, POISONED, decide_all, held, seen
 
 ROOT = Path(__file__).parents[2]
 TOOL = ("tool", "get_forecast")
@@ -75,17 +75,17 @@ def test_what_goes_back_to_the_approved_words_is_held_no_more(store: Store) -> N
 
 def test_what_a_person_approved_meanwhile_is_not_held_again(store: Store) -> None:
     store.remember("weather", [seen(), held()])
-    store.approve("weather")
+    store.approve("weather", store.pins("weather")[TOOL])
     store.remember("weather", [held()])
     assert store.pins("weather")[TOOL].held_definition is None
 
 
 def test_approval_trusts_what_is_held(store: Store) -> None:
     store.remember("weather", [seen(), held(), seen(kind="prompt")])
-    approved = store.approve("weather", "tool", "get_forecast")
-    assert approved == [Pin(*TOOL, held().definition, held().fingerprint, None, None, "")]
-    assert store.pins("weather")[TOOL] == approved[0]
-    assert store.approve("weather") == []
+    assert decide_all(store.approve, store, "weather") == 1
+    approved = Pin(*TOOL, held().definition, held().fingerprint, None, None, "")
+    assert store.pins("weather")[TOOL] == approved
+    assert not store.approve("weather", approved)
 
 
 def test_a_first_sight_waits_for_a_run_under_review_until_a_person_decides(store: Store) -> None:
@@ -96,8 +96,8 @@ def test_a_first_sight_waits_for_a_run_under_review_until_a_person_decides(store
     waiting = {seen().fingerprint, held(OTHER).fingerprint}
     assert {pin.held_fingerprint for pin in first.values()} == waiting
     assert not any(pin.is_reviewed for pin in first.values())
-    assert len(store.approve("weather", *TOOL)) == 1
-    assert len(store.reject("weather", "prompt")) == 1
+    assert store.approve("weather", first[TOOL])
+    assert store.reject("weather", first["prompt", "get_forecast"])
     store.hold_unreviewed("weather")
     pins = store.pins("weather")
     assert set(pins) == {TOOL, ("tool", "other")}
@@ -105,16 +105,17 @@ def test_a_first_sight_waits_for_a_run_under_review_until_a_person_decides(store
 
 
 def test_only_what_was_shown_is_approved(store: Store) -> None:
-    shown = held()
-    store.remember("weather", [shown])
+    store.remember("weather", [held()])
+    shown = store.pins("weather")[TOOL]
     store.remember("weather", [held({"name": "get_forecast", "description": "Swapped."})])
-    assert store.approve("weather", *TOOL, shown.fingerprint) == []
+    assert not store.approve("weather", shown)
+    assert not store.reject("weather", shown)
     assert store.pins("weather")[TOOL].approved_definition is None
 
 
 def test_rejection_throws_away_what_is_held_alone(store: Store) -> None:
     store.remember("weather", [seen(), held(), held({"name": "other", "description": "x"})])
-    assert len(store.reject("weather")) == 2
+    assert decide_all(store.reject, store, "weather") == 2
     pins = store.pins("weather")
     assert set(pins) == {TOOL}
     assert pins[TOOL].approved_definition is not None
@@ -122,11 +123,10 @@ def test_rejection_throws_away_what_is_held_alone(store: Store) -> None:
 
 
 def test_what_is_forgotten_is_seen_for_the_first_time_again(store: Store) -> None:
-    store.remember("weather", [seen(), seen(kind="prompt")])
-    assert store.forget("weather", "tool", "get_forecast") == 1
+    store.remember("weather", [seen()])
+    assert store.forget("weather", *TOOL)
     store.remember("weather", [seen(POISONED)])
     assert store.pins("weather")[TOOL].approved_definition == seen(POISONED).definition
-    assert store.forget("weather") == 2
 
 
 def test_a_failed_transaction_changes_nothing(store: Store) -> None:
@@ -299,9 +299,9 @@ def test_a_name_that_was_made_up_for_another_is_not_given_twice(store: Store) ->
 def test_a_name_is_free_once_nothing_is_kept_of_its_server(store: Store) -> None:
     store.name_server("weather", ONE)
     store.remember("weather", [seen()])
-    store.forget("weather", "tool", "nothing")
+    assert not store.forget("weather", "tool", "nothing")
     assert store.name_server("weather", TWO) != "weather"
-    store.forget("weather")
+    store.forget("weather", *TOOL)
     three = identify_server(["uvx", "mcp-x"])
     assert store.name_server("weather", three) == "weather"
 

@@ -12,6 +12,7 @@ from pipeguard.firewall.session.admission import obstacle
 from pipeguard.firewall.session.definitions import DefinitionScope, review_definition
 from pipeguard.state.store import Store
 from tests.fuzz.rulebook import engines
+from tests.state.samples import decide_all
 
 REVIEW = Policy(trust=Trust.REVIEW)
 FEW, MANY = "Lists a few.", "Lists many."
@@ -72,11 +73,11 @@ def test_two_holds_do_not_replace_each_other_without_end_and_both_are_decided(
     few, many = two_under_review(store)
     assert waiting(store) == MANY, "the newest"
     assert may_call(few, many) == [False, False]
-    store.approve("demo")
+    decide_all(store.approve, store, "demo")
     follow(few, many)
     assert may_call(few, many) == [False, True]
     assert waiting(store) == FEW, "the other one's turn"
-    store.approve("demo")
+    decide_all(store.approve, store, "demo")
     follow(few, many)
     assert may_call(few, many) == [True, False]
     assert waiting(store) == MANY
@@ -103,7 +104,7 @@ def test_what_was_rejected_in_one_run_is_not_asked_for_again_though_the_other_ho
     while (text := waiting(store)) is not None:
         seen.append(text)
         assert len(seen) <= 4, "each run asks twice at most: the other may be faster than the store"
-        store.reject("demo")
+        decide_all(store.reject, store, "demo")
         follow(few, many)
         few.list()
         many.list()
@@ -120,7 +121,7 @@ def test_first_use_in_one_run_does_not_approve_what_another_holds(store: Store) 
     follow(careful, trusting)
     assert waiting(store) == FEW
     assert may_call(careful, trusting) == [False, False]
-    store.approve("demo")
+    decide_all(store.approve, store, "demo")
     follow(careful, trusting)
     assert may_call(careful, trusting) == [True, True]
 
@@ -157,7 +158,7 @@ def test_a_later_run_withdraws_the_hold_of_a_version_that_is_offered_no_longer(
 ) -> None:
     run = Run(store, FEW)
     run.list()
-    store.approve("demo")
+    decide_all(store.approve, store, "demo")
     Run(store, MANY, policy).list()
     assert waiting(store) == MANY
     back = Run(store, FEW, policy)
@@ -174,7 +175,7 @@ def test_a_later_run_withdraws_the_hold_of_a_version_that_is_offered_no_longer(
 
 def test_a_run_that_still_offers_what_another_withdrew_holds_it_again(store: Store) -> None:
     Run(store, FEW).list()
-    store.approve("demo")
+    decide_all(store.approve, store, "demo")
     changed = Run(store, MANY)
     changed.list()
     back = Run(store, FEW)
@@ -183,7 +184,7 @@ def test_a_run_that_still_offers_what_another_withdrew_holds_it_again(store: Sto
     follow(changed, back)
     assert waiting(store) == MANY
     assert may_call(changed, back) == [False, True]
-    store.approve("demo")
+    decide_all(store.approve, store, "demo")
     follow(changed)
     assert may_call(changed) == [True]
 
@@ -200,10 +201,10 @@ def test_what_a_run_under_review_holds_is_not_what_another_withdrew(store: Store
 
 def test_what_was_rejected_or_replaced_is_not_withdrawn(store: Store) -> None:
     Run(store, FEW).list()
-    store.approve("demo")
+    decide_all(store.approve, store, "demo")
     Run(store, MANY).list()
     back = Run(store, FEW)
-    store.reject("demo")
+    decide_all(store.reject, store, "demo")
     assert (change := back.list()) is not None
     assert change.reason == WITHDRAWN
     assert store.pins("demo")["tool", "list"].held_definition is None
