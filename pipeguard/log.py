@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Direction, Verdict, tells_private
-from pipeguard.records import NamedTuple
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.terminal.colour import colour_is_unwanted
 
@@ -86,15 +85,8 @@ class Log:
             )
 
 
-class _Traced(NamedTuple):
-    """A frame to be shown."""
-
-    direction: Direction
-    event: str
-    action: str
-    length_bytes: int
-    beginning: bytes
-    has_secret: bool
+# The way of a frame, its beginning, whether it has a secret, and more fields of its line.
+_Traced = tuple[str, bytes, bool, dict[str, object]]
 
 
 class Trace:
@@ -113,16 +105,15 @@ class Trace:
         if self._frames.qsize() >= TRACED_FRAMES:
             self._missed += 1
             return
-        self._frames.put(
-            _Traced(
-                verdict.direction,
-                verdict.event,
-                verdict.action.name.lower(),
-                len(verdict.frame),
-                b"" if _has_disguised(verdict) else verdict.frame[: TRACED_BYTES + MASKED_BYTES],
-                any(tells_private(finding.rule) for finding in verdict.findings),
-            )
-        )
+        beginning = b"" if _has_disguised(verdict) else verdict.frame[: TRACED_BYTES + MASKED_BYTES]
+        has_secret = any(tells_private(finding.rule) for finding in verdict.findings)
+        way = "→ server" if verdict.direction is Direction.TO_SERVER else "← server"
+        fields: dict[str, object] = {
+            "event_id": verdict.event,
+            "action": verdict.action.name.lower(),
+            "length_bytes": len(verdict.frame),
+        }
+        self._frames.put((way, beginning, has_secret, fields))
 
     def close(self) -> None:
         """Show the queued frames, and end the thread."""
@@ -131,18 +122,12 @@ class Trace:
 
     def _run(self) -> None:
         while (traced := self._frames.get()) is not None:
-            shown = self._mask(traced.beginning)
-            if traced.has_secret and shown == traced.beginning:  # it was found, and not masked
+            way, beginning, has_secret, fields = traced
+            shown = self._mask(beginning)
+            if has_secret and shown == beginning:  # it was found, and not masked
                 shown = NOT_SHOWN
-            self._log(
-                "trace",
-                "→ server" if traced.direction is Direction.TO_SERVER else "← server",
-                event_id=traced.event,
-                action=traced.action,
-                length_bytes=traced.length_bytes,
-                frame=shown[:TRACED_BYTES].decode("utf-8", "replace"),
-                missed_frames=self._missed or None,
-            )
+            frame = shown[:TRACED_BYTES].decode("utf-8", "replace")
+            self._log("trace", way, **fields, frame=frame, missed_frames=self._missed or None)
 
 
 def _has_disguised(verdict: Verdict) -> bool:

@@ -122,7 +122,9 @@ def _read(launch: Launch, word: str, words: deque[str]) -> None:
         option = _read_option(launch, starter, word, words)
         starter.options.append(option or (name, value if equals else None))
     elif _is_verb(launch, starter, word):
-        _add_verb(launch, starter, word)
+        starter.verbs.append(word)
+        if registry := launchers.FETCHING.get((starter.program, word)):
+            starter.registry, launch.in_project = registry, False
     elif not (starter.program == "env" and "=" in word):
         launch.form, launch.word = Form.WORD, word
 
@@ -207,12 +209,6 @@ def _is_verb(launch: Launch, starter: Starter, word: str) -> bool:
         runs = starter.verbs[-1:] == ["tool"] or (starter.program == "pipx" and not starter.verbs)
         return runs and word == "run"
     return word in WORDS.VERBS or (launch.in_project and word in WORDS.PROJECT_VERBS)
-
-
-def _add_verb(launch: Launch, starter: Starter, word: str) -> None:
-    starter.verbs.append(word)
-    if registry := launchers.FETCHING.get((starter.program, word)):
-        starter.registry, launch.in_project = registry, False
 
 
 def _take_options(launch: Launch, starter: Starter) -> list[str]:

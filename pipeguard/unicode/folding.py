@@ -7,7 +7,6 @@ detect.text.decoders. Sources: Unicode UAX 15 (compatibility forms), UTS 39 (loo
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -275,12 +274,9 @@ def soften_json(data: bytes) -> bytes:
 
     A row of escapes keeps its end: so an escape of an escape remains one.
     """
-    return _JSON_ESCAPES.sub(_of_escapes, data)
-
-
-def _of_escapes(row: re.Match[bytes]) -> bytes:
-    escapes = row[0]
-    return escapes[1::2].translate(_OF_ESCAPES).rjust(len(escapes))
+    return _JSON_ESCAPES.sub(
+        lambda row: row[0][1::2].translate(_OF_ESCAPES).rjust(len(row[0])), data
+    )
 
 
 def squeeze(data: bytes, *, words: bool) -> bytes:

@@ -20,7 +20,7 @@ from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import Action, Confidence, Finding, Severity
 from pipeguard.firewall.policy import PolicyTarget
 from pipeguard.firewall.protocol.places import known_places
-from pipeguard.firewall.session.remedies import Way, advised_rules, find_remedy
+from pipeguard.firewall.session.remedies import BY_RULE, Way, find_remedy
 from pipeguard.rulebook.rule_texts import code_rules
 from pipeguard.state.audit import DONE
 from pipeguard.state.exceptions import is_wall
@@ -126,7 +126,7 @@ def test_every_rule_of_the_code_is_explained(rule: str, monkeypatch: pytest.Monk
     assert find_remedy(rule).advice in " ".join(result.output.split())
 
 
-@pytest.mark.parametrize("rule", advised_rules())
+@pytest.mark.parametrize("rule", BY_RULE)
 def test_what_is_advised_are_commands(rule: str) -> None:
     for verb, rest in COMMAND.findall(find_remedy(rule).advice):
         command = cli.get_command(click.Context(cli), verb)

@@ -32,6 +32,7 @@ from pipeguard.firewall.protocol.framing import (
 from pipeguard.firewall.protocol.message import parse
 from pipeguard.firewall.protocol.pending import PendingRequest
 from pipeguard.firewall.session import replies
+from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.lifecycle import ConversationState
 from pipeguard.records import NamedTuple
 
@@ -91,12 +92,13 @@ class Refuser:
     """Refuses one frame, and answers all peers that wait for it.
 
     Attributes:
+        guard: policy, pins and detector of the server.
         state: of the conversation.
         direction, frame, now, event: as of `Arrival`.
     """
 
-    def __init__(self, state: ConversationState, arrival: Arrival) -> None:
-        self.state = state
+    def __init__(self, guard: Guard, state: ConversationState, arrival: Arrival) -> None:
+        self.guard, self.state = guard, state
         self.direction, self.frame, self.now, self.event = arrival
 
     def refuse(self, refusal: Refusal) -> Verdict:

@@ -68,7 +68,8 @@ _RULES = {
         *("isolation.read", "isolation.write", "isolation.port"),
     ),
 }
-_BY_RULE = {rule: way for way, rules in _RULES.items() for rule in rules}
+# By rule or family; all others get an exception.
+BY_RULE = {rule: way for way, rules in _RULES.items() for rule in rules}
 _WAYS = tuple(Way)
 # These stop one definition, not the list that it is left out of.
 _LEFT_OUT = ("trust.", "protocol.duplicate-name", "protocol.nameless")
@@ -77,7 +78,7 @@ _LEFT_OUT = ("trust.", "protocol.duplicate-name", "protocol.nameless")
 def find_way(rule: str) -> Way:
     """Find the way to let a message pass that a rule stops."""
     family = rule.partition(".")[0]
-    return _BY_RULE.get(rule) or _BY_RULE.get(f"{family}.", Way.EXCEPTION)
+    return BY_RULE.get(rule) or BY_RULE.get(f"{family}.", Way.EXCEPTION)
 
 
 def find_remedy(rule: str) -> Remedy:
@@ -125,8 +126,3 @@ def decisive_rule(rule: str, tool: str, stopped: Iterable[tuple[str, str]]) -> s
     rules = [rule]
     rules += [other for other, of in stopped if not other.startswith(_LEFT_OUT) or of == tool]
     return max(rules, key=lambda name: _WAYS.index(find_way(name)))
-
-
-def advised_rules() -> tuple[str, ...]:
-    """The rules and families that have a row: all others get an exception."""
-    return tuple(_BY_RULE)

@@ -24,9 +24,8 @@ from pipeguard.firewall.protocol.message import Message, PlainOutline, rewritten
 from pipeguard.firewall.protocol.pending import NO_CALL, PendingRequest
 from pipeguard.firewall.protocol.places import PARTS
 from pipeguard.firewall.session import admission, replies, rewrite
-from pipeguard.firewall.session.guard import Context, Guard
-from pipeguard.firewall.session.lifecycle import ConversationState
-from pipeguard.firewall.session.refusals import Arrival, Refuser
+from pipeguard.firewall.session.guard import Context
+from pipeguard.firewall.session.refusals import Refuser
 
 TO_CLIENT = Direction.TO_CLIENT
 LITTLE_LEFT = "without it more than half of the result would be gone, so all of it was withheld"
@@ -38,7 +37,6 @@ class SettledFrame(Refuser):
     """One frame with its message, and the verdict on its findings.
 
     Attributes:
-        guard: policy, pins and detector of the server.
         budgets: the cost that judging may still have; a batch shares one among its members.
         outline: of an ordinary call that policy and pins allow, or of a result; else None.
         sees_nothing: True if the look showed that `Detector.read_message` finds nothing.
@@ -52,10 +50,6 @@ class SettledFrame(Refuser):
     outline: PlainOutline | None = None
     request: PendingRequest | None = None
     sees_nothing = False
-
-    def __init__(self, guard: Guard, state: ConversationState, arrival: Arrival) -> None:
-        self.guard, self.state = guard, state
-        self.direction, self.frame, self.now, self.event = arrival
 
     def _context(self, original: JsonValue = None) -> Context:
         method, tool, call = self.message.method, None, NO_CALL

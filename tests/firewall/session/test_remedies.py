@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeguard.firewall.session.remedies import Way, advised_rules, decisive_rule, find_remedy
+from pipeguard.firewall.session.remedies import BY_RULE, Way, decisive_rule, find_remedy
 
 
 def test_a_row_for_one_rule_counts_before_its_familys() -> None:
@@ -13,7 +13,7 @@ def test_a_row_for_one_rule_counts_before_its_familys() -> None:
     assert find_remedy("acme.own-rule").way is Way.EXCEPTION
 
 
-@pytest.mark.parametrize("rule", advised_rules())
+@pytest.mark.parametrize("rule", BY_RULE)
 def test_every_row_gives_advice(rule: str) -> None:
     remedy = find_remedy(rule)
     assert remedy.advice.endswith(".")

@@ -12,7 +12,7 @@ from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, serialise
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.session import replies
-from pipeguard.firewall.session.remedies import advised_rules
+from pipeguard.firewall.session.remedies import BY_RULE
 
 SECRET = Finding("secrets.some-token", "call.arguments", tool="send", excerpt="gh…")
 DRIFT = Finding(
@@ -243,7 +243,7 @@ def test_a_message_for_people_becomes_sentences_without_commands(message: str, t
 
 
 @pytest.mark.parametrize("executed", [True, False])
-@pytest.mark.parametrize("rule", [*advised_rules(), "injection.x", "secrets.y"])
+@pytest.mark.parametrize("rule", [*BY_RULE, "injection.x", "secrets.y"])
 def test_every_refusal_of_ours_names_us(rule: str, *, executed: bool) -> None:
     rule = f"{rule}x" if rule.endswith(".") else rule
     for note in ("", "it waits"):
