@@ -226,13 +226,13 @@ POLICY_KEYS = (
 _ELSEWHERE = dict.fromkeys(
     ("servers", "mcpServers", "management"), "pipeguard.yaml, the file of `pipeguard serve`"
 ) | dict.fromkeys(("rules", "parts", "pack"), "a rule pack, `rules/NAME.yaml` beside the policy")
-# Keys that only the user's own file may have, each with the reason.
+# Keys that only the user's own file may have, `keep` of the audit too, each with the reason.
 _OWN = {
     "exceptions": "so it has no exceptions. They belong in your own policy file; `pipeguard allow"
     " EVENT` writes them.",
     "isolate": "and `isolate` grants files and hosts. It belongs in your own policy file.",
     "egress": "and a proxy sees where servers connect. It belongs in your own policy file.",
-    "audit.keep": "and all your projects share one audit. Set it in your own policy file.",
+    "keep": "and all your projects share one audit. Set it in your own policy file.",
 }
 _LIMITS = ("frame", "pending", "notifications", "timeout", "ask")
 _ACTION = ("rule", "pack", "place", "server", "tool", "severity", "confidence", "action")
@@ -301,7 +301,7 @@ class _PolicyReader:
         """An entry that only the user's own file may have; None, and wrong, in a project's."""
         if entry is None or self.scope is PolicyScope.USER:
             return entry
-        entry.wrong(f"a project's file may only tighten, {_OWN[entry.key]}")
+        entry.wrong(f"a project's file may only tighten, {_OWN[entry.key.rpartition('.')[2]]}")
         return None
 
     def _choice(self, entry: YamlEntry | None, words: Mapping[str, _T], *, loose: _T) -> _T | None:
