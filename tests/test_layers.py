@@ -22,6 +22,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "pipeguard"
 # for both. The longest name that fits a module is its package; a door stands below its room.
 LAYERS = (
     "records",
+    "native",
     "errors",
     "version",
     "allocator",

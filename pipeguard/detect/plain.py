@@ -7,7 +7,6 @@ frame is judged in full.
 from __future__ import annotations
 
 from functools import partial
-from types import ModuleType
 
 from pipeguard.detect.findings import Findings
 from pipeguard.detect.flows.secret_values import begun_key
@@ -21,6 +20,7 @@ from pipeguard.firewall.protocol.message import PlainOutline
 from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS, Surface
 from pipeguard.firewall.protocol.strict_json import ParsedFrame, read_json
 from pipeguard.firewall.session.guard import Guard
+from pipeguard.native import find_native
 from pipeguard.unicode import folding
 
 _IS_FIXED, _IS_SENSITIVE, _IS_AMOUNT = 1, 2, 4  # as in `_outline.c`
@@ -103,15 +103,6 @@ def _describe(name: str) -> int:
     return facts | (_IS_AMOUNT if has_amount_name(name) else 0)
 
 
-def native() -> ModuleType | None:
-    """The form in C; None if it was not built."""
-    try:
-        from pipeguard.detect import _outline
-    except ImportError:
-        return None
-    return _outline
-
-
-NATIVE = native()
+NATIVE = find_native("detect._outline")
 _READERS = (_describe, add_short_value)
 _make = tuple.__new__  # in a third of the time

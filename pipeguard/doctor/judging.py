@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from time import perf_counter
 
@@ -16,27 +16,24 @@ from pipeguard.config.directories import (
     other_writer,
 )
 from pipeguard.config.policy_file import PolicyScope
-from pipeguard.detect.flows import overlap
-from pipeguard.detect.model import features, network, opener
-from pipeguard.detect.text import layouts
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.doctor.policies import find_policies, list_notes, read_policy
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.policy import Mode
-from pipeguard.firewall.protocol import json_values
 from pipeguard.installation import INSTALL_AGAIN
+from pipeguard.native import find_native
 from pipeguard.rulebook.packs import load_rules, sources
 from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.unicode.display import pluralize
 
 # Parts that run slower if they were not compiled.
-NATIVE: dict[str, Callable[[], object]] = {
-    "the opener": opener.native,
-    "the classifiers": features.native,
-    "the parser of frames": json_values.native,
-    "the layout of texts": layouts.native,
-    "the comparison of results with calls": overlap.native,
-    "the network": network.native,
+NATIVE = {
+    "the opener": "detect.model._opener",
+    "the classifiers": "detect.model._classifier",
+    "the parser of frames": "firewall.protocol._strict_json",
+    "the layout of texts": "detect.text._layout",
+    "the comparison of results with calls": "detect.model._overlap",
+    "the network": "detect.model._network",
 }
 ENGINE_MISSING = 3  # EngineError.exit_code: nothing can be judged, so nothing passes
 
@@ -60,7 +57,7 @@ def engine(_case: Case) -> Iterable[Diagnosis]:
         yield good(f"hyperscan {getattr(hyperscan, '__version__', '')}")
     else:
         yield wrong("the scan engine misses a word in a test text", INSTALL_AGAIN)
-    if slow := [part for part, form in NATIVE.items() if not form()]:
+    if slow := [part for part, name in NATIVE.items() if find_native(name) is None]:
         yield note(
             f"not compiled, so slower: {', '.join(slow)}. There was no C compiler when PipeGuard"
             " was installed",

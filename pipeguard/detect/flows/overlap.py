@@ -12,6 +12,7 @@ from types import ModuleType
 from unicodedata import category, normalize
 
 from pipeguard.detect.text.decoders import common_prefix
+from pipeguard.native import find_native
 from pipeguard.records import NamedTuple
 
 PASSAGE_CHARS = 14  # letters and digits in a row, in both: shorter rows are shared by chance
@@ -171,11 +172,7 @@ def list_probes(sent: str) -> list[str]:
 @cache
 def native() -> ModuleType | None:
     """The form in C; None if it was not built."""
-    try:
-        from pipeguard.detect.model import _overlap
-    except ImportError:
-        return None
-    return _overlap
+    return find_native("detect.model._overlap")
 
 
 def _step(sent: str) -> int:

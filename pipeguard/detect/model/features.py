@@ -28,6 +28,7 @@ from pipeguard.detect.model.sentences import (
     words,
 )
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.native import find_native
 from pipeguard.records import NamedTuple
 
 # --- lexicon ----------------------------------------------------------------------------
@@ -190,11 +191,7 @@ _last_lexicon: dict[bytes, Lexicon | CompiledLexicon] = {}
 
 def native() -> type[CompiledLexicon] | None:
     """The form in C; None if it was not built."""
-    try:
-        from pipeguard.detect.model import _classifier  # noqa: F401  asked whether it is there
-    except ImportError:
-        return None
-    return CompiledLexicon
+    return CompiledLexicon if find_native("detect.model._classifier") is not None else None
 
 
 def _starting(stems: Iterable[tuple[str, frozenset[int]]], text: str) -> frozenset[int]:

@@ -17,7 +17,6 @@ from array import array
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import accumulate, repeat
-from types import ModuleType
 from typing import TypeGuard
 
 from pipeguard.detect.text.encoding import legible
@@ -25,6 +24,7 @@ from pipeguard.detect.words import credentials
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, Path, walk_values
 from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS
+from pipeguard.native import find_native
 
 LONGEST_LISTED = 12  # characters, as `application/` has
 MIN_NUMBER_DIGITS = 9  # shorter numbers identify nobody and nothing
@@ -226,16 +226,7 @@ def _numbers(numbers: Iterable[int]) -> bytes:
     return array("I", numbers).tobytes()
 
 
-def native() -> ModuleType | None:
-    """The form in C; None if it was not built."""
-    try:
-        from pipeguard.detect.text import _layout
-    except ImportError:
-        return None
-    return _layout
-
-
-NATIVE = native()
+NATIVE = find_native("detect.text._layout")
 READERS = (Number, FIXED_VALUE_KEYS, text_of_codes, is_sensitive, sensitive_label)
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from enum import Enum
 from json.encoder import encode_basestring
-from types import ModuleType
 from typing import Final, Literal
+
+from pipeguard.native import find_native
 
 
 class Number(str):
@@ -47,16 +48,7 @@ def without_line_ends(text: str) -> str:
     return text
 
 
-def native() -> ModuleType | None:
-    """The form in C; None if it was not built."""
-    try:
-        from pipeguard.firewall.protocol import _strict_json
-    except ImportError:
-        return None
-    return _strict_json
-
-
-_NATIVE = native()
+NATIVE = find_native("firewall.protocol._strict_json")
 MOST_BYTES = 2**31 - 1  # that `_strict_json.c` is asked to write
 
 
@@ -71,7 +63,7 @@ def serialise_short(value: JsonValue, most_bytes: int) -> bytes | None:
 
     It writes no value that nests deeper than a frame's may, or takes more bytes than `most_bytes`.
     """
-    return None if _NATIVE is None else _NATIVE.write_value(value, Number, most_bytes)
+    return None if NATIVE is None else NATIVE.write_value(value, Number, most_bytes)
 
 
 def serialise_canonical(value: object) -> bytes | None:
@@ -79,7 +71,7 @@ def serialise_canonical(value: object) -> bytes | None:
 
     It writes no number but integers of a few digits, and no key beyond the basic plane.
     """
-    return None if _NATIVE is None else _NATIVE.write_canonical(value, Number)
+    return None if NATIVE is None else NATIVE.write_canonical(value, Number)
 
 
 def write_text(value: JsonValue) -> bytes:

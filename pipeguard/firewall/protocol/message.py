@@ -6,7 +6,7 @@ from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import MessageKind
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.ids import read_id, write_answered_id, write_id
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, native
+from pipeguard.firewall.protocol.json_values import NATIVE, JsonObject, JsonValue, Number
 from pipeguard.firewall.protocol.spelling import folded_name, has_look_alike, look_alike, spellings
 from pipeguard.firewall.protocol.strict_json import ParsedFrame, read_json
 from pipeguard.records import NamedTuple
@@ -15,7 +15,7 @@ MAX_METHOD_BYTES = 1024
 ENVELOPE = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
 _ENVELOPE = spellings(ENVELOPE)
 _KINDS = (*MessageKind,)  # in the order of `_strict_json.c`
-_NATIVE = native()
+_NATIVE = NATIVE
 
 
 class Message(NamedTuple):  # a tuple, because there is one for each frame

@@ -26,10 +26,10 @@ from pipeguard.firewall.protocol.framing import (
 from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.json_values import (
     MOST_BYTES,
+    NATIVE,
     JsonObject,
     JsonValue,
     Number,
-    native,
     serialise_short,
     write_text,
 )
@@ -240,7 +240,7 @@ _DECODER = JSONDecoder(
     parse_int=Number,
     parse_constant=_refuse_constant,
 )
-_NATIVE = native()
+_NATIVE = NATIVE
 _WHOLE = frozenset({bytes, KnownResult})
 
 

@@ -48,9 +48,8 @@ values: st.SearchStrategy[JsonValue] = st.recursive(
 @pytest.fixture(scope="session")
 def compiled() -> ModuleType:
     """The C form, built if a compiler exists: every test environment has one."""
-    form = layouts.native()
-    assert form is not None, "no C compiler? `make environment` builds _layout.c"
-    return form
+    assert layouts.NATIVE is not None, "no C compiler? `make environment` builds _layout.c"
+    return layouts.NATIVE
 
 
 def test_the_keyed_layout_has_each_member_and_a_short_number_as_an_empty_string() -> None:

@@ -83,5 +83,5 @@ def test_half_a_character_is_not_written(*, is_key: bool) -> None:
 
 def test_without_the_form_in_c_the_same_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = serialise({"a": [Number("1"), "\x85\n"]})
-    monkeypatch.setattr(json_values, "_NATIVE", None)
+    monkeypatch.setattr(json_values, "NATIVE", None)
     assert serialise({"a": [Number("1"), "\x85\n"]}) == expected

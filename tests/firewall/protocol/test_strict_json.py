@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipeguard.errors import Refusal
 from pipeguard.firewall.protocol import codes, strict_json
 from pipeguard.firewall.protocol.framing import one_line
-from pipeguard.firewall.protocol.json_values import JsonValue, Number, native, serialise
+from pipeguard.firewall.protocol.json_values import NATIVE, JsonValue, Number, serialise
 from pipeguard.firewall.protocol.strict_json import (
     MAX_DEPTH,
     MAX_KEYS,
@@ -153,9 +153,8 @@ FRAMES = (
 @pytest.fixture(scope="session")
 def compiled() -> ModuleType:
     """The C form, built if a compiler exists: every test environment has one."""
-    form = native()
-    assert form is not None, "no C compiler? `make environment` builds _strict_json.c"
-    return form
+    assert NATIVE is not None, "no C compiler? `make environment` builds _strict_json.c"
+    return NATIVE
 
 
 @tried(600)
