@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
-from pipeguard.detect.flows import secret_values
 from pipeguard.detect.flows.leak import SECRET_OUT, Leak
 from pipeguard.detect.flows.outgoing_call import KnownCall
 from pipeguard.detect.flows.text_values import (
@@ -328,17 +327,7 @@ class Findings(Knowledge):
 
     def _cut_keys(self, context: Context, strings: Sequence[tuple[str, str]]) -> list[Leak]:
         """The key that earlier calls began, if this call has the rest of it."""
-        texts = [text for _, text in strings]
-        begins = secret_values.begun_key(texts)
-        before = self.flows.begin_key(context.event, begins)
-        if not before:
-            return []
-        ends = secret_values.last_values(texts)
-        whole = [(each, each + end) for each in before for end in ends]
-        if not begins:
-            longer = whole[0][1][: secret_values.CUT_CHARS] if whole else ""
-            self.flows.continue_key(context.event, longer)
-        for begin, joined in whole:
+        for begin, joined in self.flows.join_key(context.event, [text for _, text in strings]):
             secrets = self._sure_secrets(context, joined)
             rules = {each.rule for each in secrets if each.action is Action.BLOCK}
             if rules and not self._sure_secrets(context, begin):

@@ -23,7 +23,7 @@ from pipeguard.detect.flows import ledger_memory, outgoing_call, overlap, text_v
 from pipeguard.detect.flows.leak import PRIVATE_OUT, SECRET_OUT, UNTRUSTED_ACTS, Leak
 from pipeguard.detect.flows.ledger_memory import LedgerMemory, RememberedCalls, RememberedResults
 from pipeguard.detect.flows.outgoing_call import MANY_NAMES, UNKNOWN, Call, KnownCall
-from pipeguard.detect.flows.secret_values import by_letters
+from pipeguard.detect.flows.secret_values import begun_key, by_letters
 from pipeguard.detect.flows.tool_labels import ACTS, CHANGES, Label, Tool
 from pipeguard.detect.flows.tool_results import ForgottenResults, ToolResult
 from pipeguard.firewall.finding import Confidence, Severity
@@ -169,24 +169,11 @@ class Flows:
         with self._lock:
             return self._calls.list_passed(tool.key)
 
-    def begin_key(self, call: str, begun: str) -> list[str]:
-        """Remember the beginning of a key at the end of a call; may be empty.
-
-        Args:
-            call: identifies the call until `settle`; if empty, it was forwarded.
-            begun: the beginning.
-
-        Returns:
-            The beginnings in recent calls, the latest first. If there are any, `continue_key`
-            remembers a call that begins none.
-        """
+    def join_key(self, call: str, texts: Sequence[str]) -> list[tuple[str, str]]:
+        """Join the beginnings of keys in recent calls to the ends of the texts of a call."""
+        begun = begun_key(texts)
         with self._lock:
-            return self._calls.begin_key(call, begun)
-
-    def continue_key(self, call: str, begun: str) -> None:
-        """Remember the longer beginning of a key that a call continues; may be empty."""
-        with self._lock:
-            self._calls.continue_key(call, begun)
+            return self._calls.join_key(call, begun, texts)
 
     def settle(self, call: str, *, went_on: bool) -> None:
         """Count the parts of a call as sent, or forget them: it never reached the server."""

@@ -13,6 +13,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Protocol, TypeVar
 from weakref import ref
 
+from pipeguard.detect.flows.secret_values import CUT_CHARS, last_values
 from pipeguard.detect.flows.tool_results import ToolResult
 from pipeguard.firewall.budgets import measure_text
 from pipeguard.records import NamedTuple
@@ -356,21 +357,29 @@ class RememberedCalls:
         self._pieces[key] = recent
         return [*others, piece][-RECENT_CALLS:]
 
-    def begin_key(self, call: str, begun: str) -> list[str]:
-        """Remember the beginning of a key in a call; return earlier ones, the latest first.
+    def join_key(self, call: str, begun: str, texts: Sequence[str]) -> list[tuple[str, str]]:
+        """Join the beginnings of keys in recent calls to the ends of the texts of a call.
 
-        `continue_key` handles a call that begins none, after one that did.
+        Remembers the beginning of a key in this call, or the longer one that it continues.
+
+        Args:
+            call: identifies the call until `settle`; if empty, it was forwarded.
+            begun: the beginning of a key at the end of one of the texts; may be empty.
+            texts: the strings of the call.
+
+        Returns:
+            Each beginning and the joined text, those of the latest call first.
         """
         before = [part.text for part in reversed(self._begun_keys) if part.text]
+        ends = last_values(texts) if before else ()
+        joined = [(each, each + end) for each in before for end in ends]
         if begun:
             _add_part(self._begun_keys, _Part(call, begun))
-        return before
-
-    def continue_key(self, call: str, begun: str) -> None:
-        """Remember the longer beginning of a key that a call continues; may be empty."""
-        since = self._begun_keys[-1].since + 1 if self._begun_keys else 1
-        begun = begun if since <= MOST_PIECES else ""
-        _add_part(self._begun_keys, _Part(call, begun, since))
+        elif before:
+            since = self._begun_keys[-1].since + 1
+            longer = joined[0][1][:CUT_CHARS] if joined and since <= MOST_PIECES else ""
+            _add_part(self._begun_keys, _Part(call, longer, since))
+        return joined
 
     def settle(self, call: str, *, went_on: bool) -> None:
         """Count the parts of a call as sent, or forget them: it never reached the server."""

@@ -149,15 +149,13 @@ def test_calls_to_compare_with_are_bounded() -> None:
 
 def test_a_key_is_followed_over_many_pieces_and_not_for_ever() -> None:
     calls, begun = RememberedCalls(LIMIT), "sk-" + "learn"
-    calls.begin_key("", begun)
+    assert calls.join_key("", begun, [begun]) == []
     for _ in range(MOST_PIECES):
-        assert calls.begin_key("", "")[0] == begun
+        assert calls.join_key("", "", ["-words"])[0] == (begun, f"{begun}-words")
         begun += "-words"
-        calls.continue_key("", begun)
     for _ in range(RECENT_CALLS):
-        (last, *_) = calls.begin_key("", "")
-        calls.continue_key("", f"{last}-words")
-    assert calls.begin_key("", "") == []
+        assert calls.join_key("", "", ["-words"])
+    assert calls.join_key("", "", ["-words"]) == []
 
 
 def test_a_call_that_is_judged_takes_no_place_of_those_that_went_on() -> None:

@@ -193,7 +193,7 @@ def remember() -> list[object]:
     answered = session.receive(TO_CLIENT, answer(0, "Ask ada@example.org."), 5.0)
     tool = get_detection(session.guard).tool(session.guard, "send_message")
     stays += [answered, flows.size(), flows.passed_calls(tool), flows.find_sources("ada@")]
-    return [*stays, flows.begin_key("other", ""), session.waiting()]
+    return [*stays, flows.join_key("other", ["9f86d081884c7d65"]), session.waiting()]
 
 
 def test_a_plain_call_leaves_what_one_that_is_judged_in_all_ways_does(
@@ -209,7 +209,7 @@ def test_a_call_that_is_not_sent_leaves_nothing(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Detection, "record_request", None)
     refused = session.receive(TO_SERVER, call(1, "it is ghp_abcdefgh", "lookup"), 0.0)
     assert rules(refused) == ["protocol.internal"]
-    assert get_detection(session.guard).flows.begin_key("other", "") == []
+    assert get_detection(session.guard).flows.join_key("other", ["9f86d081884c7d65"]) == []
     monkeypatch.undo()
     assert session.receive(TO_SERVER, call(1, "week", "lookup"), 0.0).forward
 
