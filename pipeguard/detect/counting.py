@@ -149,7 +149,7 @@ class LocatedMatch:
         if not match.rule.is_private or not _HASH.match(self.text, match.start):
             return False
         around = self.text[max(0, match.start - FIXTURE_CHARS) : match.end + FIXTURE_CHARS]
-        paths, _ = self.context.call.names
+        paths, _ = self.context.call.facts.names
         named = [*paths, *(written_files(self.value) if self.is_argument else ())]
         return any(map(_FIXTURE.search, (around, *named)))
 
@@ -195,7 +195,7 @@ class LocatedMatch:
         """True for a value in data that anybody may have written, which may still be an order."""
         if not self.match.took(DATA) or self.tool is None:
             return False
-        return bool(self.tool.labels & Label.TAKES_IN) or self.context.call.fetches
+        return bool(self.tool.labels & Label.TAKES_IN) or self.context.call.facts.fetches
 
     def returns(self) -> bool:
         """True if a secret goes to a tool that stores secrets, or back to its server.

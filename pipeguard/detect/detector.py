@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
-from functools import cache
-from threading import Lock
+from threading import Event, Lock
 
 from pipeguard.detect.flows.known_secrets import KnownSecrets, without_known_secrets
 from pipeguard.detect.flows.tool_labels import Label, Tool, make_tool
@@ -158,7 +157,11 @@ class Detection(PlainLook):
         self, method: str, tool: str | None, params: JsonValue | bytes, frame_bytes: int
     ) -> Targets:
         """Name the files and hosts that a request is about, by its params or by its frame."""
-        return load_named_call()(method, tool, params, frame_bytes) if method in NAMING else NO_CALL
+        if method not in NAMING:
+            return NO_CALL
+        from pipeguard.detect.commands.call_names import find_targets  # which no first answer needs
+
+        return find_targets(method, tool, params, frame_bytes)
 
     def record_request(
         self,
@@ -202,14 +205,6 @@ class Detection(PlainLook):
     def make_placeholder(self, rule: str, text: str) -> str:
         """Make the placeholder for text that is taken out of a message to the client."""
         return placeholder(rule) if self.vault is None else self.vault.placeholder(rule, text)
-
-
-@cache
-def load_named_call() -> Callable[[str | None, str | None, JsonValue | bytes, int], Targets]:
-    """Import the class that names a request's targets, which no first answer needs."""
-    from pipeguard.detect.commands.call_names import NamedCall
-
-    return NamedCall
 
 
 def make_guard(

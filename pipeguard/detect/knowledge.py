@@ -109,7 +109,7 @@ class _CleanTexts:
         kind = self._new.get(name, self._old.get(name, _UNKNOWN))
         if kind is _UNKNOWN:
             return lasts and self._lasting is not None and name in self._lasting
-        return kind is None or kind == call.file_kind
+        return kind is None or kind == call.facts.file_kind
 
     def add(self, name: bytes, call: Targets, *, lasts: bool) -> None:
         """Add a text, with the kind of its call's files if that was computed."""
@@ -117,7 +117,7 @@ class _CleanTexts:
             self._lasting.add(name)
         if len(self._new) >= self.MOST:
             self._old, self._new = self._new, {}
-        self._new[name] = call.file_kind if call.is_read else None
+        self._new[name] = call.facts.file_kind if call.is_read else None
 
 
 _UNKNOWN = -1  # no kind of files

@@ -9,17 +9,18 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 
 from pipeguard.detect.commands.argument_roles import ArgumentRole, role
 from pipeguard.detect.commands.interpret import command_lines
 from pipeguard.detect.matching.confirm import find_signed, occurs, sign_finder
-from pipeguard.detect.model.data_literals import FileKind, file_kind
+from pipeguard.detect.model.data_literals import file_kind
 from pipeguard.detect.words import arguments
 from pipeguard.detect.words import programs as lists
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, Path, walk_values
-from pipeguard.firewall.protocol.pending import NAMING
+from pipeguard.firewall.protocol.pending import NAMING, TargetFacts, Targets
 from pipeguard.firewall.protocol.places import get_value
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.records import NamedTuple
@@ -85,69 +86,31 @@ MEMORY_RATIO = 10  # bytes that a byte of a frame takes, once it is parsed
 KEPT_BYTES = 4096  # of a request's frame; the names in a longer one are looked for at once
 
 
-class _Facts(NamedTuple):
-    names: CallNames = UNNAMED
-    fetches: bool = False
-    file_kind: FileKind = FileKind.OTHER
+def find_targets(
+    method: str | None, tool: str | None, params: JsonValue | bytes, frame_bytes: int
+) -> Targets:
+    """The files and hosts that a request may name, read on demand if its frame is short.
 
-
-class NamedCall:
-    """A request that may name files and hosts, which are searched for on demand.
-
-    Something is found in few messages, and only then anybody does. Keeps the request's values, if
-    it is short; `forget` drops them.
+    Args:
+        method: of the request.
+        tool: that it calls, if any.
+        params: of the request, or its frame.
+        frame_bytes: the size of its frame.
     """
+    targets = Targets(partial(_read_facts, method, tool, params), MEMORY_RATIO * frame_bytes)
+    if frame_bytes > KEPT_BYTES:
+        targets.size_bytes = sum(len(name) for each in targets.facts.names for name in each)
+    return targets
 
-    __slots__ = ("_facts", "_source", "size_bytes")
 
-    def __init__(
-        self, method: str | None, tool: str | None, params: JsonValue | bytes, frame_bytes: int
-    ) -> None:
-        """Store a request's params or frame, which is read on demand."""
-        self._facts = _Facts()
-        self._source: tuple[str | None, str | None, JsonValue | bytes] | None
-        self._source = method, tool, params
-        self.size_bytes = MEMORY_RATIO * frame_bytes
-        if frame_bytes > KEPT_BYTES:
-            self.size_bytes = sum(len(name) for each in self.names for name in each)
-
-    @property
-    def names(self) -> CallNames:
-        """The files and hosts that it names."""
-        return self._read().names
-
-    @property
-    def fetches(self) -> bool:
-        """True if a command or an address fetches the result from another machine."""
-        return self._read().fetches
-
-    @property
-    def file_kind(self) -> FileKind:
-        """The kind of the files that it reads, by their names."""
-        return self._read().file_kind
-
-    @property
-    def is_read(self) -> bool:
-        """True once any of these were read."""
-        return self._source is None
-
-    def forget(self) -> None:
-        """Name nothing from now on."""
-        self._facts, self._source = _Facts(), None
-
-    def _read(self) -> _Facts:
-        source = self._source
-        if source is not None:
-            method, tool, params = source
-            if isinstance(params, bytes):
-                params = get_value(parse_json(params), ("params",))
-            strings, is_call = _list_strings(method, params), method == "tools/call"
-            names = _find_names(tool, strings)
-            files = _files_read(tool, strings, names) if is_call else ()
-            is_fetching = is_call and _is_fetching(tool, strings)
-            self._facts = _Facts(names, is_fetching, file_kind(files))
-            self._source = None
-        return self._facts
+def _read_facts(method: str | None, tool: str | None, params: JsonValue | bytes) -> TargetFacts:
+    if isinstance(params, bytes):
+        params = get_value(parse_json(params), ("params",))
+    strings, is_call = _list_strings(method, params), method == "tools/call"
+    names = _find_names(tool, strings)
+    files = _files_read(tool, strings, names) if is_call else ()
+    is_fetching = is_call and _is_fetching(tool, strings)
+    return TargetFacts(names, is_fetching, file_kind(files))
 
 
 def _list_strings(method: str | None, params: JsonValue) -> list[tuple[Path, str]]:

@@ -234,7 +234,7 @@ class ScanInput(NamedTuple):
 
     def file_kind(self) -> FileKind:
         """The kind of the files that it was read from, by their names."""
-        return FileKind(self.call.file_kind)
+        return FileKind(self.call.facts.file_kind)
 
     def asks_the_user(self, surface: Surface) -> bool:
         """True if a client shows some of it to the user (MCP client/elicitation)."""

@@ -28,44 +28,52 @@ REQUEST_BYTES = 512  # of a request without its texts
 _NONE: frozenset[str] = frozenset()
 
 
-class Targets(Protocol):
-    """The files and hosts that a request is about."""
+class TargetFacts(NamedTuple):
+    """The files and hosts that a request is about.
+
+    Attributes:
+        names: of the files, and of the hosts.
+        fetches: True if it fetches its result from another machine.
+        file_kind: the kind of the files that it reads, by their names (detect.model.data_literals).
+    """
+
+    names: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    fetches: bool = False
+    file_kind: int = 0
+
+
+class Targets:
+    """Facts about a request, which are read when something is found: most requests need none.
+
+    Args:
+        read: reads the facts, from values that it keeps until then; None if there are none.
+        size_bytes: of these values.
+    """
+
+    def __init__(self, read: Callable[[], TargetFacts] | None = None, size_bytes: int = 0) -> None:
+        self._facts = TargetFacts()
+        self._read = read
+        self.size_bytes = size_bytes
 
     @property
-    def names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The files and the hosts that it names."""
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes that it takes in memory."""
-
-    @property
-    def fetches(self) -> bool:
-        """True if it fetches its result from another machine."""
-
-    @property
-    def file_kind(self) -> int:
-        """The kind of the files that it reads, by their names (detect.model.data_literals)."""
+    def facts(self) -> TargetFacts:
+        """The facts."""
+        if self._read is not None:
+            self._facts = self._read()
+            self._read = None
+        return self._facts
 
     @property
     def is_read(self) -> bool:
-        """True once the files or hosts were used."""
+        """True once the facts were used."""
+        return self._read is None
 
     def forget(self) -> None:
         """Name nothing from now on."""
+        self._facts, self._read = TargetFacts(), None
 
 
-class _NoTargets:
-    """The targets of a request without files or hosts."""
-
-    names: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
-    size_bytes, fetches, file_kind, is_read = 0, False, 0, True
-
-    def forget(self) -> None:
-        """Name nothing, as before."""
-
-
-NO_CALL: Targets = _NoTargets()
+NO_CALL = Targets()
 NAMING = frozenset({"tools/call", "resources/read"})  # methods whose requests name targets
 TakesAnswer = Callable[[JsonValue], object]  # hands a result over, or None, and returns
 

@@ -104,7 +104,7 @@ class Context(NamedTuple):
         enforced = (
             policy.enforced_action(target, self.now) if policy.mode is Mode.OBSERVE else action
         )
-        paths, hosts = self.call.names
+        paths, hosts = self.call.facts.names
         return bare._replace(
             action=action,
             note=note,
@@ -118,8 +118,8 @@ class Context(NamedTuple):
             *(finding.rule, finding.severity, finding.confidence, finding.place),
             *(self.guard.name, self.tool, surface),
             content=finding.content,
-            paths=self.call.names[0],
-            hosts=self.call.names[1],
+            paths=self.call.facts.names[0],
+            hosts=self.call.facts.names[1],
         )
 
 

@@ -8,7 +8,7 @@ from pipeguard.detect.commands.call_names import (
     MOST_NAMES,
     MOST_STRINGS,
     UNNAMED,
-    NamedCall,
+    find_targets,
     printed_files,
 )
 from pipeguard.detect.model.data_literals import FileKind
@@ -23,7 +23,7 @@ def named(
     tool: str, arguments: JsonValue, method: str = "tools/call"
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     params: JsonObject = {"name": tool, "arguments": arguments}
-    return NamedCall(method, tool, params, 10).names
+    return find_targets(method, tool, params, 10).facts.names
 
 
 @each(
@@ -67,9 +67,9 @@ def test_what_is_not_certain_names_nothing(tool: str, arguments: JsonValue) -> N
 
 def test_a_resource_is_named_by_its_address() -> None:
     params: JsonObject = {"uri": "file:///srv/a.md"}
-    assert NamedCall("resources/read", None, params, 10).names.paths == ("/srv/a.md",)
-    assert NamedCall("prompts/get", None, params, 10).names == UNNAMED
-    assert NamedCall("resources/read", None, [], 10).names == UNNAMED
+    assert find_targets("resources/read", None, params, 10).facts.names[0] == ("/srv/a.md",)
+    assert find_targets("prompts/get", None, params, 10).facts.names == UNNAMED
+    assert find_targets("resources/read", None, [], 10).facts.names == UNNAMED
 
 
 @each(
@@ -84,10 +84,10 @@ def test_a_call_may_ask_another_machine(
     tool: str, arguments: JsonObject, *, expected: bool
 ) -> None:
     params: JsonObject = {"name": tool, "arguments": arguments}
-    call = NamedCall("tools/call", tool, params, 10)
-    assert call.fetches is expected
+    call = find_targets("tools/call", tool, params, 10)
+    assert call.facts.fetches is expected
     call.forget()
-    assert not call.fetches
+    assert not call.facts.fetches
 
 
 @pytest.mark.parametrize(
@@ -105,26 +105,25 @@ def test_a_call_may_ask_another_machine(
     ],
 )
 def test_a_call_says_what_it_reads(tool: str, arguments: JsonObject, kind: FileKind) -> None:
-    call = NamedCall("tools/call", tool, {"name": tool, "arguments": arguments}, 10)
-    assert call.file_kind is kind
+    call = find_targets("tools/call", tool, {"name": tool, "arguments": arguments}, 10)
+    assert call.facts.file_kind == kind
     call.forget()
-    assert call.file_kind is FileKind.OTHER
-    assert (
-        NamedCall("resources/read", None, {"uri": "tests/a.json"}, 10).file_kind is FileKind.OTHER
-    )
+    assert call.facts.file_kind == FileKind.OTHER
+    resource = find_targets("resources/read", None, {"uri": "tests/a.json"}, 10)
+    assert resource.facts.file_kind == FileKind.OTHER
 
 
 @pytest.mark.parametrize("frame_bytes", [10, 10 * KEPT_BYTES])
 def test_a_call_is_read_when_it_is_asked_for_or_at_once_if_it_is_long(frame_bytes: int) -> None:
     params: JsonObject = {"name": "read_file", "arguments": {"path": "a.md"}}
-    call = NamedCall("tools/call", "read_file", params, frame_bytes)
+    call = find_targets("tools/call", "read_file", params, frame_bytes)
     params.clear()
     is_kept = frame_bytes <= KEPT_BYTES
-    assert call.names.paths == (() if is_kept else ("a.md",))
-    assert call.names.paths == (() if is_kept else ("a.md",)), "and once"
+    assert call.facts.names[0] == (() if is_kept else ("a.md",))
+    assert call.facts.names[0] == (() if is_kept else ("a.md",)), "and once"
     assert call.size_bytes == (100 if is_kept else 4)
     call.forget()
-    assert call.names == UNNAMED
+    assert call.facts.names == UNNAMED
 
 
 # --- files that a command prints ---------------------------------------------------------------

@@ -189,7 +189,7 @@ def remember() -> list[object]:
         assert request.call is not None
         fields = [name for name in dir(request) if name[0] != "_" and name != "call"]
         written = {name: getattr(request, name) for name in fields}
-        stays += [written, request.call.names, flows.size()]
+        stays += [written, request.call.facts, flows.size()]
     answered = session.receive(TO_CLIENT, answer(0, "Ask ada@example.org."), 5.0)
     tool = get_detection(session.guard).tool(session.guard, "send_message")
     stays += [answered, flows.size(), flows.passed_calls(tool), flows.find_sources("ada@")]
