@@ -187,15 +187,10 @@ def forged_lines(context: Context, value: JsonValue, sign: Sign) -> list[Finding
         for match in _CLAIMED.finditer(text):
             if len(findings) <= MAX_CUTS and not is_own_line(match[0], context.event, sign):
                 is_cut = can_cut(context, Surface.TO_CLIENT, [StringSpan(path, *match.span())])
-                finding = Finding(
-                    FORGED,
-                    context.place(path),
-                    pointer(context.prefix + path),
-                    *match.span(),
+                finding = context.find_at(FORGED, path, *match.span())._replace(
                     excerpt=shown_words(match[0], KEPT_CHARS),
                     action=Action.CUT if is_cut else Action.REDACT,
                     note="a notice that PipeGuard did not write here was removed",
-                    tool=context.tool,
                 )
                 findings.append(finding)
     if context.guard.policy.mode is Mode.OBSERVE:

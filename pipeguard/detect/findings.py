@@ -321,9 +321,9 @@ class Findings(Knowledge):
         from pipeguard.detect.content_marks import ContentMarks  # most runs find none
 
         content = ContentMarks(context.guard.contents_key, given).of_part(SECRET_OUT, ())
-        finding = context.finding(SECRET_OUT, place, (Severity.CRITICAL, confidence), content)
         note = "a secret that was taken out of what this server said would leave with this request"
-        return [finding._replace(note=finding.note or note)]
+        level = Severity.CRITICAL, confidence
+        return [context.finding(SECRET_OUT, place, level, content, note=note)]
 
     def _cut_keys(self, context: Context, strings: Sequence[tuple[str, str]]) -> list[Leak]:
         """The key that earlier calls began, if this call has the rest of it."""

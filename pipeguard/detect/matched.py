@@ -17,7 +17,7 @@ from pipeguard.detect.shown_call import show_passage
 from pipeguard.firewall.finding import Action, Confidence, Finding, Severity, name_is_secret
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.message import Message
-from pipeguard.firewall.protocol.places import ARGUMENTS, Surface, pointer
+from pipeguard.firewall.protocol.places import ARGUMENTS, Surface
 from pipeguard.firewall.session.guard import Context
 from pipeguard.firewall.session.rewrite import UNREAD
 
@@ -69,9 +69,9 @@ def list_leaks(
     for leak in leaks:
         content = contents.of_part(leak.rule, ARGUMENTS)
         level = leak.severity, leak.confidence
-        finding = context.finding(leak.rule, "call.arguments", level, content)
+        finding = context.finding(leak.rule, "call.arguments", level, content, note=leak.note)
         excerpt = show_passage(knowledge, leak.passage) if leak.passage else ""
-        findings.append(finding._replace(note=finding.note or leak.note, excerpt=excerpt))
+        findings.append(finding._replace(excerpt=excerpt))
     return findings
 
 
@@ -113,17 +113,12 @@ def _to_finding(
     context: Context, match: Match, surface: Surface, content: str, *, is_cuttable: bool = False
 ) -> Finding:
     """The finding of a rule's match, with the action of the policy."""
-    bare = Finding(
-        rule=match.rule.id,
-        place=context.place(match.path),
-        pointer=pointer(context.prefix + match.path),
-        start=match.start,
-        end=match.end if match.exact else match.start,
+    end = match.end if match.exact else match.start
+    bare = context.find_at(match.rule.id, match.path, match.start, end)._replace(
         view=match.view,
         severity=match.rule.severity,
         confidence=match.confidence,
         excerpt=match.excerpt,
-        tool=context.tool,
         content=content,
         steps=describe_steps(match),
     )
@@ -137,8 +132,9 @@ def _unread(
     spans = [span for passage in passages for span in passage.cuts]
     is_cuttable = all(passage.cuts for passage in passages) and can_cut(context, surface, spans)
     content = contents.of_part(UNREAD, (context.part,))
-    whole = context.finding(UNREAD, context.whole, _SEVERE, content, is_cuttable=is_cuttable)
-    whole = whole._replace(note=whole.note or _UNREAD_NOTE)
+    whole = context.finding(
+        UNREAD, context.whole, _SEVERE, content, note=_UNREAD_NOTE, is_cuttable=is_cuttable
+    )
     if whole.action is not Action.CUT:
         return [whole]
     return cut_findings(context, whole, spans)

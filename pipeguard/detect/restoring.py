@@ -19,7 +19,6 @@ from pipeguard.firewall.protocol.json_values import (
     walk_texts,
     with_strings,
 )
-from pipeguard.firewall.protocol.places import pointer
 from pipeguard.firewall.protocol.strict_json import ParsedFrame, parse_json
 from pipeguard.firewall.session.guard import Context
 
@@ -92,16 +91,8 @@ def echoes(
                 continue  # before anything is worked out: a frame may have many strings
             kind, name, *_ = placeholder.strip("[]").split(":")
             rule = f"{'personal' if kind == 'personal' else 'secrets'}.{name}"
-            if not context.exempts(rule, place := context.place(path)):
-                finding = Finding(
-                    rule,
-                    place,
-                    pointer(context.prefix + path),
-                    start,
-                    start + len(secret),
-                    action=Action.REDACT,
-                    note="the server repeated a secret that was put back for it",
-                    tool=context.tool,
-                )
-                findings.append(finding)
+            finding = context.find_at(rule, path, start, start + len(secret))
+            if not context.exempts(rule, finding.place):
+                note = "the server repeated a secret that was put back for it"
+                findings.append(finding._replace(action=Action.REDACT, note=note))
     return findings

@@ -25,7 +25,7 @@ from pipeguard.firewall.protocol.pending import (
     QuestionsInResults,
     Targets,
 )
-from pipeguard.firewall.protocol.places import HTTP_HEADER, Surface, name_place
+from pipeguard.firewall.protocol.places import HTTP_HEADER, Surface, name_place, pointer
 from pipeguard.records import NamedTuple
 
 __all__ = ("Context", "Detector", "Guard", "PinKey")
@@ -78,12 +78,19 @@ class Context(NamedTuple):
         level: tuple[Severity, Confidence],
         content: str = "",
         *,
+        note: str = "",
         is_cuttable: bool = False,
     ) -> Finding:
         """A finding of a rule outside all packs, with the action of the policy."""
         bare = Finding(rule, place, severity=level[0], confidence=level[1], tool=self.tool)
         bare = bare._replace(content=content)
-        return self.decide(bare, Surface.TO_SERVER, is_cuttable=is_cuttable)
+        decided = self.decide(bare, Surface.TO_SERVER, is_cuttable=is_cuttable)
+        return decided._replace(note=decided.note or note)
+
+    def find_at(self, rule: str, path: Path, start: int, end: int) -> Finding:
+        """A finding in the string at a path below the value, before the policy's decision."""
+        where = pointer(self.prefix + path)
+        return Finding(rule, self.place(path), where, start, end, tool=self.tool)
 
     def exempts(self, rule: str, place: str) -> bool:
         """True if a person's exception lets through text that is otherwise always removed."""
