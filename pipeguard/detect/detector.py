@@ -14,7 +14,7 @@ from pipeguard.detect.knowledge import LastingNames, Scanners
 from pipeguard.detect.plain import PlainLook
 from pipeguard.detect.restoring import put_back
 from pipeguard.detect.scanning.engine import Engine
-from pipeguard.firewall.finding import Direction, Finding, Verdict, tells_private
+from pipeguard.firewall.finding import Finding, Verdict, tells_private
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.pins.store import PinKey
 from pipeguard.firewall.policy import Policy
@@ -194,7 +194,7 @@ class Detection(PlainLook):
 
     def mask_own(self, policy: Policy, message: Message) -> tuple[Message, Finding | None]:
         """Mask PipeGuard's own secrets in a message of the server."""
-        return without_known_secrets(self.known_secrets, policy, Direction.TO_CLIENT, message)
+        return without_known_secrets(self.known_secrets, policy, message)
 
     def restore(self, verdict: Verdict) -> Verdict:
         """Put secrets back into messages to the server that they came from."""

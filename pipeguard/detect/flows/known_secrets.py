@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from pipeguard.firewall.finding import (
     Action,
     Confidence,
-    Direction,
     Finding,
     Severity,
     observe_only,
@@ -87,20 +86,19 @@ class KnownSecrets:
 
 
 def without_known_secrets(
-    secrets: KnownSecrets, policy: Policy, direction: Direction, message: Message
+    secrets: KnownSecrets, policy: Policy, message: Message
 ) -> tuple[Message, Finding | None]:
     """A server's message without our secrets that it repeats.
 
     Args:
         secrets: ours.
         policy: if it only observes, nothing is taken out.
-        direction: of the message; towards the server nothing is taken out.
         message: as it came.
 
     Returns:
         The message, unchanged if it repeats no secret, and the finding if it does.
     """
-    if direction is Direction.TO_SERVER or not secrets.may_occur(message.frame):
+    if not secrets.may_occur(message.frame):
         return message, None
     value: JsonObject = {
         key: item if key in _ENVELOPE else _mask_value(secrets, item)

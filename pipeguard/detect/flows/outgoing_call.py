@@ -411,7 +411,7 @@ _WORDS = Kind(
 )
 # Values that two texts do not share by chance.
 TOKENS = Kind(
-    lambda call: _each_once(text_values.telling_tokens("\n".join(call.readings))),
+    lambda call: _each_once(text_values.tokens("\n".join(call.readings), are_telling=True)),
     ToolResult.small,
 )
 PEOPLE = Kind(lambda call: _each_once(text_values.people(call.text)), ToolResult.small)

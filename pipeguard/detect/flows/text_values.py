@@ -64,17 +64,16 @@ _IN_RUN = bytes(0x20 if sign == 0x20 else 0x61 for sign in _only("_%+-"))
 _IN_DIGEST = bytes(0x61 if chr(code) in "0123456789abcdefABCDEF" else 0x20 for code in range(256))
 
 
-def tokens(text: str) -> list[str]:
+def tokens(text: str, *, are_telling: bool = False) -> list[str]:
     """Runs of letters and digits, with and without the signs that may be in or before a value.
 
     Telephone numbers come whole.
+
+    Args:
+        text: to be read.
+        are_telling: True for those with a digit or an `@`, which two texts do not share by chance.
     """
-    return phone_numbers(text) + _find_tokens(text, TOKEN_CHARS, is_telling=False)
-
-
-def telling_tokens(text: str) -> list[str]:
-    """The tokens with a digit or an `@`, which two texts do not share by chance."""
-    return phone_numbers(text) + _find_tokens(text, TOKEN_CHARS, is_telling=True)
+    return phone_numbers(text) + _find_tokens(text, TOKEN_CHARS, is_telling=are_telling)
 
 
 def _find_tokens(

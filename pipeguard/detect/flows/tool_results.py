@@ -178,7 +178,7 @@ class ToolResult:
     @_derive_once
     def text(self) -> str:
         """Its strings, with single spaces between all words."""
-        return join_strings(self.frame)
+        return _join_value(_parse(self.frame))
 
     def strings(self) -> str:
         """Its strings, with `STRING_END` between two; not cached, because few calls need them."""
@@ -279,11 +279,6 @@ def drop_read_addresses(
     return [address for address in wanted if address not in read]
 
 
-def join_strings(frame: bytes) -> str:
-    """The strings of a frame, with single spaces between all words."""
-    return _join_value(_parse(frame))
-
-
 def _parse(frame: bytes) -> JsonValue:
     """The value of a frame; null if it has none."""
     try:
@@ -293,6 +288,7 @@ def _parse(frame: bytes) -> JsonValue:
 
 
 def _join_value(value: JsonValue) -> str:
+    """The strings of a value, with single spaces between all words."""
     return " ".join(MessageText(value, keyed=False).data.decode("utf-8", "ignore").split())
 
 

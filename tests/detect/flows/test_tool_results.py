@@ -4,7 +4,7 @@ import pytest
 
 from pipeguard.detect.flows import tool_results
 from pipeguard.detect.flows.tool_labels import Label, make_tool
-from pipeguard.detect.flows.tool_results import OBJECT_BYTES, ToolResult, join_strings
+from pipeguard.detect.flows.tool_results import OBJECT_BYTES, ToolResult
 from pipeguard.firewall.protocol.json_values import serialise
 from tests.detect.cases import read_cases
 from tests.each import each
@@ -35,7 +35,7 @@ def test_an_address_is_found_as_a_mail_writes_it(text: str) -> None:
 
 @pytest.mark.parametrize("frame", [b"{", b"\xff", b'{"a":1,"a":2}'])
 def test_a_frame_that_cannot_be_read_says_nothing(frame: bytes) -> None:
-    assert join_strings(frame) == ""
+    assert ToolResult(FILE, frame, 0.0, frozenset()).text() == ""
 
 
 def test_what_was_worked_out_is_counted_and_can_be_forgotten() -> None:
