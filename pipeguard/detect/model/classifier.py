@@ -8,7 +8,6 @@ policy.
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Callable, Sequence
 from heapq import nlargest
 from typing import TYPE_CHECKING, Any
@@ -221,16 +220,3 @@ class Classifier:
         bias, scale, least = self._bias, self._scale, self.likely - leniency - self._margin
         found = self._lexicon.means(text, (self._weights, scale, bias, least))
         return [Piece(bias + scale * mean, start, end, count) for mean, start, end, count in found]
-
-
-def load(
-    content: bytes,
-    network: Callable[[Rescoring], Network] | None = None,
-    ranker: Callable[[OpenerFile], Opener | None] | None = None,
-) -> Classifier:
-    """Read a classifier's file; for the loaders, see `Classifier`.
-
-    Raises:
-        ValueError, KeyError: it is not a classifier.
-    """
-    return Classifier(json.loads(content), network, ranker)

@@ -7,6 +7,7 @@ its texts and their places.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
@@ -22,7 +23,7 @@ from pipeguard.detect.matching.pattern_set import (
     compile_group,
     group_patterns,
 )
-from pipeguard.detect.model.classifier import Classifier, OpenerFile, Rescoring, load
+from pipeguard.detect.model.classifier import Classifier, OpenerFile, Rescoring
 from pipeguard.detect.model.opener import Opener
 from pipeguard.detect.rules.rule import Rule, View
 from pipeguard.detect.scanning.first_look import (
@@ -327,7 +328,7 @@ def classifier(rule: Rule, models: Models | None) -> Classifier:
     content = _read_file(f"{rule.id}: {rule.model}", rule.model, rule.sha256, models, "the rule")
     with _parsing(f"{rule.id}: {rule.model} is no classifier"):
         ranker = partial(make_opener, models=models)
-        return load(bytes(content), partial(_network, rule, models), ranker)
+        return Classifier(json.loads(bytes(content)), partial(_network, rule, models), ranker)
 
 
 def _network(rule: Rule, models: Models | None, second: Rescoring) -> Network:

@@ -16,7 +16,7 @@ from pipeguard.detect.model.cascade import (
     Selection,
     without_harmless,
 )
-from pipeguard.detect.model.classifier import Classifier, load
+from pipeguard.detect.model.classifier import Classifier
 from pipeguard.detect.model.opener import Stretch
 from pipeguard.detect.model.sentences import Piece
 from pipeguard.detect.scanning.extents import JsonValues
@@ -27,7 +27,6 @@ from pipeguard.firewall.budgets import BYTE_NS, READ_NS, WORK_NS, Budgets
 from pipeguard.firewall.finding import Action, Confidence
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.rulebook.packs import model
 from pipeguard.rulebook.proof import sample_place
 from tests.detect.model.samples import (
     FILLER,
@@ -37,6 +36,7 @@ from tests.detect.model.samples import (
     both,
     engine_of,
     matches,
+    read_classifier,
     samples,
 )
 from tests.detect.text.messages import judge_result
@@ -53,7 +53,7 @@ ORDER = samples("injection")[0]
 
 
 def test_of_a_longer_text_more_is_asked() -> None:
-    classifier = load(model("injection.model"))
+    classifier = read_classifier("injection")
     text = max(samples("injection"), key=len)
     classifier.sure = classifier.best(text).score - 0.5
     data = text.encode()
@@ -81,7 +81,7 @@ def test_what_a_result_has_twice_counts_once() -> None:
 @both
 def test_of_a_brief_text_less_is_asked(name: str) -> None:
     """Both of a sentence and of several together, down to a score that is below likely."""
-    classifier = load(model(f"{name}.model"))
+    classifier = read_classifier(name)
     text = max(samples(name), key=len)
     score = classifier.best(text, 99.0).score
     classifier.sure = classifier.likely = score + 1.0
@@ -153,7 +153,7 @@ def test_what_the_budget_does_not_cover_is_reported_as_unread() -> None:
         def read(self, length: int) -> bool:
             return length < 100
 
-    classifier = load(model("injection.model"))
+    classifier = read_classifier("injection")
     order = max(samples("injection"), key=len).encode()
     data = order + b"\n" + b"word " * 50
     stretches = [Stretch(0, len(order), 500), Stretch(len(order) + 1, len(data), 400)]
@@ -164,7 +164,7 @@ def test_what_the_budget_does_not_cover_is_reported_as_unread() -> None:
 
 
 def test_a_pattern_is_doubted_by_sentences_that_are_no_order_by_far() -> None:
-    classifier = load(model("injection.model"))
+    classifier = read_classifier("injection")
     calm = b"The library opens at nine, and the boats are moored at the northern pier today."
     order = max(samples("injection"), key=len).encode()
     reader = Reader(len(calm), Budgets())
@@ -175,7 +175,7 @@ def test_a_pattern_is_doubted_by_sentences_that_are_no_order_by_far() -> None:
 
 
 def test_around_a_match_in_json_its_own_string_counts_alone() -> None:
-    classifier = load(model("injection.model"))
+    classifier = read_classifier("injection")
     order = max(samples("injection"), key=len).encode()
     data = b'"' + b"boats moored; pier, " * 9 + b'", "' + order + b'", "' + b"bread, " * 30 + b'"'
     start = data.index(order)
@@ -186,7 +186,7 @@ def test_around_a_match_in_json_its_own_string_counts_alone() -> None:
 
 
 def test_what_has_names_of_the_model_or_of_roles_is_read_with_them() -> None:
-    classifier = load(model("injection.model"))
+    classifier = read_classifier("injection")
     data = max(samples("injection"), key=len).encode()
     stretch = Stretch(0, len(data), 500)
     for names, is_read in (("note_to_llm", True), ('"role":', True), ("body, id", False)):
@@ -195,7 +195,7 @@ def test_what_has_names_of_the_model_or_of_roles_is_read_with_them() -> None:
 
 
 def test_what_the_ranker_takes_for_unlikely_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    classifier = load(model("injection.model"))
+    classifier = read_classifier("injection")
     order = max(samples("injection"), key=len).encode()
     selections = [Selection(order, [Stretch(0, len(order), 500)])]
     assert list(Reader(len(order), Budgets()).read(selections, classifier))
@@ -217,7 +217,7 @@ def test_decoys_keep_no_likely_sentence_from_the_network(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Classifier, "rescore", scores)
     monkeypatch.setattr(Classifier, "pieces", pieces)
-    classifier = load(model("injection.model"), lambda _: pytest.fail("the network is not loaded"))
+    classifier = read_classifier("injection", lambda _: pytest.fail("the network is not loaded"))
     decoys = [f"{classifier.likely + 0.01 * number:.2f} x{chr(97 + number)}" for number in range(9)]
     near, far = classifier.likely - NEAR_LOGITS + 0.1, classifier.likely - NEAR_LOGITS - 0.1
     texts = [*decoys, f"{near:.2f} near", f"{far:.2f} far"]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 
 from pipeguard.detect.detector import Engines, make_guard
-from pipeguard.detect.model.classifier import Classifier, OpenerFile, Ranking, Rescoring, load
+from pipeguard.detect.model.classifier import Classifier, OpenerFile, Ranking, Rescoring
 from pipeguard.detect.model.features import MAX_FAMILIES, WEIGHTS
 from pipeguard.detect.model.opener import Opener
 from pipeguard.detect.model.sentences import MAX_UNITS, units
@@ -39,6 +39,7 @@ from tests.detect.model.samples import (
     both,
     engine_of,
     matches,
+    read_classifier,
     samples,
     shipped,
 )
@@ -71,7 +72,7 @@ def test_any_text_has_finite_scores_and_spans_inside_of_it(name: str, text: str)
 
 def exhaustive(name: str) -> Classifier:
     """Load a classifier that skips nothing, however unlikely it is."""
-    classifier = load(model(f"{name}.model"))
+    classifier = read_classifier(name)
     classifier.likely = -math.inf
     return classifier
 
@@ -142,9 +143,7 @@ def test_the_same_text_has_the_same_scores(name: str, text: str) -> None:
     assert [*shipped(name).pieces(text)] == [*again.pieces(text)]
 
 
-@cache
-def reread(name: str) -> Classifier:
-    return load(model(f"{name}.model"))
+reread = cache(read_classifier)
 
 
 # --- the file ----------------------------------------------------------------------------------
@@ -276,7 +275,7 @@ def is_refused(verdict: Verdict) -> bool:
 @wrong
 def test_a_file_that_is_no_model_is_an_error(content: bytes) -> None:
     with pytest.raises((ValueError, KeyError, TypeError, AttributeError)):
-        load(content)
+        Classifier(json.loads(content))
 
 
 @wrong
@@ -331,16 +330,16 @@ class Levelled(Opener):
 
 
 def test_a_stretch_below_the_least_score_of_the_ranker_is_not_worth_reading() -> None:
-    ranked = load(written(ranker=RANKING | {"least": 1.0}), ranker=Levelled)
+    ranked = Classifier(json.loads(written(ranker=RANKING | {"least": 1.0})), ranker=Levelled)
     assert [ranked.rank(b"x" * length) for length in (99, 100, 250)] == [None, 1.0, 2.5]
-    assert load(written()).rank(b"") == 0.0
+    assert Classifier(json.loads(written())).rank(b"") == 0.0
 
 
 def test_what_the_ranker_takes_for_calm_loses_a_share_of_the_difference() -> None:
     content = written(
         second=document("injection")["second"], ranker=RANKING | {"calm": 0.5, "share": 2.0}
     )
-    read = load(content, partial(_network, RULE_OF["injection"], model), Levelled)
+    read = Classifier(json.loads(content), partial(_network, RULE_OF["injection"], model), Levelled)
     texts = ["x " * 50, "x " * 20, "The library opens at nine."]
     added = [0.0, -0.2, 2 * (len(texts[2]) / 100 - 0.5)]
     scores = zip(read.network_scores(texts), added, strict=True)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.detect.model.classifier import Rescoring, load
+from pipeguard.detect.model.classifier import Classifier, Rescoring
 from pipeguard.detect.model.network import Network, tokens
 from pipeguard.detect.model.network_weights import (
     MAGIC,
@@ -106,7 +106,7 @@ def score_with(rule: Rule, network: bytes, **named: str) -> float:
 @each
 def test_its_score_is_added_to_that_of_the_classifier(name: str) -> None:
     rule, network = RULE_OF[name], model(rescoring(name).network)
-    alone = load(model(rule.model)).best(ORDERS[0]).score
+    alone = Classifier(json.loads(model(rule.model))).best(ORDERS[0]).score
     score = shipped(name).scores([ORDERS[0]], rescoring(name).output)[0]
     assert score_with(rule, network) == pytest.approx(
         alone + rescoring(name).share * score, abs=1e-3
