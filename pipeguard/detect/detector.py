@@ -45,16 +45,6 @@ class Engines(NamedTuple):
         return [engine for engine in self if surface in engine.rules.surfaces]
 
 
-class _Loading:
-    """State shared by all detectors of a server: the rules, and whether they are loaded."""
-
-    def __init__(self, engines: Engines) -> None:
-        self.engines = engines
-        self.lock = Lock()
-        self.is_done = False
-        self.spare_scanners: list[Scanners] = []  # of no thread now
-
-
 class Detection(PlainLook):
     """Detection for one server and client.
 
@@ -75,21 +65,23 @@ class Detection(PlainLook):
     ) -> None:
         own = KnownSecrets() if known_secrets is None else known_secrets
         super().__init__(_scanners(engines), key, own, lasting)
-        self._shared = _Loading(engines)
+        # Shared by all detectors of the server:
+        self._engines, self._loading, self._loaded = engines, Lock(), Event()
+        self._spare_scanners: list[Scanners] = []  # of no thread now
 
     @contextmanager
     def spare(self) -> Iterator[Detection]:
         """Lend the same detector, with its own engines, to one other thread."""
         twin = copy(self)
         try:
-            twin.scanners = self._shared.spare_scanners.pop()
+            twin.scanners = self._spare_scanners.pop()
         except IndexError:
-            clones = (engine.clone() for engine in self._shared.engines)
+            clones = (engine.clone() for engine in self._engines)
             twin.scanners = _scanners(Engines(*clones))
         try:
             yield twin
         finally:
-            self._shared.spare_scanners.append(twin.scanners)
+            self._spare_scanners.append(twin.scanners)
 
     def part(self, key: bytes) -> Detection:
         """Make the detector of another client, with its own flows and vault."""
@@ -103,7 +95,7 @@ class Detection(PlainLook):
     @property
     def is_loaded(self) -> bool:
         """True once all files are loaded."""
-        return self._shared.is_done
+        return self._loaded.is_set()
 
     def load(self, surface: Surface) -> None:
         """Load the engines of a surface before its first text comes.
@@ -132,14 +124,14 @@ class Detection(PlainLook):
         Raises:
             EngineError: compiled rules or a model are damaged; the first text would be refused.
         """
-        with self._shared.lock:
-            if not self._shared.is_done:
+        with self._loading:
+            if not self._loaded.is_set():
                 for surface in self.scanners:
                     self.load(surface)
                 self.prepare()
-                for engine in self._shared.engines:
+                for engine in self._engines:
                     engine.load_models()
-                self._shared.is_done = True
+                self._loaded.set()
 
     # --- the firewall's interface -------------------------------------------------------
 

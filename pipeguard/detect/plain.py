@@ -38,13 +38,11 @@ class PlainLook(Findings):
         if NATIVE is None or type(frame) not in _FRAMES:
             return None
         is_call = direction is Direction.TO_SERVER
-        if self._may_be_restored(frame) if is_call else self._may_be_masked(frame):
+        has_secrets = self.vault is not None and not self.vault.is_empty
+        if (has_secrets or may_hold_placeholder(frame)) if is_call else self._may_be_masked(frame):
             return None
         fields = NATIVE.outline_frame(frame, is_call, _READERS)
         return None if fields is None else _make(PlainOutline, fields)
-
-    def _may_be_restored(self, frame: bytes) -> bool:
-        return may_hold_placeholder(frame) or not (self.vault is None or self.vault.is_empty)
 
     def _may_be_masked(self, frame: bytes) -> bool:
         if b"\\u00" in frame or b"pipeguard" in frame.lower():

@@ -97,8 +97,8 @@ async def test_a_call_is_written_once_and_its_answer_only_if_it_is_short(
     times_written: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in (strict_json, json_values):
-        monkeypatch.setattr(module, "_NATIVE", None)  # whose calls nobody can count
+    monkeypatch.setattr(strict_json, "_NATIVE", None)  # whose calls nobody can count
+    monkeypatch.setattr(json_values, "NATIVE", None)
     parsed = texts_through(monkeypatch, strict_json, "read_text")
     written = texts_through(monkeypatch, json_values, "without_line_ends")
     async with gathered(

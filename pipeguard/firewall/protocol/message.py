@@ -15,7 +15,6 @@ MAX_METHOD_BYTES = 1024
 ENVELOPE = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
 _ENVELOPE = spellings(ENVELOPE)
 _KINDS = (*MessageKind,)  # in the order of `_strict_json.c`
-_NATIVE = NATIVE
 
 
 class Message(NamedTuple):  # a tuple, because there is one for each frame
@@ -90,7 +89,7 @@ def envelope(frame: bytes, value: JsonValue) -> Message:
     """
     if not isinstance(value, dict):
         raise _invalid("protocol.not-an-object", "a message must be a JSON object", None)
-    plain = None if _NATIVE is None else _NATIVE.read_envelope(value, Number)
+    plain = None if NATIVE is None else NATIVE.read_envelope(value, Number)
     if plain is not None:
         kind, method, id_token = plain
         return Message(frame, _KINDS[kind], value, method, id_token)
@@ -144,7 +143,7 @@ def readdress(answer: Message, id_token: str) -> bytes | None:
 
     The answer has no members but its version, its id and its result or error.
     """
-    span = None if _NATIVE is None or len(answer.value) != 3 else _NATIVE.find_id(answer.frame)
+    span = None if NATIVE is None or len(answer.value) != 3 else NATIVE.find_id(answer.frame)
     if span is None:
         return None
     whole = memoryview(answer.frame)  # a part of it is not copied twice
