@@ -104,7 +104,7 @@ def _read_store(store: Store) -> Fields:
     today = date.today()  # noqa: DTZ011  the user's own calendar
     servers = totals(store, time.time(), find_beginning(today))
     named = ((each.server, store.find_namesake(each.server)) for each in servers)
-    waiting = find_waiting(store).cards
+    waiting = find_waiting(store)
     return {
         "servers": [
             {**each._asdict(), "today": each.today._asdict(), "week": each.week._asdict()}

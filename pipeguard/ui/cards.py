@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
@@ -38,8 +38,8 @@ from pipeguard.ui.event_cards import CallCard, StoppedCard, WallCard, describe_s
 from pipeguard.ui.evidence import compare_definitions
 from pipeguard.ui.headings import POISONED, find_subject
 from pipeguard.ui.offers import make_tick
+from pipeguard.ui.own_policy import is_exempt, read_ask_seconds
 from pipeguard.ui.text import foreign, sentence, show_own
-from pipeguard.ui.walls import is_exempt, read_ask_seconds, view_wall
 from pipeguard.unicode.display import pluralize
 
 if TYPE_CHECKING:
@@ -54,42 +54,28 @@ MOST_CARDS = 15  # that are drawn at once, in 100 KB; the rest is counted
 MOST_OFFERS = 50  # new definitions of one server on its card: no answer holds for the rest
 
 
-class Waiting(NamedTuple):
-    """All pending decisions, as the page, `pipeguard status` and the icon count them.
-
-    Attributes:
-        cards: all cards, in drawing order.
-    """
-
-    cards: list[Card]
-
-    @property
-    def page(self) -> list[Card]:
-        """The cards that are drawn."""
-        return self.cards[:MOST_CARDS]
-
-    def describe(self) -> str:
-        """Count them in a sentence, without its full stop: cards, and the definitions on them."""
-        if not self.cards:
-            return "Nothing waits for you"
-        counts = Counter(card.group for card in self.cards)
-        held = [len(card.definitions) + card.more for card in self.cards if card.definitions]
-        also = {HELD: f", with {sum(held)} definitions"} if sum(held) > len(held) else {}
-        listed = "; ".join(
-            f"{name.lower()}: {counts[name]}{also.get(name, '')}" for name in GROUPS if counts[name]
-        )
-        verb = "waits" if len(self.cards) == 1 else "wait"
-        return f"{pluralize(len(self.cards), 'thing')} {verb} for you ({listed})"
+def describe_waiting(cards: Sequence[Card]) -> str:
+    """Count pending decisions in a sentence, without its full stop: cards, and definitions."""
+    if not cards:
+        return "Nothing waits for you"
+    counts = Counter(card.group for card in cards)
+    held = [len(card.definitions) + card.more for card in cards if card.definitions]
+    also = {HELD: f", with {sum(held)} definitions"} if sum(held) > len(held) else {}
+    listed = "; ".join(
+        f"{name.lower()}: {counts[name]}{also.get(name, '')}" for name in GROUPS if counts[name]
+    )
+    verb = "waits" if len(cards) == 1 else "wait"
+    return f"{pluralize(len(cards), 'thing')} {verb} for you ({listed})"
 
 
-def find_waiting(store: Store) -> Waiting:
-    """List all pending decisions, the most urgent first.
+def find_waiting(store: Store) -> list[Card]:
+    """List all pending decisions, the most urgent first; the page draws the first `MOST_CARDS`.
 
     Raises:
         StateError: the store cannot be read.
     """
     # stable: the newest first in each group
-    return Waiting(sorted(_cards(store), key=lambda card: GROUPS.index(card.group)))
+    return sorted(_cards(store), key=lambda card: GROUPS.index(card.group))
 
 
 def find_card(store: Store, card_id: str) -> Card | None:
@@ -155,9 +141,9 @@ def _stopped_cards(
         if is_gone or (wanted and wanted != last.name):
             continue
         if key[0] == "wall":
-            wall = view_wall(last)
+            wall = WallCard(dismissal, alike[place:])
             if not wall.is_settled:
-                yield WallCard(dismissal, alike[place:], wall)
+                yield wall
         elif not is_exempt(last):
             yield StoppedCard(dismissal, alike[place:])
 

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import PipeGuardError
+from pipeguard.state.decisions import save_decision
 from pipeguard.state.exceptions import save
-from pipeguard.ui.walls import read_policy
+from pipeguard.ui.own_policy import read_policy
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
+    from pipeguard.state.audit import AuditEntry
     from pipeguard.state.store import Store
 
 Undo = Callable[["Store"], bool]
@@ -24,21 +26,37 @@ class DoneDecision(NamedTuple):
     Attributes:
         sentence: the confirmation for the person.
         undo: takes it back, if that is still possible; None if it never is.
+        moment: when the page confirmed it (ISO 8601, UTC).
+        until: when the page forgets it, on the monotonic clock.
     """
 
     sentence: Markup
     undo: Undo | None = None
+    moment: str = ""
+    until: float = 0.0
 
 
 class NothingDoneError(PipeGuardError):
     """The subject of an answer has changed, or was decided elsewhere."""
 
 
-def restore_file(path: str, before: str | None, after: str) -> Undo:
-    """Return an undo that restores a policy file unless somebody has changed it again."""
+def change_policy(
+    path: str, text: str, server: str, entry: AuditEntry, words: Markup
+) -> DoneDecision:
+    """Write a policy file and the decision; the undo restores a file that is still the same.
+
+    Args:
+        path: the file.
+        text: its new text.
+        server: the server that the decision is about, or `*`.
+        entry: the decision for the audit.
+        words: the confirmation for the person.
+    """
+    before = read_policy(path)
+    save_decision(path, text, server, entry)
 
     def undo(_store: Store) -> bool:
-        if read_policy(path) != after:
+        if read_policy(path) != text:
             return False
         if before is None:
             Path(path).unlink()
@@ -46,4 +64,4 @@ def restore_file(path: str, before: str | None, after: str) -> Undo:
             save(path, before)
         return True
 
-    return undo
+    return DoneDecision(words, undo)

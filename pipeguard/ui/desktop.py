@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeguard.ui.card import Card
-    from pipeguard.ui.cards import Waiting
 
 TRAY = (sys.executable, "-E", "-P", "-m", "pipeguard.ui.tray")
 LOOK_SECONDS = 0.5
@@ -115,21 +114,21 @@ class Desktop:
             return
         waiting = await asyncio.to_thread(self._look)
         self._seen, self._looked = change, monotonic()
-        self._count = len(waiting.cards)
+        self._count = len(waiting)
         self._tell_tray()
         await self.notify(waiting)
 
-    def _look(self) -> Waiting:
+    def _look(self) -> list[Card]:
         with Store.open(self._store) as store:
             return find_waiting(store)
 
-    async def notify(self, waiting: Waiting) -> None:
+    async def notify(self, waiting: Sequence[Card]) -> None:
         """Show all cards that are new since the last time in one notification.
 
         While paused, or after an hour's limit, it keeps new cards for a later notification.
         """
-        known = [card for card in waiting.cards if _keys(card) & self._told]
-        new = [card for card in waiting.cards if card not in known]
+        known = [card for card in waiting if _keys(card) & self._told]
+        new = [card for card in waiting if card not in known]
         self._told = set[str]().union(*map(_keys, known))
         if new and not self._is_paused and self._limit.take(monotonic()):
             self._told = self._told.union(*map(_keys, new))

@@ -1,6 +1,7 @@
 """An event: its findings, the answer to the model, and later decisions.
 
-The audit keeps no frames: an event shows only the excerpts in its findings.
+The audit keeps no frames: an event shows only the excerpts in its findings. SVG text has no box
+that clips, so a text from outside is made visible and cut before it is drawn.
 """
 
 from __future__ import annotations
@@ -42,11 +43,11 @@ from pipeguard.state.explanation import (
     list_commands,
     merge_passages,
 )
-from pipeguard.ui.cards import find_waiting
+from pipeguard.ui.cards import MOST_CARDS, find_waiting
 from pipeguard.ui.headings import make_heading
 from pipeguard.ui.page import draw, with_store
-from pipeguard.ui.plots import flow
-from pipeguard.ui.text import foreign, sentence, show_own
+from pipeguard.ui.text import foreign, render, sentence, show_own
+from pipeguard.unicode.display import show
 
 if TYPE_CHECKING:
     from pipeguard.detect.rules.rule import Rule
@@ -58,6 +59,7 @@ _Level = TypeVar("_Level", Action, Confidence, Severity)
 MOST_RULES = 8  # of an event, that are explained; the rest is counted
 MOST_PASSAGES = 5  # of one rule
 MOST_DECISIONS = 20
+FLOW_CHARS = 44  # of a text in a box of the drawing
 STOPS = {"block": "stopped here", "ask": "waits here"}  # in the drawing
 
 
@@ -94,6 +96,7 @@ def explain_event(store: Store, name: str) -> dict[str, object] | None:
         for rule in in_order[:MOST_RULES]
     ]
     decisions = [_describe(each.entry) for each in named if each.entry.kind == DECISION]
+    drawn = find_waiting(store)[:MOST_CARDS] if stopping(event) else []
     return {
         "row": row,
         "heading": _head(event),
@@ -107,7 +110,7 @@ def explain_event(store: Store, name: str) -> dict[str, object] | None:
         "drawing": _draw_flow(row, leading),
         "commands": list_commands(event),
         "decisions": decisions[-MOST_DECISIONS:],
-        "card": _find_card(store, event),
+        "card": name if any(card.id == name for card in drawn) else "",
     }
 
 
@@ -210,21 +213,18 @@ def _find_member(kind: type[_Level], fields: dict[str, str], name: str, usual: _
 
 
 def _draw_flow(row: AuditRow, leading: list[dict[str, str]]) -> Markup:
+    """Draw the flow of a text: read here, kept by the model, and stopped or sent there."""
     finding = next((each for each in leading if each["rule"].startswith("flows.")), None)
     if finding is None:
         return Markup("")
     note = finding.get("note", "")
     source = re.search(r"(?:from|of) ['\"]?([^'\"\s]+)", note)
-    return flow(
-        source[1] if source else "a tool that the audit does not name",
-        finding.get("excerpt") or note,
-        row.entry.client or "a client that the audit does not name",
-        f"{row.server}  {finding.get('tool') or row.entry.tool}",
-        STOPS.get(row.entry.action, ""),
-    )
-
-
-def _find_card(store: Store, event: AuditedEvent) -> str:
-    """Return the id of its card, if the first page draws that."""
-    drawn = find_waiting(store).page if stopping(event) else ()
-    return next((card.id for card in drawn if card.id == event.name), "")
+    boxes = {
+        "source": source[1] if source else "a tool that the audit does not name",
+        "text": finding.get("excerpt") or note,
+        "client": row.entry.client or "a client that the audit does not name",
+        "target": f"{row.server}  {finding.get('tool') or row.entry.tool}",
+    }
+    shown = {name: show(each, FLOW_CHARS) for name, each in boxes.items()}
+    drawn = render("flow.html", **shown, stop=STOPS.get(row.entry.action, ""))
+    return Markup(drawn)  # noqa: S704  the template escapes them

@@ -9,13 +9,20 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from pipeguard.config.isolate_entry import with_entry
+from pipeguard.config.isolate_key import find_entries
 from pipeguard.config.user_policy import own_policy_path
 from pipeguard.errors import PipeGuardError
-from pipeguard.isolation import find_wall_grant, plan_grant
+from pipeguard.isolation import (
+    NothingThereError,
+    WallGrant,
+    find_wall_grant,
+    list_grants,
+    plan_grant,
+)
 from pipeguard.rulebook.packs import load_rules, sources
 from pipeguard.rulebook.rule_texts import find_text
 from pipeguard.state.audit import decision_entry
-from pipeguard.state.decisions import exception_entry, save_decision, wall_entry
+from pipeguard.state.decisions import exception_entry, wall_entry
 from pipeguard.state.dismissals import dismiss, recall
 from pipeguard.state.exceptions import (
     allow,
@@ -30,11 +37,11 @@ from pipeguard.state.exemption import Breadth, describe_opening
 from pipeguard.state.grants import CallGrant, make_grant, refuse_call, revoke_grant
 from pipeguard.state.timestamps import now_text
 from pipeguard.ui.card import HOLDS_UP, STOPPED, Card, CardAnswer
-from pipeguard.ui.decisions import DoneDecision, NothingDoneError, restore_file
+from pipeguard.ui.decisions import DoneDecision, NothingDoneError, change_policy
 from pipeguard.ui.evidence import read_call
 from pipeguard.ui.headings import make_heading
+from pipeguard.ui.own_policy import read_own_policy, today
 from pipeguard.ui.text import foreign, sentence, show_own, when
-from pipeguard.ui.walls import read_policy, today
 from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
@@ -43,7 +50,6 @@ if TYPE_CHECKING:
     from pipeguard.state.exceptions import AuditedEvent
     from pipeguard.state.store import Store
     from pipeguard.ui.card import ChosenAnswer
-    from pipeguard.ui.walls import WallView
 
 MOST_FINDINGS = 5  # of an event, that a card shows
 _BLANK = dict.fromkeys(("excerpt", "note", "arguments", "differs", "place"), "")
@@ -141,16 +147,16 @@ class StoppedCard(CallCard):
         super().__init__(alike[0], describe_stop(alike[0]))
         self.since, self.last, self.count = alike[-1].time, alike[0].time, len(alike)
         self.dismissal = dismissal
+        self.shut = "hidden" if self.event.action in _CHANGED else "blocked"
         self.bound = (*self.bound, *map(str, self._find_exemptions()))
 
     @property
     def answers(self) -> tuple[CardAnswer, ...]:
         """Keep it stopped, let this or similar ones pass, or never see it again."""
-        shut = self._describe_shut()
         effect = "This card goes away. If it happens again, you get a new one."
-        keep = CardAnswer("keep", f"Keep it {shut}", effect, is_main=True)
+        keep = CardAnswer("keep", f"Keep it {self.shut}", effect, is_main=True)
         gone = "This card goes away for good, even if it happens again."
-        never = CardAnswer("never", f"Keep it {shut}, never ask again", gone, is_small=True)
+        never = CardAnswer("never", f"Keep it {self.shut}, never ask again", gone, is_small=True)
         return keep, *self._openings(), never
 
     def carry_out(self, store: Store, chosen: ChosenAnswer) -> DoneDecision:
@@ -161,9 +167,6 @@ class StoppedCard(CallCard):
             case "keep" | "never":
                 return self._dismiss(store, chosen)
         return self._except(chosen)
-
-    def _describe_shut(self) -> str:
-        return "hidden" if self.event.action in _CHANGED else "blocked"
 
     def _find_exemptions(self) -> tuple[object, ...]:
         try:
@@ -202,22 +205,20 @@ class StoppedCard(CallCard):
 
         words = Markup("You kept it {}. If it happens again, you get {} card.")
         cards = "no" if is_lasting else "a new"
-        return DoneDecision(words.format(self._describe_shut(), cards), undo)
+        return DoneDecision(words.format(self.shut, cards), undo)
 
     def _except(self, chosen: ChosenAnswer) -> DoneDecision:
         event, until = self.event, chosen.until
         assert until is not None  # noqa: S101  the caller's
         scope = Breadth(chosen.answer.name.removeprefix("allow-"))
         path = own_policy_path()
-        before = read_policy(path)
         exemptions = narrowest(event, until, chosen.why, scope)
         text = allow(path, exemptions, today())
         if text is None:
             raise NothingDoneError(f"{path} allows this already.")
         entry = exception_entry(event, exemptions, f"{path} ({chosen.why})", chosen.by)
-        save_decision(path, text, event.server, entry)
         done = Markup("You allowed it until {}: it is in {}.").format(until, path)
-        return DoneDecision(done, restore_file(path, before, text))
+        return change_policy(path, text, event.server, entry, done)
 
 
 class WallCard(StoppedCard):
@@ -226,16 +227,31 @@ class WallCard(StoppedCard):
     Args:
         dismissal: the key that all similar events share.
         alike: the events, the newest first.
-        wall: the grant that would open it.
+
+    Attributes:
+        given: the policy's grants to the server, each as `read ~/notes`.
+        grant: the grant that would have let it through; None if none is offered.
+        problem: why no grant is offered, or empty.
+        is_settled: True if the policy now grants it, or it cannot be granted.
     """
 
     kind = "wall"
+    given: tuple[str, ...] = ()
+    grant: WallGrant | None = None
+    problem = ""
 
-    def __init__(self, dismissal: str, alike: list[AuditedEvent], wall: WallView) -> None:
+    def __init__(self, dismissal: str, alike: list[AuditedEvent]) -> None:
         super().__init__(dismissal, alike)
-        self.what, self.wall = "Blocked by isolation", wall
-        grant = wall.grant
-        shown = "" if grant is None else f"{grant.kind} {grant.value}"
+        self.what, self.shut = "Blocked by isolation", "shut"
+        try:
+            entries = find_entries(self.server, read_own_policy().isolate)
+            self.given = tuple(f"{key} {value}" for key, value in list_grants(entries))
+            grant = find_wall_grant(self.event.findings)
+            is_new = not grant or plan_grant(self.server, grant, own_policy_path(), today())[1]
+            self.grant, self.is_settled = grant, not is_new
+        except PipeGuardError as error:
+            self.problem, self.is_settled = str(error), isinstance(error, NothingThereError)
+        shown = f"{self.grant.kind} {self.grant.value}" if self.grant else ""
         self.bound = (call_mark(self.event), shown)
 
     def carry_out(self, store: Store, chosen: ChosenAnswer) -> DoneDecision:
@@ -244,14 +260,11 @@ class WallCard(StoppedCard):
             self._give(chosen.by) if chosen.answer.name == "give" else self._dismiss(store, chosen)
         )
 
-    def _describe_shut(self) -> str:
-        return "shut"
-
     def _find_exemptions(self) -> tuple[object, ...]:
         return ()
 
     def _openings(self) -> Iterator[CardAnswer]:
-        if (grant := self.wall.grant) is not None:
+        if (grant := self.grant) is not None:
             opens = sentence(
                 "{server} may {what}. {start}",
                 server=show_own(self.server),
@@ -262,18 +275,14 @@ class WallCard(StoppedCard):
             yield CardAnswer("give", "Give it exactly that", opens=opens, spares=spares)
 
     def _give(self, by: str) -> DoneDecision:
-        event = self.event
-        grant = find_wall_grant(event.findings)
-        if grant is None:
-            raise NothingDoneError("Nothing can be given for this event.")
-        day, path = today(), own_policy_path()
-        before = read_policy(path)
+        event, grant, day, path = self.event, self.grant, today(), own_policy_path()
+        assert grant is not None  # noqa: S101  without one there is no such answer
         entry, is_new = plan_grant(event.server, grant, path, day)
         if not is_new:
             raise NothingDoneError(f"{path} grants it already.")
         text = with_entry(path, entry, day)
-        save_decision(path, text, event.server, wall_entry(event, grant.opens, path, by))
         done = Markup("{} may now {}: it is in {}. {}").format(
             show_own(event.server), foreign(grant.opens), path, grant.describe_start(event.server)
         )
-        return DoneDecision(done, restore_file(path, before, text))
+        decision = wall_entry(event, grant.opens, path, by)
+        return change_policy(path, text, event.server, decision, done)

@@ -242,10 +242,14 @@ class _Drawing:
         for name in (*was, *(name for name in now if name not in was)):
             sides = was.get(name, ABSENT), now.get(name, ABSENT)
             needs = name in _list(old.get("required")), name in _list(new.get("required"))
+            old_line, new_line = (
+                "" if side is ABSENT else _describe(name, side, is_required=is_required)
+                for side, is_required in zip(sides, needs, strict=True)
+            )
             if sides[0] == sides[1] and needs[0] == needs[1]:
-                yield TreeNode("", foreign_text(_describe(name, sides[1], is_required=needs[1])))
-                continue
-            yield self._node(name, *sides, labels=_labels(name, sides, needs))
+                yield TreeNode("", foreign_text(new_line))
+            else:
+                yield self._node(name, *sides, labels=(old_line, new_line))
 
     def _node(
         self, key: str, old: Side, new: Side, labels: tuple[str, str] | None = None
@@ -254,30 +258,17 @@ class _Drawing:
         are_objects = all(isinstance(side, dict) or side is ABSENT for side in (old, new))
         if are_objects:
             title = compare_words(*labels) if labels else foreign_text(key, (), VALUE_CHARS)
-            sides = [
-                {k: v for k, v in side.items() if labels is None or k not in _TOLD}
-                if isinstance(side, dict)
-                else {}
-                for side in (old, new)
-            ]
+            before, after = (dict(side) if isinstance(side, dict) else {} for side in (old, new))
+            if labels:  # which have the type
+                before.pop("type", None)
+                after.pop("type", None)
             self._left -= 1 + len(title) // NODE_CHARS
-            return TreeNode(sign, title, tuple(self.members(sides[0], sides[1])))
+            return TreeNode(sign, title, tuple(self.members(before, after)))
         write = str if _is_text(old) and _is_text(new) else _write
         words = compare_words(write(old), write(new))
         line = foreign_text(key, (), VALUE_CHARS) + Markup(": ") + words
         self._left -= 1 + len(line) // NODE_CHARS
         return TreeNode(sign, line)
-
-
-_TOLD = frozenset(("type",))  # in the line of a parameter
-
-
-def _labels(name: str, sides: tuple[Side, Side], needs: tuple[bool, bool]) -> tuple[str, str]:
-    old, new = (
-        "" if side is ABSENT else _describe(name, side, is_required=is_required)
-        for side, is_required in zip(sides, needs, strict=True)
-    )
-    return old, new
 
 
 def _describe(name: str, schema: Side, *, is_required: bool) -> str:

@@ -70,20 +70,6 @@ class OpeningAnswer(NamedTuple):
     back: str = "/"
 
 
-class Taken(NamedTuple):
-    """A decision that can be taken back for a while.
-
-    Attributes:
-        decision: the decision.
-        moment: the time of the decision (ISO 8601, UTC).
-        until: when that ends, on the monotonic clock.
-    """
-
-    decision: DoneDecision
-    moment: str
-    until: float
-
-
 @dataclass(slots=True)
 class Page:
     """The state that all requests share.
@@ -112,24 +98,23 @@ class Page:
     hosts: frozenset[str] = frozenset()
     menu: tuple[tuple[str, str], ...] = ()
     scans: Scans = field(default_factory=Scans)
-    taken: OrderedDict[str, Taken] = field(default_factory=OrderedDict)
+    taken: OrderedDict[str, DoneDecision] = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
         self.root = self.base + self.root
 
     def finish(self, decision: DoneDecision, path: str = "/") -> web.HTTPSeeOther:
         """Keep a decision for a while; redirect to the page that confirms it."""
-        self.taken[secrets.token_urlsafe(8)] = Taken(
-            decision, now_text(), monotonic() + UNDO_SECONDS
-        )
+        done = decision._replace(moment=now_text(), until=monotonic() + UNDO_SECONDS)
+        self.taken[secrets.token_urlsafe(8)] = done
         while len(self.taken) > MOST_UNDOS:
             self.taken.popitem(last=False)
         return web.HTTPSeeOther(f"{path}#done")
 
-    def list_taken(self) -> list[tuple[str, Taken]]:
+    def list_taken(self) -> list[tuple[str, DoneDecision]]:
         """Return the newest decision, and the one that can be undone next."""
         kept = [(name, each) for name, each in self.taken.items() if each.until > monotonic()][::-1]
-        undone = next((i for i, (_, each) in enumerate(kept) if each.decision.undo), 0)
+        undone = next((i for i, (_, each) in enumerate(kept) if each.undo), 0)
         return [kept[i] for i in sorted({0, undone})] if kept else []
 
 

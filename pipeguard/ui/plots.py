@@ -1,8 +1,4 @@
-"""Drawings, made here as SVG: plots of numbers, and the flow of a text.
-
-A label is a sentence of ours with the figures, and never has a text from outside. SVG text has no
-box that clips, so a text from outside is made visible and cut before it is drawn.
-"""
+"""Plots of numbers, as SVG. A label is a sentence of ours with the figures."""
 
 from __future__ import annotations
 
@@ -10,15 +6,11 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from pipeguard.ui.text import render
-from pipeguard.unicode.display import show
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WIDTH, HEIGHT = 120, 28  # of a sparkline
 BARS_BASE = 38.5
-FLOW_CHARS = 44  # of a text in a box
 _SPARK = Markup(
     '<svg class="spark" viewBox="0 0 120 28" preserveAspectRatio="none" role="img"'
     ' aria-label="{}">{}{}</svg>'
@@ -57,18 +49,3 @@ def bars(values: Sequence[float], stopped: Sequence[float], label: str) -> Marku
     return _BARS.format(
         width, label, base, _PATH.format("bars", drawn), _PATH.format("bars stopped", marks)
     )
-
-
-def flow(source: str, text: str, client: str, target: str, stop: str) -> Markup:
-    """Draw the flow of a text: read here, kept by the model, and stopped or sent there.
-
-    Args:
-        source: the tool that it came from.
-        text: the beginning of the text.
-        client: the program with the model.
-        target: the server and the tool that would send it.
-        stop: what kept it with the model, as `stopped here`; empty if it left.
-    """
-    boxes = {"source": source, "text": text, "client": client, "target": target}
-    shown = {name: show(each, FLOW_CHARS) for name, each in boxes.items()}
-    return Markup(render("flow.html", **shown, stop=stop))  # noqa: S704  the template escapes them

@@ -17,13 +17,13 @@ from pipeguard.doctor.policies import describe_policy, find_policies, read_polic
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.policy import Mode
 from pipeguard.state.audit import decision_entry
-from pipeguard.state.decisions import EXCEPTION, save_decision
+from pipeguard.state.decisions import EXCEPTION
 from pipeguard.state.timestamps import now_text, utc_text
 from pipeguard.state.trials import find_uses, try_mode
-from pipeguard.ui.decisions import DoneDecision, NothingDoneError, restore_file
+from pipeguard.ui.decisions import DoneDecision, NothingDoneError, change_policy
+from pipeguard.ui.own_policy import read_policy, today
 from pipeguard.ui.page import PAGE, OpeningAnswer, ask_number, draw, with_store
 from pipeguard.ui.text import foreign, sentence
-from pipeguard.ui.walls import read_policy, today
 
 if TYPE_CHECKING:
     from pipeguard.doctor.policies import PolicyReport
@@ -119,7 +119,9 @@ async def _remove(request: web.Request) -> web.StreamResponse:
         text = without_exception(path, chosen.position, today())
         done = sentence("You removed the exception for {rule}.", rule=foreign(what, 200))
         note = f"{EXCEPTION}{path}: {what}"
-        return _save(path, text, ("revoke", chosen.exempt.where.server, note), page.by, done)
+        entry = decision_entry("revoke", now_text(), note=note, by=page.by)
+        decision = change_policy(path, text, chosen.exempt.where.server, entry, done)
+        return decision._replace(undo=None)  # it would open something without the number
 
     raise page.finish(await with_store(request, remove), PATH)
 
@@ -140,22 +142,12 @@ async def _change_mode(request: web.Request) -> web.StreamResponse:
             mode=mode.value,
         )
         action = "allow" if mode is Mode.OBSERVE else "revoke"
-        return _save(path, text, (action, "*", f"mode: {mode.value}, in {path}"), page.by, done)
+        note = f"mode: {mode.value}, in {path}"
+        entry = decision_entry(action, now_text(), note=note, by=page.by)
+        decision = change_policy(path, text, "*", entry, done)
+        return decision if action == "allow" else decision._replace(undo=None)  # as above
 
     raise page.finish(await with_store(request, change), PATH)
-
-
-def _save(
-    path: str, text: str, decision: tuple[str, str, str], by: str, done: Markup
-) -> DoneDecision:
-    """Write the policy and the decision: its action, its server and its note.
-
-    A decision that closes something has no undo: that would open it without the number.
-    """
-    before = read_policy(path)
-    action, server, note = decision
-    save_decision(path, text, server, decision_entry(action, now_text(), note=note, by=by))
-    return DoneDecision(done, restore_file(path, before, text) if action == "allow" else None)
 
 
 def _trial_begin() -> str:

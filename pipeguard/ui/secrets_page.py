@@ -8,9 +8,9 @@ from pathlib import Path
 
 from aiohttp import web
 
-from pipeguard.assess.checks.secrets import SecretUse, find_uses
+from pipeguard.assess.checks.secrets import find_uses
 from pipeguard.assess.target import read_configs
-from pipeguard.auth.secrets import StoredSecret, set_command, stored_secrets
+from pipeguard.auth.secrets import set_command, stored_secrets
 from pipeguard.clients.machine import Machine
 from pipeguard.state.timestamps import utc_text
 from pipeguard.ui.page import draw
@@ -24,15 +24,10 @@ def add_routes(app: web.Application) -> None:
 
 
 async def _secrets(request: web.Request) -> web.StreamResponse:
-    rows, missing, unread = await asyncio.to_thread(_find)
-    set_it = await asyncio.to_thread(set_command, "GITHUB_TOKEN")
-    values = {"secrets": rows, "missing": missing, "unread": unread, "set_command": set_it}
-    return await draw(request, "stored_secrets.html", "Secrets", **values)
+    return await draw(request, "stored_secrets.html", "Secrets", **await asyncio.to_thread(_find))
 
 
-def _find() -> tuple[
-    list[tuple[StoredSecret, str, list[SecretUse]]], dict[str, list[SecretUse]], list[str]
-]:
+def _find() -> dict[str, object]:
     """Find the secrets with their times and uses, others that entries name, and unread files."""
     configs = read_configs(Machine.here(Path.cwd()))
     uses = find_uses(configs)
@@ -45,4 +40,9 @@ def _find() -> tuple[
         for secret in stored_secrets()
     ]
     unread = [each for each in configs if each.is_unread or (each.problem and not each.text)]
-    return rows, uses, [str(each.path) for each in unread]
+    return {
+        "secrets": rows,
+        "missing": uses,
+        "unread": [str(each.path) for each in unread],
+        "set_command": set_command("GITHUB_TOKEN"),
+    }

@@ -29,6 +29,7 @@ from pipeguard.auth.store import has_login
 from pipeguard.clients import files, setting
 from pipeguard.clients.catalog import clients
 from pipeguard.clients.entries import GuardState
+from pipeguard.clients.isolating import HOW
 from pipeguard.clients.launcher import launcher
 from pipeguard.clients.machine import Machine
 from pipeguard.clients.masking import command_line, diff
@@ -37,7 +38,7 @@ from pipeguard.clients.rewrite import NOT_ISOLATED, GuardOptions, judge
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import InputError
-from pipeguard.isolation import Isolation
+from pipeguard.isolation import Isolation, find_engine_problem
 from pipeguard.state.activity import (
     KnownServer,
     ServerHistory,
@@ -220,11 +221,13 @@ def _find_health(
 def _show_entry(server: ServerEntry) -> dict[str, str]:
     client = clients().get(server.client)
     judgement = judge(server, GuardOptions())
-    name = client.name if client is not None else "pipeguard serve"
-    file = short_path(str(server.file))
-    state = "guarded" if is_of_gateway(server) else judgement.state.value
-    shown = {"client": name, "file": file, "command": command_line(server)}
-    return {**shown, "state": state, "why": judgement.why}
+    return {
+        "client": client.name if client is not None else "pipeguard serve",
+        "file": short_path(str(server.file)),
+        "command": command_line(server),
+        "state": "guarded" if is_of_gateway(server) else judgement.state.value,
+        "why": judgement.why,
+    }
 
 
 def _draw_plots(
@@ -365,8 +368,8 @@ def plan_guard(values: Mapping[str, str]) -> GuardPlan:
     entry = next((each for each in config.servers if each.name == name), None) if config else None
     if config is None or entry is None:
         raise NothingDoneError("No client's file has this entry any more.")
-    if is_isolation:
-        _require_engine()
+    if is_isolation and (problem := find_engine_problem(HOW).rstrip(".")):
+        raise InputError(f"Servers cannot be isolated here, and would not start: {problem}.")
     options = GuardOptions(names=(name,), isolate=is_isolation, is_logged_in=has_login)
     words = launcher(None, os.environ)
     (change,) = setting.plan_all([config], machine, words, options, configs)
@@ -377,14 +380,6 @@ def plan_guard(values: Mapping[str, str]) -> GuardPlan:
     lines = diff(config, change.content, [each.path for each in change.changes])
     reach = list_reach(extent_if_isolated(entry, machine)) if is_isolation else []
     return GuardPlan(change, name, is_isolation, lines, notes, reach, machine)
-
-
-def _require_engine() -> None:
-    from pipeguard.clients.isolating import HOW
-    from pipeguard.isolation import find_engine_problem
-
-    if problem := find_engine_problem(HOW).rstrip("."):
-        raise InputError(f"Servers cannot be isolated here, and would not start: {problem}.")
 
 
 async def _preview(request: web.Request) -> web.StreamResponse:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from functools import cached_property, partial
@@ -160,14 +159,11 @@ def _count(tools: list[ToolState]) -> ToolCounts:
     )
 
 
-def read_annotations(definition: str) -> dict[str, object]:
+def read_annotations(definition: str) -> JsonObject:
     """Read a tool's annotations (MCP server/tools, ToolAnnotations)."""
     if '"annotations"' not in definition:
         return {}
-    try:
-        found = json.loads(definition).get("annotations")
-    except (ValueError, AttributeError, RecursionError):
-        return {}
+    found = read_definition(definition).get("annotations")
     return found if isinstance(found, dict) else {}
 
 
@@ -271,11 +267,6 @@ class Parameter(NamedTuple):
     description: str
     is_required: bool
     choices: tuple[str, ...] = ()
-
-    @property
-    def is_ours(self) -> bool:
-        """True if its words are ours, not the server's."""
-        return self.kind not in ("enum", "json")
 
 
 def list_parameters(definition: JsonObject) -> Iterator[Parameter]:

@@ -98,28 +98,6 @@ async def _tools(request: web.Request) -> web.StreamResponse:
 # --- one tool ---------------------------------------------------------------------------------
 
 
-class TrialPlace(NamedTuple):
-    """The place where a tool can be tried.
-
-    Attributes:
-        server: the guarded entry that starts its server; None if it cannot be tried.
-        why: the reason if it cannot.
-    """
-
-    server: ServerEntry | None
-    why: str = ""
-
-    @property
-    def command(self) -> str:
-        """The server's own command, with secrets masked."""
-        return command_line(self.server) if self.server is not None else ""
-
-    @property
-    def file(self) -> str:
-        """The file of the entry."""
-        return short_path(str(self.server.file)) if self.server is not None else ""
-
-
 class ShownTool(NamedTuple):
     """A tool on its page.
 
@@ -130,16 +108,18 @@ class ShownTool(NamedTuple):
         annotations: its own claims.
         steps: the history of its pin, the newest first.
         calls: the calls of the last day, the newest first.
-        place: the place to try it.
+        entry: the guarded entry that starts its server; None if it cannot be tried.
+        why: the reason if it cannot.
     """
 
     stored: StoredTool
     parameters: list[Parameter]
     schema: str
-    annotations: dict[str, object]
+    annotations: JsonObject
     steps: list[dict[str, Any]]
     calls: list[dict[str, Any]]
-    place: TrialPlace
+    entry: ServerEntry | None
+    why: str
 
     @property
     def description(self) -> str:
@@ -171,7 +151,7 @@ def find_shown(store: Store, server: str, name: str) -> ShownTool:
         read_annotations(stored.definition),
         list(_list_steps(store, stored)),
         list(_list_calls(entries, stored.pin.name)),
-        find_place(store, stored),
+        *_find_entry(store, stored),
     )
 
 
@@ -206,7 +186,7 @@ def _step(
 ) -> dict[str, Any]:
     """Make a step in the history of a pin: a time, an event and a definition."""
     step = {"mark": mark, "heading": heading, "time": time, "lines": lines}
-    return step | {"fingerprint": fingerprint or ""}
+    return {**step, "fingerprint": fingerprint or ""}
 
 
 def _list_calls(entries: list[AuditEntry], tool: str) -> Iterator[dict[str, Any]]:
@@ -225,17 +205,16 @@ def _list_calls(entries: list[AuditEntry], tool: str) -> Iterator[dict[str, Any]
         yield {"entry": entry, "what": what, "rules": rules, "notes": notes}
 
 
-def find_place(store: Store, stored: StoredTool) -> TrialPlace:
-    """Find the guarded entry that starts a tool's server, as its client would."""
+def _find_entry(store: Store, stored: StoredTool) -> tuple[ServerEntry | None, str]:
+    """Find the guarded entry that starts a tool's server; if there is none, explain why."""
     if stored.pin.waits:
-        return TrialPlace(None, "Not while it is held: decide first.")
+        return None, "Not while it is held: decide first."
     starting = sort_entries(store).get(stored.server, [])
     if guarded := [each for each in starting if each.guard is not None]:
-        return TrialPlace(guarded[0])
+        return guarded[0], ""
     if starting:
-        why = "It is behind pipeguard serve. Try it with: pipeguard tools call"
-        return TrialPlace(None, why)
-    return TrialPlace(None, "No file of a client on this machine starts its server guarded.")
+        return None, "It is behind pipeguard serve. Try it with: pipeguard tools call"
+    return None, "No file of a client on this machine starts its server guarded."
 
 
 async def _find(request: web.Request) -> ShownTool:
@@ -252,10 +231,9 @@ async def _draw_tool(
 ) -> web.StreamResponse:
     title = f"{visible(shown.stored.pin.name)[:40]} of {visible(shown.stored.server)[:40]}"
     values = defaultdict(str, form)
-    server_id = address(shown.stored.server)
-    return await draw(
-        request, "tool.html", title, tool=shown, trial=trial, values=values, server_id=server_id
-    )
+    starts = (short_path(str(shown.entry.file)), command_line(shown.entry)) if shown.entry else ()
+    framed = {"values": values, "server_id": address(shown.stored.server), "starts": starts}
+    return await draw(request, "tool.html", title, tool=shown, trial=trial, **framed)
 
 
 # --- a call -----------------------------------------------------------------------------------
@@ -312,11 +290,11 @@ def _read_json(text: str, name: str) -> object:
 async def _try(request: web.Request) -> web.StreamResponse:
     form = {name: str(value) for name, value in (await request.post()).items()}
     shown = await _find(request)
-    stored, server = shown.stored, shown.place.server
+    stored, server = shown.stored, shown.entry
     if form.get("shown") != stored.pin.approved_fingerprint:
         raise NothingDoneError("The tool changed after this page was drawn. Look at it again.")
     if server is None:
-        raise NothingDoneError(shown.place.why)
+        raise NothingDoneError(shown.why)
     arguments = read_arguments(shown, form)
     written = json.dumps(arguments, ensure_ascii=False)
     started = sha256(repr((server.words, sorted(server.env.items()), server.cwd)).encode())
@@ -328,7 +306,7 @@ async def _try(request: web.Request) -> web.StreamResponse:
             foreign(stored.pin.name), foreign(stored.server), foreign(written, 500)
         ),
         opens=Markup("this one call; it starts {}, as {} says").format(
-            foreign(shown.place.command, 300), shown.place.file
+            foreign(command_line(server), 300), short_path(str(server.file))
         ),
         spares="what PipeGuard would block for an agent: it judges and records this call, too",
         back=stored.path,
@@ -360,14 +338,13 @@ async def _carry_out(
         lambda store: tool_calls(store, stored.server, stored.pin.name, began - 1, CLIENT),
     )
     text, is_error = read_answer(done.answer)
+    calls = _list_calls(entries, stored.pin.name)
     return {
         "done": done,
         "arguments": json.dumps(arguments, ensure_ascii=False),
         "text": text,
         "is_error": is_error,
-        "verdicts": [
-            each for each in _list_calls(entries, stored.pin.name) if each["what"] != "list"
-        ],
+        "verdicts": [each for each in calls if each["what"] != "list"],
     }
 
 

@@ -10,15 +10,21 @@ from aiohttp import web
 from markupsafe import Markup
 
 from pipeguard.ui.card import GROUPS, ChosenAnswer
-from pipeguard.ui.cards import carry_out_all, find_card, find_waiting
+from pipeguard.ui.cards import (
+    MOST_CARDS,
+    carry_out_all,
+    describe_waiting,
+    find_card,
+    find_waiting,
+)
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError
 from pipeguard.ui.event_cards import find_why
 from pipeguard.ui.headings import describe_reason
 from pipeguard.ui.offers import list_offers, make_tick
+from pipeguard.ui.own_policy import today
 from pipeguard.ui.page import PAGE, VISITOR, OpeningAnswer, ask_number, draw, with_store
 from pipeguard.ui.servers import find_isolate_paths
 from pipeguard.ui.text import foreign, sentence, show_own
-from pipeguard.ui.walls import today
 from pipeguard.unicode.display import quote_name
 
 REASON_CHARS = 500
@@ -43,14 +49,16 @@ def add_routes(app: web.Application) -> None:
 
 async def _waiting(request: web.Request) -> web.StreamResponse:
     waiting, scans = await with_store(request, find_waiting), request.app[PAGE].scans
-    scans.want(each for card in waiting.page for each in card.definitions)
-    groups = [(name, [card for card in waiting.page if card.group == name]) for name in GROUPS]
-    title = f"Waiting ({len(waiting.cards)})"
+    drawn = waiting[:MOST_CARDS]
+    scans.want(each for card in drawn for each in card.definitions)
+    groups = [(name, [card for card in drawn if card.group == name]) for name in GROUPS]
+    title, count = f"Waiting ({len(waiting)})", describe_waiting(waiting)
     shown = [(name, cards) for name, cards in groups if cards]
-    values = {"groups": shown, "waiting": waiting, "scans": scans, "today": today()}
-    if any(card.what == "New" for card in waiting.page):
+    values = {"groups": shown, "waiting": waiting, "count": count, "scans": scans}
+    values["more"] = len(waiting) - len(drawn)
+    if any(card.what == "New" for card in drawn):
         values["isolate_paths"] = await with_store(request, find_isolate_paths)
-    values["last_day"] = today() + EXCEPTION_DAYS
+    values |= {"today": today(), "last_day": today() + EXCEPTION_DAYS}
     functions = {"list_offers": list_offers, "why": find_why, "reason": describe_reason}
     return await draw(request, "waiting.html", title, **values, **functions)
 
@@ -92,7 +100,7 @@ async def _decide_several(request: web.Request) -> web.StreamResponse:
     page, form = request.app[PAGE], await request.post()
     items = sorted({str(value) for value in form.getall("item", [])})
     waiting = await with_store(request, find_waiting)
-    shown = {f"{card.id} {card.digest}": card for card in waiting.page}
+    shown = {f"{card.id} {card.digest}": card for card in waiting[:MOST_CARDS]}
     if not items:
         raise NothingDoneError("Nothing is ticked in the list.")
     if not shown.keys() >= set(items):
@@ -132,11 +140,11 @@ def _opening(chosen: ChosenAnswer) -> OpeningAnswer:
 async def _undo(request: web.Request) -> web.StreamResponse:
     page, form = request.app[PAGE], await request.post()
     taken = page.taken.pop(str(form.get("decision", "")), None)
-    if taken is None or taken.until <= monotonic() or taken.decision.undo is None:
+    if taken is None or taken.until <= monotonic() or taken.undo is None:
         raise NothingDoneError("It can no longer be taken back here.")
-    if not await with_store(request, taken.decision.undo):
+    if not await with_store(request, taken.undo):
         raise NothingDoneError("Something else has changed it since.")
-    words = sentence("You took this back: {what}", what=taken.decision.sentence)
+    words = sentence("You took this back: {what}", what=taken.sentence)
     raise page.finish(DoneDecision(words))
 
 

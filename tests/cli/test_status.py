@@ -69,7 +69,7 @@ def test_stopped_calls_and_changed_results_are_counted_apart() -> None:
     answers = [audit_entry(f"{n}", answer, action="redact", kind="result") for n in range(2)]
     record("new", *(each._replace(time=utc_text(NOW)) for each in calls + answers))
     with Store.open(store_path()) as store:
-        counts = {each.what: each.count for each in find_waiting(store).cards}
+        counts = {each.what: each.count for each in find_waiting(store)}
     assert counts == {"A call was stopped": 3, "A result was changed": 2}
 
 

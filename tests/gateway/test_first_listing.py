@@ -283,7 +283,7 @@ def test_a_change_that_the_server_took_back_waits_no_longer(tmp_path: Path) -> N
         (server,) = json.loads(home.run("status", "--json"))["servers"]
         assert server["waiting"] == 0
         with Store.open(tmp_path / "state" / "pipeguard.db") as store:
-            assert not find_waiting(store).cards
+            assert not find_waiting(store)
         assert home.run("diff") == "Nothing waits for approval.\n"
         shown = home.run("diff", "one/x", "--kind", "tool")
         assert "withdrawn: the version approved on" in shown

@@ -61,7 +61,7 @@ def test_the_first_page_reads_no_call_that_passed(store: Path) -> None:
     record_calls(store, *(SECRET._replace(tool=f"tool_{number}") for number in range(STOPPED)))
     with Store.open(store) as opened:
         steps = CountedSteps(opened)
-        assert len(find_waiting(opened).cards) > STOPPED
+        assert len(find_waiting(opened)) > STOPPED
         assert not find_granted(opened, "")
         assert steps.count < 2 * CALLS * PASSED_STEPS
 

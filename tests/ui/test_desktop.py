@@ -185,7 +185,7 @@ def test_a_notification_has_neither_markup_nor_a_text_of_a_server_or_an_agent(
     assert "⟨U+202E⟩" in name
     with Store.open(store) as opened:
         propose(opened, "<b>linear</b>", '{"command": "npx"}', "builder", "https://evil.example")
-        cards = [each for each in find_waiting(opened).cards if isinstance(each, ProposalCard)]
+        cards = [each for each in find_waiting(opened) if isinstance(each, ProposalCard)]
     assert write_notification(cards)[1] == "A proposal\nHeld until you decide"
 
 

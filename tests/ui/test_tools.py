@@ -87,7 +87,7 @@ def test_a_pin_shows_who_decided_and_what_is_held(store: Path, page: Page) -> No
     expect(page.get_by_text("Not while it is held")).to_be_visible()
     with Store.open(store) as opened:
         opened.remember("weather", [held(reason=WITHDRAWN)])
-        assert not find_waiting(opened).cards
+        assert not find_waiting(opened)
     visit(page, "/tools/weather/get_forecast")
     expect(pins.get_by_role("listitem").nth(0)).to_contain_text("A change was withdrawn")
     expect(page.get_by_text("Not while it is held")).to_have_count(0)

@@ -1,0 +1,59 @@
+"""The user's own policy as it is now, and what it says about an event."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
+from pipeguard.config.user_policy import own_policy_path
+from pipeguard.errors import PolicyError
+from pipeguard.firewall.policy import DEFAULT_ASK_SECONDS
+from pipeguard.state.exceptions import stopping
+from pipeguard.state.trials import make_target
+
+if TYPE_CHECKING:
+    from pipeguard.config.policy_file import PolicyFile
+    from pipeguard.state.exceptions import AuditedEvent
+
+
+def is_exempt(event: AuditedEvent) -> bool:
+    """True if an exception of the user's policy now lets the stopped call or result pass."""
+    stopped = [finding for finding in stopping(event) if finding.get("place")]
+    try:
+        layer = read_own_policy().layer
+    except PolicyError:
+        return False  # it is invalid, as the page of the policy says
+    return bool(stopped) and all(
+        layer.exempts(make_target(each, event.server), 0.0) for each in stopped
+    )
+
+
+def read_ask_seconds() -> float:
+    """Return how long a call waits by the user's policy; the default if that is invalid."""
+    try:
+        policy = read_own_policy()
+    except PolicyError:
+        return DEFAULT_ASK_SECONDS
+    return policy.limits.get("ask_seconds", DEFAULT_ASK_SECONDS)
+
+
+def read_own_policy() -> PolicyFile:
+    """Parse the user's policy.
+
+    Raises:
+        PolicyError: it is invalid.
+    """
+    path = own_policy_path()
+    return parse_policy(read_policy(path) or "", path, PolicyScope.USER, now=0.0, today=today())
+
+
+def read_policy(path: str) -> str | None:
+    """Return the text of a policy file, if the file exists."""
+    return policy_text(path, PolicyScope.USER) if Path(path).exists() else None
+
+
+def today() -> datetime.date:
+    """Return the date in the user's own calendar."""
+    return datetime.date.today()  # noqa: DTZ011  see above
