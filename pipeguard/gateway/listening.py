@@ -24,14 +24,14 @@ from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.shown_sessions import ShownSessions
 from pipeguard.gateway.tool_offer import has_tool
 from pipeguard.log import say
-from pipeguard.runtime.http import ListeningPlace, Mounted
+from pipeguard.runtime.http import ListeningPlace
 from pipeguard.state.tokens import TokenReader
 from pipeguard.transports.channel import AsyncChannel
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.client.task_owners import SharingClient
 from pipeguard.transports.http.headers import JSON
 from pipeguard.transports.http.server.admission import WHO, RequestRefused
-from pipeguard.transports.http.server.backend import MCP, Route
+from pipeguard.transports.http.server.backend import MCP, Backend, Route
 from pipeguard.transports.http.server.listener import OtherEndpoint, Readiness
 from pipeguard.transports.http.server.refusals import RefusalReason
 from pipeguard.transports.judging import to_frame
@@ -88,7 +88,7 @@ class GatewayListener:
         self._page = page if is_loopback(self._place.admission.host) else None
         if page is not None and self._page is None:
             say("no page at /ui: other machines reach this address. Open it with: pipeguard ui")
-        self._mounted: dict[str, tuple[GatewayServer | None, Mounted]] = {}
+        self._mounted: dict[str, tuple[GatewayServer | None, Backend]] = {}
         self._closing = Tasks()
 
     def is_given(self, who: str) -> bool:

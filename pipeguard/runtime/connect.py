@@ -108,6 +108,8 @@ class LocalDialler:
 
     Attributes:
         on_exit: called with how a server ended by itself, as `exit code 3`, after its last output.
+        grace_seconds: for a server to end.
+        running: the channels of the servers that run.
     """
 
     def __init__(
@@ -130,10 +132,10 @@ class LocalDialler:
             say(f"--env {name}: this variable is not set.")
         self._starter = ServerStarter(options, variables, is_shared=is_shared)
         self._starter.attach(run)
-        self._grace_seconds = read_number(options, "--grace", GRACE_SECONDS, MOST_GRACE_SECONDS)
+        self.grace_seconds = read_number(options, "--grace", GRACE_SECONDS, MOST_GRACE_SECONDS)
         self._limit, self._mask = limit_bytes, mask
         self.on_exit: Callable[[str], object] = str
-        self._open: set[_ChildChannel] = set()
+        self.running: set[_ChildChannel] = set()
 
     async def dial(self) -> AsyncChannel:
         """Start a server.
@@ -152,9 +154,8 @@ class LocalDialler:
         stderr = StderrCopy(child.stderr_fd, STDERR, self._mask)
         start_thread("stderr", stderr.run)
         lines = LineChannel(child.stdout_fd, child.stdin_fd, self._limit)
-        ends = self._open.discard, self.on_exit
-        channel = _ChildChannel(child, lines, stderr, self._grace_seconds, ends)
-        self._open.add(channel)
+        channel = _ChildChannel(self, child, lines, stderr)
+        self.running.add(channel)
         return channel
 
     async def _start_server(self) -> Child:
@@ -177,7 +178,7 @@ class LocalDialler:
 
     async def close(self) -> None:
         """End the running servers."""
-        await asyncio.gather(*(channel.close() for channel in list(self._open)))
+        await asyncio.gather(*(channel.close() for channel in list(self.running)))
         await asyncio.to_thread(self._starter.hang_up)
 
 
@@ -190,18 +191,10 @@ class _ChildChannel(AsyncAdapter):
     """A channel to a server that was started here, which ends with it."""
 
     def __init__(
-        self,
-        child: Child,
-        lines: Channel,
-        stderr: StderrCopy,
-        grace_seconds: float,
-        ends: tuple[Callable[[_ChildChannel], None], Callable[[str], object]],
+        self, dialler: LocalDialler, child: Child, lines: Channel, stderr: StderrCopy
     ) -> None:
         super().__init__(lines, start_thread)
-        self._child = child
-        self._stderr = stderr
-        self._grace_seconds = grace_seconds
-        self._on_closed, self._on_exit = ends
+        self._dialler, self._child, self._stderr = dialler, child, stderr
         self._ending: asyncio.Future[object] | None = None
 
     async def close(self) -> None:
@@ -209,15 +202,15 @@ class _ChildChannel(AsyncAdapter):
         if self._ending is None:
             loop, ended = asyncio.get_running_loop(), self._reader_ended
             self._ending = loop.run_in_executor(None, self._end, ended)
-            self._on_closed(self)
+            self._dialler.running.discard(self)
         await asyncio.shield(self._ending)
         await super().close()
 
     def _end(self, ended_itself: bool) -> None:  # noqa: FBT001  an executor passes it by place
         ended = self._child.wait(EXIT_SECONDS) if ended_itself else None
-        self._child.end(self._grace_seconds)
+        self._child.end(self._dialler.grace_seconds)
         self.join()
         self._stderr.finish(STDERR_SECONDS)
         self._child.close()
         if ended is not None:
-            self._on_exit(ended.describe())
+            self._dialler.on_exit(ended.describe())

@@ -9,7 +9,6 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.detect.checks.addresses import is_loopback
@@ -34,14 +33,7 @@ from pipeguard.transports.channel import AsyncChannel, Dialler
 from pipeguard.transports.http.client.multiplexer import Multiplexer
 from pipeguard.transports.http.client.task_owners import OwnedDialler, SharingClient
 from pipeguard.transports.http.server.admission import StoredTokens
-from pipeguard.transports.http.server.backend import (
-    MCP,
-    Backend,
-    Dial,
-    Endpoint,
-    RouteTable,
-    Upstream,
-)
+from pipeguard.transports.http.server.backend import MCP, Backend, Dial, RouteTable, Upstream
 from pipeguard.transports.http.server.listener import Listener, OtherEndpoint, Readiness, listen
 from pipeguard.transports.http.server.login_metadata import LoginMetadata
 from pipeguard.transports.http.server.refusals import Refusals
@@ -174,18 +166,6 @@ class _ListeningServer:
 # The address of a listener, and its announcement to a person.
 
 
-class Mounted(NamedTuple):
-    """The endpoints of one server, and the backend of all of them."""
-
-    endpoints: tuple[Endpoint, ...]
-    backend: Backend
-
-    async def close(self) -> None:
-        """Answer all waiting requests."""
-        closing = [endpoint.close() for endpoint in self.endpoints]
-        await asyncio.gather(*closing, self.backend.close())
-
-
 class ListeningPlace:
     """The address for clients.
 
@@ -241,8 +221,8 @@ class ListeningPlace:
         *,
         waits: bool = False,
         upstream: Upstream | None = None,
-    ) -> Mounted:
-        """Make the endpoints of one server, for each transport with clients."""
+    ) -> Backend:
+        """Make the backend of one server, with an endpoint for each transport with clients."""
         backend = Backend(
             sessions,
             judge,
@@ -254,7 +234,8 @@ class ListeningPlace:
             waits=waits,
             upstream=upstream,
         )
-        return Mounted(make_endpoints(backend), backend)
+        backend.endpoints = make_endpoints(backend)
+        return backend
 
     async def listen(
         self,

@@ -367,13 +367,12 @@ class Mask:
     """
 
     def __init__(self, compiled: Engines) -> None:
-        self._engine: Engine = compiled.to_server
-        self._is_cloned = False
+        self._compiled = compiled
+        self._engine: Engine | None = None
 
     def __call__(self, text: bytes) -> bytes:
         """The text without secrets."""
-        if not self._is_cloned:
-            self._engine, self._is_cloned = self._engine.clone(), True
+        self._engine = self._engine or self._compiled.to_server.clone()
         return self._engine.mask(IN_USE.masked_bytes(text))
 
 

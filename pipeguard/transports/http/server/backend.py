@@ -60,6 +60,7 @@ class Backend:
         waits: False if all sessions share one server process, which then waits for no client.
         upstream: the server's address; None if it is started here.
         servers: the open channels of conversations.
+        endpoints: for clients, one for each transport.
     """
 
     sessions: Sessions
@@ -73,6 +74,7 @@ class Backend:
     upstream: Upstream | None = None
     servers: set[AsyncChannel] = field(default_factory=set)
     conversations: int = 0
+    endpoints: tuple[Endpoint, ...] = ()
 
     async def judge_post(self, conversation: Session, session: Session, body: bytes) -> Verdict:
         """The verdict on the body of a POST, once it no longer waits for a person.
@@ -132,7 +134,8 @@ class Backend:
 
     async def close(self) -> None:
         """End all conversations; open requests are answered."""
-        await asyncio.gather(*(server.close() for server in list(self.servers)))
+        closing = [endpoint.close() for endpoint in self.endpoints]
+        await asyncio.gather(*closing, *(server.close() for server in list(self.servers)))
 
 
 async def converse(
