@@ -19,6 +19,7 @@ from types import coroutine
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from pipeguard.transports.channel import Channel
+from pipeguard.transports.descriptors import Waker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Iterable
@@ -175,18 +176,13 @@ class BothWays:
         self._turn = allocate_lock()
         self._watched: dict[int, _Way] = {}  # by descriptor
         self._poll = select.poll()
-        self._heard, self._bell = os.pipe()  # a byte for each way that returned
-        self._poll.register(self._heard, select.POLLIN)
+        self._waker = Waker()  # gets a byte for each way that returned
+        self._poll.register(self._waker.woken, select.POLLIN)
         self._returned = deque[_Way]()  # from a thread without the turn
         self._open = 0  # ways that have not ended
         for work in ways:
             self._open += 1
             self._carry_alone(_Way(work))
-
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:
-        """Close the descriptors that belong to this object; at shutdown `os` may be gone."""
-        close(self._heard)
-        close(self._bell)
 
     def run(self) -> None:
         """Carry frames until every way has ended."""
@@ -210,8 +206,8 @@ class BothWays:
         stopped = [way for way in self._watched.values() if way.channel and way.channel.has_line]
         ready = list[_Way]()
         for descriptor, _ in self._poll.poll(0 if stopped else None):
-            if descriptor == self._heard:
-                os.read(self._heard, 1)
+            if descriptor == self._waker.woken:
+                os.read(descriptor, 1)
                 self._settle(self._returned.popleft())
             elif self._watched[descriptor] not in ready:
                 ready.append(self._watched[descriptor])
@@ -235,7 +231,7 @@ class BothWays:
                 way.proceed()
         finally:
             self._returned.append(way)
-            os.write(self._bell, b"\0")
+            self._waker.wake()
 
     def _settle(self, way: _Way) -> None:
         """Watch the channel that a way waits for, or count the way as ended."""

@@ -9,11 +9,27 @@ EPIPE, and the number stays in use.
 from __future__ import annotations
 
 import os
+import select
 import sys
-from contextlib import suppress
+from collections.abc import Callable
 
-_ZERO = bytes(4)  # a C int
 PIPE_BYTES = 2**20  # the most that an unprivileged process may ask for: pipe(7), pipe-max-size
+
+
+class Waker:
+    """A pipe of our own, which wakes a thread that polls its end `woken`."""
+
+    def __init__(self) -> None:
+        self.woken, self._end = os.pipe()
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        """Close both ends; at shutdown `os` may be gone."""
+        close(self.woken)
+        close(self._end)
+
+    def wake(self) -> None:
+        """Write a byte, which takes no lock."""
+        os.write(self._end, b"\0")
 
 
 def shut_reading(descriptor: int) -> None:
@@ -32,6 +48,18 @@ def shut_writing(descriptor: int) -> None:
     os.close(write_end)
 
 
+def write_all(descriptor: int, rest: memoryview) -> None:
+    """Write all bytes; wait for room if another process made the descriptor non-blocking."""
+    while rest:
+        try:
+            rest = rest[os.write(descriptor, rest) :]
+        except BlockingIOError:
+            if sys.platform != "win32":
+                poll = select.poll()
+                poll.register(descriptor, select.POLLOUT)
+                poll.poll()
+
+
 def widen(descriptor: int) -> None:
     """Set the capacity of a pipe to 1 MiB if the system allows it; leave other files unchanged.
 
@@ -44,19 +72,6 @@ def widen(descriptor: int) -> None:
             fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         except OSError:
             return  # not a pipe, or the user's share of pipe memory is used up: slower, not wrong
-
-
-def free_bytes(descriptor: int) -> int:
-    """The room in an empty pipe (pipe(7)); 0 in any other, and if the system does not tell."""
-    free = 0
-    if sys.platform == "linux":
-        import fcntl
-        import termios
-
-        with suppress(OSError):
-            if fcntl.ioctl(descriptor, termios.FIONREAD, _ZERO) == _ZERO:
-                free = fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ)
-    return free
 
 
 def take_standard() -> None:

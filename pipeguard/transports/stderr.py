@@ -13,6 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.transports.descriptors import Waker, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,8 +46,6 @@ class StderrCopy:
     progress bars move.
     """
 
-    _own: tuple[int, ...] = ()
-
     def __init__(self, source_fd: int, sink_fd: int, mask: Callable[[bytes], bytes]) -> None:
         """Set up the copy; the mask must not raise."""
         self._source = source_fd
@@ -57,12 +56,7 @@ class StderrCopy:
         self._running = allocate_lock()
         self._running.acquire()
         if sys.platform != "win32":
-            self._own = self._woken, self._wake = os.pipe()
-
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:
-        """Close the descriptors that belong to this object; at shutdown `os` may be gone."""
-        for descriptor in self._own:
-            close(descriptor)
+            self._waker = Waker()
 
     def run(self) -> None:
         """Copy until the server's standard error or the grace of `finish` ends."""
@@ -80,7 +74,7 @@ class StderrCopy:
         """
         self._deadline = monotonic() + grace_seconds
         if sys.platform != "win32":
-            os.write(self._wake, b"\0")
+            self._waker.wake()
         if not self._running.acquire(timeout=grace_seconds + WRITE_SECONDS):
             return False  # our own standard error is not being read
         self._running.release()
@@ -101,7 +95,7 @@ class StderrCopy:
             poll = select.poll()
             poll.register(self._source, select.POLLIN)
             if self._deadline is None:
-                poll.register(self._woken, select.POLLIN)
+                poll.register(self._waker.woken, select.POLLIN)
             while True:
                 left = None if self._deadline is None else max(0.0, self._deadline - monotonic())
                 if left == 0.0:
@@ -110,7 +104,9 @@ class StderrCopy:
                 if any(descriptor == self._source for descriptor, _ in ready):
                     return os.read(self._source, READ_BYTES)
                 if ready:
-                    poll.unregister(self._woken)  # `finish` was called: there is a deadline now
+                    poll.unregister(
+                        self._waker.woken
+                    )  # `finish` was called: there is a deadline now
 
     def _copy(self, data: bytes) -> None:
         """Write the complete lines; store the unfinished one."""
@@ -140,21 +136,10 @@ class StderrCopy:
         if not text or self._sink is None:
             return  # our standard error is closed; the server's is still drained
         # Even if this is not a terminal: a log file is read on one later.
-        rest = memoryview(neutralise(self._mask(text)))
-        while rest and self._sink is not None:
-            try:
-                rest = rest[os.write(self._sink, rest) :]
-            except BlockingIOError:
-                self._await_reader(self._sink)
-            except OSError:
-                self._sink = None
-
-    def _await_reader(self, sink: int) -> None:
-        """Wait for room if another process made our standard error non-blocking."""
-        if sys.platform != "win32":
-            poll = select.poll()
-            poll.register(sink, select.POLLOUT)
-            poll.poll()
+        try:
+            write_all(self._sink, memoryview(neutralise(self._mask(text))))
+        except OSError:
+            self._sink = None
 
 
 def neutralise(text: bytes) -> bytes:

@@ -13,18 +13,16 @@ import stat
 import sys
 from _thread import allocate_lock
 from collections import deque
-from typing import TYPE_CHECKING
+from contextlib import suppress
 
 from pipeguard.firewall.protocol.framing import DEFAULT_LIMIT_BYTES, LineFrames
 from pipeguard.transports.channel import ChannelClosed
-from pipeguard.transports.descriptors import free_bytes, shut_reading, shut_writing
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from pipeguard.transports.descriptors import Waker, shut_reading, shut_writing, write_all
 
 READ_BYTES = 64 * 1024  # the default size of a Linux pipe (pipe(7)); larger reads cost more
 SOCKET_BYTES = 32 * 1024  # the most that is written at once to a socket that is ready
 SOCKET_HEADER_BYTES = 64  # of each piece in a local socket's buffer
+_ZERO = bytes(4)  # a C int
 WINDOWS_READ_BYTES = 8 * 1024  # `os.read` makes a buffer of this size for each call
 
 
@@ -39,8 +37,6 @@ class LineChannel:
         read_fd: the descriptor to read from.
         awaited: descriptors; one is readable once `fill` does not block.
     """
-
-    _own: tuple[int, ...] = ()
 
     def __init__(self, read_fd: int, write_fd: int, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
         self.read_fd = read_fd
@@ -59,20 +55,15 @@ class LineChannel:
         else:
             self._buffer = bytearray(READ_BYTES)
             self._view = memoryview(self._buffer)
-            self._own = self._woken, self._wake = os.pipe()
-            self.awaited = read_fd, self._woken
+            self._waker = Waker()
+            self.awaited = read_fd, self._waker.woken
             self._poll = select.poll()
             self._poll.register(read_fd, select.POLLIN)
-            self._poll.register(self._woken, select.POLLIN)
+            self._poll.register(self._waker.woken, select.POLLIN)
             self._room = select.poll()
             self._room_bytes = _find_room(write_fd)
             if self._room_bytes:
                 self._room.register(write_fd, select.POLLOUT)
-
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:
-        """Close the descriptors that belong to this object; at shutdown `os` may be gone."""
-        for descriptor in self._own:
-            close(descriptor)
 
     def read(self) -> bytes | None:
         """Wait for the next line, without its LF; None at the end of the stream or once closed.
@@ -167,7 +158,7 @@ class LineChannel:
         """
         self._closed = True
         if sys.platform != "win32":
-            os.write(self._wake, b"\0")
+            self._waker.wake()
             # On Windows a second thread cannot interrupt a read: it ends when the peer ends, or
             # with the process.
             shut_reading(self.read_fd)
@@ -183,8 +174,8 @@ class LineChannel:
             return False
         poll = select.poll()
         poll.register(self.read_fd, select.POLLHUP | getattr(select, "POLLRDHUP", 0))
-        poll.register(self._woken, select.POLLIN)
-        return self._woken not in dict(poll.poll())
+        poll.register(self._waker.woken, select.POLLIN)
+        return self._waker.woken not in dict(poll.poll())
 
     def finish_reading(self) -> None:
         """Read the bytes that the peer has written so far; then `read` returns None.
@@ -195,7 +186,7 @@ class LineChannel:
         if sys.platform == "win32":
             self.close_reading()
         else:
-            os.write(self._wake, b"\0")
+            self._waker.wake()
 
     def close_writing(self) -> None:
         """Let the peer see the end; its frames can still be read. May be called again."""
@@ -210,9 +201,7 @@ class LineChannel:
                 return b""
 
         def _send(self, frame: bytes) -> None:
-            rest = memoryview(frame + b"\n")
-            while rest:
-                rest = rest[os.write(self._write_fd, rest) :]
+            write_all(self._write_fd, memoryview(frame + b"\n"))
 
     else:
 
@@ -231,7 +220,8 @@ class LineChannel:
             """Wait for the next bytes; empty at the end, None if reading has ended."""
             while True:
                 ready = self._poll.poll()
-                is_over = self._finishing and all(found == self._woken for found, _ in ready)
+                woken = self._waker.woken
+                is_over = self._finishing and all(found == woken for found, _ in ready)
                 if self._closed or is_over:
                     return None
                 try:
@@ -248,17 +238,20 @@ class LineChannel:
             except BlockingIOError:
                 size = 0
             if size <= len(frame):
-                self._send_rest(memoryview(frame + b"\n")[size:])
+                write_all(self._write_fd, memoryview(frame + b"\n")[size:])
 
-        def _send_rest(self, rest: memoryview) -> None:
-            """Continue after a signal, or if another process made the descriptor non-blocking."""
-            while rest:
-                try:
-                    rest = rest[os.write(self._write_fd, rest) :]
-                except BlockingIOError:
-                    poll = select.poll()
-                    poll.register(self._write_fd, select.POLLOUT)
-                    poll.poll()
+
+def free_bytes(descriptor: int) -> int:
+    """The room in an empty pipe (pipe(7)); 0 in any other, and if the system does not tell."""
+    free = 0
+    if sys.platform == "linux":
+        import fcntl
+        import termios
+
+        with suppress(OSError):
+            if fcntl.ioctl(descriptor, termios.FIONREAD, _ZERO) == _ZERO:
+                free = fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ)
+    return free
 
 
 def _find_room(descriptor: int) -> int:
@@ -266,15 +259,11 @@ def _find_room(descriptor: int) -> int:
     kind = os.fstat(descriptor).st_mode
     if stat.S_ISFIFO(kind):
         return select.PIPE_BUF
-    return _find_socket_room(descriptor) if stat.S_ISSOCK(kind) else 0
-
-
-def _find_socket_room(descriptor: int) -> int:
-    """The bytes that a ready socket takes: of a local one on Linux, up to half of its buffer."""
+    if sys.platform != "linux" or not stat.S_ISSOCK(kind):
+        return 0
     import _socket
 
-    if sys.platform != "linux":
-        return 0
+    # A local socket that is ready takes up to half of its buffer.
     peer = _socket.socket(fileno=os.dup(descriptor))
     try:
         size = peer.getsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF) // 2 - SOCKET_HEADER_BYTES

@@ -14,8 +14,8 @@ import pytest
 
 from pipeguard.transports.both_ways import SMALL_BYTES, BothWays, carry, leave_turn
 from pipeguard.transports.channel import AsyncChannel, Channel, ChannelClosed
-from pipeguard.transports.descriptors import free_bytes, shut_writing
-from pipeguard.transports.stdio import SOCKET_BYTES, LineChannel
+from pipeguard.transports.descriptors import shut_writing
+from pipeguard.transports.stdio import SOCKET_BYTES, LineChannel, free_bytes
 from tests.launch.processes import PATIENCE_SECONDS, until
 from tests.transports.test_stdio import sleeps
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.launch.child import Exit
-from pipeguard.transports import stderr, stdio
+from pipeguard.transports import descriptors, stderr, stdio
 from pipeguard.transports.channel import Channel, ChannelClosed
 from pipeguard.transports.descriptors import shut_reading, shut_writing, widen
 from pipeguard.transports.stderr import PIECE_BYTES, WORD_BYTES, StderrCopy, neutralise
@@ -438,11 +438,12 @@ def test_what_outlives_the_modules_of_its_process_closes_its_descriptors(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     channels: list[LineChannel | StderrCopy] = [LineChannel(0, 1), StderrCopy(0, 2, bytes)]
-    descriptors = [descriptor for each in channels for descriptor in each._own]
-    assert len(descriptors) == 4
-    for module in (stdio, stderr):
+    wakers = [each._waker for each in channels]
+    pipes = [(waker.woken, waker._end) for waker in wakers]
+    for module in (stdio, stderr, descriptors):
         monkeypatch.setattr(module, "os", None)  # as the interpreter does when it shuts down
+    wakers.clear()
     channels.clear()
-    for descriptor in descriptors:
+    for descriptor in (end for pipe in pipes for end in pipe):
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(descriptor)
