@@ -30,7 +30,7 @@ from pipeguard.firewall.session.session import Session
 from pipeguard.transports import pump
 from pipeguard.transports.bounded import Allowance
 from pipeguard.transports.channel import AsyncChannel, leave
-from pipeguard.transports.pump import tell_obstacles
+from pipeguard.transports.pump import receive
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -203,7 +203,7 @@ async def judge_frame(
         unheard: takes the verdict of a thread if the caller was cancelled in the meantime.
     """
     if isinstance(frame, KnownResult) and session.passes_known(frame):
-        return _judge(session.receive, session, direction, frame)
+        return receive(session.receive, session, direction, frame)
     if not session.guard.is_loaded:
         with suppress(PipeGuardError):  # the Session refuses each frame for it
             await asyncio.to_thread(session.guard.detector.load_all)
@@ -212,7 +212,7 @@ async def judge_frame(
         await asyncio.wait(set(before))
     most = SMALL_BYTES if session.guard.inspects else LARGE_BYTES
     if len(frame) < most:
-        return _judge(session.receive, session, direction, frame)
+        return receive(session.receive, session, direction, frame)
     return await _judge_in_thread(session, direction, frame, unheard)
 
 
@@ -268,38 +268,21 @@ async def _judge_in_thread(
                 unheard(judging.result())
 
     lane, size = _choose_lane(len(frame)), len(frame)
-    reads = session.keeps_values and direction is Direction.TO_CLIENT
-    judge = _read_and_judge if reads else _judge
     try:
         await lane.enter(size)
     except asyncio.CancelledError:
         over.set_result(None)
         raise
-    work = partial(judge, session.receive_concurrently, session, direction, frame)
-    return await _begin(lane, size, work, end)
+    return await _begin(lane, size, partial(_read_and_judge, session, direction, frame), end)
 
 
-def _judge(
-    receive: Callable[[Direction, bytes, float], Verdict],
-    session: Session,
-    direction: Direction,
-    frame: bytes,
-) -> Verdict:
-    now = monotonic()
-    tell_obstacles(session, direction)
-    return receive(direction, frame, now)
-
-
-def _read_and_judge(
-    receive: Callable[[Direction, bytes, float], Verdict],
-    session: Session,
-    direction: Direction,
-    frame: bytes,
-) -> Verdict:
-    """Judge a frame; the frame that passes has its value."""
-    with suppress(Refusal):  # the Session says why
-        frame = frame if isinstance(frame, ParsedFrame) else ParsedFrame.of(frame)
-    return _judge(receive, session, direction, frame)
+def _read_and_judge(session: Session, direction: Direction, frame: bytes) -> Verdict:
+    """Judge a frame; an answer that passes has its value if the session keeps values."""
+    is_kept = session.keeps_values and direction is Direction.TO_CLIENT
+    if is_kept and not isinstance(frame, ParsedFrame):
+        with suppress(Refusal):  # the Session says why
+            frame = ParsedFrame.of(frame)
+    return receive(session.receive_concurrently, session, direction, frame)
 
 
 def _enter(run: str, direction: Direction) -> asyncio.Future[None]:
@@ -321,5 +304,10 @@ async def _is_notification(frame: bytes) -> bool:
     with suppress(Refusal):
         value = await parse_value(frame)
         members = value if isinstance(value, list) else [value]
-        return any(isinstance(m, dict) and "method" in m and "id" not in m for m in members)
+        return any(map(is_notification, members))
     return False
+
+
+def is_notification(value: JsonValue) -> bool:
+    """True for a notification."""
+    return isinstance(value, dict) and "method" in value and "id" not in value

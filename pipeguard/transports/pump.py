@@ -57,20 +57,31 @@ def make_judge(record: Callable[[Verdict], None]) -> Judge:
     """
 
     async def judge(session: Session, direction: Direction, frame: bytes) -> Verdict:
-        now = monotonic()
-        tell_obstacles(session, direction)
-        verdict = session.receive(direction, frame, now)
+        verdict = receive(session.receive, session, direction, frame)
         record(verdict)
         return verdict
 
     return judge
 
 
-def tell_obstacles(session: Session, direction: Direction) -> None:
-    """Report to a session the obstacles that its server met, before it judges an answer."""
-    notes = session.guard.shared.notes
+def receive(
+    judge: Callable[[Direction, bytes, float], Verdict],
+    session: Session,
+    direction: Direction,
+    frame: bytes,
+) -> Verdict:
+    """Judge a frame now; before an answer, the session hears of obstacles that its server met.
+
+    Args:
+        judge: a method of the session.
+        session: judges the frame.
+        direction: which way the frame travels.
+        frame: the frame.
+    """
+    now, notes = monotonic(), session.guard.shared.notes
     if notes is not None and direction is Direction.TO_CLIENT:
         notes.catch_up()
+    return judge(direction, frame, now)
 
 
 # --- calls that wait for a person -------------------------------------------------------
