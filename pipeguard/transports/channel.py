@@ -103,6 +103,13 @@ class Failure(NamedTuple):
     code: int = codes.PEER_GONE
     sent: bool = True
 
+    @classmethod
+    def of(cls, frame: bytes) -> Failure:
+        """The failure that a frame tells, or that it cannot be read."""
+        if isinstance(frame, Lost):
+            return cls(frame.why, frame.code)
+        return cls("the answer cannot be read", codes.UNSCANNABLE)
+
     def to_frame(self, id_token: str) -> Lost:
         """A frame that replaces the answer to one request."""
         return Lost.of(id_token, self.why, self.code, sent=self.sent)

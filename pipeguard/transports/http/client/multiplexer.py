@@ -13,7 +13,6 @@ from contextlib import suppress
 
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.answers import creates_task
-from pipeguard.firewall.protocol.framing import Lost
 from pipeguard.firewall.protocol.ids import read_id, request_ids, write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object, serialise
 from pipeguard.firewall.protocol.methods import CANCELLED, INITIALIZED, PROGRESS
@@ -40,7 +39,6 @@ from pipeguard.transports.judging import offload, parse_value, read_frame, to_fr
 
 INBOX_FRAMES = 256
 INBOX_BYTES = 4 * 2**20  # unread by one client; above that the server is not read
-_UNREADABLE = Failure("the answer cannot be read", codes.UNSCANNABLE)
 _SETTINGS = frozenset({SET_LEVEL, SUBSCRIBE, UNSUBSCRIBE})
 _REVISION = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}\Z")  # of MCP: the day when it was fixed
 
@@ -267,13 +265,12 @@ class Multiplexer:
         An answer is lost to the client that waits for it: its id means nothing to the others. Other
         frames answer no request: one Session records them, and refuses a request.
         """
-        failure = Failure(frame.why, frame.code) if isinstance(frame, Lost) else _UNREADABLE
         for own in map(self._ids.match_answer, answered):
             sent = self._ids.pop(own)
             self._ids.end_progress(own)
             self._opened.note_answer(own, {})
             if sent is not None:
-                sent.owner.put(failure.to_frame(sent.token))
+                sent.owner.put(Failure.of(frame).to_frame(sent.token))
         if not answered:
             for port in self._ports[:1]:
                 port.put(frame)
@@ -334,6 +331,7 @@ class _Port:
         self._shared = shared
         self._inbox = Outbox(INBOX_BYTES)
         self._closed = False
+        self._writing = asyncio.Lock()  # a large request is sent before it can be cancelled
 
     def put(self, frame: bytes) -> None:
         """Deliver a frame; a client that does not read makes the server wait."""
@@ -379,7 +377,8 @@ class _Port:
         """
         if self._closed:
             raise ChannelClosed("closed")
-        await self._shared.send(self, frame)
+        async with self._writing:
+            await self._shared.send(self, frame)
 
     async def close(self) -> None:
         """Leave; the server runs on."""

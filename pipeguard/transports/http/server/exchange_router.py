@@ -17,7 +17,6 @@ from time import monotonic
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import Direction
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.framing import Lost
 from pipeguard.firewall.protocol.ids import request_ids
 from pipeguard.firewall.protocol.json_values import JsonValue, as_object
 from pipeguard.firewall.protocol.strict_json import parse_json, without_value
@@ -34,23 +33,24 @@ from pipeguard.transports.http.correlator import (
     with_owners_token,
 )
 from pipeguard.transports.http.server.exchange import Exchange, Stream
-from pipeguard.transports.judging import Judge, offload, parse_value, read_frame, to_frame
+from pipeguard.transports.judging import (
+    Judge,
+    is_notification,
+    offload,
+    parse_value,
+    read_frame,
+    to_frame,
+)
 from pipeguard.transports.tasks import Tasks
 
 UNHEARD_FRAMES = 256
 UNHEARD_BYTES = 2**18
 GONE = Failure("the server hung up")
-_UNREADABLE = Failure("the answer cannot be read", codes.UNSCANNABLE)
 
 
 def present(ids: Correlator[Exchange]) -> list[Exchange]:
     """The exchanges that wait for answers with their clients connected, the latest last."""
     return [exchange for exchange in ids.owners() if exchange.is_present]
-
-
-def is_notification(value: JsonValue) -> bool:
-    """True for a notification."""
-    return isinstance(value, dict) and "method" in value and "id" not in value
 
 
 def _may_belong_to_a_request(frame: bytes) -> bool:
@@ -185,22 +185,12 @@ class ExchangeRouter:
 
     # --- to the server ------------------------------------------------------------------
 
-    async def send(self, frame: bytes) -> None:
-        """Send a frame of an exchange.
-
-        Raises:
-            ChannelClosed: the server is gone.
-        """
-        self._used_at = monotonic()
-        await self._write(frame)
-
     async def notify(self, frame: bytes) -> None:
         """Send notifications; a cancellation names the request as it was sent.
 
         Raises:
             ChannelClosed: the server is gone.
         """
-        self._used_at = monotonic()
         value = await parse_value(frame)
         for member in value if isinstance(value, list) else [value]:
             changed, token = member, cancelled_id(member)
@@ -209,9 +199,14 @@ class ExchangeRouter:
                 given_up = self._ids.give_up(sent_id)  # its answer is no longer expected
                 given_up.owner.cancel(given_up.token)
                 changed = with_cancelled_id(member, sent_id)
-            await self._write(frame if changed is value else await to_frame(changed))
+            await self.send(frame if changed is value else await to_frame(changed))
 
-    async def _write(self, frame: bytes) -> None:
+    async def send(self, frame: bytes) -> None:
+        """Send a frame.
+
+        Raises:
+            ChannelClosed: the server is gone.
+        """
         await self._channel.write(frame)
         # The pipe of a server that has ended takes frames until it is closed. Whoever was waiting
         # is answered by then, and this one would get no answer.
@@ -223,7 +218,7 @@ class ExchangeRouter:
 
     async def _write_quietly(self, frame: bytes) -> None:
         with suppress(ChannelClosed):
-            await self._write(frame)
+            await self.send(frame)
 
     # --- from the server ----------------------------------------------------------------
 
@@ -264,8 +259,11 @@ class ExchangeRouter:
         if sent_ids and (isinstance(value, list) or len(sent_ids) > 1):
             for sent_id in sent_ids:  # in a batch, which was not asked for: none of them will come
                 lost = self._ids.give_up(sent_id)
-                failed = _UNREADABLE.to_frame(lost.token)
+                failed = Failure.of(frame).to_frame(lost.token)
                 await lost.owner.take(failed, lost.token, self._judge_answer)
+            for member in value if isinstance(value, list) else ():
+                if request_ids(member):  # the server waits for its answer
+                    await self._take_unrequested(await to_frame(member), member)
         elif sent_ids and (origin := self._ids.get(sent_id := sent_ids[0])) is not None:
             answer = await _with_client_id(frame, value, sent_id, origin.token)
             await origin.owner.take(answer, origin.token, self._judge_answer)
@@ -357,6 +355,4 @@ async def _with_client_id(frame: bytes, value: JsonValue, sent_id: str, token: s
         return frame
     if isinstance(value, dict):
         return await to_frame(with_answered_id(value, sent_id, token))
-    if isinstance(frame, Lost):
-        return Failure(frame.why, frame.code).to_frame(token)
-    return _UNREADABLE.to_frame(token)  # an unreadable answer has no id that could be changed
+    return Failure.of(frame).to_frame(token)  # an unreadable answer has no id to change

@@ -177,6 +177,7 @@ async def test_an_array_of_answers_to_several_is_told_to_each(behind: str) -> No
     def odd(child: Child, message: Object) -> None:
         asked = [json.dumps(result(one["id"])) for one in child.asked("x/y")]
         if len(asked) == 3:
+            asked.append(json.dumps(request(9, "roots/list")))
             child.say(f"[{','.join(asked)}{behind}]".encode())
 
     async with hosting(odd) as host:
@@ -187,6 +188,10 @@ async def test_an_array_of_answers_to_several_is_told_to_each(behind: str) -> No
         ]
         assert [[one["id"] for one in each] for each in told] == [[1], [2], [2]]
         assert all("error" in one for each in told for one in each)
+        own = [
+            one for one in host.children[0].heard if isinstance(one, dict) and one.get("id") == 9
+        ]
+        assert [code(one) for one in own] == ([] if behind else [-32601]), "its own request"
 
 
 async def test_an_answer_to_nothing_is_dropped_and_the_rest_goes_on() -> None:
