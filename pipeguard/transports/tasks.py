@@ -12,6 +12,8 @@ T = TypeVar("T")
 ATTEMPTS = 5
 FIRST_PAUSE_SECONDS = 0.2
 MOST_PAUSE_SECONDS = 30.0
+STEADY_SECONDS = 1.0  # a connection or stream that lasted longer is taken for healthy
+REOPEN_SECONDS = 30.0  # for a server to answer our own opening
 
 
 class Tasks(set[asyncio.Task[Any]]):

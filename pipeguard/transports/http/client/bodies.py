@@ -10,10 +10,11 @@ from contextlib import suppress
 import aiohttp
 
 from pipeguard.errors import Refusal
-from pipeguard.firewall.protocol.ids import match_answer, write_answered_id
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
+from pipeguard.firewall.protocol.ids import match_answer
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object
 from pipeguard.firewall.session import replies
 from pipeguard.transports.http import request_headers
+from pipeguard.transports.http.correlator import answered_id
 from pipeguard.transports.http.headers import EVENTS, JSON, is_text, media_type
 from pipeguard.transports.judging import offload, parse_value, read_frame
 from pipeguard.transports.sse import MESSAGE, EventStream, ServerSentEvent
@@ -227,13 +228,9 @@ class AnswerReader:
 
     def _note_answers(self, value: JsonValue) -> None:
         for member in value if isinstance(value, list) else [value]:
-            if not isinstance(member, dict) or "method" in member:
-                continue
-            own = write_answered_id(member.get("id")) or ""
-            token = match_answer(own, self.unanswered.__contains__)
-            if token not in self.unanswered:
-                continue
-            self.unanswered.discard(token)
-            result = member.get("result")
-            if isinstance(result, dict) and isinstance(self._request, dict):
-                self._learn(self._request, result)
+            token = match_answer(answered_id(member) or "", self.unanswered.__contains__)
+            if token in self.unanswered:
+                self.unanswered.discard(token)
+                result = as_object(member).get("result")
+                if isinstance(result, dict) and isinstance(self._request, dict):
+                    self._learn(self._request, result)

@@ -12,10 +12,7 @@ from contextlib import suppress
 from time import monotonic
 
 from pipeguard.errors import LoginNeededError
-from pipeguard.firewall.protocol.ids import (
-    match_answer,
-    spell_answered,
-)
+from pipeguard.firewall.protocol.ids import match_answer, spell_answered
 from pipeguard.firewall.protocol.methods import INITIALIZED
 from pipeguard.transports.channel import CONNECTION_LOST, AsyncChannel, ChannelClosed, Failure
 from pipeguard.transports.http.client.upstream import (
@@ -25,10 +22,7 @@ from pipeguard.transports.http.client.upstream import (
 )
 from pipeguard.transports.http.correlator import find_answers
 from pipeguard.transports.judging import offload
-from pipeguard.transports.tasks import backoff, try_often
-
-STEADY_SECONDS = 1.0  # a connection that lasted longer is taken for healthy
-REOPEN_SECONDS = 30.0  # for a server to answer our own opening
+from pipeguard.transports.tasks import REOPEN_SECONDS, STEADY_SECONDS, backoff, try_often
 
 
 class LinkLost(ChannelClosed):
@@ -97,15 +91,9 @@ class ReconnectingChannel(InboxChannel):
         """Wait until every request is answered."""
         await self._all_answered.wait()
 
-    async def close(self) -> None:
-        """Hang up; a waiting `read` returns None."""
-        if self._closed:
-            return
-        self._closed = True
-        await self._tasks.end()
+    async def _hang_up(self) -> None:
         if self._link is not None:
             await self._link.close()
-        self._inbox.end()
 
     def _fail(self) -> None:
         super()._fail()
@@ -121,8 +109,6 @@ class ReconnectingChannel(InboxChannel):
                 self._initialized = frame  # if it is lost now, the next connection begins with it
             await link.write(frame.data)
         except ChannelClosed as error:
-            if link is None:
-                self._sent.update(frame.ids)
             await self._lose(frame.ids, Failure(str(error), sent=link is not None))
             return
         if frame.method == "initialize":
@@ -131,8 +117,8 @@ class ReconnectingChannel(InboxChannel):
     async def _lose(self, ids: Iterable[str], failure: Failure) -> None:
         """Answer the requests that still wait, each once."""
         for token in ids:
-            if token in self._sent:
-                self._sent.discard(token)
+            if token in self._unanswered:
+                self._unanswered.discard(token)
                 await self._inbox.add(failure.to_frame(token))
                 self._note_answered([token])
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from time import monotonic
 
@@ -21,7 +22,7 @@ from pipeguard.firewall.protocol.methods import INITIALIZED
 from pipeguard.transports.channel import CONNECTION_LOST, Failure, RemoteChannel
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.challenge import UNAUTHORIZED
-from pipeguard.transports.http.client.bodies import AnswerReader, Deliver, Unreadable
+from pipeguard.transports.http.client.bodies import AnswerReader, Unreadable
 from pipeguard.transports.http.client.upstream import (
     InboxChannel,
     Remote,
@@ -40,12 +41,10 @@ from pipeguard.transports.http.headers import (
     is_session_id,
     media_type,
 )
-from pipeguard.transports.tasks import backoff, try_often
+from pipeguard.transports.tasks import REOPEN_SECONDS, STEADY_SECONDS, backoff, try_often
 
-STEADY_SECONDS = 1.0  # a stream that lasted longer is taken for healthy
 RESUME_SECONDS = 120.0  # for which a broken stream is resumed
 GOODBYE_SECONDS = 2.0
-REOPEN_SECONDS = 30.0  # for a server to answer our own opening
 _OLDER = frozenset({400, 404, 405})  # with which a server of the older transport answers
 _TRANSIENT = frozenset({429, 500, 502, 503, 504})  # the server may offer the stream a little later
 MOST_MIRRORED = 1024  # tools whose parameters have headers
@@ -130,8 +129,10 @@ class StreamableChannel(InboxChannel):
         self._endpoint = RemoteEndpoint(remote, http)
         self._open_older = older
         self._older: RemoteChannel | None = None  # in use instead of this channel
-        self._limit = remote.limit_bytes
         self._session = _StreamableSession()
+        self._reader = partial(
+            AnswerReader, learn=self._session.learn, limit_bytes=remote.limit_bytes
+        )
         self._requests: dict[str, asyncio.Task[None]] = {}  # by id
         self._reopening = asyncio.Lock()
         self._listening: asyncio.Task[None] | None = None
@@ -163,20 +164,14 @@ class StreamableChannel(InboxChannel):
         if self._older is not None:
             await self._older.drain()
 
-    async def close(self) -> None:
-        """End the session; a waiting `read` returns None."""
-        if self._closed:
-            return
-        self._closed = True
+    async def _hang_up(self) -> None:
         if self._older is not None:
             await self._older.close()
-        await self._tasks.end()
         if self._session.id is not None:
             with suppress(PipeGuardError, aiohttp.ClientError, OSError):
                 async with asyncio.timeout(GOODBYE_SECONDS):
                     headers = self._session.headers(None)
                     (await self._endpoint.send("DELETE", headers)).release()
-        self._inbox.end()
 
     # --- sending ------------------------------------------------------------------------
 
@@ -202,7 +197,7 @@ class StreamableChannel(InboxChannel):
 
     async def _request(self, frame: SentFrame) -> None:
         """Send requests, and read until all of them are answered or lost."""
-        reader = self._reader(frame.value, frame.ids)
+        reader = self._reader(frame.value, frame.ids, deliver=self._inbox.add)
         failure = Failure("the server cannot be reached")
         try:
             await frame.wait_turn()
@@ -215,12 +210,6 @@ class StreamableChannel(InboxChannel):
                 self._requests.pop(token, None)
             for token in sorted(reader.unanswered):
                 await self._inbox.add(failure.to_frame(token))
-
-    def _reader(
-        self, request: JsonValue, ids: list[str], deliver: Deliver | None = None
-    ) -> AnswerReader:
-        learn = self._session.learn
-        return AnswerReader(request, ids, learn, deliver or self._inbox.add, self._limit)
 
     async def _exchange(self, frame: SentFrame, reader: AnswerReader) -> Failure:
         """Send requests and read their answers; return why the rest of them is lost."""
@@ -305,7 +294,7 @@ class StreamableChannel(InboxChannel):
                 self._listening = self._tasks.begin(self._listen())
 
     async def _send_opening(self, opening: SentFrame) -> None:
-        reader = self._reader(opening.value, opening.ids[:1], _drop)
+        reader = self._reader(opening.value, opening.ids[:1], deliver=_drop)
         async with await self._endpoint.send("POST", PLAIN_HEADERS, opening.data) as answer:
             if not answer.ok:
                 raise PipeGuardError(f"the server accepts no new session (HTTP {answer.status})")
@@ -318,7 +307,7 @@ class StreamableChannel(InboxChannel):
 
     async def _listen(self) -> None:
         """Read the stream of unrequested messages, for as long as the server offers one."""
-        reader = self._reader(None, [])
+        reader = self._reader(None, [], deliver=self._inbox.add)
         pauses = backoff()
         while not self._closed:
             reader.retry_seconds = 0.0

@@ -302,6 +302,17 @@ class InboxChannel:
         """Wait for the server's next frame; a Lost replaces an answer that will not come."""
         return None if self._closed and not len(self._inbox) else await self._inbox.get()
 
+    async def close(self) -> None:
+        """Hang up; a waiting `read` returns None."""
+        if not self._closed:
+            self._closed = True
+            await self._tasks.end()
+            await self._hang_up()
+            self._inbox.end()
+
+    async def _hang_up(self) -> None:
+        """Let the server see the end."""
+
     async def _parse(self, frame: bytes) -> SentFrame:
         """Parse a frame that was judged.
 
