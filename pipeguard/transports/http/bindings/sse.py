@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
-from secrets import token_urlsafe
 
 import aiohttp
 from aiohttp import web
@@ -38,13 +37,13 @@ from pipeguard.transports.http.server.responses import (
     STREAM_HEADERS,
     as_event,
 )
+from pipeguard.transports.http.server.sessions import make_session_id
 from pipeguard.transports.judging import read_frame
 from pipeguard.transports.sse import MESSAGE, ServerSentEvent, to_bytes
 
 SSE, MESSAGES = "/sse", "/messages"
 ENDPOINT_SECONDS = 10.0  # for a server to name the address for POSTs
 PROBE_SECONDS = 1.0  # the same, if the server may not speak this transport
-SESSION_BYTES = 24
 
 
 # --- to a server ----------------------------------------------------------------------------
@@ -226,7 +225,7 @@ class _SseEndpoint(Endpoint):
         with self._backend.room():
             response = web.StreamResponse(headers=STREAM_HEADERS)
             channel = _SseChannel(response, request.get(WHO, ""))
-            session_id = token_urlsafe(SESSION_BYTES)
+            session_id = make_session_id()
             self._channels[session_id] = channel
             try:
                 await response.prepare(request)

@@ -13,7 +13,6 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from hashlib import sha256
 from typing import NamedTuple, Protocol
 
 from aiohttp import HttpVersion11, web
@@ -25,7 +24,7 @@ from pipeguard.transports.http import challenge
 from pipeguard.transports.http.client.bodies import Unreadable, join_pieces
 from pipeguard.transports.http.headers import JSON, SESSION_ID, is_session_id, is_text
 from pipeguard.transports.http.server.refusals import RefusalReason
-from pipeguard.transports.http.server.sessions import SessionOwners
+from pipeguard.transports.http.server.sessions import SessionOwners, digest
 
 BODY_SECONDS = 30.0
 HEADER_SECONDS = 10.0
@@ -139,8 +138,8 @@ class Tokens:
     def find_caller(self, authorization: str | None) -> Caller | None:
         """The owner of a request's token, or None; a wrong one takes as long as a right one."""
         given, caller = _digest_bearer(authorization), None
-        for name, digest in self._digests().items():
-            if hmac.compare_digest(digest, given):
+        for name, known in self._digests().items():
+            if hmac.compare_digest(known, given):
                 caller = Caller(name, given)
         return caller
 
@@ -159,7 +158,7 @@ class Tokens:
 
     def _digests(self) -> dict[str, bytes]:
         read = self._read() if self._read is not None else {}
-        given = {name: sha256(token.encode()).digest() for name, token in read.items()}
+        given = {name: digest(token) for name, token in read.items()}
         return {**(self._stored.digests() if self._stored is not None else {}), **given}
 
 
@@ -353,4 +352,4 @@ def _digest_bearer(authorization: str | None) -> bytes:
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         return b""
-    return sha256(token.strip().encode("utf-8", "surrogateescape")).digest()
+    return digest(token.strip())

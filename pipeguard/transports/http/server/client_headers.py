@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from hashlib import sha256
 from time import monotonic
 
 import aiohttp
@@ -33,7 +32,7 @@ from pipeguard.transports.http.client.upstream import Remote
 from pipeguard.transports.http.headers import LAST_EVENT_ID, SESSION_ID, headers_to_server
 from pipeguard.transports.http.server.admission import RequestRefused
 from pipeguard.transports.http.server.refusals import RefusalReason
-from pipeguard.transports.http.server.sessions import Sessions
+from pipeguard.transports.http.server.sessions import Sessions, digest
 from pipeguard.transports.judging import in_thread
 
 HEADER_MISMATCH = -32020  # MCP 2026-07-28, basic/transports/streamable-http
@@ -132,20 +131,15 @@ class _GivenValues:
         self._digests: OrderedDict[bytes, None] = OrderedDict()
 
     def add(self, value: str) -> None:
-        self._digests[_digest(value)] = None
+        self._digests[digest(value.strip())] = None
         while len(self._digests) > MAX_GIVEN:
             self._digests.popitem(last=False)
 
     def __contains__(self, value: str) -> bool:
-        digest = _digest(value)
-        if digest in self._digests:
-            self._digests.move_to_end(digest)
-            return True
-        return False
-
-
-def _digest(value: str) -> bytes:
-    return sha256(value.strip().encode("utf-8", "surrogateescape")).digest()
+        given = digest(value.strip())
+        if given in self._digests:
+            self._digests.move_to_end(given)
+        return given in self._digests
 
 
 def read_one_message(body: bytes) -> Message | None:

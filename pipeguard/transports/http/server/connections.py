@@ -139,8 +139,6 @@ class Connections:
         finally:
             self.end_handshake(handshake)
 
-    # --- called by a connection -----------------------------------------------------------
-
     def add(self, connection: Connection) -> None:
         """Count a new connection; close one if there are too many."""
         self._open[connection.handler] = connection
@@ -151,13 +149,14 @@ class Connections:
         self._handshakes.discard(handshake)
         self._strangers.pop(handshake, None)
 
-    def set_busy(self, connection: Connection) -> None:
-        """Note that a request was admitted on a connection."""
+    def admit(self, connection: Connection, caller: Caller) -> None:
+        """Note that a request was admitted on a connection, and is in progress."""
+        connection.caller = caller
         self._strangers.pop(connection, None)
         self._idle.pop(connection, None)
 
-    def set_idle(self, connection: Connection) -> None:
-        """Note that a connection's request is answered."""
+    def end_request(self, connection: Connection) -> None:
+        """Note that no request is in progress on a connection."""
         if connection.caller is not None and connection.handler in self._open:
             self._idle[connection] = None
 
@@ -236,15 +235,6 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-    def admit(self, caller: Caller) -> None:
-        """Note that the request is admitted, and in progress."""
-        self.caller = caller
-        self._connections.set_busy(self)
-
-    def end_request(self) -> None:
-        """Note that no request is in progress."""
-        self._connections.set_idle(self)
 
     def upgrade(self) -> None:
         """Check the frames of a WebSocket from now on."""

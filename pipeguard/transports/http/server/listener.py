@@ -192,7 +192,7 @@ class Listener:
             return web.Response(status=500, text="PipeGuard: the request cannot be recorded\n")
         finally:
             if connection is not None:
-                connection.end_request()
+                self._connections.end_request(connection)
 
     async def _answer(
         self, request: web.BaseRequest, connection: Connection | None
@@ -206,7 +206,7 @@ class Listener:
         if page is not None:
             self._admission.check_head(request)
         elif connection is not None:
-            connection.admit(self._admission.check(request))
+            self._connections.admit(connection, self._admission.check(request))
         else:
             self._admission.check(request)
         if self._is_closing:

@@ -9,14 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import (
-    AbstractContextManager,
-    contextmanager,
-    nullcontext,
-    suppress,
-)
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from hashlib import sha256
-from secrets import token_bytes
+from secrets import token_bytes, token_urlsafe
 from time import monotonic
 from weakref import WeakSet
 
@@ -32,6 +27,7 @@ from pipeguard.transports.http.headers import is_session_id
 from pipeguard.transports.tasks import Tasks
 
 KEY_BYTES = 32
+SESSION_BYTES = 24
 MAX_OWNERS = 65536
 DEFAULT_REVISION = "2025-03-26"  # without a header (MCP 2025-06-18, basic/transports)
 
@@ -61,11 +57,6 @@ class _Entry:
         self.used_at = monotonic()
         self.subscribers: list[Subscriber] = []
 
-    def send(self, frames: list[bytes]) -> None:
-        """Send frames to the latest subscriber, if there is one: each frame to only one stream."""
-        if frames and self.subscribers:
-            self.subscribers[-1](frames)
-
 
 class SessionOwners:
     """The token that opened each session: no other token may use it.
@@ -83,15 +74,15 @@ class SessionOwners:
             return
         while len(self._names) >= MAX_OWNERS:
             del self._names[next(iter(self._names))]
-        self._names[_digest(session_id)] = who
+        self._names[digest(session_id)] = who
 
     def allow(self, session_id: str, who: str) -> bool:
         """True if a session belongs to this token, or to none that we know."""
-        return not self._names or self._names.get(_digest(session_id), who) == who
+        return not self._names or self._names.get(digest(session_id), who) == who
 
     def drop(self, session_id: str) -> None:
         """Forget a session that has ended."""
-        self._names.pop(_digest(session_id), None)
+        self._names.pop(digest(session_id), None)
 
 
 class Sessions:
@@ -276,8 +267,8 @@ class Sessions:
     def relist(self, kinds: Iterable[str]) -> None:
         """Tell each conversation's latest subscriber to list the changed kinds again."""
         changed = frozenset(kinds)
-        for entry in list(self._with_subscribers.values()):
-            entry.send(entry.session.relist(changed))
+        for session in list(self._with_subscribers):
+            self.send(session, session.relist(changed))
 
     def find_subscribed(self, run: str) -> Session | None:
         """The Session with this name, if its client listens for unrequested messages."""
@@ -286,17 +277,21 @@ class Sessions:
         return next(found, None)
 
     def send(self, session: Session, frames: list[bytes]) -> None:
-        """Send frames to the latest subscriber of a conversation, if it has one."""
-        if session in self._with_subscribers:
-            self._with_subscribers[session].send(frames)
+        """Send frames to the latest subscriber of a conversation, if it has one.
+
+        Each frame goes to only one stream.
+        """
+        entry = self._with_subscribers.get(session)
+        if frames and entry is not None and entry.subscribers:
+            entry.subscribers[-1](frames)
 
     def tell_audit_loss(self) -> list[Verdict]:
         """Tell each conversation's latest subscriber that rows of the audit are lost."""
         verdicts = []
-        for entry in list(self._with_subscribers.values()):
-            verdict = entry.session.tell_audit_loss(monotonic())
+        for session in list(self._with_subscribers):
+            verdict = session.tell_audit_loss(monotonic())
             verdicts.append(verdict)
-            entry.send(list(verdict.forwards))
+            self.send(session, list(verdict.forwards))
         return verdicts
 
     def _make_room(self) -> None:
@@ -309,6 +304,11 @@ class Sessions:
                 self.forget(session_id)
 
 
-def _digest(session_id: str) -> bytes:
-    """A digest of a session id, of the same length however long the id is."""
-    return sha256(session_id.encode("utf-8", "surrogateescape")).digest()
+def make_session_id() -> str:
+    """Make an id for a session of ours, which no client can guess."""
+    return token_urlsafe(SESSION_BYTES)
+
+
+def digest(text: str) -> bytes:
+    """SHA-256 of a header's value, of the same length however long the value is."""
+    return sha256(text.encode("utf-8", "surrogateescape")).digest()

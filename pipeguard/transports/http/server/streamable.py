@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from secrets import token_urlsafe
 from time import monotonic
 
 from aiohttp import web
@@ -35,10 +34,9 @@ from pipeguard.transports.http.server.responses import (
     is_stateless,
     refusal_response,
 )
-from pipeguard.transports.http.server.sessions import Sessions
+from pipeguard.transports.http.server.sessions import Sessions, make_session_id
 from pipeguard.transports.judging import offload, parse_value, read_frame, to_frame
 
-SESSION_BYTES = 24
 INVALID_PARAMS = -32602
 SESSION_UNKNOWN = -32001  # as in the official SDKs
 SWEEP_SECONDS = 15.0
@@ -176,12 +174,11 @@ class StreamableEndpoint(Endpoint):
             raise await _refusal(reason, 503, body, codes.OVERLOADED, why)
         self._beginning += 1
         try:
-            router = await self._open_router(who, body)
+            session_id = make_session_id()
+            router = await self._open_router((session_id, None), who, body)
         finally:
             self._beginning -= 1
-        session_id = token_urlsafe(SESSION_BYTES)
         self._sessions.owners.own(session_id, who)
-        self._begin((session_id, None), router)
         return session_id, router
 
     def _is_full(self) -> bool:
@@ -193,14 +190,12 @@ class StreamableEndpoint(Endpoint):
         async with self._opening.setdefault(who, asyncio.Lock()):
             router = self._routers.get(("", who))
             if router is None:
-                router = await self._open_router(who, body, is_shared=True)
-                self._begin(("", who), router)
+                router = await self._open_router(("", who), who, body)
             router.use()
             return router
 
-    async def _open_router(
-        self, who: str, body: bytes, *, is_shared: bool = False
-    ) -> ExchangeRouter:
+    async def _open_router(self, key: _Key, who: str, body: bytes) -> ExchangeRouter:
+        is_shared = not key[0]
         try:
             channel = await self._backend.dial(who)
         except ChannelClosed as error:
@@ -208,11 +203,10 @@ class StreamableEndpoint(Endpoint):
             raise await _refusal(None, 200, body, codes.PEER_GONE, f"PipeGuard: {error}") from None
         session = self._sessions.new(request_headers.STATELESS if is_shared else None, who)
         waits = self._backend.waits and not is_shared
-        return ExchangeRouter(
+        router = ExchangeRouter(
             channel, session, self._judge, backlog=self._backlog, is_shared=is_shared, waits=waits
         )
 
-    def _begin(self, key: _Key, router: ExchangeRouter) -> None:
         def end_session() -> None:
             self._forget(key, router)
             if router.was_stillborn:
@@ -220,6 +214,7 @@ class StreamableEndpoint(Endpoint):
 
         self._routers[key] = router
         router.begin(end_session)
+        return router
 
     def _forget(self, key: _Key, router: ExchangeRouter) -> None:
         if self._routers.get(key) is router:
