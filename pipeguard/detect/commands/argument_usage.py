@@ -76,7 +76,7 @@ class Uses:
     @cached_property
     def is_of_file(self) -> bool:
         """True if the tool writes a file."""
-        return writes_file(self.tool, self.text.keys())
+        return writes_file(self.tool, self.text.keys)
 
     def role_of_value(self, path: Path, value: str) -> ArgumentRole:
         """Find the role of a string, also by its value: a query may be a statement."""
@@ -122,7 +122,7 @@ class Uses:
         stretches: list[tuple[int, int, ArgumentRole | None]] = []
         start = end = 0
         last: ArgumentRole | None = None
-        places = self.text.names_around()
+        places = self.text.names_around
         roles = {names: self.role_by_names(names) for names, _ in set(places)}
         for (names, is_alone), size in zip(places, self.text.sizes(), strict=True):
             string_role: ArgumentRole | None = roles[names]

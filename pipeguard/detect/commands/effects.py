@@ -165,7 +165,7 @@ def _groups(uses: Uses, *, only_idle: bool = False) -> Iterator[list[_String]]:
     group: list[_String] = []
     text = uses.text
     is_call = uses.tool is not None  # by its params
-    strings = zip(text.strings(), text.names_around(), strict=True)
+    strings = zip(text.strings, text.names_around, strict=True)
     for segment, (value, (names, is_alone)) in enumerate(strings):
         if not value or (is_call and names[:1] != _PARAMS):
             continue

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache
 from itertools import accumulate, islice, pairwise
 
-from pipeguard.detect.text.layouts import LEAST_KEY, Layout, find_keys, is_listed, lay_out
+from pipeguard.detect.text.layouts import LEAST_KEY, find_keys, is_listed, lay_out
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Path
 from pipeguard.firewall.protocol.places import ARGUMENTS, FIXED_VALUE_KEYS
@@ -33,10 +33,15 @@ _COULD_BE_SECRET = lazy_regex(rf"(?=\D{{0,24}}[0-9])[!-~]{{{LEAST_KEY}}}")
 class MessageText:
     """The strings of one value, laid out as lines: each line is a segment.
 
+    Positions are computed only after a match, and only as far as needed.
+
     Attributes:
         data: all segments in UTF-8, joined by line ends.
         value: the JSON value that contains the strings.
         values: the strings that are read joined, in order.
+        keys: its names, each once.
+        strings: keyed, of each segment; empty for a member whose value is an object, a list or a
+            short number.
         is_several: True if there are several values, over which something could be split.
         is_keyed: True if each string is laid out as `key: value`.
     """
@@ -44,11 +49,14 @@ class MessageText:
     def __init__(self, value: JsonValue, *, keyed: bool) -> None:
         """Lay out a value: keyed, as towards a server, or unkeyed (detect.text.layouts)."""
         layout = lay_out(value, keyed=keyed)
-        self.data, self.values, self._keys = layout[:3]
-        self._layout: Layout = layout
+        self.data, self.values, self.keys, self._long_keys, self.strings, self._labels = layout[:6]
+        self._packed_starts, self._steps, self._packed_owners, self._names = layout[6:10]
+        self._packed_parents = layout[10]
         self.value = value
         self.is_several = len(self.values) > 1
         self.is_keyed = keyed
+        self._containers: dict[int, Path] = {0: ()}
+        self._counts = [0]  # of the code points before each BYTES_COUNTED bytes of `data`
 
     @property
     def count(self) -> int:
@@ -58,33 +66,17 @@ class MessageText:
     @property
     def segment_count(self) -> int:
         """The number of values and of other strings that are read, such as keys."""
-        return len(self._positions.starts) - 1
-
-    def strings(self) -> list[str]:
-        """Keyed only: the string of each segment.
-
-        It is empty for a member whose value is an object, a list or a short number.
-        """
-        return self._positions.strings
-
-    def keys(self) -> Iterable[str]:
-        """Its names, each once."""
-        return self._keys
-
-    def names_around(self) -> list[NamesAround]:
-        """Keyed only, for each segment: the names around it, and whether it is an argument."""
-        return self._positions.names_around
+        return len(self._starts) - 1
 
     def sizes(self) -> Iterator[int]:
         """The bytes of each segment in `data`, with the line end."""
-        return (end - start for start, end in pairwise(self._positions.starts))
+        return (end - start for start, end in pairwise(self._starts))
 
     def stretch(self, index: int) -> tuple[int, int]:
         """The span of a segment's value in `data`."""
-        positions = self._positions
-        label = positions.label(index)
+        label = self._label(index)
         skipped = 0 if label is None else len(label.encode("utf-8")) + 2
-        return positions.starts[index] + skipped, positions.starts[index + 1] - 1
+        return self._starts[index] + skipped, self._starts[index + 1] - 1
 
     def join_values(self) -> bytes:
         """The values, concatenated."""
@@ -99,24 +91,21 @@ class MessageText:
 
     def segments(self, low: int, high: int) -> Iterator[tuple[int, int, Path]]:
         """Start, end and path of each segment that overlaps a range of `data`."""
-        starts = self._positions.starts
         for index in range(self._index(low), self._index(high - 1) + 1):
-            yield starts[index], starts[index + 1], self._index_path(index)
+            yield self._starts[index], self._starts[index + 1], self._index_path(index)
 
     def joined_keys(self) -> bytes:
         """The keys, each once, concatenated; empty if none could be part of a secret."""
-        long_keys = self._layout[3]
-        if not long_keys or not _DIGIT.search("".join(long_keys)):
+        if not self._long_keys or not _DIGIT.search("".join(self._long_keys)):
             return b""  # most
-        if not any(map(_COULD_BE_SECRET.search, long_keys)):
+        if not any(map(_COULD_BE_SECRET.search, self._long_keys)):
             return b""
-        return "".join(self._keys).encode("utf-8")
+        return "".join(self.keys).encode("utf-8")
 
     def locate_keys(self, start: int, end: int) -> tuple[list[Path], bool]:
         """The paths of the keys in a range of `joined_keys`; True if there are several."""
-        ends = list(accumulate(len(key.encode("utf-8")) for key in self._keys))
-        keys = list(self._keys)
-        crossed = keys[bisect_right(ends, start) : bisect_right(ends, end - 1) + 1]
+        ends = list(accumulate(len(key.encode("utf-8")) for key in self.keys))
+        crossed = self._key_list[bisect_right(ends, start) : bisect_right(ends, end - 1) + 1]
         paths = [self._find_key(key) for key in crossed if key]
         return paths, len(paths) > 1
 
@@ -127,7 +116,7 @@ class MessageText:
     def largest_part(self, low: int, high: int) -> tuple[int, int]:
         """The part of a range of `data` in one string: the longest of the first few."""
         first, last = self._index(low), self._index(high - 1)
-        bounds = self._positions.starts[first : min(last, first + FEW_SEGMENTS) + 2]
+        bounds = self._starts[first : min(last, first + FEW_SEGMENTS) + 2]
         parts = [(max(low, start), min(high, end - 1)) for start, end in pairwise(bounds)]
         return max(parts, key=lambda part: part[1] - part[0]) if last > first else (low, high)
 
@@ -148,9 +137,9 @@ class MessageText:
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """A range of `data` as code points of the string at its beginning."""
-        index, positions = self._index(start), self._positions
-        first_byte, end_byte = positions.starts[index], positions.starts[index + 1] - 1
-        label = positions.label(index)
+        index = self._index(start)
+        first_byte, end_byte = self._starts[index], self._starts[index + 1] - 1
+        label = self._label(index)
         skipped = self._count_code_points(first_byte) + (0 if label is None else len(label) + 2)
         first = self._count_code_points(start) - skipped
         last = self._count_code_points(max(start, min(end, end_byte))) - skipped
@@ -158,7 +147,7 @@ class MessageText:
 
     def _count_code_points(self, place: int) -> int:
         """The number of code points before a byte of `data`, except one that the byte divides."""
-        data, counts = self.data, self._positions.counts
+        data, counts = self.data, self._counts
         for start in range(BYTES_COUNTED * (len(counts) - 1), place, BYTES_COUNTED):
             part = data[start : start + BYTES_COUNTED]
             counts.append(counts[-1] + len(part.translate(None, _CONTINUATIONS)))
@@ -174,86 +163,56 @@ class MessageText:
             The path, the string, and the first and the last character. Numbers, keys, and values
             that are listed once are left out.
         """
-        positions = self._positions
         for index in range(self._index(low), self._index(high - 1) + 1):
-            if index >= len(positions.strings):
+            if index >= len(self.strings):
                 return
-            string, start = positions.strings[index], max(low, positions.starts[index])
-            end = min(high, positions.starts[index + 1] - 1)
+            string, start = self.strings[index], max(low, self._starts[index])
+            end = min(high, self._starts[index + 1] - 1)
             if start < end and type(string) is str:
-                yield positions.path(index), string, *self.span(start, end)
+                yield self.segment_path(index), string, *self.span(start, end)
 
     def segment_path(self, number: int) -> Path:
         """The path of a segment's string; unkeyed, of one of `values`."""
-        return self._positions.path(number)
+        step, around = self._steps[number], self._find_container(self._owners[number])
+        return around if step is None else (*around, step)
 
     def locate_joined(self, start: int, end: int) -> tuple[list[Path], bool]:
         """The paths of the strings in a range of `joined`; True if there are several."""
-        positions = self._positions
-        starts = positions.joined_starts
+        starts = self._joined_starts
         first, last = bisect_right(starts, start) - 1, bisect_right(starts, end - 1)
         sizes = enumerate(pairwise(starts[first : last + 1]), first)
-        crossed = [positions.path(index) for index, (low, high) in sizes if low < high]
+        crossed = [self.segment_path(index) for index, (low, high) in sizes if low < high]
         return crossed, len(crossed) > 1
 
-    @cached_property  # most texts need none
-    def _positions(self) -> _Positions:
-        return _Positions(self._layout, self.value, is_keyed=self.is_keyed)
-
-    def _index(self, start: int) -> int:
-        """The number of the segment at a byte of `data`."""
-        starts = self._positions.starts
-        return max(0, min(bisect_right(starts, start), len(starts) - 1) - 1)
-
-    def _index_path(self, index: int) -> Path:
-        positions = self._positions
-        is_located = index < len(positions.strings)
-        return positions.path(index) if is_located else self._find_key(self._string(index))
-
-    def _string(self, index: int) -> str:
-        """The string of a segment, which may be a key in the unkeyed layout."""
-        positions = self._positions
-        located = len(positions.strings)
-        return positions.strings[index] if index < located else positions.keys[index - located]
-
-    def _find_key(self, key: str) -> Path:
-        """The first path of a key; for any other text, the path of the value itself."""
-        return self._positions.key_paths.get(key, ())
-
-
-@lru_cache(maxsize=2)  # a text is asked about for each match in it
-def _is_document(value: str) -> bool:
-    return len(value) > DOCUMENT_CHARS and value.count("\n") >= DOCUMENT_LINES
-
-
-class _Positions:
-    """The places of strings, computed only after a match, and only as far as needed.
-
-    Attributes:
-        starts: of each segment, in bytes of `data`.
-        strings: by the number of their segment.
-        steps: the last step to each of them.
-        counts: of the code points before each BYTES_COUNTED bytes of `data`.
-        keys: behind them in the unkeyed layout, in their order.
-    """
-
-    def __init__(self, layout: Layout, value: JsonValue, *, is_keyed: bool) -> None:
-        self.keys, self.strings, self._labels = list(layout[2]), *layout[4:6]
-        starts, self.steps, owners, self._names, parents = layout[6:]
-        self.starts, self._owners, self._parents = map(_numbers, (starts, owners, parents))
-        self._values, self._value, self.is_keyed = layout[1], value, is_keyed
-        self._containers: dict[int, Path] = {0: ()}
-        self.counts = [0]
+    @cached_property  # as all that follow: most texts need none
+    def _starts(self) -> list[int]:
+        """The start of each segment in `data`."""
+        return _numbers(self._packed_starts)
 
     @cached_property
-    def key_paths(self) -> dict[str, Path]:
+    def _owners(self) -> list[int]:
+        """The container of each string."""
+        return _numbers(self._packed_owners)
+
+    @cached_property
+    def _parents(self) -> list[int]:
+        """The container around each container."""
+        return _numbers(self._packed_parents)
+
+    @cached_property
+    def _key_list(self) -> list[str]:
+        """The keys, which follow the strings in the unkeyed layout."""
+        return list(self.keys)
+
+    @cached_property
+    def _key_paths(self) -> dict[str, Path]:
         """The first path of each key."""
-        return find_keys(self._value)
+        return find_keys(self.value)
 
     @cached_property
-    def joined_starts(self) -> list[int]:
+    def _joined_starts(self) -> list[int]:
         """The start of each string in the joined values; other strings count as empty there."""
-        strings = zip(self.strings if self.is_keyed else self._values, self.steps, strict=False)
+        strings = zip(self.strings if self.is_keyed else self.values, self._steps, strict=False)
         left_out = FIXED_VALUE_KEYS if self.is_keyed else ()
         lengths = (
             0 if step in left_out and is_listed(string) else len(string.encode("utf-8"))
@@ -261,10 +220,22 @@ class _Positions:
         )
         return list(accumulate(lengths, initial=0))
 
-    def path(self, index: int) -> Path:
-        """The path of a string."""
-        step, around = self.steps[index], self._find_container(self._owners[index])
-        return around if step is None else (*around, step)
+    def _index(self, start: int) -> int:
+        """The number of the segment at a byte of `data`."""
+        return max(0, min(bisect_right(self._starts, start), len(self._starts) - 1) - 1)
+
+    def _index_path(self, index: int) -> Path:
+        is_located = index < len(self.strings)
+        return self.segment_path(index) if is_located else self._find_key(self._string(index))
+
+    def _string(self, index: int) -> str:
+        """The string of a segment, which may be a key in the unkeyed layout."""
+        located = len(self.strings)
+        return self.strings[index] if index < located else self._key_list[index - located]
+
+    def _find_key(self, key: str) -> Path:
+        """The first path of a key; for any other text, the path of the value itself."""
+        return self._key_paths.get(key, ())
 
     def _find_container(self, number: int) -> Path:
         """The path of a container."""
@@ -274,17 +245,17 @@ class _Positions:
             path = self._containers[number] = outer if step is None else (*outer, step)
         return path
 
-    def label(self, index: int) -> str | None:
+    def _label(self, index: int) -> str | None:
         """The name at the start of a segment, before a colon and a space."""
         if self.is_keyed:
-            step = self.steps[index]
+            step = self._steps[index]
             return step if type(step) is str else None
         number = index - len(self.strings) + len(self._labels)
         return self._labels[number] if 0 <= number < len(self._labels) else None
 
     @cached_property
     def names_around(self) -> list[NamesAround]:
-        """Find the names around each segment, outermost first, and whether it is a sole item."""
+        """Keyed only: the names around each segment, outermost first; whether it is an argument."""
         around: list[tuple[str, ...]] = [()]
         levels = [0]  # of ARGUMENTS that leads to each container; -1 if none does
         for name, parent in islice(zip(self._names, self._parents, strict=True), 1, None):
@@ -297,12 +268,17 @@ class _Positions:
             ((*around[owner], step), alone[owner])
             if type(step) is str
             else (around[owner], alone[owner] if step is not None else self._is_alone(owner, alone))
-            for step, owner in zip(self.steps, self._owners, strict=True)
+            for step, owner in zip(self._steps, self._owners, strict=True)
         ]
 
     def _is_alone(self, owner: int, alone: list[bool]) -> bool:
         """True if a container that is a text of codes is an argument."""
         return owner > 0 and alone[self._parents[owner]]
+
+
+@lru_cache(maxsize=2)  # a text is asked about for each match in it
+def _is_document(value: str) -> bool:
+    return len(value) > DOCUMENT_CHARS and value.count("\n") >= DOCUMENT_LINES
 
 
 def _numbers(numbers: bytes) -> list[int]:

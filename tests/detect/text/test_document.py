@@ -115,7 +115,7 @@ def test_the_names_around_each_string_are_those_of_its_path(value: JsonValue) ->
     for message in messages:
         text = MessageText(message, keyed=True)
         paths = [text.segment_path(number) for number in range(text.segment_count)]
-        assert text.names_around() == [
+        assert text.names_around == [
             (
                 tuple(step for step in path if isinstance(step, str)),
                 Uses(text, None).is_alone(path),
@@ -283,4 +283,4 @@ def test_a_value_without_a_string_has_no_text(keyed: bool) -> None:
 
 def test_a_key_or_a_value_with_a_colon_stays_whole() -> None:
     text = MessageText({"a: b": "c: d", "l": ["x: y"], "n": Number("1")}, keyed=True)
-    assert text.strings() == ["c: d", "", "x: y", ""]
+    assert text.strings == ["c: d", "", "x: y", ""]
