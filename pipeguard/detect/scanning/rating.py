@@ -202,8 +202,6 @@ def locate_match(
     start, end = span
     while start < end - 1 and data[start] in b" \t\r\n":
         start += 1  # so that the match is in its own line
-    if rule.places and not _may_apply(origin, rule, (start, end)):
-        return None
     located = Located(origin, rule, data, (start, end))
     if rule.places and not applies(rule, located.source.place_of(located.path)):
         return None
@@ -228,14 +226,6 @@ def locate_match(
         secret=matched if rule.is_private else b"",
         steps=rating.steps,
     )
-
-
-def _may_apply(origin: Origin, rule: Rule, span: Range) -> bool:
-    """False if a range is certainly in one string to which the rule does not apply."""
-    if origin.locate_joined is not None or origin.squeezed_from is not None:
-        return True
-    path = origin.find_path(*span)
-    return path is None or applies(rule, origin.source.place_of(path))
 
 
 def may_apply(rule: Rule, source: ScanInput) -> bool:

@@ -184,17 +184,20 @@ def _read_acts(scan: Scan) -> None:
 
 
 def _read_joined(scan: Scan) -> None:
-    """Read all strings joined: a secret may be split over them."""
-    if scan.source.text.is_several:
-        _run_over_seams(scan)
-
-
-def _run_over_seams(scan: Scan) -> None:
-    """Run the rules across the ends of strings: matches within one are found in it."""
+    """Read strings joined: a secret, or a sentence, may be split over them."""
     text = scan.source.text
-    joined, origin = text.join_values(), Origin(scan.source, "joined", locate=text.locate_joined)
-    whole = len(joined) <= BLOCK_BYTES  # in one block, which may have been looked at before
-    ranges = None if whole else seam_ranges(text)
+    if not text.is_several:
+        return
+    if text.is_keyed or (text.count <= FEW_VALUES and len(text.data) <= JOINED_BYTES):
+        joined = text.join_values()
+        origin = Origin(scan.source, "joined", locate=text.locate_joined)
+        whole = len(joined) <= BLOCK_BYTES  # in one block, which may have been looked at before
+        # Matches within one string are found in it.
+        ranges = None if whole else seam_ranges(text)
+    else:  # only the edges of many or long values
+        row, ranges = _EdgeRow(text), None
+        joined = row.data
+        origin = Origin(scan.source, "joined", locate=row.locate, may_fit_by_chance=True)
     scan.run_rules(joined, View.JOINED, origin, ranges, signs_matter=False)
 
 
@@ -280,19 +283,6 @@ def _find_notices(data: bytes, signs: Signs) -> list[folding.Range]:
     ]
 
 
-def _read_joined_values(scan: Scan) -> None:
-    """Read values joined: something may be split at the end of a value."""
-    text = scan.source.text
-    if not text.is_several:
-        return
-    if text.count <= FEW_VALUES and len(text.data) <= JOINED_BYTES:
-        _run_over_seams(scan)
-    else:  # only the edges of many or long values
-        row = _EdgeRow(text)
-        origin = Origin(scan.source, "joined", locate=row.locate, may_fit_by_chance=True)
-        scan.run_rules(row.data, View.JOINED, origin, signs_matter=False)
-
-
 def _signs_of_acts() -> tuple[str, str]:
     from pipeguard.detect.commands.powershell import ACTS_SIGN, WINDOWS_SIGN
 
@@ -316,7 +306,7 @@ READINGS: dict[str, TextReading] = {
         _read_spaced_out, to_server=False, signs={"run-together": "[A-Za-z]{20}"}
     ),
     "notices": TextReading(_read_without_notices, to_server=False, signs={"notice": NOTICE_SIGN}),
-    "joined-values": TextReading(_read_joined_values, to_server=False),
+    "joined-values": TextReading(_read_joined, to_server=False),
     "orders": TextReading(read_orders),
 }
 
