@@ -135,10 +135,6 @@ def _it_codice_fiscale(text: str) -> bool:
     return chr(65 + (odd + sum(values[1::2])) % 26) == text[15]
 
 
-def _be_national(text: str) -> bool:
-    return any(97 - int(century + text[:9]) % 97 == int(text[9:]) for century in ("", "2"))
-
-
 def _cz_birth(text: str) -> bool:
     month, day = int(text[2:4]) % 50, int(text[4:6])
     if not (1 <= (month - 20 if month > 20 else month) <= 12 and 1 <= day <= 31):
@@ -171,7 +167,7 @@ NATIONAL_IDS: Mapping[str, IsValid] = {
     "de-tax-id": _de_tax_id,
     "es-nie": lambda text: _fits("es-dni", str("XYZ".index(text[0])) + text[1:]),
     "it-codice-fiscale": _it_codice_fiscale,
-    "be-national": _be_national,
+    "be-national": lambda t: any(97 - int(c + t[:9]) % 97 == int(t[9:]) for c in ("", "2")),
     "cz-birth": _cz_birth,
     "fi-hetu": _fi_hetu,
     "ie-pps": _ie_pps,

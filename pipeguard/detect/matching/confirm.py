@@ -154,7 +154,7 @@ def find_signed(
     for number, found in enumerate(sign.finditer(data, 0, len(data))):
         start, end = found.span
         at = max(at, start - before)
-        if _are_many(number, start):
+        if number > FEW_SIGNS and number * SIGN_CHARS > start:
             yield from expression.finditer(text, at)
             return
         while match := _match_span(expression, text, (at, end), after):
@@ -171,11 +171,6 @@ def _match_span(
         return next(filter(None, (expression.match(text, at) for at in range(start, end))), None)
     match = expression.search(text, start, end + after)
     return match if match and match.start() < end else None
-
-
-def _are_many(signs: int, chars: int) -> bool:
-    """True for so many signs in so many characters that plain `re` is as fast."""
-    return signs > FEW_SIGNS and signs * SIGN_CHARS > chars
 
 
 def occurs(expression: re.Pattern[str] | re.Pattern[bytes], text: str | bytes) -> bool:

@@ -310,6 +310,7 @@ class Reader:
         for _, _, number, first, last in _rank(selections, classifier):
             start, end = in_whole_characters(selections[number].data, first, last)
             data = selections[number].data[start:end]
+            text = data.decode("utf-8", "replace")
             masked = _DIGITS.sub(b"0", data)
             is_new = masked not in covered
             if is_new:
@@ -317,12 +318,9 @@ class Reader:
             if not covered[masked]:
                 self.unread.append((number, start, end))
             elif is_new:
-                text = data.decode("utf-8", "replace")
                 pieces = classifier.pieces(text, self.leniency)
                 passages.append(Passage(number, start, end, text, pieces))
-            elif len(copies := self._copies.setdefault(data.decode("utf-8", "replace"), [])) < (
-                MOST_COUNTED
-            ):
+            elif len(copies := self._copies.setdefault(text, [])) < MOST_COUNTED:
                 copies.append((number, start, end))
         return passages
 

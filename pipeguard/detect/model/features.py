@@ -91,11 +91,7 @@ class Lexicon:
                 families = families | found if families else found
         return families
 
-    def places(self, text: str) -> list[Place]:
-        """Places of a text's families."""
-        return self.find_places(words(text))
-
-    def find_places(self, read: Sequence[str]) -> list[Place]:
+    def places(self, read: Sequence[str]) -> list[Place]:
         """Find the families among the words of a text."""
         places: list[Place] = []
         at = 0.0
@@ -124,7 +120,7 @@ class Lexicon:
 
     def text_families(self, text: str) -> frozenset[int]:
         """All families of a few words."""
-        return all_families(self.places(text))
+        return all_families(self.places(words(text)))
 
     def means(self, text: str, scoring: Scoring) -> list[Mean]:
         """The means of the sentences of a text, in Python."""
@@ -351,7 +347,7 @@ _STEM, _WHOLE_WORD, _PAIR, _APART, _BEGIN, _GRAM = (
 
 
 def _family_features(text: str, read: Sequence[str], lexicon: Lexicon) -> list[int]:
-    places = lexicon.find_places(read)
+    places = lexicon.places(read)
     if not places:
         return []
     seen = all_families(places)
@@ -362,7 +358,7 @@ def _family_features(text: str, read: Sequence[str], lexicon: Lexicon) -> list[i
         indices += [_FIRST + family for family in places[0][1]]
     unquoted = _QUOTED.sub(" ", text)
     if unquoted != text:
-        quoted = seen - all_families(lexicon.places(unquoted))
+        quoted = seen - all_families(lexicon.places(words(unquoted)))
         indices += [_QUOTED_ONLY + family for family in quoted]
     indices += _address_features(text, seen, lexicon)
     return indices

@@ -32,8 +32,8 @@ IDLE_BYTES = 4096  # of a decoded range: if its string is idle, none of it is se
 # The paths of the strings in a range of a joined reading; True if there are several.
 Locate = Callable[[int, int], tuple[list[Path], bool]]
 
-_EVERYWHERE = (Written.KEEP, Written.ANYWHERE)
 # By a rule's treatment of text that is only written: the roles of strings that it does not search.
+# Other rules search all strings.
 _IDLE: dict[Written, Idle] = {
     Written.LOWER: IDLE,
     Written.DROP: IDLE,
@@ -142,10 +142,9 @@ class Origin(NamedTuple):
 
     def active_ranges(self, rule: Rule, low: int, high: int) -> list[folding.Range]:
         """The parts of a range that a rule searches: without strings that are idle for it."""
-        is_squeezed = self.squeezed_from is not None
-        if rule.written in _EVERYWHERE or is_squeezed or self.locate_joined is not None:
+        uses, idle = self.source.uses, _IDLE.get(rule.written)
+        if idle is None or self.squeezed_from is not None or self.locate_joined is not None:
             return [(low, high)]
-        uses, idle = self.source.uses, _IDLE[rule.written]
         if self.outer is not None or self.whole:
             path = self.find_path(low, high) if high - low >= IDLE_BYTES else None
             return [] if path is not None and uses.role(path) in idle else [(low, high)]

@@ -4,7 +4,7 @@ import pytest
 
 from pipeguard.detect.model import features as module
 from pipeguard.detect.model.features import CompiledLexicon, Lexicon, features, shared_lexicon
-from pipeguard.detect.model.sentences import plain
+from pipeguard.detect.model.sentences import plain, words
 from tests.detect.model.samples import NAMES, samples, stems_of
 
 STEMS = {
@@ -42,7 +42,7 @@ def test_a_word_has_the_families_of_its_stems(text: str, found: set[int]) -> Non
 
 def test_families_stand_in_the_order_of_the_text() -> None:
     lexicon = Lexicon(["ai", "not", "ignore", "rule"], STEMS)
-    places = lexicon.places(plain("AI, do not 忽略 this, assistant"))
+    places = lexicon.places(words(plain("AI, do not 忽略 this, assistant")))
     assert [min(numbers) for _, numbers in places] == [0, 1, 2, 0]
     assert [at for at, _ in places] == sorted(at for at, _ in places)
 
