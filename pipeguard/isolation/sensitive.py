@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
 # In the home. Keys and logins first, then what is run or read at the next login, then browsers,
 # then clients' configurations, which hold servers' secrets and decide what is started.
@@ -102,6 +102,15 @@ def find_holder(path: str, sensitive: Sequence[str]) -> str | None:
 def is_inside(path: str, folder: str) -> bool:
     """True if a path is a folder or inside it; both absolute and without `..`."""
     return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def outermost(paths: Collection[str]) -> list[str]:
+    """The paths that are not inside another one of them, sorted."""
+    return [
+        path
+        for path in sorted(paths)
+        if not any(path != each and is_inside(path, each) for each in paths)
+    ]
 
 
 def session_sockets(uid: int) -> Iterator[str]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Final
 
-    from pipeguard.launch.lifeline import Lifeline
+    from pipeguard.launch.warden import Lifeline
 
 # Exit codes of a POSIX shell (XCU 2.8.2); a command killed by signal n exits with SIGNAL_BASE + n.
 NOT_FOUND, NOT_RUNNABLE, SIGNAL_BASE = 127, 126, 128

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.isolation.roots_channel import MOST_ASKED, RootsChannel
+from pipeguard.isolation.roots import MOST_ASKED, RootsChannel
 from tests.gateway.served import Served, text_of, write_servers
 from tests.isolation.test_roots import home as home  # a fixture, by its name
 from tests.launch.processes import until
@@ -111,6 +111,7 @@ def test_only_what_was_asked_for_is_heard() -> None:
     while channel.read() is not None:
         pass
     answer = {"roots": [{"uri": "file:///a"}]}
+    nothing: list[Json] = [None, [], {}, {"roots": None}]
     for said in (
         {"id": "1", "result": answer},  # another id
         {"id": 0, "result": answer},  # forgotten
@@ -119,13 +120,15 @@ def test_only_what_was_asked_for_is_heard() -> None:
         {"id": 9, "method": "tools/call", "params": {"inputResponses": {"where": {}}}},
         {"id": 9, "method": "tools/call", "params": {"inputResponses": []}},
         {"id": 2, "error": {}},
+        *({"id": 1, "result": result} for result in nothing),
         [{"id": 3, "result": answer}],
     ):
         channel.write(json.dumps(said).encode())
     channel.write(b"[" * 100_000)
     assert given == []
-    channel.write(json.dumps({"id": 1, "result": answer}).encode())
-    channel.write(json.dumps({"id": 1, "result": answer}).encode())
+    odd: Object = {"roots": [1, {"uri": []}, {}]}
+    for number, result in ((1, answer), (1, answer), (2, odd)):
+        channel.write(json.dumps({"id": number, "result": result}).encode())
     params = {"taskId": "1", "inputResponses": {"where": answer}}
     channel.write(json.dumps({"id": 9, "method": "tasks/update", "params": params}).encode())
-    assert given == [("file:///a",)] * 2
+    assert given == [("file:///a",), (), ("file:///a",)]

@@ -28,19 +28,16 @@ class NameAddresses:
 
     def __init__(self, limit: int = MAX_NAMES) -> None:
         self._limit = limit
-        self._numbers: dict[str, int] = {}
-        self._names: list[str] = []
+        self._addresses: dict[str, IPv4Address] = {}
+        self._names: dict[Address, str] = {}
 
     def give_address(self, name: str) -> IPv4Address | None:
         """The address of a name; None if all are assigned."""
-        number = self._numbers.get(name)
-        if number is None:
-            number = len(self._names)
-            if number >= self._limit:
-                return None
-            self._numbers[name] = number
-            self._names.append(name)
-        return NETWORK[number + 1]
+        address = self._addresses.get(name)
+        if address is None and len(self._addresses) < self._limit:
+            address = self._addresses[name] = NETWORK[len(self._addresses) + 1]
+            self._names[address] = name
+        return address
 
     def find_host(self, address: Address) -> Host:
         """The host that an address of the sandbox's network stands for; in any thread."""
@@ -48,8 +45,7 @@ class NameAddresses:
             if address == LOOPBACK[1]:
                 return LOCALHOST  # which programs try first under this address, then under another
             return IPv6Address(int(address))  # without a zone
-        number = int(address) - int(NETWORK.network_address) - 1
-        return self._names[number] if 0 <= number < len(self._names) else address
+        return self._names.get(address, address)
 
 
 MAX_QUERY_BYTES = 512  # C libraries' resolvers send no larger ones
@@ -67,7 +63,7 @@ _CAN_RECURSE = 0x0080
 _NAME_OF_QUESTION = 0xC00C  # a pointer to the byte behind the header
 
 
-class _ResponseCode(IntEnum):
+class ResponseCode(IntEnum):
     """The status of an answer (RFC 1035, 4.1.1)."""
 
     NO_ERROR = 0
@@ -119,8 +115,8 @@ def parse_question(message: bytes) -> DnsQuestion:
     if flags & _IS_RESPONSE:
         raise DnsError(None)  # answering answers, two of us would never end
     if flags & _OPCODE:
-        raise DnsError(_write(number, flags, _ResponseCode.NOT_IMPLEMENTED))
-    malformed = DnsError(_write(number, flags, _ResponseCode.FORMAT_ERROR))
+        raise DnsError(_write(number, flags, ResponseCode.NOT_IMPLEMENTED))
+    malformed = DnsError(_write(number, flags, ResponseCode.FORMAT_ERROR))
     counts = (questions, answers, authorities)
     if counts != (1, 0, 0) or extras > 1 or len(message) > MAX_QUERY_BYTES or flags & _TRUNCATED:
         raise malformed
@@ -129,7 +125,7 @@ def parse_question(message: bytes) -> DnsQuestion:
         raise malformed
     kind, of_class = _QUESTION_END.unpack_from(message, end)
     if of_class != CLASS_IN:
-        raise DnsError(_write(number, flags, _ResponseCode.REFUSED))
+        raise DnsError(_write(number, flags, ResponseCode.REFUSED))
     raw = message[_HEADER.size : end + _QUESTION_END.size]
     return DnsQuestion(number, flags, ".".join(map(_label_text, labels)), kind, raw)
 
@@ -154,28 +150,27 @@ def _label_text(label: bytes) -> str:
     return "".join(c if c.isprintable() and c != "." else f"\\x{ord(c):02x}" for c in text)
 
 
-def answer(question: DnsQuestion, address: IPv4Address | None) -> bytes:
-    """The answer for a name that exists: its address, or none of this type.
+def answer(
+    question: DnsQuestion,
+    address: IPv4Address | None,
+    code: ResponseCode = ResponseCode.NO_ERROR,
+) -> bytes:
+    """The answer for a name: its address, or none of this type.
 
     Args:
         question: the question.
         address: the name's address, or None.
+        code: NO_SUCH_NAME if it may not be reached.
     """
     record = b""
     if address is not None and question.kind == TYPE_A:
         fixed = _NAME_OF_QUESTION, TYPE_A, CLASS_IN, TTL_SECONDS, len(address.packed)
         record = _ANSWER.pack(*fixed, address.packed)
-    number, flags = question.number, question.flags
-    return _write(number, flags, _ResponseCode.NO_ERROR, question.raw, record)
-
-
-def no_such_name(question: DnsQuestion) -> bytes:
-    """The answer for a name that may not be reached."""
-    return _write(question.number, question.flags, _ResponseCode.NO_SUCH_NAME, question.raw)
+    return _write(question.number, question.flags, code, question.raw, record)
 
 
 def _write(
-    number: int, flags: int, code: _ResponseCode, question: bytes = b"", record: bytes = b""
+    number: int, flags: int, code: ResponseCode, question: bytes = b"", record: bytes = b""
 ) -> bytes:
     flags = _IS_RESPONSE | flags & (_RECURSE | _OPCODE) | _CAN_RECURSE | code
     header = _HEADER.pack(number, flags, bool(question), bool(record), 0, 0)

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import resource
+from contextlib import suppress
 from enum import Enum, auto
 from functools import partial
-from ipaddress import IPv6Address, ip_address
-from typing import TYPE_CHECKING
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING, cast
 
 import uvloop
 
-from pipeguard.isolation.egress import handshake
-from pipeguard.isolation.egress.dns_server import DnsResponder
+from pipeguard.isolation.egress import dns, handshake
 from pipeguard.isolation.egress.handshake import ProxyHandshake
-from pipeguard.isolation.egress.hosts import HostAndPort
+from pipeguard.isolation.egress.hosts import HostAndPort, HostError, is_localhost, parse_host
 from pipeguard.isolation.egress.http_head import BodyError, EgressRequest, EgressRequestError
 from pipeguard.isolation.egress.judge import EgressReason, EgressRecord, EgressWay, find_refusal
 from pipeguard.isolation.egress.routing import (
@@ -41,6 +41,7 @@ LINGER_SECONDS = 2.0  # for a client to read why it was refused
 MORE_SECONDS = 10.0  # without a byte, for a client that sent a second request
 CHECK_SECONDS = 1.0
 CLOSE_STEPS, STEP_SECONDS = 1000, 0.001
+_LOCALHOST = IPv4Address("127.0.0.1")  # RFC 6761, 6.3
 
 
 class _State(Enum):
@@ -265,6 +266,57 @@ class _EgressSession(TunnelEnd):
             self.transport.abort()
 
 
+class _DnsResponder(asyncio.DatagramProtocol):
+    """Answers a sandbox's questions for names; nothing of them goes any further.
+
+    Args:
+        state: the current rules, the names' addresses, and the receiver of reports on names without
+            a rule.
+    """
+
+    _transport: asyncio.DatagramTransport
+
+    def __init__(self, state: EgressState) -> None:
+        self._state = state
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Provide a way to answer."""
+        self._transport = cast("asyncio.DatagramTransport", transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        """Answer one message."""
+        response = self._respond(data)
+        if response is not None:
+            self._transport.sendto(response, addr)
+
+    def close(self) -> None:
+        """Stop answering."""
+        self._transport.close()
+
+    def _respond(self, message: bytes) -> bytes | None:
+        try:
+            question = dns.parse_question(message)
+        except dns.DnsError as error:
+            return error.response
+        name = ""
+        with suppress(HostError):
+            host = parse_host(question.name)
+            name = host if isinstance(host, str) else ""
+        if not name or not (is_localhost(name) or self._state.rules.allowed_ports(name)):
+            return self._refuse(question, name or question.name, EgressReason.HOST)
+        if question.kind != dns.TYPE_A:
+            return dns.answer(question, None)
+        address = _LOCALHOST if is_localhost(name) else self._state.names.give_address(name)
+        if address is None:
+            return self._refuse(question, name, EgressReason.TOO_MANY)
+        return dns.answer(question, address)
+
+    def _refuse(self, question: dns.DnsQuestion, name: str, reason: EgressReason) -> bytes:
+        host = name[: dns.MAX_NAME_BYTES].lower()
+        self._state.report(EgressRecord(EgressWay.DNS, host, 0, reason=reason))
+        return dns.answer(question, None, dns.ResponseCode.NO_SUCH_NAME)
+
+
 class _EgressServer:
     """All connections of one sandbox.
 
@@ -309,7 +361,7 @@ class _EgressServer:
                 server = await self.loop.create_server(make, sock=sock, backlog=BACKLOG)
                 self._accepting.append(server)
         for sock in sockets.dns:
-            answering = partial(DnsResponder, self.state)
+            answering = partial(_DnsResponder, self.state)
             transport, _ = await self.loop.create_datagram_endpoint(answering, sock=sock)
             self._accepting.append(transport)
 

@@ -135,7 +135,7 @@ class ServerStarter:
         """The channel to a server, which notes the roots of its one client."""
         if self._sandbox is None or not self._sandbox.profile.roots:
             return channel
-        from pipeguard.isolation.roots_channel import RootsChannel
+        from pipeguard.isolation.roots import RootsChannel
 
         return RootsChannel(channel, self._sandbox.note_roots)
 

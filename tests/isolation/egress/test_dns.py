@@ -13,8 +13,8 @@ from pipeguard.isolation.egress.dns import (
     DnsError,
     DnsQuestion,
     NameAddresses,
+    ResponseCode,
     answer,
-    no_such_name,
     parse_question,
 )
 from tests.each import each
@@ -53,7 +53,8 @@ def test_a_name_without_a_record_of_the_type_has_an_empty_answer() -> None:
 
 
 def test_a_name_that_is_not_to_be_reached_does_not_exist() -> None:
-    assert no_such_name(QUESTION) == struct.pack("!6H", 7, 0x8183, 1, 0, 0, 0) + QUESTION.raw
+    message = answer(QUESTION, None, ResponseCode.NO_SUCH_NAME)
+    assert message == struct.pack("!6H", 7, 0x8183, 1, 0, 0, 0) + QUESTION.raw
 
 
 HEADER = struct.Struct("!6H")
