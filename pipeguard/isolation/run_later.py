@@ -12,7 +12,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from pipeguard.isolation.sensitive import is_inside
+from pipeguard.isolation.sensitive import is_inside, outermost
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -233,11 +233,10 @@ def find_made(
             last change or move (`st_ctime`, inode(7)).
     """
     known = {each for path in mounted for each in (path, os.path.dirname(path))}
-    for folder in given:
-        if not any(folder != each and is_inside(folder, each) for each in given):
-            found = find_named(folder, RUN_LATER, with_links=True)
-            paths = (*islice(found, MOST_ENTRIES), *_home_files(folder, home_folder))
-            yield from (path for path in paths if path not in known and _is_new(path, since))
+    for folder in outermost(given):
+        found = find_named(folder, RUN_LATER, with_links=True)
+        paths = (*islice(found, MOST_ENTRIES), *_home_files(folder, home_folder))
+        yield from (path for path in paths if path not in known and _is_new(path, since))
 
 
 def _is_new(path: str, since: float) -> bool:

@@ -144,22 +144,13 @@ def folders_among(
         changeable: folders that the server may change: a link that leads out of one may be the
             server's own, and grants nothing.
     """
-    return tuple(filter(os.path.isdir, _among(words, folder, host, changeable)))
+    return tuple(filter(os.path.isdir, paths_among(words, folder, host, changeable)))
 
 
-def files_among(
+def paths_among(
     words: Sequence[str], folder: str, host: SandboxUser, changeable: Sequence[str] = ()
-) -> tuple[str, ...]:
-    """The files that a command's arguments name, which it may read: a configuration, a database.
-
-    Takes the arguments of `folders_among`, and leaves out the same paths.
-    """
-    return tuple(filter(os.path.isfile, _among(words, folder, host, changeable)))
-
-
-def _among(
-    words: Sequence[str], folder: str, host: SandboxUser, changeable: Sequence[str]
 ) -> Iterator[str]:
+    """The folders and files that a command's arguments name, as for `folders_among`."""
     named: dict[str, str] = {}
     for word in words:
         text = word.partition("=")[2] if word.startswith("--") and "=" in word else word
@@ -357,7 +348,7 @@ def _of_arguments(name: str, words: Sequence[str], folder: str, host: SandboxUse
     if name == "java":
         yield from (f"/etc/{each}" for each in os.listdir("/etc") if each.startswith("java-"))
     if (launch := _read_line(name, words, folder)) is None:
-        return  # its arguments are not programs: `files_among`
+        return  # its arguments are not programs: `paths_among`
     starter = launch.starters[0]
     for option, value in starter.options:
         if option in FOLDERS.get(starter.program, ()):  # the folder it runs in

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.run_later import find_run_later, is_held_back, is_of_git
-from pipeguard.isolation.runtimes import files_among, folders_among, leaves, read_alone
+from pipeguard.isolation.runtimes import leaves, paths_among, read_alone
 from pipeguard.isolation.sensitive import find_holder, is_inside
 from pipeguard.isolation.view import build_view
 
@@ -138,6 +138,6 @@ def given_among(
         host: this machine and its user.
         folder: its working directory.
     """
-    named = folders_among(arguments, folder, host, profile.write)
-    folders = tuple(path for path in named if path not in needed)
-    return folders, files_among(arguments, folder, host, (*profile.write, *folders))
+    named = tuple(paths_among(arguments, folder, host, profile.write))
+    folders = (path for path in named if path not in needed)
+    return tuple(filter(os.path.isdir, folders)), tuple(filter(os.path.isfile, named))

@@ -89,32 +89,15 @@ def stage(staged: Sequence[Staged]) -> None:
     os.close(covered)
     folder = open_folder(STAGE)
     for number, each in enumerate(staged):
-        os.close(mount_staged(each, folder, str(number)))
+        top, name = each.outer, str(number)
+        _mount_source(top, folder, name, is_new=True)
+        place = open_below(folder, name)
+        for mount in each.inside:
+            _mount_inside(place, top, mount)
+        for path in each.absent:
+            _check_absent(place, path[len(top.path) :])
+        os.close(place)
     os.close(folder)
-
-
-def mount_staged(staged: Staged, folder: int, name: str) -> int:
-    """Mount one file or folder with the mounts in it; return a descriptor of the mount.
-
-    Args:
-        staged: the file or folder, and the mounts in it.
-        folder: a descriptor of the folder to mount it in.
-        name: its name there, which is still free.
-
-    Raises:
-        OSError: as for `stage`.
-    """
-    top = staged.outer
-    source = open_folder(top.source)
-    _make_place(folder, name, source)
-    _bind(source, folder, name, is_fixed=top.kind is MountKind.READ)
-    os.close(source)
-    place = open_below(folder, name)
-    for mount in staged.inside:
-        _mount_inside(place, top, mount)
-    for path in staged.absent:
-        _check_absent(place, path[len(top.path) :])
-    return place
 
 
 def _check_absent(outer: int, path: str) -> None:
@@ -123,6 +106,15 @@ def _check_absent(outer: int, path: str) -> None:
     except OSError:
         return
     raise OSError(errno.ESTALE, "something else put it there in the meantime", path)
+
+
+def _mount_source(mount: Mount, folder: int, name: str, *, is_new: bool) -> None:
+    """Mount the source of a mount at a name in a folder, made there if it is new."""
+    source = open_folder(mount.source)
+    if is_new:
+        _make_place(folder, name, source)
+    _bind(source, folder, name, is_fixed=mount.kind is MountKind.READ)
+    os.close(source)
 
 
 def _mount_inside(outer: int, top: Mount, mount: Mount) -> None:
@@ -142,11 +134,7 @@ def _mount_inside(outer: int, top: Mount, mount: Mount) -> None:
         _bind(source, folder, name, is_fixed=True)
         os.close(source)
     else:
-        source = open_folder(mount.source)
-        if not is_same:
-            _make_place(folder, name, source)
-        _bind(source, folder, name, is_fixed=mount.kind is MountKind.READ)
-        os.close(source)
+        _mount_source(mount, folder, name, is_new=not is_same)
     os.close(folder)
 
 

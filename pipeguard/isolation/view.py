@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.run_later import find_run_later
-from pipeguard.isolation.sensitive import find_hidden, find_holder, is_inside
+from pipeguard.isolation.sensitive import find_hidden, find_holder, is_inside, outermost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -156,11 +156,7 @@ def build_view(
                 f"{path}: the server's program is in {holder}, which must be granted by name. If"
                 f" it may read it: --read {path}"
             )
-    mounts = [
-        *_system(),
-        *_etc(host),
-        *_own(host.home, kept_home),
-    ]
+    mounts = [*_system(), *_etc(host), *_own(host.home, kept_home)]
     if os.path.islink("/var/run"):
         mounts.append(Mount(MountKind.LINK, "/var/run", "/run"))
     git = profile.serves_git
@@ -173,7 +169,9 @@ def build_view(
     granted = dict.fromkeys((*fixed, *profile.read), MountKind.READ)
     granted |= dict.fromkeys(profile.write, MountKind.WRITE)
     named = (*profile.read, *profile.write, *needed)
-    grants, hidden = list(_grants(granted, fixed, host)), list(_hidden_paths(granted, host, named))
+    grants = list(_grants(granted, fixed, host))
+    covered = {path for each in granted for path in find_hidden(each, host.sensitive, named)}
+    hidden = [Mount(MountKind.HIDDEN, path) for path in outermost(covered)]
     _check_links(grants, profile, host)
     inside = [*grants, *hidden]
     pins = _pin_folders([*mounts, *inside])
@@ -250,12 +248,9 @@ def _kind_of_start(folder: str, mounts: Sequence[Mount]) -> MountKind:
 
 def _own(home_folder: str, kept_home: str | None) -> Iterator[Mount]:
     """The server's own folders, which it may write without a grant."""
-    own = {path: Mount(MountKind.EMPTY, path) for path in SCRATCH}
-    own[home_folder] = (
-        Mount(MountKind.WRITE, home_folder, kept_home)
-        if kept_home
-        else Mount(MountKind.EMPTY, home_folder)
-    )
+    own = {path: Mount(MountKind.EMPTY, path) for path in (*SCRATCH, home_folder)}
+    if kept_home:
+        own[home_folder] = Mount(MountKind.WRITE, home_folder, kept_home)
     own.pop("/", None)  # of a user without a home: it would cover the system
     yield from sorted(own.values(), key=lambda mount: _depth(mount.path))
 
@@ -345,15 +340,6 @@ def _above(path: str) -> Iterator[str]:
     while (folder := os.path.dirname(path)) != path:
         yield folder
         path = folder
-
-
-def _hidden_paths(
-    granted: Iterable[str], host: SandboxUser, named: Sequence[str]
-) -> Iterator[Mount]:
-    hidden = {path for folder in granted for path in find_hidden(folder, host.sensitive, named)}
-    for path in sorted(hidden):
-        if not any(path != each and is_inside(path, each) for each in hidden):
-            yield Mount(MountKind.HIDDEN, path)
 
 
 def _depth(path: str) -> tuple[int, str]:

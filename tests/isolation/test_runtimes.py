@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.errors import LaunchError
-from pipeguard.isolation.runtimes import files_among, find_runtime, folders_among, with_paths
+from pipeguard.isolation.runtimes import find_runtime, folders_among, paths_among, with_paths
 from pipeguard.isolation.sensitive import sensitive_paths
 from pipeguard.isolation.view import SandboxUser
 from tests.each import each
@@ -84,7 +84,7 @@ def test_a_folder_that_a_server_works_in_is_not_needed(host: SandboxUser, home: 
 def test_files_among_the_arguments_may_be_read(host: SandboxUser, home: Path) -> None:
     settings, key = program(home / "app" / "settings"), program(home / ".ssh" / "id")
     words = ("--config=app/settings", str(key), "/etc/hostname", "app", "settings", "http://a/b")
-    assert files_among(words, str(home), host) == (str(settings),)
+    assert [*paths_among(words, str(home), host)] == [str(settings)]
 
 
 def test_a_link_that_the_server_may_have_made_gives_no_file(host: SandboxUser, home: Path) -> None:
@@ -92,8 +92,8 @@ def test_a_link_that_the_server_may_have_made_gives_no_file(host: SandboxUser, h
     (home / "work").mkdir()
     (home / "work" / "db").symlink_to(home / "diary")
     words = [str(home / "work" / "db")]
-    assert files_among(words, "/", host) == (str(home / "diary"),)
-    assert files_among(words, "/", host, [str(home / "work")]) == ()
+    assert [*paths_among(words, "/", host)] == [str(home / "diary")]
+    assert not [*paths_among(words, "/", host, [str(home / "work")])]
 
 
 def test_the_folder_that_a_program_is_told_to_run_in_is_read(host: SandboxUser, home: Path) -> None:

@@ -18,13 +18,13 @@ from pipeguard.isolation.egress.recording import allowing_entry
 from pipeguard.isolation.learning.reduction import SHARED, show_path
 from pipeguard.isolation.run_later import holder_of_later, is_held_back
 from pipeguard.isolation.sandbox import this_host
-from pipeguard.isolation.sensitive import find_holder, is_inside
+from pipeguard.isolation.sensitive import find_holder, is_inside, outermost
 from pipeguard.isolation.view import SYSTEM
 from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.isolation.view import SandboxUser
@@ -195,7 +195,9 @@ def _grant_file(rule: str, path: str, host: SandboxUser, *, is_wide: bool) -> Wa
             raise NothingThereError(f"{visible(path)} is not on this machine: nothing to give.")
     _check_offered(rule, (path, real), host, is_wide=is_wide)
     is_folder = os.path.isdir(real)
-    holds = tuple(_sensitive_paths(real, host)) if is_folder else ()
+    named = [each for each in host.sensitive if is_folder and is_inside(each, real)]
+    there = outermost([*filter(os.path.lexists, named)])
+    holds = tuple(show_path(each, host.home) for each in there)
     value = show_path(real, host.home)
     if holds and not is_wide:
         listed = ", ".join(visible(each) for each in holds[:MAX_LISTED])
@@ -209,15 +211,6 @@ def _grant_file(rule: str, path: str, host: SandboxUser, *, is_wide: bool) -> Wa
     opens += ", and what is in it" if is_folder else ""
     opens += "" if is_inside(path, real) else f" ({visible(path)} leads there)"
     return WallGrant("read" if rule == READ else "write", value, opens, holds)
-
-
-def _sensitive_paths(folder: str, host: SandboxUser) -> Iterator[str]:
-    """Paths in a folder that must be granted by name, outermost only."""
-    inside = sorted(each for each in host.sensitive if is_inside(each, folder))
-    there = [each for each in inside if os.path.lexists(each)]
-    for each in there:
-        if not any(each != outer and is_inside(each, outer) for outer in there):
-            yield show_path(each, host.home)
 
 
 def _check_offered(rule: str, paths: tuple[str, str], host: SandboxUser, *, is_wide: bool) -> None:
