@@ -27,7 +27,7 @@ from pipeguard.isolation.profile import MEBIBYTE, Profile, ResourceLimits
 from pipeguard.isolation.removal import remove_what_can_be
 from pipeguard.isolation.runtimes import find_runtime, runtime_of_package
 from pipeguard.isolation.sensitive import sensitive_paths
-from pipeguard.isolation.shipped import find_profile, package_key
+from pipeguard.isolation.shipped import find_profile
 from pipeguard.isolation.view import SandboxUser
 from pipeguard.launch.command import Command
 
@@ -192,7 +192,7 @@ def _npm_parts(
     package: Package, folder: Path, variables: Mapping[str, str]
 ) -> Iterator[tuple[str, ...]]:
     """Commands that install the npm packages a known server would fetch on its first run."""
-    shipped = find_profile(package_key(package))
+    shipped = find_profile(package.key)
     if shipped is None or which("npm", path=variables.get("PATH")) is None:
         return
     for pattern in shipped.npm_parts:

@@ -80,6 +80,11 @@ class Package(NamedTuple):
         return package_name(self.registry, self.specs[0])
 
     @property
+    def key(self) -> str:
+        """The package whose program runs, as `REGISTRY:NAME`."""
+        return f"{self.registry}:{self.name}"
+
+    @property
     def program_name(self) -> str:
         """The program's name: by default that of the first package."""
         return self.program or self.name

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Mapping
     from pathlib import Path
+    from typing import IO
 
     from pipeguard.isolation.egress.judge import Report
     from pipeguard.isolation.egress.outer_proxy import OuterProxies
@@ -96,7 +97,10 @@ class Sandbox:
         """Determine the files that the server needs and its view."""
         self._host = this_host()
         folder = starting_folder(command)
-        argv, runtime = self._program(command, folder)
+        install = partial(installer, engine=self.engine, proxies=self._proxies, say=self._say)
+        argv, runtime, self._in_use = prepare_program(
+            command, folder, self._host, start=install, say=self._say
+        )
         words = with_paths(argv[0], argv[1:], folder)
         self._roots: StoredRoots | None = None
         if profile.roots:
@@ -121,19 +125,6 @@ class Sandbox:
             make_places(kept_home, self._host.home, self.view.mounts)
         self._variables = with_own_proxy(filter_environment(command.env, self.view), self._rules)
         self._argv = (runtime.path, *argv[1:])
-
-    def _program(self, command: Command, folder: str) -> tuple[tuple[str, ...], Runtime]:
-        """The command line to run and its program's needs; fetches a package first."""
-        package = find_package(command.argv)
-        if package is None:
-            return command.argv, find_runtime(command.argv, command.env, folder, self._host)
-        from pipeguard.isolation.fetching import fetch_package, fetched_runtime
-
-        install = partial(installer, engine=self.engine, proxies=self._proxies, say=self._say)
-        package_folder, self._in_use = fetch_package(
-            package, packages_folder(), command.env, install, self._say
-        )
-        return fetched_runtime(package_folder, package, command, folder, self._host)
 
     def start(self) -> Child:
         """Start the server; return at once.
@@ -210,6 +201,36 @@ class Sandbox:
     def _forget(self, way_out: Egress) -> None:
         way_out.close()
         self._ways_out.discard(way_out)
+
+
+def prepare_program(
+    command: Command,
+    folder: str,
+    host: SandboxUser,
+    *,
+    start: Callable[[Command, Profile], Child],
+    say: Callable[[str], None],
+) -> tuple[tuple[str, ...], Runtime, IO[str] | None]:
+    """Find a server's program, and fetch its package first if it has one.
+
+    Args:
+        command: the server's command.
+        folder: its working directory.
+        host: this machine and its user.
+        start: starts an installer isolated.
+        say: informs the user of slow steps.
+
+    Returns:
+        The command line to run, its program's needs, and an open file that keeps the package from
+        being removed.
+    """
+    package = find_package(command.argv)
+    if package is None:
+        return command.argv, find_runtime(command.argv, command.env, folder, host), None
+    from pipeguard.isolation.fetching import fetch_package, fetched_runtime
+
+    there, in_use = fetch_package(package, packages_folder(), command.env, start, say)
+    return *fetched_runtime(there, package, command, folder, host), in_use
 
 
 def packages_folder() -> Path:

@@ -16,8 +16,6 @@ from pipeguard.isolation.profile import Profile
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pipeguard.isolation.packages import Package
-
 FILE = Path(__file__).with_name("profiles.json")
 
 
@@ -66,16 +64,11 @@ class ShippedProfile(NamedTuple):
         }
 
 
-def package_key(package: Package) -> str:
-    """The key of the package whose program runs, as `REGISTRY:NAME`."""
-    return f"{package.registry}:{package.name}"
-
-
 def find_profile(key: str) -> ShippedProfile | None:
     """The profile of a package; None if PipeGuard has none.
 
     Args:
-        key: as `key_of` returns it.
+        key: as `Package.key`.
     """
     return next((each for each in all_shipped() if key in each.packages), None)
 

@@ -7,16 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeguard.errors import LaunchError, StateError
-from pipeguard.isolation.fetching import fetch_package, fetched_runtime
 from pipeguard.isolation.learning.observed import save
 from pipeguard.isolation.learning.tracer import OPTIONS, Tracer, obstacle, strace_here
 from pipeguard.isolation.packages import find_package
 from pipeguard.isolation.profile import Profile
-from pipeguard.isolation.runtimes import find_runtime, starting_folder, with_paths
-from pipeguard.isolation.sandbox import installer, packages_folder, this_host
+from pipeguard.isolation.runtimes import starting_folder, with_paths
+from pipeguard.isolation.sandbox import installer, prepare_program, this_host
 from pipeguard.isolation.sensitive import is_inside
 from pipeguard.isolation.server_view import given_among
-from pipeguard.isolation.shipped import package_key
 from pipeguard.isolation.view import ETC_FILES, ETC_FOLDERS, SCRATCH, SYSTEM
 from pipeguard.launch.child import Child, Command, start
 from pipeguard.launch.command import NOT_RUNNABLE, Confinement
@@ -64,14 +62,10 @@ class Learner:
         self._say = say
         host = this_host()
         folder = starting_folder(command)
-        self._package = self._problem = ""
-        if (package := find_package(command.argv)) is not None:
-            fetch = partial(installer, proxies=proxies)
-            there, self._in_use = fetch_package(package, packages_folder(), command.env, fetch, say)
-            self._package = package_key(package)
-            argv, runtime = fetched_runtime(there, package, command, folder, host)
-        else:
-            argv, runtime = command.argv, find_runtime(command.argv, command.env, folder, host)
+        package, self._problem = find_package(command.argv), ""
+        self._package = package.key if package is not None else ""
+        install = partial(installer, proxies=proxies)
+        argv, runtime, self._in_use = prepare_program(command, folder, host, start=install, say=say)
         words = with_paths(argv[0], argv[1:], folder)
         given, files = given_among(words, runtime.needed, Profile(), host, folder)
         system = _of_system(host, folder)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeguard.config.isolate_key import find_entries
 from pipeguard.isolation.docker_servers import is_of_containers, parse_run
 from pipeguard.isolation.packages import find_package
-from pipeguard.isolation.shipped import find_profile, package_key
+from pipeguard.isolation.shipped import find_profile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,7 +50,7 @@ class ServerCommand(NamedTuple):
             LaunchError: it fetches in an unknown way, so it cannot be isolated.
         """
         package = find_package(self.argv)
-        return package_key(package) if package is not None else ""
+        return package.key if package is not None else ""
 
     @property
     def shipped_profile(self) -> ShippedProfile | None:

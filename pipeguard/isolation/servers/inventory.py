@@ -58,11 +58,6 @@ class Installed(NamedTuple):
     version: str
 
     @property
-    def key(self) -> str:
-        """The package whose program runs, as `REGISTRY:NAME`."""
-        return f"{self.package.registry}:{self.name}"
-
-    @property
     def name(self) -> str:
         """The package's name, without its version."""
         return self.package.name

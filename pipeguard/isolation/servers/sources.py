@@ -22,7 +22,7 @@ from pipeguard.isolation.profile import (
     roots_mode,
     written_path,
 )
-from pipeguard.isolation.shipped import find_profile, package_key
+from pipeguard.isolation.shipped import find_profile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -111,7 +111,7 @@ def find_shipped(engine: str, command: Sequence[str]) -> ShippedProfile | None:
     """The profile of a known server, for every engine that restricts it."""
     is_kept = engine not in (Isolation.NONE, Isolation.LEARN)
     package = find_package(command) if is_kept else None
-    return find_profile(package_key(package)) if package is not None else None
+    return find_profile(package.key) if package is not None else None
 
 
 def check_roots(name: str, *, is_shared: bool, is_container: bool) -> None:
