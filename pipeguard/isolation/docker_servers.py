@@ -157,7 +157,7 @@ def harden(
         if value not in _HERE and not value.startswith("unix://"):
             raise _elsewhere(name)
     container = f"a container that {' '.join(run.start)} starts"
-    if not profile.is_offline:
+    if profile.hosts or profile.loopback:
         raise PolicyError(
             f"{run.rest[0]}: no list of hosts or ports can be held for {container}. If it may reach"
             " every host, say so in its own words: --network bridge."

@@ -82,11 +82,6 @@ class Profile(NamedTuple):
             self.serves_git or other.serves_git,
         )
 
-    @property
-    def is_offline(self) -> bool:
-        """True if it may not connect to anything."""
-        return not self.hosts and not self.loopback
-
 
 def parse_path(text: str, folder: str, home_folder: str) -> str:
     """The absolute path of a grant, `~` and links resolved.

@@ -18,7 +18,6 @@ from pipeguard.isolation.walls.grants import PORT, READ, WRITE
 from pipeguard.isolation.walls.witness import (
     MAX_MENTIONS,
     MAX_NAMED,
-    Mention,
     WallWitness,
     describe_walls,
     find_access,
@@ -66,18 +65,18 @@ SAID = {
 def test_a_path_and_an_error_code_are_read_out_of_a_failure(
     text: str, found: list[tuple[str, str]]
 ) -> None:
-    assert mentions(text) == [Mention(*each_of) for each_of in found]
+    assert mentions(text) == [Wall(*each_of) for each_of in found]
 
 
 def test_a_tool_that_writes_wanted_to_write() -> None:
     said = "[Errno 2] No such file or directory: '/x/new'"
-    assert mentions(said, "write_file") == [Mention(WRITE, "/x/new")]
-    assert mentions(said, "describe_block") == [Mention(READ, "/x/new")]
+    assert mentions(said, "write_file") == [Wall(WRITE, "/x/new")]
+    assert mentions(said, "describe_block") == [Wall(READ, "/x/new")]
 
 
 @given(st.text())
 def test_any_text_is_read(text: str) -> None:
-    assert all(each.path.isprintable() for each in mentions(f"ENOENT {text}"))
+    assert all(each.subject.isprintable() for each in mentions(f"ENOENT {text}"))
 
 
 def test_few_of_many_are_named() -> None:

@@ -109,5 +109,3 @@ def test_two_profiles_give_both_and_the_limits_of_the_second() -> None:
     other = Profile(("/a", "/c"), (), ("h", "i"), (2, 1), limits=ResourceLimits(processes=2))
     together = Profile(("/a", "/c"), ("/b",), ("h", "i"), (1, 2), True, ResourceLimits(processes=2))
     assert one.with_more(other) == together
-    assert Profile().is_offline
-    assert not together.is_offline

@@ -74,15 +74,11 @@ class RequestBody:
                 step = min(self._left, len(data) - at)
                 self._left -= step
                 at += step
-                self._after_data()
+                self._at_data_end = not self._left
+                self.is_whole = self._at_data_end and not self._is_chunked
             else:
                 at = self._take_line(data, at)
         return at
-
-    def _after_data(self) -> None:
-        if not self._left:
-            self.is_whole = not self._is_chunked
-            self._at_data_end = True
 
     def _take_line(self, data: bytes, at: int) -> int:
         """Read up to the end of a line, and parse the line if it is complete."""

@@ -76,13 +76,13 @@ class Wall(NamedTuple):
     Attributes:
         rule: of its event: that of a refused connection, or of a file.
         subject: a path, a port, or a host with its port unless that is a web port.
-        event: its name in the audit.
+        event: its name in the audit; empty before it is written.
         at: when a connection was refused, on `time.monotonic`'s clock.
     """
 
     rule: str
     subject: str
-    event: str
+    event: str = ""
     at: float = 0.0
 
 

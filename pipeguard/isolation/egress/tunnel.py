@@ -16,14 +16,6 @@ if TYPE_CHECKING:
 _LINGER = struct.pack("ii", 1, 0)
 
 
-def reset(transport: asyncio.Transport) -> None:
-    """Close with a reset (RST), and drop unsent data."""
-    sock: socket.socket | None = transport.get_extra_info("socket")
-    if sock is not None and not transport.is_closing():
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
-    transport.abort()
-
-
 class TunnelEnd(asyncio.BufferedProtocol):
     """One of the two connections, joined or to be joined.
 
@@ -132,4 +124,7 @@ class TunnelEnd(asyncio.BufferedProtocol):
 
     def abort(self) -> None:
         """Close at once with a reset, so that a truncated stream does not look complete."""
-        reset(self.transport)
+        sock: socket.socket | None = self.transport.get_extra_info("socket")
+        if sock is not None and not self.transport.is_closing():
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
+        self.transport.abort()

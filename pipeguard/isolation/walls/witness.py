@@ -6,7 +6,7 @@ import json
 from collections import deque
 from os.path import dirname, normpath
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipeguard.firewall.finding import Action, Finding, Severity
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -32,18 +32,6 @@ _NOTES = {
     READ: "the server may not read it",
     WRITE: "the server may not change it",
 }
-
-
-class Mention(NamedTuple):
-    """A file that a failed answer names.
-
-    Attributes:
-        rule: READ or WRITE.
-        path: absolute.
-    """
-
-    rule: str
-    path: str
 
 
 class WallWitness:
@@ -113,17 +101,17 @@ class WallWitness:
         return []
 
 
-def _finding(mention: Mention, pointer: str, tool: str) -> Finding:
+def _finding(mention: Wall, pointer: str, tool: str) -> Finding:
     return Finding(
         mention.rule,
         PLACE,
         pointer,
         severity=Severity.MEDIUM,
         action=Action.WARN,
-        excerpt=shorten(mention.path),
+        excerpt=shorten(mention.subject),
         note=_NOTES[mention.rule],
         tool=tool or None,
-        path=mention.path,
+        path=mention.subject,
     )
 
 
@@ -159,20 +147,20 @@ _WRITING = lazy_regex(
 )
 
 
-def mentions(text: str, tool: str = "") -> list[Mention]:
+def mentions(text: str, tool: str = "") -> list[Wall]:
     """Find the files that a text calls unusable: a path and an error code in one line.
 
     Args:
         text: of an answer that failed.
         tool: the called tool, or empty.
     """
-    found: dict[Mention, None] = {}
+    found: dict[Wall, None] = {}
     for line in (each[:MAX_LINE_CHARS] for each in text[:MAX_CHARS].splitlines()):
         if len(found) < MAX_MENTIONS and _FAILURE.search(line):
             words = _PATH.sub("", line)  # a folder may be called `write`
             is_writing = _UNCHANGEABLE.search(line) or _WRITING.search(f"{tool} {words}")
             rule = WRITE if is_writing else READ
-            found |= dict.fromkeys(Mention(rule, path) for path in _paths(line))
+            found |= dict.fromkeys(Wall(rule, path) for path in _paths(line))
     return list(found)[:MAX_MENTIONS]
 
 
@@ -185,12 +173,12 @@ def _paths(line: str) -> Iterator[str]:
             yield normpath(path)
 
 
-def is_refused(mention: Mention, view: FileView) -> bool:
+def is_refused(mention: Wall, view: FileView) -> bool:
     """True if a server cannot see a file, or may only read a file that it wants to change."""
     own = {mount.path for mount in view.mounts if mount.kind is MountKind.EMPTY}
-    if mention.rule == WRITE and not own.isdisjoint((mention.path, dirname(mention.path))):
+    if mention.rule == WRITE and not own.isdisjoint((mention.subject, dirname(mention.subject))):
         return False  # a folder of its own, in which it may write
-    sight = find_access(view, mention.path)
+    sight = find_access(view, mention.subject)
     return sight is None or (sight is MountKind.READ and mention.rule == WRITE)
 
 
