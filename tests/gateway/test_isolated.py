@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.gateway.served import Served, write_servers
-from tests.isolation.test_walls import FAILING, event_in, texts
+from tests.isolation.test_walls import event_in, texts
 from tests.isolation.test_wrapped import REACHER
 from tests.launch.processes import until
 from tests.wrap.wrapped import Json, Object
@@ -43,8 +43,7 @@ def test_a_server_reaches_what_its_entry_gives_it(tmp_path: Path) -> None:
 
 def test_an_answer_that_failed_at_a_wall_says_so_once(tmp_path: Path) -> None:
     (tmp_path / "note").write_text("a note")
-    one = entry() | {"args": list(FAILING[1:])}
-    options = ("--config", str(write_servers(tmp_path, {"one": one})), "--mode", "direct")
+    options = ("--config", str(write_servers(tmp_path, {"one": entry()})), "--mode", "direct")
     with Served(tmp_path, *options).opened() as run:
         for tool, what in (("fetch", "api.example.com"), ("read_text_file", tmp_path / "note")):
             answer = run.ask("tools/call", name=f"one__{tool}", arguments={"what": str(what)})

@@ -11,7 +11,8 @@ import pytest
 
 from tests.gateway.served import Served, write_servers
 from tests.isolation.test_escapes import answering
-from tests.isolation.test_walls import FAILING, event_in, texts
+from tests.isolation.test_walls import event_in, texts
+from tests.isolation.test_wrapped import REACHER
 from tests.launch.processes import until
 from tests.wrap.deciding import decide
 from tests.wrap.wrapped import Json, Object, result
@@ -31,7 +32,7 @@ def service_port() -> int:
 
 
 def failing(trust: str, **isolate: Json) -> Object:
-    program, *arguments = FAILING
+    program, *arguments = REACHER
     return {"command": program, "args": [*arguments], "trust": trust, "isolate": isolate}
 
 

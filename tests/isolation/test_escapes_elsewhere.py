@@ -18,7 +18,7 @@ from tests.wrap.wrapped import Object
 
 pytestmark = [pytest.mark.real, pytest.mark.needs("bubblewrap")]
 
-PROGRAM = Path(__file__).with_name("escaping_server.py")
+PROGRAM = Path(__file__).with_name("reacher.py")
 LIMITS = ("memory=512MiB", "processes=64", "files=256", "file-size=64MiB", "scratch=32MiB")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,12 +15,7 @@ from tests.wrap.wrapped import Object, result
 
 pytestmark = pytest.mark.needs("bubblewrap")
 
-FAILING = (sys.executable, "-I", "-u", str(Path(__file__).with_name("failing.py")))
 AUTO = ("--isolate", "auto")
-
-
-def failing(folder: Path, *options: str, policy: str = "") -> Isolated:
-    return Isolated(folder, *options, command=FAILING, policy=policy)
 
 
 def call(run: Isolated, tool: str, what: object) -> Object:
@@ -41,7 +35,7 @@ def event_in(text: str) -> str:
 
 
 def test_an_answer_that_failed_at_a_refused_host_says_so(tmp_path: Path) -> None:
-    with failing(tmp_path, *AUTO) as run:
+    with Isolated(tmp_path, *AUTO) as run:
         run.ready()
         event = ""
         for _ in range(2):  # the second is counted, and told all the same
@@ -67,7 +61,7 @@ def test_an_answer_that_failed_at_a_refused_host_says_so(tmp_path: Path) -> None
 
 def test_the_first_answer_of_all_says_what_the_kernel_refused(tmp_path: Path) -> None:
     """These ports are closed: the server knows it before PipeGuard has looked."""
-    with failing(tmp_path, *AUTO) as run:
+    with Isolated(tmp_path, *AUTO) as run:
         run.ready()
         ours = texts(call(run, "scan", "192.0.2.1:22 192.0.2.1:23 192.0.2.2:5432"))[1]
         for target in ("192.0.2.1:22", "192.0.2.1:23", "192.0.2.2:5432"):
@@ -95,7 +89,7 @@ def test_an_answer_of_a_batch_says_what_it_failed_at(tmp_path: Path) -> None:
         }
         for name, what in calls
     ]
-    with failing(tmp_path, *AUTO) as run:
+    with Isolated(tmp_path, *AUTO) as run:
         run.ask(
             "initialize",
             protocolVersion="2025-03-26",
@@ -134,7 +128,7 @@ POLICY = "# mine\nisolate:\n- {server: reacher}\n"
 
 def test_a_file_that_is_not_given_is_told_explained_and_allowed(tmp_path: Path) -> None:
     diary = tmp_path / "home" / "diary"
-    with failing(tmp_path, policy=POLICY) as run:
+    with Isolated(tmp_path, policy=POLICY) as run:
         server, ours = texts(call(run.ready(), "read_text_file", diary))
         assert server == f"[Errno 2] No such file or directory: '{diary}'"
         assert "does not get the file that it named" in ours
@@ -150,14 +144,14 @@ def test_a_file_that_is_not_given_is_told_explained_and_allowed(tmp_path: Path) 
         assert "applies from the next start of reacher" in shown
     written = (tmp_path / "policy.yaml").read_text()
     assert written == POLICY.replace("reacher}", "reacher, read: [~/diary]}")
-    with failing(tmp_path, policy=written) as run:
+    with Isolated(tmp_path, policy=written) as run:
         assert texts(call(run.ready(), "read_text_file", diary)) == ["a day"]
 
 
 def test_a_folder_is_given_to_make_files_in(tmp_path: Path) -> None:
     notes = tmp_path / "home" / "notes"
     policy = "isolate:\n- {server: reacher, read: [~/notes]}\n"
-    with failing(tmp_path, policy=policy) as run:
+    with Isolated(tmp_path, policy=policy) as run:
         server, ours = texts(call(run.ready(), "write_file", notes / "new"))
         assert server.startswith("Error: EROFS")
         assert "the right to change the file that it named" in ours
@@ -166,13 +160,13 @@ def test_a_folder_is_given_to_make_files_in(tmp_path: Path) -> None:
         code, shown = allowed(tmp_path, event)
         assert code == 0, shown
         assert 'read and change "~/notes", and what is in it' in shown
-    with failing(tmp_path, policy=(tmp_path / "policy.yaml").read_text()) as run:
+    with Isolated(tmp_path, policy=(tmp_path / "policy.yaml").read_text()) as run:
         assert texts(call(run.ready(), "write_file", notes / "new")) == ["written"]
 
 
 def test_an_answer_says_the_same_whether_the_file_is_there_or_not(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    with failing(tmp_path, *AUTO) as run:
+    with Isolated(tmp_path, *AUTO) as run:
         run.ready()
         notes, event = [], ""
         for name in ("diary", "ghost"):
@@ -187,7 +181,7 @@ def test_an_answer_says_the_same_whether_the_file_is_there_or_not(tmp_path: Path
 
 
 def test_a_port_of_this_machine_is_one_event_however_it_is_reached(tmp_path: Path) -> None:
-    with failing(tmp_path, policy=POLICY) as run:
+    with Isolated(tmp_path, policy=POLICY) as run:
         run.ready()
         event = ""
         for host in ("127.0.0.1", "localhost", ""):

@@ -7,7 +7,8 @@ from threading import Thread
 
 import pytest
 
-from tests.isolation.test_walls import FAILING, texts
+from tests.isolation.test_walls import texts
+from tests.isolation.test_wrapped import REACHER
 from tests.launch.processes import until
 from tests.wrap.listening import Browser, Listening
 
@@ -34,7 +35,7 @@ def test_no_client_reads_of_another_one_s_walls(tmp_path: Path) -> None:
     go = shared / "go"
     options = ("--isolate", "auto", "--write", str(shared))
     environment = {"HOME": str(home), "PIPEGUARD_POLICY": ""}
-    with Listening(tmp_path, options, FAILING, environment) as at:
+    with Listening(tmp_path, options, REACHER, environment) as at:
         one, other = opened(at.url), opened(at.url)
         said: list[list[str]] = []
         waiting = Thread(target=lambda: said.append(call(other, "outwait", str(go))), daemon=True)

@@ -91,22 +91,16 @@ def company(
 
 
 @contextmanager
-def answering(answer: bytes, *, then_closes: bool = True) -> Iterator[int]:
+def answering(answer: bytes) -> Iterator[int]:
     """Run a proxy that gives every request one answer; yield its port."""
-    done = threading.Event()
 
     def serve(client: socket.socket) -> None:
         head_of(client)
         client.sendall(answer)
-        if not then_closes:
-            done.wait()
 
     with listening() as (sock, accept):
         accept(serve)
-        try:
-            yield port_of(sock)
-        finally:
-            done.set()
+        yield port_of(sock)
 
 
 Serve = Callable[[socket.socket], None]

@@ -82,11 +82,10 @@ def running(
         egress.close()
 
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 BWRAP = (
     *("bwrap", "--unshare-net", "--unshare-user", "--die-with-parent"),
     *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),
-    *("--ro-bind", str(REPOSITORY), str(REPOSITORY)),  # which may be in /tmp
+    *("--ro-bind", str(TOP), str(TOP)),  # which may be in /tmp
     *("--cap-add", "CAP_NET_BIND_SERVICE"),
 )
 

@@ -3,36 +3,15 @@
 import random
 import socket
 import struct
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 from pipeguard.isolation.egress.hosts import HostRules
 from pipeguard.isolation.egress.judge import EgressReason
-from tests.isolation.egress.sandbox import listener, port_of, running
+from tests.isolation.egress.sandbox import running
+from tests.isolation.egress.test_proxy import host
 
 ATTEMPTS = 1500
 SECONDS = 60.0  # only a failure waits so long
-
-
-@contextmanager
-def forbidden() -> Iterator[tuple[int, list[object]]]:
-    """A host that must not be reached, and whoever reached it."""
-    sock, reached = listener(), list[object]()
-
-    def accept() -> None:
-        with suppress(OSError):
-            while True:
-                connection, peer = sock.accept()
-                reached.append(peer)
-                connection.close()
-
-    threading.Thread(target=accept, daemon=True).start()
-    try:
-        yield port_of(sock), reached
-    finally:
-        sock.shutdown(socket.SHUT_RDWR)
-        sock.close()
 
 
 def resolve(name: str) -> list[str]:
@@ -100,7 +79,7 @@ def attempt(proxy: int, data: bytes) -> bytes:
 
 def test_no_spelling_in_any_request_reaches_this_machine() -> None:
     die = random.Random(7)  # noqa: S311  the same on every run
-    with forbidden() as (port, reached):
+    with host() as (port, reached):
         rules = HostRules.parse([f"good.example:{port}", "*.good.example"])
         with running(rules, resolve) as (proxy, records, _):
             for _ in range(ATTEMPTS):
@@ -116,7 +95,7 @@ def test_no_spelling_in_any_request_reaches_this_machine() -> None:
 def test_the_attempts_reach_it_where_it_is_allowed() -> None:
     """The attempts are real: with the port named, many arrive."""
     die = random.Random(7)  # noqa: S311  the same on every run
-    with forbidden() as (port, reached):
+    with host() as (port, reached):
         rules = HostRules.parse([f"good.example:{port}"], [port])
         with running(rules, resolve) as (proxy, _, _):
             for _ in range(ATTEMPTS // 10):

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import pytest
 
@@ -15,6 +15,7 @@ from pipeguard.isolation.egress.judge import EgressReason, EgressWay
 from pipeguard.isolation.egress.sockets import EgressSockets
 from pipeguard.isolation.egress.state import EgressLimits
 from tests.each import each
+from tests.isolation.egress.company_proxy import listening
 from tests.isolation.egress.sandbox import listener, port_of, running
 
 SECONDS = 60.0  # only a failure waits so long
@@ -29,34 +30,22 @@ def local(name: str) -> list[str]:
 @contextmanager
 def host(answer: bytes | None = None) -> Iterator[tuple[int, list[bytes]]]:
     """Run a server that keeps its input, and echoes it or gives one answer."""
-    sock, contents = listener(), list[bytes]()
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = sock.accept()
-            except OSError:
-                return
-            threading.Thread(target=talk, args=(connection,), daemon=True).start()
+    contents = list[bytes]()
 
     def talk(connection: socket.socket) -> None:
-        with connection, suppress(ConnectionResetError):
-            number = len(contents)
-            contents.append(b"")
-            while data := connection.recv(2**16):
-                contents[number] += data
-                if answer is None:
-                    connection.sendall(data)
-                elif contents[number].endswith(b"\r\n\r\n"):
-                    connection.sendall(answer)
-                    return
+        number = len(contents)
+        contents.append(b"")
+        while data := connection.recv(2**16):
+            contents[number] += data
+            if answer is None:
+                connection.sendall(data)
+            elif contents[number].endswith(b"\r\n\r\n"):
+                connection.sendall(answer)
+                return
 
-    threading.Thread(target=serve, daemon=True).start()
-    try:
+    with listening() as (sock, accept):
+        accept(talk)
         yield port_of(sock), contents
-    finally:
-        sock.shutdown(socket.SHUT_RDWR)
-        sock.close()
 
 
 def rules_for(port: int) -> HostRules:
