@@ -17,18 +17,11 @@ MODULES = (
 )
 
 
-def run(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", SYSTEM + code], capture_output=True, text=True, check=False
-    )
-
-
-def test_what_others_import_asks_for_no_system() -> None:
-    done = run(f"import {', '.join(MODULES)}")
-    assert done.returncode == 0, done.stderr
-
-
-def test_the_commands_say_where_they_work() -> None:
-    done = run("from pipeguard.__main__ import _run; sys.exit(_run(['isolate', 'list']))")
+def test_what_others_import_asks_for_no_system_and_commands_say_where_they_work() -> None:
+    code = f"import {', '.join(MODULES)}; print('imported', flush=True);"
+    code += "from pipeguard.__main__ import _run; sys.exit(_run(['isolate', 'list']))"
+    command = [sys.executable, "-c", SYSTEM + code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "imported\n", done.stderr
     assert done.returncode != 0
     assert "on Linux only" in done.stderr

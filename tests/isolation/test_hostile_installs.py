@@ -106,6 +106,7 @@ def test_an_installer_reaches_nothing_but_its_registry_and_its_folder(
         attacked(home, tmp_path, package, Isolation.BUBBLEWRAP)
 
 
+@pytest.mark.exhaustive
 def test_an_installer_in_a_container_reaches_no_more(home: Path, tmp_path: Path) -> None:
     engine_here(packages_folder().parent)
     attacked(home, tmp_path, OF_NPM, Isolation.CONTAINER)

@@ -49,25 +49,21 @@ def test_processes_that_were_refused_are_told_where_a_group_counts_them(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("code", "exceeded", "expected"),
+    ("ended", "exceeded", "expected"),
     [
-        (1, (), ""),
-        (1, ("memory", "memory"), "ran into its limit memory=64."),
-        (SIGNAL_BASE + signal.SIGXFSZ, (), "ran into its limit file-size=7."),
-        (SIGNAL_BASE + signal.SIGSYS, (), "a system call that is forbidden to isolated servers"),
-        (SIGNAL_BASE + signal.SIGABRT, (), ""),
-        (250, (), ""),
+        (Exit(1), (), ""),
+        (Exit(1), ("memory", "memory"), "ran into its limit memory=64."),
+        (Exit(SIGNAL_BASE + signal.SIGXFSZ), (), "ran into its limit file-size=7."),
+        (Exit(SIGNAL_BASE + signal.SIGSYS), (), "a system call that is forbidden to isolated"),
+        (Exit(250), (), ""),
+        (Exit.by_signal(signal.SIGXCPU), (), ""),  # an end of our own
+        (None, (), ""),
     ],
 )
 def test_the_limit_that_ended_a_server_is_named(
-    code: int, exceeded: tuple[str, ...], expected: str
+    ended: Exit | None, exceeded: tuple[str, ...], expected: str
 ) -> None:
     limits = ResourceLimits(memory=64, file_size=7)
-    told = list(limits_told("one", Exit(code), limits, exceeded))
+    told = list(limits_told("one", ended, limits, exceeded))
     assert len(told) == bool(expected)
     assert expected in "".join(told)
-
-
-def test_an_end_of_our_own_is_not_explained() -> None:
-    assert not list(limits_told("one", Exit.by_signal(signal.SIGXCPU), ResourceLimits(), ()))
-    assert not list(limits_told("one", None, ResourceLimits(), ()))

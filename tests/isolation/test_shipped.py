@@ -69,6 +69,7 @@ def test_a_profile_counts_below_what_is_named(tmp_path: Path, words: tuple[str, 
 
 
 @pytest.mark.needs("bubblewrap")
+@pytest.mark.often("auto")
 @pytest.mark.parametrize("how", ["auto", "learn"])
 def test_a_package_stays_while_a_server_runs_from_it(
     tmp_path: Path, words: tuple[str, ...], how: str

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pipeguard.isolation.egress.addresses import (
     describe_excess,
     is_own,
+    is_private,
     is_public,
     is_usable,
     usable_addresses,
@@ -15,16 +16,22 @@ from pipeguard.isolation.egress.addresses import (
 from pipeguard.isolation.egress.hosts import HostRules
 from tests.each import each
 
-NOT_PUBLIC = [
-    *("127.0.0.1", "127.128.0.1", "0.0.0.1", "0.1.2.3", "10.0.0.5", "172.16.0.1", "192.168.1.1"),
-    *("169.254.169.254", "169.254.170.2", "100.100.100.200", "168.63.129.16", "192.0.0.192"),
-    *("100.64.0.1", "100.127.255.255", "192.0.2.1", "198.18.0.1", "198.51.100.1", "203.0.113.9"),
-    *("192.88.99.1", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255"),
-    *("::", "::1", "::127.0.0.1", "::8.8.8.8", "::ffff:0:8.8.8.8", "fe80::1", "fec0::1", "fc00::1"),
-    *("fd00:ec2::254", "fd00:ec2::23", "ff02::1", "ff0e::1", "2001:db8::1", "2001::1", "2002::1"),
-    *("2002:808:808::1", "3fff::1", "5f00::1", "100::1", "64:ff9b::a9fe:a9fe", "64:ff9b::7f00:1"),
-    *("64:ff9b::a00:5", "64:ff9b:1::808:808", "4000::1", "2001:10::1"),
+PRIVATE = [  # where a name may lead if a rule says so
+    *("10.0.0.5", "172.16.0.1", "192.168.1.1", "100.64.0.1", "100.127.255.255", "203.0.113.80"),
+    *("192.0.2.1", "198.51.100.1", "198.18.0.1", "fc00::1", "fd00::1", "2001:db8::1", "3fff::1"),
 ]
+NEVER = [
+    *("127.0.0.1", "127.128.0.1", "0.0.0.1", "0.1.2.3", "169.254.169.254", "169.254.170.2"),
+    *("100.100.100.200", "168.63.129.16", "192.0.0.192", "192.88.99.1", "224.0.0.1"),
+    *("239.255.255.255", "240.0.0.1", "255.255.255.255", "::", "::1", "::127.0.0.1", "::8.8.8.8"),
+    *("::ffff:0:8.8.8.8", "::ffff:127.0.0.1", "fe80::1", "fec0::1", "fd00:ec2::254"),
+    *("fd00:ec2::23", "ff02::1", "ff0e::1", "2001::1", "2001:10::1", "2002::1"),
+    *("2002:808:808::1", "2002:a00:1::1", "5f00::1", "100::1", "64:ff9b::a9fe:a9fe"),
+    *("64:ff9b::7f00:1", "64:ff9b::a00:5", "64:ff9b:1::808:808", "4000::1"),
+]
+NAMED = HostRules.parse(
+    ["git.corp.example=private", "*.corp.example:8443=private", "packages.example"]
+)
 PUBLIC = [
     *("8.8.8.8", "1.1.1.1", "93.184.216.34", "172.15.0.1", "172.32.0.1", "100.63.0.1"),
     *("2606:4700:4700::1111", "2a00:1450:4001::1", "64:ff9b::808:808"),
@@ -50,10 +57,17 @@ def test_a_host_that_gives_more_than_a_service_is_known(entry: str) -> None:
     assert bool(EXCESSES[entry]) == bool(what)
 
 
-@each("text", NOT_PUBLIC)
+@each("text", [*PRIVATE, *NEVER])
 def test_an_address_that_is_not_of_the_public_network_is_not_used(text: str) -> None:
-    assert not is_public(ip_address(text))
+    address = ip_address(text)
+    assert not is_public(address)
     assert usable_addresses([text], 443, NONE) == []
+    for port, host in ((443, "packages.example"), (443, "a.corp.example"), (8443, "corp.example")):
+        assert usable_addresses([text], port, NAMED, host) == []
+    allowed = [address] if text in PRIVATE else []
+    assert is_private(address) == bool(allowed)
+    assert usable_addresses([text], 443, NAMED, "git.corp.example") == allowed
+    assert usable_addresses([text], 8443, NAMED, "a.corp.example") == allowed
 
 
 @each("text", PUBLIC)

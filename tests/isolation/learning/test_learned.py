@@ -154,26 +154,6 @@ os.rename("notes/x", "notes/y")
 os.mkdir("notes/z")
 os.symlink("a", "notes/l")
 os.remove(".aws/config")
-raise SystemExit(42)
-"""
-
-
-def test_files_are_seen_however_they_are_used(tmp_path: Path, home: Path) -> None:
-    words = (*PYTHON, USES.format(home=str(home)))
-    with Isolated(tmp_path, *LEARN, command=words) as run:
-        assert run.code() == 42, run.said()  # the server's
-    files = learned().files
-    read, written = ("notes/a", "notes/b", "notes/c", "diary"), ("x", "y", "z", "l")
-    assert {files[str(home / name)] for name in read} == {"read"}
-    changed = (".aws/config", *(f"notes/{name}" for name in written))
-    assert {files[str(home / name)] for name in changed} == {"written"}
-
-
-def test_a_name_that_was_asked_for_stands_behind_the_address(tmp_path: Path) -> None:
-    """The question has no recipient: only that it was sent counts."""
-    name = b"\x09localhost\x0blocaldomain\x00"
-    question = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00" + name + b"\x00\x01\x00\x01"
-    code = f"""
 import socket
 socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto({question!r}, ("127.0.0.1", 9))
 with socket.socket() as made:
@@ -183,9 +163,21 @@ with socket.socket() as made:
     except OSError:
         pass
 socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(("192.0.2.2", 443))
+raise SystemExit(42)
 """
-    with Isolated(tmp_path, *LEARN, command=(*PYTHON, code)) as run:
-        assert run.code() == 0, run.said()
+
+
+def test_files_and_hosts_are_seen_however_they_are_used(tmp_path: Path, home: Path) -> None:
+    name = b"\x09localhost\x0blocaldomain\x00"  # asked of nobody: only that counts
+    question = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00" + name + b"\x00\x01\x00\x01"
+    words = (*PYTHON, USES.format(home=str(home), question=question))
+    with Isolated(tmp_path, *LEARN, command=words) as run:
+        assert run.code() == 42, run.said()  # the server's
+    files = learned().files
+    read, written = ("notes/a", "notes/b", "notes/c", "diary"), ("x", "y", "z", "l")
+    assert {files[str(home / name)] for name in read} == {"read"}
+    changed = (".aws/config", *(f"notes/{name}" for name in written))
+    assert {files[str(home / name)] for name in changed} == {"written"}
     assert learned().hosts == ["192.0.2.1:8443"]  # that name leads elsewhere; UDP is no way out
 
 
