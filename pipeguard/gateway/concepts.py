@@ -175,7 +175,6 @@ class Concept:
         words: as in the query.
         terms: terms that may stand for them, with weights; heavier ones first.
         worths: of each single stem, the greatest first.
-        stems: of all terms.
         near: those terms that are only near in meaning.
         double: terms left out because they are words of the query themselves.
         is_known: True for words of English or of the tables; False for a name or a number.
@@ -184,7 +183,6 @@ class Concept:
     words: str
     terms: Mapping[Term, float]
     worths: Mapping[str, float]
-    stems: frozenset[str]
     near: frozenset[Term]
     double: frozenset[Term]
     is_known: bool
@@ -269,9 +267,7 @@ class Concepts:
         left = {term: weight for term, weight in terms.items() if term not in double}
         is_known = bool(meant) or self._stems[words[0]] in self._neighbours
         near = frozenset(term for term, weight in left.items() if weight not in TOLD_WEIGHTS)
-        worths = _find_worths(left)
-        stems = frozenset(worths)
-        return Concept(" ".join(words), left, worths, stems, near, double, is_known)
+        return Concept(" ".join(words), left, _find_worths(left), near, double, is_known)
 
     def _find_terms(
         self, words: tuple[str, ...], meant: Terms
@@ -415,7 +411,7 @@ def coverage(stems: Set[str], concepts: Iterable[Concept]) -> float:
     """The number of concepts that a tool matches; a synonym counts less than one."""
     total = 0.0
     for concept in concepts:
-        if stems.isdisjoint(concept.stems):  # as most are
+        if stems.isdisjoint(concept.worths):  # as most are
             continue
         for stem, worth in concept.worths.items():
             if stem in stems:
@@ -447,7 +443,7 @@ class WordMatch(NamedTuple):
 
 def find_match(concept: Concept, tool: ToolStems) -> tuple[Term, str] | None:
     """The term of a concept that a tool matches best, and its field."""
-    if tool.everything.isdisjoint(concept.stems):
+    if tool.everything.isdisjoint(concept.worths):
         return None
     for term in filter(tool.everything.issuperset, concept.terms):
         for field, stems in tool.fields.items():

@@ -57,16 +57,7 @@ _PARTS = re.compile(
 
 def split_words(text: str) -> Iterator[str]:
     """The words of a text in lower case, with names split: `listPullRequests2` has four."""
-    return _split_names(_WORD.findall(unicodedata.normalize("NFKC", text)))
-
-
-def distinct_words(text: str) -> Iterator[str]:
-    """The words of a text; repetitions of the same form are split once."""
-    return _split_names(dict.fromkeys(_WORD.findall(unicodedata.normalize("NFKC", text))))
-
-
-def _split_names(words: Iterable[str]) -> Iterator[str]:
-    for word in words:
+    for word in _WORD.findall(unicodedata.normalize("NFKC", text)):
         is_plain = word[1:].islower() and word.isalpha()  # most are, and the pattern takes longer
         for part in (word,) if is_plain else _PARTS.split(word):
             if len(part) <= MAX_WORD_CHARS:

@@ -58,7 +58,6 @@ from pipeguard.gateway.concepts import (
 from pipeguard.gateway.fit import LEAST_FIT, NAMED_FIT, Wish, find_fit, make_wish, without_values
 from pipeguard.gateway.neighbours import (
     STOP_WORDS,
-    distinct_words,
     first_words,
     limit_words,
     split_words,
@@ -92,7 +91,6 @@ PAST = ("history", "changelog")  # who asks for a history does not ask to add to
 SINGULAR_WEIGHT = 0.93  # of a name in the singular if the request has a plural
 PAST_WEIGHT = 0.4  # of a tool that then changes something, and has no such word
 MOST_QUERIES = 20_000  # of stems and concepts that are remembered
-EARLY_PROFILES = 10_000  # made with the index; others when they are found, to save memory
 INDEX_BYTES = 50_000_000  # at most, while it is written; with less, 10,000 tools are three segments
 COUNT_BITS = 24  # of tools with a stem in one field
 MOST_COUNT = 2**COUNT_BITS - 1
@@ -157,16 +155,13 @@ class ToolIndex:
         writer = self._index.writer(heap_size=INDEX_BYTES, num_threads=1)
         for key in gone:
             writer.delete_documents_by_query(Query.term_query(self._schema, "key", key))
-            self._count_stems(self._profile(key), -1)
-            del self._profiles[key]
+            self._count_stems(self._profiles.pop(key), -1)
         self._tools = now
         for tool in new:
             words = {field: list(split_words(_read_field(tool, field))) for field in FIELDS}
             writer.add_document(_document(tool, words))
-            profile = ToolStems(words, self._stems)
+            profile = self._profiles[tool.key] = ToolStems(words, self._stems)
             self._count_stems(profile, 1)
-            if len(self._profiles) < EARLY_PROFILES:
-                self._profiles[tool.key] = profile
         writer.commit()
         writer.wait_merging_threads()
         self._index.reload()
@@ -315,7 +310,7 @@ class ToolIndex:
         asked = {self._stems[word] for word in telling if word not in STOP_WORDS}
         groups = list[Scored](), list[Scored](), list[Scored]()  # server named, tool named, neither
         for score, key in scored:
-            profile = self._profiles.get(key) or self._profile(key)
+            profile = self._profiles[key]
             is_server, is_tool = profile.names(asked)
             groups[0 if is_server else 1 if is_tool else 2].append((score, key, profile))
         best_first = (self._best_first(concepts, explained, group) for group in groups)
@@ -377,7 +372,7 @@ class ToolIndex:
 
     def _why(self, concepts: list[Concept], key: int) -> Iterator[WordMatch]:
         """The matching words of a query, with the tool's own words."""
-        profile = self._profile(key)
+        profile = self._profiles[key]
         for concept in concepts:
             match = find_match(concept, profile)
             if match is not None:
@@ -392,14 +387,6 @@ class ToolIndex:
 
     def _own_stems(self, concept: Concept) -> list[str]:
         return [self._stems[word] for word in concept.words.split()]
-
-    def _profile(self, key: int) -> ToolStems:
-        profile = self._profiles.get(key)
-        if profile is None:
-            tool = self._tools[key]
-            words = {field: distinct_words(_read_field(tool, field)) for field in FIELDS}
-            profile = self._profiles[key] = ToolStems(words, self._stems)
-        return profile
 
 
 @lru_cache(maxsize=MOST_QUERIES)
