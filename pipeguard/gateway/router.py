@@ -129,21 +129,29 @@ class Router:
         self._input_calls = input_calls
         self._subscriptions = subscriptions
 
-    async def send(self, server: str, request: ClientRequest, params: JsonObject) -> JsonObject:
+    async def send(
+        self,
+        server: str,
+        request: ClientRequest,
+        params: JsonObject,
+        definition: JsonObject | None = None,
+    ) -> JsonObject:
         """Forward a request, and return the answer.
 
         Args:
             server: its name.
             request: the client's.
             params: as the server is to read them, before translation to its era.
+            definition: of the tool that it calls.
 
         Raises:
             Unavailable: the server does not answer.
             Declined: the request continues a call that does not exist.
         """
-        return await self._send(await self._client.leg(server, request.opening), request, params)
-
-    async def _send(self, leg: Leg, request: ClientRequest, params: JsonObject) -> JsonObject:
+        leg = await self._client.leg(server, request.opening)
+        if leg.is_stateless and not leg.has_listed_tools and find_mirrored(definition or {}):
+            await leg.list_tools()  # so that the channel learns the header parameters, too
+            leg = await self._client.leg(server, request.opening)  # the earlier one may have ended
         if request.opening.is_stateless and not leg.is_stateless and may_ask(request):
             return await self._input_calls.ask(leg.server, request, params)
         translates = leg.is_stateless and not request.opening.is_stateless
@@ -156,27 +164,6 @@ class Router:
             answer = await self._with_answers(leg, request, params, answer)
             return eras.with_handshake(request.method, answer)
         return answer
-
-    async def call(
-        self, server: str, request: ClientRequest, params: JsonObject, definition: JsonObject
-    ) -> JsonObject:
-        """Forward a `tools/call`, and return the answer.
-
-        Args:
-            server: its name.
-            request: the client's.
-            params: as the server is to read them, before translation to its era.
-            definition: of the tool.
-
-        Raises:
-            Unavailable: the server does not answer.
-            Declined: the request continues a call that does not exist.
-        """
-        leg = await self._client.leg(server, request.opening)
-        if leg.is_stateless and not leg.has_listed_tools and find_mirrored(definition):
-            await leg.list_tools()  # so that the channel learns the header parameters, too
-            leg = await self._client.leg(server, request.opening)  # the earlier one may have ended
-        return await self._send(leg, request, params)
 
     async def _with_answers(
         self, leg: Leg, request: ClientRequest, params: JsonObject, answer: JsonObject

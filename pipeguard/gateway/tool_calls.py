@@ -193,7 +193,7 @@ class ToolCalls:
         try:
             with self._gateway.sending(tool.server, request.method, tool.name) as span:
                 params = span.carry(params)
-                answer = await self._router.call(tool.server, request, params, tool.definition)
+                answer = await self._router.send(tool.server, request, params, tool.definition)
                 span.record_answer(answer)
             result = answer.get("result")
             is_ok = isinstance(result, dict) and result.get("isError") is not True
