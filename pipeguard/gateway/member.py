@@ -20,6 +20,7 @@ from pipeguard.errors import StateError
 from pipeguard.firewall.finding import Action, Direction, MessageKind, Verdict
 from pipeguard.firewall.policy import Mode
 from pipeguard.firewall.protocol.json_values import JsonObject, as_object
+from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.peers import Peers
 from pipeguard.firewall.session.session import Session
 from pipeguard.gateway.client_request import Refused, ServedClient, Unavailable
@@ -34,7 +35,6 @@ from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.stateless_server import (
     OUR_OPENING,
     EraChannel,
-    OwnListener,
     StatelessServer,
     discover,
     is_refusal,
@@ -141,8 +141,8 @@ class GatewayServer(ServerLife):
         self._is_relisting = self._is_outdated = False
         self._dialler: OwnedDialler | None = None
         self._leg: Leg | None = None
-        makes, dials = partial(self._make_dialler, self._tell_end), self._dial
-        self._stateless = StatelessServer(makes, dials, self.relist)
+        makes = partial(self._make_dialler, self._tell_end)
+        self._stateless = StatelessServer(makes, self._dial, self)
         self.remembered: Leg | None = None
         self._gone = asyncio.Event()
         self._own_channels = self._opening = 0
@@ -273,8 +273,8 @@ class GatewayServer(ServerLife):
             return False
         self.run.follow_approvals()
         session = Session(self.run.guard.part(token_bytes(KEY_BYTES)), f"{self.run.name}.pins")
-        channel, listener = RememberedServer(self.name, pins), OwnListener(self.relist, self._tasks)
-        leg = Leg(self.name, session, channel, Judge(lambda _: None), listener)
+        channel = RememberedServer(self.name, pins)
+        leg = Leg(self.name, session, channel, Judge(lambda _: None), self)
         opened = await self._open_leg(leg, OUR_OPENING)
         self.described = self.described or opened
         self.offer.put((await leg.list_tools()).definitions)
@@ -297,13 +297,12 @@ class GatewayServer(ServerLife):
         self._gone = asyncio.Event()
         self.run.guard.pins.start_anew()
         self._dialler = await self._make_dialler()
-        listener = OwnListener(self.relist, self._tasks, self._gone.set)
-        leg = self._leg = await self._dial(self._dialler, listener, ServedClient(Flows()))
+        leg = self._leg = await self._dial(self._dialler, self, ServedClient(Flows()))
         try:
             self.described = await self._open_leg(leg, OUR_OPENING)
             self._stateless.may_exist = speaks_newest(self.described)
         except Refused:  # it may make no handshakes
-            leg = self._leg = await self._dial(self._dialler, listener, ServedClient(Flows()))
+            leg = self._leg = await self._dial(self._dialler, self, ServedClient(Flows()))
             if not await discover(leg, OUR_OPENING):
                 raise
             self.described = leg.described
@@ -409,6 +408,22 @@ class GatewayServer(ServerLife):
         if self._stateless.is_used:
             event = "the server ended, and is started again when it is called"
             self._log("warning", event, why=ending)
+
+    # --- on the gateway's own legs: LegListener ---------------------------------------------
+
+    def receive_request(self, leg: Leg, message: Message) -> None:
+        """Decline: no client is connected."""
+        self._tasks.begin(leg.decline(message, "no client is connected that could answer"))
+
+    def receive_notification(self, leg: Leg, message: Message) -> None:
+        """List again if its tools have changed; ignore changes that clients follow themselves."""
+        if message.method == "notifications/tools/list_changed":
+            self.relist()
+
+    def lose_server(self, leg: Leg) -> None:
+        """Note the server's end."""
+        if leg is self._leg:
+            self._gone.set()
 
     def relist(self) -> None:
         """List its tools again, because they have changed."""

@@ -16,7 +16,6 @@ from pipeguard.detect.flows.ledger import Flows
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, as_object
-from pipeguard.firewall.protocol.message import Message
 from pipeguard.gateway import eras
 from pipeguard.gateway.client_request import ServedClient, Unavailable
 from pipeguard.gateway.eras import Opening, find_opening
@@ -36,44 +35,13 @@ OUR_OPENING = Opening(
 )
 
 
-class OwnListener:
-    """Receives a server's messages to the gateway itself.
-
-    Args:
-        relist: called when the server's tools have changed.
-        tasks: runs the replies.
-        fallen: called once the server is gone.
-    """
-
-    def __init__(
-        self, relist: Callable[[], None], tasks: Tasks, fallen: Callable[[], None] | None = None
-    ) -> None:
-        self._relist = relist
-        self._tasks = tasks
-        self._fallen = fallen
-
-    def receive_request(self, leg: Leg, message: Message) -> None:
-        """Decline: no client is connected."""
-        self._tasks.begin(leg.decline(message, "no client is connected that could answer"))
-
-    def receive_notification(self, leg: Leg, message: Message) -> None:
-        """List again if its tools have changed; ignore changes that clients follow themselves."""
-        if message.method == "notifications/tools/list_changed":
-            self._relist()
-
-    def lose_server(self, leg: Leg) -> None:
-        """Note the server's end."""
-        if self._fallen is not None:
-            self._fallen()
-
-
 class StatelessServer:
     """The channels of one server without handshakes.
 
     Args:
         make: makes the dialler of channels; raises PipeGuardError.
         dials: opens legs over them.
-        relist: called when the server's tools have changed.
+        listener: of the gateway's own leg.
 
     Attributes:
         may_exist: False if the server need not be asked.
@@ -83,12 +51,12 @@ class StatelessServer:
         self,
         make: Callable[[], Awaitable[OwnedDialler]],
         dials: Callable[[OwnedDialler, LegListener, ServedClient], Awaitable[Leg]],
-        relist: Callable[[], None],
+        listener: LegListener,
     ) -> None:
         self.may_exist = False
         self._make = make
         self._dials = dials
-        self._relist = relist
+        self._listener = listener
         self._finding: asyncio.Task[None] | None = None
         self._ask_at = 0.0  # the earliest time at which it is asked again
         self._dialler: OwnedDialler | None = None
@@ -154,8 +122,7 @@ class StatelessServer:
         leg: Leg | None = None
         try:
             dialler = await self._make()
-            listener = OwnListener(self._relist, self._tasks)
-            leg = await self._dials(dialler, listener, ServedClient(Flows()))
+            leg = await self._dials(dialler, self._listener, ServedClient(Flows()))
             if await discover(leg, OUR_OPENING):
                 self._dialler, self._leg, self._described = dialler, leg, leg.described
                 if leg.offers("tools", "listChanged"):
@@ -233,7 +200,9 @@ class EraChannel:
         """
         async with self._opening:
             if self._channel is None and not self._closed:
-                self._channel = await self._dial(await _is_stateless(frame))
+                value = as_object(await parse_value(frame))  # it was judged, so it is JSON
+                method, params = str(value.get("method")), as_object(value.get("params"))
+                self._channel = await self._dial(find_opening(method, params) is not None)
                 self._is_decided.set()
         if self._channel is None or self._closed:
             raise ChannelClosed("closed")
@@ -248,8 +217,3 @@ class EraChannel:
             self._is_decided.set()
             if self._channel is not None:
                 await self._channel.close()
-
-
-async def _is_stateless(frame: bytes) -> bool:
-    value = as_object(await parse_value(frame))  # it was judged, so it is JSON
-    return find_opening(str(value.get("method")), as_object(value.get("params"))) is not None
