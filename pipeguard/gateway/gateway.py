@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import NamedTuple
 
 from pipeguard.detect.detector import Engines
 from pipeguard.errors import PipeGuardError
@@ -46,22 +45,6 @@ _MAY_HAVE: JsonObject = {
 }
 
 
-class Changes(NamedTuple):
-    """The changes that an edit made to the servers.
-
-    Attributes:
-        added: names of new servers.
-        changed: names of servers restarted with new settings.
-        removed: names of removed servers.
-        failed: why servers could not be added, by name.
-    """
-
-    added: list[str]
-    changed: list[str]
-    removed: list[str]
-    failed: dict[str, str]
-
-
 class Gateway(Hub):
     """All servers behind one endpoint. To be made on the loop where it lives.
 
@@ -101,42 +84,41 @@ class Gateway(Hub):
         self._ready: list[str] = []  # servers whose start is to be announced
         self._has_answered = False  # a client, once it needed no server that was starting
 
-    async def apply(self, servers: Iterable[ServerSettings]) -> Changes:
-        """Run exactly these servers: start new ones, end others, keep unchanged ones."""
+    async def apply(self, servers: Iterable[ServerSettings]) -> dict[str, list[str]]:
+        """Run exactly these servers: start new ones, end others, keep unchanged ones.
+
+        Returns:
+            The names of changed servers, by what was done with them.
+        """
         wanted = {server.name: server for server in servers}
-        changes = Changes([], [], [], {})
+        added, changed, removed = list[str](), list[str](), list[str]()
         leaving: dict[str, asyncio.Task[None]] = {}
         for name, member in list(self.members.items()):
             if wanted.get(name) == member.settings:
                 del wanted[name]
                 continue
-            (changes.changed if name in wanted else changes.removed).append(name)
+            (changed if name in wanted else removed).append(name)
             leaving[name] = self._stopping.begin(self.members.pop(name).stop())
             super().note_restart(name)
-        dropped = (*changes.removed, *changes.changed)
+        dropped = (*removed, *changed)
         if [self.catalog.drop(name) for name in dropped]:
             self.announce_lists(frozenset({"tools", "prompts", "resources"}), *dropped)
-        for each in wanted.values():
-            self._start(each, leaving.get(each.name), changes)
+        failed = {}
+        for name, settings in wanted.items():
+            try:
+                member = GatewayServer(settings, self, self._engines, self._common)
+            except PipeGuardError as error:
+                failed[name] = show(str(error), MOST_REASON_CHARS)
+                continue
+            self.members[name] = member
+            self.left_out.pop(name, None)
+            member.start(leaving.get(name))
+            if name not in leaving:
+                added.append(name)
         if leaving:
             await asyncio.wait(leaving.values())
-        self.left_out = changes.failed
-        return changes
-
-    def _start(
-        self, settings: ServerSettings, before: asyncio.Task[None] | None, changes: Changes
-    ) -> None:
-        """Start a server, once its predecessor of the same name has ended."""
-        try:
-            member = GatewayServer(settings, self, self._engines, self._common)
-        except PipeGuardError as error:
-            changes.failed[settings.name] = show(str(error), MOST_REASON_CHARS)
-            return
-        self.members[settings.name] = member
-        self.left_out.pop(settings.name, None)
-        member.start(before)
-        if before is None:
-            changes.added.append(settings.name)
+        self.left_out = failed
+        return {"added": added, "started again with other settings": changed, "removed": removed}
 
     def access(self, who: str) -> ScopedAccess:
         """The access of a token's client."""

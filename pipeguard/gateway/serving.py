@@ -21,7 +21,7 @@ from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.firewall.finding import Direction
 from pipeguard.gateway.answers import dial
 from pipeguard.gateway.front import FrontJudge, FrontSessions, front_guard
-from pipeguard.gateway.gateway import Changes, Gateway
+from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.life import Circuit
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.proposed_servers import ServerManagement
@@ -263,10 +263,15 @@ class _Serving:
                 say(note)
         self._notes = file.notes
         self._let_manage(file.management)
-        left_out = self._gateway.left_out
+        reported = self._gateway.left_out
         changes = await self._gateway.apply(file.servers)
-        self._tell(changes, left_out)
-        if changes.failed:
+        for what, names in changes.items():
+            if names:
+                self._log("info", f"servers {what}", names=", ".join(names))
+        for name, why in self._gateway.left_out.items():
+            if reported.get(name) != why:
+                self._log("error", f"the server {name} is left out, and tried again", why=why)
+        if self._gateway.left_out:
             self._retry_at = monotonic() + self._retries.fail(0)
         else:
             self._retries = Circuit()
@@ -281,24 +286,6 @@ class _Serving:
         if present is None or present.settings != settings:
             taken = self._gateway.members.keys
             self._gateway.offer(ServerManagement(store_file(), taken, settings))
-
-    def _tell(self, changes: Changes, left_out: Mapping[str, str]) -> None:
-        """Report changes of the servers to people.
-
-        Args:
-            changes: the changes.
-            left_out: the earlier reasons for leaving servers out.
-        """
-        for what, names in (
-            ("added", changes.added),
-            ("started again with other settings", changes.changed),
-            ("removed", changes.removed),
-        ):
-            if names:
-                self._log("info", f"servers {what}", names=", ".join(names))
-        for name, why in changes.failed.items():
-            if left_out.get(name) != why:
-                self._log("error", f"the server {name} is left out, and tried again", why=why)
 
 
 def check(options: ServeOptions) -> ServersFile:

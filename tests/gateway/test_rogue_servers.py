@@ -185,7 +185,7 @@ async def test_a_call_waits_for_a_server_that_is_started_with_other_settings(
             assert found.startswith("a__walk")
             ran = await client.text("call_tool_destructive", name="a__walk", arguments={})
         assert ran == "walk ran at a"
-        assert (await replacing).changed == ["a"]
+        assert ["a"] in (await replacing).values()
 
 
 async def test_one_that_never_lists_its_tools_is_given_up_and_says_so(
