@@ -53,7 +53,6 @@ class Merged:
         self._pages = Pages(client, self._show_all)
         self._prompts: dict[str, tuple[str, str]] = {}  # server and name, by the public name
         self._homes: dict[str, tuple[str, str]] = {}  # server and address, by the address shown
-        self._addresses: dict[tuple[str, str], str] = {}  # shown, by server and address there
         self._templates: dict[str, tuple[str, str]] = {}
         self._remembered: Counter[tuple[str, str]] = Counter()  # by key and server
         self._level: JsonValue = None
@@ -93,19 +92,16 @@ class Merged:
         if type(name) is not str:
             return item
         table = {"name": self._prompts, "uri": self._homes}.get(kind.key, self._templates)
-        is_prompt = kind.key == "name"
-        public = self._public_name(server, name) if is_prompt else name
+        if kind.key == "name":
+            names = [self._public_name(server, name), public_name(server, name)]
+            last = hashed_name(server, name)
+        else:
+            *names, last = _addresses(server, name)
         home = (server, name)
-        if table.get(public, home) != home:  # another server has the same name or address
-            public = public_name(server, name) if is_prompt else f"{_scheme(server)}+{name}"
-        if table.get(public, home) != home:
-            scheme = f"{_scheme(server)}-{short_hash(server, name)}"
-            public = hashed_name(server, name) if is_prompt else f"{scheme}+{name}"
+        public = next((each for each in names if table.get(each, home) == home), last)
         if public not in table and self._remembered[kind.key, server] < MOST_REMEMBERED:
             self._remembered[kind.key, server] += 1
             table[public] = home
-            if table is self._homes:
-                self._addresses[home] = public
         return item if public == name else {**item, kind.key: public}
 
     # --- single ones ------------------------------------------------------------------------
@@ -172,7 +168,10 @@ class Merged:
 
     def uri_shown(self, server: str, uri: JsonValue) -> JsonValue:
         """The address under which a client knows a resource of a server."""
-        return self._addresses.get((server, uri), uri) if type(uri) is str else uri
+        if type(uri) is not str:
+            return uri
+        shown = _addresses(server, uri)
+        return next((each for each in shown if self._homes.get(each) == (server, uri)), uri)
 
     async def _find_prompt(self, request: ClientRequest, public: JsonValue) -> tuple[str, str]:
         if type(public) is str:
@@ -247,10 +246,14 @@ def _task_shown(server: str, task: JsonObject) -> JsonObject:
     return {**task, "taskId": show_task_id(server, own)} if type(own) is str else task
 
 
-def _scheme(server: str) -> str:
-    """A server's name as the beginning of a URI's scheme (RFC 3986, section 3.1)."""
+def _addresses(server: str, uri: str) -> tuple[str, str, str]:
+    """The addresses under which a resource may be shown: its own, unless another server has it.
+
+    The others begin with the server's name as a URI's scheme (RFC 3986, section 3.1).
+    """
     clean = re.sub(r"[^a-z0-9.-]", "-", server.casefold())
-    return clean if clean[:1].isalpha() else f"s-{clean}"
+    scheme = clean if clean[:1].isalpha() else f"s-{clean}"
+    return uri, f"{scheme}+{uri}", f"{scheme}-{short_hash(server, uri)}+{uri}"
 
 
 def _fits(template: str, uri: str) -> bool:
