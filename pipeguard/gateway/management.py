@@ -7,6 +7,7 @@ server, and withdraws only its own proposals.
 
 from __future__ import annotations
 
+import asyncio
 from functools import cache
 from math import ceil
 
@@ -65,7 +66,7 @@ class ClientManagement:
                 text = f"Too many proposals. Try again in {ceil(wait_seconds)} seconds."
                 return menu.content(text, is_error=True)
             change = management.propose if name == PROPOSE else management.remove
-            return menu.content(await change(self._who, arguments))
+            return menu.content(await asyncio.to_thread(change, self._who, arguments))
         except PipeGuardError as error:
             return menu.content(f"Not done: {error}", is_error=True)
 
@@ -77,7 +78,5 @@ class ClientManagement:
             state = absent.get(name, f"ready, {count} tools")
             held = "; some of its tools wait for the user" if name in waiting else ""
             lines.append(f"{name}: {state}{held}")
-        return (
-            "\n".join([*lines, *await management.list_proposals(self._who)])
-            or "There is no server."
-        )
+        lines += await asyncio.to_thread(management.list_proposals, self._who)
+        return "\n".join(lines) or "There is no server."

@@ -5,7 +5,6 @@ Reads entries as the file of servers is read, with the same errors. Starts nothi
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from time import monotonic
@@ -118,7 +117,7 @@ def _texts(value: JsonValue) -> Iterator[str]:
 
 
 class ServerManagement:
-    """Changes that agents may make to the servers of a gateway.
+    """Changes that agents may make to the servers of a gateway; to be called in a thread.
 
     Args:
         store: the file of proposals.
@@ -139,7 +138,7 @@ class ServerManagement:
         limit = self._limits.setdefault(who, RateLimit())
         return limit.seconds_to_wait(PER_MINUTE, monotonic())
 
-    async def propose(self, who: str, arguments: JsonObject) -> str:
+    def propose(self, who: str, arguments: JsonObject) -> str:
         """Store a proposal of a token; return the answer to the agent.
 
         Raises:
@@ -149,24 +148,20 @@ class ServerManagement:
         name, reason = fields.pop("name", None), fields.pop("reason", None)
         if type(name) is not str or type(reason) is not str or not reason.strip():
             raise InputError(f"{PROPOSE} needs a name and a reason, which the user reads.")
-        if name.casefold() in {taken.casefold() for taken in self._taken()}:
+        if name.casefold() in map(str.casefold, list(self._taken())):
             raise InputError(
                 f"a server named {name} exists already, and agents cannot change servers."
             )
         entry = checked_entry(name, fields)
-
-        def store() -> None:
-            with Store.open(self._store) as opened:
-                propose(opened, name, entry, who, reason)
-
-        await asyncio.to_thread(store)
+        with Store.open(self._store) as opened:
+            propose(opened, name, entry, who, reason)
         say(f"an agent proposes the server {name}: pipeguard servers show {name}")
         return (
             f"The server {name} is proposed. It is started once the user approves it, and its tools"
             " are found once the user has read them: tell the user that it waits."
         )
 
-    async def remove(self, who: str, arguments: JsonObject) -> str:
+    def remove(self, who: str, arguments: JsonObject) -> str:
         """Withdraw a proposal of a token; return the answer to the agent.
 
         Raises:
@@ -174,23 +169,15 @@ class ServerManagement:
         """
         given = arguments.get("name")
         name = given if isinstance(given, str) else ""
-
-        def store() -> None:
-            with Store.open(self._store) as opened:
-                withdraw(opened, name, who)
-
-        await asyncio.to_thread(store)
+        with Store.open(self._store) as opened:
+            withdraw(opened, name, who)
         return f"The proposal of {name} is withdrawn."
 
-    async def list_proposals(self, who: str) -> list[str]:
+    def list_proposals(self, who: str) -> list[str]:
         """A line for each proposal of a token that a person has not approved."""
-
-        def lines() -> list[str]:
-            with Store.open(self._store) as opened:
-                return [
-                    f"{each.name}: you proposed it, and it waits for the user"
-                    for each in proposals(opened)
-                    if each.proposed_by == who and each.waits
-                ]
-
-        return await asyncio.to_thread(lines)
+        with Store.open(self._store) as opened:
+            return [
+                f"{each.name}: you proposed it, and it waits for the user"
+                for each in proposals(opened)
+                if each.proposed_by == who and each.waits
+            ]
