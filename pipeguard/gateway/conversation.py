@@ -67,10 +67,6 @@ class _Question(NamedTuple):
         params = as_object(self.message.value.get("params"))
         return eras.find_meta(params).get("progressToken")
 
-    def has_ended(self) -> bool:
-        """True if the request was cancelled, so that its answer is no longer awaited."""
-        return self.answer is not None and self.answer.done()
-
 
 class GatewayChannel(ABC):
     """A client's side of the gateway; a subclass answers its requests.
@@ -284,16 +280,15 @@ class GatewayChannel(ABC):
             self._under_way[request.token] = request, task
         elif message.kind is MessageKind.NOTIFICATION:
             await self._hear(message)
-        else:
-            question = self._questions.pop(message.id_token or "", None)
-            if question is not None and question.answer is None:
+        elif question := self._questions.pop(message.id_token or "", None):
+            if question.answer is None:
                 asked, server = question.message.value, question.leg.server
                 answer: JsonObject = {**message.value, "id": asked["id"]}
                 if isinstance(result := answer.get("result"), dict):
                     answer["result"] = restore_task_ids(server, result)
                 # A server that does not read must not delay the others.
                 self._tasks.begin(question.leg.send(answer))
-            elif question is not None and question.answer is not None and not question.has_ended():
+            elif not question.answer.done():
                 question.answer.set_result(message.value)
 
     async def _serve(self, request: ClientRequest) -> None:

@@ -147,8 +147,11 @@ def check_envelope(params: JsonObject) -> None:
         raise Declined(UNSUPPORTED_VERSION, "Unsupported protocol version", data)
 
 
-def envelope(opening: Opening) -> JsonObject:
-    """The envelope of a client that described itself in a handshake."""
+def with_envelope(params: JsonObject, opening: Opening) -> JsonObject:
+    """Params for a server without handshakes; unchanged if they have an envelope."""
+    meta = find_meta(params)
+    if VERSION in meta:
+        return params
     said: JsonObject = {
         VERSION: STATELESS,
         CLIENT: opening.client_info,
@@ -156,15 +159,9 @@ def envelope(opening: Opening) -> JsonObject:
             name: detail for name, detail in opening.capabilities.items() if name in _ASKED
         },
     }
-    return said if opening.log_level is None else {**said, LOG_LEVEL: opening.log_level}
-
-
-def with_envelope(params: JsonObject, opening: Opening) -> JsonObject:
-    """Params for a server without handshakes; unchanged if they have an envelope."""
-    meta = find_meta(params)
-    if VERSION in meta:
-        return params
-    return {**params, "_meta": {**meta, **envelope(opening)}}
+    if opening.log_level is not None:
+        said[LOG_LEVEL] = opening.log_level
+    return {**params, "_meta": {**meta, **said}}
 
 
 def without_envelope(params: JsonObject) -> JsonObject:

@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from importlib.metadata import entry_points
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from opentelemetry import context, propagate, trace
@@ -59,7 +59,6 @@ GAUGES = {  # and one counter: the gateway's own figures (`Gateway.figures`)
     "flow.bytes": "Remembered of clients' flows.",
 }
 
-Value = TypeVar("Value")
 Attributes = dict[str, str | int]
 
 
@@ -168,7 +167,7 @@ class OpenTelemetry(Telemetry):
         def observing(name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
             return lambda _options: [
                 Observation(value, {"server": server} if server else {})
-                for server, value in self._on_loop(figures)[name].items()
+                for server, value in self._read_on_loop(figures)[name].items()
             ]
 
         for name, description in GAUGES.items():
@@ -183,10 +182,10 @@ class OpenTelemetry(Telemetry):
         """All figures, in Prometheus' text format."""
         return await asyncio.to_thread(generate_latest, self._registry)
 
-    def _on_loop(self, function: Callable[[], Value]) -> Value:
-        """Call a function on the loop, from the exporter's thread."""
-        asked: Future[Value] = Future()
-        self._loop.call_soon_threadsafe(lambda: asked.set_result(function()))
+    def _read_on_loop(self, figures: Callable[[], Figures]) -> Figures:
+        """Read a gateway's figures on its loop, from the exporter's thread."""
+        asked: Future[Figures] = Future()
+        self._loop.call_soon_threadsafe(lambda: asked.set_result(figures()))
         return asked.result(SNAPSHOT_SECONDS)
 
     def close(self) -> None:

@@ -67,17 +67,12 @@ class ServerSettings:
     idle_seconds: float | None = None
     isolate: IsolateEntry | None = None
 
-    @property
-    def is_lazy(self) -> bool:
-        """True if it is started when it is first needed."""
-        return self.start is Start.LAZY
-
     def seconds_to_sleep(self) -> float | None:
         """The idle time after which it is stopped; None if it is not lazy.
 
         A server at a URL is not our process, so hanging up would gain nothing.
         """
-        if not self.is_lazy:
+        if self.start is not Start.LAZY:
             return None
         return (self.idle_seconds or IDLE_SECONDS) if self.command else inf
 

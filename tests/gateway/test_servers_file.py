@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pipeguard.errors import PolicyError
 from pipeguard.gateway.menu import MenuLimits, ToolMode
+from pipeguard.gateway.server_settings import Start
 from pipeguard.gateway.servers_file import parse_servers
 from pipeguard.gateway.sources import Sources
 from pipeguard.gateway.tools import Override
@@ -60,7 +61,7 @@ def test_servers_start_as_the_file_says_unless_they_say_otherwise(tmp_path: Path
     )
     path.chmod(0o600)
     read = Sources(str(path)).read({}).servers
-    assert [(server.is_lazy, server.idle_seconds) for server in read] == [
+    assert [(server.start is Start.LAZY, server.idle_seconds) for server in read] == [
         *((True, 60.0), (False, 60.0), (True, 5.0))
     ]
 
