@@ -262,6 +262,7 @@ def test_a_changed_tool_is_not_found_before_it_is_approved(tmp_path: Path) -> No
         client.initialize()
         until(lambda: "one__y" in client.call("retrieve_tools", query="thing"), "it is found")
         assert "one__x" not in client.call("retrieve_tools", query="thing")
+        until(lambda: "tool" in home.waiting(), "what waits is in the store")
         home.decide(approve)
         until(lambda: "one__x" in client.call("retrieve_tools", query="thing"), "now it is, too")
 
