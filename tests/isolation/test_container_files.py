@@ -5,17 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import os
-import subprocess
 import tarfile
 from pathlib import Path
 
-import pytest
-
-from pipeguard.isolation import container_files
 from pipeguard.isolation.container_files import (
-    COMMAND,
     mount_arguments,
-    preamble,
     sort_files,
     store_content,
     unsettable,
@@ -126,25 +120,6 @@ def test_the_folder_that_a_server_starts_in_is_empty_and_covers_nothing(tmp_path
     assert words(tmp_path, own, Mount(MountKind.FOLDER, "/tmp/a")) == words(tmp_path, own)
     for path in ("/", "/dev", "/proc/self"):
         assert words(tmp_path, Mount(MountKind.FOLDER, path)) == []
-
-
-def test_the_shell_runs_what_it_is_told_and_leaves_the_input(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    variables = {"A": "it's\n$(id) `id` \\ \"", "B": bytes(range(1, 256)).decode("latin-1")}
-    link = tmp_path / "made" / "here"
-    monkeypatch.setattr(container_files, "_waiting", lambda: iter(()))
-    told = preamble(
-        ("/bin/sh", "-c", 'printf "%s|" "$A" "$B" "$@"; pwd; readlink here; cat', "sh", "a'b", ""),
-        variables,
-        str(tmp_path / "made"),
-        links=[(str(link), "/some where")],
-    )
-    done = subprocess.run(COMMAND, input=told + b"a frame\n", capture_output=True, check=True)
-    first = "|".join((*variables.values(), "a'b", ""))
-    expected = f"{first}|{tmp_path}/made\n/some where\na frame\n"
-    assert done.stdout == os.fsencode(expected)
-    assert done.stderr == b""
 
 
 def test_variables_that_no_shell_sets_are_left_out() -> None:

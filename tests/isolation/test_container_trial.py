@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ import pytest
 from pipeguard.errors import LaunchError
 from pipeguard.isolation import container
 from pipeguard.isolation.container import FOUND, find_engine
-from pipeguard.isolation.container_engines import ContainerEngine
 from pipeguard.isolation.sandbox import this_host
 from tests.isolation.containers import engine_here
 
@@ -34,13 +32,3 @@ def test_what_was_found_is_kept_until_something_changes(
         with pytest.raises(LaunchError, match="tried again"):
             find_engine(this_host(), str(tmp_path))
         assert not found.exists()
-
-
-def test_a_rootless_engine_says_so() -> None:
-    engine = ContainerEngine("/usr/bin/podman", is_rootless=True, is_limited=False)
-    assert engine.name == (
-        "/usr/bin/podman, rootless, without limits of memory and processes together"
-    )
-    assert engine.user(this_host()) == (
-        *("--userns", "keep-id", "--user", f"{os.getuid()}:{os.getgid()}"),
-    )

@@ -174,26 +174,20 @@ def as_root_of_its_own(script: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_server_ends_with_what_keeps_it_covered(home: Path) -> None:
-    app = home / "app"
-    with shell(Profile(write=(str(app),))) as server:
-        assert is_fixed(server, app / ".envrc")
-        os.kill(mounting_process(server.warden), signal.SIGKILL)
-        assert server.child.wait() == Exit.by_signal(signal.SIGKILL)
-    (said,) = server.said
-    assert said.startswith("rooted was ended: PipeGuard's process that keeps covered")
-
-
-def test_a_server_ends_where_nothing_can_be_covered_again(home: Path) -> None:
+@each("is_killed", [True, False])
+def test_a_server_ends_if_nothing_can_be_covered_again(is_killed: bool, home: Path) -> None:
     app = home / "app"
     with shell(Profile(write=(str(app),))) as server:
         assert is_fixed(server, app / ".envrc")
         mounter = mounting_process(server.warden)
-        resource.prlimit(mounter, resource.RLIMIT_NOFILE, (0, 0))
-        replace(app / ".envrc")
+        if is_killed:
+            os.kill(mounter, signal.SIGKILL)
+        else:
+            resource.prlimit(mounter, resource.RLIMIT_NOFILE, (0, 0))
+            replace(app / ".envrc")
         assert server.child.wait() == Exit.by_signal(signal.SIGKILL)
     (said,) = server.said
-    assert said.startswith("rooted was ended: ")
+    assert said.startswith("rooted was ended: PipeGuard's process that keeps covered")
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="root alone can make a control group")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.gateway.served import Served, ServedAt, text_of, write_servers
-from tests.isolation.test_escapes import CANARY, surrounded
+from tests.isolation.test_escapes import check_outcomes, surrounded
 from tests.isolation.test_escapes import home as home  # a fixture, by its name
 from tests.launch.processes import until
 from tests.wrap.deciding import decide
@@ -29,11 +29,7 @@ def command_of(facts: dict[str, object], written: Path) -> list[str]:
 
 def check(written: Path, state: Path) -> None:
     """Check that no attempt succeeded, and that refused hosts are in the audit."""
-    outcomes = json.loads(written.read_text())
-    assert outcomes.pop("home") == "escaped: ['work']"  # the way to what was given
-    assert {name: how for name, how in outcomes.items() if "escaped" in how} == {}
-    assert len(outcomes) > 60
-    assert CANARY not in str(outcomes)
+    check_outcomes(json.loads(written.read_text()))
     until(lambda: _audited(state), "refused hosts are in the audit")
 
 

@@ -92,6 +92,13 @@ class Played:
         return messages(self.server_side.to_client)
 
 
+def listed(plan: dict[str, Json], name: str, *default: Json) -> list[Json]:
+    """A list of a plan."""
+    value = plan.get(name, [*default])
+    assert isinstance(value, list)
+    return value
+
+
 @dataclass(frozen=True)
 class Session:
     """One file of sessions/, for one client."""
@@ -107,29 +114,20 @@ class Session:
 
     @property
     def steps(self) -> list[dict[str, Json]]:
-        steps = self.plan["steps"]
-        assert isinstance(steps, list)
-        chosen = [step for step in steps if isinstance(step, dict)]
-        return [step for step in chosen if self.client in self._players(step)]
-
-    def _players(self, step: dict[str, Json]) -> Sequence[Json]:
-        players = step.get("only", [self.client])
-        assert isinstance(players, list)
-        return players
+        chosen = [step for step in listed(self.plan, "steps") if isinstance(step, dict)]
+        return [step for step in chosen if self.client in listed(step, "only", self.client)]
 
     @property
     def methods(self) -> set[str]:
         """Return the methods that this session must use, on either side."""
-        methods = self.plan["speaks"]
-        assert isinstance(methods, list)
-        mine = (one.get(self.client) if isinstance(one, dict) else one for one in methods)
+        named = listed(self.plan, "speaks")
+        mine = (one.get(self.client) if isinstance(one, dict) else one for one in named)
         return {str(method) for method in mine if method is not None}
 
     @property
     def withheld(self) -> set[str]:
         """Notifications of a cancelled request that a wrapper may keep back; the plan says why."""
-        kinds = self.plan.get("withheld", [])
-        assert isinstance(kinds, list)
+        kinds = listed(self.plan, "withheld")
         assert all(isinstance(kind, dict) and kind["why"] for kind in kinds)
         return {str(kind["method"]) for kind in kinds if isinstance(kind, dict)}
 
@@ -165,9 +163,7 @@ class Session:
 
     def _chain(self, folder: Path, wrapper: Sequence[str] | None, *, inside: bool) -> list[str]:
         recorder = [sys.executable, "-I", "-S", str(HERE / "recorder.py")]
-        arguments = self.plan.get("arguments", [])
-        assert isinstance(arguments, list)
-        server = [*map(str, self._program()), *map(str, arguments)]
+        server = [*map(str, self._program()), *map(str, listed(self.plan, "arguments"))]
         outer = [*recorder, str(folder / "outer"), ",".join(self._environment())]
         if wrapper is None:
             return [*outer, *server]
@@ -232,9 +228,7 @@ class Session:
         for value, name in places.items():
             if value:
                 text = text.replace(value, name)
-        varies = self.plan.get("varies", [])
-        assert isinstance(varies, list)
-        for pattern in varies:
+        for pattern in listed(self.plan, "varies"):
             text = re.sub(str(pattern), "…", text)
         return text
 

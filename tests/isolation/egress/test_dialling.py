@@ -55,11 +55,6 @@ def connect(hosts: Hosts, *addresses: Address) -> tuple[Address, TunnelEnd]:
     return asyncio.run(run())
 
 
-def test_one_address_is_connected_to() -> None:
-    hosts = Hosts(V4)
-    assert connect(hosts, V4) == (V4, hosts.ends[V4])
-
-
 def test_the_families_take_turns() -> None:
     hosts = Hosts(refusing=(V4, OTHER_V4, V6, OTHER_V6))
     with pytest.raises(ConnectionRefusedError):
@@ -97,11 +92,3 @@ def test_of_two_that_answer_together_one_is_closed() -> None:
     assert not hosts.ends.pop(address).is_aborted
     assert all(end.is_aborted for end in hosts.ends.values())
     assert len(hosts.ends) == 1
-
-
-def test_another_mistake_is_not_hidden() -> None:
-    async def dial(address: Address) -> TunnelEnd:
-        raise LookupError(address)
-
-    with pytest.raises(LookupError):
-        asyncio.run(connect_first([V6, V4], dial))

@@ -3,7 +3,6 @@
 import http.server
 import json
 import shlex
-import socket
 import subprocess
 import sys
 import threading
@@ -181,26 +180,6 @@ def test_questions_are_answered(port: int) -> None:
 def test_git_reaches_its_host(port: int) -> None:
     _, records = inside(port, "git", "ls-remote", "http://good.example:PORT/x.git")
     assert {(record.host, record.way) for record in records} == {("good.example", EgressWay.DIRECT)}
-
-
-@pytest.mark.needs("psql")
-def test_psql_reaches_its_host() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        startups: list[bytes] = []
-
-        def refuse() -> None:
-            connection, _ = sock.accept()
-            with connection:
-                startups.append(connection.recv(8))
-                connection.sendall(b"N")  # no TLS
-                startups.append(connection.recv(999))
-
-        threading.Thread(target=refuse, daemon=True).start()
-        command = ("psql", "host=good.example port=PORT user=somebody connect_timeout=60")
-        _, records = inside(sock.getsockname()[1], *command)
-    assert startups[0] == b"\0\0\0\x08\x04\xd2\x16\x2f"  # SSLRequest
-    assert b"somebody" in startups[1]
-    assert records[0].way is EgressWay.DIRECT
 
 
 def test_ports_of_our_own_are_reached_through_the_proxy(port: int) -> None:

@@ -82,35 +82,37 @@ def test_what_is_used_gives_no_more_than_covers_it(
     assert granted(proposal(home, **uses)) == given
 
 
-def test_the_home_is_never_given(home: Path) -> None:
-    read = "notes/a notes/b notes/c one/a two/a loose"
-    found = granted(proposal(home, read=read, listed="."))
-    assert ("read", "~") not in found
-    assert ("read", "~/loose") in found
+WITHHELD: dict[str, tuple[dict[str, str], list[tuple[str, str]], str]] = {
+    "the home": ({"read": "one/a two/a loose", "listed": "."}, [("read", "~/loose")], ""),
+    "a folder with what has to be named": (
+        {"read": ".config/app/state .config/gh/hosts.yml .ssh/id", "listed": ".config .ssh"},
+        [("read", "~/.config/app/state")],
+        "reads ~/.config/gh/hosts.yml, reads ~/.ssh, reads ~/.ssh/id",
+    ),
+    "what a link leads to": ({"read": "innocent"}, [], "reads ~/.ssh/id"),
+    "a new file in the home": (
+        {"written": "loose gone"},
+        [("write", "~/loose")],
+        "writes ~/gone",
+    ),
+    "our own files": (
+        {"written": "pg/packages/p/dist/x", "read": "pg/pipeguard.db"},
+        [],
+        "reads ~/pg/pipeguard.db, writes ~/pg/packages/p/dist/x",
+    ),
+}
 
 
-def test_a_folder_with_what_has_to_be_named_is_not_given_as_a_whole(home: Path) -> None:
-    names = ".config/app/state .config/gh/hosts.yml"
-    found = proposal(home, read=f"{names} .ssh/id", listed=".config .ssh")
-    assert granted(found) == [("read", "~/.config/app/state")]
-    assert {each.what for each in found.withheld} == {
-        "reads ~/.config/gh/hosts.yml",
-        "reads ~/.ssh/id",
-        "reads ~/.ssh",
-    }
-
-
-def test_a_link_is_what_it_leads_to(home: Path) -> None:
-    (home / "innocent").symlink_to(home / ".ssh" / "id")
-    found = proposal(home, read="innocent")
-    assert granted(found) == []
-    assert [each.what for each in found.withheld] == ["reads ~/.ssh/id"]
-
-
-def test_what_is_written_into_the_home_itself_is_the_file_alone(home: Path) -> None:
-    found = proposal(home, written="loose gone")
-    assert granted(found) == [("write", "~/loose")]
-    assert [each.what for each in found.withheld] == ["writes ~/gone"]
+@each("uses, given, withheld", WITHHELD)
+def test_what_has_to_be_named_is_withheld(
+    home: Path, uses: dict[str, str], given: list[tuple[str, str]], withheld: str
+) -> None:
+    if not (home / "innocent").is_symlink():
+        (home / "innocent").symlink_to(home / ".ssh" / "id")
+    found = proposal(home, **uses)
+    assert set(given) <= set(granted(found))
+    assert ("read", "~") not in granted(found)
+    assert ", ".join(sorted({each.what for each in found.withheld})) == withheld
 
 
 def test_what_is_only_read_there_is_given_since_a_new_home_does_not_have_it(home: Path) -> None:
@@ -123,12 +125,6 @@ def test_what_is_only_read_there_is_given_since_a_new_home_does_not_have_it(home
         ("keep_home", "true"),
         *(("read", f"~/.config/app/{name}") for name in names),
     ]
-
-
-def test_our_own_files_and_packages_are_never_given(home: Path) -> None:
-    found = proposal(home, written="pg/packages/p/dist/x", read="pg/pipeguard.db")
-    assert granted(found) == []
-    assert {each.why for each in found.withheld} == {"not given unless you name it"}
 
 
 def test_a_host_that_gives_out_credentials_is_given_by_nobody_but_the_user(home: Path) -> None:
