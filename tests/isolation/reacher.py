@@ -180,9 +180,6 @@ def reply(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 for line in sys.stdin:
-    received = json.loads(line)
-    batch = received if isinstance(received, list) else [received]
-    replies = [reply(asked) for asked in batch if "id" in asked]
-    if replies:
-        answered = replies if isinstance(received, list) else replies[0]
-        os.write(1, (json.dumps(answered) + "\n").encode())
+    asked = json.loads(line)
+    if "id" in asked:
+        os.write(1, (json.dumps(reply(asked)) + "\n").encode())

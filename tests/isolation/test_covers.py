@@ -158,20 +158,12 @@ server.child.close()
 server.sandbox.hang_up()
 print(server.said)
 """
-    found = as_root_of_its_own(script)
+    # In a user namespace, whose limits it may change (user_namespaces(7)).
+    words = ["unshare", "--user", "--map-root-user", sys.executable, "-c", script]
+    found = subprocess.run(words, capture_output=True, text=True, check=False)
     assert "runs" in found.stdout, found.stderr
     assert "Read-only" in found.stdout
     assert found.stdout.count("cannot watch what is covered") == 1, found.stdout
-
-
-def as_root_of_its_own(script: str) -> subprocess.CompletedProcess[str]:
-    """Run Python code in a user namespace, whose limits it may change (user_namespaces(7))."""
-    return subprocess.run(
-        ["unshare", "--user", "--map-root-user", sys.executable, "-c", script],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @each("is_killed", [True, False])

@@ -55,11 +55,16 @@ def test_nothing_is_reached_behind_an_address(home: Path, tmp_path: Path, writte
     with surrounded(home, tmp_path) as facts:
         command = command_of(facts, written)
         with Listening(tmp_path, options(written.parent), command) as run:
-            client = Browser(run.url)
-            client.open()
-            client.ask("tools/list")
-            assert text_of(client.ask("tools/call", name="work", arguments={})) == "done"
+            worked(run.url, "work")
             check(written, run.store.parent)
+
+
+def worked(url: str, tool: str) -> None:
+    """Have a server behind an address try to escape."""
+    client = Browser(url)
+    client.open()
+    client.ask("tools/list")
+    assert text_of(client.ask("tools/call", name=tool, arguments={})) == "done"
 
 
 def entry(facts: dict[str, object], written: Path) -> Object:
@@ -90,8 +95,5 @@ def test_nothing_is_reached_behind_a_gateway_at_an_address(
     with surrounded(home, tmp_path) as facts:
         servers = write_servers(tmp_path, {"one": entry(facts, written)})
         with ServedAt(tmp_path, "--config", str(servers), "--mode", "direct") as run:
-            client = Browser(run.url)
-            client.open()
-            client.ask("tools/list")
-            assert text_of(client.ask("tools/call", name="one__work", arguments={})) == "done"
+            worked(run.url, "one__work")
             check(written, run.store.parent)

@@ -9,6 +9,7 @@ import pytest
 from pipeguard.config.options import read
 from pipeguard.isolation.extent import ITS_OPTIONS, POLICY, Given
 from pipeguard.isolation.servers.preview import preview_server
+from tests.isolation.sandboxes import make_home
 from tests.isolation.test_wrapped import REACHER, Isolated
 
 pytestmark = pytest.mark.real
@@ -18,10 +19,7 @@ POLICY_TEXT = "isolate:\n- {server: reacher, write: [~/notes], limits: {files: 5
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home and a state folder, shared by the server and the command that asks."""
-    home = tmp_path / "home"
-    (home / "notes").mkdir(parents=True)
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    home = make_home(tmp_path, monkeypatch, "notes")
     monkeypatch.setenv("PIPEGUARD_POLICY", str(tmp_path / "policy.yaml"))
     (tmp_path / "policy.yaml").write_text(POLICY_TEXT)
     return home

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import socket
-import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -230,27 +229,6 @@ def test_an_argument_that_became_a_link_of_the_server_gives_nothing(home: Path) 
     (home / "link").symlink_to("private")
     words = [f"{home}/link", work, f"{work}/../private"]
     assert folders_among(words, "/", this_host()) == (f"{home}/private", work)
-
-
-def test_what_is_run_later_cannot_be_changed_unless_it_is_named(home: Path) -> None:
-    work = home / "work"
-    subprocess.run(["git", "init", "-q", str(work)], check=True)
-    (work / ".vscode").mkdir()
-    (work / "bin").symlink_to("data")
-    text = (
-        "git config core.fsmonitor evil; echo evil > .git/hooks/pre-commit; echo > .vscode/tasks;"
-        " mv .git moved; rm -rf .git/hooks; echo x > file; git add file;"
-        " git status -s; echo > bin/made"
-    )
-    said = ran(Profile(write=(str(work),)), f"cd {work}; {text}")
-    assert "?? file" in said
-    assert "evil" not in (work / ".git" / "config").read_text()
-    assert not (work / ".git" / "hooks" / "pre-commit").exists()
-    assert not (work / ".vscode" / "tasks").exists()
-    assert (work / "data" / "made").exists()
-    named = Profile(write=(str(work), f"{work}/.vscode"))
-    ran(named, f"echo > {work}/.vscode/tasks")
-    assert (work / ".vscode" / "tasks").exists()
 
 
 def test_a_home_that_may_be_written_is_not_run_and_keeps_its_keys(home: Path) -> None:

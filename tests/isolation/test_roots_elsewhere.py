@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
+from pipeguard.config.options import read
+from pipeguard.errors import PolicyError
 from pipeguard.isolation.roots import MOST_ASKED, RootsChannel
+from pipeguard.isolation.servers.starter import ServerStarter
 from tests.gateway.served import Served, text_of, write_servers
 from tests.isolation.test_roots import home as home  # a fixture, by its name
 from tests.launch.processes import until
-from tests.wrap.wrapped import PIPEGUARD, Json, Object, Wrapped
+from tests.wrap.wrapped import Json, Object, Wrapped
 
 pytestmark = pytest.mark.needs("bubblewrap")
 
@@ -59,12 +62,11 @@ def test_roots_in_a_request_itself_are_heard(home: Path, tmp_path: Path) -> None
             assert text_of(run.ask("tools/call", **called(answers))) == said
 
 
-def test_roots_that_cannot_be_given_are_an_error(home: Path, tmp_path: Path) -> None:
-    words = [*PIPEGUARD, "wrap", *ROOTED, "--listen", "127.0.0.1:0", "--", *SERVER]
-    done = subprocess.run(words, capture_output=True, text=True, input="", check=False)
-    assert done.returncode == 2
-    assert "several clients may share it" in done.stderr
-    assert "--read PATH" in done.stderr
+def test_roots_that_cannot_be_given_are_an_error(home: Path) -> None:
+    options = read([*ROOTED, "--listen", "127.0.0.1:0", "--", *SERVER])
+    assert options is not None
+    with pytest.raises(PolicyError, match=r"several clients may share it.*--read PATH"):
+        ServerStarter(options, {"PATH": os.defpath})
 
 
 def test_a_gateway_gives_no_roots_and_says_so(home: Path, tmp_path: Path) -> None:

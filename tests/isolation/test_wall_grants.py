@@ -20,23 +20,13 @@ from pipeguard.isolation.walls.grants import (
     is_covered,
 )
 from tests.each import each
+from tests.isolation.sandboxes import make_home
 
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SandboxUser:
-    home = tmp_path / "home"
-    for folder in (
-        ".ssh",
-        "other",
-        "notes/.git/hooks",
-        "notes/.vscode",
-        ".config/gcloud",
-        ".local/bin",
-    ):
-        (home / folder).mkdir(parents=True)
-    for file in (".ssh/id_rsa", "other/b.txt", ".bashrc"):
-        (home / file).write_text("x")
-    monkeypatch.setenv("HOME", str(home))
+    folders = ".ssh other notes/.git/hooks notes/.vscode .config/gcloud .local/bin"
+    make_home(tmp_path, monkeypatch, folders, ".ssh/id_rsa other/b.txt .bashrc")
     return this_host()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -76,33 +75,6 @@ def test_the_first_answer_of_all_says_what_the_kernel_refused(tmp_path: Path) ->
         assert run.code() == 0
     _, shown = decide(tmp_path / "state", "audit", "list", "--json")
     assert f"1 more within 60 s after event {event_in(again)}, the last at " in shown
-
-
-def test_an_answer_of_a_batch_says_what_it_failed_at(tmp_path: Path) -> None:
-    calls = [("fetch", "192.0.2.1:22"), ("claim", "it works"), ("fetch", "api.example.com")]
-    batch = [
-        {
-            "jsonrpc": "2.0",
-            "id": name + what,
-            "method": "tools/call",
-            "params": {"name": name, "arguments": {"what": what}},
-        }
-        for name, what in calls
-    ]
-    with Isolated(tmp_path, *AUTO) as run:
-        run.ask(
-            "initialize",
-            protocolVersion="2025-03-26",
-            capabilities={},
-            clientInfo={"name": "tests", "version": "1"},
-        )
-        run.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
-        run.ask("tools/list")
-        run.send(json.dumps(batch).encode() + b"\n")
-        answers = json.loads(run.line())
-        said = {answer["id"]: texts(answer) for answer in answers}
-    assert '"192.0.2.1:22"' in said["fetch192.0.2.1:22"][1]
-    assert '"api.example.com"' in said["fetchapi.example.com"][1]
 
 
 # --- files and ports ------------------------------------------------------------------

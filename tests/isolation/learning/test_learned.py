@@ -22,6 +22,7 @@ from pipeguard.errors import PolicyError
 from pipeguard.isolation.learning.observed import Observed, load
 from pipeguard.isolation.servers.starter import ServerStarter
 from tests.each import each
+from tests.isolation.sandboxes import make_home
 from tests.isolation.test_escapes import answering
 from tests.isolation.test_wrapped import REACHER, Isolated
 from tests.launch.processes import until
@@ -35,13 +36,9 @@ KILLS = 3
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home with files, and the state folder of the runs."""
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home" / ".config"))
+    folder = make_home(tmp_path, monkeypatch, "notes .aws")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / ".config"))
     monkeypatch.delenv("PIPEGUARD_POLICY", raising=False)
-    folder = tmp_path / "home"
-    (folder / "notes").mkdir(parents=True)
-    (folder / ".aws").mkdir()
     for path in ("notes/a", "notes/b", "notes/c", ".aws/config", "diary"):
         (folder / path).write_text(path)
     return folder
