@@ -26,11 +26,8 @@ from tests.firewall.session.talk import (
     waits,
 )
 
-PACK_OF_NUMBERS = PACK.replace(
-    "pattern: xyzzy, matches: [xyzzy]", "pattern: '123', matches: ['123']"
-)
-PACK_OF_LINES = PACK.replace(
-    "pattern: xyzzy, matches: [xyzzy]", r'pattern: "xy\\s+zz", matches: ["xy zz"]'
+NEWER = PACK.replace(
+    "pattern: xyzzy, matches: [xyzzy]", r'pattern: "123|xy\\s+zz", matches: ["xy zz", "123"]'
 )
 
 
@@ -180,12 +177,15 @@ def test_only_a_resource_has_a_size_and_a_date(kind: str) -> None:
     assert rules(reviewed) == ["trust.drifted"]
 
 
+def use_newer_rules(made: Guard) -> None:
+    engine = made_of(NEWER, Surface.DEFINITIONS)
+    get_detection(made).scanners = dict.fromkeys(Surface, (engine,))
+
+
 def test_what_is_found_beside_what_was_approved_is_stopped() -> None:
     """A rule that looks at numbers: a size is not part of the approved definition."""
     made = guard(None, pinned(resource(), "resource", "file:///a"))
-    get_detection(made).scanners = {
-        surface: (made_of(PACK_OF_NUMBERS, surface),) for surface in Surface
-    }
+    use_newer_rules(made)
     reviewed = listed(made, resource(size=123456789), method="resources/list")
     assert shown(reviewed, "resources") == [resource()]
     assert [(f.rule, f.action) for f in reviewed.findings] == [("mine.bad", Action.BLOCK)]
@@ -199,9 +199,7 @@ def test_what_only_another_order_of_keys_says_is_stopped(first: list[str], then:
     words = {"name": "a", "dz": "zz", "description": "xy"}
     calm, turned = ({key: words[key] for key in keys} for keys in (first, then))
     made = guard()
-    get_detection(made).scanners = {
-        surface: (made_of(PACK_OF_LINES, surface),) for surface in Surface
-    }
+    use_newer_rules(made)
     assert listed(made, calm).findings == ()
     listed(made, tool(description="Sends mail."))
     assert listed(made, calm).findings == ()

@@ -32,7 +32,7 @@ from tests.firewall.session.talk import (
 )
 from tests.fuzz.rulebook import ALL, samples
 
-TURNS = 250  # of each conversation
+TURNS = 120  # of each conversation
 # What a tool says that it does decides what is compared with what came back.
 TOOLS = {
     "lookup": "Looks up an entry of the catalogue.",

@@ -1,9 +1,11 @@
 """One conversation: events, batches, pending requests, and their fate when a side is gone."""
 
 import json
+from typing import Any
 
 import pytest
 
+from pipeguard.detect.scanning.engine import Engine
 from pipeguard.firewall.finding import Action, Verdict
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonValue
@@ -95,13 +97,37 @@ def test_a_request_whose_check_breaks_is_answered_once_and_its_id_is_free(
     assert session.receive(TO_SERVER, again, 0.0).forward is again
 
 
-def test_an_answer_whose_check_breaks_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    session = new_session()
-    session.receive(TO_CLIENT, frame(id=1, method="ping"), 0.0)
-    monkeypatch.setattr("pipeguard.detect.detector.Detection.restore", _break)
-    verdict = session.receive(TO_SERVER, frame(id=1, result={}), 0.0)
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> Session:
+    """A session whose rules fail at the word `fault`."""
+    look = Engine.look
+
+    def fail(engine: Engine, value: JsonValue, *more: Any) -> object:
+        return _break() if "fault" in str(value) else look(engine, value, *more)
+
+    monkeypatch.setattr(Engine, "look", fail)
+    return new_session(revision="2025-03-26")
+
+
+def test_an_answer_whose_check_breaks_is_replaced(broken: Session) -> None:
+    broken.receive(TO_SERVER, call(1, "a"), 0.0)
+    verdict = broken.receive(TO_CLIENT, frame(id=1, result={"a": "fault"}), 0.0)
     assert member(verdict.forward, "id") == 1
     assert member(verdict.forward, "error", "code") == codes.INTERNAL
+    assert broken.abandon() == [], "it is answered, so it waits no longer"
+
+
+def test_a_notification_whose_check_breaks_is_dropped(broken: Session) -> None:
+    verdict = broken.receive(TO_SERVER, frame(method="notifications/x", a="fault"), 0.0)
+    assert (verdict.action, verdict.forward, verdict.reply) == (Action.BLOCK, None, None)
+
+
+def test_a_batch_loses_only_the_member_whose_check_breaks(broken: Session) -> None:
+    ping, faulty = frame(id=1, method="ping"), frame(id=2, method="ping", a="fault")
+    verdict = broken.receive(TO_SERVER, b"[" + ping + b"," + faulty + b"]", 0.0)
+    assert json.loads(verdict.forward or b"") == [json.loads(ping)]
+    assert [reply["error"]["code"] for reply in json.loads(verdict.reply or b"")] == [-37108]
+    assert broken.waiting() == ["1"]
 
 
 def test_the_verdict_on_an_answer_says_how_long_it_took_and_what_was_asked() -> None:
