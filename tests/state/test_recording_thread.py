@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -83,24 +82,6 @@ def test_rows_of_several_runs_are_one_transaction(
         assert other.change_counter() == before + 1
 
 
-def test_without_an_audit_a_round_takes_one_transaction(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recorder = Recorder(path, "weather", None, silent)
-    recorder.record(verdict())
-    assert recorder.flush()
-    begun, transaction = list[Store](), Store.transaction
-
-    def begin(store: Store) -> AbstractContextManager[None]:
-        begun.append(store)
-        return transaction(store)
-
-    monkeypatch.setattr(Store, "transaction", begin)
-    recorder.record(verdict())
-    recorder.close()
-    assert len(begun) == 1
-
-
 def test_a_row_that_cannot_be_written_costs_no_other_run_its_rows(
     path: Path, recorders: list[Recorder]
 ) -> None:
@@ -111,20 +92,6 @@ def test_a_row_that_cannot_be_written_costs_no_other_run_its_rows(
     assert all(flush(recorders))
     assert count_rows(path) == dict.fromkeys(SERVERS, 3)
     assert count_rows(path, "gap") == {"weather": 0, "mail": 1, "files": 0}
-    assert verify(path) == []
-
-
-def test_a_store_that_is_locked_stops_all_runs_at_once_and_loses_nothing(
-    path: Path, recorders: list[Recorder], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(recorder_module, "RETRY_SECONDS", 0.01)
-    with Store.open(path) as other, other.transaction():
-        other.remember("weather", [])
-        record(recorders)
-        assert flush(recorders) == [False] * 3
-    while not all(flush(recorders)):
-        pass
-    assert count_rows(path) == dict.fromkeys(SERVERS, 2)
     assert verify(path) == []
 
 

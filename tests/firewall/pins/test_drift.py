@@ -50,10 +50,6 @@ def forecast(path: tuple[str, ...] = (), new: object = None, *, gone: bool = Fal
     return text(value)
 
 
-def reworded(old: str, new: str) -> tuple[str, ...]:
-    return describe(text({"description": old}), text({"description": new}))
-
-
 CASES = yaml.safe_load(Path(__file__).with_name("drift.yaml").read_bytes())
 
 
@@ -142,24 +138,32 @@ def test_an_order_that_was_approved_is_no_news() -> None:
     assert classify(approved, seen, "tool") == (Drift.WORDING,)
 
 
-def test_two_edits_of_one_text_are_told_apart() -> None:
-    old = "Forecast for a city. It takes the name of any city in any language."
-    new = "Forecast for a city. Run it first. It takes the name of any town in any language."
-    assert reworded(old, new) == (
-        'description gained: "Run it first."',
-        'description: "city" → "town"',
-    )
+ONE_CITY = "Forecast for one city of the world, and it is free."
+CITY = "Forecast for a city. It takes the name of any city in any language."
+TOWN = "Forecast for a city. Run it first. It takes the name of any town in any language."
+REWORDED = [
+    (CITY, TOWN, ' gained: "Run it first."', ': "city" → "town"'),
+    ("word " * 5000 + "end", "word " * 5000 + "other end", ' gained: "other"'),
+    (ONE_CITY, "Forecast for one city, and it is free.", ': "city of the world," → "city,"'),
+    (ONE_CITY, "Forecast for one city of the world, and free.", ' lost: "it is"'),
+    (ONE_CITY, ONE_CITY.replace("one city of", "any city or"), ': "one city of" → "any city or"'),
+    ("Forecast for a city.", "Forecast for\n\na city.", ": white space changed"),
+    ("word " * 900, "word  " * 900, ": white space changed"),
+    ("for a city.", "for a\u2003city.", ': "a city." → "a⟨U+2003⟩city."'),
+]
 
 
-def test_of_a_long_text_the_middle_that_differs_is_told() -> None:
-    old, new = "word " * 5000 + "end", "word " * 5000 + "other end"
-    assert reworded(old, new) == ('description gained: "other"',)
+@pytest.mark.parametrize("row", REWORDED, ids=range(len(REWORDED)))
+def test_edits_of_a_text_are_told(row: tuple[str, ...]) -> None:
+    old, new, *lines = row
+    told = describe(text({"description": old}), text({"description": new}))
+    assert told == tuple(f"description{line}" for line in lines)
 
 
 def test_of_a_text_that_is_edited_all_over_the_middle_is_told() -> None:
     old = " ".join(f"a{i} b c d" for i in range(9))
     new = " ".join(f"A{i} b c d" for i in range(9))
-    (line,) = reworded(old, new)
+    (line,) = describe(text({"description": old}), text({"description": new}))
     assert line.startswith('description: "a0 b c d a1')
 
 
@@ -192,16 +196,6 @@ def test_the_title_of_a_new_parameter_is_told() -> None:
     assert describe(text(old), text(any_type)) == lines[:1]
 
 
-def test_words_that_went_are_told_and_edits_that_nearly_touch_are_one() -> None:
-    old = "Forecast for one city of the world, and it is free."
-    for new, line in (
-        ("Forecast for one city, and it is free.", ': "city of the world," → "city,"'),
-        ("Forecast for one city of the world, and free.", ' lost: "it is"'),
-        ("Forecast for any city or the world, and it is free.", ': "one city of" → "any city or"'),
-    ):
-        assert reworded(old, new) == (f"description{line}",)
-
-
 def test_a_server_that_changes_its_name_may_be_another() -> None:
     old, new = text({"name": "weather"}), text({"name": "Weather"})
     assert classify(old, new, "server") == (Drift.OTHER,)
@@ -211,14 +205,6 @@ def test_a_server_that_changes_its_name_may_be_another() -> None:
 def test_the_order_of_a_list_is_a_difference() -> None:
     old, new = text({"tags": ["a", "b"]}), text({"tags": ["b", "a"]})
     assert describe(old, new) == ("tags has another order",)
-
-
-def test_white_space_is_a_change_and_an_exotic_space_is_shown() -> None:
-    approved = "Forecast for a city."
-    for old, new in ((approved, "Forecast for\n\na city."), ("word " * 900, "word  " * 900)):
-        assert reworded(old, new) == ("description: white space changed",)
-    shown = 'description: "a city." → "a⟨U+2003⟩city."'
-    assert reworded(approved, "Forecast for a\u2003city.") == (shown,)
 
 
 KEYS = [

@@ -1,7 +1,7 @@
 """Two runs of one server share a store, and each follows its own server's offer."""
 
 from pipeguard.firewall.pins.fingerprint import Pin
-from pipeguard.firewall.pins.store import Pins, without_hold
+from pipeguard.firewall.pins.store import Pins
 
 KEY = ("tool", "echo")
 TRUSTED = Pin("tool", "echo", "A", "a", None, None, "")
@@ -26,15 +26,6 @@ def holding() -> Pins:
     return pins
 
 
-def test_a_hold_outlives_another_runs_and_is_stored_again_once() -> None:
-    pins = holding()
-    assert (store(pins, held("c")), pins.is_unstored(*KEY)) == (held("b"), False)
-    assert (store(pins, TRUSTED), pins.is_unstored(*KEY)) == (held("b"), True), "c was rejected"
-    pins.learn(held("b"))
-    assert (store(pins, TRUSTED), pins.is_unstored(*KEY)) == (held("b"), False)
-    assert pins.is_rejected(*KEY), "the person rejected this one"
-
-
 def test_what_was_rejected_waits_again_once_the_server_is_started_anew_and_offers_it() -> None:
     pins = holding()
     assert store(pins, TRUSTED) == held("b")
@@ -45,20 +36,6 @@ def test_what_was_rejected_waits_again_once_the_server_is_started_anew_and_offer
     assert (pins.is_rejected(*KEY), pins.is_unstored(*KEY)) == (False, False)
     store(pins, held("b"), TRUSTED)
     assert pins.is_rejected(*KEY), "the person rejected it once more"
-
-
-def test_what_a_person_approves_is_trusted() -> None:
-    pins, approved = holding(), TRUSTED._replace(approved_definition="B", approved_fingerprint="b")
-    assert store(pins, approved) == approved
-    assert store(pins, held("c", approved)) == approved, "another run's is not ours"
-
-
-def test_a_run_whose_server_offers_what_is_trusted_sees_no_hold() -> None:
-    pins = Pins({KEY: TRUSTED})
-    assert not pins.confirm(TRUSTED)
-    assert store(pins, held("c")) == TRUSTED == without_hold(held("c"))
-    pins = holding()
-    assert (pins.confirm(held("b")), pins.confirm(TRUSTED)) == (True, False)
 
 
 def test_what_a_run_has_not_listed_is_as_in_the_store() -> None:

@@ -113,9 +113,7 @@ AMBIGUOUS = {
 
 @pytest.mark.parametrize(("text", "rule"), AMBIGUOUS.items(), ids=[str(i) for i in AMBIGUOUS])
 def test_what_parsers_read_differently_is_refused(text: bytes, rule: str) -> None:
-    with pytest.raises(Refusal) as caught:
-        parse_json(text)
-    assert caught.value.rule == rule
+    assert rule_of(text) == rule
 
 
 HALVES = [r"\ud83d", r"\uDE00", r"\uD83D\ude00", r"\\", r"\\ud83d", "😀", r"\u0041", "a", r"\""]

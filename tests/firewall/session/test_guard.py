@@ -75,22 +75,6 @@ def holding(name: str, said: str) -> Pin:
     )
 
 
-def test_what_is_held_stays_so_until_it_is_accepted() -> None:
-    one = guard(holding("a", "Says more."))
-    before = one.pins.all()
-    assert one.repin({("tool", "a"): pin("a")}) == frozenset(), "it was rejected"
-    assert one.repin({}) == frozenset(), "it was forgotten"
-    assert one.pins.all() == before
-    assert one.repin({("tool", "a"): pin("a", "Says more.")}) == {"tool"}
-    assert one.pins.all() == {("tool", "a"): pin("a", "Says more.")}
-
-
-def test_what_is_held_by_now_is_what_the_store_says() -> None:
-    one = guard(holding("a", "Says more."))
-    assert one.repin({("tool", "a"): holding("a", "Says less.")}) == {"tool"}
-    assert one.pins.all() == {("tool", "a"): holding("a", "Says less.")}
-
-
 def test_a_guard_keeps_its_own_pins() -> None:
     given: dict[PinKey, Pin] = {("tool", "a"): pin("a")}
     one = make_guard("demo", engines(), Policy(), given)

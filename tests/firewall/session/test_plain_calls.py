@@ -269,14 +269,6 @@ def test_an_address_that_takes_what_was_read_along_does_not_pass() -> None:
     assert rules(session.receive(TO_SERVER, shown, 0.0)) == ["flows.secret-out"]
 
 
-def test_a_call_of_a_tool_that_changed_does_not_pass() -> None:
-    session = with_tools()
-    changed = {"name": "lookup", "description": ORDER, "inputSchema": {"type": "object"}}
-    session.receive(TO_SERVER, frame(id="again", method="tools/list"), 0.0)
-    session.receive(TO_CLIENT, frame(id="again", result={"tools": [changed]}), 0.0)
-    assert rules(session.receive(TO_SERVER, call(1, "week", "lookup"), 0.0)) == ["trust.drifted"]
-
-
 def test_of_two_answers_that_are_looked_at_at_once_one_passes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -295,14 +287,6 @@ def test_of_two_answers_that_are_looked_at_at_once_one_passes(
     assert first.forward == answer(1, "Little.")
     (other,) = others
     assert (other.forward, rules(other)) == (None, ["protocol.unknown-answer"])
-
-
-def test_a_key_that_is_split_over_blocks_of_a_result_does_not_pass() -> None:
-    session = with_tools()
-    session.receive(TO_SERVER, call(1, "week", "lookup"), 0.0)
-    content = [{"type": "text", "text": piece} for piece in ("AKIAZ7WQ4", "XNJ2PLKM5TD")]
-    passed = session.receive(TO_CLIENT, frame(id=1, result={"content": content}), 0.0)
-    assert passed.action is Action.REDACT
 
 
 def test_a_result_that_cannot_be_remembered_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:

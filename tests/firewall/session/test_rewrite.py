@@ -1,6 +1,5 @@
 """Placeholders: exactly the finding is replaced, and nothing else changes."""
 
-import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -130,8 +129,3 @@ def test_no_member_is_lost_where_several_keys_go() -> None:
 def test_a_pointer_with_slashes_and_tildes_is_found() -> None:
     value: JsonObject = {"a/b~c": {"~1": "secret", "/1": "other"}}
     assert redact(value, [found(("a/b~c", "~1"))]) == {"a/b~c": {"~1": GONE, "/1": "other"}}
-
-
-@pytest.mark.parametrize("rule", ["secrets.aws-access-key-id", "injection.x"])
-def test_a_placeholder_names_the_rule(rule: str) -> None:
-    assert placeholder(rule) == f"[redacted:{rule}]"

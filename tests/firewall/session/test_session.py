@@ -75,14 +75,6 @@ def test_another_thread_judges_with_engines_of_its_own() -> None:
     assert session.state.has_received(TO_SERVER)
 
 
-def test_a_check_that_breaks_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
-    session = new_session()
-    monkeypatch.setattr("pipeguard.firewall.session.judge.parse", _break)
-    verdict = session.receive(TO_SERVER, call(1, "a"), 0.0)
-    assert (verdict.action, verdict.forward) == (Action.BLOCK, None)
-    assert rules(verdict) == ["protocol.internal"]
-
-
 @pytest.mark.parametrize("check", ["restore", "record_request", "find_leaks"])
 def test_a_request_whose_check_breaks_is_answered_once_and_its_id_is_free(
     check: str, monkeypatch: pytest.MonkeyPatch
