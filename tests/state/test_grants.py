@@ -220,7 +220,7 @@ def test_a_person_sees_what_differs_from_the_last_calls(store: Path) -> None:
     talk = Conversation(store)
     for subject in ("Budget", "Lunch", "Minutes"):
         assert talk.order({**BEFORE, "subject": subject}).forward is not None
-    many = ["bob@corp.example", "audit@bw.example"]
+    many: JsonValue = ["bob@corp.example", "audit@bw.example"]
     call: JsonObject = {**CALL, "recipients": many, "cc": ["carol@bw.example"], "body": "Bye"}
     assert talk.order(call).findings[0].differs.splitlines() == [
         'body: "Bye" (last allowed: "Hello", 3 calls)',

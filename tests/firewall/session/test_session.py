@@ -95,7 +95,9 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Session:
     look = Engine.look
 
     def fail(engine: Engine, value: JsonValue, *more: Any) -> object:
-        return _break() if "fault" in str(value) else look(engine, value, *more)
+        if "fault" in str(value):
+            raise ZeroDivisionError
+        return look(engine, value, *more)
 
     monkeypatch.setattr(Engine, "look", fail)
     return new_session(revision="2025-03-26")
