@@ -57,7 +57,8 @@ def is_placeholder(secret: bytes) -> bool:
     if len(body) < LEAST_LEFT:
         body = secret  # the apparent issuer's prefix is the whole text
     letters = re.sub(rb"[^0-9A-Za-z\x80-\xff]", b"", body)
-    if not letters or _is_monotone(letters) or _is_masked(body, letters):
+    is_masked = b"***" in body and len(letters) < 2 * LEAST_LEFT  # as logs and consoles star it
+    if not letters or _is_monotone(letters) or is_masked:
         return True
     rest = _without_fillers(body)
     if rest == body and b"..." not in body and b"\xe2\x80\xa6" not in body:
@@ -117,11 +118,6 @@ def _references() -> re.Pattern[bytes]:
         rf"|(?:{vaults})://?.{{0,200}}"
         rf"|(?:[A-Z]{{2,16}}_){{1,4}}(?:[A-Z]{{0,6}}(?:{endings})|HERE))\s*".encode()
     )
-
-
-def _is_masked(body: bytes, letters: bytes) -> bool:
-    """True if the middle is starred out, as in logs and consoles."""
-    return b"***" in body and len(letters) < 2 * LEAST_LEFT
 
 
 def _is_monotone(letters: bytes) -> bool:

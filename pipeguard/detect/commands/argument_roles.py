@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from pipeguard.detect.words import arguments as lists
 from pipeguard.firewall.protocol.json_values import JsonValue, Path
-from pipeguard.firewall.protocol.places import ARGUMENTS
+from pipeguard.firewall.protocol.places import ARGUMENTS, get_value
 from pipeguard.unicode.name_words import name_words
 
 
@@ -145,6 +145,5 @@ def _split_name(name: str) -> frozenset[str]:
 
 def called_tool(value: JsonValue) -> str | None:
     """The name of the tool that a message calls; None if it calls none."""
-    params = value.get("params") if isinstance(value, dict) else None
-    name = params.get("name") if isinstance(params, dict) else None
+    name = get_value(value, ("params", "name"))
     return name if isinstance(name, str) else None

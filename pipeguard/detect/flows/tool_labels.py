@@ -13,6 +13,7 @@ from itertools import pairwise
 from pipeguard.detect.words import tools as lists
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonObject
+from pipeguard.firewall.protocol.places import get_value
 from pipeguard.records import NamedTuple
 from pipeguard.unicode.name_words import name_words, words_of_any_script
 
@@ -58,8 +59,7 @@ def definition_words(name: str, definition: JsonObject | None) -> DefinitionWord
     of_name, definition = _words(name), definition or {}
     text = _read_description(definition)
     sentence = text.partition(".")[0]
-    schema = definition.get("inputSchema")
-    properties = schema.get("properties") if isinstance(schema, dict) else None
+    properties = get_value(definition, ("inputSchema", "properties"))
     named = properties if isinstance(properties, dict) else ()
     beginning = sentence.split()[:2]
     return DefinitionWords(
@@ -274,8 +274,7 @@ def make_tool(name: str, definition: JsonObject | None) -> Tool:
     """
     words = definition_words(name, definition)
     labels = _labels(words)
-    annotations = definition.get("annotations") if definition is not None else None
-    is_open = isinstance(annotations, dict) and annotations.get("openWorldHint") is True
+    is_open = get_value(definition, ("annotations", "openWorldHint")) is True
     tells = bool(words.description - words.name)
     leaves = labels & NETWORK or (words.description | words.plain) & _ELSEWHERE
     reaches_out = is_open or not tells or bool(leaves)
