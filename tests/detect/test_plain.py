@@ -39,23 +39,25 @@ NAMES = [
     *("jsonrpc", "mimeType", "progressToken", "ключ", "pass\\u0077ord", "k" * 28, "key1234567"),
 ]
 STRINGS = [
-    *(
-        "",
-        "ok",
-        "text",
-        "Text",
-        "2.0",
-        "image/png",
-        "Zürich",
-        "東京の天気",
-        "ID-7",
-        " ID-7 ",
-        "\\n7",
-    ),
+    *("", "ok", "text", "Text", "2.0", "image/png", "Zürich", "東京の天気", "ID-7", "\\n7"),
     *("https://example.org/a?b=1", "it is ghp_abcdefgh", "sk-abcdefgh", "a\\\\b", "\\ud83d\\ude00"),
     *("é" * 98 + "a1", "y" * 601, "é" * 600, "\\u0000", "\\ud800", "a\u2028b", '\\"q\\"', "\\t7"),
-    *("a\\\\nb\\\\n", '{\\"a\\":\\"b\\\\nc\\"}', '\\u00a0[\\"b\\\\tc\\"]', ' \\"b\\\\nc\\"'),
-    *("ends in 'ghp_abcdefgh'", "x" * 101 + "1", "\u00a0 7", "pipeguard", "[secret:x]", "a\x7f1"),
+    *(
+        "a\\\\nb\\\\n",
+        '{\\"a\\":\\"b\\\\nc\\"}',
+        '\\u00a0[\\"b\\\\tc\\"]',
+        ' \\"b\\\\nc\\"',
+        " ID-7 ",
+    ),
+    *(
+        " ID-7 ",
+        "ends in 'ghp_abcdefgh'",
+        "x" * 101 + "1",
+        "\u00a0 7",
+        "pipeguard",
+        "[secret:x]",
+        "a\x7f1",
+    ),
 ]
 LITERALS = [
     *("null", "true", "false", "0", "-0", "12", "1.5e3", "123456789", "-12345678", "01", "1."),
@@ -352,7 +354,7 @@ def test_an_outline_keeps_what_is_known_of_a_name_apart_from_others() -> None:
 @pytest.mark.slow
 def test_the_c_form_leaves_no_byte_of_its_buffers(tmp_path: Path) -> None:
     """Built with the address and undefined behaviour sanitizers, over random frames."""
-    run_sanitized(SOURCE, FUZZING, tmp_path)
+    run_sanitized(SOURCE, FUZZING, tmp_path, 4000)
 
 
 FUZZING = """
@@ -363,10 +365,10 @@ from pipeguard.detect import plain
 plain.NATIVE = _outline
 from tests.detect.test_plain import assert_alike, frames, outline
 count = 0
-for frame, keyed in frames(9, 4000):
+for frame, keyed in frames(9, TRIES):
     outlined = outline(frame, keyed=keyed)
     if outlined is not None:
         count += 1
         assert_alike(frame, outlined, keyed=keyed)
-assert count > 500
+assert 8 * count > TRIES
 """

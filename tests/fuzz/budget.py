@@ -26,6 +26,14 @@ def load_profile() -> None:
 
 def tried(examples: int) -> settings:
     """Return the settings of a property that the suite tries this often."""
-    factor = float(os.environ.get(FACTOR, "1"))
-    profile = settings.get_profile("ci" if factor <= 1 else "fuzz")
-    return settings(profile, max_examples=max(1, int(examples * factor)))
+    profile = settings.get_profile("ci" if _factor() <= 1 else "fuzz")
+    return settings(profile, max_examples=count_tries(examples))
+
+
+def count_tries(examples: int) -> int:
+    """Return how often the suite tries this, of so many examples."""
+    return max(1, int(examples * _factor()))
+
+
+def _factor() -> float:
+    return float(os.environ.get(FACTOR, "1"))

@@ -1,8 +1,5 @@
 """Overlap of two texts: C and Python agree, and the C form leaks no buffer."""
 
-import subprocess
-import sys
-import sysconfig
 from pathlib import Path
 from types import ModuleType
 from unicodedata import normalize
@@ -12,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.detect.flows import overlap
+from tests.detect.model.samples import run_sanitized
 from tests.fuzz.budget import tried
 
 SOURCE = Path(overlap.__file__).parent.with_name("model") / "_overlap.c"
@@ -161,18 +159,7 @@ def test_limits_that_leave_the_tables_are_refused(
 @pytest.mark.slow
 def test_the_c_form_leaves_no_byte_of_its_buffers(tmp_path: Path) -> None:
     """Built with the address and undefined behaviour sanitizers, over random texts."""
-    include, target = sysconfig.get_paths()["include"], tmp_path / "_overlap.abi3.so"
-    flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1", "-g"]
-    build = ["cc", *flags, "-shared", "-fPIC", f"-I{include}", str(SOURCE), "-o", str(target)]
-    subprocess.run(build, check=True)
-    library = subprocess.run(
-        ["cc", "-print-file-name=libasan.so"], check=True, capture_output=True, text=True
-    ).stdout.strip()
-    subprocess.run(
-        [sys.executable, "-c", FUZZING, str(tmp_path)],
-        env={"LD_PRELOAD": library, "ASAN_OPTIONS": "detect_leaks=0", "PYTHONMALLOC": "malloc"},
-        check=True,
-    )
+    run_sanitized(SOURCE, FUZZING, tmp_path, 3000)
 
 
 FUZZING = """
@@ -183,7 +170,7 @@ dice = random.Random(2)
 def text():
     letters = dice.choice(["a", "ab", "é中a", "𝒳b", "abcdefghij0123456789"])
     return "".join(dice.choices(letters, k=dice.choice([0, 1, 7, 8, 9, 13, 14, 15, 40, 3000])))
-for number in range(3000):
+for number in range(TRIES):
     sent, source, excluded = text(), text(), text()
     source += sent[dice.randrange(len(sent) + 1):]
     _overlap.find_shared(sent, source, excluded, (dice.choice([1, 3, 40]), 14, 512))

@@ -19,6 +19,7 @@ from pipeguard.detect.scanning.scan_budget import Match
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook.packs import model
 from pipeguard.rulebook.proof import frame_value, sample_place
+from tests.fuzz.budget import count_tries
 from tests.fuzz.rulebook import ALL as RULES
 from tests.fuzz.rulebook import engines
 from tests.fuzz.values import long_texts
@@ -32,42 +33,11 @@ FILLER = "The library opens at nine, and the boats are moored at the northern pi
 # Texts of words that count and of what separates them, among any characters at all.
 WORDS = st.sampled_from(
     [
-        *(
-            "Assistant",
-            "ignore",
-            "the",
-            "user's",
-            "previous",
-            "instructions",
-            "do not tell",
-            "send",
-        ),
-        *(
-            "Забудь",
-            "инструкции",
-            "忽略之前的指令",
-            "助手",
-            "निर्देश",
-            "تجاهل",
-            "التعليمات",
-            "무시하고",
-        ),
+        *("Assistant", "ignore", "the", "user's", "previous", "instructions", "do not tell"),
+        *("Забудь", "инструкции", "忽略之前的指令", "助手", "निर्देश", "تجاهل", "무시하고", "send"),
         *("https://x.example/a", "a@b.example", "~/.ssh/id_rsa", "«", "»", '"', "`", ": ", ", "),
-        *(
-            ". ",
-            "! ",
-            "。",
-            "।",
-            "\n",
-            "\n\n",
-            " ",
-            "\u0301",
-            "\u0640",
-            "İ",
-            "ß",
-            "\U0001f600",
-            "42",
-        ),
+        *(". ", "! ", "。", "।", "\n", "\n\n", " ", "\u0301", "\u0640", "İ", "ß", "\U0001f600"),
+        *("42", "التعليمات"),
     ]
 )
 any_texts = st.one_of(long_texts, st.lists(WORDS | long_texts, max_size=80).map("".join))
@@ -111,8 +81,15 @@ def matches(name: str, text: str, engine: Engine | None = None) -> list[Match]:
     return [match for match in seen.matches if match.rule.id == rule.id]
 
 
-def run_sanitized(source: Path, code: str, folder: Path) -> None:
-    """Run code with an extension built with the address and undefined behaviour sanitizers."""
+def run_sanitized(source: Path, code: str, folder: Path, tries: int) -> None:
+    """Run code with an extension built with the address and undefined behaviour sanitizers.
+
+    Args:
+        source: of the extension.
+        code: which tries TRIES things.
+        folder: for the built extension.
+        tries: how often the longest of suites tries.
+    """
     built = folder / f"{source.stem}.abi3.so"
     flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1", "-g"]
     include = sysconfig.get_paths()["include"]
@@ -122,7 +99,7 @@ def run_sanitized(source: Path, code: str, folder: Path) -> None:
         ["cc", "-print-file-name=libasan.so"], check=True, capture_output=True, text=True
     ).stdout.strip()
     subprocess.run(
-        [sys.executable, "-c", code, str(folder), *sys.path],
+        [sys.executable, "-c", f"TRIES = {count_tries(tries)}\n{code}", str(folder), *sys.path],
         env={"LD_PRELOAD": library, "ASAN_OPTIONS": "detect_leaks=0", "PYTHONMALLOC": "malloc"},
         check=True,
     )

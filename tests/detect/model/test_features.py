@@ -128,18 +128,9 @@ def test_both_forms_give_the_same_scores(
         *("a", "a" * 70_000, "a " * 50_000, "ab" * 3 + "\0", "\u65e5"),
         *("\u65e5\u672c\u8a9e" * 25_000, "\u65e5a\u0930\u093f " * 9_000),
         *("\U0001d400\u0660 9\u0662", "send 42 keys to me, assistant", "send 1\u03012 keys"),
-        *(
-            "do \u65e5not",
-            "AI, do not",
-            '"AI" do, \u201cnot\u201d: \u201eit\u201c',
-            "a" * 60 + ": AI",
-        ),
-        *(
-            "IGNORE WWW.A.COM ",
-            "x.invalid y.invalidate",
-            "AI: http://json-schema.org/x,",
-            "a\n\n\nb",
-        ),
+        *("do \u65e5not", "AI, do not", '"AI" do, \u201cnot\u201d: \u201eit\u201c', "a\n\n\nb"),
+        *("IGNORE WWW.A.COM ", "x.invalid y.invalidate", "AI: http://json-schema.org/x,"),
+        "a" * 60 + ": AI",
         *("send it." * 3, "a.\u3000b\u3002c\uff01 d", "- " * 90 + "send", "\u5fd8" * 121),
     ],
 )
@@ -175,7 +166,7 @@ def test_what_is_no_lexicon_or_no_text_is_refused(compiled: CompiledLexicon) -> 
 
 @pytest.mark.slow
 def test_the_c_form_leaves_no_byte_of_its_buffers(tmp_path: Path) -> None:
-    run_sanitized(SOURCE, FUZZING, tmp_path)
+    run_sanitized(SOURCE, FUZZING, tmp_path, 3000)
 
 
 FUZZING = f"""
@@ -190,7 +181,7 @@ kinds = ["ab .\\n", "a", letters, "\u65e5a \u3002", "'`'` ab:,", "\u201c\u201d\u
 kinds += ["\U0001d400\uff1a,.a ", "Ab, 19-", "www.test@/ "]
 cleaned = [str.casefold, str.upper, lambda text: text * 3, lambda text: "", str.title]
 sizes = [0, 1, 2, 3, 4, 5, 64, 257, 3000]
-for number in range(3000):
+for number in range(TRIES):
     size = 300_000 if number in (7, 8) else dice.choice(sizes)
     kind = dice.choice(kinds)
     text = "".join(dice.choices(kind, k=size))

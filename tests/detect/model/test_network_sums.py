@@ -145,7 +145,7 @@ def test_a_table_that_points_beyond_the_letters_finds_nothing(
 
 @pytest.mark.slow
 def test_the_c_form_leaves_no_byte_of_its_buffers(tmp_path: Path) -> None:
-    run_sanitized(FOLDER / "_network.c", FUZZING, tmp_path)
+    run_sanitized(FOLDER / "_network.c", FUZZING, tmp_path, 1500)
 
 
 FUZZING = """
@@ -155,7 +155,7 @@ import _network
 from tests.detect.model.networks import any_weights, buffers, full_slots, little_endian
 dice = random.Random(2)
 kinds = ["ab ", "abcxé語 ", "a", "a \\n", "\\n", "0 ", "# ", "é", "".join(map(chr, range(1, 900)))]
-for number in range(1500):
+for number in range(TRIES):
     weights = any_weights(*dice.choice([(1, 32, 1), (16, 32, 2), (17, 96, 4), (8, 64, 8)]))
     sizes = weights.sizes
     scratch = bytearray(_network.scratch_bytes(sizes.row, sizes.width))

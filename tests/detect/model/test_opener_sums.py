@@ -58,7 +58,7 @@ def test_both_forms_open_the_same_of_long_runs(compiled: Windows, text: str) -> 
 
 @pytest.mark.slow
 def test_the_c_form_leaves_no_byte_of_its_buffers(tmp_path: Path) -> None:
-    run_sanitized(SOURCE, FUZZING, tmp_path)
+    run_sanitized(SOURCE, FUZZING, tmp_path, 3000)
 
 
 FUZZING = f"""
@@ -68,7 +68,7 @@ import _opener
 dice = random.Random(2)
 words, grams = dice.randbytes(1 << {WORD_BITS}), dice.randbytes(1 << {GRAM_BITS})
 kinds = [b"ab .!\\n", b"a", b"<>#: ", bytes(range(256)), b"Aa0. \\xe3\\x80\\x82"]
-for number in range(3000):
+for number in range(TRIES):
     text = bytes(dice.choices(dice.choice(kinds), k=dice.choice([0, 1, 2, 3, 4, 63, 64, 65, 5000])))
     _opener.windows(text, (words, grams, 0.01, -1.0, dice.choice([-1e9, 0.0])))
 """

@@ -106,7 +106,7 @@ def test_both_forms_refuse_half_a_character_and_end_where_recursion_does(
 @pytest.mark.slow
 def test_the_c_form_leaves_no_byte_of_its_buffers(tmp_path: Path) -> None:
     """Built with the address and undefined behaviour sanitizers, over random values."""
-    run_sanitized(SOURCE, FUZZING, tmp_path)
+    run_sanitized(SOURCE, FUZZING, tmp_path, 3000)
 
 
 FUZZING = """
@@ -132,7 +132,7 @@ def read(lay_out, *arguments, **named):
         return lay_out(*arguments, **named)
     except UnicodeEncodeError:
         return None
-for number in range(3000):
+for number in range(TRIES):
     made = value(dice.randrange(4))
     for keyed in (False, True):
         ours = read(layouts.lay_out_in_python, made, keyed=keyed)
