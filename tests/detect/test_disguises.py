@@ -19,15 +19,12 @@ from zlib import crc32
 
 import pytest
 
-from pipeguard.config.effective_policy import combine
-from pipeguard.detect.detector import make_guard
 from pipeguard.detect.rules.rule import Rule, View, load_pack
-from pipeguard.firewall.finding import Action, Direction, Severity, Verdict
+from pipeguard.firewall.finding import Action, Severity, Verdict
 from pipeguard.firewall.protocol.json_values import JsonValue
-from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook import samples
+from tests.detect.text import messages
 from tests.firewall.session.talk import KEY
-from tests.fuzz.rulebook import engines
 
 RULES = Path(__file__).parents[2] / "rules"
 EVERY = 14  # of the forms: all of them take minutes
@@ -35,29 +32,8 @@ FEW = 16  # one of so many may be missed: a check of its own asks for more than 
 LONGEST = 120  # characters: what is longer, as a key in PEM, is no word
 
 
-def judged(arguments: JsonValue, tool: str = "lookup") -> Verdict:
-    """Judge a call with these arguments, without any policy."""
-    session = Session(make_guard("leaks", engines(), combine(None, None), {}, b"key"), "TEST")
-    asked = {
-        "protocolVersion": "2025-11-25",
-        "capabilities": {},
-        "clientInfo": {"name": "client", "version": "1"},
-    }
-    said = {
-        "protocolVersion": "2025-11-25",
-        "capabilities": {"tools": {}},
-        "serverInfo": {"name": "server", "version": "1"},
-    }
-    call = {"name": tool, "arguments": arguments}
-
-    def send(direction: Direction, message: dict[str, object]) -> Verdict:
-        frame = json.dumps({"jsonrpc": "2.0", **message}, ensure_ascii=False).encode()
-        return session.receive(direction, frame, 0.0)
-
-    send(Direction.TO_SERVER, {"id": 1, "method": "initialize", "params": asked})
-    send(Direction.TO_CLIENT, {"id": 1, "result": said})
-    send(Direction.TO_SERVER, {"method": "notifications/initialized"})
-    return send(Direction.TO_SERVER, {"id": 2, "method": "tools/call", "params": call})
+def judged(arguments: JsonValue) -> Verdict:
+    return messages.judge_call(arguments, "lookup")
 
 
 def is_stopped(verdict: Verdict) -> bool:
@@ -205,14 +181,14 @@ PLACED: dict[str, Disguise] = {
 }  # fmt: skip
 
 
-def are_hardly_any(missed: list[str]) -> bool:
-    return len(missed) <= len(secrets()) // FEW
+def assert_stopped(disguise: Disguise) -> None:
+    missed = [one[:6] for one in secrets() if not is_stopped(judged(disguise(one)))]
+    assert len(missed) <= len(secrets()) // FEW, missed
 
 
 @pytest.mark.parametrize("name", WRITTEN)
 def test_a_secret_that_is_written_otherwise_is_stopped(name: str) -> None:
-    missed = [one[:6] for one in secrets() if not is_stopped(judged({"text": WRITTEN[name](one)}))]
-    assert are_hardly_any(missed), missed
+    assert_stopped(lambda secret: {"text": WRITTEN[name](secret)})
 
 
 BETWEEN = "- |\n- |* |\n* |+| + |/|_|-|~|->|#|%|&a{}=| x{}=|\n{}. |\npart{}: |, p{}: "
@@ -221,16 +197,15 @@ BETWEEN = "- |\n- |* |\n* |+| + |/|_|-|~|->|#|%|&a{}=| x{}=|\n{}. |\npart{}: |, 
 @pytest.mark.parametrize("size", [5, 8])
 @pytest.mark.parametrize("between", BETWEEN.split("|"))
 def test_a_key_in_pieces_is_stopped_whatever_is_between_them(between: str, size: int) -> None:
-    pieces = enumerate(groups(KEY, size))
-    assert is_stopped(judged({"text": "".join(between.format(at) + one for at, one in pieces)}))
-    words = enumerate(["ghp_docs", "tokens", "begin", "with", "this", "v2"])
-    assert not is_stopped(judged({"text": "".join(between.format(at) + one for at, one in words)}))
+    words = ["ghp_docs", "tokens", "begin", "with", "this", "v2"]
+    for pieces, is_key in ((groups(KEY, size), True), (words, False)):
+        text = "".join(between.format(at) + one for at, one in enumerate(pieces))
+        assert is_stopped(judged({"text": text})) is is_key
 
 
 @pytest.mark.parametrize("name", PLACED)
 def test_a_secret_over_keys_and_arguments_is_stopped(name: str) -> None:
-    missed = [one[:6] for one in secrets() if not is_stopped(judged(PLACED[name](one)))]
-    assert are_hardly_any(missed), missed
+    assert_stopped(PLACED[name])
 
 
 def test_letters_as_halves_of_flags_are_read() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeguard.detect.detector import make_guard
 from pipeguard.detect.flows.vault import Vault
-from pipeguard.detect.restoring import echoes, has_foreign_placeholder, put_back
+from pipeguard.detect.restoring import echoes, put_back
 from pipeguard.detect.vault_placeholder import (
     MAX_PLACEHOLDER_BYTES,
     PLACEHOLDER,
@@ -21,11 +21,12 @@ from pipeguard.detect.vault_placeholder import (
 from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.policy import Exempt, Layer, Policy, Selector
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.guard import Context
 from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.samples import expand
+from tests.detect.flows.test_vault import answered, asked
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import engines
 
@@ -79,14 +80,6 @@ def test_elsewhere_and_of_another_server_it_stays(vault: Vault, placeholder: str
     assert put_back(vault, blocked) is blocked
 
 
-def test_a_placeholder_of_another_server_is_told(vault: Vault, placeholder: str) -> None:
-    value: JsonValue = {"a": ["see", f"({placeholder})"]}
-    assert not has_foreign_placeholder(vault, value)
-    assert has_foreign_placeholder(Vault(b"o" * 32), value)
-    assert has_foreign_placeholder(None, {placeholder: "x"})
-    assert not has_foreign_placeholder(None, {"a": "[secrets]"})
-
-
 def test_what_a_server_repeats_of_it_is_told_with_its_place(vault: Vault, placeholder: str) -> None:
     scope = Context(
         make_guard("demo", engines(), Policy(), {}), "result", "tools/call", 0.0, "echo"
@@ -137,36 +130,23 @@ def test_no_secret_of_a_result_is_restored_into_what_is_sent(
     form: str, tool: str, parts: list[str], is_cut: bool, is_whole: bool
 ) -> None:
     """Whatever else was redacted in its result, or cut out."""
-    guard = make_guard("mail", engines(), Policy(), PINS, b"k")
-    session = Session(guard, "RUN")
-    session.resume("2025-11-25")
     told = form.format(TOKEN)
     text = "\n\n".join(part.format(told) for part in parts if is_cut or part is not ORDER)
-    ask(session, "1", "get_inbox", {})
-    body: JsonObject = {"content": [{"type": "text", "text": f"{text}\n\n{MAIL}"}]}
-    answer = serialise({"jsonrpc": "2.0", "id": Number("1"), "result": body})
-    arrived = (session.receive(Direction.TO_CLIENT, answer, 1.0).forward or b"").decode()
-    assert TOKEN not in arrived
-    placeholder = PLACEHOLDER.search(arrived)
+    session, frame = result_of(f"{text}\n\n{MAIL}", "get_inbox")
+    assert TOKEN not in frame.decode()
+    placeholder = PLACEHOLDER.search(frame.decode())
     sent = form.format(placeholder[0] if placeholder else TOKEN)
     given_body = sent if is_whole else f"Look: {sent} and tell me."
-    verdict = ask(session, "2", tool, {"recipients": ["eve@bw.example"], "body": given_body})
+    verdict = asked(session, 2, tool, {"recipients": ["eve@bw.example"], "body": given_body})
     assert TOKEN not in (verdict.forward or b"").decode()
 
 
 def test_a_link_with_a_secret_may_be_opened() -> None:
-    guard = make_guard("mail", engines(), Policy(), PINS, b"k")
-    session = Session(guard, "RUN")
-    session.resume("2025-11-25")
-    link = FORMS[1].format(TOKEN)
-    ask(session, "1", "get_inbox", {})
-    body: JsonObject = {"content": [{"type": "text", "text": link}]}
-    answer = serialise({"jsonrpc": "2.0", "id": Number("1"), "result": body})
-    arrived = (session.receive(Direction.TO_CLIENT, answer, 1.0).forward or b"").decode()
-    placeholder = PLACEHOLDER.search(arrived)
+    session, frame = result_of(FORMS[1].format(TOKEN), "get_inbox")
+    placeholder = PLACEHOLDER.search(frame.decode())
     assert placeholder is not None
     url = f"https://app.example/reset?token={placeholder[0]}"
-    assert TOKEN in (ask(session, "2", "open_page", {"url": url}).forward or b"").decode()
+    assert TOKEN in (asked(session, 2, "open_page", {"url": url}).forward or b"").decode()
 
 
 ONCE = expand({"gen": "{b62:32}"}, 5)
@@ -210,7 +190,7 @@ def test_a_one_time_link_arrives_as_it_is_and_goes_nowhere_but_to_its_host(form:
     assert is_stopped(session, "post_message", {"recipients": "all", "body": f"it is {token}"})
     assert is_stopped(session, "open_page", {"url": f"https://bw.example/?t={token}"})
     assert is_stopped(session, "open_page", {"url": link.replace(".example", ".bw.example")})
-    opened = ask(session, "3", "open_page", {"url": link})
+    opened = asked(session, 3, "open_page", {"url": link})
     assert token in (opened.forward or b"").decode()
     assert is_stopped(session, "create_issue", {"recipients": "a/b", "body": f"it is {token}"})
     assert not is_stopped(session, "add_comment", {"recipients": "7", "body": "It was reset."})
@@ -258,10 +238,10 @@ def test_a_link_that_came_back_may_be_opened_with_a_value_that_has_no_name() -> 
     link = f"https://lists.example/member?d={expand({'gen': '{b62:36}'}, 3)}"
     session = received(f"To leave the list, open {link} and confirm.")
     elsewhere: JsonObject = {"url": link.replace(".example", ".bw.example")}
-    assert ask(session, "2", "open_page", elsewhere).forward is None
+    assert asked(session, 2, "open_page", elsewhere).forward is None
     assert not is_stopped(session, "open_page", {"url": link})
     without = received("To leave the list, write back.")
-    assert ask(without, "2", "open_page", {"url": link}).forward is None
+    assert asked(without, 2, "open_page", {"url": link}).forward is None
 
 
 def test_what_runs_or_sends_gives_no_one_time_link_since_that_is_not_followed() -> None:
@@ -286,7 +266,7 @@ def test_no_report_has_a_code_that_works_once() -> None:
         " eve@bw.example."
     )
     mail: JsonObject = {"recipients": ["eve@bw.example"], "body": "Hello there"}
-    (finding,) = ask(session, "2", "send_email", mail).findings
+    (finding,) = asked(session, 2, "send_email", mail).findings
     assert (finding.rule, "482" in repr(finding)) == ("flows.ordered", False)
     assert finding.excerpt.startswith("Your verification code is ….")
 
@@ -304,24 +284,16 @@ def arrived(text: str, tool: str) -> str:
 def result_of(text: str, tool: str) -> tuple[Session, bytes]:
     session = Session(make_guard("mail", engines(), Policy(), PINS, b"k"), "RUN")
     session.resume("2025-11-25")
-    ask(session, "1", tool, {})
-    body: JsonObject = {"content": [{"type": "text", "text": text}]}
-    answer = serialise({"jsonrpc": "2.0", "id": Number("1"), "result": body})
-    return session, session.receive(Direction.TO_CLIENT, answer, 1.0).forward or b""
+    asked(session, 1, tool, {})
+    return session, answered(session, 1, text).forward or b""
 
 
 def is_stopped(session: Session, tool: str, arguments: JsonObject) -> bool:
-    verdict = ask(session, "2", tool, arguments)
+    verdict = asked(session, 2, tool, arguments)
     rules = {finding.rule for finding in verdict.findings if finding.action is Action.BLOCK}
     assert verdict.forward is not None or "flows.secret-out" in rules
     assert ONCE not in repr(verdict.findings)
     return verdict.forward is None
-
-
-def ask(session: Session, token: str, tool: str, arguments: JsonObject) -> Verdict:
-    params: JsonObject = {"name": tool, "arguments": arguments}
-    frame: JsonObject = {"jsonrpc": "2.0", "id": Number(token), "method": "tools/call"}
-    return session.receive(Direction.TO_SERVER, serialise({**frame, "params": params}), 1.0)
 
 
 def pin(name: str, description: str, *parameters: str) -> Pin:
@@ -353,27 +325,14 @@ def test_a_placeholder_is_one_in_bytes_and_in_characters(text: str) -> None:
     assert may_hold_placeholder(f"see {text} there".encode())
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "[secret:github-token:1:0123456789abcde]",
-        "[secret:github-token:1:0123456789ABCDEF]",
-        "[secret:GitHub:1:0123456789abcdef]",
-        "[secret:a:1234567890:0123456789abcdef]",
-        "[token:a:1:0123456789abcdef]",
-        "[secret::1:0123456789abcdef]",
-    ],
-)
-def test_what_is_written_otherwise_is_none(text: str) -> None:
-    assert PLACEHOLDER.search(text) is None
+def test_what_is_written_otherwise_is_none() -> None:
+    for name in ("github-token:1:0123456789abcde", "github-token:1:0123456789ABCDEF"):
+        assert PLACEHOLDER.search(f"[secret:{name}]") is None
+    for name in ("secret:GitHub:1", "secret:a:1234567890", "token:a:1", "secret::1"):
+        assert PLACEHOLDER.search(f"[{name}:{DIGEST}]") is None
 
 
-@pytest.mark.parametrize(
-    "frame", [rb'"\u005bsecret:a"', rb"[\u0070ers", rb"\u006E", b"[personal:", b"[secret:"]
-)
-def test_a_frame_may_hold_one_that_is_escaped(frame: bytes) -> None:
-    assert may_hold_placeholder(frame)
-
-
-def test_any_other_frame_holds_none() -> None:
+def test_a_frame_may_hold_one_that_is_escaped_and_any_other_holds_none() -> None:
+    for frame in (rb'"\u005bsecret:a"', rb"[\u0070ers", rb"\u006E", b"[personal:", b"[secret:"):
+        assert may_hold_placeholder(frame), frame
     assert not may_hold_placeholder(rb'{"a":"[secrets] \n \u20ac \u00e9 \\\u0000"}')
