@@ -96,6 +96,7 @@ def test_a_hash_in_a_statement_for_a_database_on_this_machine_too() -> None:
         tool("serve", "Serve a folder on a port.", "path"),
         tool("frobnicate", "", "path"),  # does not say what it does
         tool("count_lines", "Count the lines of a file.", "path", openWorldHint=True),
+        tool("publish", "Upload a file.", "path", openWorldHint=False),  # an empty promise
     ],
 )
 def test_not_where_another_tool_of_the_server_reaches_further(other: dict[str, object]) -> None:
@@ -119,12 +120,6 @@ def test_not_where_the_tool_itself_writes_elsewhere(description: str) -> None:
 
 def test_not_on_another_machine() -> None:
     talk = Talk(WRITE, READ, is_remote=True)
-    assert talk.call("write_file", path="compose.yml", content=COMPOSE).action is Action.BLOCK
-
-
-def test_a_promise_to_reach_nothing_counts_for_nothing() -> None:
-    sends = tool("publish", "Upload a file.", "path", openWorldHint=False)
-    talk = Talk(WRITE, sends)
     assert talk.call("write_file", path="compose.yml", content=COMPOSE).action is Action.BLOCK
 
 

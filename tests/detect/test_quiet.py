@@ -12,7 +12,7 @@ import re
 import sysconfig
 from collections.abc import Iterator
 from functools import cache
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 from pydoc_data import topics
 
@@ -109,13 +109,12 @@ def test_a_file_of_one_line_may_name_an_inner_address(guard: Guard, line: str) -
     assert action(guard, "fetch_page", {"url": "http://vault.internal:8200/v1"}) is Action.BLOCK
 
 
-@pytest.mark.parametrize(
-    ("tool", "key"), [("write_file", "content"), ("send_message", "text"), ("create_page", "body")]
-)
-def test_the_manual_of_python_may_be_written_and_sent(guard: Guard, tool: str, key: str) -> None:
+def test_the_manual_of_python_may_be_written_and_sent(guard: Guard) -> None:
     whole = "\n".join(library_text())
     pieces = (whole[at : at + PIECE] for at in range(0, len(whole), PIECE))
-    ordinary: list[tuple[str, JsonValue]] = [(tool, {key: one}) for one in islice(pieces, 60)]
+    kinds = cycle((("write_file", "content"), ("send_message", "text"), ("create_page", "body")))
+    sent = islice(zip(pieces, kinds, strict=False), 60)
+    ordinary: list[tuple[str, JsonValue]] = [(tool, {key: one}) for one, (tool, key) in sent]
     assert told(guard, ordinary).keys() <= {Action.WARN}
 
 

@@ -95,14 +95,8 @@ def test_what_a_vendor_prints_is_no_secret_but_one_letter_off_it_is(recipe: str)
 
 
 RECIPES = [
-    "ghp_{b62:36}",
-    "sk-ant-api03-{b64u:93}AA",
-    "AKIA{b32:16}",
-    "glpat-{b64u:20}",
-    "{d:10}:AA{b64u:33}",
-    "{uuid}",
-    "{b64:40}",
-    "secret_{b62:43}",
+    *("ghp_{b62:36}", "sk-ant-api03-{b64u:93}AA", "AKIA{b32:16}", "glpat-{b64u:20}"),
+    *("{d:10}:AA{b64u:33}", "{uuid}", "{b64:40}", "secret_{b62:43}"),
 ]
 
 
@@ -111,11 +105,6 @@ RECIPES = [
 def test_a_word_glued_to_a_live_key_does_not_hide_it(recipe: str, glued: str) -> None:
     keys = [expand({"gen": recipe}, seed) + glued for seed in range(20)]
     assert [key for key in keys if is_placeholder(key.encode())] == []
-
-
-@given(st.binary(max_size=300), st.sampled_from([b"", b"example", b"${", b"<", b"***", b"\xff"]))
-def test_any_bytes_get_an_answer(secret: bytes, added: bytes) -> None:
-    assert is_placeholder(added + secret) in (True, False)
 
 
 @pytest.mark.parametrize(

@@ -47,12 +47,10 @@ def test_one_of_many_strings_of_a_document_is_only_written() -> None:
 
 
 def test_tools_are_told_by_words_of_their_names() -> None:
-    assert [tool for tool in ("bash", "runShell", "web_search", None) if is_shell(tool)] == [
-        *("bash", "runShell"),
-    ]
-    assert [tool for tool in ("pg_query", "SQLite", "fetch", None) if is_of_database(tool)] == [
-        "pg_query"
-    ]
+    assert all(map(is_shell, ("bash", "runShell")))
+    assert not any(map(is_shell, ("web_search", None)))
+    assert is_of_database("pg_query")
+    assert not any(map(is_of_database, ("SQLite", "fetch", None)))
 
 
 def test_a_file_is_written_by_a_tool_of_files_or_by_an_argument_for_a_path() -> None:

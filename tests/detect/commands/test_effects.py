@@ -31,10 +31,8 @@ def uses(tool: str, arguments: dict[str, JsonValue]) -> Uses:
 
 
 def test_words_of_a_list_are_one_command() -> None:
-    assert (
-        b"\n$ rm -r /\n"
-        in find_effects(uses("exec", {"command": "rm", "args": ["-rf", "/"]}))[0][0].data
-    )
+    (effect,), _ = find_effects(uses("exec", {"command": "rm", "args": ["-rf", "/"]}))
+    assert b"\n$ rm -r /\n" in effect.data
 
 
 @each("tool, key, words, line", CASES["a_list_is_of_the_command_that_its_tool_is_named_after"])

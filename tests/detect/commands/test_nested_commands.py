@@ -2,14 +2,11 @@
 
 from itertools import pairwise
 
-import pytest
-
 from pipeguard.detect.commands.nested_commands import (
     MAX_ACTIONS,
     MAX_LINE,
     MAX_ROOTS,
     OVERLAP,
-    Nested,
     NestedKind,
     find_nested,
     pipeline_lines,
@@ -38,11 +35,9 @@ def test_a_statement_for_a_client_is_one_argument() -> None:
         assert nested(*words) == [(NestedKind.SQL, f"SQL {statement}")]
 
 
-@pytest.mark.parametrize(
-    "words", [["ls", "-l"], ["ssh", "h"], ["python3", "a.py", "x"], ["grep", "python3", "-c"]]
-)
-def test_other_arguments_are_not_run(words: list[str]) -> None:
-    assert nested(*words) == []
+@each("line", ["ls -l", "ssh h", "python3 a.py x", "grep python3 -c"])
+def test_other_arguments_are_not_run(line: str) -> None:
+    assert nested(*line.split()) == []
 
 
 def test_find_does_it_with_whole_folders() -> None:
@@ -70,15 +65,7 @@ def test_find_has_only_so_many_folders_and_actions() -> None:
     assert budget.is_exceeded
 
 
-def test_what_is_nested_has_words_or_a_text() -> None:
-    assert Nested(NestedKind.SCRIPT, "ls").words == ()
-
-
 # --- pipelines as lines ------------------------------------------------------------------------
-
-
-def test_a_pipeline_is_one_line() -> None:
-    assert pipeline_lines(["$ curl h", "$ sh"]) == ["$ curl h | $ sh"]
 
 
 def test_neighbours_share_a_line_however_long_a_pipeline_is() -> None:

@@ -30,12 +30,8 @@ def test_a_part_of_a_variable_of_cmd_is_read() -> None:
 
 
 def test_each_command_of_a_line_has_a_line() -> None:
-    assert windows_lines("dir & del x && echo y\ncls") == [
-        "PS dir",
-        "PS del x",
-        "PS echo y",
-        "PS cls",
-    ]
+    lines = windows_lines("dir & del x && echo y\ncls")
+    assert lines == ["PS dir", "PS del x", "PS echo y", "PS cls"]
 
 
 def test_what_is_longer_than_a_line_is_cut() -> None:
@@ -44,14 +40,9 @@ def test_what_is_longer_than_a_line_is_cut() -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["powershell -c x", "Invoke-WebRequest h", "cmd /c dir"])
-def test_a_text_for_windows_has_words_of_its_own(text: str) -> None:
-    assert is_windows(text)
-
-
-@pytest.mark.parametrize("text", ["", "ls -la /tmp", "git commit -m done"])
-def test_a_text_for_another_system_has_none(text: str) -> None:
-    assert not is_windows(text)
+def test_a_text_for_windows_has_words_of_its_own() -> None:
+    assert all(map(is_windows, ("powershell -c x", "Invoke-WebRequest h", "cmd /c dir")))
+    assert not any(map(is_windows, ("", "ls -la /tmp", "git commit -m done")))
 
 
 # --- signs of commands -------------------------------------------------------------------------

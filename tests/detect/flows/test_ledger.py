@@ -55,8 +55,13 @@ def rated(leaks: list[Leak]) -> list[tuple[str, Confidence]]:
         "".join(f"%{byte:02X}" for byte in VALUE.encode()),
         *(" ".join(f"{byte:{spec}}" for byte in VALUE.encode()) for spec in ("d", "03o", "08b")),
         {"a": [{"b": f"x {VALUE} y"}]},
+        {"a": VALUE[:8], "b": f"and then {VALUE[8:]}"},
+        *(" ".join(VALUE), VALUE[::-1], VALUE.upper()),
+        base64.b64encode(base64.b64encode(VALUE.encode())).decode(),
+        " ".join(f"{byte:02x}" for byte in VALUE.encode()),
+        "".join(f"&#{byte};" for byte in VALUE.encode()),
     ],
-    ids=range(9),
+    ids=range(16),
 )
 def test_a_secret_is_found_again_however_it_leaves(spelt: JsonValue) -> None:
     flows = after(ENV, f"A=1\nB={VALUE}")
@@ -127,30 +132,6 @@ def test_nothing_fails_on_any_tool_or_value(
 
 
 WORDS = "the merger with the northern company closes on the fourth of November for eighty million"
-
-
-@pytest.mark.parametrize(
-    "spelt",
-    [
-        {"a": VALUE[:8], "b": f"and then {VALUE[8:]}"},
-        " ".join(VALUE),
-        VALUE[::-1],
-        VALUE.upper(),
-        base64.b64encode(base64.b64encode(VALUE.encode())).decode(),
-        " ".join(f"{byte:02x}" for byte in VALUE.encode()),
-        "".join(f"&#{byte};" for byte in VALUE.encode()),
-    ],
-    ids=range(7),
-)
-def test_a_secret_is_found_again_in_pieces_and_in_two_encodings(spelt: JsonValue) -> None:
-    flows = after(ENV, f"A=1\nB={VALUE}")
-    assert rules(flows.leaks(POST, {"body": spelt})) == ["flows.secret-out"]
-
-
-def test_a_secret_that_leaves_in_two_calls_is_found_in_the_second() -> None:
-    flows = after(ENV, f"B={VALUE}")
-    assert flows.leaks(POST, {"body": VALUE[:8]}) == []
-    assert rules(flows.leaks(POST, {"body": VALUE[8:]})) == ["flows.secret-out"]
 
 
 @pytest.mark.parametrize(
@@ -317,14 +298,6 @@ def test_settings_that_a_page_gives_are_not_taken_over() -> None:
     assert rated(leaks) == [("flows.untrusted-acts", Confidence.HIGH)]
 
 
-def test_a_list_of_people_that_leaves_is_told_and_one_of_them_is_not() -> None:
-    flows = Flows()
-    people = ["ann.berg@mail.example", "bo.lund@mail.example", "cy.moe@mail.example"]
-    flows.record_result(make_tool("list_contacts", None), answer("; ".join(people)), 0.0)
-    assert flows.leaks(POST, {"body": people[0]}) == []
-    assert rules(flows.leaks(POST, {"body": "\n".join(people)})) == ["flows.private-out"]
-
-
 NEIGHBOURS = [
     (f"{name} Berg", f"+47 911 20 34{at}", f"{name.lower()}@mail.example")
     for at, name in enumerate(("Ann", "Bo", "Cy", "Dina", "Egil"))
@@ -422,13 +395,6 @@ RESET = f"https://app.example/reset?token={VALUE}"
 FETCH = make_tool(
     "fetch_url", {"description": "Fetches a page.", "inputSchema": {"properties": {"url": {}}}}
 )
-
-
-def test_an_address_of_a_result_may_be_requested_with_its_secret() -> None:
-    flows = after(MAIL, f"Reset your password: {RESET}")
-    assert flows.leaks(FETCH, {"url": RESET}) == []
-    for name, url in (("url", RESET.replace("app", "bw")), ("text", RESET)):
-        assert rules(flows.leaks(FETCH, {name: url})) == ["flows.secret-out"]
 
 
 CODE = "Your verification code is 482-913. It expires in 10 minutes."

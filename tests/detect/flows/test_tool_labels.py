@@ -3,7 +3,6 @@
 from functools import reduce
 from operator import or_
 
-import pytest
 from hypothesis import given
 
 from pipeguard.detect.flows.tool_labels import Label, find_labels, make_tool, meanings
@@ -62,21 +61,13 @@ def test_what_sends_is_known(name: str) -> None:
     assert find_labels(name, None) & Label.SENDS
 
 
-@pytest.mark.parametrize("name", ["公開掲示板に投稿", "publicar_en_foro_público"])
-def test_what_everybody_may_see_is_known(name: str) -> None:
-    assert find_labels(name, None) & Label.OUTSIDE
-
-
-@pytest.mark.parametrize("name", ["tresor_lesen", "leer_secreto", "鍵を取得", "прочитать_секрет"])
-def test_what_reads_secrets_is_known(name: str) -> None:
-    assert find_labels(name, None) & Label.READS_SECRET
-
-
-@pytest.mark.parametrize(
-    "text", ["get_weather", "list the archives", "parameters of a page", "senderId", "run tests"]
-)
-def test_english_has_no_other_meaning(text: str) -> None:
-    assert not meanings(text)
+def test_words_of_other_languages_are_known_and_english_has_no_other_meaning() -> None:
+    for name in ("公開掲示板に投稿", "publicar_en_foro_público"):
+        assert find_labels(name, None) & Label.OUTSIDE, name
+    for name in ("tresor_lesen", "leer_secreto", "鍵を取得", "прочитать_секрет"):
+        assert find_labels(name, None) & Label.READS_SECRET, name
+    for text in ("get_weather", "list the archives", "parameters of a page", "run tests"):
+        assert not meanings(text), text
 
 
 @tried(100)

@@ -43,6 +43,7 @@ from tests.detect.model.samples import (
     samples,
     shipped,
 )
+from tests.each import each
 from tests.fuzz.budget import tried
 
 
@@ -208,7 +209,10 @@ WRONG: dict[str, bytes] = {
         for key in ("weights", "families", "stems", "opener", "scale", "bias", "likely", "sure")
     },
 }
-wrong = pytest.mark.parametrize("content", WRONG.values(), ids=[*WRONG])
+WRONG_NUMBERS = {
+    f"wrong {key}": json.dumps({**document("injection"), key: value}).encode()
+    for key, value in (("scale", "big"), ("likely", "unlikely"), ("stems", {"assist": ["x"]}))
+}
 
 PACK = """\
 pack: mine
@@ -272,40 +276,21 @@ def is_refused(verdict: Verdict) -> bool:
     )
 
 
-@wrong
+@each("content", WRONG)
 def test_a_file_that_is_no_model_is_an_error(content: bytes) -> None:
     with pytest.raises((ValueError, KeyError, TypeError, AttributeError)):
         Classifier(json.loads(content))
 
 
-@wrong
-def test_rules_do_not_compile_with_a_file_that_is_no_model(content: bytes) -> None:
+@pytest.mark.parametrize("kind", ["nothing", "no scale"])
+def test_rules_do_not_compile_with_a_file_that_is_no_model(kind: str) -> None:
     with pytest.raises(EngineError, match=r"mine\.classifier: mine\.model"):
-        compile_patterns([rule_for(content)], Surface.TO_CLIENT, lambda _: content)
+        compile_patterns([rule_for(WRONG[kind])], Surface.TO_CLIENT, lambda _: WRONG[kind])
 
 
 @pytest.mark.slow
-@wrong
+@each("content", WRONG | WRONG_NUMBERS)
 def test_nothing_passes_that_a_broken_model_should_have_read(content: bytes) -> None:
-    assert is_refused(answered(reading(rule_for(content), lambda _: content), ORDER))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"scale": "big"},
-        {"bias": None},
-        {"likely": "unlikely"},
-        {"sure": []},
-        {"stems": {"assist": ["x"]}},
-    ],
-    ids="-".join,
-)
-def test_nothing_passes_that_a_model_with_a_wrong_number_should_have_read(
-    changes: dict[str, object],
-) -> None:
-    content = json.dumps({**document("injection"), **changes}).encode()
     assert is_refused(answered(reading(rule_for(content), lambda _: content), ORDER))
 
 

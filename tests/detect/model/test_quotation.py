@@ -103,16 +103,10 @@ def test_the_beginning_of_a_line_is_found_from_any_distance(steps: int, rest: in
         assert is_shown_as_example(data, start + len(line)) == (number == 1), number
 
 
-@pytest.mark.parametrize(
-    "before", [b"> ", b"| ", b'- "', b"```\n", b"assert ", b'payload = "', b"  'x': \""]
-)
-def test_an_example_stands_in_a_quote_a_table_a_literal_or_a_fence(before: bytes) -> None:
-    assert is_shown_as_example(around(before)[0], len(before))
-
-
-@pytest.mark.parametrize("before", [b"", b"Now ", b"```\nx\n```\n", b"And then, please, "])
-def test_what_stands_in_a_sentence_is_no_example(before: bytes) -> None:
-    assert not is_shown_as_example(around(before)[0], len(before))
+def test_an_example_stands_in_a_quote_a_table_a_literal_or_a_fence_and_in_no_sentence() -> None:
+    shown = b"> ", b"| ", b'- "', b"```\n", b"assert ", b'payload = "', b"  'x': \""
+    for before in (*shown, b"", b"Now ", b"```\nx\n```\n", b"And then, please, "):
+        assert is_shown_as_example(around(before)[0], len(before)) is (before in shown), before
 
 
 def test_a_fence_that_was_opened_too_long_ago_is_none() -> None:
