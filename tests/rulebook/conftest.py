@@ -28,11 +28,8 @@ def compiles(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return compile_rules(packs, folder, key)
 
     monkeypatch.setattr(compilation, "compile_rules", counting)
-    for signs in (
-        "SIGNS",
-        "SIGNS_TO_SERVER",
-        "SQUEEZED_SIGNS",
-    ):  # they take most of the time, and say nothing here
+    # They take most of the time, and say nothing here.
+    for signs in ("SIGNS", "SIGNS_TO_SERVER", "SQUEEZED_SIGNS"):
         simple = {name: f"no sign {name}" for name in getattr(engine, signs)}
         monkeypatch.setattr(engine, signs, simple)
     monkeypatch.setattr(sys, "executable", "")

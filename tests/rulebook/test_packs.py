@@ -14,26 +14,17 @@ from pipeguard.rulebook import packs as rulebook
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.packs import PackFile, load_rules, shipped_folder, sources, user_folder
 from pipeguard.rulebook.proof import prove
+from tests.detect.cases import read_cases
+from tests.each import each
+from tests.rulebook import words
 
-PACK = """\
-pack: {pack}
-about: For a test.
-rules:
-- id: {name}
-  title: A word that nobody writes
-  severity: high
-  confidence: high
-  surfaces: [to-server]
-  pattern: 'xyzzy-[0-9]{{3}}'
-  why: It is for a test.
-  fix: Nothing.
-  matches: [xyzzy-123]
-  passes: [xyzzy-12]
-"""
+CASES = read_cases(__file__)
 
 
 def pack(pack_name: str = "mine", name: str = "magic-word") -> str:
-    return PACK.format(pack=pack_name, name=name)
+    text = words.packs()[0].content.decode().replace("pack: mine", f"pack: {pack_name}")
+    text = text.replace("id: xyzzy", f"id: {name}")
+    return text.replace("[to-server, to-client, definitions]", "[to-server]")
 
 
 @pytest.fixture
@@ -91,28 +82,7 @@ def test_a_wrong_pack_of_the_users_is_told_and_nothing_is_loaded(own: Path) -> N
         load_rules()
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("matches: [xyzzy-123]", "matches: xyzzy-123"),
-        ("matches: [xyzzy-123]", "matches: [{made: x}]"),
-        ("surfaces: [to-server]", "surfaces: to-server"),
-        ("surfaces: [to-server]", "surfaces: [to-server]\n  places: [call.argumens]"),
-        ("surfaces: [to-server]", "surfaces: [to-server]\n  several: rais"),
-        ("passes: [xyzzy-12]", "passes: [xyzzy-12, {gen: '{digi:4}'}]"),
-        ("surfaces: [to-server]", "surfaces: [to-server]\n  require: entropy 3"),
-        ("surfaces: [to-server]", "surfaces: [to-server]\n  color: red"),
-        ("about: For a test.", "about: For a test.\ndefaults: [1]"),
-        ("rules:", "rules:\n- word\n"),
-        ("xyzzy-[0-9]{3}'", "(?=x)y'"),
-        ("xyzzy-[0-9]{3}'", "x?'"),
-        ("about: For a test.", "about: [For a test.]"),
-        ("about: For a test.", "about: For a test.\nblanks: one"),
-        ("about: For a test.", "about: For a test.\nabuot: For a test."),
-        ("why: It is for a test.", "why: It is for a test.\n  owasp: MCP99"),
-        ("passes: [xyzzy-12]", "passes: [xyzzy-12]\n  passes: [xyzzy-1]"),
-    ],
-)
+@each("old, new", CASES["what_is_no_rule"])
 def test_what_is_no_rule(old: str, new: str) -> None:
     text = pack()
     line = text[: text.index(old)].count("\n") + new.strip().count("\n") + 1
@@ -120,16 +90,7 @@ def test_what_is_no_rule(old: str, new: str) -> None:
         load_rules([PackFile("a.yaml", text.replace(old, new).encode(), shipped=False)])
 
 
-@pytest.mark.parametrize(
-    ("field", "what"),
-    [
-        ("surfaces: [to-server]\n  require: [entropy: 3.5]", "`require` is a list of texts"),
-        ("surfaces: [to-server]\n  purpose: [[x]]", "`purpose` is a list of texts"),
-        ("surfaces: [to-server]\n  unless: 'a %{drop'", "`%{drop` is not a part such as `%{name}`"),
-        ("surfaces: [to-server]\n  doubted: 'a%{Drop}'", "`%{Drop}` is not a part"),
-        ("views: [text]", "`surfaces` is missing: a list of to-server, "),
-    ],
-)
+@each("field, what", CASES["a_wrong_field_says_what_to_write"])
 def test_a_wrong_field_says_what_to_write(field: str, what: str) -> None:
     text = pack().replace("surfaces: [to-server]", field)
     with pytest.raises(RuleError, match=rf"^a\.yaml, line .*{re.escape(what)}"):

@@ -9,6 +9,10 @@ from pipeguard.detect.checks.placeholders import entropy, is_placeholder
 from pipeguard.detect.checks.registry import run
 from pipeguard.errors import RuleError
 from pipeguard.rulebook.samples import expand
+from tests.detect.cases import read_cases
+from tests.each import each
+
+CASES = read_cases(__file__)
 
 
 def test_a_plain_string_stands_for_itself() -> None:
@@ -21,37 +25,13 @@ def test_the_seed_alone_decides() -> None:
     assert expand(recipe, 7) != expand(recipe, 8)
 
 
-@pytest.mark.parametrize(
-    ("recipe", "shape"),
-    [
-        ("{hex:20}", "[0-9a-f]{20}"),
-        ("{d:9}", "[0-9]{9}"),
-        ("{b62:20}", "[0-9A-Za-z]{20}"),
-        ("{b32:20}", "[A-Z2-7]{20}"),
-        ("{base58:20}", "[1-9A-HJ-NP-Za-km-z]{20}"),
-        ("{A-Z2-7:5}", "[A-Z2-7]{5}"),
-        ("{[AQgw]:1}", "[AQgw]"),
-        ("{uuid}", "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"),
-        ("{bytes:3}", "[0-9A-Za-z+/]{4}"),
-        ("A{}B{{C}}", r"AB\{C\}"),
-        ("{upper ab{d:1}}", "AB[0-9]"),
-        ('{base64url {{"a":{d:1}}}}', r"eyJhIjo[0-9A-Za-z_-]{3,4}"),
-    ],
-)
+@each("recipe, shape", CASES["a_generator_keeps_to_its_alphabet_and_length"])
 def test_a_generator_keeps_to_its_alphabet_and_length(recipe: str, shape: str) -> None:
     for seed in range(5):
         assert re.fullmatch(shape, expand({"gen": recipe}, seed))
 
 
-@pytest.mark.parametrize(
-    ("recipe", "check"),
-    [
-        ("ghp_{b62:30}{github-crc}", "github-crc"),
-        ("411111{d:9}{luhn}", "luhn"),
-        ("{base58check 80 32 01}", "base58check"),
-        ("{stellar}", "stellar"),
-    ],
-)
+@each("recipe, check", CASES["a_checksum_is_the_one_that_the_check_computes"])
 def test_a_checksum_is_the_one_that_the_check_computes(recipe: str, check: str) -> None:
     for seed in range(5):
         secret = expand({"gen": recipe}, seed).encode()
@@ -77,20 +57,7 @@ def test_a_run_never_looks_made_up() -> None:
         assert re.search(rb"[A-Z]", run_of)
 
 
-@pytest.mark.parametrize(
-    ("recipe", "what"),
-    [
-        ("{nothing}", "no generator is called 'nothing'"),
-        ("{gitub-crc}", "Did you mean `github-crc`?"),
-        ("{number us-sn}", "Did you mean `us-ssn`?"),
-        ("{base58check}", "lacks what base58check needs"),
-        ("HERON-[0-9]{4}", "no generator is called '4'"),
-        ("{b62:3", "never closes in '{b62:3'. A literal brace is doubled: {{"),
-        ("a}", "never opened, in 'a}' at 1. A literal brace is doubled: {{"),
-        ("{[]:3}", "is empty"),
-        ("{[xxxxxxxxxxxxabc]:40}", "placeholder"),
-    ],
-)
+@each("recipe, what", CASES["a_recipe_that_is_wrong_is_refused"])
 def test_a_recipe_that_is_wrong_is_refused(recipe: str, what: str) -> None:
     with pytest.raises(RuleError, match=re.escape(what)):
         expand({"gen": recipe}, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from pipeguard.detect.detector import Engines
@@ -20,6 +21,14 @@ RULE = """\
   matches: [{name}-123]
   passes: [{name}-12]
 """
+
+
+def pack_of(**fields: object) -> str:
+    """A pack of one rule on every surface, with these fields."""
+    entry = {"id": "one", "title": "t", "severity": "high", "confidence": "high", "pattern": "a"}
+    texts = {"why": "w", "fix": "f", "matches": ["a"], "passes": ["b"]}
+    rule = json.dumps(entry | {"surfaces": [each.value for each in Surface]} | texts | fields)
+    return f"pack: mine\nabout: For a test.\nrules: [{rule}]\n"
 
 
 def packs(*names: str) -> list[PackFile]:

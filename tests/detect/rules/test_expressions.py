@@ -7,7 +7,11 @@ import pytest
 from pipeguard.detect.rules.expressions import Expressions, strip_marks
 from pipeguard.detect.rules.rule import load_pack
 from pipeguard.errors import RuleError
+from tests.detect.cases import read_cases
 from tests.each import each
+from tests.rulebook.words import pack_of
+
+CASES = read_cases(__file__)
 
 
 def written(entry: dict[str, object], **document: object) -> dict[str, object]:
@@ -23,16 +27,7 @@ def test_lines_are_put_together_without_their_ends() -> None:
     assert written({"pattern": "a\n  b\n  c"})["pattern"] == "abc"
 
 
-@pytest.mark.parametrize(
-    ("pattern", "expected"),
-    [
-        ("a b", r"a\s+b"),
-        (r"a\ b", r"a\ b"),
-        ("[a b]", "[a b]"),
-        ("[] a]x y", r"[] a]x\s+y"),
-        (r"[[:alpha:] ]b \Q c\E", r"[[:alpha:] ]b\s+\Q c\E"),
-    ],
-)
+@each("pattern, expected", CASES["a_blank_outside_of_brackets_is_any_of_them"])
 def test_a_blank_outside_of_brackets_is_any_of_them(pattern: str, expected: str) -> None:
     assert written({"pattern": pattern}, blanks="any")["pattern"] == expected
     assert written({"pattern": pattern})["pattern"] == pattern
@@ -69,43 +64,7 @@ def test_a_part_that_is_missing_is_told_with_the_place() -> None:
         Expressions({"parts": ["a"]})
 
 
-PACK = """
-pack: test
-about: A test.
-parts: {{what: '(?:gist|forum)'}}
-rules:
-- id: one
-  title: One
-  severity: low
-  confidence: low
-  surfaces: [to-client]
-  pattern: '{pattern}'
-  why: So.
-  fix: Do.
-  matches: [put it in the public gist]
-  passes: [nothing]
-"""
-
-
-@each(
-    "marked, pattern, sign",
-    {
-        "no mark": ("a (?:b|c)", "a (?:b|c)", ""),
-        "a part": ("all of %<b{2}%> and c", "all of b{2} and c", "(?:b{2})"),
-        "each alternative": ("a%<b%>|%<c%>d", "ab|cd", "(?:b|c)"),
-        "one of two alternatives": ("a%<b%>|cd", "ab|cd", "(?:b|cd)"),
-        "in a group": ("x(?:a%<b%>|cd)y", "x(?:ab|cd)y", "(?:(?:(?:b|cd)))"),
-        "a group with flags": ("x(?i:a%<b%>)y", "x(?i:ab)y", "(?:(?i:(?:b)))"),
-        "a name": ("x(?P<secret>a%<b%>)", "x(?P<secret>ab)", "(?:(?P<secret>(?:b)))"),
-        "a group that repeats": ("x(?:a%<b%>){1,3}y", "x(?:ab){1,3}y", "(?:(?:(?:b)))"),
-        "around a group": ("x%<(?:a|b)?c%>", "x(?:a|b)?c", "(?:(?:a|b)?c)"),
-        "bars and brackets that are letters": (
-            r"[|(]\|x%<\)[%<]y%>",
-            r"[|(]\|x\)[%<]y",
-            r"(?:\)[%<]y)",
-        ),
-    },
-)
+@each("marked, pattern, sign", CASES["of_each_alternative_the_marked_part_is_the_sign"])
 def test_of_each_alternative_the_marked_part_is_the_sign(
     marked: str, pattern: str, sign: str
 ) -> None:
@@ -119,12 +78,14 @@ def test_a_mark_that_makes_no_sign_is_refused(pattern: str) -> None:
 
 
 def test_a_rule_has_the_sign_that_its_pattern_marks() -> None:
-    (rule,) = load_pack(PACK.format(pattern="(?:put|post) it %<in the public %{what}%>"), "test")
+    pack = pack_of(pattern="(?:put|post) it %<in the public %{what}%>", unless="no %{what}")
+    (rule,) = load_pack(f"{pack}parts: {{what: '(?:gist|forum)'}}", "test")
     assert rule.pattern == "(?:put|post) it in the public (?:gist|forum)"
+    assert rule.unless == "no (?:gist|forum)"
     assert rule.sign == "(?:in the public (?:gist|forum))"
     assert re.search(rule.sign, "put it in the public gist")
 
 
 def test_a_wrong_mark_names_the_rule() -> None:
     with pytest.raises(RuleError, match=r"test, line \d+, column \d+: one: .*has no"):
-        load_pack(PACK.format(pattern="put it %<in the public"), "test")
+        load_pack(pack_of(pattern="put it %<in the public"), "test")

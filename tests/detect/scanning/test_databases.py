@@ -13,15 +13,9 @@ from pipeguard.errors import EngineError
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook.packs import model
 from tests.fuzz.rulebook import ALL as RULES
+from tests.rulebook.words import pack_of
 
-PACK = """\
-pack: mine
-about: For a test.
-rules:
-- {id: one, title: t, severity: high, confidence: high, surfaces: [definitions], views: [text],
-   why: w, fix: f, matches: [xyzzy], passes: [b], pattern: xyzzy}
-"""
-RULE = load_pack(PACK, "mine.yaml")
+RULE = load_pack(pack_of(surfaces=["definitions"], views=["text"]), "mine.yaml")
 CLASSIFYING = RULES["injection.classifier"]
 
 

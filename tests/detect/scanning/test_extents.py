@@ -15,8 +15,12 @@ from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.json_values import JsonValue, Number
 from pipeguard.unicode.folding import Range, fold_and_back
+from tests.detect.cases import read_cases
 from tests.detect.model.samples import RULE_OF
+from tests.each import each
 from tests.fuzz.budget import tried
+
+CASES = read_cases(__file__)
 
 RULE = RULE_OF["injection"]
 
@@ -37,24 +41,7 @@ def gone(value: JsonValue, words: str, *, is_order: bool = True) -> list[str]:
     return [strings[span.path][span.start : span.end] for span in found]
 
 
-@pytest.mark.parametrize(
-    ("text", "words", "expected"),
-    [
-        ("One.\n\nDo it now. Then be quiet.\n\nTwo.", "Do it now.", "Do it now. Then be quiet."),
-        ("- one\n- two: do it. Be quiet.\n- three", "do it.", "- two: do it. Be quiet."),
-        ("Here\nthe lines are\nwrapped do it\nnow.\n\nEnd.", "do it", None),
-        ("> He wrote:\n> do it\n> now.\n\nNo.", "do it", "> He wrote:\n> do it\n> now."),
-        ("> He wrote.\nI say do it\nnow.", "do it", "I say do it\nnow."),
-        ("12:00 up\n12:01 do it now\n12:02 down", "do it", "12:01 do it now"),
-        ("A line of a paragraph " * 8 + "\nDo it now.", "Do it", "Do it now."),
-        (" a\n+b: do it\n+now.\n c", "do it", "+b: do it\n+now."),
-        ("a\n<|end|>\n<|user|>do it.\n<|model|>\nb", "do it", "<|end|>\n<|user|>do it.\n<|model|>"),
-        ("```sh\nDo it.\nNow.\n```\nEnd.", "Do it", "Do it.\nNow."),
-        ("# Title\nDo it now.\n\n# Next\nRest.", "Do it", "Do it now."),
-        ("One.\n\nDo it now.\n\nTwo.", ".\n\nDo it now.\n\n", "Do it now."),
-        ('{"a": "One.\\n\\nDo it now.\\n\\nTwo."}', ".\\n\\nDo it", "Do it now."),
-    ],
-)
+@each("text, words, expected", CASES["lines_of_a_paragraph_go_together"])
 def test_lines_of_a_paragraph_go_together(text: str, words: str, expected: str | None) -> None:
     assert gone([text], words) == [expected or text.removesuffix("\n\nEnd.")]
 

@@ -29,9 +29,13 @@ from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook.proof import frame_value, sample_place
+from tests.detect.cases import read_cases
+from tests.each import each
 from tests.fuzz.budget import tried
 from tests.fuzz.disguises import ENCODINGS, FOLDS, JSON_IN_A_STRING, RESPELT, UNSEEN, Disguise
 from tests.fuzz.rulebook import Sample, drawn_from, engine_of, engines, samples
+
+CASES = read_cases(__file__)
 
 REVERSED_SEED = "recycle street earth version fee urban hotel satisfy cricket rule evil inhale"
 SEED = REVERSED_SEED.split()[::-1]
@@ -104,17 +108,7 @@ def test_it_lets_nothing_pass_that_all_readings_find(
     assert found == read_in_all_ways(engine, source, surface)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        PROSE,
-        f"See src/components/navigation/header/LeftSidebar/index and {PROSE}",
-        f"It is AnIdentifierOfTwentyLettersOrMore. {PROSE}",
-        f'Split it at "\\n" or "\\t". {PROSE}',
-        f"A &amp; B. {PROSE}",
-        f"Étienne à côté, “quoted” — as in Köln. {PROSE}",
-    ],
-)
+@each("text", CASES["it_settles_what_documentation_is_full_of"])
 def test_it_settles_what_documentation_is_full_of(text: str) -> None:
     engine, value = engines().to_client, frame_value(Surface.TO_CLIENT, text)
     source, seen = looked_at(engine, value, "result.text", Surface.TO_CLIENT)
@@ -122,14 +116,7 @@ def test_it_settles_what_documentation_is_full_of(text: str) -> None:
     assert read_in_all_ways(engine, source, Surface.TO_CLIENT) == NOTHING_FOUND
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "- Co-authored-by :: Name or mail address of a co-author",
-        "For ICEs, dump the preprocessed source file to stderr",
-        "direction, index = get_index_and_direction_from_token(next_token)",  # no secret
-    ],
-)
+@each("text", CASES["it_settles_what_a_rule_could_match_in_and_does_not"])
 def test_it_settles_what_a_rule_could_match_in_and_does_not(text: str) -> None:
     engine, value = engines().to_client, frame_value(Surface.TO_CLIENT, text)
     source, seen = looked_at(engine, value, "result.text", Surface.TO_CLIENT)

@@ -26,16 +26,15 @@ def test_what_matters_for_a_reading_finds_all_that_all_databases_do(
 ) -> None:
     data = "\n".join(dict.fromkeys(sample.text for sample in samples())).encode()
     for engine in engines().over(surface):
-        look = engine
-        signs, rules = look.look_plain(data)
+        signs, rules = engine.look_plain(data)
         wanted = [rule for rule in rules if view in rule.views and surface in rule.surfaces]
-        chosen = look.choose(view, surface)
+        chosen = engine.choose(view, surface)
         assert chosen is not None
-        signs_there, rules_there = look.look_plain(data, only=chosen)
+        signs_there, rules_there = engine.look_plain(data, only=chosen)
         assert signs_there == signs
         assert [rule for rule in rules_there if rule in wanted] == wanted
-        without_signs = look.choose(view, surface, signs=False)
-        assert look.look_plain(data, only=without_signs)[0] == []
+        without_signs = engine.choose(view, surface, signs=False)
+        assert engine.look_plain(data, only=without_signs)[0] == []
     assert engines().to_server.choose(View.JOINED, Surface.TO_SERVER, signs=False) == (11,)
 
 
@@ -44,11 +43,3 @@ def test_the_expression_of_a_rule_confirms_and_is_made_once() -> None:
     finder = look.finder(rule, squeezed=False)
     assert look.finder(rule, squeezed=False) is finder
     assert look.finder(rule, squeezed=True) is not finder
-
-
-def test_a_clone_has_databases_for_its_own_thread() -> None:
-    look = engines().to_server
-    other = look.clone()
-    assert other.rules is look.rules
-    assert other.plain is not look.plain
-    assert other.look_plain(TOKEN) == look.look_plain(TOKEN)

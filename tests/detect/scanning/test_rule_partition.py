@@ -3,8 +3,6 @@
 from collections import Counter
 from itertools import chain
 
-import pytest
-
 from pipeguard.detect.rules.rule import Rule, View
 from pipeguard.detect.scanning.rule_groups import (
     EngineRules,
@@ -13,7 +11,11 @@ from pipeguard.detect.scanning.rule_groups import (
     squeezed_pattern,
 )
 from pipeguard.firewall.protocol.places import Surface
+from tests.detect.cases import read_cases
+from tests.each import each
 from tests.fuzz.rulebook import ALL as RULES
+
+CASES = read_cases(__file__)
 
 
 def test_each_rule_is_run_over_each_of_its_surfaces_by_one_engine() -> None:
@@ -68,16 +70,7 @@ def test_secrets_and_the_others_and_the_users_own_are_compiled_apart() -> None:
     assert not any(rule.views <= {View.SQUEEZED, View.ACTS} for rule in (*private, *others))
 
 
-@pytest.mark.parametrize(
-    ("pattern", "squeezed"),
-    [
-        (r"ignore\s{1,8}all", "ignoreall"),
-        (r"a b\b", "ab"),
-        (r"a[\s_-]+b", "ab"),
-        (r"a[^\s]b", r"a[^\s]b"),
-        (r"a\ b", r"a\ b"),
-    ],
-)
+@each("pattern, squeezed", CASES["a_pattern_for_a_text_without_spaces_has_none"])
 def test_a_pattern_for_a_text_without_spaces_has_none(pattern: str, squeezed: str) -> None:
     rule = RULES["injection.override-instructions"]._replace(
         pattern=pattern, views=frozenset({View.SQUEEZED})

@@ -47,14 +47,10 @@ def judge_call(arguments: Json, tool: str = "look_up") -> Verdict:
 def judge_answer(content: Json, method: str = "tools/call") -> Verdict:
     conversation = session()
     params = {"name": "look_up", "arguments": {}} if method == "tools/call" else {}
-    receive(
-        conversation,
-        Direction.TO_SERVER,
-        {"jsonrpc": "2.0", "id": 1, "method": method, "params": params},
-    )
-    return receive(
-        conversation, Direction.TO_CLIENT, {"jsonrpc": "2.0", "id": 1, "result": content}
-    )
+    request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    receive(conversation, Direction.TO_SERVER, request)
+    answer = {"jsonrpc": "2.0", "id": 1, "result": content}
+    return receive(conversation, Direction.TO_CLIENT, answer)
 
 
 def judge_result(*texts: str) -> Verdict:

@@ -8,7 +8,11 @@ from hypothesis import strategies as st
 
 from pipeguard.detect.scanning.extents import JsonValues, may_continue
 from pipeguard.detect.text.document import MessageText
+from tests.detect.cases import read_cases
+from tests.each import each
 from tests.fuzz.budget import tried
+
+CASES = read_cases(__file__)
 
 SAID = "the boats are moored today"
 
@@ -49,21 +53,7 @@ def test_names_and_short_values_are_none() -> None:
     assert after == b'"}'
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        f'"{SAID}"',
-        f'He wrote ["{SAID}"]',
-        f'["{SAID}"] is what he wrote',
-        f'["{SAID}"',
-        f'["{SAID}]',
-        f'[x("{SAID}")]',
-        f"['{SAID}']",
-        f'["{SAID}\n"]',
-        f'{{"{SAID}"]',
-        "",
-    ],
-)
+@each("text", CASES["what_is_not_all_json_has_no_strings"])
 def test_what_is_not_all_json_has_no_strings(text: str) -> None:
     assert strings(text) == []
 
