@@ -64,27 +64,23 @@ def may_write(path: str) -> str:
     return f"escaped: may write {path}"
 
 
+def of_processes(path: str) -> Iterator[bytes]:
+    """The contents of a file of each process."""
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/{path}", "rb") as file:
+                yield file.read()
+        except OSError:
+            continue
+
+
 def others_environment(canary: str) -> str:
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/environ", "rb") as file:
-                    if canary.encode() in file.read():
-                        return f"escaped: the environment of {name}"
-            except OSError:
-                continue
-    return "nobody else's"
+    found = [each for each in of_processes("environ") if canary.encode() in each]
+    return f"escaped: {found}" if found else "nobody else's"
 
 
 def through_proc_root(path: str) -> str:
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/root{path}", "rb") as file:
-                    found.append(file.read(50))
-            except OSError:
-                continue
+    found = [*of_processes(f"root{path}")]
     return f"escaped: {found}" if found else "nothing there"
 
 
@@ -117,13 +113,6 @@ def hard(folder: str, target: str) -> str:
 
 def climbed(folder: str, target: str) -> str:
     return read(os.path.join(folder, *[".."] * 30, target.lstrip("/")))
-
-
-def abstract(name: str) -> str:
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(2)
-        sock.connect("\0" + name)
-    return "escaped: connected"
 
 
 def unix(path: str) -> str:
@@ -319,7 +308,7 @@ def attempts(facts: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
     yield "hard link", hard, folder, secret
     yield "climbing", climbed, folder, secret
     yield "link to it", read, os.path.join(folder, "outside")
-    yield "abstract socket", abstract, facts["abstract"]
+    yield "abstract socket", unix, "\0" + facts["abstract"]
     for path in facts["sockets"]:
         yield f"socket {path}", unix, path
     for name in NUMBERS:

@@ -1,4 +1,4 @@
-"""Servers in containers of podman and docker: view, access, output and traces."""
+"""Servers in containers of podman: view, access, output and traces."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import sleep
 
 import pytest
@@ -26,7 +24,7 @@ from pipeguard.isolation.sandbox import HOMES, Sandbox, this_host
 from pipeguard.isolation.view import build_view
 from pipeguard.launch.child import Child, Command
 from pipeguard.transports.descriptors import shut_writing
-from tests.isolation.containers import daemon, engine_here, left_of
+from tests.isolation.containers import engine_here, left_of
 from tests.isolation.egress.sandbox import Records
 from tests.isolation.sandboxes import printed
 from tests.isolation.test_escapes import CANARY, LIMITS, check_outcomes, check_refused, tried
@@ -144,29 +142,25 @@ def test_variables_words_and_exit_code_arrive_as_they_are(
     assert left_of(engine, state) == []
 
 
-@pytest.mark.engine
-def test_a_server_that_is_a_container_is_hardened(tmp_path: Path) -> None:
-    """A real docker daemon runs its own words, with the additions."""
-    with TemporaryDirectory(prefix="docker-") as short, daemon(Path(short)) as at:
-        client = ("docker", "--host", f"unix://{at}")
-        view = build_view(Profile(), this_host(), (), "/", None)
-        archive = sort_files(view, ()).image
-        subprocess.run((*client, "import", "-", "empty"), input=archive, check=True)
-        folders = dict.fromkeys(("/usr", sys.base_prefix, str(Path(REACHER[-1]).parent)))
-        mounts = (word for path in folders for word in ("-v", f"{path}:{path}:ro"))
-        words = (*client, "run", "-i", *mounts, "empty")
-        command = (*words, os.path.realpath(sys.executable), *REACHER[1:])
-        with Isolated(tmp_path, "--isolate", "auto", command=command) as run:
-            run.ready()
-            assert "--network none --cap-drop ALL --security-opt no-new-privileges" in run.said()
-            assert run.call("read", tmp_path / "home" / "diary") == "FileNotFoundError"
-            assert run.call("write", "/new") == "OSError"
-            assert run.call("write", "/tmp/own") == "written"
-            assert run.call("connect", "192.0.2.1:80") == "OSError"
-        with Isolated(
-            tmp_path, "--isolate", "auto", command=(*words[:4], "-v", "/:/x", "y")
-        ) as run:
-            assert "-v /:/x" in str(run.initialize()["error"])
+def test_a_server_that_is_a_container_is_hardened(tmp_path: Path, engine: ContainerEngine) -> None:
+    """podman runs its own words, with the additions."""
+    if engine.options or not engine.is_limited:
+        pytest.skip("podman does not run with its own settings here")
+    image = engine.image(sort_files(build_view(Profile(), this_host(), (), "/", None), ()).image)
+    folders = dict.fromkeys(("/usr", sys.base_prefix, str(Path(REACHER[-1]).parent)))
+    mounts = (word for path in folders for word in ("-v", f"{path}:{path}:ro"))
+    limits = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
+    words = ("podman", "run", "-i", *limits, *mounts, image)
+    command = (*words, os.path.realpath(sys.executable), *REACHER[1:])
+    with Isolated(tmp_path, "--isolate", "auto", command=command) as run:
+        run.ready()
+        assert "--network none --cap-drop ALL --security-opt no-new-privileges" in run.said()
+        assert run.call("read", tmp_path / "home" / "diary") == "FileNotFoundError"
+        assert run.call("write", "/new") == "OSError"
+        assert run.call("write", "/tmp/own") == "written"
+        assert run.call("connect", "192.0.2.1:80") == "OSError"
+    with Isolated(tmp_path, "--isolate", "auto", command=(*words[:2], "-v", "/:/x", "y")) as run:
+        assert "-v /:/x" in str(run.initialize()["error"])
 
 
 def test_a_server_that_starts_in_its_home_keeps_it(home: Path, engine: ContainerEngine) -> None:

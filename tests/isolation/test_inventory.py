@@ -45,12 +45,8 @@ def put(root: Path, name: str, version: str, when: int = 1) -> Path:
     program = folder / "node_modules" / ".bin" / "some-server"
     program.parent.mkdir(parents=True)
     program.write_text("")
-    facts = {
-        "registry": NPM,
-        "specs": list(PACKAGE.specs),
-        "fetched": when,
-        "version": version,
-    }
+    specs = list(PACKAGE.specs)
+    facts = {"registry": NPM, "specs": specs, "fetched": when, "version": version}
     (folder / DONE).write_text(json.dumps(facts))
     return folder
 

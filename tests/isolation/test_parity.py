@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ import pytest
 from pipeguard.isolation.sandbox import HOMES
 from tests.isolation.containers import engine_here
 from tests.parity.session import SERVERS, Session
+from tests.parity.test_parity import home as home  # a fixture, by its name
 from tests.parity.test_parity import to_the_end
 
 pytestmark = [pytest.mark.real, pytest.mark.needs("bubblewrap")]
@@ -23,14 +23,6 @@ CASES = [
     *(("container", server) for server in IN_CONTAINERS),
 ]
 _ADDED = re.compile(r'(?:,|(?<={))\\n  \\"PWD\\": \\"[^"]*\\"')
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The clients' home; all sessions share one store, and the cache of all tests."""
-    folder = tmp_path_factory.mktemp("home")
-    (folder / ".cache").symlink_to(os.environ["XDG_CACHE_HOME"])
-    return folder
 
 
 @pytest.mark.often("bubblewrap-filesystem", "container-time")

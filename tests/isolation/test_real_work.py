@@ -13,10 +13,8 @@ import shutil
 import socket
 import sqlite3
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +23,7 @@ import pytest
 from pipeguard.isolation.packages import find_package, find_program
 from pipeguard.isolation.sandbox import HOMES, PACKAGES
 from tests.isolation.containers import engine_here
+from tests.isolation.egress.test_proxy import host
 from tests.isolation.test_wrapped import Isolated
 from tests.launch.processes import until
 from tests.wrap.wrapped import Json, Object
@@ -182,20 +181,6 @@ def service(work: Work) -> Iterator[tuple[int, str]]:
             process.terminate()
             process.communicate()
         return
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Page) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield server.server_port, f"http://127.0.0.1:{server.server_port}/page.html"
-        finally:
-            server.shutdown()
-
-
-class _Page(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.end_headers()
-        self.wfile.write(PAGE)
-
-    def log_message(self, *_: object) -> None:
-        """Log nothing: only the server's output counts."""
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {len(PAGE)}\r\n\r\n"
+    with host(head.encode() + PAGE) as (port, _):
+        yield port, f"http://127.0.0.1:{port}/page.html"

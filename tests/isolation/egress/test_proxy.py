@@ -16,7 +16,7 @@ from pipeguard.isolation.egress.sockets import EgressSockets
 from pipeguard.isolation.egress.state import EgressLimits
 from tests.each import each
 from tests.isolation.egress.company_proxy import listening
-from tests.isolation.egress.sandbox import listener, port_of, running
+from tests.isolation.egress.sandbox import Records, listener, port_of, running
 
 SECONDS = 60.0  # only a failure waits so long
 
@@ -67,6 +67,17 @@ def connected(proxy: int, name: str, port: int) -> socket.socket:
         head += data
     assert head.startswith(b"HTTP/1.1 200 "), head
     return sock
+
+
+@contextmanager
+def tunnel() -> Iterator[tuple[socket.socket, socket.socket, Records]]:
+    """A client that is connected to a host, and that host."""
+    sock = listener()
+    with sock, running(rules_for(port_of(sock)), local) as (proxy, records, _):
+        client = connected(proxy, "good.example", port_of(sock))
+        server, _ = sock.accept()
+        with client, server:
+            yield client, server, records
 
 
 def all_of(sock: socket.socket) -> bytes:
@@ -128,41 +139,31 @@ def test_what_comes_before_the_tunnel_is_open_arrives() -> None:
 
 
 def test_a_half_closed_connection_goes_on_the_other_way() -> None:
-    sock = listener()
-    with sock, running(rules_for(port_of(sock)), local) as (proxy, records, _):
-        client = connected(proxy, "good.example", port_of(sock))
-        server, _ = sock.accept()
-        with client, server:
-            client.sendall(b"question")
-            client.shutdown(socket.SHUT_WR)
-            assert all_of(server) == b"question"
-            server.sendall(b"x" * 3_000_000)
-            server.close()
-            assert len(all_of(client)) == 3_000_000
+    with tunnel() as (client, server, records):
+        client.sendall(b"question")
+        client.shutdown(socket.SHUT_WR)
+        assert all_of(server) == b"question"
+        server.sendall(b"x" * 3_000_000)
+        server.close()
+        assert len(all_of(client)) == 3_000_000
+        client.close()
         assert records.wait(1)[0].bytes_received == 3_000_000
 
 
 def test_a_slow_reader_holds_the_sender_back() -> None:
-    sock = listener()
-    with sock, running(rules_for(port_of(sock)), local) as (proxy, _, _):
-        client = connected(proxy, "good.example", port_of(sock))
-        server, _ = sock.accept()
-        with client, server:
-            server.setblocking(False)
-            sent = 0
-            while select.select([], [server], [], 0.5)[1]:  # as much as the buffers on the way take
-                sent += server.send(b"x" * 2**16)
-            assert sent < 64 * 2**20
-            server.setblocking(True)
-            threading.Thread(target=server.shutdown, args=(socket.SHUT_WR,), daemon=True).start()
-            assert len(all_of(client)) == sent
+    with tunnel() as (client, server, _):
+        server.setblocking(False)
+        sent = 0
+        while select.select([], [server], [], 0.5)[1]:  # as much as the buffers on the way take
+            sent += server.send(b"x" * 2**16)
+        assert sent < 64 * 2**20
+        server.setblocking(True)
+        threading.Thread(target=server.shutdown, args=(socket.SHUT_WR,), daemon=True).start()
+        assert len(all_of(client)) == sent
 
 
 def test_a_reset_is_passed_on() -> None:
-    sock = listener()
-    with sock, running(rules_for(port_of(sock)), local) as (proxy, records, _):
-        client = connected(proxy, "good.example", port_of(sock))
-        server, _ = sock.accept()
+    with tunnel() as (client, server, records):
         server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         server.close()
         assert is_reset(client)

@@ -16,6 +16,8 @@ from pipeguard.state.store import Store
 from pipeguard.state.verdict_writer import EndedConnection
 from tests.each import each
 
+ADDRESS = EgressReason.ADDRESS
+
 
 def refusal(
     host: str, port: int, reason: EgressReason = EgressReason.HOST, address: str = ""
@@ -32,36 +34,24 @@ def finding_of(record: EgressRecord) -> dict[str, str]:
     return {"rule": finding.rule, "excerpt": finding.excerpt, "host": finding.host}
 
 
-@each(
-    "record, entry",
-    {
-        "a host": (refusal("api.example.com", 443), "api.example.com"),
-        "of DNS": (refusal("api.example.com", 0), "api.example.com"),
-        "a port": (refusal("api.example.com", 8443, EgressReason.PORT), "api.example.com:8443"),
-        "an address": (refusal("10.0.0.5", 5432), "10.0.0.5:5432"),
-        "IPv6": (refusal("fd00::1", 443), "[fd00::1]:443"),
-        "a name that is private": (
-            refusal("db.example", 5432, EgressReason.ADDRESS, "10.0.0.5"),
-            "db.example:5432=private",
-        ),
-        "a name that is private, at a port of the web": (
-            refusal("git.example", 443, EgressReason.ADDRESS, "203.0.113.80"),
-            "git.example=private",
-        ),
-        "a name of this machine": (
-            refusal("db.example", 5432, EgressReason.ADDRESS, "127.0.0.1"),
-            "127.0.0.1:5432",
-        ),
-        "metadata": (refusal("169.254.169.254", 80), None),
-        "metadata by its name": (refusal("metadata.google.internal", 80), None),
-        "a name of metadata": (
-            refusal("a.example", 80, EgressReason.ADDRESS, "fd00:ec2::254"),
-            None,
-        ),
-        "no host": (refusal("", 0, EgressReason.MALFORMED), None),
-        "a name that is none": (refusal("a\\x00b", 0), None),
-    },
-)
+OFFERED: list[tuple[EgressRecord, str | None]] = [
+    (refusal("api.example.com", 443), "api.example.com"),
+    (refusal("api.example.com", 0), "api.example.com"),  # of DNS
+    (refusal("api.example.com", 8443, EgressReason.PORT), "api.example.com:8443"),
+    (refusal("10.0.0.5", 5432), "10.0.0.5:5432"),
+    (refusal("fd00::1", 443), "[fd00::1]:443"),
+    (refusal("db.example", 5432, ADDRESS, "10.0.0.5"), "db.example:5432=private"),
+    (refusal("git.example", 443, ADDRESS, "203.0.113.80"), "git.example=private"),
+    (refusal("db.example", 5432, ADDRESS, "127.0.0.1"), "127.0.0.1:5432"),
+    (refusal("169.254.169.254", 80), None),
+    (refusal("metadata.google.internal", 80), None),
+    (refusal("a.example", 80, ADDRESS, "fd00:ec2::254"), None),
+    (refusal("", 0, EgressReason.MALFORMED), None),
+    (refusal("a\\x00b", 0), None),
+]
+
+
+@each("record, entry", OFFERED)
 def test_a_refused_host_has_the_entry_that_allows_it(
     record: EgressRecord, entry: str | None
 ) -> None:

@@ -10,7 +10,6 @@ import json
 import sys
 import traceback
 import warnings
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio  # type: ignore[import-not-found, unused-ignore]
@@ -26,6 +25,12 @@ LISTS = {
     "resources": "list_resources",
     "templates": "list_resource_templates",
 }
+CALLS = {  # of one argument
+    "read": "read_resource",
+    "subscribe": "subscribe_resource",
+    "unsubscribe": "unsubscribe_resource",
+    "level": "set_logging_level",
+}
 UNAVAILABLE = "pipeguard/unavailable"  # in `_meta` of a list: the servers that are not in it
 AGAIN_SECONDS = 0.2
 
@@ -37,17 +42,12 @@ def plain(model: Any) -> Any:
 
 def reached(plan: Any) -> Any:
     """Return the SDK's parameters of a server, by its transport."""
-    match plan.get("transport", "stdio"):
-        case "stdio":
-            return StdioServerParameters(
-                command=plan["command"], args=plan["args"], env=plan["env"]
-            )
-        case "sse":
-            return sse_client(plan["url"])
-        case "http":
-            return plan["url"]
-        case other:
-            raise ValueError(f"this SDK has no transport {other!r}")
+    transport = plan.get("transport", "stdio")
+    if transport == "stdio":
+        return StdioServerParameters(command=plan["command"], args=plan["args"], env=plan["env"])
+    if transport not in ("sse", "http"):
+        raise ValueError(f"this SDK has no transport {transport!r}")
+    return sse_client(plan["url"]) if transport == "sse" else plan["url"]
 
 
 async def played(plan: Any) -> object:
@@ -130,15 +130,15 @@ class Play:
 
     async def outcome(self, step: Any) -> Outcome:
         try:
-            result = await self.verb(step)(step)
+            word = next(iter(step))
+            if word in CALLS:
+                result = plain(await getattr(self.client, CALLS[word])(step[word]))
+            else:
+                result = await getattr(self, f"do_{word}")(step)
         except MCPError as error:
             return {"error": {"code": error.code, "message": error.message}, "failed": True}
         failed = isinstance(result, dict) and result.get("isError") is True
         return {"result": result, "failed": failed}
-
-    def verb(self, step: Any) -> Callable[[Any], Awaitable[object]]:
-        word = next(iter(step))
-        return getattr(self, f"do_{word}")  # type: ignore[no-any-return]
 
     async def do_list(self, step: Any) -> object:
         fetch = getattr(self.client, LISTS[step["list"]])
@@ -168,32 +168,17 @@ class Play:
             return {"isError": True, "cancelled": True}
         return plain(result)
 
-    async def do_read(self, step: Any) -> object:
-        return plain(await self.client.read_resource(step["read"]))
-
     async def do_prompt(self, step: Any) -> object:
         return plain(await self.client.get_prompt(step["prompt"], step.get("arguments", {})))
 
     async def do_complete(self, step: Any) -> object:
         reference = step["complete"]
-        kind = (
-            types.PromptReference
-            if reference["type"] == "ref/prompt"
-            else types.ResourceTemplateReference
-        )
+        is_prompt = reference["type"] == "ref/prompt"
+        kind = types.PromptReference if is_prompt else types.ResourceTemplateReference
         result = await self.client.complete(
             kind.model_validate(reference), step["argument"], step.get("context")
         )
         return plain(result)
-
-    async def do_subscribe(self, step: Any) -> object:
-        return plain(await self.client.subscribe_resource(step["subscribe"]))
-
-    async def do_unsubscribe(self, step: Any) -> object:
-        return plain(await self.client.unsubscribe_resource(step["unsubscribe"]))
-
-    async def do_level(self, step: Any) -> object:
-        return plain(await self.client.set_logging_level(step["level"]))
 
     async def do_roots(self, step: Any) -> object:
         self.roots = step["roots"]
