@@ -1,8 +1,8 @@
 """A tee for a stdio server: `recorder.py RECORD NAMES COMMAND…` runs the command, keeps its bytes.
 
-RECORD.1.to-server and RECORD.1.to-client get the bytes as they are, each written before it is
+RECORD.N.to-server and RECORD.N.to-client get the bytes as they are, each written before it is
 forwarded, so a record is complete however the session ends; a client that starts its server again
-finds the next number. NAMES, with commas between, are the variables that the client set for its
+gets a higher N. NAMES, with commas between, are the variables that the client set for its
 server: they belong to the child, not to the recorder, as they would not belong to the client, so
 the child finds the parent that it would have without a recorder. It knows no framing.
 """
@@ -13,8 +13,8 @@ import signal
 import subprocess
 import sys
 import threading
-from itertools import count
 from pathlib import Path
+from time import monotonic_ns
 from types import FrameType
 from typing import IO, NoReturn
 
@@ -32,15 +32,10 @@ def pump(source: int, sink: int, record: IO[bytes]) -> None:
             return
 
 
-def unused(record: str) -> tuple[IO[bytes], IO[bytes]]:
-    """The two files of the first number that is free."""
-    for number in count(1):
-        try:
-            to_server = Path(f"{record}.{number}.to-server").open("xb", buffering=0)
-        except FileExistsError:
-            continue
-        return to_server, Path(f"{record}.{number}.to-client").open("xb", buffering=0)
-    raise AssertionError("numbers do not end")
+def unused(record: str) -> list[IO[bytes]]:
+    """The two files of this run, whose number is higher than those of earlier ones."""
+    stem = f"{record}.{monotonic_ns():020}"
+    return [Path(f"{stem}.{way}").open("xb", buffering=0) for way in ("to-server", "to-client")]
 
 
 def start_again(record: str, names: str, *command: str) -> NoReturn:

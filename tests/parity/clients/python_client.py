@@ -19,12 +19,6 @@ from mcp.client import session  # type: ignore[import-not-found, unused-ignore]
 from mcp.client.sse import sse_client  # type: ignore[import-not-found, unused-ignore]
 
 Outcome = dict[str, object]
-LISTS = {
-    "tools": "list_tools",
-    "prompts": "list_prompts",
-    "resources": "list_resources",
-    "templates": "list_resource_templates",
-}
 CALLS = {  # of one argument
     "read": "read_resource",
     "subscribe": "subscribe_resource",
@@ -141,7 +135,8 @@ class Play:
         return {"result": result, "failed": failed}
 
     async def do_list(self, step: Any) -> object:
-        fetch = getattr(self.client, LISTS[step["list"]])
+        kind = step["list"].replace("templates", "resource_templates")
+        fetch = getattr(self.client, f"list_{kind}")
         pages = [plain(await fetch())]
         while step.get("complete") and UNAVAILABLE in (pages[0].get("_meta") or {}):
             await anyio.sleep(AGAIN_SECONDS)
