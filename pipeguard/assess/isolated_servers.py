@@ -95,7 +95,7 @@ def servers_here(entries: tuple[IsolateEntry, ...]) -> tuple[ServerHere, ...]:
     Args:
         entries: the isolation entries of the user's policy.
     """
-    machine = Machine.here(Path.cwd())
+    machine = Machine.in_current_folder()
     source = IsolationSource(machine, entries)
     configs = read_configs(machine)
     found = []
@@ -140,7 +140,7 @@ def unread_files() -> list[str]:
     """
     found = [
         f"{config.path}: {config.problem}"
-        for config in read_configs(Machine.here(Path.cwd()))
+        for config in read_configs(Machine.in_current_folder())
         if config.is_unread and config.specs[0].client != GATEWAY
     ]
     for config in gateway_configs():

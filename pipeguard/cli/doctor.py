@@ -28,7 +28,7 @@ def command(names: tuple[str, ...], *, as_json: bool) -> None:
     """Check this installation, and name the command that fixes each thing that is wrong.
 
     Without CHECK, all checks: python, packages, launcher, engine, rules, cache, policy, state,
-    store, audit, pins, keyring, logins, clients, isolation, learning. With CHECK, that check and
+    store, audit, pins, keyring, logins, clients, isolation. With CHECK, that check and
     those that it depends on. Compiles the rules if they are not compiled yet; changes nothing else,
     contacts no server, and shows no secret.
 
@@ -46,11 +46,11 @@ def command(names: tuple[str, ...], *, as_json: bool) -> None:
       3  the scan engine is missing or does not work: no guarded server starts
       4  the state folder or the store cannot be used: no guarded server starts
     """  # noqa: D301  click reads the mark
-    from pipeguard.doctor.diagnosis import Case
+    from pipeguard.clients.machine import Machine
     from pipeguard.doctor.examination import choose, examine, exit_code
 
     checks: list[Fields] = []
-    for check in examine(Case.here(), choose(names)):
+    for check in examine(Machine.in_current_folder(), choose(names)):
         checks.append(check)
         if not as_json:
             click.echo("\n".join(_lines(check)))

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 import click
 
@@ -107,7 +106,7 @@ def list_(*, as_json: bool) -> None:
     from pipeguard.clients.catalog import clients
     from pipeguard.clients.machine import Machine
 
-    uses = find_uses(read_configs(Machine.here(Path.cwd())))
+    uses = find_uses(read_configs(Machine.in_current_folder()))
     fields: list[Fields] = [
         {
             "name": secret.name,

@@ -149,7 +149,6 @@ def _clients() -> tuple[list[Fields], list[str]]:
     from pipeguard.clients.entries import GuardState, read_config
     from pipeguard.clients.machine import Machine, find
     from pipeguard.clients.rewrite import GuardOptions, judge
-    from pipeguard.doctor.diagnosis import Case
     from pipeguard.gateway.discovery import describe_mistakes, usual_file
 
     columns = {
@@ -161,7 +160,7 @@ def _clients() -> tuple[list[Fields], list[str]]:
     counts: dict[str, Fields] = {}
     unread: list[str] = []
     options = GuardOptions()
-    for file in find(Machine.here(Case.here().folder)):
+    for file in find(Machine.in_current_folder()):
         config = read_config(file)
         if config.is_unread or (config.problem and not config.servers):
             unread.append(f"{config.path}: {config.problem}")

@@ -54,6 +54,14 @@ class Machine:
         home = Path.home()
         return cls(system, home, os.environ, None if project == home else project)
 
+    @classmethod
+    def in_current_folder(cls) -> Machine:
+        """Return this machine, with the current folder as its project if it still exists."""
+        try:
+            return cls.here(Path.cwd())
+        except FileNotFoundError:
+            return cls.here()
+
     def folder(self, name: str) -> str | None:
         """Resolve a folder that all clients share; None if the name is not one."""
         xdg = self.environment.get("XDG_CONFIG_HOME", "")

@@ -6,7 +6,6 @@ the rules if they are not compiled yet.
 
 A caller goes in this order::
 
-    case = Case.here()                          the installation           diagnosis
-    for result in examine(case): ...            one result at a time       examination
+    for result in examine(machine): ...         one result at a time       examination
     exit_code(results)                          for scripts                examination
 """

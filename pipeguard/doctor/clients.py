@@ -8,21 +8,20 @@ from collections.abc import Iterable, Iterator
 from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import GuardState, ServerEntry, read_config
 from pipeguard.clients.guarding import SHARED_LAUNCHER, gateway_launcher
-from pipeguard.clients.machine import find
+from pipeguard.clients.machine import Machine, find
 from pipeguard.clients.rewrite import GuardOptions
 from pipeguard.clients.setting import plan
-from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
+from pipeguard.doctor.diagnosis import Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.doctor.installation import read_version
 from pipeguard.unicode.display import pluralize
 from pipeguard.version import VERSION
 
 
-def clients(case: Case) -> Iterable[Diagnosis]:
+def clients(machine: Machine) -> Iterable[Diagnosis]:
     """Check that the guards in clients' files start, and count the unguarded servers."""
     from pipeguard.auth.store import LoginStore
     from pipeguard.gateway.discovery import describe_mistakes, usual_file
 
-    machine = case.machine
     configs = [read_config(file) for file in find(machine)]
     options = GuardOptions(is_logged_in=LoginStore().holds)
     plans = [plan(config, machine, SHARED_LAUNCHER, options) for config in configs]
@@ -36,7 +35,7 @@ def clients(case: Case) -> Iterable[Diagnosis]:
     for server, _ in judged:
         if server.guard is not None and server.guard.is_stale:
             gone = f"is started by {server.guard.launcher[0]}, which does not exist"
-            yield wrong(f"{server.name} in {server.file} {gone}", _guarding(server, case))
+            yield wrong(f"{server.name} in {server.file} {gone}", _guarding(server, machine))
     yield from _starting([server for server, state in judged if state is GuardState.GUARDED])
     count = {state: sum(other is state for _, other in judged) for state in GuardState}
     files = sum(bool(config.servers) for config in configs)
@@ -52,11 +51,11 @@ def clients(case: Case) -> Iterable[Diagnosis]:
 CHECKS = (InstallationCheck("clients", "clients", clients, waits="reading the files of clients"),)
 
 
-def _guarding(server: ServerEntry, case: Case) -> str:
+def _guarding(server: ServerEntry, machine: Machine) -> str:
     """The command that writes today's launcher into a file."""
     words = ["pipeguard", "setup", server.client, "--server", server.name, "--yes"]
     if server.scope is ConfigScope.PROJECT:
-        words += ["--scope", "project", "--project", str(case.folder)]
+        words += ["--scope", "project", "--project", str(machine.project)]
     return shlex.join(words)
 
 

@@ -1,13 +1,10 @@
-"""The values of an examination: the installation, a check, its diagnoses."""
+"""The values of an examination: a check, its diagnoses."""
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from enum import IntEnum
-from pathlib import Path
 
 from pipeguard.clients.machine import Machine
 from pipeguard.unicode.display import visible
@@ -35,10 +32,6 @@ class Diagnosis:
     what: str
     fix: str = ""
 
-    def fields(self) -> dict[str, str]:
-        """The values for programs."""
-        return {"state": self.state.name.lower(), "what": self.what, "fix": self.fix}
-
 
 def good(what: str) -> Diagnosis:
     """Make a diagnosis: all is well."""
@@ -56,38 +49,6 @@ def wrong(what: str, fix: str) -> Diagnosis:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """The installation to examine.
-
-    Attributes:
-        environment: the environment variables.
-        user_folder: the user's home directory.
-        folder: the current folder, which may have a project's files.
-        now: seconds since the epoch.
-    """
-
-    environment: Mapping[str, str]
-    user_folder: Path
-    folder: Path
-    now: float
-
-    @classmethod
-    def here(cls) -> Case:
-        """Return the case of this user, here and now."""
-        try:
-            folder = Path.cwd()
-        except FileNotFoundError:  # deleted: there is no project
-            folder = Path.home()
-        return cls(os.environ, Path.home(), folder, time.time())
-
-    @property
-    def machine(self) -> Machine:
-        """The machine and its user; the current folder is the project, unless it is the user's."""
-        project = None if self.folder == self.user_folder else self.folder
-        return replace(Machine.here(project), home=self.user_folder, environment=self.environment)
-
-
-@dataclass(frozen=True, slots=True)
 class InstallationCheck:
     """A check of the installation.
 
@@ -102,7 +63,7 @@ class InstallationCheck:
 
     id: str
     title: str
-    look: Callable[[Case], Iterable[Diagnosis]]
+    look: Callable[[Machine], Iterable[Diagnosis]]
     needs: str = ""
     exit_code: int = 1
     waits: str = ""

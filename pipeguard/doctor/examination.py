@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from time import perf_counter
 from typing import Any
 
+from pipeguard.clients.machine import Machine
 from pipeguard.doctor import clients, installation, isolating, judging, keeping
-from pipeguard.doctor.diagnosis import Case, Diagnosis, DiagnosisState, InstallationCheck, wrong
+from pipeguard.doctor.diagnosis import Diagnosis, DiagnosisState, InstallationCheck, wrong
 from pipeguard.errors import InputError, PipeGuardError
 from pipeguard.installation import INSTALL_AGAIN
 from pipeguard.runtime.progress import say_if_slow
@@ -47,7 +49,7 @@ def choose(names: Iterable[str]) -> tuple[InstallationCheck, ...]:
     return tuple(check for check in CHECKS if not wanted or check.id in wanted)
 
 
-def examine(case: Case, checks: Iterable[InstallationCheck] = CHECKS) -> Iterator[Fields]:
+def examine(machine: Machine, checks: Iterable[InstallationCheck] = CHECKS) -> Iterator[Fields]:
     """Run checks, and yield each result, as fields for programs, as soon as it is there.
 
     If a check takes more than a second, stderr says what it waits for.
@@ -60,14 +62,14 @@ def examine(case: Case, checks: Iterable[InstallationCheck] = CHECKS) -> Iterato
             diagnoses = [Diagnosis(DiagnosisState.UNKNOWN, what)]
         else:
             with say_if_slow(check.waits or f"looking at: {check.title}"):
-                diagnoses = list(_diagnose(check, case))
+                diagnoses = list(_diagnose(check, machine))
         states[check.id] = max(diagnosis.state for diagnosis in diagnoses)
         yield {
             "id": check.id,
             "title": check.title,
             "state": states[check.id].name.lower(),
             "seconds": round(perf_counter() - begun, 3),
-            "told": [diagnosis.fields() for diagnosis in diagnoses],
+            "told": [asdict(each) | {"state": each.state.name.lower()} for each in diagnoses],
         }
 
 
@@ -78,10 +80,10 @@ def exit_code(results: Iterable[Fields], checks: Iterable[InstallationCheck] = C
     return next((code for code in (ENGINE, STORE, ANY) if code in codes), 0)
 
 
-def _diagnose(check: InstallationCheck, case: Case) -> Iterator[Diagnosis]:
+def _diagnose(check: InstallationCheck, machine: Machine) -> Iterator[Diagnosis]:
     """Yield the diagnoses of a check, and one for an unexpected error."""
     try:
-        yield from check.look(case)
+        yield from check.look(machine)
     except PipeGuardError as error:
         yield _of_error(str(error))
     except ImportError as error:

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
+from pipeguard.clients.machine import Machine
+from pipeguard.doctor.diagnosis import Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.installation import INSTALL_AGAIN, PACKAGE, installed_extras
 from pipeguard.version import VERSION
 
@@ -20,7 +21,7 @@ START_SECONDS = 20.0  # for a launcher to print its version; half a second is us
 _NAME = re.compile(r"[A-Za-z0-9._-]*")
 
 
-def python(_case: Case) -> Iterable[Diagnosis]:
+def python(_machine: Machine) -> Iterable[Diagnosis]:
     """Check the Python that runs this."""
     what = f"{platform.python_implementation()} {platform.python_version()} ({sys.executable})"
     if platform.python_implementation() != "CPython":
@@ -29,7 +30,7 @@ def python(_case: Case) -> Iterable[Diagnosis]:
         yield good(what)
 
 
-def packages(_case: Case) -> Iterable[Diagnosis]:
+def packages(_machine: Machine) -> Iterable[Diagnosis]:
     """Check that the installation is complete, and all of one version."""
     try:
         installed = metadata.distribution(PACKAGE)
@@ -51,13 +52,13 @@ def packages(_case: Case) -> Iterable[Diagnosis]:
         yield good(f"{VERSION}, with all required packages{added}")
 
 
-def launcher(case: Case) -> Iterable[Diagnosis]:
+def launcher(machine: Machine) -> Iterable[Diagnosis]:
     """Check that clients' files can have a lasting path to this program, and PATH its name."""
     from pipeguard.clients.launcher import LauncherError
     from pipeguard.clients.launcher import launcher as words_for
 
     try:
-        words = words_for(None, case.environment)
+        words = words_for(None, machine.environment)
     except LauncherError as error:
         paths = "; ".join(line.strip() for line in str(error).splitlines()[1:-2])
         yield wrong(
@@ -73,7 +74,7 @@ def launcher(case: Case) -> Iterable[Diagnosis]:
         yield wrong(f"{shown} is version {version}, and this is {VERSION}", INSTALL_AGAIN)
     else:
         yield wrong(f"{shown} does not start", INSTALL_AGAIN)
-    programs = list(_on_path(case))
+    programs = list(_on_path(machine))
     if not programs:
         yield note("`pipeguard` is not on your PATH", "Add its folder to your PATH.")
     elif len(programs) > 1:
@@ -121,12 +122,12 @@ def read_version(words: Sequence[str]) -> str:
     return match[1] if match and done.returncode == 0 else ""
 
 
-def _on_path(case: Case) -> Iterator[str]:
+def _on_path(machine: Machine) -> Iterator[str]:
     """Yield each program of our name on the PATH, in order, without further links to one file."""
     from pipeguard.clients.launcher import programs
 
     seen: set[str] = set()
-    for path in programs("pipeguard", case.environment.get("PATH", os.defpath)):
+    for path in programs("pipeguard", machine.environment.get("PATH", os.defpath)):
         if (real := os.path.realpath(path)) not in seen:
             seen.add(real)
             yield path

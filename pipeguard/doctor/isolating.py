@@ -7,23 +7,22 @@ from contextlib import suppress
 
 from pipeguard.clients.entries import read_config
 from pipeguard.clients.isolating import is_isolated
-from pipeguard.clients.machine import find
+from pipeguard.clients.machine import Machine, find
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.options import WrapOptions
-from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
+from pipeguard.doctor.diagnosis import Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.errors import LaunchError, PolicyError
 from pipeguard.isolation import (
     Isolation,
     choose_engine,
     try_engines,
     try_landlock,
-    try_learning,
 )
 
 _ENGINES = "Install bubblewrap or podman, or allow user namespaces; see docs/isolation.md."
 
 
-def isolation(case: Case) -> Iterable[Diagnosis]:
+def isolation(machine: Machine) -> Iterable[Diagnosis]:
     """Try the engines that can isolate servers here."""
     states = try_engines()
     if any(state.works and state.name == Isolation.BUBBLEWRAP for state in states):
@@ -38,7 +37,7 @@ def isolation(case: Case) -> Iterable[Diagnosis]:
             yield good(f"{state.name} does not work, and is not needed: {state.why}")
         else:
             yield note(f"servers cannot be isolated here: {state.name}: {state.why}", _ENGINES)
-    for who, engine in _users(case).items():
+    for who, engine in _users(machine).items():
         try:
             chosen = choose_engine(engine)
         except LaunchError:
@@ -47,23 +46,14 @@ def isolation(case: Case) -> Iterable[Diagnosis]:
             yield wrong(f"{who}: isolated by {engine}, which does not work", _ENGINES)
 
 
-def learning(_case: Case) -> Iterable[Diagnosis]:
-    """Check that PipeGuard can learn a server's needs."""
-    state = try_learning()
-    if state.works:
-        yield good("PipeGuard can learn what a server needs (`wrap --isolate learn`)")
-    else:
-        yield note(f"PipeGuard cannot learn here what a server needs: {state.why}")
-
-
-def _users(case: Case) -> dict[str, str]:
+def _users(machine: Machine) -> dict[str, str]:
     """Return the isolated servers, by the policy or by a client's entry, with their engines."""
     users: dict[str, str] = {}
     with suppress(PolicyError):  # the check of the policy says so
         entries = wrap_isolation(WrapOptions((), {}, {}, ()))
         asking = (entry for entry in entries if entry.engine != Isolation.NONE)
         users |= {f"{entry.server} in your policy": entry.engine for entry in asking}
-    for file in find(case.machine):
+    for file in find(machine):
         for server in read_config(file).servers:
             if server.guard is not None and is_isolated(server.guard):
                 users[f"{server.name} in {server.file}"] = server.guard.isolate or Isolation.AUTO
@@ -77,5 +67,4 @@ CHECKS = (
         isolation,
         waits="trying what can isolate servers here (a few seconds)",
     ),
-    InstallationCheck("learning", "learning", learning),
 )

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from time import perf_counter
 
+from pipeguard.clients.machine import Machine
 from pipeguard.config.directories import (
     CACHE_DIR_VARIABLE,
     Trusted,
@@ -16,7 +17,7 @@ from pipeguard.config.directories import (
     other_writer,
 )
 from pipeguard.config.policy_file import PolicyScope
-from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
+from pipeguard.doctor.diagnosis import Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.doctor.policies import find_policies, list_notes, read_policy
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.policy import Mode
@@ -38,7 +39,7 @@ NATIVE = {
 ENGINE_MISSING = 3  # EngineError.exit_code: nothing can be judged, so nothing passes
 
 
-def engine(_case: Case) -> Iterable[Diagnosis]:
+def engine(_machine: Machine) -> Iterable[Diagnosis]:
     """Check that the scan engine is installed, and finds a pattern."""
     try:
         import hyperscan
@@ -65,7 +66,7 @@ def engine(_case: Case) -> Iterable[Diagnosis]:
         )
 
 
-def rules(_case: Case) -> Iterable[Diagnosis]:
+def rules(_machine: Machine) -> Iterable[Diagnosis]:
     """Check that the rules are valid, load, and find their own samples."""
     from pipeguard.detect.scanning.rule_groups import choose_engine
     from pipeguard.rulebook.proof import confidences
@@ -87,7 +88,7 @@ def rules(_case: Case) -> Iterable[Diagnosis]:
     yield good(f"{what}, ready in {seconds:.1f} s")
 
 
-def cache(_case: Case) -> Iterable[Diagnosis]:
+def cache(_machine: Machine) -> Iterable[Diagnosis]:
     """Check that compiled rules can be stored, so that a server starts at once."""
     folder = Path(cache_folder())
     slow = "so each start compiles the rules, which takes longer than some clients wait"
@@ -107,9 +108,9 @@ def cache(_case: Case) -> Iterable[Diagnosis]:
         yield good(str(folder))
 
 
-def policy(case: Case) -> Iterable[Diagnosis]:
+def policy(machine: Machine) -> Iterable[Diagnosis]:
     """Check the policy files: an invalid one keeps every server from starting."""
-    files = find_policies(case.folder)
+    files = find_policies(machine.project or machine.home)
     if not any(files.values()):
         yield good("none, so the defaults apply")
     for scope, path in files.items():

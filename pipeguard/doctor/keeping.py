@@ -5,15 +5,16 @@ from __future__ import annotations
 import secrets
 import tempfile
 import threading
+import time
 from collections.abc import Iterable
-from pathlib import Path
 
+from pipeguard.clients.machine import Machine
 from pipeguard.clients.masking import masked_url
 from pipeguard.config.directories import Trusted, closing_command, other_writer
-from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
+from pipeguard.doctor.diagnosis import Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.errors import AuthError
 from pipeguard.installation import INSTALL_AGAIN, installed_extras
-from pipeguard.state.paths import STATE_DIR_VARIABLE, STORE_NAME, state_folder
+from pipeguard.state.paths import STATE_DIR_VARIABLE, existing_store, state_folder
 from pipeguard.unicode.display import pluralize
 
 STATE_UNUSABLE = 4  # StateError.exit_code
@@ -22,7 +23,7 @@ LEAST_BYTES = 2**17  # of room: a new store has 80 KiB
 _SERVICE = "pipeguard doctor"
 
 
-def state(_case: Case) -> Iterable[Diagnosis]:
+def state(_machine: Machine) -> Iterable[Diagnosis]:
     """Check that pins and audit have a folder that only we can access."""
     folder = state_folder()  # StateError says what to do
     status = folder.stat()
@@ -41,12 +42,12 @@ def state(_case: Case) -> Iterable[Diagnosis]:
         yield good(str(folder))
 
 
-def store(_case: Case) -> Iterable[Diagnosis]:
+def store(_machine: Machine) -> Iterable[Diagnosis]:
     """Check that the store can be read and written, and is not damaged."""
     from pipeguard.state.database import move_away
     from pipeguard.state.store import Store
 
-    path = _store_path()
+    path = existing_store()
     if path is None:
         yield good("none yet: the first guarded server creates it")
         return
@@ -60,17 +61,15 @@ def store(_case: Case) -> Iterable[Diagnosis]:
     yield good(f"{path}: {pluralize(pins, 'pin')}")
 
 
-def audit(_case: Case) -> Iterable[Diagnosis]:
+def audit(_machine: Machine) -> Iterable[Diagnosis]:
     """Check that no row of the audit was changed, moved or removed."""
-    from pipeguard.state.audit import chains
-    from pipeguard.state.store import Store
-    from pipeguard.state.verification import verify
+    from pipeguard.state.verification import examine
 
-    path = _store_path()
+    path = existing_store()
     if path is None:
         yield good("nothing has happened yet")
         return
-    problems = verify(path)
+    problems, listed, _ = examine(path)
     if problems:
         first, count = problems[0], len(problems)
         yield wrong(
@@ -79,18 +78,16 @@ def audit(_case: Case) -> Iterable[Diagnosis]:
             "pipeguard audit verify",
         )
         return
-    with Store.open(path) as opened:
-        listed = list(chains(opened))
     rows = sum(chain.length for chain in listed)
     yield good(f"{pluralize(rows, 'row')} in {pluralize(len(listed), 'chain')}, unchanged")
 
 
-def pins(_case: Case) -> Iterable[Diagnosis]:
+def pins(_machine: Machine) -> Iterable[Diagnosis]:
     """Check whether a definition waits for a person."""
     from pipeguard.state.review import held_definitions
     from pipeguard.state.store import Store
 
-    path = _store_path()
+    path = existing_store()
     if path is None:
         yield good("nothing has been seen yet")
         return
@@ -105,7 +102,7 @@ def pins(_case: Case) -> Iterable[Diagnosis]:
     yield note(what, "pipeguard diff")
 
 
-def keyring(_case: Case) -> Iterable[Diagnosis]:
+def keyring(_machine: Machine) -> Iterable[Diagnosis]:
     """Check that the system's keyring returns the logins and secrets that are stored in it."""
     from pipeguard.auth.place import Place
     from pipeguard.auth.store import LoginStore
@@ -121,7 +118,7 @@ def keyring(_case: Case) -> Iterable[Diagnosis]:
         yield note(f"{problem}; only logins and secrets need it", fix)
 
 
-def logins(case: Case) -> Iterable[Diagnosis]:
+def logins(machine: Machine) -> Iterable[Diagnosis]:
     """Check for logins that have expired, cannot be renewed, or lack what their server requires."""
     from pipeguard.auth.server import login_command
     from pipeguard.auth.store import LoginStore
@@ -134,13 +131,13 @@ def logins(case: Case) -> Iterable[Diagnosis]:
         # An address with a secret is not shown; the login's name means the same.
         hidden = masked_url(login.server) != login.server
         again = login_command(login.name if hidden else login.server)
-        if login.has_ended(case.now):
+        if login.has_ended(time.time()):
             yield wrong(f"the login to {where} has expired", again)
         elif login.wanted:
             yield note(f"{where} asks for more than was granted: {login.wanted}", again)
     if not stored:
         yield good("none")
-    elif not any(login.has_ended(case.now) for login in stored):
+    elif not any(login.has_ended(time.time()) for login in stored):
         yield good(f"{pluralize(len(stored), 'login')}, none expired")
 
 
@@ -154,12 +151,6 @@ CHECKS = (
     InstallationCheck("keyring", "keyring", keyring, needs="state", waits="asking the keyring"),
     InstallationCheck("logins", "logins", logins, needs="state"),
 )
-
-
-def _store_path() -> Path | None:
-    """Return the store's path if it exists; does not create it."""
-    path = state_folder() / STORE_NAME
-    return path if path.exists() else None
 
 
 def _try_keyring() -> str:

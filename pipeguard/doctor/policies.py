@@ -92,20 +92,6 @@ def read_policies(files: Mapping[PolicyScope, str | None]) -> PolicyReport:
     Raises:
         PolicyError: at least one is invalid; the message lists every error in all of them.
     """
-    parsed = _read_all(files)
-    notes = {path: list_notes(policy_file) for path, policy_file in parsed.values()}
-    user, tighter = (parsed.get(scope, (None, None))[1] for scope in PolicyScope)
-    return PolicyReport(parsed, notes, combine(user, tighter))
-
-
-def _read_all(
-    files: Mapping[PolicyScope, str | None],
-) -> dict[PolicyScope, tuple[str, PolicyFile]]:
-    """Read the files that exist.
-
-    Raises:
-        PolicyError: at least one is invalid; the message lists every error in all of them.
-    """
     parsed, errors = dict[PolicyScope, tuple[str, PolicyFile]](), list[str]()
     for scope, found in files.items():
         if found is not None:
@@ -115,7 +101,9 @@ def _read_all(
                 errors.append(str(error))
     if errors:
         raise PolicyError("\n".join(errors))
-    return parsed
+    notes = {path: list_notes(policy_file) for path, policy_file in parsed.values()}
+    user, tighter = (parsed.get(scope, (None, None))[1] for scope in PolicyScope)
+    return PolicyReport(parsed, notes, combine(user, tighter))
 
 
 def read_policy(file: str, scope: PolicyScope) -> PolicyFile:

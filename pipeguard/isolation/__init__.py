@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from pipeguard.isolation.servers.engine_trial import find_engine_problem as find_engine_problem
     from pipeguard.isolation.servers.engine_trial import try_engines as try_engines
     from pipeguard.isolation.servers.engine_trial import try_landlock as try_landlock
-    from pipeguard.isolation.servers.engine_trial import try_learning as try_learning
     from pipeguard.isolation.servers.entry_check import check_entry as check_entry
     from pipeguard.isolation.servers.entry_check import check_policy as check_policy
     from pipeguard.isolation.servers.entry_check import check_proxy as check_proxy
@@ -40,7 +39,7 @@ _NAMES = {
     "engines": "Isolation choose_engine",
     "extent": "Extent ITS_PROGRAM",
     "servers.command": "ServerCommand",
-    "servers.engine_trial": "find_engine_problem try_engines try_landlock try_learning",
+    "servers.engine_trial": "find_engine_problem try_engines try_landlock",
     "servers.entry_check": "check_entry check_policy check_proxy missing_paths",
     "servers.inventory": "Installed Inventory package_updater",
     "servers.preview": "ServerFacts ServerPreview preview_server",

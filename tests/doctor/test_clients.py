@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
+from pipeguard.clients.machine import Machine
 from pipeguard.doctor import clients
-from pipeguard.doctor.diagnosis import Case
 from tests.doctor.examined import RUN, Person
 from tests.doctor.test_installation import program
 from tests.snapshot import Snapshot
@@ -46,9 +46,9 @@ def test_as_many_servers_are_not_guarded_as_setup_counts(person: Person) -> None
         (folder / "mcp.json").write_text(servers)
     work = person.home / "work"
     subprocess.run(["git", "init", "--quiet", str(work)], check=True)
-    case = Case(person.environment, person.home, work, 0.0)
+    machine = Machine("linux", person.home, person.environment, work)
     with person.here():
-        (told,) = clients.clients(case)
+        (told,) = clients.clients(machine)
         listed = person.run("setup", f"--project={work}", "--check", start=RUN[:-1]).stdout
     assert told.what == "4 servers in 2 files: 2 not guarded, 2 that cannot be guarded"
     assert "4 servers: 2 not guarded, 2 cannot be guarded." in listed
@@ -94,10 +94,10 @@ def test_what_a_project_s_file_names_is_not_run(person: Person) -> None:
     (project / ".git").mkdir(parents=True)
     ran = person.home / "ran"
     guard(person, str(program(project / "pipeguard", f"touch {ran}")), "clone/.mcp.json")
-    case = Case({}, person.home, project, 0.0)
+    machine = Machine("linux", person.home, {}, project)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(person.home))
         patch.setenv("PIPEGUARD_STATE_DIR", str(person.home / "state"))
-        told = list(clients.clients(case))
+        told = list(clients.clients(machine))
     assert "1 server in 1 file" in told[-1].what  # it was seen
     assert not ran.exists()

@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from pipeguard.cli.doctor import command
+from pipeguard.clients.machine import Machine
 from pipeguard.doctor.diagnosis import (
-    Case,
     Diagnosis,
     InstallationCheck,
     good,
@@ -27,7 +27,7 @@ from tests.snapshot import Snapshot
 from tests.test_docs import COMMANDS, GROUPS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text(encoding="utf-8")
-CASE = Case({}, Path("/home"), Path("/home"), 0.0)
+MACHINE = Machine.here()
 
 
 def test_a_new_installation_has_nothing_wrong_but_where_it_lies(person: Person) -> None:
@@ -88,7 +88,7 @@ def test_the_exit_code_is_that_which_matters_most() -> None:
     ]
     checks += [InstallationCheck("e", "", lambda _: [wrong("x", "y")], exit_code=3)]
     for count, code in enumerate((0, 1, 4, 3)):
-        assert exit_code(examine(CASE, checks[:count]), checks) == code
+        assert exit_code(examine(MACHINE, checks[:count]), checks) == code
 
 
 @pytest.mark.parametrize(
@@ -101,14 +101,14 @@ def test_the_exit_code_is_that_which_matters_most() -> None:
     ],
 )
 def test_what_a_check_runs_into_is_its_diagnosis(error: Exception, what: str, fix: str) -> None:
-    def look(_: Case) -> list[Diagnosis]:
+    def look(_: Machine) -> list[Diagnosis]:
         raise error
 
     checks = [
         InstallationCheck("a", "A", look),
         InstallationCheck("b", "B", lambda _: [good("")], needs="a"),
     ]
-    first, second = examine(CASE, checks)
+    first, second = examine(MACHINE, checks)
     assert (first["state"], first["told"][0]["what"]) == ("wrong", what)
     assert fix in first["told"][0]["fix"]
     told = {"state": "unknown", "what": "not checked: fix a first", "fix": ""}
@@ -117,11 +117,11 @@ def test_what_a_check_runs_into_is_its_diagnosis(error: Exception, what: str, fi
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no alarm there, so nothing is said")
 def test_what_takes_long_is_told_while_it_does(capfd: pytest.CaptureFixture[str]) -> None:
-    def look(_: Case) -> list[Diagnosis]:
+    def look(_: Machine) -> list[Diagnosis]:
         signal.pause()  # until the alarm of whoever waits for it
         return [good("")]
 
-    list(examine(CASE, [InstallationCheck("a", "A", look, waits="waiting for the tests")]))
+    list(examine(MACHINE, [InstallationCheck("a", "A", look, waits="waiting for the tests")]))
     assert "waiting for the tests" in capfd.readouterr().err
 
 

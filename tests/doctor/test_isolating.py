@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeguard.clients.machine import Machine
 from pipeguard.doctor import isolating
-from pipeguard.doctor.diagnosis import Case, Diagnosis, DiagnosisState
+from pipeguard.doctor.diagnosis import Diagnosis, DiagnosisState
 from pipeguard.errors import LaunchError
 from pipeguard.isolation.bubblewrap import find
 from pipeguard.isolation.engines import Isolation, choose_engine
@@ -48,7 +49,7 @@ def put(folder: Path, name: str, script: str) -> None:
 
 def told(programs: Path) -> list[Diagnosis]:
     home = programs.parent / "home"
-    return list(isolating.isolation(Case(os.environ, home, home, 0.0)))
+    return list(isolating.isolation(Machine("linux", home, os.environ)))
 
 
 def worst(programs: Path) -> str:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeguard.clients.machine import Machine
 from pipeguard.doctor import judging
-from pipeguard.doctor.diagnosis import Case, DiagnosisState
+from pipeguard.doctor.diagnosis import DiagnosisState
 from pipeguard.rulebook.packs import PackFile
 from tests.doctor.examined import Person
 from tests.snapshot import Snapshot
@@ -61,13 +62,13 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.skipif(os.name != "posix", reason="rights of folders are POSIX's")
 def test_a_cache_that_others_may_write_is_closed_by_its_command(alone: Path) -> None:
-    case = Case.here()
-    list(judging.rules(case))
+    machine = Machine.here()
+    list(judging.rules(machine))
     alone.chmod(0o777)
-    (told,) = judging.cache(case)
+    (told,) = judging.cache(machine)
     assert (told.state, "everybody could write" in told.what) == (DiagnosisState.WRONG, True)
     subprocess.run(["sh", "-ec", told.fix], check=True)
-    assert next(iter(judging.cache(case))).state is DiagnosisState.GOOD
+    assert next(iter(judging.cache(machine))).state is DiagnosisState.GOOD
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc takes no file, not even root's")
@@ -76,7 +77,7 @@ def test_a_cache_that_cannot_be_written_is_told(
 ) -> None:
     for place in ("/proc/sys", "/proc/no-folder-of-ours"):
         monkeypatch.setenv("PIPEGUARD_CACHE_DIR", place)
-        (told,) = judging.cache(Case.here())
+        (told,) = judging.cache(Machine.here())
         assert (told.state, place in told.what) == (DiagnosisState.WRONG, True)
     assert not alone.exists()
 
@@ -87,7 +88,7 @@ def test_a_pack_that_does_not_find_its_sample_is_told(
     text = SMALL.replace('matches: ["a needle', 'matches: ["a noodle')
     pack = PackFile(str(tmp_path / "small.yaml"), text.encode(), shipped=True)
     monkeypatch.setattr(judging, "sources", lambda: (pack,))
-    (told,) = judging.rules(Case.here())
+    (told,) = judging.rules(Machine.here())
     assert (told.state, told.fix) == (DiagnosisState.WRONG, "pipeguard rules test")
 
 

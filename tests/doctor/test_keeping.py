@@ -21,8 +21,9 @@ from pipeguard.auth import ring
 from pipeguard.auth.place import Place
 from pipeguard.auth.store import LoginStore as Logins
 from pipeguard.auth.store import Registration, Secrets, StoredLogin
+from pipeguard.clients.machine import Machine
 from pipeguard.doctor import keeping
-from pipeguard.doctor.diagnosis import Case, DiagnosisState
+from pipeguard.doctor.diagnosis import DiagnosisState
 from pipeguard.state.audit import Audit
 from pipeguard.state.store import Store
 from tests.auth.conftest import KEYRING
@@ -207,7 +208,7 @@ def test_a_keyring_that_waits_for_a_person_is_not_waited_for(
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path))
     keyring.set_keyring(locked)
     try:
-        (told,) = keeping.keyring(Case.here())
+        (told,) = keeping.keyring(Machine.here())
     finally:
         locked.unlocked.set()
         keyring.set_keyring(before)

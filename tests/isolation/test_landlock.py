@@ -12,7 +12,8 @@ from threading import Thread
 
 import pytest
 
-from pipeguard.doctor.diagnosis import Case, DiagnosisState
+from pipeguard.clients.machine import Machine
+from pipeguard.doctor.diagnosis import DiagnosisState
 from pipeguard.doctor.isolating import isolation
 from pipeguard.isolation import landlock
 from pipeguard.isolation.landlock import PROGRAM, obstacle, version, write_rules
@@ -157,7 +158,7 @@ def test_without_its_program_servers_run_and_doctor_says_so(
 ) -> None:
     monkeypatch.setattr(landlock, "PROGRAM", str(home / "none"))
     assert printed(["/bin/echo", "runs"]) == "runs\n"
-    told = [found for found in isolation(Case.here()) if "Landlock" in found.what]
+    told = [found for found in isolation(Machine.here()) if "Landlock" in found.what]
     assert [found.state for found in told] == [DiagnosisState.GOOD]
     assert "C compiler" in told[0].what
 

@@ -73,16 +73,6 @@ def try_landlock() -> EngineState:
     return EngineState("landlock", why is None, why or f"version {version()}")
 
 
-def try_learning() -> EngineState:
-    """Test whether learning works here."""
-    why: str | None = "it needs Linux"
-    if sys.platform == "linux":
-        from pipeguard.isolation.learning.tracer import obstacle
-
-        why = obstacle()
-    return EngineState(Isolation.LEARN, why is None, why or "strace")
-
-
 def find_engine_problem(requested: str) -> str:
     """Explain why servers isolated by an engine would not start here; empty if they would.
 
