@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pipeguard.isolation import WallGrant
     from pipeguard.state.exceptions import AuditedEvent
 
-NOT_DONE = 1
 PATHS = ("read", "write")
 
 
@@ -70,8 +69,7 @@ def give(event: AuditedEvent, grant: WallGrant, path: str, *, dry_run: bool, as_
         given = f"{path} grants it already. {grant.describe_start(event.server)}"
         click.echo("\n".join(page) if is_new else given, err=as_json)
     if is_new and person is not None:
-        if not person.confirms(f"allow {event.name}"):
-            raise SystemExit(NOT_DONE)
+        person.must_confirm(f"allow {event.name}")
         decision = wall_entry(event, grant.opens, path, person.name)
         save_decision(path, with_entry(path, entry, today), event.server, decision)
     written = is_new and not dry_run

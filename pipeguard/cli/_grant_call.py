@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from pipeguard.state.exceptions import AuditedEvent
 
-NOT_DONE = 1
-
 
 def grant_call(
     event: AuditedEvent, ask_reason: Callable[[], str], *, dry_run: bool, as_json: bool
@@ -51,8 +49,7 @@ def grant_call(
     expires = ""
     if person is not None:
         grant = grant._replace(why=ask_reason())
-        if not person.confirms(f"allow this call of {event.name}"):
-            raise SystemExit(NOT_DONE)
+        person.must_confirm(f"allow this call of {event.name}")
         with Store.open(store_path()) as store:
             words = next((item.get("excerpt", "") for item in stopping(event)), "")
             expires = make_grant(store, grant, person.name, words)

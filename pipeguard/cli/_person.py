@@ -153,6 +153,11 @@ class Person:
         click.echo("That is not the number; nothing was done.", err=True)
         return False
 
+    def must_confirm(self, what: str) -> None:
+        """Ask as `confirms` does; without the number, the command ends with status 1."""
+        if not self.confirms(what):
+            raise SystemExit(1)
+
 
 def find_account() -> str:
     """Return the name of the user's account."""

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from pipeguard.state.exceptions import AuditedEvent
     from pipeguard.state.exemption import Exemption
 
-NOT_DONE = 1
 ONE_CALL = "call"  # of `--by`: once, and no exception
 _LASTING = {"until": "--until", "forever": "--forever", "path": "--policy"}  # of an exception
 HIGHEST_PORT = 65_535
@@ -147,8 +146,7 @@ def command(  # noqa: PLR0913  one for each option
     if is_new and person is not None:
         reason = ask_reason()
         exemptions = narrowest(stopped, ends, reason, scope)
-        if not person.confirms(f"allow {event}"):
-            raise SystemExit(NOT_DONE)
+        person.must_confirm(f"allow {event}")
         text = allow(path, exemptions, _today())  # of the file as it is by now
         if text is not None:
             decision = exception_entry(stopped, exemptions, f"{path} ({reason})", person.name)

@@ -73,8 +73,7 @@ def _forget_launch(name: str | None) -> NoReturn:
         click.echo(f"PipeGuard has no record of what starts {visible(name)}.")
         raise SystemExit(NOTHING_THERE)
     person = Person.here()
-    if not person.confirms(f"forget what starts {visible(name)}"):
-        raise SystemExit(NOT_DONE)
+    person.must_confirm(f"forget what starts {visible(name)}")
     with Store.open(store_path()) as store:
         forgotten = forget_launch(store, name, person.name)
     for launched in forgotten:

@@ -308,8 +308,7 @@ def accept(name: str, *, path: str | None, dry_run: bool) -> None:
         added = [each.value for each in proposal.added if each.kind == "write"]
         if folders := [each for each in added if os.path.isdir(os.path.expanduser(each))]:
             given += f", so that it may change everything in {' and '.join(map(visible, folders))}"
-        if not person.confirms(f"isolate {visible(name)} with {given}"):
-            raise SystemExit(NOT_DONE)
+        person.must_confirm(f"isolate {visible(name)} with {given}")
         note = f"isolated with what was learned of it, in {path}"
         decision = decision_entry("allow", now_text(), note=note, by=person.name)
         save_decision(path, text, name, decision)

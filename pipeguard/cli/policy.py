@@ -85,8 +85,7 @@ def ci_token(*, revoke: bool) -> None:
         token_path().unlink(missing_ok=True)
         click.echo(f"The token is removed from {token_path().parent}.")
         return
-    if not Person.at_terminal().confirms("make a token that approves without you"):
-        raise SystemExit(1)
+    Person.at_terminal().must_confirm("make a token that approves without you")
     token, path = new_token()
     click.echo(f"Its SHA-256 is in {path}. The token is shown only this once:\n", err=True)
     click.echo(token)

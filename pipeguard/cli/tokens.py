@@ -115,10 +115,8 @@ def create(  # noqa: PLR0913  one for each option
     scope = TokenScope(servers or ("*",), tools or ("*",), limit, per_minute or 0, manage)
     with _store() as store:
         check_name(store, name)
-    what = f"create the token {name}{', which opens the page' if decide else ''}"
     person = _find_decider(is_for_page=decide)
-    if not person.confirms(what):
-        raise click.exceptions.Exit(1)
+    person.must_confirm(f"create the token {name}{', which opens the page' if decide else ''}")
     with _store() as store:
         token = create_token(store, name, scope, ends, person.name)
     _print_token(name, token, is_for_page=decide, as_json=as_json)
@@ -142,8 +140,7 @@ def rotate(name: str, *, as_json: bool) -> None:
         check_known(store, name)
         is_for_page = any(each.name == name and each.scope.decides for each in stored_tokens(store))
     person = _find_decider(is_for_page=is_for_page)
-    if not person.confirms(f"exchange the token {name}"):
-        raise click.exceptions.Exit(1)
+    person.must_confirm(f"exchange the token {name}")
     with _store() as store:
         token = rotate_token(store, name, person.name)
     _print_token(name, token, is_for_page=is_for_page, as_json=as_json)
@@ -178,8 +175,7 @@ def reset() -> None:
     from pipeguard.state.tokens import reset_tokens
 
     person = Person.here()
-    if not person.confirms("let clients in without a token"):
-        raise click.exceptions.Exit(1)
+    person.must_confirm("let clients in without a token")
     with _store() as store:
         reset_tokens(store, person.name)
     click.echo("All tokens ended. Restart the gateway: clients on this machine then need none.")
