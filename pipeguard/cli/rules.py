@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli import _completions as completions
+from pipeguard.cli._emit import Fields, emit, json_option
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.config.directories import read
 from pipeguard.detect.scanning.engine import Engine, compile_patterns
@@ -35,7 +36,7 @@ from pipeguard.state.explanation import rule_fields
 from pipeguard.unicode.display import cut, pluralize, suggestion, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from pipeguard.detect.rules.rule import Rule
 
@@ -64,7 +65,7 @@ def command() -> None:
     type=click.Choice([level.name.lower() for level in Severity]),
     help="Only of this severity or worse.",
 )
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@json_option
 def list_rules(
     *, pack: str | None, surface: str | None, severity: str | None, as_json: bool
 ) -> None:
@@ -83,23 +84,23 @@ def list_rules(
         and (surface is None or Surface(surface) in rule.surfaces)
         and (severity is None or rule.severity >= Severity[severity.upper()])
     ]
-    if as_json:
-        click.echo(json.dumps([rule_fields(rule) for rule in chosen], indent=2))
-        return
-    width = max((len(rule.id) for rule in chosen), default=0)
-    for rule in chosen:
+    value = [rule_fields(rule) for rule in chosen]
+    emit(value, lambda _: _lines(chosen), as_json=as_json, empty="No rule matches.")
+
+
+def _lines(rules: Sequence[Rule]) -> Iterator[str]:
+    width = max((len(rule.id) for rule in rules), default=0)
+    for rule in rules:
         action = usual_action(rule)
         words = dict.fromkeys(each.name.lower() for each in (action, find_sure_action(rule)))
         word = click.style(f"{'/'.join(words):<10}", fg="red" if action is Action.BLOCK else None)
         level = f"{rule.severity.name.lower()}/{rule.confidence.name.lower()}"
-        click.echo(f"{rule.id:<{width}}  {word}  {level:<15}  {rule.title}")
-    if not chosen:
-        click.echo("No rule matches.", err=True)
+        yield f"{rule.id:<{width}}  {word}  {level:<15}  {rule.title}"
 
 
 @command.command("show")
 @click.argument("name", metavar="RULE", shell_complete=completions.rules)
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@json_option
 def show(name: str, *, as_json: bool) -> None:
     """Show all of RULE, with pattern and samples, as in `pipeguard rules show secrets.jwt`."""
     rules = {rule.id: rule for rule in load_rules()}
@@ -109,17 +110,16 @@ def show(name: str, *, as_json: bool) -> None:
     samples = {"matches": list(rule.matches), "passes": list(rule.passes)}
     matched, classified = _describe_match(rule), {"model": rule.model, "sha256": rule.sha256}
     fields = {**rule_fields(rule), **matched, **classified, **samples}
-    if as_json:
-        click.echo(json.dumps(fields, indent=2))
-        return
     hidden = {"example", "near_miss", *(matched if rule.model else ())}
+    emit(fields, partial(_page, hidden), as_json=as_json)
+
+
+def _page(hidden: Collection[str], fields: Fields) -> Iterator[str]:
     for key, value in fields.items():
-        if key in hidden or value in ("", []):
-            continue
-        items = value if isinstance(value, list) else [value]
-        for index, item in enumerate(items):
-            text = item["gen"] if isinstance(item, dict) else str(item)
-            click.echo(f"{key if index == 0 else '':<15} {visible(text)}")
+        if key not in hidden and value not in ("", []):
+            for index, item in enumerate(value if isinstance(value, list) else [value]):
+                text = item["gen"] if isinstance(item, dict) else str(item)
+                yield f"{key if index == 0 else '':<15} {visible(text)}"
 
 
 def _not_in_a_pack(name: str, rules: Collection[str]) -> str:
@@ -156,7 +156,7 @@ def _describe_match(rule: Rule) -> dict[str, object]:
     shell_complete=completions.rules,
     help="Only rules whose id matches.",
 )
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@json_option
 def test(*, file: str | None, glob: str, as_json: bool) -> None:
     """Run the samples of every rule, or of the rules in FILE, through the whole scanner.
 
@@ -194,20 +194,18 @@ def test(*, file: str | None, glob: str, as_json: bool) -> None:
         failures = list(prove_all(rules, proving))
     seconds = perf_counter() - began
     count = sum(len(texts(sample)) for rule in rules for sample in (*rule.matches, *rule.passes))
-    if as_json:
-        fields = [{**asdict(failure), "surface": failure.surface.value} for failure in failures]
-        told = {"rules": len(rules), "samples": count, "seconds": seconds, "failures": fields}
-        click.echo(json.dumps(told, indent=2))
-    else:
-        for failure in failures:
-            name = click.style(failure.rule, fg="red")
-            click.echo(f"{name} ({failure.surface.value}): {failure.what}")
-            click.echo(f"  {cut(visible(failure.sample), SAMPLE_CHARS)}")
-        click.echo(
-            f"{pluralize(len(rules), 'rule')}, {pluralize(count, 'sample')},"
-            f" {pluralize(len(failures), 'failure')}, {seconds:.1f} s"
-        )
-    raise SystemExit(1 if failures else 0)
+    fields = [{**asdict(failure), "surface": failure.surface.value} for failure in failures]
+    value = {"rules": len(rules), "samples": count, "seconds": seconds, "failures": fields}
+    emit(value, _outcome, as_json=as_json, code=1 if failures else 0)
+
+
+def _outcome(value: Fields) -> Iterator[str]:
+    for failure in value["failures"]:
+        yield f"{click.style(failure['rule'], fg='red')} ({failure['surface']}): {failure['what']}"
+        yield f"  {cut(visible(failure['sample']), SAMPLE_CHARS)}"
+    rules, samples = pluralize(value["rules"], "rule"), pluralize(value["samples"], "sample")
+    failures = pluralize(len(value["failures"]), "failure")
+    yield f"{rules}, {samples}, {failures}, {value['seconds']:.1f} s"
 
 
 def _alone(rules: Sequence[Rule], packs: Sequence[PackFile]) -> list[Engine]:
