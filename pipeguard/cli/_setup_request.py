@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from pipeguard.clients.catalog import Client, ConfigScope
@@ -16,38 +18,36 @@ if TYPE_CHECKING:
     from pipeguard.clients.machine import Machine
     from pipeguard.clients.rewrite import GuardOptions
 
-
-from click.core import ParameterSource
-
 # Options that say what may be guarded.
 _OF_GUARDING = ("no_login", "shared", "isolate", "launcher")
 
 
+@dataclass
 class SetupRequest:
-    """The user's request, parsed from the command line."""
+    """The user's request: the parameters of the command, and the clients that it names."""
 
-    def __init__(self, clients: tuple[str, ...], options: dict[str, object]) -> None:
-        self.names = (
-            tuple(map(str, options["names"])) if isinstance(options["names"], tuple) else ()
-        )
-        self.take_all = bool(options["take_all"])
-        self.scope = str(options["scope"] or "")
-        self.project = str(options["project"] or "")
-        self.clients = self._read_clients(clients)
-        self.file = str(options["file"] or "")
-        self.gateway = bool(options["gateway"])
-        self.isolate = bool(options["isolate"])
-        self.undo = bool(options["undo"])
-        self.check = bool(options["check"])
-        self.dry_run = bool(options["dry_run"])
-        self.yes = bool(options["yes"])
-        self.as_json = bool(options["as_json"])
-        self.no_login = bool(options["no_login"])
-        self.shared = bool(options["shared"])
-        self.launcher = str(options["launcher"]) if options["launcher"] else None
+    client_names: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    take_all: bool = False
+    scope: str | None = None
+    project: str | None = None
+    file: str | None = None
+    gateway: bool = False
+    isolate: bool = False
+    undo: bool = False
+    check: bool = False
+    dry_run: bool = False
+    yes: bool = False
+    as_json: bool = False
+    no_login: bool = False
+    shared: bool = False
+    launcher: str | None = None
+
+    def __post_init__(self) -> None:
+        self.clients = self._read_clients()
         self._refuse_nonsense()
 
-    def _read_clients(self, names: tuple[str, ...]) -> list[Client]:
+    def _read_clients(self) -> list[Client]:
         """Return the named clients; of several that share a name, those on this machine."""
         from pipeguard.clients.catalog import clients_called
         from pipeguard.clients.machine import is_present
@@ -56,7 +56,7 @@ class SetupRequest:
         options = {
             option for each in click.get_current_context().command.params for option in each.opts
         }
-        for name in names:
+        for name in self.client_names:
             if f"--{name}" in options:
                 raise click.UsageError(f"no client is called {name!r}. Did you mean `--{name}`?")
             called = clients_called(name)

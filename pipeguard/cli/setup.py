@@ -6,7 +6,7 @@ import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -87,7 +87,7 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
     metavar="PATH",
     help="The path to write for this program, instead of the one found.",
 )
-def command(clients: tuple[str, ...], **options: object) -> None:
+def command(clients: tuple[str, ...], **options: Any) -> None:
     """Find the servers of every MCP client on this machine, and put the guard in front of them.
 
     Without CLIENT it shows all clients, and offers to guard what is not guarded. CLIENT is a
@@ -123,7 +123,7 @@ def command(clients: tuple[str, ...], **options: object) -> None:
     """  # noqa: D301  click reads the mark
     from pipeguard.cli._setup_request import SetupRequest
 
-    request = SetupRequest(clients, options)
+    request = SetupRequest(clients, **options)
     raise SystemExit(undo(request) if request.undo else _set_up(request))
 
 
@@ -326,7 +326,8 @@ def _undo_plans(request: SetupRequest, machine: Machine, *, everything: bool) ->
     ]
     plans = [_with_edits(plan, machine) for plan in plans if plan.undone or plan.problem]
     if request.names:
-        guarded = {name for config in configs for name in undoing.guarded_names(config, machine)}
+        all_undone = (each for one in configs for each in undoing.plan_undo(one, machine).undone)
+        guarded = {each.name for each in all_undone}
         _refuse_missing(request.names if guarded else (), guarded, "no guarded server is named")
     return plans
 

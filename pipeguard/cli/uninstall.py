@@ -13,7 +13,6 @@ from pipeguard.cli import _page_service
 from pipeguard.cli._person import TOKEN_FILE
 from pipeguard.cli._setup_request import SetupRequest
 from pipeguard.cli.setup import DONE, NOTHING, REFUSED, undo
-from pipeguard.cli.setup import command as setup
 from pipeguard.clients.history import records
 from pipeguard.config.directories import cache_folder, usual_cache_folder
 from pipeguard.config.user_policy import usual_policy_path
@@ -47,9 +46,7 @@ def command(*, dry_run: bool, yes: bool) -> None:
       5  a file was refused
       6  a server could not be restored
     """  # noqa: D301  click reads the mark
-    unset = dict.fromkeys(str(each.name) for each in setup.params)
-    options = unset | {"undo": True, "take_all": True, "yes": yes, "dry_run": dry_run}
-    request = SetupRequest((), options)
+    request = SetupRequest(undo=True, take_all=True, yes=yes, dry_run=dry_run)
     code = undo(request, everything=True)
     code = DONE if code == NOTHING and yes and not dry_run else code
     try:

@@ -109,11 +109,6 @@ def plan_undo(
     return UndoPlan(config, content, tuple(steps.undone.values()), tuple(steps.used), problem, kept)
 
 
-def guarded_names(config: Config, machine: Machine) -> frozenset[str]:
-    """Return the names of a file's servers that undoing would restore."""
-    return frozenset(undone.name for undone in plan_undo(config, machine).undone)
-
-
 def undo(planned: UndoPlan, machine: Machine) -> None:
     """Carry out a plan.
 
