@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeguard.cli import _completions as completions
 from pipeguard.cli._sources import source_options
-from pipeguard.config.options import TABLE, WrapOptions
+from pipeguard.cli.wrap import add_options
+from pipeguard.config.options import WrapOptions
 from pipeguard.errors import PipeGuardError
 from pipeguard.log import make_say, say
 
@@ -25,21 +25,6 @@ FROM_WRAP = (
 )
 MODES = ("search", "direct", "auto")
 PAGE = "/ui"
-
-
-def _options(command: click.Command) -> click.Command:
-    for name, metavar, many, text in TABLE:
-        if name in FROM_WRAP:
-            command.params.append(
-                click.Option(
-                    [name],
-                    metavar=metavar,
-                    multiple=bool(many),
-                    shell_complete=completions.files(metavar),
-                    help=text,
-                )
-            )
-    return command
 
 
 @click.command(
@@ -169,4 +154,4 @@ def _serve(options: ServeOptions) -> int:
         raise
 
 
-_options(command)
+add_options(command, FROM_WRAP)

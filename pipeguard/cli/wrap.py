@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import click
 
 from pipeguard.cli import _completions as completions
@@ -9,10 +11,11 @@ from pipeguard.config.options import NEVER_EMPTY, TABLE, WrapOptions
 from pipeguard.runtime.transports import transport_names
 
 
-def _options(command: click.Command) -> click.Command:
+def add_options(command: click.Command, names: Collection[str]) -> None:
+    """Add options of `wrap` to a command, by their names."""
     default, *others, last = transport_names()
     described = f"{', '.join([f'{default} (default)', *others])} or {last}"
-    for name, metavar, many, text in TABLE:
+    for name, metavar, many, text in (row for row in TABLE if row[0] in names):
         command.params.append(
             click.Option(
                 [name],
@@ -23,7 +26,6 @@ def _options(command: click.Command) -> click.Command:
                 help=text.replace("{transports}", described),
             )
         )
-    return command
 
 
 @click.command(
@@ -79,4 +81,4 @@ def _refuse_no_value(name: str, given: object, ctx: click.Context) -> None:
             raise click.BadOptionUsage(name, f"{name} needs a value after it.", ctx)
 
 
-_options(command)
+add_options(command, [name for name, *_ in TABLE])
