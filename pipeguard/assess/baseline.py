@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
+from pipeguard.assess.assessing import Assessment
 from pipeguard.errors import InputError
 
 VERSION = 1
@@ -38,13 +39,22 @@ def read(path: Path) -> frozenset[str]:
     return frozenset(text for text in fingerprints if isinstance(text, str))
 
 
-def write(path: Path, findings: Iterable[Mapping[str, str]]) -> None:
+def write(path: Path, assessment: Assessment) -> None:
     """Write a baseline: the fingerprint of each finding, and for people check, file and server.
 
     Raises:
         InputError: the file cannot be written.
     """
-    text = json.dumps({"version": VERSION, "findings": list(findings)}, indent=2)
+    findings = [
+        {
+            "fingerprint": assessment.fingerprint(finding),
+            "check": finding.check,
+            "where": assessment.file(finding),
+            "server": finding.server,
+        }
+        for finding in assessment.findings
+    ]
+    text = json.dumps({"version": VERSION, "findings": findings}, indent=2)
     try:
         path.write_text(text + "\n", encoding="utf-8")
     except OSError as error:

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,7 +18,6 @@ from pipeguard.unicode.display import pluralize
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeguard.assess.assessing import Assessment
     from pipeguard.assess.target import AssessmentTarget
     from pipeguard.firewall.policy import Policy
 
@@ -86,7 +85,7 @@ FORMATS = sorted(path.stem for path in _REPORTS.glob("[a-z]*.py"))
     help="Write the findings to FILE as a baseline, and exit with 0.",
 )
 @click.option("--explain", metavar="CHECK", help="Show the page of one check, and exit.")
-def command(folder: str | None, **options: object) -> None:
+def command(folder: str | None, **options: Any) -> None:
     """Check the servers of every MCP client: what guards them, and who can reach what.
 
     Without DIR it checks this machine: your clients' files and those of the project that you are
@@ -117,7 +116,7 @@ def command(folder: str | None, **options: object) -> None:
     if options["explain"]:
         from pipeguard.assess.checking import page, to_check
 
-        click.echo(page(to_check(str(options["explain"]))), nl=False)
+        click.echo(page(to_check(options["explain"])), nl=False)
         return
     if not options["connects"]:
         must_have_effect("credentials", "limit_seconds", need="it needs --connect")
@@ -126,37 +125,34 @@ def command(folder: str | None, **options: object) -> None:
     raise SystemExit(_assess(folder, options))
 
 
-def _assess(folder: str | None, options: dict[str, object]) -> int:
+def _assess(folder: str | None, options: dict[str, Any]) -> int:
     from pipeguard.assess import baseline
     from pipeguard.assess.assessing import assess, report
 
-    baselined = (
-        baseline.read(Path(str(options["baseline"]))) if options["baseline"] else frozenset()
-    )
+    baselined = baseline.read(Path(options["baseline"])) if options["baseline"] else frozenset()
     target = _target(folder)
     if options["connects"]:
-        target = _connect(
-            target,
-            limit_seconds=float(str(options["limit_seconds"])),
-            credentials=bool(options["credentials"]),
-        )
+        from pipeguard.assess.connecting import ConnectOptions, connect
+
+        how = ConnectOptions(options["limit_seconds"], options["credentials"])
+        contents = connect(target, how, _policy(target), _make_progress())
+        target = replace(target, contents=contents)
     assessment = assess(target, baselined)
-    if options["write_to"]:
-        _write_baseline(assessment, Path(str(options["write_to"])))
-    form = "json" if options["as_json"] else str(options["form"])
-    text = report(form, assessment)
+    write_to = options["write_to"]
+    if write_to:
+        baseline.write(Path(write_to), assessment)
+    text = report("json" if options["as_json"] else options["form"], assessment)
     if options["output"]:
-        _write(Path(str(options["output"])), text)
+        _write(Path(options["output"]), text)
         click.echo(f"Written to {options['output']}.", err=True)
     else:
         click.echo(text, nl=not text.endswith("\n"))
-    if options["write_to"]:
+    if write_to:
         what = pluralize(len(assessment.findings), "finding")
-        again = f"--baseline {shlex.quote(str(options['write_to']))}"
-        click.echo(f"{what} written to {options['write_to']}. Known with:  {again}", err=True)
+        again = f"--baseline {shlex.quote(write_to)}"
+        click.echo(f"{what} written to {write_to}. Known with:  {again}", err=True)
         return PASSED
-    level = str(options["fail_on"])
-    least = None if level == NEVER else Severity[level.upper()]
+    least = None if options["fail_on"] == NEVER else Severity[options["fail_on"].upper()]
     return FAILED if assessment.fails(least) else PASSED
 
 
@@ -170,17 +166,7 @@ def _target(folder: str | None) -> AssessmentTarget:
     if folder is not None:
         return of_repository(Path(folder).absolute(), Machine.here(), compiled)
     options = GuardOptions(is_logged_in=LoginStore().holds)
-    return of_machine(Machine.here(Path.cwd()), compiled, options)
-
-
-def _connect(
-    target: AssessmentTarget, *, limit_seconds: float, credentials: bool
-) -> AssessmentTarget:
-    from pipeguard.assess.connecting import ConnectOptions, connect
-
-    options = ConnectOptions(limit_seconds, credentials)
-    contents = connect(target, options, _policy(target), _make_progress())
-    return replace(target, contents=contents)
+    return of_machine(Machine.in_current_folder(), compiled, options)
 
 
 def _policy(target: AssessmentTarget) -> Policy:
@@ -219,20 +205,3 @@ def _write(path: Path, text: str) -> None:
         path.write_text(click.unstyle(text).removesuffix("\n") + "\n", encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}.") from None
-
-
-def _write_baseline(assessment: Assessment, path: Path) -> None:
-    from pipeguard.assess import baseline
-
-    baseline.write(
-        path,
-        (
-            {
-                "fingerprint": assessment.fingerprint(finding),
-                "check": finding.check,
-                "where": assessment.where(finding).rpartition(":")[0] or assessment.where(finding),
-                "server": finding.server,
-            }
-            for finding in assessment.findings
-        ),
-    )

@@ -69,7 +69,7 @@ def test_a_baseline_knows_what_moved_and_not_what_is_new(tmp_path: Path) -> None
     one = {"command": "npx", "args": ["a"]}
     before = assess(machine(tmp_path, {"one": one}))
     path = tmp_path / "baseline.json"
-    baseline.write(path, [{"fingerprint": before.fingerprint(f)} for f in before.findings])
+    baseline.write(path, before)
     known = baseline.read(path)
     moved = assess(machine(tmp_path, {"zero": {"command": "b"}, "one": one}), known)
     assert {f.server for f in moved.findings if moved.is_known(f)} == {"one"}

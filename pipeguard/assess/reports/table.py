@@ -6,7 +6,6 @@ import shlex
 import shutil
 import textwrap
 from collections.abc import Sequence
-from dataclasses import replace
 
 import click
 
@@ -45,7 +44,7 @@ def render(assessment: Assessment) -> str:
     for (check, _, mark), findings in same.items():
         first, title = findings[0], checks()[check].title
         if not first.server or len(findings) == 1:
-            file = assessment.where(replace(first, line=0))
+            file = assessment.file(first)
             own.setdefault(f"{_name(first)}  {file}" if first.server else title, []).extend(
                 findings
             )
