@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from pipeguard.assess.cures import join_setups, setup_command
@@ -12,6 +12,7 @@ from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding, read_checks
 from pipeguard.clients.catalog import clients
 from pipeguard.clients.entries import GuardState, ServerEntry
+from pipeguard.clients.rewrite import TO_DO
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.firewall.finding import Severity
 
@@ -20,8 +21,15 @@ _ALONE = (
     " One server does all of it: give it a login with fewer rights, or fewer tools, or accept this"
     " in a baseline (`--write-baseline`)."
 )
-_PRIVATE = Label.READS_PRIVATE | Label.READS_PERSONAL | Label.READS_SECRET
-_GUARDED = (GuardState.GUARDED,)
+_Parts = dict[str, list["_LabelledServer"]]
+_Needs = dict[str, tuple[Label, ...]]  # by part: a server has it with all labels of one of these
+_PRIVATE = (Label.READS_PRIVATE, Label.READS_PERSONAL, Label.READS_SECRET)
+_TAKES_IN = {"takes in": (Label.TAKES_IN,)}
+_SENDS_OUT = (Label.SENDS | Label.OUTSIDE,)
+_COMBINATIONS: tuple[tuple[PostureCheck, _Needs], ...] = (
+    (WAY_OUT, {"reads private data": _PRIVATE, **_TAKES_IN, "sends": _SENDS_OUT}),
+    (RUNS, {**_TAKES_IN, "runs": (Label.RUNS,)}),
+)
 
 
 class _LabelledServer(NamedTuple):
@@ -31,8 +39,7 @@ class _LabelledServer(NamedTuple):
         server: its entry.
         said: its capabilities, as its tools or its name say.
         from_tools: whether its tools say so.
-        guarded: whether it is guarded.
-        is_open: whether it is unguarded, and can be guarded.
+        state: whether it is guarded, or can be.
         taken: the capabilities that isolation removes.
         has: its remaining capabilities, in words.
     """
@@ -40,13 +47,9 @@ class _LabelledServer(NamedTuple):
     server: ServerEntry
     said: Label
     from_tools: bool
-    guarded: bool
-    is_open: bool
+    state: GuardState
     taken: Label
     has: str
-
-
-_Parts = dict[str, list[_LabelledServer]]
 
 
 def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
@@ -54,16 +57,15 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
     by_client: dict[str, list[_LabelledServer]] = {}
     for server in target.servers:
         union, from_tools = labels(target, server)
-        state = target.judge(server).state
-        is_open = state in (GuardState.OPEN, GuardState.STALE)
         taken = find_taken(target, server) if union else (Label.NONE, "")
-        labelled = _LabelledServer(server, union, from_tools, state in _GUARDED, is_open, *taken)
+        state = target.judge(server).state
+        labelled = _LabelledServer(server, union, from_tools, state, *taken)
         for client in target.client_ids(server):
             by_client.setdefault(client, []).append(labelled)
     found = (
-        _combine(target, check, client, servers, together)
+        _combine(target, check, client, servers, needs)
         for client, servers in by_client.items()
-        for check, together in ((WAY_OUT, _way_out), (RUNS, _runs))
+        for check, needs in _COMBINATIONS
     )
     seen: set[tuple[str, ...]] = set()
     for finding in filter(None, found):
@@ -79,7 +81,7 @@ def _combine(
     check: PostureCheck,
     client: str,
     servers: list[_LabelledServer],
-    together: Callable[[list[tuple[_LabelledServer, Label]]], _Parts],
+    needs: _Needs,
 ) -> PostureFinding | None:
     """Combinations of servers, after isolation; it only reports what isolation prevents.
 
@@ -88,29 +90,20 @@ def _combine(
         check: the check that looks for it.
         client: the client that has the servers.
         servers: all servers of the client.
-        together: the servers of each part; empty if no server has one of the parts.
+        needs: the parts of the combination.
     """
-    left = together([(each, each.said & ~each.taken) for each in servers])
+    left = _find_parts(needs, [(each, each.said & ~each.taken) for each in servers])
     if left:
         return _finding(target, check, client, left)
-    said = together([(each, each.said) for each in servers])
+    said = _find_parts(needs, [(each, each.said) for each in servers])
     return _kept_apart(check, client, said) if said else None
 
 
-def _way_out(servers: list[tuple[_LabelledServer, Label]]) -> _Parts:
-    out = Label.SENDS | Label.OUTSIDE
+def _find_parts(needs: _Needs, servers: list[tuple[_LabelledServer, Label]]) -> _Parts:
+    """Find the servers of each part; empty if no server has one of the parts."""
     parts = {
-        "reads private data": [each for each, label in servers if label & _PRIVATE],
-        "takes in": [each for each, label in servers if label & Label.TAKES_IN],
-        "sends": [each for each, label in servers if label & out == out],
-    }
-    return parts if all(parts.values()) else {}
-
-
-def _runs(servers: list[tuple[_LabelledServer, Label]]) -> _Parts:
-    parts = {
-        "takes in": [each for each, label in servers if label & Label.TAKES_IN],
-        "runs": [each for each, label in servers if label & Label.RUNS],
+        what: [each for each, label in servers if any(label & need == need for need in accepted)]
+        for what, accepted in needs.items()
     }
     return parts if all(parts.values()) else {}
 
@@ -143,8 +136,8 @@ def _finding(
     names = sorted({server.server.name for server in every})
     sure = all(server.from_tools for server in every)
     guess = "" if sure else " This is guessed from their names; --connect looks at their tools."
-    guarded = all(server.guarded for server in every)
-    fixes = [setup_command(target, server.server) for server in every if server.is_open]
+    guarded = all(server.state is GuardState.GUARDED for server in every)
+    fixes = [setup_command(target, server.server) for server in every if server.state in TO_DO]
     is_shared = any("project" in fix for fix in fixes)  # which setup changes only if it is named
     fix = join_setups(fixes) if is_shared else ("pipeguard", "setup", client)
     alone = _ALONE if guarded and len(names) == 1 else ""
