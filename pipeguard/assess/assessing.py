@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from pipeguard.assess.checking import families
 from pipeguard.assess.reach import Reached, find_reach
@@ -14,6 +15,7 @@ from pipeguard.firewall.finding import Severity
 from pipeguard.runtime.run import Mask
 from pipeguard.unicode.display import visible
 
+_Value = TypeVar("_Value", PostureFinding, Reached)
 WHOLE = 100
 WEIGHTS = {
     Severity.CRITICAL: 40,
@@ -133,18 +135,14 @@ def assess(target: AssessmentTarget, baseline: Collection[str] = ()) -> Assessme
         )
     )
     clean = _cleaner(target)
-    masked = tuple(_once((_without_secrets(finding, clean) for finding in findings), target))
-    rows = tuple(_row_without_secrets(row, clean) for row in find_reach(target))
-    return Assessment(target, masked, frozenset(baseline), grade(masked), rows)
-
-
-def _once(findings: Iterable[PostureFinding], target: AssessmentTarget) -> Iterable[PostureFinding]:
-    """The findings, each fingerprint once."""
-    seen: set[str] = set()
+    once: dict[str, PostureFinding] = {}  # by fingerprint
     for finding in findings:
-        if (fingerprint := finding.fingerprint(target.base)) not in seen:
-            seen.add(fingerprint)
-            yield finding
+        masked = _without_secrets(finding, ("message", "fix", "server", "key"), clean)
+        once.setdefault(masked.fingerprint(target.base), masked)
+    shown = tuple(once.values())
+    texts = ("name", "what", "tools", "given")
+    rows = tuple(_without_secrets(row, texts, clean) for row in find_reach(target))
+    return Assessment(target, shown, frozenset(baseline), grade(shown), rows)
 
 
 def _cleaner(target: AssessmentTarget) -> Callable[[str], str]:
@@ -158,24 +156,14 @@ def _cleaner(target: AssessmentTarget) -> Callable[[str], str]:
     return clean
 
 
-def _without_secrets(finding: PostureFinding, clean: Callable[[str], str]) -> PostureFinding:
-    return replace(
-        finding,
-        message=clean(finding.message),
-        fix=tuple(map(clean, finding.fix)),
-        server=clean(finding.server),
-        key=clean(finding.key),
-    )
-
-
-def _row_without_secrets(row: Reached, clean: Callable[[str], str]) -> Reached:
-    return replace(
-        row,
-        name=clean(row.name),
-        what=clean(row.what),
-        tools=tuple(map(clean, row.tools)),
-        given=tuple(map(clean, row.given)),
-    )
+def _without_secrets(value: _Value, names: Iterable[str], clean: Callable[[str], str]) -> _Value:
+    """Mask the texts, and the tuples of texts, in some fields of a value."""
+    texts = {name: getattr(value, name) for name in names}
+    masked: dict[str, Any] = {
+        name: clean(text) if isinstance(text, str) else tuple(map(clean, text))
+        for name, text in texts.items()
+    }
+    return replace(value, **masked)
 
 
 # --- reporting --------------------------------------------------------------------------

@@ -99,7 +99,9 @@ def connect(
     """
     alike: dict[object, list[ServerEntry]] = {}
     for server in target.servers:
-        alike.setdefault(_identity(server), []).append(server)
+        started = server.own_words, tuple(sorted(server.env.items())), server.cwd
+        is_projects = server.scope is ConfigScope.PROJECT
+        alike.setdefault((*started, server.own_url, is_projects), []).append(server)
     policy = policy._replace(mode=Mode.ENFORCE)
     judging = Lock()
     contents: dict[ServerKey, Contents] = {}
@@ -116,11 +118,6 @@ def connect(
         finally:
             pool.shutdown(cancel_futures=True)  # after an error: those that have not begun
     return contents
-
-
-def _identity(server: ServerEntry) -> object:
-    env = tuple(sorted(server.env.items()))
-    return server.own_words, server.own_url, env, server.cwd, server.scope is ConfigScope.PROJECT
 
 
 @contextmanager
@@ -152,7 +149,10 @@ def _contents(
                 opened = _child_channel(target, server, options, policy)
             channel = stack.enter_context(opened)
             stack.enter_context(close_in_time(channel, over, options.limit_seconds))
-            session = _session(target, server, policy)
+            # With the server's pins, to see changes; new definitions are only scanned.
+            (name, pins), key = find_pins(target, server), os.urandom(KEY_BYTES)
+            policy = policy._replace(trust=Trust.FIRST_USE)
+            session = Session(make_guard(name, target.engines, policy, pins, key), RUN)
             contents = Conversation(channel, over.is_set, session, judging).hold()
     except (PipeGuardError, OSError) as error:
         why = str(error).splitlines()[0].partition(" (")[0].rstrip(".")
@@ -177,19 +177,12 @@ def close_in_time(channel: Channel, over: Event, limit_seconds: float) -> Iterat
         timer.cancel()
 
 
-def _session(target: AssessmentTarget, server: ServerEntry, policy: Policy) -> Session:
-    """Make a session with the server's pins, to see changes; new definitions are only scanned."""
-    policy = policy._replace(trust=Trust.FIRST_USE)
-    (name, pins), key = find_pins(target, server), os.urandom(KEY_BYTES)
-    return Session(make_guard(name, target.engines, policy, pins, key), RUN)
-
-
 @contextmanager
 def _child_channel(
     target: AssessmentTarget, server: ServerEntry, options: ConnectOptions, policy: Policy
 ) -> Iterator[Channel]:
     machine = target.machine
-    root = _project_folder(server, target.root or machine.project or machine.home)
+    root = server.project or target.root or machine.project or machine.home
     with _own_folder() as folder:
         user_folder = Path.home() if options.credentials else Path(folder)
         words = [_PROJECT.sub(lambda _: str(root), word) for word in server.own_words]
@@ -246,14 +239,6 @@ def _drain(descriptor: int, log: Path | None) -> None:
     with suppress(OSError), open(log or os.devnull, "wb") as file:
         while data := os.read(descriptor, READ_BYTES):
             file.write(data)
-
-
-def _project_folder(server: ServerEntry, otherwise: Path) -> Path:
-    """Return the folder to which a project's entry is relative; for other entries, `otherwise`."""
-    if server.scope is not ConfigScope.PROJECT:
-        return otherwise
-    folder = server.file.parent
-    return folder.parent if folder.name.startswith(".") else folder
 
 
 def _environment(
@@ -356,7 +341,7 @@ def call_guarded(
     """
     assert server.guard is not None  # noqa: S101  the caller's
     words = [*OWN_LAUNCHER, *server.words[len(server.guard.launcher) :]]
-    root = _project_folder(server, machine.project or machine.home)
+    root = server.project or machine.project or machine.home
     named = {name: os.environ[name] for name in server.env_names if name in os.environ}
     own = {name: os.path.expandvars(value) for name, value in server.env.items()}
     command = Command(words, {**os.environ, **named, **own}, str(root / server.cwd))

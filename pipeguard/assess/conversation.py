@@ -85,7 +85,11 @@ class ServerDialogue:
                 late = "It did not answer in time" if self.is_over() else "It ended"
                 raise ConversationEnded(f"{late}, at {method}.")
             message = _message(frame)
-            is_answer = message is not None and _is(message, number)
+            is_answer = (
+                message is not None
+                and "method" not in message
+                and str(message.get("id")) == str(number)
+            )
             is_answered = self.receive(frame, message, method if is_answer else "")
             if not is_answered and message and "method" in message and "id" in message:
                 self._decline(message)
@@ -209,11 +213,6 @@ class Conversation(ServerDialogue):
             for key in ("name", "version"):
                 if isinstance(value := info.get(key), str):
                     self.info[key] = show(value, INFO_CHARS)
-
-
-def _is(message: JsonObject, number: int) -> bool:
-    """True if a message is the answer to our request."""
-    return "method" not in message and str(message.get("id")) == str(number)
 
 
 def _message(frame: bytes) -> JsonObject | None:

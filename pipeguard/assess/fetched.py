@@ -92,19 +92,18 @@ def _fetch(program: str, what: str) -> Fetch | None:
 
 def _package(program: str, what: str) -> Fetch | None:
     if _ADDRESS.match(what) or "git+" in what or "://" in what:
-        exact = bool(_COMMIT.search(what))
+        pin = _pin(bool(_COMMIT.search(what)))
         bare = re.split(r"[@#](?=[^/]*\Z)", what)[0]
         mark = "#" if program not in _PYTHON else "@"
         example = f"{bare}{mark}COMMIT"
         if archive := _ARCHIVE.search(what):  # which has no commit: a copy that stays the same
             example = f"./{archive[1]}"
-        return Fetch(what, program, VersionPin.EXACT if exact else VersionPin.NONE, example)
+        return Fetch(what, program, pin, example)
     if program == "deno" and not what.startswith(("npm:", "jsr:")):
         return None  # a local file
     if program == "go":
-        exact = bool(re.search(r"@v\d+\.\d+\.\d+", what))
-        name = what.partition("@")[0]
-        return Fetch(what, program, _pin(exact), f"{name}@vX.Y.Z") if "@" in what else None
+        name, pin = what.partition("@")[0], _pin(bool(re.search(r"@v\d+\.\d+\.\d+", what)))
+        return Fetch(what, program, pin, f"{name}@vX.Y.Z") if "@" in what else None
     if program in _PYTHON:
         name = re.split(r"[@=<>~!;\s]", what)[0]
         mark = "==" if program in ("pipx", "uv") else "@"
@@ -120,12 +119,7 @@ def _pin(exact: bool) -> VersionPin:  # noqa: FBT001  of a match
 def _image(program: str, what: str) -> Fetch:
     bare = what.partition("@")[0]
     name, _, tag = bare.rpartition(":") if ":" in bare.rpartition("/")[2] else (bare, "", "")
-    if "@sha256:" in what:
-        pin = VersionPin.EXACT
-    else:
-        pin = (
-            VersionPin.MOVABLE
-            if tag not in ("", "latest", "main", "master", "edge")
-            else VersionPin.NONE
-        )
+    is_tagged = tag not in ("", "latest", "main", "master", "edge")
+    pin = VersionPin.MOVABLE if is_tagged else VersionPin.NONE
+    pin = VersionPin.EXACT if "@sha256:" in what else pin
     return Fetch(what, program, pin, f"{name or bare}@sha256:DIGEST")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, reduce
 from operator import or_
@@ -181,14 +180,12 @@ def given_in_words(target: AssessmentTarget, server: ServerEntry) -> tuple[str, 
     touches = _enforce(target, server)
     if touches is None or touches.extent is None:
         return isolation.given
-    return tuple(_in_words(touches))
-
-
-def _in_words(touches: ServerPreview) -> Iterator[str]:
-    """List the grants, files first; without the installations of runtimes."""
     rows = extent_rows(touches)
-    for label in (CHANGES, READS, OWN, REACHES):
-        yield from (f"{what}{', to read' * (label == READS)}" for what in list_named(rows, label))
+    return tuple(
+        f"{what}{', to read' * (label == READS)}"
+        for label in (CHANGES, READS, OWN, REACHES)
+        for what in list_named(rows, label)
+    )
 
 
 def _sees_files(extent: Extent) -> bool:

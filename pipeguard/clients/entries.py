@@ -113,6 +113,12 @@ class ServerEntry:
         return self.guard.url if self.guard else self.url
 
     @property
+    def project(self) -> Path | None:
+        """The folder of the project whose entry it is; None for the user's own."""
+        folder = self.file.parent if self.scope is ConfigScope.PROJECT else None
+        return folder.parent if folder and folder.name.startswith(".") else folder
+
+    @property
     def has_authorization(self) -> bool:
         """True if the entry or its guard sends the header `Authorization`."""
         named = self.fields.get(self.shape.headers_env)
@@ -319,7 +325,7 @@ class _EntryReader:
             url=str(data[url_key]) if url_key else None,
             url_key=url_key,
             transport=_transport(data, url_key, shape),
-            headers=_texts(_get_value(data, shape.headers)),
+            headers=_texts(headers.data() if (headers := inner.at(shape.headers)) else None),
             off=_is_off(entry.data(), data, shape),
             guard=split_guarded(words),
             spans=dict(_spans(inner, shape)),
@@ -370,12 +376,6 @@ def _transport(data: Mapping[str, Value], url_key: str, shape: Shape) -> Transpo
     if re.match(r"wss?:", str(data[url_key]), re.IGNORECASE):
         return Transport.WEBSOCKET
     return shape.urls[url_key] or shape.untold
-
-
-def _get_value(data: Value, path: Sequence[str]) -> Value:
-    for key in path:
-        data = data.get(key) if isinstance(data, Mapping) else None
-    return data
 
 
 def _texts(value: Value) -> dict[str, str]:

@@ -43,7 +43,8 @@ def _of_one_name(target: AssessmentTarget, servers: list[ServerEntry]) -> Iterat
         if shared:
             if first.file == second.file and first.path[:-2] != second.path[:-2]:
                 continue  # in two folders, whose entries one client stores in one file
-            message = f"{_describe(first)} is another server, and {min(shared)} reads both."
+            place = f"{first.scope.value}'s {first.file.name}, line {first.line}"
+            message = f"That in the {place}, is another server, and {min(shared)} reads both."
             yield SAME.at(second, message, key=first.client)
         else:
             message = f"{first.client} has another server of this name."
@@ -83,7 +84,3 @@ def _severity(first: str, second: str) -> Severity:
 
 def _is_same(first: ServerEntry, second: ServerEntry) -> bool:
     return (first.own_words, first.own_url) == (second.own_words, second.own_url)
-
-
-def _describe(server: ServerEntry) -> str:
-    return f"That in the {server.scope.value}'s {server.file.name}, line {server.line},"

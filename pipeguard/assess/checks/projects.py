@@ -43,10 +43,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
     for server in target.servers:
         if server.scope is ConfigScope.PROJECT:
             yield from _of(target, server)
-    roots = {target.root or target.machine.project} - {None}
-    roots |= {
-        _find_root(server) for server in target.servers if server.scope is ConfigScope.PROJECT
-    }
+    roots = {target.root or target.machine.project, *(each.project for each in target.servers)}
     for root in sorted(filter(None, roots)):
         yield from _settings(root)
 
@@ -92,12 +89,6 @@ def _texts(server: ServerEntry) -> Iterator[tuple[str, str]]:
         yield f"env.{name}" if name in server.env else f"headers.{name}", value
     if server.url:
         yield "url", server.url
-
-
-def _find_root(server: ServerEntry) -> Path:
-    """The folder that a project's file belongs to."""
-    folder = server.file.parent
-    return folder.parent if folder.name.startswith(".") else folder
 
 
 def _settings(root: Path) -> Iterator[PostureFinding]:

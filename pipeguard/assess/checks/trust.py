@@ -54,12 +54,12 @@ def _pins(
             fix: tuple[str, ...] = ("pipeguard", "diff", name)
             listed = ", ".join(f"{pin.kind} {pin.name}" for pin in waiting[:_MOST_NAMES])
             more = f" and {len(waiting) - _MOST_NAMES} more" if len(waiting) > _MOST_NAMES else ""
-            yield DRIFTED.at(_file(store), f"{name}: {listed}{more}.", key=name, fix=fix)
+            yield DRIFTED.at(Path(store.path), f"{name}: {listed}{more}.", key=name, fix=fix)
         elif not any(pin.is_reviewed for pin in store.pins(name).values()):
             is_gone = name not in present
             fix = ("pipeguard", "forget" if is_gone else "approve", name, "--all")
             message = f"{name}: no person approved it{', and no entry starts it now' * is_gone}."
-            yield UNREVIEWED.at(_file(store), message, key=name, fix=fix)
+            yield UNREVIEWED.at(Path(store.path), message, key=name, fix=fix)
     started = store.named_servers()
     for server in guarded:
         name = pins_name(store, server)
@@ -72,7 +72,3 @@ def _unseen(target: AssessmentTarget, server: ServerEntry, message: str) -> Post
     is_asked = target.find_definitions(server) is not None or message == _NOT_STARTED
     fix = () if is_asked else ("pipeguard", "assess", "--connect")
     return UNSEEN.at(server, message, fix=fix)
-
-
-def _file(store: Store) -> Path:
-    return Path(store.path)

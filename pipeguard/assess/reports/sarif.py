@@ -30,6 +30,8 @@ _BRACKET = re.compile(r"(?<!\\)(\\*+)([\[\]])")  # reads a run of backslashes on
 
 def render(assessment: Assessment) -> str:
     """A SARIF log."""
+    is_repository = assessment.target.is_repository
+    base = "The top of the repository" if is_repository else "The user's home folder"
     names = list(dict.fromkeys(finding.check for finding in assessment.findings))
     results = [
         _result(assessment, finding, names.index(finding.check)) for finding in assessment.findings
@@ -42,7 +44,7 @@ def render(assessment: Assessment) -> str:
                 "rules": [_rule(checks()[name]) for name in names],
             }
         },
-        "originalUriBaseIds": {"ROOT": {"description": {"text": _base(assessment)}}},
+        "originalUriBaseIds": {"ROOT": {"description": {"text": f"{base}."}}},
         "columnKind": "unicodeCodePoints",
         "results": results,
         "properties": {"score": assessment.grade.score, "grade": assessment.grade.letter},
@@ -57,11 +59,6 @@ def plain(text: str) -> str:
     A backslash before a bracket is escaped too, or it would undo the escape; others stay.
     """
     return _BRACKET.sub(r"\1\1\\\2", text)
-
-
-def _base(assessment: Assessment) -> str:
-    repository = assessment.target.is_repository
-    return "The top of the repository." if repository else "The user's home folder."
 
 
 def _rule(check: PostureCheck) -> dict[str, object]:
