@@ -211,9 +211,13 @@ def list_words(guard: GuardedCommand, variables: Sequence[str] = ()) -> list[str
         variables: names that the entry sets for a started server. Repeated as options, they reach
             it even if they look like the client's own variables (docs/reference.md).
     """
-    words = [*guard.launcher, "wrap", *_name_option(guard.name or "")]
+    words = [*guard.launcher, "wrap"]
+    if guard.name and _NAME.fullmatch(guard.name):
+        words += ["--name", guard.name]
     if guard.url is None:
-        names = [word for name in variables for word in ("--env", name) if is_forwardable(name)]
+        passed = [name for name in variables if _VARIABLE.fullmatch(name)]
+        own = [name for name in passed if name.upper().startswith("PIPEGUARD_")]
+        names = [word for name in passed if name not in own for word in ("--env", name)]
         isolate = (ISOLATE, guard.isolate) if guard.isolate else ()
         return [*words, *isolate, *names, "--", *guard.command]
     for header, variable in guard.headers.items():
@@ -223,16 +227,6 @@ def list_words(guard: GuardedCommand, variables: Sequence[str] = ()) -> list[str
     if guard.transport not in (None, Transport.HTTP):
         words += ("--transport", guard.transport.value)
     return [*words, "--upstream", guard.url]
-
-
-def _name_option(name: str) -> tuple[str, ...]:
-    """Make the option for a server's name; empty if a client or terminal would change the name."""
-    return ("--name", name) if _NAME.fullmatch(name) else ()
-
-
-def is_forwardable(name: str) -> bool:
-    """True if `--env` accepts a name: it is valid and not one of PipeGuard's own."""
-    return bool(_VARIABLE.fullmatch(name)) and not name.upper().startswith("PIPEGUARD_")
 
 
 def _launcher_length(words: Sequence[str]) -> int:

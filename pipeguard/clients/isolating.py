@@ -22,11 +22,7 @@ HOW = Isolation.AUTO.value  # as `setup` writes it
 
 def is_isolated(guard: GuardedCommand | None) -> bool:
     """True if a server's own entry isolates it."""
-    return guard is not None and guard.isolate not in (
-        None,
-        Isolation.NONE,
-        Isolation.LEARN,
-    )
+    return guard is not None and guard.isolate not in (None, Isolation.NONE, Isolation.LEARN)
 
 
 def obstacle(server: ServerEntry, entries: Iterable[IsolateEntry] | None = None) -> str:
