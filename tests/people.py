@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
+import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 
+from pipeguard.__main__ import _run
 from pipeguard.cli._person import AGENT_VARIABLES, TOKEN_VARIABLE, new_token
+from pipeguard.runtime import progress
 
 ROOT = Path(__file__).parents[1]
 _NUMBER = re.compile(rb"type (\d{4}): \Z")
@@ -42,6 +48,40 @@ def be_nobody(patch: pytest.MonkeyPatch) -> None:
     """Remove the token, and the marks of an agent that happens to run these tests."""
     for name in (TOKEN_VARIABLE, *AGENT_VARIABLES):
         patch.delenv(name, raising=False)
+
+
+def run_here(
+    *words: str, given: str | bytes = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `pipeguard` in this process, without a terminal.
+
+    Args:
+        words: the words after `pipeguard`.
+        given: its standard input.
+        environment: variables in addition to ours.
+    """
+    stdin = io.BytesIO(given.encode() if isinstance(given, str) else given)
+    out, before = io.StringIO(), os.dup(2)
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as err,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        patch.setattr(sys, "stdin", io.TextIOWrapper(stdin))
+        patch.setattr(progress, "PATIENCE_SECONDS", 3600.0)  # on a busy machine, too
+        os.dup2(err.fileno(), 2)  # for what is written past `sys.stderr`
+        try:
+            with redirect_stdout(out), redirect_stderr(err):
+                code = _run([*words])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        finally:
+            err.flush()
+            os.dup2(before, 2)
+            os.close(before)
+        err.seek(0)
+        return subprocess.CompletedProcess(shlex.join(words), code, out.getvalue(), err.read())
 
 
 def on_terminal(

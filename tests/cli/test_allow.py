@@ -69,12 +69,8 @@ EVENTS: dict[str, tuple[str, tuple[Finding, ...]]] = {
 
 
 @pytest.fixture(autouse=True)
-def policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def policy(monkeypatch: pytest.MonkeyPatch) -> Path:
     """The user's policy file, which does not exist yet."""
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.delenv("PIPEGUARD_POLICY", raising=False)
     give_token(monkeypatch)
     rows = (audit_entry(name, *found, action=action) for name, (action, found) in EVENTS.items())
     record("docs", *rows, run="RUN1")
@@ -213,12 +209,6 @@ def test_a_tool_that_is_called_like_a_glob_is_no_glob(policy: Path) -> None:
     assert read(policy).action(subject("secrets.jwt", tool="other"), 0.0) is Action.BLOCK
 
 
-def test_another_file_can_be_named(tmp_path: Path, policy: Path) -> None:
-    run("token", "--policy", str(tmp_path / "p.yaml"))
-    assert read(tmp_path / "p.yaml").layers[0].exceptions
-    assert not policy.exists()
-
-
 def test_it_tells_programs_what_was_written(snapshot: Snapshot) -> None:
     snapshot.commands(
         "allow-json", "allow token --json --forever --why docs\nallow host --json --why docs"
@@ -251,18 +241,12 @@ ONE = Exemption("secrets.jwt", "docs", "search", "call.arguments", None, 'it say
 HELD = "rule: secrets.stripe-key, server: web, why: w"
 FILES = {
     "empty": "",
-    "comment": "# mine",
-    "no-newline": "mode: enforce",
     "others": "# top\nmode: enforce  # on\n\nlimits:\n  pending: 5\n# end\n",
     "block": "exceptions:\n- rule: secrets.stripe-key  # one\n  server: web\n  why: w  # here\n",
-    "indented": "exceptions:\n    - rule: secrets.stripe-key\n      server: web\n      why: w\n\n",
     "in-the-middle": f"exceptions:\n# first\n- {{{HELD}}}  # x\n\n# then\nmode: enforce\n",
     "folded": "exceptions:\n- rule: secrets.jwt\n  server: web\n  why: >-\n    a\n\nmode: enforce",
-    "flow": f"exceptions: [{{{HELD}}}]  # all\nmode: enforce\n",
     "flow-lines": f"exceptions: [\n  {{{HELD}}},\n  # more\n]\nmode: enforce\n",
-    "flow-empty": "exceptions: []\nmode: enforce\n",
     "windows": f"mode: enforce\r\nexceptions:\r\n- {{{HELD}}}\r\ntrust: review\r\n",
-    "marked": "---\nmode: enforce\n",
 }
 
 

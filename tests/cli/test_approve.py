@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from click.testing import CliRunner, Result
 
@@ -21,9 +19,8 @@ SECOND = {"name": "alerts", "description": "Alerts."}
 
 
 @pytest.fixture(autouse=True)
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def store(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two pending tools on one server, one on another; a job with a token decides."""
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path))
     give_token(monkeypatch)
     with Store.open(store_path()) as store:
         store.remember("weather", [seen(FORECAST), held(POISONED), held(SECOND, "review")])
@@ -167,12 +164,6 @@ def test_a_person_is_asked_once_for_all() -> None:
     code, output = on_terminal("approve", "", "weather", "--all")
     assert (code, output.count("[y/N]"), output.count("type ")) == (1, 0, 1)
     assert waiting() == {"mail/alerts", "weather/get_forecast"}
-
-
-@pytest.mark.usefixtures("nobody")
-def test_no_is_no() -> None:
-    assert on_terminal("approve", "", "weather", "--all", number="0")[0] == 1
-    assert len(waiting()) == 3
 
 
 SWAP = """

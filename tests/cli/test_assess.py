@@ -37,8 +37,6 @@ def assess(*arguments: str | Path) -> Result:
 
 @pytest.fixture
 def new_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.delenv("XDG_CONFIG_HOME")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -127,24 +125,17 @@ def test_every_check_explains_itself() -> None:
         assert (result.exit_code, result.output) == (0, page(check))
 
 
-def test_connect_tells_how_far_it_is_and_what_it_found(tmp_path: Path) -> None:
-    bad = {"command": sys.executable, "args": ["-I", str(BAD), "description"]}
-    write_config(tmp_path / ".mcp.json", {"one": bad})
-    done = run(str(tmp_path), "--connect", "--json", home=tmp_path)
-    assert done.returncode == 1
-    assert "checked 1 of 1 servers" in done.stderr
-    told = json.loads(done.stdout)
-    assert told["servers"][0]["tools"] == ["echo"]
-    assert "definition-flagged" in {one["id"] for one in told["findings"]}
-
-
 def test_the_servers_of_a_repository_are_looked_at_where_it_says_how(root: Path) -> None:
     """The machine's servers, the default, are left out."""
     bad = {"command": sys.executable, "args": ["-I", str(BAD), "description"]}
     write_config(root / ".mcp.json", {"one": bad})
     told = assess(root).output
     (advised,) = re.findall(r"To see what they offer:  pipeguard assess (.*?)     \(", told)
-    assert "echo" in str(json.loads(assess(*shlex.split(advised), "--json").stdout)["servers"])
+    done = assess(*shlex.split(advised), "--json")
+    assert (done.exit_code, "checked 1 of 1 servers" in done.stderr) == (1, True)
+    found = json.loads(done.stdout)
+    assert found["servers"][0]["tools"] == ["echo"]
+    assert "definition-flagged" in {one["id"] for one in found["findings"]}
 
 
 def test_without_connect_nothing_is_started(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -29,11 +28,6 @@ STATES = {
     "ended": (1.0, TOKEN, True),
     "ended-renewed": (1.0, BOTH, False),
 }
-
-
-@pytest.fixture(autouse=True)
-def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path))
 
 
 def test_a_token_s_state_is_shown(snapshot: Snapshot) -> None:

@@ -20,9 +20,8 @@ from tests.state.samples import FORECAST, POISONED, held, seen
 
 
 @pytest.fixture(autouse=True)
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def store() -> None:
     """A tool that drifted on one server, and one that was never approved on another."""
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path))
     with Store.open(store_path()) as store:
         store.remember("weather", [seen(FORECAST), held(POISONED)])
         store.remember("weather", [seen({"name": "alerts", "description": "Alerts."})])
@@ -40,7 +39,6 @@ def test_a_name_leads_to_each_server_that_has_it_or_asked_for_it(
 ) -> None:
     """One server, by `npx` and by its path."""
     give_token(monkeypatch)
-    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     tool = {"name": "echo", "description": "Echoes."}
     with Store.open(store_path()) as store:
@@ -110,7 +108,6 @@ def test_escape_sequences_never_reach_the_terminal() -> None:
 def test_colours_are_for_terminals_that_want_them() -> None:
     assert "\x1b" not in run("weather").output
     assert "\x1b[32m+" in on_terminal("diff", "", "weather")[1]
-    assert "\x1b" not in on_terminal("diff", "", "weather", environment={"NO_COLOR": "1"})[1]
 
 
 def test_a_long_text_stands_a_sentence_a_line() -> None:

@@ -25,10 +25,6 @@ POLICY = (
 @pytest.fixture(autouse=True)
 def policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The user's policy, and the observations about two servers."""
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.delenv("PIPEGUARD_POLICY", raising=False)
     give_token(monkeypatch)
     (tmp_path / "notes").mkdir()
     (tmp_path / ".netrc").write_text("")

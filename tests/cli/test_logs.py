@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from pipeguard.gateway.server_output import ServerOutput
 from pipeguard.identity.server_name import Launched
 from pipeguard.state.paths import store_path
@@ -11,11 +9,7 @@ from pipeguard.state.store import Store
 from tests.snapshot import Snapshot
 
 
-def test_a_wrong_name_is_told_with_the_right_ones(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, snapshot: Snapshot
-) -> None:
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+def test_a_wrong_name_is_told_with_the_right_ones(tmp_path: Path, snapshot: Snapshot) -> None:
     snapshot.commands("logs-none", "logs\nlogs weather  # 2")
     with Store.open(store_path()) as store:
         store.name_server("weather", Launched("weather", "weather", "weather"))

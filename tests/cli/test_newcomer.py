@@ -1,4 +1,4 @@
-"""Somebody who meets PipeGuard on a machine with eight clients: from the first look to the last.
+"""Somebody who meets PipeGuard on a machine with several clients.
 
 Every command is a process of its own, in a home folder of its own, as it is typed.
 """
@@ -11,9 +11,7 @@ import os
 import shlex
 import subprocess
 import sys
-from codecs import BOM_UTF8
 from pathlib import Path
-from xml.etree import ElementTree as Xml
 
 import pytest
 from mcp import ClientSession, StdioServerParameters
@@ -22,12 +20,11 @@ from mcp.client.stdio import stdio_client
 from pipeguard.config.directories import cache_folder
 from pipeguard.rulebook.cache import load_engines
 from tests.auth.conftest import KEYRING
-from tests.clients.newcomer import BROKEN, SECRET, TEXTS, contents, furnish
+from tests.clients.newcomer import SECRET, contents, furnish
 from tests.tools import server_python
 
 TIMEOUT_SECONDS = 120
-OPEN, CANNOT, ALL = 10, 2, 13  # of the servers in the files that can be read
-BROKEN_CODE, NOTHING_CODE = 5, 7
+OPEN = 7  # servers that could be guarded
 PIPEGUARD = Path(sys.executable).with_name("pipeguard")
 SERVER = '''import os
 from mcp.server.mcpserver import MCPServer
@@ -94,56 +91,6 @@ def person(tmp_path: Path) -> Person:
     return Person(tmp_path)
 
 
-def test_from_the_first_look_to_the_last(person: Person) -> None:
-    code, told = person.types("pipeguard setup")
-    assert code == BROKEN_CODE
-    assert f"{ALL} servers: {OPEN} not guarded, {CANNOT} cannot be guarded, 1 left alone." in told
-    assert "line 3, column 53: a comma is missing." in told
-    assert "run this again" in told
-    assert contents(person.home) == person.before
-    (line,) = (one for one in told.splitlines() if one.startswith("Guard them:  "))
-    guard = line.partition(":  ")[2].rpartition("&& ")[2]  # behind an installation, in a clone
-    if "--launcher" not in guard:
-        guard += f" --launcher {PIPEGUARD}"
-
-    code, told = person.types("pipeguard setup --dry-run")  # shown, also where no path would last
-    assert code == BROKEN_CODE
-    assert told.count("\n+++ ") == len(TEXTS) - 1
-
-    code, told = person.types(guard.replace("--yes", "--dry-run"))
-    assert code == BROKEN_CODE
-    assert told.count("\n+++ ") == len(TEXTS) - 1
-    assert '"--env", "DEMO_TOKEN"' in told
-    assert 'bearer_token_env_var = "DOCS_TOKEN"' in told
-    assert contents(person.home) == person.before
-
-    code, told = person.types(guard)
-    assert code == BROKEN_CODE  # all others are guarded
-    assert told.count("\nGuarded ") == len(TEXTS) - 1
-    after = contents(person.home)
-    assert {place for place in TEXTS if after[place] == person.before[place]} == {BROKEN}
-    mixed = [
-        place
-        for place in TEXTS
-        if b"\r" in after[place] and after[place].count(b"\n") != after[place].count(b"\r\n")
-    ]
-    assert mixed == []
-    marked = [
-        {place for place in TEXTS if files[place].startswith(BOM_UTF8)}
-        for files in (after, person.before)
-    ]
-    assert marked[0] == marked[1]
-    code, told = person.types("pipeguard setup --check")
-    assert (code, f"{OPEN} guarded" in told) == (BROKEN_CODE, True)
-
-    (person.home / BROKEN).rename(person.home / "aside")
-    assert person.types("pipeguard setup --check")[0] == 6
-    assert person.types("pipeguard setup --undo --all --yes")[0] == 0
-    (person.home / "aside").rename(person.home / BROKEN)
-    assert contents(person.home) == person.before
-    assert person.types("pipeguard setup --undo --all --yes")[0] == NOTHING_CODE
-
-
 def test_a_guarded_entry_is_started_by_the_sdk(person: Person) -> None:
     """The command is the one in the file; its secret was moved into the keyring before."""
     path = person.home / ".claude.json"
@@ -179,22 +126,20 @@ def test_a_guarded_entry_is_started_by_the_sdk(person: Person) -> None:
     assert (code, "length" in told) == (0, True)
 
 
-def test_what_stands_badly_is_told_in_every_form(person: Person, tmp_path: Path) -> None:
+def test_what_stands_badly_is_told(person: Person, tmp_path: Path) -> None:
     code, told = person.types("pipeguard assess")
     assert code == 1
     assert "$ pipeguard secrets set demo.DEMO_TOKEN" in told
     assert "$ pipeguard secrets set fetch.API_KEY" in told
     assert "a comma is missing" in told
     reports = {}
-    for form in ("json", "sarif", "junit", "html"):
+    for form in ("json", "html"):
         file = tmp_path / form
         assert person.types(f"pipeguard assess --format {form} --output {file}")[0] == 1
         reports[form] = file.read_text(encoding="utf-8")
     assert [form for form, text in reports.items() if SECRET in text] == []
     assert [form for form, text in reports.items() if "DEMO_TOKEN" not in text] == []
     assert json.loads(reports["json"])["grade"] == "F"
-    assert json.loads(reports["sarif"])["runs"][0]["results"]
-    assert Xml.fromstring(reports["junit"]).tag == "testsuites"  # noqa: S314  ours
     code, told = person.types("pipeguard doctor")
     assert code in (0, 1)  # a pipeguard in a project's folder is found wanting
     assert "a comma is missing" in told

@@ -16,10 +16,6 @@ from tests.state.samples import seen
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.delenv("PIPEGUARD_POLICY", raising=False)
     (tmp_path / "project").mkdir()
     monkeypatch.chdir(tmp_path / "project")
     return tmp_path

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 import pytest
 from click.testing import CliRunner, Result
@@ -27,9 +25,8 @@ THIRD = {"name": "wind", "description": "Wind."}
 
 
 @pytest.fixture(autouse=True)
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def store(monkeypatch: pytest.MonkeyPatch) -> None:
     """One tool that drifted, one that was never approved, and one that is trusted."""
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path))
     give_token(monkeypatch)
     with Store.open(store_path()) as store:
         store.remember("weather", [seen(FORECAST), held(POISONED), held(SECOND, "review")])
@@ -122,16 +119,6 @@ def test_a_decision_is_in_the_audit(verb: click.Command) -> None:
     assert row.entry.frame_sha256 == held(POISONED).fingerprint
     assert seen(FORECAST).fingerprint in row.entry.findings
     assert verify(store_path()) == []
-
-
-def test_programs_get_json(snapshot: Snapshot) -> None:
-    snapshot.commands(
-        "forget-json",
-        """
-        forget weather/wind --yes --json
-        reject weather/alerts --yes --json
-        """,
-    )
 
 
 def test_what_cannot_be_done_is_refused_in_words(snapshot: Snapshot) -> None:

@@ -11,19 +11,18 @@ import select
 import shlex
 import subprocess
 import sys
-import threading
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from time import monotonic
 
 import pytest
 
+from pipeguard.auth import ring
 from pipeguard.errors import AuthError, InputError, StateError
 from tests.auth.conftest import KEYRING
+from tests.hostile.wire import Upstream
 from tests.listening import Listening
+from tests.people import run_here
 from tests.snapshot import Snapshot
 from tests.wrap.wrapped import PIPEGUARD, PYTHON, SERVER, Wrapped
 
@@ -47,22 +46,16 @@ def _own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A keyring and a state folder for each test."""
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", KEYRING)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setattr(ring, "_chosen", False)
 
 
 def run(*arguments: str, given: str | bytes = "") -> subprocess.CompletedProcess[str]:
-    """Run `pipeguard secrets` as a user does."""
-    done = subprocess.run(
-        [*PIPEGUARD, "secrets", *arguments],
-        input=given.encode() if isinstance(given, str) else given,
-        capture_output=True,
-        timeout=TIMEOUT_SECONDS,
-        check=False,
-    )
-    out, err = done.stdout.decode(), done.stderr.decode()
-    assert SECRET not in out + err
-    assert "Traceback" not in err
-    return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+    """Run `pipeguard secrets` in this process."""
+    ring._chosen = False  # as in a new process
+    done = run_here("secrets", *arguments, given=given)
+    assert SECRET not in done.stdout + done.stderr
+    assert "internal error" not in done.stderr
+    return done
 
 
 def keep(name: str = "demo-token", value: str = SECRET) -> None:
@@ -192,22 +185,6 @@ def test_what_a_server_repeats_of_it_is_shown_nowhere(tmp_path: Path) -> None:
     assert "stderr has ****" in wrapped.stderr.read_text()
 
 
-def test_a_secret_that_is_missing_is_told_before_the_server_starts(tmp_path: Path) -> None:
-    started = tmp_path / "started"
-    command = [sys.executable, "-c", f"open({str(started)!r}, 'w')"]
-    options = ["--env", "TOKEN=keyring:absent"]
-    with Wrapped(tmp_path, options=options, command=command) as wrapped:
-        answer = wrapped.ask("initialize")
-        assert wrapped.process.stdin is not None
-        wrapped.process.stdin.close()
-        assert wrapped.process.wait(TIMEOUT_SECONDS) == 2
-    told = "the variable TOKEN refers to keyring:absent: the keyring has no secret 'absent'."
-    assert told in json.dumps(answer)
-    assert told in wrapped.stderr.read_text()
-    assert "pipeguard secrets set absent" in wrapped.stderr.read_text()
-    assert not started.exists()
-
-
 def test_a_server_behind_an_address_of_ours_gets_it_too(tmp_path: Path) -> None:
     keep()
     digest = tmp_path / "digest"
@@ -226,39 +203,7 @@ def test_a_server_behind_an_address_of_ours_gets_it_too(tmp_path: Path) -> None:
         assert SECRET not in listening.said()
 
 
-@contextmanager
-def server_at_an_address() -> Iterator[tuple[str, list[dict[str, str]]]]:
-    """Run a server over Streamable HTTP; yield the headers of each request to it, too."""
-    seen: list[dict[str, str]] = []
-
-    class Answers(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            seen.append(dict(self.headers.items()))
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            told = json.dumps({"jsonrpc": "2.0", "id": asked.get("id"), "result": {}}).encode()
-            self.send_response(200 if "id" in asked else 202)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(told) if "id" in asked else 0))
-            self.end_headers()
-            if "id" in asked:
-                self.wfile.write(told)
-
-        def do_GET(self) -> None:
-            self.send_error(405)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Log nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}/mcp", seen
-        finally:
-            server.shutdown()
-            thread.join()
-
-
+@pytest.mark.often("bearer", "part of a value")
 @pytest.mark.parametrize(
     ("options", "variables", "header"),
     [
@@ -266,17 +211,18 @@ def server_at_an_address() -> Iterator[tuple[str, list[dict[str, str]]]]:
         (["--header-env", "X-Api-Key=keyring:demo-token"], {}, "X-Api-Key"),
         (["--header-env", "Authorization=H"], {"H": "Bearer keyring:demo-token"}, "Authorization"),
     ],
+    ids=["bearer", "value", "part of a value"],
 )
 def test_a_header_has_the_value(
     tmp_path: Path, options: list[str], variables: dict[str, str], header: str
 ) -> None:
     keep()
-    with server_at_an_address() as (url, seen):
-        options = [*options, "--upstream", url, "--transport", "streamable-http"]
+    with Upstream() as upstream:
+        options = [*options, "--upstream", upstream.url, "--transport", "streamable-http"]
         with Wrapped(tmp_path, options=options, command=[], environment=variables) as wrapped:
             wrapped.ask("ping")
     wanted = f"Bearer {SECRET}" if header == "Authorization" else SECRET
-    assert {one[header] for one in seen} == {wanted}
+    assert {one.header(header.lower()) for one in upstream.seen} == {wanted}
 
 
 def test_what_is_no_reference_of_ours_stays(tmp_path: Path) -> None:
@@ -311,22 +257,30 @@ def test_without_a_keyring_a_secret_is_in_a_file_if_a_person_says_so(
     assert not list((tmp_path / "state" / "secrets").iterdir())
 
 
-def test_without_a_keyring_a_missing_secret_is_told_with_what_stores_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("backend", "why"),
+    [
+        (KEYRING, "the keyring has no secret 'absent'"),
+        ("keyring.backends.fail.Keyring", "there is no secret 'absent'"),
+    ],
+    ids=["keyring", "no keyring"],
+)
+def test_a_missing_secret_is_told_before_the_server_starts_with_what_stores_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str, why: str
 ) -> None:
-    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", backend)
     command = [*PYTHON, "-c", NOTING, str(tmp_path / "note"), str(SERVER)]
     options = ["--name", "demo", "--env", "TOKEN=keyring:absent"]
     with Wrapped(tmp_path, options=options, command=command) as wrapped:
         answer = wrapped.ask("initialize")
         wrapped.hang_up()
         assert wrapped.code() == InputError.exit_code
-    told = "the variable TOKEN refers to keyring:absent: there is no secret 'absent'."
+    told = f"the variable TOKEN refers to keyring:absent: {why}."
     assert told in json.dumps(answer)
+    assert told in wrapped.stderr.read_text()
+    assert not (tmp_path / "note").exists()
     advice = wrapped.stderr.read_text().partition("Store it:  ")[2].partition("     ")[0]
     assert run(*shlex.split(advice)[2:], given=SECRET).returncode == 0
-    with Wrapped(tmp_path, options=options, command=command) as wrapped:
-        wrapped.initialize()
 
 
 def test_a_file_that_others_may_read_is_not_used(tmp_path: Path) -> None:
@@ -347,7 +301,7 @@ def test_a_secret_is_in_one_place_at_a_time(tmp_path: Path) -> None:
 
 
 def test_a_secret_moves_into_a_file_where_the_keyring_is_gone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     keep()
     with monkeypatch.context() as gone:

@@ -11,10 +11,8 @@ from tests.snapshot import Snapshot
 
 
 @pytest.fixture
-def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def file(tmp_path: Path) -> Path:
     """A file of servers, with state of its own."""
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     path = tmp_path / "pipeguard.yaml"
     path.write_text(
         "mode: auto\nservers:\n  one: {command: cat, args: [/a/b/c.js, --api-key, hunter2]}\n"

@@ -1,7 +1,6 @@
 """`pipeguard servers`: agents' proposals, shown whole, decided by a person."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -15,9 +14,7 @@ ENTRY = json.dumps({"command": "sh", "args": ["-c", "x\u200b"], "env": {"GIT_ASK
 
 
 @pytest.fixture(autouse=True)
-def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+def _state(monkeypatch: pytest.MonkeyPatch) -> None:
     give_token(monkeypatch)
 
 

@@ -75,7 +75,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text.replace("SECRET", SECRET))
     monkeypatch.setenv("HOME", str(folder))
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.chdir(folder)
     return folder
@@ -208,16 +207,6 @@ def test_what_could_not_be_read_and_undone_is_not_written(home: Path, launcher: 
     assert done.exit_code == 5
     assert "too large to read" in done.output
     assert path.read_bytes() == before
-
-
-def test_one_client_and_one_server_can_be_chosen(home: Path, launcher: str) -> None:
-    before = contents(home)
-    result = run("claude-code", "--server", "files", "--yes", "--launcher", launcher)
-    assert result.exit_code == 0
-    after = contents(home)
-    assert [name for name in FILES if after[name] != before[name]] == [".claude.json"]
-    assert after[".claude.json"].count(launcher) == 1
-    assert '"--env", "KEY", "--", "npx"' in after[".claude.json"]
 
 
 def test_programs_get_json(home: Path, launcher: str, snapshot: Snapshot) -> None:
@@ -357,21 +346,7 @@ def test_what_is_only_shown_makes_no_folder(home: Path, launcher: str) -> None:
     assert not (home.parent / "state").exists()
 
 
-@pytest.mark.needs("git")
-def test_a_file_that_git_ignores_is_one_s_own(home: Path, launcher: str) -> None:
-    folder = project(home, ignored=True)
-    where = ("--scope", "project", "--project", str(folder), "--launcher", launcher)
-    shown = run(*where).output
-    assert "1 server: 1 not guarded." in shown
-    assert ".codex" not in shown, "of another scope"
-    assert run("cursor", *where, "--yes").exit_code == 0
-    assert launcher in (folder / ".cursor" / "mcp.json").read_text()
-    # It is remembered, so that it comes back from anywhere.
-    assert run("--undo", "--all", "--yes").exit_code == 0
-    assert "pipeguard" not in (folder / ".cursor" / "mcp.json").read_text()
-
-
-def test_a_file_anywhere_can_be_named(home: Path, launcher: str, tmp_path: Path) -> None:
+def test_a_file_anywhere_can_be_named(home: Path, launcher: str) -> None:
     path = home / "elsewhere" / "mcp.json"
     path.parent.mkdir()
     path.write_text('{"servers": {"it": {"command": "srv"}}}')
@@ -433,16 +408,15 @@ OBEYED = "x\x1b]0;x\x07\u202e\r\n::add-mask::x ##vso[task.setvariable variable=P
 
 @pytest.mark.needs("git")
 @pytest.mark.skipif(os.name != "posix", reason="other systems take no such name for a file")
-@pytest.mark.parametrize("name", [OBEYED, "ordinary"])
 def test_no_name_of_a_repository_is_obeyed(
-    home: Path, launcher: str, monkeypatch: pytest.MonkeyPatch, name: str
+    home: Path, launcher: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = project(home, ignored=False) / ".continue/mcpServers"
     folder.mkdir(parents=True)
     monkeypatch.chdir(home / "work")
-    entry = {"name": name, "command": "srv", "args": [name]}
-    (folder / f"{name}.yaml").write_text(json.dumps({"mcpServers": [entry]}))
-    (folder / f"{name}-broken.yaml").write_text("mcpServers: [")
+    entry = {"name": OBEYED, "command": "srv", "args": [OBEYED]}
+    (folder / f"{OBEYED}.yaml").write_text(json.dumps({"mcpServers": [entry]}))
+    (folder / f"{OBEYED}-broken.yaml").write_text("mcpServers: [")
     for arguments in (
         "--check",
         "--check --json",
@@ -455,7 +429,6 @@ def test_no_name_of_a_repository_is_obeyed(
         lines = told.split("\n")
         assert not [line for line in lines if not line.isprintable()]
         assert not [line for line in lines if line.startswith("::") or "##" in line]
-        assert name[0] in told
         if "--json" in arguments:
             files = json.loads(done.output)["files"]
-            assert name in [one["name"] for file in files for one in file["servers"]]
+            assert OBEYED in [one["name"] for file in files for one in file["servers"]]

@@ -91,8 +91,6 @@ FORMS = {
     "        env: {KEY: SECRET}\n        tags: [a]\nmode: auto\n",
     "CRLF": "servers:\r\n  own: {command: x}\r\n# end\r\n",
     "JSON": '{"mcpServers": {"own": {"command": "x"}}, "mode": "auto"}\n',
-    "empty": '{"servers": {}}',
-    "no servers": "mode: auto",
     "a comment": "# mine\n",
     "byte order mark": "\ufeffservers:\n  own:\n    command: x",
 }
@@ -126,17 +124,6 @@ def test_a_server_that_two_clients_share_stays_until_both_are_undone(
     assert run("--undo", "cursor", "--yes").exit_code == 0
     assert not Path(usual_file()).exists()
     assert (home / ".cursor/mcp.json").read_text() == same
-
-
-def test_what_the_user_changed_meanwhile_stays(home: Path, launcher: str) -> None:
-    path = home / ".config/Code/User/mcp.json"
-    before = path.read_text()
-    move(launcher, "vscode")
-    change = ('"servers": {', '"servers": {"new": {"command": "n"}, ')
-    path.write_text(path.read_text().replace(*change))
-    assert run("--undo", "vscode", "--yes").exit_code == 0
-    assert path.read_text() == before.replace(*change)
-    assert not Path(usual_file()).exists()
 
 
 def test_an_entry_with_the_name_of_one_that_moved_is_left(
@@ -233,12 +220,6 @@ def test_headers_and_variables_move_with_their_values(home: Path, launcher: str)
     assert (third.url, third.headers) == ("http://localhost:1/", {"X-B": "keyring:NAME"})
 
 
-def test_a_server_that_the_file_has_switched_off_is_not_shared(home: Path, launcher: str) -> None:
-    put_file("servers: {time: {command: uvx, args: [t], enabled: false}}\n")
-    move(launcher, "claude-desktop")
-    assert gateway_names() == {"time-2"}
-
-
 def test_what_cannot_move_stays_and_is_told(home: Path, launcher: str, snapshot: Snapshot) -> None:
     """A text that the gateway would expand, and a project's servers."""
     path = home / DESKTOP  # a client without variables
@@ -278,9 +259,7 @@ def test_what_the_user_added_to_the_gateway_s_file_stays_and_is_told(
 
 EDITS = {
     "arguments": ("", "args: [", 'args: ["--allow-private-ips", '),
-    "one more key": ("", "time:", "time:\n    tools: {block: [x]}"),
     "key at the end": ("", 'args: ["t"]', 'args: ["t"]\n    tags: [clock]'),
-    "in brackets": (FORMS["JSON"], '"time": {', '"time": {"tags": ["x"], '),
     "below others": ("servers:\n  own:\n    command: x\n", '"uvx"', '"npx"'),
 }
 
@@ -351,33 +330,6 @@ def test_a_launcher_that_is_gone_is_replaced(home: Path, launcher: str) -> None:
     assert json.loads(path.read_text())["mcpServers"]["pipeguard"]["command"] == str(new)
     assert run("--undo", "claude-desktop", "--yes").exit_code == 0
     assert path.read_text() == before
-
-
-def test_a_guarded_server_is_told_from_an_open_one_before_it_moves(
-    home: Path, launcher: str, snapshot: Snapshot
-) -> None:
-    run("claude-desktop", "--yes", "--launcher", launcher)
-    snapshot.commands(
-        "setup-gateway-guarded",
-        """
-        setup claude-desktop --gateway --check  # 1
-        setup claude-desktop --gateway --json  # 1
-        """,
-    )
-
-
-def test_one_script_with_other_arguments_is_named_apart(home: Path, launcher: str) -> None:
-    """The store distinguishes such servers by digits, which mean nothing to a person."""
-    files = {".claude.json": [], ".cursor/mcp.json": ["--local-timezone", "UTC"]}
-    for name, args in files.items():
-        entry = {"command": "python3", "args": ["/srv/time.py", *args]}
-        (home / name).write_text(json.dumps({"mcpServers": {"time": entry}}))
-    run("cursor", "claude-code", "--yes", "--launcher", launcher)
-    entries = (json.loads((home / name).read_text())["mcpServers"]["time"] for name in files)
-    usual, other = sorted(entry["args"][2] for entry in entries)
-    assert usual == "time"
-    assert other in ("time-cursor", "time-claude-code")
-    assert "shares its pins" not in run().output
 
 
 def test_equal_names_with_other_arguments_are_told_apart(home: Path, launcher: str) -> None:

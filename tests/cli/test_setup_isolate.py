@@ -39,7 +39,6 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for module in ("bubblewrap", "container_engines"):
         monkeypatch.setattr(f"pipeguard.isolation.{module}.FOLDERS", (str(tmp_path / "bin"),))
     monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.chdir(home)
     return path
@@ -197,13 +196,8 @@ def test_a_file_in_git_stays_unless_it_is_shared(file: Path, tmp_path: Path) -> 
     held = {"command": str(launcher(file)), "args": ["wrap", "--", "srv"]}
     text = json.dumps({"mcpServers": {"open": {"command": "srv"}, "held": held}})
     shared.write_text(text)
-    words = [
-        "claude-code",
-        "--scope=project",
-        f"--project={project}",
-        "--launcher",
-        str(launcher(file)),
-    ]
+    where = f"claude-code --scope=project --project={project}"
+    words = [*where.split(), "--launcher", str(launcher(file))]
     result = CliRunner().invoke(command, [*words, "--isolate", "--yes"])
     assert result.exit_code == 6
     assert (

@@ -31,10 +31,7 @@ NOW = datetime.now(UTC)
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / ".config"))
-    monkeypatch.delenv("PIPEGUARD_POLICY", raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

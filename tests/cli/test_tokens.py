@@ -1,7 +1,5 @@
 """`pipeguard tokens`: made by a person, listed without the token, revoked at once."""
 
-from pathlib import Path
-
 import pytest
 from click.testing import CliRunner
 
@@ -14,9 +12,7 @@ from tests.snapshot import Snapshot
 
 
 @pytest.fixture(autouse=True)
-def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+def _state(monkeypatch: pytest.MonkeyPatch) -> None:
     give_token(monkeypatch)
 
 

@@ -13,9 +13,10 @@ from pipeguard.cli._person import TOKEN_VARIABLE, new_token
 from pipeguard.gateway import gateway as gateways
 from pipeguard.gateway.sources import Sources, inspect_tools
 from pipeguard.rulebook.cache import load_engines
-from tests.gateway.served import ACTOR, ServedAt, actor, environment_of_state, write_servers
+from tests.gateway.served import ACTOR, ServedAt, actor, write_servers
 from tests.gateway.test_same_verdicts import SCRIPTED
 from tests.listening import Process
+from tests.people import run_here
 from tests.wrap.wrapped import PIPEGUARD, Object
 
 pytestmark = pytest.mark.real
@@ -45,13 +46,8 @@ class Machine:
 
 def run_tools(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run `pipeguard tools` with the state of a folder."""
-    return subprocess.run(
-        [*PIPEGUARD, "tools", *words],
-        capture_output=True,
-        text=True,
-        env=environment_of_state(folder) | variables,
-        check=False,
-    )
+    state = {"PIPEGUARD_STATE_DIR": str(folder / "state")}
+    return run_here("tools", *words, **state, **variables)
 
 
 @pytest.mark.often("describe one__echo", "list --server one")
@@ -90,7 +86,6 @@ def test_a_person_waits_longer_than_a_client_for_a_server_to_start(
 ) -> None:
     """The first start of a package fetches it; otherwise its tools would be silently missing."""
     monkeypatch.setattr(gateways, "SETTLING_SECONDS", 0.0)
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
     path = write_servers(tmp_path, {"one": actor()})
 
     async def tools() -> list[str]:
@@ -100,15 +95,12 @@ def test_a_person_waits_longer_than_a_client_for_a_server_to_start(
     assert "one__echo" in asyncio.run(tools())
 
 
-def test_a_name_without_a_server_is_looked_for_on_all(tmp_path: Path) -> None:
+def test_a_name_without_a_server_or_of_no_tool_is_looked_for_on_all(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     done = machine.tools("describe", "echo")
     assert done.stdout.startswith("one__echo (server one;")
     assert machine.trace.exists()
-
-
-def test_what_no_server_has_is_an_error_with_what_is_near(tmp_path: Path) -> None:
-    machine = Machine(tmp_path)
+    machine.trace.unlink()
     done = machine.tools("describe", "one/ecko")
     assert done.returncode != 0
     assert "no tool that can be called now is called one/ecko" in done.stderr
@@ -168,9 +160,6 @@ def test_a_gateway_that_listens_is_asked_and_starts_nothing(tmp_path: Path, mode
     with socket.create_server(("127.0.0.1", 0)) as probe:
         address = f"127.0.0.1:{probe.getsockname()[1]}"
 
-    def tools(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        return run_tools(tmp_path, *words, **variables)
-
     commands = [("list", "--json"), ("call", "one/echo", '{"text": "hello"}', "--json")]
     if mode == "search":
         commands += [("search", "echo", "--json"), ("describe", "echo")]
@@ -181,40 +170,39 @@ def test_a_gateway_that_listens_is_asked_and_starts_nothing(tmp_path: Path, mode
     with Process(tmp_path / "log", command, variables, told_on_stderr=True) as served:
         url = served.url
         at = ("--url", url, "--token-env", "AGENT")
-        asked = [tools(*words, *at, **token) for words in commands]
+        asked = [run_tools(tmp_path, *words, *at, **token) for words in commands]
         assert [each.returncode for each in asked] == [0] * len(commands), asked
         assert trace.read_text() == "started "
         assert "two: " in asked[0].stderr, "why it has none"
-        refused = tools("list", "--url", url)
+        refused = run_tools(tmp_path, "list", "--url", url)
         assert (refused.returncode, "refuses the login (HTTP 401)" in refused.stderr) == (1, True)
-        assert tools("list", "--url", url, "--config", str(config)).returncode == 2
-        started = [tools(*words, "--config", str(config)) for words in commands]
-    assert "connection refused" in tools("list", "--url", url).stderr
+        assert run_tools(tmp_path, "list", "--url", url, "--config", str(config)).returncode == 2
+        started = [run_tools(tmp_path, *words, "--config", str(config)) for words in commands]
+    assert "connection refused" in run_tools(tmp_path, "list", "--url", url).stderr
     assert trace.read_text() == "started " * (1 + len(commands))
     assert [each.stdout for each in asked] == [each.stdout for each in started]
 
 
 def test_a_gateway_lists_only_what_a_token_may_use(tmp_path: Path) -> None:
     config = write_servers(tmp_path, {"one": actor(), "two": actor()})
-    person = {**environment_of_state(tmp_path), TOKEN_VARIABLE: new_token()[0]}
-    create = [*PIPEGUARD, "tokens", "create", "ci", "--server", "two"]
-    made = subprocess.run(create, env=person, capture_output=True, text=True, check=True)
-    create[-3:] = ["nowhere", "--server", "gone"]
-    idle = subprocess.run(create, env=person, capture_output=True, text=True, check=True)
+    state = {"PIPEGUARD_STATE_DIR": str(tmp_path / "state")}
+
+    def make_token(name: str, server: str) -> str:
+        person = {TOKEN_VARIABLE: new_token()[0]}
+        return run_here(
+            "tokens", "create", name, "--server", server, **state, **person
+        ).stdout.strip()
+
+    made, idle = make_token("ci", "two"), make_token("nowhere", "gone")
     with ServedAt(tmp_path, "--config", str(config)) as served:
-        options = ("--url", served.url, "--token-env", "CI", "--json")
-        person["CI"] = idle.stdout.strip()
+        at = ("--url", served.url, "--token-env", "CI")
         for words, code in ((["list"], 0), (["search", "echo"], 1)):
-            asking = [*PIPEGUARD, "tools", *words, *options[:-1]]
-            told = subprocess.run(asking, env=person, capture_output=True, text=True, check=False)
+            told = run_tools(tmp_path, *words, *at, CI=idle)
             assert (told.returncode, told.stdout) == (code, "")
             assert told.stderr.startswith("There is no server.")
         write_servers(tmp_path / "config" / "pipeguard", {"github": actor()})
-        person["XDG_CONFIG_HOME"] = str(tmp_path / "config")
-        listing = [*PIPEGUARD, "tools", "list", *options]
-        person["CI"] = made.stdout.strip()
-        done = subprocess.run(listing, env=person, capture_output=True, text=True, check=True)
-        calling = [*PIPEGUARD, "tools", "call", "one__echo", *options[:-1]]
-        called = subprocess.run(calling, env=person, capture_output=True, text=True, check=False)
+        asking = {"CI": made, "XDG_CONFIG_HOME": str(tmp_path / "config")}
+        done = run_tools(tmp_path, "list", *at, "--json", **asking)
+        called = run_tools(tmp_path, "call", "one__echo", *at, **asking)
     assert "no tool that can be called now is called one__echo" in called.stderr
     assert {tool["server"] for tool in json.loads(done.stdout)} == {"two"}

@@ -15,9 +15,11 @@ import pytest
 from pipeguard.firewall.finding import Finding
 from pipeguard.state.activity import ServerActivity, recent_activity
 from pipeguard.state.audit import AuditEntry, findings_json
+from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import to_utc_text
 from tests.launch.processes import PATIENCE_SECONDS
+from tests.people import run_here
 from tests.snapshot import Snapshot
 from tests.state.samples import POISONED, audit_entry, held, record
 from tests.wrap.wrapped import PIPEGUARD
@@ -33,9 +35,8 @@ def entry(
 
 
 @pytest.fixture
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def state(tmp_path: Path) -> Path:
     """Two servers that worked in the last minute, one of which waits; and an earlier one."""
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path))
     record("old", entry(3600, duration_ms=1.0))
     record("weather", entry(90, "block"))
     calls = (entry(30, duration_ms=float(number)) for number in range(1, 101))
@@ -43,13 +44,13 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     waits = findings_json([Finding("trust.held", "call.name")])
     blocked = entry(20, "block")
     record("weather", blocked, blocked._replace(findings=waits))
-    with Store.open(tmp_path / "pipeguard.db") as store:
+    with Store.open(store_path()) as store:
         store.remember("weather", [held(POISONED)])
     return tmp_path
 
 
 def test_the_audit_says_what_each_server_did_lately(state: Path) -> None:
-    with Store.open(state / "pipeguard.db") as store:
+    with Store.open(store_path()) as store:
         mail, weather = recent_activity(store, time.time(), 60)
     assert mail == ServerActivity("mail\x1b[2J", "active", 100 / 60, 50.0, 99.0, 0, 0, 0)
     assert weather == ServerActivity("weather", "active", 0.0, None, None, 1, 1, 1)
@@ -86,10 +87,7 @@ def test_a_view_is_drawn_again_on_a_terminal_until_the_user_ends_it(state: Path)
 
 
 def test_a_script_gets_one_view(state: Path) -> None:
-    done = subprocess.run(
-        [*PIPEGUARD, "top"], capture_output=True, timeout=PATIENCE_SECONDS, check=True
-    )
-    assert done.stdout.count(b"weather") == 1
+    assert run_here("top").stdout.count("weather") == 1
 
 
 def test_a_reader_that_has_enough_ends_it(state: Path) -> None:

@@ -1,4 +1,4 @@
-"""The home folder of somebody who has eight clients, with realistic files.
+"""The home folder of somebody who has five clients, with realistic files.
 
 Comments, Windows line ends, a byte order mark, a broken file, secrets in clear, started and remote
 servers, one that is switched off, a client's own login.
@@ -56,21 +56,6 @@ TEXTS = {
   }},
 }}
 """,
-    ".codeium/windsurf/mcp_config.json": f"""{{
-  "mcpServers": {{
-    "search": {{"serverUrl": "https://search.example.com/mcp",
-               "headers": {{"X-Api-Key": "{SECRET}"}}}}
-  }}
-}}
-""".replace("\n", "\r\n"),
-    ".config/zed/settings.json": """// Zed settings
-{
-  "theme": "One Dark",
-  "context_servers": {
-    "memory": {"source": "custom", "command": "npx", "args": ["-y", "mcp-memory"], "env": {}},
-  },
-}
-""",
     ".codex/config.toml": f"""model = "m" # mine
 
 [mcp_servers.fetch] # notes
@@ -84,14 +69,6 @@ API_KEY = "{SECRET}"
 url = "https://docs.example.com/mcp"
 bearer_token_env_var = "DOCS_TOKEN"
 """.replace("\n", "\r\n"),
-    ".gemini/settings.json": f"""{BOM}{{
-  // mine
-  "mcpServers": {{
-    "api": {{"httpUrl": "https://x.example.com/mcp?key={SECRET}", "trust": false}},
-    "time": {{"command": "uvx", "args": ["mcp-time"]}}
-  }}
-}}
-""",
 }
 
 

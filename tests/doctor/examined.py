@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from pipeguard.__main__ import _run
+from tests.people import run_here
 
 RUN = (sys.executable, "-E", "-P", "-m", "pipeguard", "doctor")
 # Checks of what is read anew at each look.
@@ -81,12 +80,8 @@ class Person:
     def run(self, *words: str, start: tuple[str, ...] = RUN) -> subprocess.CompletedProcess[str]:
         """Run it: in a process of its own if a check examines how a process starts."""
         if start is RUN and words and {*words} - {"--json"} <= HERE:
-            with self.here(), redirect_stdout(io.StringIO()) as out:
-                try:
-                    code = _run(["doctor", *words])
-                except SystemExit as end:
-                    code = int(end.code or 0)
-            return subprocess.CompletedProcess(words, code, out.getvalue(), "")
+            with self.here():
+                return run_here("doctor", *words)
         return subprocess.run(
             [*start, *words],
             cwd=self.home,

@@ -24,16 +24,11 @@ PROGRAMS = (
 MODULES = ("json", "yaml", "click", "sitecustomize", "usercustomize", "keyring", "platform", "git")
 VERBS = (
     ["doctor"],
-    ["assess"],
     ["assess", "."],
-    ["setup"],
     ["setup", "--check"],
     ["setup", "--all", "--yes", "--scope", "all", "--launcher", "/bin/true"],
     ["setup", "--undo", "--all", "--yes", "--scope", "all"],
     ["scan", "mcp.json"],
-    ["audit", "list"],
-    ["rules", "list"],
-    ["completion", "bash"],
 )
 
 

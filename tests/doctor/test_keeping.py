@@ -20,13 +20,14 @@ from keyring.backend import KeyringBackend
 from pipeguard.auth import ring
 from pipeguard.auth.place import Place
 from pipeguard.auth.store import LoginStore as Logins
-from pipeguard.auth.store import Registration, Secrets, StoredLogin
+from pipeguard.auth.store import Secrets, StoredLogin
 from pipeguard.clients.machine import Machine
 from pipeguard.doctor import keeping
 from pipeguard.doctor.diagnosis import DiagnosisState
 from pipeguard.state.audit import Audit
 from pipeguard.state.store import Store
 from tests.auth.conftest import KEYRING
+from tests.cli.test_auth import LOGIN as NOTES
 from tests.doctor.examined import RUN, Person
 from tests.people import share
 from tests.snapshot import Snapshot
@@ -34,11 +35,7 @@ from tests.state.samples import audit_entry, held, seen
 
 URL = "https://mcp.example.com/mcp"
 TOKEN = "token-" + "q7" * 20
-LOGIN = StoredLogin(
-    server=URL, name="notes", issuer="https://auth.example.com", place=Place.FILE,
-    client={"client_id": "c"}, registration=Registration.GIVEN, metadata=None,
-    resource_metadata=None, scope="read", wanted="", obtained_at=0.0, expires_at=None,
-)  # fmt: skip
+LOGIN = replace(NOTES, server=URL)
 ENTRY = audit_entry("", action="allow")
 
 
