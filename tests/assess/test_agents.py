@@ -15,16 +15,11 @@ UNASKED = (
     (".claude/settings.json", '{"permissions": {"allow": ["Read", "Bash(*)"]}}'),
     (".claude/settings.json", '{"enableAllProjectMcpServers": true}'),
     (".codex/config.toml", 'approval_policy = "never"\n'),
-    (".codex/config.toml", 'sandbox_mode = "danger-full-access"\n'),
     (".config/goose/config.yaml", "GOOSE_MODE: auto\n"),
     (".config/Code/User/settings.json", '{\n// mine\n"chat.tools.global.autoApprove": true,\n}'),
-    (".cursor/cli-config.json", '{"approvalMode": "unrestricted"}'),
-    (".cline/data/globalState.json", '{"yoloModeToggled": true}'),
     (".qwen/settings.json", '{"tools": {"approvalMode": "yolo"}}'),
     (".config/zed/settings.json", '{"agent": {"tool_permissions": {"default": "allow"}}}'),
     (".config/opencode/opencode.json", '{"permission": "allow"}'),
-    (".grok/config.toml", '[ui]\npermission_mode = "always-approve"\n'),
-    (".kimi/config.toml", "default_yolo = true\n"),
 )
 _VALUES = (
     *("true", '"never"', '"yolo"', '"unrestricted"', '"always-approve"', '"allow"', '"Bash(*)"'),

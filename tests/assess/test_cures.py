@@ -45,8 +45,6 @@ def findings(*fixes: str) -> list[PostureFinding]:
         ),
         (("chmod go-r /a", "chmod go-r '/b c'"), "chmod go-r /a '/b c'"),
         (("chmod go-r /a", "chmod go-w /b"), ""),
-        (("pipeguard auth login https://a.test", "pipeguard auth login https://b.test"), ""),
-        (("pipeguard setup cursor --server=a", "chmod go-r /a"), ""),
     ],
 )
 def test_what_has_one_cure_is_cured_at_once(fixes: tuple[str, ...], cure: str) -> None:

@@ -63,7 +63,6 @@ def test_a_guarded_and_an_open_server_are_found_with_one_cure(tmp_path: Path) ->
     ("words", "count"),
     [
         (("docker", "run", "-i", "--privileged", "--pid=host", "-v", "/:/host", "srv"), 3),
-        (("podman", "run", "--pid", "host", "--cap-add", "SYS_ADMIN", "srv"), 2),
         (("docker", "run", "--mount", "type=bind,src=/var/run/docker.sock,dst=/s", "srv"), 1),
         (("npx", "-y", "@modelcontextprotocol/server-filesystem", "/"), 1),
         (("docker", "run", "-i", "--rm", "-v", "./docs:/docs", "--pid=container:x", "srv"), 0),
@@ -160,11 +159,8 @@ def test_isolation_that_is_given_away_is_a_weakened_guard(tmp_path: Path) -> Non
         "--isolate none": "--isolate none",
         "--isolate auto --write ~": "--write ~",
         f"--isolate auto --read={tmp_path}/": f"--read {tmp_path}/",
-        "--isolate auto --read /": "--read /",
         "--isolate auto --write ${HOME}": "--write ${HOME}",
-        "--isolate auto --connect *": "--connect *",
         "--isolate auto --connect *.com:443": "--connect *.com:443",
-        "--isolate auto --connect *.co.uk": "--connect *.co.uk",
         "--isolate auto --connect 169.254.169.254": "--connect 169.254.169.254",
     }
     others = (
@@ -298,9 +294,7 @@ AUTO = ("--isolate", "auto")
         (AUTO, (), "filesystem has no network and no file of yours"),
         ((), (*AUTO, "--read", "/srv"), "fetch has no network"),
         ((), (*AUTO, "--connect", "example.com"), ""),
-        ((*AUTO, "--read", "/srv"), (), ""),
         ((), ("--isolate", "learn"), ""),
-        ((), (*AUTO, "--read", "/nowhere"), ""),
     ],
 )
 def test_what_isolation_keeps_from_a_server_is_no_part_of_a_combination(

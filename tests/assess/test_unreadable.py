@@ -68,11 +68,6 @@ def test_what_is_too_long_is_told_and_the_rest_is_read(tmp_path: Path, kind: str
         assert len(report(form, assessment)) < 2 * 2**20, form  # what was read, once
 
 
-def test_many_servers_of_usual_length_are_read(tmp_path: Path) -> None:
-    servers = {f"s{number}": {"command": "x" * 10_000} for number in range(90)}
-    assert broken(of_file(tmp_path, json.dumps({"mcpServers": servers}))) == []
-
-
 def nested(levels: int) -> str:
     return ONE[:-1] + f', "more": {"[" * levels}{"]" * levels}}}'
 
@@ -98,12 +93,8 @@ READ: dict[str, bytes | str] = {
 FINE: dict[str, bytes | str] = {
     "plain": ONE,
     "comments and commas": "// here\n" + ONE[:-1] + ", /* there */ }",
-    "a byte order mark": b"\xef\xbb\xbf" + ONE.encode(),
-    "spaces": ONE + " " * 10_000_000,
     "a long text": json.dumps({"x": "é\\\n" * 3_000_000, "mcpServers": {"one": EVIL}}),
-    "a number of 5,000 digits": '{"x": ' + "1" * 5_000 + ", " + ONE[1:],
     "a negative number of 5,000 digits": '{"x": -' + "1" * 5_000 + ", " + ONE[1:],
-    "an exponent": '{"x": 1e999999, ' + ONE[1:],
     "nested as deeply as people nest": nested(150),
 }
 
@@ -149,17 +140,13 @@ HIDDEN: dict[str, Callable[[Path], object]] = {
         '{"mcp\\u0053ervers": {"one": {'
     ),
     "UTF-16 without a mark": lambda path: path.write_bytes(ONE.encode("utf-16-le")),
-    "UTF-32": lambda path: path.write_bytes(ONE.encode("utf-32")),
     "a link to itself": lambda path: path.symlink_to(path.name),
-    "a link to nothing": lambda path: path.symlink_to("../node_modules/x/mcp.json"),
     "a pipe": os.mkfifo,
 }
 # What would take memory or time beyond all measure, or overflow a stack.
 HEAVY: dict[str, tuple[str, str]] = {
     "YAML nested": (".continue/mcpServers/x.yaml", "mcpServers: " + "[" * 100_000),
-    "YAML of blocks": (".continue/mcpServers/x.yaml", "mcpServers:\n" + "- " * 100_000),
     "YAML of megabytes": (".continue/mcpServers/x.yaml", "mcpServers: {}\n" + "# x\n" * 2**19),
-    "TOML of a long key": (".codex/config.toml", "[mcp_servers]\n" + "a." * 100_000 + "a = 1\n"),
     "TOML of a long header": (".codex/config.toml", "[mcp_servers" + " . 'a'" * 100_000 + "]\n"),
     "TOML nested": (".codex/config.toml", "mcp_servers = " + "[" * 100_000),
     "TOML of megabytes": (".codex/config.toml", "# mcp_servers\n" + "# xxxx\n" * 2**20),
@@ -186,23 +173,9 @@ def test_more_values_and_comments_than_are_counted_are_high(
     assert broken(of_parts(most)) == [Severity.HIGH]
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        (".continue/mcpServers/x.yaml", "mcpServers:\n  - name: one\n    command: a.b.c\n"),
-        (".codex/config.toml", "[mcp_servers.one]\ncommand = 'a'\nargs = ['" + "1." * 190 + "']"),
-    ],
-)
-def test_the_same_in_little_is_read(tmp_path: Path, name: str, text: str) -> None:
-    assessment = of_file(tmp_path, text, name)
-    assert broken(assessment) == []
-    assert len(assessment.reached) == 1
-
-
 HARMLESS: dict[str, Callable[[Path], object]] = {
     "a folder": lambda path: path.mkdir(),
     "empty": lambda path: path.write_text(""),
-    "comments alone": lambda path: path.write_text("// nothing yet\n"),
     "an empty list": lambda path: path.write_text('{"mcpServers": []}'),
     "UTF-16 without a mark, and no servers": lambda path: path.write_bytes(b"{\0}\0"),
     "broken, and speaks of no servers": lambda path: path.write_text('{"editor.tabSize": 4'),
@@ -269,6 +242,7 @@ def test_a_machine_s_own_link_to_itself_is_told(tmp_path: Path) -> None:
 # --- many, and where --------------------------------------------------------------------
 
 
+@pytest.mark.often("names alike")
 @pytest.mark.parametrize("kind", ["other names", "one name", "names alike"])
 def test_many_servers_take_as_long_as_they_are_many(tmp_path: Path, kind: str) -> None:
     def cost(count: int) -> int:
@@ -298,7 +272,7 @@ def test_many_servers_take_as_long_as_they_are_many(tmp_path: Path, kind: str) -
     assert many < 2 * 5 * few  # five times as many; a square would be 25 times
 
 
-@pytest.mark.parametrize("letter", ["-", "key", "\u0430a"])
+@pytest.mark.parametrize("letter", ["-", "\u0430a"])
 def test_a_word_of_any_length_is_read_once(tmp_path: Path, letter: str) -> None:
     """Quadratic time would be minutes, and hours for a megabyte."""
     long = letter * 20_000
@@ -345,7 +319,6 @@ def test_a_file_that_another_comes_before_is_looked_at(tmp_path: Path) -> None:
 
 SETTINGS: dict[str, str | bytes] = {
     "UTF-16": '{"enableAllProjectMcpServers": true}'.encode("utf-16"),
-    "plain": '{"enableAllProjectMcpServers": true}',
     "escaped": '{"enable\\u0041llProjectMcpServers": true}',
     "a comment between": '{"enableAllProjectMcpServers": /* "x" */ true}',
     "a comment with a quote": '// it\'s "here\n{"enableAllProjectMcpServers": true}',
@@ -357,11 +330,3 @@ SETTINGS: dict[str, str | bytes] = {
 @pytest.mark.parametrize("text", SETTINGS.values(), ids=SETTINGS)
 def test_a_setting_by_which_nobody_is_asked_is_found(tmp_path: Path, text: str | bytes) -> None:
     assert of(of_file(tmp_path, text, ".claude/settings.json"), "project-approves-itself")
-
-
-@pytest.mark.parametrize(
-    "text", ['// "enableAllProjectMcpServers": true\n{}', '{"enableAllProjectMcpServers": false}']
-)
-def test_a_setting_that_is_off_is_not(tmp_path: Path, text: str) -> None:
-    found = of(of_file(tmp_path, text, ".claude/settings.json"), "project-approves-itself")
-    assert found == []

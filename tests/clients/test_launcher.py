@@ -42,7 +42,6 @@ def test_the_link_is_written_and_not_what_it_leads_to(tmp_path: Path) -> None:
     [
         ("tmp/x/bin/pipeguard", "temporary"),
         (".cache/uv/archive-v0/abc/bin/pipeguard", "cache"),
-        ("Cellar/pipeguard/1.0/bin/pipeguard", "one version"),
         (".pyenv/versions/3.12.1/bin/pipeguard", "one version"),
         ("app/.venv/bin/pipeguard", "virtual environment"),
     ],

@@ -140,32 +140,6 @@ def test_a_repository_is_searched_with_all_that_is_below(tmp_path: Path) -> None
     assert {spec.scope for one in found for spec in one.specs} == {ConfigScope.PROJECT}
 
 
-def test_positions_of_values_are_told(tmp_path: Path) -> None:
-    text = """{
-  "mcpServers": {
-    "it": {
-      "command": "npx", "args": ["-y", "srv"],
-      "env": {"KEY": "value"}, "url": "https://x.test", "headers": {"A": "b"}
-    }
-  }
-}
-"""
-    touch(tmp_path / ".cursor" / "mcp.json", text)
-    (found,) = find(Machine("linux", tmp_path, {}))
-    config = read_config(found)
-    (server,) = config.servers
-    told = {name: span.of(config.text) for name, span in server.spans.items()}
-    assert server.line == 3
-    assert {
-        "command": '"npx"',
-        "args.0": '"-y"',
-        "args.1": '"srv"',
-        "env.KEY": '"value"',
-        "url": '"https://x.test"',
-        "headers.A": '"b"',
-    }.items() <= told.items()
-
-
 @contextmanager
 def as_nobody() -> Iterator[Path]:
     """Make a home folder of a user without privileges; root may read everything."""
