@@ -28,7 +28,7 @@ from pipeguard.clients.catalog import FileSpec, clients
 from pipeguard.detect.rules.rule import Rule, Sample
 from pipeguard.firewall.finding import Action
 from pipeguard.firewall.protocol.places import known_places
-from pipeguard.firewall.session.remedies import Way, advised_rules, find_remedy
+from pipeguard.firewall.session.remedies import BY_RULE, Way, find_remedy
 from pipeguard.isolation.shipped import ShippedProfile, all_shipped
 from pipeguard.rulebook.actions import usual_action
 from pipeguard.rulebook.packs import load_rules, sources
@@ -400,7 +400,7 @@ def _render_places(spec: FileSpec) -> str:
 
 def render_next_steps() -> str:
     """Render the page of what lets each rule pass."""
-    rows = {rule: find_remedy(rule) for rule in advised_rules()}
+    rows = {rule: find_remedy(rule) for rule in BY_RULE}
     rows["all others"] = find_remedy("")
     lines = []
     for rule, remedy in rows.items():
