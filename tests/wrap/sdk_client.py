@@ -1,8 +1,9 @@
 """Calls tools with the official Python SDK over any transport, and prints the outcomes.
 
-stdin: {url, transport, command, env, mode, calls: [[tool, arguments]…], elicits: its answer to any
-question}; stdout: {tools: [name…], results: [outcome…], asked: [params…]}, as JSON. It runs in the
-environment of tests/requirements-servers.txt.
+stdin: {url, transport, command, env, mode, calls: [[tool, arguments]…], elicits: its answer to
+questions about each call, if there are any; calls are made one by one then}; stdout: {tools:
+[name…], results: [outcome…], asked: [params…]}, as JSON. It runs in the environment of
+tests/requirements-servers.txt.
 """
 
 import json
@@ -43,15 +44,19 @@ async def main() -> None:
 
     async def elicit(context: Any, params: Any) -> Any:
         asked.append(params.model_dump(by_alias=True, mode="json", exclude_none=True))
-        return ElicitResult(**plan["elicits"])
+        return ElicitResult(**plan["elicits"][current])
 
     callback: Any = elicit if plan.get("elicits") else None
+    current, at_once = 0, anyio.CapacityLimiter(1 if callback else len(plan["calls"]))
     async with Client(server(plan), mode=plan["mode"], elicitation_callback=callback) as client:
         tools = (await client.list_tools()).tools
         results: list[object] = [None] * len(plan["calls"])
 
         async def call(number: int) -> None:
-            results[number] = await outcome(client, *plan["calls"][number])
+            nonlocal current
+            async with at_once:
+                current = number
+                results[number] = await outcome(client, *plan["calls"][number])
 
         async with anyio.create_task_group() as group:
             for number in range(len(results)):

@@ -289,13 +289,6 @@ def test_a_file_that_is_not_executable_gives_126(tmp_path: Path) -> None:
         assert f"{program}: cannot be run: it is not executable" in wrapped.said()
 
 
-def test_a_directory_that_does_not_exist_is_told(tmp_path: Path) -> None:
-    with Wrapped(tmp_path, options=("--cwd", "/no/such/place")) as wrapped:
-        wrapped.hang_up()
-        assert wrapped.code() == 126
-        assert "/no/such/place" in wrapped.said()
-
-
 # --- both sides at once -----------------------------------------------------------------
 
 

@@ -20,7 +20,7 @@ from tests.wrap.wrapped import GONE, PYTHON, SERVER, UNSCANNABLE, Json, Object, 
 
 ACTOR = (*PYTHON, str(SERVER))
 LATEST = "2026-07-28"
-# A server that, once three ask, first says what answers nobody: a line of text, 64 MB of lines, a
+# A server that, once three ask, first says what answers nobody: a line of text, 24 MB of lines, a
 # notification of 20 MB; or text without an end, before it is gone.
 STRAYS = """
 import json, sys
@@ -39,7 +39,7 @@ for line in sys.stdin.buffer:
         if what == "notification":
             out.write(b'{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"')
             out.write(b"x" * 20_000_000 + b'"}}\\n')
-        for _ in range({"line": 1, "lines": 64, "endless": 40}.get(what, 0)):
+        for _ in range({"line": 1, "lines": 24, "endless": 24}.get(what, 0)):
             out.write(b"x" * 1_000_000 + (b"" if what == "endless" else b"\\n"))
         if what == "endless":
             break

@@ -34,7 +34,6 @@ from tests.wrap.listening import Browser, Listening, messages
 from tests.wrap.wrapped import PYTHON, Json, Object, Wrapped
 
 HERE = Path(__file__).parent / "readers"
-PYTHON_SDK = HERE / "python_sdk.py"
 TIMES = max(1, int(float(os.environ.get(FACTOR, "1"))))
 FRAMES = 300
 BODIES = 60
@@ -209,7 +208,7 @@ for line in sys.stdin.buffer:
 @pytest.fixture(scope="module", params=range(TIMES))
 def passed(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, tuple[Path, list[Json]]]:
+) -> tuple[Path, list[Json]]:
     """Send hostile frames through both ways; return the output and the expected messages."""
     random = Random(request.param)  # noqa: S311  the same on every run
     folder = tmp_path_factory.mktemp("readers")
@@ -244,21 +243,17 @@ def passed(
         writer.start()
         wrapped.frames_to_the_end()
         writer.join()
+    expected += judged.at_the_end()
     onward = Judged().onward(Direction.TO_SERVER, sent)
-    return {
-        "to the client": (to_client, expected + judged.at_the_end()),
-        "to the server": (to_server, onward),
-    }
+    assert min(len(expected), len(onward)) > FRAMES / 4, "too few pass to say anything"
+    both = folder / "both"
+    both.write_bytes(to_client.read_bytes() + to_server.read_bytes())
+    return both, expected + onward
 
 
-@pytest.mark.parametrize("way", ["to the server", "to the client"])
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.__name__)
-def test_every_reader_sees_what_was_judged(
-    passed: dict[str, tuple[Path, list[Json]]], reader: Reader, way: str
-) -> None:
-    file, judged = passed[way]
-    assert len(judged) > FRAMES / 4, "too few pass to say anything"
-    read_alike(reader, file, judged)
+def test_every_reader_sees_what_was_judged(passed: tuple[Path, list[Json]], reader: Reader) -> None:
+    read_alike(reader, *passed)
 
 
 # --- through wrap --listen ---------------------------------------------------------------------

@@ -365,7 +365,7 @@ def test_of_two_processes_one_has_the_grant(tmp_path: Path, policy: Path) -> Non
         assert heard(tmp_path) == 1
 
 
-@pytest.mark.often("over_relay")
+@pytest.mark.often("over_http")
 @pytest.mark.parametrize("opens", [over_stdio, over_http, over_relay])
 def test_a_grant_is_for_the_tool_as_it_was(tmp_path: Path, opens: Opens) -> None:
     with opens(tmp_path) as client:
@@ -454,7 +454,7 @@ def test_a_call_is_answered_once_when_its_server_dies(tmp_path: Path, opens: Ope
         assert heard(tmp_path) == 0
 
 
-@pytest.mark.often("over_relay")
+@pytest.mark.often("over_http")
 @OVER_HTTP
 def test_a_call_is_answered_once_when_a_signal_ends_the_listener(
     tmp_path: Path, opens: OpensHttp
@@ -539,17 +539,16 @@ def test_no_more_wait_than_a_listener_has_room_for(tmp_path: Path, opens: OpensH
             each.connection.close()
 
 
-@pytest.mark.parametrize("upstream_options", [(), ("--upstream",)])
-def test_a_session_in_which_a_call_waits_is_in_use(
-    tmp_path: Path, upstream_options: tuple[str, ...]
-) -> None:
+@pytest.mark.often("child")
+@pytest.mark.parametrize("behind", ["child", "address"])
+def test_a_session_in_which_a_call_waits_is_in_use(tmp_path: Path, behind: str) -> None:
     limits = ("--max-sessions", "1", "--idle-timeout", "0.01")
     with ExitStack() as stack:
-        words, options = server(tmp_path), [*limits]
-        if upstream_options:
-            behind = stack.enter_context(upstream(tmp_path))
-            words, options = [], [*limits, "--upstream", behind.url]
-        at = stack.enter_context(Listening(tmp_path, options, words))
+        if behind == "child":
+            at = stack.enter_context(Listening(tmp_path, limits, server(tmp_path)))
+        else:
+            url = stack.enter_context(upstream(tmp_path)).url
+            at = stack.enter_context(Listening(tmp_path, (*limits, "--upstream", url)))
         client = _OverHttp(at.url, at.process)
         posted = client.begin()
         event = waits(tmp_path)
@@ -562,7 +561,7 @@ def test_a_session_in_which_a_call_waits_is_in_use(
 # --- official clients -------------------------------------------------------------------
 
 
-@pytest.mark.often("over_relay-auto", "at_gateway-legacy")
+@pytest.mark.often("over_relay-auto")
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 @pytest.mark.parametrize("opens", [over_http, over_relay, at_gateway])
 def test_a_call_of_the_official_sdk_waits(tmp_path: Path, opens: OpensHttp, mode: str) -> None:

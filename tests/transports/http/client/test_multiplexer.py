@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from pipeguard.firewall.protocol.framing import Lost
-from pipeguard.firewall.protocol.methods import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
+from pipeguard.firewall.protocol.methods import ACKNOWLEDGED, CANCELLED, LISTEN, SUBSCRIPTION_META
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.http.client import multiplexer as shared_module
 from pipeguard.transports.http.client.multiplexer import INBOX_BYTES, INBOX_FRAMES, Multiplexer
@@ -392,7 +392,7 @@ async def test_a_request_that_was_cancelled_is_neither_answered_nor_waited_for()
     async with sharing() as (shared, source):
         one = await shared.dial()
         await send(one, call(5, "first"))
-        await send(one, notification("notifications/cancelled", requestId=5))
+        await send(one, notification(CANCELLED, requestId=5))
         await send(one, call(5, "second"))
         [server] = source.servers
         first, cancelled, second = server.heard
@@ -401,3 +401,7 @@ async def test_a_request_that_was_cancelled_is_neither_answered_nor_waited_for()
         assert await told(one) == text_result(5, "fine")
         assert cancelled["params"] == {"requestId": first["id"]}
         assert shared.open_requests == 0
+        large, cancel = call(5, "x " * 2**17), notification(CANCELLED, requestId=5)
+        await asyncio.gather(send(one, large), send(one, cancel))
+        assert [each.get("method") for each in server.heard[3:]] == ["tools/call", CANCELLED]
+        assert shared.open_requests == 1, "the server may still work on it"

@@ -204,22 +204,6 @@ def test_a_header_that_cannot_be_sent_on_is_refused() -> None:
 # --- bodies -----------------------------------------------------------------------------------
 
 
-def test_a_body_has_a_limit_whether_its_length_is_told_or_not() -> None:
-    assert ask(LOCAL, body=b"x" * LIMIT).status == 200
-    answer = ask(LOCAL, body=b"x" * (LIMIT + 1))
-    assert answer.status == 413
-    chunk = b"%x\r\n%s\r\n" % (LIMIT, b"x" * LIMIT)
-    chunked = ("Transfer-Encoding", "chunked")
-    assert ask(LOCAL, chunked, body=chunk + b"0\r\n\r\n").status == 200
-    assert ask(LOCAL, chunked, body=chunk + b"1\r\nx\r\n0\r\n\r\n").status == 413
-    assert ask(LOCAL, chunked, body=chunk * 100).status == 413, "without reading to the end"
-
-
-def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admission, "BODY_SECONDS", 0.05)
-    assert run(lambda: asked(LOCAL, [("Content-Length", "10")], b"{")).status == 408
-
-
 def test_what_stands_behind_a_chunk_size_takes_no_room_and_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
