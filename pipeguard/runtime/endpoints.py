@@ -88,9 +88,10 @@ def read_url(text: str) -> URL:
     """
     try:
         url = URL(text) if text.split() == [text] else URL()
+        has_host = bool(url.host)  # raises UnicodeError for some
     except ValueError:
-        url = URL()
-    if url.scheme not in SCHEMES or not url.host:
+        url, has_host = URL(), False
+    if url.scheme not in SCHEMES or not has_host:
         raise PolicyError("--upstream: give an address that begins with http, https, ws or wss.")
     if url.user is not None or url.password is not None:
         raise PolicyError(

@@ -15,7 +15,7 @@ from pipeguard.runtime import declining
 
 
 @contextmanager
-def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, int, int]]:
+def client() -> Iterator[tuple[int, int, int]]:
     """A client's two pipes: one to write, one to read, and our end of the second."""
     read_end, to_us = os.pipe()
     from_us, write_end = os.pipe()
@@ -38,9 +38,9 @@ def ask(descriptor: int, *frames: bytes) -> None:
     ("error", "code"), [(LaunchError("no such file"), -37104), (StateError("no store"), -37108)]
 )
 def test_without_a_server_requests_are_answered_and_all_else_is_not(
-    error: LaunchError | StateError, code: int, monkeypatch: pytest.MonkeyPatch
+    error: LaunchError | StateError, code: int
 ) -> None:
-    with client(monkeypatch) as (to_us, from_us, write_end):
+    with client() as (to_us, from_us, write_end):
         ask(
             to_us,
             b'{"jsonrpc":"2.0","id":"a","method":"initialize"}',
@@ -60,7 +60,7 @@ def test_without_a_server_requests_are_answered_and_all_else_is_not(
 
 def test_it_does_not_wait_for_a_client_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(declining, "DECLINE_SECONDS", 0.05)
-    with client(monkeypatch) as (to_us, _, write_end):
+    with client() as (to_us, _, write_end):
         thread = threading.Thread(
             target=declining.decline, args=(LaunchError("gone"), write_end), daemon=True
         )

@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
@@ -27,9 +32,8 @@ from pipeguard.runtime.endpoints import (
     server_context,
 )
 from pipeguard.runtime.http import say_listening
-from pipeguard.runtime.transports import transport_names
 from pipeguard.transports.http.server.admission import Tokens
-from tests import tools
+from tests.auth.certificates import CertificateAuthority
 from tests.fuzz.budget import tried
 
 SECRET = "made-up-" + "for-this-test"
@@ -79,18 +83,16 @@ def test_an_address_is_taken(text: str) -> None:
     [
         *("", "a", "a.example/mcp", "//a/mcp", "ftp://a", "file:///etc/passwd", "javascript:x"),
         *("http://", "http:///mcp", "http://[::1", "http://a:99999/", "http://a:x/", "https:a"),
-        *("http://a b/", "http://a\n/", " http://a/", "unix:/socket"),
+        *("http://a b/", "http://a\n/", " http://a/", "http://»․"),
     ],
 )
 def test_what_is_no_address_is_told_so(text: str) -> None:
     assert refusal(upstream=text).startswith("--upstream: ")
 
 
-@pytest.mark.parametrize(
-    "text", [f"https://u:{SECRET}@a/", f"https://{SECRET}@a/", f"https://:{SECRET}@a/"]
-)
-def test_a_password_in_an_address_is_refused_and_not_repeated(text: str) -> None:
-    assert "--bearer-env or --header-env" in refusal(upstream=text)
+def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
+    for text in (f"https://u:{SECRET}@a/", f"https://{SECRET}@a/"):
+        assert "--bearer-env or --header-env" in refusal(upstream=text)
 
 
 @tried(100)
@@ -109,7 +111,6 @@ def test_no_address_breaks_the_reader(text: str) -> None:
     [
         ("https://a", None, "auto"),
         ("https://a", "streamable-http", "streamable-http"),
-        ("http://a", "sse", "sse"),
         ("wss://a", None, "websocket"),
         ("ws://a", "websocket", "websocket"),
     ],
@@ -120,20 +121,10 @@ def test_an_address_tells_the_transport(url: str, given: str | None, transport: 
 
 
 @pytest.mark.parametrize(
-    ("url", "given"), [("https://a", "websocket"), ("ws://a", "sse"), ("https://a", "stdio")]
-)
-def test_a_transport_that_is_not_spoken_there_is_refused(url: str, given: str) -> None:
-    with pytest.raises(PolicyError, match=f"--transport {given}"):
-        read_transport(options(transport=given), URL(url))
-    assert given in transport_names() or given == "stdio"
-
-
-@pytest.mark.parametrize(
     ("url", "name"),
     [
         ("https://mcp.example.com/mcp", "mcp.example.com"),
         ("http://localhost:8080/mcp", "localhost-8080"),
-        ("http://localhost:80/", "localhost"),
         ("https://a.example/team/x/sse", "a.example-team-x"),
         ("ws://[::1]:9/ws", "--1-9"),
         (f"https://a.example/mcp?key={SECRET}", "a.example"),
@@ -206,34 +197,16 @@ def test_a_clients_credentials_go_on_only_where_nobody_else_is_meant() -> None:
 
 # --- TLS --------------------------------------------------------------------------------------
 
-MAKE_CERTIFICATE = """
-import datetime, ipaddress, sys
-from pathlib import Path
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization as out
-from cryptography.hazmat.primitives.asymmetric import ec
-folder, now = Path(sys.argv[1]), datetime.datetime.now(datetime.timezone.utc)
-key = ec.generate_private_key(ec.SECP256R1())
-name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-made = made.serial_number(1).not_valid_before(now).not_valid_after(now + datetime.timedelta(1))
-made = made.add_extension(x509.SubjectAlternativeName(names), False)
-made = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-pem = made.sign(key, hashes.SHA256()).public_bytes(out.Encoding.PEM)
-def private(lock):
-    return key.private_bytes(out.Encoding.PEM, out.PrivateFormat.PKCS8, lock)
-(folder / "cert.pem").write_bytes(pem)
-(folder / "key.pem").write_bytes(private(out.NoEncryption()))
-(folder / "both.pem").write_bytes(pem + private(out.NoEncryption()))
-(folder / "locked.pem").write_bytes(private(out.BestAvailableEncryption(b"x")))
-"""
-
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("certificates")
-    subprocess.run([tools.server_python(), "-c", MAKE_CERTIFICATE, folder], check=True)
+    cert, key = CertificateAuthority(folder).file.rename(folder / "cert.pem"), folder / "key.pem"
+    (folder / "both.pem").write_bytes(cert.read_bytes() + key.read_bytes())
+    locked = load_pem_private_key(key.read_bytes(), None).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")
+    )
+    (folder / "locked.pem").write_bytes(locked)
     return folder
 
 
@@ -374,10 +347,13 @@ def test_a_token_file_is_read_anew_when_it_changes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"ci \xff\xfe\n"])
-def test_of_a_token_file_that_is_gone_no_token_lets_in(
+def test_of_a_token_file_that_cannot_be_read_no_token_lets_in(
     tmp_path: Path, content: bytes | None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "tokens"
+    if content is not None:
+        file.write_bytes(content)
+    assert refusal(listen="localhost:0", token_file=str(file)).startswith(f"--token-file {file}: ")
     file.write_text(f"ci {SECRET}\n")
     told = options(listen="localhost:0", token_file=str(file), token_env=["env=OTHER"])
     tokens = read_admission(told, ENVIRONMENT, LIMIT)[0].tokens
@@ -390,16 +366,6 @@ def test_of_a_token_file_that_is_gone_no_token_lets_in(
     assert capfd.readouterr().err.count("it no longer contains a valid token") == 1
     file.write_text(f"ci {SECRET}\n")
     assert who(tokens, SECRET) == "ci"
-
-
-@pytest.mark.parametrize("content", [None, b"ci \xff\n"])
-def test_a_token_file_that_cannot_be_read_is_told_at_the_start(
-    tmp_path: Path, content: bytes | None
-) -> None:
-    file = tmp_path / "tokens"
-    if content is not None:
-        file.write_bytes(content)
-    assert refusal(listen="localhost:0", token_file=str(file)).startswith(f"--token-file {file}: ")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="no such modes")

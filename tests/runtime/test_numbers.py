@@ -18,9 +18,6 @@ def options(**values: str) -> WrapOptions:
 @pytest.mark.parametrize(("text", "number"), [("0", 0), ("0.5", 0.5), ("60", 60), ("3600", 3600)])
 def test_an_option_gives_a_number(text: str, number: float) -> None:
     assert read_number(options(grace=text), "--grace", 2.0, 3600.0) == number
-
-
-def test_without_the_option_the_default_holds() -> None:
     assert read_number(options(), "--grace", 2.0) == 2.0
 
 

@@ -113,6 +113,10 @@ def test_a_file_that_is_wrong_changes_nothing(path: Path) -> None:
     ((level, event, fields),) = log.lines
     assert (level, "the earlier policy stays in effect" in event) == ("error", True)
     assert "line 1, column 1: mod" in str(fields["why"])
+    path.write_text("mode: enforce\n")
+    path.chmod(0o666)  # others may write it
+    adopted, log = followed(watch, lambda: None)
+    assert (adopted, [level for level, *_ in log.lines]) == ([], ["error"])
 
 
 def test_a_rule_that_does_not_exist_is_wrong_at_the_start_and_later(path: Path) -> None:
@@ -128,16 +132,6 @@ def test_a_change_is_logged_once_for_all_servers_of_a_gateway(path: Path) -> Non
     path.write_text("mod: observe\n")
     logs = [looked(watch, lambda: None, lambda: None)[1] for watch in watches]
     assert [len(log.lines) for log in logs] == [1, 0, 0]
-
-
-def test_a_file_that_others_may_write_changes_nothing(path: Path) -> None:
-    def open_it() -> None:
-        path.write_text(EXCEPTION)
-        path.chmod(0o666)
-
-    adopted, log = followed(watch_of(path), open_it)
-    assert not any(map(allows, adopted))
-    assert log.lines[0][0] == "error"
 
 
 def test_what_is_not_decided_by_message_waits_for_the_next_start(path: Path) -> None:

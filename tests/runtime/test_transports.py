@@ -49,12 +49,9 @@ def test_a_file_beside_the_others_is_a_transport(
     monkeypatch.delitem(sys.modules, f"{bindings.__name__}.over_gopher")
 
 
-def test_a_transport_that_does_not_exist_is_told_with_those_that_do() -> None:
+def test_a_transport_that_does_not_exist_or_is_not_spoken_there_is_told() -> None:
     with pytest.raises(PolicyError, match="--transport stdio: there is no such transport") as error:
         choose_transport("stdio", "https")
     assert "  sse: HTTP+SSE, the transport of MCP 2024-11-05" in str(error.value)
-
-
-def test_a_transport_may_not_be_spoken_at_such_an_address() -> None:
     with pytest.raises(PolicyError, match="--transport sse: not at an address"):
         choose_transport("sse", "wss")
