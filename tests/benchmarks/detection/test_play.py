@@ -32,39 +32,6 @@ def answer(text: str) -> Object:
     return {"method": "tools/call", "result": {"content": [{"type": "text", "text": text}]}}
 
 
-def test_a_secret_in_an_argument_is_caught() -> None:
-    seen = become(Way.ARGUMENTS, call(f"use {KEY}"))
-    assert (seen.outcome, seen.caught) == (Outcome.BLOCKED, True)
-    assert seen.rules[0] == "secrets.aws-access-key-id"
-
-
-def test_a_warning_is_not_enough_where_a_block_is_due() -> None:
-    quiet = become(Way.ARGUMENTS, call("a fine day"))
-    assert (quiet.outcome, quiet.caught) == (Outcome.QUIET, False)
-    assert become(Way.ARGUMENTS, call(f"use {KEY}"), Expect.WARN).caught
-
-
-def test_what_is_innocent_is_never_caught() -> None:
-    seen = become(Way.ARGUMENTS, call(f"use {KEY}"), Expect.QUIET)
-    assert (seen.outcome, seen.caught, seen.stopped) == (Outcome.BLOCKED, False, True)
-
-
-def test_an_innocent_result_is_quiet() -> None:
-    assert become(Way.RESULT, answer("12 degrees, rain"), Expect.QUIET).outcome is Outcome.QUIET
-
-
-def test_a_tool_that_is_left_out_is_blocked() -> None:
-    tool: Json = {"name": "forecast", "description": ORDER}
-    assert become(Way.DEFINITION, {"tools": [tool]}).outcome is Outcome.BLOCKED
-    plain: Json = {"name": "forecast", "description": "The weather of a city."}
-    assert become(Way.DEFINITION, {"tools": [plain]}, Expect.QUIET).outcome is Outcome.QUIET
-
-
-def test_instructions_that_are_withheld_are_blocked() -> None:
-    server: Object = {"server": {"name": "weather", "instructions": ORDER}}
-    assert become(Way.DEFINITION, server).outcome is Outcome.BLOCKED
-
-
 def flow(*texts: str) -> Object:
     steps: list[Json] = [
         {"tool": "send", "arguments": {"text": text}, "result": "sent"} for text in texts
@@ -72,12 +39,33 @@ def flow(*texts: str) -> Object:
     return {"tools": [], "steps": steps}
 
 
-def test_of_a_flow_the_last_call_counts() -> None:
-    assert become(Way.FLOW, flow("hello", KEY)).caught
+def tool(description: str) -> Object:
+    return {"tools": [{"name": "forecast", "description": description}]}
+
+
+@pytest.mark.parametrize(
+    ("way", "body", "expect", "outcome", "is_caught"),
+    [
+        (Way.ARGUMENTS, call(f"use {KEY}"), Expect.BLOCK, Outcome.BLOCKED, True),
+        (Way.ARGUMENTS, call(f"use {KEY}"), Expect.WARN, Outcome.BLOCKED, True),
+        (Way.ARGUMENTS, call("a fine day"), Expect.BLOCK, Outcome.QUIET, False),
+        (Way.ARGUMENTS, call(f"use {KEY}"), Expect.QUIET, Outcome.BLOCKED, False),  # innocent
+        (Way.RESULT, answer("12 degrees, rain"), Expect.QUIET, Outcome.QUIET, False),
+        (Way.DEFINITION, tool(ORDER), Expect.BLOCK, Outcome.BLOCKED, True),  # it is left out
+        (Way.DEFINITION, tool("The weather."), Expect.QUIET, Outcome.QUIET, False),
+        (Way.DEFINITION, {"server": {"instructions": ORDER}}, Expect.BLOCK, Outcome.BLOCKED, True),
+        (Way.FLOW, flow("hello", KEY), Expect.BLOCK, Outcome.BLOCKED, True),
+    ],
+)
+def test_the_outcome_of_a_case_is_compared_with_what_is_due(
+    way: Way, body: Object, expect: Expect, outcome: Outcome, *, is_caught: bool
+) -> None:
+    seen = become(way, body, expect)
+    assert (seen.outcome, seen.caught) == (outcome, is_caught)
+
+
+def test_of_a_flow_the_last_call_counts_and_of_an_innocent_one_each() -> None:
     assert not become(Way.FLOW, flow(KEY, "hello")).caught
-
-
-def test_an_innocent_flow_must_be_left_alone_all_the_way() -> None:
     assert become(Way.FLOW, flow(KEY, "hello"), Expect.QUIET).stopped
     assert not become(Way.FLOW, flow("good", "day"), Expect.QUIET).stopped
 

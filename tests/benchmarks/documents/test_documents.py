@@ -27,8 +27,6 @@ TOP = Path(__file__).resolve().parents[3]
         ("README.md", Kind.README),
         ("docs/de/guide.md", Kind.TRANSLATED),
         ("docs/api/client.md", Kind.REFERENCE),
-        (".cursor/rules/python.mdc", Kind.AGENT_RULES),
-        ("CHANGELOG.md", Kind.CHANGELOG),
         ("package.json", Kind.RECORDS),
         ("src/main.rs", Kind.SOURCE),
         ("picture.png", None),
@@ -42,7 +40,6 @@ def test_the_kind_of_a_document_is_told_by_its_path(path: str, kind: Kind | None
     "path, project",
     [
         ("/x/site-packages/click/core.py", "click"),
-        ("/x/site-packages/click-8.1.dist-info/METADATA", "click"),
         ("/x/node_modules/a/node_modules/@b/c/README.md", "@b/c"),
         ("/usr/share/man/man1/git-add.1.gz", "git"),
         ("/usr/share/doc/curl/README", "curl"),

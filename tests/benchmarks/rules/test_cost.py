@@ -59,16 +59,12 @@ def test_false_candidates_are_counted_and_told(own: dict[str, Cost]) -> None:
     assert own["mine.rare"].kinds["prose"].candidates == 0
 
 
-def test_a_rule_with_a_model_is_measured_too() -> None:
+def test_a_rule_with_a_model_is_measured_and_one_of_what_arguments_do_is_not() -> None:
     compiled = engines()
     reading = [rule for rule in load_rules() if rule.model]
     assert reading
     found = list(costs(reading, compiled, compiled))
     assert [cost.rule for cost in found] == [rule.id for rule in reading]
-
-
-def test_rules_of_what_arguments_do_are_left_out() -> None:
-    compiled = engines()
     acting = [rule for rule in load_rules() if rule.id == "commands.delete-root"]
     assert list(costs(acting, compiled, compiled)) == []
 
