@@ -13,7 +13,6 @@ from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.packs import load_rules, sources
-from tests.each import each
 
 PAGE_MAKER = runpy.run_path(str(Path(__file__).parent.parent / "docs" / "pages.py"))
 FAMILIES = PAGE_MAKER["read_families"]()
@@ -64,11 +63,16 @@ def finds(engines: Engines, text: str, value: str) -> bool:
     return verdict.action >= Action.REDACT and value.encode() not in (verdict.forward or b"")
 
 
-@each("vendor", sorted({f.vendor for f in FAMILIES if f.status in ("named", "retired")}))
-def test_a_key_without_a_form_is_found_by_its_name(vendor: str, engines: Engines) -> None:
-    dice = random.Random(vendor)  # noqa: S311  no key of anything
-    name = vendor.upper().replace(" ", "_").replace("-", "_")
-    values = ["".join(dice.choices(MOST, k=40)) for _ in range(2)]
-    values += ["".join(dice.choices(HEX, k=32)) for _ in range(2)]
-    found = [finds(engines, f"{name}_API_KEY={value}", value) for value in values]
-    assert sum(found) >= len(values) - 1  # chance writes a word now and then
+@pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.exhaustive)])
+def test_a_key_without_a_form_is_found_by_its_name(every: int, engines: Engines) -> None:
+    vendors = sorted({f.vendor for f in FAMILIES if f.status in ("named", "retired")})
+    lost = []
+    for vendor in vendors[::every]:
+        dice = random.Random(vendor)  # noqa: S311  no key of anything
+        name = vendor.upper().replace(" ", "_").replace("-", "_")
+        values = ["".join(dice.choices(MOST, k=40)) for _ in range(2)]
+        values += ["".join(dice.choices(HEX, k=32)) for _ in range(2)]
+        found = [finds(engines, f"{name}_API_KEY={value}", value) for value in values]
+        if sum(found) < len(values) - 1:  # chance writes a word now and then
+            lost.append(vendor)
+    assert lost == []

@@ -53,6 +53,7 @@ MACHINE_PATHS = re.compile(
 # Calls that got arguments in a later 3.11: CPython, Lib/tarfile.py, shutil.py, email/utils.py.
 LATER = re.compile(r"\b(extract|extractall|unpack_archive|getaddresses|parseaddr)")
 LATER_ARGUMENTS = {"filter", "strict"}
+DOCSTRING = re.compile(r'(#[^\n]*\n|\s)*r?"""\S')  # without parsing a thousand files
 INDEX = re.compile(r"https?://|--(extra-)?index-url|--find-links|--trusted-host")
 REQUIREMENT = re.compile(r"^[A-Za-z0-9_.-]+(\[[a-z,]+\])?==\S+", re.MULTILINE)
 
@@ -237,6 +238,6 @@ def test_every_module_says_what_it_is() -> None:
         for name, text in files().items()
         if name.endswith(".py")
         and name.startswith(("pipeguard/", "benchmarks/"))
-        and not ast.get_docstring(ast.parse(text))
+        and not DOCSTRING.match(text)
     ]
     assert silent == []
