@@ -267,8 +267,8 @@ def test_many_servers_take_as_long_as_they_are_many(tmp_path: Path, kind: str) -
             sys.setprofile(None)
         return next(calls)
 
-    cost(80)  # what is loaded once
-    few, many = cost(40), cost(200)
+    cost(40)  # what is loaded once
+    few, many = cost(20), cost(100)
     assert many < 2 * 5 * few  # five times as many; a square would be 25 times
 
 

@@ -76,7 +76,6 @@ def test_what_is_shown(snapshot: Snapshot, tmp_path: Path) -> None:
         rules show egress.address  # 2
         rules show protocol.duplicate-key  # 2
         rules show secrets.githb-token  # 2
-        rules test {tmp_path}/mine.yaml
         rules test {tmp_path}/wrong.yaml  # 2
         rules test {tmp_path}/places.yaml  # 2
         rules test {tmp_path}/several.yaml  # 2
