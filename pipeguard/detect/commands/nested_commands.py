@@ -14,6 +14,7 @@ from pipeguard.detect.commands.programs import (
     CLIENTS,
     INTERPRETERS,
     find_script,
+    is_inner,
     operands,
     option_values,
     program_name,
@@ -192,5 +193,4 @@ def _shorten(command: str) -> str:
 
 
 def _runs_input(command: str) -> bool:
-    name = command.removeprefix("$ ").partition(" ")[0]
-    return name in lists.SHELLS or INTERPRETERS.match(name) is not None
+    return is_inner(command.removeprefix("$ ").partition(" ")[0])

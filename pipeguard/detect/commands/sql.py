@@ -8,7 +8,6 @@ around it. Knows no rules.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 from pipeguard.detect.words import programs
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -138,15 +137,11 @@ def _lines(text: str) -> list[str]:
             lines.append(
                 f"{head} {words[:MAX_LINE]}" + (" ALL" if changes and not spares_rows else "")
             )
-            lines += [f"{head} {part}" for part in _later_parts(words)]
+            # The rest of a statement that is too long for one line, each part after its first word.
+            first = words[:20].partition(" ")[0]
+            steps = range(MAX_LINE - OVERLAP, len(words) - OVERLAP, MAX_LINE - OVERLAP)
+            lines += [f"{head} {first} {words[at : at + MAX_LINE]}" for at in steps]
     return lines
-
-
-def _later_parts(words: str) -> Iterator[str]:
-    """The rest of a statement that is too long for one line, each part after its first word."""
-    first = words[:20].partition(" ")[0]
-    for at in range(MAX_LINE, len(words), MAX_LINE - OVERLAP):
-        yield f"{first} {words[at - OVERLAP : at + MAX_LINE - OVERLAP]}"
 
 
 def _replacement(match: re.Match[str]) -> str:
