@@ -19,7 +19,6 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.config.policy_file import PolicyScope
 from pipeguard.config.user_policy import user_policy_path, usual_policy_path
 from pipeguard.errors import PolicyError
-from pipeguard.firewall.finding import Action
 from pipeguard.firewall.policy import Mode, Policy, Trust
 from tests.config.test_policy_file import NOW, exception, parse, subject
 
@@ -27,24 +26,6 @@ from tests.config.test_policy_file import NOW, exception, parse, subject
 def test_no_file_is_the_default(home: Path) -> None:
     assert home.is_dir()
     assert load_wrap_policy(WrapOptions((), {}, {}, [])) == Policy()
-
-
-def test_a_projects_limits_stay_below_the_defaults() -> None:
-    policy = combine(
-        None,
-        parse("limits: {frame: 64 MiB, pending: 20000, notifications: 20000}", PolicyScope.PROJECT),
-    )
-    assert policy.limits == Policy().limits
-
-
-def test_a_project_cannot_take_back_what_the_user_blocks() -> None:
-    user = parse("actions: [{rule: secrets.*, action: block}]\ntools: {block: [rm]}")
-    project = parse(
-        "actions: [{rule: secrets.*, action: warn}]\ntools: {allow: [rm]}", PolicyScope.PROJECT
-    )
-    policy = combine(user, project)
-    assert policy.action(subject(), NOW) is Action.BLOCK
-    assert not policy.calls("rm")
 
 
 PROJECTS = st.fixed_dictionaries(

@@ -84,13 +84,6 @@ def test_a_layout_that_is_not_safe_is_refused_with_the_entry(tmp_path: Path) -> 
         with_entry(str(path), ENTRY, TODAY)
 
 
-def test_an_invalid_file_is_an_error(tmp_path: Path) -> None:
-    path = tmp_path / "policy.yaml"
-    path.write_text("isolate: [")
-    with pytest.raises(PolicyError):
-        with_entry(str(path), ENTRY, TODAY)
-
-
 @tried(100)
 @given(st.lists(st.text().filter(str.isprintable), max_size=3))
 def test_any_path_is_read_as_it_was_written(paths: list[str]) -> None:

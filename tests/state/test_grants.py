@@ -14,7 +14,7 @@ from pipeguard.detect import shown_call
 from pipeguard.detect.detector import make_guard
 from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.pins.fingerprint import Pin
-from pipeguard.firewall.policy import ActionEntry, Layer, Mode, Policy, Selector
+from pipeguard.firewall.policy import ActionEntry, Exempt, Layer, Mode, Policy, Selector
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.firewall.protocol.pending import PendingRequest
 from pipeguard.firewall.session.lifecycle import MAX_HELD, WaitingRoom
@@ -24,6 +24,7 @@ from pipeguard.state.database import BUSY_SECONDS
 from pipeguard.state.grants import CallGrant, StoredGrants, make_grant, refuse_call
 from pipeguard.state.store import Store
 from pipeguard.transports.judging import wait_for_decision
+from tests.firewall.session.talk import begin
 
 KEY = "ghp_" + "Z7QX4M2N5P6R3STV" * 2 + "abcd"
 CALL: JsonObject = {"recipients": ["audit@bw.example"], "subject": "Minutes", "body": "Hello"}
@@ -60,8 +61,8 @@ class Conversation:
     def read(self, inbox: str) -> None:
         self.call("get_inbox", {})
         content: JsonObject = {"content": [{"type": "text", "text": inbox}]}
-        frame = serialise({"jsonrpc": "2.0", "id": self.last_id, "result": content})
-        self.session.receive(Direction.TO_CLIENT, frame, 1.0)
+        answered = serialise({"jsonrpc": "2.0", "id": self.last_id, "result": content})
+        self.session.receive(Direction.TO_CLIENT, answered, 1.0)
 
     def call(self, name: str, arguments: JsonObject, **others: JsonValue) -> Verdict:
         return self.receive(self.request(name, arguments, **others))
@@ -76,8 +77,8 @@ class Conversation:
     def request(self, name: str, arguments: JsonObject, **others: JsonValue) -> JsonObject:
         self.number += 1
         params: JsonObject = {"name": name, "arguments": arguments, **others}
-        frame: JsonObject = {"jsonrpc": "2.0", "id": self.last_id, "method": "tools/call"}
-        return {**frame, "params": params}
+        asked: JsonObject = {"jsonrpc": "2.0", "id": self.last_id, "method": "tools/call"}
+        return {**asked, "params": params}
 
     def cancellation(self) -> JsonObject:
         params: JsonObject = {"requestId": self.last_id}
@@ -90,17 +91,6 @@ class Conversation:
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     return tmp_path / "store.db"
-
-
-def begin(session: Session) -> None:
-    """The handshake, after which a server may ask."""
-    opened: JsonObject = {"protocolVersion": "2025-11-25", "capabilities": {}}
-    asked: JsonObject = {"jsonrpc": "2.0", "id": "o", "method": "initialize", "params": opened}
-    session.receive(Direction.TO_SERVER, serialise(asked), 2.0)
-    answered = serialise({"jsonrpc": "2.0", "id": "o", "result": opened})
-    session.receive(Direction.TO_CLIENT, answered, 2.0)
-    begun = serialise({"jsonrpc": "2.0", "method": "notifications/initialized"})
-    session.receive(Direction.TO_SERVER, begun, 2.0)
 
 
 def broken(*_: object, **__: object) -> None:
@@ -410,6 +400,44 @@ def test_a_call_of_the_server_waits_for_nobody(store: Path) -> None:
     assert verdict.reply is not None
     ping = serialise({"jsonrpc": "2.0", "id": talk.last_id, "method": "ping"})
     assert session.receive(Direction.TO_CLIENT, ping, 4.0).forward is ping, "its id is free"
+
+
+EXEMPT = Layer(exceptions=(Exempt(Selector(rule="flows.*"), "our minutes"),))
+OTHER = ASKING._replace(exceptions=(Exempt(Selector(rule="secrets.*"), "our docs", 9e9),))
+
+
+def test_a_call_waits_as_one_event_while_the_person_is_to_decide_about_the_same(
+    asking: Conversation,
+) -> None:
+    held, policy = asking.order(), asking.session.guard.policy
+    asking.session.guard.adopt(policy._replace(layers=(OTHER,)))
+    assert asking.session.is_decided(held)
+    assert asking.session.decide(held, 3.0, is_last=False) is held
+    assert not asking.session.is_decided(held)
+    assert asking.session.is_awaited(held)
+
+
+@pytest.mark.parametrize(
+    ("layer", "action"), [(EXEMPT, Action.ALLOW), (STRICTER, Action.BLOCK)], ids=["exempt", "stop"]
+)
+def test_a_wait_that_the_policy_ends_is_named(
+    asking: Conversation, layer: Layer, action: Action
+) -> None:
+    held, policy = asking.order(), asking.session.guard.policy
+    asking.session.guard.adopt(policy._replace(layers=(layer,)))
+    ended = asking.session.decide(held, 3.0, is_last=False)
+    assert ended.action is action
+    assert f"it waited as event {held.event}" in ended.findings[0].note
+
+
+def test_a_call_that_passes_by_a_grant_for_its_like_names_its_own_wait(
+    store: Path, asking: Conversation
+) -> None:
+    held = asking.order()
+    grant(store, held, event="TEST.c1")
+    passed = asking.session.decide(held, 3.0, is_last=False)
+    assert passed.forward is not None
+    assert passed.findings[0].note.endswith(f"as event TEST.c1; it waited as event {held.event}")
 
 
 def test_only_its_sender_ends_a_call_that_waits(asking: Conversation) -> None:

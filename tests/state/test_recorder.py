@@ -144,14 +144,6 @@ def test_closing_writes_what_waits_and_takes_nothing_more(path: Path) -> None:
     assert verify(path) == []
 
 
-def test_findings_are_told_to_the_log(path: Path) -> None:
-    log = Heard()
-    recorded(path, verdict("RUN.c1", findings=(FINDING,)), verdict("RUN.c2"), log=log)
-    ((level, event, fields),) = log.lines
-    assert (level, event) == ("warning", "block secrets.aws-access-key-id")
-    assert (fields["event_id"], fields["place"]) == ("RUN.c1", "call.arguments")
-
-
 def test_what_is_found_in_a_definition_that_waits_is_told_with_what_helps(path: Path) -> None:
     """`allow` refuses an event in which something waits for approval; each event has one line."""
     poisoned = FINDING._replace(rule="poisoning.classifier", place="tool.description")

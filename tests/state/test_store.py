@@ -34,11 +34,6 @@ def test_first_use_is_trusted_and_outlives_the_process(store: Store, path: Path)
     assert pin.approved_at.endswith("Z")
 
 
-def test_servers_do_not_share_pins(store: Store) -> None:
-    store.remember("weather", [seen()])
-    assert store.pins("mail") == {}
-
-
 def test_a_drift_is_held_beside_what_is_trusted(store: Store) -> None:
     store.remember("weather", [seen()])
     store.remember("weather", [held()])
@@ -205,43 +200,6 @@ def test_a_locked_store_is_told(store: Store, path: Path, monkeypatch: pytest.Mo
         store.remember("weather", [seen()])
         with pytest.raises(StateError, match="has it locked"):
             second.remember("weather", [seen()])
-
-
-def test_a_full_disk_is_told_and_leaves_what_was(store: Store) -> None:
-    store.remember("weather", [seen()])
-    (pages,) = store.connection.execute("PRAGMA page_count").fetchone()
-    store.connection.execute(f"PRAGMA max_page_count = {pages}")
-    big = {"name": "big", "description": "x" * 200_000}
-    with pytest.raises(StateError, match="disk is full"):
-        store.remember("weather", [seen(big)])
-    assert set(store.pins("weather")) == {TOOL}
-
-
-WRITER = """
-import sys
-from pathlib import Path
-from pipeguard.state.store import Store
-from tests.state.samples import seen
-sys.stdin.readline()
-with Store.open(Path(sys.argv[1])) as store:
-    for i in range(50):
-        name = f"{sys.argv[2]}-{i}"
-        store.remember("weather", [seen({"name": name, "description": "x"})])
-        store.remember("weather", [seen({"name": "shared", "description": "same"})])
-"""
-
-
-def test_processes_begin_and_fill_one_store_together(path: Path) -> None:
-    command = [sys.executable, "-W", "error", "-c", WRITER, str(path)]
-    writers = [
-        subprocess.Popen([*command, f"writer{i}"], stdin=subprocess.PIPE, cwd=ROOT)
-        for i in range(3)
-    ]
-    for writer in writers:
-        writer.communicate(b"go\n", timeout=60)
-    assert [writer.returncode for writer in writers] == [0, 0, 0]
-    with Store.open(path) as store:
-        assert len(store.pins("weather")) == 151
 
 
 @pytest.mark.parametrize(

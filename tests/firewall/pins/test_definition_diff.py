@@ -44,10 +44,6 @@ def test_each_place_that_differs_is_told_once(
     assert places(old, new) == expected
 
 
-def test_what_is_equal_on_both_sides_has_no_difference_whatever_its_form() -> None:
-    assert list(differences(read('{"b": 1.0, "a": 2}'), read('{"a":2,"b":1}'))) == []
-
-
 def test_instructions_and_other_values_are_read_as_one_member() -> None:
     assert read('"Be kind."') == {"instructions": "Be kind."}
     assert read("[1]") == {"value": [Number("1")]}
@@ -88,15 +84,3 @@ def test_a_path_of_a_schema_is_read(path: str, role: SchemaRole, label: str, key
     for key in filter(None, path.split("/")):
         place = place.enter(key, ABSENT, ABSENT)
     assert (place.role, place.label, place.keyword) == (role, label, keyword)
-
-
-def test_of_the_parameters_on_both_sides_those_are_told_that_became_required() -> None:
-    def schema(required: list[JsonValue], *names: str) -> JsonValue:
-        return {"properties": {name: {} for name in names}, "required": required}
-
-    old, new = (
-        schema(["a", "c", Number("1")], "a", "b", "c"),
-        schema(["b", "c", "d"], "a", "b", "c", "d"),
-    )
-    assert SchemaPlace(schemas=(old, new)).required_anew == (["b"], ["a"])
-    assert SchemaPlace(schemas=(ABSENT, new)).required_anew == ([], [])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from decimal import Decimal
 from hashlib import sha256
@@ -13,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.firewall.pins.fingerprint import Pin, _write_any, canonical, fingerprint
-from pipeguard.firewall.protocol.json_values import JsonValue, Number, serialise
+from pipeguard.firewall.protocol.json_values import JsonValue, Number
 from pipeguard.firewall.protocol.strict_json import parse_json
+from tests.fuzz.values import spaced
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 TOKENS = st.one_of(
@@ -37,18 +37,6 @@ def shuffled(value: JsonValue, rng: random.Random) -> JsonValue:
     if isinstance(value, list):
         return [shuffled(item, rng) for item in value]
     return value
-
-
-def spaced(value: JsonValue) -> bytes:
-    """Spell JSON with white space everywhere, and every character escaped that may be."""
-    if isinstance(value, dict):
-        members = (b" %s\t:\n%s " % (spaced(key), spaced(item)) for key, item in value.items())
-        return b"{ " + b" , ".join(members) + b"\r\n}"
-    if isinstance(value, list):
-        return b"[ " + b" ,\n".join(spaced(item) for item in value) + b" ]"
-    if isinstance(value, str) and not isinstance(value, Number):
-        return json.dumps(value, ensure_ascii=True).encode()
-    return serialise(value)
 
 
 def meaning(value: JsonValue) -> object:

@@ -201,14 +201,6 @@ def test_without_the_form_in_c_the_same_is_read(monkeypatch: pytest.MonkeyPatch)
 
 
 @tried(100)
-@given(values)
-def test_what_is_written_has_its_value_and_is_a_line(value: JsonValue) -> None:
-    frame = ParsedFrame.write(value)
-    assert isinstance(frame, ParsedFrame)
-    assert (read_json(frame), bytes(frame)) == ((value, frame), serialise(value))
-
-
-@tried(100)
 @given(FRAMES, st.sampled_from([b"", b"\r", b"\n", b" \r\n"]))
 def test_a_frame_with_its_value_becomes_the_same_line(frame: bytes, end: bytes) -> None:
     frame += end
@@ -274,31 +266,6 @@ for number in range(TRIES):
 
 
 # --- size and depth ----------------------------------------------------------------------------
-
-
-def depth(frame: bytes) -> int:
-    """Count the nesting of brackets outside of strings, one by one."""
-    level = deepest = 0
-    inside = escaped = False
-    for byte in frame:
-        if inside:
-            inside = escaped or byte != ord('"')
-            escaped = not escaped and byte == ord("\\")
-        elif byte == ord('"'):
-            inside = True
-        elif byte in b"[{":
-            level += 1
-            deepest = max(deepest, level)
-        elif byte in b"]}":
-            level -= 1
-    return deepest
-
-
-@tried(100)
-@given(values, st.integers(0, 8))
-def test_nesting_is_counted_as_one_would(value: JsonValue, limit: int) -> None:
-    for frame in (serialise(value), spaced(value)):
-        assert nests_deeper_than(parse_json(frame), limit) == (depth(frame) > limit)
 
 
 @pytest.mark.parametrize(

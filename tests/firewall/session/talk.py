@@ -26,6 +26,15 @@ def new_session(policy: Policy | None = None, revision: str = "2025-06-18") -> S
     return session
 
 
+def begin(session: Session, capabilities: object = None) -> None:
+    """The handshake, after which a server may ask."""
+    params = {"protocolVersion": "2025-11-25", "capabilities": capabilities or {}}
+    opening = {"protocolVersion": "2025-11-25", "capabilities": {}}
+    session.receive(TO_SERVER, frame(id=0, method="initialize", params=params), 0.0)
+    session.receive(TO_CLIENT, frame(id=0, result=opening), 0.0)
+    session.receive(TO_SERVER, frame(method="notifications/initialized"), 0.0)
+
+
 def asked(id_: object = 1, revision: str = "2025-06-18") -> Session:
     """A session in which a call waits for its answer."""
     session = new_session(revision=revision)

@@ -75,13 +75,6 @@ def holding(name: str, said: str) -> Pin:
     )
 
 
-def test_a_guard_keeps_its_own_pins() -> None:
-    given: dict[PinKey, Pin] = {("tool", "a"): pin("a")}
-    one = make_guard("demo", engines(), Policy(), given)
-    one.pins.learn(pin("b"))
-    assert given == {("tool", "a"): pin("a")}
-
-
 def test_a_part_has_its_own_secrets_and_flows_and_shares_the_rest() -> None:
     one = make_guard("demo", engines(), Policy(), {("tool", "a"): pin("a")}, b"k" * 32)
     ann, bob = one.part(b"a" * 32), one.part(b"b" * 32)
@@ -99,11 +92,6 @@ def test_a_part_has_its_own_secrets_and_flows_and_shares_the_rest() -> None:
     stricter = Policy()
     one.adopt(stricter)
     assert ann.policy is bob.policy is one.policy is stricter
-
-
-def test_a_part_of_a_guard_without_a_vault_has_none() -> None:
-    part = make_guard("demo", engines(), Policy(), {}).part(b"a" * 32)
-    assert get_detection(part).vault is None
 
 
 def poisoned(name: str) -> Pin:

@@ -16,6 +16,7 @@ from tests.firewall.session.talk import (
     TO_SERVER,
     answer,
     asked,
+    begin,
     call,
     frame,
     member,
@@ -160,11 +161,7 @@ ACCEPTED: dict[str, object] = {"action": "accept"}
 def asking(declared: object) -> tuple[Session, list[JsonValue], Verdict]:
     """A session in which PipeGuard asks the client something, and the results that it takes."""
     session, taken = new_session(revision="2025-11-25"), list[JsonValue]()
-    params = {"protocolVersion": "2025-11-25", "capabilities": {"elicitation": declared}}
-    session.receive(TO_SERVER, frame(id=0, method="initialize", params=params), 0.0)
-    opening = {"protocolVersion": "2025-11-25", "capabilities": {}}
-    session.receive(TO_CLIENT, frame(id=0, result=opening), 0.0)
-    session.receive(TO_SERVER, frame(method="notifications/initialized"), 0.0)
+    begin(session, {"elicitation": declared})
     return session, taken, session.ask_client(ELICITS, taken.append, 0.0)
 
 
