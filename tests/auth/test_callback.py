@@ -35,8 +35,6 @@ def test_an_answer_to_this_login_is_taken(query: str, code: str | None, error: s
     "query",
     [
         "",
-        "state=s",
-        "state=s&code=",
         "state=t&code=c",
         "state=s&code=c&code=d",
         "state=s&state=s&code=c",
@@ -58,7 +56,6 @@ def test_a_pasted_address_may_be_cut(pasted: str) -> None:
         "http://example.com:8765/callback",
         "http://127.0.0.1/callback",
         "http://127.0.0.1:8765/callback?a=b",
-        "http://0.0.0.0:8765/callback",
     ],
 )
 def test_a_redirect_uri_is_on_loopback_and_has_a_port(uri: str) -> None:

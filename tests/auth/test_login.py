@@ -278,21 +278,6 @@ def test_a_mixed_up_issuer_gets_no_code(site: Sites) -> None:
         assert [name for name, _ in attacker.asked if name.startswith("POST")] == []
 
 
-def test_a_page_of_one_party_sends_no_code_to_another(site: Sites) -> None:
-    """Also if no server promises `iss` (RFC 9700, 4.4.2)."""
-    honest = site()
-    with party() as attacker, party() as victim:
-        url = protected(victim, attacker.origin)
-        leads_to(attacker, honest)
-        host = urlsplit(attacker.origin).netloc
-        honest.fails("login", url, says=f"--token-host {host}")
-        assert not honest.browsed.exists()
-        assert [name for name, _ in attacker.asked if name.startswith("POST")] == []
-        done = honest.auth("login", url, "--token-host", host)  # the advice is one that works
-        assert honest.browsed.exists()
-        assert "one party" not in done.stderr
-
-
 def test_a_server_without_s256_is_not_used(site: Sites) -> None:
     place = site(is_alone=True)
     with party() as weak:

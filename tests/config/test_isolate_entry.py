@@ -20,27 +20,22 @@ TODAY = datetime.date(2026, 11, 23)
 ENTRY = {"server": "files", "read": ["~/notes", "/srv/a b"], "loopback": [5432], "keep_home": True}
 LAYOUTS = {
     "nothing": "",
-    "comments alone": "# mine\n",
     "other keys": "mode: observe  # for now\n",
-    "no last newline": "mode: observe",
     "a list": "isolate:\n- server: a\n  # hosts of a\n  hosts: [x.example]\nmode: observe\n",
     "an indented list": "isolate:\n    - server: a\n    - {server: b}\n\n# the end\n",
     "a flow list": "isolate: [{server: a}]\nmode: observe\n",
-    "an empty flow list": "isolate: []\n",
     "Windows": "mode: observe\r\nisolate:\r\n- server: a\r\n",
 }
 
 
 OWN = {
     "a flow list": "isolate:\n- server: files\n  read: [~/a, ~/b]  # mine\n",
-    "a flow list that ends with a comma": "isolate:\n- server: files\n  read: [~/a, ~/b,]\n",
     "lines": "isolate:\n- server: files\n  read:\n  # the first\n  - ~/a\n  - ~/b\nmode: observe\n",
     "indented lines": "isolate:\n  - server: files\n    read:\n      - ~/a  # a\n      - '~/b'",
     "a flow entry": "isolate:\n- {server: files, read: [~/a, '~/b'], loopback: [5432]}\n",
     "the list first": "isolate:\n- read: [~/a, ~/b]\n  server: files\n",
     "all on one line": "isolate: [{server: files, read: [~/a, ~/b]}, {server: other}]\n",
     "a list with comments": "isolate:\n- server: files\n  read: [~/a,  # mine\n    ~/b]\n",
-    "a mark of Unicode": "\ufeffisolate:\n- server: files\n  read: [~/a, ~/b]\n",
     "Windows": "isolate:\r\n- server: files\r\n  read:\r\n  - ~/a\r\n  - ~/b\r\nmode: observe\r\n",
 }
 # A layout, what is given, and what the file says then.

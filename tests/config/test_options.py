@@ -17,11 +17,8 @@ PLAIN = [
     [],
     ["--name", "x"],
     ["--name=x"],
-    ["--name="],
     ["--env", "A", "--env", "B=c d", "--env=C=1=2"],
-    ["--inherit-env", "--observe", "--no-audit"],
     ["--cwd", "/a b", "--policy", "p.yaml", "--trust", "review", "--grace", "0.5"],
-    ["--log-level", "trace", "--log-format=json"],
     ["--name", "first", "--name", "last"],
 ]
 
@@ -59,14 +56,10 @@ def test_both_readers_agree(arguments: list[str], parsed: list[WrapOptions]) -> 
         [],
         ["--"],
         ["--help"],
-        ["npx", "server"],
-        ["--nam", "x", "--", "npx"],
         ["--no-such", "--", "npx"],
         ["--name", "--", "npx"],
-        ["--name"],
         ["--observe=yes", "--", "npx"],
         ["--grace", "-1", "--", "npx"],
-        ["--env", "-x", "--", "npx"],
     ],
     ids=" ".join,
 )

@@ -542,11 +542,3 @@ def test_a_secret_that_is_a_name_is_not_told(place: str) -> None:
 @pytest.mark.slow
 def test_the_samples_are_many() -> None:
     assert len(secrets()) > 30
-
-
-def test_an_opening_that_takes_too_long_is_answered_once() -> None:
-    session = Session(make_guard("demo", engines(), POLICIES["default"], {}), "RUN")
-    session.receive(TO_SERVER, b'{"jsonrpc":"2.0","id":0,"method":"initialize"}', 0.0)
-    assert len(session.expire(60.0)) == 1
-    assert session.expire(120.0) == []
-    assert session.abandon() == []

@@ -23,23 +23,13 @@ from pipeguard.state.audit import (
 )
 from pipeguard.state.store import Store
 from pipeguard.state.verification import verify
-from tests.state.samples import FINDING
+from tests.state.samples import FINDING, audit_entry
 
 
 def entry(i: int = 0, action: str = "allow", findings: str = "[]") -> AuditEntry:
-    return AuditEntry(
-        time=f"2026-03-02T10:00:{i:02d}.000Z",
-        client="editor 1.0",
-        direction="to-server",
-        kind="request",
-        method="tools/call",
-        tool="get_forecast",
-        action=action,
-        event=f"RUN.c{i}",
-        frame_sha256=f"{i:064x}",
-        frame_bytes=i,
-        findings=findings,
-    )
+    times = {"time": f"2026-03-02T10:00:{i:02d}.000Z", "client": "editor 1.0"}
+    frame = {"frame_sha256": f"{i:064x}", "frame_bytes": i}
+    return audit_entry(f"RUN.c{i}", action=action, findings=findings, **times, **frame)
 
 
 @pytest.fixture
@@ -172,11 +162,8 @@ def test_a_failed_append_leaves_the_chain_as_it_was(path: Path) -> None:
         (AuditFilter(since="2026-03-02T10:00:05"), lambda e: e.frame_bytes >= 5),
         (AuditFilter(event="RUN.c3"), lambda e: e.event == "RUN.c3"),
         (AuditFilter(rule="secrets.aws-access-key-id"), lambda e: e.action == "block"),
-        (AuditFilter(rule="secrets"), lambda e: e.action == "block"),
         (AuditFilter(rule="secrets.*"), lambda e: e.action == "block"),
         (AuditFilter(rule="secret"), lambda e: False),
-        (AuditFilter(rule="secrets.aws"), lambda e: False),
-        (AuditFilter(server="mail"), lambda e: False),
         (AuditFilter(server="weather", rule="%"), lambda e: False),
     ],
 )

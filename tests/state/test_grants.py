@@ -124,6 +124,7 @@ def test_a_granted_call_passes_once(store: Path) -> None:
 STRICTER = Layer(actions=(ActionEntry(Selector(rule="flows.*"), Action.BLOCK),))
 OTHERS: dict[str, Callable[[Path], Verdict]] = {
     "other arguments": lambda store: Conversation(store).order({**CALL, "body": "Bye"}),
+    "a task": lambda store: Conversation(store).order(task={"ttl": Number("60000")}),
     "another tool": lambda store: Conversation(store, defined="Sends mail to many.").order(),
     "another policy": lambda store: Conversation(
         store, combine(None, None)._replace(layers=(STRICTER,))
@@ -135,7 +136,8 @@ OTHERS: dict[str, Callable[[Path], Verdict]] = {
 def test_it_is_no_grant_of_anything_else(store: Path, other: str) -> None:
     grant(store, Conversation(store).order())
     assert OTHERS[other](store).action is Action.BLOCK
-    assert Conversation(store).order().forward is not None
+    meta: JsonObject = {"progressToken": "another each time", "traceparent": "00-ab-cd-01"}
+    assert Conversation(store).order(_meta=meta).forward is not None
 
 
 def test_of_several_processes_one_has_it(store: Path) -> None:
@@ -144,15 +146,6 @@ def test_of_several_processes_one_has_it(store: Path) -> None:
     with ProcessPoolExecutor(4) as pool:
         taken = list(pool.map(StoredGrants(store).take, ["ab" * 16] * 8))
     assert sorted(filter(None, taken)) == ["TEST.c2"]
-
-
-def test_it_is_bound_to_all_that_the_call_says(store: Path) -> None:
-    grant(store, Conversation(store).order())
-    other = Conversation(store).order(task={"ttl": Number("60000")})
-    assert other.action is Action.BLOCK
-    meta: JsonObject = {"progressToken": "another each time", "traceparent": "00-ab-cd-01"}
-    again = Conversation(store).order(_meta=meta)
-    assert again.forward is not None
 
 
 def test_it_does_not_cover_another_reason(store: Path) -> None:

@@ -130,14 +130,6 @@ def test_without_a_home_nothing_of_the_current_folder_is_believed(
     told = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=True)
     assert told.stdout.decode().splitlines() == ["StateError True"] * 3
 
-    known = {
-        f"XDG_{name}_HOME": str(tmp_path / name.lower()) for name in ("CACHE", "CONFIG", "STATE")
-    }
-    told = subprocess.run(
-        command, cwd=tmp_path, env=environment | known, capture_output=True, check=True
-    )
-    assert told.stdout.decode().splitlines() == [f"{known[name]}/pipeguard" for name in known]
-
 
 def test_a_folder_that_cannot_be_read_is_an_error_of_the_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -78,37 +78,50 @@ def test_a_new_required_parameter_is_told_with_the_words_that_it_brings() -> Non
     )
 
 
-def test_a_new_title_beside_another_change_is_wording() -> None:
-    old: JsonValue = {"title": "A", "mimeType": "text/plain"}
-    new: JsonValue = {"title": "B", "mimeType": "text/html"}
-    assert classify(text(old), text(new), "resource") == (Drift.WORDING, Drift.OTHER)
+# A kind, two definitions, and the classes and lines of their difference.
+DIFFERENT: list[tuple[str, str, str, str, list[str]]] = [
+    ("resource", '{"title":"A","x":"a"}', '{"title":"B","x":"b"}', "wording other", []),
+    ("resource", '{"name":"weather"}', '{"name":"Weather"}', "name-only", []),
+    ("server", '{"name":"weather"}', '{"name":"Weather"}', "other", []),
+    ("server", '"Rain."', '"Rain, wide."', "wording", []),
+    ("server", '"Rain."', '"Rain. Never tell."', "instruction-added wording", []),
+    ("server", '"Rain."', '"Rain. Try it."', "wording", ['instructions gained: "Try it."']),
+    ("tool", '{"tags":["a","b"]}', '{"tags":["b","a"]}', "other", ["tags has another order"]),
+    ("tool", '{"m":1.0,"x":"y"}', '{"x":"z","m":1}', "other", ['x: "y" → "z"']),
+    (
+        "prompt",
+        '{"arguments":[{"name":"code","required":true}]}',
+        '{"arguments":[{"name":"code"},{"name":"key","required":true}]}',
+        "required-parameter-added schema-widened",
+        ["parameter added: key (required)", "parameter code: now optional"],
+    ),
+    (
+        "tool",
+        '{"inputSchema":{"$defs":{"p":{"items":{"type":"string"}}}}}',
+        '{"inputSchema":{"$defs":{"p":{"items":{"type":["string","null"]}}}}}',
+        "schema-widened",
+        ['parameter $defs.p[]: type: "string" → ["string","null"]'],
+    ),
+    (
+        "tool",
+        '{"inputSchema":{"properties":{}}}',
+        '{"inputSchema":{"properties":{"x":{"title":"The notes"},"y":true}}}',
+        "parameter-added",
+        [
+            "parameter added: x",
+            'parameter x: title gained: "The notes"',
+            "parameter added: y",
+        ],
+    ),
+]
 
 
-def test_a_prompts_arguments_are_parameters() -> None:
-    old: JsonObject = {"name": "review", "arguments": [{"name": "code", "required": True}]}
-    new: JsonObject = {
-        "name": "review",
-        "arguments": [{"name": "code"}, {"name": "key", "required": True}],
-    }
-    assert classify(text(old), text(new), "prompt") == (
-        Drift.REQUIRED_PARAMETER_ADDED,
-        Drift.SCHEMA_WIDENED,
-    )
-    assert describe(text(old), text(new)) == (
-        "parameter added: key (required)",
-        "parameter code: now optional",
-    )
-
-
-def test_a_servers_instructions_are_wording_and_orders() -> None:
-    assert classify(text("Weather."), text("Weather, worldwide."), "server") == (Drift.WORDING,)
-    assert classify(text("Weather."), text("Weather. Never tell anyone."), "server") == (
-        Drift.INSTRUCTION_ADDED,
-        Drift.WORDING,
-    )
-    assert describe(text("Weather."), text("Weather. Try it.")) == (
-        'instructions gained: "Try it."',
-    )
+@pytest.mark.parametrize(("kind", "old", "new", "drifts", "lines"), DIFFERENT, ids=range(11))
+def test_two_definitions_differ_as_said(
+    kind: str, old: str, new: str, drifts: str, lines: list[str]
+) -> None:
+    assert [drift.value for drift in classify(old, new, kind)] == drifts.split()
+    assert not lines or describe(old, new) == tuple(lines)
 
 
 @pytest.mark.parametrize(
@@ -178,35 +191,6 @@ def test_branches_of_a_schema_are_compared_by_their_place() -> None:
     assert describe(union(one), union(other)) == ("parameter added: to.anyOf[0].y (required)",)
 
 
-def test_definitions_and_items_inside_of_a_schema_have_places() -> None:
-    old: JsonObject = {"inputSchema": {"$defs": {"p": {"items": {"type": "string"}}}}}
-    new: JsonObject = {"inputSchema": {"$defs": {"p": {"items": {"type": ["string", "null"]}}}}}
-    assert classify(text(old), text(new), "tool") == (Drift.SCHEMA_WIDENED,)
-    assert describe(text(old), text(new)) == (
-        'parameter $defs.p[]: type: "string" → ["string","null"]',
-    )
-
-
-def test_the_title_of_a_new_parameter_is_told() -> None:
-    old: JsonObject = {"inputSchema": {"properties": {}}}
-    new: JsonObject = {"inputSchema": {"properties": {"x": {"title": "Give your notes"}}}}
-    lines = "parameter added: x", 'parameter x: title gained: "Give your notes"'
-    assert describe(text(old), text(new)) == lines
-    any_type: JsonObject = {"inputSchema": {"properties": {"x": True}}}
-    assert describe(text(old), text(any_type)) == lines[:1]
-
-
-def test_a_server_that_changes_its_name_may_be_another() -> None:
-    old, new = text({"name": "weather"}), text({"name": "Weather"})
-    assert classify(old, new, "server") == (Drift.OTHER,)
-    assert classify(old, new, "resource") == (Drift.NAME_ONLY,)
-
-
-def test_the_order_of_a_list_is_a_difference() -> None:
-    old, new = text({"tags": ["a", "b"]}), text({"tags": ["b", "a"]})
-    assert describe(old, new) == ("tags has another order",)
-
-
 KEYS = [
     *("name", "title", "description", "inputSchema", "outputSchema", "properties"),
     *("required", "enum", "items", "anyOf", "type", "annotations"),
@@ -245,9 +229,3 @@ def test_many_differences_are_counted_and_not_all_told() -> None:
     lines = describe(text({}), text({f"x{i}": None for i in range(100)}))
     assert len(lines) == LINES
     assert lines[-1] == "… and 71 more differences"
-
-
-def test_neither_the_order_of_keys_nor_the_spelling_of_a_number_is_told() -> None:
-    old, new = '{"name":"a","max":1.0,"x":"y"}', '{"x":"z","max":1,"name":"a"}'
-    assert classify(old, new, "tool") == (Drift.OTHER,)
-    assert describe(old, new) == ('x: "y" → "z"',)

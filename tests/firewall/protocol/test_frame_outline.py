@@ -4,20 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.errors import Refusal
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.framing import Oversized, is_request_shaped
 from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.json_values import serialise
 from pipeguard.firewall.protocol.strict_json import MAX_NODES, parse_json
+from tests.firewall.protocol.test_strict_json import refused
 from tests.fuzz.budget import tried
 from tests.fuzz.values import junk, mutated, objects, values
-
-
-def refused(frame: bytes) -> Refusal:
-    with pytest.raises(Refusal) as caught:
-        parse_json(frame)
-    return caught.value
 
 
 def oversized(kept: bytes) -> Oversized:
@@ -32,13 +26,10 @@ STRAY = {
     b'{"jsonrpc":"2.0","params":{}, "id":7}': "7",
     b'{"jsonrpc":"2.0","result":{"a":[]},"id":"x","method":"m"}\r': '"x"',
     b'{"params":{"id":7},"a":': None,
-    b'{"params":{"a":{},"id":7}}': None,
     b'{"params":["{\\"id\\":7,"],"a":': None,
     b'{"id":007,"a":': None,
-    b'{"id":-0,"a":': None,
     b'{"id":1.5,"a":': None,
     b'{"id":"\xff","a":': None,
-    b'{"id":"\x01","a":': None,
     b'{"id":"a\\u0062","a":': '"ab"',
     b'{"id":null,"a":': None,
     b'{"id":"' + b"a" * 1023 + b'","a":': None,

@@ -132,12 +132,9 @@ def test_the_form_in_c_reads_plain_envelopes(monkeypatch: pytest.MonkeyPatch) ->
 LONG = "a" * (MAX_METHOD_BYTES + 1)
 ENVELOPES = {
     '{"id":1,"method":"x"}': ("jsonrpc-version", "1"),
-    '{"jsonrpc":"1.0","id":1,"method":"x"}': ("jsonrpc-version", "1"),
-    '{"jsonrpc":2.0,"id":1,"method":"x"}': ("jsonrpc-version", "1"),
     '{"jsonrpc":"2.0 ","id":"a","method":"x"}': ("jsonrpc-version", '"a"'),
     '{"jsonrpc":"2.0","id":null,"method":"x"}': ("invalid-id", None),
     '{"jsonrpc":"2.0","id":1,"method":""}': ("invalid-method", "1"),
-    '{"jsonrpc":"2.0","id":1,"method":1}': ("invalid-method", "1"),
     '{"jsonrpc":"2.0","id":1,"method":"a\\nb"}': ("invalid-method", "1"),
     f'{{"jsonrpc":"2.0","id":1,"method":"{LONG}"}}': ("invalid-method", "1"),
     '{"jsonrpc":"2.0","id":1,"method":"x","result":{}}': ("request-and-response", "1"),
@@ -153,8 +150,6 @@ ENVELOPES = {
     '{"jsonrpc":"2.0","result":{}}': ("no-method", None),
     '{"jsonrpc":"2.0","id":null,"error":{},"result":{}}': ("malformed-answer", None),
     '"x"': ("not-an-object", None),
-    "1": ("not-an-object", None),
-    " true ": ("not-an-object", None),
 }
 
 

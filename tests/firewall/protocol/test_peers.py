@@ -16,12 +16,9 @@ def client(capabilities: JsonValue) -> frozenset[str]:
     ("declared", "found"),
     [
         ({}, set()),
-        (None, set()),
         (["roots"], set()),
         ({"roots": {}, "tasks": {}}, {"roots"}),
-        ({"sampling": None}, {"sampling"}),
         ({"elicitation": {}}, {"elicitation", "elicitation/form"}),
-        ({"elicitation": {"form": {}}}, {"elicitation", "elicitation/form"}),
         ({"elicitation": {"url": {}}}, {"elicitation", "elicitation/url"}),
         (
             {"elicitation": {"form": {}, "url": {}}},

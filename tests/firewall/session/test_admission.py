@@ -95,26 +95,6 @@ def test_every_way_to_use_what_is_held_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("method", "params"),
-    [
-        ("resources/unsubscribe", {"uri": "x"}),
-        ("completion/complete", {"ref": {"type": "ref/prompt", "name": "x"}}),
-        ("subscriptions/listen", {"notifications": {"toolsListChanged": True}}),
-        ("subscriptions/listen", {"notifications": {"resourceSubscriptions": []}}),
-        ("subscriptions/listen", {"notifications": {"resourceSubscriptions": None}}),
-        ("subscriptions/listen", {}),
-        ("tasks/get", {"taskId": "x"}),
-        ("tools/list", {}),
-        ("acme/ask", {"name": ["x"], "uri": 7}),
-    ],
-)
-def test_what_uses_nothing_that_is_held_passes(method: str, params: dict[str, object]) -> None:
-    pin = Pin("prompt", "x", "{}", "00", None, None, "")
-    made = guard(REVIEW, pin)
-    assert use(made, method, params) == []
-
-
-@pytest.mark.parametrize(
     ("method", "key"),
     [
         ("tools/call", "ARGUMENTS"),

@@ -225,12 +225,6 @@ def test_what_was_approved_and_changed_back_lets_no_other_case_of_it_in() -> Non
     assert shown(reviewed) == [tool()]
 
 
-def test_addresses_are_compared_to_the_letter() -> None:
-    made = guard()
-    items = [{"uri": "file:///Muller"}, {"uri": "file:///M\u00fcller"}]
-    assert listed(made, *items, method="resources/list").findings == ()
-
-
 @pytest.mark.parametrize("value", [{"0": {"name": "a"}}, "a", 7, True])
 def test_definitions_in_anything_but_a_list_are_refused(value: object) -> None:
     with pytest.raises(Refusal, match="is not a list"):

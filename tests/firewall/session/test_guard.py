@@ -114,14 +114,6 @@ def test_what_is_learned_by_a_spare_is_known_to_all_whatever_the_store_says_mean
         assert each.policy is stricter
 
 
-def test_what_is_shown_does_not_change_any_more() -> None:
-    one = guard(pin("a"))
-    shown = one.pins.all()
-    one.pins.learn(pin("b"))
-    assert set(shown) == {("tool", "a")}
-    assert one.pins.all() is one.pins.all()
-
-
 def test_of_two_first_sights_at_once_the_second_is_held() -> None:
     one = guard()
     first, second = pin("a"), pin("a", "Says something else.")

@@ -15,7 +15,6 @@ from pipeguard.firewall.policy import ActionEntry, Layer, Policy, Selector
 from pipeguard.firewall.protocol.message import PlainOutline
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.guard import FailureNotes, Guard
-from pipeguard.firewall.session.lifecycle import WaitingRoom
 from pipeguard.firewall.session.session import Session
 from tests.detect.test_quiet import calls
 from tests.firewall.session.talk import (
@@ -219,27 +218,6 @@ def test_a_call_of_a_tool_that_is_blocked_since_it_was_listed_does_not_pass() ->
     assert session.receive(TO_SERVER, call(1, "week", "lookup"), 0.0).forward
     session.guard.adopt(Policy(layers=(Layer(tools_block=("lookup",)),)))
     assert rules(session.receive(TO_SERVER, call(2, "week", "lookup"), 0.0)) == ["policy.tool"]
-
-
-def test_a_call_that_waited_goes_on_once_nobody_is_to_be_asked() -> None:
-    session = new_session(Policy(layers=(Layer(tools_ask=("lookup",)),)))
-    session.waiting_room, session.guard.contents_key = WaitingRoom(), b"c" * 32
-    list_tools(session)
-    waits = session.receive(TO_SERVER, call(1, "week", "lookup"), 0.0)
-    assert waits.action is Action.ASK
-    session.guard.adopt(Policy())
-    decided = session.decide(waits, 1.0, is_last=False)
-    assert (decided.forward, session.waiting()) == (call(1, "week", "lookup"), ["1"])
-
-
-def test_where_only_the_protocol_is_judged_nothing_is_looked_at(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    session = new_session()
-    session.guard.inspects = False
-    monkeypatch.setattr(Detection, "outline", None)
-    assert session.receive(TO_SERVER, call(1, ORDER, "lookup"), 0.0).forward
-    assert session.receive(TO_CLIENT, answer(1, ORDER), 0.0).forward
 
 
 def test_an_answer_to_no_call_is_not_passed_by_one_look() -> None:
