@@ -117,14 +117,12 @@ class Site:
     def state(self) -> Path:
         return self.folder / "state"
 
-    def server(self, *, resource: str = "", named_issuer: str = "", port: int = 0) -> str:
+    def server(self, *, named_issuer: str = "") -> str:
         """Start a protected MCP server; yield its URL."""
         settings = {
             "issuer": self.issuer,
             "named_issuer": named_issuer,
-            "resource": resource,
             "secret": RESOURCE_SECRET,
-            "port": port,
             "denied": str(self.denied),
         }
         argument, log = json.dumps(settings), self.folder / "server.log"

@@ -24,10 +24,9 @@ from mcp.server.mcpserver import MCPServer
 SETTINGS = json.loads(sys.argv[1])
 READ, WRITE = "mcp:read", "mcp:write"
 
-listener = socket.create_server(("127.0.0.1", SETTINGS["port"]))
+listener = socket.create_server(("127.0.0.1", 0))
 ORIGIN = f"http://127.0.0.1:{listener.getsockname()[1]}"
 URL = f"{ORIGIN}/mcp"
-RESOURCE = SETTINGS["resource"] or URL
 ISSUER = SETTINGS["issuer"]
 DENIED = Path(SETTINGS["denied"])  # hashes of tokens that somebody here does not want any more
 JWKS = jwt.PyJWKClient(f"{ISSUER}/jwks")
@@ -54,7 +53,7 @@ class Verifier:
     def _signed(self, token: str) -> dict[str, Any] | None:
         try:
             key = JWKS.get_signing_key_from_jwt(token)
-            return jwt.decode(token, key, algorithms=["RS256"], audience=RESOURCE, issuer=ISSUER)
+            return jwt.decode(token, key, algorithms=["RS256"], audience=URL, issuer=ISSUER)
         except jwt.PyJWTError:
             return None
 
@@ -65,7 +64,7 @@ class Verifier:
         )
         with urllib.request.urlopen(request) as answer:  # noqa: S310  the test's own server
             claims: dict[str, Any] = json.load(answer)
-        return claims if claims["active"] and claims["aud"] == RESOURCE else None
+        return claims if claims["active"] and claims["aud"] == URL else None
 
 
 def _denied() -> str:
@@ -79,7 +78,7 @@ mcp = MCPServer(
     auth=AuthSettings.model_validate(
         {
             "issuer_url": SETTINGS["named_issuer"] or ISSUER,
-            "resource_server_url": RESOURCE,
+            "resource_server_url": URL,
             "required_scopes": [READ],
             "validate_token_resource": True,
         }

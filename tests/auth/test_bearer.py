@@ -19,7 +19,7 @@ from pipeguard.auth.bearer import Bearer
 from pipeguard.auth.place import Place
 from pipeguard.auth.store import LoginStore, Registration, Secrets, StoredLogin
 from pipeguard.auth.tokens import log_out, revoke
-from pipeguard.errors import AuthError, InputError, LoginNeededError
+from pipeguard.errors import AuthError, LoginNeededError
 from tests.auth.conftest import Site, Sites
 from tests.auth.parties import Party, party
 from tests.auth.test_login import call, read
@@ -310,11 +310,6 @@ async def test_without_a_login_nothing_is_sent_until_there_is_one(
     assert await bearer.header() is None
     other = Bearer("https://mcp.example.com/other", kept)
     assert await other.header() is None
-
-
-def test_a_token_never_goes_in_clear(tmp_path: Path) -> None:
-    with pytest.raises(InputError):
-        Bearer("http://mcp.example.com/mcp", LoginStore(tmp_path))
 
 
 def test_the_next_login_fixes_what_cannot_be_used(logged_in: LoggedIn) -> None:

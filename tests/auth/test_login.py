@@ -121,7 +121,14 @@ def test_a_file_is_for_its_owner_alone_and_only_where_it_is_asked_for(site: Site
     assert secrets.access_token in file.read_text()
     assert [secret for secret in secrets.all() if secret in "".join(place.said)] == []
     place.login(url)  # the second time it is known where
-    assert kept(place, url).access_token != secrets.access_token
+    login, fresh = read(place, url)
+    assert fresh.access_token != secrets.access_token
+    assert login.metadata is not None
+    login.metadata["revocation_endpoint"] = "http://127.0.0.1:1/"
+    LoginStore(place.state / "auth").save(login, fresh)
+    place.fails("logout", url, says="not revoked")
+    assert logins(place) == [], "it is forgotten although nobody revokes"
+    assert [secret for secret in fresh.all() if secret in "".join(place.said)] == []
 
 
 def begin_login(place: Site, url: str) -> subprocess.Popen[str]:
@@ -356,19 +363,6 @@ def test_a_server_may_let_a_first_request_pass(site: Sites) -> None:
 def test_a_wrong_word_is_told(site: Sites, arguments: tuple[str, ...], told: str) -> None:
     place = site(is_alone=True)
     assert "user:pass" not in place.fails(*arguments, says=told, code=BAD_INPUT)
-
-
-def test_a_logout_forgets_also_where_nobody_revokes(site: Sites) -> None:
-    place = site()
-    url = place.server()
-    place.login(url)
-    login, secrets = read(place, url)
-    assert login.metadata is not None
-    login.metadata["revocation_endpoint"] = "http://127.0.0.1:1/"
-    LoginStore(place.state / "auth").save(login, secrets)
-    place.fails("logout", url, says="not revoked")
-    assert logins(place) == []
-    assert [secret for secret in secrets.all() if secret in "".join(place.said)] == []
 
 
 def test_a_client_id_document_needs_no_registration(site: Sites, tmp_path: Path) -> None:

@@ -53,8 +53,3 @@ def test_a_move_that_fails_leaves_no_draft(path: Path) -> None:
     with pytest.raises(OSError, match="directory"):
         replace_file(path, b"new")
     assert list(path.parent.iterdir()) == [path]
-
-
-def test_a_folder_that_is_missing_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        replace_file(tmp_path / "nowhere" / "file", b"")

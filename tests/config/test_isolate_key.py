@@ -80,11 +80,6 @@ def test_entries_apply_by_the_servers_tags() -> None:
     assert find_entries("y", entries, ["files"]) == ()
 
 
-def test_a_project_grants_nothing() -> None:
-    with pytest.raises(PolicyError, match="belongs in your own policy file"):
-        parse(WHOLE, PolicyScope.PROJECT)
-
-
 def test_the_names_are_those_that_isolation_knows() -> None:
     assert set(LIMITS) == set(READERS)
     assert {Isolation.AUTO, Isolation.NONE} < set(ENGINES)

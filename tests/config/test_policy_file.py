@@ -159,9 +159,6 @@ def test_an_exception_holds_on_its_last_day_and_not_after() -> None:
     jwt = subject("secrets.jwt")
     assert policy.action(jwt, NOW) is Action.ALLOW
     assert policy.action(jwt, NOW + DAY_SECONDS) is Action.BLOCK
-
-
-def test_days_are_counted_on_the_sessions_clock() -> None:
     (exempt,) = parse(exception("2026-11-30")).layer.exceptions
     assert exempt.until == NOW + 11 * DAY_SECONDS
     (lasting,) = parse(exception("9999-12-31")).layer.exceptions
@@ -296,6 +293,7 @@ def test_harmful_drift_is_refused_with_the_reason(drift: Drift) -> None:
         "ask_in_client: form",
         "actions: [{rule: secrets.*, action: allow}]",
         "exceptions: [{rule: secrets.jwt, server: docs, why: w}]",
+        "isolate: [{server: files, read: [~/a]}]",
     ],
 )
 def test_a_projects_file_may_not_loosen(text: str) -> None:

@@ -6,7 +6,6 @@ import random
 import zlib
 from collections.abc import Callable, Iterable
 from functools import cache
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -271,11 +270,6 @@ def test_a_definition_with_little_that_is_compressed_passes(work: Work) -> None:
     assert work.decoded >= 3 * len(PLAIN)
 
 
-def test_all_engines_share_the_work_of_a_message(work: Work) -> None:
-    length = len(judge_list(innocent(SIZE)).frame)
-    assert work.read * READ_NS <= WORK_NS + 3 * BYTE_NS * length
-
-
 def test_every_step_takes_from_the_work_of_its_message() -> None:
     budgets = Budgets(1000)
     while budgets.read(1000):
@@ -394,15 +388,6 @@ def test_text_around_an_order_in_a_definition_weakens_nothing(before: str, after
     assert b"id_rsa" not in (verdict.forward or b"")
     names = [finding.tool for finding in verdict.findings if finding.action is Action.BLOCK]
     assert "tool_1" in names
-
-
-def test_text_that_is_nested_deeper_costs_no_more_for_each_byte(work: Work) -> None:
-    costs: list[float] = []
-    for size in (SIZE // 4, SIZE // 2, SIZE):
-        work.passes = 0
-        verdict = judge_result(base_64(base_64(jumbled(size))))
-        costs.append(work.passes / len(verdict.frame))
-    assert all(later <= 1.5 * before for before, later in pairwise(costs))
 
 
 # --- scripts and statements --------------------------------------------------------------------

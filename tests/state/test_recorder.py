@@ -116,15 +116,6 @@ def test_what_could_not_be_read_is_written_too(recorder: Recorder, path: Path) -
     assert (first.kind, first.method, first.tool) == ("unreadable", "", "")
 
 
-def test_names_that_a_peer_chose_are_cut_and_made_fit_to_store(
-    recorder: Recorder, path: Path
-) -> None:
-    recorder.client = "\ud800" * 10_000
-    recorder.record(verdict())
-    assert recorder.flush()
-    assert written(path)[0].entry.client == "\\ud800" * 200
-
-
 def test_nothing_is_started_before_the_first_verdict(path: Path) -> None:
     before = threading.enumerate()
     recorder = Recorder(path, "weather", "RUN", silent)
@@ -235,12 +226,15 @@ def test_a_store_that_is_locked_is_told_once_and_caught_up_with(
         assert not is_healthy(recorder)
         for _ in range(3):
             assert not recorder.flush()
+        assert list(path.parent.glob("*.missing"))
+        assert read_notes(path) == [], "it goes on, and may write them yet"
         for i in range(1, 100):
             recorder.record(verdict(f"RUN.c{i}"))
     while not recorder.flush():
         pass
     assert is_healthy(recorder)
     recorder.close()
+    assert list(path.parent.glob("*.missing*")) == []
     assert [(level, event) for level, event, _ in log.lines] == [
         ("error", "the store cannot be written"),
         ("warning", "the store is written again"),
@@ -391,26 +385,6 @@ def test_what_a_run_could_not_write_is_told_by_the_next(
     assert verify(path) == []
 
 
-def test_a_run_that_can_write_again_leaves_nothing_behind(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(database, "BUSY_SECONDS", 0.01)
-    monkeypatch.setattr(recorder_module, "RETRY_SECONDS", 0.01)
-    Store.open(path).close()
-    recorder = Recorder(path, "weather", "RUN", silent)
-    with Store.open(path) as other, other.transaction():
-        other.remember("weather", [])
-        recorder.record(verdict("RUN.c1"))
-        assert not recorder.flush()
-        assert list(path.parent.glob("*.missing"))
-        assert read_notes(path) == [], "it goes on, and may write them yet"
-    while not recorder.flush():
-        pass
-    recorder.close()
-    assert list(path.parent.glob("*.missing*")) == []
-    assert [row.entry.event for row in written(path)] == ["RUN.c1"]
-
-
 @pytest.mark.skipif(os.name != "posix", reason="an open file cannot be removed there")
 @pytest.mark.parametrize("becomes", ["nothing", "no folder", "another", "moved away"])
 def test_a_store_that_is_taken_away_is_begun_anew_and_a_row_says_so(
@@ -454,21 +428,6 @@ def test_a_store_that_is_taken_away_is_begun_anew_and_a_row_says_so(
         assert theirs == ["OTHER.c1", "OTHER.c2"]
 
 
-def test_a_store_that_is_taken_away_from_an_idle_run_is_told_too(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(recorder_module, "WATCH_SECONDS", 0.01)
-    recorder = Recorder(path, "weather", "RUN", silent)
-    recorder.record(verdict("RUN.c1"))
-    assert recorder.flush()
-    for file in path.parent.iterdir():
-        file.unlink(missing_ok=True)  # likewise
-    while not path.exists() or not written(path):
-        pass
-    recorder.close()
-    assert [row.entry.kind for row in written(path)] == ["gap"]
-
-
 def test_a_file_that_is_none_of_ours_says_nothing(path: Path) -> None:
     for name, content in (("A", b"[]"), ("B", b"{}"), ("C", b"\xff"), ("D", b"1" * 10**6)):
         (path.parent / f"{path.name}.{name}.missing").write_bytes(content)
@@ -481,7 +440,7 @@ def test_what_a_peer_chose_is_bounded_while_it_waits(
 ) -> None:
     monkeypatch.setattr(recorder_module, "BACKLOG_CHARS", 10_000)
     recorder = Recorder(path, "weather", "RUN", silent)
-    recorder.client = "c" * 10**6
+    recorder.client = "\ud800" * 10**6
     long = FINDING._replace(pointer="/params/" + "k" * 9_000)
     for number in range(50):
         one = verdict(f"RUN.c{number}", findings=(long,))
@@ -492,6 +451,7 @@ def test_what_a_peer_chose_is_bounded_while_it_waits(
     assert len(kept) == 50
     assert max(len(row.entry.findings) for row in kept) < 4_000
     assert {len(row.entry.method) for row in kept} == {200}
+    assert kept[0].entry.client == "\\ud800" * 200
 
 
 RUN = """

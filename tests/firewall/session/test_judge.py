@@ -7,14 +7,12 @@ from pipeguard.firewall.policy import Layer, Policy, Trust
 from pipeguard.firewall.session.replies import how_to_allow
 from tests.firewall.session.talk import (
     KEY,
-    ORDER,
     TO_CLIENT,
     TO_SERVER,
     answer,
     asked,
     call,
     frame,
-    judged,
     member,
     new_session,
     rules,
@@ -77,13 +75,6 @@ def test_an_answer_with_another_id_belongs_to_no_request(spelling: str) -> None:
     told = answer(3, "hello").replace(b'"id": 3', b'"id": ' + spelling.encode())
     assert session.receive(TO_CLIENT, told, 0.0).forward is None
     assert session.waiting() == ["3"]
-
-
-def test_what_is_serious_is_told_first() -> None:
-    verdict = judged(asked(), answer(1, f"see {KEY} and {ORDER}"))
-    actions = [finding.action for finding in verdict.findings]
-    assert actions == sorted(actions, reverse=True)
-    assert verdict.action is actions[0]
 
 
 ADDRESS = f"postgres://admin:{'Zx9vKq27'}{'LmTr4w'}@db.example.com:5432/prod"
