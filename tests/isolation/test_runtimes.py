@@ -81,12 +81,6 @@ def test_a_folder_that_a_server_works_in_is_not_needed(host: SandboxUser, home: 
     assert needed(host, str(server), "--db-path", str(database)) == needed(host, str(server))
 
 
-def test_files_among_the_arguments_may_be_read(host: SandboxUser, home: Path) -> None:
-    settings, key = program(home / "app" / "settings"), program(home / ".ssh" / "id")
-    words = ("--config=app/settings", str(key), "/etc/hostname", "app", "settings", "http://a/b")
-    assert [*paths_among(words, str(home), host)] == [str(settings)]
-
-
 def test_a_link_that_the_server_may_have_made_gives_no_file(host: SandboxUser, home: Path) -> None:
     program(home / "diary")
     (home / "work").mkdir()
@@ -176,12 +170,24 @@ def test_a_program_that_cannot_be_run_is_told(host: SandboxUser, home: Path) -> 
         assert caught.value.exit_code == code
 
 
-def test_folders_among_arguments_are_given(host: SandboxUser, home: Path) -> None:
-    (home / "notes").mkdir()
-    (home / "file").touch()
-    words = ["--root=" + str(home / "notes"), str(home / "file"), "notes", "./notes", "-v", "/usr"]
-    assert folders_among(words, str(home), host) == (str(home / "notes"),)
-    assert folders_among([str(home), "/", str(home.parent)], str(home), host) == ()
+AMONG = {
+    "a folder": (["--root={home}/notes", "notes", "./notes", "-v", "/usr"], "notes"),
+    "a file": (["--config=app/settings", "/etc/hostname", "app", "http://a/b"], "app/settings"),
+    "the home": (["{home}", "/", "{home}/.."], ""),
+    "keys": (["{home}/.ssh/id", "./.ssh", "--data={home}/.config/google-chrome/one"], ""),
+}
+
+
+@each("words, found", AMONG)
+def test_what_arguments_name_is_given(
+    words: list[str], found: str, host: SandboxUser, home: Path
+) -> None:
+    for name in ("notes", ".config/google-chrome/one"):
+        (home / name).mkdir(parents=True, exist_ok=True)
+    program(home / "app" / "settings")
+    program(home / ".ssh" / "id")
+    named = [*paths_among([word.format(home=home) for word in words], str(home), host)]
+    assert named == ([str(home / found)] if found else [])
 
 
 @each("path", ["/etc", "/var/lib", "/proc/self", "//", "/home"])
@@ -192,12 +198,6 @@ def test_folders_of_the_machine_are_not_given_by_an_argument(
     link.symlink_to(path)
     words = [path, f"--exclude={path}", f"{path}/", str(link), f"..{path}"]
     assert folders_among(words, "/usr", host) == ()
-
-
-def test_what_has_to_be_named_is_not_given_by_an_argument(host: SandboxUser, home: Path) -> None:
-    (home / ".config" / "google-chrome" / "one").mkdir(parents=True)
-    words = [f"--user-data-dir={home}/.config/google-chrome/one", "./.config/google-chrome"]
-    assert folders_among(words, str(home), host) == ()
 
 
 OWN_WORDS = {

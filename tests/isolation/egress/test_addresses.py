@@ -15,6 +15,7 @@ from pipeguard.isolation.egress.addresses import (
 )
 from pipeguard.isolation.egress.hosts import HostRules
 from tests.each import each
+from tests.isolation.test_escapes import own_address
 
 PRIVATE = [  # where a name may lead if a rule says so
     *("10.0.0.5", "172.16.0.1", "192.168.1.1", "100.64.0.1", "100.127.255.255", "203.0.113.80"),
@@ -99,6 +100,7 @@ def test_a_private_address_is_used_if_it_is_named_with_its_port() -> None:
 
 def test_addresses_of_this_machine_are_known_by_their_route() -> None:
     assert is_own(ip_address("127.0.0.1"))
+    assert usable_addresses([own_address()], 443, NAMED, "git.corp.example") == []
     assert not is_own(ip_address("8.8.8.8"))
 
 

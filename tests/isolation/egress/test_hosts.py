@@ -166,6 +166,7 @@ def test_a_sandbox_listens_at_every_port_of_a_rule() -> None:
     [
         *("*", "*.", "*.*", "a.*.com", "https://a.com", "a.com/x", "u@a.com", "a:0", "a:*", ""),
         *("*.1.2.3.4", "localhost:80", "x.localhost", "::1:80:", "a,b", "a b", "[::1]:", "*:443"),
+        *("10.0.0.5=private", "[fd00::1]:22=private", "=private", "localhost=private"),
     ],
 )
 def test_an_entry_that_is_no_host_is_an_error_with_its_text(entry: str) -> None:

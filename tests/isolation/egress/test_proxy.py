@@ -11,9 +11,11 @@ from contextlib import contextmanager
 import pytest
 
 from pipeguard.isolation.egress.hosts import HostRules
-from pipeguard.isolation.egress.judge import EgressReason, EgressWay
+from pipeguard.isolation.egress.judge import EgressReason, EgressWay, Wall
 from pipeguard.isolation.egress.sockets import EgressSockets
 from pipeguard.isolation.egress.state import EgressLimits
+from pipeguard.isolation.servers.starter import _IsolatedConnections
+from pipeguard.isolation.walls.witness import describe_walls
 from tests.each import each
 from tests.isolation.egress.company_proxy import listening
 from tests.isolation.egress.sandbox import Records, listener, port_of, running
@@ -234,6 +236,23 @@ def test_a_name_that_leads_to_a_private_address_is_refused(addresses: list[str])
     assert b"private or local" in response
     assert record.reason is EgressReason.ADDRESS
     assert contents == []
+
+
+def test_a_name_leads_into_a_private_network_if_a_rule_says_so() -> None:
+    rules, limits = HostRules.parse(["good.example=private"]), EgressLimits(connect_seconds=0.3)
+    with running(rules, lambda _: ["10.255.255.1"], limits) as (proxy, records, _):
+        exchange(proxy, b"CONNECT good.example:443 HTTP/1.1\r\n\r\n")
+        assert records.wait(1)[0].reason is None  # who is there is the network's matter
+
+
+def test_an_agent_is_told_that_a_name_leads_to_a_local_address() -> None:
+    connections, walls = _IsolatedConnections(), list[Wall]()
+    connections.attach(lambda _: "RUN1.x1", walls.append)
+    with running(HostRules.parse(["good.example"]), local) as (proxy, records, _):
+        assert b"403" in exchange(proxy, b"CONNECT good.example:443 HTTP/1.1\r\n\r\n")
+        connections.report(*records.wait(1))
+    note = 'the local address of the host "good.example" (event RUN1.x1)'
+    assert note in describe_walls(walls)
 
 
 def test_a_name_that_changes_its_address_is_connected_to_where_it_was_judged() -> None:

@@ -169,6 +169,13 @@ def test_what_is_given_already_is_told_from_what_is_not(home: Path) -> None:
     }
 
 
+def test_a_name_that_led_into_a_private_network_is_given_as_such(home: Path) -> None:
+    private = "packages.example=private"
+    for given, kind in (("packages.example", "added"), (private, "present")):
+        found = propose(Observed(hosts=[private]), Profile(hosts=(given,)), host_of(home))
+        assert [each.value for each in getattr(found, kind)] == [private]
+
+
 def test_what_was_named_one_by_one_is_not_told_as_withheld(home: Path) -> None:
     observed = seen(home, read=".ssh/id .config/gh/hosts.yml")
     profile = Profile(read=(str(home / ".ssh"),))
