@@ -27,7 +27,8 @@ from pipeguard.isolation.mounting import open_folder
 from pipeguard.isolation.sensitive import is_inside
 from pipeguard.isolation.staging import STAGE, stage_view
 from pipeguard.isolation.view import MountKind
-from pipeguard.launch.warden import Lifeline, outlive_run
+from pipeguard.launch.command import Lifeline
+from pipeguard.launch.warden import outlive_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeguard.isolation.covers import UNCOVERED
 from pipeguard.isolation.profile import ResourceLimits, format_limit
-from pipeguard.launch.command import SIGNAL_BASE
-from pipeguard.launch.warden import LOST
+from pipeguard.launch.command import LOST, SIGNAL_BASE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,6 +5,7 @@ No `dataclasses`, which costs 10 ms: the server is not running yet.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from pipeguard.errors import LaunchError
@@ -14,10 +15,41 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Final
 
-    from pipeguard.launch.warden import Lifeline
-
 # Exit codes of a POSIX shell (XCU 2.8.2); a command killed by signal n exits with SIGNAL_BASE + n.
 NOT_FOUND, NOT_RUNNABLE, SIGNAL_BASE = 127, 126, 128
+LOST = 1  # a reason for a server's end
+
+
+class Lifeline:
+    """Ends a server when another process, which it must not run without, ends.
+
+    Only that process holds an end of a pipe, and the warden ends the server when the pipe ends, for
+    whatever reason. The reason is in memory that all of them share.
+
+    Attributes:
+        descriptor: ends when no process holds the other end.
+        held: that other end.
+    """
+
+    def __init__(self) -> None:
+        from mmap import mmap  # here: few servers have one
+
+        self.descriptor, self.held = os.pipe()
+        self._noted = mmap(-1, 1)
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """Both ends."""
+        return self.descriptor, self.held
+
+    def note(self, reason: int = LOST) -> None:
+        """Note the reason for the server's end; the first one stays."""
+        self._noted[0] = self._noted[0] or reason
+
+    @property
+    def reason(self) -> int:
+        """The noted reason; 0 if there is none."""
+        return self._noted[0]
 
 
 class Confinement(NamedTuple):

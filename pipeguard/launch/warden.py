@@ -19,7 +19,7 @@ import sys
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from pipeguard.launch.command import Command
+from pipeguard.launch.command import Command, Lifeline
 from pipeguard.launch.environment import find_parent
 
 if TYPE_CHECKING:
@@ -35,40 +35,6 @@ TERM_SECONDS = 0.5  # at least, after SIGTERM: a process that saves its work nee
 KILL_SECONDS = 5.0  # a process that survives SIGKILL longer hangs in the kernel, or is not ours
 HAS_PROC = sys.platform.startswith("linux") and os.path.isdir("/proc/self")
 PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 1, 15, 36  # linux/prctl.h
-
-LOST = 1  # a reason for a server's end
-
-
-class Lifeline:
-    """Ends a server when another process, which it must not run without, ends.
-
-    Only that process holds an end of a pipe, and the warden ends the server when the pipe ends, for
-    whatever reason. The reason is in memory that all of them share.
-
-    Attributes:
-        descriptor: ends when no process holds the other end.
-        held: that other end.
-    """
-
-    def __init__(self) -> None:
-        from mmap import mmap  # here: few servers have one
-
-        self.descriptor, self.held = os.pipe()
-        self._noted = mmap(-1, 1)
-
-    @property
-    def ends(self) -> tuple[int, int]:
-        """Both ends."""
-        return self.descriptor, self.held
-
-    def note(self, reason: int = LOST) -> None:
-        """Note the reason for the server's end; the first one stays."""
-        self._noted[0] = self._noted[0] or reason
-
-    @property
-    def reason(self) -> int:
-        """The noted reason; 0 if there is none."""
-        return self._noted[0]
 
 
 def run_warden(command: Command, stdio: tuple[int, int, int], life: int, status: int) -> NoReturn:
