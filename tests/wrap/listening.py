@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import re
 import signal
 import socket
@@ -22,13 +21,13 @@ from urllib.parse import urlsplit
 from tests import tools
 from tests.launch.processes import PATIENCE_SECONDS, until
 from tests.listening import Process
-from tests.wrap.wrapped import MARK, PIPEGUARD, Json, Object, environment_of, processes
+from tests.wrap.wrapped import MARK, PIPEGUARD, Json, Marked, Object
 
 SDK_CLIENT = Path(__file__).with_name("sdk_client.py")
 ACCEPTS = "application/json, text/event-stream"
 
 
-class Listening(Process):
+class Listening(Marked, Process):
     """One run of `wrap --listen`.
 
     Attributes:
@@ -43,7 +42,7 @@ class Listening(Process):
         environment: Mapping[str, str] | None = None,
     ) -> None:
         name, value = MARK, str(uuid.uuid4())
-        self._mark = f"{name}={value}".encode()
+        self.mark = f"{name}={value}".encode()
         self.store = folder / "state" / "pipeguard.db"
         words = [*PIPEGUARD, "wrap", "--listen", "127.0.0.1:0", "--name", "demo", *options]
         super().__init__(
@@ -61,16 +60,7 @@ class Listening(Process):
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(PATIENCE_SECONDS)
-        try:
-            until(lambda: not self.running(), "nothing of the run is left")
-        finally:
-            for process in self.running():
-                with suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGKILL)
-
-    def running(self) -> list[int]:
-        """All processes of this run that still run."""
-        return [process for process in processes() if self._mark in environment_of(process)]
+        self.none_is_left()
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send it a signal; return its exit code."""

@@ -38,7 +38,26 @@ MARK = "TEST_RUN"
 GONE, UNSCANNABLE, INTERNAL = -37104, -37103, -37108
 
 
-class Wrapped:
+class Marked:
+    """A run whose processes have a mark in their environment."""
+
+    mark: bytes
+
+    def running(self) -> list[int]:
+        """All processes of this run that still run."""
+        return [process for process in processes() if self.mark in environment_of(process)]
+
+    def none_is_left(self) -> None:
+        """Fail, and clean up, if anything of this run does not end soon."""
+        try:
+            until(lambda: not self.running(), "nothing of the run is left")
+        finally:
+            for process in self.running():
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+
+
+class Wrapped(Marked):
     """One run of `wrap`, seen as its client sees it.
 
     Attributes:
@@ -207,19 +226,6 @@ class Wrapped:
     def said(self) -> str:
         """Return its stderr so far."""
         return self.stderr.read_text(errors="replace")
-
-    def running(self) -> list[int]:
-        """All processes of this run that still run."""
-        return [process for process in processes() if self.mark in environment_of(process)]
-
-    def none_is_left(self) -> None:
-        """Fail, and clean up, if anything of this run does not end soon."""
-        try:
-            until(lambda: not self.running(), "nothing of the run is left")
-        finally:
-            for process in self.running():
-                with suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGKILL)
 
     # --- memory -------------------------------------------------------------------------
 
