@@ -527,7 +527,7 @@ FORGED |= LINES | DISGUISED
 def test_a_notice_hides_no_order_that_it_divides(kind: str) -> None:
     for order in (SURE.partition(" and ")[0] + ".", ORDER):
         gaps = [match.end() for match in re.finditer(" ", order)]
-        for gap in gaps[:: max(1, len(gaps) // 5)]:
+        for gap in gaps[:: max(1, len(gaps) // 3)]:
             text = f"{BEFORE}{order[:gap]}{FORGED[kind]} {order[gap:]}{AFTER}"
             verdict = judge(content(text))
             assert verdict.action >= Action.CUT, text

@@ -379,18 +379,6 @@ def test_what_is_only_said_of_a_secret_is_none(told: str) -> None:
     assert flows.leaks(POST, {"body": told}) == []
 
 
-@pytest.mark.parametrize("size", [10, 30_000, 100_000, 300_000])
-def test_what_is_not_private_takes_no_time_from_what_is(size: int) -> None:
-    flows = Flows()
-    text = "The northern plant takes over the orders of the one in the valley, and a third of it. "
-    flows.record_result(MAIL, answer(text), 0.0)
-    for number in range(10):
-        flows.record_result(
-            make_tool("web_search", None), answer(f"{number}" + " lorem" * (size // 6)), 1.0
-        )
-    assert rules(flows.leaks(POST, {"body": text})) == ["flows.private-out"]
-
-
 RESET = f"https://app.example/reset?token={VALUE}"
 FETCH = make_tool(
     "fetch_url", {"description": "Fetches a page.", "inputSchema": {"properties": {"url": {}}}}
