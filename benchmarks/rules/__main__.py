@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.rules.cost import KINDS, Cost, costs
 from benchmarks.rules.expressions import slowness
 from benchmarks.rules.nearness import Mutation, NearMisses, Nearness, near_all
-from pipeguard.detect.scanning.engine import Engine, compile_patterns
+from pipeguard.detect.scanning.engine import Engine, compile_engine
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook.packs import PackFile, load_rules, model
 from pipeguard.runtime.progress import wait_for_engines
@@ -29,10 +29,7 @@ def main() -> None:
     engines = wait_for_engines()
     homes: Sequence[Engine] = engines
     if options.file:
-        homes = [
-            Engine(every, surface, compile_patterns(every, surface, model), model)
-            for surface in Surface
-        ]
+        homes = [compile_engine(every, surface, model) for surface in Surface]
     if not options.speed:
         print(near_page(list(near_all(rules, homes))))
     if not options.near_miss:

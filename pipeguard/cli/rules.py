@@ -15,7 +15,7 @@ from pipeguard.cli import _completions as completions
 from pipeguard.cli._emit import Fields, emit, json_option
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.config.directories import read
-from pipeguard.detect.scanning.engine import Engine, compile_patterns
+from pipeguard.detect.scanning.engine import Engine, compile_engine
 from pipeguard.errors import EngineError, RuleError
 from pipeguard.firewall.finding import Action, Severity
 from pipeguard.firewall.protocol.places import Surface
@@ -212,10 +212,7 @@ def _alone(rules: Sequence[Rule], packs: Sequence[PackFile]) -> list[Engine]:
     """Make engines for the rules of one file; all rules together take seconds to compile."""
     with say_if_slow(f"compiling {pluralize(len(rules), 'rule')}"):
         try:
-            return [
-                Engine(rules, surface, compile_patterns(rules, surface, model), model)
-                for surface in Surface
-            ]
+            return [compile_engine(rules, surface, model) for surface in Surface]
         except EngineError:
             try_patterns(packs)
             raise

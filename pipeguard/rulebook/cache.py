@@ -103,7 +103,7 @@ def _engines(compiled: CompiledRules) -> Engines:
         opener = make_opener(OpenerFile(*parts.opener) if parts.opener else None, _model)
         numbers = (parts.plain, parts.squeezed, parts.acts)
         plain, squeezed, acts = (PatternSet([*map(database, some)]) for some in numbers)
-        engines.append(Engine(rules, surface, (plain, squeezed, acts, opener), _model))
+        engines.append(Engine(rules, (plain, squeezed, acts, opener), _model))
         engines[-1].key = compiled.key
     return Engines(*engines)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.detect.rules.rule import Rule
-from pipeguard.detect.scanning.engine import Engine, compile_patterns
+from pipeguard.detect.scanning.engine import compile_engine
 from pipeguard.errors import RuleError
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook import packs as rulebook
@@ -157,5 +157,5 @@ def test_the_page_has_every_field_and_its_example_holds() -> None:
     example = page.partition("```yaml\n")[2].partition("```")[0]
     rules = load_rules([PackFile("acme.yaml", example.encode(), shipped=False)])
     assert [rule.id for rule in rules] == ["acme.project-code"]
-    engine = Engine(rules, Surface.TO_SERVER, compile_patterns(rules, Surface.TO_SERVER))
+    engine = compile_engine(rules, Surface.TO_SERVER)
     assert list(prove(rules[0], engine, Surface.TO_SERVER)) == []

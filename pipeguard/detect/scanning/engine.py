@@ -8,7 +8,7 @@ its texts and their places.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from hashlib import sha256
@@ -77,24 +77,19 @@ class Engine(RuleLookup):
 
     def __init__(
         self,
-        rules: Iterable[Rule] | EngineRules,
-        surface: Surface,
-        patterns: PatternSets,
+        rules: EngineRules,
+        patterns: tuple[PatternSet, PatternSet, PatternSet, Opener | None],
         models: Models | None = None,
     ) -> None:
         """Make an engine from rules and their compiled patterns.
 
         Args:
-            rules: of this engine, or of all engines.
-            surface: the surface that the engine is for.
-            patterns: compiled from the same rules.
+            rules: of this engine.
+            patterns: compiled from the same rules, as those of `Patterns`.
             models: reads the file that a rule names as its model, when it is first needed.
         """
-        if not isinstance(rules, EngineRules):
-            all_rules = tuple(rules)
-            rules = EngineRules(lambda: all_rules, surface)
         super().__init__(rules, patterns, _SIGNS, partial(classifier, models=models))
-        self.surface = surface
+        self.surface = rules.engine
         self.key = b""
 
     def load(self) -> None:
@@ -236,11 +231,6 @@ class Patterns(NamedTuple):
     opener: OpenerFile | None
 
 
-# The databases of one engine, ready to run, as those of `Patterns`; the opener for a classifier,
-# or None if no rule has one.
-PatternSets = tuple[PatternSet, PatternSet, PatternSet, Opener | None]
-
-
 def collect_patterns(
     rules: Iterable[Rule], surface: Surface, models: Models | None = None
 ) -> Patterns:
@@ -293,10 +283,8 @@ def _group_signs() -> Iterator[PatternGroup]:
         )
 
 
-def compile_patterns(
-    rules: Iterable[Rule], surface: Surface, models: Models | None = None
-) -> PatternSets:
-    """Compile the databases of one engine, for this machine's processor.
+def compile_engine(rules: Sequence[Rule], surface: Surface, models: Models | None = None) -> Engine:
+    """Compile the rules of one engine, for this machine's processor.
 
     Args:
         rules: of all engines.
@@ -309,7 +297,8 @@ def compile_patterns(
     """
     patterns = collect_patterns(rules, surface, models)
     plain, squeezed, acts = (PatternSet.of(map(compile_group, some)) for some in patterns[:3])
-    return plain, squeezed, acts, make_opener(patterns.opener, models)
+    sets = plain, squeezed, acts, make_opener(patterns.opener, models)
+    return Engine(EngineRules(lambda: rules, surface), sets, models)
 
 
 def make_opener(file: OpenerFile | None, models: Models | None) -> Opener | None:

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.rules import cost
 from benchmarks.rules.cost import Cost, Share, costs, samples
 from pipeguard.detect.rules.rule import Rule, load_pack
-from pipeguard.detect.scanning.engine import Engine, compile_patterns
+from pipeguard.detect.scanning.engine import compile_engine
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook.packs import load_rules, model
 from tests.fuzz.rulebook import engines
@@ -28,7 +28,7 @@ rules:
 
 
 def measured(rules: Sequence[Rule]) -> dict[str, Cost]:
-    homes = [Engine(rules, one, compile_patterns(rules, one, model), model) for one in Surface]
+    homes = [compile_engine(rules, one, model) for one in Surface]
     return {cost.rule: cost for cost in costs(rules, homes, engines())}
 
 

@@ -20,11 +20,12 @@ from pipeguard.detect.model.sentences import MAX_UNITS, units
 from pipeguard.detect.rules.rule import Rule, load_pack
 from pipeguard.detect.scanning.engine import (
     Engine,
-    PatternSets,
+    Models,
     _network,
     classifier,
-    compile_patterns,
+    compile_engine,
 )
+from pipeguard.detect.scanning.rule_groups import EngineRules
 from pipeguard.errors import EngineError, RuleError
 from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.policy import Policy
@@ -239,20 +240,25 @@ def rule_for(content: bytes) -> Rule:
 
 
 @cache
-def compiled() -> dict[Surface, PatternSets]:
+def compiled() -> dict[Surface, Engine]:
     def models(name: str) -> bytes | memoryview:
         return good if name == "mine.model" else model(name)
 
     good = written()
-    return {each: compile_patterns([rule_for(good)], each, models) for each in Surface}
+    return {each: compile_engine([rule_for(good)], each, models) for each in Surface}
 
 
 def reading(rule: Rule, models: Callable[[str], bytes]) -> Engines:
     """Engines with the opener of a good model; the file is read for a text that it opens."""
-    made = {each: Engine([rule], each, sets, models) for each, sets in compiled().items()}
-    return Engines(
-        *(made[one] for one in (Surface.TO_SERVER, Surface.TO_CLIENT, Surface.DEFINITIONS))
-    )
+    surfaces = Surface.TO_SERVER, Surface.TO_CLIENT, Surface.DEFINITIONS
+    return Engines(*(engine_with(rule, models, surface) for surface in surfaces))
+
+
+def engine_with(rule: Rule, models: Models | None, surface: Surface) -> Engine:
+    """The engine of a rule, with the databases and the opener of a good model's."""
+    good = compiled()[surface]
+    sets = good.plain, good.squeezed, good.acts, good.opener
+    return Engine(EngineRules(lambda: [rule], surface), sets, models)
 
 
 def answered(rules: Engines, text: str) -> Verdict:
@@ -285,7 +291,7 @@ def test_a_file_that_is_no_model_is_an_error(content: bytes) -> None:
 @pytest.mark.parametrize("kind", ["nothing", "no scale"])
 def test_rules_do_not_compile_with_a_file_that_is_no_model(kind: str) -> None:
     with pytest.raises(EngineError, match=r"mine\.classifier: mine\.model"):
-        compile_patterns([rule_for(WRONG[kind])], Surface.TO_CLIENT, lambda _: WRONG[kind])
+        compile_engine([rule_for(WRONG[kind])], Surface.TO_CLIENT, lambda _: WRONG[kind])
 
 
 @pytest.mark.slow
@@ -371,8 +377,8 @@ def test_another_file_than_the_rule_names_is_not_believed(
 ) -> None:
     rule = rule_for(written())
     with pytest.raises(EngineError, match=r"mine\.model is not the file that the rule names"):
-        compile_patterns([rule], Surface.TO_CLIENT, models)
-    engine = Engine([rule], Surface.TO_CLIENT, compiled()[Surface.TO_CLIENT], models)
+        compile_engine([rule], Surface.TO_CLIENT, models)
+    engine = engine_with(rule, models, Surface.TO_CLIENT)
     with pytest.raises(EngineError, match=r"mine\.model is not the file that the rule names"):
         engine.classifier(rule)
 

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.rules.expressions import slowness
 from pipeguard.detect.rules.rule import Rule, as_record, from_record, load_pack
-from pipeguard.detect.scanning.engine import Engine, compile_patterns
+from pipeguard.detect.scanning.engine import Engine, compile_engine
 from pipeguard.errors import RuleError
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.json_values import JsonValue
@@ -76,7 +76,7 @@ FIELDS = {"pattern": "xyzzy-[0-9]{3}", "places": PLACES_OF_RULE, "passes": ["say
 def compiled() -> list[Engine]:
     """The engines of the rule, in which its samples have no part."""
     rules = load_pack(pack_of(**FIELDS), "mine.yaml")
-    return [Engine(rules, surface, compile_patterns(rules, surface)) for surface in Surface]
+    return [compile_engine(rules, surface) for surface in Surface]
 
 
 @pytest.mark.slow

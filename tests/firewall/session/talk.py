@@ -5,7 +5,7 @@ from functools import cache
 
 from pipeguard.detect.detector import Engines, make_guard
 from pipeguard.detect.rules.rule import load_pack
-from pipeguard.detect.scanning.engine import Engine, compile_patterns
+from pipeguard.detect.scanning.engine import Engine, compile_engine
 from pipeguard.firewall.finding import Direction, Verdict
 from pipeguard.firewall.pins.fingerprint import Pin, canonical, fingerprint
 from pipeguard.firewall.policy import Mode, Policy, Trust
@@ -97,7 +97,7 @@ OBSERVE = Policy(mode=Mode.OBSERVE)
 def made_of(pack: str, surface: Surface) -> Engine:
     """An engine of other rules."""
     rules = load_pack(pack, "mine.yaml")
-    return Engine(rules, surface, compile_patterns(rules, surface))
+    return compile_engine(rules, surface)
 
 
 def guard(policy: Policy | None = None, *pins: Pin) -> Guard:
