@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from enum import IntEnum
 from functools import cache, lru_cache
 
-from pipeguard.detect.text.diffs import changed_file, content
+from pipeguard.detect.text.diffs import changed_file
 from pipeguard.detect.text.long_literals import long_literals, without_long_literals
 from pipeguard.detect.words import file_names, orders, topics
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -186,7 +186,7 @@ def is_data_literal(data: bytes, start: int, end: int, kind: FileKind = FileKind
     changed = changed_file(data, start) if kind is FileKind.OTHER else None
     written = data
     if changed is not None:
-        kind, written = file_kind([changed.path]), content(data, changed)
+        kind, written = file_kind(changed[:1]), changed[1]
     if kind is FileKind.ATTACKS and is_idle_talk(written):
         return True
     if _is_value(data, data, (start, end), kind):

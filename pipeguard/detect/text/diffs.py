@@ -6,7 +6,6 @@ from bisect import bisect_right
 from functools import lru_cache
 
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.records import NamedTuple
 
 _MARK = lazy_regex(rb"(?<=\n)diff --git ")
 _HEADER = lazy_regex(rb"diff --git a/([^\n]{1,512}) b/\1\n")
@@ -16,46 +15,27 @@ _NO_CONTENT = lazy_regex(
 )
 
 
-class ChangedFile(NamedTuple):
-    """A file in a diff.
+def changed_file(data: bytes, at: int) -> tuple[str, bytes] | None:
+    """The path of the file of a place in a diff, and its lines; None outside of a diff.
 
-    Attributes:
-        path: of it.
-        start: after its header.
-        end: of its lines.
-    """
-
-    path: str
-    start: int
-    end: int
-
-
-def changed_file(data: bytes, at: int) -> ChangedFile | None:
-    """The file of a place in a diff; None outside of a diff.
-
-    Each line of a file begins with a mark of its own there, so that none can pose as a header.
+    Each line of a file begins with a mark of its own there, so that none can pose as a header. The
+    lines have no marks.
     """
     starts = _starts(data)
     number = bisect_right(starts, at)
     header = _HEADER.match(data, starts[number - 1])
     if header is None:
         return None
-    path = header[1].decode("utf-8", "replace")
     end = starts[number] - 1 if number < len(starts) else len(data)
-    return ChangedFile(path, header.end(), end)
+    content = b"".join(
+        line[1:] if line[:1] in (b"+", b"-", b" ") else line
+        for line in data[header.end() : end].splitlines(keepends=True)
+        if not _NO_CONTENT.fullmatch(line)
+    )
+    return header[1].decode("utf-8", "replace"), content
 
 
 @lru_cache(maxsize=2)  # a text is asked about for each match in it
 def _starts(data: bytes) -> list[int]:
     """Find the starts of the text and of its headers."""
     return [0, *(mark.start() for mark in _MARK.finditer(data))]
-
-
-def content(data: bytes, file: ChangedFile) -> bytes:
-    """The lines of a file in a diff, without the marks before them."""
-    lines = data[file.start : file.end].splitlines(keepends=True)
-    return b"".join(
-        line[1:] if line[:1] in (b"+", b"-", b" ") else line
-        for line in lines
-        if not _NO_CONTENT.fullmatch(line)
-    )

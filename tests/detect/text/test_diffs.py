@@ -1,6 +1,6 @@
 """The file to which a line of a diff belongs."""
 
-from pipeguard.detect.text.diffs import changed_file, content
+from pipeguard.detect.text.diffs import changed_file
 
 DIFF = b"""Message: x
 diff --git a/tests/a.txt b/tests/a.txt
@@ -20,7 +20,7 @@ diff --git a/README.md b/README.md
 
 def path_at(data: bytes, word: bytes) -> str | None:
     file = changed_file(data, data.index(word))
-    return None if file is None else file.path
+    return None if file is None else file[0]
 
 
 def test_a_line_is_of_the_file_whose_header_is_before_it() -> None:
@@ -33,6 +33,5 @@ def test_a_line_is_of_the_file_whose_header_is_before_it() -> None:
 
 
 def test_content_is_what_is_written_in_the_file() -> None:
-    file = changed_file(DIFF, DIFF.index(b"added"))
-    assert file is not None
-    assert content(DIFF, file) == b"kept\nadded\ndiff --git a/b.txt b/b.txt\ngone"
+    content = b"kept\nadded\ndiff --git a/b.txt b/b.txt\ngone"
+    assert changed_file(DIFF, DIFF.index(b"added")) == ("tests/a.txt", content)
