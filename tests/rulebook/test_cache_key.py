@@ -30,6 +30,7 @@ OTHERS = {
     "detect._outline",
     "config.directories",
     "errors",
+    "native",
     "records",
     "rulebook",
     "version",
