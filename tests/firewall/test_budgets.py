@@ -145,7 +145,7 @@ class Work:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.decoded = self.passes = self.read = self.sentences = 0
         looked, decode = RuleLookup.look_plain, decoders.decode
-        passages, scores = Reader._passages, Network.scores
+        passages, scores = Reader.read, Network.scores
 
         def count_look(
             lookup: RuleLookup, data: bytes, only: Iterable[int] | None = None
@@ -170,7 +170,7 @@ class Work:
         monkeypatch.setattr(RuleLookup, "look_plain", count_look)
         monkeypatch.setattr(decoders, "decode", count_decode)
         monkeypatch.setattr(first_look, "decode", count_decode)
-        monkeypatch.setattr(Reader, "_passages", count_passages)
+        monkeypatch.setattr(Reader, "read", count_passages)
         monkeypatch.setattr(Network, "scores", count_scores)
 
 

@@ -83,10 +83,8 @@ def _number(part: str) -> int | None:
 
 def inner_address(address: IPv6Address) -> IPv4Address | None:
     """The IPv4 address inside an IPv6 one; None without one."""
-    if address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    if address.sixtofour is not None:
-        return address.sixtofour
+    if inner := address.ipv4_mapped or address.sixtofour:
+        return inner
     value = int(address)
     if any(address in network for network in _CARRIERS):
         return IPv4Address(value & 0xFFFFFFFF)

@@ -110,11 +110,15 @@ class Database:
 
 
 class PatternSet:
-    """Compiled patterns, ready to search. One thread at a time may use it."""
+    """Compiled patterns, ready to search. One thread at a time may use it.
+
+    Attributes:
+        count: the number of databases.
+    """
 
     def __init__(self, databases: Sequence[Database]) -> None:
         """Store the databases, which are loaded when they are first needed."""
-        self._databases = databases
+        self._databases, self.count = databases, len(databases)
         self._scans: list[tuple[Any, Any]] = []  # of each database, with its scratch memory
         self._hits: list[int] = []
         self._on_match = self._make_handler()
@@ -160,11 +164,6 @@ class PatternSet:
         """Make the function that Hyperscan calls for each match, once and not for each frame."""
         add = self._hits.append
         return lambda pattern, _start, _end, _flags, _context: add(pattern)
-
-    @property
-    def count(self) -> int:
-        """The number of databases."""
-        return len(self._databases)
 
     def look(self, data: bytes, only: Iterable[int] | None = None) -> list[int]:
         """The ids of the patterns that could match in a block, each once.
@@ -237,7 +236,8 @@ def secret_group(pattern: str) -> str:
 def _without_optional_start(pattern: str) -> str:
     """Leave out optional groups at the start of a pattern without top-level alternatives."""
     start = 2 if pattern.startswith(r"\b") else 0
-    if pattern.startswith("(", start) and not _has_alternatives(pattern):
+    is_one = all(part != "|" or depth for part, _, depth in _parts(pattern))
+    if is_one and pattern.startswith("(", start):
         end = _group_end(pattern, start)
         if _OPTIONAL.search(pattern[:end]):
             return _without_optional_start(pattern[end:])
@@ -245,11 +245,6 @@ def _without_optional_start(pattern: str) -> str:
 
 
 _OPTIONAL = lazy_regex(r"\)(?:\?|\*|\{0,\d*\})\??$")
-
-
-def _has_alternatives(pattern: str) -> bool:
-    """True if a pattern has a bar outside of all groups."""
-    return any(part == "|" and depth == 0 for part, _, depth in _parts(pattern))
 
 
 def _without_context(pattern: str) -> str:

@@ -298,13 +298,7 @@ class Reader:
         return score
 
     def read(self, selections: Sequence[Selection], classifier: Classifier) -> list[Passage]:
-        """Read the stretches as far as the budget covers them."""
-        passages = self._passages(selections, classifier)
-        self._rescore(passages, classifier)
-        return passages
-
-    def _passages(self, selections: Sequence[Selection], classifier: Classifier) -> list[Passage]:
-        """Let the classifier read as many stretches as the budget covers, the likeliest first."""
+        """Read as many stretches as the budget covers, the likeliest first."""
         passages: list[Passage] = []
         covered: dict[bytes, bool] = {}  # by text; to a classifier, all numbers are one word
         for _, _, number, first, last in _rank(selections, classifier):
@@ -322,6 +316,7 @@ class Reader:
                 passages.append(Passage(number, start, end, text, pieces))
             elif len(copies := self._copies.setdefault(text, [])) < MOST_COUNTED:
                 copies.append((number, start, end))
+        self._rescore(passages, classifier)
         return passages
 
     def _rescore(self, passages: Sequence[Passage], classifier: Classifier) -> None:

@@ -83,6 +83,7 @@ class Classifier:
     Attributes:
         likely: the score from which sentences may be an order.
         sure: the score from which they are one.
+        network_id: equal for classifiers with the same output of the same network.
         opener: the file of the model that opens the stretches worth reading.
     """
 
@@ -114,7 +115,10 @@ class Classifier:
         self._families: list[str] = document["families"]
         self._lexicon = shared_lexicon(self._families, document["stems"])
         self._rescoring = Rescoring(**document["second"]) if "second" in document else None
-        self._margin = self._rescoring.again if self._rescoring else 0.0
+        second = self._rescoring
+        self._margin, self.network_id = 0.0, ""
+        if second is not None:
+            self._margin, self.network_id = second.again, f"{second.sha256} {second.output}"
         ranking = Ranking(**document["ranker"]) if "ranker" in document else None
         named = OpenerFile(ranking.file, ranking.sha256) if ranking else None
         self._ranking, self._ranker = ranking, ranker(named) if ranker and named else None
@@ -209,11 +213,6 @@ class Classifier:
             return scores
         below = (min(0.0, ranker.score(text.encode()) - ranking.calm) for text in texts)
         return [score + ranking.share * less for score, less in zip(scores, below, strict=True)]
-
-    @property
-    def network_id(self) -> str:
-        """An id that is equal for classifiers with the same output of the same network."""
-        return f"{self._rescoring.sha256} {self._rescoring.output}" if self._rescoring else ""
 
     def pieces(self, text: str, leniency: float = 0.0) -> list[Piece]:
         """Score each sentence, and adjacent sentences together if they may be an order."""

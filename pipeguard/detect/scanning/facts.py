@@ -30,6 +30,7 @@ from pipeguard.detect.scanning.surroundings import (
     is_quoted,
 )
 from pipeguard.detect.text.decoders import ENCODINGS
+from pipeguard.detect.text.document import is_document
 from pipeguard.firewall.finding import Confidence, Severity
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Path
@@ -121,12 +122,11 @@ class Candidate:
         """True for a secret, a number or a phrase that documentation prints."""
         if is_published(self.secret):
             return True
-        is_phrase, is_number = _phrase_or_number(self.rule.require)
-        if is_phrase:
+        if "bip39" in self.rule.require:
             from pipeguard.detect.checks.tokens import is_printed_phrase, phrase_words
 
             return is_printed_phrase(phrase_words(self.secret))
-        if not is_number:
+        if not any(spec.startswith("number ") for spec in self.rule.require):
             return False
         from pipeguard.detect.checks.personal_numbers import is_published_number
 
@@ -196,12 +196,6 @@ class Candidate:
         return is_likely and self.origin.is_split(*self.span)
 
 
-@lru_cache(maxsize=1024)  # asked of each match
-def _phrase_or_number(require: tuple[str, ...]) -> tuple[bool, bool]:
-    """The kinds of values in a rule's requirements: phrases of words, numbers."""
-    return "bip39" in require, any(spec.startswith("number ") for spec in require)
-
-
 class Located:
     """A match with its string.
 
@@ -209,20 +203,26 @@ class Located:
         origin: the way back from the reading.
         rule: whose expression matched.
         data: the reading.
-        span: of the match in it, without leading space.
+        span: of the match in it.
+        confidence: in the match, by its reading.
     """
 
-    def __init__(self, origin: Origin, rule: Rule, data: bytes, span: Range) -> None:
-        self.rule, self.data, self.span = rule, data, span
-        self.size_bytes = span[1] - span[0]
-        self.view, self.low, self.high, self.is_exact = origin.trace(*span)
+    def __init__(
+        self, origin: Origin, rule: Rule, data: bytes, span: Range, confidence: Confidence
+    ) -> None:
+        start, end = span
+        self.size_bytes = end - start
+        while start < end - 1 and data[start] in b" \t\r\n":
+            start += 1  # so that the match is in its own line
+        self.rule, self.data, self.span = rule, data, (start, end)
+        self.view, self.low, self.high, self.is_exact = origin.trace(start, end)
         self.source, self.text, locate = origin.source, origin.source.text, origin.locate_joined
         if locate is None and not rule.is_private:  # an order, which may begin in a name
             self.low, self.high = self.text.largest_part(self.low, self.high)
         self.paths = locate(self.low, self.high)[0] if locate is not None else []
         self.path = self.paths[0] if self.paths else self.text.find_path(self.low)
         self.is_joined = locate is not None
-        self.confidence = self.at_first = rule.confidence
+        self.confidence = self.at_first = confidence
         self.is_anywhere = rule.written is Written.ANYWHERE
 
     @cached_property
@@ -246,8 +246,9 @@ class Located:
     @cached_property
     def is_stored(self) -> bool:
         """True in a value or a document that the tool only stores."""
-        is_value = self.role is ArgumentRole.VALUE
-        return self.role is ArgumentRole.STORED or (is_value and self.text.is_document(self.low))
+        if self.role is ArgumentRole.VALUE:
+            return is_document(self.text.find_value(self.low))
+        return self.role is ArgumentRole.STORED
 
     @cached_property
     def does_nothing(self) -> bool:

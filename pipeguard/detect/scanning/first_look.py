@@ -8,7 +8,7 @@ are examined. Any text still in doubt is read in all ways (detect.scanning.readi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from copy import copy
 from itertools import chain, islice, pairwise
 from typing import TYPE_CHECKING
@@ -104,18 +104,13 @@ def first_look(
     joined, keys = b"", b""
     if lookup.choose(View.JOINED, surface, signs=False) != ():
         joined, keys = text.join_values() if text.is_several else b"", text.joined_keys()
+    # Of the joined strings, the parts around their ends: the rest is searched in each string.
+    is_around = len(joined) <= OVERLAP_BYTES  # all of it is around each seam
+    ranges = [(0, len(joined))] if is_around else blocks(len(joined), seam_ranges(text))
     # One pass over all. A hit across the gap costs a full scan, which does not confirm it.
-    parts = GAP.join((*_around_seams(text, joined), *filter(None, (keys,))))
+    parts = GAP.join(filter(None, (*(joined[low:high] for low, high in ranges), keys)))
     seen = glance(lookup, (values.data, parts, surface), others)
     return FirstLook((values.data, joined), keys, *seen, values)
-
-
-def _around_seams(text: MessageText, joined: bytes) -> Iterator[bytes]:
-    """The parts of the joined strings around their ends; the rest is searched in each string."""
-    if 0 < len(joined) <= OVERLAP_BYTES:
-        yield joined  # all of it is around each seam
-    elif joined:
-        yield from (joined[low:high] for low, high in blocks(len(joined), seam_ranges(text)))
 
 
 Question = tuple[bytes, bytes, Surface]
@@ -153,9 +148,8 @@ def seam_ranges(text: MessageText) -> list[folding.Range]:
     if not text.is_several:
         return []
     seams = [*text.seams()]
-    far, apart = list[tuple[int, int]](), TAIL_BYTES + 2 * OVERLAP_BYTES
-    if seams[-1] - seams[0] > apart:
-        far = [(before, after) for before, after in pairwise(seams) if after - before > apart]
+    apart = TAIL_BYTES + 2 * OVERLAP_BYTES
+    far = [(before, after) for before, after in pairwise(seams) if after - before > apart]
     firsts = [seams[0], *(after for _, after in far)]
     lasts = [*(before for before, _ in far), seams[-1]]
     # A long passage begins long before a seam.

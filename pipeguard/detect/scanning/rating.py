@@ -199,18 +199,13 @@ def locate_match(
         data: the reading.
         span: of the match in it.
     """
-    start, end = span
-    while start < end - 1 and data[start] in b" \t\r\n":
-        start += 1  # so that the match is in its own line
-    located = Located(origin, rule, data, (start, end))
+    located = Located(origin, rule, data, span, rating.confidence or Confidence.LOW)
     if rule.places and not applies(rule, located.source.place_of(located.path)):
         return None
-    located.size_bytes = len(matched := data[slice(*span)])
-    located.at_first = rating.confidence or Confidence.LOW
     rating = _rate(located, IN_STRING, rating)
     if rating.confidence is None:
         return None
-    first, last = located.characters
+    (first, last), matched = located.characters, data[slice(*span)]
     is_exact = located.is_exact and not located.is_joined and not origin.whole
     words = whole_words(located.text.find_value(located.low), first, last) if is_exact else ""
     return Match(

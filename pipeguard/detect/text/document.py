@@ -42,6 +42,7 @@ class MessageText:
         keys: its names, each once.
         strings: keyed, of each segment; empty for a member whose value is an object, a list or a
             short number.
+        count: the number of values.
         is_several: True if there are several values, over which something could be split.
         is_keyed: True if each string is laid out as `key: value`.
     """
@@ -53,15 +54,11 @@ class MessageText:
         self._packed_starts, self._steps, self._packed_owners, self._names = layout[6:10]
         self._packed_parents = layout[10]
         self.value = value
-        self.is_several = len(self.values) > 1
+        self.count = len(self.values)
+        self.is_several = self.count > 1
         self.is_keyed = keyed
         self._containers: dict[int, Path] = {0: ()}
         self._counts = [0]  # of the code points before each BYTES_COUNTED bytes of `data`
-
-    @property
-    def count(self) -> int:
-        """The number of values."""
-        return len(self.values)
 
     @property
     def segment_count(self) -> int:
@@ -130,10 +127,6 @@ class MessageText:
     def find_value(self, start: int) -> str:
         """The string at a byte of `data`."""
         return self._string(self._index(start))
-
-    def is_document(self, start: int) -> bool:
-        """True if the string at a byte of `data` has several lines."""
-        return _is_document(self.find_value(start))
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """A range of `data` as code points of the string at its beginning."""
@@ -277,7 +270,8 @@ class MessageText:
 
 
 @lru_cache(maxsize=2)  # a text is asked about for each match in it
-def _is_document(value: str) -> bool:
+def is_document(value: str) -> bool:
+    """True for a long string of several lines."""
     return len(value) > DOCUMENT_CHARS and value.count("\n") >= DOCUMENT_LINES
 
 
