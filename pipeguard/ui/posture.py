@@ -77,10 +77,9 @@ class Posture:
             groups.setdefault((finding["client"], finding["server"]), []).append(finding)
         self.groups = sorted(groups.items(), key=_rank)
         named = {server for _, server in groups}
-        self.clean = [each["name"] for each in report["servers"] if each["name"] not in named]
-        self.unasked = bool(report["servers"]) and not any(
-            each["asked"] for each in report["servers"]
-        )
+        servers = report["servers"]
+        self.clean = [each["name"] for each in servers if each["name"] not in named]
+        self.unasked = bool(servers) and not any(each["asked"] for each in servers)
         self.problem = ""
 
     async def close(self, _app: web.Application) -> None:
