@@ -77,6 +77,8 @@ class PageHere(Shown, PageHost):
             self.show(f"{LINK}{self.make_link()}")
             await self._ended.wait()
             await super().close()
+            # Its threads may still draw a page, and its sockets write one.
+            await self._loop.shutdown_default_executor()
 
     def show(self, text: str) -> bool:
         """Write a line."""
@@ -167,16 +169,27 @@ def terminal(store: Path) -> Iterator[PageTerminal]:
     opened.end()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One Chromium for the tests of a file; its event loop would be in the way of others."""
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[tuple[Browser, asyncio.AbstractEventLoop]]:
+    """One Chromium for all files, with its event loop."""
     assert CHROMIUM, "the page is looked at: apt-get install chromium"
     with sync_playwright() as started:
+        loop = asyncio.get_running_loop()
         browser = started.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox"], timeout=4 * TIMEOUT_MS
         )
-        yield browser
+        yield browser, loop
+        asyncio._set_running_loop(loop)
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: tuple[Browser, asyncio.AbstractEventLoop]) -> Iterator[Browser]:
+    """Chromium for the tests of a file; its event loop would be in the way of other files'."""
+    browser, loop = chromium
+    asyncio._set_running_loop(loop)
+    yield browser
+    asyncio._set_running_loop(None)
 
 
 @pytest.fixture(scope="module")

@@ -127,6 +127,7 @@ def _unfold(card: Locator) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)  # a minute alone
 @pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.often("380")  # a phone; test_servers looks at a desk
 def test_every_answer_to_everything_that_waits(
     width: int, store: Path, here: PageHere, browser: Browser
 ) -> None:

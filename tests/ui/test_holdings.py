@@ -48,7 +48,7 @@ def expect_clean(page: Page, widths: tuple[int, ...] = (380, 1024)) -> None:
     assert "owned" not in page.title()
 
 
-def test_a_token_is_revoked_at_once(store: Path, page: Page) -> None:
+def test_a_token_is_revoked_at_once_and_secrets_have_their_uses(store: Path, page: Page) -> None:
     with Store.open(store) as opened:
         create_token(opened, "laptop", TokenScope((HOSTILE,), (HOSTILE, "github__*"), "read", 60))
         create_token(opened, HOSTILE, TokenScope())
@@ -63,9 +63,6 @@ def test_a_token_is_revoked_at_once(store: Path, page: Page) -> None:
     expect(page.get_by_role("button", name="Undo")).to_have_count(0)
     with Store.open(store) as opened:
         assert [token.name for token in stored_tokens(opened)] == [HOSTILE]
-
-
-def test_secrets_are_named_with_what_uses_them(store: Path, page: Page) -> None:
     store_secret("GITHUB_TOKEN", "a-value-nobody-sees", Place.FILE)
     store_secret("UNUSED", "another-value", Place.FILE)
     entries = {

@@ -21,7 +21,7 @@ from pipeguard.state.store import Store
 from pipeguard.state.timestamps import to_utc_text
 from pipeguard.ui.plots import sparkline
 from tests.state.samples import silent, verdict
-from tests.ui.samples import MARK, ORDER, SECRET, fill
+from tests.ui.samples import MARK, ORDER, SECRET, fill, stop
 
 HOSTILE = "\u202e\u2066<script>boom()</script><b>'\"&\u200b" + "W" * 10_000
 
@@ -43,7 +43,7 @@ def open_live(page: Page, query: str = "", more: str = "") -> None:
     page.goto("/".join((*page.url.split("/")[:4], f"live?q={quote(query)}{more}")))
 
 
-def test_a_call_shows_up_by_itself_and_a_wrong_filter_is_told(store: Path, page: Page) -> None:
+def test_a_call_shows_up_by_itself_and_many_are_only_counted(store: Path, page: Page) -> None:
     open_live(page)
     expect(page.get_by_role("heading", name="No call so far")).to_be_visible()
     page.get_by_text("What a filter can say").click()
@@ -57,9 +57,20 @@ def test_a_call_shows_up_by_itself_and_a_wrong_filter_is_told(store: Path, page:
     expect(page.get_by_role("alert")).to_contain_text("Did you mean `server`?")
     expect(page.get_by_role("searchbox")).to_have_value('srver:"<b>"')
     expect(row).to_have_count(0)
+    stop(store, "AAAAAAAA.c1", SECRET)
+    call(store, 300)
+    open_live(page)
+    expect(page.locator(".lede")).to_contain_text("Busy")
+    expect(page.locator(".v.allow")).to_have_count(0)
+    expect(page.locator(".v.block").first).to_be_visible()
+    expect(page.get_by_role("link", name=re.compile("^Everything 30"))).to_be_visible()
+    page.get_by_role("link", name="verdict:allow").click()
+    expect(page.locator(".v.allow")).to_have_count(100)
+    page.get_by_role("link", name="Older").click()
+    expect(page.locator(".v.allow")).to_have_count(100)
 
 
-def test_a_row_opens_what_explain_says(store: Path, page: Page) -> None:
+def test_a_row_opens_what_explain_says_and_draws_its_flow(store: Path, page: Page) -> None:
     fill(store)
     open_live(page, "verdict:block rule:secrets")
     page.locator("tbody tr .time a").click()
@@ -76,37 +87,15 @@ def test_a_row_opens_what_explain_says(store: Path, page: Page) -> None:
         expect(opened).to_contain_text(text)
     opened.get_by_role("link", name="decide on its card").click()
     expect(page.locator("article:target")).to_contain_text("send_note")
-
-
-def test_a_flow_is_drawn_and_a_decision_is_told(store: Path, page: Page) -> None:
-    fill(store)
-    with Store.open(store) as opened:
-        make_grant(
-            opened, CallGrant(MARK, "BBBBBBBB.c1", "weather", "send_mail", "I asked for it"), "Kim"
-        )
-        make_grant(
-            opened, CallGrant(MARK, "BBBBBBBB.c12", "weather", "x", "of another event"), "Kim"
-        )
+    with Store.open(store) as granting:
+        for event, why in (("BBBBBBBB.c1", "I asked for it"), ("BBBBBBBB.c12", "of another event")):
+            make_grant(granting, CallGrant(MARK, event, "weather", "send_mail", why), "Kim")
     open_live(page, more="&open=BBBBBBBB.c1")
     drawing = page.get_by_role("img", name=re.compile("A tool returned a text"))
     expect(drawing).to_contain_text("read_mail")
     expect(drawing).to_contain_text("waits here")
     expect(page.locator(".opened")).to_contain_text("I asked for it")
     expect(page.locator(".opened")).not_to_contain_text("of another event")
-
-
-def test_while_it_is_busy_what_passes_is_counted(store: Path, page: Page) -> None:
-    fill(store)
-    call(store, 300)
-    open_live(page)
-    expect(page.locator(".lede")).to_contain_text("Busy")
-    expect(page.locator(".v.allow")).to_have_count(0)
-    expect(page.locator(".v.block").first).to_be_visible()
-    expect(page.get_by_role("link", name=re.compile("^Everything 30"))).to_be_visible()
-    page.get_by_role("link", name="verdict:allow").click()
-    expect(page.locator(".v.allow")).to_have_count(100)
-    page.get_by_role("link", name="Older").click()
-    expect(page.locator(".v.allow")).to_have_count(100)
 
 
 def hostile_finding(finding: Finding) -> Finding:

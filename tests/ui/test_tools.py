@@ -7,7 +7,6 @@ import re
 import sys
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from pipeguard.assess.connecting import call_guarded
@@ -29,15 +28,6 @@ NAME = '"><img src=x onerror=alert(1)>\u202e'
 MEGABYTE = 2**20
 
 
-@pytest.fixture
-def server(store: Path, tmp_path: Path) -> str:
-    """A real server that Cursor starts guarded, and that has been called once."""
-    record = tmp_path / "record.jsonl"
-    record.touch()
-    start_once(tmp_path, "demo", [str(DEMO), str(record)], ("get_forecast", {"city": "Oslo"}))
-    return "demo"
-
-
 def start_once(
     home: Path, name: str, program: list[str], call: tuple[str, dict[str, object]]
 ) -> None:
@@ -52,7 +42,7 @@ def start_once(
     assert done.answer, done
 
 
-def test_a_search_finds_what_an_agent_finds_and_draws_no_markup(store: Path, page: Page) -> None:
+def test_a_search_draws_no_markup_and_a_pin_shows_who_decided(store: Path, page: Page) -> None:
     with Store.open(store) as opened:
         opened.remember("files", [seen({"name": "delete_note", "description": "Delete a note."})])
         hostile = {"name": NAME, "description": "<b>Weather</b> \u2066 " + "x" * MEGABYTE}
@@ -71,9 +61,6 @@ def test_a_search_finds_what_an_agent_finds_and_draws_no_markup(store: Path, pag
     assert len(page.content()) < 100_000
     expect(page.get_by_text("No file of a client on this machine")).to_be_visible()
     assert page.url.endswith(f"/tools/evil/{address(NAME)}")
-
-
-def test_a_pin_shows_who_decided_and_what_is_held(store: Path, page: Page) -> None:
     with Store.open(store) as opened:
         opened.remember("weather", [seen(), held(FORECAST, "review")])
         approve(opened, held_definitions(opened), "kim")
@@ -94,8 +81,11 @@ def test_a_pin_shows_who_decided_and_what_is_held(store: Path, page: Page) -> No
 
 
 def test_a_call_is_tried_by_number_and_judged(
-    server: str, store: Path, page: Page, here: PageHere
+    tmp_path: Path, store: Path, page: Page, here: PageHere
 ) -> None:
+    record, server = tmp_path / "record.jsonl", "demo"
+    record.touch()
+    start_once(tmp_path, server, [str(DEMO), str(record)], ("get_forecast", {"city": "Oslo"}))
     visit(page, f"/tools/{server}/get_forecast")
     page.get_by_label("city").fill("Bergen")
     new = seen({"name": "new", "description": "Another tool."})
@@ -111,12 +101,7 @@ def test_a_call_is_tried_by_number_and_judged(
     expect(tried).to_contain_text("allow")
     expect(tried.locator("figure").last).to_contain_text("as a client gets it")
     expect(page.get_by_role("region", name="Its calls")).to_contain_text("pipeguard-ui")
-
-
-def test_what_pipeguard_would_block_for_an_agent_is_blocked_for_a_person(
-    server: str, page: Page, here: PageHere
-) -> None:
-    visit(page, f"/tools/{server}/read_page")
+    visit(page, f"/tools/{server}/read_page")  # PipeGuard blocks it for a person, too
     page.get_by_label("url").fill("https://example.com/")
     page.get_by_role("button", name="Call it…").click()
     page.get_by_label("Number").fill("0000")
@@ -124,7 +109,6 @@ def test_what_pipeguard_would_block_for_an_agent_is_blocked_for_a_person(
     expect(page.get_by_role("alert")).to_be_visible()
     page.get_by_label("Number").fill(here.number())
     page.get_by_role("button", name="Call it").click()
-    tried = page.get_by_role("region", name="The call that you tried")
     expect(tried).to_contain_text("injection.", timeout=60_000)
     expect(tried.locator("pre").last).not_to_contain_text("address book")
 
