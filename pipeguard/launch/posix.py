@@ -14,6 +14,9 @@ import select
 import signal
 import sys
 from _thread import allocate_lock
+from contextlib import suppress
+from importlib import import_module
+from threading import active_count
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -174,11 +177,15 @@ class Child:
 def start(command: Command) -> Child:
     """Start a server; return at once, before it is known whether it can run.
 
-    To be called before this process has a second thread, because it forks.
+    It forks. If this process has other threads, the modules that the fork needs are imported first:
+    a module's lock that another thread holds while it imports it would stay locked in the fork.
 
     Raises:
         LaunchError: the system has no descriptors or processes left.
     """
+    for name in ("ctypes", "pipeguard.launch.warden") if active_count() > 1 else ():
+        with suppress(ImportError):
+            import_module(name)
     pipes: list[int] = []
     try:
         take_standard()

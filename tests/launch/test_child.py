@@ -453,6 +453,23 @@ def test_a_started_server_costs_no_heavy_import() -> None:
     assert not loaded & heavy
 
 
+def test_a_server_starts_while_another_thread_imports_what_its_fork_needs(tmp_path: Path) -> None:
+    (tmp_path / "ctypes.py").write_text("import time; time.sleep(0.5)\nraise ImportError")
+    source = (
+        f"import os, sys; sys.path[:0] = [{str(tmp_path)!r}, {str(REPOSITORY)!r}]\n"
+        "import threading, time\n"
+        "from pipeguard.launch.child import Command, start\n"
+        "def work():\n"
+        "    try: import ctypes\n"
+        "    except ImportError: pass\n"
+        "threading.Thread(target=work, daemon=True).start()\n"
+        "while 'ctypes' not in sys.modules: time.sleep(0.01)\n"
+        "child = start(Command(['true'], dict(os.environ)))\n"
+        "ended = child.wait(20.0); child.end(0.0); sys.exit(0 if ended else 1)"
+    )
+    assert subprocess.run(python(source), check=False, timeout=60).returncode == 0
+
+
 @pytest.mark.needs("bash")  # a shell that closes descriptors
 def test_standard_streams_that_the_client_closed_do_no_harm() -> None:
     source = (
