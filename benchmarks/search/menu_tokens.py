@@ -13,8 +13,8 @@ from benchmarks.search.servers import HERE, Definitions
 from pipeguard.detect.detector import Engines
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.gateway.access import ScopedAccess
-from pipeguard.gateway.client import GatewayClient
 from pipeguard.gateway.client_request import ClientRequest
+from pipeguard.gateway.conversation import GatewayClient
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.router import Router

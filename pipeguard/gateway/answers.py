@@ -14,9 +14,8 @@ from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.gateway import eras
-from pipeguard.gateway.client import GatewayClient
 from pipeguard.gateway.client_request import ClientRequest, Unavailable
-from pipeguard.gateway.conversation import GatewayChannel, show_task_ids
+from pipeguard.gateway.conversation import GatewayClient, show_task_ids
 from pipeguard.gateway.eras import REVISIONS, Declined, Opening
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.input_calls import InputCalls
@@ -56,7 +55,7 @@ _UNASKED = {  # unsolicited notifications, and the list to read again
 }
 
 
-async def dial(gateway: Gateway, who: str = "") -> GatewayChannel:
+async def dial(gateway: Gateway, who: str = "") -> GatewayClient:
     """Open the gateway for a client.
 
     Args:
@@ -138,10 +137,6 @@ class _AnsweredClient(GatewayClient):
     def finish(self) -> None:
         """Answer requests that would otherwise stay open: the client hangs up."""
         self._subscriptions.finish()
-
-    def may_hear(self, leg: Leg, message: Message) -> bool:
-        """True if the client may use the part of a server that a message is about."""
-        return self.access.may_use(leg.server, message.method or "")
 
     def show_message(self, leg: Leg, message: Message) -> JsonObject | None:
         """A server's notification in the client's form; None if it is not for this client."""

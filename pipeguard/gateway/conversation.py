@@ -2,7 +2,8 @@
 
 Speaks MCP with the client and finds the server that each message is for; messages from servers get
 the ids and tokens that the client knows. Judges nothing: each server is behind a Session of its own
-(`leg`).
+(`leg`), opened when it is first needed: once for a client after a handshake, and once for requests
+without one.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.firewall.session.replies import audit_loss
 from pipeguard.gateway import eras
-from pipeguard.gateway.client_request import ClientRequest
+from pipeguard.gateway.client_request import ClientRequest, Unavailable
 from pipeguard.gateway.eras import Declined, Opening
-from pipeguard.gateway.leg import Leg
+from pipeguard.gateway.gateway import Gateway
+from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.transports.bounded import Outbox
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.client.shared_settings import is_logged
@@ -68,18 +70,21 @@ class _Question(NamedTuple):
         return eras.find_meta(params).get("progressToken")
 
 
-class GatewayChannel(ABC):
-    """A client's side of the gateway; a subclass answers its requests.
+class GatewayClient(ABC):
+    """One client of the gateway, as the parts that answer it see it; a subclass takes its requests.
 
     Args:
+        gateway: all servers.
         token: the name of its token, or empty.
 
     Attributes:
+        access: of the client.
         owner: identifies the client: its token, or this conversation.
         opening: the client's description of itself.
     """
 
-    def __init__(self, token: str = "") -> None:
+    def __init__(self, gateway: Gateway, token: str) -> None:
+        self.gateway, self.access = gateway, gateway.access(token)
         self.token = token
         self.owner: Hashable = token or object()
         self.opening = Opening({}, eras.UNKNOWN)
@@ -90,7 +95,8 @@ class GatewayChannel(ABC):
         self._task_progress: OrderedDict[tuple[Leg, str], JsonValue] = OrderedDict()
         self._questions: dict[str, _Question] = {}  # of the servers, under ids of ours
         self._count = 0
-        self._is_closing = self._closed = False
+        self._legs: dict[tuple[str, bool], asyncio.Task[Leg]] = {}
+        self._is_closing = self._closed = self._has_hung_up = False
 
     @abstractmethod
     async def answer(self, request: ClientRequest) -> JsonObject:
@@ -101,10 +107,6 @@ class GatewayChannel(ABC):
         """
 
     @abstractmethod
-    async def broadcast(self, method: str, params: JsonObject) -> None:
-        """Notify all servers that are open for this client."""
-
-    @abstractmethod
     def show_message(self, leg: Leg, message: Message) -> JsonObject | None:
         """A server's notification in the client's form; None if it is not for this client."""
 
@@ -113,16 +115,61 @@ class GatewayChannel(ABC):
         """Announce changed lists of these servers, or of the gateway if none are named."""
 
     @abstractmethod
-    def may_hear(self, leg: Leg, message: Message) -> bool:
-        """True if the client may use the part of a server that a message is about."""
-
-    @abstractmethod
     def finish(self) -> None:
         """Answer requests that would otherwise stay open: the client hangs up."""
 
     @abstractmethod
+    async def open_server(self, server: str, opening: Opening) -> Leg:
+        """Open a conversation with a server that the client may use.
+
+        Raises:
+            Unavailable: it may not, or the server does not answer.
+        """
+
+    @abstractmethod
+    async def open_leg(self, server: str, opening: Opening, listener: LegListener) -> Leg:
+        """Open a conversation for a single listener, with the same arguments."""
+
+    # --- its servers ----------------------------------------------------------------------
+
+    async def leg(self, server: str, opening: Opening) -> Leg:
+        """The conversation with a server, which is opened if it is not open.
+
+        Args:
+            server: its name.
+            opening: the client's description of itself.
+
+        Raises:
+            Unavailable: the server does not answer.
+        """
+        if self._has_hung_up:
+            raise Unavailable("the client hung up")
+        key = server, opening.is_stateless
+        task = self._legs.get(key)
+        is_good = self.gateway.use(server)
+        if task is None or (task.done() and not (_is_open(task) and is_good)):
+            task = self._legs[key] = asyncio.ensure_future(self.open_server(server, opening))
+        elif task.done():
+            return task.result()
+        return await asyncio.shield(task)  # others wait for it as well
+
+    def open_legs(self) -> list[Leg]:
+        """The open conversations."""
+        return [task.result() for task in self._legs.values() if task.done() and _is_open(task)]
+
     async def hang_up(self) -> None:
         """Hang up on all servers."""
+        self._has_hung_up = True
+        for task in self._legs.values():
+            task.cancel()
+        await asyncio.gather(*self._legs.values(), return_exceptions=True)
+        for task in self._legs.values():
+            if not task.cancelled() and task.exception() is None:
+                await task.result().close()
+
+    def may_hear(self, leg: Leg, message: Message) -> bool:
+        """True if the client may use the part of a server that a message is about."""
+        return self.access.may_use(leg.server, message.method or "")
 
     # --- as a channel -------------------------------------------------------------------
 
@@ -331,7 +378,9 @@ class GatewayChannel(ABC):
                 own: JsonObject = {**body, "progressToken": question.progress}
                 await question.leg.notify(message.method, own)
         elif message.method == "notifications/roots/list_changed":
-            await self.broadcast(message.method, body)
+            for leg in self.open_legs():
+                if not leg.is_stateless:
+                    await leg.notify(message.method, body)
 
     # --- from the servers: LegListener ------------------------------------------------------
 
@@ -396,6 +445,10 @@ class GatewayChannel(ABC):
                 if reason is not None:
                     params["reason"] = reason
                 self.say(eras.message("notifications/cancelled", params))
+
+
+def _is_open(task: asyncio.Task[Leg]) -> bool:
+    return not task.cancelled() and task.exception() is None and task.result().is_open
 
 
 # --- ids of tasks: `server/id` for clients, the server's own id for the server ----------------

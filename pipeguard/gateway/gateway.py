@@ -11,9 +11,8 @@ from pipeguard.firewall.protocol.json_values import JsonObject, as_object
 from pipeguard.gateway.access import ScopedAccess, may_use_alone
 from pipeguard.gateway.catalog import MARKS, may_be_tool, short_name
 from pipeguard.gateway.client_request import ServedClient, Unavailable
-from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import Opening
-from pipeguard.gateway.hub import Hub
+from pipeguard.gateway.hub import Conversation, Hub
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.life import (
     MOST_REASON_CHARS,
@@ -152,7 +151,7 @@ class Gateway(Hub):
     async def open(
         self,
         server: str,
-        conversation: GatewayChannel,
+        conversation: Conversation,
         opening: Opening,
         listener: LegListener,
     ) -> Leg:
@@ -306,11 +305,6 @@ class Gateway(Hub):
         """The numbers of definitions that wait for approval, by server."""
         counts = {name: member.offer.waiting for name, member in self.members.items()}
         return {name: count for name, count in counts.items() if count}
-
-    def ask_about_waiting(self, servers: Iterable[str], conversation: GatewayChannel) -> None:
-        """Ask a client's user about definitions of these servers that wait."""
-        for member in filter(None, map(self.members.get, servers)):
-            member.ask_about_waiting(conversation)
 
     def describe_missing(self) -> dict[str, str]:
         """Explain, by name, why servers lack tools or wait; never for a model."""

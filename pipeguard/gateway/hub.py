@@ -4,20 +4,46 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Hashable
+from typing import Protocol
 
 from pipeguard.detect.flows.ledger import Flows
 from pipeguard.detect.flows.ledger_memory import LedgerMemory
 from pipeguard.firewall.finding import Direction, Verdict
+from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.session.lifecycle import WaitingRoom
 from pipeguard.firewall.session.session import Session
 from pipeguard.gateway.catalog import Catalog
-from pipeguard.gateway.conversation import GatewayChannel
+from pipeguard.gateway.eras import Opening
+from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.telemetry import NO_TELEMETRY
 from pipeguard.transports.judging import Judge, judge_frame
 
 SILENT_SECONDS = 60.0  # for which a server is not asked again for a list that it did not give
+
+
+class Conversation(Protocol):
+    """A client's conversation, as the servers see it.
+
+    Attributes:
+        token: the name of the client's token, or empty.
+        owner: identifies the client.
+        opening: the client's description of itself.
+    """
+
+    token: str
+    owner: Hashable
+    opening: Opening
+
+    def announce_lists(self, kinds: frozenset[str], *servers: str) -> None:
+        """Announce changed lists of these servers, or of the gateway if none are named."""
+
+    def tell_audit_loss(self) -> None:
+        """Warn the client of lost audit rows."""
+
+    def ask_user(self, leg: Leg, params: JsonObject) -> None:
+        """Ask the client's user a question of PipeGuard's."""
 
 
 class Hub:
@@ -45,11 +71,11 @@ class Hub:
         self.telemetry = NO_TELEMETRY
         self.mode = mode
         self.server_names: Collection[str] = ()
-        self.conversations: dict[GatewayChannel, Flows] = {}
+        self.conversations: dict[Conversation, Flows] = {}
         self._has_lost_rows = False
         self.silences: dict[tuple[str, str], float] = {}  # until when, by server and method
 
-    def join(self, conversation: GatewayChannel) -> None:
+    def join(self, conversation: Conversation) -> None:
         """Add a client, to be notified of changes."""
         if conversation not in self.conversations:
             self.conversations[conversation] = Flows(self.ledgers, conversation.token)

@@ -22,8 +22,8 @@ from pipeguard.firewall.protocol.json_values import (
 )
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.peers import CAPABILITIES
-from pipeguard.gateway.client import GatewayClient
 from pipeguard.gateway.client_request import ClientRequest
+from pipeguard.gateway.conversation import GatewayClient
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined, Opening, without_envelope
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.transports.tasks import Tasks
@@ -217,9 +217,7 @@ class InputCalls:
         call.timer = loop.call_later(WAITING_SECONDS, self._expire, state)
         return {
             "resultType": "input_required",
-            "inputRequests": {
-                key: _input_request(question) for key, question in call.questions.items()
-            },
+            "inputRequests": {key: _shown(each) for key, each in call.questions.items()},
             "requestState": state,
         }
 
@@ -276,7 +274,7 @@ def _essence(server: str, request: ClientRequest, params: JsonObject) -> JsonObj
     return {"server": server, "method": request.method, "params": plain}
 
 
-def _input_request(question: Message) -> JsonObject:
+def _shown(question: Message) -> JsonObject:
     params = as_object(question.value.get("params"))
     shown: JsonObject = {name: value for name, value in params.items() if name != "_meta"}
     return {"method": question.method, "params": shown}

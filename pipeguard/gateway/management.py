@@ -14,7 +14,7 @@ from math import ceil
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.gateway import menu
-from pipeguard.gateway.client import GatewayClient
+from pipeguard.gateway.conversation import GatewayClient
 from pipeguard.gateway.neighbours import read_data
 from pipeguard.gateway.proposed_servers import PROPOSE, ServerManagement
 

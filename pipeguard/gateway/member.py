@@ -24,9 +24,8 @@ from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.peers import Peers
 from pipeguard.firewall.session.session import Session
 from pipeguard.gateway.client_request import Refused, ServedClient, Unavailable
-from pipeguard.gateway.conversation import GatewayChannel
-from pipeguard.gateway.eras import Opening
-from pipeguard.gateway.hub import Hub, TakingTurns
+from pipeguard.gateway.eras import REVISIONS, Opening
+from pipeguard.gateway.hub import Conversation, Hub, TakingTurns
 from pipeguard.gateway.leg import Leg, LegListener, ListedTools
 from pipeguard.gateway.life import ServerLife, State
 from pipeguard.gateway.menu import OURS
@@ -38,9 +37,7 @@ from pipeguard.gateway.stateless_server import (
     StatelessServer,
     discover,
     is_refusal,
-    speaks_newest,
 )
-from pipeguard.gateway.stuffing import StuffingNotices
 from pipeguard.gateway.tool_offer import (
     RememberedServer,
     ToolOffer,
@@ -134,8 +131,7 @@ class GatewayServer(ServerLife):
         run.detection.flows = Flows(hub.ledgers)  # of clients of its own endpoint
         self._output = ServerOutput(run.guard.name, Mask(engines))
         self.judge = TakingTurns(self._record, hub.turns, settings.name)
-        notices = StuffingNotices(run.notice, lambda: hub.server_names)
-        self.offer = ToolOffer(settings, hub.catalog, run.guard, self._log, notices)
+        self.offer = ToolOffer(settings, hub.catalog, run, self._log, lambda: hub.server_names)
         self.relist_own: Callable[[frozenset[str]], None] | None = None
         self._count, self._tasks = 0, Tasks()
         self._is_relisting = self._is_outdated = False
@@ -300,7 +296,8 @@ class GatewayServer(ServerLife):
         leg = self._leg = await self._dial(self._dialler, self, ServedClient(Flows()))
         try:
             self.described = await self._open_leg(leg, OUR_OPENING)
-            self._stateless.may_exist = speaks_newest(self.described)
+            # A server without the newest handshake does not know MCP without one either.
+            self._stateless.may_exist = self.described.get("protocolVersion") == REVISIONS[0]
         except Refused:  # it may make no handshakes
             leg = self._leg = await self._dial(self._dialler, self, ServedClient(Flows()))
             if not await discover(leg, OUR_OPENING):
@@ -340,7 +337,7 @@ class GatewayServer(ServerLife):
         self._legs.add(leg)
         return leg
 
-    def ask_about_waiting(self, conversation: GatewayChannel) -> None:
+    def ask_about_waiting(self, conversation: Conversation) -> None:
         """Ask a client's user about definitions that wait, if the client opens links."""
         leg, opening = self._leg or self.remembered, conversation.opening
         if leg is None or self.run.guard.policy.mode is Mode.OBSERVE:

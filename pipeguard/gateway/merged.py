@@ -17,10 +17,10 @@ from contextlib import suppress
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object
 from pipeguard.gateway.catalog import hashed_name, public_name, short_hash
-from pipeguard.gateway.client import GatewayClient
 from pipeguard.gateway.client_request import ClientRequest, Unavailable
 from pipeguard.gateway.conversation import (
     TASK_SEPARATOR,
+    GatewayClient,
     show_task_id,
     show_task_ids,
 )

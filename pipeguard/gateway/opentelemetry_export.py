@@ -285,18 +285,14 @@ def _exporters(signal: str, names: str, environ: Mapping[str, str]) -> list[Any]
     for name in map(str.strip, names.split(",")):
         if name in (NONE, PROMETHEUS, ""):
             continue
-        wanted = _otlp(signal, environ) if name == "otlp" else name
+        own, common = f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"
+        protocol = environ.get(own) or environ.get(common) or DEFAULT_PROTOCOL
+        wanted = _EXPORTERS.get(protocol.strip(), protocol) if name == "otlp" else name
         found = entry_points(group=f"opentelemetry_{signal}_exporter", name=wanted)
         if not found:
             raise ImportError(f"no exporter {wanted!r} for {signal} is installed")
         exporters.append(next(iter(found)).load()())
     return exporters
-
-
-def _otlp(signal: str, environ: Mapping[str, str]) -> str:
-    own, common = f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"
-    protocol = environ.get(own) or environ.get(common) or DEFAULT_PROTOCOL
-    return _EXPORTERS.get(protocol.strip(), protocol)
 
 
 def _make_exporter(log: Log) -> None:

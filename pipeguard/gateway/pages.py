@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object, serialise
-from pipeguard.gateway.client import GatewayClient
 from pipeguard.gateway.client_request import ClientRequest, Unavailable
+from pipeguard.gateway.conversation import GatewayClient
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined
 from pipeguard.gateway.gateway import SILENT, STARTING
 from pipeguard.gateway.leg import Leg

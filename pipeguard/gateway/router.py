@@ -16,8 +16,8 @@ from contextlib import suppress
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object, serialise
 from pipeguard.gateway import eras
-from pipeguard.gateway.client import GatewayClient
 from pipeguard.gateway.client_request import ClientRequest, Unavailable
+from pipeguard.gateway.conversation import GatewayClient
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined
 from pipeguard.gateway.input_calls import InputCalls, may_ask
 from pipeguard.gateway.leg import Leg
@@ -71,17 +71,11 @@ class LegSubscriptions:
         if method == SUBSCRIBE:
             while len(self._resources) >= MOST_SUBSCRIPTIONS:
                 self._drop(next(iter(self._resources)))
-            task = self._tasks.begin(self._hold(leg, uri))
-            self._resources[key] = task
-            task.add_done_callback(lambda done: self._finish(key, done))
+            self._resources[key] = self._tasks.begin(self._hold(leg, uri))
 
     async def close(self) -> None:
         """End all of them."""
         await self._tasks.end()
-
-    def _finish(self, key: tuple[str, str], task: asyncio.Task[None]) -> None:
-        if self._resources.get(key) is task:
-            del self._resources[key]
 
     def _drop(self, key: tuple[str, str]) -> None:
         task = self._resources.pop(key, None)
@@ -96,13 +90,14 @@ class LegSubscriptions:
             else:
                 await leg.ended.wait()
             if leg.is_open:
-                return
+                break
             leg = await self._again(leg.server)
             if leg.is_stateless or "error" not in await leg.request(SUBSCRIBE, {"uri": uri}):
                 # It may have changed unnoticed in between.
                 leg.tell_client([serialise(eras.message(UPDATED, {"uri": uri}))])
             elif leg.is_open:
-                return
+                break
+        del self._resources[leg.server, uri]  # one that was dropped was cancelled
 
     async def _again(self, server: str) -> Leg:
         """The server, once it is back."""

@@ -138,14 +138,6 @@ class StatelessServer:
                 await dialler.close()
 
 
-def speaks_newest(described: JsonObject) -> bool:
-    """True if a server's answer to `initialize` is of the newest revision with handshakes.
-
-    A server without that revision does not know one without handshakes either.
-    """
-    return described.get("protocolVersion") == eras.REVISIONS[0]
-
-
 async def discover(leg: Leg, opening: Opening) -> bool:
     """Ask a server to describe itself; True if it speaks the revision without handshakes.
 

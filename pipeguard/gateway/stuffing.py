@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from pipeguard.firewall.finding import Action, Confidence, Finding, Severity
 from pipeguard.firewall.protocol.json_values import JsonObject
-from pipeguard.gateway.catalog import Catalog
 from pipeguard.gateway.neighbours import STOP_WORDS, split_words
 from pipeguard.gateway.tools import schema_words, to_text
 from pipeguard.unicode.display import show
@@ -27,33 +26,7 @@ LEAST_ITEMS = 40  # of a list of keywords in a description; real: 23
 LEAST_WORD_CHARS = 3
 MOST_CHARS = 20_000  # of a text that are looked at
 MOST_ITEM_CHARS = 40
-MOST_NOTICES = 100  # of one server: it chooses how many tools it has
 _SEPARATOR = re.compile(r"[,;|/•\n]")
-
-
-class StuffingNotices:
-    """Reports each stuffed description of a server once.
-
-    Args:
-        record: takes the findings.
-        servers: the names of all servers, including those without listed tools.
-    """
-
-    def __init__(
-        self, record: Callable[[Finding], None], servers: Callable[[], Iterable[str]]
-    ) -> None:
-        self._record = record
-        self._servers = servers
-        self._recorded: set[Finding] = set()
-
-    def look(self, catalog: Catalog, server: str) -> None:
-        """Check the tools that a server offers now."""
-        others = [name for name in self._servers() if name != server]
-        for tool in catalog.of(server):
-            for finding in stuffing(tool.definition, server, others):
-                if finding not in self._recorded and len(self._recorded) < MOST_NOTICES:
-                    self._recorded.add(finding)
-                    self._record(finding)
 
 
 def stuffing(definition: JsonObject, server: str, others: Iterable[str]) -> list[Finding]:

@@ -18,8 +18,8 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Numbe
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.methods import ACKNOWLEDGED, SUBSCRIPTION_META
 from pipeguard.gateway import eras
-from pipeguard.gateway.client import GatewayClient
 from pipeguard.gateway.client_request import ClientRequest, Unavailable
+from pipeguard.gateway.conversation import GatewayClient
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined
 from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.merged import Merged

@@ -18,8 +18,8 @@ from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.replies import is_refusal
 from pipeguard.gateway import menu
 from pipeguard.gateway.catalog import may_be_tool, tools_of_server
-from pipeguard.gateway.client import GatewayClient
 from pipeguard.gateway.client_request import ClientRequest, Unavailable
+from pipeguard.gateway.conversation import GatewayClient
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined
 from pipeguard.gateway.life import definitions_wait
 from pipeguard.gateway.management import ClientManagement
@@ -94,7 +94,8 @@ class ToolCalls:
     def ask_about_waiting(self, servers: Iterable[str]) -> None:
         """Ask the user about waiting definitions of servers, unless the client has limits."""
         if self._access.finds() is None:
-            self._gateway.ask_about_waiting(servers, self._client)
+            for member in filter(None, map(self._gateway.members.get, servers)):
+                member.ask_about_waiting(self._client)
 
     def may_have_changed(self) -> bool:
         """True if `tools/list` may return a different list than before.

@@ -30,9 +30,10 @@ from pipeguard.gateway.client_request import Unavailable
 from pipeguard.gateway.leg import Leg, ListedTools
 from pipeguard.gateway.life import definitions_wait
 from pipeguard.gateway.server_settings import ServerSettings
-from pipeguard.gateway.stuffing import StuffingNotices
+from pipeguard.gateway.stuffing import stuffing
 from pipeguard.gateway.tools import to_text
 from pipeguard.log import Log
+from pipeguard.runtime.run import Run
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.tasks import Tasks
 
@@ -41,6 +42,7 @@ _AT_START = (  # the capability, and the method
     ("resources", "resources/list"),
     ("resources", "resources/templates/list"),
 )
+MOST_NOTICES = 100  # of stuffed descriptions: the server chooses how many tools it has
 MOST_PAGES = 20  # of each list
 MOST_BYTES = 8 * 2**20  # of its pages; a definition that a person reads has some 500
 MOST_SECONDS = 30.0
@@ -53,9 +55,9 @@ class ToolOffer:
     Args:
         settings: the user's settings for it.
         catalog: of all servers.
-        guard: knows its pins.
+        run: has its pins, and takes findings on descriptions that are written for the search.
         log: of the server.
-        notices: of descriptions that are written for the search.
+        servers: returns the names of all servers, including those without listed tools.
 
     Attributes:
         waiting: the number of its definitions that wait for approval.
@@ -66,17 +68,18 @@ class ToolOffer:
         self,
         settings: ServerSettings,
         catalog: Catalog,
-        guard: Guard,
+        run: Run,
         log: Log,
-        notices: StuffingNotices,
+        servers: Callable[[], Iterable[str]],
     ) -> None:
         self._counted = 0
         self.refused: tuple[str, ...] = ()
         self._settings = settings
         self._catalog = catalog
-        self._guard = guard
+        self._guard = run.guard
         self._log = log
-        self._notices = notices
+        self._record, self._recorded = run.notice, set[Finding]()
+        self._servers = servers
         self._is_whole = True
 
     def take(self, listed: ListedTools) -> None:
@@ -110,7 +113,17 @@ class ToolOffer:
             held,
         )
         if self._catalog.put(listing, partial(get_detection(self._guard).tool, self._guard)):
-            self._notices.look(self._catalog, settings.name)
+            self._record_stuffing()
+
+    def _record_stuffing(self) -> None:
+        """Record each description once that is written for the search."""
+        name = self._settings.name
+        others = [server for server in self._servers() if server != name]
+        for tool in self._catalog.of(name):
+            for finding in stuffing(tool.definition, name, others):
+                if finding not in self._recorded and len(self._recorded) < MOST_NOTICES:
+                    self._recorded.add(finding)
+                    self._record(finding)
 
     @property
     def waiting(self) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeguard.gateway.answers import dial
-from pipeguard.gateway.conversation import GatewayChannel
+from pipeguard.gateway.conversation import GatewayClient
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import ServerSettings
@@ -31,7 +31,7 @@ INITIALIZE: Object = {
 class Client:
     """An agent's side of a session with the gateway."""
 
-    def __init__(self, channel: GatewayChannel) -> None:
+    def __init__(self, channel: GatewayClient) -> None:
         self._channel = channel
         self._count = 0
         self.unrequested: list[Object] = []

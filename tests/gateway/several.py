@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from pipeguard.gateway.answers import dial
-from pipeguard.gateway.conversation import GatewayChannel
+from pipeguard.gateway.conversation import GatewayClient
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import ServerSettings
@@ -35,7 +35,7 @@ class Agent:
         asked: requests of servers.
     """
 
-    def __init__(self, channel: GatewayChannel, reply: Reply) -> None:
+    def __init__(self, channel: GatewayClient, reply: Reply) -> None:
         self.channel = channel
         self.heard: list[Object] = []
         self.asked: list[Object] = []
@@ -131,8 +131,8 @@ class Room:
         return agent
 
     async def close(self) -> None:
-        for agent in self._agents:
-            await agent.close()
+        while self._agents:
+            await self._agents.pop().close()
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.gateway import client_request
 from pipeguard.gateway.answers import dial
 from pipeguard.gateway.client_request import ClientRequest
-from pipeguard.gateway.conversation import INBOX_BYTES, GatewayChannel
+from pipeguard.gateway.conversation import INBOX_BYTES, GatewayClient
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.leg import Leg
@@ -34,7 +34,7 @@ ECHO = Path(__file__).parent.parent / "soak" / "echo_server.py"
 QUESTION = b'{"jsonrpc":"2.0","id":1,"method":"elicitation/create","params":{}}'
 
 
-async def a_channel() -> GatewayChannel:
+async def a_channel() -> GatewayClient:
     return await dial(Gateway(engines()))
 
 

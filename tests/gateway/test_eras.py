@@ -6,7 +6,7 @@ basic/index, basic/patterns/mrtr, server/utilities/subscriptions.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,14 +16,14 @@ import pytest
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway import input_calls, member
 from pipeguard.gateway.answers import dial
-from pipeguard.gateway.conversation import GatewayChannel
+from pipeguard.gateway.conversation import GatewayClient
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.life import State
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import ServerSettings, Start
 from tests import tools
-from tests.gateway.rogues import INITIALIZE, holding, until
+from tests.gateway.rogues import INITIALIZE, holding, rogue, until
 from tests.gateway.served import ServedAt, write_servers
 from tests.gateway.several import Agent
 from tests.gateway.test_serving import played
@@ -33,6 +33,7 @@ from tests.wrap.wrapped import Object as WireObject
 pytestmark = pytest.mark.real
 
 Object = dict[str, object]
+Step = Callable[["Client", Gateway], Awaitable[None]]
 SERVER = Path(__file__).with_name("one_era.py")
 CONFORMANCE = Path(__file__).parent.parent / "conformance" / "server.py"
 PREFIX = "io.modelcontextprotocol/"
@@ -53,7 +54,7 @@ def envelope(capabilities: Object | None = None, **more: object) -> Object:
 class Client(Agent):
     """A client of either era; answers requests with `answers`, by method."""
 
-    def __init__(self, channel: GatewayChannel) -> None:
+    def __init__(self, channel: GatewayClient) -> None:
         super().__init__(channel, self._by_method)
         self.said: asyncio.Queue[Object] = asyncio.Queue()
         self.answers: dict[str, Object] = {}
@@ -117,6 +118,17 @@ async def talking(
             yield client, gateway
         finally:
             await client.close()
+
+
+async def play(settings: ServerSettings, *steps: Step) -> None:
+    """Play steps at one server, each by a client of its own."""
+    async with holding(settings) as gateway:
+        for step in steps:
+            client = Client(await dial(gateway))
+            try:
+                await step(client, gateway)
+            finally:
+                await client.close()
 
 
 # --- a client without a handshake, a server with one ------------------------------------------
@@ -185,12 +197,9 @@ ASKS: Mapping[str, tuple[Object, Object, str]] = {
 }
 
 
-@pytest.mark.often("test_elicitation")
-@pytest.mark.parametrize("tool", ASKS)
-async def test_what_an_older_server_asks_becomes_an_input_request(tool: str) -> None:
-    arguments, answer, said = ASKS[tool]
-    async with talking(server("old", "handshake")) as (client, _):
-        meta = envelope(EVERYTHING)
+async def ask_in_results(client: Client, _: Gateway) -> None:
+    meta = envelope(EVERYTHING)
+    for tool, (arguments, answer, said) in ASKS.items():
         asked = await client.call_tool(tool, meta, arguments=arguments)
         ((key, question),) = questions(asked).items()
         assert question["method"] in {"elicitation/create", "sampling/createMessage"}
@@ -219,24 +228,18 @@ async def declare_nothing(client: Client, _: Gateway) -> None:
     assert client.said.empty()
 
 
-async def test_calls_that_wait_for_their_clients_end_in_time(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(input_calls, "WAITING_SECONDS", 0.0)
-    monkeypatch.setattr(input_calls, "MOST_CALLS", 1)
-    async with talking(server("old", "handshake")) as (client, _):
-        arguments, answer, _said = ASKS["test_elicitation"]
+async def come_too_late(client: Client, _: Gateway) -> None:
+    arguments, answer, _said = ASKS["test_elicitation"]
+    meta, tool = envelope(EVERYTHING), "test_elicitation"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(input_calls, "WAITING_SECONDS", 0.0)
+        patch.setattr(input_calls, "MOST_CALLS", 1)
         for _round in range(3):  # so each has made room for the next
-            meta = envelope(EVERYTHING)
-            asked = await client.call_tool("test_elicitation", meta, arguments=arguments)
+            asked = await client.call_tool(tool, meta, arguments=arguments)
+            again = {"arguments": arguments, "requestState": asked["requestState"]}
             responses = dict.fromkeys(questions(asked), answer)
             late = await client.error(
-                "tools/call",
-                name="test_elicitation",
-                arguments=arguments,
-                requestState=asked["requestState"],
-                inputResponses=responses,
-                _meta=meta,
+                "tools/call", name=tool, **again, inputResponses=responses, _meta=meta
             )
             assert late["code"] == -32602
 
@@ -244,7 +247,7 @@ async def test_calls_that_wait_for_their_clients_end_in_time(
 async def test_each_of_two_calls_at_once_gets_its_own_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(member, "speaks_newest", lambda _: False)
+    monkeypatch.setattr(member, "REVISIONS", [""])
     meta, (arguments, answer, _said) = envelope(EVERYTHING), ASKS["test_sampling"]
     with Process(tmp_path / "log", [str(tools.server_python()), CONFORMANCE, "http"]) as process:
         at = ServerSettings("at", url=process.url, trust="first-use", is_prefixed=False)
@@ -266,12 +269,9 @@ async def test_each_of_two_calls_at_once_gets_its_own_answer(
                 assert text(done) == f"LLM response: Oslo {number}"
 
 
-@pytest.mark.often("handshake-asked", "stateless-asked-nothing")
-@pytest.mark.parametrize("declared", [{}, EVERYTHING], ids=["asked-nothing", "asked"])
-@pytest.mark.parametrize("era", ["handshake", "stateless"])
-async def test_a_cancelled_call_is_cancelled_at_the_server(era: str, declared: Object) -> None:
-    async with talking(server("any", era)) as (client, _):
-        arguments: Object = {"key": "k"}
+async def cancel_a_call(client: Client, _: Gateway) -> None:
+    for declared in (Object(), EVERYTHING):
+        arguments: Object = {"key": str(len(declared))}
         meta = {**envelope(declared), "progressToken": "t"}
         hanging: Object = {"name": "test_hang", "arguments": arguments, "_meta": meta}
         number, answer = await client.begin("tools/call", **hanging)
@@ -299,28 +299,57 @@ async def answer_with_a_secret(client: Client, _: Gateway) -> None:
     assert "Z7QX4M2N5P6R3STV" not in json.dumps(done), "the server would repeat it"
 
 
-async def test_the_menu_leads_to_tools_that_ask() -> None:
-    async with talking(server("old", "handshake"), mode=ToolMode.SEARCH) as (client, _):
-        meta = envelope(EVERYTHING)
-        named = {"name": "test_elicitation", "arguments": ASKS["test_elicitation"][0]}
-        found = await client.call_tool("retrieve_tools", meta, arguments={"query": "ask the user"})
-        assert "test_elicitation" in text(found)
-        asked = await client.call_tool("call_tool_destructive", meta, arguments=named)
-        done = await client.call_tool(
-            "call_tool_destructive",
-            meta,
-            arguments=named,
-            requestState=asked["requestState"],
-            inputResponses={key: {"action": "decline"} for key in questions(asked)},
-        )
-        assert "action=decline" in text(done)
+async def use_the_menu(client: Client, gateway: Gateway) -> None:
+    gateway.set_menu(ToolMode.SEARCH, gateway.limits)
+    meta = envelope(EVERYTHING)
+    named = {"name": "test_elicitation", "arguments": ASKS["test_elicitation"][0]}
+    found = await client.call_tool("retrieve_tools", meta, arguments={"query": "ask the user"})
+    assert "test_elicitation" in text(found)
+    asked = await client.call_tool("call_tool_destructive", meta, arguments=named)
+    done = await client.call_tool(
+        "call_tool_destructive",
+        meta,
+        arguments=named,
+        requestState=asked["requestState"],
+        inputResponses={key: {"action": "decline"} for key in questions(asked)},
+    )
+    assert "action=decline" in text(done)
+
+
+async def hear_of_announcements(client: Client, *triggers: str) -> None:
+    watched = "test://watched-resource"
+    wanted: Object = {"promptsListChanged": True, "resourceSubscriptions": [watched, "x://y"]}
+    meta = envelope()
+    first, listening = await client.begin("subscriptions/listen", notifications=wanted, _meta=meta)
+    granted = await client.hears("notifications/subscriptions/acknowledged")
+    assert granted["notifications"] == {
+        "promptsListChanged": True,
+        "resourceSubscriptions": [watched],
+    }
+    for tool in triggers:
+        await client.call_tool(tool, meta)
+    updated = await client.hears("notifications/resources/updated")
+    assert (updated["uri"], updated["_meta"]) == (watched, {SUBSCRIPTION: first})
+    changed = await client.hears("notifications/prompts/list_changed")
+    assert changed["_meta"] == {SUBSCRIPTION: first}
+    await client.send(method="notifications/cancelled", params={"requestId": first})
+    for tool in triggers:
+        await client.call_tool(tool, meta)
+    assert client.said.empty()
+    assert not listening.done()
+
+
+async def hear_of_old(client: Client, _: Gateway) -> None:
+    await hear_of_announcements(client, "test_announce")
 
 
 async def test_an_older_server_is_used_in_the_newer_revision() -> None:
-    steps = read_results_and_errors, send_an_envelope, hear_logs, declare_nothing
-    async with talking(server("old", "handshake")) as (client, gateway):
-        for step in (*steps, answer_with_a_secret):
-            await step(client, gateway)
+    await play(
+        server("old", "handshake"),
+        *(read_results_and_errors, send_an_envelope, hear_logs, declare_nothing),
+        *(answer_with_a_secret, ask_in_results, come_too_late, cancel_a_call, hear_of_old),
+        use_the_menu,
+    )
 
 
 # --- both without a handshake ------------------------------------------------------------------
@@ -374,76 +403,49 @@ def test_the_official_sdk_calls_servers_of_every_era(tmp_path: Path, mode: str) 
 # --- a client with a handshake, a server without one --------------------------------------------
 
 
-async def test_a_server_without_handshakes_is_used_by_a_client_that_makes_one() -> None:
-    async with talking(server("new", "stateless")) as (client, gateway):
-        opened = await client.shake_hands(EVERYTHING)
-        await gateway.settle()
-        assert gateway.members["new"].state is State.READY
-        assert "prompts" in as_object(opened["capabilities"])
-        listed = await client.result("tools/list")
-        assert "test_simple_text" in json.dumps(listed)
-        called = await client.result("tools/call", name="test_simple_text", arguments={})
-        assert "resultType" not in called
-        prompts = await client.result("prompts/list")
-        assert "ttlMs" not in prompts
-        got = await client.result("prompts/get", name="test_simple_prompt")
-        assert "simple prompt" in json.dumps(got)
-        read = await client.result("resources/read", uri="test://static-text")
-        assert "cacheScope" not in read
-        missing = await client.error("resources/read", uri="test://template/7/nothing")
-        assert missing["code"] == -32002
+async def use_with_a_handshake(client: Client, gateway: Gateway) -> None:
+    opened = await client.shake_hands(EVERYTHING)
+    await gateway.settle()
+    assert gateway.members["new"].state is State.READY
+    assert "prompts" in as_object(opened["capabilities"])
+    listed = await client.result("tools/list")
+    assert "test_simple_text" in json.dumps(listed)
+    called = await client.result("tools/call", name="test_simple_text", arguments={})
+    assert "resultType" not in called
+    prompts = await client.result("prompts/list")
+    assert "ttlMs" not in prompts
+    got = await client.result("prompts/get", name="test_simple_prompt")
+    assert "simple prompt" in json.dumps(got)
+    read = await client.result("resources/read", uri="test://static-text")
+    assert "cacheScope" not in read
+    missing = await client.error("resources/read", uri="test://template/7/nothing")
+    assert missing["code"] == -32002
 
 
-async def test_a_client_is_asked_what_a_result_asks_for() -> None:
-    async with talking(server("new", "stateless")) as (client, _):
-        await client.shake_hands({"elicitation": {}})
-        answer: Object = {"action": "accept", "content": {"name": "Ann"}}
-        client.answers["elicitation/create"] = answer
-        tool = "test_input_required_result_elicitation"
-        done = await client.result("tools/call", name=tool, arguments={})
-        assert text(done) == "Hello, Ann!"
-        unasked = await client.ask(
-            "tools/call", name="test_input_required_result_sampling", arguments={}
-        )
-        assert "error" in unasked
+async def answer_what_a_result_asks(client: Client, _: Gateway) -> None:
+    await client.shake_hands({"elicitation": {}})
+    answer: Object = {"action": "accept", "content": {"name": "Ann"}}
+    client.answers["elicitation/create"] = answer
+    tool = "test_input_required_result_elicitation"
+    done = await client.result("tools/call", name=tool, arguments={})
+    assert text(done) == "Hello, Ann!"
+    unasked = await client.ask(
+        "tools/call", name="test_input_required_result_sampling", arguments={}
+    )
+    assert "error" in unasked
+
+
+async def hear_of_new(client: Client, _: Gateway) -> None:
+    triggers = "test_trigger_resource_update", "test_trigger_prompt_change"
+    await hear_of_announcements(client, *triggers)
+
+
+async def test_a_server_without_handshakes_is_used_by_clients_of_both_eras() -> None:
+    steps = use_with_a_handshake, answer_what_a_result_asks, cancel_a_call, hear_of_new
+    await play(server("new", "stateless"), *steps)
 
 
 # --- subscriptions -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("era", "trigger"),
-    [
-        ("handshake", ("test_announce",)),
-        ("stateless", ("test_trigger_resource_update", "test_trigger_prompt_change")),
-    ],
-)
-async def test_what_servers_announce_comes_on_the_subscription(
-    era: str, trigger: tuple[str]
-) -> None:
-    watched = "test://watched-resource"
-    async with talking(server("any", era)) as (client, _):
-        wanted: Object = {"promptsListChanged": True, "resourceSubscriptions": [watched, "x://y"]}
-        meta = envelope()
-        first, listening = await client.begin(
-            "subscriptions/listen", notifications=wanted, _meta=meta
-        )
-        granted = await client.hears("notifications/subscriptions/acknowledged")
-        assert granted["notifications"] == {
-            "promptsListChanged": True,
-            "resourceSubscriptions": [watched],
-        }
-        for tool in trigger:
-            await client.call_tool(tool, meta)
-        updated = await client.hears("notifications/resources/updated")
-        assert (updated["uri"], updated["_meta"]) == (watched, {SUBSCRIPTION: first})
-        changed = await client.hears("notifications/prompts/list_changed")
-        assert changed["_meta"] == {SUBSCRIPTION: first}
-        await client.send(method="notifications/cancelled", params={"requestId": first})
-        for tool in trigger:
-            await client.call_tool(tool, meta)
-        assert client.said.empty()
-        assert not listening.done()
 
 
 async def test_a_client_with_a_handshake_hears_what_a_server_without_one_announces() -> None:
@@ -492,7 +494,7 @@ async def test_a_subscription_hears_of_servers_that_come_and_ends_with_the_gatew
         params: Object = {"notifications": {"toolsListChanged": True}, "_meta": envelope()}
         first, listening = await client.begin("subscriptions/listen", **params)
         await client.hears("notifications/subscriptions/acknowledged")
-        await gateway.apply([server("any", "handshake")])
+        await gateway.apply([rogue("any", tools=["run"])])
         changed = await client.hears("notifications/tools/list_changed")
         assert changed["_meta"] == {SUBSCRIPTION: first}
         await client.channel.close()
