@@ -29,10 +29,15 @@ def tool(name: str, **more: str) -> JsonObject:
     return {"name": name, "inputSchema": {"type": "object"}, **more}
 
 
-def test_two_tools_of_one_name_are_told_apart() -> None:
+def filled(*listings: Listing) -> Catalog:
     catalog = Catalog()
-    for server in ("one", "two"):
-        catalog.put(Listing(server, [tool("search")]), nothing_known)
+    for listing in listings:
+        catalog.put(listing, nothing_known)
+    return catalog
+
+
+def test_two_tools_of_one_name_are_told_apart() -> None:
+    catalog = filled(*(Listing(server, [tool("search")]) for server in ("one", "two")))
     assert [entry.public for entry in catalog] == ["one__search", "two__search"]
     found = catalog.find("two__search")
     assert found is not None
@@ -40,8 +45,7 @@ def test_two_tools_of_one_name_are_told_apart() -> None:
 
 
 def test_what_is_withdrawn_is_gone_from_the_search_too() -> None:
-    catalog = Catalog()
-    catalog.put(Listing("one", [tool("search"), tool("draw")]), nothing_known)
+    catalog = filled(Listing("one", [tool("search"), tool("draw")]))
     assert [entry.name for entry, _ in catalog.search("draw", 5)] == ["draw"]
     assert catalog.put(Listing("one", [tool("search")]), nothing_known)
     assert catalog.search("draw", 5) == []
@@ -51,8 +55,7 @@ def test_what_is_withdrawn_is_gone_from_the_search_too() -> None:
 
 
 def test_a_tool_keeps_its_number() -> None:
-    catalog = Catalog()
-    catalog.put(Listing("one", [tool("a"), tool("b")]), nothing_known)
+    catalog = filled(Listing("one", [tool("a"), tool("b")]))
     before = {entry.name: entry.key for entry in catalog}
     catalog.put(Listing("one", [tool("b", description="New.")]), nothing_known)
     assert [entry.key for entry in catalog] == [before["b"]]
@@ -64,9 +67,7 @@ def test_the_user_says_what_is_shown_and_how() -> None:
         [tool("read_file", description="Reads."), tool("read_dir"), tool("delete_file"), "odd"],
         ShownTools(("read_*",), ("*_dir",), {"read_file": Override("cat", "Prints a file.")}),
     )
-    catalog = Catalog()
-    catalog.put(listing, nothing_known)
-    (only,) = catalog
+    (only,) = filled(listing)
     assert (only.public, only.name, only.description) == (
         "files__cat",
         "read_file",
@@ -75,8 +76,7 @@ def test_the_user_says_what_is_shown_and_how() -> None:
 
 
 def test_globs_name_tools_by_their_public_name_or_by_server_and_tool() -> None:
-    catalog = Catalog()
-    catalog.put(Listing("files", [tool("read"), tool("write")]), nothing_known)
+    catalog = filled(Listing("files", [tool("read"), tool("write")]))
     keys = {entry.name: entry.key for entry in catalog}
     assert tool_globs(catalog, ["files/*"]) == set(keys.values())
     assert tool_globs(catalog, ["files__read"]) == {keys["read"]}
@@ -84,8 +84,7 @@ def test_globs_name_tools_by_their_public_name_or_by_server_and_tool() -> None:
 
 def test_signs_in_a_tools_name_cost_a_hash_only_if_two_tools_would_have_one_name() -> None:
     def names(*own: str) -> dict[str, str]:
-        catalog = Catalog()
-        catalog.put(Listing("s", [tool(name) for name in own]), nothing_known)
+        catalog = filled(Listing("s", [tool(name) for name in own]))
         return {entry.name: entry.public for entry in catalog}
 
     assert names("a.b", "c d", "ü", ".e") == {

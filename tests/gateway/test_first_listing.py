@@ -197,7 +197,7 @@ EXPECTED: dict[tuple[str, str], tuple[str, set[str]]] = {
 }
 
 
-@pytest.mark.often("*-review-serve", "new-first-use-*", "drifted-first-use-wrap")
+@pytest.mark.often("pinned-review-serve", "new-review-serve", "drifted-*-serve", "new-*-wrap")
 @pytest.mark.parametrize(
     ("past", "trust", "verb"),
     [

@@ -1,17 +1,16 @@
 """Two real servers behind one conversation: found, called, read, and told apart."""
 
 import json
-from contextlib import AbstractAsyncContextManager
 
 import pytest
 
+from pipeguard.gateway.answers import dial
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.life import State, definitions_wait
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import ServerSettings
 from tests import tools
-from tests.gateway.rogues import Client
-from tests.gateway.rogues import talking as talking_to
+from tests.gateway.rogues import INITIALIZE, Client, talking
 from tests.transports.talking import SECRET
 
 pytestmark = pytest.mark.real
@@ -24,17 +23,15 @@ def _settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", tools.path_with_node())
 
 
-def servers(*extra: ServerSettings) -> list[ServerSettings]:
+def servers() -> list[ServerSettings]:
+    """Two that are used, one that does not start, and one that nobody has approved."""
+    everything, memory = (str(tools.npm_bin(f"mcp-server-{n}")) for n in ("everything", "memory"))
     return [
-        ServerSettings(name, (str(tools.npm_bin(f"mcp-server-{name}")),), trust="first-use")
-        for name in ("everything", "memory")
-    ] + list(extra)
-
-
-def talking(
-    *extra: ServerSettings, mode: ToolMode = ToolMode.SEARCH
-) -> AbstractAsyncContextManager[tuple[Client, Gateway]]:
-    return talking_to(*servers(*extra), mode=mode)
+        ServerSettings("everything", (everything,), trust="first-use"),
+        ServerSettings("memory", (memory,), trust="first-use"),
+        ServerSettings("broken", ("/nowhere/at/all",)),
+        ServerSettings("new", (everything,)),
+    ]
 
 
 async def find_and_call(client: Client, _: Gateway) -> None:
@@ -121,57 +118,53 @@ async def read_prompts_and_resources(client: Client, _: Gateway) -> None:
     assert missing["error"] == {"code": -32002, "message": "there is no such resource"}
 
 
-async def test_two_servers_are_used_as_one() -> None:
-    async with talking() as (client, gateway):
+async def list_all(client: Client, gateway: Gateway) -> None:
+    gateway.set_menu(ToolMode.DIRECT, gateway.limits)
+    listed = (await client.result("tools/list"))["tools"]
+    assert isinstance(listed, list)
+    names = [tool["name"] for tool in listed]
+    assert {"everything__echo", "memory__read_graph"} <= set(names)
+    assert await client.text("everything__echo", message="hello") == "Echo: hello"
+
+
+async def leave_a_broken_one(client: Client, gateway: Gateway) -> None:
+    assert "everything__echo" in await client.text("retrieve_tools", query="echo")
+    assert gateway.members["broken"].state is not State.READY
+    assert "no such file" in gateway.members["broken"].why
+    call = {"name": "broken__echo", "arguments": {}}
+    answer = await client.text("call_tool_destructive", **call)
+    assert "broken is not available: /nowhere/at/all: there is no such file" in answer
+    assert "broken" not in await client.text("call_tool_destructive", **call | {"name": "x"})
+
+
+async def find_nothing_unapproved(client: Client, gateway: Gateway) -> None:
+    new = gateway.members["new"]
+    assert (new.state, gateway.catalog.of("new")) == (State.READY, ())
+    found = await client.text("retrieve_tools", query="echo", limit=20)
+    assert found.startswith("everything__echo")
+    assert "new__" not in found
+    assert "new: " in found
+    answer = await client.text("call_tool_destructive", name="new__echo", arguments={})
+    assert "There is no tool 'new__echo' here." in answer
+    waiting = " for the user's approval. Tell the user."
+    assert f"{definitions_wait(new.offer.waiting)}{waiting}" in answer
+    assert waiting not in await client.text("retrieve_tools", query="echo"), "it was told"
+    assert waiting in await client.text("retrieve_tools", query="zzyzx"), "nothing was found"
+    alone = await client.text("retrieve_tools", query="echo", server="everything")
+    assert "approval" not in alone
+
+
+async def test_servers_are_used_as_one() -> None:
+    async with talking(*servers(), mode=ToolMode.SEARCH) as (_, gateway):
         for step in (
-            find_and_call,
-            call_unclearly,
-            call_by_the_wrong_variant,
-            hear_of_progress,
-            read_prompts_and_resources,
+            *(find_nothing_unapproved, leave_a_broken_one, find_and_call, call_unclearly),
+            *(call_by_the_wrong_variant, hear_of_progress, read_prompts_and_resources, list_all),
         ):
+            channel = await dial(gateway)
+            client = Client(channel)
+            await client.result("initialize", **INITIALIZE)
             await step(client, gateway)
-
-
-async def test_all_tools_are_listed_where_the_user_wants_that() -> None:
-    async with talking(mode=ToolMode.DIRECT) as (client, _):
-        listed = (await client.result("tools/list"))["tools"]
-        assert isinstance(listed, list)
-        names = [tool["name"] for tool in listed]
-        assert {"everything__echo", "memory__read_graph"} <= set(names)
-        assert await client.text("everything__echo", message="hello") == "Echo: hello"
-
-
-async def test_one_server_that_does_not_start_leaves_the_others_unharmed() -> None:
-    async with talking(ServerSettings("broken", ("/nowhere/at/all",))) as (client, gateway):
-        assert "everything__echo" in await client.text("retrieve_tools", query="echo")
-        assert gateway.members["broken"].state is not State.READY
-        assert "no such file" in gateway.members["broken"].why
-        call = {"name": "broken__echo", "arguments": {}}
-        answer = await client.text("call_tool_destructive", **call)
-        assert "broken is not available: /nowhere/at/all: there is no such file" in answer
-        assert "broken" not in await client.text("call_tool_destructive", **call | {"name": "x"})
-
-
-async def test_tools_of_a_new_server_are_not_found_before_a_person_approves_them() -> None:
-    async with talking(ServerSettings("new", (str(tools.npm_bin("mcp-server-everything")),))) as (
-        client,
-        gateway,
-    ):
-        new = gateway.members["new"]
-        assert (new.state, gateway.catalog.of("new")) == (State.READY, ())
-        found = await client.text("retrieve_tools", query="echo", limit=20)
-        assert found.startswith("everything__echo")
-        assert "new__" not in found
-        assert "new: " in found
-        answer = await client.text("call_tool_destructive", name="new__echo", arguments={})
-        assert "There is no tool 'new__echo' here." in answer
-        waiting = " for the user's approval. Tell the user."
-        assert f"{definitions_wait(new.offer.waiting)}{waiting}" in answer
-        assert waiting not in await client.text("retrieve_tools", query="echo"), "it was told"
-        assert waiting in await client.text("retrieve_tools", query="zzyzx"), "nothing was found"
-        alone = await client.text("retrieve_tools", query="echo", server="everything")
-        assert "approval" not in alone
+            await channel.close()
 
 
 def _params(message: Object) -> Object:

@@ -16,7 +16,7 @@ from pipeguard.gateway.member import GatewayServer
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_output import last_lines
 from pipeguard.gateway.server_settings import ServerSettings, Start
-from tests.gateway.rogues import Client, rogue, talking, until
+from tests.gateway.rogues import Client, Object, rogue, talking, until
 from tests.gateway.served import environment_of_state
 from tests.wrap.wrapped import PIPEGUARD
 
@@ -88,28 +88,23 @@ async def test_a_list_is_read_to_its_end_though_its_server_falls_asleep_again(
         assert not leg.is_open
 
 
-async def test_one_with_a_subscription_or_a_call_under_way_is_not_stopped(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["resources/subscribe", "tools/call"])
+async def test_one_with_a_subscription_or_a_task_is_not_stopped(
+    tmp_path: Path, method: str
+) -> None:
     log = tmp_path / "log"
     async with talking(lazy(log, idle_seconds=0.1)) as (client, gateway):
-        await client.result("resources/subscribe", uri="x://r")
+        task: Object = {"name": "b__run", "arguments": {}, "task": {}}
+        asked = task if method == "tools/call" else Object(uri="x://r")
+        answer = await client.result(method, **asked)
         member = gateway.members["b"]
         await until(lambda: member.seconds_to_idle() < 0)
         await until(lambda: member.seconds_to_idle() > 0)  # it was looked at
         assert member.state is State.READY
         assert not log.read_text().endswith("ended\n")
-
-
-async def test_one_with_a_task_that_a_client_may_ask_for_is_not_stopped(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    async with talking(lazy(log, idle_seconds=0.1)) as (client, gateway):
-        called = await client.result("tools/call", name="b__run", arguments={}, task={})
-        member = gateway.members["b"]
-        await until(lambda: member.seconds_to_idle() < 0)
-        await until(lambda: member.seconds_to_idle() > 0)  # it was looked at
-        assert member.state is State.READY
-        task = called["task"]
-        assert isinstance(task, dict)
-        assert (await client.result("tasks/get", taskId=task["taskId"]))["status"] == "working"
+        if isinstance(made := answer.get("task"), dict):
+            found = await client.result("tasks/get", taskId=made["taskId"])
+            assert found["status"] == "working"
 
 
 async def test_what_is_held_is_not_found_before_it_is_approved_though_nothing_runs(

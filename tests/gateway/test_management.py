@@ -1,6 +1,7 @@
 """Agents propose servers if the settings allow it; a person approves them, then they start."""
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,39 +11,26 @@ import pytest
 
 from pipeguard.errors import InputError, PolicyError
 from pipeguard.firewall.protocol.json_values import JsonObject
-from pipeguard.gateway.proposed_servers import PER_MINUTE, approved_servers, checked_entry
+from pipeguard.gateway.menu import ToolMode
+from pipeguard.gateway.proposed_servers import (
+    PER_MINUTE,
+    ServerManagement,
+    approved_servers,
+    checked_entry,
+)
 from pipeguard.state.proposals import MOST_BYTES, approve, proposals, propose
 from pipeguard.state.store import Store
-from tests.gateway.served import (
-    ACTOR,
-    Served,
-    ServedAt,
-    actor,
-    text_of,
-    write_servers,
-)
-from tests.gateway.test_serving import ask, played
+from pipeguard.state.tokens import TokenScope
+from tests.gateway.rogues import talking
+from tests.gateway.served import ACTOR, Served, ServedAt, actor, write_servers
+from tests.gateway.test_serving import ask
 from tests.launch.processes import until
 from tests.wrap.deciding import decide
-from tests.wrap.wrapped import PYTHON, SERVER, Json, Object
+from tests.wrap.wrapped import Json, Object
 
 ALL: Object = {"add": True, "remove": True}
 NEW: dict[str, Json] = {"command": ACTOR[0], "args": [*ACTOR[1:]], "reason": "It returns texts."}
 TOOLS = {"propose_server", "remove_server", "list_servers"}
-
-
-def serve(folder: Path, *options: str, management: Object | None = None) -> Served:
-    settings: dict[str, Json] = {} if management is None else {"management": management}
-    file = write_servers(folder, {"one": actor()}, **settings)
-    return Served(folder, "--config", str(file), *options)
-
-
-def offered(client: Served) -> set[str]:
-    result = client.ask("tools/list")["result"]
-    assert isinstance(result, dict)
-    tools = result["tools"]
-    assert isinstance(tools, list)
-    return {str(tool["name"]) for tool in tools if isinstance(tool, dict)}
 
 
 class Person:
@@ -59,31 +47,44 @@ class Person:
 
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[Served]:
-    with serve(tmp_path, management=ALL).opened() as served:
+    file = write_servers(tmp_path, {"one": actor()}, management=ALL)
+    with Served(tmp_path, "--config", str(file)).opened() as served:
         yield served
 
 
-@pytest.mark.real
-@pytest.mark.often("None-*", "management3-*", "management5-*")
 @pytest.mark.parametrize(
-    ("management", "options", "expected"),
+    ("settings", "expected"),
     [
-        (None, (), set()),
-        (ALL, (), TOOLS),
-        ({"add": True}, (), TOOLS - {"remove_server"}),
-        ({"remove": True}, (), {"remove_server"}),
-        (ALL, ("--no-management",), set()),
-        (ALL, ("--read-only",), set()),
-        (ALL, ("--mode", "direct"), TOOLS),
+        (None, set()),
+        ({"add", "remove"}, TOOLS),
+        ({"add"}, TOOLS - {"remove_server"}),
+        ({"remove"}, {"remove_server"}),
     ],
 )
-def test_agents_may_propose_what_the_settings_allow(
-    tmp_path: Path, management: Object | None, options: tuple[str, ...], expected: set[str]
+async def test_agents_may_propose_what_the_settings_allow(
+    tmp_path: Path, settings: set[str] | None, expected: set[str]
 ) -> None:
-    with serve(tmp_path, *options, management=management).opened() as client:
-        assert offered(client) & TOOLS == expected
-        for tool in sorted(TOOLS - expected):
-            assert "There is no tool" in client.call(tool, name="new", **NEW)
+    async with talking(scope=lambda _: TokenScope(manages=True)) as (client, gateway):
+        if settings is not None:
+            store = str(tmp_path / "pipeguard.db")
+            gateway.offer(ServerManagement(store, dict, frozenset(settings)))
+        for mode in ToolMode:
+            for is_read_only in (False, True):
+                gateway.set_menu(mode, gateway.limits)
+                gateway.is_read_only = is_read_only
+                listed = await client.result("tools/list")
+                names = set(re.findall(r"'name': '(\w+)'", str(listed["tools"])))
+                offered = set[str]() if is_read_only else expected
+                assert names & TOOLS == offered
+                for tool in sorted(TOOLS - offered):
+                    assert "There is no tool" in await client.text(tool, reason="x")
+
+
+@pytest.mark.real
+def test_an_option_forbids_proposals(tmp_path: Path) -> None:
+    file = write_servers(tmp_path, {"one": actor()}, management=ALL)
+    with Served(tmp_path, "--config", str(file), "--no-management").opened() as client:
+        assert "There is no tool" in client.call("propose_server", name="new", **NEW)
 
 
 @pytest.mark.real
@@ -92,6 +93,10 @@ def test_a_proposed_server_starts_once_approved_and_its_tools_wait_for_review_af
 ) -> None:
     person, processes = Person(tmp_path), 3
     until(lambda: len(client.running()) == processes, "its servers run")
+    assert "you proposed waits" in client.call("remove_server", name="one")
+    client.call("propose_server", name="new", **NEW)
+    assert "is withdrawn" in client.call("remove_server", name="new")
+    assert "new" not in client.call("list_servers")
     assert "once the user approves it" in client.call("propose_server", name="new", **NEW)
     assert "pipeguard servers show new" in client.said()
     assert "new: you proposed it, and it waits" in client.call("list_servers")
@@ -115,7 +120,7 @@ def test_a_proposed_server_starts_once_approved_and_its_tools_wait_for_review_af
     until(lambda: "new" not in client.call("list_servers"), "it is gone")
     rows = json.loads(person.runs("audit", "list", "--json", "--server", "new"))
     decided = [row["action"] for row in rows if row["kind"] == "proposal"]
-    assert decided == ["propose", "approve", "reject"]
+    assert decided[-3:] == ["propose", "approve", "reject"]
 
 
 @pytest.mark.real
@@ -146,14 +151,6 @@ def test_no_agent_changes_a_server_or_proposes_what_the_file_would_refuse(
 
 
 @pytest.mark.real
-def test_an_agent_takes_back_only_what_it_proposed(client: Served) -> None:
-    assert "you proposed waits" in client.call("remove_server", name="one")
-    client.call("propose_server", name="new", **NEW)
-    assert "is withdrawn" in client.call("remove_server", name="new")
-    assert "new" not in client.call("list_servers")
-
-
-@pytest.mark.real
 def test_a_token_manages_only_with_a_scope_that_says_so(tmp_path: Path) -> None:
     file = write_servers(tmp_path, {"one": actor()}, management=ALL)
     person = Person(tmp_path)
@@ -173,34 +170,6 @@ def test_a_token_manages_only_with_a_scope_that_says_so(tmp_path: Path) -> None:
     assert (proposal["name"], proposal["proposed_by"]) == ("new", "boss")
     rows = json.loads(person.runs("audit", "list", "--json", "--server", "new"))
     assert [(row["action"], row["client"]) for row in rows] == [("propose", "boss")]
-
-
-@pytest.mark.real
-def test_the_official_client_proposes_a_server(tmp_path: Path) -> None:
-    file = write_servers(tmp_path, {"one": actor()}, management=ALL)
-    with ServedAt(tmp_path, "--config", str(file)) as served:
-        plan: dict[str, object] = {"transport": "http", "mode": "legacy", "command": [], "env": {}}
-        plan["url"] = served.url
-        # One run for each: the calls of a run are made at once, and answered in any order.
-        seen = played({**plan, "calls": [["propose_server", {"name": "new", **NEW}]]})
-        assert set(seen["tools"]) >= TOOLS
-        assert "is proposed" in json.dumps(seen["results"])
-        seen = played({**plan, "calls": [["list_servers", {}]]})
-        assert "new: you proposed it" in json.dumps(seen["results"])
-    assert "new: waits for you" in Person(tmp_path).runs("servers", "list")
-
-
-@pytest.mark.real
-def test_read_only_lets_nothing_be_called_that_changes_something(tmp_path: Path) -> None:
-    writer = tmp_path / "writer.py"
-    writer.write_text(SERVER.read_text().replace('"Returns its text."', '"Writes a text to disk."'))
-    entry: Object = {"command": PYTHON[0], "args": [*PYTHON[1:], str(writer)], "trust": "first-use"}
-    file = write_servers(tmp_path, {"one": entry})
-    with Served(tmp_path, "--config", str(file), "--read-only").opened() as client:
-        assert client.call("retrieve_tools", query="write a text").startswith("No tool matches")
-        given: Object = {"name": "one__echo", "arguments": {"text": "x"}}
-        refused = client.ask("tools/call", name="call_tool_write", arguments=given)
-        assert "There is no tool" in text_of(refused)
 
 
 def test_what_a_person_approved_is_read_as_the_file_is_and_never_trusted(tmp_path: Path) -> None:

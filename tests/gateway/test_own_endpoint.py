@@ -9,7 +9,7 @@ import pytest
 
 from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.store import Store
-from tests.gateway.served import ServedAt, actor, text_of, write_servers
+from tests.gateway.served import ServedAt, text_of, write_servers
 from tests.gateway.several import STATEFUL
 from tests.launch.processes import until
 from tests.wrap.listening import Browser
@@ -19,42 +19,33 @@ pytestmark = pytest.mark.real
 ENTRY: Object = {"command": sys.executable, "args": [str(STATEFUL), "one"], "trust": "first-use"}
 
 
-def test_a_blocked_tool_is_not_called_at_its_servers_own_address(tmp_path: Path) -> None:
-    config = write_servers(tmp_path, {"one": actor(tools={"block": ["ech*"]})})
-    with ServedAt(tmp_path, "--config", str(config)) as served:
-        client = Browser(served.at("/servers/one/mcp")).open()
-        answer = text_of(client.ask("tools/call", name="echo", arguments={"text": "was run"}))
-        says = "`tools` of one in pipeguard.yaml"
-        assert f"PipeGuard: {says} does not allow the tool 'echo'" in answer
-        assert "was run" not in answer
-
-
 def tools_of(client: Browser) -> set[str]:
     tools = result(client.ask("tools/list"))["tools"]
     assert isinstance(tools, list)
     return {str(tool["name"]) for tool in tools if isinstance(tool, dict)}
 
 
-def test_a_blocked_tool_is_not_listed_at_its_servers_own_address(tmp_path: Path) -> None:
-    config = write_servers(tmp_path, {"one": {**ENTRY, "tools": {"block": ["ech*"]}}})
-    with ServedAt(tmp_path, "--config", str(config)) as served:
-        names = tools_of(Browser(served.at("/servers/one/mcp")).open())
-        assert "work" in names
-        assert "echo" not in names
-
-
-def test_a_name_that_another_tool_of_the_server_has_is_not_given(
+def test_tools_are_blocked_and_named_at_their_servers_own_address_as_everywhere(
     tmp_path: Path,
 ) -> None:
-    overrides: Object = {"overrides": {"log": {"name": "echo"}}}
-    config = write_servers(tmp_path, {"one": {**ENTRY, "tools": overrides}}, mode="direct")
+    blocked: Object = {**ENTRY, "tools": {"block": ["ech*"]}}
+    renamed: Object = {**ENTRY, "tools": {"overrides": {"log": {"name": "echo"}}}}
+    config = write_servers(tmp_path, {"closed": blocked, "one": renamed}, mode="direct")
     with ServedAt(tmp_path, "--config", str(config)) as served:
+        client = Browser(served.at("/servers/closed/mcp")).open()
+        names = tools_of(client)
+        assert "work" in names
+        assert "echo" not in names
+        answer = text_of(client.ask("tools/call", name="echo", arguments={"text": "was run"}))
+        says = "`tools` of closed in pipeguard.yaml"
+        assert f"PipeGuard: {says} does not allow the tool 'echo'" in answer
+        assert "was run" not in answer
         for path, own in (("/servers/one/mcp", "{}"), ("/mcp", "one__{}")):
             client = Browser(served.at(path)).open()
             assert own.format("log") in tools_of(client)
             given: Object = {"text": "it is the real one"}
-            answer = client.ask("tools/call", name=own.format("echo"), arguments=given)
-            assert text_of(answer) == "it is the real one"
+            answer = text_of(client.ask("tools/call", name=own.format("echo"), arguments=given))
+            assert answer == "it is the real one"
 
 
 def test_a_tool_that_the_policy_blocks_is_not_shown_until_the_policy_lets_it_be_called(

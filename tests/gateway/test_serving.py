@@ -23,7 +23,7 @@ from tests.gateway.served import (
 from tests.launch.processes import until
 from tests.wrap.deciding import decide
 from tests.wrap.listening import Browser, sdk
-from tests.wrap.wrapped import PIPEGUARD, SMALL_BACKLOG, Json, Object
+from tests.wrap.wrapped import PIPEGUARD, PYTHON, SERVER, SMALL_BACKLOG, Json, Object
 
 pytestmark = pytest.mark.real
 KEY = "ghp_" + "Z7QX4M2N5P6R3STV" * 2 + "abcd"
@@ -34,6 +34,16 @@ def serve(folder: Path, **servers: Object) -> Served:
 
 
 def test_two_servers_answer_as_one_and_end_with_it(tmp_path: Path) -> None:
+    def blocked() -> list[tuple[str, str]]:
+        audit = subprocess.run(
+            [*PIPEGUARD, "audit", "list", "--json"],
+            env=environment_of_state(tmp_path),
+            capture_output=True,
+            check=True,
+        )
+        rows = json.loads(audit.stdout)
+        return [(row["server"], row["tool"]) for row in rows if row["action"] == "block"]
+
     with serve(tmp_path, one=actor(), two=actor()) as client:
         assert '"name": "pipeguard"' in json.dumps(client.initialize())
         found = client.call("retrieve_tools", query="return its text")
@@ -42,6 +52,15 @@ def test_two_servers_answer_as_one_and_end_with_it(tmp_path: Path) -> None:
         for name in ("one__echo", "two__echo"):
             given: Object = {"name": name, "arguments": {"text": f"hello {name}"}}
             assert client.call("call_tool_write", **given) == f"hello {name}"
+        secret: Object = {"name": "one__echo", "arguments": {"text": f"key {KEY}"}}
+        refused = client.ask("tools/call", name="call_tool_write", arguments=secret)["result"]
+        assert isinstance(refused, dict)
+        assert refused["isError"] is True
+        assert KEY not in json.dumps(refused)
+        if sys.platform == "linux":
+            loaded = Path(f"/proc/{client.process.pid}/maps").read_text()
+            assert "uvloop" in loaded
+            assert "aiohttp" not in loaded
         last = client.request(
             "tools/call",
             name="call_tool_write",
@@ -50,35 +69,8 @@ def test_two_servers_answer_as_one_and_end_with_it(tmp_path: Path) -> None:
         client.hang_up()
         assert text_of(client.answer(last)) == "last"
         assert client.code() == 0
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_over_stdio_no_library_for_http_is_loaded(tmp_path: Path) -> None:
-    with serve(tmp_path, one=actor()).opened() as client:
-        given: Object = {"name": "one__echo", "arguments": {"text": "hello"}}
-        assert client.call("call_tool_write", **given) == "hello"
-        loaded = Path(f"/proc/{client.process.pid}/maps").read_text()
-        assert "uvloop" in loaded
-        assert "aiohttp" not in loaded
-
-
-def test_a_secret_goes_to_no_server_and_the_audit_has_the_server_and_tool(tmp_path: Path) -> None:
-    with serve(tmp_path, one=actor()).opened() as client:
-        given: Object = {"name": "one__echo", "arguments": {"text": f"key {KEY}"}}
-        refused = client.ask("tools/call", name="call_tool_write", arguments=given)["result"]
-        assert isinstance(refused, dict)
-        assert refused["isError"] is True
-        assert KEY not in json.dumps(refused)
-        client.end()
         assert KEY not in client.said()
-    audit = subprocess.run(
-        [*PIPEGUARD, "audit", "list", "--json"],
-        env=environment_of_state(tmp_path),
-        capture_output=True,
-        check=True,
-    )
-    rows = [row for row in json.loads(audit.stdout) if row["action"] == "block"]
-    assert [(row["server"], row["tool"]) for row in rows] == [("one", "echo")]
+    assert blocked() == [("one", "echo")]
 
 
 def test_edits_take_effect_and_a_wrong_one_changes_nothing(tmp_path: Path) -> None:
@@ -114,25 +106,40 @@ def test_each_server_has_an_address_of_its_own(tmp_path: Path) -> None:
         assert played(alone)["tools"] == ["echo"]
         events = {**plan, "transport": "sse", "url": served.at("/servers/two/sse"), "calls": []}
         assert played(events)["tools"] == ["echo"]
+        listen = f"127.0.0.1:{urlsplit(served.url).port}"
+        second = subprocess.run(
+            [*PIPEGUARD, "serve", "--config", str(config), "--listen", listen],
+            env=environment_of_state(tmp_path),
+            capture_output=True,
+            check=False,
+        )
+        assert second.returncode == 1
+        assert f"--listen {listen}: " in second.stderr.decode()
+        assert "already in use" in second.stderr.decode()
 
 
-def test_a_token_is_needed_where_one_is_asked_for(tmp_path: Path) -> None:
-    config = write_servers(tmp_path, {"one": actor()})
-    options = ("--config", str(config), "--token-env", "AGENT")
-    with ServedAt(tmp_path, *options, AGENT="a-token-of-the-tests") as served:
+def test_a_token_is_needed_where_one_is_asked_for_and_read_only_closes_addresses(
+    tmp_path: Path,
+) -> None:
+    writer = tmp_path / "writer.py"
+    writer.write_text(SERVER.read_text().replace('"Returns its text."', '"Writes a text to disk."'))
+    entry: Object = {"command": PYTHON[0], "args": [*PYTHON[1:], str(writer)], "trust": "first-use"}
+    config = write_servers(tmp_path, {"one": entry})
+    options, token = ("--config", str(config), "--token-env", "AGENT"), "a-token-of-the-tests"
+    with ServedAt(tmp_path, *options, "--read-only", AGENT=token) as served:
         for path in ("/mcp", "/servers/one/mcp", "/sse"):
             with Browser(served.at(path)).send("GET") as refused:
                 assert refused.status == 401
-
-
-def test_an_address_that_read_only_closes_says_so(tmp_path: Path) -> None:
-    config = write_servers(tmp_path, {"one": actor()})
-    with (
-        ServedAt(tmp_path, "--config", str(config), "--read-only") as served,
-        Browser(served.at("/servers/one/sse")).send("GET") as refused,
-    ):
-        told = refused.read().decode()
-    assert (refused.status, "the gateway is read-only: use /mcp" in told) == (403, True)
+        with client_of(served.at("/servers/one/sse"), token).send("GET") as refused:
+            told = refused.read().decode()
+            assert (refused.status, "the gateway is read-only: use /mcp" in told) == (403, True)
+        call = "tools/call"
+        query: Object = {"query": "write a text"}
+        found = ask(served.url, token, call, name="retrieve_tools", arguments=query)
+        assert "No tool matches" in found
+        given: Object = {"name": "one__echo", "arguments": {"text": "x"}}
+        called = ask(served.url, token, call, name="call_tool_write", arguments=given)
+        assert "There is no tool" in called
 
 
 def test_readiness_says_how_many_servers_cannot_be_used(tmp_path: Path) -> None:
@@ -177,21 +184,6 @@ def test_a_client_is_told_once_that_rows_of_the_audit_are_lost(tmp_path: Path) -
         notices = [each for each in client.seen if each.get("method") == "notifications/message"]
         assert len(notices) == 1
         assert "audit" in str(notices[0]["params"])
-
-
-def test_a_port_in_use_ends_the_start(tmp_path: Path) -> None:
-    config = str(write_servers(tmp_path, {}))
-    with ServedAt(tmp_path, "--config", config) as served:
-        listen = f"127.0.0.1:{urlsplit(served.url).port}"
-        second = subprocess.run(
-            [*PIPEGUARD, "serve", "--config", config, "--listen", listen],
-            env=environment_of_state(tmp_path),
-            capture_output=True,
-            check=False,
-        )
-        assert second.returncode == 1
-        assert f"--listen {listen}: " in second.stderr.decode()
-        assert "already in use" in second.stderr.decode()
 
 
 def test_a_stored_token_finds_what_it_may_use_until_it_is_revoked(tmp_path: Path) -> None:
@@ -258,25 +250,19 @@ def test_the_first_token_is_asked_for_at_once_in_open_sessions_too(tmp_path: Pat
         assert "one__echo" not in json.dumps(client.post(asked))
 
 
-def test_a_wrong_file_is_told_to_the_client_and_on_the_terminal(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("mode", "why"), [(0o600, "line 1"), (0o666, "chmod go-w")])
+def test_a_wrong_file_is_told_to_the_client_and_on_the_terminal(
+    tmp_path: Path, mode: int, why: str
+) -> None:
     path = tmp_path / "pipeguard.yaml"
     path.write_text("servers: [")
-    path.chmod(0o600)
+    path.chmod(mode)
     with Served(tmp_path, "--config", str(path)) as client:
         answer = client.ask("initialize", protocolVersion="2025-06-18", capabilities={})
         assert "error" in answer
         client.hang_up()
         assert client.code() == 2
-        assert "line 1" in client.said()
-
-
-def test_a_file_that_others_may_write_starts_nothing(tmp_path: Path) -> None:
-    path = write_servers(tmp_path, {"one": actor()})
-    path.chmod(0o666)
-    with Served(tmp_path, "--config", str(path)) as client:
-        client.hang_up()
-        assert client.code() == 2
-        assert "chmod go-w" in client.said()
+        assert why in client.said()
 
 
 def client_of(url: str, token: str = "none") -> Browser:

@@ -4,7 +4,7 @@ import pytest
 
 from pipeguard.gateway.catalog import Catalog, Listing, tool_globs
 from pipeguard.gateway.tools import Override, ShownTools
-from tests.gateway.test_catalog import nothing_known, tool
+from tests.gateway.test_catalog import filled, nothing_known, tool
 
 
 def names(catalog: Catalog) -> dict[tuple[str, str], str]:
@@ -17,35 +17,29 @@ def names(catalog: Catalog) -> dict[tuple[str, str], str]:
 def test_a_name_that_the_user_gave_takes_none_from_a_tool_that_has_it_in_any_order(
     order: tuple[str, str], *, is_prefixed: bool
 ) -> None:
-    catalog = Catalog()
     shown = ShownTools(overrides={"p": Override("q")}, has_tool=order.__contains__)
     listing = Listing("one", [tool(name) for name in order], shown, is_prefixed=is_prefixed)
-    catalog.put(listing, nothing_known)
     begin = "one__" if is_prefixed else ""
-    assert names(catalog) == {("one", "q"): f"{begin}q", ("one", "p"): f"{begin}p"}
+    assert names(filled(listing)) == {("one", "q"): f"{begin}q", ("one", "p"): f"{begin}p"}
 
 
 def test_a_name_without_a_prefix_hides_no_other() -> None:
-    catalog = Catalog()
-    catalog.put(Listing("a", [tool("x"), tool("b__x")], is_prefixed=False), nothing_known)
-    catalog.put(Listing("b", [tool("x")], is_prefixed=False), nothing_known)
-    found = names(catalog)
+    first = Listing("a", [tool("x"), tool("b__x")], is_prefixed=False)
+    found = names(filled(first, Listing("b", [tool("x")], is_prefixed=False)))
     assert len(set(found.values())) == 3
     assert found["a", "x"] == "a__x"
     assert found["b", "x"] == "b__x"
 
 
 def test_a_name_without_a_prefix_is_not_in_another_servers_scope() -> None:
-    catalog = Catalog()
-    catalog.put(Listing("one", [tool("read")]), nothing_known)
-    catalog.put(Listing("two", [tool("one__write")], is_prefixed=False), nothing_known)
+    other = Listing("two", [tool("one__write")], is_prefixed=False)
+    catalog = filled(Listing("one", [tool("read")]), other)
     keys = tool_globs(catalog, ["one__*"])
     assert [entry.name for entry in catalog if entry.key in keys] == ["read"]
 
 
 def test_a_new_server_takes_no_name_without_a_prefix_that_is_in_use() -> None:
-    catalog = Catalog()
-    catalog.put(Listing("old", [tool("x"), tool("y")], is_prefixed=False), nothing_known)
+    catalog = filled(Listing("old", [tool("x"), tool("y")], is_prefixed=False))
     assert names(catalog) == {("old", "x"): "x", ("old", "y"): "y"}
     catalog.put(Listing("a", [tool("x")], is_prefixed=False), nothing_known)
     expected = {("old", "x"): "old__x", ("old", "y"): "y", ("a", "x"): "a__x"}
@@ -56,8 +50,7 @@ def test_a_new_server_takes_no_name_without_a_prefix_that_is_in_use() -> None:
 
 
 def test_a_new_server_takes_no_prompt_of_another() -> None:
-    catalog = Catalog()
-    catalog.put(Listing("old", [], is_prefixed=False), nothing_known)
+    catalog = filled(Listing("old", [], is_prefixed=False))
     assert catalog.public_name("old", "p") == "p"
     catalog.put(Listing("a", [], is_prefixed=False), nothing_known)
     assert catalog.public_name("old", "p") == "old__p"

@@ -30,35 +30,22 @@ async def listed(agent: Agent) -> list[str]:
     return [str(task["taskId"]) for task in tasks]
 
 
-async def test_a_task_of_another_client_does_not_exist() -> None:
+async def test_a_task_is_known_to_its_owner_alone() -> None:
     async with gathered(stateful("b")) as room:
         one, two = await room.agent(), await room.agent()
-        task = await a_task(one)
+        task, second = await a_task(one), await a_task(two)
+        assert (await listed(one), await listed(two)) == ([task], [second])
         unknown = (await two.ask("tasks/get", taskId="b/nothing"))["error"]
         for method in ("tasks/get", "tasks/result", "tasks/cancel"):
             assert (await two.ask(method, taskId=task))["error"] == unknown
         assert (await one.result("tasks/get", taskId=task))["status"] == "working"
-        assert "result of t1" in str(await one.result("tasks/result", taskId=task))
-
-
-async def test_a_list_of_tasks_has_ones_own() -> None:
-    async with gathered(stateful("b")) as room:
-        one, two = await room.agent(), await room.agent()
-        first, second = await a_task(one), await a_task(two)
-        assert await listed(one) == [first]
-        assert await listed(two) == [second]
-
-
-async def test_who_created_a_task_hears_how_it_goes() -> None:
-    async with gathered(stateful("b")) as room:
-        one, two = await room.agent(), await room.agent()
-        task = await a_task(one)
         await two.call("b__finish", {"task": "t1"})
         for agent in (one, two):
             await agent.state("b")
         status = "notifications/tasks/status"
         assert [params["taskId"] for params in one.heard_of(status)] == [task]
         assert two.heard_of(status) == []
+        assert "result of t1" in str(await one.result("tasks/result", taskId=task))
 
 
 async def test_clients_of_one_token_share_tasks() -> None:

@@ -2,16 +2,15 @@
 
 import pytest
 
-from pipeguard.detect.flows.tool_labels import Label, Tool
 from pipeguard.gateway.catalog import Catalog, Listing, tools_named, tools_of_server
+from tests.gateway.test_catalog import filled, nothing_known, tool
 
 
 def catalog() -> Catalog:
-    made = Catalog()
-    for server, names in {"files": ("read", "list"), "mail": ("list",)}.items():
-        listing = Listing(server, [{"name": name} for name in names], is_prefixed=server != "mail")
-        made.put(listing, lambda name: Tool(name, Label.NONE))
-    return made
+    return filled(
+        Listing("files", [tool("read"), tool("list")]),
+        Listing("mail", [tool("list")], is_prefixed=False),
+    )
 
 
 @pytest.mark.parametrize(
@@ -32,14 +31,12 @@ def test_a_name_means(name: str, meant: list[str]) -> None:
 
 def test_a_name_of_several_means_each() -> None:
     made = catalog()
-    made.put(Listing("notes", [{"name": "read"}]), lambda name: Tool(name, Label.NONE))
+    made.put(Listing("notes", [tool("read")]), nothing_known)
     assert [tool.public for tool in tools_named(made, "read")] == ["files__read", "notes__read"]
 
 
 def test_where_a_server_is_named_no_other_servers_tool_is_meant() -> None:
-    made = Catalog()
-    listing = Listing("evil", [{"name": name} for name in ("files__read", "files/read", "read")])
-    made.put(listing, lambda name: Tool(name, Label.NONE))
+    made = filled(Listing("evil", [*map(tool, ("files__read", "files/read", "read"))]))
     for name in ("files__read", "files/read"):
         assert tools_named(made, name) == []
         assert tools_of_server(made, name) == []
