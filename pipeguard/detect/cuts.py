@@ -187,7 +187,7 @@ def forged_lines(context: Context, value: JsonValue, sign: Sign) -> list[Finding
         for match in _CLAIMED.finditer(text):
             if len(findings) <= MAX_CUTS and not is_own_line(match[0], context.event, sign):
                 is_cut = can_cut(context, Surface.TO_CLIENT, [StringSpan(path, *match.span())])
-                finding = context.find_at(FORGED, path, *match.span())._replace(
+                finding = context.make_finding(FORGED, path, *match.span())._replace(
                     excerpt=shown_words(match[0], KEPT_CHARS),
                     action=Action.CUT if is_cut else Action.REDACT,
                     note="a notice that PipeGuard did not write here was removed",

@@ -323,7 +323,7 @@ class Findings(Knowledge):
         content = ContentMarks(context.guard.contents_key, given).of_part(SECRET_OUT, ())
         note = "a secret that was taken out of what this server said would leave with this request"
         level = Severity.CRITICAL, confidence
-        return [context.finding(SECRET_OUT, place, level, content, note=note)]
+        return [context.finding(SECRET_OUT, place, level, content=content, note=note)]
 
     def _cut_keys(self, context: Context, strings: Sequence[tuple[str, str]]) -> list[Leak]:
         """The key that earlier calls began, if this call has the rest of it."""

@@ -69,7 +69,9 @@ def list_leaks(
     for leak in leaks:
         content = contents.of_part(leak.rule, ARGUMENTS)
         level = leak.severity, leak.confidence
-        finding = context.finding(leak.rule, "call.arguments", level, content, note=leak.note)
+        finding = context.finding(
+            leak.rule, "call.arguments", level, content=content, note=leak.note
+        )
         excerpt = show_passage(knowledge, leak.passage) if leak.passage else ""
         findings.append(finding._replace(excerpt=excerpt))
     return findings
@@ -103,7 +105,7 @@ def _to_findings(
     ):
         if is_over:
             content = contents.of_part(rule, (context.part,))
-            findings.append(context.finding(rule, context.whole, _SEVERE, content))
+            findings.append(context.finding(rule, context.whole, _SEVERE, content=content))
     if result.unread_passages:
         findings += _unread(context, result.unread_passages, surface, contents)
     return findings
@@ -114,7 +116,7 @@ def _to_finding(
 ) -> Finding:
     """The finding of a rule's match, with the action of the policy."""
     end = match.end if match.exact else match.start
-    bare = context.find_at(match.rule.id, match.path, match.start, end)._replace(
+    bare = context.make_finding(match.rule.id, match.path, match.start, end)._replace(
         view=match.view,
         severity=match.rule.severity,
         confidence=match.confidence,
@@ -133,7 +135,7 @@ def _unread(
     is_cuttable = all(passage.cuts for passage in passages) and can_cut(context, surface, spans)
     content = contents.of_part(UNREAD, (context.part,))
     whole = context.finding(
-        UNREAD, context.whole, _SEVERE, content, note=_UNREAD_NOTE, is_cuttable=is_cuttable
+        UNREAD, context.whole, _SEVERE, content=content, note=_UNREAD_NOTE, is_cuttable=is_cuttable
     )
     if whole.action is not Action.CUT:
         return [whole]

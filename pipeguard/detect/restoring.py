@@ -91,7 +91,7 @@ def echoes(
                 continue  # before anything is worked out: a frame may have many strings
             kind, name, *_ = placeholder.strip("[]").split(":")
             rule = f"{'personal' if kind == 'personal' else 'secrets'}.{name}"
-            finding = context.find_at(rule, path, start, start + len(secret))
+            finding = context.make_finding(rule, path, start, start + len(secret))
             if not context.exempts(rule, finding.place):
                 note = "the server repeated a secret that was put back for it"
                 findings.append(finding._replace(action=Action.REDACT, note=note))

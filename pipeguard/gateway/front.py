@@ -81,7 +81,7 @@ class FrontJudge(Judge):
     def __init__(self, log: Log) -> None:
         super().__init__(self._record)
         self.run = make_run_id()
-        self._recorder = Recorder(store_file(), "", self.run, log)
+        self._recorder = Recorder(store_file(), "", self.run, log=log)
         self._refused = 0
         self._judged = 0  # in this pass
 

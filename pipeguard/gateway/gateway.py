@@ -12,7 +12,7 @@ from pipeguard.gateway.access import ScopedAccess, may_use_alone
 from pipeguard.gateway.catalog import MARKS, may_be_tool, short_name
 from pipeguard.gateway.client_request import ServedClient, Unavailable
 from pipeguard.gateway.eras import Opening
-from pipeguard.gateway.hub import Conversation, Hub
+from pipeguard.gateway.hub import ClientConversation, Hub
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.life import (
     MOST_REASON_CHARS,
@@ -151,7 +151,7 @@ class Gateway(Hub):
     async def open(
         self,
         server: str,
-        conversation: Conversation,
+        conversation: ClientConversation,
         opening: Opening,
         listener: LegListener,
     ) -> Leg:

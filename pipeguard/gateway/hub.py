@@ -23,7 +23,7 @@ from pipeguard.transports.judging import Judge, judge_frame
 SILENT_SECONDS = 60.0  # for which a server is not asked again for a list that it did not give
 
 
-class Conversation(Protocol):
+class ClientConversation(Protocol):
     """A client's conversation, as the servers see it.
 
     Attributes:
@@ -71,11 +71,11 @@ class Hub:
         self.telemetry = NO_TELEMETRY
         self.mode = mode
         self.server_names: Collection[str] = ()
-        self.conversations: dict[Conversation, Flows] = {}
+        self.conversations: dict[ClientConversation, Flows] = {}
         self._has_lost_rows = False
         self.silences: dict[tuple[str, str], float] = {}  # until when, by server and method
 
-    def join(self, conversation: Conversation) -> None:
+    def join(self, conversation: ClientConversation) -> None:
         """Add a client, to be notified of changes."""
         if conversation not in self.conversations:
             self.conversations[conversation] = Flows(self.ledgers, conversation.token)

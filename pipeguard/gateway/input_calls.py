@@ -217,7 +217,7 @@ class InputCalls:
         call.timer = loop.call_later(WAITING_SECONDS, self._expire, state)
         return {
             "resultType": "input_required",
-            "inputRequests": {key: _shown(each) for key, each in call.questions.items()},
+            "inputRequests": {key: _show_question(each) for key, each in call.questions.items()},
             "requestState": state,
         }
 
@@ -274,7 +274,7 @@ def _essence(server: str, request: ClientRequest, params: JsonObject) -> JsonObj
     return {"server": server, "method": request.method, "params": plain}
 
 
-def _shown(question: Message) -> JsonObject:
+def _show_question(question: Message) -> JsonObject:
     params = as_object(question.value.get("params"))
     shown: JsonObject = {name: value for name, value in params.items() if name != "_meta"}
     return {"method": question.method, "params": shown}

@@ -25,7 +25,7 @@ from pipeguard.firewall.protocol.peers import Peers
 from pipeguard.firewall.session.session import Session
 from pipeguard.gateway.client_request import Refused, ServedClient, Unavailable
 from pipeguard.gateway.eras import REVISIONS, Opening
-from pipeguard.gateway.hub import Conversation, Hub, TakingTurns
+from pipeguard.gateway.hub import ClientConversation, Hub, TakingTurns
 from pipeguard.gateway.leg import Leg, LegListener, ListedTools
 from pipeguard.gateway.life import ServerLife, State
 from pipeguard.gateway.menu import OURS
@@ -337,7 +337,7 @@ class GatewayServer(ServerLife):
         self._legs.add(leg)
         return leg
 
-    def ask_about_waiting(self, conversation: Conversation) -> None:
+    def ask_about_waiting(self, conversation: ClientConversation) -> None:
         """Ask a client's user about definitions that wait, if the client opens links."""
         leg, opening = self._leg or self.remembered, conversation.opening
         if leg is None or self.run.guard.policy.mode is Mode.OBSERVE:

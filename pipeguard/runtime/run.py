@@ -138,14 +138,12 @@ class Run:
             raise PolicyError("--no-audit: the policy says `audit.on_failure: stop`.")
         self.engines = wait_for_engines() if engines is None else engines
         self.store = store_file()
-        wanted = options.values.get("--name", "")
         with Store.open(self.store) as opened:
-            server = opened.name_server(wanted, launched)
+            server = opened.name_server(options.values.get("--name", ""), launched)
             if needs_review := policy.trust is Trust.REVIEW:
                 opened.hold_unreviewed(server)
             pins, namesake = opened.pins(server), opened.find_namesake(server)
-        if namesake is not None:
-            self._warn_of_other_name(namesake, server, launched)
+        self._warn_of_other_name(namesake, server, launched)
         self.log.server = server
         self.name = make_run_id()
         self.clean_names = CleanNames(cache_folder(), self.engines.definitions.key)
@@ -158,7 +156,7 @@ class Run:
             self.store,
             server,
             self.name if self.audits else None,
-            self.log,
+            log=self.log,
             pins=pins,
             on_pins=lambda pins: changed(self.guard.repin(pins)),
             needs_review=needs_review,
@@ -174,8 +172,12 @@ class Run:
         self.on_policy, self._changed = list[Callable[[], None]](), changed
         self._pruning: threading.Thread | None = None
 
-    def _warn_of_other_name(self, namesake: Namesake, server: str, launched: Launched) -> None:
-        """Warn that the wanted name belongs to another server."""
+    def _warn_of_other_name(
+        self, namesake: Namesake | None, server: str, launched: Launched
+    ) -> None:
+        """Warn if the wanted name belongs to another server."""
+        if namesake is None:
+            return
         is_alike = namesake.launched == launched.description
         what = ", the same program with other arguments or in another folder," if is_alike else ""
         self.log_unless_gone(

@@ -79,7 +79,7 @@ def test_a_server_that_was_started_and_showed_nothing_is_not_to_be_started_once(
 
 
 def test_an_audit_that_is_whole_and_one_that_is_not(tmp_path: Path, store: Path) -> None:
-    recorder = Recorder(str(store), "a", "RUN", Log("off", None))
+    recorder = Recorder(str(store), "a", "RUN", log=Log("off", None))
     session = Session(make_guard("a", engines(), Policy(), {}), "RUN")
     frame = b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}'
     for now in (0.0, 1.0):

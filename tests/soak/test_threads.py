@@ -190,7 +190,7 @@ def begun(path: Path, seconds: float) -> Round:
     def take_over(pins: Mapping[PinKey, Pin]) -> None:
         session.relist(guard.repin(pins))
 
-    recorder = Recorder(path, "demo", "RUN", silent, pins=guard.pins.all(), on_pins=take_over)
+    recorder = Recorder(path, "demo", "RUN", log=silent, pins=guard.pins.all(), on_pins=take_over)
     return Round(path, guard, session, recorder, monotonic() + seconds)
 
 

@@ -55,14 +55,14 @@ class Heard:
 
 @pytest.fixture
 def recorder(path: Path) -> Iterator[Recorder]:
-    recorder = Recorder(path, "weather", "RUN", silent)
+    recorder = Recorder(path, "weather", "RUN", log=silent)
     yield recorder
     recorder.close()
 
 
 def recorded(path: Path, *verdicts: Verdict, run: str = "RUN", log: FindingLog = silent) -> None:
     """Record the verdicts of a run that has ended."""
-    recorder = Recorder(path, "weather", run, log)
+    recorder = Recorder(path, "weather", run, log=log)
     for one in verdicts:
         recorder.record(one)
     recorder.close()
@@ -118,7 +118,7 @@ def test_what_could_not_be_read_is_written_too(recorder: Recorder, path: Path) -
 
 def test_nothing_is_started_before_the_first_verdict(path: Path) -> None:
     before = threading.enumerate()
-    recorder = Recorder(path, "weather", "RUN", silent)
+    recorder = Recorder(path, "weather", "RUN", log=silent)
     assert recorder.flush()
     assert {*threading.enumerate()} <= {*before}
     recorder.close()
@@ -126,7 +126,7 @@ def test_nothing_is_started_before_the_first_verdict(path: Path) -> None:
 
 
 def test_closing_writes_what_waits_and_takes_nothing_more(path: Path) -> None:
-    recorder = Recorder(path, "weather", "RUN", silent)
+    recorder = Recorder(path, "weather", "RUN", log=silent)
     for i in range(2500):
         recorder.record(verdict(f"RUN.c{i}"))
     recorder.close()
@@ -166,7 +166,7 @@ def test_an_event_has_one_line_whatever_the_number_of_its_rules(path: Path) -> N
 
 def test_memory_stays_flat_over_thousands_of_verdicts(path: Path) -> None:
     frame = b"x" * 10_000
-    recorder = Recorder(path, "weather", "RUN", silent)
+    recorder = Recorder(path, "weather", "RUN", log=silent)
 
     def run(count: int) -> int:
         for i in range(count):
@@ -193,7 +193,7 @@ def test_a_full_backlog_makes_the_pump_wait_and_loses_nothing(
 ) -> None:
     monkeypatch.setattr(recorder_module, "BACKLOG_ROWS", 10)
     monkeypatch.setattr(recorder_module, "BACKLOG_CHARS", 100)
-    recorder = Recorder(path, "weather", "RUN", silent)
+    recorder = Recorder(path, "weather", "RUN", log=silent)
 
     def send() -> None:
         for _ in range(100):
@@ -218,7 +218,7 @@ def test_a_store_that_is_locked_is_told_once_and_caught_up_with(
     monkeypatch.setattr(recorder_module, "BACKLOG_ROWS", 10)
     log = Heard()
     Store.open(path).close()
-    recorder = Recorder(path, "weather", "RUN", log)
+    recorder = Recorder(path, "weather", "RUN", log=log)
     with Store.open(path) as other, other.transaction():
         other.remember("weather", [])
         recorder.record(verdict("RUN.c0"))
@@ -250,7 +250,7 @@ def test_a_store_that_is_locked_is_told_once_and_caught_up_with(
 def test_a_store_that_stays_broken_is_told_at_the_end(path: Path) -> None:
     path.write_bytes(b"this is no database" * 1000)
     log = Heard()
-    recorder = Recorder(path, "weather", "RUN", log)
+    recorder = Recorder(path, "weather", "RUN", log=log)
     recorder.record(verdict())
     assert not recorder.flush()
     recorder.close()
@@ -270,7 +270,7 @@ def test_an_approval_from_elsewhere_is_told_while_the_server_runs(path: Path) ->
         told.append(pins)
         changed.set()
 
-    recorder = Recorder(path, "weather", "RUN", silent, pins={}, on_pins=on_pins_changed)
+    recorder = Recorder(path, "weather", "RUN", log=silent, pins={}, on_pins=on_pins_changed)
     recorder.record(verdict(pins=(seen(FORECAST),)))
     recorder.record(verdict(pins=(held(POISONED),)))
     assert recorder.flush()
@@ -284,7 +284,7 @@ def test_an_approval_from_elsewhere_is_told_while_the_server_runs(path: Path) ->
 
 def test_what_another_process_pinned_first_is_told_with_our_own_write(path: Path) -> None:
     told: list[Mapping[tuple[str, str], Pin]] = []
-    recorder = Recorder(path, "weather", "RUN", silent, pins={}, on_pins=told.append)
+    recorder = Recorder(path, "weather", "RUN", log=silent, pins={}, on_pins=told.append)
     with Store.open(path) as other:
         other.remember("weather", [seen(FORECAST)])
     recorder.record(verdict(pins=(seen(POISONED),)))
@@ -300,7 +300,7 @@ def test_a_finding_wakes_a_recorder_that_sleeps(
     monkeypatch.setattr(recorder_module, "BUSY_ROUNDS", 0)
     monkeypatch.setattr(recorder_module, "WATCH_SECONDS", 3600.0)
     log = Heard()
-    recorder = Recorder(path, "weather", "RUN", log)
+    recorder = Recorder(path, "weather", "RUN", log=log)
     recorder.record(verdict("RUN.c1"))
     assert recorder.flush()
     recorder.record(verdict("RUN.c2", findings=(FINDING,)))
@@ -313,7 +313,7 @@ def test_a_row_that_cannot_be_written_is_told_in_its_place_and_the_rest_is_writt
     path: Path,
 ) -> None:
     log = Heard()
-    recorder = Recorder(path, "weather", "RUN", log)
+    recorder = Recorder(path, "weather", "RUN", log=log)
     odd = FINDING._replace(action=cast("Action", None))  # as a rule that is broken would give it
     half = verdict()._replace(event="RUN.\ud800")  # UTF-8 has no place for half a character
     for number, one in enumerate((verdict(), verdict(findings=(odd,)), half, verdict())):
@@ -344,7 +344,7 @@ def test_a_log_and_a_listener_that_fail_end_nothing(
     def log(level: str, event: str, **fields: object) -> None:
         raise RuntimeError(event)
 
-    recorder = Recorder(path, "weather", "RUN", log, pins={}, on_pins=on_pins_changed)
+    recorder = Recorder(path, "weather", "RUN", log=log, pins={}, on_pins=on_pins_changed)
     recorder.record(verdict("RUN.c1", findings=(FINDING,), pins=(held(POISONED),)))
     assert recorder.flush()
     with Store.open(path) as person:
@@ -394,7 +394,7 @@ def test_a_store_that_is_taken_away_is_begun_anew_and_a_row_says_so(
     path = tmp_path / "state" / "pipeguard.db"
     path.parent.mkdir(mode=0o700)
     told: list[Mapping[tuple[str, str], Pin]] = []
-    recorder = Recorder(path, "weather", "RUN", silent, pins={}, on_pins=told.append)
+    recorder = Recorder(path, "weather", "RUN", log=silent, pins={}, on_pins=told.append)
     recorder.record(verdict("RUN.c1", pins=(seen(FORECAST),)))
     assert recorder.flush()
     if becomes == "no folder":
@@ -405,7 +405,7 @@ def test_a_store_that_is_taken_away_is_begun_anew_and_a_row_says_so(
         for file in path.parent.iterdir():
             file.unlink(missing_ok=True)  # a recorder that notices closes it, which removes its log
     if becomes == "another":
-        other = Recorder(path, "mail", "OTHER", silent)
+        other = Recorder(path, "mail", "OTHER", log=silent)
         other.record(verdict("OTHER.c1"))
         assert other.flush()
         recorder.record(verdict("RUN.c2"))
@@ -439,7 +439,7 @@ def test_what_a_peer_chose_is_bounded_while_it_waits(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder_module, "BACKLOG_CHARS", 10_000)
-    recorder = Recorder(path, "weather", "RUN", silent)
+    recorder = Recorder(path, "weather", "RUN", log=silent)
     recorder.client = "\ud800" * 10**6
     long = FINDING._replace(pointer="/params/" + "k" * 9_000)
     for number in range(50):
@@ -462,7 +462,7 @@ from pipeguard.state.missing import read_notes
 from pipeguard.state.recorder import Recorder
 from tests.state.samples import silent, verdict
 path, run, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-recorder = Recorder(path, "weather", run, silent)
+recorder = Recorder(path, "weather", run, log=silent)
 for i in range(count):
     recorder.record(verdict(f"{run}.c{i}", findings=()))
     if i % 2000 == 1999:

@@ -25,7 +25,7 @@ SERVERS = ("weather", "mail", "files")
 @pytest.fixture
 def recorders(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Recorder]]:
     monkeypatch.setattr(database, "BUSY_SECONDS", 0.1)
-    recorders = [Recorder(path, server, server.upper(), silent) for server in SERVERS]
+    recorders = [Recorder(path, server, server.upper(), log=silent) for server in SERVERS]
     for recorder in recorders:  # the first rows of a run are written by themselves
         recorder.record(verdict())
         assert recorder.flush()
@@ -101,7 +101,7 @@ def test_where_no_thread_can_be_started_the_next_run_starts_one(
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError(thread.name)
 
-    first, second = (Recorder(path, server, server.upper(), silent) for server in SERVERS[:2])
+    first, second = (Recorder(path, server, server.upper(), log=silent) for server in SERVERS[:2])
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
         with pytest.raises(RuntimeError):
@@ -117,7 +117,7 @@ def test_a_run_that_begins_while_the_thread_dies_is_unhealthy_and_the_next_one_i
     path: Path, recorders: list[Recorder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (thread,) = threads()
-    late = Recorder(path, "late", "LATE", silent)
+    late = Recorder(path, "late", "LATE", log=silent)
     lock = recorders[0]._thread._lock
 
     class BeginningLate:
@@ -140,7 +140,7 @@ def test_a_run_that_begins_while_the_thread_dies_is_unhealthy_and_the_next_one_i
         thread.join(10)
     assert not any(recorder.healthy for recorder in [*recorders, late])
     late.close()
-    following = Recorder(path, "weather", "NEXT", silent)
+    following = Recorder(path, "weather", "NEXT", log=silent)
     following.record(verdict())
     assert following.flush()
     following.close()
@@ -185,7 +185,7 @@ def test_what_an_earlier_run_lost_is_told_once(path: Path) -> None:
     Store.open(path).close()
     when = "2026-01-01T00:00:00.000Z"
     write_note(path, MissingVerdicts("OLD", "mail", 7, when, when, is_over=True))
-    recorders = [Recorder(path, server, server.upper(), silent) for server in SERVERS]
+    recorders = [Recorder(path, server, server.upper(), log=silent) for server in SERVERS]
     record(recorders)
     assert all(flush(recorders))
     for recorder in recorders:

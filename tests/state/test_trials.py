@@ -26,7 +26,7 @@ PASSED = Finding(
 
 def record(store: Path, *events: Sequence[Finding]) -> None:
     """Events of the server `notes`, each with its findings."""
-    recorder = Recorder(store, "notes", "AAAAAAAA", silent)
+    recorder = Recorder(store, "notes", "AAAAAAAA", log=silent)
     for number, findings in enumerate(events):
         recorder.record(verdict(f"AAAAAAAA.c{number}", b"{}", tuple(findings)))
     recorder.close()

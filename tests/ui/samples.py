@@ -107,7 +107,7 @@ def new_tool(name: str, description: str, annotations: JsonObject) -> PinChange:
 
 def stop(store: Path, event: str, finding: Finding, *others: Finding, server: str = SERVER) -> None:
     """Record a message that was stopped for findings, the first of which decides."""
-    recorder = Recorder(store, server, event.partition(".")[0], silent)
+    recorder = Recorder(store, server, event.partition(".")[0], log=silent)
     stopped = verdict(event, b"{}", (finding, *others))
     recorder.record(stopped._replace(action=finding.action, tool=finding.tool))
     recorder.close()

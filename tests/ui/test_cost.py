@@ -31,7 +31,7 @@ STEPS = 100  # between two counts
 
 def record_calls(store: Path, *findings: Finding) -> None:
     """Record one run: calls that end with these findings, and many that pass."""
-    recorder = Recorder(store, SERVER, "DDDDDDDD", silent)
+    recorder = Recorder(store, SERVER, "DDDDDDDD", log=silent)
     for number, finding in enumerate(findings):
         stopped = verdict(f"DDDDDDDD.d{number}", b"{}", (finding,))
         recorder.record(stopped._replace(tool=finding.tool))

@@ -175,7 +175,7 @@ def notify(store: Path, desktop: Desktop) -> None:
 def test_a_notification_has_neither_markup_nor_a_text_of_a_server_or_an_agent(
     store: Path, screen: Screen
 ) -> None:
-    recorder = Recorder(store, HOSTILE, "AAAAAAAA", silent)
+    recorder = Recorder(store, HOSTILE, "AAAAAAAA", log=silent)
     recorder.record(verdict("AAAAAAAA.c1", b"{}", (SECRET._replace(excerpt=HOSTILE),)))
     recorder.close()
     notify(store, Desktop(store, print, with_tray=False))

@@ -28,7 +28,7 @@ HOSTILE = "\u202e\u2066<script>boom()</script><b>'\"&\u200b" + "W" * 10_000
 
 def call(store: Path, count: int = 1, tool: str = "read_file") -> None:
     """Record calls that pass, each with its answer."""
-    recorder = Recorder(store, "files", "LIVELIVE", silent)
+    recorder = Recorder(store, "files", "LIVELIVE", log=silent)
     recorder.client = "Claude Code 2.1"
     for number in range(count):
         request = verdict(f"LIVELIVE.c{number}", b"x" * 142)._replace(tool=tool)

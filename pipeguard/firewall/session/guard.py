@@ -76,8 +76,8 @@ class Context(NamedTuple):
         rule: str,
         place: str,
         level: tuple[Severity, Confidence],
-        content: str = "",
         *,
+        content: str = "",
         note: str = "",
         is_cuttable: bool = False,
     ) -> Finding:
@@ -87,7 +87,7 @@ class Context(NamedTuple):
         decided = self.decide(bare, Surface.TO_SERVER, is_cuttable=is_cuttable)
         return decided._replace(note=decided.note or note)
 
-    def find_at(self, rule: str, path: Path, start: int, end: int) -> Finding:
+    def make_finding(self, rule: str, path: Path, start: int, end: int) -> Finding:
         """A finding in the string at a path below the value, before the policy's decision."""
         where = pointer(self.prefix + path)
         return Finding(rule, self.place(path), where, start, end, tool=self.tool)

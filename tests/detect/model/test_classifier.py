@@ -391,7 +391,7 @@ def test_a_model_that_was_changed_blocks_and_a_line_says_so(tmp_path: Path) -> N
 
     verdict = answered(reading(rule_for(written()), lambda _: changed(written())), ORDER)
     assert is_refused(verdict)
-    recorder = Recorder(tmp_path / "pipeguard.db", "demo", "RUN", log)
+    recorder = Recorder(tmp_path / "pipeguard.db", "demo", "RUN", log=log)
     recorder.record(verdict)
     recorder.close()
     (line,) = [line for line in told if line[1] == "block protocol.internal"]

@@ -97,7 +97,7 @@ def test_counts_are_written_at_the_end_and_bounded() -> None:
 def test_a_connection_is_a_row_and_a_refused_one_an_event() -> None:
     path = Path(store_path())
     path.parent.mkdir(parents=True, exist_ok=True)
-    store = Recorder(path, "weather", "RUN1", lambda *_, **__: None)
+    store = Recorder(path, "weather", "RUN1", log=lambda *_, **__: None)
     events = iter(["", "RUN1.x1", "RUN1.x2"])
     recorder = ConnectionRecorder(lambda connection: store.connect(connection, next(events)))
     way = EgressWay.SOCKS5
