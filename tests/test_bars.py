@@ -22,23 +22,23 @@ BARS = PROJECT["mcp-pipeguard"]["bars"]
 CAPS = {
     (".", "terminal", "unicode"): 900,
     ("firewall",): 5_100,
-    ("detect",): 14_900,
+    ("detect",): 14_700,
     ("rulebook",): 1_200,
     ("identity",): 600,
     ("config", "state", "auth"): 7_400,
-    ("transports",): 5_700,
+    ("transports",): 5_600,
     ("launch", "isolation"): 8_700,
     ("runtime",): 2_000,
-    ("gateway",): 7_400,
+    ("gateway",): 7_200,
     ("clients", "assess", "doctor", "demo"): 7_000,
-    ("ui",): 3_300,
+    ("ui",): 3_200,
     ("cli",): 5_400,
-    ("tests",): 72_600,
+    ("tests",): 70_000,
 }
-PYTHON_CAP = 69_200  # of all rooms but the tests
+PYTHON_CAP = 68_700  # of all rooms but the tests
 C_CAP = 4_400
 # Of every language: Python once, C twice, templates, style sheets and our own JavaScript once.
-WHOLE_CAP = 79_400
+WHOLE_CAP = 78_900
 FOREIGN = {"pipeguard/ui/static/idiomorph.js"}
 COMMENTS = {
     ".c": re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL),
