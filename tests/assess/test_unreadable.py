@@ -140,13 +140,16 @@ HIDDEN: dict[str, Callable[[Path], object]] = {
         '{"mcp\\u0053ervers": {"one": {'
     ),
     "UTF-16 without a mark": lambda path: path.write_bytes(ONE.encode("utf-16-le")),
+    "UTF-32": lambda path: path.write_bytes(ONE.encode("utf-32")),
     "a link to itself": lambda path: path.symlink_to(path.name),
     "a pipe": os.mkfifo,
 }
 # What would take memory or time beyond all measure, or overflow a stack.
 HEAVY: dict[str, tuple[str, str]] = {
     "YAML nested": (".continue/mcpServers/x.yaml", "mcpServers: " + "[" * 100_000),
+    "YAML of blocks": (".continue/mcpServers/x.yaml", "mcpServers:\n" + "- " * 100_000),
     "YAML of megabytes": (".continue/mcpServers/x.yaml", "mcpServers: {}\n" + "# x\n" * 2**19),
+    "TOML of a long key": (".codex/config.toml", "[mcp_servers]\n" + "a." * 100_000 + "a = 1\n"),
     "TOML of a long header": (".codex/config.toml", "[mcp_servers" + " . 'a'" * 100_000 + "]\n"),
     "TOML nested": (".codex/config.toml", "mcp_servers = " + "[" * 100_000),
     "TOML of megabytes": (".codex/config.toml", "# mcp_servers\n" + "# xxxx\n" * 2**20),

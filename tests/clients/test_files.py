@@ -408,6 +408,7 @@ TWINS = '"mcpServers": {"it": {"command": "b"}}'
     ("place", "text"),
     [
         (GOOSE, "extensions:\n  a: {cmd: x}\n  a: {cmd: y}\n"),
+        (GOOSE, "--- a\n--- b\n"),
         (GOOSE, "a: &x [*x]\n"),
         (GOOSE, BOMB),
         (CODEX, "[mcp_servers.a]\ncommand = 1\ncommand = 2\n"),

@@ -121,6 +121,7 @@ def test_a_guarded_command_is_known_by_what_it_says(
         ["uvx", "--from", "mcp-pipeguard @ https://x.test/evil.whl", "pipeguard", "wrap"],
         ["uvx", "--from", "git+https://x.test/evil", "pipeguard", "wrap", "--", "a"],
         ["uvx", "--from", "git+https://x.test/evil#pipeguard", "pipeguard", "wrap", "--", "a"],
+        ["uvx", "--from", ".", "pipeguard", "wrap", "--", "a"],
         ["uvx", "--from", "./pipeguard", "pipeguard", "wrap", "--", "a"],
         ["uvx", "--from", "tools/pipeguard", "pipeguard", "wrap", "--", "a"],
         ["uvx", "--from", "mcp-pipeguard", "--with", "evil", "pipeguard", "wrap", "--", "a"],
@@ -133,6 +134,7 @@ def test_a_guarded_command_is_known_by_what_it_says(
         ["./python", "-m", "pipeguard", "wrap", "--", "a"],
         ["python", "-cimport evil", "-m", "pipeguard", "wrap", "--", "a"],
         ["python", "-Ic", "-m", "pipeguard", "wrap", "--", "a"],
+        ["python", "-", "-m", "pipeguard", "wrap", "--", "a"],
     ],
 )
 def test_what_is_not_ours_is_not_taken_for_it(words: list[str]) -> None:

@@ -213,6 +213,7 @@ def test_the_first_line_counts_them() -> None:
     "text",
     [
         "mode: [",
+        "--- a\n--- b",
         '"\\UFFFFFFFF"',
         "%YAML 1." + "1" * 5000 + "\n--- a",
         "[" * 5000,
