@@ -23,7 +23,7 @@ from pipeguard.detect.flows import ledger_memory, outgoing_call, overlap, text_v
 from pipeguard.detect.flows.leak import PRIVATE_OUT, SECRET_OUT, UNTRUSTED_ACTS, Leak
 from pipeguard.detect.flows.ledger_memory import LedgerMemory, RememberedCalls, RememberedResults
 from pipeguard.detect.flows.outgoing_call import MANY_NAMES, UNKNOWN, Call, KnownCall
-from pipeguard.detect.flows.secret_values import begun_key, by_letters
+from pipeguard.detect.flows.secret_values import begun_key, by_letters, last_values
 from pipeguard.detect.flows.tool_labels import ACTS, CHANGES, Label, Tool
 from pipeguard.detect.flows.tool_results import ForgottenResults, ToolResult
 from pipeguard.firewall.finding import Confidence, Severity
@@ -171,9 +171,9 @@ class Flows:
 
     def join_key(self, call: str, texts: Sequence[str]) -> list[tuple[str, str]]:
         """Join the beginnings of keys in recent calls to the ends of the texts of a call."""
-        begun = begun_key(texts)
+        begun, ends = begun_key(texts), last_values(texts)  # read before the lock is held
         with self._lock:
-            return self._calls.join_key(call, begun, texts)
+            return self._calls.join_key(call, begun, ends)
 
     def settle(self, call: str, *, went_on: bool) -> None:
         """Count the parts of a call as sent, or forget them: it never reached the server."""

@@ -13,7 +13,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Protocol, TypeVar
 from weakref import ref
 
-from pipeguard.detect.flows.secret_values import CUT_CHARS, last_values
+from pipeguard.detect.flows.secret_values import CUT_CHARS
 from pipeguard.detect.flows.tool_results import ToolResult
 from pipeguard.firewall.budgets import measure_text
 from pipeguard.records import NamedTuple
@@ -357,7 +357,7 @@ class RememberedCalls:
         self._pieces[key] = recent
         return [*others, piece][-RECENT_CALLS:]
 
-    def join_key(self, call: str, begun: str, texts: Sequence[str]) -> list[tuple[str, str]]:
+    def join_key(self, call: str, begun: str, ends: Sequence[str]) -> list[tuple[str, str]]:
         """Join the beginnings of keys in recent calls to the ends of the texts of a call.
 
         Remembers the beginning of a key in this call, or the longer one that it continues.
@@ -365,13 +365,12 @@ class RememberedCalls:
         Args:
             call: identifies the call until `settle`; if empty, it was forwarded.
             begun: the beginning of a key at the end of one of the texts; may be empty.
-            texts: the strings of the call.
+            ends: the last values of the texts.
 
         Returns:
             Each beginning and the joined text, those of the latest call first.
         """
         before = [part.text for part in reversed(self._begun_keys) if part.text]
-        ends = last_values(texts) if before else ()
         joined = [(each, each + end) for each in before for end in ends]
         if begun:
             _add_part(self._begun_keys, _Part(call, begun))
