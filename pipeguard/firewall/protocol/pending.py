@@ -58,9 +58,8 @@ class Targets:
     @property
     def facts(self) -> TargetFacts:
         """The facts."""
-        if self._read is not None:
-            self._facts = self._read()
-            self._read = None
+        if (read := self._read) is not None:  # of which another thread may be done meanwhile
+            self._facts, self._read = read(), None
         return self._facts
 
     @property
