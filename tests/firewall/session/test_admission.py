@@ -99,6 +99,7 @@ def test_every_way_to_use_what_is_held_is_refused(
     [
         ("tools/call", "ARGUMENTS"),
         ("prompts/get", "argument\u017f"),
+        ("resources/read", "Uri"),
         ("completion/complete", "Ref"),
         ("subscriptions/listen", "Notifications"),
     ],
