@@ -90,7 +90,7 @@ def existing_store() -> Path | None:
 
     path = Path(_folder_path()) / STORE_NAME
     try:
-        return path if path.is_file() else None
+        return path if path.exists() else None
     except OSError as error:
         raise StateError(f"{path.parent} cannot be read: {error.strerror}.") from None
 

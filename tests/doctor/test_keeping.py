@@ -117,6 +117,9 @@ def test_a_store_that_is_damaged_inside_is_told(person: Person) -> None:
     result = person.examined("store")
     assert (result.code, result.of("store").state) == (4, "wrong")
     assert "malformed" in result.of("store").what or "damaged" in result.of("store").what
+    path.unlink()
+    path.mkdir()
+    assert person.examined("store").code == 4, "nor is a folder in its place a store"
 
 
 def test_what_is_kept_is_counted_and_a_changed_audit_is_told(

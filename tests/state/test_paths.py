@@ -138,6 +138,6 @@ def test_a_folder_that_cannot_be_read_is_an_error_of_the_state(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setenv(STATE_DIR_VARIABLE, str(tmp_path))
-    monkeypatch.setattr(Path, "is_file", refuse)
+    monkeypatch.setattr(Path, "exists", refuse)
     with pytest.raises(StateError, match="cannot be read: Permission denied"):
         existing_store()
