@@ -96,7 +96,8 @@ class OuterTunnelEnd(TunnelEnd):
             OSError: it is not opened.
         """
         try:
-            self.transport.write(self._request)
+            if not self.transport.is_closing():  # uvloop's raises RuntimeError
+                self.transport.write(self._request)
             await self._opened
         except BaseException:
             self.abort()
@@ -126,7 +127,7 @@ class OuterTunnelEnd(TunnelEnd):
         return super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Open the tunnel."""
+        """Fail if the connection ends before the tunnel is open."""
         self._fail(OuterTunnelError("ECONNRESET"))
         super().connection_lost(exc)
 
