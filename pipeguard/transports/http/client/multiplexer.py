@@ -184,7 +184,7 @@ class Multiplexer:
             await self._send_message(port, frame, value)
 
     async def _send_message(self, port: _Port, frame: bytes, value: JsonObject) -> None:
-        if self._channel is None:
+        if self._channel is None or port not in self._ports:  # or it left while this waited
             raise ChannelClosed("the server hung up")
         method = value.get("method")
         token = write_id(value.get("id"))

@@ -190,6 +190,12 @@ async def test_who_leaves_gives_up_what_it_asked_and_the_server_stays() -> None:
         assert not server.is_closed
         with pytest.raises(ChannelClosed):
             await send(one, call(2))
+        sending = send(two, call(2, "x " * 2**17)), send(two, call(3))  # which waits its turn
+        sent = asyncio.gather(*sending, return_exceptions=True)
+        await asyncio.sleep(0)
+        await two.close()
+        assert [type(each) for each in await sent] == [ChannelClosed] * 2
+        assert len(server.heard) == 3, "nothing of who left"
 
 
 async def test_a_server_that_dies_ends_all_and_the_next_one_starts_another() -> None:
