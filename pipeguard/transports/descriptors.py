@@ -23,9 +23,9 @@ class Waker:
         self.woken, self._end = os.pipe()
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
-        """Close both ends; at shutdown `os` may be gone."""
-        close(self.woken)
-        close(self._end)
+        """Close both ends, if they were opened; at shutdown `os` may be gone."""
+        for end in self.__dict__.values():
+            close(end)
 
     def wake(self) -> None:
         """Write a byte, which takes no lock."""

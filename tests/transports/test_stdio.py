@@ -352,6 +352,10 @@ def test_what_outlives_the_modules_of_its_process_closes_its_descriptors(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     channels: list[LineChannel | StderrCopy] = [LineChannel(0, 1), StderrCopy(0, 2, bytes)]
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pipe", lambda: os.dup(-1))  # as where no descriptor is left
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            StderrCopy(0, 2, bytes)
     wakers = [each._waker for each in channels]
     pipes = [(waker.woken, waker._end) for waker in wakers]
     for module in (stdio, stderr, descriptors):
