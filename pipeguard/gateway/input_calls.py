@@ -202,13 +202,14 @@ class InputCalls:
             if call.questions and not call.answer.done():
                 return {"result": self._input_required(call)}
         self._forget(call)
-        call.is_busy = False
+        answer, call.is_busy = call.answer, False
+        del call.answer, call.essence, call.request  # large ones are not kept with an idle leg
         idle = self._idle.setdefault(call.key, [])
         if call.leg.is_open and not call.questions and len(idle) < MOST_IDLE:
             idle.append(call)
         else:
             self._tasks.begin(call.leg.close())
-        return call.answer.result()
+        return answer.result()
 
     def _input_required(self, call: _CallLeg) -> JsonObject:
         state = token_urlsafe(STATE_BYTES)

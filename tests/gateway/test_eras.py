@@ -216,6 +216,8 @@ async def ask_in_results(client: Client, _: Gateway) -> None:
         assert done["resultType"] == "complete"
         assert said in text(done)
         assert await client.error("tools/call", name=tool, **again, _meta=meta)
+    ((idle,),) = vars(client.channel)["_input_calls"]._idle.values()
+    assert not {"answer", "request"} & vars(idle).keys(), "they may be large"
 
 
 async def declare_nothing(client: Client, _: Gateway) -> None:
