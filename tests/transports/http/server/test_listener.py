@@ -17,6 +17,7 @@ from pipeguard.transports.http.server.refusals import PLACE
 from tests.transports.http.server.listening import (
     CHUNKED,
     JSON,
+    LIMIT,
     UPGRADE,
     fronted,
 )
@@ -94,6 +95,9 @@ SECRET = "s3cret-" * 4
 ALLOWED = (
     "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer t\r\nContent-Length: 2\r\n"
 )
+UNMEASURED = CHUNKED.decode().replace(
+    "\r\n\r\n", f"\r\nAuthorization: Bearer t\r\n\r\n{LIMIT + 1:x}\r\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +128,7 @@ ALLOWED = (
         ("no-message", f"{ALLOWED}Content-Type: text/{SECRET}\r\n\r\n{{}}", "POST /mcp"),
         ("no-message", f"{ALLOWED}{JSON}Content-Encoding: {SECRET}\r\n\r\n{{}}", "POST /mcp"),
         ("large-body", f"{ALLOWED.replace('2', '9999999')}{JSON}\r\n", "POST /mcp"),
+        ("large-body", f"{UNMEASURED}{'x' * (LIMIT + 1)}\r\n0\r\n\r\n", "POST /mcp"),
     ],
 )
 def test_a_refusal_is_told_to_the_audit_without_a_word_of_the_client(
