@@ -330,6 +330,7 @@ def test_stderr_that_nobody_reads_does_not_hold_frames_or_the_end(tmp_path: Path
         ).opened() as wrapped:
             for _ in range(20):
                 assert "result" in wrapped.ask("do/raw", text="a banner that is no frame\n")
+            wrapped.ask("do/say", text="a word that is never written\n")
             wrapped.hang_up()
             assert wrapped.process.wait(PATIENCE_SECONDS) == 0
     finally:
