@@ -15,8 +15,6 @@ import signal
 import sys
 from _thread import allocate_lock
 from contextlib import suppress
-from importlib import import_module
-from threading import active_count
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -183,9 +181,11 @@ def start(command: Command) -> Child:
     Raises:
         LaunchError: the system has no descriptors or processes left.
     """
-    for name in ("ctypes", "pipeguard.launch.warden") if active_count() > 1 else ():
+    threading = sys.modules.get("threading")  # if it is not imported, there are no other threads
+    has_others = threading is not None and threading.active_count() > 1
+    for name in ("ctypes", "pipeguard.launch.warden") if has_others else ():
         with suppress(ImportError):
-            import_module(name)
+            __import__(name)
     pipes: list[int] = []
     try:
         take_standard()
