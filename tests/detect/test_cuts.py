@@ -523,6 +523,7 @@ DISGUISED = {
 FORGED |= LINES | DISGUISED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FORGED)
 def test_a_notice_hides_no_order_that_it_divides(kind: str) -> None:
     for order in (SURE.partition(" and ")[0] + ".", ORDER):

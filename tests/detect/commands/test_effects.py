@@ -120,6 +120,7 @@ PIECES = (
 RARE = [pytest.param(piece, marks=pytest.mark.exhaustive) for piece in PIECES[1::2]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", [*PIECES[::2], *RARE])
 def test_a_long_argument_is_read_in_time(piece: str) -> None:
     text = piece * (32_768 // len(piece))

@@ -300,6 +300,7 @@ def test_nothing_passes_that_a_broken_model_should_have_read(content: bytes) -> 
     assert is_refused(answered(reading(rule_for(content), lambda _: content), ORDER))
 
 
+@pytest.mark.slow
 def test_a_good_model_blocks_the_order_itself() -> None:
     content = written()
     verdict = answered(reading(rule_for(content), lambda _: content), ORDER)

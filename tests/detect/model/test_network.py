@@ -113,6 +113,7 @@ def test_its_score_is_added_to_that_of_the_classifier(name: str) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how",
     [

@@ -198,6 +198,7 @@ def test_an_order_beside_what_is_encoded_is_not_encoded(text: str, encoded: bool
     assert bool(matches_of(rule, Surface.TO_CLIENT, text)) == encoded
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pack", SURFACES)
 def test_a_sample_is_found_in_json_in_a_string(pack: str) -> None:
     missed = []

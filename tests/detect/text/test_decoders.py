@@ -272,6 +272,7 @@ COSTLY = {
 }
 
 
+@pytest.mark.slow
 @each("data", COSTLY)
 def test_the_budget_holds(data: bytes) -> None:
     """Counted, not timed: pieces, bytes, and a note if something was left out."""

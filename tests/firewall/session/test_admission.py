@@ -31,6 +31,7 @@ def use(made: Guard, method: str, params: object) -> list[str]:
     return [each.rule for each in obstacles(made, sent) if each.action is Action.BLOCK]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("params", [None, {}, {"name": None}, {"ref": {"type": "ref/prompt"}}])
 @pytest.mark.parametrize("method", ["tools/call", "prompts/get", "completion/complete"])
 def test_what_names_nothing_uses_nothing_but_under_review(method: str, params: object) -> None:

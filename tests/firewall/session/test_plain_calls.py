@@ -112,6 +112,7 @@ def play(seed: int, policy: Policy) -> list[Verdict]:
     return verdicts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_one_look_gives_the_verdict_of_all_ways(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = Policy(layers=(Layer(tools_block=("delete*",), tools_ask=("write*",)),))
