@@ -95,7 +95,7 @@ repository: test-environment ## Check names, layers, sizes, pages, locks, benchm
 tools: test-environment
 	@$(TEST)/$(BIN)/python -m tests.tools
 
-compiled: test-environment # before the tests, which would all wait for it
+compiled: test-environment ## Compile the rules that changed, for which the tests would wait
 	@XDG_CACHE_HOME="$(CURDIR)/.tools/cache" XDG_CONFIG_HOME="$(CURDIR)/.tools/none" $(TEST)/$(BIN)/python -c \
 		"from pipeguard.runtime.progress import wait_for_engines; wait_for_engines()"
 
