@@ -173,7 +173,7 @@ def resolve_target(path: str, host: SandboxUser) -> str | None:
 
 
 # --- the channel ------------------------------------------------------------------------
-# Roots are the client's answers to `roots/list`, as a message of its own, or in `inputResponses`
+# Roots are the client's answers to `roots/list`: messages of their own, or in `inputResponses`
 # under the key of the server's request (MCP 2025-06-18, client/roots; 2026-07-28,
 # basic/patterns/mrtr). The server's own messages are only searched for its requests.
 

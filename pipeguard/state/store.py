@@ -212,7 +212,7 @@ class Store(StateDatabase):
 
         Args:
             server: whose definition.
-            shown: to the person, whatever the server has sent afterwards.
+            shown: the definition that the person saw; the server may have sent another since.
 
         Returns:
             False if the definition has been replaced.

@@ -103,10 +103,8 @@ class StderrCopy:
                 ready = poll.poll(None if left is None else left * 1000 + 1)
                 if any(descriptor == self._source for descriptor, _ in ready):
                     return os.read(self._source, READ_BYTES)
-                if ready:
-                    poll.unregister(
-                        self._waker.woken
-                    )  # `finish` was called: there is a deadline now
+                if ready:  # `finish` was called: there is a deadline now
+                    poll.unregister(self._waker.woken)
 
     def _copy(self, data: bytes) -> None:
         """Write the complete lines; store the unfinished one."""

@@ -18,8 +18,8 @@ _NO_CONTENT = lazy_regex(
 def changed_file(data: bytes, at: int) -> tuple[str, bytes] | None:
     """The path of the file of a place in a diff, and its lines; None outside of a diff.
 
-    Each line of a file begins with a mark of its own there, so that none can pose as a header. The
-    lines have no marks.
+    In a diff, each line of a file begins with a mark, so that none can pose as a header. The
+    returned lines have no marks.
     """
     starts = _starts(data)
     number = bisect_right(starts, at)

@@ -96,7 +96,7 @@ async def _upgrade(remote: Remote, http: aiohttp.ClientSession) -> _WebSocketCha
 
 
 class _WebSocketEndpoint(Endpoint):
-    """Serves WebSocket clients, on a path of its own and on that of Streamable HTTP.
+    """Serves WebSocket clients on its own path and on that of Streamable HTTP.
 
     Args:
         backend: holds each client's conversation.

@@ -305,7 +305,7 @@ class Sessions:
 
 
 def make_session_id() -> str:
-    """Make an id for a session of ours, which no client can guess."""
+    """Make a session id that no client can guess."""
     return token_urlsafe(SESSION_BYTES)
 
 
