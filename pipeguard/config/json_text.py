@@ -29,12 +29,15 @@ from pipeguard.config.tree import (
 _BLANK = re.compile(r"[ \t\r\n]*")
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 _SKIPPED_FIRST = frozenset(" \t\r\n/")
-_STRING = re.compile(r'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+"')
+_STRING = re.compile(
+    r'"[^"\\\x00-\x1f]*+'
+    r'(?>(?>(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+){1,500})*)"'
+)
 _SCALAR = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null")
 _WORD = re.compile(r"[\w.+-]*")
 # The tokens of a value that is nested too deeply, which is skipped: texts, comments, brackets.
 _SKIPPED = re.compile(
-    r'"(?:[^"\\]|\\.)*+"|//[^\n]*|/\*.*?\*/|[^][{}"/]++|[\[{]++|[\]}]++|/', re.DOTALL
+    r'"(?>(?>(?:[^"\\]|\\.){1,500})*)"|//[^\n]*|/\*.*?\*/|[^][{}"/]++|[\[{]++|[\]}]++|/', re.DOTALL
 )
 MOST_PARTS = 1_000_000  # values and comments of one text; real files of megabytes have fewer
 MOST_DIGITS = 4000  # of an integer; Python's limit is 4,300

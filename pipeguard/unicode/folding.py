@@ -265,7 +265,7 @@ def _soften_rows(data: bytes) -> tuple[bytes, bool]:
 
 
 # In a row: the first backslash is outside the group, so that `re` finds it.
-_JSON_ESCAPES = lazy_regex(rb"\\[\"\\/bfnrt](?:\\[\"\\/bfnrt])*+")
+_JSON_ESCAPES = lazy_regex(rb"\\[\"\\/bfnrt](?>(?>(?:\\[\"\\/bfnrt]){1,500})*)")
 _OF_ESCAPES = bytes.maketrans(b"bfnrt", b"  \n \t")
 
 

@@ -33,6 +33,7 @@ print(len(compiled))
 COMPILED = re.compile("never")
 RUNS = ("a", "A", "0", " ", "\t", "\n", "-", "_", ".", "/", "=", ",", "aA", "a_", "a ", "a.", "é")
 LONG = 30_000
+POSSESSIVE = re.compile(r"(?<![(\\])\)(?:[*+?]|\{+[\d,%d]*\}+)\+")  # a group's repetition
 FEW = 25  # what Python's own modules compile, json above all; it was 235
 
 
@@ -110,6 +111,17 @@ def expressions() -> dict[str, re.Pattern[str] | re.Pattern[bytes]]:
             if isinstance(value, (re.Pattern, type(lazy_regex("")))):
                 found[f"{name}.{key}"] = value
     return found
+
+
+def test_no_group_repeats_possessively() -> None:
+    """Until Python 3.11.5, `re` goes on from where the last repetition failed (gh-106052).
+
+    `(?>(?>(?:x){1,500})*)` is right in each version, and keeps nothing for a long run.
+    """
+    paths = [path for end in ("py", "txt") for path in PACKAGE.rglob(f"*.{end}")]
+    sources = {str(path): path.read_text("utf-8") for path in paths}
+    sources |= {name: str(found.pattern) for name, found in expressions().items()}
+    assert [name for name, text in sources.items() if POSSESSIVE.search(text)] == []
 
 
 @pytest.mark.slow

@@ -37,13 +37,13 @@ _IN_PATH = (  # of one item or all
 )
 # Lines of commands that print names and no values, or only their help.
 _NAMES = lazy_regex(
-    rf"""\$\ kubectl(?:\ (?!-o|--output|--template)\S+)*+\ (?:-o|--output)[ =]?
-        (?:name|wide|custom-columns={_COLUMN}(?:,{_COLUMN})*+|jsonpath=(?:{_IN_PATH})++)
-        (?:\ (?!-o|--output|--template)\S+)*+
+    rf"""\$\ kubectl(?>(?>(?:\ (?!-o|--output|--template)\S+){{1,500}})*)\ (?:-o|--output)[ =]?
+        (?:name|wide|custom-columns={_COLUMN}(?>(?>(?:,{_COLUMN}){{1,500}})*)|jsonpath=(?>(?>(?:{_IN_PATH}){{1,500}})+))
+        (?>(?>(?:\ (?!-o|--output|--template)\S+){{1,500}})*)
     |\$\ etcdctl\ get\ \S+(?:\ --prefix)?\ --keys-only
-    |\$\ (?:aws|az)(?:\ (?!--q)\S+)*+\ --query\ (?:
+    |\$\ (?:aws|az)(?>(?>(?:\ (?!--q)\S+){{1,500}})*)\ --query\ (?:
         (?:Parameters?(?:\[\*?\])?\.)?(?:Name|ARN|Type|Version(?:Id)?|CreatedDate)
-        |id|name|attributes(?:\.\w+)?|\[\]\.keyName)(?:\ (?!--q)\S+)*+
+        |id|name|attributes(?:\.\w+)?|\[\]\.keyName)(?>(?>(?:\ (?!--q)\S+){{1,500}})*)
     |\$\ lpass\ show\ --(?:name|username|id|url)\ \w\S*
     |\$\ [\w.-]+(?:\ \w[\w./:-]*){{1,4}}\ (?:--help|-h)
     |\$\ aws(?:\ [a-z][a-z-]*){{2}}\ help""".encode(),

@@ -59,11 +59,11 @@ _COMMIT = lazy_regex(
     re.MULTILINE,
 )
 # Statements of SQL: keywords in capitals, literals, and names that are never adjacent.
-_SQL_LITERAL = r"'(?:[^']|'')*+'"
+_SQL_LITERAL = r"'(?>(?>(?:[^']|''){1,500})*)'"
 _SQL = lazy_regex(
-    rf"(?:\s*+(?:{topic_words.alternatives('SQL_STATEMENTS')})\b(?:\s++|{_SQL_LITERAL}"
+    rf"(?>(?>(?:\s*+(?:{topic_words.alternatives('SQL_STATEMENTS')})\b(?>(?>(?:\s++|{_SQL_LITERAL}"
     rf"|(?:{topic_words.alternatives('SQL_KEYWORDS')})\b"
-    r"|[a-z_][\w.]*+(?!\s+[a-z_])|[0-9(),.=<>*+%-])*+(?:;|\Z))++\s*+"
+    r"|[a-z_][\w.]*+(?!\s+[a-z_])|[0-9(),.=<>*+%-]){1,500})*)(?:;|\Z)){1,500})+)\s*+"
 )
 _LITERALS = lazy_regex(_SQL_LITERAL)
 _OF_SEVERAL_WORDS = lazy_regex(r"[a-z0-9](?:[_.-]|(?=[A-Z]))\w")

@@ -123,8 +123,8 @@ MANY_TEXTS = 16  # whose names are cached
 FEW_NAMES = 2  # different ones
 # A literal that is open at its line's end ends there: so each character is looked at once.
 _LITERAL = lazy_regex(
-    r"\"(?:[^\"\\\n]|\\.)*+(?:\"|$)|(?<!\w)'(?:[^'\\\n]|\\.)*+(?:'(?!\w)|$)"
-    r"|`(?:[^`\\\n]|\\.)*+(?:`|$)",
+    r"\"(?>(?>(?:[^\"\\\n]|\\.){1,500})*)(?:\"|$)|(?<!\w)'(?>(?>(?:[^'\\\n]|\\.){1,500})*)(?:'(?!\w)|$)"
+    r"|`(?>(?>(?:[^`\\\n]|\\.){1,500})*)(?:`|$)",
     re.MULTILINE,
 )
 _KEY_FOLLOWS = lazy_regex(r"\s{0,4}:")
@@ -160,7 +160,7 @@ _PROMPT = lazy_regex(
 )
 # A field of YAML or settings, and a row of a table.
 _FIELD = lazy_regex(
-    r"[+-]?\s*+(?:- )?+[\w-]{1,40}+(?:: |\s?=\s?)\S.*|[^;\t\n]*+(?:[;\t][^;\t\n]*+){1,}"
+    r"[+-]?\s*+(?>(?:- )?)[\w-]{1,40}+(?:: |\s?=\s?)\S.*|[^;\t\n]*+(?:[;\t][^;\t\n]*+){1,}"
     r"|[^,\n]*+(?:,(?! )[^,\n]*+){1,}"
 )
 # A line that names a file which follows it.
@@ -168,8 +168,8 @@ _HEADER = lazy_regex(r"^[ \t]*+(?=[^\n]*[./])[\w./-]+:?[ \t]*$", re.MULTILINE)
 # The rest of a line of JSON, YAML, CSV or settings, once its literals are zeros. Names that
 # stand alone are of a table, or the message's own.
 _RECORD = lazy_regex(
-    r"\s*+(?:- )?+(?:[\w.-]{1,60}+(?:,[\w.-]{1,60}+)*+\s{0,3}+[:=]?+)?+"
-    r"(?:[\s0-9\[\]{}(),;:.+|>-]|true|false|null|None)*+"
+    r"\s*+(?>(?:- )?)(?>(?:[\w.-]{1,60}+(?>(?>(?:,[\w.-]{1,60}+){1,500})*)\s{0,3}+[:=]?+)?)"
+    r"(?>(?>(?:[\s0-9\[\]{}(),;:.+|>-]|true|false|null|None){1,500})*)"
 )
 _SPEAKS_TO_READER = lazy_regex(topics.alternatives("READER"), re.IGNORECASE)
 

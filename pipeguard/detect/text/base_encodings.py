@@ -100,7 +100,7 @@ _IN_WORDS = bytes(code for code in range(128) if chr(code).isalnum() or chr(code
 _IN_BASE32, _IN_HEX = mark(BASE32_ALPHABET), mark(_HEX_DIGITS)
 _LONG_RUN = lazy_regex(rb"[A-Za-z0-9][A-Za-z0-9+/_-]{39,}")
 _REST_OF_RUN = lazy_regex(
-    rb"[A-Za-z0-9+/_-]*+(?:\r?\n[A-Za-z0-9+/_-]{4,}+)*+(?:\r?\n[A-Za-z0-9+/_-]{2,3}(?==))?"
+    rb"[A-Za-z0-9+/_-]*+(?>(?>(?:\r?\n[A-Za-z0-9+/_-]{4,}+){1,500})*)(?:\r?\n[A-Za-z0-9+/_-]{2,3}(?==))?"
 )
 _SEPARATED_HEX = lazy_regex(
     rb"(?:\\x[0-9A-Fa-f]{2}){8,2000}|(?:(?:0x)?[0-9A-Fa-f]{2}%s){7,2000}(?:0x)?[0-9A-Fa-f]{2}"
@@ -386,7 +386,9 @@ def _labels(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterat
 
 _BASE85_FORMS = [
     (
-        lazy_regex("{0}*+(?:\r?\n{0}++)*+".format(_class(alphabet, range(85))).encode()),
+        lazy_regex(
+            "{0}*+(?>(?>(?:\r?\n{0}++){{1,500}})*)".format(_class(alphabet, range(85))).encode()
+        ),
         mark(alphabet),
         mark(alphabet[_BASE85_FIRSTS]),
         bytes(max(0, alphabet.find(chr(code))) for code in range(256)),

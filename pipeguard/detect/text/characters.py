@@ -32,7 +32,7 @@ _Row = tuple[re.Pattern[bytes], bytes, bytes]
 
 
 def _row(number: bytes) -> re.Pattern[bytes]:
-    return lazy_regex(b"(?:%s(?:%s|(?![0-9A-Za-z]))){%d,4000}+" % (number, _BETWEEN, FEWEST_CODES))
+    return lazy_regex(b"(?>%s(?:%s|(?![0-9A-Za-z]))){%d,4000}" % (number, _BETWEEN, FEWEST_CODES))
 
 
 # For each base: a single number, and how a row is found.
@@ -44,7 +44,7 @@ _ROWS: tuple[tuple[int, re.Pattern[bytes], _Row], ...] = (
     (8, _OCTAL_NUMBER, (_row(_OCTAL.encode()), _DIGITS, b"aa")),
     (2, _BINARY, (_row(b"(?:0b)?0{0,2}1[01]{5,6}"), _BITS, b"aaaaaa")),
     (16, _HEX_NUMBER, (_row(b"U[+]00[2-7][0-9A-Fa-f]"), _DIGITS, b"U+aa")),
-    (2, _BINARY, (lazy_regex(rb"(?:0[01]{7}){8,4000}+"), _BITS, b"aaaaaaaa")),
+    (2, _BINARY, (lazy_regex(rb"(?:0[01]{7}){8,4000}"), _BITS, b"aaaaaaaa")),
 )
 # The bytes of a private key in decimal: a sequence, its size, and a version or another sequence.
 _APART = "[^0-9A-Za-z]{1,3}"
@@ -52,7 +52,7 @@ _KEY_SIGN = (
     f"48{_APART}(?:130{_APART}[0-9]{{1,3}}{_APART}[0-9]{{1,3}}|129{_APART}[0-9]{{3}}|"
     f"[4-9][0-9]|1[01][0-9]){_APART}(?:2{_APART}1|48){_APART}[0-9]"
 )
-_KEY_BYTES = lazy_regex(rb"48(?<![0-9]48)(?:[^0-9A-Za-z]{1,4}[12]?[0-9]{1,2}(?![0-9])){40,4000}+")
+_KEY_BYTES = lazy_regex(rb"48(?<![0-9]48)(?>[^0-9A-Za-z]{1,4}[12]?[0-9]{1,2}(?![0-9])){40,4000}")
 # A line of a dump, as `xxd` and `hexdump -C` write it: an offset, and bytes in ones or pairs.
 _OFFSET = "[0-9A-Fa-f]{4,7}0:?[ \\t]{1,2}"
 _DUMP_LINE = lazy_regex(

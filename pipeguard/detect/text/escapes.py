@@ -18,10 +18,10 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 ENTITY_ROUNDS = 3  # `&amp;amp;#105;` is one letter
 OCTAL = "(?:0[4-7]|1[0-7])[0-7]"  # a printable character of ASCII
 
-# Repetitions of a group are few or possessive: `re` allocates 140 bytes for each. Each pattern
-# begins with a fixed character, which `re` finds ten times as fast as a group.
+# Repetitions of a group are few, or forgotten 500 at a time: `re` allocates 140 bytes for each.
+# Each pattern begins with a fixed character, which `re` finds ten times as fast as a group.
 _PERCENT = lazy_regex(
-    rb"%(?:u[0-9A-Fa-f]{4}|[0-9A-Fa-f]{2})(?:%(?:u[0-9A-Fa-f]{4}|[0-9A-Fa-f]{2}))*+"
+    rb"%(?:u[0-9A-Fa-f]{4}|[0-9A-Fa-f]{2})(?>(?>(?:%(?:u[0-9A-Fa-f]{4}|[0-9A-Fa-f]{2})){1,500})*)"
 )
 _PERCENT_UNITS = lazy_regex(rb"(?:%u[0-9A-Fa-f]{4})+")
 _BACKSLASHED = (

@@ -80,9 +80,9 @@ _split_name = _translating(_JOINING, b"   ")
 _NUMBER = lazy_regex(rb"(?<![0-9A-Za-z])[0-9]{1,4}(?![0-9A-Za-z])")
 _AROUND_CELL = b" \t\r\n:;,|()[]{}\"'"
 _CELL = lazy_regex(rb"[\s:;,|.()\[\]{}\"']{0,8}([!-~]{0,4}?)(?=[\s:;,|.()\[\]{}\"']|\Z)")
+_LETTER_APART = rb"[^A-Za-z0-9\n]{1,%d}+[A-Za-z0-9](?![A-Za-z0-9])" % MAX_SEPARATOR
 _LETTERS_APART = lazy_regex(
-    rb"(?<![A-Za-z0-9])[A-Za-z0-9](?:[^A-Za-z0-9\n]{1,%d}+[A-Za-z0-9](?![A-Za-z0-9])){3,}+"
-    % MAX_SEPARATOR
+    rb"(?<![A-Za-z0-9])[A-Za-z0-9](?:%b){3}(?>(?>(?:%b){1,500})*)" % ((_LETTER_APART,) * 2)
 )
 
 

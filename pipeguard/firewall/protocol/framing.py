@@ -185,7 +185,7 @@ class LineFrames:
 MAX_TOKENS = 100_000  # read in one frame, in about 50 ms
 MAX_MESSAGES = 100  # of a batch
 
-_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_STRING = rb'"[^"\\]*+(?>(?>(?:\\.[^"\\]*+){1,500})*)"'
 _COMMENT = rb"/\*.*?\*/"  # no JSON, but many readers skip it
 _TOKEN = lazy_regex(_STRING + rb"|" + _COMMENT + rb'|[{}\[\],:"]|[^\s{}\[\],:"]++', re.DOTALL)
 # Below the top only the depth counts.
