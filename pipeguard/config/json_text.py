@@ -37,7 +37,8 @@ _SCALAR = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|nu
 _WORD = re.compile(r"[\w.+-]*")
 # The tokens of a value that is nested too deeply, which is skipped: texts, comments, brackets.
 _SKIPPED = re.compile(
-    r'"(?>(?>(?:[^"\\]|\\.){1,500})*)"|//[^\n]*|/\*.*?\*/|[^][{}"/]++|[\[{]++|[\]}]++|/', re.DOTALL
+    r'"(?>(?>(?:[^"\\]++|\\.){1,500})*)"|//[^\n]*|/\*.*?\*/|[^][{}"/]++|[\[{]++|[\]}]++|/',
+    re.DOTALL,
 )
 MOST_PARTS = 1_000_000  # values and comments of one text; real files of megabytes have fewer
 MOST_DIGITS = 4000  # of an integer; Python's limit is 4,300

@@ -17,7 +17,7 @@ from pipeguard.config.directories import read
 from pipeguard.errors import InputError
 
 STARTS, APPROVES, SHELL = CHECKS = read_checks("projects")
-_TEXT_OR_COMMENT = re.compile(r'"(?>(?>(?:[^"\\\n]|\\.){1,500})*)"|//[^\n]*|/\*.*?\*/', re.DOTALL)
+_TEXT_OR_COMMENT = re.compile(r'"(?>(?>(?:[^"\\\n]++|\\.){1,500})*)"|//[^\n]*|/\*.*?\*/', re.DOTALL)
 _LETTER = re.compile(r"\\u00([2-7][0-9a-fA-F])")
 _INTERPRETERS = re.compile(
     r"(?:python[\d.]*|node|tsx|ts-node|bun|deno|ruby|perl|php|java|sh|bash|zsh|dash|pwsh|make|"

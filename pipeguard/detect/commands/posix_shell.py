@@ -43,7 +43,7 @@ _QUOTED = {ord(plain): chr(0xE000 + at) for at, plain in enumerate("{},*?[]~= \t
 _UNQUOTED = {ord(quoted): chr(plain) for plain, quoted in _QUOTED.items()}
 _UNSPECIAL = lazy_regex(r"[^\s'\"\\$`;|&()<>#]+|#")
 _UNSPECIAL_IN_QUOTES = lazy_regex(r'[^"\\$`]+')
-_ANSI_QUOTED = lazy_regex(r"(?>(?>(?:[^'\\]|\\.?){1,500})*)", re.DOTALL)
+_ANSI_QUOTED = lazy_regex(r"(?>(?>(?:[^'\\]++|\\.?){1,500})*)", re.DOTALL)
 _NAME = lazy_regex(r"[A-Za-z_][A-Za-z0-9_]*")
 
 

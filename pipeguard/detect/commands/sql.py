@@ -18,7 +18,7 @@ OVERLAP = 200  # characters shared by two of them
 # A string, an identifier in quotes, a comment that MySQL runs, a comment, a string between dollars
 # (PostgreSQL), the end of a statement.
 _TOKEN = lazy_regex(
-    r"(?P<string>'(?>(?>(?:[^'\\]|''|\\.){1,500})*)'?)"
+    r"(?P<string>'(?>(?>(?:[^'\\]++|''|\\.){1,500})*)'?)"
     r"|(?P<name>\"(?:[^\"]|\"\"){0,200}\"|`[^`]{0,200}`|\[[A-Za-z_][\w ]{0,60}\])"
     r"|(?P<run>/\*!\d{0,6}|\*/)"
     r"|(?P<comment>/\*.*?(?:\*/|\Z)|--[^\n]*+|\#[^\n]*+)"
@@ -27,7 +27,7 @@ _TOKEN = lazy_regex(
     re.DOTALL,
 )
 # The same for databases in which a backslash escapes no quote (ISO/IEC 9075-2).
-_STANDARD_TOKEN = lazy_regex(_TOKEN.pattern.replace(r"[^'\\]|''|\\.", r"[^']|''"), re.DOTALL)
+_STANDARD_TOKEN = lazy_regex(_TOKEN.pattern.replace(r"[^'\\]++|''|\\.", r"[^']++|''"), re.DOTALL)
 # A statement whose condition is true for every row.
 _AFFECTS_ALL = lazy_regex(
     rf"(?:delete from|update) .* where \(?(?:{programs.alternatives('SQL_ALWAYS')})\)?\Z"
@@ -38,12 +38,12 @@ _SCRATCH = lazy_regex(
     r"scratch|staging|stg|#)_?\w*"
 )
 _BEGINS = lazy_regex(
-    r"(?>(?>(?:\s*+(?:/\*(?>(?>(?:[^*]|\*(?!/)){1,500})*)\*/|(?:--|#)[^\n]*+\n)){1,500})*)"
+    r"(?>(?>(?:\s*+(?:/\*(?>(?>(?:[^*]++|\*(?!/)){1,500})*)\*/|(?:--|#)[^\n]*+\n)){1,500})*)"
     r"[\s(/*-]{0,20}"  # comments before it
     rf"(?:{programs.alternatives('SQL_BEGINS')})",
     re.IGNORECASE,
 )
-_STRING = lazy_regex(r"'(?>(?>(?:[^']|''){1,500})*)'?|\"(?>(?>(?:[^\"]|\"\"){1,500})*)\"?")
+_STRING = lazy_regex(r"'(?>(?>(?:[^']++|''){1,500})*)'?|\"(?>(?>(?:[^\"]++|\"\"){1,500})*)\"?")
 # A value up to the quote that ends the string around it. A doubled quote does not. A quote behind
 # a backslash does in some databases; in double quotes, it is taken for JSON in JSON.
 _CLOSINGS = [

@@ -59,7 +59,7 @@ _COMMIT = lazy_regex(
     re.MULTILINE,
 )
 # Statements of SQL: keywords in capitals, literals, and names that are never adjacent.
-_SQL_LITERAL = r"'(?>(?>(?:[^']|''){1,500})*)'"
+_SQL_LITERAL = r"'(?>(?>(?:[^']++|''){1,500})*)'"
 _SQL = lazy_regex(
     rf"(?>(?>(?:\s*+(?:{topic_words.alternatives('SQL_STATEMENTS')})\b(?>(?>(?:\s++|{_SQL_LITERAL}"
     rf"|(?:{topic_words.alternatives('SQL_KEYWORDS')})\b"

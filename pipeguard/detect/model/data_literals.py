@@ -123,8 +123,8 @@ MANY_TEXTS = 16  # whose names are cached
 FEW_NAMES = 2  # different ones
 # A literal that is open at its line's end ends there: so each character is looked at once.
 _LITERAL = lazy_regex(
-    r"\"(?>(?>(?:[^\"\\\n]|\\.){1,500})*)(?:\"|$)|(?<!\w)'(?>(?>(?:[^'\\\n]|\\.){1,500})*)(?:'(?!\w)|$)"
-    r"|`(?>(?>(?:[^`\\\n]|\\.){1,500})*)(?:`|$)",
+    r"\"(?>(?>(?:[^\"\\\n]++|\\.){1,500})*)(?:\"|$)|(?<!\w)'(?>(?>(?:[^'\\\n]++|\\.){1,500})*)(?:'(?!\w)|$)"
+    r"|`(?>(?>(?:[^`\\\n]++|\\.){1,500})*)(?:`|$)",
     re.MULTILINE,
 )
 _KEY_FOLLOWS = lazy_regex(r"\s{0,4}:")

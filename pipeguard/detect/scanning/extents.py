@@ -35,7 +35,7 @@ WRAPPED_CHARS = 120  # of a line that the next one continues; a longer one is a 
 PLAIN = ("text", "folded", "notice")  # readings of visible text
 READ_ALIKE = 10  # a reading may change one in so many bytes of a passage
 PARAGRAPH_CHARS = 480  # before and after an order: the limit for following its paragraph
-_STRING = lazy_regex(r'"((?>(?>(?:[^"\\]|\\.){1,500})*))"(?=(\s*:)?)', re.DOTALL)
+_STRING = lazy_regex(r'"((?>(?>(?:[^"\\]++|\\.){1,500})*))"(?=(\s*:)?)', re.DOTALL)
 _ESCAPE = lazy_regex(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u.{4}|\\.")
 _LINE_END, _ESCAPED_LINE_END = lazy_regex(r"\n"), lazy_regex(r"\\[nr]")
 # A line that may continue the previous one: not an item, table row, heading or log line.
