@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
 GIT = ".git"
-DEPTH = 3  # of folders in the one that is given
-MOST_ENTRIES = 2000  # names in all of them, and folders, that are looked at
+DEPTH = 6  # of folders in the one that is given
+MOST_ENTRIES = 5000  # names in all of them, and folders, that are looked at
 FEW_ENTRIES = 64  # that are looked at in any folder
-LEFT_OUT = "node_modules"
+LEFT_OUT = {GIT, "node_modules", ".venv", ".cache", ".tox", "__pycache__"}  # of programs
 MOST_BYTES = 256 * 1024 * 1024  # of an index
 _LINK = 0o160000  # the mode of a submodule
 _LINK_BYTES = struct.pack(">I", _LINK)
@@ -41,7 +41,7 @@ def find_named(folder: str, names: Collection[str], *, with_links: bool = False)
         names: of files and folders.
         with_links: True to find links, too.
     """
-    level, left = [folder], MOST_ENTRIES
+    level, left, names = [folder], MOST_ENTRIES, frozenset(names)
     for depth in range(DEPTH + 1):
         below: list[str] = []
         for each in level:
@@ -49,7 +49,7 @@ def find_named(folder: str, names: Collection[str], *, with_links: bool = False)
             yield from (path for path in found if with_links or not os.path.islink(path))
             below += inner
             left -= seen + 1
-        level = below
+        level = sorted(below, key=lambda path: os.path.basename(path).startswith("."))
 
 
 def list_submodules(git: str) -> Iterator[str]:
@@ -93,8 +93,7 @@ def _scan_folder(
 
 
 def _is_searched(entry: os.DirEntry[str]) -> bool:
-    is_left_out = entry.name.startswith(".") or entry.name == LEFT_OUT
-    return not is_left_out and entry.is_dir(follow_symlinks=False)
+    return entry.name not in LEFT_OUT and entry.is_dir(follow_symlinks=False)
 
 
 def _own_folder(git: str) -> str:

@@ -172,7 +172,7 @@ INNOCENT = ("main.py", ".vscode-notes.txt", "src/.editorconfig", "claude/setting
 
 
 def later_projects(home: Path) -> list[Path]:
-    return [home / "work" / name for name in ("", "app", "group/app", "group/team/app")]
+    return [home / "work" / name for name in ("", "app", "group/app", "a/b/c/.d/e/app")]
 
 
 def test_what_is_named_by_hand_may_be_changed(home: Path) -> None:
@@ -244,8 +244,8 @@ def test_submodules_are_those_of_the_index(version: str, kind: str, home: Path) 
 def test_only_so_far_is_looked_for_repositories(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = ("a", "a/b", "a/b/c")
-    for name in (*seen, "a/b/c/d", ".hidden", "node_modules/x"):
+    seen = ("a", ".hidden", "a/b", "a/b/c", "a/b/c/d", "a/b/c/d/e", "a/b/c/d/e/f")
+    for name in (*seen, "a/b/c/d/e/f/g", ".venv/x", "node_modules/x"):
         (home / name / ".git").mkdir(parents=True)
     (home / "linked").mkdir()
     (home / "linked" / ".git").symlink_to("../a/.git")
