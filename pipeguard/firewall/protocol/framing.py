@@ -58,7 +58,7 @@ class Oversized(bytes):
     """Both ends of a line over the limit, or of a part of a line that is far over it.
 
     Attributes:
-        head: the beginning of the line; empty if an earlier part had it.
+        head: the beginning of the line; empty if an earlier part had it, with an id.
         tail: the end of the line; empty if the line continues.
         size: the number of bytes in the line or part.
     """
@@ -146,7 +146,7 @@ class LineFrames:
             self._add(rest)
         if self._head is not None and self._size > MAX_PART * self._limit:
             frames.append(Oversized.of(self._head, b"", self._size))
-            self._head, self._size = b"", 0
+            self._head, self._size = b"" if legible_ids(frames[-1]) else self._head, 0
         return frames
 
     def end(self) -> list[bytes]:
@@ -221,7 +221,7 @@ class Outline(NamedTuple):
 def outlines(frame: bytes) -> list[Outline]:
     """The outline of a message, or of each message of a batch; empty if the frame is neither."""
     if isinstance(frame, Oversized):
-        return _with_tail(_Scan(frame.head).messages, frame.tail)
+        return _with_tail(_Scan(frame.head).messages, frame.tail) if frame.head else []
     scan = _Scan(frame.removeprefix(_BOM))
     return scan.messages if scan.is_whole else _with_tail(scan.messages, bytes(frame[-KEPT_BYTES:]))
 

@@ -65,11 +65,11 @@ def as_refusal(frame: bytes, error: Exception) -> Refusal:
 def _may_ask(frame: bytes) -> bool:
     """True for a frame without a legible id that may be a request.
 
-    Of a line over the limit, if it was read as one frame: another part of it may have the id.
+    Of a line over the limit, its last part, unless an earlier one had the id.
     """
     if not isinstance(frame, Oversized):
         return True
-    return bool(frame.head and frame.tail and is_request_shaped(frame))
+    return bool(frame.head and frame.tail) and is_request_shaped(frame) is not False
 
 
 class Arrival(NamedTuple):

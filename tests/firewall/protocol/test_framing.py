@@ -13,6 +13,7 @@ from pipeguard.firewall.protocol.framing import (
     MAX_PART,
     LineFrames,
     Oversized,
+    legible_id,
     one_line,
 )
 from tests.fuzz.budget import tried
@@ -66,15 +67,20 @@ def test_an_oversized_line_keeps_its_head_and_its_tail(step: int) -> None:
     assert found == [line[:KEPT_BYTES] + line[-KEPT_BYTES:], b"next"]
 
 
-def test_a_line_that_never_ends_is_told_in_parts_and_the_next_line_comes() -> None:
+@pytest.mark.parametrize(("head", "rest"), [(b"head", b"head"), (b'{"id":7,"method":"a"', b"")])
+def test_a_line_that_never_ends_is_told_in_parts_until_one_has_its_id(
+    head: bytes, rest: bytes
+) -> None:
     framing = LineFrames(LIMIT)
-    assert framing.feed(b"head" + b"-" * (MAX_PART * LIMIT - 4)) == []
+    assert framing.feed(head + b"-" * (MAX_PART * LIMIT - len(head))) == []
     (first,) = framing.feed(b"-")
     (more,) = framing.feed(b"-" * (MAX_PART * LIMIT + 1))
     last, after = framing.feed(b"tail\nnext\n")
-    kept = [(p.head[:4], p.tail[-4:], p.size) for p in (first, more, last) if type(p) is Oversized]
+    parts = [each for each in (first, more, last) if type(each) is Oversized]
+    kept = [(part.head[: len(head)], part.tail[-4:], part.size) for part in parts]
     size = MAX_PART * LIMIT + 1
-    assert kept == [(b"head", b"", size), (b"", b"", size), (b"", b"tail", 4)]
+    assert kept == [(head, b"", size), (rest, b"", size), (rest, b"tail", 4)]
+    assert [legible_id(part) for part in parts] == ["7" if head != rest else None, None, None]
     assert after == b"next"
 
 
