@@ -230,8 +230,9 @@ def check_known(store: Store, name: str) -> None:
 class TokenReader:
     """The current tokens: read again once another process has changed the store.
 
-    For one thread. If the store cannot be read, a token is needed and all are invalid. Once one is
-    needed, that stays so until a new reader is made: a missing store lets no client in.
+    For one thread. If the store cannot be read, a token is needed, and those last read hold until
+    they end. Once one is needed, that stays so until a new reader is made: a missing store lets no
+    client in.
 
     Args:
         store: the open store, which belongs to the reader.
@@ -282,10 +283,8 @@ class TokenReader:
             self._is_readable = True
         except StateError as error:
             if self._is_readable:
-                self._tell(
-                    f"clients need a token, and none is valid: the store cannot be read: {error}"
-                )
-            self._tokens, self._version, self._is_readable = {}, -1, False
+                self._tell(f"the tokens last read hold: the store cannot be read: {error}")
+            self._version, self._is_readable = -1, False
 
     def close(self) -> None:
         """Close the store."""

@@ -105,17 +105,27 @@ def test_a_store_that_is_gone_lets_nobody_in(path: Path) -> None:
     reader.close()
 
 
-def test_a_store_that_cannot_be_read_is_told_once_and_lets_nobody_in_meanwhile(path: Path) -> None:
+@pytest.mark.parametrize("names", [[], ["ci"]])
+def test_while_a_store_cannot_be_read_its_last_tokens_hold_and_it_is_told_once(
+    path: Path, names: list[str]
+) -> None:
     told: list[str] = []
+    with Store.open(path) as store:
+        for name in names:
+            create_token(store, name, SCOPE)
     reader = TokenReader(Store.open(path), told.append)
-    assert not reader.are_required()
+    assert reader.are_required() == bool(names)
     path.rename(path.with_name("aside"))
     path.mkdir()
-    assert [reader.are_required(), reader.valid(), reader.are_required()] == [True, {}, True]
+    assert [reader.are_required(), [*reader.valid()], reader.are_required()] == [True, names, True]
     assert len(told) == 1
     path.rmdir()
     path.with_name("aside").rename(path)
-    assert not reader.are_required()
+    with Store.open(path) as store:
+        for name in names:
+            revoke_token(store, name)
+    assert reader.valid() == {}
+    assert reader.are_required() == bool(names)
     reader.close()
 
 
