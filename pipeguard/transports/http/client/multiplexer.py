@@ -251,7 +251,7 @@ class Multiplexer:
             for member in value:  # each notification goes to the clients that want it
                 await self._receive(serialise(member))
         elif not isinstance(value, dict):
-            self._receive_unreadable(frame, answered)
+            self._receive_unreadable(frame, answered, value)
         elif "method" not in value:
             await self._receive_answer(frame, value)
         elif (token := write_id(value.get("id"))) is not None:
@@ -259,11 +259,12 @@ class Multiplexer:
         else:
             await self._receive_notification(frame, value)
 
-    def _receive_unreadable(self, frame: bytes, answered: list[str]) -> None:
+    def _receive_unreadable(self, frame: bytes, answered: list[str], value: JsonValue) -> None:
         """Deliver a frame that no Session can read.
 
         An answer is lost to the client that waits for it: its id means nothing to the others. Other
-        frames answer no request: one Session records them, and refuses a request.
+        frames answer no request: one Session records them, and refuses a request. That also holds
+        for the requests of an array with answers.
         """
         for own in map(self._ids.match_answer, answered):
             sent = self._ids.pop(own)
@@ -271,9 +272,10 @@ class Multiplexer:
             self._opened.note_answer(own, {})
             if sent is not None:
                 sent.owner.put(Failure.of(frame).to_frame(sent.token))
-        if not answered:
-            for port in self._ports[:1]:
-                port.put(frame)
+        members = value if answered and isinstance(value, list) else []
+        requests = [member for member in members if request_ids(member)]
+        for port in self._ports[:1] if requests or not answered else ():
+            port.put(serialise(requests) if requests else frame)
 
     async def _receive_answer(self, frame: bytes, value: JsonObject) -> None:
         own = self._ids.match_answer(answered_id(value) or "")

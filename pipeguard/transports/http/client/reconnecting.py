@@ -109,17 +109,16 @@ class ReconnectingChannel(InboxChannel):
                 self._initialized = frame  # if it is lost now, the next connection begins with it
             await link.write(frame.data)
         except ChannelClosed as error:
-            await self._lose(frame.ids, Failure(str(error), sent=link is not None))
+            self._lose(frame.ids, Failure(str(error), sent=link is not None))
             return
         if frame.method == "initialize":
             self._opening = frame
 
-    async def _lose(self, ids: Iterable[str], failure: Failure) -> None:
-        """Answer the requests that still wait, each once."""
+    def _lose(self, ids: Iterable[str], failure: Failure) -> None:
+        """Answer the requests that still wait, each once, however full the inbox is."""
         for token in ids:
             if token in self._unanswered:
-                self._unanswered.discard(token)
-                await self._inbox.add(failure.to_frame(token))
+                self._inbox.put(failure.to_frame(token))
                 self._note_answered([token])
 
     def _note_answered(self, ids: list[str]) -> None:
@@ -180,7 +179,7 @@ class ReconnectingChannel(InboxChannel):
         if self._reopened is not None:
             self._reopened.set()
         await link.close()
-        await self._lose(lost, Failure(CONNECTION_LOST))
+        self._lose(lost, Failure(CONNECTION_LOST))
         if monotonic() - began > STEADY_SECONDS:
             self._pauses = backoff()
         if self._opening is not None and not self._closed:

@@ -214,8 +214,9 @@ async def test_a_server_that_dies_ends_all_and_the_next_one_starts_another() -> 
         b'{"jsonrpc":"2.0","id":%d,"result":{"x":1,"x":1}}',
         b'[{"jsonrpc":"2.0","id":%d,"result":{}}]',
         b'[{"jsonrpc":"2.0","id":%d,"result":{}},NaN]',
+        b'[{"jsonrpc":"2.0","id":%d,"result":{}},{"jsonrpc":"2.0","id":9,"method":"ping"}]',
     ],
-    ids=["nan", "twice", "batch", "broken batch"],
+    ids=["nan", "twice", "batch", "broken batch", "with a request"],
 )
 async def test_an_answer_that_cannot_be_read_is_told_to_whom_it_was_for(answer: bytes) -> None:
     async with two_clients() as (_, server, one, other):
@@ -228,6 +229,8 @@ async def test_an_answer_that_cannot_be_read_is_told_to_whom_it_was_for(answer: 
         frame = await asyncio.wait_for(other.read(), PATIENCE_SECONDS)
         assert isinstance(frame, Lost)
         assert frame.id_token == "2"
+        if b"ping" in answer:  # one Session refuses what the server asks
+            assert await one.read() == b'[{"jsonrpc":"2.0","id":9,"method":"ping"}]'
         assert await told(one) == result(2)
 
 
