@@ -116,7 +116,7 @@ class GatewayListener:
         if self._page is not None:
             await self._page.open(origin, self._may_decide)
         await ended
-        place.listener.refuse()
+        await place.listener.drain()
         if self._page is not None:
             await self._page.close()
         await asyncio.gather(*(mounted.close() for _, mounted in self._mounted.values()))

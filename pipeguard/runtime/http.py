@@ -124,7 +124,8 @@ class _ListeningServer:
             await place.listen(is_ready, run.refuse, login)
             run.begin()
             await self._ended
-            place.listener.refuse()
+            if self._failure is None:
+                await place.listener.drain()
             await mounted.close()  # first, so that clients get their answers before the end
             await dialler.close()
             await place.close()

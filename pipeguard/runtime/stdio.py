@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
 from functools import partial
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Protocol
 
 from pipeguard.config.options import WrapOptions
@@ -32,7 +32,7 @@ from pipeguard.runtime.numbers import read_number
 from pipeguard.runtime.run import IDLE_SECONDS, LAST_SECONDS, Mask, Run, start_thread
 from pipeguard.transports.both_ways import LineBased, carry, leave_turn
 from pipeguard.transports.channel import AsyncChannel, Channel, ChannelClosed
-from pipeguard.transports.pump import make_judge, pump, wait_in_thread
+from pipeguard.transports.pump import DRAIN_SECONDS, make_judge, pump, wait_in_thread
 from pipeguard.transports.stderr import StderrCopy
 from pipeguard.transports.stdio import LineChannel
 
@@ -53,6 +53,7 @@ STDERR_SECONDS = 1.0  # for the last output of a server that has ended
 DYING_SECONDS = 0.1  # to answer requests that crossed with the server's end
 STARTED_SECONDS = 1.0  # after which the first requests are answered
 EXIT_SECONDS = 0.2  # from the end of a server's output to its exit, which most follow at once
+DRAIN_TICK_SECONDS = 0.05  # between two checks for open requests
 TICK_SECONDS = 0.5  # between two checks for overdue requests
 
 
@@ -229,7 +230,7 @@ class GuardedServer:
         self._run.begin()
         first = self._first_event()
         self._ending = "PipeGuard was told to stop" if first is _Event.SIGNAL else ""
-        self._hurry_at_start(first)
+        self._drain_or_hurry(first)
         start_thread("end", self._end_child)
         if not self._wait_for_the_end(hurried=first is not _Event.SERVER):
             self._wait_for_latecomers()
@@ -429,15 +430,22 @@ class GuardedServer:
 
     # --- the end ------------------------------------------------------------------------
 
-    def _hurry_at_start(self, first: _Event) -> None:
-        """Wait only briefly for a server that has not answered anything, or was not asked anything.
+    def _drain_or_hurry(self, first: _Event) -> None:
+        """After a signal, wait until open requests are answered, or something else happens.
 
+        Wait only briefly for a server that has not answered anything, or was not asked anything.
         A client that hung up may have asked before that, and wait for the answers.
         """
         awaited = {_Event.SIGNAL: Direction.TO_CLIENT, _Event.CLIENT: Direction.TO_SERVER}
         if first in awaited and not self._session.state.has_received(awaited[first]):
             self._last_seconds = STARTING_SECONDS
             self._grace_seconds = min(self._grace_seconds, STARTING_SECONDS)
+        elif first is _Event.SIGNAL:
+            end = monotonic() + DRAIN_SECONDS
+            while self._session.waiting(lasting=False) and monotonic() < end:
+                if not self._events.empty():
+                    break
+                sleep(DRAIN_TICK_SECONDS)
 
     def _end_child(self) -> None:
         self._target.end(self._grace_seconds)

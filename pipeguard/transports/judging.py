@@ -19,6 +19,7 @@ from contextlib import suppress
 from functools import partial
 from time import monotonic
 from typing import Any, ParamSpec, TypeVar
+from weakref import WeakSet
 
 from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.firewall.finding import Direction, Verdict
@@ -30,13 +31,14 @@ from pipeguard.firewall.session.session import Session
 from pipeguard.transports import pump
 from pipeguard.transports.bounded import Allowance
 from pipeguard.transports.channel import AsyncChannel, leave
-from pipeguard.transports.pump import receive
+from pipeguard.transports.pump import DRAIN_SECONDS, receive
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 SMALL_BYTES = 2 * 1024  # of any text, judged in 5 ms at most
 TICK_SECONDS = 0.5  # between two checks for overdue requests
+DRAIN_TICK_SECONDS = 0.05  # between two checks for open requests
 LARGE_BYTES = 64 * 1024  # its value, ten times that size, is not kept
 HUGE_BYTES = 2**20  # judged one at a time: judging takes ten times the frame's size in memory
 # How many threads judge frames below each size. All of them want the interpreter's lock, and the
@@ -48,6 +50,7 @@ _LANES = (
 )
 # By conversation and direction: the frames that are judged in threads, or wait for one.
 _under_way: dict[tuple[str, Direction], set[asyncio.Future[None]]] = {}
+_judged = WeakSet[Session]()  # all that judged a frame here, while they last
 
 
 class Judge:
@@ -202,6 +205,7 @@ async def judge_frame(
         frame: the frame.
         unheard: takes the verdict of a thread if the caller was cancelled in the meantime.
     """
+    _judged.add(session)
     if isinstance(frame, KnownResult) and session.passes_known(frame):
         return receive(session.receive, session, direction, frame)
     if not session.guard.is_loaded:
@@ -239,6 +243,15 @@ async def wait_for_decision(
         return await (in_thread(size, work) if size else asyncio.to_thread(work))
 
     return await pump.wait_for_decision(session, verdict, record, pause, work)
+
+
+async def drain() -> None:
+    """Wait until all open requests are answered, for `DRAIN_SECONDS` at most."""
+    end = monotonic() + DRAIN_SECONDS
+    while any(session.waiting(lasting=False) for session in _judged):
+        if monotonic() > end:
+            break
+        await asyncio.sleep(DRAIN_TICK_SECONDS)
 
 
 async def answer_overdue(session: Session, client: AsyncChannel, server: AsyncChannel) -> None:

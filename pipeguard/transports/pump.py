@@ -22,6 +22,7 @@ from pipeguard.transports.both_ways import run_alone
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 
 T = TypeVar("T")
+DRAIN_SECONDS = 5.0  # after a signal, for open requests to be answered
 ASK_SECONDS = 0.5  # between two looks at whether a person has decided
 Judge = Callable[[Session, Direction, bytes], Awaitable[Verdict]]
 

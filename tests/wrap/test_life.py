@@ -72,6 +72,17 @@ def test_a_signal_ends_it_and_open_requests_are_answered(
         assert wrapped.code() == 0
 
 
+def test_a_signal_waits_for_an_answer_that_comes_soon(tmp_path: Path) -> None:
+    with Wrapped(tmp_path).opened() as wrapped:
+        asked = wrapped.request("do/wait", text=str(tmp_path / "go"))
+        until(wrapped.is_idle, "it waits")
+        wrapped.kill(signal.SIGTERM)
+        (tmp_path / "go").touch()
+        (answer,) = wrapped.frames_to_the_end()
+        assert (answer["id"], "result" in answer) == (asked, True)
+        assert wrapped.code() == 0
+
+
 @pytest.mark.parametrize("how", ["signal", "hang up"])
 def test_the_end_is_noticed_while_the_server_does_not_read(tmp_path: Path, how: str) -> None:
     with Wrapped(tmp_path, options=("--grace", "0.2")).opened() as wrapped:

@@ -238,10 +238,11 @@ class ConversationState:
         with self._lock:
             return self.pending[direction].drop(request)
 
-    def waiting_ids(self, direction: Direction) -> list[str]:
-        """The ids of the forwarded requests that wait for an answer."""
+    def waiting_ids(self, without: frozenset[str]) -> list[str]:
+        """The ids of the client's forwarded requests that wait, but for some methods."""
         with self._lock:
-            return [request.id_token for request in self.pending[direction].list_forwarded()]
+            requests = self.pending[Direction.TO_SERVER].list_forwarded()
+        return [request.id_token for request in requests if request.method not in without]
 
     def abandon(self, direction: Direction) -> tuple[list[PendingRequest], list[PendingRequest]]:
         """Remove and return all forwarded requests, because one side is gone.

@@ -49,7 +49,7 @@ from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.guard import Context, Guard
 from pipeguard.firewall.session.judge import BYTE_ORDER_MARK, CALL, FrameJudge
-from pipeguard.firewall.session.lifecycle import ConversationState, WaitingRoom
+from pipeguard.firewall.session.lifecycle import NEVER_OVERDUE, ConversationState, WaitingRoom
 from pipeguard.firewall.session.protocol_judge import ProtocolJudge
 from pipeguard.firewall.session.refusals import Arrival, as_refusal, end_wait
 
@@ -221,9 +221,13 @@ class Session:
         """Take a revision as agreed: the opening was not seen here, or did not happen."""
         self.state.resume(revision)
 
-    def waiting(self) -> list[str]:
-        """The ids of the client's requests that wait, as they are written in their frames."""
-        return self.state.waiting_ids(TO_SERVER)
+    def waiting(self, *, lasting: bool = True) -> list[str]:
+        """The ids of the client's requests that wait, as they are written in their frames.
+
+        Args:
+            lasting: with those that may wait for ever.
+        """
+        return self.state.waiting_ids(frozenset() if lasting else NEVER_OVERDUE)
 
     def passes_known(self, result: KnownResult) -> bool:
         """True for a result of the server's that passes without being read."""

@@ -28,6 +28,7 @@ from pipeguard.transports.http.server.admission import (
 from pipeguard.transports.http.server.backend import MCP, Route, RouteTable
 from pipeguard.transports.http.server.connections import Connection, Connections
 from pipeguard.transports.http.server.refusals import RefusalReason, Refusals
+from pipeguard.transports.judging import drain
 from pipeguard.transports.tasks import Tasks
 
 HEALTHY, READY = "/healthz", "/readyz"
@@ -134,6 +135,11 @@ class Listener:
     def refuse(self) -> None:
         """Refuse new requests; open ones continue."""
         self._is_closing = True
+
+    async def drain(self) -> None:
+        """Refuse new requests, and wait for a moment until the open ones are answered."""
+        self.refuse()
+        await drain()
 
     async def close(self) -> None:
         """Stop accepting connections, and close the open ones."""

@@ -18,6 +18,8 @@ from pipeguard.transports.http.bindings.websocket import _WebSocketEndpoint
 from pipeguard.transports.http.server.admission import RequestRefused
 from pipeguard.transports.http.server.backend import Backend
 from pipeguard.transports.http.server.sessions import Sessions
+from pipeguard.transports.judging import DRAIN_TICK_SECONDS, drain
+from pipeguard.transports.pump import DRAIN_SECONDS
 from tests.transports.http.server.hosting import Answering, Child, echo
 from tests.transports.talking import (
     GONE,
@@ -198,6 +200,24 @@ async def test_a_server_that_dies_answers_what_waits_and_ends_all(
         assert await client.hear() is None
         await eventually(lambda: not host.backend.servers, "all of it is over")
         assert host.children[0].is_closed
+
+
+@both
+async def test_an_end_waits_for_requests_but_not_for_those_without_end(transport: str) -> None:
+    async with hosting(None) as host:
+        client = await joined(host, transport)
+        await client.ask(initialize())
+        for number, method in enumerate(("tasks/result", "x/y"), 1):
+            await client.send(request(number, method))
+        child = host.children[0]
+        await eventually(lambda: child.asked("x/y"), "both are asked")
+        draining = asyncio.create_task(drain())
+        await asyncio.sleep(2 * DRAIN_TICK_SECONDS)
+        assert not draining.done()
+        child.say(text_result(2, "done"))
+        async with asyncio.timeout(DRAIN_SECONDS / 2):
+            await draining
+        assert await client.hear() == text_result(2, "done")
 
 
 @both
