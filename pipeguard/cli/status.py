@@ -54,7 +54,7 @@ def _find_status() -> Fields:
         status["policy_problem"] = str(error)
     status["clients"], status["unread"] = _clients()
     status |= {"servers": [], "renamed": [], "waits": 0, "proposed": [], "asking": []}
-    status |= {"gaps": 0, "blocked": None}
+    status |= {"gaps": 0, "blocked": None, "loosened": ""}
     path = existing_store()
     if path is not None:
         from pipeguard.state.missing import read_notes
@@ -69,9 +69,9 @@ def _find_status() -> Fields:
 
 
 def _read_audit(store: Store) -> Fields:
-    """Read the gaps of 7 days, and the newest blocked event that is not pending."""
+    """Read the gaps of 7 days, a looser policy, and the newest blocked event not pending."""
     from pipeguard.firewall.session.remedies import is_held
-    from pipeguard.state.audit import AuditFilter, rows
+    from pipeguard.state.audit import AuditFilter, find_loosened, rows
     from pipeguard.state.exceptions import decisive, stopping, to_event
     from pipeguard.state.timestamps import to_utc_text
 
@@ -89,7 +89,7 @@ def _read_audit(store: Store) -> Fields:
                 "tool": event.tool,
                 "rule": decisive(stopped),
             }
-    return {"gaps": gaps, "blocked": blocked}
+    return {"gaps": gaps, "blocked": blocked, "loosened": find_loosened(store)}
 
 
 def _read_store(store: Store) -> Fields:
@@ -175,6 +175,9 @@ def _clients() -> tuple[list[Fields], list[str]]:
 
 
 def _screen(status: Fields) -> Iterator[str]:
+    if status["loosened"]:
+        yield f"Since {status['loosened']}, your policy stops less than before."
+        yield "  See what changed it:  pipeguard audit list --rule audit.loosened"
     yield _policy_line(status)
     yield from _client_lines(status)
     servers: list[Fields] = status["servers"]

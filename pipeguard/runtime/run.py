@@ -23,11 +23,12 @@ from pipeguard.firewall.finding import (
     Action,
     Finding,
     MessageKind,
+    Severity,
     Verdict,
     enforced_action,
     tells_private,
 )
-from pipeguard.firewall.policy import Mode, Policy, Trust
+from pipeguard.firewall.policy import LOOSENED, Mode, Policy, Trust
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import STACK_BYTES
@@ -36,7 +37,7 @@ from pipeguard.firewall.session.remedies import is_held_verdict
 from pipeguard.identity.server_name import Launched
 from pipeguard.log import Log, Trace, make_say
 from pipeguard.rulebook.compiled_file import CleanNames
-from pipeguard.runtime.policy_watch import PolicyWatch
+from pipeguard.runtime.policy_watch import PolicyWatch, loosens
 from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.state.contents_key import contents_key
@@ -202,9 +203,13 @@ class Run:
             self._pruning = start_thread("prune", self._prune)
 
     def _adopt(self, policy: Policy) -> None:
-        before = self.guard.policy.called_tools
+        before = self.guard.policy
         self.guard.adopt(policy)
-        if policy.called_tools != before:
+        if loosens(policy, before):
+            note = "the policy in force stops less than before"
+            loosened = Finding(LOOSENED, "envelope", severity=Severity.MEDIUM, note=note)
+            self.notice(loosened._replace(action=Action.WARN))
+        if policy.called_tools != before.called_tools:
             self._changed(frozenset({"tool"}))
         for changed in tuple(self.on_policy):  # a server that ends takes its own away
             changed()

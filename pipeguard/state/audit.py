@@ -17,14 +17,17 @@ from __future__ import annotations
 import itertools
 import json
 from hashlib import sha256
+from time import time
 from typing import TYPE_CHECKING, Any
 
 from pipeguard.errors import StateError
 from pipeguard.firewall.finding import worst_first
+from pipeguard.firewall.policy import LOOSENED
 from pipeguard.records import NamedTuple
 from pipeguard.state.database import translated_errors
 from pipeguard.state.row_filter import HAS_RULE, HAS_WOULD, spell_event
 from pipeguard.state.schema import IS_TO_DECIDE, MAX_NAME_CHARS
+from pipeguard.state.timestamps import to_utc_text
 
 if TYPE_CHECKING:
     import sqlite3
@@ -164,6 +167,16 @@ class AuditFilter(NamedTuple):
     is_stopped: bool = False
     from_event: str = ""
     chain: str = ""
+
+
+def find_loosened(store: Store) -> str:
+    """The last time in 24 hours that a policy came into force which stops less; else empty.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    wanted = AuditFilter(rule=LOOSENED, since=to_utc_text(time() - 86_400), limit=1)
+    return next((row.entry.time for row in rows(store, wanted, by_time=True)), "")
 
 
 def findings_json(findings: Sequence[Finding]) -> str:

@@ -9,6 +9,7 @@ from time import monotonic
 from aiohttp import web
 from markupsafe import Markup
 
+from pipeguard.state.audit import find_loosened
 from pipeguard.ui.card import GROUPS, ChosenAnswer
 from pipeguard.ui.cards import (
     MOST_CARDS,
@@ -56,6 +57,7 @@ async def _waiting(request: web.Request) -> web.StreamResponse:
     shown = [(name, cards) for name, cards in groups if cards]
     values = {"groups": shown, "waiting": waiting, "count": count, "scans": scans}
     values["more"] = len(waiting) - len(drawn)
+    values["loosened"] = await with_store(request, find_loosened)
     if any(card.what == "New" for card in drawn):
         values["isolate_paths"] = await with_store(request, find_isolate_paths)
     values |= {"today": today(), "last_day": today() + EXCEPTION_DAYS}

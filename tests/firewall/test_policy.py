@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from pipeguard.firewall.finding import Action, Confidence, Severity
 from pipeguard.firewall.policy import (
+    OWN_GUARD,
     ActionEntry,
     Exempt,
     Layer,
@@ -132,6 +133,15 @@ def test_words_for_the_model_that_are_hardly_an_order_are_noted(
     assert told("injection.override-mentioned", Surface.DEFINITIONS) is spoken
     assert told("secrets.jwt", Surface.TO_CLIENT) is not Action.ALLOW  # it may be one all the same
     assert told("commands.sql-drop", Surface.TO_SERVER) is not Action.ALLOW
+
+
+def test_nothing_opens_what_changes_pipeguard_itself() -> None:
+    one = PolicyTarget(OWN_GUARD, Severity.LOW, Confidence.LOW, "call.arguments", "demo", "echo")
+    opens = Layer((ActionEntry(Selector(), Action.ALLOW),), (Exempt(Selector(), "why"),))
+    policy = Policy(layers=(opens,))
+    assert policy.action(one, 0.0) is Action.BLOCK
+    assert not policy.exempts(one, 0.0)
+    assert policy._replace(mode=Mode.OBSERVE).action(one, 0.0) is Action.WARN
 
 
 def test_an_exception_ends_at_its_time() -> None:

@@ -13,9 +13,17 @@ from pipeguard.config.effective_policy import load_wrap_policy
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Action, Confidence, Severity
-from pipeguard.firewall.policy import Exempt, Layer, Mode, Policy, PolicyTarget, Selector
+from pipeguard.firewall.policy import (
+    ActionEntry,
+    Exempt,
+    Layer,
+    Mode,
+    Policy,
+    PolicyTarget,
+    Selector,
+)
 from pipeguard.runtime import policy_watch
-from pipeguard.runtime.policy_watch import PolicyWatch
+from pipeguard.runtime.policy_watch import PolicyWatch, loosens
 
 TARGET = PolicyTarget("secrets.jwt", Severity.HIGH, Confidence.HIGH, "call.arguments", "demo", None)
 EXCEPTION = "exceptions: [{rule: secrets.jwt, server: demo, why: w}]\n"
@@ -254,3 +262,16 @@ def test_a_file_that_never_stands_still_keeps_no_exception_alive(path: Path, pro
     assert 4 * policy_watch.LOOK_SECONDS <= 1, "it applies within a second"
     adopted, _ = looked(watch, tighten, touch, touch)
     assert [allows(policy) for policy in adopted] == [False]
+
+
+def test_a_policy_loosens_if_something_passes_more_easily() -> None:
+    jwt = Selector("secrets.jwt", tool="echo")
+    warns = Policy(layers=(Layer((ActionEntry(jwt, Action.WARN),)),))
+    exempt = Policy(layers=(Layer(exceptions=(Exempt(jwt, "why"),)),))
+    narrow = Policy(layers=(Layer(tools_block=("delete_*",)),))
+    for looser in (warns, exempt):
+        assert loosens(looser, Policy())
+        assert not loosens(Policy(), looser)
+        assert not loosens(looser, looser)
+    assert loosens(Policy(), narrow)
+    assert not loosens(narrow, Policy())

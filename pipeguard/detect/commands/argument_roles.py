@@ -75,6 +75,11 @@ def writes(tool: str | None, key: str) -> bool:
     return bool(_words(tool or "") & lists.WRITES) and key.lower() not in lists.SOURCES
 
 
+def moves(tool: str | None) -> bool:
+    """True if the tool takes the paths of its arguments away, or gives them other names."""
+    return bool(_words(tool or "") & lists.MOVES)
+
+
 def writes_file(tool: str | None, names: Iterable[str]) -> bool:
     """True if a call writes a file, by the name of its tool or of one of its arguments."""
     is_of_files = bool(_words(tool or "") & lists.OF_FILES)

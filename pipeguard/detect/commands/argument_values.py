@@ -15,6 +15,7 @@ from pipeguard.detect.commands.argument_roles import (
     MANY_STRINGS,
     ArgumentRole,
     is_of_database,
+    moves,
     role,
     writes,
 )
@@ -119,7 +120,7 @@ def value_lines(tool: str | None, key: str, value: str, budget: ScriptBudget) ->
     plain = fold_value(value)
     lines: list[str] = []
     if _PATH_SIGN.search(plain):
-        lines += path_lines(value, plain, writes=writes(tool, key))
+        lines += path_lines(value, plain, writes=writes(tool, key), moves=moves(tool))
     if key in lists.ONE_PROGRAM:
         lines += code_lines(plain, budget=budget)
     if "-" in plain:

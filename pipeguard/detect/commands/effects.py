@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from pipeguard.detect.commands import argument_values
-from pipeguard.detect.commands.argument_roles import ArgumentRole, is_shell, role
+from pipeguard.detect.commands.argument_roles import ArgumentRole, is_shell, moves, role
 from pipeguard.detect.commands.argument_usage import IDLE, ArgumentEffect, Uses
 from pipeguard.detect.commands.interpret import MADE, argument_lines, code_lines, command_lines
 from pipeguard.detect.commands.path_normalisation import path_lines
@@ -33,6 +33,10 @@ MAX_PROGRAM_NAME = 200  # characters
 
 # A file written in this way is run later.
 _WRITES_STARTED_FILE = lazy_regex(rf"> (?:{file_names.alternatives('STARTED_FILES')})\Z")
+_WRITES_CLIENT_FILE = lazy_regex(
+    rf"> (?:{file_names.alternatives('CLIENT_FILES')})\Z", re.IGNORECASE
+)
+_UNGUARDED = lazy_regex(r"--observe\b|bypassPermissions")
 _PROGRAM = lazy_regex(
     rf"(?:/(?:usr/)?(?:local/)?s?bin/)?(?:{programs.alternatives('NAMED_PROGRAMS')})\Z"
 )
@@ -102,7 +106,7 @@ def flat_effects(
         if purpose in IDLE and not _is_token(value):
             continue
         lines = reader.lines(purpose, [_String(path, value, 0)])
-        if any(line.startswith(MADE) or _WRITES_STARTED_FILE.match(line) for line in lines):
+        if any(line.startswith(MADE) or _decides(line) for line in lines):
             return None
         shown += [_show(lines)] if lines else []
     return None if reader.budget.is_exceeded else b"\n".join(shown)
@@ -111,7 +115,7 @@ def flat_effects(
 def _compute_effects(uses: Uses, *, windows: bool) -> tuple[list[ArgumentEffect], bool]:
     reader = _ArgumentReader(uses.tool, ScriptBudget(len(uses.text.data)), windows=windows)
     effects: list[ArgumentEffect] = []
-    left, writes_started_file = MAX_CHARS, False
+    left, written = MAX_CHARS, list[str]()
     for group in _groups(uses):
         role = uses.role(group[0].path)
         if role in IDLE and not (len(group) == 1 and _is_token(group[0].value)):
@@ -121,14 +125,32 @@ def _compute_effects(uses: Uses, *, windows: bool) -> tuple[list[ArgumentEffect]
             return effects, True
         lines = reader.lines(role, group)
         if lines:
-            writes_started_file = writes_started_file or any(map(_WRITES_STARTED_FILE.match, lines))
+            written += filter(_decides, lines)
             effects.append(_effect(uses.text, group, lines))
-    if writes_started_file:
+    contents = list[_String]()
+    if written:
         contents = [string for group in _groups(uses, only_idle=True) for string in group]
-        if contents:
-            script = "\n".join(string.value for string in contents)
-            effects.append(_effect(uses.text, contents, reader.command_lines(script)))
+    if contents and any(map(_WRITES_STARTED_FILE.match, written)):
+        script = "\n".join(string.value for string in contents)
+        effects.append(_effect(uses.text, contents, reader.command_lines(script)))
+    if _takes_guard(contents) and any(map(_WRITES_CLIENT_FILE.match, written)):
+        effects.append(_effect(uses.text, contents, ["OFF guard"]))
     return effects, reader.budget.is_exceeded
+
+
+def _decides(line: str) -> bool:
+    """True for a line of a written file whose content is read for what it does."""
+    return bool(_WRITES_STARTED_FILE.match(line) or _WRITES_CLIENT_FILE.match(line))
+
+
+def _takes_guard(contents: list[_String]) -> bool:
+    """True if a client's file loses PipeGuard, or is told not to enforce or to ask."""
+    old, new = (
+        "\n".join(each.value for each in contents if (each.key in lists.REPLACED) is is_old)
+        for is_old in (True, False)
+    )
+    loses = "pipeguard" in old and "pipeguard" not in new
+    return loses or bool(_UNGUARDED.search(new) and not _UNGUARDED.search(old))
 
 
 def _is_token(value: str) -> bool:
@@ -231,7 +253,8 @@ class _ArgumentReader:
             return statements(value) + (breakout_lines(value) if is_value else [])
         if role in IDLE:
             options = [f"OPT {value}"] if argument_values.OPTION.match(value) else []
-            return options + path_lines(group[0].value, value, writes=False)
+            raw, is_moved = group[0].value, moves(self._tool)
+            return options + path_lines(raw, value, writes=False, moves=is_moved)
         return argument_values.value_lines(self._tool, key, group[0].value, self.budget)
 
     def command_lines(self, script: str) -> list[str]:

@@ -1,7 +1,8 @@
 """The files that the commands of one script read, write, fetch and run.
 
-Adds a line for each: `< path` if it is read, `> path` if it is written, and `RUN path` if it was
-fetched before and is run. Knows programs' uses of their operands, and no rules.
+Adds a line for each: `< path` if it is read, `> path` if it is written, `OFF path` if it is moved
+or linked, and `RUN path` if it was fetched before and is run. Knows programs' uses of their
+operands, and no rules.
 """
 
 from __future__ import annotations
@@ -77,6 +78,8 @@ class FileAccess:
         files = [word for word in arguments if word and not word.startswith("-")]
         if name in lists.COPIES:
             files = programs.without_values(arguments)
+        moved = (files[:-1] or files) if name in lists.MOVES else []
+        self.lines += [f"OFF {self.resolve(file)}" for file in moved]
         is_editing = name == "sed" and any(word.startswith("-i") for word in arguments)
         if name in ("tee", "truncate") or is_editing:
             self.lines += [f"> {self.resolve(file)}" for file in files[:MAX_WRITTEN]]

@@ -5,6 +5,7 @@ The reading `acts` (detect.scanning.readings) runs the rules about commands over
     $ curl -s https://x.example/a | $ sh      a pipeline, without quotes, wrappers and tricks
     < ~/.ssh/id_rsa                           a file that a command reads
     > /etc/cron.d/x                           a file that a command writes
+    OFF ~/notes                               a file that is moved, removed or linked
     ^ ~/.ssh/id_rsa                           a file, or ENV, that is sent over a network
     RUN a.sh https://h/a.sh                   a fetched program that is run, and its source
     CODE import os                            a program in another language

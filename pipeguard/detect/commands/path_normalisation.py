@@ -1,7 +1,8 @@
 """A path in a value, resolved, whatever the spelling of its steps. Knows no rules.
 
-A line `< path` for a path that is read, `> path` for one that is written, `ODD path` for one with
-disguised steps upwards. Sources: RFC 3986, section 2.1; RFC 3629, section 10, on overlong forms.
+A line `< path` for a path that is read, `> path` for one that is written, `OFF path` for one whose
+file is moved, removed or linked, `ODD path` for one with disguised steps upwards.
+Sources: RFC 3986, section 2.1; RFC 3629, section 10, on overlong forms.
 """
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ _FILE_SCHEME = lazy_regex(
 _OTHER_SCHEME = lazy_regex(r"[a-z][a-z0-9+.-]{1,20}://", re.IGNORECASE)
 
 
-def path_lines(raw: str, folded: str, *, writes: bool) -> list[str]:
+def path_lines(raw: str, folded: str, *, writes: bool, moves: bool = False) -> list[str]:
     """The lines for a value that looks like a path; none for another.
 
     Args:
         raw: the value.
         folded: the value with look-alikes as plain letters.
         writes: whether the tool writes there.
+        moves: whether it takes what is there away, or gives it another name.
     """
     if not _PATH_SIGN.search(folded) or folded.count("\n") > 2:
         return []
@@ -61,7 +63,7 @@ def path_lines(raw: str, folded: str, *, writes: bool) -> list[str]:
     query = re.split(r"[?#]", cut)[0] if foreign else cut
     path = re.sub(r"^/{0,2}[?.]/(?=[A-Za-z]:)|^/(?=[A-Za-z]:/)", "", tidy(query[:1000]))
     path = re.sub(r"^/proc/(?:self|\d+|thread-self)/(?:root|cwd)(?=/)", "", path)
-    lines = [f"{'>' if writes else '<'} {path}"]
+    lines = [f"{'>' if writes else '<'} {path}", *([f"OFF {path}"] if moves else [])]
     if odd and "../" in cut:
         lines.append(f"ODD {path}")
     elif cut != stripped:

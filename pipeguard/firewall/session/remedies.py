@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, cast
 
 from pipeguard.firewall.finding import Action, Verdict
+from pipeguard.firewall.policy import OWN_GUARD
 from pipeguard.records import NamedTuple
 
 # The beginning of the note of a granted call; the name of the event that stopped it follows.
@@ -51,7 +52,7 @@ _RULES = {
     Way.NOTHING: (
         *("protocol.", "protocol.forged-mark", "protocol.internal", LOST, "trust.not-offered"),
         *("trust.full", "egress.", "egress.failed", "audit."),
-        *("secrets.foreign-placeholder", "secrets.put-back", "secrets.known"),
+        *("secrets.foreign-placeholder", "secrets.put-back", "secrets.known", OWN_GUARD),
     ),
     Way.EXCEPTION: (
         *("protocol.view-limit", "protocol.read-limit", "protocol.scan-limit"),
