@@ -22,7 +22,6 @@ DEFAULT_PENDING = 10_000  # requests without an answer, in each direction
 DEFAULT_NOTIFICATIONS = 10_000
 DEFAULT_ASK_SECONDS = 50.0
 ASKED = "policy.ask"  # the rule that finds each call of a tool of `tools.ask`
-LOOSENED = "audit.loosened"  # says in the audit that a policy that stops less came into force
 OWN_GUARD = "commands.own-guard"  # finds calls that change PipeGuard itself; no entry opens it
 
 
@@ -221,10 +220,8 @@ class Policy(NamedTuple):
 
     def enforced_action(self, target: PolicyTarget, now: float) -> Action:
         """The greatest action that any layer asks for; a block if it cannot be cut or wait."""
-        if target.rule == OWN_GUARD:
-            return Action.BLOCK
         action = max(layer.action(target, now) for layer in self.layers)
-        if action is Action.CUT and not target.is_cuttable:
+        if target.rule == OWN_GUARD or (action is Action.CUT and not target.is_cuttable):
             return Action.BLOCK
         return Action.BLOCK if action is Action.ASK and not target.is_call else action
 

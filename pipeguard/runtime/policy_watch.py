@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
-from itertools import product
 from threading import Event, Lock
 from time import monotonic, time
 from typing import TYPE_CHECKING
@@ -22,7 +21,6 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Confidence, Severity
 from pipeguard.firewall.policy import Layer, Policy, PolicyTarget, Selector
-from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook.policy_rules import load_wrap_policy
 
 if TYPE_CHECKING:
@@ -155,24 +153,19 @@ class PolicyWatch:
 def loosens(now: Policy, before: Policy) -> bool:
     """True if a finding, or a call of a tool, passes more easily than by an earlier policy.
 
-    Tried with what the entries of both name: a glob fits itself.
+    Tried with the gravest and the slightest finding that each entry is for: a glob fits itself.
     """
     both = (*now.layers, *before.layers)
-    old = {exempt.where for layer in before.layers for exempt in layer.exceptions}
-    new = {exempt.where for layer in now.layers for exempt in layer.exceptions} - old
-    named = [*new, *(entry.where for layer in both for entry in layer.actions)]
-    tools = {glob for layer in both for glob in layer.tools_allow + layer.tools_block}
-    for where, severity, confidence in product(
-        {*named, Selector(), Selector("secrets.*")}, Severity, Confidence
-    ):
-        names = where.rule, severity, confidence, where.place, where.server, where.tool
-        paths, hosts = ((text,) if text else () for text in (where.path, where.host))
-        target = PolicyTarget(*names, content=where.content, paths=paths, hosts=hosts)
-        for surface, is_call in product(Surface, (False, True)):
-            tried = target._replace(surface=surface, is_call=is_call)
-            if now.action(tried, 0.0) < before.action(tried, 0.0):
+    for where in {Selector(), *(entry.where for layer in both for entry in layer.actions)}:
+        names = where.place, where.server, where.tool
+        least = where.severity or Severity.INFO, where.confidence or Confidence.LOW
+        for severity, confidence in ((Severity.CRITICAL, Confidence.HIGH), least):
+            target = PolicyTarget(where.rule, severity, confidence, *names, is_call=True)
+            if now.action(target, 0.0) < before.action(target, 0.0):
                 return True
-    return any(now.calls(tool) and not before.calls(tool) for tool in {*tools, "*"})
+    tools = {"*", *(glob for layer in both for glob in layer.tools_allow + layer.tools_block)}
+    calls_more = any(now.calls(tool) and not before.calls(tool) for tool in tools)
+    return calls_more or _difference(before.layers, now.layers)[0] > 0
 
 
 def _difference(before: tuple[Layer, ...], now: tuple[Layer, ...]) -> tuple[int, int]:

@@ -23,12 +23,11 @@ from pipeguard.firewall.finding import (
     Action,
     Finding,
     MessageKind,
-    Severity,
     Verdict,
     enforced_action,
     tells_private,
 )
-from pipeguard.firewall.policy import LOOSENED, Mode, Policy, Trust
+from pipeguard.firewall.policy import Mode, Policy, Trust
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import STACK_BYTES
@@ -40,6 +39,7 @@ from pipeguard.rulebook.compiled_file import CleanNames
 from pipeguard.runtime.policy_watch import PolicyWatch, loosens
 from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.secrets_in_use import IN_USE
+from pipeguard.state.audit import LOOSENED
 from pipeguard.state.contents_key import contents_key
 from pipeguard.state.grants import StoredGrants
 from pipeguard.state.paths import store_file
@@ -207,8 +207,7 @@ class Run:
         self.guard.adopt(policy)
         if loosens(policy, before):
             note = "the policy in force stops less than before"
-            loosened = Finding(LOOSENED, "envelope", severity=Severity.MEDIUM, note=note)
-            self.notice(loosened._replace(action=Action.WARN))
+            self.notice(Finding(LOOSENED, "envelope", action=Action.WARN, note=note))
         if policy.called_tools != before.called_tools:
             self._changed(frozenset({"tool"}))
         for changed in tuple(self.on_policy):  # a server that ends takes its own away

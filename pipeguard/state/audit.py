@@ -17,17 +17,15 @@ from __future__ import annotations
 import itertools
 import json
 from hashlib import sha256
-from time import time
 from typing import TYPE_CHECKING, Any
 
 from pipeguard.errors import StateError
 from pipeguard.firewall.finding import worst_first
-from pipeguard.firewall.policy import LOOSENED
 from pipeguard.records import NamedTuple
 from pipeguard.state.database import translated_errors
 from pipeguard.state.row_filter import HAS_RULE, HAS_WOULD, spell_event
 from pipeguard.state.schema import IS_TO_DECIDE, MAX_NAME_CHARS
-from pipeguard.state.timestamps import to_utc_text
+from pipeguard.state.timestamps import parse_moment
 
 if TYPE_CHECKING:
     import sqlite3
@@ -133,6 +131,9 @@ class Chain(NamedTuple):
     length: int
 
 
+LOOSENED = "audit.loosened"  # of a run whose new policy stops less than the one before
+
+
 class AuditFilter(NamedTuple):
     """A selection of rows; an empty field does not restrict them.
 
@@ -175,7 +176,7 @@ def find_loosened(store: Store) -> str:
     Raises:
         StateError: the store cannot be read.
     """
-    wanted = AuditFilter(rule=LOOSENED, since=to_utc_text(time() - 86_400), limit=1)
+    wanted = AuditFilter(rule=LOOSENED, since=parse_moment("1d"), limit=1)
     return next((row.entry.time for row in rows(store, wanted, by_time=True)), "")
 
 

@@ -6,10 +6,17 @@ import json
 import re
 
 import pytest
+from click.testing import CliRunner
 
+from pipeguard.cli.status import command as status
+from pipeguard.config.options import WrapOptions
 from pipeguard.detect.detector import Detection
+from pipeguard.firewall.policy import Exempt, Layer, Policy, Selector
 from pipeguard.firewall.protocol.places import Surface
+from pipeguard.identity.server_name import Launched
 from pipeguard.runtime import run
+from pipeguard.state.audit import find_loosened
+from pipeguard.state.store import Store
 from tests.fuzz.rulebook import engines
 
 
@@ -33,6 +40,20 @@ def test_a_runs_name_is_eight_letters_and_digits_and_another_each_time() -> None
 def test_a_clients_name_is_what_it_says_in_its_opening(params: object, name: str) -> None:
     frame = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
     assert run._read_client(json.dumps(frame).encode()) == name
+
+
+def test_a_policy_that_stops_less_has_a_row_with_which_status_begins() -> None:
+    options = WrapOptions(["demo"], {"--log-level": "off"}, {}, [])
+    one = run.Run(Launched("demo", "demo", "demo"), options, lambda _: None, engines())
+    looser = Policy(layers=(Layer(exceptions=(Exempt(Selector("secrets.jwt"), "made up"),)),))
+    for policy, is_told in ((Policy(), False), (looser, True)):
+        one._adopt(policy)
+        one._recorder.flush()
+        with Store.open(one.store) as store:
+            assert bool(find_loosened(store)) is is_told
+        screen = CliRunner().invoke(status).output
+        assert screen.startswith("Since ") is is_told
+    one.close()
 
 
 def test_the_two_directions_share_no_engine() -> None:

@@ -13,12 +13,12 @@ from playwright.sync_api import Locator, Page, ViewportSize, expect
 
 from pipeguard.cli import cli
 from pipeguard.config.user_policy import usual_policy_path
-from pipeguard.firewall.finding import Action, Drift
+from pipeguard.firewall.finding import Action, Drift, Finding
 from pipeguard.firewall.pins.fingerprint import canonical
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.identity.server_name import Launched
 from pipeguard.rulebook.cache import load_engines
-from pipeguard.state.audit import AuditFilter, rows
+from pipeguard.state.audit import LOOSENED, AuditFilter, rows
 from pipeguard.state.grants import CallGrant, StoredGrants, make_grant
 from pipeguard.state.page_address import definition_card, new_card, page_address
 from pipeguard.state.proposals import propose
@@ -237,6 +237,10 @@ def test_a_refusal_removes_the_card_until_it_happens_again(store: Path, page: Pa
     stop(store, "EEEEEEEE.c1", SECRET._replace(tool="other"))
     stop(store, "FFFFFFFF.c1", WALL)
     expect_count(page, 2)  # another tool's, and the wall again
+    assert page.get_by_text("Your policy stops less than before").count() == 0
+    stop(store, "GGGGGGGG.n1", Finding(LOOSENED, "envelope", action=Action.WARN))
+    page.reload()
+    expect(page.locator("h1 + p")).to_contain_text("Your policy stops less than before")
 
 
 def test_what_was_decided_in_a_terminal_leaves_and_status_counts_what_the_page_does(
