@@ -4,6 +4,7 @@
 
 DEMO := .venv
 TEST := .venv-test
+DEBIAN := .venv-debian
 LOCK := .venv-lock
 PREFIX ?= $(HOME)/.local
 TRAIN := .venv-train
@@ -31,7 +32,7 @@ export PYTHON
 .DEFAULT_GOAL := help
 .PHONY: help demo install uninstall environment check test exhaustive coverage clients image snapshots pictures lint types repository bench docs
 .PHONY: opener ranker model network lock release clean
-.PHONY: tools compiled demo-environment test-environment train-environment release-environment
+.PHONY: debian tools compiled demo-environment test-environment train-environment release-environment
 
 help: ## Show this
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -61,7 +62,13 @@ test: ## Run everything that must hold: lint, types, and all tests
 	@sh requirements/system
 	@$(MAKE) --no-print-directory test-environment
 	@$(MAKE) --no-print-directory --jobs=2 lint types repository tools compiled
+	@if [ "$$(/usr/bin/python3 -V 2>&1)" = "Python 3.11.2" ]; then $(MAKE) --no-print-directory debian; \
+	elif [ -n "$$PIPEGUARD_CI" ]; then echo "/usr/bin/python3 is not that of Debian 12"; exit 1; fi
 	PIPEGUARD_FUZZ_FACTOR=0.25 $(TEST)/$(BIN)/python -m pytest $(SPREAD) $(REPOSITORY:%=--ignore=%) $(ARGS)
+
+debian: ## Run detection and firewall tests on Debian 12's Python, whose `re` has errors (gh-106052); a part of `test` there
+	@PYTHON=/usr/bin/python3 sh requirements/environment $(DEBIAN) test
+	PIPEGUARD_FUZZ_FACTOR=0.1 $(DEBIAN)/bin/python -m pytest $(CORE) tests/firewall tests/detect
 
 exhaustive: test-environment ## Run all tests, in every variant of which `test` runs one: twice as long
 	$(TEST)/$(BIN)/python -m pytest $(SPREAD) -m 'not clients and not engine' $(ARGS)
@@ -148,7 +155,7 @@ lock: ## Renew requirements/*.txt and the locks of the tests' servers: the only 
 	$(COMPILE) benchmarks/search/requirements.in -o benchmarks/search/requirements.txt
 
 clean: ## Remove the environments, caches and reports
-	rm -rf $(DEMO) $(TEST) $(LOCK) $(TRAIN) $(RELEASE) .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(DEMO) $(TEST) $(DEBIAN) $(LOCK) $(TRAIN) $(RELEASE) .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	rm -rf build dist htmlcov .coverage .coverage.*
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
