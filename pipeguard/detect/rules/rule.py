@@ -65,8 +65,8 @@ class Leaving(Enum):
 class Boundary(Enum):
     """The characters that must not touch a match."""
 
-    TOKEN = "token"  # noqa: S105  no letter, digit, underscore or dash
-    WORD = "word"  # no letter, digit or underscore
+    TOKEN = "token"  # noqa: S105  no letter or digit
+    WORD = "word"  # the same, nor an underscore with one of these behind it
     NONE = "none"
 
 

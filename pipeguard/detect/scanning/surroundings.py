@@ -86,6 +86,9 @@ def is_part_of_word(
 ) -> bool:
     """True if the word or token at either end of a match continues beyond it.
 
+    Underscores and dashes end a token: `_token_` is in italics, and `name_token` has a name before
+    it. Underscores within a word belong to it.
+
     Args:
         rule: whose expression matched.
         data: the reading.
@@ -94,21 +97,19 @@ def is_part_of_word(
     """
     if rule.boundary is Boundary.NONE:
         return False
-    with_dash = rule.boundary is Boundary.TOKEN
     first, last = within or (0, len(data))
     start, end = match.span
-    has_name = match.secret[0] > start
-    before = data[start - 1] if start > first and not has_name else 0x20  # a name may be of more
-    after = data[end] if end < last else 0x20
-    return (_is_of_word(before, with_dash) and _is_of_word(data[start], with_dash)) or (
-        _is_of_word(after, with_dash) and _is_of_word(data[end - 1], with_dash)
+    before = data[max(first, start - MOST_UNDERSCORES) : start]
+    after = data[end : min(last, end + MOST_UNDERSCORES)]
+    if rule.boundary is Boundary.WORD:
+        before, after = before.rstrip(b"_"), after.lstrip(b"_")
+    has_name = match.secret[0] > start  # which may be of more words
+    return (not has_name and before[-1:].isalnum() and data[start] in _WORD_BYTES) or (
+        after[:1].isalnum() and data[end - 1] in _WORD_BYTES
     )
 
 
-def _is_of_word(code: int, with_dash: bool) -> bool:  # noqa: FBT001  called for each byte
-    return code in _WORD_BYTES or (with_dash and code == 0x2D)
-
-
+MOST_UNDERSCORES = 8  # before a word in italics, or after it
 _WORD_BYTES = frozenset(f"{ascii_letters}{digits}_".encode())
 
 
@@ -194,7 +195,7 @@ def is_quoted(data: bytes, start: int, end: int, within: Range | None = None) ->
         end: of it.
         within: the string of JSON around it, if any: that string's quotes do not count.
     """
-    while start < end and not _is_of_word(data[start], with_dash=False) and data[start] < 0x80:
+    while start < end and data[start] not in _WORD_BYTES and data[start] < 0x80:
         start += 1  # signs before a sentence do not belong to it
     line = data[max(0, start - QUOTE_BYTES) : start].rpartition(b"\n")[2]
     if _CUE_WORDS.search(line, max(0, len(line) - CUE_BYTES)):
