@@ -97,12 +97,13 @@ class MessageText:
             return b""  # most
         if not any(map(_COULD_BE_SECRET.search, self._long_keys)):
             return b""
-        return "".join(self.keys).encode("utf-8")
+        return "".join(self._joined_key_list).encode("utf-8")
 
     def locate_keys(self, start: int, end: int) -> tuple[list[Path], bool]:
         """The paths of the keys in a range of `joined_keys`; True if there are several."""
-        ends = list(accumulate(len(key.encode("utf-8")) for key in self.keys))
-        crossed = self._key_list[bisect_right(ends, start) : bisect_right(ends, end - 1) + 1]
+        keys = self._joined_key_list
+        ends = list(accumulate(len(key.encode("utf-8")) for key in keys))
+        crossed = keys[bisect_right(ends, start) : bisect_right(ends, end - 1) + 1]
         paths = [self._find_key(key) for key in crossed if key]
         return paths, len(paths) > 1
 
@@ -196,6 +197,13 @@ class MessageText:
     def _key_list(self) -> list[str]:
         """The keys, which follow the strings in the unkeyed layout."""
         return list(self.keys)
+
+    @cached_property
+    def _joined_key_list(self) -> list[str]:
+        """The keys; then again the pieces under names from fixed lists, without names between."""
+        keys, paths = self._key_list, self._key_paths
+        pieces = [key for key in keys if not is_listed(key) and paths[key][-1] != key]
+        return [*keys, "\n", *pieces] if pieces else keys
 
     @cached_property
     def _key_paths(self) -> dict[str, Path]:
