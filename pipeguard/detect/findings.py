@@ -273,15 +273,12 @@ class Findings(Knowledge):
             raise Refusal("protocol.lone-surrogate", why, codes.INVALID_REQUEST) from None
         return results
 
-    def find_leaks(
-        self, context: Context, message: Message, values: frozenset[str]
-    ) -> list[Finding]:
+    def find_leaks(self, context: Context, message: Message) -> list[Finding]:
         """The leaks through a request: results of other tools, and secrets of the server's.
 
         Args:
             context: where the request is, with the tool that it calls.
             message: the request.
-            values: of the call, from `extract_values`.
         """
         findings = self._secret_leaks(context, message)
         if context.tool is None:
@@ -289,8 +286,7 @@ class Findings(Knowledge):
         flows, tool = self.flows, self.tool(context.guard, context.tool)
         arguments = get_value(message.value, ARGUMENTS)
         strings = named_strings(arguments)
-        known = KnownCall(context.event, values, strings)
-        leaks = flows.leaks(tool, arguments, context.now, known)
+        leaks = flows.leaks(tool, arguments, context.now, KnownCall(context.event, strings))
         leaks += self._cut_keys(context, strings[:MOST_STRINGS])
         if not leaks:
             return findings

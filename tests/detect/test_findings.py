@@ -213,7 +213,7 @@ def leaks(context: Context, text: str, name: str = "text") -> list[str]:
     frame = serialise({"jsonrpc": "2.0", "id": "1", "method": "tools/call", "params": params})
     message = parse(frame)
     assert isinstance(message, Message)
-    found = context.guard.detector.find_leaks(context, message, frozenset())
+    found = context.guard.detector.find_leaks(context, message)
     return [finding.rule for finding in found]
 
 

@@ -29,6 +29,7 @@ from pipeguard.detect.flows.tool_results import ForgottenResults, ToolResult
 from pipeguard.firewall.finding import Confidence, Severity
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.strict_json import without_value
+from pipeguard.unicode.name_words import name_words
 
 if TYPE_CHECKING:
     from pipeguard.detect.flows.orders import CarriedOrder, ClientWords
@@ -199,8 +200,7 @@ class Flows:
             if tool.is_sink or tool.labels.meets(Label.OUTSIDE):
                 bare = text_values.without_credentials(arguments)
             if tool.is_sink:
-                known = known_call if bare == arguments else known_call._replace(about=None)
-                leaks = self._looked_up(tool, bare, now, known)
+                leaks = self._looked_up(tool, bare, now, known_call)
         urls = [] if tool.labels.meets(Label.SENDS) else text_values.find_addresses(arguments)
         if urls and tool.stores:
             urls = tool_results.drop_read_addresses(urls, self._list_results(), tool.server)
@@ -210,7 +210,7 @@ class Flows:
             commands = [text for _, text in strings] if tool.labels.meets(Label.RUNS) else []
             posted = (data for text in commands for data in text_values.POSTED.findall(text))
             shown = " ".join((*urls, *posted))
-            leaks += self._looked_up(sender, shown, now, known_call._replace(about=None))
+            leaks += self._looked_up(sender, shown, now, known_call)
         if not leaks and bare != arguments and tool.labels.meets(Label.OUTSIDE):
             # A credential may go into its own argument, but an address can be anybody's.
             used = self._looked_up(tool, arguments, now, known_call)
@@ -290,11 +290,9 @@ class Flows:
                 leaks = self._forgotten.find_leaks(tool, chars, now)
         if not results:
             return leaks
-        about = (
-            text_values.short_values(arguments) if known_call.about is None else known_call.about
-        )
-        if any(text_values.is_outside(value) for value in about):
+        if any(map(text_values.is_outside, text_values.short_values(arguments))):
             tool = tool._replace(labels=tool.labels | Label.OUTSIDE)
+        about = text_values.targets(arguments)
         call = Call(tool, text, self._read_said, about, known_call.opened)
         call.recipients = text_values.recipients(arguments)
         self._follow(call, known_call.event)
@@ -350,16 +348,11 @@ def _leaks(call: Call, results: list[ToolResult]) -> Iterator[Leak]:
             yield from _private_leaks(call, result, has_orders=has_orders)
         if result in obeyed:
             yield from _orders_obeyed(call, result)
-        elif result in repeated and _repeats(call, result):
+        elif result in repeated and call.shares(result, mentions=False).chars >= ACTED_CHARS:
             name = result.tool.name
             note = f"text from {name!r}, which anybody may have written, is run or kept"
             confidence = Confidence.HIGH if labels & Label.GUARDS else Confidence.MEDIUM
             yield Leak(UNTRUSTED_ACTS, Severity.HIGH, confidence, name, note)
-
-
-def _repeats(call: Call, result: ToolResult) -> bool:
-    """True if a call shares enough with a result to come from it."""
-    return call.shares(result, mentions=False).chars >= ACTED_CHARS
 
 
 def _private_leaks(call: Call, result: ToolResult, *, has_orders: bool) -> Iterator[Leak]:
@@ -439,8 +432,9 @@ def _secrets(call: Call, result: ToolResult) -> tuple[bool, bool]:
     tokens = call.find_new(outgoing_call.TOKENS, result)
     looks_secret = any(token in text and is_secret(token) for token in tokens)
     is_one_time = any(map(call.takes, result.one_time_secrets()))
-    is_named = is_one_time and not call.is_typed
-    if call.may_have_secret(result):
+    types = not outgoing_call.TYPES.isdisjoint(name_words(call.tool.name))  # perhaps where asked
+    is_named = is_one_time and not (types and not call.tool.labels & Label.OUTSIDE)
+    if result not in call.without_secrets:
         looks_secret = looks_secret or any(map(call.completes_new, result.secrets()))
         is_named = is_named or any(
             call.is_new(value)

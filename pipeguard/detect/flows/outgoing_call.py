@@ -20,7 +20,6 @@ from pipeguard.detect.text import decoders
 from pipeguard.detect.words import word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
-from pipeguard.unicode.name_words import name_words
 
 if TYPE_CHECKING:
     from pipeguard.detect.flows.orders import ClientWords
@@ -32,7 +31,7 @@ FEW_MAILBOXES = 3  # in a text, any of which an answer may go to
 MANY_NAMES = 4  # of people
 MANY_CONTACTS = 5  # of people, in a letter to somebody else
 
-_TYPES = word_set("type fill press input")  # of a tool's name
+TYPES = word_set("type fill press input")  # in the name of a tool that types into a page
 _LONG_WORD = lazy_regex(rf"[^\s\"'<>()\[\]]{{{LONG_BYTES},}}")
 
 
@@ -41,13 +40,11 @@ class KnownCall(NamedTuple):
 
     Attributes:
         event: identifies it until `Flows.settle`; if empty, it counts as sent at once.
-        about: the short values of its arguments; None if unread.
         strings: its strings, from `text_values.named_strings`; empty if unread.
         opened: the web addresses that it only requests.
     """
 
     event: str = ""
-    about: frozenset[str] | None = None
     strings: Sequence[tuple[str, str]] = ()
     opened: frozenset[str] = frozenset()
 
@@ -60,8 +57,10 @@ class Call:
 
     Attributes:
         tool: the called tool.
-        about: the short values of the arguments.
+        about: the short values of the arguments that name its target.
         opened: the web addresses that it only requests.
+        without_secrets: results of which it surely has no value that is called a secret, or looks
+            so.
         recipients: the mail addresses and telephone numbers that receive it.
         text: the strings of the arguments.
         pieces: the longest values of this call and of earlier ones, if there are any.
@@ -81,7 +80,7 @@ class Call:
             tool: the called tool.
             text: the strings of the arguments.
             read_said: returns the client's own earlier words.
-            about: the short values of the arguments.
+            about: the short values of the arguments that name its target.
             opened: the web addresses that it only requests.
         """
         self.tool = tool
@@ -96,7 +95,7 @@ class Call:
         self._held: defaultdict[Kind, dict[ToolResult, list[int]]] = defaultdict(dict)
         self._are_new: dict[str, bool] = {}
         self._values: dict[Kind, list[str]] = {}
-        self._without_secrets = set[ToolResult]()
+        self.without_secrets = set[ToolResult]()
         self._held_pieces: set[str] | None = None  # of secrets; None until all are searched
 
     @cached_property
@@ -173,23 +172,12 @@ class Call:
     def _letters_of_pieces(self) -> list[str]:
         return self._read_pieces(len(self.pieces))
 
-    @cached_property
-    def _letters_of_sent(self) -> list[str]:
-        """The letters of the pieces before this call, joined."""
-        return self._read_pieces(len(self.pieces) - 1)
-
     def _read_pieces(self, count: int) -> list[str]:
         """The letters of the first pieces, joined without their common beginning."""
         if not self.pieces:
             return []
         begin = min(decoders.common_prefix(self.pieces[0], piece) for piece in self.pieces[1:])
         return _letters(readings("".join(piece[begin:] for piece in self.pieces[:count]).encode()))
-
-    @property
-    def is_typed(self) -> bool:
-        """True for a call that types into a page, perhaps the page that asked for a code."""
-        types = not _TYPES.isdisjoint(name_words(self.tool.name))
-        return types and not self.tool.labels & Label.OUTSIDE
 
     def find_repeated(self, results: list[ToolResult]) -> set[ToolResult]:
         """Find the results that the call's plain text may overlap."""
@@ -239,10 +227,6 @@ class Call:
         for kind in (ORDERED_NAMES, ORDERED_ROWS) if results else ():
             self._look_up(kind, results, overlap.SearchBudget(ORDERS_BYTES))
 
-    def may_have_secret(self, result: ToolResult) -> bool:
-        """False if it surely has no value of a result that is called a secret, or looks so."""
-        return result not in self._without_secrets
-
     def _find_secrets(self, results: list[ToolResult]) -> set[ToolResult]:
         """Find the results whose secret values the call may contain."""
         found, pieces = set[ToolResult](), set[str]()
@@ -258,7 +242,7 @@ class Call:
             found.update(each for each, values in having.items() if not held.isdisjoint(values))
             pieces |= held
         if not self._budget.is_spent:
-            self._without_secrets.update(each for each in results if each not in found)
+            self.without_secrets.update(each for each in results if each not in found)
             self._held_pieces = pieces
         return found
 
@@ -271,9 +255,11 @@ class Call:
 
     def goes_back(self, result: ToolResult) -> bool:
         """True if it goes to a result's own subject, or only to mail addresses in the result."""
-        if self.about & result.about:
-            return True
-        if not 0 < len(self.mailboxes) <= FEW_MAILBOXES or self.tool.labels & Label.OUTSIDE:
+        is_same = self.tool.server == result.tool.server and bool(self.about & result.about)
+        is_public = bool(self.tool.labels & Label.OUTSIDE)
+        if not self.recipients or (is_public and not is_same):
+            return is_same and not is_public
+        if not 0 < len(self.mailboxes) <= FEW_MAILBOXES:
             return False
         if not all(each in result.text() for each in self.mailboxes):
             return False
@@ -305,7 +291,8 @@ class Call:
         if not joined:
             return shared
         together = self._most_shared(joined, result)
-        was_sent = together <= self._most_shared(self._letters_of_sent, result)
+        before = self._read_pieces(len(self.pieces) - 1)  # this call
+        was_sent = together <= self._most_shared(before, result)
         return shared if was_sent else max(shared, together)
 
     def _most_shared(self, texts: Iterable[str], result: ToolResult) -> int:

@@ -164,6 +164,18 @@ def recipients(arguments: JsonValue) -> set[str]:
     return {*mailboxes(text), *phone_numbers(text)}
 
 
+def targets(arguments: JsonValue) -> frozenset[str]:
+    """The short values that name the recipient, or the thing written to if mail addresses do."""
+    named = arguments if isinstance(arguments, dict) else {}
+    recipients, things = (
+        {key: named[key] for key in named if not words.isdisjoint(name_words(key))}
+        for words in (lists.RECIPIENT, lists.TARGET)
+    )
+    told = short_values(recipients)
+    are_mailboxes = told and all("@" in each and "/" not in each for each in told)
+    return short_values(things) if are_mailboxes or not recipients else told
+
+
 def addresses(text: str) -> list[str]:
     """The web addresses in a text."""
     found, end, at = list[str](), 0, text.find("://")

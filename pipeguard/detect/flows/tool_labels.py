@@ -162,7 +162,6 @@ _WRITING = lists.WRITE | lists.UNDO | lists.CHANGE
 _PASSED = lists.RECIPIENT | lists.BODY | lists.GIVEN
 _MADE = lists.WRITE | lists.MAKE | lists.REPORT
 NOUNS = Label.SENDS | Label.KEEPS  # that a noun may give to a tool whose verb only looks
-_SURELY_SENT = lists.SENT - lists.SENT_OR_IN_A_FILE
 _NO_FILES = lists.PUBLISHED | (lists.WEB - lists.FILES)
 _ELSEWHERE = lists.REMOTE | lists.PUBLISH | lists.HOSTED | lists.CARRIES | lists.SEND
 _MAKING = lists.MAKE | lists.WRITE
@@ -364,7 +363,7 @@ def find_labels(name: str, definition: JsonObject | None) -> Label:
 def _labels(words: DefinitionWords) -> Label:
     sends = _sends(words)
     labels = _reads(words, is_quiet=not (_writes(words) or sends or words.verbs & lists.RUN))
-    return labels | _outgoing(words, labels, sends=sends) | _changes(words)
+    return labels | _outgoing(words, labels, sends=sends) | _changes(words, sends=sends)
 
 
 def _writes(words: DefinitionWords) -> bool:
@@ -374,24 +373,25 @@ def _writes(words: DefinitionWords) -> bool:
 def _sends(words: DefinitionWords) -> bool:
     """True if a verb, or a noun such as `webhook`, says that something goes out."""
     made = words.name if words.verbs & lists.READ else words.verbs
-    is_filed = words.parameters & lists.PATHS  # a text is made in a file
-    posted = _POSTED - lists.SENT_OR_IN_A_FILE if is_filed else _POSTED
+    is_remote = (words.description | words.plain) & (lists.HOSTED | lists.REMOTE)
+    is_filed = words.parameters & lists.PATHS and not is_remote  # a text is made in a file
+    posted = _POSTED - lists.MADE_IN_A_FILE if is_filed else _POSTED
+    is_put = words.parameters & lists.STORED and (words.sentence | words.parameters) & lists.HOSTED
     return (
         bool(words.verbs & lists.SEND)
-        or _sends_by_noun(words)
+        or _sends_by_noun(words, lists.SENT & posted)
         or (
             bool(words.name & posted and words.name & lists.MAKE) and not words.name & lists.ARRANGE
         )
-        or bool(made & _MADE and words.sentence & lists.REMOTE)
+        or bool(made & _MADE and (is_put or words.sentence & lists.REMOTE))
         or (bool(words.description & lists.PUBLISH) and not words.name & lists.READ)
     )
 
 
-def _sends_by_noun(words: DefinitionWords) -> bool:
+def _sends_by_noun(words: DefinitionWords, nouns: frozenset[str]) -> bool:
     """True if the named thing is sent: no other verb handles it, and something is passed."""
     is_handled = bool(words.verbs & lists.READ or words.name & (lists.UNDO | lists.ARRANGE))
     passes = not words.parameters or bool(words.parameters & _PASSED)
-    nouns = _SURELY_SENT if words.parameters & lists.PATHS else lists.SENT
     return bool(words.verbs & nouns) and passes and not is_handled
 
 
@@ -455,7 +455,7 @@ def _reads_outside(words: DefinitionWords, *, reads: bool) -> bool:
     )
 
 
-def _changes(words: DefinitionWords) -> Label:
+def _changes(words: DefinitionWords, *, sends: bool) -> Label:
     """Abilities of a tool other than reading and sending."""
     labels = Label.NONE
     runs = lists.RUN - lists.RUN_PLACES if words.name & lists.LOOK else lists.RUN
@@ -465,7 +465,7 @@ def _changes(words: DefinitionWords) -> Label:
         labels |= Label.KEEPS
     if words.verbs & lists.UNDO and not words.name & lists.READ:
         labels |= Label.UNDOES
-    if words.verbs & lists.WRITE and words.parameters & lists.PATHS and not labels:
+    if words.verbs & lists.WRITE and words.parameters & lists.PATHS and not (labels or sends):
         labels |= Label.WRITES
     if words.name & lists.CHANGE and (words.sentence | words.parameters) & lists.GUARDED:
         labels |= Label.GUARDS

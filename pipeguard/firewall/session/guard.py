@@ -175,9 +175,7 @@ class Detector(Protocol):
             Refusal: it could not be judged.
         """
 
-    def find_leaks(
-        self, context: Context, message: Message, values: frozenset[str]
-    ) -> list[Finding]:
+    def find_leaks(self, context: Context, message: Message) -> list[Finding]:
         """Find results of other tools and secrets that would leave with a request."""
 
     def outline(self, direction: Direction, frame: bytes) -> PlainOutline | None:

@@ -264,7 +264,7 @@ class FrameJudge(SettledFrame):
             request.call_values = detector.extract_values(message)
             asked = admission.find_asked(context, request.tool) if is_sent else asked
         findings += self._findings(context, message)
-        findings += detector.find_leaks(context, message, request.call_values)
+        findings += detector.find_leaks(context, message)
         findings += asked
         if findings and any(tells_private(finding.rule) for finding in findings):
             context.call.forget()  # a name may hold the secret, which is written down nowhere

@@ -279,6 +279,11 @@ def test_what_goes_back_to_where_it_was_asked_is_no_leak() -> None:
         call: JsonObject = {"ticket": ticket, "limit": "l-100", "body": WORDS}
         leaks = flows.leaks(make_tool("reply", None), call)
         assert rules(leaks) == found
+    flows = Flows()
+    flows.record_result(MAIL, answer(WORDS), 0.0, short_values({"ticket": "T-311"}))
+    for name, named in (("reply", "subject"), ("reply", "tags"), ("post_tweet", "ticket")):
+        leaks = flows.leaks(make_tool(name, None), {named: "T-311", "body": WORDS})
+        assert rules(leaks) == ["flows.private-out"]
 
 
 def test_a_table_of_people_that_leaves_in_another_form_is_told() -> None:
