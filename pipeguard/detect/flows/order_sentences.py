@@ -38,6 +38,8 @@ SENTENCE_END = lazy_regex(tables.alternatives("sentence-ends"))
 _WORD = lazy_regex(r"[^\W_]+(?:['’-][^\W_]+)*|[:,;()*\"“¤]")
 _WORDS = lazy_regex(r"[^\W\d_]{2,}")
 _MENTION = lazy_regex(r"(?<![\w@])@[\w.-]{1,40}[,:]?(?=\s)")  # who is spoken to
+# A tag of HTML, the end of a comment, or the end of a cell or line of a table.
+_BREAK = lazy_regex(r"</?[A-Za-z][^<>]{0,200}>|<!--|-->|\t|\n(?=[^\n\t]{0,80}\t)")
 _SPREADS = lazy_regex(
     rf"\b(?:{tables.alternatives('spreading')})\b[^.!?\n]{{0,60}}"
     rf"\b(?:{tables.alternatives('spread')})\b",
@@ -150,7 +152,7 @@ class OrderStrength(IntEnum):
 def _read(sentence: str) -> tuple[str, list[str], set[str], bool]:
     """A sentence without values, its words in order and as a set, and whether it is English."""
     sentence = STRONG.sub(" ¤ ", sentence)  # an address may contain a verb
-    sentence = _MENTION.sub(" : ", sentence)
+    sentence = _BREAK.sub(" ) ", _MENTION.sub(" : ", sentence))
     words = [word.lower().replace("’", "'") for word in _WORD.findall(sentence)]
     seen = set(words)
     least = 1 if len(words) < SHORT_WORDS else 2

@@ -11,8 +11,8 @@ Knows verbs, sentences and values; detect.flows.ledger asks, and the policy deci
 from __future__ import annotations
 
 import re
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import islice
 from math import inf
@@ -182,7 +182,6 @@ def _leaves(value: JsonValue) -> list[tuple[frozenset[str], str]]:
 # --- orders --------------------------------------------------------------------------------
 
 AROUND_CHARS = 400  # of a value that are read, before and after it
-SENDER_CHARS = 120  # before it, which may name it as the text's sender
 MOST_READ = 512  # places of values that are read for one call
 _OFTEN = ToolAct.RUN | ToolAct.VISIT | ToolAct.WRITE  # a coding agent's daily orders
 _BY_COMMAND = ToolAct.SEND | ToolAct.PAY | ToolAct.DELETE | ToolAct.SHARE | ToolAct.CHANGE
@@ -216,11 +215,9 @@ _LIST_BEFORE = lazy_regex(
     r"(?:[^\s,;]++ ){0,3}[\"'<(]?\Z|[\w\"][,;]\s*\"\Z|\w[,;]\Z"
 )
 _FIELD_AFTER = lazy_regex(r"[\"'>]?[ \t]*(?:[,\n\t|}\])]|\Z)")
-_SENDER = lazy_regex(
-    rf"(?:^|[\n{{,;|\"'*_-])[\s\"'*_-]{{0,4}}(?:{order_words.alternatives('SENDERS')})[\"'*_]{{0,3}}"
-    r"\s*[:=]\s*[\"'{\[]?[^\n{}]{0,60}\Z",
-    re.IGNORECASE,
-)
+# An address or another value, perhaps with a name and brackets.
+_FIELD = lazy_regex(r"(?:[^<]{0,80}<)?[\s\"']*([^<>()]{1,160}?)[\s\"']*(?:[>(].{0,80})?")
+_SENDER_NAME = lazy_regex(order_words.alternatives("SENDERS"), re.IGNORECASE)
 
 
 def find_order(
@@ -233,32 +230,25 @@ def find_order(
         value: in it.
         acts: of the called tool.
         budget: has an item for each place that may still be read.
-
-    Returns:
-        None also if the value is the text's sender: an answer to somebody needs no order.
     """
-    found: FoundOrder | None = None
-    for place, _ in zip(value.find(text), budget, strict=False):
-        if acts is ToolAct.SEND and _is_sender(text.text, place):
-            return None
-        if found is None or not found.is_certain:
-            found = _read_around(text.text, place, value, acts) or found
-    return found
+    places = zip(value.find(text), budget, strict=False)
+    found = [_read_around(text.text, place, value, acts) for place, _ in places]
+    return max(filter(None, found), key=itemgetter(0), default=None)
 
 
-def _is_sender(text: str, place: Place) -> bool:
-    """True if a value names the sender of a text."""
-    return _SENDER.search(text[max(0, place[0] - SENDER_CHARS) : place[0]]) is not None
+def _is_field(text: str, place: Place) -> bool:
+    before = text[max(0, place[0] - AROUND_CHARS) : place[0]]
+    return bool(_FIELD_BEFORE.search(before) and _FIELD_AFTER.match(text, place[1]))
 
 
-def _is_field(before: str, after: str) -> bool:
-    return _FIELD_BEFORE.search(before) is not None and _FIELD_AFTER.match(after) is not None
-
-
-def _is_listed(before: str, after: str) -> bool:
-    """True for a text's sender, in a field, or in a line that lists values behind a name."""
-    is_shown = _is_field(before, after) or _LIST_BEFORE.search(before) or after.startswith(":")
-    return bool(is_shown or _SENDER.search(before[-SENDER_CHARS:]))
+def _read_fields(result: ToolResult) -> dict[str, list[list[str]]]:
+    """The names on the paths of each field of a result, by what fills it."""
+    fields = defaultdict[str, list[list[str]]](list)
+    for path, text in result.fields():
+        field = _FIELD.fullmatch(plain(text))
+        for spelt in {field[1].lower(), overlap.letters(field[1])} if field else ():
+            fields[spelt].append([step for step in path if isinstance(step, str)])
+    return fields
 
 
 def _read_around(
@@ -286,8 +276,11 @@ def _read_around(
     if strength is OrderStrength.NONE:
         beside = text[before[-2][1] : before[-1][0]], text[after[0][1] : after[1][0]]
         is_near = value.is_strong and any(rate_sentence(each, rated) for each in beside)
-        is_shown = _is_listed(text[low:start], text[end:high]) or not order_sentences.has_words(
-            text[first:last]
+        is_shown = (
+            text.startswith(":", end)
+            or _is_field(text, place)
+            or _LIST_BEFORE.search(text, low, start)
+            or not order_sentences.has_words(text[first:last])
         )
         if not is_near and (is_shown or not (value.is_address and is_grave)):
             return None
@@ -364,24 +357,33 @@ class ActingCall:
         self._said = cache(read_words)
         self._values = find_values(arguments, acts)
         self._leaves = _leaves(arguments)
-        self._texts: dict[ToolResult, SearchedText] = {}
-        self._fields: dict[Value, bool] = {}
+        self._text = cache(lambda result: SearchedText(ToolResult.strings(result)))
+        self._fields = cache(_read_fields)
 
     def find_order(self, results: Sequence[ToolResult]) -> CarriedOrder | None:
         """Find the surest order that the call carries out, starting with the latest result."""
-        likely: tuple[ToolResult, FoundOrder] | None = None
         budget = iter(range(MOST_READ))
         spelt = ([v.text for v in self._values if v.is_strong is each] for each in (True, False))
-        for result in reversed(find_spelling(results, *spelt)):
-            for value in self._new_values(result):
-                found = find_order(self._text(result), value, self._acts, budget)
-                if found is None:
-                    continue
-                is_sure = found.is_certain and not self._is_field_anywhere(value, results)
-                if is_sure and not self._is_only_quoted(value, self._text(result).text, found):
-                    return self._carry(result, found)
-                likely = likely or (result, found._replace(is_certain=False))
-        return self._carry(*likely) if likely else None
+        having = find_spelling(results, *spelt)
+        found = [
+            (value, result, order)
+            for result in reversed(having)
+            for value in self._new_values(result)
+            if (order := find_order(self._text(result), value, self._acts, budget))
+            and not (self._acts is ToolAct.SEND and self._is_sender(value, result))
+        ]  # an answer to somebody needs no order
+        ordering = {(value, result) for value, result, order in found if order.is_certain}
+        fields = {
+            value
+            for value in {value for value, _ in ordering}
+            if any(self._is_field(value, each, ordering) for each in having)
+        }
+        for value, result, order in found:
+            is_sure = order.is_certain and value not in fields
+            if is_sure and not self._is_only_quoted(value, self._text(result).text, order):
+                return self._carry(result, order)
+        likely = [(result, order._replace(is_certain=False)) for _, result, order in found[:1]]
+        return self._carry(*likely[0]) if likely else None
 
     def _is_only_quoted(self, value: Value, text: str, order: FoundOrder) -> bool:
         """True in a message that also has the words around a value: a document is passed on."""
@@ -394,11 +396,6 @@ class ActingCall:
         ordered = order_sentences.find_passage_acts(text[order.first : order.last])
         passage = " ".join(text[order.start : order.end].split())
         return CarriedOrder(result, order, ordered, passage, self._acts)
-
-    def _text(self, result: ToolResult) -> SearchedText:
-        if result not in self._texts:
-            self._texts[result] = SearchedText(result.strings())
-        return self._texts[result]
 
     def _new_values(self, result: ToolResult) -> list[Value]:
         """The values in a result that the client had not named before it came."""
@@ -421,12 +418,8 @@ class ActingCall:
         for each in carried:
             if not each.ordered & acts:
                 continue
-            text = self._text(each.result)
-            new = [
-                value
-                for value in self._new_values(each.result)
-                if not any(_is_sender(text.text, place) for place in value.find(text))
-            ]
+            named = self._new_values(each.result)
+            new = [value for value in named if not self._is_sender(value, each.result)]
             passage = SearchedText(each.passage)
             if any(next(value.find(passage), None) for value in new):
                 return each
@@ -436,13 +429,20 @@ class ActingCall:
                 return each
         return None
 
-    def _is_field_anywhere(self, value: Value, results: Iterable[ToolResult]) -> bool:
-        """True if a value fills a field of a result, which its program wrote."""
-        if value not in self._fields:
-            has = (each for each in results if value.occurs(each.small(), each.letters()))
-            self._fields[value] = any(
-                _is_field(text.text[max(0, start - AROUND_CHARS) : start], text.text[end : end + 8])
-                for text in map(self._text, has)
-                for start, end in value.find(text)
-            )
-        return self._fields[value]
+    def _is_sender(self, value: Value, result: ToolResult) -> bool:
+        """True if a value names the sender of a mail in a result."""
+        paths = self._fields(result).get(value.text, ())
+        return any(_SENDER_NAME.fullmatch(name) for path in paths for name in path)
+
+    def _is_field(self, value: Value, result: ToolResult, ordering: Container[object]) -> bool:
+        """True if a value fills a field that a program wrote.
+
+        That is one of structured output, but for a title or a text, or one in the text of a result
+        that does not give the order.
+        """
+        paths = self._fields(result).get(value.text, ())
+        if any(tables.prose.isdisjoint(name_words(path[-1])) for path in paths if path):
+            return True
+        text = self._text(result)
+        places = () if (value, result) in ordering else value.find(text)
+        return any(_is_field(text.text, place) for place in places)

@@ -6,7 +6,7 @@ Knows signs of private text and of text for a model; detect.flows.ledger interpr
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import wraps
 from math import inf
 from typing import TypeVar, cast
@@ -48,6 +48,9 @@ _ACCOUNT = lazy_regex(r"\b[A-Z]{2}\d{2} ?(?:[A-Z0-9]{4} ?){3,7}[A-Z0-9]{0,3}\b")
 _FIELD = r"""(?:[\s,;|{"'*]|\\[nrt"])(?:%s)\s?(?:\\?["'*])?\s?(?:[:,;|=]|\\[nrt])"""
 _FACTS = lazy_regex((_FIELD % lists.alternatives("RECORD_FIELDS")).encode(), re.IGNORECASE)
 _CONTACTS = lazy_regex((_FIELD % lists.alternatives("CONTACT_FIELDS")).encode(), re.IGNORECASE)
+_HEAD_LINE = rf"[ \t>*_-]*(?:\d+[.)] )?({lists.alternatives('MAIL_HEAD')})[*_]*[ \t]*[:=](.*)"
+_HEAD = lazy_regex(rf"(?im)^(?:{_HEAD_LINE}(?:\n[ \t]*- .*)*(?:\n|\Z))+")
+_HEAD_FIELD = lazy_regex(rf"(?im)^{_HEAD_LINE}")
 # Text for a model addresses it: `AI agents: …`, `Dear assistant, …`, `agents must …`.
 _ADDRESSED = lazy_regex(
     rf"(?<![\w-])(?:{lists.alternatives('ADDRESSED')}|(?:{lists.alternatives('ADDRESSEES')})"
@@ -186,6 +189,31 @@ class ToolResult:
         body = value.get("result", value.get("error")) if isinstance(value, dict) else value
         texts = (text for path, text in walk_strings(body) if path[-1:] != ("type",))
         return STRING_END.join(text.replace("\f", " ") for text in texts)
+
+    def fields(self) -> Iterator[tuple[Sequence[str | int], str]]:
+        """Strings with paths: of structured content, texts that are JSON, and heads of mails.
+
+        A head begins a text, perhaps below a line, or is like the first one: a mail's author can
+        write `From:` in its body, too. One author may have written all of a file, or of what an
+        address gave. Not cached.
+        """
+        labels = self.tool.labels
+        is_of_one = labels & Label.OUTSIDE or self.tool.is_file_reader(self.tool.server)
+        for path, text in walk_strings(_parse(self.frame)):
+            if path[:2] == ("result", "structuredContent"):
+                yield path, text
+            elif text.lstrip()[:1] in {"{", "["} and not is_of_one:
+                yield from walk_strings(_parse(text.encode("utf-8", "replace")))
+        most, layout, text = 2 if labels & Label.READS_PERSONAL else 1, "", self.strings()
+        for head in () if is_of_one else _HEAD.finditer(text):
+            fields, above = _HEAD_FIELD.findall(head[0]), text[: head.start()]
+            names = "\n".join(name for name, _ in fields)
+            if not layout and (
+                "\n" in above.strip() or above.count("\n") > most * (len(fields) > 1)
+            ):
+                return
+            if (layout := layout or names) in names:
+                yield from (((name,), value) for name, value in fields)
 
     @_derive_once
     def small(self) -> str:
