@@ -195,8 +195,7 @@ class Flows:
         strings = known_call.strings or text_values.named_strings(arguments)
         bare, leaks = arguments, list[Leak]()
         if self._has_sources(tool):
-            opened = text_values.find_opened(tool.labels, strings)
-            known_call = known_call._replace(opened=opened)
+            known_call = known_call._replace(opened=text_values.find_opened(tool.labels, strings))
             if tool.is_sink or tool.labels.meets(Label.OUTSIDE):
                 bare = text_values.without_credentials(arguments)
             if tool.is_sink:

@@ -160,8 +160,6 @@ class RememberedResults(deque[ToolResult]):
 
     def list_of_others(self, own: tuple[str, str], *, taken_in: bool) -> list[ToolResult]:
         """List the results, or those taken in, of other tools; usually at no cost."""
-        if not self.has_others(own):
-            return []
         return [each for each in (self.taken_in if taken_in else self) if each.key != own]
 
     def add(self, result: ToolResult, now: float) -> None:
@@ -214,8 +212,6 @@ class RememberedResults(deque[ToolResult]):
 
 def forget_derived(results: Sequence[ToolResult]) -> None:
     """Drop derived data of the oldest results beyond the limit: it can be computed again."""
-    if sum(result.derived for result in results) <= DERIVED_BYTES:
-        return
     total = 0
     for result in reversed(results):
         total += result.derived

@@ -259,9 +259,8 @@ class Call:
         is_public = bool(self.tool.labels & Label.OUTSIDE)
         if not self.recipients or (is_public and not is_same):
             return is_same and not is_public
-        if not 0 < len(self.mailboxes) <= FEW_MAILBOXES:
-            return False
-        if not all(each in result.text() for each in self.mailboxes):
+        are_few = 0 < len(self.mailboxes) <= FEW_MAILBOXES
+        if not are_few or not all(each in result.text() for each in self.mailboxes):
             return False
         mailboxes = text_values.mailboxes(result.text())
         return self.mailboxes <= mailboxes and len(mailboxes) <= FEW_MAILBOXES
