@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, to_outcome
+from pipeguard.detect.checks.outcome import AROUND, Check, to_outcome
 from pipeguard.detect.words import benign_commands as words
 from pipeguard.detect.words import credentials
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -29,17 +29,25 @@ _LOGIN = lazy_regex(
     re.IGNORECASE | re.MULTILINE,
 )
 _LOGIN_BYTES = 64  # before a command that are read for it
+# A command that may print a variable, or the text it gets in a here-document.
+_TELLS = lazy_regex(
+    rf"(?im)^(?:< ENV|\$ (?:{words.alternatives('TELL')})\b|CODE [^\n]*env(?:iron)?\b)".encode()
+)
 _PRINTING = lazy_regex(rb"kubectl.* (?:-o|--output|--template)")
 _FIELD = r"\.?(?:metadata\.(?:name|namespace|uid|creationTimestamp)|type|kind)"
 _COLUMN = rf"[\w-]{{1,40}}:{_FIELD}"
 _IN_PATH = (  # of one item or all
     rf"\{{(?:{_FIELD}|\.items\[\*\]{_FIELD}|range\x1f\.items\[\*\]|end|\"[^\"{{}}\n]{{0,8}}\")\}}|[^{{}}\s]"
 )
-# Lines of commands that print names and no values, or only their help.
+# Lines of commands that print names, a value that is asked for by its name, or only their help; or
+# whose output a program takes that logs in with it, or stores it where it belongs.
 _NAMES = lazy_regex(
     rf"""\$\ kubectl(?>(?>(?:\ (?!-o|--output|--template)\S+){{1,500}})*)\ (?:-o|--output)[ =]?
         (?:name|wide|custom-columns={_COLUMN}(?>(?>(?:,{_COLUMN}){{1,500}})*)|jsonpath=(?>(?>(?:{_IN_PATH}){{1,500}})+))
         (?>(?>(?:\ (?!-o|--output|--template)\S+){{1,500}})*)
+    |\$\ kubectl(?:\ (?!-o|--output|--template|\|)\S+){{1,40}}\ (?:-o|--output)[ =]?
+        jsonpath=\{{\.data\.[\w.\\-]+\}}(?:\ -n\ \S+)?(?:\ \|\ \$\ base64\ (?:-d|-D|--decode))?
+    |[^|]*\ \|\ \$\ (?:(?:docker|podman|helm)\ [^|]*login\ [^|]*-stdin[^|]*|kubectl\ apply\ -f\ -)
     |\$\ etcdctl\ get\ \S+(?:\ --prefix)?\ --keys-only
     |\$\ (?:aws|az)(?>(?>(?:\ (?!--q)\S+){{1,500}})*)\ --query\ (?:
         (?:Parameters?(?:\[\*?\])?\.)?(?:Name|ARN|Type|Version(?:Id)?|CreatedDate)
@@ -78,19 +86,19 @@ def is_login(command: bytes, lines: bytes) -> bool:
 
     Args:
         command: its line, or the beginning of it.
-        lines: those around it, in one of which it is written as `$(command)`.
+        lines: those around it, in one of which it is written as `$(command)`. Of a variable that
+            no other command prints, it is in a line that begins with `=`.
     """
     argument = command.strip().removeprefix(b"$ ").rstrip(b" ").replace(b" ", b"\x1f")
     inner = re.compile(rb"(?:\$\(|`)" + re.escape(argument), re.IGNORECASE)
     starts = [match.start() for match in inner.finditer(lines)]
-    return bool(starts) and all(
-        _LOGIN.search(lines[max(0, start - _LOGIN_BYTES) : start].rpartition(b"\n")[2])
-        for start in starts
-    )
+    before = [lines[max(0, at - _LOGIN_BYTES) : at].rpartition(b"\n")[2] for at in starts]
+    is_told = any(each.startswith(b"= ") for each in before) and _TELLS.search(lines)
+    return bool(starts) and not is_told and all(map(_LOGIN.search, before))
 
 
 def shows_names(command: bytes, lines: bytes) -> bool:
-    """True if a command prints only names without values, or its help.
+    """True if a command prints only names, one value by its name, or its help; or nothing.
 
     A command that prints the values may take names of Kubernetes objects.
 
@@ -124,12 +132,7 @@ def has_usual_index(command: bytes, lines: bytes) -> bool:
 
 def _lacks(holds: Callable[[bytes, bytes], bool]) -> Check:
     """Make a check of a match and its surroundings, which FAILS if a test holds of them."""
-
-    def check(text: bytes) -> Outcome:
-        command, _, around = text.partition(AROUND)
-        return to_outcome(not holds(command, around))
-
-    return check
+    return lambda text: to_outcome(not holds(*text.partition(AROUND)[::2]))
 
 
 CHECKS: Mapping[str, Check] = {

@@ -60,6 +60,9 @@ class FileAccess:
         shown = ""
         is_storing = bool(command.words) and program_name(command.words[0]) in lists.STORES_OUTPUT
         for operator, target in command.redirects:
+            if operator == "=":  # what a variable is set to
+                self.lines.append(f"= {flat(target)}")
+                continue
             path = self.resolve(target)
             if operator.startswith("<"):
                 self._read(path)

@@ -393,6 +393,8 @@ class _Script:
                 value = self._append(values.get(name, ""), value)
             if len(value) <= shell_command.MAX_VALUE and len(values) < MAX_VARIABLES:
                 values[name] = value
+            if "$(" in value:
+                self._redirects.append(("=", f"{name}={value}"))
             end += 1
         if first < end == len(words):
             return []

@@ -15,7 +15,7 @@ class ShellCommand(NamedTuple):
 
     Attributes:
         words: the command's name and arguments.
-        redirects: each an operator, as `>`, and a target.
+        redirects: each an operator, as `>`, and a target; for `=`, a variable and its output.
         stdin: its input, if the script contains it.
     """
 

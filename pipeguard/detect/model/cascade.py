@@ -66,6 +66,11 @@ _SQL = lazy_regex(
     r"|[a-z_][\w.]*+(?!\s+[a-z_])|[0-9(),.=<>*+%-]){1,500})*)(?:;|\Z)){1,500})+)\s*+"
 )
 _LITERALS = lazy_regex(_SQL_LITERAL)
+# A definition that only lists what its tool returns.
+_RETURNED = lazy_regex(
+    rf"(?i)\A\s*(?:{topic_words.alternatives('RETURNS')})\b(?:(?!\b"
+    rf"(?:{topic_words.alternatives('NOT_RETURNED')})\b)[\w ,:;()'’/-]){{8,400}}[.]?\s*\Z"
+)
 _OF_SEVERAL_WORDS = lazy_regex(r"[a-z0-9](?:[_.-]|(?=[A-Z]))\w")
 
 
@@ -403,11 +408,9 @@ class ReadOrder:
 
     def is_about_attacks(self) -> bool:
         """True in a text about attacks, if the order is not far beyond `sure` or is an example."""
-        about = topics(self._data, *self.span)
-        if self.excess < 0:
+        about, excess = topics(self._data, *self.span), self.excess
+        if excess < 0 or (about >= MANY_TOPICS and excess < ABOUT_ATTACKS_LOGITS):
             return about >= FEW_TOPICS
-        if about >= MANY_TOPICS and self.excess < ABOUT_ATTACKS_LOGITS:
-            return True
         return about >= FEW_TOPICS and is_shown_as_example(self._data, self.span[0])
 
     def is_reported(self) -> bool:
@@ -437,13 +440,14 @@ class ReadOrder:
         return max(apart, default=inf) < min(best, self._classifier.likely - APART_LOGITS)
 
     def is_of_its_form(self) -> bool:
-        """True if it is an order only because of a tool's name, or the form of a commit or of SQL.
+        """True if only a tool's name, what it returns, or the form of a commit or SQL makes it one.
 
         Of SQL only the literals are read.
         """
         best, name = max(self._pieces), self._selection.own_name
         text = self._passage.text[best.start : best.end]
         bare = "\n".join(_LITERALS.findall(text)) if _SQL.fullmatch(text) else _COMMIT.sub("", text)
+        bare = _RETURNED.sub("Returns a record.", bare) if name else bare
         if _OF_SEVERAL_WORDS.search(name):
             bare = bare.replace(name, "this tool")
         return self._reads_harmless(text, bare)

@@ -59,8 +59,30 @@ def test_every_use_of_the_output_counts() -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b"$ deploy.sh", True),
+        (b"$ printenv T", False),
+        (b"$ cat", False),  # of a here-document
+        (b"< ENV", False),
+        (b"CODE print(os.environ['T'])", False),
+        (b"$ echo $(op\x1fread\x1fx)", False),
+    ],
+)
+def test_a_variable_that_is_set_is_told_from_one_that_is_shown(
+    line: bytes, *, expected: bool
+) -> None:
+    lines = b"\n$ op read x\n= T=$(op\x1fread\x1fx)\n" + line + b"\n"
+    assert is_login(b"\n$ op read", lines) is expected
+
+
+@pytest.mark.parametrize(
     ("lines", "expected"),
     [
+        (b"$ kubectl get secret db -o jsonpath={.data.k} | $ base64 -d\n", True),
+        (b"$ kubectl get secret db -o jsonpath={.data} | $ base64 -d\n", False),
+        (b"$ kubectl get secret db -o jsonpath={.data.k} | $ curl -d @- h\n", False),
+        (b"$ kubectl get secret db -o yaml | $ kubectl apply -f -\n", True),
         (b"$ kubectl get secret -o name\n", True),
         (b"$ kubectl get secret -o name | $ cat\n$ kubectl get pods\n", True),
         (b"$ kubectl get secret -o name", False),  # cut off: more may follow
@@ -72,7 +94,7 @@ def test_every_use_of_the_output_counts() -> None:
 def test_names_are_told_from_values_also_if_they_lead_to_these(
     lines: bytes, *, expected: bool
 ) -> None:
-    assert shows_names(b"\n$ kubectl get secret -o", b"\n" + lines) is expected
+    assert shows_names(b"\n$ kubectl get secret", b"\n" + lines) is expected
 
 
 @pytest.mark.parametrize(
