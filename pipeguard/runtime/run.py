@@ -42,7 +42,7 @@ from pipeguard.secrets_in_use import IN_USE
 from pipeguard.state.audit import LOOSENED
 from pipeguard.state.contents_key import contents_key
 from pipeguard.state.grants import StoredGrants
-from pipeguard.state.paths import store_file
+from pipeguard.state.paths import note_own_paths, store_file
 from pipeguard.state.recorder import Recorder
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.store import Namesake, Store
@@ -139,14 +139,14 @@ class Run:
             raise PolicyError("--no-audit: the policy says `audit.on_failure: stop`.")
         self.engines = wait_for_engines() if engines is None else engines
         self.store = store_file()
+        note_own_paths(options)
         with Store.open(self.store) as opened:
             server = opened.name_server(options.values.get("--name", ""), launched)
             if needs_review := policy.trust is Trust.REVIEW:
                 opened.hold_unreviewed(server)
             pins, namesake = opened.pins(server), opened.find_namesake(server)
         self._warn_of_other_name(namesake, server, launched)
-        self.log.server = server
-        self.name = make_run_id()
+        self.log.server, self.name = server, make_run_id()
         self.clean_names = CleanNames(cache_folder(), self.engines.definitions.key)
         self.detection = Detection(self.engines, os.urandom(32), IN_USE, self.clean_names)
         self.guard = Guard(server, self.detection, policy, pins)

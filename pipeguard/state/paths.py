@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import os
+from itertools import product
 from typing import TYPE_CHECKING
 
 from pipeguard.config.atomic_write import FREE_SPACE, is_full
-from pipeguard.config.directories import closing_command, other_writer, usual_state_folder
+from pipeguard.config.directories import (
+    cache_folder,
+    closing_command,
+    config_folder,
+    other_writer,
+    usual_state_folder,
+)
 from pipeguard.errors import StateError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pipeguard.config.options import WrapOptions
+
 STATE_DIR_VARIABLE = "PIPEGUARD_STATE_DIR"
 STORE_NAME = "pipeguard.db"
 DEMO_STORE_NAME = "demo.db"  # of the last demonstration, for `pipeguard explain`
+OWN_FOLDER = "~/.config/pipeguard"  # by which rules know any of PipeGuard's files
 _OWNER_ONLY = 0o700  # XDG base directory specification, on files that are private to a user
 
 
@@ -78,6 +88,25 @@ def store_file() -> str:
         StateError: as `state_folder`.
     """
     return os.path.join(state_folder_text(), STORE_NAME)
+
+
+def note_own_paths(options: WrapOptions) -> None:
+    """Add the paths of PipeGuard's files in this process to those that no call may change.
+
+    Also their names in each folder that the server is started in, or with.
+    """
+    from pipeguard.config.effective_policy import wrap_policy_paths
+    from pipeguard.detect.commands.argument_usage import OWN_NAMES
+
+    roots = [options.values.get("--cwd") or os.curdir, *options.command]
+    folders = [os.path.join(os.path.realpath(os.path.expanduser(root)), "") for root in roots]
+    own = config_folder(), cache_folder(), _folder_path(), *wrap_policy_paths(options)
+    for path in (each.replace(" ", "\x1f") for each in own):
+        names = {path, path.replace(os.path.expanduser("~"), "~", 1)}
+        for folder, sign in product(folders, (">", "OFF", "$ rm", "$ rm -r")):
+            if path.startswith(folder):
+                names.add(f"\n{sign} {path.removeprefix(folder)}")
+        OWN_NAMES.update((name, name[: name.rfind(" ") + 1] + OWN_FOLDER) for name in names)
 
 
 def existing_store() -> Path | None:

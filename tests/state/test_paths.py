@@ -10,8 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from pipeguard.config.options import WrapOptions
+from pipeguard.detect.commands.argument_usage import OWN_NAMES
+from pipeguard.detect.commands.effects import flat_effects
 from pipeguard.errors import StateError
-from pipeguard.state.paths import STATE_DIR_VARIABLE, existing_store, state_folder, store_path
+from pipeguard.state.paths import (
+    STATE_DIR_VARIABLE,
+    existing_store,
+    note_own_paths,
+    state_folder,
+    store_path,
+)
 from pipeguard.state.store import Store
 from tests.people import share
 
@@ -35,6 +44,27 @@ def test_without_a_choice_it_is_the_systems_own(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     assert state_folder().name == "pipeguard"
     assert tmp_path in state_folder().parents
+
+
+def test_the_lines_of_a_call_name_its_files_wherever_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(STATE_DIR_VARIABLE, str(tmp_path / "my state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "a"))
+    before = dict(OWN_NAMES)
+    note_own_paths(WrapOptions(["npx", str(tmp_path / "a")], {"--policy": "/p/my.yaml"}, {}, []))
+    for path, is_own in (
+        (f"{tmp_path}/my state/pipeguard.db", True),
+        (f"{tmp_path}/a/pipeguard/rules", True),
+        ("pipeguard/rules", True),  # where the server was started
+        ("/p/my.yaml", True),
+        ("src/pipeguard/rules", False),
+        (f"{tmp_path}/my state", True),
+    ):
+        lines = flat_effects("write_file", {"path": path}, 99, windows=False) or b""
+        assert (b"> ~/.config/pipeguard" in lines) is is_own, path
+    OWN_NAMES.clear()
+    OWN_NAMES.update(before)
 
 
 @posix

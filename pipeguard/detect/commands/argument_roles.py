@@ -68,16 +68,11 @@ def is_of_database(tool: str | None) -> bool:
     return bool(_words(tool or "") & lists.DATABASE)
 
 
-def writes(tool: str | None, key: str) -> bool:
-    """True if the tool writes to the path in an argument."""
-    if key.lower() in lists.TARGETS:
-        return True
-    return bool(_words(tool or "") & lists.WRITES) and key.lower() not in lists.SOURCES
-
-
-def moves(tool: str | None) -> bool:
-    """True if the tool takes the paths of its arguments away, or gives them other names."""
-    return bool(_words(tool or "") & lists.MOVES)
+def path_signs(tool: str | None, key: str) -> tuple[str, ...]:
+    """The signs of the lines for the path in an argument, by what the tool does with its file."""
+    words, name = _words(tool or ""), key.lower()
+    is_written = name in lists.TARGETS or (words & lists.WRITES and name not in lists.SOURCES)
+    return (">" if is_written else "<", *(("OFF",) if words & lists.MOVES else ()))
 
 
 def writes_file(tool: str | None, names: Iterable[str]) -> bool:
@@ -114,7 +109,7 @@ def _role_by_name(  # noqa: PLR0911  a table of names, each with its own excepti
         return _role_of_code(tool, executes=executes)
     if either & lists.ALWAYS_WRITTEN:
         return ArgumentRole.PARSED if tool & lists.RENDERS else ArgumentRole.WRITTEN
-    if either & lists.WRITTEN:
+    if either & lists.WRITTEN and not (either & lists.SOURCES and tool & lists.MOVES):
         return _role_of_text(tool, executes=executes)
     if either & lists.WRITTEN_TO_READERS and tool & lists.READS:
         return ArgumentRole.WRITTEN

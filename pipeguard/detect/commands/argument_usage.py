@@ -23,6 +23,8 @@ WHOLE_BYTES = 480  # of a string that may be only a rule's search text
 
 IDLE = (ArgumentRole.WRITTEN, ArgumentRole.SEARCHED, ArgumentRole.PARSED)
 PROGRAMS = (ArgumentRole.COMMAND, ArgumentRole.CODE)
+# PipeGuard's own files in this process, by the names of their folder that rules know.
+OWN_NAMES: dict[str, str] = {}
 
 
 class ArgumentEffect(NamedTuple):

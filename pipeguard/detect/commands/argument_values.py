@@ -15,9 +15,8 @@ from pipeguard.detect.commands.argument_roles import (
     MANY_STRINGS,
     ArgumentRole,
     is_of_database,
-    moves,
+    path_signs,
     role,
-    writes,
 )
 from pipeguard.detect.commands.interpret import code_lines, command_lines
 from pipeguard.detect.commands.path_normalisation import path_lines
@@ -51,7 +50,7 @@ _LATIN = str.maketrans(
 )
 _LOOKS_LATIN = [*map(chr, _LATIN)]
 _FOREIGN_WORD = lazy_regex(r"[\w.-]{0,40}[^\W\d_a-zA-Z][\w.-]{0,40}")
-_PATH_SIGN = lazy_regex(r"[/\\~%.]|id_")
+_PATH_SIGN = lazy_regex(r"[/\\~%.]|id_|pipeguard")
 _SHELL_SIGN = lazy_regex(r"[;&|`$<\n]|%0")
 # A value that continues as a statement has a quote, an end, a comment, a sign that compares, or one
 # of a few words.
@@ -120,7 +119,7 @@ def value_lines(tool: str | None, key: str, value: str, budget: ScriptBudget) ->
     plain = fold_value(value)
     lines: list[str] = []
     if _PATH_SIGN.search(plain):
-        lines += path_lines(value, plain, writes=writes(tool, key), moves=moves(tool))
+        lines += path_lines(value, plain, path_signs(tool, key))
     if key in lists.ONE_PROGRAM:
         lines += code_lines(plain, budget=budget)
     if "-" in plain:

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from pipeguard.detect.commands import argument_values
-from pipeguard.detect.commands.argument_roles import ArgumentRole, is_shell, moves, role
-from pipeguard.detect.commands.argument_usage import IDLE, ArgumentEffect, Uses
+from pipeguard.detect.commands.argument_roles import ArgumentRole, is_shell, role
+from pipeguard.detect.commands.argument_usage import IDLE, OWN_NAMES, ArgumentEffect, Uses
 from pipeguard.detect.commands.interpret import MADE, argument_lines, code_lines, command_lines
-from pipeguard.detect.commands.path_normalisation import path_lines
+from pipeguard.detect.commands.path_normalisation import patch_lines, path_lines
 from pipeguard.detect.commands.programs import flat
 from pipeguard.detect.commands.shell_command import GAP, ScriptBudget
 from pipeguard.detect.commands.sql import breakout_lines, is_statement, statements
@@ -31,10 +31,10 @@ MAX_CHARS = 4 * 2**20  # of all strings of one message that are read, at most 3 
 MAX_TOKEN = 300  # characters of a path or an option in an argument for text
 MAX_PROGRAM_NAME = 200  # characters
 
-# A file written in this way is run later.
-_WRITES_STARTED_FILE = lazy_regex(rf"> (?:{file_names.alternatives('STARTED_FILES')})\Z")
-_WRITES_CLIENT_FILE = lazy_regex(
-    rf"> (?:{file_names.alternatives('CLIENT_FILES')})\Z", re.IGNORECASE
+# The content of such a file is run later, or tells a client how to start its servers.
+_WRITES_DECISIVE_FILE = lazy_regex(
+    rf"> (?:({file_names.alternatives('STARTED_FILES')})"
+    rf"|(?i:{file_names.alternatives('CLIENT_FILES')}))\Z"
 )
 _UNGUARDED = lazy_regex(r"--observe\b|bypassPermissions")
 _PROGRAM = lazy_regex(
@@ -94,7 +94,8 @@ def flat_effects(
     Returns:
         The lines; None if arguments may belong together, or do more than their lines say.
     """
-    reader = _ArgumentReader(tool, ScriptBudget(size), windows=windows)
+    acts = [each for name in lists.OPERATIONS if isinstance(each := arguments.get(name), str)]
+    reader = _ArgumentReader(" ".join((tool or "", *acts)), ScriptBudget(size), windows=windows)
     shown: list[bytes] = []
     for name, value in arguments.items():
         if isinstance(value, (dict, list, Number)):
@@ -103,44 +104,40 @@ def flat_effects(
             continue
         path = (*ARGUMENTS, name)
         purpose = role(tool, path)
-        if purpose in IDLE and not _is_token(value):
+        if purpose in IDLE and not _names_file(value):
             continue
         lines = reader.lines(purpose, [_String(path, value, 0)])
-        if any(line.startswith(MADE) or _decides(line) for line in lines):
+        if any(line.startswith(MADE) or _WRITES_DECISIVE_FILE.match(line) for line in lines):
             return None
         shown += [_show(lines)] if lines else []
     return None if reader.budget.is_exceeded else b"\n".join(shown)
 
 
 def _compute_effects(uses: Uses, *, windows: bool) -> tuple[list[ArgumentEffect], bool]:
-    reader = _ArgumentReader(uses.tool, ScriptBudget(len(uses.text.data)), windows=windows)
+    named = zip(uses.text.strings, uses.text.names_around, strict=True)
+    acts = [value for value, (names, _) in named if names and names[-1] in lists.OPERATIONS]
+    budget = ScriptBudget(len(uses.text.data))
+    reader = _ArgumentReader(" ".join((uses.tool or "", *acts)), budget, windows=windows)
     effects: list[ArgumentEffect] = []
-    left, written = MAX_CHARS, list[str]()
+    left, written = MAX_CHARS, list[re.Match[str]]()
     for group in _groups(uses):
         role = uses.role(group[0].path)
-        if role in IDLE and not (len(group) == 1 and _is_token(group[0].value)):
+        if role in IDLE and not (len(group) == 1 and _names_file(group[0].value)):
             continue
         left -= sum(len(string.value) for string in group)
         if left < 0:
             return effects, True
         lines = reader.lines(role, group)
         if lines:
-            written += filter(_decides, lines)
+            written += filter(None, map(_WRITES_DECISIVE_FILE.match, lines))
             effects.append(_effect(uses.text, group, lines))
-    contents = list[_String]()
-    if written:
-        contents = [string for group in _groups(uses, only_idle=True) for string in group]
-    if contents and any(map(_WRITES_STARTED_FILE.match, written)):
+    contents = [s for group in _groups(uses, only_idle=True) for s in group] if written else []
+    if contents and any(match[1] for match in written):
         script = "\n".join(string.value for string in contents)
         effects.append(_effect(uses.text, contents, reader.command_lines(script)))
-    if _takes_guard(contents) and any(map(_WRITES_CLIENT_FILE.match, written)):
+    if not all(match[1] for match in written) and _takes_guard(contents):
         effects.append(_effect(uses.text, contents, ["OFF guard"]))
     return effects, reader.budget.is_exceeded
-
-
-def _decides(line: str) -> bool:
-    """True for a line of a written file whose content is read for what it does."""
-    return bool(_WRITES_STARTED_FILE.match(line) or _WRITES_CLIENT_FILE.match(line))
 
 
 def _takes_guard(contents: list[_String]) -> bool:
@@ -153,12 +150,12 @@ def _takes_guard(contents: list[_String]) -> bool:
     return loses or bool(_UNGUARDED.search(new) and not _UNGUARDED.search(old))
 
 
-def _is_token(value: str) -> bool:
-    """True for a path or an option: a single word, unlike prose."""
-    if len(value) >= MAX_TOKEN:
-        return False
+def _names_file(value: str) -> bool:
+    """True for a path, an option or a patch, unlike prose."""
+    if len(value) >= MAX_TOKEN or "\n" in value:
+        return bool(patch_lines(value))
     if value.startswith("-"):
-        return argument_values.OPTION.match(value) is not None and "\n" not in value
+        return argument_values.OPTION.match(value) is not None
     return ("/" in value or "%" in value) and not re.search(r"\s", value)
 
 
@@ -171,7 +168,10 @@ def _effect(text: MessageText, group: list[_String], lines: list[str]) -> Argume
 
 
 def _show(lines: Iterable[str]) -> bytes:
-    return "\n".join(["", *dict.fromkeys(lines), ""]).encode("utf-8", "replace")
+    text = "\n".join(["", *dict.fromkeys(lines), ""])
+    for name, own in OWN_NAMES.items():
+        text = text.replace(name, own)
+    return text.encode("utf-8", "replace")
 
 
 # -- arguments that belong together --------------------------------------------------------------
@@ -253,9 +253,9 @@ class _ArgumentReader:
             return statements(value) + (breakout_lines(value) if is_value else [])
         if role in IDLE:
             options = [f"OPT {value}"] if argument_values.OPTION.match(value) else []
-            raw, is_moved = group[0].value, moves(self._tool)
-            return options + path_lines(raw, value, writes=False, moves=is_moved)
-        return argument_values.value_lines(self._tool, key, group[0].value, self.budget)
+            return options + path_lines(group[0].value, value) + patch_lines(group[0].value)
+        raw = group[0].value
+        return patch_lines(raw) + argument_values.value_lines(self._tool, key, raw, self.budget)
 
     def command_lines(self, script: str) -> list[str]:
         """The lines of a script."""

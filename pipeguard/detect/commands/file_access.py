@@ -132,8 +132,7 @@ class FileAccess:
 
     def _copy_blocks(self, operands: list[str]) -> None:
         """Follow the files of `dd`."""
-        for operand in operands:
-            option, _, path = operand.partition("=")
+        for option, _, path in (operand.partition("=") for operand in operands):
             if option == "of":
                 self.lines.append(f"> {path}")
             elif option == "if":

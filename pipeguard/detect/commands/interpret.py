@@ -21,9 +21,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from pipeguard.detect.commands import nested_commands, programs, shell_command
 from pipeguard.detect.commands.file_access import FileAccess
+from pipeguard.detect.commands.path_normalisation import patch_lines
 from pipeguard.detect.commands.posix_shell import Shell
 from pipeguard.detect.commands.powershell import is_windows, windows_lines
 from pipeguard.detect.commands.programs import flat, match_file, program_name, unwrap
@@ -111,9 +113,8 @@ def argument_lines(words: Sequence[str], *, budget: ScriptBudget | None = None) 
     text = " ".join(words)
     interpreter = _Interpreter(text, budget)
     interpreter.run_words(words)
-    text = text[:MAX_TEXT]
     if is_windows(text):
-        interpreter.lines += windows_lines(text)
+        interpreter.lines += windows_lines(text[:MAX_TEXT])
     return interpreter.all_lines()
 
 
@@ -263,6 +264,7 @@ class _Interpreter:
             for nested in nested_commands.find_nested(name, words, self._budget):
                 self._run_nested(nested)
         self._files.follow(name, words)
+        self.lines += chain.from_iterable(map(patch_lines, (*words[1:], command.stdin or "")))
         is_inline = name == "eval" or (name in lists.SHELLS and bool(programs.find_script(words)))
         if is_inline and self._is_decoding:
             self.lines.append("RUN decoded")
@@ -272,8 +274,8 @@ class _Interpreter:
             words = [*words, GAP.join(command.stdin.split())[:MAX_MANIFEST]]
         if name == "rm":
             return self._removal_line(words) + targets
-        if name == "cd" and len(words) > 1:
-            self._files.folder = self._files.resolve(words[-1])
+        if name in ("cd", "pushd"):
+            self._files.folder = self._files.resolve(words[-1] if len(words) > 1 else "~")
         return _show(name, self._arguments(name, words)) + targets
 
     def _run_nested(self, nested: nested_commands.Nested) -> None:
@@ -305,7 +307,7 @@ class _Interpreter:
             return arguments
         arguments.sort(key=lambda word: not word.startswith("-"))
         return [
-            word if at == 0 or word.startswith("-") else self._files.resolve(word)
+            word if word[0] == "-" or (not at and len(arguments) > 1) else self._files.resolve(word)
             for at, word in enumerate(arguments)
         ]
 

@@ -68,7 +68,7 @@ def find_nested(name: str, words: list[str], budget: ScriptBudget) -> Iterator[N
     if name == "eval":
         yield Nested(NestedKind.SCRIPT, " ".join(words[1:]))
     if name in lists.TAKES_SCRIPT:
-        for script in option_values(words, ("-c", "--command")):
+        for script in option_values(words, ("-c", "--command", "-qc", "-qec", "-ec")):
             yield Nested(NestedKind.SCRIPT, script)
     if name == "ssh":
         remote = operands(words[1:], _SSH_OPTIONS)[1:]
@@ -177,7 +177,8 @@ def pipeline_lines(commands: list[str]) -> list[str]:
         " | ".join(short[at : at + NEIGHBOURS]) for at in range(0, max(1, len(short) - 2), STEP)
     ]
     # A program that runs its input may come after any number of commands that only pass it on.
-    last = next((at for at in range(len(commands) - 1, 0, -1) if _runs_input(commands[at])), 0)
+    names = [command.split(" ", 2)[1] for command in commands]
+    last = next((at for at in range(len(commands) - 1, 0, -1) if is_inner(names[at])), 0)
     return lines + [f"{command} | {short[last]}" for command in dict.fromkeys(short[:last])]
 
 
@@ -190,7 +191,3 @@ def text_lines(head: str, text: str) -> list[str]:
 def _shorten(command: str) -> str:
     half = OVERLAP // 2
     return command if len(command) <= OVERLAP else f"{command[:half]} {command[-half:]}"
-
-
-def _runs_input(command: str) -> bool:
-    return is_inner(command.removeprefix("$ ").partition(" ")[0])

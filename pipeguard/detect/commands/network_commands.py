@@ -88,9 +88,7 @@ class _Sending:
         lines = [" ".join(command.words) for command in pipeline]
         text = "\n".join([*lines, *(command.stdin or "" for command in pipeline)])
         targets = [target for command in pipeline for _, target in command.redirects]
-        talks = any(_talks(command.words) for command in pipeline) or any(
-            map(_DEVICE.search, targets)
-        )
+        talks = any(_talks(each.words) for each in pipeline) or any(map(_DEVICE.search, targets))
         self._is_networked = self._is_networked or talks
         if _ADDRESSED.search(text) or (talks and any(file in text for file in self._files)):
             return True

@@ -26,17 +26,28 @@ _FILE_SCHEME = lazy_regex(
     r"(?:view-source:)?(?:file|local_file|netdoc|vscode-file|jar:file):/{0,3}(?:localhost(?=/))?",
     re.IGNORECASE,
 )
+# A patch by its beginning, in the forms of diff, git and apply_patch, and the files that it names.
+_PATCH = lazy_regex(r"\s{0,9}(?:\*\*\* Begin Patch|diff --git |Index: |--- \S)")
+_PATCHED = lazy_regex(
+    r"(?m)^(?:\*\*\* (?:(?:Add|Update|Delete) File|Move to): |(?:\+\+\+|---) (?:[ab]/)?"
+    r"|rename (?:from|to) )([^\t\n]{1,300})"
+)
 _OTHER_SCHEME = lazy_regex(r"[a-z][a-z0-9+.-]{1,20}://", re.IGNORECASE)
 
 
-def path_lines(raw: str, folded: str, *, writes: bool, moves: bool = False) -> list[str]:
+def patch_lines(text: str) -> list[str]:
+    """A line `> path` for each file that a patch changes; none for another text."""
+    changed = _PATCHED.findall(text) if _PATCH.match(text) else []
+    return [f"> {tidy(path)}" for path in changed]
+
+
+def path_lines(raw: str, folded: str, signs: tuple[str, ...] = ("<",)) -> list[str]:
     """The lines for a value that looks like a path; none for another.
 
     Args:
         raw: the value.
         folded: the value with look-alikes as plain letters.
-        writes: whether the tool writes there.
-        moves: whether it takes what is there away, or gives it another name.
+        signs: of the lines, by what the tool does with the file.
     """
     if not _PATH_SIGN.search(folded) or folded.count("\n") > 2:
         return []
@@ -63,7 +74,7 @@ def path_lines(raw: str, folded: str, *, writes: bool, moves: bool = False) -> l
     query = re.split(r"[?#]", cut)[0] if foreign else cut
     path = re.sub(r"^/{0,2}[?.]/(?=[A-Za-z]:)|^/(?=[A-Za-z]:/)", "", tidy(query[:1000]))
     path = re.sub(r"^/proc/(?:self|\d+|thread-self)/(?:root|cwd)(?=/)", "", path)
-    lines = [f"{'>' if writes else '<'} {path}", *([f"OFF {path}"] if moves else [])]
+    lines = [f"{sign} {path}" for sign in signs]
     if odd and "../" in cut:
         lines.append(f"ODD {path}")
     elif cut != stripped:

@@ -24,17 +24,12 @@ def output(pipeline: Pipeline) -> str | None:
         stdin = printed if command.stdin is None else command.stdin
         words = command.words[command.words[0] == "{" :]  # which begins a group
         earlier = printed or "" if words and words[0] in _READING_NOTHING else ""
-        printed = _print_output(words, stdin) if words else None
+        program = PRINTING_PROGRAMS.get(words[0].rpartition("/")[2]) if words else None
+        printed = program(words[1:], stdin) if program else None
         if printed is None:
             return None
         printed = (earlier + printed)[:MAX_VALUE]
     return printed
-
-
-def _print_output(words: list[str], stdin: str | None) -> str | None:
-    """Find one command's output."""
-    program = PRINTING_PROGRAMS.get(words[0].rpartition("/")[2])
-    return program(words[1:], stdin) if program else None
 
 
 def _echo(arguments: list[str], _stdin: str | None) -> str:

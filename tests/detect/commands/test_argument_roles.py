@@ -8,8 +8,8 @@ from pipeguard.detect.commands.argument_roles import (
     called_tool,
     is_of_database,
     is_shell,
+    path_signs,
     role,
-    writes,
     writes_file,
 )
 from pipeguard.firewall.protocol.json_values import JsonValue
@@ -25,10 +25,11 @@ def test_what_an_argument_is_for(tool: str | None, path: list[str | int], expect
 
 
 def test_which_tools_write() -> None:
-    assert writes("write_file", "path")
-    assert writes("x", "destination")
-    assert not writes("read_file", "path")
-    assert not writes("copy_file", "source")
+    assert path_signs("write_file", "path") == (">",)
+    assert path_signs("x", "destination") == (">",)
+    assert path_signs("read_file", "path") == ("<",)
+    assert path_signs("copy_file", "source") == ("<",)
+    assert path_signs("move_file", "source") == ("<", "OFF")
 
 
 def test_a_value_of_a_record_is_kept_by_a_tool_that_makes_one() -> None:
