@@ -32,7 +32,6 @@ _READ_WORDS = frozenset(
 EXAMPLES: Mapping[str, str] = {
     "entropy": "3.5",
     "base64-bytes": "32",
-    "base64-prefix": "kubernetes",
     "json-keys": "a t s",
     "jwt-claim": "role=admin",
     "jwt-not": "role=anon",

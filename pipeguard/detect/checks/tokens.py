@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 
-from pipeguard.detect.checks.checksums import BASE32, decode_number
 from pipeguard.detect.checks.outcome import Check, Outcome, to_outcome
 from pipeguard.detect.checks.placeholders import MEASURED_BYTES, base64_decoded, entropy
 from pipeguard.detect.words import bip39
@@ -96,12 +95,6 @@ def _base64_bytes(argument: str) -> Check:
     """Base64 of a fixed number of bytes, as in keys of a fixed size."""
     size = int(argument)
     return lambda secret: to_outcome(len(base64_decoded(secret) or b"") == size)
-
-
-def _base64_prefix(argument: str) -> Check:
-    """Base64 of bytes with this prefix."""
-    prefix = argument.encode()
-    return lambda secret: to_outcome(_whole_quads(secret).startswith(prefix))
 
 
 def _whole_quads(text: bytes) -> bytes:
@@ -296,17 +289,7 @@ def _pypi_macaroon(secret: bytes) -> Outcome:
     return to_outcome(raw[3 + raw[2]] == 2)
 
 
-def aws_account(secret: bytes) -> str | None:
-    """The account in an AWS access key id: 40 bits of its base32 body; None for older ids."""
-    if not re.fullmatch(rb"[A-Z]{4}[Q-Z2-7][A-Z2-7]{15}", secret):
-        return None
-    number = (decode_number(secret[4:14], BASE32) >> 2 & 0x7FFFFFFFFF80) >> 7
-    return f"{number:012d}" if number < 10**12 else None
-
-
 CHECKS: Mapping[str, Check] = {
-    # It has no checksum, so it proves little.
-    "aws-account": lambda secret: Outcome.HOLDS if aws_account(secret) else Outcome.UNKNOWN,
     "bip39": lambda secret: to_outcome(has_phrase(phrase_words(secret))),
     "discord": _discord,
     "jira": _jira,
@@ -319,7 +302,6 @@ CHECKS: Mapping[str, Check] = {
 }
 WITH_ARGUMENT: Mapping[str, Callable[[str], Check]] = {
     "base64-bytes": _base64_bytes,
-    "base64-prefix": _base64_prefix,
     "json-keys": _json_keys,
     "jwt-claim": _jwt_claim,
     "jwt-not": lambda argument: _jwt_claim(argument, is_there=False),

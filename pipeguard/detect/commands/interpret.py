@@ -175,9 +175,8 @@ class _Interpreter:
         self._run_pipelines(pipelines)
         self._read_by_substitutions += self._files.read[first:]
         last = pipelines[-1][-1].words if pipelines else []
-        self._is_decoding = self._is_decoding or bool(
-            last and program_name(last[0]) in lists.DECODERS
-        )
+        if last and program_name(last[0]) in lists.DECODERS:
+            self._is_decoding = True
 
     def _run_pipelines(self, pipelines: list[Pipeline]) -> None:
         if self._depth > MAX_DEPTH or len(self.lines) > MAX_LINES:

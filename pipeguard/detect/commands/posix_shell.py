@@ -443,8 +443,7 @@ class _Script:
     def _skip_heredoc(self, tag: str) -> None:
         end = _heredoc_end(self._text, self._reader.at - 1, tag)
         following = self._text.find("\n", end + 1)
-        is_last = following < 0 or end >= len(self._text)
-        self._reader.at = len(self._text) if is_last else following
+        self._reader.at = len(self._text) if following < 0 else following
 
 
 def _heredoc_end(text: str, start: int, tag: str) -> int:

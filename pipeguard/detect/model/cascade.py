@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
+from functools import lru_cache
 from math import inf, log2
 
 from pipeguard.detect.model.classifier import Classifier
@@ -46,7 +47,7 @@ REPORTED_LOGITS = 0.5  # below `likely`: the most that a sentence may score with
 OWN_NAME_LOGITS, APART_LOGITS = 1.0, 5.5
 FEW_WORDS = 7  # too few to doubt a match
 BESIDE = 2  # sentences on each side that are read with a match of the gravest kind
-MOST_COUNTED = 256  # stretches whose words are counted once
+MOST_COPIES = 256  # of one stretch
 ALL_LOGITS = 99.0  # with this leniency the network reads every sentence
 # Of one value, the network reads this many borderline pieces, the likeliest. It reads further ones
 # only if they are this near to `likely`: decoys gain an order no more than the difference.
@@ -176,7 +177,6 @@ class Reader:
         self._strictness = LONG_LOGITS * log2(max(length, LONG_BYTES) / LONG_BYTES)
         brief = min(max(length, BRIEFEST_BYTES), BRIEF_BYTES)
         self.leniency = BRIEF_LOGITS * log2(BRIEF_BYTES / brief)
-        self._enough_words: dict[str, bool] = {}
         self._copies: dict[str, list[tuple[int, int, int]]] = {}  # of a stretch, by its text
         self.unread: list[tuple[int, int, int]] = []
 
@@ -279,18 +279,9 @@ class Reader:
     def _scores_below(self, text: str, classifier: Classifier, logits: float) -> bool:
         """True if a text has enough words, and scores at least this many logits below `likely`."""
         is_scored = (classifier, text) in self._budgets.doubt_scores or self._budgets.may_doubt
-        if not is_scored or not self._has_enough_words(text):
+        if not is_scored or not _has_enough_words(text):
             return False
         return self._doubt_score(text, classifier) < classifier.likely - logits
-
-    def _has_enough_words(self, text: str) -> bool:
-        """True if a match in these sentences may be doubted; cached, like the scores."""
-        enough = self._enough_words.get(text)
-        if enough is None:
-            enough = sum(words for *_, words in units(text)) > FEW_WORDS
-            if len(self._enough_words) < MOST_COUNTED:
-                self._enough_words[text] = enough
-        return enough
 
     def _doubt_score(self, text: str, classifier: Classifier) -> float:
         """The score of a text; cached, because several patterns may match in it."""
@@ -319,7 +310,7 @@ class Reader:
             elif is_new:
                 pieces = classifier.pieces(text, self.leniency)
                 passages.append(Passage(number, start, end, text, pieces))
-            elif len(copies := self._copies.setdefault(text, [])) < MOST_COUNTED:
+            elif len(copies := self._copies.setdefault(text, [])) < MOST_COPIES:
                 copies.append((number, start, end))
         self._rescore(passages, classifier)
         return passages
@@ -356,6 +347,12 @@ class Reader:
             piece = passage.pieces[at]
             passage.pieces[at] = piece._replace(score=piece.score + scores[network, text])
         self.unread += [passages[number][:3] for number in sorted(left_out)]
+
+
+@lru_cache(maxsize=16)  # several patterns match in the same sentences
+def _has_enough_words(text: str) -> bool:
+    """True if a match in these sentences may be doubted."""
+    return sum(words for *_, words in units(text)) > FEW_WORDS
 
 
 def _text_around(data: bytes, span: Range, within: Range | None, beside: int = 0) -> str:

@@ -7,7 +7,6 @@ import pytest
 from pipeguard.detect.checks.outcome import Outcome
 from pipeguard.detect.checks.registry import run
 from pipeguard.detect.checks.tokens import (
-    aws_account,
     has_phrase,
     is_printed_phrase,
     seed_phrase,
@@ -41,10 +40,8 @@ HOLDS = [
     ("private-key", "6f70656e{}7373682d6b65792d763100{hex:400}"),
     ("private-key", "3082098f{}020103308209550609{}2a864886f70d010701a08209460482094230{hex:2000}"),
     ("base64-bytes 64", "{bytes:64}"),
-    ("base64-prefix reftkn:", "{base64 reftkn:{b62:30}}"),
     ("json-keys a t s", '{base64 {{"a":"{hex:8}","t":1,"s":2}}}'),
     ("json-keys d", '{{"d": 1}}'),
-    ("aws-account", "ASIA{}Y34FZKBOKMUTVV7A"),
     ("discord", "{base64url 11{d:16}}.{b64u:6}.{b64u:38}"),
     ("telegram", "{d:10}:AA{b64u:33}"),
     ("pypi-macaroon", "pypi-AgEIcHlwaS5vcmcCJ{b64u:140}"),
@@ -73,7 +70,6 @@ FAILS = [
     ("private-key", "MHcCAQEEI"),
     ("base64-bytes 64", "{bytes:63}"),
     ("base64-bytes 64", "not base64"),
-    ("base64-prefix reftkn:", "{base64 {b62:40}}"),
     ("json-keys a t s", '{base64 {{"a":1}}}'),
     ("json-keys a", "[1]"),
     ("discord", "{b62:24}.{b62:6}.{b62:27}"),
@@ -83,7 +79,6 @@ FAILS = [
 ]
 
 UNKNOWN = [
-    ("aws-account", "AKIA{}ABCDEFGHIJKLMNOP"),
     ("pem", "-----BEGIN PRIVATE{} KEY-----\nxIIE{b64:60}\n{b64:64}"),
 ]
 
@@ -117,13 +112,6 @@ def test_an_encrypted_token_is_told_by_its_five_parts() -> None:
         '{base64url {{"alg":"RSA-OAEP","enc":"A256GCM"}}}.{b64u:40}.{b64u:16}.{b64u:40}.{b64u:22}'
     )
     assert run("jwt", made(recipe)) is Outcome.HOLDS
-
-
-def test_the_account_is_read_from_a_key_id() -> None:
-    assert aws_account(b"ASIA" + b"Y34FZKBOKMUTVV7A") == "609629065308"
-    assert aws_account(b"AKIA" + b"7" * 16) is None  # thirteen digits
-    assert aws_account(b"AKIA" + b"ABCDEFGHIJKLMNOP") is None  # made before accounts stood in them
-    assert aws_account(b"no key") is None
 
 
 LIST = "2f5eed53a4727b4bf8880d8f3f199efc90e58503646d9ff8eff3a2ed3b24dbda"  # bip-0039/english.txt
