@@ -15,7 +15,7 @@ from threading import Lock
 from time import monotonic
 
 from pipeguard.assess.target import Contents, Flagged, Offer
-from pipeguard.detect.flows.tool_labels import find_labels
+from pipeguard.detect.flows.tool_labels import make_tool
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Direction, Verdict
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
@@ -173,7 +173,7 @@ class Conversation(ServerDialogue):
             listed = result.get(member)
             for item in listed if isinstance(listed, list) else ():
                 if isinstance(item, dict) and isinstance(name := item.get(key), str):
-                    labels = find_labels(name, item) if kind == "tool" else None
+                    labels = make_tool(name, item).labels if kind == "tool" else None
                     offer = Offer(kind, name) if labels is None else Offer(kind, name, labels)
                     self.offers.append(offer)
             cursor = result.get("nextCursor")

@@ -16,7 +16,7 @@ from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.detect.flows.tool_labels import NOUNS, SINKS, Label, Tool, only_looks
+from pipeguard.detect.flows.tool_labels import NOUNS, SINKS, Label, Tool, ToolAct
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.gateway.tools import HASH_CHARS, CatalogTool, Effect, Filter, ShownTools
 
@@ -271,14 +271,14 @@ def read_effect(tool: Tool, definition: JsonObject) -> Effect:
     annotations = definition.get("annotations")
     hints = annotations if isinstance(annotations, dict) else {}
     labels = tool.labels
-    if labels & (Label.UNDOES | Label.RUNS) or hints.get("destructiveHint") is True:
+    is_undoing = labels & (Label.UNDOES | Label.RUNS) or tool.acts & (ToolAct.DELETE | ToolAct.PAY)
+    if is_undoing or hints.get("destructiveHint") is True:
         return Effect.DESTRUCTIVE
-    looks = only_looks(tool.name, definition)
-    # A noun does not make it a sink: `get_post`, `translate_text`, `list_schedules`.
-    sinks = labels & SINKS & ~NOUNS if looks and not labels & Label.OUTSIDE else labels & SINKS
+    # A noun or an address does not make it a sink: `get_post`, `list_schedules`, `get_page`.
+    sinks = labels & SINKS & ~NOUNS if tool.looks else labels & SINKS
     if sinks or hints.get("readOnlyHint") is False:
         return Effect.WRITE
-    is_read = hints.get("readOnlyHint") is True if looks is None else looks
+    is_read = hints.get("readOnlyHint") is True if tool.looks is None else tool.looks
     return Effect.READ if is_read else Effect.WRITE
 
 

@@ -118,8 +118,15 @@ def test_signs_in_a_tools_name_cost_a_hash_only_if_two_tools_would_have_one_name
         ("get_post", "Get a post by its id", Effect.READ),
         ("list_property_for_sale", "List properties for sale in a city", Effect.READ),
         ("list_property_for_sale", "Lists your property for sale", Effect.WRITE),
-        ("browser_tabs", "List, create, close, or select a browser tab.", Effect.WRITE),
+        ("browser_tabs", "List, create, close, or select a browser tab.", Effect.DESTRUCTIVE),
         ("translate_and_post", "Translate and post a message", Effect.WRITE),
+        ("get", "Gives the text of a page", Effect.READ),
+        ("get_dns_records", "Retrieve the DNS records of a domain", Effect.READ),
+        ("wipe_history", "Wipes the history", Effect.DESTRUCTIVE),
+        ("delete_list", "", Effect.DESTRUCTIVE),
+        ("list_delete", "Returns the deletions", Effect.READ),
+        ("queue_read", "Reads messages and removes them", Effect.DESTRUCTIVE),
+        ("search_index_rebuild", "Rebuilds the search index", Effect.WRITE),
     ],
 )
 def test_a_tool_whose_words_only_look_reads(name: str, description: str, effect: Effect) -> None:
@@ -151,7 +158,7 @@ def test_annotations_only_ever_add_to_what_a_tool_may_do() -> None:
     assert read_effect(Tool("send", Label.SENDS), lies) is Effect.WRITE
     warns: JsonObject = {"annotations": {"destructiveHint": True}}
     assert read_effect(Tool("get", Label.READS_PRIVATE), warns) is Effect.DESTRUCTIVE
-    assert read_effect(Tool("get", Label.READS_PRIVATE), {}) is Effect.READ
+    assert read_effect(Tool("get", Label.READS_PRIVATE, looks=True), {}) is Effect.READ
     assert read_effect(Tool("x", Label.NONE), lies) is Effect.READ
     assert read_effect(Tool("x", Label.NONE), {}) is Effect.WRITE
     schema: JsonObject = {"inputSchema": {"type": "object", "properties": {"path": {}}}}

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from enum import Flag, auto
-from functools import cache
-from itertools import pairwise
+from functools import cache, reduce
+from itertools import dropwhile, pairwise
+from operator import or_
 
 from pipeguard.detect.words import tools as lists
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -22,6 +23,7 @@ _OWNED = lazy_regex(rf"\b(?:{lists.alternatives('OWNED')})\b", re.IGNORECASE)
 _NO_BLANKS_BETWEEN = lazy_regex(
     r"[\u0600-\u06ff\u0900-\u097f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
 )
+_ADVERB = lazy_regex(r"(?!apply|reply).+ly")
 _WORD = lazy_regex(r"[^\W\d_]+")
 _SEPARATOR = lazy_regex(r"[,;/&]")
 _NO_WORDS: frozenset[str] = frozenset()
@@ -38,6 +40,7 @@ class DefinitionWords(NamedTuple):
         is_owned: True if the first sentence says that its subject belongs to somebody.
         description: words of the name and of the part of the description that is read.
         plain: words of the same part, ignoring case: `GitHub` is one word.
+        lead: forms of the verb that says what the tool does; empty if none is known.
     """
 
     name: frozenset[str]
@@ -47,6 +50,22 @@ class DefinitionWords(NamedTuple):
     is_owned: bool
     description: frozenset[str]
     plain: frozenset[str] = _NO_WORDS
+    lead: frozenset[str] = _NO_WORDS
+
+    @property
+    def is_calm(self) -> bool:
+        """True if the leading verb changes nothing."""
+        return not self.lead.isdisjoint(_CALM)
+
+    @property
+    def looks(self) -> bool | None:
+        """True if the leading verb only reads or computes, None if it may do more.
+
+        A verb that computes may also write the file that a parameter names.
+        """
+        is_made = self.parameters & lists.PATHS or ("convert" in self.lead and _labels(self))
+        looks = self.lead & lists.LOOK and (self.lead & lists.READ or not is_made)
+        return True if looks else (None if self.is_calm or not self.lead else False)
 
 
 def definition_words(name: str, definition: JsonObject | None) -> DefinitionWords:
@@ -57,25 +76,58 @@ def definition_words(name: str, definition: JsonObject | None) -> DefinitionWord
         definition: as `tools/list` gives it (MCP server/tools), or None if it was not listed.
     """
     of_name, definition = _words(name), definition or {}
-    text = _read_description(definition)
+    description = definition.get("description")
+    text = description[:READ_CHARS] if isinstance(description, str) else ""
     sentence = text.partition(".")[0]
-    properties = get_value(definition, ("inputSchema", "properties"))
-    named = properties if isinstance(properties, dict) else ()
+    named = get_value(definition, ("inputSchema", "properties"))
     beginning = sentence.split()[:2]
+    told = words_of_any_script(_SEPARATOR.sub(" then ", sentence))
+    told = [*dropwhile(lambda word: word in lists.FILLERS or _ADVERB.fullmatch(word), told)]
+    lead = _find_lead(words_of_any_script(name.replace("_", " ")), told)
     return DefinitionWords(
         name=of_name,
-        verbs=of_name.union(*(_verb_forms(word.lower().strip(",.:;")) for word in beginning)),
+        verbs=of_name.union(lead, *(_verb_forms(word.lower().strip(",.:;")) for word in beginning)),
         sentence=of_name | _words(sentence),
-        parameters=_NO_WORDS.union(*map(_words, named)),
+        parameters=_NO_WORDS.union(*map(_words, named if isinstance(named, dict) else ())),
         is_owned=_OWNED.search(sentence) is not None,
         description=of_name | _words(text),
         plain=frozenset(name_words(text.lower())),
+        lead=frozenset(lead),
     )
 
 
-def _read_description(definition: JsonObject) -> str:
-    description = definition.get("description")
-    return description[:READ_CHARS] if isinstance(description, str) else ""
+def _find_lead(of_name: list[str], of_sentence: list[str]) -> set[str]:
+    """Forms of the verb that says what a tool does: the name's first, or else the description's.
+
+    The description's decides if the name's may be a noun, such as `list` in `list_delete`, or
+    changes nothing, while the description's does: `search_index_rebuild`.
+    """
+    joined = _find_joined(of_name, of_sentence)
+    if joined or _offers(of_name, of_sentence):
+        return joined or {"sell"}
+    verbs = [own for at in range(len(of_name)) if (own := _find_verbs(of_name[at:])) & _VERBS]
+    begins = [_find_verbs(of_sentence)] if _is_verb(of_sentence, of_name) else []
+    is_noun = bool(begins and verbs and verbs[0] & lists.BOTH & _CALM)
+    sure = [] if is_noun else [forms for forms in verbs if not forms & lists.BOTH]
+    leads = sure[:1] + [forms for forms in begins if not sure or forms & _VERBS]
+    if not leads:  # but `Results of a vote` is a thing
+        leads = [forms for forms in verbs[:1] if forms & _CALM or "of" not in of_sentence[1:4]]
+    acting = [forms for forms in leads if not forms & _CALM]
+    return acting[0] if acting else set[str]().union(*leads)
+
+
+def _is_verb(words: list[str], of_name: list[str]) -> bool:
+    """True if a sentence begins with a verb.
+
+    A word that may be a noun, or is in no table, needs an object, or to stand in the name.
+    """
+    if not words or words[0] in lists.NO_VERBS:
+        return False
+    forms, after = _find_verbs(words), words[1:2]
+    bases = forms - {words[0]} or forms & _VERBS
+    is_used = forms & _CALM or bases & {*of_name} or lists.DETERMINERS & {*after}
+    is_sure = forms & _VERBS and not forms & lists.BOTH
+    return bool(is_sure or (is_used and lists.OF_NOUNS.isdisjoint(after)))
 
 
 def _verb_forms(word: str) -> set[str]:
@@ -166,8 +218,9 @@ _NO_FILES = lists.PUBLISHED | (lists.WEB - lists.FILES)
 _ELSEWHERE = lists.REMOTE | lists.PUBLISH | lists.HOSTED | lists.CARRIES | lists.SEND
 _MAKING = lists.MAKE | lists.WRITE
 _ACTS = _WRITING | _MAKING | lists.SEND | lists.RUN | lists.END | lists.ALTER | lists.ADD
-_OTHERS = lists.LOOK - {"list"}
-_ACTS = (_ACTS | lists.SHARE | lists.ACCEPT | lists.BOOK | lists.ACT) - {"new"}
+_ACTS = (_ACTS | lists.SHARE | lists.ACCEPT | lists.BOOK | lists.ACT) - {"new", "open"}
+_CALM = lists.READ | lists.LOOK | lists.HARMLESS
+_VERBS = _ACTS | _CALM
 _POSTED = lists.POSTED | lists.SENT | {f"{noun}s" for noun in lists.POSTED | lists.SENT}
 
 
@@ -188,40 +241,29 @@ class ToolAct(Flag):
 
 def _acts(words: DefinitionWords, labels: Label) -> ToolAct:
     """The consequential acts of a tool with these words and labels."""
-    verbs, name, acts = words.verbs, words.name, ToolAct.NONE
-    if name & lists.READ and not labels & (Label.SENDS | Label.UNDOES | Label.RUNS):
-        return ToolAct.VISIT if words.parameters & lists.ADDRESS else acts
-    if labels & Label.SENDS and not labels & Label.TAKES_IN:
-        acts |= ToolAct.SEND
-    elif words.parameters & lists.ADDRESS:
-        acts |= ToolAct.VISIT
-    if name & lists.PAID:
-        acts |= ToolAct.PAY
-    if verbs & lists.END:
-        acts |= ToolAct.DELETE
-    is_added = verbs & lists.ADD and name & lists.SHARED_WITH
-    if verbs & lists.SHARE or is_added:
-        acts |= ToolAct.SHARE
-    if _alters(words):
-        acts |= ToolAct.CHANGE
-    if name & lists.AUTOMATIC and verbs & _MAKING:
-        acts |= ToolAct.CHANGE | ToolAct.SEND
-    is_made = verbs & lists.PLAN and name & lists.BOOKED
-    if verbs & lists.BOOK or is_made:
-        acts |= ToolAct.BOOK
-    writes = labels & Label.WRITES or (acts and words.parameters & lists.PATHS and _writes(words))
-    written = ToolAct.WRITE if writes else ToolAct.NONE
-    return acts | written | (ToolAct.RUN if labels & Label.RUNS else ToolAct.NONE)
-
-
-def _alters(words: DefinitionWords) -> bool:
-    """True if something important is changed, accepted or set up."""
-    about = words.sentence | words.parameters
-    return bool(
-        (words.verbs & lists.ALTER and about & lists.SENSITIVE)
-        or words.verbs & lists.ACCEPT
-        or (words.verbs & _MAKING and words.name & lists.SET_UP)
+    if words.is_calm and not labels & Label.RUNS:
+        return ToolAct.VISIT if words.parameters & lists.ADDRESS else ToolAct.NONE
+    verbs, name, about = words.verbs, words.name, words.sentence | words.parameters
+    is_filed = words.parameters & lists.PATHS
+    sends = labels & Label.SENDS and not labels & Label.TAKES_IN
+    kinds: tuple[tuple[ToolAct, object], ...] = (
+        (ToolAct.SEND, sends),
+        (ToolAct.VISIT, not sends and words.parameters & lists.ADDRESS),
+        (ToolAct.RUN, labels & Label.RUNS),
+        (ToolAct.PAY, name & lists.PAID),
+        (ToolAct.DELETE, verbs & lists.END),
+        (ToolAct.SHARE, verbs & lists.SHARE or (verbs & lists.ADD and name & lists.SHARED_WITH)),
+        (ToolAct.CHANGE, verbs & lists.ALTER and about & lists.SENSITIVE),
+        (ToolAct.CHANGE, verbs & lists.ACCEPT or (verbs & _MAKING and name & lists.SET_UP)),
+        (ToolAct.CHANGE | ToolAct.SEND, name & lists.AUTOMATIC and verbs & _MAKING),
+        (ToolAct.BOOK, verbs & lists.BOOK or (verbs & lists.PLAN and name & lists.BOOKED)),
     )
+    acts = reduce(or_, (act for act, is_done in kinds if is_done), ToolAct.NONE)
+    if labels & Label.WRITES or (acts and is_filed and _writes(words)):
+        acts |= ToolAct.WRITE
+    if words.lead and not acts & ~ToolAct.VISIT:
+        acts |= ToolAct.WRITE if is_filed or name & lists.IN_FILES else ToolAct.CHANGE
+    return acts
 
 
 class Tool(NamedTuple):
@@ -235,6 +277,7 @@ class Tool(NamedTuple):
         reaches_out: True if its definition says that data leaves or enters this machine, or is too
             short to tell.
         acts: acts of consequence, which a text may order.
+        looks: True if it only reads or computes, None if its definition does not tell.
     """
 
     name: str
@@ -243,6 +286,7 @@ class Tool(NamedTuple):
     stores: bool = False
     reaches_out: bool = False
     acts: ToolAct = ToolAct.NONE
+    looks: bool | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -274,90 +318,51 @@ def make_tool(name: str, definition: JsonObject | None) -> Tool:
     words = definition_words(name, definition)
     labels = _labels(words)
     is_open = get_value(definition, ("annotations", "openWorldHint")) is True
-    tells = bool(words.description - words.name)
     leaves = labels & NETWORK or (words.description | words.plain) & _ELSEWHERE
-    reaches_out = is_open or not tells or bool(leaves)
+    reaches_out = is_open or words.description <= words.name or bool(leaves)
     stores = _writes(words) and not (reaches_out or labels & Label.RUNS)
-    waits = "pr" in words.name and not words.verbs & (lists.ACCEPT | lists.END)  # for a merge
+    waits = words.name >= {"create", "pr"} and "review" not in words.name  # for a merge
     acts = ToolAct.NONE if waits else _acts(words, labels)
-    return Tool(name, labels, stores=stores, reaches_out=reaches_out, acts=acts)
-
-
-def only_looks(name: str, definition: JsonObject) -> bool | None:
-    """True if a tool's verb says that it reads or computes, False if it acts, None if unknown.
-
-    The verb is the first word of the name, or else of the description; a noun, such as
-    `repository`, does not count. A verb that may also create a file counts only without a path,
-    and a verb that computes or changes only if its object is not stored data.
-    """
-    of_name = words_of_any_script(name.replace("_", " "))
-    sentence = _read_description(definition).partition(".")[0]
-    of_sentence = words_of_any_script(_SEPARATOR.sub(" then ", sentence))
-    while of_sentence and (of_sentence[0] in lists.FILLERS or of_sentence[0].endswith("ly")):
-        del of_sentence[0]
-    leads, begins = _find_verbs(of_name), _find_verbs(of_sentence)
-    if begins & _ACTS or leads & _ACTS or _acts_too(of_name, of_sentence):
-        return False
-    if "list" in leads | begins and not begins & _OTHERS and _offers(of_name, of_sentence):
-        return False
-    if of_name[:1] == ["return"]:  # an order
-        return None
-    if not leads & lists.LOOK:
-        place = next((at for at, word in enumerate(of_name) if word in lists.LOOK), len(of_name))
-        if not _ACTS.isdisjoint(of_name[:place]):
-            return False
-        is_noun = of_name[:1] != of_sentence[:1]
-        leads = begins | (lists.SURELY_LOOK & {*of_name[place:][:1]} if is_noun else _NO_WORDS)
-    if leads & lists.READ & lists.LOOK:
-        return True
-    words = definition_words(name, definition)
-    is_made = words.parameters & lists.PATHS or ("convert" in leads and _labels(words))
-    return True if leads & lists.LOOK and not is_made else None
+    return Tool(name, labels, stores=stores, reaches_out=reaches_out, acts=acts, looks=words.looks)
 
 
 def _find_verbs(words: list[str]) -> set[str]:
-    """The forms of the verb at the start of some words."""
-    if not words:
-        return set()
-    if words[0].removesuffix("s") == "check" and words[1:2] in (["in"], ["out"]):
-        return {"checkout"}
+    """The forms of the verb at the start of some words, of which there is one at least."""
     forms = _verb_forms(words[0])
+    if phrasal := {form + after for form in forms for after in words[1:2]}.intersection(lists.ACT):
+        return phrasal  # such as `top_up`
+    if "give" in forms and not lists.SHARED_WITH.isdisjoint(words[1:4]):
+        return {"grant"}
     if words[0].endswith("ing"):
         forms |= {words[0][:-3], words[0][:-3] + "e"}
-    return forms if forms & (lists.LOOK | _ACTS) else forms | meanings(words[0])
+    if not forms & (lists.LOOK | _ACTS):
+        forms |= {form[2:] for form in forms if form[:2] in lists.AGAIN} & _ACTS
+        forms |= meanings(words[0])
+    return forms
 
 
-def _acts_too(of_name: list[str], of_sentence: list[str]) -> bool:
-    """True if an act is joined to the first: `find_and_replace`, `Lists, adds or deletes jobs`."""
+def _find_joined(of_name: list[str], of_sentence: list[str]) -> set[str]:
+    """Verbs of acts joined to the first: `find_and_replace`, `Lists, adds or deletes jobs`."""
     if not lists.JOINS.isdisjoint(of_name) and not _ACTS.isdisjoint(of_name):
-        return True
-    for before, word in pairwise(["then", *of_sentence]):  # verbs in a row, before any object
-        if word not in lists.JOINS and before not in lists.JOINS:
-            break
-        if (_verb_forms(word) & _ACTS) - {"evaluate"}:  # a calculator's verb
-            return True
-    is_third_person = of_sentence[0].endswith("s") if of_sentence else False
+        return {*of_name} & _ACTS
+    found, in_a_row = set[str](), True
+    is_third = "".join(of_sentence[:1]).endswith("s")
     triples = zip(of_sentence, of_sentence[1:], [*of_sentence[2:], ""], strict=False)
-    return any(
-        joint in lists.JOINS
-        and verb.endswith("s") is is_third_person
-        and (place == 1 or following in lists.DETERMINERS)
-        and _verb_forms(verb) & _ACTS
-        for place, (joint, verb, following) in enumerate(triples)
-    )
+    for before, word, after in triples:
+        in_a_row = in_a_row and not lists.JOINS.isdisjoint((before, word))  # before any object
+        is_alike = word.endswith("s") is is_third and after in lists.DETERMINERS
+        if in_a_row or (before in lists.JOINS and is_alike):
+            found |= _verb_forms(word) & _ACTS
+    return found - {"evaluate"}  # a calculator's verb
 
 
 def _offers(of_name: list[str], of_sentence: list[str]) -> bool:
     """True if a thing is offered for others to buy; `List properties for sale` only finds some."""
-    if lists.OFFERED.isdisjoint(of_name + of_sentence):
+    is_listed = "list" in of_name[:1] or of_sentence[:1] in (["list"], ["lists"])
+    if not is_listed or lists.OFFERED.isdisjoint(of_name + of_sentence):
         return False
     are_several = any(word.endswith("s") and word != "lists" for word in of_sentence[:3])
     return not are_several or not lists.SINGULAR.isdisjoint(of_sentence[1:2])
-
-
-def find_labels(name: str, definition: JsonObject | None) -> Label:
-    """Find a tool's abilities from its name, its first sentence and its parameters."""
-    return _labels(definition_words(name, definition))
 
 
 def _labels(words: DefinitionWords) -> Label:
@@ -367,7 +372,7 @@ def _labels(words: DefinitionWords) -> Label:
 
 
 def _writes(words: DefinitionWords) -> bool:
-    return bool(words.verbs & _WRITING) and not words.name & lists.READ
+    return bool(words.verbs & _WRITING) and not words.is_calm
 
 
 def _sends(words: DefinitionWords) -> bool:
@@ -376,23 +381,17 @@ def _sends(words: DefinitionWords) -> bool:
     is_remote = (words.description | words.plain) & (lists.HOSTED | lists.REMOTE)
     is_filed = words.parameters & lists.PATHS and not is_remote  # a text is made in a file
     posted = _POSTED - lists.MADE_IN_A_FILE if is_filed else _POSTED
+    # The named thing is sent if no other verb handles it, and something is passed.
+    is_handled = words.verbs & lists.READ or words.name & (lists.UNDO | lists.ARRANGE)
+    passes = not words.parameters or words.parameters & _PASSED
     is_put = words.parameters & lists.STORED and (words.sentence | words.parameters) & lists.HOSTED
     return (
         bool(words.verbs & lists.SEND)
-        or _sends_by_noun(words, lists.SENT & posted)
-        or (
-            bool(words.name & posted and words.name & lists.MAKE) and not words.name & lists.ARRANGE
-        )
+        or bool(words.verbs & lists.SENT & posted and passes and not is_handled)
+        or bool(words.name & posted and words.name & lists.MAKE and not words.name & lists.ARRANGE)
         or bool(made & _MADE and (is_put or words.sentence & lists.REMOTE))
-        or (bool(words.description & lists.PUBLISH) and not words.name & lists.READ)
+        or (bool(words.description & lists.PUBLISH) and not words.is_calm)
     )
-
-
-def _sends_by_noun(words: DefinitionWords, nouns: frozenset[str]) -> bool:
-    """True if the named thing is sent: no other verb handles it, and something is passed."""
-    is_handled = bool(words.verbs & lists.READ or words.name & (lists.UNDO | lists.ARRANGE))
-    passes = not words.parameters or bool(words.parameters & _PASSED)
-    return bool(words.verbs & nouns) and passes and not is_handled
 
 
 def _outgoing(words: DefinitionWords, reads: Label, *, sends: bool) -> Label:
@@ -407,7 +406,7 @@ def _outgoing(words: DefinitionWords, reads: Label, *, sends: bool) -> Label:
     takes = words.parameters & (lists.REQUESTED | lists.BODY)
     is_addressed = words.parameters & lists.RECIPIENT and words.parameters & lists.BODY
     labels = Label.NONE
-    if sends or (is_addressed and not words.name & lists.READ):
+    if sends or (is_addressed and not words.is_calm):
         labels = Label.SENDS
     elif words.name & lists.RESOLVERS and not _writes(words):
         labels = Label.SENDS | Label.OUTSIDE
@@ -441,29 +440,21 @@ def _reads(words: DefinitionWords, *, is_quiet: bool) -> Label:
         labels |= Label.READS_PRIVATE
     if words.sentence & lists.SECRETS and (reads or words.name & lists.SECRETS):
         labels |= Label.READS_SECRET
-    if _reads_outside(words, reads=reads):
-        labels |= Label.TAKES_IN
+    asks = words.name & lists.NETWORK and not words.name & lists.SEND
+    if asks or words.name & lists.WEB or (reads and words.sentence & (lists.WEB | lists.OTHERS)):
+        labels |= Label.TAKES_IN  # what third parties may have written
     return labels
-
-
-def _reads_outside(words: DefinitionWords, *, reads: bool) -> bool:
-    """True if third parties may have written the results."""
-    return bool(
-        words.name & lists.WEB
-        or (words.name & lists.NETWORK and not words.name & lists.SEND)
-        or (reads and words.sentence & (lists.WEB | lists.OTHERS))
-    )
 
 
 def _changes(words: DefinitionWords, *, sends: bool) -> Label:
     """Abilities of a tool other than reading and sending."""
     labels = Label.NONE
-    runs = lists.RUN - lists.RUN_PLACES if words.name & lists.LOOK else lists.RUN
+    runs = lists.RUN - lists.RUN_PLACES if words.is_calm else lists.RUN
     if words.verbs & runs or words.parameters & lists.CODE:
         labels |= Label.RUNS
     if words.verbs & lists.KEEP and (words.verbs & lists.WRITE or not words.verbs & lists.READ):
         labels |= Label.KEEPS
-    if words.verbs & lists.UNDO and not words.name & lists.READ:
+    if words.verbs & lists.UNDO and not words.is_calm:
         labels |= Label.UNDOES
     if words.verbs & lists.WRITE and words.parameters & lists.PATHS and not (labels or sends):
         labels |= Label.WRITES

@@ -5,7 +5,7 @@ from operator import or_
 
 from hypothesis import given
 
-from pipeguard.detect.flows.tool_labels import Label, find_labels, make_tool, meanings
+from pipeguard.detect.flows.tool_labels import Label, make_tool, meanings
 from pipeguard.firewall.protocol.json_values import JsonObject
 from tests.detect.cases import read_cases
 from tests.each import each
@@ -13,6 +13,10 @@ from tests.fuzz.budget import tried
 from tests.fuzz.values import texts
 
 CASES = read_cases(__file__)
+
+
+def find_labels(name: str, definition: JsonObject | None) -> Label:
+    return make_tool(name, definition).labels
 
 
 def named(labels: str) -> Label:
