@@ -35,10 +35,12 @@ from typing import NamedTuple
 import tantivy
 from tantivy import Occur, Query
 
+from pipeguard.detect.words import tools as lists
 from pipeguard.gateway.concepts import (
     EVERYDAY_WEIGHT,
     LIKE_FIELDS,
     MOST_STEMS,
+    SYNONYM_WEIGHT,
     Concept,
     Concepts,
     Scored,
@@ -87,9 +89,11 @@ WINDOW = 40  # hits that are ranked again
 CLAUSE_HITS = 50  # of each clause, which are summed
 MOST_FUSED = 60  # hits of all clauses that are ranked again
 READ_BONUS = 1.1  # so that of tools that fit equally, one that reads comes first
+TOLD = ("ed", "ion", "ions")  # endings of words that only tell of an act: `which were merged`
 PAST = ("history", "changelog")  # who asks for a history does not ask to add to it
 SINGULAR_WEIGHT = 0.93  # of a name in the singular if the request has a plural
 PAST_WEIGHT = 0.4  # of a tool that then changes something, and has no such word
+UNASKED_WEIGHT = 0.12  # of a tool that destroys something if the request does not ask for that
 MOST_QUERIES = 20_000  # of stems and concepts that are remembered
 INDEX_BYTES = 50_000_000  # at most, while it is written; with less, 10,000 tools are three segments
 COUNT_BITS = 24  # of tools with a stem in one field
@@ -130,6 +134,7 @@ class ToolIndex:
         self._index.register_tokenizer(_TOKENIZER, stemmer())
         self._stems = Stems()
         self._past = {self._stems[word] for word in PAST}
+        self._destroying = {self._stems[word] for word in lists.END | {"merge", "reset"}}
         self._tools: dict[int, CatalogTool] = {}
         self._profiles: dict[int, ToolStems] = {}
         self._stem_counts: dict[str, int] = {}
@@ -148,8 +153,10 @@ class ToolIndex:
     def replace(self, tools: Iterable[CatalogTool]) -> None:
         """Hold exactly these tools; index only differences again."""
         now = {tool.key: tool for tool in tools}
-        gone = [key for key, tool in self._tools.items() if not _is_same(tool, now.get(key))]
-        new = [tool for key, tool in now.items() if not _is_same(tool, self._tools.get(key))]
+        pairs = ((key, tool, now.get(key)) for key, tool in self._tools.items())
+        same = {key for key, tool, other in pairs if other and tool[2:] == other[2:]}
+        gone = self._tools.keys() - same
+        new = [tool for key, tool in now.items() if key not in same]
         if not gone and not new:
             return
         writer = self._index.writer(heap_size=INDEX_BYTES, num_threads=1)
@@ -174,11 +181,9 @@ class ToolIndex:
         for place, stems in enumerate(profile.fields.values()):
             step = change << (COUNT_BITS * place)
             for stem in stems:
-                count = counts.get(stem, 0) + step
-                if count:
-                    counts[stem] = count
-                else:
-                    counts.pop(stem, None)
+                counts[stem] = counts.get(stem, 0) + step
+                if not counts[stem]:
+                    del counts[stem]
 
     def search(self, query: str, limit: int, only: Filter | None = None) -> list[SearchHit]:
         """The tools that a query is about, the best first.
@@ -193,12 +198,9 @@ class ToolIndex:
             return []
         filters = list(_filters(self._schema, only or Filter()))
         clauses = self._concepts.of_clauses(query)
-        if clauses:
-            most = max(CLAUSE_HITS, limit)
-            found = [self._look_up(clause, filters, most) for clause in clauses]
-            scored = fuse(found, max(MOST_FUSED, limit))
-        else:
-            scored = self._look_up(concepts, filters, max(WINDOW, limit))
+        found = [self._look_up(clause, filters, max(CLAUSE_HITS, limit)) for clause in clauses]
+        scored = fuse(found, max(MOST_FUSED, limit))
+        scored = scored or self._look_up(concepts, filters, max(WINDOW, limit))
         explained = explain(concepts)
         best = self._rank(concepts, explained, scored, limit)
         asked, wishes = without_values(query), [concepts, *clauses]
@@ -227,8 +229,7 @@ class ToolIndex:
         wanted = Query.boolean_query(
             [(Occur.Should, self._make_query(concept)) for concept in concepts]
         )
-        if filters:
-            wanted = Query.boolean_query([(Occur.Must, part) for part in (wanted, *filters)])
+        wanted = Query.boolean_query([(Occur.Must, part) for part in (wanted, *filters)])
         searcher = self._index.searcher()
         hits = searcher.search(wanted, limit).hits
         keys = searcher.fast_field_values("key", [address for _, address in hits])
@@ -268,9 +269,7 @@ class ToolIndex:
             words = [(Occur.Should, self._query_of_stem(stem)) for stem in term]
             yield Query.boost_query(Query.boolean_query(words), weight / len(term))
             return
-        for field in self._counts(term[0]):
-            if is_near and field not in NEAR_FIELDS:
-                continue
+        for field in filter(self._counts(term[0]).get, NEAR_FIELDS if is_near else FIELDS):
             query = Query.term_query(self._schema, field, term[0])
             yield Query.boost_query(query, weight * FIELDS[field])
 
@@ -309,10 +308,23 @@ class ToolIndex:
         telling = (word for concept in concepts for word in concept.words.split())
         asked = {self._stems[word] for word in telling if word not in STOP_WORDS}
         groups = list[Scored](), list[Scored](), list[Scored]()  # server named, tool named, neither
+        saying = [each.worths.items() for each in concepts if not each.words.endswith(TOLD)]
+        meant = {stem for worths in saying for stem, worth in worths if worth >= SYNONYM_WEIGHT}
+        # An unknown first word may be a verb of another language.
+        spares = concepts[0].is_known and meant.isdisjoint(self._destroying)
+        of_past = (each.worths.get(stem, 0.0) for each in concepts for stem in self._past)
+        looks_back = max(of_past, default=0.0) >= EVERYDAY_WEIGHT
         for score, key in scored:
-            profile = self._profiles[key]
+            profile, weight = self._profiles[key], 1.0
             is_server, is_tool = profile.names(asked)
-            groups[0 if is_server else 1 if is_tool else 2].append((score, key, profile))
+            if self._tools[key].effect != "read":
+                if spares and not self._destroying.isdisjoint(profile.fields["name"]):
+                    weight, is_tool = UNASKED_WEIGHT, False
+                elif looks_back and self._past.isdisjoint(profile.everything):
+                    weight = PAST_WEIGHT
+            groups[0 if is_server else 1 if is_tool else 2].append((score * weight, key, profile))
+        for group in groups:
+            group.sort(key=itemgetter(0), reverse=True)
         best_first = (self._best_first(concepts, explained, group) for group in groups)
         return without_clones(chain.from_iterable(best_first), limit)
 
@@ -325,8 +337,6 @@ class ToolIndex:
         first one, no later hit comes before it.
         """
         weight = COVERAGE_WEIGHT if len(concepts) < LONG_QUERY else LONG_COVERAGE_WEIGHT
-        meant = (concept.terms.get((stem,), 0.0) for concept in concepts for stem in self._past)
-        looks_back = max(meant, default=0.0) >= EVERYDAY_WEIGHT
         plurals = [(self._stems[each.words], each.words) for each in concepts if each.is_plural]
         heap: list[tuple[float, int, ToolStems]] = []
         for score, key, profile in scored:
@@ -338,8 +348,6 @@ class ToolIndex:
             weighed = score * blend(weight, covered) * blend(NAME_WEIGHT, named)
             if self._tools[key].effect == "read":
                 weighed *= READ_BONUS
-            elif looks_back and self._past.isdisjoint(profile.everything):
-                weighed *= PAST_WEIGHT
             for stem, word in plurals:
                 if profile.fields["name"].get(stem, word) != word:
                     weighed *= SINGULAR_WEIGHT
@@ -349,12 +357,9 @@ class ToolIndex:
 
     def _share_of_name(self, name: Collection[str], explained: Mapping[str, float]) -> float:
         """The share of a tool's name that a query explains, rare words counting more."""
-        total = share = 0.0
-        for stem in name:
-            weight = sqrt(self._rarity(stem))
-            total += weight
-            if stem in explained:
-                share += weight * explained[stem]
+        weights = {stem: sqrt(self._rarity(stem)) for stem in name}
+        share = sum(weight * explained.get(stem, 0.0) for stem, weight in weights.items())
+        total = sum(weights.values())
         return share / total if total else 1.0
 
     def _make_wish(self, concepts: list[Concept], words: list[str]) -> Wish:
@@ -380,10 +385,8 @@ class ToolIndex:
                 word = " ".join(profile.fields[field][stem] for stem in term)
                 is_same = {*term} == {*self._own_stems(concept)}
                 yield WordMatch(concept.words, word, field, is_same)
-            elif any(map(self._rarity, self._own_stems(concept))):
-                continue
-            elif like := find_likeness(concept, profile):
-                yield like
+            elif not any(map(self._rarity, self._own_stems(concept))):
+                yield from filter(None, [find_likeness(concept, profile)])
 
     def _own_stems(self, concept: Concept) -> list[str]:
         return [self._stems[word] for word in concept.words.split()]
@@ -400,11 +403,6 @@ def _read_field(tool: CatalogTool, field: str) -> str:
     if field == "parameters":
         return " ".join(schema_words(tool.definition))
     return " ".join(tool.tags) if field == "tags" else str(getattr(tool, field))
-
-
-def _is_same(tool: CatalogTool, other: CatalogTool | None) -> bool:
-    """True if all indexed fields are unchanged; the public name is not indexed."""
-    return other is not None and tool[2:] == other[2:]
 
 
 def _schema() -> tantivy.Schema:

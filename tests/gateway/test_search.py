@@ -145,6 +145,25 @@ def test_of_tools_that_fit_equally_the_one_that_reads_comes_first() -> None:
     assert names(index(reads, writes), "lead") == ["read_lead", "write_lead"]
 
 
+def test_who_does_not_ask_for_it_finds_nothing_that_destroys_first() -> None:
+    made = index(
+        indexed(1, "m", "add_observations", description="Add facts", effect="write"),
+        indexed(2, "m", "delete_observations", description="Delete facts, notes and observations"),
+        indexed(3, "m", "list_deleted_notes", description="List deleted notes", effect="read"),
+        indexed(4, "m", "merge_notes", description="Merge notes"),
+        indexed(5, "m", "get_notes", description="Get notes", effect="read"),
+    )
+    for query, first in (
+        ("save a fact", "add_observations"),
+        ("delete the fact", "delete_observations"),
+        ("get rid of a fact", "delete_observations"),
+        ("which notes were deleted", "list_deleted_notes"),
+        ("which notes were merged", "get_notes"),
+        ("merge the notes", "merge_notes"),
+    ):
+        assert names(made, query)[0] == first, query
+
+
 def test_who_asks_for_a_history_does_not_ask_to_add_to_it() -> None:
     repository = "repo_path"
     made = index(
