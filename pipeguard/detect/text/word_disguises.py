@@ -170,12 +170,17 @@ def _join_pieces(data: bytes, start: int, end: int, budget: DecodingBudget) -> I
 
     The separator may have a label that counts, as in `a0=…&a1=…` or a numbered list.
     """
+    # Where the last run that was joined begins and ends; True if it ended by itself.
+    before, covered, is_whole = start, start, False
     for first, begun in sorted(_begin_keys(data, start, end)):
+        high = min(end, begun + MOST_OF_KEY)
+        until = covered if is_whole and begun + AROUND_BYTES < covered else high
+        if first < covered and data.startswith(data[first:until], before):
+            continue  # the same within it, as in `password=password=…`
         if not budget.call():
             break
         at, pieces = begun, [data[first:begun]]
         separator: bytes | None = None
-        high = min(end, begun + MOST_OF_KEY)
         while (piece := _PIECE.match(data, at, high)) is not None:
             between = piece[2].translate(None, b"0123456789")
             if separator is not None and between != separator:
@@ -183,6 +188,7 @@ def _join_pieces(data: bytes, start: int, end: int, budget: DecodingBudget) -> I
             separator = between
             pieces.append(piece[1])
             at = piece.end()
+        before, covered, is_whole = first, at, high == end
         last = _LAST_PIECE.match(data, at, high) if separator else None
         if last is not None and len(pieces) >= FEW_PIECES:
             yield Decoded(b"".join((*pieces, last[0])), "pieces", first, last.end())

@@ -86,3 +86,12 @@ def test_a_long_name_is_read_as_words(text: str, plain: str | None) -> None:
     decoded = [*ENCODINGS["name"].decode(data, 0, len(data), DecodingBudget())]
     assert [part.data.decode() for part in decoded] == ([] if plain is None else [plain])
     assert plain is None or "name" in signs_in(data)
+
+
+@each("repeated", ["password=", "sk-ant-"])
+@each("count", [3, 400])
+def test_a_beginning_of_keys_over_and_over_is_joined_a_few_times(repeated: str, count: int) -> None:
+    data = f"{repeated * count}s-e-c-r-e-t-1-2-3-4 and more".encode()
+    decoded = [*ENCODINGS["pieces"].decode(data, 0, len(data), DecodingBudget())]
+    assert any(part.data == f"{repeated}secret1234".encode() for part in decoded)
+    assert sum(len(part.data) for part in decoded) <= 25 * len(data)
