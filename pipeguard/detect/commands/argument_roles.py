@@ -24,7 +24,6 @@ class ArgumentRole(Enum):
     CODE = "code"  # a program in some language
     STATEMENT = "statement"  # for a database
     VALUE = "value"  # anything else that a tool acts on
-    STORED = "stored"  # a value in a record or a document that the tool stores
     PARSED = "parsed"  # text that the tool itself reads: a template, a document with rules
     WRITTEN = "written"  # text that somebody reads: a file's content, a message
     SEARCHED = "searched"  # text that is searched for: a question, a pattern
@@ -32,30 +31,28 @@ class ArgumentRole(Enum):
     __hash__ = object.__hash__
 
 
+IDLE = (ArgumentRole.WRITTEN, ArgumentRole.SEARCHED, ArgumentRole.PARSED)
 MAX_NAME_CHARS = 128  # of a tool's or an argument's name that are read
-MANY_STRINGS = 24  # in one call: a document or rows, in which each string says little
 NEAREST_NAMES = 4  # around an argument, which decide its role
 
 
-def role(tool: str | None, path: Path, *, among: int = 0) -> ArgumentRole:
+def role(tool: str | None, path: Path) -> ArgumentRole:
     """Find the role of the argument at a path.
 
     Args:
         tool: whose argument it is; None for a prompt's, and if it is unknown.
         path: of the argument; may begin at `params`.
-        among: how many strings the arguments have.
     """
     if path[:2] == ARGUMENTS:
         path = path[2:]
     names = tuple([step for step in path if type(step) is str])
     nearest = tuple([name[:MAX_NAME_CHARS] for name in names[-NEAREST_NAMES:]])
-    role_by_name = _role((tool or "")[:MAX_NAME_CHARS], nearest)
-    if role_by_name is ArgumentRole.VALUE and len(names) > 1:
-        if among > MANY_STRINGS:
-            return ArgumentRole.WRITTEN
-        if _words(tool or "") & lists.KEEPS:
-            return ArgumentRole.STORED
-    return role_by_name
+    return _role((tool or "")[:MAX_NAME_CHARS], nearest)
+
+
+def is_field(path: Path) -> bool:
+    """True for a value in a list or an object among the arguments."""
+    return len(path) > len(ARGUMENTS) + 1
 
 
 def is_shell(tool: str | None) -> bool:
@@ -85,9 +82,10 @@ def writes_file(tool: str | None, names: Iterable[str]) -> bool:
 def _role(tool: str, names: tuple[str, ...]) -> ArgumentRole:
     words = _words(tool)
     executes = bool(words & lists.EXECUTES)
-    for name in reversed(names):  # the nearest name that decides counts
+    for distance, name in enumerate(reversed(names)):  # the nearest name that decides counts
         role_by_name = _role_by_name(name, words, executes=executes)
-        if role_by_name is not None:
+        # An object named `data` or `rows` says nothing of the values in it.
+        if role_by_name is not None and not (distance and role_by_name in IDLE):
             return role_by_name
     return ArgumentRole.COMMAND if executes and not words & lists.DATABASE else ArgumentRole.VALUE
 

@@ -14,14 +14,12 @@ from pipeguard.detect.commands.argument_roles import ArgumentRole, role, writes_
 from pipeguard.detect.commands.sql import is_statement
 from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.protocol.json_values import Path
-from pipeguard.firewall.protocol.places import ARGUMENTS
 from pipeguard.records import NamedTuple
 
 Range = tuple[int, int]
 Idle = tuple[ArgumentRole, ...]
 WHOLE_BYTES = 480  # of a string that may be only a rule's search text
 
-IDLE = (ArgumentRole.WRITTEN, ArgumentRole.SEARCHED, ArgumentRole.PARSED)
 PROGRAMS = (ArgumentRole.COMMAND, ArgumentRole.CODE)
 # PipeGuard's own files in this process, by the names of their folder that rules know.
 OWN_NAMES: dict[str, str] = {}
@@ -68,12 +66,8 @@ class Uses:
         """Find the role of a string by the names around it."""
         found = self._roles.get(names)
         if found is None:
-            found = self._roles[names] = role(self.tool, names, among=self.text.count)
+            found = self._roles[names] = role(self.tool, names)
         return found
-
-    def is_alone(self, path: Path) -> bool:
-        """True for an argument outside of lists and objects."""
-        return len(path) == 1 or (len(path) == 3 and path[:2] == ARGUMENTS)
 
     @cached_property
     def is_of_file(self) -> bool:
@@ -125,10 +119,10 @@ class Uses:
         start = end = 0
         last: ArgumentRole | None = None
         places = self.text.names_around
-        roles = {names: self.role_by_names(names) for names, _ in set(places)}
-        for (names, is_alone), size in zip(places, self.text.sizes(), strict=True):
+        roles = {names: self.role_by_names(names) for names in set(places)}
+        for names, size in zip(places, self.text.sizes(), strict=True):
             string_role: ArgumentRole | None = roles[names]
-            if is_alone and size <= WHOLE_BYTES and string_role not in PROGRAMS:
+            if size <= WHOLE_BYTES and string_role not in PROGRAMS:
                 string_role = None
             if string_role is not last:
                 stretches.append((start, end, last))

@@ -11,20 +11,18 @@ import json
 import re
 from collections.abc import Iterator
 
-from pipeguard.detect.commands.argument_roles import (
-    MANY_STRINGS,
-    ArgumentRole,
-    is_of_database,
-    path_signs,
-    role,
-)
+from pipeguard.detect.commands.argument_roles import is_of_database, path_signs
 from pipeguard.detect.commands.interpret import code_lines, command_lines
-from pipeguard.detect.commands.path_normalisation import path_lines
+from pipeguard.detect.commands.path_normalisation import patch_lines, path_lines
 from pipeguard.detect.commands.shell_command import ScriptBudget
 from pipeguard.detect.commands.sql import breakout_lines, statements
+from pipeguard.detect.text.document import is_text
 from pipeguard.detect.words import arguments as lists
 from pipeguard.detect.words import programs
+from pipeguard.errors import Refusal
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.unicode import folding
 
 MAX_VALUE = 1500  # characters that are read at a time
@@ -50,6 +48,7 @@ _LATIN = str.maketrans(
 )
 _LOOKS_LATIN = [*map(chr, _LATIN)]
 _FOREIGN_WORD = lazy_regex(r"[\w.-]{0,40}[^\W\d_a-zA-Z][\w.-]{0,40}")
+_OPTIONS = ("args", "flags", "options", "opts")  # at the end of a name, as `goflags`
 _PATH_SIGN = lazy_regex(r"[/\\~%.]|id_|pipeguard")
 _SHELL_SIGN = lazy_regex(r"[;&|`$<\n]|%0")
 # A value that continues as a statement has a quote, an end, a comment, a sign that compares, or one
@@ -78,13 +77,11 @@ _INJECTED = lazy_regex(
 )
 
 
-_TABLE_ROW = lazy_regex(r"^\s*\|.*\|\s*$", re.MULTILINE)
+_CODE_SPAN = lazy_regex(r"(`{1,2})[^`\n]{1,400}\1")
 
 
 def injects_command(value: str) -> bool:
     """True if a value continues as a command."""
-    if "|" in value and _TABLE_ROW.search(value):
-        return False
     return _INJECTED.search(value) is not None
 
 
@@ -133,17 +130,25 @@ def value_lines(tool: str | None, key: str, value: str, budget: ScriptBudget) ->
     return lines
 
 
+def field_lines(tool: str | None, key: str, value: str, budget: ScriptBudget) -> list[str]:
+    """The lines of a value in a list or an object: none for a text, or for code that it quotes."""
+    lines = value_lines(tool, key, value, budget)
+    if not lines or not is_text(plain := _CODE_SPAN.sub("_", value)):
+        return lines
+    return [] if plain.strip().count("\n") > 1 else value_lines(tool, key, plain, budget)
+
+
+def token_lines(token: str) -> list[str]:
+    """The lines of a path or an option in a text."""
+    value = fold_value(token)
+    options = [f"OPT {value}"] if OPTION.match(value) else []
+    return options + path_lines(token, value) + patch_lines(token)
+
+
 def _long_value_lines(
     tool: str | None, key: str, value: str, budget: ScriptBudget
 ) -> Iterator[str]:
-    """The lines of a long value, part by part; none for a document, which is read as one.
-
-    For JSON, the lines of its strings; many strings are a document, too, except for commands.
-    """
-    strings = _find_strings(key, value)
-    if strings is not None:
-        yield from _lines_of_strings(tool, strings, budget)
-        return
+    """The lines of a long value, part by part; none for a document, which is read as one."""
     if value.count("\n") > MAX_VALUE_LINES or not any(map(str.isspace, value)):
         return
     for line in _statement_lines(tool, key, fold_value(value)):
@@ -156,40 +161,25 @@ def _long_value_lines(
                 yield line
 
 
-def _lines_of_strings(
-    tool: str | None, strings: list[tuple[str, str]], budget: ScriptBudget
-) -> Iterator[str]:
-    """The lines of strings with their names; if there are many, only those of commands."""
-    for name, string in strings:
-        if role(tool, (name,)) is ArgumentRole.COMMAND:
-            yield from command_lines(string, budget=budget)
-        elif len(strings) <= MANY_STRINGS:
-            yield from value_lines(tool, name.lower(), string, budget)
+def parse_json(text: str) -> JsonValue:
+    """The list or the object that an argument is in JSON; None for any other text.
 
-
-def parse_json(text: str) -> object:
-    """The value of JSON in an argument; None for any other text."""
+    Raises:
+        Refusal: an object in it has the same key twice, of which each parser takes its own.
+    """
+    is_json = text.lstrip()[:1] in ("[", "{")
     try:
-        return json.loads(text)
+        read: JsonValue = json.loads(text, object_pairs_hook=_make_object) if is_json else None
     except (ValueError, RecursionError):
         return None
+    return read
 
 
-def _find_strings(key: str, value: str) -> list[tuple[str, str]] | None:
-    """The strings, with their names, of a JSON list or object; None for any other value."""
-    if not value.lstrip().startswith(("[", "{")) or (read := parse_json(value)) is None:
-        return None
-    left: list[tuple[str, object]] = [(key, read)]
-    strings: list[tuple[str, str]] = []
-    while left:
-        name, part = left.pop()
-        if isinstance(part, str):
-            strings.append((name, part))
-        elif isinstance(part, dict):
-            left += part.items()
-        elif isinstance(part, list):
-            left += ((name, each) for each in part)
-    return strings
+def _make_object(pairs: list[tuple[str, JsonValue]]) -> JsonValue:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise Refusal("protocol.duplicate-key", "JSON with a key twice", codes.INVALID_REQUEST)
+    return members
 
 
 def _is_program(text: str) -> bool:
@@ -200,7 +190,7 @@ def _is_program(text: str) -> bool:
 def option_lines(key: str, value: str) -> list[str]:
     """The lines of values that a program would take for its options."""
     if value.startswith("-"):
-        if not OPTION.match(value) or key in lists.OPTION_LISTS:
+        if not OPTION.match(value) or key in lists.OPTION_LISTS or key.endswith(_OPTIONS):
             return []
         return [f"{'DASH' if key in lists.DASHLESS else 'OPT'} {' '.join(value.split())}"]
     if " -" in value and "\n" not in value:

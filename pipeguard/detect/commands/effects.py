@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from pipeguard.detect.commands import argument_values
-from pipeguard.detect.commands.argument_roles import ArgumentRole, is_shell, role
-from pipeguard.detect.commands.argument_usage import IDLE, OWN_NAMES, ArgumentEffect, Uses
+from pipeguard.detect.commands.argument_roles import IDLE, ArgumentRole, is_field, is_shell, role
+from pipeguard.detect.commands.argument_usage import OWN_NAMES, ArgumentEffect, Uses
 from pipeguard.detect.commands.interpret import MADE, argument_lines, code_lines, command_lines
-from pipeguard.detect.commands.path_normalisation import patch_lines, path_lines
+from pipeguard.detect.commands.path_normalisation import patch_lines
 from pipeguard.detect.commands.programs import flat
 from pipeguard.detect.commands.shell_command import GAP, ScriptBudget
 from pipeguard.detect.commands.sql import breakout_lines, is_statement, statements
@@ -115,19 +115,16 @@ def flat_effects(
 
 def _compute_effects(uses: Uses, *, windows: bool) -> tuple[list[ArgumentEffect], bool]:
     named = zip(uses.text.strings, uses.text.names_around, strict=True)
-    acts = [value for value, (names, _) in named if names and names[-1] in lists.OPERATIONS]
+    acts = [value for value, names in named if names and names[-1] in lists.OPERATIONS]
     budget = ScriptBudget(len(uses.text.data))
     reader = _ArgumentReader(" ".join((uses.tool or "", *acts)), budget, windows=windows)
     effects: list[ArgumentEffect] = []
     left, written = MAX_CHARS, list[re.Match[str]]()
     for group in _groups(uses):
-        role = uses.role(group[0].path)
-        if role in IDLE and not (len(group) == 1 and _names_file(group[0].value)):
-            continue
         left -= sum(len(string.value) for string in group)
         if left < 0:
             return effects, True
-        lines = reader.lines(role, group)
+        lines = reader.lines(uses.role(group[0].path), group)
         if lines:
             written += filter(None, map(_WRITES_DECISIVE_FILE.match, lines))
             effects.append(_effect(uses.text, group, lines))
@@ -182,18 +179,17 @@ def _groups(uses: Uses, *, only_idle: bool = False) -> Iterator[list[_String]]:
 
     Args:
         uses: the strings.
-        only_idle: True for the idle ones; False for all but those in lists and objects.
+        only_idle: True for the idle ones; False for the others, and idle ones of a single word.
     """
     group: list[_String] = []
     text = uses.text
     is_call = uses.tool is not None  # by its params
     strings = zip(text.strings, text.names_around, strict=True)
-    for segment, (value, (names, is_alone)) in enumerate(strings):
+    for segment, (value, names) in enumerate(strings):
         if not value or (is_call and names[:1] != _PARAMS):
             continue
         is_idle = uses.role_by_names(names) in IDLE
-        is_left_out = not is_idle if only_idle else is_idle and not is_alone
-        if is_left_out:
+        if not is_idle if only_idle else is_idle and not _names_file(value):
             continue
         path = text.segment_path(segment)
         is_of_params = path[:1] == _PARAMS
@@ -241,6 +237,8 @@ class _ArgumentReader:
 
     def lines(self, role: ArgumentRole, group: list[_String]) -> list[str]:
         """The lines of arguments that belong together."""
+        if role in IDLE:
+            return [line for each in group for line in argument_values.token_lines(each.value)]
         if len(group) > 1 or (group[0].is_in_list and group[0].key in lists.OPTION_LISTS):
             return self._lines_of_list(role, group)
         key, value = group[0].key, argument_values.fold_value(group[0].value)
@@ -251,11 +249,23 @@ class _ArgumentReader:
         if role is ArgumentRole.STATEMENT:
             is_value = not is_statement(value) and not argument_values.CONDITION.match(value)
             return statements(value) + (breakout_lines(value) if is_value else [])
-        if role in IDLE:
-            options = [f"OPT {value}"] if argument_values.OPTION.match(value) else []
-            return options + path_lines(group[0].value, value) + patch_lines(group[0].value)
-        raw = group[0].value
-        return patch_lines(raw) + argument_values.value_lines(self._tool, key, raw, self.budget)
+        return self._lines_of_value(group[0])
+
+    def _lines_of_value(self, string: _String) -> list[str]:
+        """The lines of a value; for JSON, of each string in it, as if it were an argument."""
+        read, lines = argument_values.parse_json(string.value), patch_lines(string.value)
+        if read is None:
+            is_in = is_field(string.path)
+            value_lines = argument_values.field_lines if is_in else argument_values.value_lines
+            return lines + value_lines(self._tool, string.key, string.value, self.budget)
+        for step in reversed(string.path):
+            read = {step: read} if isinstance(step, str) else read
+        inner = Uses(MessageText(read, keyed=True), self._tool)
+        for group in _groups(inner):
+            lines += self.lines(inner.role(group[0].path), group)
+        for key in inner.text.keys:
+            lines += argument_values.field_lines(self._tool, "", key, self.budget)
+        return lines
 
     def command_lines(self, script: str) -> list[str]:
         """The lines of a script."""
@@ -291,7 +301,7 @@ class _ArgumentReader:
         if is_command or program:
             lines += argument_lines(command, budget=self.budget)
         for string in group:
-            lines += argument_values.value_lines(self._tool, string.key, string.value, self.budget)
+            lines += self._lines_of_value(string)
         return lines
 
 

@@ -13,7 +13,7 @@ from pipeguard.detect import words
 from pipeguard.detect.checks.outcome import Outcome
 from pipeguard.detect.checks.placeholders import is_placeholder, is_published, is_reference
 from pipeguard.detect.checks.registry import cheapest_first, measures_randomness
-from pipeguard.detect.commands.argument_roles import ArgumentRole
+from pipeguard.detect.commands.argument_roles import ArgumentRole, is_field
 from pipeguard.detect.matching.confirm import Occurrence
 from pipeguard.detect.model.data_literals import is_data_literal
 from pipeguard.detect.model.quotation import is_example, is_marked, topics
@@ -30,7 +30,7 @@ from pipeguard.detect.scanning.surroundings import (
     is_quoted,
 )
 from pipeguard.detect.text.decoders import ENCODINGS
-from pipeguard.detect.text.document import is_document
+from pipeguard.detect.text.document import is_document, is_text
 from pipeguard.firewall.finding import Confidence, Severity
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Path
@@ -43,6 +43,7 @@ ADDRESS_BYTES = 80  # percent-encoded: orders are longer
 # Decoded bytes. Somebody who encodes a short text hides an order; a long one is a document, encoded
 # for transport.
 SHORT_BYTES = 1024
+_JSON_STRING = lazy_regex(r'"([^"\\]*(?:\\.[^"\\]*)*)"', re.DOTALL)
 _INVISIBLE = lazy_regex("|".join(name for name, form in ENCODINGS.items() if form.is_invisible))
 _OPEN = lazy_regex("|".join(name for name, form in ENCODINGS.items() if form.is_open) + r"\Z")
 _OPAQUE = lazy_regex("|".join(name for name, form in ENCODINGS.items() if form.is_opaque))
@@ -245,10 +246,16 @@ class Located:
 
     @cached_property
     def is_stored(self) -> bool:
-        """True in a value or a document that the tool only stores."""
-        if self.role is ArgumentRole.VALUE:
-            return is_document(self.text.find_value(self.low))
-        return self.role is ArgumentRole.STORED
+        """True in a document that the tool stores."""
+        if self.role is not ArgumentRole.VALUE:
+            return False
+        value = whole = self.text.find_value(self.low)
+        is_json = whole.lstrip()[:1] in ("[", "{")
+        for each in _JSON_STRING.finditer(whole) if is_json else ():
+            if each.start() <= self.characters[0] < each.end():  # around the match
+                value = each[1].replace("\\n", "\n")
+        is_read = View.ACTS not in self.rule.views and (value is not whole or is_field(self.path))
+        return is_text(value) if is_read else is_document(whole)
 
     @cached_property
     def does_nothing(self) -> bool:
@@ -261,8 +268,7 @@ class Located:
             return False
         if not is_parsed and role is not ArgumentRole.WRITTEN:
             return role is ArgumentRole.SEARCHED
-        is_all = uses.is_alone(self.path) and self.text.is_most(self.low, self.size_bytes)
-        return uses.is_of_file or not is_all
+        return uses.is_of_file or not self.text.is_most(self.low, self.size_bytes)
 
     @cached_property
     def is_invisible(self) -> bool:

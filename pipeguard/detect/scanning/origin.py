@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pipeguard.detect.checks.readable import reads_as_words
-from pipeguard.detect.commands.argument_roles import ArgumentRole
-from pipeguard.detect.commands.argument_usage import IDLE, PROGRAMS, Idle
+from pipeguard.detect.commands.argument_roles import IDLE, ArgumentRole
+from pipeguard.detect.commands.argument_usage import PROGRAMS, Idle
 from pipeguard.detect.matching.confirm import Occurrence
 from pipeguard.detect.rules.rule import Rule, Written
 from pipeguard.detect.scanning.scan_budget import ScanInput

@@ -14,7 +14,7 @@ from itertools import accumulate, islice, pairwise
 from pipeguard.detect.text.layouts import LEAST_KEY, find_keys, is_listed, lay_out
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Path
-from pipeguard.firewall.protocol.places import ARGUMENTS, FIXED_VALUE_KEYS
+from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS
 from pipeguard.unicode.folding import fold
 
 MAX_TOKEN_CHARS = 120  # of a value that could be one word or one expression
@@ -24,9 +24,14 @@ FEW_SEGMENTS = 16  # of a range, which are compared
 BYTES_COUNTED = 2**12  # of `data`, whose code points are counted once
 
 _CONTINUATIONS = bytes(range(0x80, 0xC0))  # of a code point in UTF-8, behind its first byte
-# The names around a string, and whether it is an argument outside of lists and objects.
-NamesAround = tuple[tuple[str, ...], bool]
 _DIGIT = lazy_regex("[0-9]")
+# Four words in a row as in a sentence, without those of statements; or as many letters of a script
+# that needs no spaces; or three lines.
+_TEXT = lazy_regex(
+    r"(?:(?<![\w'\"])(?!(?i:select|union|insert|update|delete|drop|alter|from|where|exec)\b)"
+    r"[A-Za-z]?[^\W\d_A-Z]{1,24}(?:['’]\w{1,2})?[,:.]?\s){4}|[^\W\d_\x00-\x7f]{8}"
+    r"|(?m:^)[ \t]{0,80}(?:\S[^\r\n]*\n\s*){2}\S"
+)
 _COULD_BE_SECRET = lazy_regex(rf"(?=\D{{0,24}}[0-9])[!-~]{{{LEAST_KEY}}}")
 
 
@@ -255,32 +260,27 @@ class MessageText:
         return self._labels[number] if 0 <= number < len(self._labels) else None
 
     @cached_property
-    def names_around(self) -> list[NamesAround]:
-        """Keyed only: the names around each segment, outermost first; whether it is an argument."""
+    def names_around(self) -> list[tuple[str, ...]]:
+        """Keyed only: the names around each segment, outermost first."""
         around: list[tuple[str, ...]] = [()]
-        levels = [0]  # of ARGUMENTS that leads to each container; -1 if none does
         for name, parent in islice(zip(self._names, self._parents, strict=True), 1, None):
-            outer, level = around[parent], levels[parent]
-            around.append((*outer, name) if type(name) is str else outer)
-            leads = 0 <= level < len(ARGUMENTS) and name == ARGUMENTS[level]
-            levels.append(level + 1 if leads else -1)
-        alone = [level in (0, len(ARGUMENTS)) for level in levels]
+            around.append((*around[parent], name) if type(name) is str else around[parent])
         return [
-            ((*around[owner], step), alone[owner])
-            if type(step) is str
-            else (around[owner], alone[owner] if step is not None else self._is_alone(owner, alone))
+            (*around[owner], step) if type(step) is str else around[owner]
             for step, owner in zip(self._steps, self._owners, strict=True)
         ]
-
-    def _is_alone(self, owner: int, alone: list[bool]) -> bool:
-        """True if a container that is a text of codes is an argument."""
-        return owner > 0 and alone[self._parents[owner]]
 
 
 @lru_cache(maxsize=2)  # a text is asked about for each match in it
 def is_document(value: str) -> bool:
     """True for a long string of several lines."""
     return len(value) > DOCUMENT_CHARS and value.count("\n") >= DOCUMENT_LINES
+
+
+@lru_cache(maxsize=2)
+def is_text(value: str) -> bool:
+    """True for several lines, or a sentence in some language, unlike a name or a command."""
+    return _TEXT.search(value) is not None
 
 
 def _numbers(numbers: bytes) -> list[int]:

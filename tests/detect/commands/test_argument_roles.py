@@ -3,7 +3,6 @@
 import pytest
 
 from pipeguard.detect.commands.argument_roles import (
-    MANY_STRINGS,
     ArgumentRole,
     called_tool,
     is_of_database,
@@ -32,19 +31,12 @@ def test_which_tools_write() -> None:
     assert path_signs("move_file", "source") == ("<", "OFF")
 
 
-def test_a_value_of_a_record_is_kept_by_a_tool_that_makes_one() -> None:
-    path = ("fields", "colour")
-    assert role("create_item", path) is ArgumentRole.STORED
-    assert role("look_up", path) is ArgumentRole.VALUE
-    assert role("create_item", ("colour",)) is ArgumentRole.VALUE
-
-
-def test_one_of_many_strings_of_a_document_is_only_written() -> None:
-    path = ("rows", 3, "x")
-    assert role("look_up", ("a", "x"), among=MANY_STRINGS) is ArgumentRole.VALUE
-    assert role("look_up", ("a", "x"), among=MANY_STRINGS + 1) is ArgumentRole.WRITTEN
-    assert role("run", ("a", "command"), among=MANY_STRINGS + 1) is ArgumentRole.COMMAND
-    assert role("look_up", path) is ArgumentRole.WRITTEN
+@each("tool", ["create_item", "look_up"])
+def test_a_nested_value_is_one_whatever_the_names_of_its_tool_and_its_object(tool: str) -> None:
+    assert role(tool, ("fields", "colour")) is ArgumentRole.VALUE
+    assert role(tool, ("data", 3, "x")) is ArgumentRole.VALUE
+    assert role(tool, ("fields", "text")) is ArgumentRole.WRITTEN
+    assert role("run", ("a", "command")) is ArgumentRole.COMMAND
 
 
 def test_tools_are_told_by_words_of_their_names() -> None:

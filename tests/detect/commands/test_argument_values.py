@@ -1,10 +1,7 @@
 """Values that are not commands, with commands smuggled into them."""
 
-import json
-
 import pytest
 
-from pipeguard.detect.commands.argument_roles import MANY_STRINGS
 from pipeguard.detect.commands.argument_values import (
     MAX_VALUE,
     MAX_VALUE_LINES,
@@ -50,15 +47,6 @@ def test_a_long_value_is_read_part_by_part() -> None:
     assert "OUT or 1=1" in lines(";" * 100 + " a" * MAX_VALUE + "' or 1=1")
     assert lines("\n".join("a " * MAX_VALUE for _ in range(MAX_VALUE_LINES + 2))) == []
     assert lines("a" * 2 * MAX_VALUE) == []
-
-
-def test_a_long_json_text_is_read_string_by_string() -> None:
-    long = "a " * MAX_VALUE
-    assert "OUT or 1=1" in lines(json.dumps({"note": long, "names": ["it's", "x' or 1=1"]}))
-    many = ["it's; rm -rf /"] * (MANY_STRINGS + 1)
-    assert lines(json.dumps([*many, long])) == []
-    assert "$ rm -r /" in lines(json.dumps([*many, long, {"command": "rm -rf /"}]))
-    assert "$ rm -r /" in lines(json.dumps([f"{long}; rm -rf /"])[:-1])
 
 
 def test_a_list_of_options_has_options() -> None:

@@ -1,5 +1,6 @@
 """Effects of arguments, by the names of the tool and of each argument."""
 
+import json
 import time
 
 import pytest
@@ -14,6 +15,7 @@ from pipeguard.detect.commands.posix_shell import Shell
 from pipeguard.detect.commands.powershell import windows_lines
 from pipeguard.detect.commands.sql import statements
 from pipeguard.detect.text.document import MessageText
+from pipeguard.errors import Refusal
 from pipeguard.firewall.protocol.json_values import JsonValue, Number
 from tests.detect.cases import read_cases
 from tests.each import each
@@ -41,6 +43,39 @@ def test_a_list_is_of_the_command_that_its_tool_is_named_after(
 ) -> None:
     lines = b"".join(effect.data for effect in find_effects(uses(tool, {key: [*words]}))[0])
     assert f"\n{line}\n".encode() in lines
+
+
+PADDING: list[JsonValue] = [{"city": "Oslo", "note": "a " * 100}] * 30
+
+
+@each("value, line", CASES["what_a_value_does_in_a_record_a_row_or_json"])
+def test_what_a_value_does_in_a_record_a_row_or_json(value: str, line: str | None) -> None:
+    nestings: list[dict[str, JsonValue]] = [
+        {"config": {"name": value}},
+        {"items": [*PADDING, {"name": value}]},
+        {"data": {"attributes": {"name": value}}},
+        {"rows": [["1", value]]},
+        {"payload": json.dumps({"name": value})},
+        {"payload": json.dumps([*PADDING, {"name": value}])},
+        {"payload": json.dumps([*PADDING, {value: "x"}])},
+    ]
+    for tool in ("create_hook", "look_up"):
+        for nesting in nestings:
+            found = b"".join(effect.data for effect in find_effects(uses(tool, nesting))[0])
+            assert f"\n{line}\n".encode() in found if line else b"INJ" not in found, nesting
+
+
+def test_equal_keys_of_json_in_an_argument_are_refused() -> None:
+    with pytest.raises(Refusal, match="key twice"):
+        find_effects(uses("look_up", {"payload": '{"a": "x; rm -rf /", "a": "x"}'}))
+    assert find_effects(uses("write", {"content": '{"a": "x", "a": "x"}'})) == ([], False)
+
+
+def test_a_path_that_is_all_of_a_text_in_a_record_is_read() -> None:
+    records: list[JsonValue] = [{"text": "/etc/shadow"}, {"data": ["x y", "/etc/shadow"]}]
+    for tokens in records:
+        (found,) = find_effects(uses("write", {"job": tokens}))[0]
+        assert found.data == b"\n< /etc/shadow\n"
 
 
 @tried(200)

@@ -95,7 +95,7 @@ def test_a_sample_is_found_at_places_all_around_the_edge_of_a_block(rule: str, s
 
 @tried(100)
 @given(drawn_from(textual), st.lists(texts, max_size=2), st.data())
-def test_a_sample_is_found_in_any_value(  # of fewer strings than `roles.MANY_STRINGS`
+def test_a_sample_is_found_in_any_value(
     sample: Sample, beside: list[str], data: st.DataObject
 ) -> None:
     assume(stands_alone(sample))

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeguard.detect.commands.argument_usage import Uses
 from pipeguard.detect.text.document import BYTES_COUNTED, MessageText
 from pipeguard.detect.text.layouts import LONGEST_LISTED, MIN_NUMBER_DIGITS
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, Path
@@ -116,11 +115,7 @@ def test_the_names_around_each_string_are_those_of_its_path(value: JsonValue) ->
         text = MessageText(message, keyed=True)
         paths = [text.segment_path(number) for number in range(text.segment_count)]
         assert text.names_around == [
-            (
-                tuple(step for step in path if isinstance(step, str)),
-                Uses(text, None).is_alone(path),
-            )
-            for path in paths
+            tuple(step for step in path if isinstance(step, str)) for path in paths
         ]
         assert sum(text.sizes()) == len(text.data) + 1 or not paths
 
