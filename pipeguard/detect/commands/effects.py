@@ -179,7 +179,7 @@ def _groups(uses: Uses, *, only_idle: bool = False) -> Iterator[list[_String]]:
 
     Args:
         uses: the strings.
-        only_idle: True for the idle ones; False for the others, and idle ones of a single word.
+        only_idle: True for idle ones and what is in them; False for others and single words.
     """
     group: list[_String] = []
     text = uses.text
@@ -188,7 +188,8 @@ def _groups(uses: Uses, *, only_idle: bool = False) -> Iterator[list[_String]]:
     for segment, (value, names) in enumerate(strings):
         if not value or (is_call and names[:1] != _PARAMS):
             continue
-        is_idle = uses.role_by_names(names) in IDLE
+        outer = [names[:at] for at in range(len(ARGUMENTS) + 1, len(names))] if only_idle else []
+        is_idle = any(uses.role_by_names(each) in IDLE for each in (names, *outer))
         if not is_idle if only_idle else is_idle and not _names_file(value):
             continue
         path = text.segment_path(segment)
