@@ -430,10 +430,11 @@ def _secrets(call: Call, result: ToolResult) -> tuple[bool, bool]:
     text, is_secret = result.text(), result.looks_secret()
     tokens = call.find_new(outgoing_call.TOKENS, result)
     looks_secret = any(token in text and is_secret(token) for token in tokens)
-    is_one_time = any(map(call.takes, result.one_time_secrets()))
+    is_secretive = result in call.secretive
+    is_one_time = is_secretive and any(map(call.takes, result.one_time_secrets()))
     types = not outgoing_call.TYPES.isdisjoint(name_words(call.tool.name))  # perhaps where asked
     is_named = is_one_time and not (types and not call.tool.labels & Label.OUTSIDE)
-    if result not in call.without_secrets:
+    if is_secretive:
         looks_secret = looks_secret or any(map(call.completes_new, result.secrets()))
         is_named = is_named or any(
             call.is_new(value)

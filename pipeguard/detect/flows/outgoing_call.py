@@ -28,6 +28,8 @@ MOST_NEEDLES = 64  # looked up for one call
 MOST_READINGS = 8  # decoded from it
 ORDERS_BYTES = 2**40  # more than a search of all text written for a model can take
 FEW_MAILBOXES = 3  # in a text, any of which an answer may go to
+MOST_ROWS = 2**13  # of a call that are looked up: more take longer than to read all results
+CODE_CHARS = 5  # of the shortest code, which has a digit
 MANY_NAMES = 4  # of people
 MANY_CONTACTS = 5  # of people, in a letter to somebody else
 
@@ -59,8 +61,7 @@ class Call:
         tool: the called tool.
         about: the short values of the arguments that name its target.
         opened: the web addresses that it only requests.
-        without_secrets: results of which it surely has no value that is called a secret, or looks
-            so.
+        secretive: results with secrets that it may contain.
         recipients: the mail addresses and telephone numbers that receive it.
         text: the strings of the arguments.
         pieces: the longest values of this call and of earlier ones, if there are any.
@@ -95,8 +96,7 @@ class Call:
         self._held: defaultdict[Kind, dict[ToolResult, list[int]]] = defaultdict(dict)
         self._are_new: dict[str, bool] = {}
         self._values: dict[Kind, list[str]] = {}
-        self.without_secrets = set[ToolResult]()
-        self._held_pieces: set[str] | None = None  # of secrets; None until all are searched
+        self.secretive = set[ToolResult]()
 
     @cached_property
     def readings(self) -> list[str]:
@@ -194,7 +194,6 @@ class Call:
             found.update(told)
         if self.opened:
             found.update(each for each in results if any(map(each.has_address, self.opened)))
-        found.update(each for each in results if each.one_time_secrets())
         return found | self._find_secrets(results)
 
     def _look_up(
@@ -228,23 +227,36 @@ class Call:
             self._look_up(kind, results, overlap.SearchBudget(ORDERS_BYTES))
 
     def _find_secrets(self, results: list[ToolResult]) -> set[ToolResult]:
-        """Find the results whose secret values the call may contain."""
-        found, pieces = set[ToolResult](), set[str]()
-        for texts, read in (
-            ([*self.squeezed_texts, self.torn_text], ToolResult.pieces_of_secrets),
-            (self.readings, ToolResult.named_secrets),
-        ):
-            having = {each: values for each in results if (values := read(each))}
-            wanted = [*dict.fromkeys(value for values in having.values() for value in values)]
-            whole = "\n".join(dict.fromkeys(texts))
-            numbers = overlap.find_held(wanted, [whole], self._budget).get(0, ())
-            held = {wanted[at] for at in numbers}
-            found.update(each for each, values in having.items() if not held.isdisjoint(values))
-            pieces |= held
-        if not self._budget.is_spent:
-            self.without_secrets.update(each for each in results if each not in found)
-            self._held_pieces = pieces
-        return found
+        """Find the results whose secret values the call may contain.
+
+        Only those with a row of letters of the call are read for secrets, which takes long; of a
+        long call, all are. A password may have few letters, so rows with other signs count, too.
+        """
+        if len(self.torn_text) + sum(map(len, self.readings)) > MOST_ROWS:
+            self.secretive.update(results)
+            return {each for each in results if self._has_secret_of(each)}
+        size, budget, texts = overlap.PIECE_CHARS, overlap.SearchBudget(), self.readings
+        signs = [row for text in texts for row in overlap.rows(text, size) if not row.isalnum()]
+        both = [*self._rows, *(row[::-1] for row in self._rows)]
+        for rows, form in ((both, overlap.squeeze), (signs, str)):
+            held = overlap.find_held([*{*rows}], [form(each.text()) for each in results], budget)
+            self.secretive.update(results[at] for at in held)
+        self.secretive.update(results if budget.is_spent else ())
+        return {each for each in self.secretive if self._has_secret_of(each)}
+
+    def _has_secret_of(self, result: ToolResult) -> bool:
+        """True if it may contain a secret value of a result."""
+        if result.one_time_secrets() or any(map(self._may_complete, result.secrets())):
+            return True
+        named = [*dict.fromkeys(result.named_secrets())]
+        return bool(overlap.find_held(named, self.readings, overlap.SearchBudget()))
+
+    @cached_property
+    def _rows(self) -> set[str]:
+        """Rows of its letters and digits: a secret in it has one, or a code one with a digit."""
+        sent = "\n".join((self.torn_text, *self.squeezed_texts[1:]))
+        codes = (row for row in overlap.rows(sent, CODE_CHARS) if not row.isalpha())
+        return {*overlap.rows(sent, overlap.PIECE_CHARS), *codes}
 
     def shares(self, result: ToolResult, *, mentions: bool = True) -> overlap.Overlap:
         """Find its plain text in a result, without digests, or without all its words there."""
@@ -321,7 +333,7 @@ class Call:
     def _with_text(self, text: str) -> Call:
         """The call with another text."""
         call = Call(self.tool, text.encode(), self._said, self.about)
-        call.recipients = self.recipients
+        call.recipients, call.secretive = self.recipients, self.secretive
         call.follow(self._before)
         return call
 
@@ -339,8 +351,8 @@ class Call:
 
     def _may_complete(self, bare: str) -> bool:
         """False if the call has no piece of a value: the usual case, and 100 times as fast."""
-        held, begin = self._held_pieces, bare[::-1][: overlap.PIECE_CHARS]
-        return held is None or begin in held or not held.isdisjoint(overlap.pieces(bare))
+        begin = bare[::-1][: overlap.PIECE_CHARS]
+        return begin in self._rows or not self._rows.isdisjoint(overlap.pieces(bare))
 
     def completes(self, bare: str) -> bool:
         """True if a squeezed value leaves with this call, whole or by the last of its pieces.

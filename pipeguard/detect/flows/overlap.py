@@ -194,6 +194,11 @@ def pieces(bare: str) -> list[str]:
     return [bare[at : at + PIECE_CHARS] for at in starts]
 
 
+def rows(text: str, size: int) -> set[str]:
+    """All rows of so many characters in the words of a text."""
+    return {word[at : at + size] for word in text.split() for at in range(len(word) - size + 1)}
+
+
 def shingles(text: str) -> Iterator[str]:
     """Rows of a few words, one for every second word."""
     words = text.split()

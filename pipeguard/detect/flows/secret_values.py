@@ -14,7 +14,7 @@ from itertools import islice
 from pipeguard.detect.checks.credential_names import is_secret_setting
 from pipeguard.detect.checks.placeholders import entropy
 from pipeguard.detect.flows.overlap import squeeze
-from pipeguard.detect.flows.text_values import TOKEN_CHARS, decode_percent, tokens, unescape
+from pipeguard.detect.flows.text_values import TOKEN_CHARS, decode_percent, find_tokens, unescape
 from pipeguard.detect.matching.confirm import find_signed, occurs, sign_finder
 from pipeguard.detect.words import credentials, word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -79,7 +79,8 @@ def secrets(text: str, looks: Callable[[str], bool]) -> dict[str, str]:
         looks: True if a token looks like a secret.
     """
     by_letters: dict[str, str] = {}
-    for token in tokens(text[:SECRET_TEXT]):
+    least = LONG_CHARS if looks is is_random else TOKEN_CHARS
+    for token in find_tokens(text[:SECRET_TEXT], least):
         if len(by_letters) >= MOST_SECRETS:
             break
         is_one = _MIXED.search(token) and "=" not in token.rstrip("=") and looks(token)

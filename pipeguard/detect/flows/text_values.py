@@ -73,12 +73,13 @@ def tokens(text: str, *, are_telling: bool = False) -> list[str]:
         text: to be read.
         are_telling: True for those with a digit or an `@`, which two texts do not share by chance.
     """
-    return phone_numbers(text) + _find_tokens(text, TOKEN_CHARS, is_telling=are_telling)
+    return phone_numbers(text) + find_tokens(text, TOKEN_CHARS, is_telling=are_telling)
 
 
-def _find_tokens(
+def find_tokens(
     text: str, least: int, *, has_parts: bool = True, is_telling: bool = False
 ) -> list[str]:
+    """Runs of at least so many letters and digits, as `tokens` finds them."""
     data, form = text.encode("utf-8", "replace"), overlap.native()
     if form is not None:
         found: list[str] = form.find_tokens(data, (least, MOST_CHARS), has_parts, is_telling)
@@ -103,7 +104,7 @@ def _parts(token: str) -> Iterator[str]:
 
 def names(text: str) -> Iterator[str]:
     """Values that a call names, such as an account, an address or a branch, but not plain words."""
-    for name in _find_tokens(text, MIN_NAME_CHARS, has_parts=False):
+    for name in find_tokens(text, MIN_NAME_CHARS, has_parts=False):
         bare = name.strip(".-/=")
         if len(bare) >= MIN_NAME_CHARS and not bare.isalpha():
             yield bare

@@ -242,13 +242,6 @@ class ToolResult:
         return secrets | secret_values.by_letters(self.named_secrets())
 
     @_derive_once
-    def pieces_of_secrets(self) -> tuple[str, ...]:
-        """Parts of the secrets, from both ends: a text with a secret contains at least one."""
-        bare = self.secrets()
-        turned = (each[::-1][: overlap.PIECE_CHARS] for each in bare)
-        return *turned, *(piece for each in bare for piece in overlap.pieces(each))
-
-    @_derive_once
     def named_secrets(self) -> tuple[str, ...]:
         """Values that it calls secret by name."""
         return tuple(secret_values.named_secrets(self.text()))

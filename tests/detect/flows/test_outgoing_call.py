@@ -142,6 +142,13 @@ def test_what_was_sent_before_is_read_with_it() -> None:
     assert second.completes("kx82mqz71lpt04vb")
 
 
+def test_only_a_result_that_shares_letters_with_a_call_is_read_for_secrets() -> None:
+    for text, is_read in (("Shall we meet at noon?", False), ("It is 4 8 2 9 1 3.", True)):
+        known = result("Your login code is 482913.")
+        found = call(text, tool="send_mail").find_taken([known])
+        assert ("one_time_secrets" in known.values) is (known in found) is is_read
+
+
 def test_a_mail_may_be_answered_to_those_who_stand_in_it() -> None:
     few = " ".join(f"u{number}@in.example" for number in range(FEW_MAILBOXES))
     mail = call("u0@in.example", tool="send_mail")
