@@ -231,10 +231,9 @@ def _read_path(text: str) -> CallNames | None:
     if not 0 < len(text) <= MOST_CHARS:
         return None
     plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
-    if ".." in plain or "%" in plain or not text.isprintable():
-        return None
     steps = text.replace("\\", "/")
-    if steps.startswith("//") or _SEVERAL_PATHS.search(text):  # the first is another machine's
+    is_elsewhere = ".." in plain or "%" in plain or steps.startswith("//")  # another machine's
+    if is_elsewhere or not text.isprintable() or _SEVERAL_PATHS.search(text):
         return None
     kept = [step for step in steps.split("/") if step not in ("", ".")]
     return CallNames(("/" * steps.startswith("/") + "/".join(kept) or ".",))

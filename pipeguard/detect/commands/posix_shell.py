@@ -27,7 +27,7 @@ _PLAIN_TOKEN = lazy_regex(
     re.ASCII,
 )
 _BLANK = lazy_regex(r"[ \t\r\f\v]+")
-_REDIRECT = lazy_regex(r"(?:[0-9]{0,2}|&)(?:<<<|<<-?|<>|<&|>>|>\||>&|&>>?|<|>)")
+_REDIRECT = lazy_regex(r"(?![<>]\()(?:[0-9]{0,2}|&)(?:<<<|<<-?|<>|<&|>>|>\||>&|&>>?|<|>)")
 _OPERATOR = lazy_regex(r"\|\||&&|\|&|;;&?|;|\||&(?!>)|\n|[()]")
 _NO_FILE = lazy_regex(r"[0-9]|-|/dev/null|/dev/std(?:in|out|err)")
 _GROUP_BEGINS = (["{"], ["while"], ["for"])
@@ -328,8 +328,6 @@ class _Script:
         elif text[reader.at] == "#":
             end = text.find("\n", reader.at)
             reader.at = len(text) if end < 0 else end
-        elif text.startswith(("<(", ">("), reader.at):
-            self._words += reader.words()
         elif redirect := _REDIRECT.match(text, reader.at):
             self._redirect(redirect)
         elif operator := _OPERATOR.match(text, reader.at):

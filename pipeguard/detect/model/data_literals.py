@@ -287,12 +287,11 @@ def _tells_of_tests(around: str, kind: FileKind) -> bool:
     """True if names outside of literals and blocks show that values are of tests or attacks."""
     bare = _LITERAL.sub(_without_value, _HEADER.sub("", _BLOCK.sub("", around)))
     names = {name.lower() for name in _NAMES.findall(bare)}
-    is_of_attacks = any(map(_OF_ATTACKS.search, names))
     if kind > FileKind.OTHER and _has_label(around, _OF_ATTACKS):
         return True
     if len(names) < (FEW_NAMES if kind is FileKind.OTHER else 1):
         return False
-    return is_of_attacks or (
+    return any(map(_OF_ATTACKS.search, names)) or (
         len(names) >= FEW_NAMES and not all(map(_is_record, around.split("\n")))
     )
 
