@@ -131,17 +131,17 @@ class LocatedMatch:
         if self.tool is None:
             return False
         is_statement = role(self.tool.name, self.match.path) is ArgumentRole.STATEMENT
-        is_kept = self.tool.stores or is_statement
-        if not is_kept or not self.knowledge.stays_here(self.context.guard):
+        if not (self.tool.stores or is_statement) or not self.knowledge.stays_here(
+            self.context.guard
+        ):
             return False
         return not any(map(is_seen_by_others, written_files(self.value)))
 
     def is_key_in_its_file(self) -> bool:
         """True if a key is written unchanged to a file on this machine that is meant for keys."""
         is_plain = self.match.rule.id.startswith("secrets.") and self.match.view == "text"
-        if not is_plain or not self.is_argument:
-            return False
-        return self.is_kept_here and are_key_files(written_files(self.value))
+        is_kept_here = is_plain and self.is_argument and self.is_kept_here
+        return is_kept_here and are_key_files(written_files(self.value))
 
     def is_fixture_hash(self) -> bool:
         """True for a password hash in a fixture, test or example, by its file or text."""

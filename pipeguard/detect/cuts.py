@@ -42,9 +42,8 @@ _CLAIMED = lazy_regex(r"\[\s?(?i:pipeguard\s+cut)\s[^\[\]]{1,240}\]")  # a line,
 
 def can_cut(context: Context, surface: Surface, spans: Sequence[StringSpan]) -> bool:
     """True if all of the spans are in text that a model reads in a result."""
-    if surface is not Surface.TO_CLIENT or context.part != "result" or not spans:
-        return False
-    if len(spans) > MAX_CUTS:
+    is_of_result = surface is Surface.TO_CLIENT and context.part == "result"
+    if not is_of_result or not 0 < len(spans) <= MAX_CUTS:
         return False
     places = [context.place(span.path) for span in spans]
     for place, span in zip(places, spans, strict=True):
@@ -156,9 +155,8 @@ def _with_words(
     if finding.end <= finding.start:  # its excerpt is of words that are somewhere in the string
         return finding._replace(excerpt="")
     if not is_cut:
-        if clean == words:
-            return finding
-        return finding._replace(excerpt=shown_words(clean, EXCERPT_CHARS))
+        excerpt = shown_words(clean, EXCERPT_CHARS)
+        return finding if clean == words else finding._replace(excerpt=excerpt)
     size = f"{len(words)} characters, {len(words.encode())} bytes"
     note = f"{finding.note}; {size}" if finding.note else size
     return finding._replace(excerpt=shown_words(clean, KEPT_CHARS), note=note)

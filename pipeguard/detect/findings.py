@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
+from pipeguard.detect.commands.argument_roles import ArgumentRole, role
 from pipeguard.detect.flows.leak import SECRET_OUT, Leak
 from pipeguard.detect.flows.outgoing_call import KnownCall
 from pipeguard.detect.flows.text_values import (
     forget_addresses,
     named_strings,
+    names_obeyed_file,
     secret_egress,
     short_values,
 )
@@ -80,9 +82,8 @@ def _name(context: Context, surface: Surface, message: Message) -> _Name:
     All messages of one name have the same strings in the same places.
     """
     frame, token = message.frame, message.id_token
-    if len(frame) > NAMED_BYTES or token is None or not _has_number(message):
-        return _Name()
-    if not message.value.keys() <= ENVELOPE:
+    is_plain = _has_number(message) and message.value.keys() <= ENVELOPE
+    if len(frame) > NAMED_BYTES or token is None or not is_plain:
         return _Name()
     written = token.encode()
     if frame.startswith(_FIRST + written + b","):
@@ -143,6 +144,8 @@ class Findings(Knowledge):
         value: JsonValue = message.value
         if direction is Direction.TO_SERVER:
             findings = self._scan_message(context, Surface.TO_SERVER, message, value)
+            if names_obeyed_file(message.frame) or b"\\u00" in message.frame:
+                findings += self._written_orders(context, value)
             if may_hold_placeholder(message.frame):
                 if has_foreign_placeholder(vault, value):
                     findings.append(make_block(replies.FOREIGN_PLACEHOLDER, FOREIGN_NOTE))
@@ -164,6 +167,18 @@ class Findings(Knowledge):
         if sent and context.guard.policy.mode is not Mode.OBSERVE:
             findings += echoes(sent, message.frame, context, value)
         return findings
+
+    def _written_orders(self, context: Context, value: JsonValue) -> list[Finding]:
+        """Orders in what is written to a file that models obey, as if it had come back."""
+        texts = [text for pair in named_strings(get_value(value, ARGUMENTS)) for text in pair]
+        paths = "\n".join(text for text in texts if " " not in text.split("/")[-1])
+        if not names_obeyed_file(paths.encode("utf-8", "replace")):
+            return []
+        found = self.read(context, Surface.TO_CLIENT, value)
+        found = [each for each in found if each.rule.startswith("injection.")]
+        found = [each for each in found if "/old" not in each.pointer.lower()]  # is taken out
+        uses = [role(context.tool, tuple(each.pointer.split("/"))) for each in found]
+        return [e for e, use in zip(found, uses, strict=True) if use is not ArgumentRole.SEARCHED]
 
     def _scan_message(
         self, context: Context, surface: Surface, message: Message, value: JsonValue
@@ -192,8 +207,7 @@ class Findings(Knowledge):
         Raises:
             Refusal: it could not be judged.
         """
-        is_listed = surface is Surface.DEFINITIONS  # as often as a client asks
-        name = _name_value(context, surface, value) if is_listed else _Name()
+        name = _name_value(context, surface, value) if surface is Surface.DEFINITIONS else _Name()
         return self._scan_named(context, surface, value, name)
 
     def look_ahead(self, context: Context, values: Iterable[JsonValue]) -> ReadPart:

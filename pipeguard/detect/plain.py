@@ -10,7 +10,7 @@ from functools import partial
 
 from pipeguard.detect.findings import Findings
 from pipeguard.detect.flows.secret_values import begun_key
-from pipeguard.detect.flows.text_values import add_short_value, has_amount_name
+from pipeguard.detect.flows.text_values import add_short_value, has_amount_name, names_obeyed_file
 from pipeguard.detect.scanning.first_look import RuleLookup, are_idle, glance, reads_clean
 from pipeguard.detect.text.layouts import is_sensitive
 from pipeguard.detect.text.windowing import OVERLAP_BYTES
@@ -65,6 +65,8 @@ class PlainLook(Findings):
         """
         is_call = direction is Direction.TO_SERVER
         surface = Surface.TO_SERVER if is_call else Surface.TO_CLIENT
+        if is_call and names_obeyed_file(outline.data):
+            return False
         if not is_call and b"\\" in outline.data:
             if outline.may_be_json:
                 return False  # the escapes in its strings are decoded

@@ -139,8 +139,7 @@ def _show_differences(cover: _Cover, tool: Tool, arguments: JsonValue) -> str:
         return TOO_LONG
     differing = list(_find_differences(_values(arguments), before))
     differing.sort(key=lambda each: (not each.new, len("".join(each.new))))
-    shown = _mask_differences(cover, differing[:MOST_DIFFERENCES])
-    lines = [each.words for each in shown]
+    lines = [each.words for each in _mask_differences(cover, differing[:MOST_DIFFERENCES])]
     more = len(differing) - len(lines)
     return "\n".join([*lines, *([f"and {more} more"] if more else [])]) or NONE
 

@@ -238,9 +238,7 @@ def _phrases(words: list[bytes]) -> Iterator[bytes]:
 
 def _phrase_entropy(numbers: list[int]) -> bytes | None:
     """The bytes encoded by the words of a phrase; None if they are not a phrase."""
-    if min(numbers) < 0 or numbers == sorted(numbers):
-        return None
-    if 3 * len(set(numbers)) < 2 * len(numbers):
+    if min(numbers) < 0 or numbers == sorted(numbers) or 3 * len(set(numbers)) < 2 * len(numbers):
         return None  # random words do not repeat like this
     bits = 0
     for number in numbers:

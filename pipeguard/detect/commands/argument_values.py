@@ -202,6 +202,5 @@ def _statement_lines(tool: str | None, key: str, value: str) -> list[str]:
     is_condition = key in lists.CONDITIONS and CONDITION.match(value)
     if is_condition or not _STATEMENT_SIGN.search(value):
         return []
-    if STATEMENT.match(value) and is_of_database(tool):
-        return statements(value)
-    return breakout_lines(value)
+    is_whole = STATEMENT.match(value) is not None and is_of_database(tool)
+    return statements(value) if is_whole else breakout_lines(value)

@@ -131,7 +131,8 @@ def _compute_effects(uses: Uses, *, windows: bool) -> tuple[list[ArgumentEffect]
     contents = [s for group in _groups(uses, only_idle=True) for s in group] if written else []
     if contents and any(match[1] for match in written):
         script = "\n".join(string.value for string in contents)
-        effects.append(_effect(uses.text, contents, reader.command_lines(script)))
+        lines = reader.command_lines(script) + code_lines(script, budget=reader.budget)
+        effects.append(_effect(uses.text, contents, lines))
     if not all(match[1] for match in written) and _takes_guard(contents):
         effects.append(_effect(uses.text, contents, ["OFF guard"]))
     return effects, reader.budget.is_exceeded
@@ -197,12 +198,10 @@ def _groups(uses: Uses, *, only_idle: bool = False) -> Iterator[list[_String]]:
         if is_call if not is_of_params else path[1:2] in (("name",), ("_meta",)):
             continue
         string = _String(path, value, segment)
-        if group and _belongs(group, string):
-            group.append(string)
-            continue
-        if group:
+        if group and not _belongs(group, string):
             yield group
-        group = [string]
+            group = []
+        group.append(string)
     if group:
         yield group
 
@@ -308,12 +307,10 @@ class _ArgumentReader:
 
 def _words_of_json(value: str) -> list[str]:
     """The words of a command given as a JSON list; empty for any other value."""
-    if not value.lstrip()[:2].startswith('["'):
+    words = argument_values.parse_json(value) if value.lstrip().startswith('["') else None
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         return []
-    words = argument_values.parse_json(value)
-    if isinstance(words, list) and all(isinstance(word, str) for word in words):
-        return [str(word) for word in words]
-    return []
+    return [*map(str, words)]
 
 
 def _option_list_lines(tool: str | None, key: str, values: list[str]) -> list[str]:

@@ -121,9 +121,7 @@ class Flows:
             now: seconds on the session's clock.
             about: the short values of the call, from `text_values.short_values`.
         """
-        frame = tool_results.drop_blobs(
-            without_value(frame)
-        )  # the value would take ten times the memory
+        frame = tool_results.drop_blobs(without_value(frame))  # a value takes ten times as much
         if len(frame) > RESULT_BYTES:
             return
         result = ToolResult(tool, frame, now, about)
@@ -219,8 +217,7 @@ class Flows:
     def _find_order(self, tool: Tool, arguments: JsonValue) -> list[Leak]:
         """Find the order that a call carries out, or a further part of one carried out earlier."""
         with self._lock:
-            results = list(self._results)
-            carried = list(self._orders)
+            results, carried = list(self._results), list(self._orders)
         if not results:
             return []
         from pipeguard.detect.flows.orders import ActingCall  # most first calls do nothing
@@ -279,7 +276,7 @@ class Flows:
             return []
         text = text_values.join_sent(arguments)[:ARGUMENT_BYTES]
         if tool.labels & Label.WRITES:
-            if not text_values.OBEYED_FILES.search(text):
+            if not text_values.names_obeyed_file(text):
                 return []
             tool = tool._replace(labels=tool.labels | Label.KEEPS)
         leaks: list[Leak] = []
@@ -322,16 +319,13 @@ class Flows:
 
         with self._lock:
             requests = self._calls.list_unread()
-        new = [
-            ClientWords.read(number, tool_results.join_request(frame)) for number, frame in requests
-        ]
+        new = [ClientWords.read(at, tool_results.join_request(frame)) for at, frame in requests]
         with self._lock:
             return self._calls.keep_words(requests, new)
 
 
 def _leaks(call: Call, results: list[ToolResult]) -> Iterator[Leak]:
     addressed = {result for result in results if result.addressed_part()}  # written for the model
-    has_orders = bool(addressed)
     labels = call.tool.labels  # asked here: each question takes a microsecond
     is_sent, is_run = bool(labels & Label.SENDS), bool(labels & (ACTS | Label.GUARDS))
     could_obey = is_sent or not labels or bool(labels & CHANGES)
@@ -344,7 +338,7 @@ def _leaks(call: Call, results: list[ToolResult]) -> Iterator[Leak]:
     likely = private | repeated | obeyed
     for result in (each for each in reversed(results) if each in likely) if likely else ():
         if result in private:
-            yield from _private_leaks(call, result, has_orders=has_orders)
+            yield from _private_leaks(call, result, has_orders=bool(addressed))
         if result in obeyed:
             yield from _orders_obeyed(call, result)
         elif result in repeated and call.shares(result, mentions=False).chars >= ACTED_CHARS:

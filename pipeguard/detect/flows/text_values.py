@@ -47,7 +47,7 @@ _REST_OF_URL = lazy_regex(r"[^\s\"'<>)\]]{1,8192}")
 _ESCAPED = lazy_regex(r"\\{1,4}(?:u([0-9a-fA-F]{4})|(/))|&amp;")
 _PERCENT = lazy_regex(r"%([0-7][0-9a-fA-F])")
 _SHORT_VALUE = lazy_regex(rf"(?=.{{0,99}}[0-9@#/])\S{{{LEAST_SHORT},{SHORT_CHARS}}}")
-OBEYED_FILES = lazy_regex(lists.alternatives("MODEL_FILES").encode())
+_OBEYED_FILES = lazy_regex(lists.alternatives("MODEL_FILES").encode())
 _AMOUNT = lazy_regex(arguments.alternatives("AMOUNTS"), re.IGNORECASE)
 
 
@@ -458,26 +458,31 @@ def _only_opens(command: str) -> bool:
     )
 
 
+def names_obeyed_file(data: bytes) -> bool:
+    """True if a text names a file that models obey."""
+    data = data.lower()
+    has_sign = b".md" in data or b"rules" in data or b"/memory/" in data
+    return has_sign and _OBEYED_FILES.search(data) is not None
+
+
 def named_strings(value: JsonValue) -> list[tuple[str, str]]:
     """Each string, with the nearest name above it, or a credential's name next to it."""
-    strings: list[tuple[str, str]] = []
-    if NATIVE is not None:
-        strings = NATIVE.named_strings(value, _name_value)
-    else:
-        _add_named_strings("", value, strings)
-    return strings
+    form = _list_named_strings if NATIVE is None else NATIVE.named_strings
+    return [*form(value, _name_value)]
 
 
-def _add_named_strings(key: str, value: JsonValue, strings: list[tuple[str, str]]) -> None:
+def _list_named_strings(
+    value: JsonValue, name_value: Callable[[JsonObject], str], key: str = ""
+) -> Iterator[tuple[str, str]]:
     if type(value) is str:
-        strings.append((key, value))
+        yield key, value
     elif type(value) is list:
         for item in value:
-            _add_named_strings(key, item, strings)
+            yield from _list_named_strings(item, name_value, key)
     elif type(value) is dict:
-        own = _name_value(value) if "value" in value else ""
+        own = name_value(value) if "value" in value else ""
         for name, item in value.items():
-            _add_named_strings(own if name == "value" else name, item, strings)
+            yield from _list_named_strings(item, name_value, own if name == "value" else name)
 
 
 def _name_value(value: JsonObject) -> str:

@@ -301,9 +301,7 @@ def _name_sign() -> str:
     return f"(?:^|[^A-Za-z])(?i:{opening})(?:[_.-][A-Za-z]+){{3}}"
 
 
-@cache
-def _order_name() -> re.Pattern[bytes]:
-    return re.compile(_name_sign().encode())
+_order_name = cache(lambda: re.compile(_name_sign().encode()))
 
 
 _ADDRESS_BEFORE = lazy_regex(rb"://[^\s\"'<>()]*\Z")
