@@ -17,6 +17,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.detect.flows.tool_labels import NOUNS, SINKS, Label, Tool, ToolAct
+from pipeguard.firewall.pins.store import as_seen
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.gateway.tools import HASH_CHARS, CatalogTool, Effect, Filter, ShownTools
 
@@ -53,11 +54,15 @@ class Listing(NamedTuple):
 class Catalog:
     """The tools of all servers. For one thread.
 
+    Args:
+        servers: returns the names of all servers, including those without listed tools.
+
     Attributes:
         version: another number whenever a tool has changed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, servers: Callable[[], Iterable[str]] = tuple) -> None:
+        self._servers = servers
         self._tools: dict[str, tuple[CatalogTool, ...]] = {}  # by server
         self.version = 0
         self._public: dict[str, CatalogTool] = {}
@@ -165,7 +170,8 @@ class Catalog:
 
         Of several servers without a prefix, none can take a prompt's name from another.
         """
-        return name if self._unprefixed == {server} else public_name(server, name)
+        is_own = self._unprefixed == {server} and not self._looks_like_anothers(server, name)
+        return name if is_own else public_name(server, name)
 
     def _notify(self) -> None:
         self.version += 1
@@ -180,8 +186,9 @@ class Catalog:
     def _publish(self) -> None:
         """Give each tool its public name: prefixed ones first, which cannot be taken.
 
-        An unprefixed name that two tools want is given to neither: a new server cannot take a name
-        in use. A name with replaced characters gives way to a tool that really has that name.
+        Unprefixed names that are the same, or look alike, are given to no tool: a new server cannot
+        take a name in use. A name with replaced characters gives way to a tool that really has
+        that name.
 
         The order of tools does not depend on which server started first: agents' prompt caches
         would be lost. A name does not depend on the order in which a server lists: its own names
@@ -192,12 +199,13 @@ class Catalog:
             key=lambda tool: (tool.server in self._unprefixed, tool.server, _is_renamed(tool))
         )
         self._public = {}
-        wanted = Counter(tool.public for tool in tools)
+        wanted = Counter(as_seen("tool", tool.public) for tool in tools)
         for tool in tools:
-            may_collide = tool.server in self._unprefixed or _is_cleaned(tool)
-            is_wanted_twice = may_collide and wanted[tool.public] > 1
-            public = tool.public
-            if public in self._public or is_wanted_twice or self._looks_like_anothers(tool):
+            is_unprefixed, public = tool.server in self._unprefixed, tool.public
+            may_collide = is_unprefixed or _is_cleaned(tool)
+            is_wanted_twice = may_collide and wanted[as_seen("tool", public)] > 1
+            is_taken = is_unprefixed and self._looks_like_anothers(tool.server, public)
+            if public in self._public or is_wanted_twice or is_taken:
                 public = public_name(tool.server, tool.name)
             if public in self._public:
                 public = hashed_name(tool.server, tool.name)
@@ -205,16 +213,12 @@ class Catalog:
         self._by_key = {tool.key: tool for tool in self._public.values()}
         self._is_published = True
 
-    def _looks_like_anothers(self, tool: CatalogTool) -> bool:
-        """True for an unprefixed name that begins like the names of another server."""
-        return (
-            tool.server in self._unprefixed
-            and SEPARATOR in tool.public
-            and any(
-                tool.public.startswith(f"{server}{SEPARATOR}")
-                for server in self._tools
-                if server != tool.server
-            )
+    def _looks_like_anothers(self, server: str, name: str) -> bool:
+        """True for an unprefixed name that begins like the names of another server, or seems to."""
+        seen = as_seen("tool", name)
+        others = {*self._tools, *self._servers()} - {server}
+        return any(mark in seen for mark in MARKS) and any(
+            may_be_tool(seen, as_seen("tool", other)) for other in others
         )
 
 

@@ -64,7 +64,7 @@ class Hub:
     """
 
     def __init__(self, mode: ToolMode) -> None:
-        self.catalog = Catalog()
+        self.catalog = Catalog(lambda: self.server_names)
         self.turns = Turns()
         self.ledgers = LedgerMemory()
         self.waiting_room = WaitingRoom()

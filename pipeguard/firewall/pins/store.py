@@ -299,6 +299,8 @@ def _waits(pin: Pin, stored: Pin | None) -> bool:
 # Names of definitions that a person, a model or a lenient server could confuse.
 
 ADDRESSED = frozenset({"resource", "template"})
+# Letters that many fonts show alike (Unicode TS 39), in small letters: `read_fiIe`.
+_ALIKE = str.maketrans("i1|0", "lllo")
 
 
 def as_seen(kind: str, name: str) -> str:
@@ -307,10 +309,11 @@ def as_seen(kind: str, name: str) -> str:
         from pipeguard.firewall.protocol.uris import normal  # 1 ms; most servers have only tools
 
         return normal(name)
-    if name.isascii() and name.isprintable() and " " not in name:
-        return name.casefold()
-    folded = _fold(_fold(name))  # of some letters only the lower case has a look-alike
-    return "".join([c for c in folded if not c.isspace() and not is_hidden(c)])
+    small = name.casefold()
+    if not (name.isascii() and name.isprintable() and " " not in name):
+        folded = _fold(_fold(name))  # of some letters only the lower case has a look-alike
+        small = "".join([c for c in folded if not c.isspace() and not is_hidden(c)])
+    return small.translate(_ALIKE).replace("rn", "m").replace("vv", "w").replace("cl", "d")
 
 
 def _fold(name: str) -> str:

@@ -29,7 +29,7 @@ def test_a_capital_is_known_by_its_small_letter() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["convert_2", "convert-", "converter", "con_vert", "c0nvert", "\u8f49\u63db", "конверт"]
+    "name", ["convert_2", "convert-", "converter", "con_vert", "c2nvert", "\u8f49\u63db", "конверт"]
 )
 def test_what_differs_visibly_is_another_name(name: str) -> None:
     assert as_seen("tool", name) != "convert"
@@ -68,3 +68,15 @@ def test_the_approved_templates_are_known() -> None:
     names = Names([pin("file:///{a}", "template"), pin("db://{b}", "template", None)])
     names.learn(pin("x://{c}", "template"))
     assert names.templates() == ["file:///{a}", "x://{c}"]
+
+
+@pytest.mark.parametrize("name", ["read_fiIe", "read_fi1e", "reɑd_fiIe", "READ_FlLE", "read_flle"])
+def test_a_name_that_a_font_shows_alike_is_taken_for_the_first(name: str) -> None:
+    names = Names([pin("read_file"), pin("READ_FILE", approved=None), pin(name, approved=None)])
+    assert names.first("tool", name) == "read_file"
+    assert Names([pin("read_file")]).first("tool", "read_file") == "read_file"
+
+
+@pytest.mark.parametrize("name", ["read_files", "read_fill", "read_f2e", "reed_file", "read-file"])
+def test_a_name_that_no_font_shows_alike_is_another(name: str) -> None:
+    assert Names([pin("read_file"), pin("read_all")]).first("tool", name) is None
