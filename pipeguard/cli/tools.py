@@ -85,7 +85,7 @@ def search(ask: Ask, query: str, limit: int, server: str | None, *, as_json: boo
     from pipeguard.gateway.tools import Filter
 
     async def work(inspector: Inspector) -> int:
-        only = None if server is None else Filter(servers=[_known_server(inspector, server)])
+        only = None if server is None else Filter(frozenset((_known_server(inspector, server),)))
         found = inspector.catalog.search(query, limit, only)
         rows = [
             {

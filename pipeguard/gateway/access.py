@@ -76,8 +76,9 @@ class ScopedAccess:
         scope = self._scope()
         if scope.is_unlimited:
             return None
-        keys = None if "*" in scope.tools else tool_globs(self._catalog, scope.tools)
-        return Filter(self.servers("tools/call"), list_effects(scope.effect), keys)
+        is_all, servers = "*" in scope.tools, frozenset(self.servers("tools/call"))
+        keys = None if is_all else frozenset(tool_globs(self._catalog, scope.tools))
+        return Filter(servers, frozenset(list_effects(scope.effect)), keys)
 
     def may_call(self, tool: CatalogTool) -> bool:
         """True if it may call a tool."""

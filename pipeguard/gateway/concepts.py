@@ -7,7 +7,7 @@ words nearest in meaning to each other.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from heapq import nlargest
@@ -19,6 +19,7 @@ from typing import NamedTuple
 import tantivy
 
 from pipeguard.gateway.neighbours import (
+    ACTIONS,
     MAX_QUERY_WORDS,
     STOP_WORDS,
     Neighbours,
@@ -327,6 +328,8 @@ def fuse(clauses: Sequence[Sequence[tuple[float, int]]], limit: int) -> list[tup
 # --- stems ------------------------------------------------------------------------------
 # The stems of words, as the index has them (Snowball's, for English), and those of a tool.
 
+# Of different actions in a text: five of 927 real tools have more.
+MOST_ACTIONS, WORDS_PER_ACTION = 6.5, 20  # in any text; in long ones another for so many words
 NAME_BONUS = 0.4  # so that a synonym explains a name about as well as the word itself
 LIKE_FIELDS = ("name", "title", "server")  # in which a name may be short or slipped
 CLONE_SHARE = 0.8  # of all words of two tools
@@ -347,6 +350,11 @@ class Stems(dict[str, str]):
             self[word] = stem
         return stem
 
+    @cached_property
+    def actions(self) -> dict[str, int]:
+        """The numbers of actions, by the stems of their words."""
+        return {self[word]: number for word, number in ACTIONS.items()}
+
 
 def stemmer() -> tantivy.TextAnalyzer:
     """A stemmer for words that are already split and in lower case."""
@@ -358,7 +366,7 @@ def stemmer() -> tantivy.TextAnalyzer:
 class ToolStems:
     """The stems of a tool, by field, each with the first word that has it."""
 
-    def __init__(self, words: Mapping[str, Iterable[str]], stems: Mapping[str, str]) -> None:
+    def __init__(self, words: Mapping[str, Iterable[str]], stems: Stems) -> None:
         self.fields: dict[str, dict[str, str]] = {}
         for field, of_field in words.items():
             spelled = self.fields[field] = {}
@@ -366,6 +374,14 @@ class ToolStems:
                 stem = stems[word]
                 if stem not in spelled:
                     spelled[stem] = intern(word)  # many tools have it
+        self._focus = min(_find_focus(text, stems) for text in self.fields.values())
+
+    def blend(self, weight: float, named: float) -> float:
+        """A factor for the share of its name that a query explains.
+
+        The weight of a name is more for a tool whose texts claim very many actions.
+        """
+        return blend(1 - (1 - weight) * self._focus, named)
 
     @cached_property
     def all(self) -> frozenset[str]:
@@ -391,6 +407,13 @@ class ToolStems:
     def is_clone(self, other: ToolStems) -> bool:
         """True if both describe themselves in nearly the same words."""
         return len(self.all & other.all) >= CLONE_SHARE * len(self.all | other.all)
+
+
+def _find_focus(text: Collection[str], stems: Stems) -> float:
+    """1 for a text with few actions for its length."""
+    actions = len({stems.actions[stem] for stem in text if stem in stems.actions})
+    most = MOST_ACTIONS + len(text) / WORDS_PER_ACTION
+    return min(1.0, most / max(actions, 1)) ** 4
 
 
 Scored = tuple[float, int, ToolStems]  # score, key, and the stems

@@ -107,7 +107,12 @@ def _by_word(groups: str) -> dict[str, tuple[str, ...]]:
 
 _THESAURUS: dict[str, Any] = read_data("thesaurus.yaml")
 STOP_WORDS = frozenset(_THESAURUS["stop-words"].split())
-ACTIONS = frozenset(_THESAURUS["actions"].split())
+# The words for an action, each with the number of the action.
+ACTIONS = {
+    word: number
+    for number, group in enumerate(_THESAURUS["actions"].splitlines())
+    for word in group.split()
+}
 SYNONYMS = _by_word(_THESAURUS["actions"] + _THESAURUS["synonyms"])
 ABBREVIATIONS: dict[str, str] = _THESAURUS["abbreviations"]
 

@@ -1,7 +1,9 @@
 """Finds the tools that a request in a user's words is about: BM25 over fields, then a re-rank.
 
 Knows words, not permissions: the caller passes a filter with the tools that may be found, which
-applies before ranking. The index is Tantivy's, in memory; it follows the tools as they change.
+applies before ranking. Words are weighed by how rare they are among those; only the mean length
+of a field, by which Tantivy weighs, is that of all tools. The index is Tantivy's, in memory; it
+follows the tools as they change.
 
 Ranking, in this order:
 
@@ -13,7 +15,8 @@ Ranking, in this order:
    Each clause of a request is searched once; a tool scores by their sum and by its best clause.
 2. The best `WINDOW` are weighted by the share of concepts that they match at all, and by the
    share of their name that the query explains: "throw away that memo" is `delete_note` before
-   `delete_note_attachment`.
+   `delete_note_attachment`. The name weighs more if a text claims very many actions: a
+   tool is what its name says.
 3. A query for a server or a tool by its name gets it first, whatever others say of themselves.
 4. Of tools that say the same (`CLONE_SHARE`), `MOST_CLONES` are before all others; the rest come
    last.
@@ -24,7 +27,8 @@ the figures were chosen on `benchmarks/search`'s training part.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from heapq import heappop, heappush
 from itertools import chain
@@ -95,10 +99,8 @@ SINGULAR_WEIGHT = 0.93  # of a name in the singular if the request has a plural
 PAST_WEIGHT = 0.4  # of a tool that then changes something, and has no such word
 UNASKED_WEIGHT = 0.12  # of a tool that destroys something if the request does not ask for that
 MOST_QUERIES = 20_000  # of stems and concepts that are remembered
+MOST_VIEWS = 16  # of tokens, likewise
 INDEX_BYTES = 50_000_000  # at most, while it is written; with less, 10,000 tools are three segments
-COUNT_BITS = 24  # of tools with a stem in one field
-MOST_COUNT = 2**COUNT_BITS - 1
-_COUNT_PLACES = tuple((field, COUNT_BITS * place) for place, field in enumerate(FIELDS))
 _TOKENIZER = "stems"
 _Found = tuple[float, int]  # score and key
 
@@ -137,11 +139,8 @@ class ToolIndex:
         self._destroying = {self._stems[word] for word in lists.END | {"merge", "reset"}}
         self._tools: dict[int, CatalogTool] = {}
         self._profiles: dict[int, ToolStems] = {}
-        self._stem_counts: dict[str, int] = {}
-        # Worked out again once the tools have changed.
-        self._rarity = lru_cache(MOST_STEMS)(self._find_rarity)
-        self._make_query = lru_cache(MOST_QUERIES)(self._query_of_concept)
-        self._query_of_stem = lru_cache(MOST_QUERIES)(self._query_in_best_field)
+        self._make_view = lru_cache(MOST_VIEWS)(self._see)  # until the tools change
+        self._view = self._make_view(Filter())  # of the search that runs
 
     def __len__(self) -> int:
         return len(self._tools)
@@ -162,28 +161,16 @@ class ToolIndex:
         writer = self._index.writer(heap_size=INDEX_BYTES, num_threads=1)
         for key in gone:
             writer.delete_documents_by_query(Query.term_query(self._schema, "key", key))
-            self._count_stems(self._profiles.pop(key), -1)
+            del self._profiles[key]
         self._tools = now
         for tool in new:
             words = {field: list(split_words(_read_field(tool, field))) for field in FIELDS}
             writer.add_document(_document(tool, words))
-            profile = self._profiles[tool.key] = ToolStems(words, self._stems)
-            self._count_stems(profile, 1)
+            self._profiles[tool.key] = ToolStems(words, self._stems)
         writer.commit()
         writer.wait_merging_threads()
         self._index.reload()
-        for cached in (self._rarity, self._make_query, self._query_of_stem):
-            cached.cache_clear()
-
-    def _count_stems(self, profile: ToolStems, change: int) -> None:
-        """Add a tool to the counts of its stems, by field in one number."""
-        counts = self._stem_counts
-        for place, stems in enumerate(profile.fields.values()):
-            step = change << (COUNT_BITS * place)
-            for stem in stems:
-                counts[stem] = counts.get(stem, 0) + step
-                if not counts[stem]:
-                    del counts[stem]
+        self._make_view.cache_clear()
 
     def search(self, query: str, limit: int, only: Filter | None = None) -> list[SearchHit]:
         """The tools that a query is about, the best first.
@@ -194,13 +181,13 @@ class ToolIndex:
             only: the tools that may be found.
         """
         concepts = self._concepts.of(query)
-        if not concepts or not self._tools or limit < 1:
+        self._view = self._make_view(only or Filter())
+        if not concepts or not self._view.size or limit < 1:
             return []
-        filters = list(_filters(self._schema, only or Filter()))
         clauses = self._concepts.of_clauses(query)
-        found = [self._look_up(clause, filters, max(CLAUSE_HITS, limit)) for clause in clauses]
+        found = [self._look_up(clause, max(CLAUSE_HITS, limit)) for clause in clauses]
         scored = fuse(found, max(MOST_FUSED, limit))
-        scored = scored or self._look_up(concepts, filters, max(WINDOW, limit))
+        scored = scored or self._look_up(concepts, max(WINDOW, limit))
         explained = explain(concepts)
         best = self._rank(concepts, explained, scored, limit)
         asked, wishes = without_values(query), [concepts, *clauses]
@@ -215,86 +202,30 @@ class ToolIndex:
                 score,
                 tuple(self._why(concepts, key)),
                 max(find_fit(wish, profile, self._tools[key].effect) for wish in weighed)
-                * blend(NAMED_FIT, self._share_of_name(profile.fields["name"], explained)),
+                * profile.blend(NAMED_FIT, self._share_of_name(profile.fields["name"], explained)),
             )
             for score, key, profile in best
         ]
 
     # --- first: the lookup ----------------------------------------------------------------
 
-    def _look_up(
-        self, concepts: Iterable[Concept], filters: Iterable[Query], limit: int
-    ) -> list[_Found]:
+    def _see(self, only: Filter) -> _View:
+        """The tools that may be found. They weigh words; hidden tools do not."""
+        seen = [self._profiles[key] for key, tool in self._tools.items() if only.has(tool)]
+        whole = self._make_view(Filter()) if len(seen) < len(self._tools) else None
+        return _View(self._schema, seen, _filters(self._schema, only), whole)
+
+    def _look_up(self, concepts: Iterable[Concept], limit: int) -> list[_Found]:
         """The tools that match any of the concepts, by BM25 only: scores and keys."""
         wanted = Query.boolean_query(
-            [(Occur.Should, self._make_query(concept)) for concept in concepts]
+            [(Occur.Should, self._view.make_query(concept)) for concept in concepts]
         )
-        wanted = Query.boolean_query([(Occur.Must, part) for part in (wanted, *filters)])
+        wanted = Query.boolean_query([(Occur.Must, part) for part in (wanted, *self._view.filters)])
         searcher = self._index.searcher()
         hits = searcher.search(wanted, limit).hits
         keys = searcher.fast_field_values("key", [address for _, address in hits])
         pairs = zip(hits, keys, strict=True)
         return [(score, key) for (score, _), key in pairs if isinstance(key, int)]
-
-    def _query_of_concept(self, concept: Concept) -> Query:
-        """A query for the best of a concept's terms."""
-        parts = [
-            part
-            for term, weight in concept.terms.items()
-            if term[0] in self._stem_counts or len(term) > 1  # no tool has most that are near
-            for part in self._queries_of_term(term, weight, is_near=term in concept.near)
-        ]
-        parts = parts or list(self._queries_of_likeness(concept.words))
-        return Query.disjunction_max_query(parts, TIE_BREAKER) if parts else Query.empty_query()
-
-    def _queries_of_likeness(self, word: str) -> Iterator[Query]:
-        """Queries for names that an unknown word may abbreviate or misspell."""
-        if not (word.isalpha() and LEAST_LIKE_CHARS <= len(word) <= MOST_LIKE_CHARS):
-            return
-        for field in LIKE_FIELDS:
-            for edits, is_prefix in ((0, True), (1, False)):
-                like = Query.fuzzy_term_query(
-                    self._schema, field, word, distance=edits, prefix=is_prefix
-                )
-                yield Query.boost_query(like, LIKENESS_WEIGHT * FIELDS[field])
-
-    def _queries_of_term(self, term: Term, weight: float, *, is_near: bool) -> Iterator[Query]:
-        """A term in each field; the mean of its words if it has several.
-
-        The fields of a word are not a query of their own: each costs as much as many words.
-        """
-        if not self._is_worth_a_look(term, is_near=is_near):
-            return
-        if len(term) > 1:
-            words = [(Occur.Should, self._query_of_stem(stem)) for stem in term]
-            yield Query.boost_query(Query.boolean_query(words), weight / len(term))
-            return
-        for field in filter(self._counts(term[0]).get, NEAR_FIELDS if is_near else FIELDS):
-            query = Query.term_query(self._schema, field, term[0])
-            yield Query.boost_query(query, weight * FIELDS[field])
-
-    def _is_worth_a_look(self, term: Term, *, is_near: bool) -> bool:
-        """True for a term that some tools have; if it is only near in meaning, that few have."""
-        rarest = max(map(self._rarity, term))
-        has_to_be_rare = is_near and len(self._tools) > SMALL
-        return rarest >= LEAST_NEAR_RARITY if has_to_be_rare else rarest > 0
-
-    def _query_in_best_field(self, stem: str) -> Query:
-        parts = [
-            Query.boost_query(Query.term_query(self._schema, field, stem), FIELDS[field])
-            for field in self._counts(stem)
-        ]
-        return Query.disjunction_max_query(parts, TIE_BREAKER)
-
-    def _find_rarity(self, stem: str) -> float:
-        """The weight of a stem: its inverse document frequency, 0 if no tool has it."""
-        count = max(self._counts(stem).values(), default=0)
-        others = len(self._tools) - count
-        return log(1 + (others + 0.5) / (count + 0.5)) if count else 0.0
-
-    def _counts(self, stem: str) -> Mapping[str, int]:
-        """The number of tools with a stem, by field."""
-        return _unpack(self._stem_counts.get(stem, 0))
 
     # --- then: how it is ranked -----------------------------------------------------------
 
@@ -345,7 +276,7 @@ class ToolIndex:
                 yield -best, best_key, best_profile
             covered = coverage(profile.everything, concepts) / len(concepts)
             named = self._share_of_name(profile.fields["name"], explained)
-            weighed = score * blend(weight, covered) * blend(NAME_WEIGHT, named)
+            weighed = score * blend(weight, covered) * profile.blend(NAME_WEIGHT, named)
             if self._tools[key].effect == "read":
                 weighed *= READ_BONUS
             for stem, word in plurals:
@@ -357,7 +288,7 @@ class ToolIndex:
 
     def _share_of_name(self, name: Collection[str], explained: Mapping[str, float]) -> float:
         """The share of a tool's name that a query explains, rare words counting more."""
-        weights = {stem: sqrt(self._rarity(stem)) for stem in name}
+        weights = {stem: sqrt(self._view.rarity(stem)) for stem in name}
         share = sum(weight * explained.get(stem, 0.0) for stem, weight in weights.items())
         total = sum(weights.values())
         return share / total if total else 1.0
@@ -369,10 +300,10 @@ class ToolIndex:
         """
         weights = {}
         for concept in concepts:
-            rarity = max(map(self._rarity, self._own_stems(concept)))
+            rarity = max(map(self._view.rarity, self._own_stems(concept)))
             says = not STOP_WORDS.issuperset(concept.words.split())
             if says and (rarity or concept.is_known):
-                weights[concept] = sqrt(rarity or log(2 * len(self._tools)))
+                weights[concept] = sqrt(rarity or log(2 * self._view.size))
         return make_wish(concepts, weights, self._stems, words)
 
     def _why(self, concepts: list[Concept], key: int) -> Iterator[WordMatch]:
@@ -385,17 +316,110 @@ class ToolIndex:
                 word = " ".join(profile.fields[field][stem] for stem in term)
                 is_same = {*term} == {*self._own_stems(concept)}
                 yield WordMatch(concept.words, word, field, is_same)
-            elif not any(map(self._rarity, self._own_stems(concept))):
+            elif not any(map(self._view.rarity, self._own_stems(concept))):
                 yield from filter(None, [find_likeness(concept, profile)])
 
     def _own_stems(self, concept: Concept) -> list[str]:
         return [self._stems[word] for word in concept.words.split()]
 
 
-@lru_cache(maxsize=MOST_QUERIES)
-def _unpack(packed: int) -> Mapping[str, int]:
-    """The counts of a stem by field. Most stems are rare, so few numbers recur."""
-    return {field: count for field, at in _COUNT_PLACES if (count := packed >> at & MOST_COUNT)}
+class _View:
+    """The tools that may be found: how rare words are among them, and the queries for words.
+
+    Args:
+        schema: of the index.
+        tools: those that may be found.
+        filters: queries for them.
+        whole: the view of all tools; None if it is this one.
+    """
+
+    def __init__(
+        self,
+        schema: tantivy.Schema,
+        tools: Sequence[ToolStems],
+        filters: Iterable[Query],
+        whole: _View | None,
+    ) -> None:
+        self._schema = schema
+        self.filters = tuple(filters)
+        self.size = len(tools)
+        self._counts = {field: Counter[str]() for field in FIELDS}
+        for tool in tools:
+            for field, stems in tool.fields.items():
+                self._counts[field].update(stems.keys())
+        self._all, self._all_size = (whole or self)._counts, (whole or self).size
+        self.rarity = lru_cache(MOST_STEMS)(self._find_rarity)
+        self.make_query = lru_cache(MOST_QUERIES)(self._query_of_concept)
+        self._query_of_stem = lru_cache(MOST_QUERIES)(self._query_in_best_field)
+
+    def _query_of_concept(self, concept: Concept) -> Query:
+        """A query for the best of a concept's terms."""
+        parts = [
+            part
+            for term, weight in concept.terms.items()
+            if self.rarity(term[0]) or len(term) > 1  # no tool has most that are near
+            for part in self._queries_of_term(term, weight, is_near=term in concept.near)
+        ]
+        parts = parts or list(self._queries_of_likeness(concept.words))
+        return Query.disjunction_max_query(parts, TIE_BREAKER) if parts else Query.empty_query()
+
+    def _queries_of_likeness(self, word: str) -> Iterator[Query]:
+        """Queries for names that an unknown word may abbreviate or misspell."""
+        if not (word.isalpha() and LEAST_LIKE_CHARS <= len(word) <= MOST_LIKE_CHARS):
+            return
+        for field in LIKE_FIELDS:
+            for edits, is_prefix in ((0, True), (1, False)):
+                like = Query.fuzzy_term_query(
+                    self._schema, field, word, distance=edits, prefix=is_prefix
+                )
+                yield Query.boost_query(like, LIKENESS_WEIGHT * FIELDS[field])
+
+    def _queries_of_term(self, term: Term, weight: float, *, is_near: bool) -> Iterator[Query]:
+        """A term in each field; the mean of its words if it has several.
+
+        The fields of a word are not a query of their own: each costs as much as many words.
+        """
+        if not self._is_worth_a_look(term, is_near=is_near):
+            return
+        if len(term) > 1:
+            words = [(Occur.Should, self._query_of_stem(stem)) for stem in term]
+            yield Query.boost_query(Query.boolean_query(words), weight / len(term))
+            return
+        for field, query, boost in self._queries_by_field(term[0]):
+            if not is_near or field in NEAR_FIELDS:
+                yield Query.boost_query(query, weight * boost)
+
+    def _is_worth_a_look(self, term: Term, *, is_near: bool) -> bool:
+        """True for a term that some tools have; if it is only near in meaning, that few have."""
+        rarest = max(map(self.rarity, term))
+        has_to_be_rare = is_near and self.size > SMALL
+        return rarest >= LEAST_NEAR_RARITY if has_to_be_rare else rarest > 0
+
+    def _query_in_best_field(self, stem: str) -> Query:
+        parts = [
+            Query.boost_query(query, boost) for _, query, boost in self._queries_by_field(stem)
+        ]
+        return Query.disjunction_max_query(parts, TIE_BREAKER)
+
+    def _queries_by_field(self, stem: str) -> Iterator[tuple[str, Query, float]]:
+        """A query for a stem in each field that has it, and the weight of a match.
+
+        Tantivy weighs a word by its rarity among all tools: the weight makes up for that.
+        """
+        for field, counts in self._counts.items():
+            if count := counts[stem]:
+                rarity = _idf(count, self.size) / _idf(self._all[field][stem], self._all_size)
+                yield field, Query.term_query(self._schema, field, stem), FIELDS[field] * rarity
+
+    def _find_rarity(self, stem: str) -> float:
+        """The weight of a stem: its inverse document frequency, 0 if no tool has it."""
+        count = max(counts[stem] for counts in self._counts.values())
+        return _idf(count, self.size) if count else 0.0
+
+
+def _idf(count: int, size: int) -> float:
+    """The inverse document frequency of a stem that so many of the tools have."""
+    return log(1 + (size - count + 0.5) / (count + 0.5))
 
 
 def _read_field(tool: CatalogTool, field: str) -> str:
@@ -427,7 +451,7 @@ def _document(tool: CatalogTool, words: Mapping[str, Iterable[str]]) -> tantivy.
 
 def _filters(schema: tantivy.Schema, only: Filter) -> Iterator[Query]:
     """Conditions that do not change a score."""
-    rows: tuple[tuple[str, Collection[str] | Collection[int] | None], ...] = (
+    rows: tuple[tuple[str, frozenset[str] | frozenset[int] | None], ...] = (
         ("home", only.servers),
         ("effect", only.effects),
         ("key", only.keys),

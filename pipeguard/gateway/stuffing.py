@@ -1,8 +1,9 @@
 """Descriptions that are written for the search instead of for the reader.
 
 A tool that repeats a keyword, lists very many, or repeats another server's name wants to be found
-for other tools' tasks. The ranking gives nothing for that (`search`); here a person is told. The
-limits are half again the maximum of the 927 tools of the 37 real servers in `benchmarks/search`.
+for other tools' tasks. The ranking gives nothing for that, and less to a tool that claims very many
+actions (`concepts.ToolStems`); here a person is told. The limits are half again the maximum of the
+927 tools of the 37 real servers in `benchmarks/search`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from pipeguard.unicode.display import show
 STUFFED, NAMED = "search.keyword-stuffing", "search.server-name-stuffing"
 LEAST_WORD_COUNT, LEAST_WORD_SHARE = 8, 0.3  # real: 0.21 of the words of a text
 LEAST_NAME_COUNT, LEAST_NAME_SHARE = 6, 0.25
-LEAST_WORDS, LEAST_DISTINCT = 60, 0.28  # of a description; real: 0.41 of its words are different
 LEAST_ITEMS = 40  # of a list of keywords in a description; real: 23
 LEAST_WORD_CHARS = 3
 MOST_CHARS = 20_000  # of a text that are looked at
@@ -41,10 +41,8 @@ def stuffing(definition: JsonObject, server: str, others: Iterable[str]) -> list
     description = " ".join(to_text(definition.get(key)) for key in ("title", "description"))
     parameters = " ".join(schema_words(definition))
     findings: list[Finding] = []
-    distinct: tuple[int, int] | None = None  # words of the description
     for place, text in (("tool.description", description), ("tool.parameters", parameters)):
         words = list(split_words(text[:MOST_CHARS]))
-        distinct = distinct or (len(words), len({*words}))
         named = _find_name(words, server, others)
         if named is not None:
             note = f"the name of the server {named} is repeated"
@@ -53,10 +51,6 @@ def stuffing(definition: JsonObject, server: str, others: Iterable[str]) -> list
             findings += (_finding(STUFFED, place, name, note) for note in _find_repeated(words))
     if _longest_list(description[:MOST_CHARS]) >= LEAST_ITEMS:
         note = f"more than {LEAST_ITEMS} keywords are listed"
-        findings.append(_finding(STUFFED, "tool.description", name, note))
-    count, different = distinct or (0, 0)
-    if not findings and count >= LEAST_WORDS and different < LEAST_DISTINCT * count:
-        note = f"{count} words, only {different} of them different"
         findings.append(_finding(STUFFED, "tool.description", name, note))
     return findings
 

@@ -278,7 +278,7 @@ class ToolCalls:
                 return menu.content(
                     f"There is no server {server!r}. Available: {names}", is_error=True
                 )
-            only = only._replace(servers=[server])
+            only = only._replace(servers=frozenset((server,)))
         found = self._catalog.search(query, most, only)
         missing = self._missing(
             lambda name: only.servers is None or name in only.servers, repeats=not found

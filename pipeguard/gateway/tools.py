@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from hashlib import sha256
@@ -86,9 +86,14 @@ class Filter(NamedTuple):
         keys: of tools; None for all.
     """
 
-    servers: Collection[str] | None = None
-    effects: Collection[str] | None = None
-    keys: Collection[int] | None = None
+    servers: frozenset[str] | None = None
+    effects: frozenset[str] | None = None
+    keys: frozenset[int] | None = None
+
+    def has(self, tool: CatalogTool) -> bool:
+        """True if a tool may be found."""
+        own = (tool.server, tool.effect, tool.key)
+        return all(some is None or each in some for each, some in zip(own, self, strict=True))
 
 
 class Override(NamedTuple):

@@ -1,5 +1,6 @@
 """Tools are found by a user's goal; filters hold, and repeating words gains nothing."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -101,12 +102,51 @@ def test_what_no_tool_is_about_finds_none() -> None:
 
 def test_filters_hold_before_anything_is_ranked() -> None:
     made = index(*TOOLS)
-    assert names(made, "pull request", Filter(effects=["write"])) == ["create_pull_request"]
-    assert names(made, "pull request file", Filter(servers=["filesystem"]), limit=1) == [
+    assert names(made, "pull request", Filter(effects=frozenset({"write"}))) == [
+        "create_pull_request"
+    ]
+    assert names(made, "pull request file", Filter(servers=frozenset({"filesystem"})), limit=1) == [
         "read_text_file"
     ]
-    assert names(made, "request", Filter(keys=[4, 5])) == ["listPullRequests"]
-    assert names(made, "pull request", Filter(servers=[])) == []
+    assert names(made, "request", Filter(keys=frozenset({4, 5}))) == ["listPullRequests"]
+    assert names(made, "pull request", Filter(servers=frozenset())) == []
+
+
+def test_tools_that_may_not_be_found_change_no_rarity() -> None:
+    hidden = [indexed(50 + n, "other", f"file_{n}", description="read a file") for n in range(60)]
+    queries = ("read a file", "create file", "pull request file", "forecast location")
+    servers = frozenset({"filesystem", "github", "weather"})
+    for only in (Filter(servers), Filter(keys=frozenset(range(1, 6)))):
+        for query in queries:
+            scores = [
+                [(hit.tool.key, hit.fit) for hit in made.search(query, 5, only)]
+                for made in (EVERYTHING, index(*TOOLS, *hidden))
+            ]
+            assert scores[0] == scores[1], query
+
+
+STUFFED = (
+    "Read file, list pull requests, send email, search web, forecast, create event, query database,"
+    " delete note, take screenshot, convert currency, move messages, commit changes, copy pod logs,"
+    " translate text, find restaurant, save note, merge branches, stop jobs, summarize document."
+)
+BROAD = "List, start, stop, restart, remove and inspect containers; show logs, pull images."
+
+
+@pytest.mark.parametrize(
+    ("tool", "query", "is_sure"),
+    [
+        (indexed(9, "evil", "assistant", "", STUFFED), "convert a currency", False),
+        (indexed(9, "evil", "do_task", "", "Helps.", STUFFED), "delete the note", False),
+        (indexed(9, "docker", "containers", "", BROAD), "stop the container", True),
+        (indexed(9, "docker", "containers", "", BROAD), "show logs of containers", True),
+    ],
+)
+def test_a_text_that_claims_very_many_actions_is_doubtful(
+    tool: CatalogTool, query: str, *, is_sure: bool
+) -> None:
+    hits = index(*TOOLS, tool).search(query, 1)
+    assert hits[0].is_doubtful is not is_sure
 
 
 def test_a_hit_says_why() -> None:

@@ -22,7 +22,6 @@ def rules(tool: JsonObject, server: str = "seo") -> list[str]:
         ("weather " * 6, NAMED),
         ("Acme-CRM! " * 10 + "Find contacts.", NAMED),
         (", ".join(f"{a} {b}" for a in WORDS for b in WORDS[:4]), STUFFED),
-        (" ".join(f"{word} {word}ed" for word in WORDS) * 5, STUFFED),
     ],
 )
 def test_what_is_written_for_the_search_is_told(description: str, rule: str) -> None:
