@@ -234,7 +234,7 @@ class Call:
         """
         if len(self.torn_text) + sum(map(len, self.readings)) > MOST_ROWS:
             self.secretive.update(results)
-            return {each for each in results if self._has_secret_of(each)}
+            return {each for each in results if self._may_take_secret(each)}
         size, budget, texts = overlap.PIECE_CHARS, overlap.SearchBudget(), self.readings
         signs = [row for text in texts for row in overlap.rows(text, size) if not row.isalnum()]
         both = [*self._rows, *(row[::-1] for row in self._rows)]
@@ -242,9 +242,9 @@ class Call:
             held = overlap.find_held([*{*rows}], [form(each.text()) for each in results], budget)
             self.secretive.update(results[at] for at in held)
         self.secretive.update(results if budget.is_spent else ())
-        return {each for each in self.secretive if self._has_secret_of(each)}
+        return {each for each in self.secretive if self._may_take_secret(each)}
 
-    def _has_secret_of(self, result: ToolResult) -> bool:
+    def _may_take_secret(self, result: ToolResult) -> bool:
         """True if it may contain a secret value of a result."""
         if result.one_time_secrets() or any(map(self._may_complete, result.secrets())):
             return True
