@@ -62,12 +62,12 @@ def branches(pattern: str) -> list[str]:
 
 # Branches that no sample of their rule needs. Only ever fewer: add a sample, or remove the branch.
 UNPROVEN = {
-    "commands": 560,
+    "commands": 559,
     "egress": 1,
     "injection": 242,
     "paths": 7,
     "personal": 65,
-    "poisoning": 231,
+    "poisoning": 230,
     "secrets": 509,
     "sql": 62,
     "ssrf": 38,
