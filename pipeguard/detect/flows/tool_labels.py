@@ -105,7 +105,9 @@ def _find_lead(of_name: list[str], of_sentence: list[str]) -> set[str]:
     joined = _find_joined(of_name, of_sentence)
     if joined or _offers(of_name, of_sentence):
         return joined or {"sell"}
-    verbs = [own for at in range(len(of_name)) if (own := _find_verbs(of_name[at:])) & _VERBS]
+    verbs = [
+        own for at in range(len(of_name)) if (own := _find_verbs(of_name[at : at + 4])) & _VERBS
+    ]
     begins = [_find_verbs(of_sentence)] if _is_verb(of_sentence, of_name) else []
     is_noun = bool(begins and verbs and verbs[0] & lists.BOTH & _CALM)
     sure = [] if is_noun else [forms for forms in verbs if not forms & lists.BOTH]
@@ -449,8 +451,7 @@ def _reads(words: DefinitionWords, *, is_quiet: bool) -> Label:
 def _changes(words: DefinitionWords, *, sends: bool) -> Label:
     """Abilities of a tool other than reading and sending."""
     labels = Label.NONE
-    runs = lists.RUN - lists.RUN_PLACES if words.is_calm else lists.RUN
-    if words.verbs & runs or words.parameters & lists.CODE:
+    if (words.verbs & lists.RUN and not words.is_calm) or words.parameters & lists.CODE:
         labels |= Label.RUNS
     if words.verbs & lists.KEEP and (words.verbs & lists.WRITE or not words.verbs & lists.READ):
         labels |= Label.KEEPS
