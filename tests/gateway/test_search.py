@@ -192,14 +192,11 @@ def test_who_does_not_ask_for_it_finds_nothing_that_destroys_first() -> None:
         indexed(3, "m", "list_deleted_notes", description="List deleted notes", effect="read"),
         indexed(4, "m", "merge_notes", description="Merge notes"),
         indexed(5, "m", "get_notes", description="Get notes", effect="read"),
-        indexed(6, "m", "revoke_access", description="Revoke access"),
-        indexed(7, "m", "share_notes", description="Give access to notes", effect="write"),
     )
     for query, first in (
-        ("Tom should not have access any more", "revoke_access"),
         ("save a fact", "add_observations"),
         ("delete the fact", "delete_observations"),
-        ("get rid of a fact", "delete_observations"),
+        ("I don't want the fact any more", "delete_observations"),
         ("which notes were deleted", "list_deleted_notes"),
         ("which notes were merged", "get_notes"),
         ("merge the notes", "merge_notes"),
