@@ -217,7 +217,7 @@ def _command_readers() -> Iterator[Part]:
         yield _entry(f"command.output-of-{program}", PRINTING_PROGRAMS, program, _watched_printing)
     for disguise in DISGUISES:
         yield _entry(f"command.powershell-{disguise}", DISGUISES, disguise, _watched_undoing)
-    yield _function("command.shell-output", shell_output, "_print_output", lambda *_: None)
+    yield _function("command.shell-output", interpret, "output", lambda _pipeline: None)
     yield _function("command.escapes", shell_output, "_unescape", lambda match: match[0])
     yield _function("command.powershell", powershell, "_undisguise", lambda text: text)
     yield _function("command.sql", sql, "_lines", lambda _text: [])
@@ -289,7 +289,7 @@ def _flow_heuristics() -> Iterator[Part]:
     yield _function("flow.marked", ToolResult, "is_marked", lambda _result: False)
     yield _function("flow.personal", tool_results, "tells_of_people", lambda _text: False)
     yield _function("flow.orders-obeyed", ledger, "_orders_obeyed", lambda *_: [])
-    yield _function("flow.untrusted-run", ledger, "_repeats", lambda *_: False)
+    yield _function("flow.untrusted-run", Call, "find_repeated", lambda *_: set())
     yield _function("flow.decoded-calls", outgoing_call, "readings", _as_it_is)
     yield _function("flow.torn-calls", Call, "follow", follow_nothing, _is_followed)
     yield _function("flow.pieces-of-calls", Call, "put_together", lambda *_: None, _is_several)

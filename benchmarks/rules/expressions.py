@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache, reduce
+from itertools import pairwise
 from operator import and_, or_
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -116,3 +117,28 @@ def _to_bytes(atom: bytes) -> int:
         return sum(1 << match.words[0] for match in finder.finditer(_EVERY_BYTE, 0, 256))
     except ValueError:
         return 0
+
+
+def branches(pattern: str) -> list[str]:
+    """The pattern with each branch of its outermost alternation alone, or of a branch's own."""
+    opened, bars, ends = [-1], dict[int, list[int]](), {-1: len(pattern)}
+    for token in re.finditer(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|[()|]", pattern, re.DOTALL):
+        if token[0] == "(":
+            opened.append(token.start())
+        elif token[0] == ")":
+            ends[opened.pop()] = token.start()
+        elif token[0] == "|":
+            bars.setdefault(opened[-1], []).append(token.start())
+    if not bars:
+        return []
+    depth = {at: sum(a < at < ends[a] for a in ends if a >= 0) for at in bars}
+    at = min(bars, key=lambda each: (depth[each], each))
+    group = re.compile(r"(?:\((?:\?(?:P<\w+>|[a-z-]*:))?)?").match(pattern, max(at, 0))
+    start = group.end() if group is not None and at >= 0 else 0
+    edges = [start - 1, *bars[at], ends[at]]
+    parts = list[str]()
+    for a, b in pairwise(edges):
+        part = pattern[a + 1 : b]
+        is_group = ends.get(a + 1) == b - 1
+        parts += (branches(part) if is_group else []) or [part]
+    return [pattern[:start] + part + pattern[ends[at] :] for part in parts]

@@ -76,20 +76,33 @@ def called(mode: ToolMode, tool: str, **arguments: str) -> Object:
     return {"name": "call_tool_destructive", "arguments": inner}
 
 
+READ_PLAN = ("files__read_file", {"path": "plan.md"}, PRIVATE)
+READ_BLOG = ("web__fetch", {"url": "https://blog.example/setup"}, COMMAND)
+
+
 @pytest.mark.parametrize("mode", [ToolMode.DIRECT, ToolMode.SEARCH])
-async def test_what_is_private_at_one_server_is_known_when_another_sends_it(
-    tmp_path: Path, mode: ToolMode
+@pytest.mark.parametrize(
+    ("read", "name", "argument", "rule"),
+    [
+        (READ_PLAN, "mail__http_post", "body", "flows.private-out"),
+        (READ_BLOG, "shell__run_command", "command", "flows.untrusted-acts"),
+    ],
+)
+async def test_what_one_server_returns_is_known_when_another_sends_or_runs_it(
+    tmp_path: Path,
+    mode: ToolMode,
+    read: tuple[str, dict[str, str], str],
+    name: str,
+    argument: str,
+    rule: str,
 ) -> None:
-    async with running(tmp_path, mode) as room:
+    source, arguments, text = read
+    async with gathered(*four_servers(tmp_path), mode=mode) as room:
         one, two = [await room.agent(who) for who in ("one", "two")]
-        read = called(mode, "files__read_file", path="plan.md")
-        sent = called(mode, "mail__http_post", body=PRIVATE)
-        assert PRIVATE in str(await one.result("tools/call", **read))
+        assert text in str(await one.result("tools/call", **called(mode, source, **arguments)))
         for agent in (two, one):
-            await agent.result("tools/call", **sent)
-    [(server, token)] = flows("flows.private-out")
-    assert server == "mail"
-    assert token == "one"
+            await agent.result("tools/call", **called(mode, name, **{argument: text}))
+    assert flows(rule) == [(name.partition("__")[0], "one")]
 
 
 @pytest.mark.parametrize("mode", [ToolMode.DIRECT, ToolMode.SEARCH])
@@ -106,22 +119,6 @@ async def test_a_link_that_works_once_is_opened_by_another_server_and_sent_by_no
         sent = await agent.result("tools/call", **called(mode, "mail__http_post", body=link))
         assert "PipeGuard" in str(sent)
     assert flows("flows.secret-out") == [("mail", "one")]
-
-
-@pytest.mark.parametrize("mode", [ToolMode.DIRECT, ToolMode.SEARCH])
-async def test_what_a_stranger_wrote_at_one_server_is_known_when_another_runs_it(
-    tmp_path: Path, mode: ToolMode
-) -> None:
-    async with running(tmp_path, mode) as room:
-        one, two = [await room.agent(who) for who in ("one", "two")]
-        read = called(mode, "web__fetch", url="https://blog.example/setup")
-        acts = called(mode, "shell__run_command", command=COMMAND)
-        assert COMMAND in str(await one.result("tools/call", **read))
-        for agent in (two, one):
-            await agent.result("tools/call", **acts)
-    [(server, token)] = flows("flows.untrusted-acts")
-    assert server == "shell"
-    assert token == "one"
 
 
 async def test_tools_of_one_name_at_two_servers_are_two(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Tools are found by a user's goal; filters hold, and repeating words gains nothing."""
 
+from itertools import product
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -102,27 +104,26 @@ def test_what_no_tool_is_about_finds_none() -> None:
 
 def test_filters_hold_before_anything_is_ranked() -> None:
     made = index(*TOOLS)
-    assert names(made, "pull request", Filter(effects=frozenset({"write"}))) == [
-        "create_pull_request"
-    ]
-    assert names(made, "pull request file", Filter(servers=frozenset({"filesystem"})), limit=1) == [
-        "read_text_file"
-    ]
+    writes, files = Filter(effects=frozenset({"write"})), Filter(servers=frozenset({"filesystem"}))
+    assert names(made, "pull request", writes) == ["create_pull_request"]
+    assert names(made, "pull request file", files, limit=1) == ["read_text_file"]
     assert names(made, "request", Filter(keys=frozenset({4, 5}))) == ["listPullRequests"]
     assert names(made, "pull request", Filter(servers=frozenset())) == []
 
 
 def test_tools_that_may_not_be_found_change_no_rarity() -> None:
     hidden = [indexed(50 + n, "other", f"file_{n}", description="read a file") for n in range(60)]
-    queries = ("read a file", "create file", "pull request file", "forecast location")
-    servers = frozenset({"filesystem", "github", "weather"})
-    for only in (Filter(servers), Filter(keys=frozenset(range(1, 6)))):
-        for query in queries:
-            scores = [
-                [(hit.tool.key, hit.fit) for hit in made.search(query, 5, only)]
-                for made in (EVERYTHING, index(*TOOLS, *hidden))
-            ]
-            assert scores[0] == scores[1], query
+    more = index(*TOOLS, *hidden)
+    seen = (
+        Filter(frozenset({"filesystem", "github", "weather"})),
+        Filter(keys=frozenset(range(1, 6))),
+    )
+    for only, query in product(seen, ("read a file", "create file", "forecast location")):
+        few, many = (
+            [(hit.tool.key, hit.fit) for hit in made.search(query, 5, only)]
+            for made in (EVERYTHING, more)
+        )
+        assert few == many, query
 
 
 STUFFED = (

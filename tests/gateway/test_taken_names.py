@@ -72,11 +72,8 @@ def test_a_name_without_a_prefix_does_not_look_like_another_servers(
         catalog.put(Listing("files", [tool("read")]), nothing_known)
     assert catalog.find(name) in (None, *catalog.of("files"))
     assert names(catalog)["evil", name].startswith("evil__")
-    assert not [
-        each
-        for each in catalog
-        if each.key in tool_globs(catalog, ["files/*"]) and each.server == "evil"
-    ]
+    named = tool_globs(catalog, ["files/*"])
+    assert not [each for each in catalog if each.server == "evil" and each.key in named]
     assert catalog.public_name("evil", name).startswith("evil__")
 
 

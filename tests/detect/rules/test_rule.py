@@ -1,13 +1,11 @@
 """Every rule of every pack: its samples hold through the whole scanner."""
 
-import re
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from benchmarks.rules.expressions import slowness
+from benchmarks.rules.expressions import branches, slowness
 from pipeguard.detect.matching.confirm import Finder, Occurrence
 from pipeguard.detect.rules.rule import Rule, View, as_record, from_record, load_pack
 from pipeguard.detect.scanning.engine import Engine, compile_engine
@@ -35,45 +33,6 @@ def test_the_samples_of_rules_hold(seeds: int, monkeypatch: pytest.MonkeyPatch) 
     assert list(prove_all(RULES.values(), engines())) == []
 
 
-def branches(pattern: str) -> list[str]:
-    """The pattern with each branch of its outermost alternation alone, or of a branch's own."""
-    opened, bars, ends = [-1], dict[int, list[int]](), {-1: len(pattern)}
-    for token in re.finditer(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|[()|]", pattern, re.DOTALL):
-        if token[0] == "(":
-            opened.append(token.start())
-        elif token[0] == ")":
-            ends[opened.pop()] = token.start()
-        elif token[0] == "|":
-            bars.setdefault(opened[-1], []).append(token.start())
-    if not bars:
-        return []
-    depth = {at: sum(a < at < ends[a] for a in ends if a >= 0) for at in bars}
-    at = min(bars, key=lambda each: (depth[each], each))
-    group = re.compile(r"(?:\((?:\?(?:P<\w+>|[a-z-]*:))?)?").match(pattern, max(at, 0))
-    start = group.end() if group is not None and at >= 0 else 0
-    edges = [start - 1, *bars[at], ends[at]]
-    parts = list[str]()
-    for a, b in pairwise(edges):
-        part = pattern[a + 1 : b]
-        is_group = ends.get(a + 1) == b - 1
-        parts += (branches(part) if is_group else []) or [part]
-    return [pattern[:start] + part + pattern[ends[at] :] for part in parts]
-
-
-# Branches that no sample of their rule needs. Only ever fewer: add a sample, or remove the branch.
-UNPROVEN = {
-    "commands": 559,
-    "egress": 1,
-    "injection": 242,
-    "paths": 7,
-    "personal": 65,
-    "poisoning": 230,
-    "secrets": 509,
-    "sql": 62,
-    "ssrf": 38,
-}
-
-
 @pytest.mark.slow
 def test_a_sample_needs_each_branch_of_a_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     read = dict[str, set[bytes]]()
@@ -95,7 +54,8 @@ def test_a_sample_needs_each_branch_of_a_rule(monkeypatch: pytest.MonkeyPatch) -
             finder = Finder(branch, ignore_case=rule.ignore_case)
             if not any(any(finder.finditer(data, 0, len(data))) for data in read[rule.id]):
                 unneeded.setdefault(rule.pack, []).append(f"{rule.id}: {branch}")
-    assert all(len(listed) <= UNPROVEN[pack] for pack, listed in unneeded.items()), unneeded
+    allowed = dict(CASES["a_sample_needs_each_branch_of_a_rule"])
+    assert all(len(listed) <= allowed[pack] for pack, listed in unneeded.items()), unneeded
 
 
 @each("rule", RULES)
