@@ -6,13 +6,16 @@ computed once for a message. Knows places and roles, and no rule.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
+from collections.abc import Iterable
 from functools import cached_property
 from operator import itemgetter
 
-from pipeguard.detect.commands.argument_roles import ArgumentRole, role, writes_file
+from pipeguard.detect.commands.argument_roles import IDLE, ArgumentRole, role, writes_file
 from pipeguard.detect.commands.sql import is_statement
 from pipeguard.detect.text.document import MessageText
+from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import Path
 from pipeguard.records import NamedTuple
 
@@ -23,6 +26,10 @@ WHOLE_BYTES = 480  # of a string that may be only a rule's search text
 PROGRAMS = (ArgumentRole.COMMAND, ArgumentRole.CODE)
 # PipeGuard's own files in this process, by the names of their folder that rules know.
 OWN_NAMES: dict[str, str] = {}
+
+
+# A list or an object in JSON, by its first and last characters.
+_JSON = lazy_regex(r"\s*(?:\{\s*\"|\[\s*[{\"]).*[\]}]\s*\Z", re.DOTALL)
 
 
 class ArgumentEffect(NamedTuple):
@@ -66,8 +73,17 @@ class Uses:
         """Find the role of a string by the names around it."""
         found = self._roles.get(names)
         if found is None:
-            found = self._roles[names] = role(self.tool, names)
+            found = role(self.tool, names)
+            if found in IDLE and names in self._names_of_json:
+                found = ArgumentRole.VALUE
+            self._roles[names] = found
         return found
+
+    @cached_property
+    def _names_of_json(self) -> set[tuple[str, ...]]:
+        """The names around JSON that is not the content of a file: its members are arguments."""
+        named = zip(self.text.strings, self.text.names_around, strict=True)
+        return {names for each, names in named if is_object(each, self.tool, self.text.keys)}
 
     @cached_property
     def is_of_file(self) -> bool:
@@ -129,3 +145,14 @@ class Uses:
                 start, last = end, string_role
             end += size
         return [*stretches, (start, end, last)]
+
+
+def is_object(value: str, tool: str | None, names: Iterable[str]) -> bool:
+    """True for JSON that is no file's content: its members are arguments.
+
+    Args:
+        value: an argument of a call.
+        tool: the called tool.
+        names: of the arguments.
+    """
+    return _JSON.match(value) is not None and not writes_file(tool, names)

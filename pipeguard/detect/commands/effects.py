@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from pipeguard.detect.commands import argument_values
 from pipeguard.detect.commands.argument_roles import IDLE, ArgumentRole, is_field, is_shell, role
-from pipeguard.detect.commands.argument_usage import OWN_NAMES, ArgumentEffect, Uses
+from pipeguard.detect.commands.argument_usage import OWN_NAMES, ArgumentEffect, Uses, is_object
 from pipeguard.detect.commands.interpret import MADE, argument_lines, code_lines, command_lines
 from pipeguard.detect.commands.path_normalisation import patch_lines
 from pipeguard.detect.commands.programs import flat
@@ -104,6 +104,8 @@ def flat_effects(
             continue
         path = (*ARGUMENTS, name)
         purpose = role(tool, path)
+        if purpose in IDLE and is_object(value, tool, arguments):
+            purpose = ArgumentRole.VALUE
         if purpose in IDLE and not _names_file(value):
             continue
         lines = reader.lines(purpose, [_String(path, value, 0)])

@@ -58,6 +58,7 @@ def test_what_a_value_does_in_a_record_a_row_or_json(value: str, line: str | Non
         {"payload": json.dumps({"name": value})},
         {"payload": json.dumps([*PADDING, {"name": value}])},
         {"payload": json.dumps([*PADDING, {value: "x"}])},
+        {"body": json.dumps({"name": value})},
     ]
     for tool in ("create_hook", "look_up"):
         for nesting in nestings:
@@ -68,7 +69,7 @@ def test_what_a_value_does_in_a_record_a_row_or_json(value: str, line: str | Non
 def test_equal_keys_of_json_in_an_argument_are_refused() -> None:
     with pytest.raises(Refusal, match="key twice"):
         find_effects(uses("look_up", {"payload": '{"a": "x; rm -rf /", "a": "x"}'}))
-    assert find_effects(uses("write", {"content": '{"a": "x", "a": "x"}'})) == ([], False)
+    assert find_effects(uses("write_file", {"content": '{"a": "x", "a": "x"}'})) == ([], False)
 
 
 def test_a_path_that_is_all_of_a_text_in_a_record_is_read() -> None:
