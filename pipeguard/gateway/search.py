@@ -137,6 +137,8 @@ class ToolIndex:
         self._stems = Stems()
         self._past = {self._stems[word] for word in PAST}
         self._destroying = {self._stems[word] for word in lists.END | {"merge", "reset"}}
+        verbs = (lists.MAKE | lists.LOOK | lists.CHANGE | lists.SEND | lists.ACT) - lists.BOTH
+        self._verbs = self._destroying.union(map(self._stems.__getitem__, verbs))
         self._tools: dict[int, CatalogTool] = {}
         self._profiles: dict[int, ToolStems] = {}
         self._make_view = lru_cache(MOST_VIEWS)(self._see)  # until the tools change
@@ -249,7 +251,8 @@ class ToolIndex:
             profile, weight = self._profiles[key], 1.0
             is_server, is_tool = profile.names(asked)
             if self._tools[key].effect != "read":
-                if spares and not self._destroying.isdisjoint(profile.fields["name"]):
+                verbs = filter(self._verbs.__contains__, profile.fields["name"])
+                if spares and next(verbs, None) in self._destroying:
                     weight, is_tool = UNASKED_WEIGHT, False
                 elif looks_back and self._past.isdisjoint(profile.everything):
                     weight = PAST_WEIGHT
