@@ -188,14 +188,14 @@ def test_of_tools_that_fit_equally_the_one_that_reads_comes_first() -> None:
 
 def test_who_does_not_ask_for_it_finds_nothing_that_destroys_first() -> None:
     made = index(
-        indexed(1, "m", "add_merged_observations", description="Add facts", effect="write"),
+        indexed(1, "m", "add_empty_observations", description="Add facts", effect="write"),
         indexed(2, "m", "delete_observations", description="Delete facts, notes and observations"),
         indexed(3, "m", "list_deleted_notes", description="List deleted notes", effect="read"),
         indexed(4, "m", "merge_notes", description="Merge notes"),
         indexed(5, "m", "get_notes", description="Get notes", effect="read"),
     )
     for query, first in (
-        ("save a fact", "add_merged_observations"),
+        ("save a fact", "add_empty_observations"),
         ("delete the fact", "delete_observations"),
         ("I don't want the fact any more", "delete_observations"),
         ("which notes were deleted", "list_deleted_notes"),
