@@ -255,7 +255,7 @@ class ExchangeRouter:
     async def _take(self, frame: bytes) -> None:
         value, tokens = await offload(frame, find_answers, frame)
         answered = [self._ids.match_answer(token) for token in tokens]
-        sent_ids = [token for token in answered if self._ids.get(token) is not None]
+        sent_ids = [own for own in dict.fromkeys(answered) if self._ids.get(own) is not None]
         if sent_ids and (isinstance(value, list) or len(sent_ids) > 1):
             for sent_id in sent_ids:  # in a batch, which was not asked for: none of them will come
                 lost = self._ids.give_up(sent_id)

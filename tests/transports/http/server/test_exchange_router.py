@@ -177,7 +177,7 @@ async def test_an_array_of_answers_to_several_is_told_to_each(behind: str) -> No
     def odd(child: Child, message: Object) -> None:
         asked = [json.dumps(result(one["id"])) for one in child.asked("x/y")]
         if len(asked) == 3:
-            asked.append(json.dumps(request(9, "roots/list")))
+            asked += [asked[0], json.dumps(request(9, "roots/list"))]
             child.say(f"[{','.join(asked)}{behind}]".encode())
 
     async with hosting(odd) as host:
