@@ -244,6 +244,10 @@ class Policy(NamedTuple):
                 return True
         return False
 
+    def freedom(self, tool: str) -> int:
+        """2 if a tool may be called, 1 if the user is asked each time, 0 if it may not."""
+        return 2 - self.asks_user(tool) if self.calls(tool) else 0
+
     @property
     def ends(self) -> bool:
         """True if an exception ends at some time."""

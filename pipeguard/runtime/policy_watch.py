@@ -163,9 +163,9 @@ def loosens(now: Policy, before: Policy) -> bool:
             target = PolicyTarget(where.rule, severity, confidence, *names, is_call=True)
             if now.action(target, 0.0) < before.action(target, 0.0):
                 return True
-    tools = {"*", *(glob for layer in both for glob in layer.tools_allow + layer.tools_block)}
-    calls_more = any(now.calls(tool) and not before.calls(tool) for tool in tools)
-    return calls_more or _difference(before.layers, now.layers)[0] > 0
+    tools = {"*"}.union(*(x.tools_allow + x.tools_block + x.tools_ask for x in both))
+    frees = any(now.freedom(tool) > before.freedom(tool) for tool in tools)
+    return frees or _difference(before.layers, now.layers)[0] > 0
 
 
 def _difference(before: tuple[Layer, ...], now: tuple[Layer, ...]) -> tuple[int, int]:

@@ -273,5 +273,7 @@ def test_a_policy_loosens_if_something_passes_more_easily() -> None:
         assert loosens(looser, Policy())
         assert not loosens(Policy(), looser)
         assert not loosens(looser, looser)
-    assert loosens(Policy(), narrow)
-    assert not loosens(narrow, Policy())
+    asks = Policy(layers=(Layer(tools_ask=("delete_*",)),))
+    for wide, close in ((Policy(), narrow), (Policy(), asks), (asks, narrow)):
+        assert loosens(wide, close)
+        assert not loosens(close, wide)
