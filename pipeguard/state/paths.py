@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -100,7 +101,8 @@ def note_own_paths(options: WrapOptions) -> None:
 
     roots = [options.values.get("--cwd") or os.curdir, *options.command]
     folders = [os.path.join(os.path.realpath(os.path.expanduser(root)), "") for root in roots]
-    own = config_folder(), cache_folder(), _folder_path(), *wrap_policy_paths(options)
+    program = os.path.join(sys.prefix, "bin", "pipeguard")
+    own = config_folder(), cache_folder(), _folder_path(), program, *wrap_policy_paths(options)
     for path in (each.replace(" ", "\x1f") for each in own):
         names = {path, path.replace(os.path.expanduser("~"), "~", 1)}
         for folder, sign in product(folders, (">", "OFF", "$ rm", "$ rm -r")):

@@ -58,6 +58,7 @@ def test_the_lines_of_a_call_name_its_files_wherever_they_are(
         (f"{tmp_path}/a/pipeguard/rules", True),
         ("pipeguard/rules", True),  # where the server was started
         ("/p/my.yaml", True),
+        (f"{sys.prefix}/bin/pipeguard", True),
         ("src/pipeguard/rules", False),
         (f"{tmp_path}/my state", True),
     ):

@@ -29,6 +29,7 @@ from pipeguard.records import NamedTuple
 
 MAX_CHARS = 4 * 2**20  # of all strings of one message that are read, at most 3 us each
 MAX_TOKEN = 300  # characters of a path or an option in an argument for text
+MAX_ACT = 24  # characters of a word for what a tool does
 MAX_PROGRAM_NAME = 200  # characters
 
 # The content of such a file is run later, or tells a client how to start its servers.
@@ -94,8 +95,7 @@ def flat_effects(
     Returns:
         The lines; None if arguments may belong together, or do more than their lines say.
     """
-    acts = [each for name in lists.OPERATIONS if isinstance(each := arguments.get(name), str)]
-    reader = _ArgumentReader(" ".join((tool or "", *acts)), ScriptBudget(size), windows=windows)
+    reader = _ArgumentReader(_acting(tool, arguments.items()), ScriptBudget(size), windows=windows)
     shown: list[bytes] = []
     for name, value in arguments.items():
         if isinstance(value, (dict, list, Number)):
@@ -116,38 +116,57 @@ def flat_effects(
 
 
 def _compute_effects(uses: Uses, *, windows: bool) -> tuple[list[ArgumentEffect], bool]:
-    named = zip(uses.text.strings, uses.text.names_around, strict=True)
-    acts = [value for value, names in named if names and names[-1] in lists.OPERATIONS]
-    budget = ScriptBudget(len(uses.text.data))
-    reader = _ArgumentReader(" ".join((uses.tool or "", *acts)), budget, windows=windows)
+    names = (around[-1] if around else "" for around in uses.text.names_around)
+    acting = _acting(uses.tool, zip(names, uses.text.strings, strict=True))
+    reader = _ArgumentReader(acting, ScriptBudget(len(uses.text.data)), windows=windows)
     effects: list[ArgumentEffect] = []
-    left, written = MAX_CHARS, list[re.Match[str]]()
+    left, written, texts = MAX_CHARS, list[re.Match[str]](), list[_String]()
     for group in _groups(uses):
         left -= sum(len(string.value) for string in group)
         if left < 0:
             return effects, True
         lines = reader.lines(uses.role(group[0].path), group)
         if lines:
-            written += filter(None, map(_WRITES_DECISIVE_FILE.match, lines))
+            found = [*filter(None, map(_WRITES_DECISIVE_FILE.match, lines))]
+            written += found
+            texts += [string for string in group if found and "\n" in string.value]
             effects.append(_effect(uses.text, group, lines))
     contents = [s for group in _groups(uses, only_idle=True) for s in group] if written else []
     if contents and any(match[1] for match in written):
         script = "\n".join(string.value for string in contents)
         lines = reader.command_lines(script) + code_lines(script, budget=reader.budget)
         effects.append(_effect(uses.text, contents, lines))
-    if not all(match[1] for match in written) and _takes_guard(contents):
-        effects.append(_effect(uses.text, contents, ["OFF guard"]))
+    texts += contents
+    if not all(match[1] for match in written) and _takes_guard(texts):
+        effects.append(_effect(uses.text, texts, ["OFF guard"]))
     return effects, reader.budget.is_exceeded
+
+
+def _acting(tool: str | None, named: Iterable[tuple[str, JsonValue]]) -> str:
+    """The name of a tool, and what it does by an argument: an operation, or another tool."""
+    acts = [value for name, value in named if name in lists.OPERATIONS and isinstance(value, str)]
+    short = dict.fromkeys(act for act in acts if len(act) < MAX_ACT and " " not in act)
+    return " ".join((tool or "", *short))
 
 
 def _takes_guard(contents: list[_String]) -> bool:
     """True if a client's file loses PipeGuard, or is told not to enforce or to ask."""
+    sides = [side for each in contents for side in _sides(each)]
     old, new = (
-        "\n".join(each.value for each in contents if (each.key in lists.REPLACED) is is_old)
-        for is_old in (True, False)
+        "\n".join(text for is_old, text in sides if is_old is which) for which in (True, False)
     )
     loses = "pipeguard" in old and "pipeguard" not in new
     return loses or bool(_UNGUARDED.search(new) and not _UNGUARDED.search(old))
+
+
+def _sides(string: _String) -> Iterator[tuple[bool, str]]:
+    """The parts of a text, each with True for one that is taken away."""
+    if not patch_lines(string.value):
+        yield string.key in lists.REPLACED, string.value
+        return
+    yield from (
+        (line[0] == "-", line) for line in string.value.split("\n") if line[:1] in {"+", "-"}
+    )
 
 
 def _names_file(value: str) -> bool:
