@@ -196,8 +196,7 @@ class ToolIndex:
         if asked != query:
             wishes = [self._concepts.of(asked), *self._concepts.of_clauses(asked)]
             explained = explain(wishes[0])
-        words = first_words(asked)
-        weighed = [self._make_wish(wish, words) for wish in wishes]
+        weighed = [self._make_wish(wish, first_words(asked)) for wish in wishes]
         return [
             SearchHit(
                 self._tools[key],

@@ -195,7 +195,7 @@ def test_who_does_not_ask_for_it_finds_nothing_that_destroys_first() -> None:
         indexed(5, "m", "get_notes", description="Get notes", effect="read"),
     )
     for query, first in (
-        ("save a fact", "add_empty_observations"),
+        ("add a fact to the notes", "add_empty_observations"),
         ("delete the fact", "delete_observations"),
         ("I don't want the fact any more", "delete_observations"),
         ("which notes were deleted", "list_deleted_notes"),

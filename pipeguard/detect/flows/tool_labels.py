@@ -105,9 +105,7 @@ def _find_lead(of_name: list[str], of_sentence: list[str]) -> set[str]:
     joined = _find_joined(of_name, of_sentence)
     if joined or _offers(of_name, of_sentence):
         return joined or {"sell"}
-    verbs = [
-        own for at in range(len(of_name)) if (own := _find_verbs(of_name[at : at + 4])) & _VERBS
-    ]
+    verbs = [it for at in range(len(of_name)) if (it := _find_verbs(of_name[at : at + 4])) & _VERBS]
     begins = [_find_verbs(of_sentence)] if _is_verb(of_sentence, of_name) else []
     is_noun = bool(begins and verbs and verbs[0] & lists.BOTH & _CALM)
     sure = [] if is_noun else [forms for forms in verbs if not forms & lists.BOTH]
