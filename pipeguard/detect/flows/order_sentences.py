@@ -38,8 +38,7 @@ SENTENCE_END = lazy_regex(tables.alternatives("sentence-ends"))
 _WORD = lazy_regex(r"[^\W_]+(?:['’-][^\W_]+)*|[:,;()*\"“¤]")
 _WORDS = lazy_regex(r"[^\W\d_]{2,}")
 _MENTION = lazy_regex(r"(?<![\w@])@[\w.-]{1,40}[,:]?(?=\s)")  # who is spoken to
-# A tag of HTML, the end of a comment, or the end of a cell or line of a table.
-_BREAK = lazy_regex(r"</?[A-Za-z][^<>]{0,200}>|<!--|-->|\t|\n(?=[^\n\t]{0,80}\t)")
+_BREAK = lazy_regex(tables.alternatives("breaks"))
 _SPREADS = lazy_regex(
     rf"\b(?:{tables.alternatives('spreading')})\b[^.!?\n]{{0,60}}"
     rf"\b(?:{tables.alternatives('spread')})\b",

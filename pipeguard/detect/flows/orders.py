@@ -437,12 +437,13 @@ class ActingCall:
     def _is_field(self, value: Value, result: ToolResult, ordering: Container[object]) -> bool:
         """True if a value fills a field that a program wrote.
 
-        That is one of structured output, but for a title or a text, or one in the text of a result
-        that does not give the order.
+        That is one of structured output, but for a title, a text or a label, or one in the text of
+        a result that does not give the order. Whoever orders something chooses who it is from.
         """
-        paths = self._fields(result).get(value.text, ())
-        if any(tables.prose.isdisjoint(name_words(path[-1])) for path in paths if path):
+        own, names = (value, result) in ordering, tables.prose | tables.quantities
+        lasts = [path[-1] for path in self._fields(result).get(value.text, ()) if path]
+        fields = [name for name in lasts if not (own and _SENDER_NAME.fullmatch(name))]
+        if any(names.isdisjoint(name_words(name)) for name in fields):
             return True
-        text = self._text(result)
-        places = () if (value, result) in ordering else value.find(text)
-        return any(_is_field(text.text, place) for place in places)
+        places = () if own else value.find(self._text(result))
+        return any(_is_field(self._text(result).text, place) for place in places)

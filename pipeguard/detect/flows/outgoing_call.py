@@ -266,8 +266,8 @@ class Call:
         return overlap.find_shared(sent, result.letters(), self._said_letters, self._budget)
 
     def goes_back(self, result: ToolResult) -> bool:
-        """True if it goes to a result's own subject, or only to mail addresses in the result."""
-        is_same = self.tool.server == result.tool.server and bool(self.about & result.about)
+        """True if it goes only to a result's own subject, or to mail addresses in the result."""
+        is_same = self.tool.server == result.tool.server and set() < self.about <= result.about
         is_public = bool(self.tool.labels & Label.OUTSIDE)
         if not self.recipients or (is_public and not is_same):
             return is_same and not is_public

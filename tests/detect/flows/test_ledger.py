@@ -281,8 +281,10 @@ def test_what_goes_back_to_where_it_was_asked_is_no_leak() -> None:
         assert rules(leaks) == found
     flows = Flows()
     flows.record_result(MAIL, answer(WORDS), 0.0, short_values({"ticket": "T-311"}))
-    for name, named in (("reply", "subject"), ("reply", "tags"), ("post_tweet", "ticket")):
-        leaks = flows.leaks(make_tool(name, None), {named: "T-311", "body": WORDS})
+    to = ("reply", "subject"), ("reply", "tags"), ("reply", "ticket"), ("post_tweet", "ticket")
+    for name, named in to:  # a ticket of the same name in another space is another one
+        arguments: JsonObject = {named: "T-311", "space": "S-2", "body": WORDS}
+        leaks = flows.leaks(make_tool(name, None), arguments)
         assert rules(leaks) == ["flows.private-out"]
 
 
