@@ -460,7 +460,7 @@ def _only_opens(command: str) -> bool:
 
 def names_obeyed_file(data: bytes) -> bool:
     """True if a text names a file that models obey."""
-    data = data.lower()
+    data = data.lower().replace(b"\\/", b"/").replace(b"\\\\", b"/").replace(b"\\", b"/")
     has_sign = b".md" in data or b"rules" in data or b"/memory/" in data
     return has_sign and _OBEYED_FILES.search(data) is not None
 
