@@ -206,8 +206,7 @@ class Flows:
             sender = tool._replace(labels=Label.SENDS | Label.OUTSIDE)
             commands = [text for _, text in strings] if tool.labels.meets(Label.RUNS) else []
             posted = (data for text in commands for data in text_values.POSTED.findall(text))
-            shown = " ".join((*urls, *posted))
-            leaks += self._looked_up(sender, shown, now, known_call)
+            leaks += self._looked_up(sender, " ".join((*urls, *posted)), now, known_call)
         if not leaks and bare != arguments and tool.labels.meets(Label.OUTSIDE):
             # A credential may go into its own argument, but an address can be anybody's.
             used = self._looked_up(tool, arguments, now, known_call)

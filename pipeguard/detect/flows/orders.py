@@ -418,8 +418,7 @@ class ActingCall:
         for each in carried:
             if not each.ordered & acts:
                 continue
-            named = self._new_values(each.result)
-            new = [value for value in named if not self._is_sender(value, each.result)]
+            new = [v for v in self._new_values(each.result) if not self._is_sender(v, each.result)]
             passage = SearchedText(each.passage)
             if any(next(value.find(passage), None) for value in new):
                 return each

@@ -206,11 +206,9 @@ class ToolResult:
                 yield from walk_strings(_parse(text.encode("utf-8", "replace")))
         most, layout, text = 2 if labels & Label.READS_PERSONAL else 1, "", self.strings()
         for head in () if is_of_one else _HEAD.finditer(text):
-            fields, above = _HEAD_FIELD.findall(head[0]), text[: head.start()]
+            fields, above = _HEAD_FIELD.findall(head[0]), "" if layout else text[: head.start()]
             names = "\n".join(name for name, _ in fields)
-            if not layout and (
-                "\n" in above.strip() or above.count("\n") > most * (len(fields) > 1)
-            ):
+            if "\n" in above.strip() or above.count("\n") > most * (len(fields) > 1):
                 return
             if (layout := layout or names) in names:
                 yield from (((name,), value) for name, value in fields)
