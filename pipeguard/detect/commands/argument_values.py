@@ -23,6 +23,7 @@ from pipeguard.errors import Refusal
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonValue
+from pipeguard.firewall.protocol.strict_json import MAX_DEPTH, nests_deeper_than
 from pipeguard.unicode import folding
 
 MAX_VALUE = 1500  # characters that are read at a time
@@ -77,6 +78,12 @@ _INJECTED = lazy_regex(
 )
 
 
+_NEAR_JSON = lazy_regex(r"[\s\ufeff]*(?://.*\n\s*|/\*[^*]*\*/\s*)*[\[{]\s*(?:[\"'\[{/]|\w+\s*:)")
+# Quotes end with the text at the latest, so that none is looked at twice.
+_MEMBER = lazy_regex(
+    r"""(?s)(?:["']?([\w.-]{1,64})["']?\s{0,20}:\s{0,20})?(?:"((?:[^"\\]|\\.|\\\Z)*)(?:"|\Z)"""
+    r"""|(?<!\w)'((?:[^'\\]|\\.|\\\Z)*)(?:'|\Z))"""
+)
 _CODE_SPAN = lazy_regex(r"(`{1,2})[^`\n]{1,400}\1")
 
 
@@ -111,8 +118,6 @@ def value_lines(tool: str | None, key: str, value: str, budget: ScriptBudget) ->
     """
     if len(value) > MAX_VALUE:
         return list(_long_value_lines(tool, key, value, budget))
-    if not value:
-        return []
     plain = fold_value(value)
     lines: list[str] = []
     if _PATH_SIGN.search(plain):
@@ -151,9 +156,8 @@ def _long_value_lines(
     """The lines of a long value, part by part; none for a document, which is read as one."""
     if value.count("\n") > MAX_VALUE_LINES or not any(map(str.isspace, value)):
         return
-    for line in _statement_lines(tool, key, fold_value(value)):
-        if line.startswith("OUT ") and not _is_program(line):
-            yield line
+    found = _statement_lines(tool, key, fold_value(value))
+    yield from (line for line in found if line.startswith("OUT ") and not _is_program(line))
     for at in range(0, len(value), MAX_VALUE - VALUE_OVERLAP):
         part = value[at : at + MAX_VALUE]
         for line in value_lines(tool, key, part.lstrip("-") if at else part, budget):
@@ -170,9 +174,22 @@ def parse_json(text: str) -> JsonValue:
     is_json = text.lstrip()[:1] in ("[", "{")
     try:
         read: JsonValue = json.loads(text, object_pairs_hook=_make_object) if is_json else None
+        json.dumps(read if "\\ud" in text.lower() else 0, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
         return None
-    return read
+    return None if nests_deeper_than(read, MAX_DEPTH) else read
+
+
+def find_members(text: str) -> JsonValue:
+    """The quoted texts, with their names, in what some parsers take for JSON: with a comment."""
+    members = _MEMBER.finditer(text) if _NEAR_JSON.match(text) else ()
+    return [{each[1] or "": _unquote(each[2] or each[3] or "")} for each in members]
+
+
+def _unquote(text: str) -> str:
+    """A text without JSON's escapes, if it has no others."""
+    read = parse_json(f'["{text}"]')
+    return str(read[0]) if isinstance(read, list) else text
 
 
 def _make_object(pairs: list[tuple[str, JsonValue]]) -> JsonValue:
@@ -199,8 +216,7 @@ def option_lines(key: str, value: str) -> list[str]:
 
 
 def _statement_lines(tool: str | None, key: str, value: str) -> list[str]:
-    is_condition = key in lists.CONDITIONS and CONDITION.match(value)
-    if is_condition or not _STATEMENT_SIGN.search(value):
+    if (key in lists.CONDITIONS and CONDITION.match(value)) or not _STATEMENT_SIGN.search(value):
         return []
     is_whole = STATEMENT.match(value) is not None and is_of_database(tool)
     return statements(value) if is_whole else breakout_lines(value)

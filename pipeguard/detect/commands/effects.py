@@ -46,7 +46,6 @@ _SHELL_LINE = lazy_regex(
     r"(?:^|[|;&\n]|&&)[ \t]{0,8}(?:sudo[ \t]+)?(?:/[\w/]{1,40}/)?(?:"
     rf"{programs.alternatives('LINE_PROGRAMS')})[ \t`]+(?![=(.])\S"
 )
-_PARAMS = ("params",)
 _NAME_WORD = lazy_regex(r"[a-z]+")
 
 
@@ -77,7 +76,11 @@ def find_effects(uses: Uses, *, windows: bool = True) -> tuple[list[ArgumentEffe
         The effects, and True if there was more than is read of one message.
     """
     if windows not in uses.effects:
-        uses.effects[windows] = _compute_effects(uses, windows=windows)
+        names = (around[-1] if around else "" for around in uses.text.names_around)
+        acting = _acting(uses.tool, zip(names, uses.text.strings, strict=True))
+        reader = _ArgumentReader(acting, ScriptBudget(len(uses.text.data)), windows=windows)
+        effects = [_effect(uses.text, group, lines) for group, lines in reader.read(uses)]
+        uses.effects[windows] = effects, reader.budget.is_exceeded
     return uses.effects[windows]
 
 
@@ -115,33 +118,6 @@ def flat_effects(
     return None if reader.budget.is_exceeded else b"\n".join(shown)
 
 
-def _compute_effects(uses: Uses, *, windows: bool) -> tuple[list[ArgumentEffect], bool]:
-    names = (around[-1] if around else "" for around in uses.text.names_around)
-    acting = _acting(uses.tool, zip(names, uses.text.strings, strict=True))
-    reader = _ArgumentReader(acting, ScriptBudget(len(uses.text.data)), windows=windows)
-    effects: list[ArgumentEffect] = []
-    left, written, texts = MAX_CHARS, list[re.Match[str]](), list[_String]()
-    for group in _groups(uses):
-        left -= sum(len(string.value) for string in group)
-        if left < 0:
-            return effects, True
-        lines = reader.lines(uses.role(group[0].path), group)
-        if lines:
-            found = [*filter(None, map(_WRITES_DECISIVE_FILE.match, lines))]
-            written += found
-            texts += [string for string in group if found and "\n" in string.value]
-            effects.append(_effect(uses.text, group, lines))
-    contents = [s for group in _groups(uses, only_idle=True) for s in group] if written else []
-    if contents and any(match[1] for match in written):
-        script = "\n".join(string.value for string in contents)
-        lines = reader.command_lines(script) + code_lines(script, budget=reader.budget)
-        effects.append(_effect(uses.text, contents, lines))
-    texts += contents
-    if not all(match[1] for match in written) and _takes_guard(texts):
-        effects.append(_effect(uses.text, texts, ["OFF guard"]))
-    return effects, reader.budget.is_exceeded
-
-
 def _acting(tool: str | None, named: Iterable[tuple[str, JsonValue]]) -> str:
     """The name of a tool, and what it does by an argument: an operation, or another tool."""
     acts = [value for name, value in named if name in lists.OPERATIONS and isinstance(value, str)]
@@ -173,17 +149,16 @@ def _names_file(value: str) -> bool:
     """True for a path, an option or a patch, unlike prose."""
     if len(value) >= MAX_TOKEN or "\n" in value:
         return bool(patch_lines(value))
-    if value.startswith("-"):
-        return argument_values.OPTION.match(value) is not None
-    return ("/" in value or "%" in value) and not re.search(r"\s", value)
+    is_path = ("/" in value or "%" in value) and not re.search(r"\s", value)
+    return is_path or argument_values.OPTION.match(value) is not None
 
 
 def _effect(text: MessageText, group: list[_String], lines: list[str]) -> ArgumentEffect:
     made = [line.removeprefix(MADE) for line in lines if line.startswith(MADE)]
     composed = "\n".join(made).replace(GAP, " ").encode("utf-8", "replace")
-    data = _show(line for line in lines if not line.startswith(MADE))
     start, end = text.stretch(group[0].segment)[0], text.stretch(group[-1].segment)[1]
-    return ArgumentEffect(data, start, max(end, start + 1), composed)
+    rest = (line for line in lines if not line.startswith(MADE))
+    return ArgumentEffect(_show(rest), start, max(end, start + 1), composed)
 
 
 def _show(lines: Iterable[str]) -> bytes:
@@ -208,15 +183,14 @@ def _groups(uses: Uses, *, only_idle: bool = False) -> Iterator[list[_String]]:
     is_call = uses.tool is not None  # by its params
     strings = zip(text.strings, text.names_around, strict=True)
     for segment, (value, names) in enumerate(strings):
-        if not value or (is_call and names[:1] != _PARAMS):
+        if not value or (is_call and names[:1] != ARGUMENTS[:1]):
             continue
         outer = [names[:at] for at in range(len(ARGUMENTS) + 1, len(names))] if only_idle else []
         is_idle = any(uses.role_by_names(each) in IDLE for each in (names, *outer))
         if not is_idle if only_idle else is_idle and not _names_file(value):
             continue
         path = text.segment_path(segment)
-        is_of_params = path[:1] == _PARAMS
-        if is_call if not is_of_params else path[1:2] in (("name",), ("_meta",)):
+        if path[:1] == ARGUMENTS[:1] and path[1:2] in (("name",), ("_meta",)):
             continue
         string = _String(path, value, segment)
         if group and not _belongs(group, string):
@@ -227,18 +201,22 @@ def _groups(uses: Uses, *, only_idle: bool = False) -> Iterator[list[_String]]:
         yield group
 
 
+def _keys(text: MessageText) -> list[list[_String]]:
+    """The names among the arguments that are no plain words, as values, each with its place."""
+    places = {name: at for at, names in enumerate(text.names_around) for name in names}
+    keys = (each for each in places if not each.isidentifier())
+    return [[_String((*ARGUMENTS, "", ""), key, places[key])] for key in keys]
+
+
 def _belongs(group: list[_String], string: _String) -> bool:
     """True for another item of the same list, and for the first item after its program's name."""
     last = group[-1]
-    if not string.is_in_list:
-        return False
-    if last.is_in_list:
-        return last.path[:-1] == string.path[:-1]
+    if last.is_in_list or not string.is_in_list:
+        return string.is_in_list and last.path[:-1] == string.path[:-1]
     # `command: rm` and then `args: [...]`, side by side
     is_beside = last.path[:-1] == string.path[:-2] and len(group) == 1
-    name = str(last.path[-1]).lower() if last.path else ""
     is_short = len(last.value) < MAX_PROGRAM_NAME and " " not in last.value
-    return is_beside and name in lists.PROGRAM_NAMES and is_short
+    return is_beside and last.key in lists.PROGRAM_NAMES and is_short
 
 
 # -- lines of a group ----------------------------------------------------------------------------
@@ -255,6 +233,28 @@ class _ArgumentReader:
         self.budget = budget
         self._tool = tool
         self._windows = windows
+        self._left = MAX_CHARS
+
+    def read(self, uses: Uses) -> Iterator[tuple[list[_String], list[str]]]:
+        """Arguments that belong together, each time with their lines; at last what files get."""
+        written, texts = list[re.Match[str]](), list[_String]()
+        for group in (*_groups(uses), *_keys(uses.text)):
+            self._left -= sum(len(string.value) for string in group)
+            if self._left < 0:
+                self.budget.is_exceeded = True
+                return
+            if lines := self.lines(uses.role(group[0].path), group):
+                found = [*filter(None, map(_WRITES_DECISIVE_FILE.match, lines))]
+                written += found
+                texts += [string for string in group if found and "\n" in string.value]
+                yield group, lines
+        contents = [s for group in _groups(uses, only_idle=True) for s in group] if written else []
+        if contents and any(match[1] for match in written):
+            script = "\n".join(string.value for string in contents)
+            yield contents, self.command_lines(script) + code_lines(script, budget=self.budget)
+        texts += contents
+        if not all(match[1] for match in written) and _takes_guard(texts):
+            yield texts, ["OFF guard"]
 
     def lines(self, role: ArgumentRole, group: list[_String]) -> list[str]:
         """The lines of arguments that belong together."""
@@ -278,15 +278,14 @@ class _ArgumentReader:
         if read is None:
             is_in = is_field(string.path)
             value_lines = argument_values.field_lines if is_in else argument_values.value_lines
-            return lines + value_lines(self._tool, string.key, string.value, self.budget)
+            lines += value_lines(self._tool, string.key, string.value, self.budget)
+            read = argument_values.find_members(string.value)
+        if not read:
+            return lines
         for step in reversed(string.path):
             read = {step: read} if isinstance(step, str) else read
-        inner = Uses(MessageText(read, keyed=True), self._tool)
-        for group in _groups(inner):
-            lines += self.lines(inner.role(group[0].path), group)
-        for key in inner.text.keys:
-            lines += argument_values.field_lines(self._tool, "", key, self.budget)
-        return lines
+        inner = self.read(Uses(MessageText(read, keyed=True), self._tool))
+        return lines + [line for _, each in inner for line in each]
 
     def command_lines(self, script: str) -> list[str]:
         """The lines of a script."""
@@ -296,7 +295,8 @@ class _ArgumentReader:
         if value.startswith("-") and key in lists.DASHLESS:
             return argument_values.option_lines(key, value)
         words = _words_of_json(value)
-        lines = argument_lines(words, budget=self.budget) if words else self.command_lines(value)
+        lines = argument_lines(words, budget=self.budget)
+        lines += self.command_lines("\n".join(w for w in words if " " in w) if words else value)
         return lines + (statements(value) if argument_values.STATEMENT.match(value) else [])
 
     def _lines_of_code(self, value: str) -> list[str]:
@@ -314,24 +314,19 @@ class _ArgumentReader:
         command = program + values
         options = _option_list_lines(self._tool, key, values)
         if role in (ArgumentRole.COMMAND, ArgumentRole.CODE):
-            is_words = " " not in command[0].strip()
-            lines = argument_lines(command, budget=self.budget) if is_words else []
+            words = command if " " not in command[0].strip() else []
+            lines = argument_lines(words, budget=self.budget)
             script = "\n".join(value for value in values if " " in value)
             return options + lines + self.command_lines(script)
-        lines = [] if is_command else options
-        if is_command or program:
-            lines += argument_lines(command, budget=self.budget)
-        for string in group:
-            lines += self._lines_of_value(string)
-        return lines
+        lines = argument_lines(command, budget=self.budget) if is_command or program else []
+        lines = lines if is_command else options + lines
+        return lines + [line for string in group for line in self._lines_of_value(string)]
 
 
 def _words_of_json(value: str) -> list[str]:
     """The words of a command given as a JSON list; empty for any other value."""
-    words = argument_values.parse_json(value) if value.lstrip().startswith('["') else None
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        return []
-    return [*map(str, words)]
+    read = argument_values.parse_json(value)
+    return [each for each in read if isinstance(each, str)] if isinstance(read, list) else []
 
 
 def _option_list_lines(tool: str | None, key: str, values: list[str]) -> list[str]:
@@ -351,8 +346,6 @@ def _option_list_lines(tool: str | None, key: str, values: list[str]) -> list[st
 
 def _program_of_tool(tool: str | None, key: str) -> list[str]:
     """The command that a tool is named after, if a list holds its arguments: `docker run`."""
-    if key not in lists.OPTION_LISTS:
-        return []
-    words = _NAME_WORD.findall((tool or "").lower())
+    words = _NAME_WORD.findall((tool or "").lower()) if key in lists.OPTION_LISTS else []
     start = next((at for at, word in enumerate(words) if word in programs.REACHING), len(words))
     return words[start:]
