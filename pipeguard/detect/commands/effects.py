@@ -120,29 +120,21 @@ def flat_effects(
 
 def _acting(tool: str | None, named: Iterable[tuple[str, JsonValue]]) -> str:
     """The name of a tool, and what it does by an argument: an operation, or another tool."""
-    acts = [value for name, value in named if name in lists.OPERATIONS and isinstance(value, str)]
-    short = dict.fromkeys(act for act in acts if len(act) < MAX_ACT and " " not in act)
-    return " ".join((tool or "", *short))
+    acts = dict.fromkeys(str(value)[:MAX_ACT] for name, value in named if name in lists.OPERATIONS)
+    return " ".join((tool or "", *(act for act in acts if len(act) < MAX_ACT and " " not in act)))
 
 
 def _takes_guard(contents: list[_String]) -> bool:
     """True if a client's file loses PipeGuard, or is told not to enforce or to ask."""
-    sides = [side for each in contents for side in _sides(each)]
-    old, new = (
-        "\n".join(text for is_old, text in sides if is_old is which) for which in (True, False)
-    )
+    sides: dict[bool, list[str]] = {True: [], False: []}  # what is taken away, and the rest
+    for each in contents:
+        is_patch = bool(patch_lines(each.value))
+        for line in each.value.split("\n"):
+            if not is_patch or line[:1] in {"+", "-"}:
+                sides[line[0] == "-" if is_patch else each.key in lists.REPLACED].append(line)
+    old, new = "\n".join(sides[True]), "\n".join(sides[False])
     loses = "pipeguard" in old and "pipeguard" not in new
     return loses or bool(_UNGUARDED.search(new) and not _UNGUARDED.search(old))
-
-
-def _sides(string: _String) -> Iterator[tuple[bool, str]]:
-    """The parts of a text, each with True for one that is taken away."""
-    if not patch_lines(string.value):
-        yield string.key in lists.REPLACED, string.value
-        return
-    yield from (
-        (line[0] == "-", line) for line in string.value.split("\n") if line[:1] in {"+", "-"}
-    )
 
 
 def _names_file(value: str) -> bool:
