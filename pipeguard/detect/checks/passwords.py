@@ -135,14 +135,10 @@ def _in_secret(text: bytes) -> Outcome:
     if b"\n" in member[:2]:
         indent = len(member) - len(member.lstrip()) - 1
         lines = before.split(b"\n")
-        outer = (line for line in reversed(lines) if line.strip() and _indent(line) < indent)
+        outer = (line for line in reversed(lines) if line[:indent].strip())
         return to_outcome(_MAP.search(next(outer, b"")) is not None)
     outside = before if member.startswith(b"{") else before.rpartition(b"{")[0]
     return to_outcome(_MAP.search(outside) is not None)
-
-
-def _indent(line: bytes) -> int:
-    return len(line) - len(line.lstrip(b" \t"))
 
 
 def _kubernetes_value(secret: bytes) -> Outcome:

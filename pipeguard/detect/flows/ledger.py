@@ -270,7 +270,8 @@ class Flows:
     ) -> list[Leak]:
         with self._lock:
             sends = tool.labels.meets(Label.SENDS)
-            results = self._results.list_of_others(tool.key, taken_in=not sends)
+            every = self._results if sends else self._results.taken_in
+            results = [each for each in every if each.key != tool.key]
         if not results and not self._forgotten:
             return []
         text = text_values.join_sent(arguments)[:ARGUMENT_BYTES]
@@ -317,7 +318,7 @@ class Flows:
         from pipeguard.detect.flows.orders import ClientWords  # for calls that act
 
         with self._lock:
-            requests = self._calls.list_unread()
+            requests = list(self._calls.unread)
         new = [ClientWords.read(at, tool_results.join_request(frame)) for at, frame in requests]
         with self._lock:
             return self._calls.keep_words(requests, new)

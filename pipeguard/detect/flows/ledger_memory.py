@@ -158,10 +158,6 @@ class RememberedResults(deque[ToolResult]):
         """True if a result comes from a tool other than this."""
         return len(self._keys) > (own in self._keys)
 
-    def list_of_others(self, own: tuple[str, str], *, taken_in: bool) -> list[ToolResult]:
-        """List the results, or those taken in, of other tools; usually at no cost."""
-        return [each for each in (self.taken_in if taken_in else self) if each.key != own]
-
     def add(self, result: ToolResult, now: float) -> None:
         """Remember a result; forget the ones that no longer matter or fit."""
         self.append(result)
@@ -238,12 +234,15 @@ class RememberedCalls:
     Args:
         most_bytes: limit for the words in them, for half of the unread ones, and again for the
             last calls of each tool.
+
+    Attributes:
+        unread: the requests that are not read yet, the oldest first.
     """
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
         # Only bytes: each garbage collection would walk thousands of live objects.
-        self._unread: deque[tuple[int, bytes]] = deque()
+        self.unread: deque[tuple[int, bytes]] = deque()
         self._words: deque[ClientWords] = deque()
         self._unread_bytes = self._words_chars = self._words_bytes = self._passed_bytes = 0
         self._passed: OrderedDict[tuple[str, str], deque[bytes]] = OrderedDict()
@@ -273,7 +272,7 @@ class RememberedCalls:
     def clear(self) -> None:
         """Forget all."""
         self._has_forgotten = self._has_forgotten or bool(self._passed)
-        for recent in (self._unread, self._words, self._sent, self._begun_keys):
+        for recent in (self.unread, self._words, self._sent, self._begun_keys):
             recent.clear()
         self._passed.clear()
         self._pieces.clear()
@@ -283,22 +282,18 @@ class RememberedCalls:
         """Remember the content of a request as the client's own words."""
         if len(frame) > self._most_bytes:
             return
-        self._unread.append((number, frame))
+        self.unread.append((number, frame))
         self._unread_bytes += len(frame)
         while self._unread_bytes > 2 * self._most_bytes:  # half of which may be words
-            self._unread_bytes -= len(self._unread.popleft()[1])
-
-    def list_unread(self) -> list[tuple[int, bytes]]:
-        """The unread requests, the oldest first."""
-        return list(self._unread)
+            self._unread_bytes -= len(self.unread.popleft()[1])
 
     def keep_words(
         self, requests: list[tuple[int, bytes]], words: list[ClientWords]
     ) -> list[ClientWords]:
         """Replace the unread requests by their words; return all words."""
         for request, said in zip(requests, words, strict=True):
-            if self._unread and self._unread[0] is request:  # unless another thread was faster
-                self._unread_bytes -= len(self._unread.popleft()[1])
+            if self.unread and self.unread[0] is request:  # unless another thread was faster
+                self._unread_bytes -= len(self.unread.popleft()[1])
                 self._words.append(said)
                 self._words_chars += len(said.text)
                 self._words_bytes += measure_text(said.text, said.small, said.letters)

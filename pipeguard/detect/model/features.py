@@ -298,9 +298,13 @@ def _means(text: str, lexicon: Lexicon, scoring: Scoring) -> Iterator[Mean]:
         group = cleaned[first : last + 1]
         kinds = weighed[group[0]]
         if len(group) > 1:
-            bounds = zip(
-                *([_squared_bound(*kind) for kind in weighed[each]] for each in group), strict=True
+            # However features are spread over sentences, those of all together weigh no more than
+            # the root of the sum of these squares (Cauchy and Schwarz), apart from shared features.
+            squares = (
+                [max(0, weight) ** 2 / max(1, len(kind)) for kind, weight in weighed[each]]
+                for each in group
             )
+            bounds = zip(*squares, strict=True)
             if bias + scale * sum(math.sqrt(sum(bound)) for bound in bounds) < least:
                 continue
             union = reduce(or_, (seen[each] for each in group))
@@ -312,15 +316,6 @@ def _means(text: str, lexicon: Lexicon, scoring: Scoring) -> Iterator[Mean]:
 def _weight(kind: frozenset[int], weights: bytes) -> int:
     above: int = sum(map(weights.__getitem__, kind))
     return above - 128 * len(kind)
-
-
-def _squared_bound(kind: frozenset[int], weight: int) -> float:
-    """The square of the most that features can add to the mean of several sentences.
-
-    However features are spread over sentences, those of all together weigh no more than the root of
-    the sum of these (Cauchy and Schwarz), apart from shared features.
-    """
-    return max(0, weight) ** 2 / max(1, len(kind))
 
 
 def _word_features(read: Iterable[str]) -> Iterator[int]:
