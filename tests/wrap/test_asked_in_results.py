@@ -238,15 +238,15 @@ def test_a_user_of_the_official_sdk_is_shown_a_page(
 
 
 @pytest.mark.usefixtures("asking")
-def test_another_pipeguard_asks_behind_this_one(tmp_path: Path) -> None:
+def test_the_question_of_another_pipeguard_behind_this_one_is_declined(tmp_path: Path) -> None:
     with (
         Listening(tmp_path, (), server(tmp_path, "stateless")) as behind,
         Listening(tmp_path, ("--upstream", behind.url)) as at,
     ):
         asked, (outcome,) = ask_sdk(tmp_path, {"url": at.url, "tool": "echo"}, KEY, ALLOW)
-    assert len(asked) == 3, "by this one again, about its answer"
-    assert outcome["isError"] is False
-    assert "requestState" not in heard(tmp_path)
+    assert len(asked) == 1, "by this one, about the call"
+    assert outcome["isError"] is True
+    assert KEY not in heard(tmp_path)
 
 
 @pytest.mark.usefixtures("asking")
