@@ -174,11 +174,13 @@ class Findings(Knowledge):
         paths = "\n".join(text for text in texts if " " not in text.split("/")[-1])
         if not names_obeyed_file(paths.encode("utf-8", "replace")):
             return []
-        found = self.read(context, Surface.TO_CLIENT, value)
-        found = [each for each in found if each.rule.startswith("injection.")]
-        found = [each for each in found if "/old" not in each.pointer.lower()]  # is taken out
-        uses = [role(context.tool, tuple(each.pointer.split("/"))) for each in found]
-        return [e for e, use in zip(found, uses, strict=True) if use is not ArgumentRole.SEARCHED]
+        return [
+            each
+            for each in self.read(context, Surface.TO_CLIENT, value)
+            if each.rule.startswith("injection.")
+            and "/old" not in each.pointer.lower()  # is taken out
+            and role(context.tool, tuple(each.pointer.split("/"))) is not ArgumentRole.SEARCHED
+        ]
 
     def _scan_message(
         self, context: Context, surface: Surface, message: Message, value: JsonValue

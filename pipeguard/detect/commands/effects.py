@@ -155,7 +155,7 @@ def _effect(text: MessageText, group: list[_String], lines: list[str]) -> Argume
 
 def _show(lines: Iterable[str]) -> bytes:
     text = "\n".join(["", *dict.fromkeys(lines), ""])
-    for name, own in [*OWN_NAMES.items()]:  # another run may add its own meanwhile
+    for name, own in [*OWN_NAMES.items()]:  # another run may be adding its own
         text = text.replace(name, own)
     return text.encode("utf-8", "replace")
 

@@ -58,7 +58,7 @@ class Targets:
     @property
     def facts(self) -> TargetFacts:
         """The facts."""
-        if (read := self._read) is not None:  # which another thread may reset meanwhile
+        if (read := self._read) is not None:  # another thread may reset it
             self._facts, self._read = read(), None
         return self._facts
 
