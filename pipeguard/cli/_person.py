@@ -11,6 +11,8 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
+import socket
+import struct
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -47,6 +49,10 @@ _TERMINAL = ("CONIN$", "CONOUT$") if sys.platform == "win32" else ("/dev/tty", "
 _MANAGERS = frozenset({"systemd", "init", "launchd"})  # ancestors of agents and people alike
 _FORWARDERS = frozenset({"sshd", "sshd-session"})  # their connections are those of `ssh -L`
 _ENDED = frozenset("ZX")  # a process that is a zombie, or dead (proc(5), `stat`)
+_EXITING = 0x4  # a flag of a process that is closing its files (linux/sched.h)
+# A question for the other end of a UNIX socket, and the fields of the answer (sock_diag(7)).
+_QUESTION, _ANSWER = struct.Struct("=IHH8xB3xIIIq"), struct.Struct("=4xH30xI")
+_BY_FAMILY, _ANY = 20, 0xFFFFFFFF
 _LISTENS = "0A"  # a state in /proc/net/tcp (linux/net/tcp_states.h)
 _OWN_TERMINAL = "Only a person may decide this: run it in a terminal of your own."
 _NO_TERMINAL = f"there is no terminal to ask on.\n  {_OWN_TERMINAL}"
@@ -306,13 +312,13 @@ def _clients(
         # A feeder of a program that started the reader is no client: an editor feeds the program
         # that starts its servers, and starts the person's shells as well.
         seen |= {reader, *(above for above, _ in _ancestors(reader))}
-        stdin = _stdin(reader)
-        if _is_pipe(reader):
+        if end := _find_other_end(reader):
+            own = {_stdin(reader), ""}
             readers += [
                 process
                 for process, (_, parent) in processes.items()
                 if parent in seen and process not in seen
-                if stdin in _links(process) and _stdin(process) not in {stdin, ""}
+                if end in _links(process) and _stdin(process) not in own
             ]
     return clients
 
@@ -320,21 +326,39 @@ def _clients(
 def _writers(reader: int, descriptors: dict[int, set[str]]) -> set[int]:
     """Find the processes that write to a guard, or to a program that feeds one."""
     stdin = _stdin(reader)
-    is_pipe = _is_pipe(reader)
+    end = _find_other_end(reader)
     connections = _connections(reader)
     clients = {
         process
         for process, links in descriptors.items()
-        if (is_pipe and stdin in links)
+        if (end and end in links)
         or (connections & links and _process(process)[0] not in _FORWARDERS)
     }
-    # The other end of a socket has another name, and some processes hide their descriptors. Then
-    # the client is who started the reader: the first above it that has another standard input.
+    # Some processes hide their descriptors. Then the client is who started the reader: the first
+    # above it that has another standard input.
     starter = next((above for above, _ in _ancestors(reader) if _stdin(above) != stdin), 0)
-    is_hidden = not stdin or (is_pipe and not descriptors.get(starter))
-    if starter in descriptors and (is_hidden or stdin.startswith("socket:")):
+    is_hidden = end is None or (end and not descriptors.get(starter))
+    if starter in descriptors and is_hidden:
         clients.add(starter)
     return clients
+
+
+def _find_other_end(reader: int) -> str | None:
+    """Return how descriptors name the end that is written to for a program's standard input.
+
+    Returns:
+        That of a pipe is named as the end that is read. Empty for what is neither a pipe nor a
+        socket; None if it is not known.
+    """
+    stdin = _stdin(reader)
+    if not stdin.startswith("socket:"):
+        return (stdin if _is_pipe(reader) else "") if stdin else None
+    question = (_QUESTION.size, _BY_FAMILY, 1, socket.AF_UNIX, _ANY, int(stdin[8:-1]), 4, -1)
+    with suppress(OSError), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 4) as asked:
+        asked.send(_QUESTION.pack(*question))
+        kind, peer = _ANSWER.unpack(asked.recv(4096)[: _ANSWER.size])
+        return f"socket:[{peer}]" if kind == _BY_FAMILY else None
+    return None
 
 
 def _connections(guard: int) -> set[str]:
@@ -395,9 +419,10 @@ def _ancestors(process: int) -> Iterator[tuple[int, str]]:
 
 
 def _process(number: int) -> tuple[str, int]:
-    """Return the name of a process, empty once it has ended, and the id of its parent."""
+    """Return the name of a process, empty once it ends, and the id of its parent."""
     name, fields = _read_status(number)
-    return "" if fields[0] in _ENDED else name, int(fields[1])
+    ends = fields[0] in _ENDED or int(fields[6]) & _EXITING
+    return "" if ends else name, int(fields[1])
 
 
 def _terminal(process: int) -> int:
@@ -411,4 +436,4 @@ def _read_status(process: int) -> tuple[str, list[str]]:
         text = Path(f"/proc/{process}/stat").read_text(errors="replace")
         name, _, rest = text.partition("(")[2].rpartition(")")
         return name, rest.split()
-    return "", ["0"] * 5
+    return "", ["0"] * 7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import pty
@@ -40,6 +41,7 @@ from tests.launch.processes import until
 from tests.people import ROOT, all_on_terminal, be_nobody, on_terminal, run_here, share
 from tests.state.samples import audit_entry, held, record
 
+PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 PIPEGUARD = (sys.executable, "-E", "-P", "-m", "pipeguard")
 TARGET = "weather/get_forecast"
 
@@ -293,6 +295,26 @@ def test_a_guard_that_has_ended_has_no_client() -> None:
         state, zombie = Path(f"/proc/{ended.pid}/stat"), f"({GUARD_NAME}) Z "
         until(lambda: zombie in state.read_text(), "it has ended")
         assert on_terminal("approve", "y", TARGET)[0] == 0
+    assert not waits()
+
+
+@ON_LINUX
+def test_an_orphan_s_adopter_is_no_client() -> None:
+    """The first process of many containers adopts; the guard reads from a socket, as of Node."""
+    named = f"open('/proc/self/comm', 'w').write({GUARD_NAME!r}); import time; time.sleep(60)"
+    orphan_s = f"[sys.executable, '-c', {named!r}], stdin=socket.socketpair()[0], stdout=-3"
+    starts = f"import socket, subprocess, sys; print(subprocess.Popen({orphan_s}).pid)"
+    prctl = ctypes.CDLL(None).prctl
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    orphan = int(subprocess.check_output([sys.executable, "-c", starts]))
+    try:
+        until(lambda: GUARD_NAME in Path(f"/proc/{orphan}/comm").read_text(), "it has its name")
+        assert f") S {os.getpid()} " in Path(f"/proc/{orphan}/stat").read_text()
+        assert on_terminal("approve", "y", TARGET)[0] == 0
+    finally:
+        os.kill(orphan, signal.SIGKILL)
+        os.waitpid(orphan, 0)
+        prctl(PR_SET_CHILD_SUBREAPER, 0)
     assert not waits()
 
 
