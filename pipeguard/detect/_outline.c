@@ -1,5 +1,6 @@
 /* Outlines a plain tool call, or a plain result of one, from the bytes of its frame: what a look at
- * it needs, and no value. None for every other frame, which is read and judged in full.
+ * it needs, and no value. None for every other frame, which is read and judged in full. Also finds
+ * the strings of JSON in a text, and a name in a frame.
  *
  * What it accepts, firewall/protocol/message.py accepts too. Its texts are those that
  * detect/text/layouts.py lays out of the value, its short values those of
@@ -10,6 +11,7 @@
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
 #include "../firewall/protocol/_strict_json_text.h"
+#include "text/_json_strings.h"
 #include "text/_short_values.h"
 
 #define FRAME_BYTES 2048 /* of the longest frame that is outlined */
@@ -52,7 +54,7 @@ typedef struct {
     uint8_t *data, *joined, *labelled, *plain; /* where the next byte of each goes */
     uint8_t *first;                 /* byte of `data`: the buffer of all four */
     Span siblings[MOST_NAMES], once[MOST_NAMES];
-    int sibling_count, once_count, count, number_count, found, may_hold_address, may_be_json;
+    int sibling_count, once_count, count, number_count, found, may_hold_address;
     const uint8_t *last; /* of the joined texts */
 } Outline;
 
@@ -208,15 +210,6 @@ static int add_line(uint8_t **to, Span text)
     return add(to, "\n", 1);
 }
 
-/* Whether a text could be JSON, in which escapes mean something, as `_json` of extents.py asks. */
-static int opens_json(Span text)
-{
-    size_t i = 0;
-    while (i < text.size && text.at[i] <= ' ')
-        i++;
-    return i < text.size && (strchr("{[\"", text.at[i]) != NULL || text.at[i] >= 0x80);
-}
-
 static int add_joined(Outline *outline, Span text)
 {
     outline->count++;
@@ -245,8 +238,10 @@ static int lay_out(Outline *outline, const Span *name, int facts, Span text, int
     }
     if (name != NULL && facts & IS_FIXED && !is_number)
         return may_be_secret(text) ? -1 : note_once(outline, text);
-    outline->may_be_json |= opens_json(text);
+    uint8_t *start = outline->data;
     add_line(&outline->data, text);
+    if (is_whole_json(start, start + text.size))
+        unwrap(&(Strings){.bytes = 0}, start, start + text.size, JSON_LEVELS);
     add_joined(outline, text);
     if (name == NULL || !(facts & IS_SENSITIVE))
         return 0;
@@ -509,15 +504,14 @@ static PyObject *text_or_none(Span text)
 static PyObject *result_of(const Outline *outline, const uint8_t *joined)
 {
     PyObject *values = PyFrozenSet_New(outline->values);
-    return Py_BuildValue("(NONy#y#y#iOOON)", text_or_none(outline->id),
+    return Py_BuildValue("(NONy#y#y#iOON)", text_or_none(outline->id),
                          outline->tool != NULL ? outline->tool : Py_None,
                          text_or_none(outline->token), (const char *)outline->arguments.at,
                          (Py_ssize_t)outline->arguments.size, (const char *)outline->first,
                          (Py_ssize_t)(outline->data - outline->first), (const char *)joined,
                          (Py_ssize_t)(outline->joined - joined),
                          outline->count > 1 ? (int)(outline->last - joined) : -1,
-                         outline->may_hold_address ? Py_True : Py_False,
-                         outline->may_be_json ? Py_True : Py_False, outline->ends, values);
+                         outline->may_hold_address ? Py_True : Py_False, outline->ends, values);
 }
 
 static PyObject *outline_frame(PyObject *self, PyObject *arguments)
@@ -560,9 +554,48 @@ static PyObject *outline_frame(PyObject *self, PyObject *arguments)
     Py_RETURN_NONE;
 }
 
+/* --- questions about whole texts and frames --- */
+
+static PyObject *unwrap_json(PyObject *self, PyObject *arguments)
+{
+    PyObject *text;
+    Strings found = {.bytes = 0};
+    Py_ssize_t low, high;
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "O!nnO!", &PyByteArray_Type, &text, &low, &high, &PyList_Type,
+                          &found.spans))
+        return NULL;
+    uint8_t *data = (uint8_t *)PyByteArray_AsString(text);
+    found.text = data;
+    if (low < 0 || high > PyByteArray_Size(text) || !is_whole_json(data + low, data + high))
+        found.bytes = -1;
+    else if (unwrap(&found, data + low, data + high, JSON_LEVELS) < 0)
+        return NULL;
+    return PyLong_FromSsize_t(found.bytes);
+}
+
+/* A byte that is zero follows the frame's bytes, and ends every comparison. */
+static PyObject *may_hold_name(PyObject *self, PyObject *frame)
+{
+    const char *text = PyBytes_AsString(frame), *at;
+    (void)self;
+    if (text == NULL)
+        return NULL;
+    const char *end = text + PyBytes_Size(frame);
+    for (const char *letter = "gGu"; *letter; letter++)
+        for (at = text; (at = memchr(at, *letter, (size_t)(end - at))) != NULL; at++)
+            if (*letter == 'u' ? at[1] == '0' && at[2] == '0' && at[3] >= '4' && at[3] <= '7'
+                               : (at[1] | 0x20) == 'u' && at - text >= 4 &&
+                                     PyOS_strnicmp(at - 4, "pipeguard", 9) == 0)
+                Py_RETURN_TRUE;
+    Py_RETURN_FALSE;
+}
+
 static PyMethodDef methods[] = {
     {"outline_frame", outline_frame, METH_VARARGS,
      "outline_frame(frame, keyed, (describe, add)) -> the fields of PlainOutline, or None"},
+    {"unwrap_json", unwrap_json, METH_VARARGS, "unwrap_json(data, low, high, spans) -> size"},
+    {"may_hold_name", may_hold_name, METH_O, "may_hold_name(frame)"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -14,7 +14,7 @@ from pipeguard.detect.flows.text_values import add_short_value, has_amount_name,
 from pipeguard.detect.scanning.first_look import RuleLookup, are_idle, glance, reads_clean
 from pipeguard.detect.text.layouts import is_sensitive
 from pipeguard.detect.text.windowing import OVERLAP_BYTES
-from pipeguard.detect.vault_placeholder import may_hold_placeholder
+from pipeguard.detect.vault_placeholder import may_hold_name, may_hold_placeholder
 from pipeguard.firewall.finding import Direction
 from pipeguard.firewall.protocol.message import PlainOutline
 from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS, Surface
@@ -45,7 +45,7 @@ class PlainLook(Findings):
         return None if fields is None else _make(PlainOutline, fields)
 
     def _may_be_masked(self, frame: bytes) -> bool:
-        if b"\\u00" in frame or b"pipeguard" in frame.lower():
+        if may_hold_name(frame):
             return True
         is_sent = self.vault is not None and self.vault.sent_secrets() != {}
         return is_sent or self.known_secrets.may_occur(frame)
@@ -68,8 +68,6 @@ class PlainLook(Findings):
         if is_call and names_obeyed_file(outline.data):
             return False
         if not is_call and b"\\" in outline.data:
-            if outline.may_be_json:
-                return False  # the escapes in its strings are decoded
             outline = outline._replace(data=folding.soften(outline.data))
         return all(_finds_nothing(engine, surface, outline) for engine in self.scanners[surface])
 

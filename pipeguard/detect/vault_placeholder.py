@@ -8,8 +8,10 @@ without them, so that none hides an order that it divides (detect.scanning.readi
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.native import find_native
 
 PLACEHOLDER = lazy_regex(r"\[(?:secret|personal):[a-z0-9-]{1,64}:[0-9]{1,9}:[0-9a-f]{16}\]")
 PLACEHOLDER_IN_BYTES = lazy_regex(PLACEHOLDER.pattern.encode())
@@ -52,3 +54,12 @@ def may_hold_placeholder(frame: bytes) -> bool:
     if b"[secret:" in frame or b"[personal:" in frame:
         return True
     return b"\\u00" in frame and _ESCAPED_SIGN.search(frame) is not None
+
+
+def find_name(frame: bytes) -> bool:
+    """False if a frame certainly has no line that claims to be PipeGuard's."""
+    return b"\\u00" in frame or b"pipeguard" in frame.lower()
+
+
+_NATIVE = find_native("detect._outline")
+may_hold_name: Callable[[bytes], bool] = find_name if _NATIVE is None else _NATIVE.may_hold_name

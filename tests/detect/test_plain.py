@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from pipeguard.detect import plain
+from pipeguard.detect import plain, vault_placeholder
 from pipeguard.detect.detector import Detection
 from pipeguard.detect.flows.known_secrets import KnownSecrets
 from pipeguard.detect.flows.secret_values import begun_key
@@ -54,7 +54,7 @@ STRINGS = [
         "ends in 'ghp_abcdefgh'",
         "x" * 101 + "1",
         "\u00a0 7",
-        "pipeguard",
+        "pipeGuard",
         "[secret:x]",
         "a\x7f1",
     ),
@@ -153,11 +153,7 @@ def assert_alike(frame: bytes, outlined: PlainOutline, *, keyed: bool) -> None:
     assert message.kind is (MessageKind.REQUEST if keyed else MessageKind.RESULT)
     assert outlined.id_token == message.id_token
     text = MessageText(message.value, keyed=keyed)
-    assert outlined.data == text.data
-    if keyed or b"\\" not in text.data:
-        assert text.data == JsonValues(text).data
-    elif not outlined.may_be_json:
-        assert soften(text.data) == JsonValues(text).data
+    assert JsonValues(text).data == (outlined.data if keyed else soften(outlined.data))
     assert outlined.joined == text.join_values()
     seams = [*accumulate(len(each.encode()) for each in text.values[:-1])]
     assert outlined.seam == (seams[-1] if text.is_several else -1)
@@ -190,6 +186,8 @@ def assert_same_call(message: Message, outlined: PlainOutline) -> None:
 def test_an_outline_says_what_the_value_of_its_frame_does(seed: int) -> None:
     count = 0
     for frame, keyed in frames(seed, 5000):
+        is_ours = vault_placeholder.may_hold_name(frame)
+        assert b"u00" in frame or is_ours is vault_placeholder.find_name(frame)
         outlined = outline(frame, keyed=keyed)
         if outlined is not None:
             count += 1
@@ -322,7 +320,6 @@ def test_one_look_reads_words_that_are_run_together() -> None:
     [
         "requirepass\\nqkQGVPmITa#uVHk!",
         json.dumps({"a": "id,login,pwd\n1,okafor,qkQGVPmITa#uVHk!\n"}),
-        "\u00a0" + json.dumps({"a": "id,login,pwd\n1,okafor,qkQGVPmITa#uVHk!\n"}),
         json.dumps("id,login,pwd\n1,okafor,qkQGVPmITa#uVHk!\n"),
     ],
 )
@@ -362,7 +359,8 @@ import sys
 sys.path[:0] = sys.argv[1:]
 import _outline
 from pipeguard.detect import plain
-plain.NATIVE = _outline
+from pipeguard.detect.scanning import extents
+plain.NATIVE = extents.NATIVE = _outline
 from tests.detect.test_plain import assert_alike, frames, outline
 count = 0
 for frame, keyed in frames(9, TRIES):

@@ -25,6 +25,7 @@ from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import Path
 from pipeguard.firewall.protocol.places import get_value
+from pipeguard.native import find_native
 from pipeguard.unicode.folding import Range, fold, soften, soften_json
 
 LATIN_END = 0x250  # letters with accents before it are those of languages
@@ -290,9 +291,9 @@ _JSON = lazy_regex(
     rb"|\"(?>(?>(?:[^\"\\\n]++|\\.){1,500})*)\"){1,500})*)",
     re.DOTALL,
 )
-_JSON_STRING = lazy_regex(rb"\"((?>(?>(?:[^\"\\]++|\\.){1,500})*))\"(?P<colon>\s*+:)?", re.DOTALL)
+_JSON_STRING = lazy_regex(rb"\"((?>(?>(?:[^\"\\]++|\\.){1,500})*))\"(\s*+:)?", re.DOTALL)
 _NEXT_ITEM = lazy_regex(rb"\"\s*+,\s*+\"")
-_BEFORE_JSON = b"{[ \t\n\r\v\f"  # first characters of JSON, or white space before it
+_OPENING = lazy_regex(rb"\s{0,63}+[\[{]")
 _ENDS = {"{": "}", "[": "]", '"': '"'}
 
 
@@ -307,21 +308,22 @@ class JsonValues:
         """Remember the text; the first question reads it."""
         self._text = text
 
-    @property
+    @cached_property
     def data(self) -> bytes:
         """The text as a model reads it, with escapes replaced in place."""
         data = self._text.data
-        return data if self._text.is_keyed or b"\\" not in data else self._read[0]
+        return data if self._text.is_keyed or b"\\" not in data else soften(self._read[0])
 
     @property
     def length(self) -> int:
         """The bytes of the text without repeated strings; for JSON, its strings without keys."""
-        return self._read[1]
+        _, others, json, _, _ = self._read
+        return len(self._text.data) - others - _repeated_bytes(self._text, json)
 
     @property
     def are_there(self) -> bool:
         """True if there are any; False for most texts."""
-        return bool(self._ranges and self._read[2])
+        return bool(self._read[3])
 
     def select(self, data: bytes, stretches: Sequence[Stretch], origin: Origin) -> Selection:
         """The stretches of a reading; for JSON, the parts of its strings in each."""
@@ -356,7 +358,7 @@ class JsonValues:
 
     def within(self, low: int, high: int) -> list[Range]:
         """The parts of strings in a range of the text, in order."""
-        _, _, starts, ends = self._read
+        starts, ends = self._read[3:]
         first, last = bisect_right(ends, low), bisect_left(starts, high)
         return [
             (max(low, start), min(high, end))
@@ -371,25 +373,22 @@ class JsonValues:
 
     def string_around(self, low: int, high: int) -> Range | None:
         """The string around a range of the text, perhaps with a quote; None without one."""
-        _, _, starts, ends = self._read
+        starts, ends = self._read[3:]
         at = bisect_right(starts, low + EDGE_BYTES) - 1
         is_in = at >= 0 and starts[at] < high and low < ends[at] and high <= ends[at] + EDGE_BYTES
         return (starts[at], ends[at]) if is_in else None
 
     @cached_property
-    def _ranges(self) -> list[Range]:
-        """The places of values that are JSON."""
-        return list(_json(self._text))
-
-    @cached_property
-    def _read(self) -> tuple[bytes, int, list[int], list[int]]:
-        """The text, its length, and the starts and ends of its strings."""
-        text, spans, json = self._text, list[Range](), self._ranges
-        data, length = bytearray(text.data), len(text.data) - _repeated_bytes(text, set(json))
-        for low, high in json:
-            length += _unwrap(data, (low, high), spans, MOST_LEVELS) - (high - low)
-        softened = text.data if text.is_keyed else soften(bytes(data))
-        return softened, length, [start for start, _ in spans], [end for _, end in spans]
+    def _read(self) -> tuple[bytes, int, set[Range], list[int], list[int]]:
+        """The text, the bytes of JSON that are no strings, its places, and those of strings."""
+        data, others, json, spans = bytearray(self._text.data), 0, set[Range](), list[int]()
+        unwrap = _unwrap_json if NATIVE is None else NATIVE.unwrap_json
+        for low, high in _candidates(self._text):
+            size = unwrap(data, low, high, spans)
+            if size >= 0:
+                json.add((low, high))
+                others += high - low - size
+        return bytes(data), others, json, spans[::2], spans[1::2]
 
 
 def _is_plain(origin: Origin) -> bool:
@@ -430,48 +429,45 @@ def may_continue(strings: Sequence[Range], names: Sequence[bytes]) -> bool:
     return is_short or any(map(_NEXT_ITEM.fullmatch, names[1:-1]))
 
 
-def _json(text: MessageText) -> Iterator[Range]:
-    """The places of values that are JSON."""
+def _candidates(text: MessageText) -> Iterator[Range]:
+    """The places of values that may be JSON."""
     if text.is_keyed or len(text.data) > MOST_BYTES:
         return
     for number, value in enumerate(text.values):
-        if value[:1].isalnum():
-            continue  # most, at once
-        closing = _ENDS.get(value[:BLANK_CHARS].lstrip()[:1])
+        closing = None if value[:1].isalnum() else _ENDS.get(value[:BLANK_CHARS].lstrip()[:1])
         if closing is None or closing != value[-BLANK_CHARS:].rstrip()[-1:]:
             continue
         if closing != '"' or "\\" in value:  # other quoted words are certainly not JSON
-            low, high = text.stretch(number)
-            if _JSON.fullmatch(text.data, low, high):
-                yield low, high
+            yield text.stretch(number)
 
 
-def _unwrap(data: bytearray, json: Range, spans: list[Range], levels: int) -> int:
-    """Soften a range that is JSON, and the strings in it that are JSON, up to so many levels.
+def _unwrap_json(
+    data: bytearray, low: int, high: int, spans: list[int], levels: int = MOST_LEVELS
+) -> int:
+    """Soften a range if it is JSON, and the strings in it that are JSON.
 
     Args:
         data: changed in place.
-        json: the range.
-        spans: gets those of the strings that may have meaning.
+        low: the start of the range.
+        high: its end.
+        spans: gets the starts and ends of the strings that may have meaning.
         levels: of JSON within strings of JSON.
 
     Returns:
-        The bytes of all strings that are no keys.
+        The bytes of all strings that are no keys; -1 for no JSON.
     """
-    length = 0
-    found = _JSON_STRING.finditer(data, *json)
-    strings = [(*each.span(1), each.lastgroup == "colon") for each in found]
-    data[slice(*json)] = soften_json(bytes(data[slice(*json)]))
-    for start, end, is_key in strings:
-        if (
-            levels
-            and data[start] in _BEFORE_JSON
-            and bytes(data[start : start + BLANK_CHARS]).lstrip()[:1] in (b"{", b"[")
-            and _JSON.fullmatch(data, start, end)
-        ):
-            length += _unwrap(data, (start, end), spans, levels - 1)
-            continue
-        length += 0 if is_key else end - start
-        if end - start >= LEAST_BYTES and not (is_key and b" " not in data[start:end]):
-            spans.append((start, end))
+    if not _JSON.fullmatch(data, low, high):
+        return -1
+    length, strings = 0, [each.regs[1:] for each in _JSON_STRING.finditer(data, low, high)]
+    data[low:high] = soften_json(bytes(data[low:high]))
+    for (start, end), (colon, _) in strings:
+        may_be_json = levels and _OPENING.match(data, start, end)
+        inner = _unwrap_json(data, start, end, spans, levels - 1) if may_be_json else -1
+        length += inner if inner >= 0 else (end - start) * (colon < 0)
+        is_name = colon >= 0 and b" " not in data[start:end]
+        if inner < 0 and end - start >= LEAST_BYTES and not is_name:
+            spans += start, end
     return length
+
+
+NATIVE = find_native("detect._outline")

@@ -43,11 +43,10 @@ class PlainOutline(NamedTuple):
         tool: the tool that is called; None for a result.
         progress_token: the token under which progress is reported, written as the id; or None.
         arguments: the arguments of the call, as they are written; empty if there are none.
-        data: the texts, laid out as lines.
+        data: the texts, laid out as lines; of a result, JSON without its escapes.
         joined: the texts without names or separators.
         seam: the offset in `joined` of the last of several texts; -1 if none could be split.
         may_hold_address: False if no argument has a web address.
-        may_be_json: False if no text of a result is JSON.
         ends: the ends of arguments in which a key could begin.
         values: the short values among the arguments: ids, names, addresses.
     """
@@ -60,7 +59,6 @@ class PlainOutline(NamedTuple):
     joined: bytes
     seam: int
     may_hold_address: bool
-    may_be_json: bool
     ends: list[str]
     values: frozenset[str]
 

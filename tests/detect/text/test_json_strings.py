@@ -6,6 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pipeguard.detect.scanning import extents
 from pipeguard.detect.scanning.extents import JsonValues, may_continue
 from pipeguard.detect.text.document import MessageText
 from tests.detect.cases import read_cases
@@ -76,13 +77,24 @@ def test_items_of_a_list_and_short_strings_may_continue_each_other() -> None:
     assert not may_continue([long, (0, 20)], marks)
 
 
-@tried(200)
-@given(st.text(st.sampled_from('[]{}",:\\ \n0é"a\0“') | st.characters(codec="utf-8"), max_size=80))
-@example('["' + "\\" * 99)
-@example("[" * 9999 + "]" * 9999)
-def test_any_text_has_strings_in_order_and_within_it(text: str) -> None:
-    read = MessageText([f"[{text}]", text], keyed=False)
-    found = JsonValues(read).within(0, len(read.data))
-    bounds = [at for span in found for at in span]
+PARTS = st.sampled_from([*'[]{}",:\\ \n0é"a\0“', SAID, '{"a":"', "\\\\n", "true", " " * 63])
+JSON = st.recursive(
+    st.lists(PARTS | st.characters(codec="utf-8"), max_size=9).map("".join),
+    lambda inner: st.lists(inner) | st.dictionaries(PARTS, inner) | inner.map(json.dumps),
+)
+
+
+@tried(300)
+@given(st.lists(PARTS).map("".join) | JSON.map(json.dumps), PARTS)
+@example('["' + "\\" * 99, "")
+@example("[" * 9999 + "]" * 9999, " ")
+def test_any_text_has_the_same_strings_in_c_in_order_and_within_it(text: str, more: str) -> None:
+    read = MessageText([f"[{text}]", text + more, text], keyed=False)
+    found, plain = JsonValues(read), JsonValues(read)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(extents, "NATIVE", None)
+        assert (plain.data, plain.length) == (found.data, found.length)
+    spans = found.within(0, len(read.data))
+    assert spans == plain.within(0, len(read.data))
+    bounds = [0, *(at for span in spans for at in span), len(read.data)]
     assert bounds == sorted(bounds)
-    assert all(0 <= at <= len(read.data) for at in bounds)
