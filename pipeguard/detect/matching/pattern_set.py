@@ -7,7 +7,7 @@ Knows patterns; detect.scanning.engine decides the meaning of a match.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from functools import partial
 from threading import Lock
@@ -23,7 +23,6 @@ MISSING = (
 )
 _PART = lazy_regex(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\)(?:[?*+]|\{\d*,?\d*\})?\??|.", re.DOTALL)
 _SECRET = "(?P<secret>"  # noqa: S105  opens the group that is a secret
-_CONTEXT = r"(?:\A|"  # opens the group before a match: start of text, or others
 
 
 class PatternGroup(NamedTuple):
@@ -194,14 +193,11 @@ _NONE: list[int] = []
 
 
 def weaker(pattern: str) -> str:
-    """A pattern that matches wherever the given one does, and compiles to a smaller automaton.
+    """A pattern with its open tail cut to the least length, which compiles to a smaller automaton.
 
-    Leaves out the context before a match, and cuts an open tail to its least length: the match ends
-    at the same place or earlier. The rule's own expression decides.
+    It matches wherever the given one does, up to the same place or an earlier one.
     """
-    return _without_optional_start(
-        _without_context(re.sub(r"\{([1-9]\d*),\d*\}\??$", r"{\1}", pattern))
-    )
+    return re.sub(r"\{([1-9]\d*),\d*\}\??$", r"{\1}", pattern)
 
 
 _BOUNDED = lazy_regex(
@@ -230,43 +226,13 @@ def secret_group(pattern: str) -> str:
     start = pattern.find(_SECRET)
     if start < 0:
         return pattern
-    return "(?:" + pattern[start + len(_SECRET) : _group_end(pattern, start)]
-
-
-def _without_optional_start(pattern: str) -> str:
-    """Leave out optional groups at the start of a pattern without top-level alternatives."""
-    start = 2 if pattern.startswith(r"\b") else 0
-    is_one = all(part != "|" or depth for part, _, depth in _parts(pattern))
-    if is_one and pattern.startswith("(", start):
-        end = _group_end(pattern, start)
-        if _OPTIONAL.search(pattern[:end]):
-            return _without_optional_start(pattern[end:])
-    return pattern
-
-
-_OPTIONAL = lazy_regex(r"\)(?:\?|\*|\{0,\d*\})\??$")
-
-
-def _without_context(pattern: str) -> str:
-    """Leave out the groups that match text before a match."""
-    start = pattern.find(_CONTEXT)
-    while start >= 0:
-        pattern = pattern[:start] + pattern[_group_end(pattern, start) :]
-        start = pattern.find(_CONTEXT, start)
-    return pattern
-
-
-def _group_end(pattern: str, start: int) -> int:
-    """The index after the group that opens at `start`, and after its quantifier."""
-    return next(end for _, end, depth in _parts(pattern, start) if depth == 0)
-
-
-def _parts(pattern: str, start: int = 0) -> Iterator[tuple[str, int, int]]:
-    """Signs, classes and brackets: each with its end, and the number of groups around it."""
-    depth = 0
+    end = depth = 0
     for part in _PART.finditer(pattern, start):
         depth += (part[0] == "(") - (part[0][0] == ")")
-        yield part[0], part.end(), depth
+        if depth == 0:
+            end = part.end()
+            break
+    return "(?:" + pattern[start + len(_SECRET) : end]
 
 
 def binding() -> Any:

@@ -20,6 +20,7 @@ _BLANK = lazy_regex(_QUOTED + "| ", re.DOTALL)
 _GROUP_NAME = lazy_regex(_QUOTED + r"|\(\?<(?=\w)", re.DOTALL)
 _NO_PART = lazy_regex(_QUOTED + r"|%\{(?![a-z-]+\}|[0-9,]+\}).{0,20}", re.DOTALL)
 _ANY_BLANK = r"\s+"
+_ANY_TEXT = r"[\s\S]*"
 
 
 BEGIN, END, BAR = "%<", "%>", "|"
@@ -91,14 +92,14 @@ class Expressions:
 
         Its `parts` are expressions by name, each of which may use earlier ones as `%{name}`.
         If `blanks` is `any`, a blank outside brackets means `\s+`. In a rule without a sign, the
-        marked part of the pattern is the sign (`strip_marks`), or else the text before
-        the part that `sign_before` names.
+        marked part of the pattern is the sign (`strip_marks`), or else the pattern with any text
+        instead of the part that `sign_without` names.
 
         Raises:
             RuleError: `parts` is not a mapping, or a part uses one that is not before it.
         """
         self._blanks = document.get("blanks") == "any"
-        self._sign_before = f"%{{{document.get('sign_before')}}}"
+        self._omitted = f"%{{{document.get('sign_without')}}}"
         self._parts: dict[str, str] = {}
         parts = document.get("parts") or {}
         if not isinstance(parts, dict):
@@ -113,9 +114,9 @@ class Expressions:
             RuleError: it uses a part that the pack does not have, or marks that make no sign.
         """
         expressions = {field: str(entry[field]) for field in FIELDS if entry.get(field)}
-        before, part, _ = expressions.get("pattern", "").partition(self._sign_before)
+        before, part, after = expressions.get("pattern", "").partition(self._omitted)
         if part and BEGIN not in expressions["pattern"]:
-            expressions.setdefault("sign", before)
+            expressions.setdefault("sign", before + _ANY_TEXT + after)
         written = {field: self._expand(text, field) for field, text in expressions.items() if text}
         if "pattern" in written:
             try:

@@ -287,7 +287,7 @@ def _find_repeated(node: yaml.Node | None, *keys: str | int) -> Iterator[RuleErr
         yield from _find_repeated(child, *keys, key.value)
 
 
-_OUTER = ("pack", "about", "defaults", "blanks", "parts", "sign_before", "rules")
+_OUTER = ("pack", "about", "defaults", "blanks", "parts", "sign_without", "rules")
 
 
 def _check_outer(document: dict[str, object]) -> None:

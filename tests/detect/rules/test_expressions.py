@@ -43,9 +43,9 @@ def test_a_group_has_its_name_in_either_form() -> None:
     assert fields["pattern"] == r"(?P<secret>\(?<a>[(?<a])"
 
 
-def test_what_stands_before_a_part_is_the_sign_of_a_rule_that_has_none() -> None:
-    document = {"parts": {"link": "[ =]"}, "sign_before": "link"}
-    assert written({"pattern": "key%{link}x"}, **document)["sign"] == "key"
+def test_a_sign_has_any_text_instead_of_a_part_in_a_rule_that_has_none() -> None:
+    document = {"parts": {"link": "[ =]"}, "sign_without": "link"}
+    assert written({"pattern": "key%{link}x"}, **document)["sign"] == r"key[\s\S]*x"
     assert written({"pattern": "key%{link}x", "sign": "own"}, **document)["sign"] == "own"
     assert "sign" not in written({"pattern": "key"}, **document)
 
