@@ -75,7 +75,7 @@ class PlainLook(Findings):
 def _finds_nothing(lookup: RuleLookup, surface: Surface, outline: PlainOutline) -> bool:
     data, joined, seam = outline.data, outline.joined, outline.seam
     parts = b"" if seam < 0 else joined[: seam + OVERLAP_BYTES]  # as `first_look`
-    hits, joined_hits, opened = glance(lookup, (data, parts, surface))
+    hits, joined_hits, opened = glance(lookup, (data, parts, surface, False))
     if joined_hits or opened:
         return False
     question = data, surface, hits

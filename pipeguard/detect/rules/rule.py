@@ -155,6 +155,13 @@ class Rule(NamedTuple):
         """True if its matches must not be shown."""
         return tells_private(self.id)
 
+    @property
+    def is_for_asking(self) -> bool:
+        """True if it only applies to what a server asks its client."""
+        return bool(self.places) and all(
+            place.startswith(("elicitation.", "sampling.")) for place in self.places
+        )
+
 
 @lru_cache(maxsize=1024)
 def load_pack(text: str, source: str, *, proven: bool = False) -> tuple[Rule, ...]:

@@ -41,6 +41,7 @@ LITERALS = "literals"
 _SIGNS_TO_CLIENT = frozenset(ENCODINGS) | SPACED_OUT
 # `windows` means something only next to `acts`.
 _SIGNS_TO_SERVER = _SIGNS_TO_CLIENT | {LITERALS, "windows", "acts"}
+_UNDECODED = {View.TEXT, View.JOINED}  # folded text has a look of its own
 GAP = b"\n\xff\n"  # between texts looked at together: a byte that no text has, and line ends
 FEW_RULES = 8  # that could match in a text, and are run on it
 FEW_VALUES = 64  # that are read whole, concatenated: of more, some fit together by chance
@@ -109,11 +110,11 @@ def first_look(
     ranges = [(0, len(joined))] if is_around else blocks(len(joined), seam_ranges(text))
     # One pass over all. A hit across the gap costs a full scan, which does not confirm it.
     parts = GAP.join(filter(None, (*(joined[low:high] for low, high in ranges), keys)))
-    seen = glance(lookup, (values.data, parts, surface), others)
+    seen = glance(lookup, (values.data, parts, surface, text.may_ask), others)
     return FirstLook((values.data, joined), keys, *seen, values)
 
 
-Question = tuple[bytes, bytes, Surface]
+Question = tuple[bytes, bytes, Surface, bool]
 # Of `FirstLook`: `hits`, `joined_hits` and `opened`.
 Glance = tuple[list[int], list[int], list[Stretch]]
 
@@ -126,17 +127,18 @@ def glance(lookup: RuleLookup, question: Question, others: Iterable[int] | None 
     Args:
         lookup: the rules.
         question: the text; its strings joined, if something could be split over them, and its
-            keys; its surface.
+            keys; its surface; False if it asks nothing (`MessageText.may_ask`).
         others: another engine's hits in the text, with its signs; None if there is none.
     """
     if lookup.glanced is not None and lookup.glanced[0] == question:
         return lookup.glanced[1]
-    data, parts, surface = question
-    hits = lookup.plain.look(data, lookup.choose(View.TEXT, surface, signs=others is None))
+    data, parts, surface, asks = question
+    chosen = lookup.choose(View.TEXT, surface, signs=others is None, asks=asks)
+    hits = lookup.plain.look(data, chosen)
     if others is not None:
         hits = lookup.with_signs(hits, others)
     joined_hits: list[int] = []
-    if parts and (chosen := lookup.choose(View.JOINED, surface, signs=False)) != ():
+    if parts and (chosen := lookup.choose(View.JOINED, surface, signs=False, asks=asks)) != ():
         joined_hits = lookup.plain.look(parts, chosen)
     opened = lookup.find_opened(data, surface)
     lookup.glanced = question, (hits, joined_hits, opened)
@@ -196,6 +198,7 @@ def are_idle(
     if not hits:
         return True
     signs, rules = lookup.sort_hits(hits)
+    rules = [rule for rule in rules if surface in rule.surfaces and rule.views & _UNDECODED]
     if not (_SIGNS_TO_SERVER if lookup.keyed else _SIGNS_TO_CLIENT).issuperset(signs):
         return False
     if rules and matches(rules):
@@ -251,13 +254,7 @@ def _matches(
     Each rule is searched for in the same places as in a full scan (`Scan.run_rules`), and its
     matches in the text are rated by the same checks.
     """
-    undecoded = {View.TEXT, View.JOINED}  # folded text has a look of its own
-    rules = [
-        rule
-        for rule in rules
-        if surface in rule.surfaces and rule.views & undecoded and may_apply(rule, source)
-    ]
-    if not rules:
+    if not (rules := [rule for rule in rules if may_apply(rule, source)]):
         return False
     data, joined = seen.texts
     parts = [part for part in (joined, seen.keys) if part]
@@ -360,7 +357,7 @@ class RuleLookup:
         self._load_classifier = load_classifier
         self._classifiers: dict[str, Classifier] = {}
         self._finders: dict[tuple[str, bool], Finder] = {}
-        self._chosen: dict[tuple[View, Surface, bool], tuple[int, ...]] = {}
+        self._chosen: dict[tuple[View, Surface, bool, bool], tuple[int, ...]] = {}
         self.glanced: tuple[Question, Glance] | None = None
 
     def clone(self) -> Self:
@@ -381,7 +378,9 @@ class RuleLookup:
         """
         return self.sort_hits(self.plain.look(data, only))
 
-    def choose(self, view: View, surface: Surface, *, signs: bool = True) -> tuple[int, ...] | None:
+    def choose(
+        self, view: View, surface: Surface, *, signs: bool = True, asks: bool = True
+    ) -> tuple[int, ...] | None:
         """Choose the databases of `plain` for a reading; None for all, while rules are unread.
 
         The first are those of signs; each other one has a group of rules.
@@ -390,16 +389,19 @@ class RuleLookup:
             view: the kind of the reading.
             surface: the surface that it is judged as.
             signs: False if nothing is decoded or read on.
+            asks: False if it asks a client nothing (`MessageText.may_ask`).
         """
-        chosen = self._chosen.get((view, surface, signs))
+        key = view, surface, signs, asks
+        chosen = self._chosen.get(key)
         if chosen is None and self.rules.are_read:
             groups = [*filter(None, in_groups(self.rules.all))]
             first = self.plain.count - len(groups)
             numbers = [*range(first)] if signs else []
             for number, group in enumerate(groups, first):
-                if any(view in rule.views and surface in rule.surfaces for rule in group):
+                applicable = (rule for rule in group if asks or not rule.is_for_asking)
+                if any(view in rule.views and surface in rule.surfaces for rule in applicable):
                     numbers.append(number)
-            chosen = self._chosen[view, surface, signs] = tuple(numbers)
+            chosen = self._chosen[key] = tuple(numbers)
         return chosen
 
     def with_signs(self, hits: list[int], others: Iterable[int]) -> list[int]:

@@ -111,7 +111,8 @@ def in_groups(rules: Sequence[Rule]) -> list[list[Rule]]:
     """The rules for texts with spaces, as they are compiled: private ones, others, the user's own.
 
     Those of two engines come first, and are compiled once. Private ones for leaving data follow, in
-    two groups, which takes half the time. An edit of the user's own recompiles no other group.
+    two groups, which takes half the time. Rules for what a server asks its client are apart, since
+    a result asks nothing. An edit of the user's own recompiles no other group.
     """
     own = [rule for rule in rules if rule.own and _is_plain(rule)]
     plain = [rule for rule in rules if not rule.own and _is_plain(rule)]
@@ -121,7 +122,8 @@ def in_groups(rules: Sequence[Rule]) -> list[list[Rule]]:
         [rule for rule in private if rule.leaving is not Leaving.ONLY],
         [rule for rule in leaving if not rule.places],
         [rule for rule in leaving if rule.places],
-        [rule for rule in plain if not rule.is_private],
+        [rule for rule in plain if not (rule.is_private or rule.is_for_asking)],
+        [rule for rule in plain if not rule.is_private and rule.is_for_asking],
         own,
     ]
 

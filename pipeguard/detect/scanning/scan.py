@@ -190,7 +190,8 @@ class Scan:
                 return self.lookup.sort_hits(self._seen.hits)
             if view is View.JOINED and block == joined:
                 return self.lookup.sort_hits(self._seen.joined_hits)
-        only = self.lookup.choose(view, self.surface, signs=signs_matter)
+        asks = self.source.text.may_ask
+        only = self.lookup.choose(view, self.surface, signs=signs_matter, asks=asks)
         return ([], []) if only == () else self.lookup.look_plain(block, only)
 
     def decode(self, data: bytes, signs: Signs, origin: Origin, levels: int = LEVELS) -> None:

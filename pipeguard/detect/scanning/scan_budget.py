@@ -238,13 +238,10 @@ class ScanInput(NamedTuple):
 
     def asks_the_user(self, surface: Surface) -> bool:
         """True if a client shows some of it to the user (MCP client/elicitation)."""
-        result = self.text.value.get("result") if isinstance(self.text.value, dict) else None
-        if isinstance(result, dict) and "inputRequests" not in result:
-            return False  # decided before a path is computed: few results ask a person (PLACES)
-        return surface is not Surface.DEFINITIONS and any(
-            self.place_of(path).startswith("elicitation.")
-            for *_, path in self.text.segments(0, len(self.text.data))
-        )
+        if surface is Surface.DEFINITIONS or not self.text.may_ask:
+            return False  # decided before a path is computed
+        segments = self.text.segments(0, len(self.text.data))
+        return any(self.place_of(path).startswith("elicitation.") for *_, path in segments)
 
 
 # --- scan result ------------------------------------------------------------------------

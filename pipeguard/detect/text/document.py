@@ -66,6 +66,13 @@ class MessageText:
         self._counts = [0]  # of the code points before each BYTES_COUNTED bytes of `data`
 
     @property
+    def may_ask(self) -> bool:
+        """False for a result that asks a client nothing (PLACES), as nearly all do."""
+        value = self.value if isinstance(self.value, dict) else {}
+        result = value.get("result")
+        return "method" in value or not isinstance(result, dict) or "inputRequests" in result
+
+    @property
     def segment_count(self) -> int:
         """The number of values and of other strings that are read, such as keys."""
         return len(self._starts) - 1

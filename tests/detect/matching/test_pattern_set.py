@@ -19,13 +19,9 @@ from pipeguard.detect.matching.pattern_set import (
 from pipeguard.detect.rules.rule import MAX_PATTERN_BYTES, Rule, View
 from pipeguard.detect.text.windowing import BLOCK_BYTES
 from pipeguard.errors import EngineError
-from tests.detect.cases import read_cases
 from tests.detect.matching.inclusion import escape
-from tests.each import each
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import RULES, Sample, drawn_from, engine_of, expression, samples
-
-CASES = read_cases(__file__)
 
 # What is looked for in a squeezed text alone has an expression of its own there.
 RULE_IDS = sorted(
@@ -154,11 +150,6 @@ def test_the_proof_finds_what_edges_hide() -> None:
     assert proof(rb"(?m)x{3,}$", rb"xx\Z") is not None
     assert proof(rb"x{3,}\Z", rb"xx\Z") is None
     assert proof(rb"secret.", rb"secret\b") is not None
-
-
-@each("pattern, expected", CASES["what_is_left_out_of_a_pattern"])
-def test_what_is_left_out_of_a_pattern(pattern: str, expected: str) -> None:
-    assert weaker(pattern) == expected
 
 
 def set_of(*groups: Sequence[tuple[str, bool]]) -> PatternSet:

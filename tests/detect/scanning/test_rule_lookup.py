@@ -5,7 +5,7 @@ import pytest
 from pipeguard.detect.rules.rule import View
 from pipeguard.detect.scanning.readings import SIGNS, SIGNS_TO_SERVER
 from pipeguard.firewall.protocol.places import Surface
-from tests.fuzz.rulebook import RULES, engines, samples
+from tests.fuzz.rulebook import engines, samples
 
 TOKEN = b"ghp_" + b"Z7QX4M2N5P6R3STV" * 2 + b"abcd"
 
@@ -36,10 +36,3 @@ def test_what_matters_for_a_reading_finds_all_that_all_databases_do(
         without_signs = engine.choose(view, surface, signs=False)
         assert engine.look_plain(data, only=without_signs)[0] == []
     assert engines().to_server.choose(View.JOINED, Surface.TO_SERVER, signs=False) == (11,)
-
-
-def test_the_expression_of_a_rule_confirms_and_is_made_once() -> None:
-    look, rule = engines().to_server, RULES["secrets.github-token"]
-    finder = look.finder(rule, squeezed=False)
-    assert look.finder(rule, squeezed=False) is finder
-    assert look.finder(rule, squeezed=True) is not finder

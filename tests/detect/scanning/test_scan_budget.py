@@ -30,7 +30,7 @@ from pipeguard.firewall.budgets import (
 )
 from pipeguard.firewall.finding import Action, Confidence, Severity
 from pipeguard.firewall.protocol.json_values import JsonValue, Path
-from pipeguard.firewall.protocol.places import Surface
+from pipeguard.firewall.protocol.places import PLACES, Surface
 from pipeguard.rulebook.samples import expand
 from tests.detect.text.messages import KEY, judge_call, judge_result, look_alike
 from tests.fuzz.rulebook import engines
@@ -233,3 +233,12 @@ def test_an_elicitation_asks_the_user(value: JsonValue, surface: Surface, expect
     text = MessageText(value, keyed=False)
     source = ScanInput(text, place_of, keyed=False, uses=Uses(text, None))
     assert source.asks_the_user(surface) is expected
+
+
+def test_a_result_asks_nothing_without_requests() -> None:
+    assert not MessageText({"result": {}}, keyed=False).may_ask
+    assert MessageText({"result": {"inputRequests": {}}}, keyed=False).may_ask
+    assert MessageText({"method": "elicitation/create", "result": {}}, keyed=False).may_ask
+    rows = ((part, *row) for (part, _), rows in PLACES.items() for row in rows)
+    asking = [row for row in rows if row[2].startswith(("elicitation.", "sampling."))]
+    assert all(part == "params" or path.startswith("inputRequests/") for part, path, _ in asking)
