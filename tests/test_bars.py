@@ -35,10 +35,10 @@ CAPS = {
     ("cli",): 5_400,
     ("tests",): 70_000,
 }
-PYTHON_CAP = 68_578  # of all rooms but the tests
-C_CAP = 4_522
+PYTHON_CAP = 68_575  # of all rooms but the tests
+C_CAP = 4_525
 # Of every language: Python once, C twice, templates, style sheets and our own JavaScript once.
-WHOLE_CAP = 79_022
+WHOLE_CAP = 79_025
 FOREIGN = {"pipeguard/ui/static/idiomorph.js"}
 COMMENTS = {
     ".c": re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL),

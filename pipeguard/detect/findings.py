@@ -232,7 +232,10 @@ class Findings(Knowledge):
             for value, name in named.values()
             if 0 < name.size_bytes <= AHEAD_BYTES and not self._is_clean(context, name)
         ]
-        looks = self._look(surface, [value for value, _ in new]) if new else []
+        looks: list[list[Look]] = [[] for _ in new]
+        for engine in self.scanners[surface]:
+            for (value, _), seen in zip(new, looks, strict=True):
+                seen.append(engine.look(value, surface, seen[-1] if seen else None))
         for (value, name), seen in zip(new, looks, strict=True):
             named[id(value)] = value, name._replace(looks=seen)
 
@@ -243,14 +246,6 @@ class Findings(Knowledge):
             return self._scan_named(context, surface, value, known[1])
 
         return read
-
-    def _look(self, surface: Surface, values: Sequence[JsonValue]) -> list[list[Look]]:
-        """The looks of one surface's engines at each of some values, engine by engine."""
-        seen: list[list[Look]] = [[] for _ in values]
-        for engine in self.scanners[surface]:
-            for value, looks in zip(values, seen, strict=True):
-                looks.append(engine.look(value, surface, looks[-1] if looks else None))
-        return seen
 
     def _is_clean(self, context: Context, name: _Name) -> bool:
         return self.clean_texts.has(name.digest, context.call, lasts=name.lasts)

@@ -11,6 +11,8 @@ from functools import partial
 from pipeguard.detect.findings import Findings
 from pipeguard.detect.flows.secret_values import begun_key
 from pipeguard.detect.flows.text_values import add_short_value, has_amount_name, names_obeyed_file
+from pipeguard.detect.rules.rule import Rule, Written
+from pipeguard.detect.scanning import first_look
 from pipeguard.detect.scanning.first_look import RuleLookup, are_idle, glance, reads_clean
 from pipeguard.detect.text.layouts import is_sensitive
 from pipeguard.detect.text.windowing import OVERLAP_BYTES
@@ -23,9 +25,6 @@ from pipeguard.firewall.session.guard import Guard
 from pipeguard.native import find_native
 from pipeguard.unicode import folding
 
-_IS_FIXED, _IS_SENSITIVE, _IS_AMOUNT = 1, 2, 4  # as in `_outline.c`
-_FRAMES = frozenset({bytes, ParsedFrame})  # a stand-in for a lost answer is neither
-
 
 class PlainLook(Findings):
     """The first look at messages of a server and its client."""
@@ -35,20 +34,21 @@ class PlainLook(Findings):
 
         Its value is needed if text in the frame could be taken out of it or put back into it.
         """
-        if NATIVE is None or type(frame) not in _FRAMES:
+        if NATIVE is None or type(frame) not in (bytes, ParsedFrame):  # but for a lost answer
             return None
         is_call = direction is Direction.TO_SERVER
-        has_secrets = self.vault is not None and not self.vault.is_empty
-        if (has_secrets or may_hold_placeholder(frame)) if is_call else self._may_be_masked(frame):
-            return None
         fields = NATIVE.outline_frame(frame, is_call, _READERS)
-        return None if fields is None else _make(PlainOutline, fields)
+        if fields is None or (self._may_restore if is_call else self._may_mask)(frame):
+            return None
+        return _make(PlainOutline, fields)
 
-    def _may_be_masked(self, frame: bytes) -> bool:
-        if may_hold_name(frame):
-            return True
+    def _may_restore(self, frame: bytes) -> bool:
+        has_secrets = self.vault is not None and not self.vault.is_empty
+        return has_secrets or may_hold_placeholder(frame)
+
+    def _may_mask(self, frame: bytes) -> bool:
         is_sent = self.vault is not None and self.vault.sent_secrets() != {}
-        return is_sent or self.known_secrets.may_occur(frame)
+        return is_sent or may_hold_name(frame) or self.known_secrets.may_occur(frame)
 
     def may_leak(self, guard: Guard, outline: PlainOutline) -> bool:
         """True if `find_leaks` may find something in a call, or remember something of it."""
@@ -78,10 +78,21 @@ def _finds_nothing(lookup: RuleLookup, surface: Surface, outline: PlainOutline) 
     hits, joined_hits, opened = glance(lookup, (data, parts, surface, False))
     if joined_hits or opened:
         return False
-    question = data, surface, hits
-    if hits and not are_idle(lookup, question, bool, partial(_find_acts, outline)):
+    question, matches = (data, surface, hits), partial(_may_match, lookup, (data, joined))
+    if hits and not are_idle(lookup, question, matches, partial(_find_acts, outline)):
         return False
     return reads_clean(lookup, (data, joined), surface, is_several=seam >= 0)
+
+
+def _may_match(lookup: RuleLookup, texts: tuple[bytes, bytes], rules: list[Rule]) -> bool:
+    """False if the expression of no rule matches in any of the texts."""
+    is_much = len(rules) > first_look.FEW_RULES or texts[0].count(b"\n") > first_look.FEW_VALUES
+    return is_much or any(
+        rule.written is not Written.KEEP  # it is not searched for everywhere
+        or any(lookup.finder(rule, squeezed=False).finditer(text, 0, len(text)))
+        for rule in rules
+        for text in texts
+    )
 
 
 def _find_acts(outline: PlainOutline, windows: bool) -> bytes | None:  # noqa: FBT001  a callback
@@ -95,10 +106,9 @@ def _find_acts(outline: PlainOutline, windows: bool) -> bytes | None:  # noqa: F
 
 
 def _describe(name: str) -> int:
-    """Describe a name to `_outline.c`, which asks once for most names."""
-    facts = _IS_FIXED if name in FIXED_VALUE_KEYS else 0
-    facts |= _IS_SENSITIVE if is_sensitive(name) else 0
-    return facts | (_IS_AMOUNT if has_amount_name(name) else 0)
+    """Describe a name to `_outline.c`, which asks once for most names; a bit for each fact."""
+    facts = name in FIXED_VALUE_KEYS, is_sensitive(name), has_amount_name(name)
+    return sum(fact << bit for bit, fact in enumerate(facts))
 
 
 NATIVE = find_native("detect._outline")

@@ -8,7 +8,6 @@ without them, so that none hides an order that it divides (detect.scanning.readi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.native import find_native
@@ -56,10 +55,9 @@ def may_hold_placeholder(frame: bytes) -> bool:
     return b"\\u00" in frame and _ESCAPED_SIGN.search(frame) is not None
 
 
-def find_name(frame: bytes) -> bool:
+def may_hold_name(frame: bytes) -> bool:
     """False if a frame certainly has no line that claims to be PipeGuard's."""
-    return b"\\u00" in frame or b"pipeguard" in frame.lower()
+    return _NATIVE is None or bool(_NATIVE.may_hold_name(frame))
 
 
 _NATIVE = find_native("detect._outline")
-may_hold_name: Callable[[bytes], bool] = find_name if _NATIVE is None else _NATIVE.may_hold_name

@@ -223,7 +223,10 @@ def _paragraph(
     """
     if not room:
         return reach
-    first, last = _worded_lines(string, reach, line_end)
+    # Without letterless lines at its ends, which a pattern may begin with.
+    own = [*pairwise([reach[0], *_ends(line_end, string, *reach), reach[1]])]
+    worded = [each for each in own if _LETTER.search(line_end.sub("", string[slice(*each)]))]
+    first, last = (worded[0][0], worded[-1][1]) if worded else reach
     near = max(bounds[0], first - room), min(bounds[1], last + room)
     lines = [bounds[0], *_ends(line_end, string, *near), bounds[1]]
     number = bisect_right(lines, first) - 1
@@ -239,13 +242,6 @@ def _paragraph(
     if end - last > room:
         end = (_sentence_ends(string, last, last + room) or [last])[-1]
     return start, end
-
-
-def _worded_lines(string: str, reach: Range, line_end: re.Pattern[str]) -> Range:
-    """A range without letterless lines at its ends, which a pattern may begin with."""
-    lines = [*pairwise([reach[0], *_ends(line_end, string, *reach), reach[1]])]
-    worded = [each for each in lines if _LETTER.search(line_end.sub("", string[slice(*each)]))]
-    return (worded[0][0], worded[-1][1]) if worded else reach
 
 
 def _continues(string: str, lines: Sequence[int], line_end: re.Pattern[str]) -> bool:

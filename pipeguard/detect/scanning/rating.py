@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from operator import methodcaller
 from typing import Any, Protocol, TypeVar
 
@@ -200,7 +201,7 @@ def locate_match(
         span: of the match in it.
     """
     located = Located(origin, rule, data, span, rating.confidence or Confidence.LOW)
-    if rule.places and not applies(rule, located.source.place_of(located.path)):
+    if rule.places and not _applies(rule.places, located.source.place_of(located.path)):
         return None
     rating = _rate(located, IN_STRING, rating)
     if rating.confidence is None:
@@ -228,13 +229,13 @@ def may_apply(rule: Rule, source: ScanInput) -> bool:
     text = source.text
     if not rule.places or not 0 < text.segment_count <= FEW_STRINGS:
         return True
-    strings = text.segments(0, len(text.data))
-    return any(applies(rule, source.place_of(path)) for *_, path in strings)
+    return any(_applies(rule.places, source.place_of(path)) for path in text.paths)
 
 
-def applies(rule: Rule, place: str) -> bool:
-    """True if a rule applies to a place."""
-    return any(fnmatchcase(place, pattern) for pattern in rule.places)
+@lru_cache(maxsize=1024)  # few of each
+def _applies(patterns: Sequence[str], place: str) -> bool:
+    """True if one of a rule's patterns names a place."""
+    return any(fnmatchcase(place, pattern) for pattern in patterns)
 
 
 def without_secret(rule: Rule, path: Path, matched: bytes) -> Path:

@@ -103,6 +103,11 @@ class MessageText:
         for index in range(self._index(low), self._index(high - 1) + 1):
             yield self._starts[index], self._starts[index + 1], self._index_path(index)
 
+    @cached_property
+    def paths(self) -> list[Path]:
+        """The path of each segment."""
+        return [path for *_, path in self.segments(0, len(self.data))]
+
     def joined_keys(self) -> bytes:
         """The keys, each once, concatenated; empty if none could be part of a secret."""
         if not self._long_keys or not _DIGIT.search("".join(self._long_keys)):

@@ -133,7 +133,7 @@ def test_a_plain_call_and_its_result_are_read_by_one_look(monkeypatch: pytest.Mo
         params = {"name": "lookup", "arguments": {**arguments, "command": "ls"}}
         asked = frame(id=number, method="tools/call", params=params)
         assert session.receive(TO_SERVER, asked, 0.0).forward == asked
-        answered = answer(number, f"Little, in week {number}.")
+        answered = answer(number, f"Note 2b1f6a8e-3c4d-4e5f-8a6b-7c8d9e0f1a{number}b.")
         assert session.receive(TO_CLIENT, answered, 0.0).forward == answered
 
 
