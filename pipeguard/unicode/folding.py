@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from itertools import accumulate, starmap
 from operator import itemgetter
 
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -97,7 +98,7 @@ def fold(data: bytes) -> tuple[bytes, list[Range]]:
 def fold_and_back(data: bytes) -> tuple[bytes, list[Range], Unfolding]:
     """Fold a text; also return the way back to its original positions."""
     if data.isascii():
-        return data, [], Unfolding(data, [(0, 0, False)])
+        return data, [], Unfolding(data, lambda: [(0, 0, False)])
     blocks: list[bytes] = []
     changed: list[Range] = []
     table: list[tuple[int, int, bool]] = []
@@ -114,7 +115,7 @@ def fold_and_back(data: bytes) -> tuple[bytes, list[Range], Unfolding]:
                 changed.append((length, length + len(folded)))
         blocks.append(folded)
         start, length = end, length + len(folded)
-    return b"".join(blocks), changed, Unfolding(data, table)
+    return b"".join(blocks), changed, Unfolding(data, lambda: table)
 
 
 class _Sizes(dict[str, int]):
@@ -133,18 +134,20 @@ _sizes = _Sizes()
 class Unfolding:
     """The way back from a folded text to the original."""
 
-    __slots__ = ("_blocks", "_data", "_table")
-
-    def __init__(self, data: bytes, table: list[tuple[int, int, bool]]) -> None:
-        """Store the original and, for each block, its folded and original start, and if it differs.
+    def __init__(self, data: bytes, list_blocks: Callable[[], list[tuple[int, int, bool]]]) -> None:
+        """Store the original, and what lists its blocks for the first question.
 
         Args:
             data: the original.
-            table: a row for each block, in order.
+            list_blocks: lists the folded and the original start of each block, and if it differs.
         """
         self._data = data
-        self._table = table
+        self._list_blocks = list_blocks
         self._blocks: dict[int, tuple[str, list[int]]] = {}
+
+    @cached_property
+    def _table(self) -> list[tuple[int, int, bool]]:
+        return self._list_blocks()
 
     def span(self, start: int, end: int) -> Range:
         """The place of a folded stretch in the original, in whole characters."""
@@ -209,9 +212,12 @@ def _fold_block(block: bytes) -> bytes:
 
 def keep(data: bytes, ranges: Sequence[Range]) -> tuple[bytes, Unfolding]:
     """Keep only some ranges of a text; also return the way back."""
-    sizes = accumulate((high - low for low, high in ranges), initial=0)
-    table = [(size, low, False) for size, (low, _) in zip(sizes, ranges, strict=False)]
-    return b"".join([data[low:high] for low, high in ranges]), Unfolding(data, table)
+
+    def list_blocks() -> list[tuple[int, int, bool]]:
+        sizes = accumulate((high - low for low, high in ranges), initial=0)
+        return [(size, low, False) for size, (low, _) in zip(sizes, ranges, strict=False)]
+
+    return b"".join(map(data.__getitem__, starmap(slice, ranges))), Unfolding(data, list_blocks)
 
 
 _BETWEEN_SECRETS = bytes(range(0x21)) + b"\"'`,;|\\\x7f"

@@ -97,7 +97,7 @@ _HEX_DIGITS = b"0123456789ABCDEFabcdef"
 _UPPER_BASE32, _LOWER_BASE32 = BASE32_ALPHABET.encode(), BASE32_ALPHABET.lower().encode()
 _IN_RUN = mark(BASE64_ALPHABET + "_-")
 _IN_WORDS = bytes(code for code in range(128) if chr(code).isalnum() or chr(code) in "_-=./,()")
-_IN_BASE32, _IN_HEX = mark(BASE32_ALPHABET), mark(_HEX_DIGITS)
+_IN_BASE32, _IN_HEX, _IN_UU = mark(BASE32_ALPHABET), mark(_HEX_DIGITS), mark(f" {UU_ALPHABET}")
 _LONG_RUN = lazy_regex(rb"[A-Za-z0-9][A-Za-z0-9+/_-]{39,}")
 _REST_OF_RUN = lazy_regex(
     rb"[A-Za-z0-9+/_-]*+(?>(?>(?:\r?\n[A-Za-z0-9+/_-]{4,}+){1,500})*)(?:\r?\n[A-Za-z0-9+/_-]{2,3}(?==))?"
@@ -287,8 +287,9 @@ def _base85(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterat
             columns = (firsts[column::5].find(b"aaaaa") * 5 + column for column in range(5))
             at = low + next((column for column in columns if column >= 0), high)
             begun = at + LEAST_BASE85
-            if begun > high or not _TEXT.fullmatch(reader(data[at:begun])):
-                continue
+            groups = (data[place : place + 5] for place in range(at, begun, 5))
+            if begun > high or not all(map(_TEXT.fullmatch, map(reader, groups))):
+                continue  # usually after the first of the groups
             end_of_run = _end_of_run(rest, data, begun, min(MAX_RUN_BYTES, end - begun))
             if not budget.call((end_of_run - at) // 5):
                 break
@@ -308,8 +309,8 @@ def _from_base85(run: bytes, values: bytes) -> bytes:
 
 def _uu(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
     """Decode lines that begin with their length, with or without `begin` and `end`."""
-    position = start
-    while match := _UU.search(data, position, end):
+    position, search = start, encoding.search_in_runs(_UU, data, (start, end), _IN_UU)
+    while match := search(position):
         low = at = match.start() - 1
         position = match.end()
         plain: list[bytes] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
+from re import Match
 
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.unicode.folding import Range
@@ -29,9 +30,7 @@ _GLUE = lazy_regex(
     rb"[\"'`](?:\s{0,40}[^\w\s\"'`]{1,8}\s{0,40}|\s{1,40})(?:[bBfFrRuU]{1,2}(?=[\"'`]))?[\"'`]"
 )
 # The sign before a quote is checked after it, so that `re` looks only for quotes.
-_LITERALS = lazy_regex(
-    rb"\"([^\"\n]{1,256}+)\"|'(?<![A-Za-z0-9]')([^'\n]{1,256}+)'|`([^`\n]{1,256}+)`"
-)
+_LITERALS = lazy_regex(rb"\"[^\"\n]{1,256}+\"|'(?<![A-Za-z0-9]')[^'\n]{1,256}+'|`[^`\n]{1,256}+`")
 
 
 def joined_literals(text: bytes, low: int, high: int) -> Iterator[tuple[list[Range], bool]]:
@@ -42,8 +41,7 @@ def joined_literals(text: bytes, low: int, high: int) -> Iterator[tuple[list[Ran
         First without the operators between literals; then with only the literals, for
         those that a program appends line by line.
     """
-    glue = [each.span() for each in _GLUE.finditer(text, low, high)]
-    if glue:
+    if glue := [*map(Match.span, _GLUE.finditer(text, low, high))]:
         edges = [low, *chain.from_iterable(glue), high]
         yield list(zip(edges[::2], edges[1::2], strict=True)), False
     contents = _inside_literals(text, low, high)
@@ -54,7 +52,7 @@ def joined_literals(text: bytes, low: int, high: int) -> Iterator[tuple[list[Ran
 def _inside_literals(text: bytes, low: int, high: int) -> list[Range]:
     """The literals, but for a beginning that the next one has, as "`AKIA`, e.g. `AKIA…`"."""
     found = _LITERALS.finditer(text[low:high])  # the first quote may follow a letter
-    spans = [(low + a, low + b) for a, b in (each.span(each.lastindex or 0) for each in found)]
+    spans = [(low + a + 1, low + b - 1) for a, b in map(Match.span, found)]
     return [
         (start, end)
         for (start, end), (first, last) in zip(spans, [*spans[1:], (0, 0)], strict=False)
