@@ -29,10 +29,9 @@ def select_rules(rules: Iterable[Rule], engine: Surface) -> Iterator[Rule]:
         kind = rule.surfaces, rule.is_private
         surfaces = surfaces_by_kind.get(kind)
         if surfaces is None:
-            surfaces = frozenset(
+            surfaces = surfaces_by_kind[kind] = frozenset(
                 over for over in rule.surfaces if choose_engine(rule, over) is engine
             )
-            surfaces_by_kind[kind] = surfaces
         if surfaces == rule.surfaces:
             yield rule
         elif surfaces:
@@ -111,8 +110,9 @@ def in_groups(rules: Sequence[Rule]) -> list[list[Rule]]:
     """The rules for texts with spaces, as they are compiled: private ones, others, the user's own.
 
     Those of two engines come first, and are compiled once. Private ones for leaving data follow, in
-    two groups, which takes half the time. Rules for what a server asks its client are apart, since
-    a result asks nothing. An edit of the user's own recompiles no other group.
+    two groups, which takes half the time. Rules for what a server asks its client, and for decoded
+    text only, are apart: a result asks nothing, and most texts decode to nothing. An edit of the
+    user's own recompiles no other group.
     """
     own = [rule for rule in rules if rule.own and _is_plain(rule)]
     plain = [rule for rule in rules if not rule.own and _is_plain(rule)]
@@ -122,14 +122,18 @@ def in_groups(rules: Sequence[Rule]) -> list[list[Rule]]:
         [rule for rule in private if rule.leaving is not Leaving.ONLY],
         [rule for rule in leaving if not rule.places],
         [rule for rule in leaving if rule.places],
-        [rule for rule in plain if not (rule.is_private or rule.is_for_asking)],
-        [rule for rule in plain if not rule.is_private and rule.is_for_asking],
+        [rule for rule in plain if not (rule.is_private or _is_rare(rule))],
+        [rule for rule in plain if not rule.is_private and _is_rare(rule)],
         own,
     ]
 
 
 def _is_plain(rule: Rule) -> bool:
     return bool(rule.pattern) and not rule.views <= {View.SQUEEZED, View.ACTS}
+
+
+def _is_rare(rule: Rule) -> bool:
+    return rule.is_for_asking or View.TEXT not in rule.views
 
 
 def plain_pattern(rule: Rule) -> tuple[str, bool]:
