@@ -13,6 +13,7 @@ from pipeguard.detect.checks.credential_names import is_credential_name
 from pipeguard.detect.flows import overlap
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import Vault
+from pipeguard.detect.matching.confirm import occurs
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.text.encoding import runs
 from pipeguard.detect.text.layouts import NATIVE, text_of_codes
@@ -462,7 +463,7 @@ def names_obeyed_file(data: bytes) -> bool:
     """True if a text names a file that models obey."""
     data = data.lower().replace(b"\\/", b"/").replace(b"\\\\", b"/").replace(b"\\", b"/")
     has_sign = b".md" in data or b"rules" in data or b"/memory/" in data
-    return has_sign and _OBEYED_FILES.search(data) is not None
+    return has_sign and occurs(_OBEYED_FILES, data)
 
 
 def named_strings(value: JsonValue) -> list[tuple[str, str]]:
