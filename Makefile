@@ -106,9 +106,10 @@ compiled: test-environment ## Compile the rules that changed, for which the test
 	@XDG_CACHE_HOME="$(CURDIR)/.tools/cache" XDG_CONFIG_HOME="$(CURDIR)/.tools/none" $(TEST)/$(BIN)/python -c \
 		"from pipeguard.runtime.progress import wait_for_engines; wait_for_engines()"
 
-bench: test-environment ## Measure what a guarded frame costs, and write docs/performance.md; options in ARGS
+bench: test-environment ## Measure what a guarded frame and each database cost, and write docs/performance.md; options in ARGS
 	@mkdir -p build
 	$(TEST)/$(BIN)/python -m benchmarks.frames --json build/frames.json --page docs/performance.md $(ARGS)
+	@$(if $(filter --help,$(ARGS)),,$(TEST)/$(BIN)/python -m benchmarks.rules --databases)
 
 docs: test-environment ## Build the site of the docs, build/site; its search needs: python3 -m http.server -d build/site
 	$(TEST)/$(BIN)/python docs/pages.py build/pages

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from benchmarks.rules import databases
 from benchmarks.rules.cost import KINDS, Cost, costs
 from benchmarks.rules.expressions import slowness
 from benchmarks.rules.nearness import Mutation, NearMisses, Nearness, near_all
+from pipeguard.detect.rules.rule import Rule
 from pipeguard.detect.scanning.engine import Engine, compile_engine
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook.packs import PackFile, load_rules, model
@@ -23,8 +26,12 @@ SLOWEST = 10  # rules listed
 def main() -> None:
     """Measure the rules that the arguments name."""
     options = arguments()
-    packs = [PackFile(options.file, Path(options.file).read_bytes(), shipped=False)]
-    every = load_rules(packs if options.file else None)
+    packs = None
+    if options.file:
+        packs = [PackFile(options.file, Path(options.file).read_bytes(), shipped=False)]
+    every = load_rules(packs)
+    if options.databases:
+        sys.exit(show_databases(every))
     rules = [rule for rule in every if fnmatchcase(rule.id, options.rule)]
     engines = wait_for_engines()
     homes: Sequence[Engine] = engines
@@ -46,7 +53,22 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rule", metavar="GLOB", default="*", help="only rules of these ids")
     parser.add_argument("--speed", action="store_true", help="only measure what rules cost")
     parser.add_argument("--near-miss", action="store_true", help="only change samples")
+    parser.add_argument(
+        "--databases",
+        action="store_true",
+        help="only measure databases; fail if a pattern costs more than costly.yaml says",
+    )
     return parser.parse_args()
+
+
+def show_databases(rules: Sequence[Rule]) -> int:
+    """Print what databases cost, and patterns that cost too much; returns 1 if one does."""
+    print(databases.show(rules), flush=True)
+    allowed = databases.reasons()
+    measured = databases.costs(rules, allowed)
+    costly = list(databases.find_costly(measured, allowed))
+    print("\n".join((*costly, *databases.find_needless(measured, allowed))))
+    return int(bool(costly))
 
 
 def near_page(nearness: Sequence[Nearness]) -> str:

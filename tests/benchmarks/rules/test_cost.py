@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import pytest
 
 from benchmarks.rules import cost
-from benchmarks.rules.cost import Cost, Share, costs, samples
+from benchmarks.rules.cost import Cost, Share, costs
 from pipeguard.detect.rules.rule import Rule, load_pack
 from pipeguard.detect.scanning.engine import compile_engine
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook.packs import load_rules, model
+from tests.each import each
 from tests.fuzz.rulebook import engines
 
 PACK = r"""
@@ -18,12 +19,8 @@ about: Rules of several costs.
 defaults: {severity: high, confidence: high, surfaces: [to-client], why: It is a test., fix: None.}
 rules:
 - {id: rare, title: A rare word, pattern: 'xyzzy-[0-9]{3}', matches: [xyzzy-123], passes: [xyzzy]}
-- id: common
-  title: A common word
-  pattern: 'e[a-z ]{1,40}xyzzy'
-  sign: e
-  matches: [the xyzzy]
-  passes: [the word]
+- {id: common, title: A common word, pattern: 'e[a-z ]{1,40}xyzzy', sign: e,
+   matches: [the xyzzy], passes: [the word]}
 """
 
 
@@ -35,12 +32,6 @@ def measured(rules: Sequence[Rule]) -> dict[str, Cost]:
 @pytest.fixture(scope="module")
 def own() -> dict[str, Cost]:
     return measured(load_pack(PACK, "mine.yaml"))
-
-
-def test_the_texts_are_there_and_innocent_of_size() -> None:
-    assert list(samples()) == list(cost.KINDS)
-    sizes = {kind: sum(map(len, blocks)) for kind, blocks in samples().items()}
-    assert [kind for kind, size in sizes.items() if size <= cost.TEXT_BYTES // 2] == []
 
 
 def test_every_rule_is_measured_over_every_kind(own: dict[str, Cost]) -> None:
@@ -69,19 +60,14 @@ def test_a_rule_with_a_model_is_measured_and_one_of_what_arguments_do_is_not() -
     assert list(costs(acting, compiled, compiled)) == []
 
 
-@pytest.mark.parametrize(
-    ("confirming", "is_model", "told"),
-    [
-        (0.0, False, "begin its pattern"),
-        (0.9, False, "its own expression"),
-        (0.9, True, "its opener"),
-    ],
+@each(
+    "confirming, is_model, told",
+    [(0.0, False, "begin its pattern"), (0.9, False, "its own exp"), (0.9, True, "its opener")],
 )
 def test_what_is_slow_is_told_with_what_to_do(confirming: float, is_model: bool, told: str) -> None:
     rule = load_pack(PACK, "mine.yaml")[0]._replace(model="a.model" if is_model else "")
     kinds = {"prose": Share(1.0, confirming, 0.9, 0, 0, 16)}
-    warnings = list(cost._warnings(rule, kinds))
-    assert len(warnings) == 1
-    assert warnings[0].startswith("takes 90% over prose of a pass: ")
-    assert told in warnings[0]
+    [warning] = cost._warnings(rule, kinds)
+    assert warning.startswith("takes 90% over prose of a pass: ")
+    assert told in warning
     assert list(cost._warnings(rule, {"prose": Share(1.0, 0.0, 0.01, 0, 0, 16)})) == []
