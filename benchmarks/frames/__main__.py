@@ -7,42 +7,41 @@ import platform
 import shlex
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from benchmarks.documents.corpus import existing_folder
-from benchmarks.frames import charts, figures, measure, memory
-from benchmarks.frames.client import Contender, server_command
+from benchmarks.frames import charts, figures, measure, memory, reading
+from benchmarks.frames.client import Contender, Wrapper, server_command
 from benchmarks.frames.figures import DIRECT, Row, table
 from benchmarks.frames.measure import Bench
 from benchmarks.frames.memory import Memory
 
 COLD_ROUNDS = 3  # each compiles all rules
 WORST_RATIO = 5.0  # of prose's time: no kind of a megabyte may take more
-PIPEGUARD = [sys.executable, "-m", "pipeguard", "wrap", "--name", "frames", "--"]
+ROUNDS, QUICK_ROUNDS = 12, 3
+PARTS = ("start", "trips", "conversation", "flight", "documents", "memory", "kinds")
+PIPEGUARD = (sys.executable, "-m", "pipeguard", "wrap", "--name", "frames", "--")
 
 
 def main() -> None:
     """Measure what the arguments ask for, print tables, write JSON."""
     options = arguments()
     memory.adopt()
-    with tempfile.TemporaryDirectory(prefix="frames-") as place:
+    with tempfile.TemporaryDirectory(prefix="frames-") as place, ExitStack() as stack:
         folder = Path(place) / "answers"
         folder.mkdir()
-        daily = measure.results_and_arguments(folder, options.folder)
-        kinds = measure.kinds(folder, options.folder)
-        with Path(options.log).open("wb") as log:
-            bench = Bench(
-                contenders=contenders(options, folder),
-                environment=environment(Path(place)),
-                folder=folder,
-                rounds=options.rounds or (3 if options.quick else 20),
-                log=log,
-            )
-            if options.quick:
-                daily = [workload for workload in daily if "100KB" not in workload.name]
-            report = run(bench, daily, kinds)
+        bench = Bench(
+            contenders=contenders(options, folder),
+            place=Path(place),
+            folder=folder,
+            rounds=options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS),
+            log=stack.enter_context(Path(options.log).open("wb")),
+        )
+        report = run(bench, options)
     if options.json:
         Path(options.json).write_text(json.dumps(report, indent=1) + "\n", "utf-8")
     if options.page:
@@ -54,92 +53,158 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.frames",
         description=__doc__,
-        epilog="example: python -m benchmarks.frames --peer 'other-wrapper run -- {}' --quick",
+        epilog="example: python -m benchmarks.frames --quick --against 'other-wrapper run -- {}'",
     )
-    parser.add_argument(
-        "--peer",
+    add = parser.add_argument
+    add(
+        "--against",
+        type=Wrapper.parse,
         action="append",
         default=[],
         metavar="CMD",
-        help="another wrapper; the server's command replaces {} or follows it (may be repeated)",
+        help="another wrapper; the server's command replaces {} or follows it. Or the folder of "
+        "another checkout (may be repeated)",
     )
-    parser.add_argument(
-        "--wrapper", metavar="CMD", help="measure CMD in place of `pipeguard wrap`, as --peer does"
+    add(
+        "--wrapper",
+        type=Wrapper.parse,
+        default=Wrapper("pipeguard", PIPEGUARD),
+        metavar="CMD",
+        help="measure CMD in place of `pipeguard wrap`, as --against does",
     )
-    parser.add_argument("--rounds", type=int, help="turns that each contender takes (20)")
-    parser.add_argument("--quick", action="store_true", help="3 rounds, and no 100 KB")
-    parser.add_argument(
+    add("--only", choices=PARTS, action="append", help="only this part (may be repeated)")
+    add("--rounds", type=int, help=f"turns that each contender takes ({ROUNDS})")
+    add("--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds, and no 100 KB")
+    add("--documents", type=int, help=f"number of real documents ({reading.COUNT})")
+    add(
         "--folder",
         type=existing_folder,
         action="append",
         default=[],
         metavar="DIR",
-        help="each folder in DIR is a project whose documents are the prose, besides what is "
+        help="each folder in DIR is a project whose documents are read, besides what is "
         "installed; may be repeated",
     )
-    parser.add_argument("--json", metavar="FILE", help="write all figures to FILE")
-    parser.add_argument(
-        "--page", type=Path, metavar="FILE", help="write tables and drawing into the page FILE"
-    )
-    parser.add_argument(
-        "--log", metavar="FILE", default=os.devnull, help="where wrappers' stderr goes"
-    )
-    return parser.parse_args()
+    add("--json", metavar="FILE", help="write all figures to FILE")
+    add("--page", type=Path, metavar="FILE", help="write tables and drawing into the page FILE")
+    add("--log", metavar="FILE", default=os.devnull, help="where wrappers' stderr goes")
+    options = parser.parse_args()
+    if options.page and options.only:
+        parser.error("--page shows all parts")
+    return options
 
 
 def contenders(options: argparse.Namespace, folder: Path) -> list[Contender]:
     """The contenders, the direct connection first."""
     server = server_command(folder)
-    wrapper = shlex.split(options.wrapper) if options.wrapper else PIPEGUARD
-    name = Path(wrapper[0]).name if options.wrapper else "pipeguard"
-    listed = [Contender(DIRECT, tuple(server)), Contender.of(name, wrapper, server)]
-    for number, peer in enumerate(options.peer, 1):
-        words = shlex.split(peer)
-        listed.append(Contender.of(f"peer{number}:{Path(words[0]).name}", words, server))
+    listed = [Contender(DIRECT, tuple(server))]
+    for each in (options.wrapper, *options.against):
+        names = {contender.name for contender in listed}
+        name = f"{each.name} {len(listed)}" if each.name in names else each.name
+        listed.append(Contender.of(name, each.words, server))
     return listed
 
 
-def environment(place: Path) -> dict[str, str]:
-    """The caller's environment, with settings, state and cache of this run's own."""
-    folders = {f"XDG_{name}_HOME": str(place / name) for name in ("CONFIG", "STATE", "CACHE")}
-    return os.environ | folders
-
-
-def run(
-    bench: Bench, daily: Sequence[measure.Workload], kinds: Sequence[measure.Workload]
-) -> dict[str, object]:
-    """Take and print all measurements."""
-    wrappers = [contender.name for contender in bench.contenders if contender.name != DIRECT]
+def run(bench: Bench, options: argparse.Namespace) -> dict[str, object]:
+    """Take and print the measurements that the options ask for."""
     print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} CPUs\n")
-    measure.start_up(bench, "fills the cache", 1, lambda: bench.environment)
-    warm = measure.start_up(bench, "rules cached", bench.rounds, lambda: bench.environment)
-    cold = measure.start_up(
-        bench, "rules not cached", COLD_ROUNDS, lambda: measure.fresh_cache(bench)
-    )
-    show_times("Start to first answer, ms", [warm, cold], wrappers)
-    trips = measure.round_trips(bench, daily, bench.rounds)
-    show_times("Round trip on one CPU, µs", trips, wrappers)
-    late = measure.conversation(bench)
-    show_times("One conversation on one CPU, µs", late, wrappers)
-    flight = measure.in_flight(bench)
-    show_rates(flight, wrappers)
-    used = measure.memory_use(bench)
-    show_memory(used)
-    hostile = measure.round_trips(bench, kinds, max(3, bench.rounds // 2))
-    show_kinds(hostile, wrappers)
-    return {
+    wrappers = [contender.name for contender in bench.contenders if contender.name != DIRECT]
+    daily = measure.results_and_arguments(bench.folder, options.folder)
+    if options.quick:
+        daily = [workload for workload in daily if "100KB" not in workload.name]
+    measure.open_once(bench)
+    parts: dict[str, Callable[[], dict[str, object]]] = {
+        "start": partial(measure_start, bench, wrappers),
+        "trips": partial(measure_trips, bench, daily, wrappers),
+        "conversation": partial(measure_conversation, bench, wrappers),
+        "flight": partial(measure_flight, bench),
+        "documents": partial(measure_documents, bench, options),
+        "memory": partial(measure_memory, bench),
+        "kinds": partial(measure_kinds, bench, options.folder, wrappers),
+    }
+    report: dict[str, object] = {
         "machine": {"platform": platform.platform(), "python": platform.python_version()},
         "contenders": {each.name: shlex.join(each.command) for each in bench.contenders},
-        "start_up_ms": [row.as_json() for row in (warm, cold)],
-        "round_trip_us": [row.as_json() for row in trips],
-        "conversation_us": [row.as_json() for row in late],
-        "in_flight_us_a_call": flight.as_json(),
+    }
+    for name, part in parts.items():
+        if options.only is None or name in options.only:
+            report |= part()
+    return report
+
+
+def measure_start(bench: Bench, wrappers: Sequence[str]) -> dict[str, object]:
+    """Start-up with and without compiled rules."""
+    warm = measure.start_up(bench, "rules cached", bench.rounds)
+    cold = measure.start_up(bench, "rules not cached", COLD_ROUNDS, is_cold=True)
+    show_times("Start to first answer, ms", [warm, cold], wrappers)
+    return {"start_up_ms": [row.as_json() for row in (warm, cold)]}
+
+
+def measure_trips(
+    bench: Bench, daily: Sequence[measure.Workload], wrappers: Sequence[str]
+) -> dict[str, object]:
+    """Round trips of everyday frames."""
+    results = [each for each in daily if each.name.startswith("result ")]
+    arguments = [each for each in daily if each not in results]
+    others = measure.write_others(bench.folder)
+    trips = [
+        *measure.round_trips(bench, results, bench.rounds),
+        *measure.round_trips(bench, arguments, bench.rounds, others),
+    ]
+    show_times("Round trip on one CPU, µs", trips, wrappers)
+    return {"round_trip_us": [row.as_json() for row in trips]}
+
+
+def measure_conversation(bench: Bench, wrappers: Sequence[str]) -> dict[str, object]:
+    """Calls early and late in a conversation."""
+    late = measure.conversation(bench)
+    show_times("One conversation on one CPU, µs", late, wrappers)
+    return {"conversation_us": [row.as_json() for row in late]}
+
+
+def measure_flight(bench: Bench) -> dict[str, object]:
+    """Many calls at once."""
+    flight = {role: measure.in_flight(bench, role) for role in measure.TOOLS}
+    for times, cpu in flight.values():
+        show_rates(times, cpu)
+    return {
+        "in_flight_us_a_call": {role: times.as_json() for role, (times, _) in flight.items()},
+        "in_flight_cpu_us_a_call": {role: cpu.as_json() for role, (_, cpu) in flight.items()},
+    }
+
+
+def measure_documents(bench: Bench, options: argparse.Namespace) -> dict[str, object]:
+    """Real documents."""
+    count = options.documents or (reading.QUICK if options.quick else reading.COUNT)
+    names = reading.write(bench.folder, options.folder, count)
+    report = {}
+    for role in measure.TOOLS:
+        readings = reading.read_all(bench, names, role)
+        print(reading.show(readings, role), flush=True)
+        report[role] = {name: each.as_json() for name, each in readings.items()}
+    return {"documents": report}
+
+
+def measure_memory(bench: Bench) -> dict[str, object]:
+    """Memory after other work."""
+    used = measure.memory_use(bench)
+    show_memory(used)
+    return {
         "memory": {
             name: {when: asdict(memory) for when, memory in points.items()}
             for name, points in used.items()
-        },
-        "kinds_us": [row.as_json() for row in hostile],
+        }
     }
+
+
+def measure_kinds(
+    bench: Bench, folders: Sequence[Path], wrappers: Sequence[str]
+) -> dict[str, object]:
+    """A megabyte of each kind."""
+    kinds = measure.kinds(bench.folder, folders)
+    rows = measure.round_trips(bench, kinds, max(1, bench.rounds // 4))
+    show_kinds(rows, wrappers)
+    return {"kinds_us": [row.as_json() for row in rows]}
 
 
 def show_times(title: str, rows: Sequence[Row], wrappers: Sequence[str]) -> None:
@@ -149,21 +214,22 @@ def show_times(title: str, rows: Sequence[Row], wrappers: Sequence[str]) -> None
         print(table(f"{title}: {name}", figures.TIME_HEADS, lines), flush=True)
 
 
-def show_rates(row: Row, wrappers: Sequence[str]) -> None:
+def show_rates(times: Row, cpu: Row) -> None:
     """Calls a second for each contender."""
-    direct = row.figures[DIRECT].median
+    direct = times.figures[DIRECT].median
     lines = [
         [
             name,
-            f"{1e6 / row.figures[name].median:,.0f}",
-            f"{row.figures[name].median:,.2f}",
-            f"{row.figures[name].p99:,.2f}",
-            f"{row.figures[name].median / direct:.2f}",
+            f"{1e6 / figure.median:,.0f}",
+            f"{figure.median:,.2f}",
+            f"{figure.p99:,.2f}",
+            f"{figure.median / direct:.2f}",
+            f"{cpu.figures[name].median:,.0f}",
         ]
-        for name in (DIRECT, *wrappers)
+        for name, figure in times.figures.items()
     ]
-    heads = ("contender", "calls/s", "µs a call", "p99", "ratio")
-    print(table(f"Calls on all CPUs, {row.name}", heads, lines), flush=True)
+    heads = ("contender", "calls/s", "µs a call", "p99", "ratio", "CPU of the wrapper")
+    print(table(f"Calls on all CPUs, {times.name}", heads, lines), flush=True)
 
 
 def show_memory(used: Mapping[str, Mapping[str, Memory]]) -> None:

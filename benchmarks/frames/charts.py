@@ -10,15 +10,22 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html import escape
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 BEGIN, END = "<!-- figures -->\n", "<!-- end of figures -->\n"
 _NUMBER = re.compile(r"(\d+)")
 COLOURS = ("#0d3b2e", "#b35900", "#57606a")  # of the wrappers, in their order
-WIDTH, LABEL, ROW, BAR = 880, 210, 34, 12  # pixels
+ROLES = ("acts", "reads")  # kinds of tools
+DOCUMENT_ROWS = {
+    "added to 10 KB: p50 / p90 / overall": ("p50_ms", "p90_ms", "overall_ms"),
+    "CPU of 10 KB": ("cpu_ms",),
+}
+WIDTH, LABEL, BAR = 880, 210, 12  # pixels
+SHOWN = ("200B", "10KB", "1MB")
 KIND_NAMES = {"json": "JSON"}
 LOWEST, DECADES = 0.01, 6  # milliseconds at the left edge; powers of ten to the right one
 
@@ -41,14 +48,22 @@ def wrappers(figures: Any) -> list[str]:
     return [name for name in figures["contenders"] if name != "direct"]
 
 
-def trips(figures: Any) -> Iterator[tuple[str, dict[str, float]]]:
-    """Milliseconds each wrapper adds to a round trip, by direction, size and kind of text."""
+def columns(figures: Any) -> list[tuple[str, str]]:
+    """Each wrapper with a tool that acts, and with one that reads."""
+    return list(product(wrappers(figures), ROLES))
+
+
+def trips(figures: Any) -> dict[str, dict[str, dict[tuple[str, str], float]]]:
+    """Milliseconds each wrapper adds to a round trip, by direction and size, and kind of text."""
+    rows: dict[str, dict[str, dict[tuple[str, str], float]]] = {}
     for row in figures["round_trip_us"]:
-        side, size, kind, form = row["name"].split()
-        if form == "text":
-            cells = row["contenders"]
-            added = {name: cells[name]["added_median"] / 1000 for name in wrappers(figures)}
-            yield f"{side}, {_spaced(size)} of {KIND_NAMES.get(kind, kind)}", added
+        side, size, kind, form, role = row["name"].split()
+        if form == "text" and size in SHOWN:
+            kinds = rows.setdefault(f"{side}, {_spaced(size)}", {})
+            cells = kinds.setdefault(KIND_NAMES.get(kind, kind), {})
+            for name in wrappers(figures):
+                cells[name, role] = row["contenders"][name]["added_median"] / 1000
+    return rows
 
 
 def _spaced(size: str) -> str:
@@ -61,27 +76,41 @@ def _grouped(text: str) -> str:
 
 def tables(figures: Any) -> Iterator[str]:
     """The lines of the tables, in Markdown."""
-    names = wrappers(figures)
+    names, each_way = wrappers(figures), columns(figures)
+    titles = [f"{name}, {role}" for name, role in each_way]
     system, python = figures["machine"]["platform"].partition("-")[0], figures["machine"]["python"]
     yield f"Measured on {system}, Python {python}.\n"
-    yield from _head("Added to a round trip, ms", names)
-    for name, added in trips(figures):
-        yield _row(name, (f"{added[each]:,.2f}" for each in names))
+    yield from _head("Added to a round trip, ms: prose / code / JSON", titles)
+    for name, kinds in trips(figures).items():
+        added = ([kind[column] for kind in kinds.values()] for column in each_way)
+        yield _row(name, (_cell(times) for times in added))
+    flight = figures["in_flight_us_a_call"]
+    rates = (1e6 / flight[role]["contenders"][name]["median"] for name, role in each_way)
+    yield _row("calls a second, 64 in flight", (f"{rate:,.0f}" for rate in rates))
+    documents = [figures["documents"][role][name] for name, role in each_way]
+    yield _row(f"*{len(documents[0]['added_ms']):,} real documents*", ("" for _ in documents))
+    for title, keys in DOCUMENT_ROWS.items():
+        yield _row(title, (_cell([each[key] for key in keys]) for each in documents))
+    sizes = ([each[key] / 1024 for key in ("before_kib", "after_kib")] for each in documents)
+    yield _row("PSS before / after, MiB", (_cell(each) for each in sizes))
     yield ""
     yield from _head("For each guarded server", names)
     for row in figures["start_up_ms"]:
         starts = (f"{row['contenders'][each]['added_median']:,.0f}" for each in names)
-        yield _row(f"start to first answer, {row['name']}, ms added", starts)
-    for row in (each for each in figures["conversation_us"] if "after" in each["name"]):
+        yield _row(f"start, {row['name']}, ms added", starts)
+    for row in (each for each in figures["conversation_us"] if "call, after" in each["name"]):
         late = (f"{row['contenders'][each]['added_median'] / 1000:,.2f}" for each in names)
         yield _row(f"{_grouped(row['name'])}, ms added", late)
-    flight = figures["in_flight_us_a_call"]["contenders"]
-    yield _row(
-        "calls a second, 64 in flight", (f"{1e6 / flight[each]['median']:,.0f}" for each in names)
+    *_, when = next(iter(figures["memory"].values()))
+    sizes = (figures["memory"][each][when]["proportional_kib"] / 1024 for each in names)
+    yield _row(f"PSS {when}, MiB", (f"{size:,.0f}" for size in sizes))
+
+
+def _cell(numbers: Iterable[float]) -> str:
+    """Numbers with as many digits as mean something."""
+    return " / ".join(
+        f"{number:,.{0 if number >= 20 else 1 if number >= 5 else 2}f}" for number in numbers
     )
-    for when in next(iter(figures["memory"].values())):
-        sizes = (figures["memory"][each][when]["proportional_kib"] / 1024 for each in names)
-        yield _row(f"PSS {_grouped(when)}, MiB", (f"{size:,.0f}" for size in sizes))
 
 
 def _head(title: str, names: list[str]) -> Iterator[str]:
@@ -95,8 +124,13 @@ def _row(first: str, cells: Any) -> str:
 
 def drawing(figures: Any) -> Iterator[str]:
     """The lines of an SVG: a bar for each wrapper and kind of frame, on a logarithmic scale."""
-    names, rows = wrappers(figures), list(trips(figures))
-    step = max(ROW, BAR * len(names) + 10)
+    names, bars = wrappers(figures), columns(figures)
+    rows = [
+        (f"{name} of {kind}", added)
+        for name, kinds in trips(figures).items()
+        for kind, added in kinds.items()
+    ]
+    step = BAR * len(bars) + 10
     height = 70 + step * len(rows)
     yield f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img"'
     yield ' aria-labelledby="t" font-family="system-ui, sans-serif" font-size="13">'
@@ -106,6 +140,8 @@ def drawing(figures: Any) -> Iterator[str]:
         left = LABEL + 170 * number
         yield f'<rect x="{left}" y="14" width="12" height="12" fill="{COLOURS[number]}"/>'
         yield f'<text x="{left + 18}" y="25" fill="#1f2328">{escape(name)}</text>'
+    left = LABEL + 170 * len(names)
+    yield f'<text x="{left}" y="25" fill="#57606a">above: acts, below: reads</text>'
     for decade in range(DECADES + 1):
         x = _place(LOWEST * 10**decade)
         yield f'<path d="M{x:.0f} 52V{height - 12}" stroke="#d0d7de"/>'
@@ -115,11 +151,11 @@ def drawing(figures: Any) -> Iterator[str]:
         y = 60 + step * nth_row
         place = f'x="{LABEL - 10}" y="{y + step / 2:.0f}" text-anchor="end"'
         yield f'<text {place} fill="#1f2328">{title}</text>'
-        for nth, name in enumerate(names):
-            width = max(1.0, _place(added[name]) - LABEL)
+        for nth, column in enumerate(bars):
+            width = max(1.0, _place(added[column]) - LABEL)
             yield (
-                f'<rect x="{LABEL}" y="{y + 2 + BAR * nth}" width="{width:.0f}"'
-                f' height="{BAR - 2}" fill="{COLOURS[nth]}"/>'
+                f'<rect x="{LABEL}" y="{y + 2 + BAR * nth}" width="{width:.0f}" height="{BAR - 2}"'
+                f' fill="{COLOURS[nth // len(ROLES)]}" opacity="{1 - nth % len(ROLES) / 2:g}"/>'
             )
     yield "</svg>"
 

@@ -9,6 +9,7 @@ import os
 import shlex
 import subprocess
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BufferedReader, FileIO
@@ -27,8 +28,48 @@ CALL = (
     b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"%b","arguments":%b,'
     b'"_meta":{"call":%d}}}\n'
 )
-QUERY = b'{"query":"what is new in part %d of the guide"}'
+QUERY = b'{"ref":"%b","query":"what is new in part %d of the guide"}'
+READS, ACTS = "lookup", "update_record"  # the server's tools, which do the same
 EXIT_SECONDS = 10
+SCRIPT = ".venv-test/bin/pipeguard"  # of a checkout
+
+
+def ask(ref: str) -> bytes:
+    """The arguments of a call that is answered with a stored result."""
+    return b'{"ref":"%b"}' % ref.encode()
+
+
+@dataclass(frozen=True)
+class Wrapper:
+    """A wrapper to measure.
+
+    Attributes:
+        name: for the tables.
+        words: of its command, before the server's or with `{}` in place of that.
+    """
+
+    name: str
+    words: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """A wrapper by its command, or PipeGuard by the folder of a checkout.
+
+        Raises:
+            ArgumentTypeError: the checkout has no environment.
+        """
+        script = Path(text).resolve() / SCRIPT
+        if Path(text).is_dir():
+            if not script.exists():
+                raise ArgumentTypeError(f"no {SCRIPT} in it: run `make environment` there")
+            words = [str(script), "wrap", "--name", "frames"]
+            return cls(Path(text).resolve().name, (*words, "--"))
+        words = shlex.split(text)
+        name = Path(words[0]).name
+        if name == "pipeguard":  # by its environment, such as /tmp/before/bin/pipeguard
+            name = f"{Path(words[0]).absolute().parents[1].name}: {name}"
+        is_whole = words[-1] == "--" or any("{}" in word for word in words)
+        return cls(name, (*words,) if is_whole else (*words, "--"))
 
 
 @dataclass(frozen=True)
@@ -98,7 +139,7 @@ class Connection:
         self.send(b'{"jsonrpc":"2.0","id":%d,"method":"tools/list"}\n' % self.last_id)
         self.answer()
 
-    def call(self, name: str, arguments: bytes = b"{}") -> tuple[int, bytes]:
+    def call(self, name: str = READS, arguments: bytes = b"{}") -> tuple[int, bytes]:
         """Call a tool; returns the nanoseconds that it took, and the answer without numbers."""
         self.last_id += 1
         frame = CALL % (self.last_id, name.encode(), arguments, self.last_id)
@@ -109,14 +150,15 @@ class Connection:
         plain = answer.replace(b":%d," % self.last_id, b":0,", 1)
         return taken, plain.replace(b'"call":%d}' % self.last_id, b'"call":0}', 1)
 
-    def keep_in_flight(self, names: Sequence[str], calls: int, window: int) -> int:
-        """Call tools in turn, with a window of calls unanswered; returns the nanoseconds.
+    def keep_in_flight(self, tool: str, refs: Sequence[str], calls: int, window: int) -> int:
+        """Call a tool, with a window of calls unanswered; returns the nanoseconds.
 
-        No two calls have the same arguments, so that no one can be told by the last one.
+        The results take turns. No two calls have the same arguments, so that no one can be told by
+        the last one.
         """
-        tools, first = [name.encode() for name in names], self.last_id + 1
+        names, first = [ref.encode() for ref in refs], self.last_id + 1
         frames = [
-            CALL % (number, tools[number % len(tools)], QUERY % number, number)
+            CALL % (number, tool.encode(), QUERY % (names[number % len(names)], number), number)
             for number in range(first, first + calls)
         ]
         self.last_id += calls

@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 from pydoc_data.topics import topics
 
-from benchmarks.documents.corpus import documents
+from benchmarks.documents.corpus import Document, documents
 from benchmarks.documents.kinds import Kind
 
 SIZES = {"200B": 200, "10KB": 10_000, "100KB": 100_000, "1MB": 1_000_000}
@@ -27,7 +27,7 @@ PIECES = {"200B": 40, "10KB": 40, "100KB": 10, "1MB": 3}  # of documents, for ea
 PROSE = frozenset(
     (Kind.README, Kind.GUIDE, Kind.CHANGELOG, Kind.MANUAL, Kind.REFERENCE, Kind.CONTRIBUTING)
 )
-DOCUMENTS = 1200  # of all kinds
+DOCUMENTS = 1300  # of all kinds
 NODES = 80_000  # in one frame; a strict peer may stop at 100,000
 
 
@@ -45,11 +45,16 @@ def prose() -> str:
 
 
 @cache
-def documents_of(folders: tuple[Path, ...] = ()) -> tuple[str, ...]:
-    """Real documents of many projects, as `benchmarks.documents` takes them; those to be read."""
-    chosen = documents(DOCUMENTS, folders)
-    texts = (document.text() for document in chosen if document.kind in PROSE)
-    return tuple(text for text in texts if text) or (prose(),)
+def real_documents(folders: tuple[Path, ...] = ()) -> tuple[tuple[Document, str], ...]:
+    """Real documents of many projects with their texts, as `benchmarks.documents` takes them."""
+    texts = ((document, document.text()) for document in documents(DOCUMENTS, folders))
+    return tuple((document, text) for document, text in texts if text)
+
+
+def prose_of(folders: tuple[Path, ...] = ()) -> tuple[str, ...]:
+    """The texts of real documents that are to be read."""
+    chosen = real_documents(folders)
+    return tuple(text for document, text in chosen if document.kind in PROSE) or (prose(),)
 
 
 def pieces(texts: Sequence[str], size_bytes: int, number: int) -> list[str]:
@@ -85,7 +90,7 @@ def records() -> list[dict[str, object]]:
 
 def in_each_size(folders: Iterable[Path]) -> dict[str, list[str]]:
     """Several texts of each size from real documents."""
-    texts = documents_of(tuple(folders))
+    texts = prose_of(tuple(folders))
     return {name: pieces(texts, size, PIECES[name]) for name, size in SIZES.items()}
 
 
@@ -134,7 +139,7 @@ def text_result(text: str) -> dict[str, object]:
 def hostile(folders: tuple[Path, ...] = ()) -> dict[str, Callable[[], bytes]]:
     """Kinds of a megabyte, each as the JSON of one value, made when called."""
     return {
-        "prose": lambda: quoted(pieces(documents_of(folders), MEGABYTE, 1)[0]),
+        "prose": lambda: quoted(pieces(prose_of(folders), MEGABYTE, 1)[0]),
         "code": lambda: quoted(code()),
         "json-items": lambda: compact(list(cut_records(MEGABYTE))),
         "base64": lambda: quoted(base64.b64encode(cut(prose(), 750_000).encode()).decode()),

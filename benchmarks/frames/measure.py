@@ -8,7 +8,7 @@ import gc
 import json
 import os
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -17,15 +17,16 @@ from pathlib import Path
 from typing import IO
 
 from benchmarks.frames import corpus, memory
-from benchmarks.frames.client import Connection, Contender
+from benchmarks.frames.client import ACTS, READS, Connection, Contender, ask
 from benchmarks.frames.figures import DIRECT, Figure, Row
 from benchmarks.frames.memory import Memory
 
 KINDS = ("prose", "code", "json")
-SHAPES = ("text", "items")
+TOOLS = {"acts": ACTS, "reads": READS}
+SHAPES = (("text", "acts"), ("text", "reads"), ("items", "reads"))  # of texts, with the tool
 CALLS_A_ROUND = {"200B": 40, "10KB": 20, "100KB": 5, "1MB": 2}
 WINDOW = 64
-CALLS_IN_FLIGHT = 10_000
+CALLS_IN_FLIGHT, MANY_CALLS = 2_000, 10_000  # of one turn; before memory and time are late
 SMALL, SENT, RESULTS = 200, 40, 100  # calls, and results, of a long conversation
 MICROSECOND = 1_000
 
@@ -35,10 +36,16 @@ class Bench:
     """Settings that all measurements share."""
 
     contenders: Sequence[Contender]
-    environment: dict[str, str]
+    place: Path  # of settings, state and cache
     folder: Path  # of the server's answers
     rounds: int
     log: IO[bytes]
+
+    def environment(self, contender: Contender) -> dict[str, str]:
+        """The caller's environment, with settings, state and cache of the contender's own."""
+        own = self.place / contender.name
+        names = ("CONFIG", "STATE", "CACHE", "DATA")
+        return os.environ | {f"XDG_{name}_HOME": str(own / name) for name in names}
 
     @contextmanager
     def connections(self, cpus: set[int]) -> Iterator[list[Connection]]:
@@ -50,7 +57,8 @@ class Bench:
             with ExitStack() as stack:
                 opened = []
                 for contender in self.contenders:
-                    connection = Connection(contender, self.environment, self.log)
+                    environment = self.environment(contender)
+                    connection = Connection(contender, environment, self.log)
                     stack.enter_context(connection)
                     connection.initialize()
                     connection.list_tools()
@@ -85,7 +93,7 @@ def results_and_arguments(folder: Path, folders: Sequence[Path] = ()) -> list[Wo
     """
     workloads = []
     documents = corpus.in_each_size(folders)
-    for direction, (size, size_bytes), kind, shape in product(
+    for direction, (size, size_bytes), kind, (shape, role) in product(
         ("result", "arguments"), corpus.SIZES.items(), KINDS, SHAPES
     ):
         texts = documents[size] if kind == "prose" else [None]
@@ -95,11 +103,9 @@ def results_and_arguments(folder: Path, folders: Sequence[Path] = ()) -> list[Wo
             body = corpus.compact(corpus.realistic(kind, shape, size_bytes, text))
             if direction == "result":
                 (folder / f"{name}.json").write_bytes(body)
-                asked.append((name, b"{}"))
-            else:
-                asked.append(("sink", body))
+            asked.append((TOOLS[role], ask(name) if direction == "result" else body))
         calls = max(CALLS_A_ROUND[size], len(asked))
-        workloads.append(Workload(f"{direction} {size} {kind} {shape}", asked, calls))
+        workloads.append(Workload(f"{direction} {size} {kind} {shape} {role}", asked, calls))
     return workloads
 
 
@@ -110,39 +116,55 @@ def kinds(folder: Path, folders: Sequence[Path] = ()) -> list[Workload]:
         value = make()
         body = b'{"content":[],"structuredContent":{"value":%b}}' % value
         (folder / f"kind-{name}.json").write_bytes(body)
-        workloads.append(Workload(f"result {name}", [(f"kind-{name}", b"{}")], 1))
-        workloads.append(Workload(f"arguments {name}", [("sink", b'{"value":%b}' % value)], 1))
+        workloads.append(Workload(f"result {name}", [(READS, ask(f"kind-{name}"))], 1))
+        workloads.append(Workload(f"arguments {name}", [(READS, b'{"value":%b}' % value)], 1))
     return workloads
 
 
-def round_trips(bench: Bench, workloads: Sequence[Workload], rounds: int) -> list[Row]:
-    """Time each workload with each contender, on one CPU."""
+def round_trips(
+    bench: Bench, workloads: Sequence[Workload], rounds: int, read: Sequence[str] = ()
+) -> list[Row]:
+    """Time each workload with each contender, on one CPU, after some results were read."""
     with bench.connections({min(os.sched_getaffinity(0))}) as connections:
+        for name, connection in product(read, connections):
+            connection.call(READS, ask(name))
         return [_alternate(connections, workload, rounds) for workload in workloads]
+
+
+def write_others(folder: Path) -> list[str]:
+    """Write results that have none of the texts of arguments; returns their names."""
+    text, size = corpus.prose(), corpus.SIZES["10KB"]
+    names = [f"other-{number}" for number in range(min(RESULTS, len(text) // size))]
+    for number, name in enumerate(names):
+        body = corpus.text_result(corpus.cut(text[number * size :], size))
+        (folder / f"{name}.json").write_bytes(corpus.compact(body))
+    return names
 
 
 def conversation(bench: Bench) -> list[Row]:
     """Microseconds of calls early and late in one conversation, on one CPU; no two are alike.
 
-    A tool that sends is given code, which is compared with what other tools returned.
+    A tool that acts is given code, which is compared with results that others returned.
     """
     code, size = corpus.code(), corpus.SIZES["10KB"]
     pieces = [corpus.cut(code[at * size :], size) for at in range(2 * SENT)]
-    sent = [("send", corpus.compact({"text": piece})) for piece in pieces]
-    small = [("sink", b'{"week":%d}' % number) for number in range(2 * SMALL)]
+    sent = [(ACTS, corpus.compact({"text": piece})) for piece in pieces]
+    small = [(READS, b'{"week":%d}' % number) for number in range(2 * SMALL)]
     read = sorted(path.stem for path in bench.folder.glob("prose-text-10KB*.json"))
+    results = [(READS, ask(name)) for name, _ in zip(cycle(read), range(RESULTS), strict=False)]
     with bench.connections({min(os.sched_getaffinity(0))}) as connections:
         rows = [
             _each_once(connections, "small call, first", small[:SMALL]),
-            _each_once(connections, "10 KB sent, first", sent[:SENT]),
+            _each_once(connections, "10 KB written, first", sent[:SENT]),
         ]
-        _each_once(connections, "", [(name, b"{}") for name, _ in zip(cycle(read), range(RESULTS))])
-        rows.append(
-            _each_once(connections, f"10 KB sent, after {RESULTS} results of others", sent[SENT:])
-        )
+        _each_once(connections, "", results)
+        late = f"10 KB written, after {RESULTS} results of others"
+        rows.append(_each_once(connections, late, sent[SENT:]))
+        copies = [(ACTS, (bench.folder / f"{name}.json").read_bytes()) for name in read[:SENT]]
+        rows.append(_each_once(connections, "10 KB written, copied from a result", copies))
         for connection in connections:
-            connection.keep_in_flight(["sink"], CALLS_IN_FLIGHT, WINDOW)
-        name = f"small call, after {CALLS_IN_FLIGHT}"
+            connection.keep_in_flight(READS, read[:1], MANY_CALLS, WINDOW)
+        name = f"small call, after {MANY_CALLS}"
         return [*rows, _each_once(connections, name, small[SMALL:])]
 
 
@@ -156,7 +178,7 @@ def _each_once(
         samples[connection.contender.name].append(taken / MICROSECOND)
         answers[connection.contender.name].append(answer)
     fate = {name: _fates(own, answers[DIRECT]) for name, own in answers.items()}
-    return Row(name, {name: Figure.of(all_) for name, all_ in samples.items()}, fate)
+    return _row(name, samples, fate)
 
 
 def _alternate(connections: Sequence[Connection], workload: Workload, rounds: int) -> Row:
@@ -170,16 +192,16 @@ def _alternate(connections: Sequence[Connection], workload: Workload, rounds: in
             else:
                 answers[connection.contender.name].append(answer)
     fate = {name: _fates(own, answers[DIRECT]) for name, own in answers.items()}
-    return Row(workload.name, {name: Figure.of(all_) for name, all_ in samples.items()}, fate)
+    return _row(workload.name, samples, fate)
 
 
 def _fates(answers: Sequence[bytes], direct: Sequence[bytes]) -> str:
     """Changes to answers on their way, with the number of answers."""
-    fates = Counter(starmap(_fate, zip(answers, direct, strict=True)))
+    fates = Counter(starmap(fate_of, zip(answers, direct, strict=True)))
     return next(iter(fates)) if len(fates) == 1 else ", ".join(f"{n} {f}" for f, n in fates.items())
 
 
-def _fate(answer: bytes, direct: bytes) -> str:
+def fate_of(answer: bytes, direct: bytes) -> str:
     """Changes to an answer on its way, compared with the direct one."""
     if answer == direct:
         return "same"
@@ -190,35 +212,59 @@ def _fate(answer: bytes, direct: bytes) -> str:
     return "re-written" if equal else "changed"
 
 
-def in_flight(bench: Bench) -> Row:
-    """Microseconds for each call with 64 unanswered at any time, on all CPUs."""
-    samples: dict[str, list[float]] = {contender.name: [] for contender in bench.contenders}
+def in_flight(bench: Bench, role: str) -> tuple[Row, Row]:
+    """Microseconds, and those of the wrapper's CPU, for each of many calls on all CPUs.
+
+    With 64 unanswered at any time, by a tool that acts or one that reads.
+    """
     names = sorted(path.stem for path in bench.folder.glob("prose-text-200B*.json"))
+    times, used = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
     with bench.connections(os.sched_getaffinity(0)) as connections:
-        for turn, connection in product(range(bench.rounds + 1), connections):
-            taken = connection.keep_in_flight(names, CALLS_IN_FLIGHT, WINDOW)
+        clocks = [(each, cpu_clock(each)) for each in connections]
+        for turn, (connection, clock) in product(range(bench.rounds + 1), clocks):
+            before = clock()
+            taken = connection.keep_in_flight(TOOLS[role], names, CALLS_IN_FLIGHT, WINDOW)
             if turn:
-                each = taken / CALLS_IN_FLIGHT / MICROSECOND
-                samples[connection.contender.name].append(each)
-    return Row(f"{WINDOW} in flight", {name: Figure.of(all_) for name, all_ in samples.items()}, {})
+                name = connection.contender.name
+                times[name].append(taken / CALLS_IN_FLIGHT / MICROSECOND)
+                used[name].append((clock() - before) * 1e6 / CALLS_IN_FLIGHT)
+    return _row(f"{WINDOW} in flight, {role}", times), _row(f"{WINDOW} in flight, {role}", used)
 
 
-def start_up(
-    bench: Bench, name: str, rounds: int, environment: Callable[[], dict[str, str]]
+def _row(
+    name: str, samples: Mapping[str, Sequence[float]], fate: Mapping[str, str] | None = None
 ) -> Row:
+    return Row(name, {each: Figure.of(taken) for each, taken in samples.items()}, fate or {})
+
+
+def cpu_clock(connection: Connection) -> Callable[[], float]:
+    """The seconds of CPU that a wrapper's processes have used; 0 without a wrapper."""
+    root = connection.process.pid
+    if connection.contender.name == DIRECT:
+        return lambda: 0.0
+    server = memory.find_process(root, connection.pid_of_server())
+    return lambda: memory.cpu_seconds(root, server)
+
+
+def open_once(bench: Bench) -> None:
+    """Let each wrapper compile its rules, and pin the tools, before anything is measured."""
+    with bench.connections(os.sched_getaffinity(0)):
+        pass
+    memory.reap()
+
+
+def start_up(bench: Bench, name: str, rounds: int, *, is_cold: bool = False) -> Row:
     """Milliseconds from the start of the process to the answer to `initialize`, on all CPUs."""
-    samples: dict[str, list[float]] = {contender.name: [] for contender in bench.contenders}
+    samples = defaultdict[str, list[float]](list)
     for _ in range(rounds):
         for contender in bench.contenders:
-            with Connection(contender, environment(), bench.log) as connection:
+            environment = bench.environment(contender)
+            if is_cold:  # so that the rules are compiled
+                environment["XDG_CACHE_HOME"] = tempfile.mkdtemp(dir=bench.place)
+            with Connection(contender, environment, bench.log) as connection:
                 samples[contender.name].append(connection.initialize() / 1e6)
             memory.reap()
-    return Row(name, {name: Figure.of(all_) for name, all_ in samples.items()}, {})
-
-
-def fresh_cache(bench: Bench) -> dict[str, str]:
-    """The environment with an empty cache, so that the rules are compiled."""
-    return bench.environment | {"XDG_CACHE_HOME": tempfile.mkdtemp(dir=bench.folder.parent)}
+    return _row(name, samples)
 
 
 def memory_use(bench: Bench) -> Mapping[str, Mapping[str, Memory]]:
@@ -234,13 +280,13 @@ def memory_use(bench: Bench) -> Mapping[str, Mapping[str, Memory]]:
 def _memory_of(connection: Connection) -> dict[str, Memory]:
     root, find_server = connection.process.pid, connection.pid_of_server
     idle = memory.of_wrapper(root, find_server)
-    connection.keep_in_flight(["prose-text-10KB"], CALLS_IN_FLIGHT, WINDOW)
+    connection.keep_in_flight(READS, ["prose-text-10KB"], MANY_CALLS, WINDOW)
     busy = memory.of_wrapper(root, find_server)
-    for kind, shape in product(KINDS, SHAPES):
-        connection.call(f"{kind}-{shape}-1MB")
+    for kind, (shape, role) in product(KINDS, SHAPES):
+        connection.call(TOOLS[role], ask(f"{kind}-{shape}-1MB"))
     large = memory.of_wrapper(root, find_server)
     return {
         "after the handshake": idle,
-        f"after {CALLS_IN_FLIGHT} calls of 10 KB": busy,
+        f"after {MANY_CALLS} calls of 10 KB": busy,
         "after frames of 1 MB": large,
     }

@@ -1,4 +1,4 @@
-"""A tree of processes: its memory, from Linux's /proc, and its end; knows nothing of MCP."""
+"""A tree of processes: its memory and CPU, from Linux's /proc, and its end; knows no MCP."""
 
 import ctypes
 import os
@@ -37,6 +37,26 @@ def of_wrapper(root: int, find_server: Callable[[], int]) -> Memory:
     theirs = tree(_seen_from_here(find_server(), [*sizes]))
     resident, proportional = zip(*(sizes[pid] for pid in sizes.keys() - theirs), strict=True)
     return Memory(len(resident), sum(resident), sum(proportional))
+
+
+def cpu_seconds(root: int, server: int) -> float:
+    """The CPU that a process and its descendants have used until now, without the server's.
+
+    Args:
+        root: the wrapper's process.
+        server: the server's, as `find_process` says.
+    """
+    ticks = 0
+    for pid in tree(root, server):
+        # proc(5): utime and stime are the 12th and 13th field behind the name in parentheses.
+        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def find_process(root: int, inner: int) -> int:
+    """The number here of a descendant, by the number that it sees itself."""
+    return _seen_from_here(inner, tree(root))
 
 
 def _seen_from_here(inner: int, processes: list[int]) -> int:

@@ -18,14 +18,21 @@ from threading import Thread
 from time import perf_counter_ns
 
 from benchmarks.documents.corpus import documents, existing_folder
-from benchmarks.frames.client import Connection, Contender, server_command
+from benchmarks.frames.client import (
+    READS,
+    SCRIPT,
+    Connection,
+    Contender,
+    Wrapper,
+    ask,
+    server_command,
+)
 from benchmarks.frames.figures import table
 from benchmarks.frames.memory import adopt, of_wrapper, reap
 
 BARE = "bare"
 ROUNDS, COLD_ROUNDS, DOCUMENTS = 20, 2, 1000
 AT_ONCE = 10
-SCRIPT = ".venv-test/bin/pipeguard"  # of a checkout
 # Where it is set, each start compiles all modules of Python.
 UNUSUAL = ("PYTHONDONTWRITEBYTECODE",)
 HEADS = (
@@ -76,7 +83,7 @@ class Bench:
         with self.open(contender) as connection:
             answer = connection.initialize()
             connection.list_tools()
-            connection.call("sink")
+            connection.call()
             call = perf_counter_ns() - connection.started_ns
         reap()
         return Start(answer, call, cpu_seconds() - before)
@@ -145,7 +152,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--against",
         action="append",
-        type=existing_folder,
+        type=Wrapper.parse,
         default=[],
         metavar="CHECKOUT",
         help="measure another checkout of PipeGuard in the same run (may be repeated)",
@@ -157,15 +164,11 @@ def arguments() -> argparse.Namespace:
         "--without-pyc", action="store_true", help="measure PipeGuard without .pyc files, too"
     )
     parser.add_argument("--json", metavar="FILE", help="write all figures to FILE")
-    options = parser.parse_args()
-    for folder in options.against:
-        if not (folder / SCRIPT).exists():
-            parser.error(f"--against {folder} has no {SCRIPT}: run `make test-environment` there")
-    return options
+    return parser.parse_args()
 
 
 def contenders(
-    against: Sequence[Path], server: Sequence[str], *, isolates: bool, compiles: bool
+    against: Sequence[Wrapper], server: Sequence[str], *, isolates: bool, compiles: bool
 ) -> list[Contender]:
     """The bare server, PipeGuard from here in each way that is asked for, and other checkouts."""
     here = Path(__file__).resolve().parents[2]
@@ -177,9 +180,7 @@ def contenders(
         listed.append(Contender("no .pyc", (*words, "wrap", "--name", "start", "--", *server)))
     if isolates:
         listed.append(wrapped("isolated", here, server, "--isolate", "bubblewrap"))
-    for number, folder in enumerate(against):
-        name = "before" if not number else f"before-{number + 1}"
-        listed.append(wrapped(name, folder.resolve(), server))
+    listed += [Contender.of(each.name, each.words, server) for each in against]
     return listed
 
 
@@ -276,7 +277,7 @@ def memory_of(bench: Bench, contender: Contender, count: int, texts: Sequence[st
         after_handshake = sizes(opened[-1])
         for connection in opened:
             for name in texts:
-                connection.call(name)
+                connection.call(READS, ask(name))
         return [*after_handshake, *sizes(opened[-1])]
 
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.frames import corpus
-from benchmarks.frames.client import Connection, Contender, server_command
+from benchmarks.frames.client import ACTS, READS, Connection, Contender, ask, server_command
 from benchmarks.frames.figures import DIRECT
 
 PUMP = Path(corpus.__file__).with_name("pump.py")
@@ -21,9 +21,9 @@ def test_a_wrapper_that_changes_nothing_gives_the_same_answers(tmp_path: Path) -
         with (tmp_path / "log").open("wb") as log, Connection(contender, {}, log) as connection:
             assert connection.initialize() > 0
             connection.list_tools()
-            taken, answer = connection.call("page")
+            taken, answer = connection.call(ACTS, ask("page"))
             assert taken > 0
-            assert connection.keep_in_flight(["page"], calls=50, window=8) > 0
+            assert connection.keep_in_flight(READS, ["page"], calls=50, window=8) > 0
             assert connection.pid_of_server() > 0
             answers.append(answer)
     assert answers[0] == answers[1]
