@@ -55,7 +55,8 @@ typedef struct {
     uint8_t *first;                 /* byte of `data`: the buffer of all four */
     Span siblings[MOST_NAMES], once[MOST_NAMES];
     int sibling_count, once_count, count, number_count, found, may_hold_address;
-    const uint8_t *last; /* of the joined texts */
+    const uint8_t *last;  /* of the joined texts */
+    Py_ssize_t raw_bytes; /* of the longest frame whose texts are wanted as they are; or 0 */
 } Outline;
 
 static Fact known[NAMES][WAYS];
@@ -240,7 +241,7 @@ static int lay_out(Outline *outline, const Span *name, int facts, Span text, int
         return may_be_secret(text) ? -1 : note_once(outline, text);
     uint8_t *start = outline->data;
     add_line(&outline->data, text);
-    if (is_whole_json(start, start + text.size))
+    if (!outline->raw_bytes && is_whole_json(start, start + text.size))
         unwrap(&(Strings){.bytes = 0}, start, start + text.size, JSON_LEVELS);
     add_joined(outline, text);
     if (name == NULL || !(facts & IS_SENSITIVE))
@@ -519,11 +520,11 @@ static PyObject *outline_frame(PyObject *self, PyObject *arguments)
     PyObject *frame, *result = NULL;
     Outline outline = {.in = {.is_line = 1, .is_ascii = 1}};
     (void)self;
-    if (!PyArg_ParseTuple(arguments, "Sp(OO)", &frame, &outline.keyed, &outline.describe,
-                          &outline.add))
+    if (!PyArg_ParseTuple(arguments, "Sp(OO)|n", &frame, &outline.keyed, &outline.describe,
+                          &outline.add, &outline.raw_bytes))
         return NULL;
     Py_ssize_t size = PyBytes_Size(frame);
-    if (size > FRAME_BYTES)
+    if (size > (outline.raw_bytes ? outline.raw_bytes : FRAME_BYTES))
         Py_RETURN_NONE;
     const uint8_t *text = (const uint8_t *)PyBytes_AsString(frame);
     size_t room = (size_t)size + WORD_BYTES;
@@ -593,7 +594,7 @@ static PyObject *may_hold_name(PyObject *self, PyObject *frame)
 
 static PyMethodDef methods[] = {
     {"outline_frame", outline_frame, METH_VARARGS,
-     "outline_frame(frame, keyed, (describe, add)) -> the fields of PlainOutline, or None"},
+     "outline_frame(frame, keyed, (describe, add), raw_bytes=0) -> the fields of PlainOutline, or None"},
     {"unwrap_json", unwrap_json, METH_VARARGS, "unwrap_json(data, low, high, spans) -> size"},
     {"may_hold_name", may_hold_name, METH_O, "may_hold_name(frame)"},
     {NULL, NULL, 0, NULL},

@@ -10,16 +10,15 @@ from functools import partial
 
 from pipeguard.detect.findings import Findings
 from pipeguard.detect.flows.secret_values import begun_key
-from pipeguard.detect.flows.text_values import add_short_value, has_amount_name, names_obeyed_file
+from pipeguard.detect.flows.text_values import NAME_READERS, names_obeyed_file
 from pipeguard.detect.rules.rule import Rule, Written
 from pipeguard.detect.scanning import first_look
 from pipeguard.detect.scanning.first_look import RuleLookup, are_idle, glance, reads_clean
-from pipeguard.detect.text.layouts import is_sensitive
 from pipeguard.detect.text.windowing import OVERLAP_BYTES
 from pipeguard.detect.vault_placeholder import may_hold_name, may_hold_placeholder
 from pipeguard.firewall.finding import Direction
 from pipeguard.firewall.protocol.message import PlainOutline
-from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS, Surface
+from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import ParsedFrame, read_json
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.native import find_native
@@ -37,7 +36,7 @@ class PlainLook(Findings):
         if NATIVE is None or type(frame) not in (bytes, ParsedFrame):  # but for a lost answer
             return None
         is_call = direction is Direction.TO_SERVER
-        fields = NATIVE.outline_frame(frame, is_call, _READERS)
+        fields = NATIVE.outline_frame(frame, is_call, NAME_READERS)
         if fields is None or (self._may_restore if is_call else self._may_mask)(frame):
             return None
         return _make(PlainOutline, fields)
@@ -53,9 +52,7 @@ class PlainLook(Findings):
     def may_leak(self, guard: Guard, outline: PlainOutline) -> bool:
         """True if `find_leaks` may find something in a call, or remember something of it."""
         tool = self.tool(guard, outline.tool or "")
-        if self.flows.concern(tool, may_hold_address=outline.may_hold_address):
-            return True
-        return bool(outline.ends and begun_key(outline.ends))
+        return self.flows.concern(tool, outline) or bool(outline.ends and begun_key(outline.ends))
 
     def sees_nothing(self, direction: Direction, outline: PlainOutline) -> bool:
         """True if one look shows that no rule matches in any reading of a call or of a result.
@@ -105,12 +102,5 @@ def _find_acts(outline: PlainOutline, windows: bool) -> bytes | None:  # noqa: F
     return flat_effects(outline.tool, arguments, len(outline.data), windows=windows)
 
 
-def _describe(name: str) -> int:
-    """Describe a name to `_outline.c`, which asks once for most names; a bit for each fact."""
-    facts = name in FIXED_VALUE_KEYS, is_sensitive(name), has_amount_name(name)
-    return sum(fact << bit for bit, fact in enumerate(facts))
-
-
 NATIVE = find_native("detect._outline")
-_READERS = (_describe, add_short_value)
 _make = tuple.__new__  # in a third of the time

@@ -14,7 +14,7 @@ from pipeguard.detect import plain, vault_placeholder
 from pipeguard.detect.detector import Detection
 from pipeguard.detect.flows.known_secrets import KnownSecrets
 from pipeguard.detect.flows.secret_values import begun_key
-from pipeguard.detect.flows.text_values import may_hold_address, named_strings, short_values
+from pipeguard.detect.flows.text_values import find_addresses, named_strings, short_values
 from pipeguard.detect.scanning.extents import JsonValues
 from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.finding import Direction, MessageKind
@@ -177,7 +177,7 @@ def assert_same_call(message: Message, outlined: PlainOutline) -> None:
     written = outlined.arguments
     assert (read_json(written)[0] if written else None) == arguments
     assert outlined.values == short_values(arguments)
-    assert outlined.may_hold_address >= may_hold_address(arguments)
+    assert outlined.may_hold_address >= bool(find_addresses(arguments))
     strings = [string for _, string in named_strings(arguments)]
     assert begun_key(outlined.ends) == begun_key(strings)
 

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from itertools import count
+from itertools import count, takewhile
+from operator import attrgetter
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from pipeguard.detect.flows import ledger_memory, outgoing_call, overlap, text_values, tool_results
+from pipeguard.detect.flows import outgoing_call, overlap, text_values, tool_results
 from pipeguard.detect.flows.leak import PRIVATE_OUT, SECRET_OUT, UNTRUSTED_ACTS, Leak
 from pipeguard.detect.flows.ledger_memory import LedgerMemory, RememberedCalls, RememberedResults
 from pipeguard.detect.flows.outgoing_call import MANY_NAMES, UNKNOWN, Call, KnownCall
@@ -28,7 +29,8 @@ from pipeguard.detect.flows.tool_labels import ACTS, CHANGES, Label, Tool
 from pipeguard.detect.flows.tool_results import ForgottenResults, ToolResult
 from pipeguard.firewall.finding import Confidence, Severity
 from pipeguard.firewall.protocol.json_values import JsonValue
-from pipeguard.firewall.protocol.strict_json import without_value
+from pipeguard.firewall.protocol.message import PlainOutline
+from pipeguard.firewall.protocol.strict_json import parse_json, without_value
 from pipeguard.unicode.name_words import name_words
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 # Limits of the memory.
 RESULT_BYTES = 4 * 2**20  # of results, with their other data
 MOST_RESULTS = 1000
+DERIVED_BYTES = 16 * 2**20  # from results, for the next call
 RESULT_SECONDS = 1800.0
 REQUEST_BYTES = 2**18
 MOST_ORDERS = 16  # carried out by a call, in whole or in part
@@ -94,7 +97,8 @@ class Flows:
         with self._lock:
             for result in self._results:
                 result.forget()
-            self._count_worked_out()
+                self._results[result] = b""
+            self._worked_out_bytes = self._calls.derived_bytes
 
     def give_way(self) -> None:
         """Forget everything: while it matters, anything sent counts as part of it."""
@@ -104,11 +108,6 @@ class Flows:
             self._calls.clear()
             self._orders.clear()
             self._worked_out_bytes = 0
-
-    def _count_worked_out(self) -> None:
-        """Recount derived data; requires the lock."""
-        self._worked_out_bytes = self._calls.derived_bytes
-        self._worked_out_bytes += sum(result.derived for result in self._results)
 
     def record_result(
         self, tool: Tool, frame: bytes, now: float, about: frozenset[str] = frozenset()
@@ -133,21 +132,41 @@ class Flows:
 
     def has_returned(self, text: str) -> bool:
         """True if a text came back unchanged from any tool."""
-        return any(result.has_address(text) for result in self._list_results())
+        host = text.partition("://")[2].partition("/")[0]
+        return any(result.has_address(text) for result in self._find_likely([host]))
 
     def returned_secrets(self, *, all_kinds: bool) -> list[str]:
         """The returned secrets that work once, or those of all kinds."""
         kinds = ToolResult.all_secrets if all_kinds else ToolResult.one_time_secrets
-        return [secret for result in self._list_results() for secret in kinds(result)]
+        with self._lock:
+            results = list(self._results)
+        return [secret for result in results for secret in kinds(result)]
 
     def find_sources(self, text: str) -> frozenset[str]:
         """The short values of the calls that returned a text unchanged."""
-        results = (each for each in self._list_results() if text in each.text())
+        results = (each for each in self._find_likely([text]) if text in each.text())
         return frozenset[str]().union(*(each.about for each in results))
 
-    def _list_results(self) -> list[ToolResult]:
+    def _find_likely(self, values: list[str], *, has_words: bool = False) -> list[ToolResult]:
+        """The results that may have a value, the oldest first; all of them without C.
+
+        Args:
+            values: in any case, as they are in a text, or in its letters.
+            has_words: True if a value counts only as a separate word.
+        """
         with self._lock:
-            return list(self._results)
+            results = self._results  # of which the newest are unread
+            unread = [*takewhile(lambda each: not results[each], reversed(results))]
+        read = {result: result.read() for result in unread}
+        with self._lock:
+            self._worked_out_bytes += self._results.note_read(read) if read else 0
+            indexes = self._results.copy() if values else {}
+        form, lower = overlap.native(), list(map(overlap.lower, values))
+        if form is None or not values:
+            return [*indexes]
+        likely = form.find_likely([*indexes.values()], lower, has_words)
+        every = [*indexes] if likely else []
+        return [every[at] for at in likely]
 
     def record_request(self, frame: bytes) -> None:
         """Remember a request that was forwarded: its content came from the client's side."""
@@ -192,7 +211,9 @@ class Flows:
         """
         strings = known_call.strings or text_values.named_strings(arguments)
         bare, leaks = arguments, list[Leak]()
-        if self._has_sources(tool):
+        with self._lock:
+            has_sources = bool(self._forgotten) or self._results.has_others(tool.key)
+        if has_sources:
             known_call = known_call._replace(opened=text_values.find_opened(tool.labels, strings))
             if tool.is_sink or tool.labels.meets(Label.OUTSIDE):
                 bare = text_values.without_credentials(arguments)
@@ -200,7 +221,12 @@ class Flows:
                 leaks = self._looked_up(tool, bare, now, known_call)
         urls = [] if tool.labels.meets(Label.SENDS) else text_values.find_addresses(arguments)
         if urls and tool.stores:
-            urls = tool_results.drop_read_addresses(urls, self._list_results(), tool.server)
+            # Addresses that were read, unchanged, in files of the same server are left out.
+            urls, server = [*dict.fromkeys(urls)], tool.server
+            read = [r.text() for r in self._find_likely(urls) if r.tool.is_file_reader(server)]
+            held = overlap.find_held(urls, read, overlap.SearchBudget())
+            found = {at for numbers in held.values() for at in numbers}
+            urls = [url for at, url in enumerate(urls) if at not in found]
         if urls:
             # A client that renders the tool's input requests the addresses in it.
             sender = tool._replace(labels=Label.SENDS | Label.OUTSIDE)
@@ -215,13 +241,16 @@ class Flows:
 
     def _find_order(self, tool: Tool, arguments: JsonValue) -> list[Leak]:
         """Find the order that a call carries out, or a further part of one carried out earlier."""
-        with self._lock:
-            results, carried = list(self._results), list(self._orders)
-        if not results:
+        if not self._results:
             return []
-        from pipeguard.detect.flows.orders import ActingCall  # most first calls do nothing
+        from pipeguard.detect.flows import orders  # most first calls do nothing
 
-        call = ActingCall(tool.acts, arguments, self._read_said)
+        call = orders.ActingCall(tool.acts, arguments, self._read_said)
+        results = self._find_likely([each.text for each in call.values], has_words=True)
+        with self._lock:
+            carried = list(self._orders)
+        if not results and not carried:
+            return []
         found = call.find_order(results)
         if found is None:
             found = call.find_part(carried)
@@ -230,50 +259,44 @@ class Flows:
                 if found not in self._orders:
                     self._orders.append(found)
                 self._drop_orders()
-        leaks = [] if found is None else [found.leak()]
-        if sum(result.derived for result in results) > self._worked_out_bytes:
-            self._bound_derived(results)
-        return leaks
+        self._bound_derived()
+        return [] if found is None else [found.leak()]
 
     def _drop_orders(self) -> None:
         """Forget the orders of results that are forgotten; under the lock."""
         if self._orders:
-            kept = set(self._results)
-            orders = [each for each in self._orders if each.result in kept]
+            orders = [each for each in self._orders if each.result in self._results]
             self._orders = deque(orders, maxlen=MOST_ORDERS)
 
-    def _bound_derived(self, results: Sequence[ToolResult]) -> None:
+    def _bound_derived(self) -> None:
         """Count the data derived by a call, and drop any excess."""
-        ledger_memory.forget_derived(results)
         with self._lock:
-            self._count_worked_out()
+            derived = sum(result.derived for result in self._results)
+            self._worked_out_bytes = self._calls.derived_bytes + derived
+        if derived > DERIVED_BYTES:
+            self.forget_derived()
         self._memory.note(self)
 
-    def concern(self, tool: Tool, *, may_hold_address: bool) -> bool:
-        """True if remembered data may matter to a call; usually False."""
-        with self._lock:
-            obeys = bool(tool.acts and self._results)
-            if obeys or self._forgotten or self._calls.has_begun_key:
-                return True
-            if not self._results.has_others(tool.key):
-                return False
-        return may_hold_address or tool.is_sink or tool.labels.meets(Label.OUTSIDE)
+    def concern(self, tool: Tool, outline: PlainOutline) -> bool:
+        """True if remembered data may matter to a call, or something of it is kept; usually False.
 
-    def _has_sources(self, tool: Tool) -> bool:
-        """True if a call of this tool could repeat some result; usually False."""
+        Args:
+            tool: the called tool.
+            outline: of the call.
+        """
         with self._lock:
-            of_any = self._results if tool.labels.meets(Label.SENDS) else self._results.taken_in
-            return bool(self._forgotten or (of_any and self._results.has_others(tool.key)))
+            if self._forgotten or self._calls.has_begun_key:
+                return True
+            has_any, has_others = bool(self._results), self._results.has_others(tool.key)
+        is_sent = outline.may_hold_address or tool.labels.meets(Label.SENDS | Label.OUTSIDE)
+        if has_others and is_sent:
+            return True
+        is_judged = (tool.acts and has_any) or (tool.is_sink and has_others)
+        return bool(is_judged and self.leaks(tool, parse_json(outline.arguments or b"null")))
 
     def _looked_up(
         self, tool: Tool, arguments: JsonValue, now: float, known_call: KnownCall
     ) -> list[Leak]:
-        with self._lock:
-            sends = tool.labels.meets(Label.SENDS)
-            every = self._results if sends else self._results.taken_in
-            results = [each for each in every if each.key != tool.key]
-        if not results and not self._forgotten:
-            return []
         text = text_values.join_sent(arguments)[:ARGUMENT_BYTES]
         if tool.labels & Label.WRITES:
             if not text_values.names_obeyed_file(text):
@@ -284,6 +307,7 @@ class Flows:
             chars = len(overlap.letters(text.decode("utf-8", "ignore")))
             with self._lock:
                 leaks = self._forgotten.find_leaks(tool, chars, now)
+        results = self._list_sources(tool, text)
         if not results:
             return leaks
         if any(map(text_values.is_outside, text_values.short_values(arguments))):
@@ -292,11 +316,21 @@ class Flows:
         call = Call(tool, text, self._read_said, about, known_call.opened)
         call.recipients = text_values.recipients(arguments)
         self._follow(call, known_call.event)
-        worked_out = sum(result.derived for result in results)
         leaks += _leaks(call, results)
-        if worked_out != sum(result.derived for result in results):
-            self._bound_derived(results)
+        self._bound_derived()
         return leaks
+
+    def _list_sources(self, tool: Tool, text: bytes) -> list[ToolResult]:
+        """The results of other tools that a call could repeat or obey, the oldest first."""
+        if tool.labels.meets(Label.SENDS):
+            with self._lock:
+                return [each for each in self._results if each.key != tool.key]
+        sent = text.decode("utf-8", "ignore") if tool.labels.meets(ACTS | Label.GUARDS) else ""
+        parts = [*overlap.list_probes(overlap.letters(sent)), *text_values.digests(sent)]
+        repeated = [each for each in self._find_likely(parts) if each.takes_in]
+        with self._lock:
+            likely = {*repeated, *self._results.addressed}
+        return sorted((each for each in likely if each.key != tool.key), key=attrgetter("number"))
 
     def _follow(self, call: Call, event: str) -> None:
         """Join a call to those that sent something earlier; of two concurrent calls, one is second.
@@ -325,7 +359,7 @@ class Flows:
 
 
 def _leaks(call: Call, results: list[ToolResult]) -> Iterator[Leak]:
-    addressed = {result for result in results if result.addressed_part()}  # written for the model
+    addressed = {result for result in results if result.addressed_part()}  # written for a model
     labels = call.tool.labels  # asked here: each question takes a microsecond
     is_sent, is_run = bool(labels & Label.SENDS), bool(labels & (ACTS | Label.GUARDS))
     could_obey = is_sent or not labels or bool(labels & CHANGES)

@@ -27,7 +27,6 @@ MOST_PIECES = 32  # over which a key is followed; a word that only begins like o
 RECENT_TOOLS = 64  # whose calls are remembered
 MAX_NAME_CHARS = 256  # of a tool's, under which its calls are remembered
 CALL_BYTES = 2**14  # of one call that a later one of its tool is compared with
-DERIVED_BYTES = 16 * 2**20  # in memory, derived from results, for the next call
 SHARE_LEFT = 7 / 8  # of these after making room, so that it is not made for each result
 _Counted = TypeVar("_Counted", str, tuple[str, str])
 
@@ -130,8 +129,11 @@ class LedgerMemory:
 # --- remembered results ------------------------------------------------------------------
 
 
-class RememberedResults(deque[ToolResult]):
-    """Results, for one thread at a time: the lock of their ledger guards them.
+class RememberedResults(dict[ToolResult, bytes]):
+    """Results, the oldest first, with the indexes of their rows (`ToolResult.read`).
+
+    For one thread at a time: the lock of their ledger guards them. An index is empty until its
+    result is read.
 
     Args:
         most: the largest number of results.
@@ -139,8 +141,8 @@ class RememberedResults(deque[ToolResult]):
         seconds: how long a result matters.
 
     Attributes:
-        taken_in: results that third parties may have written, the oldest first: most calls ask
-            only for these, and usually there are none.
+        addressed: the read results that have a part for a model.
+        bytes: of the results, without what is derived from them.
     """
 
     def __init__(self, most: int, most_bytes: int, seconds: float) -> None:
@@ -148,7 +150,7 @@ class RememberedResults(deque[ToolResult]):
         self._most = most
         self._most_bytes = most_bytes
         self._seconds = seconds
-        self.taken_in: deque[ToolResult] = deque()
+        self.addressed: set[ToolResult] = set()
         self._counts: dict[str, int] = {}  # by server
         self._sizes: dict[str, int] = {}  # by server
         self._keys: dict[tuple[str, str], int] = {}  # of the tools
@@ -160,12 +162,10 @@ class RememberedResults(deque[ToolResult]):
 
     def add(self, result: ToolResult, now: float) -> None:
         """Remember a result; forget the ones that no longer matter or fit."""
-        self.append(result)
-        if result.takes_in:
-            self.taken_in.append(result)
+        self[result] = b""
         self._note(result, 1)
-        while self and now - self[0].since > self._seconds:
-            self._drop(self[0])
+        while self and now - (oldest := next(iter(self))).since > self._seconds:
+            self._drop(oldest)
         while self.bytes > self._most_bytes:
             self._drop_oldest(self._sizes)
         while len(self) > self._most:
@@ -174,11 +174,18 @@ class RememberedResults(deque[ToolResult]):
     def clear(self) -> None:
         """Forget all."""
         super().clear()
-        self.taken_in.clear()
-        for counts in (self._counts, self._sizes):
-            counts.clear()
-        self._keys.clear()
+        for known in (self.addressed, self._counts, self._sizes, self._keys):
+            known.clear()
         self.bytes = 0
+
+    def note_read(self, read: dict[ToolResult, tuple[bytes, bool]]) -> int:
+        """Keep what reading results gave, unless they were dropped meanwhile; return its size."""
+        kept = {result: index for result, (index, _) in read.items() if result in self}
+        for result, index in kept.items():
+            self[result] = index
+            result.derived += len(index)
+        self.addressed.update(result for result in kept if read[result][1])
+        return sum(map(len, kept.values()))
 
     def _note(self, result: ToolResult, sign: int) -> None:
         key, size = result.key, sign * result.size
@@ -192,27 +199,17 @@ class RememberedResults(deque[ToolResult]):
 
     def _drop_oldest(self, taken: dict[str, int]) -> None:
         """Forget the oldest result of the server that takes the most."""
-        oldest = self[0]
+        oldest = next(iter(self))
         if len(taken) > 1:
             server = max(taken, key=taken.__getitem__)
             oldest = next(result for result in self if result.key[0] == server)
         self._drop(oldest)
 
     def _drop(self, result: ToolResult) -> None:
-        """Forget one of the oldest results, which are found at once."""
-        self.remove(result)
-        if result.takes_in:
-            self.taken_in.remove(result)
+        """Forget a result."""
+        del self[result]
+        self.addressed.discard(result)
         self._note(result, -1)
-
-
-def forget_derived(results: Sequence[ToolResult]) -> None:
-    """Drop derived data of the oldest results beyond the limit: it can be computed again."""
-    total = 0
-    for result in reversed(results):
-        total += result.derived
-        if total > DERIVED_BYTES:
-            result.forget()
 
 
 def _change(counts: dict[_Counted, int], key: _Counted, by: int) -> int:

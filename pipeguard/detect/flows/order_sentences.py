@@ -22,11 +22,12 @@ STRONG = lazy_regex(
     r"|\b\d{6,34}\b",
     re.IGNORECASE,
 )
-# The words at which a match of this may begin.
-_STRONG_SIGN = (
-    r"\S*(?:@|//|www\.|\+\d|\d{6}|[a-z][\w-]*\d|\d[\w-]*[a-z]"
-    r"|\.(?:com|net|org|io|dev|app|example|info|co|ai|xyz|ru|cn|de|sh)\b)\S*"
+# The words at which an address may begin, or any match of this.
+_ADDRESS_SIGN = (
+    r"@|//|www\.|\+\d|\b[A-Z]{2}\d{2}(?:\x20?[A-Z0-9]{4}){2}"
+    r"|\.(?:com|net|org|io|dev|app|example|info|co|ai|xyz|ru|cn|de|sh)\b"
 )
+_STRONG_SIGN = rf"{_ADDRESS_SIGN}|\d{{6}}|[a-z][\w-]*\d|\d[\w-]*[a-z]"
 STRONG_CHARS = 64  # after such a word, in which its construct ends
 PASSED_ON_CHARS = 400  # of an order, in a message that passes on the document that it is in
 SENTENCE_CHARS = 800  # of a sentence of a passage
@@ -60,9 +61,10 @@ class _Verbs(NamedTuple):
     stems: re.Pattern[str]
 
 
-def find_strong(text: str) -> Iterator[re.Match[str]]:
-    """Find the matches of STRONG, near signs of it."""
-    return find_signed(STRONG, sign_finder(_STRONG_SIGN), text, after=STRONG_CHARS)
+def find_strong(text: str, *, has_ids: bool) -> Iterator[re.Match[str]]:
+    """Find the matches of STRONG: all addresses, and all ids or only some of them."""
+    sign = _STRONG_SIGN if has_ids else _ADDRESS_SIGN
+    return find_signed(STRONG, sign_finder(rf"\S*(?:{sign})\S*"), text, after=STRONG_CHARS)
 
 
 @cache

@@ -22,7 +22,7 @@ from pipeguard.detect.flows import order_sentences, overlap
 from pipeguard.detect.flows.leak import ORDERED, Leak, OrderPassage
 from pipeguard.detect.flows.order_sentences import OrderStrength, rate_sentence
 from pipeguard.detect.flows.tool_labels import ToolAct
-from pipeguard.detect.flows.tool_results import STRING_END, ToolResult, find_spelling
+from pipeguard.detect.flows.tool_results import STRING_END, ToolResult
 from pipeguard.detect.flows.value_places import Place, SearchedText, plain
 from pipeguard.detect.matching.confirm import occurs
 from pipeguard.detect.words import acts as tables
@@ -81,7 +81,7 @@ class Value(NamedTuple):
         return text.find_spelt(self.text) if self.is_strong else text.find_word(self.text)
 
 
-def find_values(arguments: JsonValue, acts: ToolAct) -> list[Value]:
+def _find_values(leaves: Iterable[tuple[frozenset[str], str]], acts: ToolAct) -> list[Value]:
     """The values of a call that a text could have given it: no amounts, dates and prose.
 
     If the call only sends, just the destinations: a comment goes to the ticket it is about.
@@ -89,7 +89,7 @@ def find_values(arguments: JsonValue, acts: ToolAct) -> list[Value]:
     strong: dict[str, bool] = {}
     weak: dict[str, None] = {}
     to_whom = lists.RECIPIENT | tables.persons | tables.threads
-    for keys, text in _leaves(arguments):
+    for keys, text in leaves:
         is_file = keys & _PATHS and not _OBEYED.search(text, 0, READ_CHARS)
         if acts is ToolAct.WRITE and (is_file or not keys & _PATHS):
             continue  # writing files is a coding agent's daily work
@@ -118,7 +118,7 @@ def find_values(arguments: JsonValue, acts: ToolAct) -> list[Value]:
 
 def _find_strong(text: str, *, names_it: bool) -> Iterator[tuple[str, bool]]:
     """The letters and digits of each address in a text, mapped to True, and of each id."""
-    for match in order_sentences.find_strong(text[:READ_CHARS]):
+    for match in order_sentences.find_strong(text[:READ_CHARS], has_ids=names_it):
         is_address, spelt = match["address"] is not None, overlap.letters(plain(match[0]))
         is_part = match.start() > 0 and text[match.start() - 1] == "/"  # of a path or a branch
         if len(spelt) >= STRONG_CHARS and (is_address or (names_it and not is_part)):
@@ -151,7 +151,7 @@ def _is_name(keys: frozenset[str], text: str) -> bool:
     return is_plain and text.strip().lower() not in tables.common
 
 
-def _leaves(value: JsonValue) -> list[tuple[frozenset[str], str]]:
+def _list_leaves(value: JsonValue) -> list[tuple[frozenset[str], str]]:
     """The first strings, numbers and telling keys of arguments, each with the nearest name's words.
 
     Recipients come first, and the first item of each list, so that no other value hides them.
@@ -348,6 +348,9 @@ class ActingCall:
         acts: of the tool.
         arguments: of the call.
         read_words: returns the client's earlier words, the oldest first.
+
+    Attributes:
+        values: of the call.
     """
 
     def __init__(
@@ -355,16 +358,15 @@ class ActingCall:
     ) -> None:
         self._acts = acts
         self._said = cache(read_words)
-        self._values = find_values(arguments, acts)
-        self._leaves = _leaves(arguments)
+        self._leaves = _list_leaves(arguments)
+        self.values = _find_values(self._leaves, acts)
         self._text = cache(lambda result: SearchedText(ToolResult.strings(result)))
         self._fields = cache(_read_fields)
 
     def find_order(self, results: Sequence[ToolResult]) -> CarriedOrder | None:
         """Find the surest order that the call carries out, starting with the latest result."""
         budget = iter(range(MOST_READ))
-        spelt = ([v.text for v in self._values if v.is_strong is each] for each in (True, False))
-        having = find_spelling(results, *spelt)
+        having = [result for result in results if self._held_values(result)]
         found = [
             (value, result, order)
             for result in reversed(having)
@@ -397,10 +399,13 @@ class ActingCall:
         passage = " ".join(text[order.start : order.end].split())
         return CarriedOrder(result, order, ordered, passage, self._acts)
 
+    def _held_values(self, result: ToolResult) -> list[Value]:
+        return [each for each in self.values if each.occurs(result.small(), result.letters())]
+
     def _new_values(self, result: ToolResult) -> list[Value]:
         """The values in a result that the client had not named before it came."""
-        values = [each for each in self._values if each.occurs(result.small(), result.letters())]
-        return [value for value in values if not self._is_named(value, result.number)]
+        held = self._held_values(result)
+        return [value for value in held if not self._is_named(value, result.number)]
 
     def _is_named(self, value: Value, before: float = inf) -> bool:
         """True if the client named a value before the request or result with this number."""
@@ -424,7 +429,7 @@ class ActingCall:
                 return each
             unnamed = [value for value in new if not self._is_named(value)]
             is_new = not each.acts & acts and acts & ~_OFTEN and each.acts & ~_OFTEN
-            if is_new and (unnamed or not self._values):
+            if is_new and (unnamed or not self.values):
                 return each
         return None
 

@@ -163,6 +163,11 @@ def find_held(
     return {at: sorted(numbers) for at, numbers in found.items() if numbers}
 
 
+def lower(text: str) -> str:
+    """A text in small letters, none of which depends on its place in a word."""
+    return text.lower().replace("ς", "σ")
+
+
 def list_probes(sent: str) -> list[str]:
     """List parts of a text, one of which is in any source with something for `find_shared`."""
     starts = range(0, len(sent) - PASSAGE_CHARS + 1, _step(sent))

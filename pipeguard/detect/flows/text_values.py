@@ -16,13 +16,14 @@ from pipeguard.detect.flows.vault import Vault
 from pipeguard.detect.matching.confirm import occurs
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.text.encoding import runs
-from pipeguard.detect.text.layouts import NATIVE, text_of_codes
+from pipeguard.detect.text.layouts import NATIVE, is_sensitive, text_of_codes
 from pipeguard.detect.vault_placeholder import PLACEHOLDER
 from pipeguard.detect.words import arguments, credentials, word_set
 from pipeguard.detect.words import tools as lists
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, walk_values
+from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS
 from pipeguard.unicode.name_words import name_words
 
 TOKEN_CHARS = 12  # shorter tokens are in two texts by chance
@@ -52,16 +53,7 @@ _OBEYED_FILES = lazy_regex(lists.alternatives("MODEL_FILES").encode())
 _AMOUNT = lazy_regex(arguments.alternatives("AMOUNTS"), re.IGNORECASE)
 
 
-def _only(signs: str) -> bytes:
-    """The table that replaces all but ASCII letters, digits and these signs by a space."""
-    return bytes(
-        code if code < 0x80 and (chr(code).isalnum() or chr(code) in signs) else 0x20
-        for code in range(256)
-    )
-
-
-_IN_TOKEN = _only("_@.+/=-")
-_IN_RUN = bytes(0x20 if sign == 0x20 else 0x61 for sign in _only("_%+-"))
+_IN_RUN = re.sub(rb"[^\w%+-]", b" ", bytes(range(256)))  # a space for all other signs
 _IN_DIGEST = bytes(0x61 if chr(code) in "0123456789abcdefABCDEF" else 0x20 for code in range(256))
 
 
@@ -85,12 +77,7 @@ def find_tokens(
     if form is not None:
         found: list[str] = form.find_tokens(data, (least, MOST_CHARS), has_parts, is_telling)
         return found
-    words = data.translate(_IN_TOKEN).decode().split()
-    found = [
-        word[at : at + MOST_CHARS]
-        for word in words
-        for at in range(0, len(word) - least + 1, MOST_CHARS)
-    ]
+    found = re.findall(rf"[\w@.+/=-]{{{least},{MOST_CHARS}}}", text, re.ASCII)
     if has_parts:
         found = [part for token in found for part in (token, *_parts(token))]
     return [*filter(_TELLING.search, found)] if is_telling else found
@@ -124,11 +111,7 @@ def people(text: str) -> set[str]:
 def longest_run(text: str) -> str:
     """The longest run of the characters of values, which may be part of one."""
     data = text.encode("utf-8", "replace")
-    letters, low, high = data.translate(_IN_RUN), 0, 0
-    while (at := letters.find(b"a" * (high - low + 1), high)) >= 0:
-        low, high = at, letters.find(b" ", at)
-        high = high if high >= 0 else len(letters)
-    return data[low:high].decode()
+    return max(data.translate(_IN_RUN).split(), key=len, default=b"").decode()
 
 
 def phone_numbers(text: str) -> list[str]:
@@ -211,22 +194,8 @@ def join_sent(value: JsonValue) -> bytes:
 
 def find_addresses(value: JsonValue) -> list[str]:
     """The web addresses in all strings of a JSON value."""
-    if not may_hold_address(value):
-        return []
     data = MessageText(value, keyed=False).data  # an address ends with its line
     return addresses(data.decode()) if b"://" in data else []
-
-
-def may_hold_address(value: JsonValue) -> bool:
-    """True if a name or a text has the sign of an address, or a list could spell one."""
-    if type(value) is not dict:
-        return value is not None
-    for key, item in value.items():
-        if "://" in key or type(item) is dict or type(item) is list:
-            return True
-        if type(item) is str and "://" in item:
-            return True
-    return False
 
 
 def digests(text: str) -> list[str]:
@@ -238,11 +207,6 @@ def digests(text: str) -> list[str]:
 
 def short_values(value: JsonValue) -> frozenset[str]:
     """The short values in a JSON value: ids, names, addresses; not plain words or amounts."""
-    if NATIVE is not None:
-        found: frozenset[str] = NATIVE.short_values(
-            value, (Number, has_amount_name, add_short_value)
-        )
-        return found
     values: set[str] = set()
     _add_short_values("", value, values)
     return frozenset(values)
@@ -271,6 +235,15 @@ def add_short_value(key: str, value: str, values: set[str]) -> None:
 def has_amount_name(key: str) -> bool:
     """True for the name of an amount, such as a limit or a size."""
     return _is_amount(key[:SHORT_CHARS])
+
+
+def _describe_name(name: str) -> int:
+    """Describe a name to `_outline.c`, which asks once for most names."""
+    facts = (name in FIXED_VALUE_KEYS, is_sensitive(name), has_amount_name(name))
+    return sum(is_so << bit for bit, is_so in enumerate(facts))  # as in `_outline.c`
+
+
+NAME_READERS = (_describe_name, add_short_value)
 
 
 @lru_cache(maxsize=1024)

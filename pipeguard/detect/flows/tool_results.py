@@ -13,6 +13,7 @@ from typing import TypeVar, cast
 
 from pipeguard.detect.flows import overlap, secret_values, text_values
 from pipeguard.detect.flows.leak import PRIVATE_OUT, UNTRUSTED_ACTS, Leak
+from pipeguard.detect.flows.text_values import NAME_READERS
 from pipeguard.detect.flows.tool_labels import CHANGES, PRIVATE, Label, Tool
 from pipeguard.detect.flows.value_places import plain
 from pipeguard.detect.matching.confirm import occurs
@@ -24,7 +25,10 @@ from pipeguard.firewall.finding import Confidence, Severity
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, walk_strings, walk_values
 from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.native import find_native
 
+_outline_frame = getattr(find_native("detect._outline"), "outline_frame", lambda *_: None)
+OUTLINED_BYTES = 2**20
 OBJECT_BYTES = 512  # of a result in memory without its frame
 STRING_END = "\n\f\n"  # between its strings
 
@@ -181,7 +185,21 @@ class ToolResult:
     @_derive_once
     def text(self) -> str:
         """Its strings, with single spaces between all words."""
-        return _join_value(_parse(self.frame))
+        return _join_words(self._lay_out())
+
+    def _lay_out(self) -> bytes:
+        outline = _outline_frame(self.frame, 0, NAME_READERS, OUTLINED_BYTES)
+        return _lay_out(_parse(self.frame)) if outline is None else outline[4]
+
+    def read(self) -> tuple[bytes, bool]:
+        """The index of its rows, for `_overlap.c`; and True if it has a part for a model."""
+        data, form = self._lay_out(), overlap.native()
+        text = _join_words(data)
+        if not text.isascii() or plain(text) != text:
+            spelt = overlap.letters(plain(text)), plain(text), overlap.squeeze(text), text
+            data = overlap.lower("\n".join(spelt)).encode()
+        is_addressed = self.takes_in and find_addressed(text) != ""
+        return b"-" if form is None else form.index_rows(data), is_addressed
 
     def strings(self) -> str:
         """Its strings, with `STRING_END` between two; not cached, because few calls need them."""
@@ -268,36 +286,6 @@ class ToolResult:
         self.derived = 0
 
 
-def find_spelling(
-    results: Sequence[ToolResult], letters: Iterable[str], small: Iterable[str]
-) -> list[ToolResult]:
-    """Find the results that contain some letters and digits, or a value in small letters."""
-    budget = overlap.SearchBudget()
-    found = set[ToolResult]()
-    for values, read in ((letters, ToolResult.letters), (small, ToolResult.small)):
-        if wanted := [*values]:
-            held = overlap.find_held(wanted, [read(each) for each in results], budget)
-            found.update(results[at] for at in held)
-    return [each for each in results if each in found] if found else []
-
-
-def drop_read_addresses(
-    addresses: Sequence[str], results: Iterable[ToolResult], server: str
-) -> list[str]:
-    """Drop the addresses that were read, unchanged, in files of a server.
-
-    Args:
-        addresses: that are written.
-        results: that came back.
-        server: that writes them.
-    """
-    wanted = [*dict.fromkeys(addresses)]
-    texts = [each.text() for each in results if each.tool.is_file_reader(server)]
-    held = overlap.find_held(wanted, texts, overlap.SearchBudget())
-    read = {wanted[at] for numbers in held.values() for at in numbers}
-    return [address for address in wanted if address not in read]
-
-
 def _parse(frame: bytes) -> JsonValue:
     """The value of a frame; null if it has none."""
     try:
@@ -306,9 +294,13 @@ def _parse(frame: bytes) -> JsonValue:
         return None
 
 
-def _join_value(value: JsonValue) -> str:
-    """The strings of a value, with single spaces between all words."""
-    return " ".join(MessageText(value, keyed=False).data.decode("utf-8", "ignore").split())
+def _lay_out(value: JsonValue) -> bytes:
+    return MessageText(value, keyed=False).data
+
+
+def _join_words(data: bytes) -> str:
+    """A text with single spaces between all words."""
+    return " ".join(data.decode("utf-8", "ignore").split())
 
 
 def drop_blobs(frame: bytes) -> bytes:
@@ -320,7 +312,7 @@ def join_request(frame: bytes) -> str:
     """The strings of a request, and its numbers: an id is one or the other."""
     value = _parse(frame)
     numbers = (item for _, item in walk_values(value) if type(item) is Number)
-    return " ".join((_join_value(value), *numbers))
+    return " ".join((_join_words(_lay_out(value)), *numbers))
 
 
 # --- forgotten results ------------------------------------------------------------------

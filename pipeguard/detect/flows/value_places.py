@@ -12,6 +12,7 @@ from functools import cached_property
 from itertools import accumulate, chain, islice
 
 from pipeguard.detect.flows.overlap import letters
+from pipeguard.detect.matching.confirm import occurs
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 MOST_PLACES = 32  # of a value in one text: half of them the first ones, half the last
@@ -25,7 +26,8 @@ Place = tuple[int, int]
 
 def plain(text: str) -> str:
     """A text with `@` for all its spellings in mail, HTML and JSON."""
-    return _AT.sub("@", text) if any(sign in text for sign in "%\\&") else text
+    may_have = any(sign in text for sign in "%\\&") and occurs(_AT, text)
+    return _AT.sub("@", text) if may_have else text
 
 
 class SearchedText:

@@ -373,6 +373,113 @@ static PyObject *find_shared(PyObject *self, PyObject *arguments)
     return found;
 }
 
+/* --- rows: which texts may have a value, without reading any ---------------------------------- */
+
+#define ROW 4          /* bytes of letters and digits, with any signs between them */
+#define LEAST_INDEX 64 /* bytes */
+#define MOST_INDEX (1 << 19)
+
+enum { ROWS = 1, WORDS = 2 }; /* words of ASCII that are shorter than a row */
+
+static uint8_t small[256]; /* ASCII letters in small, digits, bytes beyond ASCII; 0 for others */
+
+static size_t list_rows(Text text, int kinds, uint32_t *rows)
+{
+    uint32_t row = 0, word = 0;
+    size_t count = 0, letters = 0, word_size = 0;
+    for (size_t at = 0; at <= text.size; at++) {
+        uint8_t byte = at < text.size ? small[text.data[at]] : 0;
+        int is_in_word = byte && byte < 0x80;
+        if (kinds & WORDS && !is_in_word && word_size && word_size < ROW)
+            rows[count++] = word;
+        word = is_in_word ? word << 8 | byte : 0;
+        word_size = is_in_word ? word_size + 1 : 0;
+        row = byte ? row << 8 | byte : row;
+        if (kinds & ROWS && byte && ++letters >= ROW)
+            rows[count++] = row;
+    }
+    return count;
+}
+
+/* The bit of a row in an index of so many bytes, a power of two. */
+static size_t row_bit(uint32_t row, size_t size)
+{
+    row *= 0x9E3779B1U;
+    return (row ^ row >> 15) & (8 * size - 1);
+}
+
+static PyObject *index_rows(PyObject *self, PyObject *arguments)
+{
+    const char *data;
+    Py_ssize_t length;
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "y#", &data, &length))
+        return NULL;
+    Text text = {(const uint8_t *)data, (size_t)length, 0};
+    uint32_t *rows = PyMem_Calloc(2 * text.size + 1, sizeof(uint32_t));
+    if (rows == NULL)
+        return PyErr_NoMemory();
+    size_t size = LEAST_INDEX, count = list_rows(text, ROWS | WORDS, rows);
+    while (size < MOST_INDEX && 8 * size < 3 * count)
+        size *= 2;
+    PyObject *index = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+    uint8_t *bits = index == NULL ? NULL : memset(PyBytes_AsString(index), 0, size);
+    for (size_t i = 0; bits != NULL && i < count; i++)
+        bits[row_bit(rows[i], size) / 8] |= (uint8_t)(1 << row_bit(rows[i], size) % 8);
+    PyMem_Free(rows);
+    return index;
+}
+
+static int has_row(const uint8_t *index, size_t size, uint32_t row)
+{
+    size_t bit = row_bit(row, size);
+    return index[bit / 8] >> bit % 8 & 1;
+}
+
+/* Whether an index has all rows of a value; each value begins where another ends. */
+static int may_have(PyObject *index, const uint32_t *rows, const size_t *ends, size_t count)
+{
+    const uint8_t *bits = (const uint8_t *)PyBytes_AsString(index);
+    size_t size = bits == NULL ? 0 : (size_t)PyBytes_Size(index), at = 0;
+    for (size_t i = 0; i < count; at = ends[i++]) {
+        while (size && at < ends[i] && has_row(bits, size, rows[at]))
+            at++;
+        if (!size || at == ends[i])
+            return 1; /* also if there is no index yet */
+    }
+    return 0;
+}
+
+static PyObject *find_likely(PyObject *self, PyObject *arguments)
+{
+    PyObject *index_list, *value_list, *likely = NULL;
+    size_t count = 0, bytes = 0, end = 0;
+    int has_words;
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "O!O!p", &PyList_Type, &index_list, &PyList_Type, &value_list,
+                          &has_words))
+        return NULL;
+    Text *values = read_texts(value_list, &count);
+    for (size_t i = 0; values != NULL && i < count; i++)
+        bytes += values[i].size;
+    uint32_t *rows = PyMem_Calloc(bytes + 1, sizeof(uint32_t));
+    size_t *ends = PyMem_Calloc(count + 1, sizeof(size_t));
+    if (values != NULL && (rows == NULL || ends == NULL || (likely = PyList_New(0)) == NULL))
+        PyErr_NoMemory();
+    for (size_t i = 0; likely != NULL && i < count; i++) {
+        size_t listed = list_rows(values[i], ROWS, rows + end);
+        ends[i] = end += listed || !has_words ? listed : list_rows(values[i], WORDS, rows + end);
+    }
+    for (Py_ssize_t i = 0; likely != NULL && i < PyList_Size(index_list); i++)
+        if ((may_have(PyList_GetItem(index_list, i), rows, ends, count)
+             && !append_number(likely, (size_t)i)) || PyErr_Occurred())
+            Py_CLEAR(likely);
+    PyMem_Free(ends);
+    PyMem_Free(rows);
+    PyMem_Free(values);
+    return likely;
+}
+
 /* --- tokens -------------------------------------------------------------------------------- */
 
 enum { IN_TOKEN = 1, IN_PLAIN = 2, TELLING = 4 };
@@ -381,9 +488,12 @@ static uint8_t kinds[256]; /* of each byte; filled once, before any call */
 
 static void fill_kinds(void)
 {
-    for (int byte = 0; byte < 128; byte++) {
+    for (int byte = 0; byte < 256; byte++) {
         int is_digit = byte >= '0' && byte <= '9';
-        int is_plain = is_digit || ((byte | 32) >= 'a' && (byte | 32) <= 'z');
+        int is_plain = is_digit || (byte < 128 && (byte | 32) >= 'a' && (byte | 32) <= 'z');
+        small[byte] = (uint8_t)(is_digit || byte >= 128 ? byte : is_plain ? byte | 32 : 0);
+        if (byte >= 128)
+            continue;
         is_plain = is_plain || byte == '_' || byte == '-';
         if (is_plain || (byte && strchr("@.+/=", byte)))
             kinds[byte] = (uint8_t)(IN_TOKEN | (is_plain ? IN_PLAIN : 0)
@@ -466,6 +576,9 @@ static PyObject *find_tokens(PyObject *self, PyObject *arguments)
 static PyMethodDef methods[] = {
     {"find_tokens", find_tokens, METH_VARARGS,
      "find_tokens(data, (least, most), has_parts, is_telling) -> [token, ...]"},
+    {"index_rows", index_rows, METH_VARARGS, "index_rows(data) -> index"},
+    {"find_likely", find_likely, METH_VARARGS,
+     "find_likely(indexes, values, has_words) -> [index, ...], by their numbers"},
     {"held", held, METH_VARARGS, "held(values, texts) -> {text: [value, ...] or None}, by their numbers"},
     {"find_shared", find_shared, METH_VARARGS,
      "find_shared(sent, source, excluded, (step, passage, enough)) -> (chars, longest) or None"},

@@ -1,5 +1,5 @@
-/* Lays out the strings of a JSON value as lines of UTF-8, in one walk; and lists its short values
- * and its strings by name, in one walk each.
+/* Lays out the strings of a JSON value as lines of UTF-8, in one walk; and lists its strings by
+ * name, in another.
  *
  * detect/text/layouts.py and detect/flows/text_values.py are the definition, and run where this was
  * not built; both return the same (tests/detect/text/test_layouts.py and
@@ -9,7 +9,7 @@
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
-#include "_short_values.h"
+#include <string.h>
 
 #define MIN_NUMBER_DIGITS 9 /* these five as in layouts.py */
 #define LONGEST_LISTED 12
@@ -415,94 +415,6 @@ static PyObject *lay_out(PyObject *self, PyObject *arguments)
     return result;
 }
 
-/* --- short values ------------------------------------------------------------------------- */
-
-typedef struct {
-    PyObject *number, *is_amount, *add, *values, *amounts; /* the last by key; else borrowed */
-} Short;
-
-/* Whether a key has the name of an amount, asked once for each key; -1 for an error. */
-static int is_amount(Short *reader, PyObject *key)
-{
-    PyObject *known = PyDict_GetItemWithError(reader->amounts, key);
-    if (known != NULL || PyErr_Occurred())
-        return known != NULL ? known == Py_True : -1;
-    known = PyObject_CallFunctionObjArgs(reader->is_amount, key, NULL);
-    if (known == NULL)
-        return -1;
-    int found = PyDict_SetItem(reader->amounts, key, known) < 0 ? -1 : known == Py_True;
-    Py_DECREF(known);
-    return found;
-}
-
-static int add_short(Short *reader, PyObject *key, PyObject *item)
-{
-    char small[SHORT_CHARS];
-    Py_ssize_t size;
-    const char *text = PyUnicode_AsUTF8AndSize(item, &size);
-    if (text == NULL)
-        PyErr_Clear(); /* half a character, which Python can tell */
-    size = text == NULL ? 0 : read_short(text, size, small);
-    if (size < 0)
-        return 0;
-    PyObject *made;
-    if (size == 0) {
-        made = PyObject_CallFunctionObjArgs(reader->add, key, item, reader->values, NULL);
-    } else {
-        int amount = is_amount(reader, key);
-        if (amount)
-            return amount < 0 ? -1 : 0;
-        made = PyUnicode_FromStringAndSize(small, size);
-    }
-    int failed = made == NULL || (size > 0 && PySet_Add(reader->values, made) < 0);
-    Py_XDECREF(made);
-    return failed ? -1 : 0;
-}
-
-static int read_short_values(Short *reader, PyObject *key, PyObject *value)
-{
-    PyObject *name, *item;
-    Py_ssize_t place = 0;
-    if (is_text(value))
-        return add_short(reader, key, value);
-    if ((PyObject *)Py_TYPE(value) == reader->number)
-        return PyUnicode_GetLength(value) < LEAST_SHORT ? 0 : add_short(reader, key, value);
-    if (!is_container(value))
-        return 0;
-    int failed = is_amount(reader, key);
-    if (failed)
-        return failed < 0 ? -1 : 0;
-    if (Py_EnterRecursiveCall(" in a JSON value"))
-        return -1;
-    if (Py_TYPE(value) == &PyDict_Type) {
-        while (!failed && PyDict_Next(value, &place, &name, &item))
-            failed = read_short_values(reader, name, item);
-    } else {
-        for (; !failed && place < PyList_Size(value); place++)
-            failed = read_short_values(reader, empty, PyList_GetItem(value, place));
-    }
-    Py_LeaveRecursiveCall();
-    return failed;
-}
-
-static PyObject *short_values(PyObject *self, PyObject *arguments)
-{
-    Short reader;
-    PyObject *value;
-    (void)self;
-    if (!PyArg_ParseTuple(arguments, "O(OOO)", &value, &reader.number, &reader.is_amount,
-                          &reader.add))
-        return NULL;
-    reader.values = PySet_New(NULL);
-    reader.amounts = PyDict_New();
-    int failed = reader.values == NULL || reader.amounts == NULL ||
-                 read_short_values(&reader, empty, value);
-    PyObject *result = failed ? NULL : PyFrozenSet_New(reader.values);
-    Py_XDECREF(reader.values);
-    Py_XDECREF(reader.amounts);
-    return result;
-}
-
 /* --- strings by name ---------------------------------------------------------------------- */
 
 static int is_value(PyObject *key)
@@ -558,8 +470,6 @@ static PyObject *named_strings(PyObject *self, PyObject *arguments)
 static PyMethodDef methods[] = {
     {"lay_out", lay_out, METH_VARARGS,
      "lay_out(value, keyed, (number, fixed, codes, is_sensitive, label)) -> as layouts.Layout"},
-    {"short_values", short_values, METH_VARARGS,
-     "short_values(value, (number, is_amount, add)) -> as text_values.short_values"},
     {"named_strings", named_strings, METH_VARARGS,
      "named_strings(value, name_value) -> as text_values.named_strings"},
     {NULL, NULL, 0, NULL},

@@ -12,11 +12,6 @@ Readers = tuple[
 ]
 
 def lay_out(value: JsonValue, keyed: bool, readers: Readers, /) -> Layout: ...
-def short_values(
-    value: JsonValue,
-    readers: tuple[type[Number], Callable[[str], bool], Callable[[str, str, set[str]], None]],
-    /,
-) -> frozenset[str]: ...
 def named_strings(
     value: JsonValue, name_value: Callable[[JsonObject], str], /
 ) -> list[tuple[str, str]]: ...

@@ -1,10 +1,4 @@
-/* The short value that a string is: an id, a name, an address (detect/flows/text_values.py).
- *
- * Shared by what reads the values of a message (_layout.c) and what outlines one (../_outline.c).
- */
-
-#include <stdint.h>
-#include <string.h>
+/* The short value that a string is: an id, a name, an address (detect/flows/text_values.py). */
 
 #define LEAST_SHORT 3 /* these two as in text_values.py */
 #define SHORT_CHARS 100

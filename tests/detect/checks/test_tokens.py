@@ -6,11 +6,7 @@ import pytest
 
 from pipeguard.detect.checks.outcome import Outcome
 from pipeguard.detect.checks.registry import run
-from pipeguard.detect.checks.tokens import (
-    has_phrase,
-    is_printed_phrase,
-    seed_phrase,
-)
+from pipeguard.detect.checks.tokens import has_phrase, is_printed_phrase, seed_phrase
 from pipeguard.detect.words import bip39
 from pipeguard.rulebook.samples import expand
 from tests.detect.checks.outcomes import assert_outcome, made, rows
@@ -24,17 +20,11 @@ HOLDS = [
     ("pem", "-----BEGIN PRIVATE{} KEY-----\nMIIE{b64:60}\n"),
     ("pem", "-----BEGIN PRIVATE{} KEY-----\\nMIIE{b64:60}\\n"),
     ("pem", "-----BEGIN OPENSSH PRIVATE{} KEY-----\nb3BlbnNzaC1rZXktdjEA{b64:50}"),
-    (
-        "pem",
-        "-----BEGIN RSA PRIVATE{} KEY-----\nProc-Type: 4,ENCRYPTED\n\n{b64:64}\n{b64:64}",
-    ),
+    ("pem", "-----BEGIN RSA PRIVATE{} KEY-----\nProc-Type: 4,ENCRYPTED\n\n{b64:64}\n{b64:64}"),
     ("pem", "3082012230{hex:80}"),
     ("private-key", "-----BEGIN PRIVATE{} KEY-----"),
     ("private-key", "MIGHAgEAMBMG{}ByqGSM49{}AgEGCCqGSM49AwEHBG0wawIBAQQg{b64u:136}"),
-    (
-        "private-key",
-        "MIGHAgEAMBMG{}ByqGSM49{}AgEGCCqGSM49AwEHBG0wawIBAQQg\r\n{b64:64}\r\n{b64:72}",
-    ),
+    ("private-key", "MIGHAgEAMBMG{}ByqGSM49{}AgEGCCqGSM49AwEHBG0wawIBAQQg\r\n{b64:64}\r\n{b64:72}"),
     ("private-key", "MHcCAQEEI{[A-P]:1}{b64:42}oAoGCCqGSM49AwEHoUQDQgAE{b64:86}"),
     ("private-key", "302e0201{}00300506032b657004220420{hex:64}"),
     ("private-key", "6f70656e{}7373682d6b65792d763100{hex:400}"),
@@ -78,9 +68,7 @@ FAILS = [
     ("pypi-macaroon", "pypi-AgEIcHlwaS5vcmcCJ"),
 ]
 
-UNKNOWN = [
-    ("pem", "-----BEGIN PRIVATE{} KEY-----\nxIIE{b64:60}\n{b64:64}"),
-]
+UNKNOWN = [("pem", "-----BEGIN PRIVATE{} KEY-----\nxIIE{b64:60}\n{b64:64}")]
 
 
 @rows(HOLDS, FAILS, UNKNOWN)

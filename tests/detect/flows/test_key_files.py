@@ -48,12 +48,7 @@ def test_a_call_may_write_each_path_that_it_names(value: JsonValue, files: tuple
 
 
 @each(
-    "path",
-    [
-        *CASES["some_folders_are_seen_by_others"],
-        UNREAD,
-        "www/" + "./" * LONGEST_PATH + "a",
-    ],
+    "path", [*CASES["some_folders_are_seen_by_others"], UNREAD, "www/" + "./" * LONGEST_PATH + "a"]
 )
 def test_some_folders_are_seen_by_others(path: str) -> None:
     assert is_seen_by_others(path)

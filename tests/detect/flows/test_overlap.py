@@ -43,17 +43,6 @@ def test_letters_are_those_of_the_compatibility_form(text: str) -> None:
     assert overlap.letters(text) == "".join(plain).lower()
 
 
-@tried(200)
-@given(st.text(max_size=200), st.text(max_size=200))
-def test_no_more_is_shared_than_is_said(said: str, source: str) -> None:
-    chars, longest = overlap.find_shared(said, source, "")
-    assert 0 <= longest <= chars <= max(len(said), overlap.ENOUGH_CHARS)
-    assert overlap.find_shared(said, said, "").chars in {
-        0,
-        *range(min(len(said), 1), len(said) + 1),
-    }
-
-
 @pytest.fixture
 def python(monkeypatch: pytest.MonkeyPatch) -> None:
     """Disable the C form."""
@@ -178,6 +167,8 @@ for number in range(TRIES):
     starts = range(0, len(sent) - size + 1, 7)
     values = [sent[at:at + size + dice.choice([0, 0, 3, 40])] for at in starts]
     _overlap.held(values, [source, excluded, sent[:size]])
+    indexes = [b"", *map(_overlap.index_rows, (source.encode(), excluded.encode()))]
+    _overlap.find_likely(indexes, [*values, sent[:2]], dice.choice([0, 1]))
     tokens = "".join(dice.choices("aZ19_-@.+/= é", k=dice.choice([0, 1, 11, 12, 13, 3000])))
     limits = dice.choice([(1, 1), (12, 12), (12, 256), (8, 4096)])
     _overlap.find_tokens(tokens.encode(), limits, dice.choice([0, 1]), dice.choice([0, 1]))

@@ -1,17 +1,22 @@
 """A result that came back: its content is computed on demand, and forgotten."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeguard.detect.flows import tool_results
+from pipeguard.detect.flows import overlap, tool_results
 from pipeguard.detect.flows.tool_labels import Label, make_tool
 from pipeguard.detect.flows.tool_results import OBJECT_BYTES, ToolResult
-from pipeguard.firewall.protocol.json_values import serialise
+from pipeguard.detect.flows.value_places import plain
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from tests.detect.cases import read_cases
 from tests.each import each
+from tests.fuzz.budget import tried
 
 CASES = read_cases(__file__)
 
 FILE, PAGE = make_tool("read_file", None), make_tool("fetch_url", None)
+KEYS = ("structuredContent", "type", "name", "value", "password", "mimeType", "id")
 VALUE = "kX82mQz71LpT04vB"  # random, and none of any format
 
 
@@ -20,11 +25,46 @@ def result(text: str, name: str = "read_file", about: frozenset[str] = frozenset
     return ToolResult(make_tool(name, None), frame, 0.0, about)
 
 
+def answer(value: JsonValue) -> JsonObject:
+    content: JsonValue = [{"type": "text", "text": value if isinstance(value, str) else "a"}]
+    return {"jsonrpc": "2.0", "id": Number("1"), "result": {"content": content, KEYS[0]: value}}
+
+
 def test_its_strings_stand_with_single_spaces_between_all_words() -> None:
     made = result("The\n\n Tram, \t no. 7")
     assert "The Tram, no. 7" in made.text()
     assert "the tram, no. 7" in made.small()
     assert "thetramno7" in made.letters()
+
+
+PARTS = r'abcd ab 7 Ab9 é Σ Σα İ K ſ @ %40 \u0040 &#64; ４ 中文 xxxx - \ { # 1 {"x":"\n\u00e9"}'
+TEXTS = st.lists(st.sampled_from([*PARTS.split(), *'\u0301 \n"']), max_size=9).map("".join)
+VALUES: st.SearchStrategy[JsonValue] = st.recursive(
+    TEXTS | st.integers(0, 10**12).map(lambda number: Number(str(number))),
+    lambda inner: st.lists(inner) | st.dictionaries(TEXTS | st.sampled_from(KEYS), inner),
+    max_leaves=12,
+)
+
+
+@tried(500)
+@given(VALUES, st.integers(0, 40), st.integers(1, 12))
+def test_an_index_has_the_rows_of_all_that_a_result_has(
+    value: JsonValue, start: int, size: int
+) -> None:
+    made = ToolResult(FILE, serialise(answer(value)), 0.0, frozenset())
+    assert made._lay_out() == tool_results._lay_out(answer(value))
+    form = overlap.native()
+    assert form is not None
+
+    def is_likely(part: str, *, has_words: bool = False) -> bool:
+        return bool(form.find_likely([made.read()[0]], [overlap.lower(part)], has_words))
+
+    texts = [made.text(), made.small(), made.letters(), overlap.squeeze(made.text())]
+    assert all(is_likely(text[start : start + size]) for text in texts)
+    small = plain(made.text()).lower()
+    words = (at for at in range(len(small)) if not small[at - 1 : at].isalnum())
+    ends = ((at, at + size) for at in words if not small[at + size : at + size + 1].isalnum())
+    assert all(is_likely(small[at:end], has_words=True) for at, end in ends)
 
 
 @each("text", CASES["an_address_is_found_as_a_mail_writes_it"])

@@ -7,12 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.detect.detector import make_guard
-from pipeguard.detect.flows.vault import (
-    MAX_BYTES,
-    MAX_SECRET_CHARACTERS,
-    MAX_SECRETS,
-    Vault,
-)
+from pipeguard.detect.flows.vault import MAX_BYTES, MAX_SECRET_CHARACTERS, MAX_SECRETS, Vault
 from pipeguard.detect.vault_placeholder import PLACEHOLDER
 from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.policy import Layer, Mode, Policy

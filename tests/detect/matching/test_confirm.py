@@ -119,8 +119,11 @@ def test_re2_says_as_re_does_what_a_text_has(expression: re.Pattern[str], text: 
 
 @given(PROSE)
 def test_values_are_found_beside_their_signs_alone(text: str) -> None:
-    expected = [match.span() for match in order_sentences.STRONG.finditer(text)]
-    assert [match.span() for match in order_sentences.find_strong(text)] == expected
+    expected = [(match.span(), match[1]) for match in order_sentences.STRONG.finditer(text)]
+    for has_ids in (True, False):
+        found = order_sentences.find_strong(text, has_ids=has_ids)
+        found_spans = [(match.span(), match[1]) for match in found if has_ids or match[1]]
+        assert found_spans == [each for each in expected if has_ids or each[1]]
 
 
 @given(st.text("ab7= "), st.integers(0, 3))

@@ -18,13 +18,7 @@ from pipeguard.detect.model.features import MAX_FAMILIES, WEIGHTS
 from pipeguard.detect.model.opener import Opener
 from pipeguard.detect.model.sentences import MAX_UNITS, units
 from pipeguard.detect.rules.rule import Rule, load_pack
-from pipeguard.detect.scanning.engine import (
-    Engine,
-    Models,
-    _network,
-    classifier,
-    compile_engine,
-)
+from pipeguard.detect.scanning.engine import Engine, Models, _network, classifier, compile_engine
 from pipeguard.detect.scanning.rule_groups import EngineRules
 from pipeguard.errors import EngineError, RuleError
 from pipeguard.firewall.finding import Action, Direction, Verdict
@@ -104,31 +98,14 @@ def test_what_is_left_out_could_not_have_been_likely(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        " ",
-        "\n" * 50,
-        "...",
-        "\u0301" * 99,
-        "\U0001f600" * 9,
-        "-" * 999,
-    ],
+    "text", ["", " ", "\n" * 50, "...", "\u0301" * 99, "\U0001f600" * 9, "-" * 999]
 )
 def test_what_has_no_words_says_nothing(text: str) -> None:
     assert list(shipped("injection").pieces(text)) == []
     assert shipped("injection").best(text).score == -math.inf
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "a" * 100_000,
-        "日" * 50_000,
-        '"' * 50_000 + "x",
-        "a: " * 20_000,
-    ],
-)
+@pytest.mark.parametrize("text", ["a" * 100_000, "日" * 50_000, '"' * 50_000 + "x", "a: " * 20_000])
 def test_a_text_made_to_be_slow_is_read_too(text: str) -> None:
     assert all(math.isfinite(piece.score) for piece in shipped("injection").pieces(text))
 
@@ -163,7 +140,7 @@ def test_a_shipped_model_is_the_file_that_its_rule_names(name: str) -> None:
 def test_a_shipped_model_has_the_form_that_its_page_tells(name: str) -> None:
     found = json.loads(model(f"{name}.model"), parse_constant=pytest.fail)
     assert set(found) - {"second", "ranker"} == {
-        *("about", "bias", "families", "likely", "opener", "scale", "stems", "sure", "weights"),
+        *("about", "bias", "families", "likely", "opener", "scale", "stems", "sure", "weights")
     }
     assert 0 < len(found["families"]) <= MAX_FAMILIES
     assert all(
