@@ -133,8 +133,9 @@ def round_trips(
 
 def write_others(folder: Path) -> list[str]:
     """Write results that have none of the texts of arguments; returns their names."""
-    text, size = corpus.prose(), corpus.SIZES["10KB"]
-    names = [f"other-{number}" for number in range(min(RESULTS, len(text) // size))]
+    size = corpus.SIZES["10KB"]
+    text = corpus.code()[-RESULTS * size :]
+    names = [f"other-{number}" for number in range(RESULTS)]
     for number, name in enumerate(names):
         body = corpus.text_result(corpus.cut(text[number * size :], size))
         (folder / f"{name}.json").write_bytes(corpus.compact(body))
