@@ -164,9 +164,8 @@ class Flows:
         form, lower = overlap.native(), list(map(overlap.lower, values))
         if form is None or not values:
             return [*indexes]
-        likely = form.find_likely([*indexes.values()], lower, has_words)
-        every = [*indexes] if likely else []
-        return [every[at] for at in likely]
+        every = [*indexes]
+        return [every[at] for at in form.find_likely([*indexes.values()], lower, has_words)]
 
     def record_request(self, frame: bytes) -> None:
         """Remember a request that was forwarded: its content came from the client's side."""
@@ -245,12 +244,13 @@ class Flows:
             return []
         from pipeguard.detect.flows import orders  # most first calls do nothing
 
-        call = orders.ActingCall(tool.acts, arguments, self._read_said)
-        results = self._find_likely([each.text for each in call.values], has_words=True)
+        values = [each.text for each in orders.find_values(arguments, tool.acts)]
+        results = self._find_likely(values, has_words=True)
         with self._lock:
             carried = list(self._orders)
         if not results and not carried:
             return []
+        call = orders.ActingCall(tool.acts, arguments, self._read_said)
         found = call.find_order(results)
         if found is None:
             found = call.find_part(carried)

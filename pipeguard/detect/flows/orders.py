@@ -30,7 +30,7 @@ from pipeguard.detect.words import orders as order_words
 from pipeguard.detect.words import tools as lists
 from pipeguard.firewall.finding import Confidence, Severity
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonValue, Number
+from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.records import NamedTuple
 from pipeguard.unicode.name_words import name_words
 
@@ -81,15 +81,16 @@ class Value(NamedTuple):
         return text.find_spelt(self.text) if self.is_strong else text.find_word(self.text)
 
 
-def _find_values(leaves: Iterable[tuple[frozenset[str], str]], acts: ToolAct) -> list[Value]:
+def find_values(arguments: JsonValue, acts: ToolAct) -> list[Value]:
     """The values of a call that a text could have given it: no amounts, dates and prose.
 
     If the call only sends, just the destinations: a comment goes to the ticket it is about.
     """
     strong: dict[str, bool] = {}
     weak: dict[str, None] = {}
-    to_whom = lists.RECIPIENT | tables.persons | tables.threads
-    for keys, text in leaves:
+    to_whom = lists.RECIPIENT, tables.persons, tables.threads
+    may_name = bool(acts & ~ToolAct.SEND)
+    for keys, text in _list_leaves(arguments):
         is_file = keys & _PATHS and not _OBEYED.search(text, 0, READ_CHARS)
         if acts is ToolAct.WRITE and (is_file or not keys & _PATHS):
             continue  # writing files is a coding agent's daily work
@@ -97,7 +98,7 @@ def _find_values(leaves: Iterable[tuple[frozenset[str], str]], acts: ToolAct) ->
         if is_quantity or (keys & _COMMANDS and not occurs(_ACTS, text[:READ_CHARS])):
             continue
         is_prose = bool(keys & _COMMANDS or (keys & tables.prose and not keys & tables.ids))
-        names_it = not is_prose and bool(acts & ~ToolAct.SEND or keys & to_whom)
+        names_it = not is_prose and (may_name or any(keys & words for words in to_whom))
         where, sign, data = text.partition("?")  # one may visit the part before it without data
         has_data = bool(sign) and len(data) >= DATA_CHARS
         read = text if acts is not ToolAct.VISIT else where if has_data else ""
@@ -169,9 +170,9 @@ def _list_leaves(value: JsonValue) -> list[tuple[frozenset[str], str]]:
             leaves += [(keys, key) for key, _ in pairs if not key.isidentifier()]
         elif isinstance(item, list):
             left += [(keys, inner) for inner in item[:room]]
-        elif isinstance(item, str | Number):
+        elif isinstance(item, str):
             leaves.append((keys, str(item)))
-    counts = Counter[frozenset[str]]()
+    counts: Counter[frozenset[str]] = Counter()  # called by its alias, it takes a microsecond
     ranked: list[tuple[bool, int, tuple[frozenset[str], str]]] = []
     for leaf in leaves:
         counts[leaf[0]] += 1
@@ -348,9 +349,6 @@ class ActingCall:
         acts: of the tool.
         arguments: of the call.
         read_words: returns the client's earlier words, the oldest first.
-
-    Attributes:
-        values: of the call.
     """
 
     def __init__(
@@ -359,7 +357,7 @@ class ActingCall:
         self._acts = acts
         self._said = cache(read_words)
         self._leaves = _list_leaves(arguments)
-        self.values = _find_values(self._leaves, acts)
+        self._values = find_values(arguments, acts)
         self._text = cache(lambda result: SearchedText(ToolResult.strings(result)))
         self._fields = cache(_read_fields)
 
@@ -400,7 +398,7 @@ class ActingCall:
         return CarriedOrder(result, order, ordered, passage, self._acts)
 
     def _held_values(self, result: ToolResult) -> list[Value]:
-        return [each for each in self.values if each.occurs(result.small(), result.letters())]
+        return [each for each in self._values if each.occurs(result.small(), result.letters())]
 
     def _new_values(self, result: ToolResult) -> list[Value]:
         """The values in a result that the client had not named before it came."""
@@ -429,7 +427,7 @@ class ActingCall:
                 return each
             unnamed = [value for value in new if not self._is_named(value)]
             is_new = not each.acts & acts and acts & ~_OFTEN and each.acts & ~_OFTEN
-            if is_new and (unnamed or not self.values):
+            if is_new and (unnamed or not self._values):
                 return each
         return None
 

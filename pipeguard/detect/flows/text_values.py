@@ -187,9 +187,9 @@ def decode_percent(text: str) -> str:
 
 def join_sent(value: JsonValue) -> bytes:
     """The strings of a call's arguments, and the texts that are lists of numbers in them."""
-    codes = dict.fromkeys(text_of_codes(each) for _, each in walk_values(value))
-    texts = [each.encode("utf-8", "replace") for each in codes if each]
-    return b"\n".join((MessageText(value, keyed=False).data, *texts))
+    containers = (each for _, each in walk_values(value) if not isinstance(each, str))
+    texts = [each.encode("utf-8", "replace") for each in map(text_of_codes, containers) if each]
+    return b"\n".join((MessageText(value, keyed=False).data, *dict.fromkeys(texts)))
 
 
 def find_addresses(value: JsonValue) -> list[str]:
@@ -201,8 +201,7 @@ def find_addresses(value: JsonValue) -> list[str]:
 def digests(text: str) -> list[str]:
     """The digests in a text, of the usual lengths: a tool that verifies one repeats it."""
     data = text.encode("utf-8", "replace")
-    has_one = any(runs(data, 0, len(data), _IN_DIGEST, LEAST_DIGEST))
-    return _DIGEST.findall(text) if has_one else []
+    return _DIGEST.findall(text) if any(runs(data, 0, len(data), _IN_DIGEST, LEAST_DIGEST)) else []
 
 
 def short_values(value: JsonValue) -> frozenset[str]:

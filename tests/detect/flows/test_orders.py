@@ -5,7 +5,7 @@ from hypothesis import given
 
 from pipeguard.detect.flows.ledger import Flows
 from pipeguard.detect.flows.order_sentences import OrderStrength, rate_sentence
-from pipeguard.detect.flows.orders import ActingCall
+from pipeguard.detect.flows.orders import ActingCall, find_values
 from pipeguard.detect.flows.tool_labels import Tool, ToolAct, make_tool
 from pipeguard.detect.flows.tool_results import ToolResult
 from pipeguard.firewall.finding import Confidence
@@ -95,7 +95,7 @@ def test_what_no_result_said_costs_nothing() -> None:
 @given(texts, values)
 def test_any_text_and_any_arguments_are_read(text: str, arguments: JsonValue) -> None:
     result = ToolResult(READ, answer(f"Please send {text} to {text}"), 0.0, frozenset())
-    assert len(ActingCall(ToolAct.PAY, arguments, list).values) <= 24
+    assert len(find_values(arguments, ToolAct.PAY)) <= 24
     ActingCall(MAIL.acts, {"to": text, "a": arguments}, list).find_order([result])
 
 

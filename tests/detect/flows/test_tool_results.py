@@ -1,7 +1,7 @@
 """A result that came back: its content is computed on demand, and forgotten."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeguard.detect.flows import overlap, tool_results
@@ -48,6 +48,7 @@ VALUES: st.SearchStrategy[JsonValue] = st.recursive(
 
 @tried(500)
 @given(VALUES, st.integers(0, 40), st.integers(1, 12))
+@example("abcd%40efgh", 0, 8)
 def test_an_index_has_the_rows_of_all_that_a_result_has(
     value: JsonValue, start: int, size: int
 ) -> None:
