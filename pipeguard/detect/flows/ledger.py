@@ -269,12 +269,12 @@ class Flows:
             self._orders = deque(orders, maxlen=MOST_ORDERS)
 
     def _bound_derived(self) -> None:
-        """Count the data derived by a call, and drop any excess."""
+        """Count the data derived by a call; if it is too much, drop all but the indexes."""
         with self._lock:
             derived = sum(result.derived for result in self._results)
-            self._worked_out_bytes = self._calls.derived_bytes + derived
-        if derived > DERIVED_BYTES:
-            self.forget_derived()
+            for result in self._results if derived > DERIVED_BYTES else ():
+                result.forget()
+            self._worked_out_bytes = self._calls.derived_bytes + min(derived, DERIVED_BYTES)
         self._memory.note(self)
 
     def concern(self, tool: Tool, outline: PlainOutline) -> bool:

@@ -375,9 +375,8 @@ static PyObject *find_shared(PyObject *self, PyObject *arguments)
 
 /* --- rows: which texts may have a value, without reading any ---------------------------------- */
 
-#define ROW 4          /* bytes of letters and digits, with any signs between them */
-#define LEAST_INDEX 64 /* bytes */
-#define MOST_INDEX (1 << 19)
+#define ROW 4                /* bytes of letters and digits, with any signs between them */
+#define MOST_INDEX (1 << 19) /* bytes */
 
 enum { ROWS = 1, WORDS = 2 }; /* words of ASCII that are shorter than a row */
 
@@ -419,7 +418,7 @@ static PyObject *index_rows(PyObject *self, PyObject *arguments)
     uint32_t *rows = PyMem_Calloc(2 * text.size + 1, sizeof(uint32_t));
     if (rows == NULL)
         return PyErr_NoMemory();
-    size_t size = LEAST_INDEX, count = list_rows(text, ROWS | WORDS, rows);
+    size_t size = 64, count = list_rows(text, ROWS | WORDS, rows);
     while (size < MOST_INDEX && 8 * size < 3 * count)
         size *= 2;
     PyObject *index = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
