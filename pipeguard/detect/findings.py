@@ -233,7 +233,7 @@ class Findings(Knowledge):
             if 0 < name.size_bytes <= AHEAD_BYTES and not self._is_clean(context, name)
         ]
         looks: list[list[Look]] = [[] for _ in new]
-        for engine in self.scanners[surface]:
+        for engine in self.scanners[surface] if new else ():
             for (value, _), seen in zip(new, looks, strict=True):
                 seen.append(engine.look(value, surface, seen[-1] if seen else None))
         for (value, name), seen in zip(new, looks, strict=True):
