@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -318,6 +319,20 @@ def test_it_ends_once_the_user_refuses_it(store: Path, asking: Conversation) -> 
     assert b"The user looked at it and refused it." in (refused.reply or b"")
     assert (refused.action, refused.forward) == (Action.BLOCK, None)
     assert asking.session.abandon() == []
+
+
+def test_it_is_answered_if_its_time_is_over_as_the_client_is_asked(
+    asking: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow:
+        def ask(self, *given: Any) -> JsonObject:
+            assert given[-1](60.0, "nobody repeated it").reply is None
+            return {"resultType": "input_required"}
+
+    held, session = asking.order(), asking.session
+    monkeypatch.setattr(session.guard, "questions", Slow)
+    monkeypatch.setattr(session.state.peers, "handshake", False)
+    assert b"input_required" in (session.ask_in_result(held).reply or b"")
 
 
 @pytest.mark.parametrize("check", ["restore", "record_request", "find_leaks"])

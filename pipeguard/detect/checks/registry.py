@@ -143,8 +143,7 @@ def checks() -> Mapping[str, Check]:
 def _checks_with_argument() -> Mapping[str, Callable[[str], Check]]:
     from pipeguard.detect.checks import randomness, tokens
 
-    tables = (randomness.WITH_ARGUMENT, tokens.WITH_ARGUMENT, {"host": _host, "number": _number})
-    return {name: make for table in tables for name, make in table.items()}
+    return {**randomness.WITH_ARGUMENT, **tokens.WITH_ARGUMENT, "host": _host, "number": _number}
 
 
 def _host(argument: str) -> Check:

@@ -69,7 +69,10 @@ class Vault:
             self._secrets[placeholder] = (rule, secret)
             self._names[(rule, secret)] = placeholder
             self._bytes += measure_text(secret)
-            self._forget()
+            while len(self._secrets) > MAX_SECRETS or self._bytes > MAX_BYTES:
+                _, oldest = self._secrets.popitem(last=False)
+                self._bytes -= measure_text(oldest[1])
+                del self._names[oldest]
         return placeholder
 
     @property
@@ -101,12 +104,6 @@ class Vault:
         """Sign data for this run, with the key at both ends: a plain digest can be extended."""
         inner = sha256(self._key + f"{head}:{secret}".encode("utf-8", "replace")).digest()
         return sha256(self._key + inner).digest()[:TAG_BYTES].hex()
-
-    def _forget(self) -> None:
-        while len(self._secrets) > MAX_SECRETS or self._bytes > MAX_BYTES:
-            _, oldest = self._secrets.popitem(last=False)
-            self._bytes -= measure_text(oldest[1])
-            del self._names[oldest]
 
     def restore(self, text: str, *, is_sent: bool = False) -> RestoredText:
         """Put back the secret of each placeholder; one without a secret stays.

@@ -145,18 +145,21 @@ class Session:
             return decided
         return decided._replace(reply=None)
 
-    def end_wait(self, verdict: Verdict, now: float, why: str = _GONE) -> Verdict:
+    def end_wait(
+        self, verdict: Verdict, now: float, why: str = _GONE, *, answers: bool = True
+    ) -> Verdict:
         """Block a call that no person can decide on any more; answer it if its client waits.
 
         Args:
             verdict: the verdict by which it waits.
             now: seconds on the session's clock.
             why: what happened, for the audit.
+            answers: False if another thread answers the client.
         """
         judge = self._make_judge(TO_SERVER, verdict.frame, now)
         findings = end_wait(verdict.findings, f"{why} while it waited", verdict.event)
         request, reply = self.state.find_held(TO_SERVER, verdict.event), None
-        if request is not None and self.state.drop(TO_SERVER, request):
+        if answers and request is not None and self.state.drop(TO_SERVER, request):
             reply = judge.answer(request, codes.BLOCKED, findings, replaces_answer=False)
         action, found = Action.BLOCK, tuple(findings)
         return verdict._replace(action=action, findings=found, event=judge.event, reply=reply)
@@ -186,7 +189,7 @@ class Session:
         if self.guard.questions is None or request is None or self.state.peers.handshake:
             return verdict
         event = f"{self.run}.s{self.state.count_frame(TO_CLIENT)}"
-        end = partial(self.end_wait, verdict)
+        end = partial(self.end_wait, verdict, answers=False)  # its time may be over by now
         result = self.guard.questions().ask(verdict, event, request.since, end)
         if result is None or not self.state.drop(TO_SERVER, request):
             return verdict
