@@ -244,13 +244,12 @@ class Flows:
             return []
         from pipeguard.detect.flows import orders  # most first calls do nothing
 
-        values = [each.text for each in orders.find_values(arguments, tool.acts)]
-        results = self._find_likely(values, has_words=True)
+        call = orders.ActingCall(tool.acts, arguments, self._read_said)
+        results = self._find_likely([each.text for each in call.values], has_words=True)
         with self._lock:
             carried = list(self._orders)
         if not results and not carried:
             return []
-        call = orders.ActingCall(tool.acts, arguments, self._read_said)
         found = call.find_order(results)
         if found is None:
             found = call.find_part(carried)

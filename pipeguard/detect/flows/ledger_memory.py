@@ -179,7 +179,7 @@ class RememberedResults(dict[ToolResult, bytes]):
         self.bytes = 0
 
     def note_read(self, read: dict[ToolResult, tuple[bytes, bool]]) -> int:
-        """Keep what reading results gave, unless they were dropped meanwhile; return its size."""
+        """Store the indexes of results that are still remembered; return their size in bytes."""
         kept = {result: index for result, (index, _) in read.items() if result in self}
         for result, index in kept.items():
             self[result] = index

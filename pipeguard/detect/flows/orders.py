@@ -349,6 +349,9 @@ class ActingCall:
         acts: of the tool.
         arguments: of the call.
         read_words: returns the client's earlier words, the oldest first.
+
+    Attributes:
+        values: of the call, which a text could have given it.
     """
 
     def __init__(
@@ -356,8 +359,8 @@ class ActingCall:
     ) -> None:
         self._acts = acts
         self._said = cache(read_words)
-        self._leaves = _list_leaves(arguments)
-        self._values = find_values(arguments, acts)
+        self._arguments = arguments
+        self.values = find_values(arguments, acts)
         self._text = cache(lambda result: SearchedText(ToolResult.strings(result)))
         self._fields = cache(_read_fields)
 
@@ -389,7 +392,8 @@ class ActingCall:
         """True in a message that also has the words around a value: a document is passed on."""
         around, is_cut = text[order.start : order.end], _CUT.search(text, order.first, order.last)
         is_message = self._acts is ToolAct.SEND and not is_cut
-        return is_message and order_sentences.is_quoted(around, text, value.text, self._leaves)
+        leaves = _list_leaves(self._arguments) if is_message else []
+        return is_message and order_sentences.is_quoted(around, text, value.text, leaves)
 
     def _carry(self, result: ToolResult, order: FoundOrder) -> CarriedOrder:
         text = self._text(result).text
@@ -398,7 +402,7 @@ class ActingCall:
         return CarriedOrder(result, order, ordered, passage, self._acts)
 
     def _held_values(self, result: ToolResult) -> list[Value]:
-        return [each for each in self._values if each.occurs(result.small(), result.letters())]
+        return [each for each in self.values if each.occurs(result.small(), result.letters())]
 
     def _new_values(self, result: ToolResult) -> list[Value]:
         """The values in a result that the client had not named before it came."""
@@ -427,7 +431,7 @@ class ActingCall:
                 return each
             unnamed = [value for value in new if not self._is_named(value)]
             is_new = not each.acts & acts and acts & ~_OFTEN and each.acts & ~_OFTEN
-            if is_new and (unnamed or not self._values):
+            if is_new and (unnamed or not self.values):
                 return each
         return None
 

@@ -41,7 +41,7 @@ LITERALS = "literals"
 _SIGNS_TO_CLIENT = frozenset(ENCODINGS) | SPACED_OUT
 # `windows` means something only next to `acts`.
 _SIGNS_TO_SERVER = _SIGNS_TO_CLIENT | {LITERALS, "windows", "acts"}
-_UNDECODED = {View.TEXT, View.JOINED}  # folded text has a look of its own
+_UNDECODED = {View.TEXT, View.JOINED}  # folded text is looked at separately
 GAP = b"\n\xff\n"  # between texts looked at together: a byte that no text has, and line ends
 FEW_RULES = 8  # that could match in a text, and are run on it
 FEW_VALUES = 64  # that are read whole, concatenated: of more, some fit together by chance

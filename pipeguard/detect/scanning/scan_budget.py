@@ -240,8 +240,7 @@ class ScanInput(NamedTuple):
         """True if a client shows some of it to the user (MCP client/elicitation)."""
         if surface is Surface.DEFINITIONS or not self.text.may_ask:
             return False  # decided before a path is computed
-        segments = self.text.segments(0, len(self.text.data))
-        return any(self.place_of(path).startswith("elicitation.") for *_, path in segments)
+        return any(self.place_of(path).startswith("elicitation.") for path in self.text.paths)
 
 
 # --- scan result ------------------------------------------------------------------------
