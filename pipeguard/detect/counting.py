@@ -15,19 +15,8 @@ from functools import cached_property
 
 from pipeguard.detect.checks.credential_names import is_credential_name
 from pipeguard.detect.commands.argument_roles import ArgumentRole, role
-from pipeguard.detect.flows.key_files import (
-    is_key_file,
-    is_same_folder,
-    is_seen_by_others,
-    written_files,
-)
+from pipeguard.detect.flows import key_files, text_values
 from pipeguard.detect.flows.secret_values import find_one_time_token
-from pipeguard.detect.flows.text_values import (
-    address_around,
-    find_addresses,
-    find_opened,
-    named_strings,
-)
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.way_out import MOST_STRINGS, WayOut, is_sent_by_line, way_out
 from pipeguard.detect.knowledge import Knowledge
@@ -135,13 +124,13 @@ class LocatedMatch:
             self.context.guard
         ):
             return False
-        return not any(map(is_seen_by_others, written_files(self.value)))
+        return not any(map(key_files.is_seen_by_others, key_files.written_files(self.value)))
 
     def is_key_in_its_file(self) -> bool:
         """True if a key is written unchanged to a file on this machine that is meant for keys."""
         is_plain = self.match.rule.id.startswith("secrets.") and self.match.view == "text"
         is_kept_here = is_plain and self.is_argument and self.is_kept_here
-        return is_kept_here and are_key_files(written_files(self.value))
+        return is_kept_here and are_key_files(key_files.written_files(self.value))
 
     def is_fixture_hash(self) -> bool:
         """True for a password hash in a fixture, test or example, by its file or text."""
@@ -150,7 +139,7 @@ class LocatedMatch:
             return False
         around = self.text[max(0, match.start - FIXTURE_CHARS) : match.end + FIXTURE_CHARS]
         paths, _ = self.context.call.facts.names
-        named = [*paths, *(written_files(self.value) if self.is_argument else ())]
+        named = [*paths, *(key_files.written_files(self.value) if self.is_argument else ())]
         return any(map(_FIXTURE.search, (around, *named)))
 
     def is_servers_own(self) -> bool:
@@ -179,11 +168,13 @@ class LocatedMatch:
             return True
         if self.tool is None or not (self.is_argument and self._has_no_issuer):
             return False
-        address = address_around(self.text, self.match.start)
+        address = text_values.address_around(self.text, self.match.start)
         if not (address and self.knowledge.flows.has_returned(address)):
             return False
-        strings = named_strings(get_value(self.value, ARGUMENTS))
-        return len(strings) <= MOST_STRINGS and address in find_opened(self.tool.labels, strings)
+        strings = text_values.named_strings(get_value(self.value, ARGUMENTS))
+        return len(strings) <= MOST_STRINGS and address in text_values.find_opened(
+            self.tool.labels, strings
+        )
 
     @property
     def _has_no_issuer(self) -> bool:
@@ -216,7 +207,7 @@ class LocatedMatch:
         if vault is None or not stays or not self.match.exact or self.match.view != "text":
             return False
         secret = self.text[self.match.start : self.match.end]
-        if not vault.knows(secret) or find_addresses(self.value):
+        if not vault.knows(secret) or text_values.find_addresses(self.value):
             return False
         return not labels & Label.WRITES or self._is_at_home(secret)
 
@@ -228,8 +219,9 @@ class LocatedMatch:
         sources = self.knowledge.flows.find_sources(secret)
         read = [each for each in sources if "/" in each or "\\" in each]
         return not read or all(
-            is_key_file(file) or any(is_same_folder(file.lower(), each) for each in read)
-            for file in written_files(self.value)
+            key_files.is_key_file(file)
+            or any(key_files.is_same_folder(file.lower(), each) for each in read)
+            for file in key_files.written_files(self.value)
         )
 
     def _belongs_to_secret(self, secret: Match) -> bool:
@@ -291,7 +283,7 @@ def restored_file(knowledge: Knowledge, context: Context, value: JsonValue) -> J
     if vault is None or context.tool is None or not isinstance(value, dict):
         return None
     tool = knowledge.tool(context.guard, context.tool)
-    files = written_files(value)
+    files = key_files.written_files(value)
     if not (tool.stores and tool.labels & Label.WRITES and files):
         return None
     if are_key_files(files) or not knowledge.stays_here(context.guard):
@@ -301,4 +293,4 @@ def restored_file(knowledge: Knowledge, context: Context, value: JsonValue) -> J
 
 def are_key_files(files: Sequence[str]) -> bool:
     """True if there are files, and all of them are meant for keys."""
-    return bool(files) and all(map(is_key_file, files))
+    return bool(files) and all(map(key_files.is_key_file, files))

@@ -9,15 +9,9 @@ from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
 from pipeguard.detect.commands.argument_roles import ArgumentRole, role
+from pipeguard.detect.flows import text_values
 from pipeguard.detect.flows.leak import SECRET_OUT, Leak
 from pipeguard.detect.flows.outgoing_call import KnownCall
-from pipeguard.detect.flows.text_values import (
-    forget_addresses,
-    named_strings,
-    names_obeyed_file,
-    secret_egress,
-    short_values,
-)
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import RESTORED
 from pipeguard.detect.knowledge import Knowledge
@@ -144,7 +138,7 @@ class Findings(Knowledge):
         value: JsonValue = message.value
         if direction is Direction.TO_SERVER:
             findings = self._scan_message(context, Surface.TO_SERVER, message, value)
-            if names_obeyed_file(message.frame) or b"\\u00" in message.frame:
+            if text_values.names_obeyed_file(message.frame) or b"\\u00" in message.frame:
                 findings += self._written_orders(context, value)
             if may_hold_placeholder(message.frame):
                 if has_foreign_placeholder(vault, value):
@@ -170,9 +164,11 @@ class Findings(Knowledge):
 
     def _written_orders(self, context: Context, value: JsonValue) -> list[Finding]:
         """Orders in what is written to a file that models obey, as if it had come back."""
-        texts = [text for pair in named_strings(get_value(value, ARGUMENTS)) for text in pair]
+        texts = [
+            text for pair in text_values.named_strings(get_value(value, ARGUMENTS)) for text in pair
+        ]
         paths = "\n".join(text for text in texts if " " not in text.split("/")[-1])
-        if not names_obeyed_file(paths.encode("utf-8", "replace")):
+        if not text_values.names_obeyed_file(paths.encode("utf-8", "replace")):
             return []
         return [
             each
@@ -296,7 +292,7 @@ class Findings(Knowledge):
             return findings
         flows, tool = self.flows, self.tool(context.guard, context.tool)
         arguments = get_value(message.value, ARGUMENTS)
-        strings = named_strings(arguments)
+        strings = text_values.named_strings(arguments)
         leaks = flows.leaks(tool, arguments, context.now, KnownCall(context.event, strings))
         leaks += self._cut_keys(context, strings[:MOST_STRINGS])
         if not leaks:
@@ -307,7 +303,7 @@ class Findings(Knowledge):
 
     def extract_values(self, message: Message) -> frozenset[str]:
         """The short values among a call's arguments: ids, names, addresses."""
-        return short_values(get_value(message.value, ARGUMENTS))
+        return text_values.short_values(get_value(message.value, ARGUMENTS))
 
     def _secret_leaks(self, context: Context, message: Message) -> list[Finding]:
         """A secret of the server's that would leave with a request that gets secrets back."""
@@ -320,8 +316,8 @@ class Findings(Knowledge):
         tool = None if context.tool is None else self.tool(context.guard, context.tool)
         labels = Label.NONE if tool is None else tool.labels
         given: JsonValue = {part: params.get(part)}
-        confidence = secret_egress(vault, labels, given, flows.has_returned)
-        forget_addresses()
+        confidence = text_values.secret_egress(vault, labels, given, flows.has_returned)
+        text_values.forget_addresses()
         if confidence is None:
             return []
         place = context.place(("params", part))

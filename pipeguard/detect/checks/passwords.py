@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from pipeguard.detect.checks import randomness
 from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, to_outcome
 from pipeguard.detect.checks.placeholders import (
     LEAST_LEFT,
@@ -17,13 +18,6 @@ from pipeguard.detect.checks.placeholders import (
     entropy,
     is_placeholder,
     is_weak_password,
-)
-from pipeguard.detect.checks.randomness import (
-    character_classes,
-    encodes_words,
-    is_public,
-    looks_random,
-    not_identifier,
 )
 from pipeguard.detect.checks.readable import has_date, readable_chars
 from pipeguard.detect.words import placeholders as words
@@ -55,7 +49,7 @@ def password_outcome(secret: bytes) -> Outcome:
     """FAILS for common passwords and placeholders, HOLDS for long ones of mixed characters."""
     if is_placeholder(secret) or is_weak_password(secret):
         return Outcome.FAILS
-    classes = character_classes(secret)
+    classes = randomness.character_classes(secret)
     strong = (classes >= 2 and len(secret) >= 10) or (classes >= 3 and len(secret) >= 7)
     return Outcome.HOLDS if strong else Outcome.UNKNOWN
 
@@ -68,19 +62,21 @@ def typed_outcome(secret: bytes) -> Outcome:
     core = _SENTENCE_END.sub(b"", secret[:MEASURED_BYTES])
     body = core if len(core) >= LEAST_LEFT else secret[:MEASURED_BYTES]
     is_usual = is_weak_password(secret) or password_outcome(body) is Outcome.FAILS
-    is_other = is_public(body) or has_date(body) or encodes_words(body)
+    is_other = randomness.is_public(body) or has_date(body) or randomness.encodes_words(body)
     if is_usual or is_other or _STANDARD.match(body) or _is_cipher_list(body):
         return Outcome.FAILS
     if _CHOSEN.fullmatch(body) and not _NOT_CHOSEN.search(body):
         return Outcome.HOLDS
     in_words = readable_chars(body)
-    if not_identifier(body) is not Outcome.HOLDS or 10 * in_words >= 7 * len(body):
+    if randomness.not_identifier(body) is not Outcome.HOLDS or 10 * in_words >= 7 * len(body):
         return Outcome.FAILS
-    is_mixed = len(body) >= 8 and character_classes(body) >= 3 and 2 * in_words <= len(body)
+    is_mixed = (
+        len(body) >= 8 and randomness.character_classes(body) >= 3 and 2 * in_words <= len(body)
+    )
     if not is_mixed or entropy(body) < 2.7:
-        return looks_random(body)
+        return randomness.looks_random(body)
     has_sign = re.search(rb"[^A-Za-z0-9_./:+=-]", body) is not None
-    is_chosen = has_sign or looks_random(body) is not Outcome.FAILS
+    is_chosen = has_sign or randomness.looks_random(body) is not Outcome.FAILS
     return Outcome.HOLDS if is_chosen else Outcome.UNKNOWN
 
 

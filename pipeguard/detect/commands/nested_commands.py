@@ -10,15 +10,7 @@ from collections.abc import Iterator
 from enum import Enum
 from itertools import takewhile
 
-from pipeguard.detect.commands.programs import (
-    CLIENTS,
-    INTERPRETERS,
-    find_script,
-    is_inner,
-    operands,
-    option_values,
-    program_name,
-)
+from pipeguard.detect.commands import programs
 from pipeguard.detect.commands.shell_command import ScriptBudget
 from pipeguard.detect.commands.sql import statements
 from pipeguard.detect.words import programs as lists
@@ -68,29 +60,29 @@ def find_nested(name: str, words: list[str], budget: ScriptBudget) -> Iterator[N
     if name == "eval":
         yield Nested(NestedKind.SCRIPT, " ".join(words[1:]))
     if name in lists.TAKES_SCRIPT:
-        for script in option_values(words, ("-c", "--command", "-qc", "-qec", "-ec")):
+        for script in programs.option_values(words, ("-c", "--command", "-qc", "-qec", "-ec")):
             yield Nested(NestedKind.SCRIPT, script)
     if name == "ssh":
-        remote = operands(words[1:], _SSH_OPTIONS)[1:]
+        remote = programs.operands(words[1:], _SSH_OPTIONS)[1:]
         if remote:
             yield Nested(NestedKind.SCRIPT, " ".join(remote))
     if name == "find":
         yield from _actions_of_find(words, budget)
     yield from _inner_program(words)
-    if name in CLIENTS:
+    if name in programs.CLIENTS:
         yield from (Nested(NestedKind.SQL, line) for line in _client_lines(name, words))
 
 
 def _inner_program(words: list[str]) -> Iterator[Nested]:
     """Find the script of the first shell or interpreter among the words."""
     for at, word in enumerate(words[:-1]):
-        inner = program_name(word)
+        inner = programs.program_name(word)
         if inner in lists.SHELLS:
-            script = find_script(words[at:])
+            script = programs.find_script(words[at:])
             if script:
                 yield Nested(NestedKind.SCRIPT, script)
             return
-        if INTERPRETERS.match(inner) and (at == 0 or words[0] in lists.RUN_IN):
+        if programs.INTERPRETERS.match(inner) and (at == 0 or words[0] in lists.RUN_IN):
             program = _find_program(inner, words[at + 1 : at + 1 + INTERPRETER_WORDS])
             if program is not None:
                 yield Nested(NestedKind.CODE, program)
@@ -110,12 +102,12 @@ def _find_program(interpreter: str, words: list[str]) -> str | None:
 def _client_lines(name: str, words: list[str]) -> Iterator[str]:
     """The statements in the arguments of a database's client."""
     if name == "redis-cli":
-        yield "SQL " + " ".join(operands(words[1:], "hpanu"))[:MAX_LINE]
+        yield "SQL " + " ".join(programs.operands(words[1:], "hpanu"))[:MAX_LINE]
     elif name == "sqlite3":
-        for word in operands(words[1:], "")[1:]:
+        for word in programs.operands(words[1:], "")[1:]:
             yield from statements(word)
     else:
-        for text in option_values(words, CLIENTS[name]):
+        for text in programs.option_values(words, programs.CLIENTS[name]):
             yield from statements(text)
 
 
@@ -148,7 +140,7 @@ def _roots_of_find(words: list[str]) -> list[str]:
 def _on_folder(command: list[str], root: str) -> Nested:
     """A command of `-exec` on a folder and everything in it."""
     words = [root if word == "{}" else word for word in command]
-    if words and program_name(words[0]) == "rm":
+    if words and programs.program_name(words[0]) == "rm":
         words.insert(1, "-r")
     return Nested(NestedKind.COMMAND, "", tuple(words))
 
@@ -178,7 +170,7 @@ def pipeline_lines(commands: list[str]) -> list[str]:
     ]
     # A program that runs its input may come after any number of commands that only pass it on.
     names = [command.split(" ", 2)[1] for command in commands]
-    last = next((at for at in range(len(commands) - 1, 0, -1) if is_inner(names[at])), 0)
+    last = next((at for at in range(len(commands) - 1, 0, -1) if programs.is_inner(names[at])), 0)
     return lines + [f"{command} | {short[last]}" for command in dict.fromkeys(short[:last])]
 
 

@@ -18,17 +18,9 @@ from pipeguard.detect.matching.confirm import Occurrence
 from pipeguard.detect.model.data_literals import is_data_literal
 from pipeguard.detect.model.quotation import is_example, is_marked, topics
 from pipeguard.detect.rules.rule import Rule, View, Written
+from pipeguard.detect.scanning import surroundings
 from pipeguard.detect.scanning.origin import Origin
 from pipeguard.detect.scanning.scan_budget import run_check
-from pipeguard.detect.scanning.surroundings import (
-    SENTENCE_BYTES,
-    find_exceptions,
-    has_exception,
-    is_inside_data,
-    is_mostly_quoted,
-    is_part_of_word,
-    is_quoted,
-)
 from pipeguard.detect.text.decoders import ENCODINGS
 from pipeguard.detect.text.document import is_document, is_text
 from pipeguard.firewall.finding import Confidence, Severity
@@ -103,7 +95,7 @@ class Candidate:
     @cached_property
     def is_shown(self) -> bool:
         """True in quotes or the like, if its rule considers these."""
-        return self.rule.quoted and is_quoted(self.data, *self.span, self.within)
+        return self.rule.quoted and surroundings.is_quoted(self.data, *self.span, self.within)
 
     @property
     def is_gravest(self) -> bool:
@@ -146,7 +138,7 @@ class Candidate:
     def has_exception(self) -> bool:
         """True if the rule's exception is in the sentence; for a secret, if it includes that."""
         included = self.span if self.is_private else None
-        return has_exception(self.rule.unless, self.data, self.match.span, included)
+        return surroundings.has_exception(self.rule.unless, self.data, self.match.span, included)
 
     def is_noise(self) -> bool:
         """True for a secret in encoded data, or made of adjacent words, as in a title."""
@@ -154,7 +146,7 @@ class Candidate:
             return False
         if self.view is View.SQUEEZED:
             return self.is_refuted
-        return self.view in _WITH_SPACES and is_inside_data(self.data, *self.span)
+        return self.view in _WITH_SPACES and surroundings.is_inside_data(self.data, *self.span)
 
     def is_dummy(self) -> bool:
         """True for a placeholder, if the rule rejects them; for samples, for a reference."""
@@ -165,7 +157,7 @@ class Candidate:
     def is_cut_off(self) -> bool:
         """True if the word or token at either end continues."""
         is_worded = self.view in _WITH_SPACES and not self.is_checked
-        return is_worded and is_part_of_word(self.rule, self.data, self.match)
+        return is_worded and surroundings.is_part_of_word(self.rule, self.data, self.match)
 
     def fits_by_chance(self) -> bool:
         """True if joined pieces may form it by chance."""
@@ -180,7 +172,9 @@ class Candidate:
         start, end = self.span
         if self.is_gravest:
             doubted = self.rule.doubted if self.view is View.TEXT else ""
-            exceptions = find_exceptions(doubted, self.data, start, end, SENTENCE_BYTES)
+            exceptions = surroundings.find_exceptions(
+                doubted, self.data, start, end, surroundings.SENTENCE_BYTES
+            )
             last = next((last for _, last in exceptions), None)
             return last is not None and self.may_doubt(self, (start, max(end, last)))
         is_asked = self.rule.quoted and self.confidence > Confidence.LOW
@@ -366,7 +360,11 @@ def shows_attack(value: JsonValue, path: Path, start: int, data: bytes, span: Ra
     if not isinstance(value, dict) or "name" not in value or "jsonrpc" in value:
         return False
     is_sample = not _SHOWN_KEYS.isdisjoint(step for step in path if isinstance(step, str))
-    if not (is_sample or is_quoted(data, *span) or is_mostly_quoted(data[slice(*span)])):
+    if not (
+        is_sample
+        or surroundings.is_quoted(data, *span)
+        or surroundings.is_mostly_quoted(data[slice(*span)])
+    ):
         return False
     return serves(words.topics.in_order("SHOWING"), value, path, start)
 

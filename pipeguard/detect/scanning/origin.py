@@ -14,13 +14,8 @@ from pipeguard.detect.commands.argument_roles import IDLE, ArgumentRole
 from pipeguard.detect.commands.argument_usage import PROGRAMS, Idle
 from pipeguard.detect.matching.confirm import Occurrence
 from pipeguard.detect.rules.rule import Rule, Written
+from pipeguard.detect.scanning import surroundings
 from pipeguard.detect.scanning.scan_budget import ScanInput
-from pipeguard.detect.scanning.surroundings import (
-    is_disguised,
-    is_in_pieces,
-    is_inside_data,
-    is_part_of_word,
-)
 from pipeguard.detect.text.decoders import DecodedParts
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.json_values import Path
@@ -81,7 +76,7 @@ class Origin(NamedTuple):
             return True
         if not self.may_fit_by_chance:
             return False
-        is_random = rule.is_private and not rule.check and is_inside_data(data, *span)
+        is_random = rule.is_private and not rule.check and surroundings.is_inside_data(data, *span)
         return is_random or confidence < Confidence.HIGH
 
     def is_part_of_word(self, rule: Rule, data: bytes, match: Occurrence) -> bool:
@@ -96,7 +91,7 @@ class Origin(NamedTuple):
         start, end = match.span
         first = start if start == 0 or self.locate(start - 1, start + 1)[1] else start - 1
         last = end if end == len(data) or self.locate(end - 1, end + 1)[1] else end + 1
-        return is_part_of_word(rule, data, match, (first, last))
+        return surroundings.is_part_of_word(rule, data, match, (first, last))
 
     def is_new(self, rule: Rule, start: int, end: int) -> bool:
         """False for a match that is also in the plain text."""
@@ -112,7 +107,7 @@ class Origin(NamedTuple):
         words = not self.source.keyed
         first, last = spaced.span(*span, words=words)
         if self.outer is None:
-            return is_disguised(spaced.data[first:last], words=words)
+            return surroundings.is_disguised(spaced.data[first:last], words=words)
         low, high = self.outer._unfold(first, last)  # of literals
         if rule.is_private and self.source.text.data[max(0, low - 1) : low].isalnum():
             return False  # it would begin within a word of a literal
@@ -125,7 +120,7 @@ class Origin(NamedTuple):
         first, last = self.squeezed_from.span(start, end, words=False)
         stretch = self.squeezed_from.data[first:last]
         is_whole = self.outer is not None and len(stretch) == end - start
-        return is_whole or is_in_pieces(stretch)
+        return is_whole or surroundings.is_in_pieces(stretch)
 
     @property
     def outermost(self) -> Origin:
