@@ -149,8 +149,8 @@ def read_text(frame: bytes, text: str) -> JsonValue:
     except JSONDecodeError:
         why = "the frame is not valid JSON"
         raise Refusal("protocol.invalid-json", why, codes.PARSE_ERROR, legible_id(frame)) from None
-    except _BadKeys as error:
-        raise Refusal(error.rule, error.why, error.code, legible_id(frame)) from None
+    except Refusal as refusal:  # of `_make_object`, which does not know the frame
+        raise Refusal(refusal.rule, refusal.why, refusal.code, legible_id(frame)) from None
     if _opens_too_much(frame) and nests_deeper_than(value, MAX_DEPTH):
         raise _too_deep(frame)
     if (
@@ -209,25 +209,15 @@ def _text(frame: bytes) -> str:
         raise Refusal("protocol.invalid-utf8", why, codes.PARSE_ERROR, legible_id(frame)) from None
 
 
-class _BadKeys(Exception):  # noqa: N818  becomes a Refusal where the frame is known
-    """An object with duplicate keys, or with too many."""
-
-    def __init__(self, rule: str, why: str, code: int) -> None:
-        super().__init__(why)
-        self.rule = rule
-        self.why = why
-        self.code = code
-
-
 def _make_object(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
     value = dict(pairs)
     if len(value) == len(pairs) <= MAX_KEYS:
         return value
     if len(pairs) != len(value):
         why = "an object has the same key twice"
-        raise _BadKeys("protocol.duplicate-key", why, codes.INVALID_REQUEST)
+        raise Refusal("protocol.duplicate-key", why, codes.INVALID_REQUEST)
     why = f"an object has more than {MAX_KEYS} keys"
-    raise _BadKeys("protocol.too-many-keys", why, codes.UNSCANNABLE)
+    raise Refusal("protocol.too-many-keys", why, codes.UNSCANNABLE)
 
 
 def _refuse_constant(name: str) -> NoReturn:
