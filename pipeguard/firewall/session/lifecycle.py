@@ -13,20 +13,11 @@ from threading import Lock
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Action, Direction, Finding, Severity, make_drop
 from pipeguard.firewall.policy import Limits
-from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol import methods as subscriptions
+from pipeguard.firewall.protocol import codes, methods
 from pipeguard.firewall.protocol.answers import InputRequests
 from pipeguard.firewall.protocol.ids import read_id, write_answered_id, write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
 from pipeguard.firewall.protocol.message import Message, rewritten
-from pipeguard.firewall.protocol.methods import (
-    CANCELLED,
-    EXPENDABLE,
-    INITIALIZED,
-    LOG_MESSAGE,
-    PROGRESS,
-    REQUESTS_ONLY,
-)
 from pipeguard.firewall.protocol.peers import CAPABILITIES, LISTED, Peers
 from pipeguard.firewall.protocol.pending import Pending, PendingRequest, TakesAnswer
 from pipeguard.firewall.session import replies
@@ -47,7 +38,7 @@ _WITHOUT_LEGIBLE_ID = frozenset(
         "protocol.frame-too-large",
     }
 )
-_REFERENCES = {CANCELLED: "requestId", PROGRESS: "progressToken"}
+_REFERENCES = {methods.CANCELLED: "requestId", methods.PROGRESS: "progressToken"}
 _EARLY = Finding(
     "protocol.before-initialized",
     "envelope",
@@ -132,8 +123,8 @@ class ConversationState:
             if direction is Direction.TO_CLIENT:
                 finding = self._check_server_request(message, request)
             self._open(direction, request)
-            if request.method == subscriptions.LISTEN:
-                request.requested_lists = subscriptions.read_lists(message.value)
+            if request.method == methods.LISTEN:
+                request.requested_lists = methods.read_lists(message.value)
         return finding
 
     def send_call(self, request: PendingRequest) -> None:
@@ -351,7 +342,7 @@ class ConversationState:
         if token is None or not name or not isinstance(params, dict):
             return message
         with self._lock:
-            if message.method == CANCELLED:
+            if message.method == methods.CANCELLED:
                 token = self.pending[direction].match_answer(token) or token
             else:
                 token = self.pending[direction.back].match_progress(token)
@@ -370,23 +361,23 @@ class ConversationState:
         """
         with self._lock:
             method = message.method or ""
-            if method in REQUESTS_ONLY:
+            if method in methods.REQUESTS_ONLY:
                 why = "a request without an id was dropped"
                 return make_drop("protocol.request-without-id", why)
             if direction is Direction.TO_SERVER:
                 self.peers.begun = True
-                self.peers.initialized = self.peers.initialized or method == INITIALIZED
-            elif not self.peers.begun and method != LOG_MESSAGE:
+                self.peers.initialized = self.peers.initialized or method == methods.INITIALIZED
+            elif not self.peers.begun and method != methods.LOG_MESSAGE:
                 return make_drop("protocol.too-early", "the server spoke before the client did")
-            excess = self._quotas[direction].take(now, is_expendable=method in EXPENDABLE)
+            excess = self._quotas[direction].take(now, is_expendable=method in methods.EXPENDABLE)
             if excess is not None:
                 return excess
-            if method == subscriptions.ACKNOWLEDGED and direction is Direction.TO_CLIENT:
-                subscriptions.acknowledge(self.pending[Direction.TO_SERVER].all(), message.value)
+            if method == methods.ACKNOWLEDGED and direction is Direction.TO_CLIENT:
+                methods.acknowledge(self.pending[Direction.TO_SERVER].all(), message.value)
             params = message.value.get("params")
-            if method == CANCELLED:
+            if method == methods.CANCELLED:
                 return self._cancel(direction, params, now)
-            if method == PROGRESS:
+            if method == methods.PROGRESS:
                 return self._progress(direction, params)
             return None
 
