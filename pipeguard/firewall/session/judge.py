@@ -24,7 +24,7 @@ from pipeguard.firewall.finding import (
     tells_private,
 )
 from pipeguard.firewall.policy import Policy
-from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol import codes, methods
 from pipeguard.firewall.protocol.answers import check_answer, creates_task
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.message import (
@@ -34,12 +34,6 @@ from pipeguard.firewall.protocol.message import (
     parse,
     rewritten,
     with_id,
-)
-from pipeguard.firewall.protocol.methods import (
-    ESSENTIAL,
-    TASK_STATUS,
-    check_method,
-    without_free_text,
 )
 from pipeguard.firewall.protocol.pending import PendingRequest, pending_request
 from pipeguard.firewall.protocol.places import LISTS, OPENINGS
@@ -176,7 +170,7 @@ class FrameJudge(SettledFrame):
         """
         self.message, self.kind = self._mask(message), message.kind
         if message.method is not None and self.outline is None:
-            check_method(message)
+            methods.check_method(message)
         if message.kind is MessageKind.REQUEST:
             verdict = self._judge_request()
         elif message.kind is MessageKind.NOTIFICATION:
@@ -323,11 +317,11 @@ class FrameJudge(SettledFrame):
         if reasons is not None:
             return self._verdict(reasons, None)
         verdict = self._settle(self._findings(self._context(), message))
-        if verdict.forward is None and message.method in ESSENTIAL:
-            bare = rewritten(message, without_free_text(message.value))
+        if verdict.forward is None and message.method in methods.ESSENTIAL:
+            bare = rewritten(message, methods.without_free_text(message.value))
             is_clean = not self._findings(self._context(), bare)
             return verdict._replace(forward=bare.frame) if is_clean else verdict
-        if message.method == TASK_STATUS:
+        if message.method == methods.TASK_STATUS:
             self._record_input_requests(message.value.get("params"), verdict)
         return verdict
 

@@ -21,14 +21,7 @@ from pipeguard.firewall.finding import (
     method_is_secret,
     worst,
 )
-from pipeguard.firewall.protocol import batch, codes
-from pipeguard.firewall.protocol.framing import (
-    Lost,
-    Oversized,
-    is_answer,
-    is_request_shaped,
-    legible_id,
-)
+from pipeguard.firewall.protocol import batch, codes, framing
 from pipeguard.firewall.protocol.message import parse
 from pipeguard.firewall.protocol.pending import PendingRequest
 from pipeguard.firewall.session import replies
@@ -57,7 +50,7 @@ def as_refusal(frame: bytes, error: Exception) -> Refusal:
     id_token = None
     with suppress(Refusal):
         parsed = parse(frame)
-        id_token = legible_id(frame) if isinstance(parsed, list) else parsed.id_token
+        id_token = framing.legible_id(frame) if isinstance(parsed, list) else parsed.id_token
     why = f"judging it failed ({type(error).__name__})"
     return Refusal("protocol.internal", why, codes.INTERNAL, id_token)
 
@@ -67,9 +60,9 @@ def _may_ask(frame: bytes) -> bool:
 
     Of a line over the limit, its last part, unless an earlier one had the id.
     """
-    if not isinstance(frame, Oversized):
+    if not isinstance(frame, framing.Oversized):
         return True
-    return bool(frame.head and frame.tail) and is_request_shaped(frame) is not False
+    return bool(frame.head and frame.tail) and framing.is_request_shaped(frame) is not False
 
 
 class Arrival(NamedTuple):
@@ -166,9 +159,11 @@ class Refuser:
         self, refusal: Refusal, id_token: str, findings: list[Finding]
     ) -> Verdict:
         """Refuse a frame whose id could be read; it is a request, an answer, or either."""
-        asks = is_request_shaped(self.frame)
+        asks = framing.is_request_shaped(self.frame)
         request = reply = None
-        if not asks and (self.direction is TO_SERVER or is_answer(self.frame, refusal, asks=asks)):
+        if not asks and (
+            self.direction is TO_SERVER or framing.is_answer(self.frame, refusal, asks=asks)
+        ):
             request = next(iter(self.state.close_all(self.direction, [id_token])), None)
         if asks or (asks is None and request is None and self.direction is TO_SERVER):
             reply = self._to_sender(id_token, refusal.code, findings)
@@ -180,7 +175,7 @@ class Refuser:
         """Replace the answer to a request by ours."""
         if code in (codes.PARSE_ERROR, codes.INVALID_REQUEST):  # the one who asked is not at fault
             code = codes.PEER_BROKE_PROTOCOL
-        executed = not isinstance(self.frame, Lost) or self.frame.sent
+        executed = not isinstance(self.frame, framing.Lost) or self.frame.sent
         forward = self.answer(request, code, findings, replaces_answer=True, executed=executed)
         verdict = self._blocking(findings, forward, None)
         method, tool = request.record_names
