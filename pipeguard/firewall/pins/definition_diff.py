@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from itertools import zip_longest
 from json import JSONDecoder
-from typing import TYPE_CHECKING
 
 from pipeguard.firewall.pins.fingerprint import canonical
 from pipeguard.firewall.protocol.json_values import (
@@ -17,10 +17,6 @@ from pipeguard.firewall.protocol.json_values import (
     Number,
     serialise,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 Side = JsonValue | Absent  # ABSENT if one of the two definitions lacks it
 Path = tuple[str, ...]

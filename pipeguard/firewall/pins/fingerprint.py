@@ -6,18 +6,13 @@ Knows JSON. Knows neither tools, nor the storage of pins, nor the meaning of dri
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import IO
 
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, serialise_canonical
 from pipeguard.records import NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import IO
-
-    _Scalar = bool | int | str | float | None
-    _Dump = Callable[[_Scalar, IO[bytes]], None]
-
+_Dump = Callable[[bool | int | str | float | None, IO[bytes]], None]  # as `rfc8785.dump`
 EXACT_DIGITS = 15  # a decimal of 15 digits survives a double and back (IEEE 754)
 
 WITHDRAWN = "withdrawn"  # the reason of a hold that no longer waits

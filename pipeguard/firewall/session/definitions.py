@@ -422,11 +422,7 @@ def _review_drifted(
     is_stored = not scope.guard.pins.is_unstored(pin.kind, pin.name)
     change = scope.change(pin.name, seen.fingerprint, seen.text, reason)
     stored = _learn(scope.guard, change, pin)
-    if (
-        stored is not None
-        and stored.held_definition is not None
-        and stored.held_fingerprint is not None
-    ):
+    if stored is not None and stored.held_fingerprint and stored.held_definition:
         change = scope.change(pin.name, stored.held_fingerprint, stored.held_definition, reason)
     is_remembered = pin.held_fingerprint == change.fingerprint and is_stored
     finding = scope.finding("trust.drifted", note, seen.shown_name, Action.BLOCK)
