@@ -105,19 +105,10 @@ _BY_MEMBER = INPUTS | {"annotations", "_meta"}
 _WITH_NAMED_SCHEMAS = frozenset({"patternProperties", "$defs", "definitions", "dependentSchemas"})
 _WITH_LISTED_SCHEMAS = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
 _WITH_ONE_SCHEMA = frozenset(
-    [
-        "items",
-        "additionalProperties",
-        "unevaluatedProperties",
-        "unevaluatedItems",
-        "contains",
-        "propertyNames",
-        "not",
-        "if",
-        "then",
-        "else",
-        "contentSchema",
-    ]
+    {
+        *("items", "additionalProperties", "unevaluatedProperties", "unevaluatedItems"),
+        *("contains", "propertyNames", "contentSchema", "not", "if", "then", "else"),
+    }
 )
 _DECODER = JSONDecoder(parse_float=Number, parse_int=Number)
 

@@ -97,20 +97,10 @@ _FLOORS = frozenset(
 )
 _OPEN_ENDS = frozenset({"additionalProperties", "unevaluatedProperties", "unevaluatedItems"})
 _RESTRAINTS = frozenset(
-    [
-        "const",
-        "pattern",
-        "format",
-        "not",
-        "multipleOf",
-        "uniqueItems",
-        "items",
-        "contains",
-        "propertyNames",
-        "allOf",
-        "contentEncoding",
-        "contentMediaType",
-    ]
+    {
+        *("const", "pattern", "format", "not", "multipleOf", "uniqueItems", "items", "contains"),
+        *("propertyNames", "allOf", "contentEncoding", "contentMediaType"),
+    }
 )
 
 

@@ -30,12 +30,8 @@ ANSWERS_WITHOUT_ID = "2025-11-25"  # the first revision in which an error may la
 # Rules that a request may break without a legible id. A notification breaks the others.
 _WITHOUT_LEGIBLE_ID = frozenset(
     {
-        "protocol.invalid-json",
-        "protocol.invalid-utf8",
-        "protocol.not-an-object",
-        "protocol.invalid-id",
-        "protocol.batch",
-        "protocol.frame-too-large",
+        *("protocol.invalid-json", "protocol.invalid-utf8", "protocol.not-an-object"),
+        *("protocol.invalid-id", "protocol.batch", "protocol.frame-too-large"),
     }
 )
 _REFERENCES = {methods.CANCELLED: "requestId", methods.PROGRESS: "progressToken"}
