@@ -61,8 +61,12 @@ class LocatedMatch:
         context: where the value is.
         value: the judged message, or a part of one.
         match: in it.
+
+    Attributes:
         returning: matches of secrets that go back to where they came from.
     """
+
+    returning: Sequence[Match] = ()
 
     def __init__(
         self,
@@ -70,10 +74,9 @@ class LocatedMatch:
         context: Context,
         value: JsonValue,
         match: Match,
-        returning: Sequence[Match] = (),
     ) -> None:
         self.knowledge, self.context, self.value = knowledge, context, value
-        self.match, self.returning, self.confidence = match, returning, match.confidence
+        self.match, self.confidence = match, match.confidence
         # The called tool; None for a message that calls none.
         self.tool = None if context.tool is None else knowledge.tool(context.guard, context.tool)
         self.is_argument = self.tool is not None and context.place(match.path) == "call.arguments"

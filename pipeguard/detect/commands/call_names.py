@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 
-from pipeguard.detect.commands.argument_roles import ArgumentRole, role
+from pipeguard.detect.commands.argument_roles import IDLE, ArgumentRole, role
 from pipeguard.detect.commands.interpret import command_lines
 from pipeguard.detect.matching.confirm import find_signed, occurs, sign_finder
 from pipeguard.detect.model.data_literals import file_kind
@@ -44,7 +44,6 @@ _FETCHES = lazy_regex(rf"(?:\A|[\s;|&(`/])(?:{lists.alternatives('FETCHING')})\s
 _SCHEME = "(?:https?|wss?|s?ftps?|git|ssh)://"
 _ADDRESS = lazy_regex(rf"\b{_SCHEME}([^\s\"'<>`{{}}]{{1,2048}})", re.IGNORECASE)
 _ACTED_ON = frozenset({ArgumentRole.COMMAND, ArgumentRole.CODE, ArgumentRole.STATEMENT})
-_TEXT = frozenset({ArgumentRole.WRITTEN, ArgumentRole.SEARCHED, ArgumentRole.PARSED})
 
 
 _FILTER_FIRST = ("$ jq ", "$ yq ")  # the first operand is a filter, and no file
@@ -144,7 +143,7 @@ def _is_fetching(tool: str | None, strings: list[tuple[Path, str]]) -> bool:
         use = role(tool, path)
         if use is ArgumentRole.COMMAND and occurs(_FETCHES, text):
             return True
-        if "://" in text and use not in _TEXT:
+        if "://" in text and use not in IDLE:
             from pipeguard.detect.checks.url_hosts import is_local  # as below
 
             addresses = find_signed(_ADDRESS, sign_finder(_SCHEME), text)
@@ -185,7 +184,7 @@ def _read_names(use: ArgumentRole, words: frozenset[str], text: str) -> CallName
     """The names in one string, by the words of its key; None if they are uncertain."""
     if use in _ACTED_ON:
         return None
-    if use in _TEXT:
+    if use in IDLE:
         is_searched = use is ArgumentRole.SEARCHED and _ELSEWHERE.match(text)
         return None if is_searched else UNNAMED
     web = _WEB.fullmatch(text)

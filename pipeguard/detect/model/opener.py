@@ -30,6 +30,7 @@ from pipeguard.detect.model.opener_weights import (
     unpack_opener,
 )
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.native import find_native
 from pipeguard.records import NamedTuple
 
 WHOLE_BYTES = 768  # up to this length, a text is read whole or not at all
@@ -148,11 +149,8 @@ def _character(data: bytes, at: int) -> int:
 
 def native() -> Windows | None:
     """The form in C; None if it was not built."""
-    try:
-        from pipeguard.detect.model import _opener
-    except ImportError:
-        return None
-    return _opener.windows
+    form = find_native("detect.model._opener")
+    return None if form is None else form.windows
 
 
 def portable() -> Windows:

@@ -19,8 +19,6 @@ _QUOTED = r"\\Q.*?(?:\\E|\Z)|\\.|" + BRACKETS.decode()
 _BLANK = lazy_regex(_QUOTED + "| ", re.DOTALL)
 _GROUP_NAME = lazy_regex(_QUOTED + r"|\(\?<(?=\w)", re.DOTALL)
 _NO_PART = lazy_regex(_QUOTED + r"|%\{(?![a-z-]+\}|[0-9,]+\}).{0,20}", re.DOTALL)
-_ANY_BLANK = r"\s+"
-_ANY_TEXT = r"[\s\S]*"
 
 
 BEGIN, END, BAR = "%<", "%>", "|"
@@ -116,7 +114,7 @@ class Expressions:
         expressions = {field: str(entry[field]) for field in FIELDS if entry.get(field)}
         before, part, after = expressions.get("pattern", "").partition(self._omitted)
         if part and BEGIN not in expressions["pattern"]:
-            expressions.setdefault("sign", before + _ANY_TEXT + after)
+            expressions.setdefault("sign", rf"{before}[\s\S]*{after}")
         written = {field: self._expand(text, field) for field, text in expressions.items() if text}
         if "pattern" in written:
             try:
@@ -137,6 +135,6 @@ class Expressions:
             if match[0].startswith("%{"):
                 raise RuleError(f"{where}`{match[0]}` is not a part such as `%{{name}}`", *keys)
         if self._blanks:  # parts have been expanded already
-            text = _BLANK.sub(lambda match: _ANY_BLANK if match[0] == " " else match[0], text)
+            text = _BLANK.sub(lambda match: r"\s+" if match[0] == " " else match[0], text)
         text = _GROUP_NAME.sub(lambda match: "(?P<" if match[0] == "(?<" else match[0], text)
         return _PART.sub(lambda match: self._parts[match[1]], text)

@@ -211,7 +211,7 @@ class Located:
             start += 1  # so that the match is in its own line
         self.rule, self.data, self.span = rule, data, (start, end)
         self.view, self.low, self.high, self.is_exact = origin.trace(start, end)
-        self.source, self.text, locate = origin.source, origin.source.text, origin.locate_joined
+        self.source, self.text, locate = origin.source, origin.source.text, origin.outermost.locate
         if locate is None and not rule.is_private:  # an order, which may begin in a name
             self.low, self.high = self.text.largest_part(self.low, self.high)
         self.paths = locate(self.low, self.high)[0] if locate is not None else []

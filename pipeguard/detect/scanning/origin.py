@@ -130,15 +130,10 @@ class Origin(NamedTuple):
             origin = origin.outer
         return origin
 
-    @property
-    def locate_joined(self) -> Locate | None:
-        """`locate` of the outermost reading."""
-        return self.outermost.locate
-
     def active_ranges(self, rule: Rule, low: int, high: int) -> list[folding.Range]:
         """The parts of a range that a rule searches: without strings that are idle for it."""
         uses, idle = self.source.uses, _IDLE.get(rule.written)
-        if idle is None or self.squeezed_from is not None or self.locate_joined is not None:
+        if idle is None or self.squeezed_from is not None or self.outermost.locate is not None:
             return [(low, high)]
         if self.outer is not None or self.whole:
             path = self.find_path(low, high) if high - low >= IDLE_BYTES else None

@@ -316,7 +316,7 @@ class Scan:
             return -1
         if origin.outermost.chain == "squeezed":
             return Confidence.HIGH  # not reported again for a row of several strings
-        if origin.locate_joined is not None:
+        if origin.outermost.locate is not None:
             return -1
         path = self.source.text.find_path(origin.trace(*candidate.span)[1])
         return self.tally.confidence_so_far(rule, words + path_key(path))

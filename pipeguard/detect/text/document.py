@@ -121,7 +121,7 @@ class MessageText:
         keys = self._joined_key_list
         ends = list(accumulate(len(key.encode("utf-8")) for key in keys))
         crossed = keys[bisect_right(ends, start) : bisect_right(ends, end - 1) + 1]
-        paths = [self._find_key(key) for key in crossed if key]
+        paths = [self._key_paths.get(key, ()) for key in crossed if key]
         return paths, len(paths) > 1
 
     def find_path(self, start: int) -> Path:
@@ -243,17 +243,14 @@ class MessageText:
         return max(0, min(bisect_right(self._starts, start), len(self._starts) - 1) - 1)
 
     def _index_path(self, index: int) -> Path:
-        is_located = index < len(self.strings)
-        return self.segment_path(index) if is_located else self._find_key(self._string(index))
+        if index < len(self.strings):
+            return self.segment_path(index)
+        return self._key_paths.get(self._string(index), ())  # of another text, the value's own
 
     def _string(self, index: int) -> str:
         """The string of a segment, which may be a key in the unkeyed layout."""
         located = len(self.strings)
         return self.strings[index] if index < located else self._key_list[index - located]
-
-    def _find_key(self, key: str) -> Path:
-        """The first path of a key; for any other text, the path of the value itself."""
-        return self._key_paths.get(key, ())
 
     def _find_container(self, number: int) -> Path:
         """The path of a container."""

@@ -112,7 +112,7 @@ def test_a_squeezed_reading_leads_to_the_bytes_with_their_spaces() -> None:
     origin = Origin(source, "squeezed", locate=locate, squeezed_from=folding.Spaced(joined))
     view, low, high, exact = origin.trace(0, 9)
     assert (view, joined[low:high], exact) == ("squeezed", b"g h p _ Z 7 Q X 4", True)
-    assert origin.locate_joined == locate
+    assert origin.outermost.locate == locate
     assert origin.is_new(SECRET, 0, 9)
     assert origin.is_split(0, 9)
     assert not origin.is_new(SECRET, 9, 13)
