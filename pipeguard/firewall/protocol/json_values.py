@@ -36,6 +36,7 @@ def as_object(value: JsonValue) -> JsonObject:
     return value if isinstance(value, dict) else {}
 
 
+_LITERALS = {None: "null", True: "true", False: "false"}
 _ENDS = {"\x85": r"\u0085", "\u2028": r"\u2028", "\u2029": r"\u2029"}
 
 
@@ -86,12 +87,8 @@ def write_text(value: JsonValue) -> bytes:
 
 
 def _write(value: JsonValue, parts: list[str]) -> None:
-    if value is None:
-        parts.append("null")
-    elif value is True:
-        parts.append("true")
-    elif value is False:
-        parts.append("false")
+    if value is None or isinstance(value, bool):
+        parts.append(_LITERALS[value])
     elif isinstance(value, Number):
         parts.append(str.__str__(value))
     elif isinstance(value, str):
@@ -119,18 +116,12 @@ def _write(value: JsonValue, parts: list[str]) -> None:
 def walk_values(value: JsonValue, path: Path = ()) -> Iterator[tuple[Path, JsonValue]]:
     """Each value with its path: the value itself first, a container before its members."""
     yield path, value
-    if type(value) is dict:
-        for key, item in value.items():
+    if type(value) is dict or type(value) is list:
+        for step, item in value.items() if type(value) is dict else enumerate(value):
             if type(item) is dict or type(item) is list:
-                yield from walk_values(item, (*path, key))
+                yield from walk_values(item, (*path, step))
             else:
-                yield (*path, key), item
-    elif type(value) is list:
-        for index, item in enumerate(value):
-            if type(item) is dict or type(item) is list:
-                yield from walk_values(item, (*path, index))
-            else:
-                yield (*path, index), item
+                yield (*path, step), item
 
 
 def walk_strings(value: JsonValue) -> Iterator[tuple[Path, str]]:
