@@ -11,7 +11,7 @@ from pipeguard.detect.flows.leak import Leak
 from pipeguard.detect.flows.text_values import forget_addresses
 from pipeguard.detect.flows.way_out import forget_texts
 from pipeguard.detect.knowledge import Knowledge
-from pipeguard.detect.scanning.rating import describe_steps, rate_in_message
+from pipeguard.detect.scanning.rating import IN_MESSAGE, describe_steps, rerate
 from pipeguard.detect.scanning.scan_budget import Match, ScanResult
 from pipeguard.detect.shown_call import show_passage
 from pipeguard.firewall.finding import Action, Confidence, Finding, Severity, name_is_secret
@@ -87,7 +87,7 @@ def _to_findings(
     seen: set[tuple[object, ...]] = set()
     for case in cases:
         case.returning = returning
-        if (match := rate_in_message(case.match, case)) is None:
+        if (match := rerate(case.match, case, IN_MESSAGE)) is None:
             continue
         if case.one_time_token and knowledge.vault is not None:
             knowledge.vault.placeholder(case.match.rule.id, case.one_time_token)  # remembers it

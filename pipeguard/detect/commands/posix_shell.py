@@ -347,9 +347,10 @@ class _Script:
             self._pipelines and self._pipelines[-1][0].words[:1] in _GROUP_BEGINS
         ):
             self._group = len(self._pipelines) - (operator != "(")
-        if operator == "\n":
-            while self._heredoc_tags:
-                self._skip_heredoc(self._heredoc_tags.pop(0))
+        while operator == "\n" and self._heredoc_tags:
+            end = _heredoc_end(self._text, self._reader.at - 1, self._heredoc_tags.pop(0))
+            following = self._text.find("\n", end + 1)
+            self._reader.at = len(self._text) if following < 0 else following
 
     def _end_group(self) -> None:
         """Send the output of all commands in a group into the pipe behind it."""
@@ -437,11 +438,6 @@ class _Script:
         end = _heredoc_end(self._text, start, tag)
         self._shell.budget.spend((end - start) // READ_CHARS)
         return self._text[start + 1 : end][: shell_command.MAX_VALUE]
-
-    def _skip_heredoc(self, tag: str) -> None:
-        end = _heredoc_end(self._text, self._reader.at - 1, tag)
-        following = self._text.find("\n", end + 1)
-        self._reader.at = len(self._text) if following < 0 else following
 
 
 def _heredoc_end(text: str, start: int, tag: str) -> int:

@@ -289,7 +289,7 @@ def with_support(matches: list[Match], rules_with_several: set[str]) -> list[Mat
     """
     for index, match in enumerate(matches):
         supported = _Supported(match, matches, rules_with_several)
-        matches[index] = _rerate(match, supported, IN_TEXT) or match
+        matches[index] = rerate(match, supported, IN_TEXT) or match
     return matches
 
 
@@ -310,12 +310,8 @@ IN_MESSAGE: tuple[_Step[Any], ...] = (
 )
 
 
-def rate_in_message(match: Match, case: _Rated) -> Match | None:
-    """Rate a match by its place; None if it does not count there."""
-    return _rerate(match, case, IN_MESSAGE)
-
-
-def _rerate(match: Match, case: _Case, table: Sequence[_Step[_Case]]) -> Match | None:
+def rerate(match: Match, case: _Case, table: Sequence[_Step[_Case]]) -> Match | None:
+    """Rate a located match by one more table; None if it does not count."""
     confidence, steps = _rate(case, table, Rating(match.confidence, match.steps))
     return None if confidence is None else match._replace(confidence=confidence, steps=steps)
 
