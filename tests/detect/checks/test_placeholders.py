@@ -14,37 +14,18 @@ from pipeguard.detect.checks.placeholders import (
     is_placeholder,
 )
 from pipeguard.rulebook.samples import expand
+from tests.detect.cases import read_cases
+from tests.each import each
 from tests.fuzz.budget import tried
 
+CASES = read_cases(__file__)
 
-@pytest.mark.parametrize(
+
+@each(
     "text",
     [
-        "ghp_" + "x" * 36,
-        "ghp_1234567890abcdefghijklmnopqrstuvwxyz",
-        "AKIAIOSFODNN7" + "EXAMPLE",
-        "your-api-key-here",
-        "changeme",
-        "<token>",
-        "[token]",
-        "${DB_PASSWORD}",
-        "$DB_PASSWORD",
-        "%DB_PASSWORD%",
-        "{{ secret }}",
-        "%(password)s",
-        "process.env.API_KEY",
-        'os.environ["API_KEY"]',
-        "getenv('API_KEY')",
-        "get_secret(name)",
-        "vault:kv/data/app#password",
-        "op://vault/item/field",
-        "arn:aws:secretsmanager:eu-north-1:000000000000:secret:app",
-        "ENC[AES256_GCM,data:abc]",
-        "********",
-        "sk-...abcd",
-        "…",
-        "00000000-0000-0000-0000-000000000000",
-        "",
+        *CASES["what_stands_for_a_secret_is_told_from_one"],
+        *("ghp_" + "x" * 36, "AKIAIOSFODNN7" + "EXAMPLE"),
     ],
 )
 def test_what_stands_for_a_secret_is_told_from_one(text: str) -> None:

@@ -4,7 +4,11 @@ import pytest
 
 from pipeguard.detect.checks.outcome import AROUND, Outcome
 from pipeguard.detect.checks.registry import run
+from tests.detect.cases import read_cases
 from tests.detect.checks.outcomes import assert_outcome, rows
+from tests.each import each
+
+CASES = read_cases(__file__)
 
 VALUE = b"kg7DTkQN7Finto3DSR7CkA83jd02"
 
@@ -92,36 +96,14 @@ def test_words_that_are_searched_for_are_no_value(value: str, outcome: Outcome) 
 PRINT = "A4D18E0B7C2F965D31E80A7B4C9F26D5E3018B7C"
 
 
-@pytest.mark.parametrize(
-    ("text", "outcome"),
-    [
-        ("the signing key is {}.", Outcome.FAILS),
-        ("gpg fingerprint of our key: {}", Outcome.FAILS),
-        ("deploy key {} (ED25519)", Outcome.FAILS),
-        ("webhook signing key {}", Outcome.HOLDS),
-        ("SIGNING_KEY={}", Outcome.HOLDS),
-        ("gpg and access_token: {}", Outcome.HOLDS),
-    ],
-)
-def test_the_fingerprint_of_a_key_is_no_secret(text: str, outcome: Outcome) -> None:
+@each("text, outcome", CASES["the_fingerprint_of_a_key_is_no_secret"])
+def test_the_fingerprint_of_a_key_is_no_secret(text: str, outcome: str) -> None:
     around = text.format(PRINT)
     match = around[: around.index(PRINT)] + PRINT
-    assert run("around-not-fingerprint", f"{match}{AROUND.decode()}{around}".encode()) is outcome
+    with_text = f"{match}{AROUND.decode()}{around}".encode()
+    assert run("around-not-fingerprint", with_text) is Outcome[outcome]
 
 
-@pytest.mark.parametrize(
-    ("value", "outcome"),
-    [
-        ("9f1c2d3e-4b5a-4c6d-8e7f-0a1b2c3d4e5f", Outcome.FAILS),
-        ("01J9Z3NDEKTSV4RRFFQ69G5FAV", Outcome.FAILS),
-        ("aGVsbG8gZnJvbSB0aGUgdGVzdCBvZiB0aGUgcXVldWU=", Outcome.FAILS),
-        ("K7Q2-M4XZ-99TB-PW3C-5RJD", Outcome.FAILS),  # a voucher
-        ("SEL70200GM2-SEL2470GM2-ILCE7M4B", Outcome.FAILS),
-        ("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ", Outcome.FAILS),
-        ("VK7JG-NPHTM-C97JM-9MPGT-3V66T", Outcome.HOLDS),  # a product key
-        ("K7Q2-M4XZ-99TB-PW3C-5RJD-8HVN", Outcome.HOLDS),  # a recovery key of a disk
-        (VALUE.decode(), Outcome.HOLDS),
-    ],
-)
-def test_ids_of_known_forms_are_known(value: str, outcome: Outcome) -> None:
-    assert run("no-known-id", value.encode()) is outcome
+@each("value, outcome", CASES["ids_of_known_forms_are_known"])
+def test_ids_of_known_forms_are_known(value: str, outcome: str) -> None:
+    assert run("no-known-id", value.encode()) is Outcome[outcome]
