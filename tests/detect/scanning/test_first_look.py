@@ -108,19 +108,14 @@ def test_it_lets_nothing_pass_that_all_readings_find(
     assert found == read_in_all_ways(engine, source, surface)
 
 
-@each("text", CASES["it_settles_what_documentation_is_full_of"])
+COULD_MATCH = CASES["it_settles_what_a_rule_could_match_in_and_does_not"]
+
+
+@each("text", [*CASES["it_settles_what_documentation_is_full_of"], *COULD_MATCH])
 def test_it_settles_what_documentation_is_full_of(text: str) -> None:
     engine, value = engines().to_client, frame_value(Surface.TO_CLIENT, text)
     source, seen = looked_at(engine, value, "result.text", Surface.TO_CLIENT)
-    assert is_plainly_clean(engine, source, Surface.TO_CLIENT, seen)
-    assert read_in_all_ways(engine, source, Surface.TO_CLIENT) == NOTHING_FOUND
-
-
-@each("text", CASES["it_settles_what_a_rule_could_match_in_and_does_not"])
-def test_it_settles_what_a_rule_could_match_in_and_does_not(text: str) -> None:
-    engine, value = engines().to_client, frame_value(Surface.TO_CLIENT, text)
-    source, seen = looked_at(engine, value, "result.text", Surface.TO_CLIENT)
-    assert engine.sort_hits(seen.hits)[1]
+    assert engine.sort_hits(seen.hits)[1] or text not in COULD_MATCH
     assert is_plainly_clean(engine, source, Surface.TO_CLIENT, seen)
     assert read_in_all_ways(engine, source, Surface.TO_CLIENT) == NOTHING_FOUND
 
