@@ -69,11 +69,7 @@ class LocatedMatch:
     returning: Sequence[Match] = ()
 
     def __init__(
-        self,
-        knowledge: Knowledge,
-        context: Context,
-        value: JsonValue,
-        match: Match,
+        self, knowledge: Knowledge, context: Context, value: JsonValue, match: Match
     ) -> None:
         self.knowledge, self.context, self.value = knowledge, context, value
         self.match, self.confidence = match, match.confidence

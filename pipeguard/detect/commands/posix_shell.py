@@ -247,9 +247,7 @@ class Shell:
     __slots__ = ("_depth", "_on_substitution", "budget", "composed", "values")
 
     def __init__(
-        self,
-        on_substitution: Callable[[list[Pipeline]], None],
-        budget: ScriptBudget | None = None,
+        self, on_substitution: Callable[[list[Pipeline]], None], budget: ScriptBudget | None = None
     ) -> None:
         """Begin with the variables that every shell has.
 

@@ -9,13 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from pipeguard.firewall.finding import (
-    Action,
-    Confidence,
-    Finding,
-    Severity,
-    observe_only,
-)
+from pipeguard.firewall.finding import Action, Confidence, Finding, Severity, observe_only
 from pipeguard.firewall.policy import Mode, Policy
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.message import Message, rewritten

@@ -24,11 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property
 
-from pipeguard.detect.model.opener_weights import (
-    WINDOW_SEGMENTS,
-    Weights,
-    unpack_opener,
-)
+from pipeguard.detect.model.opener_weights import WINDOW_SEGMENTS, Weights, unpack_opener
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.native import find_native
 from pipeguard.records import NamedTuple

@@ -16,13 +16,7 @@ from typing import NoReturn
 from pipeguard.errors import Refusal
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.framing import (
-    KnownResult,
-    Lost,
-    Oversized,
-    legible_id,
-    one_line,
-)
+from pipeguard.firewall.protocol.framing import KnownResult, Lost, Oversized, legible_id, one_line
 from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.json_values import (
     MOST_BYTES,

@@ -284,10 +284,7 @@ class DefinitionScope(NamedTuple):
 
 
 def review_definition(
-    scope: DefinitionScope,
-    name: str,
-    definition: JsonValue,
-    look_alike: str | None = None,
+    scope: DefinitionScope, name: str, definition: JsonValue, look_alike: str | None = None
 ) -> ReviewedDefinition:
     """Compare one definition with its pin.
 

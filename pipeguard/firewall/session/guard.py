@@ -19,12 +19,7 @@ from pipeguard.firewall.pins.store import PinKey, Pins, as_trusted
 from pipeguard.firewall.policy import Mode, Policy, PolicyTarget, Trust
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Path
 from pipeguard.firewall.protocol.message import Message, PlainOutline
-from pipeguard.firewall.protocol.pending import (
-    NO_CALL,
-    PendingRequest,
-    QuestionsInResults,
-    Targets,
-)
+from pipeguard.firewall.protocol.pending import NO_CALL, PendingRequest, QuestionsInResults, Targets
 from pipeguard.firewall.protocol.places import HTTP_HEADER, Surface, name_place, pointer
 from pipeguard.records import NamedTuple
 

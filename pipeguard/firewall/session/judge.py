@@ -42,11 +42,7 @@ from pipeguard.firewall.session import admission, replies
 from pipeguard.firewall.session.definitions import ReviewedResult, review
 from pipeguard.firewall.session.guard import AnswerNote
 from pipeguard.firewall.session.lifecycle import WaitingRoom
-from pipeguard.firewall.session.refusals import (
-    RefusedAnswer,
-    end_wait,
-    name_wait,
-)
+from pipeguard.firewall.session.refusals import RefusedAnswer, end_wait, name_wait
 from pipeguard.firewall.session.remedies import GRANTED_AS, Way, find_way
 from pipeguard.firewall.session.settling import SettledFrame
 

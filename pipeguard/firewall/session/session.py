@@ -237,10 +237,7 @@ class Session:
         return not self.guard.inspects and self.state.find_call(result.id_token) is not None
 
     def abandon(
-        self,
-        direction: Direction = TO_CLIENT,
-        ending: str = "",
-        unsent: Collection[str] = (),
+        self, direction: Direction = TO_CLIENT, ending: str = "", unsent: Collection[str] = ()
     ) -> list[bytes]:
         """Answer all requests that wait for a side that is gone.
 
