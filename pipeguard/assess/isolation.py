@@ -192,11 +192,10 @@ def isolate_entries(policy: Path | None) -> tuple[IsolateEntry, ...]:
     if policy is None:
         return ()
     today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
-    try:
+    with suppress(PolicyError):  # a check reports it
         text = policy_text(str(policy), PolicyScope.USER)
         return parse_policy(text, str(policy), PolicyScope.USER, now=0.0, today=today).isolate
-    except PolicyError:
-        return ()  # a check reports it
+    return ()
 
 
 # --- extent -----------------------------------------------------------------------------

@@ -264,10 +264,9 @@ def open_browser(url: str) -> bool:
             return False
     if os.environ.get("SSH_CONNECTION") and not os.environ.get("BROWSER"):
         return False  # it would open on another machine than the user's
-    try:
+    with suppress(webbrowser.Error, OSError):
         return webbrowser.open(url)
-    except (webbrowser.Error, OSError):
-        return False
+    return False
 
 
 def parse_query(text: str) -> str:
@@ -324,7 +323,6 @@ def _loopback(uri: str) -> tuple[str, int]:
 
 
 def _read(descriptor: int) -> bytes:
-    try:
+    with suppress(OSError):
         return os.read(descriptor, 4096)
-    except OSError:
-        return b""
+    return b""

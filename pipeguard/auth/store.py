@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
@@ -276,12 +276,10 @@ def _accounts(value: object, path: Path) -> list[str]:
 
 def _secrets(value: object, path: Path) -> Secrets:
     """Secrets from a login's file, or as JSON from the keyring."""
-    try:
+    with suppress(ValueError, TypeError):  # invalid, like any other value
         values = json.loads(value) if isinstance(value, str) else value
         if isinstance(values, dict) and all(isinstance(text, str) for text in values.values()):
             return Secrets(**values)
-    except (ValueError, TypeError):
-        pass  # invalid, like any other value
     raise _invalid_file(path)
 
 

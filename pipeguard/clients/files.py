@@ -84,10 +84,9 @@ def replace(real: Path, content: bytes, expected_sha256: str) -> None:
 
 def sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal; empty if there is no file."""
-    try:
+    with suppress(FileNotFoundError):
         return hashlib.sha256(path.read_bytes()).hexdigest()
-    except FileNotFoundError:
-        return ""
+    return ""
 
 
 @contextmanager

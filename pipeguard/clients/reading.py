@@ -7,6 +7,7 @@ the reason why it must not be changed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -48,10 +49,8 @@ def read_text(content: bytes, spec: FileSpec) -> Reading:
     except UnreadableError as error:
         problem = problem or str(error)
     if spec.format == "json":
-        try:
+        with suppress(UnreadableError):
             return Reading(text, Json().read_leniently(text), problem)
-        except UnreadableError:
-            pass
     return Reading(text, None, problem)
 
 

@@ -388,7 +388,6 @@ def _without_entries(text: str, servers: Sequence[MovedServer]) -> str:
 
 
 def _reads_entry(text: str, expected: Mapping[str, object]) -> bool:
-    try:
+    with suppress(UneditableError, UnreadableError):
         return _find_servers(text) == expected
-    except (UneditableError, UnreadableError):
-        return False
+    return False

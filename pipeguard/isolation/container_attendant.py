@@ -214,10 +214,9 @@ def _make_network(process: int, ports: Sequence[int], channel: int) -> None:
 
 def _enter(process: int) -> bool:
     """Enter the user and network namespaces of a process; False if that is not possible yet."""
-    try:
+    with suppress(PermissionError):  # unreadable while its engine prepares it
         return _join(process, "user", CLONE_NEWUSER) and _join(process, "net", CLONE_NEWNET)
-    except PermissionError:
-        return False  # unreadable while its engine prepares it
+    return False
 
 
 def _join(process: int, name: str, kind: int) -> bool:

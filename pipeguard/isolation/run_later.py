@@ -239,10 +239,9 @@ def find_made(
 
 
 def _is_new(path: str, since: float) -> bool:
-    try:
+    with suppress(OSError):
         return os.lstat(path).st_ctime >= since
-    except OSError:
-        return False
+    return False
 
 
 def is_held_back(path: str, folder: str, home_folder: str, sensitive: Sequence[str]) -> bool:

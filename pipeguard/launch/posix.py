@@ -117,10 +117,8 @@ class Child:
             self.on_close()
 
     def _ask(self, request: bytes) -> None:
-        try:
+        with suppress(BrokenPipeError):  # the warden has ended
             os.write(self._life, request)
-        except BrokenPipeError:
-            return  # the warden has ended
 
     def _wait_until(self, timeout_seconds: float | None, *, gone: bool) -> None:
         deadline = None if timeout_seconds is None else monotonic() + timeout_seconds
@@ -169,7 +167,8 @@ class Child:
             if confinement is None or not confinement.is_patient:
                 _kill(-self._server)
             self._exit = Exit.by_signal(signal.SIGKILL)
-        _bury(self._warden)
+        with suppress(ChildProcessError):  # we were started with SIGCHLD ignored
+            os.waitpid(self._warden, 0)
 
 
 def start(command: Command) -> Child:
@@ -211,17 +210,9 @@ def start(command: Command) -> Child:
 
 
 def _kill(target: int) -> None:
-    try:
+    # It is gone, or (macOS) only zombies are left in the group.
+    with suppress(ProcessLookupError, PermissionError):
         os.kill(target, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return  # gone, or (macOS) only zombies are left in the group
-
-
-def _bury(process: int) -> None:
-    try:
-        os.waitpid(process, 0)
-    except ChildProcessError:
-        return  # we were started with SIGCHLD ignored
 
 
 def _explain(command: Command, stage: bytes, number: int) -> LaunchError:

@@ -16,6 +16,7 @@ import os
 import select
 import signal
 import sys
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -289,10 +290,8 @@ def _become(
 
 
 def _reset(number: int) -> None:
-    try:
+    with suppress(OSError):  # the C library reserves some real-time signals
         signal.signal(number, signal.SIG_DFL)
-    except OSError:
-        return  # the C library reserves some real-time signals
 
 
 def outlive_run(descriptors: tuple[int, ...]) -> None:
@@ -317,10 +316,9 @@ def close_all_but(descriptors: tuple[int, ...]) -> None:
 
 def _highest() -> int:
     """An upper bound of this process's descriptors."""
-    try:
+    with suppress(FileNotFoundError):  # a Linux without /proc
         return max(int(name) for name in os.listdir("/dev/fd"))
-    except FileNotFoundError:  # a Linux without /proc
-        return 4096
+    return 4096
 
 
 def _load_prctl() -> Callable[[int, int], None]:
@@ -367,7 +365,5 @@ def _group_lives(group: int) -> bool:
 
 
 def _write(descriptor: int, data: bytes) -> None:
-    try:
+    with suppress(BrokenPipeError):  # PipeGuard is dead; the life pipe says so too
         os.write(descriptor, data)
-    except BrokenPipeError:
-        return  # PipeGuard is dead; the life pipe says so too

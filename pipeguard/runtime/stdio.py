@@ -489,10 +489,9 @@ class GuardedServer:
     def _next_event(self, deadline: float | None) -> _Event | None:
         """Wait for the next event; None when the time is over."""
         left = None if deadline is None else max(0.0, deadline - monotonic())
-        try:
+        with suppress(Empty):
             return self._events.get(timeout=left)
-        except Empty:
-            return None
+        return None
 
 
 _HURRY = (_Event.CLIENT, _Event.SIGNAL, _Event.UNRECORDED)

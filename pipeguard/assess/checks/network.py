@@ -107,10 +107,9 @@ def _is_clear(url: str) -> bool:
 
 
 def _host(url: str) -> str | None:
-    try:
+    with suppress(ValueError):
         return urlsplit(url).hostname
-    except ValueError:
-        return None
+    return None
 
 
 def _is_here(host: str) -> bool:
@@ -119,7 +118,6 @@ def _is_here(host: str) -> bool:
 
 def _is_near(host: str) -> bool:
     """True if a host is in a private network."""
-    try:
+    with suppress(ValueError):
         return ipaddress.ip_address(host).is_private
-    except ValueError:
-        return "." not in host or host.endswith((".local", ".internal", ".lan", ".home.arpa"))
+    return "." not in host or host.endswith((".local", ".internal", ".lan", ".home.arpa"))

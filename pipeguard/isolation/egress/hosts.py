@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import socket
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -123,11 +124,9 @@ def _ipv6(text: str) -> Address:
 def _ipv4(name: str) -> IPv4Address:
     """An address as inet_aton(3) reads it: one to four numbers, decimal, octal or hexadecimal."""
     numbers = ["0" if part == "0x" else part for part in name.split(".")]
-    try:
+    with suppress(OSError):  # too many, too large, or an 8 in an octal one
         if all(map(_NUMBER.fullmatch, numbers)):
             return IPv4Address(socket.inet_aton(".".join(numbers)))
-    except OSError:  # too many, too large, or an 8 in an octal one
-        pass
     raise HostError(f"{_show(name)} is not an IPv4 address")
 
 

@@ -137,12 +137,10 @@ class _SseLink:
         """
         if self._target is not None:
             raise LinkLost("the server named a second address for messages")
-        try:
+        with suppress(ValueError):  # not a URL
             target = self._remote.url.join(URL(address.decode()))
             if target.origin() == self._remote.url.origin() and target.user is None:
                 self._target = RemoteEndpoint(self._remote, self._http, target)
-        except ValueError:
-            pass  # not a URL
         if self._target is None:
             raise LinkLost("the server named an address for messages that is not its own")
 
