@@ -80,9 +80,8 @@ class Bearer:
         now = self._clock()
         if not self._has_looked(now):
             async with self._looking:
-                if not self._has_looked(
-                    now
-                ):  # another caller may have looked while this one waited
+                # Another caller may have looked while this one waited.
+                if not self._has_looked(now):
                     await self._look()
         login = self._login
         if login is not None and self._is_due(login, now):

@@ -267,9 +267,8 @@ def _client(
         return None, None
     if login.registration is Registration.DYNAMIC and (
         uris[0] not in (last_client.redirect_uris or ())  # its port is taken now
-        or 0
-        < (last_client.client_secret_expires_at or 0)
-        <= time.time()  # RFC 7591, 3.2.1: 0 is never
+        # RFC 7591, 3.2.1: 0 is never.
+        or 0 < (last_client.client_secret_expires_at or 0) <= time.time()
     ):
         return None, None
     return last_client, login.registration

@@ -94,7 +94,9 @@ def command(what: str, *, full: bool, redacted: bool, as_json: bool) -> None:
         fields = {"rule": what, **describe_rule(what, rules), **describe_way(what)}
         emit(fields, _family_page, as_json=as_json)
     elif family.islower() and not spell_event(what):
-        raise PipeGuardError(_explain_unknown(what, rules))
+        near = suggestion(what, [*rules, *code_rules()])
+        why = f"no rule is called {what!r}.{near}\n  List them:  pipeguard rules list"
+        raise PipeGuardError(why)
     elif redacted:
         event = find_event(store_path(), what, with_demo=True)
         emit(_redacted_fields(event), _redacted_page, as_json=as_json)
@@ -102,11 +104,6 @@ def command(what: str, *, full: bool, redacted: bool, as_json: bool) -> None:
         event = find_event(store_path(), what, with_demo=True)
         page = partial(_event_page, event, is_full=full)
         emit(_event_fields(event, rules), page, as_json=as_json)
-
-
-def _explain_unknown(what: str, rules: dict[str, Rule]) -> str:
-    near = suggestion(what, [*rules, *code_rules()])
-    return f"no rule is called {what!r}.{near}\n  List them:  pipeguard rules list"
 
 
 def _rule_page(rule: Rule) -> str:

@@ -98,11 +98,6 @@ def read_isolate_entry(name: str, entry: YamlEntry) -> IsolateEntry:
     return _read(keys, OF_ONE_SERVER)._replace(server=escape(name))
 
 
-def entry_fields(entry: YamlEntry) -> dict[str, YamlEntry]:
-    """The values of one entry by key."""
-    return entry.known_fields(_KEYS)
-
-
 def _of_policy(entry: YamlEntry) -> IsolateEntry:
     keys = entry.fields(_KEYS)
     if not keys.keys() & {"server", "tag"}:

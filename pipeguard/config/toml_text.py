@@ -108,8 +108,11 @@ class Toml(Json):
         lines = [member for member in node.members if not member.value.regions]
         if after is None or after.value.regions:
             after = lines[-1] if lines else None
-        if after is None:
-            return self._first_lines(node, text, pairs)
+        if after is None:  # the table has no lines yet
+            if not node.regions:
+                raise UneditableError("it has no header of its own.")
+            end = line_end(text, node.regions[0].start)
+            return [Edit(end, end, "".join(f"{newline(text)}{pair}" for pair in pairs))]
         indent = text[line_start(text, after.start) : after.start]
         end = line_end(text, after.end)
         added = "".join(f"{newline(text)}{indent}{node.prefix}{pair}" for pair in pairs)
@@ -123,13 +126,6 @@ class Toml(Json):
         lines = [member for member in gone if not member.value.regions]
         edits = [_without_table(node, span, text) for span in tables]
         return edits + without_lines(text, node, lines)
-
-    def _first_lines(self, node: Node, text: str, pairs: Sequence[str]) -> list[Edit]:
-        """New members right after the header of a table that has no lines yet."""
-        if not node.regions:
-            raise UneditableError("it has no header of its own.")
-        end = line_end(text, node.regions[0].start)
-        return [Edit(end, end, "".join(f"{newline(text)}{pair}" for pair in pairs))]
 
 
 def _without_table(node: Node, span: Span, text: str) -> Edit:

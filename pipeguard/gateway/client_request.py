@@ -75,10 +75,6 @@ class ClientRequest:
         params: JsonObject = {"_meta": kept} if kept else {}
         return cls(other.method, params, other.token, other.opening)
 
-    def went(self, leg: Leg, number: Number) -> None:
-        """Note that it was sent to a server, under an id of ours."""
-        self.leg, self.number, self.is_unsent = leg, number, False
-
     def note_answer(self, answer: Message) -> None:
         """Note a server's answer."""
         self.answer = answer

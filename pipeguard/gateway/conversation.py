@@ -266,7 +266,7 @@ class GatewayClient(ABC):
 
     def begin_call(self, request: ClientRequest, leg: Leg, number: Number) -> None:
         """Note that a server works on a client's request, for progress and cancellation."""
-        request.went(leg, number)
+        request.leg, request.number, request.is_unsent = leg, number, False
         if request.progress is not None:
             self._progress[leg, number] = request.progress
 

@@ -142,15 +142,10 @@ class Merged:
         """`logging/setLevel`, for all servers, including those opened later."""
         self._level = self._client.opening.log_level = request.params.get("level")
         allowed = self._access.servers(request.method)
-        legs = [
-            leg
-            for leg in self._client.open_legs()
-            if leg.offers("logging") and leg.server in allowed
-        ]
         asking = (
             self._client.ask(leg, ClientRequest.like(request), request.params)
-            for leg in legs
-            if not leg.is_stateless
+            for leg in self._client.open_legs()
+            if leg.offers("logging") and leg.server in allowed and not leg.is_stateless
         )
         with suppress(TimeoutError):  # one that does not answer must not delay others
             async with asyncio.timeout(LEVEL_SECONDS):

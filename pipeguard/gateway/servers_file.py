@@ -136,9 +136,6 @@ class _Reader:
 
     def file(self, root: YamlEntry) -> ServersFile:
         keys = root.fields(_KEYS, elsewhere=_ELSEWHERE)
-        mode = (
-            keys["mode"].choice({mode.value: mode for mode in ToolMode}) if "mode" in keys else None
-        )
         enabled = self.enabled_servers(keys)
         allowed = keys["management"].fields(_MANAGEMENT) if "management" in keys else {}
         management = frozenset(
@@ -146,7 +143,7 @@ class _Reader:
         )
         return ServersFile(
             enabled,
-            mode or ToolMode.SEARCH,
+            _choose(keys.get("mode"), {mode.value: mode for mode in ToolMode}) or ToolMode.SEARCH,
             _choose(keys.get("start"), _STARTS) or Start.EAGER,
             read_seconds(keys.get("idle"), SECONDS) or IDLE_SECONDS,
             management=management,

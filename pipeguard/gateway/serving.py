@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from shutil import which
@@ -352,16 +352,13 @@ def _exporter(environ: Mapping[str, str], signal: str) -> str:
     return environ.get(f"OTEL_{signal}_EXPORTER", "").strip().lower() or usual
 
 
-def open_telemetry(
-    environ: Mapping[str, str], log: Log, transport: str, tell: Callable[[str], None] = say
-) -> Telemetry:
-    """The telemetry that the environment asks for, if it is available.
+def open_telemetry(environ: Mapping[str, str], log: Log, transport: str) -> Telemetry:
+    """The telemetry that the environment asks for; if it is not available, tell people why.
 
     Args:
         environ: of the process.
         log: gets the exporters' complaints.
         transport: of the clients: `pipe` or `tcp`.
-        tell: tells people why there is none.
     """
     traces, metrics = requested_exporters(environ)
     if traces == metrics == NONE:
@@ -371,8 +368,8 @@ def open_telemetry(
 
         return OpenTelemetry(traces, metrics, environ, log, transport)
     except ModuleNotFoundError as error:
-        tell(f"no traces and metrics: OTEL_ variables ask for them, and {error.name} is not"
-             " installed (the extra otel)")  # fmt: skip
+        why = f"OTEL_ variables ask for them, and {error.name} is not installed (the extra otel)"
+        say(f"no traces and metrics: {why}")
     except (ImportError, ValueError) as error:
-        tell(f"no traces and metrics, because the OTEL_ variables are wrong: {error}")
+        say(f"no traces and metrics, because the OTEL_ variables are wrong: {error}")
     return NO_TELEMETRY

@@ -8,7 +8,7 @@ announces what it chooses, and is subscribed to for single resources.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -103,7 +103,8 @@ class Subscriptions:
         following = Tasks()
         try:
             await self._follow_all(subscription, following)
-            self._acknowledge(subscription)
+            granted = _list_wanted(subscription.flags, subscription.uris)
+            self._say(subscription, ACKNOWLEDGED, {"notifications": granted})
             await subscription.over.wait()
         finally:
             if self._open.get(request.token) is subscription:  # else its id is another one's
@@ -133,12 +134,6 @@ class Subscriptions:
                 with suppress(Declined):
                     addresses[uri] = await self._addresses.find_home(request, uri)
         return _Subscription(request, flags, addresses, asyncio.Event())
-
-    def _acknowledge(self, subscription: _Subscription) -> None:
-        granted: JsonObject = dict.fromkeys(sorted(subscription.flags), True)
-        if subscription.uris:
-            granted["resourceSubscriptions"] = list(subscription.uris)
-        self._say(subscription, ACKNOWLEDGED, {"notifications": granted})
 
     def _say(self, subscription: _Subscription, method: str, params: JsonObject) -> None:
         meta = {**eras.find_meta(params), SUBSCRIPTION_META: read_id(subscription.request.token)}
@@ -180,9 +175,6 @@ class Subscriptions:
 
     async def _listen(self, leg: Leg, follower: _Follower) -> bool:
         """Listen to a server without handshakes; False if it does not offer that."""
-        wanted: JsonObject = dict.fromkeys(sorted(follower.flags), True)
-        if follower.uris:
-            wanted["resourceSubscriptions"] = list(follower.uris)
         numbers: list[Number] = []
 
         def began(number: Number) -> None:
@@ -190,7 +182,7 @@ class Subscriptions:
             self._upstream[leg, number] = follower
 
         try:
-            answer = await leg.listen(wanted, began)
+            answer = await leg.listen(_list_wanted(follower.flags, follower.uris), began)
         finally:
             for number in numbers:
                 self._upstream.pop((leg, number), None)
@@ -283,3 +275,11 @@ class _Follower(NamedTuple):
     flags: frozenset[str]
     uris: tuple[str, ...]
     is_ready: asyncio.Event
+
+
+def _list_wanted(flags: Iterable[str], uris: Collection[str]) -> JsonObject:
+    """The notifications of a subscription, as `subscriptions/listen` names them."""
+    wanted: JsonObject = dict.fromkeys(sorted(flags), True)
+    if uris:
+        wanted["resourceSubscriptions"] = list(uris)
+    return wanted

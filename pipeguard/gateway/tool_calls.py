@@ -38,14 +38,13 @@ AUTO_TOKENS = 8_000  # of definitions, up to which an agent is given them all
 class _Rest:
     """The rest of results that were too long, for `read_more`."""
 
-    def __init__(self, most_chars: int = MOST_REST_CHARS) -> None:
-        self._most = most_chars
+    def __init__(self) -> None:
         self._size = 0
         self._texts: OrderedDict[str, str] = OrderedDict()
 
     def keep(self, text: str) -> str:
         """Keep a text; return its id. Discards the oldest texts if there are too many."""
-        while self._texts and self._size + len(text) > self._most:
+        while self._texts and self._size + len(text) > MOST_REST_CHARS:
             self._size -= len(self._texts.popitem(last=False)[1])
         name = token_hex(4)
         self._texts[name] = text

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from pipeguard.config.isolate_key import LIMITS, IsolateEntry, entry_fields
+from pipeguard.config.isolate_key import LIMITS, IsolateEntry
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.egress.hosts import HostRules
 from pipeguard.isolation.egress.outer_proxy import NO_PROXY, OuterProxy, OuterProxyError
@@ -53,7 +53,7 @@ def check_entry(entry: YamlEntry) -> None:
     Args:
         entry: the entry; errors in its keys and types are noted too.
     """
-    keys = entry_fields(entry)
+    keys = entry.known_fields(IsolateEntry._fields)
     if "hosts" in keys:
         _check_hosts(keys["hosts"])
     for item in keys["loopback"].items() if "loopback" in keys else ():
