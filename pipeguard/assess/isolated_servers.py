@@ -8,12 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeguard.assess.gateway_file import (
-    GATEWAY,
-    gateway_configs,
-    is_of_gateway,
-    reads_file,
-)
+from pipeguard.assess.gateway_file import GATEWAY, gateway_configs, is_of_gateway, reads_file
 from pipeguard.assess.isolation import (
     EntryIsolation,
     IsolationSource,

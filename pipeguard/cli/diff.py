@@ -27,12 +27,7 @@ from pipeguard.rulebook.policy_rules import load_wrap_policy
 from pipeguard.rulebook.trial import TextRole, TrialInput, judge
 from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.state.paths import store_path
-from pipeguard.state.review import (
-    KINDS,
-    StoredDefinition,
-    held_definitions,
-    reviewable_definitions,
-)
+from pipeguard.state.review import KINDS, StoredDefinition, held_definitions, reviewable_definitions
 from pipeguard.state.store import Store
 from pipeguard.unicode.display import show, visible
 

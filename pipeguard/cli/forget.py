@@ -17,12 +17,7 @@ from pipeguard.cli._decide import (
 )
 from pipeguard.cli._person import Person
 from pipeguard.state.paths import store_path
-from pipeguard.state.review import (
-    StoredDefinition,
-    forget,
-    forget_launch,
-    stored_definitions,
-)
+from pipeguard.state.review import StoredDefinition, forget, forget_launch, stored_definitions
 from pipeguard.state.store import Store
 from pipeguard.unicode.display import visible
 

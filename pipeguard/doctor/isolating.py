@@ -12,12 +12,7 @@ from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.options import WrapOptions
 from pipeguard.doctor.diagnosis import Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.errors import LaunchError, PolicyError
-from pipeguard.isolation import (
-    Isolation,
-    choose_engine,
-    try_engines,
-    try_landlock,
-)
+from pipeguard.isolation import Isolation, choose_engine, try_engines, try_landlock
 
 _ENGINES = "Install bubblewrap or podman, or allow user namespaces; see docs/isolation.md."
 

@@ -10,12 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from pipeguard.config.directories import (
-    closing_command,
-    config_folder,
-    other_writer,
-    read_own,
-)
+from pipeguard.config.directories import closing_command, config_folder, other_writer, read_own
 from pipeguard.errors import InputError, PolicyError
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.servers_file import VARIABLE, parse_server, parse_servers

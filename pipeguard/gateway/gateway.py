@@ -14,12 +14,7 @@ from pipeguard.gateway.client_request import ServedClient, Unavailable
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.hub import ClientConversation, Hub
 from pipeguard.gateway.leg import Leg, LegListener
-from pipeguard.gateway.life import (
-    MOST_REASON_CHARS,
-    UP,
-    State,
-    definitions_wait,
-)
+from pipeguard.gateway.life import MOST_REASON_CHARS, UP, State, definitions_wait
 from pipeguard.gateway.member import GatewayServer
 from pipeguard.gateway.menu import DEFAULT_LIMITS, MenuLimits, ToolMode
 from pipeguard.gateway.proposed_servers import ServerManagement

@@ -14,12 +14,7 @@ from secrets import token_urlsafe
 
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.ids import write_id
-from pipeguard.firewall.protocol.json_values import (
-    JsonObject,
-    JsonValue,
-    as_object,
-    serialise,
-)
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object, serialise
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.peers import CAPABILITIES
 from pipeguard.gateway.client_request import ClientRequest

@@ -62,12 +62,7 @@ from pipeguard.gateway.concepts import (
     without_clones,
 )
 from pipeguard.gateway.fit import LEAST_FIT, NAMED_FIT, Wish, find_fit, make_wish, without_values
-from pipeguard.gateway.neighbours import (
-    STOP_WORDS,
-    first_words,
-    limit_words,
-    split_words,
-)
+from pipeguard.gateway.neighbours import STOP_WORDS, first_words, limit_words, split_words
 from pipeguard.gateway.tools import CatalogTool, Filter, schema_words
 
 # The weight of a match in each field.

@@ -33,12 +33,7 @@ from pipeguard.isolation import missing_paths
 from pipeguard.log import Log, say
 from pipeguard.rulebook.policy_rules import load_wrap_policy
 from pipeguard.runtime.endpoints import is_own_address
-from pipeguard.runtime.loop import (
-    ending_on_signals,
-    new_loop,
-    prepare_threads,
-    tune_process,
-)
+from pipeguard.runtime.loop import ending_on_signals, new_loop, prepare_threads, tune_process
 from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.runtime.run import start_thread
 from pipeguard.state.paths import existing_store, store_file

@@ -13,12 +13,7 @@ from pipeguard.errors import PipeGuardError
 from pipeguard.isolation import ServerStarter
 from pipeguard.launch.child import Child
 from pipeguard.log import say
-from pipeguard.runtime.endpoints import (
-    named_variables,
-    read_login,
-    read_remote,
-    read_transport,
-)
+from pipeguard.runtime.endpoints import named_variables, read_login, read_remote, read_transport
 from pipeguard.runtime.numbers import read_number, read_variables
 from pipeguard.runtime.run import Run, start_thread
 from pipeguard.runtime.stdio import (

@@ -19,12 +19,7 @@ from pipeguard.identity.server_name import identify_remote, identify_server
 from pipeguard.log import say
 from pipeguard.runtime.connect import LocalDialler, remote_dialler
 from pipeguard.runtime.endpoints import name_remote, read_admission, read_url, server_context
-from pipeguard.runtime.loop import (
-    ending_on_signals,
-    new_loop,
-    prepare_threads,
-    tune_process,
-)
+from pipeguard.runtime.loop import ending_on_signals, new_loop, prepare_threads, tune_process
 from pipeguard.runtime.numbers import read_number
 from pipeguard.runtime.questions import Questions
 from pipeguard.runtime.run import Mask, Run

@@ -24,14 +24,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import StateError
-from pipeguard.firewall.finding import (
-    Action,
-    Direction,
-    Finding,
-    MessageKind,
-    Severity,
-    Verdict,
-)
+from pipeguard.firewall.finding import Action, Direction, Finding, MessageKind, Severity, Verdict
 from pipeguard.firewall.pins.fingerprint import canonical
 from pipeguard.firewall.policy import InClient
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise

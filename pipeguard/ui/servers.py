@@ -19,11 +19,7 @@ from markupsafe import Markup
 
 from pipeguard.assess.extent_report import extent_rows, short_path, summarise
 from pipeguard.assess.gateway_file import is_of_gateway, pins_name
-from pipeguard.assess.isolated_servers import (
-    RunningProcesses,
-    read_configs,
-    servers_here,
-)
+from pipeguard.assess.isolated_servers import RunningProcesses, read_configs, servers_here
 from pipeguard.assess.isolation import extent_if_isolated
 from pipeguard.auth.store import has_login
 from pipeguard.clients import files, setting
@@ -39,12 +35,7 @@ from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import InputError
 from pipeguard.isolation import Isolation, find_engine_problem
-from pipeguard.state.activity import (
-    KnownServer,
-    ServerHistory,
-    activity_history,
-    guarded_servers,
-)
+from pipeguard.state.activity import KnownServer, ServerHistory, activity_history, guarded_servers
 from pipeguard.state.timestamps import from_utc_text, to_utc_text
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError
 from pipeguard.ui.page import PAGE, OpeningAnswer, ask_number, draw, with_store

@@ -11,13 +11,7 @@ from markupsafe import Markup
 
 from pipeguard.state.audit import find_loosened
 from pipeguard.ui.card import GROUPS, ChosenAnswer
-from pipeguard.ui.cards import (
-    MOST_CARDS,
-    carry_out_all,
-    describe_waiting,
-    find_card,
-    find_waiting,
-)
+from pipeguard.ui.cards import MOST_CARDS, carry_out_all, describe_waiting, find_card, find_waiting
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError
 from pipeguard.ui.event_cards import find_why
 from pipeguard.ui.headings import describe_reason

@@ -23,13 +23,7 @@ from pipeguard.isolation.egress.hosts import (
     parse_authority,
     parse_host,
 )
-from pipeguard.isolation.egress.judge import (
-    OF_A_PROXY,
-    EgressReason,
-    EgressRecord,
-    EgressWay,
-    Wall,
-)
+from pipeguard.isolation.egress.judge import OF_A_PROXY, EgressReason, EgressRecord, EgressWay, Wall
 from pipeguard.state.verdict_writer import EndedConnection
 
 if TYPE_CHECKING:

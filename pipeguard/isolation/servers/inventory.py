@@ -23,12 +23,7 @@ from pipeguard.isolation.kept_homes import NAME_FILE
 from pipeguard.isolation.learning import observed
 from pipeguard.isolation.packages import Package
 from pipeguard.isolation.removal import remove_tree, tree_bytes
-from pipeguard.isolation.sandbox import (
-    PACKAGES,
-    installer,
-    isolation_folder,
-    packages_folder,
-)
+from pipeguard.isolation.sandbox import PACKAGES, installer, isolation_folder, packages_folder
 from pipeguard.isolation.servers.outer_proxies import outer_proxies
 from pipeguard.log import say
 from pipeguard.state.paths import existing_state_folder

@@ -24,12 +24,7 @@ from pipeguard.transports.http.client.reconnecting import LinkLost, Reconnecting
 from pipeguard.transports.http.client.upstream import Remote, RemoteEndpoint, describe_status
 from pipeguard.transports.http.headers import EVENTS, JSON, media_type
 from pipeguard.transports.http.server.admission import WHO, RequestRefused
-from pipeguard.transports.http.server.backend import (
-    Backend,
-    Endpoint,
-    Route,
-    TransportBinding,
-)
+from pipeguard.transports.http.server.backend import Backend, Endpoint, Route, TransportBinding
 from pipeguard.transports.http.server.refusals import RefusalReason
 from pipeguard.transports.http.server.responses import (
     AWAKE_SECONDS,

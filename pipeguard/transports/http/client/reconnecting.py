@@ -15,11 +15,7 @@ from pipeguard.errors import LoginNeededError
 from pipeguard.firewall.protocol.ids import match_answer, spell_answered
 from pipeguard.firewall.protocol.methods import INITIALIZED
 from pipeguard.transports.channel import CONNECTION_LOST, AsyncChannel, ChannelClosed, Failure
-from pipeguard.transports.http.client.upstream import (
-    InboxChannel,
-    SentFrame,
-    describe_unreachable,
-)
+from pipeguard.transports.http.client.upstream import InboxChannel, SentFrame, describe_unreachable
 from pipeguard.transports.http.correlator import find_answers
 from pipeguard.transports.judging import offload
 from pipeguard.transports.tasks import REOPEN_SECONDS, STEADY_SECONDS, backoff, try_often
