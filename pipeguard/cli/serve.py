@@ -63,13 +63,7 @@ if the scan engine is missing, 4 if the store cannot be used.""",
 )
 @click.pass_context
 def command(
-    ctx: click.Context,
-    /,
-    sources: Sources,
-    mode: str | None,
-    *,
-    check: bool,
-    **given: object,
+    ctx: click.Context, /, sources: Sources, mode: str | None, *, check: bool, **given: object
 ) -> None:
     """Guard many MCP servers, and serve them as one whose tools an agent finds by search.
 

@@ -94,11 +94,7 @@ def _write_file(path: Path, text: str) -> None:
 
 
 def plan_move(
-    config: Config,
-    machine: Machine,
-    launcher: Sequence[str],
-    options: GuardOptions,
-    gateway: Path,
+    config: Config, machine: Machine, launcher: Sequence[str], options: GuardOptions, gateway: Path
 ) -> ChangePlan:
     """Judge each server in a client's file, and plan its content with the chosen ones moved."""
     problem = setting.refusal(config, machine)

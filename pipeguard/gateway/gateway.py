@@ -144,11 +144,7 @@ class Gateway(Hub):
     # --- for clients ----------------------------------------------------------------------
 
     async def open(
-        self,
-        server: str,
-        conversation: ClientConversation,
-        opening: Opening,
-        listener: LegListener,
+        self, server: str, conversation: ClientConversation, opening: Opening, listener: LegListener
     ) -> Leg:
         """A client's conversation with a server.
 

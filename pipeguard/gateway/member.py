@@ -105,11 +105,7 @@ class GatewayServer(ServerLife):
     """
 
     def __init__(
-        self,
-        settings: ServerSettings,
-        hub: Hub,
-        engines: Engines,
-        common: Mapping[str, str],
+        self, settings: ServerSettings, hub: Hub, engines: Engines, common: Mapping[str, str]
     ) -> None:
         """Load its pins and policy; start nothing.
 

@@ -204,11 +204,7 @@ class _Span(CallSpan):
     """A span, current for as long as it is entered."""
 
     def __init__(
-        self,
-        tracer: trace.Tracer,
-        kind: SpanKind,
-        attributes: Attributes,
-        parent: context.Context,
+        self, tracer: trace.Tracer, kind: SpanKind, attributes: Attributes, parent: context.Context
     ) -> None:
         method, tool = attributes["mcp.method.name"], attributes.get("gen_ai.tool.name")
         name = f"{method} {tool}" if tool else str(method)

@@ -75,10 +75,7 @@ class Subscriptions:
     """
 
     def __init__(
-        self,
-        client: GatewayClient,
-        servers: Callable[[], dict[str, JsonObject]],
-        addresses: Merged,
+        self, client: GatewayClient, servers: Callable[[], dict[str, JsonObject]], addresses: Merged
     ) -> None:
         self._client = client
         self._servers = servers

@@ -27,11 +27,7 @@ WHY_ENDED = {
 
 
 def limits_told(
-    name: str,
-    ended: Exit | None,
-    limits: ResourceLimits,
-    exceeded: tuple[str, ...],
-    lost: int = 0,
+    name: str, ended: Exit | None, limits: ResourceLimits, exceeded: tuple[str, ...], lost: int = 0
 ) -> Iterator[str]:
     """Explain why a server ended.
 

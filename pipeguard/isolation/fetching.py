@@ -234,10 +234,7 @@ def remove_unused(folders: Iterable[Path]) -> list[Path]:
 
 
 def _run(
-    command: Command,
-    hosts: tuple[str, ...],
-    what: str,
-    start: Callable[[Command, Profile], Child],
+    command: Command, hosts: tuple[str, ...], what: str, start: Callable[[Command, Profile], Child]
 ) -> None:
     # A company's network may lead the name to a mirror of its own.
     reached = tuple(f"{host}:{REGISTRY_PORT}{PRIVATE}" for host in hosts)

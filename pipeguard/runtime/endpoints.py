@@ -320,9 +320,7 @@ def _tokens_of_variables(pairs: Iterable[str], environment: Mapping[str, str]) -
 
 
 def _tokens(
-    options: WrapOptions,
-    environment: Mapping[str, str],
-    stored: StoredTokens | None,
+    options: WrapOptions, environment: Mapping[str, str], stored: StoredTokens | None
 ) -> Tokens | None:
     from pipeguard.transports.http.server.admission import Tokens  # as above
 

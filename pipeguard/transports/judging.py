@@ -266,10 +266,7 @@ async def answer_overdue(session: Session, client: AsyncChannel, server: AsyncCh
 
 
 async def _judge_in_thread(
-    session: Session,
-    direction: Direction,
-    frame: bytes,
-    unheard: Callable[[Verdict], object],
+    session: Session, direction: Direction, frame: bytes, unheard: Callable[[Verdict], object]
 ) -> Verdict:
     """Wait for a thread, and judge a frame there; once begun, it is judged to its end."""
     over = _enter(session.run, direction)

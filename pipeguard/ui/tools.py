@@ -321,10 +321,7 @@ async def _try(request: web.Request) -> web.StreamResponse:
 
 
 async def _carry_out(
-    request: web.Request,
-    stored: StoredTool,
-    server: ServerEntry,
-    arguments: dict[str, object],
+    request: web.Request, stored: StoredTool, server: ServerEntry, arguments: dict[str, object]
 ) -> dict[str, object]:
     """Call a tool; return the outcome for the page."""
     from pipeguard.assess.connecting import call_guarded  # with all of the guard

@@ -151,9 +151,7 @@ def _label_text(label: bytes) -> str:
 
 
 def answer(
-    question: DnsQuestion,
-    address: IPv4Address | None,
-    code: ResponseCode = ResponseCode.NO_ERROR,
+    question: DnsQuestion, address: IPv4Address | None, code: ResponseCode = ResponseCode.NO_ERROR
 ) -> bytes:
     """The answer for a name: its address, or none of this type.
 

@@ -66,11 +66,7 @@ class ServerStarter:
     """
 
     def __init__(
-        self,
-        options: WrapOptions,
-        variables: Mapping[str, str],
-        *,
-        is_shared: bool = False,
+        self, options: WrapOptions, variables: Mapping[str, str], *, is_shared: bool = False
     ) -> None:
         self._options = options
         self._is_shared = is_shared

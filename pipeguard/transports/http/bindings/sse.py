@@ -57,10 +57,7 @@ class _SseLink:
 
     @classmethod
     async def open(
-        cls,
-        remote: Remote,
-        http: aiohttp.ClientSession,
-        patience_seconds: float | None = None,
+        cls, remote: Remote, http: aiohttp.ClientSession, patience_seconds: float | None = None
     ) -> _SseLink:
         """Connect, and wait for the address for POSTs.
 

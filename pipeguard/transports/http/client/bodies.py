@@ -71,9 +71,7 @@ def _decompressor(header: Iterable[str]) -> zlib._Decompress | None:
 
 
 async def read_body(
-    answer: aiohttp.ClientResponse,
-    limit_bytes: int,
-    hold: Callable[[int], object] = lambda _: None,
+    answer: aiohttp.ClientResponse, limit_bytes: int, hold: Callable[[int], object] = lambda _: None
 ) -> bytes:
     """Read a whole body.
 
