@@ -135,7 +135,8 @@ def _set_up(request: SetupRequest) -> int:
     configs = request.configs(machine)
     words, no_launcher = _launcher(request, machine)
     plans = _plans(request, machine, configs, words)
-    _refuse_unknown_names(request, plans)
+    names = {judged.server.name for plan in plans for judged in plan.servers}
+    _refuse_missing(request.names, names, "no server is named")
     if not request.as_json:
         _show_plans(request, machine, configs, plans, words)
     to_do = [plan for plan in plans if plan.content is not None]
@@ -267,11 +268,6 @@ def _launcher(
         if request.launcher:
             raise
         return (error.path,) if error.path else SHARED_LAUNCHER, error
-
-
-def _refuse_unknown_names(request: SetupRequest, plans: Iterable[ChangePlan]) -> None:
-    names = {judged.server.name for plan in plans for judged in plan.servers}
-    _refuse_missing(request.names, names, "no server is named")
 
 
 def _refuse_missing(wanted: Iterable[str], names: Collection[str], why: str) -> None:

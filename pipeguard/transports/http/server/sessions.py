@@ -176,10 +176,13 @@ class Sessions:
             self._with_subscribers.pop(entry.session, None)
             self.end_conversation(entry.session)
 
-    def mirrored_headers(
-        self, tool: str, who: str = ""
-    ) -> Mirrored:  # by whom matters to a gateway
-        """The headers that repeat a trusted tool's parameters (2026-07-28), with their paths."""
+    def mirrored_headers(self, tool: str, who: str = "") -> Mirrored:
+        """The headers that repeat a trusted tool's parameters (2026-07-28), with their paths.
+
+        Args:
+            tool: its name.
+            who: the name of the client's token, which matters to a gateway.
+        """
         pin = self.guard.pin("tool", tool)
         if pin is None:
             self._mirrored.pop(tool, None)
