@@ -207,9 +207,12 @@ class LoginStore:
         """Keep other processes from renewing this server's token; the lock ends with its process.
 
         Raises:
-            StateError: another process had it for a minute.
+            StateError: another process had it for a minute, or the folder cannot be created.
         """
-        self._make_folder()
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StateError(f"{self._folder} cannot be created: {error.strerror}.") from None
         file = self._path(server).with_suffix(".lock")
         try:
             # SQLite's lock is portable and ends with its process; the file stays empty.
@@ -225,12 +228,6 @@ class LoginStore:
 
     def _path(self, server: str) -> Path:
         return self._folder / f"{hashlib.sha256(server.encode()).hexdigest()[:32]}.json"
-
-    def _make_folder(self) -> None:
-        try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise StateError(f"{self._folder} cannot be created: {error.strerror}.") from None
 
     def _load(self, path: Path) -> tuple[StoredLogin, object]:
         advice = "Close the file, and log in again:"

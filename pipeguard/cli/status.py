@@ -43,13 +43,15 @@ def command(*, as_json: bool) -> None:
 
 def _find_status() -> Fields:
     from pipeguard.assess.gateway_file import gateway_configs
+    from pipeguard.config.options import WrapOptions
+    from pipeguard.rulebook.policy_rules import load_wrap_policy
     from pipeguard.runtime.start import running_guards
     from pipeguard.state.paths import existing_store
     from pipeguard.state.store import Store
 
     status: Fields = {"mode": "", "policy_problem": ""}
-    try:
-        status["mode"] = _mode()
+    try:  # the policy that applies in this folder
+        status["mode"] = load_wrap_policy(WrapOptions((), {}, {}, [])).mode.value
     except PolicyError as error:
         status["policy_problem"] = str(error)
     status["clients"], status["unread"] = _clients()
@@ -134,14 +136,6 @@ def find_gateways(guards: Iterable[RunningGuard] | None = None) -> list[str]:
         for guard in (running_guards() if guards is None else guards)
         if guard.verb == "serve"
     )
-
-
-def _mode() -> str:
-    """The mode of the policy that applies in this folder."""
-    from pipeguard.config.options import WrapOptions
-    from pipeguard.rulebook.policy_rules import load_wrap_policy
-
-    return load_wrap_policy(WrapOptions((), {}, {}, [])).mode.value
 
 
 def _clients() -> tuple[list[Fields], list[str]]:

@@ -110,7 +110,9 @@ async def _serve(
             await host.listen()
         await web.SockSite(await host.load(), listening).start()
         if person is None:
-            await _wait_for_signal()
+            ended = asyncio.Event()
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+            await ended.wait()
         else:
             _show_link(host, is_browser_wanted=is_browser_wanted)
             work = _follow_terminal(host)
@@ -121,12 +123,6 @@ async def _serve(
     finally:
         await host.close()
         listening.close()
-
-
-async def _wait_for_signal() -> None:
-    ended = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    await ended.wait()
 
 
 def _show_link(host: PageHost, *, is_browser_wanted: bool) -> None:

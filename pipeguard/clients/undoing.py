@@ -170,7 +170,9 @@ class _Steps:
                 continue
             tree, edits = config.tree(), []
             for entry in record.entries:
-                server = self._server(config, entry)
+                keys = entry.path[:-1]  # in a list it may have moved
+                alike = (s for s in config.servers if s.name == entry.name and s.path[:-1] == keys)
+                server = next(alike, None)
                 if server is None or not self._is_wanted(server):
                     continue
                 if pieces(tree, server.path, config.text) == entry.after:
@@ -263,10 +265,3 @@ class _Steps:
 
     def _is_wanted(self, server: ServerEntry) -> bool:
         return not self._names or server.name in self._names
-
-    def _server(self, config: Config, entry: EntryChange) -> ServerEntry | None:
-        """Find the entry in the current file: in a list it may have moved."""
-        keys = entry.path[:-1]
-        return next(
-            (s for s in config.servers if s.name == entry.name and s.path[:-1] == keys), None
-        )

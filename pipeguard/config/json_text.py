@@ -291,7 +291,8 @@ class _JsonReader:
                 self._skip()
             value = self._value(depth + 1)
             self._skip()
-            comma = self._comma()
+            position = self._position
+            comma = position if self._take(",") else None
             if kind is NodeKind.MAP:
                 node.members.append(Member(key, start, value.end, value, comma))
             else:
@@ -326,11 +327,6 @@ class _JsonReader:
             self._position += 1
             return True
         return False
-
-    def _comma(self) -> int | None:
-        """Read an optional comma, and return its position."""
-        position = self._position
-        return position if self._take(",") else None
 
     def _trailing(self, comma: int | None) -> None:
         if comma is None:

@@ -194,7 +194,8 @@ class ServerLife(ABC):
                 await self._woken.wait()
             self._woken.clear()
             began = self._loop.time()
-            why = await self._run()
+            outcome = await self._settle_step(self._start_and_watch())
+            why = outcome if isinstance(outcome, str) else str(outcome) or type(outcome).__name__
             before = self.state
             if why:  # one that is asleep may have been woken already, and its start is to come
                 self._after(why, self._loop.time() - began)
@@ -211,11 +212,6 @@ class ServerLife(ABC):
         """Note that the start in progress is over."""
         self._settled.set()
         self._tried.set()
-
-    async def _run(self) -> str:
-        """Start it, and wait until it is down; return why."""
-        outcome = await self._settle_step(self._start_and_watch())
-        return outcome if isinstance(outcome, str) else str(outcome) or type(outcome).__name__
 
     async def _settle_step(self, step: Awaitable[T]) -> T | BaseException:
         """Run a step and return its outcome or failure: the server is restarted in any case."""
@@ -249,8 +245,7 @@ class ServerLife(ABC):
 
     def _after(self, why: str, ran_seconds: float) -> None:
         """React to its end."""
-        delay = self._circuit.fail(ran_seconds)
-        self._next_start = self._loop.time() + delay
+        self._next_start = self._loop.time() + self._circuit.fail(ran_seconds)
         reason = cut(visible_lines(why[: MOST_REASON_CHARS + 1]), MOST_REASON_CHARS)
         self._turn(State.DOWN, reason)
 
@@ -259,9 +254,8 @@ class ServerLife(ABC):
         if self.ending:
             happened, line_end, commands = self.reason.partition("\n")
             self.reason = f"{happened.removesuffix('.')}: {self.ending}{line_end}{commands}"
-        if self.state is before:
-            return
-        self._log("warning", "the server is down and is started again", why=self.reason)
+        if self.state is not before:
+            self._log("warning", "the server is down and is started again", why=self.reason)
 
     def _turn(self, state: State, why: str = "") -> None:
         """Enter a state, and report it if it is new."""

@@ -80,7 +80,9 @@ class OpenTelemetry(Telemetry):
     def __init__(
         self, traces: str, metrics: str, environ: Mapping[str, str], log: Log, transport: str
     ) -> None:
-        _make_exporter(log)
+        logger = logging.getLogger("opentelemetry")  # the SDK's complaints
+        logger.handlers = [_LogLines(log)]
+        logger.propagate = False
         resource = _resource(environ)
         self._transport = transport
         self._loop = asyncio.get_running_loop()
@@ -291,15 +293,8 @@ def _exporters(signal: str, names: str, environ: Mapping[str, str]) -> list[Any]
     return exporters
 
 
-def _make_exporter(log: Log) -> None:
-    """Log the SDK's complaints, at most a line a minute."""
-    logger = logging.getLogger("opentelemetry")
-    logger.handlers = [_LogLines(log)]
-    logger.propagate = False
-
-
 class _LogLines(logging.Handler):
-    """The SDK's warnings and errors as lines of our log."""
+    """The SDK's warnings and errors as lines of our log, at most one a minute."""
 
     def __init__(self, log: Log) -> None:
         super().__init__(logging.WARNING)

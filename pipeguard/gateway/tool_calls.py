@@ -430,7 +430,7 @@ def find_arguments(call: JsonObject, tool: CatalogTool) -> JsonObject:
     Raises:
         UnclearCallError: the arguments are ambiguous.
     """
-    parameters = _parameters(tool)
+    parameters = as_object(as_object(tool.definition.get("inputSchema")).get("properties"))
     others = [key for key in call if key not in (*NAME_KEYS, ARGUMENTS)]
     if ARGUMENTS in call:
         if others:
@@ -466,10 +466,6 @@ def find_object(value: JsonValue, key: str) -> JsonObject:
         if isinstance(parsed, dict):
             return parsed
     raise _UnclearCallError(f"{key!r} is not a JSON object")
-
-
-def _parameters(tool: CatalogTool) -> JsonObject:
-    return as_object(as_object(tool.definition.get("inputSchema")).get("properties"))
 
 
 def _quote_list(keys: Iterable[str]) -> str:

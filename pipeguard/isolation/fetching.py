@@ -173,7 +173,11 @@ def install(
                 needs = _needs_of_interpreter(folder)
         for command in _npm_parts(package, folder, variables):
             run(command, NPM_HOSTS)
-        _finish(folder, {**_facts(package, folder), "needs": needs})
+        made = folder.with_name(f"{folder.name}.new")
+        made.unlink(missing_ok=True)
+        facts = {**_facts(package, folder), "needs": needs}
+        made.write_text(json.dumps(facts) + "\n", "utf-8")
+        made.replace(folder / DONE)  # marks the package as complete
     except BaseException:
         remove_what_can_be(folder)
         raise
@@ -198,14 +202,6 @@ def _npm_parts(
     for pattern in shipped.npm_parts:
         for part in folder.glob(pattern):
             yield npm_install(str(part))
-
-
-def _finish(folder: Path, facts: dict[str, object]) -> None:
-    """Mark a package as complete with a marker file, replacing any existing one."""
-    made = folder.with_name(f"{folder.name}.new")
-    made.unlink(missing_ok=True)
-    made.write_text(json.dumps(facts) + "\n", "utf-8")
-    made.replace(folder / DONE)
 
 
 def use(folder: Path) -> IO[str]:

@@ -94,7 +94,8 @@ class Child:
         """
         if not self._gone:
             shut_writing(self.stdin_fd)
-            self._ask(b"end %.3f\n" % grace_seconds)
+            with suppress(BrokenPipeError):  # the warden has ended
+                os.write(self._life, b"end %.3f\n" % grace_seconds)
             self._wait_until(2 * grace_seconds + WARDEN_SECONDS, gone=True)
         if not self._gone:
             _kill(self._warden)  # the kernel then kills the server: PR_SET_PDEATHSIG
@@ -115,10 +116,6 @@ class Child:
             os.close(descriptor)
         if self.on_close is not None:
             self.on_close()
-
-    def _ask(self, request: bytes) -> None:
-        with suppress(BrokenPipeError):  # the warden has ended
-            os.write(self._life, request)
 
     def _wait_until(self, timeout_seconds: float | None, *, gone: bool) -> None:
         deadline = None if timeout_seconds is None else monotonic() + timeout_seconds

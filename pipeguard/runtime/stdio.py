@@ -355,9 +355,8 @@ class GuardedServer:
 
     def _ask_user(self, verdict: Verdict) -> None:
         """Ask the user in the client about a stopped message, if it declared elicitation."""
-        if "elicitation" not in self._session.state.peers.capabilities:
-            return
-        self._load_questions().consider(verdict, self._session, self._send)
+        if "elicitation" in self._session.state.peers.capabilities:
+            self._load_questions().consider(verdict, self._session, self._send)
 
     def _load_questions(self) -> Questions:
         from pipeguard.runtime.questions import Questions

@@ -220,7 +220,9 @@ class BothWays:
             way.proceed()
         finally:
             if way.channel is not channel:
-                self._unwatch(channel)
+                for descriptor in () if channel is None else channel.awaited:
+                    del self._watched[descriptor]
+                    self._poll.unregister(descriptor)
                 self._settle(way)
         return way.has_left_turn()
 
@@ -241,11 +243,6 @@ class BothWays:
                 self._poll.register(descriptor, select.POLLIN)
         elif way.has_ended:
             self._open -= 1
-
-    def _unwatch(self, channel: LineChannel | None) -> None:
-        for descriptor in () if channel is None else channel.awaited:
-            del self._watched[descriptor]
-            self._poll.unregister(descriptor)
 
 
 def carry(

@@ -71,25 +71,21 @@ class WallWitness:
         result = answer.get("result")
         is_error = isinstance(result, dict) and result.get("isError") is True
         has_failed = "error" in answer or is_error
-        refused = self._refusals_during(since, now)
+        with self._lock:
+            refused = {(w.rule, w.subject): w for w in self._refused if since <= w.at <= now}
         if not (has_failed or refused):
             return None
         texts = [*iterate_texts(answer)]
         whole = "\n".join(text for _, text in texts)
         # Of several clients, no one hears of another's hosts.
         is_alone = len(self._callers) < 2
-        walls = [wall for wall in refused if is_alone or is_named(wall, whole)]
+        walls = [wall for wall in refused.values() if is_alone or is_named(wall, whole)]
         if not has_failed:
             is_named_there = any(is_named(wall, whole) for wall in walls)
             return (describe_walls(walls), ()) if is_named_there else None
         findings = self._missing_file(texts, tool)
         walls += [Wall(each.rule, each.path, event) for each in findings]
         return (describe_walls(walls), tuple(findings)) if walls else None
-
-    def _refusals_during(self, since: float, until: float) -> list[Wall]:
-        with self._lock:
-            walls = {(w.rule, w.subject): w for w in self._refused if since <= w.at <= until}
-        return list(walls.values())
 
     def _missing_file(self, texts: Sequence[tuple[str, str]], tool: str) -> list[Finding]:
         """Find the first file that an answer names and that was not granted to the server."""
