@@ -170,11 +170,10 @@ def _describe_grants(
 
 def _shipped_hosts(command: ServerCommand) -> tuple[str, ...]:
     """The hosts of a known server."""
-    try:
+    with suppress(PipeGuardError):
         shipped = command.shipped_profile
-    except PipeGuardError:
-        return ()
-    return tuple(shipped.hosts) if shipped is not None else ()
+        return tuple(shipped.hosts) if shipped is not None else ()
+    return ()
 
 
 def holds_home(text: str, home_folder: str) -> bool:

@@ -271,11 +271,10 @@ def open_browser(url: str) -> bool:
 
 def parse_query(text: str) -> str:
     """The query of a pasted URL, or the text itself if only the query was pasted."""
-    try:
+    with suppress(ValueError):
         parts = urlsplit(text)
-    except ValueError:
-        return ""
-    return parts.query or text.lstrip("?")
+        return parts.query or text.lstrip("?")
+    return ""
 
 
 def _listening(port: int, page: Callable[..., _Page]) -> ThreadingHTTPServer:

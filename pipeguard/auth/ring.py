@@ -107,11 +107,10 @@ def drop_if_it_answers(service: str, accounts: Sequence[str]) -> bool:
 
     A user who moves to a file often has no keyring any more, and an error would prevent the move.
     """
-    try:
+    with contextlib.suppress(AuthError):
         drop(service, accounts)
-    except AuthError:
-        return False
-    return True
+        return True
+    return False
 
 
 def _keyring() -> KeyringBackend:

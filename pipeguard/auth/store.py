@@ -121,11 +121,10 @@ class LoginStore:
 
     def stamp(self, server: str) -> tuple[int, int, int] | None:
         """A value that changes when a login is saved; None without a login. Does not block."""
-        try:
+        with suppress(OSError):
             status = os.stat(self._path(server))
-        except OSError:
-            return None
-        return status.st_ino, status.st_mtime_ns, status.st_size
+            return status.st_ino, status.st_mtime_ns, status.st_size
+        return None
 
     def holds(self, server: str) -> bool:
         """True if there is a login for a server; its secrets are not read.

@@ -122,11 +122,10 @@ def _is_plain(url: str) -> bool:
     host = (urlsplit(url).hostname or "").rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):  # RFC 6761, 6.3
         return True
-    try:
+    with contextlib.suppress(OSError, UnicodeError):
         socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
-    except (OSError, UnicodeError):
-        return False
-    return True
+        return True
+    return False
 
 
 def _host_and_port(url: str) -> tuple[str | None, int | None]:

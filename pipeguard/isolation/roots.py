@@ -254,11 +254,10 @@ class RootsChannel:
 
 
 def _read(frame: bytes) -> dict[str, object]:
-    try:
+    with suppress(ValueError, RecursionError):
         message = json.loads(frame)
-    except (ValueError, RecursionError):
-        return {}
-    return message if isinstance(message, dict) else {}
+        return message if isinstance(message, dict) else {}
+    return {}
 
 
 def _request_keys(message: dict[str, object]) -> Iterator[str]:

@@ -357,11 +357,10 @@ def _group_lives(group: int) -> bool:
     """True if a process of the group is alive; zombies do not count (macOS says EPERM)."""
     if not group:
         return False
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
+        return True
+    return False
 
 
 def _write(descriptor: int, data: bytes) -> None:

@@ -144,11 +144,10 @@ class StateDatabase:
 
 def _inode(path: Path | str) -> tuple[int, int] | None:
     """Device and inode, which identify a file whatever its path; None without a file."""
-    try:
+    with suppress(OSError):
         status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
+        return status.st_dev, status.st_ino
+    return None
 
 
 def _make_private(path: Path | str) -> None:

@@ -89,14 +89,13 @@ def _write_link(path: str, missing: MissingVerdicts) -> bool:
     """Write the file as a link, for a disk without room; False if that fails."""
     times = (moment[:SECOND_CHARS] for moment in (missing.since, missing.until))
     draft = f"{path}.new"
-    try:
+    with suppress(OSError):
         with suppress(FileNotFoundError):
             os.unlink(draft)
         os.symlink(" ".join((str(missing.verdicts), *times, str(int(missing.is_over)))), draft)
         os.replace(draft, path)
-    except OSError:
-        return False
-    return True
+        return True
+    return False
 
 
 def remove_note(store: Path | str, run: str) -> None:
