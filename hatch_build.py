@@ -34,6 +34,7 @@ PLAIN = (
     "pipeguard/firewall/protocol/_strict_json",
     "pipeguard/detect/text/_layout",
     "pipeguard/detect/_outline",
+    "pipeguard/detect/matching/_signs",
     f"{MODEL}/_classifier",
     f"{MODEL}/_overlap",
 )

@@ -58,12 +58,14 @@ class Database(NamedTuple):
         engines: that have it.
         names: of its patterns: ids of rules, or names of signs.
         patterns: each with `ignore_case`.
+        tables: with which C finds the same; empty if it does not.
         is_squeezed: True if texts are without spaces.
     """
 
     engines: list[str]
     names: tuple[str, ...]
     patterns: tuple[Pattern, ...]
+    tables: bytes
     is_squeezed: bool
 
     @property
@@ -84,9 +86,9 @@ def databases(rules: Sequence[Rule]) -> list[Database]:
         plain = [*SIGNS, *SIGNS_TO_SERVER, *(rule.id for rule in own.plain)]
         squeezed = [*SQUEEZED_SIGNS, *(rule.id for rule in own.squeezed_rules)]
         for groups, names in ((compiled.plain, plain), (compiled.squeezed, squeezed)):
-            for ids, patterns in groups:
+            for ids, patterns, tables in groups:
                 named = tuple(names[id_] for id_ in ids)
-                new = Database([], named, patterns, is_squeezed=names is squeezed)
+                new = Database([], named, patterns, tables, is_squeezed=names is squeezed)
                 found.setdefault(patterns, new).engines.append(surface.value)
     return [*found.values()]
 
@@ -96,7 +98,7 @@ def show(rules: Sequence[Rule]) -> str:
     heads = ("ns/B", "patterns", *(f"{kind} {size}" for size in SIZES for kind in KINDS))
     rows = []
     for each in databases(rules):
-        group = PatternGroup(tuple(range(len(each.patterns))), each.patterns)
+        group = PatternGroup(tuple(range(len(each.patterns))), each.patterns, each.tables)
         patterns = PatternSet.of([compile_group(group)])
         texts = (_texts(size, is_squeezed=each.is_squeezed).values() for size in SIZES)
         figures = (least([patterns], blocks)[0] for blocks in chain(*texts))

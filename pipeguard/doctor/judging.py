@@ -33,6 +33,7 @@ NATIVE = {
     "the classifiers": "detect.model._classifier",
     "the parser of frames": "firewall.protocol._strict_json",
     "the layout of texts": "detect.text._layout",
+    "the search for signs": "detect.matching._signs",
     "the comparison of results with calls": "detect.model._overlap",
     "the network": "detect.model._network",
 }

@@ -201,7 +201,6 @@ def _key_bytes(secret: bytes) -> Outcome:
 # Only the English list is known: a phrase in another of the standard's languages is missed.
 
 LENGTHS = (24, 21, 18, 15, 12)  # words of a phrase, the longest first
-_SHORTEST = b"\1" * LENGTHS[-1]  # this many adjacent words that are on the list
 
 
 @cache
@@ -225,9 +224,6 @@ def is_printed_phrase(words: list[bytes]) -> bool:
 def _phrases(words: list[bytes]) -> Iterator[bytes]:
     """The entropy of each phrase among some words."""
     known_numbers = _word_numbers()
-    known = bytes([word in known_numbers for word in words])
-    if known.find(_SHORTEST) < 0:
-        return  # before any stretch is examined: most rows of words are from a sentence
     numbers = [known_numbers.get(word, -1) for word in words]
     for length in LENGTHS:
         for start in range(len(numbers) - length + 1):

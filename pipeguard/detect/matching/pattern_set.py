@@ -1,6 +1,7 @@
 """The patterns that could match in a block of text: one pass of Hyperscan over the block.
 
-A pass takes time linear in the block, whatever it contains, and reports each pattern once.
+A pass takes time linear in the block, whatever it contains, and reports each pattern once. What
+would be slow in Hyperscan is found in C, where that was built.
 Knows patterns; detect.scanning.engine decides the meaning of a match.
 """
 
@@ -8,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from copy import copy
 from functools import partial
 from threading import Lock
 from typing import Any
 
 from pipeguard.errors import EngineError
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.native import find_native
 from pipeguard.records import NamedTuple
 
 MISSING = (
@@ -23,6 +24,8 @@ MISSING = (
 )
 _PART = lazy_regex(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\)(?:[?*+]|\{\d*,?\d*\})?\??|.", re.DOTALL)
 _SECRET = "(?P<secret>"  # noqa: S105  opens the group that is a secret
+_TABLES_MARK = "tables"  # begins a database that C may replace
+NATIVE = find_native("detect.matching._signs")
 
 
 class PatternGroup(NamedTuple):
@@ -34,10 +37,12 @@ class PatternGroup(NamedTuple):
     Attributes:
         ids: of the patterns.
         patterns: each as `(regex, ignore_case)`; only ASCII letters have a case.
+        tables: with which C finds the same faster (_signs.c); empty if it does not.
     """
 
     ids: tuple[int, ...]
     patterns: tuple[tuple[str, bool], ...]
+    tables: bytes = b""
 
 
 def group_patterns(
@@ -55,7 +60,7 @@ def compile_group(group: PatternGroup) -> bytes:
     """Compile patterns for this machine's processor, in one thread, without Python's lock.
 
     Returns:
-        A serialised database.
+        A serialised database, perhaps behind what a function in C needs.
 
     Raises:
         EngineError: Hyperscan is missing, or rejects a pattern.
@@ -74,6 +79,9 @@ def compile_group(group: PatternGroup) -> bytes:
         )
     except hyperscan.HyperscanError as error:
         raise EngineError(f"the scan engine does not take a pattern: {error}") from None
+    head = " ".join([_TABLES_MARK, str(len(group.tables)), *map(str, group.ids)])
+    if group.tables:
+        return b"%b\n%b%b" % (head.encode(), group.tables, hyperscan.dumpb(database))
     blob: bytes = hyperscan.dumpb(database)
     return blob
 
@@ -90,22 +98,32 @@ class Database:
         self._loaded: Any = None
 
     def handle(self) -> Any:
-        """Hyperscan's own object.
+        """The function that searches, and what makes the memory for it.
 
         Raises:
             EngineError: the database is damaged, or was compiled for another processor.
         """
         with self._lock:
             if self._read is not None:
-                hyperscan = binding()
-                try:
-                    database = hyperscan.loadb(self._read(), hyperscan.HS_MODE_BLOCK)
-                    database.scratch = hyperscan.Scratch()  # not the one the binding would make
-                except hyperscan.HyperscanError as error:
-                    name = type(error).__name__
-                    raise EngineError(f"compiled rules do not load: {name}") from None
-                self._loaded, self._read = database, None
+                self._loaded, self._read = _load(self._read()), None
             return self._loaded
+
+
+def _load(blob: bytes) -> tuple[Any, Any]:
+    if blob.startswith(_TABLES_MARK.encode()):
+        head, _, rest = blob.partition(b"\n")
+        size, *ids = map(int, head.split()[1:])
+        tables, blob = rest[:size], rest[size:]
+        if NATIVE is not None:
+            memory = tuple(ids), tables
+            return NATIVE.find, lambda: memory
+    hyperscan = binding()
+    try:
+        database = hyperscan.loadb(blob, hyperscan.HS_MODE_BLOCK)
+        database.scratch = hyperscan.Scratch()  # not the one the binding would make
+    except hyperscan.HyperscanError as error:
+        raise EngineError(f"compiled rules do not load: {type(error).__name__}") from None
+    return database.scan, partial(hyperscan.Scratch, database)
 
 
 class PatternSet:
@@ -120,7 +138,8 @@ class PatternSet:
         self._databases, self.count = databases, len(databases)
         self._scans: list[tuple[Any, Any]] = []  # of each database, with its scratch memory
         self._hits: list[int] = []
-        self._on_match = self._make_handler()
+        add = self._hits.append  # made once, and not for each frame:
+        self._on_match = lambda pattern, _start, _end, _flags, _context: add(pattern)
 
     @classmethod
     def of(cls, blobs: Iterable[bytes]) -> PatternSet:
@@ -141,7 +160,7 @@ class PatternSet:
         """
         if not self._scans:
             loaded = [database.handle() for database in self._databases]
-            self._scans = [(database.scan, binding().Scratch(database)) for database in loaded]
+            self._scans = [(scan, make_scratch()) for scan, make_scratch in loaded]
 
     def prepare(self) -> None:
         """Load the databases, without the scratch memory of the searching thread.
@@ -154,15 +173,7 @@ class PatternSet:
 
     def share(self) -> PatternSet:
         """Clone the patterns for another thread: shared databases, scratch memory of its own."""
-        other = copy(self)
-        other._scans, other._hits = [], []
-        other._on_match = other._make_handler()
-        return other
-
-    def _make_handler(self) -> Callable[[int, int, int, int, object], None]:
-        """Make the function that Hyperscan calls for each match, once and not for each frame."""
-        add = self._hits.append
-        return lambda pattern, _start, _end, _flags, _context: add(pattern)
+        return PatternSet(self._databases)
 
     def look(self, data: bytes, only: Iterable[int] | None = None) -> list[int]:
         """The ids of the patterns that could match in a block, each once.

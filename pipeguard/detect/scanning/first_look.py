@@ -423,8 +423,8 @@ class RuleLookup:
 
     def find_opened(self, data: bytes, surface: Surface) -> list[Stretch]:
         """The stretches of a text that a classifier should read, if one reads this surface."""
-        rules = self.rules
-        if self.opener is None or (rules.are_read and surface not in rules.classified_surfaces):
+        rules = self.rules.with_classifier if self.rules.are_read else None
+        if self.opener is None or not (rules is None or any(surface in r.surfaces for r in rules)):
             return []
         return self.opener.stretches(data)
 

@@ -96,11 +96,6 @@ class EngineRules:
         return tuple(rule for rule in self.all if rule.model)
 
     @cached_property
-    def classified_surfaces(self) -> frozenset[Surface]:
-        """The surfaces that a classifier reads."""
-        return frozenset(over for rule in self.with_classifier for over in rule.surfaces)
-
-    @cached_property
     def over_acts(self) -> tuple[Rule, ...]:
         """The rules for the effects of arguments, in the order of their patterns."""
         return tuple(rule for rule in self.all if View.ACTS in rule.views)
@@ -109,16 +104,19 @@ class EngineRules:
 def in_groups(rules: Sequence[Rule]) -> list[list[Rule]]:
     """The rules for texts with spaces, as they are compiled: private ones, others, the user's own.
 
-    Those of two engines come first, and are compiled once. Private ones for leaving data follow, in
-    two groups, which takes half the time. Rules for what a server asks its client, and for decoded
-    text only, are apart: a result asks nothing, and most texts decode to nothing. An edit of the
+    Those of two engines come first, and are compiled once; the first are seed phrases, which C
+    finds. Private ones for leaving data follow, in two groups, which takes half the time. Rules for
+    what a server asks its client, and for decoded text only, are apart: a result asks nothing, and
+    most texts decode to nothing. An edit of the
     user's own recompiles no other group.
     """
     own = [rule for rule in rules if rule.own and _is_plain(rule)]
     plain = [rule for rule in rules if not rule.own and _is_plain(rule)]
-    private = [rule for rule in plain if rule.is_private]
+    phrases = [rule for rule in plain if "bip39" in rule.require]
+    private = [rule for rule in plain if rule.is_private and rule not in phrases]
     leaving = [rule for rule in private if rule.leaving is Leaving.ONLY]
     return [
+        phrases,
         [rule for rule in private if rule.leaving is not Leaving.ONLY],
         [rule for rule in leaving if not rule.places],
         [rule for rule in leaving if rule.places],

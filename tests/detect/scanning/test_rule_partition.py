@@ -59,16 +59,18 @@ def test_rules_are_read_when_one_of_them_is_first_needed() -> None:
 def test_secrets_and_the_others_and_the_users_own_are_compiled_apart() -> None:
     mine = RULES["secrets.jwt"]._replace(own=True)
     both = [mine, *RULES.values()]
-    private, *leaving, others, asking, own = in_groups([*select_rules(both, Surface.TO_SERVER)])
+    phrases, private, *leaving, others, asking, own = in_groups(
+        [*select_rules(both, Surface.TO_SERVER)]
+    )
     assert [rule.id for rule in own] == [mine.id]
-    assert {rule.is_private for rule in (*private, *chain(*leaving))} == {True}
+    assert {rule.is_private for rule in (*phrases, *private, *chain(*leaving))} == {True}
     assert {rule.is_private for rule in others} == {False}
     to_client = in_groups([*select_rules(RULES.values(), Surface.TO_CLIENT)])
-    assert [rule.id for rule in private] == [rule.id for rule in to_client[0]]
+    assert [rule.id for rule in private] == [rule.id for rule in to_client[1]]
     assert all(leaving)
-    assert not any(to_client[1:3])
-    assert [r.id for r in to_client[4] if not r.is_for_asking] == ["injection.decoded-order"]
-    assert not any(rule.is_for_asking for rule in (*to_client[3], *others, *asking))
+    assert not any(to_client[2:4])
+    assert [r.id for r in to_client[5] if not r.is_for_asking] == ["injection.decoded-order"]
+    assert not any(rule.is_for_asking for rule in (*to_client[4], *others, *asking))
     assert not any(rule.views <= {View.SQUEEZED, View.ACTS} for rule in (*private, *others))
 
 

@@ -1,0 +1,164 @@
+/* Finds signs that cost Hyperscan an automaton in every byte: rows of letters of some classes, as
+ * encodings have, and the words of seed phrases.
+ *
+ * Both are called as the scan of a Hyperscan database, which looks for the same where this was not
+ * built. native_tables.py makes the tables; tests/detect/matching/test_signs.py holds the two ways
+ * together. The time is linear in the text.
+ */
+
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+#include <string.h>
+
+#define WORDS 4         /* these three as in native_tables.py */
+#define HASH_BITS 16
+#define WORD_TABLE (1 << HASH_BITS >> 3) /* bytes; no tables of rows have as many */
+#define HASH_FACTOR 0x9E3779B97F4A7C15u
+#define PHRASE_WORDS 10 /* of twelve: the first and the last may be part of a longer word */
+#define LEAST_WORD 3
+#define LONGEST_WORD 8
+#define LEAST_PHRASE (PHRASE_WORDS * (LEAST_WORD + 1) - 1)
+
+/* The tables of rows: by byte, the states that it may begin, and those in which it may stay; where
+ * each row begins; and the last states of each sign. */
+enum { BEGUN = 0, KEPT = 256, FIRST = 512, LAST = 513 };
+
+typedef struct {
+    const uint8_t *text, *tables;
+    Py_ssize_t size, table_bytes;
+} Search;
+
+static uint64_t table_at(const uint8_t *tables, Py_ssize_t number, int word)
+{
+    uint64_t states;
+    memcpy(&states, tables + (number * WORDS + word) * sizeof states, sizeof states);
+    return states;
+}
+
+/* Follows all rows at once (shift-and, Baeza-Yates and Gonnet 1992). */
+static void follow_rows(const Search *search, uint64_t *seen)
+{
+    const uint8_t *at = search->text, *end = at + search->size, *tables = search->tables;
+    uint64_t state[WORDS] = {0}, found[WORDS] = {0}, first[WORDS];
+    for (int word = 0; word < WORDS; word++)
+        first[word] = table_at(tables, FIRST, word);
+    for (; at < end; at++) {
+        for (int word = 0; word < WORDS; word++) {
+            uint64_t next = state[word] << 1 | first[word];
+            state[word] = (next & table_at(tables, BEGUN + *at, word)) |
+                          (state[word] & table_at(tables, KEPT + *at, word));
+            found[word] |= state[word];
+        }
+    }
+    memcpy(seen, found, sizeof found);
+}
+
+static int is_seen(const Search *search, const uint64_t *seen, Py_ssize_t sign)
+{
+    uint64_t ended = 0;
+    for (int word = 0; word < WORDS; word++)
+        ended |= seen[word] & table_at(search->tables, LAST + sign, word);
+    return ended != 0;
+}
+
+/* --- seed phrases ------------------------------------------------------------------------- */
+
+static int is_letter(uint8_t byte)
+{
+    return (uint8_t)((byte | 0x20) - 'a') < 26;
+}
+
+/* Whether a word may be of the list, in any case. */
+static int is_listed(const Search *search, Py_ssize_t start, Py_ssize_t end)
+{
+    uint64_t letters = 0;
+    if (end - start < LEAST_WORD || end - start > LONGEST_WORD)
+        return 0;
+    for (; start < end; start++)
+        letters = letters << 8 | search->text[start] | 0x20;
+    uint64_t hash = letters * HASH_FACTOR >> (64 - HASH_BITS);
+    return search->tables[hash / 8] >> hash % 8 & 1;
+}
+
+/* The end of the last word in a range that is not listed; the start of the range without one.
+ * Counts the words behind it. */
+static Py_ssize_t after_unlisted(const Search *search, Py_ssize_t start, Py_ssize_t end, int *words)
+{
+    for (*words = 0; end > start; end--) {
+        Py_ssize_t at = end;
+        while (at > start && is_letter(search->text[at - 1]))
+            at--;
+        if (at == end)
+            continue;
+        if (!is_listed(search, at, end))
+            return end;
+        ++*words;
+        end = at;
+    }
+    return start;
+}
+
+/* Whether enough listed words follow each other. Of a range that could hold them, the last word is
+ * looked at first: it is seldom listed, and no such row has it. */
+static int has_phrase(const Search *search)
+{
+    Py_ssize_t start = 0, end = LEAST_PHRASE - 1, after;
+    for (int words = 0; words < PHRASE_WORDS; start = after) {
+        while (end < search->size && !is_letter(search->text[end]))
+            end++;
+        if (end >= search->size)
+            return 0;
+        while (end < search->size && is_letter(search->text[end]))
+            end++;
+        after = after_unlisted(search, start, end, &words);
+        if (after > start)
+            end = after + LEAST_PHRASE - 1;
+    }
+    return 1;
+}
+
+/* --- the module --------------------------------------------------------------------------- */
+
+static PyObject *find(PyObject *self, PyObject *arguments)
+{
+    Search search;
+    PyObject *on_match, *flags, *context, *ids;
+    uint64_t seen[WORDS];
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "y#OOO(O!y#)", &search.text, &search.size, &on_match, &flags,
+                          &context, &PyTuple_Type, &ids, &search.tables, &search.table_bytes))
+        return NULL;
+    Py_ssize_t count = PyTuple_Size(ids);
+    int are_words = search.table_bytes == WORD_TABLE, hit = are_words && has_phrase(&search);
+    if (!are_words && search.table_bytes != (LAST + count) * WORDS * 8) {
+        PyErr_SetString(PyExc_ValueError, "no tables of signs");
+        return NULL;
+    }
+    if (!are_words)
+        follow_rows(&search, seen);
+    for (Py_ssize_t sign = 0; sign < count; sign++) {
+        if (!(are_words ? hit : is_seen(&search, seen, sign)))
+            continue;
+        PyObject *done = PyObject_CallFunction(on_match, "OiiiO", PyTuple_GetItem(ids, sign), 0, 0,
+                                               0, Py_None);
+        if (done == NULL)
+            return NULL;
+        Py_DECREF(done);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"find", find, METH_VARARGS, "as the scan of a database, whose scratch are ids and tables"},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT, "_signs", NULL, -1, methods, NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__signs(void)
+{
+    return PyModule_Create(&module);
+}
