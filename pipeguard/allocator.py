@@ -1,4 +1,4 @@
-"""Configures the C library's allocator to return freed memory to the system (mallopt(3)).
+"""Returns memory to the system: pages of mapped files, and what the C library freed (mallopt(3)).
 
 By default, glibc raises its threshold with each large block that is freed, and gives each thread an
 arena of its own, which retains freed memory: the process keeps that of a large frame or page.
@@ -29,3 +29,12 @@ def return_large_blocks(arenas: int = 0) -> None:
     if arenas:
         mallopt(_M_ARENA_MAX, arenas)
         mallopt(_M_TRIM_THRESHOLD, _LARGE_BLOCK_BYTES)
+
+
+def drop_pages(content: bytes | memoryview) -> None:
+    """Drop a mapped file's pages from this process; those that are used again are mapped again."""
+    if sys.platform != "win32" and isinstance(content, memoryview):
+        import mmap
+
+        if isinstance(content.obj, mmap.mmap):
+            content.obj.madvise(mmap.MADV_DONTNEED)

@@ -15,6 +15,7 @@ from hashlib import sha256
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
+from pipeguard.allocator import drop_pages
 from pipeguard.detect.commands.argument_roles import called_tool
 from pipeguard.detect.commands.argument_usage import Uses
 from pipeguard.detect.matching.native_tables import make_rows, make_words
@@ -353,6 +354,7 @@ def _read_file(
     content = models(name) if models is not None else b""
     if sha256(content).hexdigest() != digest:
         raise EngineError(f"{what} is not the file that {by} names")
+    drop_pages(content)  # all were read just now, of which texts need a third
     return content
 
 
