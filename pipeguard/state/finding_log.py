@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from pipeguard.firewall.finding import Action, Severity, worst
-from pipeguard.firewall.session.remedies import Way, decisive_rule, find_remedy
+from pipeguard.firewall.session.remedies import Way, decisive_rule, find_way
 from pipeguard.firewall.session.replies import how_to_allow
 from pipeguard.state.verdict_writer import CONNECTION
 
@@ -70,7 +70,7 @@ def log_findings(log: FindingLog, verdict: PendingVerdict, *, is_audited: bool =
 def _how_to_allow(finding: Finding, verdict: PendingVerdict, event: str) -> str:
     """The command for the rule that stopped a message; empty if it passed."""
     # A failed answer passes, and its pointer is to the file that the server was not given.
-    is_file = bool(finding.pointer) and find_remedy(finding.rule).way is Way.GRANT
+    is_file = bool(finding.pointer) and find_way(finding.rule) is Way.GRANT
     if finding.action < Action.CUT and not is_file:
         return ""
     least = min(verdict.action, Action.CUT)
@@ -78,7 +78,7 @@ def _how_to_allow(finding: Finding, verdict: PendingVerdict, event: str) -> str:
     rules = [(f.rule, f.tool or "") for f in stopped]
     rule = decisive_rule(finding.rule, finding.tool or "", rules)
     # The finding of a definition that waits names the command that shows it.
-    waiting = {f.excerpt for f in stopped if find_remedy(f.rule).way is Way.APPROVE}
+    waiting = {f.excerpt for f in stopped if find_way(f.rule) is Way.APPROVE}
     decisive = next(
         (f for f in verdict.findings if f.rule == rule and f.tool in (finding.tool, None)),
         finding._replace(rule=rule),
