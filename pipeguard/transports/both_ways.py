@@ -141,15 +141,16 @@ class _Way:
 
     Attributes:
         channel: that has to be readable before it continues; None if it continues at once.
+        has_more: True if it stopped for the other way, and its channel has further lines.
         has_ended: True once it has returned.
     """
 
-    __slots__ = ("_work", "channel", "has_ended")
+    __slots__ = ("_work", "channel", "has_ended", "has_more")
 
     def __init__(self, work: Work) -> None:
         self._work = work
         self.channel: LineChannel | None = None
-        self.has_ended = False
+        self.has_ended = self.has_more = False
 
     def has_left_turn(self) -> bool:
         """True if it continues at once, in a thread without the turn."""
@@ -157,10 +158,11 @@ class _Way:
 
     def proceed(self) -> None:
         """Run until it waits, leaves its turn, or ends."""
-        self.channel, self.has_ended = None, True  # in case it raises
+        self.channel, self.has_ended, self.has_more = None, True, False  # in case it raises
         with suppress(StopIteration):
             self.channel = self._work.send(None)
             self.has_ended = False
+            self.has_more = self.channel is not None and self.channel.has_line
 
 
 class BothWays:
@@ -203,14 +205,18 @@ class BothWays:
 
     def _find_ready(self) -> list[_Way]:
         """Wait until a way can continue; ways that only stopped for the others come last."""
-        stopped = [way for way in self._watched.values() if way.channel and way.channel.has_line]
+        stopped = [way for way in self._watched.values() if way.has_more]
         ready = list[_Way]()
         for descriptor, _ in self._poll.poll(0 if stopped else None):
             if descriptor == self._waker.woken:
                 os.read(descriptor, 1)
                 self._settle(self._returned.popleft())
-            elif self._watched[descriptor] not in ready:
-                ready.append(self._watched[descriptor])
+                continue
+            way = self._watched[descriptor]
+            if way.channel is not None and descriptor == way.channel.read_fd:
+                way.channel.is_ready = True
+            if way not in ready:
+                ready.append(way)
         return [*ready, *(way for way in dict.fromkeys(stopped) if way not in ready)]
 
     def _leaves_turn(self, way: _Way) -> bool:

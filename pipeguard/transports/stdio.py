@@ -36,6 +36,7 @@ class LineChannel:
     Attributes:
         read_fd: the descriptor to read from.
         awaited: descriptors; one is readable once `fill` does not block.
+        is_ready: True once a thread found `read_fd` readable, until the next `fill`.
     """
 
     def __init__(self, read_fd: int, write_fd: int, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
@@ -43,9 +44,7 @@ class LineChannel:
         self._write_fd = write_fd
         self._lines = LineFrames(limit_bytes)
         self._frames: deque[bytes] = deque()
-        self._ended = False
-        self._closed = False
-        self._finishing = False
+        self._ended = self._closed = self._finishing = self.is_ready = False
         self._write_lock = allocate_lock()
         if sys.platform == "win32":
             import msvcrt
@@ -219,8 +218,8 @@ class LineChannel:
         def _receive(self) -> bytes | None:
             """Wait for the next bytes; empty at the end, None if reading has ended."""
             while True:
-                ready = self._poll.poll()
-                woken = self._waker.woken
+                ready = [(self.read_fd, 0)] if self.is_ready else self._poll.poll()
+                woken, self.is_ready = self._waker.woken, False
                 is_over = self._finishing and all(found == woken for found, _ in ready)
                 if self._closed or is_over:
                     return None
