@@ -35,6 +35,7 @@ from pipeguard.firewall.policy import Mode
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.firewall.protocol.message import ENVELOPE, Message
+from pipeguard.firewall.protocol.pending import NO_CALL
 from pipeguard.firewall.protocol.places import ARGUMENTS, LISTS, OPENINGS, Surface, get_value
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.guard import EXEMPT, Context, ReadPart
@@ -44,8 +45,11 @@ _SECRETS = "secrets."
 # Messages of client and server before any call, with the same words in most runs.
 HANDSHAKE = frozenset({*OPENINGS, *LISTS, "notifications/initialized", "ping"})
 NAMED_BYTES = 2**16  # of a frame that may come again; its name costs 1 us/KB, and reading it 20
+SHORT_BYTES = 1024  # of one that the first look remembers without hashing it
 AHEAD_BYTES = 2**15  # of a definition that is looked at ahead; a longer one is read in parts
-_FIRST, _LAST = b'{"jsonrpc":"2.0","id":', b',"id":'  # as SDKs write the id
+# As SDKs write the id: first or last, with or without spaces.
+_AROUND_ID = (b'{"jsonrpc":"2.0","id":', b',"id":'), (b'{"jsonrpc": "2.0", "id": ', b', "id": ')
+_ANSWER = b"to-client\0result\0tools/call\0"
 _PROGRESS = b'"progressToken":'  # the key of a number that usually equals the id
 MOST_STRINGS = 256  # of a call in which a key may begin or go on
 _MISPLACED_NOTE = (
@@ -62,12 +66,14 @@ class _Name(NamedTuple):
         size_bytes: of the value.
         lasts: True if the value is part of most runs.
         looks: the engines' earlier looks at the value, if any.
+        frame: the name of the short answer to a tool call that the value is; else empty.
     """
 
     digest: bytes = b""
     size_bytes: int = 0
     lasts: bool = False
     looks: Sequence[Look] = ()
+    frame: bytes = b""
 
 
 def _name(context: Context, surface: Surface, message: Message) -> _Name:
@@ -79,12 +85,7 @@ def _name(context: Context, surface: Surface, message: Message) -> _Name:
     is_plain = _has_number(message) and message.value.keys() <= ENVELOPE
     if len(frame) > NAMED_BYTES or token is None or not is_plain:
         return _Name()
-    written = token.encode()
-    if frame.startswith(_FIRST + written + b","):
-        rest = frame[len(_FIRST) + len(written) :]
-    elif frame.endswith(_LAST + written + b"}"):
-        rest = frame[: -len(written) - 1]
-    else:
+    if not (rest := _without_id(frame, token)):
         return _Name()
     if rest.count(_PROGRESS) == 1:  # no string has it, whose quotes are escaped
         meta = get_value(message.value, ("params", "_meta"))
@@ -92,7 +93,26 @@ def _name(context: Context, surface: Surface, message: Message) -> _Name:
         if isinstance(progress, Number) and len(progress) < MIN_NUMBER_DIGITS:
             rest = rest.replace(_PROGRESS + progress.encode(), _PROGRESS)
     place = f"{surface._value_}\0{context.part}\0{context.method}\0".encode()
-    return _Name(blake2b(place + rest, digest_size=32).digest(), len(frame))
+    is_short = len(frame) <= SHORT_BYTES and place == _ANSWER
+    digest = blake2b(place + rest, digest_size=32).digest()
+    return _Name(digest, len(frame), frame=rest if is_short else b"")
+
+
+def name_frame(frame: bytes, id_token: str) -> bytes:
+    """A short frame without its id, if no rule reads that; else empty."""
+    is_number = len(id_token) < MIN_NUMBER_DIGITS and id_token.isdecimal()
+    return _without_id(frame, id_token) if len(frame) <= SHORT_BYTES and is_number else b""
+
+
+def _without_id(frame: bytes, id_token: str) -> bytes:
+    """A frame without its id, in either of the usual places; empty if it is in another."""
+    written = id_token.encode()
+    for first, last in _AROUND_ID:
+        if frame.startswith(first + written + b","):
+            return frame[len(first) + len(written) :]
+        if frame.endswith(last + written + b"}"):
+            return frame[: -len(written) - 1]
+    return b""
 
 
 def _has_number(message: Message) -> bool:
@@ -261,6 +281,8 @@ class Findings(Knowledge):
             return list_findings(self, context, surface, value, results)
         if name.digest:
             self.clean_texts.add(name.digest, context.call, lasts=name.lasts)
+        if name.frame and not context.call.is_read:
+            self.clean_frames.add(name.frame, NO_CALL, lasts=False)
         return []
 
     def _run_rules(

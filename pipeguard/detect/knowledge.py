@@ -42,6 +42,7 @@ class Knowledge:
         flows: its recent calls and results.
         known_secrets: PipeGuard's own secrets, which are masked in its messages.
         clean_texts: texts in which no rule matched.
+        clean_frames: short messages in which none did (detect.plain).
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Knowledge:
         self.vault = Vault(key) if key else None
         self.flows = Flows()
         self.known_secrets = known_secrets
-        self.clean_texts = _CleanTexts(lasting)
+        self.clean_texts, self.clean_frames = _CleanTexts(lasting), _CleanTexts(None)
         self._lock = Lock()
         self._tools: dict[str, tuple[Pin | None, Tool]] = {}  # by name, as described by their pins
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from pipeguard.detect.findings import Findings
+from pipeguard.detect.findings import Findings, name_frame
 from pipeguard.detect.flows.secret_values import begun_key
 from pipeguard.detect.flows.text_values import NAME_READERS, names_obeyed_file
 from pipeguard.detect.rules.rule import Rule, Written
@@ -18,6 +18,7 @@ from pipeguard.detect.text.windowing import OVERLAP_BYTES
 from pipeguard.detect.vault_placeholder import may_hold_name, may_hold_placeholder
 from pipeguard.firewall.finding import Direction
 from pipeguard.firewall.protocol.message import PlainOutline
+from pipeguard.firewall.protocol.pending import NO_CALL
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import ParsedFrame, read_json
 from pipeguard.firewall.session.guard import Guard
@@ -54,19 +55,25 @@ class PlainLook(Findings):
         tool = self.tool(guard, outline.tool or "")
         return self.flows.concern(tool, outline) or bool(outline.ends and begun_key(outline.ends))
 
-    def sees_nothing(self, direction: Direction, outline: PlainOutline) -> bool:
+    def sees_nothing(self, direction: Direction, outline: PlainOutline, frame: bytes) -> bool:
         """True if one look shows that no rule matches in any reading of a call or of a result.
 
         Raises:
             EngineError: an engine failed.
         """
+        name = name_frame(frame, outline.id_token)
+        if name and self.clean_frames.has(name, NO_CALL, lasts=False):
+            return True
         is_call = direction is Direction.TO_SERVER
         surface = Surface.TO_SERVER if is_call else Surface.TO_CLIENT
         if is_call and names_obeyed_file(outline.data):
             return False
         if not is_call and b"\\" in outline.data:
             outline = outline._replace(data=folding.soften(outline.data))
-        return all(_finds_nothing(engine, surface, outline) for engine in self.scanners[surface])
+        is_clean = all(_finds_nothing(each, surface, outline) for each in self.scanners[surface])
+        if is_clean and name:
+            self.clean_frames.add(name, NO_CALL, lasts=False)
+        return is_clean
 
 
 def _finds_nothing(lookup: RuleLookup, surface: Surface, outline: PlainOutline) -> bool:

@@ -286,7 +286,7 @@ def sees_nothing(frame: bytes, *, keyed: bool) -> bool:
     for engine in KNOWLEDGE.scanners[Surface.TO_SERVER if keyed else Surface.TO_CLIENT]:
         engine.prepare()  # while rules are unread, signs in what is joined count, too
     way = Direction.TO_SERVER if keyed else Direction.TO_CLIENT
-    return KNOWLEDGE.sees_nothing(way, outlined)
+    return KNOWLEDGE.sees_nothing(way, outlined, frame)
 
 
 def test_one_look_passes_no_call_that_must_be_stopped() -> None:

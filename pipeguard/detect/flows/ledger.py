@@ -58,6 +58,8 @@ PASSAGES_SHARE = 0.25  # of all that is sent
 ORDERED_CHARS = 16  # of words that a text tells a model to use
 MANY_TOKENS = 3  # a list of people, not only the recipient
 
+_OUTWARD = Label.SENDS | Label.OUTSIDE
+
 
 class Flows:
     """The recent calls and results of one server. Safe for any thread.
@@ -228,7 +230,7 @@ class Flows:
             urls = [url for at, url in enumerate(urls) if at not in found]
         if urls:
             # A client that renders the tool's input requests the addresses in it.
-            sender = tool._replace(labels=Label.SENDS | Label.OUTSIDE)
+            sender = tool._replace(labels=_OUTWARD)
             commands = [text for _, text in strings] if tool.labels.meets(Label.RUNS) else []
             posted = (data for text in commands for data in text_values.POSTED.findall(text))
             leaks += self._looked_up(sender, " ".join((*urls, *posted)), now, known_call)
@@ -287,10 +289,10 @@ class Flows:
             if self._forgotten or self._calls.has_begun_key:
                 return True
             has_any, has_others = bool(self._results), self._results.has_others(tool.key)
-        is_sent = outline.may_hold_address or tool.labels.meets(Label.SENDS | Label.OUTSIDE)
+        is_sent = outline.may_hold_address or tool.labels.meets(_OUTWARD)
         if has_others and is_sent:
             return True
-        is_judged = (tool.acts and has_any) or (tool.is_sink and has_others)
+        is_judged = (has_any and tool.acts) or (has_others and tool.is_sink)
         return bool(is_judged and self.leaks(tool, parse_json(outline.arguments or b"null")))
 
     def _looked_up(

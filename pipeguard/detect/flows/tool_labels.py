@@ -306,7 +306,7 @@ class Tool(NamedTuple):
     @property
     def is_consequential(self) -> bool:
         """True if calling it has, or may have, an effect."""
-        return bool(self.acts) or self.is_sink
+        return self.acts is not ToolAct.NONE or self.is_sink
 
 
 def make_tool(name: str, definition: JsonObject | None) -> Tool:

@@ -101,7 +101,7 @@ class FrameJudge(SettledFrame):
         request.frame_bytes, request.call_values = size, outline.values
         request.call = detector.name_targets(CALL, tool, self.frame, size)
         self.outline, self.request = outline, request
-        self.sees_nothing = detector.sees_nothing(TO_SERVER, outline)
+        self.sees_nothing = detector.sees_nothing(TO_SERVER, outline, self.frame)
         if not self.sees_nothing or detector.may_leak(self.guard, outline):
             return None
         verdict = self._verdict([], self.frame)
@@ -119,7 +119,7 @@ class FrameJudge(SettledFrame):
         self.kind, request = MessageKind.RESULT, self._find_call(outline.id_token)
         if request is None or self.guard.shared.notes is not None:
             return None
-        if not self.guard.detector.sees_nothing(TO_CLIENT, outline):
+        if not self.guard.detector.sees_nothing(TO_CLIENT, outline, self.frame):
             self.outline = outline
             return None
         self.guard.detector.record_result(self.guard, request, self.frame, self.now)

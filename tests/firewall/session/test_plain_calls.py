@@ -298,3 +298,15 @@ def test_what_a_look_cannot_judge_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     assert session.receive(TO_SERVER, call(2, "b", "lookup"), 0.0).action is Action.BLOCK
     assert session.receive(TO_CLIENT, answer(1, "a"), 0.0).action is Action.BLOCK
     assert session.waiting() == []
+
+
+@pytest.mark.parametrize(
+    "text", ["Little.", "The quiet meeting moves the report, and then it stops."]
+)
+def test_a_short_message_that_was_clean_passes_unread(text: str) -> None:
+    session = with_tools()
+    for number in (1, 20):
+        asked, answered = call(number, text, "lookup"), answer(number, text)
+        assert session.receive(TO_SERVER, asked, 0.0).forward is asked
+        assert session.receive(TO_CLIENT, answered, 0.0).forward is answered
+        get_detection(session.guard).scanners = {}  # nothing can be read any more
