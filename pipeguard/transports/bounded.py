@@ -195,8 +195,7 @@ class Backlog:
         else:
             self._waiting.pop(key, None)
         while self._total > self._limit:
-            oldest = next(iter(self._waiting))
-            size, cut = self._waiting.pop(oldest)
+            size, cut = self._waiting.pop(next(iter(self._waiting)))  # the oldest
             self._total -= size
             cut()
 

@@ -131,12 +131,10 @@ def with_value(frame: bytes) -> bytes:
 
     A large frame is parsed in the thread that judges it, so that its value is freed at once.
     """
-    if len(frame) >= LARGE_BYTES or isinstance(frame, ParsedFrame):
-        return frame
-    try:
-        return ParsedFrame.of(frame)
-    except Refusal:  # the Session says why
-        return frame
+    if len(frame) < LARGE_BYTES and not isinstance(frame, ParsedFrame):
+        with suppress(Refusal):  # the Session says why
+            return ParsedFrame.of(frame)
+    return frame
 
 
 async def read_frame(frame: bytes) -> bytes:
@@ -165,27 +163,7 @@ async def read_message(frame: bytes) -> Message | list[JsonValue]:
 async def to_frame(value: JsonValue) -> bytes:
     """The frame of a value; a short one has its value, so that it is not parsed again."""
     short = ParsedFrame.write_short(value, LARGE_BYTES)
-    if short is not None:
-        return short
-    if is_short(value):
-        return ParsedFrame.write(value)
-    return await asyncio.to_thread(serialise, value)
-
-
-def is_short(value: JsonValue) -> bool:
-    """True for the value of a short frame; reads no more of it than necessary."""
-    left, rest = LARGE_BYTES, [value]
-    while rest and left > 0:
-        item = rest.pop()
-        if isinstance(item, str):
-            left -= len(item)
-        elif isinstance(item, list):
-            left -= 8 * len(item)
-            rest += item[: left // 8]
-        elif isinstance(item, dict):
-            left -= 8 * len(item) + sum(map(len, item))
-            rest += item.values()
-    return left > 0
+    return await asyncio.to_thread(serialise, value) if short is None else short
 
 
 # --- verdicts -------------------------------------------------------------------------------
@@ -313,8 +291,7 @@ async def _is_notification(frame: bytes) -> bool:
     """True for a notification, or a batch with one; False for an unreadable frame."""
     with suppress(Refusal):
         value = await parse_value(frame)
-        members = value if isinstance(value, list) else [value]
-        return any(map(is_notification, members))
+        return any(map(is_notification, value if isinstance(value, list) else [value]))
     return False
 
 

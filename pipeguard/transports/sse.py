@@ -102,8 +102,7 @@ class EventStream:
             self._is_odd = True  # a comment, or a name
             return
         value = bytes(self._begun[len(_DATA) :]).removeprefix(b" ") if self._begun else None
-        lines = [bytes(line) for line in (self._data, value) if line is not None]
-        data = b"\n".join(lines)
+        data = b"\n".join([bytes(line) for line in (self._data, value) if line is not None])
         if self._head is None:
             self._head = data[:KEPT_BYTES]
         self._dropped += max(0, len(data) - KEPT_BYTES)

@@ -49,8 +49,7 @@ _NUMBER = lazy_regex(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?\Z")  # RFC 8259, se
 
 def find_revision(value: JsonObject) -> str | None:
     """The revision that a message states; None if a handshake agreed on it."""
-    meta = as_object(as_object(value.get("params")).get("_meta"))
-    version = meta.get(VERSION_META)
+    version = as_object(as_object(value.get("params")).get("_meta")).get(VERSION_META)
     return version if type(version) is str else None
 
 

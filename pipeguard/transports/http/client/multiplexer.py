@@ -293,9 +293,9 @@ class Multiplexer:
         working = self._ids.working()
         busy = {sent.owner for sent in working}
         waiting = {sent.owner for sent in working if sent.task == task}
-        asked = set(self._ports) if len(self._ports) == 1 else busy
-        if task is not None and waiting:  # for the result of the task that the server works on
-            asked = waiting
+        busy = set(self._ports) if len(self._ports) == 1 else busy
+        # Some wait for the result of the task that the server works on.
+        asked = waiting if task is not None and waiting else busy
         if len(asked) == 1:
             asked.pop().put(frame)
         elif self._channel is not None:

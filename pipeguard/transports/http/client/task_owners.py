@@ -281,9 +281,7 @@ async def _change_frame(
     if all(after is before for after, before in zip(changed, members, strict=True)):
         return frame
     left: list[JsonValue] = [member for member in changed if member is not None]
-    if not left:
-        return None
-    return await to_frame(left if isinstance(value, list) else left[0])
+    return await to_frame(left if isinstance(value, list) else left[0]) if left else None
 
 
 def _is_task_ids(name: str) -> bool:

@@ -11,11 +11,14 @@ import asyncio
 import os
 import ssl
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-from multidict import CIMultiDict
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.helpers import TimerNoop
+from aiohttp.http import StreamWriter
+from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from pipeguard.errors import PipeGuardError
@@ -23,7 +26,7 @@ from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.framing import DEFAULT_LIMIT_BYTES
 from pipeguard.firewall.protocol.ids import request_ids
 from pipeguard.firewall.protocol.json_values import JsonValue
-from pipeguard.transports.bounded import Outbox
+from pipeguard.transports.bounded import SMALL_BYTES, Outbox
 from pipeguard.transports.channel import CONNECTION_LOST, ChannelClosed, Failure
 from pipeguard.transports.http.challenge import FORBIDDEN, UNAUTHORIZED
 from pipeguard.transports.http.client.bodies import Unreadable
@@ -102,6 +105,8 @@ class RemoteEndpoint:
         self._remote = remote
         self._http = http
         self._url = remote.url if url is None else url
+        self._is_direct = _proxy(self._url)[0] is None
+        self._request: aiohttp.ClientRequest | None = None  # names the connections that it can use
 
     async def send(
         self, method: str, headers: Mapping[str, str], body: bytes | None = None
@@ -113,13 +118,7 @@ class RemoteEndpoint:
             aiohttp.ClientError: the connection failed.
         """
         for attempt in range(_ATTEMPTS):
-            answer = await self._http.request(
-                method,
-                self._url,
-                data=body,
-                headers=await self._remote.add_headers(headers),
-                allow_redirects=False,
-            )
+            answer = await self._send(method, await self._remote.add_headers(headers), body)
             target = self._redirect_target(answer)
             if target is not None and target != self._url:
                 self._url = target  # as from /mcp to /mcp/: later requests go there, too
@@ -127,6 +126,38 @@ class RemoteEndpoint:
                 return answer
             answer.release()
         raise PipeGuardError("the server redirects from one address to the next")
+
+    async def _send(
+        self, method: str, headers: CIMultiDict[str], body: bytes | None
+    ) -> aiohttp.ClientResponse:
+        """Send a request once; a short body takes half the library's time: no task writes it."""
+        http, connector, url = self._http, self._http.connector, self._url
+        if body is None or len(body) > SMALL_BYTES or connector is None or not self._is_direct:
+            sending = http.request(method, url, data=body, headers=headers, allow_redirects=False)
+            return await sending
+        if self._request is None:
+            self._request = aiohttp.ClientRequest(method, url, loop=asyncio.get_running_loop())
+        headers.setdefault("Host", self._request.headers["Host"])
+        headers["Content-Length"] = str(len(body))
+        try:
+            connection = await connector.connect(self._request, [], http.timeout)
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError from error
+        try:
+            protocol = cast(ResponseHandler, connection.protocol)  # there is one until its end
+            protocol.set_response_params(read_until_eof=True, auto_decompress=False)
+            writer = StreamWriter(protocol, self._request.loop)
+            await writer.write_headers(f"{method} {url.raw_path_qs} HTTP/1.1", headers)
+            await writer.write_eof(body)
+            sent = aiohttp.RequestInfo(url, method, CIMultiDictProxy(headers), url)
+            answer = aiohttp.ClientResponse(
+                method, url, writer=None, continue100=None, timer=TimerNoop(), request_info=sent,
+                traces=[], loop=self._request.loop, session=http, stream_writer=writer,
+            )  # fmt: skip
+            return await answer.start(connection)
+        except BaseException:
+            connection.close()
+            raise
 
     def _redirect_target(self, answer: aiohttp.ClientResponse) -> URL | None:
         """The address to send the request to instead, on the same origin; or None."""

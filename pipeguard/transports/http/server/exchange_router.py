@@ -117,8 +117,7 @@ class ExchangeRouter:
 
     def idle_seconds(self, now: float) -> float:
         """The seconds after its last use."""
-        is_used = self.streams or present(self._ids)
-        return 0.0 if is_used else now - self._used_at
+        return 0.0 if self.streams or present(self._ids) else now - self._used_at
 
     def use(self) -> None:
         """Record a use that begins."""

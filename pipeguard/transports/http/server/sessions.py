@@ -216,9 +216,7 @@ class Sessions:
     @contextmanager
     def subscribing(self, session: Session, subscriber: Subscriber) -> Iterator[None]:
         """Send to a subscriber the messages of its conversation."""
-        entry = self._with_subscribers.get(session)
-        if entry is None:
-            entry = self._with_subscribers[session] = _Entry(session)
+        entry = self._with_subscribers.setdefault(session, _Entry(session))
         entry.subscribers.append(subscriber)
         try:
             yield
