@@ -13,6 +13,7 @@ from pipeguard.errors import Refusal
 from pipeguard.firewall.protocol.ids import match_answer
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object
 from pipeguard.firewall.session import replies
+from pipeguard.transports.bounded import SMALL_BYTES
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.correlator import answered_id
 from pipeguard.transports.http.headers import EVENTS, JSON, is_text, media_type
@@ -84,11 +85,20 @@ async def read_body(
         Unreadable: it exceeds `limit_bytes`, which ends the reading, or cannot be decompressed.
         aiohttp.ClientError: the connection was lost.
     """
+    is_plain = "Content-Encoding" not in answer.headers
+    if is_plain and (arrived := read_arrived(answer.content, limit_bytes)) is not None:
+        return arrived
     try:
         return await join_pieces(body_pieces(answer), limit_bytes, hold)
     except Unreadable:
         answer.close()
         raise
+
+
+def read_arrived(content: aiohttp.StreamReader, limit_bytes: int) -> bytes | None:
+    """Read a small body; None if it has not arrived as a whole, or is not small."""
+    is_small = content.is_eof() and content.total_bytes <= min(limit_bytes, SMALL_BYTES)
+    return content.read_nowait() if is_small else None
 
 
 async def join_pieces(

@@ -21,7 +21,7 @@ from yarl import URL
 from pipeguard.detect.checks.addresses import is_loopback
 from pipeguard.transports.bounded import Backlog, Crowded
 from pipeguard.transports.http import challenge
-from pipeguard.transports.http.client.bodies import Unreadable, join_pieces
+from pipeguard.transports.http.client.bodies import Unreadable, join_pieces, read_arrived
 from pipeguard.transports.http.headers import JSON, SESSION_ID, is_session_id, is_text
 from pipeguard.transports.http.server.refusals import RefusalReason
 from pipeguard.transports.http.server.sessions import SessionOwners, digest
@@ -258,6 +258,8 @@ class Admission(NamedTuple):
             raise RequestRefused(RefusalReason.BODY, 415, "send the body uncompressed")
         if (request.content_length or 0) > self.limit_bytes:
             raise self._too_large()
+        if (arrived := read_arrived(request.content, self.limit_bytes)) is not None:
+            return arrived
         try:
             with self.backlog.holding() as hold:
                 async with asyncio.timeout(BODY_SECONDS):
@@ -350,6 +352,4 @@ def _is_address(name: str) -> bool:
 def _digest_bearer(authorization: str | None) -> bytes:
     """SHA-256 of a bearer token; empty for any other credential."""
     scheme, _, token = (authorization or "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        return b""
-    return digest(token.strip())
+    return digest(token.strip()) if scheme.lower() == "bearer" and token.strip() else b""
