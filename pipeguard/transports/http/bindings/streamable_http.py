@@ -51,10 +51,11 @@ class _Either(Endpoint):
 
     def _choose(self, *both: Route) -> Route:
         async def answer(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
-            async with self._asking:
-                if self._is_older is None:
-                    upstream = self._upstream
-                    self._is_older = await sse.answers(upstream.remote, upstream.http)
+            if self._is_older is None:
+                async with self._asking:
+                    if self._is_older is None:
+                        upstream = self._upstream
+                        self._is_older = await sse.answers(upstream.remote, upstream.http)
             answering = both[self._is_older].answer(request, body)
             del body  # otherwise it would be kept until the answer comes
             return await answering

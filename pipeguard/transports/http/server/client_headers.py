@@ -39,7 +39,10 @@ HEADER_MISMATCH = -32020  # MCP 2026-07-28, basic/transports/streamable-http
 MAX_GIVEN = 4096  # cookies and session ids, and as many event ids; each takes 32 bytes
 MAX_REMEMBERED = 64  # sets of headers; each client sends its own with every request
 _GIVEN_BY_SERVER = frozenset({SESSION_ID.lower(), LAST_EVENT_ID.lower()})
+_LENGTH = frozenset({"Content-Length", "content-length"})
+_SESSION = _LENGTH | {SESSION_ID, SESSION_ID.lower()}
 _Pairs = tuple[tuple[str, str], ...]
+_Key = tuple[frozenset[str], _Pairs]  # names that were compared, and headers
 
 
 class ClientHeaders:
@@ -54,7 +57,7 @@ class ClientHeaders:
         self._remote = remote
         self._record = record
         self._count = 0
-        self._judged: OrderedDict[_Pairs, tuple[Policy, frozenset[str]]] = OrderedDict()
+        self._selected: dict[_Key, tuple[Policy, CIMultiDict[str]]] = {}
         self._given = _GivenValues()
         self.given_events = _GivenValues()  # apart: there are many of them
 
@@ -68,15 +71,29 @@ class ClientHeaders:
             session: the conversation that it belongs to.
             compared: names of headers that were compared with a body that is judged.
         """
-        headers = headers_to_server(
-            request.headers.items(), passes_credentials=self._remote.passes_credentials
-        )
+        sent, policy = request.headers, session.guard.policy
+        session_id = sent.get(SESSION_ID, "")
+        per_call = _SESSION if session_id in self._given else _LENGTH
+        key = compared, tuple([item for item in sent.items() if item[0] not in per_call])
+        known = None if LAST_EVENT_ID in sent else self._selected.get(key)
+        if known is None or known[0] is not policy:
+            known = self._selected[key] = policy, await self._select(key, session)
+            while len(self._selected) > MAX_REMEMBERED:
+                del self._selected[next(iter(self._selected))]
+        headers = known[1].copy()
+        if per_call is _SESSION:
+            headers[SESSION_ID] = session_id
+        return headers
+
+    async def _select(self, key: _Key, session: Session) -> CIMultiDict[str]:
+        compared, sent = key
+        headers = headers_to_server(sent, passes_credentials=self._remote.passes_credentials)
         pairs = tuple(
             (name, text)
             for name, value in headers.items()
             if name.lower() not in compared and (text := self._text_to_judge(name, value))
         )
-        for name in await self._drop_headers(pairs, session) if pairs else ():
+        for name in await self._find_dropped(pairs, session) if pairs else ():
             parts = [part.strip() for line in headers.popall(name) for part in line.split(";")]
             given = [part for part in parts if name == "cookie" and part in self._given]
             if given:
@@ -87,7 +104,11 @@ class ClientHeaders:
         """Remember the cookies and the session id that the server gives: clients send them back."""
         cookies = [line.partition(";")[0] for line in answer.headers.getall("Set-Cookie", ())]
         for value in (*cookies, *answer.headers.getall(SESSION_ID, ())):
-            self._given.add(value)
+            if value not in self._given:
+                self._given.add(value)
+                # Until now it was judged with the headers that it came in.
+                for key in [key for key in self._selected if value in str(key[1])]:
+                    del self._selected[key]
 
     def _text_to_judge(self, name: str, value: str) -> str:
         """The part of a header that is judged; may be empty."""
@@ -100,13 +121,8 @@ class ClientHeaders:
         is_login = low == "authorization" or is_credential_name(name.replace("-", "_"))
         return "" if is_login and self._remote.passes_credentials else value
 
-    async def _drop_headers(self, pairs: _Pairs, session: Session) -> frozenset[str]:
+    async def _find_dropped(self, pairs: _Pairs, session: Session) -> frozenset[str]:
         """The names of the headers that are not forwarded, in lower case."""
-        policy = session.guard.policy
-        judged = self._judged.get(pairs)
-        if judged is not None and judged[0] is policy:
-            self._judged.move_to_end(pairs)
-            return judged[1]
         self._count += 1
         event = f"{session.run}.h{self._count}"
         size = sum(len(name) + len(text) for name, text in pairs)
@@ -118,9 +134,6 @@ class ClientHeaders:
         dropped, verdict = await in_thread(size, judge)
         if verdict.findings:
             self._record(verdict)
-        self._judged[pairs] = policy, dropped
-        while len(self._judged) > MAX_REMEMBERED:
-            self._judged.popitem(last=False)
         return dropped
 
 

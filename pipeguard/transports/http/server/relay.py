@@ -24,7 +24,7 @@ from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.firewall.protocol.strict_json import without_value
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.session import Session
-from pipeguard.transports.bounded import Crowded
+from pipeguard.transports.bounded import SMALL_BYTES, Crowded
 from pipeguard.transports.channel import CONNECTION_LOST, Failure
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.challenge import UNAUTHORIZED
@@ -75,7 +75,26 @@ _ENDED = frozenset({*range(200, _BAD_REQUEST), _NOT_FOUND})  # answers to DELETE
 _UNKNOWN_SESSION = "there is no such session; begin a new one"
 _BAD_SESSION_ID = Failure("the server gave an invalid session id", codes.PEER_BROKE_PROTOCOL)
 _CLIENT_LEFT = Failure("the client left before the answer came")
+_ANSWER = b'{"jsonrpc":'  # only an error may lack its id
 _OVERLOADED = "too many large messages are in progress; ask again a little later"
+
+
+class _Stream(web.StreamResponse):
+    """Sends its head with the first bytes, and the last ones with its end.
+
+    Attributes:
+        last: bytes that are not sent yet.
+    """
+
+    _send_headers_immediately = False
+    last = b""
+
+    async def send(self, events: bytes, *, is_last: bool) -> None:
+        """Send events, unless they are the last and few."""
+        self.last += events
+        if not is_last or len(self.last) > SMALL_BYTES:
+            sent, self.last = self.last, b""
+            await self.write(sent)
 
 
 @dataclass(slots=True)
@@ -128,9 +147,9 @@ class Relay(Endpoint):
 
     async def _post(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         """Relay a message."""
-        body = await read_frame(body)
-        stateless = await offload(body, is_stateless, request, body)
+        stateless = await is_stateless(request, body)
         compared = frozenset[str]()
+        body = await read_frame(body) if stateless else body
         if stateless and (message := await offload(body, read_one_message, body)) is not None:
             compared = check_headers(self._sessions, request.headers, message, all_of_them=False)
             del message
@@ -278,17 +297,15 @@ class Relay(Endpoint):
             return answer_frames(relayed.replies) if relayed.replies else self._without_body(answer)
         status, why = answer.status, describe_status(answer.status)
         if status in LOGIN:
-            lost = self._lose(relayed, Failure(why, sent=status != UNAUTHORIZED))
-            return self._without_body(answer) if self._remote.passes_credentials else lost
+            told = self._lose(relayed, Failure(why, sent=status != UNAUTHORIZED))
+            return self._without_body(answer) if self._remote.passes_credentials else told
         frames: list[bytes] = []
         if media_type(answer) == JSON:
             with self._backlog.holding() as hold:
                 body = await read_body(answer, self._remote.limit_bytes, hold)
                 frames = await self._judge_answer(relayed, body)
-        if frames:
-            response = answer_frames(frames)
-        else:
-            response = self._lose(relayed, Failure(why, codes.PEER_BROKE_PROTOCOL))
+        lost = Failure(why, codes.PEER_BROKE_PROTOCOL)
+        response = answer_frames(frames) if frames else self._lose(relayed, lost)
         if frames or status >= _BAD_REQUEST:
             response.set_status(status)  # 404 asks for a new session, 405 for an older transport
         response.headers.update(headers_to_client(answer))
@@ -297,7 +314,8 @@ class Relay(Endpoint):
     async def _judge_answer(self, relayed: _Relayed, body: bytes) -> list[bytes]:
         """The frames for the client of an answer in one piece; none if it cannot be passed on."""
         session = relayed.session
-        frame = await offload(body, replies.set_id, body, session.waiting())
+        has_id = body.startswith(_ANSWER) and b'"error"' not in body
+        frame = body if has_id else await offload(body, replies.set_id, body, session.waiting())
         if frame is None:
             return []
         verdict = await self._judge(session, TO_CLIENT, frame)
@@ -316,31 +334,28 @@ class Relay(Endpoint):
         """Pass on events, each judged as it arrives."""
         headers = CIMultiDict(STREAM_HEADERS)
         headers.update(headers_to_client(answer))
-        response = web.StreamResponse(status=answer.status, headers=headers)
+        response = _Stream(status=answer.status, headers=headers)
         await response.prepare(relayed.request)
-        await response.write(as_events(relayed.replies))
+        if relayed.replies or not answer.content.is_eof():
+            await response.write(as_events(relayed.replies))  # or only the head
         unanswered: list[bytes] = []
-
-        async def write(frame: bytes) -> None:
-            await response.write(as_event(frame))
-
-        with self._sessions.answering(relayed.method, relayed.session, subscriber(write)):
+        send = subscriber(lambda frame: response.write(as_event(frame)))
+        with self._sessions.answering(relayed.method, relayed.session, send):
             failure = await self._stream_events(relayed, answer, response)
             if relayed.waits and not relayed.is_resumable:
                 unanswered = self._answer_waiting(relayed.session, failure)
-        await response.write(as_events(unanswered))
-        await response.write_eof()
+        await response.write_eof(response.last + as_events(unanswered))
         return response
 
     async def _stream_events(
-        self, relayed: _Relayed, answer: aiohttp.ClientResponse, response: web.StreamResponse
+        self, relayed: _Relayed, answer: aiohttp.ClientResponse, response: _Stream
     ) -> Failure:
         """Pass on events to the end of the stream; return why it ended."""
         try:
             async with timeout_at(relayed.ends_at):
                 async for read in read_events(answer, self._remote.limit_bytes):
                     passed = [await self._pass_event(relayed, event) for event in read]
-                    await response.write(b"".join(passed))
+                    await response.send(b"".join(passed), is_last=answer.content.is_eof())
         except (Unreadable, TimeoutError) as error:
             relayed.is_resumable = False
             return to_failure(error)
@@ -381,6 +396,8 @@ class Relay(Endpoint):
 
     def _answer_waiting(self, session: Session, failure: Failure) -> list[bytes]:
         """Answer the waiting requests in a finished exchange."""
+        if not session.waiting():
+            return []
         frames = session.expire(monotonic())
         for token in session.waiting():
             verdict = session.receive(TO_CLIENT, failure.to_frame(token), monotonic())

@@ -14,6 +14,7 @@ from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session import replies
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.headers import EVENTS, JSON
+from pipeguard.transports.judging import parse_value
 from pipeguard.transports.sse import ServerSentEvent, to_bytes
 
 AWAKE_SECONDS = 25.0  # between two comments on a silent stream: less than proxies wait
@@ -72,13 +73,13 @@ def choose_status(frame: bytes) -> int:
     return 200
 
 
-def is_stateless(request: web.BaseRequest, body: bytes) -> bool:
+async def is_stateless(request: web.BaseRequest, body: bytes) -> bool:
     """True for a message of a revision that has no sessions."""
     if request.headers.get(request_headers.VERSION, "") >= request_headers.STATELESS:
         return True
     if _VERSION_BYTES not in body:
         return False
     with suppress(Refusal):
-        value = as_object(parse_json(body))  # the words may be anywhere in it
+        value = as_object(await parse_value(body))  # the words may be anywhere in it
         return request_headers.find_revision(value) is not None
     return False

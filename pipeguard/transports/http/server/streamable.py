@@ -70,7 +70,7 @@ class StreamableEndpoint(Endpoint):
     async def _post(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         """Answer a message."""
         body = await read_frame(body)
-        stateless = await offload(body, is_stateless, request, body)
+        stateless = await is_stateless(request, body)
         if stateless:
             await _check_stateless(self._sessions, request, body)
         opened, router = await self._find_router(request, body, stateless=stateless)
