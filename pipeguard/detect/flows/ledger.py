@@ -213,8 +213,9 @@ class Flows:
         strings = known_call.strings or text_values.named_strings(arguments)
         bare, leaks = arguments, list[Leak]()
         with self._lock:
-            has_sources = bool(self._forgotten) or self._results.has_others(tool.key)
-        if has_sources:
+            of_any = tool.labels.meets(Label.SENDS) or self._results.taken_in
+            has_sources = of_any and self._results.has_others(tool.key)
+        if has_sources or self._forgotten:
             known_call = known_call._replace(opened=text_values.find_opened(tool.labels, strings))
             if tool.is_sink or tool.labels.meets(Label.OUTSIDE):
                 bare = text_values.without_credentials(arguments)
@@ -272,10 +273,12 @@ class Flows:
     def _bound_derived(self) -> None:
         """Count the data derived by a call; if it is too much, drop all but the indexes."""
         with self._lock:
+            if sum(result.derived for result in self._results) > DERIVED_BYTES:
+                for result, index in self._results.items():
+                    result.forget()
+                    result.derived = len(index)
             derived = sum(result.derived for result in self._results)
-            for result in self._results if derived > DERIVED_BYTES else ():
-                result.forget()
-            self._worked_out_bytes = self._calls.derived_bytes + min(derived, DERIVED_BYTES)
+            self._worked_out_bytes = self._calls.derived_bytes + derived
         self._memory.note(self)
 
     def concern(self, tool: Tool, outline: PlainOutline) -> bool:

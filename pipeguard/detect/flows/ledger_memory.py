@@ -142,6 +142,7 @@ class RememberedResults(dict[ToolResult, bytes]):
 
     Attributes:
         addressed: the read results that have a part for a model.
+        taken_in: how many results third parties may have written.
         bytes: of the results, without what is derived from them.
     """
 
@@ -151,6 +152,7 @@ class RememberedResults(dict[ToolResult, bytes]):
         self._most_bytes = most_bytes
         self._seconds = seconds
         self.addressed: set[ToolResult] = set()
+        self.taken_in = 0
         self._counts: dict[str, int] = {}  # by server
         self._sizes: dict[str, int] = {}  # by server
         self._keys: dict[tuple[str, str], int] = {}  # of the tools
@@ -176,7 +178,7 @@ class RememberedResults(dict[ToolResult, bytes]):
         super().clear()
         for known in (self.addressed, self._counts, self._sizes, self._keys):
             known.clear()
-        self.bytes = 0
+        self.bytes = self.taken_in = 0
 
     def note_read(self, read: dict[ToolResult, tuple[bytes, bool]]) -> int:
         """Store the indexes of results that are still remembered; return their size in bytes."""
@@ -190,6 +192,7 @@ class RememberedResults(dict[ToolResult, bytes]):
     def _note(self, result: ToolResult, sign: int) -> None:
         key, size = result.key, sign * result.size
         self.bytes += size
+        self.taken_in += sign * result.takes_in
         _change(self._keys, key, sign)
         server = key[0]
         if _change(self._counts, server, sign):

@@ -194,11 +194,11 @@ class ToolResult:
     def read(self) -> tuple[bytes, bool]:
         """The index of its rows, for `_overlap.c`; and True if it has a part for a model."""
         data, form = self._lay_out(), overlap.native()
-        text = data.decode("utf-8", "ignore")
-        if not text.isascii() or plain(text) != text:
+        text = _join_words(data)
+        if not data.isascii() or plain(text) != text:  # a wide space is no letter, but has bytes
             spelt = overlap.letters(plain(text)), plain(text), overlap.squeeze(text), text
-            data = overlap.lower("\n".join(spelt)).encode()
-        is_addressed = self.takes_in and find_addressed(" ".join(text.split())) != ""
+            data = overlap.lower("\n".join(dict.fromkeys(spelt))).encode()
+        is_addressed = self.takes_in and find_addressed(text) != ""
         return b"-" if form is None else form.index_rows(data), is_addressed
 
     def strings(self) -> str:

@@ -8,7 +8,7 @@ its texts and their places.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from hashlib import sha256
@@ -53,7 +53,7 @@ from pipeguard.detect.scanning.rule_groups import (
 from pipeguard.detect.scanning.scan import Scan
 from pipeguard.detect.scanning.scan_budget import NOTHING_FOUND, PlaceOf, ScanInput, ScanResult
 from pipeguard.detect.text.document import MessageText
-from pipeguard.detect.text.encoding import make_pattern
+from pipeguard.detect.text.encoding import Sign, make_pattern
 from pipeguard.detect.words import bip39, word_set
 from pipeguard.errors import EngineError
 from pipeguard.firewall.budgets import Budgets
@@ -69,6 +69,8 @@ if TYPE_CHECKING:
 ROWS = word_set(
     "base64 turned-base64 hex turned-hex base32 turned-base32 long-run spelled run-together"
 )
+# Signs for arguments, in groups that take no longer than apart, and half of the memory.
+_TOGETHER = "base85 uuencode groups", "labels numbered pieces", "acts windows", "literals"
 _SIGNS = (*SIGNS, *SIGNS_TO_SERVER), tuple(SQUEEZED_SIGNS)
 
 
@@ -252,8 +254,6 @@ def collect_patterns(
     chosen = list(select_rules(rules, surface))
     is_to_server = surface is Surface.TO_SERVER
     further, squeezed_only = (SIGNS_TO_SERVER, SQUEEZED_SIGNS) if is_to_server else ({}, {})
-    # In groups of their own: compiling them together takes longer.
-    signs = [[(make_pattern(sign), False)] for sign in further.values()]
     phrases, *others = ([*map(plain_pattern, some)] for some in in_groups(chosen))
     first = len(SIGNS) + len(SIGNS_TO_SERVER)
     phrase_groups, words = group_patterns(first, [phrases]), make_words(bip39.in_order("WORDS"))
@@ -269,8 +269,7 @@ def collect_patterns(
         raise EngineError(f"several openers for one surface: {surface.value}")
     return Patterns(
         (
-            *_group_signs(),
-            *group_patterns(len(SIGNS), signs),
+            *_group_signs({**SIGNS, **further}),
             *(group._replace(tables=words) for group in phrase_groups),
             *group_patterns(first + len(phrases), others),
         ),
@@ -280,13 +279,14 @@ def collect_patterns(
     )
 
 
-def _group_signs() -> Iterator[PatternGroup]:
-    """Group the signs of all texts: rows of letters, then the others."""
-    signs = [(id_, name, make_pattern(sign)) for id_, (name, sign) in enumerate(SIGNS.items())]
-    for chosen in ([s for s in signs if s[1] in ROWS], [s for s in signs if s[1] not in ROWS]):
-        ids, names, patterns = zip(*chosen, strict=True)
-        tables = make_rows(patterns) if names[0] in ROWS else b""
-        yield PatternGroup(ids, tuple((pattern, False) for pattern in patterns), tables)
+def _group_signs(all_signs: Mapping[str, Sign]) -> Iterator[PatternGroup]:
+    """Group the signs of a surface: rows of letters, other signs of all texts, then the others."""
+    signs = [(id_, name, make_pattern(sign)) for id_, (name, sign) in enumerate(all_signs.items())]
+    for names in (ROWS, SIGNS.keys() - ROWS, *map(word_set, _TOGETHER)):
+        if chosen := [sign for sign in signs if sign[1] in names]:
+            ids, _, patterns = zip(*chosen, strict=True)
+            tables = make_rows(patterns) if names is ROWS else b""
+            yield PatternGroup(ids, tuple((pattern, False) for pattern in patterns), tables)
 
 
 def compile_engine(rules: Sequence[Rule], surface: Surface, models: Models | None = None) -> Engine:

@@ -437,6 +437,8 @@ def test_a_link_that_works_once_is_opened_at_its_host_and_leaves_to_nobody_else(
         assert (leak.rule, leak.confidence) == ("flows.secret-out", Confidence.HIGH)
     assert flows.leaks(POST, {"body": "The page was opened."}) == []
     assert set(flows.returned_secrets(all_kinds=False)) == {VALUE}
+    run = after(FILE, RESET).leaks(make_tool("run_command", None), {"command": f"curl {RESET}"})
+    assert rules(run) == ["flows.secret-out"]
 
 
 def test_its_token_leaves_in_two_calls_and_what_follows_is_no_part_of_it() -> None:

@@ -5,7 +5,7 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 from pipeguard.detect.flows.leak import PRIVATE_OUT
-from pipeguard.detect.flows.ledger import REQUEST_BYTES, Flows
+from pipeguard.detect.flows.ledger import DERIVED_BYTES, REQUEST_BYTES, Flows
 from pipeguard.detect.flows.ledger_memory import (
     CALL_BYTES,
     MOST_PIECES,
@@ -79,6 +79,15 @@ def test_what_can_be_worked_out_again_goes_before_anything_is_lost() -> None:
     assert {leak.note for leak in first.leaks(POST, {"body": TEXT})} == {
         "text that came back from 'read_mail' leaves through this call"
     }
+
+
+def test_indexes_that_stay_are_counted() -> None:
+    flows = Flows()
+    flows.record_result(MAIL, mail(0), 0.0)
+    flows.leaks(make_tool("run_command", None), {"command": TEXT})
+    next(iter(flows._results)).derived = DERIVED_BYTES + 1
+    flows._bound_derived()
+    assert flows.size() > flows._results.bytes
 
 
 def test_one_that_alone_is_too_much_gives_way_itself() -> None:

@@ -49,6 +49,7 @@ VALUES: st.SearchStrategy[JsonValue] = st.recursive(
 @tried(500)
 @given(VALUES, st.integers(0, 40), st.integers(1, 12))
 @example("abcd%40efgh", 0, 8)
+@example("ab\u00a0cd", 0, 5)
 def test_an_index_has_the_rows_of_all_that_a_result_has(
     value: JsonValue, start: int, size: int
 ) -> None:

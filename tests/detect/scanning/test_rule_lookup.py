@@ -35,4 +35,4 @@ def test_what_matters_for_a_reading_finds_all_that_all_databases_do(
         assert [rule for rule in rules_there if rule in wanted] == wanted
         without_signs = engine.choose(view, surface, signs=False)
         assert engine.look_plain(data, only=without_signs)[0] == []
-    assert engines().to_server.choose(View.JOINED, Surface.TO_SERVER, signs=False) == (12,)
+    assert engines().to_server.choose(View.JOINED, Surface.TO_SERVER, signs=False) == (7,)
