@@ -575,7 +575,8 @@ static PyObject *unwrap_json(PyObject *self, PyObject *arguments)
     return PyLong_FromSsize_t(found.bytes);
 }
 
-/* A byte that is zero follows the frame's bytes, and ends every comparison. */
+/* An `i` has forms without ASCII, so it is not compared. A byte that is zero follows the frame's
+ * bytes, and ends every comparison. */
 static PyObject *may_hold_name(PyObject *self, PyObject *frame)
 {
     const char *text = PyBytes_AsString(frame), *at;
@@ -586,8 +587,8 @@ static PyObject *may_hold_name(PyObject *self, PyObject *frame)
     for (const char *letter = "gGu"; *letter; letter++)
         for (at = text; (at = memchr(at, *letter, (size_t)(end - at))) != NULL; at++)
             if (*letter == 'u' ? at[1] == '0' && at[2] == '0' && at[3] >= '4' && at[3] <= '7'
-                               : (at[1] | 0x20) == 'u' && at - text >= 4 &&
-                                     PyOS_strnicmp(at - 4, "pipeguard", 9) == 0)
+                               : (at[1] | 0x20) == 'u' && at - text >= 2 &&
+                                     PyOS_strnicmp(at - 2, "peguard", 7) == 0)
                 Py_RETURN_TRUE;
     Py_RETURN_FALSE;
 }

@@ -187,7 +187,7 @@ def test_an_outline_says_what_the_value_of_its_frame_does(seed: int) -> None:
     count = 0
     for frame, keyed in frames(seed, 5000):
         is_ours = vault_placeholder.may_hold_name(frame)
-        assert b"u00" in frame or is_ours is (b"pipeguard" in frame.lower())
+        assert b"u00" in frame or is_ours is (b"peguard" in frame.lower())
         outlined = outline(frame, keyed=keyed)
         if outlined is not None:
             count += 1
