@@ -14,7 +14,7 @@ from pipeguard.detect.flows.text_values import NAME_READERS, names_obeyed_file
 from pipeguard.detect.rules.rule import Rule, Written
 from pipeguard.detect.scanning import first_look
 from pipeguard.detect.scanning.first_look import RuleLookup, are_idle, glance, reads_clean
-from pipeguard.detect.text.windowing import OVERLAP_BYTES
+from pipeguard.detect.text.windowing import OVERLAP_BYTES, look_end
 from pipeguard.detect.vault_placeholder import may_hold_name, may_hold_placeholder
 from pipeguard.firewall.finding import Direction
 from pipeguard.firewall.protocol.message import PlainOutline
@@ -78,7 +78,7 @@ class PlainLook(Findings):
 
 def _finds_nothing(lookup: RuleLookup, surface: Surface, outline: PlainOutline) -> bool:
     data, joined, seam = outline.data, outline.joined, outline.seam
-    parts = b"" if seam < 0 else joined[: seam + OVERLAP_BYTES]  # as `first_look`
+    parts = b"" if seam < 0 else joined[: look_end(joined, seam + OVERLAP_BYTES)]  # as `first_look`
     hits, joined_hits, opened = glance(lookup, (data, parts, surface, False))
     if joined_hits or opened:
         return False

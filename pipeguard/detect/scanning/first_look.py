@@ -27,7 +27,7 @@ from pipeguard.detect.scanning.scan_budget import ScanInput
 from pipeguard.detect.text import split_literals
 from pipeguard.detect.text.decoders import ENCODINGS, DecodedParts, decode
 from pipeguard.detect.text.document import MessageText
-from pipeguard.detect.text.windowing import BLOCK_BYTES, OVERLAP_BYTES, TAIL_BYTES, blocks
+from pipeguard.detect.text.windowing import BLOCK_BYTES, OVERLAP_BYTES, TAIL_BYTES, blocks, look_end
 from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.records import NamedTuple
@@ -109,7 +109,9 @@ def first_look(
     is_around = len(joined) <= OVERLAP_BYTES  # all of it is around each seam
     ranges = [(0, len(joined))] if is_around else blocks(len(joined), seam_ranges(text))
     # One pass over all. A hit across the gap costs a full scan, which does not confirm it.
-    parts = GAP.join(filter(None, (*(joined[low:high] for low, high in ranges), keys)))
+    parts = GAP.join(
+        filter(None, (*(joined[low : look_end(joined, high)] for low, high in ranges), keys))
+    )
     seen = glance(lookup, (values.data, parts, surface, text.may_ask), others)
     return FirstLook((values.data, joined), keys, *seen, values)
 

@@ -40,7 +40,7 @@ from pipeguard.detect.scanning.scan_budget import (
 )
 from pipeguard.detect.text import decoders
 from pipeguard.detect.text.decoders import DecodedParts
-from pipeguard.detect.text.windowing import TAIL_BYTES, blocks
+from pipeguard.detect.text.windowing import TAIL_BYTES, blocks, look_end
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.places import Surface
@@ -153,7 +153,8 @@ class Scan:
         for low, high in blocks(len(data), ranges):
             if self.tally.is_exhausted:
                 break
-            names, rules = self._look(data[low:high], view, signs_matter=signs_matter)
+            block = data[low : look_end(data, high)]
+            names, rules = self._look(block, view, signs_matter=signs_matter)
             for name in names:
                 folding.extend(signs.setdefault(name, []), low, high)
             for rule in rules:
@@ -215,7 +216,7 @@ class Scan:
         found = (
             (rule, self._confirm(rule, data, low, high + TAIL_BYTES, View.TEXT))
             for low, high in blocks(len(data))
-            for rule in self.lookup.look_plain(data[low:high])[1]
+            for rule in self.lookup.look_plain(data[low : look_end(data, high)])[1]
         )
         for rule, matches in found:
             for match in dict.fromkeys(matches):  # text after several of them once

@@ -1,4 +1,4 @@
-"""The blocks in which a text is scanned. Knows lengths, and no texts."""
+"""The blocks in which a text is scanned. Knows lengths, and the cells of tables."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pipeguard.unicode.folding import Range
 BLOCK_BYTES = 8192  # one pass of Hyperscan, which reports each rule at most once
 OVERLAP_BYTES = 1024  # longest match without an open end
 TAIL_BYTES = 4096  # beyond a block, for a match with an open end
+FEW_CELLS = 16  # that end in as many bytes as blocks overlap: long ones
+_IN_CELL = bytes({*range(256)} - {*b",;\t|\n"})
 
 
 def blocks(length: int, ranges: list[Range] | None = None) -> Iterator[Range]:
@@ -27,3 +29,16 @@ def blocks(length: int, ranges: list[Range] | None = None) -> Iterator[Range]:
         start, stop = max(0, low - OVERLAP_BYTES), min(length, high + OVERLAP_BYTES)
         for begin in range(start, stop, BLOCK_BYTES):
             yield max(start, begin - OVERLAP_BYTES), min(stop, begin + BLOCK_BYTES)
+
+
+def look_end(data: bytes, end: int) -> int:
+    """The end of a block, or of the row behind it if that is in long cells of a table.
+
+    There, a name and its value may be further apart than blocks overlap: by what is left of their
+    names, a rule and the cells of a row. Cells of encoded data are not read to their ends.
+    """
+    last = data[max(0, end - OVERLAP_BYTES) : end] if end < len(data) else b""
+    are_words = b" " in last or b"-" in last or not last.isascii()
+    if not are_words or len(last.translate(None, _IN_CELL)) > FEW_CELLS:
+        return end
+    return end + len(b"\n".join(data[end : end + TAIL_BYTES].split(b"\n", 3)[:3]))

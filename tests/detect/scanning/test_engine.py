@@ -93,6 +93,15 @@ def test_a_sample_is_found_at_places_all_around_the_edge_of_a_block(rule: str, s
     assert missed == []
 
 
+@pytest.mark.parametrize("cell", ["word " * 250, "word " * 500, "-" * 1500 + "\n| word"])
+def test_a_key_is_found_where_blocks_meet_between_it_and_its_name(cell: str) -> None:
+    rule = RULES["secrets.heroku-named-key"]
+    key = next(each.text for each in samples() if each.rule is rule).partition("=")[2]
+    for before in range(BLOCK_BYTES - len(cell), BLOCK_BYTES, 500):
+        text = f"{FILLER[:before]}\nheroku api key | notes\n{cell} | {key}\n{FILLER[:2000]}"
+        assert matches_of(rule, Surface.TO_SERVER, text), before
+
+
 @tried(100)
 @given(drawn_from(textual), st.lists(texts, max_size=2), st.data())
 def test_a_sample_is_found_in_any_value(
