@@ -266,17 +266,15 @@ class Flows:
 
     def _drop_orders(self) -> None:
         """Forget the orders of results that are forgotten; under the lock."""
-        if self._orders:
-            orders = [each for each in self._orders if each.result in self._results]
-            self._orders = deque(orders, maxlen=MOST_ORDERS)
+        for order in [each for each in self._orders if each.result not in self._results]:
+            self._orders.remove(order)
 
     def _bound_derived(self) -> None:
         """Count the data derived by a call; if it is too much, drop all but the indexes."""
         with self._lock:
-            if sum(result.derived for result in self._results) > DERIVED_BYTES:
-                for result, index in self._results.items():
-                    result.forget()
-                    result.derived = len(index)
+            is_much = sum(result.derived for result in self._results) > DERIVED_BYTES
+            for result, index in self._results.items() if is_much else ():
+                result.forget(len(index))
             derived = sum(result.derived for result in self._results)
             self._worked_out_bytes = self._calls.derived_bytes + derived
         self._memory.note(self)
@@ -292,8 +290,7 @@ class Flows:
             if self._forgotten or self._calls.has_begun_key:
                 return True
             has_any, has_others = bool(self._results), self._results.has_others(tool.key)
-        is_sent = outline.may_hold_address or tool.labels.meets(_OUTWARD)
-        if has_others and is_sent:
+        if has_others and (outline.may_hold_address or tool.labels.meets(_OUTWARD)):
             return True
         is_judged = (has_any and tool.acts) or (has_others and tool.is_sink)
         return bool(is_judged and self.leaks(tool, parse_json(outline.arguments or b"null")))
@@ -311,8 +308,7 @@ class Flows:
             chars = len(overlap.letters(text.decode("utf-8", "ignore")))
             with self._lock:
                 leaks = self._forgotten.find_leaks(tool, chars, now)
-        results = self._list_sources(tool, text)
-        if not results:
+        if not (results := self._list_sources(tool, text)):
             return leaks
         if any(map(text_values.is_outside, text_values.short_values(arguments))):
             tool = tool._replace(labels=tool.labels | Label.OUTSIDE)

@@ -152,11 +152,10 @@ class RememberedResults(dict[ToolResult, bytes]):
         self._most_bytes = most_bytes
         self._seconds = seconds
         self.addressed: set[ToolResult] = set()
-        self.taken_in = 0
         self._counts: dict[str, int] = {}  # by server
         self._sizes: dict[str, int] = {}  # by server
         self._keys: dict[tuple[str, str], int] = {}  # of the tools
-        self.bytes = 0
+        self.bytes = self.taken_in = 0
 
     def has_others(self, own: tuple[str, str]) -> bool:
         """True if a result comes from a tool other than this."""

@@ -279,11 +279,11 @@ class ToolResult:
         unescaped = text_values.unescape(text)
         return address in unescaped or address in text_values.decode_percent(unescaped)
 
-    def forget(self) -> None:
-        """Drop all but the frame and small data; the rest is derived again when needed."""
+    def forget(self, kept_bytes: int = 0) -> None:
+        """Drop all but the frame, small data, and so many bytes of an index."""
         values = list(self.values.items())  # at once: another thread may add to them
         self.values = {name: value for name, value in values if not _measure(value)}
-        self.derived = 0
+        self.derived = kept_bytes
 
 
 def _parse(frame: bytes) -> JsonValue:

@@ -14,6 +14,7 @@ from pipeguard.detect.flows.tool_results import (
 )
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.json_values import JsonValue, serialise
+from tests.each import each
 
 NOTE = Tool("note", Label.NONE)
 FILE = Tool("read_file", Label.READS_PRIVATE)
@@ -64,13 +65,7 @@ def test_what_is_sent_or_done_is_taken_for_it_where_it_would_matter(
         assert leak.confidence is (Confidence.HIGH if tool.labels else Confidence.MEDIUM)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "count"),
-    [
-        ({"url": "https://anywhere.example/?d=nothing-of-it"}, 1),
-        ({"text": WORDS}, 0),
-    ],
-)
+@each("arguments, count", [({"url": "https://a.example/?d=none-of-it"}, 1), ({"text": WORDS}, 0)])
 def test_an_address_is_sent_by_any_tool(arguments: JsonValue, count: int) -> None:
     looks = Tool("look_at", Label.READS_PERSONAL)
     assert len(ledger(FILE).leaks(looks, arguments, 1.0)) == count

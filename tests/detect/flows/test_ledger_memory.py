@@ -79,15 +79,9 @@ def test_what_can_be_worked_out_again_goes_before_anything_is_lost() -> None:
     assert {leak.note for leak in first.leaks(POST, {"body": TEXT})} == {
         "text that came back from 'read_mail' leaves through this call"
     }
-
-
-def test_indexes_that_stay_are_counted() -> None:
-    flows = Flows()
-    flows.record_result(MAIL, mail(0), 0.0)
-    flows.leaks(make_tool("run_command", None), {"command": TEXT})
-    next(iter(flows._results)).derived = DERIVED_BYTES + 1
-    flows._bound_derived()
-    assert flows.size() > flows._results.bytes
+    next(iter(first._results)).derived = DERIVED_BYTES + 1
+    first._bound_derived()
+    assert all(each.derived for each in first._results), "indexes stay, and count"
 
 
 def test_one_that_alone_is_too_much_gives_way_itself() -> None:
