@@ -16,8 +16,8 @@ from benchmarks.detection.json_tree import Json, Object, strings
 from benchmarks.detection.variants import Variant
 from pipeguard.config.effective_policy import combine
 from pipeguard.detect.detector import Engines, get_detection, make_guard
-from pipeguard.detect.vault_placeholder import PLACEHOLDER
 from pipeguard.firewall.finding import Action, Direction, Verdict
+from pipeguard.firewall.session.placeholders import PLACEHOLDER
 from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.cache import load_engines
 

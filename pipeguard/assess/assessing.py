@@ -147,7 +147,7 @@ def assess(target: AssessmentTarget, baseline: Collection[str] = ()) -> Assessme
 
 def _cleaner(target: AssessmentTarget) -> Callable[[str], str]:
     """Return a function that masks secrets and shows invisible characters in a text."""
-    mask = Mask(target.engines)
+    mask = Mask(lambda: target.engines)
 
     def clean(text: str) -> str:
         hidden = mask(text.encode("utf-8", "replace")).decode("utf-8", "replace")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from threading import Event, Lock
+from typing import TYPE_CHECKING
 
 from pipeguard.detect.flows.known_secrets import KnownSecrets, without_known_secrets
 from pipeguard.detect.flows.tool_labels import Label, Tool, make_tool
@@ -13,7 +14,6 @@ from pipeguard.detect.flows.vault import Vault
 from pipeguard.detect.knowledge import LastingNames, Scanners
 from pipeguard.detect.plain import PlainLook
 from pipeguard.detect.restoring import put_back
-from pipeguard.detect.scanning.engine import Engine
 from pipeguard.firewall.finding import Finding, Verdict, tells_private
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.pins.store import PinKey
@@ -25,6 +25,9 @@ from pipeguard.firewall.protocol.places import ARGUMENTS, Surface, get_value
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.rewrite import placeholder
 from pipeguard.records import NamedTuple
+
+if TYPE_CHECKING:
+    from pipeguard.detect.scanning.engine import Engine
 
 
 class Engines(NamedTuple):
@@ -49,7 +52,7 @@ class Detection(PlainLook):
     """Detection for one server and client.
 
     Args:
-        engines: the compiled rules.
+        engines: returns the compiled rules, which known first answers do not need.
         key: random bytes of this run, which sign its placeholders; without them, secrets taken
             out of the server's messages are never put back.
         known_secrets: PipeGuard's own, which no server may repeat.
@@ -58,13 +61,13 @@ class Detection(PlainLook):
 
     def __init__(
         self,
-        engines: Engines,
+        engines: Callable[[], Engines],
         key: bytes = b"",
         known_secrets: KnownSecrets | None = None,
         lasting: LastingNames | None = None,
     ) -> None:
         own = KnownSecrets() if known_secrets is None else known_secrets
-        super().__init__(_scanners(engines), key, own, lasting)
+        super().__init__(lambda: _scanners(engines()), key, own, lasting)
         # Shared by all detectors of the server:
         self._engines, self._loading, self._loaded = engines, Lock(), Event()
         self._spare_scanners: list[Scanners] = []  # of no thread now
@@ -76,8 +79,7 @@ class Detection(PlainLook):
         try:
             twin.scanners = self._spare_scanners.pop()
         except IndexError:
-            clones = (engine.clone() for engine in self._engines)
-            twin.scanners = _scanners(Engines(*clones))
+            twin.scanners = _scanners(Engines(*(engine.clone() for engine in self._engines())))
         try:
             yield twin
         finally:
@@ -86,6 +88,7 @@ class Detection(PlainLook):
     def part(self, key: bytes) -> Detection:
         """Make the detector of another client, with its own flows and vault."""
         parted = copy(self)
+        parted.scanners = self.scanners
         parted.vault = Vault(key) if self.vault is not None else None
         parted.flows = self.flows.part()
         return parted
@@ -129,7 +132,7 @@ class Detection(PlainLook):
                 for surface in self.scanners:
                     self.load(surface)
                 self.prepare()
-                for engine in self._engines:
+                for engine in self._engines():
                     engine.load_models()
                 self._loaded.set()
 
@@ -211,7 +214,7 @@ def make_guard(
         pins: by kind and name.
         key: random bytes of this run, as for `Detection`.
     """
-    return Guard(name, Detection(engines, key), policy, pins)
+    return Guard(name, Detection(lambda: engines, key), policy, pins)
 
 
 def get_detection(guard: Guard) -> Detection:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 from pipeguard.detect.commands.argument_roles import ArgumentRole, role
 from pipeguard.detect.flows import text_values
@@ -16,10 +17,7 @@ from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import RESTORED
 from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.restoring import FOREIGN_NOTE, echoes, has_foreign_placeholder
-from pipeguard.detect.scanning.first_look import Look
-from pipeguard.detect.scanning.scan_budget import NOTHING_FOUND, ScanResult
 from pipeguard.detect.text.layouts import MIN_NUMBER_DIGITS
-from pipeguard.detect.vault_placeholder import may_hold_name, may_hold_placeholder
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import (
     Action,
@@ -39,7 +37,12 @@ from pipeguard.firewall.protocol.pending import NO_CALL
 from pipeguard.firewall.protocol.places import ARGUMENTS, LISTS, OPENINGS, Surface, get_value
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.guard import EXEMPT, Context, ReadPart
+from pipeguard.firewall.session.placeholders import may_hold_name, may_hold_placeholder
 from pipeguard.records import NamedTuple
+
+if TYPE_CHECKING:
+    from pipeguard.detect.scanning.first_look import Look
+    from pipeguard.detect.scanning.scan_budget import ScanResult
 
 _SECRETS = "secrets."
 # Messages of client and server before any call, with the same words in most runs.
@@ -289,6 +292,8 @@ class Findings(Knowledge):
         self, context: Context, surface: Surface, value: JsonValue, looks: Sequence[Look]
     ) -> list[ScanResult]:
         """The results of the engines of one surface that found anything in a value."""
+        from pipeguard.detect.scanning.scan_budget import NOTHING_FOUND  # no first answer needs it
+
         results: list[ScanResult] = []
         look: Look | None = None
         try:

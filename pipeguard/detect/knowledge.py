@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from threading import Lock
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pipeguard.detect.flows.known_secrets import KnownSecrets
 from pipeguard.detect.flows.ledger import Flows
 from pipeguard.detect.flows.tool_labels import Tool, make_tool
 from pipeguard.detect.flows.vault import Vault
-from pipeguard.detect.scanning.engine import Engine
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.protocol.pending import Targets
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.guard import Guard
 
+if TYPE_CHECKING:
+    from pipeguard.detect.scanning.engine import Engine
+
 MAX_TOOLS = 2048  # whose labels are remembered
 MAX_TOOL_CHARS = 256  # of the name of such a tool
 
-Scanners = dict[Surface, tuple[Engine, ...]]
+Scanners = dict[Surface, "tuple[Engine, ...]"]
 
 
 class LastingNames(Protocol):
@@ -36,7 +40,6 @@ class Knowledge:
     """The memory of one server's texts.
 
     Attributes:
-        scanners: the engines that have rules for each surface.
         vault: the secrets that were taken out of the server's messages, to be put back into
             messages to it; None without a key.
         flows: its recent calls and results.
@@ -47,18 +50,24 @@ class Knowledge:
 
     def __init__(
         self,
-        scanners: Scanners,
+        make_scanners: Callable[[], Scanners],
         key: bytes,
         known_secrets: KnownSecrets,
         lasting: LastingNames | None,
     ) -> None:
-        self.scanners = scanners
+        self._make_scanners = make_scanners
         self.vault = Vault(key) if key else None
         self.flows = Flows()
         self.known_secrets = known_secrets
         self.clean_texts, self.clean_frames = _CleanTexts(lasting), _CleanTexts(None)
         self._lock = Lock()
         self._tools: dict[str, tuple[Pin | None, Tool]] = {}  # by name, as described by their pins
+
+    @cached_property
+    def scanners(self) -> Scanners:
+        """The engines that have rules for each surface."""
+        with self._lock:  # two threads may need them at once
+            return self.__dict__.get("scanners") or self._make_scanners()
 
     def tool(self, guard: Guard, name: str) -> Tool:
         """Label a tool by its trusted definition."""

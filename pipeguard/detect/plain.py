@@ -6,22 +6,16 @@ frame is judged in full.
 
 from __future__ import annotations
 
-from functools import partial
-
 from pipeguard.detect.findings import Findings, name_frame
 from pipeguard.detect.flows.secret_values import begun_key
 from pipeguard.detect.flows.text_values import NAME_READERS, names_obeyed_file
-from pipeguard.detect.rules.rule import Rule, Written
-from pipeguard.detect.scanning import first_look
-from pipeguard.detect.scanning.first_look import RuleLookup, are_idle, glance, reads_clean
-from pipeguard.detect.text.windowing import OVERLAP_BYTES, look_end
-from pipeguard.detect.vault_placeholder import may_hold_name, may_hold_placeholder
 from pipeguard.firewall.finding import Direction
 from pipeguard.firewall.protocol.message import PlainOutline
 from pipeguard.firewall.protocol.pending import NO_CALL
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.firewall.protocol.strict_json import ParsedFrame, read_json
+from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.firewall.session.guard import Guard
+from pipeguard.firewall.session.placeholders import may_hold_name, may_hold_placeholder
 from pipeguard.native import find_native
 from pipeguard.unicode import folding
 
@@ -70,43 +64,12 @@ class PlainLook(Findings):
             return False
         if not is_call and b"\\" in outline.data:
             outline = outline._replace(data=folding.soften(outline.data))
-        is_clean = all(_finds_nothing(each, surface, outline) for each in self.scanners[surface])
+        from pipeguard.detect.scanning.first_look import finds_nothing  # no first answer needs it
+
+        is_clean = all(finds_nothing(each, surface, outline) for each in self.scanners[surface])
         if is_clean and name:
             self.clean_frames.add(name, NO_CALL, lasts=False)
         return is_clean
-
-
-def _finds_nothing(lookup: RuleLookup, surface: Surface, outline: PlainOutline) -> bool:
-    data, joined, seam = outline.data, outline.joined, outline.seam
-    parts = b"" if seam < 0 else joined[: look_end(joined, seam + OVERLAP_BYTES)]  # as `first_look`
-    hits, joined_hits, opened = glance(lookup, (data, parts, surface, False))
-    if joined_hits or opened:
-        return False
-    question, matches = (data, surface, hits), partial(_may_match, lookup, (data, joined))
-    if hits and not are_idle(lookup, question, matches, partial(_find_acts, outline)):
-        return False
-    return reads_clean(lookup, (data, joined), surface, is_several=seam >= 0)
-
-
-def _may_match(lookup: RuleLookup, texts: tuple[bytes, bytes], rules: list[Rule]) -> bool:
-    """False if the expression of no rule matches in any of the texts."""
-    is_much = len(rules) > first_look.FEW_RULES or texts[0].count(b"\n") > first_look.FEW_VALUES
-    return is_much or any(
-        rule.written is not Written.KEEP  # it is not searched for everywhere
-        or any(lookup.finder(rule, squeezed=False).finditer(text, 0, len(text)))
-        for rule in rules
-        for text in texts
-    )
-
-
-def _find_acts(outline: PlainOutline, windows: bool) -> bytes | None:  # noqa: FBT001  a callback
-    """The lines for the effects of arguments; None if they have to be read together."""
-    from pipeguard.detect.commands.effects import flat_effects  # here, as in `first_look`
-
-    arguments, _ = read_json(outline.arguments) if outline.arguments else ({}, b"")
-    if not isinstance(arguments, dict):
-        return None
-    return flat_effects(outline.tool, arguments, len(outline.data), windows=windows)
 
 
 NATIVE = find_native("detect._outline")

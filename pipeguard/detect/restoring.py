@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipeguard.detect.flows.vault import RESTORED, Vault
-from pipeguard.detect.vault_placeholder import PLACEHOLDER, may_hold_placeholder
 from pipeguard.firewall.finding import Action, Finding, Severity, Verdict
 from pipeguard.firewall.protocol.json_values import (
     JsonObject,
@@ -21,6 +20,7 @@ from pipeguard.firewall.protocol.json_values import (
 )
 from pipeguard.firewall.protocol.strict_json import ParsedFrame, parse_json
 from pipeguard.firewall.session.guard import Context
+from pipeguard.firewall.session.placeholders import PLACEHOLDER, may_hold_placeholder
 
 FOREIGN_NOTE = (
     "PipeGuard stopped this call: a placeholder in it is from an earlier session, or from another"

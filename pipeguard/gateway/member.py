@@ -125,7 +125,7 @@ class GatewayServer(ServerLife):
         run.guard.questions = lambda: self._questions
         run.adjust(settings.tighten)
         run.detection.flows = Flows(hub.ledgers)  # of clients of its own endpoint
-        self._output = ServerOutput(run.guard.name, Mask(engines))
+        self._output = ServerOutput(run.guard.name, Mask(run.engines))
         self.judge = TakingTurns(self._record, hub.turns, settings.name)
         self.offer = ToolOffer(settings, hub.catalog, run, self._log, lambda: hub.server_names)
         self.relist_own: Callable[[frozenset[str]], None] | None = None

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from pipeguard.detect.rules.rule import Leaving
+from pipeguard.detect.rules.rule import Leaving, Rule
 from pipeguard.firewall.finding import Action, Confidence
 from pipeguard.firewall.policy import PolicyTarget, default_action
 from pipeguard.firewall.protocol.places import Surface
-
-if TYPE_CHECKING:
-    from pipeguard.detect.rules.rule import Rule
 
 _RAISED = (Leaving.RAISE, Leaving.ONLY)
 

@@ -18,10 +18,6 @@ from pipeguard.allocator import return_large_blocks
 from pipeguard.config.directories import cache_folder
 from pipeguard.detect.detector import Engines
 from pipeguard.detect.matching.pattern_set import MISSING, Database, PatternSet
-from pipeguard.detect.model.classifier import OpenerFile
-from pipeguard.detect.rules.rule import from_record
-from pipeguard.detect.scanning.engine import Engine, make_opener
-from pipeguard.detect.scanning.rule_groups import EngineRules
 from pipeguard.errors import EngineError
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook.cache_key import cache_key
@@ -29,7 +25,7 @@ from pipeguard.rulebook.compiled_file import CompiledRules, open_compiled, shipp
 from pipeguard.rulebook.packs import load_rules, mapped_model, sources, try_patterns
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pipeguard.detect.rules.rule import Rule
     from pipeguard.rulebook.packs import PackFile
@@ -38,11 +34,22 @@ _THREADS_VARIABLE = "OPENBLAS_NUM_THREADS"
 
 
 def load_engines(packs: Sequence[PackFile] | None = None, folder: str | None = None) -> Engines:
-    """Load the rules of every pack, ready to run: shipped, from the cache, or newly compiled.
+    """Load the rules of every pack, ready to run, as `open_engines` finds them."""
+    return open_engines(packs, folder)[1]()
+
+
+def open_engines(
+    packs: Sequence[PackFile] | None = None, folder: str | None = None
+) -> tuple[bytes, Callable[[], Engines]]:
+    """Find the compiled rules of every pack: shipped, in the cache, or newly compiled.
 
     Args:
         packs: the packs' files; None for all there are.
         folder: of the cache; None for the usual one.
+
+    Returns:
+        Their key (rulebook.cache_key), and a function that loads them; known first answers need
+        only the key.
 
     Raises:
         RuleError: a pack is wrong.
@@ -61,7 +68,7 @@ def load_engines(packs: Sequence[PackFile] | None = None, folder: str | None = N
         from pipeguard.rulebook.compilation import compile_packs
 
         compiled = compile_packs(packs, folder, key)
-    return _engines(compiled)
+    return compiled.key, partial(_engines, compiled)
 
 
 def rule_ids() -> tuple[str, ...]:
@@ -88,6 +95,10 @@ def _find_stored(folder: str, key: bytes) -> CompiledRules | None:
 
 def _engines(compiled: CompiledRules) -> Engines:
     """The engines of compiled rules; so far, only the head is read."""
+    from pipeguard.detect.model.classifier import OpenerFile
+    from pipeguard.detect.rules.rule import from_record
+    from pipeguard.detect.scanning.engine import Engine, make_opener
+    from pipeguard.detect.scanning.rule_groups import EngineRules
 
     @cache
     def database(number: int) -> Database:

@@ -58,8 +58,7 @@ def modules_of_compiling() -> list[str]:
 def _hash(size: int, words: Iterable[str], *contents: Iterable[bytes]) -> hashlib.blake2b:
     key = blake2b(digest_size=size)  # three times as fast as SHA-256 without OpenSSL
     for content in chain((word.encode() for word in words), *contents):
-        key.update(len(content).to_bytes(8, "big"))
-        key.update(content)
+        key.update(len(content).to_bytes(8, "big") + content)
     return key
 
 

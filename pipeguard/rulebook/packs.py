@@ -94,8 +94,7 @@ def sources() -> tuple[PackFile, ...]:
     Raises:
         RuleError: a file cannot be read, or another user could have written it.
     """
-    own = _read_folder(user_folder(), is_shipped=False)
-    return (*shipped_sources(), *own)
+    return (*shipped_sources(), *_read_folder(user_folder(), is_shipped=False))
 
 
 def shipped_sources() -> tuple[PackFile, ...]:

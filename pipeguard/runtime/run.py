@@ -17,7 +17,6 @@ from pipeguard.config.directories import cache_folder
 from pipeguard.config.options import WrapOptions
 from pipeguard.detect.detector import Detection, Engines
 from pipeguard.detect.findings import HANDSHAKE
-from pipeguard.detect.scanning.engine import Engine
 from pipeguard.errors import PipeGuardError, PolicyError, Refusal, StateError
 from pipeguard.firewall.finding import (
     Action,
@@ -35,9 +34,10 @@ from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.remedies import is_held_verdict
 from pipeguard.identity.server_name import Launched
 from pipeguard.log import Log, Trace, make_say
+from pipeguard.rulebook.cache import open_engines
 from pipeguard.rulebook.compiled_file import CleanNames
 from pipeguard.runtime.policy_watch import PolicyWatch, loosens
-from pipeguard.runtime.progress import wait_for_engines
+from pipeguard.runtime.progress import COMPILING, say_if_slow
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.state.audit import LOOSENED
 from pipeguard.state.contents_key import contents_key
@@ -53,6 +53,7 @@ LAST_SECONDS = 2.0  # for a thread to end
 IDLE_SECONDS = 0.05  # most servers still boot after this, and we are idle
 SETTLED_SECONDS = 5.0  # after which a start is over, and the audit is pruned
 if TYPE_CHECKING:
+    from pipeguard.detect.scanning.engine import Engine
     from pipeguard.state.finding_log import FindingLog
 
 _T = TypeVar("_T")
@@ -99,7 +100,7 @@ class Run:
     Attributes:
         log: for people.
         guard: rules, policy and pins.
-        engines: the compiled rules.
+        engines: returns the compiled rules.
         clean_names: hashes of texts found clean in earlier runs, with which runs begin.
         name: of the run: events begin with it.
         store: the file of pins and audit.
@@ -137,7 +138,7 @@ class Run:
         self.audits = "--no-audit" not in options.flags
         if policy.stop_without_audit and not self.audits:
             raise PolicyError("--no-audit: the policy says `audit.on_failure: stop`.")
-        self.engines = wait_for_engines() if engines is None else engines
+        key, self.engines = _open(engines)
         self.store = store_file()
         note_own_paths(options)
         with Store.open(self.store) as opened:
@@ -147,7 +148,7 @@ class Run:
             pins, namesake = opened.pins(server), opened.find_namesake(server)
         self._warn_of_other_name(namesake, server, launched)
         self.log.server, self.name = server, make_run_id()
-        self.clean_names = CleanNames(cache_folder(), self.engines.definitions.key)
+        self.clean_names = CleanNames(cache_folder(), key)
         self.detection = Detection(self.engines, os.urandom(32), IN_USE, self.clean_names)
         self.guard = Guard(server, self.detection, policy, pins)
         self.guard.is_remote = launched.is_elsewhere
@@ -229,9 +230,11 @@ class Run:
             start_thread("load", self._load)
 
     def begin_preparing(self) -> None:
-        """Load everything needed for the first list of definitions, unless earlier runs know it."""
-        if self._prepares:
-            start_thread("prepare", self._prepare)
+        """Load everything needed for the first list of definitions, unless earlier runs know it.
+
+        Then the first call needs the engines' modules, at least.
+        """
+        start_thread("prepare", self._prepare if self._prepares else self.engines)
 
     def _load(self) -> None:
         with suppress(PipeGuardError):  # each frame raises it again, and is refused
@@ -369,17 +372,34 @@ class Mask:
     """Masks secrets in free text, with an engine of its own that is made at its first use.
 
     Args:
-        compiled: the engines.
+        compiled: returns the engines.
     """
 
-    def __init__(self, compiled: Engines) -> None:
+    def __init__(self, compiled: Callable[[], Engines]) -> None:
         self._compiled = compiled
         self._engine: Engine | None = None
 
     def __call__(self, text: bytes) -> bytes:
         """The text without secrets."""
-        self._engine = self._engine or self._compiled.to_server.clone()
+        self._engine = self._engine or self._compiled().to_server.clone()
         return self._engine.mask(IN_USE.masked_bytes(text))
+
+
+def _open(engines: Engines | None) -> tuple[bytes, Callable[[], Engines]]:
+    """The key of the rules, and a function that returns the engines; it loads them once."""
+    if engines is not None:
+        return engines.definitions.key, lambda: engines
+    with say_if_slow(COMPILING):
+        key, load = open_engines()
+    lock, loaded = Lock(), list[Engines]()
+
+    def load_once() -> Engines:
+        with lock:
+            if not loaded:
+                loaded.append(load())
+        return loaded[0]
+
+    return key, load_once
 
 
 def mask_verdict(verdict: Verdict) -> Verdict:

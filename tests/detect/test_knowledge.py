@@ -51,7 +51,7 @@ def test_a_clean_definition_is_judged_once_and_any_other_anew() -> None:
 def test_a_text_of_the_handshake_is_read_in_no_later_run_with_the_same_rules() -> None:
     lasting: set[bytes] = set()
     session, later = (
-        Session(Guard("demo", Detection(engines(), lasting=lasting), Policy(), {}), "RUN")
+        Session(Guard("demo", Detection(engines, lasting=lasting), Policy(), {}), "RUN")
         for _ in range(2)
     )
     say_all(session)
@@ -67,7 +67,7 @@ def test_a_poisoned_definition_is_read_in_every_run() -> None:
     context = Context(make_guard("a", engines(), Policy(), {}), "result", "tools/list", 0.0, "add")
     lasting: set[bytes] = set()
     for _ in range(2):
-        detection = Detection(engines(), lasting=lasting)
+        detection = Detection(engines, lasting=lasting)
         assert detection.read(context, Surface.DEFINITIONS, {"name": "a", "description": order})
     assert not lasting
 

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from pipeguard.detect import plain, vault_placeholder
+from pipeguard.detect import plain
 from pipeguard.detect.detector import Detection
 from pipeguard.detect.flows.known_secrets import KnownSecrets
 from pipeguard.detect.flows.secret_values import begun_key
@@ -24,6 +24,7 @@ from pipeguard.firewall.protocol.message import ENVELOPE, Message, PlainOutline,
 from pipeguard.firewall.protocol.pending import pending_request
 from pipeguard.firewall.protocol.places import ARGUMENTS, Surface, get_value
 from pipeguard.firewall.protocol.strict_json import ParsedFrame, read_json
+from pipeguard.firewall.session import placeholders
 from pipeguard.unicode.folding import soften
 from tests.detect.model.samples import run_sanitized
 from tests.detect.test_quiet import calls
@@ -65,7 +66,7 @@ LITERALS = [
 ]
 
 
-KNOWLEDGE = Detection(engines())
+KNOWLEDGE = Detection(engines)
 
 
 def outline(frame: bytes, *, keyed: bool) -> PlainOutline | None:
@@ -186,7 +187,7 @@ def assert_same_call(message: Message, outlined: PlainOutline) -> None:
 def test_an_outline_says_what_the_value_of_its_frame_does(seed: int) -> None:
     count = 0
     for frame, keyed in frames(seed, 5000):
-        is_ours = vault_placeholder.may_hold_name(frame)
+        is_ours = placeholders.may_hold_name(frame)
         assert b"u00" in frame or is_ours is (b"peguard" in frame.lower())
         outlined = outline(frame, keyed=keyed)
         if outlined is not None:
@@ -245,7 +246,7 @@ def test_a_result_that_needs_its_value_is_not_outlined(result: object) -> None:
 
 
 def test_what_could_be_put_back_into_a_call_needs_its_value() -> None:
-    knowledge = Detection(engines(), b"k" * 32)
+    knowledge = Detection(engines, b"k" * 32)
     assert knowledge.outline(Direction.TO_SERVER, CALL) is not None
     held = CALL.replace(b"{}", b'{"text":"[secret:x:1:%b]"}' % (b"01234567" * 2))
     assert knowledge.outline(Direction.TO_SERVER, held) is None
@@ -265,13 +266,13 @@ def test_what_could_be_put_back_into_a_call_needs_its_value() -> None:
 def test_what_could_be_taken_out_of_a_result_needs_its_value(
     text: bytes, secrets: list[str]
 ) -> None:
-    knowledge = Detection(engines(), known_secrets=KnownSecrets(secrets))
+    knowledge = Detection(engines, known_secrets=KnownSecrets(secrets))
     assert knowledge.outline(Direction.TO_CLIENT, RESULT) is not None
     assert knowledge.outline(Direction.TO_CLIENT, RESULT.replace(b"ok", text)) is None
 
 
 def test_an_echo_of_what_was_put_back_needs_its_value() -> None:
-    knowledge = Detection(engines(), b"k" * 32)
+    knowledge = Detection(engines, b"k" * 32)
     placeholder = knowledge.make_placeholder("secrets.x", "a secret")
     assert knowledge.outline(Direction.TO_CLIENT, RESULT) is not None
     assert knowledge.vault is not None

@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 from pipeguard.detect.detector import make_guard
 from pipeguard.detect.flows.vault import Vault
 from pipeguard.detect.restoring import echoes, put_back
-from pipeguard.detect.vault_placeholder import (
-    MAX_PLACEHOLDER_BYTES,
-    PLACEHOLDER,
-    PLACEHOLDER_IN_BYTES,
-    may_hold_placeholder,
-)
 from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.policy import Exempt, Layer, Policy, Selector
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.guard import Context
+from pipeguard.firewall.session.placeholders import (
+    MAX_PLACEHOLDER_BYTES,
+    PLACEHOLDER,
+    PLACEHOLDER_IN_BYTES,
+    may_hold_placeholder,
+)
 from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.samples import expand
 from tests.detect.flows.test_vault import answered, asked

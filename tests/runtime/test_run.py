@@ -57,7 +57,7 @@ def test_a_policy_that_stops_less_has_a_row_with_which_status_begins() -> None:
 
 
 def test_the_two_directions_share_no_engine() -> None:
-    guard = Detection(engines())
+    guard = Detection(engines)
     to_server = set(map(id, guard.scanners[Surface.TO_SERVER]))
     for surface in (Surface.TO_CLIENT, Surface.DEFINITIONS):
         assert guard.scanners[surface]

@@ -17,13 +17,13 @@ from pipeguard.detect.matching.confirm import occurs
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.text.encoding import runs
 from pipeguard.detect.text.layouts import NATIVE, is_sensitive, text_of_codes
-from pipeguard.detect.vault_placeholder import PLACEHOLDER
 from pipeguard.detect.words import arguments, credentials, word_set
 from pipeguard.detect.words import tools as lists
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, walk_values
 from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS
+from pipeguard.firewall.session.placeholders import PLACEHOLDER
 from pipeguard.unicode.name_words import name_words
 
 TOKEN_CHARS = 12  # shorter tokens are in two texts by chance

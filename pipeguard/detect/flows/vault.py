@@ -11,8 +11,8 @@ from collections import OrderedDict
 from hashlib import sha256
 from threading import Lock
 
-from pipeguard.detect.vault_placeholder import PLACEHOLDER
 from pipeguard.firewall.budgets import measure_text
+from pipeguard.firewall.session.placeholders import PLACEHOLDER
 from pipeguard.records import NamedTuple
 
 MAX_SECRETS = 1000

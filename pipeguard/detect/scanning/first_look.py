@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from copy import copy
+from functools import partial
 from itertools import chain, islice, pairwise
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from pipeguard.detect.matching.confirm import Finder
 from pipeguard.detect.matching.pattern_set import PatternSet
 from pipeguard.detect.model.classifier import Classifier
 from pipeguard.detect.model.opener import Opener, Stretch
-from pipeguard.detect.rules.rule import Rule, View
+from pipeguard.detect.rules.rule import Rule, View, Written
 from pipeguard.detect.scanning.extents import JsonValues
 from pipeguard.detect.scanning.facts import Candidate
 from pipeguard.detect.scanning.origin import Origin
@@ -29,7 +30,9 @@ from pipeguard.detect.text.decoders import ENCODINGS, DecodedParts, decode
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.text.windowing import BLOCK_BYTES, OVERLAP_BYTES, TAIL_BYTES, blocks, look_end
 from pipeguard.firewall.budgets import DecodingBudget
+from pipeguard.firewall.protocol.message import PlainOutline
 from pipeguard.firewall.protocol.places import Surface
+from pipeguard.firewall.protocol.strict_json import read_json
 from pipeguard.records import NamedTuple
 from pipeguard.unicode import folding
 
@@ -452,3 +455,41 @@ class RuleLookup:
         if classifier is None:
             classifier = self._classifiers[rule.id] = self._load_classifier(rule)
         return classifier
+
+
+def finds_nothing(lookup: RuleLookup, surface: Surface, outline: PlainOutline) -> bool:
+    """True if one look of an engine shows that none of its rules matches in any reading.
+
+    Raises:
+        EngineError: the engine failed.
+    """
+    data, joined, seam = outline.data, outline.joined, outline.seam
+    parts = b"" if seam < 0 else joined[: look_end(joined, seam + OVERLAP_BYTES)]  # as `first_look`
+    hits, joined_hits, opened = glance(lookup, (data, parts, surface, False))
+    if joined_hits or opened:
+        return False
+    question, matches = (data, surface, hits), partial(_may_match, lookup, (data, joined))
+    if hits and not are_idle(lookup, question, matches, partial(_find_outlined_acts, outline)):
+        return False
+    return reads_clean(lookup, (data, joined), surface, is_several=seam >= 0)
+
+
+def _may_match(lookup: RuleLookup, texts: tuple[bytes, bytes], rules: list[Rule]) -> bool:
+    """False if the expression of no rule matches in any of the texts."""
+    is_much = len(rules) > FEW_RULES or texts[0].count(b"\n") > FEW_VALUES
+    return is_much or any(
+        rule.written is not Written.KEEP  # it is not searched for everywhere
+        or any(lookup.finder(rule, squeezed=False).finditer(text, 0, len(text)))
+        for rule in rules
+        for text in texts
+    )
+
+
+def _find_outlined_acts(outline: PlainOutline, windows: bool) -> bytes | None:  # noqa: FBT001  a callback
+    """The lines for the effects of arguments; None if they have to be read together."""
+    from pipeguard.detect.commands.effects import flat_effects
+
+    arguments, _ = read_json(outline.arguments) if outline.arguments else ({}, b"")
+    if not isinstance(arguments, dict):
+        return None
+    return flat_effects(outline.tool, arguments, len(outline.data), windows=windows)

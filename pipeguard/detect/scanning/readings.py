@@ -23,10 +23,10 @@ from pipeguard.detect.text.decoders import ENCODINGS, DecodedParts
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.text.encoding import Decoded, Sign
 from pipeguard.detect.text.windowing import BLOCK_BYTES
-from pipeguard.detect.vault_placeholder import MAX_NOTICE_BYTES, NOTICE, NOTICE_SIGN
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.json_values import Path
 from pipeguard.firewall.protocol.places import Surface
+from pipeguard.firewall.session.placeholders import MAX_NOTICE_BYTES, NOTICE, NOTICE_SIGN
 from pipeguard.records import NamedTuple
 from pipeguard.unicode import folding
 

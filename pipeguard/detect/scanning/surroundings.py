@@ -12,8 +12,8 @@ from string import ascii_letters, digits
 from pipeguard.detect.checks.readable import BUILD_ID
 from pipeguard.detect.matching.confirm import Finder, Occurrence
 from pipeguard.detect.rules.rule import Boundary, Rule
-from pipeguard.detect.vault_placeholder import MAX_PLACEHOLDER_BYTES, PLACEHOLDER_IN_BYTES
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.firewall.session.placeholders import MAX_PLACEHOLDER_BYTES, PLACEHOLDER_IN_BYTES
 from pipeguard.unicode.folding import Range, squeeze
 
 # --- excerpts ------------------------------------------------------------------------------

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from pipeguard.detect.detector import make_guard
 from pipeguard.detect.flows.vault import MAX_BYTES, MAX_SECRET_CHARACTERS, MAX_SECRETS, Vault
-from pipeguard.detect.vault_placeholder import PLACEHOLDER
 from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.policy import Layer, Mode, Policy
 from pipeguard.firewall.protocol.json_values import JsonObject, Number, serialise
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.guard import Guard
+from pipeguard.firewall.session.placeholders import PLACEHOLDER
 from pipeguard.firewall.session.rewrite import redact
 from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.samples import expand

@@ -294,7 +294,7 @@ def test_what_a_look_cannot_judge_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 
     session = with_tools()
     assert session.receive(TO_SERVER, call(1, "a", "lookup"), 0.0).forward is not None
-    monkeypatch.setattr("pipeguard.detect.plain.glance", fail)
+    monkeypatch.setattr("pipeguard.detect.scanning.first_look.glance", fail)
     assert session.receive(TO_SERVER, call(2, "b", "lookup"), 0.0).action is Action.BLOCK
     assert session.receive(TO_CLIENT, answer(1, "a"), 0.0).action is Action.BLOCK
     assert session.waiting() == []
