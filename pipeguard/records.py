@@ -27,7 +27,7 @@ else:
         return replaced
 
     def _describe(self):
-        fields = ", ".join(f"{name}={value!r}" for name, value in zip(self._fields, self))  # noqa: B905
+        fields = ", ".join(f"{name}={value!r}" for name, value in self._asdict().items())
         return f"{type(self).__name__}({fields})"
 
     _METHODS = {
@@ -42,7 +42,7 @@ else:
     def _constructor(count):
         """A constructor of so many fields, whose names are given to a copy of it."""
         names = "".join(f"_{number}, " for number in range(count))
-        return eval(f"lambda _cls, {names}: _new(_cls, ({names}))", {"_new": _new})  # noqa: S307
+        return eval(f"lambda _cls, {names}: _new(_cls, ({names}))", {"_new": _new})  # noqa: S307  numbers
 
     class _Maker(type):
         def __new__(cls, name, bases, body):
