@@ -112,9 +112,8 @@ def first_look(
     is_around = len(joined) <= OVERLAP_BYTES  # all of it is around each seam
     ranges = [(0, len(joined))] if is_around else blocks(len(joined), seam_ranges(text))
     # One pass over all. A hit across the gap costs a full scan, which does not confirm it.
-    parts = GAP.join(
-        filter(None, (*(joined[low : look_end(joined, high)] for low, high in ranges), keys))
-    )
+    pieces = (joined[low : look_end(joined, high)] for low, high in ranges)
+    parts = GAP.join(filter(None, (*pieces, keys)))
     seen = glance(lookup, (values.data, parts, surface, text.may_ask), others)
     return FirstLook((values.data, joined), keys, *seen, values)
 

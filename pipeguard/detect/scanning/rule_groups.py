@@ -107,8 +107,7 @@ def in_groups(rules: Sequence[Rule]) -> list[list[Rule]]:
     Those of two engines come first, and are compiled once; the first are seed phrases, which C
     finds. Private ones for leaving data follow, in two groups, which takes half the time. Rules for
     what a server asks its client, and for decoded text only, are apart: a result asks nothing, and
-    most texts decode to nothing. An edit of the
-    user's own recompiles no other group.
+    most texts decode to nothing. An edit of the user's own recompiles no other group.
     """
     own = [rule for rule in rules if rule.own and _is_plain(rule)]
     plain = [rule for rule in rules if not rule.own and _is_plain(rule)]

@@ -153,23 +153,21 @@ class Scan:
         for low, high in blocks(len(data), ranges):
             if self.tally.is_exhausted:
                 break
-            block = data[low : look_end(data, high)]
-            names, rules = self._look(block, view, signs_matter=signs_matter)
+            end = look_end(data, high)
+            names, rules = self._look(data[low:end], view, signs_matter=signs_matter)
+            if names and end > high:  # a sign behind it is of the next block
+                names, _ = self._look(data[low:high], view, signs_matter=signs_matter)
             for name in names:
                 folding.extend(signs.setdefault(name, []), low, high)
             for rule in rules:
-                if view not in rule.views or self.surface not in rule.surfaces:
+                is_here = view in rule.views and self.surface in rule.surfaces
+                if not (is_here and may_apply(rule, self.source)):
                     continue
-                if not may_apply(rule, self.source):
-                    continue
-                is_act = view is View.ACTS
-                active = [(low, high)] if is_act else origin.active_ranges(rule, low, high)
-                for first, last in active:
+                acts = [(low, high)] if view is View.ACTS else None
+                for first, last in acts or origin.active_ranges(rule, low, high):
                     end = last + TAIL_BYTES if last == high else last
-                    matches = self._confirm(rule, data, first, end, view)
-                    self._match(
-                        Candidate(rule, data, match, view, origin=origin) for match in matches
-                    )
+                    found = self._confirm(rule, data, first, end, view)
+                    self._match(Candidate(rule, data, each, view, origin=origin) for each in found)
         if view in _CLASSIFIED:
             parts = origin.parts
             whole = parts.sections() if isinstance(parts, DecodedParts) else [(0, len(data))]

@@ -32,13 +32,8 @@ def blocks(length: int, ranges: list[Range] | None = None) -> Iterator[Range]:
 
 
 def look_end(data: bytes, end: int) -> int:
-    """The end of a block, or of the row behind it if that is in long cells of a table.
-
-    There, a name and its value may be further apart than blocks overlap: by what is left of their
-    names, a rule and the cells of a row. Cells of encoded data are not read to their ends.
-    """
+    """The end of a block, or of the row that goes on: long cells part a name and its value."""
     last = data[max(0, end - OVERLAP_BYTES) : end] if end < len(data) else b""
     are_words = b" " in last or b"-" in last or not last.isascii()
-    if not are_words or len(last.translate(None, _IN_CELL)) > FEW_CELLS:
-        return end
-    return end + len(b"\n".join(data[end : end + TAIL_BYTES].split(b"\n", 3)[:3]))
+    is_long = are_words and len(last.translate(None, _IN_CELL)) <= FEW_CELLS
+    return end + len(b"\n".join(data[end : end + TAIL_BYTES * is_long].split(b"\n", 3)[:3]))
