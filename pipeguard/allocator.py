@@ -31,6 +31,14 @@ def return_large_blocks(arenas: int = 0) -> None:
         mallopt(_M_TRIM_THRESHOLD, _LARGE_BLOCK_BYTES)
 
 
+def return_freed_memory() -> None:
+    """Let glibc return all freed memory now, between blocks in use as well (malloc_trim(3))."""
+    if sys.platform == "linux":
+        import ctypes
+
+        getattr(ctypes.CDLL(None), "malloc_trim", int)(0)  # musl has none
+
+
 def drop_pages(content: bytes | memoryview) -> None:
     """Drop a mapped file's pages from this process; those that are used again are mapped again."""
     if sys.platform != "win32" and isinstance(content, memoryview):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pipeguard.detect.findings import Findings, name_frame
 from pipeguard.detect.flows.secret_values import begun_key
 from pipeguard.detect.flows.text_values import NAME_READERS, names_obeyed_file
+from pipeguard.detect.matching.confirm import EXPRESSIONS
 from pipeguard.firewall.finding import Direction
 from pipeguard.firewall.protocol.message import PlainOutline
 from pipeguard.firewall.protocol.pending import NO_CALL
@@ -28,6 +29,7 @@ class PlainLook(Findings):
 
         Its value is needed if text in the frame could be taken out of it or put back into it.
         """
+        EXPRESSIONS.begin_message(len(frame))
         if NATIVE is None or type(frame) not in (bytes, ParsedFrame):  # but for a lost answer
             return None
         is_call = direction is Direction.TO_SERVER

@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
 from typing import Any
 
+from pipeguard.allocator import return_freed_memory
 from pipeguard.detect.matching.pattern_set import unbound
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
 
 MEMORY_BYTES = 4 * 1024 * 1024  # for the automaton of one expression, which grows as it reads
+GENERATION, GENERATION_BYTES = 16, 512 * 1024  # of expressions; of the messages judged with them
 FEW_SIGNS, SIGN_CHARS = 100, 64  # that `re` reads in the time of one sign
 
 BRACKETS = rb"\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\]"  # a class, which may name others
@@ -31,6 +33,7 @@ _ASCII = bytes(range(128))
 NAMED_GROUP = lazy_regex(r"(?<!\\)\(\?P<\w+>")
 
 _Search = Callable[[bytes, int], Any]
+_Compiled = tuple[_Search, int, int]  # the index of its named group or 0, and its program's size
 
 
 class Occurrence(NamedTuple):
@@ -84,7 +87,7 @@ class Finder:
         Raises:
             ValueError: RE2 does not take the expression.
         """
-        return _compile(self._pattern, ignore_case=self._ignore_case)[2]
+        return EXPRESSIONS[self._pattern, self._ignore_case][2]
 
     def finditer(self, data: bytes, low: int, high: int) -> Iterator[Occurrence]:
         """Find the matches in a range of a text, one after the other.
@@ -100,10 +103,10 @@ class Finder:
         at = max(0, at - self._overlap)
         ignore_case = self._ignore_case
         if at > len(text) or (
-            self._more and _compile(self._more, ignore_case=ignore_case)[0](text, at) is None
+            self._more and EXPRESSIONS[self._more, ignore_case][0](text, at) is None
         ):
             return
-        search, number, _ = _compile(self._pattern, ignore_case=ignore_case)
+        search, number, _ = EXPRESSIONS[self._pattern, ignore_case]
         while at <= len(text) and (match := search(text, at)) is not None:
             group = match.span(number)
             start, end = group if self._overlap else match.span()
@@ -201,8 +204,35 @@ def _match_more(pattern: str) -> str:
     return "" if more == pattern else NAMED_GROUP.sub("(?:", more)
 
 
-@lru_cache(maxsize=4096)
-def _compile(pattern: str, *, ignore_case: bool) -> tuple[_Search, int, int]:
+class _Expressions(dict[tuple[str, bool], _Compiled]):
+    """Compiled expressions, of which those that no recent message was searched for are dropped.
+
+    An automaton grows as it reads. Of two generations, the older one is dropped once the younger
+    one is full, but not before so many bytes were judged that compiling all expressions again
+    takes about as long: a text may have signs of hundreds of rules.
+    """
+
+    def __init__(self) -> None:
+        self._old: dict[tuple[str, bool], _Compiled] = {}
+        self._judged_bytes = 0
+
+    def __missing__(self, key: tuple[str, bool]) -> _Compiled:
+        self[key] = found = self._old.pop(key, None) or _compile(*key)
+        return found
+
+    def begin_message(self, size: int) -> None:
+        """Count a message of so many bytes; drop the older generation if it is time."""
+        self._judged_bytes += size
+        if self._judged_bytes >= GENERATION_BYTES and len(self) >= GENERATION:
+            self._old, self._judged_bytes = self.copy(), 0
+            self.clear()
+            return_freed_memory()
+
+
+EXPRESSIONS = _Expressions()
+
+
+def _compile(pattern: str, ignore_case: bool) -> _Compiled:  # noqa: FBT001  a key
     """RE2's search for an expression, the index of its named group or 0, and its program's size."""
     import re2
 
@@ -218,6 +248,7 @@ def _compile(pattern: str, *, ignore_case: bool) -> tuple[_Search, int, int]:
         why = error.args[0] if error.args else ""  # in bytes
         text = why.decode("utf-8", "replace") if isinstance(why, bytes) else str(error)
         raise ValueError(text) from None
+    re2.purge()  # else it keeps the last 128
     group = next(iter(expression.groupindex.values()), 0)
     return expression.search, group, expression.programsize
 

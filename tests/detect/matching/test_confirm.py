@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from unittest.mock import Mock
 
 import pytest
 import re2
@@ -63,23 +64,18 @@ def test_it_finds_what_re_finds(
 
 
 def test_an_expression_is_compiled_once_a_text_could_match(monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled: list[bytes] = []
-    compile_really = re2.compile
-
-    def compile_and_note(pattern: bytes, options: object) -> object:
-        compiled.append(pattern)
-        return compile_really(pattern, options)
-
-    monkeypatch.setattr(re2, "compile", compile_and_note)
+    compiling = Mock(wraps=re2.compile)
+    monkeypatch.setattr(re2, "compile", compiling)
     finder = Finder(r"first[^.]{0,90}then (?P<secret>\w{2,40})", ignore_case=False)
-    for text, expected in (
-        ("then first", []),
-        (f"first {'x' * 90} then ab", []),
-        ("first, then ab", [b"first, then ab"]),
-    ):
-        data = text.encode()
-        assert [match.words for match in finder.finditer(data, 0, len(data))] == expected
-        assert len(compiled) == 1 + ("then ab" in text)
+    for text, found in (("then first", 0), (f"first {'x' * 90} then ab", 0), ("first, then ab", 1)):
+        assert len([*finder.finditer(text.encode(), 0, len(text))]) == found
+        assert compiling.call_count == 1 + ("then ab" in text)
+    monkeypatch.setattr(confirm, "GENERATION", 0)
+    for generations, again in ((1, 0), (2, 2)):  # unused by the messages of the last of two
+        for _ in range(generations):
+            confirm.EXPRESSIONS.begin_message(confirm.GENERATION_BYTES)
+        assert any(finder.finditer(text.encode(), 0, len(text)))
+        assert compiling.call_count == 2 + again
 
 
 @given(st.sampled_from(VALUES), TEXTS, st.integers(1, 12), st.integers(0, 12))
