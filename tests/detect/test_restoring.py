@@ -17,13 +17,8 @@ from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.policy import Exempt, Layer, Policy, Selector
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.firewall.session import placeholders
 from pipeguard.firewall.session.guard import Context
-from pipeguard.firewall.session.placeholders import (
-    MAX_PLACEHOLDER_BYTES,
-    PLACEHOLDER,
-    PLACEHOLDER_IN_BYTES,
-    may_hold_placeholder,
-)
 from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.samples import expand
 from tests.detect.flows.test_vault import answered, asked
@@ -134,7 +129,7 @@ def test_no_secret_of_a_result_is_restored_into_what_is_sent(
     text = "\n\n".join(part.format(told) for part in parts if is_cut or part is not ORDER)
     session, frame = result_of(f"{text}\n\n{MAIL}", "get_inbox")
     assert TOKEN not in frame.decode()
-    placeholder = PLACEHOLDER.search(frame.decode())
+    placeholder = placeholders.PLACEHOLDER.search(frame.decode())
     sent = form.format(placeholder[0] if placeholder else TOKEN)
     given_body = sent if is_whole else f"Look: {sent} and tell me."
     verdict = asked(session, 2, tool, {"recipients": ["eve@bw.example"], "body": given_body})
@@ -143,7 +138,7 @@ def test_no_secret_of_a_result_is_restored_into_what_is_sent(
 
 def test_a_link_with_a_secret_may_be_opened() -> None:
     session, frame = result_of(FORMS[1].format(TOKEN), "get_inbox")
-    placeholder = PLACEHOLDER.search(frame.decode())
+    placeholder = placeholders.PLACEHOLDER.search(frame.decode())
     assert placeholder is not None
     url = f"https://app.example/reset?token={placeholder[0]}"
     assert TOKEN in (asked(session, 2, "open_page", {"url": url}).forward or b"").decode()
@@ -319,20 +314,20 @@ LONGEST = f"[personal:{'a' * 64}:{'9' * 9}:{'f' * 16}]"
 
 @pytest.mark.parametrize("text", [f"[secret:github-token:1:{DIGEST}]", LONGEST])
 def test_a_placeholder_is_one_in_bytes_and_in_characters(text: str) -> None:
-    assert PLACEHOLDER.fullmatch(text)
-    assert PLACEHOLDER_IN_BYTES.fullmatch(text.encode())
-    assert len(text) <= MAX_PLACEHOLDER_BYTES
-    assert may_hold_placeholder(f"see {text} there".encode())
+    assert placeholders.PLACEHOLDER.fullmatch(text)
+    assert placeholders.PLACEHOLDER_IN_BYTES.fullmatch(text.encode())
+    assert len(text) <= placeholders.MAX_PLACEHOLDER_BYTES
+    assert placeholders.may_hold_placeholder(f"see {text} there".encode())
 
 
 def test_what_is_written_otherwise_is_none() -> None:
     for name in ("github-token:1:0123456789abcde", "github-token:1:0123456789ABCDEF"):
-        assert PLACEHOLDER.search(f"[secret:{name}]") is None
+        assert placeholders.PLACEHOLDER.search(f"[secret:{name}]") is None
     for name in ("secret:GitHub:1", "secret:a:1234567890", "token:a:1", "secret::1"):
-        assert PLACEHOLDER.search(f"[{name}:{DIGEST}]") is None
+        assert placeholders.PLACEHOLDER.search(f"[{name}:{DIGEST}]") is None
 
 
 def test_a_frame_may_hold_one_that_is_escaped_and_any_other_holds_none() -> None:
     for frame in (rb'"\u005bsecret:a"', rb"[\u0070ers", rb"\u006E", b"[personal:", b"[secret:"):
-        assert may_hold_placeholder(frame), frame
-    assert not may_hold_placeholder(rb'{"a":"[secrets] \n \u20ac \u00e9 \\\u0000"}')
+        assert placeholders.may_hold_placeholder(frame), frame
+    assert not placeholders.may_hold_placeholder(rb'{"a":"[secrets] \n \u20ac \u00e9 \\\u0000"}')
