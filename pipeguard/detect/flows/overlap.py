@@ -24,6 +24,7 @@ ENOUGH_CHARS = 512  # shared by both texts: more are not counted
 FEW_WORDS = 4  # of a row, if one text instructs a model
 PIECE_CHARS = 8  # of a value that is divided
 LEAST_VALUE = 4  # characters of a value that is looked up in C
+MANY_SIGNS = 128  # different ones in a text, of which each is not searched for on its own
 
 _SMALL = bytes(range(256)).lower()
 _SIGNS = bytes(code for code in range(128) if not chr(code).isalnum())
@@ -60,8 +61,10 @@ def letters(text: str) -> str:
     bare = data.decode("utf-8", "surrogatepass")
     if bare.isascii():
         return bare
-    wide = data.translate(None, _ASCII).decode("utf-8", "surrogatepass")
-    for sign in set(wide):
+    signs = set(data.translate(None, _ASCII).decode("utf-8", "surrogatepass"))
+    if len(signs) > MANY_SIGNS:
+        return "".join(filter(str.isalnum, bare)).lower()
+    for sign in signs:
         if not sign.isalnum():
             bare = bare.replace(sign, "")
     return bare.lower()
