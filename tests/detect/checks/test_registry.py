@@ -14,8 +14,11 @@ from pipeguard.detect.checks.registry import (
     run,
 )
 from pipeguard.errors import RuleError
+from tests.detect.cases import read_cases
 from tests.each import each
 from tests.fuzz.budget import tried
+
+CASES = read_cases(__file__)
 
 SPECS = [
     *(f"{name} {argument}" for name, argument in EXAMPLES.items()),
@@ -29,23 +32,7 @@ def test_a_check_is_known_by_its_name(spec: str) -> None:
     assert find_spec_error(spec) == ""
 
 
-@pytest.mark.parametrize(
-    ("spec", "why"),
-    [
-        ("", "unknown check ``.\n  Available: around-kubernetes,"),
-        ("xylophone", "unknown check `xylophone`.\n  Available: around-kubernetes,"),
-        ("entropie 3.5", "unknown check `entropie`. Did you mean `entropy`?"),
-        ("entropy", "check `entropy` needs an argument, as `entropy 3.5`"),
-        ("entropy high", "check `entropy high`: could not convert"),
-        ("base64-bytes many", "As an example: `base64-bytes 32`"),
-        ("host metdata", "a host is one of metadata,"),
-        ("number us-ss", "no kind of number is called us-ss. Did you mean `us-ssn`?"),
-        ("number xylophone", "Available: telling, card, iban,"),
-        ("github-crc 3", "check `github-crc` takes no argument"),
-        ("only-raise", "check `only-raise` needs an argument, as `only-raise github-crc`"),
-        ("only-raise githb-crc", "unknown check `githb-crc`. Did you mean `github-crc`?"),
-    ],
-)
+@each("spec, why", CASES["a_check_that_there_is_none_of_is_refused"])
 def test_a_check_that_there_is_none_of_is_refused(spec: str, why: str) -> None:
     assert why in find_spec_error(spec)
     with pytest.raises(RuleError):
