@@ -7,7 +7,6 @@ network that their connections go through.
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from glob import escape
 from typing import TYPE_CHECKING
 
 from pipeguard.config.policy_globs import parse_glob
@@ -95,6 +94,8 @@ def read_isolate_entry(name: str, entry: YamlEntry) -> IsolateEntry:
             "a gateway's server has many clients, and each would get the folders of the others:"
             " name the folders under `read` or `write`"
         )
+    from glob import escape  # most policies have no such entry
+
     return _read(keys, OF_ONE_SERVER)._replace(server=escape(name))
 
 

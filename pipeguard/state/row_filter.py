@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from pipeguard.errors import PipeGuardError
+from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
 from pipeguard.state.timestamps import parse_moment
 from pipeguard.unicode.display import show, suggestion
@@ -48,13 +49,13 @@ _SQL = {
     "": f"instr(lower({_NAMES}), ?) > 0 OR {_ANY_RULE.format(f'instr(lower({_RULE}), ?) > 0')}",
 }
 FIELDS = tuple(name for name in _SQL if name)
-_WORD = re.compile(r'(?:[^\s"]|"[^"]*")+')
-_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m)")
-_SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(b|kb|mb)", re.IGNORECASE)
+_WORD = lazy_regex(r'(?:[^\s"]|"[^"]*")+')
+_DURATION = lazy_regex(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m)")
+_SIZE = lazy_regex(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(b|kb|mb)", re.IGNORECASE)
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "b": 1, "kb": 1000, "mb": 10**6}
 
 
-_EVENT = re.compile(r"([0-9a-z]{8})((?:\.[0-9]+)?\.[a-z][0-9]+(?:\.[0-9]+)?)", re.IGNORECASE)
+_EVENT = lazy_regex(r"([0-9a-z]{8})((?:\.[0-9]+)?\.[a-z][0-9]+(?:\.[0-9]+)?)", re.IGNORECASE)
 
 
 class WrongFilterError(PipeGuardError):
