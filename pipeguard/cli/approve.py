@@ -11,14 +11,7 @@ from pipeguard.cli.diff import NOTHING_WAITS, find_reviewable, overview, page, r
 from pipeguard.state.review import approve
 
 DECISION = Decision(
-    "approve",
-    "approved",
-    find_reviewable,
-    page,
-    overview,
-    approve,
-    NOTHING_WAITS,
-    read_first,
+    "approve", "approved", find_reviewable, page, overview, approve, NOTHING_WAITS, read_first
 )
 
 

@@ -61,11 +61,7 @@ _WOULD = {
     help="What the text is judged as.",
 )
 @click.option("--tool", metavar="NAME", help="The tool that it comes from or goes to.")
-@click.option(
-    "--server",
-    metavar="NAME",
-    help="The server, for a policy that names servers.",
-)
+@click.option("--server", metavar="NAME", help="The server, for a policy that names servers.")
 @click.option(
     "--key",
     metavar="NAME",

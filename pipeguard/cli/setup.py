@@ -35,11 +35,7 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
 @click.command("setup", short_help="Guard the servers of your MCP clients, or undo it.")
 @click.argument("clients", metavar="[CLIENT]...", nargs=-1, shell_complete=_complete)
 @click.option(
-    "--server",
-    "names",
-    metavar="NAME",
-    multiple=True,
-    help="Only this server; may be repeated.",
+    "--server", "names", metavar="NAME", multiple=True, help="Only this server; may be repeated."
 )
 @click.option("--all", "take_all", is_flag=True, help="Every client that is found.")
 @click.option(

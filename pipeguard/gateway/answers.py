@@ -278,8 +278,4 @@ def _unknown(method: str) -> Declined:
     return Declined(codes.METHOD_NOT_FOUND, f"Method not found: {method}")
 
 
-_SERVER_INFO: dict[str, JsonValue] = {
-    "name": "pipeguard",
-    "title": "PipeGuard",
-    "version": VERSION,
-}
+_SERVER_INFO: dict[str, JsonValue] = {"name": "pipeguard", "title": "PipeGuard", "version": VERSION}

@@ -248,10 +248,7 @@ class _Span(CallSpan):
         self._span.set_status(Status(StatusCode.ERROR))
 
 
-_ENDINGS: dict[type, str] = {
-    Unavailable: "unavailable",
-    asyncio.CancelledError: "cancelled",
-}
+_ENDINGS: dict[type, str] = {Unavailable: "unavailable", asyncio.CancelledError: "cancelled"}
 
 
 def _call_attributes(method: str, tool: str) -> Attributes:

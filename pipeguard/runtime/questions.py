@@ -60,12 +60,7 @@ FIELD, REFUSE, ALLOW = "decision", "Keep it blocked", "Allow this call once"
 _SCHEMA: JsonObject = {
     "type": "object",
     "properties": {
-        FIELD: {
-            "type": "string",
-            "title": "Decision",
-            "enum": [REFUSE, ALLOW],
-            "default": REFUSE,
-        }
+        FIELD: {"type": "string", "title": "Decision", "enum": [REFUSE, ALLOW], "default": REFUSE}
     },
     "required": [FIELD],
 }

@@ -149,7 +149,4 @@ def list_commands(event: AuditedEvent) -> list[tuple[str, str]]:
     return commands
 
 
-_ALLOW = {
-    Way.EXCEPTION: "If you want it all the same:",
-    Way.GRANT: "Give the server exactly that:",
-}
+_ALLOW = {Way.EXCEPTION: "If you want it all the same:", Way.GRANT: "Give the server exactly that:"}

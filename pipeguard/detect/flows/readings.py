@@ -15,12 +15,7 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 MOST_PARTS = 64  # of the first layer that are decoded once more
 
 # By a sign that must be in a text.
-_SIGNED = {
-    b"%": "percent",
-    b"\\": "escapes",
-    b"&": "entities",
-    b"=": "quoted-printable",
-}
+_SIGNED = {b"%": "percent", b"\\": "escapes", b"&": "entities", b"=": "quoted-printable"}
 # In long words.
 _RUNS = ("base64", "hex", "long-run", "base32", "compressed")
 _SPELLINGS = ("reversed", "rot13")

@@ -108,7 +108,6 @@ ENCODINGS: dict[str, Encoding] = {
     "entities": Encoding(_ENTITY_SIGN, in_windows("entities", _ENTITY_SIGN, _plain_of_entities)),
     "markup": Encoding(_MARKUP_SIGN, in_windows("markup", _MARKUP_SIGN, partial(_MARKUP.sub, b""))),
     "quoted-printable": Encoding(
-        _QUOTED_PRINTABLE_SIGN,
-        in_windows("quoted-printable", _QUOTED_PRINTABLE_SIGN, a2b_qp),
+        _QUOTED_PRINTABLE_SIGN, in_windows("quoted-printable", _QUOTED_PRINTABLE_SIGN, a2b_qp)
     ),
 }

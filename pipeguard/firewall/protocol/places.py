@@ -53,10 +53,7 @@ _DEFINITION: tuple[Row, ...] = (
     ("_meta/**", "{}.meta"),
     ("**", "{}.other"),
 )
-_SAMPLING: tuple[Row, ...] = (
-    ("systemPrompt", "sampling.system"),
-    ("**", "sampling.message"),
-)
+_SAMPLING: tuple[Row, ...] = (("systemPrompt", "sampling.system"), ("**", "sampling.message"))
 _ELICITATION: tuple[Row, ...] = (
     ("message", "elicitation.message"),
     ("requestedSchema/**", "elicitation.schema"),

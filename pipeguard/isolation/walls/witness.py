@@ -28,10 +28,7 @@ MAX_REFUSED = 1024  # connections that were refused last
 EXCERPT_CHARS = 80
 PLACE = "isolation"
 ADDRESS = "egress.address"
-_NOTES = {
-    READ: "the server may not read it",
-    WRITE: "the server may not change it",
-}
+_NOTES = {READ: "the server may not read it", WRITE: "the server may not change it"}
 
 
 class WallWitness:

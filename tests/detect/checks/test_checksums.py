@@ -73,10 +73,7 @@ FAILS = [
     ("stellar", "S"),
 ]
 
-UNKNOWN = [
-    ("github-crc", "ghr_{b62:76}"),
-    ("gitlab-routable-crc", "glpat-{b62:20}"),
-]
+UNKNOWN = [("github-crc", "ghr_{b62:76}"), ("gitlab-routable-crc", "glpat-{b62:20}")]
 
 
 @rows(HOLDS, FAILS, UNKNOWN)

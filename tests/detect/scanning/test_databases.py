@@ -3,11 +3,7 @@
 import pytest
 
 from pipeguard.detect.rules.rule import load_pack
-from pipeguard.detect.scanning.engine import (
-    classifier,
-    collect_patterns,
-    make_opener,
-)
+from pipeguard.detect.scanning.engine import classifier, collect_patterns, make_opener
 from pipeguard.detect.scanning.readings import SIGNS, SIGNS_TO_SERVER, SQUEEZED_SIGNS
 from pipeguard.errors import EngineError
 from pipeguard.firewall.protocol.places import Surface

@@ -48,10 +48,7 @@ def test_checks_and_surroundings_decide(text: str, more: str, expected: str | No
     assert (confidence if confidence is None else confidence.name) == expected
 
 
-@each(
-    "text, quoted, expected",
-    CASES["an_order_in_quotes_is_less_sure"],
-)
+@each("text, quoted, expected", CASES["an_order_in_quotes_is_less_sure"])
 def test_an_order_in_quotes_is_less_sure(text: str, quoted: str, expected: str) -> None:
     rule = rule_with(f"quoted: {quoted}, confidence: high")
     assert rate_candidate(candidate(rule, text)).confidence is Confidence[expected]

@@ -26,12 +26,7 @@ def strings(text: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "value",
-    [
-        {"id": 3, "body": SAID},
-        [SAID],
-        {"a": [{"b": [True, None, -1.5e3, SAID]}]},
-        {SAID: 1},
-    ],
+    [{"id": 3, "body": SAID}, [SAID], {"a": [{"b": [True, None, -1.5e3, SAID]}]}, {SAID: 1}],
 )
 @pytest.mark.parametrize("indent", [None, 2])
 def test_values_and_keys_of_several_words_are_found(value: object, indent: int | None) -> None:

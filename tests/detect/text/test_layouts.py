@@ -179,10 +179,7 @@ def test_a_key_is_located_wherever_it_is_and_so_is_a_value_from_a_fixed_list() -
 
 @each(
     "word, expected",
-    [
-        *CASES["a_word_of_a_fixed_list_is_short_and_in_small_letters"],
-        (Number("123"), False),
-    ],
+    [*CASES["a_word_of_a_fixed_list_is_short_and_in_small_letters"], (Number("123"), False)],
 )
 def test_a_word_of_a_fixed_list_is_short_and_in_small_letters(word: str, expected: bool) -> None:
     assert is_listed(word) is expected

@@ -2,12 +2,7 @@
 
 import pytest
 
-from pipeguard.detect.text.layouts import (
-    LONGEST_KEY,
-    LONGEST_NAMED,
-    is_sensitive,
-    sensitive_label,
-)
+from pipeguard.detect.text.layouts import LONGEST_KEY, LONGEST_NAMED, is_sensitive, sensitive_label
 from pipeguard.firewall.protocol.json_values import JsonObject
 
 

@@ -57,10 +57,7 @@ def test_a_letter_stands_alone_whatever_range_begins_there(start: int, plain: by
     assert [part.data.lstrip(b".") for part in decoded] == [plain]
 
 
-@each(
-    "row",
-    ["{}:{} ", "{}. {}\n", "{},{}\n", "|{}|{}|\n", '"{}": "{}", ', "{}) {}; "],
-)
+@each("row", ["{}:{} ", "{}. {}\n", "{},{}\n", "|{}|{}|\n", '"{}": "{}", ', "{}) {}; "])
 @each("plain", ["ghp_1a2b3c4d5678", "0123456789ab", "x1.56-78_9Z.0a12"])
 def test_the_cells_of_a_numbered_list_are_joined(row: str, plain: str) -> None:
     data = "".join(row.format(number, letter) for number, letter in enumerate(plain * 2))
