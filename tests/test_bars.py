@@ -35,10 +35,10 @@ CAPS = {
     ("cli",): 5_400,
     ("tests",): 70_000,
 }
-PYTHON_CAP = 68_515  # of all rooms but the tests
-C_CAP = 4_585
+PYTHON_CAP = 68_474  # of all rooms but the tests
+C_CAP = 4_626
 # Of every language: Python once, C twice, templates, style sheets and our own JavaScript once.
-WHOLE_CAP = 79_085
+WHOLE_CAP = 79_126
 FOREIGN = {"pipeguard/ui/static/idiomorph.js"}
 COMMENTS = {
     ".c": re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL),

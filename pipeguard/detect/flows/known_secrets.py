@@ -71,12 +71,8 @@ class KnownSecrets:
 
     def may_occur(self, frame: bytes) -> bool:
         """False if a frame certainly has none of the secrets."""
-        forms = self._forms
-        if not forms:
-            return False
-        return any(form in frame for _, form in forms) or any(
-            escape in frame for escape in self._escapes
-        )
+        forms = [form for _, form in self._forms]
+        return bool(forms) and any(sign in frame for sign in (*forms, *self._escapes))
 
 
 def without_known_secrets(

@@ -163,10 +163,9 @@ class Flows:
         with self._lock:
             self._worked_out_bytes += self._results.note_read(read) if read else 0
             indexes = self._results.copy() if values else {}
-        form, lower = overlap.native(), list(map(overlap.lower, values))
+        every, form, lower = [*indexes], overlap.native(), list(map(overlap.lower, values))
         if form is None or not values:
-            return [*indexes]
-        every = [*indexes]
+            return every
         return [every[at] for at in form.find_likely([*indexes.values()], lower, has_words)]
 
     def record_request(self, frame: bytes) -> None:
@@ -216,7 +215,8 @@ class Flows:
             of_any = tool.labels.meets(Label.SENDS) or self._results.taken_in
             has_sources = of_any and self._results.has_others(tool.key)
         if has_sources or self._forgotten:
-            known_call = known_call._replace(opened=text_values.find_opened(tool.labels, strings))
+            opened = text_values.find_opened(tool.labels, strings)
+            known_call = known_call._replace(strings=strings, opened=opened)
             if tool.is_sink or tool.labels.meets(Label.OUTSIDE):
                 bare = text_values.without_credentials(arguments)
             if tool.is_sink:
@@ -308,29 +308,33 @@ class Flows:
             chars = len(overlap.letters(text.decode("utf-8", "ignore")))
             with self._lock:
                 leaks = self._forgotten.find_leaks(tool, chars, now)
-        if not (results := self._list_sources(tool, text)):
+        repeated = self._find_repeated(tool, text, known_call)
+        with self._lock:
+            known = self._results if tool.labels.meets(Label.SENDS) else self._results.addressed
+            results = {*repeated, *(each for each in known if each.key != tool.key)}
+        if not results:
             return leaks
         if any(map(text_values.is_outside, text_values.short_values(arguments))):
             tool = tool._replace(labels=tool.labels | Label.OUTSIDE)
-        about = text_values.targets(arguments)
-        call = Call(tool, text, self._read_said, about, known_call.opened)
+        call = Call(tool, text, self._read_said, text_values.targets(arguments), known_call.opened)
         call.recipients = text_values.recipients(arguments)
+        call.find_likely = self._find_likely
         self._follow(call, known_call.event)
-        leaks += _leaks(call, results)
+        leaks += _leaks(call, sorted(results, key=attrgetter("number")), repeated)
         self._bound_derived()
         return leaks
 
-    def _list_sources(self, tool: Tool, text: bytes) -> list[ToolResult]:
-        """The results of other tools that a call could repeat or obey, the oldest first."""
-        if tool.labels.meets(Label.SENDS):
-            with self._lock:
-                return [each for each in self._results if each.key != tool.key]
+    def _find_repeated(self, tool: Tool, text: bytes, call: KnownCall) -> list[ToolResult]:
+        """The results of others, from outside, that a call which acts may repeat."""
         sent = text.decode("utf-8", "ignore") if tool.labels.meets(ACTS | Label.GUARDS) else ""
-        parts = [*overlap.list_probes(overlap.letters(sent)), *text_values.digests(sent)]
-        repeated = [each for each in self._find_likely(parts) if each.takes_in]
-        with self._lock:
-            likely = {*repeated, *self._results.addressed}
-        return sorted((each for each in likely if each.key != tool.key), key=attrgetter("number"))
+        letters, digests = overlap.letters(sent), text_values.digests(sent)
+        results = self._find_likely([*overlap.list_probes(letters), *digests])
+        if results:  # the longest string is often sent again
+            said = "".join([each.letters for each in self._read_said()])
+            longest = overlap.letters(max((each for _, each in call.strings), key=len, default=""))
+            parts = [*overlap.list_new_probes(letters, longest, said), *digests]
+            results = [*{*results}.intersection(self._find_likely(parts))]
+        return [each for each in results if each.takes_in and each.key != tool.key]
 
     def _follow(self, call: Call, event: str) -> None:
         """Join a call to those that sent something earlier; of two concurrent calls, one is second.
@@ -358,16 +362,15 @@ class Flows:
             return self._calls.keep_words(requests, new)
 
 
-def _leaks(call: Call, results: list[ToolResult]) -> Iterator[Leak]:
+def _leaks(call: Call, results: list[ToolResult], near: list[ToolResult]) -> Iterator[Leak]:
     addressed = {result for result in results if result.addressed_part()}  # written for a model
     labels = call.tool.labels  # asked here: each question takes a microsecond
-    is_sent, is_run = bool(labels & Label.SENDS), bool(labels & (ACTS | Label.GUARDS))
+    is_sent = bool(labels & Label.SENDS)
     could_obey = is_sent or not labels or bool(labels & CHANGES)
     obeyed = addressed if could_obey else set[ToolResult]()
     sources = [result for result in results if result.is_private()] if is_sent else []
     private = call.find_taken(sources) if sources else set[ToolResult]()
-    others = [each for each in results if each.takes_in and each not in obeyed] if is_run else []
-    repeated = call.find_repeated(others) if others else set[ToolResult]()
+    repeated = {*near} - obeyed
     call.look_up_orders([*obeyed])
     likely = private | repeated | obeyed
     for result in (each for each in reversed(results) if each in likely) if likely else ():

@@ -61,9 +61,11 @@ class Call:
         tool: the called tool.
         about: the short values of the arguments that name its target.
         opened: the web addresses that it only requests.
+        find_likely: lists the results that may have one of some values; None if all may.
         secretive: results with secrets that it may contain.
         recipients: the mail addresses and telephone numbers that receive it.
         text: the strings of the arguments.
+        plain: the letters of this text.
         pieces: the longest values of this call and of earlier ones, if there are any.
     """
 
@@ -80,6 +82,7 @@ class Call:
         Args:
             tool: the called tool.
             text: the strings of the arguments.
+        plain: the letters of this text.
             read_said: returns the client's own earlier words.
             about: the short values of the arguments that name its target.
             opened: the web addresses that it only requests.
@@ -92,10 +95,12 @@ class Call:
         self._before = ""
         self._budget = overlap.SearchBudget()
         self.text = text.decode("utf-8", "ignore")
+        self.plain = overlap.letters(self.text)
         self.pieces: list[str] = []
         self._held: defaultdict[Kind, dict[ToolResult, list[int]]] = defaultdict(dict)
         self._are_new: dict[str, bool] = {}
         self._values: dict[Kind, list[str]] = {}
+        self.find_likely: Callable[[list[str]], list[ToolResult]] | None = None
         self.secretive = set[ToolResult]()
 
     @cached_property
@@ -157,7 +162,7 @@ class Call:
 
     @cached_property
     def _clear(self) -> str:
-        return f"{self._said_letters}\n{self.letters[0]}"
+        return f"{self._said_letters}\n{self.plain}"
 
     def follow(self, before: str) -> None:
         """Read it as the continuation of earlier, squeezed text; call this before other methods."""
@@ -179,14 +184,9 @@ class Call:
         begin = min(decoders.common_prefix(self.pieces[0], piece) for piece in self.pieces[1:])
         return _letters(readings("".join(piece[begin:] for piece in self.pieces[:count]).encode()))
 
-    def find_repeated(self, results: list[ToolResult]) -> set[ToolResult]:
-        """Find the results that the call's plain text may overlap."""
-        return self._look_up(_PLAIN, results) | self._look_up(_DIGESTS, results)
-
     def find_taken(self, results: list[ToolResult]) -> set[ToolResult]:
         """Find the results from which any reading may have taken a part or a value."""
-        found = self._look_up(_PASSAGES, results) | self._look_up(_WORDS, results)
-        found |= self._look_up(TOKENS, results)
+        found = {at for each in (_PASSAGES, _WORDS, TOKENS) for at in self._look_up(each, results)}
         told = [each for each in results if each.has_records() or each.has_contacts()]
         are_many = len(self.values(PEOPLE)) >= MANY_NAMES
         found |= self._look_up(PEOPLE, results if are_many else told)
@@ -203,6 +203,9 @@ class Call:
         values = self.values(kind)
         if kind.read_text is ToolResult.small:
             values = [value.lower() for value in values]
+        if values and len(results) > 1 and self.find_likely is not None:
+            likely = {*self.find_likely(values)}
+            results = [each for each in results if each in likely]
         texts = [kind.read_text(each) for each in results] if values else []
         held = overlap.find_held(values, texts, budget or self._budget)
         self._held[kind] |= {result: held.get(at, []) for at, result in enumerate(results)}
@@ -232,7 +235,9 @@ class Call:
         Only those with a row of letters of the call are read for secrets, which takes long; of a
         long call, all are. A password may have few letters, so rows with other signs count, too.
         """
-        if len(self.torn_text) + sum(map(len, self.readings)) > MOST_ROWS:
+        kinds = "one_time_secrets", "secrets", "named_secrets"  # known to be empty in most
+        results = [r for r in results if any(r.values.get(kind, True) for kind in kinds)]
+        if not results or len(self.torn_text) + sum(map(len, self.readings)) > MOST_ROWS:
             self.secretive.update(results)
             return {each for each in results if self._may_take_secret(each)}
         size, budget, texts = overlap.PIECE_CHARS, overlap.SearchBudget(), self.readings
@@ -260,7 +265,7 @@ class Call:
 
     def shares(self, result: ToolResult, *, mentions: bool = True) -> overlap.Overlap:
         """Find its plain text in a result, without digests, or without all its words there."""
-        sent, kind = self.letters[0], _WORDS if mentions else _DIGESTS
+        sent, kind = self.plain, _WORDS if mentions else _DIGESTS
         for value in self.find_held(kind, result):
             sent = sent.replace(overlap.letters(value), "")
         return overlap.find_shared(sent, result.letters(), self._said_letters, self._budget)
@@ -398,8 +403,7 @@ class Kind(NamedTuple):
     read_text: Callable[[ToolResult], str]
 
 
-# Parts of plain letters, then of all letters: a result that shares a passage contains one.
-_PLAIN = Kind(lambda call: overlap.list_probes(call.letters[0]), ToolResult.letters)
+# Parts of letters: a result that shares a passage contains one.
 _PASSAGES = Kind(lambda call: [*call.readings_of_probes], ToolResult.letters)
 _DIGESTS = Kind(lambda call: text_values.digests(call.text), ToolResult.text)
 # Digests, addresses of the web, and recipients.
@@ -414,8 +418,7 @@ TOKENS = Kind(
 )
 PEOPLE = Kind(lambda call: _each_once(text_values.people(call.text)), ToolResult.small)
 FIGURES = Kind(
-    lambda call: _each_once(sorted(text_values.figures("\n".join(call.readings)))),
-    ToolResult.text,
+    lambda call: _each_once(sorted(text_values.figures("\n".join(call.readings)))), ToolResult.text
 )
 # Mail addresses and telephone numbers, except the recipients'.
 CONTACTS = Kind(

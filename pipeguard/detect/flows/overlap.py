@@ -18,6 +18,7 @@ from pipeguard.records import NamedTuple
 PASSAGE_CHARS = 14  # letters and digits in a row, in both: shorter rows are shared by chance
 PASSAGE_STEP = 3  # letters between two tried starts of a passage,
 MOST_PLACES = 128  # and at most so many of these places
+MOST_BESIDE = 512  # letters of a text beside its longest value, if that was said before
 SEARCHED_BYTES = 64 * 2**20  # for one call: 30 to 60 ms
 SENT_SHARE = 8  # a sent byte costs this much less than a searched one
 ENOUGH_CHARS = 512  # shared by both texts: more are not counted
@@ -175,6 +176,21 @@ def list_probes(sent: str) -> list[str]:
     """List parts of a text, one of which is in any source with something for `find_shared`."""
     starts = range(0, len(sent) - PASSAGE_CHARS + 1, _step(sent))
     return [sent[at : at + PASSAGE_CHARS] for at in starts]
+
+
+def list_new_probes(sent: str, value: str, excluded: str) -> list[str]:
+    """List parts of a text, one of which is in any source of a passage that was not said before.
+
+    Args:
+        sent: the text.
+        value: a part of it.
+        excluded: was said; if the value is in it, only passages that go beyond the value are new.
+    """
+    at, beside = sent.find(value), PASSAGE_CHARS - 1
+    if at < 0 or len(sent) - len(value) > MOST_BESIDE or value not in excluded:
+        return list_probes(sent)
+    rest = sent[: at + beside], sent[max(0, at + len(value) - beside) :]
+    return [row for text in rest for row in rows(text, PASSAGE_CHARS)]
 
 
 @cache

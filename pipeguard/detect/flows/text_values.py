@@ -253,11 +253,8 @@ def _is_amount(key: str) -> bool:
 def without_credentials(value: JsonValue) -> JsonValue:
     """The arguments without the members that are made for a credential."""
     if isinstance(value, dict):
-        return {
-            key: without_credentials(item)
-            for key, item in value.items()
-            if not is_credential_name(key)
-        }
+        kept = [(key, item) for key, item in value.items() if not is_credential_name(key)]
+        return {key: without_credentials(item) for key, item in kept}
     return [without_credentials(item) for item in value] if isinstance(value, list) else value
 
 
@@ -282,8 +279,7 @@ _LOGS_IN = lazy_regex(
 # A placeholder has brackets, which end an address elsewhere.
 _URL_SCHEMES = "https?|ftps?|sftp|scp|tftp|wss?|smb|gopher|mqtts?|smtps?"
 _ADDRESS = lazy_regex(
-    rf"(?:{_URL_SCHEMES})://(?:{PLACEHOLDER.pattern}|[^\s\"'<>)\]]){{1,8192}}",
-    re.IGNORECASE,
+    rf"(?:{_URL_SCHEMES})://(?:{PLACEHOLDER.pattern}|[^\s\"'<>)\]]){{1,8192}}", re.IGNORECASE
 )
 _OPTION = lazy_regex(r"-[cfgikLnNoOPqsSvIJR46]{1,12}|--[a-z-]{2,40}")
 _FILE = lazy_regex(r"[\w./-]{1,200}")
@@ -460,9 +456,6 @@ def _list_named_strings(
 
 def _name_value(value: JsonObject) -> str:
     """The name of the member `value`: the name of a credential next to it, or its own."""
-    beside = (
-        text
-        for name in lists.in_order("SECRET_HOLDERS")
-        if isinstance(text := value.get(name), str)
-    )
-    return next(filter(is_credential_name, beside), "value")
+    beside = map(value.get, lists.in_order("SECRET_HOLDERS"))
+    names = (each for each in beside if isinstance(each, str))
+    return next(filter(is_credential_name, names), "value")

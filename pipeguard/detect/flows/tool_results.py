@@ -239,7 +239,7 @@ class ToolResult:
     @_derive_once
     def letters(self) -> str:
         """Only its letters and digits."""
-        return overlap.letters(plain(self.text()))
+        return overlap.letters(plain(self._lay_out().decode("utf-8", "ignore")))
 
     @_derive_once
     def addressed_part(self) -> str:
@@ -300,7 +300,8 @@ def _lay_out(value: JsonValue) -> bytes:
 
 def _join_words(data: bytes) -> str:
     """A text with single spaces between all words."""
-    return " ".join(data.decode("utf-8", "ignore").split())
+    joined = getattr(overlap.native(), "join_words", lambda _: None)(data)
+    return " ".join(data.decode("utf-8", "ignore").split()) if joined is None else joined
 
 
 def drop_blobs(frame: bytes) -> bytes:

@@ -51,11 +51,11 @@ static uint32_t *slot(const Table *table, const uint8_t *at)
     return &table->first[product >> (64 - table->bits)];
 }
 
-static int make_table(Table *table, size_t rows, size_t gram)
+static int make_table(Table *table, size_t rows, size_t gram, size_t slots)
 {
     table->gram = gram;
     table->bits = LEAST_BITS;
-    while (table->bits < MOST_BITS && ((size_t)1 << table->bits) < 4 * rows)
+    while (table->bits < MOST_BITS && ((size_t)1 << table->bits) < slots)
         table->bits++;
     table->rows = rows;
     table->first = PyMem_Calloc((size_t)1 << table->bits, sizeof(uint32_t));
@@ -133,7 +133,7 @@ static void choose_starts(Wanted *wanted, Table *counts, uint32_t *alike)
 
 static int index_values(Wanted *wanted)
 {
-    size_t least = SIZE_MAX, most = 0, bytes = 0;
+    size_t least = SIZE_MAX, most = 0, bytes = 0, rows;
     Table counts = {0};
     for (size_t i = 0; i < wanted->count; i++) {
         least = wanted->values[i].size < least ? wanted->values[i].size : least;
@@ -146,12 +146,13 @@ static int index_values(Wanted *wanted)
     }
     size_t gram = least < LONG ? SHORT_GRAM : GRAM;
     wanted->stride = least - gram < GRAM ? least - gram + 1 : GRAM;
+    rows = wanted->count * wanted->stride;
     wanted->starts = PyMem_Calloc(wanted->count + 1, sizeof(size_t));
     wanted->seen = PyMem_Calloc(wanted->count + 1, sizeof(size_t));
     uint32_t *alike = PyMem_Calloc(most + 1, sizeof(uint32_t));
     int is_made = wanted->starts != NULL && wanted->seen != NULL && alike != NULL
-                  && make_table(&counts, bytes, gram)
-                  && make_table(&wanted->table, wanted->count * wanted->stride, gram);
+                  && make_table(&counts, bytes, gram, 4 * bytes)
+                  && make_table(&wanted->table, rows, gram, 4 * rows);
     if (is_made) {
         choose_starts(wanted, &counts, alike);
         for (size_t row = 0; row < wanted->table.rows; row++) {
@@ -265,19 +266,40 @@ static size_t count_characters(Text text, size_t start, size_t end)
     return count;
 }
 
-/* The first place of a passage in a source whose table has a row each GRAM - 1 bytes; `size` if it
- * has none, and `size` + 1 if that is too much work. A passage has 2 * (GRAM - 1) bytes or more. */
-static size_t find_place(const Table *table, Text source, Text passage, size_t *work)
+/* A text in which passages are looked up. Its table has a row each GRAM - 1 bytes, made when the
+ * first is: a passage has 2 * (GRAM - 1) bytes or more. */
+typedef struct {
+    Text text;
+    Table table;
+} Source;
+
+static int index_source(Source *source)
 {
-    size_t best = source.size;
+    size_t rows = source->text.size < GRAM ? 0 : (source->text.size - GRAM) / (GRAM - 1) + 1;
+    if (source->table.first != NULL)
+        return 1;
+    if (!make_table(&source->table, rows, GRAM, rows)) { /* small: new pages cost most */
+        PyErr_NoMemory();
+        return 0;
+    }
+    for (size_t row = rows; row-- > 0;) /* so that the first ones begin the chains */
+        add_row(&source->table, row, source->text.data + row * (GRAM - 1));
+    return 1;
+}
+
+/* The first place of a passage in a source; `size` if it has none, and `size` + 1 if that is too
+ * much work. */
+static size_t find_place(const Source *source, Text passage, size_t *work)
+{
+    size_t size = source->text.size, best = size;
     for (size_t before = 0; before < GRAM - 1; before++) {
-        uint32_t row = *slot(table, passage.data + before);
-        for (; row; row = table->next[row]) {
+        uint32_t row = *slot(&source->table, passage.data + before);
+        for (; row; row = source->table.next[row]) {
             size_t at = (size_t)(row - 1) * (GRAM - 1);
             if (!(*work)--)
-                return source.size + 1;
-            if (at >= before && at - before < best && passage.size <= source.size - (at - before)
-                && !memcmp(source.data + at - before, passage.data, passage.size)) {
+                return size + 1;
+            if (at >= before && at - before < best && passage.size <= size - (at - before)
+                && !memcmp(source->text.data + at - before, passage.data, passage.size)) {
                 best = at - before;
                 break; /* rows that follow are later ones */
             }
@@ -290,26 +312,16 @@ typedef struct {
     size_t step, passage, enough; /* in characters */
 } Limits;
 
-/* Whether a passage of the text `sent` is in another one; -1 with an error set. */
-static int is_excluded(PyObject *sent, size_t start, size_t end, PyObject *excluded)
+static PyObject *walk(Text text, Source *from, Source *excluded, Limits limits)
 {
-    PyObject *part = PyUnicode_Substring(sent, (Py_ssize_t)start, (Py_ssize_t)end);
-    int is_in = part == NULL ? -1 : PyUnicode_Contains(excluded, part);
-    Py_XDECREF(part);
-    return is_in;
-}
-
-static PyObject *walk(const Table *table, Text text, Text source, PyObject *sent,
-                      PyObject *excluded, Limits limits)
-{
+    Text source = from->text;
     size_t chars = 0, longest = 0, at = 0, behind = 0;
-    size_t seen = 0, seen_chars = 0; /* a place in the text, and the characters before it */
-    size_t work = FREE_TRIES + 8 * (text.size + source.size);
+    size_t work = FREE_TRIES + 8 * (text.size + source.size + excluded->text.size);
     while (chars < limits.enough) {
         size_t stop = skip(text, at, limits.passage);
         if (stop > text.size)
             break;
-        size_t place = find_place(table, source, (Text){text.data + at, stop - at, 0}, &work);
+        size_t place = find_place(from, (Text){text.data + at, stop - at, 0}, &work);
         if (place > source.size)
             Py_RETURN_NONE;
         if (place == source.size) {
@@ -319,57 +331,56 @@ static PyObject *walk(const Table *table, Text text, Text source, PyObject *sent
             continue;
         }
         size_t start = at, end = at, most = skip(text, at, limits.enough);
-        size_t from = place, to = place;
-        while (start > behind && from && text.data[start - 1] == source.data[from - 1])
-            start--, from--;
+        size_t low = place, high = place;
+        while (start > behind && low && text.data[start - 1] == source.data[low - 1])
+            start--, low--;
         while (!begins_character(text, start))
             start++;
         most = most > text.size ? text.size : most;
-        while (end < most && to < source.size && text.data[end] == source.data[to])
-            end++, to++;
+        while (end < most && high < source.size && text.data[end] == source.data[high])
+            end++, high++;
         while (!begins_character(text, end))
             end--;
-        size_t first = seen_chars + count_characters(text, seen, start);
-        size_t length = count_characters(text, start, end);
-        int is_old = is_excluded(sent, first, first + length, excluded);
-        if (is_old < 0)
+        if (!index_source(excluded))
             return NULL;
-        chars += is_old ? 0 : length;
-        longest = !is_old && length > longest ? length : longest;
-        seen = at = behind = end;
-        seen_chars = first + length;
+        size_t old = find_place(excluded, (Text){text.data + start, end - start, 0}, &work);
+        if (old > excluded->text.size)
+            Py_RETURN_NONE;
+        size_t length = old < excluded->text.size ? 0 : count_characters(text, start, end);
+        chars += length;
+        longest = length > longest ? length : longest;
+        at = behind = end;
     }
     return Py_BuildValue("(nn)", (Py_ssize_t)chars, (Py_ssize_t)longest);
 }
 
 static PyObject *find_shared(PyObject *self, PyObject *arguments)
 {
-    PyObject *sent, *from, *excluded, *found = NULL;
-    Py_ssize_t step, passage, enough, text_size, source_size;
-    Table table = {0};
+    PyObject *strings[3], *found = NULL;
+    Py_ssize_t step, passage, enough;
+    Text texts[3];
     (void)self;
-    if (!PyArg_ParseTuple(arguments, "UUU(nnn)", &sent, &from, &excluded, &step, &passage, &enough))
+    if (!PyArg_ParseTuple(arguments, "UUU(nnn)", strings, strings + 1, strings + 2, &step, &passage,
+                          &enough))
         return NULL;
     if (step < 1 || passage < 2 * (GRAM - 1) || enough < passage) {
         PyErr_SetString(PyExc_ValueError, "limits are too small");
         return NULL;
     }
-    const char *text = PyUnicode_AsUTF8AndSize(sent, &text_size);
-    const char *source = text == NULL ? NULL : PyUnicode_AsUTF8AndSize(from, &source_size);
-    if (source == NULL)
-        return NULL;
-    Text whole = {(const uint8_t *)source, (size_t)source_size, 0};
-    Text part = {(const uint8_t *)text, (size_t)text_size, PyUnicode_GetLength(sent) == text_size};
-    size_t rows = whole.size < GRAM ? 0 : (whole.size - GRAM) / (GRAM - 1) + 1;
-    if (!make_table(&table, rows, GRAM)) {
-        PyErr_NoMemory();
-    } else {
-        for (size_t row = rows; row-- > 0;) /* so that the first ones begin the chains */
-            add_row(&table, row, whole.data + row * (GRAM - 1));
-        found = walk(&table, part, whole, sent, excluded,
-                     (Limits){(size_t)step, (size_t)passage, (size_t)enough});
+    for (int i = 0; i < 3; i++) {
+        Py_ssize_t size;
+        const char *data = PyUnicode_AsUTF8AndSize(strings[i], &size);
+        if (data == NULL)
+            return NULL;
+        texts[i] = (Text){(const uint8_t *)data, (size_t)size,
+                          PyUnicode_GetLength(strings[i]) == size};
     }
-    free_table(&table);
+    Source source = {.text = texts[1]}, excluded = {.text = texts[2]};
+    if (index_source(&source))
+        found = walk(texts[0], &source, &excluded,
+                     (Limits){(size_t)step, (size_t)passage, (size_t)enough});
+    free_table(&source.table);
+    free_table(&excluded.table);
     return found;
 }
 
@@ -572,7 +583,45 @@ static PyObject *find_tokens(PyObject *self, PyObject *arguments)
     return tokens;
 }
 
+/* --- words --------------------------------------------------------------------------------- */
+
+/* Whether a space beyond ASCII may begin: U+0085, U+00A0, U+1680, U+2000 and more. A zero ends it. */
+static int may_be_wide_space(const uint8_t *at)
+{
+    return at[0] == 0xC2 || (at[0] == 0xE1 && at[1] == 0x9A) || (at[0] == 0xE2 && at[1] == 0x81)
+           || (at[0] == 0xE2 && at[1] == 0x80 && (at[2] < 0x8B || at[2] > 0xA7))
+           || (at[0] == 0xE3 && at[1] == 0x80 && at[2] == 0x80);
+}
+
+/* A text with single spaces between all words; None if it may have spaces beyond ASCII. */
+static PyObject *join_words(PyObject *self, PyObject *argument)
+{
+    char *data;
+    Py_ssize_t size, count = 0;
+    (void)self;
+    if (PyBytes_AsStringAndSize(argument, &data, &size) < 0)
+        return NULL;
+    char *joined = PyMem_Malloc((size_t)size + 1);
+    if (joined == NULL)
+        return PyErr_NoMemory();
+    for (Py_ssize_t at = 0; at < size; at++) {
+        uint8_t byte = (uint8_t)data[at];
+        if (byte >= 0xC2 && may_be_wide_space((const uint8_t *)data + at)) {
+            PyMem_Free(joined);
+            Py_RETURN_NONE;
+        }
+        int is_space = byte == ' ' || (byte >= '\t' && byte <= '\r') || (byte >= 0x1C && byte < ' ');
+        joined[count] = is_space ? ' ' : data[at];
+        count += !is_space || (count && joined[count - 1] != ' ');
+    }
+    count -= count && joined[count - 1] == ' ';
+    PyObject *text = PyUnicode_DecodeUTF8(joined, count, "ignore");
+    PyMem_Free(joined);
+    return text;
+}
+
 static PyMethodDef methods[] = {
+    {"join_words", join_words, METH_O, "join_words(data) -> text or None"},
     {"find_tokens", find_tokens, METH_VARARGS,
      "find_tokens(data, (least, most), has_parts, is_telling) -> [token, ...]"},
     {"index_rows", index_rows, METH_VARARGS, "index_rows(data) -> index"},

@@ -89,9 +89,19 @@ def test_both_forms_find_the_values_that_texts_have(
 @tried(200)
 @given(SHARING)
 def test_who_shares_a_passage_holds_a_probe(texts: tuple[str, str, str]) -> None:
-    sent, source, _ = texts
+    sent, source, excluded = texts
     shares = overlap.find_shared(sent, source, "").chars > 0
     assert shares == any(probe in source for probe in overlap.list_probes(sent))
+    value, said = sent[3:-5], f"{excluded}{sent[3:-5]}"
+    if overlap.find_shared(sent, source, said).chars:
+        assert any(probe in source for probe in overlap.list_new_probes(sent, value, said))
+
+
+@tried(500)
+@given(st.text() | st.text("a \t\x1c\x85\xa0é’\u2003\u3000"))
+def test_both_forms_join_the_same_words(compiled: ModuleType, text: str) -> None:
+    data, joined = text.encode("utf-8", "replace"), " ".join(text.split())
+    assert compiled.join_words(data) in {None if not text.isascii() else joined, joined}
 
 
 def test_what_repeats_itself_is_bounded(compiled: ModuleType) -> None:
@@ -171,5 +181,6 @@ for number in range(TRIES):
     _overlap.find_likely(indexes, [*values, sent[:2]], dice.choice([0, 1]))
     tokens = "".join(dice.choices("aZ19_-@.+/= é", k=dice.choice([0, 1, 11, 12, 13, 3000])))
     limits = dice.choice([(1, 1), (12, 12), (12, 256), (8, 4096)])
+    [_overlap.join_words(each.encode()[:at]) for each in (tokens, sent) for at in range(40)]
     _overlap.find_tokens(tokens.encode(), limits, dice.choice([0, 1]), dice.choice([0, 1]))
 """
