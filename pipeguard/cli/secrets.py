@@ -23,9 +23,7 @@ _STDIN_BYTES = 2**20  # more than any secret; longer input is refused
 
 
 @click.group(
-    "secrets",
-    cls=CommandGroup,
-    short_help="Store secrets for servers in the system's keyring.",
+    "secrets", cls=CommandGroup, short_help="Store secrets for servers in the system's keyring."
 )
 def command() -> None:
     """Store secrets for servers in the system's keyring.

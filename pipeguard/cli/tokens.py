@@ -71,9 +71,7 @@ def command() -> None:
     help=("Allow at most this many calls per minute."),
 )
 @click.option(
-    "--manage",
-    is_flag=True,
-    help="It may propose servers, if the gateway's file allows that.",
+    "--manage", is_flag=True, help="It may propose servers, if the gateway's file allows that."
 )
 @click.option(
     "--decide",

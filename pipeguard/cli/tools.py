@@ -43,9 +43,7 @@ def _gateway_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.group(
-    "tools",
-    cls=CommandGroup,
-    short_help="Find, describe and call the tools behind the gateway.",
+    "tools", cls=CommandGroup, short_help="Find, describe and call the tools behind the gateway."
 )
 def command() -> None:
     """Find, describe and call the tools behind `pipeguard serve`, as an agent would.
