@@ -14,7 +14,7 @@
 #include "text/_json_strings.h"
 #include "text/_short_values.h"
 
-#define FRAME_BYTES 2048 /* of the longest frame that is outlined */
+#define FRAME_BYTES 2048 /* of the longest call that is outlined; of a result eight times as many */
 #define IS_FIXED 1       /* these three as in plain.py */
 #define IS_SENSITIVE 2
 #define IS_AMOUNT 4
@@ -524,7 +524,7 @@ static PyObject *outline_frame(PyObject *self, PyObject *arguments)
                           &outline.add, &outline.raw_bytes))
         return NULL;
     Py_ssize_t size = PyBytes_Size(frame);
-    if (size > (outline.raw_bytes ? outline.raw_bytes : FRAME_BYTES))
+    if (size > (outline.raw_bytes ? outline.raw_bytes : outline.keyed ? FRAME_BYTES : 8 * FRAME_BYTES))
         Py_RETURN_NONE;
     const uint8_t *text = (const uint8_t *)PyBytes_AsString(frame);
     size_t room = (size_t)size + WORD_BYTES;

@@ -33,7 +33,6 @@ from pipeguard.firewall.policy import Mode
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.firewall.protocol.message import ENVELOPE, Message
-from pipeguard.firewall.protocol.pending import NO_CALL
 from pipeguard.firewall.protocol.places import ARGUMENTS, LISTS, OPENINGS, Surface, get_value
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.guard import EXEMPT, Context, ReadPart
@@ -97,14 +96,18 @@ def _name(context: Context, surface: Surface, message: Message) -> _Name:
             rest = rest.replace(_PROGRESS + progress.encode(), _PROGRESS)
     place = f"{surface._value_}\0{context.part}\0{context.method}\0".encode()
     is_short = len(frame) <= SHORT_BYTES and place == _ANSWER
-    digest = blake2b(place + rest, digest_size=32).digest()
-    return _Name(digest, len(frame), frame=rest if is_short else b"")
+    return _Name(_hash(place + rest), len(frame), frame=rest if is_short else b"")
 
 
 def name_frame(frame: bytes, id_token: str) -> bytes:
-    """A short frame without its id, if no rule reads that; else empty."""
+    """A short frame without its id, or the hash of a longer one; empty if a rule reads the id."""
     is_number = len(id_token) < MIN_NUMBER_DIGITS and id_token.isdecimal()
-    return _without_id(frame, id_token) if len(frame) <= SHORT_BYTES and is_number else b""
+    rest = _without_id(frame, id_token) if is_number else b""
+    return _hash(_ANSWER + rest) if rest and len(frame) > SHORT_BYTES else rest
+
+
+def _hash(text: bytes) -> bytes:
+    return blake2b(text, digest_size=32).digest()
 
 
 def _without_id(frame: bytes, id_token: str) -> bytes:
@@ -130,7 +133,7 @@ def _name_value(context: Context, surface: Surface, value: JsonValue) -> _Name:
         text = serialise([surface.value, context.part, context.method, names, value])
     except UnicodeEncodeError:
         return _Name()
-    return _Name(blake2b(text, digest_size=32).digest(), len(text), lasts=True)
+    return _Name(_hash(text), len(text), lasts=True)
 
 
 def _without(value: JsonObject, member: str, kind: type) -> JsonObject:
@@ -284,8 +287,8 @@ class Findings(Knowledge):
             return list_findings(self, context, surface, value, results)
         if name.digest:
             self.clean_texts.add(name.digest, context.call, lasts=name.lasts)
-        if name.frame and not context.call.is_read:
-            self.clean_frames.add(name.frame, NO_CALL, lasts=False)
+        if name.frame:
+            self.clean_frames.add(name.frame, context.call, lasts=False)
         return []
 
     def _run_rules(

@@ -6,13 +6,14 @@ frame is judged in full.
 
 from __future__ import annotations
 
-from pipeguard.detect.findings import Findings, name_frame
+from pipeguard.detect.findings import SHORT_BYTES, Findings, name_frame
 from pipeguard.detect.flows.secret_values import begun_key
 from pipeguard.detect.flows.text_values import NAME_READERS, names_obeyed_file
 from pipeguard.detect.matching.confirm import EXPRESSIONS
+from pipeguard.detect.text.windowing import BLOCK_BYTES
 from pipeguard.firewall.finding import Direction
 from pipeguard.firewall.protocol.message import PlainOutline
-from pipeguard.firewall.protocol.pending import NO_CALL
+from pipeguard.firewall.protocol.pending import Targets
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.firewall.session.guard import Guard
@@ -51,18 +52,24 @@ class PlainLook(Findings):
         tool = self.tool(guard, outline.tool or "")
         return self.flows.concern(tool, outline) or bool(outline.ends and begun_key(outline.ends))
 
-    def sees_nothing(self, direction: Direction, outline: PlainOutline, frame: bytes) -> bool:
+    def sees_nothing(self, frame: bytes, outline: PlainOutline, call: Targets) -> bool:
         """True if one look shows that no rule matches in any reading of a call or of a result.
+
+        Args:
+            frame: the message.
+            outline: of the message.
+            call: the targets of the call, or of the one that is answered.
 
         Raises:
             EngineError: an engine failed.
         """
         name = name_frame(frame, outline.id_token)
-        if name and self.clean_frames.has(name, NO_CALL, lasts=False):
+        known = self.clean_frames if len(frame) <= SHORT_BYTES else self.clean_texts
+        if name and known.has(name, call, lasts=False):
             return True
-        is_call = direction is Direction.TO_SERVER
+        is_call = outline.tool is not None
         surface = Surface.TO_SERVER if is_call else Surface.TO_CLIENT
-        if is_call and names_obeyed_file(outline.data):
+        if len(outline.data) > BLOCK_BYTES or (is_call and names_obeyed_file(outline.data)):
             return False
         if not is_call and b"\\" in outline.data:
             outline = outline._replace(data=folding.soften(outline.data))
@@ -70,7 +77,7 @@ class PlainLook(Findings):
 
         is_clean = all(finds_nothing(each, surface, outline) for each in self.scanners[surface])
         if is_clean and name:
-            self.clean_frames.add(name, NO_CALL, lasts=False)
+            known.add(name, call, lasts=False)
         return is_clean
 
 

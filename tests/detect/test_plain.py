@@ -21,7 +21,7 @@ from pipeguard.firewall.finding import Direction, MessageKind
 from pipeguard.firewall.protocol.answers import check_answer
 from pipeguard.firewall.protocol.framing import Lost
 from pipeguard.firewall.protocol.message import ENVELOPE, Message, PlainOutline, parse
-from pipeguard.firewall.protocol.pending import pending_request
+from pipeguard.firewall.protocol.pending import NO_CALL, pending_request
 from pipeguard.firewall.protocol.places import ARGUMENTS, Surface, get_value
 from pipeguard.firewall.protocol.strict_json import ParsedFrame, read_json
 from pipeguard.firewall.session import placeholders
@@ -31,7 +31,7 @@ from tests.detect.test_quiet import calls
 from tests.fuzz.rulebook import engines
 
 SOURCE = Path(plain.__file__).with_name("_outline.c")
-MOST_BYTES = 2048  # of a frame that is outlined, as in `_outline.c`
+MOST_BYTES = {True: 2048, False: 16_384}  # of a call and a result, as in `_outline.c`
 CALL = b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"look","arguments":{}}}'
 RESULT = b'{"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"ok"}]}}'
 # Names and strings on which a layout, a short value or a check turns.
@@ -50,15 +50,8 @@ STRINGS = [
         ' \\"b\\\\nc\\"',
         " ID-7 ",
     ),
-    *(
-        " ID-7 ",
-        "ends in 'ghp_abcdefgh'",
-        "x" * 101 + "1",
-        "\u00a0 7",
-        "pipeGuard",
-        "[secret:x]",
-        "a\x7f1",
-    ),
+    *(" ID-7 ", "ends in 'ghp_abcdefgh'", "x" * 101 + "1", "\u00a0 7", "pipeGuard", "[secret:x]"),
+    "a\x7f1",
 ]
 LITERALS = [
     *("null", "true", "false", "0", "-0", "12", "1.5e3", "123456789", "-12345678", "01", "1."),
@@ -211,11 +204,12 @@ def test_what_stands_for_a_lost_answer_is_not_outlined() -> None:
     assert outline(ParsedFrame.of(RESULT), keyed=False) is not None
 
 
-def test_a_long_frame_is_not_outlined() -> None:
-    room = MOST_BYTES - len(CALL)
-    longest = CALL.replace(b"{}", b"{}" + b" " * room)
-    assert outline(longest, keyed=True) is not None
-    assert outline(longest + b" ", keyed=True) is None
+@pytest.mark.parametrize("keyed", [True, False])
+def test_a_long_frame_is_not_outlined(keyed: bool) -> None:
+    frame = CALL if keyed else RESULT
+    longest = frame[:-1].ljust(MOST_BYTES[keyed] - 1) + b"}"
+    assert outline(longest, keyed=keyed) is not None
+    assert outline(longest + b" ", keyed=keyed) is None
 
 
 @pytest.mark.parametrize(
@@ -286,8 +280,7 @@ def sees_nothing(frame: bytes, *, keyed: bool) -> bool:
     assert outlined is not None
     for engine in KNOWLEDGE.scanners[Surface.TO_SERVER if keyed else Surface.TO_CLIENT]:
         engine.prepare()  # while rules are unread, signs in what is joined count, too
-    way = Direction.TO_SERVER if keyed else Direction.TO_CLIENT
-    return KNOWLEDGE.sees_nothing(way, outlined, frame)
+    return KNOWLEDGE.sees_nothing(frame, outlined, NO_CALL)
 
 
 def test_one_look_passes_no_call_that_must_be_stopped() -> None:

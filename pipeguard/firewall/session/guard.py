@@ -176,7 +176,7 @@ class Detector(Protocol):
     def outline(self, direction: Direction, frame: bytes) -> PlainOutline | None:
         """Outline a short tool call, or a result, that `mask_own` and `restore` do not change."""
 
-    def sees_nothing(self, direction: Direction, outline: PlainOutline, frame: bytes) -> bool:
+    def sees_nothing(self, frame: bytes, outline: PlainOutline, call: Targets) -> bool:
         """True if one look shows that `read_message` finds nothing in a call or a result."""
 
     def may_leak(self, guard: Guard, outline: PlainOutline) -> bool:

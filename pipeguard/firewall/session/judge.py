@@ -35,7 +35,7 @@ from pipeguard.firewall.protocol.message import (
     rewritten,
     with_id,
 )
-from pipeguard.firewall.protocol.pending import PendingRequest, pending_request
+from pipeguard.firewall.protocol.pending import NO_CALL, PendingRequest, pending_request
 from pipeguard.firewall.protocol.places import LISTS, OPENINGS
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session import admission, replies
@@ -101,7 +101,7 @@ class FrameJudge(SettledFrame):
         request.frame_bytes, request.call_values = size, outline.values
         request.call = detector.name_targets(CALL, tool, self.frame, size)
         self.outline, self.request = outline, request
-        self.sees_nothing = detector.sees_nothing(TO_SERVER, outline, self.frame)
+        self.sees_nothing = detector.sees_nothing(self.frame, outline, request.call)
         if not self.sees_nothing or detector.may_leak(self.guard, outline):
             return None
         verdict = self._verdict([], self.frame)
@@ -119,7 +119,7 @@ class FrameJudge(SettledFrame):
         self.kind, request = MessageKind.RESULT, self._find_call(outline.id_token)
         if request is None or self.guard.shared.notes is not None:
             return None
-        if not self.guard.detector.sees_nothing(TO_CLIENT, outline, self.frame):
+        if not self.guard.detector.sees_nothing(self.frame, outline, request.call or NO_CALL):
             self.outline = outline
             return None
         self.guard.detector.record_result(self.guard, request, self.frame, self.now)
