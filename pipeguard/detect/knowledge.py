@@ -107,7 +107,7 @@ class _CleanTexts:
     whole, the older one is dropped once the newer is full.
     """
 
-    MOST = 512  # of one half: all names take 0.2 MB
+    MOST = 512  # of one half: names of texts take 0.2 MB, short frames up to 1.2
 
     def __init__(self, lasting: LastingNames | None) -> None:
         self._lasting = lasting
