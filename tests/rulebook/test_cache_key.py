@@ -23,6 +23,7 @@ print(*(name for name in sys.modules if name.startswith("pipeguard.")))
 CODE = cache(cache_key._code)  # for many keys, each module is read once
 # They know no rule.
 OTHERS = {
+    "allocator",
     "firewall.protocol._strict_json",
     "config",
     "detect.model._classifier",
