@@ -26,6 +26,7 @@ OTHERS = {
     "allocator",
     "firewall.protocol._strict_json",
     "config",
+    "detect.matching._signs",
     "detect.model._classifier",
     "detect.text._layout",
     "detect._outline",
