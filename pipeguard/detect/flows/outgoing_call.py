@@ -82,7 +82,6 @@ class Call:
         Args:
             tool: the called tool.
             text: the strings of the arguments.
-        plain: the letters of this text.
             read_said: returns the client's own earlier words.
             about: the short values of the arguments that name its target.
             opened: the web addresses that it only requests.
