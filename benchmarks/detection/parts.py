@@ -18,6 +18,7 @@ from pipeguard.detect.commands import (
     interpret,
     nested_commands,
     powershell,
+    programs,
     shell_output,
     sql,
     word_expansion,
@@ -37,7 +38,7 @@ from pipeguard.detect.flows import (
 )
 from pipeguard.detect.flows.outgoing_call import Call
 from pipeguard.detect.flows.tool_results import ToolResult
-from pipeguard.detect.model import cascade
+from pipeguard.detect.model import cascade, quotation
 from pipeguard.detect.model.classifier import Classifier
 from pipeguard.detect.model.opener import Opener, Stretch
 from pipeguard.detect.scanning.readings import READINGS, TextReading
@@ -235,7 +236,7 @@ def _command_interpreters() -> Iterator[Part]:
     yield _function("command.globs", interpret, "match_file", lambda word: word)
     yield _function("command.wrappers", interpret, "unwrap", lambda words: (words, False))
     yield _function("command.long-pipelines", nested_commands, "pipeline_lines", _first_line)
-    yield _function("command.inline-scripts", nested_commands, "find_script", lambda _words: "")
+    yield _function("command.inline-scripts", programs, "find_script", lambda _words: "")
     yield _function("command.inline-programs", nested_commands, "_find_program", lambda *_: None)
     yield _function("command.sql-clients", nested_commands, "_client_lines", lambda *_: [])
     yield _function("command.find", nested_commands, "_actions_of_find", lambda *_: [])
@@ -289,7 +290,7 @@ def _flow_heuristics() -> Iterator[Part]:
     yield _function("flow.marked", ToolResult, "is_marked", lambda _result: False)
     yield _function("flow.personal", tool_results, "tells_of_people", lambda _text: False)
     yield _function("flow.orders-obeyed", ledger, "_orders_obeyed", lambda *_: [])
-    yield _function("flow.untrusted-run", Call, "find_repeated", lambda *_: set())
+    yield _function("flow.untrusted-run", ledger.Flows, "_find_repeated", lambda *_: [])
     yield _function("flow.decoded-calls", outgoing_call, "readings", _as_it_is)
     yield _function("flow.torn-calls", Call, "follow", follow_nothing, _is_followed)
     yield _function("flow.pieces-of-calls", Call, "put_together", lambda *_: None, _is_several)
@@ -320,7 +321,7 @@ def _model_stages() -> Iterator[Part]:
     yield _function(
         "model.doubt", cascade.Reader, "doubts", lambda *_given, **_named: False, _gives_something
     )
-    yield _function("model.told", cascade, "unquote", lambda *_given: None)
+    yield _function("model.told", quotation, "unquote", lambda *_given: None)
 
 
 def _whole_text(_gate: Opener, data: bytes) -> list[Stretch]:
