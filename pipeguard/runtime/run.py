@@ -234,18 +234,19 @@ class Run:
 
         Then the first call needs the engines' modules, at least.
         """
-        start_thread("prepare", self._prepare if self._prepares else self.engines)
+        start_thread("prepare", self._prepare)
 
     def _load(self) -> None:
-        with suppress(PipeGuardError):  # each frame raises it again, and is refused
+        with suppress(PipeGuardError, ImportError):  # each frame raises it again, and is refused
             self.detection.load(Surface.TO_SERVER)
             self.detection.load(Surface.TO_CLIENT)
 
     def _prepare(self) -> None:
-        with suppress(PipeGuardError):  # as above
-            self.detection.prepare()
+        with suppress(PipeGuardError, ImportError):  # as above
+            (self.detection.prepare if self._prepares else self.engines)()
 
     def _load_late(self) -> None:
+        self._prepares = True
         self._load()
         if not self.over.wait(IDLE_SECONDS):  # judging needs the processor first
             self._prepare()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from unittest.mock import Mock
 
 import pytest
 from click.testing import CliRunner
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 from pipeguard.cli.status import command as status
 from pipeguard.config.options import WrapOptions
 from pipeguard.detect.detector import Detection
+from pipeguard.errors import EngineError
 from pipeguard.firewall.policy import Exempt, Layer, Policy, Selector
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.identity.server_name import Launched
@@ -53,6 +55,20 @@ def test_a_policy_that_stops_less_has_a_row_with_which_status_begins() -> None:
             assert bool(find_loosened(store)) is is_told
         screen = CliRunner().invoke(status).output
         assert screen.startswith("Since ") is is_told
+    one.close()
+
+
+@pytest.mark.parametrize("error", [EngineError("damaged"), ModuleNotFoundError("updated")])
+def test_only_the_frames_tell_that_the_engines_cannot_be_made(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(run, "open_engines", lambda: (bytes(16), Mock(side_effect=error)))
+    monkeypatch.setattr(run, "start_thread", lambda _, work: work())
+    options = WrapOptions(["demo"], {"--log-level": "off"}, {}, [])
+    one = run.Run(Launched("demo", "demo", "demo"), options, lambda _: None)
+    one.begin_loading()
+    for one._prepares in (True, False):
+        one.begin_preparing()
     one.close()
 
 

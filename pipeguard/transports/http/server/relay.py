@@ -75,7 +75,7 @@ _ENDED = frozenset({*range(200, _BAD_REQUEST), _NOT_FOUND})  # answers to DELETE
 _UNKNOWN_SESSION = "there is no such session; begin a new one"
 _BAD_SESSION_ID = Failure("the server gave an invalid session id", codes.PEER_BROKE_PROTOCOL)
 _CLIENT_LEFT = Failure("the client left before the answer came")
-_ANSWER = b'{"jsonrpc":'  # only an error may lack its id
+_ANSWER, _RESULT = b'{"jsonrpc":', b'"result":'  # only an error may lack its id
 _OVERLOADED = "too many large messages are in progress; ask again a little later"
 
 
@@ -314,7 +314,7 @@ class Relay(Endpoint):
     async def _judge_answer(self, relayed: _Relayed, body: bytes) -> list[bytes]:
         """The frames for the client of an answer in one piece; none if it cannot be passed on."""
         session = relayed.session
-        has_id = body.startswith(_ANSWER) and b'"error"' not in body
+        has_id = body.startswith(_ANSWER) and _RESULT in body and b'"error"' not in body
         frame = body if has_id else await offload(body, replies.set_id, body, session.waiting())
         if frame is None:
             return []

@@ -105,11 +105,13 @@ def test_the_status_of_a_notification_passes_without_a_body(status: int) -> None
     assert len(odd.asked) == 1
 
 
-def test_an_error_without_an_id_is_an_answer() -> None:
+@pytest.mark.parametrize("name", ["error", "e\\u0072ror"])
+def test_an_error_without_an_id_is_an_answer(name: str) -> None:
     error: Object = {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": "no"}}
 
     async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
-        return as_json(error, status=400 if asked.path.endswith("400") else 200)
+        text = json.dumps(error, separators=(",", ":")).replace("error", name)
+        return web.Response(text=text, content_type="application/json")
 
     _, body, _, _, records = through(answering, request(1))
     assert body == {**error, "id": 1}
