@@ -162,8 +162,10 @@ async def read_message(frame: bytes) -> Message | list[JsonValue]:
 
 async def to_frame(value: JsonValue) -> bytes:
     """The frame of a value; a short one has its value, so that it is not parsed again."""
-    short = ParsedFrame.write_short(value, LARGE_BYTES)
-    return await asyncio.to_thread(serialise, value) if short is None else short
+    if (short := ParsedFrame.write_short(value, LARGE_BYTES)) is not None:
+        return short
+    frame = await asyncio.to_thread(serialise, value)  # also a short one without the form in C
+    return frame if len(frame) >= LARGE_BYTES else ParsedFrame.of_line(frame, value)
 
 
 # --- verdicts -------------------------------------------------------------------------------

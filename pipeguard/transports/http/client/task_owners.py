@@ -104,11 +104,10 @@ class _TaskOwners:
 
     def find(self, task_id: JsonValue) -> _Task | None:
         """The task with an id; None if the server has none, or may have forgotten it."""
-        if type(task_id) is not str:
-            return None
-        task = self._tasks.get(task_id)
+        key = task_id if type(task_id) is str else ""
+        task = self._tasks.get(key)
         if task is not None and task.has_expired(self._now()):
-            del self._tasks[task_id]
+            del self._tasks[key]
             return None
         return task
 
