@@ -138,7 +138,7 @@ class Run:
         self.audits = "--no-audit" not in options.flags
         if policy.stop_without_audit and not self.audits:
             raise PolicyError("--no-audit: the policy says `audit.on_failure: stop`.")
-        key, self.engines = _open(engines)
+        key, self.engines = _find_engines(engines)
         self.store = store_file()
         note_own_paths(options)
         with Store.open(self.store) as opened:
@@ -386,7 +386,7 @@ class Mask:
         return self._engine.mask(IN_USE.masked_bytes(text))
 
 
-def _open(engines: Engines | None) -> tuple[bytes, Callable[[], Engines]]:
+def _find_engines(engines: Engines | None) -> tuple[bytes, Callable[[], Engines]]:
     """The key of the rules, and a function that returns the engines; it loads them once."""
     if engines is not None:
         return engines.definitions.key, lambda: engines

@@ -300,7 +300,8 @@ def _lay_out(value: JsonValue) -> bytes:
 
 def _join_words(data: bytes) -> str:
     """A text with single spaces between all words."""
-    joined = getattr(overlap.native(), "join_words", lambda _: None)(data)
+    form = overlap.native()
+    joined = None if form is None else form.join_words(data)
     return " ".join(data.decode("utf-8", "ignore").split()) if joined is None else joined
 
 

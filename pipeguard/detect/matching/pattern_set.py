@@ -1,7 +1,7 @@
 """The patterns that could match in a block of text: one pass of Hyperscan over the block.
 
-A pass takes time linear in the block, whatever it contains, and reports each pattern once. What
-would be slow in Hyperscan is found in C, where that was built.
+A pass is linear in the length of the block, whatever it contains, and reports each pattern once.
+Patterns that are slow in Hyperscan are searched for in C, where that was built.
 Knows patterns; detect.scanning.engine decides the meaning of a match.
 """
 

@@ -427,10 +427,9 @@ class RuleLookup:
 
     def find_opened(self, data: bytes, surface: Surface) -> list[Stretch]:
         """The stretches of a text that a classifier should read, if one reads this surface."""
-        rules = self.rules.with_classifier if self.rules.are_read else None
-        if self.opener is None or not (rules is None or any(surface in r.surfaces for r in rules)):
-            return []
-        return self.opener.stretches(data)
+        rules = self.rules
+        is_read = not rules.are_read or any(surface in r.surfaces for r in rules.with_classifier)
+        return self.opener.stretches(data) if self.opener is not None and is_read else []
 
     def look_at_acts(self, data: bytes) -> list[Rule]:
         """The rules that could match in the lines about the effects of arguments."""
@@ -457,7 +456,7 @@ class RuleLookup:
 
 
 def finds_nothing(lookup: RuleLookup, surface: Surface, outline: PlainOutline) -> bool:
-    """True if one look of an engine shows that none of its rules matches in any reading.
+    """True if a single look shows that no rule of an engine matches, however the text is read.
 
     Raises:
         EngineError: the engine failed.

@@ -32,7 +32,7 @@ def blocks(length: int, ranges: list[Range] | None = None) -> Iterator[Range]:
 
 
 def look_end(data: bytes, end: int) -> int:
-    """The end of a block, or of the row that goes on: long cells part a name and its value."""
+    """The end of a block, or of the table row that it cuts between a name and its value."""
     last = data[max(0, end - OVERLAP_BYTES) : end] if end < len(data) else b""
     are_words = b" " in last or b"-" in last or not last.isascii()
     is_long = are_words and len(last.translate(None, _IN_CELL)) <= FEW_CELLS
