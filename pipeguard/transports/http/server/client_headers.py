@@ -107,7 +107,7 @@ class ClientHeaders:
             if value not in self._given:
                 self._given.add(value)
                 # Until now it was judged with the headers that it came in.
-                for key in [key for key in self._selected if value in str(key[1])]:
+                for key in [k for k in self._selected if any(value in text for _, text in k[1])]:
                     del self._selected[key]
 
     def _text_to_judge(self, name: str, value: str) -> str:
