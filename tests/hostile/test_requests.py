@@ -1,7 +1,7 @@
 """Requests of a hostile client: rows 72 to 81, 83, 93, 95 and 96.
 
-The number in a test's name is the row of the table with the expected result. A refused request has
-not reached the server, and the next client is served.
+The numbers in a test's name are the rows of the table with the expected result. A refused
+request has not reached the server, and the next client is served.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from tests.hostile.wire import (
     request,
     response,
 )
+from tests.wrap.wrapped import Object
 
 MIB = 2**20
 LIMIT_BYTES = 16 * MIB  # of a frame, by default
@@ -60,26 +61,31 @@ def refused(hop: Hop, upstream: Upstream, sent: bytes, *statuses: int) -> None:
     assert upstream.seen == []
 
 
-@pytest.mark.parametrize(
-    "sent",
-    [
-        pytest.param(posted([*SIZED, "Transfer-Encoding: chunked"], WHOLE), id="length-and-chunks"),
-        pytest.param(posted([*SIZED, f"Content-Length: {len(BODY) + 1}"]), id="two-lengths"),
-        pytest.param(
-            posted([*TYPED, f"Content-Length: {len(BODY)}, {len(BODY)}"]), id="a-list-of-lengths"
-        ),
-        pytest.param(posted([*TYPED, f"Content-Length: +{len(BODY)}"]), id="a-signed-length"),
-        pytest.param(posted([*TYPED, "Transfer-Encoding: chunked, chunked"], WHOLE), id="twice"),
-        pytest.param(posted([*TYPED, "Transfer-Encoding: xchunked"], WHOLE), id="unknown-coding"),
-        pytest.param(
-            posted([*CHUNKED, "Transfer-Encoding: identity"], WHOLE), id="two-transfer-encodings"
-        ),
-        pytest.param(posted(CHUNKED, b"zz\r\n" + BODY + b"\r\n0\r\n\r\n"), id="no-chunk-size"),
-        pytest.param(posted(CHUNKED, b"-1\r\n\r\n0\r\n\r\n"), id="a-negative-chunk-size"),
-        pytest.param(posted(CHUNKED, b"f" * 17 + b"\r\n" + BODY), id="an-endless-chunk-size"),
-    ],
-)
-def test_72_a_body_of_two_lengths_is_refused_and_hung_up_on(
+UNCLEAR = {
+    "72 length and chunks": posted([*SIZED, "Transfer-Encoding: chunked"], WHOLE),
+    "72 two lengths": posted([*SIZED, f"Content-Length: {len(BODY) + 1}"]),
+    "72 a list of lengths": posted([*TYPED, f"Content-Length: {len(BODY)}, {len(BODY)}"]),
+    "72 a signed length": posted([*TYPED, f"Content-Length: +{len(BODY)}"]),
+    "72 twice": posted([*TYPED, "Transfer-Encoding: chunked, chunked"], WHOLE),
+    "72 unknown coding": posted([*TYPED, "Transfer-Encoding: xchunked"], WHOLE),
+    "72 two transfer encodings": posted([*CHUNKED, "Transfer-Encoding: identity"], WHOLE),
+    "72 no chunk size": posted(CHUNKED, b"zz\r\n" + BODY + b"\r\n0\r\n\r\n"),
+    "72 a negative chunk size": posted(CHUNKED, b"-1\r\n\r\n0\r\n\r\n"),
+    "72 an endless chunk size": posted(CHUNKED, b"f" * 17 + b"\r\n" + BODY),
+    "73 obs-fold": posted([*SIZED, "X-One: a", " folded"]),
+    "73 space before colon": posted([*SIZED, "X-One : a"]),
+    "73 nul": posted([*SIZED, "X-One: a\x00b"]),
+    "73 bare cr": posted([*SIZED, "X-One: a\rb"]),
+    "73 space in a name": posted([*SIZED, "X One: a"]),
+    "73 no token": posted([*SIZED, "X(One): a"]),
+    "73 no name": posted([*SIZED, ": a"]),
+    "73 no colon": posted([*SIZED, "no colon"]),
+    "73 bare lf": posted(SIZED).replace(b"\r\n", b"\n"),
+}
+
+
+@pytest.mark.parametrize("sent", UNCLEAR.values(), ids=UNCLEAR)
+def test_72_73_a_request_that_parsers_read_differently_is_refused_and_hung_up_on(
     hop: Hop, upstream: Upstream, sent: bytes
 ) -> None:
     with hop.talk() as talk:
@@ -103,63 +109,31 @@ def test_72_what_stands_behind_a_chunk_size_goes_nowhere(
     assert b"extension" not in repr(seen).encode()
 
 
-@pytest.mark.parametrize(
-    "sent",
-    [
-        pytest.param(posted([*SIZED, "X-One: a", " folded"]), id="obs-fold"),
-        pytest.param(posted([*SIZED, "X-One : a"]), id="space-before-colon"),
-        pytest.param(posted([*SIZED, "X-One: a\x00b"]), id="nul"),
-        pytest.param(posted([*SIZED, "X-One: a\rb"]), id="bare-cr"),
-        pytest.param(posted([*SIZED, "X One: a"]), id="space-in-a-name"),
-        pytest.param(posted([*SIZED, "X(One): a"]), id="no-token"),
-        pytest.param(posted([*SIZED, ": a"]), id="no-name"),
-        pytest.param(posted([*SIZED, "no colon"]), id="no-colon"),
-        pytest.param(posted(SIZED).replace(b"\r\n", b"\n"), id="bare-lf"),
-    ],
-)
-def test_73_a_head_that_parsers_read_differently_is_refused_and_hung_up_on(
-    hop: Hop, upstream: Upstream, sent: bytes
-) -> None:
-    with hop.talk() as talk:
-        answer = talk.ask(sent)
-        assert answer.status == 400
-        assert talk.is_ended()
-    assert upstream.seen == []
+LIMITS = {
+    "one long header": (posted([*SIZED, "X-Long: " + "a" * 70_000]), 431),
+    "64 kib": (posted([*SIZED, *(f"X-{n}: {'a' * 700}" for n in range(95))]), 431),
+    "many headers": (posted([*SIZED, *(f"X-{n}: a" for n in range(101))]), 431),
+    "a long target": (posted(SIZED, line="POST /mcp?" + "a" * 9_000 + " HTTP/1.1"), 414),
+}
 
 
-@pytest.mark.parametrize(
-    ("sent", "status"),
-    [
-        pytest.param(posted([*SIZED, "X-Long: " + "a" * 70_000]), 431, id="one-long-header"),
-        pytest.param(
-            posted([*SIZED, *(f"X-{n}: {'a' * 700}" for n in range(95))]), 431, id="64-kib"
-        ),
-        pytest.param(posted([*SIZED, *(f"X-{n}: a" for n in range(101))]), 431, id="many-headers"),
-        pytest.param(
-            posted(SIZED, line="POST /mcp?" + "a" * 9_000 + " HTTP/1.1"), 414, id="a-long-target"
-        ),
-    ],
-)
+@pytest.mark.parametrize(("sent", "status"), LIMITS.values(), ids=LIMITS)
 def test_74_a_head_has_its_limits(hop: Hop, upstream: Upstream, sent: bytes, status: int) -> None:
     refused(hop, upstream, sent, status)
 
 
-@pytest.mark.parametrize(
-    "sent",
-    [
-        pytest.param(posted(SIZED, line="POST http://127.0.0.1/mcp HTTP/1.1"), id="absolute-form"),
-        pytest.param(
-            posted(SIZED, line="POST http://example.com/mcp HTTP/1.1"), id="of-another-host"
-        ),
-        pytest.param(posted([HOST], b"", "CONNECT example.com:443 HTTP/1.1"), id="connect"),
-        pytest.param(posted([HOST], b"", "TRACE /mcp HTTP/1.1"), id="trace"),
-        pytest.param(
-            posted([*SIZED, "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c"]), id="h2c"
-        ),
-        pytest.param(posted(SIZED, line="POST /mcp HTTP/2.0"), id="http-2"),
-        pytest.param(posted(SIZED, line="POST /mcp HTTP/1.1 more"), id="four-words"),
-    ],
-)
+NOT_PLAIN = {
+    "absolute form": posted(SIZED, line="POST http://127.0.0.1/mcp HTTP/1.1"),
+    "of another host": posted(SIZED, line="POST http://example.com/mcp HTTP/1.1"),
+    "connect": posted([HOST], b"", "CONNECT example.com:443 HTTP/1.1"),
+    "trace": posted([HOST], b"", "TRACE /mcp HTTP/1.1"),
+    "h2c": posted([*SIZED, "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c"]),
+    "http/2": posted(SIZED, line="POST /mcp HTTP/2.0"),
+    "four words": posted(SIZED, line="POST /mcp HTTP/1.1 more"),
+}
+
+
+@pytest.mark.parametrize("sent", NOT_PLAIN.values(), ids=NOT_PLAIN)
 def test_75_what_is_no_plain_request_to_us_goes_nowhere(
     hop: Hop, upstream: Upstream, sent: bytes
 ) -> None:
@@ -195,10 +169,14 @@ def test_75_pipelined_requests_are_served_in_order(hop: Hop, upstream: Upstream)
         ("Mcp-Method: prompts/list", "Mcp-Method: tools/call"),
         (HOST,),
         ("Authorization: Bearer one", "Authorization: Bearer two"),
+        ("Mcp-Session-Id: two words",),
+        ("Mcp-Session-Id: \udcc3\udca9",),
+        ("Mcp-Session-Id: tab\tin",),
+        ("Mcp-Session-Id: " + "a" * 10_000,),
     ],
     ids=lambda headers: headers[-1].partition(":")[0],
 )
-def test_76_a_header_that_may_be_there_once_is_not_there_twice(
+def test_76_78_a_header_that_comes_twice_or_is_not_visible_ascii_is_refused(
     hop: Hop, upstream: Upstream, headers: tuple[str, ...]
 ) -> None:
     refused(hop, upstream, post(BODY, *headers), 400)
@@ -206,32 +184,28 @@ def test_76_a_header_that_may_be_there_once_is_not_there_twice(
 
 CALL = modern("tools/call", name="say", arguments={})
 READ = modern("resources/read", uri="file:///one")
+RIGHT = modern_headers("tools/call", "say")
 
 
-@pytest.mark.parametrize(
-    ("message", "headers"),
-    [
-        pytest.param(CALL, modern_headers("tools/call", "=?base64?!!?="), id="no-base64"),
-        pytest.param(CALL, modern_headers("tools/call", "=?base64?c2F5?"), id="no-end"),
-        pytest.param(CALL, modern_headers("tools/call", "=?BASE64?c2F5?="), id="its-case"),
-        pytest.param(CALL, modern_headers("tools/call", "shout"), id="another-name"),
-        pytest.param(CALL, modern_headers("tools/call", "Say"), id="the-case-of-a-name"),
-        pytest.param(CALL, modern_headers("tools/call"), id="no-name"),
-        pytest.param(CALL, modern_headers("tools/list", "say"), id="another-method"),
-        pytest.param(CALL, modern_headers("Tools/Call", "say"), id="the-case-of-a-method"),
-        pytest.param(CALL, modern_headers("tools/call", "say")[::2], id="no-method"),
-        pytest.param(READ, modern_headers("resources/read", "file:///two"), id="another-uri"),
-        pytest.param(
-            CALL,
-            [f"MCP-Protocol-Version: {SESSIONS}", *modern_headers("tools/call", "say")[1:]],
-            id="another-revision",
-        ),
-    ],
-)
+WRONG = {
+    "no base64": (CALL, modern_headers("tools/call", "=?base64?!!?=")),
+    "no end": (CALL, modern_headers("tools/call", "=?base64?c2F5?")),
+    "its case": (CALL, modern_headers("tools/call", "=?BASE64?c2F5?=")),
+    "another name": (CALL, modern_headers("tools/call", "shout")),
+    "the case of a name": (CALL, modern_headers("tools/call", "Say")),
+    "no name": (CALL, modern_headers("tools/call")),
+    "another method": (CALL, modern_headers("tools/list", "say")),
+    "the case of a method": (CALL, modern_headers("Tools/Call", "say")),
+    "no method": (CALL, modern_headers("tools/call", "say")[::2]),
+    "another uri": (READ, modern_headers("resources/read", "file:///two")),
+    "another revision": (CALL, [f"MCP-Protocol-Version: {SESSIONS}", *RIGHT[1:]]),
+}
+
+
+@pytest.mark.parametrize(("message", "headers"), WRONG.values(), ids=WRONG)
 def test_77_a_header_that_differs_from_the_body_is_refused(
-    hop: Hop, upstream: Upstream, message: object, headers: Sequence[str]
+    hop: Hop, upstream: Upstream, message: Object, headers: Sequence[str]
 ) -> None:
-    assert isinstance(message, dict)
     answer = hop.ask(post(message, *headers))
     assert (answer.status, answer.code()) == (400, MISMATCH)
     assert upstream.seen == []
@@ -240,13 +214,10 @@ def test_77_a_header_that_differs_from_the_body_is_refused(
 @pytest.mark.parametrize(
     "headers",
     [
-        modern_headers("tools/call", "say"),
+        RIGHT,
         modern_headers("tools/call", "=?base64?c2F5?="),
-        [
-            header.swapcase().split(":")[0] + ":" + header.partition(":")[2]
-            for header in modern_headers("tools/call", "say")
-        ],
-        [header.replace(": ", ":  ") + "  " for header in modern_headers("tools/call", "say")],
+        [header.swapcase().split(":")[0] + ":" + header.partition(":")[2] for header in RIGHT],
+        [header.replace(": ", ":  ") + "  " for header in RIGHT],
     ],
     ids=["plain", "base64", "names-in-any-case", "spaces-around"],
 )
@@ -259,15 +230,6 @@ def test_77_a_header_that_agrees_with_the_body_passes(
     (seen,) = upstream.calls("tools/call")
     assert seen.header("mcp-method") == "tools/call"
     assert seen.message == CALL
-
-
-@pytest.mark.parametrize(
-    "value",
-    ["two words", "\udcc3\udca9", "a" * 10_000, "tab\tin"],
-    ids=["space", "non-ascii", "10-kb", "tab"],
-)
-def test_78_a_session_id_is_visible_ascii(hop: Hop, upstream: Upstream, value: str) -> None:
-    refused(hop, upstream, post(BODY, f"Mcp-Session-Id: {value}"), 400)
 
 
 @pytest.mark.parametrize(

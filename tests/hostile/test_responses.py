@@ -1,6 +1,6 @@
 """Responses of a hostile server: rows 78, 82, 83 and 85 to 92.
 
-The number in a test's name is the row of the table with the expected result.
+The numbers in a test's name are the rows of the table with the expected result.
 """
 
 from __future__ import annotations
@@ -92,25 +92,8 @@ def test_82_a_coded_answer_is_read_and_goes_on_as_what_it_says(
     assert upstream.calls(METHOD)[0].header("accept-encoding") in {None, "identity"}
 
 
-@pytest.mark.parametrize(
-    ("coding", "body"),
-    [
-        pytest.param("gzip", gzip.compress(b" " * (64 * MIB)), id="a-gzip-bomb"),
-        pytest.param("deflate", zlib.compress(b" " * (64 * MIB)), id="a-deflate-bomb"),
-        pytest.param("gzip", gzip.compress(b"[1]" * 9_999)[:-20], id="cut-short"),
-        pytest.param("gzip", b"{}", id="not-what-it-says"),
-        pytest.param("gzip, gzip", gzip.compress(gzip.compress(b"{}")), id="twice"),
-        pytest.param("br", b"\x0b\x01\x80{}\x03", id="brotli"),
-        pytest.param("zstd", b"(\xb5/\xfd{}", id="zstandard"),
-    ],
-)
-def test_82_what_cannot_be_read_does_not_pass(
-    hop: Hop, upstream: Upstream, coding: str, body: bytes
-) -> None:
-    encoding = f"Content-Encoding: {coding}"
-    upstream.script = only(METHOD, lambda _: [response("200 OK", body, encoding)])
-    answer = hop.in_session()
-    assert (answer.status, answer.code(7)) == (200, UNSCANNABLE)
+def coded(coding: str, body: bytes) -> Callable[[Seen], Reply]:
+    return lambda _: [response("200 OK", body, f"Content-Encoding: {coding}")]
 
 
 def short(seen: Seen) -> Reply:
@@ -125,21 +108,41 @@ def cut(seen: Seen) -> Reply:
     return [request("HTTP/1.1 200 OK", head), b"%x\r\n%b" % (len(body), body[:20]), CLOSE]
 
 
-@pytest.mark.parametrize("reply", [short, cut, lambda _: [CLOSE]], ids=["short", "cut", "nothing"])
-def test_83_an_answer_that_breaks_off_is_a_server_that_is_gone(
-    hop: Hop, upstream: Upstream, reply: Callable[[Seen], Reply]
+def large(seen: Seen) -> Reply:
+    head = b'event: message\ndata: {"jsonrpc":"2.0","id":%d,"result":{"a":"' % int(str(seen.id))
+    return stream(head, *([b"a" * MIB] * (LIMIT_BYTES // MIB + 1)), b'"}}\n\n')
+
+
+SWOLLEN: Object = {"prompts": [], "_meta": {"a": "a" * LIMIT_BYTES}}
+UNREAD: dict[str, tuple[Callable[[Seen], Reply], int]] = {
+    "82 a gzip bomb": (coded("gzip", gzip.compress(b" " * (64 * MIB))), UNSCANNABLE),
+    "82 a deflate bomb": (coded("deflate", zlib.compress(b" " * (64 * MIB))), UNSCANNABLE),
+    "82 cut short": (coded("gzip", gzip.compress(b"[1]" * 9_999)[:-20]), UNSCANNABLE),
+    "82 not what it says": (coded("gzip", b"{}"), UNSCANNABLE),
+    "82 twice": (coded("gzip, gzip", gzip.compress(gzip.compress(b"{}"))), UNSCANNABLE),
+    "82 brotli": (coded("br", b"\x0b\x01\x80{}\x03"), UNSCANNABLE),
+    "82 zstandard": (coded("zstd", b"(\xb5/\xfd{}"), UNSCANNABLE),
+    "83 short": (short, GONE),
+    "83 cut": (cut, GONE),
+    "83 nothing": (lambda _: [CLOSE], GONE),
+    "83 too large": (lambda seen: [result(seen, SWOLLEN)], UNSCANNABLE),
+    "88 too large an event": (large, UNSCANNABLE),
+    "90 html": (lambda _: [response("200 OK", b"<html>", kind="text/html")], BROKEN),
+    "90 html as json": (lambda _: [response("200 OK", b"<html>")], BROKEN),
+    "90 no body": (lambda _: [response("200 OK")], BROKEN),
+    "90 204": (lambda _: [response("204 No Content")], BROKEN),
+    "90 text": (lambda seen: [response("200 OK", message(seen), kind="text/plain")], BROKEN),
+}
+
+
+@pytest.mark.parametrize(("reply", "code"), UNREAD.values(), ids=UNREAD)
+def test_82_83_88_90_a_message_that_is_not_whole_and_plain_does_not_pass(
+    hop: Hop, upstream: Upstream, reply: Callable[[Seen], Reply], code: int
 ) -> None:
     upstream.script = only(METHOD, reply)
     answer = hop.in_session()
-    assert (answer.status, answer.code(7)) == (200, GONE)
-
-
-def test_83_an_answer_over_the_limit_does_not_pass(hop: Hop, upstream: Upstream) -> None:
-    upstream.script = only(
-        METHOD, lambda seen: [result(seen, {"prompts": [], "_meta": {"a": "a" * LIMIT_BYTES}})]
-    )
-    answer = hop.in_session()
-    assert (answer.status, answer.code(7)) == (200, UNSCANNABLE)
+    assert (answer.status, answer.code(7)) == (200, code)
+    assert b"html" not in answer.body
 
 
 # --- streams of events ----------------------------------------------------------------------
@@ -149,70 +152,43 @@ def one_each(data: bytes) -> tuple[bytes, ...]:
     return tuple(bytes([byte]) for byte in data)
 
 
+def in_lines(data: bytes) -> tuple[bytes, ...]:
+    text = json.dumps(json.loads(data), indent=1, ensure_ascii=False)
+    return (b"".join(b"data: %b\n" % line.encode() for line in text.splitlines()) + b"\n",)
+
+
 CUT = b"event: message\r\ndata: "
+READ: dict[str, Callable[[bytes], tuple[bytes, ...]]] = {
+    "85 lf": lambda data: (event(data),),
+    "85 crlf": lambda data: (event(data, b"\r\n"),),
+    "85 cr": lambda data: (event(data, b"\r"), LATE),
+    "85 mixed": lambda data: (b"event: message\rdata: " + data + b"\n\r\n",),
+    "85 crlf cut": lambda data: (CUT + data + b"\r", b"\n\r", b"\n"),
+    "85 blank line cut": lambda data: (b"data: " + data + b"\n", b"\n"),
+    "86 many lines": in_lines,
+    "86 no space": lambda data: (b"data:" + data + b"\n\n",),
+    "86 no colon": lambda data: (b"data\ndata: " + data + b"\ndata\n\n",),
+    "86 unknown fields": lambda data: (b"unknown: 1\nDATA: 2\ndata: " + data + b"\n\n",),
+    "87 comment": lambda data: (b": a comment\n\n", event(data)),
+    "87 empty data": lambda data: (b"id: 1\ndata: \n\n", event(data)),
+    "87 nul in an id": lambda data: (b"id: a\x00b\ndata: \n\n", event(data)),
+    "87 retry is no number": lambda data: (b"retry: abc\n\n", event(data)),
+    "87 retry in thirty years": lambda data: (b"retry: 1000000000000\n\n", event(data)),
+    "87 empty id": lambda data: (b"id\n\n", event(data)),
+    "89 byte by byte": lambda data: one_each(event(data)),
+    "89 byte order mark": lambda data: (b"\xef\xbb\xbf" + event(data),),
+    "89 cut mark": lambda data: (b"\xef", b"\xbb", b"\xbf", event(data)),
+}
 
 
-@pytest.mark.parametrize(
-    "parts",
-    [
-        pytest.param(lambda data: (event(data),), id="lf"),
-        pytest.param(lambda data: (event(data, b"\r\n"),), id="crlf"),
-        pytest.param(lambda data: (event(data, b"\r"), LATE), id="cr"),
-        pytest.param(lambda data: (b"event: message\rdata: " + data + b"\n\r\n",), id="mixed"),
-        pytest.param(lambda data: (CUT + data + b"\r", b"\n\r", b"\n"), id="crlf-cut"),
-        pytest.param(lambda data: (b"data: " + data + b"\n", b"\n"), id="blank-line-cut"),
-    ],
-)
-def test_85_every_end_of_a_line_ends_a_line(
+@pytest.mark.parametrize("parts", READ.values(), ids=READ)
+def test_85_86_87_89_an_event_is_read_as_the_standard_says(
     hop: Hop, upstream: Upstream, parts: Callable[[bytes], tuple[bytes, ...]]
 ) -> None:
     upstream.script = only(METHOD, lambda seen: stream(*parts(message(seen))))
     answer = hop.in_session()
     assert answer.status == 200
-    assert "result" in answer.to(7)
-
-
-def in_lines(seen: Seen) -> bytes:
-    text = json.dumps(json.loads(message(seen)), indent=1, ensure_ascii=False)
-    return b"".join(b"data: %b\n" % line.encode() for line in text.splitlines()) + b"\n"
-
-
-@pytest.mark.parametrize(
-    "event_of",
-    [
-        pytest.param(in_lines, id="many-lines"),
-        pytest.param(lambda seen: b"data:" + message(seen) + b"\n\n", id="no-space"),
-        pytest.param(lambda seen: b"data\ndata: " + message(seen) + b"\ndata\n\n", id="no-colon"),
-        pytest.param(
-            lambda seen: b"unknown: 1\nDATA: 2\ndata: " + message(seen) + b"\n\n",
-            id="unknown-fields",
-        ),
-    ],
-)
-def test_86_the_data_of_an_event_is_joined(
-    hop: Hop, upstream: Upstream, event_of: Callable[[Seen], bytes]
-) -> None:
-    upstream.script = only(METHOD, lambda seen: stream(event_of(seen)))
-    assert "😀" in json.dumps(hop.in_session().to(7), ensure_ascii=False)
-
-
-@pytest.mark.parametrize(
-    "before",
-    [
-        pytest.param(b": a comment\n\n", id="comment"),
-        pytest.param(b"id: 1\ndata: \n\n", id="empty-data"),
-        pytest.param(b"id: a\x00b\ndata: \n\n", id="nul-in-an-id"),
-        pytest.param(b"retry: abc\n\n", id="retry-is-no-number"),
-        pytest.param(b"retry: 1000000000000\n\n", id="retry-in-thirty-years"),
-        pytest.param(b"id\n\n", id="empty-id"),
-    ],
-)
-def test_87_what_carries_no_message_hinders_none(
-    hop: Hop, upstream: Upstream, before: bytes
-) -> None:
-    upstream.script = only(METHOD, lambda seen: stream(before, event(message(seen))))
-    answer = hop.in_session()
-    assert "result" in answer.to(7)
+    assert "😀" in json.dumps(answer.to(7), ensure_ascii=False)
 
 
 def test_87_comments_and_positions_go_on(hop: Hop, upstream: Upstream) -> None:
@@ -249,55 +225,7 @@ def test_88_what_is_no_whole_message_is_dropped(
     assert answer.code(7) in {GONE, BROKEN}
 
 
-def test_88_an_event_over_the_limit_does_not_pass(hop: Hop, upstream: Upstream) -> None:
-    def large(seen: Seen) -> Reply:
-        head = b'event: message\ndata: {"jsonrpc":"2.0","id":%d,"result":{"a":"' % int(str(seen.id))
-        return stream(head, *([b"a" * MIB] * (LIMIT_BYTES // MIB + 1)), b'"}}\n\n')
-
-    upstream.script = only(METHOD, large)
-    answer = hop.in_session()
-    assert (answer.status, answer.code(7)) == (200, UNSCANNABLE)
-
-
-@pytest.mark.parametrize(
-    "parts",
-    [
-        pytest.param(lambda data: one_each(event(data)), id="byte-by-byte"),
-        pytest.param(lambda data: (b"\xef\xbb\xbf" + event(data),), id="byte-order-mark"),
-        pytest.param(lambda data: (b"\xef", b"\xbb", b"\xbf", event(data)), id="cut-mark"),
-    ],
-)
-def test_89_a_character_may_be_cut(
-    hop: Hop, upstream: Upstream, parts: Callable[[bytes], tuple[bytes, ...]]
-) -> None:
-    upstream.script = only(METHOD, lambda seen: stream(*parts(message(seen))))
-    assert "😀" in json.dumps(hop.in_session().to(7), ensure_ascii=False)
-
-
 # --- statuses -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        pytest.param(
-            lambda _: [response("200 OK", b"<html>Log in</html>", kind="text/html")], id="html"
-        ),
-        pytest.param(lambda _: [response("200 OK", b"<html>")], id="html-as-json"),
-        pytest.param(lambda _: [response("200 OK")], id="no-body"),
-        pytest.param(lambda _: [response("204 No Content")], id="204"),
-        pytest.param(
-            lambda seen: [response("200 OK", message(seen), kind="text/plain")], id="text"
-        ),
-    ],
-)
-def test_90_what_is_no_message_does_not_pass(
-    hop: Hop, upstream: Upstream, reply: Callable[[Seen], Reply]
-) -> None:
-    upstream.script = only(METHOD, reply)
-    answer = hop.in_session()
-    assert (answer.status, answer.code(7)) == (200, BROKEN)
-    assert b"html" not in answer.body
 
 
 @pytest.mark.parametrize(
