@@ -448,12 +448,7 @@ def _document(tool: CatalogTool, words: Mapping[str, Iterable[str]]) -> tantivy.
 
 def _filters(schema: tantivy.Schema, only: Filter) -> Iterator[Query]:
     """Conditions that do not change a score."""
-    rows: tuple[tuple[str, frozenset[str] | frozenset[int] | None], ...] = (
-        ("home", only.servers),
-        ("effect", only.effects),
-        ("key", only.keys),
-    )
-    for field, values in rows:
+    for field, values in zip(("home", "effect", "key"), only, strict=True):
         if values is not None:
             query = Query.term_set_query(schema, field, list(values))
             yield Query.const_score_query(query, 0.0)

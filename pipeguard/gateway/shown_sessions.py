@@ -8,7 +8,7 @@ from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Direction, MessageKind, Verdict
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.ids import write_id
-from pipeguard.firewall.protocol.json_values import JsonValue, serialise
+from pipeguard.firewall.protocol.json_values import JsonValue, as_object, serialise
 from pipeguard.firewall.protocol.pending import PendingRequest
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.guard import Guard
@@ -89,20 +89,17 @@ class _ShownSession(Session):
         return frame if changed == value else serialise(changed)
 
     def _with_own_name(self, message: JsonValue) -> JsonValue:
-        if not isinstance(message, dict) or message.get("method") != "tools/call":
-            return message
-        params = message.get("params")
-        name = params.get("name") if isinstance(params, dict) else None
-        if not isinstance(params, dict) or type(name) is not str:
+        call = as_object(message)
+        params = as_object(call.get("params"))
+        name = params.get("name")
+        if call.get("method") != "tools/call" or type(name) is not str:
             return message
         own = self._shown.own_name(name)
-        if own == name:
-            return message
         if own is None:
-            token = write_id(message.get("id"))
+            token = write_id(call.get("id"))
             why = "there is no tool of this name"
             raise Refusal("policy.tool", why, codes.BLOCKED, token)
-        return {**message, "params": {**params, "name": own}}
+        return {**call, "params": {**params, "name": own}}
 
     def _as_shown(self, verdict: Verdict) -> Verdict:
         """A verdict whose lists contain the tools that agents see."""
@@ -114,15 +111,14 @@ class _ShownSession(Session):
         return verdict._replace(forward=serialise(shown))
 
     def _show_member(self, message: JsonValue) -> JsonValue:
-        result = message.get("result") if isinstance(message, dict) else None
-        tools = result.get("tools") if isinstance(result, dict) else None
-        if not isinstance(message, dict) or not isinstance(result, dict):
-            return message
+        answer = as_object(message)
+        result = as_object(answer.get("result"))
+        tools = result.get("tools")
         if not isinstance(tools, list):
             return message
         shown = self._shown.definitions(tools)
         left: list[JsonValue] = [tool for tool in shown if tool is not None]
-        return {**message, "result": {**result, "tools": left}}
+        return {**answer, "result": {**result, "tools": left}}
 
 
 def _change_members(value: JsonValue, change: Callable[[JsonValue], JsonValue]) -> JsonValue:

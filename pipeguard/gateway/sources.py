@@ -133,7 +133,7 @@ class Sources:
         if self.folder:
             yield from watched_files(Path(self.folder))
         for name in self.imports:
-            yield from imported_files(name)
+            yield from [name] if _is_path(name) else (str(file.path) for file in _files(name))
 
 
 def _stamp_file(path: str) -> tuple[str, int, int, int]:
@@ -180,14 +180,6 @@ def imported_servers(source: str, variables: Mapping[str, str]) -> ServersFile:
         for entry in config.servers:
             reader.add(entry)
     return ServersFile(tuple(reader.servers.values()), notes=tuple(reader.notes))
-
-
-def imported_files(source: str) -> Iterator[str]:
-    """The files that an import reads."""
-    if _is_path(source):
-        yield source
-        return
-    yield from (str(file.path) for file in _files(source))
 
 
 def _files(name: str) -> list[ConfigFile]:

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object
 
 HASH_CHARS = 6  # of a name that ends in a part of a hash
 MOST_SCHEMA_WORDS = 400  # of a schema that are indexed; the largest real ones have 150
@@ -67,8 +67,7 @@ class CatalogTool(NamedTuple):
     @property
     def title(self) -> str:
         """The title for people; empty if it has none."""
-        annotations = self.definition.get("annotations")
-        inner = annotations.get("title") if isinstance(annotations, dict) else None
+        inner = as_object(self.definition.get("annotations")).get("title")
         return to_text(self.definition.get("title")) or to_text(inner)
 
     @property
