@@ -7,9 +7,7 @@
  * detect/flows/text_values.py (tests/detect/test_plain.py). One pass over the bytes.
  */
 
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
+#include "../_python.h"
 #include "../firewall/protocol/_strict_json_text.h"
 #include "text/_json_strings.h"
 #include "text/_short_values.h"
@@ -515,11 +513,10 @@ static PyObject *result_of(const Outline *outline, const uint8_t *joined)
                          outline->may_hold_address ? Py_True : Py_False, outline->ends, values);
 }
 
-static PyObject *outline_frame(PyObject *self, PyObject *arguments)
+static PyObject *outline_frame(PyObject *Py_UNUSED(self), PyObject *arguments)
 {
     PyObject *frame, *result = NULL;
     Outline outline = {.in = {.is_line = 1, .is_ascii = 1}};
-    (void)self;
     if (!PyArg_ParseTuple(arguments, "Sp(OO)|n", &frame, &outline.keyed, &outline.describe,
                           &outline.add, &outline.raw_bytes))
         return NULL;
@@ -557,12 +554,11 @@ static PyObject *outline_frame(PyObject *self, PyObject *arguments)
 
 /* --- questions about whole texts and frames --- */
 
-static PyObject *unwrap_json(PyObject *self, PyObject *arguments)
+static PyObject *unwrap_json(PyObject *Py_UNUSED(self), PyObject *arguments)
 {
     PyObject *text;
     Strings found = {.bytes = 0};
     Py_ssize_t low, high;
-    (void)self;
     if (!PyArg_ParseTuple(arguments, "O!nnO!", &PyByteArray_Type, &text, &low, &high, &PyList_Type,
                           &found.spans))
         return NULL;
@@ -577,10 +573,9 @@ static PyObject *unwrap_json(PyObject *self, PyObject *arguments)
 
 /* An `i` has forms without ASCII, so it is not compared. A byte that is zero follows the frame's
  * bytes, and ends every comparison. */
-static PyObject *may_hold_name(PyObject *self, PyObject *frame)
+static PyObject *may_hold_name(PyObject *Py_UNUSED(self), PyObject *frame)
 {
     const char *text = PyBytes_AsString(frame), *at;
-    (void)self;
     if (text == NULL)
         return NULL;
     const char *end = text + PyBytes_Size(frame);
@@ -601,11 +596,4 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, "_outline", NULL, -1, methods, NULL, NULL, NULL, NULL,
-};
-
-PyMODINIT_FUNC PyInit__outline(void)
-{
-    return PyModule_Create(&module);
-}
+PYTHON_MODULE(_outline, 0)

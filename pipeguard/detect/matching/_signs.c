@@ -6,9 +6,7 @@
  * together. The time is linear in the text.
  */
 
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
+#include "../../_python.h"
 #include <string.h>
 
 #define WORDS 4         /* these three as in native_tables.py */
@@ -120,12 +118,11 @@ static int has_phrase(const Search *search)
 
 /* --- the module --------------------------------------------------------------------------- */
 
-static PyObject *find(PyObject *self, PyObject *arguments)
+static PyObject *find(PyObject *Py_UNUSED(self), PyObject *arguments)
 {
     Search search;
     PyObject *on_match, *flags, *context, *ids;
     uint64_t seen[WORDS];
-    (void)self;
     if (!PyArg_ParseTuple(arguments, "y#OOO(O!y#)", &search.text, &search.size, &on_match, &flags,
                           &context, &PyTuple_Type, &ids, &search.tables, &search.table_bytes))
         return NULL;
@@ -154,11 +151,4 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, "_signs", NULL, -1, methods, NULL, NULL, NULL, NULL,
-};
-
-PyMODINIT_FUNC PyInit__signs(void)
-{
-    return PyModule_Create(&module);
-}
+PYTHON_MODULE(_signs, 0)

@@ -6,9 +6,7 @@
  * for each character of a text, and frees them.
  */
 
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
+#include "../../_python.h"
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -219,11 +217,10 @@ static PyObject *made_of(Call *call)
     return list;
 }
 
-static PyObject *means(PyObject *self, PyObject *arguments)
+static PyObject *means(PyObject *Py_UNUSED(self), PyObject *arguments)
 {
     Call call = {0};
     PyObject *lexicon, *list = NULL;
-    (void)self;
     if (!PyArg_ParseTuple(arguments, "UOO(y*ddd)", &call.text, &call.clean, &lexicon, &call.weights,
                           &call.scale, &call.bias, &call.least))
         return NULL;
@@ -236,11 +233,10 @@ static PyObject *means(PyObject *self, PyObject *arguments)
     return list;
 }
 
-static PyObject *families(PyObject *self, PyObject *arguments)
+static PyObject *families(PyObject *Py_UNUSED(self), PyObject *arguments)
 {
     Call call = {0};
     PyObject *capsule, *found = NULL;
-    (void)self;
     if (!PyArg_ParseTuple(arguments, "UO", &call.text, &capsule))
         return NULL;
     const Lexicon *lexicon = PyCapsule_GetPointer(capsule, LEXICON);
@@ -267,12 +263,11 @@ static void free_capsule(PyObject *capsule)
     free_lexicon(PyCapsule_GetPointer(capsule, LEXICON));
 }
 
-static PyObject *lexicon(PyObject *self, PyObject *arguments)
+static PyObject *lexicon(PyObject *Py_UNUSED(self), PyObject *arguments)
 {
     Py_buffer stems, families;
     int model;
     PyObject *capsule = NULL;
-    (void)self;
     if (!PyArg_ParseTuple(arguments, "y*y*i", &stems, &families, &model))
         return NULL;
     Letters text = {stems.buf, (const uint8_t *)stems.buf + stems.len};
@@ -304,15 +299,14 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, "_classifier", NULL, 0, methods, NULL, NULL, NULL, NULL,
-};
-
-PyMODINIT_FUNC PyInit__classifier(void)
+/* Learns the letters of ASCII: a plain text has others than its source. */
+static int learn_ascii(void)
 {
     make_tables();
-    for (Py_UCS4 letter = 0; letter < 128; letter++) /* a plain text has others than its source */
+    for (Py_UCS4 letter = 0; letter < 128; letter++)
         if (!learn(letter))
-            return NULL;
-    return PyModule_Create(&module);
+            return -1;
+    return 0;
 }
+
+PYTHON_MODULE(_classifier, learn_ascii())

@@ -8,9 +8,7 @@
  * and every number that comes out of a buffer before it is an index.
  */
 
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
+#include "../../_python.h"
 
 #include "_network.h"
 #include "_network_parts.h"
@@ -72,13 +70,12 @@ static PyObject *list_of(const double *logits, size_t count)
     return list;
 }
 
-static PyObject *logits(PyObject *self, PyObject *arguments)
+static PyObject *logits(PyObject *Py_UNUSED(self), PyObject *arguments)
 {
     Py_buffer texts, scratch, tables[5];
     Py_ssize_t sizes[5], output, lines = 1;
     Network net;
     PyObject *list = NULL;
-    (void)self;
     if (!PyArg_ParseTuple(arguments, "y*(y*y*y*y*y*nnnnn)nw*", &texts, &tables[0], &tables[1],
                           &tables[2], &tables[3], &tables[4], &sizes[0], &sizes[1], &sizes[2],
                           &sizes[3], &sizes[4], &output, &scratch))
@@ -114,10 +111,9 @@ static PyObject *logits(PyObject *self, PyObject *arguments)
     return list;
 }
 
-static PyObject *scratch_bytes(PyObject *self, PyObject *arguments)
+static PyObject *scratch_bytes(PyObject *Py_UNUSED(self), PyObject *arguments)
 {
     Py_ssize_t row, width;
-    (void)self;
     if (!PyArg_ParseTuple(arguments, "nn", &row, &width))
         return NULL;
     if (!is_size(row, 1, MOST_CHANNELS) || !is_size(width, 1, MOST_CHANNELS)) {
@@ -134,12 +130,4 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, "_network", NULL, 0, methods, NULL, NULL, NULL, NULL,
-};
-
-PyMODINIT_FUNC PyInit__network(void)
-{
-    choose_form();
-    return PyModule_Create(&module);
-}
+PYTHON_MODULE(_network, (choose_form(), 0))

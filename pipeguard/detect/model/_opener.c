@@ -8,9 +8,7 @@
  * 32-bit product, so it cannot leave the table.
  */
 
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
+#include "../../_python.h"
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -461,13 +459,12 @@ static PyObject *list_of(const Opener *opener)
     return list;
 }
 
-static PyObject *windows(PyObject *self, PyObject *arguments)
+static PyObject *windows(PyObject *Py_UNUSED(self), PyObject *arguments)
 {
     Py_buffer text, words, grams;
     Stretch stretches[MOST_STRETCHES];
     Opener opener = {.stretches = stretches};
     PyObject *list = NULL;
-    (void)self;
     if (!PyArg_ParseTuple(arguments, "y*(y*y*ddd)", &text, &words, &grams, &opener.scale,
                           &opener.bias, &opener.threshold))
         return NULL;
@@ -493,12 +490,4 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, "_opener", NULL, 0, methods, NULL, NULL, NULL, NULL,
-};
-
-PyMODINIT_FUNC PyInit__opener(void)
-{
-    make_tables();
-    return PyModule_Create(&module);
-}
+PYTHON_MODULE(_opener, (make_tables(), 0))

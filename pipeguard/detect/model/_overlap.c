@@ -7,9 +7,7 @@
  * what rows that are alike cost: what is more is left to Python, and to its budget.
  */
 
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
+#include "../../_python.h"
 #include <stdint.h>
 #include <string.h>
 
@@ -207,12 +205,11 @@ static PyObject *list_held(Wanted *wanted, Text text, size_t number)
     return found;
 }
 
-static PyObject *held(PyObject *self, PyObject *arguments)
+static PyObject *held(PyObject *Py_UNUSED(self), PyObject *arguments)
 {
     PyObject *value_list, *text_list, *found = NULL;
     size_t text_count = 0;
     Wanted wanted = {0};
-    (void)self;
     if (!PyArg_ParseTuple(arguments, "O!O!", &PyList_Type, &value_list, &PyList_Type, &text_list))
         return NULL;
     wanted.values = read_texts(value_list, &wanted.count);
@@ -354,12 +351,11 @@ static PyObject *walk(Text text, Source *from, Source *excluded, Limits limits)
     return Py_BuildValue("(nn)", (Py_ssize_t)chars, (Py_ssize_t)longest);
 }
 
-static PyObject *find_shared(PyObject *self, PyObject *arguments)
+static PyObject *find_shared(PyObject *Py_UNUSED(self), PyObject *arguments)
 {
     PyObject *strings[3], *found = NULL;
     Py_ssize_t step, passage, enough;
     Text texts[3];
-    (void)self;
     if (!PyArg_ParseTuple(arguments, "UUU(nnn)", strings, strings + 1, strings + 2, &step, &passage,
                           &enough))
         return NULL;
@@ -418,11 +414,10 @@ static size_t row_bit(uint32_t row, size_t size)
     return (row ^ row >> 15) & (8 * size - 1);
 }
 
-static PyObject *index_rows(PyObject *self, PyObject *arguments)
+static PyObject *index_rows(PyObject *Py_UNUSED(self), PyObject *arguments)
 {
     const char *data;
     Py_ssize_t length;
-    (void)self;
     if (!PyArg_ParseTuple(arguments, "y#", &data, &length))
         return NULL;
     Text text = {(const uint8_t *)data, (size_t)length, 0};
@@ -460,12 +455,11 @@ static int may_have(PyObject *index, const uint32_t *rows, const size_t *ends, s
     return 0;
 }
 
-static PyObject *find_likely(PyObject *self, PyObject *arguments)
+static PyObject *find_likely(PyObject *Py_UNUSED(self), PyObject *arguments)
 {
     PyObject *index_list, *value_list, *likely = NULL;
     size_t count = 0, bytes = 0, end = 0;
     int has_words;
-    (void)self;
     if (!PyArg_ParseTuple(arguments, "O!O!p", &PyList_Type, &index_list, &PyList_Type, &value_list,
                           &has_words))
         return NULL;
@@ -558,12 +552,11 @@ static int add_parts(PyObject *tokens, Text token, const Wish *wish)
     return 1;
 }
 
-static PyObject *find_tokens(PyObject *self, PyObject *arguments)
+static PyObject *find_tokens(PyObject *Py_UNUSED(self), PyObject *arguments)
 {
     const char *data;
     Py_ssize_t size, least, most;
     Wish wish = {0};
-    (void)self;
     if (!PyArg_ParseTuple(arguments, "y#(nn)pp", &data, &size, &least, &most, &wish.has_parts,
                           &wish.is_telling))
         return NULL;
@@ -594,11 +587,10 @@ static int may_be_wide_space(const uint8_t *at)
 }
 
 /* A text with single spaces between all words; None if it may have spaces beyond ASCII. */
-static PyObject *join_words(PyObject *self, PyObject *argument)
+static PyObject *join_words(PyObject *Py_UNUSED(self), PyObject *argument)
 {
     char *data;
     Py_ssize_t size, count = 0;
-    (void)self;
     if (PyBytes_AsStringAndSize(argument, &data, &size) < 0)
         return NULL;
     char *joined = PyMem_Malloc((size_t)size + 1);
@@ -633,12 +625,4 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, "_overlap", NULL, 0, methods, NULL, NULL, NULL, NULL,
-};
-
-PyMODINIT_FUNC PyInit__overlap(void)
-{
-    fill_kinds();
-    return PyModule_Create(&module);
-}
+PYTHON_MODULE(_overlap, (fill_kinds(), 0))

@@ -6,9 +6,7 @@
  * tests/detect/flows/test_text_values.py). Recursion ends where Python's does.
  */
 
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
+#include "../../_python.h"
 #include <string.h>
 
 #define MIN_NUMBER_DIGITS 9 /* these five as in layouts.py */
@@ -386,12 +384,11 @@ static PyObject *result_of(const Layout *layout)
                          layout->names, bytes_of(&layout->parents, layout->parents.size));
 }
 
-static PyObject *lay_out(PyObject *self, PyObject *arguments)
+static PyObject *lay_out(PyObject *Py_UNUSED(self), PyObject *arguments)
 {
     PyObject *value, *result = NULL;
     int keyed;
     Layout layout = {0};
-    (void)self;
     if (!PyArg_ParseTuple(arguments, "Op(OOOOO)", &value, &keyed, &layout.number, &layout.fixed,
                           &layout.codes, &layout.is_sensitive, &layout.label))
         return NULL;
@@ -453,10 +450,9 @@ static int add_named(PyObject *strings, PyObject *name, PyObject *value, PyObjec
     return failed;
 }
 
-static PyObject *named_strings(PyObject *self, PyObject *arguments)
+static PyObject *named_strings(PyObject *Py_UNUSED(self), PyObject *arguments)
 {
     PyObject *value, *name_value, *strings;
-    (void)self;
     if (!PyArg_ParseTuple(arguments, "OO", &value, &name_value))
         return NULL;
     strings = PyList_New(0);
@@ -475,15 +471,11 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, "_layout", NULL, -1, methods, NULL, NULL, NULL, NULL,
-};
-
-PyMODINIT_FUNC PyInit__layout(void)
+static int intern_names(void)
 {
     empty = PyUnicode_InternFromString("");
     value_name = PyUnicode_InternFromString("value");
-    if (empty == NULL || value_name == NULL)
-        return NULL;
-    return PyModule_Create(&module);
+    return empty == NULL || value_name == NULL;
 }
+
+PYTHON_MODULE(_layout, intern_names())

@@ -8,9 +8,7 @@
  * (PyBytes_AsString), which ends every token and every string.
  */
 
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
+#include "../../_python.h"
 #include <stdlib.h>
 
 #include "_strict_json_text.h"
@@ -207,11 +205,10 @@ static PyObject *read_value(Reader *reader)
     }
 }
 
-static PyObject *read_frame(PyObject *self, PyObject *arguments)
+static PyObject *read_frame(PyObject *Py_UNUSED(self), PyObject *arguments)
 {
     PyObject *frame, *value, *result;
     Reader reader = {.is_line = 1, .is_ascii = 1};
-    (void)self;
     if (!PyArg_ParseTuple(arguments, "SO(nnn)", &frame, &reader.number, &reader.depth,
                           &reader.nodes, &reader.keys))
         return NULL;
@@ -265,12 +262,11 @@ static const uint8_t *skip_value(Reader *reader, const uint8_t *at)
     return at;
 }
 
-static PyObject *find_id(PyObject *self, PyObject *frame)
+static PyObject *find_id(PyObject *Py_UNUSED(self), PyObject *frame)
 {
     static const uint8_t name[] = "\"id\"";
     Reader reader = {.is_line = 1, .is_ascii = 1};
     const uint8_t *text = (const uint8_t *)PyBytes_AsString(frame);
-    (void)self;
     if (text == NULL)
         return NULL;
     reader.at = text;
@@ -401,11 +397,10 @@ static int kind_of(PyObject **members, int has_id)
     return has_id ? REQUEST : NOTIFICATION;
 }
 
-static PyObject *read_envelope(PyObject *self, PyObject *arguments)
+static PyObject *read_envelope(PyObject *Py_UNUSED(self), PyObject *arguments)
 {
     PyObject *value, *number, *members[META], *token = NULL, *result = NULL;
     Py_ssize_t count = 0;
-    (void)self;
     if (!PyArg_ParseTuple(arguments, "OO", &value, &number))
         return NULL;
     if (Py_TYPE(value) != &PyDict_Type)
@@ -646,23 +641,21 @@ static PyObject *written(Writer *writer, PyObject *value)
     Py_RETURN_NONE;
 }
 
-static PyObject *write_value(PyObject *self, PyObject *arguments)
+static PyObject *write_value(PyObject *Py_UNUSED(self), PyObject *arguments)
 {
     PyObject *value;
     Py_ssize_t most;
     Writer writer = {0};
-    (void)self;
     if (!PyArg_ParseTuple(arguments, "OOn", &value, &writer.number, &most))
         return NULL;
     writer.most = most > 0 ? (size_t)most : 0;
     return written(&writer, value);
 }
 
-static PyObject *write_canonical(PyObject *self, PyObject *arguments)
+static PyObject *write_canonical(PyObject *Py_UNUSED(self), PyObject *arguments)
 {
     PyObject *value;
     Writer writer = {.most = PY_SSIZE_T_MAX, .is_canonical = 1};
-    (void)self;
     if (!PyArg_ParseTuple(arguments, "OO", &value, &writer.number))
         return NULL;
     return written(&writer, value);
@@ -682,16 +675,14 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, "_strict_json", NULL, -1, methods, NULL, NULL, NULL, NULL,
-};
-
-PyMODINIT_FUNC PyInit__strict_json(void)
+static int intern_names(void)
 {
     static const char *const names[MEMBERS] = {"jsonrpc", "id",    "method", "params",
                                                "result",  "error", "_meta"};
     for (int i = 0; i < MEMBERS; i++)
         if (member_names[i] == NULL && (member_names[i] = PyUnicode_InternFromString(names[i])) == NULL)
-            return NULL;
-    return PyModule_Create(&module);
+            return -1;
+    return 0;
 }
+
+PYTHON_MODULE(_strict_json, intern_names())
