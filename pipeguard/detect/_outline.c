@@ -187,10 +187,7 @@ static int note_end(Outline *outline, Span text)
     if (size < LEAST_END)
         return 0;
     const char *start = (const char *)text.at + text.size - size;
-    PyObject *end = PyUnicode_FromStringAndSize(start, (Py_ssize_t)size);
-    int failed = end == NULL || PyList_Append(outline->ends, end) < 0;
-    Py_XDECREF(end);
-    return failed ? -1 : 0;
+    return append_new(outline->ends, PyUnicode_FromStringAndSize(start, (Py_ssize_t)size));
 }
 
 static int has_address_sign(Span text)
@@ -544,12 +541,7 @@ static PyObject *outline_frame(PyObject *Py_UNUSED(self), PyObject *arguments)
     Py_XDECREF(outline.tool);
     Py_XDECREF(outline.values);
     Py_XDECREF(outline.ends);
-    if (result == NULL && PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_UnicodeDecodeError))
-        return NULL;
-    if (result != NULL)
-        return result;
-    PyErr_Clear();
-    Py_RETURN_NONE;
+    return result != NULL ? result : none_made();
 }
 
 /* --- questions about whole texts and frames --- */

@@ -128,10 +128,8 @@ static PyObject *find(PyObject *Py_UNUSED(self), PyObject *arguments)
         return NULL;
     Py_ssize_t count = PyTuple_Size(ids);
     int are_words = search.table_bytes == WORD_TABLE, hit = are_words && has_phrase(&search);
-    if (!are_words && search.table_bytes != (LAST + count) * WORDS * 8) {
-        PyErr_SetString(PyExc_ValueError, "no tables of signs");
-        return NULL;
-    }
+    if (!are_words && search.table_bytes != (LAST + count) * WORDS * 8)
+        return PyErr_Format(PyExc_ValueError, "no tables of signs");
     if (!are_words)
         follow_rows(&search, seen);
     for (Py_ssize_t sign = 0; sign < count; sign++) {

@@ -107,9 +107,8 @@ static PyObject *list_of(const Call *call)
                 continue;
             PyObject *item = Py_BuildValue("(dnnn)", mean, (Py_ssize_t)units[i].start,
                                            (Py_ssize_t)units[i + size].end, (Py_ssize_t)words);
-            if (item == NULL || PyList_Append(list, item) < 0)
+            if (append_new(list, item) < 0)
                 Py_CLEAR(list);
-            Py_XDECREF(item);
         }
     }
     return list;

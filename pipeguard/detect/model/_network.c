@@ -116,10 +116,8 @@ static PyObject *scratch_bytes(PyObject *Py_UNUSED(self), PyObject *arguments)
     Py_ssize_t row, width;
     if (!PyArg_ParseTuple(arguments, "nn", &row, &width))
         return NULL;
-    if (!is_size(row, 1, MOST_CHANNELS) || !is_size(width, 1, MOST_CHANNELS)) {
-        PyErr_SetString(PyExc_ValueError, "too many channels");
-        return NULL;
-    }
+    if (!is_size(row, 1, MOST_CHANNELS) || !is_size(width, 1, MOST_CHANNELS))
+        return PyErr_Format(PyExc_ValueError, "too many channels");
     Network net = {.row = (size_t)row, .width = (size_t)width};
     return PyLong_FromSize_t(sizeof(float) * scratch_floats(&net));
 }

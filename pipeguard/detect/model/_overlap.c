@@ -138,10 +138,8 @@ static int index_values(Wanted *wanted)
         most = wanted->values[i].size > most ? wanted->values[i].size : most;
         bytes += wanted->values[i].size;
     }
-    if (least < SHORT_GRAM) {
-        PyErr_SetString(PyExc_ValueError, "a value is too short");
-        return 0;
-    }
+    if (least < SHORT_GRAM)
+        return PyErr_Format(PyExc_ValueError, "a value is too short") != NULL;
     size_t gram = least < LONG ? SHORT_GRAM : GRAM;
     wanted->stride = least - gram < GRAM ? least - gram + 1 : GRAM;
     rows = wanted->count * wanted->stride;
@@ -166,14 +164,6 @@ static int index_values(Wanted *wanted)
     return is_made;
 }
 
-static int append_number(PyObject *list, size_t value)
-{
-    PyObject *number = PyLong_FromSize_t(value);
-    int is_added = number != NULL && PyList_Append(list, number) == 0;
-    Py_XDECREF(number);
-    return is_added;
-}
-
 /* The numbers of the values in a text, Py_None if that is too much work, a null pointer if it has
  * none; or also with an error set. */
 static PyObject *list_held(Wanted *wanted, Text text, size_t number)
@@ -196,7 +186,7 @@ static PyObject *list_held(Wanted *wanted, Text text, size_t number)
             wanted->seen[i] = number;
             if (found == NULL && (found = PyList_New(0)) == NULL)
                 return NULL;
-            if (!append_number(found, i)) {
+            if (append_new(found, PyLong_FromSize_t(i)) < 0) {
                 Py_DECREF(found);
                 return NULL;
             }
@@ -275,10 +265,8 @@ static int index_source(Source *source)
     size_t rows = source->text.size < GRAM ? 0 : (source->text.size - GRAM) / (GRAM - 1) + 1;
     if (source->table.first != NULL)
         return 1;
-    if (!make_table(&source->table, rows, GRAM, rows)) { /* small: new pages cost most */
-        PyErr_NoMemory();
-        return 0;
-    }
+    if (!make_table(&source->table, rows, GRAM, rows)) /* small: new pages cost most */
+        return PyErr_NoMemory() != NULL;
     for (size_t row = rows; row-- > 0;) /* so that the first ones begin the chains */
         add_row(&source->table, row, source->text.data + row * (GRAM - 1));
     return 1;
@@ -359,10 +347,8 @@ static PyObject *find_shared(PyObject *Py_UNUSED(self), PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "UUU(nnn)", strings, strings + 1, strings + 2, &step, &passage,
                           &enough))
         return NULL;
-    if (step < 1 || passage < 2 * (GRAM - 1) || enough < passage) {
-        PyErr_SetString(PyExc_ValueError, "limits are too small");
-        return NULL;
-    }
+    if (step < 1 || passage < 2 * (GRAM - 1) || enough < passage)
+        return PyErr_Format(PyExc_ValueError, "limits are too small");
     for (int i = 0; i < 3; i++) {
         Py_ssize_t size;
         const char *data = PyUnicode_AsUTF8AndSize(strings[i], &size);
@@ -476,7 +462,7 @@ static PyObject *find_likely(PyObject *Py_UNUSED(self), PyObject *arguments)
     }
     for (Py_ssize_t i = 0; likely != NULL && i < PyList_Size(index_list); i++)
         if ((may_have(PyList_GetItem(index_list, i), rows, ends, count)
-             && !append_number(likely, (size_t)i)) || PyErr_Occurred())
+             && append_new(likely, PyLong_FromSsize_t(i)) < 0) || PyErr_Occurred())
             Py_CLEAR(likely);
     PyMem_Free(ends);
     PyMem_Free(rows);
@@ -525,10 +511,8 @@ static int add_token(PyObject *tokens, Text token, const Wish *wish)
         is_wanted = kinds[token.data[at]] & TELLING;
     if (!is_wanted)
         return 1;
-    PyObject *item = PyUnicode_FromStringAndSize((const char *)token.data, (Py_ssize_t)token.size);
-    int failed = item == NULL || PyList_Append(tokens, item) < 0;
-    Py_XDECREF(item);
-    return !failed;
+    const char *text = (const char *)token.data;
+    return append_new(tokens, PyUnicode_FromStringAndSize(text, (Py_ssize_t)token.size)) == 0;
 }
 
 /* A token, what follows its first `=`, and its parts without the signs of addresses. */
@@ -560,10 +544,8 @@ static PyObject *find_tokens(PyObject *Py_UNUSED(self), PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "y#(nn)pp", &data, &size, &least, &most, &wish.has_parts,
                           &wish.is_telling))
         return NULL;
-    if (least < 1 || most < least) {
-        PyErr_SetString(PyExc_ValueError, "limits are too small");
-        return NULL;
-    }
+    if (least < 1 || most < least)
+        return PyErr_Format(PyExc_ValueError, "limits are too small");
     wish.least = (size_t)least;
     wish.most = (size_t)most;
     Text text = {(const uint8_t *)data, (size_t)size, 0};

@@ -96,10 +96,7 @@ static void soften(uint8_t *at, uint8_t *end)
 
 static int add_place(const Strings *found, const uint8_t *place)
 {
-    PyObject *number = PyLong_FromSsize_t(place - found->text);
-    int failed = number == NULL || PyList_Append(found->spans, number) < 0;
-    Py_XDECREF(number);
-    return failed ? -1 : 0;
+    return append_new(found->spans, PyLong_FromSsize_t(place - found->text));
 }
 
 /* Softens a text that is JSON, and the JSON in its strings; notes the strings. */

@@ -422,12 +422,8 @@ static int is_value(PyObject *key)
 static int add_named(PyObject *strings, PyObject *name, PyObject *value, PyObject *name_value)
 {
     int failed = 0;
-    if (is_text(value)) {
-        PyObject *pair = PyTuple_Pack(2, name, value);
-        failed = pair == NULL || PyList_Append(strings, pair) < 0;
-        Py_XDECREF(pair);
-        return failed;
-    }
+    if (is_text(value))
+        return append_new(strings, PyTuple_Pack(2, name, value));
     if (!is_container(value))
         return 0;
     if (Py_EnterRecursiveCall(" in a JSON value"))

@@ -207,7 +207,7 @@ static PyObject *read_value(Reader *reader)
 
 static PyObject *read_frame(PyObject *Py_UNUSED(self), PyObject *arguments)
 {
-    PyObject *frame, *value, *result;
+    PyObject *frame, *value;
     Reader reader = {.is_line = 1, .is_ascii = 1};
     if (!PyArg_ParseTuple(arguments, "SO(nnn)", &frame, &reader.number, &reader.depth,
                           &reader.nodes, &reader.keys))
@@ -223,14 +223,10 @@ static PyObject *read_frame(PyObject *Py_UNUSED(self), PyObject *arguments)
     PyMem_Free(reader.plain);
     if (value != NULL && reader.at == reader.end) {
         int is_line = reader.is_line && (reader.is_ascii || !has_line_end(text, reader.end));
-        result = Py_BuildValue("(NO)", value, is_line ? Py_True : Py_False);
-        return result;
+        return Py_BuildValue("(NO)", value, is_line ? Py_True : Py_False);
     }
     Py_XDECREF(value);
-    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_UnicodeDecodeError))
-        return NULL;
-    PyErr_Clear();
-    Py_RETURN_NONE;
+    return none_made();
 }
 
 /* --- where the id stands --- */
@@ -593,14 +589,11 @@ static int write_number(Writer *writer, PyObject *number)
 static int write_list(Writer *writer, PyObject *list, int depth)
 {
     Py_ssize_t count = PyList_Size(list);
-    if (put(writer, "[", 1) < 0)
-        return -1;
-    for (Py_ssize_t i = 0; i < count; i++) {
-        if (i > 0 && put(writer, ",", 1) < 0)
+    if (count == 0)
+        return put(writer, "[]", 2);
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (put(writer, i ? "," : "[", 1) < 0 || write_any(writer, PyList_GetItem(list, i), depth) < 0)
             return -1;
-        if (write_any(writer, PyList_GetItem(list, i), depth) < 0)
-            return -1;
-    }
     return put(writer, "]", 1);
 }
 
@@ -633,12 +626,7 @@ static PyObject *written(Writer *writer, PyObject *value)
     if (!failed)
         result = PyBytes_FromStringAndSize((const char *)writer->text, (Py_ssize_t)writer->size);
     PyMem_Free(writer->text);
-    if (!failed)
-        return result;
-    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_UnicodeEncodeError))
-        return NULL;
-    PyErr_Clear();
-    Py_RETURN_NONE;
+    return failed ? none_made() : result;
 }
 
 static PyObject *write_value(PyObject *Py_UNUSED(self), PyObject *arguments)
