@@ -21,7 +21,7 @@ from pipeguard.ui import (
     tools,
     waiting,
 )
-from pipeguard.ui.page import ENTER, HEADERS, PAGE, STATIC, Page, guard, problem
+from pipeguard.ui.page import ENTER, HEADERS, PAGE, STATIC, Page, guard, is_foreign, problem
 
 MOST_FORM_BYTES = 64 * 1024
 LOOK_SECONDS = 0.25  # between two looks at whether the store changed
@@ -62,7 +62,7 @@ def make_app(page: Page) -> web.Application:
 
 
 async def _enter(request: web.Request) -> web.StreamResponse:
-    if await asyncio.to_thread(_is_foreign, request):
+    if await asyncio.to_thread(is_foreign, request.transport):
         return problem(request, 403, "This link is another user's", "")
     page = request.app[PAGE]
     cookie = page.door.enter(request.query.get("key", ""))
@@ -74,15 +74,6 @@ async def _enter(request: web.Request) -> web.StreamResponse:
         page.cookie, cookie, httponly=True, samesite="Strict", path=path, secure=request.secure
     )
     return answer
-
-
-def _is_foreign(request: web.Request) -> bool:
-    """True for another user, who may have read the link in a starting browser's arguments."""
-    from pipeguard.auth.callback import is_own_peer
-
-    names = ("peername", "sockname")
-    peer, ours = (request.get_extra_info(name)[:2] for name in names)
-    return is_own_peer(peer, ours) is False
 
 
 async def _doorstep(request: web.Request) -> web.StreamResponse:

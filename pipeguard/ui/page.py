@@ -11,6 +11,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from time import monotonic
 from typing import NamedTuple, TypeVar
@@ -29,6 +30,7 @@ from pipeguard.ui.text import render
 ENTER, STATIC = "/enter", "/static/"  # open without a cookie
 UNDO_SECONDS = 60.0
 MOST_UNDOS = 50
+MOST_CONNECTIONS = 32  # whose users are remembered: a browser opens six
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
@@ -171,7 +173,10 @@ async def _admit(request: web.Request, handler: _Handler) -> web.StreamResponse:
     site = request.headers.get("Sec-Fetch-Site", "none")  # Fetch Metadata; none: typed, or a link
     if site not in {"none", "same-origin"} and not is_entrance:
         raise web.HTTPForbidden(reason="Another web page asked for this")
-    visitor = page.door.find_visitor(request.cookies.get(page.cookie, ""))
+    cookie = request.cookies.get(page.cookie, "")
+    if cookie != "" and await asyncio.to_thread(is_foreign, request.transport):
+        raise web.HTTPForbidden(reason="This page is another user's")
+    visitor = page.door.find_visitor(cookie)
     is_outside = request.method == "GET" and (path in {"", "/"} or path.startswith(STATIC))
     if visitor is None and not is_entrance and not is_outside:
         raise web.HTTPUnauthorized(reason="Open the page by its link")
@@ -185,6 +190,20 @@ async def _admit(request: web.Request, handler: _Handler) -> web.StreamResponse:
         if visitor is None or not visitor.has_sent(str(form.get("token", ""))):
             raise web.HTTPForbidden(reason="This form is too old. Open the page again")
     return await handler(request)
+
+
+@lru_cache(maxsize=MOST_CONNECTIONS)  # asks the kernel once for each connection
+def is_foreign(connection: asyncio.Transport | None) -> bool:
+    """True if another user has the other end of a connection, or if nobody has it any more.
+
+    Such a user may have read a link in a starting browser's arguments, or a cookie in its profile.
+    """
+    from pipeguard.auth.callback import is_own_peer
+
+    if connection is None:
+        return True
+    peer, ours = (connection.get_extra_info(name)[:2] for name in ("peername", "sockname"))
+    return is_own_peer(peer, ours) is False
 
 
 def problem(request: web.Request, status: int, title: str, text: str) -> web.Response:

@@ -39,18 +39,27 @@ def address(terminal: Shown) -> str:
     return terminal.link().partition("/enter")[0]
 
 
-def test_a_link_works_once_and_for_this_user(browser: Browser, terminal: PageTerminal) -> None:
-    link = terminal.link()
-    if os.geteuid() == 0:  # only root can be another user, who can read a browser's arguments
-        code = "import urllib.request, sys; urllib.request.urlopen(sys.argv[1])"
-        words = ["/usr/bin/python3", "-I", "-c", code, link]
+def refuse_another_user(url: str, cookie: str = "") -> None:
+    """Check that another user gets nothing, who could read a browser's arguments or profile."""
+    if os.geteuid() == 0:  # only root can be another user
+        code = "from urllib.request import *; import sys; headers = {'Cookie': sys.argv[2]};"
+        code += "urlopen(Request(sys.argv[1], headers=headers))"
+        words = ["/usr/bin/python3", "-I", "-c", code, url, cookie]
         other = subprocess.run(
             words, check=False, user=65534, cwd="/", capture_output=True, timeout=60
         )
         assert b"403" in other.stderr
+
+
+def test_a_link_works_once_and_for_this_user(browser: Browser, terminal: PageTerminal) -> None:
+    link = terminal.link()
+    refuse_another_user(link)
     first, second = (browser.new_context().new_page() for _ in range(2))
     first.goto(link)
     expect(first).to_have_title(re.compile("^Waiting"))
+    (cookie,) = first.context.cookies()
+    for path in ("", "changes", "static/page.css"):
+        refuse_another_user(first.url + path, f"{cookie['name']}={cookie['value']}")
     second.goto(link)
     expect(second.get_by_role("heading", name="This link does not work")).to_be_visible()
     second.goto(terminal.new_link())
