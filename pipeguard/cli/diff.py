@@ -96,8 +96,10 @@ def _pages(waiting: list[StoredDefinition], fields: list[Fields]) -> str:
 def _next_steps(entry: StoredDefinition) -> str:
     """List the commands that decide; if a finding is severe, the one that rejects comes first."""
     accept, reject = entry.spell_command("approve"), entry.spell_command("reject")
-    if not entry.waits and not entry.pin.is_withdrawn:
+    if not entry.pin.held_at:
         return f"  Nothing waits: it is trusted.  Say that you saw it:  {accept}"
+    if entry.pin.is_rejected:
+        return f"  You rejected it.  Accept it all the same:  {accept}"
     if not is_severe(definition_findings(entry)):
         return f"  Accept it:  {accept}\n  Reject it:  {reject}"
     return f"  Reject it:  {reject}\n  Accept it all the same:  {accept}"

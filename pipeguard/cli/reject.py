@@ -1,4 +1,4 @@
-"""`pipeguard reject`: discards held definitions; approved ones stay approved."""
+"""`pipeguard reject`: rejects held definitions; approved ones stay approved."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pipeguard.state.review import reject
 DECISION = Decision("reject", "rejected", find_held, page, overview, reject, NOTHING_WAITS)
 
 
-@click.command("reject", short_help="Discard definitions that wait for approval.")
+@click.command("reject", short_help="Reject definitions that wait for approval.")
 @options
 def command(**request: Any) -> None:
-    """Discard what waits for approval, for example after the author took a change back.
+    """Reject what waits for approval: no agent sees or calls it, and it never waits again.
 
-    What was approved stays approved. What a running server still offers stays held, and waits for
-    you again once the server was restarted: then `approve` takes it, if you change your mind.
+    What was approved stays approved. If the server changes what you rejected, the new version
+    waits. If you change your mind, `approve` takes a rejected one by its name.
 
     A person decides: it asks on a terminal, or takes a token (`pipeguard policy ci-token`).
 

@@ -254,7 +254,7 @@ def find_outcome(action: str, rules: str) -> str:
 
 def waiting_definitions(store: Store) -> dict[str, int]:
     """The number of each server's definitions that wait for a decision."""
-    condition = "WHERE held IS NOT NULL AND reason <> 'withdrawn' GROUP BY server"
+    condition = "WHERE held IS NOT NULL AND reason NOT IN ('withdrawn', 'rejected') GROUP BY server"
     return dict(select(store, "server, count(*)", condition, table="pins"))
 
 
@@ -346,9 +346,9 @@ def _find_noticed(store: Store, since: float) -> Iterator[tuple[str, str, str, b
     columns = f'time, server, action, instr(findings, \'"would":"\') > 0, {RULES}'
     condition = (
         "WHERE action IN ('block', 'cut', 'redact', 'warn') AND server <> ''"
-        # Every list has the findings of tools that the policy leaves out.
-        " AND NOT (method = 'tools/list' AND json_array_length(findings) = 1"
-        " AND json_extract(findings, '$[0].rule') = 'policy.tool') ORDER BY id DESC"
+        # Every list has the findings of tools that the policy or a person leaves out.
+        " AND NOT (method = 'tools/list' AND action = 'warn' AND NOT EXISTS (SELECT 1 FROM"
+        " json_each(findings) WHERE json_extract(value, '$.severity') <> 'low')) ORDER BY id DESC"
     )
     for time, server, action, would, rules in select(store, columns, condition):
         old = old + 1 if time < enough else 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeguard.firewall.finding import Drift
 from pipeguard.firewall.pins.drift import classify, describe
 from pipeguard.firewall.pins.fingerprint import Pin
+from pipeguard.firewall.pins.store import without_hold
 from pipeguard.state.audit import (
     COLUMNS,
     AuditEntry,
@@ -70,7 +71,7 @@ class StoredDefinition:
     @property
     def waits(self) -> bool:
         """True if it is held until then; else it was trusted at first sight."""
-        return bool(self.pin.held_at) and not self.pin.is_withdrawn
+        return bool(self.pin.held_at) and self.pin.waits
 
     def spell_command(self, verb: str) -> str:
         """The command that does something with it, as `approve`."""
@@ -133,12 +134,12 @@ def stored_definitions(
 def held_definitions(
     store: Store, target: str | None = None, kind: str | None = None
 ) -> list[StoredDefinition]:
-    """The waiting definitions, and a withdrawn one that the target names.
+    """The waiting definitions, and a withdrawn or rejected one that the target names.
 
     Raises:
         UnknownTargetError: nothing in the store has that name.
     """
-    return _find(store, target, kind, lambda pin, name: pin.waits or (name and pin.is_withdrawn))
+    return _find(store, target, kind, lambda pin, name: pin.waits or (name and pin.held_definition))
 
 
 def reviewable_definitions(
@@ -154,13 +155,15 @@ def reviewable_definitions(
     held = held_definitions(store, target, kind)
     if held or target is None:
         return held
-    unreviewed = _find(store, target, kind, lambda pin, _: not pin.is_reviewed)
+    unreviewed = _find(
+        *(store, target, kind), lambda pin, _: pin.approved_definition and not pin.is_reviewed
+    )
     return [replace(each, pin=_to_review(each.pin)) for each in unreviewed]
 
 
 def _to_review(pin: Pin) -> Pin:
     """A pin whose trusted form waits for a decision."""
-    return pin._replace(
+    return without_hold(pin)._replace(
         held_definition=pin.approved_definition, held_fingerprint=pin.approved_fingerprint
     )
 
@@ -197,12 +200,12 @@ def approve(store: Store, shown: Iterable[StoredDefinition], by: str) -> list[St
 
 
 def reject(store: Store, shown: Iterable[StoredDefinition], by: str) -> list[StoredDefinition]:
-    """Discard exactly the definitions shown to a person, and record that in the audit.
+    """Reject exactly the definitions shown to a person, and record that in the audit.
 
-    Versions approved before stay approved.
+    They do not wait again when they are offered again. Versions approved before stay approved.
 
     Returns:
-        The discarded ones, as in `approve`.
+        The rejected ones, as in `approve`.
     """
     return _decide(store, shown, ("reject", by), lambda each: store.reject(each.server, each.pin))
 
@@ -247,7 +250,7 @@ def pin_history(store: Store, server: str, kind: str, name: str) -> list[AuditEn
 
 
 def tool_states(store: Store) -> dict[str, list[ToolState]]:
-    """The state of each tool in the store, by server.
+    """The state of each tool in the store, by server, without those that were only rejected.
 
     Raises:
         StateError: the store cannot be read.
@@ -255,9 +258,10 @@ def tool_states(store: Store) -> dict[str, list[ToolState]]:
     states: dict[str, list[ToolState]] = {}
     columns = (
         "server, name, coalesce(approved, held), is_reviewed, held IS NOT NULL"
-        " AND reason <> 'withdrawn'"
+        " AND reason NOT IN ('withdrawn', 'rejected')"
     )
-    condition = "WHERE kind = 'tool' ORDER BY server, name"
+    rejected = "approved IS NULL AND reason = 'rejected'"
+    condition = f"WHERE kind = 'tool' AND NOT ({rejected}) ORDER BY server, name"
     for server, *fields in select(store, columns, condition, table="pins"):
         states.setdefault(server, []).append(ToolState(*fields))
     return states
@@ -270,9 +274,7 @@ def _is_as_left(store: Store, definition: StoredDefinition, *, is_approval: bool
     if is_approval:
         is_trusted = now is not None and now.approved_fingerprint == before.held_fingerprint
         return is_trusted and now is not None and now.held_definition is None
-    if before.approved_fingerprint in {None, before.held_fingerprint}:
-        return now is None
-    return now is not None and now.held_definition is None
+    return now is not None and not now.waits and before.held_fingerprint in now.rejected.split()
 
 
 def forget(store: Store, shown: Iterable[StoredDefinition], by: str) -> list[StoredDefinition]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeguard.firewall.pins.fingerprint import WITHDRAWN, Pin
+from pipeguard.firewall.pins.fingerprint import REJECTED, WITHDRAWN, Pin
 from pipeguard.firewall.pins.store import REVIEW
 from pipeguard.records import NamedTuple
 from pipeguard.state.database import StateDatabase
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
 _SELECT = """
     SELECT kind, name, approved, approved_fingerprint, held, held_fingerprint, reason,
-        approved_at, held_at, is_reviewed
-    FROM pins WHERE server = ? ORDER BY kind, name"""
+        approved_at, held_at, is_reviewed, coalesce((
+            SELECT group_concat(substr(key, -64), ' ') FROM dismissals
+            WHERE key BETWEEN 'rejected ' || json_array(server, kind, name) || ' '
+                AND 'rejected ' || json_array(server, kind, name) || ' g'), '')
+    FROM pins WHERE server = ?"""
 _PIN = """
     INSERT INTO pins (server, kind, name, approved, approved_fingerprint, approved_at)
     VALUES (?, ?, ?, ?, ?, ?)
@@ -45,25 +48,29 @@ _APPROVE = """
 _REVIEW = """
     UPDATE pins SET approved_at = ?, is_reviewed = 1
     WHERE server = ? AND kind = ? AND name = ? AND approved_fingerprint = ?
-        AND (held IS NULL OR reason = 'withdrawn') AND NOT is_reviewed"""
+        AND (held IS NULL OR reason IN ('withdrawn', 'rejected')) AND NOT is_reviewed"""
 _HOLD_UNREVIEWED = """
     UPDATE pins SET held = approved, held_fingerprint = approved_fingerprint, held_at = ?,
         reason = ?
-    WHERE server = ? AND (held IS NULL OR reason = 'withdrawn') AND NOT is_reviewed"""
+    WHERE server = ? AND approved IS NOT NULL AND NOT is_reviewed
+        AND (held IS NULL OR reason IN ('withdrawn', 'rejected'))"""
 _HAS_UNREVIEWED = """
     SELECT 1 FROM pins
-    WHERE server = ? AND (held IS NULL OR reason = 'withdrawn') AND NOT is_reviewed"""
+    WHERE server = ? AND approved IS NOT NULL AND NOT is_reviewed
+        AND (held IS NULL OR reason IN ('withdrawn', 'rejected'))"""
+# What was trusted at first sight, and is rejected under review, is trusted no longer.
 _REJECT = """
-    UPDATE pins SET held = NULL, held_fingerprint = NULL, held_at = '', reason = ''
+    UPDATE pins SET reason = 'rejected',
+        approved = iif(approved_fingerprint = held_fingerprint, NULL, approved),
+        approved_at = iif(approved_fingerprint = held_fingerprint, '', approved_at),
+        approved_fingerprint = nullif(approved_fingerprint, held_fingerprint)
     WHERE server = ? AND kind = ? AND name = ? AND held_fingerprint = ?"""
+# Of a version that a person rejected, among the dismissals.
+_KEY = "'rejected ' || json_array(?, ?, ?) || ' ' || ?"
 _PUT_BACK = """
     INSERT OR REPLACE INTO pins (server, kind, name, approved, approved_fingerprint, held,
         held_fingerprint, reason, approved_at, held_at, is_reviewed)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-_REJECT_NEW = """
-    DELETE FROM pins
-    WHERE server = ? AND kind = ? AND name = ? AND held_fingerprint = ?
-        AND coalesce(approved_fingerprint, held_fingerprint) = held_fingerprint"""
 
 
 class Namesake(NamedTuple):
@@ -178,7 +185,7 @@ class Store(StateDatabase):
 
     def pins(self, server: str) -> dict[tuple[str, str], Pin]:
         """The pins of a server, by kind and name."""
-        rows = self.read(_SELECT, server)
+        rows = self.read(f"{_SELECT} ORDER BY kind, name", server)
         return {(row[0], row[1]): Pin(*row) for row in rows}
 
     def remember(self, server: str, changes: Iterable[PinChange], when: str = "") -> None:
@@ -220,35 +227,51 @@ class Store(StateDatabase):
         return self._decide((_APPROVE, _REVIEW), (now_text(),), server, shown)
 
     def reject(self, server: str, shown: Pin) -> bool:
-        """Discard a held definition; if the server offers it again, it is held again.
+        """Reject a held definition: it never waits again, whenever the server offers it.
 
         Returns:
             False if the definition has been replaced.
         """
-        return self._decide((_REJECT_NEW, _REJECT), (), server, shown)
+        return self._decide((_REJECT,), (), server, shown)
 
     def _decide(
-        self, statements: tuple[str, str], values: tuple[str, ...], server: str, shown: Pin
+        self, statements: tuple[str, ...], values: tuple[str, ...], server: str, shown: Pin
     ) -> bool:
         """Change the pin of a definition, if its held form is still the one shown."""
         values = (*values, server, shown.kind, shown.name, shown.held_fingerprint or "")
         with self.transaction():
             changes = [self.connection.execute(each, values).rowcount for each in statements]
+            if any(changes):
+                self._mark(server, shown, is_rejected=_REJECT in statements)
         return any(changes)
+
+    def _mark(self, server: str, pin: Pin, *, is_rejected: bool) -> None:
+        """Remember whether a person rejected the held version of a pin, whatever is held next."""
+        key = (server, pin.kind, pin.name, pin.held_fingerprint)
+        self.connection.execute(f"DELETE FROM dismissals WHERE key = {_KEY}", key)  # noqa: S608  constants
+        if is_rejected:
+            insert = f"INSERT INTO dismissals SELECT {_KEY}, ?"
+            self.connection.execute(insert, (*key, now_text()))
 
     def put_back(self, server: str, pin: Pin) -> None:
         """Store a pin as it was before a decision, replacing the outcome of the decision."""
         with self.transaction():
-            self.connection.execute(_PUT_BACK, (server, *pin))
+            self.connection.execute(_PUT_BACK, (server, *pin[:-1]))
+            self._mark(server, pin, is_rejected=pin.held_fingerprint in pin.rejected.split())
 
     def forget(self, server: str, kind: str, name: str) -> bool:
         """Delete a pin, so that the next sight is the first; False if there is none.
 
         Once a server has no pin left, its name is free for another server.
         """
+        fields = (server, kind, name)
         with self.transaction():
             gone = self.connection.execute(
-                "DELETE FROM pins WHERE server = ? AND kind = ? AND name = ?", (server, kind, name)
+                "DELETE FROM pins WHERE server = ? AND kind = ? AND name = ?", fields
+            )
+            self.connection.execute(
+                f"DELETE FROM dismissals WHERE key BETWEEN {_KEY} AND {_KEY}",  # noqa: S608  constants
+                (*fields, "", *fields, "g"),
             )
             self.connection.execute(
                 "DELETE FROM servers WHERE server = ?"
@@ -257,31 +280,38 @@ class Store(StateDatabase):
             )
         return gone.rowcount > 0
 
-    def _fingerprints(self, server: str, change: PinChange) -> tuple[str | None, str | None, bool]:
-        """The approved and the held definition, and whether a person approved the former."""
-        query = (
-            "SELECT approved_fingerprint, held_fingerprint, is_reviewed FROM pins"
-            " WHERE server = ? AND kind = ? AND name = ?"
-        )
+    def _find(self, server: str, change: PinChange) -> Pin:
+        """The pin of a definition; an empty one if it has none."""
+        query = f"{_SELECT} AND kind = ? AND name = ?"
         found = self.read(query, server, change.kind, change.name)
-        return found[0] if found else (None, None, False)
+        nothing = Pin(change.kind, change.name, None, None, None, None, "")
+        return Pin(*found[0]) if found else nothing
 
     def _pin(self, server: str, change: PinChange, now: str) -> None:
-        approved, held, _ = self._fingerprints(server, change)
-        if held == change.fingerprint:
+        pin = self._find(server, change)
+        if pin.held_fingerprint == change.fingerprint:
             return
-        if approved not in {None, change.fingerprint}:
+        if pin.approved_fingerprint not in {None, change.fingerprint}:
             self._hold(server, change, "differs from what another session pinned", now)
+            return
+        if pin.approved_fingerprint is None and pin.rejected:
+            self._hold(server, change, REVIEW, now)
             return
         fields = (server, change.kind, change.name, change.definition, change.fingerprint, now)
         self.connection.execute(_PIN, fields)
 
     def _hold(self, server: str, change: PinChange, reason: str, now: str) -> None:
-        approved, held, is_reviewed = self._fingerprints(server, change)
-        if approved == change.fingerprint and is_reviewed:
+        pin = self._find(server, change)
+        if pin.approved_fingerprint == change.fingerprint and pin.is_reviewed:
             return
-        if reason == WITHDRAWN and held != change.fingerprint:
+        if reason == WITHDRAWN and pin.held_fingerprint != change.fingerprint:
             return
+        if change.fingerprint in pin.rejected and reason != WITHDRAWN:
+            if pin.waits:  # another version does
+                return
+            reason = REJECTED
+        elif reason == REJECTED:  # a person took that back meanwhile
+            reason = REVIEW
         self.connection.execute(
             _HOLD,
             (server, change.kind, change.name, change.definition, change.fingerprint, now, reason),

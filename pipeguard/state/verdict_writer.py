@@ -238,8 +238,11 @@ class VerdictWriter:
         return store
 
 
-def _fingerprints(pins: Pins) -> dict[tuple[str, str], tuple[str | None, str | None]]:
-    return {key: (pin.approved_fingerprint, pin.held_fingerprint) for key, pin in pins.items()}
+def _fingerprints(pins: Pins) -> dict[tuple[str, str], tuple[str | None, ...]]:
+    return {
+        key: (pin.approved_fingerprint, pin.held_fingerprint, pin.rejected)
+        for key, pin in pins.items()
+    }
 
 
 def _entries(batch: list[PendingVerdict]) -> list[AuditEntry]:

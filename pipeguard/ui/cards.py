@@ -30,7 +30,7 @@ from pipeguard.state.exceptions import (
 from pipeguard.state.grants import find_granted
 from pipeguard.state.page_address import definition_card, new_card
 from pipeguard.state.proposals import Proposal
-from pipeguard.state.review import StoredDefinition, approve, held_definitions, reject, restore
+from pipeguard.state.review import StoredDefinition, approve, reject, restore, stored_definitions
 from pipeguard.state.timestamps import to_utc_text
 from pipeguard.ui.card import GROUPS, HELD, Card, CardAnswer
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError
@@ -168,8 +168,10 @@ def _likeness(event: AuditedEvent) -> tuple[str, ...]:
 
 def _definition_cards(store: Store, wanted: str) -> Iterator[Card]:
     new: defaultdict[str, list[StoredDefinition]] = defaultdict(list)
-    for definition in held_definitions(store):
-        if definition.trusted_version is None:
+    for definition in stored_definitions(store):
+        if not (definition.waits or (wanted and definition.pin.is_rejected)):
+            continue
+        if definition.waits and definition.trusted_version is None:
             new[definition.server].append(definition)
         elif wanted in {"", _changed_id(definition)}:
             yield ChangedCard(definition)
@@ -212,10 +214,9 @@ class ChangedCard(_DefinitionsCard):
     launched = ""
 
     def __init__(self, definition: StoredDefinition) -> None:
-        pin, name = definition.pin, foreign(definition.pin.name)
-        heading = Markup("{} of {} changed since it was {}").format(
-            name, show_own(definition.server), definition.since
-        )
+        pin, name, since = definition.pin, foreign(definition.pin.name), definition.since
+        template = "{name} of {of} changed since it was {since}" if since else "{name} of {of}"
+        heading = sentence(template, name=name, of=show_own(definition.server), since=since)
         what = f"A {pin.kind} changed"
         super().__init__(_changed_id(definition), definition.server, heading, what, pin.held_at)
         self.title = Markup("{} changed").format(name)
@@ -230,7 +231,7 @@ class ChangedCard(_DefinitionsCard):
         keeps = "Clients keep the approved version, and its calls are refused while the server"
         version = "exactly this version, in every client, within a second"
         return (
-            CardAnswer("reject", "Reject", f"{keeps} offers another one."),
+            CardAnswer("reject", "Reject", f"{keeps} offers this one, which never waits again."),
             CardAnswer("approve", "Approve", opens=version, spares="a later change"),
         )
 
@@ -275,8 +276,8 @@ class NewCard(_DefinitionsCard):
             CardAnswer(
                 "reject",
                 "Reject all" if are_several else "Reject",
-                "No agent sees or calls it. If the server offers it again, it waits again: then"
-                " stop using the server, or list the tool under `tools.block` in your policy.",
+                "No agent sees or calls it. It waits again only if the server changes it. If you"
+                " change your mind, approve it on its page under Tools.",
             ),
             CardAnswer(
                 "approve",

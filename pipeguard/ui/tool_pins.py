@@ -75,6 +75,8 @@ class StoredTool(NamedTuple):
         """The sign of its state."""
         if self.pin.waits:
             return "asks"
+        if self.pin.approved_definition is None:
+            return "block"
         return "up" if self.pin.is_reviewed else "asleep"
 
     @property
@@ -84,6 +86,8 @@ class StoredTool(NamedTuple):
         if pin.waits:
             is_new = pin.approved_fingerprint in {None, pin.held_fingerprint}
             return "Held: nobody approved it" if is_new else "Held: it changed"
+        if pin.approved_definition is None:
+            return "Rejected"
         return "Approved" if pin.is_reviewed else "Never reviewed"
 
     @property

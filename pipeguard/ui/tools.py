@@ -21,6 +21,7 @@ from pipeguard.gateway import menu
 from pipeguard.state.activity import tool_calls
 from pipeguard.state.audit import parse_findings
 from pipeguard.state.review import StoredDefinition, pin_history
+from pipeguard.ui.cards import ChangedCard
 from pipeguard.ui.decisions import NothingDoneError
 from pipeguard.ui.headings import describe_reason
 from pipeguard.ui.page import OpeningAnswer, ask_number, draw, with_store
@@ -169,6 +170,9 @@ def _list_steps(store: Store, stored: StoredTool) -> Iterator[dict[str, Any]]:
         changes = StoredDefinition(stored.server, pin).changes or (describe_reason(pin.reason),)
         lines = tuple(foreign(line, NOTE_CHARS) for line in changes if line)
         mark, heading = ("asks", stored.state) if pin.waits else ("down", "A change was withdrawn")
+        mark, heading = (
+            ("block", "Rejected, and offered again") if pin.is_rejected else (mark, heading)
+        )
         yield _step(mark, heading, pin.held_at, lines, pin.held_fingerprint)
     for entry in pin_history(store, stored.server, pin.kind, pin.name):
         mark, heading = _DECIDED.get(entry.action, ("asleep", entry.action))
@@ -207,7 +211,7 @@ def _list_calls(entries: list[AuditEntry], tool: str) -> Iterator[dict[str, Any]
 
 def _find_entry(store: Store, stored: StoredTool) -> tuple[ServerEntry | None, str]:
     """Find the guarded entry that starts a tool's server; if there is none, explain why."""
-    if stored.pin.waits:
+    if stored.pin.waits or stored.pin.is_rejected:
         return None, "Not while it is held: decide first."
     starting = sort_entries(store).get(stored.server, [])
     if guarded := [each for each in starting if each.guard is not None]:
@@ -233,7 +237,11 @@ async def _draw_tool(
     values = defaultdict(str, form)
     starts = (short_path(str(shown.entry.file)), command_line(shown.entry)) if shown.entry else ()
     framed = {"values": values, "server_id": address(shown.stored.server), "starts": starts}
-    return await draw(request, "tool.html", title, tool=shown, trial=trial, **framed)
+    stored = shown.stored
+    rejected = ChangedCard(StoredDefinition(*stored)) if stored.pin.is_rejected else None
+    return await draw(
+        request, "tool.html", title, tool=shown, trial=trial, rejected=rejected, **framed
+    )
 
 
 # --- a call -----------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ def known() -> dict[str, str]:
                 word
                 for word, there in (
                     ("trusted", one.pin.approved_definition),
-                    ("held", one.pin.held_definition),
+                    ("rejected" if one.pin.is_rejected else "held", one.pin.held_definition),
                 )
                 if there
             )
@@ -69,19 +69,23 @@ ALL = {
 
 def test_what_was_approved_outlives_a_rejection(snapshot: Snapshot) -> None:
     snapshot.commands("reject", "reject weather/get_forecast --yes")
-    assert known() == {**ALL, "weather/get_forecast": "trusted"}
+    assert known() == {**ALL, "weather/get_forecast": "trusted+rejected"}
 
 
-def test_what_was_never_approved_goes_with_its_rejection(snapshot: Snapshot) -> None:
+def test_what_was_rejected_waits_no_longer_and_can_be_approved_by_its_name(
+    snapshot: Snapshot,
+) -> None:
     assert run(reject, "--all", "--yes").exit_code == 0
-    assert known() == {"weather/get_forecast": "trusted", "weather/wind": "trusted"}
+    rejected = {"weather/alerts": "rejected", "weather/get_forecast": "trusted+rejected"}
+    assert known() == {**ALL, **rejected}
     snapshot.commands(
         "reject-nothing",
         """
         reject --all --yes  # 3
         reject weather/wind --yes  # 3
         diff weather/get_forecast  # 0
-        diff weather/alerts  # 2
+        diff weather/alerts
+        approve weather/alerts --yes
         approve weather/get_forecast --yes
         approve weather/get_forecast --yes  # 3
         allow RUN1.c1 --why w  # 1

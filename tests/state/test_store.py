@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.errors import StateError
-from pipeguard.firewall.pins.fingerprint import Pin
+from pipeguard.firewall.pins.fingerprint import Pin, fingerprint
 from pipeguard.identity.server_name import Launched, identify_server
 from pipeguard.state import database
 from pipeguard.state.store import Store
@@ -95,7 +95,7 @@ def test_a_first_sight_waits_for_a_run_under_review_until_a_person_decides(store
     assert store.reject("weather", first["prompt", "get_forecast"])
     store.hold_unreviewed("weather")
     pins = store.pins("weather")
-    assert set(pins) == {TOOL, ("tool", "other")}
+    assert [key for key, pin in pins.items() if pin.waits] == [("tool", "other")]
     assert (pins[TOOL].held_fingerprint, bool(pins[TOOL].is_reviewed)) == (None, True)
 
 
@@ -108,13 +108,27 @@ def test_only_what_was_shown_is_approved(store: Store) -> None:
     assert store.pins("weather")[TOOL].approved_definition is None
 
 
-def test_rejection_throws_away_what_is_held_alone(store: Store) -> None:
-    store.remember("weather", [seen(), held(), held({"name": "other", "description": "x"})])
-    assert decide_all(store.reject, store, "weather") == 2
+def test_what_was_rejected_waits_again_only_once_it_is_changed_or_forgotten(store: Store) -> None:
+    key = ("tool", "other")
+
+    def offer(text: str, *, is_held: bool = True) -> bool:
+        change = seen({"name": "other", "description": text}, held=is_held, reason="review")
+        store.remember("weather", [change])
+        return store.pins("weather")[key].waits
+
+    store.remember("weather", [seen(), held()])
+    for text in "ab":
+        assert offer(text)
+        decide_all(store.reject, store, "weather")
     pins = store.pins("weather")
-    assert set(pins) == {TOOL}
+    assert (pins[key].approved_definition, pins[key].held_definition is None) == (None, False)
     assert pins[TOOL].approved_definition is not None
-    assert pins[TOOL].held_definition is None
+    assert [offer(text, is_held=text != "c") for text in "ababcab"] == [False] * 4 + [True] * 3
+    assert store.pins("weather")[key].held_fingerprint == fingerprint(
+        {"name": "other", "description": "c"}
+    ), "what was rejected does not take the place of what waits"
+    store.forget("weather", *key)
+    assert offer("a")
 
 
 def test_what_is_forgotten_is_seen_for_the_first_time_again(store: Store) -> None:

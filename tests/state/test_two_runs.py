@@ -10,6 +10,7 @@ from pipeguard.firewall.policy import Policy, Trust
 from pipeguard.firewall.protocol.json_values import ABSENT, JsonObject
 from pipeguard.firewall.session.admission import obstacle
 from pipeguard.firewall.session.definitions import DefinitionScope, review_definition
+from pipeguard.state.review import approve, held_definitions, reject, restore
 from pipeguard.state.store import Store
 from tests.fuzz.rulebook import engines
 from tests.state.samples import decide_all
@@ -199,6 +200,53 @@ def test_what_a_run_under_review_holds_is_not_what_another_withdrew(store: Store
     assert waiting(store) == FEW
 
 
+def offer(store: Store, text: str, policy: Policy) -> tuple[str | None, bool]:
+    """Offer a text in a new run; return what waits then, and whether the tool may be called."""
+    run = Run(store, text, policy)
+    run.list()
+    follow(run)
+    assert run.guard.pins.is_rejected("tool", "list") or waiting(store) or may_call(run)[0]
+    return waiting(store), may_call(run)[0]
+
+
+@pytest.mark.parametrize("policy", [Policy(), REVIEW], ids=["first-use", "review"])
+def test_what_was_rejected_does_not_wait_again_until_it_changes(
+    store: Store, policy: Policy
+) -> None:
+    offer(store, FEW, REVIEW)
+    decide_all(store.reject, store, "demo")
+    assert [offer(store, FEW, policy), offer(store, FEW, policy)] == [(None, False)] * 2
+    assert offer(store, MANY, policy) == (MANY, False), "though it may be trusted at first sight"
+    assert offer(store, FEW, policy) == (MANY, False)
+    decide_all(store.reject, store, "demo")
+    assert {offer(store, text, policy) for text in (FEW, MANY) * 3} == {(None, False)}
+    assert len(store.pins("demo")["tool", "list"].rejected.split()) == 2
+
+
+def test_a_rejected_change_is_taken_back_or_approved_by_its_name(store: Store) -> None:
+    offer(store, FEW, REVIEW)
+    decide_all(store.approve, store, "demo")
+    run = Run(store, MANY)
+    run.list()
+    before = held_definitions(store)
+    for decide in (
+        lambda: reject(store, before, "ada"),
+        lambda: restore(store, before, "ada", is_approval=False),
+        lambda: reject(store, before, "ada"),
+    ):
+        decide()
+        follow(run)
+        assert run.guard.pins.is_rejected("tool", "list") is (waiting(store) is None)
+        assert may_call(run) == [False]
+    assert [offer(store, text, REVIEW) for text in (MANY, FEW, MANY)] == [
+        (None, text == FEW) for text in (MANY, FEW, MANY)
+    ]
+    assert not held_definitions(store)
+    approve(store, held_definitions(store, "demo/list"), "ada")
+    follow(run)
+    assert may_call(run) == [True]
+
+
 def test_what_was_rejected_or_replaced_is_not_withdrawn(store: Store) -> None:
     Run(store, FEW).list()
     decide_all(store.approve, store, "demo")
@@ -207,4 +255,4 @@ def test_what_was_rejected_or_replaced_is_not_withdrawn(store: Store) -> None:
     decide_all(store.reject, store, "demo")
     assert (change := back.list()) is not None
     assert change.reason == WITHDRAWN
-    assert store.pins("demo")["tool", "list"].held_definition is None
+    assert waiting(store) is None

@@ -15,7 +15,8 @@ from pipeguard.records import NamedTuple
 _Dump = Callable[[bool | int | str | float | None, IO[bytes]], None]  # as `rfc8785.dump`
 EXACT_DIGITS = 15  # a decimal of 15 digits survives a double and back (IEEE 754)
 
-WITHDRAWN = "withdrawn"  # the reason of a hold that no longer waits
+# Reasons of a hold that does not wait: the server offers the trusted version, or a person said no.
+WITHDRAWN, REJECTED = "withdrawn", "rejected"
 _TIMES = 7  # the index of the first field that is a time, behind which all tell of the past
 
 
@@ -30,12 +31,13 @@ class Pin(NamedTuple):
         approved_fingerprint: SHA-256 of its canonical form, 64 hex digits, or None.
         held_definition: the newest JSON text that waits for a person, or None.
         held_fingerprint: SHA-256 of its canonical form, 64 hex digits, or None.
-        reason: why a definition is held, as `drift: wording`; empty if it is not. `WITHDRAWN` if it
-            no longer waits.
+        reason: why a definition is held, as `drift: wording`; empty if it is not. `WITHDRAWN` or
+            `REJECTED` if it does not wait.
         approved_at: when it was approved or first pinned (ISO 8601, UTC), or empty. Pins that
             differ only in times, or in who pinned them, are equal.
         held_at: when it was first seen, or withdrawn (ISO 8601, UTC), or empty.
         is_reviewed: False if the trusted version was pinned at first sight, not by a person.
+        rejected: the fingerprints of versions that a person rejected, with blanks between.
     """
 
     kind: str
@@ -48,6 +50,7 @@ class Pin(NamedTuple):
     approved_at: str = ""
     held_at: str = ""
     is_reviewed: bool = True
+    rejected: str = ""
 
     @property
     def is_withdrawn(self) -> bool:
@@ -55,9 +58,14 @@ class Pin(NamedTuple):
         return self.reason == WITHDRAWN
 
     @property
+    def is_rejected(self) -> bool:
+        """True if a person rejected the held version, which the server may still offer."""
+        return self.reason == REJECTED
+
+    @property
     def waits(self) -> bool:
         """True if a version of it waits for a person."""
-        return self.held_definition is not None and not self.is_withdrawn
+        return self.held_definition is not None and self.reason not in {WITHDRAWN, REJECTED}
 
     @property
     def origin(self) -> str:

@@ -35,7 +35,7 @@ class _HoldState(Enum):
 
     STORED = "stored"
     DISPLACED = "displaced"  # the store has the hold of another run
-    REJECTED = "rejected"  # a person discarded it, and the server still offers it
+    FORGOTTEN = "forgotten"  # the store lost it, and the server still offers it
 
 
 class Pins:
@@ -121,14 +121,15 @@ class Pins:
         return (kind, name) in self._unstored
 
     def is_rejected(self, kind: str, name: str) -> bool:
-        """True for a hold that a person discarded, while the server still offers it."""
-        return self._states.get((kind, name)) is _HoldState.REJECTED
+        """True for a hold that a person rejected, or one that was forgotten in this run."""
+        pin, state = self._now.get((kind, name)), self._states.get((kind, name))
+        return state is _HoldState.FORGOTTEN or (pin is not None and pin.is_rejected)
 
     def start_anew(self) -> None:
-        """Let rejected definitions wait again once the restarted server offers them."""
+        """Let forgotten definitions wait again once the restarted server offers them."""
         with self._lock:
             for key, state in self._states.items():
-                if state is _HoldState.REJECTED:
+                if state is _HoldState.FORGOTTEN:
                     self._unstored.add(key)
 
     def _put(self, key: PinKey, pin: Pin) -> None:
@@ -205,27 +206,32 @@ class Pins:
 
     def _still_held(self, key: PinKey, pin: Pin, stored: Pin | None) -> Pin:
         stored_hold = stored.held_fingerprint if stored is not None else None
+        is_other_rejected = stored is not None and stored.is_rejected
         is_rebased = stored is not None and stored.approved_fingerprint != pin.approved_fingerprint
         if is_rebased:
             self._restored.discard(key)
         state = self._states[key]
         if stored_hold == pin.held_fingerprint:
             state = _HoldState.STORED
-        elif stored_hold is not None:
-            is_final = state is _HoldState.REJECTED and not is_rebased
+        elif stored_hold is not None and not is_other_rejected:
+            is_final = state is _HoldState.FORGOTTEN and not is_rebased
             state = state if is_final else _HoldState.DISPLACED
         elif stored is not None and stored.is_withdrawn:  # by a run with the trusted version
             state = _HoldState.STORED
             self._unstored.add(key)
-        elif key not in self._restored and (is_rebased or state is _HoldState.DISPLACED):
+        elif key not in self._restored and (
+            is_rebased or is_other_rejected or state is _HoldState.DISPLACED
+        ):
             state = _HoldState.STORED
             self._unstored.add(key)
             self._restored.add(key)
         else:
-            state = _HoldState.REJECTED
+            state = _HoldState.FORGOTTEN
         self._states[key] = state
         if stored is None:
             return pin
+        if stored_hold == pin.held_fingerprint and stored.is_rejected != pin.is_rejected:
+            return stored
         return stored._replace(
             held_definition=pin.held_definition,
             held_fingerprint=pin.held_fingerprint,

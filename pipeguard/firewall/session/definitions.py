@@ -29,7 +29,7 @@ from pipeguard.firewall.finding import (
     tells_private,
     worst,
 )
-from pipeguard.firewall.pins.fingerprint import WITHDRAWN, Pin, canonical, lasting_part
+from pipeguard.firewall.pins.fingerprint import REJECTED, WITHDRAWN, Pin, canonical, lasting_part
 from pipeguard.firewall.pins.store import REVIEW
 from pipeguard.firewall.policy import Mode, Trust
 from pipeguard.firewall.protocol import codes
@@ -308,16 +308,20 @@ def review_definition(
         return _review_unchanged(scope, pin, approved, definition, findings)
     shown = findings[0].tool if findings else name  # None if it has a secret
     seen = _Seen(name, shown, definition, serialise(lasting).decode(), fingerprint, findings)
+    if fingerprint in pin.rejected and scope.guard.policy.mode is Mode.ENFORCE:
+        return _review_rejected(scope, pin, seen)
     if approved is not None:
         return _review_drifted(scope, pin, approved, seen)
-    if seen.is_poisoned or look_alike is not None or scope.guard.policy.trust is Trust.REVIEW:
+    needs_review = scope.guard.policy.trust is Trust.REVIEW or pin.rejected
+    if seen.is_poisoned or look_alike is not None or needs_review:
         return _review_unapproved(scope, pin, seen, look_alike)
     if pin.held_fingerprint == fingerprint:  # by an earlier run
         return _held_again(scope, pin, seen, pin.reason)
     change = scope.change(name, fingerprint, seen.text)
-    if _learn(scope.guard, change, pin) is None:
-        return _beyond_room(scope, seen)
-    return ReviewedDefinition(definition, findings, change)
+    is_kept = _learn(scope.guard, change, pin) is not None
+    return (
+        ReviewedDefinition(definition, findings, change) if is_kept else _beyond_room(scope, seen)
+    )
 
 
 def _blocked_whole(finding: Finding) -> Finding:
@@ -429,6 +433,17 @@ def _review_drifted(
     )
 
 
+def _review_rejected(scope: DefinitionScope, pin: Pin, seen: _Seen) -> ReviewedDefinition:
+    """Leave out a version that a person rejected; show the trusted one, if there is one."""
+    held = _held_again(scope, pin, seen, REJECTED)
+    note = f"{scope.describe(seen.shown_name)} is as the user rejected it, so no list shows it"
+    finding = scope.finding("trust.rejected", note, seen.shown_name, Action.WARN)
+    finding = finding._replace(severity=Severity.LOW)  # each list has it
+    approved = pin.approved_definition
+    shown = ABSENT if approved is None else _LENIENT.decode(approved)
+    return ReviewedDefinition(shown, (finding,), held.pin)
+
+
 def _held_again(scope: DefinitionScope, pin: Pin, seen: _Seen, reason: str) -> ReviewedDefinition:
     """Hide a definition, and hold it if the store has not done so."""
     is_stored = not scope.guard.pins.is_unstored(pin.kind, pin.name)
@@ -460,5 +475,5 @@ def _learn(guard: Guard, change: PinChange, pin: Pin) -> Pin | None:
     if not change.is_held:
         new = Pin(*pin[:2], *seen, None, None, "", is_reviewed=False)
     else:
-        new = Pin(*pin[:4], *seen, change.reason, is_reviewed=pin.is_reviewed)
+        new = Pin(*pin[:4], *seen, change.reason, "", "", pin.is_reviewed, pin.rejected)
     return guard.pins.learn(new)

@@ -23,7 +23,14 @@ REFUSED_WAIT = "the user refused it"  # in the audit
 FOREIGN_PLACEHOLDER = "secrets.foreign-placeholder"  # detect.findings reports it
 # Rules whose findings explain themselves, to a model too.
 _SELF_EXPLAINING = (
-    *("trust.drifted", "trust.held", "trust.not-offered", "trust.full", "policy.tool"),
+    *(
+        "trust.drifted",
+        "trust.held",
+        "trust.rejected",
+        "trust.not-offered",
+        "trust.full",
+        "policy.tool",
+    ),
     FOREIGN_PLACEHOLDER,
 )
 # Tells a model who can let it pass. No command: a model has a shell.

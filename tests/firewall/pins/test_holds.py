@@ -26,7 +26,7 @@ def holding() -> Pins:
     return pins
 
 
-def test_what_was_rejected_waits_again_once_the_server_is_started_anew_and_offers_it() -> None:
+def test_what_was_forgotten_waits_again_once_the_server_is_started_anew_and_offers_it() -> None:
     pins = holding()
     assert store(pins, TRUSTED) == held("b")
     pins.start_anew()
@@ -35,7 +35,7 @@ def test_what_was_rejected_waits_again_once_the_server_is_started_anew_and_offer
     pins.learn(held("b"))
     assert (pins.is_rejected(*KEY), pins.is_unstored(*KEY)) == (False, False)
     store(pins, held("b"), TRUSTED)
-    assert pins.is_rejected(*KEY), "the person rejected it once more"
+    assert pins.is_rejected(*KEY), "the person forgot it once more"
 
 
 def test_what_a_run_has_not_listed_is_as_in_the_store() -> None:
