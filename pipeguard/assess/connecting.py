@@ -22,7 +22,8 @@ from typing import NamedTuple
 from pipeguard.assess.conversation import RUN, Conversation, ConversationEnded, ServerDialogue
 from pipeguard.assess.gateway_file import pins_name
 from pipeguard.assess.target import AssessmentTarget, Contents, ServerKey, make_key
-from pipeguard.auth.secrets import all_resolved, resolve
+from pipeguard.auth import resolve_arguments, resolve_variables
+from pipeguard.auth.secrets import resolve
 from pipeguard.clients.catalog import ConfigScope, Transport
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.machine import Machine
@@ -185,12 +186,14 @@ def _child_channel(
     root = server.project or target.root or machine.project or machine.home
     with _own_folder() as folder:
         user_folder = Path.home() if options.credentials else Path(folder)
-        words = [_PROJECT.sub(lambda _: str(root), word) for word in server.own_words]
+        words = tuple(_PROJECT.sub(lambda _: str(root), word) for word in server.own_words)
         environment = _environment(server, user_folder, root, options)
         cwd_text = os.path.expandvars(_PROJECT.sub(lambda _: str(root), server.cwd))
         cwd = Path(cwd_text or user_folder)
         if not server.cwd and server.scope is ConfigScope.PROJECT:
             cwd = root
+        if options.credentials:
+            words = resolve_arguments(words)
         command = Command(words, environment, str(root / cwd))
         with run_child(command, policy.limits.frame_bytes) as channel:
             yield channel
@@ -243,13 +246,13 @@ def _drain(descriptor: int, log: Path | None) -> None:
 
 def _environment(
     server: ServerEntry, user_folder: Path, root: Path, options: ConnectOptions
-) -> dict[str, str]:
+) -> Mapping[str, str]:
     variables = child_environment(os.environ, os.environ).variables
     if options.credentials:
         passed = {n: v for n, v in server.env.items() if not n.startswith("PIPEGUARD_")}
         named = {n: os.environ[n] for n in server.env_names if n in os.environ}
         merged = variables | named | {n: os.path.expandvars(v) for n, v in passed.items()}
-        return all_resolved(merged) if refers(merged) else merged
+        return resolve_variables(merged)
     real = Path.home()
     for name, place in _HOMES.items():
         if name in ("HOME", "TMPDIR") or name in variables:
@@ -298,7 +301,7 @@ def _headers(server: ServerEntry) -> Sequence[str]:
         headers = {name: server.env.get(variable, "") for name, variable in named.items()}
     expanded = {name: os.path.expandvars(value) for name, value in headers.items()}
     usable = {n: v for n, v in expanded.items() if v and not _REFERENCE.search(v)}
-    if refers(usable):
+    if refers(usable.values()):
         usable = {n: resolve(v, f"the header {n}") for n, v in usable.items()}
     return [f"{n}: {v}" for n, v in usable.items()]
 

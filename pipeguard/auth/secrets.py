@@ -1,8 +1,9 @@
 """Secrets by name, and references to them: `keyring:NAME`.
 
-A reference replaces a value: in a variable of an entry, or in a header. The system's keyring has
-the values; on a machine without one, a file of mode 0600 has one in clear, if a person says so. The
-state folder has the names, because no keyring lists its entries. Knows no server and no client.
+A reference replaces a value: in a variable of an entry, in a header, or in an argument, where more
+text may surround it. The system's keyring has the values; on a machine without one, a file of mode
+0600 has one in clear, if a person says so. The state folder has the names, because no keyring lists
+its entries. Knows no server and no client.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _SHOWN_CHARS = 60
 _REFERENCE = re.compile(
     rf"\s*(?P<scheme>(?:bearer|basic|token)\s+)?{REFERENCE}(?P<name>(?!/).*)", re.IGNORECASE
 )
+_IN_ARGUMENT = re.compile(rf"(?<![\w.-]){REFERENCE}([\w.-]+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,14 +176,26 @@ def resolve(value: str, what: str) -> str:
         raise InputError(f"{what} refers to {show(value.strip(), _SHOWN_CHARS)}: {error}") from None
 
 
-def find_reference(value: str) -> str:
-    """The name of the secret that a value refers to; empty if it refers to none."""
+def find_references(value: str, *, is_argument: bool) -> list[str]:
+    """The names of the secrets that a value refers to."""
+    if is_argument:
+        return _IN_ARGUMENT.findall(value)
     reference = _REFERENCE.fullmatch(value)
-    return reference["name"].strip() if reference else ""
+    return [reference["name"].strip()] if reference else []
 
 
-def all_resolved(variables: Mapping[str, str]) -> dict[str, str]:
-    """Variables, with secrets replacing the references to them.
+def resolve_argument(argument: str, what: str) -> str:
+    """An argument with each reference in it replaced by the secret.
+
+    Raises:
+        InputError: it refers to a missing secret, or to an invalid name.
+        AuthError: the keyring did not answer.
+    """
+    return _IN_ARGUMENT.sub(lambda reference: resolve(reference[0], what), argument)
+
+
+def resolve_each(variables: Mapping[str, str]) -> dict[str, str]:
+    """Variables with each reference replaced by the secret.
 
     Raises:
         InputError: a secret is missing.

@@ -28,8 +28,9 @@ _STDIN_BYTES = 2**20  # more than any secret; longer input is refused
 def command() -> None:
     """Store secrets for servers in the system's keyring.
 
-    In a guarded entry, write `keyring:NAME` in place of the value: in its env, or in the variable
-    of a header. The server gets the value when it starts; no file, log or audit has it.
+    In a guarded entry, write `keyring:NAME` in place of the value: in its env, its arguments, or
+    the variable of a header. The server gets the value when it starts; no file, log or audit has
+    it.
 
     \b
     Examples:

@@ -23,9 +23,13 @@ _NAME = re.compile("|".join(credentials.in_order("SHOWN")), re.IGNORECASE)
 _LONG = re.compile(r"[A-Za-z0-9+/_=.~-]{20,}")
 # Bounded, so that a word of megabytes is read once.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s\"']+")
-_BEARER = re.compile(rf"(?i)\b({'|'.join(credentials.in_order('SCHEMES'))})\s+\S+")
+_STORED = r"keyring:[\w.-]+(?=[\s\"',}]|\Z)"  # the name of a stored secret
+_BEARER = re.compile(
+    rf"\b({'|'.join(credentials.in_order('SCHEMES'))})\s+(?!{_STORED})\S+", re.IGNORECASE
+)
 _ASSIGNED = re.compile(
-    rf"((?:{'|'.join(credentials.in_order('SHOWN_BEFORE_VALUE'))})[\w.-]{{0,200}}[=:])[^\s\"',}}]+",
+    rf"(?<![\w.-]){_STORED}|((?:{'|'.join(credentials.in_order('SHOWN_BEFORE_VALUE'))})"
+    rf"[\w.-]{{0,200}}[=:])(?!{_STORED})[^\s\"',}}]+",
     re.IGNORECASE,
 )
 _OURS = frozenset({"--env", "--header-env", "--bearer-env"})  # names, and no values
@@ -86,7 +90,7 @@ def masked_words(words: Sequence[str]) -> list[str]:
     before = ""
     for word in words:
         option = _OPTION.fullmatch(before)
-        if before in _OURS:
+        if before in _OURS or _REFERENCE.fullmatch(word):
             shown.append(word)
         elif option and _NAME.search(before) and not word.startswith("-"):
             shown.append(MASK)
@@ -100,7 +104,7 @@ def masked_text(text: str) -> str:
     """A text to show, without secrets in addresses and assignments, or random texts."""
     text = _URL.sub(lambda match: masked_url(match[0]), text)
     text = _BEARER.sub(lambda match: f"{match[1]} {MASK}", text)
-    text = _ASSIGNED.sub(lambda match: f"{match[1]}{MASK}", text)
+    text = _ASSIGNED.sub(lambda match: f"{match[1]}{MASK}" if match[1] else match[0], text)
     return _LONG.sub(lambda match: _masked_long(match[0]), text)
 
 
@@ -160,7 +164,7 @@ def _kind(character: str) -> tuple[bool, bool]:
 # A change of a client's file as a diff for people, with possible secrets masked.
 
 CONTEXT_LINES = 3
-_REFERENCE = re.compile(r"(?:(?:bearer|basic|token)\s+)?keyring:[\w.-]+", re.IGNORECASE)
+_REFERENCE = re.compile(rf"(?:(?:bearer|basic|token)\s+)?{_STORED}", re.IGNORECASE)
 
 
 def diff(config: Config, content: bytes, paths: Iterable[Keys]) -> list[str]:

@@ -31,7 +31,7 @@ class ServerSettings:
 
     Attributes:
         name: the name for calls of its tools, and for its pins and audit.
-        command: program and arguments; empty if it has a URL.
+        command: program and arguments, which may have `keyring:NAME`; empty if it has a URL.
         env: additional variables; values may be `keyring:NAME`.
         cwd: its working directory; empty for ours.
         url: of a server that runs elsewhere.
@@ -123,11 +123,9 @@ class ServerSettings:
         headers = self.headers.items()
         lists = {
             "--env": [f"{name}={value}" for name, value in self.env.items()],
-            "--header": [
-                f"{name}: {value}" for name, value in headers if not refers({name: value})
-            ],
+            "--header": [f"{name}: {value}" for name, value in headers if not refers([value])],
             "--tag": list(self.tags) if self.command else [],
-            "--header-env": [f"{name}={value}" for name, value in headers if refers({name: value})],
+            "--header-env": [f"{name}={value}" for name, value in headers if refers([value])],
         }
         flags = ["--secret-arguments"]
         if (isolate := self.isolate) is not None:

@@ -9,6 +9,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pipeguard.auth import resolve_arguments
 from pipeguard.config.directories import cache_folder, config_folder
 from pipeguard.errors import LaunchError
 from pipeguard.isolation.egress.hosts import HostRules
@@ -130,13 +131,13 @@ class Sandbox:
         """Start the server; return at once.
 
         Raises:
-            LaunchError: the system has no descriptors or processes left, or no container works.
+            PipeGuardError: a secret is missing, the system has no descriptors or processes left, or
+                no container works.
         """
         ports = tuple(sorted(self._rules.ports | WEB_PORTS))
+        argv, variables = add_secrets(self._argv, self._variables)
         child, channel, end = self._start_engine(
-            SandboxedCommand(
-                self._argv, self._variables, self.view, self._host, self.profile.limits, ports
-            )
+            SandboxedCommand(argv, variables, self.view, self._host, self.profile.limits, ports)
         )
         state = EgressState(self._rules, self._report, proxies=self._proxies)
         way_out = Egress(channel, state)
@@ -231,6 +232,26 @@ def prepare_program(
 
     there, in_use = fetch_package(package, packages_folder(), command.env, start, say)
     return *fetched_runtime(there, package, command, folder, host), in_use
+
+
+def add_secrets(
+    argv: tuple[str, ...], variables: Mapping[str, str]
+) -> tuple[tuple[str, ...], Mapping[str, str]]:
+    """A command and its variables, with secrets replacing the references in its arguments.
+
+    A shell puts them there, from variables that it removes: programs that isolate or trace a server
+    run as long as it does, and every user can read their command lines.
+
+    Raises:
+        PipeGuardError: a secret is missing.
+    """
+    words = resolve_arguments(argv)
+    if words == argv:
+        return argv, variables
+    names = [f"PIPEGUARD_{place}" for place in range(len(words))]
+    given = " ".join(f'"${name}"' for name in names)
+    script = f'set -- {given}; unset {" ".join(names)}; exec "$@"'
+    return ("/bin/sh", "-c", script), {**variables, **dict(zip(names, words, strict=True))}
 
 
 def packages_folder() -> Path:

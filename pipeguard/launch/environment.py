@@ -27,7 +27,7 @@ from pipeguard.errors import LaunchError
 from pipeguard.records import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 ALLOWED = frozenset(
     {
@@ -134,9 +134,9 @@ def child_environment(
     return Environment(variables, tuple(missing))
 
 
-def refers(variables: Mapping[str, str]) -> bool:
-    """True if a variable may name a secret in the keyring, which is slow to open."""
-    return any(REFERENCE in value.lower() for value in variables.values())
+def refers(values: Iterable[str]) -> bool:
+    """True if a value may name a secret in the keyring, which is slow to open."""
+    return any(REFERENCE in value.lower() for value in values)
 
 
 def parent_environment() -> dict[str, str] | None:

@@ -213,7 +213,7 @@ def _variable(name: str, environment: Mapping[str, str], option: str, header: st
     value = name if name.startswith(REFERENCE) else environment.get(name, "")
     if not value.strip():
         raise PolicyError(f"{option} {name}: this variable is not set, or empty.")
-    if refers({name: value}):
+    if refers([value]):
         from pipeguard.auth.secrets import resolve
 
         is_entry = header and name.startswith(REFERENCE)  # of pipeguard.yaml or a client's file

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from pipeguard.auth import resolve_arguments, resolve_variables
 from pipeguard.errors import PolicyError
-from pipeguard.launch.environment import child_environment, parent_environment, refers
+from pipeguard.launch.environment import child_environment, parent_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from pipeguard.config.options import WrapOptions
 
@@ -42,7 +43,7 @@ def read_number(options: WrapOptions, name: str, default: float, most: float = M
 
 def read_variables(
     options: WrapOptions, ours: Collection[str] = ()
-) -> tuple[dict[str, str], Sequence[str]]:
+) -> tuple[Mapping[str, str], Sequence[str]]:
     """The variables of the server, with its secrets, and unset variables that `--env` names.
 
     Args:
@@ -59,8 +60,5 @@ def read_variables(
         extra=options.lists.get("--env", ()),
         inherit_all=inherits,
     )
-    if refers(environment.variables):
-        from pipeguard.auth.secrets import all_resolved
-
-        return all_resolved(environment.variables), environment.missing
-    return environment.variables, environment.missing
+    resolve_arguments(options.command)  # raises before anything is fetched or started
+    return resolve_variables(environment.variables), environment.missing

@@ -10,6 +10,7 @@ import gc
 import os
 from typing import TYPE_CHECKING
 
+from pipeguard.auth import resolve_arguments
 from pipeguard.config.user_policy import mentions
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.launch.child import Command, start
@@ -17,7 +18,7 @@ from pipeguard.records import NamedTuple
 from pipeguard.runtime.numbers import read_variables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from pipeguard.config.options import WrapOptions
     from pipeguard.isolation import ServerStarter
@@ -183,7 +184,9 @@ def keep_stdout_for_frames() -> int:
     return client_fd
 
 
-def _start(options: WrapOptions, variables: dict[str, str]) -> tuple[ServerStarter | None, Child]:
+def _start(
+    options: WrapOptions, variables: Mapping[str, str]
+) -> tuple[ServerStarter | None, Child]:
     """Start the server, isolated if requested; an isolated one comes with its starter.
 
     Raises:
@@ -191,7 +194,8 @@ def _start(options: WrapOptions, variables: dict[str, str]) -> tuple[ServerStart
     """
     is_isolated = options.values.get("--isolate", "none") != "none" or options.isolation()
     if not is_isolated and not mentions(options.values.get("--policy"), "isolate"):
-        return None, start(Command(options.command, variables, options.values.get("--cwd")))
+        command = resolve_arguments(options.command)
+        return None, start(Command(command, variables, options.values.get("--cwd")))
     from pipeguard.isolation import ServerStarter
 
     starter = ServerStarter(options, variables)

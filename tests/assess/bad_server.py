@@ -53,7 +53,8 @@ def answer(kind: str, method: str, params: dict[str, object]) -> object:  # noqa
         if kind == "home":  # what it sees, as the names of its tools
             names = [f"home_{len(list(Path.home().iterdir()))}"]
             names += [f"has_{name.lower()}" for name in ("API_KEY", "MODE") if name in os.environ]
-            names += ["has_reference"] * os.environ.get("API_KEY", "").startswith("keyring:")
+            given = (os.environ.get("API_KEY", ""), *sys.argv)
+            names += ["has_reference"] * any("keyring:" in text for text in given)
             return {"tools": [tool(name) for name in names]}
         return {"tools": TOOLS.get(kind, [tool()])}
     if method == "prompts/list":

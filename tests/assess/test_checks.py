@@ -286,11 +286,13 @@ def test_a_reference_that_nobody_reads_is_told(tmp_path: Path) -> None:
     unread: list[Entry] = [
         {"command": "srv", "env": {"TOKEN": "keyring:it"}},
         {"url": "https://x.test/mcp", "headers": {"Authorization": "Bearer keyring:it"}},
+        {"command": "srv", "args": ["--to=x", "--db=a/keyring:it/b"]},
     ]
     others: list[Entry] = [
         {"command": "pipeguard", "args": ["wrap", "--", "srv"], "env": {"T": "keyring:it"}},
         {"command": "sh", "args": ["-c", "pipeguard wrap -- a"], "env": {"T": "keyring:a"}},
         {"command": "srv", "env": {"TOKEN": "keyring://another/program"}},
+        {"command": "srv", "args": ["keyring://another/program", "--x=my-keyring:it"]},
     ]
     found = of(machine(tmp_path, numbered(unread, others)), "reference-unread")
     expect_first(found, len(unread))

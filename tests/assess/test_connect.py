@@ -91,12 +91,14 @@ def test_with_credentials_it_has_its_secrets_also_from_the_keyring(
     monkeypatch.setattr(ring, "_chosen", False)
     secrets.store("kept", "zq7" + "Rt55Kp0s81LmVw")
     servers = {name: bad("home", env={"API_KEY": f"keyring:{name}"}) for name in ("kept", "lost")}
+    servers["argued"] = bad("home", args=["-I", str(BAD), "home", "--key=keyring:kept"])
     servers["plain"] = bad("home", env={"API_KEY": "zq7" + "Rt55Kp0s81LmVw"})
     found = contents(asked(machine(tmp_path, servers), ConnectOptions(credentials=True)))
     names = {offer.name for offer in found["kept"].offers}
     assert "has_api_key" in names
     assert "has_api_key" in {offer.name for offer in found["plain"].offers}
     assert "has_reference" not in names
+    assert "has_reference" not in {offer.name for offer in found["argued"].offers}
     assert "the keyring has no secret 'lost'" in found["lost"].problem
     found = contents(asked(machine(tmp_path, servers)))
     assert not {"has_api_key", "has_reference"} & {offer.name for offer in found["kept"].offers}

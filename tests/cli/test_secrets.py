@@ -9,6 +9,7 @@ import os
 import secrets
 import select
 import shlex
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -17,10 +18,11 @@ from time import monotonic
 
 import pytest
 
-from pipeguard.auth import ring
+from pipeguard.auth import resolve_arguments, ring
 from pipeguard.errors import AuthError, InputError, StateError
 from tests.auth.conftest import KEYRING
 from tests.hostile.wire import Upstream
+from tests.launch.processes import command_lines
 from tests.listening import Listening
 from tests.people import run_here
 from tests.snapshot import Snapshot
@@ -34,7 +36,8 @@ INITIALIZE = {
     "clientInfo": {"name": "tests", "version": "1"},
 }
 NOTING = """import hashlib, os, pathlib, runpy, sys
-digest = hashlib.sha256(os.environ["TOKEN"].encode()).hexdigest()
+token = os.environ.get("TOKEN") or sys.argv.pop(2).split("/")[1].split(",")[0]
+digest = hashlib.sha256(token.encode()).hexdigest()
 pathlib.Path(sys.argv[1]).write_text(digest)
 sys.argv = sys.argv[2:]
 runpy.run_path(sys.argv[0], run_name="__main__")
@@ -121,14 +124,21 @@ def test_a_value_is_typed_unseen_and_shown_on_a_terminal_alone() -> None:
     assert "keyring:demo-token" in piped.stderr
 
 
-@pytest.mark.parametrize("how", ["entry", "option"])
+@pytest.mark.parametrize("how", ["entry", "option", "none", "bubblewrap", "learn"])
 def test_a_server_gets_the_value_and_nobody_else(tmp_path: Path, how: str) -> None:
     keep()
-    more = ["--env", "TOKEN" if how == "entry" else "TOKEN=keyring:demo-token"]
+    (tmp_path / "notes").mkdir()
+    digest, word = tmp_path / "notes" / "digest", ["--a=keyring:demo-token/keyring:demo-token,b"]
+    more = {"entry": ["--env", "TOKEN"], "option": ["--env", "TOKEN=keyring:demo-token"]}.get(how)
+    if more is None:  # in an argument
+        if how != "none" and not shutil.which({"learn": "strace"}.get(how, "bwrap")):
+            pytest.skip(f"{how} is not possible here")
+        more = ["--isolate", how, *(["--write", str(digest.parent)] if how == "bubblewrap" else [])]
+    else:
+        word = []
     options = ["--name", "demo", "--log-level", "trace", *more]
     entry = {"TOKEN": "keyring:demo-token"} if how == "entry" else {}
-    digest = tmp_path / "digest"
-    command = [*PYTHON, "-c", NOTING, str(digest), str(SERVER)]
+    command = [*PYTHON, "-c", NOTING, str(digest), *word, str(SERVER)]
     with Wrapped(tmp_path, options=options, command=command, environment=entry) as wrapped:
         wrapped.initialize()
         assert digest.read_text() == hashlib.sha256(SECRET.encode()).hexdigest()
@@ -136,7 +146,7 @@ def test_a_server_gets_the_value_and_nobody_else(tmp_path: Path, how: str) -> No
         guard = Path(f"/proc/{wrapped.process.pid}")
         if guard.exists():
             assert SECRET.encode() not in (guard / "environ").read_bytes()
-            assert SECRET.encode() not in (guard / "cmdline").read_bytes()
+            assert sum(SECRET.encode() in words for words in command_lines()) == len(word)
     kept = [path for path in (tmp_path / "state").rglob("*") if path.is_file()]
     assert wrapped.store in kept
     for path in (*kept, wrapped.stderr):
@@ -233,6 +243,16 @@ def test_what_is_no_reference_of_ours_stays(tmp_path: Path) -> None:
         told = wrapped.ask("do/environment")["result"]
     assert isinstance(told, dict)
     assert {name: told[name] for name in left} == left
+    words = ("srv", *left.values(), "--x=keyring://y", "my-keyring:z")
+    assert resolve_arguments(words) == words
+
+
+@pytest.mark.parametrize("command", ["keyring:demo-token", "npx -y keyring:demo-token", "sh -c"])
+def test_a_secret_is_no_program_and_in_no_script(command: str) -> None:
+    keep()
+    words = (*command.split(), "a keyring:demo-token")
+    with pytest.raises(InputError, match="where PipeGuard puts no secret"):
+        resolve_arguments(words)
 
 
 def test_without_a_keyring_a_secret_is_in_a_file_if_a_person_says_so(
@@ -258,24 +278,28 @@ def test_without_a_keyring_a_secret_is_in_a_file_if_a_person_says_so(
 
 
 @pytest.mark.parametrize(
-    ("backend", "why"),
+    ("backend", "where", "why"),
     [
-        (KEYRING, "the keyring has no secret 'absent'"),
-        ("keyring.backends.fail.Keyring", "there is no secret 'absent'"),
+        (KEYRING, "variable", "the keyring has no secret 'absent'"),
+        ("keyring.backends.fail.Keyring", "variable", "there is no secret 'absent'"),
+        (KEYRING, "argument", "the keyring has no secret 'absent'"),
     ],
-    ids=["keyring", "no keyring"],
 )
 def test_a_missing_secret_is_told_before_the_server_starts_with_what_stores_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str, why: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str, where: str, why: str
 ) -> None:
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", backend)
     command = [*PYTHON, "-c", NOTING, str(tmp_path / "note"), str(SERVER)]
-    options = ["--name", "demo", "--env", "TOKEN=keyring:absent"]
+    options, what = ["--name", "demo"], "an argument of the server"
+    if where == "variable":
+        options, what = [*options, "--env", "TOKEN=keyring:absent"], "the variable TOKEN"
+    else:
+        command.append("--key=keyring:absent")
     with Wrapped(tmp_path, options=options, command=command) as wrapped:
         answer = wrapped.ask("initialize")
         wrapped.hang_up()
         assert wrapped.code() == InputError.exit_code
-    told = f"the variable TOKEN refers to keyring:absent: {why}."
+    told = f"{what} refers to keyring:absent: {why}."
     assert told in json.dumps(answer)
     assert told in wrapped.stderr.read_text()
     assert not (tmp_path / "note").exists()

@@ -189,12 +189,13 @@ def test_uninstalling_removes_the_guard_and_names_what_is_left(
 def test_what_only_pipeguard_can_read_is_told_before_the_guard_is_removed(
     home: Path, launcher: str
 ) -> None:
-    entry = {"command": "srv", "env": {"TOKEN": "keyring:demo"}}
+    entry = {"command": "srv", "args": ["--key=keyring:demo"], "env": {"TOKEN": "keyring:demo"}}
     (home / ".cursor" / "mcp.json").write_text(json.dumps({"mcpServers": {"it": entry}}))
-    run("cursor", "--yes", "--launcher", launcher)
+    assert "--key=keyring:demo" in run("cursor", "--yes", "--launcher", launcher).output
     store("demo", SECRET, Place.FILE)
     told = CliRunner().invoke(cli, ["uninstall", "--dry-run"]).output
     assert "it: the variable TOKEN is `keyring:demo`, which only PipeGuard reads: put its" in told
+    assert "it: the argument --key is `keyring:demo`" in told
     assert "the secrets demo" in told
 
 

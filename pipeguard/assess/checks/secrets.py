@@ -15,7 +15,7 @@ from pipeguard.assess.cures import setup_command
 from pipeguard.assess.gateway_file import is_of_gateway
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureFinding, read_checks
-from pipeguard.auth.secrets import find_reference
+from pipeguard.auth.secrets import find_references
 from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import Config, ServerEntry
 from pipeguard.clients.guarding import runs_pipeguard
@@ -94,8 +94,9 @@ def find_uses(configs: Iterable[Config]) -> dict[str, list[SecretUse]]:
 def _references(server: ServerEntry) -> Iterator[tuple[str, _Value]]:
     """Yield the stored secrets that an entry refers to, by name, and where."""
     for value in _values(server):
-        is_resolved = value.place.startswith(("The variable ", "The header "))
-        if is_resolved and (name := find_reference(value.value)):
+        is_argument = value.span.startswith("args.")
+        is_resolved = is_argument or value.place.startswith(("The variable ", "The header "))
+        for name in find_references(value.value, is_argument=is_argument) if is_resolved else ():
             yield name, value
 
 

@@ -12,7 +12,7 @@ from pipeguard.isolation.learning.tracer import OPTIONS, Tracer, obstacle, strac
 from pipeguard.isolation.packages import find_package
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.runtimes import starting_folder, with_paths
-from pipeguard.isolation.sandbox import installer, prepare_program, this_host
+from pipeguard.isolation.sandbox import add_secrets, installer, prepare_program, this_host
 from pipeguard.isolation.sensitive import is_inside
 from pipeguard.isolation.server_view import given_among
 from pipeguard.isolation.view import ETC_FILES, ETC_FOLDERS, SCRATCH, SYSTEM
@@ -77,14 +77,15 @@ class Learner:
         """Start the server; return at once.
 
         Raises:
-            LaunchError: the system has no descriptors or processes left.
+            PipeGuardError: a secret is missing, or the system has no descriptors or processes left.
         """
-        source, sink = os.pipe()
         command = self._command
-        words = (strace_here(), *OPTIONS, f"/proc/self/fd/{sink}", "--", *command.argv)
+        argv, variables = add_secrets(command.argv, command.env)
+        source, sink = os.pipe()
+        words = (strace_here(), *OPTIONS, f"/proc/self/fd/{sink}", "--", *argv)
         confinement = Confinement(words, (sink,), lambda: None, is_engine=False)
         try:
-            child = start(Command(command.argv, command.env, command.cwd, confinement))
+            child = start(Command(command.argv, variables, command.cwd, confinement))
         except BaseException:
             os.close(source)
             raise

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from pipeguard.auth import resolve_variables
 from pipeguard.config.user_policy import mentions
 from pipeguard.errors import PolicyError
-from pipeguard.launch.environment import PROXIES, refers
+from pipeguard.launch.environment import PROXIES
 
 if TYPE_CHECKING:
     from pipeguard.config.options import WrapOptions
@@ -31,13 +32,10 @@ def outer_proxies(options: WrapOptions) -> OuterProxies | None:
     values = {name: text for name, text in os.environ.items() if name.upper() in PROXIES and text}
     if not named and not values:
         return None
-    if refers({**values, **named}):
-        from pipeguard.auth.secrets import all_resolved
-
-        values, named = all_resolved(values), all_resolved(named)
     from pipeguard.isolation.egress.outer_proxy import merge_proxies
 
-    proxies = merge_proxies(named.get(SETTING), values)
+    setting = resolve_variables(named).get(SETTING)
+    proxies = merge_proxies(setting, resolve_variables(values))
     if named and proxies.wrong:
         raise PolicyError(f"{proxies.wrong}.")
     return proxies

@@ -9,6 +9,7 @@ from threading import Lock
 from time import monotonic, time
 from typing import TYPE_CHECKING, Protocol
 
+from pipeguard.auth import resolve_arguments
 from pipeguard.config.user_policy import mentions
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.isolation.docker_servers import is_of_containers
@@ -110,10 +111,12 @@ class ServerStarter:
         """Start the server; return at once.
 
         Raises:
-            LaunchError: the system has no descriptors or processes left.
+            PipeGuardError: a secret is missing, or the system has no descriptors or processes left.
         """
-        isolated = self._sandbox or self._learner
-        return start(self._command) if isolated is None else isolated.start()
+        if (isolated := self._sandbox or self._learner) is not None:
+            return isolated.start()
+        command = self._command
+        return start(Command(resolve_arguments(command.argv), command.env, command.cwd))
 
     def attach(self, run: GuardedRun) -> None:
         """Write its connections to the audit, and follow the policy from now on."""
