@@ -16,23 +16,6 @@
 #include <linux/prctl.h>
 #include <linux/stat.h>
 
-#ifndef O_PATH
-#define O_PATH 010000000
-#endif
-#ifndef O_CLOEXEC
-#define O_CLOEXEC 02000000
-#endif
-#ifndef O_NOFOLLOW
-#ifdef __aarch64__
-#define O_NOFOLLOW 0100000
-#else
-#define O_NOFOLLOW 0400000
-#endif
-#endif
-#ifndef AT_EMPTY_PATH
-#define AT_EMPTY_PATH 0x1000
-#endif
-
 /* linux/landlock.h, which older headers lack or have without scopes. */
 #define CREATE_RULESET 444
 #define ADD_RULE 445
