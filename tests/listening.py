@@ -12,7 +12,6 @@ import select
 import shlex
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -142,6 +141,3 @@ class Listening(Process):
             {"PIPEGUARD_STATE_DIR": str(folder / "state"), **(environment or {})},
             told_on_stderr=True,
         )
-
-
-FORWARD = f"{sys.executable} {Path(__file__).parent.parent / 'benchmarks' / 'http' / 'forward.py'}"

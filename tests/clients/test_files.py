@@ -29,8 +29,6 @@ from tests.clients.config_file import (
     undo,
 )
 
-CURSOR = client("cursor")
-
 
 def test_a_file_is_guarded_and_given_back(machine: Machine) -> None:
     path = put(machine.home, OPEN)

@@ -349,8 +349,6 @@ def test_the_c_form_leaves_no_byte_of_its_buffers(tmp_path: Path) -> None:
 
 
 FUZZING = """
-import sys
-sys.path[:0] = sys.argv[1:]
 import _outline
 from pipeguard.detect import plain
 from pipeguard.detect.scanning import extents

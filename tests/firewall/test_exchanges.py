@@ -25,7 +25,7 @@ from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import engines
 
 IDS = ["1", '"1"', "2"]
-GONE, INVALID, SILENT = -37104, -32600, -37105
+GONE, SILENT = -37104, -37105
 
 
 @cache

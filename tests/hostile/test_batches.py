@@ -83,25 +83,24 @@ def test_a_batch_of_notifications_is_accepted(hop: Hop, upstream: Upstream) -> N
     assert len(upstream.seen) == 1
 
 
-@pytest.mark.parametrize("revision", [SESSIONS, "2025-11-25"])
-def test_a_batch_of_another_revision_is_refused(
-    hop: Hop, upstream: Upstream, revision: str
-) -> None:
-    header = session(hop, upstream, revision)
-    answer = hop.ask(post(many(ask("prompts/list", 1), ask("prompts/list", 2)), header))
-    assert codes(json.loads(answer.body)) == {INVALID_REQUEST}
-    assert upstream.seen == []
+ONE, TWO = ask("prompts/list", 1), ask("prompts/list", 2)
 
 
 @pytest.mark.parametrize(
-    "messages",
-    [(), (OPENING, ask("prompts/list", 2)), (ask("prompts/list", 1), ask("prompts/list", 1))],
-    ids=["none", "with-an-opening", "one-id-twice"],
+    ("revision", "messages"),
+    [
+        (SESSIONS, (ONE, TWO)),
+        ("2025-11-25", (ONE, TWO)),
+        (BATCHES, ()),
+        (BATCHES, (OPENING, TWO)),
+        (BATCHES, (ONE, ONE)),
+    ],
+    ids=[SESSIONS, "2025-11-25", "none", "with-an-opening", "one-id-twice"],
 )
 def test_a_batch_that_may_not_be_is_refused(
-    hop: Hop, upstream: Upstream, messages: Sequence[Object]
+    hop: Hop, upstream: Upstream, revision: str, messages: Sequence[Object]
 ) -> None:
-    header = session(hop, upstream, BATCHES)
+    header = session(hop, upstream, revision)
     answer = hop.ask(post(many(*messages), header))
     assert codes(json.loads(answer.body)) == {INVALID_REQUEST}
     assert upstream.seen == []

@@ -321,11 +321,16 @@ def test_writing_to_a_server_that_was_ended_raises_and_kills_nobody() -> None:
             os.write(child.stdin_fd, b"late")
 
 
-def test_a_killed_warden_takes_the_server_with_it() -> None:
-    with running(python(STUBBORN)) as child:
+@pytest.mark.parametrize(
+    ("source", "number"), [(STUBBORN, signal.SIGKILL), (SLEEPS, signal.SIGTERM)]
+)
+def test_a_warden_that_is_killed_or_ended_takes_the_server_with_it(
+    source: str, number: signal.Signals
+) -> None:
+    with running(python(source)) as child:
         process = int(read_line(child.stdout_fd))
-        os.kill(child._warden, signal.SIGKILL)
-        assert child.wait(PATIENCE_SECONDS) == Exit.by_signal(signal.SIGKILL)
+        os.kill(child._warden, number)
+        assert child.wait(PATIENCE_SECONDS) == Exit.by_signal(number)
         none_is_left(process)
 
 
@@ -352,14 +357,6 @@ def test_without_descriptors_left_nothing_is_started_and_none_is_lost(left: int)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert open_descriptors() == before
-
-
-def test_a_warden_that_is_sent_sigterm_ends_the_server_by_the_ladder() -> None:
-    with running(python(SLEEPS)) as child:
-        process = int(read_line(child.stdout_fd))
-        os.kill(child._warden, signal.SIGTERM)
-        assert child.wait(PATIENCE_SECONDS) == Exit.by_signal(signal.SIGTERM)
-        none_is_left(process)
 
 
 def open_descriptors() -> list[str]:
@@ -412,11 +409,15 @@ def test_nothing_is_left_of_a_server_when_we_are_killed() -> None:
             none_is_left(*processes)
 
 
-def test_nothing_is_left_of_an_escaped_grandchild_when_we_are_killed() -> None:
-    with guardian(python(ESCAPES + "signal.pause()")) as process:
-        warden, grandchild = numbers(process, 2)
+@pytest.mark.parametrize("source", [STUBBORN, ESCAPES + "signal.pause()"])
+def test_the_client_sees_our_end_at_once_and_nothing_is_left(source: str) -> None:
+    with guardian(python(source)) as process:
+        warden, server = numbers(process, 2)
         process.kill()
-        none_is_left(grandchild, warden)
+        assert process.stdout is not None
+        assert process.stdout.read() == b""  # end of file, while the warden still works
+        assert is_running(warden)
+        none_is_left(server, warden)
 
 
 def test_nothing_is_left_of_a_chain_when_the_whole_group_is_killed() -> None:
@@ -429,16 +430,6 @@ def test_nothing_is_left_of_a_chain_when_the_whole_group_is_killed() -> None:
             os.killpg(process.pid, number)
         for processes in ending:
             none_is_left(*processes)
-
-
-def test_the_client_sees_our_end_at_once_whatever_the_server_does() -> None:
-    with guardian(python(STUBBORN)) as process:
-        warden, server = numbers(process, 2)
-        process.kill()
-        assert process.stdout is not None
-        assert process.stdout.read() == b""  # end of file, while the warden still works
-        assert is_running(warden)
-        none_is_left(server, warden)
 
 
 def test_a_started_server_costs_no_heavy_import() -> None:

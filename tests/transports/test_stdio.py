@@ -231,19 +231,23 @@ def read_size(descriptor: int, size: int) -> bytes:
     return data
 
 
-def test_whole_lines_pass_at_once_and_a_part_of_one_waits() -> None:
-    with copying() as (_, server, out):
-        os.write(server, b"one\ntw")
-        assert read_size(out, 4) == b"one\n"
-        os.write(server, b"o\r33%\r")
-        assert read_size(out, 8) == b"two\r33%\r"
+BEFORE, AFTER = b"x" * (PIECE_BYTES - WORD_BYTES - 1), b"y" * (WORD_BYTES - 1)
+PIECES = {
+    "whole lines": [(b"one\ntw", b"one\n"), (b"o\r33%\r", b"two\r33%\r")],
+    "a secret": [(b"key: sec", b""), (b"ret!\n", b"key: ******!\n")],
+    "a control character": [
+        (BEFORE + b"\xc2\x9b" + AFTER, BEFORE),
+        (b" gr\xc3\xbcn\n", b"\\x9b" + AFTER + b" gr\xc3\xbcn\n"),
+    ],
+}
 
 
-def test_a_secret_that_comes_in_two_writes_is_masked() -> None:
+@pytest.mark.parametrize("steps", PIECES.values(), ids=PIECES)
+def test_what_comes_in_pieces_passes_by_whole_lines(steps: list[tuple[bytes, bytes]]) -> None:
     with copying() as (_, server, out):
-        os.write(server, b"key: sec")
-        os.write(server, b"ret!\n")
-        assert read_size(out, 13) == b"key: ******!\n"
+        for written, shown in steps:
+            os.write(server, written)
+            assert read_size(out, len(shown)) == shown
 
 
 def test_the_lines_of_a_private_key_are_masked_together() -> None:
@@ -261,18 +265,16 @@ def test_the_lines_of_a_private_key_are_masked_together() -> None:
         assert read_size(out, len(begin) + 27).endswith(b"{}\n"), "that is no key"
 
 
-@pytest.mark.parametrize("size", [PIECE_BYTES - 1, PIECE_BYTES, 300_000])
-def test_a_long_line_passes_in_pieces_and_whole(size: int) -> None:
-    line = (b"words " * (size // 6 + 1))[:size]
-    with copying() as (_, server, out), ThreadPoolExecutor(1) as pool:
-        reading = pool.submit(read_size, out, size + 1)
-        os.write(server, line + b"\n")
-        assert reading.result(PATIENCE_SECONDS) == line + b"\n"
-
-
-@pytest.mark.parametrize("word", [b"secret ", b'"secret",', b"of a secret or xx secrets|"])
-def test_a_long_line_is_cut_between_words(word: bytes) -> None:
-    line = word * 30_000 + b"\n"
+@pytest.mark.parametrize(
+    ("word", "size"),
+    [
+        *((b"words ", size) for size in (PIECE_BYTES - 1, PIECE_BYTES, 300_000)),
+        *((word, 30_000 * len(word)) for word in (b"secret ", b'"secret",')),
+        (b"of a secret or xx secrets|", 780_000),
+    ],
+)
+def test_a_long_line_passes_whole_and_is_cut_between_words(word: bytes, size: int) -> None:
+    line = (word * (size // len(word) + 1))[:size] + b"\n"
     with copying() as (_, server, out), ThreadPoolExecutor(1) as pool:
         reading = pool.submit(read_size, out, len(line))
         os.write(server, line)
@@ -293,16 +295,6 @@ def test_our_own_standard_error_may_be_gone() -> None:
             os.write(server, b"x" * 10_000 + b"\n")
         shut_writing(server)
         assert copy.finish(PATIENCE_SECONDS)
-
-
-def test_a_control_character_in_two_pieces_is_made_visible() -> None:
-    before, after = b"x" * (PIECE_BYTES - WORD_BYTES - 1), b"y" * (WORD_BYTES - 1)
-    with copying() as (_, server, out):
-        os.write(server, before + b"\xc2\x9b" + after)
-        assert read_size(out, len(before)) == before
-        os.write(server, b" gr\xc3\xbcn\n")
-        wanted = b"\\x9b" + after + b" gr\xc3\xbcn\n"
-        assert read_size(out, len(wanted)) == wanted
 
 
 def test_escapes_are_made_visible_on_a_terminal() -> None:

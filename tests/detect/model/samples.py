@@ -81,12 +81,19 @@ def matches(name: str, text: str, engine: Engine | None = None) -> list[Match]:
     return [match for match in seen.matches if match.rule.id == rule.id]
 
 
+_BEGINNING = """
+import random, sys
+sys.path[:0] = sys.argv[1:]
+dice = random.Random(2)
+"""
+
+
 def run_sanitized(source: Path, code: str, folder: Path, tries: int) -> None:
     """Run code with an extension built with the address and undefined behaviour sanitizers.
 
     Args:
         source: of the extension.
-        code: which tries TRIES things.
+        code: which tries TRIES things that `dice` chooses.
         folder: for the built extension.
         tries: how often the longest of suites tries.
     """
@@ -98,8 +105,9 @@ def run_sanitized(source: Path, code: str, folder: Path, tries: int) -> None:
     library = subprocess.run(
         ["cc", "-print-file-name=libasan.so"], check=True, capture_output=True, text=True
     ).stdout.strip()
+    program = f"TRIES = {count_tries(tries)}{_BEGINNING}{code}"
     subprocess.run(
-        [sys.executable, "-c", f"TRIES = {count_tries(tries)}\n{code}", str(folder), *sys.path],
+        [sys.executable, "-c", program, str(folder), *sys.path],
         env={"LD_PRELOAD": library, "ASAN_OPTIONS": "detect_leaks=0", "PYTHONMALLOC": "malloc"},
         check=True,
     )

@@ -62,10 +62,7 @@ def test_the_c_form_leaves_no_byte_of_its_buffers(tmp_path: Path) -> None:
 
 
 FUZZING = f"""
-import random, sys
-sys.path.insert(0, sys.argv[1])
 import _opener
-dice = random.Random(2)
 words, grams = dice.randbytes(1 << {WORD_BITS}), dice.randbytes(1 << {GRAM_BITS})
 kinds = [b"ab .!\\n", b"a", b"<>#: ", bytes(range(256)), b"Aa0. \\xe3\\x80\\x82"]
 for number in range(TRIES):

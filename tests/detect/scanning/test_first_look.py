@@ -42,10 +42,6 @@ SEED = REVERSED_SEED.split()[::-1]
 PROSE = "The function returns the rows of a table, sorted by name."
 
 
-def pieces_of(text: str) -> list[str]:
-    return [text[at : at + 5] for at in range(0, len(text), 5)]
-
-
 WRITINGS: dict[str, Disguise] = {
     "as it is": str,
     **(ENCODINGS | FOLDS | RESPELT | UNSEEN),
