@@ -50,6 +50,7 @@ class AuditedEvent:
         kind: of the message, as `result`.
         length_bytes: of its frame.
         is_of_demo: True for an event of `pipeguard demo`, which needs no decision.
+        client: the client's name and version, or empty.
     """
 
     name: str
@@ -62,6 +63,7 @@ class AuditedEvent:
     kind: str = ""
     length_bytes: int = 0
     is_of_demo: bool = False
+    client: str = ""
 
 
 def find_event(store: Path, name: str, *, with_demo: bool = False) -> AuditedEvent:
@@ -122,7 +124,8 @@ def to_event(row: AuditRow) -> AuditedEvent:
     """The verdict of a row."""
     entry = row.entry
     names = entry.event, entry.time, row.server, entry.tool, entry.method, entry.action
-    return AuditedEvent(*names, tuple(parse_findings(entry)), entry.kind, entry.frame_bytes)
+    findings, size = tuple(parse_findings(entry)), entry.frame_bytes
+    return AuditedEvent(*names, findings, entry.kind, size, client=entry.client)
 
 
 def stopping(event: AuditedEvent) -> list[dict[str, str]]:

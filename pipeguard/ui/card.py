@@ -74,6 +74,9 @@ class Card(ABC):
         definitions: the pending definitions, if any.
         more: the number of pending definitions that the card does not show.
         dismissal: the key to dismiss it permanently, or empty.
+        client: the name of whoever asks, or empty.
+        until: when the wait of a call ends (ISO 8601, UTC), or empty.
+        is_whole: whether the card shows long values in full.
         bound: the texts to which an answer applies.
     """
 
@@ -86,6 +89,9 @@ class Card(ABC):
     definitions: Sequence[StoredDefinition] = ()
     more = 0
     dismissal = ""
+    client = ""
+    until = ""
+    is_whole = False
     names_server = True  # next to its heading in the list
 
     def __init__(self, id_: str, server: str, heading: Markup, what: str, since: str) -> None:
@@ -110,7 +116,8 @@ class Card(ABC):
     @property
     def digest(self) -> str:
         """The digest of the content to which an answer applies."""
-        return sha256("\0".join((self.id, *self.bound)).encode()).hexdigest()[:SHOWN_CHARS]
+        words = (self.id, *self.bound, *(["in full"] * self.is_whole))
+        return sha256("\0".join(words).encode()).hexdigest()[:SHOWN_CHARS]
 
     def find_answer(self, name: str) -> CardAnswer | None:
         """Return the answer of a button."""

@@ -31,7 +31,7 @@ from pipeguard.state.grants import find_granted
 from pipeguard.state.page_address import definition_card, new_card
 from pipeguard.state.proposals import Proposal
 from pipeguard.state.review import StoredDefinition, approve, reject, restore, stored_definitions
-from pipeguard.state.timestamps import to_utc_text
+from pipeguard.state.timestamps import from_utc_text, to_utc_text
 from pipeguard.ui.card import GROUPS, HELD, Card, CardAnswer
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError
 from pipeguard.ui.event_cards import CallCard, StoppedCard, WallCard, describe_stop
@@ -113,9 +113,10 @@ def carry_out_all(store: Store, chosen: Sequence[ChosenAnswer]) -> DoneDecision:
 
 def _cards(store: Store, wanted: str = "") -> Iterator[Card]:
     """Yield all cards; at least the wanted one, if its id is given."""
-    now = time.time()
-    waiting = held_events(store, to_utc_text(now - read_ask_seconds()))
-    yield from map(CallCard, reversed(waiting))
+    now, ask_seconds = time.time(), read_ask_seconds()
+    waiting = held_events(store, to_utc_text(now - ask_seconds))
+    for event in reversed(waiting):
+        yield CallCard(event, to_utc_text(from_utc_text(event.time) + ask_seconds))
     yield from _definition_cards(store, wanted)
     yield from (ProposalCard(each) for each in proposed.proposals(store) if each.waits)
     since = to_utc_text(now - STOPPED_DAYS * 86_400)
@@ -211,7 +212,7 @@ class ChangedCard(_DefinitionsCard):
     """A definition that changed after it was trusted."""
 
     kind = "change"
-    launched = ""
+    launched, starts = "", ()
 
     def __init__(self, definition: StoredDefinition) -> None:
         pin, name, since = definition.pin, foreign(definition.pin.name), definition.since
@@ -247,10 +248,14 @@ class NewCard(_DefinitionsCard):
     Args:
         server: its name.
         offered: the definitions.
-        launched: its command, or empty.
+        launched: its program in words, or empty.
+
+    Attributes:
+        starts: how clients start it.
     """
 
     kind = "new"
+    starts: Sequence[dict[str, str]] = ()
 
     def __init__(self, server: str, offered: list[StoredDefinition], launched: str) -> None:
         self.definitions = definitions = offered[:MOST_OFFERS]
@@ -298,7 +303,7 @@ class ProposalCard(Card):
         heading = sentence("An agent proposes the server {name}", name=foreign(proposal.name))
         card_id = f"proposal-{proposal.fingerprint[:12]}"
         super().__init__(card_id, proposal.name, heading, "A proposal", proposal.proposed)
-        self.proposal = proposal
+        self.proposal, self.client = proposal, proposal.proposed_by
         self.bound = (proposal.fingerprint,)
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
@@ -38,7 +38,7 @@ from pipeguard.state.grants import CallGrant, make_grant, refuse_call, revoke_gr
 from pipeguard.state.timestamps import now_text
 from pipeguard.ui.card import HOLDS_UP, STOPPED, Card, CardAnswer
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError, change_policy
-from pipeguard.ui.evidence import read_call
+from pipeguard.ui.evidence import Evidence
 from pipeguard.ui.headings import make_heading
 from pipeguard.ui.own_policy import read_own_policy, today
 from pipeguard.ui.text import foreign, sentence, show_own, when
@@ -52,23 +52,10 @@ if TYPE_CHECKING:
     from pipeguard.ui.card import ChosenAnswer
 
 MOST_FINDINGS = 5  # of an event, that a card shows
-_BLANK = dict.fromkeys(("excerpt", "note", "arguments", "differs", "place"), "")
+TITLE_CHARS = 40  # of a value in the list
 _CHANGED = frozenset({"redact", "cut"})  # actions after which the rest is forwarded
-_REFUSE = CardAnswer(
-    "refuse",
-    "Refuse",
-    "The model is told no, and continues without it. Nothing leaves.",
-    is_main=True,
-)
-
-
-def _allow_once(when: str) -> CardAnswer:
-    return CardAnswer(
-        "once",
-        "Allow this call once",
-        opens=f"this call with these arguments, once: {when}",
-        spares="any other call, or the same one again",
-    )
+_REFUSED = "The model is told no, and continues without it. Nothing leaves."
+_REFUSE = CardAnswer("refuse", "Refuse", _REFUSED, is_main=True)
 
 
 @lru_cache(maxsize=256)
@@ -89,16 +76,42 @@ class CallCard(Card):
     group = HOLDS_UP
     event: AuditedEvent
 
-    def __init__(self, event: AuditedEvent, what: str = "A call asks") -> None:
-        heading = make_heading(event, decisive(stopping(event)))
+    def __init__(self, event: AuditedEvent, until: str = "", what: str = "A call waits") -> None:
+        rule = decisive(stopping(event))
+        heading = make_heading(event, rule, is_waiting=bool(until))
         super().__init__(event.name, event.server, heading, what, event.time)
-        self.event = event
+        self.event, self.until, self.client = event, until, event.client
         self.bound = (call_mark(event),)
+        self._evidence = dict[bool, Evidence]()
+        if until and (name := self.evidence.telling[0]):
+            words = sentence("{tool}: {name} ", tool=foreign(event.tool), name=foreign(name))
+            self.title = words + foreign(self.evidence.telling[1], TITLE_CHARS)
 
     @property
     def answers(self) -> tuple[CardAnswer, ...]:
         """Refuse it, or allow it once."""
-        return _REFUSE, _allow_once("it continues at once")
+        return _REFUSE, self._allow_once("it continues at once")
+
+    @property
+    def evidence(self) -> Evidence:
+        """The evidence about the event."""
+        if not (found := self._evidence.get(self.is_whole)):
+            found = Evidence(stopping(self.event), is_whole=self.is_whole)
+            self._evidence[self.is_whole] = found
+        return found
+
+    def _allow_once(self, when: str) -> CardAnswer:
+        opens = f"this call with these arguments, once ({when}){self._describe_unseen()}"
+        spares = "any other call, or the same one again"
+        return CardAnswer("once", "Allow this call once", opens=opens, spares=spares)
+
+    def _describe_unseen(self) -> str:
+        """The end of a sentence about a call: the part of it that the card does not show."""
+        if not call_mark(self.event):
+            return ""
+        if unseen := self.evidence.unseen:
+            return f", and {unseen:,} characters that you have not seen"
+        return "" if self.evidence.arguments else ", and any arguments that you have not seen"
 
     def carry_out(self, store: Store, chosen: ChosenAnswer) -> DoneDecision:
         """Tell the waiting run."""
@@ -115,16 +128,9 @@ class CallCard(Card):
 
     def findings(self) -> list[dict[str, str]]:
         """The findings that stopped the event, one for each rule, each with why it matters."""
-        shown: dict[str, dict[str, str]] = {}
-        for finding in stopping(self.event):
-            shown.setdefault(
-                finding["rule"], {**_BLANK, **finding, "why": find_why(finding["rule"])}
-            )
-        return list(shown.values())[:MOST_FINDINGS]
-
-    def call(self) -> dict[str, Any]:
-        """The evidence about a stopped call."""
-        return read_call(stopping(self.event))
+        shown = {each["rule"]: each for each in reversed(stopping(self.event))}
+        found = [each for each in stopping(self.event) if shown[each["rule"]] is each]
+        return [{**each, "why": find_why(each["rule"])} for each in found[:MOST_FINDINGS]]
 
 
 def describe_stop(event: AuditedEvent) -> str:
@@ -144,7 +150,7 @@ class StoppedCard(CallCard):
     group = STOPPED
 
     def __init__(self, dismissal: str, alike: list[AuditedEvent]) -> None:
-        super().__init__(alike[0], describe_stop(alike[0]))
+        super().__init__(alike[0], what=describe_stop(alike[0]))
         self.since, self.last, self.count = alike[-1].time, alike[0].time, len(alike)
         self.dismissal = dismissal
         self.shut = "hidden" if self.event.action in _CHANGED else "blocked"
@@ -178,7 +184,7 @@ class StoppedCard(CallCard):
         """The answers that let something pass."""
         event = self.event
         if call_mark(event):
-            yield _allow_once("when the agent repeats it within 30 minutes")
+            yield self._allow_once("when the agent repeats it within 30 minutes")
         if not is_decided_by_call(event) and self._find_exemptions():
             for scope in scopes(event):
                 opened = describe_opening(narrowest(event, None, "", scope))
@@ -186,7 +192,7 @@ class StoppedCard(CallCard):
                 yield CardAnswer(
                     f"allow-{scope.value}",
                     f"Allow {what} {scope.value}",
-                    opens="; ".join(opened),
+                    opens="; ".join(opened) + self._describe_unseen(),
                     spares="what any other rule finds",
                     is_small=scope is not scopes(event)[0],
                     needs_reason=True,
@@ -260,19 +266,18 @@ class WallCard(StoppedCard):
             self._give(chosen.by) if chosen.answer.name == "give" else self._dismiss(store, chosen)
         )
 
-    def _find_exemptions(self) -> tuple[object, ...]:
-        return ()
-
     def _openings(self) -> Iterator[CardAnswer]:
         if (grant := self.grant) is not None:
-            opens = sentence(
-                "{server} may {what}. {start}",
-                server=show_own(self.server),
-                what=foreign(grant.opens, 300),
-                start=visible(grant.describe_start(self.server)),
-            )
+            may, start = self._show_grant(grant), visible(grant.describe_start(self.server))
+            opens = Markup("{} may {}. {}").format(show_own(self.server), may, start)
             spares = "another host, another file, or another server"
             yield CardAnswer("give", "Give it exactly that", opens=opens, spares=spares)
+
+    def _show_grant(self, grant: WallGrant) -> Markup:
+        """Draw what a grant opens: a sentence of ours, with the name that the server chose."""
+        finding, words = self.event.findings[0], show_own(grant.opens, 300)
+        name = finding.get("host", "") or finding.get("path", "")
+        return words.replace(show_own(name, 300), foreign(name, 300), 1) if name else words
 
     def _give(self, by: str) -> DoneDecision:
         event, grant, day, path = self.event, self.grant, today(), own_policy_path()
@@ -282,7 +287,10 @@ class WallCard(StoppedCard):
             raise NothingDoneError(f"{path} grants it already.")
         text = with_entry(path, entry, day)
         done = Markup("{} may now {}: it is in {}. {}").format(
-            show_own(event.server), foreign(grant.opens), path, grant.describe_start(event.server)
+            show_own(event.server),
+            self._show_grant(grant),
+            path,
+            grant.describe_start(event.server),
         )
         decision = wall_entry(event, grant.opens, path, by)
         return change_policy(path, text, event.server, decision, done)

@@ -10,19 +10,13 @@ import re
 import unicodedata
 from collections import Counter
 from difflib import SequenceMatcher
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from pipeguard.firewall.pins.definition_diff import INPUTS, Side, read
-from pipeguard.firewall.protocol.json_values import (
-    ABSENT,
-    JsonObject,
-    Number,
-    serialise,
-    walk_texts,
-)
-from pipeguard.ui.text import foreign_text
+from pipeguard.firewall.pins.definition_diff import INPUTS, Side, differences, read
+from pipeguard.firewall.protocol.json_values import ABSENT, Number, serialise, walk_texts
+from pipeguard.ui.text import TEXT_CHARS, foreign_text
 from pipeguard.unicode.display import visible
 from pipeguard.unicode.folding import fold
 
@@ -32,14 +26,22 @@ if TYPE_CHECKING:
 DIFF_WORDS = 800  # that are compared, of both texts: difflib takes their square
 SAME_CHARS = 300  # of words that did not change, in a row
 CHANGED_CHARS = 3000  # of words that did, in a row
-VALUE_CHARS = 600  # of one value of a tree or of an argument
-MOST_NODES = 150  # of a tree
-NODE_CHARS = 200  # of HTML: a longer line counts as several
+VALUE_CHARS = 600  # of an argument, or of a name
+MOST_LINES = 150  # of differences
+LINE_CHARS = 200  # of HTML: a longer line counts as several
 MOST_ARGUMENTS = 40
+BEFORE_CHARS = 100  # of a cut value, before its first mark
 MOST_KINDS = 8  # of characters that are explained
 LEAST_MARKED_CHARS = 4  # of a value that is marked in a text
+LEAST_COMMON_CHARS = 12  # of words in a row that are marked in both
+MOST_COMPARED = 8  # values that are looked through for them
+MOST_SPELLED_CHARS = 100  # of a value that may have other separators there
 _WORD = re.compile(r"\s+|\w+|[^\w\s]")
-_LAST = re.compile(r" \((last allowed: .*|new)\)$")
+_SEPARATOR = re.compile(r"[ .,/-]")
+_MASKED = re.compile(r"\w{0,4}…+")
+_LAST = re.compile(r" \((last allowed: (.*), (\d+ calls?)|new)\)$")
+# Lines of detect.shown_call that are no differences, but sentences of ours.
+_COMPARED = re.compile("first call of this tool|nothing: calls of this tool|cannot be told: ")
 
 
 # --- words ------------------------------------------------------------------------------------
@@ -153,193 +155,227 @@ _BY_KIND = {
 # --- definitions ----------------------------------------------------------------------------------
 
 
-class TreeNode(NamedTuple):
-    """One line of the changes of a value.
-
-    Attributes:
-        sign: `+`, `−`, `~`, or empty for an unchanged line.
-        children: the lines below it.
-    """
-
-    sign: str
-    text: Markup
-    children: tuple[TreeNode, ...] = ()
-
-
 def compare_definitions(old: str, new: str) -> dict[str, object]:
     """List the differences of two versions of a definition, each as JSON.
 
-    They are in its description, its parameters and its other members; and the hidden characters of
-    the new version.
+    They are in its description; in its parameters and its other members, a line each with its sign;
+    and the hidden characters of the new version. There are `more` if not all are listed.
     """
     before, after = read(old), read(new)
-    words = None
-    texts = [(before.get(key, ""), after.get(key, "")) for key in _DESCRIPTIONS]
-    was, now = next((pair for pair in texts if pair[0] != pair[1]), ("", ""))
-    described: tuple[str, ...] = ()
-    if _is_text(was) and _is_text(now) and was != now:
-        words, described = compare_words(str(was), str(now)), _DESCRIPTIONS
-    drawing = _Drawing()
-    tree = [
-        node
-        for key in INPUTS
-        for node in drawing.members(_as_object(before.get(key)), _as_object(after.get(key)))
-    ]
-    rest = [
-        {key: value for key, value in side.items() if key not in {*INPUTS, *described}}
-        for side in (before, after)
-    ]
-    others = drawing.members(rest[0], rest[1], is_whole=False)
+    words, is_more, left = None, False, MOST_LINES
+    lines: dict[bool, list[tuple[str, Markup]]] = {True: [], False: []}
+    for each in differences(before, after):
+        sides = [_write(side) for side in (each.old, each.new)]
+        if words is None and each.path in _DESCRIPTIONS and all(sides):
+            words = compare_words(*sides)
+            continue
+        if is_more := left <= 0:
+            break
+        is_parameter = each.path[0] in INPUTS
+        path = each.path[2:] if is_parameter and len(each.path) > 2 else each.path
+        name = foreign_text(".".join(path), (), VALUE_CHARS)
+        line = name + Markup(": ") + compare_words(*sides)
+        sign = "+" if each.old is ABSENT else "−" if each.new is ABSENT else "~"
+        lines[is_parameter].append((sign, line))
+        left -= 1 + len(line) // LINE_CHARS
     characters = explain_characters(walk_texts(after))
-    return {"words": words, "tree": tree, "others": others, "characters": characters}
+    parts = {"tree": lines[True], "others": lines[False], "characters": characters}
+    return {"words": words, "more": is_more, **parts}
 
 
-_DESCRIPTIONS = ("description", "instructions")
-
-
-def _as_object(value: object) -> JsonObject:
-    return value if isinstance(value, dict) else {} if value is None else {"schema": value}  # type: ignore[dict-item]
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and not isinstance(value, Number)
-
-
-class _Drawing:
-    """Draws the differences of two values as a tree, of at most `MOST_NODES` lines."""
-
-    def __init__(self) -> None:
-        self._left = MOST_NODES
-
-    def members(self, old: JsonObject, new: JsonObject, *, is_whole: bool = True) -> list[TreeNode]:
-        """Draw the members that differ in two objects; in a schema, also its other parameters.
-
-        Args:
-            old: the old object.
-            new: the new object.
-            is_whole: whether to name unchanged parameters, too.
-        """
-        nodes: list[TreeNode] = []
-        for key in (*old, *(key for key in new if key not in old)):
-            before, after = old.get(key, ABSENT), new.get(key, ABSENT)
-            is_same = before == after and before is not ABSENT
-            if is_same and not (is_whole and key == "properties"):
-                continue
-            if self._left <= 0:
-                left = TreeNode("~", Markup("There is more: pipeguard diff shows all of it."))
-                return [*nodes, left]
-            if key == "properties" and is_whole:
-                nodes += self._parameters(before, after, old, new)
-            elif key != "required" or not is_whole or "properties" not in {*old, *new}:
-                nodes.append(self._node(key, before, after))
-        return nodes
-
-    def _parameters(
-        self, before: Side, after: Side, old: JsonObject, new: JsonObject
-    ) -> Iterator[TreeNode]:
-        was = before if isinstance(before, dict) else {}
-        now = after if isinstance(after, dict) else {}
-        for name in (*was, *(name for name in now if name not in was)):
-            sides = was.get(name, ABSENT), now.get(name, ABSENT)
-            needs = name in _list(old.get("required")), name in _list(new.get("required"))
-            old_line, new_line = (
-                "" if side is ABSENT else _describe(name, side, is_required=is_required)
-                for side, is_required in zip(sides, needs, strict=True)
-            )
-            if sides[0] == sides[1] and needs[0] == needs[1]:
-                yield TreeNode("", foreign_text(new_line))
-            else:
-                yield self._node(name, *sides, labels=(old_line, new_line))
-
-    def _node(
-        self, key: str, old: Side, new: Side, labels: tuple[str, str] | None = None
-    ) -> TreeNode:
-        sign = "+" if old is ABSENT else "−" if new is ABSENT else "~"
-        are_objects = all(isinstance(side, dict) or side is ABSENT for side in (old, new))
-        if are_objects:
-            title = compare_words(*labels) if labels else foreign_text(key, (), VALUE_CHARS)
-            before, after = (dict(side) if isinstance(side, dict) else {} for side in (old, new))
-            if labels:  # which have the type
-                before.pop("type", None)
-                after.pop("type", None)
-            self._left -= 1 + len(title) // NODE_CHARS
-            return TreeNode(sign, title, tuple(self.members(before, after)))
-        write = str if _is_text(old) and _is_text(new) else _write
-        words = compare_words(write(old), write(new))
-        line = foreign_text(key, (), VALUE_CHARS) + Markup(": ") + words
-        self._left -= 1 + len(line) // NODE_CHARS
-        return TreeNode(sign, line)
-
-
-def _describe(name: str, schema: Side, *, is_required: bool) -> str:
-    kind = schema.get("type") if isinstance(schema, dict) else None
-    words = [kind if isinstance(kind, str) else _write(kind) if kind else "any"]
-    return f"{name}: {', '.join([*words, *(['required'] if is_required else [])])}"
-
-
-def _list(value: object) -> list[object]:
-    return value if isinstance(value, list) else []
+_DESCRIPTIONS = {("description",), ("instructions",)}
 
 
 def _write(value: Side) -> str:
-    return "" if value is ABSENT else serialise(value).decode("utf-8", "replace")
+    is_text = isinstance(value, str) and not isinstance(value, Number)
+    written = (
+        value if is_text else "" if value is ABSENT else serialise(value).decode("utf-8", "replace")
+    )
+    return str(written)
 
 
-# --- calls ----------------------------------------------------------------------------------------
+# --- stopped messages ---------------------------------------------------------------------------
 
 
-def read_call(findings: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    """Collect the evidence about a stopped call from its findings, for its card.
+class Evidence:
+    """The evidence about a stopped message, for its card and its event.
 
-    It has the arguments, as they would be sent and as they usually are (if unknown or unreadable,
-    as the audit has them); other differences from earlier calls; and each excerpt, with the
-    repeated passages marked.
+    Words that a rule found, and values that a call repeats, have the same number everywhere.
+
+    Args:
+        findings: that stopped it.
+        is_whole: whether to show long values in full.
+
+    Attributes:
+        arguments: of the call, in the audit's order. Of each, its `length` as it was sent; how many
+            characters are `shown`, the others being cut or masked; how many the audit has and this
+            does not show (`cut`); the `usual` value in the last call that passed, if it differs,
+            and how many `calls` had that (`new` if none had the argument); and whether the decision
+            is about it (`is_telling`): it comes first, or has a mark.
+        more: how many others are not shown.
+        raw: the arguments, if they cannot be read; or empty.
+        unseen: how many characters of the arguments are not shown.
+        telling: the name and the value of the argument that the decision is about.
+        passages: the excerpts that are in no other text, each with its finding.
+        frame: the text around a finding in a result; or empty.
+        flow: the finding about the way of a text, or None.
+        is_repeated: whether the call repeats a value of the text that led to it.
+        numbers: the mark of each rule, from 1; or 0.
+        marked: the excerpts whose words are marked in another text.
+        differs: differences from earlier calls that are not next to an argument.
+        compared: a sentence of ours that says why there are none; or empty.
     """
+
+    def __init__(self, findings: Sequence[Mapping[str, str]], *, is_whole: bool = False) -> None:
+        first = next((each for each in findings if each.get("arguments")), {})
+        given = _parse(first.get("arguments"))
+        self.raw = "" if given else first.get("arguments", "")
+        self._values = {name: _as_text(value) for name, value in given.items()}
+        frame = next((each["frame"] for each in findings if each.get("frame")), "")
+        kept = _list_excerpts(findings)
+        flows = [each for each in findings if each["rule"].startswith("flows.")]
+        read = "\n".join(each.get("excerpt", "") for each in flows)
+        repeated = [*_find_repeated(given, read)] or [*_find_common(self._values.values(), read)]
+        self._marks, self.marked = list(dict.fromkeys(repeated)), set[str]()
+        self.is_repeated, self.flow = bool(self._marks), next(iter(flows), None)
+        self.numbers = {each["rule"]: int(self.is_repeated) for each in flows}
+        texts = (*self._values.values(), frame, *kept)
+        for each in findings:
+            words = "" if each in flows else _find_words(each, given, texts)
+            if words:
+                self.marked.add(each.get("excerpt", ""))
+            if words and (words, words) not in self._marks:
+                self._marks.append((words, words))
+            number = self._marks.index((words, words)) + 1 if words else 0
+            self.numbers.setdefault(each["rule"], number)
+        self.frame = self.draw(frame)
+        quoted = {each.get("excerpt", ""): each for each in reversed(findings)}
+        left = [text for text in kept if text not in self.marked]
+        self.passages = [(quoted[text], self.draw(text)) for text in left]
+        self.compared, self.differs = _read_differences(findings)
+        self.arguments = list(self._list_arguments(first, is_whole=is_whole))
+        self.more = len(given) - len(self.arguments)
+        shown = sum(len(self._values[each["name"]]) - each["cut"] for each in self.arguments)
+        self.unseen = sum(map(len, self._values.values())) - shown + _count(first.get("unseen"))
+        targets = list(self._values.items())[: max(1, _count(first.get("targets")))]
+        repeated_ones = (each for each in targets if self._find(each[1]))
+        self.telling = next(repeated_ones, (*targets, ("", ""))[0])
+
+    def _find(self, text: str) -> list[str]:
+        """The marked passages of a text; empty strings for the marks that it has not."""
+        found = [next((each for each in mark if each in text), "") for mark in self._marks]
+        return found if any(found) else []
+
+    def draw(self, text: str) -> Markup:
+        """Draw a text from outside with all marks, uncut: a hidden character takes up to ten."""
+        return foreign_text(text, self._find(text), 10 * len(text) + 1)
+
+    def _list_arguments(
+        self, first: Mapping[str, str], *, is_whole: bool
+    ) -> Iterator[dict[str, Any]]:
+        lengths, targets = _parse(first.get("lengths")), _count(first.get("targets", "1"))
+        for at, (name, value) in enumerate(self._values.items()):
+            if at >= MOST_ARGUMENTS and not is_whole:
+                return
+            limit = len(value) if is_whole else TEXT_CHARS if at < targets else VALUE_CHARS
+            passages = list(filter(None, self._find(value)))
+            first_mark = min((value.find(each) for each in passages), default=0)
+            begin = max(0, min(first_mark - BEFORE_CHARS, len(value) - limit))
+            part = value[begin : begin + limit]
+            line = next((each for each in self.differs if each.startswith(f"{name}: ")), "")
+            self.differs = [each for each in self.differs if not line or each != line]
+            last = _LAST.search(line)
+            yield {
+                "name": name,
+                "value": (Markup("… ") if begin else Markup("")) + self.draw(part),
+                "length": max(len(value), _count(lengths.get(name))),
+                "shown": len(part) - (part.count("…") if name in lengths else 0),
+                "cut": len(value) - len(part),
+                "usual": (last and last[2]) or ("" if last else line.partition(": ")[2]),
+                "calls": last and (last[3] or last[1]),
+                "is_telling": not at or bool(passages),
+            }
+
+
+def _list_excerpts(findings: Iterable[Mapping[str, str]]) -> list[str]:
+    """List the excerpts, without those that another one has: rules cut a passage differently."""
     quoted = list(dict.fromkeys(each["excerpt"] for each in findings if each.get("excerpt")))
-    excerpts = list[str]()
-    for each in sorted(quoted, key=len, reverse=True):  # rules cut the same passage in other places
-        if not any(each.strip(" .,;:…\n") in other for other in excerpts):
-            excerpts.append(each)
-    excerpts.sort(key=quoted.index)
-    texts = dict.fromkeys(each["differs"] for each in findings if each.get("differs"))
-    differs = [line for text in texts for line in text.splitlines()]
-    raw = next((each["arguments"] for each in findings if each.get("arguments")), "")
+    longest = sorted(quoted, key=len, reverse=True)
+    words = [each.strip(" .,;:…\n") for each in longest]
+    kept = [text for at, text in enumerate(longest) if words[at] not in "\n".join(longest[:at])]
+    return sorted(kept, key=quoted.index)
+
+
+def _read_differences(findings: Iterable[Mapping[str, str]]) -> tuple[str, list[str]]:
+    """Return a sentence of ours that says why there are no differences, or the differences."""
+    lines = next((each["differs"] for each in findings if each.get("differs")), "").splitlines()
+    ours = [each for each in lines if _COMPARED.match(each) and not _LAST.search(each)]
+    if any(each.startswith("first call") for each in ours):
+        return "No earlier call to compare with", []
+    return "".join(ours[:1]), [each for each in lines if each not in ours]
+
+
+def _parse(text: str | None) -> dict[str, object]:
+    """Parse a JSON object; empty for anything else."""
     try:
-        arguments = json.loads(raw)
+        value = json.loads(text or "")
     except ValueError:
-        arguments = None
-    if not isinstance(arguments, dict):
-        passages = {each: foreign_text(each) for each in excerpts}
-        return {"rows": [], "raw": raw, "differs": differs, "passages": passages}
-    values = {name: _as_text(value) for name, value in arguments.items()}
-    marks = list(dict.fromkeys(_find_repeated(arguments, "\n".join(excerpts))))
-    rows = []
-    for name, value in list(values.items())[:MOST_ARGUMENTS]:
-        line = next((each for each in differs if each.startswith(f"{name}: ")), "")
-        differs = [each for each in differs if not line or each != line]
-        found = _LAST.search(line)
-        usual = found[1] if found else line.partition(": ")[2]
-        usual = "a value that no earlier call had" if usual == "new" else usual
-        rows.append({"name": name, "value": _mark_passages(value, marks), "usual": usual})
-    if len(values) > MOST_ARGUMENTS:
-        differs.append(f"{len(values) - MOST_ARGUMENTS} more arguments")
-    passages = {each: _mark_passages(each, marks) for each in excerpts}
-    return {"rows": rows, "raw": "", "differs": differs, "passages": passages}
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _count(text: object) -> int:
+    """Parse a number of the audit; 0 for anything else."""
+    return int(str(text)) if re.fullmatch("[0-9]{1,12}", str(text)) else 0
 
 
 def _as_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
 
 
-def _find_repeated(value: object, text: str) -> Iterator[str]:
-    """Yield the values of a call that a text contains."""
+def _find_repeated(value: object, text: str) -> Iterator[tuple[str, str]]:
+    """Yield the values of a call that a text contains, each as in the call and as in the text."""
     if isinstance(value, dict | list):
         for each in value.values() if isinstance(value, dict) else value:
             yield from _find_repeated(each, text)
-    elif isinstance(value, str) and len(value) >= LEAST_MARKED_CHARS and value in text:
-        yield value
+    elif not isinstance(value, bool) and (found := _find_spelling(_as_text(value), text)):
+        yield _as_text(value), found
 
 
-def _mark_passages(text: str, marks: Sequence[str]) -> Markup:
-    """Number the passages of a text, with the same numbers everywhere."""
-    return foreign_text(text, [each if each in text else "" for each in marks])
+def _find_spelling(value: str, text: str) -> str:
+    """Find a value in a text, also with other separators, as in `LT12 1000 0111`."""
+    if value in text:
+        return value if len(value) >= LEAST_MARKED_CHARS else ""
+    letters = _SEPARATOR.sub("", value)
+    if not LEAST_MARKED_CHARS <= len(letters) <= MOST_SPELLED_CHARS:
+        return ""
+    pattern = rf"(?<!\w){'[ .,/-]{0,2}'.join(map(re.escape, letters))}(?!\w)"
+    found = re.search(pattern, text, re.IGNORECASE)
+    return found[0] if found else ""
+
+
+def _find_common(values: Iterable[str], text: str) -> Iterator[tuple[str, str]]:
+    """Yield the words in a row that a value, as that of a letter, shares with a text."""
+    read = _WORD.findall(text)[:DIFF_WORDS]
+    for value in list(values)[:MOST_COMPARED]:
+        words = _WORD.findall(value[:TEXT_CHARS])[:DIFF_WORDS]
+        match = SequenceMatcher(None, words, read, autojunk=False).find_longest_match()
+        common = "".join(words[match.a : match.a + match.size]).strip()
+        if len(common) >= LEAST_COMMON_CHARS:
+            yield common, common
+
+
+def _find_words(finding: Mapping[str, str], given: dict[str, object], texts: Iterable[str]) -> str:
+    """Find the words of a finding in a text that is shown; empty if they are in none."""
+    excerpt, value = finding.get("excerpt", ""), object()
+    for words in (excerpt, excerpt.partition(" (")[0]):  # `AKIA… (20 characters)`
+        if len(words) > 1 and any(words in text for text in texts if text != excerpt):
+            return words
+    value = given
+    for key in finding.get("pointer", "").removeprefix("/params/arguments/").split("/"):
+        name = key.replace("~1", "/").replace("~0", "~")
+        value = value.get(name) if isinstance(value, dict) else None  # lists are in another order
+    if not isinstance(value, str):
+        return ""
+    masked = _MASKED.search(value)
+    return masked[0] if masked else value if len(value) <= VALUE_CHARS else ""

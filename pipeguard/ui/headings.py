@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from pipeguard.state.exceptions import stopping
+from pipeguard.state.exceptions import STOPPED, is_wall, stopping
 from pipeguard.ui.text import foreign, sentence, show_own
 
 if TYPE_CHECKING:
@@ -27,24 +27,28 @@ def _words() -> dict[str, dict[str, str]]:
     return words
 
 
-def make_heading(event: AuditedEvent, rule: str) -> Markup:
+def make_heading(event: AuditedEvent, rule: str, *, is_waiting: bool = False) -> Markup:
     """Describe an event in a sentence.
 
     Args:
-        event: the event that was stopped.
+        event: the event.
         rule: the rule that decided it.
+        is_waiting: True for a call that still waits.
     """
-    is_answer = event.kind in {"result", "error"}
+    is_answer, words = event.kind in {"result", "error"}, _words()
     names = ("to_client", "to_server") if is_answer else ("to_server", "to_client")
-    tables = [_words()[name] for name in names]
-    keys = (rule, rule.partition(".")[0])
+    tables = [words["asks"]] if is_waiting else [words[name] for name in names]
+    keys = (rule, rule.partition(".")[0], "")
     found = (table[key] for key in keys for table in tables if key in table)
-    template = next(found, f"{'A result of ' * is_answer}{{tool}} was stopped")
+    template = next(found, f"A {'result' if is_answer else 'call'} of {{tool}} was stopped")
     stopped = stopping(event)
     finding = stopped[0] if stopped else {}
     secrets = (each for each in stopped if each["rule"].startswith("secrets."))
     if len({each.get("content", "") for each in secrets}) > 1:
-        template = _words()["several"].get(template, template)
+        template = words["several"].get(template, template)
+    if event.action not in STOPPED and not is_wall(rule):
+        for was, now in words["passed"].items():
+            template = template.replace(was, now)
     tool = event.tool or finding.get("tool", "") or event.method or "a message"
     subject = foreign(find_subject(finding))
     return sentence(template, tool=foreign(tool), server=show_own(event.server), subject=subject)

@@ -31,6 +31,7 @@ ENTER, STATIC = "/enter", "/static/"  # open without a cookie
 UNDO_SECONDS = 60.0
 MOST_UNDOS = 50
 MOST_CONNECTIONS = 32  # whose users are remembered: a browser opens six
+MOST_NAMED = 3  # of several answers, in the line of the terminal
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
@@ -61,6 +62,7 @@ class OpeningAnswer(NamedTuple):
         opens: what the answer lets pass.
         spares: what stays blocked.
         back: the page for a person who cancels.
+        content: all that it lets pass, uncut.
     """
 
     what: str
@@ -70,6 +72,7 @@ class OpeningAnswer(NamedTuple):
     opens: str | Markup = ""
     spares: str | Markup = ""
     back: str = "/"
+    content: Markup = Markup("")
 
 
 @dataclass(slots=True)
@@ -263,7 +266,9 @@ async def ask_number(
     if visitor.wrong >= MOST_WRONG:
         raise web.HTTPUnauthorized(reason="Too many wrong numbers. Open the page by another link")
     is_asked = visitor.question is not None and visitor.question.what == what
-    words = answers[0].sentence if len(answers) == 1 else f"allow {len(answers)} things of the page"
+    words = "; ".join(each.sentence for each in answers[:MOST_NAMED])
+    if len(answers) > 1:
+        words = f"allow {len(answers)} things of the page, among them {words}"
     if not is_open and not is_asked and not page.door.ask(visitor, what, words):
         raise NothingDoneError(NO_TERMINAL)
     return await draw(

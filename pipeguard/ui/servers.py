@@ -165,9 +165,17 @@ def list_reach(touches: ServerPreview) -> list[tuple[str, list[str]]]:
     ]
 
 
-def find_isolate_paths(store: Store) -> dict[str, str]:
-    """Find the pages that isolate guarded servers, by name; empty if one cannot be isolated."""
-    return {name: _find_isolate_path(each) for name, each in sort_entries(store).items()}
+def find_starts(store: Store) -> dict[str, list[dict[str, str]]]:
+    """Find how clients start the guarded servers, by name: with names of variables, not values.
+
+    With each is the page that isolates it; empty if it is isolated, or cannot be.
+    """
+    return {
+        name: [
+            {**_show_entry(each), "isolate_path": _find_isolate_path([each])} for each in starting
+        ]
+        for name, starting in sort_entries(store).items()
+    }
 
 
 def _find_isolate_path(starting: list[ServerEntry]) -> str:
@@ -216,6 +224,7 @@ def _show_entry(server: ServerEntry) -> dict[str, str]:
         "client": client.name if client is not None else "pipeguard serve",
         "file": short_path(str(server.file)),
         "command": command_line(server),
+        "names": ", ".join(sorted({*server.env, *server.env_names, *server.headers})),
         "state": "guarded" if is_of_gateway(server) else judgement.state.value,
         "why": judgement.why,
     }

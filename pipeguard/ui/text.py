@@ -7,7 +7,7 @@ Jinja escapes what it inserts. A text of a server, a model, a call or a project'
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from pipeguard.state.exemption import describe_place
 from pipeguard.unicode.display import cut, visible, visible_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 NAME_CHARS = 100  # of a name in a sentence
 TEXT_CHARS = 4000  # of a text in a box
@@ -70,11 +70,11 @@ def _draw(shown: str) -> Markup:
     return Markup(_DRAWN.sub(lambda m: f'<span class="cp">{m[0]}</span>', escaped))  # noqa: S704  escaped above
 
 
-def when(moment: str, *, with_ms: bool = False) -> Markup:
-    """Draw a time of the store (ISO 8601, UTC), for the user's clock."""
+def when(moment: str, *, with_ms: bool = False, age_seconds: str = "0") -> Markup:
+    """Draw a time of the store (ISO 8601, UTC), or one before it, for the user's clock."""
     try:
-        parsed = datetime.fromisoformat(moment)
-    except ValueError:
+        parsed = datetime.fromisoformat(moment) - timedelta(seconds=float(age_seconds))
+    except (ValueError, OverflowError):
         return Markup("<span>at a time that is not known</span>")
     local = parsed.replace(tzinfo=parsed.tzinfo or UTC).astimezone()
     is_today = local.date() == datetime.now().astimezone().date()
@@ -123,3 +123,10 @@ def environment() -> Environment:
 def render(template: str, **values: object) -> str:
     """Render a page from its template."""
     return environment().get_template(template).render(**values)
+
+
+def draw_content(card: object, definitions: Sequence[object]) -> Markup:
+    """Draw all that an answer to a card lets pass, uncut."""
+    drawn = environment().get_template("evidence.html").module
+    content: Markup = drawn.content(card, definitions)  # type: ignore[attr-defined]  # a macro
+    return content

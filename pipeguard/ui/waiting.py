@@ -7,19 +7,28 @@ from contextlib import suppress
 from time import monotonic
 
 from aiohttp import web
-from markupsafe import Markup
 
 from pipeguard.state.audit import find_loosened
-from pipeguard.ui.card import GROUPS, ChosenAnswer
-from pipeguard.ui.cards import MOST_CARDS, carry_out_all, describe_waiting, find_card, find_waiting
+from pipeguard.state.store import Store
+from pipeguard.ui.card import GROUPS, Card, ChosenAnswer
+from pipeguard.ui.cards import (
+    MOST_CARDS,
+    NewCard,
+    ProposalCard,
+    carry_out_all,
+    describe_waiting,
+    find_card,
+    find_waiting,
+)
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError
-from pipeguard.ui.event_cards import find_why
+from pipeguard.ui.event_cards import CallCard, find_why
 from pipeguard.ui.headings import describe_reason
-from pipeguard.ui.offers import list_offers, make_tick
+from pipeguard.ui.offers import list_offers
 from pipeguard.ui.own_policy import today
 from pipeguard.ui.page import PAGE, VISITOR, OpeningAnswer, ask_number, draw, with_store
-from pipeguard.ui.servers import find_isolate_paths
-from pipeguard.ui.text import foreign, sentence, show_own
+from pipeguard.ui.scans import Scans
+from pipeguard.ui.servers import find_starts
+from pipeguard.ui.text import draw_content, sentence, show_own
 from pipeguard.unicode.display import quote_name
 
 REASON_CHARS = 500
@@ -43,7 +52,8 @@ def add_routes(app: web.Application) -> None:
 
 
 async def _waiting(request: web.Request) -> web.StreamResponse:
-    waiting, scans = await with_store(request, find_waiting), request.app[PAGE].scans
+    wanted, scans = request.query.get("all", ""), request.app[PAGE].scans
+    waiting = await with_store(request, lambda store: _find_cards(store, wanted))
     drawn = waiting[:MOST_CARDS]
     scans.want(each for card in drawn for each in card.definitions)
     groups = [(name, [card for card in drawn if card.group == name]) for name in GROUPS]
@@ -52,11 +62,22 @@ async def _waiting(request: web.Request) -> web.StreamResponse:
     values = {"groups": shown, "waiting": waiting, "count": count, "scans": scans}
     values["more"] = len(waiting) - len(drawn)
     values["loosened"] = await with_store(request, find_loosened)
-    if any(card.what == "New" for card in drawn):
-        values["isolate_paths"] = await with_store(request, find_isolate_paths)
     values |= {"today": today(), "last_day": today() + EXCEPTION_DAYS}
     functions = {"list_offers": list_offers, "why": find_why, "reason": describe_reason}
     return await draw(request, "waiting.html", title, **values, **functions)
+
+
+def _find_cards(store: Store, in_full: str, wanted: str = "") -> list[Card]:
+    """Find all cards, or a wanted one, as drawn: new servers with their starts, one in full."""
+    found = find_card(store, wanted) if wanted else None
+    cards = find_waiting(store) if not wanted else [found] if found else []
+    starts = find_starts(store) if any(isinstance(card, NewCard) for card in cards) else {}
+    for card in cards:
+        card.is_whole = card.id == in_full
+        if isinstance(card, NewCard):
+            card.starts = starts.get(card.server, ())
+            card.bound = (*card.bound, *map(str, card.starts))
+    return cards
 
 
 async def _decide(request: web.Request) -> web.StreamResponse:
@@ -64,7 +85,9 @@ async def _decide(request: web.Request) -> web.StreamResponse:
     values = {name: str(value) for name, value in form.items()}
     ticked = sorted({str(value) for value in form.getall("tick", [])})
     why = " ".join(values.get("why", "").split())[:REASON_CHARS]
-    card = await with_store(request, lambda store: find_card(store, request.match_info["card"]))
+    name, in_full = request.match_info["card"], values.get("all", "")
+    found = await with_store(request, lambda store: _find_cards(store, in_full, name))
+    card = found[0] if found else None
     answer = card.find_answer(values.get("answer", "")) if card else None
     if card is None or answer is None:
         raise NothingDoneError("It no longer waits: it was decided elsewhere, or withdrawn.")
@@ -74,8 +97,10 @@ async def _decide(request: web.Request) -> web.StreamResponse:
         raise NothingDoneError("Say why it is a false alarm: the policy keeps the reason.")
     until = _read_last_day(values.get("until", "")) if answer.needs_reason else None
     decided = ChosenAnswer(card, answer, page.by, why, tuple(ticked), until)
-    if answer.opens and (question := await ask_number(request, [_opening(decided)])) is not None:
-        return question
+    if answer.opens:
+        asked = [_opening(decided, page.scans)]
+        if (question := await ask_number(request, asked)) is not None:
+            return question
     raise page.finish(await with_store(request, lambda store: carry_out_all(store, [decided])))
 
 
@@ -95,7 +120,8 @@ async def _decide_several(request: web.Request) -> web.StreamResponse:
     """Refuse or allow all ticked cards of the list, as they were shown."""
     page, form = request.app[PAGE], await request.post()
     items = sorted({str(value) for value in form.getall("item", [])})
-    waiting = await with_store(request, find_waiting)
+    in_full = str(form.get("all", ""))
+    waiting = await with_store(request, lambda store: _find_cards(store, in_full))
     shown = {f"{card.id} {card.digest}": card for card in waiting[:MOST_CARDS]}
     if not items:
         raise NothingDoneError("Nothing is ticked in the list.")
@@ -108,28 +134,37 @@ async def _decide_several(request: web.Request) -> web.StreamResponse:
         left = [card.heading for card in cards if card not in [each.card for each in decided]]
         if not decided:
             raise NothingDoneError("None of these can be allowed from the list: use their cards.")
-        question = await ask_number(request, [*map(_opening, decided)], left=left, is_list=True)
+        asked = [_opening(each, page.scans) for each in decided]
+        question = await ask_number(request, asked, left=left, is_list=True)
         if question is not None:
             return question
     raise page.finish(await with_store(request, lambda store: carry_out_all(store, decided)))
 
 
-def _opening(chosen: ChosenAnswer) -> OpeningAnswer:
-    """Convert an answer to a card to the form that the page for numbers shows."""
-    card, answer = chosen.card, chosen.answer
-    ticked = [each.pin.name for each in card.definitions if make_tick(each) in chosen.ticked]
-    names = Markup(", ").join(map(foreign, ticked))
-    heading = card.heading + sentence(": {names}", names=names) if ticked else card.heading
+def _opening(chosen: ChosenAnswer, scans: Scans) -> OpeningAnswer:
+    """Convert an answer to a card to the form that the page for numbers shows, in full."""
+    card, mark = chosen.card, chosen.mark
+    card.is_whole = True  # there; the mark is of the card as it was
+    answer = card.find_answer(chosen.answer.name) or chosen.answer
+    offers = list_offers(card.definitions, scans)
+    meant = [each for each in offers if len(offers) == 1 or each["key"] in chosen.ticked]
+    heading = card.heading
     if card.event is not None:
         heading += sentence(" ({name}, {of})", name=card.event.name, of=show_own(card.server))
     label = f"{answer.label} until {chosen.until}" if chosen.until else answer.label
+    what = ", ".join(str(each["name"]) for each in meant) or card.heading.striptags()
+    if isinstance(card, CallCard) and card.evidence.arguments:
+        what = f"{card.event.tool}: {' '.join(card.evidence.telling)}"
+    elif isinstance(card, ProposalCard):
+        what = card.proposal.definition
     return OpeningAnswer(
-        chosen.mark,
-        f"{label.lower()} ({card.what.lower()}, {quote_name(card.server)})",
+        mark,
+        f"{label.lower()} ({card.what.lower()}, {quote_name(card.server)}, {quote_name(what)})",
         label,
         heading,
         answer.opens,
         answer.spares,
+        content=draw_content(card, meant),
     )
 
 

@@ -49,7 +49,7 @@ def test_rows_are_found_and_exported_and_their_chain_is_verified(store: Path, pa
     lines = download(page, "JSON lines").splitlines()
     assert [json.loads(line)["event"] for line in lines] == ["AAAAAAAA.c1", "CCCCCCCC.x1"]
     page.locator("tbody tr .time a").first.click()
-    expect(page.get_by_role("heading", name="wants to reach")).to_be_visible()
+    expect(page.get_by_role("heading", name="stopped from reaching")).to_be_visible()
     page.get_by_role("link", name="Audit").click()
     expect(page.locator(".strip")).to_contain_text("was not checked since this page was opened")
     page.get_by_role("button", name="Check it now").click()

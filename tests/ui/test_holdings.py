@@ -174,7 +174,7 @@ def test_the_focus_goes_where_the_news_is(store: Path, page: Page, here: PageHer
     stopped.get_by_text("Keep it blocked", exact=True).click()
     expect(page.locator("#done")).to_be_focused()
     expect(page.locator("#done")).to_contain_text("You kept it blocked")
-    refuse = page.get_by_role("button", name="Refuse: A text that the model read tells it to call")
+    refuse = page.get_by_role("button", name="Refuse: The agent asks to call")
     refuse.focus()
     page.evaluate("window.was = document.getElementById('count')")
     stop(store, "DDDDDDDD.c1", SECRET._replace(content="0" * 32, tool="second"))

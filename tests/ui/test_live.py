@@ -76,9 +76,9 @@ def test_a_row_opens_what_explain_says_and_draws_its_flow(store: Path, page: Pag
     page.locator("tbody tr .time a").click()
     opened = page.locator(".opened")
     expect(opened.get_by_role("heading", level=2)).to_have_text(
-        "A secret was on its way to send_note"
+        "A secret was stopped on its way to send_note"
     )
-    expect(opened.locator("pre mark")).to_have_text("the key is AKIA…")
+    expect(opened.locator("td mark")).to_have_text("AKIA…")
     told = replies.words(SECRET, "AAAAAAAA.c1", executed=False)
     expect(opened.locator(".ours")).to_have_text(told)
     said = json.loads(CliRunner().invoke(explain, ["AAAAAAAA.c1", "--json"]).stdout)
@@ -91,7 +91,7 @@ def test_a_row_opens_what_explain_says_and_draws_its_flow(store: Path, page: Pag
         for event, why in (("BBBBBBBB.c1", "I asked for it"), ("BBBBBBBB.c12", "of another event")):
             make_grant(granting, CallGrant(MARK, event, "weather", "send_mail", why), "Kim")
     open_live(page, more="&open=BBBBBBBB.c1")
-    drawing = page.get_by_role("img", name=re.compile("A tool returned a text"))
+    drawing = page.get_by_role("list", name="The way of the text")
     expect(drawing).to_contain_text("read_mail")
     expect(drawing).to_contain_text("waits here")
     expect(page.locator(".opened")).to_contain_text("I asked for it")
