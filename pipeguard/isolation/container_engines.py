@@ -62,15 +62,7 @@ class ContainerEngine(NamedTuple):
             LaunchError: the command does not end.
         """
         try:
-            return subprocess.run(
-                self.words(*words),
-                env=environment(),
-                input=content,
-                capture_output=True,
-                timeout=CALL_SECONDS,
-                check=False,
-                cwd="/",
-            )
+            return _run(self.words(*words), content)
         except subprocess.TimeoutExpired:
             raise LaunchError(
                 f"{self.program} {words[0]}: no answer in {CALL_SECONDS:.0f} seconds."
@@ -103,13 +95,7 @@ class ContainerEngine(NamedTuple):
         for folder in (runtime_folder(), "/run") if identity else ():
             for runtime in RUNTIMES:
                 if os.path.exists(os.path.join(folder, runtime, identity)):
-                    subprocess.run(
-                        (runtime, "delete", "--force", identity),
-                        env=environment(),
-                        capture_output=True,
-                        timeout=CALL_SECONDS,
-                        check=False,
-                    )
+                    _run((runtime, "delete", "--force", identity))
         if identity:
             remove_container_group(identity)
         return removed.returncode == 0
@@ -130,13 +116,23 @@ class ContainerEngine(NamedTuple):
             yield from ("--ulimit", f"{name}={soft}:{hard}")
 
 
+def _run(command: tuple[str, ...], content: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """Run a program of podman's with this input."""
+    return subprocess.run(
+        command,
+        env=environment(),
+        input=content,
+        capture_output=True,
+        timeout=CALL_SECONDS,
+        check=False,
+        cwd="/",
+    )
+
+
 def find_podman() -> str | None:
     """The path of podman, if it is installed; never taken from a server's environment."""
-    for folder in FOLDERS:
-        path = os.path.join(folder, "podman")
-        if os.access(path, os.X_OK):
-            return path
-    return None
+    paths = (os.path.join(folder, "podman") for folder in FOLDERS)
+    return next((path for path in paths if os.access(path, os.X_OK)), None)
 
 
 def runtime_folder() -> str:

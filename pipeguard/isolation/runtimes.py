@@ -227,11 +227,9 @@ def _program(program: str, env: Mapping[str, str], folder: str) -> str:
 
 def _on_path(program: str, env: Mapping[str, str]) -> str | None:
     """The first executable file of this name on the PATH."""
-    for folder in env.get("PATH", os.defpath).split(os.pathsep):
-        path = os.path.join(folder, program)
-        if os.path.isfile(path) and os.access(path, os.X_OK):
-            return path
-    return None
+    folders = env.get("PATH", os.defpath).split(os.pathsep)
+    paths = (os.path.join(folder, program) for folder in folders)
+    return next((path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)), None)
 
 
 def _of_program(
