@@ -171,23 +171,20 @@ def _name_notes(file: PolicyFile) -> list[str]:
     with Store.open(path) as store:
         servers = {*store.named_servers(), *store.servers()}
         tools = {tool.name for states in tool_states(store).values() for tool in states}
-    places = [action.where for action in file.layer.actions]
-    places += [exempt.where for exempt in file.layer.exceptions]
-    named = dict.fromkeys([where.server for where in places] + [e.server for e in file.isolate])
     layer = file.layer
-    globs = [*layer.tools_allow, *layer.tools_block, *layer.tools_ask]
-    globs += [where.tool for where in places]
+    places = [action.where for action in layer.actions]
+    places += [exempt.where for exempt in layer.exceptions]
+    of_servers = [where.server for where in places] + [entry.server for entry in file.isolate]
+    of_tools = [*layer.tools_allow, *layer.tools_block, *layer.tools_ask]
+    of_tools += [where.tool for where in places]
     return [
-        *(
-            f"no server that ran here is called `{glob}`"
-            for glob in named
-            if servers and not any(fnmatchcase(server, glob) for server in servers)
-        ),
-        *(
-            f"no tool that was seen here is called `{glob}`"
-            for glob in dict.fromkeys(globs)
-            if tools and not any(fnmatchcase(tool, glob) for tool in tools)
-        ),
+        f"no {what} here is called `{glob}`"
+        for what, globs, known in (
+            ("server that ran", of_servers, servers),
+            ("tool that was seen", of_tools, tools),
+        )
+        for glob in dict.fromkeys(globs)
+        if known and not any(fnmatchcase(name, glob) for name in known)
     ]
 
 
