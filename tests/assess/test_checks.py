@@ -258,10 +258,7 @@ def test_a_secret_is_found_and_not_told_and_what_is_none_is_left_alone(tmp_path:
 @pytest.mark.parametrize(
     ("entry", "has_fix"),
     [
-        (
-            {"url": "http://127.0.0.1:1/mcp", "headers": {"Authorization": f"Bearer {TOKEN}"}},
-            False,
-        ),
+        ({"url": "http://127.0.0.1:1/mcp", "headers": {"Authorization": f"Bearer {TOKEN}"}}, False),
         (
             {
                 "command": "pipeguard",

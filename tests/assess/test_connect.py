@@ -215,9 +215,7 @@ def reference_servers(folder: Path) -> Mapping[str, Entry]:
 
 @pytest.mark.real
 @pytest.mark.needs("git")
-def test_reference_servers_have_no_finding_above_low_but_that_they_are_open(
-    tmp_path: Path,
-) -> None:
+def test_reference_servers_have_no_finding_above_low_but_that_they_are_open(tmp_path: Path) -> None:
     servers = reference_servers(tmp_path)
     target = asked(machine(tmp_path, servers))
     assert {name: one.problem for name, one in contents(target).items()} == dict.fromkeys(

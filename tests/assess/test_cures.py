@@ -37,10 +37,7 @@ def findings(*fixes: str) -> list[PostureFinding]:
             "pipeguard setup cursor --server=a --server=b --scope project --shared",
         ),
         (
-            (
-                "pipeguard setup cursor --server=a",
-                "pipeguard setup zed --server=a --scope project",
-            ),
+            ("pipeguard setup cursor --server=a", "pipeguard setup zed --server=a --scope project"),
             "pipeguard setup cursor zed --server=a --scope all",
         ),
         (("chmod go-r /a", "chmod go-r '/b c'"), "chmod go-r /a '/b c'"),

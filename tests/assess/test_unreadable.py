@@ -288,10 +288,7 @@ def test_a_word_of_any_length_is_read_once(tmp_path: Path, letter: str) -> None:
 
 @pytest.mark.parametrize(
     ("most", "count"),
-    [
-        (100, 101),
-        pytest.param(entries.MOST_SERVERS, 100_000, marks=pytest.mark.exhaustive),
-    ],
+    [(100, 101), pytest.param(entries.MOST_SERVERS, 100_000, marks=pytest.mark.exhaustive)],
 )
 def test_more_servers_than_a_file_may_have_end_in_a_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, count: int

@@ -132,10 +132,7 @@ class Site:
         return url
 
     def auth(
-        self,
-        *arguments: str,
-        stdin: str = "",
-        environment: Mapping[str, str] | None = None,
+        self, *arguments: str, stdin: str = "", environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run `pipeguard auth`; its output is kept in `said`."""
         waits = (

@@ -85,10 +85,7 @@ def test_a_repository_in_each_form(root: Path, snapshot: Snapshot) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("level", "code"),
-    [("critical", 0), ("high", 1), ("never", 0)],
-)
+@pytest.mark.parametrize(("level", "code"), [("critical", 0), ("high", 1), ("never", 0)])
 def test_the_exit_code_is_what_fail_on_says(root: Path, level: str, code: int) -> None:
     assert assess(root, "--fail-on", level).exit_code == code
 

@@ -33,8 +33,7 @@ READY = {
     "fish": "pipeguard completion fish | source",
 }
 installed = pytest.mark.parametrize(
-    "shell",
-    [pytest.param(name, marks=pytest.mark.needs(name)) for name in READY],
+    "shell", [pytest.param(name, marks=pytest.mark.needs(name)) for name in READY]
 )
 
 

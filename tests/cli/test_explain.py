@@ -9,13 +9,7 @@ from click.testing import CliRunner, Result
 
 from pipeguard.cli.audit import command as audit
 from pipeguard.cli.explain import command
-from pipeguard.firewall.finding import (
-    Action,
-    Confidence,
-    Finding,
-    Severity,
-    make_warning,
-)
+from pipeguard.firewall.finding import Action, Confidence, Finding, Severity, make_warning
 from pipeguard.state.paths import DEMO_STORE_NAME, store_path
 from pipeguard.version import VERSION
 from tests.each import each

@@ -60,11 +60,7 @@ def audited(action: str) -> list[AuditRow]:
         return list(rows(store, AuditFilter(action=action)))
 
 
-ALL = {
-    "weather/alerts": "held",
-    "weather/get_forecast": "trusted+held",
-    "weather/wind": "trusted",
-}
+ALL = {"weather/alerts": "held", "weather/get_forecast": "trusted+held", "weather/wind": "trusted"}
 
 
 def test_what_was_approved_outlives_a_rejection(snapshot: Snapshot) -> None:

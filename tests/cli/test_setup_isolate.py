@@ -128,8 +128,7 @@ def test_what_a_server_kept_until_now_is_told_with_its_place(
     }
     file.write_text(json.dumps({"mcpServers": servers}))
     snapshot.commands(
-        "setup-isolate-kept",
-        f"setup cursor --isolate --yes --no-login --launcher {launcher(file)}",
+        "setup-isolate-kept", f"setup cursor --isolate --yes --no-login --launcher {launcher(file)}"
     )
 
 

@@ -35,8 +35,7 @@ _SCALAR = st.one_of(st.integers(-99, 99), booleans(), st.none(), _WORD)
 _VALUE = st.recursive(
     _SCALAR,
     lambda inner: st.one_of(
-        lists(inner, max_size=3),
-        dictionaries(st.text("abxyz", min_size=1), inner, max_size=3),
+        lists(inner, max_size=3), dictionaries(st.text("abxyz", min_size=1), inner, max_size=3)
     ),
     max_leaves=6,
 )

@@ -9,13 +9,7 @@ from pipeguard.clients.entries import Config, GuardState, ServerEntry
 from pipeguard.clients.gateway_entry import put_back, with_gateway
 from pipeguard.clients.guarding import gateway_launcher
 from pipeguard.clients.rewrite import judge
-from tests.clients.documents import (
-    NAME,
-    Document,
-    json_documents,
-    toml_documents,
-    yaml_documents,
-)
+from tests.clients.documents import NAME, Document, json_documents, toml_documents, yaml_documents
 from tests.clients.samples import LAUNCHER, OPTIONS, Sample, read, samples
 from tests.clients.test_generated import ELSEWHERE, SPECS
 from tests.clients.test_samples import FORMATTINGS, can_be

@@ -20,13 +20,7 @@ from pipeguard.clients.catalog import FileSpec, clients
 from pipeguard.clients.entries import Config, GuardState, parse_config
 from pipeguard.clients.machine import Machine
 from pipeguard.clients.rewrite import GuardOptions
-from tests.clients.documents import (
-    NAME,
-    Document,
-    json_documents,
-    toml_documents,
-    yaml_documents,
-)
+from tests.clients.documents import NAME, Document, json_documents, toml_documents, yaml_documents
 from tests.fuzz.budget import tried
 
 BOM = "\ufeff".encode()

@@ -90,8 +90,7 @@ def test_a_launcher_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "head",
-    ["#!{python}\n", "#!/bin/sh\n'''exec' '{python}' \"$0\" \"$@\"\n' '''\n"],
+    "head", ["#!{python}\n", "#!/bin/sh\n'''exec' '{python}' \"$0\" \"$@\"\n' '''\n"]
 )
 def test_a_console_script_is_started_by_its_own_interpreter(head: str, tmp_path: Path) -> None:
     python = program(tmp_path / "a b" / "python")

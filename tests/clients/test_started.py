@@ -56,10 +56,7 @@ def whole() -> dict[str, str]:
 @pytest.mark.often("cursor-the same value", "codex-bare", "opencode-bare")
 @pytest.mark.parametrize(
     ("name", "own"),
-    [
-        ("cursor", "the same value"),
-        *((name, "bare") for name in ("cursor", "codex", "opencode")),
-    ],
+    [("cursor", "the same value"), *((name, "bare") for name in ("cursor", "codex", "opencode"))],
 )
 def test_the_server_gets_its_variables(
     name: str, own: str, machine: Machine, tmp_path: Path

@@ -10,11 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.cli.policy import EXAMPLE
-from pipeguard.config.effective_policy import (
-    combine,
-    load_wrap_policy,
-    project_policy_path,
-)
+from pipeguard.config.effective_policy import combine, load_wrap_policy, project_policy_path
 from pipeguard.config.options import WrapOptions
 from pipeguard.config.policy_file import PolicyScope
 from pipeguard.config.user_policy import user_policy_path, usual_policy_path

@@ -38,10 +38,7 @@ def form(message: str, schema: Object) -> Object:
 
 def sample(prompt: str) -> Object:
     messages = [{"role": "user", "content": text(prompt)}]
-    return {
-        "method": "sampling/createMessage",
-        "params": {"messages": messages, "maxTokens": 100},
-    }
+    return {"method": "sampling/createMessage", "params": {"messages": messages, "maxTokens": 100}}
 
 
 ROOTS: Object = {"method": "roots/list", "params": {}}

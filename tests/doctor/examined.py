@@ -17,9 +17,7 @@ from tests.people import run_here
 
 RUN = (sys.executable, "-E", "-P", "-m", "pipeguard", "doctor")
 # Checks of what is read anew at each look.
-HERE = {
-    *("policy", "state", "store", "audit", "pins", "logins", "clients", "isolation"),
-}
+HERE = {*("policy", "state", "store", "audit", "pins", "logins", "clients", "isolation")}
 _NOT_OURS = ("PIPEGUARD", "COVERAGE_PROCESS")
 
 

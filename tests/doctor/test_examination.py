@@ -14,12 +14,7 @@ from click.testing import CliRunner
 
 from pipeguard.cli.doctor import command
 from pipeguard.clients.machine import Machine
-from pipeguard.doctor.diagnosis import (
-    Diagnosis,
-    InstallationCheck,
-    good,
-    wrong,
-)
+from pipeguard.doctor.diagnosis import Diagnosis, InstallationCheck, good, wrong
 from pipeguard.doctor.examination import CHECKS, choose, examine, exit_code
 from pipeguard.errors import InputError, StateError
 from tests.doctor.examined import Person

@@ -417,10 +417,7 @@ def test_a_long_script_is_read_to_its_end(before: str) -> None:
 
 @pytest.mark.parametrize(
     "before",
-    [
-        "select name from shops;\n" * 501,
-        "insert into notes values ('" + "a" * 21_000 + "');",
-    ],
+    ["select name from shops;\n" * 501, "insert into notes values ('" + "a" * 21_000 + "');"],
 )
 def test_statements_are_read_to_the_last(before: str) -> None:
     assert judge_call({"sql": before + "select 1"}, "query").action is Action.ALLOW

@@ -57,16 +57,14 @@ DENSE: dict[str, Disguise] = {
     "base32 lower": lambda text: base64.b32encode(text.encode()).decode().lower().rstrip("="),
 }
 TAGS: dict[str, Disguise] = {
-    "tags": lambda text: "".join(chr(0xE0000 + ord(c)) if " " <= c <= "~" else c for c in text),
+    "tags": lambda text: "".join(chr(0xE0000 + ord(c)) if " " <= c <= "~" else c for c in text)
 }
 ENTITIES: dict[str, Disguise] = {
     "entities": lambda text: "".join(f"&#{ord(c)};" for c in text),
     "entities hex": lambda text: "".join(f"&#x{ord(c):X};" for c in text),
     "entities twice": lambda text: "".join(f"&amp;#{ord(c)};" for c in text),
 }
-MAIL: dict[str, Disguise] = {
-    "mail": lambda text: "".join(f"={byte:02X}" for byte in text.encode()),
-}
+MAIL: dict[str, Disguise] = {"mail": lambda text: "".join(f"={byte:02X}" for byte in text.encode())}
 ENCODINGS = PERCENT | ESCAPES | DENSE | TAGS | ENTITIES | MAIL
 # What no letter of the text is left in: as bytes or bits written with characters that nobody sees.
 UNSEEN: dict[str, Disguise] = {

@@ -13,11 +13,7 @@ from typing import Any
 
 NAME = sys.argv[1] if len(sys.argv) > 1 else "stateful"
 LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
-TASK = {
-    "createdAt": "2026-01-01T00:00:00Z",
-    "lastUpdatedAt": "2026-01-01T00:00:00Z",
-    "ttl": 60000,
-}
+TASK = {"createdAt": "2026-01-01T00:00:00Z", "lastUpdatedAt": "2026-01-01T00:00:00Z", "ttl": 60000}
 CAPABILITIES = {
     "tools": {"listChanged": True},
     "resources": {"subscribe": True},

@@ -39,13 +39,7 @@ class Started(Served):
     def __init__(self, folder: Path, entry: dict[str, object]) -> None:
         words = entry["args"]
         assert words == [self.verb]
-        Wrapped.__init__(
-            self,
-            folder,
-            command=(),
-            options=(),
-            pipeguard=[str(entry["command"])],
-        )
+        Wrapped.__init__(self, folder, command=(), options=(), pipeguard=[str(entry["command"])])
 
 
 @pytest.fixture

@@ -92,10 +92,7 @@ def texts_through(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str
     [("heron", 2, 2), ("heron " * 400, 2, 1), ("heron " * 20_000, 5, 1)],
 )
 async def test_a_call_is_written_once_and_its_answer_only_if_it_is_short(
-    word: str,
-    times_parsed: int,
-    times_written: int,
-    monkeypatch: pytest.MonkeyPatch,
+    word: str, times_parsed: int, times_written: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(strict_json, "_NATIVE", None)  # whose calls nobody can count
     monkeypatch.setattr(json_values, "NATIVE", None)

@@ -18,12 +18,7 @@ pytestmark = [pytest.mark.real, pytest.mark.needs("bubblewrap")]
 
 def entry(**isolate: Json) -> Object:
     program, *arguments = REACHER
-    return {
-        "command": program,
-        "args": [*arguments],
-        "trust": "first-use",
-        "isolate": isolate,
-    }
+    return {"command": program, "args": [*arguments], "trust": "first-use", "isolate": isolate}
 
 
 def test_a_server_reaches_what_its_entry_gives_it(tmp_path: Path) -> None:

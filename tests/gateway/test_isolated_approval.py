@@ -49,10 +49,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def decided(folder: Path, *words: str) -> str:
     """Return the output for a person who decides."""
-    variables = {
-        "PIPEGUARD_POLICY": str(folder / "policy.yaml"),
-        "HOME": str(folder / "home"),
-    }
+    variables = {"PIPEGUARD_POLICY": str(folder / "policy.yaml"), "HOME": str(folder / "home")}
     code, shown = decide(folder / "state", *words, environment=variables)
     assert code == 0, shown
     return shown

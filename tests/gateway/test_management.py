@@ -124,9 +124,7 @@ def test_a_proposed_server_starts_once_approved_and_its_tools_wait_for_review_af
 
 
 @pytest.mark.real
-def test_no_agent_changes_a_server_or_proposes_what_the_file_would_refuse(
-    client: Served,
-) -> None:
+def test_no_agent_changes_a_server_or_proposes_what_the_file_would_refuse(client: Served) -> None:
     refused: list[tuple[dict[str, Json], str]] = [
         ({"name": "ONE", **NEW}, "agents cannot change servers"),
         ({"name": "a b", **NEW}, "a server's name has at most 50"),

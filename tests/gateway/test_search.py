@@ -238,11 +238,7 @@ def test_a_request_that_no_tool_answers_fits_none() -> None:
         "is there a storm coming to Bergen",
     ):
         assert made.search(query, 5)[0].fit >= LEAST_FIT, query
-    for query in (
-        "water the plants on the balcony",
-        "boil",
-        "translate this letter into Korean",
-    ):
+    for query in ("water the plants on the balcony", "boil", "translate this letter into Korean"):
         assert all(hit.fit < LEAST_FIT for hit in made.search(query, 5)), query
 
 

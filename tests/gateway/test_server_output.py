@@ -8,12 +8,7 @@ from click.testing import CliRunner
 from pipeguard.cli.logs import command
 from pipeguard.errors import InputError
 from pipeguard.gateway import server_output
-from pipeguard.gateway.server_output import (
-    ServerOutput,
-    following_lines,
-    last_lines,
-    output_path,
-)
+from pipeguard.gateway.server_output import ServerOutput, following_lines, last_lines, output_path
 
 
 def texts(server: str, count: int = 100) -> list[str]:

@@ -86,10 +86,7 @@ def test_edits_take_effect_and_a_wrong_one_changes_nothing(tmp_path: Path) -> No
         assert "command" in client.said()
         assert "two__echo" in client.call("retrieve_tools", query="echo")
         write_servers(tmp_path, {"two": actor()})
-        until(
-            lambda: "one__echo" not in client.call("retrieve_tools", query="echo"),
-            "one is gone",
-        )
+        until(lambda: "one__echo" not in client.call("retrieve_tools", query="echo"), "one is gone")
         assert client.said().count("the servers file is valid again") == 1
         missing: Object = {"name": "one__echo", "arguments": {"text": "x"}}
         assert "There is no tool" in client.call("call_tool_write", **missing)

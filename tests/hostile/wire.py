@@ -187,10 +187,7 @@ def ask(method: str, id_: int = 7, **params: Json) -> Object:
 
 def modern(method: str, id_: int = 7, **params: Json) -> Object:
     """A request of the revision without sessions."""
-    meta: Object = {
-        VERSION_KEY: LATEST,
-        "io.modelcontextprotocol/clientCapabilities": {},
-    }
+    meta: Object = {VERSION_KEY: LATEST, "io.modelcontextprotocol/clientCapabilities": {}}
     return ask(method, id_, **params, _meta=meta)
 
 

@@ -107,9 +107,7 @@ def test_an_installer_reaches_its_registry_through_the_proxy(tmp_path: Path) -> 
         variables = {"HTTPS_PROXY": f"http://user:p%40ss@127.0.0.1:{outer.port}"}
         command = Command([sys.executable, "-I", "-c", FETCH], {"PATH": os.defpath}, str(tmp_path))
         child = installer(
-            command,
-            Profile(hosts=("service.test",)),
-            proxies=merge_proxies(None, variables),
+            command, Profile(hosts=("service.test",)), proxies=merge_proxies(None, variables)
         )
         child.wait_started()
         child.wait(60)

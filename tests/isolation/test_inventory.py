@@ -16,13 +16,7 @@ from pipeguard.isolation.fetching import DONE, newest, package_folders
 from pipeguard.isolation.packages import NPM, Package
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.sandbox import packages_folder
-from pipeguard.isolation.servers.inventory import (
-    Installed,
-    Inventory,
-    packages,
-    remove,
-    update,
-)
+from pipeguard.isolation.servers.inventory import Installed, Inventory, packages, remove, update
 from pipeguard.launch.child import Child, Command, start
 from tests.isolation.test_wrapped import Isolated
 

@@ -206,12 +206,7 @@ def test_an_argument_gives_no_repository_s_own_folder_to_be_changed(home: Path) 
     project = repository(home / "project")
     text = f"cd {project}; cat .git/HEAD; echo > .git/commondir; echo > made"
     said = ran(
-        Profile(),
-        text,
-        Isolation.BUBBLEWRAP,
-        "server",
-        str(project),
-        f"--exclude={project}/.git",
+        Profile(), text, Isolation.BUBBLEWRAP, "server", str(project), f"--exclude={project}/.git"
     )
     assert "ref: " in said
     assert "Read-only" in said

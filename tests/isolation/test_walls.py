@@ -82,10 +82,7 @@ def test_the_first_answer_of_all_says_what_the_kernel_refused(tmp_path: Path) ->
 
 def allowed(folder: Path, event: str, *options: str) -> tuple[int, str]:
     """Run `pipeguard allow` as a person does."""
-    environment = {
-        "PIPEGUARD_POLICY": str(folder / "policy.yaml"),
-        "HOME": str(folder / "home"),
-    }
+    environment = {"PIPEGUARD_POLICY": str(folder / "policy.yaml"), "HOME": str(folder / "home")}
     return decide(folder / "state", "allow", event, *options, environment=environment)
 
 

@@ -17,9 +17,7 @@ import uvicorn
 from mcp import types
 from mcp.server.fastmcp import Context, FastMCP
 from mcp.server.lowlevel import NotificationOptions
-from mcp.server.streamable_http import (
-    GET_STREAM_KEY,
-)
+from mcp.server.streamable_http import GET_STREAM_KEY
 from mcp.server.websocket import websocket_server
 from pydantic import BaseModel
 from starlette.applications import Starlette

@@ -7,16 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.matrix.cells import (
-    CLIENTS,
-    STATELESS,
-    Cell,
-    Matrix,
-    Seen,
-    baseline,
-    cells,
-    sessions,
-)
+from tests.matrix.cells import CLIENTS, STATELESS, Cell, Matrix, Seen, baseline, cells, sessions
 
 pytestmark = pytest.mark.real
 CELLS = cells()

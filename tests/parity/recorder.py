@@ -49,10 +49,7 @@ def main(record: str, given: str, *command: str) -> int:
     """Run the command between two records; returns its exit code."""
     to_server, to_client = unused(record)
     child = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=os.environ | json.loads(given),
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | json.loads(given)
     )
     if child.stdin is None or child.stdout is None:
         raise AssertionError("both were asked for")

@@ -224,9 +224,7 @@ def test_a_full_disk_is_no_error_and_leaves_nothing(starts: Starts) -> None:
     assert file_of(starts.cache).exists()
 
 
-def test_nothing_of_the_environment_runs_in_the_compiler(
-    tmp_path: Path,
-) -> None:
+def test_nothing_of_the_environment_runs_in_the_compiler(tmp_path: Path) -> None:
     """With the real command, so that it takes as long as all signs take to compile."""
     hostile = tmp_path / "hostile"
     hostile.mkdir()

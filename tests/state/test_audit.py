@@ -114,10 +114,7 @@ SEEN = {  # what is done to the file, and what is told of it
     UPDATE audit SET seq = 5 WHERE {CHAIN_0} AND seq = -1""": ["RUN0 4: ", "RUN0 5: "],
     CUT: ["RUN0 9: rows 9 to 10 are missing"],
     f"{CUT}; UPDATE chains SET length = 8 WHERE {CHAIN_0}": ["the last row is not the head"],
-    f"{OUT}; {IN}": [
-        "RUN0 4",
-        "RUN1 4",
-    ],
+    f"{OUT}; {IN}": ["RUN0 4", "RUN1 4"],
     f"""INSERT INTO audit (chain, seq, {", ".join(COLUMNS)}) SELECT chain, 11, {", ".join(COLUMNS)}
     FROM audit WHERE {CHAIN_0} AND seq = 10""": ["rows were added behind the head"],
     **{

@@ -7,11 +7,7 @@ import asyncio
 import pytest
 
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
-from pipeguard.transports.bounded import (
-    MOST_PARSED_BYTES,
-    Allowance,
-    Outbox,
-)
+from pipeguard.transports.bounded import MOST_PARSED_BYTES, Allowance, Outbox
 
 
 async def is_waiting(task: asyncio.Task[None]) -> bool:

@@ -152,8 +152,7 @@ def test_an_event_up_to_the_limit_passes_and_one_above_it_does_not(piece_bytes: 
 
 
 @pytest.mark.parametrize(
-    "endless",
-    [b"x" * 8, b"data: xxxxxxx\n", b"data:\n:\n", b"id: 1\ndata:x\n:\n"],
+    "endless", [b"x" * 8, b"data: xxxxxxx\n", b"data:\n:\n", b"id: 1\ndata:x\n:\n"]
 )
 def test_what_never_ends_is_an_overrun_in_bounded_memory(endless: bytes) -> None:
     stream = EventStream(2**12)

@@ -39,12 +39,7 @@ ORDER = Finding(
     arguments='{"to":"billing@example.net","body":"Invoice 12"}',
     differs='to: "billing@example.net" (last allowed: "kim@example.com", 3 calls)',
 )
-WALL = Finding(
-    "egress.host",
-    "connection",
-    excerpt="api.example.com:443",
-    host="api.example.com",
-)
+WALL = Finding("egress.host", "connection", excerpt="api.example.com:443", host="api.example.com")
 # An answer that failed, and names a file that no command gives; and one that does not exist.
 FILE_WALL = Finding(
     "isolation.read",

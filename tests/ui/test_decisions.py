@@ -45,10 +45,7 @@ SAID = {
 }
 LASTING = {"refuse"}  # nothing to take back
 # Pictures of a screen: of the first screen, or of the card with this heading.
-PICTURES = {
-    (1440, "light"): ("waiting", ""),
-    (1024, "dark"): ("changed", "changed since it was"),
-}
+PICTURES = {(1440, "light"): ("waiting", ""), (1024, "dark"): ("changed", "changed since it was")}
 NUMBER = "number"  # the picture of the page that asks for it
 
 

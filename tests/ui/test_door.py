@@ -66,9 +66,7 @@ def test_a_link_works_once_and_for_this_user(browser: Browser, terminal: PageTer
     expect(second).to_have_title(re.compile("^Waiting"))
 
 
-def test_without_the_cookie_or_by_another_name_nothing_is_shown_or_decided(
-    here: PageHere,
-) -> None:
+def test_without_the_cookie_or_by_another_name_nothing_is_shown_or_decided(here: PageHere) -> None:
     origin = address(here)
     for path in ("/", "/changes", "/nowhere"):
         status, text, _ = ask(origin + path)

@@ -95,10 +95,7 @@ def test_a_text_is_cut_with_a_mark() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (
-            '{"name": ["get_x"], "path": "C:/x"}',
-            '{"name": ["get_x"], "path": "C:/x"}',
-        ),
+        ('{"name": ["get_x"], "path": "C:/x"}', '{"name": ["get_x"], "path": "C:/x"}'),
         ("![x](http://e.example/?d=1)", "![x］(http：／/e.example/?d=1)"),
         ("mailto:a@e.example //e.example", "mailto:a＠e.example ／/e.example"),
         (r'{"a": "b\"}. It is safe."}', r'{"a": "b＼"}. It is safe."}'),

@@ -22,5 +22,5 @@ def test_a_name_is_read_in_its_words(name: str, words: list[str]) -> None:
 
 def test_a_text_is_read_in_any_script() -> None:
     assert words_of_any_script("Öffnet die HTTPVerbindung 2 mal") == [
-        *("öffnet", "die", "http", "verbindung", "mal"),
+        *("öffnet", "die", "http", "verbindung", "mal")
     ]

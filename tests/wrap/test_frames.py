@@ -96,12 +96,7 @@ def test_only_line_feeds_end_a_frame_however_its_bytes_arrive(shared: Wrapped) -
     assert shared.line() == answer.encode()
     assert "result" in shared.frame()
     text = "a\u2028b\u2029c\u0085d\re"
-    message: Object = {
-        "jsonrpc": "2.0",
-        "id": 61,
-        "method": "do/echo",
-        "params": {"text": text},
-    }
+    message: Object = {"jsonrpc": "2.0", "id": 61, "method": "do/echo", "params": {"text": text}}
     shared.send(json.dumps(message, ensure_ascii=False).encode() + b"\n")
     assert result(shared.answer(61))["text"] == text
 
@@ -144,11 +139,7 @@ def test_a_line_that_does_not_end_leaves_nobody_waiting(shared: Wrapped) -> None
 
 @pytest.mark.parametrize(
     "banner",
-    [
-        "\\xef\\xbb\\xbf",
-        "\\x1b[31mred\\x1b[0m\\x07\\n\\n\\n",
-        "\\x00\\xff\\xfe\\x80binary\\n{\\n",
-    ],
+    ["\\xef\\xbb\\xbf", "\\x1b[31mred\\x1b[0m\\x07\\n\\n\\n", "\\x00\\xff\\xfe\\x80binary\\n{\\n"],
     ids=["bom", "ansi", "binary"],
 )
 def test_what_a_server_prints_before_it_is_asked_never_reaches_the_client(
@@ -192,9 +183,7 @@ def test_nothing_that_is_no_frame_ever_reaches_the_client(tmp_path: Path) -> Non
 # --- memory -----------------------------------------------------------------------------
 
 
-def test_a_client_that_does_not_read_stops_the_server_and_fills_no_memory(
-    wrapped: Wrapped,
-) -> None:
+def test_a_client_that_does_not_read_stops_the_server_and_fills_no_memory(wrapped: Wrapped) -> None:
     with wrapped:
         before = wrapped.loaded_kib()
         flood = wrapped.request("do/flood", number=FLOODED, text="word " * (FLOOD_BYTES // 5))

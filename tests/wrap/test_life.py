@@ -32,9 +32,7 @@ def test_the_client_hangs_up_and_everything_ends_with_the_servers_code(
         assert wrapped.said() == ""
 
 
-def test_what_was_asked_before_the_client_hung_up_is_delivered_and_answered(
-    tmp_path: Path,
-) -> None:
+def test_what_was_asked_before_the_client_hung_up_is_delivered_and_answered(tmp_path: Path) -> None:
     with Wrapped(tmp_path) as wrapped:
         ids = [wrapped.request("do/echo", text=str(number)) for number in range(100)]
         wrapped.hang_up()

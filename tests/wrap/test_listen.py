@@ -20,15 +20,7 @@ from pipeguard.state.store import Store
 from tests import tools
 from tests.launch.processes import PATIENCE_SECONDS, until
 from tests.wrap.deciding import decide
-from tests.wrap.listening import (
-    Browser,
-    Listening,
-    everything,
-    messages,
-    next_event,
-    sdk,
-    upstream,
-)
+from tests.wrap.listening import Browser, Listening, everything, messages, next_event, sdk, upstream
 from tests.wrap.wrapped import (
     GONE,
     PIPEGUARD,
@@ -163,9 +155,7 @@ def test_a_call_and_a_result_are_stopped_with_status_200(tmp_path: Path) -> None
         assert (status, error_code(told[0])) == (404, -32001)
 
 
-def test_each_session_has_a_server_of_its_own_and_all_end_with_the_listener(
-    tmp_path: Path,
-) -> None:
+def test_each_session_has_a_server_of_its_own_and_all_end_with_the_listener(tmp_path: Path) -> None:
     with Listening(tmp_path, (), ACTOR) as at:
         clients = [Browser(at.url) for _ in range(3)]
         for client in clients:
@@ -331,10 +321,7 @@ def test_what_was_asked_before_the_client_hung_up_is_answered(tmp_path: Path) ->
     with (
         Listening(tmp_path, (), ACTOR) as at,
         Wrapped(
-            tmp_path / "near",
-            options=("--upstream", at.url),
-            command=(),
-            pipeguard=PIPEGUARD,
+            tmp_path / "near", options=("--upstream", at.url), command=(), pipeguard=PIPEGUARD
         ) as near,
     ):
         near.initialize()

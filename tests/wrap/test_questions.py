@@ -114,12 +114,7 @@ def test_a_call_that_waits_is_decided_by_a_form(
 
 
 @pytest.mark.parametrize(
-    "answer",
-    [
-        {"action": "accept", "content": {"decision": [ALLOW]}},
-        {"action": "cancel"},
-        None,
-    ],
+    "answer", [{"action": "accept", "content": {"decision": [ALLOW]}}, {"action": "cancel"}, None]
 )
 def test_whatever_is_no_choice_decides_nothing(tmp_path: Path, answer: Json) -> None:
     brief = FORM.replace("10 s", "1 s")

@@ -164,11 +164,7 @@ def java(file: Path) -> list[Json]:
 def read_by(file: Path, *words: Path | str) -> list[str]:
     with file.open("rb") as stdin:
         done = subprocess.run(
-            words,
-            stdin=stdin,
-            capture_output=True,
-            check=True,
-            timeout=PATIENCE_SECONDS,
+            words, stdin=stdin, capture_output=True, check=True, timeout=PATIENCE_SECONDS
         )
     return done.stderr.decode().split("\n")[:-1]
 

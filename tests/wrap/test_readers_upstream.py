@@ -179,10 +179,7 @@ def by_standard(body: bytes) -> list[Json]:
 def test_every_reader_of_events_sees_what_was_judged(tmp_path: Path, seed: int) -> None:
     told = list(answers(Random(seed + 1)))  # noqa: S311  the same on every run
     seen: dict[str, list[Json]] = {"lines": [], "standard": []}
-    with (
-        serving(tmp_path, told) as url,
-        Listening(tmp_path, ["--upstream", url]) as listening,
-    ):
+    with serving(tmp_path, told) as url, Listening(tmp_path, ["--upstream", url]) as listening:
         browser = Browser(listening.url).open()
         for number in range(1, ANSWERS + 1):
             asked: Object = {"jsonrpc": "2.0", "id": number, "method": f"x/{number}"}

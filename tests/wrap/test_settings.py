@@ -311,10 +311,7 @@ def test_an_approval_takes_effect_in_a_running_wrap(tmp_path: Path) -> None:
         assert "until the user has reviewed" in str(call)
         until(lambda: "pipeguard diff demo/echo" in wrapped.said(), "the log names the command")
         approve(wrapped)
-        assert wrapped.frame() == {
-            "jsonrpc": "2.0",
-            "method": "notifications/tools/list_changed",
-        }
+        assert wrapped.frame() == {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
         assert "in capitals" in str(listed(wrapped))
         call = wrapped.ask("tools/call", name="echo", arguments={"text": "hello"})
         assert "isError" not in result(call)

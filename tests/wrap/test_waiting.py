@@ -25,16 +25,7 @@ from tests.launch.processes import PATIENCE_SECONDS, until
 from tests.wrap.deciding import decide
 from tests.wrap.listening import Browser, Listening, messages, sdk
 from tests.wrap.server import KEY
-from tests.wrap.wrapped import (
-    GONE,
-    PYTHON,
-    SERVER,
-    Object,
-    Wrapped,
-    error_code,
-    processes,
-    result,
-)
+from tests.wrap.wrapped import GONE, PYTHON, SERVER, Object, Wrapped, error_code, processes, result
 
 ASKING = "actions: [{rule: 'secrets.*', place: call.arguments, action: ask}]\nlimits: {ask: %s}\n"
 SILENT = -37105

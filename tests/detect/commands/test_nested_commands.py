@@ -52,7 +52,7 @@ def test_find_does_it_with_whole_folders() -> None:
 def test_find_that_is_narrowed_does_it_with_some_files() -> None:
     assert nested("find", "/", "-name", "*.tmp", "-delete") == []
     assert nested("find", "/", "-name", "*.tmp", "-exec", "rm", "{}", "+") == [
-        (NestedKind.COMMAND, "rm {}"),
+        (NestedKind.COMMAND, "rm {}")
     ]
 
 

@@ -32,7 +32,7 @@ def test_what_the_script_sets_is_put_in_its_place(script: str, expected: list[st
 
 def test_commands_end_at_operators_and_pipelines_at_others() -> None:
     assert read("a | b && c; d\ne & f || g") == [
-        *([["a"], ["b"]], [["c"]], [["d"]], [["e"]], [["f"]], [["g"]]),
+        *([["a"], ["b"]], [["c"]], [["d"]], [["e"]], [["f"]], [["g"]])
     ]
     assert read("a ';' b '|' c") == [[["a", ";", "b", "|", "c"]]]
 
@@ -62,7 +62,7 @@ def test_each_script_in_a_substitution_is_reported() -> None:
     seen: list[Pipeline] = []
     Shell(seen.extend).pipelines("echo $(curl x | sh) `rm y`")
     assert [command.words for pipeline in seen for command in pipeline] == [
-        *(["curl", "x"], ["sh"], ["rm", "y"]),
+        *(["curl", "x"], ["sh"], ["rm", "y"])
     ]
 
 

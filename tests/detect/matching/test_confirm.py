@@ -103,9 +103,7 @@ WORDS = (
     " u@host.com www.x.io https://x.example/a .com é ſ İ — … ’ 中 _ - . : 7 123456"
 )
 BETWEEN = st.sampled_from(["", " ", " ", "\t", "\x1c"])
-PROSE = st.lists(
-    st.tuples(st.sampled_from(WORDS.split()), BETWEEN).map("".join),
-).map("".join)
+PROSE = st.lists(st.tuples(st.sampled_from(WORDS.split()), BETWEEN).map("".join)).map("".join)
 
 
 @given(st.sampled_from(EXPRESSIONS), PROSE)

@@ -56,7 +56,7 @@ def test_a_long_sentence_in_two_scripts_is_read_from_its_beginning() -> None:
 def test_a_sentence_ends_at_its_sign_or_its_line() -> None:
     text = "One. Two! Three? four\nfive\u3002\u516d"
     assert [text[start:end] for start, end, _ in units(text)] == [
-        *("One.", "Two!", "Three?", "four", "five\u3002", "\u516d"),
+        *("One.", "Two!", "Three?", "four", "five\u3002", "\u516d")
     ]
 
 

@@ -218,9 +218,7 @@ def test_in_a_folded_reading_the_same_values_are_read() -> None:
 
 @tried(100)
 @given(
-    st.text('ab. "/é\n\t', min_size=40, max_size=80),
-    st.integers(1, 2),
-    st.sampled_from([None, 2]),
+    st.text('ab. "/é\n\t', min_size=40, max_size=80), st.integers(1, 2), st.sampled_from([None, 2])
 )
 def test_a_string_of_json_is_read_in_the_lines_that_it_means(
     text: str, times: int, indent: int | None

@@ -223,9 +223,7 @@ def test_a_definition_does_nothing_whatever_commands_it_has() -> None:
 def test_a_long_text_is_read_in_blocks_instead() -> None:
     assert (
         first_look(
-            engines().to_client,
-            MessageText("a" * 2 * BLOCK_BYTES, keyed=False),
-            Surface.TO_CLIENT,
+            engines().to_client, MessageText("a" * 2 * BLOCK_BYTES, keyed=False), Surface.TO_CLIENT
         )
         is None
     )

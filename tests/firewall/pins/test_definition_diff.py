@@ -4,12 +4,7 @@ import json
 
 import pytest
 
-from pipeguard.firewall.pins.definition_diff import (
-    SchemaPlace,
-    SchemaRole,
-    differences,
-    read,
-)
+from pipeguard.firewall.pins.definition_diff import SchemaPlace, SchemaRole, differences, read
 from pipeguard.firewall.protocol.json_values import ABSENT, JsonValue, Number
 
 Places = list[tuple[str, object, object]]

@@ -107,11 +107,7 @@ DIFFERENT: list[tuple[str, str, str, str, list[str]]] = [
         '{"inputSchema":{"properties":{}}}',
         '{"inputSchema":{"properties":{"x":{"title":"The notes"},"y":true}}}',
         "parameter-added",
-        [
-            "parameter added: x",
-            'parameter x: title gained: "The notes"',
-            "parameter added: y",
-        ],
+        ["parameter added: x", 'parameter x: title gained: "The notes"', "parameter added: y"],
     ),
 ]
 
@@ -199,12 +195,7 @@ KEYS = [
 VALUES: st.SearchStrategy[JsonValue] = st.recursive(
     st.none() | st.booleans() | st.text(st.characters(exclude_categories=["Cs"]), max_size=40),
     lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(KEYS),
-            inner,
-            max_size=5,
-        )
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=5)
     ),
     max_leaves=25,
 )

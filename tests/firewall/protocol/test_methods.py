@@ -47,9 +47,7 @@ def test_a_method_that_looks_like_another_is_refused(method: str) -> None:
 
 @pytest.mark.parametrize(
     "method",
-    [
-        *("acme/ask", "Acme/Ask", "acme/gr\u00f6\u00dfe", "tools/callback", "tools", "x/ping"),
-    ],
+    [*("acme/ask", "Acme/Ask", "acme/gr\u00f6\u00dfe", "tools/callback", "tools", "x/ping")],
 )
 def test_a_method_that_nobody_knows_passes(method: str) -> None:
     check_method(message(method))

@@ -15,16 +15,7 @@ from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.definitions import TOGETHER, ReviewedResult, review
 from pipeguard.firewall.session.guard import Guard
-from tests.firewall.session.talk import (
-    OBSERVE,
-    PACK,
-    REVIEW,
-    guard,
-    made_of,
-    pinned,
-    tool,
-    waits,
-)
+from tests.firewall.session.talk import OBSERVE, PACK, REVIEW, guard, made_of, pinned, tool, waits
 
 NEWER = PACK.replace(
     "pattern: xyzzy, matches: [xyzzy]", r'pattern: "123|xy\\s+zz", matches: ["xy zz", "123"]'

@@ -13,15 +13,7 @@ from pipeguard.firewall.protocol.framing import KnownResult
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.firewall.session.protocol_judge import ProtocolJudge
 from pipeguard.firewall.session.session import Session
-from tests.firewall.session.talk import (
-    KEY,
-    ORDER,
-    TO_CLIENT,
-    TO_SERVER,
-    answer,
-    call,
-    frame,
-)
+from tests.firewall.session.talk import KEY, ORDER, TO_CLIENT, TO_SERVER, answer, call, frame
 from tests.fuzz.rulebook import engines
 
 

@@ -49,11 +49,7 @@ def refuse(
     typed: bool = False,
 ) -> bytes:
     return replies.refusal_to_client(
-        *(method, "7", code),
-        finding=finding,
-        event="RUN.c1",
-        executed=executed,
-        typed=typed,
+        *(method, "7", code), finding=finding, event="RUN.c1", executed=executed, typed=typed
     )
 
 

@@ -1,11 +1,6 @@
 """The buffer limit of one connection, so that all of them stay within a budget."""
 
-from pipeguard.isolation.egress.state import (
-    BUDGET_BYTES,
-    MAX_BYTES,
-    MIN_BYTES,
-    ReadBuffer,
-)
+from pipeguard.isolation.egress.state import BUDGET_BYTES, MAX_BYTES, MIN_BYTES, ReadBuffer
 
 
 def test_one_connection_reads_as_much_as_helps_and_many_share_a_budget() -> None:

@@ -77,10 +77,7 @@ def attack(port: int, seed: int, rounds: int) -> None:
     for _ in range(rounds):
         name = chance.choice([b"a.example", b"b.example", b"n%d.example" % chance.randrange(99)])
         content = chance.choice(REQUESTS).replace(b"%s", name)
-        with (
-            contextlib.suppress(OSError),
-            socket.create_connection(("127.0.0.1", port), 2) as sock,
-        ):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 2) as sock:
             misbehave(sock, chance, content)
 
 

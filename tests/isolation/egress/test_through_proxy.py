@@ -13,12 +13,7 @@ from pipeguard.isolation.egress.outer_proxy import OuterProxies, merge_proxies
 from pipeguard.isolation.egress.state import EgressLimits
 from tests.auth.certificates import CertificateAuthority
 from tests.each import each
-from tests.isolation.egress.company_proxy import (
-    answering,
-    company,
-    head_of,
-    listening,
-)
+from tests.isolation.egress.company_proxy import answering, company, head_of, listening
 from tests.isolation.egress.sandbox import port_of, running
 from tests.isolation.egress.test_proxy import all_of, connected, exchange, host
 

@@ -94,11 +94,7 @@ WITHHELD: dict[str, tuple[dict[str, str], list[tuple[str, str]], str]] = {
         "reads ~/.config/gh/hosts.yml, reads ~/.ssh, reads ~/.ssh/id",
     ),
     "what a link leads to": ({"read": "innocent"}, [], "reads ~/.ssh/id"),
-    "a new file in the home": (
-        {"written": "loose gone"},
-        [("write", "~/loose")],
-        "writes ~/gone",
-    ),
+    "a new file in the home": ({"written": "loose gone"}, [("write", "~/loose")], "writes ~/gone"),
     "our own files": (
         {"written": "pg/packages/p/dist/x", "read": "pg/pipeguard.db"},
         [],
@@ -150,11 +146,7 @@ def test_what_is_given_already_is_told_from_what_is_not(home: Path) -> None:
         loopback=(5432, 1),
     )
     found = propose(observed, profile, host_of(home))
-    assert granted(found) == [
-        ("read", "~/one/a"),
-        ("hosts", "other.example"),
-        ("loopback", "6379"),
-    ]
+    assert granted(found) == [("read", "~/one/a"), ("hosts", "other.example"), ("loopback", "6379")]
     assert {each.value for each in found.present} == {
         "~/w/1/a",
         "~/notes/a",

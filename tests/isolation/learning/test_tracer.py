@@ -48,19 +48,13 @@ def observed(folder: Path, *lines: str) -> Observed:
         "a blank in it": (['7 open("«d/c, "d"»", O_WRONLY) = 5'], {'d/c, "d"': WRITTEN}),
         "moved": (['7 rename("«a»", "«new»") = 0'], {"a": WRITTEN, "new": WRITTEN}),
         "linked": (['7 symlinkat("«a»", 4<«{here}/d»>, "«l»") = 0'], {"d/l": WRITTEN}),
-        "run": (
-            ['7 execve("«{here}/a»", ["«d»", "«x»"], 0x7ffe /* 9 vars */) = 0'],
-            {"a": READ},
-        ),
+        "run": (['7 execve("«{here}/a»", ["«d»", "«x»"], 0x7ffe /* 9 vars */) = 0'], {"a": READ}),
         "after chdir": (
             ['7 chdir("«d»") = 0', '7 mkdir("«n»", 0777) = 0'],
             {"d": LISTED, "d/n": WRITTEN},
         ),
         "after chdir that failed": (
-            [
-                '7 chdir("«d»") = -1 EACCES (Permission denied)',
-                '7 mkdir("«n»", 0777) = 0',
-            ],
+            ['7 chdir("«d»") = -1 EACCES (Permission denied)', '7 mkdir("«n»", 0777) = 0'],
             {"d": LISTED, "n": WRITTEN},
         ),
         "after two calls at once": (
@@ -74,10 +68,7 @@ def observed(folder: Path, *lines: str) -> Observed:
         "without an end": (['7 open("«a»", O_RDONLY <unfinished ...>'], {"a": READ}),
         "not there": (['7 open("«x»", O_RDONLY) = -1 ENOENT (No such file)'], {}),
         "had anyway": (['7 open("«/usr/bin/env»", O_RDONLY) = 3'], {}),
-        "no call": (
-            ["7 +++ exited with 0 +++", "x", '7 open("«a', "8 openat(, = ?"],
-            {},
-        ),
+        "no call": (["7 +++ exited with 0 +++", "x", '7 open("«a', "8 openat(, = ?"], {}),
     },
 )
 def test_files_are_read_out_of_calls(
@@ -137,9 +128,7 @@ def test_a_line_without_an_end_is_dropped(tmp_path: Path) -> None:
     }
 
 
-def test_without_strace_the_package_to_install_is_named(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_without_strace_the_package_to_install_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr(tracer, "USUAL_PATH", "/nowhere")
     assert obstacle() == "it needs strace: install the package `strace`"

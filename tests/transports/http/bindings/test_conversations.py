@@ -183,9 +183,7 @@ async def test_a_conversation_is_judged_both_ways(transport: str) -> None:
 
 
 @both
-async def test_a_server_that_dies_answers_what_waits_and_ends_all(
-    transport: str,
-) -> None:
+async def test_a_server_that_dies_answers_what_waits_and_ends_all(transport: str) -> None:
     async with hosting(None) as host:
         client = await joined(host, transport)
         for number in (1, "1"):

@@ -140,8 +140,7 @@ async def test_an_address_that_is_not_the_servers_own_is_refused_and_the_stream_
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"),
-    [(200, "text/html"), (403, "text/event-stream"), (405, ""), (307, "x/y")],
+    ("status", "kind"), [(200, "text/html"), (403, "text/event-stream"), (405, ""), (307, "x/y")]
 )
 def test_what_is_no_such_server_is_told(status: int, kind: str) -> None:
     async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:

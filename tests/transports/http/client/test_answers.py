@@ -10,15 +10,7 @@ from pipeguard.firewall.protocol.framing import Lost
 from pipeguard.transports.channel import Failure
 from pipeguard.transports.http.client import streamable
 from pipeguard.transports.http.client.upstream import to_failure
-from tests.transports.http.client.talking import (
-    LIMIT,
-    NOTE,
-    echo,
-    in_sessions,
-    lost,
-    said,
-    talking,
-)
+from tests.transports.http.client.talking import LIMIT, NOTE, echo, in_sessions, lost, said, talking
 from tests.transports.talking import (
     INITIALIZED,
     Asked,

@@ -9,14 +9,7 @@ from aiohttp import web
 
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.client import streamable
-from tests.transports.http.client.talking import (
-    NOTE,
-    echo,
-    in_sessions,
-    lost,
-    said,
-    talking,
-)
+from tests.transports.http.client.talking import NOTE, echo, in_sessions, lost, said, talking
 from tests.transports.talking import (
     INITIALIZED,
     SESSION,

@@ -14,12 +14,7 @@ from hypothesis import strategies as st
 
 from pipeguard.transports.bounded import Backlog
 from pipeguard.transports.http.server import admission
-from pipeguard.transports.http.server.admission import (
-    Admission,
-    RequestRefused,
-    Tokens,
-    parse_host,
-)
+from pipeguard.transports.http.server.admission import Admission, RequestRefused, Tokens, parse_host
 from tests.fuzz.budget import tried
 from tests.transports.wire import Answer, exchange, run, serving
 

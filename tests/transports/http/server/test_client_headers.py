@@ -73,10 +73,7 @@ def test_headers_of_honest_clients_pass_as_they_are() -> None:
     assert rules == []
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["Cookie", "X-Note", "Mcp-Name"],
-)
+@pytest.mark.parametrize("name", ["Cookie", "X-Note", "Mcp-Name"])
 @pytest.mark.parametrize(
     "spell",
     [
@@ -115,11 +112,7 @@ def test_a_cookie_that_the_server_has_set_comes_back_to_it() -> None:
     async def work() -> list[str]:
         odd = Odd(answering)
         async with between(odd) as client:
-            for cookie in (
-                f"login={SECRET}",
-                f"login={SECRET}",
-                f"login={SECRET}; x={SECRET}",
-            ):
+            for cookie in (f"login={SECRET}", f"login={SECRET}", f"login={SECRET}; x={SECRET}"):
                 await client.post(request(1), Cookie=cookie)
             return [asked.headers.get("cookie", "") for asked in odd.asked]
 
@@ -133,10 +126,7 @@ async def test_a_session_id_that_the_server_did_not_give_is_judged(method: str) 
 
     odd = Odd(answering)
     async with between(odd) as client:
-        for session_id, status in (
-            (SECRET, 404),
-            ("0e2b7f0c-6f0a-4d39-8d61-c1f6a5d1a7aa", 200),
-        ):
+        for session_id, status in ((SECRET, 404), ("0e2b7f0c-6f0a-4d39-8d61-c1f6a5d1a7aa", 200)):
             headers = {SESSION: session_id, "Content-Type": "application/json"}
             body = json.dumps(call(1)) if method == "POST" else None
             told = client.http.request(method, client.url, headers=headers, data=body)

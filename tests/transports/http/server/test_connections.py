@@ -14,10 +14,7 @@ from pipeguard.transports.http.server import connections as connections_module
 from pipeguard.transports.http.server import listener as listener_module
 from pipeguard.transports.http.server.admission import Tokens
 from tests.auth.certificates import CertificateAuthority
-from tests.transports.http.server.listening import (
-    JSON,
-    fronted,
-)
+from tests.transports.http.server.listening import JSON, fronted
 from tests.transports.wire import eventually, exchange, read_answer
 
 pytestmark = pytest.mark.usefixtures("_compiled_rules")
@@ -140,9 +137,7 @@ async def test_of_too_many_connections_an_idle_one_gives_way_and_none_that_waits
         closing()
 
 
-async def test_a_token_taken_away_ends_what_it_opened(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_token_taken_away_ends_what_it_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener_module, "RECHECK_SECONDS", 0.01)
     held = {"ci": "t", "dev": "u"}
     async with fronted(Tokens(lambda: dict(held))) as at:
@@ -169,11 +164,7 @@ async def test_health_is_told_to_no_page_and_the_server_names_no_version() -> No
             assert page.status == 403
             assert (await at.ask("GET", path)).status == 200
         at.answers.fault = ValueError("broken")
-        for sent in (
-            HEALTH,
-            b"GET /mcp HTTP/1.1\r\nHost: localhost\r\n\r\n",
-            b"\x16\x03\r\n\r\n",
-        ):
+        for sent in (HEALTH, b"GET /mcp HTTP/1.1\r\nHost: localhost\r\n\r\n", b"\x16\x03\r\n\r\n"):
             answer = await exchange(at.port, sent)
             assert answer.status in (200, 400, 500)
             told = repr(answer).lower()

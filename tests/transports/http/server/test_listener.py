@@ -14,13 +14,7 @@ from pipeguard.firewall.finding import Finding
 from pipeguard.transports.http.server.admission import Tokens
 from pipeguard.transports.http.server.listener import listen
 from pipeguard.transports.http.server.refusals import PLACE
-from tests.transports.http.server.listening import (
-    CHUNKED,
-    JSON,
-    LIMIT,
-    UPGRADE,
-    fronted,
-)
+from tests.transports.http.server.listening import CHUNKED, JSON, LIMIT, UPGRADE, fronted
 from tests.transports.wire import Answer, eventually, exchange, run
 
 pytestmark = pytest.mark.usefixtures("_compiled_rules")

@@ -38,10 +38,7 @@ def through(
                 async with (
                     serving(handle) as here,
                     http.request(
-                        method,
-                        here + path,
-                        headers=given,
-                        allow_redirects=False,
+                        method, here + path, headers=given, allow_redirects=False
                     ) as answer,
                 ):
                     told = await answer.read()

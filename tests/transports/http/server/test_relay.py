@@ -242,12 +242,7 @@ async def test_no_redirection_to_another_origin_is_followed() -> None:
     thief = Odd(echo)
     async with serving(thief) as foreign:
         addresses = [
-            *(
-                f"{foreign}/mcp",
-                foreign.replace("http:", ""),
-                f"{foreign}@127.0.0.1/",
-                "ftp://a/",
-            ),
+            *(f"{foreign}/mcp", foreign.replace("http:", ""), f"{foreign}@127.0.0.1/", "ftp://a/"),
             *("http://[", "javascript:alert(1)", "http://localhost/mcp", "mailto:a@b", ""),
         ]
 

@@ -73,11 +73,7 @@ async def test_a_session_is_a_server_of_its_own_from_its_opening_to_its_end() ->
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 async def test_a_session_that_is_not_there_is_no_session_that_is_not_named(method: str) -> None:
     async with hosting() as host:
-        for headers, status in (
-            ({}, 400),
-            ({SESSION: "other"}, 404),
-            ({VERSION: R5}, 405),
-        ):
+        for headers, status in (({}, 400), ({SESSION: "other"}, 404), ({VERSION: R5}, 405)):
             async with host.http.request(method, host.url, headers=headers) as answer:
                 assert answer.status == status
 
@@ -135,9 +131,7 @@ async def test_there_are_only_so_many_sessions_also_where_all_come_at_once() -> 
         assert full[2]["retry-after"]
 
 
-async def test_an_idle_session_ends_and_a_used_one_stays(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_an_idle_session_ends_and_a_used_one_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     async with hosting(quiet) as host:
         listening, asking, idle = [await host.open() for _ in range(3)]
@@ -211,9 +205,7 @@ async def test_a_lost_answer_is_told_to_whom_it_was_for() -> None:
 # --- whose a session is ---------------------------------------------------------------------------
 
 
-async def test_it_is_known_whose_a_session_is_to_its_end(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_it_is_known_whose_a_session_is_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     async with hosting() as host:
         owners = host.known.owners
@@ -248,8 +240,7 @@ async def test_a_client_that_leaves_a_session_gives_nothing_up() -> None:
         leaving.cancel()
         await asyncio.gather(leaving, return_exceptions=True)
         await eventually(
-            lambda: not present(host.posted._routers[named["Mcp_Session_Id"], None]._ids),
-            "it left",
+            lambda: not present(host.posted._routers[named["Mcp_Session_Id"], None]._ids), "it left"
         )
         assert child.asked("notifications/cancelled") == []
         child.say(NOTE)
