@@ -275,7 +275,7 @@ def _decisive_rule(verdict: Verdict) -> str:
 
 def _find_held(verdict: Verdict) -> list[Finding]:
     """The findings of definitions that wait; a person has decided on a rejected one."""
-    found = (each for each in _find_stopped(verdict) if each.rule != "trust.rejected")
+    found = (each for each in _find_stopped(verdict) if each.rule != "trust.left-out")
     return [each for each in found if find_remedy(each.rule).way is Way.APPROVE]
 
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from pipeguard.cli.assess import command as assess
 from pipeguard.cli.setup import command as setup
 from pipeguard.cli.status import command
-from pipeguard.firewall.finding import Action, Finding, observe_only
+from pipeguard.firewall.finding import Action, Finding, Severity, observe_only
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import utc_text
@@ -39,11 +39,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_list_of_what_only_waits_is_not_blocked_and_one_without_a_tool_not_noted() -> None:
     note = Finding("injection.addressed-to-model", "server.instructions", action=Action.ALLOW)
     waits = Finding("trust.held", "tool.name", action=Action.BLOCK)
-    left_out = Finding("policy.tool", "tool.name", action=Action.WARN)
+    left_out = Finding("policy.tool", "tool.name", severity=Severity.LOW, action=Action.WARN)
+    rejected = left_out._replace(rule="trust.left-out")
     rows = enumerate(
         [
             ("block", [waits, waits]), ("block", [waits, note]), ("block", [waits, BLOCK]),
-            ("warn", [left_out]), ("warn", [left_out]), ("warn", [left_out, note]),
+            ("warn", [left_out]), ("warn", [left_out, rejected]), ("warn", [left_out, note]),
         ]
     )  # fmt: skip
     listed = {"kind": "result", "method": "tools/list", "tool": "", "time": utc_text(NOW)}

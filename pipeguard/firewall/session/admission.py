@@ -88,7 +88,7 @@ def obstacle(guard: Guard, kind: str, name: str) -> Finding | None:
         why = "it was never approved" + (f" ({pin.reason})" if pin.reason else "")
     end = "It cannot be used until the user has reviewed it and accepted it."
     if guard.pins.is_rejected(kind, name):
-        rule = "trust.rejected"
+        rule = "trust.left-out"
         end = "The user rejected it. It cannot be used while the server offers it like that."
     note = f"PipeGuard holds the {kind} {cut(name, NAME_CHARS)!r}: {why}. {end}"
     return _hold(guard, name, rule, note, show_command(guard.name, name))

@@ -437,7 +437,7 @@ def _review_rejected(scope: DefinitionScope, pin: Pin, seen: _Seen) -> ReviewedD
     """Leave out a version that a person rejected; show the trusted one, if there is one."""
     held = _held_again(scope, pin, seen, REJECTED)
     note = f"{scope.describe(seen.shown_name)} is as the user rejected it, so no list shows it"
-    finding = scope.finding("trust.rejected", note, seen.shown_name, Action.WARN)
+    finding = scope.finding("trust.left-out", note, seen.shown_name, Action.WARN)
     finding = finding._replace(severity=Severity.LOW)  # each list has it
     approved = pin.approved_definition
     shown = ABSENT if approved is None else _LENIENT.decode(approved)

@@ -26,7 +26,7 @@ _SELF_EXPLAINING = (
     *(
         "trust.drifted",
         "trust.held",
-        "trust.rejected",
+        "trust.left-out",
         "trust.not-offered",
         "trust.full",
         "policy.tool",
