@@ -457,17 +457,6 @@ def record_decision(store: Store, server: str, *entries: AuditEntry) -> None:
     Audit(store, chain, server, entries[0].time).append_many(entries)
 
 
-DONE = {
-    "create": "created",
-    "rotate": "exchanged",
-    "allow": "allowed",
-    "approve": "approved",
-    "reject": "rejected",
-    "refuse": "refused",
-    "forget": "forgotten",
-    "revoke": "revoked",
-    "propose": "proposed",
-    "withdraw": "withdrawn",
-    "dismiss": "dismissed",
-    "undo": "undone",
-}
+_REGULAR = ("create", "allow", "approve", "reject", "refuse", "revoke", "propose", "dismiss")
+DONE = {action: f"{action.removesuffix('e')}ed" for action in _REGULAR}
+DONE |= {"rotate": "exchanged", "forget": "forgotten", "withdraw": "withdrawn", "undo": "undone"}

@@ -49,15 +49,12 @@ _REVIEW = """
     UPDATE pins SET approved_at = ?, is_reviewed = 1
     WHERE server = ? AND kind = ? AND name = ? AND approved_fingerprint = ?
         AND (held IS NULL OR reason IN ('withdrawn', 'rejected')) AND NOT is_reviewed"""
-_HOLD_UNREVIEWED = """
+_IS_UNREVIEWED = """server = ? AND approved IS NOT NULL AND NOT is_reviewed
+        AND (held IS NULL OR reason IN ('withdrawn', 'rejected'))"""
+_HAS_UNREVIEWED = f"SELECT 1 FROM pins WHERE {_IS_UNREVIEWED}"  # noqa: S608  constants
+_HOLD_UNREVIEWED = f"""
     UPDATE pins SET held = approved, held_fingerprint = approved_fingerprint, held_at = ?,
-        reason = ?
-    WHERE server = ? AND approved IS NOT NULL AND NOT is_reviewed
-        AND (held IS NULL OR reason IN ('withdrawn', 'rejected'))"""
-_HAS_UNREVIEWED = """
-    SELECT 1 FROM pins
-    WHERE server = ? AND approved IS NOT NULL AND NOT is_reviewed
-        AND (held IS NULL OR reason IN ('withdrawn', 'rejected'))"""
+        reason = ? WHERE {_IS_UNREVIEWED}"""  # noqa: S608  constants
 # What was trusted at first sight, and is rejected under review, is trusted no longer.
 _REJECT = """
     UPDATE pins SET reason = 'rejected',
@@ -284,8 +281,7 @@ class Store(StateDatabase):
         """The pin of a definition; an empty one if it has none."""
         query = f"{_SELECT} AND kind = ? AND name = ?"
         found = self.read(query, server, change.kind, change.name)
-        nothing = Pin(change.kind, change.name, None, None, None, None, "")
-        return Pin(*found[0]) if found else nothing
+        return Pin(*(found or [(change.kind, change.name, None, None, None, None, "")])[0])
 
     def _pin(self, server: str, change: PinChange, now: str) -> None:
         pin = self._find(server, change)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.errors import StateError
-from pipeguard.firewall.pins.fingerprint import Pin, fingerprint
+from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.identity.server_name import Launched, identify_server
 from pipeguard.state import database
 from pipeguard.state.store import Store
@@ -109,26 +109,15 @@ def test_only_what_was_shown_is_approved(store: Store) -> None:
 
 
 def test_what_was_rejected_waits_again_only_once_it_is_changed_or_forgotten(store: Store) -> None:
-    key = ("tool", "other")
-
-    def offer(text: str, *, is_held: bool = True) -> bool:
-        change = seen({"name": "other", "description": text}, held=is_held, reason="review")
-        store.remember("weather", [change])
-        return store.pins("weather")[key].waits
-
-    store.remember("weather", [seen(), held()])
-    for text in "ab":
-        assert offer(text)
-        decide_all(store.reject, store, "weather")
+    store.remember("weather", [seen(), held(), held(OTHER)])
+    assert decide_all(store.reject, store, "weather") == 2
+    store.remember("weather", [held(), held(OTHER)])
     pins = store.pins("weather")
-    assert (pins[key].approved_definition, pins[key].held_definition is None) == (None, False)
+    assert [pin.is_rejected for pin in pins.values()] == [True, True]
     assert pins[TOOL].approved_definition is not None
-    assert [offer(text, is_held=text != "c") for text in "ababcab"] == [False] * 4 + [True] * 3
-    assert store.pins("weather")[key].held_fingerprint == fingerprint(
-        {"name": "other", "description": "c"}
-    ), "what was rejected does not take the place of what waits"
-    store.forget("weather", *key)
-    assert offer("a")
+    store.forget("weather", "tool", "other")
+    store.remember("weather", [held(OTHER), held({"name": "get_forecast", "description": "x"})])
+    assert [pin.waits for pin in store.pins("weather").values()] == [True, True]
 
 
 def test_what_is_forgotten_is_seen_for_the_first_time_again(store: Store) -> None:

@@ -5,7 +5,6 @@ import pytest
 from pipeguard.detect.detector import make_guard
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Drift, PinChange
-from pipeguard.firewall.pins.fingerprint import WITHDRAWN
 from pipeguard.firewall.policy import Policy, Trust
 from pipeguard.firewall.protocol.json_values import ABSENT, JsonObject
 from pipeguard.firewall.session.admission import obstacle
@@ -241,18 +240,6 @@ def test_a_rejected_change_is_taken_back_or_approved_by_its_name(store: Store) -
     assert [offer(store, text, REVIEW) for text in (MANY, FEW, MANY)] == [
         (None, text == FEW) for text in (MANY, FEW, MANY)
     ]
-    assert not held_definitions(store)
     approve(store, held_definitions(store, "demo/list"), "ada")
     follow(run)
     assert may_call(run) == [True]
-
-
-def test_what_was_rejected_or_replaced_is_not_withdrawn(store: Store) -> None:
-    Run(store, FEW).list()
-    decide_all(store.approve, store, "demo")
-    Run(store, MANY).list()
-    back = Run(store, FEW)
-    decide_all(store.reject, store, "demo")
-    assert (change := back.list()) is not None
-    assert change.reason == WITHDRAWN
-    assert waiting(store) is None
