@@ -56,7 +56,7 @@ def _find_status() -> Fields:
         status["policy_problem"] = str(error)
     status["clients"], status["unread"] = _clients()
     status |= {"servers": [], "renamed": [], "waits": 0, "proposed": [], "asking": []}
-    status |= {"gaps": 0, "blocked": None, "loosened": ""}
+    status |= {"gaps": 0, "blocked": None, "loosened": "", "noted": 0}
     path = existing_store()
     if path is not None:
         from pipeguard.state.missing import read_notes
@@ -71,9 +71,10 @@ def _find_status() -> Fields:
 
 
 def _read_audit(store: Store) -> Fields:
-    """Read the gaps of 7 days, a looser policy, and the newest blocked event not pending."""
+    """Read what happened in 7 days, a looser policy, and the newest blocked event not pending."""
     from pipeguard.firewall.session.remedies import is_held
     from pipeguard.state.audit import AuditFilter, find_loosened, rows
+    from pipeguard.state.dismissals import find_noted
     from pipeguard.state.exceptions import decisive, stopping, to_event
     from pipeguard.state.timestamps import to_utc_text
 
@@ -91,7 +92,8 @@ def _read_audit(store: Store) -> Fields:
                 "tool": event.tool,
                 "rule": decisive(stopped),
             }
-    return {"gaps": gaps, "blocked": blocked, "loosened": find_loosened(store)}
+    noted = sum(count for _, _, _, count, *_ in find_noted(store))
+    return {"gaps": gaps, "blocked": blocked, "loosened": find_loosened(store), "noted": noted}
 
 
 def _read_store(store: Store) -> Fields:
@@ -191,6 +193,8 @@ def _screen(status: Fields) -> Iterator[str]:
         yield from (f"{visible(why)}." for why in status["renamed"])
     yield ""
     yield from _list_waiting(status) or ["Nothing waits for you."]
+    if status["noted"]:
+        yield f"{pluralize(status['noted'], 'warning')} noted in 7 days:  pipeguard ui"
 
 
 def _policy_line(status: Fields) -> str:

@@ -1,12 +1,70 @@
-"""Events that a person has dismissed; messages that they stopped stay stopped."""
+"""Events that a person has dismissed, and warnings until they are cleared; nothing else changes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pipeguard.state.schema import IS_TO_DECIDE
+from pipeguard.state.timestamps import now_text, parse_moment
 
 if TYPE_CHECKING:
     from pipeguard.state.audit import AuditEntry
     from pipeguard.state.store import Store
+
+MOST_NOTED = 2_000  # messages with a warning, the newest, that are looked at: 30 ms
+# Messages of a time that passed with a warning, each with its worst finding. What an isolated
+# server did not get has a card instead, and a low severity is housekeeping, as in the log. Of a
+# group, time and event are those of its newest row.
+_NOTED = f"""
+    SELECT server, coalesce(nullif(json_extract(findings, '$[0].tool'), ''), tool) AS tool,
+        coalesce(json_extract(findings, '$[0].rule'), 'audit.damaged') AS rule,
+        count(*), max(id), time, event
+    FROM (SELECT id, time, server, event, tool,
+            iif(json_valid(findings), findings, '[]') AS findings
+        FROM audit
+        WHERE id > (SELECT coalesce(max(CAST(substr(key, 7) AS INTEGER)), 0) FROM dismissals
+                WHERE key GLOB 'noted *')
+            AND time >= ? AND action = 'warn' AND NOT {IS_TO_DECIDE}
+        ORDER BY id DESC LIMIT {MOST_NOTED})
+    WHERE json_extract(findings, '$[0].severity') IS NOT 'low'
+    GROUP BY 1, 2, 3 ORDER BY max(id) DESC"""  # noqa: S608  constants
+
+
+def find_noted(store: Store) -> list[tuple[Any, ...]]:
+    """The warnings of 7 days that nobody has cleared, the newest first.
+
+    Returns:
+        Of each kind: server, tool, rule, the number of messages, and of the newest one its row in
+        the audit, its time (ISO 8601, UTC) and its event, or empty.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    return store.read(_NOTED, parse_moment("7d"))
+
+
+def clear_noted(store: Store, until: str, by: str) -> str:
+    """Clear the warnings up to a row, and record that in the audit.
+
+    Args:
+        store: the store.
+        until: the number of the row.
+        by: who clears them, as `ada, on the page`.
+
+    Returns:
+        The key with which `recall` lists them again.
+
+    Raises:
+        StateError: the store cannot be written.
+    """
+    from pipeguard.state.audit import decision_entry
+
+    query = "SELECT coalesce(max(id), 0) FROM audit WHERE id <= CAST(? AS INTEGER)"
+    with store.transaction():
+        ((number,),) = store.read(query, until)
+        entry = decision_entry("dismiss", now_text(), note=f"warnings to row {number}", by=by)
+        dismiss(store, f"noted {number}", "*", entry)
+    return f"noted {number}"
 
 
 def dismissals(store: Store) -> set[str]:
@@ -39,11 +97,12 @@ def dismiss(store: Store, key: str, server: str, decision: AuditEntry) -> None:
         record_decision(store, server, decision)
 
 
-def recall(store: Store, key: str) -> None:
-    """Show a dismissed event again.
+def recall(store: Store, key: str) -> bool:
+    """Show a dismissed event again, which is always possible.
 
     Raises:
         StateError: the store cannot be written.
     """
     with store.transaction():
         store.connection.execute("DELETE FROM dismissals WHERE key = ?", (key,))
+    return True

@@ -117,10 +117,6 @@ class Door:
         """Let the visitor answer without a number for a while."""
         visitor.unlocked_until = self._clock() + UNLOCKED_SECONDS
 
-    def lock(self, visitor: Visitor) -> None:
-        """Ask the visitor for numbers again."""
-        visitor.unlocked_until = 0.0
-
     def ask(self, visitor: Visitor, what: str, sentence: str) -> bool:
         """Show a number for an answer on the terminal, replacing the one before.
 

@@ -204,14 +204,9 @@ class StoppedCard(CallCard):
         note = f"event {self.event.name}{', and what is like it' if is_lasting else ''}"
         entry = decision_entry("dismiss", now_text(), note=note, by=chosen.by)
         dismiss(store, key, self.server, entry)
-
-        def undo(store: Store) -> bool:
-            recall(store, key)
-            return True
-
         words = Markup("You kept it {}. If it happens again, you get {} card.")
         cards = "no" if is_lasting else "a new"
-        return DoneDecision(words.format(self.shut, cards), undo)
+        return DoneDecision(words.format(self.shut, cards), lambda store: recall(store, key))
 
     def _except(self, chosen: ChosenAnswer) -> DoneDecision:
         event, until = self.event, chosen.until

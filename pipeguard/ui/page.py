@@ -30,7 +30,6 @@ from pipeguard.ui.text import render
 ENTER, STATIC = "/enter", "/static/"  # open without a cookie
 UNDO_SECONDS = 60.0
 MOST_UNDOS = 50
-MOST_CONNECTIONS = 32  # whose users are remembered: a browser opens six
 MOST_NAMED = 3  # of several answers, in the line of the terminal
 HEADERS = {
     "Content-Security-Policy": (
@@ -195,7 +194,7 @@ async def _admit(request: web.Request, handler: _Handler) -> web.StreamResponse:
     return await handler(request)
 
 
-@lru_cache(maxsize=MOST_CONNECTIONS)  # asks the kernel once for each connection
+@lru_cache(maxsize=32)  # the kernel is asked once for each connection; a browser opens six
 def is_foreign(connection: asyncio.Transport | None) -> bool:
     """True if another user has the other end of a connection, or if nobody has it any more.
 

@@ -9,6 +9,7 @@ from time import monotonic
 from aiohttp import web
 
 from pipeguard.state.audit import find_loosened
+from pipeguard.state.dismissals import clear_noted, find_noted, recall
 from pipeguard.state.store import Store
 from pipeguard.ui.card import GROUPS, Card, ChosenAnswer
 from pipeguard.ui.cards import (
@@ -47,6 +48,7 @@ def add_routes(app: web.Application) -> None:
     app.router.add_post("/decide/{card}", _decide)
     app.router.add_post("/several", _decide_several)
     app.router.add_post("/undo", _undo)
+    app.router.add_post("/clear", _clear)
     app.router.add_post("/unlock", _unlock)
     app.router.add_post("/lock", _lock)
 
@@ -59,10 +61,10 @@ async def _waiting(request: web.Request) -> web.StreamResponse:
     groups = [(name, [card for card in drawn if card.group == name]) for name in GROUPS]
     title, count = f"Waiting ({len(waiting)})", describe_waiting(waiting)
     shown = [(name, cards) for name, cards in groups if cards]
-    values = {"groups": shown, "waiting": waiting, "count": count, "scans": scans}
-    values["more"] = len(waiting) - len(drawn)
+    values = {"groups": shown, "waiting": waiting, "count": count, "scans": scans, "today": today()}
+    values["noted"] = await with_store(request, find_noted)
     values["loosened"] = await with_store(request, find_loosened)
-    values |= {"today": today(), "last_day": today() + EXCEPTION_DAYS}
+    values |= {"last_day": today() + EXCEPTION_DAYS, "more": len(waiting) - len(drawn)}
     functions = {"list_offers": list_offers, "why": find_why, "reason": describe_reason}
     return await draw(request, "waiting.html", title, **values, **functions)
 
@@ -179,6 +181,14 @@ async def _undo(request: web.Request) -> web.StreamResponse:
     raise page.finish(DoneDecision(words))
 
 
+async def _clear(request: web.Request) -> web.StreamResponse:
+    """Clear the list of warnings as it was drawn: what was noted since stays."""
+    page, until = request.app[PAGE], str((await request.post()).get("until", ""))
+    key = await with_store(request, lambda store: clear_noted(store, until, page.by))
+    words = sentence("You cleared the list of warnings.")
+    raise page.finish(DoneDecision(words, lambda store: recall(store, key)))
+
+
 async def _unlock(request: web.Request) -> web.StreamResponse:
     if (question := await ask_number(request, [UNLOCK])) is not None:
         return question
@@ -187,5 +197,5 @@ async def _unlock(request: web.Request) -> web.StreamResponse:
 
 
 async def _lock(request: web.Request) -> web.StreamResponse:
-    request.app[PAGE].door.lock(request[VISITOR])
+    request[VISITOR].unlocked_until = 0.0
     raise web.HTTPSeeOther("/")

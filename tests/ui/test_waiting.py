@@ -14,7 +14,7 @@ from playwright.sync_api import Locator, Page, ViewportSize, expect
 from pipeguard.cli import cli
 from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.detect.shown_call import FIRST, FORGOTTEN, NONE, NOT_KEPT, TOO_LONG
-from pipeguard.firewall.finding import Action, Drift, Finding
+from pipeguard.firewall.finding import Action, Drift, Finding, Severity
 from pipeguard.firewall.pins.fingerprint import canonical
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.identity.server_name import Launched
@@ -481,6 +481,40 @@ def test_a_full_page_is_small_and_shows_the_first_decision_on_a_phone(
     expect(asks.get_by_text("Invoice 12")).to_be_hidden()
     asks.get_by_text("The rest of the evidence").click()
     expect(asks.get_by_text("Invoice 12")).to_be_visible()
+
+
+def test_what_was_noted_is_listed_below_the_cards_and_cleared_as_it_was_drawn(
+    store: Path, page: Page
+) -> None:
+    warned = SECRET._replace(action=Action.WARN, tool="x</a><img src=x onerror=alert()> \u202eYes")
+    for number in range(60):
+        stop(store, f"NOTED{number:03}.c1", warned._replace(rule=f"test.rule-{number % 52}"))
+    stop(store, "QUIET000.c1", warned._replace(rule="test.quiet", severity=Severity.LOW))
+    stop(store, "AAAAAAAA.c1", SECRET)
+    noted = page.get_by_role("region", name="Noted this week")
+    lines = noted.get_by_role("listitem")
+    expect(page.get_by_text("60 warnings: 52 kinds")).to_be_visible()
+    assert lines.count() == 0, "a long list is folded"
+    expect(page.locator("main > :last-child")).to_have_attribute("aria-labelledby", "noted")
+    noted.locator("summary").click()
+    expect(lines).to_have_count(50)
+    expect(lines.first).to_contain_text(
+        re.compile(r"test\.rule-7.*⟨U\+202E⟩.* of weather, 2 times$")
+    )
+    assert noted.locator("img").count() == 0
+    expect(noted.locator("a").first).to_have_attribute("href", re.compile("/event/NOTED059.c1$"))
+    page.route("**/changes", lambda route: route.abort())  # the page stays as it is
+    page.reload()
+    stop(store, "LATER000.c1", warned._replace(rule="test.later"))
+    noted.locator("summary").click()
+    noted.get_by_role("button", name="Clear this list").click()
+    expect(lines).to_have_count(1)
+    expect(lines).to_contain_text("test.later")
+    with Store.open(store) as opened:
+        (row,) = rows(opened, AuditFilter(action="dismiss"))
+    assert row.entry.client.endswith("on the page")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("61 warnings: 53 kinds")).to_be_visible()
 
 
 def test_the_name_of_a_server_turns_none_of_our_words_around(
