@@ -15,15 +15,12 @@ from aiohttp import web
 
 from pipeguard.firewall.finding import Severity
 from pipeguard.state.timestamps import now_text
-from pipeguard.ui.page import draw
-from pipeguard.ui.scans import end_task, run_pipeguard
+from pipeguard.ui.page import PAGE, draw
+from pipeguard.ui.scans import Scans, end_task, run_pipeguard
 
 PATH = "/posture"
 ASSESS = ("assess", "--format", "json", "--fail-on", "never")
 LIMIT_SECONDS = 180.0  # for the whole look; compiling the rules takes most of it
-PATIENCE_SECONDS = 2.0  # for which a request waits; after that the page says that it looks
-AGAIN_SECONDS = "2"  # after which a page that says so asks again
-
 
 # A client and a server of it, both empty for the machine; and what was found, the worst first, as
 # `pipeguard assess --format json` has it.
@@ -36,11 +33,12 @@ class Posture:
 
     Attributes:
         began: when it began (ISO 8601, UTC); empty before the first one.
-        ended: when it ended, in the same form; empty while it runs.
+        ended: when the last one ended, in the same form; empty before that.
         groups: findings by server, the worst first.
         clean: servers without a finding.
         unasked: True if no server was asked for its tools.
         problem: why the assessment failed, or empty.
+        task: the running assessment.
     """
 
     began: str = ""
@@ -51,20 +49,21 @@ class Posture:
     problem: str = ""
     task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Start another assessment, unless one is running."""
-        if self.task is None or self.task.done():
-            self.began, self.ended = now_text(), ""
-            self.task = asyncio.create_task(self._look())
+    def start(self, scans: Scans) -> None:
+        """Start another assessment, unless one is running; open pages hear of its end."""
+        if self.task is None:
+            self.began = now_text()
+            self.task = asyncio.create_task(self._look(scans))
 
-    async def _look(self) -> None:
+    async def _look(self, scans: Scans) -> None:
         try:
             async with asyncio.timeout(LIMIT_SECONDS):
                 self._read(*await run_pipeguard(*ASSESS))
         except TimeoutError:
             self.problem = f"It took longer than {LIMIT_SECONDS:.0f} s, and was ended."
         finally:
-            self.ended = now_text()
+            self.ended, self.task = now_text(), None
+            scans.version += 1
 
     def _read(self, output: bytes, errors: bytes) -> None:
         try:
@@ -101,17 +100,12 @@ def add_routes(app: web.Application) -> None:
 async def _posture(request: web.Request) -> web.StreamResponse:
     posture = request.app[POSTURE]
     if not posture.began:
-        posture.start()
-    if posture.task is not None:
-        await asyncio.wait([posture.task], timeout=PATIENCE_SECONDS)
-    response = await draw(request, "posture.html", "Posture", posture=posture)
-    if not posture.ended:
-        response.headers["Refresh"] = AGAIN_SECONDS
-    return response
+        posture.start(request.app[PAGE].scans)
+    return await draw(request, "posture.html", "Posture", posture=posture)
 
 
 async def _look(request: web.Request) -> web.StreamResponse:
-    request.app[POSTURE].start()
+    request.app[POSTURE].start(request.app[PAGE].scans)
     raise web.HTTPSeeOther(PATH)
 
 

@@ -87,13 +87,15 @@ def test_posture_is_drawn_by_server_until_it_is_asked_again(store: Path, page: P
     entries = {HOSTILE: {"command": "npx", "args": ["-y", "notes"]}}
     write_config(clients / "mcp.json", entries)
     page.get_by_role("link", name="Posture").click()
+    expect(page.get_by_role("heading", name="Posture")).to_be_visible()
+    page.evaluate("window.kept = true")
     server = page.locator("main > section").filter(
         has=page.get_by_role("heading", name="in cursor")
     )
     expect(server).to_contain_text("⟨U+202E⟩", timeout=LOOK_MS)
     expect(server.get_by_text(re.compile("^(High|Medium)$")).first).to_be_visible()
     expect(server.locator("pre.copy").first).to_contain_text("pipeguard setup cursor")
-    page.reload()  # a page that was drawn before the end loads once more by itself
+    assert page.evaluate("window.kept"), "nothing reloads under the reader"
     expect_clean(page)
     write_config(clients / "mcp.json", {})
     page.reload()
