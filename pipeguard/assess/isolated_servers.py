@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.assess.gateway_file import GATEWAY, gateway_configs, is_of_gateway, reads_file
 from pipeguard.assess.isolation import (
@@ -16,6 +17,7 @@ from pipeguard.assess.isolation import (
     entry_isolation,
 )
 from pipeguard.clients.entries import Config, GuardState, ServerEntry, read_config
+from pipeguard.clients.guarding import split_guarded
 from pipeguard.clients.machine import Machine, find
 from pipeguard.clients.rewrite import GuardOptions, judge
 from pipeguard.config.isolate_key import IsolateEntry
@@ -25,8 +27,18 @@ from pipeguard.gateway.servers_file import parse_servers
 from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation import ServerCommand, ServerPreview
 from pipeguard.runtime.start import running_guards
+from pipeguard.state.activity import RUNS
+from pipeguard.state.audit import select
+from pipeguard.state.timestamps import to_utc_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipeguard.runtime.start import RunningGuard
+    from pipeguard.state.store import Store
 
 _STARTED_BARE = (GuardState.OPEN, GuardState.CANNOT)  # by its entry, without PipeGuard
+CLOCK_SECONDS = 1.0  # by which a process's start, counted since boot, may seem later
 START_FIELD = 19  # of /proc/PID/stat, behind the name: the time after boot (proc(5))
 
 
@@ -116,16 +128,61 @@ class RunningProcesses:
         words = () if server.guard is None else server.words[len(server.guard.launcher) :]
         started = []
         for guard in self._guards:
-            process = Path("/proc", guard.process)
-            serves = guard.verb == "serve" and reads_file(guard.words, process / "cwd", server)
+            folder = Path("/proc", guard.process, "cwd")
+            serves = guard.verb == "serve" and reads_file(guard.words, folder, server)
             if serves or (words and guard.words[-len(words) :] == tuple(words)):
-                with suppress(OSError):  # it has ended
-                    stat = (process / "stat").read_text("utf-8", "replace")
-                    started.append(int(stat.rpartition(")")[2].split()[START_FIELD]))
-        if not started:
-            return None
-        boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
-        return boot + min(started) / os.sysconf("SC_CLK_TCK")
+                started += _find_start(guard)
+        return min(started, default=None)
+
+    def find_living(
+        self, store: Store, guards: Iterable[tuple[float, str]] | None = None
+    ) -> dict[str, str]:
+        """The runs that may still live, each with its server.
+
+        Args:
+            store: the store.
+            guards: when each process began, in seconds since the epoch, and the name of its server;
+                without a name it guards any number, and has the last run of each. None for those
+                that run; on a system that does not tell, for one that always ran.
+
+        Raises:
+            StateError: the store cannot be read.
+        """
+        if guards is None and sys.platform == "linux":
+            guards = [
+                (began, _name_server(each)) for each in self._guards for began in _find_start(each)
+            ]
+        runs = [*select(store, "started, server, chain", "", table=RUNS)]
+        living: dict[str, str] = {}
+        for began, name in [(0.0, "")] if guards is None else guards:
+            since, newest = to_utc_text(max(0.0, began - CLOCK_SECONDS)), dict[str, str]()
+            for _, server, chain in (run for run in runs if run[0] >= since):
+                if not name:
+                    newest.setdefault(server, chain)
+                elif server == name or server.startswith(f"{name}-"):
+                    newest = {server: chain}  # the first one after its start
+            living |= {chain: server for server, chain in newest.items()}
+        return living
+
+
+def _find_start(guard: RunningGuard) -> list[float]:
+    """The start time of a process; empty if it has ended."""
+    try:
+        stat = Path("/proc", guard.process, "stat").read_text("utf-8", "replace")
+    except OSError:
+        return []
+    boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    ticks = int(stat.rpartition(")")[2].split()[START_FIELD])
+    return [boot + ticks / os.sysconf("SC_CLK_TCK")]
+
+
+def _name_server(guard: RunningGuard) -> str:
+    """The name that a guard's server asks for; empty for a gateway, and for an address."""
+    words = guard.words[guard.words.index("wrap") :] if "wrap" in guard.words else ()
+    wrapped = split_guarded(("pipeguard", *words))
+    if wrapped is None or guard.address:
+        return ""
+    return wrapped.name or (identify_server(wrapped.command).name if wrapped.command else "")
 
 
 def unread_files() -> list[str]:

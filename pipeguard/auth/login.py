@@ -220,9 +220,7 @@ class _Attempt:
             is_document = client.client_id == request.document
             registration = Registration.DOCUMENT if is_document else Registration.DYNAMIC
         secrets = Secrets(
-            tokens.access_token,
-            tokens.refresh_token or "",
-            client.client_secret or "",
+            tokens.access_token, tokens.refresh_token or "", client.client_secret or ""
         )
         login = StoredLogin(
             server=request.server,

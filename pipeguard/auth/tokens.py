@@ -77,9 +77,7 @@ async def renew(login: StoredLogin, secrets: Secrets) -> tuple[StoredLogin, Secr
         expires_at=sdk.find_expiry(tokens),
     )
     return fresh, replace(
-        secrets,
-        access_token=tokens.access_token,
-        refresh_token=tokens.refresh_token or "",
+        secrets, access_token=tokens.access_token, refresh_token=tokens.refresh_token or ""
     )
 
 

@@ -5,34 +5,30 @@ Reads only the newest rows, so that a look costs the same for any length of the 
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from functools import partial
 from math import ceil
 from typing import Any, NamedTuple
 
-from pipeguard.firewall.session.remedies import is_held
 from pipeguard.state.audit import COLUMNS, AuditEntry, make_row, select
-from pipeguard.state.schema import MAX_NAME_CHARS
+from pipeguard.state.row_filter import HELD, OUTCOME
+from pipeguard.state.schema import IS_NOTICED, MAX_NAME_CHARS
+from pipeguard.state.search import find_number
 from pipeguard.state.store import Store
-from pipeguard.state.timestamps import from_utc_text, to_utc_text
+from pipeguard.state.timestamps import to_utc_text
 
-LATE_SECONDS = 10.0  # rows of one process may be written so much before older ones of another
-# The rules that block a blocked message, as a list in JSON; empty for all other rows.
-RULES = (
-    "CASE WHEN action = 'block' THEN (SELECT"
-    " json_group_array(json_extract(value, '$.rule')) FROM json_each(findings)"
-    " WHERE json_extract(value, '$.action') = 'block') ELSE '[]' END"
-)
-_MINUTE_CHARS = len("2026-01-01T00:00")
+_HOUR_CHARS = len("2026-01-01T00")
+HOURS = 24  # of a server's history
+END_ROWS = 200  # of a run, among which is the last message of a server that answers
+RUNS = """(SELECT chain, server, started, length FROM chains
+    WHERE (SELECT kind FROM audit WHERE audit.chain = chains.chain AND seq = 1)
+        NOT IN ('approval', 'proposal', 'retention')
+    ORDER BY number DESC LIMIT 1000)"""  # the newest; a decision has a chain of its own, too
 OPENINGS = ("initialize", "server/discover")  # with which a client opens a conversation
-HELD = "held"  # instead of the action, for messages that wait for a person
 MOST_MESSAGES = 60  # of one tool
-MOST_ROWS = 200_000  # of one look: a second, and more than an hour of a busy gateway
-
-
-_Row = tuple[Any, ...]  # time, server, method, direction, outcome, duration in milliseconds
+_IS_CALL = "duration_ms IS NOT NULL AND method = 'tools/call'"
 
 
 class ServerActivity(NamedTuple):
@@ -58,68 +54,43 @@ class ServerActivity(NamedTuple):
     waiting: int
 
 
-class _Seen:
-    """The counts of one server."""
-
-    def __init__(self) -> None:
-        self.times_ms: list[float] = []
-        self.blocked = self.held = 0
-        self.last = self.heard = self.opened = ""
-
-    def add(self, row: _Row) -> None:
-        time, _, method, direction, outcome, duration_ms = row
-        self.last = max(self.last, time)
-        if direction == "to-client":
-            self.heard = max(self.heard, time)
-        elif method in OPENINGS:
-            self.opened = max(self.opened, time)
-        self.blocked += outcome == "block"
-        self.held += outcome == HELD
-        if method == "tools/call" and duration_ms is not None:
-            self.times_ms.append(duration_ms)
-
-
 def recent_activity(store: Store, now: float, window_seconds: float) -> list[ServerActivity]:
     """The activity of each server in the seconds before now, including none.
 
     Raises:
         StateError: the store cannot be read.
     """
-    seen: defaultdict[str, _Seen] = defaultdict(_Seen)
-    since = to_utc_text(now - window_seconds)
-    for row in _rows(store, now - window_seconds):
-        if row[0] >= since:
-            seen[row[1]].add(row)
+    stopped = f"sum({OUTCOME} = 'block'), sum({OUTCOME} = '{HELD}')"
+    columns = f"server, json_group_array(duration_ms) FILTER (WHERE {_IS_CALL}), {stopped}"
+    which = "kind <> 'approval' GROUP BY server"
+    found = _select_since(store, to_utc_text(now - window_seconds), columns, which)
+    seen = {server: (sorted(json.loads(times)), *counts) for server, times, *counts in found}
     waiting = waiting_definitions(store)
-    return [
-        _activity(name, seen[name], waiting.get(name, 0), window_seconds)
-        for name in sorted({*seen, *waiting, *store.named_servers()})
-    ]
+    activity = []
+    for name in sorted({*seen, *waiting, *store.named_servers()}):
+        times, blocked, held = seen.get(name, ([], 0, 0))
+        state, rate = "active" if name in seen else "idle", len(times) / window_seconds
+        quantiles = quantile(times, 0.5), quantile(times, 0.99)
+        counts = blocked, held, waiting.get(name, 0)
+        activity.append(ServerActivity(name, state, rate, *quantiles, *counts))
+    return activity
 
 
-def _activity(name: str, seen: _Seen, waiting: int, window_seconds: float) -> ServerActivity:
-    times = sorted(seen.times_ms)
-    return ServerActivity(
-        name,
-        "active" if seen.last else "idle",
-        len(times) / window_seconds,
-        quantile(times, 0.5),
-        quantile(times, 0.99),
-        seen.blocked,
-        seen.held,
-        waiting,
-    )
+def _select_since(store: Store, begin: str, columns: str, which: str) -> Iterator[tuple[Any, ...]]:
+    """Read columns of servers' messages from a moment on; as `select`."""
+    condition = f"WHERE id > ? AND server <> '' AND time >= ? AND {which}"
+    return select(store, columns, condition, (find_number(store, begin), begin))
 
 
 class ServerHistory(NamedTuple):
-    """The activity of one server in steps of equal length, the oldest first.
+    """The last day of one server, in steps of an hour, the oldest first.
 
     Attributes:
         calls: answered calls of tools.
         blocked: messages that were blocked, without waiting ones.
         p50_ms: the median time of a call, in milliseconds; None without a call.
         median_ms: the median time in all steps together.
-        last: when its newest message came (ISO 8601, UTC); empty if none did.
+        last: when its newest message came (ISO 8601, UTC).
         unanswered: when it was started last, if it has sent nothing afterwards (ISO 8601, UTC).
     """
 
@@ -131,52 +102,56 @@ class ServerHistory(NamedTuple):
     unanswered: str = ""
 
 
-def activity_history(
-    store: Store, now: float, periods: Sequence[tuple[int, int]]
-) -> list[dict[str, ServerHistory]]:
-    """The history of each server that sent or got anything in a period, for several periods.
+def activity_history(store: Store, now: float) -> dict[str, ServerHistory]:
+    """The history of each server that sent or got anything in the last day, by name.
 
     Args:
         store: the store.
-        now: seconds since the epoch; the last step of each period ends with its minute.
-        periods: each as the minutes of a step, and the number of steps.
+        now: seconds since the epoch, in the last step.
 
     Raises:
         StateError: the store cannot be read.
     """
-    seen = [defaultdict[str, list[_Seen]](partial(_begin, steps)) for _, steps in periods]
-    this_minute = int(now // 60)
-    longest = max(minutes * steps for minutes, steps in periods)
-    written, places = "", list[tuple[dict[str, list[_Seen]], int]]()
-    for row in _rows(store, now - 60 * longest):
-        time, server, *_ = row
-        if time[:_MINUTE_CHARS] != written:  # parsing each time would take longer than the rest
-            written = time[:_MINUTE_CHARS]
-            ago = this_minute - int(from_utc_text(time) // 60)
-            places = [
-                (each, steps - 1 - ago // minutes)
-                for each, (minutes, steps) in zip(seen, periods, strict=True)
-                if 0 <= ago // minutes < steps
-            ]
-        for each, index in places:
-            each[server][index].add(row)
-    return [{server: _history(steps) for server, steps in each.items()} for each in seen]
+    begin = int(now // 3600) - HOURS + 1
+    hours = [to_utc_text((begin + step) * 3600)[:_HOUR_CHARS] for step in range(HOURS)]
+    columns = f"server, substr(time, 1, {_HOUR_CHARS}) AS hour"
+    times: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    calls = _select_since(store, hours[0], f"{columns}, duration_ms", _IS_CALL)
+    for server, hour, duration in calls:
+        times[server, hour].append(duration)
+    is_blocked = f"{IS_NOTICED} AND {OUTCOME} = 'block' GROUP BY server, hour"
+    found = _select_since(store, hours[0], f"{columns}, count(*)", is_blocked)
+    blocked = {(server, hour): count for server, hour, count in found}
+    histories = {}
+    for server, last, heard, opened in _find_ends(store):
+        if last >= hours[0]:
+            day = [sorted(times[server, hour]) for hour in hours]
+            histories[server] = ServerHistory(
+                tuple(map(len, day)),
+                tuple(blocked.get((server, hour), 0) for hour in hours),
+                tuple(quantile(each, 0.5) for each in day),
+                quantile(sorted(itertools.chain.from_iterable(day)), 0.5),
+                last,
+                opened if opened > heard else "",
+            )
+    return histories
 
 
-def _begin(steps: int) -> list[_Seen]:
-    return [_Seen() for _ in range(steps)]
+def _find_ends(store: Store) -> Iterator[tuple[str, str, str, str]]:
+    """Each server's last message, its last from the server, and a later opening, by their times.
 
-
-def _history(steps: Sequence[_Seen]) -> ServerHistory:
-    heard = max(step.heard for step in steps)
-    return ServerHistory(
-        tuple(len(step.times_ms) for step in steps),
-        tuple(step.blocked for step in steps),
-        tuple(quantile(sorted(step.times_ms), 0.5) for step in steps),
-        quantile(sorted(time for step in steps for time in step.times_ms), 0.5),
-        max(step.last for step in steps),
-        opened if (opened := max(step.opened for step in steps)) > heard else "",
+    Raises:
+        StateError: the store cannot be read.
+    """
+    newest = (
+        "(SELECT {} FROM audit WHERE audit.chain = runs.chain"  # noqa: S608  constants
+        f" AND seq > runs.length - {END_ROWS} AND {{}} ORDER BY seq DESC LIMIT 1)"
     )
+    heard = "direction = 'to-client'"
+    since = f"seq > coalesce({newest.format('seq', heard)}, 0)"
+    opened = f"{since} AND direction = 'to-server' AND method IN {OPENINGS}"
+    latest = (f"coalesce(max({newest.format('time', each)}), '')" for each in ("1", heard, opened))
+    return select(store, f"server, {', '.join(latest)}", "GROUP BY server", table=f"{RUNS} AS runs")
 
 
 class KnownServer(NamedTuple):
@@ -236,22 +211,6 @@ def quantile(ordered: Sequence[float], share: float) -> float | None:
     return ordered[ceil(share * len(ordered)) - 1] if ordered else None
 
 
-def _rows(store: Store, since: float) -> Iterator[_Row]:
-    """The rows after a moment, the newest first."""
-    enough = to_utc_text(since - LATE_SECONDS)
-    columns = f"time, server, method, direction, duration_ms, action, {RULES}"
-    condition = "WHERE kind <> 'approval' AND server <> '' ORDER BY id DESC LIMIT ?"
-    for *fields, duration_ms, action, rules in select(store, columns, condition, (MOST_ROWS,)):
-        if fields[0] < enough:
-            return
-        yield *fields, find_outcome(action, rules), duration_ms
-
-
-def find_outcome(action: str, rules: str) -> str:
-    """The action of a row, or `HELD`, by its `RULES`."""
-    return HELD if action == "block" and is_held(json.loads(rules)) else action
-
-
 def waiting_definitions(store: Store) -> dict[str, int]:
     """The number of each server's definitions that wait for a decision."""
     condition = "WHERE held IS NOT NULL AND reason NOT IN ('withdrawn', 'rejected') GROUP BY server"
@@ -259,13 +218,9 @@ def waiting_definitions(store: Store) -> dict[str, int]:
 
 
 # --- totals ------------------------------------------------------------------------------
-# Messages stopped, warned of, or to stop in `enforce`; today and lately. Reads rows with findings,
-# newest first, and stops at rows that are too old.
+# Messages stopped, warned of, or to stop in `enforce`; today and lately.
 
 DAYS = 7  # of the longer while
-# Rows in a row that are too old, after which all are: a clock that was wrong for one run wrote some
-# behind younger ones.
-MOST_OLD = 5_000
 
 
 class Totals(NamedTuple):
@@ -284,6 +239,9 @@ class Totals(NamedTuple):
     changed: int = 0
     warned: int = 0
     would: int = 0
+
+
+_COUNTED = {"block": "blocked", "held": "held", "warn": "warned"}  # of `Totals`
 
 
 class ServerTotals(NamedTuple):
@@ -312,46 +270,25 @@ def totals(store: Store, now: float, day_began: float) -> list[ServerTotals]:
     Raises:
         StateError: the store cannot be read.
     """
-    today: defaultdict[str, Totals] = defaultdict(Totals)
-    week: defaultdict[str, Totals] = defaultdict(Totals)
-    since = now - DAYS * 86_400
-    first, first_today = to_utc_text(since), to_utc_text(day_began)
-    for time, server, action, would in _find_noticed(store, since):
-        if time >= first:
-            week[server] = _with(week[server], action, would=would)
-        if time >= first_today:
-            today[server] = _with(today[server], action, would=would)
-    waiting = waiting_definitions(store)
-    return [
-        ServerTotals(name, today[name], week[name], waiting.get(name, 0))
-        for name in sorted({*week, *waiting, *store.named_servers()})
-    ]
-
-
-def _with(count: Totals, action: str, *, would: bool) -> Totals:
-    """A count with one message more."""
-    return Totals(
-        count.blocked + (action == "block"),
-        count.held + (action == HELD),
-        count.changed + (action in ("redact", "cut")),
-        count.warned + (action == "warn" and not would),
-        count.would + would,
-    )
-
-
-def _find_noticed(store: Store, since: float) -> Iterator[tuple[str, str, str, bool]]:
-    """Time, server, action, and whether `enforce` would do more, the newest first."""
-    enough, old = to_utc_text(since - LATE_SECONDS), 0
+    today: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    week: defaultdict[str, Counter[str]] = defaultdict(Counter)
     # A text in a finding has its quotes escaped, so that none looks like a member.
-    columns = f'time, server, action, instr(findings, \'"would":"\') > 0, {RULES}'
+    columns = f'server, time >= ?, {OUTCOME}, instr(findings, \'"would":"\') > 0'
     condition = (
-        "WHERE action IN ('block', 'cut', 'redact', 'warn') AND server <> ''"
+        f"WHERE {IS_NOTICED} AND time >= ? AND server <> ''"  # noqa: S608  constants
+        " AND action IN ('block', 'cut', 'redact', 'warn')"
         # Every list has the findings of tools that the policy or a person leaves out.
         " AND NOT (method = 'tools/list' AND action = 'warn' AND NOT EXISTS (SELECT 1 FROM"
-        " json_each(findings) WHERE json_extract(value, '$.severity') <> 'low')) ORDER BY id DESC"
+        " json_each(findings) WHERE json_extract(value, '$.severity') <> 'low'))"
     )
-    for time, server, action, would, rules in select(store, columns, condition):
-        old = old + 1 if time < enough else 0
-        if old > MOST_OLD:
-            return
-        yield time, server, find_outcome(action, rules), bool(would)
+    periods = to_utc_text(day_began), to_utc_text(now - DAYS * 86_400)
+    for server, is_today, action, would in select(store, columns, condition, periods):
+        is_counted = action != "warn" or not would
+        counted = ["would"] * would + [_COUNTED.get(action, "changed")] * is_counted
+        week[server].update(counted)
+        today[server].update(counted if is_today else ())
+    waiting = waiting_definitions(store)
+    return [
+        ServerTotals(name, Totals(**today[name]), Totals(**week[name]), waiting.get(name, 0))
+        for name in sorted({*week, *waiting, *store.named_servers()})
+    ]

@@ -24,7 +24,7 @@ from pipeguard.firewall.finding import worst_first
 from pipeguard.records import NamedTuple
 from pipeguard.state.database import translated_errors
 from pipeguard.state.row_filter import HAS_RULE, HAS_WOULD, spell_event
-from pipeguard.state.schema import IS_TO_DECIDE, MAX_NAME_CHARS
+from pipeguard.state.schema import IS_NOTICED, IS_TO_DECIDE, MAX_NAME_CHARS
 from pipeguard.state.timestamps import parse_moment
 
 if TYPE_CHECKING:
@@ -325,7 +325,7 @@ _CONDITIONS = {
     "token": "token = ?",
     "chain": "chain = ?",
     "from_event": "id >= (SELECT min(id) FROM audit WHERE event = ? AND event <> '')",
-    "note": "instr(findings, ?)",
+    "note": f"{IS_NOTICED} AND instr(findings, ?)",
     "is_stopped": IS_TO_DECIDE,
     # Servers that a person calls so, even if another server has the name.
     "server": "server IN (SELECT ? UNION SELECT server FROM servers WHERE name = ?)",

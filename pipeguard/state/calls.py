@@ -1,41 +1,47 @@
 """Calls by the audit: a request and its answer as one, and the counts of the last hour.
 
 A row does not name the row that it answers. A request and its answer are of one chain, method and
-tool; the answer has the request's length, and its duration leads back to the request's time, or to
-a later one: an answer is written once it is judged.
+tool; the answer has the request's length and is written later, and its duration leads back to about
+the request's time: judging either may take a while. Of several calls that are alike, those that fit
+best belong together.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipeguard.firewall.session.remedies import is_held
 from pipeguard.state.audit import COLUMNS, AuditRow, list_findings, make_row, select
-from pipeguard.state.search import MOST_LOOKED_AT, find_rows, last_number
-from pipeguard.state.timestamps import to_utc_text
+from pipeguard.state.row_filter import HELD, OUTCOME
+from pipeguard.state.schema import CALL_CAME, IS_NOTICED, SLOW_MS
+from pipeguard.state.search import MOST_LOOKED_AT, find_place, find_rows, last_number
+from pipeguard.state.timestamps import from_utc_text, to_utc_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
+    from pipeguard.state.audit import AuditEntry
     from pipeguard.state.row_filter import RowFilter
     from pipeguard.state.store import Store
 
 HOUR_SECONDS, BIN_SECONDS = 3600, 30
 BUSY_ROWS, BUSY_SECONDS = 500, 10  # rows and time: 50 rows in a second
-SLOW_MS = 500
-_APART_SECONDS = 0.25  # the clocks of a request and its answer may differ so much
-_JUDGED_SECONDS = 60.0  # that judging an answer may take: its duration leaves that out
-_REACH_ROWS = 400  # of a chain, between a request and its answer
+_JUDGED_SECONDS = 60.0  # that judging a request or its answer may take: no duration has that
+_REACH_ROWS = 400  # of a chain, between a request and the answer to it unless that was slow
+_ALIKE = 16  # rows before and after one that are compared with it
 _Row = tuple[int, AuditRow]  # with its number in the store
-_ORDER = ("allow", "warn", "redact", "cut", "ask", "block")
+_TimedRow = tuple[float, int, AuditRow]  # with the time at which its call came, too
+_GRAVITY = {"allow": 0, "warn": 1, "redact": 2, "cut": 3, "ask": 4, "block": 5}
 # Messages that a peer waits for, and findings in others.
 _SHOWN = (
     "kind NOT IN ('approval', 'proposal', 'retention', 'gap') AND method <> 'ping'"
     " AND (action <> 'allow' OR kind IN ('request', 'result', 'error'))"
 )
-_COUNTED = "(duration_ms IS NOT NULL OR (kind = 'request' AND action IN ('block', 'ask')))"
+_IS_STOPPED = "kind = 'request' AND action IN ('block', 'ask') AND duration_ms IS NULL"
+_OUTCOMES = ("'block'", f"'{HELD}'", "'ask'", "'redact', 'cut'", "'warn'")  # as counted below
+_BIN = "substr(time, 1, 17) || iif(substr(time, 18, 1) < '3', '00Z', '30Z')"
 
 
 class AuditedCall(NamedTuple):
@@ -52,6 +58,11 @@ class AuditedCall(NamedTuple):
     row: AuditRow
     request: AuditRow | None
     answer: AuditRow | None
+
+    @property
+    def is_open(self) -> bool:
+        """True if the server got the request and no answer to it is known."""
+        return self.answer is None and self.row.entry.action not in {"block", "ask"}
 
     @property
     def rule(self) -> str:
@@ -83,23 +94,28 @@ def find_calls(
     Raises:
         StateError: the store cannot be read.
     """
-    only = f"{_SHOWN} AND action <> 'allow'" if hides_passed else _SHOWN
+    only = f"{_SHOWN} AND {IS_NOTICED} AND action <> 'allow'" if hides_passed else _SHOWN
     rows, older = find_rows(store, where, limit=2 * limit + 1, before=before, only=only)
     calls = []
     for number, first, second in _pair(store, rows, before):
         request, answer = (first, second) if _is_request(first) else (second, first)
         if answer is not None and answer.entry.duration_ms is None:
             answer = None
-        decided = max(filter(None, (first, second)), key=_gravity)
-        if where.fits_verdict(decided.entry.action):
+        decided = max(
+            filter(None, (first, second)), key=lambda each: _GRAVITY.get(each.entry.action, 0)
+        )
+        outcome = find_outcome(decided.entry)
+        if where.fits_verdict(outcome) and not _has_ended(store, number, first, where):
             calls.append(AuditedCall(number, decided, request, answer))
     if len(calls) > limit:
         calls, older = calls[:limit], calls[limit - 1].number
     return calls, older
 
 
-def _gravity(row: AuditRow) -> int:
-    return _ORDER.index(row.entry.action) if row.entry.action in _ORDER else 0
+def find_outcome(entry: AuditEntry) -> str:
+    """The action of a row, or `HELD` if all that blocks it are definitions that wait."""
+    rules = (each["rule"] for each in list_findings(entry) if each.get("action") == "block")
+    return HELD if entry.action == "block" and is_held(rules) else entry.action
 
 
 def _is_request(row: AuditRow) -> bool:
@@ -113,32 +129,37 @@ def _pair(
     found, pairs = _match(rows), []
     for number, row in rows:
         other = found.get(number)
-        if other is None:
-            other = _look_up(store, number, row)
-            if other is not None and before and other[0] >= before:
-                continue  # the page before this one has it
-        elif _is_request(row):
+        if other is not None and _is_request(row):
             continue  # its answer has it
+        other = other or _look_up(store, number, row)
+        if other is not None and before and other[0] >= before:
+            continue  # the page before this one has it
         pairs.append((number, row, other[1] if other else None))
     return pairs
 
 
 def _match(rows: Iterable[_Row]) -> dict[int, _Row]:
-    """The counterparts of rows among these rows, given newest first, by number."""
-    answers: defaultdict[tuple[object, ...], list[_Row]] = defaultdict(list)
+    """The counterparts of rows among these rows, by number."""
+    alike: defaultdict[tuple[object, ...], list[_TimedRow]] = defaultdict(list)
     found: dict[int, _Row] = {}
-    for each in rows:
-        number, row = each
-        if row.entry.duration_ms is not None:
-            answers[_key(row)].append(each)
-        elif _is_request(row):
-            waiting = [(_lateness(row, other[1]), other) for other in answers[_key(row)]]
-            near = [pair for pair in waiting if -_APART_SECONDS < pair[0] < _JUDGED_SECONDS]
-            if near:
-                _, nearest = min(near, key=lambda pair: abs(pair[0]))
-                answers[_key(row)].remove(nearest)
-                found[number], found[nearest[0]] = nearest, each
+    for number, row in rows:
+        alike[_key(row)].append((_came(row), number, row))
+    pairs = [pair for group in alike.values() for pair in _list_pairs(group)]
+    for _, _, asked, answered in sorted(pairs, key=lambda pair: pair[:2]):
+        if asked[0] not in found and answered[0] not in found:
+            found[asked[0]], found[answered[0]] = answered, asked
     return found
+
+
+def _list_pairs(group: list[_TimedRow]) -> Iterator[tuple[float, int, _Row, _Row]]:
+    """The requests and answers of alike rows that could be one call, with the time between."""
+    group.sort(key=lambda each: each[:2])
+    for at, (came, number, row) in enumerate(group):
+        for began, other, answer in group[max(0, at - _ALIKE) : at + _ALIKE]:
+            is_answer = answer.entry.duration_ms is not None and other > number
+            apart = abs(began - came)
+            if _is_request(row) and is_answer and apart < _JUDGED_SECONDS:
+                yield apart, -number, (number, row), (other, answer)
 
 
 def _key(row: AuditRow) -> tuple[object, ...]:
@@ -147,28 +168,44 @@ def _key(row: AuditRow) -> tuple[object, ...]:
     return row.chain, entry.method, entry.tool, size
 
 
-def _lateness(request: AuditRow, answer: AuditRow) -> float:
-    """Seconds by which an answer's row is later than its duration says, because of its judging."""
-    came = _seconds(answer.entry.time) - (answer.entry.duration_ms or 0) / 1000
-    return came - _seconds(request.entry.time)
-
-
-def _seconds(moment: str) -> float:
-    return datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()
+def _came(row: AuditRow) -> float:
+    """The time at which a call came, by the row of its request or of its answer."""
+    return from_utc_text(row.entry.time) - (row.entry.duration_ms or 0) / 1000
 
 
 def _look_up(store: Store, number: int, row: AuditRow) -> _Row | None:
     """The counterpart of a row in the store."""
-    is_answer = row.entry.duration_ms is not None
-    if not is_answer and (not _is_request(row) or row.entry.action == "block"):
+    entry, middle = row.entry, row.seq
+    if entry.duration_ms is None and (not _is_request(row) or entry.action == "block"):
         return None
-    condition = (
+    came, (chain, method, tool, size) = to_utc_text(_came(row)), _key(row)
+    if (entry.duration_ms or 0) >= SLOW_MS:
+        middle = find_place(store, came, range(1, row.seq), "chain = ? AND seq", chain)
+    near = (
         "WHERE chain = ? AND seq BETWEEN ? AND ? AND method = ? AND tool = ?"
-        " AND iif(kind = 'request', frame_bytes, request_bytes) = ? ORDER BY id DESC"
+        " AND iif(kind = 'request', frame_bytes, request_bytes) = ?"
     )
-    values = (row.chain, row.seq - _REACH_ROWS, row.seq + _REACH_ROWS, *_key(row)[1:])
-    near = select(store, f"id, {COLUMNS}", condition, values)
-    return _match((at, make_row(columns)) for at, *columns in near).get(number)
+    slow = (
+        f"WHERE duration_ms >= {SLOW_MS} AND chain = ? AND request_bytes = ?"
+        f" AND {CALL_CAME} BETWEEN julianday(?) * 86400 - ? AND julianday(?) * 86400 + ? LIMIT ?"
+    )
+    around = (came, _JUDGED_SECONDS, came, _JUDGED_SECONDS, _REACH_ROWS)
+    reach = (middle - _REACH_ROWS, middle + _REACH_ROWS)
+    found = {
+        *select(store, f"id, {COLUMNS}", near, (chain, *reach, method, tool, size)),
+        *select(store, f"id, {COLUMNS}", slow, (chain, size, *around)),
+    }
+    return _match((at, make_row(columns)) for at, *columns in found).get(number)
+
+
+def _has_ended(store: Store, number: int, row: AuditRow, where: RowFilter) -> bool:
+    """True for a call that waited, if the row that ended its wait fits the filter, too."""
+    is_only_ask = not any(where.fits_verdict(each) for each in _GRAVITY if each != "ask")
+    if row.entry.action != "ask" or is_only_ask:
+        return False
+    condition = f"WHERE id > ? AND {IS_NOTICED} AND chain = ? AND instr(findings, ?) LIMIT 1"
+    values = (number, row.chain, f'event {row.entry.event}"')
+    return any(where.fits_verdict(end) for (end,) in select(store, OUTCOME, condition, values))
 
 
 def is_busy(store: Store, now: float) -> bool:
@@ -184,7 +221,7 @@ def is_busy(store: Store, now: float) -> bool:
 class HourCounts:
     """Counts of the last hour, in bins; each look reads only the rows added after the last one."""
 
-    NAMES = ("calls", "block", "ask", "changed", "warn", "slow")
+    NAMES = ("calls", "slow", "block", "held", "ask", "changed", "warn")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -209,15 +246,14 @@ class HourCounts:
             return [self._bins.get(at, Counter()) for at in span]
 
     def _add(self, store: Store, after: int, first: int) -> None:
-        columns = (
-            "substr(time, 1, 17) || iif(substr(time, 18, 1) < '3', '00Z', '30Z') AS bin,"
-            f" sum({_COUNTED}), sum(action = 'block'), sum(action = 'ask'),"
-            " sum(action IN ('redact', 'cut')), sum(action = 'warn'),"
-            f" sum(coalesce(duration_ms, 0) >= {SLOW_MS})"
-        )
-        condition = f"WHERE id > ? AND time >= ? AND {_SHOWN} GROUP BY bin"
         values = (after, to_utc_text(first * BIN_SECONDS))
-        for moment, *counts in select(store, columns, condition, values):
-            at = int(_seconds(moment)) // BIN_SECONDS
-            added = Counter(dict(zip(self.NAMES, counts, strict=True)))
-            self._bins[at] = self._bins.get(at, Counter()) + added
+        outcomes = ", ".join(f"sum({OUTCOME} IN ({names}))" for names in _OUTCOMES)
+        for counts, which in (
+            (f"count(*), sum(duration_ms >= {SLOW_MS})", "duration_ms IS NOT NULL"),
+            (f"sum({_IS_STOPPED}), 0, {outcomes}", IS_NOTICED),
+        ):
+            condition = f"WHERE id > ? AND time >= ? AND {which} AND {_SHOWN} GROUP BY bin"
+            for moment, *found in select(store, f"{_BIN} AS bin, {counts}", condition, values):
+                at = int(from_utc_text(moment)) // BIN_SECONDS
+                added = Counter(dict(zip(self.NAMES, found, strict=False)))
+                self._bins[at] = self._bins.get(at, Counter()) + added

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipeguard.state.schema import IS_TO_DECIDE
+from pipeguard.state.schema import IS_NOTICED, IS_TO_DECIDE
 from pipeguard.state.timestamps import now_text, parse_moment
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _NOTED = f"""
         FROM audit
         WHERE id > (SELECT coalesce(max(CAST(substr(key, 7) AS INTEGER)), 0) FROM dismissals
                 WHERE key GLOB 'noted *')
-            AND time >= ? AND action = 'warn' AND NOT {IS_TO_DECIDE}
+            AND {IS_NOTICED} AND time >= ? AND action = 'warn' AND NOT {IS_TO_DECIDE}
         ORDER BY id DESC LIMIT {MOST_NOTED})
     WHERE json_extract(findings, '$[0].severity') IS NOT 'low'
     GROUP BY 1, 2, 3 ORDER BY max(id) DESC"""  # noqa: S608  constants

@@ -10,22 +10,31 @@ import re
 
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.firewall.session.remedies import BY_RULE, Way
 from pipeguard.records import NamedTuple
+from pipeguard.state.schema import IS_NOTICED
 from pipeguard.state.timestamps import parse_moment
 from pipeguard.unicode.display import show, suggestion
 
+HELD = "held"  # instead of `block`, for messages that wait for a person
 MOST_CHARS = 500  # of a filter
 MOST_TERMS = 20
 ACTIONS = (
-    *("allow", "warn", "redact", "cut", "ask", "block"),
+    *("allow", "warn", "redact", "cut", "ask", "block", HELD),
     *("approve", "reject", "forget", "revoke", "propose", "withdraw", "prune"),
     *("create", "rotate"),
 )
 WOULD = ("any", "redact", "cut", "ask", "block")
 # A damaged row has no findings, so that a search finds the others.
 _EACH = "json_each(iif(json_valid(findings), findings, '[]'))"
-_ANY_RULE = f"(findings <> '[]' AND EXISTS (SELECT 1 FROM {_EACH} WHERE {{}}))"  # noqa: S608  a constant
+_ANY_RULE = f"({IS_NOTICED} AND EXISTS (SELECT 1 FROM {_EACH} WHERE {{}}))"  # noqa: S608  a constant
 _RULE = "json_extract(value, '$.rule')"
+_OTHER = ", ".join(f"'{rule}'" for rule, way in BY_RULE.items() if way is not Way.APPROVE)
+# The action of a row, or `HELD` if each rule that blocks it says so (remedies.is_held).
+OUTCOME = (
+    f"iif(action = 'block' AND (SELECT min({_RULE} GLOB 'trust.*' AND {_RULE} NOT IN ({_OTHER}))"  # noqa: S608  constants
+    f" FROM {_EACH} WHERE json_extract(value, '$.action') = 'block'), '{HELD}', action)"
+)
 _NAMES = " || ' ' || ".join(
     ("server", "client", "method", "tool", "event", "kind", "coalesce(token, '')")
 )
@@ -38,7 +47,7 @@ _SQL = {
     "tool": "tool {like}",
     "client": "instr(lower(client), lower(?)) > 0",
     "token": "coalesce(token, '') {like}",
-    "verdict": "action = ?",
+    "verdict": f"{OUTCOME} = ?",
     "rule": HAS_RULE,
     "would": HAS_WOULD,
     "event": "event = ?",
@@ -107,7 +116,8 @@ class RowFilter(NamedTuple):
 
     def to_sql(self) -> tuple[str, list[str | float]]:
         """The condition in SQL, and its values."""
-        conditions, given = ["1"], list[str | float]()
+        conditions = ["1" if self.fits_verdict("allow") else IS_NOTICED]
+        given = list[str | float]()
         for term in self.terms:
             choices = []
             for value in term.values:

@@ -18,7 +18,20 @@ IS_STOPPED = "action IN ('block', 'ask', 'cut', 'redact')"
 # A file that an isolated server did not get: its answer failed and passed, with a finding.
 IS_TO_DECIDE = f"({IS_STOPPED} OR (action = 'warn' AND instr(findings, '\"rule\":\"isolation.')))"
 
-VERSION = 10  # of the tables (PRAGMA user_version)
+# A row that stopped, changed or noticed something: few are.
+IS_NOTICED = "(action <> 'allow' OR findings <> '[]')"
+SLOW_MS = 500
+# The time at which a call came, in seconds, by the row of its request or of its answer.
+CALL_CAME = "(julianday(time) * 86400 - coalesce(duration_ms, 0) / 1000)"
+
+VERSION = 11  # of the tables (PRAGMA user_version)
+# All that a store of version 10 lacks.
+NEW_INDEXES = (
+    f"CREATE INDEX audit_noticed ON audit (id) WHERE {IS_NOTICED}",
+    # Of slow calls, which may have any number of rows between request and answer.
+    f"""CREATE INDEX audit_slow ON audit (chain, request_bytes, {CALL_CAME})
+        WHERE duration_ms >= {SLOW_MS}""",
+)
 TABLES = (
     """CREATE TABLE pins (
         server TEXT NOT NULL,
@@ -72,6 +85,7 @@ TABLES = (
     # The few rows that stopped or changed something, with the files that isolated servers did not
     # get, for the page.
     f"CREATE INDEX audit_stopped ON audit (id) WHERE {IS_TO_DECIDE}",
+    *NEW_INDEXES,
     # Which server has which name. A name with pins and no server goes to the first to start.
     """CREATE TABLE servers (
         server TEXT NOT NULL PRIMARY KEY,
@@ -131,12 +145,12 @@ def create_tables(connection: sqlite3.Connection, path: Path | str, wait_seconds
     connection.execute("BEGIN IMMEDIATE")
     try:
         version = _version(connection)
-        if version not in (0, VERSION):
+        if version not in (0, VERSION - 1, VERSION):
             raise StateError(
                 f"the store {path} was written by another version of PipeGuard (form {version}).\n"
                 "  Use that one, or name another folder in PIPEGUARD_STATE_DIR."
             )
-        for statement in TABLES if version == 0 else ():
+        for statement in {0: TABLES, VERSION - 1: NEW_INDEXES}.get(version, ()):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")

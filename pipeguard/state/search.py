@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.state.audit import COLUMNS, LATE_ROWS, AuditRow, as_fields, make_row, select
@@ -53,7 +54,7 @@ def find_rows(
     top = before or last_number(store) + 1
     floor = max(0, top - 1 - MOST_LOOKED_AT)
     for moment in where.find_values("since"):
-        floor = max(floor, _find_number(store, moment, floor, top))
+        floor = max(floor, find_number(store, parse_moment(moment)))
     condition = f"WHERE id > ? AND id < ? AND {only} AND {condition} ORDER BY id DESC LIMIT ?"
     selected = select(store, f"id, {COLUMNS}", condition, (floor, top, *values, limit))
     found = [(number, make_row(columns)) for number, *columns in selected]
@@ -68,11 +69,34 @@ def last_number(store: Store) -> int:
     return int(number)
 
 
-def _find_number(store: Store, moment: str, floor: int, top: int) -> int:
-    """A number below which all rows are older than a moment, as far as rows are in order."""
-    condition = "WHERE id > ? AND id < ? AND time < ? ORDER BY id DESC LIMIT 1"
-    older = next(select(store, "id", condition, (floor, top, parse_moment(moment))), None)
-    return max(0, older[0] - LATE_ROWS) if older else 0
+def find_number(store: Store, moment: str) -> int:
+    """The number below which all rows are older than a moment, as far as rows are in order.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    place = find_place(store, moment, range(last_number(store) + 1), "id")
+    return max(0, place - 1 - LATE_ROWS)
+
+
+def find_place(store: Store, moment: str, numbers: range, column: str, *values: object) -> int:
+    """The number of the first row that is not older than a moment, if rows are in order.
+
+    Args:
+        store: the store.
+        moment: in the form of the store.
+        numbers: of the rows.
+        column: of the number, behind other conditions in SQL.
+        values: of those.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    query = f"SELECT time FROM audit WHERE {column} = ?"  # noqa: S608  constants
+    missing = [("",)]  # past its retention
+    return bisect_left(
+        numbers, moment, key=lambda each: (store.read(query, *values, each) or missing)[0][0]
+    )
 
 
 def stream_rows(store: Store, where: RowFilter) -> Iterator[AuditRow]:

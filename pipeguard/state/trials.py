@@ -69,9 +69,8 @@ def try_mode(store: Store, mode: Mode, since: str) -> Outcomes:
         return Outcomes(sum(any(action in STOPPED for action in each) for each in would))
     outcomes = [
         _passes_observed(row)
-        for action in STOPPED
-        for row in rows(store, AuditFilter(since=since, action=action))
-        if row.entry.kind != DECISION
+        for row in rows(store, AuditFilter(since=since, is_stopped=True))
+        if row.entry.action in STOPPED and row.entry.kind != DECISION
     ]
     return Outcomes(outcomes.count(True), outcomes.count(None))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from pipeguard.assess.isolated_servers import RunningProcesses
 from pipeguard.state.calls import (
     BIN_SECONDS,
     HOUR_SECONDS,
@@ -31,6 +32,7 @@ _HOUR = "since:1h"
 _VIEWS = (
     ("Everything", _HOUR, "calls"),
     ("Blocked", f"{_HOUR} verdict:block", "block"),
+    ("Held", f"{_HOUR} verdict:held", "held"),
     ("Asked", f"{_HOUR} verdict:ask", "ask"),
     ("Changed", f"{_HOUR} verdict:redact,cut", "changed"),
     ("Warned", f"{_HOUR} verdict:warn", "warn"),
@@ -83,10 +85,13 @@ def _look(
         calls, older = find_calls(
             store, where, limit=SHOWN, before=before, hides_passed=hides_passed
         )
+    begins = to_utc_text(now - HOUR_SECONDS)
+    is_any_open = any(each.is_open and each.row.entry.time > begins for each in calls)
     return {
         "views": [(name, query, sums[key]) for name, query, key in _VIEWS],
         "plot": bars([each["calls"] for each in bins], [each["block"] for each in bins], label),
-        "begins": to_utc_text(now - HOUR_SECONDS),
+        "begins": begins,
+        "living": RunningProcesses().find_living(store) if is_any_open else {},
         "opened": explain_event(store, name),
         "is_busy": hides_passed,
         "calls": calls,

@@ -35,7 +35,7 @@ from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import InputError
 from pipeguard.isolation import Isolation, find_engine_problem
-from pipeguard.state.activity import KnownServer, ServerHistory, activity_history, guarded_servers
+from pipeguard.state.activity import activity_history, guarded_servers
 from pipeguard.state.timestamps import from_utc_text, to_utc_text
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError
 from pipeguard.ui.page import PAGE, OpeningAnswer, ask_number, draw, with_store
@@ -50,13 +50,12 @@ if TYPE_CHECKING:
     from pipeguard.clients.entries import ServerEntry
     from pipeguard.clients.setting import ChangePlan
     from pipeguard.isolation import ServerPreview
+    from pipeguard.state.activity import KnownServer, ServerHistory
     from pipeguard.state.store import Store
 
-MINUTES, HOURS = 60, 24  # of the two plots
-ACTIVE_SECONDS = 300.0  # after which a server that said nothing is idle
+IDLE_SECONDS = 300.0  # after which a server that said nothing is idle
 MOST_SERVERS = 200  # that are drawn
-STATES = {"up": "used recently", "asleep": "idle", "unknown": "not known", "open": "not guarded"}
-QUIET_HOUR = ServerHistory((0,) * MINUTES, (0,) * MINUTES, (None,) * MINUTES, None, "")
+STATES = {"up": "running", "asleep": "ended", "unknown": "not known", "open": "not guarded"}
 PATH, GUARD_PATH = "/servers", "/servers/guard"
 WITH_YOUR_RIGHTS = Markup(
     "<b>Not isolated:</b> it runs with your rights, and can read your files and reach any host"
@@ -104,6 +103,7 @@ class _Entries:
         here = servers_here(wrap_isolation(WrapOptions((), {}, {}, ())))
         self.extents = {(each.server.file, each.server.path): each for each in here}
         self.processes = RunningProcesses()
+        self.running = {*self.processes.find_living(store).values()}
         self.guarded, states = sort_entries(store), (GuardState.OPEN, GuardState.CANNOT)
         others = self.guarded.pop("", [])
         self.open = [each for each in others if judge(each, GuardOptions()).state in states]
@@ -121,18 +121,15 @@ def find_servers(store: Store, now: float) -> list[dict[str, Any]]:
     """
     entries = _Entries(store)
     known = guarded_servers(store)
-    hours, minutes = activity_history(store, now, ((60, HOURS), (1, MINUTES)))
+    days = activity_history(store, now)
     tools = count_tools(store)
     shown = []
-    for name in sorted({*store.named_servers(), *tools, *hours, *entries.guarded}):
+    for name in sorted({*store.named_servers(), *tools, *days, *entries.guarded}):
         starting = entries.guarded.get(name, [])
-        quiet = QUIET_HOUR if name in hours else None
         first = next(filter(None, map(entries.find_extent, starting[:1])), None)
         is_held = first and first.touches.extent is not None and first.isolation.is_held
         counts = tools.get(name, NO_TOOLS)
-        mark, words, since = _find_health(
-            starting, entries.processes, hours.get(name), known.get(name), now
-        )
+        mark, words, since = _find_health(name, entries, days.get(name), known.get(name), now)
         server = {
             "name": name,  # by which it is stored
             "id": address(name),
@@ -141,10 +138,7 @@ def find_servers(store: Store, now: float) -> list[dict[str, Any]]:
             "since": since,
             "entries": [_show_entry(each) for each in starting],
             "launched": known[name].launched if name in known else "",
-            "plots": [
-                ("Last hour", list(_draw_plots(minutes.get(name, quiet), "minute", MINUTES))),
-                ("Last day", list(_draw_plots(hours.get(name), "hour", HOURS))),
-            ],
+            "plots": list(_draw_plots(days.get(name))),
             "tools": counts,
             "tools_path": f"/tools?{urlencode({'server': name}, errors='replace')}",
             "enforced": list(_list_enforced(counts, starting, entries)),
@@ -193,27 +187,24 @@ def _guard_path(server: ServerEntry) -> str:
 
 
 def _find_health(
-    starting: list[ServerEntry],
-    processes: RunningProcesses,
-    day: ServerHistory | None,
-    record: KnownServer | None,
-    now: float,
+    name: str, entries: _Entries, day: ServerHistory | None, record: KnownServer | None, now: float
 ) -> tuple[str, str, Markup]:
     """Find the sign of a server's state, its words, and further details."""
-    began = [began for each in starting if (began := processes.find_start(each)) is not None]
-    last = day.last if day else ""
-    if began and day is not None and day.unanswered:
+    starts = map(entries.processes.find_start, entries.guarded.get(name, []))
+    began, last = [began for began in starts if began is not None], day.last if day else ""
+    seen = Markup("last seen at {}").format(when(last)) if last else Markup("")
+    if (began or name in entries.running) and day is not None and day.unanswered:
         since = Markup("has sent nothing since its start at {}").format(when(day.unanswered))
         return "unknown", "Does not answer", since
     if began:
-        since = Markup("since {}").format(when(to_utc_text(min(began))))
-        return "up", "Runs", since
-    if last and now - from_utc_text(last) < ACTIVE_SECONDS:
-        return "up", "Used recently", Markup("last seen at {}").format(when(last))
+        return "up", "Runs", Markup("since {}").format(when(to_utc_text(min(began))))
+    if name in entries.running:
+        is_idle = not last or now - from_utc_text(last) > IDLE_SECONDS
+        return "up", "Runs, idle" if is_idle else "Runs", seen
     if last:
-        return "asleep", "Idle", Markup("last seen at {}").format(when(last))
+        return "asleep", "Ended", seen
     if record is not None and record.last_run:
-        return "unknown", Markup("Unknown since {}").format(when(record.last_run)), Markup("")
+        return "asleep", "Ended", Markup("last started at {}").format(when(record.last_run))
     return "unknown", "Not known", Markup("it has not run under PipeGuard yet")
 
 
@@ -230,21 +221,16 @@ def _show_entry(server: ServerEntry) -> dict[str, str]:
     }
 
 
-def _draw_plots(
-    history: ServerHistory | None, step: str, count: int, silent: str = "no data"
-) -> Iterator[tuple[str, str, Markup]]:
-    """Draw the three plots of a server: title, figure and drawing."""
-    if history is None:
-        for name in ("Calls", "Blocked", "Median time"):
-            yield name, silent, sparkline([None] * count, f"{name}: {silent}")
+def _draw_plots(day: ServerHistory | None) -> Iterator[tuple[str, str, Markup]]:
+    """Draw the plots of a day: title, figure and drawing; none if nothing happened."""
+    if day is None or not any((*day.calls, *day.blocked)):
         return
-    for name, values in (("Calls", history.calls), ("Blocked", history.blocked)):
-        label = f"{name} each {step}, at most {max(values)}"
+    for name, values in (("Calls", day.calls), ("Blocked", day.blocked)):
+        label = f"{name} each hour, at most {max(values)}"
         yield name, f"{sum(values):,}", sparkline(values, label)
-    median = history.median_ms
-    figure = "no call" if median is None else f"{median:,.0f} ms"
-    label = f"Median time of a call each {step}: {figure} in all"
-    yield "Median time", figure, sparkline(history.p50_ms, label)
+    figure = "no call" if day.median_ms is None else f"{day.median_ms:,.0f} ms"
+    label = f"Median time of a call each hour: {figure} in all"
+    yield "Median time", figure, sparkline(day.p50_ms, label)
 
 
 def _list_enforced(
@@ -302,7 +288,7 @@ def _show_open(server: ServerEntry) -> dict[str, Any]:
         "state": "Not guarded",
         "since": "PipeGuard sees nothing of it",
         "entries": [entry],
-        "plots": [("Last hour", list(_draw_plots(None, "minute", MINUTES, "not seen")))],
+        "plots": [],
         "launched": "",
         "tools": NO_TOOLS,
         "tools_path": "",

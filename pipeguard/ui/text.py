@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from pipeguard.state.calls import find_outcome
 from pipeguard.state.exemption import describe_place
 from pipeguard.unicode.display import cut, visible, visible_lines
 
@@ -117,6 +118,7 @@ def environment() -> Environment:
     )
     made.filters.update(foreign=foreign, foreign_text=foreign_text, shown=show_own)
     made.filters.update(when=when, size=size, duration=duration, place=describe_place)
+    made.filters.update(outcome=find_outcome)
     return made
 
 

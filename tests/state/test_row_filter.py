@@ -97,6 +97,8 @@ FOUND = {  # which of the two rows fit: the request, the answer
     'client:"claude code"': "qa",
     "token:ci": "a",
     "-verdict:allow": "q",
+    "verdict:block": "q",
+    "verdict:held": "",
     "rule:secrets": "q",
     "rule:secret": "",
     "would:block": "q",
@@ -147,6 +149,30 @@ def test_a_request_and_its_answer_are_one_call(store: Store) -> None:
         _, older = find_calls(store, parse_filter(""), limit=2)
         second, _ = find_calls(store, parse_filter(""), limit=2, before=older)
         assert [call.row.entry.event for call in second] == ["AAAAAAAA.c1"]
+
+
+def test_a_slow_call_and_one_that_waited_are_one_call_each(tmp_path: Path) -> None:
+    asked = ENTRY._replace(action="ask", frame_bytes=7)
+    granted = '[{"rule":"flows.ordered","note":"allowed once, as event AAAAAAAA.c2"}]'
+    review = '[{"rule":"trust.held","action":"block"},{"rule":"flows.ordered","action":"warn"}]'
+    quick = ANSWER._replace(time="2026-03-02T10:30:00.000Z", event="", request_bytes=9)
+    entries = [
+        ENTRY._replace(action="allow", time="2026-03-02T10:00:03.000Z", findings="[]"),
+        asked._replace(event="AAAAAAAA.c2"),
+        asked._replace(action="warn", findings=granted, event="AAAAAAAA.c3"),
+        *[quick] * 2_000,
+        ANSWER._replace(time="2026-03-02T11:00:00.000Z", duration_ms=3_600_000.0),
+        ENTRY._replace(findings=review, kind="result", event="AAAAAAAA.s9"),
+    ]
+    with Store.open(tmp_path / "pipeguard.db") as store:
+        Audit(store, "AAAAAAAA", "weather", "").append_many(entries)
+        for query in ("slower:1m", "larger:2kb -slower:1ms verdict:allow"):
+            ((slow,), _) = find_calls(store, parse_filter(query), limit=9)
+            assert None not in slow, "2,000 rows are between them"
+        events = {"ask": ["c2"], "ask,warn": ["c3"], "held": ["s9"], "block": []}
+        for verdicts, shown in events.items():
+            found, _ = find_calls(store, parse_filter(f"verdict:{verdicts}"), limit=9)
+            assert [call.row.entry.event[9:] for call in found] == shown, verdicts
 
 
 def test_an_answer_that_was_judged_for_long_belongs_to_its_call(tmp_path: Path) -> None:

@@ -8,15 +8,21 @@ from pathlib import Path
 import pytest
 
 from pipeguard.errors import StateError
-from pipeguard.state.schema import VERSION, create_tables
+from pipeguard.state.schema import NEW_INDEXES, VERSION, create_tables
 
 
 def test_a_file_gets_its_tables_once(tmp_path: Path) -> None:
     path = tmp_path / "pipeguard.db"
     connection = sqlite3.connect(path, isolation_level=None)
     create_tables(connection, path, 1.0)
-    create_tables(connection, path, 1.0)
-    assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,)
+    for index in NEW_INDEXES:
+        connection.execute(f"DROP INDEX {index.split()[2]}")
+    connection.execute(f"PRAGMA user_version = {VERSION - 1}")
+    for _ in range(2):
+        create_tables(connection, path, 1.0)
+        assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,)
+    with pytest.raises(sqlite3.OperationalError, match="already exists"):
+        connection.execute(NEW_INDEXES[0])
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()
 

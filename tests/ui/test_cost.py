@@ -72,11 +72,7 @@ def test_the_servers_page_reads_each_row_once(store: Path) -> None:
         steps = CountedSteps(opened)
         (server,) = find_servers(opened, time.time())
         assert steps.count < 2 * CALLS * ROW_STEPS
-    assert [figure for _, plots in server["plots"] for _, figure, _ in plots] == 2 * [
-        f"{CALLS:,}",
-        "0",
-        "5 ms",
-    ]
+    assert [figure for _, figure, _ in server["plots"]] == [f"{CALLS:,}", "0", "5 ms"]
 
 
 def test_the_page_does_not_load_the_detector() -> None:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from click.testing import CliRunner
 from playwright.sync_api import Page, expect
 
+from pipeguard.assess.isolated_servers import RunningProcesses
 from pipeguard.cli.explain import command as explain
 from pipeguard.firewall.finding import Direction, Finding, MessageKind
 from pipeguard.firewall.session import replies
@@ -20,7 +21,7 @@ from pipeguard.state.recorder import Recorder
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import to_utc_text
 from pipeguard.ui.plots import sparkline
-from tests.state.samples import silent, verdict
+from tests.state.samples import FINDING, silent, verdict
 from tests.ui.samples import MARK, ORDER, SECRET, fill, stop
 
 HOSTILE = "\u202e\u2066<script>boom()</script><b>'\"&\u200b" + "W" * 10_000
@@ -96,6 +97,21 @@ def test_a_row_opens_what_explain_says_and_draws_its_flow(store: Path, page: Pag
     expect(drawing).to_contain_text("waits here")
     expect(page.locator(".opened")).to_contain_text("I asked for it")
     expect(page.locator(".opened")).not_to_contain_text("of another event")
+
+
+def test_a_call_without_an_answer_waits_only_while_its_run_lives(store: Path, page: Page) -> None:
+    recorder = Recorder(store, "files", "LIVELIVE", log=silent)
+    for number, findings in enumerate([(), (FINDING._replace(rule="trust.held"),)]):
+        recorder.record(verdict(f"LIVELIVE.c{number}", findings=findings))
+    recorder.close()
+    open_live(page)
+    expect(page.get_by_text("no answer", exact=True)).to_be_visible()
+    expect(page.locator("td .v:is(.held, .block)")).to_have_text("held")
+    began, living = time.time() - 9, RunningProcesses().find_living
+    with Store.open(store) as opened:
+        for guards in ([(began, "files")], [(began, "")], [(began, "x"), (began, "files")]):
+            assert living(opened, guards) == {"LIVELIVE": "files"}
+        assert living(opened, [(began, "x"), (time.time() + 9, "")]) == {}
 
 
 def hostile_finding(finding: Finding) -> Finding:
