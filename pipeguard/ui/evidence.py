@@ -34,7 +34,7 @@ BEFORE_CHARS = 100  # of a cut value, before its first mark
 MOST_KINDS = 8  # of characters that are explained
 LEAST_MARKED_CHARS = 4  # of a value that is marked in a text
 LEAST_COMMON_CHARS = 12  # of words in a row that are marked in both
-MOST_COMPARED = 8  # values that are looked through for them
+MOST_COMPARED = 3  # values that are searched for them, the longest
 MOST_SPELLED_CHARS = 100  # of a value that may have other separators there
 _WORD = re.compile(r"\s+|\w+|[^\w\s]")
 _SEPARATOR = re.compile(r"[ .,/-]")
@@ -347,7 +347,8 @@ def _find_spelling(value: str, text: str) -> str:
     if value in text:
         return value if len(value) >= LEAST_MARKED_CHARS else ""
     letters = _SEPARATOR.sub("", value)
-    if not LEAST_MARKED_CHARS <= len(letters) <= MOST_SPELLED_CHARS:
+    is_bounded = LEAST_MARKED_CHARS <= len(letters) <= MOST_SPELLED_CHARS
+    if not is_bounded or letters.lower() not in _SEPARATOR.sub("", text).lower():
         return ""
     pattern = rf"(?<!\w){'[ .,/-]{0,2}'.join(map(re.escape, letters))}(?!\w)"
     found = re.search(pattern, text, re.IGNORECASE)
@@ -357,7 +358,7 @@ def _find_spelling(value: str, text: str) -> str:
 def _find_common(values: Iterable[str], text: str) -> Iterator[tuple[str, str]]:
     """Yield the words in a row that a value, as that of a letter, shares with a text."""
     read = _WORD.findall(text)[:DIFF_WORDS]
-    for value in list(values)[:MOST_COMPARED]:
+    for value in sorted(values, key=len)[-MOST_COMPARED:] if read else ():
         words = _WORD.findall(value[:TEXT_CHARS])[:DIFF_WORDS]
         match = SequenceMatcher(None, words, read, autojunk=False).find_longest_match()
         common = "".join(words[match.a : match.a + match.size]).strip()
