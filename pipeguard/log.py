@@ -203,12 +203,7 @@ def _is_ready(timeout_seconds: float) -> bool:
 
 
 def _write_line(
-    sink: _Sink,
-    level: str,
-    event: str,
-    fields: dict[str, object],
-    *,
-    is_json: bool,
+    sink: _Sink, level: str, event: str, fields: dict[str, object], *, is_json: bool
 ) -> None:
     time = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     if is_json:

@@ -213,8 +213,7 @@ def prove_data(syntax: Syntax, text: str, expected: object) -> None:
 
 def _without(text: str, tree: Node, paths: Sequence[Keys]) -> list[str]:
     spans = sorted(
-        (span for path in paths for span in regions(tree, path, text)),
-        key=lambda span: span.start,
+        (span for path in paths for span in regions(tree, path, text)), key=lambda span: span.start
     )
     parts, position = [], 0
     for span in spans:

@@ -224,10 +224,7 @@ class Verdict(NamedTuple):  # a tuple, because there is one for each frame: it i
         """The verdict on the frame that came, with more findings and definitions to remember."""
         all_findings = (*self.findings, *findings)
         return self._replace(
-            frame=frame,
-            action=greatest(all_findings),
-            findings=all_findings,
-            pins=self.pins + pins,
+            frame=frame, action=greatest(all_findings), findings=all_findings, pins=self.pins + pins
         )
 
 

@@ -88,12 +88,9 @@ def _scan_folder(
     else:
         found = [entry.path for entry in entries if entry.name in names]
     entries = entries or []
-    inner = [entry.path for entry in entries if most > 0 and _is_searched(entry)]
+    searched = (entry for entry in entries if most > 0 and entry.name not in LEFT_OUT)
+    inner = [entry.path for entry in searched if entry.is_dir(follow_symlinks=False)]
     return found, inner, len(entries)
-
-
-def _is_searched(entry: os.DirEntry[str]) -> bool:
-    return entry.name not in LEFT_OUT and entry.is_dir(follow_symlinks=False)
 
 
 def _own_folder(git: str) -> str:

@@ -68,9 +68,7 @@ def stage_view(view: FileView) -> tuple[tuple[Mount, ...], tuple[Staged, ...]]:
             holders[mount.path] = holder
     return tuple(left), tuple(
         Staged(
-            outer,
-            tuple(inside),
-            tuple(path for path in view.absent if is_inside(path, outer.path)),
+            outer, tuple(inside), tuple(path for path in view.absent if is_inside(path, outer.path))
         )
         for outer, inside in staged
     )

@@ -274,7 +274,8 @@ def _become(
             os._exit(1)  # the warden died before prctl took effect
         for number in signal.valid_signals():
             if number not in (signal.SIGKILL, signal.SIGSTOP):
-                _reset(number)
+                with suppress(OSError):  # the C library reserves some real-time signals
+                    signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         for target, source in enumerate(stdio):
             os.dup2(source, target)
@@ -287,11 +288,6 @@ def _become(
         _write(fail, b"%s %d\n" % (stage, error.errno or 0))
     finally:
         os._exit(1)
-
-
-def _reset(number: int) -> None:
-    with suppress(OSError):  # the C library reserves some real-time signals
-        signal.signal(number, signal.SIG_DFL)
 
 
 def outlive_run(descriptors: tuple[int, ...]) -> None:

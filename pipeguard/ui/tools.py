@@ -339,8 +339,7 @@ async def _carry_out(
     machine = Machine.here(Path.cwd())
     done = await asyncio.to_thread(call_guarded, server, machine, call, CLIENT, LIMIT_SECONDS)
     entries = await with_store(
-        request,
-        lambda store: tool_calls(store, stored.server, stored.pin.name, began - 1, CLIENT),
+        request, lambda store: tool_calls(store, stored.server, stored.pin.name, began - 1, CLIENT)
     )
     text, is_error = read_answer(done.answer)
     calls = _list_calls(entries, stored.pin.name)

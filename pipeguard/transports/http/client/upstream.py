@@ -200,9 +200,7 @@ def connect(remote: Remote, most: int = 0) -> aiohttp.ClientSession:
         most: connections at once; 0 for as many as necessary.
     """
     connector = aiohttp.TCPConnector(
-        limit=most,
-        ssl=remote.context if remote.context is not None else True,
-        keepalive_timeout=30,
+        limit=most, ssl=remote.context if remote.context is not None else True, keepalive_timeout=30
     )
     proxy, credentials = _proxy(remote.url)
     return aiohttp.ClientSession(

@@ -19,11 +19,7 @@ from pipeguard.transports.sse import ServerSentEvent, to_bytes
 
 AWAKE_SECONDS = 25.0  # between two comments on a silent stream: less than proxies wait
 KEEP_AWAKE = to_bytes(ServerSentEvent(None, comment=b""))
-STREAM_HEADERS = {
-    "Content-Type": EVENTS,
-    "Cache-Control": "no-cache",
-    "X-Accel-Buffering": "no",
-}
+STREAM_HEADERS = {"Content-Type": EVENTS, "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 _VERSION_BYTES = request_headers.VERSION_META.encode()
 _STATUSES = {"-32601": 404, **dict.fromkeys(("-32602", "-32020", "-32021", "-32022"), 400)}
 _UNPARSED = frozenset({"protocol.invalid-json", "protocol.invalid-utf8"})
