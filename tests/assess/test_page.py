@@ -196,8 +196,10 @@ def violations(page: Page) -> list[str]:
 
 def test_the_checker_finds_what_is_wrong(browser: Browser) -> None:
     page = browser.new_page()
-    page.set_content("<html><body><p style='color: #ccc; background: #fff'>pale</p></body></html>")
-    assert {"color-contrast", "html-has-lang"} <= {
+    small = "<button style='width: 9px; height: 9px; padding: 0'></button>" * 2
+    pale = "<p style='color: #ccc; background: #fff'>pale</p>"
+    page.set_content(f"<html><body>{pale}{small}</body></html>")
+    assert {"color-contrast", "html-has-lang", "target-size"} <= {
         one.partition(":")[0] for one in violations(page)
     }
     page.close()
