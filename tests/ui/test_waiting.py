@@ -340,7 +340,7 @@ def test_a_card_shows_where_a_call_goes_and_says_what_nobody_has_seen(
         expect(shown).not_to_contain_text("not seen")
         if shown != asks:
             page.go_back()
-            asks.get_by_role("link", name="Show all of body").click()
+            asks.get_by_role("link", name="Show all of body in BBBBBBBB.c1").click()
     with Store.open(store) as opened:
         (waits,) = find_waiting(opened)
     before, waits.is_whole = waits.digest, True
