@@ -39,23 +39,11 @@ _COLUMN = rf"[\w-]{{1,40}}:{_FIELD}"
 _IN_PATH = (  # of one item or all
     rf"\{{(?:{_FIELD}|\.items\[\*\]{_FIELD}|range\x1f\.items\[\*\]|end|\"[^\"{{}}\n]{{0,8}}\")\}}|[^{{}}\s]"
 )
-# Lines of commands that print names, a value that is asked for by its name, or only their help; or
-# whose output a program takes that logs in with it, or stores it where it belongs.
 _NAMES = lazy_regex(
-    rf"""\$\ kubectl(?>(?>(?:\ (?!-o|--output|--template)\S+){{1,500}})*)\ (?:-o|--output)[ =]?
-        (?:name|wide|custom-columns={_COLUMN}(?>(?>(?:,{_COLUMN}){{1,500}})*)|jsonpath=(?>(?>(?:{_IN_PATH}){{1,500}})+))
-        (?>(?>(?:\ (?!-o|--output|--template)\S+){{1,500}})*)
-    |\$\ kubectl(?:\ (?!-o|--output|--template|\|)\S+){{1,40}}\ (?:-o|--output)[ =]?
-        jsonpath=\{{\.data\.[\w.\\-]+\}}(?:\ -n\ \S+)?(?:\ \|\ \$\ base64\ (?:-d|-D|--decode))?
-    |[^|]*\ \|\ \$\ (?:(?:docker|podman|helm)\ [^|]*login\ [^|]*-stdin[^|]*|kubectl\ apply\ -f\ -)
-    |\$\ etcdctl\ get\ \S+(?:\ --prefix)?\ --keys-only
-    |\$\ (?:aws|az)(?>(?>(?:\ (?!--q)\S+){{1,500}})*)\ --query\ (?:
-        (?:Parameters?(?:\[\*?\])?\.)?(?:Name|ARN|Type|Version(?:Id)?|CreatedDate)
-        |id|name|attributes(?:\.\w+)?|\[\]\.keyName)(?>(?>(?:\ (?!--q)\S+){{1,500}})*)
-    |\$\ lpass\ show\ --(?:name|username|id|url)\ \w\S*
-    |\$\ [\w.-]+(?:\ \w[\w./:-]*){{1,4}}\ (?:--help|-h)
-    |\$\ aws(?:\ [a-z][a-z-]*){{2}}\ help""".encode(),
-    re.VERBOSE,
+    words.alternatives("PRINT_NAMES")
+    .replace("COLUMN", _COLUMN)
+    .replace("IN_PATH", _IN_PATH)
+    .encode()
 )
 # Options that give a package manager an index, with one that it uses anyway; and others that may
 # lead elsewhere.

@@ -61,12 +61,9 @@ def has_date(body: bytes) -> bool:
 
 
 _DATE_OR_TIME = lazy_regex(rb"(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9]|[0-9]{2}:[0-9]{2}:[0-9]{2}")
+_TABLES = "EARLIER RULES NOUNS OWN_OF_MODEL MODELS OF_MODEL PARTS_OF_THINGS UPKEEP READERS READING"
 _EARLIER, _RULES, _NOUNS, _OWN, _MODEL, _OF_MODEL, _PARTS, _UPKEEP, _READERS, _READING = map(
-    orders.alternatives,
-    (
-        *("EARLIER", "RULES", "NOUNS", "OWN_OF_MODEL", "MODELS", "OF_MODEL", "PARTS_OF_THINGS"),
-        *("UPKEEP", "READERS", "READING"),
-    ),
+    orders.alternatives, _TABLES.split()
 )
 # "discard requests while an old command": a clause names the program, which is not dropped.
 _CLAUSE = lazy_regex(
@@ -101,19 +98,8 @@ _NAMED_THING = _thing_pattern(r"\b[^\w\s]|\Z|\B(?!and|then|you|the|in|to|ed|en)[
 _SHOWING = lazy_regex(rb"(?i)\band\s+(?:show|print|display)\b")  # may also ask a model for its own
 _NAME = lazy_regex(rb"[A-Za-z0-9 ]+")  # a long name, read as words
 # "Users who upgrade should forget the earlier delivery rules": an order to others.
-_OTHERS = lazy_regex(
-    rf"(?is)[\s*#>•-]*(?:(?:the|our|all|any|new|most|some)\s+)?(?!(?:{_READERS})\b)"
-    r"(?:[a-z]{3,16}s|people|staff|(?:any|every)(?:one|body)(?=\s+(?:who|that|with|in|on))"
-    r"|those(?=\s+(?:who|that|with|in|on)))"
-    r"(?:\s+(?:who|that|whose|in|with|on|at|of|from)"
-    rf"(?:\s+(?!(?:{_READING}|{_READERS})\b)[\w'.-]*\w){{1,10}})?"
-    r"\s+(?:should|must|shall|may|can|will|need\s+to|have\s+to)\s+(?:(?:now|then|simply|just)\s+)?"
-    r"[a-z]+(?:\s+(?:not|longer|aside|to|follow|obey|observe|heed))*"
-    rf"(?:\s+(?:the|all|any|our|of))*\s+(?:{_EARLIER})\s+"
-    rf"(?:(?!(?:{_OF_MODEL}|{_RULES}|and|or)\b)[a-z][\w-]{{2,16}}\s+){{1,2}}(?:{_NOUNS})\0"
-    r"(?![^.!?\n]*(?:@|://|~/|\b(?:you|your|it|passw\w*|secrets?|tokens?|credentials?|keys?|assistant"
-    r"|ignore|disregard|forget)\b))".encode()
-)
+_TO_OTHERS = re.sub("<(.*?)>", lambda t: orders.alternatives(t[1]), orders.alternatives("OTHERS"))
+_OTHERS = lazy_regex(_TO_OTHERS.encode())
 _HUMP = lazy_regex(rb"(?<=[a-z\0])(?=[A-Z])|[_-](?=[A-Za-z])")
 _SENTENCE_START = lazy_regex(rb"(?s).*(?:[.!?:;]\s|\n)")
 _CAMEL = lazy_regex(rb"[a-z][A-Z]")

@@ -33,13 +33,11 @@ _RIGHT_TO_LEFT = lazy_regex(
     rb"\xb9[\xb0-\xbf]|\xba[\x80-\xbf]|\xbb[\x80-\xbc])|\xf0(?:\x90[\xa0-\xbf]|\x9e[\xa0-\xbb])"
 )
 _DIRECTION_MARKS = lazy_regex(rb"\xd8\x9c")  # is in the block of Arabic, and no letter
+_HANGUL = lazy_regex("[\u1100-\u115e\u1161-\u11ff\u3131-\u3163\u3165-\u318e\uffa1-\uffdc]")
 # The characters that each other one is written among.
 _NEIGHBOURS: tuple[tuple[re.Pattern[str], re.Pattern[str]], ...] = (
     (lazy_regex("\u200b"), _WITHOUT_SPACES),
-    (
-        lazy_regex("[\u115f\u1160\u3164\uffa0]"),
-        lazy_regex("[\u1100-\u115e\u1161-\u11ff\u3131-\u3163\u3165-\u318e\uffa1-\uffdc]"),
-    ),
+    (lazy_regex("[\u115f\u1160\u3164\uffa0]"), _HANGUL),
     (lazy_regex("[\u17b4\u17b5]"), lazy_regex("[\u1780-\u17ff]")),
     (lazy_regex("[\u180b-\u180f]"), lazy_regex("[\u1810-\u18aa]")),
     (lazy_regex("\u2800"), lazy_regex("[\u2801-\u28ff]")),

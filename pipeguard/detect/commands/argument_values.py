@@ -59,21 +59,12 @@ _STATEMENT_SIGN = lazy_regex(
 )
 
 
-_SURE, _PERHAPS = map(programs.alternatives, ("SURELY_PROGRAMS", "PERHAPS_PROGRAMS"))
 _PREFIX = r"(?:sudo\s{1,4})?(?:/(?:usr/)?(?:local/)?s?bin/)?"
 _INJECTED = lazy_regex(
-    # after a separator, a sure name, or another one with such an argument, or one at the end
-    rf"(?:[;\n]|&&?|\|\|?|%0a)\s{{0,8}}{_PREFIX}(?:(?:{_SURE})(?:\s|[;&|>\"'#)]|\Z)"
-    rf"|(?:{_PERHAPS})(?:\s|%20){{1,4}}(?:-|/|~|\$|\.{{1,2}}/|>|<|[^\s|]{{0,60}}[/$>]|\d{{1,4}}(?:\s|;|\Z|#)"
-    r"|[\w-]{1,60}\.[\w.-]{1,60}))"
-    rf"|(?:;|&&|\|\|?|&)\s{{0,4}}{_PREFIX}(?:id|ls|env|whoami|reboot|halt|ps|w|dir|set|shutdown)\s{{0,4}}"
-    r"(?:\Z|[;&#>]|\|\s{0,4}\w)"
-    rf"|\$\(\s{{0,4}}{_PREFIX}(?:{_SURE}|{_PERHAPS})(?:[\s)<>|;$]|\Z)"
-    rf"|(?:[^\s`]`|`\s{{0,4}}(?=[^`]{{0,200}}[\s>|;$]))\s{{0,4}}{_PREFIX}(?:{_SURE}|{_PERHAPS})"
-    r"(?:\s{1,4}[^`\s]{0,80}[-/$.>|;]|[`>|;$<])"
-    r"|\$\{?IFS|<\(\s{0,4}\w{2,12}\s|\$\(\([^)\n]{0,40}\)\)\s{0,4}[;|&]"
-    rf"|\A\s{{0,4}}(?:print\s|echo\s)?`\s{{0,4}}{_PREFIX}(?:{_SURE}|{_PERHAPS})(?:\s[^`\n]{{0,80}})?`\s{{0,4}}\Z"
-    rf"|'\s{{0,4}}[;&|]{{1,2}}\s{{0,4}}{_PREFIX}(?:{_SURE}|{_PERHAPS})\s",
+    programs.alternatives("INJECTED")
+    .replace("SURE", programs.alternatives("SURELY_PROGRAMS"))
+    .replace("PERHAPS", programs.alternatives("PERHAPS_PROGRAMS"))
+    .replace("PREFIX", _PREFIX),
     re.IGNORECASE,
 )
 

@@ -17,15 +17,7 @@ OVERLAP = 200  # characters shared by two of them
 
 # A string, an identifier in quotes, a comment that MySQL runs, a comment, a string between dollars
 # (PostgreSQL), the end of a statement.
-_TOKEN = lazy_regex(
-    r"(?P<string>'(?>(?>(?:[^'\\]++|''|\\.){1,500})*)'?)"
-    r"|(?P<name>\"(?:[^\"]|\"\"){0,200}\"|`[^`]{0,200}`|\[[A-Za-z_][\w ]{0,60}\])"
-    r"|(?P<run>/\*!\d{0,6}|\*/)"
-    r"|(?P<comment>/\*.*?(?:\*/|\Z)|--[^\n]*+|\#[^\n]*+)"
-    r"|(?P<dollar>\$(?P<tag>\w{0,20})\$.{0,20000}?(?:\$(?P=tag)\$|\Z))"
-    r"|(?P<end>;)",
-    re.DOTALL,
-)
+_TOKEN = lazy_regex(programs.alternatives("SQL_TOKENS"), re.DOTALL)
 # The same for databases in which a backslash escapes no quote (ISO/IEC 9075-2).
 _STANDARD_TOKEN = lazy_regex(_TOKEN.pattern.replace(r"[^'\\]++|''|\\.", r"[^']++|''"), re.DOTALL)
 # A statement whose condition is true for every row.
