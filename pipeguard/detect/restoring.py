@@ -10,14 +10,7 @@ from collections.abc import Mapping
 
 from pipeguard.detect.flows.vault import RESTORED, Vault
 from pipeguard.firewall.finding import Action, Finding, Severity, Verdict
-from pipeguard.firewall.protocol.json_values import (
-    JsonObject,
-    JsonValue,
-    serialise,
-    walk_strings,
-    walk_texts,
-    with_strings,
-)
+from pipeguard.firewall.protocol import json_values
 from pipeguard.firewall.protocol.strict_json import ParsedFrame, parse_json
 from pipeguard.firewall.session.guard import Context
 from pipeguard.firewall.session.placeholders import PLACEHOLDER, may_hold_placeholder
@@ -29,17 +22,18 @@ FOREIGN_NOTE = (
 )
 
 
-def has_foreign_placeholder(vault: Vault | None, value: JsonValue) -> bool:
+def has_foreign_placeholder(vault: Vault | None, value: json_values.JsonValue) -> bool:
     """True if a value contains a placeholder that this server's vault did not make."""
     own = Vault(b"") if vault is None else vault
     return _has_placeholder(value) and any(
-        "[" in text and own.restore(text).unknown_count > 0 for text in walk_texts(value)
+        "[" in text and own.restore(text).unknown_count > 0
+        for text in json_values.walk_texts(value)
     )
 
 
-def _has_placeholder(value: JsonValue) -> bool:
+def _has_placeholder(value: json_values.JsonValue) -> bool:
     """True if any string or key has a placeholder; none spans a line end."""
-    return PLACEHOLDER.search("\n".join(walk_texts(value))) is not None
+    return PLACEHOLDER.search("\n".join(json_values.walk_texts(value))) is not None
 
 
 def put_back(vault: Vault, verdict: Verdict) -> Verdict:
@@ -54,10 +48,12 @@ def put_back(vault: Vault, verdict: Verdict) -> Verdict:
         return verdict
     if not _has_placeholder(params[member]):
         return verdict
-    restored = with_strings(params[member], lambda text: vault.restore(text, is_sent=True).text)
+    restored = json_values.with_strings(
+        params[member], lambda text: vault.restore(text, is_sent=True).text
+    )
     if restored == params[member]:
         return verdict
-    whole: JsonObject = {**value, "params": {**params, member: restored}}
+    whole: json_values.JsonObject = {**value, "params": {**params, member: restored}}
     finding = Finding(
         "secrets.put-back",
         "call.arguments" if member == "arguments" else "resource.uri",
@@ -69,7 +65,7 @@ def put_back(vault: Vault, verdict: Verdict) -> Verdict:
 
 
 def echoes(
-    sent: Mapping[str, str], frame: bytes, context: Context, value: JsonValue
+    sent: Mapping[str, str], frame: bytes, context: Context, value: json_values.JsonValue
 ) -> list[Finding]:
     """The places at which a server repeats a secret that was put back for it, without its name.
 
@@ -82,10 +78,11 @@ def echoes(
     repeated = {
         secret: placeholder
         for secret, placeholder in sent.items()
-        if serialise(secret)[1:-1] in frame or secret.encode("utf-8", "replace") in frame
+        if json_values.serialise(secret)[1:-1] in frame
+        or secret.encode("utf-8", "replace") in frame
     }
     findings: list[Finding] = []
-    for path, text in walk_strings(value) if repeated else ():
+    for path, text in json_values.walk_strings(value) if repeated else ():
         for secret, placeholder in repeated.items():
             if (start := text.find(secret)) < 0:
                 continue  # before anything is worked out: a frame may have many strings

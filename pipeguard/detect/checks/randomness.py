@@ -8,14 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
+from pipeguard.detect.checks import placeholders
 from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, to_outcome
-from pipeguard.detect.checks.placeholders import (
-    MEASURED_BYTES,
-    PREFIX,
-    base64_decoded,
-    entropy,
-    is_placeholder,
-)
 from pipeguard.detect.checks.readable import has_date, readable_chars
 from pipeguard.detect.words import credentials
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -102,19 +96,19 @@ def character_classes(secret: bytes) -> int:
 def _entropy(argument: str) -> Check:
     """`entropy 3.5`: at least that many bits per byte."""
     least = float(argument)
-    return lambda secret: to_outcome(entropy(secret) >= least)
+    return lambda secret: to_outcome(placeholders.entropy(secret) >= least)
 
 
 def _is_mixed(secret: bytes) -> Outcome:
     """Three classes of characters, or a sixth of digits: seldom in words and names."""
-    secret = secret[:MEASURED_BYTES]
+    secret = secret[: placeholders.MEASURED_BYTES]
     numerals = len(secret) - len(secret.translate(None, _DIGITS))
     return to_outcome(numerals * 6 >= len(secret) > 0 or character_classes(secret) >= 3)
 
 
 def _random_case(secret: bytes) -> Outcome:
     """Upper and lower case at random, as by coin toss: in camelCase one letter in six is upper."""
-    body = PREFIX.sub(b"", secret[:MEASURED_BYTES])
+    body = placeholders.PREFIX.sub(b"", secret[: placeholders.MEASURED_BYTES])
     kinds = body.translate(_KINDS)
     upper = kinds.count(b"A")
     letters = upper + kinds.count(b"a")
@@ -129,7 +123,7 @@ def _not_hex(secret: bytes) -> Outcome:
 
 def not_identifier(secret: bytes) -> Outcome:
     """Not made of words, as `next_page_token`, `config.apiKey` or `/etc/app/v2`."""
-    secret = secret[:MEASURED_BYTES]
+    secret = secret[: placeholders.MEASURED_BYTES]
     if (_CAMEL.fullmatch(secret) and readable_chars(secret) > 4) or _TYPE.fullmatch(secret):
         return Outcome.FAILS  # `ed25519.Ed25519PublicKey`
     if re.search(rb"[0-9][A-Za-z]|[0-9]{5}|[!#$%^&*~]", secret):
@@ -146,7 +140,7 @@ def looks_random(secret: bytes) -> Outcome:
 
     A run of letters of one case, or with a capital first, is a word if most of its pairs are.
     """
-    body = PREFIX.sub(b"", secret[:MEASURED_BYTES])
+    body = placeholders.PREFIX.sub(b"", secret[: placeholders.MEASURED_BYTES])
     kinds = body.translate(_KINDS)
     letters = len(kinds) - kinds.count(b" ")
     in_words = readable_chars(body)
@@ -154,7 +148,7 @@ def looks_random(secret: bytes) -> Outcome:
         return Outcome.FAILS
     if is_public(secret) or b"..." in secret or b"\xe2\x80\xa6" in secret:
         return Outcome.FAILS
-    if is_placeholder(secret):  # abc123def456
+    if placeholders.is_placeholder(secret):  # abc123def456
         return Outcome.FAILS
     if len(body) < LEAST_HEX and _not_hex(body) is not Outcome.HOLDS:
         return Outcome.UNKNOWN  # a short digest has as many digits
@@ -173,7 +167,7 @@ def is_public(secret: bytes) -> bool:
 
 def encodes_words(body: bytes) -> bool:
     """True for words in base64, such as `not my real password`."""
-    text = base64_decoded(body) if len(body) >= 12 else None
+    text = placeholders.base64_decoded(body) if len(body) >= 12 else None
     return text is not None and text.isascii() and 10 * readable_chars(text) >= 6 * len(text)
 
 
@@ -222,7 +216,7 @@ def _is_unlabelled(text: bytes) -> Outcome:
 def _is_no_known_id(secret: bytes) -> Outcome:
     """Neither an id with a known form nor base64 of a text or a file."""
     is_known = _KNOWN_ID.fullmatch(secret) is not None or encodes_words(secret)
-    head = base64_decoded(secret[:12]) or b""
+    head = placeholders.base64_decoded(secret[:12]) or b""
     return to_outcome(not is_known and _FILE.match(head) is None)
 
 

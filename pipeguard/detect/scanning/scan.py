@@ -15,29 +15,11 @@ from pipeguard.detect.matching.pattern_set import secret_group
 from pipeguard.detect.model.cascade import Doubt, Reader, Selection
 from pipeguard.detect.model.opener import Stretch
 from pipeguard.detect.rules.rule import Rule, View
+from pipeguard.detect.scanning import rating, scan_budget
 from pipeguard.detect.scanning.extents import Extents, JsonValues, settled_cuts
 from pipeguard.detect.scanning.facts import Candidate, is_invisible
 from pipeguard.detect.scanning.first_look import FirstLook, RuleLookup
 from pipeguard.detect.scanning.origin import Origin
-from pipeguard.detect.scanning.rating import (
-    DOUBTED,
-    Rating,
-    locate_match,
-    may_apply,
-    rate_by_checks,
-    rate_candidate,
-    with_support,
-    without_secret,
-)
-from pipeguard.detect.scanning.scan_budget import (
-    Match,
-    ScanInput,
-    ScanResult,
-    Tally,
-    path_key,
-    without_repeats,
-    without_separators,
-)
 from pipeguard.detect.text import decoders
 from pipeguard.detect.text.decoders import DecodedParts
 from pipeguard.detect.text.windowing import TAIL_BYTES, blocks, look_end
@@ -79,7 +61,7 @@ class Scan:
     def __init__(
         self,
         lookup: RuleLookup,
-        source: ScanInput,
+        source: scan_budget.ScanInput,
         surface: Surface,
         budgets: Budgets,
         seen: FirstLook | None = None,
@@ -94,12 +76,12 @@ class Scan:
         self.folded_signs: Signs = {}
         self.to_classify: list[tuple[Selection, Origin]] = []
         self.extents = Extents(text)
-        self.tally = Tally(
+        self.tally = scan_budget.Tally(
             budgets, by_string=source.keyed, each_is_cut=surface is Surface.TO_CLIENT
         )
-        self.matches: list[Match] = []
+        self.matches: list[scan_budget.Match] = []
         self.has_undecoded = False
-        self.unread_passages: list[Match] = []
+        self.unread_passages: list[scan_budget.Match] = []
         self._budget, self._seen = budgets, seen
         self._values: dict[str, set[bytes]] = {}  # by rule, if it asks for several
         self._doubted: set[tuple[str, int]] = set()  # of the plain text: rule, first byte
@@ -117,12 +99,12 @@ class Scan:
         """The ranges of the text that contain a sign, folded or not."""
         return [*self.signs.get(name, ()), *self.folded_signs.get(name, ())]
 
-    def result(self) -> ScanResult:
+    def result(self) -> scan_budget.ScanResult:
         """The result, once all readings are read."""
         with_several = {rule for rule, values in self._values.items() if len(values) > 1}
-        matches = with_support(self.matches, with_several)
-        return ScanResult(
-            settled_cuts(self.source.text, list(without_repeats(matches))),
+        matches = rating.with_support(self.matches, with_several)
+        return scan_budget.ScanResult(
+            settled_cuts(self.source.text, list(scan_budget.without_repeats(matches))),
             has_undecoded=self._budget.is_exceeded or self.has_undecoded,
             is_unfinished=self.tally.is_exhausted,
             unread_passages=self.unread_passages,
@@ -161,7 +143,7 @@ class Scan:
                 folding.extend(signs.setdefault(name, []), low, high)
             for rule in rules:
                 is_here = view in rule.views and self.surface in rule.surfaces
-                if not (is_here and may_apply(rule, self.source)):
+                if not (is_here and rating.may_apply(rule, self.source)):
                     continue
                 acts = [(low, high)] if view is View.ACTS else None
                 for first, last in acts or origin.active_ranges(rule, low, high):
@@ -219,7 +201,7 @@ class Scan:
         for rule, matches in found:
             for match in dict.fromkeys(matches):  # text after several of them once
                 candidate = Candidate(rule, data, match, View.TEXT, origin=plain)
-                if rate_by_checks(candidate).confidence is not None:
+                if rating.rate_by_checks(candidate).confidence is not None:
                     spans.append((*match.secret, rule))
         return spans
 
@@ -257,23 +239,23 @@ class Scan:
         tally = self.tally
         for candidate in tally.worth_rating(candidates, self._is_new):
             rule, origin, secret = candidate.rule, candidate.origin, candidate.secret
-            rating, is_sample = self._rate(candidate)
-            if rating.confidence is None:
+            rated, is_sample = self._rate(candidate)
+            if rated.confidence is None:
                 continue
-            if not is_sample and self._adds_nothing(candidate, rating.confidence):
+            if not is_sample and self._adds_nothing(candidate, rated.confidence):
                 continue
-            match = locate_match(origin, rule, rating, candidate.data, candidate.span)
+            match = rating.locate_match(origin, rule, rated, candidate.data, candidate.span)
             if match is None:
                 continue
             words = self.counting_words(rule, match.confidence, candidate.match, origin)
             if (key := tally.match_key(match, words)) is None:
                 continue
             if rule.several and not is_sample:
-                self._values.setdefault(rule.id, set()).add(without_separators(secret))
+                self._values.setdefault(rule.id, set()).add(scan_budget.without_separators(secret))
             if tally.admits(rule, key, self.source.place_of(match.path), match.confidence):
                 span = candidate.span
                 match = match._replace(
-                    path=without_secret(rule, match.path, secret),
+                    path=rating.without_secret(rule, match.path, secret),
                     is_sample=is_sample,
                     cuts=() if rule.is_private else self.extents.of(origin, span, is_order=True),
                 )
@@ -282,24 +264,24 @@ class Scan:
             if tally.is_exhausted:
                 return
 
-    def _rate(self, candidate: Candidate) -> tuple[Rating, bool]:
+    def _rate(self, candidate: Candidate) -> tuple[rating.Rating, bool]:
         """Rate a match in its reading; True if it counts only as a published sample."""
         rule, span, origin = candidate.rule, candidate.span, candidate.origin
         candidate.may_doubt = self.doubts
         candidate.within = self.json.around(*span, origin) if rule.quoted else None
-        rating = rate_candidate(candidate)
-        if candidate.view is View.TEXT and any(words == DOUBTED for words, _ in rating.steps):
+        rated = rating.rate_candidate(candidate)
+        if candidate.view is View.TEXT and any(words == rating.DOUBTED for words, _ in rated.steps):
             self._doubted.add((rule.id, origin.trace(*span)[1]))
-        if rating.confidence is not None or not rule.is_private:
-            return rating, False
+        if rated.confidence is not None or not rule.is_private:
+            return rated, False
         if not self.source.keyed or self.source.uses.is_of_file:
-            return rating, False  # a sample may leave only in a call that writes no file
-        rating = rate_candidate(candidate.as_sample())
+            return rated, False  # a sample may leave only in a call that writes no file
+        rated = rating.rate_candidate(candidate.as_sample())
         so_far = self.tally.confidence_so_far(rule, candidate.match.words)
         so_far = max(so_far, self._confidence_there(candidate))
-        if rating.confidence is None or rating.confidence <= so_far:
-            return Rating(None), False
-        return rating, True
+        if rated.confidence is None or rated.confidence <= so_far:
+            return rating.Rating(None), False
+        return rated, True
 
     def _is_new(self, candidate: Candidate) -> bool:
         """False for a match of the plain text, and for a secret that was found in its string."""
@@ -318,7 +300,7 @@ class Scan:
         if origin.outermost.locate is not None:
             return -1
         path = self.source.text.find_path(origin.trace(*candidate.span)[1])
-        return self.tally.confidence_so_far(rule, words + path_key(path))
+        return self.tally.confidence_so_far(rule, words + scan_budget.path_key(path))
 
     def _adds_nothing(self, candidate: Candidate, confidence: Confidence) -> bool:
         """True for a match that adds nothing to the findings."""

@@ -15,18 +15,9 @@ from typing import NoReturn
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol import codes, json_values
 from pipeguard.firewall.protocol.framing import KnownResult, Lost, Oversized, legible_id, one_line
 from pipeguard.firewall.protocol.ids import write_id
-from pipeguard.firewall.protocol.json_values import (
-    MOST_BYTES,
-    NATIVE,
-    JsonObject,
-    JsonValue,
-    Number,
-    serialise_short,
-    write_text,
-)
 
 MAX_DEPTH = 64  # nested arrays and objects; MCP's own messages need about 12
 MAX_NODES = 100_000  # values in one message
@@ -52,7 +43,7 @@ class ParsedFrame(bytes):
         is_line: True if it is one line as it is (firewall.protocol.framing).
     """
 
-    value: JsonValue
+    value: json_values.JsonValue
     is_line: bool
 
     @classmethod
@@ -68,24 +59,24 @@ class ParsedFrame(bytes):
         return parsed
 
     @classmethod
-    def write(cls, value: JsonValue) -> bytes:
+    def write(cls, value: json_values.JsonValue) -> bytes:
         """Serialise a value; the frame carries it unless it nests too deep to be read."""
-        short = cls.write_short(value, MOST_BYTES)
+        short = cls.write_short(value, json_values.MOST_BYTES)
         if short is not None:
             return short
-        frame = write_text(value)
+        frame = json_values.write_text(value)
         if _opens_too_much(frame) and nests_deeper_than(value, MAX_DEPTH):
             return frame
         return cls.of_line(frame, value)
 
     @classmethod
-    def write_short(cls, value: JsonValue, most_bytes: int) -> ParsedFrame | None:
+    def write_short(cls, value: json_values.JsonValue, most_bytes: int) -> ParsedFrame | None:
         """Serialise a value as `json_values.serialise_short` does; the frame has it."""
-        frame = serialise_short(value, most_bytes)
+        frame = json_values.serialise_short(value, most_bytes)
         return None if frame is None else cls.of_line(frame, value)
 
     @classmethod
-    def of_line(cls, line: bytes, value: JsonValue) -> ParsedFrame:
+    def of_line(cls, line: bytes, value: json_values.JsonValue) -> ParsedFrame:
         """A frame on one line, whose value is known."""
         parsed = cls(line)
         parsed.value, parsed.is_line = value, True
@@ -97,7 +88,7 @@ def without_value(frame: bytes) -> bytes:
     return bytes(frame) if isinstance(frame, ParsedFrame) else frame
 
 
-def parse_json(frame: bytes) -> JsonValue:
+def parse_json(frame: bytes) -> json_values.JsonValue:
     """Read strict JSON.
 
     Raises:
@@ -106,14 +97,14 @@ def parse_json(frame: bytes) -> JsonValue:
     return frame.value if isinstance(frame, ParsedFrame) else read_json(frame)[0]
 
 
-def read_json(frame: bytes) -> tuple[JsonValue, bytes]:
+def read_json(frame: bytes) -> tuple[json_values.JsonValue, bytes]:
     """Read strict JSON; return the value, and the frame as one line (firewall.protocol.framing).
 
     Raises:
         Refusal: it is not strict JSON, or exceeds a limit.
     """
     if type(frame) in _WHOLE and _NATIVE is not None:
-        read = _NATIVE.read_frame(frame, Number, (MAX_DEPTH, MAX_NODES, MAX_KEYS))
+        read = _NATIVE.read_frame(frame, json_values.Number, (MAX_DEPTH, MAX_NODES, MAX_KEYS))
         if read is not None:
             value, is_line = read
             return value, frame if is_line else one_line(frame, frame.decode("utf-8"))
@@ -123,7 +114,7 @@ def read_json(frame: bytes) -> tuple[JsonValue, bytes]:
     return read_text(frame, text), one_line(frame, text)
 
 
-def read_text(frame: bytes, text: str) -> JsonValue:
+def read_text(frame: bytes, text: str) -> json_values.JsonValue:
     """Read strict JSON without `_strict_json.c`.
 
     Args:
@@ -137,7 +128,7 @@ def read_text(frame: bytes, text: str) -> JsonValue:
         why = f"the frame has more than {MAX_NODES} values"
         raise Refusal("protocol.too-many-values", why, codes.UNSCANNABLE, legible_id(frame))
     try:
-        value: JsonValue = _DECODER.decode(text)
+        value: json_values.JsonValue = _DECODER.decode(text)
     except RecursionError:  # the parser counts its own depth: see STACK_BYTES
         raise _too_deep(frame) from None
     except JSONDecodeError:
@@ -169,7 +160,7 @@ def holds_more_than(frame: bytes, limit: int) -> bool:
     return 1 + outside.count(b",") + outside.count(b"[") + outside.count(b"{") > limit
 
 
-def nests_deeper_than(value: JsonValue, limit: int) -> bool:
+def nests_deeper_than(value: json_values.JsonValue, limit: int) -> bool:
     """True if arrays and objects nest more than `limit` deep. Does not recurse."""
     level = [value] if type(value) is dict or type(value) is list else []
     for _ in range(limit):
@@ -203,7 +194,7 @@ def _text(frame: bytes) -> str:
         raise Refusal("protocol.invalid-utf8", why, codes.PARSE_ERROR, legible_id(frame)) from None
 
 
-def _make_object(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
+def _make_object(pairs: list[tuple[str, json_values.JsonValue]]) -> json_values.JsonObject:
     value = dict(pairs)
     if len(value) == len(pairs) <= MAX_KEYS:
         return value
@@ -220,11 +211,11 @@ def _refuse_constant(name: str) -> NoReturn:
 
 _DECODER = JSONDecoder(
     object_pairs_hook=_make_object,
-    parse_float=Number,
-    parse_int=Number,
+    parse_float=json_values.Number,
+    parse_int=json_values.Number,
     parse_constant=_refuse_constant,
 )
-_NATIVE = NATIVE
+_NATIVE = json_values.NATIVE
 _WHOLE = frozenset({bytes, KnownResult})
 
 
