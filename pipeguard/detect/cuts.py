@@ -6,7 +6,6 @@ rules and no conversation; firewall.session.judge judges what a cut leaves.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -15,47 +14,20 @@ from pipeguard.detect.scanning.surroundings import EXCERPT_CHARS, shown_words
 from pipeguard.firewall.finding import Action, Finding, observe_only, tells_private
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.policy import Mode
-from pipeguard.firewall.protocol.json_values import JsonValue, walk_strings, walk_texts, walk_values
+from pipeguard.firewall.protocol.json_values import JsonValue, walk_strings, walk_texts
 from pipeguard.firewall.protocol.places import Surface, pointer
 from pipeguard.firewall.session import rewrite
 from pipeguard.firewall.session.guard import Context
 
 KEPT_CHARS = 400  # of a passage, for whoever decides whether it is a false alarm
 
-_STRUCTURED = "result.structured"  # its keys are the server's
-_PLACES = frozenset(
-    {"result.text", "result.resource", "result.link", "prompt.text", "prompt.message"}
-)
-_STRICT = frozenset(
-    {"const", "enum", "format", "maxLength", "minLength", "not", "pattern", "uniqueItems"}
-)
-_TEXTS = frozenset({"text", "description", "title"})  # keys of text for a model
 _CLAIMED = lazy_regex(r"\[\s?(?i:pipeguard\s+cut)\s[^\[\]]{1,240}\]")  # a line, whoever wrote it
 
 
 def can_cut(context: Context, surface: Surface, spans: Sequence[StringSpan]) -> bool:
     """True if all of the spans are in text that a model reads in a result."""
-    is_of_result = surface is Surface.TO_CLIENT and context.part == "result"
-    if not is_of_result or not 0 < len(spans) <= MAX_CUTS:
-        return False
-    places = [context.place(span.path) for span in spans]
-    for place, span in zip(places, spans, strict=True):
-        if place != _STRUCTURED and not (place in _PLACES and span.path[-1] in _TEXTS):
-            return False
-    return _STRUCTURED not in places or not _has_strict_schema(context)
-
-
-def _has_strict_schema(context: Context) -> bool:
-    """True if the tool's schema requires more of its strings than their type."""
-    pin = context.guard.pin("tool", context.tool) if context.tool is not None else None
-    text = pin.approved_definition if pin is not None else None
-    if text is None or '"outputSchema"' not in text:
-        return False
-    return any(
-        path[-1] in _STRICT and path[-2:-1] != ("properties",)
-        for path, _ in walk_values(json.loads(text))
-        if path and path[0] == "outputSchema"
-    )
+    is_of_result = surface is Surface.TO_CLIENT and 0 < len(spans) <= MAX_CUTS
+    return is_of_result and rewrite.is_read_text(context, [span.path for span in spans])
 
 
 def cut_findings(context: Context, finding: Finding, spans: Iterable[StringSpan]) -> list[Finding]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from threading import Event, Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeguard.detect.flows.known_secrets import KnownSecrets, without_known_secrets
 from pipeguard.detect.flows.tool_labels import Label, Tool, make_tool
@@ -21,7 +21,7 @@ from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.pending import NAMING, NO_CALL, PendingRequest, Targets
-from pipeguard.firewall.protocol.places import ARGUMENTS, Surface, get_value
+from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.rewrite import placeholder
 from pipeguard.records import NamedTuple
@@ -138,15 +138,15 @@ class Detection(PlainLook):
 
     # --- the firewall's interface -------------------------------------------------------
 
-    def show_call(
-        self, guard: Guard, tool: str, message: Message, findings: Sequence[Finding]
-    ) -> tuple[str, str]:
-        """Show a call's arguments to a person, and the new values in them, without secrets."""
-        from pipeguard.detect.shown_call import show_call  # most runs stop nothing
+    def show(
+        self, guard: Guard, tool: str | None, message: Message, findings: Sequence[Finding]
+    ) -> dict[str, Any]:
+        """Show a stopped message to a person, without secrets."""
+        from pipeguard.detect import shown_call  # most runs stop nothing
 
-        arguments = get_value(message.value, ARGUMENTS)
-        rules = {finding.rule for finding in findings}
-        return show_call(self, self.tool(guard, tool), arguments, rules)
+        if tool is None:
+            return {"frame": shown_call.show_frame(self, message, findings)}
+        return shown_call.show_call(self, self.tool(guard, tool), message, findings)
 
     def name_targets(
         self, method: str, tool: str | None, params: JsonValue | bytes, frame_bytes: int

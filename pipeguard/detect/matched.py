@@ -13,11 +13,11 @@ from pipeguard.detect.flows.way_out import forget_texts
 from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.scanning.rating import IN_MESSAGE, describe_steps, rerate
 from pipeguard.detect.scanning.scan_budget import Match, ScanResult
-from pipeguard.detect.shown_call import show_passage
+from pipeguard.detect.shown_call import show_source
 from pipeguard.firewall.finding import Action, Confidence, Finding, Severity, name_is_secret
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.message import Message
-from pipeguard.firewall.protocol.places import ARGUMENTS, Surface
+from pipeguard.firewall.protocol.places import ARGUMENTS, Surface, get_value
 from pipeguard.firewall.session.guard import Context
 from pipeguard.firewall.session.rewrite import UNREAD
 
@@ -72,8 +72,11 @@ def list_leaks(
         finding = context.finding(
             leak.rule, "call.arguments", level, content=content, note=leak.note
         )
-        excerpt = show_passage(knowledge, leak.passage) if leak.passage else ""
-        findings.append(finding._replace(excerpt=excerpt))
+        if leak.passage is not None or finding.action >= Action.ASK or finding.would is not None:
+            arguments = get_value(message.value, ARGUMENTS)
+            shown = show_source(knowledge, [leak, *leaks], arguments, context.now)
+            finding = finding._replace(**shown)
+        findings.append(finding)
     return findings
 
 

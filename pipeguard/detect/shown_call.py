@@ -2,24 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import islice
+import json
+import re
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
 
 from pipeguard.detect.checks.credential_names import is_credential_name
 from pipeguard.detect.cuts import KEPT_CHARS
-from pipeguard.detect.flows import secret_values
-from pipeguard.detect.flows.leak import PRIVATE_OUT, SECRET_OUT, OrderPassage
+from pipeguard.detect.flows import overlap, secret_values, tool_results
+from pipeguard.detect.flows.leak import SECRET_OUT, Leak, OrderPassage
+from pipeguard.detect.flows.readings import readings
 from pipeguard.detect.flows.tool_labels import Tool
+from pipeguard.detect.flows.value_places import plain
 from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.scanning.surroundings import hide_long_tokens, show_visibly
+from pipeguard.detect.words import arguments as lists
+from pipeguard.firewall.finding import Action, Finding, tells_private
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonValue, serialise
-from pipeguard.firewall.protocol.places import ARGUMENTS, Surface, get_value
+from pipeguard.firewall.protocol.json_values import (
+    JsonObject,
+    JsonValue,
+    Number,
+    as_object,
+    serialise,
+    walk_strings,
+    walk_values,
+)
+from pipeguard.firewall.protocol.message import Message
+from pipeguard.firewall.protocol.places import ARGUMENTS, MASKED_STEP, Surface, get_value, pointer
 from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.firewall.session.rewrite import redact
 from pipeguard.records import NamedTuple
+from pipeguard.unicode.name_words import name_words
 
 SECRET_CHARS = 2**14  # around a shown part, so that a secret is found whole
-ARGUMENTS_CHARS = 1200  # of a call's arguments that a person is shown
+ARGUMENTS_BYTES = 2**14  # of a call's arguments that a person is shown, in JSON
+MOST_ITEMS = 1000  # of a list that are read for addresses
+READ_CHARS = 2**18  # of a text that are searched
+PASSAGE_CHARS = 160  # on each side of a value in the passage that it repeats
+PART_CHARS = 16  # of a value, without which it does not repeat a text
+MOST_TEXTS = 16  # of a call that are looked up
+FRAME_CHARS = 1000  # of another message that a person is shown, before and after its secret
+PIECE_CHARS = 6  # of a secret that identify it
 COMPARED_BYTES = 2**18  # of arguments that are compared
 MOST_DIFFERENCES = 8  # shown, those with the shortest values
 MOST_VALUES = 3  # of a list, in one difference
@@ -27,101 +53,312 @@ WHOLE_CHARS = 2048  # of a value: of a longer one only its length is shown
 VALUE_CHARS = 80  # of a value that is shown
 BEGIN_CHARS = 4  # of a word that may be a piece of a secret
 NAME_CHARS = 40  # of an argument's name
+TARGET, AMOUNT, OTHER = range(3)  # to whom and where, how much, and the rest of a call
 FIRST = "first call of this tool in this session"
-FORGOTTEN = "cannot be told: what passed of this tool before is no longer remembered"
-NOT_KEPT = "cannot be told: the calls of this tool that passed are too long, or hold a secret"
-TOO_LONG = "cannot be told: the arguments are too long to compare"
+NOT_COMPARED = "cannot be told: earlier calls are not kept, or this one is too long to compare"
 NONE = "nothing: calls of this tool that passed had the same values"
 _PLAIN_NAME = lazy_regex(r"[\w.…-]+")
 _DOTS = lazy_regex("…{2,}")
-_HOST = lazy_regex(r"https?://[\w.:-]{1,255}")
-# Of a serialised text: the rest of a long value, and the words that may be a piece of a secret.
-_LONG_VALUE = lazy_regex(rf'((?:[^"\\]|\\.){{{VALUE_CHARS}}})((?:[^"\\]|\\.)+)')
+# The words of a text that may be a piece of a secret; and a token that may be one.
 _PIECE = lazy_regex(rf'(?![A-Za-z]+\b)([^\s"{{}}\[\],:]{{{BEGIN_CHARS}}})[^\s"{{}}\[\],:]+')
+_TOKEN = lazy_regex(r"[A-Za-z0-9+_=-]{20,}")
 # A mail address, the host of a web address, an account (ISO 13616), a number.
 _ADDRESS = r"[\w.+-]{1,64}@[\w.-]{1,255}|https?://[\w.:-]{1,255}"
-_TARGET = lazy_regex(rf"({_ADDRESS})")
-_TELLING = lazy_regex(
-    rf"({_ADDRESS}"
-    r"|\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b|\b\d[\d -]{4,33}\d\b)"
+_ACCOUNT = r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b"
+_TARGET = lazy_regex(_ADDRESS)
+_TELLING = lazy_regex(rf"{_ADDRESS}|{_ACCOUNT}|\b\d[\d -]{{4,33}}\d\b")
+# A whole value: these, a web address with its path, a wallet, a host, a path.
+_FORM = lazy_regex(
+    rf"\s*(?:{_ADDRESS}|{_ACCOUNT}|[+]?\d[\d .,/-]*|\w{{1,20}}://\S+|0x[0-9a-fA-F]{{40}}"
+    r"|(?:[\w-]{1,63}\.)+[A-Za-z]\w{1,30}(?::\d+)?|(?:~|\.{1,2}|[A-Za-z]:)?[/\\][^\n]*)\s*"
 )
 
 _Values = dict[tuple[str, ...], tuple[str, ...]]  # in JSON, by the names that lead to them
 
 
-class _Cover(NamedTuple):
-    """Hides the parts that a deciding person does not need to see.
+class _Cover:
+    """Hides secrets from the person who decides.
+
+    Args:
+        knowledge: of the server.
+        findings: in the message, or the leaks in it.
 
     Attributes:
         knowledge: of the server.
-        rules: that found something in the call. Of leaving private text, only the beginning is
-            shown; of a secret from a result, nothing.
+        room: for characters; once it is used up, no more values are shown.
     """
 
-    knowledge: Knowledge
-    rules: Collection[str] = ()
+    def __init__(self, knowledge: Knowledge, findings: Sequence[Finding | Leak] = ()) -> None:
+        self.knowledge, self.room = knowledge, 0
+        self._takes_secret = any(found.rule == SECRET_OUT for found in findings)
+        self._is_private = any(tells_private(found.rule) for found in findings)
+        self._returned = knowledge.flows.returned_secrets(all_kinds=self._takes_secret)
 
-    def mask(self, text: str) -> str:
-        """A text with a dot in place of each character of a secret."""
-        knowledge = self.knowledge
+    def mask(self, text: str, *, is_telling: bool = False) -> str:
+        """A text with a dot in place of each character of a secret.
+
+        Args:
+            text: to be read.
+            is_telling: True if it says to whom, where or how much: numbers of persons are shown.
+        """
+        knowledge, masked = self.knowledge, text
         for engine in knowledge.scanners[Surface.TO_SERVER]:
-            text = engine.dot_secrets(text)
-        secrets = secret_values.named_secrets(text)
-        secrets += knowledge.flows.returned_secrets(all_kinds=SECRET_OUT in self.rules)
+            masked = engine.dot_secrets(masked, lambda rule: _hides(rule, is_telling=is_telling))
+        secrets = secret_values.named_secrets(masked) + self._returned
         if knowledge.vault is not None:
-            secrets += knowledge.vault.find_secrets(text)
+            secrets += knowledge.vault.find_secrets(masked)
         for secret in sorted(secrets, key=len, reverse=True):
-            text = text.replace(secret, "…" * len(secret))
-        return text
+            masked = masked.replace(secret, "…" * len(secret))
+        return masked if len(masked) == len(text) else "…" * len(text)
 
-    def cut(self, masked: str, limit_chars: int) -> str:
-        """The start of a masked text; a person needs to see accounts, addresses and hosts whole."""
-        if PRIVATE_OUT in self.rules:
-            # The beginning of a long value, and the hosts in its rest.
-            masked = _LONG_VALUE.sub(lambda v: " ".join((f"{v[1]}…", *_HOST.findall(v[2]))), masked)
-        telling, hide = _TELLING, hide_long_tokens
-        if SECRET_OUT in self.rules:
-            telling, hide = _TARGET, lambda text: _PIECE.sub(r"\1…", text)
-        parts = telling.split(_DOTS.sub("…", masked[: 4 * limit_chars]))
-        shown = "".join(part if index % 2 else hide(part) for index, part in enumerate(parts))
-        return show_visibly(shown, limit_chars)
+    def cut(self, masked: str, limit_chars: int, values: Sequence[str] = ()) -> str:
+        """The start of a masked text without long tokens, but with values and all targets."""
+        telling = _TARGET if self._takes_secret else _TELLING
+        hide = _hide_pieces if self._takes_secret else hide_long_tokens
+        known = [re.escape(value) for value in values if value in masked][:MOST_TEXTS]
+        pattern, shown, at = re.compile("|".join((*known, telling.pattern))), "", 0
+        text = _DOTS.sub("…", masked[: 4 * limit_chars])
+        for found in pattern.finditer(text):
+            shown, at = f"{shown}{hide(text[at : found.start()])}{found[0]}", found.end()
+        return show_visibly(shown + hide(text[at:]), limit_chars)
+
+    def show_name(self, name: str, at: int) -> str:
+        """The name of a member with its invisible characters; with its number if it is altered."""
+        is_hidden = self._is_private and MASKED_STEP in pointer((name,))
+        masked = MASKED_STEP if is_hidden else self.mask(name[:WHOLE_CHARS])
+        shown = show_visibly(hide_long_tokens(masked), NAME_CHARS)
+        return name if shown == name and "…" not in name else f"{shown} {at}"
+
+    def show(self, value: JsonValue, names: tuple[str, ...], limit: int) -> JsonValue:
+        """A value without secrets.
+
+        Args:
+            value: of a call.
+            names: that lead to it.
+            limit: of its members, and of the characters of each text; eight times that if it says
+                to whom or where.
+        """
+        if isinstance(value, dict):
+            members = sorted(value.items(), key=lambda each: _rank((*names, each[0]), each[1]))
+            return {
+                self.show_name(name, at): self.show(member, (*names, name), limit)
+                for at, (name, member) in enumerate(members[:limit])
+                if self.room > 0
+            }
+        if isinstance(value, list):
+            return [self.show(member, names, limit) for member in value[:limit] if self.room > 0]
+        text = value if isinstance(value, str) else serialise(value).decode()
+        if type(value) is Number and "e" in text.lower() and len(text) <= NAME_CHARS:
+            text = f"{Decimal(text):f}" if abs(Decimal(text).adjusted()) <= NAME_CHARS else text
+        shown = text if len(text) < BEGIN_CHARS else self._show_text(text, names, limit)
+        shown = "…" * len(shown) if any(map(is_credential_name, names)) else shown
+        self.room -= len(shown) + BEGIN_CHARS
+        return value if shown == value or not isinstance(value, str) else shown
+
+    def _show_text(self, text: str, names: tuple[str, ...], limit: int) -> str:
+        """The start of a text, and all addresses and accounts in its rest, without secrets."""
+        rank = _rank(names, text)
+        is_telling, chars = rank != OTHER, limit if rank == OTHER else 8 * limit
+        before = f'"{names[-1][:NAME_CHARS]}":"'
+        masked = self.mask(before + text[: chars + SECRET_CHARS], is_telling=is_telling)
+        masked = masked[len(before) :]
+        shown = (masked if is_telling else _TOKEN.sub(_dot_random, masked))[:chars]
+        if chars < len(text):
+            rest = dict.fromkeys(each[0] for each in _TELLING.finditer(text, chars, READ_CHARS))
+            shown = f"{shown}… {self.mask(' '.join(rest)[: chars // 4])}".rstrip()
+        is_taken = self._takes_secret and (not is_telling or self._has_piece(shown))
+        return _hide_pieces(shown) if is_taken else shown
+
+    def _has_piece(self, text: str) -> bool:
+        """True if a part of a secret from a result is in a text, perhaps encoded."""
+        parts = (part for secret in self._returned for part in secret.split("/"))
+        letters = "\n".join(overlap.squeeze(part) for part in parts if not _FORM.fullmatch(part))
+        return any(
+            read[at : at + PIECE_CHARS] in letters
+            for read in map(overlap.squeeze, readings(text.encode()))
+            for at in range(len(read) - PIECE_CHARS + 1)
+        )
 
 
-def show_passage(knowledge: Knowledge, passage: OrderPassage) -> str:
-    """The words of a result that ordered a call, without secrets."""
-    cover, first = _Cover(knowledge), max(0, passage.start - SECRET_CHARS)
-    masked = cover.mask(passage.text[first : passage.end + SECRET_CHARS])
-    return cover.cut(masked[passage.start - first : passage.end - first], KEPT_CHARS)
+def _hides(rule: str, *, is_telling: bool) -> bool:
+    """True if a rule's finding is hidden from the person who decides: not an account."""
+    is_person = rule.startswith("personal.") and rule != "personal.iban"
+    return rule.startswith("secrets.") or (is_person and not is_telling)
+
+
+def _hide_pieces(text: str) -> str:
+    """The first characters of the words of a text, and the ends of its hosts."""
+    hosts = (found[0].split("@")[-1].split("/")[-1] for found in _TARGET.finditer(text))
+    ends = (".".join(host.split(".")[-2:]) for host in hosts)
+    return " ".join((_PIECE.sub(r"\1…", text), *dict.fromkeys(ends)))
+
+
+def _dot_random(token: re.Match[str]) -> str:
+    """Dots in place of a token that looks like a secret."""
+    return "…" * len(token[0]) if secret_values.is_random(token[0]) else token[0]
+
+
+# --- results that a call repeats, and other messages ----------------------------------------
+
+
+def show_source(
+    knowledge: Knowledge, leaks: Sequence[Leak], arguments: JsonValue, now: float
+) -> dict[str, Any]:
+    """The fields of a finding about the result that a call repeats.
+
+    Args:
+        knowledge: of the server.
+        leaks: in the call, that of the finding first.
+        arguments: of the call.
+        now: seconds on the session's clock.
+    """
+    cover, leak = _Cover(knowledge, leaks), leaks[0]
+    shown, result, passage = {"source": leak.source}, leak.result, leak.passage
+    if not isinstance(result, tool_results.ToolResult):
+        return shown
+    shown["source_age"] = f"{max(0.0, now - result.since):.1f}"
+    shown["marked"] = tool_results.find_mark(result.text()) if result.is_marked() else ""
+    values = sorted((text for _, text in walk_strings(arguments)), key=len, reverse=True)
+    values = [value for value in values[:MOST_TEXTS] if len(value) >= PIECE_CHARS]
+    if passage is None and leak.rule != SECRET_OUT:
+        text = plain(result.strings())
+        place = next((place for value in values if (place := _find_shared(text, value))), None)
+        if place is not None:
+            passage = OrderPassage(text, max(0, place[0] - PASSAGE_CHARS), place[1] + PASSAGE_CHARS)
+    if passage is not None:
+        text, start, end = passage
+        first = max(0, start - SECRET_CHARS)
+        masked = cover.mask(text[first : end + SECRET_CHARS], is_telling=True)
+        masked = masked[start - first : end - first]
+        at = next((at for value in values if (at := masked.find(value)) >= 0), 0)
+        masked = masked[max(0, at - PASSAGE_CHARS) :] if at > KEPT_CHARS // 2 else masked
+        shown["excerpt"] = cover.cut(masked, KEPT_CHARS, values)
+    return shown
+
+
+def _find_shared(text: str, value: str) -> tuple[int, int] | None:
+    """The first place where a value, or a part of it, is in a text."""
+    start, value = text.find(value), value[:READ_CHARS]
+    if start >= 0:
+        return start, start + len(value)
+    parts = {value[at : at + PART_CHARS] for at in range(0, len(value), PART_CHARS)}
+    places = range(min(len(text), READ_CHARS) - PART_CHARS + 1)
+    start = next((at for at in places if text[at : at + PART_CHARS] in parts), -1)
+    return None if start < 0 else (start, start + PART_CHARS)
+
+
+def show_frame(knowledge: Knowledge, message: Message, findings: Sequence[Finding]) -> str:
+    """The text around the first secret in a message, with the excerpt of its finding.
+
+    Args:
+        knowledge: of the server.
+        message: with the secret.
+        findings: in it, that of the secret first.
+    """
+    private = [each._replace(action=Action.REDACT) for each in findings if tells_private(each.rule)]
+    excerpts = {each.rule: each.excerpt for each in reversed(private)}
+    clean = redact(message.value, private, lambda rule, _: excerpts[rule])
+    text = "\n".join(f"{path[-1]}: {line}" for path, line in walk_strings(clean))
+    excerpt, around = findings[0].excerpt, FRAME_CHARS + SECRET_CHARS
+    first = max(0, text.find(excerpt) - around)
+    masked = _TOKEN.sub(_dot_random, _Cover(knowledge).mask(text[first : first + 2 * around]))
+    at = masked.find(excerpt)
+    return masked[max(0, at - FRAME_CHARS) : at + FRAME_CHARS] if at >= 0 else excerpt
 
 
 def show_call(
-    knowledge: Knowledge, tool: Tool, arguments: JsonValue, rules: Collection[str]
-) -> tuple[str, str]:
-    """The arguments of a call for a person, and the differences from the last calls, by line.
+    knowledge: Knowledge, tool: Tool, message: Message, findings: Sequence[Finding]
+) -> dict[str, Any]:
+    """The fields of a finding that show a call to a person, without its secrets.
 
-    The shortest arguments come first: no long text hides another. There are no differences for a
-    tool that does nothing of consequence.
+    There are no differences for a tool that does nothing of consequence.
 
     Args:
         knowledge: of the server.
         tool: the called tool.
-        arguments: of the call.
-        rules: that found something in it.
+        message: the call.
+        findings: in it.
     """
-    cover = _Cover(knowledge, rules)
-    given = serialise(_shortest_first(arguments))[:SECRET_CHARS].decode("utf-8", "ignore")
-    differences = _show_differences(cover, tool, arguments) if tool.is_consequential else ""
-    return cover.cut(cover.mask(given), ARGUMENTS_CHARS), differences
+    cover = _Cover(knowledge, findings)
+    shown = _show_arguments(cover, message, findings)
+    if tool.is_consequential and not any(tells_private(found.rule) for found in findings):
+        arguments = get_value(message.value, ARGUMENTS)
+        shown["differs"] = _show_differences(cover, tool, arguments)
+    return shown
 
 
-def _shortest_first(value: JsonValue) -> JsonValue:
-    """A value with its short members first, and dots in place of credentials."""
-    if isinstance(value, list):
-        return [_shortest_first(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    pairs = [(k, "…" if is_credential_name(k) else _shortest_first(v)) for k, v in value.items()]
-    return dict(sorted(pairs, key=lambda pair: len(serialise(pair[1]))))
+# --- arguments ------------------------------------------------------------------------------
+
+
+def _show_arguments(cover: _Cover, message: Message, findings: Sequence[Finding]) -> dict[str, Any]:
+    """The arguments as far as there is room, and the number of characters that are missing.
+
+    To whom and where comes first, then how much; of these, the shortest.
+    """
+    given = get_value(message.value, ARGUMENTS)
+    if not isinstance(given, dict) or not given:
+        return {}
+    clean = as_object(get_value(_without_found(message.value, findings), ARGUMENTS))
+    counts = zip(clean.items(), map(_count, given.values()), strict=True)
+    ranked = [(_rank((name,), value), count, name, value) for (name, value), count in counts]
+    ranked.sort(key=lambda each: each[:2])
+    limit = 2 * ARGUMENTS_BYTES
+    shown: JsonObject = {"": "…" * ARGUMENTS_BYTES}
+    while len(serialise(shown)) > ARGUMENTS_BYTES:
+        limit, cover.room = limit // 2, ARGUMENTS_BYTES
+        members = enumerate(ranked[:limit])
+        shown = {cover.show_name(n, at): cover.show(v, (n,), limit) for at, (_, _, n, v) in members}
+    lengths, unseen = dict[str, int](), sum(count + len(name) for _, count, name, _ in ranked)
+    for (_, count, given_name, _), (name, value) in zip(ranked, shown.items(), strict=False):
+        seen = min(count, _count(value))
+        unseen -= seen + min(len(given_name), len(name))
+        lengths |= {name: count} if seen < count else {}
+    return {
+        "arguments": serialise(shown).decode(),
+        "targets": str(sum(rank != OTHER for rank, *_ in ranked[:limit])),
+        "unseen": str(unseen) if unseen else "",
+        "lengths": json.dumps(lengths, separators=(",", ":")) if lengths else "",
+    }
+
+
+def _without_found(value: JsonObject, findings: Sequence[Finding]) -> JsonObject:
+    """A call with dots in place of the secrets that rules found in it."""
+    private = [
+        each._replace(action=Action.REDACT)
+        for each in findings
+        if _hides(each.rule, is_telling=_rank_name((*each.pointer.split("/")[3:],)) != OTHER)
+    ]
+    located = [each for each in private if each.end > each.start]
+    value = redact(value, located, lambda _, text: "…" * len(text))
+    others = [each for each in private if each not in located]
+    return redact(value, others, lambda _, text: _hide_pieces(text))
+
+
+def _count(value: JsonValue) -> int:
+    """The number of characters of a value that can be read."""
+    text = value if isinstance(value, str) else serialise(value).decode()
+    return len(text) - text.count("…")
+
+
+def _rank(names: tuple[str, ...], value: JsonValue) -> int:
+    """The importance of a value below some names for the person who decides."""
+    rank = _rank_name(tuple(name[:NAME_CHARS] for name in names))
+    if rank == OTHER and isinstance(value, dict):
+        return min((_rank((*names, name), each) for name, each in value.items()), default=OTHER)
+    if rank == OTHER and isinstance(value, list):
+        return min((_rank(names, each) for each in value[:MOST_ITEMS]), default=OTHER)
+    if rank == OTHER and isinstance(value, str) and len(value) <= WHOLE_CHARS:
+        form = TARGET if _FORM.fullmatch(value) else OTHER
+        return AMOUNT if type(value) is Number else form
+    return rank
+
+
+@lru_cache(maxsize=256)
+def _rank_name(names: tuple[str, ...]) -> int:
+    readable = ("".join(filter(str.isprintable, name)) for name in names)
+    words = {form for name in readable for word in name_words(name) for form in (word, word[:-1])}
+    is_amount = not words.isdisjoint(lists.HOW_MUCH)
+    return TARGET if words & lists.DECIDING else AMOUNT if is_amount else OTHER
 
 
 # --- differences ----------------------------------------------------------------------------
@@ -130,16 +367,14 @@ def _shortest_first(value: JsonValue) -> JsonValue:
 def _show_differences(cover: _Cover, tool: Tool, arguments: JsonValue) -> str:
     """The differences from the last forwarded calls of the tool, a line each."""
     frames = cover.knowledge.flows.passed_calls(tool)
-    if not frames:
-        return FORGOTTEN if frames is None else FIRST
-    before = [_values(get_value(parse_json(frame), ARGUMENTS)) for frame in frames if frame]
-    if not before:
-        return NOT_KEPT
-    if len(serialise(arguments)) > COMPARED_BYTES:
-        return TOO_LONG
+    if frames == []:
+        return FIRST
+    before = [_values(get_value(parse_json(frame), ARGUMENTS)) for frame in frames or () if frame]
+    if not before or len(serialise(arguments)) > COMPARED_BYTES:
+        return NOT_COMPARED
     differing = list(_find_differences(_values(arguments), before))
     differing.sort(key=lambda each: (not each.new, len("".join(each.new))))
-    lines = [each.words for each in _mask_differences(cover, differing[:MOST_DIFFERENCES])]
+    lines = [each.describe(cover) for each in differing[:MOST_DIFFERENCES]]
     more = len(differing) - len(lines)
     return "\n".join([*lines, *([f"and {more} more"] if more else [])]) or NONE
 
@@ -147,20 +382,12 @@ def _show_differences(cover: _Cover, tool: Tool, arguments: JsonValue) -> str:
 def _values(arguments: JsonValue) -> _Values:
     """The values of a call; list items are grouped."""
     values: dict[tuple[str, ...], list[str]] = {}
-    for path, value in _walk(arguments, ()):
-        values.setdefault(path, []).append(value)
+    for path, value in walk_values(arguments):
+        if not (value and isinstance(value, dict | list)):
+            names = tuple(step for step in path if isinstance(step, str))
+            text = "…" if any(map(is_credential_name, names)) else serialise(value).decode()
+            values.setdefault(names, []).append(text)
     return {path: tuple(each) for path, each in values.items()}
-
-
-def _walk(value: JsonValue, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
-    if isinstance(value, dict) and value:
-        for key, item in value.items():
-            yield from _walk("…" if is_credential_name(key) else item, (*path, key))
-    elif isinstance(value, list) and value:
-        for item in value:
-            yield from _walk(item, path)
-    else:
-        yield path, serialise(value).decode()
 
 
 class _Difference(NamedTuple):
@@ -178,16 +405,19 @@ class _Difference(NamedTuple):
     last: Sequence[str] = ()
     calls: int = 0
 
-    @property
-    def words(self) -> str:
-        """A line for a person, with text that is masked already."""
-        name = ".".join(self.path)
+    def describe(self, cover: _Cover) -> str:
+        """A line for a person, without secrets."""
+        name = cover.cut(cover.mask(".".join(self.path)[:WHOLE_CHARS]), NAME_CHARS)
         name = name if _PLAIN_NAME.fullmatch(name) else serialise(name).decode()
-        if not self.last:
-            return f"{name}: {', '.join(self.new)} (new)"
+        beside = f'"{self.path[-1][:NAME_CHARS]}":' if self.path else ""
+        new, last = (
+            ", ".join(cover.cut(cover.mask(beside + v)[len(beside) :], VALUE_CHARS) for v in values)
+            for values in (_shorten(self.new), _shorten(self.last))
+        )
+        if not last:
+            return f"{name}: {new} (new)"
         times = f"{self.calls} call{'' if self.calls == 1 else 's'}"
-        new, last = ", ".join(self.new) or "missing", ", ".join(self.last)
-        return f"{name}: {new} (last allowed: {last}, {times})"
+        return f"{name}: {new or 'missing'} (last allowed: {last}, {times})"
 
 
 def _find_differences(values: _Values, before: Sequence[_Values]) -> Iterator[_Difference]:
@@ -204,32 +434,9 @@ def _find_differences(values: _Values, before: Sequence[_Values]) -> Iterator[_D
             yield _Difference(path, (), last, sum(each[path] == last for each in before))
 
 
-def _mask_differences(cover: _Cover, differing: Iterable[_Difference]) -> list[_Difference]:
-    """Mask differences for display, all at once, each value next to its name."""
-    short = [each._replace(new=_shorten(each.new), last=_shorten(each.last)) for each in differing]
-    parts = list[tuple[str, str, int]]()
-    for path, new, last, _ in short:
-        beside = f'"{path[-1][:NAME_CHARS]}":' if path else ""
-        parts.append(("", ".".join(path)[:WHOLE_CHARS], NAME_CHARS))
-        parts += ((beside, value, VALUE_CHARS) for value in (*new, *last))
-    masked = cover.mask("\n".join(before + text for before, text, _ in parts))
-    shown, at = list[str](), 0
-    for before, text, limit_chars in parts:
-        start, at = at + len(before), at + len(before) + len(text)
-        shown.append(cover.cut(masked[start:at], limit_chars))
-        at += 1
-    rest = iter(shown)
-    return [
-        _Difference((next(rest),), [*islice(rest, len(new))], [*islice(rest, len(last))], calls)
-        for _, new, last, calls in short
-    ]
-
-
 def _shorten(values: Sequence[str]) -> list[str]:
     """The shortest values of an argument, and the number of the others."""
-    shown = [
-        value if len(value) <= WHOLE_CHARS else f"{len(value)} characters"
-        for value in sorted(values, key=len)[:MOST_VALUES]
-    ]
+    shortest = sorted(values, key=len)[:MOST_VALUES]
+    shown = [v if len(v) <= WHOLE_CHARS else f"{len(v)} characters" for v in shortest]
     more = len(values) - len(shown)
     return [*shown, *([f"{more} more"] if more else [])]

@@ -110,8 +110,17 @@ class Finding(NamedTuple):
         host: the host that the call names, if it names one; or empty.
         would: the action with `mode: enforce`, if that is more; else None.
         call: the mark of the stopped call, with which a person can grant it once; or empty.
-        arguments: of the call, masked, for the person who decides about it; or empty.
-        differs: how they differ from the last calls of the tool that passed, a line each; or empty.
+        arguments: of the call, for the person who decides about it: the JSON text of an object,
+            with a dot for each character of a secret; or empty, as are all fields below.
+        targets: how many of the arguments, the first ones, say to whom, where or how much, in
+            decimal digits.
+        unseen: how many characters of the arguments it lacks or masks, in decimal digits.
+        lengths: of these arguments, in characters by name: the JSON text of an object.
+        differs: how they differ from the last calls of the tool that passed, a line each.
+        source: the tool whose result the call repeats.
+        source_age: the seconds from that result to the call.
+        marked: the word by which that result says that it is not for everybody.
+        frame: the text around a secret in another message, masked.
         steps: of rating the confidence, each with the confidence after it.
     """
 
@@ -133,8 +142,19 @@ class Finding(NamedTuple):
     would: Action | None = None
     call: str = ""
     arguments: str = ""
+    targets: str = ""
+    unseen: str = ""
+    lengths: str = ""
     differs: str = ""
+    source: str = ""
+    source_age: str = ""
+    marked: str = ""
+    frame: str = ""
     steps: tuple[str, ...] = ()
+
+
+# The fields of a finding for the person who decides, which the audit keeps whole.
+SHOWN = (*("arguments", "unseen", "lengths", "differs", "source", "source_age", "marked", "frame"),)
 
 
 def tells_private(rule: str) -> bool:

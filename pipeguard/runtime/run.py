@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeguard.config.directories import cache_folder
 from pipeguard.config.options import WrapOptions
@@ -19,6 +19,7 @@ from pipeguard.detect.detector import Detection, Engines
 from pipeguard.detect.findings import HANDSHAKE
 from pipeguard.errors import PipeGuardError, PolicyError, Refusal, StateError
 from pipeguard.firewall.finding import (
+    SHOWN,
     Action,
     Finding,
     MessageKind,
@@ -405,20 +406,15 @@ def _find_engines(engines: Engines | None) -> tuple[bytes, Callable[[], Engines]
 
 def mask_verdict(verdict: Verdict) -> Verdict:
     """A verdict without secrets of ours in its texts."""
-    findings = tuple(
-        finding._replace(
-            excerpt=IN_USE.mask(finding.excerpt),
-            note=IN_USE.mask(finding.note),
-            tool=None if finding.tool is None else IN_USE.mask(finding.tool),
-            path=IN_USE.mask(finding.path),
-            host=IN_USE.mask(finding.host),
-            arguments=IN_USE.mask(finding.arguments),
-            differs=IN_USE.mask(finding.differs),
-        )
-        for finding in verdict.findings
-    )
+    texts = "excerpt", "note", "tool", "path", "host", *SHOWN
+    findings = []
+    for finding in verdict.findings:
+        masked: dict[str, Any] = {
+            name: IN_USE.mask(text) for name in texts if (text := getattr(finding, name))
+        }
+        findings.append(finding._replace(**masked))
     return verdict._replace(
-        findings=findings,
+        findings=tuple(findings),
         method=None if verdict.method is None else IN_USE.mask(verdict.method),
         tool=None if verdict.tool is None else IN_USE.mask(verdict.tool),
     )

@@ -1,7 +1,8 @@
 """The audit: events in chains of rows that each contain the hash of the row before.
 
-A row has client, time, place and verdict, and the hash of the frame; never the frame, never a
-secret. Knows rows and hashes, not why a verdict was given.
+A row has client, time, place and verdict, and the hash of the frame; of one that was stopped, the
+part that a person decides about; never a secret. Knows rows and hashes, not the reasons of a
+verdict.
 
 A chain is one run of one process, so that processes do not wait for each other. Its first hash
 covers the first hash of the chain begun before it, and a table has each chain's head and length. So
@@ -20,7 +21,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from pipeguard.errors import StateError
-from pipeguard.firewall.finding import worst_first
+from pipeguard.firewall.finding import SHOWN, worst_first
 from pipeguard.records import NamedTuple
 from pipeguard.state.database import translated_errors
 from pipeguard.state.row_filter import HAS_RULE, HAS_WOULD, spell_event
@@ -198,7 +199,7 @@ def findings_json(findings: Sequence[Finding]) -> str:
             "tool": (finding.tool or "")[:MAX_NAME_CHARS],
             **{
                 key: value
-                for key in ("content", "path", "host", "call", "arguments", "differs")
+                for key in ("content", "path", "host", "call", *SHOWN)
                 if (value := getattr(finding, key))
             },
             **({"steps": "; ".join(finding.steps)} if len(finding.steps) > 1 else {}),

@@ -182,21 +182,6 @@ def test_what_is_shown_has_no_secret(store: Path, inbox: str, secret: str) -> No
     assert secret not in finding.excerpt
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        {"body": "Dear all. " * 1000, "recipients": ["to01office@bw.example", "audit@bw.example"]},
-        {"message": {"body": "Dear all. " * 1000, "to": ["audit@bw.example"]}},
-        {"body": "Pay DE89370400440532013000.", "recipients": ["audit@bw.example"]},
-    ],
-)
-def test_a_person_sees_to_whom_a_call_goes(store: Path, call: JsonObject) -> None:
-    shown = Conversation(store).order(call).findings[0].arguments
-    assert "audit@bw.example" in shown
-    assert ("DE89370400440532013000" in shown) is ("Pay" in str(call))
-    assert ("to01office@bw.example" in shown) is ("to01office" in str(call))
-
-
 # --- what differs from calls that passed --------------------------------------------------------
 
 BEFORE: JsonObject = {**CALL, "recipients": ["bob@corp.example"], "priority": "high"}
@@ -230,7 +215,7 @@ def test_a_call_that_held_a_secret_is_not_compared(store: Path) -> None:
     layer = Layer(actions=(ActionEntry(Selector(rule="secrets.*"), Action.ALLOW),))
     talk = Conversation(store, combine(None, None)._replace(layers=(layer,)))
     assert talk.order({**BEFORE, "body": KEY}).forward is not None
-    assert talk.order().findings[0].differs == shown_call.NOT_KEPT
+    assert talk.order().findings[0].differs == shown_call.NOT_COMPARED
 
 
 def test_differences_are_bounded(store: Path) -> None:
@@ -241,7 +226,7 @@ def test_differences_are_bounded(store: Path) -> None:
     assert shown.endswith(" more")
     assert len(shown) < 3000
     huge = talk.order({**CALL, "body": "word " * 100_000}).findings[0].differs
-    assert huge == shown_call.TOO_LONG
+    assert huge == shown_call.NOT_COMPARED
 
 
 def test_a_server_is_no_client_that_calls(store: Path) -> None:

@@ -13,7 +13,7 @@ from playwright.sync_api import Locator, Page, ViewportSize, expect
 
 from pipeguard.cli import cli
 from pipeguard.config.user_policy import usual_policy_path
-from pipeguard.detect.shown_call import FIRST, FORGOTTEN, NONE, NOT_KEPT, TOO_LONG
+from pipeguard.detect.shown_call import FIRST, NONE, NOT_COMPARED
 from pipeguard.firewall.finding import Action, Drift, Finding, Severity
 from pipeguard.firewall.pins.fingerprint import canonical
 from pipeguard.firewall.protocol.json_values import JsonObject
@@ -363,7 +363,7 @@ def test_the_evidence_counts_what_it_does_not_show_and_marks_what_was_found() ->
     frame = "# made up\nTOKEN=ghp_…\n"
     secret = {"rule": "secrets.x", "excerpt": "ghp_… (40 characters)", "frame": frame}
     assert "TOKEN=<mark>ghp_…</mark>" in Evidence([secret]).frame
-    for sentence in (FORGOTTEN, NOT_KEPT, TOO_LONG, NONE, FIRST):
+    for sentence in (NOT_COMPARED, NONE, FIRST):
         told = Evidence([{**flow, "differs": sentence}])
         assert (bool(told.compared), told.differs) == (True, [])
 

@@ -34,7 +34,8 @@ class Leak(NamedTuple):
         confidence: of the finding.
         source: the tool that it came from.
         note: a description, without any of the text.
-        passage: the passage of a result that ordered the call; else None.
+        result: the `ToolResult` that it came from; None if that is forgotten.
+        passage: the passage of it that ordered the call; else None.
     """
 
     rule: str
@@ -42,4 +43,5 @@ class Leak(NamedTuple):
     confidence: Confidence
     source: str
     note: str
+    result: object = None
     passage: OrderPassage | None = None

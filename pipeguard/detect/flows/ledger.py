@@ -382,7 +382,7 @@ def _leaks(call: Call, results: list[ToolResult], near: list[ToolResult]) -> Ite
             name = result.tool.name
             note = f"text from {name!r}, which anybody may have written, is run or kept"
             confidence = Confidence.HIGH if labels & Label.GUARDS else Confidence.MEDIUM
-            yield Leak(UNTRUSTED_ACTS, Severity.HIGH, confidence, name, note)
+            yield Leak(UNTRUSTED_ACTS, Severity.HIGH, confidence, name, note, result)
 
 
 def _private_leaks(call: Call, result: ToolResult, *, has_orders: bool) -> Iterator[Leak]:
@@ -399,7 +399,7 @@ def _private_leaks(call: Call, result: ToolResult, *, has_orders: bool) -> Itera
         is_known = is_named or bool(source & Label.READS_SECRET)
         note = f"a value that came back from {name!r} leaves through this call"
         confidence = Confidence.HIGH if is_known else Confidence.MEDIUM
-        yield Leak(SECRET_OUT, Severity.CRITICAL, confidence, name, note)
+        yield Leak(SECRET_OUT, Severity.CRITICAL, confidence, name, note, result)
         return
     if not source & (Label.READS_PRIVATE | Label.READS_SECRET):
         return
@@ -407,7 +407,7 @@ def _private_leaks(call: Call, result: ToolResult, *, has_orders: bool) -> Itera
     found = [confidence for confidence in text_and_people if confidence is not None]
     if found:
         note = f"text that came back from {name!r} leaves through this call"
-        yield Leak(PRIVATE_OUT, Severity.HIGH, max(found), name, note)
+        yield Leak(PRIVATE_OUT, Severity.HIGH, max(found), name, note, result)
 
 
 def _private_text(call: Call, result: ToolResult, *, has_orders: bool) -> Confidence | None:
@@ -493,4 +493,4 @@ def _orders_obeyed(call: Call, result: ToolResult) -> Iterator[Leak]:
 
         is_shown = is_sent and is_forwarded(order, call.text, call.recipients)
         confidence = Confidence.MEDIUM if is_shown else Confidence.HIGH
-        yield Leak(UNTRUSTED_ACTS, Severity.HIGH, confidence, result.tool.name, note)
+        yield Leak(UNTRUSTED_ACTS, Severity.HIGH, confidence, result.tool.name, note, result)

@@ -318,7 +318,7 @@ class CarriedOrder(NamedTuple):
         )
         confidence = Confidence.HIGH if self.order.is_certain else Confidence.MEDIUM
         passage = OrderPassage(plain(self.result.strings()), self.order.start, self.order.end)
-        return Leak(ORDERED, Severity.HIGH, confidence, name, note, passage)
+        return Leak(ORDERED, Severity.HIGH, confidence, name, note, self.result, passage)
 
 
 class ClientWords(NamedTuple):

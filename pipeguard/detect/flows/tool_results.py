@@ -65,13 +65,14 @@ _ADDRESSED = lazy_regex(
 )
 
 
-def is_marked(text: str) -> bool:
-    """True if a text says, at its beginning or end, that it is not for everybody."""
+def find_mark(text: str) -> str:
+    """The words by which a text says, at its beginning or end, that it is not for everybody."""
     begin, end = MARK_CHARS
     read = f"{text[:begin]}\n{text[begin:][-end:]}"
     if occurs(_DISCLAIMER, read):
         read = _DISCLAIMER.sub(" ", read)
-    return occurs(_MARKED, read) and occurs(_MARKED, _DESCRIBED.sub(" ", read))
+    mark = occurs(_MARKED, read) and _MARKED.search(_DESCRIBED.sub(" ", read))
+    return mark[0] if mark else ""
 
 
 def tells_of_people(text: str) -> bool:
@@ -151,7 +152,7 @@ class ToolResult:
     @_derive_once
     def is_marked(self) -> bool:
         """True if it says that it is not for everybody, and does not come from outside."""
-        return not self.tool.labels & Label.OUTSIDE and is_marked(self.text())
+        return not self.tool.labels & Label.OUTSIDE and find_mark(self.text()) != ""
 
     @_derive_once
     def labels(self) -> Label:

@@ -28,6 +28,7 @@ from pipeguard.detect.matching.pattern_set import (
 from pipeguard.detect.model.classifier import Classifier, OpenerFile, Rescoring
 from pipeguard.detect.model.opener import Opener
 from pipeguard.detect.rules.rule import Rule, View
+from pipeguard.detect.scanning import rule_groups
 from pipeguard.detect.scanning.first_look import (
     Look,
     RuleLookup,
@@ -42,13 +43,6 @@ from pipeguard.detect.scanning.readings import (
     SIGNS_TO_SERVER,
     SQUEEZED_SIGNS,
     read_orders,
-)
-from pipeguard.detect.scanning.rule_groups import (
-    EngineRules,
-    in_groups,
-    plain_pattern,
-    select_rules,
-    squeezed_pattern,
 )
 from pipeguard.detect.scanning.scan import Scan
 from pipeguard.detect.scanning.scan_budget import NOTHING_FOUND, PlaceOf, ScanInput, ScanResult
@@ -84,7 +78,7 @@ class Engine(RuleLookup):
 
     def __init__(
         self,
-        rules: EngineRules,
+        rules: rule_groups.EngineRules,
         patterns: tuple[PatternSet, PatternSet, PatternSet, Opener | None],
         models: Models | None = None,
     ) -> None:
@@ -196,16 +190,18 @@ class Engine(RuleLookup):
         masked = self._replace_secrets(text, lambda rule, _: f"[masked:{rule.id}]")
         return data if masked is text else masked.encode()
 
-    def dot_secrets(self, text: str) -> str:
-        """Put a dot in place of each character of the secrets in free text."""
-        return self._replace_secrets(text, lambda _, secret: "…" * len(secret))
+    def dot_secrets(self, text: str, hides: Callable[[str], bool]) -> str:
+        """Put a dot in place of each character of the secrets in free text that some rules find."""
+        return self._replace_secrets(text, lambda _, secret: "…" * len(secret), hides)
 
-    def _replace_secrets(self, text: str, make: Callable[[Rule, str], str]) -> str:
+    def _replace_secrets(
+        self, text: str, make: Callable[[Rule, str], str], hides: Callable[[str], bool] = bool
+    ) -> str:
         """Free text with a replacement for each secret; the same text without secrets."""
         data = text.encode("utf-8", "replace")
         source = self._source(MessageText("", keyed=self.keyed), lambda _: "log.message")
         scan = Scan(self, source, self.surface, Budgets(len(data)))
-        secrets = (span for span in scan.spans(data) if span[2].is_private)
+        secrets = (s for s in scan.spans(data) if s[2].is_private and hides(s[2].id))
         pieces, at = list[bytes](), 0
         for start, end, rule in sorted(secrets, key=lambda span: (span[0], -span[1])):
             if end > at:
@@ -251,15 +247,17 @@ def collect_patterns(
     Raises:
         EngineError: a model is missing, or is not the one that its rule names.
     """
-    chosen = list(select_rules(rules, surface))
+    chosen = list(rule_groups.select_rules(rules, surface))
     is_to_server = surface is Surface.TO_SERVER
     further, squeezed_only = (SIGNS_TO_SERVER, SQUEEZED_SIGNS) if is_to_server else ({}, {})
-    phrases, *others = ([*map(plain_pattern, some)] for some in in_groups(chosen))
+    phrases, *others = (
+        [*map(rule_groups.plain_pattern, some)] for some in rule_groups.in_groups(chosen)
+    )
     first = len(SIGNS) + len(SIGNS_TO_SERVER)
     phrase_groups, words = group_patterns(first, [phrases]), make_words(bip39.in_order("WORDS"))
     squeezed_signs = [(sign, False) for sign in squeezed_only.values()]
     apart = [[rule for rule in chosen if rule.own is own] for own in (False, True)]
-    squeezed = [[*filter(itemgetter(0), map(squeezed_pattern, some))] for some in apart]
+    squeezed = [[*filter(itemgetter(0), map(rule_groups.squeezed_pattern, some))] for some in apart]
     acts = [
         [(rule.pattern, rule.ignore_case) for rule in some if View.ACTS in rule.views]
         for some in apart
@@ -304,7 +302,7 @@ def compile_engine(rules: Sequence[Rule], surface: Surface, models: Models | Non
     patterns = collect_patterns(rules, surface, models)
     plain, squeezed, acts = (PatternSet.of(map(compile_group, some)) for some in patterns[:3])
     sets = plain, squeezed, acts, make_opener(patterns.opener, models)
-    return Engine(EngineRules(lambda: rules, surface), sets, models)
+    return Engine(rule_groups.EngineRules(lambda: rules, surface), sets, models)
 
 
 def make_opener(file: OpenerFile | None, models: Models | None) -> Opener | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from hashlib import blake2b
-from typing import Protocol
+from typing import Any, Protocol
 
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Action, Confidence, Direction, Finding, Severity, Verdict
@@ -182,14 +182,16 @@ class Detector(Protocol):
     def may_leak(self, guard: Guard, outline: PlainOutline) -> bool:
         """False if `find_leaks` finds nothing in a call, and remembers nothing of it."""
 
-    def show_call(
-        self, guard: Guard, tool: str, message: Message, findings: Sequence[Finding]
-    ) -> tuple[str, str]:
-        """Show a stopped call to a person, without secrets, and of private text the beginning.
+    def show(
+        self, guard: Guard, tool: str | None, message: Message, findings: Sequence[Finding]
+    ) -> dict[str, Any]:
+        """Show a stopped message to a person: fields of a finding, without secrets.
 
-        Returns:
-            Its arguments; and how they differ from the last calls of the tool that passed, empty
-            for a tool that does nothing of consequence.
+        Args:
+            guard: of the server.
+            tool: that the message calls; None for another message with a secret.
+            message: the message.
+            findings: in it, the most serious first; for another message, that of the secret first.
         """
 
     def name_targets(

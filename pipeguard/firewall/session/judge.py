@@ -22,6 +22,7 @@ from pipeguard.firewall.finding import (
     method_is_secret,
     name_is_secret,
     tells_private,
+    worst_first,
 )
 from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol import codes, methods
@@ -259,6 +260,9 @@ class FrameJudge(SettledFrame):
         if findings and any(tells_private(finding.rule) for finding in findings):
             context.call.forget()  # a name may hold the secret, which is written down nowhere
             findings = [f._replace(path="", host="") for f in findings]
+            if any(f.rule.startswith("secrets.") for f in findings):  # the passage may hold it, too
+                flows = [f._replace(excerpt="") for f in findings if f.rule.startswith("flows.")]
+                findings = [f for f in findings if not f.rule.startswith("flows.")] + flows
             request.is_method_secret = method_is_secret(findings)
             request.is_tool_secret = name_is_secret(findings)
             if request.is_tool_secret:
@@ -270,23 +274,23 @@ class FrameJudge(SettledFrame):
 
         Neither in a batch, nor if the call would be changed.
         """
-        stopped = [f for f in findings if f.action >= Action.ASK]
-        others = [f for f in findings if f not in stopped]
+        guard, message = self.guard, self.message
+        stopped = [f for f in worst_first(findings) if f.action >= Action.ASK]
+        others = [f for f in findings if f.action < Action.ASK]
         is_changed = any(f.action in (Action.REDACT, Action.CUT) for f in findings)
         is_final = any(find_way(f.rule) is not Way.EXCEPTION for f in stopped)
-        if self.is_member or is_changed or is_final:
-            return findings, False
-        guard, message = self.guard, self.message
-        mark = guard.mark_call(tool, message.value.get("params"), stopped)
-        event = guard.shared.grants.take(mark) if mark and guard.shared.grants is not None else ""
-        if event:
-            note = f"{GRANTED_AS}{event}"
-            return [f._replace(action=Action.ALLOW, note=note) for f in stopped] + others, True
-        shown, new = ("", "")
-        if not any(tells_private(finding.rule) for finding in findings):
-            shown, new = guard.detector.show_call(guard, tool, message, findings)
-        marked = [f._replace(call=mark, arguments=shown, differs=new) for f in stopped]
-        return marked + others, False
+        if not (self.is_member or is_changed or is_final):
+            mark = guard.mark_call(tool, message.value.get("params"), stopped)
+            grants = guard.shared.grants
+            event = grants.take(mark) if mark and grants is not None else ""
+            if event:
+                note = f"{GRANTED_AS}{event}"
+                return [f._replace(action=Action.ALLOW, note=note) for f in stopped] + others, True
+            stopped = [f._replace(call=mark) for f in stopped]
+        if self.direction is TO_SERVER:
+            shown = guard.detector.show(guard, tool, message, findings)
+            stopped[0] = stopped[0]._replace(**shown)
+        return stopped + others, False
 
     def _hold(self, request: PendingRequest, findings: list[Finding]) -> Verdict | None:
         """Let a call wait until a person decides; None if it does not wait."""

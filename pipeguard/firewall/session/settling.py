@@ -71,12 +71,25 @@ class SettledFrame(Refuser):
     def _settle(self, findings: list[Finding]) -> Verdict:
         """Turn findings into the frame to forward and the reply."""
         action = greatest(findings)
+        is_call = self.kind is MessageKind.REQUEST and self.request and self.request.tool
+        if action > Action.WARN and not is_call:
+            findings = self._show_frame(findings)
         if action in (Action.REDACT, Action.CUT):
             return self._redact(findings)
         if action is not Action.BLOCK:
             return self._verdict(findings, self.message.frame)
         code = codes.APPROVAL if worst(findings).rule.startswith("trust.") else codes.BLOCKED
         return self._block(findings, code)
+
+    def _show_frame(self, findings: list[Finding]) -> list[Finding]:
+        """The findings, the first stopped secret with the text around it."""
+        stopped = [f for f in findings if f.action > Action.WARN and f.rule.startswith("secrets.")]
+        if not stopped:
+            return findings
+        first = worst(stopped)
+        rest = [finding for finding in findings if finding is not first]
+        shown = self.guard.detector.show(self.guard, None, self.message, [first, *rest])
+        return [first._replace(**shown), *rest]
 
     def _block(self, findings: list[Finding], code: int = codes.BLOCKED) -> Verdict:
         """Answer a request to its sender, replace an answer, or drop a notification."""

@@ -244,12 +244,12 @@ LINK = "https://kb.example/reset?token=" + "zq8Fh2kd93" + "Lm0pQx7Rt"
 @pytest.mark.parametrize(
     ("inbox", "body", "hidden"),
     [
-        (OFFER, OFFER, ["Anna Berg", "5.2"]),
+        (OFFER, OFFER, []),
         ("db_password: plum-Harbour!Tin", "use plum-Harbour!Tin now", ["plum", "Harb", "Tin"]),
         (f"Reset your password: {LINK}", "use zq8Fh2kd93 and Lm0pQx7Rt now", ["zq8Fh", "x7Rt"]),
     ],
 )
-def test_of_what_would_leave_a_person_sees_the_beginning_and_where_it_would_go(
+def test_of_what_would_leave_a_person_sees_all_but_secrets_and_where_it_would_go(
     tmp_path: Path, inbox: str, body: str, hidden: list[str]
 ) -> None:
     """The audit stores the text that a person sees."""

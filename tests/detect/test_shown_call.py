@@ -1,0 +1,96 @@
+"""A person who decides sees where a stopped call goes, and no secret."""
+
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from pipeguard.detect import shown_call
+from pipeguard.detect.flows.readings import readings
+from pipeguard.firewall.finding import Direction
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from tests.fuzz.budget import tried
+from tests.state.test_grants import CALL, KEY, Conversation
+
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "plain": str,
+    "JSON": lambda text: json.dumps({"key": f'"{text}"'}),
+    "escapes": lambda text: "".join(f"\\u{ord(sign):04x}" for sign in text),
+    "base64": lambda text: base64.b64encode(f"the key: {text}".encode()).decode(),
+    "hex": lambda text: text.encode().hex(),
+    "percent": lambda text: "".join(f"%{ord(sign):02x}" for sign in text),
+    "reversed": lambda text: text[::-1],
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("store") / "store.db"
+
+
+@tried(20)
+@given(
+    st.sampled_from(sorted(SPELLINGS)),
+    st.sampled_from(["body", "to", "cc", "url"]),
+    st.integers(0, 20_000) | st.just(0),
+    st.integers(0, len(KEY)),
+)
+def test_no_secret_is_recorded(
+    place: Path, spelling: str, name: str, before: int, split: int
+) -> None:
+    text = f"{'a ' * (before // 2)} https://x.example/?k={SPELLINGS[spelling](KEY)}"
+    parts: JsonValue = [text[: len(text) - split], text[len(text) - split :]] if split else text
+    findings = Conversation(place).order({**CALL, name: parts}).findings
+    assume(spelling == "plain" or any(found.rule.startswith("secrets.") for found in findings))
+    assert not [read for read in readings(f"{findings}".encode()) if KEY[8:24] in read]
+
+
+MANY: list[JsonValue] = [f"user{number}@corp.example" for number in range(19)]
+LONG = "lorem ipsum " * 5000
+
+
+@pytest.mark.parametrize(
+    ("call", "targets", "shown", "unseen"),
+    [
+        ({"recipients": [*MANY, "audit@bw.example"]}, 1, '"user18@corp.example","audit@bw', 0),
+        ({"a": [[[{"to": ["x@y.example"]}]]], "body": "b " * 999}, 2, '"to":["x@y.example"]', 0),
+        ({"to": "a" * 10**6, "account": "DE89370400440532013000"}, 3, '"DE893704004405320', 10**5),
+        ({"acc\u200bount": "DE89370400440532013000"}, 2, '"acc⟨U+200B⟩ount 1":"DE8', 0),
+        ({"amount": Number("1e9")}, 2, '"amount":"1000000000"', 0),
+        ({"k" * 50 + "1": "a", "k" * 50 + "2": "b"}, 1, '"… 1":"a"', 22),
+        ({"body": f"{LONG} pay to DE89370400440532013000"}, 1, '… DE89370400440532013000"', 10**4),
+        ({"to": f"{KEY}@y.example"}, 2, '…@y.example"', len(KEY)),
+    ],
+)
+def test_where_a_call_goes_is_shown_first_and_what_is_not_shown_is_counted(
+    place: Path, call: JsonObject, targets: int, shown: str, unseen: int
+) -> None:
+    found = Conversation(place).order({**CALL, **call}).findings[0]
+    assert shown in found.arguments
+    assert int(found.targets) == targets
+    assert (int(found.unseen or 0) >= unseen) if unseen else found.unseen == ""
+    assert json.loads(found.arguments).keys() >= json.loads(found.lengths or "{}").keys()
+    assert len(found.arguments.encode()) <= shown_call.ARGUMENTS_BYTES
+
+
+def test_the_source_of_text_that_leaves_is_shown(place: Path) -> None:
+    words = "The offer for the Lindqvist works is 4.7 million, and the plant takes over its orders."
+    talk = Conversation(place, inbox=f"Hello. {'Lunch. ' * 99} Confidential: {words} Bye.")
+    (found,) = talk.order({**CALL, "body": f"They said: {words}"}).findings
+    assert (found.source, found.source_age, found.marked) == ("get_inbox", "1.0", "Confidential")
+    assert "The offer for the Lindqvist works" in found.excerpt
+
+
+def test_the_text_around_a_secret_in_a_result_is_shown(place: Path) -> None:
+    talk = Conversation(place)
+    talk.call("get_inbox", {})
+    text = f"{LONG}def test_login():\n    token = '{KEY}'  # of a fixture\n"
+    content: JsonObject = {"content": [{"type": "text", "text": text}]}
+    answer = serialise({"jsonrpc": "2.0", "id": talk.last_id, "result": content})
+    found = talk.session.receive(Direction.TO_CLIENT, answer, 2.0).findings[0]
+    assert f"token = '{found.excerpt}'  # of a fixture" in found.frame
+    assert KEY[8:] not in found.frame
