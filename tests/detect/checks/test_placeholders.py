@@ -6,13 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.detect.checks.placeholders import (
-    MEASURED_BYTES,
-    _without_fillers,
-    base64_decoded,
-    entropy,
-    is_placeholder,
-)
+from pipeguard.detect.checks import placeholders
 from pipeguard.rulebook.samples import expand
 from tests.detect.cases import read_cases
 from tests.each import each
@@ -29,7 +23,7 @@ CASES = read_cases(__file__)
     ],
 )
 def test_what_stands_for_a_secret_is_told_from_one(text: str) -> None:
-    assert is_placeholder(text.encode())
+    assert placeholders.is_placeholder(text.encode())
 
 
 HEADER = '{base64url {{"alg":"HS256","typ":"JWT"}}}'
@@ -62,17 +56,17 @@ PUBLISHED = [
 )
 def test_a_token_with_the_claims_of_a_manual_is_none_however_it_is_signed(claims: str) -> None:
     text = expand({"gen": f"{HEADER}.{claims}.{{b64u:43}}"}, 0).encode()
-    assert is_placeholder(text)
+    assert placeholders.is_placeholder(text)
     for one in ('"sub":"1234567891"', '"some":"payload","user":"ida"', '"some":"payloads"'):
         other = expand({"gen": f"{HEADER}.{{base64url {{{{{one}}}}}}}.{{b64u:43}}"}, 0)
-        assert not is_placeholder(other.encode())
+        assert not placeholders.is_placeholder(other.encode())
 
 
 @pytest.mark.parametrize("recipe", PUBLISHED)
 def test_what_a_vendor_prints_is_no_secret_but_one_letter_off_it_is(recipe: str) -> None:
     text = expand({"gen": recipe}, 0).encode()
-    assert is_placeholder(text)
-    assert not is_placeholder(text[:-1] + b"Z")
+    assert placeholders.is_placeholder(text)
+    assert not placeholders.is_placeholder(text[:-1] + b"Z")
 
 
 RECIPES = [
@@ -85,7 +79,7 @@ RECIPES = [
 @pytest.mark.parametrize("glued", ["", "example", "-example", "xxxxxxxx", "_test_changeme", "..."])
 def test_a_word_glued_to_a_live_key_does_not_hide_it(recipe: str, glued: str) -> None:
     keys = [expand({"gen": recipe}, seed) + glued for seed in range(20)]
-    assert [key for key in keys if is_placeholder(key.encode())] == []
+    assert [key for key in keys if placeholders.is_placeholder(key.encode())] == []
 
 
 @pytest.mark.parametrize(
@@ -100,32 +94,32 @@ def test_a_word_glued_to_a_live_key_does_not_hide_it(recipe: str, glued: str) ->
 def test_fillers_are_taken_out_in_any_case_and_the_rest_stays_as_it_is(
     text: str, rest: str
 ) -> None:
-    assert _without_fillers(text.encode()) == rest.encode()
+    assert placeholders._without_fillers(text.encode()) == rest.encode()
 
 
 def test_a_megabyte_costs_no_more_than_its_first_kilobytes() -> None:
-    assert is_placeholder(b"<" * 2**20)
+    assert placeholders.is_placeholder(b"<" * 2**20)
 
 
 @pytest.mark.parametrize(
     ("text", "bits"), [(b"", 0.0), (b"aaaa", 0.0), (b"abab", 1.0), (bytes(range(256)), 8.0)]
 )
 def test_entropy_is_measured_in_bits_for_each_byte(text: bytes, bits: float) -> None:
-    assert entropy(text) == pytest.approx(bits)
+    assert placeholders.entropy(text) == pytest.approx(bits)
 
 
 def test_only_the_first_kilobytes_are_measured() -> None:
-    start = b"kZ8q" * (MEASURED_BYTES // 4)
-    assert entropy(start + b"x" * 2**20) == entropy(start)
+    start = b"kZ8q" * (placeholders.MEASURED_BYTES // 4)
+    assert placeholders.entropy(start + b"x" * 2**20) == placeholders.entropy(start)
 
 
 @tried(100)
 @given(st.binary(max_size=60), st.booleans(), st.booleans())
 def test_either_alphabet_is_read_padded_or_not(data: bytes, safe: bool, padded: bool) -> None:
     text = base64.urlsafe_b64encode(data) if safe else base64.b64encode(data)
-    assert base64_decoded(text if padded else text.rstrip(b"=")) == data
+    assert placeholders.base64_decoded(text if padded else text.rstrip(b"=")) == data
 
 
 @pytest.mark.parametrize("text", [b"a", b"ab c", b"a.b", b"ab=c", b"\xff\xff\xff\xff", b"abcde"])
 def test_what_is_no_base64_is_none(text: bytes) -> None:
-    assert base64_decoded(text) is None
+    assert placeholders.base64_decoded(text) is None

@@ -4,15 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeguard.detect.checks import registry
 from pipeguard.detect.checks.outcome import Outcome
-from pipeguard.detect.checks.registry import (
-    EXAMPLES,
-    _checks_with_argument,
-    cheapest_first,
-    checks,
-    find_spec_error,
-    run,
-)
 from pipeguard.errors import RuleError
 from tests.detect.cases import read_cases
 from tests.each import each
@@ -21,27 +14,27 @@ from tests.fuzz.budget import tried
 CASES = read_cases(__file__)
 
 SPECS = [
-    *(f"{name} {argument}" for name, argument in EXAMPLES.items()),
+    *(f"{name} {argument}" for name, argument in registry.EXAMPLES.items()),
     "jwt-claim kubernetes.io",
-    *sorted(checks()),
+    *sorted(registry.checks()),
 ]
 
 
 @each("spec", SPECS)
 def test_a_check_is_known_by_its_name(spec: str) -> None:
-    assert find_spec_error(spec) == ""
+    assert registry.find_spec_error(spec) == ""
 
 
 @each("spec, why", CASES["a_check_that_there_is_none_of_is_refused"])
 def test_a_check_that_there_is_none_of_is_refused(spec: str, why: str) -> None:
-    assert why in find_spec_error(spec)
+    assert why in registry.find_spec_error(spec)
     with pytest.raises(RuleError):
-        run(spec, b"anything")
+        registry.run(spec, b"anything")
 
 
 def test_checks_that_all_have_to_hold_are_run_in_the_order_of_what_they_cost() -> None:
     specs = ("not-fails password", "around-unlabelled", "random", "not-hex", "entropy 3.3")
-    assert cheapest_first(specs) == (
+    assert registry.cheapest_first(specs) == (
         *("not-hex", "entropy 3.3"),
         "around-unlabelled",
         *("not-fails password", "random"),
@@ -49,14 +42,18 @@ def test_checks_that_all_have_to_hold_are_run_in_the_order_of_what_they_cost() -
 
 
 def test_each_check_with_an_argument_has_an_example() -> None:
-    assert EXAMPLES.keys() == {*_checks_with_argument(), "only-raise", "not-fails"}
+    assert registry.EXAMPLES.keys() == {
+        *registry._checks_with_argument(),
+        "only-raise",
+        "not-fails",
+    }
 
 
 @each("spec", SPECS)
 @tried(30)
 @given(secret=st.binary(max_size=400))
 def test_any_bytes_get_an_answer(spec: str, secret: bytes) -> None:
-    assert run(spec, secret) in Outcome
+    assert registry.run(spec, secret) in Outcome
 
 
 @each("spec", SPECS)
@@ -67,7 +64,7 @@ def test_any_bytes_get_an_answer(spec: str, secret: bytes) -> None:
     )
 )
 def test_what_looks_like_a_token_gets_an_answer(spec: str, secret: bytes) -> None:
-    assert run(spec, secret) in Outcome
+    assert registry.run(spec, secret) in Outcome
 
 
 @pytest.mark.slow
@@ -76,8 +73,8 @@ def test_what_looks_like_a_token_gets_an_answer(spec: str, secret: bytes) -> Non
 @each("unit", [b"a", b"[", b"eyJ", b"1", b"-----BEGIN ", b"a:", b"\\n", b"="])
 def test_a_long_secret_gets_an_answer(spec: str, unit: bytes, size: int) -> None:
     """The time is linear: at these sizes, quadratic time would be minutes."""
-    assert run(spec, unit * (size // len(unit))) in Outcome
+    assert registry.run(spec, unit * (size // len(unit))) in Outcome
 
 
 def test_a_failure_counts_for_nothing_where_a_check_only_raises() -> None:
-    assert run("only-raise github-crc", b"ghp_" + b"A" * 36) is Outcome.UNKNOWN
+    assert registry.run("only-raise github-crc", b"ghp_" + b"A" * 36) is Outcome.UNKNOWN

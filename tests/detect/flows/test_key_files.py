@@ -2,15 +2,7 @@
 
 import pytest
 
-from pipeguard.detect.flows.key_files import (
-    LONGEST_PATH,
-    MOST_STRINGS,
-    UNREAD,
-    is_key_file,
-    is_same_folder,
-    is_seen_by_others,
-    written_files,
-)
+from pipeguard.detect.flows import key_files
 from pipeguard.firewall.protocol.json_values import JsonValue
 from tests.detect.cases import read_cases
 from tests.each import each
@@ -24,7 +16,7 @@ def called(**arguments: JsonValue) -> JsonValue:
 
 @each("path, expected", CASES["keys_belong_in_files_that_are_made_for_them"])
 def test_keys_belong_in_files_that_are_made_for_them(path: str, *, expected: bool) -> None:
-    assert is_key_file(path) is expected
+    assert key_files.is_key_file(path) is expected
 
 
 @pytest.mark.parametrize(
@@ -37,28 +29,33 @@ def test_keys_belong_in_files_that_are_made_for_them(path: str, *, expected: boo
         (called(files=[{"path": "a", "content": "b"}]), ("a",)),
         (called(content="x"), ()),
         (called(path=None), ()),
-        (called(rows=["x"] * MOST_STRINGS), ()),
-        (called(rows=["x"] * MOST_STRINGS, path="a"), (UNREAD,)),
+        (called(rows=["x"] * key_files.MOST_STRINGS), ()),
+        (called(rows=["x"] * key_files.MOST_STRINGS, path="a"), (key_files.UNREAD,)),
         ({"params": {}}, ()),
         ("text", ()),
     ],
 )
 def test_a_call_may_write_each_path_that_it_names(value: JsonValue, files: tuple[str, ...]) -> None:
-    assert written_files(value) == files
+    assert key_files.written_files(value) == files
 
 
 @each(
-    "path", [*CASES["some_folders_are_seen_by_others"], UNREAD, "www/" + "./" * LONGEST_PATH + "a"]
+    "path",
+    [
+        *CASES["some_folders_are_seen_by_others"],
+        key_files.UNREAD,
+        "www/" + "./" * key_files.LONGEST_PATH + "a",
+    ],
 )
 def test_some_folders_are_seen_by_others(path: str) -> None:
-    assert is_seen_by_others(path)
+    assert key_files.is_seen_by_others(path)
 
 
 @each("path", CASES["others_are_seen_by_who_owns_them"])
 def test_others_are_seen_by_who_owns_them(path: str) -> None:
-    assert not is_seen_by_others(path)
+    assert not key_files.is_seen_by_others(path)
 
 
 @each("one, other, expected", CASES["files_of_one_folder"])
 def test_files_of_one_folder(one: str, other: str, *, expected: bool) -> None:
-    assert is_same_folder(one, other) is is_same_folder(other, one) is expected
+    assert key_files.is_same_folder(one, other) is key_files.is_same_folder(other, one) is expected

@@ -4,16 +4,9 @@ import gc
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
+from pipeguard.detect.flows import ledger_memory
 from pipeguard.detect.flows.leak import PRIVATE_OUT
 from pipeguard.detect.flows.ledger import DERIVED_BYTES, REQUEST_BYTES, Flows
-from pipeguard.detect.flows.ledger_memory import (
-    CALL_BYTES,
-    MOST_PIECES,
-    RECENT_CALLS,
-    SHARE_LEFT,
-    LedgerMemory,
-    RememberedCalls,
-)
 from pipeguard.detect.flows.tool_labels import make_tool
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
@@ -29,7 +22,7 @@ def mail(number: int, times: int = 100) -> bytes:
 
 
 def test_the_least_recently_used_gives_way_and_others_stay() -> None:
-    memory = LedgerMemory(LIMIT)
+    memory = ledger_memory.LedgerMemory(LIMIT)
     first, second = Flows(memory), Flows(memory)
     first.record_result(MAIL, mail(0), 0.0)
     for number in range(4):
@@ -47,7 +40,7 @@ def test_the_least_recently_used_gives_way_and_others_stay() -> None:
 
 
 def test_nobody_gives_way_to_another_ones_many_clients() -> None:
-    memory = LedgerMemory(LIMIT)
+    memory = ledger_memory.LedgerMemory(LIMIT)
     idle = Flows(memory, "idle")
     idle.record_result(MAIL, mail(0), 0.0)
     many = [Flows(memory, "busy") for _ in range(40)]
@@ -65,7 +58,7 @@ def test_nobody_gives_way_to_another_ones_many_clients() -> None:
 
 
 def test_what_can_be_worked_out_again_goes_before_anything_is_lost() -> None:
-    memory = LedgerMemory(LIMIT)
+    memory = ledger_memory.LedgerMemory(LIMIT)
     first, second = Flows(memory), Flows(memory)
     for number in range(5):
         first.record_result(MAIL, mail(number), 0.0)
@@ -85,7 +78,7 @@ def test_what_can_be_worked_out_again_goes_before_anything_is_lost() -> None:
 
 
 def test_one_that_alone_is_too_much_gives_way_itself() -> None:
-    memory = LedgerMemory(10_000)
+    memory = ledger_memory.LedgerMemory(10_000)
     flows = Flows(memory)
     flows.record_result(MAIL, mail(0, 1_000), 0.0)
     assert flows.size() == memory.total_bytes == 0
@@ -93,7 +86,7 @@ def test_one_that_alone_is_too_much_gives_way_itself() -> None:
 
 
 def test_a_client_that_is_gone_takes_nothing_and_nobody_gives_way_for_it() -> None:
-    memory = LedgerMemory(LIMIT)
+    memory = ledger_memory.LedgerMemory(LIMIT)
     stays, goes = Flows(memory), Flows(memory)
     for flows in (stays, goes):
         flows.record_result(MAIL, mail(0), 0.0)
@@ -104,16 +97,16 @@ def test_a_client_that_is_gone_takes_nothing_and_nobody_gives_way_for_it() -> No
 
 
 def test_room_is_made_for_many_results_at_once() -> None:
-    memory = LedgerMemory(LIMIT)
+    memory = ledger_memory.LedgerMemory(LIMIT)
     ledgers = [Flows(memory) for _ in range(40)]
     for flows in ledgers:
         flows.record_result(MAIL, mail(0), 0.0)
-    room = LIMIT * SHARE_LEFT
+    room = LIMIT * ledger_memory.SHARE_LEFT
     assert room - 2 * ledgers[-1].size() < memory.total_bytes <= LIMIT
 
 
 def test_the_sum_is_right_though_threads_record_and_look_up_at_once() -> None:
-    memory = LedgerMemory(LIMIT)
+    memory = ledger_memory.LedgerMemory(LIMIT)
     ledgers = [Flows(memory) for _ in range(4)]
 
     def use(number: int) -> None:
@@ -139,7 +132,7 @@ def test_calls_to_compare_with_are_bounded() -> None:
     assert flows.size() <= REQUEST_BYTES
     assert flows.passed_calls(make_tool("send_49", None)) == [mail(turn) for turn in range(2, 6)]
     assert flows.passed_calls(make_tool("send_50", None)) is None, "it may have given way"
-    flows.record_passed(POST, b"x" * (CALL_BYTES + 1))
+    flows.record_passed(POST, b"x" * (ledger_memory.CALL_BYTES + 1))
     assert flows.passed_calls(POST) == [b""], "it is known that there was one"
     reads = make_tool("read_file", {"description": "Reads a file."})
     before = flows.size()
@@ -151,19 +144,19 @@ def test_calls_to_compare_with_are_bounded() -> None:
 
 
 def test_a_key_is_followed_over_many_pieces_and_not_for_ever() -> None:
-    calls, begun = RememberedCalls(LIMIT), "sk-" + "learn"
+    calls, begun = ledger_memory.RememberedCalls(LIMIT), "sk-" + "learn"
     assert calls.join_key("", begun, [begun]) == []
-    for _ in range(MOST_PIECES):
+    for _ in range(ledger_memory.MOST_PIECES):
         assert calls.join_key("", "", ["-words"])[0] == (begun, f"{begun}-words")
         begun += "-words"
-    for _ in range(RECENT_CALLS):
+    for _ in range(ledger_memory.RECENT_CALLS):
         assert calls.join_key("", "", ["-words"])
     assert calls.join_key("", "", ["-words"]) == []
 
 
 def test_a_call_that_is_judged_takes_no_place_of_those_that_went_on() -> None:
-    calls, tool = RememberedCalls(LIMIT), ("demo", "http_post")
-    for number in range(RECENT_CALLS):
+    calls, tool = ledger_memory.RememberedCalls(LIMIT), ("demo", "http_post")
+    for number in range(ledger_memory.RECENT_CALLS):
         assert len(calls.add_sent("", tool, f"text{number}", f"piece{number}")) == number + 1
     before = calls.list_sent("")
     assert calls.add_sent("RUN.c1", tool, "stopped", "stopped")[-1] == "stopped"

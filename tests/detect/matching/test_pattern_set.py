@@ -9,13 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeguard.detect.matching.pattern_set import (
-    PatternGroup,
-    PatternSet,
-    compile_group,
-    group_patterns,
-    weaker,
-)
+from pipeguard.detect.matching import pattern_set
 from pipeguard.detect.rules.rule import MAX_PATTERN_BYTES, Rule, View
 from pipeguard.detect.text.windowing import BLOCK_BYTES
 from pipeguard.errors import EngineError
@@ -102,7 +96,9 @@ def test_a_weaker_pattern_matches_wherever_the_pattern_does(
     pattern = expression(sample.rule)
     match = pattern.search(data)
     assume(match)
-    weak = re.compile(weaker(sample.rule.sign or sample.rule.pattern).encode(), pattern.flags)
+    weak = re.compile(
+        pattern_set.weaker(sample.rule.sign or sample.rule.pattern).encode(), pattern.flags
+    )
     assert weak.search(data) is not None
     assert is_seen(sample.rule, data)
 
@@ -133,7 +129,7 @@ def test_a_sign_is_in_whatever_its_pattern_matches(longest: int) -> None:
     for rule in RULES.values():
         if rule.sign and len(rule.pattern) <= longest:
             pattern = expression(rule)
-            sign = re.compile(weaker(rule.sign).encode(), pattern.flags)
+            sign = re.compile(pattern_set.weaker(rule.sign).encode(), pattern.flags)
             text = escape(pattern, sign)
             if (text is not None) != (rule.id in NARROWING):
                 wrong[rule.id] = text
@@ -155,8 +151,10 @@ def test_the_proof_finds_what_edges_hide() -> None:
     assert proof(rb"secret.", rb"secret\b") is not None
 
 
-def set_of(*groups: Sequence[tuple[str, bool]]) -> PatternSet:
-    return PatternSet.of(map(compile_group, group_patterns(0, groups)))
+def set_of(*groups: Sequence[tuple[str, bool]]) -> pattern_set.PatternSet:
+    return pattern_set.PatternSet.of(
+        map(pattern_set.compile_group, pattern_set.group_patterns(0, groups))
+    )
 
 
 def test_a_set_reports_each_pattern_once() -> None:
@@ -166,8 +164,8 @@ def test_a_set_reports_each_pattern_once() -> None:
 
 
 def test_a_set_of_no_patterns_sees_nothing() -> None:
-    assert group_patterns(0, [[]]) == ()
-    empty = PatternSet([])
+    assert pattern_set.group_patterns(0, [[]]) == ()
+    empty = pattern_set.PatternSet([])
     empty.load()
     assert empty.look(b"anything at all") == []
     assert empty.share().look(b"anything at all") == []
@@ -175,20 +173,20 @@ def test_a_set_of_no_patterns_sees_nothing() -> None:
 
 def test_a_pattern_that_the_engine_does_not_take_is_an_error() -> None:
     with pytest.raises(EngineError, match="does not take a pattern"):
-        compile_group(PatternGroup((0,), ((r"(a)\1", False),)))
+        pattern_set.compile_group(pattern_set.PatternGroup((0,), ((r"(a)\1", False),)))
 
 
 @pytest.mark.parametrize("blob", [b"", b"not a database", bytes(1000)], ids=range(3))
 def test_a_database_that_is_not_one_is_an_error(blob: bytes) -> None:
     with pytest.raises(EngineError, match="do not load"):
-        PatternSet.of([blob])
+        pattern_set.PatternSet.of([blob])
 
 
 def test_a_database_with_a_bit_turned_is_an_error() -> None:
-    blob = bytearray(compile_group(PatternGroup((0,), (("abc", False),))))
+    blob = bytearray(pattern_set.compile_group(pattern_set.PatternGroup((0,), (("abc", False),))))
     blob[len(blob) // 2] ^= 1
     with pytest.raises(EngineError, match="do not load"):
-        PatternSet.of([bytes(blob)])
+        pattern_set.PatternSet.of([bytes(blob)])
 
 
 def test_a_failure_of_the_engine_is_an_error() -> None:

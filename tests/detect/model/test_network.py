@@ -9,15 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeguard.detect.model import network_weights
 from pipeguard.detect.model.classifier import Classifier, Rescoring
 from pipeguard.detect.model.network import Network, tokens
-from pipeguard.detect.model.network_weights import (
-    MAGIC,
-    NUMBER,
-    NUMBER_BITS,
-    list_parts,
-    unpack_network,
-)
 from pipeguard.detect.rules.rule import Rule
 from pipeguard.detect.scanning import engine
 from pipeguard.detect.scanning.engine import classifier
@@ -85,8 +79,8 @@ def changed(content: bytes, how: str) -> bytes:
     if how == "long":
         return content + b"\0"
     if how == "older":
-        return content.replace(MAGIC, b"pipeguard network 1\n")
-    line = content[len(MAGIC) :].partition(b"\n")[0]
+        return content.replace(network_weights.MAGIC, b"pipeguard network 1\n")
+    line = content[len(network_weights.MAGIC) :].partition(b"\n")[0]
     header = json.loads(line)
     name, _, value = how.partition(" ")
     header |= {name: header[name][:-1] if value == "less" else json.loads(value)}
@@ -156,8 +150,8 @@ def test_a_network_that_two_classifiers_name_is_loaded_once() -> None:
 
 
 def test_what_is_written_is_read_again() -> None:
-    weights = unpack_network(any_file(row=8, width=64, layers=3, outputs=4))
-    assert tuple(list_parts(weights)) == PARTS
+    weights = network_weights.unpack_network(any_file(row=8, width=64, layers=3, outputs=4))
+    assert tuple(network_weights.list_parts(weights)) == PARTS
     assert weights.sizes == (len(PARTS), 8, 64, 3, 4)
     assert weights.outputs == ("output 0", "output 1", "output 2", "output 3")
     assert len(weights.values) == sum(rows * columns for rows, columns in weights.sizes.shapes())
@@ -165,14 +159,14 @@ def test_what_is_written_is_read_again() -> None:
 
 
 def test_a_table_has_each_part_once_and_is_some_are_empty() -> None:
-    slots = unpack("<64I", unpack_network(any_file(8, 32, 1)).slots)
-    numbers = sorted(slot & (1 << NUMBER_BITS) - 1 for slot in slots if slot)
-    assert numbers == list(range(NUMBER + 1, len(PARTS)))
+    slots = unpack("<64I", network_weights.unpack_network(any_file(8, 32, 1)).slots)
+    numbers = sorted(slot & (1 << network_weights.NUMBER_BITS) - 1 for slot in slots if slot)
+    assert numbers == list(range(network_weights.NUMBER + 1, len(PARTS)))
 
 
 def test_the_parts_of_a_mapped_file_are_not_copied() -> None:
     content = bytearray(any_file(8, 32, 1))
-    weights = unpack_network(memoryview(content))
+    weights = network_weights.unpack_network(memoryview(content))
     content[-1] ^= 1
     assert weights.values[-1] == content[-1]
 

@@ -8,14 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.detect.model.quotation import unquote
+from pipeguard.detect.scanning import surroundings
 from pipeguard.detect.scanning.facts import serves, shows_attack
 from pipeguard.detect.scanning.rating import DOUBTED
-from pipeguard.detect.scanning.surroundings import (
-    EXCERPT_CHARS,
-    RUN_BYTES,
-    is_inside_data,
-    shown_words,
-)
 from pipeguard.firewall.finding import Action, Confidence
 from pipeguard.firewall.protocol.json_values import JsonValue, Path
 from pipeguard.firewall.protocol.places import Surface
@@ -43,7 +38,7 @@ NOISE = base64.urlsafe_b64encode(shake_256(b"noise").digest(30_000))
     ],
 )
 def test_an_excerpt_has_the_first_words_without_tokens(text: str, shown: str) -> None:
-    assert shown_words(text, EXCERPT_CHARS) == shown
+    assert surroundings.shown_words(text, surroundings.EXCERPT_CHARS) == shown
 
 
 # --- data --------------------------------------------------------------------------------------
@@ -52,17 +47,17 @@ def test_an_excerpt_has_the_first_words_without_tokens(text: str, shown: str) ->
 @pytest.mark.parametrize(
     ("before", "after", "inside"),
     [
-        (NOISE[:RUN_BYTES], b"", True),
-        (b"", NOISE[:RUN_BYTES], True),
-        (NOISE[: RUN_BYTES - 1], NOISE[: RUN_BYTES - 1], False),
+        (NOISE[: surroundings.RUN_BYTES], b"", True),
+        (b"", NOISE[: surroundings.RUN_BYTES], True),
+        (NOISE[: surroundings.RUN_BYTES - 1], NOISE[: surroundings.RUN_BYTES - 1], False),
         (b"A" * 5000, b"b" * 5000, False),  # what only fills hides nothing
         (b"the key is ", b" and no more", False),
-        (NOISE[:RUN_BYTES] + b" ", b"\n" + NOISE[:RUN_BYTES], False),
+        (NOISE[: surroundings.RUN_BYTES] + b" ", b"\n" + NOISE[: surroundings.RUN_BYTES], False),
     ],
 )
 def test_data_is_long_unbroken_and_varied(before: bytes, after: bytes, *, inside: bool) -> None:
     start = len(before)
-    assert is_inside_data(before + b"hf_key" + after, start, start + 6) is inside
+    assert surroundings.is_inside_data(before + b"hf_key" + after, start, start + 6) is inside
 
 
 KEY = expand({"gen": "hf_{A-Za-z:34}"}, 11)

@@ -12,14 +12,8 @@ from pipeguard.detect.checks.readable import reads_as_words
 from pipeguard.detect.matching.confirm import Finder
 from pipeguard.detect.matching.pattern_set import secret_group
 from pipeguard.detect.rules.rule import Rule, View
+from pipeguard.detect.scanning import surroundings
 from pipeguard.detect.scanning.scan_budget import Match, ScanResult
-from pipeguard.detect.scanning.surroundings import (
-    EXCERPT_CHARS,
-    hide_long_tokens,
-    masked_excerpt,
-    show_visibly,
-    whole_words,
-)
 from pipeguard.detect.text.windowing import BLOCK_BYTES, OVERLAP_BYTES
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.json_values import JsonValue, Number
@@ -268,14 +262,16 @@ def test_a_match_tells_where_it_stands(sample: Sample, before: str, after: str) 
             spans = (data[slice(*match.secret)] for match in expected)
             assert stretch.strip() in {span.strip() for span in spans if span}
         assert 0 <= match.start <= match.end <= len(text)
-        assert len(match.excerpt) <= EXCERPT_CHARS + 20
+        assert len(match.excerpt) <= surroundings.EXCERPT_CHARS + 20
 
 
 @tried(300)
 @given(drawn_from(samples), st.booleans())
 def test_an_excerpt_never_holds_the_secret(sample: Sample, whole: bool) -> None:
     assume(sample.rule.is_private and len(sample.secret) > 8)
-    masked = masked_excerpt(sample.rule, (sample.found if whole else sample.secret).encode())
+    masked = surroundings.masked_excerpt(
+        sample.rule, (sample.found if whole else sample.secret).encode()
+    )
     for at in range(len(sample.secret) - 5):
         assert sample.secret[at : at + 6] not in masked.partition(" (")[0]
 
@@ -284,7 +280,7 @@ def test_an_excerpt_never_holds_the_secret(sample: Sample, whole: bool) -> None:
 def test_an_excerpt_has_whole_words_of_the_original(
     text: str, span: tuple[int, int], words: str
 ) -> None:
-    assert whole_words(text, *span) == words
+    assert surroundings.whole_words(text, *span) == words
 
 
 def test_excerpts_have_words_of_the_original_in_their_order() -> None:
@@ -293,15 +289,15 @@ def test_excerpts_have_words_of_the_original_in_their_order() -> None:
     matches = scanned(rule, Surface.TO_CLIENT, [text]).matches
     excerpts = [match.excerpt for match in matches if match.exact and match.rule.id == rule.id]
     assert excerpts
-    shown = show_visibly(hide_long_tokens(text), len(text))
+    shown = surroundings.show_visibly(surroundings.hide_long_tokens(text), len(text))
     assert [each for each in excerpts if each.removesuffix(" …") not in shown] == []
 
 
 @tried(100)
 @given(st.binary(max_size=600), st.sampled_from([*RULES]))
 def test_any_bytes_can_be_told(matched: bytes, rule: str) -> None:
-    masked = masked_excerpt(RULES[rule], matched)
-    assert len(masked) <= EXCERPT_CHARS
+    masked = surroundings.masked_excerpt(RULES[rule], matched)
+    assert len(masked) <= surroundings.EXCERPT_CHARS
     assert masked.isprintable() or RULES[rule].is_private
 
 

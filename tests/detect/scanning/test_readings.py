@@ -5,13 +5,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from pipeguard.detect.scanning.readings import (
-    EDGE_CHARS,
-    READINGS,
-    SIGNS,
-    SIGNS_TO_SERVER,
-    _EdgeRow,
-)
+from pipeguard.detect.scanning import readings
 from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.places import Surface
@@ -62,16 +56,18 @@ def test_what_comes_to_a_client_is_read_in_each_way(value: JsonValue) -> None:
 
 def test_each_reading_is_for_some_text_and_has_signs_of_its_own() -> None:
     assert [
-        name for name, reading in READINGS.items() if not (reading.to_server or reading.to_client)
+        name
+        for name, reading in readings.READINGS.items()
+        if not (reading.to_server or reading.to_client)
     ] == []
-    assert SIGNS.keys().isdisjoint(SIGNS_TO_SERVER)
-    signs = [sign for reading in READINGS.values() for sign in reading.signs]
-    assert sorted(signs) == sorted({*SIGNS, *SIGNS_TO_SERVER} & set(signs))
+    assert readings.SIGNS.keys().isdisjoint(readings.SIGNS_TO_SERVER)
+    signs = [sign for reading in readings.READINGS.values() for sign in reading.signs]
+    assert sorted(signs) == sorted({*readings.SIGNS, *readings.SIGNS_TO_SERVER} & set(signs))
 
 
 def test_of_long_values_only_the_edges_are_read() -> None:
-    row = _EdgeRow(MessageText(["x" * 5 * EDGE_CHARS, "y"], keyed=False))
-    assert len(row.data) == 2 * EDGE_CHARS + 2
+    row = readings._EdgeRow(MessageText(["x" * 5 * readings.EDGE_CHARS, "y"], keyed=False))
+    assert len(row.data) == 2 * readings.EDGE_CHARS + 2
     assert row.locate(len(row.data) - 2, len(row.data)) == ([(0,), (1,)], True)
     assert row.locate(0, 10) == ([(0,)], False)
 

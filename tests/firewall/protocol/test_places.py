@@ -5,26 +5,17 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pipeguard.firewall.finding import MessageKind
+from pipeguard.firewall.protocol import places
 from pipeguard.firewall.protocol.json_values import Path
-from pipeguard.firewall.protocol.places import (
-    LISTS,
-    OPENINGS,
-    PARTS,
-    PLACES,
-    Surface,
-    known_places,
-    name_place,
-    pointer,
-)
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import Sample, decodable, drawn_from
 from tests.fuzz.values import texts
 
-METHODS = sorted({method for _, method in PLACES})
+METHODS = sorted({method for _, method in places.PLACES})
 WORDS = sorted(
     {
         word
-        for rows in PLACES.values()
+        for rows in places.PLACES.values()
         for pattern, _ in rows
         for word in pattern.split("/")
         if "*" not in word
@@ -41,33 +32,33 @@ paths = st.lists(steps, max_size=6).map(tuple)
     paths,
 )
 def test_every_text_has_a_place_that_is_known(part: str, method: str | None, path: Path) -> None:
-    assert name_place(part, method, path) in known_places()
-    assert name_place(part, method, (part, *path)) in known_places()
+    assert places.name_place(part, method, path) in places.known_places()
+    assert places.name_place(part, method, (part, *path)) in places.known_places()
 
 
 @tried(150)
 @given(st.lists(steps.filter(lambda step: "/" not in str(step)), max_size=6).map(tuple))
 def test_a_pointer_names_its_path(path: Path) -> None:
     assume(not any(len(str(step)) >= 12 for step in path))  # as long as a secret
-    parts = pointer(path).split("/")[1:]
+    parts = places.pointer(path).split("/")[1:]
     assume("…" not in parts)  # a key that could be a secret
     assert [part.replace("~1", "/").replace("~0", "~") for part in parts] == [*map(str, path)]
 
 
 @tried(100)
-@given(drawn_from(lambda: decodable("secrets", Surface.TO_SERVER)), paths)
+@given(drawn_from(lambda: decodable("secrets", places.Surface.TO_SERVER)), paths)
 def test_a_pointer_holds_no_secret(sample: Sample, path: Path) -> None:
     longest = max(sample.secret.split(), key=len)
     assume(len(longest) >= 12 and any(c.isdigit() for c in longest[:64]))
     assume(any(c.isascii() and c.isalpha() for c in longest[:64]))
-    told = pointer((*path, sample.secret, "x"))
+    told = places.pointer((*path, sample.secret, "x"))
     assert sample.secret not in told
     assert told.endswith("/x")
 
 
 def test_a_pointer_escapes_what_it_must() -> None:
-    assert pointer(("a/b", "m~n", "~1", 0)) == "/a~1b/m~0n/~01/0"
-    assert pointer(()) == ""
+    assert places.pointer(("a/b", "m~n", "~1", 0)) == "/a~1b/m~0n/~01/0"
+    assert places.pointer(()) == ""
 
 
 EXAMPLES: list[tuple[str, str | None, Path, str]] = [
@@ -97,30 +88,36 @@ EXAMPLES: list[tuple[str, str | None, Path, str]] = [
 def test_a_text_stands_where_the_schema_says(
     part: str, method: str | None, steps: Path, place: str
 ) -> None:
-    assert name_place(part, method, (part, *steps)) == place
+    assert places.name_place(part, method, (part, *steps)) == place
 
 
 def test_what_stands_outside_of_its_part_is_of_the_envelope() -> None:
-    assert name_place("params", "tools/call", ("id",)) == "envelope.other"
-    assert name_place("params", "tools/call", ()) == "envelope.other"
-    assert name_place("result", "tools/call", ("error", "message")) == "envelope.other"
+    assert places.name_place("params", "tools/call", ("id",)) == "envelope.other"
+    assert places.name_place("params", "tools/call", ()) == "envelope.other"
+    assert places.name_place("result", "tools/call", ("error", "message")) == "envelope.other"
 
 
 def test_every_kind_of_message_has_a_part() -> None:
-    assert PARTS.keys() == set(MessageKind)
-    assert set(PARTS.values()) == {part for part, _ in PLACES} | {"error"}
+    assert places.PARTS.keys() == set(MessageKind)
+    assert set(places.PARTS.values()) == {part for part, _ in places.PLACES} | {"error"}
 
 
 def test_lists_and_openings_have_places() -> None:
-    assert [method for method in (*LISTS, *OPENINGS) if ("result", method) not in PLACES] == []
+    assert [
+        method
+        for method in (*places.LISTS, *places.OPENINGS)
+        if ("result", method) not in places.PLACES
+    ] == []
 
 
-@pytest.mark.parametrize(("part", "method"), PLACES, ids=str)
+@pytest.mark.parametrize(("part", "method"), places.PLACES, ids=str)
 def test_no_row_is_hidden_by_one_above_it(part: str, method: str) -> None:
     """Each row wins for at least the path that it spells out itself."""
-    rows = dict(PLACES[(part, method)])
+    rows = dict(places.PLACES[(part, method)])
     paths = {
         pattern: tuple("x" if word in ("*", "**") else word for word in pattern.split("/"))
         for pattern in rows
     }
-    assert {row: name_place(part, method, (part, *path)) for row, path in paths.items()} == rows
+    assert {
+        row: places.name_place(part, method, (part, *path)) for row, path in paths.items()
+    } == rows

@@ -3,33 +3,28 @@
 import pytest
 
 from pipeguard.errors import Refusal
-from pipeguard.firewall.protocol.spelling import (
-    check_spelling,
-    folded_name,
-    has_look_alike,
-    spellings,
-)
+from pipeguard.firewall.protocol import spelling
 
-MEMBERS = spellings(("name", "protocolVersion"))
+MEMBERS = spelling.spellings(("name", "protocolVersion"))
 
 
 @pytest.mark.parametrize("key", ["Name", "NAME", "protocolversion", "PROTOCOLVERSION"])
 def test_a_name_in_other_letters_is_a_look_alike(key: str) -> None:
-    assert has_look_alike({key: None}, MEMBERS)
+    assert spelling.has_look_alike({key: None}, MEMBERS)
     with pytest.raises(Refusal, match="params") as refused:
-        check_spelling({"a": None, key: None}, MEMBERS, "params", "7")
+        spelling.check_spelling({"a": None, key: None}, MEMBERS, "params", "7")
     assert (refused.value.rule, refused.value.id_token) == ("protocol.key-look-alike", "7")
 
 
 @pytest.mark.parametrize("key", ["name", "protocolVersion", "names", "nam", ""])
 def test_the_name_itself_and_others_are_not(key: str) -> None:
-    assert not has_look_alike({key: None}, MEMBERS)
-    check_spelling({key: None}, MEMBERS, "params")
+    assert not spelling.has_look_alike({key: None}, MEMBERS)
+    spelling.check_spelling({key: None}, MEMBERS, "params")
 
 
 @pytest.mark.parametrize(
     ("name", "folded"), [(" Name\t", "name"), ("n\u0430me", "name"), ("\uff4eame", "name")]
 )
 def test_blanks_and_letters_that_look_alike_are_folded(name: str, folded: str) -> None:
-    assert folded_name(name) == folded
-    assert has_look_alike({name: None}, MEMBERS, folded_name)
+    assert spelling.folded_name(name) == folded
+    assert spelling.has_look_alike({name: None}, MEMBERS, spelling.folded_name)

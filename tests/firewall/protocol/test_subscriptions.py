@@ -2,14 +2,8 @@
 
 import pytest
 
+from pipeguard.firewall.protocol import methods
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
-from pipeguard.firewall.protocol.methods import (
-    LISTEN,
-    SUBSCRIPTION_META,
-    acknowledge,
-    granted_flags,
-    read_lists,
-)
 from pipeguard.firewall.protocol.pending import PendingRequest
 
 ALL: JsonObject = {
@@ -35,15 +29,17 @@ def message(flags: JsonValue, meta: JsonValue = None) -> JsonObject:
     ],
 )
 def test_a_list_is_named_by_a_flag_that_is_true(value: JsonObject, lists: set[str]) -> None:
-    assert read_lists(value) == lists
+    assert methods.read_lists(value) == lists
 
 
 def test_flags_that_nobody_reads_are_left_out() -> None:
     flags: JsonObject = {"toolsListChanged": True, "other": {"a": True}}
-    assert granted_flags(message(flags)) == {"toolsListChanged": True}
+    assert methods.granted_flags(message(flags)) == {"toolsListChanged": True}
 
 
-def request(id_token: str, method: str = LISTEN, *, forwarded: bool = True) -> PendingRequest:
+def request(
+    id_token: str, method: str = methods.LISTEN, *, forwarded: bool = True
+) -> PendingRequest:
     made = PendingRequest(id_token, method, None, 0.0)
     made.requested_lists = frozenset({"tools", "prompts"})
     made.forwarded = forwarded
@@ -59,6 +55,6 @@ def test_what_was_asked_for_and_granted_is_announced_from_then_on() -> None:
         request("1", forwarded=False),
     ]
     flags: JsonObject = {"toolsListChanged": True, "resourcesListChanged": True}
-    acknowledge([meant, *others], message(flags, {SUBSCRIPTION_META: Number("1")}))
+    methods.acknowledge([meant, *others], message(flags, {methods.SUBSCRIPTION_META: Number("1")}))
     assert meant.announced_lists == {"tools"}
     assert {other.announced_lists for other in others} == {frozenset()}
