@@ -22,20 +22,14 @@ import scipy.sparse as sp
 from sklearn.linear_model import SGDClassifier
 
 from benchmarks.documents.corpus import documents
+from pipeguard.detect.model import opener_weights
 from pipeguard.detect.model.opener import with_ascii_marks
 from pipeguard.detect.model.opener_sums import TextFeatures, best_windows, features, sums
-from pipeguard.detect.model.opener_weights import (
-    FEWEST,
-    GRAM_BITS,
-    WINDOW_SEGMENTS,
-    WORD_BITS,
-    Weights,
-)
 from training.corpus import definitions_of, texts_of
 from training.packing import pack_opener
 from training.train import HERE, SEED, served_option
 
-WORDS, GRAMS = 1 << WORD_BITS, 1 << GRAM_BITS
+WORDS, GRAMS = 1 << opener_weights.WORD_BITS, 1 << opener_weights.GRAM_BITS
 STRENGTH = 3e-6  # of the penalty
 EPOCHS = 6
 ROUNDS = 4  # each one learns what the last one took for attacks, too
@@ -117,7 +111,7 @@ def main(
     threshold = round(float(best[int(share * len(best))]), 3)
     target = HERE.parent / "rules" / f"{name}.opener"
     tables = fitted.words.tobytes(), fitted.grams.tobytes()
-    content = pack_opener(Weights(*tables, fitted.scale, fitted.bias, threshold))
+    content = pack_opener(opener_weights.Weights(*tables, fitted.scale, fitted.bias, threshold))
     target.write_bytes(content)
     click.echo(f"{target.name}: {len(content)} bytes, threshold {threshold}")
 
@@ -176,7 +170,10 @@ def _matrix(windows: Sequence[Window]) -> sp.csr_matrix:
         words = np.concatenate((text.stems[tokens], text.pairs[tokens]))
         grams = text.grams[text.first_gram[first] : text.first_gram[last + 1]] + WORDS
         indices += [words.astype(np.int32), grams.astype(np.int32)]
-        values += [np.full(len(each), max(len(each), FEWEST) ** -0.5) for each in (words, grams)]
+        values += [
+            np.full(len(each), max(len(each), opener_weights.FEWEST) ** -0.5)
+            for each in (words, grams)
+        ]
         starts.append(starts[-1] + len(words) + len(grams))
     cells = (np.concatenate(values), np.concatenate(indices), np.array(starts))
     return sp.csr_matrix(cells, shape=(len(windows), WORDS + GRAMS))
@@ -185,7 +182,7 @@ def _matrix(windows: Sequence[Window]) -> sp.csr_matrix:
 def _some(text: TextFeatures, chance: random.Random) -> Window:
     """Any window of a text."""
     first = chance.randrange(len(text.starts))
-    last = min(len(text.starts), first + chance.randint(1, WINDOW_SEGMENTS)) - 1
+    last = min(len(text.starts), first + chance.randint(1, opener_weights.WINDOW_SEGMENTS)) - 1
     return Window(text, first, last)
 
 

@@ -23,26 +23,7 @@ from pipeguard.rulebook.packs import load_rules, sources
 from pipeguard.rulebook.proof import sample_place
 from pipeguard.rulebook.rule_texts import code_rules, find_text
 from pipeguard.rulebook.samples import texts
-from pipeguard.state.exceptions import (
-    complete_advice,
-    differences,
-    enforced_action,
-    find_event,
-    is_only_noted,
-    is_wall,
-    stopping,
-)
-from pipeguard.state.explanation import (
-    describe_outcome,
-    describe_request,
-    describe_rule,
-    describe_wall_outcome,
-    describe_way,
-    find_example,
-    list_commands,
-    merge_passages,
-    rule_fields,
-)
+from pipeguard.state import exceptions, explanation
 from pipeguard.state.paths import store_path
 from pipeguard.state.row_filter import spell_event
 from pipeguard.unicode.display import cut, pluralize, suggestion, visible, visible_lines
@@ -89,19 +70,25 @@ def command(what: str, *, full: bool, redacted: bool, as_json: bool) -> None:
     rules = {rule.id: rule for rule in load_rules()}
     family = what.partition(".")[0]
     if what in rules:
-        emit(rule_fields(rules[what]), lambda _: _rule_page(rules[what]), as_json=as_json)
+        emit(
+            explanation.rule_fields(rules[what]), lambda _: _rule_page(rules[what]), as_json=as_json
+        )
     elif what in code_rules():
-        fields = {"rule": what, **describe_rule(what, rules), **describe_way(what)}
+        fields = {
+            "rule": what,
+            **explanation.describe_rule(what, rules),
+            **explanation.describe_way(what),
+        }
         emit(fields, _family_page, as_json=as_json)
     elif family.islower() and not spell_event(what):
         near = suggestion(what, [*rules, *code_rules()])
         why = f"no rule is called {what!r}.{near}\n  List them:  pipeguard rules list"
         raise PipeGuardError(why)
     elif redacted:
-        event = find_event(store_path(), what, with_demo=True)
+        event = exceptions.find_event(store_path(), what, with_demo=True)
         emit(_redacted_fields(event), _redacted_page, as_json=as_json)
     else:
-        event = find_event(store_path(), what, with_demo=True)
+        event = exceptions.find_event(store_path(), what, with_demo=True)
         page = partial(_event_page, event, is_full=full)
         emit(_event_fields(event, rules), page, as_json=as_json)
 
@@ -123,7 +110,7 @@ def _rule_page(rule: Rule) -> str:
             _label("Do", rule.fix),
             _label("Allow", find_remedy(rule.id).advice),
             "",
-            _label("Finds", cut(visible(find_example(rule)), SAMPLE_CHARS)),
+            _label("Finds", cut(visible(explanation.find_example(rule)), SAMPLE_CHARS)),
             _label("Passes", cut(visible(texts(rule.passes[0])[0]), SAMPLE_CHARS)),
             _label("Place", f"as in {sample_place(rule, surface)}; the text is made up"),
             *([_label("OWASP", rule.owasp)] if rule.owasp else []),
@@ -147,9 +134,14 @@ def _family_page(fields: Fields) -> list[str]:
 
 def _event_fields(event: AuditedEvent, rules: dict[str, Rule]) -> Fields:
     """Describe an event, with the texts of each rule, and the commands that decide about it."""
-    findings = [finding | describe_rule(finding["rule"], rules) for finding in event.findings]
+    findings = [
+        finding | explanation.describe_rule(finding["rule"], rules) for finding in event.findings
+    ]
     for each in findings:
-        each |= {key: complete_advice(each[key], event, each["rule"]) for key in ("why", "fix")}
+        each |= {
+            key: exceptions.complete_advice(each[key], event, each["rule"])
+            for key in ("why", "fix")
+        }
     return {
         "event": event.name,
         "time": event.time,
@@ -157,9 +149,9 @@ def _event_fields(event: AuditedEvent, rules: dict[str, Rule]) -> Fields:
         "tool": event.tool,
         "method": event.method,
         "action": event.action,
-        "outcome": describe_outcome(event),
+        "outcome": explanation.describe_outcome(event),
         "findings": findings,
-        "commands": [command for _, command in list_commands(event)],
+        "commands": [command for _, command in explanation.list_commands(event)],
     }
 
 
@@ -168,28 +160,32 @@ def _event_page(event: AuditedEvent, fields: Fields, *, is_full: bool) -> Iterat
     yield f"{click.style(event.name, bold=True)}: {fields['outcome']}"
     what = " ".join(filter(None, (event.method, event.tool)))
     unnamed = "an HTTP request" if event.kind == "refusal" else "a message"
-    what = what or ("what it said" if describe_wall_outcome(event) else unnamed)
+    what = what or ("what it said" if explanation.describe_wall_outcome(event) else unnamed)
     server = f"server {event.server}" if event.server else "the gateway itself"
     about = f"{_MESSAGES.get(event.kind, '')}{what}; {server}; {event.time}"
     yield _label("What", visible(about))
-    yield from (_label("Differs", visible(line)) for line in differences(event))
-    leading = stopping(event) or list(event.findings)
+    yield from (_label("Differs", visible(line)) for line in exceptions.differences(event))
+    leading = exceptions.stopping(event) or list(event.findings)
     words = {each["rule"]: each for each in fields["findings"]}
     for rule in words if is_full else [each["rule"] for each in leading[:1]]:
         yield from ("", visible(": ".join(filter(None, (rule, words[rule]["title"])))))
-        passages = merge_passages(event.findings if is_full else leading, rule, with_places=is_full)
+        passages = explanation.merge_passages(
+            event.findings if is_full else leading, rule, with_places=is_full
+        )
         for finding in passages if is_full else passages[:SHOWN_PASSAGES]:
             yield from _passage_lines(finding, event, is_full=is_full)
         if not is_full and len(passages) > SHOWN_PASSAGES:
             yield _label("", f"and {len(passages) - SHOWN_PASSAGES} more")
         # A mere note needs no advice; a pending definition has its commands below.
-        is_advised = not is_only_noted(event, rule) and find_remedy(rule).way is not Way.APPROVE
+        is_advised = (
+            not exceptions.is_only_noted(event, rule) and find_remedy(rule).way is not Way.APPROVE
+        )
         fix = words[rule]["fix"] if is_advised else ""
         texts = (("Why", words[rule]["why"]), ("Do", fix))
         yield from (_label(label, visible_lines(text)) for label, text in texts if text)
     if event.findings:
         yield ""
-    yield from (f"{label}  {command}" for label, command in list_commands(event))
+    yield from (f"{label}  {command}" for label, command in explanation.list_commands(event))
     if event.findings and not is_full:
         others = len(words) - 1
         more = f"All of it, with {pluralize(others, 'more rule')}:" if others else "All of it:"
@@ -214,7 +210,7 @@ def _redacted_fields(event: AuditedEvent) -> dict[str, Any]:
         "findings": [
             {
                 "rule": finding["rule"] if _is_ours(finding["rule"], shipped) else "of your own",
-                "action": enforced_action(finding),
+                "action": exceptions.enforced_action(finding),
                 "confidence": finding.get("confidence", ""),
                 "place": finding["place"] if finding.get("place") in places else "other",
                 "view": finding.get("view", "text"),
@@ -260,9 +256,9 @@ def _passage_lines(finding: dict[str, str], event: AuditedEvent, *, is_full: boo
     as_view = "" if view == "text" else f", read as {view}"
     would = f" (would: {finding['would']})" if finding.get("would") else ""
     is_command = find_remedy(finding["rule"]).way is Way.APPROVE  # which is below
-    is_walled = is_wall(finding["rule"])
+    is_walled = exceptions.is_wall(finding["rule"])
     texts = (
-        ("Wanted", describe_request(finding) if is_walled else ""),
+        ("Wanted", explanation.describe_request(finding) if is_walled else ""),
         ("Seen", f"{where}{as_view}; {level}; {action}{would}" if is_full else ""),
         ("Rated", finding.get("steps", "") if is_full else ""),
         (

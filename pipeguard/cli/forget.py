@@ -7,14 +7,7 @@ from typing import Any, NoReturn
 
 import click
 
-from pipeguard.cli._decide import (
-    NOT_DONE,
-    NOTHING_THERE,
-    Decision,
-    decide,
-    match_definitions,
-    options,
-)
+from pipeguard.cli import _decide
 from pipeguard.cli._person import Person
 from pipeguard.state.paths import store_path
 from pipeguard.state.review import StoredDefinition, forget, forget_launch, stored_definitions
@@ -24,7 +17,7 @@ from pipeguard.unicode.display import visible
 
 @click.command("forget", short_help="Forget what is trusted and held of a server.")
 @click.option("--launch", is_flag=True, help=("Forget only what starts the server; keep the pins."))
-@options
+@_decide.options
 def command(*, launch: bool, take_all: bool, **request: Any) -> None:
     """Forget what a server has shown, including approvals: the next time it is new.
 
@@ -56,7 +49,7 @@ def command(*, launch: bool, take_all: bool, **request: Any) -> None:
         _forget_launch(request["target"])
     # One question about all that is listed.
     take_all = take_all or (request["target"] is not None and not request["yes"])
-    decide(DECISION, take_all=take_all, **request)
+    _decide.decide(DECISION, take_all=take_all, **request)
 
 
 def _forget_launch(name: str | None) -> NoReturn:
@@ -66,14 +59,14 @@ def _forget_launch(name: str | None) -> NoReturn:
         is_recorded = not {*store.servers_called(name)}.isdisjoint(store.named_servers())
     if not is_recorded:
         click.echo(f"PipeGuard has no record of what starts {visible(name)}.")
-        raise SystemExit(NOTHING_THERE)
+        raise SystemExit(_decide.NOTHING_THERE)
     person = Person.here()
     person.must_confirm(f"forget what starts {visible(name)}")
     with Store.open(store_path()) as store:
         forgotten = forget_launch(store, name, person.name)
     for launched in forgotten:
         click.echo(f"{visible(name)} is no longer tied to {visible(launched)}.")
-    raise SystemExit(0 if forgotten else NOT_DONE)  # somebody else was faster
+    raise SystemExit(0 if forgotten else _decide.NOT_DONE)  # somebody else was faster
 
 
 def _page(entry: StoredDefinition) -> str:
@@ -84,10 +77,10 @@ def _page(entry: StoredDefinition) -> str:
     return f"{click.style(entry.target, bold=True)}  {pin.kind}, {state}{note}"
 
 
-DECISION = Decision(
+DECISION = _decide.Decision(
     "forget",
     "forgotten",
-    partial(match_definitions, stored_definitions),
+    partial(_decide.match_definitions, stored_definitions),
     _page,
     partial(map, _page),
     forget,
