@@ -28,6 +28,7 @@ VERSION = 11  # of the tables (PRAGMA user_version)
 # All that a store of version 10 lacks.
 NEW_INDEXES = (
     f"CREATE INDEX audit_noticed ON audit (id) WHERE {IS_NOTICED}",
+    "CREATE INDEX audit_warned ON audit (id) WHERE action = 'warn'",
     # Of slow calls, which may have any number of rows between request and answer.
     f"""CREATE INDEX audit_slow ON audit (chain, request_bytes, {CALL_CAME})
         WHERE duration_ms >= {SLOW_MS}""",
