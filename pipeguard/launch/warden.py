@@ -272,10 +272,9 @@ def _become(
         prctl(PR_SET_PDEATHSIG, last)
         if os.getppid() != warden:
             os._exit(1)  # the warden died before prctl took effect
-        for number in signal.valid_signals():
-            if number not in (signal.SIGKILL, signal.SIGSTOP):
-                with suppress(OSError):  # the C library reserves some real-time signals
-                    signal.signal(number, signal.SIG_DFL)
+        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+            with suppress(OSError):  # the C library reserves some real-time signals
+                signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         for target, source in enumerate(stdio):
             os.dup2(source, target)
