@@ -96,7 +96,7 @@ class CallCard(Card):
     def evidence(self) -> Evidence:
         """The evidence about the event."""
         if not (found := self._evidence.get(self.is_whole)):
-            found = Evidence(stopping(self.event), is_whole=self.is_whole)
+            found = Evidence(stopping(self.event), self.event.findings, is_whole=self.is_whole)
             self._evidence[self.is_whole] = found
         return found
 

@@ -23,6 +23,8 @@ from pipeguard.unicode.folding import fold
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    _Findings = Sequence[Mapping[str, str]]
+
 DIFF_WORDS = 800  # that are compared, of both texts: difflib takes their square
 SAME_CHARS = 300  # of words that did not change, in a row
 CHANGED_CHARS = 3000  # of words that did, in a row
@@ -204,6 +206,7 @@ class Evidence:
 
     Args:
         findings: that stopped it.
+        others: its other findings, of which one may have the arguments.
         is_whole: whether to show long values in full.
 
     Attributes:
@@ -226,8 +229,10 @@ class Evidence:
         compared: a sentence of ours that says why there are none; or empty.
     """
 
-    def __init__(self, findings: Sequence[Mapping[str, str]], *, is_whole: bool = False) -> None:
-        first = next((each for each in findings if each.get("arguments")), {})
+    def __init__(
+        self, findings: _Findings, others: _Findings = (), *, is_whole: bool = False
+    ) -> None:
+        first = next((each for each in (*findings, *others) if each.get("arguments")), {})
         given = _parse(first.get("arguments"))
         self.raw = "" if given else first.get("arguments", "")
         self._values = {name: _as_text(value) for name, value in given.items()}
@@ -252,7 +257,7 @@ class Evidence:
         quoted = {each.get("excerpt", ""): each for each in reversed(findings)}
         left = [text for text in kept if text not in self.marked]
         self.passages = [(quoted[text], self.draw(text)) for text in left]
-        self.compared, self.differs = _read_differences(findings)
+        self.compared, self.differs = _read_differences([*findings, first])
         self.arguments = list(self._list_arguments(first, is_whole=is_whole))
         self.more = len(given) - len(self.arguments)
         shown = sum(len(self._values[each["name"]]) - each["cut"] for each in self.arguments)

@@ -358,7 +358,7 @@ def test_the_evidence_counts_what_it_does_not_show_and_marks_what_was_found() ->
     assert "<mark>LT12 1000 0111 0100 1000</mark>" in found.passages[0][1]
     body = found.arguments[2]
     assert (body["length"], body["shown"], found.unseen) == (1000, 600, 300 + 100)
-    assert Evidence([flow], is_whole=True).unseen == 300
+    assert Evidence([], [flow], is_whole=True).unseen == 300
     assert not Evidence([{**flow, "excerpt": "Pay it."}]).is_repeated
     frame = "# made up\nTOKEN=ghp_…\n"
     secret = {"rule": "secrets.x", "excerpt": "ghp_… (40 characters)", "frame": frame}
