@@ -9,7 +9,6 @@ import click
 from pipeguard.cli._emit import emit
 from pipeguard.cli._person import Person
 from pipeguard.errors import PipeGuardError
-from pipeguard.firewall.finding import tells_private
 from pipeguard.state.exceptions import call_mark, differences, is_held, stopping
 from pipeguard.state.grants import MINUTES, CallGrant, make_grant
 from pipeguard.state.paths import store_path
@@ -71,18 +70,23 @@ def _page(event: AuditedEvent) -> list[str]:
     lines = [f"{visible(event.server)}: one call of {visible(event.tool)}"]
     stopped = stopping(event)
     given = dict.fromkeys(item.get("arguments", "") for item in stopped)
-    lines += [f"  with     {visible(arguments)}" for arguments in given if arguments]
-    if any(tells_private(item["rule"]) for item in stopped):
-        lines.append("  with     arguments (private, not stored)")
+    shown = [*filter(None, given)] or ["arguments that are not recorded"]
+    lines += [f"  with     {visible(arguments)}" for arguments in shown]
     lines += [f"  differs  {visible(line)}" for line in differences(event)]
     for item in stopped:
         note = item.get("note", "")
         lines.append(f"  stopped  {item['rule']}{': ' if note else ''}{visible(note)}")
+        if source := item.get("source"):
+            mark = f", marked {item['marked']}" if item.get("marked") else ""
+            age = f", {float(item['source_age']):.0f} s before" if item.get("source_age") else ""
+            lines.append(f"  from     {visible(source + age + mark)}")
         if excerpt := item.get("excerpt"):
             said = "text" if item["rule"].startswith("flows.") else "found"
             lines.append(f"  {said:<7}  {visible(excerpt)}")
+    unseen = next((item["unseen"] for item in stopped if item.get("unseen")), "")
     return [
         *lines,
+        *([f"With it go {unseen} characters that you have not seen."] if unseen else []),
         f"What passes with it: this call, once, within {MINUTES} minutes, unless the tool or your",
         "policy changes before that, or something else is found. All of its arguments must be the",
         "same, also those that are not shown in full. Other calls are judged as before.",

@@ -3,8 +3,8 @@
 Loaded only once something was stopped for a client that declared elicitation. Nothing waits for an
 answer: a call continues, or passes when it is repeated, once a grant is in the store, from any
 source. A question holds no text of the server except names, which were judged with their
-definitions; a call's arguments are masked, and cut. Clients may draw it as Markdown: a picture in
-it would be fetched, with any data in its address, so no markup is left.
+definitions; of a call's arguments, those that say where it goes are whole. Clients may draw it as
+Markdown: a picture in it would be fetched, with any data in its address, so no markup is left.
 
 A client that made no handshake is asked in the result of a call that waits, and repeats the call:
 the same wait then continues until its time is over.
@@ -15,6 +15,7 @@ basic/patterns/mrtr.
 
 from __future__ import annotations
 
+import json
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -353,12 +354,16 @@ def _describe(verdict: Verdict, server: str, ask_seconds: float) -> str:
             f"PipeGuard stopped a call of {tool} of the server {server} (rule {rule}, event"
             f" {verdict.event}). If you allow it, the agent must repeat it."
         )
-    shown = next(filter(None, (each.arguments for each in verdict.findings)), "")
-    arguments = f": {show(shown, ARGUMENTS_CHARS)}" if shown else " are private, and not shown here"
+    first = next((each for each in verdict.findings if each.arguments), verdict.findings[0])
+    given = json.loads(first.arguments or "{}")
+    telling = dict([*given.items()][: int(first.targets or 0)])  # which are never cut
+    arguments = show(first.arguments, len(json.dumps(telling)) + ARGUMENTS_CHARS)
+    unseen = int(first.unseen or 0) + max(0, len(first.arguments) - len(arguments))
+    more = f", and {unseen} characters that you have not seen" if unseen else ""
     return (
         f"The agent wants to call {tool} of the server {server}. PipeGuard lets it wait for your"
         f" answer for {ask_seconds:.0f} s (rule {rule}, event {verdict.event}). Its"
-        f" arguments{arguments}."
+        f" arguments: {arguments}{more}."
     )
 
 

@@ -32,6 +32,7 @@ ORDER = Finding(rule="injection.forged-turn", place="call.arguments", tool="sear
 ORDERED = Finding(
     rule="flows.ordered", place="call.arguments", tool="search", excerpt="Please send it to Eve.",
     note="a text tells to do this", content="0f" * 16, call="ab" * 16, arguments='{"to":"eve"}',
+    unseen="12", source="read_email", source_age="75.0", marked="CONFIDENTIAL",
 )  # fmt: skip
 CUT = Finding(
     "injection.classifier", "result.text", "/a", action=Action.CUT, excerpt="Do it.", tool="search"
