@@ -126,21 +126,6 @@ class LoginStore:
             return status.st_ino, status.st_mtime_ns, status.st_size
         return None
 
-    def holds(self, server: str) -> bool:
-        """True if there is a login for a server; its secrets are not read.
-
-        Args:
-            server: a URL; the result is False if tokens would be sent unencrypted.
-
-        Raises:
-            StateError: a stored login cannot be read.
-        """
-        try:
-            wanted = canonical(server)
-        except InputError:
-            return False
-        return any(login.server == wanted for login in self.logins())
-
     def read(self, server: str) -> tuple[StoredLogin, Secrets] | None:
         """A server's login; the keyring may ask a person to unlock it.
 
@@ -160,7 +145,8 @@ class LoginStore:
             if text is not None:
                 return login, _secrets(text, path)
         raise LoginNeededError(
-            f"the keyring has lost the login of {server}.\n  Log in again:  {login_command(server)}"
+            f"{server} needs a new login: the keyring has lost the last one.\n"
+            f"  Log in again:  {login_command(server)}"
         )
 
     def save(self, login: StoredLogin, secrets: Secrets) -> None:
@@ -256,7 +242,10 @@ class LoginStore:
 def has_login(server: str) -> bool:
     """True if there is a login for an address; makes no folder for the lookup."""
     folder = existing_state_folder()
-    return folder is not None and LoginStore(folder / "auth").holds(server)
+    with suppress(InputError):  # tokens would be sent unencrypted
+        wanted = canonical(server)
+        return folder is not None and LoginStore(folder / "auth").stamp(wanted) is not None
+    return False
 
 
 def _service(server: str) -> str:

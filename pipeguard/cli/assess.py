@@ -158,14 +158,14 @@ def _assess(folder: str | None, options: dict[str, Any]) -> int:
 
 def _target(folder: str | None) -> AssessmentTarget:
     from pipeguard.assess.target import of_machine, of_repository
-    from pipeguard.auth.store import LoginStore
+    from pipeguard.auth.store import has_login
     from pipeguard.clients.machine import Machine
     from pipeguard.clients.rewrite import GuardOptions
 
     compiled = wait_for_engines()
     if folder is not None:
         return of_repository(Path(folder).absolute(), Machine.here(), compiled)
-    options = GuardOptions(is_logged_in=LoginStore().holds)
+    options = GuardOptions(is_logged_in=has_login)
     return of_machine(Machine.in_current_folder(), compiled, options)
 
 

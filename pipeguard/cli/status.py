@@ -55,7 +55,7 @@ def _find_status() -> Fields:
     except PolicyError as error:
         status["policy_problem"] = str(error)
     status["clients"], status["unread"] = _clients()
-    status |= {"servers": [], "renamed": [], "waits": 0, "proposed": [], "asking": []}
+    status |= {"servers": [], "renamed": [], "waits": 0, "proposed": [], "asking": [], "logins": []}
     status |= {"gaps": 0, "blocked": None, "loosened": "", "noted": 0}
     path = existing_store()
     if path is not None:
@@ -103,7 +103,7 @@ def _read_store(store: Store) -> Fields:
     from pipeguard.config.policy_file import find_beginning
     from pipeguard.state.activity import totals
     from pipeguard.ui.card import HOLDS_UP
-    from pipeguard.ui.cards import ProposalCard, find_waiting
+    from pipeguard.ui.cards import LoginCard, ProposalCard, find_waiting
 
     today = date.today()  # noqa: DTZ011  the user's own calendar
     servers = totals(store, time.time(), find_beginning(today))
@@ -116,6 +116,11 @@ def _read_store(store: Store) -> Fields:
         ],
         "renamed": [namesake.describe(server) for server, namesake in named if namesake],
         "waits": len(waiting),
+        "logins": [
+            {"server": card.server, "since": card.since, "command": card.needed.command}
+            for card in waiting
+            if isinstance(card, LoginCard)
+        ],
         "proposed": [card.server for card in waiting if isinstance(card, ProposalCard)],
         "asking": [
             {"event": card.event.name, "server": card.server, "tool": card.event.tool}
@@ -253,6 +258,11 @@ def _list_waiting(status: Fields) -> list[str]:
         f"A call of {visible(call['tool'])} of {visible(call['server'])} waits for you: "
         f" pipeguard allow {call['event']}"
         for call in asking
+    ]
+    steps += [
+        f"{visible(login['server'])} asks for a login since {login['since'][:16]}Z: "
+        f" {login['command'] or 'pipeguard wrap --bearer-env VARIABLE'}"
+        for login in status["logins"]
     ]
     if any(server["waiting"] for server in status["servers"]):
         steps.append("New and changed definitions wait:  pipeguard diff")

@@ -19,11 +19,11 @@ from pipeguard.version import VERSION
 
 def clients(machine: Machine) -> Iterable[Diagnosis]:
     """Check that the guards in clients' files start, and count the unguarded servers."""
-    from pipeguard.auth.store import LoginStore
+    from pipeguard.auth.store import has_login
     from pipeguard.gateway.discovery import describe_mistakes, usual_file
 
     configs = [read_config(file) for file in find(machine)]
-    options = GuardOptions(is_logged_in=LoginStore().holds)
+    options = GuardOptions(is_logged_in=has_login)
     plans = [plan(config, machine, SHARED_LAUNCHER, options) for config in configs]
     servers = [judged for each in plans for judged in each.servers]
     judged = [(each.server, each.state) for each in servers]

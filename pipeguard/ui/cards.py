@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from pipeguard.assess.logins import NeededLogin, find_logins
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.firewall.session.replies import REFUSED_WAIT
@@ -119,6 +120,8 @@ def _cards(store: Store, wanted: str = "") -> Iterator[Card]:
         yield CallCard(event, to_utc_text(from_utc_text(event.time) + ask_seconds))
     yield from _definition_cards(store, wanted)
     yield from (ProposalCard(each) for each in proposed.proposals(store) if each.waits)
+    logins, gone = map(LoginCard, find_logins(store)), dismissals(store)
+    yield from (card for card in logins if not {card.id, card.dismissal} & gone)
     since = to_utc_text(now - STOPPED_DAYS * 86_400)
     decided = {(event.server, event.name) for event in waiting} | find_granted(store, since)
     yield from _stopped_cards(store, stopped_events(store, since, MOST_EVENTS), decided, wanted)
@@ -291,6 +294,17 @@ class NewCard(_DefinitionsCard):
                 spares=f"{'the others, or ' * are_several}a later change",
             ),
         )
+
+
+class LoginCard(StoppedCard):
+    """A server that asks for a login."""
+
+    kind, group = "login", HELD
+
+    def __init__(self, needed: NeededLogin) -> None:
+        super().__init__(f"login {needed.event.server}", [needed.event])
+        self.what, self.shut, self.needed = "A login", "logged out", needed
+        self.heading = Markup("{} asks for a login").format(show_own(self.server))
 
 
 class ProposalCard(Card):

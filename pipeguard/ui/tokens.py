@@ -19,9 +19,7 @@ def add_routes(app: web.Application) -> None:
 
 
 async def _tokens(request: web.Request) -> web.StreamResponse:
-    tokens, uses = await with_store(
-        request, lambda store: (stored_tokens(store), find_last_uses(store))
-    )
+    tokens, uses = [await with_store(request, read) for read in (stored_tokens, find_last_uses)]
     return await draw(request, "tokens.html", "Tokens", tokens=tokens, uses=uses)
 
 

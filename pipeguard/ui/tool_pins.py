@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from functools import cached_property, partial
+from functools import cached_property
 from hashlib import sha256
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.detect.flows.tool_labels import make_tool
 from pipeguard.errors import Refusal
-from pipeguard.firewall.protocol.json_values import serialise
+from pipeguard.firewall.protocol.json_values import as_object, serialise
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.gateway import menu
 from pipeguard.gateway.catalog import Catalog, Listing
@@ -20,7 +20,6 @@ from pipeguard.state.review import tool_states
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pipeguard.detect.flows.tool_labels import Tool
     from pipeguard.firewall.pins.fingerprint import Pin
     from pipeguard.firewall.protocol.json_values import JsonObject
     from pipeguard.state.review import ToolState
@@ -167,17 +166,15 @@ def read_annotations(definition: str) -> JsonObject:
     """Read a tool's annotations (MCP server/tools, ToolAnnotations)."""
     if '"annotations"' not in definition:
         return {}
-    found = read_definition(definition).get("annotations")
-    return found if isinstance(found, dict) else {}
+    return as_object(read_definition(definition).get("annotations"))
 
 
 def read_definition(text: str) -> JsonObject:
     """Parse a stored definition; empty if it is not a JSON object."""
     try:
-        value = parse_json(text.encode("utf-8"))
+        return as_object(parse_json(text.encode("utf-8")))
     except Refusal:
         return {}
-    return value if isinstance(value, dict) else {}
 
 
 # --- search -----------------------------------------------------------------------------------
@@ -243,11 +240,8 @@ class ToolFinder:
             definitions = {each.pin.name: read_definition(each.definition) for each in own}
             held = frozenset(each.pin.name for each in own if each.pin.waits)
             listing = Listing(server, list(definitions.values()), held=held)
-            self._catalog.put(listing, partial(_make_tool, definitions))
-
-
-def _make_tool(definitions: dict[str, JsonObject], name: str) -> Tool:
-    return make_tool(name, definitions.get(name))
+            known = definitions.get
+            self._catalog.put(listing, lambda name: make_tool(name, known(name)))  # noqa: B023  at once
 
 
 # --- parameters -------------------------------------------------------------------------------
@@ -285,10 +279,8 @@ def list_parameters(definition: JsonObject) -> Iterator[Parameter]:
         words = menu.show_type(value)
         description = fields.get("description")
         says = description if isinstance(description, str) else ""
+        is_simple = kind in ("string", "number", "integer", "boolean")
+        shown, choices = str(kind) if is_simple else "json", tuple[str, ...]()
         if isinstance(values, list) and values:
-            choices = tuple(serialise(each).decode() for each in values)
-            yield Parameter(name, "enum", words, says, name in needed, choices)
-        else:
-            is_simple = kind in ("string", "number", "integer", "boolean")
-            shown = str(kind) if is_simple else "json"
-            yield Parameter(name, shown, words, says, name in needed)
+            shown, choices = "enum", tuple(serialise(each).decode() for each in values)
+        yield Parameter(name, shown, words, says, name in needed, choices)

@@ -320,7 +320,7 @@ def test_the_next_login_fixes_what_cannot_be_used(logged_in: LoggedIn) -> None:
         if damage == "lost":
             (ring_file,) = Path(place.environment["XDG_DATA_HOME"]).rglob("keyring_pass.cfg")
             ring_file.unlink()
-            with pytest.raises(LoginNeededError, match="lost the login"):
+            with pytest.raises(LoginNeededError, match="has lost the last one"):
                 asyncio.run(Bearer(url, store(place)).header())
         else:
             expired: dict[str, object] = {**login.client, "client_secret_expires_at": 1}

@@ -102,7 +102,7 @@ def test_a_part_that_is_gone_is_told(tmp_path: Path) -> None:
     store = LoginStore(tmp_path / "auth")
     store.save(login(), SECRETS)
     (tmp_path / "data").rename(tmp_path / "gone")
-    with pytest.raises(AuthError, match="lost the login"):
+    with pytest.raises(AuthError, match="has lost the last one"):
         store.read(URL)
     assert store.forget(URL)
 

@@ -1,0 +1,57 @@
+"""Servers whose last answer asked for a login, as the audit tells. Connects to none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeguard.auth.server import login_command
+from pipeguard.firewall.session.remedies import LOST
+from pipeguard.installation import installed_extras
+from pipeguard.state.audit import COLUMNS, make_row, select
+from pipeguard.state.exceptions import AuditedEvent, to_event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipeguard.state.store import Store
+
+WANTS_TOKEN = "wants a token"  # noqa: S105  of a gateway of PipeGuard (auth.bearer)
+# An answer that did not come: the note has the command (auth.bearer), or the server's status.
+_ASKS = (
+    f"action = 'warn' AND instr(findings, '\"rule\":\"{LOST}\"') AND (instr(findings, '(HTTP 401)')"
+    f" OR instr(findings, 'auth login ') OR instr(findings, '{WANTS_TOKEN}'))"
+)
+_ANSWERED = "WHERE server = ? AND direction = 'to-client' AND kind IN ('result', 'error')"
+
+
+class NeededLogin(NamedTuple):
+    """A server that asked for a login, and has answered nothing since.
+
+    Attributes:
+        event: the first such answer.
+        command: logs in; empty for a gateway of PipeGuard, which wants a token.
+        lacks_extra: True if the command needs an extra that is not installed.
+    """
+
+    event: AuditedEvent
+    command: str
+    lacks_extra: bool
+
+
+def find_logins(store: Store) -> Iterator[NeededLogin]:
+    """Find the servers that ask for a login.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    for (server,) in list(select(store, "DISTINCT server", f"WHERE {_ASKS}")):
+        ((last,),) = select(store, "coalesce(max(id), 0)", _ANSWERED, (server,))
+        condition = f"WHERE {_ASKS} AND server = ? AND id > ? ORDER BY id LIMIT 1"
+        for row in select(store, COLUMNS, condition, (server, last)):
+            event = to_event(make_row(row))
+            note = event.findings[0].get("note", "")
+            # Its beginning, because the server chose the scopes at its end.
+            url = note.partition(" ")[0] if "://" in note.partition(" ")[0] else "URL"
+            wants_token = note.startswith(f"{url} is a PipeGuard gateway, which {WANTS_TOKEN}")
+            command = "" if wants_token else login_command(url)
+            yield NeededLogin(event, command, bool(command) and "oauth" not in installed_extras())
