@@ -36,7 +36,7 @@ Examples:
   pipeguard serve --folder servers/ --check
 
 The exit code is 0 at the end; 1 if the address is in use; 2 for a wrong option, file or policy, 3
-if the scan engine is missing, 4 if the store cannot be used.""",
+if the scan engine is missing, 4 if the store cannot be used."""
 )
 @source_options
 @click.option(
