@@ -222,6 +222,8 @@ class _Attempt:
         secrets = Secrets(
             tokens.access_token, tokens.refresh_token or "", client.client_secret or ""
         )
+        granted = (tokens.scope or "").split()
+        missing = [name for name in (last.wanted if last else "").split() if name not in granted]
         login = StoredLogin(
             server=request.server,
             name=request.name or (last.name if last else urlsplit(request.server).netloc),
@@ -232,7 +234,7 @@ class _Attempt:
             metadata=sdk.stored_fields(context.oauth_metadata),
             resource_metadata=sdk.stored_fields(context.protected_resource_metadata),
             scope=tokens.scope or "",
-            wanted=_not_granted(last.wanted if last else "", tokens.scope or ""),
+            wanted=" ".join(missing) if granted else "",
             obtained_at=time.time(),
             expires_at=sdk.find_expiry(tokens),
             ca=request.ca,
@@ -255,11 +257,9 @@ def _client(
             redirect_uris=uris,
         )
         return client, Registration.GIVEN
-    if before is None or request.document:
+    if before is None or request.document or not before[0].client:
         return None, None
     login, secrets = before
-    if not login.client:
-        return None, None
     last_client = sdk.restored_flow(login, secrets)[0].context.client_info
     if last_client is None:
         return None, None
@@ -270,11 +270,6 @@ def _client(
     ):
         return None, None
     return last_client, login.registration
-
-
-def _not_granted(wanted: str, scope: str) -> str:
-    granted = scope.split()
-    return " ".join(name for name in wanted.split() if granted and name not in granted)
 
 
 def _save(store: LoginStore, login: StoredLogin, secrets: Secrets) -> None:

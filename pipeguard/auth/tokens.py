@@ -154,10 +154,9 @@ async def _send_revocation(wire: Wire, request: httpx2.Request, secrets: Secrets
         AuthError: the authorization server refused it.
     """
     answer = await wire.send(request)
-    if answer.is_success:
-        return
     code, why = refusal(answer, secrets.all())
-    if code != "unsupported_token_type":  # RFC 7009, 2.2.1: JWTs often cannot be revoked
+    # RFC 7009, 2.2.1: JWTs often cannot be revoked.
+    if not answer.is_success and code != "unsupported_token_type":
         raise AuthError(why)
 
 

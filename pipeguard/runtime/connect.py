@@ -79,22 +79,15 @@ class RemoteDialler:
         await self.http.close()
 
 
-async def remote_dialler(
-    options: WrapOptions, limit_bytes: int, *, clients_log_in: bool = False
-) -> RemoteDialler:
+async def remote_dialler(options: WrapOptions, limit_bytes: int) -> RemoteDialler:
     """Open channels to the server that the options name; to be called on the loop where they live.
-
-    Args:
-        options: of `wrap`.
-        limit_bytes: of one message.
-        clients_log_in: True if clients may log in to the server themselves, if we have not.
 
     Raises:
         PolicyError: an option is wrong.
     """
     login = read_login(options)
-    if clients_log_in and login is not None and await login.header() is None:
-        login = None
+    if "--listen" in options.values and login is not None and await login.header() is None:
+        login = None  # clients over HTTP may log in themselves
     remote = read_remote(options, os.environ, limit_bytes, login)
     return RemoteDialler(remote, read_transport(options, remote.url))
 

@@ -97,7 +97,7 @@ class _ListeningServer:
             dialler = LocalDialler(options, limit_bytes, mask, run, is_shared=is_shared)
             dialler = Multiplexer(dialler) if is_shared else dialler
         else:
-            dialler = remote = await remote_dialler(options, limit_bytes, clients_log_in=True)
+            dialler = remote = await remote_dialler(options, limit_bytes)
             upstream = Upstream(remote.remote, remote.http, remote.transport)
             if remote.remote.passes_credentials:
                 login = LoginMetadata(remote.remote, remote.http, MCP)

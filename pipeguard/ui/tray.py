@@ -45,12 +45,9 @@ class _Tray(QObject):
         self._menu.addAction("&Quit", lambda: _say("quit"))
         self._icon = QSystemTrayIcon()
         self._icon.setContextMenu(self._menu)
-        self._icon.activated.connect(self._click)
+        clicked = QSystemTrayIcon.ActivationReason.Trigger
+        self._icon.activated.connect(lambda why: _say("open") if why == clicked else None)
         self.told.connect(self._show)
-
-    def _click(self, reason: QSystemTrayIcon.ActivationReason) -> None:
-        if reason == QSystemTrayIcon.ActivationReason.Trigger:
-            _say("open")
 
     def _show(self, count: int, is_paused: bool) -> None:  # noqa: FBT001  Qt calls it
         words = _WORDS.get(count, f"{count} things wait")
