@@ -192,8 +192,7 @@ def _child_channel(
         cwd = Path(cwd_text or user_folder)
         if not server.cwd and server.scope is ConfigScope.PROJECT:
             cwd = root
-        if options.credentials:
-            words = resolve_arguments(words)
+        words = resolve_arguments(words) if options.credentials else words
         command = Command(words, environment, str(root / cwd))
         with run_child(command, policy.limits.frame_bytes) as channel:
             yield channel

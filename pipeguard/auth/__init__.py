@@ -23,9 +23,9 @@ def resolve_variables(variables: Mapping[str, str]) -> Mapping[str, str]:
     """
     if not refers(variables.values()):
         return variables
-    from pipeguard.auth.secrets import resolve_each
+    from pipeguard.auth.secrets import resolve
 
-    return resolve_each(variables)
+    return {name: resolve(value, f"the variable {name}") for name, value in variables.items()}
 
 
 def resolve_arguments(command: tuple[str, ...]) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,7 +172,8 @@ def resolve(value: str, what: str) -> str:
     try:
         return (reference["scheme"] or "") + read_value(reference["name"].strip())
     except InputError as error:
-        raise InputError(f"{what} refers to {show(value.strip(), _SHOWN_CHARS)}: {error}") from None
+        what, value = show(what, 2 * _SHOWN_CHARS), show(value.strip(), _SHOWN_CHARS)
+        raise InputError(f"{what} refers to {value}: {error}") from None
 
 
 def find_references(value: str, *, is_argument: bool) -> list[str]:
@@ -192,19 +192,6 @@ def resolve_argument(argument: str, what: str) -> str:
         AuthError: the keyring did not answer.
     """
     return _IN_ARGUMENT.sub(lambda reference: resolve(reference[0], what), argument)
-
-
-def resolve_each(variables: Mapping[str, str]) -> dict[str, str]:
-    """Variables with each reference replaced by the secret.
-
-    Raises:
-        InputError: a secret is missing.
-        AuthError: the keyring did not answer.
-    """
-    return {
-        name: resolve(value, f"the variable {show(name, _SHOWN_CHARS)}")
-        for name, value in variables.items()
-    }
 
 
 def _must_be_name(name: str) -> None:

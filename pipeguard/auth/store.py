@@ -243,8 +243,8 @@ def has_login(server: str) -> bool:
     """True if there is a login for an address; makes no folder for the lookup."""
     folder = existing_state_folder()
     with suppress(InputError):  # tokens would be sent unencrypted
-        wanted = canonical(server)
-        return folder is not None and LoginStore(folder / "auth").stamp(wanted) is not None
+        stamp = folder and LoginStore(folder / "auth").stamp(canonical(server))
+        return stamp is not None
     return False
 
 
