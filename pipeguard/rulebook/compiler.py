@@ -61,7 +61,8 @@ def compile_rules(packs: Iterable[PackFile], folder: str, key: bytes) -> bytes:
     rules = load_rules(packs)
     patterns = [collect_patterns(rules, surface, model) for surface in Surface]
     every = dict.fromkeys(group for parts in patterns for part in parts[:3] for group in part)
-    groups = sorted(every, key=_weigh, reverse=True)  # so that the threads end together
+    # So that the threads end together.
+    groups = sorted(every, key=lambda group: sum(len(p) for p, _ in group.patterns), reverse=True)
     numbers = {group: number for number, group in enumerate(groups)}
     engines = [
         EngineParts(
@@ -85,11 +86,6 @@ def compile_rules(packs: Iterable[PackFile], folder: str, key: bytes) -> bytes:
         databases = list(pool.map(make, groups))
     records = json.dumps([as_record(rule) | _UNREAD for rule in rules], separators=(",", ":"))
     return serialize(key, records.encode(), databases, engines)
-
-
-def _weigh(group: PatternGroup) -> int:
-    """The approximate time to compile a group."""
-    return sum(len(pattern) for pattern, _ in group.patterns)
 
 
 def compile_shipped(folder: str) -> None:
