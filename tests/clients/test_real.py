@@ -152,7 +152,7 @@ REAL = {
             + ",\n}\n"
         ),
         lambda: [program(f"opencode-{SYSTEM}-{CPU}/bin/opencode"), "mcp", "list"],
-        r"it connected\s.* wrap -- ",
+        r"it connected\s.* wrap .*-- ",
     ),
     "codex": Real(
         ".codex/config.toml",
