@@ -6,7 +6,7 @@ A person decides, or a token that a person made (`_person`).
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import click
@@ -34,7 +34,7 @@ class Decision:
         participle: as in `approved`.
         find: the definitions that match a target and a kind.
         page: renders one of them.
-        overview: renders many, one a line.
+        overview: renders many, and counts the characters, of those to decide on, that are left out.
         take: acts on them for a person, and returns the affected ones.
         nothing: the message if nothing matches, without the target.
         read_first: the command that shows a definition that is not part of `--all`, but only
@@ -45,7 +45,7 @@ class Decision:
     participle: str
     find: _Find
     page: Callable[[StoredDefinition], str]
-    overview: Callable[[list[StoredDefinition]], Iterable[str]]
+    overview: Callable[[list[StoredDefinition], list[StoredDefinition]], tuple[list[str], int]]
     take: Callable[[Store, list[StoredDefinition], str], list[StoredDefinition]]
     nothing: str
     read_first: Callable[[StoredDefinition], str] = lambda _: ""
@@ -104,10 +104,14 @@ def decide(
         flagged = [entry for entry in matching if is_by_group and decision.read_first(entry)]
         chosen = [entry for entry in matching if entry not in flagged]
         person = _find_decider(matching, target, take_all=take_all, yes=yes)
+        is_list = take_all and len(matching) > 1
+        pages, unseen = decision.overview(matching, chosen) if is_list else ([], 0)
+        starts = {entry.server: store.find_launch(entry.server) for entry in matching}
+        shown = [visible(f"Server {name}: {it}") for name, it in starts.items() if it] + pages
         if person is not None and not as_json:
             asks = None if yes else person
-            chosen = _choose(decision, matching, chosen, asks, is_list=take_all)
-        if person is None or not (chosen and person.confirms(_describe(decision, chosen))):
+            chosen = _choose(decision, matching, chosen, person=asks, lines=shown, is_list=take_all)
+        if person is None or not (chosen and person.confirms(_describe(decision, chosen, unseen))):
             chosen = []
         done = decision.take(store, chosen, person.name) if chosen and person else []
     outcome = {
@@ -147,8 +151,9 @@ def _choose(
     decision: Decision,
     matching: list[StoredDefinition],
     chosen: list[StoredDefinition],
-    person: Person | None,
     *,
+    person: Person | None,
+    lines: list[str],
     is_list: bool,
 ) -> list[StoredDefinition]:
     """Show the matching definitions, and let the person choose.
@@ -158,6 +163,7 @@ def _choose(
         matching: all definitions that match.
         chosen: those that the person may decide on.
         person: the person to ask, or None not to ask.
+        lines: to show first: how each server is started, and several definitions in one list.
         is_list: whether to ask one question about all.
     """
     if person is not None and not sys.stdin.isatty():
@@ -165,9 +171,9 @@ def _choose(
     verb = decision.verb.capitalize()
     # The number that a person types afterwards is the question about all, or about the only one.
     asks_each = person is not None and not is_list and (person.has_token or len(matching) > 1)
-    if is_list and len(matching) > 1:
-        click.echo("\n".join(decision.overview(matching)))
-    else:
+    for line in lines:
+        click.echo(line)
+    if not is_list or len(matching) == 1:
         agreed = []
         for entry in matching:
             click.echo(decision.page(entry))
@@ -179,9 +185,10 @@ def _choose(
     return [] if is_open and not click.confirm(f"{verb} all {len(chosen)}?") else chosen
 
 
-def _describe(decision: Decision, chosen: list[StoredDefinition]) -> str:
-    count = len(chosen)
-    return f"{decision.verb} {chosen[0].target if count == 1 else f'{count} definitions'}"
+def _describe(decision: Decision, chosen: list[StoredDefinition], unseen: int) -> str:
+    what = chosen[0].target if len(chosen) == 1 else f"{len(chosen)} definitions"
+    more = f", and {unseen:,} characters that you have not seen" if unseen else ""
+    return f"{decision.verb} {what}{more}"
 
 
 def _report(
@@ -205,12 +212,13 @@ def _report(
         yield f"Not {participle} {entry.target}, which is flagged:  {command}"
 
 
-def _fields(entry: StoredDefinition) -> dict[str, str]:
+def _fields(entry: StoredDefinition) -> dict[str, str | None]:
     return {
         "server": entry.server,
         "kind": entry.pin.kind,
         "name": entry.pin.name,
         "fingerprint": _fingerprint(entry),
+        "definition": entry.pin.held_definition or entry.pin.approved_definition,
     }
 
 

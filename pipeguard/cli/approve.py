@@ -7,11 +7,11 @@ from typing import Any
 import click
 
 from pipeguard.cli._decide import Decision, decide, options
-from pipeguard.cli.diff import NOTHING_WAITS, find_reviewable, overview, page, read_first
+from pipeguard.cli.diff import NOTHING_WAITS, find_reviewable, list_pages, page, read_first
 from pipeguard.state.review import approve
 
 DECISION = Decision(
-    "approve", "approved", find_reviewable, page, overview, approve, NOTHING_WAITS, read_first
+    "approve", "approved", find_reviewable, page, list_pages, approve, NOTHING_WAITS, read_first
 )
 
 
@@ -20,9 +20,9 @@ DECISION = Decision(
 def command(**request: Any) -> None:
     """Accept what a server offers now: show it, ask, and trust it from then on.
 
-    With --all, each definition is one line, what is flagged first; `pipeguard diff` shows it whole.
-    What is flagged, since a rule finds something severe in it, is not part of --all: approve it by
-    its own name. To take an approval back: pipeguard forget SERVER/TOOL.
+    With --all, you see each in full, what is flagged first, before one question. What is flagged,
+    since a rule finds something severe in it, is not part of --all: approve it by its own name.
+    To take an approval back: pipeguard forget SERVER/TOOL.
     Only what was shown is approved; if the server changes it again, it is held again. Running
     sessions follow within a second, and the audit records what was approved. If nothing of SERVER
     waits, it shows what was trusted at first sight, for you to say that you have seen it.

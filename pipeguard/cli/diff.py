@@ -6,17 +6,15 @@ import difflib
 import json
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable
 from functools import cache, lru_cache, partial
-from shutil import get_terminal_size
 from time import monotonic
 from typing import TYPE_CHECKING
 
 import click
 
 from pipeguard.cli._decide import match_definitions, tell_nothing
-from pipeguard.cli._emit import Fields, columns, emit, json_option
+from pipeguard.cli._emit import Fields, emit, json_option
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import EngineError
 from pipeguard.firewall.finding import Severity
@@ -29,7 +27,7 @@ from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.state.paths import store_path
 from pipeguard.state.review import KINDS, StoredDefinition, held_definitions, reviewable_definitions
 from pipeguard.state.store import Store
-from pipeguard.unicode.display import show, visible
+from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,8 +38,7 @@ if TYPE_CHECKING:
 
 LINE_CHARS = 80  # a longer text is shown one sentence a line, so that a diff finds the sentence
 NOTHING_WAITS = "Nothing waits for approval"
-STATES = ("flagged", "changed", "new", "unreviewed")  # the last: trusted at first sight until now
-LEAST_CHARS = 60  # of a line of the overview, on a terminal however narrow
+LIST_CHARS, PAGE_CHARS = 200_000, 16_000  # of all definitions that a list shows, and of each
 DIFF_LINES = 5000  # of one definition: difflib takes quadratic time
 
 
@@ -162,59 +159,34 @@ def page(entry: StoredDefinition) -> str:
         lines += [f"  held: {visible(pin.reason)}"]
     lines += [click.style(f"  {change}", fg="yellow") for change in entry.changes]
     lines += finding_lines(definition_findings(entry))
-    lines += [
-        "",
-        *map(
-            _colour, unified_diff(entry.trusted_version, pin.held_definition or "null", pin.origin)
-        ),
-        "",
-    ]
-    return "\n".join(lines)
+    compared = unified_diff(entry.trusted_version, pin.held_definition or "null", pin.origin)
+    return "\n".join([*lines, "", *map(_colour, compared), ""])
 
 
-def overview(entries: Sequence[StoredDefinition]) -> list[str]:
-    """List pending definitions, one a line: flagged, then changed ones first; and their counts.
+def list_pages(
+    entries: Sequence[StoredDefinition], opened: Sequence[StoredDefinition]
+) -> tuple[list[str], int]:
+    """Render all, as far as the limits go; flagged, then changed ones first; and how many are.
 
-    If no version was approved, changes are counted from the first one.
+    With it comes the number of characters of the opened ones for which there is no room.
     """
-    rows = sorted((_overview_row(entry) for entry in entries), key=lambda row: STATES.index(row[0]))
-    counts = Counter(state for state, *_ in rows)
-    numbers = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-    room = max(LEAST_CHARS, get_terminal_size().columns)
-    title, *lines = columns(("state", "kind", "name", "what"), rows)
-    shown = [click.style(show(title, room), bold=True)]
-    for line, (state, *_) in zip(lines, rows, strict=True):
-        shown.append(click.style(show(line, room), fg="red" if state == STATES[0] else None))
-    first = sum(counts[state] for state in STATES[:1])
-    hint = "Read the flagged ones first" if first else "Read one in full"
-    example = next(entry for entry in entries if entry.target == rows[0][2])
-    return [*shown, "", f"{numbers}.  {hint}:  {example.spell_command('diff')}"]
-
-
-def _overview_row(entry: StoredDefinition) -> tuple[str, str, str, str]:
-    """Return state, kind, name, and the worst finding with a short description or the changes."""
-    findings = definition_findings(entry)
-    definition = parse_json((entry.pin.held_definition or "null").encode())
-    text = definition.get("description") if isinstance(definition, dict) else None
-    words, state, finding = " ".join(text.split()) if isinstance(text, str) else "", "new", ""
-    if entry.trusted_version is not None:
-        state, words = "changed", f"since it was {entry.since}: {'; '.join(entry.changes)}"
-    elif entry.since:
-        state, words = "unreviewed", f"{entry.since}; {words}"
-    if findings:
-        finding = f"{findings[0].severity.name.lower()}: {visible(findings[0].rule)}"
-    if read_first(entry):
-        state, finding = STATES[0], finding or visible(entry.pin.reason)
-    return state, entry.pin.kind, entry.target, "; ".join(filter(None, (finding, words)))
+    flagged = {entry for entry in entries if read_first(entry)}
+    limit, left, pages = min(PAGE_CHARS, LIST_CHARS // len(entries)), 0, list[str]()
+    for entry in sorted(entries, key=lambda each: (each not in flagged, not each.trusted_version)):
+        shown = "flagged: " * (entry in flagged) + page(entry)
+        if more := max(0, len(whole := click.unstyle(shown)) - limit):
+            words = f"and {more:,} characters that you have not seen"
+            shown = f"{whole[:limit]}\n  {words}:  {entry.spell_command('diff')}\n"
+        left += more * (entry in opened)
+        pages.append(shown)
+    return [*pages, f"{len(entries)} definitions, of which {len(flagged)} flagged."], left
 
 
 def unified_diff(trusted: str | None, seen: str, origin: str) -> list[str]:
     """Make a unified diff of two definitions, with every character visible."""
     old = [] if trusted is None else pretty(trusted)
     new = pretty(seen)
-    if len(old) > DIFF_LINES or len(new) > DIFF_LINES:
-        return [f"  (more than {DIFF_LINES} lines: see them with --json)"]
-    if not old:
+    if not old or len(old) > DIFF_LINES or len(new) > DIFF_LINES:
         return [f"+{line}" for line in new]
     return list(difflib.unified_diff(old, new, origin, "held", lineterm=""))
 

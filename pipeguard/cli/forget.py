@@ -82,7 +82,7 @@ DECISION = _decide.Decision(
     "forgotten",
     partial(_decide.match_definitions, stored_definitions),
     _page,
-    partial(map, _page),
+    lambda entries, _: ([*map(_page, entries)], 0),
     forget,
     "Nothing of that kind is stored",
 )

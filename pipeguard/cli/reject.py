@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from pipeguard.cli._decide import Decision, decide, options
-from pipeguard.cli.diff import NOTHING_WAITS, find_held, overview, page
+from pipeguard.cli.diff import NOTHING_WAITS, find_held, list_pages, page
 from pipeguard.state.review import reject
 
-DECISION = Decision("reject", "rejected", find_held, page, overview, reject, NOTHING_WAITS)
+DECISION = Decision("reject", "rejected", find_held, page, list_pages, reject, NOTHING_WAITS)
 
 
 @click.command("reject", short_help="Reject definitions that wait for approval.")

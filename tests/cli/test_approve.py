@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from click.testing import CliRunner, Result
 
 from pipeguard.cli.approve import command
+from pipeguard.identity.server_name import identify_server
 from pipeguard.state import review
 from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.paths import store_path
@@ -121,23 +124,20 @@ def test_programs_get_json(snapshot: Snapshot) -> None:
     snapshot.commands("approve-json", "approve weather --all --yes --json  # 1")
 
 
-def test_all_are_one_line_each_with_what_is_flagged_first_and_counts() -> None:
+def test_all_are_shown_in_full_with_what_is_flagged_first() -> None:
     with Store.open(store_path()) as store:
         store.remember("weather", [seen({"name": "radar", "description": "Rain."})])
         radar = held({"name": "radar", "description": "Rain and snow."})
         store.remember("weather", [radar])
+        store.name_server("weather", identify_server(["npx", "weather"]))
     output = run("weather", "--all", "--yes").output
-    assert '"description"' not in output
-    states = {line.split()[2]: line.split()[0] for line in output.splitlines() if " tool " in line}
-    assert states == {
-        "weather/get_forecast": "flagged",
-        "weather/radar": "changed",
-        "weather/alerts": "new",
-    }
-    assert next(iter(states)) == "weather/get_forecast"
-    assert "1 flagged, 1 changed, 1 new" in output
-    assert "pipeguard diff weather/get_forecast" in output
-    assert "since it was first seen" in output, "nobody approved it"
+    assert output.startswith("Server weather: npm weather\nflagged: weather/get_forecast  tool, ")
+    lines = output.splitlines()
+    heads = [line for line in lines if "  tool, " in line]
+    assert [line.split("  ")[0] for line in heads[1:]] == ["weather/radar", "weather/alerts"]
+    assert "since it was first seen" in heads[1], "nobody approved it"
+    assert {'+  "description": "Rain and snow.",', '+  "description": "Alerts.",'} <= {*lines}
+    assert "3 definitions, of which 1 flagged." in lines
     assert "Approved 2 definitions.\nNot approved weather/get_forecast, which is flagged:" in output
     with Store.open(store_path()) as store:
         store.remember("weather", [held({"name": "radar", "description": "Rain, snow, hail."})])
@@ -161,9 +161,14 @@ def test_a_person_is_asked_for_each() -> None:
 
 @pytest.mark.usefixtures("nobody")
 def test_a_person_is_asked_once_for_all() -> None:
+    with Store.open(store_path()) as store:
+        store.remember("weather", [held({"name": "long", "description": "Rain. " * 9000})])
     code, output = on_terminal("approve", "", "weather", "--all")
     assert (code, output.count("[y/N]"), output.count("type ")) == (1, 0, 1)
     assert waiting() == {"mail/alerts", "weather/get_forecast"}
+    (unseen,) = re.findall(r"  (and [0-9,]+ characters that you have not seen):  .*/long", output)
+    assert f"To approve 2 definitions, {unseen}, type " in output
+    assert len(output) < 20_000
 
 
 SWAP = """
