@@ -8,6 +8,7 @@ import click
 
 from pipeguard.cli._emit import emit
 from pipeguard.cli._person import Person
+from pipeguard.cli.explain import describe_unseen, list_evidence
 from pipeguard.errors import PipeGuardError
 from pipeguard.state.exceptions import call_mark, differences, is_held, stopping
 from pipeguard.state.grants import MINUTES, CallGrant, make_grant
@@ -48,12 +49,13 @@ def grant_call(
     expires = ""
     if person is not None:
         grant = grant._replace(why=ask_reason())
-        person.must_confirm(f"allow this call of {event.name}")
+        person.must_confirm(f"allow this call of {event.name}{describe_unseen(event)}")
         with Store.open(store_path()) as store:
             words = next((item.get("excerpt", "") for item in stopping(event)), "")
             expires = make_grant(store, grant, person.name, words)
     fields = {
         **grant._asdict(),
+        "findings": list(event.findings),
         "differs": differences(event),
         "granted": bool(expires),
         "expires": expires,
@@ -67,26 +69,9 @@ def grant_call(
 
 def _page(event: AuditedEvent) -> list[str]:
     """List the arguments, the passage that ordered the call, and the effect of the grant."""
-    lines = [f"{visible(event.server)}: one call of {visible(event.tool)}"]
-    stopped = stopping(event)
-    given = dict.fromkeys(item.get("arguments", "") for item in stopped)
-    shown = [*filter(None, given)] or ["arguments that are not recorded"]
-    lines += [f"  with     {visible(arguments)}" for arguments in shown]
-    lines += [f"  differs  {visible(line)}" for line in differences(event)]
-    for item in stopped:
-        note = item.get("note", "")
-        lines.append(f"  stopped  {item['rule']}{': ' if note else ''}{visible(note)}")
-        if source := item.get("source"):
-            mark = f", marked {item['marked']}" if item.get("marked") else ""
-            age = f", {float(item['source_age']):.0f} s before" if item.get("source_age") else ""
-            lines.append(f"  from     {visible(source + age + mark)}")
-        if excerpt := item.get("excerpt"):
-            said = "text" if item["rule"].startswith("flows.") else "found"
-            lines.append(f"  {said:<7}  {visible(excerpt)}")
-    unseen = next((item["unseen"] for item in stopped if item.get("unseen")), "")
     return [
-        *lines,
-        *([f"With it go {unseen} characters that you have not seen."] if unseen else []),
+        f"{visible(event.server)}: one call of {visible(event.tool)}",
+        *list_evidence(event),
         f"What passes with it: this call, once, within {MINUTES} minutes, unless the tool or your",
         "policy changes before that, or something else is found. All of its arguments must be the",
         "same, also those that are not shown in full. Other calls are judged as before.",

@@ -26,14 +26,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeguard.cli._person import (
-    Person,
-    discard_input,
-    find_account,
-    make_number,
-    open_terminal,
-    refuse_agent,
-)
+from pipeguard.cli import _person
+from pipeguard.cli._person import Person
 from pipeguard.errors import InputError, PipeGuardError
 from pipeguard.log import say
 from pipeguard.state.page_address import publish_address
@@ -70,8 +64,8 @@ class PageHost:
     def __init__(self, person: Person | None, base: str = "") -> None:
         self.origin = ""
         self._base = base
-        self._terminals = set[int]() if person is None else {open_terminal()}
-        self._by = find_account() if person is None else person.name
+        self._terminals = set[int]() if person is None else {_person.open_terminal()}
+        self._by = _person.find_account() if person is None else person.name
         self._keys: dict[str, tuple[float, Callable[[], bool]]] = {}
         self._connections = 0
         self._loading = asyncio.Lock()
@@ -215,8 +209,8 @@ class PageHost:
                 return
             process = _find_process(os.dup(writer.get_extra_info("socket").fileno()))
             person, terminal = await asyncio.to_thread(Person.find_attached, process)
-            number = make_number()
-            discard_input(terminal)
+            number = _person.make_number()
+            _person.discard_input(terminal)
             _write(terminal, f"To open the page here, type {number}: ")
             async with asyncio.timeout(CONFIRM_SECONDS):
                 answer = await reader.readline()
@@ -304,7 +298,7 @@ def attach() -> bool:
     with connection:
         host = _find_process(os.dup(connection.fileno()))
         try:
-            refuse_agent(host)
+            _person.refuse_agent(host)
         except PipeGuardError:
             raise InputError(
                 f"process {host} has the page, and an agent may have started it.\n"

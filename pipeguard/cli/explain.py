@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 import textwrap
 import unicodedata
+from contextlib import suppress
+from datetime import datetime, timedelta
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,10 +16,12 @@ import click
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._emit import Fields, emit, json_option
 from pipeguard.detect.rules.rule import Leaving
-from pipeguard.errors import PipeGuardError
+from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.firewall.finding import Action
+from pipeguard.firewall.protocol.json_values import serialise
 from pipeguard.firewall.protocol.methods import METHODS
 from pipeguard.firewall.protocol.places import Surface, known_places
+from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.rulebook.actions import find_sure_action, list_raises, usual_action
 from pipeguard.rulebook.packs import load_rules, sources
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from pipeguard.detect.rules.rule import Rule
+    from pipeguard.firewall.protocol.json_values import JsonValue
     from pipeguard.state.exceptions import AuditedEvent
 
 
@@ -84,13 +90,13 @@ def command(what: str, *, full: bool, redacted: bool, as_json: bool) -> None:
         near = suggestion(what, [*rules, *code_rules()])
         why = f"no rule is called {what!r}.{near}\n  List them:  pipeguard rules list"
         raise PipeGuardError(why)
-    elif redacted:
-        event = exceptions.find_event(store_path(), what, with_demo=True)
-        emit(_redacted_fields(event), _redacted_page, as_json=as_json)
     else:
         event = exceptions.find_event(store_path(), what, with_demo=True)
         page = partial(_event_page, event, is_full=full)
-        emit(_event_fields(event, rules), page, as_json=as_json)
+        if redacted:
+            emit(_redacted_fields(event), _redacted_page, as_json=as_json)
+        else:
+            emit(_event_fields(event, rules), page, as_json=as_json)
 
 
 def _rule_page(rule: Rule) -> str:
@@ -164,7 +170,7 @@ def _event_page(event: AuditedEvent, fields: Fields, *, is_full: bool) -> Iterat
     server = f"server {event.server}" if event.server else "the gateway itself"
     about = f"{_MESSAGES.get(event.kind, '')}{what}; {server}; {event.time}"
     yield _label("What", visible(about))
-    yield from (_label("Differs", visible(line)) for line in exceptions.differences(event))
+    yield from _call_lines(event)
     leading = exceptions.stopping(event) or list(event.findings)
     words = {each["rule"]: each for each in fields["findings"]}
     for rule in words if is_full else [each["rule"] for each in leading[:1]]:
@@ -261,15 +267,70 @@ def _passage_lines(finding: dict[str, str], event: AuditedEvent, *, is_full: boo
         ("Wanted", explanation.describe_request(finding) if is_walled else ""),
         ("Seen", f"{where}{as_view}; {level}; {action}{would}" if is_full else ""),
         ("Rated", finding.get("steps", "") if is_full else ""),
-        (
-            "Cut" if event.action == action == "cut" else "Text",
-            "" if is_command or is_walled else finding.get("excerpt", ""),
-        ),
-        ("Note", finding.get("note", "")),
+        *(() if is_command or is_walled else _quote_passage(finding, event)),
     )
-    for label, text in texts:
-        if text:
-            yield _label(label, visible_lines(text) if label == "Note" else visible(text))
+    yield from (_label(label, visible(text)) for label, text in texts if text)
+    if note := finding.get("note", ""):
+        yield _label("Note", visible_lines(note))
+
+
+def list_evidence(event: AuditedEvent) -> Iterator[str]:
+    """Show what was stopped: a call's arguments, and the rules, each with its passage."""
+    yield from _call_lines(event)
+    passages = [
+        (_label("Stopped", each["rule"]), *_passage_lines(each, event, is_full=False))
+        for each in exceptions.stopping(event)
+    ]
+    yield from chain.from_iterable(dict.fromkeys(passages))
+
+
+def _quote_passage(finding: dict[str, str], event: AuditedEvent) -> Iterator[tuple[str, str]]:
+    """Quote the passage of a finding: where it came from, its words, and the text around it."""
+    source, mark = finding.get("source", ""), finding.get("marked", "")
+    if age := finding.get("source_age", ""):
+        now = datetime.fromisoformat(event.time).astimezone()
+        then = now - timedelta(seconds=float(age))
+        source += f", {then:{'%H:%M' if then.date() == now.date() else '%Y-%m-%d %H:%M'}}"
+    yield "From", f"{source}, marked {mark}" if mark else source
+    is_cut = event.action == finding.get("action") == "cut"
+    yield "Cut" if is_cut else "Text", finding.get("excerpt", "")
+    yield "Around", finding.get("frame", "")
+
+
+def _call_lines(event: AuditedEvent) -> Iterator[str]:
+    """Show a call's arguments, those first that say where it goes, and how they differ."""
+    first, lines = _find_arguments(event), list[str]()
+    lengths = _read_object(first.get("lengths", ""))
+    for name, value in _read_object(first.get("arguments", "")).items():
+        text, whole = serialise(value).decode(), lengths.get(name)
+        shown = f" ({whole} characters, {len(text) - 2 - text.count('…')} shown)" if whole else ""
+        lines.append(f"{serialise(name).decode()}: {text}{shown}")
+    lines = lines or [first.get("arguments", "")] * bool(first)
+    if unseen := describe_unseen(event):
+        lines.append(unseen.removeprefix(", " if lines else ", and "))
+    for at, line in enumerate(lines):
+        yield _label("" if at else "With", visible(line))
+    yield from (_label("Differs", visible(line)) for line in exceptions.differences(event))
+
+
+def describe_unseen(event: AuditedEvent) -> str:
+    """The end of a sentence about a stopped call: the part of it that nobody has seen."""
+    if (first := _find_arguments(event)) or not exceptions.call_mark(event):
+        unseen = int(first.get("unseen", 0))
+        return f", and {unseen:,} characters that you have not seen" if unseen else ""
+    return ", and any arguments that you have not seen"
+
+
+def _find_arguments(event: AuditedEvent) -> dict[str, str]:
+    """The finding that has the arguments of a call; empty if none has."""
+    return next((each for each in event.findings if each.get("arguments")), {})
+
+
+def _read_object(text: str) -> dict[str, JsonValue]:
+    with suppress(Refusal):
+        value = parse_json(text.encode())
+        return value if isinstance(value, dict) else {}
+    return {}
 
 
 def _wrap(text: str, label: str = "") -> str:

@@ -100,6 +100,7 @@ def test_a_call_that_a_flow_stopped_is_allowed_once(policy: Path, snapshot: Snap
         allow order --dry-run
         allow private --by call --dry-run
         """
+    snapshot.varies[r"(?<=read_email, )\d\d:\d\d"] = "CLOCK"
     snapshot.commands("allow-once-dry", dry)
     assert StoredGrants(store_path()).take("ab" * 16) == ""
     snapshot.commands("allow-once", "allow order --why 'she asked'")

@@ -91,7 +91,7 @@ def test_who_decides_about_a_call_sees_what_differs_from_those_that_passed(tmp_p
     new = 'to: "eve" (new)'
     changed = 'command: "rm -rf /" (last allowed: "ls /srv", 2 calls)'
     shown = stopped.run(command, "--by", "call", "--dry-run")
-    assert f"differs {new} differs {changed}" in shown
+    assert f"Differs {new} Differs {changed}" in shown
     assert KEY not in shown
     explained = stopped.run(f"pipeguard explain {event}")
     assert f"Differs {new}" in explained
