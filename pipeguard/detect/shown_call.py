@@ -53,7 +53,8 @@ WHOLE_CHARS = 2048  # of a value: of a longer one only its length is shown
 VALUE_CHARS = 80  # of a value that is shown
 BEGIN_CHARS = 4  # of a word that may be a piece of a secret
 NAME_CHARS = 40  # of an argument's name
-TARGET, AMOUNT, OTHER = range(3)  # to whom and where, how much, and the rest of a call
+# By its name, to whom, where or which command; how much; one of these by its form; and the rest.
+TARGET, AMOUNT, LIKELY, OTHER = range(4)
 FIRST = "first call of this tool in this session"
 NOT_COMPARED = "cannot be told: earlier calls are not kept, or this one is too long to compare"
 NONE = "nothing: calls of this tool that passed had the same values"
@@ -315,7 +316,7 @@ def _show_arguments(cover: _Cover, message: Message, findings: Sequence[Finding]
         lengths |= {name: count} if seen < count else {}
     return {
         "arguments": serialise(shown).decode(),
-        "targets": str(sum(rank != OTHER for rank, *_ in ranked[:limit])),
+        "targets": str(sum(rank < LIKELY for rank, *_ in ranked[:limit])),
         "unseen": str(unseen) if unseen else "",
         "lengths": json.dumps(lengths, separators=(",", ":")) if lengths else "",
     }
@@ -348,8 +349,7 @@ def _rank(names: tuple[str, ...], value: JsonValue) -> int:
     if rank == OTHER and isinstance(value, list):
         return min((_rank(names, each) for each in value[:MOST_ITEMS]), default=OTHER)
     if rank == OTHER and isinstance(value, str) and len(value) <= WHOLE_CHARS:
-        form = TARGET if _FORM.fullmatch(value) else OTHER
-        return AMOUNT if type(value) is Number else form
+        return LIKELY if type(value) is Number or _FORM.fullmatch(value) else OTHER
     return rank
 
 

@@ -154,7 +154,10 @@ class Finding(NamedTuple):
 
 
 # The fields of a finding for the person who decides, which the audit keeps whole.
-SHOWN = (*("arguments", "unseen", "lengths", "differs", "source", "source_age", "marked", "frame"),)
+SHOWN = (
+    *("arguments", "targets", "unseen", "lengths", "differs"),
+    *("source", "source_age", "marked", "frame"),
+)
 
 
 def tells_private(rule: str) -> bool:

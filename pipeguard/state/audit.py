@@ -177,8 +177,9 @@ def find_loosened(store: Store) -> str:
     Raises:
         StateError: the store cannot be read.
     """
-    wanted = AuditFilter(rule=LOOSENED, since=parse_moment("1d"), limit=1)
-    return next((row.entry.time for row in rows(store, wanted, by_time=True)), "")
+    condition = "WHERE action = 'warn' AND kind = 'notice' AND time >= ? AND instr(findings, ?)"
+    values = (parse_moment("1d"), f'"rule":"{LOOSENED}"')
+    return next((time for (time,) in select(store, "max(time)", condition, values)), None) or ""
 
 
 def findings_json(findings: Sequence[Finding]) -> str:

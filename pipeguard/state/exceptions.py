@@ -36,6 +36,9 @@ WITHHELD = ("block", "ask", "cut")  # actions that remove text without a placeho
 STOPPED = (*WITHHELD, "redact")  # actions after which not all of a message is forwarded
 NOT_REDACTED = "protocol.not-redacted"
 DECISION = "approval"  # the kind of the rows of decisions
+# The name of a call that waited, in the note of its end or of a decision. Another note may quote a
+# server's words, but neither begins nor ends with them.
+_ENDED = re.compile(r"(?:\Aevent (?=[\w.-]+(?:[,:]|\Z))| as event (?=[\w.-]+\Z))([\w.-]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,12 +224,9 @@ def held_events(store: Store, since: str) -> list[AuditedEvent]:
     if not asked:
         return []
     later = rows(store, AuditFilter(from_event=asked[0].entry.event, note="event "))
-    told = "".join(row.entry.findings for row in later)  # which names each finished wait
-    return [
-        to_event(row)
-        for row in asked
-        if not re.search(rf"event {re.escape(row.entry.event)}(?!\w)", told)
-    ]
+    notes = (each.get("note", "") for row in later for each in parse_findings(row.entry))
+    ended = {name for note in notes for name in _ENDED.findall(note)}
+    return [to_event(row) for row in asked if row.entry.event not in ended]
 
 
 def stopped_events(store: Store, since: str, limit: int) -> list[AuditedEvent]:

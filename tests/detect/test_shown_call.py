@@ -60,6 +60,7 @@ LONG = "lorem ipsum " * 5000
         ({"a": [[[{"to": ["x@y.example"]}]]], "body": "b " * 999}, 2, '"to":["x@y.example"]', 0),
         ({"to": "a" * 10**6, "account": "DE89370400440532013000"}, 3, '"DE893704004405320', 10**5),
         ({"acc\u200bount": "DE89370400440532013000"}, 2, '"acc⟨U+200B⟩ount 1":"DE8', 0),
+        ({"reference": "7", "priority": "1", "host": "x"}, 2, '"host":"x","text"', 0),
         ({"amount": Number("1e9")}, 2, '"amount":"1000000000"', 0),
         ({"k" * 50 + "1": "a", "k" * 50 + "2": "b"}, 1, '"… 1":"a"', 22),
         ({"body": f"{LONG} pay to DE89370400440532013000"}, 1, '… DE89370400440532013000"', 10**4),
@@ -72,6 +73,7 @@ def test_where_a_call_goes_is_shown_first_and_what_is_not_shown_is_counted(
     found = Conversation(place).order({**CALL, **call}).findings[0]
     assert shown in found.arguments
     assert int(found.targets) == targets
+    assert json.loads(findings_json([found]))[0]["targets"] == found.targets
     assert (int(found.unseen or 0) >= unseen) if unseen else found.unseen == ""
     assert json.loads(found.arguments).keys() >= json.loads(found.lengths or "{}").keys()
     assert len(found.arguments.encode()) <= shown_call.ARGUMENTS_BYTES
