@@ -355,7 +355,7 @@ def _describe(verdict: Verdict, server: str, ask_seconds: float) -> str:
             f" {verdict.event}). If you allow it, the agent must repeat it."
         )
     first = next((each for each in verdict.findings if each.arguments), verdict.findings[0])
-    given = json.loads(first.arguments or "{}")
+    given = json.loads(first.arguments or "{}", parse_int=str)  # of any length
     telling = dict([*given.items()][: int(first.targets or 0)])  # which are never cut
     arguments = show(first.arguments, len(json.dumps(telling)) + ARGUMENTS_CHARS)
     unseen = int(first.unseen or 0) + max(0, len(first.arguments) - len(arguments))

@@ -323,7 +323,7 @@ def _read_differences(findings: Iterable[Mapping[str, str]]) -> tuple[str, list[
 def _parse(text: str | None) -> dict[str, object]:
     """Parse a JSON object; empty for anything else."""
     try:
-        value = json.loads(text or "")
+        value = json.loads(text or "", parse_int=str)
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}

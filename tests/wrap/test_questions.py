@@ -113,6 +113,15 @@ def test_a_call_that_waits_is_decided_by_a_form(
         assert str(asked["id"]) not in heard(tmp_path)
 
 
+def test_a_call_with_a_number_of_any_length_is_decided_by_a_form(tmp_path: Path) -> None:
+    arguments = f'{{"text": "{KEY}", "n": {"9" * 5000}}}'
+    call = f'"method": "tools/call", "params": {{"name": "echo", "arguments": {arguments}}}'
+    with asked_client(tmp_path, FORM, "2025-06-18", {}) as wrapped:
+        wrapped.send(f'{{"jsonrpc": "2.0", "id": 900, {call}}}\n'.encode())
+        say(wrapped, question(wrapped), {"action": "decline"})
+        assert "isError" in result(wrapped.answer(900))
+
+
 @pytest.mark.parametrize(
     "answer", [{"action": "accept", "content": {"decision": [ALLOW]}}, {"action": "cancel"}, None]
 )
