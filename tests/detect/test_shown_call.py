@@ -13,6 +13,7 @@ from pipeguard.detect import shown_call
 from pipeguard.detect.flows.readings import readings
 from pipeguard.firewall.finding import Direction
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.state.audit import findings_json
 from tests.fuzz.budget import tried
 from tests.state.test_grants import CALL, KEY, Conversation
 
@@ -60,7 +61,7 @@ LONG = "lorem ipsum " * 5000
         ({"a": [[[{"to": ["x@y.example"]}]]], "body": "b " * 999}, 2, '"to":["x@y.example"]', 0),
         ({"to": "a" * 10**6, "account": "DE89370400440532013000"}, 3, '"DE893704004405320', 10**5),
         ({"acc\u200bount": "DE89370400440532013000"}, 2, '"acc⟨U+200B⟩ount 1":"DE8', 0),
-        ({"reference": "7", "priority": "1", "host": "x"}, 2, '"host":"x","text"', 0),
+        ({"reference": "7", "priority": "1", "host": "x"}, 2, 'example"],"reference":"7"', 0),
         ({"amount": Number("1e9")}, 2, '"amount":"1000000000"', 0),
         ({"k" * 50 + "1": "a", "k" * 50 + "2": "b"}, 1, '"… 1":"a"', 22),
         ({"body": f"{LONG} pay to DE89370400440532013000"}, 1, '… DE89370400440532013000"', 10**4),
