@@ -69,7 +69,9 @@ async def _enter(request: web.Request) -> web.StreamResponse:
     if cookie is None:
         return problem(request, 403, "This link does not work", "used")
     path = f"{page.root}/"
-    answer = web.Response(status=303, headers={"Location": path})
+    # Whoever had this port before may have left a script in the browser (Clear Site Data, 3.1).
+    forget = {"Clear-Site-Data": '"cache", "storage"'}
+    answer = web.Response(status=303, headers={"Location": path, **forget})
     answer.set_cookie(
         page.cookie, cookie, httponly=True, samesite="Strict", path=path, secure=request.secure
     )

@@ -62,8 +62,10 @@ def test_a_link_works_once_and_for_this_user(browser: Browser, terminal: PageTer
         refuse_another_user(first.url + path, f"{cookie['name']}={cookie['value']}")
     second.goto(link)
     expect(second.get_by_role("heading", name="This link does not work")).to_be_visible()
+    second.evaluate("localStorage.left = 'by whoever had this port before'")
     second.goto(terminal.new_link())
     expect(second).to_have_title(re.compile("^Waiting"))
+    assert second.evaluate("localStorage.left") is None
 
 
 def test_without_the_cookie_or_by_another_name_nothing_is_shown_or_decided(here: PageHere) -> None:
