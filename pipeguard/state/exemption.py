@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import json
-from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -87,9 +86,15 @@ class Exemption:
 
 
 def describe_opening(exemptions: Iterable[Exemption]) -> list[str]:
-    """Describe, in a sentence each, what else exceptions let pass."""
-    sentences = Counter(map(_describe, dict.fromkeys(exemptions)))
-    return [f"{text} ({n} of them)" if n > 1 else text for text, n in sentences.items()]
+    """Describe, in a sentence each, what else exceptions let pass, with the rules at the end."""
+    alike: dict[str, list[Exemption]] = {}
+    for each in exemptions:
+        alike.setdefault(_describe(each), []).append(each)
+    return [
+        f"{_describe(those[0], is_one=len({each.content for each in those}) == 1)}"
+        f" ({', '.join(dict.fromkeys(visible(each.rule) for each in those))})"
+        for those in alike.values()
+    ]
 
 
 def describe_place(place: str) -> str:
@@ -98,17 +103,25 @@ def describe_place(place: str) -> str:
     return f"the {part} {message}" if part == "structured" else f"the {message} {part}".rstrip()
 
 
-def _describe(exemption: Exemption) -> str:
-    of = f"calls of {quote(exemption.tool)}" if exemption.tool else "messages"
-    rule, place = visible(exemption.rule), describe_place(exemption.place)
-    if exemption.content and tells_private(exemption.rule):
-        return f"this value again, wherever {rule} finds it in {place} of {of}"
-    if exemption.content:
-        return f"this text again, unchanged, where {rule} finds it in {place} of {of}"
-    if named := exemption.path or exemption.host:
-        only = f"that name {quote(named)} and no other file or host"
-        return f"what {rule} finds in {place} of {of} {only}"
-    return f"anything that {rule} finds in {place} of all {of}"
+def _describe(exemption: Exemption, *, is_one: bool = True) -> str:
+    """Describe an exception, or several that differ in their contents, without its rule."""
+    place, tool = exemption.place, exemption.tool and quote(exemption.tool)
+    named = exemption.path or exemption.host
+    before, of = f"{describe_place(place)} of ", f"calls of {tool}" if tool else "messages"
+    if place == "call.arguments":
+        before = ""
+    elif place == "result.text" and exemption.tool and not named:
+        before, of = "", f"results of {tool}"
+    ends = ": the model then sees it" if place.startswith("result.") else ""
+    if named:
+        return f"{before}{of} that name {quote(named)}, and no other file or host{ends}"
+    if not exemption.content:
+        return f"everything of this kind in {before}all {of}{ends}"
+    noun = "value" if tells_private(exemption.rule) else "text"
+    again = f"this {noun} again" if is_one else f"the {noun}s found here again"
+    if noun == "text":
+        return f"{again}, unchanged, in {before}{of}{ends}"
+    return f"{again} in {before}{of}{', to any recipient' if not before and not ends else ends}"
 
 
 def entries(exemptions: Sequence[Exemption], indent: str = "") -> str:

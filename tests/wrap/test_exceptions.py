@@ -85,7 +85,7 @@ def test_an_exception_for_a_file_lets_no_other_file_pass(tmp_path: Path, policy:
         assert (code, "cannot be limited by host" in shown) == (1, True)
         code, shown = decide(tmp_path / "state", *words, "path")
         assert code == 0, shown
-        assert "that name /srv/docs/attacks.md and no other file or host" in shown
+        assert "that name /srv/docs/attacks.md, and no other file or host" in shown
         assert 'path: "/srv/docs/attacks.md"' in policy.read_text()
         until(lambda: passes(read(ORDER, "/srv/docs/attacks.md")), "the exception applies")
         assert passes(read(OTHER, "/srv/docs/attacks.md"))
