@@ -13,24 +13,8 @@ from pipeguard.firewall.finding import Finding, method_is_secret
 from pipeguard.firewall.session import replies
 from pipeguard.rulebook.packs import load_rules
 from pipeguard.rulebook.samples import texts
+from pipeguard.state import exceptions, explanation
 from pipeguard.state.audit import AuditFilter, parse_findings, rows
-from pipeguard.state.exceptions import (
-    DECISION,
-    complete_advice,
-    decisive,
-    is_only_noted,
-    is_wall,
-    stopping,
-    to_event,
-)
-from pipeguard.state.explanation import (
-    describe_outcome,
-    describe_request,
-    describe_rule,
-    find_example,
-    list_commands,
-    merge_passages,
-)
 from pipeguard.ui.cards import MOST_CARDS, find_waiting
 from pipeguard.ui.evidence import Evidence
 from pipeguard.ui.headings import make_heading
@@ -68,26 +52,26 @@ def explain_event(store: Store, name: str) -> dict[str, object] | None:
         StateError: the store cannot be read.
     """
     named = list(rows(store, AuditFilter(event=name))) if name else []
-    row = next((each for each in named if each.entry.kind != DECISION), None)
+    row = next((each for each in named if each.entry.kind != exceptions.DECISION), None)
     if row is None:
         return None
-    event = to_event(row)
+    event = exceptions.to_event(row)
     rules = {rule.id: rule for rule in load_rules()}
-    leading = stopping(event) or list(event.findings)
+    leading = exceptions.stopping(event) or list(event.findings)
     in_order = list(dict.fromkeys(each["rule"] for each in (*leading, *event.findings)))
-    decisions = [_describe(each.entry) for each in named if each.entry.kind == DECISION]
-    drawn = find_waiting(store)[:MOST_CARDS] if stopping(event) else []
+    decisions = [_describe(each.entry) for each in named if each.entry.kind == exceptions.DECISION]
+    drawn = find_waiting(store)[:MOST_CARDS] if exceptions.stopping(event) else []
     card = next((card for card in drawn if card.id == name), None)
     return {
         "row": row,
         "heading": card.heading if card else _head(event),
-        "outcome": describe_outcome(event),
+        "outcome": explanation.describe_outcome(event),
         "blocks": [_explain_rule(event, rule, rules) for rule in in_order[:MOST_RULES]],
         "more_rules": max(0, len(in_order) - MOST_RULES),
         "proof": Evidence([*leading, *event.findings], is_whole=True),
         "reply": _read_reply(row, event),
         "audited": event,
-        "commands": list_commands(event),
+        "commands": explanation.list_commands(event),
         "decisions": decisions[-MOST_DECISIONS:],
         "card": card.id if card else "",
     }
@@ -99,9 +83,9 @@ def _describe(decision: AuditEntry) -> str:
 
 
 def _head(event: AuditedEvent) -> Markup:
-    stopped = stopping(event)
+    stopped = exceptions.stopping(event)
     if stopped:
-        return make_heading(event, decisive(stopped))
+        return make_heading(event, exceptions.decisive(stopped))
     what = event.tool or event.method
     if not what:
         return sentence("A message of {server}", server=show_own(event.server))
@@ -110,17 +94,17 @@ def _head(event: AuditedEvent) -> Markup:
 
 def _explain_rule(event: AuditedEvent, rule: str, rules: dict[str, Rule]) -> dict[str, object]:
     """Describe a rule's findings, with its texts, and samples that it finds and does not find."""
-    words = describe_rule(rule, rules)
-    fix = complete_advice(words["fix"], event, rule)
-    words["fix"] = "" if is_only_noted(event, rule) else fix
-    passages = merge_passages(event.findings, rule, with_places=True)
+    words = explanation.describe_rule(rule, rules)
+    fix = exceptions.complete_advice(words["fix"], event, rule)
+    words["fix"] = "" if exceptions.is_only_noted(event, rule) else fix
+    passages = explanation.merge_passages(event.findings, rule, with_places=True)
     known = rules.get(rule)
     return {
         "rule": rule,
         "words": words,
         "passages": passages[:MOST_PASSAGES],
-        "wanted": describe_request(passages[0]) if is_wall(rule) else "",
-        "example": find_example(known) if known else "",
+        "wanted": explanation.describe_request(passages[0]) if exceptions.is_wall(rule) else "",
+        "example": explanation.find_example(known) if known else "",
         "near_miss": texts(known.passes[0])[0] if known else "",
     }
 

@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from pipeguard.assess.isolated_servers import RunningProcesses
-from pipeguard.state.calls import (
-    BIN_SECONDS,
-    HOUR_SECONDS,
-    AuditedCall,
-    HourCounts,
-    find_calls,
-    is_busy,
-)
+from pipeguard.state import calls
 from pipeguard.state.row_filter import RowFilter, WrongFilterError, parse_filter
 from pipeguard.state.timestamps import to_utc_text
 from pipeguard.ui import event as event_page
@@ -27,7 +20,7 @@ if TYPE_CHECKING:
     from pipeguard.state.store import Store
 
 SHOWN = 100  # calls of one page
-COUNTS: web.AppKey[HourCounts] = web.AppKey("counts", HourCounts)
+COUNTS: web.AppKey[calls.HourCounts] = web.AppKey("counts", calls.HourCounts)
 _HOUR = "since:1h"
 _VIEWS = (
     ("Everything", _HOUR, "calls"),
@@ -42,7 +35,7 @@ _VIEWS = (
 
 def add_routes(app: web.Application) -> None:
     """Add the addresses of this page."""
-    app[COUNTS] = HourCounts()
+    app[COUNTS] = calls.HourCounts()
     app.router.add_get("/live", _live)
     event_page.add_routes(app)
 
@@ -68,25 +61,25 @@ async def _live(request: web.Request) -> web.StreamResponse:
 
 
 def _look(
-    store: Store, counts: HourCounts, where: RowFilter | None, before: int, name: str
+    store: Store, counts: calls.HourCounts, where: RowFilter | None, before: int, name: str
 ) -> dict[str, object]:
     """Draw the last hour, and list the calls that match a filter; if busy, without passed calls."""
     now = time.time()
     bins = counts.look(store, now)
-    sums = {name: sum(each[name] for each in bins) for name in HourCounts.NAMES}
+    sums = {name: sum(each[name] for each in bins) for name in calls.HourCounts.NAMES}
     label = (
-        f"Calls in each {BIN_SECONDS} seconds of the last hour: {sums['calls']:,} in all."
+        f"Calls in each {calls.BIN_SECONDS} seconds of the last hour: {sums['calls']:,} in all."
         f" {sums['block']:,} messages were blocked."
     )
-    calls, older, hides_passed = list[AuditedCall](), 0, False
+    found, older, hides_passed = list[calls.AuditedCall](), 0, False
     if where is not None:
         has_verdict = any(term.field == "verdict" for term in where.terms)
-        hides_passed = not before and not has_verdict and is_busy(store, now)
-        calls, older = find_calls(
+        hides_passed = not before and not has_verdict and calls.is_busy(store, now)
+        found, older = calls.find_calls(
             store, where, limit=SHOWN, before=before, hides_passed=hides_passed
         )
-    begins = to_utc_text(now - HOUR_SECONDS)
-    is_any_open = any(each.is_open and each.row.entry.time > begins for each in calls)
+    begins = to_utc_text(now - calls.HOUR_SECONDS)
+    is_any_open = any(each.is_open and each.row.entry.time > begins for each in found)
     return {
         "views": [(name, query, sums[key]) for name, query, key in _VIEWS],
         "plot": bars([each["calls"] for each in bins], [each["block"] for each in bins], label),
@@ -94,6 +87,6 @@ def _look(
         "living": RunningProcesses().find_living(store) if is_any_open else {},
         "opened": explain_event(store, name),
         "is_busy": hides_passed,
-        "calls": calls,
+        "calls": found,
         "older": older,
     }

@@ -21,24 +21,14 @@ from pipeguard.gateway import menu
 from pipeguard.state.activity import tool_calls
 from pipeguard.state.audit import parse_findings
 from pipeguard.state.review import StoredDefinition, pin_history
+from pipeguard.ui import tool_pins
 from pipeguard.ui.cards import ChangedCard
 from pipeguard.ui.decisions import NothingDoneError
 from pipeguard.ui.headings import describe_reason
 from pipeguard.ui.page import OpeningAnswer, ask_number, draw, with_store
 from pipeguard.ui.servers import sort_entries
 from pipeguard.ui.text import foreign, show_own
-from pipeguard.ui.tool_pins import (
-    MOST_HITS,
-    Parameter,
-    StoredTool,
-    ToolFinder,
-    address,
-    find_tool,
-    list_parameters,
-    read_annotations,
-    read_definition,
-    stored_tools,
-)
+from pipeguard.ui.tool_pins import StoredTool, address
 from pipeguard.unicode.display import quote_name, visible
 
 if TYPE_CHECKING:
@@ -59,13 +49,13 @@ LIMIT_SECONDS = 30.0  # for the server's start and the call
 NOTE_CHARS = 300
 UNSEEN = Markup("It passed when a client first listed it. No person looked.")
 WHOLE = "whole"  # the field with all arguments as JSON
-_FINDER: web.AppKey[ToolFinder] = web.AppKey("finder", ToolFinder)
+_FINDER: web.AppKey[tool_pins.ToolFinder] = web.AppKey("finder", tool_pins.ToolFinder)
 _TRYING: web.AppKey[asyncio.Lock] = web.AppKey("trying", asyncio.Lock)
 
 
 def add_routes(app: web.Application) -> None:
     """Add the addresses of these pages."""
-    app[_FINDER] = ToolFinder()
+    app[_FINDER] = tool_pins.ToolFinder()
     app[_TRYING] = asyncio.Lock()
     app.router.add_get(PATH, _tools)
     app.router.add_get(PATH + "/{server}/{name}", _tool)
@@ -75,10 +65,10 @@ def add_routes(app: web.Application) -> None:
 async def _tools(request: web.Request) -> web.StreamResponse:
     query = request.query.get("q", "").strip()[:QUERY_CHARS]
     server = request.query.get("server", "")
-    tools = await with_store(request, stored_tools)
+    tools = await with_store(request, tool_pins.stored_tools)
     finder, search = request.app[_FINDER], None
     if query:
-        search = await asyncio.to_thread(finder.search, tools, query, MOST_HITS)
+        search = await asyncio.to_thread(finder.search, tools, query, tool_pins.MOST_HITS)
     shown = [tool for tool in tools if server in {"", tool.server}]
     shown.sort(key=lambda tool: not tool.pin.waits)  # stable: pending tools first
     servers = dict.fromkeys(tool.server for tool in tools)
@@ -114,7 +104,7 @@ class ShownTool(NamedTuple):
     """
 
     stored: StoredTool
-    parameters: list[Parameter]
+    parameters: list[tool_pins.Parameter]
     schema: str
     annotations: JsonObject
     steps: list[dict[str, Any]]
@@ -125,7 +115,7 @@ class ShownTool(NamedTuple):
     @property
     def description(self) -> str:
         """The description that agents read."""
-        text = read_definition(self.stored.definition).get("description")
+        text = tool_pins.read_definition(self.stored.definition).get("description")
         return text if isinstance(text, str) else ""
 
 
@@ -136,11 +126,11 @@ def find_shown(store: Store, server: str, name: str) -> ShownTool:
         NothingDoneError: the store does not have it.
         StateError: the store cannot be read.
     """
-    stored = find_tool(store, server, name)
+    stored = tool_pins.find_tool(store, server, name)
     if stored is None:
         raise NothingDoneError("The store has no such tool any more.")
-    definition = read_definition(stored.definition)
-    parameters = list(list_parameters(definition))
+    definition = tool_pins.read_definition(stored.definition)
+    parameters = list(tool_pins.list_parameters(definition))
     schema = definition.get("inputSchema")
     properties = schema.get("properties") if isinstance(schema, dict) else None
     is_plain = isinstance(properties, dict) and len(parameters) <= MOST_PARAMETERS
@@ -149,7 +139,7 @@ def find_shown(store: Store, server: str, name: str) -> ShownTool:
         stored,
         parameters if is_plain else [],
         "" if is_plain else serialise(schema).decode(),
-        read_annotations(stored.definition),
+        tool_pins.read_annotations(stored.definition),
         list(_list_steps(store, stored)),
         list(_list_calls(entries, stored.pin.name)),
         *_find_entry(store, stored),
@@ -266,7 +256,7 @@ def read_arguments(shown: ShownTool, form: Mapping[str, str]) -> dict[str, objec
     return arguments
 
 
-def _read_argument(parameter: Parameter, text: str) -> object:
+def _read_argument(parameter: tool_pins.Parameter, text: str) -> object:
     name = visible(parameter.name)[:100]
     if parameter.kind == "string":
         return text
