@@ -12,13 +12,14 @@ from abc import ABC, abstractmethod
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
+from markupsafe import Markup, escape
+
 from pipeguard.ui.offers import make_tick
 from pipeguard.ui.scans import make_key
+from pipeguard.ui.text import foreign
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from markupsafe import Markup
 
     from pipeguard.state.exceptions import AuditedEvent
     from pipeguard.state.review import StoredDefinition
@@ -45,6 +46,7 @@ class CardAnswer(NamedTuple):
         is_main: the answer that the evidence suggests.
         is_small: rarely wanted.
         needs_reason: whether the person must give a reason.
+        subject: the end of the label, from outside.
     """
 
     name: str
@@ -55,6 +57,13 @@ class CardAnswer(NamedTuple):
     is_main: bool = False
     is_small: bool = False
     needs_reason: bool = False
+    subject: str = ""
+
+    @property
+    def button(self) -> Markup:
+        """The whole label."""
+        subject = Markup("&nbsp;") + foreign(self.subject) if self.subject else ""
+        return escape(self.label) + subject
 
 
 class Card(ABC):
@@ -67,6 +76,7 @@ class Card(ABC):
         heading: a sentence of ours, with foreign names set apart.
         title: a shorter heading for the list, or empty.
         what: the kind of thing, in words.
+        now: what is true now, and stays so without an answer.
         since: when the first of it happened (ISO 8601, UTC).
         last: when the last of it happened, if it happened more than once.
         count: how often it happened.
@@ -76,6 +86,7 @@ class Card(ABC):
         dismissal: the key to dismiss it permanently, or empty.
         client: the name of whoever asks, or empty.
         until: when the wait of a call ends (ISO 8601, UTC), or empty.
+        is_answer: whether the event is a result, not a call.
         is_whole: whether the card shows long values in full.
         bound: the texts to which an answer applies.
     """
@@ -83,6 +94,7 @@ class Card(ABC):
     kind: str
     group = HELD
     title: Markup | str = ""
+    now: Markup | str = ""
     last = ""
     count = 1
     event: AuditedEvent | None = None
@@ -91,7 +103,7 @@ class Card(ABC):
     dismissal = ""
     client = ""
     until = ""
-    is_whole = False
+    is_answer = is_whole = False
     names_server = True  # next to its heading in the list
 
     def __init__(self, id_: str, server: str, heading: Markup, what: str, since: str) -> None:
@@ -126,10 +138,10 @@ class Card(ABC):
     def choose_opening(self, scans: Scans, by: str) -> ChosenAnswer | None:
         """Return the answer that lets it pass from the list; None if the card must be opened.
 
-        It must be opened for a reason, or if the rules found something or have not looked.
+        It must be opened for a reason, or if the rules object to any of it or have not looked.
         """
         clean = [each for each in self.definitions if scans.found.get(make_key(each)) == []]
-        if self.definitions and not clean:
+        if len(clean) < len(self.definitions):
             return None
         answer = next((each for each in self.answers if each.opens and not each.needs_reason), None)
         return answer and ChosenAnswer(self, answer, by, ticked=tuple(map(make_tick, clean)))

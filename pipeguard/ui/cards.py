@@ -17,17 +17,9 @@ from pipeguard.assess.logins import NeededLogin, find_logins
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.firewall.session.replies import REFUSED_WAIT
+from pipeguard.state import exceptions
 from pipeguard.state import proposals as proposed
 from pipeguard.state.dismissals import dismissals
-from pipeguard.state.exceptions import (
-    AuditedEvent,
-    call_mark,
-    decisive,
-    held_events,
-    is_wall,
-    stopped_events,
-    stopping,
-)
 from pipeguard.state.grants import find_granted
 from pipeguard.state.page_address import definition_card, new_card
 from pipeguard.state.proposals import Proposal
@@ -46,6 +38,7 @@ from pipeguard.unicode.display import pluralize
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from pipeguard.state.exceptions import AuditedEvent
     from pipeguard.state.store import Store
     from pipeguard.ui.card import ChosenAnswer
 
@@ -115,7 +108,7 @@ def carry_out_all(store: Store, chosen: Sequence[ChosenAnswer]) -> DoneDecision:
 def _cards(store: Store, wanted: str = "") -> Iterator[Card]:
     """Yield all cards; at least the wanted one, if its id is given."""
     now, ask_seconds = time.time(), read_ask_seconds()
-    waiting = held_events(store, to_utc_text(now - ask_seconds))
+    waiting = exceptions.held_events(store, to_utc_text(now - ask_seconds))
     for event in reversed(waiting):
         yield CallCard(event, to_utc_text(from_utc_text(event.time) + ask_seconds))
     yield from _definition_cards(store, wanted)
@@ -124,7 +117,8 @@ def _cards(store: Store, wanted: str = "") -> Iterator[Card]:
     yield from (card for card in logins if not {card.id, card.dismissal} & gone)
     since = to_utc_text(now - STOPPED_DAYS * 86_400)
     decided = {(event.server, event.name) for event in waiting} | find_granted(store, since)
-    yield from _stopped_cards(store, stopped_events(store, since, MOST_EVENTS), decided, wanted)
+    stopped = exceptions.stopped_events(store, since, MOST_EVENTS)
+    yield from _stopped_cards(store, stopped, decided, wanted)
 
 
 def _stopped_cards(
@@ -154,14 +148,14 @@ def _stopped_cards(
 
 def _likeness(event: AuditedEvent) -> tuple[str, ...]:
     """Return a key that events share if one decision covers them; empty if none is needed."""
-    stopped = stopping(event)
+    stopped = exceptions.stopping(event)
     if not stopped or any(REFUSED_WAIT in item.get("note", "") for item in stopped):
         return ()
-    rule = decisive(stopped)
+    rule = exceptions.decisive(stopped)
     way = find_remedy(rule).way
-    if is_wall(rule):
+    if exceptions.is_wall(rule):
         return ("wall", event.server, rule, find_subject(stopped[0])) if way is Way.GRANT else ()
-    if way is not Way.EXCEPTION and not call_mark(event):
+    if way is not Way.EXCEPTION and not exceptions.call_mark(event):
         return ()
     contents = sorted(item.get("content", "") for item in stopped)
     return ("stopped", event.server, event.tool, rule, describe_stop(event), *contents)
@@ -224,6 +218,9 @@ class ChangedCard(_DefinitionsCard):
         what = f"A {pin.kind} changed"
         super().__init__(_changed_id(definition), definition.server, heading, what, pin.held_at)
         self.title = Markup("{} changed").format(name)
+        use = "; calls are refused" * (pin.kind == "tool")
+        version = "approved version" if pin.is_reviewed else f"version {pin.origin}"
+        self.now = f"Agents keep the {version}{use} until you decide."
         self.definitions = (definition,)
         self.bound = (pin.held_fingerprint or "",)
         if self.change() is None:
@@ -232,10 +229,10 @@ class ChangedCard(_DefinitionsCard):
     @property
     def answers(self) -> tuple[CardAnswer, ...]:
         """Keep the approved version, or trust this one."""
-        keeps = "Clients keep the approved version, and its calls are refused while the server"
+        never = "The new version is never offered. Its use is refused while the server offers it."
         version = "exactly this version, in every client, within a second"
         return (
-            CardAnswer("reject", "Reject", f"{keeps} offers this one, which never waits again."),
+            CardAnswer("reject", "Reject", never),
             CardAnswer("approve", "Approve", opens=version, spares="a later change"),
         )
 
@@ -258,6 +255,7 @@ class NewCard(_DefinitionsCard):
     """
 
     kind = "new"
+    now = "No agent sees or calls any of this until you approve it."
     starts: Sequence[dict[str, str]] = ()
 
     def __init__(self, server: str, offered: list[StoredDefinition], launched: str) -> None:
@@ -304,6 +302,7 @@ class LoginCard(StoppedCard):
     def __init__(self, needed: NeededLogin) -> None:
         super().__init__(f"login {needed.event.server}", [needed.event])
         self.what, self.shut, self.needed = "A login", "logged out", needed
+        self.now = "It stays logged out if you do nothing."
         self.heading = Markup("{} asks for a login").format(show_own(self.server))
 
 
@@ -311,6 +310,7 @@ class ProposalCard(Card):
     """A server that an agent proposes."""
 
     kind = "proposal"
+    now = "Nothing was started; nothing is started if you do nothing."
     names_server = False
 
     def __init__(self, proposal: Proposal) -> None:
@@ -324,7 +324,7 @@ class ProposalCard(Card):
     def answers(self) -> tuple[CardAnswer, ...]:
         """Reject it, or start the server."""
         spares = "its tools: no agent sees them before you approve them"
-        opens = "starting it. Its tools then wait here"
+        opens = "its start; its tools then wait here"
         return (
             CardAnswer("reject", "Reject", "Nothing is started."),
             CardAnswer("approve", "Approve", opens=opens, spares=spares),

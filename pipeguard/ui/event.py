@@ -83,8 +83,7 @@ def _describe(decision: AuditEntry) -> str:
 
 
 def _head(event: AuditedEvent) -> Markup:
-    stopped = exceptions.stopping(event)
-    if stopped:
+    if stopped := exceptions.stopping(event):
         return make_heading(event, exceptions.decisive(stopped))
     what = event.tool or event.method
     if not what:

@@ -2,44 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from pipeguard import isolation
 from pipeguard.config.isolate_entry import with_entry
 from pipeguard.config.isolate_key import find_entries
 from pipeguard.config.user_policy import own_policy_path
 from pipeguard.errors import PipeGuardError
-from pipeguard.isolation import (
-    NothingThereError,
-    WallGrant,
-    find_wall_grant,
-    list_grants,
-    plan_grant,
-)
 from pipeguard.rulebook.packs import load_rules, sources
 from pipeguard.rulebook.rule_texts import find_text
+from pipeguard.state import exceptions
 from pipeguard.state.audit import decision_entry
 from pipeguard.state.decisions import exception_entry, wall_entry
 from pipeguard.state.dismissals import dismiss, recall
-from pipeguard.state.exceptions import (
-    allow,
-    call_mark,
-    decisive,
-    is_decided_by_call,
-    narrowest,
-    scopes,
-    stopping,
-)
 from pipeguard.state.exemption import Breadth, describe_opening
 from pipeguard.state.grants import CallGrant, make_grant, refuse_call, revoke_grant
 from pipeguard.state.timestamps import now_text
 from pipeguard.ui.card import HOLDS_UP, STOPPED, Card, CardAnswer
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError, change_policy
 from pipeguard.ui.evidence import Evidence
-from pipeguard.ui.headings import make_heading
+from pipeguard.ui.headings import TARGET_CHARS, make_heading
 from pipeguard.ui.own_policy import read_own_policy, today
 from pipeguard.ui.text import foreign, sentence, show_own, when
 from pipeguard.unicode.display import visible
@@ -52,8 +39,14 @@ if TYPE_CHECKING:
     from pipeguard.ui.card import ChosenAnswer
 
 MOST_FINDINGS = 5  # of an event, that a card shows
-TITLE_CHARS = 40  # of a value in the list
 _CHANGED = frozenset({"redact", "cut"})  # actions after which the rest is forwarded
+# The label of the button, by the key of the policy that it adds to; and another such thing.
+_GRANTS = {
+    "hosts": ("Let it reach", "another host or port"),
+    "loopback": ("Let it reach port", "another port"),
+    "read": ("Let it read", "a change, another file"),
+    "write": ("Let it change", "another file"),
+}
 _REFUSED = "The model is told no, and continues without it. Nothing leaves."
 _REFUSE = CardAnswer("refuse", "Refuse", _REFUSED, is_main=True)
 
@@ -77,15 +70,17 @@ class CallCard(Card):
     event: AuditedEvent
 
     def __init__(self, event: AuditedEvent, until: str = "", what: str = "A call waits") -> None:
-        rule = decisive(stopping(event))
+        rule = exceptions.decisive(exceptions.stopping(event))
         heading = make_heading(event, rule, is_waiting=bool(until))
         super().__init__(event.name, event.server, heading, what, event.time)
         self.event, self.until, self.client = event, until, event.client
-        self.bound = (call_mark(event),)
+        self.bound = (exceptions.call_mark(event),)
         self._evidence = dict[bool, Evidence]()
+        self.is_answer = event.kind in {"result", "error"}
+        self.now = Markup("The agent waits until {}; no answer is a no.").format(when(until))
         if until and (name := self.evidence.telling[0]):
             words = sentence("{tool}: {name} ", tool=foreign(event.tool), name=foreign(name))
-            self.title = words + foreign(self.evidence.telling[1], TITLE_CHARS)
+            self.title = words + foreign(self.evidence.telling[1], TARGET_CHARS)
 
     @property
     def answers(self) -> tuple[CardAnswer, ...]:
@@ -96,27 +91,24 @@ class CallCard(Card):
     def evidence(self) -> Evidence:
         """The evidence about the event."""
         if not (found := self._evidence.get(self.is_whole)):
-            found = Evidence(stopping(self.event), self.event.findings, is_whole=self.is_whole)
+            stopped = exceptions.stopping(self.event)
+            found = Evidence(stopped, self.event.findings, is_whole=self.is_whole)
             self._evidence[self.is_whole] = found
         return found
 
     def _allow_once(self, when: str) -> CardAnswer:
-        opens = f"this call with these arguments, once ({when}){self._describe_unseen()}"
+        proof = self.evidence
+        left = f", and {proof.unseen:,} characters that you have not seen" if proof.unseen else ""
+        left += ": a secret itself is hidden" * any(each["is_masked"] for each in proof.arguments)
+        left = left if left or proof.arguments else ", and any arguments that you have not seen"
+        opens = f"this call with these arguments, once ({when}){left}"
         spares = "any other call, or the same one again"
         return CardAnswer("once", "Allow this call once", opens=opens, spares=spares)
 
-    def _describe_unseen(self) -> str:
-        """The end of a sentence about a call: the part of it that the card does not show."""
-        if not call_mark(self.event):
-            return ""
-        if unseen := self.evidence.unseen:
-            return f", and {unseen:,} characters that you have not seen"
-        return "" if self.evidence.arguments else ", and any arguments that you have not seen"
-
     def carry_out(self, store: Store, chosen: ChosenAnswer) -> DoneDecision:
         """Tell the waiting run."""
-        event = self.event
-        grant = CallGrant(call_mark(event), event.name, event.server, event.tool, chosen.why)
+        event, mark = self.event, exceptions.call_mark(self.event)
+        grant = CallGrant(mark, event.name, event.server, event.tool, chosen.why)
         if chosen.answer.name == "refuse":
             refuse_call(store, grant, chosen.by)
             words = Markup("You refused the call of {}: the model is told so within a second.")
@@ -128,8 +120,8 @@ class CallCard(Card):
 
     def findings(self) -> list[dict[str, str]]:
         """The findings that stopped the event, one for each rule, each with why it matters."""
-        shown = {each["rule"]: each for each in reversed(stopping(self.event))}
-        found = [each for each in stopping(self.event) if shown[each["rule"]] is each]
+        shown = {each["rule"]: each for each in reversed(exceptions.stopping(self.event))}
+        found = [each for each in exceptions.stopping(self.event) if shown[each["rule"]] is each]
         return [{**each, "why": find_why(each["rule"])} for each in found[:MOST_FINDINGS]]
 
 
@@ -154,6 +146,9 @@ class StoppedCard(CallCard):
         self.since, self.last, self.count = alike[-1].time, alike[0].time, len(alike)
         self.dismissal = dismissal
         self.shut = "hidden" if self.event.action in _CHANGED else "blocked"
+        what = "what was found" if self.shut == "hidden" else "it"
+        got = f"The model did not get {what}; it" if self.is_answer else "It"
+        self.now = f"{got} stays {self.shut} if you do nothing."
         self.bound = (*self.bound, *map(str, self._find_exemptions()))
 
     @property
@@ -162,7 +157,7 @@ class StoppedCard(CallCard):
         effect = "This card goes away. If it happens again, you get a new one."
         keep = CardAnswer("keep", f"Keep it {self.shut}", effect, is_main=True)
         gone = "This card goes away for good, even if it happens again."
-        never = CardAnswer("never", f"Keep it {self.shut}, never ask again", gone, is_small=True)
+        never = CardAnswer("never", f"Keep it {self.shut}, show no card again", gone, is_small=True)
         return keep, *self._openings(), never
 
     def carry_out(self, store: Store, chosen: ChosenAnswer) -> DoneDecision:
@@ -176,25 +171,25 @@ class StoppedCard(CallCard):
 
     def _find_exemptions(self) -> tuple[object, ...]:
         try:
-            return narrowest(self.event, None, "")
+            return exceptions.narrowest(self.event, None, "")
         except PipeGuardError:
             return ()
 
     def _openings(self) -> Iterator[CardAnswer]:
         """The answers that let something pass."""
         event = self.event
-        if call_mark(event):
+        if exceptions.call_mark(event):
             yield self._allow_once("when the agent repeats it within 30 minutes")
-        if not is_decided_by_call(event) and self._find_exemptions():
-            for scope in scopes(event):
-                opened = describe_opening(narrowest(event, None, "", scope))
+        if not exceptions.is_decided_by_call(event) and self._find_exemptions():
+            for scope in exceptions.scopes(event):
+                opened = describe_opening(exceptions.narrowest(event, None, "", scope))
                 what = "all calls of the" if scope.value == "tool" else "this"
                 yield CardAnswer(
                     f"allow-{scope.value}",
                     f"Allow {what} {scope.value}",
-                    opens="; ".join(opened) + self._describe_unseen(),
+                    opens="; ".join(opened),
                     spares="what any other rule finds",
-                    is_small=scope is not scopes(event)[0],
+                    is_small=scope is not exceptions.scopes(event)[0],
                     needs_reason=True,
                 )
 
@@ -213,8 +208,8 @@ class StoppedCard(CallCard):
         assert until is not None  # noqa: S101  the caller's
         scope = Breadth(chosen.answer.name.removeprefix("allow-"))
         path = own_policy_path()
-        exemptions = narrowest(event, until, chosen.why, scope)
-        text = allow(path, exemptions, today())
+        exemptions = exceptions.narrowest(event, until, chosen.why, scope)
+        text = exceptions.allow(path, exemptions, today())
         if text is None:
             raise NothingDoneError(f"{path} allows this already.")
         entry = exception_entry(event, exemptions, f"{path} ({chosen.why})", chosen.by)
@@ -238,22 +233,27 @@ class WallCard(StoppedCard):
 
     kind = "wall"
     given: tuple[str, ...] = ()
-    grant: WallGrant | None = None
+    grant: isolation.WallGrant | None = None
     problem = ""
 
     def __init__(self, dismissal: str, alike: list[AuditedEvent]) -> None:
         super().__init__(dismissal, alike)
         self.what, self.shut = "Blocked by isolation", "shut"
+        self.now = "It stays shut if you do nothing."
         try:
             entries = find_entries(self.server, read_own_policy().isolate)
-            self.given = tuple(f"{key} {value}" for key, value in list_grants(entries))
-            grant = find_wall_grant(self.event.findings)
-            is_new = not grant or plan_grant(self.server, grant, own_policy_path(), today())[1]
-            self.grant, self.is_settled = grant, not is_new
+            self.given = tuple(f"{key} {value}" for key, value in isolation.list_grants(entries))
+            finding = self.event.findings[0]
+            asked = finding.get("excerpt", "") if finding["rule"].startswith("egress.") else ""
+            port = re.search(":([0-9]{1,5})$", asked)
+            grant = isolation.find_wall_grant(self.event.findings, port and int(port[1]))
+            plan = grant and isolation.plan_grant(self.server, grant, own_policy_path(), today())
+            self.grant, self.is_settled = grant, bool(plan and not plan[1])
         except PipeGuardError as error:
-            self.problem, self.is_settled = str(error), isinstance(error, NothingThereError)
+            self.problem = str(error)
+            self.is_settled = isinstance(error, isolation.NothingThereError)
         shown = f"{self.grant.kind} {self.grant.value}" if self.grant else ""
-        self.bound = (call_mark(self.event), shown)
+        self.bound = (exceptions.call_mark(self.event), shown)
 
     def carry_out(self, store: Store, chosen: ChosenAnswer) -> DoneDecision:
         """Dismiss it, or grant the server exactly that."""
@@ -265,10 +265,11 @@ class WallCard(StoppedCard):
         if (grant := self.grant) is not None:
             may, start = self._show_grant(grant), visible(grant.describe_start(self.server))
             opens = Markup("{} may {}. {}").format(show_own(self.server), may, start)
-            spares = "another host, another file, or another server"
-            yield CardAnswer("give", "Give it exactly that", opens=opens, spares=spares)
+            label, other = _GRANTS[grant.kind]
+            spares, subject = f"{other}, or another server", str(grant.value)
+            yield CardAnswer("give", label, opens=opens, spares=spares, subject=subject)
 
-    def _show_grant(self, grant: WallGrant) -> Markup:
+    def _show_grant(self, grant: isolation.WallGrant) -> Markup:
         """Draw what a grant opens: a sentence of ours, with the name that the server chose."""
         finding, words = self.event.findings[0], show_own(grant.opens, 300)
         name = finding.get("host", "") or finding.get("path", "")
@@ -277,7 +278,7 @@ class WallCard(StoppedCard):
     def _give(self, by: str) -> DoneDecision:
         event, grant, day, path = self.event, self.grant, today(), own_policy_path()
         assert grant is not None  # noqa: S101  without one there is no such answer
-        entry, is_new = plan_grant(event.server, grant, path, day)
+        entry, is_new = isolation.plan_grant(event.server, grant, path, day)
         if not is_new:
             raise NothingDoneError(f"{path} grants it already.")
         text = with_entry(path, entry, day)

@@ -40,6 +40,7 @@ MOST_COMPARED = 3  # values that are searched for them, the longest
 MOST_SPELLED_CHARS = 100  # of a value that may have other separators there
 _WORD = re.compile(r"\s+|\w+|[^\w\s]")
 _SEPARATOR = re.compile(r"[ .,/-]")
+_AMOUNT = re.compile(r"[\d.,]{1,9}(?: \w{1,4})?")  # with its currency
 _MASKED = re.compile(r"\w{0,4}…+")
 _LAST = re.compile(r" \((last allowed: (.*), (\d+ calls?)|new)\)$")
 # Lines of detect.shown_call that are no differences, but sentences of ours.
@@ -160,12 +161,13 @@ _BY_KIND = {
 def compare_definitions(old: str, new: str) -> dict[str, object]:
     """List the differences of two versions of a definition, each as JSON.
 
-    They are in its description; in its parameters and its other members, a line each with its sign;
-    and the hidden characters of the new version. There are `more` if not all are listed.
+    They are in its description; in the `parts` of its parameters and its other members, a line each
+    with its sign; and the hidden characters of the new version. There are `more` if not all are
+    listed.
     """
     before, after = read(old), read(new)
     words, is_more, left = None, False, MOST_LINES
-    lines: dict[bool, list[tuple[str, Markup]]] = {True: [], False: []}
+    lines = dict[str, list[tuple[str, Markup]]]()
     for each in differences(before, after):
         sides = [_write(side) for side in (each.old, each.new)]
         if words is None and each.path in _DESCRIPTIONS and all(sides):
@@ -178,11 +180,12 @@ def compare_definitions(old: str, new: str) -> dict[str, object]:
         name = foreign_text(".".join(path), (), VALUE_CHARS)
         line = name + Markup(": ") + compare_words(*sides)
         sign = "+" if each.old is ABSENT else "−" if each.new is ABSENT else "~"
-        lines[is_parameter].append((sign, line))
+        title = "What changed in its parameters" if is_parameter else "What else changed"
+        lines.setdefault(title, []).append((sign, line))
         left -= 1 + len(line) // LINE_CHARS
     characters = explain_characters(walk_texts(after))
-    parts = {"tree": lines[True], "others": lines[False], "characters": characters}
-    return {"words": words, "more": is_more, **parts}
+    parts = sorted(lines.items())  # its parameters first
+    return {"words": words, "more": is_more, "parts": parts, "characters": characters}
 
 
 _DESCRIPTIONS = {("description",), ("instructions",)}
@@ -215,6 +218,7 @@ class Evidence:
             does not show (`cut`); the `usual` value in the last call that passed, if it differs,
             and how many `calls` had that (`new` if none had the argument); and whether the decision
             is about it (`is_telling`): it comes first, or has a mark.
+            `is_masked` says whether a secret in it is hidden.
         more: how many others are not shown.
         raw: the arguments, if they cannot be read; or empty.
         unseen: how many characters of the arguments are not shown.
@@ -296,10 +300,18 @@ class Evidence:
                 "length": max(len(value), _count(lengths.get(name))),
                 "shown": len(part) - (part.count("…") if name in lengths else 0),
                 "cut": len(value) - len(part),
+                "is_masked": name in lengths and "……" in value,
                 "usual": (last and last[2]) or ("" if last else line.partition(": ")[2]),
                 "calls": last and (last[3] or last[1]),
                 "is_telling": not at or bool(passages),
             }
+
+
+def find_target(findings: _Findings) -> str:
+    """The first argument of a call, if it says to whom or where; or empty."""
+    first = next((each for each in findings if each.get("arguments")), {})
+    target = _as_text(next(iter(_parse(first.get("arguments")).values()), ""))
+    return "" if not _count(first.get("targets")) or _AMOUNT.fullmatch(target) else target
 
 
 def _list_excerpts(findings: Iterable[Mapping[str, str]]) -> list[str]:

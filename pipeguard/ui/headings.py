@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
+from markupsafe import Markup
 
 from pipeguard.state.exceptions import STOPPED, is_wall, stopping
+from pipeguard.ui.evidence import find_target
 from pipeguard.ui.text import foreign, sentence, show_own
 
 if TYPE_CHECKING:
-    from markupsafe import Markup
-
     from pipeguard.state.exceptions import AuditedEvent
 
 POISONED = "poisoned: "
+TARGET_CHARS = 40  # in a heading and in the list
 
 
 @cache
@@ -44,14 +46,20 @@ def make_heading(event: AuditedEvent, rule: str, *, is_waiting: bool = False) ->
     stopped = stopping(event)
     finding = stopped[0] if stopped else {}
     secrets = (each for each in stopped if each["rule"].startswith("secrets."))
-    if len({each.get("content", "") for each in secrets}) > 1:
+    if len({(each.get("pointer"), each.get("excerpt")) for each in secrets}) > 1:
         template = words["several"].get(template, template)
     if event.action not in STOPPED and not is_wall(rule):
         for was, now in words["passed"].items():
             template = template.replace(was, now)
     tool = event.tool or finding.get("tool", "") or event.method or "a message"
-    subject = foreign(find_subject(finding))
-    return sentence(template, tool=foreign(tool), server=show_own(event.server), subject=subject)
+    values = {"tool": foreign(tool), "server": show_own(event.server)}
+    target = find_target([*stopped, *event.findings])
+    named = "" if is_wall(rule) else finding.get("path") or finding.get("host")
+    subject = named or find_subject(finding)
+    values["subject"] = foreign(subject) if subject else Markup("a file or an address")
+    for name, part in words["with_target" if target else "without_target"].items():
+        values[name] = sentence(part, target=foreign(target, TARGET_CHARS), **values)
+    return sentence(template, **values)
 
 
 def describe_reason(reason: str) -> str:
@@ -63,5 +71,7 @@ def describe_reason(reason: str) -> str:
 
 
 def find_subject(finding: dict[str, str]) -> str:
-    """Return the host with its port, the path, or the port that a server was refused."""
-    return finding.get("excerpt", "") or finding.get("host") or finding.get("path", "")
+    """Return the host with its port, the path, or the port that a finding is about."""
+    subject = finding.get("excerpt", "") or finding.get("host") or finding.get("path", "")
+    home = os.path.expanduser("~")  # as a policy writes a path
+    return f"~{subject[len(home) :]}" if subject.startswith(f"{home}/") else subject

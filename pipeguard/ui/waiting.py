@@ -11,19 +11,11 @@ from aiohttp import web
 from pipeguard.state.audit import find_loosened
 from pipeguard.state.dismissals import clear_noted, find_noted, recall
 from pipeguard.state.store import Store
+from pipeguard.ui import cards
 from pipeguard.ui.card import GROUPS, Card, ChosenAnswer
-from pipeguard.ui.cards import (
-    MOST_CARDS,
-    NewCard,
-    ProposalCard,
-    carry_out_all,
-    describe_waiting,
-    find_card,
-    find_waiting,
-)
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError
 from pipeguard.ui.event_cards import CallCard, find_why
-from pipeguard.ui.headings import describe_reason
+from pipeguard.ui.headings import describe_reason, find_subject
 from pipeguard.ui.offers import list_offers
 from pipeguard.ui.own_policy import today
 from pipeguard.ui.page import PAGE, VISITOR, OpeningAnswer, ask_number, draw, with_store
@@ -56,30 +48,30 @@ def add_routes(app: web.Application) -> None:
 async def _waiting(request: web.Request) -> web.StreamResponse:
     wanted, scans = request.query.get("all", ""), request.app[PAGE].scans
     waiting = await with_store(request, lambda store: _find_cards(store, wanted))
-    drawn = waiting[:MOST_CARDS]
+    drawn = waiting[: cards.MOST_CARDS]
     scans.want(each for card in drawn for each in card.definitions)
     groups = [(name, [card for card in drawn if card.group == name]) for name in GROUPS]
-    title, count = f"Waiting ({len(waiting)})", describe_waiting(waiting)
-    shown = [(name, cards) for name, cards in groups if cards]
+    title, count = f"Waiting ({len(waiting)})", cards.describe_waiting(waiting)
+    shown = [(name, listed) for name, listed in groups if listed]
     values = {"groups": shown, "waiting": waiting, "count": count, "scans": scans, "today": today()}
     values["noted"] = await with_store(request, find_noted)
     values["loosened"] = await with_store(request, find_loosened)
     values |= {"last_day": today() + EXCEPTION_DAYS, "more": len(waiting) - len(drawn)}
     functions = {"list_offers": list_offers, "why": find_why, "reason": describe_reason}
-    return await draw(request, "waiting.html", title, **values, **functions)
+    return await draw(request, "waiting.html", title, subject=find_subject, **values, **functions)
 
 
 def _find_cards(store: Store, in_full: str, wanted: str = "") -> list[Card]:
     """Find all cards, or a wanted one, as drawn: new servers with their starts, one in full."""
-    found = find_card(store, wanted) if wanted else None
-    cards = find_waiting(store) if not wanted else [found] if found else []
-    starts = find_starts(store) if any(isinstance(card, NewCard) for card in cards) else {}
-    for card in cards:
+    found = cards.find_card(store, wanted) if wanted else None
+    listed = cards.find_waiting(store) if not wanted else [found] if found else []
+    starts = find_starts(store) if any(isinstance(card, cards.NewCard) for card in listed) else {}
+    for card in listed:
         card.is_whole = card.id == in_full
-        if isinstance(card, NewCard):
+        if isinstance(card, cards.NewCard):
             card.starts = starts.get(card.server, ())
             card.bound = (*card.bound, *map(str, card.starts))
-    return cards
+    return listed
 
 
 async def _decide(request: web.Request) -> web.StreamResponse:
@@ -98,12 +90,12 @@ async def _decide(request: web.Request) -> web.StreamResponse:
     if answer.needs_reason and not why:
         raise NothingDoneError("Say why it is a false alarm: the policy keeps the reason.")
     until = _read_last_day(values.get("until", "")) if answer.needs_reason else None
-    decided = ChosenAnswer(card, answer, page.by, why, tuple(ticked), until)
+    chosen = ChosenAnswer(card, answer, page.by, why, tuple(ticked), until)
     if answer.opens:
-        asked = [_opening(decided, page.scans)]
+        asked = [_opening(chosen, page.scans)]
         if (question := await ask_number(request, asked)) is not None:
             return question
-    raise page.finish(await with_store(request, lambda store: carry_out_all(store, [decided])))
+    raise page.finish(await with_store(request, lambda store: cards.carry_out_all(store, [chosen])))
 
 
 def _read_last_day(text: str) -> datetime.date:
@@ -124,23 +116,23 @@ async def _decide_several(request: web.Request) -> web.StreamResponse:
     items = sorted({str(value) for value in form.getall("item", [])})
     in_full = str(form.get("all", ""))
     waiting = await with_store(request, lambda store: _find_cards(store, in_full))
-    shown = {f"{card.id} {card.digest}": card for card in waiting[:MOST_CARDS]}
+    shown = {f"{card.id} {card.digest}": card for card in waiting[: cards.MOST_CARDS]}
     if not items:
         raise NothingDoneError("Nothing is ticked in the list.")
     if not shown.keys() >= set(items):
         raise NothingDoneError("One of them changed in the meantime, or was decided elsewhere.")
-    cards = [shown[item] for item in items]
-    decided = [ChosenAnswer(card, card.answers[0], page.by) for card in cards]
+    listed = [shown[item] for item in items]
+    decided = [ChosenAnswer(card, card.answers[0], page.by) for card in listed]
     if form.get("answer") == "allow":
-        decided = [each for card in cards if (each := card.choose_opening(page.scans, page.by))]
-        left = [card.heading for card in cards if card not in [each.card for each in decided]]
+        decided = [each for card in listed if (each := card.choose_opening(page.scans, page.by))]
+        left = [card.heading for card in listed if card not in [each.card for each in decided]]
         if not decided:
             raise NothingDoneError("None of these can be allowed from the list: use their cards.")
         asked = [_opening(each, page.scans) for each in decided]
         question = await ask_number(request, asked, left=left, is_list=True)
         if question is not None:
             return question
-    raise page.finish(await with_store(request, lambda store: carry_out_all(store, decided)))
+    raise page.finish(await with_store(request, lambda store: cards.carry_out_all(store, decided)))
 
 
 def _opening(chosen: ChosenAnswer, scans: Scans) -> OpeningAnswer:
@@ -153,16 +145,17 @@ def _opening(chosen: ChosenAnswer, scans: Scans) -> OpeningAnswer:
     heading = card.heading
     if card.event is not None:
         heading += sentence(" ({name}, {of})", name=card.event.name, of=show_own(card.server))
-    label = f"{answer.label} until {chosen.until}" if chosen.until else answer.label
+    named = quote_name(card.server)
+    until = f" until {chosen.until}" if chosen.until else ""
     what = ", ".join(str(each["name"]) for each in meant) or card.heading.striptags()
     if isinstance(card, CallCard) and card.evidence.arguments:
         what = f"{card.event.tool}: {' '.join(card.evidence.telling)}"
-    elif isinstance(card, ProposalCard):
+    elif isinstance(card, cards.ProposalCard):
         what = card.proposal.definition
     return OpeningAnswer(
         mark,
-        f"{label.lower()} ({card.what.lower()}, {quote_name(card.server)}, {quote_name(what)})",
-        label,
+        f"{answer.label.lower()}{until} ({card.what.lower()}, {named}, {quote_name(what)})",
+        answer.button + until,
         heading,
         answer.opens,
         answer.spares,

@@ -9,12 +9,11 @@ import base64
 import json
 import os
 import re
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from playwright.sync_api import Browser, Error, Locator, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.identity.server_name import Launched
@@ -93,7 +92,7 @@ def give(page: Page, here: PageHere, answer: Answer) -> None:
     if answer.name.startswith("allow-"):
         card.get_by_label("Why").fill("a made-up key")
     for tick in card.locator("input[name=tick]").all() if answer.name == "approve" else ():
-        _tick(card, tick)
+        tick.check()
     card.locator(f"button[value='{answer.name}']").click()
     if answer.name not in LASTING | {"keep", "never", "reject"}:
         page.get_by_label("Number").fill(here.number())
@@ -102,23 +101,6 @@ def give(page: Page, here: PageHere, answer: Answer) -> None:
     if answer.name not in LASTING:
         page.get_by_role("button", name="Undo").click()
         expect(page.locator(f"article[id='{answer.card}']")).to_be_visible()
-
-
-def _tick(card: Locator, tick: Locator) -> None:
-    """Tick a box in the evidence, which folds again when the card is redrawn."""
-    for _ in range(5):
-        _unfold(card)
-        with suppress(Error):
-            tick.check(timeout=5_000)
-            return
-    tick.check()
-
-
-def _unfold(card: Locator) -> None:
-    """Show the evidence, which is folded on a phone."""
-    fold = card.locator("details.fold")
-    if fold.get_attribute("open") is None:
-        fold.locator("> summary").click()
 
 
 @pytest.mark.slow

@@ -145,7 +145,7 @@ def test_what_waits_is_notified_once_and_the_icon_opens_pauses_and_quits(
     until(lambda: len(screen.notifications()) == 1, "what waits is notified")
     title, text = screen.notifications()[0]
     assert title == "PipeGuard needs your decision"
-    assert text == "A call asks: weather\nHolds up an agent, and 5 more"
+    assert text == "A call waits: weather\nHolds up an agent, and 5 more"
     screen.click_notification()
     until(lambda: screen.opened() == [f"{here}/#BBBBBBBB.c1"], "the card is opened")
     screen.click_icon()

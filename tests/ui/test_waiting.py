@@ -139,7 +139,7 @@ def test_a_wrong_number_opens_nothing_and_an_unlocked_page_needs_none(
     page.get_by_role("button", name="Unlock for 15 min…").click()
     page.get_by_label("Number").fill(here.number())
     page.get_by_role("button", name="Unlock", exact=True).click()
-    card(page, "stopped from reaching").get_by_text("Give it exactly that", exact=True).click()
+    card(page, "stopped from reaching").get_by_role("button", name="Let it reach api").click()
     expect(page.get_by_role("status")).to_contain_text("may now")
     page.get_by_role("button", name="Lock now").click()
     expect(page.get_by_role("button", name="Unlock for 15 min…")).to_be_visible()
@@ -171,15 +171,17 @@ def test_an_exception_goes_into_the_policy_and_out_again(
 
 
 def test_a_card_says_all_that_its_exceptions_open(store: Path, page: Page) -> None:
-    second = SECRET._replace(rule="secrets.database-url", content="1" * 32)
+    second = SECRET._replace(
+        rule="secrets.database-url", content="1" * 32, excerpt="postgres://app:…"
+    )
     stop(store, "AAAAAAAA.c1", SECRET, second)
     stopped = card(page, "Secrets were stopped on their way")
     expect(stopped).to_contain_text(
-        f"this value again, wherever {SECRET.rule} finds it in the call arguments of calls of"
-        " send_note; this value again, wherever secrets.database-url finds it in"
+        "the values found here again in calls of send_note, to any recipient"
+        f" ({SECRET.rule}, secrets.database-url)"
     )
     both = (
-        "anything that secrets.database-url finds in the call arguments of all calls of send_note"
+        f"everything of this kind in all calls of send_note ({SECRET.rule}, secrets.database-url)"
     )
     expect(stopped).to_contain_text(both)
     stopped.get_by_label("Why").fill("made up")
@@ -226,7 +228,7 @@ def test_a_refusal_removes_the_card_until_it_happens_again(store: Path, page: Pa
     for event, finding in (("AAAAAAAA.c1", SECRET), ("CCCCCCCC.x1", WALL)):
         stop(store, event, finding)
     for left, heading, button in (
-        (1, "on its way", "Keep it blocked, never ask again"),
+        (1, "on its way", "Keep it blocked, show no card again"),
         (0, "stopped from reaching", "Keep it shut"),
     ):
         card(page, heading).get_by_text(button, exact=True).click()
@@ -310,7 +312,7 @@ def test_several_are_refused_at_once_or_allowed_by_one_number_after_all_is_liste
     expect(listed).to_contain_text(
         "Allow this call once: A secret was stopped on its way to send_note"
     )
-    expect(listed).to_contain_text("Give it exactly that: weather was stopped from reaching")
+    expect(listed).to_contain_text("Let it reach api.example.com:443: weather was stopped from")
     expect(listed).to_contain_text("Not among them: get_forecast of weather changed since")
     page.get_by_label("Number").fill(here.number())
     page.get_by_role("button", name="Allow these 2").click()
@@ -326,9 +328,11 @@ def test_a_card_shows_where_a_call_goes_and_says_what_nobody_has_seen(
     body = f"{'Dear team. ' * 190}to: 5"
     arguments = json.dumps({"to": "billing@example.net", "body": body, "<b>": "\u202e"})
     stop(store, "BBBBBBBB.c1", ORDER._replace(arguments=arguments))
-    asks = card(page, "The agent asks to call send_mail because a text")
+    asks = card(page, "The agent asks to call send_mail with billing@example.net because a text")
     expect(asks.locator("mark")).to_have_text(["billing@example.net"] * 2)
-    expect(asks.get_by_role("row", name="to billing")).to_contain_text('"kim@example.com" 3 calls')
+    expect(asks.get_by_role("row", name="to billing")).to_contain_text(
+        '"kim@example.com", in the last 3 calls'
+    )
     for text in ("asked by a client", "; no answer is a no.", "2,095 characters, 600 shown"):
         expect(asks).to_contain_text(text)
     expect(asks).to_contain_text("and 1,495 characters that you have not seen")
@@ -375,9 +379,9 @@ def test_all_that_changed_in_a_definition_is_shown() -> None:
     assert str(change["words"]).startswith("<del>Today</del><ins>Hourly</ins> weather")
     assert hidden in str(change["words"])
     for part, texts in (
-        ("tree", ("days.maximum: <del>3</del><ins>14</ins>", "required: [&#34;city&#34;<ins>,")),
-        ("tree", ("('+', Markup('context: <ins>{&#34;description",)),
-        ("others", ("readOnlyHint: <del>true</del><ins>false</ins>", "Weather", "outputSchema")),
+        ("parts", ("days.maximum: <del>3</del><ins>14</ins>", "required: [&#34;city&#34;<ins>,")),
+        ("parts", ("('+', Markup('context: <ins>{&#34;description",)),
+        ("parts", ("readOnlyHint: <del>true</del><ins>false</ins>", "Weather", "outputSchema")),
         ("characters", ("'U+0430', 1, 'a Cyrillic letter that looks like the Latin a.'",)),
     ):
         for text in texts:
@@ -405,7 +409,7 @@ def test_a_card_says_in_words_what_was_found(store: Path) -> None:
     assert '"event AAAAAAAA.c1, once"' in decision.entry.findings
 
 
-def test_of_a_new_server_what_the_rules_find_clean_is_ticked(
+def test_of_a_new_server_nothing_is_ticked_if_the_rules_object_to_a_part(
     store: Path, page: Page, here: PageHere
 ) -> None:
     load_engines()  # here: else the page's first look compiles them
@@ -416,9 +420,10 @@ def test_of_a_new_server_what_the_rules_find_clean_is_ticked(
         opened.remember("notes", [new_tool(name, text, claims) for name, text in tools.items()])
     new = card(page, "notes offers 2 tools")
     expect(new).to_contain_text("npx -y notes-mcp")
-    expect(new.get_by_label("list_notes")).to_be_checked(timeout=6 * TIMEOUT_MS)
-    expect(new.get_by_label("sync")).not_to_be_checked()
-    expect(new).to_contain_text("The rules object to sync.")
+    expect(new).to_contain_text("The rules object to sync.", timeout=6 * TIMEOUT_MS)
+    for name in tools:
+        expect(new.get_by_label(name)).not_to_be_checked()
+    new.get_by_label("list_notes").check()
     expect(new.get_by_role("row", name="sync")).to_contain_text("secret-read-by-description")
     expect(new.get_by_role("row", name="list_notes")).to_contain_text("only reads")
     press(page, here, "notes offers 2 tools", "Approve what is ticked…")

@@ -166,7 +166,9 @@ def list_grants(entries: Sequence[IsolateEntry]) -> list[tuple[str, str]]:
 def is_covered(entry: IsolateEntry, grant: WallGrant, host: SandboxUser) -> bool:
     """True if an entry of a policy grants this, directly or with a surrounding folder."""
     if grant.kind not in PATHS:
-        return str(grant.value) in getattr(entry, grant.kind)
+        name, *private = str(grant.value).partition("=")
+        wider = "".join((name.removesuffix(":80").removesuffix(":443"), *private))
+        return not {str(grant.value), wider}.isdisjoint(map(str, getattr(entry, grant.kind)))
     path = _absolute(str(grant.value), host)
     given = (*entry.write, *(entry.read if grant.kind == "read" else ()))
     return any(
