@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from pipeguard import isolation
 from pipeguard.config.isolate_entry import with_entry
 from pipeguard.config.isolate_key import find_entries
 from pipeguard.config.user_policy import own_policy_path
 from pipeguard.errors import PipeGuardError
+from pipeguard.isolation import (
+    NothingThereError,
+    WallGrant,
+    find_wall_grant,
+    list_grants,
+    plan_grant,
+)
 from pipeguard.rulebook.packs import load_rules, sources
 from pipeguard.rulebook.rule_texts import find_text
 from pipeguard.state import exceptions
@@ -233,7 +239,7 @@ class WallCard(StoppedCard):
 
     kind = "wall"
     given: tuple[str, ...] = ()
-    grant: isolation.WallGrant | None = None
+    grant: WallGrant | None = None
     problem = ""
 
     def __init__(self, dismissal: str, alike: list[AuditedEvent]) -> None:
@@ -242,16 +248,15 @@ class WallCard(StoppedCard):
         self.now = "It stays shut if you do nothing."
         try:
             entries = find_entries(self.server, read_own_policy().isolate)
-            self.given = tuple(f"{key} {value}" for key, value in isolation.list_grants(entries))
+            self.given = tuple(f"{key} {value}" for key, value in list_grants(entries))
             finding = self.event.findings[0]
             asked = finding.get("excerpt", "") if finding["rule"].startswith("egress.") else ""
             port = re.search(":([0-9]{1,5})$", asked)
-            grant = isolation.find_wall_grant(self.event.findings, port and int(port[1]))
-            plan = grant and isolation.plan_grant(self.server, grant, own_policy_path(), today())
+            grant = find_wall_grant(self.event.findings, port and int(port[1]))
+            plan = grant and plan_grant(self.server, grant, own_policy_path(), today())
             self.grant, self.is_settled = grant, bool(plan and not plan[1])
         except PipeGuardError as error:
-            self.problem = str(error)
-            self.is_settled = isinstance(error, isolation.NothingThereError)
+            self.problem, self.is_settled = str(error), isinstance(error, NothingThereError)
         shown = f"{self.grant.kind} {self.grant.value}" if self.grant else ""
         self.bound = (exceptions.call_mark(self.event), shown)
 
@@ -269,7 +274,7 @@ class WallCard(StoppedCard):
             spares, subject = f"{other}, or another server", str(grant.value)
             yield CardAnswer("give", label, opens=opens, spares=spares, subject=subject)
 
-    def _show_grant(self, grant: isolation.WallGrant) -> Markup:
+    def _show_grant(self, grant: WallGrant) -> Markup:
         """Draw what a grant opens: a sentence of ours, with the name that the server chose."""
         finding, words = self.event.findings[0], show_own(grant.opens, 300)
         name = finding.get("host", "") or finding.get("path", "")
@@ -278,7 +283,7 @@ class WallCard(StoppedCard):
     def _give(self, by: str) -> DoneDecision:
         event, grant, day, path = self.event, self.grant, today(), own_policy_path()
         assert grant is not None  # noqa: S101  without one there is no such answer
-        entry, is_new = isolation.plan_grant(event.server, grant, path, day)
+        entry, is_new = plan_grant(event.server, grant, path, day)
         if not is_new:
             raise NothingDoneError(f"{path} grants it already.")
         text = with_entry(path, entry, day)

@@ -217,7 +217,7 @@ class Evidence:
             characters are `shown`, the others being cut or masked; how many the audit has and this
             does not show (`cut`); the `usual` value in the last call that passed, if it differs,
             and how many `calls` had that (`new` if none had the argument); and whether the decision
-            is about it (`is_telling`): it comes first, or has a mark.
+            is about it (`is_telling`): it says where or how much, comes first, or has a mark.
             `is_masked` says whether a secret in it is hidden.
         more: how many others are not shown.
         raw: the arguments, if they cannot be read; or empty.
@@ -266,9 +266,7 @@ class Evidence:
         self.more = len(given) - len(self.arguments)
         shown = sum(len(self._values[each["name"]]) - each["cut"] for each in self.arguments)
         self.unseen = sum(map(len, self._values.values())) - shown + _count(first.get("unseen"))
-        targets = list(self._values.items())[: max(1, _count(first.get("targets")))]
-        repeated_ones = (each for each in targets if self._find(each[1]))
-        self.telling = next(repeated_ones, (*targets, ("", ""))[0])
+        self.telling = next(iter(self._values.items()), ("", ""))
 
     def _find(self, text: str) -> list[str]:
         """The marked passages of a text; empty strings for the marks that it has not."""
@@ -303,7 +301,7 @@ class Evidence:
                 "is_masked": name in lengths and "……" in value,
                 "usual": (last and last[2]) or ("" if last else line.partition(": ")[2]),
                 "calls": last and (last[3] or last[1]),
-                "is_telling": not at or bool(passages),
+                "is_telling": at < max(1, targets) or bool(passages),
             }
 
 
