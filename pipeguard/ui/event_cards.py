@@ -48,10 +48,10 @@ MOST_FINDINGS = 5  # of an event, that a card shows
 _CHANGED = frozenset({"redact", "cut"})  # actions after which the rest is forwarded
 # The label of the button, by the key of the policy that it adds to; and another such thing.
 _GRANTS = {
-    "hosts": ("Let it reach", "another host or port"),
-    "loopback": ("Let it reach port", "another port"),
-    "read": ("Let it read", "a change, another file"),
-    "write": ("Let it change", "another file"),
+    "hosts": ("Let it reach", "another host or port, or another server"),
+    "loopback": ("Let it reach port", "another port, or another server"),
+    "read": ("Let it read", "a change, another file, or another server"),
+    "write": ("Let it change", "another file, or another server"),
 }
 _REFUSED = "The model is told no, and continues without it. Nothing leaves."
 _REFUSE = CardAnswer("refuse", "Refuse", _REFUSED, is_main=True)
@@ -270,9 +270,8 @@ class WallCard(StoppedCard):
         if (grant := self.grant) is not None:
             may, start = self._show_grant(grant), visible(grant.describe_start(self.server))
             opens = Markup("{} may {}. {}").format(show_own(self.server), may, start)
-            label, other = _GRANTS[grant.kind]
-            spares, subject = f"{other}, or another server", str(grant.value)
-            yield CardAnswer("give", label, opens=opens, spares=spares, subject=subject)
+            label, spares = _GRANTS[grant.kind]
+            yield CardAnswer("give", label, opens=opens, spares=spares, subject=str(grant.value))
 
     def _show_grant(self, grant: WallGrant) -> Markup:
         """Draw what a grant opens: a sentence of ours, with the name that the server chose."""
