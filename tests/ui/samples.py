@@ -106,7 +106,10 @@ def stop(store: Path, event: str, finding: Finding, *others: Finding, server: st
     """Record a message that was stopped for findings, the first of which decides."""
     recorder = Recorder(store, server, event.partition(".")[0], log=silent)
     stopped = verdict(event, b"{}", (finding, *others))
-    recorder.record(stopped._replace(action=finding.action, tool=finding.tool))
+    if ".n" in event:  # a row without a message
+        recorder.notice(finding, event)
+    else:
+        recorder.record(stopped._replace(action=finding.action, tool=finding.tool))
     recorder.close()
 
 
