@@ -87,9 +87,9 @@ class SettledFrame(Refuser):
         if not stopped:
             return findings
         first = worst(stopped)
-        rest = [finding for finding in findings if finding is not first]
+        rest = (finding for finding in findings if finding is not first)
         shown = self.guard.detector.show(self.guard, None, self.message, [first, *rest])
-        return [first._replace(**shown), *rest]
+        return [each._replace(**shown) if each is first else each for each in findings]
 
     def _block(self, findings: list[Finding], code: int = codes.BLOCKED) -> Verdict:
         """Answer a request to its sender, replace an answer, or drop a notification."""
