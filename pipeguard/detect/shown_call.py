@@ -29,11 +29,12 @@ from pipeguard.firewall.protocol.json_values import (
     serialise,
     walk_strings,
     walk_values,
+    with_strings,
 )
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.places import ARGUMENTS, MASKED_STEP, Surface, get_value, pointer
 from pipeguard.firewall.protocol.strict_json import parse_json
-from pipeguard.firewall.session.rewrite import redact
+from pipeguard.firewall.session.rewrite import find_string, redact
 from pipeguard.records import NamedTuple
 from pipeguard.unicode.name_words import name_words
 
@@ -51,7 +52,7 @@ MOST_DIFFERENCES = 8  # shown, those with the shortest values
 MOST_VALUES = 3  # of a list, in one difference
 WHOLE_CHARS = 2048  # of a value: of a longer one only its length is shown
 VALUE_CHARS = 80  # of a value that is shown
-BEGIN_CHARS = 4  # of a word that may be a piece of a secret
+BEGIN_CHARS = 4  # of a text that may have a secret, or a piece of one
 NAME_CHARS = 40  # of an argument's name
 # By its name, to whom, where or which command; how much; one of these by its form; and the rest.
 TARGET, AMOUNT, LIKELY, OTHER = range(4)
@@ -60,13 +61,13 @@ NOT_COMPARED = "cannot be told: earlier calls are not kept, or this one is too l
 NONE = "nothing: calls of this tool that passed had the same values"
 _PLAIN_NAME = lazy_regex(r"[\w.…-]+")
 _DOTS = lazy_regex("…{2,}")
-# The words of a text that may be a piece of a secret; and a token that may be one.
-_PIECE = lazy_regex(rf'(?![A-Za-z]+\b)([^\s"{{}}\[\],:]{{{BEGIN_CHARS}}})[^\s"{{}}\[\],:]+')
+# A token that may be a secret.
 _TOKEN = lazy_regex(r"[A-Za-z0-9+_=-]{20,}")
 # A mail address, the host of a web address, an account (ISO 13616), a number.
 _ADDRESS = r"[\w.+-]{1,64}@[\w.-]{1,255}|https?://[\w.:-]{1,255}"
 _ACCOUNT = r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b"
-_TARGET = lazy_regex(_ADDRESS)
+_HOST = lazy_regex(r"(?:https?://(?:[^\s/?#\\]*@)?|@)(?:[\w-]+\.)*([\w-]+\.[\w-]+)(?![\w.-]*@)")
+_LABELS = lazy_regex(r"(?=(?:[a-z.-]*\d){0,2}[a-z.-]*\Z)[a-z0-9.-]{1,32}")  # that are no secret
 _TELLING = lazy_regex(rf"{_ADDRESS}|{_ACCOUNT}|\b\d[\d -]{{4,33}}\d\b")
 # A whole value: these, a web address with its path, a wallet, a host, a path.
 _FORM = lazy_regex(
@@ -114,11 +115,11 @@ class _Cover:
 
     def cut(self, masked: str, limit_chars: int, values: Sequence[str] = ()) -> str:
         """The start of a masked text without long tokens, but with values and all targets."""
-        telling = _TARGET if self._takes_secret else _TELLING
-        hide = _hide_pieces if self._takes_secret else hide_long_tokens
+        if self._has_piece(masked) or (self._takes_secret and len(masked) < PART_CHARS):
+            return _hide_text(masked)
         known = [re.escape(value) for value in values if value in masked][:MOST_TEXTS]
-        pattern, shown, at = re.compile("|".join((*known, telling.pattern))), "", 0
-        text = _DOTS.sub("…", masked[: 4 * limit_chars])
+        pattern, shown, at = re.compile("|".join((*known, _TELLING.pattern))), "", 0
+        text, hide = _DOTS.sub("…", masked[: 4 * limit_chars]), hide_long_tokens
         for found in pattern.finditer(text):
             shown, at = f"{shown}{hide(text[at : found.start()])}{found[0]}", found.end()
         return show_visibly(shown + hide(text[at:]), limit_chars)
@@ -149,8 +150,8 @@ class _Cover:
         if isinstance(value, list):
             return [self.show(member, names, limit) for member in value[:limit] if self.room > 0]
         text = value if isinstance(value, str) else serialise(value).decode()
-        if type(value) is Number and "e" in text.lower() and len(text) <= NAME_CHARS:
-            text = f"{Decimal(text):f}" if abs(Decimal(text).adjusted()) <= NAME_CHARS else text
+        power = text.lower().partition("e")[2] if type(value) is Number else ""
+        text = f"{Decimal(text):f}" if 0 < len(power) < BEGIN_CHARS else text
         shown = text if len(text) < BEGIN_CHARS else self._show_text(text, names, limit)
         shown = "…" * len(shown) if any(map(is_credential_name, names)) else shown
         self.room -= len(shown) + BEGIN_CHARS
@@ -160,21 +161,24 @@ class _Cover:
         """The start of a text, and all addresses and accounts in its rest, without secrets."""
         rank = _rank(names, text)
         is_telling, chars = rank != OTHER, limit if rank == OTHER else 8 * limit
-        before = f'"{names[-1][:NAME_CHARS]}":"'
-        masked = self.mask(before + text[: chars + SECRET_CHARS], is_telling=is_telling)
-        masked = masked[len(before) :]
+        before, read = f'"{names[-1][:NAME_CHARS]}":"', text[: chars + SECRET_CHARS]
+        masked = self.mask(before + read, is_telling=is_telling)[len(before) :]
         shown = (masked if is_telling else _TOKEN.sub(_dot_random, masked))[:chars]
         if chars < len(text):
             rest = dict.fromkeys(each[0] for each in _TELLING.finditer(text, chars, READ_CHARS))
             shown = f"{shown}… {self.mask(' '.join(rest)[: chars // 4])}".rstrip()
-        is_taken = self._takes_secret and (not is_telling or self._has_piece(shown))
-        return _hide_pieces(shown) if is_taken else shown
+        return shown
+
+    def repeats_secret(self, name: str, value: JsonValue) -> bool:
+        """True if an argument may have a part of a secret from a result."""
+        text = serialise({name: value})[: 2 * ARGUMENTS_BYTES].decode("utf-8", "ignore")
+        return self._takes_secret and self._has_piece(self.mask(text))
 
     def _has_piece(self, text: str) -> bool:
         """True if a part of a secret from a result is in a text, perhaps encoded."""
         parts = (part for secret in self._returned for part in secret.split("/"))
         letters = "\n".join(overlap.squeeze(part) for part in parts if not _FORM.fullmatch(part))
-        return any(
+        return self._takes_secret and any(
             read[at : at + PIECE_CHARS] in letters
             for read in map(overlap.squeeze, readings(text.encode()))
             for at in range(len(read) - PIECE_CHARS + 1)
@@ -187,11 +191,10 @@ def _hides(rule: str, *, is_telling: bool) -> bool:
     return rule.startswith("secrets.") or (is_person and not is_telling)
 
 
-def _hide_pieces(text: str) -> str:
-    """The first characters of the words of a text, and the ends of its hosts."""
-    hosts = (found[0].split("@")[-1].split("/")[-1] for found in _TARGET.finditer(text))
-    ends = (".".join(host.split(".")[-2:]) for host in hosts)
-    return " ".join((_PIECE.sub(r"\1…", text), *dict.fromkeys(ends)))
+def _hide_text(text: str) -> str:
+    """Dots for all of a text but the end of its first host, unless that may be a secret's part."""
+    host = _HOST.search(text)
+    return "………" + (host[1] if host and _LABELS.fullmatch(host[1]) else "")
 
 
 def _dot_random(token: re.Match[str]) -> str:
@@ -223,29 +226,27 @@ def show_source(
     values = [value for value in values[:MOST_TEXTS] if len(value) >= PIECE_CHARS]
     if passage is None and leak.rule != SECRET_OUT:
         text = plain(result.strings())
-        place = next((place for value in values if (place := _find_shared(text, value))), None)
-        if place is not None:
-            passage = OrderPassage(text, max(0, place[0] - PASSAGE_CHARS), place[1] + PASSAGE_CHARS)
+        start = next((at for value in values if (at := _find_shared(text, value)) >= 0), -1)
+        if start >= 0:
+            passage = OrderPassage(text, max(0, start - PASSAGE_CHARS), start + KEPT_CHARS)
     if passage is not None:
         text, start, end = passage
-        first = max(0, start - SECRET_CHARS)
-        masked = cover.mask(text[first : end + SECRET_CHARS], is_telling=True)
-        masked = masked[start - first : end - first]
+        low = max(0, start - SECRET_CHARS)
+        masked = cover.mask(text[low : end + SECRET_CHARS], is_telling=True)[
+            start - low : end - low
+        ]
         at = next((at for value in values if (at := masked.find(value)) >= 0), 0)
         masked = masked[max(0, at - PASSAGE_CHARS) :] if at > KEPT_CHARS // 2 else masked
         shown["excerpt"] = cover.cut(masked, KEPT_CHARS, values)
     return shown
 
 
-def _find_shared(text: str, value: str) -> tuple[int, int] | None:
-    """The first place where a value, or a part of it, is in a text."""
-    start, value = text.find(value), value[:READ_CHARS]
-    if start >= 0:
-        return start, start + len(value)
-    parts = {value[at : at + PART_CHARS] for at in range(0, len(value), PART_CHARS)}
+def _find_shared(text: str, value: str) -> int:
+    """The first place where a value, or a part of it, is in a text; or -1."""
+    parts = {value[at : at + PART_CHARS] for at in range(0, len(value[:READ_CHARS]), PART_CHARS)}
     places = range(min(len(text), READ_CHARS) - PART_CHARS + 1)
-    start = next((at for at in places if text[at : at + PART_CHARS] in parts), -1)
-    return None if start < 0 else (start, start + PART_CHARS)
+    part = (at for at in places if text[at : at + PART_CHARS] in parts)
+    return next(part, -1) if value not in text else text.find(value)
 
 
 def show_frame(knowledge: Knowledge, message: Message, findings: Sequence[Finding]) -> str:
@@ -283,8 +284,7 @@ def show_call(
     cover = _Cover(knowledge, findings)
     shown = _show_arguments(cover, message, findings)
     if tool.is_consequential and not any(tells_private(found.rule) for found in findings):
-        arguments = get_value(message.value, ARGUMENTS)
-        shown["differs"] = _show_differences(cover, tool, arguments)
+        shown["differs"] = _show_differences(cover, tool, get_value(message.value, ARGUMENTS))
     return shown
 
 
@@ -298,8 +298,8 @@ def _show_arguments(cover: _Cover, message: Message, findings: Sequence[Finding]
     """
     given = get_value(message.value, ARGUMENTS)
     if not isinstance(given, dict) or not given:
-        return {}
-    clean = as_object(get_value(_without_found(message.value, findings), ARGUMENTS))
+        return {"unseen": f"{_count(given)}"} if given else {}
+    clean = _without_found(cover, message, findings)
     counts = zip(clean.items(), map(_count, given.values()), strict=True)
     ranked = [(_rank((name,), value), count, name, value) for (name, value), count in counts]
     ranked.sort(key=lambda each: each[:2])
@@ -322,17 +322,26 @@ def _show_arguments(cover: _Cover, message: Message, findings: Sequence[Finding]
     }
 
 
-def _without_found(value: JsonObject, findings: Sequence[Finding]) -> JsonObject:
-    """A call with dots in place of the secrets that rules found in it."""
+def _without_found(cover: _Cover, message: Message, findings: Sequence[Finding]) -> JsonObject:
+    """The arguments with dots in place of the secrets that rules found in them.
+
+    In another reading, or in pieces, a secret may be anywhere in its argument.
+    """
     private = [
         each._replace(action=Action.REDACT)
         for each in findings
-        if _hides(each.rule, is_telling=_rank_name((*each.pointer.split("/")[3:],)) != OTHER)
+        if _hides(each.rule, is_telling=_rank((*each.pointer.split("/")[3:],), None) != OTHER)
     ]
-    located = [each for each in private if each.end > each.start]
-    value = redact(value, located, lambda _, text: "…" * len(text))
-    others = [each for each in private if each not in located]
-    return redact(value, others, lambda _, text: _hide_pieces(text))
+    located = [f for f in private if f.end > f.start and find_string(message.value, f.pointer)]
+    value = redact(message.value, located, lambda _, text: "…" * len(text))
+    clean = as_object(get_value(value, ARGUMENTS))
+    spread = [each.pointer.split("/")[3:4] for each in private if each not in located]
+    for name, each in clean.items():
+        if [] in spread or [pointer((name,))[1:]] in spread or cover.repeats_secret(name, each):
+            clean[name] = _hide_text(serialise(each).decode())
+        elif spread and _rank((name,), each) == OTHER:  # a piece of it may be here, too
+            clean[name] = with_strings(each, hide_long_tokens)
+    return clean
 
 
 def _count(value: JsonValue) -> int:
@@ -357,8 +366,7 @@ def _rank(names: tuple[str, ...], value: JsonValue) -> int:
 def _rank_name(names: tuple[str, ...]) -> int:
     readable = ("".join(filter(str.isprintable, name)) for name in names)
     words = {form for name in readable for word in name_words(name) for form in (word, word[:-1])}
-    is_amount = not words.isdisjoint(lists.HOW_MUCH)
-    return TARGET if words & lists.DECIDING else AMOUNT if is_amount else OTHER
+    return TARGET if words & lists.DECIDING else AMOUNT if words & lists.HOW_MUCH else OTHER
 
 
 # --- differences ----------------------------------------------------------------------------

@@ -260,5 +260,5 @@ def test_of_what_would_leave_a_person_sees_all_but_secrets_and_where_it_would_go
     shown = findings[0].arguments
     assert "audit@bw.example" in shown
     assert ("https://kb.corp.example" in shown) is ("https" in body)
-    assert body[:4] in shown
+    assert (body[:4] in shown) is (LINK not in inbox)  # pieces of a link may be anywhere in it
     assert not [word for word in hidden if word in f"{findings}"]
