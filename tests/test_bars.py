@@ -55,6 +55,7 @@ BROAD = {"Exception", "BaseException"}
 # Each function that catches whatever it is and goes on, with the reason.
 CATCHES_ALL = {
     "pipeguard/__main__.py _run": "the process ends here, and says what failed",
+    "pipeguard/detect/detector.py show": "a person sees less, and the message is judged as ever",
     "pipeguard/firewall/session/session.py _judge_or_refuse": "a check that breaks must refuse",
     "pipeguard/state/recorder.py _describe_failure": "a thread that writes has no caller to tell",
 }

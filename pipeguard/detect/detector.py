@@ -141,12 +141,15 @@ class Detection(PlainLook):
     def show(
         self, guard: Guard, tool: str | None, message: Message, findings: Sequence[Finding]
     ) -> dict[str, Any]:
-        """Show a stopped message to a person, without secrets."""
+        """Show a stopped message to a person, without secrets; as far as that does not fail."""
         from pipeguard.detect import shown_call  # most runs stop nothing
 
-        if tool is None:
-            return {"frame": shown_call.show_frame(self, message, findings)}
-        return shown_call.show_call(self, self.tool(guard, tool), message, findings)
+        try:
+            if tool is None:
+                return {"frame": shown_call.show_frame(self, message, findings)}
+            return shown_call.show_call(self, self.tool(guard, tool), message, findings)
+        except Exception:  # noqa: BLE001  the message is stopped, or redacted, without it
+            return {} if tool is None else {"unseen": str(len(message.frame))}
 
     def name_targets(
         self, method: str, tool: str | None, params: JsonValue | bytes, frame_bytes: int
@@ -181,10 +184,8 @@ class Detection(PlainLook):
         self, guard: Guard, request: PendingRequest, frame: bytes, now: float
     ) -> None:
         """Remember the result of a request, even if it was blocked."""
-        if request.tool is None:
-            known = Tool(request.method, Label.NONE, guard.name)
-        else:
-            known = self.tool(guard, request.tool)
+        name, nameless = request.tool, Tool(request.method, Label.NONE, guard.name)
+        known = nameless if name is None else self.tool(guard, name)
         self.flows.record_result(known, frame, now, request.call_values)
 
     def mask_own(self, policy: Policy, message: Message) -> tuple[Message, Finding | None]:

@@ -62,10 +62,8 @@ class CardAnswer(NamedTuple):
     @property
     def button(self) -> Markup:
         """The whole label."""
-        whole = Markup("<span>{} {}</span>")
-        return (
-            whole.format(self.label, foreign(self.subject)) if self.subject else escape(self.label)
-        )
+        subject = Markup("&nbsp;") + foreign(self.subject) if self.subject else ""
+        return escape(self.label) + subject
 
 
 class Card(ABC):

@@ -25,6 +25,10 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
     "hex": lambda text: text.encode().hex(),
     "percent": lambda text: "".join(f"%{ord(sign):02x}" for sign in text),
     "reversed": lambda text: text[::-1],
+    "spaced": " ".join,
+    "commas": ",".join,
+    "hex pairs": lambda text: text.encode().hex(" "),
+    "groups": lambda text: " ".join(text[at : at + 4] for at in range(0, len(text), 4)),
 }
 
 
@@ -39,15 +43,21 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     st.sampled_from(["body", "to", "cc", "url"]),
     st.integers(0, 20_000) | st.just(0),
     st.integers(0, len(KEY)),
+    st.sampled_from([0, 0, 4, 8]),
 )
 def test_no_secret_is_recorded(
-    place: Path, spelling: str, name: str, before: int, split: int
+    place: Path, spelling: str, name: str, before: int, split: int, size: int
 ) -> None:
-    text = f"{'a ' * (before // 2)} https://x.example/?k={SPELLINGS[spelling](KEY)}"
+    key = SPELLINGS[spelling](KEY)
+    url = f"https://{key}@x.example/" if split == 1 else f"https://x.example/?k={key}"
+    text = f"{'a ' * (before // 2)} {url}"
     parts: JsonValue = [text[: len(text) - split], text[len(text) - split :]] if split else text
+    if size:
+        parts = [key[at : at + size] for at in range(0, len(key), size)]
     findings = Conversation(place).order({**CALL, name: parts}).findings
     assume(spelling == "plain" or any(found.rule.startswith("secrets.") for found in findings))
-    assert not [read for read in readings(f"{findings}".encode()) if KEY[8:24] in read]
+    joined = findings[0].arguments.translate(str.maketrans("", "", '", []'))
+    assert not [read for read in readings(f"{findings} {joined}".encode()) if KEY[8:24] in read]
 
 
 MANY: list[JsonValue] = [f"user{number}@corp.example" for number in range(19)]
@@ -63,6 +73,7 @@ LONG = "lorem ipsum " * 5000
         ({"acc\u200bount": "DE89370400440532013000"}, 2, '"acc⟨U+200B⟩ount 1":"DE8', 0),
         ({"reference": "7", "priority": "1", "host": "x"}, 2, 'example"],"reference":"7"', 0),
         ({"amount": Number("1e9")}, 2, '"amount":"1000000000"', 0),
+        ({"amount": Number("1e9999999999999999999")}, 2, '"amount":1e9999999999999999999', 0),
         ({"k" * 50 + "1": "a", "k" * 50 + "2": "b"}, 1, '"… 1":"a"', 22),
         ({"body": f"{LONG} pay to DE89370400440532013000"}, 1, '… DE89370400440532013000"', 10**4),
         ({"to": f"{KEY}@y.example"}, 2, '…@y.example"', len(KEY)),
@@ -97,3 +108,12 @@ def test_the_text_around_a_secret_in_a_result_is_shown(place: Path) -> None:
     found = talk.session.receive(Direction.TO_CLIENT, answer, 2.0).findings[0]
     assert f"token = '{found.excerpt}'  # of a fixture" in found.frame
     assert KEY[8:] not in found.frame
+
+
+def test_a_call_that_cannot_be_shown_is_stopped_for_its_own_reason(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shown_call, "show_call", lambda *_: 1 / 0)
+    found = Conversation(place).order(CALL).findings[0]
+    assert found.rule == "flows.ordered"
+    assert int(found.unseen)
