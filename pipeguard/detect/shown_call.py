@@ -154,7 +154,8 @@ class _Cover:
         text = f"{Decimal(text):f}" if 0 < len(power) < BEGIN_CHARS else text
         shown = text if len(text) < BEGIN_CHARS else self._show_text(text, names, limit)
         shown = "…" * len(shown) if any(map(is_credential_name, names)) else shown
-        self.room -= len(shown) + BEGIN_CHARS
+        # Each value is read by itself, which takes a millisecond: of many short ones few are shown.
+        self.room -= len(shown) + (NAME_CHARS if _rank_name(names) == OTHER else BEGIN_CHARS)
         return value if shown == value or not isinstance(value, str) else shown
 
     def _show_text(self, text: str, names: tuple[str, ...], limit: int) -> str:
