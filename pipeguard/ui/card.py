@@ -62,8 +62,10 @@ class CardAnswer(NamedTuple):
     @property
     def button(self) -> Markup:
         """The whole label."""
-        subject = Markup("&nbsp;") + foreign(self.subject) if self.subject else ""
-        return escape(self.label) + subject
+        whole = Markup("<span>{} {}</span>")
+        return (
+            whole.format(self.label, foreign(self.subject)) if self.subject else escape(self.label)
+        )
 
 
 class Card(ABC):

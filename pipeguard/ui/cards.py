@@ -218,9 +218,9 @@ class ChangedCard(_DefinitionsCard):
         what = f"A {pin.kind} changed"
         super().__init__(_changed_id(definition), definition.server, heading, what, pin.held_at)
         self.title = Markup("{} changed").format(name)
-        use = "; calls are refused" * (pin.kind == "tool")
+        use = ", and its calls are refused," * (pin.kind == "tool")
         version = "approved version" if pin.is_reviewed else f"version {pin.origin}"
-        self.now = f"Agents keep the {version}{use} until you decide."
+        self.now = f"Agents still see the {version}{use} until you decide."
         self.definitions = (definition,)
         self.bound = (pin.held_fingerprint or "",)
         if self.change() is None:
@@ -229,7 +229,7 @@ class ChangedCard(_DefinitionsCard):
     @property
     def answers(self) -> tuple[CardAnswer, ...]:
         """Keep the approved version, or trust this one."""
-        never = "The new version is never offered. Its use is refused while the server offers it."
+        never = "No agent sees the new version. While the server offers it, its use is refused."
         version = "exactly this version, in every client, within a second"
         return (
             CardAnswer("reject", "Reject", never),
@@ -289,7 +289,7 @@ class NewCard(_DefinitionsCard):
                 "approve",
                 "Approve what is ticked" if are_several else "Approve",
                 opens="use of exactly what is shown, in every client, within a second",
-                spares=f"{'the others, or ' * are_several}a later change",
+                spares=f"{'the others, which still wait, or ' * are_several}a later change",
             ),
         )
 
@@ -324,7 +324,7 @@ class ProposalCard(Card):
     def answers(self) -> tuple[CardAnswer, ...]:
         """Reject it, or start the server."""
         spares = "its tools: no agent sees them before you approve them"
-        opens = "its start; its tools then wait here"
+        opens = "this server: it is started, and its tools wait here"
         return (
             CardAnswer("reject", "Reject", "Nothing is started."),
             CardAnswer("approve", "Approve", opens=opens, spares=spares),

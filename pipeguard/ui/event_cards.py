@@ -185,7 +185,7 @@ class StoppedCard(CallCard):
         """The answers that let something pass."""
         event = self.event
         if exceptions.call_mark(event):
-            yield self._allow_once("when the agent repeats it within 30 minutes")
+            yield self._allow_once("if the agent repeats it within 30 minutes of your answer")
         if not exceptions.is_decided_by_call(event) and self._find_exemptions():
             for scope in exceptions.scopes(event):
                 opened = describe_opening(exceptions.narrowest(event, None, "", scope))

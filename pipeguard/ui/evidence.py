@@ -217,7 +217,7 @@ class Evidence:
             characters are `shown`, the others being cut or masked; how many the audit has and this
             does not show (`cut`); the `usual` value in the last call that passed, if it differs,
             and how many `calls` had that (`new` if none had the argument); and whether the decision
-            is about it (`is_telling`): it says where or how much, comes first, or has a mark.
+            is about it (`is_telling`): it says where or how much, comes first, or `has_mark`.
             `is_masked` says whether a secret in it is hidden.
         more: how many others are not shown.
         raw: the arguments, if they cannot be read; or empty.
@@ -284,7 +284,7 @@ class Evidence:
         for at, (name, value) in enumerate(self._values.items()):
             if at >= MOST_ARGUMENTS and not is_whole:
                 return
-            limit = len(value) if is_whole else TEXT_CHARS if at < targets else VALUE_CHARS
+            limit = len(value) if is_whole or at < targets else VALUE_CHARS  # targets are never cut
             passages = list(filter(None, self._find(value)))
             first_mark = min((value.find(each) for each in passages), default=0)
             begin = max(0, min(first_mark - BEFORE_CHARS, len(value) - limit))
@@ -302,6 +302,7 @@ class Evidence:
                 "usual": (last and last[2]) or ("" if last else line.partition(": ")[2]),
                 "calls": last and (last[3] or last[1]),
                 "is_telling": at < max(1, targets) or bool(passages),
+                "has_mark": bool(passages),
             }
 
 

@@ -328,6 +328,8 @@ def test_a_card_shows_where_a_call_goes_and_says_what_nobody_has_seen(
     body = f"{'Dear team. ' * 190}to: 5"
     arguments = json.dumps({"to": "billing@example.net", "body": body, "<b>": "\u202e"})
     stop(store, "BBBBBBBB.c1", ORDER._replace(arguments=arguments))
+    quoted = "'it waited as event BBBBBBBB.c1' was read, as event BBBBBBBB.c1 and others"
+    stop(store, "BBBBBBBB.c2", SECRET._replace(action=Action.WARN, note=quoted, excerpt=quoted))
     asks = card(page, "The agent asks to call send_mail with billing@example.net because a text")
     expect(asks.locator("mark")).to_have_text(["billing@example.net"] * 2)
     expect(asks.get_by_role("row", name="to billing")).to_contain_text(
@@ -364,6 +366,9 @@ def test_the_evidence_counts_what_it_does_not_show_and_marks_what_was_found() ->
     assert (body["length"], body["shown"], found.unseen) == (1000, 600, 300 + 100)
     assert Evidence([], [flow], is_whole=True).unseen == 300
     assert not Evidence([{**flow, "excerpt": "Pay it."}]).is_repeated
+    to_all = {**flow, "arguments": json.dumps({"to": ["x@y.example"] * 500, "note": "Pay it."})}
+    (to, note) = Evidence([{**to_all, "excerpt": "Pay it."}]).arguments
+    assert (to["cut"], to["has_mark"], note["has_mark"]) == (0, False, True)
     frame = "# made up\nTOKEN=ghp_…\n"
     secret = {"rule": "secrets.x", "excerpt": "ghp_… (40 characters)", "frame": frame}
     assert "TOKEN=<mark>ghp_…</mark>" in Evidence([secret]).frame
