@@ -17,7 +17,7 @@ from pipeguard.detect.shown_call import show_source
 from pipeguard.firewall.finding import Action, Confidence, Finding, Severity, name_is_secret
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.message import Message
-from pipeguard.firewall.protocol.places import ARGUMENTS, Surface, get_value
+from pipeguard.firewall.protocol.places import ARGUMENTS, Surface
 from pipeguard.firewall.session.guard import Context
 from pipeguard.firewall.session.rewrite import UNREAD
 
@@ -67,16 +67,11 @@ def list_leaks(
     findings: list[Finding] = []
     contents = ContentMarks(context.guard.contents_key, message.value)
     for leak in leaks:
-        content = contents.of_part(leak.rule, ARGUMENTS)
-        level = leak.severity, leak.confidence
-        finding = context.finding(
-            leak.rule, "call.arguments", level, content=content, note=leak.note
-        )
-        if leak.passage is not None or finding.action >= Action.ASK or finding.would is not None:
-            arguments = get_value(message.value, ARGUMENTS)
-            shown = show_source(knowledge, [leak, *leaks], arguments, context.now)
-            finding = finding._replace(**shown)
-        findings.append(finding)
+        mark, level = contents.of_part(leak.rule, ARGUMENTS), (leak.severity, leak.confidence)
+        found = context.finding(leak.rule, "call.arguments", level, content=mark, note=leak.note)
+        if leak.passage is not None or found.action >= Action.ASK or found.would is not None:
+            found = found._replace(**show_source(knowledge, [leak, *leaks], message, context.now))
+        findings.append(found)
     return findings
 
 

@@ -40,18 +40,15 @@ from pipeguard.unicode.name_words import name_words
 
 SECRET_CHARS = 2**14  # around a shown part, so that a secret is found whole
 ARGUMENTS_BYTES = 2**14  # of a call's arguments that a person is shown, in JSON
-MOST_ITEMS = 1000  # of a list that are read for addresses
-READ_CHARS = 2**18  # of a text that are searched
-PASSAGE_CHARS = 160  # on each side of a value in the passage that it repeats
-PART_CHARS = 16  # of a value, without which it does not repeat a text
+MOST_ITEMS, READ_CHARS = 1000, 2**18  # of a list, and of a text, that are searched
+# On each side of a value in the passage that it repeats; of a value that repeats a text, at least.
+PASSAGE_CHARS, PART_CHARS = 160, 16
 MOST_TEXTS = 16  # of a call that are looked up
 FRAME_CHARS = 1000  # of another message that a person is shown, before and after its secret
 PIECE_CHARS = 6  # of a secret that identify it
 COMPARED_BYTES = 2**18  # of arguments that are compared
-MOST_DIFFERENCES = 8  # shown, those with the shortest values
-MOST_VALUES = 3  # of a list, in one difference
-WHOLE_CHARS = 2048  # of a value: of a longer one only its length is shown
-VALUE_CHARS = 80  # of a value that is shown
+MOST_DIFFERENCES, MOST_VALUES = 8, 3  # with the shortest values; of a list in one of them
+WHOLE_CHARS, VALUE_CHARS = 2048, 80  # of a longer value only its length is shown; of one shown
 BEGIN_CHARS = 4  # of a text that may have a secret, or a piece of one
 NAME_CHARS = 40  # of an argument's name
 # By its name, to whom, where or which command; how much; one of these by its form; and the rest.
@@ -107,6 +104,7 @@ class _Cover:
         for engine in knowledge.scanners[Surface.TO_SERVER]:
             masked = engine.dot_secrets(masked, lambda rule: _hides(rule, is_telling=is_telling))
         secrets = secret_values.named_secrets(masked) + self._returned
+        secrets += knowledge.known_secrets.find_secrets(masked)
         if knowledge.vault is not None:
             secrets += knowledge.vault.find_secrets(masked)
         for secret in sorted(secrets, key=len, reverse=True):
@@ -207,14 +205,14 @@ def _dot_random(token: re.Match[str]) -> str:
 
 
 def show_source(
-    knowledge: Knowledge, leaks: Sequence[Leak], arguments: JsonValue, now: float
+    knowledge: Knowledge, leaks: Sequence[Leak], message: Message, now: float
 ) -> dict[str, Any]:
     """The fields of a finding about the result that a call repeats.
 
     Args:
         knowledge: of the server.
         leaks: in the call, that of the finding first.
-        arguments: of the call.
+        message: the call.
         now: seconds on the session's clock.
     """
     cover, leak = _Cover(knowledge, leaks), leaks[0]
@@ -223,7 +221,8 @@ def show_source(
         return shown
     shown["source_age"] = f"{max(0.0, now - result.since):.1f}"
     shown["marked"] = tool_results.find_mark(result.text()) if result.is_marked() else ""
-    values = sorted((text for _, text in walk_strings(arguments)), key=len, reverse=True)
+    texts = walk_strings(get_value(message.value, ARGUMENTS))
+    values = sorted((text for _, text in texts), key=len, reverse=True)
     values = [value for value in values[:MOST_TEXTS] if len(value) >= PIECE_CHARS]
     if passage is None and leak.rule != SECRET_OUT:
         text = plain(result.strings())
@@ -233,9 +232,8 @@ def show_source(
     if passage is not None:
         text, start, end = passage
         low = max(0, start - SECRET_CHARS)
-        masked = cover.mask(text[low : end + SECRET_CHARS], is_telling=True)[
-            start - low : end - low
-        ]
+        masked = cover.mask(text[low : end + SECRET_CHARS], is_telling=True)
+        masked = masked[start - low : end - low]
         at = next((at for value in values if (at := masked.find(value)) >= 0), 0)
         masked = masked[max(0, at - PASSAGE_CHARS) :] if at > KEPT_CHARS // 2 else masked
         shown["excerpt"] = cover.cut(masked, KEPT_CHARS, values)
@@ -304,20 +302,24 @@ def _show_arguments(cover: _Cover, message: Message, findings: Sequence[Finding]
     counts = zip(clean.items(), map(_count, given.values()), strict=True)
     ranked = [(_rank((name,), value), count, name, value) for (name, value), count in counts]
     ranked.sort(key=lambda each: each[:2])
-    limit = 2 * ARGUMENTS_BYTES
-    shown: JsonObject = {"": "…" * ARGUMENTS_BYTES}
-    while len(serialise(shown)) > ARGUMENTS_BYTES:
-        limit, cover.room = limit // 2, ARGUMENTS_BYTES
-        members = enumerate(ranked[:limit])
-        shown = {cover.show_name(n, at): cover.show(v, (n,), limit) for at, (_, _, n, v) in members}
+    drawn, targets = dict[int, tuple[str, JsonValue]](), sum(rank < LIKELY for rank, *_ in ranked)
+    for places in (range(targets), range(targets, len(ranked))):  # the targets have room first
+        before, limit, used = drawn, 2 * ARGUMENTS_BYTES, _measure(drawn)
+        while limit == 2 * ARGUMENTS_BYTES or _measure(drawn) > ARGUMENTS_BYTES:
+            limit, cover.room, drawn = limit // 2, ARGUMENTS_BYTES - used, {**before}
+            for at, (_, _, name, value) in zip(
+                places[:limit], ranked[places.start :], strict=False
+            ):
+                drawn[at] = cover.show_name(name, at), cover.show(value, (name,), limit)
     lengths, unseen = dict[str, int](), sum(count + len(name) for _, count, name, _ in ranked)
-    for (_, count, given_name, _), (name, value) in zip(ranked, shown.items(), strict=False):
+    for at, (name, value) in drawn.items():
+        (_, count, given_name, _) = ranked[at]
         seen = min(count, _count(value))
         unseen -= seen + min(len(given_name), len(name))
         lengths |= {name: count} if seen < count else {}
     return {
-        "arguments": serialise(shown).decode(),
-        "targets": str(sum(rank < LIKELY for rank, *_ in ranked[:limit])),
+        "arguments": serialise(dict(drawn.values())).decode(),
+        "targets": str(sum(at < targets for at in drawn)),
         "unseen": str(unseen) if unseen else "",
         "lengths": json.dumps(lengths, separators=(",", ":")) if lengths else "",
     }
@@ -343,6 +345,11 @@ def _without_found(cover: _Cover, message: Message, findings: Sequence[Finding])
         elif spread and _rank((name,), each) == OTHER:  # a piece of it may be here, too
             clean[name] = with_strings(each, hide_long_tokens)
     return clean
+
+
+def _measure(drawn: dict[int, tuple[str, JsonValue]]) -> int:
+    """The bytes of arguments in JSON."""
+    return len(serialise(dict(drawn.values())))
 
 
 def _count(value: JsonValue) -> int:

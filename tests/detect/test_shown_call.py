@@ -10,6 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pipeguard.detect import shown_call
+from pipeguard.detect.detector import get_detection
+from pipeguard.detect.flows.known_secrets import KnownSecrets
 from pipeguard.detect.flows.readings import readings
 from pipeguard.firewall.finding import Direction
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
@@ -64,6 +66,11 @@ MANY: list[JsonValue] = [f"user{number}@corp.example" for number in range(19)]
 LONG = "lorem ipsum " * 5000
 
 
+TREE: JsonValue = "x"
+for _ in range(11):
+    TREE = [TREE, TREE]
+
+
 @pytest.mark.parametrize(
     ("call", "targets", "shown", "unseen"),
     [
@@ -72,6 +79,12 @@ LONG = "lorem ipsum " * 5000
         ({"to": "a" * 10**6, "account": "DE89370400440532013000"}, 3, '"DE893704004405320', 10**5),
         ({"acc\u200bount": "DE89370400440532013000"}, 2, '"acc⟨U+200B⟩ount 1":"DE8', 0),
         ({"reference": "7", "priority": "1", "host": "x"}, 2, 'example"],"reference":"7"', 0),
+        (
+            {"m": TREE, "n": TREE, "command": "ls", "amount": "5"},
+            3,
+            '"amount":"5","body":',
+            99,
+        ),
         ({"amount": Number("1e9")}, 2, '"amount":"1000000000"', 0),
         ({"amount": Number("1e9999999999999999999")}, 2, '"amount":1e9999999999999999999', 0),
         ({"k" * 50 + "1": "a", "k" * 50 + "2": "b"}, 1, '"… 1":"a"', 22),
@@ -89,6 +102,15 @@ def test_where_a_call_goes_is_shown_first_and_what_is_not_shown_is_counted(
     assert (int(found.unseen or 0) >= unseen) if unseen else found.unseen == ""
     assert json.loads(found.arguments).keys() >= json.loads(found.lengths or "{}").keys()
     assert len(found.arguments.encode()) <= shown_call.ARGUMENTS_BYTES
+
+
+def test_a_secret_of_ours_is_hidden_before_a_text_is_cut(place: Path) -> None:
+    secret = "Zk9-known-secret-value-77"
+    talk = Conversation(place)
+    get_detection(talk.session.guard).known_secrets = KnownSecrets([secret])
+    for at in range(shown_call.ARGUMENTS_BYTES // 2 - 30, shown_call.ARGUMENTS_BYTES // 2, 4):
+        found = talk.order({**CALL, "body": f"{'b ' * (at // 2)}{secret} {LONG}"}).findings[0]
+        assert "Zk9" not in found.arguments
 
 
 def test_the_source_of_text_that_leaves_is_shown(place: Path) -> None:

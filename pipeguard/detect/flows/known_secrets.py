@@ -55,6 +55,10 @@ class KnownSecrets:
             self._escapes = _ANY_ESCAPE if is_escaped else _ASCII_ESCAPES
             self._forms = tuple((form, form.encode()) for form in ordered)
 
+    def find_secrets(self, text: str) -> list[str]:
+        """The secrets in a text, as it writes them; the longest first."""
+        return [form for form, _ in self._forms if form in text]
+
     def mask(self, text: str, mask: str = MASK) -> str:
         """A text with a mask in place of each secret; the text itself if it has none."""
         for form, _ in self._forms:
