@@ -335,7 +335,7 @@ def test_a_card_shows_where_a_call_goes_and_says_what_nobody_has_seen(
     expect(asks.get_by_role("row", name="to billing")).to_contain_text(
         '"kim@example.com", in the last 3 calls'
     )
-    for text in ("asked by a client", "; no answer is a no.", "2,095 characters, 600 shown"):
+    for text in ("by an unnamed client", "; no answer is a no.", "2,095 characters, 600 shown"):
         expect(asks).to_contain_text(text)
     expect(asks).to_contain_text("and 1,495 characters that you have not seen")
     asks.get_by_role("button", name="Allow this call once…").click()
