@@ -166,9 +166,11 @@ def page(entry: StoredDefinition) -> str:
 def list_pages(
     entries: Sequence[StoredDefinition], opened: Sequence[StoredDefinition]
 ) -> tuple[list[str], int]:
-    """Render all, as far as the limits go; flagged, then changed ones first; and how many are.
+    """Render definitions within the limits: flagged ones first, then changed ones.
 
-    With it comes the number of characters of the opened ones for which there is no room.
+    Returns:
+        The pages, with a last line that counts them; and the number of characters of the opened
+        definitions for which there was no room.
     """
     flagged = {entry for entry in entries if read_first(entry)}
     limit, left, pages = min(PAGE_CHARS, LIST_CHARS // len(entries)), 0, list[str]()

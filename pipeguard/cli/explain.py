@@ -314,7 +314,7 @@ def _call_lines(event: AuditedEvent) -> Iterator[str]:
 
 
 def describe_unseen(event: AuditedEvent) -> str:
-    """The end of a sentence about a stopped call: the part of it that nobody has seen."""
+    """Count the characters of a stopped call that nobody has seen, as the end of a sentence."""
     if (first := _find_arguments(event)) or not exceptions.call_mark(event):
         unseen = int(first.get("unseen", 0))
         return f", and {unseen:,} characters that you have not seen" if unseen else ""

@@ -243,7 +243,7 @@ class Store(StateDatabase):
         return any(changes)
 
     def _mark(self, server: str, pin: Pin, *, is_rejected: bool) -> None:
-        """Remember whether a person rejected the held version of a pin, whatever is held next."""
+        """Remember whether a person rejected the held version, even after another one is held."""
         key = (server, pin.kind, pin.name, pin.held_fingerprint)
         self.connection.execute(f"DELETE FROM dismissals WHERE key = {_KEY}", key)  # noqa: S608  constants
         if is_rejected:

@@ -72,7 +72,7 @@ def _draw(shown: str) -> Markup:
 
 
 def when(moment: str, *, with_ms: bool = False, age_seconds: str = "0") -> Markup:
-    """Draw a time of the store (ISO 8601, UTC), or one before it, for the user's clock."""
+    """Draw a stored time (ISO 8601, UTC), or the one `age_seconds` before it, in local time."""
     try:
         parsed = datetime.fromisoformat(moment) - timedelta(seconds=float(age_seconds))
     except (ValueError, OverflowError):
