@@ -184,8 +184,8 @@ class Detection(PlainLook):
         self, guard: Guard, request: PendingRequest, frame: bytes, now: float
     ) -> None:
         """Remember the result of a request, even if it was blocked."""
-        name, nameless = request.tool, Tool(request.method, Label.NONE, guard.name)
-        known = nameless if name is None else self.tool(guard, name)
+        name, method = request.tool, request.method
+        known = Tool(method, Label.NONE, guard.name) if name is None else self.tool(guard, name)
         self.flows.record_result(known, frame, now, request.call_values)
 
     def mask_own(self, policy: Policy, message: Message) -> tuple[Message, Finding | None]:
