@@ -299,7 +299,7 @@ def _quote_passage(finding: dict[str, str], event: AuditedEvent) -> Iterator[tup
 
 def _call_lines(event: AuditedEvent) -> Iterator[str]:
     """Show a call's arguments, those first that say where it goes, and how they differ."""
-    first, lines = _find_arguments(event), list[str]()
+    first, lines = exceptions.find_arguments(event.findings), list[str]()
     lengths = _read_object(first.get("lengths", ""))
     for name, value in _read_object(first.get("arguments", "")).items():
         text, whole = serialise(value).decode(), lengths.get(name)
@@ -315,15 +315,10 @@ def _call_lines(event: AuditedEvent) -> Iterator[str]:
 
 def describe_unseen(event: AuditedEvent) -> str:
     """Count the characters of a stopped call that nobody has seen, as the end of a sentence."""
-    if (first := _find_arguments(event)) or not exceptions.call_mark(event):
+    if (first := exceptions.find_arguments(event.findings)) or not exceptions.call_mark(event):
         unseen = int(first.get("unseen", 0))
         return f", and {unseen:,} characters that you have not seen" if unseen else ""
     return ", and any arguments that you have not seen"
-
-
-def _find_arguments(event: AuditedEvent) -> dict[str, str]:
-    """The finding that has the arguments of a call; empty if none has."""
-    return next((each for each in event.findings if each.get("arguments")), {})
 
 
 def _read_object(text: str) -> dict[str, JsonValue]:

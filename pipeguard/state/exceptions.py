@@ -25,7 +25,7 @@ from pipeguard.unicode.display import NAME_CHARS, quote, show
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pipeguard.config.policy_file import PolicyFile
     from pipeguard.state.audit import AuditRow
@@ -254,6 +254,11 @@ def call_mark(event: AuditedEvent) -> str:
     """The mark with which a stopped call can be granted once; empty if it cannot be."""
     marks = {item.get("call", "") for item in stopping(event)}
     return marks.pop() if len(marks) == 1 else ""
+
+
+def find_arguments(findings: Iterable[Mapping[str, str]]) -> Mapping[str, str]:
+    """The finding that has the arguments of a call; empty if none has."""
+    return next((each for each in findings if each.get("arguments")), {})
 
 
 def differences(event: AuditedEvent) -> list[str]:

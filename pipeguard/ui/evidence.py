@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from pipeguard.firewall.pins.definition_diff import INPUTS, Side, differences, read
 from pipeguard.firewall.protocol.json_values import ABSENT, Number, serialise, walk_texts
+from pipeguard.state.exceptions import find_arguments
 from pipeguard.ui.text import TEXT_CHARS, foreign_text
 from pipeguard.unicode.display import visible
 from pipeguard.unicode.folding import fold
@@ -236,7 +237,7 @@ class Evidence:
     def __init__(
         self, findings: _Findings, others: _Findings = (), *, is_whole: bool = False
     ) -> None:
-        first = next((each for each in (*findings, *others) if each.get("arguments")), {})
+        first = find_arguments((*findings, *others))
         given = _parse(first.get("arguments"))
         self.raw = "" if given else first.get("arguments", "")
         self._values = {name: _as_text(value) for name, value in given.items()}
@@ -308,7 +309,7 @@ class Evidence:
 
 def find_target(findings: _Findings) -> str:
     """The first argument of a call, if it says to whom or where; or empty."""
-    first = next((each for each in findings if each.get("arguments")), {})
+    first = find_arguments(findings)
     target = _as_text(next(iter(_parse(first.get("arguments")).values()), ""))
     return "" if not _count(first.get("targets")) or _AMOUNT.fullmatch(target) else target
 
