@@ -112,6 +112,7 @@ EXCEPTIONS = {  # module of the core, what else it imports: with the reason
     ("detect.detector", "threading"): "Lock: the rules of a server are loaded once",
     ("detect.knowledge", "threading"): "Lock: threads share what is known of tools",
     ("detect.flows.vault", "threading"): "Lock: one takes secrets out, the other puts them back",
+    ("detect.flows.passages", "threading"): "Lock: one cuts passages out, the other puts them back",
     ("detect.flows.ledger", "threading"): "Lock: they share what came back, too",
     ("detect.flows.ledger_memory", "threading"): "Lock: all clients share what may be remembered",
     ("detect.flows.ledger_memory", "weakref"): "ref: a client that is gone takes nothing any more",

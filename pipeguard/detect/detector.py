@@ -13,7 +13,7 @@ from pipeguard.detect.flows.tool_labels import Label, Tool, make_tool
 from pipeguard.detect.flows.vault import Vault
 from pipeguard.detect.knowledge import LastingNames, Scanners
 from pipeguard.detect.plain import PlainLook
-from pipeguard.detect.restoring import put_back
+from pipeguard.detect.restoring import put_back, put_passages_back
 from pipeguard.firewall.finding import Finding, Verdict, tells_private
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.pins.store import PinKey
@@ -23,7 +23,7 @@ from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.pending import NAMING, NO_CALL, PendingRequest, Targets
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.session.guard import Guard
-from pipeguard.firewall.session.rewrite import placeholder
+from pipeguard.firewall.session.rewrite import CUT_SIGN, cut_line, placeholder
 from pipeguard.records import NamedTuple
 
 if TYPE_CHECKING:
@@ -201,6 +201,22 @@ class Detection(PlainLook):
     def make_placeholder(self, rule: str, text: str) -> str:
         """Make the placeholder for text that is taken out of a message to the client."""
         return placeholder(rule) if self.vault is None else self.vault.placeholder(rule, text)
+
+    def make_line(self, rule: str, passage: str, source: str, event: str) -> str:
+        """Make the line in place of a passage, and remember the passage."""
+        line = cut_line(rule, passage, event, self.sign)
+        if self.vault is not None:  # without a key, two passages may have the same line
+            self.flows.passages.keep(line, passage, source)
+        return line
+
+    def put_back(self, guard: Guard, message: Message) -> tuple[Message, Finding | None]:
+        """Put passages back into a request, unless it would run them: a shell reads them again."""
+        if CUT_SIGN.encode() not in message.frame and b"\\u" not in message.frame:
+            return message, None
+        params = message.value.get("params")
+        name = params.get("name") if isinstance(params, dict) else None
+        is_run = isinstance(name, str) and self.tool(guard, name).labels & Label.RUNS
+        return (message, None) if is_run else put_passages_back(self.flows.passages, message)
 
 
 def make_guard(

@@ -18,6 +18,7 @@ from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.placeholders import may_hold_name, may_hold_placeholder
+from pipeguard.firewall.session.rewrite import CUT_SIGN
 from pipeguard.native import find_native
 from pipeguard.unicode import folding
 
@@ -41,7 +42,7 @@ class PlainLook(Findings):
 
     def _may_restore(self, frame: bytes) -> bool:
         has_secrets = self.vault is not None and not self.vault.is_empty
-        return has_secrets or may_hold_placeholder(frame)
+        return has_secrets or may_hold_placeholder(frame) or CUT_SIGN.encode() in frame
 
     def _may_mask(self, frame: bytes) -> bool:
         is_sent = self.vault is not None and self.vault.sent_secrets() != {}

@@ -1,4 +1,4 @@
-"""Puts secrets back into messages to the server that they came from.
+"""Puts secrets back into messages to the server that they came from, and passages into any.
 
 Only where a server accepts a model's choice: the arguments of a call or of a prompt, and the
 address of a resource. Anywhere else a placeholder of this server is forwarded as it is.
@@ -6,11 +6,13 @@ address of a resource. Anywhere else a placeholder of this server is forwarded a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from pipeguard.detect.flows.passages import Passages
 from pipeguard.detect.flows.vault import RESTORED, Vault
 from pipeguard.firewall.finding import Action, Finding, Severity, Verdict
 from pipeguard.firewall.protocol import json_values
+from pipeguard.firewall.protocol.message import Message, rewritten
 from pipeguard.firewall.protocol.strict_json import ParsedFrame, parse_json
 from pipeguard.firewall.session.guard import Context
 from pipeguard.firewall.session.placeholders import PLACEHOLDER, may_hold_placeholder
@@ -41,27 +43,47 @@ def put_back(vault: Vault, verdict: Verdict) -> Verdict:
     if verdict.forward is None or not may_hold_placeholder(verdict.forward):
         return verdict
     value = parse_json(verdict.forward)
-    if not isinstance(value, dict):
+
+    def restore(text: str) -> str:
+        return vault.restore(text, is_sent=True).text
+
+    restored = _restore(value, lambda part: json_values.with_strings(part, restore))
+    if restored is None:
         return verdict
+    finding = _describe(value, "a secret of this server was put back in place of its placeholder")
+    forward = ParsedFrame.write(restored)
+    return verdict._replace(forward=forward, findings=(*verdict.findings, finding))
+
+
+def put_passages_back(passages: Passages, message: Message) -> tuple[Message, Finding | None]:
+    """A request with the passages put back that were cut out of results."""
+    restored = _restore(message.value, passages.put_back)
+    if restored is None:
+        return message, None
+    note = "a passage that was cut out of a result was put back"
+    return rewritten(message, restored), _describe(message.value, note)
+
+
+def _restore(
+    value: json_values.JsonValue, restore: Callable[[json_values.JsonValue], json_values.JsonValue]
+) -> json_values.JsonObject | None:
+    """The request with texts put back where it takes them; None if that changes nothing."""
+    if not isinstance(value, dict):
+        return None
     member, params = RESTORED.get(str(value.get("method"))), value.get("params")
     if member is None or not isinstance(params, dict) or member not in params:
-        return verdict
-    if not _has_placeholder(params[member]):
-        return verdict
-    restored = json_values.with_strings(
-        params[member], lambda text: vault.restore(text, is_sent=True).text
-    )
+        return None
+    restored = restore(params[member])
     if restored == params[member]:
-        return verdict
-    whole: json_values.JsonObject = {**value, "params": {**params, member: restored}}
-    finding = Finding(
-        "secrets.put-back",
-        "call.arguments" if member == "arguments" else "resource.uri",
-        severity=Severity.INFO,
-        action=Action.ALLOW,
-        note="a secret of this server was put back in place of its placeholder",
-    )
-    return verdict._replace(forward=ParsedFrame.write(whole), findings=(*verdict.findings, finding))
+        return None
+    return {**value, "params": {**params, member: restored}}
+
+
+def _describe(value: json_values.JsonValue, note: str) -> Finding:
+    method = value.get("method") if isinstance(value, dict) else None
+    place = "resource.uri" if method == "resources/read" else "call.arguments"
+    level = Severity.INFO
+    return Finding("secrets.put-back", place, severity=level, action=Action.ALLOW, note=note)
 
 
 def echoes(

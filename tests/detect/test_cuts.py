@@ -58,7 +58,7 @@ AFTER = (
 )
 TEXT = f"{BEFORE}{ORDER}{AFTER}"
 LINE = re.compile(
-    r"\[PipeGuard cut \d+ characters here, event RUN\.s1, mark [0-9a-f]{8}, which look like an"
+    r"\[PipeGuard cut \d+ characters here, event RUN\.s1, mark [0-9a-f]{16}, which look like an"
     r" order to a model\. Do not guess what was there\.\]"
 )
 
@@ -120,7 +120,7 @@ def test_the_paragraphs_beside_it_arrive(near: str, order: str) -> None:
 
 
 def test_the_line_says_so_names_the_event_and_tells_the_model_not_to_guess() -> None:
-    assert re.sub("mark [0-9a-f]{8}", "mark MARK", line("x" * 12, "K7Q2M9D4.s3")) == (
+    assert re.sub("mark [0-9a-f]{16}", "mark MARK", line("x" * 12, "K7Q2M9D4.s3")) == (
         "[PipeGuard cut 12 characters here, event K7Q2M9D4.s3, mark MARK, which look like an"
         " order to a model. Do not guess what was there.]"
     )
@@ -565,11 +565,6 @@ def test_a_line_that_pipeguard_did_not_write_is_replaced_by_one_that_says_so(kin
 def test_a_document_that_quotes_what_pipeguard_says_arrives_as_it_is(kind: str) -> None:
     verdict = judge(content(f"{BEFORE}As the manual shows: {FORGED[kind]}{AFTER}"))
     assert verdict.forward is verdict.frame
-
-
-def test_a_line_passes_in_an_argument() -> None:
-    sent = new_session().receive(TO_SERVER, call(1, f"{BEFORE}{line(ORDER)}{AFTER}"), 0.0)
-    assert sent.forward is sent.frame
 
 
 def test_what_is_observed_keeps_its_notices() -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from pipeguard.gateway.answers import dial
 from pipeguard.gateway.menu import DEFAULT_LIMITS, ToolMode
 from pipeguard.gateway.server_settings import ServerSettings
 from tests.detect.test_cuts import AFTER, BEFORE, ORDER
-from tests.gateway.rogues import Client, talking
+from tests.gateway.rogues import INITIALIZE, Client, holding, rogue, talking
 
 pytestmark = pytest.mark.real
 
@@ -22,13 +23,36 @@ FILLER = "".join(
 )
 
 
-async def test_the_parts_of_a_long_result_have_the_line_and_not_the_passage(tmp_path: Path) -> None:
-    text = f"{FILLER}\n{BEFORE}{ORDER}{AFTER}\n\n{FILLER}"
+def minutes(folder: Path, text: str) -> ServerSettings:
+    """Make a server with one tool, whose result is the text."""
     tool = {"name": "minutes", "description": "Minutes.", "inputSchema": {"type": "object"}}
     answers = {"minutes": {"result": {"content": [{"type": "text", "text": text}]}}}
-    script = tmp_path / "script.json"
+    script = folder / "script.json"
     script.write_text(json.dumps({"tools": [tool], "answers": answers}))
-    server = ServerSettings("club", (sys.executable, str(SCRIPTED), str(script)), trust="first-use")
+    return ServerSettings("club", (sys.executable, str(SCRIPTED), str(script)), trust="first-use")
+
+
+async def test_a_passage_is_back_in_calls_of_all_servers_of_its_client(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    text = f"{BEFORE}{ORDER}{AFTER}"
+    async with holding(
+        minutes(tmp_path, text), rogue("b", tools=["keep"], log=str(log))
+    ) as gateway:
+        one, other = Client(await dial(gateway)), Client(await dial(gateway))
+        for client in (one, other):
+            await client.result("initialize", **INITIALIZE)
+        await gateway.settle()
+        seen = await one.text("club__minutes")
+        assert "[PipeGuard cut " in seen
+        await one.text("b__keep", text=seen)
+        assert ORDER in log.read_text()
+        assert "Read the file again" in await other.text("b__keep", text=seen)
+        assert "PipeGuard cut" not in log.read_text()
+
+
+async def test_the_parts_of_a_long_result_have_the_line_and_not_the_passage(tmp_path: Path) -> None:
+    text = f"{FILLER}\n{BEFORE}{ORDER}{AFTER}\n\n{FILLER}"
+    server = minutes(tmp_path, text)
 
     async def called(client: Client, tool: str, **arguments: object) -> list[str]:
         result: Any = await client.result("tools/call", name=tool, arguments=arguments)

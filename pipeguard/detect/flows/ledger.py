@@ -24,6 +24,7 @@ from pipeguard.detect.flows import outgoing_call, overlap, text_values, tool_res
 from pipeguard.detect.flows.leak import PRIVATE_OUT, SECRET_OUT, UNTRUSTED_ACTS, Leak
 from pipeguard.detect.flows.ledger_memory import LedgerMemory, RememberedCalls, RememberedResults
 from pipeguard.detect.flows.outgoing_call import MANY_NAMES, UNKNOWN, Call, KnownCall
+from pipeguard.detect.flows.passages import Passages
 from pipeguard.detect.flows.secret_values import begun_key, by_letters, last_values
 from pipeguard.detect.flows.tool_labels import ACTS, CHANGES, Label, Tool
 from pipeguard.detect.flows.tool_results import ForgottenResults, ToolResult
@@ -71,11 +72,12 @@ class Flows:
         owner: the name of the client's token; may be empty.
 
     Attributes:
-        owner: the same name.
+        passages: that were cut out of the results.
     """
 
     def __init__(self, memory: LedgerMemory | None = None, owner: str = "") -> None:
         self.owner = owner
+        self.passages = Passages()
         self._memory = LedgerMemory() if memory is None else memory
         self._lock = Lock()
         self._forgotten = ForgottenResults()
@@ -92,7 +94,8 @@ class Flows:
     def size(self) -> int:
         """Its approximate size in memory, in bytes."""
         with self._lock:
-            return self._results.bytes + self._calls.size + self._worked_out_bytes
+            results = self._results.bytes + self._worked_out_bytes
+            return results + self._calls.size + self.passages.size_bytes
 
     def forget_derived(self) -> None:
         """Drop everything that can be computed again."""
@@ -110,6 +113,7 @@ class Flows:
             self._calls.clear()
             self._orders.clear()
             self._worked_out_bytes = 0
+        self.passages.clear()
 
     def record_result(
         self, tool: Tool, frame: bytes, now: float, about: frozenset[str] = frozenset()

@@ -235,8 +235,11 @@ class Detector(Protocol):
     def make_placeholder(self, rule: str, text: str) -> str:
         """Make the placeholder of a text removed from a message to the client."""
 
-    def sign(self, text: str) -> str:
-        """Sign a line that PipeGuard writes; empty without a key."""
+    def make_line(self, rule: str, passage: str, source: str, event: str) -> str:
+        """Make the line in place of a passage that is cut out of a string, the source."""
+
+    def put_back(self, guard: Guard, message: Message) -> tuple[Message, Finding | None]:
+        """Put passages that were cut out of results back into a request of the client."""
 
 
 # PipeGuard's own words about an answer, for its reader, and findings for the audit.

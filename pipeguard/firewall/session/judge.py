@@ -64,7 +64,8 @@ class FrameJudge(SettledFrame):
         is_closed: True once `request` was looked up for an answer.
         is_late: True if an answer without a request was expected nevertheless.
         extra: findings that do not decide about the rest of the message.
-        removed: findings about text removed from the frame before it was judged.
+        removed: findings about text that was removed from the frame, or put back into it, before
+            it was judged.
         pins: definitions to remember.
     """
 
@@ -179,13 +180,16 @@ class FrameJudge(SettledFrame):
         return verdict
 
     def _mask(self, message: Message) -> Message:
-        """A message of the server without PipeGuard's own secrets."""
-        if self.direction is TO_SERVER or self.outline is not None:
+        """A message of the server without PipeGuard's own secrets, or a call with its passages."""
+        if self.direction is TO_SERVER:
+            changed, finding = self.guard.detector.put_back(self.guard, message)
+        elif self.outline is None:
+            changed, finding = self.guard.detector.mask_own(self.guard.policy, message)
+        else:
             return message
-        masked, finding = self.guard.detector.mask_own(self.guard.policy, message)
         if finding is not None:
             self.removed = (finding, *self.removed)
-        return masked
+        return changed
 
     def _restore(self, verdict: Verdict) -> Verdict:
         """Restore text that was masked for the client, before anything is recorded as sent."""

@@ -53,6 +53,7 @@ _RULES = {
         *("protocol.", "protocol.forged-mark", "protocol.internal", LOST, "trust.not-offered"),
         *("trust.full", "egress.", "egress.failed", "audit."),
         *("secrets.foreign-placeholder", "secrets.put-back", "secrets.known", OWN_GUARD),
+        "commands.cut-line",
     ),
     Way.EXCEPTION: (
         *("protocol.view-limit", "protocol.read-limit", "protocol.scan-limit"),

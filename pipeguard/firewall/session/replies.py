@@ -2,13 +2,15 @@
 
 The client is told rule, place and event, never the text itself, and that the user decides. A text
 for a model contains no command, because a model has a shell: commands are in the log and in
-`pipeguard explain`. A server is told only the event: rule and place would help an attacker.
+`pipeguard explain`. The exception is a call that would write a line of PipeGuard's into a file.
+A server is told only the event: rule and place would help an attacker.
 """
 
 from __future__ import annotations
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Action, Direction, Finding
+from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.firewall.protocol.methods import LOG_MESSAGE, SUBSCRIPTION_META
@@ -21,6 +23,8 @@ ORDERED = "flows.ordered"  # detect.flows.leak
 REFUSED = "The user looked at it and refused it."  # to the model, of a call that waited
 REFUSED_WAIT = "the user refused it"  # in the audit
 FOREIGN_PLACEHOLDER = "secrets.foreign-placeholder"  # detect.findings reports it
+CUT_LINE = "commands.cut-line"  # a call has a line of PipeGuard whose passage is not known
+_EVENT_OF_LINE = lazy_regex(r"event\W{1,8}(\w{1,40}\.\w{1,20})")
 # Rules whose findings explain themselves, to a model too.
 _SELF_EXPLAINING = (
     *(
@@ -207,6 +211,14 @@ def words(finding: Finding, event: str, *, executed: bool, wait_outcome: str = "
             f"PipeGuard stopped this call before the server saw it: {finding.note}. Do not try the"
             f" same in another form. Tell the user what the text asks for, and of event {event}"
             f" (rule {ORDERED}). Only the user can allow the call; then repeat it unchanged."
+        )
+    elif finding.rule == CUT_LINE:
+        cut = _EVENT_OF_LINE.search(finding.excerpt)
+        return (
+            "PipeGuard stopped this call before the server saw it: it has a line of PipeGuard in"
+            " place of text that cannot be put back here. Read the file again, or have the user"
+            f" run `pipeguard allow {cut[1] if cut else 'EVENT'}` first, so that the text is not"
+            f" cut out again (event {event})"
         )
     else:
         what = f"PipeGuard stopped this call before the server saw it: rule {finding.rule} matched"

@@ -16,16 +16,20 @@ from pipeguard.firewall.protocol import json_values, places
 from pipeguard.firewall.session.guard import Context
 
 MakePlaceholder = Callable[[str, str], str]  # from a rule and its match to the placeholder
-_Replace = Callable[[Finding, str], str]  # from a finding and its words to their replacement
+# From a rule, the passage and the string that has it to the line in its place.
+MakeLine = Callable[[str, str, str], str]
+# From a finding, its words and the string that has them to their replacement.
+_Replace = Callable[[Finding, str, str], str]
 Sign = Callable[[str], str]  # from a text to its signature, empty without a key
 UNREAD = "protocol.read-limit"  # the rule of a passage that was not read
 FORGED = "protocol.forged-mark"  # that of a line that only PipeGuard writes
 HIDDEN = "injection.terminal-escape"  # the rule for text that a terminal does not show
 TEXT_SHARE = 2  # one in two parts of a result's text must be left
 _NO_TEXTS = places.FIXED_VALUE_KEYS | {"data", "blob", "uri"}
-_LINE = lazy_regex(
-    r"\[PipeGuard cut (\d+) characters here, event ([\w.]*),(?: mark [0-9a-f]{8},)? which"
-    r" ([A-Za-z ]{1,48})\. Do not guess what was there\.\]"
+CUT_SIGN = "[PipeGuard cut "  # begins each line
+LINE = lazy_regex(
+    r"\[PipeGuard cut (\d+) characters here, event ([\w.]*),(?: mark ([0-9a-f]{8})[0-9a-f]{8},)?"
+    r" which ([A-Za-z ]{1,48})\. Do not guess what was there\.\]"
 )
 _WHY = {
     UNREAD: "it could not judge",
@@ -50,7 +54,7 @@ def redact(
     value: json_values.JsonObject,
     findings: list[Finding],
     make_placeholder: MakePlaceholder | None = None,
-    make_line: MakePlaceholder | None = None,
+    make_line: MakeLine | None = None,
 ) -> json_values.JsonObject:
     """A copy of a message in which each finding with the action redact or cut is replaced.
 
@@ -65,11 +69,12 @@ def redact(
         make_line: makes the line that replaces a cut passage.
     """
 
-    def replacement(finding: Finding, text: str) -> str:
-        make = make_line if finding.action is Action.CUT else make_placeholder
-        if not tells_private(finding.rule) and finding.action is not Action.CUT:
-            make = None  # no secret, so it is never put back
-        return make(finding.rule, text) if make else placeholder(finding.rule)
+    def replacement(finding: Finding, words: str, source: str) -> str:
+        if finding.action is Action.CUT and make_line is not None:
+            return make_line(finding.rule, words, source)
+        if make_placeholder is None or not tells_private(finding.rule):
+            return placeholder(finding.rule)  # no secret, so it is never put back
+        return make_placeholder(finding.rule, words)
 
     spans: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
@@ -129,13 +134,13 @@ class _Redaction:
         if isinstance(text, json_values.Number):
             return placeholder(findings[0].rule)  # not a text, so it is never put back
         if places.MASKED_STEP in pointer or any(f.end <= f.start for f in findings):
-            return self._replacement(findings[0], text)  # no certain span
+            return self._replacement(findings[0], text, text)  # no certain span
         for finding in findings:
             word = text[finding.start : finding.end]
             is_passage = finding.action is Action.CUT
             if len(word) >= (MIN_PASSAGE_COPY if is_passage else MIN_COPY):
                 for spelling in list_spellings(word) if is_passage else (word,):
-                    self.words[spelling] = self._replacement(finding, word)
+                    self.words[spelling] = self._replacement(finding, word, text)
         return _cut(text, findings, self._replacement)
 
 
@@ -162,7 +167,7 @@ def _cut(text: str, findings: list[Finding], replacement: _Replace) -> str:
     parts: list[str] = []
     done = 0
     for first, last, finding in spans:
-        parts += (text[done:first], replacement(finding, text[first:last]))
+        parts += (text[done:first], replacement(finding, text[first:last], text))
         done = last
     return "".join(parts) + text[done:]
 
@@ -248,15 +253,16 @@ def find_string(value: json_values.JsonValue, pointer: str) -> str:
 def cut_line(rule: str, passage: str, event: str, sign: Sign) -> str:
     """The line that replaces a passage for the model; the passage may contain earlier lines."""
     length = len(passage)
-    for line in _LINE.finditer(passage):
+    for line in LINE.finditer(passage):
         length += int(line[1]) - len(line[0]) if is_own_line(line[0], event, sign) else 0
-    return _line(str(length), event, _WHY.get(rule, "look like an order to a model"), sign)
+    why = _WHY.get(rule, "look like an order to a model")
+    return _line(str(length), event, why, sign, sign(passage)[:8])
 
 
-def _line(length: str, event: str, why: str, sign: Sign) -> str:
-    """A line with the mark of this run, which depends on all that it says."""
-    signature = sign(f"{length}:{event}:{why}")
-    mark = f" mark {signature[:8]}," if signature else ""
+def _line(length: str, event: str, why: str, sign: Sign, name: str) -> str:
+    """A line with the mark of this run: the name of the passage, and a signature of the line."""
+    signature = sign(f"{length}:{event}:{why}:{name}")
+    mark = f" mark {name}{signature[:8]}," if signature else ""
     return (
         f"[PipeGuard cut {length} characters here, event {event},{mark} which {why}."
         " Do not guess what was there.]"
@@ -265,8 +271,8 @@ def _line(length: str, event: str, why: str, sign: Sign) -> str:
 
 def is_own_line(line: str, event: str, sign: Sign) -> bool:
     """True for a line that PipeGuard wrote into the message of this event."""
-    match = _LINE.fullmatch(line)
-    return match is not None and _line(match[1], event, match[3], sign) == line
+    match = LINE.fullmatch(line)
+    return match is not None and _line(match[1], event, match[4], sign, match[3] or "") == line
 
 
 def list_spellings(passage: str) -> tuple[str, ...]:
@@ -289,7 +295,7 @@ def leaves_enough(original: json_values.JsonObject, left: json_values.JsonObject
 
 def _text_chars(message: json_values.JsonObject) -> int:
     return sum(
-        len(_LINE.sub("", text))
+        len(LINE.sub("", text))
         for path, text in json_values.walk_strings(message.get("result"))
         if path and path[0] != "_meta" and path[-1] not in _NO_TEXTS
     )

@@ -104,7 +104,7 @@ class SettledFrame(Refuser):
         """Rewrite the message without the text of its findings, and judge it again."""
         detector = self.guard.detector
         make_placeholder = detector.make_placeholder if self.direction is TO_CLIENT else None
-        make_line = partial(rewrite.cut_line, event=self.event, sign=detector.sign)
+        make_line = partial(detector.make_line, event=self.event)
         original, message, remaining, is_cut = self.message.value, self.message, findings, False
         self.outline, self.sees_nothing = None, False  # which were of the frame as it came
         for _ in range(MAX_REDACTIONS):

@@ -1,0 +1,177 @@
+"""A passage that was cut out of a result is back, byte for byte, in a call that has its line."""
+
+import json
+from base64 import b64encode
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeguard.detect.flows import passages
+from pipeguard.detect.flows.passages import Passages
+from pipeguard.firewall.finding import Action
+from pipeguard.firewall.protocol.json_values import JsonObject
+from pipeguard.firewall.session.rewrite import CUT_SIGN
+from pipeguard.firewall.session.session import Session
+from tests.detect import test_cuts
+from tests.detect.flows.test_vault import asked
+from tests.detect.test_cuts import AFTER, BEFORE, content, line
+from tests.firewall.session.talk import (
+    TO_CLIENT,
+    TO_SERVER,
+    begin,
+    frame,
+    member,
+    new_session,
+    rules,
+)
+from tests.fuzz.budget import tried
+
+ORDER = test_cuts.ORDER.replace("saved passwords", '"saved" passwords')
+LINE = line("x" * 30)
+GO = f'package main\n\n{BEFORE}// {ORDER}\n// He said "wait", and \\d.\n{AFTER}\n'
+CRLF = GO.replace("\n", "\r\n")
+NOTES = json.dumps({"title": "minutes", "note": f"{BEFORE}{ORDER}{AFTER}"}, indent=1)
+Result = Callable[[str], dict[str, object]]
+Edit = Callable[[str], JsonObject]
+RESULTS: dict[str, tuple[str, Result]] = {
+    "text": (GO, content),
+    "CR LF": (CRLF, content),
+    "a JSON document": (NOTES, content),
+    "an envelope": (GO, lambda text: content(json.dumps({"content": text}))),
+    "structured": (
+        GO,
+        lambda text: {
+            **content(json.dumps({"content": text})),
+            "structuredContent": {"content": text},
+        },
+    ),
+}
+EDITS: dict[str, Edit] = {
+    "a whole file": lambda text: {"path": "notes/a", "content": text},
+    "a part of it": lambda text: {
+        "edits": [{"oldText": text[text.index("as it is") :], "newText": "-"}]
+    },
+    "files as JSON": lambda text: {"files": json.dumps({"notes/a": text}, indent=2)},
+    "JSON in JSON": lambda text: {"calls": json.dumps([json.dumps({"content": text})])},
+    "a commit": lambda text: {"message": "Add minutes", "files": [{"path": "a", "content": text}]},
+}
+
+
+def read(session: Session, result: dict[str, object]) -> str:
+    """Read a file; return the text of its document as the client got it."""
+    params = {"name": "read_file", "arguments": {"path": "notes/a"}}
+    session.receive(TO_SERVER, frame(id=1, method="tools/call", params=params), 0.0)
+    verdict = session.receive(TO_CLIENT, frame(id=1, result=result), 0.0)
+    assert verdict.action is Action.CUT
+    return text_of(verdict.forward)
+
+
+def text_of(answer: bytes | None) -> str:
+    (block,) = json.loads(answer or b"")["result"]["content"]
+    return str(block["text"])
+
+
+@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("kind", RESULTS)
+def test_a_passage_is_back_in_each_edit_of_its_document(kind: str, edit: str) -> None:
+    document, result = RESULTS[kind]
+    session = new_session()
+    got = read(session, result(document))
+    seen = json.loads(got)["content"] if kind in ("an envelope", "structured") else got
+    assert ORDER not in seen
+    verdict = asked(session, 2, "write_file", EDITS[edit](seen))
+    assert member(verdict.forward, "params", "arguments") == EDITS[edit](document)
+    assert rules(verdict) == ["secrets.put-back"]
+
+
+def test_a_passage_of_a_shell_is_refused() -> None:
+    session = new_session()
+    command = f"cat > a <<'EOF'\n{read(session, content(GO))}\nEOF"
+    assert rules(asked(session, 2, "bash", {"command": command})) == ["commands.cut-line"]
+
+
+SEEN = f"{BEFORE}{LINE}{AFTER}"
+STALE: dict[str, JsonObject] = {
+    "as it was": {"content": SEEN},
+    "over lines of a comment": {
+        "content": SEEN.replace(", ", ",\n// ").replace("cut ", "cut\n// ")
+    },
+    "in capitals": {"content": SEEN.upper()},
+    "without its end": {"content": SEEN.partition(" here, event")[0]},
+    "in base64": {"content": b64encode(SEEN.encode()).decode()},
+    "in a key": {"files": {SEEN: "x"}},
+}
+
+
+@pytest.mark.parametrize("kind", STALE)
+def test_a_line_of_another_run_is_refused_with_what_to_do(kind: str) -> None:
+    verdict = asked(new_session(), 2, "write_file", STALE[kind])
+    assert (verdict.forward, rules(verdict)) == (None, ["commands.cut-line"])
+    told = text_of(verdict.reply)
+    event = "RUN.s1" if "event" in str(STALE[kind]) else "EVENT"
+    assert "Read the file again, or have the user run `pipeguard allow " in told
+    assert kind in ("in capitals", "in base64") or f"pipeguard allow {event}`" in told
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["PipeGuard cut 214 characters here, says the manual.", r"grep '\[PipeGuard cut \d+ char'"],
+)
+def test_a_text_about_such_lines_passes(text: str) -> None:
+    verdict = asked(new_session(), 2, "write_file", {"content": text})
+    assert verdict.forward is verdict.frame
+
+
+def test_no_answer_takes_a_line_to_a_server() -> None:
+    session = new_session()
+    begin(session, {"sampling": {}})
+    got = read(session, content(GO))
+    question = {"messages": [], "maxTokens": 9}
+    session.receive(TO_CLIENT, frame(id=7, method="sampling/createMessage", params=question), 0.0)
+    reply = {"role": "assistant", "model": "m", "content": {"type": "text", "text": got}}
+    assert CUT_SIGN.encode() not in (
+        session.receive(TO_SERVER, frame(id=7, result=reply), 0.0).forward or b""
+    )
+
+
+def nest(text: str, depth: int) -> str:
+    for _ in range(depth):
+        text = json.dumps({"t": text})
+    return text
+
+
+TEXTS = st.text('ab "\n\u00e9', max_size=20)
+LETTERS = st.characters(exclude_characters="\r", codec="utf-8")
+
+
+@tried(200)
+@given(TEXTS, st.text(LETTERS, min_size=1), TEXTS, st.integers(0, 2), st.integers(0, 2))
+def test_a_passage_is_spelled_as_the_text_around_it(
+    before: str, words: str, behind: str, source: int, argument: int
+) -> None:
+    """In any number of JSON strings, whatever it was cut out of."""
+    kept, spelled = Passages(), words
+    for _ in range(source):
+        spelled = json.dumps(spelled)[1:-1]
+    kept.keep(LINE, spelled, nest(f"{before}{words}{behind}", source))
+    text: Any = kept.put_back(nest(f"{before}{LINE}{behind}", argument))
+    for _ in range(argument):
+        text = json.loads(text)["t"]
+    assert text == f"{before}{words}{behind}"
+
+
+def test_the_passages_of_a_client_are_bounded() -> None:
+    kept = Passages()
+    for number in range(passages.MAX_PASSAGES + 1):
+        kept.keep(line(f"{number}"), f"{number}" * 5_000, "")
+    assert kept.size_bytes <= passages.MAX_BYTES
+    assert kept.put_back(line("0")) == line("0")
+    kept.keep(LINE, "x" * (passages.MAX_PASSAGE_BYTES - 99), "")
+    many = [LINE] * 8
+    assert json.dumps(kept.put_back([*many])).count(LINE) == 8 - 4
+    kept.keep(LINE, "x" * passages.MAX_PASSAGE_BYTES, "")
+    kept.clear()
+    assert (kept.put_back(LINE), kept.size_bytes) == (LINE, 0)
