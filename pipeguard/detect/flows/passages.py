@@ -21,11 +21,12 @@ from pipeguard.records import NamedTuple
 
 MAX_PASSAGES = 1000
 MAX_PASSAGE_BYTES = 2**20  # a longer one is cut out for good
-EDGE_CHARS = 200
+EDGE_CHARS = 200  # next to a line, in which signs of JSON are looked for
 MAX_BYTES = 4 * 2**20  # of all passages, in memory; and of those put back into one call
 
 _LEFT = lazy_regex(r'(?:\\.|")[^"\\]*\Z')
 _RIGHT = lazy_regex(r'[^"\\]*(?:\\.|")')
+_NUMBER = lazy_regex(r"(?m)^(?: +\d+\t| *\d+→)|\A\d+\t")
 
 
 class _Passage(NamedTuple):
@@ -64,7 +65,7 @@ class Passages:
         """
         *outer, text = next(_find_strings(source.replace(words, line, 1)), [source])
         edges = tuple(_find_edges(each, line) for each in outer)
-        words = str(self.put_back(words))  # it may have a line of an earlier cut
+        words = _without_numbers(str(self.put_back(words)))  # it may have an earlier line
         if measure_text(words) > MAX_PASSAGE_BYTES:
             return
         with self._lock:
@@ -160,6 +161,12 @@ def _find_edges(text: str, line: str) -> tuple[str, str]:
     left = _LEFT.search(before[-EDGE_CHARS:])
     right = _RIGHT.match(behind[:EDGE_CHARS])
     return left[0] if left else "", right[0] if right else ""
+
+
+def _without_numbers(words: str) -> str:
+    """A passage without the numbers that a tool wrote before its lines, as `cat -n` does."""
+    numbered = [match for match in _NUMBER.finditer(words) if match.start() > 0]
+    return _NUMBER.sub("", words) if numbered and len(numbered) == words.count("\n") else words
 
 
 def _decode(words: str) -> str:

@@ -144,6 +144,7 @@ def nest(text: str, depth: int) -> str:
 
 
 TEXTS = st.text('ab "\n\u00e9', max_size=20)
+NUMBERED = "7\tIn the\n     8\t// evening"
 LETTERS = st.characters(exclude_characters="\r", codec="utf-8")
 
 
@@ -161,6 +162,16 @@ def test_a_passage_is_spelled_as_the_text_around_it(
     for _ in range(argument):
         text = json.loads(text)["t"]
     assert text == f"{before}{words}{behind}"
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [(NUMBERED, "In the\n// evening"), ("a\n8→b", "a\nb"), ("7\ta\n8\tb", "7\ta\n8\tb")],
+)
+def test_the_numbers_of_lines_are_no_part_of_a_passage(words: str, kept: str) -> None:
+    one = Passages()
+    one.keep(LINE, words, words)
+    assert one.put_back(LINE) == kept
 
 
 def test_the_passages_of_a_client_are_bounded() -> None:
