@@ -23,9 +23,11 @@ MAX_PASSAGES = 1000
 MAX_PASSAGE_BYTES = 2**20  # a longer one is cut out for good
 EDGE_CHARS = 200  # next to a line, in which signs of JSON are looked for
 MAX_BYTES = 4 * 2**20  # of all passages, in memory; and of those put back into one call
+MAX_LINES = 256  # that are replaced in one text
 
 _LEFT = lazy_regex(r'(?:\\.|")[^"\\]*\Z')
 _RIGHT = lazy_regex(r'[^"\\]*(?:\\.|")')
+_HUNK = lazy_regex(r"(?m)^@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 _NUMBER = lazy_regex(r"(?m)^(?: +\d+\t| *\d+→)|\A\d+\t")
 
 
@@ -93,21 +95,22 @@ class Passages:
         room = MAX_BYTES
 
         def restore(text: str) -> str:
-            places = [*_find_strings(text)] if CUT_SIGN in text else []
-            if len(places) != sum(1 for _ in LINE.finditer(text)):
-                return text  # JSON that spells a line with escapes
-            in_order = iter(places)
-            return LINE.sub(lambda match: spell(match[0], next(in_order)), text)
-
-        def spell(line: str, strings: list[str]) -> str:
             nonlocal room
-            with self._lock:
-                passage = self._passages.get(line)
-            if passage is None:
-                return line
-            words = _spell(passage, line, strings)
-            room -= measure_text(words)
-            return words if room >= 0 else line
+            lines = [*LINE.finditer(text)] if CUT_SIGN in text else []
+            places = [*_find_strings(text)] if len(lines) <= MAX_LINES else []
+            if len(places) != len(lines):  # or JSON spells a line with escapes
+                return text
+            done, at = "", 0
+            for line, strings in zip(lines, places, strict=True):
+                with self._lock:
+                    passage = self._passages.get(line[0])
+                room -= measure_text(line[0] if passage is None else passage.words)
+                words = line[0]
+                if passage is not None and room >= 0:
+                    words = _spell(passage, words, strings)
+                done, words = _fit_hunk(done + text[at : line.start()], words)
+                done, at = done + words, line.end()
+            return done + text[at:]
 
         return with_strings(value, restore)
 
@@ -153,6 +156,23 @@ def _spell(passage: _Passage, line: str, strings: list[str]) -> str:
     for _ in range(-missing):
         words = json.dumps(words, ensure_ascii=False)[1:-1]
     return words
+
+
+def _fit_hunk(before: str, words: str) -> tuple[str, str]:
+    """The beginning of a unified diff, and a passage as lines of its last hunk, which it widens.
+
+    Any other text, and a passage of one line, stay as they are.
+    """
+    hunk = next(reversed([*_HUNK.finditer(before)]), None) if "\n" in words else None
+    if hunk is None:
+        return before, words
+    sign, more = before.rpartition("\n")[2][:1], words.count("\n")
+    old, new = (
+        f"{hunk[start]},{int(hunk[start + 1] or 1) + more * (sign != other)}"
+        for start, other in ((1, "+"), (3, "-"))
+    )
+    widened = f"{before[: hunk.start()]}@@ -{old} +{new} @@{before[hunk.end() :]}"
+    return widened, words.replace("\n", f"\n{sign}")
 
 
 def _find_edges(text: str, line: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from itertools import pairwise, repeat
 
 from pipeguard.detect.checks.credential_names import is_credential_name
+from pipeguard.detect.commands.argument_values import parse_json
 from pipeguard.detect.flows import overlap
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import Vault
@@ -21,7 +22,13 @@ from pipeguard.detect.words import arguments, credentials, word_set
 from pipeguard.detect.words import tools as lists
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, walk_values
+from pipeguard.firewall.protocol.json_values import (
+    JsonObject,
+    JsonValue,
+    Number,
+    walk_strings,
+    walk_values,
+)
 from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS
 from pipeguard.firewall.session.placeholders import PLACEHOLDER
 from pipeguard.unicode.name_words import name_words
@@ -194,8 +201,13 @@ def join_sent(value: JsonValue) -> bytes:
 
 def find_addresses(value: JsonValue) -> list[str]:
     """The web addresses in all strings of a JSON value."""
-    data = MessageText(value, keyed=False).data  # an address ends with its line
-    return addresses(data.decode()) if b"://" in data else []
+    data = MessageText(value, keyed=False).data
+    if b"://" not in data:
+        return []
+    if b"\\" in data:  # an address ends with its line, also in a string of JSON
+        texts: JsonValue = [parse_json(text) or text for _, text in walk_strings(value)]
+        data = MessageText(texts, keyed=False).data
+    return addresses(data.decode())
 
 
 def digests(text: str) -> list[str]:

@@ -1,6 +1,7 @@
 """A passage that was cut out of a result is back, byte for byte, in a call that has its line."""
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
@@ -90,7 +91,7 @@ def test_a_passage_is_back_in_each_edit_of_its_document(kind: str, edit: str) ->
 def test_a_passage_of_a_shell_is_refused() -> None:
     session = new_session()
     command = f"cat > a <<'EOF'\n{read(session, content(GO))}\nEOF"
-    assert rules(asked(session, 2, "bash", {"command": command})) == ["commands.cut-line"]
+    assert "commands.cut-line" in rules(asked(session, 2, "bash", {"command": command}))
 
 
 SEEN = f"{BEFORE}{LINE}{AFTER}"
@@ -103,17 +104,16 @@ STALE: dict[str, JsonObject] = {
     "without its end": {"content": SEEN.partition(" here, event")[0]},
     "in base64": {"content": b64encode(SEEN.encode()).decode()},
     "in a key": {"files": {SEEN: "x"}},
+    "the end of it": {"content": LINE[50:]},
 }
 
 
 @pytest.mark.parametrize("kind", STALE)
 def test_a_line_of_another_run_is_refused_with_what_to_do(kind: str) -> None:
     verdict = asked(new_session(), 2, "write_file", STALE[kind])
-    assert (verdict.forward, rules(verdict)) == (None, ["commands.cut-line"])
+    assert (verdict.forward, {*rules(verdict)}) == (None, {"commands.cut-line"})
     told = text_of(verdict.reply)
-    event = "RUN.s1" if "event" in str(STALE[kind]) else "EVENT"
-    assert "Read the file again, or have the user run `pipeguard allow " in told
-    assert kind in ("in capitals", "in base64") or f"pipeguard allow {event}`" in told
+    assert re.search(r"Read the file again, or .* `pipeguard allow (RUN\.S1|EVENT)`", told, re.I)
 
 
 @pytest.mark.parametrize(
@@ -172,6 +172,14 @@ def test_the_numbers_of_lines_are_no_part_of_a_passage(words: str, kept: str) ->
     one = Passages()
     one.keep(LINE, words, words)
     assert one.put_back(LINE) == kept
+
+
+def test_a_passage_of_several_lines_fits_into_a_diff() -> None:
+    one, head = Passages(), "--- a\n+++ b\n@@ -1{} +1{} @@\n"
+    one.keep(LINE, "In the\nevening", "In the\nevening")
+    sent = one.put_back(f"{head.format('', ',2')}-{LINE}\n+x\n+{LINE}\n")
+    changed = "-In the\n-evening\n+x\n+In the\n+evening\n"
+    assert sent == f"{head.format(',2', ',3')}{changed}"
 
 
 def test_the_passages_of_a_client_are_bounded() -> None:
