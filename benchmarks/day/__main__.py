@@ -2,13 +2,17 @@
 
 import argparse
 import json
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from benchmarks.day.actions import Expect, load
+from benchmarks.day.outside import play_outside
 from benchmarks.day.play import Outcome, Play, play
 from benchmarks.detection.cases import Split
+from benchmarks.frames.client import Wrapper
 from benchmarks.frames.figures import table
 from pipeguard.rulebook.cache import load_engines
 
@@ -20,8 +24,17 @@ HEADS = ("kind", "actions", *(outcome.name.lower() for outcome in ORDER), "wrong
 def main() -> None:
     """Play all actions, print tables, write JSON."""
     options = arguments()
-    engines = load_engines()
     chosen = [each for each in load() if options.split in ("both", each.split.value)]
+    for wrapper in options.wrapper:
+        with TemporaryDirectory() as cache:
+            plays = [play_outside(action, wrapper, cache) for action in chosen]
+        lines = [[name, *map(str, _numbers(part))] for name, part in parts(plays).items()]
+        print(table(shlex.join(wrapper.words), HEADS, lines), flush=True)
+        if options.misses:
+            show(plays, opened=options.open)
+    if options.wrapper:
+        return
+    engines = load_engines()
     plays = [play(action, engines) for action in chosen]
     for name, part in parts(plays).items():
         print(table(name, HEADS, list(rows(part))), flush=True)
@@ -40,6 +53,8 @@ def arguments() -> argparse.Namespace:
     add("--json", metavar="FILE", help="write all figures to FILE")
     add("--misses", action="store_true", help="list what happened wrongly, and every redaction")
     add("--open", action="store_true", help="with --misses: list those of the held split too")
+    text = "play them through this command, from outside; may be repeated"
+    add("--wrapper", metavar="CMD", type=Wrapper.parse, action="append", default=[], help=text)
     return parser.parse_args()
 
 

@@ -63,7 +63,7 @@ def play(action: Action, rules: Engines) -> Play:
     if is_attack and outcome in (Outcome.REDACTED, Outcome.CUT):
         left = leaks(verdict, action.secrets) or leaves_order(verdict, rules)
         outcome = Outcome.WARNED if left else outcome
-    return Play(action, outcome, _is_right(action.expect, outcome), rules_of(verdict))
+    return Play(action, outcome, is_right(action.expect, outcome), rules_of(verdict))
 
 
 def _play_step(talk: Conversation, step: Step) -> list[tuple[Outcome, Verdict]]:
@@ -79,7 +79,8 @@ def _play_step(talk: Conversation, step: Step) -> list[tuple[Outcome, Verdict]]:
     return outcomes
 
 
-def _is_right(expect: Expect, outcome: Outcome) -> bool:
+def is_right(expect: Expect, outcome: Outcome) -> bool:
+    """True if a person would have expected this."""
     if expect is Expect.STOP:
         return outcome >= Outcome.REDACTED
     return outcome < Outcome.CUT

@@ -95,6 +95,12 @@ def server_command(folder: Path) -> list[str]:
     return [sys.executable, "-I", "-S", str(SERVER), str(folder)]
 
 
+def environment_in(folder: Path) -> dict[str, str]:
+    """The caller's environment, with settings, state, cache and data in a folder."""
+    names = ("CONFIG", "STATE", "CACHE", "DATA")
+    return os.environ | {f"XDG_{name}_HOME": str(folder / name) for name in names}
+
+
 class Connection:
     """An open session with one contender."""
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from benchmarks.frames import corpus, memory
-from benchmarks.frames.client import ACTS, READS, Connection, Contender, ask
+from benchmarks.frames.client import ACTS, READS, Connection, Contender, ask, environment_in
 from benchmarks.frames.figures import DIRECT, Figure, Row
 from benchmarks.frames.memory import Memory
 
@@ -43,9 +43,7 @@ class Bench:
 
     def environment(self, contender: Contender) -> dict[str, str]:
         """The caller's environment, with settings, state and cache of the contender's own."""
-        own = self.place / contender.name
-        names = ("CONFIG", "STATE", "CACHE", "DATA")
-        return os.environ | {f"XDG_{name}_HOME": str(own / name) for name in names}
+        return environment_in(self.place / contender.name)
 
     @contextmanager
     def connections(self, cpus: set[int]) -> Iterator[list[Connection]]:

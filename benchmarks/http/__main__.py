@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.frames import figures
+from benchmarks.frames.client import environment_in
 from benchmarks.frames.figures import DIRECT, Row, table
 from benchmarks.http import measure
 from benchmarks.http.measure import Hop
@@ -34,7 +35,7 @@ def main() -> None:
         hops = [Hop(DIRECT, url, 0)]
         for name, command in contenders(options):
             log = Path(options.log or folder) / f"{name.replace(':', '-')}.log"
-            started = measure.start_hop(name, command, url, environment(folder), log)
+            started = measure.start_hop(name, command, url, environment_in(folder), log)
             hops.append(stack.enter_context(started))
         report = asyncio.run(run(hops, options))
     if options.json:
@@ -71,12 +72,6 @@ def contenders(options: argparse.Namespace) -> list[tuple[str, list[str]]]:
         words = shlex.split(peer)
         listed.append((f"peer{number}:{Path(words[-1]).stem}", words))
     return listed
-
-
-def environment(place: Path) -> dict[str, str]:
-    """The caller's environment, with settings, state and cache of this run's own."""
-    folders = {f"XDG_{name}_HOME": str(place / name) for name in ("CONFIG", "STATE", "CACHE")}
-    return os.environ | folders
 
 
 async def run(hops: Sequence[Hop], options: argparse.Namespace) -> dict[str, object]:

@@ -25,6 +25,7 @@ from benchmarks.frames.client import (
     Contender,
     Wrapper,
     ask,
+    environment_in,
     server_command,
 )
 from benchmarks.frames.figures import table
@@ -67,11 +68,8 @@ class Bench:
 
     def environment(self, contender: Contender) -> dict[str, str]:
         """The caller's environment, with settings, state and cache of the contender's own."""
-        place = self._folders[contender.name]
-        names = ("CONFIG", "STATE", "CACHE", "DATA")
-        folders = {f"XDG_{name}_HOME": str(place / name) for name in names}
-        inherited = {name: text for name, text in os.environ.items() if name not in UNUSUAL}
-        return inherited | folders
+        environment = environment_in(self._folders[contender.name])
+        return {name: text for name, text in environment.items() if name not in UNUSUAL}
 
     def forget(self, contender: Contender) -> None:
         """Remove what earlier starts stored."""

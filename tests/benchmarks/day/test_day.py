@@ -1,5 +1,7 @@
 """The actions of a day are parsed and played; harmful variants of them are stopped."""
 
+import os
+import sys
 from collections import Counter
 from functools import cache
 
@@ -7,8 +9,10 @@ import pytest
 
 from benchmarks.day.__main__ import HEADS, figures_of, parts
 from benchmarks.day.actions import Action, Expect, load
+from benchmarks.day.outside import play_outside
 from benchmarks.day.play import Outcome, play
 from benchmarks.detection.cases import Split
+from benchmarks.frames.client import Wrapper
 from tests.fuzz.rulebook import engines
 
 LANGUAGES = {"en", "de", "es", "fr", "zh"}
@@ -53,6 +57,15 @@ def test_an_action_gets_what_a_person_would_expect(
 ) -> None:
     played = play(by_id()[name], engines())
     assert (played.outcome, played.is_right) == (outcome, is_right)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its pipes have no names in a folder")
+def test_a_wrapper_is_judged_from_outside() -> None:
+    command = Wrapper.parse(f"{sys.executable} -m pipeguard wrap")
+    names = {"sent-body": Outcome.BLOCKED, "code-auth-service": Outcome.PASSED}
+    for name, outcome in (names | {"comment-test-guard": Outcome.CUT}).items():
+        played = play_outside(by_id()[name], command, os.environ["XDG_CACHE_HOME"])
+        assert played.outcome is outcome
 
 
 def test_what_is_tuned_on_lets_no_twin_pass() -> None:
