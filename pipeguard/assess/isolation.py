@@ -225,7 +225,9 @@ def extent_if_isolated(server: ServerEntry, machine: Machine) -> ServerPreview:
         machine: the machine of the entry.
     """
     guarded = _options(server) if server.guard is not None else None
-    return _preview(server, guarded or WrapOptions(server.words, {}, {}, ()), HOW, machine)
+    names = (*server.env, *server.env_names)  # which `setup` passes as `--env`
+    options = guarded or WrapOptions(server.words, {}, {"--env": names}, ())
+    return _preview(server, options, HOW, machine)
 
 
 def _preview(

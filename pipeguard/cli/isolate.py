@@ -171,7 +171,7 @@ def show(name: str, words: tuple[str, ...], *, as_json: bool) -> None:
         preview = preview_command((name, *words))
         needs, home_folder = "", os.path.expanduser("~")
         if not preview.problem:
-            needs = ServerCommand((name, *words)).describe_needs(home_folder)
+            needs = ServerCommand((name, *words)).describe_needs(home_folder, {})
         lines = ("Isolated, the server:", *row_lines(extent_rows(preview)), *wrap_text(needs))
         code = WRONG if preview.problem else 0
         emit(preview.fields(), lambda _: lines, as_json=as_json, code=code)

@@ -65,6 +65,6 @@ def needs(server: ServerEntry, home_folder: str) -> str:
         home_folder: the user's home folder.
     """
     try:
-        return ServerCommand(server.own_words).describe_needs(home_folder)
+        return ServerCommand(server.own_words).describe_needs(home_folder, server.env)
     except PipeGuardError:
         return ""

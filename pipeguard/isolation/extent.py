@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipeguard.isolation.view import Mount
 
 ITS_PROGRAM, ITS_PROJECT = "its program", "the project that its program is in"  # sources
-ITS_ARGUMENTS = "its arguments"
+ITS_ARGUMENTS = "its arguments or variables"
 ITS_OPTIONS, POLICY, KNOWN = "its options", "your policy", "its package is known"
 OF_GIT = "your name and settings of git, no credentials: its package is known"
 GIVEN = ("write", "read", "hosts", "loopback")  # fields with a source

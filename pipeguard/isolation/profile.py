@@ -56,6 +56,7 @@ class Profile(NamedTuple):
         links: of granted paths that are links, the path as written and its target.
         serves_git: True for a git server, which gets the user's name and git settings, and may
             change repositories in its writable folders (run_later).
+        named: paths in variables of its entry, which count as paths among its arguments.
     """
 
     read: tuple[str, ...] = ()
@@ -67,6 +68,7 @@ class Profile(NamedTuple):
     roots: str = ""
     links: tuple[tuple[str, str], ...] = ()
     serves_git: bool = False
+    named: tuple[str, ...] = ()
 
     def with_more(self, other: Profile) -> Profile:
         """Both profiles together; the other's limits count."""
@@ -80,6 +82,7 @@ class Profile(NamedTuple):
             max(self.roots, other.roots, key=ROOTS.index),
             tuple(dict.fromkeys((*self.links, *other.links))),
             self.serves_git or other.serves_git,
+            _join_unique(self.named, other.named),
         )
 
 

@@ -129,15 +129,16 @@ def given_among(
     host: SandboxUser,
     folder: str,
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The folders among a server's arguments, and the files, which are read-only.
+    """The folders among a server's arguments and variables, and the files, which are read-only.
 
     Args:
         arguments: its program's, as returned by runtimes.with_paths.
         needed: paths its program needs, which an argument must not make changeable.
-        profile: its explicit grants.
+        profile: its explicit grants, and the paths in its variables.
         host: this machine and its user.
         folder: its working directory.
     """
-    named = tuple(paths_among(arguments, folder, host, profile.write))
-    folders = (path for path in named if path not in needed)
-    return tuple(filter(os.path.isdir, folders)), tuple(filter(os.path.isfile, named))
+    named = tuple(paths_among((*arguments, *profile.named), folder, host, profile.write))
+    folders = tuple(path for path in named if path not in needed and os.path.isdir(path))
+    files = filter(os.path.isfile, named)
+    return folders, tuple(path for path in files if not any(is_inside(path, f) for f in folders))

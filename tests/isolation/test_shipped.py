@@ -13,7 +13,9 @@ from pipeguard.isolation.egress.hosts import HostRules
 from pipeguard.isolation.packages import find_package
 from pipeguard.isolation.sandbox import packages_folder
 from pipeguard.isolation.servers.inventory import packages, remove
+from pipeguard.isolation.servers.sources import named_paths
 from pipeguard.isolation.shipped import all_shipped, find_profile
+from tests.each import each
 from tests.isolation.test_wrapped import Isolated
 from tests.wrap.wrapped import Object
 
@@ -63,9 +65,30 @@ def test_a_profile_counts_below_what_is_named(tmp_path: Path, words: tuple[str, 
     own = str(tmp_path / "home" / "memory.jsonl")
     with Isolated(tmp_path, "--isolate", "auto", command=words) as run:
         assert run.ready().call("environment", "MEMORY_FILE_PATH") == own
-    options = ("--isolate", "auto", "--env", "MEMORY_FILE_PATH=/tmp/mine")
+    notes = tmp_path / "home" / "notes"
+    options = ("--isolate", "auto", "--env", f"MEMORY_FILE_PATH={notes}/one")
     with Isolated(tmp_path, *options, command=words) as run:
-        assert run.ready().call("environment", "MEMORY_FILE_PATH") == "/tmp/mine"
+        assert run.ready().call("environment", "MEMORY_FILE_PATH") == f"{notes}/one"
+        assert run.call("read", notes / "one") == "first note"
+        assert run.call("write", notes / "one.tmp") == "written"
+    assert (notes / "one.tmp").exists()
+
+
+NAMED = {
+    "data": ({"DATA_DIR": "/d", "DB_PATH": "/d/x.db"}, ["/d", "/d/x.db"]),
+    "no path": ({"MODE": "fast"}, []),
+    "secrets": ({"SSH_KEY_PATH": "/d/id", "APP_CREDENTIALS": "/d/c", "DB_PASSWORD": "/d"}, []),
+    "programs": ({"PATH": "/d/bin", "JAVA_HOME": "/d/java", "PYTHONPATH": "/d/lib"}, []),
+    "a file that it replaces": ({"MEMORY_FILE_PATH": "/d/m"}, ["/d/m", "/d"]),
+    "that file in /tmp": ({"MEMORY_FILE_PATH": "/tmp/m"}, ["/tmp/m"]),
+}
+
+
+@each("variables, paths", NAMED)
+def test_paths_in_variables_are_named_and_no_secrets(
+    variables: dict[str, str], paths: list[str]
+) -> None:
+    assert [*named_paths(variables, find_profile(MEMORY))] == paths
 
 
 @pytest.mark.needs("bubblewrap")

@@ -12,7 +12,7 @@ from pipeguard.isolation.packages import find_package
 from pipeguard.isolation.shipped import find_profile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.isolation.shipped import ShippedProfile
@@ -85,18 +85,22 @@ class ServerCommand(NamedTuple):
         host = SandboxUser(home_folder, "", 0, 0, (), "")
         return folders_among(with_paths(self.argv[0], self.argv[1:], folder), folder, host)
 
-    def describe_needs(self, home_folder: str) -> str:
+    def describe_needs(self, home_folder: str, variables: Mapping[str, str]) -> str:
         """List what a person must still know or name of a known server; empty if nothing.
 
         Args:
             home_folder: of the user.
+            variables: of its entry.
 
         Raises:
             LaunchError: as for `package`.
         """
-        above = [word for word in self.argv[1:] if _holds(word, home_folder)]
-        held = f"{' and '.join(above)} is not given as a whole: name folders in it." * bool(above)
+        from pipeguard.isolation.servers.sources import named_paths
+
         shipped = self.shipped_profile
+        words = (*self.argv[1:], *named_paths(variables, shipped))
+        above = [word for word in words if _holds(word, home_folder)]
+        held = f"{' and '.join(above)} is not given as a whole: name folders in it." * bool(above)
         return " ".join(filter(None, (held, shipped.needs if shipped is not None else "")))
 
     def check_hardened(self, entries: Iterable[IsolateEntry], name: str) -> None:

@@ -114,7 +114,8 @@ def preview_server(
     try:
         entries = find_entries(name, wrap_isolation(options), options.lists.get("--tag", ()))
         if is_of_containers(options.command):
-            profile = whole_profile(list_sources(options, entries, Isolation.NONE, folder))
+            command = Command(options.command, variables, folder)
+            profile = whole_profile(list_sources(options, entries, Isolation.NONE, command))
             closed = harden(options.command, folder, profile, this_host(), variables)
             return ServerPreview(container=closed)
         engine = choose_engine(requested)
@@ -141,7 +142,7 @@ def _preview(
     """
     command = Command(options.command, variables, options.values.get("--cwd") or folder)
     start, host = starting_folder(command), this_host()
-    sources = list_sources(options, entries, engine, start)
+    sources = list_sources(options, entries, engine, command)
     profile = whole_profile(sources)
     package = find_package(command.argv)
     unknown = package_folder = ""

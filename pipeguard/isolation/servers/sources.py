@@ -9,7 +9,9 @@ import os
 from typing import TYPE_CHECKING
 
 from pipeguard.config.isolate_key import IsolateEntry
+from pipeguard.detect.checks.credential_names import is_secret_header
 from pipeguard.errors import PolicyError
+from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.isolation.engines import Isolation
 from pipeguard.isolation.extent import ITS_OPTIONS, KNOWN, POLICY
 from pipeguard.isolation.packages import find_package
@@ -22,13 +24,21 @@ from pipeguard.isolation.profile import (
     roots_mode,
     written_path,
 )
+from pipeguard.isolation.runtimes import starting_folder
 from pipeguard.isolation.shipped import find_profile
+from pipeguard.isolation.view import SCRATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pipeguard.config.options import WrapOptions
     from pipeguard.isolation.shipped import ShippedProfile
+    from pipeguard.launch.command import Command
+
+# Variables that name credentials, or folders of programs or of the system: no data of a server.
+_NO_DATA = lazy_regex(
+    r".*(?:CRED.*|HOME|LIB)|(?:NODE_|GO|CLASS|GEM_|LD_LIBRARY_)?PATH|(?:PYTHON|XDG_|NVM_|VIRTUAL).*"
+)
 
 
 def combine_grants(entries: Iterable[IsolateEntry]) -> Profile:
@@ -69,7 +79,7 @@ def _read_grants(entry: IsolateEntry, limits: ResourceLimits, folder: str) -> Pr
 
 
 def list_sources(
-    options: WrapOptions, entries: Iterable[IsolateEntry], engine: str, folder: str
+    options: WrapOptions, entries: Iterable[IsolateEntry], engine: str, command: Command
 ) -> tuple[tuple[str, Profile], ...]:
     """The sources of grants, each with what it gives; the one whose limits count first.
 
@@ -77,7 +87,7 @@ def list_sources(
         options: of `wrap`.
         entries: of the policy, for this server.
         engine: as requested.
-        folder: the server's working directory.
+        command: the server's, with its variables and working directory.
 
     Raises:
         PipeGuardError: a grant is impossible.
@@ -93,10 +103,28 @@ def list_sources(
         limits=lists.get("--limit", ()),
         roots=roots_mode(options.values.get("--roots", "")),
     )
-    by_options = _read_grants(named, policy.limits, folder)
     shipped = find_shipped(engine, options.command)
+    names = [each.partition("=")[0] for each in lists.get("--env", ())]
+    names += shipped.variables if shipped is not None else ()
+    paths = named_paths({name: command.env.get(name, "") for name in names}, shipped)
+    by_options = _read_grants(named, policy.limits, starting_folder(command))
     below = ((KNOWN, shipped.profile),) if shipped is not None else ()
-    return (ITS_OPTIONS, by_options), (POLICY, policy), *below
+    return (ITS_OPTIONS, by_options._replace(named=tuple(paths))), (POLICY, policy), *below
+
+
+def named_paths(variables: Mapping[str, str], shipped: ShippedProfile | None) -> Iterator[str]:
+    """Paths in the variables of an entry, but for secrets and folders of programs.
+
+    Args:
+        variables: of the entry.
+        shipped: the profile of a known server, which makes a file beside one that it replaces.
+    """
+    defaults = shipped.variables if shipped is not None else {}
+    for name, path in variables.items():
+        if "/" in path and not (is_secret_header(name) or _NO_DATA.fullmatch(name)):
+            yield path
+            if defaults.get(name, "").startswith("~/") and os.path.dirname(path) not in SCRATCH:
+                yield os.path.dirname(path)
 
 
 def whole_profile(sources: Sequence[tuple[str, Profile]]) -> Profile:

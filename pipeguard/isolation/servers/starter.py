@@ -152,7 +152,7 @@ class ServerStarter:
         except PipeGuardError:
             return
         try:
-            sources = list_sources(self._options, entries, self._asked, self._folder())
+            sources = list_sources(self._options, entries, self._asked, self._command)
             self._sandbox.update(whole_profile(sources))
         except PipeGuardError as error:
             if self._run is not None:
@@ -194,9 +194,9 @@ class ServerStarter:
             whole_profile,
         )
 
-        command, folder = self._command, self._folder()
+        command = self._command
         self._asked = Isolation.NONE if is_container else asked
-        sources = list_sources(options, entries, self._asked, folder)
+        sources = list_sources(options, entries, self._asked, command)
         named = whole_profile(sources[:2])
         if named.roots:
             is_shared = self._is_shared or "--listen" in options.values
@@ -251,10 +251,11 @@ class ServerStarter:
     def _harden(self, profile: Profile) -> None:
         """Harden the command of a server that is a container already."""
         from pipeguard.isolation.docker_servers import harden
+        from pipeguard.isolation.runtimes import starting_folder
         from pipeguard.isolation.sandbox import this_host
 
-        command = self._command
-        closed = harden(command.argv, self._folder(), profile, this_host(), command.env)
+        command, host = self._command, this_host()
+        closed = harden(command.argv, starting_folder(command), profile, host, command.env)
         self._command = Command(closed.argv, command.env, command.cwd)
         if closed.added:
             _say(f"{self._name} is started with {' '.join(closed.added)}")
@@ -283,11 +284,6 @@ class ServerStarter:
                 " needs. --isolate auto closes what the command of the container leaves open."
             )
         return Learner(self._name, self._command, _say, outer_proxies(self._options))
-
-    def _folder(self) -> str:
-        from pipeguard.isolation.runtimes import starting_folder
-
-        return starting_folder(self._command)
 
 
 def _note_made(sandbox: Sandbox, since: float, notice: Callable[[Finding], None]) -> None:
