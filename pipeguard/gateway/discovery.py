@@ -44,7 +44,7 @@ def discovered_servers(folder: Path, variables: Mapping[str, str]) -> list[Serve
     check_own(folder)
     servers: dict[str, ServerSettings] = {}
     for path in _members(folder):
-        server = _read_server(path, variables)
+        server = _read_server(path.absolute(), variables)  # it starts in its own folder
         if server is None:
             continue
         if server.name in servers:

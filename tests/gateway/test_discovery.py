@@ -16,7 +16,10 @@ def write(path: Path, text: str, mode: int = 0o600) -> Path:
     return path
 
 
-def test_each_file_and_folder_is_a_server(tmp_path: Path) -> None:
+def test_each_file_and_folder_is_a_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path.parent)  # a relative folder, as the documentation has it
     write(tmp_path / "notes.py", "")
     write(tmp_path / "alone.py", "# /// script\n# ///\n")
     write(tmp_path / "entry.yaml", "\ufeffcommand: node\nargs: [a.js]\n")
@@ -25,7 +28,8 @@ def test_each_file_and_folder_is_a_server(tmp_path: Path) -> None:
     write(tmp_path / "run", "", 0o700)
     write(tmp_path / "_left-out.py", "")
     write(tmp_path / "README", "")
-    servers = {server.name: server for server in discovered_servers(tmp_path, {})}
+    servers = {server.name: server for server in discovered_servers(Path(tmp_path.name), {})}
+    assert servers["script"].command[1] == str(tmp_path / "script" / "index.js")
     assert {name: server.command[0] for name, server in servers.items()} == {
         "alone": "uv",
         "entry": "node",
