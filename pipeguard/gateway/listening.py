@@ -103,9 +103,7 @@ class GatewayListener:
         self._mounted[""] = None, everything
         for endpoint in everything.endpoints:
             place.routes.add(map(self._once_settled, endpoint.routes))
-        if gateway.telemetry.has_text:
-            place.routes.add([Route("GET", METRICS, self._metrics)])
-        place.routes.add([Route("GET", TOOLS, self._tools)])
+        place.routes.add([Route("GET", METRICS, self._metrics), Route("GET", TOOLS, self._tools)])
         self.follow()
 
         def readiness() -> Readiness:
@@ -129,6 +127,9 @@ class GatewayListener:
             raise RequestRefused(
                 RefusalReason.SCOPE, 403, "only a token without limits may read the figures"
             )
+        if not self._gateway.telemetry.has_text:
+            needed = "the extra otel, and the variable OTEL_METRICS_EXPORTER=prometheus"
+            raise RequestRefused(RefusalReason.NOWHERE, 404, f"figures need {needed}")
         text = await self._gateway.telemetry.text()
         return web.Response(body=text, headers={"Content-Type": METRICS_TYPE})
 

@@ -33,6 +33,8 @@ def test_tools_are_blocked_and_named_at_their_servers_own_address_as_everywhere(
     config = write_servers(tmp_path, {"closed": blocked, "one": renamed}, mode="direct")
     with ServedAt(tmp_path, "--config", str(config)) as served:
         client = Browser(served.at("/servers/closed/mcp")).open()
+        with client.send("GET", path="/metrics") as figures:
+            assert b"the extra otel, and the variable OTEL_METRICS_EX" in figures.read()
         names = tools_of(client)
         assert "work" in names
         assert "echo" not in names
