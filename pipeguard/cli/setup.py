@@ -167,14 +167,11 @@ def _plans(
     if not request.gateway:
         everywhere = [read_config(file) for file in find(machine)]
         return setting.plan_all(configs, machine, launcher, options, everywhere)
-    from pipeguard.gateway.client_move import check_file, plan_move
+    from pipeguard.gateway.client_move import plan_move
     from pipeguard.gateway.discovery import usual_file
 
     gateway = Path(usual_file())
-    plans = [plan_move(config, machine, launcher, options, gateway) for config in configs]
-    if any(plan.content is not None for plan in plans):
-        check_file(gateway)
-    return plans
+    return [plan_move(config, machine, launcher, options, gateway) for config in configs]
 
 
 def _show_plans(

@@ -84,7 +84,11 @@ def _write_file(path: Path, text: str) -> None:
 def plan_move(
     config: Config, machine: Machine, launcher: Sequence[str], options: GuardOptions, gateway: Path
 ) -> ChangePlan:
-    """Judge each server in a client's file, and plan its content with the chosen ones moved."""
+    """Judge each server in a client's file, and plan its content with the chosen ones moved.
+
+    Raises:
+        PolicyError: the gateway's file is wrong.
+    """
     problem = setting.refusal(config, machine)
     servers = tuple(
         replace(
@@ -99,6 +103,9 @@ def plan_move(
         return ChangePlan(config, servers, problem=problem)
     try:
         text, changes, entry = with_gateway(config, to_do, launcher)
+        _add_servers(gateway, servers)
+    except files.FileError as error:
+        return ChangePlan(config, servers, problem=str(error))
     except (tree.UneditableError, tree.UnreadableError) as error:
         cannot = partial(replace, state=GuardState.CANNOT, code="odd", why=str(error))
         return ChangePlan(config, tuple(cannot(s) if s.is_to_do else s for s in servers))
@@ -117,17 +124,7 @@ def carry_out_move(planned: ChangePlan, machine: Machine, gateway: Path) -> None
     """
     if planned.move is None:
         return
-    before = check_file(gateway)
-    servers = [
-        item
-        for item in planned.servers
-        if item.is_to_do and not gateway_launcher(item.server.words)
-    ]
-    try:
-        text, frame, added = with_servers(before, servers)
-        parse_servers(text, str(gateway), os.environ)
-    except (tree.UneditableError, tree.UnreadableError, PolicyError) as error:
-        raise files.FileError(f"{gateway}: {error}") from None
+    before, (text, frame, added) = _add_servers(gateway, planned.servers)
     earlier = _find_move(gateway)
     move = replace(
         planned.move,
@@ -144,6 +141,25 @@ def carry_out_move(planned: ChangePlan, machine: Machine, gateway: Path) -> None
         if text != before:
             _write_file(gateway, before)
         raise
+
+
+def _add_servers(
+    gateway: Path, judged: Iterable[JudgedServer]
+) -> tuple[str, tuple[str, str, tuple[MovedServer, ...]]]:
+    """The text of the gateway's file, and `with_servers` of the servers to move.
+
+    Raises:
+        FileError: they cannot be added.
+        PolicyError: the file is wrong.
+    """
+    before = check_file(gateway)
+    servers = (item for item in judged if item.is_to_do and not gateway_launcher(item.server.words))
+    try:
+        after = with_servers(before, servers)
+        parse_servers(after[0], str(gateway), os.environ)
+    except (tree.UneditableError, tree.UnreadableError, PolicyError) as error:
+        raise files.FileError(f"{gateway}: {error}") from None
+    return before, after
 
 
 def release(records: Iterable[history.Record]) -> dict[Path, str]:

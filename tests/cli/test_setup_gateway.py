@@ -243,6 +243,11 @@ def test_a_wrong_file_of_servers_stops_it(home: Path, launcher: str) -> None:
     put_file("servers: # none\n")
     arguments = ["--all", "--gateway", "--yes", "--launcher", launcher]
     assert isinstance(CliRunner().invoke(command, arguments).exception, PolicyError)
+    Path(usual_file()).write_text("{mode: search}\n")  # to which no server can be added
+    for words in (arguments, [*arguments, "--dry-run"]):
+        refused = CliRunner().invoke(command, words)
+        assert (refused.exit_code, "add `servers: {}` to it" in refused.output) == (5, True)
+        assert '"serve"' not in refused.output, "a change that would be refused"
     assert contents(home) == before
     assert records() == []
 

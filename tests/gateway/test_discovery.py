@@ -16,9 +16,7 @@ def write(path: Path, text: str, mode: int = 0o600) -> Path:
     return path
 
 
-def test_each_file_and_folder_is_a_server(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_file_and_folder_is_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path.parent)  # a relative folder, as the documentation has it
     write(tmp_path / "notes.py", "")
     write(tmp_path / "alone.py", "# /// script\n# ///\n")
