@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
@@ -30,8 +31,8 @@ def command(*, as_json: bool) -> None:
 
     It counts messages. `blocked` were stopped, and `held` belong to a tool that you have not
     approved. `cut` went on without a secret or a passage, `noted` with a warning in the audit.
-    `would block` went on since the policy only observes. `waits` counts the definitions that
-    wait for you.
+    `would block` went on since the policy only observes. `waits` counts the decisions that wait
+    for you.
 
     \b
     Examples:
@@ -109,9 +110,11 @@ def _read_store(store: Store) -> Fields:
     servers = totals(store, time.time(), find_beginning(today))
     named = ((each.server, store.find_namesake(each.server)) for each in servers)
     waiting = find_waiting(store)
+    waits = Counter(card.server for card in waiting)
     return {
         "servers": [
             {**each._asdict(), "today": each.today._asdict(), "week": each.week._asdict()}
+            | {"waits": waits[each.server]}
             for each in servers
         ],
         "renamed": [namesake.describe(server) for server, namesake in named if namesake],
@@ -187,7 +190,7 @@ def _screen(status: Fields) -> Iterator[str]:
         yield "No guarded server has run yet." if is_guarded else "No server was guarded yet."
     else:
         today, week = (
-            [(each["server"], *each[days].values(), each["waiting"]) for each in servers]
+            [(each["server"], *each[days].values(), each["waits"]) for each in servers]
             for days in ("today", "week")
         )
         tables = [("Today", today), ("Last 7 days", week)]

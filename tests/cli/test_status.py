@@ -220,7 +220,7 @@ def test_a_servers_name_leaves_room_for_the_numbers(
     assert "\x1b" not in screen
     row, _newest_block = [line for line in screen.splitlines() if "U+001B" in line]
     assert len(row) <= max(columns, 60)
-    assert row.split()[1:] == ["1", "0", "0", "0", "0", "0"]
+    assert row.split()[1:] == ["1", "0", "0", "0", "0", "1"]
 
 
 def test_it_needs_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
