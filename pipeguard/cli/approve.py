@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import click
@@ -17,11 +19,13 @@ DECISION = Decision(
 
 @click.command("approve", short_help="Accept definitions that wait for approval.")
 @options
-def command(**request: Any) -> None:
+@click.option("--full", is_flag=True, help="With --all, show what is new and clean in full, too.")
+def command(*, full: bool, **request: Any) -> None:
     """Accept what a server offers now: show it, ask, and trust it from then on.
 
-    With --all, you see each in full, what is flagged first, before one question. What is flagged,
-    since a rule finds something severe in it, is not part of --all: approve it by its own name.
+    With --all, you see before one question what is flagged, then what changed or has a finding, and
+    a line for each other one; --full shows each in full. What is flagged, since a rule finds
+    something severe in it, is not part of --all: approve it by its own name.
     To take an approval back: pipeguard forget SERVER/TOOL.
     Only what was shown is approved; if the server changes it again, it is held again. Running
     sessions follow within a second, and the audit records what was approved. If nothing of SERVER
@@ -41,4 +45,4 @@ def command(**request: Any) -> None:
       2  wrong usage, or no such server or tool
       3  nothing waits for approval
     """  # noqa: D301  click reads the mark
-    decide(DECISION, **request)
+    decide(replace(DECISION, overview=partial(list_pages, is_full=full)), **request)

@@ -19,6 +19,7 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.errors import EngineError
 from pipeguard.firewall.finding import Severity
 from pipeguard.firewall.pins.fingerprint import canonical
+from pipeguard.firewall.pins.store import REVIEW
 from pipeguard.firewall.protocol.places import LISTS
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.rulebook.policy_rules import load_wrap_policy
@@ -27,7 +28,7 @@ from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.state.paths import store_path
 from pipeguard.state.review import KINDS, StoredDefinition, held_definitions, reviewable_definitions
 from pipeguard.state.store import Store
-from pipeguard.unicode.display import visible
+from pipeguard.unicode.display import show, visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -164,24 +165,41 @@ def page(entry: StoredDefinition) -> str:
 
 
 def list_pages(
-    entries: Sequence[StoredDefinition], opened: Sequence[StoredDefinition]
+    entries: Sequence[StoredDefinition], opened: Sequence[StoredDefinition], *, is_full: bool = True
 ) -> tuple[list[str], int]:
     """Render definitions within the limits: flagged ones first, then changed ones.
 
+    Args:
+        entries: the definitions.
+        opened: those to decide on.
+        is_full: whether new definitions in which nothing is found are shown in full, too.
+
     Returns:
         The pages, with a last line that counts them; and the number of characters of the opened
-        definitions for which there was no room.
+        definitions that are not shown.
     """
     flagged = {entry for entry in entries if read_first(entry)}
     limit, left, pages = min(PAGE_CHARS, LIST_CHARS // len(entries)), 0, list[str]()
     for entry in sorted(entries, key=lambda each: (each not in flagged, not each.trusted_version)):
         shown = "flagged: " * (entry in flagged) + page(entry)
-        if more := max(0, len(whole := click.unstyle(shown)) - limit):
+        whole, line = click.unstyle(shown), "" if is_full else _describe_new(entry)
+        if more := max(0, len(whole) - (len(line) or limit)):
             words = f"and {more:,} characters that you have not seen"
-            shown = f"{whole[:limit]}\n  {words}:  {entry.spell_command('diff')}\n"
+            shown = line or f"{whole[:limit]}\n  {words}:  {entry.spell_command('diff')}\n"
         left += more * (entry in opened)
         pages.append(shown)
-    return [*pages, f"{len(entries)} definitions, of which {len(flagged)} flagged."], left
+    rest = "" if is_full else " What is new and clean has a line: all of it with --full."
+    return [*pages, f"{len(entries)} definitions, of which {len(flagged)} flagged.{rest}"], left
+
+
+def _describe_new(entry: StoredDefinition) -> str:
+    """Describe a new definition in which nothing is found on a line; empty for any other."""
+    pin = entry.pin
+    is_new = pin.reason in ("", REVIEW) and entry.trusted_version is None and pin.kind in _MEMBERS
+    if not is_new or not _is_scanned() or definition_findings(entry):
+        return ""
+    text = show(str(json.loads(pin.held_definition or "{}").get("description", "")), LINE_CHARS)
+    return f"{entry.target}  {str(pin.held_fingerprint)[:16]}  {text}  {entry.name_note}".rstrip()
 
 
 def unified_diff(trusted: str | None, seen: str, origin: str) -> list[str]:
