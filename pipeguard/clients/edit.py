@@ -135,7 +135,7 @@ class _EntryEditor:
             return self.of_map(node, NewFields(new))
         if isinstance(new, list) and node.kind is NodeKind.LIST and isinstance(old, list):
             count = len(new) - len(old)
-            if count > 0 and old and new[count:] == old:
+            if count > 0 and new[count:] == old:
                 return self._syntax.prepend(node, self._text, new[:count])
             if node.style is not Style.LINES and new and count < 0 and old[-count:] == new:
                 return [Edit(node.items[0].start, node.items[-count].start, "")]

@@ -286,6 +286,14 @@ def test_without_any_record_comments_between_words_stay(machine: Machine) -> Non
     assert path.read_text() == text
 
 
+def test_a_comment_in_an_empty_list_of_arguments_stays(machine: Machine) -> None:
+    path = put(machine.home, text := OPEN.replace('["a"]', "[ /* none yet */ ]"))
+    guard(machine)
+    assert '"--", "srv" /* none yet */ ]' in path.read_text()
+    assert undo(machine) == [undoing.UndoMethod.EXACT]
+    assert path.read_text() == text
+
+
 @pytest.mark.parametrize("everything", [False, True])
 @pytest.mark.parametrize("end", ["", "\n"])
 def test_a_guard_that_a_person_changed_is_removed_and_one_of_before_only_with_all(
