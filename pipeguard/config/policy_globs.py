@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pipeguard.config.strict_yaml import YamlEntry
 
 _RULE_GLOB = lazy_regex(r"[a-z0-9.*?\[\]!-]+")
-_CONTENT = lazy_regex(r"[0-9a-f]{32}")
+_CONTENT = lazy_regex(r"[0-9a-f]{32}(?: [0-9a-f]{32})*")  # one of each rule
 _HOST_GLOB = lazy_regex(r"[^\sA-Z/@#%]{1,253}")
 
 

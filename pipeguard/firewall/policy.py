@@ -91,7 +91,7 @@ class Selector(NamedTuple):
     tool: str = "*"
     severity: Severity | None = None  # at least
     confidence: Confidence | None = None  # at least
-    content: str = ""  # a fingerprint
+    content: str = ""  # fingerprints, of which one fits
     path: str = ""
     host: str = ""
 
@@ -104,7 +104,7 @@ class Selector(NamedTuple):
             and (self.tool == "*" or fnmatchcase(target.tool or "", self.tool))
             and (self.severity is None or target.severity >= self.severity)
             and (self.confidence is None or target.confidence >= self.confidence)
-            and (not self.content or target.content == self.content)
+            and (not self.content or target.content in self.content.split())
             and (not (self.path or self.host) or self._fits_call(target))
         )
 

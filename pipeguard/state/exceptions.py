@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from pipeguard.config.atomic_write import FREE_SPACE, OWNER_ONLY, is_full, replace_file
 from pipeguard.errors import PipeGuardError, PolicyError
+from pipeguard.firewall.finding import tells_private
 from pipeguard.firewall.policy import ASKED
 from pipeguard.firewall.session.remedies import Way, decisive_rule, find_remedy
 from pipeguard.state.audit import AuditFilter, parse_findings, rows
@@ -187,15 +188,16 @@ def narrowest(
             f"{rule} cannot be allowed by an exception.\n"
             f"  {complete_advice(remedy.advice, event, rule)}"
         )
-    exemptions = [
-        Exemption(
-            *(item["rule"], event.server, item.get("tool", ""), item["place"], until, why),
-            *_narrow(event, item, by),
-        )
-        for item in stopped
-        if item.get("place")
-    ]
-    return tuple(dict.fromkeys(exemptions))
+    joined: dict[object, Exemption] = {}
+    for item in stopped:
+        if item.get("place"):
+            names = item["rule"], event.server, item.get("tool", ""), item["place"], until, why
+            each = Exemption(*names, *_narrow(event, item, by))
+            is_text = each.content and item.get("pointer") and not tells_private(each.rule)
+            pack = each.rule.partition(".")[0]
+            same = (pack, each.tool, each.place, item["pointer"]) if is_text else each
+            joined[same] = joined.get(same, each).join(each)
+    return tuple(joined.values())
 
 
 def scopes(event: AuditedEvent) -> tuple[Breadth, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -36,7 +36,7 @@ class Exemption:
         place: the place of the finding.
         until: the last day on which it applies, or None.
         why: the person's reason.
-        content: the fingerprint of the text it is for; empty for any.
+        content: the fingerprints of the text it is for, one of each rule; empty for any.
         path: the file that a call names; empty for any.
         host: the host that a call names; empty for any.
     """
@@ -50,6 +50,12 @@ class Exemption:
     content: str = ""
     path: str = ""
     host: str = ""
+
+    def join(self, other: Exemption) -> Exemption:
+        """Return one exception for what two rules of a pack found in the same text."""
+        contents = dict.fromkeys((*self.content.split(), *other.content.split()))
+        rule = self.rule if other.rule == self.rule else f"{self.rule.partition('.')[0]}.*"
+        return replace(self, rule=rule, content=" ".join(contents))
 
     def fields(self) -> list[tuple[str, str]]:
         """Keys and values as YAML; a name that looks like a glob is escaped."""

@@ -65,6 +65,10 @@ EVENTS: dict[str, tuple[str, tuple[Finding, ...]]] = {
         for place, rules in (("result.text", "xyz"), ("result.structured", "xy"))
         for rule in (f"injection.{each}" for each in rules)
     )),
+    "same": ("block", tuple(
+        ORDER._replace(rule=f"injection.{rule}", pointer=pointer, content=rule * 32)
+        for rule, pointer in (("a", "/1"), ("b", "/1"), ("c", "/2"))
+    )),
     "cut": ("cut", (CUT, CUT._replace(pointer="/b"), CUT._replace(rule="x.y", action=Action.WARN))),
 }  # fmt: skip
 
@@ -354,6 +358,19 @@ def test_the_narrowest_is_for_the_content_and_says_what_else_there_is(
     target = subject(ORDER.rule)
     assert read(policy).action(target, 0.0) is Action.BLOCK
     assert read(policy).action(target._replace(content="0f" * 16), 0.0) is Action.ALLOW
+
+
+def test_rules_that_found_the_same_text_get_one_exception(policy: Path) -> None:
+    assert run("same").exit_code == 0
+    allowed = read(policy)
+    assert [each.where.rule for each in allowed.layers[0].exceptions] == [
+        "injection.*",
+        "injection.c",
+    ]
+    for rule in "abcd":
+        target = subject(f"injection.{rule}")._replace(content=rule * 32)
+        assert (allowed.action(target, 0.0) is Action.ALLOW) == (rule != "d")
+        assert allowed.action(target._replace(content=""), 0.0) is not Action.ALLOW
 
 
 def test_each_rule_place_and_value_that_passes_is_named(snapshot: Snapshot) -> None:
