@@ -146,6 +146,8 @@ def outcome(
             click.echo(f"  {client.name}: {client.after}")
     if done:
         click.echo("Restart the clients that run.")
+        if any(plan.move is not None for plan in done):
+            click.echo("After that, no tool works until you approve it:  pipeguard approve --all")
         click.echo(f"Undo it:  {undo_command}")
 
 

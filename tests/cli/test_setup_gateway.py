@@ -45,6 +45,7 @@ def put_file(text: str) -> Path:
 def move(launcher: str, *arguments: str) -> None:
     result = run(*arguments, "--gateway", "--yes", "--launcher", launcher)
     assert "Moved" in result.output
+    assert "no tool works until you approve it:  pipeguard approve --all" in result.output
 
 
 def test_every_client_gets_one_entry_and_all_is_given_back(home: Path, launcher: str) -> None:
