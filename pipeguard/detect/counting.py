@@ -21,11 +21,11 @@ from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.way_out import MOST_STRINGS, WayOut, is_sent_by_line, way_out
 from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.rules.rule import Leaving
-from pipeguard.detect.scanning.rating import DATA
+from pipeguard.detect.scanning.rating import DATA, has_pattern_near
 from pipeguard.detect.scanning.scan_budget import Match
 from pipeguard.detect.scanning.surroundings import SHOWN_CHARS
 from pipeguard.detect.words import topics
-from pipeguard.firewall.finding import Action, Finding
+from pipeguard.firewall.finding import Action, Confidence, Finding
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, with_strings
 from pipeguard.firewall.protocol.places import ARGUMENTS, get_value
@@ -64,9 +64,11 @@ class LocatedMatch:
 
     Attributes:
         returning: matches of secrets that go back to where they came from.
+        others: all matches in the message.
     """
 
     returning: Sequence[Match] = ()
+    others: Sequence[Match] = ()
 
     def __init__(
         self, knowledge: Knowledge, context: Context, value: JsonValue, match: Match
@@ -181,9 +183,22 @@ class LocatedMatch:
         rule = self.match.rule
         return rule.is_private and (rule.leaving in _BY_NAME or rule.id in _TOKEN_RULES)
 
+    def is_for_agents(self) -> bool:
+        """True for a sure order in a file that agents read, if only a classifier finds it.
+
+        Not for one that leads elsewhere, that a pattern supports, or that somebody hid.
+        """
+        match, is_in_file = self.match, self.context.call.facts.are_for_agents
+        is_order = is_in_file and match.rule.model and match.cuts
+        if not is_order or match.confidence < Confidence.HIGH:
+            return False
+        words = self.text[slice(*self._span)]
+        leads_elsewhere = text_values.addresses(words) or text_values.mailboxes(words)
+        return not leads_elsewhere and not has_pattern_near(match, self.others)
+
     def is_foreign_data(self) -> bool:
-        """True for a value in data that anybody may have written, which may still be an order."""
-        if not self.match.took(DATA) or self.tool is None:
+        """True for what would be data or a file for agents, if anybody may have written it."""
+        if not (self.match.took(DATA) or self.is_for_agents()) or self.tool is None:
             return False
         return bool(self.tool.labels & Label.TAKES_IN) or self.context.call.facts.fetches
 

@@ -84,7 +84,7 @@ def _to_findings(
     found: list[tuple[Match, Finding]] = []
     seen: set[tuple[object, ...]] = set()
     for case in cases:
-        case.returning = returning
+        case.returning, case.others = returning, result.matches
         if (match := rerate(case.match, case, IN_MESSAGE)) is None:
             continue
         if case.one_time_token and knowledge.vault is not None:

@@ -16,7 +16,7 @@ from pipeguard.detect.commands.argument_roles import IDLE, ArgumentRole, role
 from pipeguard.detect.commands.interpret import command_lines
 from pipeguard.detect.matching.confirm import find_signed, occurs, sign_finder
 from pipeguard.detect.model.data_literals import file_kind
-from pipeguard.detect.words import arguments
+from pipeguard.detect.words import arguments, tools
 from pipeguard.detect.words import programs as lists
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, Path, walk_values
@@ -39,6 +39,7 @@ _SEVERAL_PATHS = lazy_regex(r"[\s,;|'](?=[~/\\]|[A-Za-z]:[/\\])|(?<=..):(?=[~/\\
 _ELSEWHERE = lazy_regex(r"[~/\\]|(?:[^\s/\\]+[/\\])*\.\.(?:[/\\]|$)")  # not below a named folder
 _WORD = lazy_regex(r"[\w-]*")
 _HOST_NAME = lazy_regex(r"[\w.:\[\]-]+")
+_FOR_AGENTS = lazy_regex(tools.alternatives("FOR_AGENTS"), re.IGNORECASE)
 # In a command: its result comes from another machine.
 _FETCHES = lazy_regex(rf"(?:\A|[\s;|&(`/])(?:{lists.alternatives('FETCHING')})\s", re.IGNORECASE)
 _SCHEME = "(?:https?|wss?|s?ftps?|git|ssh)://"
@@ -109,7 +110,8 @@ def _read_facts(method: str | None, tool: str | None, params: JsonValue | bytes)
     names = _find_names(tool, strings)
     files = _files_read(tool, strings, names) if is_call else ()
     is_fetching = is_call and _is_fetching(tool, strings)
-    return TargetFacts(names, is_fetching, file_kind(files))
+    are_for_agents = bool(files) and all(map(_FOR_AGENTS.search, files))
+    return TargetFacts(names, is_fetching, file_kind(files), are_for_agents)
 
 
 def _list_strings(method: str | None, params: JsonValue) -> list[tuple[Path, str]]:

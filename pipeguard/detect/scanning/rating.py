@@ -250,6 +250,17 @@ def without_secret(rule: Rule, path: Path, matched: bytes) -> Path:
 # A match among all of one text.
 
 
+def has_pattern_near(match: Match, others: Sequence[Match]) -> bool:
+    """True if a pattern matched near a classifier's order: two weak signs are a strong one."""
+    return any(
+        other.path == match.path
+        and max(other.start - match.end, match.start - other.end) <= NEAR_CHARS
+        and other.confidence >= Confidence.MEDIUM
+        and not (other.rule.model or other.rule.is_private or other.took(DOUBTED, DATA))
+        for other in others
+    )
+
+
 class _Supported:
     """A match among all matches of its text."""
 
@@ -258,20 +269,10 @@ class _Supported:
         self.is_one_of_several = match.rule.id in rules_with_several
 
     def has_second_sign(self) -> bool:
-        """True if a pattern matched near a classifier's order: two weak signs are a strong one."""
-        match = self.match
-        is_weak = bool(match.rule.model) and self.confidence is Confidence.MEDIUM
-        return (
-            is_weak
-            and not match.took(REPORTED, HARMLESS, DATA)
-            and any(
-                other.path == match.path
-                and max(other.start - match.end, match.start - other.end) <= NEAR_CHARS
-                and other.confidence >= Confidence.MEDIUM
-                and not (other.rule.model or other.rule.is_private or other.took(DOUBTED, DATA))
-                for other in self.others
-            )
-        )
+        """True if a pattern matched near an order that a classifier is not sure of."""
+        is_weak = bool(self.match.rule.model) and self.confidence is Confidence.MEDIUM
+        is_counted = is_weak and not self.match.took(REPORTED, HARMLESS, DATA)
+        return is_counted and has_pattern_near(self.match, self.others)
 
 
 IN_TEXT: tuple[_Step[_Supported], ...] = (
@@ -305,6 +306,7 @@ IN_MESSAGE: tuple[_Step[Any], ...] = (
     ("it goes back to its server", limit, methodcaller("is_servers_own")),
     ("a key in a file made for keys", limit, methodcaller("is_key_in_its_file")),
     ("the hash of a password in a test or example", limit, methodcaller("is_fixture_hash")),
+    ("only a classifier finds it, in a file for agents", limit, methodcaller("is_for_agents")),
     ("in data that anybody may have written", ensure, methodcaller("is_foreign_data")),
     ("it works once, or opens what the server gave", limit, methodcaller("works_once")),
 )

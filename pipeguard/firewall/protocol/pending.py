@@ -35,11 +35,13 @@ class TargetFacts(NamedTuple):
         names: of the files, and of the hosts.
         fetches: True if it fetches its result from another machine.
         file_kind: the kind of the files that it reads, by their names (detect.model.data_literals).
+        are_for_agents: True if all are source code, or files that agents are meant to read.
     """
 
     names: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     fetches: bool = False
     file_kind: int = 0
+    are_for_agents: bool = False
 
 
 class Targets:

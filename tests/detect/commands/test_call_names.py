@@ -113,6 +113,14 @@ def test_a_call_says_what_it_reads(tool: str, arguments: JsonObject, kind: FileK
     assert resource.facts.file_kind == FileKind.OTHER
 
 
+@each("path", ["src/x.go", "a/Main.java", "C:\\a\\b.cpp", "AGENTS.md", "skills/a/b.md", "llms.txt"])
+@each("other", ["x.h", "README.md", "src", "a.json", "x.go.md", "llms.txt.html"])
+def test_a_call_says_whether_agents_are_meant_to_read_its_files(path: str, other: str) -> None:
+    params: JsonObject = {"name": "read_files", "arguments": {"paths": [path, other]}}
+    call = find_targets("tools/call", "read_files", params, 10)
+    assert call.facts.are_for_agents is (other == "x.h")
+
+
 @pytest.mark.parametrize("frame_bytes", [10, 10 * KEPT_BYTES])
 def test_a_call_is_read_when_it_is_asked_for_or_at_once_if_it_is_long(frame_bytes: int) -> None:
     params: JsonObject = {"name": "read_file", "arguments": {"path": "a.md"}}
