@@ -16,7 +16,7 @@ from math import inf, log2
 
 from pipeguard.detect.model import quotation
 from pipeguard.detect.model.classifier import Classifier
-from pipeguard.detect.model.data_literals import FileKind, is_data_literal
+from pipeguard.detect.model.data_literals import FileKind, is_data_literal, may_act
 from pipeguard.detect.model.opener import Stretch, in_whole_characters, widen
 from pipeguard.detect.model.sentences import Piece, find_best, find_reach, read_together, units
 from pipeguard.detect.words import topics as topic_words
@@ -51,6 +51,8 @@ _COMMIT = lazy_regex(
     r"|build|ci|style|revert)[ \t]?(?:\([\w ./@,-]{1,40}\))?!?:[ \t]*",
     re.MULTILINE,
 )
+# Somebody who is called in a ticket, as `@bot`; not a mail's host, nor a package's scope.
+_MENTION = lazy_regex(r"(?<![\w@./])@[\w-]{2,40}(?![\w@./-])[,:]?")
 # Statements of SQL: keywords in capitals, literals, and names that are never adjacent.
 _SQL_LITERAL = r"'(?>(?>(?:[^']++|''){1,500})*)'"
 _SQL = lazy_regex(
@@ -438,6 +440,7 @@ class ReadOrder:
         best, name = max(self._pieces), self._selection.own_name
         text = self._passage.text[best.start : best.end]
         bare = "\n".join(_LITERALS.findall(text)) if _SQL.fullmatch(text) else _COMMIT.sub("", text)
+        bare = bare if may_act(called := _MENTION.sub("", bare)) else called
         bare = _RETURNED.sub("Returns a record.", bare) if name else bare
         if _OF_SEVERAL_WORDS.search(name):
             bare = bare.replace(name, "this tool")
