@@ -14,7 +14,7 @@ from pipeguard.detect.scanning.surroundings import EXCERPT_CHARS, shown_words
 from pipeguard.firewall.finding import Action, Finding, observe_only, tells_private
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.policy import Mode
-from pipeguard.firewall.protocol.json_values import JsonValue, walk_strings, walk_texts
+from pipeguard.firewall.protocol.json_values import JsonValue, Path, walk_strings, walk_texts
 from pipeguard.firewall.protocol.places import Surface, pointer
 from pipeguard.firewall.session import rewrite
 from pipeguard.firewall.session.guard import Context
@@ -31,16 +31,16 @@ def can_cut(context: Context, surface: Surface, spans: Sequence[StringSpan]) -> 
 
 
 def cut_findings(context: Context, finding: Finding, spans: Iterable[StringSpan]) -> list[Finding]:
-    """One finding for each part of a passage that is cut out."""
-    return [
-        finding._replace(
-            place=context.place(span.path),
-            pointer=pointer(context.prefix + span.path),
-            start=span.start,
-            end=span.end,
-        )
-        for span in spans
-    ]
+    """One finding for each part of a passage that is cut out; none for a part of another part."""
+    parts, ends = list[Finding](), dict[Path, int]()
+    for path, start, end in sorted(spans, key=lambda span: (span.start, -span.end)):
+        if end <= ends.get(path, 0):
+            continue
+        ends[path], at = end, pointer(context.prefix + path)
+        has_match = at == finding.pointer and start <= finding.start < end
+        match, place = finding.start if has_match else start, context.place(path)
+        parts.append(finding._replace(place=place, pointer=at, start=start, end=end, match=match))
+    return parts
 
 
 def with_words(value: JsonValue, findings: list[Finding]) -> list[Finding]:
@@ -114,7 +114,9 @@ def _with_words(
     if not string:
         return finding._replace(excerpt="") if is_cut else finding
     words = string[finding.start : finding.end]
-    clean = _without_secrets(words, finding, private)
+    # Before the match, a long passage may have as much harmless text as is shown.
+    begin = finding.match if is_cut and len(words) > KEPT_CHARS else finding.start
+    clean = _without_secrets(string, finding._replace(start=begin), private)
     for secret in secrets:
         clean = clean.replace(secret, "…")
     if finding.end <= finding.start:  # its excerpt is of words that are somewhere in the string
@@ -124,11 +126,13 @@ def _with_words(
         return finding if clean == words else finding._replace(excerpt=excerpt)
     size = f"{len(words)} characters, {len(words.encode())} bytes"
     note = f"{finding.note}; {size}" if finding.note else size
+    clean = f"… {clean.lstrip(' .,:!?')}" if begin > finding.start else clean
     return finding._replace(excerpt=shown_words(clean, KEPT_CHARS), note=note)
 
 
-def _without_secrets(words: str, finding: Finding, private: Sequence[Finding]) -> str:
-    """The words of a finding without the known secrets in them."""
+def _without_secrets(string: str, finding: Finding, private: Sequence[Finding]) -> str:
+    """The words of a finding in its string, without the known secrets in them."""
+    words = string[finding.start : finding.end]
     for other in private:
         if other.pointer == finding.pointer:
             is_known = other.start < other.end

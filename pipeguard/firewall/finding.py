@@ -122,6 +122,7 @@ class Finding(NamedTuple):
         marked: the word by which that result says that it is not for everybody.
         frame: the text around a secret in another message, masked.
         steps: of rating the confidence, each with the confidence after it.
+        match: where the match begins in a passage to cut, which may begin long before it.
     """
 
     rule: str
@@ -151,6 +152,7 @@ class Finding(NamedTuple):
     marked: str = ""
     frame: str = ""
     steps: tuple[str, ...] = ()
+    match: int = 0
 
 
 # The fields of a finding for the person who decides, which the audit keeps whole.
