@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from pipeguard.firewall.finding import tells_private
 from pipeguard.firewall.pins.definition_diff import INPUTS, Side, differences, read
 from pipeguard.firewall.protocol.json_values import ABSENT, Number, serialise, walk_texts
 from pipeguard.state.exceptions import find_arguments
@@ -249,7 +250,8 @@ class Evidence:
         self._marks, self.marked = list(dict.fromkeys(repeated)), set[str]()
         self.is_repeated, self.flow = bool(self._marks), next(iter(flows), None)
         self.numbers = {each["rule"]: int(self.is_repeated) for each in flows}
-        texts = (*self._values.values(), frame, *kept)
+        orders = [each for each in findings if not tells_private(each["rule"])]
+        texts = (*self._values.values(), frame, *_list_excerpts(orders))
         for each in findings:
             words = "" if each in flows else _find_words(each, given, texts)
             if words:
