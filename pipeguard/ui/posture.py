@@ -34,6 +34,7 @@ class Posture:
     Attributes:
         began: when it began (ISO 8601, UTC); empty before the first one.
         ended: when the last one ended, in the same form; empty before that.
+        grade: of the machine, as `pipeguard assess` writes it.
         groups: findings by server, the worst first.
         clean: servers without a finding.
         unasked: True if no server was asked for its tools.
@@ -43,6 +44,7 @@ class Posture:
 
     began: str = ""
     ended: str = ""
+    grade: str = ""
     groups: list[_Group] = field(default_factory=list)
     clean: list[str] = field(default_factory=list)
     unasked: bool = False
@@ -75,6 +77,7 @@ class Posture:
         for finding in report["findings"]:
             groups.setdefault((finding["client"], finding["server"]), []).append(finding)
         self.groups = sorted(groups.items(), key=_rank)
+        self.grade = f"Grade {report['grade']}, {report['score']} of 100"
         named = {server for _, server in groups}
         servers = report["servers"]
         self.clean = [each["name"] for each in servers if each["name"] not in named]

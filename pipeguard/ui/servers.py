@@ -268,9 +268,10 @@ def _describe_isolation(here: ServerHere) -> Iterator[Markup]:
 def _list_claims(tools: ToolCounts) -> Iterator[Markup]:
     """List the claims of a server about its tools."""
     if tools.total:
-        yield sentence("{reads} of {all} tools “only read”", reads=tools.only_read, all=tools.total)
+        text = "Tools it calls read-only: {reads} of {all}"
+        yield sentence(text, reads=tools.only_read, all=tools.total)
     for name in tools.may_destroy:
-        yield Markup("{} “may destroy”").format(foreign(name))
+        yield Markup("It warns that {} may destroy data").format(foreign(name))
     if not tools.total:
         yield Markup("It has listed no tool under PipeGuard yet")
 

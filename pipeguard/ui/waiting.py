@@ -55,6 +55,7 @@ async def _waiting(request: web.Request) -> web.StreamResponse:
     shown = [(name, listed) for name, listed in groups if listed]
     values = {"groups": shown, "waiting": waiting, "count": count, "scans": scans, "today": today()}
     values["noted"] = await with_store(request, find_noted)
+    values["guarded"] = await with_store(request, Store.named_servers)
     values["loosened"] = await with_store(request, find_loosened)
     values |= {"last_day": today() + EXCEPTION_DAYS, "more": len(waiting) - len(drawn)}
     functions = {"list_offers": list_offers, "why": find_why, "reason": describe_reason}

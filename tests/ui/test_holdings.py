@@ -103,6 +103,7 @@ def test_posture_is_drawn_by_server_until_it_is_asked_again(store: Path, page: P
     page.get_by_role("button", name="Look again").click()
     expect(server).to_have_count(0, timeout=LOOK_MS)
     expect(page.get_by_role("button", name="Look again")).to_be_visible(timeout=LOOK_MS)
+    expect(page.locator(".strip")).to_contain_text("Grade A, 100 of 100.")
 
 
 def test_policy_is_shown_and_a_change_is_tried_first(
