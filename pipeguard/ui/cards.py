@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from pipeguard.assess.logins import NeededLogin, find_logins
 from pipeguard.errors import PipeGuardError
+from pipeguard.firewall.finding import tells_private
 from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.firewall.session.replies import REFUSED_WAIT
 from pipeguard.state import exceptions
@@ -157,8 +158,10 @@ def _likeness(event: AuditedEvent) -> tuple[str, ...]:
         return ("wall", event.server, rule, find_subject(stopped[0])) if way is Way.GRANT else ()
     if way is not Way.EXCEPTION and not exceptions.call_mark(event):
         return ()
-    contents = sorted(item.get("content", "") for item in stopped)
-    return ("stopped", event.server, event.tool, rule, describe_stop(event), *contents)
+    # The rest of a result may differ each time; of a secret or a call, the excerpt is not all.
+    key = "content" if tells_private(rule) or event.kind == "request" else "excerpt"
+    marks = {item.get(key) or item.get("content", "") for item in stopped if item["rule"] == rule}
+    return ("stopped", event.server, event.tool, rule, describe_stop(event), *sorted(marks))
 
 
 # --- definitions and servers ----------------------------------------------------------------
