@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
-from pipeguard.gateway.neighbours import read_data
 from pipeguard.gateway.tools import CatalogTool, Effect
 
 if TYPE_CHECKING:
@@ -67,6 +66,8 @@ class ToolMode(StrEnum):
 
 @lru_cache(maxsize=4)
 def _read_menu(limits: MenuLimits) -> dict[str, JsonObject]:
+    from pipeguard.gateway.neighbours import read_data  # its tables take a megabyte
+
     tools: dict[str, Any] = read_data("menu.yaml")
     tools[RETRIEVE]["inputSchema"]["properties"]["limit"] |= {
         "minimum": Number("1"),

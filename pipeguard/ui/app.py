@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from contextlib import suppress
 from importlib import resources
 
@@ -44,6 +45,7 @@ PAGES = (waiting, live, servers, tools, policy, posture, secrets_page, tokens, a
 def make_app(page: Page) -> web.Application:
     """Make the application for one page."""
     page.menu = MENU
+    gc.freeze()  # what is loaded stays, and is not looked through after each page
     inside = web.Application()
     inside.router.add_get("/changes", _changes)
     for each in PAGES:
@@ -92,7 +94,7 @@ async def _changes(request: web.Request) -> web.StreamResponse:
         scans = request.app[PAGE].scans
         seen = (store.change_counter(), scans.version)
         quiet = 0.0
-        while not request.app[PAGE].is_ending:
+        while not request.app[PAGE].is_ending and request.transport is not None:
             await asyncio.sleep(LOOK_SECONDS)
             now, quiet = (store.change_counter(), scans.version), quiet + LOOK_SECONDS
             if now != seen:

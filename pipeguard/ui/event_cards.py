@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import yaml
 from markupsafe import Markup
 
 from pipeguard.config.isolate_entry import with_entry
@@ -20,7 +22,7 @@ from pipeguard.isolation import (
     list_grants,
     plan_grant,
 )
-from pipeguard.rulebook.packs import load_rules, sources
+from pipeguard.rulebook.packs import sources
 from pipeguard.rulebook.rule_texts import find_text
 from pipeguard.state import exceptions
 from pipeguard.state.audit import decision_entry
@@ -59,13 +61,18 @@ _REFUSE = CardAnswer("refuse", "Refuse", _REFUSED, is_main=True)
 
 @lru_cache(maxsize=256)
 def find_why(rule: str) -> str:
-    """Explain why a rule matters; reads only the files of its pack."""
+    """Explain why a rule matters, without loading the rules: the page would keep megabytes."""
     if text := find_text(rule):
         return text.why
-    pack = rule.partition(".")[0]
+    pack, _, wanted = rule.partition(".")
     files = [each for each in sources() if f"{Path(each.path).stem}-".startswith(f"{pack}-")]
-    rules = (each for file in files for each in load_rules([file]))
-    return next((each.why for each in rules if each.id == rule), "")
+    events = chain.from_iterable(yaml.parse(each.content, yaml.CSafeLoader) for each in files)
+    name = ""
+    for key, value in pairwise(each.value for each in events if isinstance(each, yaml.ScalarEvent)):
+        name = value if key == "id" else name
+        if (key, name) == ("why", wanted):
+            return str(value)
+    return ""
 
 
 class CallCard(Card):

@@ -6,6 +6,7 @@ Each request opens the store for itself, in a thread.
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import secrets
 from collections import OrderedDict
@@ -300,6 +301,7 @@ async def draw(request: web.Request, template: str, title: str, **values: object
     """Answer with a page from its template, drawn in a thread."""
     framed = {**frame(request, title), **values}
     text = await asyncio.to_thread(lambda: render(template, **framed))
+    gc.collect()  # a template leaves cycles, which scatter over megabytes until they are found
     return web.Response(text=_add_root(text, request.app[PAGE].root), content_type="text/html")
 
 

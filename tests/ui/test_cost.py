@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -26,6 +27,7 @@ STOPPED = 20  # among them
 ROW_STEPS = 20  # that reading a row takes at most, to count it
 PASSED_STEPS = 12  # that it takes to see that a row ends no wait of a call
 MOST_BYTES = 60 * 10**6  # of memory of its own
+LOADS = 30  # of the last page, each of which opens the store twice
 STEPS = 100  # between two counts
 
 
@@ -90,5 +92,9 @@ def test_the_page_takes_less_than_60_mb_after_a_search(
     page.goto(terminal.link())
     for path in ("", "live", "servers", "audit", "tools?q=weather of a city"):
         page.goto("/".join((*page.url.split("/")[:4], path)))
+    for _ in range(LOADS):
+        page.reload()
+    opened = [os.path.realpath(each) for each in Path(f"/proc/{terminal.process}/fd").iterdir()]
+    assert sum("pipeguard.db" in each for each in opened) < LOADS, "a closed tab is still told"
     told = Path(f"/proc/{terminal.process}/smaps_rollup").read_text()
     assert int(re.findall(r"Private_Dirty: +(\d+)", told)[0]) * 1024 < MOST_BYTES
