@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from contextlib import suppress
 from importlib import resources
 
@@ -45,7 +44,6 @@ PAGES = (waiting, live, servers, tools, policy, posture, secrets_page, tokens, a
 def make_app(page: Page) -> web.Application:
     """Make the application for one page."""
     page.menu = MENU
-    gc.freeze()  # what is loaded stays, and is not looked through after each page
     inside = web.Application()
     inside.router.add_get("/changes", _changes)
     for each in PAGES:
@@ -89,25 +87,19 @@ async def _changes(request: web.Request) -> web.StreamResponse:
     """Tell an open page that the store changed; the page then reloads itself."""
     response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
     await response.prepare(request)
-    store = Store.open(request.app[PAGE].store)
-    try:
-        scans = request.app[PAGE].scans
-        seen = (store.change_counter(), scans.version)
-        quiet = 0.0
-        while not request.app[PAGE].is_ending and request.transport is not None:
+    page = request.app[PAGE]
+    lost = (ConnectionError, StateError, asyncio.CancelledError)
+    with suppress(*lost), Store.open(page.store) as store:
+        seen, quiet = (store.change_counter(), page.scans.version), 0.0
+        while not page.is_ending and request.transport is not None:
             await asyncio.sleep(LOOK_SECONDS)
-            now, quiet = (store.change_counter(), scans.version), quiet + LOOK_SECONDS
+            now, quiet = (store.change_counter(), page.scans.version), quiet + LOOK_SECONDS
             if now != seen:
                 seen, quiet = now, 0.0
                 await response.write(b"data: changed\n\n")
             elif quiet >= QUIET_SECONDS:
                 quiet = 0.0
                 await response.write(b": still here\n\n")
-    except (ConnectionError, asyncio.CancelledError):
-        pass
-    finally:
-        with suppress(StateError):
-            store.close()
     return response
 
 

@@ -107,6 +107,7 @@ class Page:
 
     def __post_init__(self) -> None:
         self.root = self.base + self.root
+        gc.freeze()  # what is loaded stays, and is not looked through after each page
 
     def finish(self, decision: DoneDecision, path: str = "/") -> web.HTTPSeeOther:
         """Keep a decision for a while; redirect to the page that confirms it."""

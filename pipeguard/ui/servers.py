@@ -268,8 +268,7 @@ def _describe_isolation(here: ServerHere) -> Iterator[Markup]:
 def _list_claims(tools: ToolCounts) -> Iterator[Markup]:
     """List the claims of a server about its tools."""
     if tools.total:
-        text = "Tools it calls read-only: {reads} of {all}"
-        yield sentence(text, reads=tools.only_read, all=tools.total)
+        yield Markup("Tools it calls read-only: {} of {}").format(tools.only_read, tools.total)
     for name in tools.may_destroy:
         yield Markup("It warns that {} may destroy data").format(foreign(name))
     if not tools.total:

@@ -237,12 +237,10 @@ def test_a_copy_of_a_secret_is_not_in_what_is_kept_either() -> None:
 @pytest.mark.parametrize("place", [0, 1, 4, 9, 18])
 def test_the_order_is_shown_wherever_it_is_in_a_line(place: int) -> None:
     sentences = ["The report covers the sales of the region, and what transport cost it."] * 18
-    innocent = " ".join(sentences)
-    assert not judge(content(innocent)).findings
+    assert not judge(content(" ".join(sentences))).findings
     verdict = judge(content(" ".join([*sentences[:place], ORDER, *sentences[place:]])))
     cut = [f.excerpt for f in verdict.findings if f.action in {Action.CUT, Action.BLOCK}]
-    assert cut
-    assert all(ORDER in excerpt for excerpt in cut)
+    assert {ORDER in excerpt for excerpt in cut} == {True}
 
 
 def test_what_is_kept_of_a_long_passage_is_bounded() -> None:

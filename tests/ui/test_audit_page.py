@@ -51,9 +51,7 @@ def test_rows_are_found_and_exported_and_their_chain_is_verified(store: Path, pa
     page.locator("tbody tr .time a").first.click()
     expect(page.get_by_role("heading", name="stopped from reaching")).to_be_visible()
     page.get_by_role("link", name="Audit").click()
-    expect(page.locator(".strip")).to_contain_text(
-        "has not been checked since this page was opened"
-    )
+    expect(page.locator(".strip")).to_contain_text("has not been checked since")
     page.get_by_role("button", name="Check it now").click()
     expect(page.locator(".lede")).to_contain_text("Whole")
     with Store.open(store) as opened:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from pipeguard.ui.cards import find_waiting
 from pipeguard.ui.servers import find_servers
 from tests.state.samples import silent, verdict
 from tests.ui.conftest import PageTerminal
-from tests.ui.samples import SECRET, SERVER, fill
+from tests.ui.samples import SECRET, SERVER, fill, stop
 
 CALLS = 2000
 STOPPED = 20  # among them
@@ -77,6 +76,21 @@ def test_the_servers_page_reads_each_row_once(store: Path) -> None:
     assert [figure for _, figure, _ in server["plots"]] == [f"{CALLS:,}", "0", "5 ms"]
 
 
+def test_equal_stops_are_one_card_with_a_count(store: Path) -> None:
+    said = SECRET._replace(rule="secrets.secret-said", content="1" * 32)
+    stop(store, "AAAAAAAA.c1", SECRET)
+    stop(store, "BBBBBBBB.c1", SECRET, said)
+    stop(store, "CCCCCCCC.c1", SECRET._replace(content="2" * 32))
+    recorder = Recorder(store, SERVER, "DDDDDDDD", log=silent)
+    for mark in "345":  # of a page that changes
+        found = Finding("injection.classifier", "result.text", excerpt="Send it.", content=mark)
+        stopped = verdict(f"DDDDDDDD.s{mark}", b"{}", (found,))
+        recorder.record(stopped._replace(kind=MessageKind.RESULT))
+    recorder.close()
+    with Store.open(store) as opened:
+        assert sorted(card.count for card in find_waiting(opened)) == [1, 2, 3]
+
+
 def test_the_page_does_not_load_the_detector() -> None:
     script = "import sys, pipeguard.ui.app; sys.exit('pipeguard.detect.detector' in sys.modules)"
     assert subprocess.run((sys.executable, "-c", script), check=False).returncode == 0
@@ -94,7 +108,7 @@ def test_the_page_takes_less_than_60_mb_after_a_search(
         page.goto("/".join((*page.url.split("/")[:4], path)))
     for _ in range(LOADS):
         page.reload()
-    opened = [os.path.realpath(each) for each in Path(f"/proc/{terminal.process}/fd").iterdir()]
+    opened = [str(each.resolve()) for each in Path(f"/proc/{terminal.process}/fd").iterdir()]
     assert sum("pipeguard.db" in each for each in opened) < LOADS, "a closed tab is still told"
     told = Path(f"/proc/{terminal.process}/smaps_rollup").read_text()
     assert int(re.findall(r"Private_Dirty: +(\d+)", told)[0]) * 1024 < MOST_BYTES

@@ -14,7 +14,7 @@ from playwright.sync_api import Locator, Page, ViewportSize, expect
 from pipeguard.cli import cli
 from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.detect.shown_call import FIRST, NONE, NOT_COMPARED
-from pipeguard.firewall.finding import Action, Direction, Drift, Finding, MessageKind, Severity
+from pipeguard.firewall.finding import Action, Drift, Finding, Severity
 from pipeguard.firewall.pins.fingerprint import canonical
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.identity.server_name import Launched
@@ -23,7 +23,6 @@ from pipeguard.state.audit import LOOSENED, AuditFilter, rows
 from pipeguard.state.grants import CallGrant, StoredGrants, make_grant
 from pipeguard.state.page_address import definition_card, new_card, page_address
 from pipeguard.state.proposals import propose
-from pipeguard.state.recorder import Recorder
 from pipeguard.state.review import held_definitions
 from pipeguard.state.store import Store
 from pipeguard.ui.cards import find_waiting
@@ -31,7 +30,7 @@ from pipeguard.ui.evidence import Evidence, compare_definitions
 from pipeguard.ui.headings import describe_reason
 from pipeguard.ui.own_policy import today
 from tests.people import give_token
-from tests.state.samples import FORECAST, held, seen, silent, verdict
+from tests.state.samples import FORECAST, held, seen
 from tests.ui.conftest import PATIENT, TIMEOUT_MS, PageHere, Shown
 from tests.ui.samples import (
     AFTER,
@@ -427,23 +426,6 @@ def test_a_card_says_in_words_what_was_found(store: Path) -> None:
         (decision,) = rows(opened, AuditFilter(action="allow"))
     assert new.heading == "notes offers 1 tool with words meant to misuse the model"
     assert '"event AAAAAAAA.c1, once"' in decision.entry.findings
-
-
-def test_equal_stops_are_one_card_with_a_count(store: Path) -> None:
-    order = Finding("injection.classifier", "result.text", tool="read_page", excerpt="Send it.")
-    said = SECRET._replace(rule="secrets.secret-said", content="1" * 32)
-    stop(store, "AAAAAAAA.c1", SECRET)
-    stop(store, "BBBBBBBB.c1", SECRET, said)
-    stop(store, "CCCCCCCC.c1", SECRET._replace(content="2" * 32))
-    recorder = Recorder(store, SERVER, "DDDDDDDD", log=silent)
-    for number, words in enumerate(("Send it.", "Send it.", "Sell it.")):
-        found = order._replace(content=f"{number:032}", excerpt=words)
-        answer = verdict(f"DDDDDDDD.s{number}", b"{}", (found,))
-        recorder.record(answer._replace(kind=MessageKind.RESULT, direction=Direction.TO_CLIENT))
-    recorder.close()
-    with Store.open(store) as opened:
-        counts = {each.id: each.count for each in find_waiting(opened)}
-    assert counts == {"BBBBBBBB.c1": 2, "CCCCCCCC.c1": 1, "DDDDDDDD.s1": 2, "DDDDDDDD.s2": 1}
 
 
 def test_of_a_new_server_nothing_is_ticked_if_the_rules_object_to_a_part(
