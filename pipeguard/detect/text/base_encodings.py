@@ -28,7 +28,6 @@ WIDE_BEFORE_BYTES = 12  # of base64 before its sign: a byte order mark and two l
 LEAST_BASE85 = 25  # letters in a row, of 20 bytes
 UU_LINE_BYTES = 45  # of plain text in each line but the last
 LEAST_LONG = 40  # letters of a run that may be text in another script
-HOST_LABELS = 3  # at most, of the host that receives the data, as `collector.acme.test`
 
 BASE64_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 BASE32_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
@@ -83,8 +82,6 @@ _COMPRESSED_SIGN = (
     "(?:1[Ff]8[Bb]08|78(?:01|5[Ee]|9[Cc]|[Dd][Aa]))[0-9A-Fa-f]{30}"
 )
 _BETWEEN_PAIRS = r"[ :,;|/\t\r\n\x22'-]{1,4}"  # of hex digits
-# Before the name of a host that a program contacts.
-_BEFORE_HOST = "(?:://|@|: |dig |host |ping |nslookup )"
 
 _BASE64 = lazy_regex(f"(?:{_BASE64_GROUP}){{4}}".encode())
 _HEX = lazy_regex(rb"(?:[2-7][0-9A-Fa-f]|0[9AaDd]){8}")
@@ -114,9 +111,6 @@ _PAIR_SEPARATORS = b" :,;|/\t\r\n\"'-"
 _IN_PAIRS = mark(_HEX_DIGITS + _PAIR_SEPARATORS + rb"\x")
 _GROUPS_BEFORE = lazy_regex(rb"(?:[A-Za-z0-9+/_-]{4})+\Z")
 _WIDE = lazy_regex(_WIDE_SIGN.encode())
-_LABELS = lazy_regex(
-    rf"{_BEFORE_HOST}([A-Za-z0-9_-]{{8,63}}+(?:\.[A-Za-z0-9_-]{{1,63}}+){{2,32}})".encode()
-)
 _STANDARD = bytes.maketrans(b"-_", b"+/")  # RFC 4648, section 5: the URL-safe alphabet
 _TEXT = lazy_regex(rb"[ -~\t\r\n]*")
 
@@ -372,19 +366,6 @@ def _inflate(packed: bytes, max_bytes: int) -> tuple[bytes, bool]:
         return b"", False
 
 
-def _labels(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
-    """Join the labels of host names, in which a DNS query may carry data.
-
-    With and without the last labels, which are those of the host itself and not encoded.
-    """
-    for match in _LABELS.finditer(data, start, end):
-        labels = match[1].split(b".")
-        for host_labels in range(min(len(labels), HOST_LABELS + 1)):
-            if budget.call():
-                plain = b"".join(labels[: len(labels) - host_labels])
-                yield Decoded(plain, "labels", match.start(1), match.end())
-
-
 _BASE85_FORMS = [
     (
         lazy_regex(
@@ -402,10 +383,6 @@ _SEPARATED_HEX_SIGN = (
     f"(?:(?:0x)?[2-7][0-9A-Fa-f]{_BETWEEN_PAIRS}){{7}}(?:0x)?[2-7]|"
     rf"30(?:{_BETWEEN_PAIRS}0x|\\x)(?:8[12]|[2-7][0-9A-Fa-f])"
 )
-_LABELS_SIGN = (
-    rf"{_BEFORE_HOST}(?:[A-Za-z0-9_-]{{8,63}}\.[A-Za-z_-]{{0,20}}[0-9][A-Za-z0-9_-]{{4}}|"
-    r"[A-Za-z0-9_-]{30,63}\.[A-Za-z0-9_-]{4})"
-)
 ENCODINGS: dict[str, Encoding] = {
     "base64": Encoding(
         f"(?:{_BASE64_GROUP}){{3}}", _base64, f"(?:{_BASE64_GROUP}){{5}}", is_opaque=True
@@ -421,5 +398,4 @@ ENCODINGS: dict[str, Encoding] = {
     "separated-hex": Encoding(_SEPARATED_HEX_SIGN, _separated_hex),
     "compressed": Encoding(_COMPRESSED_SIGN, _decompress, _COMPRESSED_SIGN),
     "wide": Encoding(_WIDE_SIGN, _wide, _WIDE_SIGN),
-    "labels": Encoding(_LABELS_SIGN, _labels, to_server_only=True),
 }

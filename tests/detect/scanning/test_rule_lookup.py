@@ -14,7 +14,7 @@ def test_signs_and_rules_of_a_block_are_told_apart() -> None:
     look = engines().to_server
     signs, rules = look.look_plain(b"text: see " + TOKEN + b" and %41%42")
     assert "percent" in signs
-    assert set(signs) <= {*SIGNS, *SIGNS_TO_SERVER, "acts", "windows", "literals", "labels"}
+    assert set(signs) <= {*SIGNS, *SIGNS_TO_SERVER, "acts", "windows", "literals"}
     assert "secrets.github-token" in {rule.id for rule in rules}
     assert look.look_plain(b"text: a fine day")[1] == []
 

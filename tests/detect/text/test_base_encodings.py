@@ -34,11 +34,6 @@ def test_base32_that_is_too_long_to_read_is_told() -> None:
     assert budget.is_exceeded
 
 
-def test_labels_of_a_name_are_read_with_nothing_between() -> None:
-    decoded = readings(b"dig ab12cd34ef56.gh78ij90kl12.x.example")
-    assert b"ab12cd34ef56gh78ij90kl12xexample" in decoded
-
-
 def test_a_bomb_is_inflated_as_far_as_is_allowed_and_told() -> None:
     budget = DecodingBudget(base_encodings.MAX_INFLATED_BYTES)
     data = base64.b64encode(gzip.compress(b"a" * 3 * base_encodings.MAX_INFLATED_BYTES, mtime=0))
