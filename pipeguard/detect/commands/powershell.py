@@ -1,9 +1,8 @@
 """The commands of a text for PowerShell or cmd, with the usual disguises of their names undone.
 
-`DISGUISES` undoes carets and backticks inside words, variables
-of the environment, letters by number, formats, sums of strings, and variables that the text itself
-sets. Base64 after `-EncodedCommand` is not decoded: a rule stops it whatever it contains. Knows no
-rules.
+`DISGUISES` undoes carets and backticks inside words, `$env:NAME`, letters by number, formats, sums
+of strings, and variables that a text for PowerShell itself sets. Base64 after `-EncodedCommand` is
+not decoded: a rule stops it whatever it contains. Knows no rules.
 """
 
 from __future__ import annotations
@@ -33,12 +32,10 @@ _FORMAT = lazy_regex(
 _STRING = lazy_regex(r"'([^']*)'|\"([^\"]*)\"")
 _ASSIGNMENT = lazy_regex(r"\$(\w{1,40})\s{0,4}=\s{0,4}(['\"])([^'\"\n]{0,2000})\2")
 _VARIABLE = lazy_regex(r"\$\{?(\w{1,40})\b\}?(?!\s{0,4}=)")
-_CMD_SET = lazy_regex(r"\bset\s{1,4}\"?(\w{1,40})=([^&|\n\"]{0,400})", re.I)
-_CMD_VARIABLE = lazy_regex(r"%(\w{1,40})(?::~(-?\d{1,3})(?:,(-?\d{1,3}))?)?%")
 _ENVIRONMENT_VARIABLE = lazy_regex(r"\$env:(\w{1,40})", re.I)
 _ENVIRONMENT = {
     name: value.replace(r"\x20", " ")
-    for name, _, value in (entry.partition("=") for entry in programs.in_order("CMD_VARIABLES"))
+    for name, _, value in (entry.partition("=") for entry in programs.in_order("ENVIRONMENT"))
 }
 
 
@@ -73,23 +70,8 @@ def _undisguise(text: str) -> str:
     return text
 
 
-def _with_environment(text: str) -> str:
-    """Variables of cmd and parts of them, as `%COMSPEC:~0,1%`, and `$env:NAME`, by their values."""
-    written, assigned = text, [*_CMD_SET.finditer(text)]
-    if "%" in text:
-        values = _ENVIRONMENT | {match[1].lower(): match[2].strip() for match in assigned}
-        text = _CMD_VARIABLE.sub(partial(_cmd_value, values=values), text)
-    if "$" in text:
-        text = _ENVIRONMENT_VARIABLE.sub(lambda m: _ENVIRONMENT.get(m[1].lower(), m[0]), text)
-    return _CMD_SET.sub(" ", text) if assigned or text != written else text
-
-
-def _cmd_value(match: re.Match[str], values: dict[str, str]) -> str:
-    value = values.get(match[1].lower())
-    if value is None:
-        return match[0]
-    rest = value[int(match[2] or 0) :]
-    return rest if match[3] is None else rest[: int(match[3])]
+def _of_environment(match: re.Match[str]) -> str:
+    return _ENVIRONMENT.get(match[1].lower(), match[0])
 
 
 def _letter(match: re.Match[str]) -> str:
@@ -122,7 +104,7 @@ def _undo_if(sign: str, undo: Callable[[str], str]) -> Callable[[str], str]:
 DISGUISES: dict[str, Callable[[str], str]] = {
     "carets": lambda text: re.sub(r"\^(?=\S)", "", text) if re.search(r"\w\^\w", text) else text,
     "backticks": _undo_if("`", partial(lazy_regex(r"(?<=[\w-])`(?=\w)|`\n").sub, "")),
-    "environment": _with_environment,
+    "environment": _undo_if("$", partial(_ENVIRONMENT_VARIABLE.sub, _of_environment)),
     "chars": _undo_if("]", partial(_CHAR.sub, _letter)),
     "formats": _undo_if("{", partial(_FORMAT.sub, _format)),
     "sums": _undo_if("+", partial(_PLUS.sub, "")),

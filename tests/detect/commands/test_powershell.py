@@ -16,11 +16,6 @@ def test_a_name_that_is_put_together_is_one_word(text: str) -> None:
     assert "PS powershell x" in powershell.windows_lines(text)
 
 
-def test_a_part_of_a_variable_of_cmd_is_read() -> None:
-    assert powershell.windows_lines("%comspec:~0,1%md")[0].endswith("Cmd")
-    assert powershell.windows_lines("del %windir%\\x") == ["PS del C:\\Windows\\x"]
-
-
 def test_each_command_of_a_line_has_a_line() -> None:
     lines = powershell.windows_lines("dir & del x && echo y\ncls")
     assert lines == ["PS dir", "PS del x", "PS echo y", "PS cls"]
