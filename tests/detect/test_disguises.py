@@ -143,8 +143,6 @@ WRITTEN: dict[str, Callable[[str], str]] = {
     "emoji amid prose": lambda s: f"Look up {SEPARATORS['emoji'].join(s)} for me, please.",
     "dots between pairs": lambda s: ".".join(groups(s, 2)),
     "bare octal": lambda s: " ".join(f"{byte:o}" for byte in s.encode()),
-    "base85": lambda s: base64.b85encode(s.encode()).decode(),
-    "ASCII85": lambda s: base64.a85encode(s.encode(), adobe=True).decode(),
     "uuencode": lambda s: f"begin 644 notes\n{uuencoded(s)}`\nend\n",
     "base64 from its end": lambda s: b64(s)[::-1],
     "base32 from its end": lambda s: base64.b32encode(s.encode()).decode()[::-1],
@@ -177,7 +175,6 @@ PLACED: dict[str, Disguise] = {
     "numbers of UTF-16": lambda s: {"data": numbers(s.encode("utf-16-le"))},
     "octal numbers": lambda s: {"data": numbers(int(f"{byte:o}") for byte in s.encode())},
     "dots between letters, in a list": lambda s: {"parts": listed(groups(".".join(s), 10))},
-    "base85, nested": lambda s: {"a": [{"b": base64.b85encode(s.encode()).decode()}]},
 }  # fmt: skip
 
 
@@ -276,7 +273,6 @@ TWINS: dict[str, JsonValue] = {
         "page": "2", "request": "0c9f7ff2-4f67-4f2e-9a3c-5d1d6a2f7b10",
     },
     "a list of numbers": {"rows": [numbers(30 + at * 7 % 97 for at in range(80))]},
-    "base85 of an image": {"text": base64.b85encode(bytes(range(0, 250, 3)) * 5).decode()},
     "dotted names": {"text": "a.b.c.d.e, org.w3c.dom.css.x1.y2.z3.k4, com.ibm.db2.jcc.DB2Driver"},
     "ASCII art": {"text": "+--+--+\n|o |x |\n+--+--+\n /\\_/\\ \n( o.o )\n > ^ <\n.-.-.-.-.-.-.-"},
     "fingerprints": {"text": "MD5:16:27:ac:a5:76:28:2d:36:63:1b:56:4d:eb:df:a6:48 00:1a:2b:3c:4d"},

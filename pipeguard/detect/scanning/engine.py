@@ -64,7 +64,7 @@ ROWS = word_set(
     "base64 turned-base64 hex turned-hex base32 turned-base32 long-run spelled run-together"
 )
 # Signs for arguments, in groups that take no longer than apart, and half of the memory.
-_TOGETHER = "base85 uuencode groups", "numbered pieces", "acts windows", "literals"
+_TOGETHER = "uuencode groups", "numbered pieces", "acts windows", "literals"
 _SIGNS = (*SIGNS, *SIGNS_TO_SERVER), tuple(SQUEEZED_SIGNS)
 
 

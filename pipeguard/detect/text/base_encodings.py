@@ -1,8 +1,7 @@
-"""Bytes written as letters: base64, base32, base85, uuencode, hex; also compressed or UTF-16 text.
+"""Bytes written as letters: base64, base32, uuencode, hex; also compressed or UTF-16 text.
 
 A *run* is a row of letters of one such alphabet. The cost is linear in the text for any input.
-Sources: RFC 4648 (base64, base32, hex), RFC 1924 (base85), PostScript Language Reference, 3.13.3
-(ASCII85), POSIX `uuencode`, RFC 1950 and RFC 1952 (zlib, gzip).
+Sources: RFC 4648 (base64, base32, hex), POSIX `uuencode`, RFC 1950 and RFC 1952 (zlib, gzip).
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from base64 import b32decode
 from binascii import Error as Base64Error
 from binascii import a2b_base64, unhexlify
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from itertools import chain, islice
 
 from pipeguard.detect.text import encoding
@@ -25,17 +23,12 @@ MAX_INFLATED_BYTES = 2**20  # of one compressed run
 HEAD_BYTES = 4096  # of a compressed run, which identify it
 MAX_BASE32_BYTES = 2**15  # of one run: this decoder is slow
 WIDE_BEFORE_BYTES = 12  # of base64 before its sign: a byte order mark and two letters
-LEAST_BASE85 = 25  # letters in a row, of 20 bytes
 UU_LINE_BYTES = 45  # of plain text in each line but the last
 LEAST_LONG = 40  # letters of a run that may be text in another script
 
 BASE64_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 BASE32_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 UU_ALPHABET = "`" + "".join(map(chr, range(0x21, 0x60)))
-BASE85_ALPHABET = (  # as RFC 1924 orders it, and Python's `b85encode`
-    "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~"
-)
-ASCII85_ALPHABET = "".join(map(chr, range(0x21, 0x76)))
 _ALIKE = {BASE64_ALPHABET: {"+": "-", "/": "_"}, UU_ALPHABET: {"`": " "}}
 
 
@@ -70,7 +63,6 @@ _BASE32_GROUP = "".join(_class(BASE32_ALPHABET, part) for part in _BASE32_PARTS)
 _TURNED_BASE32 = "".join(_class(BASE32_ALPHABET, part) for part in _BASE32_PARTS[::-1])
 _TURNED_BASE64 = "".join(_class(BASE64_ALPHABET, part) for part in _BASE64_PARTS[::-1])
 _TURNED_HEX = "(?:[0-9A-Fa-f][2-7]){12}"
-_BASE85_FIRSTS = slice(10, 41)  # of five letters the first, which has the upper bits of the text
 # ASCII in UTF-16, as base64 and as hex: one of each pair of bytes is zero.
 _FIRST, _FOURTH = (_class(BASE64_ALPHABET, part) for part in (range(8, 32), range(0, 64, 4)))
 _WIDE_BASE64 = f"{_FIRST}[AQgw][AB][A-Za-z0-9+/_-]A[C-H]{_FOURTH}A"
@@ -93,7 +85,6 @@ _UU_TO_BASE64 = bytes.maketrans(b" " + UU_ALPHABET.encode(), b"A" + BASE64_ALPHA
 _HEX_DIGITS = b"0123456789ABCDEFabcdef"
 _UPPER_BASE32, _LOWER_BASE32 = BASE32_ALPHABET.encode(), BASE32_ALPHABET.lower().encode()
 _IN_RUN = mark(BASE64_ALPHABET + "_-")
-_IN_WORDS = bytes(code for code in range(128) if chr(code).isalnum() or chr(code) in "_-=./,()")
 _IN_BASE32, _IN_HEX, _IN_UU = mark(BASE32_ALPHABET), mark(_HEX_DIGITS), mark(f" {UU_ALPHABET}")
 _LONG_RUN = lazy_regex(rb"[A-Za-z0-9][A-Za-z0-9+/_-]{39,}")
 _REST_OF_RUN = lazy_regex(
@@ -271,36 +262,6 @@ def _from_base32(run: bytes) -> bytes:
         return b32decode(token[: len(token) // 8 * 8])
 
 
-def _base85(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
-    for rest, in_run, in_first, values in _BASE85_FORMS:
-        reader = partial(_from_base85, values=values)
-        for low, high in encoding.runs(data, start, end, in_run, LEAST_BASE85):
-            if not data[low:high].translate(None, _IN_WORDS):
-                continue  # a name, a path, a ruler
-            firsts = data[low:high].translate(in_first)
-            columns = (firsts[column::5].find(b"aaaaa") * 5 + column for column in range(5))
-            at = low + next((column for column in columns if column >= 0), high)
-            begun = at + LEAST_BASE85
-            groups = (data[place : place + 5] for place in range(at, begun, 5))
-            if begun > high or not all(map(_TEXT.fullmatch, map(reader, groups))):
-                continue  # usually after the first of the groups
-            end_of_run = _end_of_run(rest, data, begun, min(MAX_RUN_BYTES, end - begun))
-            if not budget.call((end_of_run - at) // 5):
-                break
-            plain, stop = _decode_text(data, at, begun, end_of_run, reader)
-            yield Decoded(plain, "base85", at, stop)
-
-
-def _from_base85(run: bytes, values: bytes) -> bytes:
-    """Decode groups of five letters; a shorter last group has that many bytes fewer."""
-    numbers = run.translate(values, b"\r\n")
-    missing = -len(numbers) % 5
-    groups = zip(*[iter(numbers + b"\x54" * missing)] * 5, strict=True)
-    words = (((((a * 85 + b) * 85 + c) * 85 + d) * 85 + e) % 2**32 for a, b, c, d, e in groups)
-    plain = b"".join(word.to_bytes(4, "big") for word in words)
-    return plain[: len(plain) - missing]
-
-
 def _uu(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
     """Decode lines that begin with their length, with or without `begin` and `end`."""
     position, search = start, encoding.search_in_runs(_UU, data, (start, end), _IN_UU)
@@ -366,19 +327,6 @@ def _inflate(packed: bytes, max_bytes: int) -> tuple[bytes, bool]:
         return b"", False
 
 
-_BASE85_FORMS = [
-    (
-        lazy_regex(
-            "{0}*+(?>(?>(?:\r?\n{0}++){{1,500}})*)".format(_class(alphabet, range(85))).encode()
-        ),
-        mark(alphabet),
-        mark(alphabet[_BASE85_FIRSTS]),
-        bytes(max(0, alphabet.find(chr(code))) for code in range(256)),
-    )
-    for alphabet in (BASE85_ALPHABET, ASCII85_ALPHABET)
-]
-# Both forms at once, which is twice as fast as one after the other; and no ruler of dashes.
-_BASE85_SIGN = "[+,/-Za-e][!-~]{4}(?:[+-Za-e][!-~]{4}){4}"
 _SEPARATED_HEX_SIGN = (
     f"(?:(?:0x)?[2-7][0-9A-Fa-f]{_BETWEEN_PAIRS}){{7}}(?:0x)?[2-7]|"
     rf"30(?:{_BETWEEN_PAIRS}0x|\\x)(?:8[12]|[2-7][0-9A-Fa-f])"
@@ -389,7 +337,6 @@ ENCODINGS: dict[str, Encoding] = {
     ),
     "hex": Encoding("(?:[2-7][0-9A-Fa-f]){8}", _hex, "(?:[2-7][0-9A-Fa-f]){16}", is_opaque=True),
     "base32": Encoding("[A-Z2-7]{16}", _base32, f"(?:{_BASE32_GROUP}){{3}}", is_opaque=True),
-    "base85": Encoding(_BASE85_SIGN, _base85, to_server_only=True),
     "uuencode": Encoding(f"(?:{_UU_GROUP}){{4}}", _uu, to_server_only=True),
     "turned-base64": Encoding(f"(?:{_TURNED_BASE64}){{4}}", _turn(_base64)),
     "turned-hex": Encoding(_TURNED_HEX, _turn(_hex)),
