@@ -144,9 +144,6 @@ WRITTEN: dict[str, Callable[[str], str]] = {
     "dots between pairs": lambda s: ".".join(groups(s, 2)),
     "bare octal": lambda s: " ".join(f"{byte:o}" for byte in s.encode()),
     "uuencode": lambda s: f"begin 644 notes\n{uuencoded(s)}`\nend\n",
-    "base64 from its end": lambda s: b64(s)[::-1],
-    "base32 from its end": lambda s: base64.b32encode(s.encode()).decode()[::-1],
-    "base64 from its end, in base64": lambda s: b64(b64(s)[::-1]),
     "white letters in circles": lambda s: re.sub(
         "[A-Z]", lambda one: chr(0x1F150 + ord(one[0]) - ord("A")), s
     ),

@@ -60,9 +60,7 @@ if TYPE_CHECKING:
     from pipeguard.detect.model.network import Network
 
 # Rows of letters, which C finds: they cost Hyperscan 10 ns a byte.
-ROWS = word_set(
-    "base64 turned-base64 hex turned-hex base32 turned-base32 long-run spelled run-together"
-)
+ROWS = word_set("base64 hex base32 long-run spelled run-together")
 # Signs for arguments, in groups that take no longer than apart, and half of the memory.
 _TOGETHER = "uuencode groups", "numbered pieces", "acts windows", "literals"
 _SIGNS = (*SIGNS, *SIGNS_TO_SERVER), tuple(SQUEEZED_SIGNS)

@@ -60,9 +60,6 @@ _BASE32_PARTS = (
     range(32),
 )
 _BASE32_GROUP = "".join(_class(BASE32_ALPHABET, part) for part in _BASE32_PARTS)
-_TURNED_BASE32 = "".join(_class(BASE32_ALPHABET, part) for part in _BASE32_PARTS[::-1])
-_TURNED_BASE64 = "".join(_class(BASE64_ALPHABET, part) for part in _BASE64_PARTS[::-1])
-_TURNED_HEX = "(?:[0-9A-Fa-f][2-7]){12}"
 # ASCII in UTF-16, as base64 and as hex: one of each pair of bytes is zero.
 _FIRST, _FOURTH = (_class(BASE64_ALPHABET, part) for part in (range(8, 32), range(0, 64, 4)))
 _WIDE_BASE64 = f"{_FIRST}[AQgw][AB][A-Za-z0-9+/_-]A[C-H]{_FOURTH}A"
@@ -282,17 +279,6 @@ def _uu(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[D
             yield Decoded(text, "uuencode", low, position)
 
 
-def _turn(decoder: Decoder) -> Decoder:
-    """Make a decoder of runs that are written backwards."""
-
-    def decode(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
-        turned = data[start:end][::-1]
-        for part in decoder(turned, 0, len(turned), budget):
-            yield Decoded(part.data, f"reversed>{part.view}", end - part.end, end - part.start)
-
-    return decode
-
-
 def _decompress(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
     position, remaining = start, budget.decoded_bytes
     if remaining <= 0:
@@ -338,9 +324,6 @@ ENCODINGS: dict[str, Encoding] = {
     "hex": Encoding("(?:[2-7][0-9A-Fa-f]){8}", _hex, "(?:[2-7][0-9A-Fa-f]){16}", is_opaque=True),
     "base32": Encoding("[A-Z2-7]{16}", _base32, f"(?:{_BASE32_GROUP}){{3}}", is_opaque=True),
     "uuencode": Encoding(f"(?:{_UU_GROUP}){{4}}", _uu, to_server_only=True),
-    "turned-base64": Encoding(f"(?:{_TURNED_BASE64}){{4}}", _turn(_base64)),
-    "turned-hex": Encoding(_TURNED_HEX, _turn(_hex)),
-    "turned-base32": Encoding(f"(?:{_TURNED_BASE32}){{3}}", _turn(_base32)),
     "long-run": Encoding("[A-Za-z0-9+/_-]{40}", _long_run),
     "separated-hex": Encoding(_SEPARATED_HEX_SIGN, _separated_hex),
     "compressed": Encoding(_COMPRESSED_SIGN, _decompress, _COMPRESSED_SIGN),
