@@ -41,7 +41,7 @@ _IN_PLACE = frozenset(("text", "folded", "entities", "escapes", "percent", "quot
 # The format of a token of any kind.
 _TOKEN_RULES = ("secrets.jwt", "secrets.jwt-short")
 # Readings that keep a text as it is, except between its letters, literals and strings.
-_JOINING = frozenset(("folded", "groups", "joined", "literals", "pieces", "squeezed"))
+_JOINING = frozenset(("folded", "joined", "literals", "pieces", "squeezed"))
 # The values of `leaving` in rules that know a secret only by its name, or without one.
 _BY_NAME = (Leaving.LOWER, Leaving.ONLY)
 

@@ -141,7 +141,6 @@ WRITTEN: dict[str, Callable[[str], str]] = {
     "cast to bytes": lambda s: "{" + ", ".join(f"(byte) {byte}" for byte in s.encode()) + "}",
     **{f"{name} between letters": sign.join for name, sign in SEPARATORS.items()},
     "emoji amid prose": lambda s: f"Look up {SEPARATORS['emoji'].join(s)} for me, please.",
-    "dots between pairs": lambda s: ".".join(groups(s, 2)),
     "bare octal": lambda s: " ".join(f"{byte:o}" for byte in s.encode()),
     "uuencode": lambda s: f"begin 644 notes\n{uuencoded(s)}`\nend\n",
     "white letters in circles": lambda s: re.sub(
@@ -171,7 +170,6 @@ PLACED: dict[str, Disguise] = {
     "numbers by index": lambda s: {f"{at}": numbers([ord(one)])[0] for at, one in enumerate(s)},
     "numbers of UTF-16": lambda s: {"data": numbers(s.encode("utf-16-le"))},
     "octal numbers": lambda s: {"data": numbers(int(f"{byte:o}") for byte in s.encode())},
-    "dots between letters, in a list": lambda s: {"parts": listed(groups(".".join(s), 10))},
 }  # fmt: skip
 
 

@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 # Rows of letters, which C finds: they cost Hyperscan 10 ns a byte.
 ROWS = word_set("base64 hex base32 long-run spelled run-together")
 # Signs for arguments, in groups that take no longer than apart, and half of the memory.
-_TOGETHER = "uuencode groups", "numbered pieces", "acts windows", "literals"
+_TOGETHER = "uuencode", "numbered pieces", "acts windows", "literals"
 _SIGNS = (*SIGNS, *SIGNS_TO_SERVER), tuple(SQUEEZED_SIGNS)
 
 

@@ -23,7 +23,6 @@ _LEET = {
     "a": "4@", "e": "3", "i": "1!", "o": "0", "s": "5$", "t": "7+", "b": "8", "l": "1|", "g": "9",
 }  # fmt: skip
 MIN_SECRET = 16  # letters and digits
-FEW_GROUPS = 5  # at least, of such a secret; each of four letters and digits at most
 FEW_PIECES = 3  # at least, with the beginning, before the last piece of a key
 MOST_OF_KEY = 1024  # bytes of a key in pieces
 LEETABLE = 6  # letters at least, of a word that is watched in leetspeak
@@ -38,7 +37,7 @@ def _translating(signs: bytes, letters: bytes) -> Callable[[bytes], bytes]:
 
 
 def _without_separators(run: bytes) -> bytes:
-    """Join letters, or groups of letters, that a repeated separator keeps apart.
+    """Join letters that a repeated separator keeps apart.
 
     Text next to the separator is kept: `k.-.a` is `k-a`. Separators that vary are removed
     entirely.
@@ -67,10 +66,6 @@ def _beside(separator: bytes, text: bytes) -> bytes:
 
 
 _NO_LETTERS = bytes(code for code in range(256) if not (code < 0x80 and chr(code).isalnum()))
-_SOLID = mark(bytes(range(0x21, 256)))
-_KINDS = bytes(
-    0x20 if code <= 0x20 else 0x2E if code in _NO_LETTERS else 0x61 for code in range(256)
-)
 _LETTERS = bytes(code for code in range(0x80) if chr(code).isalnum())
 _ALONE = mark(_LETTERS)
 _SEPARATOR = lazy_regex(rb"[^A-Za-z0-9]+")
@@ -123,22 +118,6 @@ def _read_names(data: bytes, start: int, end: int, budget: DecodingBudget) -> It
             break
         at = data.index(name, low)
         yield Decoded(_split_name(name), "name", at, at + len(name), _split_name)
-
-
-def _groups(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
-    """Decode separated groups of letters and digits as long as a secret."""
-    kinds = data[start:end].translate(_KINDS).replace(b"aaaaa", b"     ")  # no group is so long
-    for low, high in runs(kinds, 0, len(kinds), _SOLID, MIN_SECRET + FEW_GROUPS - 1):
-        run = data[start + low : start + high].strip(_NO_LETTERS)
-        if b"\\x" in run or not _may_be_secret(run):  # escapes are read as such
-            continue
-        groups = _SEPARATOR.split(run)
-        if data[start + low - 1 : start + low + 1].isalnum():  # joined to a word that ends there
-            run = run[max(0, len(groups[0]) - len(groups[-2])) :]
-        if len(groups) >= FEW_GROUPS:
-            if not budget.call(len(groups)):
-                break
-            yield Decoded(_without_separators(run), "groups", start + low, start + high)
 
 
 def _join_cells(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
@@ -209,16 +188,6 @@ def _begin_keys(data: bytes, start: int, end: int) -> Iterator[Range]:
             if not data[at - 1 : at].isalnum():
                 yield at, at + len(word)
             at = data.find(word, at + len(word), end)
-
-
-def _may_be_secret(run: bytes) -> bool:
-    """True for groups with digits and letters, if most have the same separator."""
-    letters = run.translate(None, _NO_LETTERS)
-    without_digits = len(letters.translate(None, b"0123456789"))
-    if len(letters) < MIN_SECRET or not len(letters) // 4 < without_digits < len(letters):
-        return False
-    between = _SEPARATOR.findall(run)
-    return 2 * _most_frequent(between)[1] >= len(between)
 
 
 def _most_frequent(texts: list[bytes]) -> tuple[bytes, int]:
@@ -309,7 +278,6 @@ _ADDRESS_BEFORE = lazy_regex(rb"://[^\s\"'<>()]*\Z")
 _SPELLED_SIGN = (
     r"[^A-Za-z0-9](?:[A-Za-z0-9][ ._*|,/-]){5}|[^A-Za-z0-9](?:[A-Za-z0-9][^A-Za-z0-9\n]+){9}"
 )
-_BETWEEN_GROUPS = r"[^A-Za-z0-9\s]+"
 _CELLS = r"[^0-9A-Za-z]+[!-~]{1,3}[^0-9A-Za-z]+"
 _AS_WORDS = bytes(code if code in _LETTERS else 0x20 for code in range(256))
 _PIECE = lazy_regex(  # and the separator after it, with a label that counts
@@ -345,11 +313,6 @@ def _pieces_sign() -> str:
 
 
 _NUMBERED_SIGN = f"[^0-9A-Za-z]3{_CELLS}4{_CELLS}5{_CELLS}6[^0-9A-Za-z]"
-_GROUPS_SIGN = (  # with a digit next to a letter, as in secrets, and seldom in names
-    f"[A-Za-z0-9]{{1,4}}(?:{_BETWEEN_GROUPS}[A-Za-z0-9]{{1,4}}){_BETWEEN_GROUPS}[A-Za-z0-9]{{0,3}}"
-    f"(?:[0-9](?:{_BETWEEN_GROUPS})?[A-Za-z]|[A-Za-z](?:{_BETWEEN_GROUPS})?[0-9])[A-Za-z0-9]{{0,3}}"
-    f"(?:{_BETWEEN_GROUPS}[A-Za-z0-9]{{1,4}}){{2}}"
-)
 
 
 def _whole_range(
@@ -381,10 +344,4 @@ ENCODINGS: dict[str, Encoding] = {
     "name": Encoding(_name_sign, _read_names, is_open=True),
     "numbered": Encoding(_NUMBERED_SIGN, _join_cells, to_server_only=True),
     "pieces": Encoding(_pieces_sign, _join_pieces, to_server_only=True),
-    "groups": Encoding(
-        f"[^A-Za-z0-9]{_GROUPS_SIGN}[^A-Za-z0-9]",
-        _groups,
-        f"(?:[A-Za-z0-9]{_BETWEEN_GROUPS}){{10}}",
-        to_server_only=True,
-    ),
 }

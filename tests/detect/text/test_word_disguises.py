@@ -70,13 +70,6 @@ def test_a_numbered_list_of_words_has_no_cells(text: str) -> None:
     assert [*ENCODINGS["numbered"].decode(data, 0, len(data), DecodingBudget(1000))] == []
 
 
-@each("text, plain", CASES["a_separator_after_each_group_is_taken_away"])
-def test_a_separator_after_each_group_is_taken_away(text: str, plain: str | None) -> None:
-    data = text.encode()
-    decoded = [*ENCODINGS["groups"].decode(data, 0, len(data), DecodingBudget())]
-    assert [part.data.decode() for part in decoded] == ([] if plain is None else [plain])
-
-
 @each("text, plain", CASES["a_long_name_is_read_as_words"])
 def test_a_long_name_is_read_as_words(text: str, plain: str | None) -> None:
     data = text.encode()
