@@ -8,9 +8,8 @@ from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureFinding
 from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import ServerEntry
-from pipeguard.clients.machine import Machine
+from pipeguard.clients.machine import is_in_repository
 from pipeguard.clients.rewrite import find_piped
-from pipeguard.clients.sharing import find_sharing
 
 _SETUP = ("pipeguard", "setup")
 _SERVER = "--server="
@@ -21,17 +20,10 @@ def setup_command(target: AssessmentTarget, server: ServerEntry) -> tuple[str, .
     """Return the words of `pipeguard setup` for a server; empty if its command must change."""
     if find_piped(server.own_words):
         return ()
-    return setup_words(server, target.machine, is_repository=target.is_repository)
-
-
-def setup_words(
-    server: ServerEntry, machine: Machine, *, is_repository: bool = False
-) -> tuple[str, ...]:
-    """The words of `pipeguard setup` for one server of a machine, or of a repository."""
     words = [*_SETUP, server.client, f"{_SERVER}{server.name}"]
     if server.scope is ConfigScope.PROJECT:
         words += ["--scope", "project"]
-        if is_repository or find_sharing(server.file, machine):
+        if target.is_repository or is_in_repository(server.file):
             words += ["--shared"]  # else `setup` refuses
     return tuple(words)
 

@@ -213,6 +213,14 @@ def repository(folder: Path) -> Path | None:
     return None
 
 
+def is_in_repository(path: Path) -> bool:
+    """True if a file, after links, is in a repository, through which others may get it.
+
+    git is not asked whether it ignores the file: a clone's configuration can make it run programs.
+    """
+    return repository(Path(os.path.realpath(path)).parent) is not None
+
+
 def _expand(machine: Machine, client: Client, place: str, project: Path | None) -> Iterator[Path]:
     """The existing paths of a place."""
     path = _resolve(machine, client, place, project)

@@ -67,7 +67,7 @@ class GuardOptions:
     Attributes:
         names: only these servers; empty for all.
         scopes: only servers of these scopes.
-        shared: a file that git tracks may be changed, with a launcher from the PATH.
+        shared: a file in a repository may be changed, with a launcher from the PATH.
         no_login: remote servers without credentials need no login, so their client's own login,
             which a guarded server loses, is not needed.
         expose_urls: an address with a secret may be visible in the list of processes.

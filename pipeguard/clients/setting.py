@@ -23,7 +23,7 @@ from pipeguard.clients.entries import (
     parse_config,
 )
 from pipeguard.clients.guarding import SHARED_LAUNCHER
-from pipeguard.clients.machine import Machine, managing_file
+from pipeguard.clients.machine import Machine, is_in_repository, managing_file
 from pipeguard.clients.reading import BOM
 from pipeguard.clients.rewrite import (
     NOT_ISOLATED,
@@ -34,14 +34,13 @@ from pipeguard.clients.rewrite import (
     is_to_isolate,
     judge,
 )
-from pipeguard.clients.sharing import find_sharing
 from pipeguard.config.tree import UneditableError
 from pipeguard.identity.launch import parse
 from pipeguard.identity.server_name import identify_server
 from pipeguard.identity.words import distinguishing_words
 
 OWN_GUARD = "own-guard"  # the code of a guarded server that could move behind the gateway
-SHARED_FILE = "shared-file"  # the code of a server in a file that git tracks
+SHARED_FILE = "shared-file"  # the code of a server in a file of a repository
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +90,13 @@ def plan(
     """
     problem = refusal(config, machine)
     is_project = any(spec.scope is ConfigScope.PROJECT for spec in config.specs)
-    in_git = find_sharing(config.path, machine) if is_project else ""  # how git shares it
-    held = "" if options.shared else in_git
-    servers = tuple(_judge(server, options, held) for server in config.servers)
+    in_git = is_project and is_in_repository(config.path)
+    is_held = in_git and not options.shared
+    servers = tuple(_judge(server, options, is_held=is_held) for server in config.servers)
     if problem or not any(server.is_to_do for server in servers):
         return ChangePlan(config, servers, problem=problem)
     words = SHARED_LAUNCHER if in_git else tuple(launcher)
-    return replace(_plan(config, servers, words), is_shared=bool(in_git))
+    return replace(_plan(config, servers, words), is_shared=in_git)
 
 
 def refusal(config: Config, machine: Machine) -> str:
@@ -260,14 +259,16 @@ def _find_excess(config: Config, content: bytes) -> str:
     return "with these servers guarded it would be too large to read: choose some by --server NAME."
 
 
-def _judge(server: ServerEntry, options: GuardOptions, in_git: str) -> JudgedServer:
+def _judge(server: ServerEntry, options: GuardOptions, *, is_held: bool) -> JudgedServer:
     judged = judge(server, options)
-    if in_git and judged.state in TO_DO and server.scope is ConfigScope.PROJECT:
+    if is_held and judged.state in TO_DO and server.scope is ConfigScope.PROJECT:
         why = (
-            f"{in_git}, so others get the change: `pipeguard setup --isolate --shared` makes it"
+            "its file is in a repository, so others may get the change: `pipeguard setup --isolate"
+            " --shared` makes it"
             if judged.code == NOT_ISOLATED
-            else f"{in_git}, and a path from this machine won't work on others: `pipeguard setup"
-            " --shared` writes the word `pipeguard`, which all who have the repository must install"
+            else "its file is in a repository, and a path from this machine won't work on others:"
+            " `pipeguard setup --shared` writes the word `pipeguard`, which all who have the"
+            " repository must install"
         )
         judged = JudgedServer(server, GuardState.CANNOT, SHARED_FILE, why)
     named = not options.names or server.name in options.names

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -275,19 +274,17 @@ def test_what_cannot_be_is_refused(home: Path, launcher: str, snapshot: Snapshot
     assert contents(home) == before
 
 
-def project(home: Path, *, ignored: bool) -> Path:
+def project(home: Path, *, in_git: bool) -> Path:
     folder = home / "work"
     (folder / ".cursor").mkdir(parents=True)
     (folder / ".cursor" / "mcp.json").write_text('{"mcpServers": {"it": {"command": "srv"}}}')
-    subprocess.run(["git", "init", "--quiet", str(folder)], check=True)
-    if ignored:
-        (folder / ".gitignore").write_text(".cursor\n")
+    if in_git:
+        (folder / ".git").mkdir()
     return folder
 
 
-@pytest.mark.needs("git")
 def test_a_file_of_git_gets_no_path_of_this_machine(home: Path, launcher: str) -> None:
-    folder = project(home, ignored=False)
+    folder = project(home, in_git=True)
     where = ("cursor", "--scope", "project", "--project", str(folder), "--launcher", launcher)
     assert run(*where, "--yes").exit_code == 6
     assert run(*where, "--yes", "--shared").exit_code == 0
@@ -297,9 +294,8 @@ def test_a_file_of_git_gets_no_path_of_this_machine(home: Path, launcher: str) -
     assert run("--check", "--scope", "project", "--project", str(folder)).exit_code == 0
 
 
-@pytest.mark.needs("git")
 def test_with_a_scope_only_its_files_are_undone(home: Path, launcher: str) -> None:
-    where = ("--project", str(project(home, ignored=True)))
+    where = ("--project", str(project(home, in_git=False)))
     before = contents(home)
     run("--all", "--scope", "all", *where, "--yes", "--launcher", launcher)
     guarded = contents(home)
@@ -407,12 +403,11 @@ def test_a_person_is_asked(home: Path, launcher: str) -> None:
 OBEYED = "x\x1b]0;x\x07\u202e\r\n::add-mask::x ##vso[task.setvariable variable=PATH]x ##[error]x"
 
 
-@pytest.mark.needs("git")
 @pytest.mark.skipif(os.name != "posix", reason="other systems take no such name for a file")
 def test_no_name_of_a_repository_is_obeyed(
     home: Path, launcher: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = project(home, ignored=False) / ".continue/mcpServers"
+    folder = project(home, in_git=True) / ".continue/mcpServers"
     folder.mkdir(parents=True)
     monkeypatch.chdir(home / "work")
     entry = {"name": OBEYED, "command": "srv", "args": [OBEYED]}

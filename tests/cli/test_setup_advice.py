@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -23,17 +22,14 @@ def shared_project(home: Path) -> Path:
     folder.mkdir()
     server = {"command": "npx", "args": ["-y", "srv", "/srv/other"]}
     (folder / ".mcp.json").write_text(json.dumps({"mcpServers": {"files": server}}))
-    subprocess.run(["git", "init", "--quiet", str(folder)], check=True)
+    (folder / ".git").mkdir()
     return folder
 
 
-@pytest.mark.needs("git")
 def test_every_command_that_setup_advises_has_the_launcher_that_was_given(
     home: Path, launcher: str
 ) -> None:
-    folder = shared_project(home)
-    (folder / ".gitignore").write_text(".mcp.json\n")
-    where = ("--project", str(folder), "--launcher", launcher)
+    where = ("--project", str(shared_project(home)), "--launcher", launcher)
     output = setup(*where).output
     (advised,) = (line for line in output.splitlines() if ":  pipeguard setup " in line)
     assert f"--launcher={launcher}" in advised
@@ -57,7 +53,6 @@ def test_without_a_launcher_the_advised_command_can_succeed(
     assert line.endswith(f":  pipeguard setup --all --yes{path and f' --launcher {path}'}")
 
 
-@pytest.mark.needs("git")
 def test_a_shared_file_needs_no_launcher_of_this_machine(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""Git's state is read without git, and no program of a repository is run.
+"""A file in a repository is shared, and no program of a repository is run.
 
 Each hostile repository is tried with the commands that a person types in a fresh clone. Its canary
 is a file that its program would make; if git is installed, the test shows that git makes it.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.clients.machine import Machine
-from pipeguard.clients.sharing import MAX_TEXT_BYTES, find_sharing
+from pipeguard.clients.machine import Machine, is_in_repository
 
 SERVERS = json.dumps({"servers": {"one": {"command": "srv"}}, "mcpServers": {}})
 COMMANDS = (
@@ -87,151 +85,25 @@ def pipeguard(*arguments: str, cwd: Path, home: Path, **variables: str) -> int:
     return done.returncode
 
 
-# --- what git has, as git itself says it ------------------------------------------------
+@pytest.mark.parametrize("name", [".git/", ".git", "packages/.git"])
+def test_a_file_below_git_s_folder_or_file_is_shared(root: Path, name: str) -> None:
+    if name.endswith("/"):
+        (root / name).mkdir()
+    else:
+        touch(root / name, "gitdir: elsewhere")
+    touch(root / ".gitignore", "*")
+    assert is_in_repository(touch(root / "packages/.mcp.json"))
 
 
-FILES = (".mcp.json", ".vscode/mcp.json", ".cursor/mcp.json", "packages/a/.vscode/mcp.json")
-IGNORED = {
-    "nothing": "",
-    "the file": ".mcp.json\n",
-    "a file that is no folder": "mcp.json/\n",
-    "all in it but one": ".vscode/*\n!.vscode/settings.json\n",
-    "all in it, and this one back": ".vscode/*\n!.vscode/mcp.json\n",
-    "a folder, and what is in it not back": ".vscode\n!.vscode/mcp.json\n",
-    "all below but": "packages/**\n!packages/a/\n!packages/a/.vscode/\n!packages/a/**/mcp.json\n",
-    "by signs": "*.json\n.cu?sor\n",
-    "a comment and blanks": "# .mcp.json\n\n.cursor/mcp.json   \n",
-    "all, and folders back": "*\n!*/\n!.mcp.json\n",
-    "with carriage returns": ".cursor/\r\n.mcp.json\r\n",
-    "more stars than two": "***/mcp.json\n!***/.vscode\n!.vscode/***/mcp.json\n",
-    "a comment with what ends a line elsewhere": "# no\x0c*\n# nor\u2028*\n# nor\r*\r\r\n",
-}
+def test_a_link_into_a_repository_is_shared(root: Path, tmp_path: Path) -> None:
+    (root / ".git").mkdir()
+    link = tmp_path / ".mcp.json"
+    link.symlink_to(touch(root / ".mcp.json"))
+    assert is_in_repository(link)
 
 
-@needs_git
-@pytest.mark.parametrize("ignored", IGNORED.values(), ids=IGNORED)
-@pytest.mark.parametrize("place", [".gitignore", "packages/a/.gitignore"])
-def test_ignored_files_are_those_that_git_ignores(
-    root: Path, user: Machine, ignored: str, place: str
-) -> None:
-    git(root, "init", "--quiet")
-    touch(root / place, ignored)
-    for name in FILES:
-        touch(root / name)
-    command = ["git", "check-ignore", "--stdin", "-z"]
-    names = "\0".join(FILES).encode()
-    known = subprocess.run(command, cwd=root, input=names, capture_output=True, check=False)
-    shared = {name for name in FILES if find_sharing(root / name, user)}
-    assert shared == set(FILES) - set(known.stdout.decode().split("\0"))
-
-
-@needs_git
-def test_what_git_has_is_shared_though_it_be_ignored(root: Path, user: Machine) -> None:
-    git(root, "init", "--quiet")
-    touch(root / ".gitignore", "*\n")
-    for name in FILES:
-        touch(root / name)
-    assert not any(find_sharing(root / name, user) for name in FILES)
-    git(root, "add", "--force", *FILES)
-    assert all(find_sharing(root / name, user) for name in FILES)
-    assert not find_sharing(touch(root / "other.json"), user)
-
-
-@needs_git
-@pytest.mark.parametrize("options", [("index.version=4",), ("core.splitIndex=true",)])
-def test_an_index_of_another_kind_has_everything(
-    root: Path, user: Machine, options: tuple[str, ...]
-) -> None:
-    git(root, "init", "--quiet")
-    touch(root / ".gitignore", "*\n")
-    git(
-        root,
-        *(word for one in options for word in ("-c", one)),
-        "add",
-        "-f",
-        str(touch(root / "a")),
-    )
-    assert find_sharing(root / "a", user)
-
-
-@needs_git
-def test_a_worktree_and_a_submodule_have_an_index_of_their_own(
-    tmp_path: Path, root: Path, user: Machine
-) -> None:
-    git(root, "init", "--quiet")
-    git(root, "add", str(touch(root / ".mcp.json")), str(touch(root / ".gitignore", ".cursor\n")))
-    git(root, "commit", "--quiet", "-m", "first")
-    git(root, "worktree", "add", "--quiet", str(tmp_path / "tree"))
-    touch(root / ".git/info/exclude", ".windsurf\n")
-    outer = tmp_path / "outer"
-    outer.mkdir()
-    git(outer, "init", "--quiet")
-    git(outer, "submodule", "--quiet", "add", str(root), "inner")
-    touch(outer / ".gitignore", "*\n")
-    for top in (tmp_path / "tree", outer / "inner"):
-        assert (top / ".git").is_file()
-        assert find_sharing(top / ".mcp.json", user)
-        assert find_sharing(touch(top / "new.json"), user)
-        assert not find_sharing(touch(top / ".cursor/mcp.json"), user)
-    assert not find_sharing(touch(tmp_path / "tree/.windsurf/mcp.json"), user)
-
-
-@needs_git
-def test_a_user_s_own_list_counts(root: Path, user: Machine) -> None:
-    git(root, "init", "--quiet")
-    file = touch(root / ".claude/settings.local.json")
-    assert find_sharing(file, user)
-    usual = touch(user.home / ".config/git/ignore", "**/.claude/settings.local.json\n")
-    assert not find_sharing(file, user)
-    usual.unlink()
-    touch(user.home / "mine", ".claude\n")
-    touch(user.home / ".gitconfig", "[core]\n\texcludesFile = ~/mine\n")
-    assert not find_sharing(file, user)
-
-
-def test_a_file_in_no_repository_is_not_shared(root: Path, user: Machine) -> None:
-    assert not find_sharing(touch(root / ".mcp.json"), user)
-
-
-# --- what cannot be read counts as shared -----------------------------------------------
-
-
-def _folder(root: Path) -> Path:
-    (root / ".git" / "info").mkdir(parents=True)
-    touch(root / ".gitignore", "*\n")
-    return root / ".git"
-
-
-def _pipe(path: Path) -> None:
-    os.mkfifo(path)
-
-
-ODD: dict[str, Callable[[Path], object]] = {
-    "an index that is none": lambda root: touch(_folder(root) / "index", "nothing"),
-    "an index that is a pipe": lambda root: _pipe(_folder(root) / "index"),
-    "an index that leads to itself": lambda root: (_folder(root) / "index").symlink_to("index"),
-    "a list without an end": lambda root: touch(
-        _folder(root) / "info/exclude", "a\n" * MAX_TEXT_BYTES
-    ),
-    "a file that leads to another machine": lambda root: touch(root / ".git", "gitdir: //x/y"),
-    "a file without an end": lambda root: (root / ".git").symlink_to("/dev/zero"),
-}
-
-
-@on_posix
-@pytest.mark.parametrize("make", ODD.values(), ids=ODD)
-def test_what_is_not_understood_is_shared(
-    root: Path, user: Machine, make: Callable[[Path], object]
-) -> None:
-    file = touch(root / ".mcp.json")
-    make(root)
-    assert find_sharing(file, user)
-
-
-@on_posix
-def test_the_same_folder_in_order_is_read(root: Path, user: Machine) -> None:
-    _folder(root)
-    assert not find_sharing(touch(root / ".mcp.json"), user)
+def test_a_file_in_no_repository_is_not_shared(root: Path) -> None:
+    assert not is_in_repository(touch(root / ".mcp.json"))
 
 
 # --- hostile repositories ---------------------------------------------------------------
@@ -245,32 +117,6 @@ def _bare(folder: Path, settings: str) -> None:
     touch(folder / "config", settings)
 
 
-def _hostile_partial_clone(folder: Path, canary: Path) -> None:
-    """Make an index with a list of ignored files, which git would fetch with their command."""
-    git(folder, "init", "--quiet")
-    listed = touch(folder / ".gitignore", "x\n")
-    git(folder, "add", ".gitignore")
-    listed.unlink()
-    shutil.rmtree(folder / ".git" / "objects")
-    command = f"touch '{canary}' #"
-    _bare(
-        folder,
-        f'[core]\n\trepositoryformatversion = 1\n\tbare = false\n\tworktree = "{folder}"\n'
-        '[extensions]\n\tpartialClone = origin\n[remote "origin"]\n\tpromisor = true\n'
-        f'\turl = "{folder}"\n\tuploadpack = "{command}"\n',
-    )
-    shutil.copy(folder / ".git" / "index", folder / "index")
-    shutil.rmtree(folder / ".git")
-    git(folder, "--git-dir=.", "update-index", "--skip-worktree", ".gitignore")
-
-
-def _partial_clone_beside_the_file(root: Path, canary: Path) -> None:
-    git(root, "init", "--quiet")
-    folder = root / ".vscode"
-    folder.mkdir()
-    _hostile_partial_clone(folder, canary)
-
-
 def _monitor_beside_the_file(root: Path, canary: Path) -> None:
     git(root, "init", "--quiet")
     hook = program(root / "hook", canary)
@@ -278,18 +124,6 @@ def _monitor_beside_the_file(root: Path, canary: Path) -> None:
     core = "[core]\n\trepositoryformatversion = 0\n\tbare = false\n"
     core += f'\tworktree = "{root}"\n\tfsmonitor = "{hook}"\n'
     _bare(root / ".vscode", core)
-
-
-def _monitor_of_the_top(root: Path, canary: Path) -> None:
-    git(root, "init", "--quiet")
-    git(root, "config", "core.fsmonitor", str(program(root / "hook", canary)))
-
-
-def _partial_clone_of_the_top(root: Path, canary: Path) -> None:
-    inner = root / "store"
-    inner.mkdir()
-    _hostile_partial_clone(inner, canary)
-    touch(root / ".git", "gitdir: store\n")
 
 
 def _settings_of_many_kinds(root: Path, canary: Path) -> None:
@@ -319,15 +153,11 @@ def _settings_of_many_kinds(root: Path, canary: Path) -> None:
 
 
 HOSTILE: dict[str, Callable[[Path, Path], None]] = {
-    "a partial clone beside the file": _partial_clone_beside_the_file,
-    "a partial clone that .git leads to": _partial_clone_of_the_top,
     "a monitor beside the file": _monitor_beside_the_file,
-    "a monitor of the top": _monitor_of_the_top,
     "settings of many kinds": _settings_of_many_kinds,
 }
 
 
-@pytest.mark.often("a monitor beside the file", "settings of many kinds")
 @needs_git
 @on_posix
 @pytest.mark.parametrize("make", HOSTILE.values(), ids=HOSTILE)
@@ -358,8 +188,7 @@ def test_without_git_it_is_told_the_same(tmp_path: Path, root: Path, user: Machi
     empty.mkdir()
     assert pipeguard(*words, cwd=root, home=user.home, PATH=str(empty)) == 6
     assert file.read_bytes() == before
-    touch(root / ".gitignore", ".vscode/\n")
-    assert pipeguard(*words, cwd=root, home=user.home, PATH=str(empty)) == 0
+    assert pipeguard(*words, "--shared", cwd=root, home=user.home, PATH=str(empty)) == 0
     assert file.read_bytes() != before
     undo = ("setup", "vscode", "--undo", "--scope", "project", "--yes")
     assert pipeguard(*undo, cwd=root, home=user.home, PATH=str(empty)) == 0
