@@ -54,14 +54,11 @@ class Launched(NamedTuple):
             and variables are. It may contain secrets of an address, so it is compared as a hash
             and never shown.
         description: the launched program, in a few words for people.
-        former: its name without an entry before packages called `mcp` got the name of their
-            scope; a store that has it keeps it. Empty for all others.
     """
 
     name: str
     identity: str
     description: str
-    former: str = ""
 
     @property
     def is_elsewhere(self) -> bool:
@@ -81,7 +78,7 @@ def identify_server(command: Sequence[str], folder: str | None = None) -> Launch
     folder = folder if folder is not None else _current_folder()
     target = _Reader(list(command), folder).target()
     parts = [part for part in target.parts if part]
-    former = name = _clean(target.stem)
+    name = _clean(target.stem)
     if name == GENERIC and target.kind == "npm" and parts[0].startswith("@"):
         name = _clean(parts[0].partition("/")[0])
     if not target.is_unique:
@@ -89,9 +86,8 @@ def identify_server(command: Sequence[str], folder: str | None = None) -> Launch
 
         text = "\n".join(parts).encode("utf-8", "surrogatepass")
         name = f"{name}-{sha256(text).hexdigest()[:DIGITS]}"
-        former = f"{former}-{sha256(text).hexdigest()[:DIGITS]}"
     identity = "\n".join((target.kind, *parts))
-    return Launched(name, identity, _description(target), "" if former == name else former)
+    return Launched(name, identity, _description(target))
 
 
 def identify_remote(url: str, name: str = "") -> Launched:

@@ -109,9 +109,8 @@ class Store(StateDatabase):
     def name_server(self, name: str, launched: Launched, *, register: bool = True) -> str:
         """Find the name to store a server under: the requested one, unless another has it.
 
-        A server stored under its former name keeps it. If another has the name, a few digits of the
-        hash of its command or address follow. Without a requested name it gets its stored name, if
-        it has only one.
+        If another has the name, a few digits of the hash of its command or address follow. Without
+        a requested name it gets its stored name, if it has only one.
 
         Args:
             name: the requested name; empty for none, as of a server that is started by hand.
@@ -121,10 +120,6 @@ class Store(StateDatabase):
         from hashlib import sha256
 
         identity = sha256(launched.identity.encode("utf-8", "surrogateescape")).hexdigest()
-        if launched.former and name in {"", launched.name}:
-            known = self._stored_name(launched.former, identity)
-            if known is not None:
-                return known
         if not name:  # the only name that it was requested by before, if there is one
             names = self._read_names("SELECT name FROM servers WHERE identity = ?", identity)
             name = names[0] if len(names) == 1 else launched.name

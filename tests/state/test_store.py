@@ -276,16 +276,6 @@ def test_a_launch_is_forgotten_and_pins_stay(store: Store) -> None:
     assert TOOL in store.pins("weather")
 
 
-def test_a_name_that_was_given_before_names_changed_stays(store: Store) -> None:
-    identity = "npm\n@one/mcp"
-    old, now = Launched("mcp", identity, "npm"), Launched("one", identity, "npm", "mcp")
-    other = Launched("two", "npm\n@two/mcp", "npm", "mcp")
-    assert store.name_server("mcp", old) == "mcp"
-    assert store.name_server("one", now) == "mcp"
-    assert store.name_server("two", other) == "two"
-    assert store.name_server("mine", now) == "mine", "whoever names it, has it so"
-
-
 def test_what_is_launched_is_kept_as_a_hash(store: Store, path: Path) -> None:
     store.name_server("x", Launched("x", "url\nhost/with-a-key-in-it", "url host"))
     store.close()
