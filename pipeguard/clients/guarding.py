@@ -16,22 +16,12 @@ from pipeguard.clients.catalog import Transport
 from pipeguard.config.options import TABLE
 from pipeguard.config.tree import Value
 from pipeguard.errors import StateError
-from pipeguard.installation import PACKAGE
 
 if TYPE_CHECKING:
     from pipeguard.runtime.start import RunningGuard
 
 _NAMES = frozenset({"pipeguard", "pipeguard.exe"})
 _PYTHON = re.compile(r"(?:python|pypy)[\d.]*(?:\.exe)?\Z|py(?:\.exe)?\Z", re.IGNORECASE)
-# Runners of a program from a package that is not installed, and their option for the package.
-_RUNNERS = {("uvx",): "--from", ("uv", "tool", "run"): "--from", ("pipx", "run"): "--spec"}
-# Their options that choose no code; with any other, as `--with`, it would not be only ours.
-_HARMLESS = frozenset({
-    *("-q", "--quiet", "-v", "--verbose", "--offline", "--isolated", "--refresh", "-U"),
-    *("--upgrade", "-n", "--no-cache", "--no-progress", "--native-tls", "--no-config"),
-    "--no-env-file",
-})  # fmt: skip
-_PYTHON_VERSION = re.compile(r"(?:python)?[\d.]+")
 # Options of the interpreter that run nothing.
 _FLAGS = re.compile(r"-(?:[bBdEIOPqRsSuvx]+|[WX].+)")
 _TAKES_VALUE = frozenset(name for name, metavar, _, _ in TABLE if metavar)
@@ -232,17 +222,14 @@ def list_words(guard: GuardedCommand, variables: Sequence[str] = ()) -> list[str
 def _launcher_length(words: Sequence[str]) -> int:
     """Count the words that start PipeGuard; 0 if they do not.
 
-    They are one word, `python -m pipeguard`, or a runner with the package to run. A relative path
-    belongs to the project, even if it is named pipeguard.
+    They are one word or `python -m pipeguard`. A relative path belongs to the project, even if it
+    is named pipeguard; a runner such as uvx may run another project of the name.
     """
     if not words or _is_relative(words[0]):
         return 0
     base = _base(words[0])
     if base in _NAMES:
         return 1
-    for runner, option in _RUNNERS.items():
-        if (base.removesuffix(".exe"), *words[1 : len(runner)]) == runner:
-            return _runner_length(words, len(runner), option)
     if _PYTHON.match(base):
         for index, word in enumerate(words[1:6], 1):
             if word in ("-m", "-Im", "-IEm", "-EPm"):
@@ -250,42 +237,6 @@ def _launcher_length(words: Sequence[str]) -> int:
             if not _FLAGS.fullmatch(word):
                 break
     return 0
-
-
-def _runner_length(words: Sequence[str], begin: int, option: str) -> int:
-    """Count the launcher's words for a runner: `uvx --from SOURCE pipeguard`.
-
-    Without a source, or from another package, it would run another project's program; with options
-    that add packages, those packages too.
-    """
-    source, rest = "", iter(range(begin, len(words)))
-    for index in rest:
-        name, equals, value = words[index].partition("=")
-        if words[index] in _NAMES:
-            return index + 1 if _is_our_source(source) else 0
-        if name in (option, "-p", "--python"):
-            value = value if equals else words[next(rest, 0)]
-            if name == option:
-                source = value
-            elif not _PYTHON_VERSION.fullmatch(value):
-                return 0
-        elif words[index] not in _HARMLESS:
-            return 0
-    return 0
-
-
-def _is_our_source(source: str) -> bool:
-    """True if a source is PipeGuard's: its package, a named folder, or its clone.
-
-    A name is a requirement (PEP 508); on the public index, `pipeguard` is another project.
-    """
-    address = re.sub(r"[#?].*|(?<=.)@[^/:]*\Z", "", source.rpartition(" @ ")[2])
-    if "://" in address:
-        name = _base(address.rstrip("/")).removesuffix(".git")
-        return name in ("pipeguard", PACKAGE)
-    if "/" in source or "\\" in source:
-        return not _is_relative(source)
-    return re.split(r"[^\w.-]", source)[0].lower().replace("_", "-") == PACKAGE
 
 
 def _is_relative(path: str) -> bool:

@@ -77,9 +77,6 @@ def test_a_person_may_wish_for_more(options: GuardOptions, fields: Mapping[str, 
     assert judge(server("cursor", fields), options).state is GuardState.OPEN
 
 
-OF_GIT = "mcp-pipeguard @ git+https://x.test/y/pipeguard.git@v1#egg=x"
-
-
 @pytest.mark.parametrize(
     ("words", "launcher", "command"),
     [
@@ -87,12 +84,7 @@ OF_GIT = "mcp-pipeguard @ git+https://x.test/y/pipeguard.git@v1#egg=x"
         (["/x/pipeguard", "wrap", "--name", "--", "a"], 1, ()),
         (["C:\\x\\PipeGuard.exe", "wrap", "--observe", "--", "a"], 1, ("a",)),
         (["/usr/bin/python3.12", "-I", "-m", "pipeguard", "wrap", "--", "a"], 4, ("a",)),
-        (["uvx", "--from", "mcp-pipeguard==0.1", "pipeguard", "wrap", "--", "a"], 4, ("a",)),
-        (["/x/uvx", "-q", "--from=/src/pipeguard", "pipeguard", "wrap", "--", "a"], 4, ("a",)),
-        (["uvx", "--from", OF_GIT, "pipeguard", "wrap", "--", "a"], 4, ("a",)),
         (["python3", "-Xutf8", "-Bs", "-m", "pipeguard", "wrap", "--", "a"], 5, ("a",)),
-        (["uv", "tool", "run", "--from", OF_GIT, "pipeguard", "wrap"], 6, ()),
-        (["pipx", "run", "--spec", "mcp-pipeguard", "pipeguard", "wrap", "--", "a"], 5, ("a",)),
     ],
 )
 def test_a_guarded_command_is_known_by_what_it_says(
@@ -112,22 +104,7 @@ def test_a_guarded_command_is_known_by_what_it_says(
         ["pipeguardian", "wrap", "--", "a"],
         ["python", "-m", "other", "wrap"],
         ["python", "x.py", "-m", "pipeguard", "wrap"],
-        ["uvx", "pipeguard", "wrap", "--", "a"],  # another project's, on the public index
-        ["uvx", "--from", "pipeguard>=1", "pipeguard", "wrap", "--", "a"],
-        ["uvx", "--from", "mcp-pipeguard", "other", "pipeguard", "wrap"],
-        ["uvx", "--from", "mcp-pipeguard"],
-        ["uvx", "--from", "evil", "pipeguard", "wrap", "--", "a"],
-        ["uvx", "--from", "mcp-pipeguard-x", "pipeguard", "wrap", "--", "a"],
-        ["uvx", "--from", "mcp-pipeguard @ https://x.test/evil.whl", "pipeguard", "wrap"],
-        ["uvx", "--from", "git+https://x.test/evil", "pipeguard", "wrap", "--", "a"],
-        ["uvx", "--from", "git+https://x.test/evil#pipeguard", "pipeguard", "wrap", "--", "a"],
-        ["uvx", "--from", ".", "pipeguard", "wrap", "--", "a"],
-        ["uvx", "--from", "./pipeguard", "pipeguard", "wrap", "--", "a"],
-        ["uvx", "--from", "tools/pipeguard", "pipeguard", "wrap", "--", "a"],
-        ["uvx", "--from", "mcp-pipeguard", "--with", "evil", "pipeguard", "wrap", "--", "a"],
-        ["uvx", "--from=mcp-pipeguard", "--index=https://x.test", "pipeguard", "wrap", "--", "a"],
-        ["uvx", "--python", "./python", "--from", "mcp-pipeguard", "pipeguard", "wrap", "--", "a"],
-        ["uvx", "--from", "mcp-pipeguard", "./pipeguard", "wrap", "--", "a"],
+        ["uvx", "--from", "mcp-pipeguard", "pipeguard", "wrap", "--", "a"],  # of whatever index
         ["./pipeguard", "wrap", "--", "a"],
         ["node_modules/.bin/pipeguard", "wrap", "--", "a"],
         ["tools\\pipeguard.exe", "wrap", "--", "a"],
