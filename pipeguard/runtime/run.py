@@ -147,7 +147,7 @@ class Run:
             if needs_review := policy.trust is Trust.REVIEW:
                 opened.hold_unreviewed(server)
             pins, namesake = opened.pins(server), opened.find_namesake(server)
-        self._warn_of_other_name(namesake, server, launched)
+        self._warn_of_other_name(namesake, server)
         self.log.server, self.name = server, make_run_id()
         self.clean_names = CleanNames(cache_folder(), key)
         self.detection = Detection(self.engines, os.urandom(32), IN_USE, self.clean_names)
@@ -175,22 +175,11 @@ class Run:
         self.on_policy, self._changed = list[Callable[[], None]](), changed
         self._pruning: threading.Thread | None = None
 
-    def _warn_of_other_name(
-        self, namesake: Namesake | None, server: str, launched: Launched
-    ) -> None:
+    def _warn_of_other_name(self, namesake: Namesake | None, server: str) -> None:
         """Warn if the wanted name belongs to another server."""
-        if namesake is None:
-            return
-        is_alike = namesake.launched == launched.description
-        what = ", the same program with other arguments or in another folder," if is_alike else ""
-        self.log_unless_gone(
-            "warning",
-            f"another server already has the name {namesake.name}; this one{what} is recorded"
-            f" as {server}",
-            has_the_name=namesake.launched,
-            since=namesake.since[:10],
-            this_one=launched.description,
-        )
+        if namesake is not None:
+            what = f"another server already has the name {namesake.name}; this one is recorded as"
+            self.log_unless_gone("warning", f"{what} {server}", has_the_name=namesake.launched)
 
     def begin(self) -> None:
         """Start the background work."""

@@ -70,9 +70,6 @@ def test_a_name_that_another_server_has_is_told_and_not_shared(tmp_path: Path, o
     assert first == "demo"
     assert f"another server already has the name demo; this one is recorded as {second}" in said
     assert str(SERVER) in said
-    with Wrapped(tmp_path, command=(*PYTHON, str(SERVER), "other")) as wrapped:
-        description(wrapped)
-        assert "this one, the same program with other arguments or in" in wrapped.said()
 
 
 def test_the_same_server_with_other_arguments_keeps_its_pins(tmp_path: Path) -> None:
