@@ -232,18 +232,7 @@ def _explain(command: Command, stage: bytes, number: int) -> LaunchError:
         where = f"The PATH is {command.env.get('PATH', os.defpath)}"
         why = "command not found in the server's PATH"
         return LaunchError(f"{program}: {why}.", NOT_FOUND, where)
-    name = path or program
-    if os.path.isdir(name):
-        why = "it is a directory, not a program."
-    elif number == errno.ENOENT:
-        why = "the interpreter named in its first line (#!) is missing."
-    elif number == errno.ENOEXEC:
-        why = "it is not a program for this system; a script needs a first line as #!/bin/sh."
-    elif number == errno.EACCES:
-        why = "it is not executable."
-    else:
-        why = f"{reason}."
-    return LaunchError(f"{name}: cannot be run: {why}", NOT_RUNNABLE)
+    return LaunchError(f"{path or program}: cannot be run: {reason}.", NOT_RUNNABLE)
 
 
 def _find(command: Command) -> str | None:

@@ -150,10 +150,10 @@ def test_a_missing_file_is_told_on_a_fast_event_loop_as_well() -> None:
     "content, mode, program, code, why",
     {
         "no file": (None, 0, "{here}/server", 127, "no such file"),
-        "no right to run": ("#!/bin/sh\n", 0o644, "{here}/server", 126, "not executable"),
-        "no interpreter": ("#!/no/such/interpreter\n", 0o755, "server", 126, "interpreter"),
-        "no program": ("nothing to run", 0o755, "server", 126, "first line"),
-        "a directory": (None, 0, "{here}", 126, "directory"),
+        "no right to run": ("#!/bin/sh\n", 0o644, "{here}/server", 126, "Permission denied"),
+        "no interpreter": ("#!/no/such/interpreter\n", 0o755, "server", 126, "No such file"),
+        "no program": ("nothing to run", 0o755, "server", 126, "Exec format"),
+        "a directory": (None, 0, "{here}", 126, "Permission denied"),
     },
 )
 def test_what_cannot_be_run_has_the_code_of_a_shell(

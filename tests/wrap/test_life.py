@@ -295,7 +295,7 @@ def test_a_file_that_is_not_executable_gives_126(tmp_path: Path) -> None:
         assert error_code(wrapped.answer(id_)) == GONE
         wrapped.hang_up()
         assert wrapped.code() == 126
-        assert f"{program}: cannot be run: it is not executable" in wrapped.said()
+        assert f"{program}: cannot be run: Permission denied" in wrapped.said()
 
 
 # --- both sides at once -----------------------------------------------------------------
