@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from itertools import product
 from typing import TYPE_CHECKING
 
 from pipeguard.config.atomic_write import FREE_SPACE, is_full
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 STATE_DIR_VARIABLE = "PIPEGUARD_STATE_DIR"
 STORE_NAME = "pipeguard.db"
 DEMO_STORE_NAME = "demo.db"  # of the last demonstration, for `pipeguard explain`
-OWN_FOLDER = "~/.config/pipeguard"  # by which rules know any of PipeGuard's files
 _OWNER_ONLY = 0o700  # XDG base directory specification, on files that are private to a user
 
 
@@ -97,18 +95,16 @@ def note_own_paths(options: WrapOptions) -> None:
     Also their names in each folder that the server is started in, or with.
     """
     from pipeguard.config.effective_policy import wrap_policy_paths
-    from pipeguard.detect.commands.argument_usage import OWN_NAMES
+    from pipeguard.detect.commands.own import OWN_NAMES
 
     roots = [options.values.get("--cwd") or os.curdir, *options.command]
     folders = [os.path.join(os.path.realpath(os.path.expanduser(root)), "") for root in roots]
     program = os.path.join(sys.prefix, "bin", "pipeguard")
     own = config_folder(), cache_folder(), _folder_path(), program, *wrap_policy_paths(options)
-    for path in (each.replace(" ", "\x1f") for each in own):
+    for path in own:
         names = {path, path.replace(os.path.expanduser("~"), "~", 1)}
-        for folder, sign in product(folders, (">", "OFF", "$ rm", "$ rm -r")):
-            if path.startswith(folder):
-                names.add(f"\n{sign} {path.removeprefix(folder)}")
-        OWN_NAMES.update((name, name[: name.rfind(" ") + 1] + OWN_FOLDER) for name in names)
+        names.update(f"\n{path.removeprefix(f)}" for f in folders if path.startswith(f))
+        OWN_NAMES.update(names)
 
 
 def existing_store() -> Path | None:

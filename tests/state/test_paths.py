@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from pipeguard.config.options import WrapOptions
-from pipeguard.detect.commands.argument_usage import OWN_NAMES
-from pipeguard.detect.commands.effects import flat_effects
+from pipeguard.detect.commands.argument_usage import Uses
+from pipeguard.detect.commands.effects import find_effects
+from pipeguard.detect.commands.own import OWN_NAMES
+from pipeguard.detect.text.document import MessageText
 from pipeguard.errors import StateError
 from pipeguard.state.paths import (
     STATE_DIR_VARIABLE,
@@ -51,7 +53,7 @@ def test_the_lines_of_a_call_name_its_files_wherever_they_are(
 ) -> None:
     monkeypatch.setenv(STATE_DIR_VARIABLE, str(tmp_path / "my state"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "a"))
-    before = dict(OWN_NAMES)
+    before = set(OWN_NAMES)
     note_own_paths(WrapOptions(["npx", str(tmp_path / "a")], {"--policy": "/p/my.yaml"}, {}, []))
     for path, is_own in (
         (f"{tmp_path}/my state/pipeguard.db", True),
@@ -62,8 +64,9 @@ def test_the_lines_of_a_call_name_its_files_wherever_they_are(
         ("src/pipeguard/rules", False),
         (f"{tmp_path}/my state", True),
     ):
-        lines = flat_effects("write_file", {"path": path}, 99, windows=False) or b""
-        assert (b"> ~/.config/pipeguard" in lines) is is_own, path
+        text = MessageText({"params": {"arguments": {"path": path}}}, keyed=True)
+        effects, _ = find_effects(Uses(text, "write_file"))
+        assert any(b"\nOWN " in effect.data for effect in effects) is is_own, path
     OWN_NAMES.clear()
     OWN_NAMES.update(before)
 

@@ -24,8 +24,6 @@ Idle = tuple[ArgumentRole, ...]
 WHOLE_BYTES = 480  # of a string that may be only a rule's search text
 
 PROGRAMS = (ArgumentRole.COMMAND, ArgumentRole.CODE)
-# PipeGuard's own files in this process, by the names of their folder that rules know.
-OWN_NAMES: dict[str, str] = {}
 # A list or an object in JSON, by its first and last characters.
 _JSON = lazy_regex(r"\s*(?:\{\s*\"|\[\s*[{\"]).*[\]}]\s*\Z", re.DOTALL)
 

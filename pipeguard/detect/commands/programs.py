@@ -110,7 +110,7 @@ def match_file(word: str) -> str:
     """The first known file that a pattern for file names fits; the pattern if none does."""
     if not (word.startswith(("/", "~")) and ("?" in word or "[" in word or "*" in word)):
         return word
-    if not re.search(r"[?\[]|/[^/*]{0,3}\*[^/*]{1,4}|/pipe\w*\*", word) or len(word) > 80:
+    if not re.search(r"[?\[]|/[^/*]{0,3}\*[^/*]{1,4}", word) or len(word) > 80:
         return word
     return next((file for file in lists.in_order("FILES") if fnmatchcase(file, word)), word)
 
