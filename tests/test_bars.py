@@ -22,7 +22,7 @@ BARS = PROJECT["mcp-pipeguard"]["bars"]
 CAPS = {
     (".", "terminal", "unicode"): 900,
     ("firewall",): 5_100,
-    ("detect",): 14_890,
+    ("detect",): 14_794,
     ("rulebook",): 1_200,
     ("identity",): 600,
     ("config", "state", "auth"): 7_400,
@@ -35,10 +35,10 @@ CAPS = {
     ("cli",): 5_400,
     ("tests",): 70_000,
 }
-PYTHON_CAP = 68_650  # of all rooms but the tests
+PYTHON_CAP = 68_563  # of all rooms but the tests
 C_CAP = 4_626
 # Of every language: Python once, C twice, templates, style sheets and our own JavaScript once.
-WHOLE_CAP = 79_302
+WHOLE_CAP = 79_215
 FOREIGN = {"pipeguard/ui/static/idiomorph.js"}
 COMMENTS = {
     ".c": re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL),

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from pipeguard.detect.commands import argument_values, own
 from pipeguard.detect.commands.argument_roles import IDLE, ArgumentRole, is_field, is_shell, role
-from pipeguard.detect.commands.argument_usage import PROGRAMS, ArgumentEffect, Uses, is_object
+from pipeguard.detect.commands.argument_usage import ArgumentEffect, Uses, is_object
 from pipeguard.detect.commands.interpret import MADE, argument_lines, code_lines, command_lines
 from pipeguard.detect.commands.path_normalisation import patch_lines
 from pipeguard.detect.commands.programs import flat
@@ -46,7 +46,7 @@ _SHELL_LINE = lazy_regex(
     r"(?:^|[|;&\n]|&&)[ \t]{0,8}(?:sudo[ \t]+)?(?:/[\w/]{1,40}/)?(?:"
     rf"{programs.alternatives('LINE_PROGRAMS')})[ \t`]+(?![=(.])\S"
 )
-_ACTED_ON = (ArgumentRole.VALUE, ArgumentRole.COMMAND)
+_ACTED_ON = (ArgumentRole.VALUE, ArgumentRole.COMMAND, ArgumentRole.STATEMENT)
 _NAME_WORD = lazy_regex(r"[a-z]+")
 
 
@@ -121,7 +121,8 @@ def flat_effects(
 
 def _acting(tool: str | None, named: Iterable[tuple[str, JsonValue]]) -> str:
     """The name of a tool, and what it does by an argument: an operation, or another tool."""
-    acts = dict.fromkeys(str(value)[:MAX_ACT] for name, value in named if name in lists.OPERATIONS)
+    keys = lists.OPERATIONS | ({"name"} if "proxy" in (tool or "").lower() else set())
+    acts = dict.fromkeys(str(value)[:MAX_ACT] for name, value in named if name in keys)
     return " ".join((tool or "", *(act for act in acts if len(act) < MAX_ACT and " " not in act)))
 
 
@@ -224,54 +225,38 @@ class _ArgumentReader:
         self._tool = tool
         self._windows = windows
         self._left = MAX_CHARS
-        self._acts: list[str] = []  # what the tool does, or which other tool, by its arguments
         self._folder = ""  # in which the commands run
-
-    def note_names(self, named: Iterable[tuple[str, JsonValue]]) -> None:
-        """Note what a message's arguments say of the tool, and the folder of its commands."""
-        for name, value in named:
-            if isinstance(value, str) and name in lists.OPERATIONS | {"name", "method"}:
-                self._acts.append(value[:MAX_ACT])
-            if isinstance(value, str) and name.lower() in lists.WORKING_FOLDERS:
-                self._folder = value
-
-    def own_lines(self, strings: list[_String], lines: list[str]) -> list[str]:
-        """A line if values that a tool acts on name PipeGuard's files, and it may change them."""
-        runs = self._folder and any(line.startswith("$ ") for line in lines)
-        named = [(s.key, s.value) for s in strings if not (runs and s.value == self._folder)]
-        tool = " ".join([self._tool, *self._acts]) if self._tool else ""
-        return ["OWN value"] if own.change_by_values(tool, named, lines) else []
 
     def read(self, uses: Uses) -> Iterator[tuple[list[_String], list[str]]]:
         """Arguments that belong together, each time with their lines; at last what files get."""
         written, texts = list[re.Match[str]](), list[_String]()
         values, seen = list[_String](), list[str]()
         places = zip(uses.text.names_around, uses.text.strings, strict=True)
-        self.note_names((names[-1], value) for names, value in places if names[:2] == ARGUMENTS)
+        folders = (each for names, each in places if names[-1:] and names[-1] in lists.FOLDERS)
+        self._folder = next(folders, "")
         for group in (*_groups(uses), *_keys(uses.text)):
             self._left -= sum(len(string.value) for string in group)
             if self._left < 0:
                 self.budget.is_exceeded = True
                 return
             role = uses.role(group[0].path)
-            is_named = group[0].key not in lists.COMMAND | lists.CODE
-            values += group if role in _ACTED_ON and is_named else ()
+            is_run = group[0].key in lists.COMMAND | lists.CODE | lists.FOLDERS
+            values += group if role in _ACTED_ON and not is_run else ()
             if lines := self.lines(role, group):
-                seen += lines if role not in PROGRAMS else ["$ "]
+                seen += lines if not is_run else []
                 found = [*filter(None, map(_WRITES_DECISIVE_FILE.match, lines))]
                 written += found
                 texts += [string for string in group if found and "\n" in string.value]
                 yield group, lines
-        if lines := self.own_lines(values, seen):
-            yield values or group, lines
+        named = [(each.key, each.value) for each in values]
+        if self._tool and own.change_by_call(self._tool, named, seen):
+            yield values or group, ["OWN value"]
         contents = [s for group in _groups(uses, only_idle=True) for s in group] if written else []
         if contents and any(match[1] for match in written):
             script = "\n".join(string.value for string in contents)
             lines = self.command_lines(script) + code_lines(script, budget=self.budget)
             if written[0][0].endswith((".py", ".rs", "js", "ts")):  # a test of PipeGuard names it
                 lines = [line for line in lines if not line.startswith("OWN ")]
-            if any(own.keeps_variable(f"{script} {match[0]}") for match in written):
-                lines.append("OWN variable")
             yield contents, lines
         texts += contents
         if not all(match[1] for match in written) and _takes_guard(texts):
@@ -284,14 +269,13 @@ class _ArgumentReader:
         if len(group) > 1 or (group[0].is_in_list and group[0].key in lists.OPTION_LISTS):
             return self._lines_of_list(role, group)
         key, value = group[0].key, argument_values.fold_value(group[0].value)
-        if role is ArgumentRole.COMMAND and key not in lists.WORKING_FOLDERS:
+        if role is ArgumentRole.COMMAND and key not in lists.FOLDERS:
             return self._lines_of_command(key, value)
         if role is ArgumentRole.CODE:
             return self._lines_of_code(value)
         if role is ArgumentRole.STATEMENT:
             is_value = not is_statement(value) and not argument_values.CONDITION.match(value)
-            own_lines = ["OWN file"] if own.change_in_statement(value) else []
-            return own_lines + statements(value) + (breakout_lines(value) if is_value else [])
+            return statements(value) + (breakout_lines(value) if is_value else [])
         return self._lines_of_value(group[0])
 
     def _lines_of_value(self, string: _String) -> list[str]:

@@ -51,7 +51,6 @@ _NAME_IN_SUBSTITUTION = lazy_regex(
     r"([\w./+-]{1,60})\)"
 )
 _PRELOADS = lazy_regex(r"\bLD_(?:PRELOAD|AUDIT)=[^\s;&|]|\bDYLD_INSERT_LIBRARIES=[^\s;&|]")
-_WINDOWS_SHELL = lazy_regex(r"\s*(?:powershell|pwsh|cmd)(?:\.exe)?(?:\s+[-/]\w+)*\s", re.IGNORECASE)
 _RECURSIVE = lazy_regex(r"-[a-zA-Z]*[rR][a-zA-Z]*|--recursive")
 
 # A function that opens a file, the home folder before it, the path, and a mode that writes.
@@ -140,7 +139,6 @@ class _Interpreter:
         self._budget.is_exceeded = self._budget.is_exceeded or len(text) > MAX_TEXT
         self._shell = Shell(self._run_substitution, self._budget)
         self._files = FileAccess(self.lines)
-        self._own_variables: list[str] = []  # read from what names PipeGuard's files
         self._read_by_substitutions: list[str] = []
         self._is_decoding = False  # a substitution decodes its text
         self._is_sending = False  # the current pipeline does
@@ -166,13 +164,10 @@ class _Interpreter:
         """Add the lines of a script for PowerShell or cmd."""
         for line in windows_lines(text[:MAX_TEXT]):
             self.lines.append(line)
-            parts = [part.strip() for part in _WINDOWS_SHELL.sub("", line[3:]).split("|")]
-            self._add_own(parts, parts, "")
+            self._add_own(line[3:].split("|"), [])
 
     def run_code(self, text: str) -> None:
         """Add the lines of a program in another language."""
-        shell = [line.lstrip()[1:] for line in text.split("\n") if line.lstrip()[:1] == "!"]
-        self.run_script("\n".join(shell))  # as a cell of a notebook has it
         for call in shell_calls(text):
             if isinstance(call, str):
                 self.run_script(call)
@@ -180,7 +175,7 @@ class _Interpreter:
                 self.run_words(call)
         self.lines += opened_file_lines(text)
         if not self._budget.is_exceeded:
-            if own.change_in_code("\n".join(line for line in text.split("\n") if line[:1] != "!")):
+            if own.change_in_code(text, self._files.folder[-own.MAX_PATH :]):
                 self.lines.append("OWN program")
             self.lines += nested_commands.text_lines("CODE", " ".join(text.split()))
 
@@ -204,17 +199,17 @@ class _Interpreter:
     def _run_pipeline(self, pipeline: Pipeline) -> None:
         first_read, first_line = len(self._files.read), len(self.lines)
         was_sending, self._is_sending = self._is_sending, False
-        shown: list[str] = []
-        folder = self._files.folder
+        shown, fed = list[str](), list[str]()
         for at, command in enumerate(pipeline):
             stdin = command.stdin
             if stdin is None and at:
                 stdin = self._find_output(pipeline[max(0, at - MAX_WORDS) : at])
             if line := self._command_line(self._prepare(command, stdin)):
                 shown.append(line)
+                fed.append(line[2:] + (f" <<< {flat(stdin)}" if stdin else ""))
         if (words := pipeline[-1].words) and words[0] in lists.DECODING | {"printf"}:
             self._find_output(pipeline[-MAX_WORDS:])
-        self._add_own([line[2:] for line in shown], [*map(_show_raw, pipeline)], folder)
+        self._add_own(fed, [*map(_show_raw, pipeline)])
         if shown:
             self.lines[first_line:first_line] = nested_commands.pipeline_lines(shown)
         if self._is_sending:
@@ -224,9 +219,9 @@ class _Interpreter:
             self.lines += [f"^ {path}" for path in dict.fromkeys(sent)]
         self._is_sending = was_sending or self._is_sending
 
-    def _add_own(self, lines: list[str], raw: list[str], folder: str) -> None:
+    def _add_own(self, lines: list[str], raw: list[str]) -> None:
         """Add a line if a pipeline may change PipeGuard's own files."""
-        if own.changes_own(lines, raw, folder, self._own_variables, self._files.resolve):
+        if own.change_by_commands(lines, raw, self._files):
             self.lines.append("OWN command")
 
     def _find_output(self, pipeline: Pipeline) -> str | None:
@@ -347,12 +342,9 @@ def _show(name: str, arguments: Sequence[str]) -> str:
 
 
 def _show_raw(command: ShellCommand) -> str:
-    """A command as it is written, after its variables and before its input."""
-    name = program_name(command.words[0]) if command.words else ""
-    is_run = name in lists.SHELLS or programs.INTERPRETERS.match(name)  # its input is a program
+    """A command as it is written, after its variables."""
     values = [each for _, each in command.redirects if each.startswith(("PIPEGUARD_", "XDG_"))]
-    stdin = ["<<<", command.stdin] if command.stdin and not is_run else []
-    return " ".join(map(flat, (*values, *command.words, *stdin)))
+    return " ".join(map(flat, (*values, *command.words)))
 
 
 def _sends(name: str, command: ShellCommand) -> bool:

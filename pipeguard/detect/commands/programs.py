@@ -138,7 +138,7 @@ def unwrap(words: list[str]) -> tuple[list[str], bool]:
             rest = rest[1:]
         if name == "env" and not rest:
             break
-        if name == "trap" and rest and " " in rest[0]:
+        if name in ("trap", "watch") and rest and " " in rest[0]:
             words = ["sh", "-c", rest[0]]
             break
         words = rest[first:]
