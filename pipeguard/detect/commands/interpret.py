@@ -43,6 +43,7 @@ MAX_LINES = 40_000
 MAX_DEPTH = 8  # of pipelines inside each other
 MAX_NESTING_DEPTH = 6  # of pipelines whose arguments are read as commands again
 MAX_PIPED_ARGUMENTS = 4000  # characters of a known input that `xargs` turns into arguments
+MAX_FOLDER = 1024  # characters, as macOS allows
 MAX_MANIFEST = 1000  # characters of an input that are shown with a command
 MADE = "MADE "
 
@@ -272,6 +273,9 @@ class _Interpreter:
         if not words:
             return f"${targets}" if targets else ""
         name = program_name(words[0])
+        if name in ("cd", "pushd"):
+            path = words[-1] if len(words) > 1 else "~"
+            self._files.folder = self._files.resolve(path)[:MAX_FOLDER]
         is_plain = not (command.redirects or command.stdin or "/" in words[0])
         if is_plain and programs.is_ordinary(words[0]) and not any(map(programs.is_inner, words)):
             return _show(name, words[1:])
@@ -289,8 +293,6 @@ class _Interpreter:
             words = [*words, GAP.join(command.stdin.split())[:MAX_MANIFEST]]
         if name == "rm":
             return self._removal_line(words) + targets
-        if name in ("cd", "pushd"):
-            self._files.folder = self._files.resolve(words[-1] if len(words) > 1 else "~")
         return _show(name, self._arguments(name, words)) + targets
 
     def _run_nested(self, nested: nested_commands.Nested) -> None:

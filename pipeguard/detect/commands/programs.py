@@ -90,7 +90,7 @@ def tidy(path: str) -> str:
 
 def flat(word: str) -> str:
     """A word with GAP for each blank, so that it is one word of a line."""
-    return _SPACE.sub(GAP, word) if _SPACE.search(word) else word
+    return word if word.split() == [word] else _SPACE.sub(GAP, word)
 
 
 _SPACE = lazy_regex(r"\s")

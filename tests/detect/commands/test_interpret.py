@@ -87,3 +87,10 @@ def test_a_longer_script_may_cost_more() -> None:
     assert budget.spend(MAX_STEPS + 100)
     assert not budget.is_exceeded
     assert not budget.spend()
+
+
+def test_paths_do_not_grow_with_each_folder() -> None:
+    for times, path in ((3, "a/a/a/x"), (9000, "a/" * 511)):
+        removed = interpret.command_lines("cd a;" * times + "rm x")[-1]
+        assert removed.startswith(f"$ rm {path}")
+        assert len(removed) < 1100
