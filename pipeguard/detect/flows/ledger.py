@@ -470,14 +470,10 @@ def _secrets(call: Call, result: ToolResult) -> tuple[bool, bool]:
     types = not outgoing_call.TYPES.isdisjoint(name_words(call.tool.name))  # perhaps where asked
     is_named = is_one_time and not (types and not call.tool.labels & Label.OUTSIDE)
     if is_secretive:
-        looks_secret = looks_secret or any(map(call.completes_new, result.secrets()))
-        is_named = is_named or any(
-            call.is_new(value)
-            for value in result.named_secrets()
-            if any(value in reading for reading in call.readings)
-        )
-        named = by_letters(result.named_secrets())
-        is_named = is_named or any(map(call.completes_new, named))
+        completed = {*filter(call.completes_new, result.secrets())}
+        looks_secret = looks_secret or bool(completed)
+        is_named = is_named or any(map(call.is_new, call.find_named(result)))
+        is_named = is_named or any(bare in completed for bare in by_letters(result.named_secrets()))
     return looks_secret or is_one_time, is_named
 
 

@@ -5,11 +5,11 @@ Knows no rules: detect.flows.ledger decides how much of which result may leave.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache, cached_property
 from heapq import nlargest
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from pipeguard.detect.flows import overlap, text_values
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MOST_NEEDLES = 64  # looked up for one call
 MOST_READINGS = 8  # decoded from it
-ORDERS_BYTES = 2**40  # more than a search of all text written for a model can take
+ANY_BYTES = 2**40  # more than a search of short texts can take
 FEW_MAILBOXES = 3  # in a text, any of which an answer may go to
 MOST_ROWS = 2**13  # of a call that are looked up: more take longer than to read all results
 CODE_CHARS = 5  # of the shortest code, which has a digit
@@ -34,6 +34,7 @@ MANY_NAMES = 4  # of people
 MANY_CONTACTS = 5  # of people, in a letter to somebody else
 
 TYPES = word_set("type fill press input")  # in the name of a tool that types into a page
+_DIGITS = lazy_regex("[0-9]+")
 _LONG_WORD = lazy_regex(rf"[^\s\"'<>()\[\]]{{{LONG_BYTES},}}")
 
 
@@ -226,7 +227,7 @@ class Call:
         These texts are short, and searches in other results must not use up their budget.
         """
         for kind in (ORDERED_NAMES, ORDERED_ROWS) if results else ():
-            self._look_up(kind, results, overlap.SearchBudget(ORDERS_BYTES))
+            self._look_up(kind, results, overlap.SearchBudget(ANY_BYTES))
 
     def _find_secrets(self, results: list[ToolResult]) -> set[ToolResult]:
         """Find the results whose secret values the call may contain.
@@ -252,8 +253,13 @@ class Call:
         """True if it may contain a secret value of a result."""
         if result.one_time_secrets() or any(map(self._may_complete, result.secrets())):
             return True
+        return bool(self.find_named(result))
+
+    def find_named(self, result: ToolResult) -> list[str]:
+        """The values that a result calls secret by name, as they are in a reading."""
         named = [*dict.fromkeys(result.named_secrets())]
-        return bool(overlap.find_held(named, self.readings, overlap.SearchBudget()))
+        held = overlap.find_held(named, self.readings, overlap.SearchBudget(ANY_BYTES))
+        return [named[at] for at in {*chain.from_iterable(held.values())}]
 
     @cached_property
     def _rows(self) -> set[str]:
@@ -345,18 +351,30 @@ class Call:
         """True for a one-time secret of a result in any of its readings, whole or in pieces."""
         bare = overlap.squeeze(secret)
         if bare.isdigit():
-            digits = re.compile(rf"(?<![0-9])(?:{bare}|{bare[::-1]})(?![0-9])")
-            return any(digits.search(text) for text in (*self.readings, *self.squeezed_texts))
-        return self.completes(bare)
+            return not self._numbers.isdisjoint((bare, bare[::-1]))
+        return self._may_complete(bare) and self.completes(bare)
+
+    @cached_property
+    def _numbers(self) -> set[str]:
+        """All runs of digits in it, in any reading."""
+        return {*_DIGITS.findall("\n".join((*self.readings, *self.squeezed_texts)))}
 
     def completes_new(self, bare: str) -> bool:
         """True if the call completes the value, and the client had not said it before."""
         return self._may_complete(bare) and self.completes(bare) and bare not in self._said_squeezed
 
     def _may_complete(self, bare: str) -> bool:
-        """False if the call has no piece of a value: the usual case, and 100 times as fast."""
-        begin = bare[::-1][: overlap.PIECE_CHARS]
-        return begin in self._rows or not self._rows.isdisjoint(overlap.pieces(bare))
+        """False if the call has few pieces of a value: the usual case, and 100 times as fast."""
+        if len(bare) < overlap.PIECE_CHARS:
+            rows = overlap.rows(f"{bare}\n{bare[::-1]}", CODE_CHARS)
+            return bare.isalpha() or not rows or not self._rows.isdisjoint(rows)
+        parts = overlap.pieces(bare)
+        missing = {*parts}.difference(self._rows)
+        back = bare[::-1]
+        is_reversed = back[: overlap.PIECE_CHARS] in self._rows
+        return 5 * len(missing) <= 2 * len(parts) or (
+            is_reversed and self._rows.issuperset(overlap.pieces(back))
+        )
 
     def completes(self, bare: str) -> bool:
         """True if a squeezed value leaves with this call, whole or by the last of its pieces.

@@ -20,7 +20,7 @@ from pipeguard.records import NamedTuple
 
 MEMORY_BYTES = 4 * 1024 * 1024  # for the automaton of one expression, which grows as it reads
 GENERATION, GENERATION_BYTES = 16, 512 * 1024  # of expressions; of the messages judged with them
-FEW_SIGNS, SIGN_CHARS = 100, 64  # that `re` reads in the time of one sign
+FEW_SIGNS, SIGN_CHARS = 100, 256  # that `re` reads in the time of one sign
 
 BRACKETS = rb"\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\]"  # a class, which may name others
 _TOKEN = lazy_regex(rb"\\Q.*?(?:\\E|\Z)|\\.|" + BRACKETS + rb"|\$", re.DOTALL)
