@@ -199,7 +199,7 @@ class Engine(RuleLookup):
         data = text.encode("utf-8", "replace")
         source = self._source(MessageText("", keyed=self.keyed), lambda _: "log.message")
         scan = Scan(self, source, self.surface, Budgets(len(data)))
-        secrets = (s for s in scan.spans(data) if s[2].is_private and hides(s[2].id))
+        secrets = scan.spans(data, lambda rule: rule.is_private and hides(rule.id))
         pieces, at = list[bytes](), 0
         for start, end, rule in sorted(secrets, key=lambda span: (span[0], -span[1])):
             if end > at:

@@ -6,7 +6,7 @@ expressions run. The same pass finds the signs of encodings and of further readi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, partial
 from itertools import islice
 
@@ -30,6 +30,7 @@ from pipeguard.unicode import folding
 from pipeguard.unicode.folding import Range
 
 FOLLOWING_BYTES = 4096  # after a named number, in which further numbers may follow without a name
+MOST_RATED = 32  # matches of a text in which secrets are hidden
 LEVELS = 2  # of encodings within each other
 _CLASSIFIED = (View.TEXT, View.FOLDED, View.DECODED)
 
@@ -190,18 +191,21 @@ class Scan:
         if levels > 1:
             self.decode(decoded, signs, inner, levels - 1)
 
-    def spans(self, data: bytes) -> list[tuple[int, int, Rule]]:
-        """The matches in a text as it is: start, end, rule."""
+    def spans(self, data: bytes, is_asked: Callable[[Rule], bool]) -> list[tuple[int, int, Rule]]:
+        """The matches of some rules in a text as it is: start, end, rule; after many, unrated."""
+        rated = 0
         plain, spans = Origin(self.source, "text"), list[tuple[int, int, Rule]]()
         found = (
             (rule, self._confirm(rule, data, low, high + TAIL_BYTES, View.TEXT))
             for low, high in blocks(len(data))
             for rule in self.lookup.look_plain(data[low : look_end(data, high)])[1]
+            if is_asked(rule)
         )
         for rule, matches in found:
             for match in dict.fromkeys(matches):  # text after several of them once
                 candidate = Candidate(rule, data, match, View.TEXT, origin=plain)
-                if rating.rate_by_checks(candidate).confidence is not None:
+                rated += 1
+                if rated > MOST_RATED or rating.rate_by_checks(candidate).confidence is not None:
                     spans.append((*match.secret, rule))
         return spans
 
