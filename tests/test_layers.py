@@ -49,7 +49,6 @@ LAYERS = (
     "detect.content_marks",
     "detect.cuts",
     "detect.restoring",
-    "detect.cover",
     "detect.shown_call",
     "detect.matched",
     "detect.findings",

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 
 from pipeguard.detect.content_marks import ContentMarks
 from pipeguard.detect.counting import LocatedMatch, pass_with_words
-from pipeguard.detect.cover import Cover
 from pipeguard.detect.cuts import can_cut, cut_findings, with_words
 from pipeguard.detect.flows.leak import Leak
 from pipeguard.detect.flows.text_values import forget_addresses
@@ -68,12 +66,11 @@ def list_leaks(
     """
     findings: list[Finding] = []
     contents = ContentMarks(context.guard.contents_key, message.value)
-    cover = cache(lambda: Cover(knowledge, leaks))
     for leak in leaks:
         mark, level = contents.of_part(leak.rule, ARGUMENTS), (leak.severity, leak.confidence)
         found = context.finding(leak.rule, "call.arguments", level, content=mark, note=leak.note)
         if leak.passage is not None or found.action >= Action.ASK or found.would is not None:
-            found = found._replace(**show_source(cover(), leak, message, context.now))
+            found = found._replace(**show_source(knowledge, [leak, *leaks], message, context.now))
         findings.append(found)
     return findings
 

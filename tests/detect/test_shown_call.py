@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeguard.detect import cover, shown_call
+from pipeguard.detect import shown_call
 from pipeguard.detect.detector import get_detection
 from pipeguard.detect.flows.known_secrets import KnownSecrets
 from pipeguard.detect.flows.readings import readings
@@ -102,14 +102,14 @@ def test_where_a_call_goes_is_shown_first_and_what_is_not_shown_is_counted(
     assert json.loads(findings_json([found]))[0]["targets"] == found.targets
     assert (int(found.unseen or 0) >= unseen) if unseen else found.unseen == ""
     assert json.loads(found.arguments).keys() >= json.loads(found.lengths or "{}").keys()
-    assert len(found.arguments.encode()) <= cover.ARGUMENTS_BYTES
+    assert len(found.arguments.encode()) <= shown_call.ARGUMENTS_BYTES
 
 
 def test_a_secret_of_ours_is_hidden_before_a_text_is_cut(place: Path) -> None:
     secret = "Zk9-known-secret-value-77"
     talk = Conversation(place)
     get_detection(talk.session.guard).known_secrets = KnownSecrets([secret])
-    for at in range(cover.ARGUMENTS_BYTES // 2 - 30, cover.ARGUMENTS_BYTES // 2, 4):
+    for at in range(shown_call.ARGUMENTS_BYTES // 2 - 30, shown_call.ARGUMENTS_BYTES // 2, 4):
         found = talk.order({**CALL, "body": f"{'b ' * (at // 2)}{secret} {LONG}"}).findings[0]
         assert "Zk9" not in found.arguments
 
@@ -166,13 +166,13 @@ def test_a_call_is_read_as_often_however_many_arguments_it_has(
     assert '"k0":"value 0"' in found.findings[0].arguments
     assert "token=000qZ7" not in found.findings[0].arguments
     assert len(read) <= 16
-    assert sum(map(len, read)) < 16 * (len(found.frame) + 64 * count + 2 * cover.SECRET_CHARS)
+    assert sum(map(len, read)) < 16 * (len(found.frame) + 64 * count + 2 * shown_call.SECRET_CHARS)
 
 
 @pytest.mark.parametrize(("budget", "is_shown"), [(4096, True), (64, False)])
 def test_what_exceeds_the_budget_is_dotted(
     place: Path, monkeypatch: pytest.MonkeyPatch, budget: int, is_shown: bool
 ) -> None:
-    monkeypatch.setattr(cover, "MASKED_CHARS", budget)
+    monkeypatch.setattr(shown_call, "MASKED_CHARS", budget)
     shown = Conversation(place).order({**CALL, "body": "The quick fox"}).findings[0].arguments
     assert ("The quick fox" in shown) is is_shown

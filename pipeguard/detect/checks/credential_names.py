@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from itertools import pairwise
 
 from pipeguard.detect.words import credentials
@@ -14,7 +13,6 @@ _NAMES = "|".join(credentials.in_order("ARGUMENTS"))
 _ARGUMENT = lazy_regex(rf"(?:\w{{1,30}}[_-])?(?:{_NAMES})", re.IGNORECASE)
 
 
-@lru_cache(maxsize=1024)
 def is_credential_name(name: str) -> bool:
     """True if an argument of a call is meant for a credential."""
     return _ARGUMENT.fullmatch(name) is not None

@@ -370,11 +370,9 @@ class Call:
             return bare.isalpha() or not rows or not self._rows.isdisjoint(rows)
         parts = overlap.pieces(bare)
         missing = {*parts}.difference(self._rows)
-        back = bare[::-1]
-        is_reversed = back[: overlap.PIECE_CHARS] in self._rows
-        return 5 * len(missing) <= 2 * len(parts) or (
-            is_reversed and self._rows.issuperset(overlap.pieces(back))
-        )
+        if 5 * len(missing) <= 2 * len(parts):
+            return True
+        return self._rows.issuperset(overlap.pieces(bare[::-1]))
 
     def completes(self, bare: str) -> bool:
         """True if a squeezed value leaves with this call, whole or by the last of its pieces.
