@@ -165,7 +165,7 @@ class _Interpreter:
         """Add the lines of a script for PowerShell or cmd."""
         for line in windows_lines(text[:MAX_TEXT]):
             self.lines.append(line)
-            self._add_own(line[3:].split("|"), [])
+            self._add_own(own.STEPS.sub("/", line[3:]).split("|"), [])
 
     def run_code(self, text: str) -> None:
         """Add the lines of a program in another language."""
@@ -345,7 +345,12 @@ def _show(name: str, arguments: Sequence[str]) -> str:
 
 def _show_raw(command: ShellCommand) -> str:
     """A command as it is written, after its variables."""
-    values = [each for _, each in command.redirects if each.startswith(("PIPEGUARD_", "XDG_"))]
+    values = [
+        each
+        for sign, each in command.redirects
+        if each.startswith(("PIPEGUARD_", "XDG_"))
+        or (sign == "=" and command.words and "guard" in each)
+    ]
     return " ".join(map(flat, (*values, *command.words)))
 
 

@@ -34,7 +34,7 @@ def _expression(table: str) -> re.Pattern[str]:
 
 _SIGNS, _FILES, _NAMES, _WORD = map(_expression, ("SIGNS", "FILES", "NAMES", "WORD"))
 _PATH, _TEXTS, _READS = map(_expression, ("PATH", "TEXTS", "READS"))
-_STEPS, _USES, _MAKES, _WRITES = map(_expression, ("STEPS", "USES", "MAKES", "WRITES"))
+STEPS, _USES, _MAKES, _WRITES = map(_expression, ("STEPS", "USES", "MAKES", "WRITES"))
 _OPENS, _PROSE, _CHANGES_DATA = map(_expression, ("OPENS", "PROSE", "CHANGESDATA"))
 _BY_NAME, _EDITORS, _IS_DATA = map(_expression, ("BYNAME", "EDITORS", "DATA"))
 
@@ -79,7 +79,7 @@ def change_in_code(text: str, folder: str) -> bool:
     if not may_name(text := f"'{folder}'\n{text}"):
         return False
     plain = _TEXTS.sub(r"\1\2\3\4\5", text.replace("\\", "/"))
-    if not _NAMES.search(mark(f"{plain}\n{_STEPS.sub('/', plain)}")):
+    if not _NAMES.search(mark(f"{plain}\n{STEPS.sub('/', plain)}")):
         return False
     used = {name.lower() for name in _USES.findall(text)}
     used -= {name.lower() for name in _MAKES.findall(text)}
@@ -98,12 +98,14 @@ def change_by_call(tool: str, named: Sequence[tuple[str, str]], lines: Sequence[
     sources = arguments.SOURCES if words & lists.COPIES else frozenset[str]()
     values = [mark(value) for name, value in named if name not in sources]
     paths = [value for value in values if not _PROSE.search(value)]
+    paths += [line.partition(" ")[2] for line in lines if line[0] in ">O"]
     joined = "/".join(paths * 2)[: 30 * MAX_PATH]
-    written = [*path_lines(joined, joined, (">",)), *lines]
-    paths += [joined, *(line.partition(" ")[2] for line in written if line[0] in ">O")]
+    paths += [joined, *(line[2:] for line in path_lines(joined, joined, (">",)))]
     is_named = any(FILE in mark(f"\n{path}") for path in paths)
+    is_named |= _NAMES.search(" ".join(paths)) is not None
     is_named |= any(map(_IS_DATA.match, lines)) and any(map(_OPENS.search, values))
-    if words & lists.LOOKS and not words & lists.CHANGES:
+    outputs = {mark(value) for name, value in named if name in arguments.TARGETS}
+    if words & lists.LOOKS and not (words & lists.CHANGES or FILE in "".join(outputs)):
         return is_named and any(map(_CHANGES_DATA.match, lines))
     texts = {text[:MAX_PATH] for pair in named for text in pair}
     return is_named or any(_BY_NAME.search(f"{tool}\n{text}") for text in texts)
