@@ -96,15 +96,15 @@ def command(  # noqa: PLR0913  one for each option
     Adds an exception to your policy file, whose comments and order stay as they are: for this rule,
     server, tool and place, and the content that was found. Where that cannot be recognized again,
     it is for calls that name this file or host, or else for all calls of the tool; --by chooses.
-    For what a flow stopped (`flows.…`), and with `--by call`, it allows that one call: once, within
-    half an hour, with the same arguments, of the tool as it is defined now. Nothing is written to
-    the policy. With `--until`, `--forever` or `--policy`, it adds an exception all the same.
-    You see what would be written, and what else would pass, before you confirm. Running servers
-    follow within a second. To take it back, remove the lines. A person decides: it asks on a
-    terminal, or takes a token (`pipeguard policy ci-token`). For what an isolated server was not
-    given, a host, a file or a port of this machine, it gives the server exactly that, under
-    `isolate`, and says when that takes effect; for a file that does not exist yet, the folder. To
-    take that back, delete the line.
+    For what a flow stopped (`flows.…`), a change of a client's servers, and with `--by call`, it
+    allows that one call: once, within half an hour, with the same arguments, of the tool as it is
+    defined now. Nothing is written to the policy. With `--until`, `--forever` or `--policy`, it
+    adds an exception all the same. You see what would be written, and what else would pass, before
+    you confirm. Running servers follow within a second. To take it back, remove the lines. A person
+    decides: it asks on a terminal, or takes a token (`pipeguard policy ci-token`). For what an
+    isolated server was not given, a host, a file or a port of this machine, it gives the server
+    exactly that, under `isolate`, and says when that takes effect; for a file that does not exist
+    yet, the folder. To take that back, delete the line.
 
     \b
     Examples:

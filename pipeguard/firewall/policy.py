@@ -23,6 +23,8 @@ DEFAULT_NOTIFICATIONS = 10_000
 DEFAULT_ASK_SECONDS = 50.0
 ASKED = "policy.ask"  # the rule that finds each call of a tool of `tools.ask`
 OWN_GUARD = "commands.own-guard"  # finds calls that change PipeGuard itself; no entry opens it
+# The rules of which a stopped call is allowed once, not for good.
+ALLOWED_BY_CALL = ("flows.", ASKED, "commands.client-servers")
 
 
 class Mode(Enum):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pipeguard.config.atomic_write import FREE_SPACE, OWNER_ONLY, is_full, replace_file
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.firewall.finding import tells_private
-from pipeguard.firewall.policy import ASKED
+from pipeguard.firewall.policy import ALLOWED_BY_CALL
 from pipeguard.firewall.session.remedies import Way, decisive_rule, find_remedy
 from pipeguard.state.audit import AuditFilter, parse_findings, rows
 from pipeguard.state.exemption import Breadth, Exemption, entries, flow_entry
@@ -211,9 +211,9 @@ def scopes(event: AuditedEvent) -> tuple[Breadth, ...]:
 
 
 def is_decided_by_call(event: AuditedEvent) -> bool:
-    """True for a call that waits, or that a flow stopped: it is allowed once, not for good."""
-    is_flow = any(item["rule"].startswith(("flows.", ASKED)) for item in stopping(event))
-    return (is_flow or is_held(event)) and bool(call_mark(event))
+    """True for a call that is allowed once, not for good: it waits, or a flow stopped it."""
+    is_by_call = any(item["rule"].startswith(ALLOWED_BY_CALL) for item in stopping(event))
+    return (is_by_call or is_held(event)) and bool(call_mark(event))
 
 
 def held_events(store: Store, since: str) -> list[AuditedEvent]:

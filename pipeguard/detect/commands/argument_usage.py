@@ -6,6 +6,7 @@ computed once for a message. Knows places and roles, and no rule.
 
 from __future__ import annotations
 
+import json
 import re
 from bisect import bisect_left
 from collections.abc import Iterable
@@ -15,8 +16,11 @@ from operator import itemgetter
 from pipeguard.detect.commands.argument_roles import IDLE, ArgumentRole, role, writes_file
 from pipeguard.detect.commands.sql import is_statement
 from pipeguard.detect.text.document import MessageText
+from pipeguard.errors import Refusal
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import Path
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.json_values import JsonValue, Path
+from pipeguard.firewall.protocol.strict_json import MAX_DEPTH, nests_deeper_than
 from pipeguard.records import NamedTuple
 
 Range = tuple[int, int]
@@ -152,3 +156,25 @@ def is_object(value: str, tool: str | None, names: Iterable[str]) -> bool:
         names: of the arguments.
     """
     return _JSON.match(value) is not None and not writes_file(tool, names)
+
+
+def parse_json(text: str) -> JsonValue:
+    """The list or the object that an argument is in JSON; None for any other text.
+
+    Raises:
+        Refusal: an object in it has the same key twice, of which each parser takes its own.
+    """
+    is_json = text.lstrip()[:1] in ("[", "{")
+    try:
+        read: JsonValue = json.loads(text, object_pairs_hook=_make_object) if is_json else None
+        json.dumps(read if "\\ud" in text.lower() else 0, ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError):
+        return None
+    return None if nests_deeper_than(read, MAX_DEPTH) else read
+
+
+def _make_object(pairs: list[tuple[str, JsonValue]]) -> JsonValue:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise Refusal("protocol.duplicate-key", "JSON with a key twice", codes.INVALID_REQUEST)
+    return members

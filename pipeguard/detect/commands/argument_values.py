@@ -7,11 +7,11 @@ value that continues as a command, lines for a value that may continue as a stat
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 
 from pipeguard.detect.commands.argument_roles import is_of_database, path_signs
+from pipeguard.detect.commands.argument_usage import parse_json
 from pipeguard.detect.commands.interpret import code_lines, command_lines
 from pipeguard.detect.commands.path_normalisation import patch_lines, path_lines
 from pipeguard.detect.commands.shell_command import ScriptBudget
@@ -19,11 +19,8 @@ from pipeguard.detect.commands.sql import breakout_lines, statements
 from pipeguard.detect.text.document import is_text
 from pipeguard.detect.words import arguments as lists
 from pipeguard.detect.words import programs
-from pipeguard.errors import Refusal
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonValue
-from pipeguard.firewall.protocol.strict_json import MAX_DEPTH, nests_deeper_than
 from pipeguard.unicode import folding
 
 MAX_VALUE = 1500  # characters that are read at a time
@@ -156,21 +153,6 @@ def _long_value_lines(
                 yield line
 
 
-def parse_json(text: str) -> JsonValue:
-    """The list or the object that an argument is in JSON; None for any other text.
-
-    Raises:
-        Refusal: an object in it has the same key twice, of which each parser takes its own.
-    """
-    is_json = text.lstrip()[:1] in ("[", "{")
-    try:
-        read: JsonValue = json.loads(text, object_pairs_hook=_make_object) if is_json else None
-        json.dumps(read if "\\ud" in text.lower() else 0, ensure_ascii=False).encode("utf-8")
-    except (ValueError, RecursionError):
-        return None
-    return None if nests_deeper_than(read, MAX_DEPTH) else read
-
-
 def find_members(text: str) -> JsonValue:
     """The quoted texts, with their names, in what some parsers take for JSON: with a comment."""
     members = _MEMBER.finditer(text) if _NEAR_JSON.match(text) else ()
@@ -181,13 +163,6 @@ def _unquote(text: str) -> str:
     """A text without JSON's escapes, if it has no others."""
     read = parse_json(f'["{text}"]')
     return str(read[0]) if isinstance(read, list) else text
-
-
-def _make_object(pairs: list[tuple[str, JsonValue]]) -> JsonValue:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        raise Refusal("protocol.duplicate-key", "JSON with a key twice", codes.INVALID_REQUEST)
-    return members
 
 
 def _is_program(text: str) -> bool:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from pipeguard.detect.commands import argument_values, own
+from pipeguard.detect.commands import argument_values, client_files, own
 from pipeguard.detect.commands.argument_roles import IDLE, ArgumentRole, is_field, is_shell, role
-from pipeguard.detect.commands.argument_usage import ArgumentEffect, Uses, is_object
+from pipeguard.detect.commands.argument_usage import ArgumentEffect, Uses, is_object, parse_json
 from pipeguard.detect.commands.interpret import MADE, argument_lines, code_lines, command_lines
 from pipeguard.detect.commands.path_normalisation import patch_lines
 from pipeguard.detect.commands.programs import flat
@@ -24,7 +24,7 @@ from pipeguard.detect.words import arguments as lists
 from pipeguard.detect.words import file_names, programs
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, Path
-from pipeguard.firewall.protocol.places import ARGUMENTS
+from pipeguard.firewall.protocol.places import ARGUMENTS, get_value
 from pipeguard.records import NamedTuple
 
 MAX_CHARS = 4 * 2**20  # of all strings of one message that are read, at most 3 us each
@@ -32,12 +32,8 @@ MAX_TOKEN = 300  # characters of a path or an option in an argument for text
 MAX_ACT = 24  # characters of a word for what a tool does
 MAX_PROGRAM_NAME = 200  # characters
 
-# The content of such a file is run later, or tells a client how to start its servers.
-_WRITES_DECISIVE_FILE = lazy_regex(
-    rf"> (?:({file_names.alternatives('STARTED_FILES')})"
-    rf"|(?i:{file_names.alternatives('CLIENT_FILES')}))\Z"
-)
-_UNGUARDED = lazy_regex(r"--observe\b|bypassPermissions")
+# The content of such a file is run later.
+_WRITES_STARTED_FILE = lazy_regex(rf"> (?:{file_names.alternatives('STARTED_FILES')})\Z")
 _PROGRAM = lazy_regex(
     rf"(?:/(?:usr/)?(?:local/)?s?bin/)?(?:{programs.alternatives('NAMED_PROGRAMS')})\Z"
 )
@@ -101,6 +97,8 @@ def flat_effects(
     """
     reader = _ArgumentReader(_acting(tool, arguments.items()), ScriptBudget(size), windows=windows)
     shown: list[bytes] = []
+    if client_files.find_client_files([each for each in arguments.values() if type(each) is str]):
+        return None
     for name, value in arguments.items():
         if isinstance(value, (dict, list, Number)) or own.may_name(f"\n{name}={value}"):
             return None
@@ -113,7 +111,7 @@ def flat_effects(
         if purpose in IDLE and not _names_file(value):
             continue
         lines = reader.lines(purpose, [_String(path, value, 0)])
-        if any(line.startswith(MADE) or _WRITES_DECISIVE_FILE.match(line) for line in lines):
+        if any(line.startswith(MADE) or _WRITES_STARTED_FILE.match(line) for line in lines):
             return None
         shown += [_show(lines)] if lines else []
     return None if reader.budget.is_exceeded else b"\n".join(shown)
@@ -124,19 +122,6 @@ def _acting(tool: str | None, named: Iterable[tuple[str, JsonValue]]) -> str:
     keys = lists.OPERATIONS | ({"name"} if "proxy" in (tool or "").lower() else set())
     acts = dict.fromkeys(str(value)[:MAX_ACT] for name, value in named if name in keys)
     return " ".join((tool or "", *(act for act in acts if len(act) < MAX_ACT and " " not in act)))
-
-
-def _takes_guard(contents: list[_String]) -> bool:
-    """True if a client's file loses PipeGuard, or is told not to enforce or to ask."""
-    sides: dict[bool, list[str]] = {True: [], False: []}  # what is taken away, and the rest
-    for each in contents:
-        is_patch = bool(patch_lines(each.value))
-        for line in each.value.split("\n"):
-            if not is_patch or line[:1] in {"+", "-"}:
-                sides[line[0] == "-" if is_patch else each.key in lists.REPLACED].append(line)
-    old, new = "\n".join(sides[True]), "\n".join(sides[False])
-    loses = "pipeguard" in old and "pipeguard" not in new
-    return loses or bool(_UNGUARDED.search(new) and not _UNGUARDED.search(old))
 
 
 def _names_file(value: str) -> bool:
@@ -229,12 +214,12 @@ class _ArgumentReader:
 
     def read(self, uses: Uses) -> Iterator[tuple[list[_String], list[str]]]:
         """Arguments that belong together, each time with their lines; at last what files get."""
-        written, texts = list[re.Match[str]](), list[_String]()
-        values, seen = list[_String](), list[str]()
+        values, seen, started = list[_String](), list[str](), list[str]()
         places = zip(uses.text.names_around, uses.text.strings, strict=True)
         folders = (each for names, each in places if names[-1:] and names[-1] in lists.FOLDERS)
         self._folder = next(folders, "")
-        for group in (*_groups(uses), *_keys(uses.text)):
+        groups = [*_groups(uses), *_keys(uses.text)]
+        for group in groups:
             self._left -= sum(len(string.value) for string in group)
             if self._left < 0:
                 self.budget.is_exceeded = True
@@ -244,23 +229,24 @@ class _ArgumentReader:
             values += group if role in _ACTED_ON and not is_run else ()
             if lines := self.lines(role, group):
                 seen += lines if not is_run else []
-                found = [*filter(None, map(_WRITES_DECISIVE_FILE.match, lines))]
-                written += found
-                texts += [string for string in group if found and "\n" in string.value]
+                started += filter(_WRITES_STARTED_FILE.match, lines)
                 yield group, lines
         named = [(each.key, each.value) for each in values]
         if self._tool and own.change_by_call(self._tool, named, seen):
             yield values or group, ["OWN value"]
-        contents = [s for group in _groups(uses, only_idle=True) for s in group] if written else []
-        if contents and any(match[1] for match in written):
+        contents = [s for group in _groups(uses, only_idle=True) for s in group] if started else []
+        if contents:
             script = "\n".join(string.value for string in contents)
             lines = self.command_lines(script) + code_lines(script, budget=self.budget)
-            if written[0][0].endswith((".py", ".rs", "js", "ts")):  # a test of PipeGuard names it
+            if started[0].endswith((".py", ".rs", "js", "ts")):  # a test of PipeGuard names it
                 lines = [line for line in lines if not line.startswith("OWN ")]
             yield contents, lines
-        texts += contents
-        if not all(match[1] for match in written) and _takes_guard(texts):
-            yield texts, ["OFF guard"]
+        is_moving = not lists.MOVES.isdisjoint(_NAME_WORD.findall((self._tool or "").lower()))
+        others = lists.COMMAND | lists.CODE | (frozenset() if is_moving else lists.SOURCES)
+        texts = [s for group in groups for s in group if s.key not in others or "\n" in s.value]
+        if files := client_files.find_client_files([each.value for each in texts]):
+            arguments = get_value(uses.text.value, ARGUMENTS)
+            yield texts, client_files.judge_call(self._tool or "", arguments, files)
 
     def lines(self, role: ArgumentRole, group: list[_String]) -> list[str]:
         """The lines of arguments that belong together."""
@@ -280,7 +266,7 @@ class _ArgumentReader:
 
     def _lines_of_value(self, string: _String) -> list[str]:
         """The lines of a value; for JSON, of each string in it, as if it were an argument."""
-        read, lines = argument_values.parse_json(string.value), patch_lines(string.value)
+        read, lines = parse_json(string.value), patch_lines(string.value)
         if read is None:
             is_in = is_field(string.path)
             value_lines = argument_values.field_lines if is_in else argument_values.value_lines
@@ -333,7 +319,7 @@ class _ArgumentReader:
 
 def _words_of_json(value: str) -> list[str]:
     """The words of a command given as a JSON list; empty for any other value."""
-    read = argument_values.parse_json(value)
+    read = parse_json(value)
     return [each for each in read if isinstance(each, str)] if isinstance(read, list) else []
 
 

@@ -24,7 +24,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-from pipeguard.detect.commands import nested_commands, own, programs, shell_command
+from pipeguard.detect.commands import client_files, nested_commands, own, programs, shell_command
 from pipeguard.detect.commands.file_access import FileAccess
 from pipeguard.detect.commands.path_normalisation import patch_lines
 from pipeguard.detect.commands.posix_shell import Shell
@@ -174,7 +174,7 @@ class _Interpreter:
                 self.run_script(call)
             else:
                 self.run_words(call)
-        self.lines += opened_file_lines(text)
+        self.lines += [*opened_file_lines(text), *client_files.judge_code(text)]
         if not self._budget.is_exceeded:
             if own.change_in_code(text, self._files.folder[-own.MAX_PATH :]):
                 self.lines.append("OWN program")
@@ -269,6 +269,7 @@ class _Interpreter:
     def _command_line(self, command: ShellCommand) -> str:
         """The line of a command, after the lines for its effects are added; empty for nothing."""
         words = command.words
+        self.lines += client_files.judge_command(command, self._files)
         targets = self._files.redirect(command) if command.redirects else ""
         if not words:
             return f"${targets}" if targets else ""

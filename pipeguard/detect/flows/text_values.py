@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import pairwise, repeat
 
 from pipeguard.detect.checks.credential_names import is_credential_name
-from pipeguard.detect.commands.argument_values import parse_json
+from pipeguard.detect.commands.argument_usage import parse_json
 from pipeguard.detect.flows import overlap
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import Vault

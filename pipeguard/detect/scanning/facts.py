@@ -240,8 +240,10 @@ class Located:
 
     @cached_property
     def is_stored(self) -> bool:
-        """True in a document that the tool stores."""
-        if self.role is not ArgumentRole.VALUE or self.data.startswith(b"OWN ", self.span[0]):
+        """True in a document that the tool stores, unless it was read as a change of a file."""
+        if self.role is not ArgumentRole.VALUE:
+            return False
+        if self.data.startswith((b"OFF ", b"OWN "), self.span[0]):
             return False
         value = whole = self.text.find_value(self.low)
         is_json = whole.lstrip()[:1] in ("[", "{")
