@@ -326,14 +326,14 @@ def secret_egress(
     surest: Confidence | None = None
     strings = named_strings(arguments)
     whole = "\n".join([text for _, text in strings])
-    known = vault.find_secrets(whole)
-    if "[secret:" not in whole and not known:
+    returned = vault.find_secrets(whole)
+    if "[secret:" not in whole and not returned:
         return None  # before each string is examined
-    secrets = [(key, text, at) for key, text in strings for at in _secrets(vault, known, text)]
+    secrets = [(key, text, at) for key, text in strings for at in _secrets(vault, returned, text)]
     first = "".join([text for _, text, _ in secrets[:1]])
     has_address = bool(secrets and find_addresses(arguments)) or _ADDRESS.search(first)
     if secrets and not (has_address or labels & (Label.SENDS | Label.OUTSIDE)):
-        return _sent_by_command(vault, known, strings) if labels & Label.RUNS else None
+        return _sent_by_command(vault, returned, strings) if labels & Label.RUNS else None
     opened = find_opened(labels, strings) if secrets else frozenset()
     for key, text, start in secrets:
         address = address_around(text, start)
@@ -350,34 +350,34 @@ def secret_egress(
 
 
 def _sent_by_command(
-    vault: Vault, known: Sequence[str], strings: Sequence[tuple[str, str]]
+    vault: Vault, returned: Sequence[str], strings: Sequence[tuple[str, str]]
 ) -> Confidence | None:
     """Rate how surely a command without a web address sends a secret."""
     # Imported here: few calls are scripts.
     from pipeguard.detect.commands.network_commands import MARK, sends
 
-    scripts = [_mark_secrets(vault, known, text, MARK) for _, text in strings]
+    scripts = [_mark_secrets(vault, returned, text, MARK) for _, text in strings]
     whole = " ".join(scripts) if len(scripts) > 1 else ""  # a program, and a list of its arguments
     confidences = [sends(script, _LOGS_IN.search) for script in (*scripts, whole)]
     return max((sure for sure in confidences if sure is not None), default=None)
 
 
-def _mark_secrets(vault: Vault, known: Sequence[str], text: str, mark: str) -> str:
+def _mark_secrets(vault: Vault, returned: Sequence[str], text: str, mark: str) -> str:
     """A text with a word in place of each secret of the server."""
-    for start in sorted(set(_secrets(vault, known, text)), reverse=True):
+    for start in sorted(set(_secrets(vault, returned, text)), reverse=True):
         if placeholder := PLACEHOLDER.match(text, start):
             text = text[:start] + mark + text[placeholder.end() :]
-    for secret in sorted((s for s in known if s in text[:READ_CHARS]), key=len, reverse=True):
+    for secret in sorted((s for s in returned if s in text[:READ_CHARS]), key=len, reverse=True):
         text = text.replace(secret, mark)
     return text
 
 
-def _secrets(vault: Vault, known: Sequence[str], text: str) -> Iterator[int]:
+def _secrets(vault: Vault, returned: Sequence[str], text: str) -> Iterator[int]:
     """Find where secrets of the server, or their placeholders, begin."""
     for placeholder in PLACEHOLDER.finditer(text):
         if placeholder[0].startswith("[secret:") and vault.restore(placeholder[0]).restored_count:
             yield placeholder.start()
-    for secret in (each for each in known if each in text[:READ_CHARS]):
+    for secret in (each for each in returned if each in text[:READ_CHARS]):
         yield from (match.start() for match in re.finditer(re.escape(secret), text))
 
 
