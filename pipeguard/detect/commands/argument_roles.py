@@ -127,7 +127,8 @@ def _role_of_code(tool: frozenset[str], *, executes: bool) -> ArgumentRole:
 
 def _role_of_text(tool: frozenset[str], *, executes: bool) -> ArgumentRole:
     if executes:
-        return ArgumentRole.COMMAND
+        is_code = tool & lists.TAKES_CODE and not tool & lists.SHELLS
+        return ArgumentRole.CODE if is_code else ArgumentRole.COMMAND
     is_parsed = tool & lists.PARSES and not tool & lists.OF_CODE
     return ArgumentRole.PARSED if is_parsed else ArgumentRole.WRITTEN
 

@@ -46,7 +46,7 @@ def may_name(text: str) -> bool:
 
 def mark(text: str) -> str:
     """A text with FILE in place of each of our files."""
-    text = text.replace("\\", "/")
+    text = re.sub(r"/[^/\s]{1,80}/\.\.(?=/)", "", text.replace("\\", "/"))
     for name in [*OWN_NAMES] if may_name(text) else ():
         text = re.sub(rf"(?<![\w./-]){re.escape(name)}(?![\w.-])", FILE, text)
     return _FILES.sub(FILE, text)
@@ -102,7 +102,7 @@ def change_by_call(tool: str, named: Sequence[tuple[str, str]], lines: Sequence[
     joined = "/".join(paths * 2)[: 30 * MAX_PATH]
     paths += [joined, *(line[2:] for line in path_lines(joined, joined, (">",)))]
     is_named = any(FILE in mark(f"\n{path}") for path in paths)
-    is_named |= _NAMES.search(" ".join(paths)) is not None
+    is_named |= _NAMES.search(" ".join(["in", *paths]).replace("\n", " ")) is not None
     is_named |= any(map(_IS_DATA.match, lines)) and any(map(_OPENS.search, values))
     outputs = {mark(value) for name, value in named if name in arguments.TARGETS}
     if words & lists.LOOKS and not (words & lists.CHANGES or FILE in "".join(outputs)):
