@@ -72,7 +72,8 @@ class Flows:
         owner: the name of the client's token; may be empty.
 
     Attributes:
-        passages: that were cut out of the results.
+        owner: the same name.
+        passages: those that were cut out of the results.
     """
 
     def __init__(self, memory: LedgerMemory | None = None, owner: str = "") -> None:
