@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 from time import sleep
+from typing import TextIO
 
 from pipeguard.errors import InputError
 from pipeguard.state.paths import state_folder
@@ -99,19 +101,30 @@ def last_lines(server: str, count: int) -> list[str]:
 def following_lines(server: str) -> Iterator[str]:
     """New lines as they come, for ever; continues with the next file when one is full."""
     path, rest = output_path(server), ""
-    file = path.open(encoding="utf-8", errors="backslashreplace")
+    file = _open_output(path)
     file.seek(0, os.SEEK_END)
     try:
         while True:
-            text = file.read()
+            newer = _newer_file(path, file)
+            text = file.read()  # after that look, so no line of a full file is missed
             *lines, rest = (rest + text).split("\n")
             yield from lines
-            if text:
-                continue
-            if path.is_file() and path.stat().st_ino != os.fstat(file.fileno()).st_ino:
+            if newer:
                 file.close()
-                file = path.open(encoding="utf-8", errors="backslashreplace")
-            else:
+                file = newer
+            elif not text:
                 sleep(LOOK_SECONDS)
     finally:
         file.close()
+
+
+def _newer_file(path: Path, file: TextIO) -> TextIO | None:
+    """Open the file that took the place of a full one, unless there is none."""
+    with suppress(FileNotFoundError):  # it is being replaced
+        if path.stat().st_ino != os.fstat(file.fileno()).st_ino:
+            return _open_output(path)
+    return None
+
+
+def _open_output(path: Path) -> TextIO:
+    return path.open(encoding="utf-8", errors="backslashreplace")

@@ -12,7 +12,7 @@ from shutil import rmtree
 from typing import TYPE_CHECKING
 
 from pipeguard.config.directories import cache_folder
-from pipeguard.detect.matching.pattern_set import PatternGroup, compile_group
+from pipeguard.detect.matching.pattern_set import PatternGroup, binding, compile_group
 from pipeguard.detect.rules.rule import as_record
 from pipeguard.detect.scanning.engine import collect_patterns
 from pipeguard.detect.scanning.rule_groups import select_rules
@@ -81,6 +81,7 @@ def compile_rules(packs: Iterable[PackFile], folder: str, key: bytes) -> bytes:
         copies = filter(None, (compiled.find_database(name) for compiled in known))
         return name, next(copies, b"") or compile_group(group)
 
+    binding()  # imported by one thread: if that fails, another would get a part of the module
     threading.stack_size(STACK_BYTES)  # musl's 128 KiB are too few
     with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
         databases = list(pool.map(make, groups))
