@@ -104,7 +104,7 @@ def _read_store(store: Store) -> Fields:
     from pipeguard.config.policy_file import find_beginning
     from pipeguard.state.activity import totals
     from pipeguard.ui.card import HOLDS_UP
-    from pipeguard.ui.cards import LoginCard, ProposalCard, find_waiting
+    from pipeguard.ui.cards import ProposalCard, find_waiting
 
     today = date.today()  # noqa: DTZ011  the user's own calendar
     servers = totals(store, time.time(), find_beginning(today))
@@ -122,7 +122,7 @@ def _read_store(store: Store) -> Fields:
         "logins": [
             {"server": card.server, "since": card.since, "command": card.needed.command}
             for card in waiting
-            if isinstance(card, LoginCard)
+            if card.needed is not None
         ],
         "proposed": [card.server for card in waiting if isinstance(card, ProposalCard)],
         "asking": [

@@ -1,7 +1,7 @@
 """A card: one pending decision, and the possible answers.
 
-Each kind of card is a class with its evidence, its answers, and the effect of each. A new kind is a
-class in event_cards.py or cards.py, its macro in templates/cards.html, which draws it by its
+Each kind of card has its evidence, its answers, and the effect of each. A new kind is a class in
+cards.py or an opening in event_cards.py, its macro in templates/cards.html, which draws it by its
 `kind`, and its line in `cards._cards`.
 """
 
@@ -21,6 +21,7 @@ from pipeguard.ui.text import foreign
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pipeguard.assess.logins import NeededLogin
     from pipeguard.state.exceptions import AuditedEvent
     from pipeguard.state.review import StoredDefinition
     from pipeguard.state.store import Store
@@ -86,6 +87,7 @@ class Card(ABC):
         definitions: the pending definitions, if any.
         more: the number of pending definitions that the card does not show.
         dismissal: the key to dismiss it permanently, or empty.
+        needed: the login that a server asks for, or None.
         client: the name of whoever asks, or empty.
         until: when the wait of a call ends (ISO 8601, UTC), or empty.
         is_answer: whether the event is a result, not a call.
@@ -103,6 +105,7 @@ class Card(ABC):
     definitions: Sequence[StoredDefinition] = ()
     more = 0
     dismissal = ""
+    needed: NeededLogin | None = None
     client = ""
     until = ""
     is_answer = is_whole = False

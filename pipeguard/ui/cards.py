@@ -28,7 +28,14 @@ from pipeguard.state.review import StoredDefinition, approve, reject, restore, s
 from pipeguard.state.timestamps import from_utc_text, to_utc_text
 from pipeguard.ui.card import GROUPS, HELD, Card, CardAnswer
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError
-from pipeguard.ui.event_cards import CallCard, StoppedCard, WallCard, describe_stop
+from pipeguard.ui.event_cards import (
+    CallCard,
+    EventProof,
+    StoppedCard,
+    describe_stop,
+    make_event_card,
+    make_wall_card,
+)
 from pipeguard.ui.evidence import compare_definitions
 from pipeguard.ui.headings import POISONED, find_subject
 from pipeguard.ui.offers import make_tick
@@ -114,7 +121,8 @@ def _cards(store: Store, wanted: str = "") -> Iterator[Card]:
         yield CallCard(event, to_utc_text(from_utc_text(event.time) + ask_seconds))
     yield from _definition_cards(store, wanted)
     yield from (ProposalCard(each) for each in proposed.proposals(store) if each.waits)
-    logins, gone = map(LoginCard, find_logins(store)), dismissals(store)
+    gone = dismissals(store)
+    logins = map(_make_login_card, find_logins(store))
     yield from (card for card in logins if not {card.id, card.dismissal} & gone)
     since = to_utc_text(now - STOPPED_DAYS * 86_400)
     decided = {(event.server, event.name) for event in waiting} | find_granted(store, since)
@@ -140,11 +148,11 @@ def _stopped_cards(
         if is_gone or (wanted and wanted != last.name):
             continue
         if key[0] == "wall":
-            wall = WallCard(dismissal, alike[place:])
-            if not wall.is_settled:
+            wall = make_wall_card(dismissal, alike[place:])
+            if wall is not None:
                 yield wall
         elif not is_exempt(last):
-            yield StoppedCard(dismissal, alike[place:])
+            yield make_event_card(dismissal, alike[place:])
 
 
 def _likeness(event: AuditedEvent) -> tuple[str, ...]:
@@ -185,30 +193,27 @@ def _changed_id(definition: StoredDefinition) -> str:
     return definition_card(definition.server, definition.pin.kind, definition.pin.name)
 
 
-class _DefinitionsCard(Card):
-    """Pending definitions of one server."""
-
-    def carry_out(self, store: Store, chosen: ChosenAnswer) -> DoneDecision:
-        """Approve or reject the definitions; of several, approve only the ticked ones."""
-        is_approval, by = chosen.answer.name == "approve", chosen.by
-        meant = self.definitions
-        if is_approval and len(meant) > 1:
-            meant = [each for each in meant if make_tick(each) in chosen.ticked]
-        if not meant:
-            raise NothingDoneError("Nothing is ticked, so nothing was approved.")
-        done = (approve if is_approval else reject)(store, meant, by)
-        if not done:
-            raise NothingDoneError("The server has changed it since, or it was decided elsewhere.")
-        verb = "approved" if is_approval else "rejected"
-        what = foreign(done[0].pin.name) if len(done) == 1 else f"{len(done)} definitions"
-        words = Markup("You {} {} of {}.").format(verb, what, show_own(self.server))
-        if len(done) < len(meant):
-            left = len(meant) - len(done)
-            words += Markup(" {} changed in the meantime and still wait.").format(left)
-        return DoneDecision(words, lambda store: restore(store, done, by, is_approval=is_approval))
+def _decide_definitions(card: Card, store: Store, chosen: ChosenAnswer) -> DoneDecision:
+    """Approve or reject pending definitions of one server; of several, approve the ticked ones."""
+    is_approval, by = chosen.answer.name == "approve", chosen.by
+    meant = card.definitions
+    if is_approval and len(meant) > 1:
+        meant = [each for each in meant if make_tick(each) in chosen.ticked]
+    if not meant:
+        raise NothingDoneError("Nothing is ticked, so nothing was approved.")
+    done = (approve if is_approval else reject)(store, meant, by)
+    if not done:
+        raise NothingDoneError("The server has changed it since, or it was decided elsewhere.")
+    verb = "approved" if is_approval else "rejected"
+    what = foreign(done[0].pin.name) if len(done) == 1 else f"{len(done)} definitions"
+    words = Markup("You {} {} of {}.").format(verb, what, show_own(card.server))
+    if len(done) < len(meant):
+        left = len(meant) - len(done)
+        words += Markup(" {} changed in the meantime and still wait.").format(left)
+    return DoneDecision(words, lambda store: restore(store, done, by, is_approval=is_approval))
 
 
-class ChangedCard(_DefinitionsCard):
+class ChangedCard(Card):
     """A definition that changed after it was trusted."""
 
     kind = "change"
@@ -239,13 +244,15 @@ class ChangedCard(_DefinitionsCard):
             CardAnswer("approve", "Approve", opens=version, spares="a later change"),
         )
 
+    carry_out = _decide_definitions
+
     def change(self) -> dict[str, object] | None:
         """The difference of the definition from its approved version."""
         old, new = self.definitions[0].trusted_version, self.definitions[0].pin.held_definition
         return None if old is None or new is None else compare_definitions(old, new)
 
 
-class NewCard(_DefinitionsCard):
+class NewCard(Card):
     """New definitions of a server, and its command.
 
     Args:
@@ -296,17 +303,16 @@ class NewCard(_DefinitionsCard):
             ),
         )
 
+    carry_out = _decide_definitions
 
-class LoginCard(StoppedCard):
-    """A server that asks for a login."""
 
-    kind, group = "login", HELD
-
-    def __init__(self, needed: NeededLogin) -> None:
-        super().__init__(f"login {needed.event.server}", [needed.event])
-        self.what, self.shut, self.needed = "A login", "logged out", needed
-        self.now = "It stays logged out if you do nothing."
-        self.heading = Markup("{} asks for a login").format(show_own(self.server))
+def _make_login_card(needed: NeededLogin) -> StoppedCard:
+    """Make the card of a server that asks for a login, which the page cannot give."""
+    server = needed.event.server
+    card = StoppedCard(EventProof([needed.event]), f"login {server}", "logged out")
+    card.kind, card.group, card.what, card.needed = "login", HELD, "A login", needed
+    card.heading = Markup("{} asks for a login").format(show_own(server))
+    return card
 
 
 class ProposalCard(Card):

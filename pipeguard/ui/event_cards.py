@@ -40,7 +40,7 @@ from pipeguard.ui.text import foreign, sentence, show_own, when
 from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from pipeguard.state.exceptions import AuditedEvent
     from pipeguard.state.store import Store
@@ -75,67 +75,107 @@ def find_why(rule: str) -> str:
     return ""
 
 
+class EventProof:
+    """The event of a card: its evidence, and its findings with why they matter.
+
+    Args:
+        alike: the event, and earlier ones like it: the newest first.
+
+    Attributes:
+        alike: all of them.
+        event: the newest.
+        stopped: the findings that stopped it.
+        mark: of the call that a grant would allow; empty if none can.
+        is_answer: True for a result or an error, False for a call.
+    """
+
+    def __init__(self, alike: Sequence[AuditedEvent]) -> None:
+        self.alike = alike
+        self.event = event = alike[0]
+        self.stopped = exceptions.stopping(event)
+        self.mark = exceptions.call_mark(event)
+        self.is_answer = event.kind in {"result", "error"}
+        self._evidence = dict[bool, Evidence]()
+
+    def find_evidence(self, *, is_whole: bool) -> Evidence:
+        """The evidence, with long values in full if it is whole."""
+        if is_whole not in self._evidence:
+            evidence = Evidence(self.stopped, self.event.findings, is_whole=is_whole)
+            self._evidence[is_whole] = evidence
+        return self._evidence[is_whole]
+
+    def explain_findings(self) -> list[dict[str, str]]:
+        """The findings that stopped the event, one for each rule, each with why it matters."""
+        first = {each["rule"]: each for each in reversed(self.stopped)}
+        found = [each for each in self.stopped if first[each["rule"]] is each]
+        return [{**each, "why": find_why(each["rule"])} for each in found[:MOST_FINDINGS]]
+
+    def offer_once(self, when: str, *, is_whole: bool) -> CardAnswer:
+        """The answer that allows exactly this call.
+
+        Args:
+            when: says until when the call may pass.
+            is_whole: True if the card shows long values in full.
+        """
+        proof = self.find_evidence(is_whole=is_whole)
+        left = f", and {proof.unseen:,} characters that you have not seen" if proof.unseen else ""
+        if any(each["is_masked"] for each in proof.arguments):
+            left += ": a secret itself is hidden"
+        if not left and not proof.arguments:
+            left = ", and any arguments that you have not seen"
+        opens = f"this call with these arguments, once ({when}){left}"
+        spares = "any other call, or the same one again"
+        return CardAnswer("once", "Allow this call once", opens=opens, spares=spares)
+
+    def make_grant(self, why: str) -> CallGrant:
+        """The grant of exactly this call, for a reason."""
+        return CallGrant(self.mark, self.event.name, self.event.server, self.event.tool, why)
+
+    def allow_once(self, store: Store, chosen: ChosenAnswer) -> DoneDecision:
+        """Grant exactly this call."""
+        grant = self.make_grant(chosen.why)
+        expires = make_grant(store, grant, chosen.by)
+        words = Markup("You allowed one call of {} until {}.")
+        done = words.format(foreign(self.event.tool), when(expires))
+        return DoneDecision(done, lambda store: revoke_grant(store, grant.mark))
+
+
 class CallCard(Card):
     """A pending call."""
 
     kind = "event"
     group = HOLDS_UP
-    event: AuditedEvent
 
-    def __init__(self, event: AuditedEvent, until: str = "", what: str = "A call waits") -> None:
-        rule = exceptions.decisive(exceptions.stopping(event))
-        heading = make_heading(event, rule, is_waiting=bool(until))
-        super().__init__(event.name, event.server, heading, what, event.time)
-        self.event, self.until, self.client = event, until, event.client
-        self.bound = (exceptions.call_mark(event),)
-        self._evidence = dict[bool, Evidence]()
-        self.is_answer = event.kind in {"result", "error"}
+    def __init__(self, event: AuditedEvent, until: str) -> None:
+        self.proof = proof = EventProof([event])
+        heading = make_heading(event, exceptions.decisive(proof.stopped), is_waiting=True)
+        super().__init__(event.name, event.server, heading, "A call waits", event.time)
+        self.event, self.client, self.is_answer = event, event.client, proof.is_answer
+        self.until = until
+        self.bound = (proof.mark,)
         self.now = Markup("The agent waits until {}; no answer is a no.").format(when(until))
-        if until and (name := self.evidence.telling[0]):
+        name, value = self.evidence.telling
+        if name:
             words = sentence("{tool}: {name} ", tool=foreign(event.tool), name=foreign(name))
-            self.title = words + foreign(self.evidence.telling[1], TARGET_CHARS)
+            self.title = words + foreign(value, TARGET_CHARS)
+
+    @property
+    def evidence(self) -> Evidence:
+        """The evidence about the call, as the card shows it."""
+        return self.proof.find_evidence(is_whole=self.is_whole)
 
     @property
     def answers(self) -> tuple[CardAnswer, ...]:
         """Refuse it, or allow it once."""
-        return _REFUSE, self._allow_once("it continues at once")
-
-    @property
-    def evidence(self) -> Evidence:
-        """The evidence about the event."""
-        if not (found := self._evidence.get(self.is_whole)):
-            stopped = exceptions.stopping(self.event)
-            found = Evidence(stopped, self.event.findings, is_whole=self.is_whole)
-            self._evidence[self.is_whole] = found
-        return found
-
-    def _allow_once(self, when: str) -> CardAnswer:
-        proof = self.evidence
-        left = f", and {proof.unseen:,} characters that you have not seen" if proof.unseen else ""
-        left += ": a secret itself is hidden" * any(each["is_masked"] for each in proof.arguments)
-        left = left if left or proof.arguments else ", and any arguments that you have not seen"
-        opens = f"this call with these arguments, once ({when}){left}"
-        spares = "any other call, or the same one again"
-        return CardAnswer("once", "Allow this call once", opens=opens, spares=spares)
+        return _REFUSE, self.proof.offer_once("it continues at once", is_whole=self.is_whole)
 
     def carry_out(self, store: Store, chosen: ChosenAnswer) -> DoneDecision:
         """Tell the waiting run."""
-        event, mark = self.event, exceptions.call_mark(self.event)
-        grant = CallGrant(mark, event.name, event.server, event.tool, chosen.why)
-        if chosen.answer.name == "refuse":
-            refuse_call(store, grant, chosen.by)
-            words = Markup("You refused the call of {}: the model is told so within a second.")
-            return DoneDecision(words.format(foreign(event.tool)))
-        expires = make_grant(store, grant, chosen.by)
-        words = Markup("You allowed one call of {} until {}.")
-        done = words.format(foreign(event.tool), when(expires))
-        return DoneDecision(done, lambda store: revoke_grant(store, grant.mark))
-
-    def findings(self) -> list[dict[str, str]]:
-        """The findings that stopped the event, one for each rule, each with why it matters."""
-        shown = {each["rule"]: each for each in reversed(exceptions.stopping(self.event))}
-        found = [each for each in exceptions.stopping(self.event) if shown[each["rule"]] is each]
-        return [{**each, "why": find_why(each["rule"])} for each in found[:MOST_FINDINGS]]
+        if chosen.answer.name != "refuse":
+            return self.proof.allow_once(store, chosen)
+        refuse_call(store, self.proof.make_grant(chosen.why), chosen.by)
+        words = Markup("You refused the call of {}: the model is told so within a second.")
+        return DoneDecision(words.format(foreign(self.proof.event.tool)))
 
 
 def describe_stop(event: AuditedEvent) -> str:
@@ -144,56 +184,97 @@ def describe_stop(event: AuditedEvent) -> str:
     return f"{noun} was {'changed' if event.action in _CHANGED else 'stopped'}"
 
 
-class StoppedCard(CallCard):
-    """A stopped call or result, with all its repetitions.
+class StoppedCard(Card):
+    """What was stopped, with all its repetitions: keep it so, or let it pass.
 
     Args:
-        dismissal: the key that all similar events share.
-        alike: the events, the newest first.
+        proof: of the events.
+        dismissal: the key that they share.
+        kept: how it stays, such as `blocked`.
+        opening: lets it pass; None if the page cannot.
     """
 
     group = STOPPED
+    kind = "event"
 
-    def __init__(self, dismissal: str, alike: list[AuditedEvent]) -> None:
-        super().__init__(alike[0], what=describe_stop(alike[0]))
-        self.since, self.last, self.count = alike[-1].time, alike[0].time, len(alike)
-        self.dismissal = dismissal
-        self.shut = "hidden" if self.event.action in _CHANGED else "blocked"
-        what = "what was found" if self.shut == "hidden" else "it"
-        got = f"The model did not get {what}; it" if self.is_answer else "It"
-        self.now = f"{got} stays {self.shut} if you do nothing."
-        self.bound = (*self.bound, *map(str, self._find_exemptions()))
+    def __init__(
+        self,
+        proof: EventProof,
+        dismissal: str,
+        kept: str,
+        opening: EventOpening | WallOpening | None = None,
+    ) -> None:
+        event, first = proof.event, proof.alike[-1]
+        heading = make_heading(event, exceptions.decisive(proof.stopped))
+        super().__init__(event.name, event.server, heading, describe_stop(event), first.time)
+        self.event, self.client, self.is_answer = event, event.client, proof.is_answer
+        self.last, self.count, self.dismissal = event.time, len(proof.alike), dismissal
+        self.proof, self.kept, self.opening = proof, kept, opening
+        self.now = f"It stays {kept} if you do nothing."
+        self.bound = (proof.mark, *(opening.bound if opening else ()))
+
+    @property
+    def evidence(self) -> Evidence:
+        """The evidence about the event, as the card shows it."""
+        return self.proof.find_evidence(is_whole=self.is_whole)
 
     @property
     def answers(self) -> tuple[CardAnswer, ...]:
         """Keep it stopped, let this or similar ones pass, or never see it again."""
         effect = "This card goes away. If it happens again, you get a new one."
-        keep = CardAnswer("keep", f"Keep it {self.shut}", effect, is_main=True)
+        keep = CardAnswer("keep", f"Keep it {self.kept}", effect, is_main=True)
         gone = "This card goes away for good, even if it happens again."
-        never = CardAnswer("never", f"Keep it {self.shut}, show no card again", gone, is_small=True)
-        return keep, *self._openings(), never
+        never = CardAnswer("never", f"Keep it {self.kept}, show no card again", gone, is_small=True)
+        openings = self.opening.list_answers(is_whole=self.is_whole) if self.opening else ()
+        return keep, *openings, never
 
     def carry_out(self, store: Store, chosen: ChosenAnswer) -> DoneDecision:
-        """Dismiss it, allow the call once, or make an exception."""
-        match chosen.answer.name:
-            case "once":
-                return super().carry_out(store, chosen)
-            case "keep" | "never":
-                return self._dismiss(store, chosen)
-        return self._except(chosen)
+        """Let it pass, or dismiss the card; permanently for the answer `never`."""
+        if self.opening is not None and chosen.answer.name not in {"keep", "never"}:
+            return self.opening.carry_out(store, chosen)
+        is_lasting = chosen.answer.name == "never"
+        key = self.dismissal if is_lasting else self.id
+        note = f"event {self.id}{', and what is like it' if is_lasting else ''}"
+        entry = decision_entry("dismiss", now_text(), note=note, by=chosen.by)
+        dismiss(store, key, self.server, entry)
+        words = Markup("You kept it {}. If it happens again, you get {} card.")
+        cards = "no" if is_lasting else "a new"
+        return DoneDecision(words.format(self.kept, cards), lambda store: recall(store, key))
 
-    def _find_exemptions(self) -> tuple[object, ...]:
+
+def make_event_card(dismissal: str, alike: Sequence[AuditedEvent]) -> StoppedCard:
+    """Make the card of a stopped call or result; of similar events, the newest first."""
+    proof = EventProof(alike)
+    kept = "hidden" if proof.event.action in _CHANGED else "blocked"
+    card = StoppedCard(proof, dismissal, kept, EventOpening(proof))
+    if card.is_answer:
+        what = "what was found" if kept == "hidden" else "it"
+        card.now = f"The model did not get {what}; it stays {kept} if you do nothing."
+    return card
+
+
+class EventOpening:
+    """Allows a stopped call once, or makes an exception for what stopped it.
+
+    Attributes:
+        bound: the texts to which such an answer applies, next to the call's mark.
+    """
+
+    def __init__(self, proof: EventProof) -> None:
+        self._proof = proof
         try:
-            return exceptions.narrowest(self.event, None, "")
+            exemptions = exceptions.narrowest(proof.event, None, "")
         except PipeGuardError:
-            return ()
+            exemptions = ()
+        self.bound = tuple(map(str, exemptions))
 
-    def _openings(self) -> Iterator[CardAnswer]:
-        """The answers that let something pass."""
-        event = self.event
-        if exceptions.call_mark(event):
-            yield self._allow_once("if the agent repeats it within 30 minutes of your answer")
-        if not exceptions.is_decided_by_call(event) and self._find_exemptions():
+    def list_answers(self, *, is_whole: bool) -> Iterator[CardAnswer]:
+        """Allow the call once, or all that is like it until a day."""
+        event = self._proof.event
+        if self._proof.mark:
+            until = "if the agent repeats it within 30 minutes of your answer"
+            yield self._proof.offer_once(until, is_whole=is_whole)
+        if not exceptions.is_decided_by_call(event) and self.bound:
             for scope in exceptions.scopes(event):
                 opened = describe_opening(exceptions.narrowest(event, None, "", scope))
                 what = "all calls of the" if scope.value == "tool" else "this"
@@ -206,18 +287,11 @@ class StoppedCard(CallCard):
                     needs_reason=True,
                 )
 
-    def _dismiss(self, store: Store, chosen: ChosenAnswer) -> DoneDecision:
-        is_lasting = chosen.answer.name == "never"
-        key = self.dismissal if is_lasting else self.id
-        note = f"event {self.event.name}{', and what is like it' if is_lasting else ''}"
-        entry = decision_entry("dismiss", now_text(), note=note, by=chosen.by)
-        dismiss(store, key, self.server, entry)
-        words = Markup("You kept it {}. If it happens again, you get {} card.")
-        cards = "no" if is_lasting else "a new"
-        return DoneDecision(words.format(self.shut, cards), lambda store: recall(store, key))
-
-    def _except(self, chosen: ChosenAnswer) -> DoneDecision:
-        event, until = self.event, chosen.until
+    def carry_out(self, store: Store, chosen: ChosenAnswer) -> DoneDecision:
+        """Allow the call once, or make an exception."""
+        if chosen.answer.name == "once":
+            return self._proof.allow_once(store, chosen)
+        event, until = self._proof.event, chosen.until
         assert until is not None  # noqa: S101  the caller's
         scope = Breadth(chosen.answer.name.removeprefix("allow-"))
         path = own_policy_path()
@@ -230,64 +304,66 @@ class StoppedCard(CallCard):
         return change_policy(path, text, event.server, entry, done)
 
 
-class WallCard(StoppedCard):
-    """A wall of isolation that a server met.
+def make_wall_card(dismissal: str, alike: Sequence[AuditedEvent]) -> StoppedCard | None:
+    """Make the card of a wall of isolation that a server met; None if nothing is left to decide."""
+    opening = WallOpening(alike[0])
+    if opening.is_settled:
+        return None
+    card = StoppedCard(EventProof(alike), dismissal, "shut", opening)
+    card.kind, card.what = "wall", "Blocked by isolation"
+    return card
 
-    Args:
-        dismissal: the key that all similar events share.
-        alike: the events, the newest first.
+
+class WallOpening:
+    """Grants a server what a wall of isolation kept from it.
 
     Attributes:
+        bound: the text to which such an answer applies, next to the call's mark.
         given: the policy's grants to the server, each as `read ~/notes`.
         grant: the grant that would have let it through; None if none is offered.
         problem: why no grant is offered, or empty.
         is_settled: True if the policy now grants it, or it cannot be granted.
     """
 
-    kind = "wall"
     given: tuple[str, ...] = ()
     grant: WallGrant | None = None
     problem = ""
 
-    def __init__(self, dismissal: str, alike: list[AuditedEvent]) -> None:
-        super().__init__(dismissal, alike)
-        self.what, self.shut = "Blocked by isolation", "shut"
-        self.now = "It stays shut if you do nothing."
+    def __init__(self, event: AuditedEvent) -> None:
+        self._event = event
         try:
-            entries = find_entries(self.server, read_own_policy().isolate)
+            entries = find_entries(event.server, read_own_policy().isolate)
             self.given = tuple(f"{key} {value}" for key, value in list_grants(entries))
-            finding = self.event.findings[0]
+            finding = event.findings[0]
             asked = finding.get("excerpt", "") if finding["rule"].startswith("egress.") else ""
             port = re.search(":([0-9]{1,5})$", asked)
-            grant = find_wall_grant(self.event.findings, port and int(port[1]))
-            plan = grant and plan_grant(self.server, grant, own_policy_path(), today())
+            grant = find_wall_grant(event.findings, port and int(port[1]))
+            plan = grant and plan_grant(event.server, grant, own_policy_path(), today())
             self.grant, self.is_settled = grant, bool(plan and not plan[1])
         except PipeGuardError as error:
             self.problem, self.is_settled = str(error), isinstance(error, NothingThereError)
-        shown = f"{self.grant.kind} {self.grant.value}" if self.grant else ""
-        self.bound = (exceptions.call_mark(self.event), shown)
+        self.bound = (f"{self.grant.kind} {self.grant.value}" if self.grant else "",)
 
-    def carry_out(self, store: Store, chosen: ChosenAnswer) -> DoneDecision:
-        """Dismiss it, or grant the server exactly that."""
-        return (
-            self._give(chosen.by) if chosen.answer.name == "give" else self._dismiss(store, chosen)
-        )
-
-    def _openings(self) -> Iterator[CardAnswer]:
+    def list_answers(self, *, is_whole: bool) -> Iterator[CardAnswer]:
+        """Grant the server exactly that."""
         if (grant := self.grant) is not None:
-            may, start = self._show_grant(grant), visible(grant.describe_start(self.server))
-            opens = Markup("{} may {}. {}").format(show_own(self.server), may, start)
+            server = self._event.server
+            may, start = self._show_grant(grant), visible(grant.describe_start(server))
+            opens = Markup("{} may {}. {}").format(show_own(server), may, start)
             label, spares = _GRANTS[grant.kind]
             yield CardAnswer("give", label, opens=opens, spares=spares, subject=str(grant.value))
 
     def _show_grant(self, grant: WallGrant) -> Markup:
         """Draw what a grant opens: a sentence of ours, with the name that the server chose."""
-        finding, words = self.event.findings[0], show_own(grant.opens, 300)
+        finding = self._event.findings[0]
+        words = show_own(grant.opens, 300)
         name = finding.get("host", "") or finding.get("path", "")
         return words.replace(show_own(name, 300), foreign(name, 300), 1) if name else words
 
-    def _give(self, by: str) -> DoneDecision:
-        event, grant, day, path = self.event, self.grant, today(), own_policy_path()
+    def carry_out(self, _store: Store, chosen: ChosenAnswer) -> DoneDecision:
+        """Add the grant to the policy."""
+        event, grant = self._event, self.grant
+        day, path = today(), own_policy_path()
         assert grant is not None  # noqa: S101  without one there is no such answer
         entry, is_new = plan_grant(event.server, grant, path, day)
         if not is_new:
@@ -299,5 +375,5 @@ class WallCard(StoppedCard):
             path,
             grant.describe_start(event.server),
         )
-        decision = wall_entry(event, grant.opens, path, by)
+        decision = wall_entry(event, grant.opens, path, chosen.by)
         return change_policy(path, text, event.server, decision, done)

@@ -14,7 +14,7 @@ from pipeguard.state.store import Store
 from pipeguard.ui import cards
 from pipeguard.ui.card import GROUPS, Card, ChosenAnswer
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError
-from pipeguard.ui.event_cards import CallCard, find_why
+from pipeguard.ui.event_cards import CallCard, StoppedCard, find_why
 from pipeguard.ui.headings import describe_reason, find_subject
 from pipeguard.ui.offers import list_offers
 from pipeguard.ui.own_policy import today
@@ -149,8 +149,8 @@ def _opening(chosen: ChosenAnswer, scans: Scans) -> OpeningAnswer:
     named = quote_name(card.server)
     until = f" until {chosen.until}" if chosen.until else ""
     what = ", ".join(str(each["name"]) for each in meant) or card.heading.striptags()
-    if isinstance(card, CallCard) and card.evidence.arguments:
-        what = f"{card.event.tool}: {' '.join(card.evidence.telling)}"
+    if isinstance(card, CallCard | StoppedCard) and card.evidence.arguments:
+        what = f"{card.proof.event.tool}: {' '.join(card.evidence.telling)}"
     elif isinstance(card, cards.ProposalCard):
         what = card.proposal.definition
     return OpeningAnswer(
