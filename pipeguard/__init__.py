@@ -14,19 +14,13 @@ from pipeguard.version import __version__
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING: only frozen modules may be imported here
 if TYPE_CHECKING:
-    from pipeguard.detect.detector import Engines as Engines
-    from pipeguard.detect.detector import make_guard as make_guard
-    from pipeguard.errors import PipeGuardError as PipeGuardError
-    from pipeguard.firewall.finding import Action as Action
-    from pipeguard.firewall.finding import Confidence as Confidence
-    from pipeguard.firewall.finding import Direction as Direction
-    from pipeguard.firewall.finding import Finding as Finding
-    from pipeguard.firewall.finding import Severity as Severity
-    from pipeguard.firewall.finding import Verdict as Verdict
-    from pipeguard.firewall.policy import Policy as Policy
-    from pipeguard.firewall.session.guard import Guard as Guard
-    from pipeguard.firewall.session.session import Session as Session
-    from pipeguard.rulebook.cache import load_engines as load_engines
+    from pipeguard.detect.detector import Engines, make_guard
+    from pipeguard.errors import PipeGuardError
+    from pipeguard.firewall.finding import Action, Confidence, Direction, Finding, Severity, Verdict
+    from pipeguard.firewall.policy import Policy
+    from pipeguard.firewall.session.guard import Guard
+    from pipeguard.firewall.session.session import Session
+    from pipeguard.rulebook.cache import load_engines
 
 _MODULES = {
     "Action": "firewall.finding",
@@ -43,7 +37,22 @@ _MODULES = {
     "load_engines": "rulebook.cache",
     "make_guard": "detect.detector",
 }
-__all__ = ["__version__", *_MODULES]  # noqa: PLE0604  the names of a table are texts
+__all__ = [
+    "Action",
+    "Confidence",
+    "Direction",
+    "Engines",
+    "Finding",
+    "Guard",
+    "PipeGuardError",
+    "Policy",
+    "Session",
+    "Severity",
+    "Verdict",
+    "__version__",
+    "load_engines",
+    "make_guard",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -21,7 +21,7 @@ BARS = PROJECT["mcp-pipeguard"]["bars"]
 # comments, docstrings, layout and commas, and nine for each line of a text file that is a regular
 # expression. Nobody raises one: a commit that needs room deletes something in the same room.
 CAPS = {
-    (".", "terminal", "unicode"): 7_355,
+    (".", "terminal", "unicode"): 7_298,
     ("firewall",): 44_677,
     ("detect",): 154_787,
     ("rulebook",): 10_678,

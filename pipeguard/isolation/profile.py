@@ -145,10 +145,15 @@ def parse_port(text: str) -> int:
     Raises:
         PolicyError: the text is not a port.
     """
-    is_number = text.isascii() and text.isdigit() and len(text) <= DIGITS
-    if not is_number or not 0 < int(text) <= HIGHEST_PORT:
+    port = _read_number(text)
+    if not 0 < port <= HIGHEST_PORT:
         raise PolicyError(f"{text!r} is not a TCP port: give a number from 1 to {HIGHEST_PORT}.")
-    return int(text)
+    return port
+
+
+def _read_number(text: str) -> int:
+    """A number of at most DIGITS digits; 0 for any other text."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= DIGITS else 0
 
 
 def parse_size(text: str) -> int:
@@ -169,9 +174,10 @@ def parse_count(text: str) -> int:
     Raises:
         PolicyError: the text is not a positive number.
     """
-    if not text.isascii() or not text.isdigit() or len(text) > DIGITS or not int(text):
+    count = _read_number(text)
+    if not count:
         raise PolicyError(f"{text!r} is not a positive number.")
-    return _bound_number(int(text), text)
+    return _bound_number(count, text)
 
 
 def _bound_number(number: int, text: str) -> int:
