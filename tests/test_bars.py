@@ -22,20 +22,20 @@ BARS = PROJECT["mcp-pipeguard"]["bars"]
 # expression. Nobody raises one: a commit that needs room deletes something in the same room.
 CAPS = {
     (".", "terminal", "unicode"): 7_298,
-    ("firewall",): 44_677,
+    ("firewall",): 44_606,
     ("detect",): 154_787,
     ("rulebook",): 10_678,
     ("identity",): 6_049,
     ("config", "state", "auth"): 59_755,
     ("transports",): 47_156,
-    ("launch", "isolation"): 70_581,
+    ("launch", "isolation"): 70_421,
     ("runtime",): 16_742,
     ("gateway",): 63_336,
     ("clients", "assess", "doctor", "demo"): 59_473,
     ("ui",): 29_836,
     ("cli",): 42_303,
 }
-TOKENS_CAP = 612_453  # of all rooms
+TOKENS_CAP = 612_440  # of all rooms
 # Of code lines: without comments, docstrings and blank lines.
 TESTS_CAP = 70_000
 C_CAP = 4_700

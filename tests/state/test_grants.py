@@ -335,7 +335,7 @@ def test_a_call_that_waited_is_answered_once_if_a_check_breaks_then(
     assert refused.reply is not None
     assert asking.session.abandon() == [], "it is not answered again at the end"
     with monkeypatch.context() as patch:
-        patch.setattr("pipeguard.firewall.session.judge.FrameJudge._verdict", broken)
+        patch.setattr("pipeguard.firewall.session.settle.Verdict", broken)
         assert asking.order().reply is not None, "nor if it breaks before it waits"
     assert asking.session.abandon() == []
 

@@ -6,7 +6,13 @@ from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import MessageKind
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.ids import read_id, write_answered_id, write_id
-from pipeguard.firewall.protocol.json_values import NATIVE, JsonObject, JsonValue, Number
+from pipeguard.firewall.protocol.json_values import (
+    NATIVE,
+    JsonObject,
+    JsonValue,
+    Number,
+    as_object,
+)
 from pipeguard.firewall.protocol.spelling import folded_name, has_look_alike, look_alike, spellings
 from pipeguard.firewall.protocol.strict_json import ParsedFrame, read_json
 from pipeguard.records import NamedTuple
@@ -33,6 +39,11 @@ class Message(NamedTuple):  # a tuple, because there is one for each frame
     value: JsonObject
     method: str | None
     id_token: str | None
+
+    @property
+    def params(self) -> JsonObject:
+        """The params of a request or a notification; empty if it has none."""
+        return as_object(self.value.get("params"))
 
 
 class PlainOutline(NamedTuple):

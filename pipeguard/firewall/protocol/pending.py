@@ -13,7 +13,7 @@ from pipeguard.firewall.budgets import measure_text, size_of_all
 from pipeguard.firewall.finding import Verdict
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.ids import match_answer, write_id
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.records import NamedTuple
 
@@ -147,18 +147,17 @@ def pending_request(message: Message, now: float) -> PendingRequest:
     """
     assert message.method is not None  # noqa: S101  a request has one
     assert message.id_token is not None  # noqa: S101  a request has one
-    params = message.value.get("params")
-    tool = progress_token = None
-    if isinstance(params, dict):
-        name, meta = params.get("name"), params.get("_meta")
-        if message.method == "tools/call" and type(name) is str:
-            tool = name
-        if isinstance(meta, dict) and meta.get("progressToken") is not None:
-            progress_token = write_id(meta["progressToken"])
-            if progress_token is None:
-                rule = "protocol.invalid-progress-token"
-                why = "a progress token is a string or an integer"
-                raise Refusal(rule, why, codes.INVALID_REQUEST, message.id_token)
+    params, tool, progress_token = message.params, None, None
+    name = params.get("name")
+    if message.method == "tools/call" and type(name) is str:
+        tool = name
+    progress = as_object(params.get("_meta")).get("progressToken")
+    if progress is not None:
+        progress_token = write_id(progress)
+        if progress_token is None:
+            rule = "protocol.invalid-progress-token"
+            why = "a progress token is a string or an integer"
+            raise Refusal(rule, why, codes.INVALID_REQUEST, message.id_token)
     request = PendingRequest(message.id_token, message.method, tool, now, progress_token)
     request.frame_bytes = len(message.frame)
     return request

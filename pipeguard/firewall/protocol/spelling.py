@@ -46,19 +46,16 @@ def look_alike(where: str, id_token: str | None = None) -> Refusal:
     return Refusal("protocol.key-look-alike", why, codes.INVALID_REQUEST, id_token)
 
 
-def check_spelling(
-    value: JsonObject, members: Mapping[str, str], where: str, id_token: str | None = None
-) -> None:
+def check_spelling(value: JsonObject, members: Mapping[str, str], where: str) -> None:
     """Refuse an object that has a member whose name differs from a protocol name only in case.
 
     Args:
         value: the object.
         members: the protocol's names, as `spellings` returns them.
         where: names the object in the error.
-        id_token: of the message that contains it.
 
     Raises:
         Refusal: it has one.
     """
     if has_look_alike(value, members):
-        raise look_alike(where, id_token)
+        raise look_alike(where)

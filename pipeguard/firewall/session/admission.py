@@ -55,15 +55,15 @@ def obstacles(guard: Guard, message: Message) -> list[Finding]:
             is not a string.
     """
     method = message.method or ""
-    params = message.value.get("params")
-    params = params if isinstance(params, dict) else {}
+    params = message.params
     spelled = _SPELLED.get(method)
-    if spelled is not None and not params.keys() <= spelled:
-        check_spelling(params, _PARAMS[method], "params", message.id_token)
     try:
+        if spelled is not None and not params.keys() <= spelled:
+            check_spelling(params, _PARAMS[method], "params")
         found = [_obstacle_to_reference(guard, *each) for each in references(method, params)]
     except Refusal as refusal:
-        raise Refusal(refusal.rule, refusal.why, refusal.code, message.id_token) from None
+        refusal.id_token = message.id_token
+        raise
     findings = [finding for finding in found if finding is not None]
     return [max(findings, key=lambda finding: finding.action)] if findings else []
 

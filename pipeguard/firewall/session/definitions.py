@@ -79,6 +79,8 @@ def review(
 ) -> ReviewedResult:
     """Review the definitions in the answer to a list request, or in a server's opening.
 
+    Any other result has none, and is returned as it is.
+
     Args:
         guard: whose rules, policy and pins apply; it learns what is pinned here.
         method: of the request.
@@ -94,6 +96,8 @@ def review(
         path = ("result",)
         scope = DefinitionScope(guard, method, path, "server", "instructions", now, budgets)
         return _review_opening(scope, result)
+    if method not in LISTS:
+        return ReviewedResult(result, (), ())
     member, kind, key = LISTS[method]
     check_spelling(result, _SPELLINGS[member], "the result")
     items = result.get(member)

@@ -27,10 +27,10 @@ tests/soak/test_threads.py does all of this at once.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from copy import copy
 from functools import partial
 
 from pipeguard.errors import Refusal
-from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import (
     Action,
     Direction,
@@ -47,13 +47,14 @@ from pipeguard.firewall.protocol.message import Message, rewritten
 from pipeguard.firewall.protocol.pending import PendingRequest, TakesAnswer, pending_request
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.session import replies
+from pipeguard.firewall.session.case import TO_CLIENT, TO_SERVER, Case
 from pipeguard.firewall.session.guard import Context, Guard
-from pipeguard.firewall.session.judge import BYTE_ORDER_MARK, CALL, FrameJudge
+from pipeguard.firewall.session.judge import BYTE_ORDER_MARK, judge, read
 from pipeguard.firewall.session.lifecycle import NEVER_OVERDUE, ConversationState, WaitingRoom
-from pipeguard.firewall.session.protocol_judge import ProtocolJudge
-from pipeguard.firewall.session.refusals import Arrival, as_refusal, end_wait
+from pipeguard.firewall.session.look import CALL, look
+from pipeguard.firewall.session.refuse import answer_request, as_refusal, refuse
+from pipeguard.firewall.session.waiting import end_wait
 
-TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 _GONE = "it was cancelled or answered"
 
 
@@ -89,7 +90,7 @@ class Session:
         Returns:
             The verdict (JSON-RPC 2.0, sections 4 and 5). A frame that cannot be judged is refused.
         """
-        return self._judge_or_refuse(self._make_judge(direction, frame, now))
+        return self._judge_or_refuse(self._make_case(direction, frame, now))
 
     def receive_concurrently(self, direction: Direction, frame: bytes, now: float) -> Verdict:
         """Judge as `receive` does, in another thread: for frames that may take long."""
@@ -156,13 +157,13 @@ class Session:
             why: what happened, for the audit.
             answers: False if another thread answers the client.
         """
-        judge = self._make_judge(TO_SERVER, verdict.frame, now)
+        case = self._make_case(TO_SERVER, verdict.frame, now)
         findings = end_wait(verdict.findings, f"{why} while it waited", verdict.event)
         request, reply = self.state.find_held(TO_SERVER, verdict.event), None
         if answers and request is not None and self.state.drop(TO_SERVER, request):
-            reply = judge.answer(request, codes.BLOCKED, findings, replaces_answer=False)
+            reply = answer_request(case, request, codes.BLOCKED, findings, replaces_answer=False)
         action, found = Action.BLOCK, tuple(findings)
-        return verdict._replace(action=action, findings=found, event=judge.event, reply=reply)
+        return verdict._replace(action=action, findings=found, event=case.event, reply=reply)
 
     def refuse(self, verdict: Verdict) -> None:
         """End the wait of a call, if it still waits: the user refused it.
@@ -295,9 +296,9 @@ class Session:
             The verdict that sends it to the client; it forwards nothing if the client has not
             declared that it answers this.
         """
-        event = f"{self.run}.s{self.state.count_frame(TO_CLIENT)}"
-        arrival = Arrival(TO_CLIENT, frame, now, event)
-        verdict = self._judge_or_refuse(ProtocolJudge(self.guard, self.state, arrival))
+        case = self._make_case(TO_CLIENT, frame, now)
+        case.inspects = False
+        verdict = self._judge_or_refuse(case)
         if verdict.forward is not None and (id_token := legible_id(frame)) is not None:
             self.state.make_own(id_token, take_answer)
         return verdict._replace(reply=None)
@@ -309,36 +310,35 @@ class Session:
 
     # --- one frame ----------------------------------------------------------------------
 
-    def _make_judge(self, direction: Direction, frame: bytes, now: float) -> FrameJudge:
-        side, number = "c" if direction is TO_SERVER else "s", self.state.count_frame(direction)
-        arrival = Arrival(direction, frame, now, f"{self.run}.{side}{number}")
-        kind = FrameJudge if self.guard.inspects else ProtocolJudge
-        return kind(self.guard, self.state, arrival)
+    def _make_case(self, direction: Direction, frame: bytes, now: float) -> Case:
+        side = "c" if direction is TO_SERVER else "s"
+        event = f"{self.run}.{side}{self.state.count_frame(direction)}"
+        return Case(self.guard, self.state, frame, direction=direction, now=now, event=event)
 
-    def _judge_or_refuse(self, judge: FrameJudge) -> Verdict:
+    def _judge_or_refuse(self, case: Case) -> Verdict:
         """Judge a frame: at once if it is plain."""
         try:
-            if self.waiting_call is None and not judge.is_member:
-                passed = judge.pass_at_once()
+            if self.waiting_call is None and not case.is_member:
+                passed = look(case)
                 if passed is not None:
                     return passed
-            return self._judge(judge)
+            return self._judge(case)
         except Exception as error:  # noqa: BLE001  the only one: a check that breaks must refuse
-            why = as_refusal(judge.frame, error)
-            if isinstance(judge.frame, Lost):  # the channel that lost it does not know its receiver
+            why = as_refusal(case.frame, error)
+            if isinstance(case.frame, Lost):  # the channel that lost it does not know its receiver
                 why.why = why.why.replace("the server", f"the server {self.guard.name}", 1)
-        return judge.refuse(why)
+        return refuse(case, why)
 
-    def _judge(self, judge: FrameJudge) -> Verdict:
-        parsed = judge.read()
+    def _judge(self, case: Case) -> Verdict:
+        parsed = read(case)
         if isinstance(parsed, list):
-            return self._judge_batch(judge, parsed)
-        judge.waiting_room, judge.waiting_call = self.waiting_room, self.waiting_call
-        return judge.judge(self._resume(parsed, judge))
+            return self._judge_batch(case, parsed)
+        case.waiting_room, case.waiting_call = self.waiting_room, self.waiting_call
+        return judge(case, self._resume(parsed, case))
 
-    def _resume(self, message: Message, judge: FrameJudge) -> Message:
+    def _resume(self, message: Message, case: Case) -> Message:
         """Remove from a repeated call its answer to a question of PipeGuard's."""
-        params = message.value.get("params") if judge.direction is TO_SERVER else None
+        params = message.value.get("params") if case.direction is TO_SERVER else None
         state = params.get("requestState") if isinstance(params, dict) else None
         if self.guard.questions is None or not isinstance(params, dict) or type(state) is not str:
             return message
@@ -350,33 +350,35 @@ class Session:
             why = "requestState belongs to no call that waits"
             raise Refusal("protocol.unasked-answer", why, codes.INVALID_REQUEST, message.id_token)
         bare = rewritten(message, {**message.value, "params": repeated.params})
-        request = pending_request(bare, judge.now)
+        request = pending_request(bare, case.now)
         repeated.resume(request)
         self.state.admit(TO_SERVER, bare, request)
         if self.waiting_room is not None:
             self.waiting_room.admit(request)
-        judge.frame, judge.waiting_call = bare.frame, request
+        case.frame, case.waiting_call = bare.frame, request
         return bare
 
-    def _judge_batch(self, judge: FrameJudge, members: list[JsonValue]) -> Verdict:
+    def _judge_batch(self, case: Case, members: list[JsonValue]) -> Verdict:
         """Judge each member by itself (MCP 2025-03-26, basic/index, "Batching")."""
         batch.check(members, self.state.peers.revision)
-        budgets, verdicts = Budgets(), []
+        verdicts = []
         frames = [serialise(member) for member in members]  # before any of them is judged
         for index, frame in enumerate(frames):
-            arrival = Arrival(judge.direction, frame, judge.now, f"{judge.event}.{index}")
-            alone = type(judge)(judge.guard, self.state, arrival)
-            alone.budgets, alone.is_member = budgets, True
+            alone = copy(case)  # with the guard and the budgets of the batch
+            alone.frame = frame
+            alone.event = f"{case.event}.{index}"
+            alone.is_member = True
+            alone.removed = ()
             verdicts.append(self._judge_or_refuse(alone))
-        text = judge.frame.removeprefix(BYTE_ORDER_MARK)
+        text = case.frame.removeprefix(BYTE_ORDER_MARK)
         try:
             line = one_line(text, text.decode("utf-8"))
-            verdict = batch.together(judge.direction, line, verdicts, judge.event)
+            verdict = batch.together(case.direction, line, verdicts, case.event)
         except Exception:
             sent = [v.frame for v in verdicts if v.kind is MessageKind.REQUEST and v.forward]
-            self.state.withdraw_sent(judge.direction, map(legible_id, sent))  # the refusal answers
+            self.state.withdraw_sent(case.direction, map(legible_id, sent))  # the refusal answers
             raise
-        return verdict.with_findings(judge.frame, judge.removed)
+        return verdict.with_findings(case.frame, case.removed)
 
 
 # --- client headers ---------------------------------------------------------------------

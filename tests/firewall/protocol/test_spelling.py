@@ -12,8 +12,8 @@ MEMBERS = spelling.spellings(("name", "protocolVersion"))
 def test_a_name_in_other_letters_is_a_look_alike(key: str) -> None:
     assert spelling.has_look_alike({key: None}, MEMBERS)
     with pytest.raises(Refusal, match="params") as refused:
-        spelling.check_spelling({"a": None, key: None}, MEMBERS, "params", "7")
-    assert (refused.value.rule, refused.value.id_token) == ("protocol.key-look-alike", "7")
+        spelling.check_spelling({"a": None, key: None}, MEMBERS, "params")
+    assert refused.value.rule == "protocol.key-look-alike"
 
 
 @pytest.mark.parametrize("key", ["name", "protocolVersion", "names", "nam", ""])

@@ -11,7 +11,6 @@ from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.framing import KnownResult
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
-from pipeguard.firewall.session.protocol_judge import ProtocolJudge
 from pipeguard.firewall.session.session import Session
 from tests.firewall.session.talk import KEY, ORDER, TO_CLIENT, TO_SERVER, answer, call, frame
 from tests.fuzz.rulebook import engines
@@ -110,7 +109,7 @@ def test_what_passes_at_once_is_what_the_judge_of_the_protocol_passes(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_once = play(seed)
-    monkeypatch.setattr(ProtocolJudge, "pass_at_once", lambda _: None)
+    monkeypatch.setattr("pipeguard.firewall.session.session.look", lambda _: None)
     assert at_once == play(seed)
     assert {verdict.action for verdict in at_once[0]} >= {Action.ALLOW, Action.WARN, Action.BLOCK}
 
@@ -121,7 +120,7 @@ def test_a_known_result_is_told_by_its_id_alone(
     told = KnownResult.of(answer(1, ORDER), "1")
     assert session.receive(TO_CLIENT, told, 0.0).forward is None
     session.receive(TO_SERVER, call(1, "a"), 0.0)
-    monkeypatch.setattr("pipeguard.firewall.session.protocol_judge.parse", None)
+    monkeypatch.setattr("pipeguard.firewall.session.look.parse", None)
     assert session.receive(TO_CLIENT, told, 0.0).forward is told
     assert session.waiting() == []
 
@@ -129,7 +128,7 @@ def test_a_known_result_is_told_by_its_id_alone(
 def test_a_call_and_its_result_are_not_judged_in_full(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ProtocolJudge, "read", None)
+    monkeypatch.setattr("pipeguard.firewall.session.session.read", None)
     for said, direction in ((call(1, KEY), TO_SERVER), (answer(1, ORDER), TO_CLIENT)):
         parsed = ParsedFrame.of(said)
         assert session.receive(direction, parsed, 0.0).forward is parsed

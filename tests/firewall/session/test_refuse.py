@@ -7,7 +7,7 @@ import pytest
 from pipeguard.firewall.finding import Action
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.framing import Lost, Oversized
-from pipeguard.firewall.session.refusals import as_refusal
+from pipeguard.firewall.session.refuse import as_refusal
 from tests.firewall.session.talk import (
     TO_CLIENT,
     TO_SERVER,

@@ -1,0 +1,99 @@
+"""Finds what is in a message: threats in its texts, oddities, and obstacles to its use."""
+
+from __future__ import annotations
+
+from pipeguard.firewall.finding import (
+    Finding,
+    method_is_secret,
+    name_is_secret,
+    tells_private,
+)
+from pipeguard.firewall.protocol.json_values import JsonValue
+from pipeguard.firewall.protocol.message import Message
+from pipeguard.firewall.protocol.pending import NO_CALL, PendingRequest
+from pipeguard.firewall.protocol.places import PARTS
+from pipeguard.firewall.session import admission
+from pipeguard.firewall.session.case import TO_SERVER, Case
+from pipeguard.firewall.session.guard import Context
+
+
+def find_in_message(case: Case, message: Message, original: JsonValue = None) -> list[Finding]:
+    """Find threats in the texts of a message, and oddities.
+
+    Args:
+        case: of the message.
+        message: as it would be forwarded.
+        original: the value as it came, if the message is the rest after a cut or redaction.
+
+    Raises:
+        Refusal: it could not be judged.
+    """
+    if case.sees_nothing:
+        return []
+    findings = list[Finding]()
+    if case.outline is None:
+        findings += admission.find_oddities(case.direction, message, case.state.input_requests)
+    if case.inspects:
+        context = _make_context(case, original)
+        findings += case.guard.detector.read_message(context, case.direction, message)
+    return findings
+
+
+def find_in_request(case: Case, message: Message, request: PendingRequest) -> list[Finding]:
+    """Find also what stops a request from using what it names, and what would leave with it.
+
+    Raises:
+        Refusal: it could not be judged.
+    """
+    if not case.inspects:
+        return find_in_message(case, message)
+    detector = case.guard.detector
+    is_sent = case.direction is TO_SERVER and case.outline is None
+    findings = list[Finding]()
+    if is_sent:
+        request.call = detector.name_targets(
+            request.method, request.tool, message.params, request.frame_bytes
+        )
+        findings += admission.obstacles(case.guard, message)
+    if case.outline is None and request.tool is not None:
+        request.call_values = detector.extract_values(message)
+    context = _make_context(case)
+    findings += find_in_message(case, message)
+    findings += detector.find_leaks(context, message)
+    if is_sent and request.tool is not None:
+        findings += admission.find_asked(context, request.tool)
+    if any(tells_private(finding.rule) for finding in findings):
+        context.call.forget()  # a name may hold the secret, which is written down nowhere
+        return _hide_names(case, request, findings)
+    return findings
+
+
+def _hide_names(case: Case, request: PendingRequest, findings: list[Finding]) -> list[Finding]:
+    """The findings in a request with a secret, which any name or passage may hold."""
+    findings = [finding._replace(path="", host="") for finding in findings]
+    if any(finding.rule.startswith("secrets.") for finding in findings):
+        flows = [f._replace(excerpt="") for f in findings if f.rule.startswith("flows.")]
+        findings = [f for f in findings if not f.rule.startswith("flows.")] + flows
+    request.is_method_secret = method_is_secret(findings)
+    request.is_tool_secret = name_is_secret(findings)
+    if request.is_tool_secret:
+        return [admission.without_name(case.guard, finding) for finding in findings]
+    return findings
+
+
+def _make_context(case: Case, original: JsonValue = None) -> Context:
+    method, tool, call = case.method, None, NO_CALL
+    if case.request is not None:
+        method, tool = case.request.method, case.request.tool
+        call = case.request.call or NO_CALL
+    return Context(
+        case.guard,
+        PARTS[case.kind],
+        method,
+        case.now,
+        tool,
+        budgets=case.budgets,
+        call=call,
+        original=original,
+        event=case.event,
+    )

@@ -1,0 +1,126 @@
+"""The first look at a frame, which is enough for most calls and results.
+
+Where PipeGuard inspects, the look is at the bytes: the detector sees nothing in them. Where others
+inspect, it is at the members of a message whose value is known. What the look learns of any other
+frame stays in its case, and is used again.
+"""
+
+from __future__ import annotations
+
+from pipeguard.errors import Refusal
+from pipeguard.firewall.finding import MessageKind, Verdict
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.answers import NOTABLE, is_ordinary
+from pipeguard.firewall.protocol.framing import KnownResult
+from pipeguard.firewall.protocol.message import Message, PlainOutline, parse, with_id
+from pipeguard.firewall.protocol.pending import NO_CALL, PendingRequest, pending_request
+from pipeguard.firewall.protocol.strict_json import ParsedFrame
+from pipeguard.firewall.session.case import TO_CLIENT, TO_SERVER, Case
+from pipeguard.firewall.session.settle import make_verdict, record_call
+
+CALL = "tools/call"
+
+
+def look(case: Case) -> Verdict | None:
+    """The verdict on a call or a result if one look sees nothing in it; else None.
+
+    Raises:
+        Refusal: the frame is not a message, or the call may not be sent now.
+    """
+    if not case.inspects:
+        return _look_at_members(case)
+    outline = case.guard.detector.outline(case.direction, case.frame)
+    if outline is None:
+        return None
+    if case.direction is TO_SERVER:
+        return _look_at_call(case, outline)
+    return _look_at_result(case, outline)
+
+
+def find_call(case: Case, id_token: str | None) -> PendingRequest | None:
+    """Close the request that an answer belongs to; return it if it is a call with this id."""
+    request, case.is_late = case.state.close(case.direction, id_token, case.now)
+    case.request = request
+    case.is_closed = True
+    if request is None or request.tool is None or request.take_answer is not None:
+        return None
+    return request if request.id_token == id_token else None
+
+
+# --- the bytes --------------------------------------------------------------------------
+
+
+def _look_at_call(case: Case, outline: PlainOutline) -> Verdict | None:
+    guard, tool = case.guard, outline.tool or ""
+    detector, policy = guard.detector, guard.policy
+    pin = guard.pin("tool", tool)
+    if pin is None or pin.held_definition is not None:
+        return None
+    if policy.find_refusal(tool) or policy.asks_user(tool):
+        return None
+    request = PendingRequest(outline.id_token, CALL, tool, case.now, outline.progress_token)
+    request.frame_bytes = len(case.frame)
+    request.call_values = outline.values
+    request.call = detector.name_targets(CALL, tool, case.frame, request.frame_bytes)
+    case.outline = outline
+    case.request = request
+    case.sees_nothing = detector.sees_nothing(case.frame, outline, request.call)
+    if not case.sees_nothing or detector.may_leak(guard, outline):
+        case.guard = guard.snapshot(policy)
+        return None
+    verdict = make_verdict(case, [], case.frame)
+    case.state.send_call(request)
+    try:
+        record_call(case, request, verdict)
+    except Exception as error:
+        if case.state.drop(TO_SERVER, request):
+            raise
+        why = f"judging it failed ({type(error).__name__})"  # and the server has answered it
+        raise Refusal("protocol.internal", why, codes.INTERNAL) from None
+    return verdict
+
+
+def _look_at_result(case: Case, outline: PlainOutline) -> Verdict | None:
+    guard, request = case.guard, find_call(case, outline.id_token)
+    if request is None or guard.shared.notes is not None:
+        return None
+    case.kind = MessageKind.RESULT
+    if not guard.detector.sees_nothing(case.frame, outline, request.call or NO_CALL):
+        case.outline = outline
+        return None
+    guard.detector.record_result(guard, request, case.frame, case.now)
+    return make_verdict(case, [], case.frame)
+
+
+# --- the members ------------------------------------------------------------------------
+
+
+def _look_at_members(case: Case) -> Verdict | None:
+    if isinstance(case.frame, KnownResult) and case.direction is TO_CLIENT:
+        return _pass_result(case, case.frame.id_token)
+    message = parse(case.frame) if isinstance(case.frame, ParsedFrame) else None
+    if not isinstance(message, Message) or message.frame is not case.frame:
+        return None
+    if case.direction is TO_SERVER:
+        return _pass_call(case, message)
+    token = message.id_token or ""
+    is_plain = is_ordinary(message.value) and with_id(message, token) is message
+    return _pass_result(case, token) if is_plain else None
+
+
+def _pass_call(case: Case, message: Message) -> Verdict | None:
+    if message.kind is not MessageKind.REQUEST or message.method != CALL:
+        return None
+    if not (NOTABLE.isdisjoint(message.value) and NOTABLE.isdisjoint(message.params)):
+        return None
+    case.request = pending_request(message, case.now)
+    verdict = make_verdict(case, [], case.frame)
+    case.state.send_call(case.request)
+    return verdict
+
+
+def _pass_result(case: Case, id_token: str) -> Verdict | None:
+    if find_call(case, id_token) is None:
+        return None
+    case.kind = MessageKind.RESULT
+    return make_verdict(case, [], case.frame)

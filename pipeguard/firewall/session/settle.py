@@ -1,0 +1,139 @@
+"""From findings to a verdict: the frame to forward, and the reply."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from pipeguard.firewall.finding import (
+    Action,
+    Finding,
+    MessageKind,
+    Verdict,
+    greatest,
+    make_block,
+    method_is_secret,
+    name_is_secret,
+    worst,
+    worst_first,
+)
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.message import Message, rewritten
+from pipeguard.firewall.protocol.pending import PendingRequest
+from pipeguard.firewall.session import replies, rewrite
+from pipeguard.firewall.session.case import TO_CLIENT, Case
+from pipeguard.firewall.session.find import find_in_message
+from pipeguard.firewall.session.refuse import answer_request
+
+LITTLE_LEFT = "without it more than half of the result would be gone, so all of it was withheld"
+_NOTHING_LEFT = "what remained after the cut could not pass either"
+MAX_REDACTIONS = 3  # rounds; a message that still has something to redact is blocked
+
+
+def settle(case: Case, message: Message, findings: list[Finding]) -> Verdict:
+    """Turn findings into the frame to forward and the reply."""
+    action = greatest(findings)
+    is_call = case.kind is MessageKind.REQUEST and case.request and case.request.tool
+    if action > Action.WARN and not is_call:
+        findings = _show_frame(case, message, findings)
+    if action in (Action.REDACT, Action.CUT):
+        return _redact(case, message, findings)
+    if action is not Action.BLOCK:
+        return make_verdict(case, findings, message.frame)
+    return _block(case, findings)
+
+
+def make_verdict(case: Case, findings: list[Finding], forward: bytes | None) -> Verdict:
+    """The verdict on a message, its most serious finding first."""
+    request, action, method, tool = case.request, Action.ALLOW, case.method, None
+    request_bytes = answer_seconds = None
+    if request is not None:
+        method, tool = request.record_names
+        if case.kind is not MessageKind.REQUEST:
+            request_bytes = request.frame_bytes
+            answer_seconds = case.now - request.since
+    if findings:
+        if request is not None and request.is_tool_secret:
+            findings = [finding._replace(tool=None) for finding in findings]
+        findings = worst_first(findings)
+        action = findings[0].action
+        method = None if method_is_secret(findings) else method
+        tool = None if name_is_secret(findings) else tool
+    return Verdict(
+        case.direction,
+        case.frame,
+        action,
+        forward,
+        None,
+        tuple(findings),
+        case.event,
+        case.kind,
+        method,
+        tool,
+        (),
+        request_bytes,
+        answer_seconds,
+    )
+
+
+def record_call(
+    case: Case, request: PendingRequest, verdict: Verdict, *, is_granted: bool = False
+) -> None:
+    """Remember a call of the client; a server's would pass for the client's own words."""
+    guard, tool = case.guard, request.tool
+    if tool is None or case.direction is TO_CLIENT or not case.inspects:
+        return
+    findings = verdict.findings
+    guard.detector.record_request(guard, tool, case.frame, findings, is_granted=is_granted)
+    if guard.shared.notes is not None:
+        guard.shared.notes.add_caller(case.event.partition(".c")[0])
+
+
+def _show_frame(case: Case, message: Message, findings: list[Finding]) -> list[Finding]:
+    """The findings, the first stopped secret with the text around it."""
+    stopped = [f for f in findings if f.action > Action.WARN and f.rule.startswith("secrets.")]
+    if not stopped:
+        return findings
+    first = worst(stopped)
+    rest = (finding for finding in findings if finding is not first)
+    shown = case.guard.detector.show(case.guard, None, message, [first, *rest])
+    return [each._replace(**shown) if each is first else each for each in findings]
+
+
+def _block(case: Case, findings: list[Finding]) -> Verdict:
+    """Answer a request to its sender, replace an answer, or drop a notification."""
+    verdict = make_verdict(case, findings, None)
+    if case.request is None:
+        return verdict
+    code = codes.APPROVAL if worst(findings).rule.startswith("trust.") else codes.BLOCKED
+    is_answer = case.kind is not MessageKind.REQUEST
+    answer = answer_request(case, case.request, code, findings, replaces_answer=is_answer)
+    return verdict._replace(forward=answer) if is_answer else verdict._replace(reply=answer)
+
+
+def _redact(case: Case, message: Message, findings: list[Finding]) -> Verdict:
+    """Rewrite the message without the text of its findings, and judge it again."""
+    detector = case.guard.detector
+    make_placeholder = detector.make_placeholder if case.direction is TO_CLIENT else None
+    make_line = partial(detector.make_line, event=case.event)
+    original, remaining, is_cut = message.value, findings, False
+    case.outline, case.sees_nothing = None, False  # which were of the frame as it came
+    for _ in range(MAX_REDACTIONS):
+        private = (f for f in remaining if f.action is Action.REDACT)
+        if any(finding.pointer in rewrite.NEVER_REDACTED for finding in private):
+            break
+        is_cut = is_cut or greatest(remaining) is Action.CUT
+        redacted = rewrite.redact(message.value, remaining, make_placeholder, make_line)
+        marked = replies.mark_changed(redacted, case.direction, case.event, is_cut=is_cut)
+        message = rewritten(message, marked)
+        remaining = find_in_message(case, message, original)
+        if greatest(remaining) < Action.REDACT:
+            if rewrite.has_orders(findings) and not rewrite.leaves_enough(original, marked):
+                return _block(case, rewrite.withheld(findings, LITTLE_LEFT))
+            return make_verdict(case, findings, message.frame)
+        if greatest(remaining) is Action.BLOCK:
+            break
+        findings = [*findings, *rewrite.later_cuts(remaining, marked, original)]
+    if is_cut:
+        return _block(case, rewrite.withheld(findings, _NOTHING_LEFT))
+    failed = make_block("protocol.not-redacted", "it could not be redacted")
+    return _block(case, [*findings, failed])

@@ -1,0 +1,106 @@
+"""Calls that a person decides on: the grant, the wait for it, and the end of the wait."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pipeguard.firewall.finding import (
+    Action,
+    Finding,
+    Verdict,
+    greatest,
+    make_drop,
+    worst_first,
+)
+from pipeguard.firewall.protocol.message import Message
+from pipeguard.firewall.protocol.pending import PendingRequest
+from pipeguard.firewall.session.case import TO_SERVER, Case
+from pipeguard.firewall.session.remedies import GRANTED_AS, Way, find_way
+from pipeguard.firewall.session.settle import make_verdict
+
+GONE = make_drop(
+    "protocol.unknown-request", "the call was cancelled, or answered, as it was judged"
+)
+
+
+def use_grant(
+    case: Case, message: Message, tool: str, findings: list[Finding]
+) -> tuple[list[Finding], bool]:
+    """The findings of a stopped call: marked, or allowed if a person granted it.
+
+    Neither in a batch, nor if the call would be changed.
+    """
+    guard = case.guard
+    stopped = [f for f in worst_first(findings) if f.action >= Action.ASK]
+    others = [f for f in findings if f.action < Action.ASK]
+    is_changed = any(f.action in (Action.REDACT, Action.CUT) for f in findings)
+    is_final = any(find_way(f.rule) is not Way.EXCEPTION for f in stopped)
+    if not (case.is_member or is_changed or is_final):
+        mark = guard.mark_call(tool, message.params, stopped)
+        grants = guard.shared.grants
+        event = grants.take(mark) if mark and grants is not None else ""
+        if event:
+            note = f"{GRANTED_AS}{event}"
+            return [f._replace(action=Action.ALLOW, note=note) for f in stopped] + others, True
+        stopped = [f._replace(call=mark) for f in stopped]
+    if case.direction is TO_SERVER:
+        shown = guard.detector.show(guard, tool, message, findings)
+        stopped[0] = stopped[0]._replace(**shown)
+    return stopped + others, False
+
+
+def hold_call(case: Case, request: PendingRequest, findings: list[Finding]) -> Verdict | None:
+    """Let a call wait until a person decides; None if it does not wait."""
+    is_call = case.direction is TO_SERVER  # where `Session.decide` looks
+    if not is_call or case.waiting_room is None or greatest(findings) is not Action.ASK:
+        return None
+    mark, *others = {f.call for f in findings if f.action is Action.ASK}
+    if others or not mark:
+        return None
+    event = request.held_event if mark == request.held_mark else case.event
+    held = make_verdict(case, findings, None)._replace(event=event)  # before it counts as waiting
+    if not case.state.hold(case.direction, request, event, case.guard.policy):
+        return None
+    request.held_mark = mark
+    if case.waiting_call is not None or case.waiting_room.admit(request):
+        return held
+    if case.state.release(case.direction, request):
+        return None
+    return make_verdict(case, [*findings, *GONE], None)
+
+
+def end_wait(findings: Iterable[Finding], why: str, waited: str) -> list[Finding]:
+    """Turn questions to a person into blocks, with a note on why the wait ended.
+
+    Args:
+        findings: of the call.
+        why: what happened.
+        waited: the event as which it waited; empty if it did not.
+    """
+    return [
+        _add_note(finding, f"{why} as event {waited}" if waited else "")._replace(
+            action=Action.BLOCK
+        )
+        if finding.action is Action.ASK
+        else finding
+        for finding in findings
+    ]
+
+
+def name_wait(verdict: Verdict, waited: str) -> Verdict:
+    """Name the wait that a verdict ends, if no finding does: else it would seem to wait on.
+
+    Args:
+        verdict: on a call.
+        waited: the event as which it waited; empty if it did not.
+    """
+    if not verdict.findings or waited in {"", verdict.event}:
+        return verdict
+    if any(finding.note.endswith(f"event {waited}") for finding in verdict.findings):
+        return verdict
+    first, *others = verdict.findings
+    return verdict._replace(findings=(_add_note(first, f"it waited as event {waited}"), *others))
+
+
+def _add_note(finding: Finding, note: str) -> Finding:
+    return finding._replace(note="; ".join(filter(None, (finding.note, note))))
