@@ -41,7 +41,7 @@ from pipeguard.firewall.session.session import Session
 from pipeguard.launch.child import Command, start
 from pipeguard.launch.environment import child_environment, refers
 from pipeguard.runtime.run import start_thread
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from pipeguard.transports.channel import Channel, ChannelClosed
 from pipeguard.transports.stdio import LineChannel
 
@@ -386,6 +386,6 @@ def find_pins(
     """
     if target.store is None:
         return pins_name(None, server), {}
-    with Store.open(target.store) as store:
+    with open_store(target.store) as store:
         name = pins_name(store, server)
         return name, store.pins(name)

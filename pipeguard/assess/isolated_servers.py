@@ -27,8 +27,7 @@ from pipeguard.gateway.servers_file import parse_servers
 from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation import ServerCommand, ServerPreview
 from pipeguard.runtime.start import running_guards
-from pipeguard.state.activity import RUNS
-from pipeguard.state.audit import select
+from pipeguard.state.activity import list_runs
 from pipeguard.state.timestamps import to_utc_text
 
 if TYPE_CHECKING:
@@ -152,7 +151,7 @@ class RunningProcesses:
             guards = [
                 (began, _name_server(each)) for each in self._guards for began in _find_start(each)
             ]
-        runs = [*select(store, "started, server, chain", "", table=RUNS)]
+        runs = list_runs(store)
         living: dict[str, str] = {}
         for began, name in [(0.0, "")] if guards is None else guards:
             since, newest = to_utc_text(max(0.0, began - CLOCK_SECONDS)), dict[str, str]()

@@ -24,7 +24,7 @@ from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation import Isolation, ServerCommand, ServerPreview, preview_server
 from pipeguard.state.paths import existing_store
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 
 _GIVES = {"--read": "read", "--write": "write", "--connect": "hosts", "--loopback": "loopback"}
 _OPTIONS = {**_GIVES, ISOLATE: "engine", "--policy": "policy", "--tag": "tag"}
@@ -247,7 +247,7 @@ def _stored_name(server: ServerEntry, folder: str) -> str:
     path = existing_store()
     with suppress(PipeGuardError):
         if path is not None:
-            with Store.open(path) as store:
+            with open_store(path) as store:
                 return store.name_server(wanted, who, register=False)
     return wanted or who.name
 

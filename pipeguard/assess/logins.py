@@ -5,23 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.auth.server import login_command
-from pipeguard.firewall.session.remedies import LOST
 from pipeguard.installation import installed_extras
-from pipeguard.state.audit import COLUMNS, make_row, select
+from pipeguard.state.activity import WANTS_TOKEN, find_login_requests
 from pipeguard.state.exceptions import AuditedEvent, to_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipeguard.state.store import Store
-
-WANTS_TOKEN = "wants a token"  # noqa: S105  of a gateway of PipeGuard (auth.bearer)
-# An answer that did not come: the note has the command (auth.bearer), or the server's status.
-_ASKS = (
-    f"action = 'warn' AND instr(findings, '\"rule\":\"{LOST}\"') AND (instr(findings, '(HTTP 401)')"
-    f" OR instr(findings, 'auth login ') OR instr(findings, '{WANTS_TOKEN}'))"
-)
-_ANSWERED = "WHERE server = ? AND direction = 'to-client' AND kind IN ('result', 'error')"
 
 
 class NeededLogin(NamedTuple):
@@ -44,14 +35,11 @@ def find_logins(store: Store) -> Iterator[NeededLogin]:
     Raises:
         StateError: the store cannot be read.
     """
-    for (server,) in list(select(store, "DISTINCT server", f"WHERE {_ASKS}")):
-        ((last,),) = select(store, "coalesce(max(id), 0)", _ANSWERED, (server,))
-        condition = f"WHERE {_ASKS} AND server = ? AND id > ? ORDER BY id LIMIT 1"
-        for row in select(store, COLUMNS, condition, (server, last)):
-            event = to_event(make_row(row))
-            note = event.findings[0].get("note", "")
-            # Its beginning, because the server chose the scopes at its end.
-            url = note.partition(" ")[0] if "://" in note.partition(" ")[0] else "URL"
-            wants_token = note.startswith(f"{url} is a PipeGuard gateway, which {WANTS_TOKEN}")
-            command = "" if wants_token else login_command(url)
-            yield NeededLogin(event, command, bool(command) and "oauth" not in installed_extras())
+    for row in find_login_requests(store):
+        event = to_event(row)
+        note = event.findings[0].get("note", "")
+        # Its beginning, because the server chose the scopes at its end.
+        url = note.partition(" ")[0] if "://" in note.partition(" ")[0] else "URL"
+        wants_token = note.startswith(f"{url} is a PipeGuard gateway, which {WANTS_TOKEN}")
+        command = "" if wants_token else login_command(url)
+        yield NeededLogin(event, command, bool(command) and "oauth" not in installed_extras())

@@ -6,10 +6,9 @@ plain-text file does not count.
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pipeguard.errors import AuthError
@@ -98,7 +97,7 @@ def drop(service: str, accounts: Sequence[str]) -> None:
 
     with _translated_errors():
         for account in accounts:
-            with contextlib.suppress(PasswordDeleteError):
+            with suppress(PasswordDeleteError):
                 _keyring().delete_password(service, account)
 
 
@@ -107,7 +106,7 @@ def drop_if_it_answers(service: str, accounts: Sequence[str]) -> bool:
 
     A user who moves to a file often has no keyring any more, and an error would prevent the move.
     """
-    with contextlib.suppress(AuthError):
+    with suppress(AuthError):
         drop(service, accounts)
         return True
     return False

@@ -14,9 +14,8 @@ import click
 from pipeguard.cli._emit import emit, json_option
 from pipeguard.cli._groups import RefusedError
 from pipeguard.cli._person import Person
-from pipeguard.state.paths import store_path
 from pipeguard.state.review import KINDS, StoredDefinition, UnknownTargetError
-from pipeguard.state.store import Store
+from pipeguard.state.store import Store, open_store
 from pipeguard.unicode.display import visible
 
 NOT_DONE = 1
@@ -97,7 +96,7 @@ def decide(
         raise click.UsageError("name a server or a tool, or add --all for every server.")
     if as_json and not yes:
         raise click.UsageError("--json cannot ask: add --yes.")
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         matching = decision.find(store, target, kind)
         # Flagged members of a group are decided on by their own names only.
         is_by_group = take_all and all(entry.target != target for entry in matching)

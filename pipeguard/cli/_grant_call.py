@@ -12,8 +12,7 @@ from pipeguard.cli.explain import describe_unseen, list_evidence
 from pipeguard.errors import PipeGuardError
 from pipeguard.state.exceptions import call_mark, differences, is_held, stopping
 from pipeguard.state.grants import MINUTES, CallGrant, make_grant
-from pipeguard.state.paths import store_path
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def grant_call(
     if person is not None:
         grant = grant._replace(why=ask_reason())
         person.must_confirm(f"allow this call of {event.name}{describe_unseen(event)}")
-        with Store.open(store_path()) as store:
+        with open_store() as store:
             words = next((item.get("excerpt", "") for item in stopping(event)), "")
             expires = make_grant(store, grant, person.name, words)
     fields = {

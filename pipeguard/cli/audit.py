@@ -17,7 +17,7 @@ from pipeguard.state.audit import AuditFilter, as_fields, rows
 from pipeguard.state.paths import store_path
 from pipeguard.state.row_filter import ACTIONS, WOULD
 from pipeguard.state.search import export_lines
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from pipeguard.state.timestamps import parse_moment
 from pipeguard.state.verification import compare, examine
 from pipeguard.unicode.display import pluralize, visible
@@ -107,7 +107,7 @@ def list_rows(wanted: AuditFilter, *, as_json: bool) -> None:
     A blocked row that only waits for your approval is shown as HELD.
     """
     wanted = wanted._replace(pings=wanted.pings or as_json)
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         found: Iterable[Fields] = map(as_fields, rows(store, wanted, by_time=True))
         found = list(found) if as_json or wanted.limit else found
         emit(found, _table, as_json=as_json, empty="No row of the audit matches.")
@@ -120,7 +120,7 @@ def list_rows(wanted: AuditFilter, *, as_json: bool) -> None:
 @json_option
 def show(event: str, *, as_json: bool) -> None:
     """Show all that is recorded of EVENT, as in `pipeguard audit show K7Q2M9D4.c12`."""
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         events = [as_fields(row) for row in rows(store, AuditFilter(event=event))]
     if not events:
         raise PipeGuardError(
@@ -205,7 +205,7 @@ def export(wanted: AuditFilter, *, form: str) -> None:
     In CSV, a text that a spreadsheet would run as a formula gets an apostrophe in front, and
     control characters are shown by their code points.
     """
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         for line in export_lines(rows(store, wanted), is_csv=form == "csv"):
             click.echo(line)
 

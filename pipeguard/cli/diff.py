@@ -25,9 +25,8 @@ from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.rulebook.policy_rules import load_wrap_policy
 from pipeguard.rulebook.trial import TextRole, TrialInput, judge
 from pipeguard.runtime.progress import wait_for_engines
-from pipeguard.state.paths import store_path
 from pipeguard.state.review import KINDS, StoredDefinition, held_definitions, reviewable_definitions
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from pipeguard.unicode.display import show, visible
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def command(target: str | None, kind: str | None, *, as_json: bool) -> None:
       1  something does
       2  no such server or tool
     """  # noqa: D301  click reads the mark
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         waiting = find_reviewable(store, target, kind)
         servers = store.servers()
     fields = [

@@ -9,9 +9,8 @@ import click
 
 from pipeguard.cli import _decide
 from pipeguard.cli._person import Person
-from pipeguard.state.paths import store_path
 from pipeguard.state.review import StoredDefinition, forget, forget_launch, stored_definitions
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from pipeguard.unicode.display import visible
 
 
@@ -55,14 +54,14 @@ def command(*, launch: bool, take_all: bool, **request: Any) -> None:
 def _forget_launch(name: str | None) -> NoReturn:
     if name is None:
         raise click.UsageError("name the server whose launch is to be forgotten.")
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         is_recorded = not {*store.servers_called(name)}.isdisjoint(store.named_servers())
     if not is_recorded:
         click.echo(f"PipeGuard has no record of what starts {visible(name)}.")
         raise SystemExit(_decide.NOTHING_THERE)
     person = Person.here()
     person.must_confirm(f"forget what starts {visible(name)}")
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         forgotten = forget_launch(store, name, person.name)
     for launched in forgotten:
         click.echo(f"{visible(name)} is no longer tied to {visible(launched)}.")

@@ -434,12 +434,12 @@ def entries_now(path: str | None = None) -> tuple[IsolateEntry, ...]:
 def stored_names() -> tuple[str, ...]:
     """List the servers that were started under PipeGuard."""
     from pipeguard.state.paths import existing_store
-    from pipeguard.state.store import Store
+    from pipeguard.state.store import open_store
 
     path = existing_store()
     if path is None:
         return ()
-    with Store.open(path) as store:
+    with open_store(path) as store:
         return store.named_servers()
 
 

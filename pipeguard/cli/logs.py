@@ -47,10 +47,10 @@ def _server_names() -> list[str]:
     from pipeguard.assess.gateway_file import gateway_configs
     from pipeguard.gateway.server_output import servers_with_output
     from pipeguard.state.paths import existing_store
-    from pipeguard.state.store import Store
+    from pipeguard.state.store import open_store
 
     names = {server.name for file in gateway_configs() for server in file.servers}
     if (path := existing_store()) is not None:
-        with Store.open(path) as store:
+        with open_store(path) as store:
             names.update(store.named_servers())
     return sorted(names | set(servers_with_output()))

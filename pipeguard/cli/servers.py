@@ -12,9 +12,8 @@ from pipeguard.cli._emit import Fields, emit, json_option
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._person import Person
 from pipeguard.errors import InputError
-from pipeguard.state.paths import store_path
 from pipeguard.state.proposals import Proposal, proposals
-from pipeguard.state.store import Store
+from pipeguard.state.store import Store, open_store
 from pipeguard.unicode.display import those_there_are, visible
 
 NOT_DONE = 1
@@ -44,7 +43,7 @@ def list_(*, as_json: bool) -> None:
     Examples:
       pipeguard servers list
     """  # noqa: D301  click reads the mark
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         fields = [_fields(proposal) for proposal in proposals(store)]
     emit(fields, partial(map, _state), as_json=as_json, empty="No agent has proposed a server.")
 
@@ -59,7 +58,7 @@ def show(name: str, *, as_json: bool) -> None:
     Examples:
       pipeguard servers show weather
     """  # noqa: D301  click reads the mark
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         emit(_fields(_find(store, name)), _page, as_json=as_json)
 
 
@@ -107,7 +106,7 @@ def _decide(
     name: str, verb: str, take: Callable[[Store, Proposal, str], bool], *, as_json: bool
 ) -> None:
     """Show a proposal, have a person confirm, and act on exactly that proposal."""
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         proposal = _find(store, name)
         person = Person.here()
         if not as_json:

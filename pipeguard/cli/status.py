@@ -48,7 +48,7 @@ def _find_status() -> Fields:
     from pipeguard.rulebook.policy_rules import load_wrap_policy
     from pipeguard.runtime.start import running_guards
     from pipeguard.state.paths import existing_store
-    from pipeguard.state.store import Store
+    from pipeguard.state.store import open_store
 
     status: Fields = {"mode": "", "policy_problem": ""}
     try:  # the policy that applies in this folder
@@ -62,7 +62,7 @@ def _find_status() -> Fields:
     if path is not None:
         from pipeguard.state.missing import read_notes
 
-        with Store.open(path) as store:
+        with open_store(path) as store:
             status |= _read_store(store) | _read_audit(store)
         status["gaps"] += len(read_notes(path))
     guards = [*running_guards()]

@@ -229,10 +229,9 @@ def _find_decider(*, is_for_page: bool) -> Person:
 
 
 def _store() -> Store:
-    from pipeguard.state.paths import store_path
-    from pipeguard.state.store import Store
+    from pipeguard.state.store import open_store
 
-    return Store.open(store_path())
+    return open_store()
 
 
 def _span(text: str) -> timedelta:

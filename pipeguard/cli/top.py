@@ -12,8 +12,7 @@ import click
 
 from pipeguard.cli._emit import columns
 from pipeguard.state.activity import ServerActivity, recent_activity
-from pipeguard.state.paths import store_path
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 
 COLUMNS = ("SERVER", "STATE", "CALLS/S", "P50 MS", "P99 MS", "BLOCKED", "HELD", "WAITING")
 
@@ -50,7 +49,7 @@ def command(window: float, interval: float, *, once: bool, as_json: bool) -> Non
     is_once = once or not (as_json or sys.stdout.isatty())
     with suppress(KeyboardInterrupt):
         while True:
-            with Store.open(store_path()) as store:
+            with open_store() as store:
                 servers = recent_activity(store, time.time(), window)
             if not (as_json or is_once):
                 click.clear()

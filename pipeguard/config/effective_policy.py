@@ -149,7 +149,8 @@ def combine(user: PolicyFile | None, project: PolicyFile | None) -> Policy:
     """Combine the user's file and the project's, which can only tighten."""
     if user is None and project is None:
         return Policy()
-    user, project = user or PolicyFile(), project or PolicyFile()
+    user = user or PolicyFile()
+    project = project or PolicyFile()
     drift = user.drift_allow or frozenset()
     return Policy(
         mode=project.mode or user.mode or Mode.ENFORCE,
@@ -161,14 +162,12 @@ def combine(user: PolicyFile | None, project: PolicyFile | None) -> Policy:
         audit_keep_days=(
             DEFAULT_KEEP_DAYS if user.audit_keep_days is None else user.audit_keep_days
         ),
-        ask_in_client=_narrower(user.ask_in_client or InClient.URL, project.ask_in_client),
+        ask_in_client=min(
+            user.ask_in_client or InClient.URL,
+            project.ask_in_client or InClient.FORM,  # which asks for most
+            key=[*InClient].index,
+        ),
     )
-
-
-def _narrower(user: InClient, project: InClient | None) -> InClient:
-    """The user's choice, or a project's that asks for less."""
-    order = list(InClient)
-    return user if project is None else min(user, project, key=order.index)
 
 
 def _least(name: str, user: PolicyFile, project: PolicyFile) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from pipeguard.config.policy_globs import parse_glob
+from pipeguard.config.policy_globs import parse_choice, parse_glob
 from pipeguard.records import NamedTuple
 
 if TYPE_CHECKING:
@@ -107,9 +107,9 @@ def _of_policy(entry: YamlEntry) -> IsolateEntry:
 
 
 def _read(keys: Mapping[str, YamlEntry], engines: tuple[str, ...] = ENGINES) -> IsolateEntry:
-    engine = keys["engine"].choice({name: name for name in engines}) if "engine" in keys else None
-    keep = keys["keep_home"].choice({"true": True, "false": False}) if "keep_home" in keys else None
-    roots = keys["roots"].choice({name: name for name in ROOTS}) if "roots" in keys else None
+    engine = parse_choice(keys.get("engine"), {name: name for name in engines})
+    keep = parse_choice(keys.get("keep_home"), {"true": True, "false": False})
+    roots = parse_choice(keys.get("roots"), {name: name for name in ROOTS})
     limits = keys["limits"].fields(LIMITS) if "limits" in keys else {}
     return IsolateEntry(
         parse_glob(keys.get("server")),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pipeguard.config.directories import read, read_own
 from pipeguard.config.isolate_key import IsolateEntry, egress_proxy, isolate_entries
 from pipeguard.config.policy_globs import (
+    parse_choice,
     parse_content,
     parse_glob,
     parse_host,
@@ -306,10 +307,8 @@ class _PolicyReader:
 
     def _choice(self, entry: YamlEntry | None, words: Mapping[str, _T], *, loose: _T) -> _T | None:
         """One of several words; `loose` is refused in a project's file."""
-        if entry is None:
-            return None
-        choice = entry.choice(words)
-        if choice == loose and choice is not None and self.scope is PolicyScope.PROJECT:
+        choice = parse_choice(entry, words)
+        if entry and choice == loose and self.scope is PolicyScope.PROJECT:
             word = next(name for name, value in words.items() if value == loose)
             entry.wrong(f"a project's file may only tighten, and `{word}` loosens. Remove it.")
         return choice
@@ -334,8 +333,8 @@ class _PolicyReader:
             place=parse_place(keys.get("place")),
             server=parse_glob(keys.get("server")),
             tool=parse_glob(keys.get("tool")),
-            severity=keys["severity"].choice(_SEVERITIES) if "severity" in keys else None,
-            confidence=keys["confidence"].choice(_CONFIDENCES) if "confidence" in keys else None,
+            severity=parse_choice(keys.get("severity"), _SEVERITIES),
+            confidence=parse_choice(keys.get("confidence"), _CONFIDENCES),
         )
         return None if action is None else ActionEntry(where, action)
 

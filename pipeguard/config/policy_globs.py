@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pipeguard.config.strict_yaml import YamlEntry
 
+_T = TypeVar("_T")
 _RULE_GLOB = lazy_regex(r"[a-z0-9.*?\[\]!-]+")
 _CONTENT = lazy_regex(r"[0-9a-f]{32}(?: [0-9a-f]{32})*")  # one of each rule
 _HOST_GLOB = lazy_regex(r"[^\sA-Z/@#%]{1,253}")
+
+
+def parse_choice(entry: YamlEntry | None, words: Mapping[str, _T]) -> _T | None:
+    """One of several words, None without an entry; any other value is wrong."""
+    return None if entry is None else entry.choice(words)
 
 
 def parse_glob(entry: YamlEntry | None) -> str:

@@ -21,7 +21,7 @@ from pipeguard.config.atomic_write import replace_file
 from pipeguard.demo.client import DemoClient, DemoError, DemoExchange, Json, converse, mapping
 from pipeguard.installation import own_command
 from pipeguard.state.paths import STORE_NAME
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -138,7 +138,7 @@ def play(wrap: Sequence[str] = WRAP, copy_to: Path | None = None) -> Iterator[Sc
             for scene in SCENES:
                 yield scene(stage, listed)
         if copy_to is not None:
-            with Store.open(folder / "state" / STORE_NAME) as store:
+            with open_store(folder / "state" / STORE_NAME) as store:
                 content = store.content()
             try:
                 replace_file(copy_to, content)

@@ -45,19 +45,19 @@ def state(_machine: Machine) -> Iterable[Diagnosis]:
 def store(_machine: Machine) -> Iterable[Diagnosis]:
     """Check that the store can be read and written, and is not damaged."""
     from pipeguard.state.database import move_away
-    from pipeguard.state.store import Store
+    from pipeguard.state.store import open_store
 
     path = existing_store()
     if path is None:
         yield good("none yet: the first guarded server creates it")
         return
-    with Store.open(path) as opened:
+    with open_store(path) as opened:
         damage = opened.damage()
         if damage:
             yield wrong(f"{path} is damaged: {' '.join(damage.split())}", move_away(path))
             return
         with opened.transaction():
-            pins = opened.read("SELECT count(*) FROM pins")[0][0]
+            pins = opened.count_pins()
     yield good(f"{path}: {pluralize(pins, 'pin')}")
 
 
@@ -85,13 +85,13 @@ def audit(_machine: Machine) -> Iterable[Diagnosis]:
 def pins(_machine: Machine) -> Iterable[Diagnosis]:
     """Check whether a definition waits for a person."""
     from pipeguard.state.review import held_definitions
-    from pipeguard.state.store import Store
+    from pipeguard.state.store import open_store
 
     path = existing_store()
     if path is None:
         yield good("nothing has been seen yet")
         return
-    with Store.open(path) as opened:
+    with open_store(path) as opened:
         waiting = held_definitions(opened)
         servers = len(opened.servers())
     if not waiting:

@@ -23,7 +23,7 @@ from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.rulebook.policy_rules import check_actions, describe_missing
 from pipeguard.state.paths import existing_store
 from pipeguard.state.review import tool_states
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -168,7 +168,7 @@ def _name_notes(file: PolicyFile) -> list[str]:
     """Warn of names that no known server or tool has."""
     if (path := existing_store()) is None:
         return []
-    with Store.open(path) as store:
+    with open_store(path) as store:
         servers = {*store.named_servers(), *store.servers()}
         tools = {tool.name for states in tool_states(store).values() for tool in states}
     layer = file.layer

@@ -16,7 +16,7 @@ from pipeguard.gateway.server_settings import ServerSettings, runs_gateway
 from pipeguard.gateway.servers_file import parse_server
 from pipeguard.log import say
 from pipeguard.state.proposals import MOST_BYTES, Proposal, proposals, propose, withdraw
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 
 PROPOSE = "propose_server"
 PER_MINUTE = 5  # proposals and removals of one token; a person reads each
@@ -92,7 +92,7 @@ def approved_fingerprints(path: Path | None) -> tuple[str, ...]:
 def _approved_proposals(path: Path | None) -> list[Proposal]:
     if path is None:
         return []
-    with Store.open(path) as store:
+    with open_store(path) as store:
         return [each for each in proposals(store) if not each.waits]
 
 
@@ -153,7 +153,7 @@ class ServerManagement:
                 f"a server named {name} exists already, and agents cannot change servers."
             )
         entry = checked_entry(name, fields)
-        with Store.open(self._store) as opened:
+        with open_store(self._store) as opened:
             propose(opened, name, entry, who, reason)
         say(f"an agent proposes the server {name}: pipeguard servers show {name}")
         return (
@@ -169,13 +169,13 @@ class ServerManagement:
         """
         given = arguments.get("name")
         name = given if isinstance(given, str) else ""
-        with Store.open(self._store) as opened:
+        with open_store(self._store) as opened:
             withdraw(opened, name, who)
         return f"The proposal of {name} is withdrawn."
 
     def list_proposals(self, who: str) -> list[str]:
         """A line for each proposal of a token that a person has not approved."""
-        with Store.open(self._store) as opened:
+        with open_store(self._store) as opened:
             return [
                 f"{each.name}: you proposed it, and it waits for the user"
                 for each in proposals(opened)

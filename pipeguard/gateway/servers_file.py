@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 from pipeguard.config.isolate_key import IsolateEntry, read_isolate_entry
 from pipeguard.config.policy_file import POLICY_KEYS, read_seconds
+from pipeguard.config.policy_globs import parse_choice
 from pipeguard.config.strict_yaml import Document, YamlEntry
 from pipeguard.errors import PolicyError
 from pipeguard.gateway.menu import DEFAULT_LIMITS, MenuLimits, ToolMode
@@ -23,7 +23,6 @@ from pipeguard.runtime.transports import AUTO, transport_names
 
 SECONDS = (0.001, 86400.0)  # that a server may take for an answer, or be idle
 
-_T = TypeVar("_T")
 _LIMITS = {"top_k": 1_000, "tools_limit": 1_000, "response_chars": 4 * 2**20}  # and the most
 _KEYS = ("mode", "start", "idle", "servers", "mcpServers", "management", *_LIMITS)
 _SERVER = (
@@ -139,12 +138,13 @@ class _Reader:
         enabled = self.enabled_servers(keys)
         allowed = keys["management"].fields(_MANAGEMENT) if "management" in keys else {}
         management = frozenset(
-            key for key in _MANAGEMENT if _choose(allowed.get(key), _BOOLEANS) is True
+            key for key in _MANAGEMENT if parse_choice(allowed.get(key), _BOOLEANS) is True
         )
         return ServersFile(
             enabled,
-            _choose(keys.get("mode"), {mode.value: mode for mode in ToolMode}) or ToolMode.SEARCH,
-            _choose(keys.get("start"), _STARTS) or Start.EAGER,
+            parse_choice(keys.get("mode"), {mode.value: mode for mode in ToolMode})
+            or ToolMode.SEARCH,
+            parse_choice(keys.get("start"), _STARTS) or Start.EAGER,
             read_seconds(keys.get("idle"), SECONDS) or IDLE_SECONDS,
             management=management,
             limits=_limits(keys),
@@ -182,20 +182,22 @@ class _Reader:
             cwd=self._expand(keys.get("cwd")),
             url=self._expand(keys.get("url")),
             headers=self._pairs(keys.get("headers")),
-            transport=(_choose(transport, _TRANSPORTS) or "auto"),
-            trust=_choose(keys.get("trust"), _TRUST) or "review",
+            transport=(parse_choice(transport, _TRANSPORTS) or "auto"),
+            trust=parse_choice(keys.get("trust"), _TRUST) or "review",
             allow=self._texts(tools.get("allow")),
             block=self._texts(tools.get("block")),
             overrides=_overrides(tools.get("overrides")),
             tags=self._texts(keys.get("tags")),
-            is_prefixed=_choose(keys.get("prefix"), _BOOLEANS) is not False,
+            is_prefixed=parse_choice(keys.get("prefix"), _BOOLEANS) is not False,
             timeout_seconds=read_seconds(keys.get("timeout"), SECONDS),
-            start=_choose(keys.get("start"), _STARTS),
+            start=parse_choice(keys.get("start"), _STARTS),
             idle_seconds=read_seconds(keys.get("idle"), SECONDS),
             isolate=_isolate_entry(name, keys.get("isolate")),
         )
-        is_on = _choose(keys.get("enabled"), _BOOLEANS) is not False
-        return server if is_on and _choose(keys.get("disabled"), _BOOLEANS) is not True else None
+        is_on = parse_choice(keys.get("enabled"), _BOOLEANS) is not False
+        return (
+            server if is_on and parse_choice(keys.get("disabled"), _BOOLEANS) is not True else None
+        )
 
     def _texts(self, entry: YamlEntry | None) -> tuple[str, ...]:
         return tuple(self._expand(item) for item in entry.items()) if entry is not None else ()
@@ -224,10 +226,6 @@ def _isolate_entry(name: str, entry: YamlEntry | None) -> IsolateEntry | None:
     read = read_isolate_entry(name, entry)
     check_entry(entry)
     return read
-
-
-def _choose(entry: YamlEntry | None, words: Mapping[str, _T]) -> _T | None:
-    return entry.choice(words) if entry is not None else None
 
 
 def _limits(keys: Mapping[str, YamlEntry]) -> MenuLimits:

@@ -37,7 +37,7 @@ from pipeguard.runtime.loop import ending_on_signals, new_loop, prepare_threads,
 from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.runtime.run import start_thread
 from pipeguard.state.paths import existing_store, store_file
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from pipeguard.state.tokens import TokenReader, TokenScope
 from pipeguard.transports.bridge import AsyncAdapter
 from pipeguard.transports.channel import ChannelClosed
@@ -134,7 +134,7 @@ class _Serving:
         judge = FrontJudge(self._log)
         guard = front_guard(engines, policy)
         if client_fd is None:
-            self._tokens = TokenReader(Store.open(store_file()), say)
+            self._tokens = TokenReader(open_store(), say)
         mode = options.mode or file.mode
         self._gateway = Gateway(engines, mode, options.common(), self._find_scope)
         self._gateway.is_read_only = options.is_read_only
@@ -325,7 +325,7 @@ def _check_listening(options: WrapOptions, limit_bytes: int) -> None:
     with ExitStack() as stack:
         stored = None
         if path is not None:
-            stored = stack.enter_context(closing(TokenReader(Store.open(path), say)))
+            stored = stack.enter_context(closing(TokenReader(open_store(path), say)))
         ListeningPlace(options, limit_bytes, stored)
 
 

@@ -39,7 +39,7 @@ from pipeguard.runtime.run import remember, start_thread
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.state.grants import CallGrant, make_grant
 from pipeguard.state.page_address import definition_card, new_card, page_address
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from pipeguard.transports.http.request_headers import STATELESS, VERSION_META
 from pipeguard.unicode.display import disarm, quote_name, show
 
@@ -246,7 +246,7 @@ class Questions:
         server, tool = self._run.guard.name, verdict.tool or ""
         grant = CallGrant(_find_mark(verdict), verdict.event, server, tool, "")
         try:
-            with Store.open(self._run.store) as store:
+            with open_store(self._run.store) as store:
                 make_grant(store, grant, WHERE)
         except StateError as error:
             self._run.log_unless_gone("error", "the call could not be allowed", why=str(error))

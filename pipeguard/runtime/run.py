@@ -46,7 +46,7 @@ from pipeguard.state.grants import StoredGrants
 from pipeguard.state.paths import note_own_paths, store_file
 from pipeguard.state.recorder import Recorder
 from pipeguard.state.schema import MAX_NAME_CHARS
-from pipeguard.state.store import Namesake, Store
+from pipeguard.state.store import Namesake, open_store
 from pipeguard.state.verdict_writer import EndedConnection
 
 MOST_CLIENTS = 4096  # with remembered names
@@ -142,7 +142,7 @@ class Run:
         key, self.engines = _find_engines(engines)
         self.store = store_file()
         note_own_paths(options)
-        with Store.open(self.store) as opened:
+        with open_store(self.store) as opened:
             server = opened.name_server(options.values.get("--name", ""), launched)
             if needs_review := policy.trust is Trust.REVIEW:
                 opened.hold_unreviewed(server)
@@ -353,7 +353,7 @@ class Run:
         from pipeguard.state.retention import prune
 
         try:
-            with Store.open(self.store) as store:
+            with open_store(self.store) as store:
                 prune(store, self.guard.policy.audit_keep_days, datetime.now(UTC))
         except StateError as error:
             self.log_unless_gone("warning", "the audit could not be pruned", why=str(error))

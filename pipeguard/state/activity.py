@@ -12,8 +12,10 @@ from collections.abc import Iterator, Sequence
 from math import ceil
 from typing import Any, NamedTuple
 
-from pipeguard.state.audit import COLUMNS, AuditEntry, make_row, select
-from pipeguard.state.row_filter import HELD, OUTCOME
+from pipeguard.firewall.session.remedies import LOST
+from pipeguard.state.audit import COLUMNS, AuditEntry, AuditRow, make_row, select
+from pipeguard.state.row_conditions import OUTCOME
+from pipeguard.state.row_filter import HELD
 from pipeguard.state.schema import IS_NOTICED, MAX_NAME_CHARS
 from pipeguard.state.search import find_number
 from pipeguard.state.store import Store
@@ -22,12 +24,19 @@ from pipeguard.state.timestamps import to_utc_text
 _HOUR_CHARS = len("2026-01-01T00")
 HOURS = 24  # of a server's history
 END_ROWS = 200  # of a run, among which is the last message of a server that answers
-RUNS = """(SELECT chain, server, started, length FROM chains
+_RUNS = """(SELECT chain, server, started, length FROM chains
     WHERE (SELECT kind FROM audit WHERE audit.chain = chains.chain AND seq = 1)
         NOT IN ('approval', 'proposal', 'retention')
     ORDER BY number DESC LIMIT 1000)"""  # the newest; a decision has a chain of its own, too
 OPENINGS = ("initialize", "server/discover")  # with which a client opens a conversation
 MOST_MESSAGES = 60  # of one tool
+WANTS_TOKEN = "wants a token"  # noqa: S105  of a gateway of PipeGuard (auth.bearer)
+# An answer that did not come: the note has the command (auth.bearer), or the server's status.
+_ASKS = (
+    f"action = 'warn' AND instr(findings, '\"rule\":\"{LOST}\"') AND (instr(findings, '(HTTP 401)')"
+    f" OR instr(findings, 'auth login ') OR instr(findings, '{WANTS_TOKEN}'))"
+)
+_ANSWERED = "WHERE server = ? AND direction = 'to-client' AND kind IN ('result', 'error')"
 _IS_CALL = "duration_ms IS NOT NULL AND method = 'tools/call'"
 
 
@@ -151,7 +160,30 @@ def _find_ends(store: Store) -> Iterator[tuple[str, str, str, str]]:
     since = f"seq > coalesce({newest.format('seq', heard)}, 0)"
     opened = f"{since} AND direction = 'to-server' AND method IN {OPENINGS}"
     latest = (f"coalesce(max({newest.format('time', each)}), '')" for each in ("1", heard, opened))
-    return select(store, f"server, {', '.join(latest)}", "GROUP BY server", table=f"{RUNS} AS runs")
+    return select(
+        store, f"server, {', '.join(latest)}", "GROUP BY server", table=f"{_RUNS} AS runs"
+    )
+
+
+def list_runs(store: Store) -> list[tuple[str, str, str]]:
+    """The newest runs: when each began (ISO 8601, UTC), its server and its chain.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    return [(*run,) for run in select(store, "started, server, chain", "", table=_RUNS)]
+
+
+def find_login_requests(store: Store) -> Iterator[AuditRow]:
+    """Find the first answer of each server that asked for a login and has answered nothing since.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    for (server,) in [*select(store, "DISTINCT server", f"WHERE {_ASKS}")]:
+        ((last,),) = select(store, "coalesce(max(id), 0)", _ANSWERED, (server,))
+        condition = f"WHERE {_ASKS} AND server = ? AND id > ? ORDER BY id LIMIT 1"
+        yield from map(make_row, select(store, COLUMNS, condition, (server, last)))
 
 
 class KnownServer(NamedTuple):

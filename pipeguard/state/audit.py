@@ -24,7 +24,8 @@ from pipeguard.errors import StateError
 from pipeguard.firewall.finding import SHOWN, worst_first
 from pipeguard.records import NamedTuple
 from pipeguard.state.database import translated_errors
-from pipeguard.state.row_filter import HAS_RULE, HAS_WOULD, spell_event
+from pipeguard.state.row_conditions import HAS_RULE, HAS_WOULD
+from pipeguard.state.row_filter import spell_event
 from pipeguard.state.schema import IS_NOTICED, IS_TO_DECIDE, MAX_NAME_CHARS
 from pipeguard.state.timestamps import parse_moment
 

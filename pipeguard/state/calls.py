@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.firewall.session.remedies import is_held
 from pipeguard.state.audit import COLUMNS, AuditRow, list_findings, make_row, select
-from pipeguard.state.row_filter import HELD, OUTCOME
+from pipeguard.state.row_conditions import OUTCOME
+from pipeguard.state.row_filter import HELD
 from pipeguard.state.schema import CALL_CAME, IS_NOTICED, SLOW_MS
 from pipeguard.state.search import MOST_LOOKED_AT, find_place, find_rows, last_number
 from pipeguard.state.timestamps import from_utc_text, to_utc_text

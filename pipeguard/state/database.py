@@ -40,31 +40,6 @@ class StateDatabase:
         self.connection = connection
         self._inode = _inode(path)
 
-    @classmethod
-    def open(cls, path: Path | str) -> Self:
-        """Open a file, and create it if it is missing.
-
-        Raises:
-            StateError: it cannot be read or written, another user could have written it, or
-                another version of PipeGuard wrote it.
-        """
-        import sqlite3
-
-        _make_private(path)
-        with translated_errors(path):
-            connection = sqlite3.connect(
-                path, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=32
-            )
-            try:
-                connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-                # With WAL, a power cut can cost the last transactions but never damages the file.
-                connection.execute("PRAGMA synchronous = NORMAL")
-                create_tables(connection, path, BUSY_SECONDS)
-            except BaseException:
-                connection.close()
-                raise
-        return cls(path, connection)
-
     def close(self) -> None:
         """Close the connection, unless another file has taken this one's place.
 
@@ -87,11 +62,11 @@ class StateDatabase:
         """The file now at this path, created if it is missing.
 
         Raises:
-            StateError: as `open`.
+            StateError: as `connect`.
         """
         self.close()
         os.makedirs(os.path.dirname(self.path) or ".", mode=0o700, exist_ok=True)
-        return self.open(self.path)
+        return type(self)(self.path, connect(self.path))
 
     def __enter__(self) -> Self:
         return self
@@ -126,6 +101,15 @@ class StateDatabase:
         with translated_errors(self.path):
             return self.connection.execute(query, values).fetchall()
 
+    def write(self, statement: str, *values: object) -> int:
+        """Change rows, in a transaction of their own or in the one that is open; their number.
+
+        Raises:
+            StateError: the file could not be written.
+        """
+        with self.transaction():
+            return self.connection.execute(statement, values).rowcount
+
     def damage(self) -> str:
         """Check the file's structure; empty if it is sound."""
         ((verdict,),) = self.read("PRAGMA quick_check(1)")
@@ -140,6 +124,31 @@ class StateDatabase:
         """A number that changes once another connection has changed the file (data_version)."""
         ((version,),) = self.read("PRAGMA data_version")
         return int(version)
+
+
+def connect(path: Path | str) -> sqlite3.Connection:
+    """Open a file with all tables, and create it if it is missing.
+
+    Raises:
+        StateError: it cannot be read or written, another user could have written it, or another
+            version of PipeGuard wrote it.
+    """
+    import sqlite3
+
+    _make_private(path)
+    with translated_errors(path):
+        connection = sqlite3.connect(
+            path, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=32
+        )
+        try:
+            connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+            # With WAL, a power cut can cost the last transactions but never damages the file.
+            connection.execute("PRAGMA synchronous = NORMAL")
+            create_tables(connection, path, BUSY_SECONDS)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
 
 
 def _inode(path: Path | str) -> tuple[int, int] | None:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from pipeguard.state.audit import decision_entry, record_decision
 from pipeguard.state.exceptions import save, stopping
 from pipeguard.state.exemption import describe_opening
-from pipeguard.state.paths import store_path
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from pipeguard.state.timestamps import now_text
 from pipeguard.unicode.display import visible
 
@@ -29,7 +28,7 @@ def save_decision(path: str, text: str, server: str, decision: AuditEntry) -> No
         StateError: the audit cannot be written.
         PolicyError: the file cannot be written.
     """
-    with Store.open(store_path()) as store, store.transaction():
+    with open_store() as store, store.transaction():
         record_decision(store, server, decision)
         save(path, text)
 

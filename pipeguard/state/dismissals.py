@@ -91,9 +91,7 @@ def dismiss(store: Store, key: str, server: str, decision: AuditEntry) -> None:
     from pipeguard.state.audit import record_decision  # here: a session asks only for refusals
 
     with store.transaction():
-        store.connection.execute(
-            "INSERT OR REPLACE INTO dismissals VALUES (?, ?)", (key, decision.time)
-        )
+        store.write("INSERT OR REPLACE INTO dismissals VALUES (?, ?)", key, decision.time)
         record_decision(store, server, decision)
 
 
@@ -103,6 +101,5 @@ def recall(store: Store, key: str) -> bool:
     Raises:
         StateError: the store cannot be written.
     """
-    with store.transaction():
-        store.connection.execute("DELETE FROM dismissals WHERE key = ?", (key,))
+    store.write("DELETE FROM dismissals WHERE key = ?", key)
     return True

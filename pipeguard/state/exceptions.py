@@ -21,7 +21,7 @@ from pipeguard.firewall.session.remedies import Way, decisive_rule, find_remedy
 from pipeguard.state.audit import AuditFilter, parse_findings, rows
 from pipeguard.state.exemption import Breadth, Exemption, entries, flow_entry
 from pipeguard.state.paths import DEMO_STORE_NAME
-from pipeguard.state.store import Store
+from pipeguard.state.store import Store, open_store
 from pipeguard.unicode.display import NAME_CHARS, quote, show
 
 if TYPE_CHECKING:
@@ -105,14 +105,14 @@ def _knows_run(store: Path, name: str) -> bool:
     run, dot, _ = name.partition(".")
     if not dot or not store.is_file():
         return False
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         return any(rows(opened, AuditFilter(chain=run, limit=1)))
 
 
 def _look_up(store: Path, name: str) -> AuditedEvent | None:
     if not store.is_file():
         return None
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         for row in rows(opened, AuditFilter(event=name)):
             if row.entry.kind != DECISION:  # the rest of an event that was removed for its age
                 return to_event(row)

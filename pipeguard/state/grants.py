@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pipeguard.errors import StateError
 from pipeguard.records import NamedTuple
 from pipeguard.state.schema import MAX_NAME_CHARS
-from pipeguard.state.store import Store
+from pipeguard.state.store import Store, open_store
 from pipeguard.state.timestamps import now_text, utc_text
 
 if TYPE_CHECKING:
@@ -67,11 +67,9 @@ def make_grant(
     now = datetime.now(UTC)
     expires = utc_text(now + timedelta(minutes=minutes))
     with store.transaction():
-        store.connection.execute("DELETE FROM grants WHERE expires <= ?", (utc_text(now),))
-        store.connection.execute(
-            "INSERT OR REPLACE INTO grants VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (*grant, utc_text(now), expires),
-        )
+        store.write("DELETE FROM grants WHERE expires <= ?", utc_text(now))
+        insert = "INSERT OR REPLACE INTO grants VALUES (?, ?, ?, ?, ?, ?, ?)"
+        store.write(insert, *grant, utc_text(now), expires)
         note = f"event {grant.event}, once{_because(grant)}"
         entry = _entry("allow", grant, note, by, excerpt=words, until=expires)
         record_decision(store, grant.server, entry._replace(time=utc_text(now)))
@@ -114,9 +112,7 @@ def revoke_grant(store: Store, mark: str) -> bool:
     Raises:
         StateError: the store cannot be written.
     """
-    with store.transaction():
-        gone = store.connection.execute("DELETE FROM grants WHERE mark = ?", (mark,))
-        return gone.rowcount > 0
+    return store.write("DELETE FROM grants WHERE mark = ?", mark) > 0
 
 
 def find_granted(store: Store, since: str) -> frozenset[tuple[str, str]]:
@@ -156,26 +152,24 @@ class StoredGrants:
 
     def take(self, mark: str) -> str:
         """Use up the grant of a call, in only one of several processes; its event, or empty."""
-        with suppress(StateError), Store.open(self._store) as store:
+        with suppress(StateError), open_store(self._store) as store:
             if not _is_granted(store, mark):  # without waiting for the lock of a writer
                 return ""
-            with store.transaction():
-                row = store.connection.execute(
-                    "DELETE FROM grants WHERE mark = ? RETURNING event, expires", (mark,)
-                ).fetchone()
-            if row is not None and row[1] > now_text("milliseconds"):
-                return str(row[0])
+            query = "DELETE FROM grants WHERE mark = ? RETURNING event, expires"
+            for event, expires in store.read(query, mark):
+                if expires > now_text("milliseconds"):
+                    return str(event)
         return ""
 
     def has(self, mark: str) -> bool:
         """True if a call is granted, which only `take` makes sure."""
-        with suppress(StateError), Store.open(self._store) as store:
+        with suppress(StateError), open_store(self._store) as store:
             return _is_granted(store, mark)
         return False
 
     def has_refused(self, event: str) -> bool:
         """True if a person refused the call that waits by an event."""
-        with suppress(StateError), Store.open(self._store) as store:
+        with suppress(StateError), open_store(self._store) as store:
             return bool(store.read("SELECT 1 FROM dismissals WHERE key = ?", event))
         return False
 

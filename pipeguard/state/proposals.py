@@ -20,9 +20,6 @@ MOST_REASON_CHARS = 500
 _COLUMNS = "name, definition, fingerprint, proposed_by, reason, proposed, decided"
 
 
-_WAITING, _APPROVED = "waiting", "approved"
-
-
 class Proposal(NamedTuple):
     """A server that an agent proposed.
 
@@ -47,6 +44,11 @@ class Proposal(NamedTuple):
     def waits(self) -> bool:
         """True until a person approves it."""
         return not self.decided
+
+    @property
+    def state(self) -> str:
+        """Its state in a word."""
+        return "waiting" if self.waits else "approved"
 
 
 def proposals(store: Store) -> list[Proposal]:
@@ -140,20 +142,19 @@ def restore(store: Store, before: Proposal, by: str) -> bool:
 
 
 def _put(store: Store, proposal: Proposal) -> None:
-    state = _WAITING if proposal.waits else _APPROVED
-    store.connection.execute(
+    store.write(
         f"INSERT OR REPLACE INTO proposals ({_COLUMNS}, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  constants
-        (*proposal, state),
+        *proposal,
+        proposal.state,
     )
 
 
 def _delete(store: Store, proposal: Proposal) -> None:
-    store.connection.execute("DELETE FROM proposals WHERE name = ?", (proposal.name,))
+    store.write("DELETE FROM proposals WHERE name = ?", proposal.name)
 
 
 def _record(store: Store, proposal: Proposal, action: str, client: str) -> None:
-    state = _WAITING if proposal.waits else _APPROVED
-    note = f"a server that was proposed: {state}"
+    note = f"a server that was proposed: {proposal.state}"
     entry = decision_entry(action, now_text(), note=note, by=client)._replace(
         kind="proposal",
         frame_sha256=proposal.fingerprint,

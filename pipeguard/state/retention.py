@@ -13,7 +13,6 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from pipeguard.state.audit import PRUNED, Audit, AuditEntry, Chain, chains
-from pipeguard.state.database import translated_errors
 from pipeguard.state.timestamps import utc_text
 
 if TYPE_CHECKING:
@@ -65,9 +64,6 @@ def _announce(store: Store, old: list[Chain], keep_days: int, moment: str) -> No
 
 def _remove(store: Store, chain: Chain) -> None:
     """Remove a chain's rows piece by piece, then its entry in the table of chains."""
-    with translated_errors(store.path):
-        for seq in range(PIECE_ROWS, chain.length + PIECE_ROWS, PIECE_ROWS):
-            store.connection.execute(
-                "DELETE FROM audit WHERE chain = ? AND seq <= ?", (chain.chain, seq)
-            )
-        store.connection.execute("DELETE FROM chains WHERE number = ?", (chain.number,))
+    for seq in range(PIECE_ROWS, chain.length + PIECE_ROWS, PIECE_ROWS):
+        store.write("DELETE FROM audit WHERE chain = ? AND seq <= ?", chain.chain, seq)
+    store.write("DELETE FROM chains WHERE number = ?", chain.number)

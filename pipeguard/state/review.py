@@ -155,17 +155,16 @@ def reviewable_definitions(
     held = held_definitions(store, target, kind)
     if held or target is None:
         return held
-    unreviewed = _find(
-        *(store, target, kind), lambda pin, _: pin.approved_definition and not pin.is_reviewed
-    )
-    return [replace(each, pin=_to_review(each.pin)) for each in unreviewed]
-
-
-def _to_review(pin: Pin) -> Pin:
-    """A pin whose trusted form waits for a decision."""
-    return without_hold(pin)._replace(
-        held_definition=pin.approved_definition, held_fingerprint=pin.approved_fingerprint
-    )
+    reviewable = []
+    for each in _find(
+        store, target, kind, lambda pin, _: pin.approved_definition and not pin.is_reviewed
+    ):
+        pin = without_hold(each.pin)._replace(
+            held_definition=each.pin.approved_definition,
+            held_fingerprint=each.pin.approved_fingerprint,
+        )
+        reviewable.append(replace(each, pin=pin))
+    return reviewable
 
 
 def _find(
@@ -284,7 +283,9 @@ def forget(store: Store, shown: Iterable[StoredDefinition], by: str) -> list[Sto
         The forgotten ones, without any that another process forgot first.
     """
     return _decide(
-        *(store, shown, ("forget", by)),
+        store,
+        shown,
+        ("forget", by),
         lambda each: store.forget(each.server, each.pin.kind, each.pin.name),
     )
 

@@ -1,7 +1,7 @@
 """A filter for rows of the audit, as a person types it: `server:github,files -verdict:allow`.
 
 All terms must fit. A comma means or, a minus in front means not, and words with blanks need quotes.
-Words without a field are looked for in names and rules.
+Words without a field are looked for in names and rules. Knows no SQL: `row_conditions` does.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ import re
 
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.session.remedies import BY_RULE, Way
 from pipeguard.records import NamedTuple
-from pipeguard.state.schema import IS_NOTICED
 from pipeguard.state.timestamps import parse_moment
 from pipeguard.unicode.display import show, suggestion
 
@@ -25,39 +23,10 @@ ACTIONS = (
     *("create", "rotate"),
 )
 WOULD = ("any", "redact", "cut", "ask", "block")
-# A damaged row has no findings, so that a search finds the others.
-_EACH = "json_each(iif(json_valid(findings), findings, '[]'))"
-_ANY_RULE = f"({IS_NOTICED} AND EXISTS (SELECT 1 FROM {_EACH} WHERE {{}}))"  # noqa: S608  a constant
-_RULE = "json_extract(value, '$.rule')"
-_OTHER = ", ".join(f"'{rule}'" for rule, way in BY_RULE.items() if way is not Way.APPROVE)
-# The action of a row, or `HELD` if each rule that blocks it says so (remedies.is_held).
-OUTCOME = (
-    f"iif(action = 'block' AND (SELECT min({_RULE} GLOB 'trust.*' AND {_RULE} NOT IN ({_OTHER}))"  # noqa: S608  constants
-    f" FROM {_EACH} WHERE json_extract(value, '$.action') = 'block'), '{HELD}', action)"
+FIELDS = (
+    *("server", "tool", "client", "token", "verdict", "rule", "would", "event", "kind"),
+    *("since", "slower", "larger"),
 )
-_NAMES = " || ' ' || ".join(
-    ("server", "client", "method", "tool", "event", "kind", "coalesce(token, '')")
-)
-HAS_RULE = _ANY_RULE.format(f"{_RULE} = ? OR substr({_RULE}, 1, length(?) + 1) = ? || '.'")
-_WOULD = "json_extract(value, '$.would')"
-HAS_WOULD = _ANY_RULE.format(f"{_WOULD} IS NOT NULL AND ? IN ({_WOULD}, 'any')")
-# Each field with its comparison; every `?` is the value.
-_SQL = {
-    "server": "(server {like} OR server IN (SELECT server FROM servers WHERE name {like}))",
-    "tool": "tool {like}",
-    "client": "instr(lower(client), lower(?)) > 0",
-    "token": "coalesce(token, '') {like}",
-    "verdict": f"{OUTCOME} = ?",
-    "rule": HAS_RULE,
-    "would": HAS_WOULD,
-    "event": "event = ?",
-    "kind": "kind {like}",
-    "since": "time >= ?",
-    "slower": "coalesce(duration_ms, -1) >= ?",
-    "larger": "max(frame_bytes, coalesce(request_bytes, 0)) >= ?",
-    "": f"instr(lower({_NAMES}), ?) > 0 OR {_ANY_RULE.format(f'instr(lower({_RULE}), ?) > 0')}",
-}
-FIELDS = tuple(name for name in _SQL if name)
 _WORD = lazy_regex(r'(?:[^\s"]|"[^"]*")+')
 _DURATION = lazy_regex(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m)")
 _SIZE = lazy_regex(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(b|kb|mb)", re.IGNORECASE)
@@ -114,20 +83,6 @@ class RowFilter(NamedTuple):
             (action in term.values) != term.is_not for term in self.terms if term.field == "verdict"
         )
 
-    def to_sql(self) -> tuple[str, list[str | float]]:
-        """The condition in SQL, and its values."""
-        conditions = ["1" if self.fits_verdict("allow") else IS_NOTICED]
-        given = list[str | float]()
-        for term in self.terms:
-            choices = []
-            for value in term.values:
-                has_star = "*" in value and "{like}" in _SQL[term.field]
-                text = _SQL[term.field].format(like="GLOB ?" if has_star else "= ?")
-                choices.append(f"({text})")
-                given += [_convert(term.field, value, has_star=has_star)] * text.count("?")
-            conditions.append(f"{'NOT ' * term.is_not}({' OR '.join(choices)})")
-        return " AND ".join(conditions), given
-
 
 def spell_event(name: str) -> str:
     """An event's name with the letters' case that the audit has; empty if it cannot be one."""
@@ -182,16 +137,18 @@ def _check(field: str, value: str) -> str:
         choices = ", ".join(words)
         raise WrongFilterError(f"{field}: is one of {choices}, not {show(value, 40)}.{near}")
     try:
-        _convert(field, value, has_star=False)
+        convert_value(field, value)
     except ValueError:
         raise WrongFilterError(f"{field}: cannot be {show(value, 40)}.") from None
     return value
 
 
-def _convert(field: str, value: str, *, has_star: bool) -> str | float:
-    """The value to compare with the rows' values."""
-    if has_star:
-        return re.sub(r"[\[?]", r"[\g<0>]", value)
+def convert_value(field: str, value: str) -> str | float:
+    """The value to compare with the rows' values.
+
+    Raises:
+        ValueError: the field cannot have it.
+    """
     if field == "since":
         return parse_moment(value)
     if field == "event":

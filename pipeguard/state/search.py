@@ -10,6 +10,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.state.audit import COLUMNS, LATE_ROWS, AuditRow, as_fields, make_row, select
+from pipeguard.state.row_conditions import to_condition
 from pipeguard.state.timestamps import parse_moment
 from pipeguard.unicode.display import visible
 
@@ -50,7 +51,7 @@ def find_rows(
     Raises:
         StateError: the store cannot be read.
     """
-    condition, values = where.to_sql()
+    condition, values = to_condition(where)
     top = before or last_number(store) + 1
     floor = max(0, top - 1 - MOST_LOOKED_AT)
     for moment in where.find_values("since"):
@@ -105,7 +106,7 @@ def stream_rows(store: Store, where: RowFilter) -> Iterator[AuditRow]:
     Raises:
         StateError: the store cannot be read.
     """
-    condition, values = where.to_sql()
+    condition, values = to_condition(where)
     condition = f"WHERE id > ? AND {condition} ORDER BY id LIMIT ?"
     number, is_more = 0, True
     while is_more:
@@ -138,13 +139,9 @@ def export_lines(rows: Iterable[AuditRow], *, is_csv: bool) -> Iterator[str]:
             yield COLUMNS.replace(" ", "")
             is_first = False
         fields["findings"] = row.entry.findings
-        yield _csv_line([_make_safe(value) for value in fields.values()])
-
-
-def _csv_line(values: list[object]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(values)
-    return text.getvalue()
+        line = io.StringIO()
+        csv.writer(line, lineterminator="").writerow(map(_make_safe, fields.values()))
+        yield line.getvalue()
 
 
 def _make_safe(value: object) -> object:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 from pipeguard.firewall.pins.fingerprint import REJECTED, WITHDRAWN, Pin
 from pipeguard.firewall.pins.store import REVIEW
 from pipeguard.records import NamedTuple
-from pipeguard.state.database import StateDatabase
+from pipeguard.state.database import StateDatabase, connect
+from pipeguard.state.paths import store_file
 from pipeguard.state.timestamps import now_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from pipeguard.firewall.finding import PinChange
     from pipeguard.identity.server_name import Launched
@@ -99,6 +101,10 @@ class Store(StateDatabase):
         """The servers that have pins, by name."""
         return self._read_names("SELECT DISTINCT server FROM pins ORDER BY server")
 
+    def count_pins(self) -> int:
+        """The number of pins."""
+        return int(self.read("SELECT count(*) FROM pins")[0][0])
+
     def named_servers(self) -> tuple[str, ...]:
         """The servers that were started or called, by their stored names."""
         return self._read_names("SELECT server FROM servers ORDER BY server")
@@ -133,11 +139,11 @@ class Store(StateDatabase):
             server, digits = name, 6
             while self.read("SELECT 1 FROM servers WHERE server = ?", server):
                 server, digits = f"{name}-{identity[:digits]}", digits + 2
-            self.connection.execute(
+            insert = (
                 "INSERT INTO servers (server, name, identity, launched, since)"
-                " VALUES (?, ?, ?, ?, ?)",
-                (server, name, identity, launched.description, now_text()),
+                " VALUES (?, ?, ?, ?, ?)"
             )
+            self.write(insert, server, name, identity, launched.description, now_text())
             return server
 
     def _stored_name(self, name: str, identity: str) -> str | None:
@@ -172,8 +178,7 @@ class Store(StateDatabase):
             Descriptions of the programs that had the name.
         """
         query = "DELETE FROM servers WHERE name = ? OR server = ? RETURNING launched"
-        with self.transaction():
-            return self._read_names(query, name, name)
+        return self._read_names(query, name, name)
 
     def pins(self, server: str) -> dict[tuple[str, str], Pin]:
         """The pins of a server, by kind and name."""
@@ -203,8 +208,7 @@ class Store(StateDatabase):
     def hold_unreviewed(self, server: str) -> None:
         """Hold definitions pinned at first sight, for a run under review."""
         if self.read(_HAS_UNREVIEWED, server):  # else no need to wait for the lock
-            with self.transaction():
-                self.connection.execute(_HOLD_UNREVIEWED, (now_text(), REVIEW, server))
+            self.write(_HOLD_UNREVIEWED, now_text(), REVIEW, server)
 
     def approve(self, server: str, shown: Pin) -> bool:
         """Trust a held definition, or mark a trusted one as seen by a person.
@@ -232,7 +236,7 @@ class Store(StateDatabase):
         """Change the pin of a definition, if its held form is still the one shown."""
         values = (*values, server, shown.kind, shown.name, shown.held_fingerprint or "")
         with self.transaction():
-            changes = [self.connection.execute(each, values).rowcount for each in statements]
+            changes = [self.write(each, *values) for each in statements]
             if any(changes):
                 self._mark(server, shown, is_rejected=_REJECT in statements)
         return any(changes)
@@ -240,15 +244,15 @@ class Store(StateDatabase):
     def _mark(self, server: str, pin: Pin, *, is_rejected: bool) -> None:
         """Remember whether a person rejected the held version, even after another one is held."""
         key = (server, pin.kind, pin.name, pin.held_fingerprint)
-        self.connection.execute(f"DELETE FROM dismissals WHERE key = {_KEY}", key)  # noqa: S608  constants
+        self.write(f"DELETE FROM dismissals WHERE key = {_KEY}", *key)  # noqa: S608  constants
         if is_rejected:
             insert = f"INSERT INTO dismissals SELECT {_KEY}, ?"
-            self.connection.execute(insert, (*key, now_text()))
+            self.write(insert, *key, now_text())
 
     def put_back(self, server: str, pin: Pin) -> None:
         """Store a pin as it was before a decision, replacing the outcome of the decision."""
         with self.transaction():
-            self.connection.execute(_PUT_BACK, (server, *pin[:-1]))
+            self.write(_PUT_BACK, server, *pin[:-1])
             self._mark(server, pin, is_rejected=pin.held_fingerprint in pin.rejected.split())
 
     def forget(self, server: str, kind: str, name: str) -> bool:
@@ -258,19 +262,20 @@ class Store(StateDatabase):
         """
         fields = (server, kind, name)
         with self.transaction():
-            gone = self.connection.execute(
-                "DELETE FROM pins WHERE server = ? AND kind = ? AND name = ?", fields
+            gone = self.write(
+                "DELETE FROM pins WHERE server = ? AND kind = ? AND name = ?", *fields
             )
-            self.connection.execute(
+            self.write(
                 f"DELETE FROM dismissals WHERE key BETWEEN {_KEY} AND {_KEY}",  # noqa: S608  constants
-                (*fields, "", *fields, "g"),
+                *(*fields, ""),
+                *(*fields, "g"),
             )
-            self.connection.execute(
+            self.write(
                 "DELETE FROM servers WHERE server = ?"
                 " AND NOT EXISTS (SELECT 1 FROM pins WHERE pins.server = servers.server)",
-                (server,),
+                server,
             )
-        return gone.rowcount > 0
+        return gone > 0
 
     def _find(self, server: str, change: PinChange) -> Pin:
         """The pin of a definition; an empty one if it has none."""
@@ -289,7 +294,7 @@ class Store(StateDatabase):
             self._hold(server, change, REVIEW, now)
             return
         fields = (server, change.kind, change.name, change.definition, change.fingerprint, now)
-        self.connection.execute(_PIN, fields)
+        self.write(_PIN, *fields)
 
     def _hold(self, server: str, change: PinChange, reason: str, now: str) -> None:
         pin = self._find(server, change)
@@ -303,7 +308,19 @@ class Store(StateDatabase):
             reason = REJECTED
         elif reason == REJECTED:  # a person took that back meanwhile
             reason = REVIEW
-        self.connection.execute(
-            _HOLD,
-            (server, change.kind, change.name, change.definition, change.fingerprint, now, reason),
-        )
+        fields = (server, change.kind, change.name, change.definition, change.fingerprint, now)
+        self.write(_HOLD, *fields, reason)
+
+
+def open_store(setting: Path | str | None = None) -> Store:
+    """Open a store, and create it if it is missing.
+
+    Args:
+        setting: the path of its file; None for the user's own.
+
+    Raises:
+        StateError: it cannot be read or written, another user could have written it, or another
+            version of PipeGuard wrote it.
+    """
+    path = setting or store_file()
+    return Store(path, connect(path))

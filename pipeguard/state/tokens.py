@@ -97,11 +97,13 @@ class StoredToken(NamedTuple):
 def stored_tokens(store: Store) -> list[StoredToken]:
     """All tokens, by name."""
     query = f"SELECT {_COLUMNS} FROM tokens WHERE name <> ? ORDER BY name"  # noqa: S608  a constant
-    rows, tokens = store.read(query, _ONCE_MADE), []
-    for name, digest, servers, tools, effect, per_minute, manages, *times in rows:
-        globs = tuple(json.loads(servers)), tuple(json.loads(tools))
-        scope = TokenScope(*globs, effect, per_minute, bool(manages))
-        tokens.append(StoredToken(name, digest, scope, *times))
+    rows = store.read(query, _ONCE_MADE)
+    tokens = []
+    for name, digest, servers, tools, effect, per_minute, manages, created, expires in rows:
+        scope = TokenScope(
+            tuple(json.loads(servers)), tuple(json.loads(tools)), effect, per_minute, bool(manages)
+        )
+        tokens.append(StoredToken(name, digest, scope, created, expires))
     return tokens
 
 
@@ -151,18 +153,24 @@ def create_token(
     with store.transaction():
         check_name(store, name)
         if not scope.decides:
-            store.connection.execute(
+            store.write(
                 f"INSERT OR IGNORE INTO tokens ({_COLUMNS})"  # noqa: S608  a constant
                 " VALUES (?, x'', '[]', '[]', '', 0, 0, '', '')",
-                (_ONCE_MADE,),
+                _ONCE_MADE,
             )
-        servers, tools, effect, per_minute, manages = scope
-        values = json.dumps(servers), json.dumps(tools), effect, per_minute, int(manages)
-        store.connection.execute(
+        store.write(
             f"INSERT INTO tokens ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  a constant
-            (name, sha256(token.encode()).digest(), *values, now_text(), ends),
+            name,
+            sha256(token.encode()).digest(),
+            json.dumps(scope.servers),
+            json.dumps(scope.tools),
+            scope.effect,
+            scope.per_minute,
+            int(scope.manages),
+            now_text(),
+            ends,
         )
-        globs = [] if scope.decides else [*map(", ".join, (servers, tools))]
+        globs = [] if scope.decides else [*map(", ".join, (scope.servers, scope.tools))]
         words = [*globs, *scope.describe_limits(), f"until {ends}" if ends else ""]
         _record(store, "create", name, by, "; ".join(filter(None, words)))
     return token
@@ -179,9 +187,9 @@ def rotate_token(store: Store, name: str, by: str = "") -> str:
     token = f"{PREFIX}{secrets.token_urlsafe(TOKEN_BYTES)}"
     with store.transaction():
         check_known(store, name)
-        store.connection.execute(
-            "UPDATE tokens SET sha256 = ?, created = ? WHERE name = ?",
-            (sha256(token.encode()).digest(), now_text(), name),
+        digest = sha256(token.encode()).digest()
+        store.write(
+            "UPDATE tokens SET sha256 = ?, created = ? WHERE name = ?", digest, now_text(), name
         )
         _record(store, "rotate", name, by)
     return token
@@ -197,7 +205,7 @@ def revoke_token(store: Store, name: str, by: str = "") -> None:
     """
     with store.transaction():
         check_known(store, name)
-        store.connection.execute("DELETE FROM tokens WHERE name = ?", (name,))
+        store.write("DELETE FROM tokens WHERE name = ?", name)
         _record(store, "revoke", name, by)
 
 
@@ -206,7 +214,7 @@ def reset_tokens(store: Store, by: str = "") -> None:
     with store.transaction():
         for token in stored_tokens(store):
             _record(store, "revoke", token.name, by, "with all others")
-        store.connection.execute("DELETE FROM tokens")
+        store.write("DELETE FROM tokens")
 
 
 def _record(store: Store, action: str, name: str, by: str, note: str = "") -> None:
@@ -244,7 +252,8 @@ class TokenReader:
         self._tell = tell
         self._version = -1
         self._tokens: dict[str, StoredToken] = {}
-        self._is_readable, self._is_required = True, False
+        self._is_readable = True
+        self._is_required = False
 
     def valid(self) -> Mapping[str, StoredToken]:
         """The tokens that have not ended, by name."""
@@ -284,7 +293,8 @@ class TokenReader:
         except StateError as error:
             if self._is_readable:
                 self._tell(f"the tokens last read hold: the store cannot be read: {error}")
-            self._version, self._is_readable = -1, False
+            self._version = -1
+            self._is_readable = False
 
     def close(self) -> None:
         """Close the store."""

@@ -107,17 +107,17 @@ def find_uses(
     uses = []
     for exempt in exempts:
         note = f"{EXCEPTION}{path} ({exempt.why})"
-        written = [row.entry.time for row in allowed if _has_note(row, note)]
+        written = [
+            row.entry.time
+            for row in allowed
+            if any(each.get("note", "").startswith(note) for each in parse_findings(row.entry))
+        ]
         start = max(written, default=begin)
         fits = [_fits(row, exempt) for row in passed if row.entry.time >= start]
         removal = _try_removal([row for row in passed if row.entry.time >= since], exempt, policy)
         use = ExceptionUse(fits.count(True), None in fits, start, bool(written), removal)
         uses.append(use)
     return uses
-
-
-def _has_note(row: AuditRow, beginning: str) -> bool:
-    return any(each.get("note", "").startswith(beginning) for each in parse_findings(row.entry))
 
 
 def _fits(row: AuditRow, exempt: Exempt) -> bool | None:

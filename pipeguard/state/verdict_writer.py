@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pipeguard.errors import StateError
 from pipeguard.records import NamedTuple
 from pipeguard.state import missing
-from pipeguard.state.store import Store
+from pipeguard.state.store import Store, open_store
 from pipeguard.state.timestamps import to_utc_text
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class OpenStore:
     def open(self) -> Store:
         """The file now at this path."""
         if self._store is None:
-            self._store = Store.open(self.path)
+            self._store = open_store(self.path)
         elif not self._store.is_in_place():
             self._store = self._store.reopen()
         return self._store

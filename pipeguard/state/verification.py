@@ -19,10 +19,10 @@ from pipeguard.state.audit import (
     make_row,
     parse_findings,
     rows,
+    select,
 )
-from pipeguard.state.database import translated_errors
 from pipeguard.state.missing import read_notes
-from pipeguard.state.store import Store
+from pipeguard.state.store import Store, open_store
 from pipeguard.unicode.display import NAME_CHARS, cut
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def examine(path: Path) -> Examination:
         StateError: the store cannot be read.
     """
     problems = verify(path)
-    with Store.open(path) as store:
+    with open_store(path) as store:
         listed = list(chains(store))
         gaps = [describe_gap(row) for row in rows(store, AuditFilter(rule="audit.gap"))]
     return Examination(problems, listed, gaps + [note.sentence() for note in read_notes(path)])
@@ -95,9 +95,8 @@ def compare(path: Path, heads: Iterable[str]) -> list[Problem]:
     listed = [line for line in lines if not line.endswith("unchanged.")]
     if not listed and NO_CHAINS not in lines:
         raise InputError(f"it lists no head.{_MAKE_LIST}")
-    with Store.open(path) as store, translated_errors(path):
-        get = store.connection.execute
-        is_pruned = get("SELECT 1 FROM audit WHERE kind = ?", (PRUNED,)).fetchone() is not None
+    with open_store(path) as store:
+        is_pruned = bool(store.read("SELECT 1 FROM audit WHERE kind = ?", PRUNED))
         present = {chain.chain for chain in chains(store)}
         for line in listed:
             head, length, name = (*line.split(), "", "")[:3]
@@ -105,10 +104,10 @@ def compare(path: Path, heads: Iterable[str]) -> list[Problem]:
                 raise InputError(f"{cut(line, NAME_CHARS)!r} is not a head.{_MAKE_LIST}")
             is_pruned = is_pruned and name not in present  # the oldest chains are pruned
             query = "SELECT hash FROM audit WHERE chain = ? AND seq = ?"
-            row = get(query, (name, int(length))).fetchone()
+            found = store.read(query, name, int(length))
             if name not in present and not is_pruned:
                 problems.append(Problem(name, 0, "the chain was removed"))
-            elif name in present and int(length) and (row is None or row[0] != head):
+            elif name in present and int(length) and found != [(head,)]:
                 problems.append(Problem(name, int(length), f"row {length} is not the head it was"))
     return problems
 
@@ -125,13 +124,13 @@ def verify(path: Path) -> list[Problem]:
     Raises:
         StateError: the store cannot be read.
     """
-    with Store.open(path) as store, translated_errors(path):
-        store.connection.execute("BEGIN")  # a snapshot: other processes keep writing
+    with open_store(path) as store:
+        store.read("BEGIN")  # a snapshot: other processes keep writing
         expected, before = _without_pruned(store, list(chains(store)))
         problems = list(_verify_chains(store, expected, before))
         for chain in expected:
             problems += _verify_rows(store, chain)
-        orphans = store.connection.execute(
+        orphans = store.read(
             "SELECT chain, count(*) FROM audit WHERE chain NOT IN (SELECT chain FROM chains)"
             " GROUP BY chain"
         )
@@ -148,16 +147,15 @@ def _verify_order(store: Store) -> Iterator[Problem]:
 
     Each id is one more than the last. Pruning leaves gaps, but none behind its own row.
     """
-    moved = store.connection.execute(
+    moved = store.read(
         "WITH pruned AS (SELECT coalesce(max(id), 0) AS last FROM audit WHERE kind = ?),"
         " ordered AS (SELECT id, chain, seq, event, lag(id, 1, 0) OVER (ORDER BY id) AS before,"
         " lag(seq, 1, 0) OVER (PARTITION BY chain ORDER BY id) AS seq_before FROM audit)"
         " SELECT chain, seq, event FROM ordered, pruned"
         " WHERE seq < seq_before OR id > last AND id <> before + 1 ORDER BY id LIMIT 1",
-        (PRUNED,),
-    ).fetchone()
-    if moved is not None:
-        chain, seq, event = moved
+        PRUNED,
+    )
+    for chain, seq, event in moved:
         what = f"the id of row {seq}, or of the row listed before it, was changed"
         yield Problem(chain, seq, what, event)
 
@@ -169,10 +167,7 @@ def _without_pruned(store: Store, stored: list[Chain]) -> tuple[list[Chain], Cha
     chain last, after all chains before it. Without such a row the first chain has the number 1.
     """
     pruned = set()
-    for columns in store.connection.execute(
-        f"SELECT {COLUMNS} FROM audit WHERE kind = ?",  # noqa: S608  a constant
-        (PRUNED,),
-    ):
+    for columns in select(store, COLUMNS, "WHERE kind = ?", (PRUNED,)):
         row = make_row(columns)
         if row.hash == hash_of_row(columns[:-1]):  # else it proves nothing; _verify_rows reports it
             pruned.add(row.entry.frame_sha256)
@@ -194,17 +189,14 @@ def _verify_chains(store: Store, expected: list[Chain], before: Chain) -> Iterat
         elif chain.number == before.number + 1 and chain.previous != before.first:
             yield Problem(chain.chain, 0, "the chain that began before it was replaced")
         before = chain
-    begun = store.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'chains'")
-    for number in range(before.number + 1, (begun.fetchone() or (0,))[0] + 1):
-        yield Problem("", number, f"chain number {number} was removed")
+    for (begun,) in store.read("SELECT seq FROM sqlite_sequence WHERE name = 'chains'"):
+        for number in range(before.number + 1, begun + 1):
+            yield Problem("", number, f"chain number {number} was removed")
 
 
 def _verify_rows(store: Store, chain: Chain) -> Iterator[Problem]:
     seq, head, follows = 0, chain.first, True
-    for columns in store.connection.execute(
-        f"SELECT {COLUMNS} FROM audit WHERE chain = ? ORDER BY seq",  # noqa: S608  a constant
-        (chain.chain,),
-    ):
+    for columns in select(store, COLUMNS, "WHERE chain = ? ORDER BY seq", (chain.chain,)):
         row = make_row(columns)
         if row.seq != seq + 1:
             yield Problem(chain.chain, seq + 1, _missing(seq + 1, row.seq - 1))

@@ -9,7 +9,7 @@ from importlib import resources
 from aiohttp import web
 
 from pipeguard.errors import StateError
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from pipeguard.ui import (
     audit_page,
     live,
@@ -89,7 +89,7 @@ async def _changes(request: web.Request) -> web.StreamResponse:
     await response.prepare(request)
     page = request.app[PAGE]
     lost = (ConnectionError, StateError, asyncio.CancelledError)
-    with suppress(*lost), Store.open(page.store) as store:
+    with suppress(*lost), open_store(page.store) as store:
         seen, quiet = (store.change_counter(), page.scans.version), 0.0
         while not page.is_ending and request.transport is not None:
             await asyncio.sleep(LOOK_SECONDS)

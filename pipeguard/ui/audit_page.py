@@ -10,7 +10,7 @@ from aiohttp import web
 
 from pipeguard.state.audit import list_findings
 from pipeguard.state.search import export_lines, find_rows, stream_rows
-from pipeguard.state.store import Store
+from pipeguard.state.store import Store, open_store
 from pipeguard.state.timestamps import now_text
 from pipeguard.state.verification import Examination, examine
 from pipeguard.ui.live import read_query
@@ -105,7 +105,7 @@ async def _export(request: web.Request) -> web.StreamResponse:
     loop, path = asyncio.get_running_loop(), request.app[PAGE].store
 
     def send() -> None:
-        with Store.open(path) as store:
+        with open_store(path) as store:
             for chunk in _chunks(store, where, is_csv=form == "csv"):
                 asyncio.run_coroutine_threadsafe(response.write(chunk), loop).result()
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from pipeguard.errors import InputError, StateError
 from pipeguard.installation import require_extra
 from pipeguard.runtime.questions import HourlyLimit
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from pipeguard.ui.cards import find_waiting
 from pipeguard.unicode.display import NAME_CHARS, show
 
@@ -100,7 +100,7 @@ class Desktop:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _follow_store(self) -> None:
-        with Store.open(self._store) as store:
+        with open_store(self._store) as store:
             while True:
                 try:
                     await self._refresh(store.change_counter())
@@ -119,7 +119,7 @@ class Desktop:
         await self.notify(waiting)
 
     def _look(self) -> list[Card]:
-        with Store.open(self._store) as store:
+        with open_store(self._store) as store:
             return find_waiting(store)
 
     async def notify(self, waiting: Sequence[Card]) -> None:

@@ -21,7 +21,7 @@ from aiohttp import web
 from markupsafe import Markup
 
 from pipeguard.errors import PipeGuardError, StateError
-from pipeguard.state.store import Store
+from pipeguard.state.store import Store, open_store
 from pipeguard.state.timestamps import now_text
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError
 from pipeguard.ui.door import MOST_WRONG, Door, Visitor
@@ -292,7 +292,7 @@ async def with_store(request: web.Request, work: Callable[[Store], _T]) -> _T:
     """
 
     def run() -> _T:
-        with Store.open(request.app[PAGE].store) as store:
+        with open_store(request.app[PAGE].store) as store:
             return work(store)
 
     return await asyncio.to_thread(run)

@@ -21,7 +21,7 @@ from pipeguard.firewall.finding import PinChange, Severity
 from pipeguard.firewall.pins.fingerprint import canonical
 from pipeguard.firewall.policy import Policy
 from pipeguard.identity.server_name import identify_server
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from tests import tools
 from tests.assess.places import Entry, machine, of, repository
 from tests.auth.conftest import KEYRING
@@ -177,7 +177,7 @@ def test_a_server_that_changed_since_it_was_approved(tmp_path: Path) -> None:
     old = b'{"name": "echo", "description": "Echo it.", "inputSchema": {"type": "object"}}'
     text = canonical(json.loads(old)).decode()
     change = PinChange("tool", "echo", sha256(text.encode()).hexdigest(), text, False, "")
-    with Store.open(state / "pipeguard.db") as store:
+    with open_store(state / "pipeguard.db") as store:
         store.remember(identify_server(command).name, [change])
     again = machine(tmp_path, {"one": bad("clean")})
     (found,) = of(asked(again), "definition-drifted")

@@ -19,7 +19,7 @@ from pipeguard.firewall.session.session import Session
 from pipeguard.identity.server_name import identify_server
 from pipeguard.log import Log
 from pipeguard.state.recorder import Recorder
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from tests.assess.places import machine, of
 from tests.fuzz.rulebook import engines
 from tests.people import give_token
@@ -43,7 +43,7 @@ def test_a_machine_without_a_store_has_none_afterwards(tmp_path: Path) -> None:
 def test_what_waits_and_what_nobody_reviewed_until_its_fix_is_run(
     tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch, entry: str, done: str
 ) -> None:
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         opened.connection.execute(
             "INSERT INTO pins (server, kind, name, approved, approved_fingerprint, approved_at,"
             " held, held_fingerprint, held_at, reason) VALUES"
@@ -66,7 +66,7 @@ def test_a_server_that_was_started_and_showed_nothing_is_not_to_be_started_once(
     tmp_path: Path, store: Path, *, is_started: bool
 ) -> None:
     guarded = {"command": "pipeguard", "args": ["wrap", "--name", "one", "--", "srv"]}
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         if is_started:
             opened.name_server("one", identify_server(["srv"]))
     target = machine(tmp_path, {"one": guarded})

@@ -21,7 +21,7 @@ from pipeguard.state.exceptions import allow
 from pipeguard.state.exemption import Exemption, entries
 from pipeguard.state.grants import StoredGrants
 from pipeguard.state.paths import store_path
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from tests.people import be_nobody, give_token, on_terminal
 from tests.snapshot import Snapshot
 from tests.state.samples import audit_entry, record
@@ -111,7 +111,7 @@ def test_a_call_that_a_flow_stopped_is_allowed_once(policy: Path, snapshot: Snap
     assert not policy.exists()
     assert StoredGrants(store_path()).take("ab" * 16) == "order"
     assert StoredGrants(store_path()).take("ab" * 16) == ""
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         (row,) = [row for row in rows(store, AuditFilter(event="order")) if row.chain != "RUN1"]
     assert "she asked" in row.entry.findings
     assert row.entry.client == f"{getpass.getuser()} with the CI token"
@@ -317,7 +317,7 @@ def test_a_person_allows_on_a_terminal(policy: Path, monkeypatch: pytest.MonkeyP
     assert shown.index("a reason is required (Ctrl-C to cancel)") < shown.rindex("Why do you")
     assert shown.index("What passes with it:") < shown.index("Why do you allow it?")
     assert 'why: "d"' in policy.read_text()
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         (row,) = [row for row in rows(store, AuditFilter(event="RUN1.c2")) if row.chain != "RUN1"]
     assert row.entry.client.startswith(f"{getpass.getuser()} at /dev/pts/")
     before, asked, after = shown.partition("To allow RUN1.c2, type ")

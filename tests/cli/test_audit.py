@@ -20,7 +20,7 @@ from pipeguard.state.audit import AuditEntry, findings_json
 from pipeguard.state.exceptions import find_event
 from pipeguard.state.missing import MissingVerdicts, write_note
 from pipeguard.state.paths import store_path
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from tests.snapshot import Snapshot
 from tests.state.samples import FINDING, audit_entry, record
 
@@ -230,7 +230,7 @@ def test_what_could_not_be_written_is_shown_as_a_gap_and_is_no_change(snapshot: 
 
 @pytest.mark.parametrize("findings", ["not JSON", "[3]", '[{"rule": 3}]'])
 def test_findings_that_somebody_else_wrote_are_told(findings: str) -> None:
-    with Store.open(store_path()) as opened:
+    with open_store() as opened:
         opened.connection.execute(
             "UPDATE audit SET findings = ? WHERE event = 'RUN.c3'", [findings]
         )

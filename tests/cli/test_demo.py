@@ -18,8 +18,7 @@ from pipeguard.rulebook import compilation
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.compiled_file import COMPILED_PATTERN
 from pipeguard.runtime.progress import COMPILING
-from pipeguard.state.paths import store_path
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from tests.people import on_terminal, run_here
 from tests.snapshot import Snapshot
 
@@ -63,7 +62,7 @@ def test_every_scene_comes_out_as_it_must_and_its_command_works_as_it_is_printed
     words = shlex.split(stopped[0]["command"])
     shown = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     assert shown.startswith(stopped[0]["event"])
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         assert store.named_servers() == ()  # it is no server of the user's
 
 

@@ -11,9 +11,8 @@ from pipeguard.cli.diff import command, definition_findings, pretty, unified_dif
 from pipeguard.firewall.pins.fingerprint import Pin, canonical
 from pipeguard.firewall.protocol.json_values import JsonObject, Number
 from pipeguard.identity.server_name import identify_server
-from pipeguard.state.paths import store_path
 from pipeguard.state.review import StoredDefinition
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from tests.people import give_token, on_terminal
 from tests.snapshot import Snapshot
 from tests.state.samples import FORECAST, POISONED, held, seen
@@ -22,7 +21,7 @@ from tests.state.samples import FORECAST, POISONED, held, seen
 @pytest.fixture(autouse=True)
 def store() -> None:
     """A tool that drifted on one server, and one that was never approved on another."""
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         store.remember("weather", [seen(FORECAST), held(POISONED)])
         store.remember("weather", [seen({"name": "alerts", "description": "Alerts."})])
         store.remember(
@@ -41,7 +40,7 @@ def test_a_name_leads_to_each_server_that_has_it_or_asked_for_it(
     give_token(monkeypatch)
     monkeypatch.chdir(tmp_path)
     tool = {"name": "echo", "description": "Echoes."}
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         store.name_server("everything", identify_server(["npx", "server-everything"]))
         store.remember("everything", [seen(tool)])
         path = identify_server(["/opt/everything/server-everything.js"])
@@ -61,7 +60,7 @@ def test_a_name_leads_to_each_server_that_has_it_or_asked_for_it(
 
 
 def test_what_is_shown(snapshot: Snapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         store.remember("clock", [held({"name": "now", "description": "The time."}, "review")])
         store.remember("clock", [seen(POISONED, kind="prompt", held=True)])
     snapshot.commands(
@@ -97,7 +96,7 @@ def test_the_rules_read_each_kind_of_definition(kind: str) -> None:
 
 
 def test_escape_sequences_never_reach_the_terminal() -> None:
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         poisoned = {"name": "x\x1b[2J", "description": "a\x1b]0;b\x07\x9b1m"}
         store.remember("weather", [held(poisoned, "review\x1b[1m")])
     output = run("weather").output

@@ -4,14 +4,13 @@ from pathlib import Path
 
 from pipeguard.gateway.server_output import ServerOutput
 from pipeguard.identity.server_name import Launched
-from pipeguard.state.paths import store_path
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from tests.snapshot import Snapshot
 
 
 def test_a_wrong_name_is_told_with_the_right_ones(tmp_path: Path, snapshot: Snapshot) -> None:
     snapshot.commands("logs-none", "logs\nlogs weather  # 2")
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         store.name_server("weather", Launched("weather", "weather", "weather"))
     ServerOutput("git", bytes)(b"hello\n")
     file = tmp_path / "config" / "pipeguard" / "pipeguard.yaml"

@@ -23,9 +23,8 @@ from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.rulebook.rule_texts import code_rules
 from pipeguard.state.audit import DONE
 from pipeguard.state.exceptions import is_wall
-from pipeguard.state.paths import store_path
 from pipeguard.state.schema import MAX_NAME_CHARS
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from pipeguard.transports.http.server.refusals import RefusalReason
 from tests.each import each
 from tests.fuzz.rulebook import ALL
@@ -149,7 +148,7 @@ def test_beside_a_definition_that_waits_the_rest_is_allowed() -> None:
 
 @pytest.mark.parametrize("name", ["other", "$(x)", "-x", "t" * 300])
 def test_what_explain_advises_finds_a_definition_of_any_name(name: str) -> None:
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         store.remember("docs", [held({**POISONED, "name": name})])
     stopped(HELD._replace(tool=name[:MAX_NAME_CHARS]))
     (command,) = re.findall(r"Look at it:  pipeguard (.*)", run("explain", "E").output)

@@ -27,9 +27,8 @@ from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation.learning.observed import Observed, save
 from pipeguard.runtime.start import GUARD_NAME
 from pipeguard.state import review
-from pipeguard.state.paths import store_path
 from pipeguard.state.proposals import propose
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from pipeguard.state.tokens import TokenScope, create_token
 from tests.launch.processes import until
 from tests.people import ROOT, all_on_terminal, be_nobody, on_terminal, run_here, share
@@ -44,13 +43,13 @@ TARGET = "weather/get_forecast"
 def store(monkeypatch: pytest.MonkeyPatch) -> None:
     """One pending tool, and no token."""
     be_nobody(monkeypatch)
-    with Store.open(store_path()) as opened:
+    with open_store() as opened:
         opened.remember("weather", [held()])
         opened.name_server("weather", identify_server(["npx", "mcp-weather"]))
 
 
 def waits() -> bool:
-    with Store.open(store_path()) as opened:
+    with open_store() as opened:
         return len(review.held_definitions(opened)) == 1
 
 
@@ -137,7 +136,7 @@ def undecided() -> None:
     """Make something to decide for each command, and a server for `serve`."""
     stopped = Finding("secrets.github-token", "call.arguments", tool="search")
     walled = Finding("egress.host", "connection", excerpt="api.example:443", host="api.example")
-    with Store.open(store_path()) as opened:
+    with open_store() as opened:
         opened.remember("weather", [held({"name": "b", "description": "Two."})])
         opened.name_server("docs", identify_server(("cat",), None))
         create_token(opened, "old", TokenScope(), None, "somebody")

@@ -8,8 +8,7 @@ from click.testing import CliRunner, Result
 
 from pipeguard.cli.policy import EXAMPLE, command
 from pipeguard.config.user_policy import usual_policy_path
-from pipeguard.state.paths import store_path
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from tests.snapshot import Snapshot
 from tests.state.samples import seen
 
@@ -101,7 +100,7 @@ def test_what_is_wrong_is_an_error_with_its_line_and_what_is_odd_a_note(
 
 
 def test_names_that_no_server_and_no_tool_has_are_notes(home: Path, snapshot: Snapshot) -> None:
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         store.remember("files", [seen({"name": "a/b", "description": "A name with a slash."})])
         store.remember("files", [seen({"name": "send_mail", "description": "Sends."})])
     (home / "names.yaml").write_text(

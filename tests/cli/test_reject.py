@@ -14,7 +14,7 @@ from pipeguard.identity.server_name import identify_server
 from pipeguard.state import review
 from pipeguard.state.audit import AuditFilter, AuditRow, rows
 from pipeguard.state.paths import store_path
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from pipeguard.state.verification import verify
 from tests.people import give_token, on_terminal
 from tests.snapshot import Snapshot
@@ -28,7 +28,7 @@ THIRD = {"name": "wind", "description": "Wind."}
 def store(monkeypatch: pytest.MonkeyPatch) -> None:
     """One tool that drifted, one that was never approved, and one that is trusted."""
     give_token(monkeypatch)
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         store.remember("weather", [seen(FORECAST), held(POISONED), held(SECOND, "review")])
         store.remember("weather", [seen(THIRD)])
         refused = Finding("trust.held", "call.name", note="it was never approved", tool="alerts")
@@ -41,7 +41,7 @@ def run(verb: click.Command, *arguments: str) -> Result:
 
 def known() -> dict[str, str]:
     """List the stored definitions, each as trusted, held or both."""
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         return {
             one.target: "+".join(
                 word
@@ -56,7 +56,7 @@ def known() -> dict[str, str]:
 
 
 def audited(action: str) -> list[AuditRow]:
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         return list(rows(store, AuditFilter(action=action)))
 
 
@@ -142,7 +142,7 @@ def test_only_one_kind_is_forgotten() -> None:
 
 
 def test_a_launch_is_forgotten_and_pins_stay(snapshot: Snapshot) -> None:
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         store.name_server("weather", identify_server(["npx", "mcp-weather"]))
     snapshot.commands(
         "forget-launch",
@@ -154,13 +154,13 @@ def test_a_launch_is_forgotten_and_pins_stay(snapshot: Snapshot) -> None:
     assert known() == ALL
     assert "npm mcp-weather" in audited("forget")[0].entry.findings
     assert verify(store_path()) == []
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         name = store.name_server("weather", identify_server(["uvx", "mcp-weather"]))
     assert name == "weather"
 
 
 def test_a_launch_is_asked_about_only_where_there_is_one() -> None:
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         for name in ("weather", "empty"):
             store.name_server(name, identify_server(["npx", f"mcp-{name}"]))
     assert on_terminal("forget", "", "gone", "--launch")[0] == 3

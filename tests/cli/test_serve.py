@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.state.paths import existing_store, store_path
-from pipeguard.state.store import Store
+from pipeguard.state.paths import existing_store
+from pipeguard.state.store import open_store
 from pipeguard.state.tokens import TokenScope, create_token
 from tests.snapshot import Snapshot
 
@@ -40,7 +40,7 @@ def test_a_start_is_checked_and_nothing_is_started(file: Path, snapshot: Snapsho
         """,
     )
     assert existing_store() is None
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         create_token(store, "ci", TokenScope())
     snapshot.commands("serve-check-token", f"{check} --listen 0.0.0.0:80")
 

@@ -4,9 +4,8 @@ import json
 
 import pytest
 
-from pipeguard.state.paths import store_path
 from pipeguard.state.proposals import propose
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from tests.people import be_nobody, give_token
 from tests.snapshot import Snapshot
 
@@ -19,7 +18,7 @@ def _state(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def proposed(name: str = "new") -> None:
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         propose(store, name, ENTRY, "ci", "It helps.\x1b[2J")
 
 

@@ -15,8 +15,7 @@ from pipeguard.cli.assess import command as assess
 from pipeguard.cli.setup import command as setup
 from pipeguard.cli.status import command
 from pipeguard.firewall.finding import Action, Finding, Severity, observe_only
-from pipeguard.state.paths import store_path
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from pipeguard.state.timestamps import utc_text
 from pipeguard.ui.cards import find_waiting
 from tests.gateway.served import Served, ServedAt, write_servers
@@ -52,7 +51,7 @@ def test_a_list_of_what_only_waits_is_not_blocked_and_one_without_a_tool_not_not
         "new",
         *(audit_entry(f"L{n}", *found, action=action, **listed) for n, (action, found) in rows),
     )
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         store.remember("new", [held()])
     shown = json.loads(CliRunner().invoke(command, ["--json"]).output)
     (server,) = shown["servers"]
@@ -66,7 +65,7 @@ def test_stopped_calls_and_changed_results_are_counted_apart() -> None:
     calls = [audit_entry(f"request{n}", call) for n in range(3)]
     answers = [audit_entry(f"{n}", answer, action="redact", kind="result") for n in range(2)]
     record("new", *(each._replace(time=utc_text(NOW)) for each in calls + answers))
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         counts = {each.what: each.count for each in find_waiting(store)}
     assert counts == {"A call was stopped": 3, "A result was changed": 2}
 
@@ -173,7 +172,7 @@ def test_it_counts_by_server_today_and_in_seven_days(snapshot: Snapshot) -> None
         (8 * days, BLOCK),
     )
     stopped("mail", (moment, BLOCK._replace(action=Action.ALLOW)))
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         store.remember("mail", [seen(), held()])
         store.remember("mail", [held({"name": name}, "review") for name in ("send", "sort")])
     told = json.loads(shown("--json"))

@@ -15,8 +15,7 @@ import pytest
 from pipeguard.firewall.finding import Finding
 from pipeguard.state.activity import ServerActivity, recent_activity
 from pipeguard.state.audit import AuditEntry, findings_json
-from pipeguard.state.paths import store_path
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from pipeguard.state.timestamps import to_utc_text
 from tests.launch.processes import PATIENCE_SECONDS
 from tests.people import run_here
@@ -44,13 +43,13 @@ def state(tmp_path: Path) -> Path:
     waits = findings_json([Finding("trust.held", "call.name")])
     blocked = entry(20, "block")
     record("weather", blocked, blocked._replace(findings=waits))
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         store.remember("weather", [held(POISONED)])
     return tmp_path
 
 
 def test_the_audit_says_what_each_server_did_lately(state: Path) -> None:
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         mail, weather = recent_activity(store, time.time(), 60)
     assert mail == ServerActivity("mail\x1b[2J", "active", 100 / 60, 50.0, 99.0, 0, 0, 0)
     assert weather == ServerActivity("weather", "active", 0.0, None, None, 1, 1, 1)

@@ -25,7 +25,7 @@ from pipeguard.clients.machine import Machine
 from pipeguard.doctor import keeping
 from pipeguard.doctor.diagnosis import DiagnosisState
 from pipeguard.state.audit import Audit
-from pipeguard.state.store import Store
+from pipeguard.state.store import Store, open_store
 from tests.auth.conftest import KEYRING
 from tests.cli.test_auth import LOGIN as NOTES
 from tests.doctor.examined import RUN, Person
@@ -41,7 +41,7 @@ ENTRY = audit_entry("", action="allow")
 
 def opened(person: Person) -> Store:
     person.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Store.open(person.state / "pipeguard.db")
+    return open_store(person.state / "pipeguard.db")
 
 
 def keep(person: Person, login: StoredLogin, secrets: Secrets) -> None:

@@ -13,7 +13,7 @@ from pipeguard.gateway.access import RateLimit, ScopedAccess, may_use_alone
 from pipeguard.gateway.catalog import Catalog, Listing
 from pipeguard.gateway.eras import REVISIONS, STATELESS
 from pipeguard.gateway.tools import CatalogTool
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from pipeguard.state.tokens import TokenScope, create_token
 from tests.gateway.served import ServedAt, write_servers
 from tests.gateway.several import STATEFUL, Agent, gathered, stateful
@@ -208,7 +208,7 @@ def gateway(
     """A gateway of two servers, and a token of each scope."""
     folder = tmp_path_factory.mktemp("scopes")
     (folder / "state").mkdir(mode=0o700)
-    with closing(Store.open(str(folder / "state" / "pipeguard.db"))) as store:
+    with closing(open_store(str(folder / "state" / "pipeguard.db"))) as store:
         tokens = {name: create_token(store, name, scope) for name, (scope, _) in SCOPES.items()}
     servers: dict[str, Object] = {
         name: {"command": sys.executable, "args": [str(STATEFUL), name], "trust": "first-use"}

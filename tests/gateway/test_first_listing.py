@@ -11,7 +11,7 @@ import pytest
 from pipeguard.cli._person import TOKEN_VARIABLE, new_token
 from pipeguard.gateway.tool_offer import MOST_PAGES
 from pipeguard.state.review import StoredDefinition, approve, held_definitions, reject
-from pipeguard.state.store import Store
+from pipeguard.state.store import Store, open_store
 from pipeguard.ui.cards import find_waiting
 from tests.gateway.rogues import rogue, talking
 from tests.gateway.rogues import until as wait_until
@@ -118,12 +118,12 @@ class Home:
 
     def decide(self, decide: Callable[[Store, list[StoredDefinition], str], object]) -> None:
         """Decide on all pending definitions, as a person elsewhere: a guard runs here."""
-        with Store.open(self.folder / "state" / "pipeguard.db") as store:
+        with open_store(self.folder / "state" / "pipeguard.db") as store:
             decide(store, held_definitions(store), "kim")
 
     def waiting(self) -> set[str]:
         """Return the pending kinds of `x`, or of the instructions."""
-        with Store.open(self.folder / "state" / "pipeguard.db") as store:
+        with open_store(self.folder / "state" / "pipeguard.db") as store:
             pins = [each.pin for each in held_definitions(store)]
         return {pin.kind for pin in pins if "y" not in pin.name.partition("://")[0]}
 
@@ -283,12 +283,12 @@ def test_a_change_that_the_server_took_back_waits_no_longer(tmp_path: Path) -> N
         assert len(uses(client)) == 3
         (server,) = json.loads(home.run("status", "--json"))["servers"]
         assert server["waiting"] == 0
-        with Store.open(tmp_path / "state" / "pipeguard.db") as store:
+        with open_store(tmp_path / "state" / "pipeguard.db") as store:
             assert not find_waiting(store)
         assert home.run("diff") == "Nothing waits for approval.\n"
         shown = home.run("diff", "one/x", "--kind", "tool")
         assert "withdrawn: the version approved on" in shown
         assert NEW in shown
     home.run("approve", "one/x", "--kind", "tool", "--yes")
-    with Store.open(tmp_path / "state" / "pipeguard.db") as store:
+    with open_store(tmp_path / "state" / "pipeguard.db") as store:
         assert NEW in (store.pins("one")["tool", "x"].approved_definition or "")

@@ -12,8 +12,7 @@ from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.rulebook.samples import expand
 from pipeguard.state.audit import AuditFilter, rows
-from pipeguard.state.paths import store_file
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from tests.gateway.rogues import Object
 from tests.gateway.several import Room, gathered
 from tests.gateway.test_same_verdicts import SCRIPTED
@@ -56,7 +55,7 @@ def four_servers(folder: Path) -> list[ServerSettings]:
 
 def flows(rule: str) -> list[tuple[str, str | None]]:
     """Return the server and the client of each call with a flow."""
-    store = Store.open(store_file())
+    store = open_store()
     try:
         found = list(rows(store, AuditFilter(rule=rule)))
     finally:

@@ -11,9 +11,8 @@ from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.life import State
 from pipeguard.gateway.server_output import last_lines, output_path
 from pipeguard.gateway.server_settings import ServerSettings
-from pipeguard.state.paths import store_path
 from pipeguard.state.review import StoredDefinition, held_definitions, reject
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from tests.gateway.rogues import talking
 from tests.transports.wire import eventually
 from tests.wrap.wrapped import PYTHON, SERVER
@@ -87,11 +86,11 @@ async def test_what_was_rejected_does_not_wait_again_once_its_server_was_started
         before, server = await process_of(gateway, "one"), gateway.members["one"]
 
         def waiting() -> list[StoredDefinition]:
-            with Store.open(store_path()) as store:
+            with open_store() as store:
                 return held_definitions(store)
 
         await eventually(lambda: len(waiting()) == server.offer.waiting > 0, "all of it is stored")
-        with Store.open(store_path()) as store:
+        with open_store() as store:
             reject(store, held_definitions(store), "me")
         await eventually(lambda: server.offer.waiting == 0, "it heard of it")
         os.kill(before, signal.SIGKILL)

@@ -19,7 +19,7 @@ from pipeguard.gateway.proposed_servers import (
     checked_entry,
 )
 from pipeguard.state.proposals import MOST_BYTES, approve, proposals, propose
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from pipeguard.state.tokens import TokenScope
 from tests.gateway.rogues import talking
 from tests.gateway.served import ACTOR, Served, ServedAt, actor, write_servers
@@ -172,7 +172,7 @@ def test_a_token_manages_only_with_a_scope_that_says_so(tmp_path: Path) -> None:
 
 def test_what_a_person_approved_is_read_as_the_file_is_and_never_trusted(tmp_path: Path) -> None:
     path = tmp_path / "pipeguard.db"
-    with Store.open(path) as store:
+    with open_store(path) as store:
         entry = checked_entry("good", {"command": "node", "args": ["a.js"]})
         for name, definition in (("good", entry), ("bad", '{"comand":"x"}'), ("later", entry)):
             propose(store, name, definition, "ci", "because")

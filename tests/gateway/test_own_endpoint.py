@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.state.audit import AuditFilter, rows
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from tests.gateway.served import ServedAt, text_of, write_servers
 from tests.gateway.several import STATEFUL
 from tests.launch.processes import until
@@ -74,7 +74,7 @@ def test_a_tool_that_the_policy_blocks_is_not_shown_until_the_policy_lets_it_be_
                 answer = client.ask("tools/call", name=tool, arguments=arguments)
                 assert "the policy does not allow the tool" in text_of(answer)
                 assert result(answer)["isError"] is True
-        with Store.open(served.store) as store:
+        with open_store(served.store) as store:
             refused = AuditFilter(rule="policy.tool", action="block")  # lists without it warn
             until(lambda: len(list(rows(store, refused))) == 6, "it is in the audit")
         policy.write_text("mode: enforce\n")

@@ -12,7 +12,7 @@ from pipeguard.detect.detector import Engines
 from pipeguard.gateway import serving
 from pipeguard.gateway.serving import ServeOptions
 from pipeguard.gateway.sources import Sources
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from pipeguard.state.tokens import TokenScope, create_token
 from tests.fuzz.rulebook import engines
 from tests.gateway.rogues import until
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.real
 def test_a_token_that_has_ended_still_closes_the_door(tmp_path: Path) -> None:
     path = write_servers(tmp_path, {"one": actor()})
     (tmp_path / "state").mkdir(mode=0o700)
-    with closing(Store.open(str(tmp_path / "state" / "pipeguard.db"))) as store:
+    with closing(open_store(str(tmp_path / "state" / "pipeguard.db"))) as store:
         token = create_token(store, "ci", TokenScope(), datetime(2026, 1, 1, tzinfo=UTC))
     with ServedAt(tmp_path, "--config", str(path), "--log-level", "warning") as served:
         assert status(served.url) == 401

@@ -18,7 +18,7 @@ from pipeguard.firewall.protocol.places import Surface
 from pipeguard.identity.server_name import Launched
 from pipeguard.runtime import run
 from pipeguard.state.audit import find_loosened
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from tests.fuzz.rulebook import engines
 
 
@@ -51,7 +51,7 @@ def test_a_policy_that_stops_less_has_a_row_with_which_status_begins() -> None:
     for policy, is_told in ((Policy(), False), (looser, True)):
         one._adopt(policy)
         one._recorder.flush()
-        with Store.open(one.store) as store:
+        with open_store(one.store) as store:
             assert bool(find_loosened(store)) is is_told
         screen = CliRunner().invoke(status).output
         assert screen.startswith("Since ") is is_told

@@ -29,7 +29,7 @@ from pipeguard.firewall.session.guard import Guard, PinKey
 from pipeguard.firewall.session.session import Session
 from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.recorder import Recorder
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from pipeguard.state.verification import verify
 from tests.fuzz.rulebook import engines
 from tests.state.samples import silent
@@ -178,7 +178,7 @@ class Round:
 
 
 def begun(path: Path, seconds: float) -> Round:
-    with Store.open(path) as store:
+    with open_store(path) as store:
         text, name = canonical(PLAIN).decode(), str(PLAIN["name"])
         change = PinChange("tool", name, fingerprint(PLAIN), text, False, "")
         store.remember("demo", [change])
@@ -239,7 +239,7 @@ def check(one: Round) -> None:
     """Each verdict has its row, and each finding of it stands there."""
     assert len(set(one.events)) == len(one.events), "two verdicts have one name"
     assert one.session.waiting() == []
-    with Store.open(one.path) as store:
+    with open_store(one.path) as store:
         kept = list(rows(store, AuditFilter()))
         pins = store.pins("demo")
     assert Counter(row.entry.event for row in kept) == Counter(one.events)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.state.store import Store
+from pipeguard.state.store import Store, open_store
 
 
 @pytest.fixture
@@ -15,5 +15,5 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(path: Path) -> Iterator[Store]:
-    with Store.open(path) as opened:
+    with open_store(path) as opened:
         yield opened

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pipeguard.firewall.finding import Action, Direction, Finding, MessageKind, PinChange, Verdict
 from pipeguard.firewall.pins.fingerprint import canonical, fingerprint
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
-from pipeguard.state.paths import store_path
-from pipeguard.state.store import Store
+from pipeguard.state.store import Store, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +76,7 @@ def audit_entry(event: str, *findings: Finding, **columns: Any) -> AuditEntry:
 
 def record(server: str, *entries: AuditEntry, run: str = "") -> None:
     """Append rows to the audit."""
-    with Store.open(store_path()) as store:
+    with open_store() as store:
         Audit(store, run or f"RUN-{server}", server, "").append_many(entries)
 
 

@@ -21,7 +21,7 @@ from pipeguard.state.audit import (
     findings_json,
     rows,
 )
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from pipeguard.state.verification import verify
 from tests.state.samples import FINDING, audit_entry
 
@@ -36,7 +36,7 @@ def entry(i: int = 0, action: str = "allow", findings: str = "[]") -> AuditEntry
 def path(tmp_path: Path) -> Path:
     """Two runs, each with ten rows in batches of five, interleaved."""
     path = tmp_path / "pipeguard.db"
-    with Store.open(path) as store:
+    with open_store(path) as store:
         runs = [Audit(store, f"RUN{i}", "weather", "2026-03-02T10:00:00Z") for i in range(2)]
         for batch in range(2):
             for run in runs:
@@ -46,7 +46,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_an_untouched_audit_has_no_problems(path: Path) -> None:
     assert verify(path) == []
-    with Store.open(path) as store:
+    with open_store(path) as store:
         assert [(chain.chain, chain.length) for chain in chains(store)] == [
             ("RUN0", 10),
             ("RUN1", 10),
@@ -83,7 +83,7 @@ def test_any_changed_field_is_seen_at_its_row(path: Path, column: str) -> None:
 
 @pytest.mark.parametrize("column", ["token", "request_bytes", "duration_ms"])
 def test_what_a_call_cost_cannot_be_removed_unseen(path: Path, column: str) -> None:
-    with Store.open(path) as store:
+    with open_store(path) as store:
         measured = entry(10)._replace(token="ci", request_bytes=7, duration_ms=1.5)
         Audit(store, "RUN0", "weather", "").append_many([measured])
         assert list(rows(store, AuditFilter(token="ci")))[-1].entry == measured
@@ -142,7 +142,7 @@ def test_what_is_done_to_a_chain_is_seen(path: Path, statements: str, told: list
 
 
 def test_a_failed_append_leaves_the_chain_as_it_was(path: Path) -> None:
-    with Store.open(path) as store:
+    with open_store(path) as store:
         (pages,) = store.connection.execute("PRAGMA page_count").fetchone()
         store.connection.execute(f"PRAGMA max_page_count = {pages}")
         audit = Audit(store, "RUN0", "weather", "")
@@ -169,7 +169,7 @@ def test_rows_are_found_by_what_is_wanted(
 ) -> None:
     blocked = findings_json((FINDING,))
     entries = [entry(i) if i % 2 else entry(i, "block", blocked) for i in range(10)]
-    with Store.open(tmp_path / "pipeguard.db") as store:
+    with open_store(tmp_path / "pipeguard.db") as store:
         Audit(store, "RUN", "weather", "").append_many(entries)
         found = [row.entry for row in rows(store, wanted)]
     assert found == [e for e in entries if matches(e)]

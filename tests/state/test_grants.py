@@ -24,7 +24,7 @@ from pipeguard.rulebook.cache import load_engines
 from pipeguard.state import grants
 from pipeguard.state.database import BUSY_SECONDS
 from pipeguard.state.grants import CallGrant, StoredGrants, make_grant, refuse_call
-from pipeguard.state.store import Store
+from pipeguard.state.store import Store, open_store
 from pipeguard.transports.judging import wait_for_decision
 from tests.firewall.session.talk import begin
 
@@ -100,7 +100,7 @@ def broken(*_: object, **__: object) -> None:
 
 
 def grant(store: Path, verdict: Verdict, minutes: float = 30, event: str = "TEST.c2") -> None:
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         mark = verdict.findings[0].call
         made = CallGrant(mark, event, "mail", "send_email", "she asked")
         make_grant(opened, made, "kim", minutes=minutes)
@@ -144,7 +144,7 @@ def test_it_is_no_grant_of_anything_else(store: Path, other: str) -> None:
 
 
 def test_of_several_processes_one_has_it(store: Path) -> None:
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         make_grant(opened, CallGrant("ab" * 16, "TEST.c2", "mail", "send_email", "why"), "kim")
     with ProcessPoolExecutor(4) as pool:
         taken = list(pool.map(StoredGrants(store).take, ["ab" * 16] * 8))
@@ -244,7 +244,7 @@ def test_a_server_is_no_client_that_calls(store: Path) -> None:
 def test_a_stopped_call_does_not_wait_for_a_writer(store: Path) -> None:
     talk = Conversation(store)
     talk.order()
-    with Store.open(store) as writer, writer.transaction():
+    with open_store(store) as writer, writer.transaction():
         started = time.monotonic()
         assert talk.order().action is Action.BLOCK
         assert time.monotonic() - started < BUSY_SECONDS / 2
@@ -298,7 +298,7 @@ def test_it_goes_on_once_it_is_granted_and_is_blocked_once_its_time_is_over(
 
 def test_it_ends_once_the_user_refuses_it(store: Path, asking: Conversation) -> None:
     held = asking.order()
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         refuse_call(opened, CallGrant("", held.event, "mail", "send_email", "no"), "kim")
     refused = asking.session.decide(held, 3.0, is_last=False)
     assert b"The user looked at it and refused it." in (refused.reply or b"")

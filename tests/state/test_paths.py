@@ -23,7 +23,7 @@ from pipeguard.state.paths import (
     state_folder,
     store_path,
 )
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from tests.people import share
 
 posix = pytest.mark.skipif(os.name != "posix", reason="rights of POSIX files")
@@ -120,14 +120,14 @@ def test_a_folder_of_another_user_is_refused(
 @pytest.mark.parametrize("suffix", ["", "-wal"])
 def test_a_store_that_others_could_have_written_is_refused(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / "pipeguard.db"
-    with Store.open(path):
+    with open_store(path):
         part = Path(f"{path}{suffix}")
         share(part)
         part.chmod(0o660)
         with pytest.raises(StateError, match="chmod go-w"):
-            Store.open(path)
+            open_store(path)
         part.chmod(0o644)
-        Store.open(path).close()
+        open_store(path).close()
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 

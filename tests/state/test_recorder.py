@@ -33,7 +33,7 @@ from pipeguard.state.exceptions import find_event
 from pipeguard.state.finding_log import FindingLog
 from pipeguard.state.missing import read_notes
 from pipeguard.state.recorder import Recorder
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from pipeguard.state.verification import verify
 from tests.state.samples import FINDING, FORECAST, POISONED, decide_all, held, seen, silent, verdict
 
@@ -73,7 +73,7 @@ def is_healthy(recorder: Recorder) -> bool:
 
 
 def written(path: Path) -> list[AuditRow]:
-    with Store.open(path) as store:
+    with open_store(path) as store:
         return list(rows(store, AuditFilter()))
 
 
@@ -217,9 +217,9 @@ def test_a_store_that_is_locked_is_told_once_and_caught_up_with(
     monkeypatch.setattr(recorder_module, "WATCH_SECONDS", 0)  # it can be read all the while
     monkeypatch.setattr(recorder_module, "BACKLOG_ROWS", 10)
     log = Heard()
-    Store.open(path).close()
+    open_store(path).close()
     recorder = Recorder(path, "weather", "RUN", log=log)
-    with Store.open(path) as other, other.transaction():
+    with open_store(path) as other, other.transaction():
         other.remember("weather", [])
         recorder.record(verdict("RUN.c0"))
         assert log.something.wait(60)
@@ -274,7 +274,7 @@ def test_an_approval_from_elsewhere_is_told_while_the_server_runs(path: Path) ->
     recorder.record(verdict(pins=(seen(FORECAST),)))
     recorder.record(verdict(pins=(held(POISONED),)))
     assert recorder.flush()
-    with Store.open(path) as person:
+    with open_store(path) as person:
         decide_all(person.approve, person, "weather")
         person.remember("mail", [seen(FORECAST)])
     assert changed.wait(60)
@@ -285,7 +285,7 @@ def test_an_approval_from_elsewhere_is_told_while_the_server_runs(path: Path) ->
 def test_what_another_process_pinned_first_is_told_with_our_own_write(path: Path) -> None:
     told: list[Mapping[tuple[str, str], Pin]] = []
     recorder = Recorder(path, "weather", "RUN", log=silent, pins={}, on_pins=told.append)
-    with Store.open(path) as other:
+    with open_store(path) as other:
         other.remember("weather", [seen(FORECAST)])
     recorder.record(verdict(pins=(seen(POISONED),)))
     recorder.close()
@@ -347,7 +347,7 @@ def test_a_log_and_a_listener_that_fail_end_nothing(
     recorder = Recorder(path, "weather", "RUN", log=log, pins={}, on_pins=on_pins_changed)
     recorder.record(verdict("RUN.c1", findings=(FINDING,), pins=(held(POISONED),)))
     assert recorder.flush()
-    with Store.open(path) as person:
+    with open_store(path) as person:
         decide_all(person.approve, person, "weather")
     while len(told) < 3:
         recorder.record(verdict("RUN.more"))
@@ -365,7 +365,7 @@ def test_what_a_run_could_not_write_is_told_by_the_next(
     if is_full:
         refuse = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
         monkeypatch.setattr(atomic_write, "replace_file", refuse)
-    with Store.open(path) as other, other.transaction():
+    with open_store(path) as other, other.transaction():
         other.remember("weather", [])
         recorded(path, verdict("RUN1.c1"), verdict("RUN1.c2"), run="RUN1")
         assert [(one.run, one.verdicts) for one in read_notes(path)] == [("RUN1", 2)]
@@ -482,7 +482,7 @@ def test_two_processes_write_one_store_in_chains_of_their_own(path: Path) -> Non
     for run in runs:
         run.communicate(timeout=60)
     assert [run.returncode for run in runs] == [0, 0]
-    with Store.open(path) as store:
+    with open_store(path) as store:
         assert sorted((chain.chain, chain.length) for chain in chains(store)) == [
             ("RUN1", 1000),
             ("RUN2", 1000),

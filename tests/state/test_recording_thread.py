@@ -15,7 +15,7 @@ from pipeguard.state import recorder as recorder_module
 from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.missing import MissingVerdicts, read_notes, write_note
 from pipeguard.state.recorder import Recorder
-from pipeguard.state.store import Store
+from pipeguard.state.store import Store, open_store
 from pipeguard.state.verification import verify
 from tests.state.samples import seen, silent, verdict
 
@@ -35,7 +35,7 @@ def recorders(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Reco
 
 
 def count_rows(path: Path, kind: str = "request") -> dict[str, int]:
-    with Store.open(path) as store:
+    with open_store(path) as store:
         kept = [row for row in rows(store, AuditFilter()) if row.entry.kind == kind]
     return {server: sum(row.server == server for row in kept) for server in SERVERS}
 
@@ -74,7 +74,7 @@ def test_rows_of_several_runs_are_one_transaction(
 ) -> None:
     monkeypatch.setattr(recorder_module, "BATCH_SECONDS", 60)
     assert all(flush(recorders))  # it waits that long from the next round on
-    with Store.open(path) as other:
+    with open_store(path) as other:
         before = other.change_counter()
         record(recorders)
         recorders[0].flush()
@@ -182,7 +182,7 @@ def test_pins_that_cannot_be_read_cost_no_other_run_its_rows(
 
 
 def test_what_an_earlier_run_lost_is_told_once(path: Path) -> None:
-    Store.open(path).close()
+    open_store(path).close()
     when = "2026-01-01T00:00:00.000Z"
     write_note(path, MissingVerdicts("OLD", "mail", 7, when, when, is_over=True))
     recorders = [Recorder(path, server, server.upper(), log=silent) for server in SERVERS]

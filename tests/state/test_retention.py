@@ -11,7 +11,7 @@ from pipeguard.errors import StateError
 from pipeguard.state import retention
 from pipeguard.state.audit import Audit, AuditEntry, AuditFilter, Chain, chains, rows
 from pipeguard.state.retention import prune
-from pipeguard.state.store import Store
+from pipeguard.state.store import Store, open_store
 from pipeguard.state.timestamps import utc_text
 from pipeguard.state.verification import verify
 from tests.state.test_audit import entry, tamper
@@ -24,14 +24,14 @@ def entry_of(days_ago: float) -> AuditEntry:
 
 
 def append(path: Path, run: str, *days_ago: float) -> None:
-    with Store.open(path) as store:
+    with open_store(path) as store:
         entries = [entry_of(days) for days in days_ago]
         Audit(store, run, "weather", entries[0].time).append_many(entries)
 
 
 def kept(path: Path) -> list[str]:
     """Return the remaining chains, without those that record removals."""
-    with Store.open(path) as store:
+    with open_store(path) as store:
         named = [chain.chain for chain in chains(store)]
         found = {row.chain for row in rows(store, AuditFilter())}
     assert set(named) == found
@@ -39,7 +39,7 @@ def kept(path: Path) -> list[str]:
 
 
 def pruned(path: Path, keep_days: int = 90, later_days: int = 0) -> int:
-    with Store.open(path) as store:
+    with open_store(path) as store:
         return prune(store, keep_days, NOW + timedelta(days=later_days))
 
 
@@ -72,7 +72,7 @@ def test_a_row_written_since_with_another_place_in_the_list_is_seen(path: Path) 
 
 def test_what_went_is_said_in_a_row(path: Path) -> None:
     pruned(path)
-    with Store.open(path) as store:
+    with open_store(path) as store:
         (row,) = rows(store, AuditFilter(action="prune"))
     assert (row.entry.kind, row.entry.time) == ("retention", utc_text(NOW))
     assert "up to number 3 were removed: kept for 90 days" in row.entry.findings

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from pipeguard.state.audit import Audit, AuditEntry
 from pipeguard.state.calls import find_calls
+from pipeguard.state.row_conditions import to_condition
 from pipeguard.state.row_filter import FIELDS, WrongFilterError, parse_filter
 from pipeguard.state.search import find_rows, stream_rows
-from pipeguard.state.store import Store
+from pipeguard.state.store import Store, open_store
 
 VALUES = {
     "verdict": ("allow", "block", "asks"),
@@ -57,7 +58,7 @@ def test_any_text_is_read_or_told_what_is_wrong(text: str) -> None:
         assert problem
         return
     assert parse_filter(str(read)) == read
-    condition, values = read.to_sql()
+    condition, values = to_condition(read)
     assert condition.count("?") == len(values)
 
 
@@ -116,7 +117,7 @@ FOUND = {  # which of the two rows fit: the request, the answer
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    opened = Store.open(tmp_path / "pipeguard.db")
+    opened = open_store(tmp_path / "pipeguard.db")
     Audit(opened, "AAAAAAAA", "weather", "").append_many([ENTRY, ANSWER])
     return opened
 
@@ -164,7 +165,7 @@ def test_a_slow_call_and_one_that_waited_are_one_call_each(tmp_path: Path) -> No
         ANSWER._replace(time="2026-03-02T11:00:00.000Z", duration_ms=3_600_000.0),
         ENTRY._replace(findings=review, kind="result", event="AAAAAAAA.s9"),
     ]
-    with Store.open(tmp_path / "pipeguard.db") as store:
+    with open_store(tmp_path / "pipeguard.db") as store:
         Audit(store, "AAAAAAAA", "weather", "").append_many(entries)
         for query in ("slower:1m", "larger:2kb -slower:1ms verdict:allow"):
             ((slow,), _) = find_calls(store, parse_filter(query), limit=9)
@@ -188,7 +189,7 @@ def test_an_answer_that_was_judged_for_long_belongs_to_its_call(tmp_path: Path) 
         )
         for name, moment in seconds.items()
     ]
-    with Store.open(tmp_path / "pipeguard.db") as store:
+    with open_store(tmp_path / "pipeguard.db") as store:
         Audit(store, "AAAAAAAA", "weather", "").append_many(entries)
         for query, limit in (("", 9), ("verdict:warn", 9), ("", 2)):
             found, before, is_first = list[tuple[str, ...]](), 0, True

@@ -16,7 +16,7 @@ from pipeguard.errors import StateError
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.identity.server_name import Launched, identify_server
 from pipeguard.state import database
-from pipeguard.state.store import Store
+from pipeguard.state.store import Store, open_store
 from pipeguard.state.timestamps import utc_text
 from tests.state.samples import FORECAST, POISONED, decide_all, held, seen
 
@@ -27,7 +27,7 @@ OTHER = {"name": "other", "description": "x"}
 
 def test_first_use_is_trusted_and_outlives_the_process(store: Store, path: Path) -> None:
     store.remember("weather", [seen()])
-    with Store.open(path) as again:
+    with open_store(path) as again:
         pin = again.pins("weather")[TOOL]
         assert again.servers() == ("weather",)
     assert pin == Pin(*TOOL, seen().definition, seen().fingerprint, None, None, "")
@@ -142,7 +142,7 @@ def test_the_counter_moves_when_another_connection_writes(store: Store, path: Pa
     before = store.change_counter()
     store.remember("weather", [seen()])
     assert store.change_counter() == before
-    with Store.open(path) as other:
+    with open_store(path) as other:
         other.remember("weather", [held()])
     assert store.change_counter() != before
 
@@ -157,17 +157,17 @@ def test_the_file_and_its_journal_are_the_owners_alone(store: Store, path: Path)
 def test_a_file_that_others_could_read_is_closed_to_them(path: Path) -> None:
     path.touch(0o644)
     path.chmod(0o644)
-    Store.open(path).close()
+    open_store(path).close()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_a_file_of_a_newer_version_is_left_alone(path: Path) -> None:
-    Store.open(path).close()
+    open_store(path).close()
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
     with pytest.raises(StateError, match="another version"):
-        Store.open(path)
+        open_store(path)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the command is one of a POSIX shell")
@@ -175,9 +175,9 @@ def test_a_file_that_is_no_store_is_told_with_the_command_that_moves_it(path: Pa
     for part in (path, Path(f"{path}-wal")):
         part.write_bytes(b"not a database at all" * 100)
     with pytest.raises(StateError, match="Move it away:  ") as told:
-        Store.open(path)
+        open_store(path)
     subprocess.run(str(told.value).rpartition(":  ")[2], shell=True, check=True)  # noqa: S602  as a person does
-    with Store.open(path) as store:
+    with open_store(path) as store:
         assert store.servers() == ()
     left = [file.read_bytes() for file in path.parent.iterdir() if file.is_file()]
     assert not any(b"not a database" in content for content in left)
@@ -188,18 +188,18 @@ def test_a_damaged_store_is_told(store: Store, path: Path) -> None:
     store.remember("weather", [seen()])
     store.close()
     path.write_bytes(path.read_bytes()[:4096] + b"\xff" * 60_000)
-    with pytest.raises(StateError, match=r"pipeguard\.db"), Store.open(path) as damaged:
+    with pytest.raises(StateError, match=r"pipeguard\.db"), open_store(path) as damaged:
         damaged.pins("weather")
 
 
 def test_a_place_without_a_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="PIPEGUARD_STATE_DIR"):
-        Store.open(tmp_path / "absent" / "pipeguard.db")
+        open_store(tmp_path / "absent" / "pipeguard.db")
 
 
 def test_a_locked_store_is_told(store: Store, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
-    with Store.open(path) as second, store.transaction():
+    with open_store(path) as second, store.transaction():
         store.remember("weather", [seen()])
         with pytest.raises(StateError, match="has it locked"):
             second.remember("weather", [seen()])

@@ -8,7 +8,7 @@ import pytest
 
 from pipeguard.errors import InputError
 from pipeguard.state.audit import AuditFilter, rows
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from pipeguard.state.tokens import (
     MOST_TOKENS,
     PREFIX,
@@ -26,7 +26,7 @@ SCOPE = TokenScope(("git*",), ("git__get_*", "git/list"), "read", 60, manages=Tr
 
 
 def test_a_token_is_shown_once_and_stored_by_its_digest(path: Path) -> None:
-    with Store.open(path) as store:
+    with open_store(path) as store:
         token = create_token(store, "ci", SCOPE)
         (stored,) = stored_tokens(store)
     assert token.startswith(PREFIX)
@@ -37,7 +37,7 @@ def test_a_token_is_shown_once_and_stored_by_its_digest(path: Path) -> None:
 
 
 def test_a_name_is_for_one_token_which_can_be_exchanged_and_ended(path: Path) -> None:
-    with Store.open(path) as store:
+    with open_store(path) as store:
         first = create_token(store, "ci", SCOPE, by="kim")
         with pytest.raises(InputError, match="tokens rotate ci"):
             create_token(store, "ci", TokenScope())
@@ -57,7 +57,7 @@ def test_a_name_is_for_one_token_which_can_be_exchanged_and_ended(path: Path) ->
 
 
 def test_tokens_are_needed_from_the_first_one_on_until_a_person_ends_that(path: Path) -> None:
-    with Store.open(path) as store:
+    with open_store(path) as store:
         assert not are_required(store)
         create_token(store, "ci", SCOPE)
         revoke_token(store, "ci")
@@ -69,10 +69,10 @@ def test_tokens_are_needed_from_the_first_one_on_until_a_person_ends_that(path: 
 
 def test_a_reader_sees_at_once_what_another_process_does(path: Path) -> None:
     told: list[str] = []
-    reader = TokenReader(Store.open(path), told.append)
+    reader = TokenReader(open_store(path), told.append)
     assert reader.digests() == {}
     assert not reader.are_required()
-    with Store.open(path) as store:
+    with open_store(path) as store:
         token = create_token(store, "ci", SCOPE)
         assert reader.digests() == {"ci": sha256(token.encode()).digest()}
         assert reader.are_required()
@@ -85,18 +85,18 @@ def test_a_reader_sees_at_once_what_another_process_does(path: Path) -> None:
 
 def test_one_that_has_ended_is_not_valid(path: Path) -> None:
     now = datetime.now(UTC)
-    with Store.open(path) as store:
+    with open_store(path) as store:
         create_token(store, "over", SCOPE, now - timedelta(seconds=1))
         create_token(store, "open", SCOPE, now + timedelta(days=1))
-    reader = TokenReader(Store.open(path), pytest.fail)
+    reader = TokenReader(open_store(path), pytest.fail)
     assert set(reader.valid()) == {"open"}
     reader.close()
 
 
 def test_a_store_that_is_gone_lets_nobody_in(path: Path) -> None:
-    with Store.open(path) as store:
+    with open_store(path) as store:
         create_token(store, "ci", SCOPE)
-    reader = TokenReader(Store.open(path), pytest.fail)
+    reader = TokenReader(open_store(path), pytest.fail)
     assert set(reader.valid()) == {"ci"}
     for file in path.parent.iterdir():
         file.unlink()
@@ -110,10 +110,10 @@ def test_while_a_store_cannot_be_read_its_last_tokens_hold_and_it_is_told_once(
     path: Path, names: list[str]
 ) -> None:
     told: list[str] = []
-    with Store.open(path) as store:
+    with open_store(path) as store:
         for name in names:
             create_token(store, name, SCOPE)
-    reader = TokenReader(Store.open(path), told.append)
+    reader = TokenReader(open_store(path), told.append)
     assert reader.are_required() == bool(names)
     path.rename(path.with_name("aside"))
     path.mkdir()
@@ -121,7 +121,7 @@ def test_while_a_store_cannot_be_read_its_last_tokens_hold_and_it_is_told_once(
     assert len(told) == 1
     path.rmdir()
     path.with_name("aside").rename(path)
-    with Store.open(path) as store:
+    with open_store(path) as store:
         for name in names:
             revoke_token(store, name)
     assert reader.valid() == {}
@@ -130,7 +130,7 @@ def test_while_a_store_cannot_be_read_its_last_tokens_hold_and_it_is_told_once(
 
 
 def test_there_is_an_end_to_their_number(path: Path) -> None:
-    with Store.open(path) as store, store.transaction():
+    with open_store(path) as store, store.transaction():
         for number in range(MOST_TOKENS):
             store.connection.execute(
                 "INSERT INTO tokens VALUES (?, x'00', '[]', '[]', 'read', 0, '', '', 0)",

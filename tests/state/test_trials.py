@@ -10,7 +10,7 @@ from pipeguard.firewall.policy import Exempt, Layer, Mode, Policy, Selector
 from pipeguard.firewall.session.guard import EXEMPT
 from pipeguard.state.audit import decision_entry, record_decision
 from pipeguard.state.recorder import Recorder
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from pipeguard.state.trials import ExceptionUse, Outcomes, find_uses, try_mode
 from tests.state.samples import silent, verdict
 
@@ -35,7 +35,7 @@ def record(store: Path, *events: Sequence[Finding]) -> None:
 def find_use(store: Path, where: Selector, *others: Exempt) -> ExceptionUse:
     exempt = Exempt(where, "a test key")
     policy = Policy(layers=(Layer(exceptions=(exempt, *others)),))
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         return find_uses(opened, [exempt], policy, "/policy.yaml", "")[0]
 
 
@@ -51,7 +51,7 @@ def test_an_observed_event_passes_unless_no_exception_could_help(tmp_path: Path)
         [blocked._replace(action=Action.WARN, would=Action.BLOCK)],
         [blocked._replace(action=Action.WARN)],
     )
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         assert try_mode(opened, Mode.OBSERVE, "").changed == 1
         assert try_mode(opened, Mode.ENFORCE, "") == Outcomes(1, 0)
 
@@ -79,7 +79,7 @@ def test_only_what_passed_since_an_exception_was_written_counts(tmp_path: Path) 
     assert not find_use(store, Selector(PASSED.rule)).is_dated
     note = "an exception in /policy.yaml (a test key): all calls"
     decision = decision_entry("allow", "2999-01-01T00:00:00.000Z", note=note, by="somebody")
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         record_decision(opened, "notes", decision)
     use = find_use(store, Selector(PASSED.rule))
     assert (use.times, use.since, use.is_dated) == (0, decision.time, True)

@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from pipeguard.cli._page_host import LINK, PageHost
 from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.state.paths import store_path
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from tests.launch.processes import until
 from tests.people import be_nobody
 from tests.wrap.wrapped import PIPEGUARD
@@ -149,7 +149,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     policy = Path(usual_policy_path())
     policy.parent.mkdir(parents=True)
     policy.write_text(PATIENT)
-    Store.open(store_path()).close()
+    open_store().close()
     return store_path()
 
 

@@ -10,7 +10,7 @@ from pipeguard.firewall.pins.fingerprint import canonical, fingerprint
 from pipeguard.firewall.protocol.json_values import JsonObject, Number
 from pipeguard.state.proposals import propose
 from pipeguard.state.recorder import Recorder
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from tests.state.samples import FORECAST, held, seen, silent, verdict
 
 SERVER = "weather"
@@ -115,7 +115,7 @@ def stop(store: Path, event: str, finding: Finding, *others: Finding, server: st
 
 def fill(store: Path) -> None:
     """Add a pending decision of each kind."""
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         opened.remember(SERVER, [seen(FORECAST), held()])
         new = {"name": "export_all", "description": "Export every note."}
         opened.remember(SERVER, [held(new, "review")])

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from pipeguard.cli.audit import command as audit
 from pipeguard.state.audit import Audit, AuditFilter, rows
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from tests.ui.samples import fill
 
 MORE = 3_000  # rows: three batches of an export
@@ -19,7 +19,7 @@ MORE = 3_000  # rows: three batches of an export
 def fill_chain(store: Path) -> None:
     """Do the same as `fill`, and add a chain of many rows."""
     fill(store)
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         sample = next(row.entry for row in rows(opened, AuditFilter(action="block")))
         entry = sample._replace(action="allow", findings="[]", tool="=1+1")
         chain = Audit(opened, "MANYMANY", "many", "")
@@ -54,7 +54,7 @@ def test_rows_are_found_and_exported_and_their_chain_is_verified(store: Path, pa
     expect(page.locator(".strip")).to_contain_text("has not been checked since")
     page.get_by_role("button", name="Check it now").click()
     expect(page.locator(".lede")).to_contain_text("Whole")
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         opened.connection.execute("UPDATE audit SET findings = 'no' WHERE event = 'AAAAAAAA.c1'")
     page.get_by_role("button", name="Check it now").click()
     expect(page.locator(".lede")).to_contain_text("Changed: 1 problem")

@@ -14,7 +14,7 @@ from playwright.sync_api import BrowserContext
 from pipeguard.firewall.finding import Finding, MessageKind
 from pipeguard.state.grants import find_granted
 from pipeguard.state.recorder import Recorder
-from pipeguard.state.store import Store
+from pipeguard.state.store import Store, open_store
 from pipeguard.ui.cards import find_waiting
 from pipeguard.ui.servers import find_servers
 from tests.state.samples import silent, verdict
@@ -60,7 +60,7 @@ class CountedSteps:
 def test_the_first_page_reads_no_call_that_passed(store: Path) -> None:
     fill(store)
     record_calls(store, *(SECRET._replace(tool=f"tool_{number}") for number in range(STOPPED)))
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         steps = CountedSteps(opened)
         assert len(find_waiting(opened)) > STOPPED
         assert not find_granted(opened, "")
@@ -69,7 +69,7 @@ def test_the_first_page_reads_no_call_that_passed(store: Path) -> None:
 
 def test_the_servers_page_reads_each_row_once(store: Path) -> None:
     record_calls(store)
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         steps = CountedSteps(opened)
         (server,) = find_servers(opened, time.time())
         assert steps.count < 2 * CALLS * ROW_STEPS
@@ -87,7 +87,7 @@ def test_equal_stops_are_one_card_with_a_count(store: Path) -> None:
         stopped = verdict(f"DDDDDDDD.s{mark}", b"{}", (found,))
         recorder.record(stopped._replace(kind=MessageKind.RESULT))
     recorder.close()
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         assert sorted(card.count for card in find_waiting(opened)) == [1, 2, 3]
 
 

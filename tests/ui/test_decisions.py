@@ -19,7 +19,7 @@ from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.identity.server_name import Launched
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.state.proposals import propose
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from tests.assess.test_page import Scheme, violations
 from tests.ui.conftest import TIMEOUT_MS, PageHere
 from tests.ui.samples import AFTER, BEFORE, ORDER, SECRET, SERVER, WALL, new_tool, seen_tool, stop
@@ -57,7 +57,7 @@ class Answer(NamedTuple):
 
 def fill(store: Path) -> None:
     """Add two of each kind that may come in numbers, and one of each other kind."""
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         opened.remember(SERVER, [seen_tool(BEFORE)])
         reads: JsonObject = {"readOnlyHint": True}
         opened.remember(

@@ -19,7 +19,7 @@ from pipeguard.errors import InputError
 from pipeguard.runtime.questions import HOUR_SECONDS, QUESTIONS_PER_HOUR
 from pipeguard.state.proposals import propose
 from pipeguard.state.recorder import Recorder
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from pipeguard.ui.cards import ProposalCard, find_waiting
 from pipeguard.ui.desktop import LOOK_SECONDS, Desktop, write_notification
 from tests.launch.processes import PATIENCE_SECONDS, is_running, until
@@ -167,7 +167,7 @@ def test_what_waits_is_notified_once_and_the_icon_opens_pauses_and_quits(
 
 
 def notify(store: Path, desktop: Desktop) -> None:
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         waiting = find_waiting(opened)
     asyncio.run(desktop.notify(waiting))
 
@@ -183,7 +183,7 @@ def test_a_notification_has_neither_markup_nor_a_text_of_a_server_or_an_agent(
     (name,) = re.findall("A call was stopped: (.*)\n", screen.notifications()[0][1])
     assert not set("<>&/.:\x1b\u202e") & set(name)
     assert "⟨U+202E⟩" in name
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         propose(opened, "<b>linear</b>", '{"command": "npx"}', "builder", "https://evil.example")
         cards = [each for each in find_waiting(opened) if isinstance(each, ProposalCard)]
     assert write_notification(cards)[1] == "A proposal\nHeld until you decide"

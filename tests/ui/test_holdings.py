@@ -14,7 +14,7 @@ from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.firewall.finding import Action, Confidence
 from pipeguard.firewall.session.guard import EXEMPT
 from pipeguard.state.review import held_definitions, reject
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from pipeguard.state.tokens import TokenScope, create_token, stored_tokens
 from tests.assess.places import write_config
 from tests.assess.test_page import violations
@@ -49,7 +49,7 @@ def expect_clean(page: Page, widths: tuple[int, ...] = (380, 1024)) -> None:
 
 
 def test_a_token_is_revoked_at_once_and_secrets_have_their_uses(store: Path, page: Page) -> None:
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         create_token(opened, "laptop", TokenScope((HOSTILE,), (HOSTILE, "github__*"), "read", 60))
         create_token(opened, HOSTILE, TokenScope())
     page.get_by_role("link", name="Tokens").click()
@@ -61,7 +61,7 @@ def test_a_token_is_revoked_at_once_and_secrets_have_their_uses(store: Path, pag
     row.get_by_role("button", name="Revoke").click()
     expect(page.get_by_role("status")).to_contain_text("You revoked the token laptop")
     expect(page.get_by_role("button", name="Undo")).to_have_count(0)
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         assert [token.name for token in stored_tokens(opened)] == [HOSTILE]
     store_secret("GITHUB_TOKEN", "a-value-nobody-sees", Place.FILE)
     store_secret("UNUSED", "another-value", Place.FILE)
@@ -184,7 +184,7 @@ def test_the_focus_goes_where_the_news_is(store: Path, page: Page, here: PageHer
     expect(count).to_contain_text("6 things wait for you")
     expect(refuse).to_be_focused()
     page.get_by_role("button", name="Reject: get_forecast").focus()
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         reject(opened, held_definitions(opened), "kim")
     expect(count).to_contain_text("4 things wait for you")
     expect(page.get_by_role("main")).to_be_focused()

@@ -18,7 +18,7 @@ from pipeguard.firewall.session import replies
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.grants import CallGrant, make_grant
 from pipeguard.state.recorder import Recorder
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from pipeguard.state.timestamps import to_utc_text
 from pipeguard.ui.plots import sparkline
 from tests.state.samples import FINDING, silent, verdict
@@ -88,7 +88,7 @@ def test_a_row_opens_what_explain_says_and_draws_its_flow(store: Path, page: Pag
         expect(opened).to_contain_text(text)
     opened.get_by_role("link", name="decide on its card").click()
     expect(page.locator("article:target")).to_contain_text("send_note")
-    with Store.open(store) as granting:
+    with open_store(store) as granting:
         for event, why in (("BBBBBBBB.c1", "I asked for it"), ("BBBBBBBB.c12", "of another event")):
             make_grant(granting, CallGrant(MARK, event, "weather", "send_mail", why), "Kim")
     open_live(page, more="&open=BBBBBBBB.c1")
@@ -108,7 +108,7 @@ def test_a_call_without_an_answer_waits_only_while_its_run_lives(store: Path, pa
     expect(page.get_by_text("no answer", exact=True)).to_be_visible()
     expect(page.locator("td .v:is(.held, .block)")).to_have_text("held")
     began, living = time.time() - 9, RunningProcesses().find_living
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         for guards in ([(began, "files")], [(began, "")], [(began, "x"), (began, "files")]):
             assert living(opened, guards) == {"LIVELIVE": "files"}
         assert living(opened, [(began, "x"), (time.time() + 9, "")]) == {}
@@ -128,7 +128,7 @@ def test_no_text_from_outside_leaves_its_box(store: Path, page: Page) -> None:
         *(to_utc_text(time.time()), HOSTILE, "to-server", "request", HOSTILE, HOSTILE),
         *("block", "EVILEVIL.c1", "0" * 64, 99, findings_json(findings), HOSTILE),
     )
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         strange = entry._replace(kind=HOSTILE, action=HOSTILE, event=HOSTILE[:99])
         gap = strange._replace(kind="gap", action="warn", event="")
         Audit(opened, HOSTILE, HOSTILE, "").append_many([entry, strange, gap])

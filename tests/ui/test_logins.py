@@ -14,7 +14,7 @@ from pipeguard.cli import cli
 from pipeguard.firewall.finding import Finding
 from pipeguard.firewall.session.remedies import LOST
 from pipeguard.installation import EXTRAS
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from tests.hostile.wire import Upstream
 from tests.launch.processes import until
 from tests.state.samples import audit_entry, record
@@ -78,7 +78,7 @@ def test_the_command_names_the_server_whatever_scopes_it_asks_for(store: Path) -
         "gone": "the server cannot be reached",
     }.items():
         record(server, audit_entry(server, Finding(LOST, "envelope", note=note), action="warn"))
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         commands = {each.event.server: each.command for each in find_logins(opened)}
     told = "pipeguard auth login"
     assert commands == {"more": f"{told} {own}", "gateway": "", "other": f"{told} URL"}

@@ -14,7 +14,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from pipeguard.cli import cli
 from pipeguard.config.user_policy import usual_policy_path
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from pipeguard.state.tokens import TokenScope, create_token
 from pipeguard.ui.app import MENU
 from tests.gateway.served import ServedAt, actor, write_servers
@@ -48,7 +48,7 @@ def client_file(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     path = tmp_path / ".cursor" / "mcp.json"
     path.parent.mkdir()
     path.write_text(json.dumps({"mcpServers": servers}, indent=3))
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         opened.remember(SERVER, [seen(), held()])
     stop(store, "AAAAAAAA.c1", SECRET)
     return path
@@ -145,7 +145,7 @@ def test_a_screen_reader_says_what_each_control_does_and_to_what(
 ) -> None:
     """Each name is unique, and begins with its visible label (WCAG 2.5.3); axe-core has more."""
     fill(store)
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         for name in ("laptop", "ci"):
             create_token(opened, name, TokenScope())
         opened.remember("notes", [new_tool(name, "A tool.", {}) for name in ("one", "two")])
@@ -166,7 +166,7 @@ def test_a_screen_reader_says_what_each_control_does_and_to_what(
 def test_a_new_server_is_isolated_before_anybody_approves_what_it_offers(
     client_file: Path, store: Path, page: Page, here: PageHere
 ) -> None:
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         opened.remember("guarded", [new_tool("one", "A tool.", {})])
     before = client_file.read_bytes()
     visit(page, "/")

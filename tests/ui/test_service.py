@@ -20,7 +20,7 @@ from pipeguard.cli._person import TOKEN_VARIABLE, new_token
 from pipeguard.runtime.start import GUARD_NAME
 from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.page_address import page_address
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from pipeguard.state.tokens import DECIDE, TokenScope, create_token, revoke_token
 from tests.gateway.served import ServedAt, write_servers
 from tests.launch.processes import until
@@ -165,7 +165,7 @@ def test_a_person_decides_by_a_terminal_that_is_attached(service: Path, browser:
     assert page_address() == page.url.rpartition("/")[0].rpartition("/")[0]
     press(page, terminal, "offers", "Approve…")
     expect(page.get_by_role("status")).to_contain_text("You approved")
-    with Store.open(service / "pipeguard.db") as store:
+    with open_store(service / "pipeguard.db") as store:
         (row, *_) = rows(store, AuditFilter(server=SERVER, action="approve"))
     assert re.search(r" at /dev/pts/\d+, on the page$", row.entry.client)
     assert terminal.end() == 0
@@ -262,7 +262,7 @@ def test_a_token_that_may_decide_gets_links_and_nothing_else(
     assert (done.returncode, b"no terminal to ask on" in done.stderr) == (2, True)
     be_nobody(monkeypatch)
     file = ("--config", str(write_servers(store.parents[1], {})))
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         token = create_token(opened, "browser", TokenScope(effect=DECIDE))
         with ServedAt(store.parents[1], *file) as gateway:
             at = gateway.url.removesuffix("/mcp")

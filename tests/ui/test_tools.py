@@ -15,7 +15,7 @@ from pipeguard.clients.machine import Machine, find
 from pipeguard.demo.play import SERVER as DEMO
 from pipeguard.firewall.pins.fingerprint import WITHDRAWN
 from pipeguard.state.review import approve, held_definitions, reject
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from pipeguard.ui.cards import find_waiting
 from pipeguard.ui.tool_pins import address
 from tests.state.samples import FORECAST, held, seen
@@ -45,7 +45,7 @@ def start_once(
 def test_a_search_draws_no_markup_and_a_pin_shows_who_decided(
     store: Path, page: Page, here: PageHere
 ) -> None:
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         opened.remember("files", [seen({"name": "delete_note", "description": "Delete a note."})])
         hostile = {"name": NAME, "description": "<b>Weather</b> \u2066 " + "x" * MEGABYTE}
         opened.remember("evil", [seen(hostile)])
@@ -63,7 +63,7 @@ def test_a_search_draws_no_markup_and_a_pin_shows_who_decided(
     assert len(page.content()) < 100_000
     expect(page.get_by_text("No file of a client on this machine")).to_be_visible()
     assert page.url.endswith(f"/tools/evil/{address(NAME)}")
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         opened.remember("weather", [seen(), held(FORECAST, "review")])
         approve(opened, held_definitions(opened), "kim")
         opened.remember("weather", [held()])
@@ -74,13 +74,13 @@ def test_a_search_draws_no_markup_and_a_pin_shows_who_decided(
     expect(pins.get_by_role("listitem").nth(1)).to_contain_text("by kim")
     expect(pins.get_by_role("listitem").nth(2)).to_contain_text("In force: approved")
     expect(page.get_by_text("Not while it is held")).to_be_visible()
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         opened.remember("weather", [held(reason=WITHDRAWN)])
         assert not find_waiting(opened)
     visit(page, "/tools/weather/get_forecast")
     expect(pins.get_by_role("listitem").nth(0)).to_contain_text("A change was withdrawn")
     expect(page.get_by_text("Not while it is held")).to_have_count(0)
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         opened.remember("weather", [held()])
         reject(opened, held_definitions(opened), "kim")
         opened.remember("weather", [held()])
@@ -107,7 +107,7 @@ def test_a_call_is_tried_by_number_and_judged(
     page.get_by_label("city").fill("Bergen")
     new = seen({"name": "new", "description": "Another tool."})
     followed = page.expect_response(lambda answer: "x-refresh" in answer.request.headers)
-    with followed, Store.open(store) as opened:
+    with followed, open_store(store) as opened:
         opened.remember(server, [new])
     expect(page.get_by_label("city")).to_have_value("Bergen")  # what was begun stays
     page.get_by_role("button", name="Call it…").click()

@@ -21,7 +21,7 @@ from yarl import URL
 
 from pipeguard.runtime.questions import ALLOW, REFUSE
 from pipeguard.state.audit import AuditFilter, rows
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from tests.gateway.served import ServedAt, actor, write_servers
 from tests.launch.processes import PATIENCE_SECONDS, until
 from tests.wrap.deciding import decide
@@ -294,7 +294,7 @@ def test_nobody_is_asked_in_vain_about_a_call_that_was_answered(
         asked, (outcome,) = ask_sdk(tmp_path, plan, KEY, ALLOW)
         assert asked == []
         assert outcome["isError"] is True
-    with Store.open(tmp_path / "state" / "pipeguard.db") as store:
+    with open_store(tmp_path / "state" / "pipeguard.db") as store:
         found = [row.entry.findings for row in rows(store, AuditFilter())]
     assert "secrets." in str(found)
     assert "audit.question" not in str(found)

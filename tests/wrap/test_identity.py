@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from tests.wrap.wrapped import PYTHON, SERVER, Wrapped, result
 
 OTHER = "Returns its text, loudly."
@@ -44,7 +44,7 @@ def description(wrapped: Wrapped) -> str:
 
 
 def known(folder: Path) -> tuple[str, ...]:
-    with Store.open(folder / "state" / "pipeguard.db") as store:
+    with open_store(folder / "state" / "pipeguard.db") as store:
         return store.servers()
 
 
@@ -85,7 +85,7 @@ def test_the_same_server_with_other_arguments_keeps_its_pins(tmp_path: Path) -> 
 def test_pins_of_a_store_that_knew_no_commands_are_kept(tmp_path: Path, other: Path) -> None:
     with Wrapped(tmp_path) as wrapped:
         description(wrapped)
-    with Store.open(tmp_path / "state" / "pipeguard.db") as store:
+    with open_store(tmp_path / "state" / "pipeguard.db") as store:
         store.connection.execute("DELETE FROM servers")
     with Wrapped(tmp_path) as wrapped:
         description(wrapped)

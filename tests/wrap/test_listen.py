@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from pipeguard.cli import cli
 from pipeguard.state.audit import AuditFilter, rows
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from tests import tools
 from tests.launch.processes import PATIENCE_SECONDS, until
 from tests.wrap.deciding import decide
@@ -222,7 +222,7 @@ def test_a_signal_ends_streams_and_answers_what_waits(
         assert "result" in other.ask("ping")
 
         def is_asked() -> bool:
-            with Store.open(at.store) as store:
+            with open_store(at.store) as store:
                 return "do/nothing" in {row.entry.method for row in rows(store, AuditFilter())}
 
         until(is_asked, "it waits")
@@ -270,7 +270,7 @@ def test_a_token_is_asked_for_and_never_told(tmp_path: Path) -> None:
         assert at.end() == 0
         assert token not in at.said()
     assert token.encode() not in at.store.read_bytes()
-    with Store.open(at.store) as store:
+    with open_store(at.store) as store:
         named = {(row.entry.direction, row.entry.token) for row in rows(store, AuditFilter())
                  if row.entry.method == "do/environment"}  # fmt: skip
     assert named == {("to-server", "ci"), ("to-client", "ci")}

@@ -18,7 +18,7 @@ import pytest
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.state import recorder
 from pipeguard.state.audit import Audit, AuditFilter, AuditRow, rows
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from pipeguard.state.verification import verify
 from tests.launch.processes import until
 from tests.state.test_retention import entry_of
@@ -44,12 +44,12 @@ def told(tmp_path: Path, *options: str, environment: dict[str, str] | None = Non
 
 
 def audited(wrapped: Wrapped, name: str = "demo") -> list[AuditRow]:
-    with Store.open(wrapped.store) as store:
+    with open_store(wrapped.store) as store:
         return list(rows(store, AuditFilter(server=name)))
 
 
 def pins(wrapped: Wrapped, name: str = "demo") -> dict[tuple[str, str], Pin]:
-    with Store.open(wrapped.store) as store:
+    with open_store(wrapped.store) as store:
         return store.pins(name)
 
 
@@ -135,7 +135,7 @@ def test_observed_a_secret_passes_and_is_recorded(tmp_path: Path) -> None:
         assert "initialize" not in wrapped.said(), "that is for a trace"
         assert "the session has ended" in ended
         assert "would_be_stopped=" in ended
-        with Store.open(wrapped.store) as store:
+        with open_store(wrapped.store) as store:
             would = [row.entry.event for row in rows(store, AuditFilter(would="block"))]
         assert found[0].event in would
         assert len(would) < len(audited(wrapped))
@@ -349,7 +349,7 @@ def test_a_store_that_cannot_be_written_stops_traffic_only_where_policy_says_so(
             full = wrapped.store.with_name("pipeguard.db-wal").stat().st_size
             resource.prlimit(wrapped.process.pid, resource.RLIMIT_FSIZE, (full, full))
         else:
-            other = stack.enter_context(Store.open(wrapped.store))
+            other = stack.enter_context(open_store(wrapped.store))
             stack.enter_context(other.transaction())
         wrapped.ask("ping")
         until(lambda: "the store cannot be written" in wrapped.said(), "it is noticed")
@@ -427,7 +427,7 @@ def an_old_run(folder: Path) -> None:
     """A run of years ago, in the store of a test."""
     (folder / "state").mkdir(mode=0o700)
     old = entry_of(1000)
-    with Store.open(folder / "state" / "pipeguard.db") as store:
+    with open_store(folder / "state" / "pipeguard.db") as store:
         Audit(store, "OLDRUN", "demo", old.time).append_many([old])
 
 

@@ -19,7 +19,7 @@ import pytest
 
 from pipeguard.firewall.session.lifecycle import MAX_HELD, MAX_HELD_BYTES
 from pipeguard.state.audit import AuditFilter, rows
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from tests.gateway.served import Served, ServedAt, actor, write_servers
 from tests.launch.processes import PATIENCE_SECONDS, until
 from tests.wrap.deciding import decide
@@ -226,7 +226,7 @@ def entries(folder: Path, action: str) -> list[str]:
     store = folder / "state" / "pipeguard.db"
     if not store.exists():
         return []
-    with Store.open(store) as opened:
+    with open_store(store) as opened:
         return [row.entry.event for row in rows(opened, AuditFilter(action=action))]
 
 

@@ -10,7 +10,7 @@ from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureFinding, read_checks
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.errors import StateError
-from pipeguard.state.store import Store
+from pipeguard.state.store import Store, open_store
 from pipeguard.state.verification import verify
 from pipeguard.unicode.display import pluralize
 
@@ -29,7 +29,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
         yield from (_unseen(target, server, _NOT_STARTED) for server in guarded)
         return
     try:
-        with Store.open(target.store) as store:
+        with open_store(target.store) as store:
             yield from _pins(target, store, guarded)
         problems = verify(target.store)
     except StateError as error:

@@ -17,7 +17,6 @@ from pipeguard.isolation.engines import Isolation, choose_engine
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.servers.outer_proxies import outer_proxies
 from pipeguard.launch.child import Command, start
-from pipeguard.state.paths import store_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -102,9 +101,9 @@ class ServerStarter:
         Raises:
             StateError: the store cannot be opened.
         """
-        from pipeguard.state.store import Store
+        from pipeguard.state.store import open_store
 
-        with Store.open(store_file()) as store:
+        with open_store() as store:
             return store.name_server(self._options.values.get("--name", ""), self._who)
 
     def start(self) -> Child:

@@ -12,7 +12,7 @@ from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.exceptions import find_event
 from pipeguard.state.paths import store_path
 from pipeguard.state.recorder import Recorder
-from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
 from pipeguard.state.verdict_writer import EndedConnection
 from tests.each import each
 
@@ -107,7 +107,7 @@ def test_a_connection_is_a_row_and_a_refused_one_an_event() -> None:
     recorder(refusal("bad.example", 8443))
     recorder(EgressRecord(way, "a.example", 443, error="ECONNREFUSED"))
     store.close()
-    with Store.open(path) as opened:
+    with open_store(path) as opened:
         entries = [row.entry for row in rows(opened, AuditFilter(server="weather"))]
     assert [(entry.kind, entry.method, entry.action, entry.event) for entry in entries] == [
         ("connection", "socks5 [::1]:443", "allow", ""),
