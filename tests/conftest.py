@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from _pytest.terminal import TerminalReporter
 
-from pipeguard.cli._person import AGENT_VARIABLES
+from pipeguard.launch.agents import AGENT_VARIABLES
 from tests.fuzz.budget import load_profile
 from tests.snapshot import IS_WRITTEN, Snapshot
 from tests.tools import TOOLS

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from pipeguard.__main__ import _run
-from pipeguard.cli._person import AGENT_VARIABLES, TOKEN_VARIABLE, new_token
+from pipeguard.launch.agents import AGENT_VARIABLES
+from pipeguard.launch.person import TOKEN_VARIABLE, new_token
 from pipeguard.runtime import progress
 
 ROOT = Path(__file__).parents[1]

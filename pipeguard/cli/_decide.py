@@ -1,6 +1,6 @@
 """The common part of `approve`, `reject` and `forget`: show, ask, act, report. Not a command.
 
-A person decides, or a token that a person made (`_person`).
+A person decides, or a token that a person made (`launch.person`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import click
 
 from pipeguard.cli._emit import emit, json_option
 from pipeguard.cli._groups import RefusedError
-from pipeguard.cli._person import Person
+from pipeguard.launch.person import Person
 from pipeguard.state.review import KINDS, StoredDefinition, UnknownTargetError
 from pipeguard.state.store import Store, open_store
 from pipeguard.unicode.display import visible

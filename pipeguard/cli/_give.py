@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli._emit import emit
-from pipeguard.cli._person import Person
+from pipeguard.launch.person import Person
 from pipeguard.state.decisions import save_decision, wall_entry
 from pipeguard.unicode.display import visible
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli._emit import emit
-from pipeguard.cli._person import Person
 from pipeguard.cli.explain import describe_unseen, list_evidence
 from pipeguard.errors import PipeGuardError
+from pipeguard.launch.person import Person
 from pipeguard.state.exceptions import call_mark, differences, is_held, stopping
 from pipeguard.state.grants import MINUTES, CallGrant, make_grant
 from pipeguard.state.store import open_store

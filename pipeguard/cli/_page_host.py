@@ -3,7 +3,7 @@
 A page that runs as a service, or in `pipeguard serve`, may have no terminal. Then a person attaches
 one: `pipeguard ui` connects to a socket in the state folder. An agent's process can do that, too,
 so no link and no number ever goes over it. The process that connects is held to what `approve`
-demands (cli._person), by the id that the kernel gives us; links and numbers are written to the
+demands (launch.agents), by the id that the kernel gives us; links and numbers are written to the
 terminal that controls it. Linux only: other systems do not tell enough about a process.
 """
 
@@ -26,9 +26,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeguard.cli import _person
-from pipeguard.cli._person import Person
 from pipeguard.errors import InputError, PipeGuardError
+from pipeguard.launch.agents import refuse_agent
+from pipeguard.launch.person import (
+    Person,
+    discard_input,
+    find_account,
+    make_number,
+    open_terminal,
+)
 from pipeguard.log import say
 from pipeguard.state.page_address import publish_address
 from pipeguard.state.paths import state_folder, store_path
@@ -64,8 +70,8 @@ class PageHost:
     def __init__(self, person: Person | None, base: str = "") -> None:
         self.origin = ""
         self._base = base
-        self._terminals = set[int]() if person is None else {_person.open_terminal()}
-        self._by = _person.find_account() if person is None else person.name
+        self._terminals = set[int]() if person is None else {open_terminal()}
+        self._by = find_account() if person is None else person.name
         self._keys: dict[str, tuple[float, Callable[[], bool]]] = {}
         self._connections = 0
         self._loading = asyncio.Lock()
@@ -209,8 +215,8 @@ class PageHost:
                 return
             process = _find_process(os.dup(writer.get_extra_info("socket").fileno()))
             person, terminal = await asyncio.to_thread(Person.find_attached, process)
-            number = _person.make_number()
-            _person.discard_input(terminal)
+            number = make_number()
+            discard_input(terminal)
             _write(terminal, f"To open the page here, type {number}: ")
             async with asyncio.timeout(CONFIRM_SECONDS):
                 answer = await reader.readline()
@@ -298,7 +304,7 @@ def attach() -> bool:
     with connection:
         host = _find_process(os.dup(connection.fileno()))
         try:
-            _person.refuse_agent(host)
+            refuse_agent(host)
         except PipeGuardError:
             raise InputError(
                 f"process {host} has the page, and an agent may have started it.\n"

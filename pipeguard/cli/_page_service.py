@@ -14,9 +14,9 @@ from pathlib import Path
 import click
 
 from pipeguard.cli._page_host import is_running
-from pipeguard.cli._person import Person
 from pipeguard.errors import InputError
 from pipeguard.installation import INSTALL, is_in_cache
+from pipeguard.launch.person import Person
 from pipeguard.state.paths import STATE_DIR_VARIABLE
 from pipeguard.unicode.display import visible
 

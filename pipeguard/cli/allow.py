@@ -13,9 +13,9 @@ import click
 from pipeguard.cli._emit import emit
 from pipeguard.cli._give import find_offer, give
 from pipeguard.cli._grant_call import grant_call, result_note
-from pipeguard.cli._person import Person
 from pipeguard.cli.explain import describe_unseen, list_evidence
 from pipeguard.config.user_policy import own_policy_path
+from pipeguard.launch.person import Person
 from pipeguard.state import exceptions
 from pipeguard.state.decisions import exception_entry, save_decision
 from pipeguard.state.exemption import Breadth, describe_opening, entries

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import click
 
 from pipeguard.cli import _decide
-from pipeguard.cli._person import Person
+from pipeguard.launch.person import Person
 from pipeguard.state.review import StoredDefinition, forget, forget_launch, stored_definitions
 from pipeguard.state.store import open_store
 from pipeguard.unicode.display import visible

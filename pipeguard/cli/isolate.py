@@ -17,13 +17,13 @@ from pipeguard.assess.extent_report import extent_rows, row_lines, short_path, s
 from pipeguard.assess.isolated_servers import servers_here, unread_files
 from pipeguard.cli._emit import columns, emit, json_option
 from pipeguard.cli._groups import CommandGroup
-from pipeguard.cli._person import Person
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.isolate_key import find_entries
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation import Isolation, preview_server
+from pipeguard.launch.person import Person
 from pipeguard.unicode.display import cut, suggestion, visible
 
 if TYPE_CHECKING:

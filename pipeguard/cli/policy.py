@@ -10,12 +10,12 @@ import click
 
 from pipeguard.cli._emit import Fields, emit, json_option
 from pipeguard.cli._groups import CommandGroup
-from pipeguard.cli._person import Person, new_token, token_path
 from pipeguard.config.effective_policy import PROJECT_FILE
 from pipeguard.config.policy_file import PolicyScope
 from pipeguard.config.user_policy import own_policy_path, usual_policy_path
 from pipeguard.doctor.policies import describe_policy, find_policies, read_policies, word_setting
 from pipeguard.errors import InputError, PolicyError
+from pipeguard.launch.person import Person, new_token, token_path
 from pipeguard.rulebook.packs import load_rules
 from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.state.exceptions import save

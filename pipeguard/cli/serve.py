@@ -132,7 +132,7 @@ def _serve(options: ServeOptions) -> int:
     make_say(options.wrap.values.get("--log-format"))
     if "--listen" in options.wrap.values:
         from pipeguard.cli._page_host import PageHost
-        from pipeguard.cli._person import Person
+        from pipeguard.launch.person import Person
 
         page = PageHost(Person.find(), PAGE)  # before the guard leaves its terminal
         mark_guard(listens=True)

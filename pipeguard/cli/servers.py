@@ -10,8 +10,8 @@ import click
 
 from pipeguard.cli._emit import Fields, emit, json_option
 from pipeguard.cli._groups import CommandGroup
-from pipeguard.cli._person import Person
 from pipeguard.errors import InputError
+from pipeguard.launch.person import Person
 from pipeguard.state.proposals import Proposal, proposals
 from pipeguard.state.store import Store, open_store
 from pipeguard.unicode.display import those_there_are, visible

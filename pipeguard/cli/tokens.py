@@ -11,9 +11,9 @@ import click
 
 from pipeguard.cli._emit import Fields, emit, json_option
 from pipeguard.cli._groups import CommandGroup
-from pipeguard.cli._person import Person, find_account
 from pipeguard.cli._sources import running_gateways
 from pipeguard.errors import InputError
+from pipeguard.launch.person import Person, find_account
 
 if TYPE_CHECKING:
     from pipeguard.state.store import Store

@@ -14,8 +14,8 @@ import click
 
 from pipeguard.allocator import return_large_blocks
 from pipeguard.cli._page_host import HAS_ATTACHING, LINK, PageHost, attach, is_running
-from pipeguard.cli._person import Person
 from pipeguard.errors import InputError
+from pipeguard.launch.person import Person
 from pipeguard.state.paths import store_path
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ import click
 
 from pipeguard.auth.secrets import stored_secrets
 from pipeguard.cli import _page_service
-from pipeguard.cli._person import TOKEN_FILE
 from pipeguard.cli._setup_request import SetupRequest
 from pipeguard.cli.setup import DONE, NOTHING, REFUSED, undo
 from pipeguard.clients.history import records
@@ -18,6 +17,7 @@ from pipeguard.config.directories import cache_folder, usual_cache_folder
 from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.errors import InputError
 from pipeguard.installation import PACKAGE
+from pipeguard.launch.person import TOKEN_FILE
 from pipeguard.state.paths import existing_state_folder
 from pipeguard.terminal.shells import find_completions
 from pipeguard.unicode.display import visible

@@ -1,5 +1,8 @@
-"""The start, confinement and end of a server's process, on each system.
+"""The start, confinement and end of a server's process, on each system; and who started ours.
 
 Refuses to know messages, rules and policy. Begin with `child`, which is the way in, then `posix`
-and `warden`; `environment` decides which variables a server gets.
+and `warden`; `environment` decides which variables a server gets. `person` recognizes who may
+decide, `agents` who may not.
 """
+
+GUARD_NAME = "pipeguard-guard"  # of a process that guards servers; at most 15 bytes

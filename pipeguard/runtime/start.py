@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pipeguard.auth import resolve_arguments
 from pipeguard.config.user_policy import mentions
 from pipeguard.errors import PipeGuardError, PolicyError
+from pipeguard.launch import GUARD_NAME
 from pipeguard.launch.child import Command, start
 from pipeguard.records import NamedTuple
 from pipeguard.runtime.numbers import read_variables
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from pipeguard.runtime.stdio import GuardedServer
 
 STDIN, STDOUT, STDERR = range(3)
-GUARD_NAME = "pipeguard-guard"  # of a process that guards servers; at most 15 bytes
 _OF_THE_STATE = ("PIPEGUARD_STATE_DIR", "XDG_STATE_HOME", "HOME")
 
 
@@ -95,7 +95,7 @@ def _guard_local(options: WrapOptions, client_fd: int) -> GuardedServer:
 
 
 def mark_guard(*, listens: bool) -> None:
-    """Name this process, so that its own or its client's children decide nothing (cli._person).
+    """Name this process, so that its own or its client's children decide nothing (launch.agents).
 
     Unlike a file, the name cannot be removed by another process, ends with this one, and does not
     depend on the state folder that either of them uses. Only Linux lets a process name itself.

@@ -18,14 +18,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.cli import _person
 from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import Finding
 from pipeguard.gateway.discovery import usual_file
 from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation.learning.observed import Observed, save
-from pipeguard.runtime.start import GUARD_NAME
+from pipeguard.launch import GUARD_NAME
+from pipeguard.launch.agents import AGENT_VARIABLES
+from pipeguard.launch.person import TOKEN_VARIABLE, Person, new_token, token_path
 from pipeguard.state import review
 from pipeguard.state.proposals import propose
 from pipeguard.state.store import open_store
@@ -58,7 +59,7 @@ def piped(*words: str, typed: bytes = b"", token: str = "") -> subprocess.Comple
     return subprocess.run(
         [*PIPEGUARD, *words],
         input=typed,
-        env={**os.environ, _person.TOKEN_VARIABLE: token},
+        env={**os.environ, TOKEN_VARIABLE: token},
         capture_output=True,
         check=False,
         timeout=60,
@@ -93,14 +94,14 @@ def test_another_number_decides_nothing() -> None:
 def test_an_agent_s_shell_is_no_person_s_even_with_a_token(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    code, shown = on_terminal("approve", "y", TARGET, environment={_person.AGENT_VARIABLES[0]: "1"})
-    assert (code, f"{_person.AGENT_VARIABLES[0]} is set" in shown, waits()) == (2, True, True)
-    monkeypatch.setenv(_person.TOKEN_VARIABLE, _person.new_token()[0])
-    for name in _person.AGENT_VARIABLES:
+    code, shown = on_terminal("approve", "y", TARGET, environment={AGENT_VARIABLES[0]: "1"})
+    assert (code, f"{AGENT_VARIABLES[0]} is set" in shown, waits()) == (2, True, True)
+    monkeypatch.setenv(TOKEN_VARIABLE, new_token()[0])
+    for name in AGENT_VARIABLES:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(name, "1")
             with pytest.raises(PipeGuardError, match=f"{name} is set"):
-                _person.Person.here()
+                Person.here()
 
 
 # --- below a guard, and below its client ---------------------------------------------------------
@@ -247,7 +248,7 @@ def test_who_feeds_a_guard_is_an_agent(
 
 @ON_LINUX
 def test_neither_another_state_folder_nor_a_token_hides_a_guard(tmp_path: Path) -> None:
-    token, path = _person.new_token()
+    token, path = new_token()
     before = path.read_text()
     environment = {"PIPEGUARD_STATE_DIR": str(tmp_path / "other")}
     with guard(*GUARDS["wrap"], stdin=subprocess.PIPE):
@@ -375,22 +376,22 @@ def test_a_shell_that_feeds_a_guard_from_another_program_is_a_person_s() -> None
 def test_another_token_or_a_file_of_others_decides_nothing(
     kept: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    token, path = _person.new_token()
+    token, path = new_token()
     if kept == "none":
         path.unlink()
     elif kept == "another":
-        _person.new_token()
+        new_token()
     else:
         share(path)
         path.chmod(0o660)
-    monkeypatch.setenv(_person.TOKEN_VARIABLE, token)
+    monkeypatch.setenv(TOKEN_VARIABLE, token)
     with pytest.raises(PipeGuardError, match=re.escape(str(path))) as refused:
-        _person.Person.here()
+        Person.here()
     assert token not in refused.value.for_user()
 
 
 def test_a_token_is_made_by_a_person_alone_and_a_job_with_it_decides() -> None:
-    token, path = _person.new_token()
+    token, path = new_token()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     before = path.read_text()
     assert token not in before
@@ -404,4 +405,4 @@ def test_a_token_is_made_by_a_person_alone_and_a_job_with_it_decides() -> None:
     done = piped("approve", TARGET, "--yes", token=shown.split()[-1])
     assert (done.returncode, waits()) == (0, False), done.stderr
     assert run_here("policy", "ci-token", "--revoke").returncode == 0
-    assert not _person.token_path().exists()
+    assert not token_path().exists()

@@ -6,11 +6,11 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeguard.cli._person import TOKEN_VARIABLE
 from pipeguard.cli.forget import command as forget
 from pipeguard.cli.reject import command as reject
 from pipeguard.firewall.finding import Finding
 from pipeguard.identity.server_name import identify_server
+from pipeguard.launch.person import TOKEN_VARIABLE
 from pipeguard.state import review
 from pipeguard.state.audit import AuditFilter, AuditRow, rows
 from pipeguard.state.paths import store_path

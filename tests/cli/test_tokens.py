@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeguard.cli import cli
-from pipeguard.cli._person import Person
+from pipeguard.launch.person import Person
 from pipeguard.runtime import start
 from pipeguard.state.paths import store_path
 from tests.people import be_nobody, give_token

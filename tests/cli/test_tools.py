@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.cli._person import TOKEN_VARIABLE, new_token
 from pipeguard.gateway import gateway as gateways
 from pipeguard.gateway.sources import Sources, inspect_tools
+from pipeguard.launch.person import TOKEN_VARIABLE, new_token
 from pipeguard.rulebook.cache import load_engines
 from tests.gateway.served import ACTOR, ServedAt, actor, write_servers
 from tests.gateway.test_same_verdicts import SCRIPTED

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.cli._person import TOKEN_VARIABLE, new_token
 from pipeguard.clients.catalog import ConfigScope, client
 from pipeguard.clients.entries import GuardState, read_config
 from pipeguard.clients.files import FileError
@@ -23,6 +22,7 @@ from pipeguard.clients.setting import ChangePlan
 from pipeguard.clients.undoing import UndoMethod, plan_undo, undo
 from pipeguard.gateway.client_move import carry_out_move, check_file, plan_move, release
 from pipeguard.gateway.moving import judge_move
+from pipeguard.launch.person import TOKEN_VARIABLE, new_token
 from pipeguard.rulebook.cache import load_engines
 from tests.clients.samples import Sample, samples
 from tests.clients.test_samples import FORMATTINGS, can_be

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import pytest
 
-from pipeguard.cli._person import TOKEN_VARIABLE, new_token
 from pipeguard.gateway.tool_offer import MOST_PAGES
+from pipeguard.launch.person import TOKEN_VARIABLE, new_token
 from pipeguard.state.review import StoredDefinition, approve, held_definitions, reject
 from pipeguard.state.store import Store, open_store
 from pipeguard.ui.cards import find_waiting

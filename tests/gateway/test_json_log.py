@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.cli._person import TOKEN_VARIABLE, new_token
+from pipeguard.launch.person import TOKEN_VARIABLE, new_token
 from tests.gateway.served import ServedAt, actor, environment_of_state, write_servers
 from tests.gateway.test_serving import ask
 from tests.wrap.wrapped import PIPEGUARD

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.cli._person import TOKEN_VARIABLE, new_token
 from pipeguard.gateway import life
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.life import MOST_REASON_CHARS, Circuit, State
@@ -16,6 +15,7 @@ from pipeguard.gateway.member import GatewayServer
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_output import last_lines
 from pipeguard.gateway.server_settings import ServerSettings, Start
+from pipeguard.launch.person import TOKEN_VARIABLE, new_token
 from tests.gateway.rogues import Client, Object, rogue, talking, until
 from tests.gateway.served import environment_of_state
 from tests.wrap.wrapped import PIPEGUARD

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pipeguard.cli._person import TOKEN_VARIABLE, new_token
+from pipeguard.launch.person import TOKEN_VARIABLE, new_token
 from tests.gateway.served import (
     Served,
     ServedAt,

@@ -11,7 +11,7 @@ from time import monotonic
 from click.testing import CliRunner
 
 from pipeguard.cli import cli
-from pipeguard.cli._person import TOKEN_VARIABLE, new_token
+from pipeguard.launch.person import TOKEN_VARIABLE, new_token
 from tests.wrap.wrapped import PIPEGUARD
 
 READING = {"explain", "status"}  # commands that decide nothing, and need no process

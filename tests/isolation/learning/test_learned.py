@@ -16,12 +16,12 @@ from time import sleep
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeguard.cli._person import new_token
 from pipeguard.cli.isolate import command as isolate
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.learning.observed import Observed, load
 from pipeguard.isolation.servers.starter import ServerStarter
+from pipeguard.launch.person import new_token
 from tests.each import each
 from tests.isolation.sandboxes import make_home
 from tests.isolation.test_escapes import answering
