@@ -232,7 +232,7 @@ class _ArgumentReader:
                 started += filter(_WRITES_STARTED_FILE.match, lines)
                 yield group, lines
         named = [(each.key, each.value) for each in values]
-        if self._tool and own.change_by_call(self._tool, named, seen):
+        if self._tool and own.call_changes_ours(self._tool, named, seen):
             yield values or group, ["OWN value"]
         contents = [s for group in _groups(uses, only_idle=True) for s in group] if started else []
         if contents:

@@ -176,7 +176,7 @@ class _Interpreter:
                 self.run_words(call)
         self.lines += [*opened_file_lines(text), *client_files.judge_code(text)]
         if not self._budget.is_exceeded:
-            if own.change_in_code(text, self._files.folder[-own.MAX_PATH :]):
+            if own.code_changes_ours(text, self._files.folder[-own.MAX_PATH :]):
                 self.lines.append("OWN program")
             self.lines += nested_commands.text_lines("CODE", " ".join(text.split()))
 
@@ -222,7 +222,7 @@ class _Interpreter:
 
     def _add_own(self, lines: list[str], raw: list[str]) -> None:
         """Add a line if a pipeline may change PipeGuard's own files."""
-        if own.change_by_commands(lines, raw, self._files):
+        if own.commands_change_ours(lines, raw, self._files):
             self.lines.append("OWN command")
 
     def _find_output(self, pipeline: Pipeline) -> str | None:
