@@ -14,9 +14,7 @@ FOLDER = Path(words.__file__).parent
 FILES = {path.stem: getattr(words, path.stem) for path in sorted(FOLDER.glob("*.txt"))}
 CODE = "\n".join(path.read_text("utf-8") for path in sorted(FOLDER.parents[1].rglob("*.py")))
 USED = {*re.findall(r"\w+", CODE)}
-INCLUDED = {
-    *re.findall(r"[@{](\w+)", "\n".join(p.read_text("utf-8") for p in FOLDER.glob("*.txt")))
-}
+INCLUDED = {*re.findall(r"@(\w+)", "\n".join(p.read_text("utf-8") for p in FOLDER.glob("*.txt")))}
 
 
 @each("file", FILES)
