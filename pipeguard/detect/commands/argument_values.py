@@ -36,7 +36,7 @@ CONDITION = lazy_regex(
     r"(?:!?=|!?~|<|>|:|\b(?:in|not in|is|like|eq|ne|gt|ge|lt|le|contains|between|was)\b)",
     re.IGNORECASE,
 )
-STATEMENT = lazy_regex(rf"\s*(?:{lists.alternatives('STATEMENT_WORDS')})\b", re.IGNORECASE)
+STATEMENT = lazy_regex(rf"\s*(?:{programs.alternatives('STATEMENT_WORDS')}|db\.)\b", re.IGNORECASE)
 _LATER_OPTION = lazy_regex(r"(?<=\s)(--?[A-Za-z][\w-]{2,40}[= ]?\S{0,200})")
 # Dashes before an option and bars between commands, which prose needs as they are.
 _SIGNS = dict.fromkeys("‒–—―−", "-") | {"\u2223": "|", "\u01c0": "|"}
@@ -57,12 +57,29 @@ _STATEMENT_SIGN = lazy_regex(
 
 
 _PREFIX = r"(?:sudo\s{1,4})?(?:/(?:usr/)?(?:local/)?s?bin/)?"
+_SURE = f"(?:{programs.alternatives('SURELY_PROGRAMS')})"
+_PERHAPS = f"(?:{programs.alternatives('PERHAPS_PROGRAMS')})"
+_PROGRAM = f"{_PREFIX}(?:{_SURE}|{_PERHAPS})"
+# Commands in the value of an argument.
 _INJECTED = lazy_regex(
-    programs.alternatives("INJECTED")
-    .replace("SURE", programs.alternatives("SURELY_PROGRAMS"))
-    .replace("PERHAPS", programs.alternatives("PERHAPS_PROGRAMS"))
-    .replace("PREFIX", _PREFIX),
-    re.IGNORECASE,
+    rf"""
+    # After a separator: a sure name, or another one with an argument that no prose has,
+    (?:[;\n]|&&?|\|\|?|%0a)\s{{0,8}}{_PREFIX}(?:{_SURE}(?:\s|[;&|>\"'\#)]|\Z)
+      |{_PERHAPS}(?:\s|%20){{1,4}}
+       (?:-|/|~|\$|\.{{1,2}}/|>|<|[^\s|]{{0,60}}[/$>]|\d{{1,4}}(?:\s|;|\Z|\#)
+         |[\w-]{{1,60}}\.[\w.-]{{1,60}}))
+    # or another one at the end.
+    | (?:;|&&|\|\|?|&)\s{{0,4}}{_PREFIX}(?:id|ls|env|whoami|reboot|halt|ps|w|dir|set|shutdown)
+      \s{{0,4}}(?:\Z|[;&\#>]|\|\s{{0,4}}\w)
+    # In a substitution, or between backquotes.
+    | \$\(\s{{0,4}}{_PROGRAM}(?:[\s)<>|;$]|\Z)
+    | (?:[^\s`]`|`\s{{0,4}}(?=[^`]{{0,200}}[\s>|;$]))\s{{0,4}}{_PROGRAM}
+      (?:\s{{1,4}}[^`\s]{{0,80}}[-/$.>|;]|[`>|;$<])
+    | \$\{{?IFS | <\(\s{{0,4}}\w{{2,12}}\s | \$\(\([^)\n]{{0,40}}\)\)\s{{0,4}}[;|&]
+    | \A\s{{0,4}}(?:print\s|echo\s)?`\s{{0,4}}{_PROGRAM}(?:\s[^`\n]{{0,80}})?`\s{{0,4}}\Z
+    # After the end of a string.
+    | '\s{{0,4}}[;&|]{{1,2}}\s{{0,4}}{_PROGRAM}\s""",
+    re.IGNORECASE | re.VERBOSE,
 )
 
 

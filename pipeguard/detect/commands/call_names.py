@@ -34,7 +34,13 @@ _WEB = lazy_regex(r"([A-Za-z][A-Za-z0-9+.-]{0,30})://(\S*)")
 _NUMBERED_KEYS = arguments.NAMING_HOSTS | arguments.NAMING_ADDRESSES
 _NAMING_KEYS = arguments.NAMING_PATHS | _NUMBERED_KEYS
 _SIGNS_OF_PATH = lazy_regex(r"\S*[/\\]\S*|[~/\\].*|\.[^\s.]\S*|[A-Za-z]:(?:\S*|[/\\].*)")
-_MAY_NAME = lazy_regex(arguments.alternatives("NAMES_ALONE"), re.DOTALL)
+# A file or a host in one word, an address in other words, or without slashes.
+_MAY_NAME = lazy_regex(
+    r"""\S*\.[^\W\d_]\w* | \d+(?:\.\d+){3}(?::\d+)? | [A-Za-z][\w.-]*:\d+ | [0-9A-Fa-f:.\[\]]*::\S*
+    | (?:[0-9A-Fa-f]{1,4}:){7}\S* | (?i:localhost) | .*://.*
+    | (?i:https?|ftp|wss?|file|data):\S.*""",
+    re.DOTALL | re.VERBOSE,
+)
 _SEVERAL_PATHS = lazy_regex(r"[\s,;|'](?=[~/\\]|[A-Za-z]:[/\\])|(?<=..):(?=[~/\\])|\"")
 _ELSEWHERE = lazy_regex(r"[~/\\]|(?:[^\s/\\]+[/\\])*\.\.(?:[/\\]|$)")  # not below a named folder
 _WORD = lazy_regex(r"[\w-]*")

@@ -21,7 +21,7 @@ from pipeguard.detect.commands.shell_command import GAP, ScriptBudget
 from pipeguard.detect.commands.sql import breakout_lines, is_statement, statements
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.words import arguments as lists
-from pipeguard.detect.words import file_names, programs
+from pipeguard.detect.words import programs
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, Path
 from pipeguard.firewall.protocol.places import ARGUMENTS, get_value
@@ -32,15 +32,25 @@ MAX_TOKEN = 300  # characters of a path or an option in an argument for text
 MAX_ACT = 24  # characters of a word for what a tool does
 MAX_PROGRAM_NAME = 200  # characters
 
-# The content of such a file is run later.
-_WRITES_STARTED_FILE = lazy_regex(rf"> (?:{file_names.alternatives('STARTED_FILES')})\Z")
+# The content of such a file is run later: start-up files of a shell, hooks, jobs, services.
+_WRITES_STARTED_FILE = lazy_regex(
+    r"""(?x)>\x20(?:
+    (?:.*/)?(?:(?:setup|conftest|(?:site|user)customize|noxfile)\.py|build\.rs|gulpfile\.[cm]?js
+      |[\w-]+\.config\.[cm]?[jt]s|[\w-]+\.gemspec|\.pre-commit-config\.yaml)
+    | .*\.(?:service|desktop|timer|plist)
+    | (?:.*/)?(?:\.zshenv|\.(?:bash|zsh|ksh|csh|tcsh)(?:rc|_profile|_login|_logout|_aliases)
+      |\.(?:zprofile|profile|login|xinitrc|xprofile|xsession|envrc)|config\.fish
+      |environment\.d/[^/]*|/?etc/environment|\.pam_environment|profile\.d/[^/]*|rc\.local
+      |\.git/hooks/[a-z-]+|\.husky/[a-z-]+|cron[a-z.]*(?:/.*)?)
+    )\Z"""
+)
 _PROGRAM = lazy_regex(
     rf"(?:/(?:usr/)?(?:local/)?s?bin/)?(?:{programs.alternatives('NAMED_PROGRAMS')})\Z"
 )
 # A line that is only in shell scripts: a tool that runs code may well run it.
 _SHELL_LINE = lazy_regex(
     r"(?:^|[|;&\n]|&&)[ \t]{0,8}(?:sudo[ \t]+)?(?:/[\w/]{1,40}/)?(?:"
-    rf"{programs.alternatives('LINE_PROGRAMS')})[ \t`]+(?![=(.])\S"
+    rf"{programs.alternatives('LINE_PROGRAMS')}|mkfs[.\w]*|\$\()[ \t`]+(?![=(.])\S"
 )
 _ACTED_ON = (ArgumentRole.VALUE, ArgumentRole.COMMAND, ArgumentRole.STATEMENT)
 _NAME_WORD = lazy_regex(r"[a-z]+")

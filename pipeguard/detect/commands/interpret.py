@@ -55,7 +55,7 @@ _PRELOADS = lazy_regex(r"\bLD_(?:PRELOAD|AUDIT)=[^\s;&|]|\bDYLD_INSERT_LIBRARIES
 _RECURSIVE = lazy_regex(r"-[a-zA-Z]*[rR][a-zA-Z]*|--recursive")
 
 # A function that opens a file, the home folder before it, the path, and a mode that writes.
-_OPENING = rf"\b({lists.alternatives('OPENING_CALLS')})\s{{0,2}}\("
+_OPENING = rf"\b({lists.alternatives('OPENING_CALLS')}|file\.read|io\.open)\s{{0,2}}\("
 _OPENS_FILE = lazy_regex(
     rf"{_OPENING}\s{{0,2}}"
     r"((?:process\.env\.HOME|os\.homedir\(\)|os\.environ\[['\"]HOME['\"]\]|home)\s{0,2}[+,]\s{0,2})?"
@@ -358,7 +358,7 @@ def _show_raw(command: ShellCommand) -> str:
 def _sends(name: str, command: ShellCommand) -> bool:
     """True for a command that sends to another machine."""
     return (
-        programs.SENDERS.match(name) is not None
+        name in lists.SENDERS
         or any("/dev/tcp/" in target for _, target in command.redirects)
         or (
             name in lists.CLOUDS

@@ -23,13 +23,36 @@ MAX_SCRIPTS = 8  # inside each other or side by side
 LOGIN_CHARS = 96  # before a secret, in which an option to log in is looked for
 
 # Programs that talk to another machine only with one of these among their words.
-_WITH_ARGUMENTS = dict.fromkeys(lists.in_order("UPLOADERS"), programs.UPLOADS) | {
-    name: lazy_regex(words)
-    for name, _, words in (entry.partition("=") for entry in lists.in_order("TALKING_WORDS"))
+_WITH_ARGUMENTS = {
+    **dict.fromkeys(lists.UPLOADERS, programs.UPLOADS),
+    "git": lazy_regex(r"\b(?:push|clone|fetch|pull|ls-remote|remote|send-email|archive)\b"),
+    "openssl": lazy_regex(r"\bs_client\b"),
+    "kubectl": lazy_regex(r"\b(?:cp|exec|annotate|label)\b"),
+    "getent": lazy_regex(r"\bhosts\b"),
+    "logger": lazy_regex(r"-n\b|--server"),
+    "npm": lazy_regex(r"\bpublish\b"),
 }
-_OTHER_SENDERS = lazy_regex(rf"(?:{lists.alternatives('OTHER_SENDERS')})\Z")
 _NAMES_SENDER = lazy_regex(rf"(?:\A|[\s/'\"(;|&])(?:{lists.alternatives('NAMED_SENDERS')})\s")
-_IN_CODE = lazy_regex(lists.alternatives("CALLS_NETWORK"), re.IGNORECASE)
+# Calls that talk to a network, in a program of any language.
+_IN_CODE = lazy_regex(
+    r"""/inet/tcp/ | \b(?:
+    # Python
+    requests\.\w+\( | urlopen\( | urlretrieve\( | http\.client | httpx\. | aiohttp\. | urllib3\.
+    | socket\. | create_connection\( | smtplib\. | ftplib\. | paramiko\.
+    # JavaScript
+    | fetch\( | axios[.(] | https?\.(?:get|request)\( | net\.(?:connect|createConnection|Socket)
+    | dns\.(?:resolve|lookup) | gethostbyname\( | getaddrinfo\( | XMLHttpRequest | WebSocket\(
+    | sendBeacon\(
+    # Ruby, Perl, PHP
+    | Net::(?:HTTP|FTP|SMTP) | TCPSocket | LWP:: | IO::Socket | HTTP::Tiny | curl_(?:init|exec)
+    | fsockopen | stream_socket_client | file_get_contents\(\W?https?:
+    # PowerShell, C#, Go
+    | Invoke-(?:WebRequest|RestMethod) | Net\.(?:WebClient|Sockets|Http|Mail) | TcpClient
+    | Send-MailMessage | Resolve-DnsName | open-uri | mail\( | HttpClient | net/http
+    | http\.Post\w*\(
+    )""",
+    re.IGNORECASE | re.VERBOSE,
+)
 _ADDRESSED = lazy_regex(rf"[a-z]://[^\s\"']*{MARK}(?![^\s/\"']*@)")
 _DEVICE = lazy_regex(r"/dev/(?:tcp|udp)/|\\\\[\w.-]+\\")
 _HOST = lazy_regex(r"(?:-h|--host(?:name)?)[ =]?([\w.:-]+)")
@@ -122,7 +145,7 @@ def _talks(words: list[str]) -> bool:
         return True
     if programs.INTERPRETERS.match(name) or name in ("powershell", "pwsh", "cmd"):
         return _IN_CODE.search(line) is not None
-    return programs.SENDERS.match(name) is not None or _OTHER_SENDERS.match(name) is not None
+    return name in lists.SENDERS or name in lists.OTHER_SENDERS
 
 
 def _confidence_of_sent(text: str, logs_in: Callable[[str], object]) -> Confidence:

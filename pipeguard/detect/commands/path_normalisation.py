@@ -10,11 +10,16 @@ from __future__ import annotations
 import re
 
 from pipeguard.detect.commands.programs import tidy
-from pipeguard.detect.words import arguments
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 PERCENT_ROUNDS = 3
-_PATH_SIGN = lazy_regex(arguments.alternatives("PATH_SIGNS"), re.IGNORECASE)
+_PATH_SIGN = lazy_regex(
+    r"""\A(?:(?:setup|conftest|sitecustomize|usercustomize|noxfile)\.py|build\.rs|gulpfile\.[cm]?js)\Z
+    | \A[\w-]{1,80}\.(?:config\.[cm]?[jt]s|gemspec)\Z
+    | [/\\~%] | \.\. | ^\.[a-z] | ^id_(?:rsa|dsa|ecdsa|ed25519)\b
+    | \.(?:pem|key|p12|pfx|jks|kdbx|ppk|env|tfstate|ovpn|asc|ya?ml)\Z | ^pipeguard\Z""",
+    re.IGNORECASE | re.VERBOSE,
+)
 _PERCENTS = lazy_regex(r"(?:%[0-9a-fA-F]{2}){1,300}")
 _UTF16 = lazy_regex(r"%u([0-9a-fA-F]{4})")
 # `.`, `/` and `\` in UTF-8, in more bytes than they need.

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 
-from pipeguard.detect.words import arguments, programs
+from pipeguard.detect.words import alternatives
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 MAX_LINE = 3000  # characters
@@ -34,8 +34,19 @@ _ASSIGNMENT = lazy_regex(r"\$(\w{1,40})\s{0,4}=\s{0,4}(['\"])([^'\"\n]{0,2000})\
 _VARIABLE = lazy_regex(r"\$\{?(\w{1,40})\b\}?(?!\s{0,4}=)")
 _ENVIRONMENT_VARIABLE = lazy_regex(r"\$env:(\w{1,40})", re.I)
 _ENVIRONMENT = {
-    name: value.replace(r"\x20", " ")
-    for name, _, value in (entry.partition("=") for entry in programs.in_order("ENVIRONMENT"))
+    "systemroot": r"C:\Windows",
+    "windir": r"C:\Windows",
+    "systemdrive": "C:",
+    "homedrive": "C:",
+    "comspec": r"C:\Windows\System32\cmd.exe",
+    "userprofile": "~",
+    "homepath": "~",
+    "home": "~",
+    "appdata": r"~\AppData\Roaming",
+    "localappdata": r"~\AppData\Local",
+    "temp": r"C:\Temp",
+    "programdata": r"C:\ProgramData",
+    "programfiles": r"C:\Program Files",
 }
 
 
@@ -115,6 +126,19 @@ DISGUISES: dict[str, Callable[[str], str]] = {
 # --- signs ------------------------------------------------------------------------------
 # Signs that the arguments of a call do something: commands, statements, paths, PowerShell, cmd.
 
+# Words of PowerShell and cmd, in small letters, each with a pattern for what follows it.
+_WORD_PATTERNS = r"""
+    powershell pwsh cmd(?:\.exe)?\s{1,4}/ iex\b irm\b iwr\b invoke-\w new-object\b remove-item\b
+    get-content\b get-childitem\b set-\w add-\w start-\w stop-\w clear-\w disable-\w new-\w
+    register-\w import-module\b copy-item\b format-volume\b certutil\b bitsadmin\b mshta\b
+    rundll32\b regsvr32\b wmic\b vssadmin\b bcdedit\b wbadmin\b schtasks\b diskpart\b takeown\b
+    icacls\b netsh\b wevtutil\b cscript\b wscript\b msiexec\b
+    reg(?:\.exe)?\s{1,4}(?:add|save|delete|query|export)
+    net1?(?:\.exe)?\s{1,4}(?:user|localgroup|stop|use) sc(?:\.exe)?\s{1,4}\w rd\s{1,4}/
+    rmdir\s{1,4}/ del\s{1,4}/ erase\s{1,4}/ format\s{1,4}[a-z]: cipher\s{1,4}/w ri\s{1,4}-
+    rm\s{1,4}-rec procdump\b ntdsutil\b esentutl\b cmdkey\b vaultcmd\b mimikatz sekurlsa
+    get-disk\b gci\b saps\b
+"""
 _WORD = lazy_regex("[a-z-]+(?:32)?")
 # Each word with its whole pattern, which begins with fixed letters: `re` finds those fast.
 WINDOWS_WORDS = [
@@ -122,11 +146,49 @@ WINDOWS_WORDS = [
         word[0],
         lazy_regex(rf"{re.escape(word[0])}(?<!\w{re.escape(word[0])}){pattern[word.end() :]}"),
     )
-    for pattern in programs.in_order("WINDOWS_WORDS")
+    for pattern in _WORD_PATTERNS.split()
     if (word := _WORD.match(pattern))
 ]
-_WINDOWS_MARKS = [mark.split(";") for mark in programs.in_order("WINDOWS_MARKS")]
-WINDOWS_SIGNS = [(sign, lazy_regex(rest)) for sign, rest in _WINDOWS_MARKS]
-_ALL_WINDOWS = (*programs.in_order("WINDOWS_WORDS"), *(rest for _, rest in _WINDOWS_MARKS))
-WINDOWS_SIGN = f"(?i:{'|'.join(_ALL_WINDOWS)})"
-ACTS_SIGN = f"(?i:{arguments.alternatives('ACTS_SIGNS')})"
+# Signs of both, each with the pattern that it is part of.
+_SIGN_PATTERNS = {
+    "^": r"\w\^\w",
+    "`": r"\w`[\w-]{1,15}`\w",
+    "[char": r"\[char",
+    "[convert": r"\[convert",
+    "[text.": r"\[text\.",
+    "$env:": r"\$env:",
+    "-join": r"-join\b",
+    "+": r"(?:'|\")\s{0,4}\+\s{0,4}['\"]",
+    "-f": r"\{\d\}['\"]\s{0,4}-f\b",
+    "%": "%[a-z]{3,20}(?:%|:)",
+}
+WINDOWS_SIGNS = [(sign, lazy_regex(pattern)) for sign, pattern in _SIGN_PATTERNS.items()]
+WINDOWS_SIGN = f"(?i:{'|'.join((alternatives(_WORD_PATTERNS), *_SIGN_PATTERNS.values()))})"
+# The name of an argument or a tool that runs something; a value that goes on as a command, leads
+# upwards, is an option, or names a file that contains credentials or is started by the system.
+# Each begins with fixed letters: a class in their place costs half as much as a whole pass.
+_ACTS = r"""
+    (?:command|commandline|cmd|cmds|script|argv|args|shell|bash|code|sql|statements?|query|expression|expr|cypher|program|terminal|stdin|keys|formula|exec|run|entrypoint|lambda):\x20
+    name:\x20[a-z0-9_.:/-]{0,40}(?:shell|bash|exec|terminal|console|run|eval|ssh|repl|spawn|cmd)
+    (?:;|;\x20|\||\|\x20|&|&\x20|\$\(|`|%0a)(?:cat|curl|wget|rm|ncat|nc|bash|sh|zsh|python|perl|id|whoami|uname|sleep|ping|nslookup|touch|ls|echo|env|printenv|head|tail|base64|chmod|powershell|cmd|reboot|shutdown|kill|dig|ssh|eval|tee|find|node|php|ruby|dir|type|set|sudo|/bin|/usr)
+    \$\{?ifs :\x20-{1,2}[a-z] \n-{1,2}[a-z]
+    (?:'|\x22|\))[\x20\t)}+]{0,16}(?:--|/\*|\|\||&&|(?:or|and|xor|union|having|order\x20by|group\x20by)[\s'\x22(+/])
+    (?:'|\x22)[\x20)}]{1,4}(?:limit|where|intersect|except|into|for\x20update|returning|detach|return)\x20
+    (?:'|\x22)\s?(?:;{1,3}\s?(?:--|this\.|return|while|var)|#(?:\n|$)) '\)?\x20?#
+    ',\s?(?:[\w.]{1,30}\s?=|\(|\$) \x22,\s?\x22[\w.]{1,30}\x22\s?:\x20?\{
+    (?:or|and|union)\x20(?:[0-9]|'|true|select|all)
+    [0-9]\x20(?:or|and|xor|union|having|order\x20by|group\x20by|procedure)\x20 [0-9]\x20?\|\|
+    sleep\( waitfor\x20 \(select\x20 case\x20when (?:asc|desc)\x20?--
+    (?:;|;\x20)(?:drop|delete|insert|update|select|truncate|alter|exec|create|shutdown|declare)\x20
+    ;\x20?-- \.\.[/\\%;] %2e %c0 %252 %00 /usr/ /s?bin/ /etc/ /proc/ /sys/ /root /var/run /boot
+    \.ssh \.aws \.env \.kube \.docker \.netrc \.npmrc \.pypirc \.git \.gnupg \.azure gcloud
+    id_rsa id_ed25519 \.pem \.key \.p12 \.pfx \.kdbx \.pgpass _history \.[a-z_]{2,8}rc\b
+    profile\b /cookies login\x20data logins\.json key4\.db keychain wallet\.
+    [/\x20]credentials?[/.] secrets?[/.] tfstate cron systemd launchagents launchdaemons /startup
+    autostart mcp[\w.-]{0,30}\.(?:json|ya?ml|toml) mcpservers \.cursor \.claude \.vscode
+    claude_desktop opencode crush\.json kilo\.json librechat /agents/ settings\.(?:json|local)
+    config\.(?:json|ya?ml|toml) pipeguard policy[\w-]{0,20}\.ya?ml bypasspermissions /\.config
+    /\.local xdg_ appdata system32 ntds unattend \\\\\?\\ file: \x00[a-z./] \\u00[2-7] setup\.py
+    conftest\.py customize\.py noxfile\.py build\.rs gulpfile \.config\.[cm]?[jt]s \.gemspec
+"""
+ACTS_SIGN = f"(?i:{alternatives(_ACTS)})"

@@ -16,9 +16,16 @@ from pipeguard.detect.words import programs as lists
 from pipeguard.detect.words import word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
 
-INTERPRETERS = lazy_regex(rf"(?:{lists.alternatives('INTERPRETERS')})\Z")
-SENDERS = lazy_regex(rf"(?:{lists.alternatives('SENDERS')})\Z")
-UPLOADS = lazy_regex(lists.alternatives("UPLOADS"))
+# The versions are in their names.
+INTERPRETERS = lazy_regex(
+    r"(?:python[0-9.]*|pypy3?|perl[0-9.]*|node|nodejs|ruby|php[0-9.]*|deno|bun|lua|awk|gawk"
+    r"|osascript)\Z"
+)
+# The operations of clouds and forges that upload.
+UPLOADS = lazy_regex(
+    r"s3\S{0,4} (?:cp|mv|sync|rb)|storage (?:cp|blob|fs|rsync)|gist create|release upload"
+    r"|secret set|put-object|copy|cp |push"
+)
 FILE_VALUE = lazy_regex(r"(?:[\w.\[\]-]{0,60}=)?[@<](?!-\Z)([^\s;,]{1,300})")
 FILE_OPTION = lazy_regex(
     r"(?:--(?:post|body|upload)-file=|--data(?:-binary|-raw|-urlencode|-ascii)?=@|"
@@ -51,7 +58,7 @@ def is_ordinary(word: str) -> bool:
     return not (
         name in _INTERPRETED
         or INTERPRETERS.match(name)
-        or SENDERS.match(name)
+        or name in lists.SENDERS
         or name.endswith((".sh", ".py", ".bin"))
     )
 

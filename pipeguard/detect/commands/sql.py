@@ -15,14 +15,27 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 MAX_LINE = 1500  # characters; a longer statement has several lines
 OVERLAP = 200  # characters shared by two of them
 
-# A string, an identifier in quotes, a comment that MySQL runs, a comment, a string between dollars
+# An identifier in quotes, a comment that MySQL runs, a comment, a string between dollars
 # (PostgreSQL), the end of a statement.
-_TOKEN = lazy_regex(programs.alternatives("SQL_TOKENS"), re.DOTALL)
+_NO_STRING = (
+    r"""|(?P<name>\"(?:[^\"]|\"\"){0,200}\"|`[^`]{0,200}`|\[[A-Za-z_][\w ]{0,60}\])"""
+    r"|(?P<run>/\*!\d{0,6}|\*/)|(?P<comment>/\*.*?(?:\*/|\Z)|--[^\n]*+|\#[^\n]*+)"
+    r"|(?P<dollar>\$(?P<tag>\w{0,20})\$.{0,20000}?(?:\$(?P=tag)\$|\Z))|(?P<end>;)"
+)
+# These, or a string.
+_TOKEN = lazy_regex(r"(?P<string>'(?>(?>(?:[^'\\]++|''|\\.){1,500})*)'?)" + _NO_STRING, re.DOTALL)
 # The same for databases in which a backslash escapes no quote (ISO/IEC 9075-2).
-_STANDARD_TOKEN = lazy_regex(_TOKEN.pattern.replace(r"[^'\\]++|''|\\.", r"[^']++|''"), re.DOTALL)
+_STANDARD_TOKEN = lazy_regex(
+    r"(?P<string>'(?>(?>(?:[^']++|''){1,500})*)'?)" + _NO_STRING, re.DOTALL
+)
 # A statement whose condition is true for every row.
 _AFFECTS_ALL = lazy_regex(
-    rf"(?:delete from|update) .* where \(?(?:{programs.alternatives('SQL_ALWAYS')})\)?\Z"
+    r"""(?:delete\x20from|update)\x20.*\x20where\x20\(?(?:
+    (\w+)\x20?=\x20?\1 | true | 1 | not\x20false | '_'\x20?(?:=|like)\x20?'_'
+    | \d+\x20?(?:<>|!=|<|>|=)\x20?\d+ | [\w.]+\x20?=\x20?[\w.]+\x20or\x201\x20?=\x20?1
+    | \w+\x20(?:is\x20not\x20null|like\x20'_')
+    )\)?\Z""",
+    re.VERBOSE,
 )
 # A table that a session made for itself, which it may drop.
 _SCRATCH = lazy_regex(
@@ -32,7 +45,8 @@ _SCRATCH = lazy_regex(
 _BEGINS = lazy_regex(
     r"(?>(?>(?:\s*+(?:/\*(?>(?>(?:[^*]++|\*(?!/)){1,500})*)\*/|(?:--|#)[^\n]*+\n)){1,500})*)"
     r"[\s(/*-]{0,20}"  # comments before it
-    rf"(?:{programs.alternatives('SQL_BEGINS')})",
+    rf"(?:{programs.alternatives('SQL_BEGINS')}|db\.|flush\w{{2,4}}|[{{\[]"
+    r"|(?:query|mutation|subscription)\b)",
     re.IGNORECASE,
 )
 _STRING = lazy_regex(r"'(?>(?>(?:[^']++|''){1,500})*)'?|\"(?>(?>(?:[^\"]++|\"\"){1,500})*)\"?")
@@ -42,10 +56,18 @@ _CLOSINGS = [
     (quote, lazy_regex(rf"(?>(?>(?:{text}|{quote}{quote}){{1,500}})*){quote}", re.DOTALL))
     for quote, text in (("'", r"[^']++"), ("'", r"[^'\\]++|\\."), ('"', r'[^"\\]++|\\.'))
 ]
+# What may follow the string that a value is put in: an operator and its operand, or a clause.
 _APPLIED = lazy_regex(
-    rf"(?:{programs.alternatives('SQL_APPLIED')}).*?"
-    r"(?=--|#|/\*|;|\|\||&&|\b(?:or|and|xor|union|intersect|except|minus|having)\b)",
-    re.IGNORECASE,
+    r"""(?:
+    [=<>!+*/%^|&~@:-]{1,3}\s?\(*\s?[+~-]?(?:\w*\(?'_|\d|\w+\() | ::\w | (?:is|not)?null\b
+    | is\x20(?:not\x20)?(?:null|true|false|distinct\x20from|'_) | (?:not\x20)?in\s?\(
+    | (?:limit|offset)\x20\d | '_'
+    | (?:not\x20)?(?:like|glob|match|regexp|rlike|similar\x20to|between|in)\s?\(*\s?'_
+    | for\x20update | (?:order|group)\x20by\x20
+    | (?:escape|collate|returning|div|mod|at\x20time\x20zone)\s
+    ).*?
+    (?=--|\#|/\*|;|\|\||&&|\b(?:or|and|xor|union|intersect|except|minus|having)\b)""",
+    re.IGNORECASE | re.VERBOSE,
 )
 _COMMENT = lazy_regex(r"\s*(?:--|#|/\*)")
 _TAG = lazy_regex(r"#\w|#[\w-]*'")

@@ -57,7 +57,7 @@ _ESCAPED = lazy_regex(r"\\{1,4}(?:u([0-9a-fA-F]{4})|(/))|&amp;")
 _PERCENT = lazy_regex(r"%([0-7][0-9a-fA-F])")
 _SHORT_VALUE = lazy_regex(rf"(?=.{{0,99}}[0-9@#/])\S{{{LEAST_SHORT},{SHORT_CHARS}}}")
 _OBEYED_FILES = lazy_regex(lists.alternatives("MODEL_FILES").encode())
-_AMOUNT = lazy_regex(arguments.alternatives("AMOUNTS"), re.IGNORECASE)
+_AMOUNT = lazy_regex(rf"{arguments.alternatives('AMOUNTS')}|\An\Z", re.IGNORECASE)
 
 
 _IN_RUN = re.sub(rb"[^\w%+-]", b" ", bytes(range(256)))  # a space for all other signs

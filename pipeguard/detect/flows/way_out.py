@@ -29,11 +29,15 @@ LONGEST_ADDRESS = 2048  # characters
 PICTURE_CHARS = 256  # before the address of a picture: the longest match of `_PICTURE`
 
 _ADDRESS = lazy_regex(
-    rf"\b(?:{programs.alternatives('SERVERS_OF_DATA')})(?:://|%3A%2F%2F)([^\s\"'<>`{{}}]{{1,2048}})",
+    rf"\b(?:{programs.alternatives('SERVERS_OF_DATA')}|mongodb\+srv)(?:://|%3A%2F%2F)([^\s\"'<>`{{}}]{{1,2048}})",
     re.IGNORECASE,
 )
 _HOST = lazy_regex(r"(?:[\w-]{1,63}\.){1,30}[A-Za-z][A-Za-z0-9-]{1,23}\.?(?::[0-9]{1,5})?")
-_REACHES_HOST = lazy_regex(rf"\b(?:{programs.alternatives('REACHING_CALLS')})\b", re.IGNORECASE)
+_REACHES_HOST = lazy_regex(
+    rf"\b(?:{programs.alternatives('REACHING_CALLS')}"
+    r"|openssl s_client|requests?\.\w|http\.client)\b",
+    re.IGNORECASE,
+)
 _RUNS_SENDER = lazy_regex(
     rf"(?:^|[\s;|&(`\"'=:])(?:{programs.alternatives('RUN_SENDERS')})\s", re.IGNORECASE
 )

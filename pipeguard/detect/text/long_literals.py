@@ -10,14 +10,28 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from pipeguard.detect.words import programs
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 MOST_BYTES = 2**18  # of a text; a longer one is not searched
 FEW_TEXTS = 2  # that are remembered: one text is asked about for each match in it
 BEFORE_BYTES = 80  # before a literal, which tell the use of its value
 
-_BEGINNING = lazy_regex(programs.alternatives("LITERALS").encode(), re.MULTILINE)
+# The beginning of a comment or a literal. Whichever comes first counts, so that none begins within
+# another; a comment of a line and a short literal end in their line.
+_BEGINNING = lazy_regex(
+    rb"""(?P<block>/\*|<!--|--\[\[|^=begin\b)
+    | (?P<quotes>\"{3}|'{3})
+    | \br(?P<hashes>\#{1,4})\"
+    | \bR\"(?P<mark>[A-Za-z_]{0,16})\(
+    | <<[<~-]?(?P<quote>[\"']?)(?P<word>[A-Z_][A-Z0-9_]{1,30})(?P=quote)[^\n]{0,200}\n
+    | (?P<bracket>(?<=[=(,]\x20)|(?<=[=(,]))\[\[
+    | (?P<backquote>(?<!`)`(?!`))
+    | `{2,}
+    | (?:^|(?<=\s))(?:\#(?!\[)|//|--(?=\s))[^\n]*+
+    | \"(?>(?>(?:[^\"\\\n]++|\\.){1,500})*)(?:\"|$)
+    | (?<![\w&<])'(?>(?>(?:[^'\\\n]++|\\.){1,500})*)(?:'(?!\w)|$)""",
+    re.MULTILINE | re.VERBOSE,
+)
 _BACKQUOTE = lazy_regex(rb"(?<!\\)`")
 _ONE_WORD = lazy_regex(rb"^[ \t]*+([A-Z_][A-Z0-9_]*+)\b", re.MULTILINE)
 _ENDS_OF_BLOCKS = {b"/*": b"*/", b"<!--": b"-->", b"--[[": b"]]", b"=begin": b"\n=end"}

@@ -60,6 +60,11 @@ class Words:
         return tables
 
 
+def alternatives(expressions: str) -> str:
+    """Join expressions, which have blanks between them, as alternatives of one."""
+    return "|".join(expressions.split())
+
+
 acts = Words("acts")
 arguments = Words("arguments")
 benign_commands = Words("benign_commands")
