@@ -33,7 +33,7 @@ def settle(case: Case, message: Message, findings: list[Finding]) -> Verdict:
     """Turn findings into the frame to forward and the reply."""
     action = greatest(findings)
     is_call = case.kind is MessageKind.REQUEST and case.request and case.request.tool
-    if action > Action.WARN and not is_call:
+    if not is_call:
         findings = _show_frame(case, message, findings)
     if action in (Action.REDACT, Action.CUT):
         return _redact(case, message, findings)

@@ -24,7 +24,8 @@ FORECAST = """{
     "properties": {
       "city": {"type": "string", "maxLength": 20, "description": "Its name."},
       "unit": {"enum": ["C", "F"]},
-      "options": {"type": "object", "properties": {"days": {"type": "integer", "minimum": 1}}}
+      "options": {"type": "object", "properties": {"days": {"type": "integer", "minimum": 1}},
+                  "additionalProperties": {"type": "string"}}
     }
   },
   "outputSchema": {"type": "object", "properties": {"celsius": {"type": "number"}}}

@@ -1,7 +1,7 @@
 """Two runs of one server share a store, and each follows its own server's offer."""
 
 from pipeguard.firewall.pins.fingerprint import Pin
-from pipeguard.firewall.pins.store import Pins
+from pipeguard.firewall.pins.store import REVIEW, Pins, as_trusted
 
 KEY = ("tool", "echo")
 TRUSTED = Pin("tool", "echo", "A", "a", None, None, "")
@@ -36,6 +36,17 @@ def test_what_was_forgotten_waits_again_once_the_server_is_started_anew_and_offe
     assert (pins.is_rejected(*KEY), pins.is_unstored(*KEY)) == (False, False)
     store(pins, held("b"), TRUSTED)
     assert pins.is_rejected(*KEY), "the person forgot it once more"
+
+
+def test_a_first_sight_under_review_waits_unless_a_later_version_does() -> None:
+    changed = held("b")._replace(is_reviewed=False)
+    first = TRUSTED._replace(is_reviewed=False)
+    nothing = TRUSTED._replace(approved_definition=None, approved_fingerprint=None)
+    assert as_trusted(changed, needs_review=True) == held("b", nothing)
+    assert as_trusted(first, needs_review=True) == held("a", nothing)._replace(reason=REVIEW)
+    assert as_trusted(changed, needs_review=False) == changed
+    assert as_trusted(held("a", first), needs_review=False) == first
+    assert as_trusted(held("b"), needs_review=True) == held("b"), "a person approved A"
 
 
 def test_what_a_run_has_not_listed_is_as_in_the_store() -> None:
