@@ -22,7 +22,7 @@ BARS = PROJECT["mcp-pipeguard"]["bars"]
 # expression. Nobody raises one: a commit that needs room deletes something in the same room.
 CAPS = {
     (".", "terminal", "unicode"): 7_298,
-    ("firewall",): 44_600,
+    ("firewall",): 44_528,
     ("detect",): 152_896,
     ("rulebook",): 10_678,
     ("identity",): 6_049,
@@ -35,7 +35,7 @@ CAPS = {
     ("ui",): 29_828,
     ("cli",): 39_983,
 }
-TOKENS_CAP = 610_263  # of all rooms
+TOKENS_CAP = 610_191  # of all rooms
 # Of code lines: without comments, docstrings and blank lines.
 TESTS_CAP = 70_000
 C_CAP = 4_700

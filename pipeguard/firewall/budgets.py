@@ -16,20 +16,25 @@ import re
 from collections.abc import Callable, Iterable
 from sys import getsizeof
 
-# The work of a message, and of each byte in it, which up to three engines scan.
-WORK_NS, BYTE_NS = 50_000_000, 130
-CALL_NS, DECODED_NS = 1_000, 20  # of a replacement or a decoding, and of a decoded byte
+WORK_NS = 50_000_000  # of a message
+BYTE_NS = 130  # of each byte in it, which up to three engines scan
+CALL_NS = 1_000  # of a replacement or a decoding
+DECODED_NS = 20  # of a decoded byte
 SEARCHED_NS = 5  # of a byte that a rule searches
-# Of a match: found, rated, rated by the sentences around it, reported, and each of its pieces. All
-# matches of a message; and the share that each byte adds.
-FOUND_NS, RATED_NS, READ_AROUND_NS, REPORTED_NS, PIECE_NS = 10_000, 10_000, 20_000, 100_000, 30_000
-MATCHES_NS, MATCHES_BYTE_NS = 50_000_000, 220
+FOUND_NS = 10_000  # of a match that is found
+RATED_NS = 10_000  # of one that is rated
+READ_AROUND_NS = 20_000  # of one that is rated by the sentences around it
+REPORTED_NS = 100_000  # of one that is reported
+PIECE_NS = 30_000  # of each of its pieces
+MATCHES_NS = 50_000_000  # of all matches of a message
+MATCHES_BYTE_NS = 220  # the share that each byte adds
 READ_NS = 300  # of a byte that a classifier reads
 SENTENCE_NS = 400_000  # of a sentence that a network reads
 DOUBT_NS = 2_000_000  # at most, of a match that a classifier is asked about: is it an order?
 # Added for each definition of a list, three sentences, and for all together: a client asks for
 # a list once, and real ones instruct a model in every other sentence.
-DEFINITION_NS, DEFINITIONS_NS = 3 * SENTENCE_NS, 300 * SENTENCE_NS
+DEFINITION_NS = 3 * SENTENCE_NS
+DEFINITIONS_NS = 300 * SENTENCE_NS
 # Reading leaves this for the network, which reads the likeliest of it again.
 KEPT_NS = 20 * SENTENCE_NS
 

@@ -24,7 +24,8 @@ else:
         """Represents a compiled expression; the functions of `re` do not accept it."""
 
         def __init__(self, pattern, flags):
-            self.pattern, self._flags = pattern, flags
+            self.pattern = pattern
+            self._flags = flags
 
         def __getattr__(self, name):
             """Compile, and keep the attribute: from now on it is found without this function."""

@@ -53,7 +53,9 @@ class SchemaPlace:
             old: the value at this place in the approved definition.
             new: in the definition seen now.
         """
-        keyword, role, label = self.keyword, self.role, self.label
+        keyword = self.keyword
+        role = self.role
+        label = self.label
         if role is SchemaRole.KEYWORD and keyword == "properties":
             parameter = f"{label}.{key}".lstrip(".")
             return SchemaPlace(SchemaRole.PARAMETER, parameter, keyword, self.schemas)
@@ -61,7 +63,8 @@ class SchemaPlace:
             part = f".{keyword}.{key}" if keyword in _WITH_NAMED_SCHEMAS else ""
             part = f".{keyword}[{key}]" if keyword in _WITH_LISTED_SCHEMAS else part
         else:
-            keyword, part = key, "[]" if key == "items" else f".{key}"
+            keyword = key
+            part = "[]" if key == "items" else f".{key}"
             if key not in _WITH_ONE_SCHEMA:
                 return SchemaPlace(SchemaRole.KEYWORD, label, key, (old, new))
         return SchemaPlace(label=f"{label}{part}".lstrip("."), keyword=keyword) if part else self
@@ -106,8 +109,17 @@ _WITH_NAMED_SCHEMAS = frozenset({"patternProperties", "$defs", "definitions", "d
 _WITH_LISTED_SCHEMAS = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
 _WITH_ONE_SCHEMA = frozenset(
     {
-        *("items", "additionalProperties", "unevaluatedProperties", "unevaluatedItems"),
-        *("contains", "propertyNames", "contentSchema", "not", "if", "then", "else"),
+        "items",
+        "additionalProperties",
+        "unevaluatedProperties",
+        "unevaluatedItems",
+        "contains",
+        "propertyNames",
+        "contentSchema",
+        "not",
+        "if",
+        "then",
+        "else",
     }
 )
 _DECODER = JSONDecoder(parse_float=Number, parse_int=Number)

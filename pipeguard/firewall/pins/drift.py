@@ -89,8 +89,18 @@ _FLOORS = frozenset(
 _OPEN_ENDS = frozenset({"additionalProperties", "unevaluatedProperties", "unevaluatedItems"})
 _RESTRAINTS = frozenset(
     {
-        *("const", "pattern", "format", "not", "multipleOf", "uniqueItems", "items", "contains"),
-        *("propertyNames", "allOf", "contentEncoding", "contentMediaType"),
+        "const",
+        "pattern",
+        "format",
+        "not",
+        "multipleOf",
+        "uniqueItems",
+        "items",
+        "contains",
+        "propertyNames",
+        "allOf",
+        "contentEncoding",
+        "contentMediaType",
     }
 )
 
@@ -101,7 +111,8 @@ _Judged = tuple[Drift, Iterable[str]]
 
 def _judge(change: definition_diff.Difference) -> Iterator[_Judged]:
     """Classify and describe a difference, which may be of several classes."""
-    top, last = change.path[0], change.path[-1]
+    top = change.path[0]
+    last = change.path[-1]
     if top in definition_diff.INPUTS:
         yield from _judge_schema(change, "parameter")
         return
@@ -123,7 +134,8 @@ def _judge(change: definition_diff.Difference) -> Iterator[_Judged]:
 
 
 def _judge_schema(change: definition_diff.Difference, noun: str) -> Iterator[_Judged]:
-    place, last = change.place, change.path[-1]
+    place = change.place
+    last = change.path[-1]
     label = show(place.label, VALUE_CHARS)
     if place.role is definition_diff.SchemaRole.PARAMETER and change.old is json_values.ABSENT:
         needed = last in place.required_names[1]

@@ -16,7 +16,8 @@ _Dump = Callable[[bool | int | str | float | None, IO[bytes]], None]  # as `rfc8
 EXACT_DIGITS = 15  # a decimal of 15 digits survives a double and back (IEEE 754)
 
 # Reasons of a hold that does not wait: the server offers the trusted version, or a person said no.
-WITHDRAWN, REJECTED = "withdrawn", "rejected"
+WITHDRAWN = "withdrawn"
+REJECTED = "rejected"
 _TIMES = 7  # the index of the first field that is a time, behind which all tell of the past
 
 

@@ -122,7 +122,8 @@ class Pins:
 
     def is_rejected(self, kind: str, name: str) -> bool:
         """True for a hold that a person rejected, or one that was forgotten in this run."""
-        pin, state = self._now.get((kind, name)), self._states.get((kind, name))
+        pin = self._now.get((kind, name))
+        state = self._states.get((kind, name))
         return state is _HoldState.FORGOTTEN or (pin is not None and pin.is_rejected)
 
     def start_anew(self) -> None:
@@ -156,7 +157,9 @@ class Pins:
                 settled = self._settle(key, pin, stored.get(key))
                 if settled is not None:
                     new[key] = settled
-            self._now, self._learned, self._shown = new, learned, None
+            self._now = new
+            self._learned = learned
+            self._shown = None
             self.names = Names(new.values())
             self._bytes = sum(map(_size, new.values()))
             unstored = new.keys() & self._unstored
@@ -191,7 +194,8 @@ class Pins:
         Returns:
             The pin; None for the one in the store.
         """
-        held, approved = pin.held_fingerprint, pin.approved_fingerprint
+        held = pin.held_fingerprint
+        approved = pin.approved_fingerprint
         now_approved = stored.approved_fingerprint if stored is not None else None
         if key in self._states and held is not None:
             if now_approved != held:

@@ -112,7 +112,8 @@ class InputRequests:
 
     def record(self, body: JsonObject) -> None:
         """Record the input requests of a result or a task (extension, `notifications/tasks`)."""
-        requests, state = body.get("inputRequests"), body.get("requestState")
+        requests = body.get("inputRequests")
+        state = body.get("requestState")
         keys = reversed(requests) if isinstance(requests, dict) else ()  # of too many, the last
         hashes = [_hash(key) for key in islice(keys, MAX_REMEMBERED)]
         states = [] if state is None else [_hash(state)]
@@ -122,7 +123,8 @@ class InputRequests:
 
     def cover(self, params: JsonObject) -> bool:
         """True if all that a request answers was asked for, and its state was given out."""
-        responses, state = params.get("inputResponses"), params.get("requestState")
+        responses = params.get("inputResponses")
+        state = params.get("requestState")
         if state is not None and _hash(state) not in self._states:
             return False
         return not isinstance(responses, dict) or all(_hash(key) in self._keys for key in responses)

@@ -71,7 +71,9 @@ class Oversized(bytes):
     def of(cls, head: bytes, tail: bytes, size: int) -> Oversized:
         """The ends of a line or part of this size."""
         oversized = cls(head + tail)
-        oversized.head, oversized.tail, oversized.size = head, tail, size
+        oversized.head = head
+        oversized.tail = tail
+        oversized.size = size
         return oversized
 
 
@@ -94,7 +96,10 @@ class Lost(bytes):
     def of(cls, id_token: str, why: str, code: int = PEER_GONE, *, sent: bool = True) -> Lost:
         """A stand-in for the answer to a request."""
         lost = cls(b'{"id":' + id_token.encode() + b"}")
-        lost.id_token, lost.why, lost.code, lost.sent = id_token, why, code, sent
+        lost.id_token = id_token
+        lost.why = why
+        lost.code = code
+        lost.sent = sent
         return lost
 
 
@@ -146,7 +151,8 @@ class LineFrames:
             self._add(rest)
         if self._head is not None and self._size > MAX_PART * self._limit:
             frames.append(Oversized.of(self._head, b"", self._size))
-            self._head, self._size = b"" if legible_ids(frames[-1]) else self._head, 0
+            self._head = b"" if legible_ids(frames[-1]) else self._head
+            self._size = 0
         return frames
 
     def end(self) -> list[bytes]:
@@ -175,7 +181,9 @@ class LineFrames:
         frame = b"".join(self._chunks)  # of a single piece, the very object
         if self._head is not None:
             frame = Oversized.of(self._head, frame, self._size)
-        self._chunks, self._size, self._head = [], 0, None
+        self._chunks = []
+        self._size = 0
+        self._head = None
         return frame
 
 
@@ -290,7 +298,8 @@ class _Scan:
             match = pattern.search(data, position)
             if match is None or match[0] == b'"':  # the end, or an unterminated string
                 break
-            token, position = match[0], match.end()
+            token = match[0]
+            position = match.end()
             self._take(token, is_ended=position < len(data) or token.startswith(b'"'))
             if self.is_whole:
                 return
@@ -318,7 +327,9 @@ class _Scan:
         self._depth += 1
         self._key = None
         if self._level == 0 and token == b"{" and self._depth == 1 + self._is_batch:
-            self._level, self._id, self._names = self._depth, None, set()
+            self._level = self._depth
+            self._id = None
+            self._names = set()
 
     def _member(self, token: bytes, *, is_ended: bool) -> None:
         if token == b",":

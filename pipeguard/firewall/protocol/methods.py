@@ -9,7 +9,7 @@ from pipeguard.errors import Refusal
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.ids import write_id
-from pipeguard.firewall.protocol.json_values import JsonObject
+from pipeguard.firewall.protocol.json_values import JsonObject, as_object
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.pending import PendingRequest
 from pipeguard.firewall.protocol.places import LISTS, OPENINGS, PLACES
@@ -18,24 +18,43 @@ from pipeguard.firewall.protocol.spelling import folded_name
 _WITH_PLACES = frozenset(method for _, method in PLACES)
 _WITHOUT_PLACES = frozenset(
     {
-        *("ping", "logging/setLevel", "roots/list", "subscriptions/listen"),
-        *(f"tasks/{verb}" for verb in ("get", "result", "list", "cancel", "update")),
-        *(f"notifications/{kind}" for kind in ("initialized", "cancelled", "resources/updated")),
-        *(
-            f"notifications/{kind}/list_changed"
-            for kind in ("tools", "prompts", "resources", "roots")
-        ),
-        *("notifications/elicitation/complete", "notifications/subscriptions/acknowledged"),
+        "ping",
+        "logging/setLevel",
+        "roots/list",
+        "subscriptions/listen",
+        "tasks/get",
+        "tasks/result",
+        "tasks/list",
+        "tasks/cancel",
+        "tasks/update",
+        "notifications/initialized",
+        "notifications/cancelled",
+        "notifications/resources/updated",
+        "notifications/tools/list_changed",
+        "notifications/prompts/list_changed",
+        "notifications/resources/list_changed",
+        "notifications/roots/list_changed",
+        "notifications/elicitation/complete",
+        "notifications/subscriptions/acknowledged",
     }
 )
 METHODS = _WITH_PLACES | _WITHOUT_PLACES | LISTS.keys() | OPENINGS
 # Methods that are never notifications.
 REQUESTS_ONLY = frozenset(
     {
-        *("tools/call", "tools/list", "prompts/get", "prompts/list"),
-        *("resources/read", "resources/list", "resources/templates/list"),
-        *("completion/complete", "initialize", "server/discover"),
-        *("sampling/createMessage", "elicitation/create", "roots/list"),
+        "tools/call",
+        "tools/list",
+        "prompts/get",
+        "prompts/list",
+        "resources/read",
+        "resources/list",
+        "resources/templates/list",
+        "completion/complete",
+        "initialize",
+        "server/discover",
+        "sampling/createMessage",
+        "elicitation/create",
+        "roots/list",
     }
 )
 _NO_LETTERS = lazy_regex(r"[^a-z]+")
@@ -81,7 +100,8 @@ EXPENDABLE = frozenset({PROGRESS, LOG_MESSAGE})
 
 def without_free_text(value: JsonObject) -> JsonObject:
     """An essential notification, reduced to the members that have an effect."""
-    method, params = value["method"], value.get("params")
+    method = value["method"]
+    params = value.get("params")
     bare: JsonObject = {"jsonrpc": "2.0", "method": method}
     if not isinstance(params, dict):
         return bare
@@ -89,10 +109,10 @@ def without_free_text(value: JsonObject) -> JsonObject:
     if method == CANCELLED and write_id(params.get("requestId")) is not None:
         effective["requestId"] = params["requestId"]
     if method == ACKNOWLEDGED:
-        meta = params.get("_meta")
+        subscription = as_object(params.get("_meta")).get(SUBSCRIPTION_META)
         effective["notifications"] = granted_flags(value)
-        if isinstance(meta, dict) and write_id(meta.get(SUBSCRIPTION_META)) is not None:
-            effective["_meta"] = {SUBSCRIPTION_META: meta[SUBSCRIPTION_META]}
+        if write_id(subscription) is not None:
+            effective["_meta"] = {SUBSCRIPTION_META: subscription}
     return {**bare, "params": effective}
 
 
@@ -110,10 +130,7 @@ _LISTS = {
 
 def read_lists(value: JsonObject) -> frozenset[str]:
     """The lists that a `subscriptions/listen` asks for, or that its acknowledgement grants."""
-    params = value.get("params")
-    flags = params.get("notifications") if isinstance(params, dict) else None
-    if not isinstance(flags, dict):
-        return frozenset()
+    flags = as_object(as_object(value.get("params")).get("notifications"))
     return frozenset(kind for name, kind in _LISTS.items() if flags.get(name) is True)
 
 
@@ -125,9 +142,8 @@ def granted_flags(value: JsonObject) -> JsonObject:
 
 def acknowledge(open_requests: Iterable[PendingRequest], value: JsonObject) -> None:
     """Record an acknowledgement: requested lists that it grants are announced from now on."""
-    params = value.get("params")
-    meta = params.get("_meta") if isinstance(params, dict) else None
-    token = write_id(meta.get(SUBSCRIPTION_META)) if isinstance(meta, dict) else None
+    meta = as_object(as_object(value.get("params")).get("_meta"))
+    token = write_id(meta.get(SUBSCRIPTION_META))
     for request in open_requests:
         if request.id_token == token and request.method == LISTEN and request.forwarded:
             request.announced_lists = request.requested_lists & read_lists(value)

@@ -5,7 +5,7 @@ Keeps only the parts that a later check needs: declarations may be of any length
 
 from __future__ import annotations
 
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object
 
 # The capability that a client declares for each server request (client/*).
 CAPABILITIES = {
@@ -33,7 +33,12 @@ class Peers:
     """
 
     __slots__ = (
-        *("agreed", "announces", "begun", "capabilities", "handshake", "initialized"),
+        "agreed",
+        "announces",
+        "begun",
+        "capabilities",
+        "handshake",
+        "initialized",
         "revision",
     )
 
@@ -53,15 +58,18 @@ class Peers:
 
     def begin_handshake(self, params: JsonValue) -> None:
         """Record the params of the client's `initialize`."""
-        self.handshake, self.agreed, self.initialized = True, False, False
-        self.declare(params.get("capabilities") if isinstance(params, dict) else None)
+        self.handshake = True
+        self.agreed = False
+        self.initialized = False
+        self.declare(as_object(params).get("capabilities"))
 
     def declare(self, declared: JsonValue) -> None:
         """Record the capabilities that the client declares."""
         capabilities = set()
+        declarations = as_object(declared)
         for name in CAPABILITIES.values():
-            if isinstance(declared, dict) and name in declared:
-                modes = declared[name]
+            if name in declarations:
+                modes = declarations[name]
                 capabilities.add(name)
                 if name == "elicitation" and isinstance(modes, dict):
                     # An empty declaration means only forms (MCP 2025-11-25 client/elicitation).
@@ -71,15 +79,15 @@ class Peers:
 
     def describe_server(self, method: str, result: JsonObject) -> None:
         """Record the server's answer to `initialize` or `server/discover`."""
-        version, capabilities = result.get("protocolVersion"), result.get("capabilities")
+        version = result.get("protocolVersion")
+        capabilities = result.get("capabilities")
         if method == "initialize":
             self.agreed = True
             if type(version) is str:
                 self.revision = version[:MAX_REVISION_CHARS]
         if isinstance(capabilities, dict):
-            details = {name: capabilities.get(name) for name in LISTED.values()}
             self.announces = frozenset(
                 name
-                for name, detail in details.items()
-                if isinstance(detail, dict) and detail.get("listChanged") is True
+                for name in LISTED.values()
+                if as_object(capabilities.get(name)).get("listChanged") is True
             )

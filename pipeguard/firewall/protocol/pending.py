@@ -61,7 +61,8 @@ class Targets:
     def facts(self) -> TargetFacts:
         """The facts."""
         if (read := self._read) is not None:  # another thread may reset it
-            self._facts, self._read = read(), None
+            self._facts = read()
+            self._read = None
         return self._facts
 
     @property
@@ -71,7 +72,8 @@ class Targets:
 
     def forget(self) -> None:
         """Name nothing from now on."""
-        self._facts, self._read = TargetFacts(), None
+        self._facts = TargetFacts()
+        self._read = None
 
 
 NO_CALL = Targets()
@@ -123,8 +125,11 @@ class PendingRequest:
         since: float,
         progress_token: str | None = None,
     ) -> None:
-        self.id_token, self.method, self.tool = id_token, method, tool
-        self.since, self.progress_token = since, progress_token
+        self.id_token = id_token
+        self.method = method
+        self.tool = tool
+        self.since = since
+        self.progress_token = progress_token
         self.size = REQUEST_BYTES + measure_text(id_token, method, tool, progress_token)
 
     @property
@@ -147,7 +152,9 @@ def pending_request(message: Message, now: float) -> PendingRequest:
     """
     assert message.method is not None  # noqa: S101  a request has one
     assert message.id_token is not None  # noqa: S101  a request has one
-    params, tool, progress_token = message.params, None, None
+    params = message.params
+    tool = None
+    progress_token = None
     name = params.get("name")
     if message.method == "tools/call" and type(name) is str:
         tool = name
@@ -186,8 +193,10 @@ class RepeatedCall(NamedTuple):
 
     def resume(self, request: PendingRequest) -> None:
         """Let a request wait on, replacing the one that was answered with a question."""
-        request.held_event, request.held_mark = self.event, self.mark
-        request.since, request.is_refused = self.since, self.is_refused
+        request.held_event = self.event
+        request.held_mark = self.mark
+        request.since = self.since
+        request.is_refused = self.is_refused
 
 
 class QuestionsInResults(Protocol):
@@ -307,7 +316,8 @@ class Pending:
             request.call_bytes = more
             self._whole._call_bytes += more
         else:
-            request.call, request.call_values = None, _NONE
+            request.call = None
+            request.call_values = _NONE
 
     def find(self, id_token: str) -> PendingRequest | None:
         """The forwarded request that an answer belongs to, or None."""
@@ -362,7 +372,8 @@ class Pending:
 
     def outlive(self, request: PendingRequest) -> None:
         """Accept progress of an answered request, which became a task (basic/utilities/tasks)."""
-        whole, token = self._whole, request.progress_token
+        whole = self._whole
+        token = request.progress_token
         if token is None:
             return
         whole._end_task(token)

@@ -55,7 +55,8 @@ class ParsedFrame(bytes):
         """
         value, line = read_json(frame)
         parsed = cls(frame)
-        parsed.value, parsed.is_line = value, line is frame
+        parsed.value = value
+        parsed.is_line = line is frame
         return parsed
 
     @classmethod
@@ -79,7 +80,8 @@ class ParsedFrame(bytes):
     def of_line(cls, line: bytes, value: json_values.JsonValue) -> ParsedFrame:
         """A frame on one line, whose value is known."""
         parsed = cls(line)
-        parsed.value, parsed.is_line = value, True
+        parsed.value = value
+        parsed.is_line = True
         return parsed
 
 

@@ -113,7 +113,8 @@ def covers(template: str, uri: str) -> bool:
     if parsed is None or hides(uri) or _leads_up(uri):
         return False
     parts, named = parsed
-    uri, ends = normal(uri), [0]
+    uri = normal(uri)
+    ends = [0]
     for part in parts:  # each takes time linear in the URI
         if isinstance(part, str):
             ends = [end + len(part) for end in ends if uri.startswith(part, end)]
@@ -154,7 +155,8 @@ _Template = tuple[list[str | _Expression], set[str] | None]
 def _after(part: _Expression, uri: str, starts: list[int]) -> list[int]:
     """Positions at which the next part may begin, sorted; a variable may write nothing."""
     prefix, run = part
-    ends, reached = set(starts), -1
+    ends = set(starts)
+    reached = -1
     for start in starts:
         begin = start + len(prefix)
         if begin <= reached or not uri.startswith(prefix, start):
@@ -168,7 +170,10 @@ def _after(part: _Expression, uri: str, starts: list[int]) -> list[int]:
 _EXPRESSION = lazy_regex(r"\{([+#./;?&]?)([^{}]*)\}")
 _VARIABLE = lazy_regex(r"((?:[A-Za-z0-9_.-]|%[0-9A-Fa-f]{2})+)(\*|:[1-9][0-9]{0,3})?")
 _NUMBERED = lazy_regex(r"\{([0-9]+)\}")
-_SEGMENT, _SEGMENTS, _ANY, _QUERY = r"[^/?#\\]*", r"[^?#\\]*", r".*", r"[^#]*"
+_SEGMENT = r"[^/?#\\]*"
+_SEGMENTS = r"[^?#\\]*"
+_ANY = r".*"
+_QUERY = r"[^#]*"
 _RUNS = {
     "": _SEGMENT,
     ".": _SEGMENT,

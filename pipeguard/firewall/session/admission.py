@@ -185,7 +185,8 @@ def _not_offered(guard: Guard, kind: str, name: str, why: str) -> Finding:
 
 
 def _hold(guard: Guard, name: str, rule: str, note: str, excerpt: str = "") -> Finding:
-    place, pointer = "call.name", "/params/name"
+    place = "call.name"
+    pointer = "/params/name"
     finding = Finding(rule, place, pointer, note=note, excerpt=excerpt, tool=name)
     return observe_only(finding) if guard.policy.mode is Mode.OBSERVE else finding
 

@@ -14,7 +14,8 @@ from pipeguard.firewall.protocol.pending import PendingRequest
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.lifecycle import ConversationState, WaitingRoom
 
-TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
+TO_SERVER = Direction.TO_SERVER
+TO_CLIENT = Direction.TO_CLIENT
 
 
 class Case:

@@ -122,7 +122,8 @@ def review(
 
 def _review_items(listed: DefinitionScope, items: list[JsonValue]) -> Iterator[ReviewedDefinition]:
     """Review the definitions of a list; the detector looks at several together."""
-    names, detector = set[str](), listed.guard.detector
+    names = set[str]()
+    detector = listed.guard.detector
     for first in range(0, len(items), TOGETHER):
         some = items[first : first + TOGETHER]
         read = detector.look_ahead(listed.context(None), some)
@@ -133,7 +134,8 @@ def _review_items(listed: DefinitionScope, items: list[JsonValue]) -> Iterator[R
 
 def _review_item(scope: DefinitionScope, item: JsonValue, names: set[str]) -> ReviewedDefinition:
     """Review a definition, and add its name to the names of its list."""
-    kind, key = scope.kind, scope.key
+    kind = scope.kind
+    key = scope.key
     name = item.get(key) if isinstance(item, dict) else None
     if not isinstance(item, dict) or type(name) is not str or has_look_alike(item, _SPELLINGS[key]):
         note = f"a {kind} without {key} was left out of the list"
@@ -231,12 +233,14 @@ class DefinitionScope(NamedTuple):
 
     def context(self, name: str | None) -> Context:
         """The place of the definition in the message, for a tool of this name."""
-        guard, path = self.guard, self.path
+        guard = self.guard
+        path = self.path
         return Context(guard, "result", self.method, self.now, name, path, self.budgets)
 
     def scan(self, value: JsonValue, name: str | None) -> Findings:
         """The findings of the rules for definitions; they block if others would redact."""
-        context, read = self.context(name), self.read
+        context = self.context(name)
+        read = self.read
         if read is None:
             findings = self.guard.detector.read(context, Surface.DEFINITIONS, value)
         else:

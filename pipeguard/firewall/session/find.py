@@ -82,9 +82,12 @@ def _hide_names(case: Case, request: PendingRequest, findings: list[Finding]) ->
 
 
 def _make_context(case: Case, original: JsonValue = None) -> Context:
-    method, tool, call = case.method, None, NO_CALL
+    method = case.method
+    tool = None
+    call = NO_CALL
     if case.request is not None:
-        method, tool = case.request.method, case.request.tool
+        method = case.request.method
+        tool = case.request.tool
         call = case.request.call or NO_CALL
     return Context(
         case.guard,

@@ -51,8 +51,10 @@ def find_call(case: Case, id_token: str | None) -> PendingRequest | None:
 
 
 def _look_at_call(case: Case, outline: PlainOutline) -> Verdict | None:
-    guard, tool = case.guard, outline.tool or ""
-    detector, policy = guard.detector, guard.policy
+    guard = case.guard
+    tool = outline.tool or ""
+    detector = guard.detector
+    policy = guard.policy
     pin = guard.pin("tool", tool)
     if pin is None or pin.held_definition is not None:
         return None
@@ -81,7 +83,8 @@ def _look_at_call(case: Case, outline: PlainOutline) -> Verdict | None:
 
 
 def _look_at_result(case: Case, outline: PlainOutline) -> Verdict | None:
-    guard, request = case.guard, find_call(case, outline.id_token)
+    guard = case.guard
+    request = find_call(case, outline.id_token)
     if request is None or guard.shared.notes is not None:
         return None
     case.kind = MessageKind.RESULT

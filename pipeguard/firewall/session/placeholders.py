@@ -19,7 +19,9 @@ MAX_PLACEHOLDER_BYTES = 110
 # Readers take them for notices in any case, brackets, markup and layout, so these do not matter.
 NOTICE_SIGN = r"(?i:pipe[\s_-]?guard|[\[({<]\s?(?:secret|personal|redacted)\s?:)"
 MAX_NOTICE_BYTES = 1024
-_OPEN, _CLOSE, _INSIDE = rb"[\[({<]", rb"[\])}>]", rb"[^\[\](){}<>]"
+_OPEN = rb"[\[({<]"
+_CLOSE = rb"[\])}>]"
+_INSIDE = rb"[^\[\](){}<>]"
 NOTICE = lazy_regex(
     rb"[*_~`]{0,3}(?:"
     + rb"OPEN\s?(?:secret|personal|redacted)\s?:INSIDE{1,160}CLOSE"

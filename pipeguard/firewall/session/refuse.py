@@ -159,7 +159,8 @@ def _withhold(case: Case, request: PendingRequest, code: int, findings: list[Fin
 def _blocking(
     case: Case, findings: list[Finding], forward: bytes | None, reply: bytes | None
 ) -> Verdict:
-    action, found = greatest(findings), tuple(findings)
+    action = greatest(findings)
+    found = tuple(findings)
     return Verdict(case.direction, case.frame, action, forward, reply, found, case.event)
 
 

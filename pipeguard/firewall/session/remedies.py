@@ -50,27 +50,48 @@ class Remedy(NamedTuple):
 # The rules that the policy's actions and exceptions do not decide; `remedies.yaml` has the advice.
 _RULES = {
     Way.NOTHING: (
-        *("protocol.", "protocol.forged-mark", "protocol.internal", LOST, "trust.not-offered"),
-        *("trust.full", "egress.", "egress.failed", "audit."),
-        *("secrets.foreign-placeholder", "secrets.put-back", "secrets.known", OWN_GUARD),
+        "protocol.",
+        "protocol.forged-mark",
+        "protocol.internal",
+        LOST,
+        "trust.not-offered",
+        "trust.full",
+        "egress.",
+        "egress.failed",
+        "audit.",
+        "secrets.foreign-placeholder",
+        "secrets.put-back",
+        "secrets.known",
+        OWN_GUARD,
         "commands.cut-line",
     ),
     Way.EXCEPTION: (
-        *("protocol.view-limit", "protocol.read-limit", "protocol.scan-limit"),
-        *("protocol.not-redacted", "policy.ask", "flows."),
+        "protocol.view-limit",
+        "protocol.read-limit",
+        "protocol.scan-limit",
+        "protocol.not-redacted",
+        "policy.ask",
+        "flows.",
     ),
     Way.POLICY: (
-        *("protocol.frame-too-large", "protocol.too-many-pending", "protocol.flood", "policy."),
+        "protocol.frame-too-large",
+        "protocol.too-many-pending",
+        "protocol.flood",
+        "policy.",
         "search.",
     ),
     Way.APPROVE: ("trust.",),
     Way.OPTION: ("entrance.",),
     Way.GRANT: (
-        *("egress.host", "egress.port", "egress.address"),
-        *("isolation.read", "isolation.write", "isolation.port"),
+        "egress.host",
+        "egress.port",
+        "egress.address",
+        "isolation.read",
+        "isolation.write",
+        "isolation.port",
     ),
 }
-# By rule or family; all others get an exception.
+# By rule or family, which ends with a dot; all others get an exception.
 BY_RULE = {rule: way for way, rules in _RULES.items() for rule in rules}
 _WAYS = tuple(Way)
 # These stop one definition, not the list that it is left out of.
@@ -85,7 +106,8 @@ def find_way(rule: str) -> Way:
 
 def find_remedy(rule: str) -> Remedy:
     """Find the remedy for messages that a rule stops."""
-    rows, family = _read_rows(), rule.partition(".")[0]
+    rows = _read_rows()
+    family = rule.partition(".")[0]
     row = rows.get(rule) or rows.get(f"{family}.") or rows["others"]
     return Remedy(find_way(rule), row["advice"], row.get("key", ""))
 
@@ -110,8 +132,7 @@ def is_held(rules: Iterable[str]) -> bool:
     Args:
         rules: of the findings that block it.
     """
-    ways = {find_way(rule) for rule in rules}
-    return ways == {Way.APPROVE}
+    return {find_way(rule) for rule in rules} == {Way.APPROVE}
 
 
 def decisive_rule(rule: str, tool: str, stopped: Iterable[tuple[str, str]]) -> str:
@@ -126,5 +147,7 @@ def decisive_rule(rule: str, tool: str, stopped: Iterable[tuple[str, str]]) -> s
         stopped: the rule and the tool of each finding that stopped the message.
     """
     rules = [rule]
-    rules += [other for other, of in stopped if not other.startswith(_LEFT_OUT) or of == tool]
-    return max(rules, key=lambda name: _WAYS.index(find_way(name)))
+    for other, stopped_tool in stopped:
+        if stopped_tool == tool or not other.startswith(_LEFT_OUT):
+            rules.append(other)
+    return max(rules, key=lambda each: _WAYS.index(find_way(each)))

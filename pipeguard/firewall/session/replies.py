@@ -27,14 +27,12 @@ CUT_LINE = "commands.cut-line"  # a call has a line of PipeGuard whose passage i
 _EVENT_OF_LINE = lazy_regex(r"event\W{1,8}(\w{1,40}\.\w{1,20})")
 # Rules whose findings explain themselves, to a model too.
 _SELF_EXPLAINING = (
-    *(
-        "trust.drifted",
-        "trust.held",
-        "trust.left-out",
-        "trust.not-offered",
-        "trust.full",
-        "policy.tool",
-    ),
+    "trust.drifted",
+    "trust.held",
+    "trust.left-out",
+    "trust.not-offered",
+    "trust.full",
+    "policy.tool",
     FOREIGN_PLACEHOLDER,
 )
 # Tells a model who can let it pass. No command: a model has a shell.
@@ -95,7 +93,8 @@ def make_result(id_token: str, result: JsonObject) -> bytes:
 
 def add_note(value: JsonObject, text: str) -> JsonObject:
     """Add a note to an answer: a block of a result's content, or a sentence of an error."""
-    error, result = value.get("error"), value.get("result")
+    error = value.get("error")
+    result = value.get("result")
     if isinstance(error, dict) and isinstance(message := error.get("message"), str):
         return {**value, "error": {**error, "message": f"{message} ({text})"}}
     if isinstance(result, dict) and isinstance(content := result.get("content"), list):
@@ -266,9 +265,12 @@ def mark_changed(
 
 def without_forgery(value: JsonObject) -> JsonObject:
     """A peer's answer without PipeGuard's error code and mark; the same object without either."""
-    body, result = value.get("error"), value.get("result")
+    body = value.get("error")
+    result = value.get("result")
     if isinstance(body, dict):
-        changed, data, code = dict(body), body.get("data"), body.get("code")
+        changed = dict(body)
+        data = body.get("data")
+        code = body.get("code")
         if isinstance(code, Number) and str(code) in _OUR_CODES:
             changed["code"] = Number(codes.INTERNAL_ERROR)
         if isinstance(data, dict) and data.get("source") == MARK:

@@ -43,9 +43,17 @@ MIN_PASSAGE_COPY = 24  # the same, of a passage that is cut out
 NEVER_REDACTED = frozenset(
     f"/{pointer}"
     for pointer in (
-        *("jsonrpc", "id", "method", "params/name", "params/uri", "params/cursor"),
-        *("params/taskId", "params/requestId", "params/requestState"),
-        *("params/progressToken", "params/_meta/progressToken"),
+        "jsonrpc",
+        "id",
+        "method",
+        "params/name",
+        "params/uri",
+        "params/cursor",
+        "params/taskId",
+        "params/requestId",
+        "params/requestState",
+        "params/progressToken",
+        "params/_meta/progressToken",
     )
 )
 
@@ -174,7 +182,8 @@ def _cut(text: str, findings: list[Finding], replacement: _Replace) -> str:
 
 def _unused_name(name: str, value: json_values.JsonObject, copied: json_values.JsonObject) -> str:
     """The name, or with a number appended a key that no member has, so that no member is lost."""
-    wanted, number = name, 1
+    wanted = name
+    number = 1
     while wanted in value or wanted in copied:
         number += 1
         wanted = f"{name} {number}"

@@ -44,7 +44,10 @@ def settle(case: Case, message: Message, findings: list[Finding]) -> Verdict:
 
 def make_verdict(case: Case, findings: list[Finding], forward: bytes | None) -> Verdict:
     """The verdict on a message, its most serious finding first."""
-    request, action, method, tool = case.request, Action.ALLOW, case.method, None
+    request = case.request
+    action = Action.ALLOW
+    method = case.method
+    tool = None
     request_bytes = answer_seconds = None
     if request is not None:
         method, tool = request.record_names
@@ -79,7 +82,8 @@ def record_call(
     case: Case, request: PendingRequest, verdict: Verdict, *, is_granted: bool = False
 ) -> None:
     """Remember a call of the client; a server's would pass for the client's own words."""
-    guard, tool = case.guard, request.tool
+    guard = case.guard
+    tool = request.tool
     if tool is None or case.direction is TO_CLIENT or not case.inspects:
         return
     findings = verdict.findings
@@ -115,8 +119,11 @@ def _redact(case: Case, message: Message, findings: list[Finding]) -> Verdict:
     detector = case.guard.detector
     make_placeholder = detector.make_placeholder if case.direction is TO_CLIENT else None
     make_line = partial(detector.make_line, event=case.event)
-    original, remaining, is_cut = message.value, findings, False
-    case.outline, case.sees_nothing = None, False  # which were of the frame as it came
+    original = message.value
+    remaining = findings
+    is_cut = False
+    case.outline = None
+    case.sees_nothing = False  # which were of the frame as it came
     for _ in range(MAX_REDACTIONS):
         private = (f for f in remaining if f.action is Action.REDACT)
         if any(finding.pointer in rewrite.NEVER_REDACTED for finding in private):
