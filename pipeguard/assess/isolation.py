@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeguard.assess.extent_report import short_path
 from pipeguard.assess.gateway_file import is_of_gateway
 from pipeguard.clients.entries import ServerEntry, list_values
 from pipeguard.clients.guarding import ISOLATE, gateway_launcher, wrap_options
@@ -22,7 +21,7 @@ from pipeguard.config.options import WrapOptions, read
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.identity.server_name import identify_server
-from pipeguard.isolation import Isolation, ServerCommand, ServerPreview, preview_server
+from pipeguard.isolation import Isolation, ServerCommand, ServerPreview, preview_server, short_path
 from pipeguard.state.paths import existing_store
 from pipeguard.state.store import open_store
 

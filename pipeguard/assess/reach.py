@@ -10,14 +10,13 @@ from pathlib import Path
 
 import yaml
 
-from pipeguard.assess.extent_report import CHANGES, OWN, REACHES, READS, extent_rows, list_named
 from pipeguard.assess.isolation import EntryIsolation, entry_extent
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.clients.entries import GuardState, ServerEntry
 from pipeguard.clients.masking import command_line
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.identity.server_name import identify_server
-from pipeguard.isolation import ITS_PROGRAM, Extent, Isolation, ServerPreview
+from pipeguard.isolation import ITS_PROGRAM, Extent, Isolation, ServerPreview, list_given
 from pipeguard.unicode.display import visible
 
 NOTHING = "no file of yours, no host"  # the reach of an isolated server without grants
@@ -180,12 +179,7 @@ def given_in_words(target: AssessmentTarget, server: ServerEntry) -> tuple[str, 
     touches = _enforce(target, server)
     if touches is None or touches.extent is None:
         return isolation.given
-    rows = extent_rows(touches)
-    return tuple(
-        f"{what}{', to read' * (label == READS)}"
-        for label in (CHANGES, READS, OWN, REACHES)
-        for what in list_named(rows, label)
-    )
+    return list_given(touches)
 
 
 def _sees_files(extent: Extent) -> bool:

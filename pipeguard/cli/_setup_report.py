@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 
-from pipeguard.assess.extent_report import summarise
 from pipeguard.assess.isolation import extent_if_isolated
 from pipeguard.clients.catalog import Client, clients
 from pipeguard.clients.entries import Config, GuardState
@@ -25,6 +24,7 @@ from pipeguard.clients.setting import (
     find_gone,
 )
 from pipeguard.installation import INSTALL
+from pipeguard.isolation import summarise
 from pipeguard.unicode.display import printable_json, show, visible
 
 _COLOURS = {

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeguard.assess.extent_report import extent_rows, row_lines, short_path, summarise, wrap_text
 from pipeguard.assess.isolated_servers import servers_here, unread_files
 from pipeguard.cli._emit import columns, emit, json_option
 from pipeguard.cli._groups import CommandGroup
@@ -22,7 +21,15 @@ from pipeguard.config.isolate_key import find_entries
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.identity.server_name import identify_server
-from pipeguard.isolation import Isolation, preview_server
+from pipeguard.isolation import (
+    Isolation,
+    extent_rows,
+    preview_server,
+    row_lines,
+    short_path,
+    summarise,
+    wrap_text,
+)
 from pipeguard.launch.person import Person
 from pipeguard.unicode.display import cut, suggestion, visible
 

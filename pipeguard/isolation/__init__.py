@@ -23,6 +23,14 @@ if TYPE_CHECKING:
         check_proxy,
         missing_paths,
     )
+    from pipeguard.isolation.servers.extent_report import (
+        extent_rows,
+        list_given,
+        row_lines,
+        short_path,
+        summarise,
+        wrap_text,
+    )
     from pipeguard.isolation.servers.inventory import Installed, Inventory, package_updater
     from pipeguard.isolation.servers.preview import ServerFacts, ServerPreview, preview_server
     from pipeguard.isolation.servers.starter import ServerStarter
@@ -41,6 +49,7 @@ _NAMES = {
     "servers.command": "ServerCommand",
     "servers.engine_trial": "find_engine_problem try_engines try_landlock",
     "servers.entry_check": "check_entry check_policy check_proxy missing_paths",
+    "servers.extent_report": "extent_rows list_given row_lines short_path summarise wrap_text",
     "servers.inventory": "Installed Inventory package_updater",
     "servers.preview": "ServerFacts ServerPreview preview_server",
     "servers.starter": "ServerStarter",
@@ -64,15 +73,21 @@ __all__ = [
     "check_proxy",
     "choose_engine",
     "describe_excess",
+    "extent_rows",
     "find_engine_problem",
     "find_wall_grant",
+    "list_given",
     "list_grants",
     "missing_paths",
     "package_updater",
     "plan_grant",
     "preview_server",
+    "row_lines",
+    "short_path",
+    "summarise",
     "try_engines",
     "try_landlock",
+    "wrap_text",
 ]
 
 

@@ -17,7 +17,6 @@ from urllib.parse import urlencode, urlsplit
 from aiohttp import web
 from markupsafe import Markup
 
-from pipeguard.assess.extent_report import extent_rows, short_path, summarise
 from pipeguard.assess.gateway_file import is_of_gateway, pins_name
 from pipeguard.assess.isolated_servers import RunningProcesses, read_configs, servers_here
 from pipeguard.assess.isolation import extent_if_isolated
@@ -34,7 +33,7 @@ from pipeguard.clients.rewrite import NOT_ISOLATED, GuardOptions, judge
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import InputError
-from pipeguard.isolation import Isolation, find_engine_problem
+from pipeguard.isolation import Isolation, extent_rows, find_engine_problem, short_path, summarise
 from pipeguard.state.activity import activity_history, guarded_servers
 from pipeguard.state.timestamps import from_utc_text, to_utc_text
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from aiohttp import web
 from markupsafe import Markup
 
-from pipeguard.assess.extent_report import short_path
 from pipeguard.clients.machine import Machine
 from pipeguard.clients.masking import command_line
 from pipeguard.firewall.protocol.json_values import serialise
 from pipeguard.gateway import menu
+from pipeguard.isolation import short_path
 from pipeguard.state.activity import tool_calls
 from pipeguard.state.audit import parse_findings
 from pipeguard.state.review import StoredDefinition, pin_history

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.assess.extent_report import extent_rows
 from pipeguard.isolation import ServerPreview, run_later
 from pipeguard.isolation.engines import Isolation
 from pipeguard.isolation.extent import compute_extent
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.run_later import find_named, list_submodules
 from pipeguard.isolation.sandbox import HOMES, Sandbox
+from pipeguard.isolation.servers.extent_report import extent_rows
 from pipeguard.launch.child import Command
 from tests.each import each
 from tests.isolation.containers import engine_here

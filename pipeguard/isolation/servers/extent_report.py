@@ -7,15 +7,20 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from pipeguard.isolation import ITS_PROGRAM, ServerCommand
+from pipeguard.isolation.extent import ITS_PROGRAM
+from pipeguard.isolation.servers.command import ServerCommand
 from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
-    from pipeguard.isolation import Extent, ServerPreview
+    from pipeguard.isolation.extent import Extent
+    from pipeguard.isolation.servers.preview import ServerPreview
 
 Rows = dict[str, list[tuple[str, str]]]  # by label: a thing, and the source of the grant or ""
-STARTS, CHANGES, READS = "does not start", "changes", "reads"
-OWN, REACHES = "its own", "reaches"
+STARTS = "does not start"
+CHANGES = "changes"
+READS = "reads"
+OWN = "its own"
+REACHES = "reaches"
 COLUMNS = 80
 LABEL = 16  # columns of a label, with the gap to its text
 INDENT = "    "
@@ -71,7 +76,17 @@ def _extent_rows(extent: Extent) -> Rows:
     }
 
 
-def list_named(rows: Rows, label: str) -> list[str]:
+def list_given(touches: ServerPreview) -> tuple[str, ...]:
+    """List what somebody named of all that a server can touch."""
+    rows = extent_rows(touches)
+    return tuple(
+        f"{what}{', to read' * (label == READS)}"
+        for label in (CHANGES, READS, OWN, REACHES)
+        for what in _list_named(rows, label)
+    )
+
+
+def _list_named(rows: Rows, label: str) -> list[str]:
     """List the things of a label that somebody named, except the program and its usual files."""
     return [what for what, why in rows.get(label, ()) if why not in ("", ITS_PROGRAM, _IN_MEMORY)]
 
@@ -80,7 +95,7 @@ def summarise(touches: ServerPreview) -> str:
     """Summarise a server's reach on one line."""
     rows, parts = extent_rows(touches), []
     for label in (STARTS, "runs in", CHANGES, REACHES, READS, OWN):
-        things = list_named(rows, label)
+        things = _list_named(rows, label)
         more = f" and {len(things) - NAMED} more" if len(things) > NAMED else ""
         if things or (label == REACHES and rows.get(label)):
             colon = ":" if label == STARTS else ""
