@@ -21,7 +21,7 @@ BARS = PROJECT["mcp-pipeguard"]["bars"]
 # comments, docstrings, layout and commas, and nine for each line of a text file that is a regular
 # expression. Nobody raises one: a commit that needs room deletes something in the same room.
 CAPS = {
-    (".", "terminal", "unicode"): 7_298,
+    (".", "terminal", "unicode"): 7_295,
     ("firewall",): 44_528,
     ("detect",): 152_896,
     ("rulebook",): 10_678,

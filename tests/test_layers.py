@@ -123,7 +123,7 @@ IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "__import__", "breakpo
 # Nothing of the kind is on the path of stdio to stdio: start-up and memory are felt there.
 NOT_IN_A_SESSION = re.compile(
     r"(asyncio|anyio|trio|http|httpx|httpcore|requests|aiohttp|urllib3|urllib\.request|ssl|"
-    r"starlette|uvicorn|websockets|yaml|pydantic|mcp)(\.|$)"
+    r"starlette|structlog|uvicorn|websockets|yaml|pydantic|mcp)(\.|$)"
 )
 
 SQL = re.compile(
