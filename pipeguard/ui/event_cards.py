@@ -190,7 +190,7 @@ class StoppedCard(Card):
     Args:
         proof: of the events.
         dismissal: the key that they share.
-        outcome: how it stays, such as `blocked`.
+        state: how it stays, such as `blocked`.
         opening: lets it pass; None if the page cannot.
     """
 
@@ -201,7 +201,7 @@ class StoppedCard(Card):
         self,
         proof: EventProof,
         dismissal: str,
-        kept: str,
+        state: str,
         opening: EventOpening | WallOpening | None = None,
     ) -> None:
         event, first = proof.event, proof.alike[-1]
@@ -209,8 +209,8 @@ class StoppedCard(Card):
         super().__init__(event.name, event.server, heading, describe_stop(event), first.time)
         self.event, self.client, self.is_answer = event, event.client, proof.is_answer
         self.last, self.count, self.dismissal = event.time, len(proof.alike), dismissal
-        self.proof, self.outcome, self.opening = proof, outcome, opening
-        self.now = f"It stays {outcome} if you do nothing."
+        self.proof, self.state, self.opening = proof, state, opening
+        self.now = f"It stays {state} if you do nothing."
         self.bound = (proof.mark, *(opening.bound if opening else ()))
 
     @property
@@ -222,9 +222,11 @@ class StoppedCard(Card):
     def answers(self) -> tuple[CardAnswer, ...]:
         """Keep it stopped, let this or similar ones pass, or never see it again."""
         effect = "This card goes away. If it happens again, you get a new one."
-        keep = CardAnswer("keep", f"Keep it {self.outcome}", effect, is_main=True)
+        keep = CardAnswer("keep", f"Keep it {self.state}", effect, is_main=True)
         gone = "This card goes away for good, even if it happens again."
-        never = CardAnswer("never", f"Keep it {self.outcome}, show no card again", gone, is_small=True)
+        never = CardAnswer(
+            "never", f"Keep it {self.state}, show no card again", gone, is_small=True
+        )
         openings = self.opening.list_answers(is_whole=self.is_whole) if self.opening else ()
         return keep, *openings, never
 
@@ -239,17 +241,17 @@ class StoppedCard(Card):
         dismiss(store, key, self.server, entry)
         words = Markup("You kept it {}. If it happens again, you get {} card.")
         cards = "no" if is_lasting else "a new"
-        return DoneDecision(words.format(self.outcome, cards), lambda store: recall(store, key))
+        return DoneDecision(words.format(self.state, cards), lambda store: recall(store, key))
 
 
 def make_event_card(dismissal: str, alike: Sequence[AuditedEvent]) -> StoppedCard:
     """Make the card of a stopped call or result; of similar events, the newest first."""
     proof = EventProof(alike)
-    outcome = "hidden" if proof.event.action in _CHANGED else "blocked"
-    card = StoppedCard(proof, dismissal, outcome, EventOpening(proof))
+    state = "hidden" if proof.event.action in _CHANGED else "blocked"
+    card = StoppedCard(proof, dismissal, state, EventOpening(proof))
     if card.is_answer:
-        what = "what was found" if outcome == "hidden" else "it"
-        card.now = f"The model did not get {what}; it stays {outcome} if you do nothing."
+        what = "what was found" if state == "hidden" else "it"
+        card.now = f"The model did not get {what}; it stays {state} if you do nothing."
     return card
 
 
