@@ -29,7 +29,7 @@ CAPS = {
     ("config", "state", "auth"): 59_746,
     ("transports",): 47_156,
     ("launch", "isolation"): 73_786,
-    ("runtime",): 16_736,
+    ("runtime",): 16_734,
     ("gateway",): 63_286,
     ("clients", "assess", "doctor", "demo"): 58_269,
     ("ui",): 29_819,

@@ -4,5 +4,3 @@ Refuses to know messages, rules and policy. Begin with `child`, which is the way
 and `warden`; `environment` decides which variables a server gets. `person` recognizes who may
 decide, `agents` who may not.
 """
-
-GUARD_NAME = "pipeguard-guard"  # of a process that guards servers; at most 15 bytes

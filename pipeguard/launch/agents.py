@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipeguard.errors import PipeGuardError
-from pipeguard.launch import GUARD_NAME
+from pipeguard.launch.child import GUARD_NAME
 
 # Variables that agents set in the shells in which they run commands.
 AGENT_VARIABLES = (

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from pipeguard.auth import resolve_arguments
 from pipeguard.config.user_policy import mentions
 from pipeguard.errors import PipeGuardError, PolicyError
-from pipeguard.launch import GUARD_NAME
-from pipeguard.launch.child import Command, start
+from pipeguard.launch.child import GUARD_NAME, Command, start
 from pipeguard.records import NamedTuple
 from pipeguard.runtime.numbers import read_variables
 

@@ -24,8 +24,8 @@ from pipeguard.firewall.finding import Finding
 from pipeguard.gateway.discovery import usual_file
 from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation.learning.observed import Observed, save
-from pipeguard.launch import GUARD_NAME
 from pipeguard.launch.agents import AGENT_VARIABLES
+from pipeguard.launch.child import GUARD_NAME
 from pipeguard.launch.person import TOKEN_VARIABLE, Person, new_token, token_path
 from pipeguard.state import review
 from pipeguard.state.proposals import propose

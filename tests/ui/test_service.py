@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 
 import pipeguard
 from pipeguard.cli._page_host import SOCKET, is_running
-from pipeguard.launch import GUARD_NAME
+from pipeguard.launch.child import GUARD_NAME
 from pipeguard.launch.person import TOKEN_VARIABLE, new_token
 from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.page_address import page_address
