@@ -12,7 +12,8 @@ from pipeguard.cli._emit import Fields, emit, json_option
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.errors import InputError
 from pipeguard.launch.person import Person
-from pipeguard.state.proposals import Proposal, proposals
+from pipeguard.state import proposals
+from pipeguard.state.proposals import Proposal
 from pipeguard.state.store import Store, open_store
 from pipeguard.unicode.display import those_there_are, visible
 
@@ -44,7 +45,7 @@ def list_(*, as_json: bool) -> None:
       pipeguard servers list
     """  # noqa: D301  click reads the mark
     with open_store() as store:
-        fields = [_fields(proposal) for proposal in proposals(store)]
+        fields = [_fields(proposal) for proposal in proposals.proposals(store)]
     emit(fields, partial(map, _state), as_json=as_json, empty="No agent has proposed a server.")
 
 
@@ -78,9 +79,7 @@ def approve(name: str, *, as_json: bool) -> None:
 
     The exit code is 1 if nothing was done.
     """  # noqa: D301  click reads the mark
-    from pipeguard.state.proposals import approve as take
-
-    _decide(name, "approve", take, as_json=as_json)
+    _decide(name, "approve", proposals.approve, as_json=as_json)
 
 
 @command.command("reject")
@@ -97,9 +96,7 @@ def reject(name: str, *, as_json: bool) -> None:
 
     The exit code is 1 if nothing was done.
     """  # noqa: D301  click reads the mark
-    from pipeguard.state.proposals import reject as take
-
-    _decide(name, "reject", take, as_json=as_json)
+    _decide(name, "reject", proposals.reject, as_json=as_json)
 
 
 def _decide(
@@ -113,17 +110,17 @@ def _decide(
             click.echo("\n".join(_page(_fields(proposal))))
         is_done = person.confirms(f"{verb} {name}") and take(store, proposal, person.name)
     done = f"{'Approved' if verb == 'approve' else 'Rejected'} {name}."
-    fields: Fields = {"name": name, "verb": verb, "is_done": is_done}
-    show = partial(_describe, done)
-    emit(fields, show, as_json=as_json, empty="Nothing was done.", code=0 if is_done else NOT_DONE)
-
-
-def _describe(done: str, fields: Fields) -> str:
-    return done if fields["is_done"] else ""
+    emit(
+        {"name": name, "verb": verb, "is_done": is_done},
+        lambda _: done if is_done else "",
+        as_json=as_json,
+        empty="Nothing was done.",
+        code=0 if is_done else NOT_DONE,
+    )
 
 
 def _find(store: Store, name: str) -> Proposal:
-    stored = {proposal.name: proposal for proposal in proposals(store)}
+    stored = {proposal.name: proposal for proposal in proposals.proposals(store)}
     if name not in stored:
         what = f"no agent has proposed a server {visible(name)}."
         raise InputError(f"{what} {those_there_are(stored)}")
@@ -133,7 +130,7 @@ def _find(store: Store, name: str) -> Proposal:
 def _fields(proposal: Proposal) -> Fields:
     return {
         "name": proposal.name,
-        "state": "waiting" if proposal.waits else "approved",
+        "state": proposal.state,
         "entry": json.loads(proposal.definition),
         "fingerprint": proposal.fingerprint,
         "proposed_by": proposal.proposed_by or None,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
 
 import click
 
@@ -14,12 +13,22 @@ from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._sources import running_gateways
 from pipeguard.errors import InputError
 from pipeguard.launch.person import Person, find_account
-
-if TYPE_CHECKING:
-    from pipeguard.state.store import Store
+from pipeguard.state.store import open_store
+from pipeguard.state.timestamps import now_text
+from pipeguard.state.tokens import (
+    DECIDE,
+    EFFECTS,
+    TokenScope,
+    check_known,
+    check_name,
+    create_token,
+    reset_tokens,
+    revoke_token,
+    rotate_token,
+    stored_tokens,
+)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}")
-EFFECTS = ("read", "write", "destructive")
 _SPAN = re.compile(r"([0-9]{1,5})([hdw])")
 _HOURS = {"h": 1, "d": 24, "w": 168}
 
@@ -102,8 +111,6 @@ def create(  # noqa: PLR0913  one for each option
       pipeguard tokens create ci --server github --effect read --expires 30d --per-minute 60
       pipeguard tokens create browser --decide --expires 12h
     """  # noqa: D301  click reads the mark
-    from pipeguard.state.tokens import DECIDE, TokenScope, check_name, create_token
-
     if decide and (servers or tools or effect != EFFECTS[-1] or per_minute or manage):
         raise click.UsageError("--decide: such a token calls nothing; only --expires limits it.")
     if not NAME.fullmatch(name):
@@ -111,11 +118,11 @@ def create(  # noqa: PLR0913  one for each option
     ends = None if expires is None else datetime.now(UTC) + _span(expires)
     limit = DECIDE if decide else effect
     scope = TokenScope(servers or ("*",), tools or ("*",), limit, per_minute or 0, manage)
-    with _store() as store:
+    with open_store() as store:
         check_name(store, name)
     person = _find_decider(is_for_page=decide)
     person.must_confirm(f"create the token {name}{', which opens the page' if decide else ''}")
-    with _store() as store:
+    with open_store() as store:
         token = create_token(store, name, scope, ends, person.name)
     _print_token(name, token, is_for_page=decide, as_json=as_json)
 
@@ -132,14 +139,12 @@ def rotate(name: str, *, as_json: bool) -> None:
     Examples:
       pipeguard tokens rotate laptop
     """  # noqa: D301  click reads the mark
-    from pipeguard.state.tokens import check_known, rotate_token, stored_tokens
-
-    with _store() as store:
+    with open_store() as store:
         check_known(store, name)
         is_for_page = any(each.name == name and each.scope.decides for each in stored_tokens(store))
     person = _find_decider(is_for_page=is_for_page)
     person.must_confirm(f"exchange the token {name}")
-    with _store() as store:
+    with open_store() as store:
         token = rotate_token(store, name, person.name)
     _print_token(name, token, is_for_page=is_for_page, as_json=as_json)
 
@@ -153,9 +158,7 @@ def revoke(name: str) -> None:
     Examples:
       pipeguard tokens revoke laptop
     """  # noqa: D301  click reads the mark
-    from pipeguard.state.tokens import revoke_token
-
-    with _store() as store:
+    with open_store() as store:
         revoke_token(store, name, find_account())
     click.echo(f"Revoked {name}.")
 
@@ -170,11 +173,9 @@ def reset() -> None:
     Examples:
       pipeguard tokens reset
     """  # noqa: D301  click reads the mark
-    from pipeguard.state.tokens import reset_tokens
-
     person = Person.here()
     person.must_confirm("let clients in without a token")
-    with _store() as store:
+    with open_store() as store:
         reset_tokens(store, person.name)
     click.echo("All tokens ended. Restart the gateway: clients on this machine then need none.")
 
@@ -188,11 +189,8 @@ def list_(*, as_json: bool) -> None:
     Examples:
       pipeguard tokens list
     """  # noqa: D301  click reads the mark
-    from pipeguard.state.timestamps import now_text
-    from pipeguard.state.tokens import stored_tokens
-
     now = now_text()
-    with _store() as store:
+    with open_store() as store:
         fields: list[Fields] = [
             {
                 "name": token.name,
@@ -212,8 +210,6 @@ def list_(*, as_json: bool) -> None:
 
 
 def _line(token: Fields) -> str:
-    from pipeguard.state.tokens import TokenScope
-
     scope = TokenScope((), (), token["effect"], token["per_minute"] or 0, token["manages"])
     names = [f"servers {', '.join(token['servers'])}", f"tools {', '.join(token['tools'])}"]
     limits = [*([] if scope.decides else names), *scope.describe_limits()]
@@ -226,12 +222,6 @@ def _line(token: Fields) -> str:
 def _find_decider(*, is_for_page: bool) -> Person:
     """Return the person; a job with the CI token cannot open the page by making a token."""
     return Person.at_terminal() if is_for_page else Person.here()
-
-
-def _store() -> Store:
-    from pipeguard.state.store import open_store
-
-    return open_store()
 
 
 def _span(text: str) -> timedelta:

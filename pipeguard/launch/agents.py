@@ -63,8 +63,9 @@ def refuse_agent(process: int | None = None) -> None:
     Raises:
         NotAPersonError: an agent, or a process that we may not inspect.
     """
-    own = {name for name, value in os.environ.items() if value}
-    names = own if process is None else _read_variables(process)
+    names = {name for name, value in os.environ.items() if value}
+    if process is not None:
+        names = _read_variables(process)
     if mark := next((name for name in AGENT_VARIABLES if name in names), ""):
         raise NotAPersonError(f"this shell is an agent's: {mark} is set.\n  {_OWN_TERMINAL}")
     if parent := _client_above(os.getpid() if process is None else process):

@@ -11,5 +11,5 @@ if sys.platform == "win32":
 else:
     from pipeguard.launch.posix import Child, start
 
-__all__ = ["GUARD_NAME", "Child", "Command", "Exit", "start"]
+__all__ = ["Child", "Command", "Exit", "start"]
 GUARD_NAME = "pipeguard-guard"  # of a process that guards servers; at most 15 bytes

@@ -120,7 +120,7 @@ def _wrap(text: str, used: int) -> list[str]:
 
 def wrap_text(text: str, indent: str = INDENT) -> Iterator[str]:
     """Wrap a text into indented lines."""
-    yield from (indent + line for line in _wrap(text, len(indent)))
+    return (indent + line for line in _wrap(text, len(indent)))
 
 
 def _paths(grants: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
@@ -145,8 +145,9 @@ def _path(path: str) -> str:
 
 
 def _size(count_bytes: int) -> str:
-    size, unit = next(each for each in _SIZES if count_bytes % each[0] == 0)
-    return f"{count_bytes // size:,} {unit}"
+    return next(
+        f"{count_bytes // size:,} {unit}" for size, unit in _SIZES if count_bytes % size == 0
+    )
 
 
 def short_path(path: str, home_folder: str = "") -> str:
