@@ -6,7 +6,6 @@ import threading
 from contextlib import suppress
 
 from pipeguard.errors import LaunchError, PipeGuardError, Refusal
-from pipeguard.firewall.finding import MessageKind
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.framing import legible_ids
 from pipeguard.firewall.protocol.ids import request_ids
@@ -40,7 +39,4 @@ def _ids_of_requests(frame: bytes) -> list[str]:
         message = parse(frame)
     except Refusal:
         return [id_token for id_token, is_request in legible_ids(frame) if is_request]
-    if not isinstance(message, Message):
-        return request_ids(message)
-    is_request = message.kind is MessageKind.REQUEST
-    return [message.id_token] if is_request and message.id_token else []
+    return request_ids(message.value if isinstance(message, Message) else message)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import StateError
 from pipeguard.firewall.finding import Action, Direction, Verdict
-from pipeguard.firewall.protocol import batch, codes
+from pipeguard.firewall.protocol import codes, ids, strict_json
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.lifecycle import WaitingRoom
 from pipeguard.firewall.session.session import Session
@@ -160,7 +160,7 @@ class _SendingChannel:
         try:
             is_sent = write(frame)
         except ChannelClosed:
-            self.unsent.update(batch.list_ids(frame, of_requests=True))
+            self.unsent.update(ids.request_ids(strict_json.parse_json(frame)))
             raise
         self.sending = None
         return is_sent
@@ -381,9 +381,10 @@ class GuardedServer:
                 self._client.write(verdict.reply)
             return
         why = "PipeGuard: the audit cannot be written, so nothing passes"
-        forward = verdict.forward
-        for token in [] if forward is None else batch.list_ids(forward, of_requests=False):
-            self._client.write(replies.own_error(token, codes.INTERNAL, why))
+        if verdict.forward is not None:
+            answer = strict_json.parse_json(verdict.forward)
+            for token in ids.request_ids(answer, answered=True):
+                self._client.write(replies.own_error(token, codes.INTERNAL, why))
 
     # --- beside them --------------------------------------------------------------------
 

@@ -19,8 +19,9 @@ from pipeguard.detect.detector import make_guard
 from pipeguard.firewall.finding import Action
 from pipeguard.firewall.policy import Limits, Policy
 from pipeguard.firewall.protocol.framing import Lost
+from pipeguard.firewall.session.case import TO_CLIENT, TO_SERVER
 from pipeguard.firewall.session.guard import Guard
-from pipeguard.firewall.session.session import TO_CLIENT, TO_SERVER, Session
+from pipeguard.firewall.session.session import Session
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import engines
 

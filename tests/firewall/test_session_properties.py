@@ -20,8 +20,9 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, seria
 from pipeguard.firewall.protocol.message import Message, envelope, parse
 from pipeguard.firewall.protocol.places import PARTS, Surface
 from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.firewall.session.case import TO_CLIENT, TO_SERVER
 from pipeguard.firewall.session.guard import Context
-from pipeguard.firewall.session.session import TO_CLIENT, TO_SERVER, Session
+from pipeguard.firewall.session.session import Session
 from pipeguard.state.audit import findings_json
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import Sample, decodable, engines

@@ -10,7 +10,13 @@ from threading import Lock
 from pipeguard.errors import Refusal
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.ids import INTEGER
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.firewall.protocol.json_values import (
+    JsonObject,
+    JsonValue,
+    Number,
+    as_object,
+    serialise,
+)
 
 # Members of results that contain blocks; each block may have a `_meta`.
 _LISTS_OF_BLOCKS = ("content", "contents", "messages")
@@ -43,11 +49,11 @@ def is_well_formed(value: JsonObject) -> bool:
     """True if `result` is an object, or if `error` has an integer code and a message."""
     if "result" in value:
         return isinstance(value["result"], dict)
-    error = value["error"]
+    error = as_object(value["error"])
+    code = error.get("code")
     return (
-        isinstance(error, dict)
-        and isinstance(error.get("code"), Number)
-        and INTEGER.match(str(error["code"])) is not None
+        isinstance(code, Number)
+        and INTEGER.match(code) is not None
         and type(error.get("message")) is str
     )
 

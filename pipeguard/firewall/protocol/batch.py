@@ -9,9 +9,8 @@ from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Direction, Verdict, greatest
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.framing import answered_ids, legible_ids
-from pipeguard.firewall.protocol.ids import write_id
-from pipeguard.firewall.protocol.json_values import JsonValue
-from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.firewall.protocol.ids import request_ids, write_id
+from pipeguard.firewall.protocol.json_values import JsonValue, as_object
 from pipeguard.records import NamedTuple
 
 REVISION = "2025-03-26"  # the only one with batches
@@ -39,22 +38,9 @@ class _RefusedBatch(Refusal):
 
     def __init__(self, rule: str, why: str, members: list[JsonValue]) -> None:
         super().__init__(rule, why, codes.INVALID_REQUEST)
-        self.ids = Ids(_ids(members, of_requests=True), _ids(members, of_requests=False))
-
-
-def list_ids(frame: bytes, *, of_requests: bool) -> list[str]:
-    """The ids of the requests in a frame that may be forwarded, or of those that it answers."""
-    value = parse_json(frame)
-    return _ids(value if isinstance(value, list) else [value], of_requests=of_requests)
-
-
-def _ids(members: list[JsonValue], *, of_requests: bool) -> list[str]:
-    tokens = (
-        write_id(member.get("id"))
-        for member in members
-        if isinstance(member, dict) and ("method" in member) is of_requests
-    )
-    return [token for token in dict.fromkeys(tokens) if token is not None]
+        asked = dict.fromkeys(request_ids(members))
+        answered = dict.fromkeys(request_ids(members, answered=True))
+        self.ids = Ids(list(asked), list(answered))
 
 
 def collect_ids(refusal: Refusal, frame: bytes) -> Ids | None:
@@ -81,10 +67,10 @@ def check(members: list[JsonValue], revision: str | None) -> None:
     if not members or len(members) > MAX_BATCH:
         why = f"a batch has 1 to {MAX_BATCH} messages"
         raise _RefusedBatch("protocol.batch-size", why, members)
-    if any(isinstance(m, dict) and m.get("method") == "initialize" for m in members):
+    if any(as_object(member).get("method") == "initialize" for member in members):
         why = "initialize must not be part of a batch"
         raise _RefusedBatch("protocol.batch-initialize", why, members)
-    asks = [isinstance(member, dict) and "method" in member for member in members]
+    asks = ["method" in as_object(member) for member in members]
     if any(asks) and not all(asks):
         why = "a batch has requests or answers, not both"
         raise _RefusedBatch("protocol.batch-mixed", why, members)

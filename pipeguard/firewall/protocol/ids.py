@@ -64,12 +64,11 @@ def read_id(token: str) -> JsonValue:
     return text
 
 
-def request_ids(value: JsonValue) -> list[str]:
-    """The id tokens of the requests in a message or a batch."""
-    tokens = []
-    for member in value if isinstance(value, list) else [value]:
-        if isinstance(member, dict) and "method" in member and "id" in member:
-            token = write_id(member["id"])
-            if token is not None:
-                tokens.append(token)
-    return tokens
+def request_ids(value: JsonValue, *, answered: bool = False) -> list[str]:
+    """The id tokens of the requests in a message or a batch, or of those that it answers."""
+    tokens = (
+        write_id(member.get("id"))
+        for member in (value if isinstance(value, list) else [value])
+        if isinstance(member, dict) and ("method" in member) is not answered
+    )
+    return [token for token in tokens if token is not None]

@@ -15,7 +15,7 @@ from pipeguard.firewall.protocol.pending import PendingRequest
 from pipeguard.firewall.protocol.places import LISTS, OPENINGS, PLACES
 from pipeguard.firewall.protocol.spelling import folded_name
 
-_WITH_PLACES = frozenset(method for _, method in PLACES)
+_WITH_PLACES = PLACES["params"].keys() | PLACES["result"].keys()
 _WITHOUT_PLACES = frozenset(
     {
         "ping",

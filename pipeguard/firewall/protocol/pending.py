@@ -399,10 +399,11 @@ class Pending:
             request = pending._open.get(id_token)
             if request is None or not request.forwarded or request.method == "initialize":
                 continue
-            if request.is_held:
-                return not pending.drop(request)
-            self.give_up(request, now)
-            return True
+            was_sent = not request.is_held
+            if was_sent:
+                pending._expect_late(id_token, now)
+            pending.drop(request)
+            return was_sent
         return None
 
     def give_up(self, request: PendingRequest, now: float) -> None:

@@ -17,7 +17,7 @@ from pipeguard.firewall.finding import MessageKind
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Path
 
-Row = tuple[str, str]
+Rows = dict[str, str]  # from patterns to places, in the order in which they are tried
 
 
 class Surface(Enum):
@@ -30,113 +30,118 @@ class Surface(Enum):
     __hash__ = object.__hash__  # members are singletons; Enum's own costs a call for each look-up
 
 
-_CONTENT: tuple[Row, ...] = (
-    ("*/text", "result.text"),
-    ("*/data", "result.data"),
-    ("*/resource/blob", "result.data"),
-    ("*/resource/**", "result.resource"),
-    ("*/_meta/**", "meta"),
-    ("*/content/**", "result.text"),
-    ("*/**", "result.link"),
-)
-_DEFINITION: tuple[Row, ...] = (
-    ("name", "{}.name"),
-    ("uri", "{}.name"),
-    ("uriTemplate", "{}.name"),
-    ("title", "{}.title"),
-    ("description", "{}.description"),
-    ("inputSchema/**", "{}.schema"),
-    ("arguments/**", "{}.schema"),
-    ("outputSchema/**", "{}.output-schema"),
-    ("annotations/**", "{}.annotations"),
-    ("icons/**", "{}.icon"),
-    ("_meta/**", "{}.meta"),
-    ("**", "{}.other"),
-)
-_SAMPLING: tuple[Row, ...] = (("systemPrompt", "sampling.system"), ("**", "sampling.message"))
-_ELICITATION: tuple[Row, ...] = (
-    ("message", "elicitation.message"),
-    ("requestedSchema/**", "elicitation.schema"),
-    ("**", "elicitation.message"),
-)
+_CONTENT: Rows = {
+    "*/text": "result.text",
+    "*/data": "result.data",
+    "*/resource/blob": "result.data",
+    "*/resource/**": "result.resource",
+    "*/_meta/**": "meta",
+    "*/content/**": "result.text",
+    "*/**": "result.link",
+}
+_DEFINITION: Rows = {
+    "name": "{}.name",
+    "uri": "{}.name",
+    "uriTemplate": "{}.name",
+    "title": "{}.title",
+    "description": "{}.description",
+    "inputSchema/**": "{}.schema",
+    "arguments/**": "{}.schema",
+    "outputSchema/**": "{}.output-schema",
+    "annotations/**": "{}.annotations",
+    "icons/**": "{}.icon",
+    "_meta/**": "{}.meta",
+    "**": "{}.other",
+}
+_SAMPLING: Rows = {"systemPrompt": "sampling.system", "**": "sampling.message"}
+_ELICITATION: Rows = {
+    "message": "elicitation.message",
+    "requestedSchema/**": "elicitation.schema",
+    "**": "elicitation.message",
+}
 
 
-def _under(prefix: str, rows: tuple[Row, ...], kind: str = "") -> tuple[Row, ...]:
-    return tuple((f"{prefix}/{pattern}", name.format(kind)) for pattern, name in rows)
+def _under(prefix: str, rows: Rows, kind: str = "") -> Rows:
+    return {f"{prefix}/{pattern}": name.format(kind) for pattern, name in rows.items()}
 
 
-# (part, method) to rows. A part is `params`, `result`, `error`; the method is the request's.
-PLACES: dict[tuple[str, str], tuple[Row, ...]] = {
-    ("params", "initialize"): (("clientInfo/**", "client.info"),),
-    ("params", "tools/call"): (
-        ("name", "call.name"),
-        ("arguments/**", "call.arguments"),
-        ("inputResponses/*/content/**", "answer.elicitation"),
-        ("inputResponses/**", "answer.sampling"),
-    ),
-    ("params", "prompts/get"): (
-        ("name", "call.name"),
-        ("arguments/**", "prompt.arguments"),
-        ("inputResponses/**", "answer.elicitation"),
-    ),
-    ("params", "resources/read"): (
-        ("uri", "resource.uri"),
-        ("inputResponses/**", "answer.elicitation"),
-    ),
-    ("params", "resources/subscribe"): (("uri", "resource.uri"),),
-    ("params", "resources/unsubscribe"): (("uri", "resource.uri"),),
-    ("params", "completion/complete"): (
-        ("ref/**", "params.other"),
-        ("argument/**", "completion.argument"),
-        ("context/**", "completion.argument"),
-    ),
-    ("params", "subscriptions/listen"): (("notifications/**", "params.other"),),
-    ("params", "sampling/createMessage"): _SAMPLING,
-    ("params", "elicitation/create"): _ELICITATION,
-    ("params", "notifications/message"): (("**", "log.message"),),
-    ("params", "notifications/progress"): (("message", "progress.message"),),
-    ("params", "notifications/cancelled"): (("reason", "progress.message"),),
-    ("params", "notifications/tasks/status"): (("**", "task.status"),),
-    ("params", "notifications/tasks"): (("**", "task.status"),),
-    ("result", "initialize"): (
-        ("instructions", "server.instructions"),
-        ("serverInfo/**", "server.info"),
-        ("capabilities/**", "server.info"),
-    ),
-    ("result", "server/discover"): (
-        ("instructions", "server.instructions"),
-        ("capabilities/**", "server.info"),
-        ("_meta/**", "server.info"),
-    ),
-    ("result", "tools/call"): (
-        *_under("content", _CONTENT),
-        ("structuredContent/**", "result.structured"),
-        *_under("inputRequests/*/params", _ELICITATION[:2]),
-        ("inputRequests/**", "sampling.message"),
-        ("task/**", "task.status"),
-    ),
-    ("result", "tasks/result"): (
-        *_under("content", _CONTENT),
-        ("structuredContent/**", "result.structured"),
-    ),
-    ("result", "prompts/get"): (
-        ("description", "prompt.message"),
-        ("messages/**", "prompt.text"),
-        ("inputRequests/**", "elicitation.message"),
-    ),
-    ("result", "resources/read"): (
-        ("contents/*/blob", "result.data"),
-        ("contents/**", "result.resource"),
-        ("inputRequests/**", "elicitation.message"),
-    ),
-    ("result", "completion/complete"): (("completion/values/**", "completion.values"),),
-    ("result", "sampling/createMessage"): (("**", "answer.sampling"),),
-    ("result", "elicitation/create"): (("content/**", "answer.elicitation"),),
-    ("result", "roots/list"): (("roots/**", "answer.roots"),),
-    ("result", "tools/list"): _under("tools/*", _DEFINITION, "tool"),
-    ("result", "prompts/list"): _under("prompts/*", _DEFINITION, "prompt"),
-    ("result", "resources/list"): _under("resources/*", _DEFINITION, "resource"),
-    ("result", "resources/templates/list"): _under("resourceTemplates/*", _DEFINITION, "template"),
+# By part, which is `params` or `result`, and by the method of the request.
+PLACES: dict[str, dict[str, Rows]] = {
+    "params": {
+        "initialize": {"clientInfo/**": "client.info"},
+        "tools/call": {
+            "name": "call.name",
+            "arguments/**": "call.arguments",
+            "inputResponses/*/content/**": "answer.elicitation",
+            "inputResponses/**": "answer.sampling",
+        },
+        "prompts/get": {
+            "name": "call.name",
+            "arguments/**": "prompt.arguments",
+            "inputResponses/**": "answer.elicitation",
+        },
+        "resources/read": {
+            "uri": "resource.uri",
+            "inputResponses/**": "answer.elicitation",
+        },
+        "resources/subscribe": {"uri": "resource.uri"},
+        "resources/unsubscribe": {"uri": "resource.uri"},
+        "completion/complete": {
+            "ref/**": "params.other",
+            "argument/**": "completion.argument",
+            "context/**": "completion.argument",
+        },
+        "subscriptions/listen": {"notifications/**": "params.other"},
+        "sampling/createMessage": _SAMPLING,
+        "elicitation/create": _ELICITATION,
+        "notifications/message": {"**": "log.message"},
+        "notifications/progress": {"message": "progress.message"},
+        "notifications/cancelled": {"reason": "progress.message"},
+        "notifications/tasks/status": {"**": "task.status"},
+        "notifications/tasks": {"**": "task.status"},
+    },
+    "result": {
+        "initialize": {
+            "instructions": "server.instructions",
+            "serverInfo/**": "server.info",
+            "capabilities/**": "server.info",
+        },
+        "server/discover": {
+            "instructions": "server.instructions",
+            "capabilities/**": "server.info",
+            "_meta/**": "server.info",
+        },
+        "tools/call": {
+            **_under("content", _CONTENT),
+            "structuredContent/**": "result.structured",
+            "inputRequests/*/params/message": "elicitation.message",
+            "inputRequests/*/params/requestedSchema/**": "elicitation.schema",
+            "inputRequests/**": "sampling.message",
+            "task/**": "task.status",
+        },
+        "tasks/result": {
+            **_under("content", _CONTENT),
+            "structuredContent/**": "result.structured",
+        },
+        "prompts/get": {
+            "description": "prompt.message",
+            "messages/**": "prompt.text",
+            "inputRequests/**": "elicitation.message",
+        },
+        "resources/read": {
+            "contents/*/blob": "result.data",
+            "contents/**": "result.resource",
+            "inputRequests/**": "elicitation.message",
+        },
+        "completion/complete": {"completion/values/**": "completion.values"},
+        "sampling/createMessage": {"**": "answer.sampling"},
+        "elicitation/create": {"content/**": "answer.elicitation"},
+        "roots/list": {"roots/**": "answer.roots"},
+        "tools/list": _under("tools/*", _DEFINITION, "tool"),
+        "prompts/list": _under("prompts/*", _DEFINITION, "prompt"),
+        "resources/list": _under("resources/*", _DEFINITION, "resource"),
+        "resources/templates/list": _under("resourceTemplates/*", _DEFINITION, "template"),
+    },
 }
 # The member that has the content of a message, by the message's kind.
 PARTS = {
@@ -146,7 +151,7 @@ PARTS = {
     MessageKind.ERROR: "error",
 }
 HTTP_HEADER = "http.header"  # not in a message: its part is `headers`
-_ERROR: tuple[Row, ...] = (("message", "error.message"), ("data/**", "error.data"))
+_ERROR: Rows = {"message": "error.message", "data/**": "error.data"}
 
 # Methods whose result is a list of definitions: the list's member, the kind, and its key.
 LISTS: dict[str, tuple[str, str, str]] = {
@@ -182,8 +187,8 @@ def name_place(part: str, method: str | None, path: Path) -> str:
     if part == "headers":
         return HTTP_HEADER
     steps = path[1:]
-    rows = _ERROR if part == "error" else PLACES.get((part, method or ""), ())
-    for pattern, name in rows:
+    rows = _ERROR if part == "error" else PLACES[part].get(method or "", {})
+    for pattern, name in rows.items():
         if _fits(pattern, steps):
             return name
     if steps and steps[0] == "_meta":
@@ -244,7 +249,7 @@ def _split(pattern: str) -> list[str]:
 
 def known_places() -> tuple[str, ...]:
     """The names of all places, sorted."""
-    named = {name for rows in PLACES.values() for _, name in rows}
+    named = {name for part in PLACES.values() for rows in part.values() for name in rows.values()}
     others = {f"{part}.other" for part in ("params", "result", "error", "envelope")}
     return tuple(sorted(named | others | {"error.message", "error.data", "meta", HTTP_HEADER}))
 

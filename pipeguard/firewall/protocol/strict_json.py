@@ -149,7 +149,7 @@ def read_text(frame: bytes, text: str) -> json_values.JsonValue:
             "protocol.lone-surrogate",
             "a string contains a lone surrogate, which is half a character",
             codes.INVALID_REQUEST,
-            write_id(value.get("id")) if isinstance(value, dict) else None,
+            write_id(json_values.as_object(value).get("id")),
         )
     return value
 

@@ -35,12 +35,9 @@ TARGET_CHARS = 200  # of a server's and a definition's name in a command
 
 # By method, the members of params that a peer reads.
 _PARAMS = {
-    method: spellings(pattern.partition("/")[0] for pattern, _ in rows)
-    for (part, method), rows in PLACES.items()
-    if part == "params"
+    method: spellings(pattern.partition("/")[0] for pattern in rows)
+    for method, rows in PLACES["params"].items()
 }
-# These and `_meta`: if params have no other members, none looks like one of them.
-_SPELLED = {method: frozenset((*members.values(), "_meta")) for method, members in _PARAMS.items()}
 
 
 def obstacles(guard: Guard, message: Message) -> list[Finding]:
@@ -56,10 +53,8 @@ def obstacles(guard: Guard, message: Message) -> list[Finding]:
     """
     method = message.method or ""
     params = message.params
-    spelled = _SPELLED.get(method)
     try:
-        if spelled is not None and not params.keys() <= spelled:
-            check_spelling(params, _PARAMS[method], "params")
+        check_spelling(params, _PARAMS.get(method, {}), "params")
         found = [_obstacle_to_reference(guard, *each) for each in references(method, params)]
     except Refusal as refusal:
         refusal.id_token = message.id_token
@@ -152,9 +147,10 @@ def _obstacle_without_pin(guard: Guard, kind: str, name: str) -> Finding | None:
     if kind == "template":
         return obstacle(guard, "resource", name)
     if guard.policy.trust is Trust.REVIEW:
-        is_covered = kind == "resource" and _is_covered(guard, name)
         why = "under review, only an offered definition can be approved"
-        why = "no approved template covers it" if kind == "resource" else why
+        if kind == "resource":
+            why = "no approved template covers it"
+        is_covered = kind == "resource" and _is_covered(guard, name)
         return None if is_covered else _not_offered(guard, kind, name, why)
     # An unlisted resource may be one of a template, or of a link. Who observes pins not all.
     others = guard.pins.names.kinds if guard.policy.mode is Mode.ENFORCE else ()
@@ -185,9 +181,7 @@ def _not_offered(guard: Guard, kind: str, name: str, why: str) -> Finding:
 
 
 def _hold(guard: Guard, name: str, rule: str, note: str, excerpt: str = "") -> Finding:
-    place = "call.name"
-    pointer = "/params/name"
-    finding = Finding(rule, place, pointer, note=note, excerpt=excerpt, tool=name)
+    finding = Finding(rule, "call.name", "/params/name", note=note, excerpt=excerpt, tool=name)
     return observe_only(finding) if guard.policy.mode is Mode.OBSERVE else finding
 
 

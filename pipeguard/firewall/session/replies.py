@@ -12,7 +12,13 @@ from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Action, Direction, Finding
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.firewall.protocol.json_values import (
+    JsonObject,
+    JsonValue,
+    Number,
+    as_object,
+    serialise,
+)
 from pipeguard.firewall.protocol.methods import LOG_MESSAGE, SUBSCRIPTION_META
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.remedies import LOST, Way, find_way
@@ -187,9 +193,7 @@ def set_id(body: bytes, waiting: list[str]) -> bytes | None:
 
 def is_refusal(result: JsonObject) -> bool:
     """True for a result that PipeGuard gave, and not the server."""
-    meta = result.get("_meta")
-    mark = meta.get(MARK) if isinstance(meta, dict) else None
-    return isinstance(mark, dict) and "rule" in mark
+    return "rule" in as_object(as_object(result.get("_meta")).get(MARK))
 
 
 def words(finding: Finding, event: str, *, executed: bool, wait_outcome: str = "") -> str:
@@ -265,19 +269,19 @@ def mark_changed(
 
 def without_forgery(value: JsonObject) -> JsonObject:
     """A peer's answer without PipeGuard's error code and mark; the same object without either."""
-    body = value.get("error")
-    result = value.get("result")
-    if isinstance(body, dict):
-        changed = dict(body)
-        data = body.get("data")
-        code = body.get("code")
+    error = value.get("error")
+    if isinstance(error, dict):
+        changed = dict(error)
+        code = error.get("code")
+        data = as_object(error.get("data"))
         if isinstance(code, Number) and str(code) in _OUR_CODES:
             changed["code"] = Number(codes.INTERNAL_ERROR)
-        if isinstance(data, dict) and data.get("source") == MARK:
+        if data.get("source") == MARK:
             changed["data"] = {key: item for key, item in data.items() if key != "source"}
-        return value if changed == body else {**value, "error": changed}
-    meta = result.get("_meta") if isinstance(result, dict) else None
-    if not isinstance(result, dict) or not isinstance(meta, dict) or MARK not in meta:
+        return value if changed == error else {**value, "error": changed}
+    result = as_object(value.get("result"))
+    meta = as_object(result.get("_meta"))
+    if MARK not in meta:
         return value
     others: JsonValue = {key: item for key, item in meta.items() if key != MARK}
     return {**value, "result": {**result, "_meta": others}}

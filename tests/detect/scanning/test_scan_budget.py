@@ -239,6 +239,7 @@ def test_a_result_asks_nothing_without_requests() -> None:
     assert not MessageText({"result": {}}, keyed=False).may_ask
     assert MessageText({"result": {"inputRequests": {}}}, keyed=False).may_ask
     assert MessageText({"method": "elicitation/create", "result": {}}, keyed=False).may_ask
-    rows = ((part, *row) for (part, _), rows in PLACES.items() for row in rows)
-    asking = [row for row in rows if row[2].startswith(("elicitation.", "sampling."))]
-    assert all(part == "params" or path.startswith("inputRequests/") for part, path, _ in asking)
+    rows = [row for rows in PLACES["result"].values() for row in rows.items()]
+    asking = [path for path, place in rows if place.startswith(("elicitation.", "sampling."))]
+    assert asking
+    assert all(path.startswith("inputRequests/") for path in asking)
