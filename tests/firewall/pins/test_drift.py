@@ -22,10 +22,10 @@ FORECAST = """{
   "inputSchema": {
     "type": "object", "additionalProperties": false, "required": ["city"],
     "properties": {
-      "city": {"type": "string", "maxLength": 20, "description": "Its name."},
+      "city": {"type": "string", "maxLength": 20, "format": "name", "description": "Its name."},
       "unit": {"enum": ["C", "F"]},
       "options": {"type": "object", "properties": {"days": {"type": "integer", "minimum": 1}},
-                  "additionalProperties": {"type": "string"}}
+                  "additionalProperties": {"type": "string"}, "minProperties": 1}
     }
   },
   "outputSchema": {"type": "object", "properties": {"celsius": {"type": "number"}}}

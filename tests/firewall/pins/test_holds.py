@@ -1,6 +1,8 @@
 """Two runs of one server share a store, and each follows its own server's offer."""
 
-from pipeguard.firewall.pins.fingerprint import Pin
+import pytest
+
+from pipeguard.firewall.pins.fingerprint import REJECTED, Pin
 from pipeguard.firewall.pins.store import REVIEW, Pins, as_trusted
 
 KEY = ("tool", "echo")
@@ -47,6 +49,18 @@ def test_a_first_sight_under_review_waits_unless_a_later_version_does() -> None:
     assert as_trusted(changed, needs_review=False) == changed
     assert as_trusted(held("a", first), needs_review=False) == first
     assert as_trusted(held("b"), needs_review=True) == held("b"), "a person approved A"
+    rejected = held("b")._replace(reason=REJECTED)
+    assert (TRUSTED.waits, held("b").waits, rejected.waits) == (False, True, False)
+
+
+@pytest.mark.parametrize(("version", "is_forgotten"), [("b", True), ("d", False)])
+def test_a_displaced_hold_is_stored_again_once_a_version(version: str, is_forgotten: bool) -> None:
+    pins = holding()
+    store(pins, held("c"), TRUSTED)
+    assert pins.is_unstored(*KEY)
+    pins.learn(held(version))
+    store(pins, held("c"), TRUSTED)
+    assert (pins.is_rejected(*KEY), pins.is_unstored(*KEY)) == (is_forgotten, not is_forgotten)
 
 
 def test_what_a_run_has_not_listed_is_as_in_the_store() -> None:
