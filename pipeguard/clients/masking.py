@@ -19,14 +19,14 @@ from pipeguard.detect.words import credentials
 
 MASK = "****"
 LEAST_CHARS = 16  # of a possible random secret: half of the shortest API keys
-_NAME = re.compile("|".join(credentials.in_order("SHOWN")), re.IGNORECASE)
+_NAME = re.compile(rf"{credentials.alternatives('SHOWN')}|\bsig\b", re.IGNORECASE)
 _LONG = re.compile(r"[A-Za-z0-9+/_=.~-]{20,}")
 # Bounded, so that a word of megabytes is read once.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s\"']+")
 _STORED = r"keyring:[\w.-]+(?=[\s\"',}]|\Z)"  # the name of a stored secret
-_BEARER = re.compile(rf"(?i)\b({'|'.join(credentials.in_order('SCHEMES'))})\s+(?!{_STORED})\S+")
+_BEARER = re.compile(rf"(?i)\b({credentials.alternatives('SCHEMES')})\s+(?!{_STORED})\S+")
 _ASSIGNED = re.compile(
-    rf"(?<![\w.-]){_STORED}|((?:{'|'.join(credentials.in_order('SHOWN_BEFORE_VALUE'))})"
+    rf"(?<![\w.-]){_STORED}|((?:{credentials.alternatives('SHOWN_BEFORE_VALUE')})"
     rf"[\w.-]{{0,200}}[=:])(?!{_STORED})[^\s\"',}}]+",
     re.IGNORECASE,
 )

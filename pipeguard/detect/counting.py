@@ -24,7 +24,6 @@ from pipeguard.detect.rules.rule import Leaving
 from pipeguard.detect.scanning.rating import DATA, has_pattern_near
 from pipeguard.detect.scanning.scan_budget import Match
 from pipeguard.detect.scanning.surroundings import SHOWN_CHARS
-from pipeguard.detect.words import topics
 from pipeguard.firewall.finding import Action, Confidence, Finding
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, with_strings
@@ -50,7 +49,17 @@ FIXTURE_CHARS = 600  # read around a hash to find its purpose
 _HASH = lazy_regex(
     r"\$(?:2[aby]|[56y]|argon2id?|scrypt)\$|(?:pbkdf2|scrypt|argon2|bcrypt)[\w:]{0,16}[$:]"
 )
-_FIXTURE = lazy_regex(topics.alternatives("FIXTURES"), re.IGNORECASE)
+# A password is of a test or an example: words around it, paths of its file.
+_FIXTURE = lazy_regex(
+    r"""
+    (?<![a-z])(?:fixtures?|seed(?:s|ed|er|ers|ing)?|factor(?:y|ies)|conftest|demo|dummy
+        |mock|sample|test\x20(?:data|users?|accounts?)|local\x20dev(?:elopment)?
+        |development\x20default)(?![a-z])
+    | \bfor\x20example\b | \bexample: | (?:^|/)(?:tests?|__tests__|specs?|examples?|docs)/
+    | (?:^|/)readme(?:\.[a-z]{2,5})?\Z
+    | (?:^|/)(?:test_[^/]{1,60}|[^/]{1,60}[._-](?:test|spec))\.[a-z]{1,4}\Z""",
+    re.IGNORECASE | re.VERBOSE,
+)
 
 
 class LocatedMatch:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _VERSION = r"(?<![A-Za-z0-9])v?\d+(?:\.\d+)+(?:[-+.]?(?:rc|alpha|beta|dev|post)[\w.]*)?"
 # A random-looking text is a key, which changes when it is renewed.
 _KEY = r"(?=.*[0-9])(?=.*[a-z])(?=.*[A-Z])[\w+=-]{20,}|[0-9a-f]{32,}"
-_NAME_OF_A_KEY = rf"(?i)(?:{'|'.join(credentials.in_order('LAST_WORDS'))})\Z"
+_NAME_OF_A_KEY = rf"(?i)(?:{credentials.alternatives('LAST_WORDS')})\Z"
 # Folders of programs installed for all projects of a user: their path does not identify a server.
 _INSTALLED = (
     r"(?:/usr(?:/local)?)?/s?bin/|/opt/homebrew/|/home/linuxbrew/|/nix/store/|/snap/|"

@@ -48,7 +48,7 @@ _PLACEHOLDER = re.compile(
     r"|(?:your|my)[-_]|(.)\1*\Z|[x*.#-]+\Z|(?:test|demo|none|null|true|false|default|secret|"
     r"password|token|changeit)\Z"
 )
-_SCHEME = re.compile(rf"(?i)(?:{'|'.join(credentials.in_order('SCHEMES'))})\s+")
+_SCHEME = re.compile(rf"(?i)(?:{credentials.alternatives('SCHEMES')})\s+")
 _OPTION = re.compile(r"--?([A-Za-z][\w-]*)(?:=(.+))?\Z", re.DOTALL)
 _HEADER = re.compile(r"([A-Za-z][\w-]*):\s*(.+)\Z", re.DOTALL)
 

@@ -18,14 +18,14 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 _ADDRESS = lazy_regex(rb"https?://([^/\s|;&\"'?#]{1,200})(/[^\s|;&\"']{0,200})?")
 # A part of a name, without letters on either side: of a throwaway thing.
 _DISPOSABLE = lazy_regex(
-    rf"(?:^|[^a-z])(?:{'|'.join(words.in_order('DISPOSABLE'))})(?=$|[^a-z/])".encode(),
+    rf"(?:^|[^a-z])(?:{words.alternatives('DISPOSABLE')})(?=$|[^a-z/])".encode(),
     re.IGNORECASE,
 )
 # Before a command whose output logs in with it.
 _LOGIN = lazy_regex(
-    rf"(?:(?:{'|'.join(credentials.in_order('SCHEMES'))}|authorization:|private-token:|x-[a-z-]{{2,24}}:)\x1f?"
+    rf"(?:(?:{credentials.alternatives('SCHEMES')}|authorization:|private-token:|x-[a-z-]{{2,24}}:)\x1f?"
     r"|(?:^|[\s\x1f])(?:[A-Za-z_]\w{0,40}=|"
-    rf"--?(?:{'|'.join(credentials.in_order('OPTIONS'))})[= ]\w{{0,30}}:?))\Z".encode(),
+    rf"--?(?:{credentials.alternatives('OPTIONS')})[= ]\w{{0,30}}:?))\Z".encode(),
     re.IGNORECASE | re.MULTILINE,
 )
 _LOGIN_BYTES = 64  # before a command that are read for it
@@ -39,17 +39,32 @@ _COLUMN = rf"[\w-]{{1,40}}:{_FIELD}"
 _IN_PATH = (  # of one item or all
     rf"\{{(?:{_FIELD}|\.items\[\*\]{_FIELD}|range\x1f\.items\[\*\]|end|\"[^\"{{}}\n]{{0,8}}\")\}}|[^{{}}\s]"
 )
+_KUBECTL_WORDS = r"(?>(?>(?:\x20(?!-o|--output|--template)\S+){1,500})*)"
+_AWS_WORDS = r"(?>(?>(?:\x20(?!--q)\S+){1,500})*)"
+# Lines of commands that print names, a value that is asked for by its name, or only their help; or
+# whose output a program takes that logs in with it, or stores it where it belongs.
 _NAMES = lazy_regex(
-    words.alternatives("PRINT_NAMES")
-    .replace("COLUMN", _COLUMN)
-    .replace("IN_PATH", _IN_PATH)
-    .encode()
+    rf"""(?x)
+    \$\x20kubectl{_KUBECTL_WORDS}\x20(?:-o|--output)[\x20=]?
+      (?:name|wide|custom-columns={_COLUMN}(?>(?>(?:,{_COLUMN}){{1,500}})*)|jsonpath=(?>(?>(?:{_IN_PATH}){{1,500}})+)){_KUBECTL_WORDS}
+    | \$\x20kubectl(?:\x20(?!-o|--output|--template|\|)\S+){{1,40}}\x20(?:-o|--output)[\x20=]?
+      jsonpath=\{{\.data\.[\w.\\-]+\}}(?:\x20-n\x20\S+)?
+      (?:\x20\|\x20\$\x20base64\x20(?:-d|-D|--decode))?
+    | [^|]*\x20\|\x20\$\x20(?:(?:docker|podman|helm)\x20[^|]*login\x20[^|]*-stdin[^|]*
+      |kubectl\x20apply\x20-f\x20-)
+    | \$\x20etcdctl\x20get\x20\S+(?:\x20--prefix)?\x20--keys-only
+    | \$\x20(?:aws|az){_AWS_WORDS}\x20--query\x20
+      (?:(?:Parameters?(?:\[\*?\])?\.)?(?:Name|ARN|Type|Version(?:Id)?|CreatedDate)
+        |id|name|attributes(?:\.\w+)?|\[\]\.keyName){_AWS_WORDS}
+    | \$\x20lpass\x20show\x20--(?:name|username|id|url)\x20\w\S*
+    | \$\x20[\w.-]+(?:\x20\w[\w./:-]*){{1,4}}\x20(?:--help|-h)
+    | \$\x20aws(?:\x20[a-z][a-z-]*){{2}}\x20help""".encode()
 )
 # Options that give a package manager an index, with one that it uses anyway; and others that may
 # lead elsewhere.
 _USUAL_INDEX = lazy_regex(
     r" (?:--(?:(?:extra-)?index(?:-url)?|registry|source|add|trusted-host)|-[ais]|registry)[ =]"
-    rf"(?:{'|'.join(words.in_order('INDEXES'))})/?(?= |\Z)".encode(),
+    rf"(?:{words.alternatives('INDEXES')}|sparse\+https://index\.crates\.io)/?(?= |\Z)".encode(),
     re.IGNORECASE,
 )
 _ELSEWHERE = lazy_regex(

@@ -200,7 +200,7 @@ _HEX = lazy_regex(rb"0x[0-9A-Fa-f]{40}")
 _BECH32 = lazy_regex(rb"[a-z]{2,8}1[02-9ac-hj-np-z]{30,110}")
 # Those who build with wallets ask these, with addresses that everybody may read.
 _PUBLIC_LEDGERS = lazy_regex(
-    rf"(?i)//[^\s/\"'<>]{{0,80}}(?:{'|'.join(hosts.in_order('PUBLIC_LEDGERS'))})".encode()
+    rf"(?i)//[^\s/\"'<>]{{0,80}}(?:{hosts.alternatives('PUBLIC_LEDGERS')}|\brpc)".encode()
 )
 
 

@@ -9,7 +9,7 @@ from pipeguard.detect.words import credentials
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.unicode.name_words import name_words
 
-_NAMES = "|".join(credentials.in_order("ARGUMENTS"))
+_NAMES = credentials.alternatives("ARGUMENTS")
 _ARGUMENT = lazy_regex(rf"(?:\w{{1,30}}[_-])?(?:{_NAMES})", re.IGNORECASE)
 
 

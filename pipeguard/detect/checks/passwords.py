@@ -24,10 +24,23 @@ _CHOSEN = lazy_regex(
     rb"(?=.*[0-9])(?=.*[a-z]).[^!#$%&*+?@^~]*[!#$%&*+?@^~].*"
     rb"|(?:[a-z]{3,}[-_.+=])?(?:[A-Z][a-z]+[-_.+=]?){1,5}[0-9]{2,6}"
 )
-# Of tests and manuals; a hash, an address, a query, a comparison.
-_NOT_CHOSEN = lazy_regex(words.alternatives("NOT_CHOSEN").encode(), re.IGNORECASE)
-# Ways to hash a password, and standards; a line of passwd(5); the working directory, or PWD.
-_STANDARD = lazy_regex(words.alternatives("STANDARDS").encode(), re.IGNORECASE)
+# Parts of what nobody chose for a password: of tests and manuals, a hash, an address, a query, a
+# comparison.
+_NOT_CHOSEN = lazy_regex(
+    rb"""p[a@4][s5$]{2} | sec(?:ur|ret) | strong | te?mp | test | admin | user | account | wrong
+    | valid | hello | welcome | login | dummy | [^0-9](?:123|321|999|000) | \A\$
+    | @[\w-]+\.[A-Za-z] | &[\w%.-]+= | [=!]= | :/ | :: | -> | => | \$[{(0-9] | %[ds]""",
+    re.IGNORECASE | re.VERBOSE,
+)
+# How ways to hash a password begin, and standards; a line of passwd(5); the working directory, a
+# shell's PWD.
+_STANDARD = lazy_regex(
+    rb"""argon | [bs]crypt | pbkdf | scram | sha-?[1-5] | cve- | iso- | rfc-
+    | [a-z_][\w-]{0,31}:[x*!]?:[0-9]+:[0-9]+:
+    | ~?/(?:app|build|code|data|etc|home|mnt|opt|private|project|root|run|srv|tmp|usr|users|var
+      |work)s?/""",
+    re.IGNORECASE | re.VERBOSE,
+)
 _CIPHER_SIGNS = lazy_regex(rb"[A-Za-z0-9!+_:.,@=/-]+")
 _WORDS = lazy_regex(rb"[A-Za-z]+")
 LEAST_CIPHERS = 2  # names of algorithms in a list of them

@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import json
 import re
+from collections.abc import Iterable
 from functools import cache, lru_cache
 from math import log2
 from operator import sub
@@ -90,15 +91,23 @@ def _fillers() -> re.Pattern[bytes]:
     """A pattern for fillers in small letters: `re` sorts words by first letter only in one case."""
     return re.compile(
         rb"(?=[$%%{<])(?:%s)|%s|(?<![0-9a-z])%s(?![0-9a-z])|(.)(?=\1)\1{4,}"
-        % (_SLOT, _by_first_letter("ANYWHERE"), _by_first_letter("ALONE")),
+        % (
+            _SLOT,
+            _group_by_first_letter((*words.in_order("ANYWHERE"), *_PHRASES)),
+            _group_by_first_letter(words.in_order("ALONE")),
+        ),
         re.DOTALL,
     )
 
 
-def _by_first_letter(table: str) -> bytes:
-    """A pattern for words of a table that begin with a letter, grouped by first letter."""
+# Of several words.
+_PHRASES = (r"change[-_\x20]?(?:me|this|it)", r"not[-_\x20]?(?:a[-_\x20]?)?real")
+
+
+def _group_by_first_letter(expressions: Iterable[str]) -> bytes:
+    """A pattern for expressions that begin with a letter, grouped by first letter."""
     groups: dict[str, list[str]] = {}
-    for word in words.in_order(table):
+    for word in expressions:
         groups.setdefault(word[0], []).append(word[1:])
     return (
         b"(?:%b)"
@@ -112,11 +121,18 @@ def _references() -> re.Pattern[bytes]:
 
     Manuals put names in capitals for such values: KEYSTONE_DBPASS.
     """
-    objects, vaults, endings = map(words.alternatives, ("OBJECTS", "VAULTS", "NAME_ENDINGS"))
     return re.compile(
-        rf"(?s)\s*(?:{words.alternatives('REFERENCES')}|(?:{objects})[.\[].{{0,200}}"
-        rf"|(?:{vaults})://?.{{0,200}}"
-        rf"|(?:[A-Z]{{2,16}}_){{1,4}}(?:[A-Z]{{0,6}}(?:{endings})|HERE))\s*".encode()
+        rf"""(?sx)\s*(?:
+        # Templates, variables, calls, resources, encrypted values.
+        \$?\{{{{1,2}}[^{{}}]{{0,200}}\}}{{1,2}} | \$\(?[A-Za-z_][\w.]*\)? | %\w+% | <[^<>]{{0,200}}>
+        | \[[^\[\]]{{0,200}}\] | \{{%.{{0,200}}%\}} | <%.{{0,200}}%>
+        | (?:os\.)?getenv\(?.{{0,200}} | \w+\(.{{0,200}} | vault:.{{0,200}}
+        | arn:aws[\w-]*:.{{0,300}} | ENC\[.{{0,600}} | !vault.{{0,600}}
+        | @Microsoft\.KeyVault.{{0,300}}
+        | (?:{words.alternatives("OBJECTS")})[.\[].{{0,200}}
+        | (?:{words.alternatives("VAULTS")}|ref\+\w+)://?.{{0,200}}
+        | (?:[A-Z]{{2,16}}_){{1,4}}(?:[A-Z]{{0,6}}(?:{words.alternatives("NAME_ENDINGS")})|HERE)
+        )\s*""".encode()
     )
 
 

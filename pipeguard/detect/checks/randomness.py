@@ -26,7 +26,16 @@ _CAMEL = lazy_regex(
     rb"(?:[a-z0-9_]{2,30}\.){0,3}_?(?:[A-Z][a-z]{0,20}){1,4}[0-9]{1,5}(?:[A-Z][a-z]{2,20}){1,4}"
 )
 _TYPE = lazy_regex(rb"[\w.]{2,80}[a-z0-9](?:Key|Token|Secret|Credential|Type|Request|Response)s?")
-_PUBLIC_FORMAT = lazy_regex("|".join(credentials.in_order("PUBLIC_FORMATS")).encode())
+# How identifiers, publishable keys and test keys begin, of which rules/secrets-public.yaml has the
+# formats; the fingerprint of a key as OpenSSH prints it; and what Sealed Secrets encrypted, which
+# begins with the length of a key of 4096 bits.
+_PUBLIC_FORMAT = lazy_regex(
+    rb"""(?x)(?:pk|sk|rk)_test_ | pk_live_ | pk-lf- | pk\.eyJ | phc_ | sb_publishable_ | mob- | rzp_
+    | AC[0-9a-f]{32}\Z | A(?:IDA|ROA|GPA|IPA|NPA|NVA|PKA|SCA)[A-Z2-7]{16} | 3MVG9 | mdb_sa_id_
+    | SCW[A-Z0-9]{17}\Z | EZTK | SHA256:[A-Za-z0-9+/]{43}[.:!?*]{0,3}\Z | django-insecure-
+    | FLW(?:PUBK|SECK_TEST) | sandbox_ | NRJS- | Ag[A-D][A-Za-z0-9+/]{190} | (?:pub|sub)-c-
+    | amzn1\.application | arn:aws | [xyzt]pub | [\w-]{22}:APA91b"""
+)
 
 # A value that is sent: the value, a line with nothing else, and its name in settings or JSON.
 _TOKEN = lazy_regex(rb"[A-Za-z0-9_+/~-]{16,}={0,2}")
@@ -42,7 +51,9 @@ _PARAMETER = lazy_regex(
 )
 # A link that confirms something works once, and does not belong to a mailing.
 _MAILING = lazy_regex(
-    f"[/.](?:{'|'.join(credentials.in_order('MAILINGS'))})[/.?]".encode(), re.IGNORECASE
+    rb"""[/.](?:un-?sub\w*|subscri\w*|opt-?out|preferences|newsletters?|abmeld\w*|abbestell\w*
+    |d(?:e|\xc3\xa9)s(?:abonn|inscri)\w*|baja|disiscri\w*|track\w*|clicks?|opens?|views?)[/.?]""",
+    re.IGNORECASE | re.VERBOSE,
 )
 _SEARCH = lazy_regex(rb"[?&]q=\Z", re.IGNORECASE)
 # A word of a search, shorter than a value; `+` is the blank between two.
@@ -53,11 +64,33 @@ FEW_BYTES = 4  # before a value that fills its line
 _COMMAND = lazy_regex(rb"\s*(?:command|cmd|script|code|args): (?!.*\s(?:-d|--data\S*)[ =][\"']?\Z)")
 LABEL_BYTES, FIELD_BYTES = 80, 48  # of the longest
 NAMED_BYTES = 60  # before a value, in which a word may identify it
-# In small letters, which `re` finds faster.
+# What ids, digests and public values are called, in small letters, which `re` finds faster.
 _NO_SECRET = lazy_regex(
-    rf"\b(?:{'|'.join(credentials.in_order('NO_SECRETS'))})\b|sha(?:256|384|512)[:/-]|@\Z".encode()
+    rb"""(?x)\b(?:
+    [a-z_-]{0,12}_?ids? | sha-?[0-9]{0,3} | md5 | commit | revision | rev | digest | hash | checksum
+    | e-?tag | traces? | span | uuid | guid | cursor | page | nonce | fingerprint | integrity
+    | public | pub | pubkey | peer | address | wallet | tx | transaction | block | signature | build
+    | deployment | version | release | image | container | session | ray | cid | ipfs
+    | ssh-[a-z0-9]+ | files? | folder | document | sheet | video | channel | order | ticket
+    | reference | ref | tracking | invoice | serial | users? | customer | objects? | lock | node
+    | item | record | samples? | examples? | fixture | expected | such\x20as | for\x20instance
+    | test\x20vectors? | vouchers? | coupons? | promo(?:tion)?s? | gift[\x20-]?cards? | rebate
+    | discount | bookings? | reservations?
+    | (?:claim|policy|member(?:ship)?|registration|part|model|product|account|raffle|pick-?up
+      |confirmation|referral|collection|redemption|loyalty)[\x20-](?:codes?|numbers?|no)
+    | gutschein\w* | rabatt\w* | buchung\w* | bestell\w* | r\xc3\xa9servation | r\xc3\xa9duction
+    | cup\xc3\xb3n | descuento | reserva | prenotazione | sconto | buono
+    )\b | sha(?:256|384|512)[:/-] | @\Z"""
 )
-_KNOWN_ID = lazy_regex(credentials.alternatives("KNOWN_IDS").encode())
+# Ids of known forms: UUIDs, ULIDs, Google's of documents, object ids with a prefix, public keys of
+# SSH; short groups of one case, as of vouchers and parts, but not as of product and recovery keys.
+_KNOWN_ID = lazy_regex(
+    rb"""(?x).*[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}.* | [0-7][0-9A-HJKMNP-TV-Z]{25}
+    | 1[A-Za-z0-9_-]{32}(?:[A-Za-z0-9_-]{11})? | [a-z]{2,6}_\w{8,} | AAAA[BC]3Nz\S+
+    | (?!(?:[A-Z0-9]{4}-){5}|(?:[A-Z0-9]{5}-){4})
+      (?:[A-Z0-9]{1,12}([-/_])[A-Z0-9]{1,12}(?:\1[A-Z0-9]{1,12})*
+        |[a-z0-9]{1,12}([-/_])[a-z0-9]{1,12}(?:\2[a-z0-9]{1,12})*)"""
+)
 # The fingerprint of a key in hexadecimal (RFC 9580, 5.5.4; RFC 4716, 4), and signs of one: the
 # name of a key that signs published data, in which GPG prints capitals; words next to it.
 _FINGERPRINT = lazy_regex(

@@ -11,11 +11,19 @@ from functools import cache, lru_cache
 from itertools import islice, pairwise
 
 from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, to_outcome
-from pipeguard.detect.words import credentials, orders
+from pipeguard.detect.words import orders
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 # Builds and commits in paths, which are public: `_next/static/ID/`, `app-HASH.js`, `commit/ID`.
-BUILD_ID = lazy_regex(rf"(?<![\w-])({credentials.alternatives('BUILD_IDS')})")
+BUILD_ID = lazy_regex(
+    r"""(?x)(?<![\w-])(
+    _next/(?:static|data)/[\w-]{21}(?=/)
+    | (?:blame|blob|commits?|compare|raw|tree)/[0-9a-f]{40}(?![\w-])
+    | (?:(?:[0-9a-f]{1,8}|[A-Za-z]{1,30}[0-9]{0,2})[-_.~]){1,6}(?:[0-9a-f]{8,32}|[\w-]{8,12})
+      (?:\.(?:bundle|chunk|esm|min|module)){0,2}
+      \.(?:css|gif|ico|jpe?g|m?js|map|png|svg|ttf|wasm|webp|woff2?)(?![\w-])
+    )"""
+)
 
 LONG_TOKEN = 36  # characters; a shorter one has too few words to decide
 
@@ -61,9 +69,18 @@ def has_date(body: bytes) -> bool:
 
 
 _DATE_OR_TIME = lazy_regex(rb"(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9]|[0-9]{2}:[0-9]{2}:[0-9]{2}")
-_TABLES = "EARLIER RULES NOUNS OWN_OF_MODEL MODELS OF_MODEL PARTS_OF_THINGS UPKEEP READERS READING"
-_EARLIER, _RULES, _NOUNS, _OWN, _MODEL, _OF_MODEL, _PARTS, _UPKEEP, _READERS, _READING = map(
-    orders.alternatives, _TABLES.split()
+_EARLIER = orders.alternatives("EARLIER")
+_RULES = orders.alternatives("RULES")
+_NOUNS = orders.alternatives("NOUNS")
+_OWN = orders.alternatives("OWN_OF_MODEL")
+_MODEL = rf"{orders.alternatives('MODELS')}|(?:chat\x20?|ro)?bots?|gpt[\w.-]*"
+_OF_MODEL = rf"{_OWN}|{_MODEL}|{orders.alternatives('OF_MODEL')}|ethic\w*"
+_PARTS = orders.alternatives("PARTS_OF_THINGS")
+_UPKEEP = orders.alternatives("UPKEEP")
+_READERS = rf"{_MODEL}|{orders.alternatives('READERS')}|(?:process|summar)\w*"
+_READING = (
+    rf"{_OF_MODEL}|{orders.alternatives('READING')}"
+    r"|(?:read|pars|answer|handl|open|receiv|translat)\w*"
 )
 # "discard requests while an old command": a clause names the program, which is not dropped.
 _CLAUSE = lazy_regex(
@@ -98,8 +115,24 @@ _NAMED_THING = _thing_pattern(r"\b[^\w\s]|\Z|\B(?!and|then|you|the|in|to|ed|en)[
 _SHOWING = lazy_regex(rb"(?i)\band\s+(?:show|print|display)\b")  # may also ask a model for its own
 _NAME = lazy_regex(rb"[A-Za-z0-9 ]+")  # a long name, read as words
 # "Users who upgrade should forget the earlier delivery rules": an order to others.
-_TO_OTHERS = re.sub("<(.*?)>", lambda t: orders.alternatives(t[1]), orders.alternatives("OTHERS"))
-_OTHERS = lazy_regex(_TO_OTHERS.encode())
+_OTHERS = lazy_regex(
+    rf"""(?isx)[\s*\#>•-]*(?:(?:the|our|all|any|new|most|some)\s+)?
+    # Some people, and no reader of the text,
+    (?!(?:{_READERS})\b)
+    (?:[a-z]{{3,16}}s|people|staff|(?:any|every)(?:one|body)(?=\s+(?:who|that|with|in|on))
+      |those(?=\s+(?:who|that|with|in|on)))
+    (?:\s+(?:who|that|whose|in|with|on|at|of|from)
+      (?:\s+(?!(?:{_READING}|{_READERS})\b)[\w'.-]*\w){{1,10}})?
+    # should drop something,
+    \s+(?:should|must|shall|may|can|will|need\s+to|have\s+to)
+    \s+(?:(?:now|then|simply|just)\s+)?[a-z]+
+    (?:\s+(?:not|longer|aside|to|follow|obey|observe|heed))*(?:\s+(?:the|all|any|our|of))*
+    # which is no model's, and nothing else.
+    \s+(?:{_EARLIER})\s+(?:(?!(?:{_OF_MODEL}|{_RULES}|and|or)\b)[a-z][\w-]{{2,16}}\s+){{1,2}}
+    (?:{_NOUNS})\0
+    (?![^.!?\n]*(?:@|://|~/|\b(?:you|your|it|passw\w*|secrets?|tokens?|credentials?|keys?
+      |assistant|ignore|disregard|forget)\b))""".encode()
+)
 _HUMP = lazy_regex(rb"(?<=[a-z\0])(?=[A-Z])|[_-](?=[A-Za-z])")
 _SENTENCE_START = lazy_regex(rb"(?s).*(?:[.!?:;]\s|\n)")
 _CAMEL = lazy_regex(rb"[a-z][A-Z]")

@@ -198,6 +198,8 @@ def _host_of_name(name: str, *, odd: bool) -> Host:
             reach = classify_ip(address)
             if reach is not Reach.PUBLIC:
                 return Host(str(address), reach, odd=True)
+    if name in words.CLUSTER_NAMES:
+        return Host(name, Reach.PRIVATE, odd)
     for table, reach in _NAMES.items():
         if _pattern(table).fullmatch(name):
             return Host(name, reach, odd or table == "LOCAL_PUBLIC_NAMES")
@@ -222,10 +224,12 @@ def _embedded_addresses(labels: str) -> Iterator[IPv4Address]:
 
 
 _ADMINISTERS = lazy_regex(
-    rf":(?:{words.alternatives('PORTS')})(?:[/?#\s]|$)|[/=](?:{words.alternatives('PATHS')})(?:[/?#=.&\s]|$)",
+    rf":(?:{words.alternatives('PORTS')})(?:[/?#\s]|$)"
+    rf"|[/=](?:{words.alternatives('PATHS')}|v1\.\d{{2}})(?:[/?#=.&\s]|$)",
     re.IGNORECASE,
 )
 _ADMINISTERS_LOCALLY = lazy_regex(
-    rf":(?:{words.alternatives('LOCAL_PORTS')})(?:[/?#\s]|$)|/(?:{words.alternatives('LOCAL_PATHS')})",
+    rf":(?:{words.alternatives('LOCAL_PORTS')})(?:[/?#\s]|$)"
+    rf"|/(?:{words.alternatives('LOCAL_PATHS')})",
     re.IGNORECASE,
 )

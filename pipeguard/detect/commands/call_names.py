@@ -16,7 +16,7 @@ from pipeguard.detect.commands.argument_roles import IDLE, ArgumentRole, role
 from pipeguard.detect.commands.interpret import command_lines
 from pipeguard.detect.matching.confirm import find_signed, occurs, sign_finder
 from pipeguard.detect.model.data_literals import file_kind
-from pipeguard.detect.words import arguments, tools
+from pipeguard.detect.words import MODEL_FILES, arguments
 from pipeguard.detect.words import programs as lists
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, Path, walk_values
@@ -45,7 +45,16 @@ _SEVERAL_PATHS = lazy_regex(r"[\s,;|'](?=[~/\\]|[A-Za-z]:[/\\])|(?<=..):(?=[~/\\
 _ELSEWHERE = lazy_regex(r"[~/\\]|(?:[^\s/\\]+[/\\])*\.\.(?:[/\\]|$)")  # not below a named folder
 _WORD = lazy_regex(r"[\w-]*")
 _HOST_NAME = lazy_regex(r"[\w.:\[\]-]+")
-_FOR_AGENTS = lazy_regex(tools.alternatives("FOR_AGENTS"), re.IGNORECASE)
+# Source code, and files that agents are meant to read.
+_FOR_AGENTS = lazy_regex(
+    MODEL_FILES
+    + r"""
+    | \.(?:[chmrs]|[ch](?:c|h|pp|xx)|[cfrv]s|[cm]?[jt]sx?|bash|clj|dart|elm|erl|exs?|go|gradle)\Z
+    | \.(?:graphql|groovy|java|jl|kts?|lua|mli?|nim|php|p[lm]|proto|ps1|pyi?|rb|scala|sh|sol|sql)\Z
+    | \.(?:svelte|swift|tf|vb|vue|zig|zsh)\Z | llms(?:-full)?\.txt\Z
+    | \.(?:agent|chatmode|prompt)\.md\Z | (?:^|/)(?:agents?|prompts?|skills?)/.*\.(?:md|txt)\Z""",
+    re.IGNORECASE | re.VERBOSE,
+)
 # In a command: its result comes from another machine.
 _FETCHES = lazy_regex(rf"(?:\A|[\s;|&(`/])(?:{lists.alternatives('FETCHING')})\s", re.IGNORECASE)
 _SCHEME = "(?:https?|wss?|s?ftps?|git|ssh)://"

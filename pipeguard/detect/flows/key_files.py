@@ -25,7 +25,12 @@ _PATHS = tools.PATHS | {f"{word}s" for word in tools.PATHS}
 _ELSEWHERE = lazy_regex(
     r"[\\/]{2}[\w-]|(?!file:)[A-Za-z][\w+.-]{1,15}://|file://(?!/|localhost/)[^/]"
 )
-_KEY_FILE = lazy_regex(tools.alternatives("KEY_FILES"), re.IGNORECASE)
+# Files that are made for keys; `.env.example`, `.env.sample` and their like are committed.
+_KEY_FILE = lazy_regex(
+    r"\.env(?:\.(?:local|dev|development|test|testing|staging|prod|production|docker)){0,2}|\.envrc"
+    r"|\.dev\.vars|\.pgpass|\.netrc|[\w.-]{1,80}\.(?:pem|key)",
+    re.IGNORECASE,
+)
 
 
 def written_files(value: JsonValue) -> tuple[str, ...]:

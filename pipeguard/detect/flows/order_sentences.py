@@ -16,11 +16,18 @@ from pipeguard.detect.words import acts as tables
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
 
+# Addresses and accounts (ISO 13616) that an order may name; an id, a number.
 STRONG = lazy_regex(
-    rf"(?P<address>{tables.alternatives('addresses')})"
-    r"|\b(?=[\w-]{0,40}\d)(?=[\w-]{0,40}[A-Za-z])[\w-]{6,64}\b"  # an id
-    r"|\b\d{6,34}\b",
-    re.IGNORECASE,
+    r"""(?P<address>
+    [\w.+-]{1,64}+@[\w-]{1,63}(?:\.[\w-]{1,63})+ | (?:https?://|www\.)[^\s\"'<>)\]}`,;]{3,300}
+    | \b[A-Z]{2}\d{2}(?:\x20?[A-Z0-9]{4}){2,7}(?:\x20?[A-Z0-9]{1,4})?\b
+    | \+\d[\d\x20()-]{6,20}\d
+    | \b(?:[a-z0-9-]{1,63}+\.){1,4}(?:com|net|org|io|dev|app|example|info|co|ai|xyz|ru
+        |cn|de|sh)\b(?:/[^\s\"'<>)\]}`,;]{0,300})?
+    )
+    | \b(?=[\w-]{0,40}\d)(?=[\w-]{0,40}[A-Za-z])[\w-]{6,64}\b
+    | \b\d{6,34}\b""",
+    re.IGNORECASE | re.VERBOSE,
 )
 # The words at which an address may begin, or any match of this.
 _ADDRESS_SIGN = (
@@ -35,17 +42,33 @@ OPENING_WORDS = 10  # of a sentence, in which it names the person and the act
 LEAST_WORDS = 3  # of a sentence that orders something
 SHORT_WORDS = 9  # in fewer, one small word is enough to recognise English
 
-SENTENCE_END = lazy_regex(tables.alternatives("sentence-ends"))
+# The end of a sentence, of a line that the next does not continue, and of a string within JSON.
+SENTENCE_END = lazy_regex(
+    r"""(?x)
+    [.!?…]++[\"'”’»)\]]*+\s++ | (?<=[a-zà-ÿ]{3})[.!?]+(?=[A-ZÀ-Þ]) | [。！？।؟]+
+    | \n[^\S\n]*+\n\s*+ | (?:\\r)?\\n(?>(?:\\r|\\n|\s){1,500})*
+    | \n(?=\s*(?:[-*•>#|]|\d{1,2}[.)]\s|[\w\x20-]{1,30}:\s))
+    | (?<!\\)[\"']\s*[,}\]:](?=[\s\"'{}\[\],]|$) | \s[–—]\s | ;\s"""
+)
 _WORD = lazy_regex(r"[^\W_]+(?:['’-][^\W_]+)*|[:,;()*\"“¤]")
 _WORDS = lazy_regex(r"[^\W\d_]{2,}")
 _MENTION = lazy_regex(r"(?<![\w@])@[\w.-]{1,40}[,:]?(?=\s)")  # who is spoken to
-_BREAK = lazy_regex(tables.alternatives("breaks"))
+# A tag of HTML, the end of a comment, or the end of a cell or line of a table, with its last word.
+_BREAK = lazy_regex(
+    r"""(?x)
+    </?[A-Za-z][^<>]{0,200}> | <!-- | --> | \t | \n(?=[^\n\t]{0,80}\t)
+    | (?<=\S[,;])\w{1,40}\n(?=[^\n,;]{1,80}[,;](?:[^\s,;]|\x20¤))"""
+)
 _SPREADS = lazy_regex(
-    rf"\b(?:{tables.alternatives('spreading')})\b[^.!?\n]{{0,60}}"
+    rf"\b(?:{tables.alternatives('spreading')}|repl[yi]\w*)\b[^.!?\n]{{0,60}}"
     rf"\b(?:{tables.alternatives('spread')})\b",
     re.IGNORECASE,
 )
-_FORWARDED = lazy_regex(rf"(?im)^[-_ ]*(?:{tables.alternatives('forwarded')})")
+# What mail programs write over a mail that is forwarded.
+_FORWARDED = lazy_regex(
+    r"(?im)^[-_ ]*(?:(?:begin )?forwarded message|original message|weitergeleitete nachricht"
+    r"|urspr(?:ü|u)ngliche nachricht|message (?:transf|d'origine)|mensaje (?:reenviado|original))"
+)
 _PAUSES = frozenset(':,;()*"“')
 _OF_MONEY = ToolAct.PAY | ToolAct.CHANGE
 _OBJECTS = frozenset({"it", "this", "that", "these", "those"})

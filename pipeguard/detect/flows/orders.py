@@ -26,6 +26,7 @@ from pipeguard.detect.flows.tool_results import STRING_END, ToolResult
 from pipeguard.detect.flows.value_places import Place, SearchedText, plain
 from pipeguard.detect.matching.confirm import occurs
 from pipeguard.detect.words import acts as tables
+from pipeguard.detect.words import alternatives
 from pipeguard.detect.words import orders as order_words
 from pipeguard.detect.words import tools as lists
 from pipeguard.firewall.finding import Confidence, Severity
@@ -48,14 +49,47 @@ DATA_CHARS = 8  # of a visited address: fewer carry no data
 _TIME = lazy_regex(r"[\d\s:.,/TZ+-]*|\d{4}-\d{2}-\d{2}.{0,20}")
 _COMMANDS = lists.CODE
 _PATHS = lists.PATHS | {"files", "paths"}
+# Commands that send, delete, publish or let somebody in; a download that is run, packages of
+# another index, secrets that are shown.
+_SIGNS_OF_ACTS = alternatives(
+    r"""
+    authorized_keys >>?\s?~
+    [|]\s{0,4}(?:sudo\x20)?(?:(?:ba|z|da)?sh|python3?|node|perl|ruby|iex)\b <\(\s?(?:curl|wget)
+    [$]\(\s?(?:curl|wget) (?:index-url|registry|trusted-host|--index)\b \bprintenv\b
+    \b(?:auth|print-access)[-\x20]token\b \bsecrets?\b [$][{]?\w{0,40}(?:TOKEN|KEY|SECRET|PASS)
+    \.(?:netrc|npmrc|pypirc|pgpass|aws|ssh|kube|gnupg)\b \bcredentials?\b \bid_(?:rsa|ed25519)\b
+    \b(?:cat|less|head|tail|base64)\x20[^|;&]{0,80}\.env\b
+    """
+)
 _ACTS = lazy_regex(
-    rf"(?<![\w-])(?:{order_words.alternatives('ACTING_COMMANDS')})(?![\w-])"
-    rf"|{order_words.alternatives('ACTING_SIGNS')}"
+    rf"(?<![\w-])(?:{order_words.alternatives('ACTING_COMMANDS')}|remote (?:add|set-url)"
+    r"|--(?:delete|data)[\w-]*|git config|(?:kubectl|oc) (?:apply|create|scale|patch|edit|exec|cp)"
+    r"|(?:helm|terraform|tofu) (?:install|upgrade|apply|import)|(?:npm|pip|yarn) config"
+    r"|(?:gh|glab) (?:api|auth|secret|variable|release|(?:repo|pr|mr) (?:edit|merge|review)))"
+    rf"(?![\w-])|{_SIGNS_OF_ACTS}"
 )
 _JOINT = lazy_regex(r"&&|[|]{2}|[;\n]")  # between commands
-_DAILY = lazy_regex(order_words.alternatives("DAILY_COMMANDS"))
+# Commands of every day, which a text may tell to run.
+_DAILY = lazy_regex(
+    r"""(?x)
+    (?:sudo\x20)?(?:rm|rmdir|mv|cp|dd|truncate|chmod|chown)\b | (?:apt|apt-get)\x20
+    | git\x20(?:merge|rm)\b
+    | git\x20push(?:\x20(?:-u|--set-upstream|--(?:follow-)?tags))?(?:\x20[\w./][\w./-]*)*\Z
+    | docker\x20(?:build|run|compose|ps|logs)\b
+    | [\w.-]+\x20(?:get|describe|logs|list|plan|version)\b"""
+)
 MOST_COMMANDS = 8  # of a call
-_OBEYED = lazy_regex(rf"(?:^|/)(?:{order_words.alternatives('OBEYED_FILES')})", re.IGNORECASE)
+# Files that run or are obeyed by themselves, or that say who may change what.
+_OBEYED = lazy_regex(
+    r"""(?xi)(?:^|/)(?:
+    \.github/(?!ISSUE_TEMPLATE) | \.gitlab-ci | \.circleci/ | \.git/ | \.husky/ | \.vscode/
+    | \.cursor | \.claude/ | \.mcp\.json | \.ssh/ | \.aws/ | codeowners\b | jenkinsfile\b
+    | azure-pipelines | bitbucket-pipelines | (?:claude|agents?|gemini|memory)\.md\b
+    | \.(?:bash|zsh)\w{0,10}\b | \.profile\b | \.netrc\b | \.npmrc\b | \.pypirc\b | pip\.conf\b
+    | \.git(?:config|modules|attributes)\b | \.envrc\b | cron\w{0,8}\b | sudoers\b | systemd/
+    | authorized_keys\b | \.pre-commit | \.windsurfrules | \.clinerules
+    )"""
+)
 _PATH = lazy_regex(r"(?<![\w./~-])(?:~|/)(?:/?[\w.@-]{1,64}){1,12}/?")  # outside the work's folder
 
 
@@ -210,7 +244,13 @@ class FoundOrder(NamedTuple):
     last: int
 
 
-_FIELD_BEFORE = lazy_regex(rf"(?:{order_words.alternatives('FIELDS_BEFORE')})[\"'<]?\Z")
+# What is before a value that is all of a field.
+_FIELD_BEFORE = lazy_regex(
+    r"""(?x)(?:
+    [\"']\s*[:,\[]\s*+\[?\s* | (?:^|\n)[\x20\t]*(?:[-*]\x20)?(?:[\w()-]{1,24}[\x20.]?){1,2}:\s*
+    | (?:^|\n)[\x20\t]*-\s* | [\t|]\s* | \w[,;]
+    )[\"'<]?\Z"""
+)
 _LIST_BEFORE = lazy_regex(
     r"(?:^|\n)[ \t>*-]*[\w ()-]{1,24}:\s*+(?:[^\s,;]++(?: [^\s,;]++){0,3}[,;]\s*+)*"
     r"(?:[^\s,;]++ ){0,3}[\"'<(]?\Z|[\w\"][,;]\s*\"\Z|\w[,;]\Z"
@@ -218,7 +258,7 @@ _LIST_BEFORE = lazy_regex(
 _FIELD_AFTER = lazy_regex(r"[\"'>]?[ \t]*(?:[,\n\t|}\])]|\Z)")
 # An address or another value, perhaps with a name and brackets.
 _FIELD = lazy_regex(r"(?:[^<]{0,80}<)?[\s\"']*([^<>()]{1,160}?)[\s\"']*(?:[>(].{0,80})?")
-_SENDER_NAME = lazy_regex(order_words.alternatives("SENDERS"), re.IGNORECASE)
+_SENDER_NAME = lazy_regex(rf"{order_words.alternatives('SENDERS')}|reply[-_ ]?to", re.IGNORECASE)
 
 
 def find_order(

@@ -34,7 +34,7 @@ _PARTS = lazy_regex(r"[A-Za-z0-9]+")
 _PLAIN_WORD = lazy_regex(r"(?:[A-Z]?[a-z]+|[A-Z]+)\Z")
 # Digits among letters: a word that only ends in a number is a name.
 _MIXED = lazy_regex(r"[A-Za-z][0-9]+[A-Za-z]|[0-9][A-Za-z]+[0-9]|[a-z][A-Z]+[a-z]+[A-Z0-9]")
-_NAMES_SECRET = rf"(?:{'|'.join(credentials.in_order('NAMED'))})[\w-]{{0,20}}[\"']?\s?"
+_NAMES_SECRET = rf"(?:{credentials.alternatives('NAMED')})[\w-]{{0,20}}[\"']?\s?"
 _NAMED = lazy_regex(rf"{_NAMES_SECRET}([=:]|\bis\b)\s?[\"']?([^\s\"',;<>]{{8,200}})", re.IGNORECASE)
 # A plain word gives a token's purpose, and is not one; nor is a variable's name.
 _WORD = lazy_regex(r"(?:[A-Za-z]?[a-z-]*|[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)[.!?]?\Z")
@@ -107,9 +107,15 @@ _TOLD = lazy_regex(  # without a link
     r"(?: is)?[\s:\"'*`>]{1,8}([\w.~+-]{16,512})(?<!\.)",
     re.IGNORECASE | re.ASCII,
 )
-_ADMITS = lazy_regex("|".join(credentials.in_order("ONE_TIME")))
-_ENDS = lazy_regex("|".join(credentials.in_order("UNSUBSCRIBE")))
-_ABOUT = lazy_regex("|".join(credentials.in_order("ONE_TIME_ABOUT")))
+_ONE_TIME = (
+    rf"{credentials.alternatives('ONE_TIME')}|\botp\b|(?:sign|log)[-_ ]?(?:in|up)\b|choose a new"
+)
+_ADMITS = lazy_regex(_ONE_TIME)
+_ENDS = lazy_regex(rf"{credentials.alternatives('UNSUBSCRIBE')}|darse de baja")
+_ABOUT = lazy_regex(
+    rf"{credentials.alternatives('ONE_TIME_ABOUT')}|mot de passe|(?:conta|link)\b"
+    "|(?:log|sign)[-_ ]?in"
+)
 # Other credentials in the name of a parameter, besides those of settings.
 _CREDENTIAL_WORDS = word_set("auth pass seed sig signature signed session sessionid sid amz goog")
 _PURPOSES = word_set("password email link oob otp url")  # of a token, in the name of a parameter
@@ -230,10 +236,19 @@ def _is_credential(part: re.Match[str]) -> bool:
 
 KIND_CHARS = 32  # next to a code, that give its purpose
 
-_CODE = lazy_regex(credentials.alternatives("CODE_FORMS"))
-_CALLED = lazy_regex(credentials.alternatives("CODES"))
-_KIND = lazy_regex(credentials.alternatives("CODE_KINDS"))
-_OTHER_KIND = lazy_regex(credentials.alternatives("OTHER_CODES"))
+_CODE = lazy_regex(
+    r"\d{3}[- ]\d{3,4}|\d{5,8}|(?=[A-Z]{0,9}[0-9])[A-Z0-9]{6,10}"
+    r"|(?=[A-Za-z-]{0,40}[0-9])[A-Za-z0-9]{3,6}(?:-[A-Za-z0-9]{3,6}){1,6}"
+)
+_CALLED = lazy_regex(
+    rf"{credentials.alternatives('CODES')}|\bpin|\bm?tan\b|\bmã|usage unique"
+    r"|(?:one[- ]time|single-use|temporary) password"
+)
+_KIND = lazy_regex(
+    rf"{_ONE_TIME}|{credentials.alternatives('CODE_KINDS')}|\bm?tan\b|acces\b"
+    r"|(?:enter|use|type) (?:this|the)\b|\byour \w{1,20} code"
+)
+_OTHER_KIND = lazy_regex(rf"{credentials.alternatives('OTHER_CODES')}|\b(?:book|order)")
 _CLAUSE_END = lazy_regex(r"[.;,!?()]\s")
 _IS = r"(?:is|ist|lautet|est|es|e|è|é|er|är|on|je|jest|este|là|to|это|είναι|هو|は|是|为|為|는|은)"
 _FOR = lazy_regex(r"\s(?:to|um|pour|para|per|om)\s")
@@ -286,7 +301,12 @@ LEAST_PIECE = 6  # characters that continue a key
 FEW_TEXTS = 8  # whose ends are read one by one
 MOST_ENDS = 2  # of strings of a call that a key may go on with
 
-_BEGINNING = lazy_regex(rf"(?<![A-Za-z0-9])(?:{'|'.join(credentials.in_order('BEGINNINGS'))})")
+# What keys begin with, where they are cut over several calls.
+_BEGINNING = lazy_regex(
+    r"(?<![A-Za-z0-9])(?:gh[opsru]_|github_pat_|sk-[a-z]|[sr]k_live_|xox[abeprs]-|glpat-|npm_|AIza"
+    r"|A[KS]IA|SG\.|hf_|dop_v1_|pypi-|shpat_|gsk_|eyJ[\w-]{8}|[0-9]{8,10}:AA"
+    r"|(?:postgres(?:ql)?|mysql|mongodb(?:\+srv)?|redis|amqps?)://[\w-]{1,40}:|AGE-SECRET-KEY-)"
+)
 _BEGINS_KEY = lazy_regex(rf"{_BEGINNING.pattern}(?=.{{4}})")
 # From right to left, so that long texts are read once.
 _LAST_WORD = lazy_regex(r"[^\s\"'<>,;]+")

@@ -18,7 +18,7 @@ from pipeguard.detect.matching.confirm import occurs
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.text.encoding import runs
 from pipeguard.detect.text.layouts import NATIVE, is_sensitive, text_of_codes
-from pipeguard.detect.words import arguments, credentials, word_set
+from pipeguard.detect.words import MODEL_FILES, arguments, credentials, word_set
 from pipeguard.detect.words import tools as lists
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -56,7 +56,7 @@ _REST_OF_URL = lazy_regex(r"[^\s\"'<>)\]]{1,8192}")
 _ESCAPED = lazy_regex(r"\\{1,4}(?:u([0-9a-fA-F]{4})|(/))|&amp;")
 _PERCENT = lazy_regex(r"%([0-7][0-9a-fA-F])")
 _SHORT_VALUE = lazy_regex(rf"(?=.{{0,99}}[0-9@#/])\S{{{LEAST_SHORT},{SHORT_CHARS}}}")
-_OBEYED_FILES = lazy_regex(lists.alternatives("MODEL_FILES").encode())
+_OBEYED_FILES = lazy_regex(MODEL_FILES.encode())
 _AMOUNT = lazy_regex(rf"{arguments.alternatives('AMOUNTS')}|\An\Z", re.IGNORECASE)
 
 

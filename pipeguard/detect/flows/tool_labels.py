@@ -19,7 +19,12 @@ from pipeguard.records import NamedTuple
 from pipeguard.unicode.name_words import name_words, words_of_any_script
 
 READ_CHARS = 200  # of a description: the rest says little about the tool's function
-_OWNED = lazy_regex(rf"\b(?:{lists.alternatives('OWNED')})\b", re.IGNORECASE)
+# What is somebody's, as a description says.
+_OWNED = lazy_regex(
+    r"\b(?:my|(?:user|owner|customer|patient|account holder)['’]s?"
+    r"|of (?:the|your|this|one) (?:\w+ )?(?:user|owner|customer|patient|person|account))\b",
+    re.IGNORECASE,
+)
 _NO_BLANKS_BETWEEN = lazy_regex(
     r"[\u0600-\u06ff\u0900-\u097f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
 )

@@ -18,6 +18,7 @@ from pipeguard.detect.flows.tool_labels import CHANGES, PRIVATE, Label, Tool
 from pipeguard.detect.flows.value_places import plain
 from pipeguard.detect.matching.confirm import occurs
 from pipeguard.detect.text.document import MessageText
+from pipeguard.detect.words import alternatives
 from pipeguard.detect.words import tools as lists
 from pipeguard.errors import Refusal
 from pipeguard.firewall.budgets import measure_text, size_of_all
@@ -39,8 +40,37 @@ FEW_REACHABLE = 3  # people with telephone numbers make a list of contacts
 FIELD_BYTES = 2**14  # of a frame that are read for names of fields
 ADDRESSED_CHARS = 4000  # of a text, from the first words to a model
 
-_MARKED = lazy_regex(rf"\b(?:{lists.alternatives('MARKED')})", re.IGNORECASE)
-_DESCRIBED = lazy_regex(rf"\b(?:{lists.alternatives('DESCRIBED')})", re.IGNORECASE)
+# What is written where a text is not for everybody.
+_MARKS = alternatives(
+    r"""
+    confidential embargo(?:ed)? classified (?:top|trade)\x20secret proprietary
+    off\x20the\x20record in\x20confidence need[-\x20]to[-\x20]know internal\x20use eyes\x20only
+    must\x20not\x20leave visibility\W{1,4}private restricted\x20(?:to|access)
+    private\x20(?:number|address|matter)
+    (?:strictly|keep\x20(?:this|it|that)|stays?|kept)\x20(?:private|secret|internal|quiet|between)
+    privileged under\x20seal not\x20a\x20word never\x20write
+    meant\x20for\x20(?:you|your\x20company)\x20only
+    (?:do\x20not|don't|must\x20not|may\x20not|never|not\x20to|not)\x20(?:be\x20)?(?:disclos|publish|shar(?:e|ing)|pass(?:ed)?\x20(?:it\x20)?on|forward(?:ed)?\b|distribut|circulat|leak|spread|known\b|tell\b|told\b|mention|writ(?:e|ten)\x20(?:his|her|their|the)\x20name)
+    not\x20for\x20(?:distribution|publication|release|sharing|the\x20public)
+    nobody\x20(?:may|must|should)
+    """
+)
+_MARKED = lazy_regex(rf"\b(?:{_MARKS})", re.IGNORECASE)
+# The same words where a document of software describes something.
+_DESCRIBED = lazy_regex(
+    r"""\b(?:
+    confidential\x20clients?(?:$|[):]|\x20(?:app|auth|flow|grant|type|credential))
+    | classified\x20(?:by|into|as\x20(?:server|client|an?\x20(?:bug|error)))\b
+    | proprietary\x20(?:api|code|driver|extension|format|licen[cs]e|protocol|software|system)
+    | (?:you|users?|callers?|developers?)(?:\x20[a-z]{2,6})?\x20need\x20to\x20know
+    | internal\x20user | (?:mainly|mostly|primarily)\x20for\x20internal\x20use
+    | restricted\x20to\x20(?:allowed|certain|specific|the\x20(?:following|given|same))
+    | (?:ipv?[46]?|rfc\x20?1918)\x20private\x20address | (?:does|did)\x20not\x20[a-z]+
+    | (?:do\x20not|don't|never)\x20publish\x20[^.\n]{0,24}\b(?:workflows?|test\x20files
+        |tests|to\x20npm)\b
+    )""",
+    re.IGNORECASE | re.VERBOSE,
+)
 # The notice that a company puts below all its mails says nothing about this one.
 _DISCLAIMER = lazy_regex(
     r"\b(?:this|the|any) (?:e-?mail|message|communication|transmission|information contained)\b"
@@ -50,17 +80,55 @@ _DISCLAIMER = lazy_regex(
 _ACCOUNT = lazy_regex(r"\b[A-Z]{2}\d{2} ?(?:[A-Z0-9]{4} ?){3,7}[A-Z0-9]{0,3}\b")  # ISO 13616
 # As JSON, CSV and tables write the name of a field.
 _FIELD = r"""(?:[\s,;|{"'*]|\\[nrt"])(?:%s)\s?(?:\\?["'*])?\s?(?:[:,;|=]|\\[nrt])"""
-_FACTS = lazy_regex((_FIELD % lists.alternatives("RECORD_FIELDS")).encode(), re.IGNORECASE)
-_CONTACTS = lazy_regex((_FIELD % lists.alternatives("CONTACT_FIELDS")).encode(), re.IGNORECASE)
-_HEAD_LINE = rf"[ \t>*_-]*(?:\d+[.)] )?({lists.alternatives('MAIL_HEAD')})[*_]*[ \t]*[:=](.*)"
+# What a record says of a person that others need not know, and how a person is reached.
+_RECORD_FIELDS = (
+    rf"{lists.alternatives('RECORD_FIELDS')}|icd_?\d{{0,2}}|social_?security[a-z_]{{0,10}}"
+    r"|nhs(?:_?n[a-z]{1,6})?|passport[a-z_]{0,10}|national_?id[a-z_]{0,8}"
+    r"|(?:date_of_)?birth[a-z_]{0,8}"
+)
+_CONTACT_FIELDS = rf"{lists.alternatives('CONTACT_FIELDS')}|(?:e-?mail|phone|address)[a-z_]{{0,10}}"
+_FACTS = lazy_regex((_FIELD % _RECORD_FIELDS).encode(), re.IGNORECASE)
+_CONTACTS = lazy_regex((_FIELD % _CONTACT_FIELDS).encode(), re.IGNORECASE)
+# Names in the head of a mail or a ticket.
+_MAIL_HEAD = alternatives(
+    r"""
+    (?:message|thread|conversation|mail|email|internal|account)[-_\x20]?id_? id_? uid key number
+    from sender(?:[-_\x20](?:name|e?mail|address))? author reply[-_\x20]?to to recipients? cc bcc
+    participants subject title date(?:[-_\x20]\w+)? sent(?:[-_\x20]\w+)? received(?:[-_\x20]\w+)?
+    time(?:stamp)? created(?:[-_\x20]\w+)? updated(?:[-_\x20]\w+)? labels? tags folder mailbox
+    flags status read unread priority importance attachments? has[-_\x20]attachments? size type
+    reporter assignee requester submitter creator posted[-_\x20]by user login
+    """
+)
+_HEAD_LINE = rf"[ \t>*_-]*(?:\d+[.)] )?({_MAIL_HEAD})[*_]*[ \t]*[:=](.*)"
 _HEAD = lazy_regex(rf"(?im)^(?:{_HEAD_LINE}(?:\n[ \t]*- .*)*(?:\n|\Z))+")
 _HEAD_FIELD = lazy_regex(rf"(?im)^{_HEAD_LINE}")
 # Text for a model addresses it: `AI agents: …`, `Dear assistant, …`, `agents must …`.
-_ADDRESSED = lazy_regex(
-    rf"(?<![\w-])(?:{lists.alternatives('ADDRESSED')}|(?:{lists.alternatives('ADDRESSEES')})"
+_SPOKEN_TO = alternatives(
+    r"""
+    if\x20you(?:'re|\x20are)\x20(?:an?\x20)?(?:ai|llm|bot|agent|assistant|(?:language\x20)?model)\b
+    [@](?:ais?|agents?|assistants?|bots?|copilot)\b
+    (?:note|instruction|message|hint|task)s?\x20(?:for|to)\x20(?:the\x20|all\x20|an?\x20)?(?:ais?|llms?|agents?|assistants?|bots?|robots?|automations?|models?)\b
+    for\x20(?:automated\x20|ai\x20)?(?:assistants|agents|bots|models)\x20only
+    (?:assistant|agent|bot|ai|model)\x20(?:reads|sees|handles|processes|summari[sz]es)\x20(?:this|it)\b
+    """
+)
+# Names of models and what runs them, and a noun behind them.
+_ADDRESSEE = (
+    rf"(?:{lists.alternatives('ADDRESSEES')}|(?:language )?models?|automat(?:ed|ic) \w+"
+    r"|(?:processing|reading|parsing|reviewing) \w+)"
     rf"(?: (?:{lists.alternatives('KINDS_OF_ADDRESSEES')}))?"
-    rf"(?: (?:{lists.alternatives('ADDRESSEES_DO')}))?(?: (?:in|on|at|of|from) \w+)?"
-    rf"(?:\s?[,:]|\s(?:{lists.alternatives('OBLIGED')})\b))",
+)
+# What an addressed model does. What an agent sees is told in any description of one; what it sees
+# here is told to it.
+_DOES = (
+    r"(?:(?:reading|visiting|seeing|handling|processing)(?: [^.,:;\n]{1,40})?"
+    r"|(?:that|who|which|with) [^.,:;\n]{1,50}"
+    r"|(?:reads?|visits?|sees?)(?: (?:this|these|our|my)\b[^.,:;\n]{0,40})?)"
+)
+_ADDRESSED = lazy_regex(
+    rf"(?<![\w-])(?:{_SPOKEN_TO}|{_ADDRESSEE}(?: {_DOES})?(?: (?:in|on|at|of|from) \w+)?"
+    r"(?:\s?[,:]|\s(?:must|should|shall|have to|has to|needs? to|are to|is to|please)\b))",
     re.IGNORECASE,
 )
 

@@ -63,8 +63,11 @@ _SQL = lazy_regex(
 _LITERALS = lazy_regex(_SQL_LITERAL)
 # A definition that only lists what its tool returns.
 _RETURNED = lazy_regex(
-    rf"(?i)\A\s*(?:{topic_words.alternatives('RETURNS')})\b(?:(?!\b"
-    rf"(?:{topic_words.alternatives('NOT_RETURNED')})\b)[\w ,:;()'’/-]){{8,400}}[.]?\s*\Z"
+    rf"(?i)\A\s*(?:{topic_words.alternatives('RETURNS')}|looks? up|each has|(?:the|each) (?:"
+    r"results?|records?|hits?|answers?|reports?|responses?|output) (?:has|have|lists?|contains?"
+    r"|includes?))\b"
+    rf"(?:(?!\b(?:{topic_words.alternatives('NOT_RETURNED')}|have to|users? prompt"
+    r"|and (?:returns?|reads?|gets?|sends?|posts?))\b)[\w ,:;()'’/-]){8,400}[.]?\s*\Z"
 )
 _OF_SEVERAL_WORDS = lazy_regex(r"[a-z0-9](?:[_.-]|(?=[A-Z]))\w")
 
@@ -464,12 +467,17 @@ _PUBLIC_FILE = lazy_regex(
     r"(?:[\w-]\.(?:pub|crt)|\bknown_hosts|\bfullchain\.pem)(?![\w/\\-]|\.\w)"
 )
 _ADDRESS = lazy_regex(r"https?://[^\s\"'<>()\[\]]*[\w/]|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
-_MORE = lazy_regex(topic_words.alternatives("MORE"), re.IGNORECASE)
+_MORE = lazy_regex(
+    rf"\b(?:{topic_words.alternatives('MORE')}|passw\w*|env\w*|id_\w+)\b|(?<!ssh-)\bagents?\b"
+    r"|\.(?:env|aws|netrc|gnupg|kube|key|p12|pfx)\b|\.ssh\b(?!/authorized_keys)|\.pem\b"
+    r"|\|\s*(?:ba|z)?sh\b",
+    re.IGNORECASE,
+)
 # A line, or a sentence, that gives the place of a documentation's index, in no other words. Each
 # word is read in one way: a row of numbers would take exponential time.
 _INDEX_NOTICE = lazy_regex(
-    rf"^[ \t>#*]*(?>(?:{topic_words.alternatives('INDEX_NOTICE')})\b[ \t,:;()*_-]*){{4,40}}"
-    r"[\[(<`]{0,2}(?:https?://[^\s?#<>()\[\]`]*)?/?llms(?:-full)?\.txt[\])>`]{0,2}"
+    rf"^[ \t>#*]*(?>(?:{topic_words.alternatives('INDEX_NOTICE')}|[0-9.]+|v[0-9][0-9.]*)\b"
+    r"[ \t,:;()*_-]*){4,40}[\[(<`]{0,2}(?:https?://[^\s?#<>()\[\]`]*)?/?llms(?:-full)?\.txt[\])>`]{0,2}"
     r"(?:\(https?://[^\s?#<>()\[\]`]*/llms(?:-full)?\.txt\))?(?:,? in (?:markdown|plain text))?"
     r"[.!]?[ \t]*$",
     re.IGNORECASE | re.MULTILINE,

@@ -18,7 +18,7 @@ from functools import cache, lru_cache
 
 from pipeguard.detect.text.diffs import changed_file
 from pipeguard.detect.text.long_literals import long_literals, without_long_literals
-from pipeguard.detect.words import file_names, orders, topics
+from pipeguard.detect.words import file_names, match_stem, orders, topics
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.unicode.name_words import words_of_any_script
 
@@ -82,11 +82,8 @@ _NAMES_A_THING = frozenset({"a", "an", "the", "about", "word", "named", "called"
 
 @cache
 def _acting() -> re.Pattern[str]:
-    words = (
-        re.escape(word.removesuffix("*")) + r"\w*" * word.endswith("*")
-        for word in orders.in_order("ACTING")
-    )
-    return re.compile(rf"\b(?:{'|'.join(words)})\b", re.IGNORECASE)
+    words = "|".join(map(match_stem, orders.in_order("ACTING")))
+    return re.compile(rf"\b(?:{words})\b", re.IGNORECASE)
 
 
 def may_act(text: str) -> bool:
@@ -145,7 +142,11 @@ _PROSE = lazy_regex(
     r"|\b(?:you|your|please|dear|must|the|follow(?:s|ing)?|bitte|usted|vous|votre|por favor)\b",
     re.IGNORECASE,
 )
-_NAMES = lazy_regex(topics.alternatives("TESTS"), re.IGNORECASE)
+_NAMES = lazy_regex(
+    rf"{topics.alternatives('TESTS')}|flag(?=s|ged|\()|block(?=s|ed)|harm(?=ful|less)"
+    r"|\b(?:eval|is_|examples\b|cases?\b|positives?\b|negatives?\b)",
+    re.IGNORECASE,
+)
 _OF_ATTACKS = lazy_regex(topics.alternatives("ATTACK_NAMES"), re.IGNORECASE)
 # A record's label after somebody saw an attack in it.
 _SEEN_AS_ATTACK = lazy_regex(
@@ -171,7 +172,20 @@ _RECORD = lazy_regex(
     r"\s*+(?>(?:- )?)(?>(?:[\w.-]{1,60}+(?>(?>(?:,[\w.-]{1,60}+){1,500})*)\s{0,3}+[:=]?+)?)"
     r"(?>(?>(?:[\s0-9\[\]{}(),;:.+|>-]|true|false|null|None){1,500})*)"
 )
-_SPEAKS_TO_READER = lazy_regex(topics.alternatives("READER"), re.IGNORECASE)
+# What speaks to whoever reads the file or works on it, in five languages.
+_SPEAKS_TO_READER = lazy_regex(
+    r"""
+    \b(?:read(?:s|ing)?|see(?:s|ing)?|process(?:es|ing)?|review(?:s|ing)?|open(?:s|ing)?
+        |pars(?:e|es|ing)|index(?:es|ing)?|work(?:s|ing)?|edit(?:s|ing)?|chang(?:e|es
+        |ing)|touch(?:es|ing)?|maintain(?:s|ing)?|contribut(?:e|es|ing)|analy[sz](?:e|es
+        |ing)|inspect(?:s|ing)?|build(?:s|ing)?|look(?:s|ing)?)(?:\x20(?:on|in|at|with
+        |through|to))?\x20(?:this|the\x20(?:file|code(?:base)?|repo(?:sitory)?|page
+        |source|project|diff|commit))\b
+    | \b(?:diese\w?|die)\x20(?:datei|zeile|seite|nachricht|text)\w*\x20(?:lies|lesen|liest)
+    | \b(?:le(?:e|es|en|a|yendo)|lis|lisez|lisant|lit)\x20(?:este|esto|esta|ceci|ce|cette)\b
+    | (?:阅读|读到|看到)(?:此|这|本)""",
+    re.IGNORECASE | re.VERBOSE,
+)
 
 
 def is_data_literal(data: bytes, start: int, end: int, kind: FileKind = FileKind.OTHER) -> bool:

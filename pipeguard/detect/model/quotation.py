@@ -12,8 +12,9 @@ from __future__ import annotations
 import re
 from functools import cache, lru_cache
 
-from pipeguard.detect import words
 from pipeguard.detect.matching.confirm import Finder
+from pipeguard.detect.words import alternatives
+from pipeguard.detect.words import topics as topic_words
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 BEFORE_BYTES, AFTER_BYTES = 2000, 800  # around a stretch, in which words of its topic count
@@ -34,9 +35,62 @@ FEW_LEGAL, MANY_LEGAL = 2, 4  # different ones in a stretch, and with those arou
 _LEADS_ELSEWHERE = lazy_regex(rb"[\w.+-]@[\w-]|https?://|`|\$\(|[~/]\.\w")
 
 
+# Words for attacks, frauds, examples, and those who study or stop them, in twelve languages.
+_ATTACKS = alternatives(
+    r"""
+    prompt[\x20-]?injections? jail\x20?breaks? red[-\x20]?team\w* adversar\w+ payloads?
+    \battack\w* malicious phish\w+ \bscam\w* classifiers? detect(?:s|ed|or|ors|ion)\b
+    test\x20(?:suite|cases?|set) \bexpected\b \bverdict\b \bexamples?\b \bsamples?\b owasp
+    exploit\w* \bthreats?\b guardrails? saniti[sz]\w+ \bfilter\w* vulnerab\w+ \bfraud\w*
+    \binjected\b untrusted false\x20(?:positives?|alarms?) \bvictims?\b researchers? mitigat\w+
+    bounty post-?mortem proofs?\x20of\x20concept poison(?:ed|ing) impersonat\w+
+    social\x20engineering threat\x20model \bsmuggl\w+ \bbenchmarks?\b data\x20?sets?
+    defen[cs]es?\b describe\( angriff\w* angreif\w+ beispiel\w* betrüg\w* opfer\b
+    forsch(?:er|ung)\w* schwachstelle\w* gefälscht\w* fehlalarm\w* datens[aä]tz\w* vergift\w+
+    schadhaft\w* attaqu\w+ exemples? escroqu\w* hameçonnage victimes?\b chercheu\w+
+    vulnérabilit\w+ faux\x20positifs? malveillant\w* empoisonn\w+ pirat(?:e|es|age)\b filtres?\b
+    jeux?\x20de\x20données ataques? atacante\w* ejemplos? exemplos? estafa\w* golpes?\b
+    v[íi]ctimas?\b v[íi]timas?\b iny\w{0,2}ecci\w+ injeç\w+ investigador\w* pesquisador\w*
+    envenen\w+ malicios\w+ falsos?\x20positivos? fraude\w* attacch?[io]\b attaccant\w+ esemp[io]
+    iniezion\w+ truff\w+ vittim[ae]\b ricercator\w+ атак злоумышлен уязвим исследовател инъек
+    пример мошен жертв 攻击 注入 攻撃 示例 例如 例えば 詐欺 诈骗 インジェクション 研究者
+    研究人员 漏洞 脆弱性 受害 被害 공격 인젝션 주입 예시 사기 연구 취약 피해 هجوم حقن مثال
+    احتيال الباحث ثغر ضحي हमले इंजेक्शन उदाहरण धोख शोधकर्ता हमलावर शिकार pentest\w*
+    penetration\x20test \bfooled\b \bcvss\b regression\x20tests?
+    hidden\x20(?:text|instruction|prompt) white\x20text honeypot exfiltrat\w+
+    versteckte\w*\x20(?:text|anweisung|befehl) weiße[rn]?\x20schrift sicherheitsvorf\w+ schulung
+    texte\x20(?:caché|blanc|invisible) incident\x20de\x20sécurité sensibilisation
+    test\x20d.intrusion texto\x20(?:oculto|invis[ií]ble|invisível|blanco|branco)
+    incidente\x20d[ei]\x20s[ei]\w+ detec[ct]\w+ testo\x20(?:nascosto|invisibile|bianco)
+    sensibilizzazione скрыт\w+\x20текст пентест инцидент ложн\w+\x20срабат 隐藏文字 白色文字
+    渗透测试 越狱 误报 检测 复盘 红队 钓鱼 隠し文字 白文字 検知 脱獄 演習 レッドチーム
+    フィッシング 숨겨진 흰\x20글씨 탐지 오탐 탈옥 모의 레드팀 피싱 تصيد اختراق توعية छिपा
+    फ़िशिंग
+    """
+)
+# Words of licences, contracts and statutes, which tell their reader in every sentence what to do.
+_LAW = alternatives(
+    r"""
+    licen[cszç]\w* lizenz\w* licenc\w* licentie\w* copyright raihana manatārua urheber\w*
+    auteursrecht\w* diritt[oi]\x20d.autore droits?\x20d.auteur derechos?\x20de\x20autor
+    direitos?\x20autora\w+ upphovsr\w+ avtorsk\w+ autorsk\w+ praw\w*\x20autorsk\w+
+    \b(?:derivative|adapted|licensed)\x20(?:works?|material) \bopera\b \bopere\b \bœuvres?\b
+    \bobras?\b \bwerke?s?\b \bdiela\b \bdela\b \butw[oó]r\w* \bgradiv\w+
+    \b(?:terms?|condi[tczç]i?\w{3,6}|termin[ie]|termes|términos|termos|bedingung\w*)\b
+    distribu\w+ ripro(?:dur|duz)\w+ repro(?:du[cz]|dui)\w+ verbreit\w+ vervielf\w+
+    clau(?:se|sol|sul|su)\w* contra[ct]t?\w* vertr[aä]g\w* agreements?\b hereby herein pursuant
+    ai\x20sensi gemäß conform[ée]ment de\x20conformidad in\x20accordance liabilit\w+ haftung
+    garan[tzc]\w+ responsab\w+ giurisdi\w+ jurisdi\w+ juridi\w+ regolament\w+ verordnung
+    reglament\w+ r[èe]glement\w* лиценз автор договор услови ترخيص مرخص المصن المواد حقوق 许可
+    著作 条款 ライセンス 著作権 라이선스 저작 رخص \bart(?:icol|icle|ikel|ícul|\.)
+    \bpresente\x20licen \bthis\x20licen
+    """
+)
+
+
 @cache
-def _finder(table: str) -> Finder:
-    return Finder(words.topics.alternatives(table), ignore_case=True)
+def _finder(pattern: str) -> Finder:
+    return Finder(pattern, ignore_case=True)
 
 
 def without_ai(text: str) -> str:
@@ -53,11 +107,11 @@ def is_legal(data: bytes, start: int, end: int) -> bool:
     """True for a stretch in the language of law, within a legal text, that names no address."""
     if _LEADS_ELSEWHERE.search(data, start, end):
         return False
-    within = {match.words.lower()[:6] for match in _finder("LAW").finditer(data, start, end)}
+    within = {match.words.lower()[:6] for match in _finder(_LAW).finditer(data, start, end)}
     if len(within) < FEW_LEGAL:
         return False
     low, high = max(0, start - BEFORE_BYTES), min(len(data), end + AFTER_BYTES)
-    around = {match.words.lower()[:6] for match in _finder("LAW").finditer(data, low, high)}
+    around = {match.words.lower()[:6] for match in _finder(_LAW).finditer(data, low, high)}
     return len(around) >= MANY_LEGAL
 
 
@@ -86,7 +140,7 @@ def _topic_words(block: bytes) -> list[tuple[int, int, bytes]]:
     """
     return [
         (match.span[0] - 1, match.span[1] - 1, match.words.lower()[:6])
-        for match in _finder("ATTACKS").finditer(block, 1, len(block))
+        for match in _finder(_ATTACKS).finditer(block, 1, len(block))
         if match.span[0] <= TOPIC_BYTES
     ]
 
@@ -168,7 +222,22 @@ _QUOTED = lazy_regex(
 )
 _BEFORE_VALUE = lazy_regex(r"(?:[\"'`\]}]\s*[:,]|[=({\[])\s*$")
 _SENTENCE_END = lazy_regex(r"[.!?\u3002\uff01\uff1f]\s*|\n")
+# Verbs of saying, and what else is before what somebody said: whole words.
+_SAYING = alternatives(
+    r"""
+    sa(?:id|ys) wrote writes reads asked asks typed stated states contain(?:s|ed)
+    includ(?:es|ed) claim(?:s|ed) posted pasted tried hid smuggled injected planted
+    (?:told|instructed)\x20(?:the|it|our|my|him|her) warned quoted replied such\x20as
+    something\x20like for\x20example e\.g\. went goes sagt\w* schr(?:ieb|eib)\w* steht stand
+    hie(?:ß|ss) hei(?:ß|ss)t lautet\w* bat fragte\w* enth(?:ält|ielt)\w* behauptet\w* etwa
+    beispielsweise zum\x20beispiel z\.\x20?b\. dit disait disant écri(?:t|vait|vent) demandait
+    contient contenait indiqu(?:e|ait) lisait affirm(?:e|ait) par\x20exemple du\x20genre
+    dec[ií]a\w* dice dijo escrib(?:e|i[óo]|[ií]a) ped[ií]a conten[ií]a contiene rezaba pon[ií]a
+    por\x20ejemplo dizia diz disse escrev(?:e|eu|ia) pedia continha contém por\x20exemplo diceva
+    scri(?:ve|tto|sse|veva) chiede(?:va)? conteneva recita(?:va)? per\x20esempio написал\w*
+    писал\w* говорит\w* сказал\w* просил\w* содержал\w* гласи\w* например вроде
+    """
+)
 _REPORTING = lazy_regex(
-    rf"\b(?:{words.topics.alternatives('REPORTING')})\b|{words.topics.alternatives('REPORTING_PARTS')}",
-    re.IGNORECASE,
+    rf"\b(?:{_SAYING})\b|{topic_words.alternatives('REPORTING_PARTS')}", re.IGNORECASE
 )

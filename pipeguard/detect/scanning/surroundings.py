@@ -12,7 +12,6 @@ from string import ascii_letters, digits
 from pipeguard.detect.checks.readable import BUILD_ID
 from pipeguard.detect.matching.confirm import Finder, Occurrence
 from pipeguard.detect.rules.rule import Boundary, Rule
-from pipeguard.detect.words import orders
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.session.placeholders import MAX_PLACEHOLDER_BYTES, PLACEHOLDER_IN_BYTES
 from pipeguard.unicode.folding import Range, squeeze
@@ -152,8 +151,17 @@ _CUE_WORDS = lazy_regex(
 )
 _MARKS = b'"', b"`"
 _APOSTROPHE = lazy_regex(rb"(?<![A-Za-z])'|'(?![A-Za-z])")  # not in don't
+# Opening and closing quotes in UTF-8.
 _PAIRS = [
-    [lazy_regex(each.encode()) for each in row.split("=")] for row in orders.in_order("QUOTES")
+    [lazy_regex(opening), lazy_regex(closing)]
+    for opening, closing in (
+        (rb"\xe2\x80\x9c", rb"\xe2\x80\x9d"),
+        (rb"\xc2\xab", rb"\xc2\xbb"),
+        (rb"\xc2\xbb", rb"\xc2\xab"),
+        (rb"\xe2\x80\x9e", rb"\xe2\x80[\x9c\x9d]"),
+        (rb"\xe3\x80[\x8c\x8e]", rb"\xe3\x80[\x8d\x8f]"),
+        (rb"<(?:q|code|blockquote)>", rb"</(?:q|code|blockquote)>"),
+    )
 ]
 
 

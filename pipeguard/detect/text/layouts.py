@@ -45,7 +45,8 @@ LONGEST_NAMED = 600  # characters of a value that is read together with its key
 
 # Words of the names that rules require before a value: of credentials, then of personal numbers.
 _SENSITIVE = lazy_regex(
-    f"{credentials.alternatives('KEYS')}|{credentials.alternatives('NUMBERS')}", re.IGNORECASE
+    rf"{credentials.alternatives('KEYS')}|pat(?![a-z])|{credentials.alternatives('NUMBERS')}|id.?n",
+    re.IGNORECASE,
 )
 
 

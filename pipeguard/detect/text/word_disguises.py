@@ -266,7 +266,7 @@ def _leet_sign() -> str:
 
 
 def _name_sign() -> str:
-    opening = "|".join(disguises.in_order("OPENING"))
+    opening = rf"{disguises.alternatives('OPENING')}|do[_.-]not"
     return f"(?:^|[^A-Za-z])(?i:{opening})(?:[_.-][A-Za-z]+){{3}}"
 
 

@@ -1,12 +1,14 @@
 r"""Word lists: the meaning of names of tools, arguments, programs, hosts and credentials.
 
 Each text file holds tables: a name at the start of a line, and its words, indented, below. A word
-`@NAME` includes another table, `\x20` is a blank within an expression. To extend what is
-recognised, add a word. Begin with `credentials.txt`, whose head lists the users of each table.
+`@NAME` includes another table, `\x20` is a blank within a word. To extend what is recognised, add a
+word. Begin with `credentials.txt`, whose head lists the users of each table. An expression stands
+in the module that uses it.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 
@@ -34,7 +36,7 @@ class Words:
 
     def alternatives(self, table: str) -> str:
         """The words of a table as alternatives of an expression."""
-        return "|".join(self.tables()[table])
+        return re.escape("\n".join(self.tables()[table])).replace("\\\n", "|")
 
     def tables(self) -> dict[str, tuple[str, ...]]:
         """All tables by their names."""
@@ -65,6 +67,19 @@ def alternatives(expressions: str) -> str:
     return "|".join(expressions.split())
 
 
+def match_stem(stem: str) -> str:
+    """An expression for each word that begins with a stem; only for itself if `_` ends it."""
+    return re.escape(stem.removesuffix("_")) + ("" if stem.endswith("_") else r"\w*")
+
+
+# Files that models read before all else.
+MODEL_FILES = (
+    r"(?:claude|agents?|gemini|memory|soul|skill)(?:\.\w+)?\.md\b|\.cursorrules|\.windsurfrules"
+    r"|copilot-instructions|\.clinerules|/memory/|\.mdc\b|\.instructions\.md\b"
+    r"|\.(?:claude|cursor|windsurf|junie|kiro|amazonq|roo)/(?:\w+/|guidelines)|\bwarp\.md\b"
+)
+
+
 acts = Words("acts")
 arguments = Words("arguments")
 benign_commands = Words("benign_commands")
@@ -74,7 +89,6 @@ disguises = Words("disguises")
 english = Words("english")
 file_names = Words("file_names")
 hosts = Words("hosts")
-national_ids = Words("national_ids")
 orders = Words("orders")
 placeholders = Words("placeholders")
 programs = Words("programs")

@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from pipeguard.isolation.egress.hosts import Address, Host, HostRules
 
 MAX_ADDRESSES = 8  # tried of one name
-_METADATA_NAME = lazy_regex(
-    rf"(?:.+\.)?(?:{'|'.join(host_words.in_order('METADATA_NAMES'))})", re.ASCII
-)
+_METADATA_NAME = lazy_regex(rf"(?:.+\.)?(?:{host_words.alternatives('METADATA_NAMES')})", re.ASCII)
 # Domains below which anybody can have a name: top-level ones, the usual second level of a
 # country's, and some of those that publicsuffix.org lists as private.
 _OPEN_DOMAIN = lazy_regex(
