@@ -19,6 +19,7 @@ import pytest
 from _pytest.terminal import TerminalReporter
 
 from pipeguard.launch.agents import AGENT_VARIABLES
+from pipeguard.rulebook.cache import load_engines
 from tests.fuzz.budget import load_profile
 from tests.snapshot import IS_WRITTEN, Snapshot
 from tests.tools import TOOLS
@@ -157,6 +158,7 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.setenv(f"XDG_{name}_HOME", str(tmp_path_factory.mktemp(name.lower())))
         # Rules take half a minute to compile: once for all workers, and for as long as they hold.
         patch.setenv("XDG_CACHE_HOME", str(TOOLS / "cache"))
+        load_engines()  # so that no test waits for them
         yield
 
 

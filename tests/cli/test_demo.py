@@ -15,7 +15,6 @@ from pipeguard.config.directories import cache_folder
 from pipeguard.demo.client import DemoError, converse
 from pipeguard.demo.play import SCENES, leaked_key, play
 from pipeguard.rulebook import compilation
-from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.compiled_file import COMPILED_PATTERN
 from pipeguard.runtime.progress import COMPILING
 from pipeguard.state.store import open_store
@@ -90,7 +89,6 @@ def test_the_first_time_it_says_why_it_takes_longer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It waits for another process that compiles at the time: to do it here takes half a minute."""
-    load_engines()
     cached = list(Path(cache_folder()).glob(COMPILED_PATTERN))
     monkeypatch.setenv("PIPEGUARD_CACHE_DIR", str(tmp_path))
     tmp_path.chmod(0o700)

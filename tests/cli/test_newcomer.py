@@ -18,7 +18,6 @@ from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
 from pipeguard.config.directories import cache_folder
-from pipeguard.rulebook.cache import load_engines
 from tests.auth.conftest import KEYRING
 from tests.clients.newcomer import SECRET, contents, furnish
 from tests.tools import server_python
@@ -50,7 +49,6 @@ class Person:
     def __init__(self, folder: Path) -> None:
         self.home = folder / "home"
         self.before = furnish(self.home)
-        load_engines()
         self.environment = {
             "HOME": str(self.home),
             "PATH": os.pathsep.join([str(PIPEGUARD.parent), os.defpath]),

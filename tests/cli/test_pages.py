@@ -21,7 +21,6 @@ import pytest
 from pipeguard.cli import cli
 from pipeguard.config.directories import cache_folder
 from pipeguard.config.options import read
-from pipeguard.rulebook.cache import load_engines
 from tests.doctor.examined import Person
 from tests.each import each
 from tests.people import run_here
@@ -55,7 +54,6 @@ def commands(page: str) -> list[str]:
 def person(tmp_path: Path) -> Person:
     """Somebody on a new machine, in a repository with one server that is not guarded."""
     person = Person(tmp_path)
-    load_engines()
     path = os.pathsep.join([str(PIPEGUARD.parent), os.environ["PATH"]])
     person.environment |= {"PATH": path, "PIPEGUARD_CACHE_DIR": cache_folder()}
     person.environment["GITHUB_STEP_SUMMARY"] = str(tmp_path / "summary.md")

@@ -12,7 +12,6 @@ import pytest
 from pipeguard.gateway import gateway as gateways
 from pipeguard.gateway.sources import Sources, inspect_tools
 from pipeguard.launch.person import TOKEN_VARIABLE, new_token
-from pipeguard.rulebook.cache import load_engines
 from tests.gateway.served import ACTOR, ServedAt, actor, write_servers
 from tests.gateway.test_same_verdicts import SCRIPTED
 from tests.listening import Process
@@ -20,11 +19,6 @@ from tests.people import run_here
 from tests.wrap.wrapped import PIPEGUARD, Object
 
 pytestmark = pytest.mark.real
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_rules() -> None:
-    load_engines()
 
 
 class Machine:

@@ -17,7 +17,6 @@ from pipeguard.clients.machine import Machine, find
 from pipeguard.clients.rewrite import GuardOptions
 from pipeguard.config.directories import cache_folder
 from pipeguard.demo.client import converse
-from pipeguard.rulebook.cache import load_engines
 from tests.wrap.wrapped import SERVER
 
 LAUNCHER = (sys.executable, "-I", "-m", "pipeguard")
@@ -42,7 +41,6 @@ def environment_of(
     server: ServerEntry, tmp_path: Path, client_s_own: dict[str, str]
 ) -> dict[str, str]:
     """Start an entry as a client does, and return the server's environment."""
-    load_engines()
     variables = client_s_own | dict(server.env)
     with converse(server.words, tmp_path, variables, tmp_path / "stderr") as conversation:
         told = conversation.ask("do/environment", {}).result

@@ -5,13 +5,6 @@ from pathlib import Path
 import pytest
 
 from pipeguard.gateway import life
-from pipeguard.rulebook.cache import load_engines
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _compiled_rules() -> None:
-    """Compile the rules once; none of these tests is about that."""
-    load_engines()
 
 
 @pytest.fixture(autouse=True)

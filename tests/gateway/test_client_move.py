@@ -23,7 +23,6 @@ from pipeguard.clients.undoing import UndoMethod, plan_undo, undo
 from pipeguard.gateway.client_move import carry_out_move, check_file, plan_move, release
 from pipeguard.gateway.moving import judge_move
 from pipeguard.launch.person import TOKEN_VARIABLE, new_token
-from pipeguard.rulebook.cache import load_engines
 from tests.clients.samples import Sample, samples
 from tests.clients.test_samples import FORMATTINGS, can_be
 from tests.each import each
@@ -56,7 +55,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_clients_servers_move_are_approved_and_found_and_come_back(
     tmp_path: Path, home: Path
 ) -> None:
-    load_engines()
     launcher = tmp_path / "bin" / "pipeguard"
     launcher.parent.mkdir()
     launcher.write_text(f'#!/bin/sh\nexec {shlex.join(PIPEGUARD)} "$@"\n')

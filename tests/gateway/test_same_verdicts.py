@@ -19,7 +19,6 @@ from typing import NamedTuple
 
 import pytest
 
-from pipeguard.rulebook.cache import load_engines
 from tests.detect.test_cuts import TEXT as MINUTES
 from tests.gateway.served import ServedAt, environment_of_state, write_servers
 from tests.wrap.listening import Browser
@@ -211,7 +210,6 @@ def through_gateway(folder: Path) -> tuple[Seen, Seen]:
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
-    load_engines()
     folder = tmp_path_factory.mktemp("same")
     together, alone = through_gateway(folder / "gateway")
     (folder / "wrap").mkdir()

@@ -29,7 +29,6 @@ import pytest
 
 from benchmarks.frames.memory import field
 from pipeguard.detect.flows.ledger_memory import MOST_BYTES, SHARE_LEFT
-from pipeguard.rulebook.cache import load_engines
 from tests.gateway.served import ServedAt, actor, write_servers
 from tests.launch.processes import until
 from tests.wrap.deciding import decide as person_decides
@@ -207,7 +206,6 @@ def stop(process: int) -> None:
 @pytest.mark.real
 @pytest.mark.exhaustive
 def test_healthy_servers_notice_nothing_and_every_request_is_answered_once(tmp_path: Path) -> None:
-    load_engines()
     config = write_servers(tmp_path, entries(), mode="direct")
     tally = Tally()
     figures = {"OTEL_METRICS_EXPORTER": "prometheus"}

@@ -33,8 +33,6 @@ from tests.transports.wire import PATIENCE_SECONDS, run
 TO_SERVER, REQUEST = Direction.TO_SERVER, MessageKind.REQUEST
 NOTIFICATION = json.dumps({"jsonrpc": "2.0", "method": "notifications/x"}).encode()
 
-pytestmark = pytest.mark.usefixtures("_compiled_rules")
-
 
 class Ready:
     """A channel whose frames are all there already."""

@@ -17,7 +17,6 @@ from playwright.sync_api import Browser, Page, expect
 
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.identity.server_name import Launched
-from pipeguard.rulebook.cache import load_engines
 from pipeguard.state.proposals import propose
 from pipeguard.state.store import open_store
 from tests.assess.test_page import Scheme, violations
@@ -112,7 +111,6 @@ def give(page: Page, here: PageHere, answer: Answer) -> None:
 def test_every_answer_to_everything_that_waits(
     width: int, store: Path, here: PageHere, browser: Browser
 ) -> None:
-    load_engines()  # here: else the page's first look compiles them
     fill(store)
     page = browser.new_context(reduced_motion="reduce").new_page()
     page.set_viewport_size({"width": width, "height": 800 if width < 1000 else 900})

@@ -42,7 +42,6 @@ from tests.transports.talking import (
 )
 from tests.transports.wire import eventually, serving
 
-pytestmark = pytest.mark.usefixtures("_compiled_rules")
 LIMIT = 10_000
 
 

@@ -30,8 +30,6 @@ from tests.transports.talking import (
 )
 from tests.transports.wire import run
 
-pytestmark = pytest.mark.usefixtures("_compiled_rules")
-
 KEY = "AKIA" + "R3STVZ7QX4M2N5P6"  # that a server gives
 # What clients and proxies that harm nobody send, by their documentation.
 HONEST = {

@@ -17,9 +17,6 @@ from tests.auth.certificates import CertificateAuthority
 from tests.transports.http.server.listening import JSON, fronted
 from tests.transports.wire import eventually, exchange, read_answer
 
-pytestmark = pytest.mark.usefixtures("_compiled_rules")
-
-
 # --- connections ----------------------------------------------------------------------------------
 
 

@@ -39,9 +39,6 @@ from tests.transports.talking import (
 )
 from tests.transports.wire import eventually
 
-pytestmark = pytest.mark.usefixtures("_compiled_rules")
-
-
 # --- one id, many requests ------------------------------------------------------------------------
 
 

@@ -17,8 +17,6 @@ from pipeguard.transports.http.server.refusals import PLACE
 from tests.transports.http.server.listening import CHUNKED, JSON, LIMIT, UPGRADE, fronted
 from tests.transports.wire import Answer, eventually, exchange, run
 
-pytestmark = pytest.mark.usefixtures("_compiled_rules")
-
 
 @pytest.mark.parametrize(
     ("method", "path", "head", "said"),

@@ -45,9 +45,6 @@ from tests.transports.talking import (
 )
 from tests.transports.wire import serving
 
-pytestmark = pytest.mark.usefixtures("_compiled_rules")
-
-
 # --- what is not MCP ----------------------------------------------------------------------------
 
 

@@ -20,8 +20,6 @@ from pipeguard.transports.http.server.sessions import SessionOwners, Sessions
 from tests.fuzz.rulebook import engines
 from tests.transports.talking import Json, initialize, make_sessions, opened
 
-pytestmark = pytest.mark.usefixtures("_compiled_rules")
-
 
 class Heard:
     def __init__(self) -> None:

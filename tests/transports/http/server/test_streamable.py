@@ -48,9 +48,6 @@ from tests.transports.talking import (
 )
 from tests.transports.wire import eventually
 
-pytestmark = pytest.mark.usefixtures("_compiled_rules")
-
-
 # --- sessions -------------------------------------------------------------------------------------
 
 

@@ -31,7 +31,6 @@ from tests.transports.talking import (
 from tests.transports.wire import eventually
 
 LIMIT_BYTES = 5 * 2**20  # of what waits for all clients
-pytestmark = pytest.mark.usefixtures("_compiled_rules")
 
 
 # --- what is said unasked -------------------------------------------------------------------------
