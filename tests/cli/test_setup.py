@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from pipeguard.clients import files, undoing
 from pipeguard.clients.edit import edit_entries
 from pipeguard.clients.entries import MAX_ENTRIES_CHARS
 from pipeguard.clients.history import records
+from pipeguard.config.directories import cache_folder
 from pipeguard.config.user_policy import usual_policy_path
 from tests.people import on_terminal
 from tests.snapshot import FOLDER, Snapshot
@@ -171,7 +173,9 @@ def test_uninstalling_removes_the_guard_and_names_what_is_left(
 ) -> None:
     for name in ("CONFIG", "DATA", "STATE"):
         monkeypatch.delenv(f"XDG_{name}_HOME", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "caches"))
+    caches = home / "caches"
+    shutil.copytree(cache_folder(), caches / "pipeguard", ignore=shutil.ignore_patterns("clean-*"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(caches))
     before = contents(home)
     (home / ".bashrc").write_text('alias a=b\neval "$(pipeguard completion bash)"\n')
     run("--all", "--yes", "--launcher", launcher)
