@@ -8,12 +8,15 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from ctypes.util import find_library
 from fnmatch import fnmatchcase
 from functools import cache, partial
 from inspect import iscoroutinefunction
+from itertools import count
 from pathlib import Path
+from time import sleep
 
 import pytest
 from _pytest.terminal import TerminalReporter
@@ -25,6 +28,7 @@ from tests.snapshot import IS_WRITTEN, Snapshot
 from tests.tools import TOOLS
 
 FOLDERS = ("CONFIG", "STATE", "DATA")  # as the XDG base directories name them
+PROGRESS_SECONDS = 25
 # On CI a missing program is an error, and so is every skipped test.
 ON_CI = bool(os.environ.get("PIPEGUARD_CI"))
 # The programs that `needs` of a test may name; requirements/system installs them.
@@ -133,6 +137,22 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     names = inspect.signature(pyfuncitem.obj).parameters
     run(partial(pyfuncitem.obj, **{name: pyfuncitem.funcargs[name] for name in names}))
     return True
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Print a line now and then, if other processes run the tests."""
+    if session.config.pluginmanager.has_plugin("dsession"):
+        threading.Thread(target=_tell_progress, args=(session,), daemon=True).start()
+
+
+def _tell_progress(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    assert isinstance(reporter, TerminalReporter)
+    for number in count(1):
+        sleep(PROGRESS_SECONDS)
+        done = sum(len(reporter.stats.get(kind, ())) for kind in ("passed", "skipped", "failed"))
+        seconds = number * PROGRESS_SECONDS
+        reporter.write(f"\n{done} of {session.testscollected} tests in {seconds} s\n")
 
 
 @pytest.hookimpl(trylast=True)
