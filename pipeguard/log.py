@@ -17,7 +17,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from pipeguard.errors import PolicyError
-from pipeguard.firewall.finding import Direction, Verdict, tells_private
+from pipeguard.firewall.finding import Direction, Verdict, have_private, tells_private
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.terminal.colour import colour_is_unwanted
 
@@ -104,7 +104,7 @@ class Trace:
             self._missed += 1
             return
         beginning = b"" if _has_disguised(verdict) else verdict.frame[: TRACED_BYTES + MASKED_BYTES]
-        has_secret = any(tells_private(finding.rule) for finding in verdict.findings)
+        has_secret = have_private(verdict.findings)
         way = "→ server" if verdict.direction is Direction.TO_SERVER else "← server"
         fields: dict[str, object] = {
             "event_id": verdict.event,

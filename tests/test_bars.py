@@ -21,8 +21,8 @@ BARS = PROJECT["mcp-pipeguard"]["bars"]
 # comments, docstrings, layout and commas, and nine for each line of a text file that is a regular
 # expression. Nobody raises one: a commit that needs room deletes something in the same room.
 CAPS = {
-    (".", "terminal", "unicode"): 7_295,
-    ("firewall",): 44_180,
+    (".", "terminal", "unicode"): 7_287,
+    ("firewall",): 43_955,
     ("detect",): 150_012,
     ("rulebook",): 10_678,
     ("identity",): 6_049,
@@ -35,7 +35,7 @@ CAPS = {
     ("ui",): 29_819,
     ("cli",): 39_871,
 }
-TOKENS_CAP = 606_845  # of all rooms
+TOKENS_CAP = 606_612  # of all rooms
 # Of code lines: without comments, docstrings and blank lines.
 TESTS_CAP = 70_000
 C_CAP = 4_700

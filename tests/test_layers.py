@@ -98,7 +98,6 @@ PURE = {
     "yaml",  # reads a pack's text, which is handed in
 }
 EXCEPTIONS = {  # module of the core, what else it imports: with the reason
-    ("firewall.pins.fingerprint", "io"): "BytesIO, in memory",
     ("rulebook.samples", "random"): "Random(seed): the samples of rules, the same on every run",
     ("detect.model.network_sums", "numpy"): "sums over rows of numbers, where no C compiler was",
     ("detect.model.opener_sums", "numpy"): "the same",

@@ -167,6 +167,11 @@ def tells_private(rule: str) -> bool:
     return rule.startswith(("secrets.", "personal."))
 
 
+def have_private(findings: Iterable[Finding]) -> bool:
+    """True if credentials, or numbers of persons, were found."""
+    return any(tells_private(finding.rule) for finding in findings)
+
+
 def observe_only(finding: Finding) -> Finding:
     """A finding that stops nothing, with the action it would have as `would`."""
     if finding.action <= Action.WARN:

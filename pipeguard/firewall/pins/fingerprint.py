@@ -6,13 +6,15 @@ Knows JSON. Knows neither tools, nor the storage of pins, nor the meaning of dri
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import IO
 
-from pipeguard.firewall.protocol.json_values import JsonValue, Number, serialise_canonical
+from pipeguard.firewall.protocol.json_values import (
+    JsonValue,
+    Number,
+    serialise_canonical,
+    write_parts,
+)
 from pipeguard.records import NamedTuple
 
-_Dump = Callable[[bool | int | str | float | None, IO[bytes]], None]  # as `rfc8785.dump`
 EXACT_DIGITS = 15  # a decimal of 15 digits survives a double and back (IEEE 754)
 
 # Reasons of a hold that does not wait: the server offers the trusted version, or a person said no.
@@ -105,13 +107,25 @@ def canonical(definition: object) -> bytes:
 
 
 def _write_any(value: object) -> bytes:
-    from io import BytesIO
+    parts: list[str] = []
+    write_parts(_normalise(value), parts)
+    return "".join(parts).encode("utf-8")
 
-    from rfc8785 import dump  # 2 ms: only once there is something to write
 
-    sink = BytesIO()
-    _write(value, sink, dump)
-    return sink.getvalue()
+def _normalise(value: object) -> JsonValue:
+    """A value with its keys in order, and each number in its canonical spelling."""
+    if isinstance(value, dict):
+        # Keys are sorted by their UTF-16 code units (RFC 8785 section 3.2.3).
+        return {key: _normalise(value[key]) for key in sorted(value, key=_utf16)}
+    if isinstance(value, list | tuple):
+        return [_normalise(item) for item in value]
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, Number | int | float):
+        return Number(_spell_number(str(value)))
+    if isinstance(value, str):
+        return value
+    raise ValueError(f"{type(value).__name__} is not JSON")
 
 
 # The values in a resource (MCP 2025-06-18, schema.ts, Resource and Annotations): a number of bytes
@@ -152,47 +166,21 @@ def fingerprint(definition: object) -> str:
     return sha256(canonical(definition)).hexdigest()
 
 
-def _write(value: object, sink: IO[bytes], dump: _Dump) -> None:
-    if isinstance(value, dict):
-        separator = b"{"
-        # Keys are sorted by their UTF-16 code units (RFC 8785 section 3.2.3).
-        for key in sorted(value, key=_utf16):
-            sink.write(separator)
-            dump(key, sink)
-            sink.write(b":")
-            _write(value[key], sink, dump)
-            separator = b","
-        sink.write(b"}" if value else b"{}")
-    elif isinstance(value, list | tuple):
-        separator = b"["
-        for item in value:
-            sink.write(separator)
-            _write(item, sink, dump)
-            separator = b","
-        sink.write(b"]" if value else b"[]")
-    elif isinstance(value, Number) or (isinstance(value, int) and not isinstance(value, bool)):
-        _write_number(str(value), sink, dump)
-    elif value is None or isinstance(value, str | bool | float):
-        dump(value, sink)
-    else:
-        raise ValueError(f"{type(value).__name__} is not JSON")
-
-
 def _utf16(key: object) -> bytes:
     if not isinstance(key, str):
         raise ValueError("an object's key is not a string")  # noqa: TRY004  one error for all
     return key.encode("utf-16-be")
 
 
-def _write_number(token: str, sink: IO[bytes], dump: _Dump) -> None:
+def _spell_number(token: str) -> str:
+    from rfc8785 import dumps  # 2 ms: only once there is something to write
+
+    if "n" in token:
+        raise ValueError(f"{token} is not JSON")  # infinite, or not a number
     if len(token) <= EXACT_DIGITS and token.lstrip("-").isdigit():
-        dump(int(token), sink)
-        return
+        return str(int(token))
     double = float(token)
-    if _is_exact(double, token):
-        dump(double, sink)
-    else:
-        sink.write(token.encode("ascii"))
+    return dumps(double).decode() if _is_exact(double, token) else token
 
 
 def _is_exact(double: float, token: str) -> bool:

@@ -8,8 +8,7 @@ from itertools import islice
 from threading import Lock
 
 from pipeguard.errors import Refusal
-from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.ids import INTEGER
+from pipeguard.firewall.protocol import codes, ids
 from pipeguard.firewall.protocol.json_values import (
     JsonObject,
     JsonValue,
@@ -53,7 +52,7 @@ def is_well_formed(value: JsonObject) -> bool:
     code = error.get("code")
     return (
         isinstance(code, Number)
-        and INTEGER.match(code) is not None
+        and ids.INTEGER.match(code) is not None
         and type(error.get("message")) is str
     )
 

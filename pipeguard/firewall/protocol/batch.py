@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Direction, Verdict, greatest
-from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.framing import answered_ids, legible_ids
+from pipeguard.firewall.protocol import codes, framing
 from pipeguard.firewall.protocol.ids import request_ids, write_id
 from pipeguard.firewall.protocol.json_values import JsonValue, as_object
 from pipeguard.records import NamedTuple
@@ -48,8 +47,8 @@ def collect_ids(refusal: Refusal, frame: bytes) -> Ids | None:
     if isinstance(refusal, _RefusedBatch):
         ids = refusal.ids
     elif frame[:4096].lstrip()[:1] == b"[" and refusal.id_token is not None:
-        tokens = legible_ids(frame)
-        ids = Ids([t for t, asks in tokens if asks], answered_ids(frame, refusal))
+        tokens = framing.legible_ids(frame)
+        ids = Ids([t for t, asks in tokens if asks], framing.answered_ids(frame, refusal))
     else:
         return None
     return ids if ids.requests or ids.answers else None

@@ -13,11 +13,8 @@ from contextlib import suppress
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.codes import PEER_GONE
-from pipeguard.firewall.protocol.ids import write_id
+from pipeguard.firewall.protocol import codes, ids, spelling
 from pipeguard.firewall.protocol.json_values import Number, without_line_ends
-from pipeguard.firewall.protocol.spelling import folded_name
 from pipeguard.records import NamedTuple
 
 DEFAULT_LIMIT_BYTES = 16 * 2**20  # the specification sets none
@@ -93,7 +90,7 @@ class Lost(bytes):
     sent: bool
 
     @classmethod
-    def of(cls, id_token: str, why: str, code: int = PEER_GONE, *, sent: bool = True) -> Lost:
+    def of(cls, id_token: str, why: str, code: int = codes.PEER_GONE, *, sent: bool = True) -> Lost:
         """A stand-in for the answer to a request."""
         lost = cls(b'{"id":' + id_token.encode() + b"}")
         lost.id_token = id_token
@@ -355,7 +352,7 @@ def _name(token: bytes) -> str:
     text = token.strip(b'"').decode("utf-8", "replace")
     with suppress(ValueError):
         text = str(json.loads(token, strict=False))
-    name = folded_name(text)
+    name = spelling.folded_name(text)
     return name if name != "id" or text == "id" else ""
 
 
@@ -374,5 +371,5 @@ def _id_token(written: bytes) -> str | None:
     """The token of an id as it is written in a frame; None if it is malformed."""
     with suppress(ValueError):
         text = written.decode("utf-8")
-        return write_id(json.loads(text) if text.startswith('"') else Number(text))
+        return ids.write_id(json.loads(text) if text.startswith('"') else Number(text))
     return None

@@ -82,11 +82,12 @@ def write_text(value: JsonValue) -> bytes:
         UnicodeEncodeError: a string has half a character.
     """
     parts: list[str] = []
-    _write(value, parts)
+    write_parts(value, parts)
     return without_line_ends("".join(parts)).encode("utf-8")
 
 
-def _write(value: JsonValue, parts: list[str]) -> None:
+def write_parts(value: JsonValue, parts: list[str]) -> None:
+    """Add the parts of a value's text; line ends in strings are not escaped."""
     if value is None or isinstance(value, bool):
         parts.append(_LITERALS[value])
     elif isinstance(value, Number):
@@ -97,14 +98,14 @@ def _write(value: JsonValue, parts: list[str]) -> None:
         opening = "["
         for item in value:
             parts.append(opening)
-            _write(item, parts)
+            write_parts(item, parts)
             opening = ","
         parts.append("]" if value else "[]")
     else:
         opening = "{"
         for key, item in value.items():
             parts.append(opening + encode_basestring(key) + ":")
-            _write(item, parts)
+            write_parts(item, parts)
             opening = ","
         parts.append("}" if value else "{}")
 

@@ -54,8 +54,7 @@ class ParsedFrame(bytes):
             Refusal: it is not strict JSON, or exceeds a limit.
         """
         value, line = read_json(frame)
-        parsed = cls(frame)
-        parsed.value = value
+        parsed = cls.of_line(frame, value)
         parsed.is_line = line is frame
         return parsed
 

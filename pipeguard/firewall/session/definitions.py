@@ -24,9 +24,9 @@ from pipeguard.firewall.finding import (
     Severity,
     enforced_action,
     greatest,
+    have_private,
     name_is_secret,
     observe_only,
-    tells_private,
     worst,
 )
 from pipeguard.firewall.pins.fingerprint import REJECTED, WITHDRAWN, Pin, canonical, lasting_part
@@ -51,8 +51,6 @@ from pipeguard.unicode.display import NAME_CHARS, cut
 
 BLOCKED = "policy.tool"
 TOGETHER = 64  # definitions that are looked at before the first of them is judged
-_MEMBERS = ("instructions", *(name for row in LISTS.values() for name in (row[0], row[2])))
-_SPELLINGS = {name: spellings((name,)) for name in _MEMBERS}
 FULL = "trust.full"
 _LENIENT = json.JSONDecoder(parse_int=Number, parse_float=Number)
 
@@ -99,7 +97,7 @@ def review(
     if method not in LISTS:
         return ReviewedResult(result, (), ())
     member, kind, key = LISTS[method]
-    check_spelling(result, _SPELLINGS[member], "the result")
+    check_spelling(result, spellings((member,)), "the result")
     items = result.get(member)
     if items is None:
         return ReviewedResult(result, (), ())
@@ -137,7 +135,11 @@ def _review_item(scope: DefinitionScope, item: JsonValue, names: set[str]) -> Re
     kind = scope.kind
     key = scope.key
     name = item.get(key) if isinstance(item, dict) else None
-    if not isinstance(item, dict) or type(name) is not str or has_look_alike(item, _SPELLINGS[key]):
+    if (
+        not isinstance(item, dict)
+        or type(name) is not str
+        or has_look_alike(item, spellings((key,)))
+    ):
         note = f"a {kind} without {key} was left out of the list"
         finding = scope.finding("protocol.nameless", note, None, Action.BLOCK)
         return ReviewedDefinition(ABSENT, (finding,))
@@ -170,7 +172,7 @@ def _counted_once(findings: list[Finding], rule: str) -> list[Finding]:
 
 def _review_opening(scope: DefinitionScope, result: JsonObject) -> ReviewedResult:
     """Compare the instructions with their pin, and judge the rest of the opening as a whole."""
-    check_spelling(result, _SPELLINGS["instructions"], "the result")
+    check_spelling(result, spellings(("instructions",)), "the result")
     has_instructions = isinstance(result.get("instructions"), str)
     rest = {
         key: item for key, item in result.items() if key != "instructions" or not has_instructions
@@ -233,31 +235,27 @@ class DefinitionScope(NamedTuple):
 
     def context(self, name: str | None) -> Context:
         """The place of the definition in the message, for a tool of this name."""
-        guard = self.guard
-        path = self.path
-        return Context(guard, "result", self.method, self.now, name, path, self.budgets)
+        return Context(self.guard, "result", self.method, self.now, name, self.path, self.budgets)
 
     def scan(self, value: JsonValue, name: str | None) -> Findings:
         """The findings of the rules for definitions; they block if others would redact."""
         context = self.context(name)
-        read = self.read
-        if read is None:
+        if self.read is None:
             findings = self.guard.detector.read(context, Surface.DEFINITIONS, value)
         else:
-            findings = read(context, value)
-        if name is not None and self._tells_name(findings, name):
+            findings = self.read(context, value)
+        if (
+            name is not None
+            and have_private(findings)
+            # It may be found only elsewhere in the definition.
+            and (name_is_secret(findings) or self.show_name(name) is None)
+        ):
             findings = [finding._replace(tool=None) for finding in findings]
         return tuple(map(_blocked_whole, findings))
 
-    def _tells_name(self, findings: list[Finding], name: str) -> bool:
-        """True if the name contains a secret, even if it was found elsewhere in the definition."""
-        is_private = any(tells_private(finding.rule) for finding in findings)
-        return is_private and (name_is_secret(findings) or self.show_name(name) is None)
-
     def show_name(self, name: str) -> str | None:
         """The name, as a log may have it; None if it has a secret."""
-        findings = self.scan({self.key: name}, None)
-        return None if any(tells_private(finding.rule) for finding in findings) else name
+        return None if have_private(self.scan({self.key: name}, None)) else name
 
     def describe(self, name: str | None) -> str:
         """The definition, as a note may call it."""

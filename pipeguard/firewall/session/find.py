@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pipeguard.firewall.finding import (
     Finding,
+    have_private,
     method_is_secret,
     name_is_secret,
-    tells_private,
 )
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.message import Message
@@ -62,7 +62,7 @@ def find_in_request(case: Case, message: Message, request: PendingRequest) -> li
     findings += detector.find_leaks(context, message)
     if is_sent and request.tool is not None:
         findings += admission.find_asked(context, request.tool)
-    if any(tells_private(finding.rule) for finding in findings):
+    if have_private(findings):
         context.call.forget()  # a name may hold the secret, which is written down nowhere
         return _hide_names(case, request, findings)
     return findings

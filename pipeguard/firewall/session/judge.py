@@ -13,9 +13,9 @@ from pipeguard.firewall.finding import (
     MessageKind,
     Verdict,
     greatest,
+    have_private,
     make_block,
     make_warning,
-    tells_private,
 )
 from pipeguard.firewall.protocol import methods
 from pipeguard.firewall.protocol.answers import check_answer, creates_task
@@ -254,7 +254,7 @@ def _note_findings(note: AnswerNote | None, verdict: Verdict) -> tuple[Finding, 
     """The findings of a note, if the answer passes; without a path that may hold a secret."""
     if note is None or verdict.action is Action.BLOCK:
         return ()
-    if any(tells_private(finding.rule) for finding in verdict.findings):
+    if have_private(verdict.findings):
         return tuple(finding._replace(excerpt="", path="") for finding in note[1])
     return note[1]
 

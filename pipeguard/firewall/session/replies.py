@@ -11,7 +11,7 @@ from __future__ import annotations
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Action, Direction, Finding
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol import codes, methods
 from pipeguard.firewall.protocol.json_values import (
     JsonObject,
     JsonValue,
@@ -19,7 +19,6 @@ from pipeguard.firewall.protocol.json_values import (
     as_object,
     serialise,
 )
-from pipeguard.firewall.protocol.methods import LOG_MESSAGE, SUBSCRIPTION_META
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.remedies import LOST, Way, find_way
 
@@ -150,7 +149,7 @@ _AUDIT_LOSS = (
 def audit_loss() -> JsonObject:
     """A notification with which a client informs its user (MCP server/utilities/logging)."""
     params: JsonObject = {"level": "error", "logger": MARK, "data": _AUDIT_LOSS}
-    return {"jsonrpc": "2.0", "method": LOG_MESSAGE, "params": params}
+    return {"jsonrpc": "2.0", "method": methods.LOG_MESSAGE, "params": params}
 
 
 def list_changed(kind: str, subscription: str | None = None) -> bytes:
@@ -162,7 +161,7 @@ def list_changed(kind: str, subscription: str | None = None) -> bytes:
     """
     notice: JsonObject = {"jsonrpc": "2.0", "method": f"notifications/{kind}/list_changed"}
     if subscription is not None:
-        notice["params"] = {"_meta": {SUBSCRIPTION_META: Number(subscription)}}  # as it is
+        notice["params"] = {"_meta": {methods.SUBSCRIPTION_META: Number(subscription)}}  # as it is
     return serialise(notice)
 
 

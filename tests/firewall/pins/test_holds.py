@@ -2,11 +2,12 @@
 
 import pytest
 
-from pipeguard.firewall.pins.fingerprint import REJECTED, Pin
-from pipeguard.firewall.pins.store import REVIEW, Pins, as_trusted
+from pipeguard.firewall.pins.fingerprint import REJECTED, WITHDRAWN, Pin
+from pipeguard.firewall.pins.store import OTHERWISE, REVIEW, Pins, as_trusted
 
 KEY = ("tool", "echo")
 TRUSTED = Pin("tool", "echo", "A", "a", None, None, "")
+UNTRUSTED = TRUSTED._replace(approved_definition=None, approved_fingerprint=None)
 
 
 def held(what: str, trusted: Pin = TRUSTED) -> Pin:
@@ -43,9 +44,8 @@ def test_what_was_forgotten_waits_again_once_the_server_is_started_anew_and_offe
 def test_a_first_sight_under_review_waits_unless_a_later_version_does() -> None:
     changed = held("b")._replace(is_reviewed=False)
     first = TRUSTED._replace(is_reviewed=False)
-    nothing = TRUSTED._replace(approved_definition=None, approved_fingerprint=None)
-    assert as_trusted(changed, needs_review=True) == held("b", nothing)
-    assert as_trusted(first, needs_review=True) == held("a", nothing)._replace(reason=REVIEW)
+    assert as_trusted(changed, needs_review=True) == held("b", UNTRUSTED)
+    assert as_trusted(first, needs_review=True) == held("a", UNTRUSTED)._replace(reason=REVIEW)
     assert as_trusted(changed, needs_review=False) == changed
     assert as_trusted(held("a", first), needs_review=False) == first
     assert as_trusted(held("b"), needs_review=True) == held("b"), "a person approved A"
@@ -61,6 +61,19 @@ def test_a_displaced_hold_is_stored_again_once_a_version(version: str, is_forgot
     pins.learn(held(version))
     store(pins, held("c"), TRUSTED)
     assert (pins.is_rejected(*KEY), pins.is_unstored(*KEY)) == (is_forgotten, not is_forgotten)
+
+
+def test_a_hold_that_another_run_withdrew_is_stored_again() -> None:
+    pins = holding()
+    store(pins, TRUSTED._replace(reason=WITHDRAWN))
+    assert (pins.is_rejected(*KEY), pins.is_unstored(*KEY)) == (False, True)
+
+
+def test_a_version_approved_in_the_meantime_stays() -> None:
+    first = TRUSTED._replace(approved_definition="C", approved_fingerprint="c")
+    versions = (first, held("c", UNTRUSTED)._replace(reason=""))
+    learned = {Pins({KEY: TRUSTED}).learn(each) for each in versions}
+    assert learned == {held("c")._replace(reason=OTHERWISE)}
 
 
 def test_what_a_run_has_not_listed_is_as_in_the_store() -> None:

@@ -11,13 +11,13 @@ from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import Sample, decodable, drawn_from
 from tests.fuzz.values import texts
 
-METHODS = sorted({method for part in places.PLACES.values() for method in part})
+TABLE = [(part, method) for part, rows in places.PLACES.items() for method in rows]
+METHODS = sorted({method for _, method in TABLE})
 WORDS = sorted(
     {
         word
-        for part in places.PLACES.values()
-        for rows in part.values()
-        for pattern in rows
+        for part, method in TABLE
+        for pattern in places.PLACES[part][method]
         for word in pattern.split("/")
         if "*" not in word
     }
@@ -107,9 +107,7 @@ def test_lists_and_openings_have_places() -> None:
     assert places.PLACES["result"].keys() >= {*places.LISTS, *places.OPENINGS}
 
 
-@pytest.mark.parametrize(
-    ("part", "method"), [(part, method) for part, rows in places.PLACES.items() for method in rows]
-)
+@pytest.mark.parametrize(("part", "method"), TABLE)
 def test_no_row_is_hidden_by_one_above_it(part: str, method: str) -> None:
     """Each row wins for at least the path that it spells out itself."""
     rows = places.PLACES[part][method]
