@@ -345,8 +345,6 @@ class Names:
     Approved definitions come before waiting ones. Any thread may call any method.
     """
 
-    __slots__ = ("_first", "_templates", "kinds")
-
     def __init__(self, pins: Iterable[Pin] = ()) -> None:
         self.kinds: set[str] = set()  # the kinds that the server has listed
         self._first: dict[tuple[str, str], str] = {}

@@ -62,13 +62,9 @@ def has_bad_meta(value: JsonObject) -> bool:
 
     The result's own, its blocks', and its input requests' (MCP 2026-07-28, basic/patterns/mrtr).
     """
-    result = value.get("result")
-    if type(result) is not dict:
-        return False
-    bodies: list[JsonValue] = [result]
-    requests = result.get("inputRequests")
-    if type(requests) is dict:
-        bodies += [request.get("params") for request in requests.values() if type(request) is dict]
+    result = as_object(value.get("result"))
+    requests = as_object(result.get("inputRequests"))
+    bodies = [result, *(as_object(request).get("params") for request in requests.values())]
     for block in _blocks(result):
         bodies += (block, block.get("resource"), block.get("content"))
     for body in bodies:

@@ -7,13 +7,11 @@ from collections.abc import Iterable
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.ids import write_id
+from pipeguard.firewall.protocol import codes, ids, spelling
 from pipeguard.firewall.protocol.json_values import JsonObject, as_object
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.pending import PendingRequest
 from pipeguard.firewall.protocol.places import LISTS, OPENINGS, PLACES
-from pipeguard.firewall.protocol.spelling import folded_name
 
 _WITH_PLACES = PLACES["params"].keys() | PLACES["result"].keys()
 _WITHOUT_PLACES = frozenset(
@@ -73,7 +71,7 @@ def check_method(message: Message) -> None:
     method = message.method or ""
     if method in METHODS:
         return
-    path = re.split("[?#;]", folded_name(method).replace("%2f", "/"), maxsplit=1)[0]
+    path = re.split("[?#;]", spelling.folded_name(method).replace("%2f", "/"), maxsplit=1)[0]
     if _NO_LETTERS.sub("", path) in _LETTERS:
         raise Refusal(
             "protocol.method-look-alike",
@@ -106,12 +104,12 @@ def without_free_text(value: JsonObject) -> JsonObject:
     if not isinstance(params, dict):
         return bare
     effective: JsonObject = {}
-    if method == CANCELLED and write_id(params.get("requestId")) is not None:
+    if method == CANCELLED and ids.write_id(params.get("requestId")) is not None:
         effective["requestId"] = params["requestId"]
     if method == ACKNOWLEDGED:
         subscription = as_object(params.get("_meta")).get(SUBSCRIPTION_META)
         effective["notifications"] = granted_flags(value)
-        if write_id(subscription) is not None:
+        if ids.write_id(subscription) is not None:
             effective["_meta"] = {SUBSCRIPTION_META: subscription}
     return {**bare, "params": effective}
 
@@ -143,7 +141,7 @@ def granted_flags(value: JsonObject) -> JsonObject:
 def acknowledge(open_requests: Iterable[PendingRequest], value: JsonObject) -> None:
     """Record an acknowledgement: requested lists that it grants are announced from now on."""
     meta = as_object(as_object(value.get("params")).get("_meta"))
-    token = write_id(meta.get(SUBSCRIPTION_META))
+    token = ids.write_id(meta.get(SUBSCRIPTION_META))
     for request in open_requests:
         if request.id_token == token and request.method == LISTEN and request.forwarded:
             request.announced_lists = request.requested_lists & read_lists(value)

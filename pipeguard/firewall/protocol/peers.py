@@ -32,16 +32,6 @@ class Peers:
         initialized: True once the client has sent `notifications/initialized`.
     """
 
-    __slots__ = (
-        "agreed",
-        "announces",
-        "begun",
-        "capabilities",
-        "handshake",
-        "initialized",
-        "revision",
-    )
-
     def __init__(self) -> None:
         self.revision: str | None = None
         self.announces: frozenset[str] = frozenset()

@@ -21,7 +21,7 @@ from pipeguard.firewall.pins.store import is_same
 from pipeguard.firewall.policy import ASKED, Mode, Trust
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.answers import INHERITED, NOTABLE, InputRequests
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.places import PLACES
 from pipeguard.firewall.protocol.spelling import check_spelling, spellings
@@ -237,8 +237,7 @@ def _completion_references(ref: JsonValue) -> list[Reference]:
 
 def _subscription_references(wanted: JsonValue) -> list[Reference]:
     """The resources whose updates a client asks for (MCP 2026-07-28, server/utilities)."""
-    if not isinstance(wanted, dict):
-        return []
+    wanted = as_object(wanted)
     check_spelling(wanted, _SUBSCRIPTION_MEMBERS, "notifications")
     uris = wanted.get("resourceSubscriptions")
     if uris is None:

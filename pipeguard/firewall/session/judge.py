@@ -17,8 +17,7 @@ from pipeguard.firewall.finding import (
     make_block,
     make_warning,
 )
-from pipeguard.firewall.protocol import methods
-from pipeguard.firewall.protocol.answers import check_answer, creates_task
+from pipeguard.firewall.protocol import answers, methods, places, strict_json
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.message import (
     Message,
@@ -28,11 +27,8 @@ from pipeguard.firewall.protocol.message import (
     with_id,
 )
 from pipeguard.firewall.protocol.pending import PendingRequest, pending_request
-from pipeguard.firewall.protocol.places import OPENINGS
-from pipeguard.firewall.protocol.strict_json import parse_json
-from pipeguard.firewall.session import replies, waiting
+from pipeguard.firewall.session import definitions, replies, waiting
 from pipeguard.firewall.session.case import TO_CLIENT, TO_SERVER, Case
-from pipeguard.firewall.session.definitions import review
 from pipeguard.firewall.session.find import find_in_message, find_in_request
 from pipeguard.firewall.session.guard import AnswerNote
 from pipeguard.firewall.session.look import find_call
@@ -50,7 +46,7 @@ def read(case: Case) -> Message | list[JsonValue]:
         Refusal: it is not a message that every parser reads alike.
     """
     if case.is_member:
-        return envelope(case.frame, parse_json(case.frame))
+        return envelope(case.frame, strict_json.parse_json(case.frame))
     case.guard = case.guard.snapshot(case.guard.policy)
     case.budgets = Budgets()
     if case.frame.startswith(BYTE_ORDER_MARK) and case.event.endswith(".s1"):
@@ -193,7 +189,7 @@ def _judge_answer(case: Case, message: Message) -> Verdict:
             case.guard.detector.record_result(case.guard, request, case.frame, case.now)
             return verdict
         message = with_id(message, request.id_token)
-        check_answer(message.value, request.id_token)
+        answers.check_answer(message.value, request.id_token)
         return _restore(case, _judge_expected_answer(case, message, request))
     except Refusal as refusal:
         raise RefusedAnswer(request, refusal) from None
@@ -220,7 +216,7 @@ def _judge_contents(case: Case, message: Message, request: PendingRequest) -> Ve
         case.extra = (make_warning("protocol.forged-mark", why),)
     result = honest.get("result")
     if case.direction is TO_CLIENT and isinstance(result, dict):
-        reviewed = review(case.guard, request.method, result, case.now, case.budgets)
+        reviewed = definitions.review(case.guard, request.method, result, case.now, case.budgets)
         if reviewed.stopped:
             findings = [*case.extra, *reviewed.findings]
             case.extra = ()
@@ -261,9 +257,9 @@ def _note_findings(note: AnswerNote | None, verdict: Verdict) -> tuple[Finding, 
 
 def _note_answer(case: Case, request: PendingRequest, result: JsonObject) -> None:
     """Remember a server's description of itself, or a task that outlives the request."""
-    if creates_task(result):
+    if answers.creates_task(result):
         case.state.outlive(case.direction, request)
-    if case.direction is TO_CLIENT and request.method in OPENINGS:
+    if case.direction is TO_CLIENT and request.method in places.OPENINGS:
         case.state.server_described(request.method, result)
 
 
