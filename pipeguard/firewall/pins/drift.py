@@ -13,8 +13,21 @@ from itertools import chain
 
 from pipeguard.firewall.finding import Drift
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.pins import definition_diff
-from pipeguard.firewall.protocol import json_values
+from pipeguard.firewall.pins.definition_diff import (
+    INPUTS,
+    Difference,
+    SchemaRole,
+    Side,
+    differences,
+    read,
+)
+from pipeguard.firewall.protocol.json_values import (
+    ABSENT,
+    JsonObject,
+    Number,
+    serialise,
+    walk_texts,
+)
 from pipeguard.unicode.display import cut, is_hidden, show, visible
 
 LINE_CHARS = 200  # of one described difference: two lines of a terminal
@@ -39,10 +52,8 @@ def classify(approved_json: str, seen_json: str, kind: str) -> tuple[Drift, ...]
     """
     if approved_json == seen_json:
         return ()
-    old, new = definition_diff.read(approved_json), definition_diff.read(seen_json)
-    seen = {
-        drift for change in definition_diff.differences(old, new) for drift, _ in _judge(change)
-    }
+    old, new = read(approved_json), read(seen_json)
+    seen = {drift for change in differences(old, new) for drift, _ in _judge(change)}
     if Drift.NAME_ONLY in seen and len(seen) > 1:
         seen = (seen - {Drift.NAME_ONLY}) | {Drift.WORDING}
     if Drift.NAME_ONLY in seen and kind == "server":
@@ -65,10 +76,8 @@ def describe(approved: str, seen: str) -> tuple[str, ...]:
     """
     if approved == seen:
         return ()
-    old, new = definition_diff.read(approved), definition_diff.read(seen)
-    told = (
-        lines for change in definition_diff.differences(old, new) for _, lines in _judge(change)
-    )
+    old, new = read(approved), read(seen)
+    told = (lines for change in differences(old, new) for _, lines in _judge(change))
     lines = [cut(line, LINE_CHARS) for line in chain.from_iterable(told)]
     if len(lines) > LINES:
         lines[LINES - 1 :] = [f"… and {len(lines) - LINES + 1} more differences"]
@@ -109,18 +118,18 @@ _RESTRAINTS = frozenset(
 _Judged = tuple[Drift, Iterable[str]]
 
 
-def _judge(change: definition_diff.Difference) -> Iterator[_Judged]:
+def _judge(change: Difference) -> Iterator[_Judged]:
     """Classify and describe a difference, which may be of several classes."""
     top = change.path[0]
     last = change.path[-1]
-    if top in definition_diff.INPUTS:
+    if top in INPUTS:
         yield from _judge_schema(change, "parameter")
         return
     if top == "outputSchema":
         told = chain.from_iterable(lines for _, lines in _judge_schema(change, "output"))
         yield Drift.OUTPUT_SCHEMA, told
         return
-    present = change.old if change.new is json_values.ABSENT else change.new
+    present = change.old if change.new is ABSENT else change.new
     drift = Drift.OTHER
     if last in _NAMES and (len(change.path) == 1 or top == "annotations"):
         drift = Drift.NAME_ONLY
@@ -133,16 +142,16 @@ def _judge(change: definition_diff.Difference) -> Iterator[_Judged]:
     yield drift, _describe_value(name, change)
 
 
-def _judge_schema(change: definition_diff.Difference, noun: str) -> Iterator[_Judged]:
+def _judge_schema(change: Difference, noun: str) -> Iterator[_Judged]:
     place = change.place
     last = change.path[-1]
     label = show(place.label, VALUE_CHARS)
-    if place.role is definition_diff.SchemaRole.PARAMETER and change.old is json_values.ABSENT:
+    if place.role is SchemaRole.PARAMETER and change.old is ABSENT:
         needed = last in place.required_names[1]
         drift = Drift.REQUIRED_PARAMETER_ADDED if needed else Drift.PARAMETER_ADDED
         yield drift, (f"{noun} added: {label}{' (required)' if needed else ''}",)
         yield drift, _describe_new_texts(f"{noun} {label}", change.new)
-    elif place.role is definition_diff.SchemaRole.PARAMETER and change.new is json_values.ABSENT:
+    elif place.role is SchemaRole.PARAMETER and change.new is ABSENT:
         yield Drift.PARAMETER_REMOVED, (f"{noun} removed: {label}",)
     elif place.keyword == "required":
         started = (Drift.PARAMETER_CHANGED, "required"), (Drift.SCHEMA_WIDENED, "optional")
@@ -152,7 +161,7 @@ def _judge_schema(change: definition_diff.Difference, noun: str) -> Iterator[_Ju
                 yield drift, [f"{whole}{show(each, VALUE_CHARS)}: now {word}" for each in names]
     else:
         where = f"{noun} {label}" if label else f"{noun} schema"
-        is_keyword = place.role is definition_diff.SchemaRole.KEYWORD
+        is_keyword = place.role is SchemaRole.KEYWORD
         keyword = show(place.keyword, VALUE_CHARS) if is_keyword else "schema"
         lines = (f"{where}: {line}" for line in _describe_value(keyword, change))
         if place.keyword in _WORDS:
@@ -163,27 +172,27 @@ def _judge_schema(change: definition_diff.Difference, noun: str) -> Iterator[_Ju
             yield Drift.PARAMETER_CHANGED, lines
 
 
-def _widens(keyword: str, old: definition_diff.Side, new: definition_diff.Side) -> bool:
+def _widens(keyword: str, old: Side, new: Side) -> bool:
     """True if the schema accepts more with the new value than with the old one."""
     if keyword in {"enum", "type"}:
         before, after = _to_set(old), _to_set(new)
         numbers = b'"integer"' in before and b'"number"' in after
         return numbers or (bool(before) and (not after or bool(after - before)))
     if keyword in _CEILINGS | _FLOORS:
-        if isinstance(old, json_values.Number) and isinstance(new, json_values.Number):
+        if isinstance(old, Number) and isinstance(new, Number):
             return (float(new) > float(old)) is (keyword in _CEILINGS)
-        return new is json_values.ABSENT
+        return new is ABSENT
     if keyword in _OPEN_ENDS:
-        return old is False or new is True or new is json_values.ABSENT
+        return old is False or new is True or new is ABSENT
     if keyword in {"anyOf", "oneOf"}:
         return True  # a branch was added, or all of them were removed
-    return keyword in _RESTRAINTS and (new is json_values.ABSENT or new is False)
+    return keyword in _RESTRAINTS and (new is ABSENT or new is False)
 
 
-def _to_set(side: definition_diff.Side) -> set[bytes]:
-    if side is json_values.ABSENT:
+def _to_set(side: Side) -> set[bytes]:
+    if side is ABSENT:
         return set()
-    return {json_values.serialise(value) for value in (side if isinstance(side, list) else [side])}
+    return {serialise(value) for value in (side if isinstance(side, list) else [side])}
 
 
 # --- instructions --------------------------------------------------------------------------
@@ -210,13 +219,13 @@ _CUE = lazy_regex(
 )
 
 
-def _instructs(old: json_values.JsonObject, new: json_values.JsonObject) -> bool:
+def _instructs(old: JsonObject, new: JsonObject) -> bool:
     """True if the new definition has an order or asks for secrecy, and the old one did not.
 
     Cues are counted, so that an approved order that stays is not new. Over the limit nothing is
     searched and the answer is True: no real definition is so long.
     """
-    before, after = "\n".join(json_values.walk_texts(old)), "\n".join(json_values.walk_texts(new))
+    before, after = "\n".join(walk_texts(old)), "\n".join(walk_texts(new))
     if len(before) + len(after) > CUE_CHARS:
         return True
     if sum(map(is_hidden, after)) > sum(map(is_hidden, before)):
@@ -235,7 +244,7 @@ def _cues(text: str) -> Counter[str]:
 # --- describing -------------------------------------------------------------------------------
 
 
-def _describe_new_texts(where: str, schema: definition_diff.Side) -> Iterator[str]:
+def _describe_new_texts(where: str, schema: Side) -> Iterator[str]:
     """The texts of a new parameter, which a model reads."""
     if isinstance(schema, dict):
         for key in ("title", "description"):
@@ -243,18 +252,18 @@ def _describe_new_texts(where: str, schema: definition_diff.Side) -> Iterator[st
                 yield f"{where}: {key} gained: {_show_value(schema[key])}"
 
 
-def _describe_value(name: str, change: definition_diff.Difference) -> Iterator[str]:
+def _describe_value(name: str, change: Difference) -> Iterator[str]:
     old, new = change.old, change.new
     if _is_text(old) and _is_text(new):
         yield from _describe_text(name, str(old), str(new))
-    elif old is json_values.ABSENT:
+    elif old is ABSENT:
         yield f"{name} gained: {_show_value(new)}"
-    elif new is json_values.ABSENT:
+    elif new is ABSENT:
         yield f"{name} lost: {_show_value(old)}"
     elif isinstance(old, list) and isinstance(new, list):
         before, after = _to_set(old), _to_set(new)
-        gained = [_show_value(value) for value in new if json_values.serialise(value) not in before]
-        lost = [_show_value(value) for value in old if json_values.serialise(value) not in after]
+        gained = [_show_value(value) for value in new if serialise(value) not in before]
+        lost = [_show_value(value) for value in old if serialise(value) not in after]
         changes = [f"gained {', '.join(gained)}"] if gained else []
         changes += [f"lost {', '.join(lost)}"] if lost else []
         yield f"{name} {' and '.join(changes) or 'has another order'}"
@@ -306,15 +315,15 @@ def _edits(before: list[str], after: list[str]) -> list[tuple[int, int, int, int
     return [(head, len(before) - tail, head, len(after) - tail)]
 
 
-def _is_text(side: definition_diff.Side) -> bool:
-    return isinstance(side, str) and not isinstance(side, json_values.Number)
+def _is_text(side: Side) -> bool:
+    return isinstance(side, str) and not isinstance(side, Number)
 
 
-def _show_value(side: definition_diff.Side) -> str:
-    value = None if side is json_values.ABSENT else side
-    if isinstance(value, str) and not isinstance(value, json_values.Number):
+def _show_value(side: Side) -> str:
+    value = None if side is ABSENT else side
+    if isinstance(value, str) and not isinstance(value, Number):
         return _quote(value, 2 * VALUE_CHARS)
-    return show(json_values.serialise(value).decode("utf-8"), VALUE_CHARS)
+    return show(serialise(value).decode("utf-8"), VALUE_CHARS)
 
 
 def _quote(text: str, limit_chars: int) -> str:

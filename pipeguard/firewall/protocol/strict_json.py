@@ -15,9 +15,19 @@ from typing import NoReturn
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol import codes, json_values
+from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.framing import KnownResult, Lost, Oversized, legible_id, one_line
 from pipeguard.firewall.protocol.ids import write_id
+from pipeguard.firewall.protocol.json_values import (
+    MOST_BYTES,
+    NATIVE,
+    JsonObject,
+    JsonValue,
+    Number,
+    as_object,
+    serialise_short,
+    write_text,
+)
 
 MAX_DEPTH = 64  # nested arrays and objects; MCP's own messages need about 12
 MAX_NODES = 100_000  # values in one message
@@ -43,7 +53,7 @@ class ParsedFrame(bytes):
         is_line: True if it is one line as it is (firewall.protocol.framing).
     """
 
-    value: json_values.JsonValue
+    value: JsonValue
     is_line: bool
 
     @classmethod
@@ -59,24 +69,24 @@ class ParsedFrame(bytes):
         return parsed
 
     @classmethod
-    def write(cls, value: json_values.JsonValue) -> bytes:
+    def write(cls, value: JsonValue) -> bytes:
         """Serialise a value; the frame carries it unless it nests too deep to be read."""
-        short = cls.write_short(value, json_values.MOST_BYTES)
+        short = cls.write_short(value, MOST_BYTES)
         if short is not None:
             return short
-        frame = json_values.write_text(value)
+        frame = write_text(value)
         if _opens_too_much(frame) and nests_deeper_than(value, MAX_DEPTH):
             return frame
         return cls.of_line(frame, value)
 
     @classmethod
-    def write_short(cls, value: json_values.JsonValue, most_bytes: int) -> ParsedFrame | None:
+    def write_short(cls, value: JsonValue, most_bytes: int) -> ParsedFrame | None:
         """Serialise a value as `json_values.serialise_short` does; the frame has it."""
-        frame = json_values.serialise_short(value, most_bytes)
+        frame = serialise_short(value, most_bytes)
         return None if frame is None else cls.of_line(frame, value)
 
     @classmethod
-    def of_line(cls, line: bytes, value: json_values.JsonValue) -> ParsedFrame:
+    def of_line(cls, line: bytes, value: JsonValue) -> ParsedFrame:
         """A frame on one line, whose value is known."""
         parsed = cls(line)
         parsed.value = value
@@ -89,7 +99,7 @@ def without_value(frame: bytes) -> bytes:
     return bytes(frame) if isinstance(frame, ParsedFrame) else frame
 
 
-def parse_json(frame: bytes) -> json_values.JsonValue:
+def parse_json(frame: bytes) -> JsonValue:
     """Read strict JSON.
 
     Raises:
@@ -98,14 +108,14 @@ def parse_json(frame: bytes) -> json_values.JsonValue:
     return frame.value if isinstance(frame, ParsedFrame) else read_json(frame)[0]
 
 
-def read_json(frame: bytes) -> tuple[json_values.JsonValue, bytes]:
+def read_json(frame: bytes) -> tuple[JsonValue, bytes]:
     """Read strict JSON; return the value, and the frame as one line (firewall.protocol.framing).
 
     Raises:
         Refusal: it is not strict JSON, or exceeds a limit.
     """
     if type(frame) in _WHOLE and _NATIVE is not None:
-        read = _NATIVE.read_frame(frame, json_values.Number, (MAX_DEPTH, MAX_NODES, MAX_KEYS))
+        read = _NATIVE.read_frame(frame, Number, (MAX_DEPTH, MAX_NODES, MAX_KEYS))
         if read is not None:
             value, is_line = read
             return value, frame if is_line else one_line(frame, frame.decode("utf-8"))
@@ -115,7 +125,7 @@ def read_json(frame: bytes) -> tuple[json_values.JsonValue, bytes]:
     return read_text(frame, text), one_line(frame, text)
 
 
-def read_text(frame: bytes, text: str) -> json_values.JsonValue:
+def read_text(frame: bytes, text: str) -> JsonValue:
     """Read strict JSON without `_strict_json.c`.
 
     Args:
@@ -129,7 +139,7 @@ def read_text(frame: bytes, text: str) -> json_values.JsonValue:
         why = f"the frame has more than {MAX_NODES} values"
         raise Refusal("protocol.too-many-values", why, codes.UNSCANNABLE, legible_id(frame))
     try:
-        value: json_values.JsonValue = _DECODER.decode(text)
+        value: JsonValue = _DECODER.decode(text)
     except RecursionError:  # the parser counts its own depth: see STACK_BYTES
         raise _too_deep(frame) from None
     except JSONDecodeError:
@@ -148,7 +158,7 @@ def read_text(frame: bytes, text: str) -> json_values.JsonValue:
             "protocol.lone-surrogate",
             "a string contains a lone surrogate, which is half a character",
             codes.INVALID_REQUEST,
-            write_id(json_values.as_object(value).get("id")),
+            write_id(as_object(value).get("id")),
         )
     return value
 
@@ -161,7 +171,7 @@ def holds_more_than(frame: bytes, limit: int) -> bool:
     return 1 + outside.count(b",") + outside.count(b"[") + outside.count(b"{") > limit
 
 
-def nests_deeper_than(value: json_values.JsonValue, limit: int) -> bool:
+def nests_deeper_than(value: JsonValue, limit: int) -> bool:
     """True if arrays and objects nest more than `limit` deep. Does not recurse."""
     level = [value] if type(value) is dict or type(value) is list else []
     for _ in range(limit):
@@ -195,7 +205,7 @@ def _text(frame: bytes) -> str:
         raise Refusal("protocol.invalid-utf8", why, codes.PARSE_ERROR, legible_id(frame)) from None
 
 
-def _make_object(pairs: list[tuple[str, json_values.JsonValue]]) -> json_values.JsonObject:
+def _make_object(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
     value = dict(pairs)
     if len(value) == len(pairs) <= MAX_KEYS:
         return value
@@ -212,11 +222,11 @@ def _refuse_constant(name: str) -> NoReturn:
 
 _DECODER = JSONDecoder(
     object_pairs_hook=_make_object,
-    parse_float=json_values.Number,
-    parse_int=json_values.Number,
+    parse_float=Number,
+    parse_int=Number,
     parse_constant=_refuse_constant,
 )
-_NATIVE = json_values.NATIVE
+_NATIVE = NATIVE
 _WHOLE = frozenset({bytes, KnownResult})
 
 

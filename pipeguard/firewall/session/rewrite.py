@@ -12,7 +12,16 @@ from contextlib import suppress
 
 from pipeguard.firewall.finding import Action, Finding, tells_private
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol import json_values, places
+from pipeguard.firewall.protocol import places
+from pipeguard.firewall.protocol.json_values import (
+    JsonObject,
+    JsonValue,
+    Number,
+    Path,
+    walk_strings,
+    walk_values,
+    with_strings,
+)
 from pipeguard.firewall.session.guard import Context
 
 MakePlaceholder = Callable[[str, str], str]  # from a rule and its match to the placeholder
@@ -59,11 +68,11 @@ NEVER_REDACTED = frozenset(
 
 
 def redact(
-    value: json_values.JsonObject,
+    value: JsonObject,
     findings: list[Finding],
     make_placeholder: MakePlaceholder | None = None,
     make_line: MakeLine | None = None,
-) -> json_values.JsonObject:
+) -> JsonObject:
     """A copy of a message in which each finding with the action redact or cut is replaced.
 
     If the span in the string is known, the span is replaced, and every other copy of the same
@@ -92,7 +101,7 @@ def redact(
     copied = redaction.copy(value, "")
     words = redaction.words
     if words:
-        copied = json_values.with_strings(copied, lambda text: _replace_words(text, words))
+        copied = with_strings(copied, lambda text: _replace_words(text, words))
     assert isinstance(copied, dict)  # noqa: S101  a copy of an object
     return copied
 
@@ -114,10 +123,10 @@ class _Redaction:
         self._replacement = replacement
         self.words: dict[str, str] = {}
 
-    def copy(self, value: json_values.JsonValue, pointer: str) -> json_values.JsonValue:
+    def copy(self, value: JsonValue, pointer: str) -> JsonValue:
         """A copy of the value at a pointer."""
         if isinstance(value, dict):
-            copied: json_values.JsonObject = {}
+            copied: JsonObject = {}
             for key, item in value.items():
                 inner = pointer + places.pointer_step(key)
                 copied[self._key(key, inner, value, copied)] = self.copy(item, inner)
@@ -128,9 +137,7 @@ class _Redaction:
             return value
         return self._string(value, pointer)
 
-    def _key(
-        self, key: str, pointer: str, value: json_values.JsonObject, copied: json_values.JsonObject
-    ) -> str:
+    def _key(self, key: str, pointer: str, value: JsonObject, copied: JsonObject) -> str:
         """The key in the copy: a placeholder if the key may be the text found."""
         findings = [f for f in self._spans.get(pointer, ()) if f.action is Action.REDACT]
         if findings and (places.MASKED_STEP in pointer or not isinstance(value[key], str)):
@@ -139,7 +146,7 @@ class _Redaction:
 
     def _string(self, text: str, pointer: str) -> str:
         findings = self._spans[pointer]
-        if isinstance(text, json_values.Number):
+        if isinstance(text, Number):
             return placeholder(findings[0].rule)  # not a text, so it is never put back
         if places.MASKED_STEP in pointer or any(f.end <= f.start for f in findings):
             return self._replacement(findings[0], text, text)  # no certain span
@@ -180,7 +187,7 @@ def _cut(text: str, findings: list[Finding], replacement: _Replace) -> str:
     return "".join(parts) + text[done:]
 
 
-def _unused_name(name: str, value: json_values.JsonObject, copied: json_values.JsonObject) -> str:
+def _unused_name(name: str, value: JsonObject, copied: JsonObject) -> str:
     """The name, or with a number appended a key that no member has, so that no member is lost."""
     wanted = name
     number = 1
@@ -202,7 +209,7 @@ _STRICT = frozenset(
 _TEXTS = frozenset({"text", "description", "title"})  # keys of text for a model
 
 
-def is_read_text(context: Context, paths: list[json_values.Path]) -> bool:
+def is_read_text(context: Context, paths: list[Path]) -> bool:
     """True if a model reads all texts at these paths of a result: no names, and no data."""
     places_ = [context.place(path) for path in paths]
     for place, path in zip(places_, paths, strict=True):
@@ -220,7 +227,7 @@ def _has_strict_schema(context: Context) -> bool:
         return False
     return any(
         path[-1] in _STRICT and path[-2:-1] != ("properties",)
-        for path, _ in json_values.walk_values(json.loads(text))
+        for path, _ in walk_values(json.loads(text))
         if path and path[0] == "outputSchema"
     )
 
@@ -234,7 +241,7 @@ def withheld(findings: Iterable[Finding], why: str) -> list[Finding]:
 
 
 def later_cuts(
-    findings: Iterable[Finding], left: json_values.JsonObject, original: json_values.JsonObject
+    findings: Iterable[Finding], left: JsonObject, original: JsonObject
 ) -> list[Finding]:
     """Findings in the text that an earlier cut left, at their places in the original.
 
@@ -252,7 +259,7 @@ def later_cuts(
     return cuts
 
 
-def find_string(value: json_values.JsonValue, pointer: str) -> str:
+def find_string(value: JsonValue, pointer: str) -> str:
     """The string at a pointer; empty if there is none."""
     steps = [s.replace("~1", "/").replace("~0", "~") for s in pointer.split("/")[1:]]
     string = places.get_value(value, steps)
@@ -297,14 +304,14 @@ def has_orders(findings: Iterable[Finding]) -> bool:
     return any(f.action is Action.CUT and f.rule not in _WHY for f in findings)
 
 
-def leaves_enough(original: json_values.JsonObject, left: json_values.JsonObject) -> bool:
+def leaves_enough(original: JsonObject, left: JsonObject) -> bool:
     """True if most of the text of a result is left next to the lines."""
     return TEXT_SHARE * _text_chars(left) >= _text_chars(original)
 
 
-def _text_chars(message: json_values.JsonObject) -> int:
+def _text_chars(message: JsonObject) -> int:
     return sum(
         len(LINE.sub("", text))
-        for path, text in json_values.walk_strings(message.get("result"))
+        for path, text in walk_strings(message.get("result"))
         if path and path[0] != "_meta" and path[-1] not in _NO_TEXTS
     )
