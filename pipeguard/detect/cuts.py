@@ -58,7 +58,7 @@ def with_words(value: JsonValue, findings: list[Finding]) -> list[Finding]:
     cuts = Counter(finding.rule for finding in shown if finding.action is Action.CUT)
     if max(cuts.values(), default=0) > MAX_CUTS or count_passages(shown) > MAX_CUTS:
         why = f"more than {MAX_CUTS} passages would have to be cut out"
-        return rewrite.withheld(shown[: 2 * MAX_CUTS], why)
+        return rewrite.block_cuts(shown[: 2 * MAX_CUTS], why)
     return shown
 
 

@@ -24,7 +24,7 @@ from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.rewrite import (
     cut_line,
-    later_cuts,
+    find_later_cuts,
     list_spellings,
     placeholder,
     redact,
@@ -381,7 +381,7 @@ def test_what_a_later_cut_takes_has_its_place_in_the_original() -> None:
         ("Do it. An order. Do it.", (0, 0)),
         ("Another text.", (0, 0)),
     ):
-        (finding,) = later_cuts([cut], left, {"result": {"a": original}})
+        (finding,) = find_later_cuts([cut], left, {"result": {"a": original}})
         assert (finding.start, finding.end) == span, original
 
 

@@ -7,7 +7,7 @@ from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Drift, PinChange
 from pipeguard.firewall.policy import Policy, Trust
 from pipeguard.firewall.protocol.json_values import ABSENT, JsonObject
-from pipeguard.firewall.session.admission import obstacle
+from pipeguard.firewall.session.admission import find_obstacle
 from pipeguard.firewall.session.definitions import DefinitionScope, review_definition
 from pipeguard.state.review import approve, held_definitions, reject, restore
 from pipeguard.state.store import Store
@@ -40,7 +40,7 @@ class Run:
 
 
 def may_call(*runs: Run) -> list[bool]:
-    return [obstacle(run.guard, "tool", "list") is None for run in runs]
+    return [find_obstacle(run.guard, "tool", "list") is None for run in runs]
 
 
 def two_under_review(store: Store) -> tuple[Run, Run]:

@@ -40,7 +40,7 @@ _PARAMS = {
 }
 
 
-def obstacles(guard: Guard, message: Message) -> list[Finding]:
+def find_obstacles(guard: Guard, message: Message) -> list[Finding]:
     """The finding that stops a client's request from using the item it names, if there is one.
 
     Args:
@@ -55,7 +55,7 @@ def obstacles(guard: Guard, message: Message) -> list[Finding]:
     params = message.params
     try:
         check_spelling(params, _PARAMS.get(method, {}), "params")
-        found = [_obstacle_to_reference(guard, *each) for each in references(method, params)]
+        found = [_check_reference(guard, *each) for each in list_references(method, params)]
     except Refusal as refusal:
         refusal.id_token = message.id_token
         raise
@@ -63,7 +63,7 @@ def obstacles(guard: Guard, message: Message) -> list[Finding]:
     return [max(findings, key=lambda finding: finding.action)] if findings else []
 
 
-def obstacle(guard: Guard, kind: str, name: str) -> Finding | None:
+def find_obstacle(guard: Guard, kind: str, name: str) -> Finding | None:
     """The finding that stops a definition from being used, or None.
 
     Args:
@@ -73,7 +73,7 @@ def obstacle(guard: Guard, kind: str, name: str) -> Finding | None:
     """
     pin = guard.pin(kind, name)
     if pin is None:
-        return _obstacle_without_pin(guard, kind, name)
+        return _check_unpinned(guard, kind, name)
     if pin.held_definition is None:
         return None
     rule = "trust.held" if pin.approved_definition is None else "trust.drifted"
@@ -117,35 +117,35 @@ def without_name(guard: Guard, finding: Finding) -> Finding:
     return finding._replace(note=_NAMELESS, excerpt=excerpt, tool=None)
 
 
-def _obstacle_to_reference(guard: Guard, kind: str, name: JsonValue) -> Finding | None:
+def _check_reference(guard: Guard, kind: str, name: JsonValue) -> Finding | None:
     """The finding that stops one definition from being used, or None.
 
     Raises:
         Refusal: its name is not a string. Some servers convert it to one.
     """
     if name is None:  # servers refuse that, or choose by themselves
-        return obstacle(guard, kind, "") if guard.policy.trust is Trust.REVIEW else None
+        return find_obstacle(guard, kind, "") if guard.policy.trust is Trust.REVIEW else None
     if type(name) is not str:
         why = f"the name of a {kind} in the request is not a string"
         raise Refusal("protocol.nameless", why, codes.INVALID_REQUEST)
     if kind == "tool" and (origin := guard.policy.find_refusal(name)):
         note = f"{origin} does not allow the tool {cut(name, NAME_CHARS)!r} to be called"
         return _hold(guard, name, "policy.tool", note)
-    return obstacle(guard, kind, name)
+    return find_obstacle(guard, kind, name)
 
 
-def _obstacle_without_pin(guard: Guard, kind: str, name: str) -> Finding | None:
+def _check_unpinned(guard: Guard, kind: str, name: str) -> Finding | None:
     """The finding that stops the use of a name without a known definition, or None."""
     if guard.pins.are_full(kind):
         return _hold(guard, name, "trust.full", f"PipeGuard holds the {kind}: {NO_ROOM}")
     first = guard.pins.names.first(kind, name)
     if first is not None and first != name:
         if is_same(kind, name):
-            return obstacle(guard, kind, first)
+            return find_obstacle(guard, kind, first)
         why = f"it can be mistaken for {cut(first, NAME_CHARS)!r}. Use that spelling"
         return _not_offered(guard, kind, name, why)
     if kind == "template":
-        return obstacle(guard, "resource", name)
+        return find_obstacle(guard, "resource", name)
     if guard.policy.trust is Trust.REVIEW:
         why = "under review, only an offered definition can be approved"
         if kind == "resource":
@@ -204,7 +204,7 @@ _REFERENCE_MEMBERS = spellings(("type", *_REFERENCE))
 _SUBSCRIPTION_MEMBERS = spellings(("resourceSubscriptions",))
 
 
-def references(method: str, params: JsonObject) -> Iterable[Reference]:
+def list_references(method: str, params: JsonObject) -> Iterable[Reference]:
     """The definitions that a request uses, in its order.
 
     Raises:

@@ -54,7 +54,7 @@ def find_in_request(case: Case, message: Message, request: PendingRequest) -> li
         request.call = detector.name_targets(
             request.method, request.tool, message.params, request.frame_bytes
         )
-        findings += admission.obstacles(case.guard, message)
+        findings += admission.find_obstacles(case.guard, message)
     if case.outline is None and request.tool is not None:
         request.call_values = detector.extract_values(message)
     context = _make_context(case)

@@ -232,7 +232,7 @@ def _has_strict_schema(context: Context) -> bool:
     )
 
 
-def withheld(findings: Iterable[Finding], why: str) -> list[Finding]:
+def block_cuts(findings: Iterable[Finding], why: str) -> list[Finding]:
     """The findings, with cuts turned into blocks."""
     return [
         finding._replace(action=Action.BLOCK, note=why) if finding.action is Action.CUT else finding
@@ -240,7 +240,7 @@ def withheld(findings: Iterable[Finding], why: str) -> list[Finding]:
     ]
 
 
-def later_cuts(
+def find_later_cuts(
     findings: Iterable[Finding], left: JsonObject, original: JsonObject
 ) -> list[Finding]:
     """Findings in the text that an earlier cut left, at their places in the original.

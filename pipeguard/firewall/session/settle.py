@@ -135,12 +135,12 @@ def _redact(case: Case, message: Message, findings: list[Finding]) -> Verdict:
         remaining = find_in_message(case, message, original)
         if greatest(remaining) < Action.REDACT:
             if rewrite.has_orders(findings) and not rewrite.leaves_enough(original, marked):
-                return _block(case, rewrite.withheld(findings, LITTLE_LEFT))
+                return _block(case, rewrite.block_cuts(findings, LITTLE_LEFT))
             return make_verdict(case, findings, message.frame)
         if greatest(remaining) is Action.BLOCK:
             break
-        findings = [*findings, *rewrite.later_cuts(remaining, marked, original)]
+        findings = [*findings, *rewrite.find_later_cuts(remaining, marked, original)]
     if is_cut:
-        return _block(case, rewrite.withheld(findings, _NOTHING_LEFT))
+        return _block(case, rewrite.block_cuts(findings, _NOTHING_LEFT))
     failed = make_block("protocol.not-redacted", "it could not be redacted")
     return _block(case, [*findings, failed])

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeguard.firewall.protocol.json_values import JsonObject
-from pipeguard.firewall.session.admission import Reference, references
+from pipeguard.firewall.session.admission import Reference, list_references
 
 REF = "completion/complete"
 LISTEN = "subscriptions/listen"
@@ -33,4 +33,4 @@ LISTEN = "subscriptions/listen"
     ],
 )  # fmt: skip
 def test_what_a_request_uses(method: str, params: JsonObject, used: list[Reference]) -> None:
-    assert list(references(method, params)) == used
+    assert list(list_references(method, params)) == used

@@ -11,7 +11,7 @@ from pipeguard.firewall.finding import Action
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.pins.store import without_hold
 from pipeguard.firewall.policy import Policy, Trust
-from pipeguard.firewall.session.admission import obstacle, obstacles
+from pipeguard.firewall.session.admission import find_obstacle, find_obstacles
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.unicode.display import visible
 from tests.firewall.session.talk import REVIEW, guard, message, pinned, tool, waits
@@ -28,7 +28,7 @@ def use(made: Guard, method: str, params: object) -> list[str]:
     """Return the rules that stop it."""
     members = {} if params is None else {"params": params}
     sent = message(id=1, method=method, **members)
-    return [each.rule for each in obstacles(made, sent) if each.action is Action.BLOCK]
+    return [each.rule for each in find_obstacles(made, sent) if each.action is Action.BLOCK]
 
 
 @pytest.mark.slow
@@ -139,15 +139,16 @@ def test_at_first_use_what_no_list_had_is_used_with_a_warning(
     kind: str, method: str, warned: bool
 ) -> None:
     request = message(id=1, method=method, params={"name": "upload_everything"})
-    assert obstacles(guard(), request) == [], "it listed nothing"
-    found = obstacles(guard(None, pinned(tool(), kind)), request)
+    assert find_obstacles(guard(), request) == [], "it listed nothing"
+    found = find_obstacles(guard(None, pinned(tool(), kind)), request)
     assert [(f.rule, f.action) for f in found] == [("trust.not-offered", Action.WARN)] * warned
 
 
 def test_a_warning_of_one_name_frees_no_other() -> None:
     held = guard(None, pinned({"name": "a"}, "prompt"), drifted("template", "notes:///{name}"))
     ref = {"type": "ref/prompt", "name": "other", "uri": "notes:///{name}"}
-    (found,) = obstacles(held, message(id=1, method="completion/complete", params={"ref": ref}))
+    request = message(id=1, method="completion/complete", params={"ref": ref})
+    (found,) = find_obstacles(held, request)
     assert (found.rule, found.action) == ("trust.drifted", Action.BLOCK)
 
 
@@ -176,8 +177,8 @@ TEMPLATE = "file:///notes/{name}"
 def test_under_review_what_an_approved_template_covers_may_be_used(
     pin: Pin, uri: str, may: bool, kind: str
 ) -> None:
-    assert (obstacle(guard(REVIEW, pin), kind, uri) is None) is may
-    assert obstacle(guard(None, pin), kind, uri) is None
+    assert (find_obstacle(guard(REVIEW, pin), kind, uri) is None) is may
+    assert find_obstacle(guard(None, pin), kind, uri) is None
 
 
 def test_what_is_held_by_itself_is_not_freed_by_a_template() -> None:
@@ -185,8 +186,8 @@ def test_what_is_held_by_itself_is_not_freed_by_a_template() -> None:
     uri = "file:///notes/a"
     for policy in (None, REVIEW):
         made = guard(policy, template, waits({"uri": uri}, "poisoned: x", "resource", uri))
-        assert obstacle(made, "resource", uri) is not None
-        assert obstacle(made, "resource", "file:///notes/%61") is not None
+        assert find_obstacle(made, "resource", uri) is not None
+        assert find_obstacle(made, "resource", "file:///notes/%61") is not None
 
 
 DRIFTED = Pin("tool", "a", "{}", "0", "[]", "1", "drift: wording")
@@ -208,7 +209,7 @@ def test_what_is_held_says_why_and_what_to_do(
     policy: Policy | None, pins: tuple[Pin, ...], rule: str, why: str
 ) -> None:
     made = guard(policy, *pins)
-    finding = obstacle(made, "tool", "a")
+    finding = find_obstacle(made, "tool", "a")
     assert finding is not None
     assert (finding.rule, finding.action, finding.tool) == (rule, Action.BLOCK, "a")
     assert why in finding.note
@@ -220,7 +221,7 @@ def test_what_the_user_rejected_says_so_while_the_server_offers_it() -> None:
     made = guard(None)
     made.pins.learn(DRIFTED)
     made.repin({("tool", "a"): without_hold(DRIFTED)})
-    finding = obstacle(made, "tool", "a")
+    finding = find_obstacle(made, "tool", "a")
     assert finding is not None
     assert "drift: wording). The user rejected it." in finding.note
     assert "until" not in finding.note
@@ -228,7 +229,7 @@ def test_what_the_user_rejected_says_so_while_the_server_offers_it() -> None:
 
 @pytest.mark.parametrize("name", ["a;touch X;#", "$(id)", "it's", "a\nb"])
 def test_a_name_is_one_word_of_the_command_whatever_it_holds(name: str) -> None:
-    finding = obstacle(guard(None, waits(tool(name), "review", name=name)), "tool", name)
+    finding = find_obstacle(guard(None, waits(tool(name), "review", name=name)), "tool", name)
     assert finding is not None
     *words, target = shlex.split(finding.excerpt)
     assert words == ["pipeguard", "diff"]
@@ -237,6 +238,6 @@ def test_a_name_is_one_word_of_the_command_whatever_it_holds(name: str) -> None:
 
 def test_a_name_that_is_too_long_for_a_command_is_left_out_of_it() -> None:
     name = "a" * 1000
-    finding = obstacle(guard(None, waits(tool(name), "review", name=name)), "tool", name)
+    finding = find_obstacle(guard(None, waits(tool(name), "review", name=name)), "tool", name)
     assert finding is not None
     assert finding.excerpt == "pipeguard diff demo"
