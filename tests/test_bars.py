@@ -23,7 +23,7 @@ BARS = PROJECT["mcp-pipeguard"]["bars"]
 CAPS = {
     (".", "terminal", "unicode"): 7_287,
     ("firewall",): 43_765,
-    ("detect",): 150_012,
+    ("detect",): 149_615,
     ("rulebook",): 10_678,
     ("identity",): 6_049,
     ("config", "state", "auth"): 59_746,
@@ -35,7 +35,7 @@ CAPS = {
     ("ui",): 29_819,
     ("cli",): 39_871,
 }
-TOKENS_CAP = 606_422  # of all rooms
+TOKENS_CAP = 606_025  # of all rooms
 # Of code lines: without comments, docstrings and blank lines.
 TESTS_CAP = 70_000
 C_CAP = 4_700

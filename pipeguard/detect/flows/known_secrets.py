@@ -26,15 +26,16 @@ _ENVELOPE = frozenset({"jsonrpc", "id", "method"})  # unchanged: they tie messag
 _IDENTIFIERS = frozenset({"requestId", "progressToken"})
 # In JSON these can write any ASCII letter and the signs between, so that a frame's bytes show no
 # secret. Other signs, such as quotes, have too many escapes in JSON within JSON to list.
-_ASCII_ESCAPES, _ANY_ESCAPE = (b"\\u00", b"\\/"), (b"\\",)
+_ASCII_ESCAPES = (b"\\u00", b"\\/")
+_ANY_ESCAPE = (b"\\",)
 
 
 class KnownSecrets:
     """The secret values of this process; only grows, and its forms are replaced as a whole."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        self._forms: tuple[tuple[str, bytes], ...] = ()  # the longest first
-        self._escapes: tuple[bytes, ...] = _ASCII_ESCAPES
+        self._forms: tuple[str, ...] = ()  # the longest first
+        self._signs: tuple[bytes, ...] = ()  # one of which is in a frame with a secret
         self.add(values)
 
     def __repr__(self) -> str:
@@ -45,38 +46,36 @@ class KnownSecrets:
 
     def add(self, values: Iterable[str]) -> None:
         """Add secrets; those shorter than `MIN_CHARS` are left out."""
-        forms = {form for form, _ in self._forms}
+        forms = {*self._forms}
         for value in values:
             if len(value) >= MIN_CHARS and value not in forms:
                 forms |= _forms(value)
         if len(forms) != len(self._forms):
             ordered = sorted(forms, key=lambda form: (-len(form), form))
             is_escaped = any("\\" in form for form in ordered)  # by JSON, some of them
-            self._escapes = _ANY_ESCAPE if is_escaped else _ASCII_ESCAPES
-            self._forms = tuple((form, form.encode()) for form in ordered)
+            escapes = _ANY_ESCAPE if is_escaped else _ASCII_ESCAPES
+            self._signs = (*map(str.encode, ordered), *escapes)
+            self._forms = tuple(ordered)
 
     def find_secrets(self, text: str) -> list[str]:
         """The secrets in a text, as it writes them; the longest first."""
-        return [form for form, _ in self._forms if form in text]
+        return [form for form in self._forms if form in text]
 
     def mask(self, text: str, mask: str = MASK) -> str:
         """A text with a mask in place of each secret; the text itself if it has none."""
-        for form, _ in self._forms:
+        for form in self._forms:
             if form in text:
                 text = text.replace(form, mask)
         return text
 
     def masked_bytes(self, data: bytes) -> bytes:
         """A text in UTF-8 with a mask in place of each secret."""
-        for _, form in self._forms:
-            if form in data:
-                data = data.replace(form, MASK.encode())
-        return data
+        text = data.decode("utf-8", "surrogateescape")
+        return self.mask(text).encode("utf-8", "surrogateescape")
 
     def may_occur(self, frame: bytes) -> bool:
         """False if a frame certainly has none of the secrets."""
-        forms = [form for _, form in self._forms]
-        return bool(forms) and any(sign in frame for sign in (*forms, *self._escapes))
+        return any(sign in frame for sign in self._signs)
 
 
 def without_known_secrets(

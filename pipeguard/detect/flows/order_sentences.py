@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from functools import cache, lru_cache
 
-from pipeguard.detect.flows import overlap
+from pipeguard.detect.flows.overlap import letters
 from pipeguard.detect.flows.tool_labels import ToolAct
 from pipeguard.detect.flows.value_places import plain
 from pipeguard.detect.matching.confirm import find_signed, sign_finder
@@ -189,17 +189,13 @@ def rate_sentence(sentence: str, acts: ToolAct) -> OrderStrength:
     found = OrderStrength.NONE
     for act in acts:
         verbs = _verbs(act)
-        asked = [
-            at
-            for at, word in enumerate(words if seen & verbs.base else ())
-            if word in verbs.base and _is_asked(words, at)
-        ]
+        asked = [at for at in _find_words(words, seen, verbs.base) if _is_asked(words, at)]
         if not all(_is_offer(words, at) for at in asked):
             return OrderStrength.ASKED
-        found = max(found, OrderStrength.STATED if asked else found)
-        for at, word in enumerate(words) if seen & verbs.passive else ():
-            if word in verbs.passive:
-                found = max(found, _rate_passive(words, at))
+        if asked:
+            found = max(found, OrderStrength.STATED)
+        for at in _find_words(words, seen, verbs.passive):
+            found = max(found, _rate_passive(words, at))
         if (
             (seen & verbs.any and _speaks_to_anybody(words, verbs.any))
             or (act is ToolAct.SHARE and seen & tables.access and seen & tables.receiving)
@@ -214,11 +210,20 @@ def rate_sentence(sentence: str, acts: ToolAct) -> OrderStrength:
     return found
 
 
+def _find_words(words: list[str], seen: set[str], wanted: frozenset[str]) -> list[int]:
+    """The places of some words in a sentence, which usually has none."""
+    if seen.isdisjoint(wanted):
+        return []
+    return [at for at, word in enumerate(words) if word in wanted]
+
+
 def find_passage_acts(passage: str) -> ToolAct:
     """The acts that the sentences of a passage order."""
-    found, at = ToolAct.NONE, 0
+    found = ToolAct.NONE
+    at = 0
     for first, last in [*(end.span() for end in SENTENCE_END.finditer(passage)), (None, 0)]:
-        sentence, at = passage[at:first][:SENTENCE_CHARS], last
+        sentence = passage[at:first][:SENTENCE_CHARS]
+        at = last
         for act in ToolAct:
             if not act & found and rate_sentence(sentence, act) is OrderStrength.ASKED:
                 found |= act
@@ -249,19 +254,19 @@ def is_quoted(
         leaves: the strings of the call, each with the words of its name.
     """
     named = [each for keys, each in leaves if not keys & tables.prose]
-    if value in overlap.letters(plain(" ".join(named))):
+    if value in letters(plain(" ".join(named))):
         return False
     messages = [plain(each) for keys, each in leaves if keys & tables.prose]
     may_spread = orders_spreading(around)
-    passage = overlap.letters(plain(around))
-    if not may_spread and any(passage in overlap.letters(each) for each in messages):
+    passage = letters(plain(around))
+    if not may_spread and any(passage in letters(each) for each in messages):
         return True
     small = text.lower()
     is_back = all(each.lower() in small for each in named if "@" in each)
     if may_spread and (_SPREADS.search(around) or not is_back):
         return False
-    quoted = overlap.letters("\n".join(each for message in messages for each in _quotes(message)))
-    sentences = [overlap.letters(plain(each)) for each in SENTENCE_END.split(around)]
+    quoted = letters("\n".join(each for message in messages for each in _quotes(message)))
+    sentences = [letters(plain(each)) for each in SENTENCE_END.split(around)]
     return value in quoted and all(each in quoted for each in sentences if value in each)
 
 
@@ -283,7 +288,7 @@ def is_forwarded(order: str, sent: str, recipients: Iterable[str]) -> bool:
     """
     begin = order[:PASSED_ON_CHARS]
     is_named = any(each.lower() in order for each in recipients)
-    is_repeated = not is_named and overlap.letters(begin) in overlap.letters(sent)
+    is_repeated = not is_named and letters(begin) in letters(sent)
     return is_repeated and not orders_spreading(begin)
 
 
@@ -331,7 +336,9 @@ def _is_asked(words: Sequence[str], at: int) -> bool:
         return False
     if at == 0 or words[at - 1] in {":", ";", "*"}:
         return ":" not in words[at + 1 : at + 3]  # "Deliver to:" is the name of a field
-    before, near, far = words[at - 1], {*words[max(0, at - 3) : at]}, {*words[max(0, at - 9) : at]}
+    before = words[at - 1]
+    near = {*words[max(0, at - 3) : at]}
+    far = {*words[max(0, at - 9) : at]}
     if before in _PAUSES:
         return not tables.determined & near
     if before in tables.links or before.endswith("ly"):  # "once done, also send"

@@ -18,9 +18,10 @@ from itertools import islice
 from math import inf
 from operator import itemgetter
 
-from pipeguard.detect.flows import order_sentences, overlap
+from pipeguard.detect.flows import order_sentences
 from pipeguard.detect.flows.leak import ORDERED, Leak, OrderPassage
 from pipeguard.detect.flows.order_sentences import OrderStrength, rate_sentence
+from pipeguard.detect.flows.overlap import letters
 from pipeguard.detect.flows.tool_labels import ToolAct
 from pipeguard.detect.flows.tool_results import STRING_END, ToolResult
 from pipeguard.detect.flows.value_places import Place, SearchedText, plain
@@ -147,14 +148,15 @@ def find_values(arguments: JsonValue, acts: ToolAct) -> list[Value]:
         if names_it and acts is not ToolAct.VISIT and _is_name(keys, text):
             weak[text.strip().lower()] = None
     values = [Value(text, is_strong=True, is_address=to) for text, to in strong.items()]
-    values += [Value(text, is_strong=False) for text in weak if overlap.letters(text) not in strong]
+    values += [Value(text, is_strong=False) for text in weak if letters(text) not in strong]
     return values[:MOST_VALUES]
 
 
 def _find_strong(text: str, *, names_it: bool) -> Iterator[tuple[str, bool]]:
     """The letters and digits of each address in a text, mapped to True, and of each id."""
     for match in order_sentences.find_strong(text[:READ_CHARS], has_ids=names_it):
-        is_address, spelt = match["address"] is not None, overlap.letters(plain(match[0]))
+        is_address = match["address"] is not None
+        spelt = letters(plain(match[0]))
         is_part = match.start() > 0 and text[match.start() - 1] == "/"  # of a path or a branch
         if len(spelt) >= STRONG_CHARS and (is_address or (names_it and not is_part)):
             yield spelt, is_address
@@ -287,8 +289,9 @@ def _read_fields(result: ToolResult) -> dict[str, list[list[str]]]:
     fields = defaultdict[str, list[list[str]]](list)
     for path, text in result.fields():
         field = _FIELD.fullmatch(plain(text))
-        for spelt in {field[1].lower(), overlap.letters(field[1])} if field else ():
-            fields[spelt].append([step for step in path if isinstance(step, str)])
+        if field is not None:
+            for spelt in {field[1].lower(), letters(field[1])}:
+                fields[spelt].append([step for step in path if isinstance(step, str)])
     return fields
 
 
@@ -379,7 +382,7 @@ class ClientWords(NamedTuple):
     @classmethod
     def read(cls, number: int, text: str) -> ClientWords:
         """Read a request."""
-        return cls(number, text, text.lower(), overlap.letters(plain(text)))
+        return cls(number, text, text.lower(), letters(plain(text)))
 
 
 class ActingCall:
@@ -416,21 +419,21 @@ class ActingCall:
             and not (self._acts is ToolAct.SEND and self._is_sender(value, result))
         ]  # an answer to somebody needs no order
         ordering = {(value, result) for value, result, order in found if order.is_certain}
-        fields = {
-            value
-            for value in {value for value, _ in ordering}
-            if any(self._is_field(value, each, ordering) for each in having)
-        }
+        is_field = cache(lambda value: any(self._is_field(value, r, ordering) for r in having))
         for value, result, order in found:
-            is_sure = order.is_certain and value not in fields
-            if is_sure and not self._is_only_quoted(value, self._text(result).text, order):
+            if (
+                order.is_certain
+                and not is_field(value)
+                and not self._is_only_quoted(value, self._text(result).text, order)
+            ):
                 return self._carry(result, order)
         likely = [(result, order._replace(is_certain=False)) for _, result, order in found[:1]]
         return self._carry(*likely[0]) if likely else None
 
     def _is_only_quoted(self, value: Value, text: str, order: FoundOrder) -> bool:
         """True in a message that also has the words around a value: a document is passed on."""
-        around, is_cut = text[order.start : order.end], _CUT.search(text, order.first, order.last)
+        around = text[order.start : order.end]
+        is_cut = _CUT.search(text, order.first, order.last)
         is_message = self._acts is ToolAct.SEND and not is_cut
         leaves = _list_leaves(self._arguments) if is_message else []
         return is_message and order_sentences.is_quoted(around, text, value.text, leaves)
@@ -486,7 +489,8 @@ class ActingCall:
         That is one of structured output, but for a title, a text or a label, or one in the text of
         a result that does not give the order. Whoever orders something chooses who it is from.
         """
-        own, names = (value, result) in ordering, tables.prose | tables.quantities
+        own = (value, result) in ordering
+        names = tables.prose | tables.quantities
         lasts = [path[-1] for path in self._fields(result).get(value.text, ()) if path]
         fields = [name for name in lasts if not (own and _SENDER_NAME.fullmatch(name))]
         if any(names.isdisjoint(name_words(name)) for name in fields):

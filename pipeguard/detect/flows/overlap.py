@@ -133,7 +133,8 @@ def _walk(sent: str, source: str, excluded: str) -> Overlap:
         most = slice(ENOUGH_CHARS)
         end = at + common_prefix(sent[at:][most], source[place:][most])
         if sent[start:end] not in excluded:
-            chars, longest = chars + end - start, max(longest, end - start)
+            chars = chars + end - start
+            longest = max(longest, end - start)
         at = behind = end
     return Overlap(chars, longest)
 
@@ -186,7 +187,8 @@ def list_new_probes(sent: str, value: str, excluded: str) -> list[str]:
         value: a part of it.
         excluded: was said; if the value is in it, only passages that go beyond the value are new.
     """
-    at, beside = sent.find(value), PASSAGE_CHARS - 1
+    at = sent.find(value)
+    beside = PASSAGE_CHARS - 1
     if at < 0 or len(sent) - len(value) > MOST_BESIDE or value not in excluded:
         return list_probes(sent)
     rest = sent[: at + beside], sent[max(0, at + len(value) - beside) :]

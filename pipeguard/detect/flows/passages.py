@@ -100,7 +100,8 @@ class Passages:
             places = [*_find_strings(text)] if len(lines) <= MAX_LINES else []
             if len(places) != len(lines):  # or JSON spells a line with escapes
                 return text
-            done, at = "", 0
+            done = ""
+            at = 0
             for line, strings in zip(lines, places, strict=True):
                 with self._lock:
                     passage = self._passages.get(line[0])
@@ -109,7 +110,8 @@ class Passages:
                 if passage is not None and room >= 0:
                     words = _spell(passage, words, strings)
                 done, words = _fit_hunk(done + text[at : line.start()], words)
-                done, at = done + words, line.end()
+                done = done + words
+                at = line.end()
             return done + text[at:]
 
         return with_strings(value, restore)
@@ -140,7 +142,8 @@ def _spell(passage: _Passage, line: str, strings: list[str]) -> str:
         line: the line in its place.
         strings: the strings around the line, the outermost first.
     """
-    words, missing = passage.words, len(passage.edges) - (len(strings) - 1)
+    words = passage.words
+    missing = len(passage.edges) - (len(strings) - 1)
     before, _, behind = strings[-1].partition(line)
     kept = (
         level
@@ -166,7 +169,8 @@ def _fit_hunk(before: str, words: str) -> tuple[str, str]:
     hunk = next(reversed([*_HUNK.finditer(before)]), None) if "\n" in words else None
     if hunk is None:
         return before, words
-    sign, more = before.rpartition("\n")[2][:1], words.count("\n")
+    sign = before.rpartition("\n")[2][:1]
+    more = words.count("\n")
     old, new = (
         f"{hunk[start]},{int(hunk[start + 1] or 1) + more * (sign != other)}"
         for start, other in ((1, "+"), (3, "-"))

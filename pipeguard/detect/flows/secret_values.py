@@ -164,10 +164,12 @@ def find_one_time_token(text: str, start: int, end: int, begin: str = "") -> str
 
 @lru_cache(maxsize=2)  # rules may have many matches in one text
 def _one_time_links(text: str) -> tuple[_OneTimeLink, ...]:
-    links, last = list[_OneTimeLink](), 0
+    links = list[_OneTimeLink]()
+    last = 0
     for match in find_signed(_LINK, sign_finder("https?:"), text[:LINK_TEXT]):
         before = text[max(last, match.start() - BESIDE_CHARS) : match.start()]
-        button, last = _BUTTON.match(text, match.end()), match.end()
+        button = _BUTTON.match(text, match.end())
+        last = match.end()
         parts = [*_PART.finditer(text, *match.span(1))]
         tokens = tuple(_link_tokens(parts))
         if tokens:
@@ -196,7 +198,8 @@ def _has_address(value: str) -> bool:
 
 def _link_tokens(parts: Iterable[re.Match[str]]) -> Iterator[tuple[int, int, str]]:
     for part in parts:
-        name, value = part[1], (part[2] or part[3]).rstrip(".,;:!?)]}*")
+        name = part[1]
+        value = (part[2] or part[3]).rstrip(".,;:!?)]}*")
         start = part.start(2 if name else 3)
         if name and not _is_token_name(name):
             inside = _PART.finditer(decode_percent(value)) if _has_address(value) else ()
@@ -260,7 +263,8 @@ _ALONE = (
 _AFTER = lazy_regex(rf"((?:{_BETWEEN}<[^<>]{{0,120}}>){{0,6}}{_BETWEEN}?){_ALONE}")
 _NEAR = lazy_regex(r"[^0-9<]{0,48}[0-9<]")  # a digit, or a tag before one
 _LEADS_TO = lazy_regex(rf"(?:[.:：=>]|\\[nrt]|\b{_IS}|[は是为為는은])\Z")
-CODE_CHARS, SAID_CHARS = 50, 60  # of a code with its `G-`; after it, that identify it
+CODE_CHARS = 50  # of a code with its `G-`
+SAID_CHARS = 60  # after it, that identify it
 _IS_SAID = rf"(?:<[^<>]{{0,40}}>)? ?(?:\b{_IS}|[は是]) "
 _LEADING = rf"[0-9][A-Za-z-]{{0,{CODE_CHARS}}}{_IS_SAID}"  # the end of a code, and a verb
 _BEFORE = lazy_regex(rf"{_ALONE}{_IS_SAID[:-1]}( [^0-9<.;!?]{{0,{SAID_CHARS}}})")
@@ -277,7 +281,9 @@ def _codes(text: str) -> Iterator[str]:
     small = text.replace("İ", "I").lower()  # of the same length
     all_called = [*find_signed(_CALLED, sign_finder(_CALLED.pattern), small)]
     leading = find_signed(_BEFORE, sign_finder(_LEADING), text, before=CODE_CHARS, after=SAID_CHARS)
-    for match in leading if all_called else ():
+    if not all_called:
+        return
+    for match in leading:
         said = match[2].lower()
         if _CALLED.search(said) and _KIND.search(said):
             yield match[1]

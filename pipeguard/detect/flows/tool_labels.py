@@ -54,8 +54,8 @@ class DefinitionWords(NamedTuple):
     parameters: frozenset[str]
     is_owned: bool
     description: frozenset[str]
-    plain: frozenset[str] = _NO_WORDS
-    lead: frozenset[str] = _NO_WORDS
+    plain: frozenset[str]
+    lead: frozenset[str]
 
     @property
     def is_calm(self) -> bool:
@@ -80,7 +80,8 @@ def definition_words(name: str, definition: JsonObject | None) -> DefinitionWord
         name: the tool's.
         definition: as `tools/list` gives it (MCP server/tools), or None if it was not listed.
     """
-    of_name, definition = _words(name), definition or {}
+    of_name = _words(name)
+    definition = definition or {}
     description = definition.get("description")
     text = description[:READ_CHARS] if isinstance(description, str) else ""
     sentence = text.partition(".")[0]
@@ -128,7 +129,8 @@ def _is_verb(words: list[str], of_name: list[str]) -> bool:
     """
     if not words or words[0] in lists.NO_VERBS:
         return False
-    forms, after = _find_verbs(words), words[1:2]
+    forms = _find_verbs(words)
+    after = words[1:2]
     bases = forms - {words[0]} or forms & _VERBS
     is_used = forms & _CALM or bases & {*of_name} or lists.DETERMINERS & {*after}
     is_sure = forms & _VERBS and not forms & lists.BOTH
@@ -248,7 +250,9 @@ def _acts(words: DefinitionWords, labels: Label) -> ToolAct:
     """The consequential acts of a tool with these words and labels."""
     if words.is_calm and not labels & Label.RUNS:
         return ToolAct.VISIT if words.parameters & lists.ADDRESS else ToolAct.NONE
-    verbs, name, about = words.verbs, words.name, words.sentence | words.parameters
+    verbs = words.verbs
+    name = words.name
+    about = words.sentence | words.parameters
     is_filed = words.parameters & lists.PATHS
     sends = labels & Label.SENDS and not labels & Label.TAKES_IN
     kinds: tuple[tuple[ToolAct, object], ...] = (
@@ -350,7 +354,8 @@ def _find_joined(of_name: list[str], of_sentence: list[str]) -> set[str]:
     """Verbs of acts joined to the first: `find_and_replace`, `Lists, adds or deletes jobs`."""
     if not lists.JOINS.isdisjoint(of_name) and not _ACTS.isdisjoint(of_name):
         return {*of_name} & _ACTS
-    found, in_a_row = set[str](), True
+    found = set[str]()
+    in_a_row = True
     is_third = "".join(of_sentence[:1]).endswith("s")
     triples = zip(of_sentence, of_sentence[1:], [*of_sentence[2:], ""], strict=False)
     for before, word, after in triples:
@@ -382,18 +387,21 @@ def _writes(words: DefinitionWords) -> bool:
 
 def _sends(words: DefinitionWords) -> bool:
     """True if a verb, or a noun such as `webhook`, says that something goes out."""
-    made = words.name if words.verbs & lists.READ else words.verbs
+    name = words.name
+    verbs = words.verbs
+    parameters = words.parameters
+    made = name if verbs & lists.READ else verbs
     is_remote = (words.description | words.plain) & (lists.HOSTED | lists.REMOTE)
-    is_filed = words.parameters & lists.PATHS and not is_remote  # a text is made in a file
+    is_filed = parameters & lists.PATHS and not is_remote  # a text is made in a file
     posted = _POSTED - lists.MADE_IN_A_FILE if is_filed else _POSTED
     # The named thing is sent if no other verb handles it, and something is passed.
-    is_handled = words.verbs & lists.READ or words.name & (lists.UNDO | lists.ARRANGE)
-    passes = not words.parameters or words.parameters & _PASSED
-    is_put = words.parameters & lists.STORED and (words.sentence | words.parameters) & lists.HOSTED
+    is_handled = verbs & lists.READ or name & (lists.UNDO | lists.ARRANGE)
+    passes = not parameters or parameters & _PASSED
+    is_put = parameters & lists.STORED and (words.sentence | parameters) & lists.HOSTED
     return (
-        bool(words.verbs & lists.SEND)
-        or bool(words.verbs & lists.SENT & posted and passes and not is_handled)
-        or bool(words.name & posted and words.name & lists.MAKE and not words.name & lists.ARRANGE)
+        bool(verbs & lists.SEND)
+        or bool(verbs & lists.SENT & posted and passes and not is_handled)
+        or bool(name & posted and name & lists.MAKE and not name & lists.ARRANGE)
         or bool(made & _MADE and (is_put or words.sentence & lists.REMOTE))
         or (bool(words.description & lists.PUBLISH) and not words.is_calm)
     )
@@ -407,18 +415,20 @@ def _outgoing(words: DefinitionWords, reads: Label, *, sends: bool) -> Label:
         reads: labels of its results.
         sends: True if its words say that something goes out.
     """
+    name = words.name
+    parameters = words.parameters
     asks = bool(words.sentence & (lists.WEB | lists.NETWORK)) and not _writes(words)
-    takes = words.parameters & (lists.REQUESTED | lists.BODY)
-    is_addressed = words.parameters & lists.RECIPIENT and words.parameters & lists.BODY
+    takes = parameters & (lists.REQUESTED | lists.BODY)
+    is_addressed = parameters & lists.RECIPIENT and parameters & lists.BODY
     labels = Label.NONE
     if sends or (is_addressed and not words.is_calm):
         labels = Label.SENDS
-    elif words.name & lists.RESOLVERS and not _writes(words):
+    elif name & lists.RESOLVERS and not _writes(words):
         labels = Label.SENDS | Label.OUTSIDE
     elif asks and takes and not reads & Label.READS_PERSONAL:
         labels = Label.SENDS  # an address that is requested can carry anything
     is_public = words.description & (lists.PUBLIC | lists.REMOTE)
-    if labels and (is_public or words.parameters & lists.ADDRESS):
+    if labels and (is_public or parameters & lists.ADDRESS):
         labels |= Label.OUTSIDE
     return labels
 
@@ -430,41 +440,41 @@ def _reads(words: DefinitionWords, *, is_quiet: bool) -> Label:
         words: of its definition.
         is_quiet: True if it does not write, send or run anything.
     """
+    name = words.name
+    sentence = words.sentence
     labels = Label.NONE
-    reads = bool(words.name & lists.READ) or (
-        is_quiet and bool(words.verbs & lists.READ or words.sentence)
-    )
-    is_public = words.sentence & lists.PUBLISHED and not (
-        words.is_owned and words.sentence & lists.TRACES
-    )
-    is_personal = words.sentence & lists.PERSONAL or words.sentence >= lists.ADDRESS_BOOK
+    reads = bool(name & lists.READ) or (is_quiet and bool(words.verbs & lists.READ or sentence))
+    is_public = sentence & lists.PUBLISHED and not (words.is_owned and sentence & lists.TRACES)
+    is_personal = sentence & lists.PERSONAL or sentence >= lists.ADDRESS_BOOK
     is_personal = (is_personal or words.is_owned) and not is_public
     if reads and (words.description & lists.RESTRICTED or is_personal):
         labels |= Label.READS_PRIVATE | Label.READS_PERSONAL
-    elif reads and words.sentence & lists.FILES and not words.sentence & _NO_FILES:
+    elif reads and sentence & lists.FILES and not sentence & _NO_FILES:
         labels |= Label.READS_PRIVATE
-    if words.sentence & lists.SECRETS and (reads or words.name & lists.SECRETS):
+    if sentence & lists.SECRETS and (reads or name & lists.SECRETS):
         labels |= Label.READS_SECRET
-    asks = words.name & lists.NETWORK and not words.name & lists.SEND
-    if asks or words.name & lists.WEB or (reads and words.sentence & (lists.WEB | lists.OTHERS)):
+    asks = name & lists.NETWORK and not name & lists.SEND
+    if asks or name & lists.WEB or (reads and sentence & (lists.WEB | lists.OTHERS)):
         labels |= Label.TAKES_IN  # what third parties may have written
     return labels
 
 
 def _changes(words: DefinitionWords, *, sends: bool) -> Label:
     """Abilities of a tool other than reading and sending."""
+    name = words.name
+    verbs = words.verbs
     labels = Label.NONE
-    if (words.verbs & lists.RUN and not words.is_calm) or words.parameters & lists.CODE:
+    if (verbs & lists.RUN and not words.is_calm) or words.parameters & lists.CODE:
         labels |= Label.RUNS
-    if words.verbs & lists.KEEP and (words.verbs & lists.WRITE or not words.verbs & lists.READ):
+    if verbs & lists.KEEP and (verbs & lists.WRITE or not verbs & lists.READ):
         labels |= Label.KEEPS
-    if words.verbs & lists.UNDO and not words.is_calm:
+    if verbs & lists.UNDO and not words.is_calm:
         labels |= Label.UNDOES
-    if words.verbs & lists.WRITE and words.parameters & lists.PATHS and not (labels or sends):
+    if verbs & lists.WRITE and words.parameters & lists.PATHS and not (labels or sends):
         labels |= Label.WRITES
-    if words.name & lists.CHANGE and (words.sentence | words.parameters) & lists.GUARDED:
+    if name & lists.CHANGE and (words.sentence | words.parameters) & lists.GUARDED:
         labels |= Label.GUARDS
-    stores_secrets = words.name & lists.SECRET_STORES and words.name & lists.WRITE
-    if stores_secrets and not words.name & (lists.READ | lists.SEND):
+    stores_secrets = name & lists.SECRET_STORES and name & lists.WRITE
+    if stores_secrets and not name & (lists.READ | lists.SEND):
         labels |= Label.HOLDS
     return labels

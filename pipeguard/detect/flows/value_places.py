@@ -54,7 +54,8 @@ class SearchedText:
 
     def find_word(self, word: str) -> Iterator[Place]:
         """Find a word given in small letters."""
-        places, start = 0, self._small.find(word)
+        places = 0
+        start = self._small.find(word)
         for _ in range(MOST_TRIES):
             if start < 0 or places == MOST_PLACES:
                 return

@@ -10,8 +10,8 @@ import re
 from base64 import b32decode
 from binascii import Error as Base64Error
 from binascii import a2b_base64, unhexlify
-from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, islice
+from collections.abc import Callable, Iterator
+from itertools import chain
 
 from pipeguard.detect.text import encoding
 from pipeguard.detect.text.encoding import Decoded, Decoder, Encoding, is_readable, legible, mark
@@ -26,42 +26,21 @@ WIDE_BEFORE_BYTES = 12  # of base64 before its sign: a byte order mark and two l
 UU_LINE_BYTES = 45  # of plain text in each line but the last
 LEAST_LONG = 40  # letters of a run that may be text in another script
 
-BASE64_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-BASE32_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
-UU_ALPHABET = "`" + "".join(map(chr, range(0x21, 0x60)))
-_ALIKE = {BASE64_ALPHABET: {"+": "-", "/": "_"}, UU_ALPHABET: {"`": " "}}
-
-
-def _class(alphabet: str, indices: Iterable[int]) -> str:
-    letters = {alphabet[index] for index in indices}
-    letters |= {_ALIKE[alphabet].get(letter, letter) for letter in letters if alphabet in _ALIKE}
-    return "[" + "".join(sorted(re.escape(letter) for letter in letters)) + "]"
-
-
+_BASE64_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_UPPER_BASE32 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+_LOWER_BASE32 = _UPPER_BASE32.lower()
+_UU_ALPHABET = b"`" + bytes(range(0x21, 0x60))
 # The bytes of plain text are 0x20 to 0x7E, so each letter of its encoding is from a part of the
 # alphabet (RFC 4648, sections 4 and 6). Twelve letters from these parts are hardly ever chance, and
 # are found at any alignment.
-_BASE64_PARTS = (
-    range(8, 32),
-    [index for index in range(64) if 2 <= index % 16 <= 7],
-    [index for index in range(64) if index % 4 <= 1],
-    range(64),
+_FIRST = "[I-Za-f]"
+_BASE64_GROUP = rf"{_FIRST}[C-HS-Xi-ny-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]"
+_UU_GROUP = r"[(-?][\x22-'2-7B-GR-W][\x20!$%(),\-014589<=@ADEHILMPQTUXY\\\]`][\x20-`]"
+_BASE32_GROUP = (
+    "[E-P][ABEFIJMNQRUVYZ45][A-Z2-7][C-HS-X][ACEGIKMOQSUWY246][I-Z2-7][BCDJKLRSTZ23][A-Z2-7]"
 )
-_BASE64_GROUP = "".join(_class(BASE64_ALPHABET, part) for part in _BASE64_PARTS)
-_UU_GROUP = "".join(_class(UU_ALPHABET, part) for part in _BASE64_PARTS)
-_BASE32_PARTS = (
-    range(4, 16),
-    [index for index in range(32) if index % 4 <= 1],
-    range(32),
-    [index for index in range(32) if 2 <= index % 16 <= 7],
-    [index for index in range(32) if index % 2 == 0],
-    range(8, 32),
-    [index for index in range(32) if 1 <= index % 8 <= 3],
-    range(32),
-)
-_BASE32_GROUP = "".join(_class(BASE32_ALPHABET, part) for part in _BASE32_PARTS)
 # ASCII in UTF-16, as base64 and as hex: one of each pair of bytes is zero.
-_FIRST, _FOURTH = (_class(BASE64_ALPHABET, part) for part in (range(8, 32), range(0, 64, 4)))
+_FOURTH = "[AEIMQUYcgkosw048]"
 _WIDE_BASE64 = f"{_FIRST}[AQgw][AB][A-Za-z0-9+/_-]A[C-H]{_FOURTH}A"
 _WIDER_BASE64 = f"{_FIRST}[AQgw]AAA"  # the same in UTF-32
 _WIDE_HEX = "(?:[2-7][0-9A-Fa-f](?:00){1,3}){6}"
@@ -78,11 +57,12 @@ _REST_OF_HEX = lazy_regex(rb"[0-9A-Fa-f]*+")
 _BASE32 = lazy_regex(f"(?:{_BASE32_GROUP}){{2}}[A-Z2-7]*".encode())
 _COMPRESSED = lazy_regex(_COMPRESSED_SIGN.encode())
 _UU = lazy_regex(f"(?:{_UU_GROUP}){{4}}".encode())
-_UU_TO_BASE64 = bytes.maketrans(b" " + UU_ALPHABET.encode(), b"A" + BASE64_ALPHABET.encode())
+_UU_TO_BASE64 = bytes.maketrans(b" " + _UU_ALPHABET, b"A" + _BASE64_ALPHABET)
 _HEX_DIGITS = b"0123456789ABCDEFabcdef"
-_UPPER_BASE32, _LOWER_BASE32 = BASE32_ALPHABET.encode(), BASE32_ALPHABET.lower().encode()
-_IN_RUN = mark(BASE64_ALPHABET + "_-")
-_IN_BASE32, _IN_HEX, _IN_UU = mark(BASE32_ALPHABET), mark(_HEX_DIGITS), mark(f" {UU_ALPHABET}")
+_IN_RUN = mark(_BASE64_ALPHABET + b"_-")
+_IN_BASE32 = mark(_UPPER_BASE32)
+_IN_HEX = mark(_HEX_DIGITS)
+_IN_UU = mark(b" " + _UU_ALPHABET)
 _LONG_RUN = lazy_regex(rb"[A-Za-z0-9][A-Za-z0-9+/_-]{39,}")
 _REST_OF_RUN = lazy_regex(
     rb"[A-Za-z0-9+/_-]*+(?>(?>(?:\r?\n[A-Za-z0-9+/_-]{4,}+){1,500})*)(?:\r?\n[A-Za-z0-9+/_-]{2,3}(?==))?"
@@ -145,17 +125,19 @@ def _decode_text(
         The plain text, and the end of its source.
     """
     plain = decoder(data[start:end])
-    size, plain_size = end - start, len(plain)
-    step = size
+    size = step = end - start
+    plain_size = len(plain)
     while end < stop:
         step *= 8  # so that all attempts cost little more than the last
         longer = decoder(data[start : min(stop, start + step)])
         if not is_readable(longer):
             text = _TEXT.match(longer)
             if text and text.end() > len(plain):
-                plain, end = text[0], max(end, start + text.end() // plain_size * size)
+                plain = text[0]
+                end = max(end, start + text.end() // plain_size * size)
             break
-        plain, end = longer, min(stop, start + step)
+        plain = longer
+        end = min(stop, start + step)
     return plain, end
 
 
@@ -180,7 +162,8 @@ def _long_run(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iter
                 Decoded(_from_base64(data[match.start() : stop]), "base64", match.start(), stop)
                 for stop in stops
             )
-            for run in islice((run for run in runs if is_readable(run.data)), 1):
+            run = next((run for run in runs if is_readable(run.data)), None)
+            if run is not None:
                 yield run
                 position = run.end
 
@@ -261,7 +244,8 @@ def _from_base32(run: bytes) -> bytes:
 
 def _uu(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
     """Decode lines that begin with their length, with or without `begin` and `end`."""
-    position, search = start, encoding.search_in_runs(_UU, data, (start, end), _IN_UU)
+    position = start
+    search = encoding.search_in_runs(_UU, data, (start, end), _IN_UU)
     while match := search(position):
         low = at = match.start() - 1
         position = match.end()
@@ -280,7 +264,8 @@ def _uu(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[D
 
 
 def _decompress(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
-    position, remaining = start, budget.decoded_bytes
+    position = start
+    remaining = budget.decoded_bytes
     if remaining <= 0:
         budget.is_exceeded = True
         return

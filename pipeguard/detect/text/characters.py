@@ -24,7 +24,7 @@ _FAR = b" " * 32  # more than is between two numbers of a row
 _DIGITS = bytes(
     code if code in b"U+" else 0x61 if code in b"0123456789" else 0x20 for code in range(256)
 )
-_BITS = mark("01")
+_BITS = mark(b"01")
 
 
 # A row of numbers, a translation of digits to one letter, and the letters that each then has.

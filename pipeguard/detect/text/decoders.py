@@ -88,7 +88,8 @@ class DecodedParts:
     def origin(self, start: int, end: int) -> Range:
         """The approximate source of a range of `data` in the text that it was decoded from."""
         index = self._index(start)
-        part, part_start = self._parts[index], self._ends[index - 1] if index else 0
+        part = self._parts[index]
+        part_start = self._ends[index - 1] if index else 0
         if part.is_reversed:
             return max(part.start, part.end + part_start - end), part.end + part_start - start
         if part.reader is None:
@@ -122,14 +123,16 @@ class DecodedParts:
         it and the next one is missing here. Text that is encoded as a whole may be in pieces.
         """
         sections: list[Range] = []
-        at, was_cut = 0, False
+        at = 0
+        was_cut = False
         for part in self._parts:
             end = at + len(part.data)
             if sections and not (was_cut or part.reader is not None):
                 sections[-1] = sections[-1][0], end
             else:
                 sections.append((at, end))
-            at, was_cut = end + 1, part.reader is not None
+            at = end + 1
+            was_cut = part.reader is not None
         return sections
 
     def as_written(self, start: int, end: int) -> bool:
@@ -140,7 +143,8 @@ class DecodedParts:
         no copy of it.
         """
         while start < end:
-            part, last = self.at(start), min(end, self._ends[self._index(start)] - 1)
+            part = self.at(start)
+            last = min(end, self._ends[self._index(start)] - 1)
             words = self.data[start:last]
             if part.reader is not None:
                 low, high = self.origin(start, max(last, start + 1))

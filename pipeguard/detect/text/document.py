@@ -55,9 +55,11 @@ class MessageText:
     def __init__(self, value: JsonValue, *, keyed: bool) -> None:
         """Lay out a value: keyed, as towards a server, or unkeyed (detect.text.layouts)."""
         layout = lay_out(value, keyed=keyed)
-        self.data, self.values, self.keys, self._long_keys, self.strings, self._labels = layout[:6]
-        self._packed_starts, self._steps, self._packed_owners, self._names = layout[6:10]
-        self._packed_parents = layout[10]
+        self._layout = layout
+        self.data = layout.data
+        self.values = layout.values
+        self.keys = layout.keys
+        self.strings = layout.strings
         self.value = value
         self.count = len(self.values)
         self.is_several = self.count > 1
@@ -110,9 +112,9 @@ class MessageText:
 
     def joined_keys(self) -> bytes:
         """The keys, each once, concatenated; empty if none could be part of a secret."""
-        if not self._long_keys or not _DIGIT.search("".join(self._long_keys)):
+        if not self._layout.long_keys or not _DIGIT.search("".join(self._layout.long_keys)):
             return b""  # most
-        if not any(map(_COULD_BE_SECRET.search, self._long_keys)):
+        if not any(map(_COULD_BE_SECRET.search, self._layout.long_keys)):
             return b""
         return "".join(self._joined_key_list).encode("utf-8")
 
@@ -158,7 +160,8 @@ class MessageText:
 
     def _count_code_points(self, place: int) -> int:
         """The number of code points before a byte of `data`, except one that the byte divides."""
-        data, counts = self.data, self._counts
+        data = self.data
+        counts = self._counts
         for start in range(BYTES_COUNTED * (len(counts) - 1), place, BYTES_COUNTED):
             part = data[start : start + BYTES_COUNTED]
             counts.append(counts[-1] + len(part.translate(None, _CONTINUATIONS)))
@@ -177,14 +180,16 @@ class MessageText:
         for index in range(self._index(low), self._index(high - 1) + 1):
             if index >= len(self.strings):
                 return
-            string, start = self.strings[index], max(low, self._starts[index])
+            string = self.strings[index]
+            start = max(low, self._starts[index])
             end = min(high, self._starts[index + 1] - 1)
             if start < end and type(string) is str:
                 yield self.segment_path(index), string, *self.span(start, end)
 
     def segment_path(self, number: int) -> Path:
         """The path of a segment's string; unkeyed, of one of `values`."""
-        step, around = self._steps[number], self._find_container(self._owners[number])
+        step = self._layout.steps[number]
+        around = self._find_container(self._owners[number])
         return around if step is None else (*around, step)
 
     def locate_joined(self, start: int, end: int) -> tuple[list[Path], bool]:
@@ -198,17 +203,17 @@ class MessageText:
     @cached_property  # as all that follow: most texts need none
     def _starts(self) -> list[int]:
         """The start of each segment in `data`."""
-        return _numbers(self._packed_starts)
+        return _unpack(self._layout.starts)
 
     @cached_property
     def _owners(self) -> list[int]:
         """The container of each string."""
-        return _numbers(self._packed_owners)
+        return _unpack(self._layout.owners)
 
     @cached_property
     def _parents(self) -> list[int]:
         """The container around each container."""
-        return _numbers(self._packed_parents)
+        return _unpack(self._layout.parents)
 
     @cached_property
     def _key_list(self) -> list[str]:
@@ -218,7 +223,8 @@ class MessageText:
     @cached_property
     def _joined_key_list(self) -> list[str]:
         """The keys; then again the pieces under names from fixed lists, without names between."""
-        keys, paths = self._key_list, self._key_paths
+        keys = self._key_list
+        paths = self._key_paths
         pieces = [key for key in keys if not is_listed(key) and paths[key][-1] != key]
         return [*keys, "\n", *pieces] if pieces else keys
 
@@ -230,7 +236,9 @@ class MessageText:
     @cached_property
     def _joined_starts(self) -> list[int]:
         """The start of each string in the joined values; other strings count as empty there."""
-        strings = zip(self.strings if self.is_keyed else self.values, self._steps, strict=False)
+        strings = zip(
+            self.strings if self.is_keyed else self.values, self._layout.steps, strict=False
+        )
         left_out = FIXED_VALUE_KEYS if self.is_keyed else ()
         lengths = (
             0 if step in left_out and is_listed(string) else len(string.encode("utf-8"))
@@ -255,7 +263,7 @@ class MessageText:
     def _find_container(self, number: int) -> Path:
         """The path of a container."""
         if (path := self._containers.get(number)) is None:
-            step = self._names[number]
+            step = self._layout.names[number]
             outer = self._find_container(self._parents[number])
             path = self._containers[number] = outer if step is None else (*outer, step)
         return path
@@ -263,20 +271,20 @@ class MessageText:
     def _label(self, index: int) -> str | None:
         """The name at the start of a segment, before a colon and a space."""
         if self.is_keyed:
-            step = self._steps[index]
+            step = self._layout.steps[index]
             return step if type(step) is str else None
-        number = index - len(self.strings) + len(self._labels)
-        return self._labels[number] if 0 <= number < len(self._labels) else None
+        number = index - len(self.strings) + len(self._layout.labels)
+        return self._layout.labels[number] if 0 <= number < len(self._layout.labels) else None
 
     @cached_property
     def names_around(self) -> list[tuple[str, ...]]:
         """Keyed only: the names around each segment, outermost first."""
         around: list[tuple[str, ...]] = [()]
-        for name, parent in islice(zip(self._names, self._parents, strict=True), 1, None):
+        for name, parent in islice(zip(self._layout.names, self._parents, strict=True), 1, None):
             around.append((*around[parent], name) if type(name) is str else around[parent])
         return [
             (*around[owner], step) if type(step) is str else around[owner]
-            for step, owner in zip(self._steps, self._owners, strict=True)
+            for step, owner in zip(self._layout.steps, self._owners, strict=True)
         ]
 
 
@@ -292,5 +300,5 @@ def is_text(value: str) -> bool:
     return _TEXT.search(value) is not None
 
 
-def _numbers(numbers: bytes) -> list[int]:
+def _unpack(numbers: bytes) -> list[int]:
     return memoryview(numbers).cast("I").tolist()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
-from pipeguard.unicode.folding import Range, fold
+from pipeguard.unicode.folding import Range, extend, fold
 
 AROUND_BYTES = 384  # of plain text before and after encoded characters, which are read with them
 UNCUT_BYTES = 32  # after the last escape of a window, so that it is not cut
@@ -106,10 +106,9 @@ def legible(plain: bytes) -> bytes:
     return plain[:KEY_BYTES].hex().encode() if _PRIVATE_KEY.match(plain) else b""
 
 
-def mark(signs: str | bytes) -> bytes:
+def mark(signs: bytes) -> bytes:
     """A table for `translate` that maps each of these bytes to `a`, and others to a space."""
-    listed = signs.encode("latin-1") if isinstance(signs, str) else signs
-    return bytes(0x61 if code in listed else 0x20 for code in range(256))
+    return bytes(0x61 if code in signs else 0x20 for code in range(256))
 
 
 def runs(data: bytes, start: int, end: int, kinds: bytes, least: int) -> Iterator[Range]:
@@ -123,11 +122,19 @@ def runs(data: bytes, start: int, end: int, kinds: bytes, least: int) -> Iterato
         least: the bytes of a stretch.
     """
     letters = data[start:end].translate(kinds)
-    row, at = b"a" * least, 0
-    while (at := letters.find(row, at)) >= 0:
-        low, at = at, letters.find(b" ", at)
-        at = at if at >= 0 else len(letters)
-        yield start + low, start + at
+    row = _find_run(letters, 0, least)
+    while row:
+        yield start + row[0], start + row[1]
+        row = _find_run(letters, row[1], least)
+
+
+def _find_run(letters: bytes, at: int, least: int) -> Range | None:
+    """The next row of at least so many `a`."""
+    low = letters.find(b"a" * least, at)
+    if low < 0:
+        return None
+    end = letters.find(b" ", low)
+    return low, end if end >= 0 else len(letters)
 
 
 def search_in_runs(
@@ -143,16 +150,14 @@ def search_in_runs(
         least: the letters of a run.
     """
     start, end = reach
-    letters, row = data[start:end].translate(kinds), b"a" * least
+    letters = data[start:end].translate(kinds)
 
     def search(position: int) -> re.Match[bytes] | None:
-        at = position - start
-        while (at := letters.find(row, at)) >= 0:
-            stop = letters.find(b" ", at)
-            stop = stop if stop >= 0 else len(letters)
-            if match := pattern.search(data, start + at, start + stop):
+        row = _find_run(letters, position - start, least)
+        while row:
+            if match := pattern.search(data, start + row[0], start + row[1]):
                 return match
-            at = stop
+            row = _find_run(letters, row[1], least)
         return None
 
     return search
@@ -192,9 +197,6 @@ def windows(
         sign = data[match.start() : match.start() + 1]
         last = data.rfind(sign, match.start(), min(end, match.end() + AROUND_BYTES))
         high = min(end, max(match.end() + AROUND_BYTES, last + UNCUT_BYTES))
-        if ranges and low <= ranges[-1][1]:
-            ranges[-1] = (ranges[-1][0], high)
-        else:
-            ranges.append((low, high))
+        extend(ranges, low, high)
         position = max(match.end(), last)
     return ranges

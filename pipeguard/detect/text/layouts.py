@@ -25,6 +25,7 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, Path, walk_values
 from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS
 from pipeguard.native import find_native
+from pipeguard.records import NamedTuple
 
 LONGEST_LISTED = 12  # characters, as `application/` has
 MIN_NUMBER_DIGITS = 9  # shorter numbers identify nobody and nothing
@@ -106,36 +107,48 @@ def _texts(numbers: list[Number], *, is_column: bool) -> Iterator[str]:
 
 # --- the two layouts --------------------------------------------------------------------
 
-# Types for `lay_out`, which describes each.
-Keys = dict[str, None]
-Texts = list[str]
-Steps = list[Step]
-Layout = tuple[bytes, Texts, Keys, Texts, Texts, Texts, bytes, Steps, bytes, Steps, bytes]
 
+class Layout(NamedTuple):
+    """The strings of a value as lines.
 
-def lay_out(value: JsonValue, *, keyed: bool) -> Layout:
-    """Lay out the strings of a value as lines.
+    The numbers are unsigned C integers.
 
-    Returns:
+    Attributes:
         data: all lines in UTF-8, joined by line ends.
         values: the strings that are read joined, in order.
         keys: the names; unkeyed, also values from fixed lists. Each once, in order.
         long_keys: the `keys` that have LEAST_KEY characters.
         strings: keyed, of each line; unkeyed, `values` and the strings behind labels.
         labels: unkeyed, of each line that follows `values`; behind these lines come the keys.
-        starts: of each line in `data`, and of a further one; unsigned C integers.
+        starts: of each line in `data`, and of a further one.
         steps: the last step to each of `strings`.
-        owners: the number of the container of each of `strings`; typed like `starts`.
+        owners: the number of the container of each of `strings`.
         names: the last step to each container; the first one is the whole value.
-        parents: the number of the container around each container; typed like `starts`.
+        parents: the number of the container around each container.
+    """
+
+    data: bytes
+    values: list[str]
+    keys: dict[str, None]
+    long_keys: list[str]
+    strings: list[str]
+    labels: list[str]
+    starts: bytes
+    steps: list[Step]
+    owners: bytes
+    names: list[Step]
+    parents: bytes
+
+
+def lay_out(value: JsonValue, *, keyed: bool) -> Layout:
+    """Lay out the strings of a value as lines.
 
     Raises:
         UnicodeEncodeError: a string has a lone surrogate.
     """
-    if NATIVE is not None:
-        layout: Layout = NATIVE.lay_out(value, keyed, READERS)
-        return layout
-    return lay_out_in_python(value, keyed=keyed)
+    if NATIVE is None:
+        return lay_out_in_python(value, keyed=keyed)
+    return Layout(*NATIVE.lay_out(value, keyed, READERS))
 
 
 class _Walk:
@@ -146,9 +159,10 @@ class _Walk:
         self.lines: list[bytes] = []
         self.values: list[str] = []
         self.keys: dict[str, None] = {}
-        self.strings: list[tuple[str, Step, int]] = []
-        self.named: list[tuple[str, Step, int]] = []
-        self.labels: list[str] = []
+        self.strings: list[str] = []
+        self.steps: list[Step] = []
+        self.owners: list[int] = []
+        self.named: list[tuple[str, str, Step, int]] = []  # which are added after the others
         self.names: list[Step] = [None]
         self.parents = [0]
 
@@ -156,7 +170,9 @@ class _Walk:
         """Lay out a string as a line."""
         line = string if label is None else f"{label}: {string}"
         self.lines.append(line.encode("utf-8"))
-        self.strings.append((string, step, owner))
+        self.strings.append(string)
+        self.steps.append(step)
+        self.owners.append(owner)
 
     def add_value(self, value: str, step: Step, owner: int) -> None:
         """Lay out a string without its key, for joined reading."""
@@ -177,8 +193,7 @@ class _Walk:
                 self.parents.append(owner)
                 self.read(item, len(self.parents) - 1)
         if not self.keyed and type(value) is dict and (label := sensitive_label(value)):
-            self.labels.append(label)
-            self.named.append((str(value["value"]), "value", owner))
+            self.named.append((label, str(value["value"]), "value", owner))
 
     def add_member(self, key: str, item: JsonValue, owner: int) -> None:
         """Lay out the member of an object; keyed, one that is not a string has only its name."""
@@ -192,8 +207,7 @@ class _Walk:
         elif _is_string(item):
             self.add_value(item, key, owner)
             if (type(item) is Number or len(item) <= LONGEST_NAMED) and is_sensitive(key):
-                self.labels.append(key)
-                self.named.append((item, key, owner))
+                self.named.append((key, item, key, owner))
 
 
 def lay_out_in_python(value: JsonValue, *, keyed: bool) -> Layout:
@@ -203,21 +217,20 @@ def lay_out_in_python(value: JsonValue, *, keyed: bool) -> Layout:
         walk.add_value(value, None, 0)
     elif type(value) is dict or type(value) is list:
         walk.read(value, 0)
+    for named in walk.named:
+        walk.add(*named)
     if not keyed:
-        named = zip(walk.labels, walk.named, strict=True)
-        walk.lines += [f"{label}: {string}".encode() for label, (string, _, _) in named]
         walk.lines += [key.encode("utf-8") for key in walk.keys]
-    located = walk.strings + walk.named
-    return (
+    return Layout(
         b"\n".join(walk.lines),
         walk.values,
         walk.keys,
         [key for key in walk.keys if len(key) >= LEAST_KEY],
-        [string for string, _, _ in located],
-        walk.labels,
+        walk.strings,
+        [label for label, *_ in walk.named],
         _numbers(accumulate((len(line) + 1 for line in walk.lines), initial=0)),
-        [step for _, step, _ in located],
-        _numbers(owner for _, _, owner in located),
+        walk.steps,
+        _numbers(walk.owners),
         walk.names,
         _numbers(walk.parents),
     )

@@ -26,7 +26,8 @@ MIN_SECRET = 16  # letters and digits
 FEW_PIECES = 3  # at least, with the beginning, before the last piece of a key
 MOST_OF_KEY = 1024  # bytes of a key in pieces
 LEETABLE = 6  # letters at least, of a word that is watched in leetspeak
-MIN_NAME, FEW_JOINS = 20, 4  # bytes of a name that is read as a sentence, and its separators
+MIN_NAME = 20  # bytes of a name that is read as a sentence
+FEW_JOINS = 4  # of its separators
 MAX_SEPARATOR = 24  # bytes between two letters, with other characters of the text among them
 
 
@@ -43,7 +44,7 @@ def _without_separators(run: bytes) -> bytes:
     entirely.
     """
     between = _SEPARATOR.findall(run)
-    separator, count = _most_frequent(between)
+    separator, count = Counter(between).most_common(1)[0]
     if len(separator) > 1 and run.translate(None, _NO_LETTERS).isdigit():
         return run  # a table of numbers
     if count == len(between):
@@ -150,7 +151,9 @@ def _join_pieces(data: bytes, start: int, end: int, budget: DecodingBudget) -> I
     The separator may have a label that counts, as in `a0=…&a1=…` or a numbered list.
     """
     # Where the last run that was joined begins and ends; True if it ended by itself.
-    before, covered, is_whole = start, start, False
+    before = start
+    covered = start
+    is_whole = False
     for first, begun in sorted(_begin_keys(data, start, end)):
         high = min(end, begun + MOST_OF_KEY)
         until = covered if is_whole and begun + AROUND_BYTES < covered else high
@@ -158,7 +161,8 @@ def _join_pieces(data: bytes, start: int, end: int, budget: DecodingBudget) -> I
             continue  # the same within it, as in `password=password=…`
         if not budget.call():
             break
-        at, pieces = begun, [data[first:begun]]
+        at = begun
+        pieces = [data[first:begun]]
         separator: bytes | None = None
         while (piece := _PIECE.match(data, at, high)) is not None:
             between = piece[2].translate(None, b"0123456789")
@@ -167,7 +171,9 @@ def _join_pieces(data: bytes, start: int, end: int, budget: DecodingBudget) -> I
             separator = between
             pieces.append(piece[1])
             at = piece.end()
-        before, covered, is_whole = first, at, high == end
+        before = first
+        covered = at
+        is_whole = high == end
         last = _LAST_PIECE.match(data, at, high) if separator else None
         if last is not None and len(pieces) >= FEW_PIECES:
             yield Decoded(b"".join((*pieces, last[0])), "pieces", first, last.end())
@@ -188,12 +194,6 @@ def _begin_keys(data: bytes, start: int, end: int) -> Iterator[Range]:
             if not data[at - 1 : at].isalnum():
                 yield at, at + len(word)
             at = data.find(word, at + len(word), end)
-
-
-def _most_frequent(texts: list[bytes]) -> tuple[bytes, int]:
-    if len(set(texts)) == len(texts):  # most are, in a text of another script
-        return texts[0], 1
-    return Counter(texts).most_common(1)[0]
 
 
 def reverse(text: bytes) -> bytes:
