@@ -49,6 +49,7 @@ LAYERS = (
     "detect.content_marks",
     "detect.cuts",
     "detect.restoring",
+    "detect.hidden_secrets",
     "detect.shown_call",
     "detect.matched",
     "detect.findings",

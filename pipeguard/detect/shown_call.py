@@ -1,23 +1,35 @@
-"""A stopped call for the person who decides on it: arguments, order and differences, masked."""
+"""A stopped call for the person who decides on it: arguments, order and differences, masked.
+
+`hidden_secrets` hides secrets; this draws what is left.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from itertools import starmap
+from math import inf
+from operator import itemgetter
 from typing import Any
 
 from pipeguard.detect.checks.credential_names import is_credential_name
 from pipeguard.detect.cuts import KEPT_CHARS
-from pipeguard.detect.flows import overlap, secret_values, tool_results
+from pipeguard.detect.flows import overlap, tool_results
 from pipeguard.detect.flows.leak import SECRET_OUT, Leak, OrderPassage
-from pipeguard.detect.flows.outgoing_call import ANY_BYTES, CODE_CHARS
-from pipeguard.detect.flows.readings import readings
 from pipeguard.detect.flows.tool_labels import Tool
 from pipeguard.detect.flows.value_places import plain
+from pipeguard.detect.hidden_secrets import (
+    FORM,
+    PIECE_CHARS,
+    TELLING,
+    Reason,
+    SecretCover,
+    find_reason,
+    hide_text,
+)
 from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.scanning.surroundings import hide_long_tokens, show_visibly
 from pipeguard.detect.words import arguments as lists
@@ -27,34 +39,33 @@ from pipeguard.firewall.protocol.json_values import (
     JsonObject,
     JsonValue,
     Number,
-    as_object,
     serialise,
     walk_strings,
     walk_values,
 )
 from pipeguard.firewall.protocol.message import Message
-from pipeguard.firewall.protocol.places import ARGUMENTS, MASKED_STEP, Surface, get_value, pointer
+from pipeguard.firewall.protocol.places import ARGUMENTS, MASKED_STEP, get_value, pointer
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.rewrite import find_string, redact
-from pipeguard.records import NamedTuple
 from pipeguard.unicode.name_words import name_words
 
-MASKED_CHARS = 2**18  # of a message's texts that are read; the others become dots
-PIECE_CHARS = 6  # of a secret that identify it
-APART = '"' + "\n" * 48  # between texts: none is an exception for a secret in another
 SECRET_CHARS = 2**13  # around a shown part, so that a secret is found whole
 ARGUMENTS_BYTES = 2**14  # of a call's arguments that a person is shown, in JSON
-NAME_BYTES, SIGNS_BYTES = 256, 3  # of a shown name, at most; of JSON around a value
+NAME_BYTES = 256  # of a shown name, at most
+SIGNS_BYTES = 3  # of JSON around a value
 READ_CHARS = 2**16  # of a text that are searched
 MOST_TEXTS = 16  # of a call that are looked up
-# On each side of a value in the passage that it repeats; of a value that repeats a text, at least.
-PASSAGE_CHARS, PART_CHARS = 160, 16
+PASSAGE_CHARS = 160  # on each side of a value in the passage that it repeats
+PART_CHARS = 16  # of a value that repeats a text, at least
 FRAME_CHARS = 1000  # of another message that a person is shown, before and after its secret
 COMPARED_BYTES = 2**18  # of arguments that are compared
-MOST_DIFFERENCES, MOST_VALUES = 8, 3  # with the shortest values; of a list in one of them
-VALUE_CHARS, LINE_CHARS = 80, 1000  # of a longer value only its length is shown; of a difference
+MOST_DIFFERENCES = 8  # with the shortest values
+MOST_VALUES = 3  # of a list in a difference
+VALUE_CHARS = 80  # of a longer value only its length is shown
+LINE_CHARS = 1000  # of a difference
 WHOLE_CHARS = 2048  # of a name, or of a text with a form of its own, at most
-NAME_CHARS, POWER_CHARS = 40, 3  # of an argument's name; of a power of ten that is written out
+NAME_CHARS = 40  # of an argument's name
+POWER_CHARS = 3  # of a power of ten that is written out
 # By its name, to whom, where or which command; how much; one of these by its form; and the rest.
 TARGET, AMOUNT, LIKELY, OTHER = range(4)
 FIRST = "first call of this tool in this session"
@@ -62,158 +73,15 @@ NOT_COMPARED = "cannot be told: earlier calls are not kept, or this one is too l
 NONE = "nothing: calls of this tool that passed had the same values"
 _PLAIN_NAME = lazy_regex(r"[\w.…-]+")
 _DOTS = lazy_regex("…{2,}")
-# A token that may be a secret.
-_TOKEN = lazy_regex(r"[A-Za-z0-9+_=-]{20,}")
-# A mail address, the host of a web address, an account (ISO 13616), a number.
-_ADDRESS = r"[\w.+-]{1,64}@[\w.-]{1,255}|https?://[\w.:-]{1,255}"
-_ACCOUNT = r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b"
-_HOST = lazy_regex(r"(?:https?://(?:[^\s/?#\\]*@)?|@)(?:[\w-]+\.)*([\w-]+\.[\w-]+)(?![\w.-]*@)")
-_LABELS = lazy_regex(r"(?=(?:[a-z.-]*\d){0,2}[a-z.-]*\Z)[a-z0-9.-]{1,32}")  # that are no secret
-_TELLING = lazy_regex(rf"{_ADDRESS}|{_ACCOUNT}|\b\d[\d -]{{4,33}}\d\b")
-# A whole value: these, a web address with its path, a wallet, a host, a path.
-_FORM = lazy_regex(
-    rf"\s*(?:{_ADDRESS}|{_ACCOUNT}|[+]?\d[\d .,/-]*|\w{{1,20}}://\S+|0x[0-9a-fA-F]{{40}}"
-    r"|(?:[\w-]{1,63}\.)+[A-Za-z]\w{1,30}(?::\d+)?|(?:~|\.{1,2}|[A-Za-z]:)?[/\\][^\n]*)\s*"
-)
-
 _Values = dict[tuple[str, ...], tuple[str, ...]]  # in JSON, by the names that lead to them
-
-
-class _Cover:
-    """Hides secrets from the person who decides.
-
-    Args:
-        knowledge: of the server.
-        findings: in the message, or the leaks in it.
-
-    Attributes:
-        knowledge: of the server.
-        room: for arguments, in bytes of JSON.
-    """
-
-    def __init__(self, knowledge: Knowledge, findings: Sequence[Finding | Leak] = ()) -> None:
-        self.knowledge, self.room = knowledge, ARGUMENTS_BYTES - NAME_BYTES
-        self._left, self._masked = MASKED_CHARS, dict[str, str]()
-        self._takes_secret = any(found.rule == SECRET_OUT for found in findings)
-        self._is_private = any(tells_private(found.rule) for found in findings)
-        self._returned = knowledge.flows.returned_secrets(all_kinds=self._takes_secret)
-
-    def mask(self, texts: Collection[str], *, is_telling: bool = False) -> dict[str, str]:
-        """Texts, and each with a dot for each character of a secret; of all beyond the budget.
-
-        Args:
-            texts: to be read, all at once.
-            is_telling: True if they say to whom, where or how much: numbers of persons are shown.
-        """
-        read = APART.join(texts)[: self._left]
-        self._left -= len(read)
-        dotted, at, masked = self._dot(read, is_telling), 0, dict[str, str]()
-        for text in texts:
-            end = at + len(text)
-            masked[text] = dotted[at:end] if end <= len(dotted) else "…" * len(text)
-            at = end + len(APART)
-        return masked
-
-    def _dot(self, text: str, is_telling: bool) -> str:  # noqa: FBT001  internal
-        knowledge, masked = self.knowledge, text
-        for engine in knowledge.scanners[Surface.TO_SERVER]:
-            masked = engine.dot_secrets(masked, lambda rule: _hides(rule, is_telling=is_telling))
-        secrets = secret_values.named_secrets(masked)
-        ends = {masked[at : at + CODE_CHARS] for at in range(len(masked))}
-        secrets += [each for each in self._returned if each[-CODE_CHARS:] in ends]
-        secrets += knowledge.known_secrets.find_secrets(masked)
-        if knowledge.vault is not None:
-            secrets += knowledge.vault.find_secrets(masked)
-        for secret in sorted(secrets, key=len, reverse=True):
-            masked = masked.replace(secret, "…" * len(secret))
-        masked = masked if is_telling else _TOKEN.sub(_dot_random, masked)
-        return masked if len(masked) == len(text) else "…" * len(text)
-
-    def find_pieces(self, texts: Sequence[str]) -> set[str]:
-        """The masked texts that may have a part of a secret from a result, perhaps encoded."""
-        parts = {part for secret in self._returned for part in secret.split("/")}
-        bare = "\n".join(overlap.squeeze(part) for part in parts if not _FORM.fullmatch(part))
-        found = dict[str, set[str]]()
-        for text in texts if self._takes_secret else ():
-            read = map(overlap.squeeze, readings(text.encode()))
-            found[text] = overlap.rows("\n".join(read), PIECE_CHARS)
-        every = [*set[str]().union(*found.values())]
-        held = overlap.find_held(every, [bare], overlap.SearchBudget(ANY_BYTES))
-        pieces = {every[at] for at in held.get(0, ())}
-        return {text for text, rows in found.items() if not pieces.isdisjoint(rows)}
-
-    def read(self, arguments: JsonObject) -> None:
-        """Read all names and texts at once, those that say to whom or where first."""
-        telling, others = dict[str, None](), dict[str, None]()
-        for names, value in _walk(arguments):
-            others |= {name[:WHOLE_CHARS]: None for name in names[-1:]}
-            if isinstance(value, str):
-                read = others if _rank(names, value) == OTHER else telling
-                read["".join(_label(names, value))] = None
-        self._masked = self.mask(telling, is_telling=True) | self.mask(others)
-
-    def show_name(self, name: str, at: int) -> str:
-        """The name of a member with its invisible characters; with its number if it is altered."""
-        is_hidden = self._is_private and MASKED_STEP in pointer((name,))
-        masked = MASKED_STEP if is_hidden else self._masked[name[:WHOLE_CHARS]]
-        shown = show_visibly(hide_long_tokens(masked), NAME_CHARS)
-        shown = name if shown == name and "…" not in name else f"{shown} {at}"
-        self.room -= len(serialise(shown))
-        return shown
-
-    def show(self, value: JsonValue, names: tuple[str, ...]) -> JsonValue:
-        """A value below some names."""
-        self.room -= SIGNS_BYTES
-        if isinstance(value, dict):
-            members = sorted(value.items(), key=lambda each: _rank(each[:1], each[1]))
-            return {
-                self.show_name(name, at): self.show(member, (*names, name))
-                for at, (name, member) in enumerate(members)
-                if self.room > 0
-            }
-        if isinstance(value, list):
-            return [self.show(member, names) for member in value if self.room > 0]
-        shown = self._show_text(value, names) if isinstance(value, str) else value
-        self.room -= len(serialise(shown))
-        return value if shown == value else shown
-
-    def _show_text(self, value: str, names: tuple[str, ...]) -> str:
-        """The start of a text, and all addresses and accounts in its rest."""
-        label, text = _label(names, value)
-        masked = self._masked[label + text][len(label) :]
-        masked = "…" * len(text) if any(map(is_credential_name, names)) else masked
-        shown, chars = masked, min(len(text), max(0, self.room // 2))
-        while chars and len(serialise(shown)) > self.room // 2:
-            rest = dict.fromkeys(_TELLING.findall(masked, chars, READ_CHARS))
-            shown = f"{masked[:chars]}… {' '.join(rest)[: chars // 4]}".rstrip()
-            chars = chars * 3 // 4
-        return shown
-
-
-def _hides(rule: str, *, is_telling: bool) -> bool:
-    """True if a rule's finding is hidden from the person who decides: not an account."""
-    is_person = rule.startswith("personal.") and rule != "personal.iban"
-    return rule.startswith("secrets.") or (is_person and not is_telling)
-
-
-def _hide_text(text: str) -> str:
-    """Dots for all of a text but the end of its first host, unless that may be a secret's part."""
-    host = _HOST.search(text)
-    return "………" + (host[1] if host and _LABELS.fullmatch(host[1]) else "")
 
 
 def _cut(masked: str, limit_chars: int, values: Sequence[str] = ()) -> str:
     """The start of a masked text without long tokens, but with values and all targets."""
-    kept = "|".join((*map(re.escape, values), _TELLING.pattern))
+    kept = "|".join((*map(re.escape, values), TELLING.pattern))
     parts = re.split(f"({kept})", _DOTS.sub("…", masked[: 4 * limit_chars]))
     hidden = (part if at % 2 else hide_long_tokens(part) for at, part in enumerate(parts))
     return show_visibly("".join(hidden), limit_chars)
-
-
-def _dot_random(token: re.Match[str]) -> str:
-    """Dots in place of a token that looks like a secret."""
-    is_shown = _TELLING.fullmatch(token[0]) or not secret_values.is_random(token[0])
-    return token[0] if is_shown else "…" * len(token[0])
 
 
 # --- results that a call repeats, and other messages ----------------------------------------
@@ -230,8 +98,9 @@ def show_source(
         message: the call.
         now: seconds on the session's clock.
     """
-    cover, leak = _Cover(knowledge, leaks), leaks[0]
-    shown, result, passage = {"source": leak.source}, leak.result, leak.passage
+    leak = leaks[0]
+    result = leak.result
+    shown = {"source": leak.source}
     if not isinstance(result, tool_results.ToolResult):
         return shown
     shown["source_age"] = f"{max(0.0, now - result.since):.1f}"
@@ -239,30 +108,37 @@ def show_source(
     texts = walk_strings(get_value(message.value, ARGUMENTS))
     values = sorted((text for _, text in texts), key=len, reverse=True)
     values = [value for value in values[:MOST_TEXTS] if len(value) >= PIECE_CHARS]
+    passage = leak.passage
     if passage is None and leak.rule != SECRET_OUT:
-        text = plain(result.strings())
-        start = _find_shared(text, values)
-        if start >= 0:
-            passage = OrderPassage(text, max(0, start - PASSAGE_CHARS), start + KEPT_CHARS)
+        passage = _find_shared(plain(result.strings()), values)
     if passage is not None:
-        text, start, end = passage
-        low = max(0, start - SECRET_CHARS)
-        (around,) = cover.mask([text[low : end + SECRET_CHARS]], is_telling=True).values()
-        masked = around[start - low : end - low]
-        at = next((at for value in values if (at := masked.find(value)) >= 0), 0)
-        masked = masked[max(0, at - PASSAGE_CHARS) :] if at > KEPT_CHARS // 2 else masked
-        excerpt = _cut(masked, KEPT_CHARS, [value for value in values if value in masked])
-        shown["excerpt"] = _hide_text(excerpt) if cover.find_pieces([excerpt]) else excerpt
+        shown["excerpt"] = _show_passage(SecretCover(knowledge, leaks), passage, values)
     return shown
 
 
-def _find_shared(text: str, values: Sequence[str]) -> int:
-    """The first place where one of some values, or a part of it, is in a text; or -1."""
+def _find_shared(text: str, values: Sequence[str]) -> OrderPassage | None:
+    """The first passage of a text with one of some values, or a part of one."""
     read = [value[: READ_CHARS // MOST_TEXTS] for value in values]
     parts = [each[at : at + PART_CHARS] for each in read for at in range(0, len(each), PART_CHARS)]
     parts = [*dict.fromkeys(part for part in parts if len(part) >= PIECE_CHARS)]
-    held = overlap.find_held(parts, [text], overlap.SearchBudget()).get(0, ())
-    return text.find(parts[held[0]]) if held else -1
+    held = overlap.find_held(parts, [text], overlap.SearchBudget()).get(0)
+    if not held:
+        return None
+    start = text.find(parts[held[0]])
+    return OrderPassage(text, max(0, start - PASSAGE_CHARS), start + KEPT_CHARS)
+
+
+def _show_passage(cover: SecretCover, passage: OrderPassage, values: Sequence[str]) -> str:
+    """The part of a passage around the values of a call, masked."""
+    text, start, end = passage
+    low = max(0, start - SECRET_CHARS)
+    around = text[low : end + SECRET_CHARS]
+    masked = cover.mask({around: True})[around][start - low : end - low]
+    at = next((at for value in values if (at := masked.find(value)) >= 0), 0)
+    if at > KEPT_CHARS // 2:
+        masked = masked[max(0, at - PASSAGE_CHARS) :]
+    excerpt = _cut(masked, KEPT_CHARS, [value for value in values if value in masked])
+    return hide_text(excerpt) if cover.find_pieces([excerpt]) else excerpt
 
 
 def show_frame(knowledge: Knowledge, message: Message, findings: Sequence[Finding]) -> str:
@@ -277,9 +153,11 @@ def show_frame(knowledge: Knowledge, message: Message, findings: Sequence[Findin
     excerpts = {each.rule: each.excerpt for each in reversed(private)}
     clean = redact(message.value, private, lambda rule, _: excerpts[rule])
     text = "\n".join(f"{path[-1]}: {line}" for path, line in walk_strings(clean))
-    excerpt, around = findings[0].excerpt, FRAME_CHARS + SECRET_CHARS
-    first = max(0, text.find(excerpt) - around)
-    (masked,) = _Cover(knowledge).mask([text[first : first + 2 * around]]).values()
+    excerpt = findings[0].excerpt
+    margin = FRAME_CHARS + SECRET_CHARS
+    first = max(0, text.find(excerpt) - margin)
+    around = text[first : first + 2 * margin]
+    masked = SecretCover(knowledge).mask({around: False})[around]
     at = masked.find(excerpt)
     return masked[max(0, at - FRAME_CHARS) : at + FRAME_CHARS] if at >= 0 else excerpt
 
@@ -297,76 +175,164 @@ def show_call(
         message: the call.
         findings: in it.
     """
-    cover = _Cover(knowledge, findings)
-    shown = _show_arguments(cover, message, findings)
-    if tool.is_consequential and not any(tells_private(found.rule) for found in findings):
-        shown["differs"] = _show_differences(cover, tool, get_value(message.value, ARGUMENTS))
+    arguments = get_value(message.value, ARGUMENTS)
+    found, spread = _locate_secrets(message, findings)
+    cover = SecretCover(knowledge, findings, found)
+    is_private = any(tells_private(each.rule) for each in findings)
+    shown: dict[str, Any] = {}
+    if isinstance(arguments, dict) and arguments:
+        shown = _Drawing(cover, arguments, is_private=is_private).draw(spread)
+    elif arguments:
+        shown = {"unseen": str(_count(arguments))}
+    if tool.is_consequential and not is_private:
+        frames = knowledge.flows.passed_calls(tool)
+        shown["differs"] = _show_differences(cover, frames, arguments)
     return shown
+
+
+def _locate_secrets(message: Message, findings: Sequence[Finding]) -> tuple[list[str], set[str]]:
+    """The secrets that rules found in the arguments; and the arguments that have others.
+
+    In another reading, or in pieces, a secret may be anywhere in its argument; an empty name is
+    for all of them.
+    """
+    located: list[str] = []
+    spread: set[str] = set()
+    for each in findings:
+        steps = each.pointer.split("/")[3:]
+        reason = find_reason(each.rule)
+        if reason is Reason.NONE or (reason is Reason.PERSON and _rank(steps, None) != OTHER):
+            continue
+        secret = find_string(message.value, each.pointer)[each.start : each.end]
+        if secret:
+            located.append(secret)
+        else:
+            spread.add("".join(steps[:1]))
+    return located, spread
 
 
 # --- arguments ------------------------------------------------------------------------------
 
 
-def _show_arguments(cover: _Cover, message: Message, findings: Sequence[Finding]) -> dict[str, Any]:
-    """The arguments as far as there is room, and the number of characters that are missing.
+class _Drawing:
+    """The arguments of a call for a person, as far as there is room.
 
-    To whom and where comes first, then how much; of these, the shortest. In another reading, or
-    in pieces, a secret may be anywhere in its argument.
+    To whom and where comes first, then how much; of these, the shortest.
+
+    Args:
+        cover: hides their secrets.
+        arguments: of the call.
+        is_private: True if a name of an argument may be a secret.
     """
-    given = get_value(message.value, ARGUMENTS)
-    if not isinstance(given, dict) or not given:
-        return {"unseen": f"{_count(given)}"} if given else {}
-    clean, spread = _without_found(message, findings)
-    ranks = {name: min(starmap(_rank, _walk({name: each}))) for name, each in clean.items()}
-    counts = {name: _count(value) for name, value in given.items()}
-    ordered = sorted(clean, key=lambda name: (ranks[name], counts[name]))
-    drawn = dict[str, tuple[str, JsonValue]]()
-    cover.read({name: clean[name] for name in ordered})
-    for at, name in enumerate(ordered):
-        if cover.room > 0:
-            title, value = cover.show_name(name, at), cover.show(clean[name], (name,))
-            is_found = not spread.isdisjoint(("", pointer((name,))[1:]))
-            if is_found or (spread and ranks[name] == OTHER):  # which may have a piece of it
-                value = _hide_text(serialise(value).decode())
-            drawn[name] = title, value
-    texts = {serialise({title: value}).decode(): name for name, (title, value) in drawn.items()}
-    for text in cover.find_pieces([*texts]):
-        drawn[texts[text]] = drawn[texts[text]][0], _hide_text(text)
-    lengths, unseen = dict[str, int](), sum(counts.values()) + sum(map(len, counts))
-    for name, (title, value) in drawn.items():
-        seen = min(counts[name], _count(value))
-        unseen -= seen + min(len(name), len(title))
-        lengths |= {title: counts[name]} if seen < counts[name] else {}
-    return {
-        "arguments": serialise(dict(drawn.values())).decode(),
-        "targets": str(sum(ranks[name] < LIKELY for name in drawn)),
-        "unseen": str(unseen) if unseen else "",
-        "lengths": json.dumps(lengths, separators=(",", ":")) if lengths else "",
-    }
+
+    def __init__(self, cover: SecretCover, arguments: JsonObject, *, is_private: bool) -> None:
+        self._cover = cover
+        self._is_private = is_private
+        self._room = ARGUMENTS_BYTES - NAME_BYTES  # in bytes of JSON
+        self._counts = {name: _count(value) for name, value in arguments.items()}
+        self._ranks = {
+            name: min(starmap(_rank, _walk({name: value}))) for name, value in arguments.items()
+        }
+        names = sorted(arguments, key=lambda name: (self._ranks[name], self._counts[name]))
+        self._arguments = {name: arguments[name] for name in names}
+        self._masked = cover.mask(_list_texts(self._arguments))
+
+    def draw(self, spread: set[str]) -> dict[str, str]:
+        """Draw the arguments, and count what is missing.
+
+        Args:
+            spread: the arguments that have a secret anywhere.
+        """
+        drawn: dict[str, tuple[str, JsonValue]] = {}
+        for at, (name, value) in enumerate(self._arguments.items()):
+            if self._room > 0:
+                title = self._draw_name(name, at)
+                shown = self._draw_value(value, (name,))
+                is_found = not spread.isdisjoint(("", pointer((name,))[1:]))
+                if is_found or (spread and self._ranks[name] == OTHER):  # which may have a piece
+                    shown = hide_text(serialise(shown).decode())
+                drawn[name] = title, shown
+        texts = {serialise({title: shown}).decode(): name for name, (title, shown) in drawn.items()}
+        for text in self._cover.find_pieces([*texts]):
+            name = texts[text]
+            drawn[name] = drawn[name][0], hide_text(text)
+        unseen = sum(self._counts.values()) + sum(map(len, self._counts))
+        lengths: dict[str, int] = {}
+        for name, (title, shown) in drawn.items():
+            count = self._counts[name]
+            seen = min(count, _count(shown))
+            unseen -= seen + min(len(name), len(title))
+            if seen < count:
+                lengths[title] = count
+        return {
+            "arguments": serialise(dict(drawn.values())).decode(),
+            "targets": str(sum(self._ranks[name] < LIKELY for name in drawn)),
+            "unseen": str(unseen) if unseen else "",
+            "lengths": json.dumps(lengths, separators=(",", ":")) if lengths else "",
+        }
+
+    def _draw_name(self, name: str, at: int) -> str:
+        """The name of a member with its invisible characters; with its number if it is altered."""
+        is_hidden = self._is_private and MASKED_STEP in pointer((name,))
+        masked = MASKED_STEP if is_hidden else self._masked[name[:WHOLE_CHARS]]
+        shown = show_visibly(hide_long_tokens(masked), NAME_CHARS)
+        shown = name if shown == name and "…" not in name else f"{shown} {at}"
+        self._room -= len(serialise(shown))
+        return shown
+
+    def _draw_value(self, value: JsonValue, names: tuple[str, ...]) -> JsonValue:
+        """A value below some names."""
+        self._room -= SIGNS_BYTES
+        if isinstance(value, dict):
+            members = sorted(value.items(), key=lambda each: _rank(each[:1], each[1]))
+            return {
+                self._draw_name(name, at): self._draw_value(member, (*names, name))
+                for at, (name, member) in enumerate(members)
+                if self._room > 0
+            }
+        if isinstance(value, list):
+            return [self._draw_value(member, names) for member in value if self._room > 0]
+        shown = self._draw_text(value, names) if isinstance(value, str) else value
+        self._room -= len(serialise(shown))
+        return value if shown == value else shown
+
+    def _draw_text(self, value: str, names: tuple[str, ...]) -> str:
+        """The start of a text, and all addresses and accounts in its rest."""
+        label = _label(names)
+        masked = self._masked[label + _spell(value)][len(label) :]
+        if any(map(is_credential_name, names)):
+            masked = "…" * len(masked)
+        shown = masked
+        chars = min(len(masked), max(0, self._room // 2))
+        while chars and len(serialise(shown)) > self._room // 2:
+            rest = dict.fromkeys(TELLING.findall(masked, chars, READ_CHARS))
+            shown = f"{masked[:chars]}… {' '.join(rest)[: chars // 4]}".rstrip()
+            chars = chars * 3 // 4
+        return shown
 
 
-def _without_found(message: Message, findings: Sequence[Finding]) -> tuple[JsonObject, set[str]]:
-    """The arguments with dots in place of the secrets that rules found in them.
-
-    In another reading, or in pieces, a secret may be anywhere in its argument: these are named,
-    and it is empty for all.
-    """
-    private = [
-        each._replace(action=Action.REDACT)
-        for each in findings
-        if _hides(each.rule, is_telling=_rank(each.pointer.split("/")[3:], None) != OTHER)
-    ]
-    located = [f for f in private if f.end > f.start and find_string(message.value, f.pointer)]
-    value = redact(message.value, located, lambda _, text: "…" * len(text))
-    spread = {"".join(each.pointer.split("/")[3:4]) for each in private if each not in located}
-    return as_object(get_value(value, ARGUMENTS)), spread
+def _list_texts(arguments: JsonObject) -> dict[str, bool]:
+    """All names and texts, those that say to whom or where first; each with True if it does."""
+    telling: dict[str, bool] = {}
+    others: dict[str, bool] = {}
+    for names, value in _walk(arguments):
+        others |= {name[:WHOLE_CHARS]: False for name in names[-1:]}
+        if isinstance(value, str):
+            is_telling = _rank(names, value) != OTHER
+            (telling if is_telling else others)[_label(names) + _spell(value)] = is_telling
+    return telling | others
 
 
-def _label(names: tuple[str, ...], value: str) -> tuple[str, str]:
-    """The name before a text, which may call it a secret; and the start of the text."""
+def _label(names: tuple[str, ...]) -> str:
+    """The name before a text, which may call it a secret."""
+    return f'"{names[-1][:NAME_CHARS]}":"'
+
+
+def _spell(value: str) -> str:
+    """The start of a text; of a number with a power of ten, its digits."""
     power = value.lower().partition("e")[2] if type(value) is Number else ""
     text = f"{Decimal(value):f}" if 0 < len(power) <= POWER_CHARS else value
-    return f'"{names[-1][:NAME_CHARS]}":"', text[: READ_CHARS + SECRET_CHARS]
+    return text[: READ_CHARS + SECRET_CHARS]
 
 
 def _count(value: JsonValue) -> int:
@@ -385,7 +351,7 @@ def _rank(names: Sequence[str], value: JsonValue) -> int:
     """The importance of a value below some names for the person who decides."""
     rank = min((_rank_name(name[:NAME_CHARS]) for name in names), default=OTHER)
     if rank == OTHER and isinstance(value, str) and len(value) <= WHOLE_CHARS:
-        return LIKELY if type(value) is Number or _FORM.fullmatch(value) else OTHER
+        return LIKELY if type(value) is Number or FORM.fullmatch(value) else OTHER
     return rank
 
 
@@ -393,31 +359,36 @@ def _rank(names: Sequence[str], value: JsonValue) -> int:
 def _rank_name(name: str) -> int:
     words = name_words("".join(filter(str.isprintable, name)))
     forms = {form for word in words for form in (word, word[:-1])}
-    return TARGET if forms & lists.DECIDING else AMOUNT if forms & lists.HOW_MUCH else OTHER
+    if forms & lists.DECIDING:
+        return TARGET
+    return AMOUNT if forms & lists.HOW_MUCH else OTHER
 
 
 # --- differences ----------------------------------------------------------------------------
 
 
-def _show_differences(cover: _Cover, tool: Tool, arguments: JsonValue) -> str:
+def _show_differences(
+    cover: SecretCover, frames: Sequence[bytes] | None, arguments: JsonValue
+) -> str:
     """The differences from the last forwarded calls of the tool, a line each."""
-    frames = cover.knowledge.flows.passed_calls(tool)
-    if frames == []:
+    if frames is None:
+        return NOT_COMPARED
+    if not frames:
         return FIRST
-    before = [_values(get_value(parse_json(frame), ARGUMENTS)) for frame in frames or () if frame]
+    before = [_list_values(get_value(parse_json(frame), ARGUMENTS)) for frame in frames if frame]
     if not before or len(serialise(arguments)) > COMPARED_BYTES:
         return NOT_COMPARED
-    differing = list(_find_differences(_values(arguments), before))
-    differing.sort(key=lambda each: (not each.new, len("".join(each.new))))
-    described = [each.describe() for each in differing[:MOST_DIFFERENCES]]
+    differing = sorted(_find_differences(_list_values(arguments), before), key=itemgetter(0))
+    described = {line: False for _, line in differing[:MOST_DIFFERENCES]}
     lines = [_cut(masked, LINE_CHARS) for masked in cover.mask(described).values()]
     held = cover.find_pieces(lines)
     lines = [line for line in lines if line not in held]
-    more = len(differing) - len(lines)
-    return "\n".join([*lines, *([f"and {more} more"] if more else [])]) or NONE
+    if len(lines) < len(differing):
+        lines.append(f"and {len(differing) - len(lines)} more")
+    return "\n".join(lines) or NONE
 
 
-def _values(arguments: JsonValue) -> _Values:
+def _list_values(arguments: JsonValue) -> _Values:
     """The values of a call; list items are grouped."""
     values: dict[tuple[str, ...], list[str]] = {}
     for names, value in _walk(arguments):
@@ -427,49 +398,37 @@ def _values(arguments: JsonValue) -> _Values:
     return {path: tuple(each) for path, each in values.items()}
 
 
-class _Difference(NamedTuple):
-    """One difference.
-
-    Attributes:
-        path: the names that lead to an argument.
-        new: its values that no earlier call had; empty if it is missing.
-        last: the values of the last call; empty if no call had it.
-        calls: how many calls had these.
-    """
-
-    path: tuple[str, ...]
-    new: Sequence[str]
-    last: Sequence[str] = ()
-    calls: int = 0
-
-    def describe(self) -> str:
-        """A line for a person, with its secrets."""
-        name = ".".join(self.path)[:WHOLE_CHARS]
-        name = name if _PLAIN_NAME.fullmatch(name) else serialise(name).decode()
-        new, last = ", ".join(_shorten(self.new)), ", ".join(_shorten(self.last))
-        if not last:
-            return f"{name}: {new} (new)"
-        times = f"{self.calls} call{'' if self.calls == 1 else 's'}"
-        return f"{name}: {new or 'missing'} (last allowed: {last}, {times})"
-
-
-def _find_differences(values: _Values, before: Sequence[_Values]) -> Iterator[_Difference]:
+def _find_differences(values: _Values, before: Sequence[_Values]) -> Iterator[tuple[float, str]]:
+    """The differences from earlier calls, a line each, with secrets; each after its rank."""
     for path, now in values.items():
         had = [each[path] for each in before if path in each]
         if not had:
-            yield _Difference(path, now)
+            yield len("".join(now)), f"{_spell_path(path)}: {_shorten(now)} (new)"
         elif now not in had:
             known = {value for each in had for value in each}
             new = [value for value in now if value not in known] or now
-            yield _Difference(path, new, had[-1], had.count(had[-1]))
-    for path, last in before[-1].items():
+            last = _describe_last(had[-1], had.count(had[-1]))
+            yield len("".join(new)), f"{_spell_path(path)}: {_shorten(new)} ({last})"
+    for path, value in before[-1].items():
         if path not in values and all(path in each for each in before):
-            yield _Difference(path, (), last, sum(each[path] == last for each in before))
+            last = _describe_last(value, sum(each[path] == value for each in before))
+            yield inf, f"{_spell_path(path)}: missing ({last})"
 
 
-def _shorten(values: Sequence[str]) -> list[str]:
+def _spell_path(path: tuple[str, ...]) -> str:
+    name = ".".join(path)[:WHOLE_CHARS]
+    return name if _PLAIN_NAME.fullmatch(name) else serialise(name).decode()
+
+
+def _describe_last(values: Sequence[str], calls: int) -> str:
+    times = "1 call" if calls == 1 else f"{calls} calls"
+    return f"last allowed: {_shorten(values)}, {times}"
+
+
+def _shorten(values: Sequence[str]) -> str:
     """The shortest values of an argument, and the number of the others."""
     shortest = sorted(values, key=len)[:MOST_VALUES]
     shown = [v if len(v) <= VALUE_CHARS else f"{len(v)} characters" for v in shortest]
-    more = len(values) - len(shown)
-    return [*shown, *([f"{more} more"] if more else [])]
+    if len(values) > MOST_VALUES:
+        shown.append(f"{len(values) - MOST_VALUES} more")
+    return ", ".join(shown)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeguard.detect import shown_call
+from pipeguard.detect import hidden_secrets, shown_call
 from pipeguard.detect.detector import get_detection
 from pipeguard.detect.flows.known_secrets import KnownSecrets
 from pipeguard.detect.flows.readings import readings
@@ -153,13 +153,13 @@ LINKS = "".join(
 def test_a_call_is_read_as_often_however_many_arguments_it_has(
     place: Path, monkeypatch: pytest.MonkeyPatch, inbox: str, count: int
 ) -> None:
-    talk, dot_secrets, read = Conversation(place), Engine.dot_secrets, list[str]()
+    talk, find_secrets, read = Conversation(place), Engine.find_secrets, list[str]()
 
-    def note(engine: Engine, text: str, hides: Callable[[str], bool]) -> str:
+    def note(engine: Engine, text: str) -> list[tuple[int, int, str]]:
         read.append(text)
-        return dot_secrets(engine, text, hides)
+        return find_secrets(engine, text)
 
-    monkeypatch.setattr(Engine, "dot_secrets", note)
+    monkeypatch.setattr(Engine, "find_secrets", note)
     talk.read(inbox)
     others: JsonObject = {f"k{at}": f"value {at}" for at in range(count)}
     found = talk.order({**CALL, **others, "body": f"{KEY} {inbox[:80]}"})
@@ -173,6 +173,6 @@ def test_a_call_is_read_as_often_however_many_arguments_it_has(
 def test_what_exceeds_the_budget_is_dotted(
     place: Path, monkeypatch: pytest.MonkeyPatch, budget: int, is_shown: bool
 ) -> None:
-    monkeypatch.setattr(shown_call, "MASKED_CHARS", budget)
+    monkeypatch.setattr(hidden_secrets, "MASKED_CHARS", budget)
     shown = Conversation(place).order({**CALL, "body": "The quick fox"}).findings[0].arguments
     assert ("The quick fox" in shown) is is_shown

@@ -185,28 +185,22 @@ class Engine(RuleLookup):
     def mask(self, data: bytes) -> bytes:
         """Replace the secrets in free text, such as a log line, by the rule's id."""
         text = data.decode("utf-8", "replace")
-        masked = self._replace_secrets(text, lambda rule, _: f"[masked:{rule.id}]")
-        return data if masked is text else masked.encode()
-
-    def dot_secrets(self, text: str, hides: Callable[[str], bool]) -> str:
-        """Put a dot in place of each character of the secrets in free text that some rules find."""
-        return self._replace_secrets(text, lambda _, secret: "…" * len(secret), hides)
-
-    def _replace_secrets(
-        self, text: str, make: Callable[[Rule, str], str], hides: Callable[[str], bool] = bool
-    ) -> str:
-        """Free text with a replacement for each secret; the same text without secrets."""
-        data = text.encode("utf-8", "replace")
-        source = self._source(MessageText("", keyed=self.keyed), lambda _: "log.message")
-        scan = Scan(self, source, self.surface, Budgets(len(data)))
-        secrets = scan.spans(data, lambda rule: rule.is_private and hides(rule.id))
-        pieces, at = list[bytes](), 0
+        parts: list[str] = []
+        at = 0
+        secrets = self.find_secrets(text)
         for start, end, rule in sorted(secrets, key=lambda span: (span[0], -span[1])):
             if end > at:
-                secret = data[max(at, start) : end].decode("utf-8", "ignore")
-                pieces += [data[at:start], make(rule, secret).encode()]
+                parts += [text[at:start], f"[masked:{rule}]"]
                 at = end
-        return b"".join((*pieces, data[at:])).decode("utf-8", "ignore") if pieces else text
+        return "".join([*parts, text[at:]]).encode() if parts else data
+
+    def find_secrets(self, text: str) -> list[tuple[int, int, str]]:
+        """The secrets in free text: start and end in characters, and the rule that finds it."""
+        whole = MessageText(text.encode("utf-8", "replace").decode(), keyed=False)
+        source = self._source(MessageText("", keyed=self.keyed), lambda _: "log.message")
+        scan = Scan(self, source, self.surface, Budgets(len(whole.data)))
+        spans = scan.find_private(whole.data)
+        return [(*whole.span(start, end), rule.id) for start, end, rule in spans]
 
 
 # --- databases --------------------------------------------------------------------------

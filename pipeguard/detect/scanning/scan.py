@@ -6,9 +6,8 @@ expressions run. The same pass finds the signs of encodings and of further readi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property, partial
-from itertools import islice
 
 from pipeguard.detect.matching.confirm import Finder, Occurrence
 from pipeguard.detect.matching.pattern_set import secret_group
@@ -191,15 +190,15 @@ class Scan:
         if levels > 1:
             self.decode(decoded, signs, inner, levels - 1)
 
-    def spans(self, data: bytes, is_asked: Callable[[Rule], bool]) -> list[tuple[int, int, Rule]]:
-        """The matches of some rules in a text as it is: start, end, rule; after many, unrated."""
+    def find_private(self, data: bytes) -> list[tuple[int, int, Rule]]:
+        """The secrets in a text as it is: start, end, rule; after many, unrated."""
         rated = 0
         plain, spans = Origin(self.source, "text"), list[tuple[int, int, Rule]]()
         found = (
             (rule, self._confirm(rule, data, low, high + TAIL_BYTES, View.TEXT))
             for low, high in blocks(len(data))
             for rule in self.lookup.look_plain(data[low : look_end(data, high)])[1]
-            if is_asked(rule)
+            if rule.is_private
         )
         for rule, matches in found:
             for match in dict.fromkeys(matches):  # text after several of them once
@@ -236,7 +235,7 @@ class Scan:
     def _crosses(self, origin: Origin, start: int, end: int) -> bool:
         """True if a range of a reading with this origin is in several strings of the text."""
         _, low, high, _ = origin.trace(start, end)
-        return len(list(islice(self.source.text.segments(low, high), 2))) > 1
+        return self.source.text.is_split(low, high)
 
     def _match(self, candidates: Iterable[Candidate]) -> None:
         """Rate and locate matches of one rule in a block, and note those that count."""

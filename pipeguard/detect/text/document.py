@@ -100,15 +100,14 @@ class MessageText:
             values = [value.encode("utf-8") for value in self.values[:-1]]
         return accumulate(map(len, values))
 
-    def segments(self, low: int, high: int) -> Iterator[tuple[int, int, Path]]:
-        """Start, end and path of each segment that overlaps a range of `data`."""
-        for index in range(self._index(low), self._index(high - 1) + 1):
-            yield self._starts[index], self._starts[index + 1], self._index_path(index)
+    def is_split(self, low: int, high: int) -> bool:
+        """True if a range of `data` is in several segments."""
+        return self._index(low) < self._index(high - 1)
 
     @cached_property
     def paths(self) -> list[Path]:
         """The path of each segment."""
-        return [path for *_, path in self.segments(0, len(self.data))]
+        return [*map(self._index_path, range(self._index(len(self.data) - 1) + 1))]
 
     def joined_keys(self) -> bytes:
         """The keys, each once, concatenated; empty if none could be part of a secret."""

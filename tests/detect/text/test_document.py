@@ -103,7 +103,7 @@ def test_nothing_escapes_wherever_it_stands(case: tuple[JsonValue, str], keyed: 
 def test_many_keys_are_located_in_one_walk() -> None:
     value: JsonValue = [{f"key{number}": True} for number in range(100_000)]
     text = MessageText(value, keyed=False)
-    last = [path for *_, path in text.segments(0, len(text.data))][-1]
+    last = text.paths[-1]
     assert last == (99_999, "key99999")
 
 
