@@ -16,6 +16,7 @@ from functools import cached_property
 from pipeguard.detect.checks.credential_names import is_credential_name
 from pipeguard.detect.commands.argument_roles import ArgumentRole, role
 from pipeguard.detect.flows import key_files, text_values
+from pipeguard.detect.flows.secret_egress import find_address_around, find_opened
 from pipeguard.detect.flows.secret_values import find_one_time_token
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.way_out import MOST_STRINGS, WayOut, is_sent_by_line, way_out
@@ -178,13 +179,11 @@ class LocatedMatch:
             return True
         if self.tool is None or not (self.is_argument and self._has_no_issuer):
             return False
-        address = text_values.address_around(self.text, self.match.start)
+        address = find_address_around(self.text, self.match.start)
         if not (address and self.knowledge.flows.has_returned(address)):
             return False
         strings = text_values.named_strings(get_value(self.value, ARGUMENTS))
-        return len(strings) <= MOST_STRINGS and address in text_values.find_opened(
-            self.tool.labels, strings
-        )
+        return len(strings) <= MOST_STRINGS and address in find_opened(self.tool.labels, strings)
 
     @property
     def _has_no_issuer(self) -> bool:

@@ -10,9 +10,8 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from pipeguard.detect.commands.argument_roles import ArgumentRole, role
-from pipeguard.detect.flows import text_values
+from pipeguard.detect.flows import leak_search, secret_egress, text_values
 from pipeguard.detect.flows.leak import SECRET_OUT, Leak
-from pipeguard.detect.flows.outgoing_call import KnownCall
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import RESTORED
 from pipeguard.detect.knowledge import Knowledge
@@ -320,10 +319,10 @@ class Findings(Knowledge):
         findings = self._secret_leaks(context, message)
         if context.tool is None:
             return findings
-        flows, tool = self.flows, self.tool(context.guard, context.tool)
+        tool = self.tool(context.guard, context.tool)
         arguments = get_value(message.value, ARGUMENTS)
         strings = text_values.named_strings(arguments)
-        leaks = flows.leaks(tool, arguments, context.now, KnownCall(context.event, strings))
+        leaks = leak_search.find_leaks(self.flows, tool, arguments, context.now, context.event)
         leaks += self._cut_keys(context, strings[:MOST_STRINGS])
         if not leaks:
             return findings
@@ -346,8 +345,8 @@ class Findings(Knowledge):
         tool = None if context.tool is None else self.tool(context.guard, context.tool)
         labels = Label.NONE if tool is None else tool.labels
         given: JsonValue = {part: params.get(part)}
-        confidence = text_values.secret_egress(vault, labels, given, flows.has_returned)
-        text_values.forget_addresses()
+        confidence = secret_egress.rate_egress(vault, labels, given, flows.has_returned)
+        secret_egress.forget_addresses()
         if confidence is None:
             return []
         place = context.place(("params", part))

@@ -8,7 +8,7 @@ from pipeguard.detect.content_marks import ContentMarks
 from pipeguard.detect.counting import LocatedMatch, pass_with_words
 from pipeguard.detect.cuts import can_cut, cut_findings, with_words
 from pipeguard.detect.flows.leak import Leak
-from pipeguard.detect.flows.text_values import forget_addresses
+from pipeguard.detect.flows.secret_egress import forget_addresses
 from pipeguard.detect.flows.way_out import forget_texts
 from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.scanning.rating import IN_MESSAGE, describe_steps, rerate

@@ -7,6 +7,7 @@ frame is judged in full.
 from __future__ import annotations
 
 from pipeguard.detect.findings import SHORT_BYTES, Findings, name_frame
+from pipeguard.detect.flows.leak_search import is_concerned
 from pipeguard.detect.flows.secret_values import begun_key
 from pipeguard.detect.flows.text_values import NAME_READERS, names_obeyed_file
 from pipeguard.detect.matching.confirm import EXPRESSIONS
@@ -51,7 +52,8 @@ class PlainLook(Findings):
     def may_leak(self, guard: Guard, outline: PlainOutline) -> bool:
         """True if `find_leaks` may find something in a call, or remember something of it."""
         tool = self.tool(guard, outline.tool or "")
-        return self.flows.concern(tool, outline) or bool(outline.ends and begun_key(outline.ends))
+        begins_key = outline.ends and begun_key(outline.ends)
+        return bool(begins_key) or is_concerned(self.flows, tool, outline)
 
     def sees_nothing(self, frame: bytes, outline: PlainOutline, call: Targets) -> bool:
         """True if one look shows that no rule matches in any reading of a call or of a result.

@@ -91,19 +91,17 @@ class LedgerMemory:
 
     def _make_room(self) -> None:
         """Free derived data first, and only then the rest."""
+        enough = self._limit * SHARE_LEFT
         for key in list(self._sizes):
-            if self._has_room():
+            if self._total <= enough:
                 return
             ledger = key()
             if ledger is not None:
                 ledger.forget_derived()
                 self._count(key, ledger)
-        self._have_some_give_way()
+        self._have_some_give_way(enough)
 
-    def _has_room(self) -> bool:
-        return self._total <= self._limit * SHARE_LEFT
-
-    def _have_some_give_way(self) -> None:
+    def _have_some_give_way(self, enough: float) -> None:
         sizes = Counter[str]()  # by owner
         turns = defaultdict[str, deque[Remembering]](deque)
         for key, size in self._sizes.items():
@@ -111,7 +109,7 @@ class LedgerMemory:
             if ledger is not None:
                 sizes[ledger.owner] += size
                 turns[ledger.owner].append(ledger)
-        while sizes and not self._has_room():
+        while sizes and self._total > enough:
             owner, _ = sizes.most_common(1)[0]
             ledger = turns[owner].popleft()
             before = self._total
@@ -189,7 +187,8 @@ class RememberedResults(dict[ToolResult, bytes]):
         return sum(map(len, kept.values()))
 
     def _note(self, result: ToolResult, sign: int) -> None:
-        key, size = result.key, sign * result.size
+        key = result.key
+        size = sign * result.size
         self.bytes += size
         self.taken_in += sign * result.takes_in
         _change(self._keys, key, sign)

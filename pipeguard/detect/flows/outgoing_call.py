@@ -12,11 +12,34 @@ from heapq import nlargest
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from pipeguard.detect.flows import overlap, text_values
+from pipeguard.detect.flows.overlap import (
+    PIECE_CHARS,
+    Overlap,
+    SearchBudget,
+    find_held,
+    find_shared,
+    in_pieces,
+    letters,
+    list_probes,
+    pieces,
+    rows,
+    shingles,
+    squeeze,
+)
 from pipeguard.detect.flows.readings import LONG_BYTES, readings
+from pipeguard.detect.flows.text_values import (
+    addresses,
+    digests,
+    figures,
+    mailboxes,
+    names,
+    people,
+    phone_numbers,
+    tokens,
+)
 from pipeguard.detect.flows.tool_labels import Label, Tool
 from pipeguard.detect.flows.tool_results import ToolResult
-from pipeguard.detect.text import decoders
+from pipeguard.detect.text.decoders import common_prefix
 from pipeguard.detect.words import word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
@@ -36,23 +59,6 @@ MANY_CONTACTS = 5  # of people, in a letter to somebody else
 TYPES = word_set("type fill press input")  # in the name of a tool that types into a page
 _DIGITS = lazy_regex("[0-9]+")
 _LONG_WORD = lazy_regex(rf"[^\s\"'<>()\[\]]{{{LONG_BYTES},}}")
-
-
-class KnownCall(NamedTuple):
-    """A call, and the facts already known about it.
-
-    Attributes:
-        event: identifies it until `Flows.settle`; if empty, it counts as sent at once.
-        strings: its strings, from `text_values.named_strings`; empty if unread.
-        opened: the web addresses that it only requests.
-    """
-
-    event: str = ""
-    strings: Sequence[tuple[str, str]] = ()
-    opened: frozenset[str] = frozenset()
-
-
-UNKNOWN = KnownCall()
 
 
 class Call:
@@ -93,9 +99,9 @@ class Call:
         self.recipients: Collection[str] = ()
         self._said = cache(read_said)
         self._before = ""
-        self._budget = overlap.SearchBudget()
+        self._budget = SearchBudget()
         self.text = text.decode("utf-8", "ignore")
-        self.plain = overlap.letters(self.text)
+        self.plain = letters(self.text)
         self.pieces: list[str] = []
         self._held: defaultdict[Kind, dict[ToolResult, list[int]]] = defaultdict(dict)
         self._are_new: dict[str, bool] = {}
@@ -111,7 +117,7 @@ class Call:
     @cached_property
     def squeezed_texts(self) -> list[str]:
         """The readings, reduced to ASCII letters and digits."""
-        return list(map(overlap.squeeze, self.readings))
+        return list(map(squeeze, self.readings))
 
     @cached_property
     def torn_text(self) -> str:
@@ -121,10 +127,10 @@ class Call:
     @cached_property
     def names(self) -> dict[str, list[str]]:
         """The accounts, branches and addresses named in the call, by their letters only."""
-        names = defaultdict[str, list[str]](list)
-        for name in _each_once(text_values.names(self.small)):
-            names[overlap.letters(name)].append(name)
-        return names
+        named = defaultdict[str, list[str]](list)
+        for name in _each_once(names(self.small)):
+            named[letters(name)].append(name)
+        return named
 
     @cached_property
     def small(self) -> str:
@@ -140,14 +146,14 @@ class Call:
     @cached_property
     def mailboxes(self) -> set[str]:
         """The mail addresses."""
-        return text_values.mailboxes(self.text)
+        return mailboxes(self.text)
 
     @cached_property
     def readings_of_probes(self) -> dict[str, list[int]]:
         """For each probe, the numbers of the readings that contain it."""
         numbers = defaultdict[str, list[int]](list)
-        for number, letters in enumerate((*self.letters, *self._letters_of_pieces)):
-            for probe in overlap.list_probes(letters):
+        for number, text in enumerate((*self.letters, *self._letters_of_pieces)):
+            for probe in list_probes(text):
                 numbers[probe].append(number)
         return numbers
 
@@ -164,12 +170,15 @@ class Call:
     def _clear(self) -> str:
         return f"{self._said_letters}\n{self.plain}"
 
-    def follow(self, before: str) -> None:
-        """Read it as the continuation of earlier, squeezed text; call this before other methods."""
-        self._before = before
+    def follow(self, before: Sequence[str], pieces: list[str]) -> None:
+        """Read it as the continuation of earlier calls; call this before other methods.
 
-    def put_together(self, pieces: list[str]) -> None:
-        """Join pieces from several calls into one text, without their common beginning."""
+        Args:
+            before: the squeezed texts of earlier calls that sent something.
+            pieces: the longest values of the tool's last calls and of this one, which are joined
+                into one text, without their common beginning.
+        """
+        self._before = "".join(before)
         if len(pieces) > 1:
             self.pieces = pieces
 
@@ -181,7 +190,7 @@ class Call:
         """The letters of the first pieces, joined without their common beginning."""
         if not self.pieces:
             return []
-        begin = min(decoders.common_prefix(self.pieces[0], piece) for piece in self.pieces[1:])
+        begin = min(common_prefix(self.pieces[0], piece) for piece in self.pieces[1:])
         return _letters(readings("".join(piece[begin:] for piece in self.pieces[:count]).encode()))
 
     def find_taken(self, results: list[ToolResult]) -> set[ToolResult]:
@@ -197,7 +206,7 @@ class Call:
         return found | self._find_secrets(results)
 
     def _look_up(
-        self, kind: Kind, results: list[ToolResult], budget: overlap.SearchBudget | None = None
+        self, kind: Kind, results: list[ToolResult], budget: SearchBudget | None = None
     ) -> set[ToolResult]:
         """Find the results that have values of a kind, and remember these."""
         values = self.values(kind)
@@ -207,7 +216,7 @@ class Call:
             likely = {*self.find_likely(values)}
             results = [each for each in results if each in likely]
         texts = [kind.read_text(each) for each in results] if values else []
-        held = overlap.find_held(values, texts, budget or self._budget)
+        held = find_held(values, texts, budget or self._budget)
         self._held[kind] |= {result: held.get(at, []) for at, result in enumerate(results)}
         return {results[at] for at in held}
 
@@ -226,8 +235,8 @@ class Call:
 
         These texts are short, and searches in other results must not use up their budget.
         """
-        for kind in (ORDERED_NAMES, ORDERED_ROWS) if results else ():
-            self._look_up(kind, results, overlap.SearchBudget(ANY_BYTES))
+        for kind in (ORDERED_NAMES, ORDERED_ROWS):
+            self._look_up(kind, results, SearchBudget(ANY_BYTES))
 
     def _find_secrets(self, results: list[ToolResult]) -> set[ToolResult]:
         """Find the results whose secret values the call may contain.
@@ -240,11 +249,13 @@ class Call:
         if not results or len(self.torn_text) + sum(map(len, self.readings)) > MOST_ROWS:
             self.secretive.update(results)
             return {each for each in results if self._may_take_secret(each)}
-        size, budget, texts = overlap.PIECE_CHARS, overlap.SearchBudget(), self.readings
-        signs = [row for text in texts for row in overlap.rows(text, size) if not row.isalnum()]
+        size = PIECE_CHARS
+        budget = SearchBudget()
+        texts = self.readings
+        signs = [row for text in texts for row in rows(text, size) if not row.isalnum()]
         both = [*self._rows, *(row[::-1] for row in self._rows)]
-        for rows, form in ((both, overlap.squeeze), (signs, str)):
-            held = overlap.find_held([*{*rows}], [form(each.text()) for each in results], budget)
+        for wanted, form in ((both, squeeze), (signs, str)):
+            held = find_held([*{*wanted}], [form(each.text()) for each in results], budget)
             self.secretive.update(results[at] for at in held)
         self.secretive.update(results if budget.is_spent else ())
         return {each for each in self.secretive if self._may_take_secret(each)}
@@ -258,22 +269,23 @@ class Call:
     def find_named(self, result: ToolResult) -> list[str]:
         """The values that a result calls secret by name, as they are in a reading."""
         named = [*dict.fromkeys(result.named_secrets())]
-        held = overlap.find_held(named, self.readings, overlap.SearchBudget(ANY_BYTES))
+        held = find_held(named, self.readings, SearchBudget(ANY_BYTES))
         return [named[at] for at in {*chain.from_iterable(held.values())}]
 
     @cached_property
     def _rows(self) -> set[str]:
         """Rows of its letters and digits: a secret in it has one, or a code one with a digit."""
         sent = "\n".join((self.torn_text, *self.squeezed_texts[1:]))
-        codes = (row for row in overlap.rows(sent, CODE_CHARS) if not row.isalpha())
-        return {*overlap.rows(sent, overlap.PIECE_CHARS), *codes}
+        codes = (row for row in rows(sent, CODE_CHARS) if not row.isalpha())
+        return {*rows(sent, PIECE_CHARS), *codes}
 
-    def shares(self, result: ToolResult, *, mentions: bool = True) -> overlap.Overlap:
+    def shares(self, result: ToolResult, *, mentions: bool = True) -> Overlap:
         """Find its plain text in a result, without digests, or without all its words there."""
-        sent, kind = self.plain, _WORDS if mentions else _DIGESTS
+        sent = self.plain
+        kind = _WORDS if mentions else _DIGESTS
         for value in self.find_held(kind, result):
-            sent = sent.replace(overlap.letters(value), "")
-        return overlap.find_shared(sent, result.letters(), self._said_letters, self._budget)
+            sent = sent.replace(letters(value), "")
+        return find_shared(sent, result.letters(), self._said_letters, self._budget)
 
     def goes_back(self, result: ToolResult) -> bool:
         """True if it goes only to a result's own subject, or to mail addresses in the result."""
@@ -284,8 +296,8 @@ class Call:
         are_few = 0 < len(self.mailboxes) <= FEW_MAILBOXES
         if not are_few or not all(each in result.text() for each in self.mailboxes):
             return False
-        mailboxes = text_values.mailboxes(result.text())
-        return self.mailboxes <= mailboxes and len(mailboxes) <= FEW_MAILBOXES
+        listed = mailboxes(result.text())
+        return self.mailboxes <= listed and len(listed) <= FEW_MAILBOXES
 
     def hides(self, result: ToolResult) -> int:
         """Count the letters of a result that are encoded here but were not in the result."""
@@ -294,10 +306,10 @@ class Call:
             return 0
         text = self.text
         words = sorted({*_LONG_WORD.findall(text)}, key=len, reverse=True)
-        for at in overlap.find_held(words, [result.text()], overlap.SearchBudget()).get(0, ()):
+        for at in find_held(words, [result.text()], SearchBudget()).get(0, ()):
             text = text.replace(words[at], " ")
         rest = self._with_text(text)
-        rest.put_together(self.pieces)
+        rest.pieces = self.pieces
         return hidden if text == self.text else rest._count_encoded(result)
 
     def _count_encoded(self, result: ToolResult) -> int:
@@ -318,9 +330,7 @@ class Call:
 
     def _most_shared(self, texts: Iterable[str], result: ToolResult) -> int:
         """Count the letters that a result shares with the text that shares the most."""
-        shared = (
-            overlap.find_shared(text, result.letters(), self._clear, self._budget) for text in texts
-        )
+        shared = (find_shared(text, result.letters(), self._clear, self._budget) for text in texts)
         return max((each.chars for each in shared), default=0)
 
     def is_new(self, value: str) -> bool:
@@ -343,13 +353,14 @@ class Call:
     def _with_text(self, text: str) -> Call:
         """The call with another text."""
         call = Call(self.tool, text.encode(), self._said, self.about)
-        call.recipients, call.secretive = self.recipients, self.secretive
-        call.follow(self._before)
+        call.recipients = self.recipients
+        call.secretive = self.secretive
+        call.follow([self._before], [])
         return call
 
     def takes(self, secret: str) -> bool:
         """True for a one-time secret of a result in any of its readings, whole or in pieces."""
-        bare = overlap.squeeze(secret)
+        bare = squeeze(secret)
         if bare.isdigit():
             return not self._numbers.isdisjoint((bare, bare[::-1]))
         return self._may_complete(bare) and self.completes(bare)
@@ -365,14 +376,14 @@ class Call:
 
     def _may_complete(self, bare: str) -> bool:
         """False if the call has few pieces of a value: the usual case, and 100 times as fast."""
-        if len(bare) < overlap.PIECE_CHARS:
-            rows = overlap.rows(f"{bare}\n{bare[::-1]}", CODE_CHARS)
-            return bare.isalpha() or not rows or not self._rows.isdisjoint(rows)
-        parts = overlap.pieces(bare)
+        if len(bare) < PIECE_CHARS:
+            both = rows(f"{bare}\n{bare[::-1]}", CODE_CHARS)
+            return bare.isalpha() or not both or not self._rows.isdisjoint(both)
+        parts = pieces(bare)
         missing = {*parts}.difference(self._rows)
         if 5 * len(missing) <= 2 * len(parts):
             return True
-        return self._rows.issuperset(overlap.pieces(bare[::-1]))
+        return self._rows.issuperset(pieces(bare[::-1]))
 
     def completes(self, bare: str) -> bool:
         """True if a squeezed value leaves with this call, whole or by the last of its pieces.
@@ -383,15 +394,13 @@ class Call:
         if any(bare in text or bare[::-1] in text for text in (*self.squeezed_texts, torn)):
             return True
         # If all of it was sent before, this call has to repeat a part.
-        was_sent = overlap.in_pieces(bare, self._before)
-        repeats = not was_sent or any(
-            piece in self.squeezed_texts[0] for piece in overlap.pieces(bare)
-        )
-        return repeats and overlap.in_pieces(bare, self.torn_text)
+        was_sent = in_pieces(bare, self._before)
+        repeats = not was_sent or any(piece in self.squeezed_texts[0] for piece in pieces(bare))
+        return repeats and in_pieces(bare, self.torn_text)
 
     @cached_property
     def _said_squeezed(self) -> str:
-        return overlap.squeeze("".join([each.text for each in self._said()]))
+        return squeeze("".join([each.text for each in self._said()]))
 
 
 def _each_once(values: Iterable[str]) -> list[str]:
@@ -402,7 +411,7 @@ def _each_once(values: Iterable[str]) -> list[str]:
 
 def _letters(texts: Iterable[str]) -> list[str]:
     """The letters of a plain text, and of its longest other readings."""
-    first, *others = dict.fromkeys(map(overlap.letters, texts))
+    first, *others = dict.fromkeys(map(letters, texts))
     return [first, *nlargest(MOST_READINGS, others, key=len)]
 
 
@@ -420,35 +429,29 @@ class Kind(NamedTuple):
 
 # Parts of letters: a result that shares a passage contains one.
 _PASSAGES = Kind(lambda call: [*call.readings_of_probes], ToolResult.letters)
-_DIGESTS = Kind(lambda call: text_values.digests(call.text), ToolResult.text)
+_DIGESTS = Kind(lambda call: digests(call.text), ToolResult.text)
 # Digests, addresses of the web, and recipients.
 _WORDS = Kind(
-    lambda call: [*call.values(_DIGESTS), *text_values.addresses(call.text), *call.recipients],
+    lambda call: [*call.values(_DIGESTS), *addresses(call.text), *call.recipients],
     ToolResult.text,
 )
 # Values that two texts do not share by chance.
 TOKENS = Kind(
-    lambda call: _each_once(text_values.tokens("\n".join(call.readings), are_telling=True)),
+    lambda call: _each_once(tokens("\n".join(call.readings), are_telling=True)),
     ToolResult.small,
 )
-PEOPLE = Kind(lambda call: _each_once(text_values.people(call.text)), ToolResult.small)
-FIGURES = Kind(
-    lambda call: _each_once(sorted(text_values.figures("\n".join(call.readings)))), ToolResult.text
-)
+PEOPLE = Kind(lambda call: _each_once(people(call.text)), ToolResult.small)
+FIGURES = Kind(lambda call: _each_once(sorted(figures("\n".join(call.readings)))), ToolResult.text)
 # Mail addresses and telephone numbers, except the recipients'.
 CONTACTS = Kind(
     lambda call: _each_once(
         each
         for text in call.readings
-        for each in (*text_values.mailboxes(text), *text_values.phone_numbers(text))
+        for each in (*mailboxes(text), *phone_numbers(text))
         if each not in call.recipients
     ),
     ToolResult.text,
 )
 # The parts that a text written for a model mentions: rows of a few words, and names.
-ORDERED_ROWS = Kind(
-    lambda call: _each_once(overlap.shingles(call.small)), ToolResult.addressed_part
-)
-ORDERED_NAMES = Kind(
-    lambda call: [*call.names], lambda result: overlap.letters(result.addressed_part())
-)
+ORDERED_ROWS = Kind(lambda call: _each_once(shingles(call.small)), ToolResult.addressed_part)
+ORDERED_NAMES = Kind(lambda call: [*call.names], lambda result: letters(result.addressed_part()))

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import re
-from array import array
-from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import pairwise, repeat
+from itertools import repeat
 
 from pipeguard.detect.checks.credential_names import is_credential_name
 from pipeguard.detect.commands.argument_usage import parse_json
 from pipeguard.detect.flows import overlap
-from pipeguard.detect.flows.tool_labels import Label
-from pipeguard.detect.flows.vault import Vault
-from pipeguard.detect.matching.confirm import occurs
+from pipeguard.detect.matching.confirm import find_signed, occurs, sign_finder
 from pipeguard.detect.text.document import MessageText
-from pipeguard.detect.text.encoding import runs
 from pipeguard.detect.text.layouts import NATIVE, is_sensitive, text_of_codes
-from pipeguard.detect.words import MODEL_FILES, arguments, credentials, word_set
+from pipeguard.detect.words import MODEL_FILES, arguments
 from pipeguard.detect.words import tools as lists
-from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import (
     JsonObject,
@@ -30,16 +24,17 @@ from pipeguard.firewall.protocol.json_values import (
     walk_values,
 )
 from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS
-from pipeguard.firewall.session.placeholders import PLACEHOLDER
 from pipeguard.unicode.name_words import name_words
+
+NamedStrings = Sequence[tuple[str, str]]  # each with the nearest name
 
 TOKEN_CHARS = 12  # shorter tokens are in two texts by chance
 MOST_CHARS = 256  # of a token; a longer one is several
 MIN_NAME_CHARS = 8  # of a name that a text gives to a model
-LEAST_SHORT, SHORT_CHARS = 3, 100  # of a short value
+LEAST_SHORT = 3  # characters of a short value,
+SHORT_CHARS = 100  # and at most
 MOST_WORDS = 64
 ROW_CHARS = 100  # between a person's name and their telephone number
-LEAST_DIGEST = 32  # hexadecimal digits
 _TELLING = lazy_regex(r"[\d@]")
 
 _PLAIN = lazy_regex(rf"[A-Za-z0-9_-]{{{TOKEN_CHARS},{MOST_CHARS}}}")
@@ -52,7 +47,8 @@ _MAILBOX_NAME = lazy_regex(r"[\w.+-]{1,64}")  # from right to left
 _AT_HOST = lazy_regex(r"@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 # RFC 1321, FIPS 180-4.
 _DIGEST = lazy_regex(r"\b(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128})\b", re.IGNORECASE)
-_REST_OF_URL = lazy_regex(r"[^\s\"'<>)\]]{1,8192}")
+# Begins with a sign, which `re` finds faster than a letter.
+_REST_OF_URL = lazy_regex(r"://(?:(?<=https://)|(?<=http://))[^\s\"'<>)\]]{1,8192}", re.IGNORECASE)
 _ESCAPED = lazy_regex(r"\\{1,4}(?:u([0-9a-fA-F]{4})|(/))|&amp;")
 _PERCENT = lazy_regex(r"%([0-7][0-9a-fA-F])")
 _SHORT_VALUE = lazy_regex(rf"(?=.{{0,99}}[0-9@#/])\S{{{LEAST_SHORT},{SHORT_CHARS}}}")
@@ -61,7 +57,6 @@ _AMOUNT = lazy_regex(rf"{arguments.alternatives('AMOUNTS')}|\An\Z", re.IGNORECAS
 
 
 _IN_RUN = re.sub(rb"[^\w%+-]", b" ", bytes(range(256)))  # a space for all other signs
-_IN_DIGEST = bytes(0x61 if chr(code) in "0123456789abcdefABCDEF" else 0x20 for code in range(256))
 
 
 def tokens(text: str, *, are_telling: bool = False) -> list[str]:
@@ -80,7 +75,8 @@ def find_tokens(
     text: str, least: int, *, has_parts: bool = True, is_telling: bool = False
 ) -> list[str]:
     """Runs of at least so many letters and digits, as `tokens` finds them."""
-    data, form = text.encode("utf-8", "replace"), overlap.native()
+    data = text.encode("utf-8", "replace")
+    form = overlap.native()
     if form is not None:
         found: list[str] = form.find_tokens(data, (least, MOST_CHARS), has_parts, is_telling)
         return found
@@ -134,7 +130,8 @@ def count_reachable(text: str) -> int:
 
 def mailboxes(text: str) -> set[str]:
     """The mail addresses in a text."""
-    found, at = set[str](), 0
+    found: set[str] = set()
+    at = 0
     for host in _AT_HOST.finditer(text):
         if name := _MAILBOX_NAME.match(text[max(at, host.start() - 64) : host.start()][::-1]):
             found.add(name[0][::-1] + host[0])
@@ -149,20 +146,27 @@ def figures(text: str) -> set[str]:
 
 def recipients(arguments: JsonValue) -> set[str]:
     """The mail addresses and telephone numbers that a call names as recipients."""
-    told = (
-        text for key, text in named_strings(arguments) if not lists.TOLD.isdisjoint(name_words(key))
-    )
-    text = "\n".join(told)
+    strings = named_strings(arguments)
+    text = "\n".join(text for key, text in strings if names_recipient(key))
     return {*mailboxes(text), *phone_numbers(text)}
+
+
+def names_recipient(key: str) -> bool:
+    """True for the name of an argument that says to whom something goes."""
+    return not lists.TOLD.isdisjoint(name_words(key))
 
 
 def targets(arguments: JsonValue) -> frozenset[str]:
     """The short values that name the recipient, or the thing written to if mail addresses do."""
-    named = arguments if isinstance(arguments, dict) else {}
-    recipients, things = (
-        {key: named[key] for key in named if not words.isdisjoint(name_words(key))}
-        for words in (lists.RECIPIENT, lists.TARGET)
-    )
+    recipients: JsonObject = {}
+    things: JsonObject = {}
+    members = arguments.items() if isinstance(arguments, dict) else ()
+    for key, value in members:
+        words = name_words(key)
+        if not lists.RECIPIENT.isdisjoint(words):
+            recipients[key] = value
+        if not lists.TARGET.isdisjoint(words):
+            things[key] = value
     told = short_values(recipients)
     are_mailboxes = told and all("@" in each and "/" not in each for each in told)
     return short_values(things) if are_mailboxes or not recipients else told
@@ -170,15 +174,10 @@ def targets(arguments: JsonValue) -> frozenset[str]:
 
 def addresses(text: str) -> list[str]:
     """The web addresses in a text."""
-    found, end, at = list[str](), 0, text.find("://")
-    while at >= 0:  # `re` would try each letter
-        size = 5 if text[max(end, at - 5) : at].casefold() == "https" else 4
-        start = at - size
-        is_web = start >= end and (size == 5 or text[start:at].casefold() == "http")
-        if is_web and (rest := _REST_OF_URL.match(text, at + 3)):
-            end = rest.end()
-            found.append(text[start:end])
-        at = text.find("://", max(end, at + 1))
+    found: list[str] = []
+    for match in _REST_OF_URL.finditer(text):
+        size = 4 if text[match.start() - 1] in "pP" else 5
+        found.append(text[match.start() - size : match.end()])
     return found
 
 
@@ -212,8 +211,7 @@ def find_addresses(value: JsonValue) -> list[str]:
 
 def digests(text: str) -> list[str]:
     """The digests in a text, of the usual lengths: a tool that verifies one repeats it."""
-    data = text.encode("utf-8", "replace")
-    return _DIGEST.findall(text) if any(runs(data, 0, len(data), _IN_DIGEST, LEAST_DIGEST)) else []
+    return [match[0] for match in find_signed(_DIGEST, sign_finder("[0-9a-f]{32}"), text)]
 
 
 def short_values(value: JsonValue) -> frozenset[str]:
@@ -224,13 +222,19 @@ def short_values(value: JsonValue) -> frozenset[str]:
 
 
 def _add_short_values(key: str, value: JsonValue, values: set[str]) -> None:
-    if type(value) is dict or type(value) is list:
-        members = value.items() if type(value) is dict else zip(repeat(""), value, strict=False)
-        for name, item in members if not has_amount_name(key) else ():
-            if type(item) is not Number or len(item) >= LEAST_SHORT:
-                _add_short_values(name, item, values)
-    elif type(value) is str or type(value) is Number:
+    if type(value) is str or type(value) is Number:
         add_short_value(key, value, values)
+        return
+    members: Iterable[tuple[str, JsonValue]] = ()
+    if type(value) is dict:
+        members = value.items()
+    elif type(value) is list:
+        members = zip(repeat(""), value, strict=False)
+    if has_amount_name(key):
+        return
+    for name, item in members:
+        if type(item) is not Number or len(item) >= LEAST_SHORT:
+            _add_short_values(name, item, values)
 
 
 def add_short_value(key: str, value: str, values: set[str]) -> None:
@@ -273,173 +277,6 @@ def without_credentials(value: JsonValue) -> JsonValue:
 def is_outside(value: str) -> bool:
     """True for a value of a call that names an address, or makes something public."""
     return "public" in value or value.startswith(("http://", "https://"))
-
-
-# --- secret egress ----------------------------------------------------------------------
-# Detects calls that would take away one of a server's secrets, or the placeholder of one.
-
-READ_CHARS = 2**16  # of one string that are read for secrets
-LOGIN_CHARS = 64  # before a secret that are read for how it is used
-# Before a secret in a line that is run: an option, a header or a variable that logs in with it.
-_LOGS_IN = lazy_regex(
-    rf"(?:(?:authori[sz]ation|bearer|basic|[\w-]*(?:{credentials.alternatives('BEFORE_VALUE')}))"
-    rf"[\s\"']{{0,2}}[:= ]\s?[\"']?(?:(?:{credentials.alternatives('SCHEMES')}) )?"
-    r"|(?:-u|--user) ?[\"']?[^\s:]{0,64}:"
-    r"|://[^\s/?#@]{0,64})\Z",
-    re.IGNORECASE,
-)
-# A placeholder has brackets, which end an address elsewhere.
-_URL_SCHEMES = "https?|ftps?|sftp|scp|tftp|wss?|smb|gopher|mqtts?|smtps?"
-_ADDRESS = lazy_regex(
-    rf"(?:{_URL_SCHEMES})://(?:{PLACEHOLDER.pattern}|[^\s\"'<>)\]]){{1,8192}}", re.IGNORECASE
-)
-_OPTION = lazy_regex(r"-[cfgikLnNoOPqsSvIJR46]{1,12}|--[a-z-]{2,40}")
-_FILE = lazy_regex(r"[\w./-]{1,200}")
-POSTED = lazy_regex(  # by curl, wget and PowerShell
-    r"\s(?:-[dF]|--(?:data|form|json|post-data)[a-z-]*|-body)[ =]?"
-    r"('[^']*'|\"(?:[^\"\\]|\\.)*\"|[^\s'\"]+)",
-    re.IGNORECASE,
-)
-_FILE_OPTIONS = word_set("-o -O -P --output --output-document")
-_AUTHORITY = lazy_regex(r"[^/?#]*")  # RFC 3986, section 3.2
-_USERINFO = lazy_regex(r"[^\s/?#@]*@")  # section 3.2.1
-
-
-def secret_egress(
-    vault: Vault, labels: Label, arguments: JsonValue, has_returned: Callable[[str], bool]
-) -> Confidence | None:
-    """Rate how surely a call takes a secret of the server away; None if none leaves.
-
-    It is sure in text that is sent, in or next to an address, and in a command that talks to a
-    network; less so in a credential's own place, as in a header: the address may be the intended
-    one. An address that the server gave with the secret in it may be requested again, but not sent
-    to anybody.
-
-    Args:
-        vault: the server's.
-        labels: the tool's abilities.
-        arguments: of the call, with placeholders or with secrets.
-        has_returned: True if a text came from the server.
-    """
-    if labels & Label.HOLDS:
-        return None
-    surest: Confidence | None = None
-    strings = named_strings(arguments)
-    whole = "\n".join([text for _, text in strings])
-    returned = vault.find_secrets(whole)
-    if "[secret:" not in whole and not returned:
-        return None  # before each string is examined
-    secrets = [(key, text, at) for key, text in strings for at in _secrets(vault, returned, text)]
-    first = "".join([text for _, text, _ in secrets[:1]])
-    has_address = bool(secrets and find_addresses(arguments)) or _ADDRESS.search(first)
-    if secrets and not (has_address or labels & (Label.SENDS | Label.OUTSIDE)):
-        return _sent_by_command(vault, returned, strings) if labels & Label.RUNS else None
-    opened = find_opened(labels, strings) if secrets else frozenset()
-    for key, text, start in secrets:
-        address = address_around(text, start)
-        is_asked = address in opened or not labels & (Label.SENDS | Label.RUNS)
-        if address and is_asked and has_returned(vault.restore(address).text):
-            continue
-        if address:
-            return Confidence.HIGH
-        before = text[max(0, start - LOGIN_CHARS) : start]
-        logs_in = is_credential_name(key) or (labels & Label.RUNS and _LOGS_IN.search(before))
-        confidence = Confidence.MEDIUM if logs_in else Confidence.HIGH
-        surest = confidence if surest is None else max(confidence, surest)
-    return surest
-
-
-def _sent_by_command(
-    vault: Vault, returned: Sequence[str], strings: Sequence[tuple[str, str]]
-) -> Confidence | None:
-    """Rate how surely a command without a web address sends a secret."""
-    # Imported here: few calls are scripts.
-    from pipeguard.detect.commands.network_commands import MARK, sends
-
-    scripts = [_mark_secrets(vault, returned, text, MARK) for _, text in strings]
-    whole = " ".join(scripts) if len(scripts) > 1 else ""  # a program, and a list of its arguments
-    confidences = [sends(script, _LOGS_IN.search) for script in (*scripts, whole)]
-    return max((sure for sure in confidences if sure is not None), default=None)
-
-
-def _mark_secrets(vault: Vault, returned: Sequence[str], text: str, mark: str) -> str:
-    """A text with a word in place of each secret of the server."""
-    for start in sorted(set(_secrets(vault, returned, text)), reverse=True):
-        if placeholder := PLACEHOLDER.match(text, start):
-            text = text[:start] + mark + text[placeholder.end() :]
-    for secret in sorted((s for s in returned if s in text[:READ_CHARS]), key=len, reverse=True):
-        text = text.replace(secret, mark)
-    return text
-
-
-def _secrets(vault: Vault, returned: Sequence[str], text: str) -> Iterator[int]:
-    """Find where secrets of the server, or their placeholders, begin."""
-    for placeholder in PLACEHOLDER.finditer(text):
-        if placeholder[0].startswith("[secret:") and vault.restore(placeholder[0]).restored_count:
-            yield placeholder.start()
-    for secret in (each for each in returned if each in text[:READ_CHARS]):
-        yield from (match.start() for match in re.finditer(re.escape(secret), text))
-
-
-def address_around(text: str, start: int) -> str:
-    """The web address around a secret; empty without one, or if the secret logs in to its host."""
-    starts, ends = _find_addresses(text)
-    at = bisect_left(starts, start) - 1
-    if at < 0 or start >= ends[at]:
-        return ""
-    before = text[starts[at] : start].partition("//")[2]
-    logs_in = _AUTHORITY.fullmatch(before) and _USERINFO.match(text, start)
-    return "" if logs_in else text[starts[at] : ends[at]]
-
-
-@lru_cache(maxsize=2)  # many secrets may be found in one text
-def _find_addresses(text: str) -> tuple[array[int], array[int]]:
-    """The starts and ends of the web addresses in a text."""
-    starts, ends = array("I"), array("I")
-    for address in _ADDRESS.finditer(text):
-        starts.append(address.start())
-        ends.append(address.end())
-    return starts, ends
-
-
-def forget_addresses() -> None:
-    """Drop the text in which `address_around` searched: it is a peer's, and may be long."""
-    _find_addresses.cache_clear()
-
-
-def find_opened(labels: Label, strings: Sequence[tuple[str, str]]) -> frozenset[str]:
-    """The web addresses that a call only requests, and does not pass on.
-
-    Args:
-        labels: the tool's abilities.
-        strings: of the call, from `named_strings`.
-    """
-    if not any("://" in text for _, text in strings):
-        return frozenset()
-    if any(not lists.TOLD.isdisjoint(name_words(key)) for key, _ in strings):
-        return frozenset()
-    found = {_opened_address(labels, key, text) for key, text in strings} - {""}
-    return frozenset(each for each in found if sum(text.count(each) for _, text in strings) == 1)
-
-
-def _opened_address(labels: Label, key: str, text: str) -> str:
-    """The address that an argument is, or that a command only opens; or empty."""
-    address = _ADDRESS.search(text)
-    if address is None:
-        return ""
-    rest = text.replace(address[0], "", 1)
-    is_named = not lists.ADDRESS.isdisjoint(word.removesuffix("s") for word in name_words(key))
-    is_opened = labels & Label.RUNS and _only_opens(rest)
-    return address[0] if is_opened or (is_named and not rest.strip()) else ""
-
-
-def _only_opens(command: str) -> bool:
-    """True for a command, without its address, that only opens it."""
-    words = command.replace("'", " ").replace('"', " ").split()
-    return not lists.OPENERS.isdisjoint(words[:1]) and all(
-        _OPTION.fullmatch(word) or (before in _FILE_OPTIONS and _FILE.fullmatch(word))
-        for before, word in pairwise(words)
-    )
 
 
 def names_obeyed_file(data: bytes) -> bool:

@@ -11,9 +11,16 @@ from functools import wraps
 from math import inf
 from typing import TypeVar, cast
 
-from pipeguard.detect.flows import overlap, secret_values, text_values
+from pipeguard.detect.flows import overlap, secret_values
 from pipeguard.detect.flows.leak import PRIVATE_OUT, UNTRUSTED_ACTS, Leak
-from pipeguard.detect.flows.text_values import NAME_READERS
+from pipeguard.detect.flows.text_values import (
+    NAME_READERS,
+    count_reachable,
+    decode_percent,
+    mailboxes,
+    phone_numbers,
+    unescape,
+)
 from pipeguard.detect.flows.tool_labels import CHANGES, PRIVATE, Label, Tool
 from pipeguard.detect.flows.value_places import plain
 from pipeguard.detect.matching.confirm import occurs
@@ -146,8 +153,8 @@ def find_mark(text: str) -> str:
 def tells_of_people(text: str) -> bool:
     """True if a text begins with a telephone number, an account or several mail addresses."""
     begin = text[: MARK_CHARS[0]]
-    has_number = bool(text_values.phone_numbers(begin)) or occurs(_ACCOUNT, begin)
-    return has_number or len(text_values.mailboxes(begin)) > 1
+    has_number = bool(phone_numbers(begin)) or occurs(_ACCOUNT, begin)
+    return has_number or len(mailboxes(begin)) > 1
 
 
 def find_addressed(text: str) -> str:
@@ -201,7 +208,15 @@ class ToolResult:
     """
 
     __slots__ = (
-        *("about", "derived", "frame", "key", "number", "since", "size", "takes_in", "tool"),
+        "about",
+        "derived",
+        "frame",
+        "key",
+        "number",
+        "since",
+        "size",
+        "takes_in",
+        "tool",
         "values",
     )
 
@@ -249,7 +264,7 @@ class ToolResult:
         """True if it has fields for contact details, or names with telephone numbers."""
         if occurs(_CONTACTS, self.frame[:FIELD_BYTES]):
             return True
-        return text_values.count_reachable(self.text()[:FIELD_BYTES]) >= FEW_REACHABLE
+        return count_reachable(self.text()[:FIELD_BYTES]) >= FEW_REACHABLE
 
     @_derive_once
     def text(self) -> str:
@@ -262,7 +277,8 @@ class ToolResult:
 
     def read(self) -> tuple[bytes, bool]:
         """The index of its rows, for `_overlap.c`; and True if it has a part for a model."""
-        data, form = self._lay_out(), overlap.native()
+        data = self._lay_out()
+        form = overlap.native()
         text = _join_words(data)
         if not data.isascii() or plain(text) != text:  # a wide space is no letter, but has bytes
             spelt = overlap.letters(plain(text)), plain(text), overlap.squeeze(text), text
@@ -291,13 +307,19 @@ class ToolResult:
                 yield path, text
             elif text.lstrip()[:1] in {"{", "["} and not is_of_one:
                 yield from walk_strings(_parse(text.encode("utf-8", "replace")))
-        most, layout, text = 2 if labels & Label.READS_PERSONAL else 1, "", self.strings()
-        for head in () if is_of_one else _HEAD.finditer(text):
-            fields, above = _HEAD_FIELD.findall(head[0]), "" if layout else text[: head.start()]
+        if is_of_one:
+            return
+        most = 2 if labels & Label.READS_PERSONAL else 1
+        layout = ""
+        text = self.strings()
+        for head in _HEAD.finditer(text):
+            fields = _HEAD_FIELD.findall(head[0])
             names = "\n".join(name for name, _ in fields)
+            above = "" if layout else text[: head.start()]
             if "\n" in above.strip() or above.count("\n") > most * (len(fields) > 1):
                 return
-            if (layout := layout or names) in names:
+            layout = layout or names
+            if names in layout:
                 yield from (((name,), value) for name, value in fields)
 
     @_derive_once
@@ -345,8 +367,8 @@ class ToolResult:
         text = self.text()
         if address in text or address.partition("://")[2].partition("/")[0] not in text:
             return address in text
-        unescaped = text_values.unescape(text)
-        return address in unescaped or address in text_values.decode_percent(unescaped)
+        unescaped = unescape(text)
+        return address in unescaped or address in decode_percent(unescaped)
 
     def forget(self, kept_bytes: int = 0) -> None:
         """Drop all but the frame, small data, and so many bytes of an index."""
@@ -411,7 +433,8 @@ class ForgottenResults:
     def add(self, results: Iterable[ToolResult], seconds: float) -> None:
         """Add forgotten results, each of which would have mattered for so many seconds."""
         for result in results:
-            key, labels = result.tool.key, result.tool.labels
+            key = result.tool.key
+            labels = result.tool.labels
             # A result that anybody can have is public; any other may have said that it is private.
             labels |= Label.NONE if labels & Label.OUTSIDE else Label.READS_PRIVATE
             if key not in self._tools and len(self._tools) >= MOST_TOOLS:
@@ -430,26 +453,27 @@ class ForgottenResults:
         if now > self._until:
             self._tools.clear()
             self._passed_chars = 0
-        source = self._find_source(tool)
+        labels = tool.labels & ~Label.OUTSIDE  # an address in a call tells nothing of its tool
+        source = self._find_source(tool.key, labels)
         if source is None:
             return []
         if self._passed_chars + chars < LEAST_CHARS:
             self._passed_chars += chars
             return []
         rule, name = source
-        confidence = Confidence.HIGH if tool.labels else Confidence.MEDIUM  # known abilities
+        confidence = Confidence.HIGH if labels else Confidence.MEDIUM  # known abilities
         note = f"what {name!r} gave is forgotten for want of memory, and this may be of it"
         return [Leak(rule, Severity.HIGH, confidence, name, note)]
 
-    def _find_source(self, tool: Tool) -> tuple[str, str] | None:
+    def _find_source(self, own: tuple[str, str], labels: Label) -> tuple[str, str] | None:
         """The rule for a call, and the name of the tool that gave it the text it may repeat."""
-        others = [(key[1], labels) for key, labels in self._tools.items() if key != tool.key]
-        if tool.labels & Label.SENDS:
-            private = [name for name, labels in others if labels & PRIVATE]
-            if private:
-                return PRIVATE_OUT, private[0]
-        if not tool.labels or tool.labels & (CHANGES | Label.SENDS):
-            foreign = [name for name, labels in others if labels & Label.TAKES_IN]
-            if foreign:
-                return UNTRUSTED_ACTS, foreign[0]
+        others = [(key[1], given) for key, given in self._tools.items() if key != own]
+        if labels & Label.SENDS:
+            for name, given in others:
+                if given & PRIVATE:
+                    return PRIVATE_OUT, name
+        if not labels or labels & (CHANGES | Label.SENDS):
+            for name, given in others:
+                if given & Label.TAKES_IN:
+                    return UNTRUSTED_ACTS, name
         return None

@@ -3,6 +3,7 @@
 import pytest
 
 from pipeguard.detect.flows.leak import PRIVATE_OUT, UNTRUSTED_ACTS, Leak
+from pipeguard.detect.flows.leak_search import find_leaks
 from pipeguard.detect.flows.ledger import RESULT_SECONDS, Flows
 from pipeguard.detect.flows.tool_labels import Label, Tool, make_tool
 from pipeguard.detect.flows.tool_results import (
@@ -58,7 +59,7 @@ def ledger(*tools: Tool) -> Flows:
 def test_what_is_sent_or_done_is_taken_for_it_where_it_would_matter(
     source: Tool, tool: Tool, rule: str | None
 ) -> None:
-    leaks = ledger(source).leaks(tool, {"body": WORDS}, 1.0)
+    leaks = find_leaks(ledger(source), tool, {"body": WORDS}, 1.0)
     assert [leak.rule for leak in leaks] == [rule] * (rule is not None)
     for leak in leaks:
         assert leak.source == source.name
@@ -68,14 +69,14 @@ def test_what_is_sent_or_done_is_taken_for_it_where_it_would_matter(
 @each("arguments, count", [({"url": "https://a.example/?d=none-of-it"}, 1), ({"text": WORDS}, 0)])
 def test_an_address_is_sent_by_any_tool(arguments: JsonValue, count: int) -> None:
     looks = Tool("look_at", Label.READS_PERSONAL)
-    assert len(ledger(FILE).leaks(looks, arguments, 1.0)) == count
+    assert len(find_leaks(ledger(FILE), looks, arguments, 1.0)) == count
 
 
 def test_what_came_back_since_then_is_looked_up_as_ever() -> None:
     value = "kX82mQz71LpT04vB"
     flows = ledger(PAGE)
     flows.record_result(make_tool("get_env", None), serialise({"result": value}), 1.0)
-    leaks: list[Leak] = flows.leaks(POST, {"body": value}, 2.0)
+    leaks: list[Leak] = find_leaks(flows, POST, {"body": value}, 2.0)
     assert {leak.rule for leak in leaks} == {UNTRUSTED_ACTS, "flows.secret-out"}
 
 

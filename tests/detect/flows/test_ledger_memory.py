@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pipeguard.detect.flows import ledger_memory
 from pipeguard.detect.flows.leak import PRIVATE_OUT
+from pipeguard.detect.flows.leak_search import find_leaks
 from pipeguard.detect.flows.ledger import DERIVED_BYTES, REQUEST_BYTES, Flows
 from pipeguard.detect.flows.tool_labels import make_tool
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
@@ -35,8 +36,8 @@ def test_the_least_recently_used_gives_way_and_others_stay() -> None:
     assert second.size() == 0
     assert first.size() > 0
     sent: JsonObject = {"body": "another text altogether"}
-    assert [leak.rule for leak in second.leaks(POST, sent)] == [PRIVATE_OUT]
-    assert first.leaks(POST, sent) == []
+    assert [leak.rule for leak in find_leaks(second, POST, sent)] == [PRIVATE_OUT]
+    assert find_leaks(first, POST, sent) == []
 
 
 def test_nobody_gives_way_to_another_ones_many_clients() -> None:
@@ -63,17 +64,17 @@ def test_what_can_be_worked_out_again_goes_before_anything_is_lost() -> None:
     for number in range(5):
         first.record_result(MAIL, mail(number), 0.0)
     small = first.size()
-    assert first.leaks(POST, {"body": TEXT})
+    assert find_leaks(first, POST, {"body": TEXT})
     assert first.size() > 2 * small
     while memory.total_bytes + len(mail(0)) < LIMIT:
         second.record_result(MAIL, mail(0), 0.0)
     second.record_result(MAIL, mail(0), 0.0)
     assert small <= first.size() < 2 * small
-    assert {leak.note for leak in first.leaks(POST, {"body": TEXT})} == {
+    assert {leak.note for leak in find_leaks(first, POST, {"body": TEXT})} == {
         "text that came back from 'read_mail' leaves through this call"
     }
     next(iter(first._results)).derived = DERIVED_BYTES + 1
-    first._bound_derived()
+    first.bound_derived()
     assert all(each.derived for each in first._results), "indexes stay, and count"
 
 
@@ -82,7 +83,7 @@ def test_one_that_alone_is_too_much_gives_way_itself() -> None:
     flows = Flows(memory)
     flows.record_result(MAIL, mail(0, 1_000), 0.0)
     assert flows.size() == memory.total_bytes == 0
-    assert [leak.rule for leak in flows.leaks(POST, {"body": TEXT})] == [PRIVATE_OUT]
+    assert [leak.rule for leak in find_leaks(flows, POST, {"body": TEXT})] == [PRIVATE_OUT]
 
 
 def test_a_client_that_is_gone_takes_nothing_and_nobody_gives_way_for_it() -> None:
@@ -114,7 +115,7 @@ def test_the_sum_is_right_though_threads_record_and_look_up_at_once() -> None:
             flows = ledgers[(number + turn) % len(ledgers)]
             flows.record_result(MAIL, mail(turn, 20), float(turn))
             flows.record_request(mail(turn, 2))
-            flows.leaks(POST, {"body": TEXT}, float(turn))
+            find_leaks(flows, POST, {"body": TEXT}, float(turn))
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(use, range(4)))

@@ -8,13 +8,9 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 
-from pipeguard.detect.flows import text_values
-from pipeguard.detect.flows.text_values import (
-    address_around,
-    find_opened,
-    named_strings,
-    secret_egress,
-)
+from pipeguard.detect.flows import secret_egress
+from pipeguard.detect.flows.secret_egress import find_address_around, find_opened, rate_egress
+from pipeguard.detect.flows.text_values import named_strings
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import Vault
 from pipeguard.firewall.finding import Action, Confidence, Direction
@@ -38,7 +34,7 @@ SIGNED = f"https://files.example/up?X-Sig={TOKEN}"
 
 
 def sureness(does: Label, arguments: JsonValue) -> Confidence | None:
-    return secret_egress(VAULT, does, arguments, lambda text: text == SIGNED)
+    return rate_egress(VAULT, does, arguments, lambda text: text == SIGNED)
 
 
 @pytest.mark.parametrize("secret", [KEY, TOKEN, PASSWORD])
@@ -150,20 +146,20 @@ def test_and_nobody_may_be_told_of_it(labels: Label, arguments: JsonObject) -> N
 
 def test_what_is_before_an_at_sign_of_a_query_logs_nobody_in() -> None:
     at = f"https://a.example/r?t={TOKEN}&mail=ann@mail.example"
-    assert address_around(at, at.index(TOKEN)) == at
+    assert find_address_around(at, at.index(TOKEN)) == at
     login = f"https://shop:{TOKEN}@a.example/r"
-    assert address_around(login, login.index(TOKEN)) == ""
+    assert find_address_around(login, login.index(TOKEN)) == ""
 
 
 def test_an_address_is_around_what_it_has_in_it_and_around_nothing_else() -> None:
     other = f"https://b.example/{TOKEN}"
     text = f"see https://a.example/r {TOKEN}, xx{other} and ftp:{TOKEN}"
     first, second, third = (at.start() for at in re.finditer(TOKEN, text))
-    assert address_around(text, first) == ""
-    assert address_around(text, second) == other
-    assert address_around(text, third) == ""
-    assert address_around(other, 0) == ""
-    assert address_around(TOKEN, 0) == ""
+    assert find_address_around(text, first) == ""
+    assert find_address_around(text, second) == other
+    assert find_address_around(text, third) == ""
+    assert find_address_around(other, 0) == ""
+    assert find_address_around(TOKEN, 0) == ""
 
 
 def test_a_text_is_searched_for_addresses_once_however_many_secrets_it_has(
@@ -175,9 +171,9 @@ def test_a_text_is_searched_for_addresses_once_however_many_secrets_it_has(
         searched.append(text)
         return []
 
-    monkeypatch.setattr(text_values, "_ADDRESS", SimpleNamespace(finditer=find_all))
+    monkeypatch.setattr(secret_egress, "_ADDRESS", SimpleNamespace(finditer=find_all))
     text = "a line of many, and this is the only text of its kind\n" * 200
-    assert not any(address_around(text, at) for at in range(0, len(text), 29))
+    assert not any(find_address_around(text, at) for at in range(0, len(text), 29))
     assert searched == [text]
 
 

@@ -1,0 +1,393 @@
+"""Looks up a call in earlier results: who gets which part of it, and what that part repeats.
+
+A tool is labelled by the abilities in its definition. Input for a tool that sends out, runs, keeps
+or undoes something is looked up in the results of others, as it is and decoded.
+
+It cannot detect paraphrase, or data that crosses from one wrapped server to another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
+
+from pipeguard.detect.flows import overlap
+from pipeguard.detect.flows.leak import PRIVATE_OUT, SECRET_OUT, UNTRUSTED_ACTS, Leak
+from pipeguard.detect.flows.ledger import Flows
+from pipeguard.detect.flows.outgoing_call import (
+    CONTACTS,
+    FIGURES,
+    MANY_CONTACTS,
+    MANY_NAMES,
+    ORDERED_NAMES,
+    ORDERED_ROWS,
+    PEOPLE,
+    TOKENS,
+    TYPES,
+    Call,
+)
+from pipeguard.detect.flows.secret_egress import POSTED, find_opened
+from pipeguard.detect.flows.secret_values import by_letters
+from pipeguard.detect.flows.text_values import (
+    NamedStrings,
+    digests,
+    find_addresses,
+    is_outside,
+    join_sent,
+    long_words,
+    longest_run,
+    named_strings,
+    names_obeyed_file,
+    recipients,
+    short_values,
+    targets,
+    without_credentials,
+)
+from pipeguard.detect.flows.tool_labels import ACTS, CHANGES, Label, Tool
+from pipeguard.detect.flows.tool_results import ToolResult
+from pipeguard.firewall.finding import Confidence, Severity
+from pipeguard.firewall.protocol.json_values import JsonValue
+from pipeguard.firewall.protocol.message import PlainOutline
+from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.records import NamedTuple
+from pipeguard.unicode.name_words import name_words
+
+PIECE_CHARS = 2048  # of one piece of a value that is encoded
+ARGUMENT_BYTES = 2**16  # of one call's arguments that are looked up in the memory
+_OUTWARD = Label.SENDS | Label.OUTSIDE
+
+
+class _Part(NamedTuple):
+    """A part of a call, and who gets it.
+
+    Attributes:
+        tool: with the labels that hold for this part.
+        value: the arguments, or a text in them.
+        text: its strings.
+        strings: of the whole call, from `named_strings`.
+        opened: the web addresses that the call only requests.
+    """
+
+    tool: Tool
+    value: JsonValue
+    text: bytes
+    strings: NamedStrings
+    opened: frozenset[str]
+
+
+def is_concerned(flows: Flows, tool: Tool, outline: PlainOutline) -> bool:
+    """True if remembered data may matter to a call, or something of it is kept; usually False.
+
+    Args:
+        flows: of the client.
+        tool: the called tool.
+        outline: of the call.
+    """
+    is_outward = outline.may_hold_address or tool.labels.meets(_OUTWARD)
+    may_concern = flows.may_concern(tool, is_outward=is_outward)
+    if may_concern is not None:
+        return may_concern
+    return bool(find_leaks(flows, tool, parse_json(outline.arguments or b"null")))
+
+
+def find_leaks(
+    flows: Flows, tool: Tool, arguments: JsonValue, now: float = 0.0, event: str = ""
+) -> list[Leak]:
+    """Look up a tool's input in earlier results.
+
+    Args:
+        flows: of the client.
+        tool: the called tool.
+        arguments: of the call.
+        now: seconds on the session's clock.
+        event: identifies the call until `Flows.settle`; if empty, it counts as sent at once.
+    """
+    strings = named_strings(arguments)
+    bare = arguments
+    leaks: list[Leak] = []
+    opened = frozenset[str]()
+    if flows.has_sources(tool):
+        opened = find_opened(tool.labels, strings)
+        if tool.is_sink or tool.labels.meets(Label.OUTSIDE):
+            bare = without_credentials(arguments)
+        if tool.is_sink:
+            part = _label_arguments(tool, bare, strings, opened)
+            leaks = _look_up(flows, part, now, event)
+    requested = _list_requested(flows, tool, arguments, strings)
+    if requested:
+        # A client that renders the tool's input requests the addresses in it.
+        client = tool._replace(labels=_OUTWARD)
+        text = " ".join(requested)
+        part = _Part(client, text, text.encode()[:ARGUMENT_BYTES], strings, opened)
+        leaks += _look_up(flows, part, now, event)
+    if not leaks and bare != arguments and tool.labels.meets(Label.OUTSIDE):
+        # A credential may go into its own argument, but an address can be anybody's.
+        part = _label_arguments(tool, arguments, strings, opened)
+        used = _look_up(flows, part, now, event)
+        leaks = [leak._replace(confidence=Confidence.MEDIUM) for leak in used]
+    if tool.acts:
+        leaks += _find_order(flows, tool, arguments)
+    return leaks
+
+
+def _label_arguments(
+    tool: Tool,
+    arguments: JsonValue,
+    strings: NamedStrings,
+    opened: frozenset[str],
+) -> _Part | None:
+    """Arguments with the labels of a call that has them; None if it writes a harmless file."""
+    text = join_sent(arguments)[:ARGUMENT_BYTES]
+    labels = tool.labels
+    if labels & Label.WRITES:
+        if not names_obeyed_file(text):
+            return None
+        labels |= Label.KEEPS
+    if any(map(is_outside, short_values(arguments))):
+        labels |= Label.OUTSIDE
+    return _Part(tool._replace(labels=labels), arguments, text, strings, opened)
+
+
+def _list_requested(
+    flows: Flows, tool: Tool, arguments: JsonValue, strings: NamedStrings
+) -> list[str]:
+    """The addresses that a tool which does not send may have somebody request, and what they get.
+
+    Addresses that were read, unchanged, in files of the same server are left out.
+    """
+    if tool.labels.meets(Label.SENDS):
+        return []
+    addresses = find_addresses(arguments)
+    if addresses and tool.stores:
+        addresses = [*dict.fromkeys(addresses)]
+        files = [r for r in flows.find_likely(addresses) if r.tool.is_file_reader(tool.server)]
+        held = overlap.find_held(addresses, [r.text() for r in files], overlap.SearchBudget())
+        were_read = {at for numbers in held.values() for at in numbers}
+        addresses = [address for at, address in enumerate(addresses) if at not in were_read]
+    if addresses and tool.labels.meets(Label.RUNS):
+        for _, text in strings:
+            addresses += POSTED.findall(text)
+    return addresses
+
+
+def _look_up(flows: Flows, part: _Part | None, now: float, event: str) -> list[Leak]:
+    """Find the leaks through a part of a call."""
+    if part is None:
+        return []
+    leaks = flows.find_forgotten(part.tool, part.text, now)
+    repeated = _find_repeated(flows, part)
+    results = {*repeated, *flows.list_sources(part.tool)}
+    if not results:
+        return leaks
+    about = targets(part.value)
+    call = Call(part.tool, part.text, flows.read_words, about, part.opened)
+    call.recipients = recipients(part.value)
+    call.find_likely = flows.find_likely
+    sent = call.text if part.tool.labels.meets(Label.SENDS) else ""
+    piece = longest_run(sent)[:PIECE_CHARS]
+    squeezed = overlap.squeeze(sent)[-ARGUMENT_BYTES:]
+    call.follow(*flows.record_sent(event, part.tool, squeezed, piece))
+    leaks += rate_results(call, sorted(results, key=attrgetter("number")), repeated)
+    flows.bound_derived()
+    return leaks
+
+
+def _find_repeated(flows: Flows, part: _Part) -> list[ToolResult]:
+    """The results of others, from outside, that a call which acts may repeat."""
+    sent = ""
+    if part.tool.labels.meets(ACTS | Label.GUARDS):
+        sent = part.text.decode("utf-8", "ignore")
+    letters = overlap.letters(sent)
+    hashes = digests(sent)
+    results = flows.find_likely([*overlap.list_probes(letters), *hashes])
+    if results:  # the longest string is often sent again
+        said = "".join([words.letters for words in flows.read_words()])
+        longest = overlap.letters(max((each for _, each in part.strings), key=len, default=""))
+        parts = [*overlap.list_new_probes(letters, longest, said), *hashes]
+        likely = {*flows.find_likely(parts)}
+        results = [result for result in results if result in likely]
+    return [each for each in results if each.takes_in and each.key != part.tool.key]
+
+
+def _find_order(flows: Flows, tool: Tool, arguments: JsonValue) -> list[Leak]:
+    """Find the order that a call carries out, or a further part of one carried out earlier."""
+    if not flows.has_results:
+        return []
+    from pipeguard.detect.flows.orders import ActingCall  # most first calls do nothing
+
+    call = ActingCall(tool.acts, arguments, flows.read_words)
+    results = flows.find_likely([each.text for each in call.values], has_words=True)
+    carried = flows.list_orders()
+    if not results and not carried:
+        return []
+    order = call.find_order(results)
+    if order is not None:
+        flows.record_order(order)
+    else:
+        order = call.find_part(carried)
+    flows.bound_derived()
+    return [] if order is None else [order.leak()]
+
+
+# --- rating ---------------------------------------------------------------------------------
+
+# How much of a result may leave before it is a leak, in shared letters and digits.
+COVERED_CHARS = 44  # of private text that goes to anybody
+QUOTED_CHARS = 72  # and to a named recipient: answers quote the text they answer
+MARKED_CHARS = 32  # of a text that says that it is not for everybody
+HIDDEN_CHARS = 24  # of text that was encoded
+ACTED_CHARS = 32  # of text that anybody may have written, and that is run
+PASSAGE_CHARS = 24  # in a row, or else
+PASSAGES_SHARE = 0.25  # of all that is sent
+ORDERED_CHARS = 16  # of words that a text tells a model to use
+MANY_TOKENS = 3  # a list of people, not only the recipient
+
+
+def rate_results(
+    call: Call, results: Sequence[ToolResult], repeated: Sequence[ToolResult]
+) -> Iterator[Leak]:
+    """Find the leaks through a call.
+
+    Args:
+        call: the call.
+        results: that it may take something from, the oldest first.
+        repeated: those of them from outside that it may repeat.
+    """
+    labels = call.tool.labels
+    addressed = {result for result in results if result.addressed_part()}  # written for a model
+    obeyed = set[ToolResult]()
+    if not labels or labels & (CHANGES | Label.SENDS):
+        obeyed = addressed
+    private = set[ToolResult]()
+    if labels & Label.SENDS:
+        sources = [result for result in results if result.is_private()]
+        if sources:
+            private = call.find_taken(sources)
+    call.look_up_orders([*obeyed])
+    for result in reversed(results):
+        if result in private:
+            yield from _find_private(call, result, has_orders=bool(addressed))
+        if result in obeyed:
+            yield from _find_obeyed(call, result)
+        elif result in repeated and call.shares(result, mentions=False).chars >= ACTED_CHARS:
+            name = result.tool.name
+            note = f"text from {name!r}, which anybody may have written, is run or kept"
+            confidence = Confidence.HIGH if labels & Label.GUARDS else Confidence.MEDIUM
+            yield Leak(UNTRUSTED_ACTS, Severity.HIGH, confidence, name, note, result)
+
+
+def _find_private(call: Call, result: ToolResult, *, has_orders: bool) -> Iterator[Leak]:
+    """Find private results that leave.
+
+    Args:
+        call: the call.
+        result: the result.
+        has_orders: True if some result tells a model what to do.
+    """
+    name = result.tool.name
+    call = call.leave_out_opened(result)
+    confidence = _rate_secret(call, result)
+    if confidence is not None:
+        note = f"a value that came back from {name!r} leaves through this call"
+        yield Leak(SECRET_OUT, Severity.CRITICAL, confidence, name, note, result)
+    elif result.labels() & (Label.READS_PRIVATE | Label.READS_SECRET):
+        rated = _rate_text(call, result, has_orders=has_orders), _rate_people(call, result)
+        found = [confidence for confidence in rated if confidence is not None]
+        if found:
+            note = f"text that came back from {name!r} leaves through this call"
+            yield Leak(PRIVATE_OUT, Severity.HIGH, max(found), name, note, result)
+
+
+def _rate_text(call: Call, result: ToolResult, *, has_orders: bool) -> Confidence | None:
+    """Rate how surely private text leaves; None if too little of it does."""
+    source = result.labels()
+    is_outside = bool(call.tool.labels & Label.OUTSIDE)
+    hidden = covered = call.hides(result)
+    clear = call.shares(result)
+    is_most = clear.chars >= PASSAGES_SHARE * len(call.letters[0])
+    if is_most or clear.longest >= PASSAGE_CHARS:
+        covered += clear.chars
+    tokens = call.find_new(TOKENS, result)
+    shared = [token for token in tokens if token not in call.recipients]
+    if len(shared) >= MANY_TOKENS:
+        covered += sum(map(len, shared))
+        hidden += sum(len(token) for token in shared if token not in call.text)
+    is_meant = is_outside and bool(source & Label.READS_PERSONAL)
+    names = len(call.find_new(PEOPLE, result))
+    is_list = is_meant and (len(shared) >= MANY_TOKENS or names >= MANY_NAMES)
+    enough = COVERED_CHARS if is_outside or has_orders else QUOTED_CHARS
+    if call.goes_back(result) and not has_orders:
+        covered = hidden  # a person named there already knows it
+        is_list = False
+    elif result.is_marked():
+        enough = MARKED_CHARS
+        is_meant = True
+    elif not is_outside and not source & Label.READS_PERSONAL and not has_orders:
+        covered = hidden  # a file quoted in its own place
+    if covered < enough and hidden < HIDDEN_CHARS and not is_list:
+        return None
+    is_sure = is_meant or hidden >= HIDDEN_CHARS or has_orders
+    return Confidence.HIGH if is_sure else Confidence.MEDIUM
+
+
+def _rate_people(call: Call, result: ToolResult) -> Confidence | None:
+    """Rate how surely facts about people leave, for a recipient who is not one of them."""
+    text = result.text()
+    is_told = bool(call.recipients) and all(each in text for each in call.recipients)
+    if is_told or call.goes_back(result):
+        return None
+    is_public = bool(call.tool.labels & Label.OUTSIDE)
+    names = len(call.find_new(PEOPLE, result))
+    figures = len(call.find_new(FIGURES, result)) if names else 0
+    rows = min(names, figures)
+    records = rows if rows and result.has_records() else 0
+    if records > 1 or (records and is_public):
+        return Confidence.HIGH
+    contacts = len(call.find_new(CONTACTS, result))
+    is_list = contacts >= MANY_CONTACTS or (is_public and rows >= MANY_NAMES)
+    if is_list and result.has_contacts():
+        return Confidence.HIGH
+    return Confidence.MEDIUM if records else None
+
+
+def _rate_secret(call: Call, result: ToolResult) -> Confidence | None:
+    """Rate how surely a secret of a result leaves; None if none does."""
+    text = result.text()
+    is_secret = result.looks_secret()
+    tokens = call.find_new(TOKENS, result)
+    looks_secret = any(token in text and is_secret(token) for token in tokens)
+    if result in call.secretive:
+        if any(map(call.takes, result.one_time_secrets())):
+            looks_secret = True
+            types = not TYPES.isdisjoint(name_words(call.tool.name))
+            if call.tool.labels & Label.OUTSIDE or not types:  # perhaps where it was asked for
+                return Confidence.HIGH
+        completed = {*filter(call.completes_new, result.secrets())}
+        looks_secret = looks_secret or bool(completed)
+        if any(map(call.is_new, call.find_named(result))):
+            return Confidence.HIGH
+        if any(bare in completed for bare in by_letters(result.named_secrets())):
+            return Confidence.HIGH
+    if not looks_secret:
+        return None
+    return Confidence.HIGH if result.labels() & Label.READS_SECRET else Confidence.MEDIUM
+
+
+def _find_obeyed(call: Call, result: ToolResult) -> Iterator[Leak]:
+    """Find a call that follows a result's instructions to a model."""
+    order = result.addressed_part()
+    named = call.find_held(ORDERED_NAMES, result)
+    obeys = any(call.is_new(name) for letters in named for name in call.names[letters])
+    if not obeys:
+        rows = call.find_new(ORDERED_ROWS, result)
+        obeys = sum(map(len, rows)) >= ORDERED_CHARS
+    if call.tool.labels & Label.GUARDS and not obeys:
+        obeys = any(word in order for word in long_words(call.text))
+    if obeys:
+        note = f"{result.tool.name!r} gave a text that tells a model to do this"
+        is_sent = bool(call.tool.labels & Label.SENDS)
+        from pipeguard.detect.flows.order_sentences import is_forwarded  # for orders obeyed
+
+        is_shown = is_sent and is_forwarded(order, call.text, call.recipients)
+        confidence = Confidence.MEDIUM if is_shown else Confidence.HIGH
+        yield Leak(UNTRUSTED_ACTS, Severity.HIGH, confidence, result.tool.name, note, result)
