@@ -18,7 +18,7 @@ from functools import cache, lru_cache
 
 from pipeguard.detect.text.diffs import changed_file
 from pipeguard.detect.text.long_literals import long_literals, without_long_literals
-from pipeguard.detect.words import file_names, match_stem, orders, topics
+from pipeguard.detect.words import file_names, orders, topics
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.unicode.name_words import words_of_any_script
 
@@ -82,8 +82,10 @@ _NAMES_A_THING = frozenset({"a", "an", "the", "about", "word", "named", "called"
 
 @cache
 def _acting() -> re.Pattern[str]:
-    words = "|".join(map(match_stem, orders.in_order("ACTING")))
-    return re.compile(rf"\b(?:{words})\b", re.IGNORECASE)
+    words = (
+        stem[:-1] if stem.endswith("_") else rf"{stem}\w*" for stem in orders.in_order("ACTING")
+    )
+    return re.compile(rf"\b(?:{'|'.join(words)})\b", re.IGNORECASE)
 
 
 def may_act(text: str) -> bool:

@@ -330,7 +330,7 @@ def serves(purposes: Iterable[str], value: JsonValue, path: Path, start: int) ->
     """True if a definition is for one of the listed purposes.
 
     Args:
-        purposes: words in small letters; one without `_` at its end may go on.
+        purposes: words in small letters; `*` at the end means any ending.
         value: the definition, as in a list of tools or prompts.
         path: of the string in it that contains the match.
         start: where the match begins in that string, in characters. In the first sentence, only
@@ -373,4 +373,5 @@ def shows_attack(value: JsonValue, path: Path, start: int, data: bytes, span: Ra
 
 @lru_cache(maxsize=64)
 def _pattern(purposes: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(map(words.match_stem, purposes)))
+    parts = (re.escape(word.removesuffix("*")) + r"\w*" * word.endswith("*") for word in purposes)
+    return re.compile("|".join(parts))

@@ -67,11 +67,6 @@ def alternatives(expressions: str) -> str:
     return "|".join(expressions.split())
 
 
-def match_stem(stem: str) -> str:
-    """An expression for each word that begins with a stem; only for itself if `_` ends it."""
-    return re.escape(stem.removesuffix("_")) + ("" if stem.endswith("_") else r"\w*")
-
-
 # Files that models read before all else.
 MODEL_FILES = (
     r"(?:claude|agents?|gemini|memory|soul|skill)(?:\.\w+)?\.md\b|\.cursorrules|\.windsurfrules"
