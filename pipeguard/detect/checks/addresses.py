@@ -64,7 +64,8 @@ def parse_inet_aton(name: str) -> IPv4Address | None:
     if any(number > 0xFF for number in first):
         if not re.fullmatch(r"(?:[1-9]\d{2}\.){3}[1-9]\d{2}", name):
             return None
-        first, last = [number & 0xFF for number in first], last & 0xFF  # some keep the last bits
+        first = [number & 0xFF for number in first]  # some keep the last bits
+        last &= 0xFF
     limit = 1 << 8 * (5 - len(parts))
     value = last % limit if len(parts) == 1 else last  # some keep the part that fits into 32 bits
     if value >= limit:
@@ -104,8 +105,8 @@ _CARRIERS = (
 
 @cache
 def _networks() -> list[tuple[IPv4Network | IPv6Network, Reach]]:
-    rows = (row.partition("=") for row in hosts.in_order("REACHES"))
-    return [(ip_network(network), Reach(reach)) for network, _, reach in rows]
+    rows = hosts.pairs("REACHES").items()
+    return [(ip_network(network), Reach(reach)) for network, reach in rows]
 
 
 def classify_ip(address: IPv4Address | IPv6Address) -> Reach:

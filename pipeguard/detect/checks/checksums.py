@@ -26,10 +26,7 @@ BECH32M = 0x2BC830A3  # the constant of its checksum
 BASE32 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 BASE58_BYTES = 128  # an extended key has 112; decoding is quadratic, so no more
 
-IBAN_LENGTHS = {
-    country: int(length)
-    for country, _, length in (each.partition("=") for each in published.in_order("IBAN_LENGTHS"))
-}
+IBAN_LENGTHS = {country: int(length) for country, length in published.pairs("IBAN_LENGTHS").items()}
 
 
 def digits(number: int, alphabet: bytes, width: int) -> bytes:
@@ -212,7 +209,8 @@ def is_wallet(address: bytes) -> bool:
     if _BECH32.fullmatch(small):
         prefix, _, body = small.rpartition(b"1")
         if prefix and len(body) > 6 and not body.translate(None, BECH32):
-            rest, check = body[:-6], body[-6:]
+            rest = body[:-6]
+            check = body[-6:]
             if any(check == bech32_checksum(prefix, rest, each) for each in (1, BECH32M)):
                 return True
     if not _BASE58.fullmatch(address):

@@ -133,8 +133,14 @@ def checks() -> Mapping[str, Check]:
     )
 
     modules = (
-        *(benign_commands, checksums, host_labels, passwords),
-        *(randomness, readable, tokens, unseen),
+        benign_commands,
+        checksums,
+        host_labels,
+        passwords,
+        randomness,
+        readable,
+        tokens,
+        unseen,
     )
     return {name: check for module in modules for name, check in module.CHECKS.items()}
 

@@ -56,8 +56,7 @@ _DEDICATED = lazy_regex(r"(?i)mcp|claude\w*\.json|config\.toml")
 # -- what they contain ---------------------------------------------------------------------------
 
 # The maps of servers.
-_SERVER_MAPS = "mcpServers|mcp_servers|context_servers|extensions|servers|mcp"
-_SERVERS = frozenset(_SERVER_MAPS.split("|"))
+_SERVER_MAPS = arguments.alternatives("SERVER_MAPS")
 _SERVER_MAP = lazy_regex(rf"(?<![\w-])(?:{_SERVER_MAPS})(?:[./\]]|[\"']?\s*[:=])")
 
 # A key, of which those that start a server and their arguments count; or the head of a table.
@@ -233,7 +232,7 @@ def _find_strings(name: str, value: JsonValue) -> Iterator[tuple[str, str]]:
         keys = {key.lower() for key in value}
         names_ours = not name or _NAMED.search(text)
         is_edit = names_ours or keys & arguments.EDITING
-        if name and (value.keys() & _SERVERS or not is_edit):
+        if name and (value.keys() & arguments.SERVER_MAPS or not is_edit):
             yield name, text
         elif names_ours or "op" in keys or not keys & arguments.FILE:
             for key, each in value.items():

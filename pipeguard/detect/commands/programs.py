@@ -35,18 +35,15 @@ FILE_OPTION = lazy_regex(
 # Clients of databases, each with the options that give it a statement.
 CLIENTS = {
     name: tuple(options.split(",")) if options else ()
-    for name, _, options in (entry.partition("=") for entry in lists.in_order("CLIENTS"))
+    for name, options in lists.pairs("CLIENTS").items()
 }
 # Programs that run another: their options of one letter that take a value, and how many words come
 # before the other program.
-_WRAPPERS = {
-    name: (value[:-2], int(value[-1]))
-    for name, _, value in (entry.partition("=") for entry in lists.in_order("WRAPPERS"))
-}
+_WRAPPERS = {name: (value[:-2], int(value[-1])) for name, value in lists.pairs("WRAPPERS").items()}
 # Programs for which detect.commands.interpret reads more than the name and the arguments.
 _TABLES = word_set(
-    "SHELLS READERS PATTERN_FIRST OPERANDS_LAST LAST_IS_TARGET COPIES FETCHERS TELL_ENVIRONMENT "
-    "RUN_IN ALSO_INTERPRETED"
+    "SENDERS SHELLS READERS PATTERN_FIRST OPERANDS_LAST LAST_IS_TARGET COPIES FETCHERS RUN_IN "
+    "TELL_ENVIRONMENT ALSO_INTERPRETED"
 )
 _INTERPRETED = CLIENTS.keys() | chain.from_iterable(map(lists.in_order, _TABLES))
 
@@ -56,10 +53,7 @@ def is_ordinary(word: str) -> bool:
     """True for a word that is not a program in any table."""
     name = program_name(word)
     return not (
-        name in _INTERPRETED
-        or INTERPRETERS.match(name)
-        or name in lists.SENDERS
-        or name.endswith((".sh", ".py", ".bin"))
+        name in _INTERPRETED or INTERPRETERS.match(name) or name.endswith((".sh", ".py", ".bin"))
     )
 
 
@@ -78,21 +72,25 @@ def tidy(path: str) -> str:
     if "/" in path:
         path = re.sub(r"/{2,}", "/", path) if "//" in path and "://" not in path else path
         path = (re.sub(r"(?:/\.(?=/|\Z))+", "", path) if "/." in path else path) or "/"
-        for _ in range(8 if "/.." in path else 0):
-            shorter = re.sub(r"(\A|/)(?!\.\.?/)[^/~$]{1,80}/\.\.(?:/|\Z)", r"\1", path, count=1)
-            if shorter == path:
-                break
-            path = shorter or "."
-        while path.startswith("/../"):
-            path = path[3:]
-        if path == "/..":
-            path = "/"
+        if "/.." in path:
+            path = _without_steps_back(path)
     everything = path.endswith(("*", ".")) and re.fullmatch(
         r"(/|.{1,300}?/)(?:\*|\.\*|\.\[!\.\]\*|\.\?\*|\*\.\*|\{,\.\}\*|\.)", path
     )
     if everything:
         path = everything[1]
     return path.rstrip("/") if len(path) > 1 and path.strip("/") else path
+
+
+def _without_steps_back(path: str) -> str:
+    for _ in range(8):
+        shorter = re.sub(r"(\A|/)(?!\.\.?/)[^/~$]{1,80}/\.\.(?:/|\Z)", r"\1", path, count=1)
+        if shorter == path:
+            break
+        path = shorter or "."
+    while path.startswith("/../"):
+        path = path[3:]
+    return "/" if path == "/.." else path
 
 
 def flat(word: str) -> str:

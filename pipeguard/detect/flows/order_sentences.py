@@ -142,8 +142,7 @@ def _third_person(verb: str) -> str:
 
 @cache
 def _irregular() -> dict[str, str]:
-    pairs = (pair.partition("=") for pair in tables.in_order("irregular"))
-    return {verb: participle for verb, _, participle in pairs}
+    return tables.pairs("irregular")
 
 
 def _participle(verb: str) -> str:

@@ -34,6 +34,10 @@ class Words:
         """The words of a table in order, for joining into an expression."""
         return self.tables()[table]
 
+    def pairs(self, table: str) -> dict[str, str]:
+        """The words of a table that have the form `name=value`, in order."""
+        return dict(word.split("=", 1) for word in self.tables()[table])
+
     def alternatives(self, table: str) -> str:
         """The words of a table as alternatives of an expression."""
         return re.escape("\n".join(self.tables()[table])).replace("\\\n", "|")
@@ -75,23 +79,12 @@ MODEL_FILES = (
 )
 
 
-acts = Words("acts")
-arguments = Words("arguments")
-benign_commands = Words("benign_commands")
-bip39 = Words("bip39")
-credentials = Words("credentials")
-disguises = Words("disguises")
-english = Words("english")
-file_names = Words("file_names")
-hosts = Words("hosts")
-orders = Words("orders")
-placeholders = Words("placeholders")
-programs = Words("programs")
-own = Words("own")
-published = Words("published")
-tool_languages = Words("tool_languages")
-tools = Words("tools")
-topics = Words("topics")
+def __getattr__(name: str) -> Words:
+    """The tables of a file in this folder, by its name."""
+    if name.startswith("_"):
+        raise AttributeError(name)
+    words = globals()[name] = Words(name)
+    return words
 
 
 def word_set(text: str) -> frozenset[str]:
