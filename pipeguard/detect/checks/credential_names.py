@@ -9,8 +9,9 @@ from pipeguard.detect.words import credentials
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.unicode.name_words import name_words
 
-_NAMES = credentials.alternatives("ARGUMENTS")
-_ARGUMENT = lazy_regex(rf"(?:\w{{1,30}}[_-])?(?:{_NAMES})", re.IGNORECASE)
+_ARGUMENT = lazy_regex(
+    rf"(?:\w{{1,30}}[_-])?(?:{credentials.alternatives('ARGUMENTS')})", re.IGNORECASE
+)
 
 
 def is_credential_name(name: str) -> bool:

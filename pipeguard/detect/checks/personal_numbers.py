@@ -13,6 +13,7 @@ from functools import cache, partial
 
 from pipeguard.detect.checks.checksums import luhn_digit
 from pipeguard.detect.words import published
+from pipeguard.firewall.lazy_regex import lazy_regex
 
 # --- check digits -----------------------------------------------------------------------
 # Arithmetic over texts of digits; ValueError if a letter is in one.
@@ -194,7 +195,8 @@ def _it_codice_fiscale(text: str) -> bool:
 
 
 def _cz_birth(text: str) -> bool:
-    month, day = int(text[2:4]) % 50, int(text[4:6])
+    month = int(text[2:4]) % 50
+    day = int(text[4:6])
     if not (1 <= (month - 20 if month > 20 else month) <= 12 and 1 <= day <= 31):
         return False
     return len(text) == 9 or int(text) % 11 == 0 or (int(text[:9]) % 11 == 10 and text[9] == "0")
@@ -250,7 +252,7 @@ def is_number(kind: str, secret: bytes) -> bool:
 def is_telling(secret: bytes) -> bool:
     """True if a text could be a number of a kind that its form alone identifies."""
     text = _plain(secret)
-    return any(form.fullmatch(text) and could_be(kind, text) for form, kind in _telling())
+    return any(form.fullmatch(text) and could_be(kind, text) for kind, form in _TELLING.items())
 
 
 def is_published_number(secret: bytes) -> bool:
@@ -282,13 +284,12 @@ def _card(text: str) -> bool:
     """ISO 7812: the issuer's range and length, and Luhn."""
     return has_luhn_digit(text) and any(
         str(len(text)) in lengths.split(",") and low <= text[: len(low)] <= high
-        for low, high, lengths in _issuers()
+        for low, high, lengths in _ISSUERS
     )
 
 
-@cache
-def _issuers() -> list[list[str]]:
-    return [re.split("[-=]", line) for line in published.in_order("CARD_ISSUERS")]
+# The first and the last beginning of the numbers of an issuer, and their lengths.
+_ISSUERS = [re.split("[-=]", line) for line in published.in_order("CARD_ISSUERS")]
 
 
 def _passport_mrz(text: str) -> bool:
@@ -312,20 +313,14 @@ def _vin(text: str) -> bool:
 
 # Kinds of numbers whose form says what they are, without a name beside them.
 _TELLING = {
-    "it-codice-fiscale": "[A-Z]{6}[0-9A-Z]{9}[A-Z]",
-    "mx-curp": "[A-Z]{4}[0-9]{6}[A-Z]{6}[0-9A-Z]{2}",
-    "cn-resident": "[0-9]{17}[0-9X]",
-    "kr-rrn": "[0-9]{13}",
-    "us-ssn": "[0-9]{9}",
-    "br-cpf": "[0-9]{11}",
-    "se-personnummer": "[0-9+]{10,13}",
+    "it-codice-fiscale": lazy_regex("[A-Z]{6}[0-9A-Z]{9}[A-Z]"),
+    "mx-curp": lazy_regex("[A-Z]{4}[0-9]{6}[A-Z]{6}[0-9A-Z]{2}"),
+    "cn-resident": lazy_regex("[0-9]{17}[0-9X]"),
+    "kr-rrn": lazy_regex("[0-9]{13}"),
+    "us-ssn": lazy_regex("[0-9]{9}"),
+    "br-cpf": lazy_regex("[0-9]{11}"),
+    "se-personnummer": lazy_regex("[0-9+]{10,13}"),
 }
-
-
-@cache
-def _telling() -> list[tuple[re.Pattern[str], str]]:
-    return [(re.compile(form), kind) for kind, form in _TELLING.items()]
-
 
 NUMBERS: Mapping[str, IsValid] = {
     "card": _card,

@@ -6,7 +6,7 @@ import binascii
 import json
 import re
 from collections.abc import Iterable
-from functools import cache, lru_cache
+from functools import lru_cache
 from math import log2
 from operator import sub
 
@@ -70,7 +70,7 @@ def is_placeholder(secret: bytes) -> bool:
 
 def is_reference(secret: bytes) -> bool:
     """True for a text that names a secret: a variable, a vault's path, a template."""
-    return _references().fullmatch(secret[:MEASURED_BYTES]) is not None
+    return _REFERENCES.fullmatch(secret[:MEASURED_BYTES]) is not None
 
 
 def is_weak_password(secret: bytes) -> bool:
@@ -80,24 +80,11 @@ def is_weak_password(secret: bytes) -> bool:
 
 def _without_fillers(body: bytes) -> bytes:
     """A text without words of examples, slots of templates and runs of one character."""
-    spans = [filler.span() for filler in _fillers().finditer(body.lower())]
-    starts, ends = [start for start, _ in spans], [end for _, end in spans]
+    spans = [filler.span() for filler in _FILLERS.finditer(body.lower())]
+    starts = [start for start, _ in spans]
+    ends = [end for _, end in spans]
     between = zip([0, *ends], [*starts, len(body)], strict=True)
     return b"".join([body[low:high] for low, high in between])
-
-
-@cache
-def _fillers() -> re.Pattern[bytes]:
-    """A pattern for fillers in small letters: `re` sorts words by first letter only in one case."""
-    return re.compile(
-        rb"(?=[$%%{<])(?:%s)|%s|(?<![0-9a-z])%s(?![0-9a-z])|(.)(?=\1)\1{4,}"
-        % (
-            _SLOT,
-            _group_by_first_letter((*words.in_order("ANYWHERE"), *_PHRASES)),
-            _group_by_first_letter(words.in_order("ALONE")),
-        ),
-        re.DOTALL,
-    )
 
 
 # Of several words.
@@ -115,14 +102,20 @@ def _group_by_first_letter(expressions: Iterable[str]) -> bytes:
     )
 
 
-@cache
-def _references() -> re.Pattern[bytes]:
-    """Matches a text that names a secret: a variable, a vault's path, a template.
-
-    Manuals put names in capitals for such values: KEYSTONE_DBPASS.
-    """
-    return re.compile(
-        rf"""(?sx)\s*(?:
+# Fillers in small letters: `re` sorts words by first letter only in one case.
+_FILLERS = lazy_regex(
+    rb"(?=[$%%{<])(?:%s)|%s|(?<![0-9a-z])%s(?![0-9a-z])|(.)(?=\1)\1{4,}"
+    % (
+        _SLOT,
+        _group_by_first_letter((*words.in_order("ANYWHERE"), *_PHRASES)),
+        _group_by_first_letter(words.in_order("ALONE")),
+    ),
+    re.DOTALL,
+)
+# A text that names a secret: a variable, a vault's path, a template. Manuals put names in capitals
+# for such values: KEYSTONE_DBPASS.
+_REFERENCES = lazy_regex(
+    rf"""(?sx)\s*(?:
         # Templates, variables, calls, resources, encrypted values.
         \$?\{{{{1,2}}[^{{}}]{{0,200}}\}}{{1,2}} | \$\(?[A-Za-z_][\w.]*\)? | %\w+% | <[^<>]{{0,200}}>
         | \[[^\[\]]{{0,200}}\] | \{{%.{{0,200}}%\}} | <%.{{0,200}}%>
@@ -133,7 +126,7 @@ def _references() -> re.Pattern[bytes]:
         | (?:{words.alternatives("VAULTS")}|ref\+\w+)://?.{{0,200}}
         | (?:[A-Z]{{2,16}}_){{1,4}}(?:[A-Z]{{0,6}}(?:{words.alternatives("NAME_ENDINGS")})|HERE)
         )\s*""".encode()
-    )
+)
 
 
 def _is_monotone(letters: bytes) -> bool:

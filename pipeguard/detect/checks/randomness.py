@@ -62,7 +62,8 @@ _SEARCH_WORDS = lazy_regex(_WORD + rb"(?:\+" + _WORD + rb")+")
 FEW_BYTES = 4  # before a value that fills its line
 # A command, except for the data that it posts.
 _COMMAND = lazy_regex(rb"\s*(?:command|cmd|script|code|args): (?!.*\s(?:-d|--data\S*)[ =][\"']?\Z)")
-LABEL_BYTES, FIELD_BYTES = 80, 48  # of the longest
+LABEL_BYTES = 80  # of the longest
+FIELD_BYTES = 48
 NAMED_BYTES = 60  # before a value, in which a word may identify it
 # What ids, digests and public values are called, in small letters, which `re` finds faster.
 _NO_SECRET = lazy_regex(

@@ -75,8 +75,6 @@ _NOUNS = orders.alternatives("NOUNS")
 _OWN = orders.alternatives("OWN_OF_MODEL")
 _MODEL = rf"{orders.alternatives('MODELS')}|(?:chat\x20?|ro)?bots?|gpt[\w.-]*"
 _OF_MODEL = rf"{_OWN}|{_MODEL}|{orders.alternatives('OF_MODEL')}|ethic\w*"
-_PARTS = orders.alternatives("PARTS_OF_THINGS")
-_UPKEEP = orders.alternatives("UPKEEP")
 _READERS = rf"{_MODEL}|{orders.alternatives('READERS')}|(?:process|summar)\w*"
 _READING = (
     rf"{_OF_MODEL}|{orders.alternatives('READING')}"
@@ -101,9 +99,11 @@ def _thing_pattern(parts: str) -> re.Pattern[bytes]:
     """A pattern for an order, NUL and its context, if parts after its noun make it a thing's."""
     return lazy_regex(
         rf"(?is)(?:(?!\b(?:{_OF_MODEL})\b).)*\b(?:{_EARLIER}|initial)\s+(?:"
-        rf"(?:(?!(?:{_OF_MODEL}|and|or)\b)[\w'-]+\s+){{0,2}}(?:{_NOUNS})\0(?:\s+(?>{_PARTS})){{1,3}}"
+        rf"(?:(?!(?:{_OF_MODEL}|and|or)\b)[\w'-]+\s+){{0,2}}(?:{_NOUNS})\0"
+        rf"(?:\s+(?>{orders.alternatives('PARTS_OF_THINGS')})){{1,3}}"
         rf"(?:{parts})"
-        rf"|(?:(?!(?:{_OF_MODEL}|and|or)\b)[a-z]{{3,14}}\s+){{1,2}}and\s+(?:{_UPKEEP})\s+"
+        rf"|(?:(?!(?:{_OF_MODEL}|and|or)\b)[a-z]{{3,14}}\s+){{1,2}}"
+        rf"and\s+(?:{orders.alternatives('UPKEEP')})\s+"
         rf"(?:(?!(?:{_OF_MODEL}|and|or)\b)[\w'-]+\s+){{0,2}}(?:{_NOUNS})\0)".encode()
     )
 
@@ -136,7 +136,8 @@ _OTHERS = lazy_regex(
 _HUMP = lazy_regex(rb"(?<=[a-z\0])(?=[A-Z])|[_-](?=[A-Za-z])")
 _SENTENCE_START = lazy_regex(rb"(?s).*(?:[.!?:;]\s|\n)")
 _CAMEL = lazy_regex(rb"[a-z][A-Z]")
-BEFORE_BYTES, MOST_PLACES = 240, 8  # of a sentence, before a match or after it; of one match
+BEFORE_BYTES = 240  # of a sentence, before a match or after it
+MOST_PLACES = 8  # of one match
 FEW_CAMEL_WORDS = 3
 _CAMEL_WORD = lazy_regex(rb"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _DROP = lazy_regex(

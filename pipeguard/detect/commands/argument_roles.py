@@ -67,9 +67,11 @@ def is_of_database(tool: str | None) -> bool:
 
 def path_signs(tool: str | None, key: str) -> tuple[str, ...]:
     """The signs of the lines for the path in an argument, by what the tool does with its file."""
-    words, name = _words(tool or ""), key.lower()
+    words = _words(tool or "")
+    name = key.lower()
     is_written = name in lists.TARGETS or (words & lists.WRITES and name not in lists.SOURCES)
-    return (">" if is_written else "<", *(("OFF",) if words & lists.MOVES else ()))
+    sign = ">" if is_written else "<"
+    return (sign, "OFF") if words & lists.MOVES else (sign,)
 
 
 def writes_file(tool: str | None, names: Iterable[str]) -> bool:

@@ -121,9 +121,10 @@ def find_targets(
 def _read_facts(method: str | None, tool: str | None, params: JsonValue | bytes) -> TargetFacts:
     if isinstance(params, bytes):
         params = get_value(parse_json(params), ("params",))
-    strings, is_call = _list_strings(method, params), method == "tools/call"
+    strings = _list_strings(method, params)
     names = _find_names(tool, strings)
-    files = _files_read(tool, strings, names) if is_call else ()
+    is_call = method == "tools/call"
+    files = _find_read_files(tool, strings, names) if is_call else ()
     is_fetching = is_call and _is_fetching(tool, strings)
     are_for_agents = bool(files) and all(map(_FOR_AGENTS.search, files))
     return TargetFacts(names, is_fetching, file_kind(files), are_for_agents)
@@ -147,7 +148,8 @@ def _find_names(tool: str | None, strings: list[tuple[Path, str]]) -> CallNames:
         if names is None:
             return UNNAMED
         found.append(names)
-    paths, hosts = (tuple({name: None for each in found for name in each[at]}) for at in (0, 1))
+    paths = tuple({name: None for each in found for name in each.paths})
+    hosts = tuple({name: None for each in found for name in each.hosts})
     is_certain = len(strings) <= MOST_STRINGS and len(paths) + len(hosts) <= MOST_NAMES
     return CallNames(paths, hosts) if is_certain else UNNAMED
 
@@ -169,12 +171,14 @@ def _is_fetching(tool: str | None, strings: list[tuple[Path, str]]) -> bool:
     return False
 
 
-def _files_read(
+def _find_read_files(
     tool: str | None, strings: list[tuple[Path, str]], names: CallNames
 ) -> tuple[str, ...]:
     """The files from which a call's whole result comes; empty if that is not certain."""
-    if names.hosts or names.paths:
-        return () if names.hosts else names.paths
+    if names.hosts:
+        return ()
+    if names.paths:
+        return names.paths
     strings = strings[:MOST_NAMES]
     commands = [text for path, text in strings if role(tool, path) is ArgumentRole.COMMAND]
     is_short = len(strings) < MOST_NAMES and len(commands) == 1 and len(commands[0]) <= MOST_CHARS
@@ -194,7 +198,8 @@ def _strings(value: JsonValue) -> Iterator[tuple[Path, str]]:
             yield names, item
         elif type(item) is Number and not _NUMBERED_KEYS.isdisjoint(_nearest_words(names)):
             yield names, item  # 2130706433 is an address, too
-    yield from (((), "") for _ in [*islice(values, 1)] * (MOST_STRINGS + 1))  # not certain
+    if next(values, None) is not None:
+        yield from [((), "")] * (MOST_STRINGS + 1)  # not certain
 
 
 def _read_names(use: ArgumentRole, words: frozenset[str], text: str) -> CallNames | None:

@@ -19,7 +19,8 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 MAX_READ = 2000  # files of one script
 MAX_WRITTEN = 20  # files of one command
 MAX_OPERANDS = 40  # of one command
-FEW_ADDRESSES, ADDRESS_CHARS = 4, 200  # from which a file came
+FEW_ADDRESSES = 4  # from which a file came
+ADDRESS_CHARS = 200
 
 _ABSOLUTE = lazy_regex(r"[/~$]|[A-Za-z]:")
 _WEB_ADDRESS = lazy_regex(r"(?:https?|ftp)://")
@@ -113,7 +114,8 @@ class FileAccess:
             ]
             if sources:
                 is_known = all(sources) and len(sources) <= FEW_ADDRESSES
-                self.lines.append(" ".join([f"RUN {path}", *(sources if is_known else ())]))
+                shown = sources if is_known else []
+                self.lines.append(" ".join([f"RUN {path}", *shown]))
 
     def _targets(self, files: list[str]) -> Iterator[str]:
         """Find the targets of `cp` and the like: a file, or files of the same names in a folder."""

@@ -198,9 +198,12 @@ class _Interpreter:
         self._depth -= 1
 
     def _run_pipeline(self, pipeline: Pipeline) -> None:
-        first_read, first_line = len(self._files.read), len(self.lines)
-        was_sending, self._is_sending = self._is_sending, False
-        shown, fed = list[str](), list[str]()
+        first_read = len(self._files.read)
+        first_line = len(self.lines)
+        was_sending = self._is_sending
+        self._is_sending = False
+        shown: list[str] = []
+        fed: list[str] = []
         for at, command in enumerate(pipeline):
             stdin = command.stdin
             if stdin is None and at:
@@ -216,7 +219,8 @@ class _Interpreter:
         if self._is_sending:
             is_substituting = any("$(" in line for line in shown)
             sent = self._files.read[first_read:]
-            sent += self._read_by_substitutions if is_substituting else []
+            if is_substituting:
+                sent += self._read_by_substitutions
             self.lines += [f"^ {path}" for path in dict.fromkeys(sent)]
         self._is_sending = was_sending or self._is_sending
 
@@ -230,7 +234,8 @@ class _Interpreter:
         printed = output(pipeline)
         if printed:
             words = [word for command in pipeline for word in command.words]
-            written, is_decoded = " ".join(words), not lists.DECODING.isdisjoint(words)
+            written = " ".join(words)
+            is_decoded = not lists.DECODING.isdisjoint(words)
             if is_decoded or any(run not in written for run in shell_command.dense_runs(printed)):
                 self._shell.add_composed(printed)
         return printed

@@ -135,7 +135,8 @@ def _talks(words: list[str]) -> bool:
     words = unwrap(words)[0]
     if not words:
         return False
-    name, line = program_name(words[0]), " ".join(words[1:])
+    name = program_name(words[0])
+    line = " ".join(words[1:])
     if name in programs.CLIENTS or name == "redis-cli":
         host = _HOST.search(line)
         return "://" in line or (host is not None and _LOCAL.fullmatch(host[1]) is None)

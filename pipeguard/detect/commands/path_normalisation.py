@@ -57,13 +57,8 @@ def path_lines(raw: str, folded: str, signs: tuple[str, ...] = ("<",)) -> list[s
     if not _PATH_SIGN.search(folded) or folded.count("\n") > 2:
         return []
     plain = folded.replace("\u2044", "/").strip()
-    for pattern, character in _OVERLONG if "%" in plain else ():
-        plain = pattern.sub(character, plain)
-    for _ in range(PERCENT_ROUNDS if "%" in plain else 0):
-        decoded = _PERCENTS.sub(_unpercent, _UTF16.sub(lambda m: chr(int(m[1], 16)), plain))
-        if decoded == plain:
-            break
-        plain = decoded
+    if "%" in plain:
+        plain = _decode_percents(plain)
     small = plain.lower()
     is_file = "file:" in small or "netdoc:" in small or not plain.isascii()
     foreign = _OTHER_SCHEME.match(_FILE_SCHEME.sub("/", plain) if is_file else plain)
@@ -85,6 +80,17 @@ def path_lines(raw: str, folded: str, signs: tuple[str, ...] = ("<",)) -> list[s
     elif cut != stripped:
         lines.append(f"ODD NUL {path}")
     return lines
+
+
+def _decode_percents(path: str) -> str:
+    for pattern, character in _OVERLONG:
+        path = pattern.sub(character, path)
+    for _ in range(PERCENT_ROUNDS):
+        decoded = _PERCENTS.sub(_unpercent, _UTF16.sub(lambda m: chr(int(m[1], 16)), path))
+        if decoded == path:
+            break
+        path = decoded
+    return path
 
 
 def _unpercent(match: re.Match[str]) -> str:

@@ -122,7 +122,8 @@ class WordReader:
 
     def _piece(self) -> str | None:
         """Read a part of a word that is quoted in one way; None at the end of the word."""
-        text, character = self.text, self.text[self.at]
+        text = self.text
+        character = text[self.at]
         piece: str | None = None
         if chunk := _UNSPECIAL.match(text, self.at):
             piece = chunk[0]
@@ -159,7 +160,8 @@ class WordReader:
 
     def _in_double_quotes(self) -> str:
         """Read up to and including the closing quote; the opening one is already read."""
-        text, size = self.text, len(self.text)
+        text = self.text
+        size = len(text)
         pieces: list[str] = []
         while self.at < size and self._budget.spend():
             if chunk := _UNSPECIAL_IN_QUOTES.match(text, self.at):
@@ -182,7 +184,8 @@ class WordReader:
 
     def _dollar(self) -> str:  # noqa: PLR0911  one for each form
         """Read the construct after a `$`: a quote, a sum, a substitution or a variable."""
-        text, at = self.text, self.at
+        text = self.text
+        at = self.at
         following = text[at + 1 : at + 2]
         if following == "'":
             end = _ANSI_QUOTED.match(text, at + 2).end()  # type: ignore[union-attr]
@@ -217,7 +220,8 @@ class WordReader:
 
 def _closing(text: str, start: int, opening: str, closing: str) -> int:
     """The index of the bracket that closes the one at `start`; the end if there is none."""
-    depth, quote = 0, ""
+    depth = 0
+    quote = ""
     for match in re.compile(r"\\.|['\"" + re.escape(opening + closing) + "]", re.DOTALL).finditer(
         text, start
     ):
@@ -320,7 +324,8 @@ class _Script:
 
     def _token(self) -> None:
         """Read a blank, a comment, a redirect, an operator or a word."""
-        text, reader = self._text, self._reader
+        text = self._text
+        reader = self._reader
         if blank := _BLANK.match(text, reader.at):
             reader.at = blank.end()
         elif text[reader.at] == "#":

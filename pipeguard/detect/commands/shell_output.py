@@ -44,7 +44,8 @@ def _printf(arguments: list[str], _stdin: str | None) -> str | None:
         arguments = arguments[1:]
     if not arguments:
         return None
-    form, values = escapes(arguments[0]), arguments[1:]
+    form = escapes(arguments[0])
+    values = arguments[1:]
     fills = max(1, len(re.findall("%[sbdciqx]", form)))
     text = ""
     for _ in range(min(256, max(1, -(-len(values) // fills)))):

@@ -128,7 +128,8 @@ def _is_own_string(before: str, quote: str, rest: str) -> bool:
         is_tag = _TAG.match(rest) if is_inside else is_word and _WHOLE_TAG.match(rest)
         return before.endswith(("(", "[")) or bool(is_tag)
     parts = rest.split(quote)
-    joined, behind = parts[::2], parts[1::2]
+    joined = parts[::2]
+    behind = parts[1::2]
     return all(map(_JOINS.fullmatch, joined)) and all(map(_BEHIND_JOINED.match, behind))
 
 

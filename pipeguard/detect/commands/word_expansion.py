@@ -16,7 +16,8 @@ MAX_WORDS = 64  # that braces may make of one word
 MAX_NESTED_BRACES = 3
 
 # Before and after the name of a variable that the script does not set.
-_UNSET, _UNSET_END = "\ue0f0", "\ue0f1"
+_UNSET = "\ue0f0"
+_UNSET_END = "\ue0f1"
 _UNSET_NAME = lazy_regex(f"{_UNSET}([^{_UNSET_END}]*){_UNSET_END}")
 _UNSET_INSIDE = lazy_regex(f"(?<=[A-Za-z])(?:{_UNSET}[^{_UNSET_END}]*{_UNSET_END})+(?=[A-Za-z])")
 _EXPANSION = lazy_regex(r"(!?)([A-Za-z_][A-Za-z0-9_]*|[@*0-9])(?:\[[@*0-9]{1,4}\])?(.*)", re.DOTALL)
@@ -78,6 +79,7 @@ def brace_words(word: str) -> list[str]:
 def _first_brace_words(word: str) -> list[str]:
     for match in _BRACE.finditer(word):
         if "," in match[1]:
-            head, tail = word[: match.start()], word[match.end() :]
+            head = word[: match.start()]
+            tail = word[match.end() :]
             return [head + choice + tail for choice in match[1].split(",")[:MAX_WORDS]]
     return [word]
