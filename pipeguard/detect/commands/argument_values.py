@@ -112,7 +112,7 @@ def fold_value(value: str) -> str:
     )
 
 
-def value_lines(tool: str | None, key: str, value: str, budget: ScriptBudget) -> list[str]:
+def read_value(tool: str | None, key: str, value: str, budget: ScriptBudget) -> list[str]:
     """The lines of a value.
 
     Args:
@@ -122,7 +122,7 @@ def value_lines(tool: str | None, key: str, value: str, budget: ScriptBudget) ->
         budget: the message's.
     """
     if len(value) > MAX_VALUE:
-        return list(_long_value_lines(tool, key, value, budget))
+        return list(_read_long_value(tool, key, value, budget))
     plain = fold_value(value)
     lines: list[str] = []
     if _PATH_SIGN.search(plain):
@@ -130,49 +130,49 @@ def value_lines(tool: str | None, key: str, value: str, budget: ScriptBudget) ->
     if key in lists.ONE_PROGRAM:
         lines += code_lines(plain, budget=budget)
     if "-" in plain:
-        lines += option_lines(key, plain)
+        lines += read_options(key, plain)
     if plain.count("\n") > MAX_VALUE_LINES:
         return lines
-    lines += _statement_lines(tool, key, plain)
+    lines += _read_statement(tool, key, plain)
     if _SHELL_SIGN.search(plain) and injects_command(plain):
         lines.append(f"INJ {' '.join(plain.split())}")
         lines += command_lines(plain, budget=budget)
     return lines
 
 
-def field_lines(tool: str | None, key: str, value: str, budget: ScriptBudget) -> list[str]:
+def read_field(tool: str | None, key: str, value: str, budget: ScriptBudget) -> list[str]:
     """The lines of a value in a list or an object: none for a text, or for code that it quotes."""
-    lines = value_lines(tool, key, value, budget)
+    lines = read_value(tool, key, value, budget)
     if not lines or not is_text(plain := _CODE_SPAN.sub("_", value)):
         return lines
-    return [] if plain.strip().count("\n") > 1 else value_lines(tool, key, plain, budget)
+    return [] if plain.strip().count("\n") > 1 else read_value(tool, key, plain, budget)
 
 
-def token_lines(token: str) -> list[str]:
+def read_token(token: str) -> list[str]:
     """The lines of a path or an option in a text."""
     value = fold_value(token)
     options = [f"OPT {value}"] if OPTION.match(value) else []
     return options + path_lines(token, value) + patch_lines(token)
 
 
-def _long_value_lines(
-    tool: str | None, key: str, value: str, budget: ScriptBudget
-) -> Iterator[str]:
+def _read_long_value(tool: str | None, key: str, value: str, budget: ScriptBudget) -> Iterator[str]:
     """The lines of a long value, part by part; none for a document, which is read as one."""
     if value.count("\n") > MAX_VALUE_LINES or not any(map(str.isspace, value)):
         return
-    found = _statement_lines(tool, key, fold_value(value))
+    found = _read_statement(tool, key, fold_value(value))
     yield from (line for line in found if line.startswith("OUT ") and not _is_program(line))
     for at in range(0, len(value), MAX_VALUE - VALUE_OVERLAP):
         part = value[at : at + MAX_VALUE]
-        for line in value_lines(tool, key, part.lstrip("-") if at else part, budget):
+        for line in read_value(tool, key, part.lstrip("-") if at else part, budget):
             if not line.startswith("OUT ") and not (line.startswith("VAL ") and _is_program(part)):
                 yield line
 
 
 def find_members(text: str) -> JsonValue:
     """The quoted texts, with their names, in what some parsers take for JSON: with a comment."""
-    members = _MEMBER.finditer(text) if _NEAR_JSON.match(text) else ()
+    if not _NEAR_JSON.match(text):
+        return []
+    members = _MEMBER.finditer(text)
     return [{each[1] or "": _unquote(each[2] or each[3] or "")} for each in members]
 
 
@@ -187,7 +187,7 @@ def _is_program(text: str) -> bool:
     return CODE_SHARE * sum(map(text.count, "{};")) > len(text)
 
 
-def option_lines(key: str, value: str) -> list[str]:
+def read_options(key: str, value: str) -> list[str]:
     """The lines of values that a program would take for its options."""
     if value.startswith("-"):
         if not OPTION.match(value) or key in lists.OPTION_LISTS or key.endswith(_OPTIONS):
@@ -198,7 +198,7 @@ def option_lines(key: str, value: str) -> list[str]:
     return []
 
 
-def _statement_lines(tool: str | None, key: str, value: str) -> list[str]:
+def _read_statement(tool: str | None, key: str, value: str) -> list[str]:
     if (key in lists.CONDITIONS and CONDITION.match(value)) or not _STATEMENT_SIGN.search(value):
         return []
     is_whole = STATEMENT.match(value) is not None and is_of_database(tool)

@@ -53,6 +53,7 @@ _SHELL_LINE = lazy_regex(
     rf"{programs.alternatives('LINE_PROGRAMS')}|mkfs[.\w]*|\$\()[ \t`]+(?![=(.])\S"
 )
 _ACTED_ON = (ArgumentRole.VALUE, ArgumentRole.COMMAND, ArgumentRole.STATEMENT)
+_RUN_NAMES = lists.COMMAND | lists.CODE | lists.FOLDERS
 _NAME_WORD = lazy_regex(r"[a-z]+")
 
 
@@ -84,9 +85,9 @@ def find_effects(uses: Uses, *, windows: bool = True) -> tuple[list[ArgumentEffe
     """
     if windows not in uses.effects:
         names = (around[-1] if around else "" for around in uses.text.names_around)
-        acting = _acting(uses.tool, zip(names, uses.text.strings, strict=True))
+        acting = _name_acts(uses.tool, zip(names, uses.text.strings, strict=True))
         reader = _ArgumentReader(acting, ScriptBudget(len(uses.text.data)), windows=windows)
-        effects = [_effect(uses.text, group, lines) for group, lines in reader.read(uses)]
+        effects = [_make_effect(uses.text, group, lines) for group, lines in reader.read(uses)]
         uses.effects[windows] = effects, reader.budget.is_exceeded
     return uses.effects[windows]
 
@@ -105,7 +106,9 @@ def flat_effects(
     Returns:
         The lines; None if arguments may belong together, or do more than their lines say.
     """
-    reader = _ArgumentReader(_acting(tool, arguments.items()), ScriptBudget(size), windows=windows)
+    reader = _ArgumentReader(
+        _name_acts(tool, arguments.items()), ScriptBudget(size), windows=windows
+    )
     shown: list[bytes] = []
     if client_files.find_client_files([each for each in arguments.values() if type(each) is str]):
         return None
@@ -123,11 +126,12 @@ def flat_effects(
         lines = reader.lines(purpose, [_String(path, value, 0)])
         if any(line.startswith(MADE) or _WRITES_STARTED_FILE.match(line) for line in lines):
             return None
-        shown += [_show(lines)] if lines else []
+        if lines:
+            shown.append(_join_lines(lines))
     return None if reader.budget.is_exceeded else b"\n".join(shown)
 
 
-def _acting(tool: str | None, named: Iterable[tuple[str, JsonValue]]) -> str:
+def _name_acts(tool: str | None, named: Iterable[tuple[str, JsonValue]]) -> str:
     """The name of a tool, and what it does by an argument: an operation, or another tool."""
     keys = lists.OPERATIONS | ({"name"} if "proxy" in (tool or "").lower() else set())
     acts = dict.fromkeys(str(value)[:MAX_ACT] for name, value in named if name in keys)
@@ -142,22 +146,23 @@ def _names_file(value: str) -> bool:
     return is_path or argument_values.OPTION.match(value) is not None
 
 
-def _effect(text: MessageText, group: list[_String], lines: list[str]) -> ArgumentEffect:
+def _make_effect(text: MessageText, group: list[_String], lines: list[str]) -> ArgumentEffect:
     made = [line.removeprefix(MADE) for line in lines if line.startswith(MADE)]
     composed = "\n".join(made).replace(GAP, " ").encode("utf-8", "replace")
-    start, end = text.stretch(group[0].segment)[0], text.stretch(group[-1].segment)[1]
+    start = text.stretch(group[0].segment)[0]
+    end = text.stretch(group[-1].segment)[1]
     rest = (line for line in lines if not line.startswith(MADE))
-    return ArgumentEffect(_show(rest), start, max(end, start + 1), composed)
+    return ArgumentEffect(_join_lines(rest), start, max(end, start + 1), composed)
 
 
-def _show(lines: Iterable[str]) -> bytes:
+def _join_lines(lines: Iterable[str]) -> bytes:
     return "\n".join(["", *dict.fromkeys(lines), ""]).encode("utf-8", "replace")
 
 
 # -- arguments that belong together --------------------------------------------------------------
 
 
-def _groups(uses: Uses, *, only_idle: bool = False) -> Iterator[list[_String]]:
+def _group_strings(uses: Uses, *, only_idle: bool = False) -> Iterator[list[_String]]:
     """The arguments of a message, grouped by list, and a program with its arguments.
 
     Args:
@@ -171,9 +176,12 @@ def _groups(uses: Uses, *, only_idle: bool = False) -> Iterator[list[_String]]:
     for segment, (value, names) in enumerate(strings):
         if not value or (is_call and names[:1] != ARGUMENTS[:1]):
             continue
-        outer = [names[:at] for at in range(len(ARGUMENTS) + 1, len(names))] if only_idle else []
-        is_idle = any(uses.role_by_names(each) in IDLE for each in (names, *outer))
-        if not is_idle if only_idle else is_idle and not _names_file(value):
+        if only_idle:
+            outer = (names[:at] for at in range(len(ARGUMENTS) + 1, len(names)))
+            is_read = any(uses.role_by_names(each) in IDLE for each in (names, *outer))
+        else:
+            is_read = uses.role_by_names(names) not in IDLE or _names_file(value)
+        if not is_read:
             continue
         path = text.segment_path(segment)
         if path[:1] == ARGUMENTS[:1] and path[1:2] in (("name",), ("_meta",)):
@@ -187,7 +195,7 @@ def _groups(uses: Uses, *, only_idle: bool = False) -> Iterator[list[_String]]:
         yield group
 
 
-def _keys(text: MessageText) -> list[list[_String]]:
+def _find_odd_names(text: MessageText) -> list[list[_String]]:
     """The names among the arguments that are no plain words, as values, each with its place."""
     places = {name: at for at, names in enumerate(text.names_around) for name in names}
     keys = (each for each in places if not each.isidentifier())
@@ -208,6 +216,14 @@ def _belongs(group: list[_String], string: _String) -> bool:
 # -- lines of a group ----------------------------------------------------------------------------
 
 
+# Strings that belong together, with their lines.
+_Read = tuple[list[_String], list[str]]
+
+
+def _words_of_tool(tool: str | None) -> list[str]:
+    return _NAME_WORD.findall((tool or "").lower())
+
+
 class _ArgumentReader:
     """Reads the arguments of one message.
 
@@ -222,49 +238,77 @@ class _ArgumentReader:
         self._left = MAX_CHARS
         self._folder = ""  # in which the commands run
 
-    def read(self, uses: Uses) -> Iterator[tuple[list[_String], list[str]]]:
+    def read(self, uses: Uses) -> Iterator[_Read]:
         """Arguments that belong together, each time with their lines; at last what files get."""
-        values, seen, started = list[_String](), list[str](), list[str]()
-        places = zip(uses.text.names_around, uses.text.strings, strict=True)
-        folders = (each for names, each in places if names[-1:] and names[-1] in lists.FOLDERS)
+        named = zip(uses.text.names_around, uses.text.strings, strict=True)
+        folders = (each for names, each in named if names[-1:] and names[-1] in lists.FOLDERS)
         self._folder = next(folders, "")
-        groups = [*_groups(uses), *_keys(uses.text)]
+        groups = [*_group_strings(uses), *_find_odd_names(uses.text)]
+        read: list[_Read] = []
         for group in groups:
             self._left -= sum(len(string.value) for string in group)
             if self._left < 0:
                 self.budget.is_exceeded = True
                 return
-            role = uses.role(group[0].path)
-            is_run = group[0].key in lists.COMMAND | lists.CODE | lists.FOLDERS
-            values += group if role in _ACTED_ON and not is_run else ()
-            if lines := self.lines(role, group):
-                seen += lines if not is_run else []
-                started += filter(_WRITES_STARTED_FILE.match, lines)
+            lines = self.lines(uses.role(group[0].path), group)
+            read.append((group, lines))
+            if lines:
                 yield group, lines
+        yield from self._find_own(uses, read)
+        yield from self._read_started_file(uses, read)
+        yield from self._find_client_files(uses, groups)
+
+    def _find_own(self, uses: Uses, read: list[_Read]) -> Iterator[_Read]:
+        """A line if the call may change PipeGuard's own, by the values that the tool acts on."""
+        if not self._tool:
+            return
+        passed = [each for each in read if each[0][0].key not in _RUN_NAMES]
+        values = [
+            each for group, _ in passed if uses.role(group[0].path) in _ACTED_ON for each in group
+        ]
         named = [(each.key, each.value) for each in values]
-        if self._tool and own.call_changes_ours(self._tool, named, seen):
-            yield values or group, ["OWN value"]
-        contents = [s for group in _groups(uses, only_idle=True) for s in group] if started else []
+        lines = [line for _, lines in passed for line in lines]
+        if own.call_changes_ours(self._tool, named, lines):
+            yield values or read[-1][0], ["OWN value"]
+
+    def _read_started_file(self, uses: Uses, read: list[_Read]) -> Iterator[_Read]:
+        """The lines of what is written to a file that is run later."""
+        lines = (line for _, lines in read for line in lines)
+        started = next(filter(_WRITES_STARTED_FILE.match, lines), None)
+        if started is None:
+            return
+        contents = [each for group in _group_strings(uses, only_idle=True) for each in group]
         if contents:
-            script = "\n".join(string.value for string in contents)
-            lines = self.command_lines(script) + code_lines(script, budget=self.budget)
-            if started[0].endswith((".py", ".rs", "js", "ts")):  # a test of PipeGuard names it
-                lines = [line for line in lines if not line.startswith("OWN ")]
-            yield contents, lines
-        is_moving = not lists.MOVES.isdisjoint(_NAME_WORD.findall((self._tool or "").lower()))
-        others = lists.COMMAND | lists.CODE | (frozenset() if is_moving else lists.SOURCES)
-        texts = [s for group in groups for s in group if s.key not in others or "\n" in s.value]
-        if files := client_files.find_client_files([each.value for each in texts]):
+            script = "\n".join(each.value for each in contents)
+            script_lines = self.command_lines(script) + code_lines(script, budget=self.budget)
+            if started.endswith((".py", ".rs", "js", "ts")):  # a test of PipeGuard names it
+                script_lines = [line for line in script_lines if not line.startswith("OWN ")]
+            yield contents, script_lines
+
+    def _find_client_files(self, uses: Uses, groups: list[list[_String]]) -> Iterator[_Read]:
+        """The lines of a call that names clients' files."""
+        others = lists.COMMAND | lists.CODE
+        if lists.MOVES.isdisjoint(_words_of_tool(self._tool)):
+            others |= lists.SOURCES
+        texts = [
+            each
+            for group in groups
+            for each in group
+            if each.key not in others or "\n" in each.value
+        ]
+        files = client_files.find_client_files([each.value for each in texts])
+        if files:
             arguments = get_value(uses.text.value, ARGUMENTS)
             yield texts, client_files.judge_call(self._tool or "", arguments, files)
 
     def lines(self, role: ArgumentRole, group: list[_String]) -> list[str]:
         """The lines of arguments that belong together."""
         if role in IDLE:
-            return [line for each in group for line in argument_values.token_lines(each.value)]
+            return [line for each in group for line in argument_values.read_token(each.value)]
         if len(group) > 1 or (group[0].is_in_list and group[0].key in lists.OPTION_LISTS):
             return self._lines_of_list(role, group)
-        key, value = group[0].key, argument_values.fold_value(group[0].value)
+        key = group[0].key
+        value = argument_values.fold_value(group[0].value)
         if role is ArgumentRole.COMMAND and key not in lists.FOLDERS:
             return self._lines_of_command(key, value)
         if role is ArgumentRole.CODE:
@@ -276,11 +320,13 @@ class _ArgumentReader:
 
     def _lines_of_value(self, string: _String) -> list[str]:
         """The lines of a value; for JSON, of each string in it, as if it were an argument."""
-        read, lines = parse_json(string.value), patch_lines(string.value)
+        read = parse_json(string.value)
+        lines = patch_lines(string.value)
         if read is None:
-            is_in = is_field(string.path)
-            value_lines = argument_values.field_lines if is_in else argument_values.value_lines
-            lines += value_lines(self._tool, string.key, string.value, self.budget)
+            read_value = argument_values.read_value
+            if is_field(string.path):
+                read_value = argument_values.read_field
+            lines += read_value(self._tool, string.key, string.value, self.budget)
             read = argument_values.find_members(string.value)
         if not read:
             return lines
@@ -297,7 +343,7 @@ class _ArgumentReader:
         if self._folder and own.may_name(f"{self._folder}/{value}"):
             value = f"cd '{self._folder}'\n{value}"
         if value.startswith("-") and key in lists.DASHLESS:
-            return argument_values.option_lines(key, value)
+            return argument_values.read_options(key, value)
         words = _words_of_json(value)
         lines = argument_lines(words, budget=self.budget)
         lines += self.command_lines("\n".join(w for w in words if " " in w) if words else value)
@@ -310,7 +356,8 @@ class _ArgumentReader:
         return lines + self.command_lines(value) if _SHELL_LINE.search(value) else lines
 
     def _lines_of_list(self, role: ArgumentRole, group: list[_String]) -> list[str]:
-        key, values = group[0].key, [argument_values.fold_value(string.value) for string in group]
+        key = group[0].key
+        values = [argument_values.fold_value(string.value) for string in group]
         if role is ArgumentRole.STATEMENT:
             return [line for value in values for line in statements(value)]
         is_command = _PROGRAM.match(values[0]) is not None
@@ -322,8 +369,9 @@ class _ArgumentReader:
             lines = argument_lines(words, budget=self.budget)
             script = "\n".join(value for value in values if " " in value)
             return options + lines + self.command_lines(script)
-        lines = argument_lines(command, budget=self.budget) if is_command or program else []
-        lines = lines if is_command else options + lines
+        lines = [] if is_command else options
+        if is_command or program:
+            lines = lines + argument_lines(command, budget=self.budget)
         return lines + [line for string in group for line in self._lines_of_value(string)]
 
 
@@ -341,7 +389,7 @@ def _option_list_lines(tool: str | None, key: str, values: list[str]) -> list[st
     """
     if key not in lists.OPTION_LISTS or is_shell(tool):
         return []
-    words = _NAME_WORD.findall((tool or "").lower())
+    words = _words_of_tool(tool)
     program = next((word for word in words if word in programs.RUNNING_OTHERS), "?")
     if program == "?" and not values[0].startswith("-"):
         return []
@@ -350,6 +398,8 @@ def _option_list_lines(tool: str | None, key: str, values: list[str]) -> list[st
 
 def _program_of_tool(tool: str | None, key: str) -> list[str]:
     """The command that a tool is named after, if a list holds its arguments: `docker run`."""
-    words = _NAME_WORD.findall((tool or "").lower()) if key in lists.OPTION_LISTS else []
+    if key not in lists.OPTION_LISTS:
+        return []
+    words = _words_of_tool(tool)
     start = next((at for at, word in enumerate(words) if word in programs.REACHING), len(words))
     return words[start:]

@@ -7,8 +7,8 @@ from pipeguard.detect.commands.argument_values import (
     MAX_VALUE_LINES,
     fold_value,
     injects_command,
-    option_lines,
-    value_lines,
+    read_options,
+    read_value,
 )
 from pipeguard.detect.commands.shell_command import ScriptBudget
 from tests.detect.cases import read_cases
@@ -18,7 +18,7 @@ CASES = read_cases(__file__)
 
 
 def lines(value: str, *, tool: str | None = None, key: str = "name") -> list[str]:
-    return value_lines(tool, key, value, ScriptBudget())
+    return read_value(tool, key, value, ScriptBudget())
 
 
 @each("value, key, expected", CASES["what_is_smuggled_into_a_value"])
@@ -50,8 +50,8 @@ def test_a_long_value_is_read_part_by_part() -> None:
 
 
 def test_a_list_of_options_has_options() -> None:
-    assert option_lines("args", "--flag") == []
-    assert option_lines("name", "-") == []
+    assert read_options("args", "--flag") == []
+    assert read_options("name", "-") == []
 
 
 def test_look_alikes_are_plain_letters() -> None:
