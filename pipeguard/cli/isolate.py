@@ -440,13 +440,12 @@ def entries_now(path: str | None = None) -> tuple[IsolateEntry, ...]:
 
 def stored_names() -> tuple[str, ...]:
     """List the servers that were started under PipeGuard."""
-    from pipeguard.state.paths import existing_store
-    from pipeguard.state.store import open_store
+    from pipeguard.state.store import open_existing_store
 
-    path = existing_store()
-    if path is None:
+    store = open_existing_store()
+    if store is None:
         return ()
-    with open_store(path) as store:
+    with store:
         return store.named_servers()
 
 

@@ -46,11 +46,10 @@ def _server_names() -> list[str]:
     """List the servers that have run, are in the gateway's file, or have written something."""
     from pipeguard.assess.gateway_file import gateway_configs
     from pipeguard.gateway.server_output import servers_with_output
-    from pipeguard.state.paths import existing_store
-    from pipeguard.state.store import open_store
+    from pipeguard.state.store import open_existing_store
 
     names = {server.name for file in gateway_configs() for server in file.servers}
-    if (path := existing_store()) is not None:
-        with open_store(path) as store:
+    if store := open_existing_store():
+        with store:
             names.update(store.named_servers())
     return sorted(names | set(servers_with_output()))

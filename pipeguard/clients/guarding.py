@@ -174,15 +174,14 @@ def find_listener(url: str | None, *verbs: str) -> RunningGuard | None:
 
 def needs_token(listener: RunningGuard) -> bool:
     """True if a gateway has tokens among its options, or in the store."""
-    from pipeguard.state.paths import existing_store
-    from pipeguard.state.store import open_store
+    from pipeguard.state.store import open_existing_store
     from pipeguard.state.tokens import are_required
 
     if {"--token-env", "--token-file"} & {word.partition("=")[0] for word in listener.words}:
         return True
     with suppress(StateError):
-        if (path := existing_store()) is not None:
-            with open_store(path) as store:
+        if store := open_existing_store():
+            with store:
                 return are_required(store)
     return False
 

@@ -45,13 +45,14 @@ def state(_machine: Machine) -> Iterable[Diagnosis]:
 def store(_machine: Machine) -> Iterable[Diagnosis]:
     """Check that the store can be read and written, and is not damaged."""
     from pipeguard.state.database import move_away
-    from pipeguard.state.store import open_store
+    from pipeguard.state.store import open_existing_store
 
-    path = existing_store()
-    if path is None:
+    opened = open_existing_store()
+    if opened is None:
         yield good("none yet: the first guarded server creates it")
         return
-    with open_store(path) as opened:
+    path = opened.path
+    with opened:
         damage = opened.damage()
         if damage:
             yield wrong(f"{path} is damaged: {' '.join(damage.split())}", move_away(path))
@@ -85,13 +86,13 @@ def audit(_machine: Machine) -> Iterable[Diagnosis]:
 def pins(_machine: Machine) -> Iterable[Diagnosis]:
     """Check whether a definition waits for a person."""
     from pipeguard.state.review import held_definitions
-    from pipeguard.state.store import open_store
+    from pipeguard.state.store import open_existing_store
 
-    path = existing_store()
-    if path is None:
+    opened = open_existing_store()
+    if opened is None:
         yield good("nothing has been seen yet")
         return
-    with open_store(path) as opened:
+    with opened:
         waiting = held_definitions(opened)
         servers = len(opened.servers())
     if not waiting:

@@ -21,9 +21,8 @@ from pipeguard.firewall.finding import Action
 from pipeguard.firewall.policy import Mode, Selector
 from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.rulebook.policy_rules import check_actions, describe_missing
-from pipeguard.state.paths import existing_store
 from pipeguard.state.review import tool_states
-from pipeguard.state.store import open_store
+from pipeguard.state.store import open_existing_store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -166,9 +165,10 @@ def list_notes(file: PolicyFile) -> list[str]:
 
 def _name_notes(file: PolicyFile) -> list[str]:
     """Warn of names that no known server or tool has."""
-    if (path := existing_store()) is None:
+    store = open_existing_store()
+    if store is None:
         return []
-    with open_store(path) as store:
+    with store:
         servers = {*store.named_servers(), *store.servers()}
         tools = {tool.name for states in tool_states(store).values() for tool in states}
     layer = file.layer

@@ -11,7 +11,7 @@ from pipeguard.firewall.pins.fingerprint import REJECTED, WITHDRAWN, Pin
 from pipeguard.firewall.pins.store import REVIEW
 from pipeguard.records import NamedTuple
 from pipeguard.state.database import StateDatabase, connect
-from pipeguard.state.paths import store_file
+from pipeguard.state.paths import existing_store, store_file
 from pipeguard.state.timestamps import now_text
 
 if TYPE_CHECKING:
@@ -324,3 +324,13 @@ def open_store(setting: Path | str | None = None) -> Store:
     """
     path = setting or store_file()
     return Store(path, connect(path))
+
+
+def open_existing_store() -> Store | None:
+    """Open the user's own store if there is one; creates nothing.
+
+    Raises:
+        StateError: as `open_store`.
+    """
+    path = existing_store()
+    return None if path is None else open_store(path)
