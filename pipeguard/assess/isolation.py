@@ -162,17 +162,11 @@ def _describe_grants(
         for each in sources:
             yield from (form.format(short_path(text, home_folder)) for text in each.get(name, ()))
     if engine not in (Isolation.NONE, Isolation.LEARN):
-        yield from _shipped_hosts(command)
+        with suppress(PipeGuardError):
+            if (shipped := command.shipped_profile) is not None:
+                yield from shipped.hosts
     for each in sources:
         yield from (f"port {port} here" for port in each.get("loopback", ()))
-
-
-def _shipped_hosts(command: ServerCommand) -> tuple[str, ...]:
-    """The hosts of a known server."""
-    with suppress(PipeGuardError):
-        shipped = command.shipped_profile
-        return tuple(shipped.hosts) if shipped is not None else ()
-    return ()
 
 
 def holds_home(text: str, home_folder: str) -> bool:

@@ -35,13 +35,8 @@ class CommandGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.NoSuchCommand as error:
-            hint = self.explain_unknown(ctx, args)
-            text = f"{error.message}{hint}"
+            text = f"{error.message}{suggestion(args[0], self.list_commands(ctx))}"
             raise click.NoSuchCommand(error.command_name, text, ctx=ctx) from None
-
-    def explain_unknown(self, ctx: click.Context, args: list[str]) -> str:
-        """Return the sentence to print after an unknown command, with a space before it."""
-        return suggestion(args[0], self.list_commands(ctx))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands below their headings."""

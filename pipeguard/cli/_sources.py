@@ -16,7 +16,6 @@ from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
     from pipeguard.gateway.sources import Sources
-    from pipeguard.runtime.start import RunningGuard
 
 Command = Callable[..., Any]
 
@@ -77,15 +76,13 @@ def running_gateways() -> list[tuple[str, str]]:
     """List the addresses of the gateways that run here, and their processes."""
     from pipeguard.runtime.start import running_guards
 
-    return sorted(
-        (f"{_find_scheme(guard)}://{visible(guard.address)}", f"process {guard.process}")
-        for guard in running_guards()
-        if guard.verb == "serve" and ":" in guard.address and not guard.address.endswith(":0")
-    )
-
-
-def _find_scheme(guard: RunningGuard) -> str:
-    return "https" if any(word.startswith("--tls-cert") for word in guard.words) else "http"
+    gateways = []
+    for guard in running_guards():
+        if guard.verb == "serve" and ":" in guard.address and not guard.address.endswith(":0"):
+            is_tls = any(word.startswith("--tls-cert") for word in guard.words)
+            address = f"{'https' if is_tls else 'http'}://{visible(guard.address)}"
+            gateways.append((address, f"process {guard.process}"))
+    return sorted(gateways)
 
 
 def _sources(config: str | None, folder: str | None, imports: tuple[str, ...]) -> Sources:

@@ -8,7 +8,15 @@ from pathlib import Path
 import click
 
 from pipeguard.assess.checks.secrets import find_uses
-from pipeguard.cli import _setup_report
+from pipeguard.cli._setup_report import (
+    NAME_CHARS,
+    file_fields,
+    file_heading,
+    name_width,
+    report_refused,
+    short_file,
+    show_diff,
+)
 from pipeguard.clients.entries import parse_config
 from pipeguard.clients.machine import Machine
 from pipeguard.clients.masking import diff, exchange_diff
@@ -24,9 +32,9 @@ def undo_diffs(plans: Iterable[UndoPlan]) -> None:
         if plan.content is not None:
             paths = [server.path for server in plan.config.servers if server.guard is not None]
             if paths:
-                _setup_report.show_diff(diff(plan.config, plan.content, paths))
+                show_diff(diff(plan.config, plan.content, paths))
             if any(record.move is not None for record in plan.used):
-                _setup_report.show_diff(exchange_diff(plan.config, plan.content))
+                show_diff(exchange_diff(plan.config, plan.content))
 
 
 def undo_table(plans: Iterable[UndoPlan], machine: Machine) -> None:
@@ -38,13 +46,13 @@ def undo_table(plans: Iterable[UndoPlan], machine: Machine) -> None:
         UndoMethod.LEFT: "stays as it is",
     }
     for plan in plans:
-        click.echo(_setup_report.file_heading(plan.config, machine))
+        click.echo(file_heading(plan.config, machine))
         if plan.problem:
             click.echo(click.style(f"  refused: {visible(plan.problem)}", fg="red"))
-        width = _setup_report.name_width(undone.name for undone in plan.undone)
+        width = name_width(undone.name for undone in plan.undone)
         for undone in plan.undone:
             why = f": {undone.why}" if undone.why else ""
-            name = show(undone.name, _setup_report.NAME_CHARS[1])
+            name = show(undone.name, NAME_CHARS[1])
             click.echo(f"  {name:<{width}}  {words[undone.method]}{why}")
         for line in _unread_references(plan):
             click.echo(click.style(f"  {line}", fg="yellow"))
@@ -73,8 +81,8 @@ def undo_outcome(
         click.echo(f"Nothing was changed.  To undo:  pipeguard setup --undo {again} --yes")
     for plan in plans:
         if plan.config.path not in failed and not again:
-            _tell_restored(plan, _setup_report.short_file(plan.config.path, machine))
-    _setup_report.report_refused(failed, machine)
+            _tell_restored(plan, short_file(plan.config.path, machine))
+    report_refused(failed, machine)
 
 
 def _tell_restored(plan: UndoPlan, file: str) -> None:
@@ -93,7 +101,7 @@ def undo_as_json(plans: Iterable[UndoPlan], failed: Mapping[Path, str], code: in
     """Report it as JSON."""
     files = [
         {
-            **_setup_report.file_fields(plan.config),
+            **file_fields(plan.config),
             "problem": failed.get(plan.config.path, plan.problem),
             "servers": [
                 {"name": undone.name, "how": undone.method.value, "why": undone.why}

@@ -35,7 +35,7 @@ from pipeguard.unicode.display import cut, pluralize, suggestion, visible, visib
 from pipeguard.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
 
     from pipeguard.detect.rules.rule import Rule
     from pipeguard.firewall.protocol.json_values import JsonValue
@@ -206,6 +206,7 @@ def _redacted_fields(event: AuditedEvent) -> dict[str, Any]:
     It also omits a rule of the user's own packs, and a method unknown to MCP.
     """
     shipped = {rule.id for rule in load_rules(pack for pack in sources() if pack.shipped)}
+    shipped |= {each["rule"] for each in event.findings if find_text(each["rule"]) is not None}
     places = {*known_places(), "connection", "audit"}
     return {
         "version": VERSION,
@@ -215,7 +216,7 @@ def _redacted_fields(event: AuditedEvent) -> dict[str, Any]:
         "bytes": event.length_bytes,
         "findings": [
             {
-                "rule": finding["rule"] if _is_ours(finding["rule"], shipped) else "of your own",
+                "rule": finding["rule"] if finding["rule"] in shipped else "of your own",
                 "action": exceptions.enforced_action(finding),
                 "confidence": finding.get("confidence", ""),
                 "place": finding["place"] if finding.get("place") in places else "other",
@@ -226,10 +227,6 @@ def _redacted_fields(event: AuditedEvent) -> dict[str, Any]:
             for finding in event.findings
         ],
     }
-
-
-def _is_ours(rule: str, shipped: Collection[str]) -> bool:
-    return rule in shipped or find_text(rule) is not None
 
 
 def _scripts(text: str) -> list[str]:

@@ -133,17 +133,11 @@ def _read_store(store: Store) -> Fields:
     }
 
 
-def find_gateways(guards: Iterable[RunningGuard] | None = None) -> list[str]:
-    """List the gateways that run now with the same state folder, with process and address.
-
-    Args:
-        guards: the running guards; None to look for them.
-    """
-    from pipeguard.runtime.start import running_guards
-
+def find_gateways(guards: Iterable[RunningGuard]) -> list[str]:
+    """List the gateways among the running guards, with process and address."""
     return sorted(
         f"process {guard.process}, {guard.address or 'stdio'}"
-        for guard in (running_guards() if guards is None else guards)
+        for guard in guards
         if guard.verb == "serve"
     )
 

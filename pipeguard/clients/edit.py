@@ -60,7 +60,11 @@ def edit_entries(
     tree = syntax.read(text)
     edits: list[Edit] = []
     for server, new in wanted:
-        node = _fields_node(tree, server)
+        node = tree.at((*server.path, *server.body))
+        if node is None or node.kind is not NodeKind.MAP or node.shared:
+            raise UneditableError(
+                f"{server.name}: PipeGuard cannot change the entry without touching others."
+            )
         edits += _EntryEditor(syntax, text).of_map(node, new)
     result = apply_edits(text, edits)
     _prove_entries(syntax, tree, result, wanted)
@@ -83,15 +87,6 @@ def edit_entries(
 def pieces(tree: Node, path: Keys, text: str) -> tuple[str, ...]:
     """Return the text of an entry: one piece for each of its positions."""
     return tuple(span.of(text) for span in regions(tree, path, text))
-
-
-def _fields_node(tree: Node, server: ServerEntry) -> Node:
-    node = tree.at((*server.path, *server.body))
-    if node is None or node.kind is not NodeKind.MAP or node.shared:
-        raise UneditableError(
-            f"{server.name}: PipeGuard cannot change the entry without touching others."
-        )
-    return node
 
 
 class _EntryEditor:

@@ -139,15 +139,12 @@ def _join(readings: Iterable[tuple[Path, FileSpec]]) -> list[ConfigFile]:
         file = files.setdefault(key, ConfigFile(path, ()))
         if spec not in file.specs:
             files[key] = ConfigFile(file.path, (*file.specs, spec))
-
-    def count_places(spec: FileSpec) -> int:
-        return sum(map(len, spec.places.values()))
-
     # The client whose file it is, before those that read others' files too, at more places.
-    return [
-        ConfigFile(file.path, tuple(sorted(file.specs, key=count_places)))
-        for file in files.values()
-    ]
+    joined = []
+    for file in files.values():
+        specs = sorted(file.specs, key=lambda spec: sum(map(len, spec.places.values())))
+        joined.append(ConfigFile(file.path, tuple(specs)))
+    return joined
 
 
 def _specs(chosen: Iterable[Client] | None) -> Iterator[tuple[Client, FileSpec]]:

@@ -19,7 +19,6 @@ from pipeguard.config.policy_file import (
 )
 from pipeguard.config.tree import (
     Edit,
-    Node,
     UneditableError,
     UnreadableError,
     apply_edits,
@@ -91,7 +90,7 @@ def without_exception(path: str, position: int, today: datetime.date) -> str:
 
     def remove() -> str:
         container = Container(text, Yaml(), (_KEY,))
-        return container.replace_entries([position], []) if left else _without_key(text, _KEY)
+        return container.replace_entries([position], []) if left else _without_key(text)
 
     if (changed := prove(path, today, remove, says(wanted))) is not None:
         return changed
@@ -135,10 +134,10 @@ def _with_mode(text: str, mode: Mode) -> str:
     return apply_edits(text, [Edit(start, start, f"{gap}mode: {mode.value}\n")])
 
 
-def _without_key(text: str, key: str) -> str:
-    """The text without a key, which may be its only one."""
-    root: Node = Yaml().read(text)
-    member = root.member(key)
+def _without_key(text: str) -> str:
+    """The text without its exceptions, which may be its only key."""
+    root = Yaml().read(text)
+    member = root.member(_KEY)
     if member is None:
         raise UneditableError("the key is not there.")
     if len(root.members) > 1:

@@ -331,14 +331,11 @@ def quote(text: str) -> str:
     Printable characters stay as they are. A lone surrogate, which only JSON has, becomes an escape.
     """
     escapes = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-    return '"' + "".join(escapes.get(c) or (c if _plain(c) else _escape(c)) for c in text) + '"'
+    return '"' + "".join(escapes.get(c) or _spell_character(c) for c in text) + '"'
 
 
-def _plain(character: str) -> bool:
-    return character.isprintable() and character != "\ufeff"
-
-
-def _escape(character: str) -> str:
+def _spell_character(character: str) -> str:
     # No escape beyond the basic plane is common to the three formats, and no configuration needs an
     # unprintable character from there: it is written as it is.
-    return f"\\u{ord(character):04x}" if ord(character) < 0x10000 else character
+    is_plain = character.isprintable() and character != "\ufeff"
+    return character if is_plain or ord(character) > 0xFFFF else f"\\u{ord(character):04x}"

@@ -24,8 +24,18 @@ ACTIONS = (
 )
 WOULD = ("any", "redact", "cut", "ask", "block")
 FIELDS = (
-    *("server", "tool", "client", "token", "verdict", "rule", "would", "event", "kind"),
-    *("since", "slower", "larger"),
+    "server",
+    "tool",
+    "client",
+    "token",
+    "verdict",
+    "rule",
+    "would",
+    "event",
+    "kind",
+    "since",
+    "slower",
+    "larger",
 )
 _WORD = lazy_regex(r'(?:[^\s"]|"[^"]*")+')
 _DURATION = lazy_regex(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m)")

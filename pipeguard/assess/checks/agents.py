@@ -48,10 +48,6 @@ def _find_trusted(target: AssessmentTarget, server: ServerEntry) -> Iterator[Pos
             yield UNASKED.with_severity(Severity.LOW).at(server, message, line=line, key=key)
 
 
-def _differs(data: object, value: object) -> bool:
-    return type(data) is not type(value) or data != value
-
-
 def list_settings() -> Iterator[str]:
     """Each setting that is looked for, with its client, in Markdown."""
     listed = (
@@ -72,7 +68,9 @@ def _find_setting(path: Path, name: str, spec: FileSpec, value: object) -> Itera
     data = None if node is None else node.data()
     if isinstance(value, list):  # any of these among others
         data = [item for item in data if item in value] if isinstance(data, Sequence) else []
-    if node is None or not data or (not isinstance(value, list) and _differs(data, value)):
+    elif type(data) is not type(value) or data != value:
+        return
+    if node is None or not data:
         return
     key, line = ".".join(spec.servers[0]), find_line(reading.text, node.start)
     message = f"With `{key}: {json.dumps(data)}`, {name} does not ask first."
