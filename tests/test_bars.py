@@ -26,7 +26,7 @@ CAPS = {
     ("detect",): 149_615,
     ("rulebook",): 10_678,
     ("identity",): 6_049,
-    ("config", "state", "auth"): 59_743,
+    ("config", "state", "auth"): 59_399,
     ("transports",): 47_156,
     ("launch", "isolation"): 73_781,
     ("runtime",): 16_713,
@@ -35,7 +35,7 @@ CAPS = {
     ("ui",): 29_819,
     ("cli",): 39_758,
 }
-TOKENS_CAP = 606_025  # of all rooms
+TOKENS_CAP = 605_845  # of all rooms
 # Of code lines: without comments, docstrings and blank lines.
 TESTS_CAP = 70_000
 C_CAP = 4_700
