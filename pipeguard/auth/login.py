@@ -209,8 +209,11 @@ class _Attempt:
         return AuthorizationCodeResult(code=answer.code, state=answer.state, iss=iss)
 
     def _outcome(self) -> tuple[StoredLogin, Secrets]:
-        request, context, last = self._request, self._flow.context, self._last
-        client, tokens = context.client_info, context.current_tokens
+        request = self._request
+        context = self._flow.context
+        last = self._last
+        client = context.client_info
+        tokens = context.current_tokens
         if client is None or tokens is None:
             raise AuthError(f"the login to {request.server} ended without a token.")
         if context.oauth_metadata is not None and client.issuer is None:

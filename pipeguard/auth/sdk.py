@@ -265,7 +265,8 @@ def must_be_fit(flow: OAuthClientProvider, *, token_host: str = "", legacy: bool
                 f"{login_command(context.server_url)} --legacy"
             )
         return
-    login, tokens = str(metadata.authorization_endpoint), str(metadata.token_endpoint)
+    login = str(metadata.authorization_endpoint)
+    tokens = str(metadata.token_endpoint)
     for endpoint in (login, tokens):
         must_be_safe(endpoint, context.server_url)
         if "#" in endpoint:
@@ -298,7 +299,8 @@ def _must_be_one_party(server: str, login: str, tokens: str, token_host: str) ->
     Raises:
         AuthError: they differ.
     """
-    page, place = urlsplit(login), urlsplit(tokens)
+    page = urlsplit(login)
+    place = urlsplit(tokens)
     if (page.scheme, page.netloc) == (place.scheme, place.netloc):
         return
     if place.netloc in (token_host, _SAME_PARTY.get(page.netloc)):
@@ -325,7 +327,8 @@ def browser_url(flow: OAuthClientProvider, url: str) -> str:
 
 def list_secrets(flow: OAuthClientProvider) -> tuple[str, ...]:
     """Secrets that a peer could quote in an answer, and that must not be shown."""
-    client, tokens = flow.context.client_info, flow.context.current_tokens
+    client = flow.context.client_info
+    tokens = flow.context.current_tokens
     secrets = [client.client_secret] if client else []
     secrets += [tokens.access_token, tokens.refresh_token] if tokens else []
     return tuple(filter(None, secrets))

@@ -159,7 +159,8 @@ class LoginStore:
         login = replace(
             login, has_access=bool(secrets.access_token), has_refresh=bool(secrets.refresh_token)
         )
-        service, before = _service(login.server), self._earlier_accounts(login.server)
+        service = _service(login.server)
+        before = self._earlier_accounts(login.server)
         values = {field.name: getattr(secrets, field.name) for field in fields(Secrets)}
         content = {field.name: getattr(login, field.name) for field in fields(StoredLogin)}
         if login.place is Place.KEYRING:
@@ -217,7 +218,8 @@ class LoginStore:
     def _load(self, path: Path) -> tuple[StoredLogin, object]:
         advice = "Close the file, and log in again:"
         content = read_private(path, LIMIT_BYTES, holds="login", advice=advice)
-        login, secrets = None, None
+        login = None
+        secrets = None
         try:
             values = json.loads(content)
             secrets = values.pop("secrets")

@@ -42,8 +42,10 @@ def emit(
     if as_json:
         click.echo(json.dumps(value, indent=2))
     else:
-        text, is_empty = render(value), True
-        for line in filter(None, (text,)) if isinstance(text, str) else text:
+        text = render(value)
+        is_empty = True
+        lines = filter(None, (text,)) if isinstance(text, str) else text
+        for line in lines:
             click.echo(line)
             is_empty = False
         if is_empty and empty:

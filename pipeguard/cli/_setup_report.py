@@ -36,7 +36,8 @@ _COLOURS = {
 }
 LOST = "The home and /tmp of an isolated server are in memory, and are lost when it stops."
 _WORDS = {GuardState.CANNOT: "cannot be", GuardState.STALE: "stale guard"}
-_TO_MOVE, _TO_ISOLATE = "to move", "to isolate"
+_TO_MOVE = "to move"
+_TO_ISOLATE = "to isolate"
 _NEVER_ISOLATED = "cannot be isolated"
 _ISOLATED = "isolated"  # which is guarded, too
 _COMMAND_CHARS = 60
@@ -59,7 +60,8 @@ def table(plans: Sequence[ChangePlan], machine: Machine) -> None:
         width = name_width(judged.server.name for judged in plan.servers)
         first: dict[str, str] = {}
         for judged in plan.servers:
-            why, own = judged.why, judged.server.name
+            why = judged.why
+            own = judged.server.name
             if len(why) > LONG_CHARS and (name := first.setdefault(why, own)) != own:
                 why = f"as for {name}"
             click.echo(_line(judged, width, _word(plan, judged), machine, why))

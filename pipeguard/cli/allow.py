@@ -126,13 +126,13 @@ def command(  # noqa: PLR0913  one for each option
         return
     scope = None if by is None else Breadth(by)
     exceptions.narrowest(stopped, None, "", scope)  # fails before any question if none helps
-    person, ends = None if dry_run else Person.here(), None if forever else until
+    person = None if dry_run else Person.here()
+    ends = None if forever else until
     ask_reason = partial(_reason, why, is_asked=not as_json)
     reason = _UNSAID if dry_run and why is None else ask_reason(is_later=True)
     exemptions = exceptions.narrowest(stopped, ends, reason, scope)
     is_new = exceptions.allow(path, exemptions, _today()) is not None
-    is_asked = is_new and person is not None and not person.has_token
-    if not as_json or is_asked:
+    if not as_json or (is_new and person is not None and not person.has_token):
         heading = f"{'Would' if dry_run else 'To'} be written to {path}:"
         opened = _what_opens(stopped, exemptions)
         page = [*list_evidence(stopped), "", heading, "", entries(exemptions, "  "), *opened]

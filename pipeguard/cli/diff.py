@@ -92,7 +92,8 @@ def _pages(waiting: list[StoredDefinition], fields: list[Fields]) -> str:
 
 def _next_steps(entry: StoredDefinition) -> str:
     """List the commands that decide; if a finding is severe, the one that rejects comes first."""
-    accept, reject = entry.spell_command("approve"), entry.spell_command("reject")
+    accept = entry.spell_command("approve")
+    reject = entry.spell_command("reject")
     if not entry.pin.held_at:
         return f"  Nothing waits: it is trusted.  Say that you saw it:  {accept}"
     if entry.pin.is_rejected:
@@ -178,10 +179,13 @@ def list_pages(
         definitions that are not shown.
     """
     flagged = {entry for entry in entries if read_first(entry)}
-    limit, left, pages = min(PAGE_CHARS, LIST_CHARS // len(entries)), 0, list[str]()
+    limit = min(PAGE_CHARS, LIST_CHARS // len(entries))
+    left = 0
+    pages = list[str]()
     for entry in sorted(entries, key=lambda each: (each not in flagged, not each.trusted_version)):
         shown = "flagged: " * (entry in flagged) + page(entry)
-        whole, line = click.unstyle(shown), "" if is_full else _describe_new(entry)
+        whole = click.unstyle(shown)
+        line = "" if is_full else _describe_new(entry)
         if more := max(0, len(whole) - (len(line) or limit)):
             words = f"and {more:,} characters that you have not seen"
             shown = line or f"{whole[:limit]}\n  {words}:  {entry.spell_command('diff')}\n"

@@ -134,7 +134,8 @@ class Json:
         if not node.items:
             return [Edit(start, start, ", ".join(items))]
         first = node.items[0].start
-        begin, gap = line_start(text, first), " "
+        begin = line_start(text, first)
+        gap = " "
         if begin > start and not text[begin:first].strip():  # a line for each item
             gap = ("\r\n" if text[begin - 2 : begin] == "\r\n" else "\n") + text[begin:first]
         return [Edit(first, first, "".join(f"{item},{gap}" for item in items))]
@@ -170,7 +171,8 @@ def _cut(text: str, start: int, end: int, comma: int | None) -> list[Edit]:
 
 def _whole_line(text: str, start: int, end: int) -> Edit:
     """The removal of a part, with its whole line or lines if they become empty."""
-    begin, after = line_start(text, start), next_line(text, end)
+    begin = line_start(text, start)
+    after = next_line(text, end)
     if not text[begin:start].strip() and not text[end:after].strip() and after > end:
         return Edit(begin, after, "")
     blanks = len(text[end:after]) - len(text[end:after].lstrip(" \t"))
@@ -265,7 +267,8 @@ class _JsonReader:
         """A value that is nested too deeply, without its contents."""
         if not self._cuts:
             self._wrong("it is nested too deeply")
-        start, depth = self._position, 0
+        start = self._position
+        depth = 0
         while (token := _SKIPPED.match(self._text, self._position)) is not None:
             count = len(token[0]) if token[0][0] in "[]{}" else 0
             if token[0][0] in "]}" and count >= depth:
@@ -276,7 +279,8 @@ class _JsonReader:
         return Node(NodeKind.OTHER, start, self._position)
 
     def _container(self, kind: NodeKind, closing: str, depth: int) -> Node:
-        node, comma = Node(kind, self._position, 0), None
+        node = Node(kind, self._position, 0)
+        comma = None
         self._open.append(self._position)
         self._position += 1
         while True:
@@ -285,7 +289,8 @@ class _JsonReader:
                 break
             if comma is None and (node.members or node.items):
                 self._wrong("a comma is missing")
-            start, key = self._position, ""
+            start = self._position
+            key = ""
             if kind is NodeKind.MAP:
                 key = self._string()
                 self._skip()

@@ -206,7 +206,8 @@ class _Scan:
         self._skip(_SPACE)
         value = self._value(0)
         span = Span(start, self._position)
-        node, prefix = table, ""
+        node = table
+        prefix = ""
         for (key, key_start), (_, next_start) in pairwise(keys):
             prefix = self._text[start:next_start]
             member = node.member(key)
