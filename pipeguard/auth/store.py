@@ -11,7 +11,7 @@ import json
 import os
 import sqlite3
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -161,8 +161,8 @@ class LoginStore:
         )
         service = _service(login.server)
         before = self._earlier_accounts(login.server)
-        values = {field.name: getattr(secrets, field.name) for field in fields(Secrets)}
-        content = {field.name: getattr(login, field.name) for field in fields(StoredLogin)}
+        values = asdict(secrets)
+        content = asdict(login)
         if login.place is Place.KEYRING:
             content["secrets"] = ring.put(service, json.dumps(values), self._part_chars)
         else:

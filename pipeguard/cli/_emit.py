@@ -67,3 +67,9 @@ def columns(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[st
             padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             yield "  ".join(padded).rstrip()
         is_first = False
+
+
+def colour_change(line: str) -> str:
+    """Colour a line of a diff."""
+    colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
+    return click.style(line, fg=colour) if colour else line

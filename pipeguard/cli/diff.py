@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli._decide import match_definitions, tell_nothing
-from pipeguard.cli._emit import Fields, emit, json_option
+from pipeguard.cli._emit import Fields, colour_change, emit, json_option
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import EngineError
 from pipeguard.firewall.finding import Severity
@@ -161,7 +161,7 @@ def page(entry: StoredDefinition) -> str:
     lines += [click.style(f"  {change}", fg="yellow") for change in entry.changes]
     lines += finding_lines(definition_findings(entry))
     compared = unified_diff(entry.trusted_version, pin.held_definition or "null", pin.origin)
-    return "\n".join([*lines, "", *map(_colour, compared), ""])
+    return "\n".join([*lines, "", *map(colour_change, compared), ""])
 
 
 def list_pages(
@@ -231,11 +231,6 @@ _SENTENCE_END = re.compile(r"(?<=\\n)|(?<=[.!?] )")
 def _canonical(text: str) -> str:
     """Return the canonical form, in which only relevant differences remain."""
     return canonical(parse_json(text.encode("utf-8"))).decode("utf-8")
-
-
-def _colour(line: str) -> str:
-    colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
-    return click.style(line, fg=colour) if colour else line
 
 
 # ---  definition findings ---------------------------------------------------------------
