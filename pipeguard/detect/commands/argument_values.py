@@ -15,7 +15,7 @@ from pipeguard.detect.commands.argument_usage import parse_json
 from pipeguard.detect.commands.interpret import code_lines, command_lines
 from pipeguard.detect.commands.path_normalisation import patch_lines, path_lines
 from pipeguard.detect.commands.shell_command import ScriptBudget
-from pipeguard.detect.commands.sql import breakout_lines, statements
+from pipeguard.detect.commands.sql import breakout_lines, read_statements
 from pipeguard.detect.text.document import is_text
 from pipeguard.detect.words import arguments as lists
 from pipeguard.detect.words import programs
@@ -202,4 +202,4 @@ def _read_statement(tool: str | None, key: str, value: str) -> list[str]:
     if (key in lists.CONDITIONS and CONDITION.match(value)) or not _STATEMENT_SIGN.search(value):
         return []
     is_whole = STATEMENT.match(value) is not None and is_of_database(tool)
-    return statements(value) if is_whole else breakout_lines(value)
+    return read_statements(value) if is_whole else breakout_lines(value)

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from pipeguard.detect.commands.argument_usage import parse_json
 from pipeguard.detect.commands.file_access import FileAccess
 from pipeguard.detect.commands.path_normalisation import patch_lines
-from pipeguard.detect.commands.programs import program_name, tidy
+from pipeguard.detect.commands.programs import program_name, tidy_path
 from pipeguard.detect.commands.shell_command import ShellCommand
-from pipeguard.detect.commands.shell_output import escapes, output
+from pipeguard.detect.commands.shell_output import expand_escapes, find_output
 from pipeguard.detect.words import arguments, programs
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue
@@ -162,13 +162,13 @@ def find_client_files(values: list[str]) -> list[str]:
     steps = "/".join(value for value in values if not _PROSE.search(value))
     patched = (line[2:] for value in values for line in patch_lines(value))
     paths = (*values, *_NAMED.findall(steps), *patched)
-    tidied = (tidy(path.replace("\\", "/")) for path in paths if len(path) < MAX_PATH)
+    tidied = (tidy_path(path.replace("\\", "/")) for path in paths if len(path) < MAX_PATH)
     return [path for path in tidied if _FILE.fullmatch(path)]
 
 
 def _read_starts(text: str) -> tuple[Counter[str], Counter[str]]:
     """The launchers of PipeGuard in a text, or parts of one, and the other programs it starts."""
-    between = _KEY.split(escapes(text))
+    between = _KEY.split(expand_escapes(text))
     starts = [""]  # first the words without a key: a part of a list
     for key, values in zip(["args", *between[1::2]], between[::2], strict=True):
         if not key:
@@ -273,7 +273,7 @@ def judge_command(command: ShellCommand, files: FileAccess) -> list[str]:
     if not changed:
         return []
     is_shared = not any(map(_DEDICATED.search, changed))
-    if (written := output([command])) is not None:
+    if (written := find_output([command])) is not None:
         return compare_starts("", written, is_shared=is_shared)
     # Perhaps it moves to its place what a command before it wrote.
     if is_shared and _EDITS_OTHERS.match("\n".join((*files.lines[-9:], text))):

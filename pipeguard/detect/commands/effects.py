@@ -16,9 +16,9 @@ from pipeguard.detect.commands.argument_roles import IDLE, ArgumentRole, is_fiel
 from pipeguard.detect.commands.argument_usage import ArgumentEffect, Uses, is_object, parse_json
 from pipeguard.detect.commands.interpret import MADE, argument_lines, code_lines, command_lines
 from pipeguard.detect.commands.path_normalisation import patch_lines
-from pipeguard.detect.commands.programs import flat
+from pipeguard.detect.commands.programs import fill_blanks
 from pipeguard.detect.commands.shell_command import GAP, ScriptBudget
-from pipeguard.detect.commands.sql import breakout_lines, is_statement, statements
+from pipeguard.detect.commands.sql import breakout_lines, is_statement, read_statements
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.words import arguments as lists
 from pipeguard.detect.words import programs
@@ -315,7 +315,7 @@ class _ArgumentReader:
             return self._lines_of_code(value)
         if role is ArgumentRole.STATEMENT:
             is_value = not is_statement(value) and not argument_values.CONDITION.match(value)
-            return statements(value) + (breakout_lines(value) if is_value else [])
+            return read_statements(value) + (breakout_lines(value) if is_value else [])
         return self._lines_of_value(group[0])
 
     def _lines_of_value(self, string: _String) -> list[str]:
@@ -347,7 +347,7 @@ class _ArgumentReader:
         words = _words_of_json(value)
         lines = argument_lines(words, budget=self.budget)
         lines += self.command_lines("\n".join(w for w in words if " " in w) if words else value)
-        return lines + (statements(value) if argument_values.STATEMENT.match(value) else [])
+        return lines + (read_statements(value) if argument_values.STATEMENT.match(value) else [])
 
     def _lines_of_code(self, value: str) -> list[str]:
         if is_shell(self._tool):
@@ -359,7 +359,7 @@ class _ArgumentReader:
         key = group[0].key
         values = [argument_values.fold_value(string.value) for string in group]
         if role is ArgumentRole.STATEMENT:
-            return [line for value in values for line in statements(value)]
+            return [line for value in values for line in read_statements(value)]
         is_command = _PROGRAM.match(values[0]) is not None
         program = [] if is_command else _program_of_tool(self._tool, key)
         command = program + values
@@ -393,7 +393,7 @@ def _option_list_lines(tool: str | None, key: str, values: list[str]) -> list[st
     program = next((word for word in words if word in programs.RUNNING_OTHERS), "?")
     if program == "?" and not values[0].startswith("-"):
         return []
-    return [" ".join(["ARG", program, *map(flat, values), ""])[: argument_values.MAX_VALUE]]
+    return [" ".join(["ARG", program, *map(fill_blanks, values), ""])[: argument_values.MAX_VALUE]]
 
 
 def _program_of_tool(tool: str | None, key: str) -> list[str]:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 
 from pipeguard.detect.commands import programs
-from pipeguard.detect.commands.programs import flat, program_name, tidy
+from pipeguard.detect.commands.programs import fill_blanks, program_name, tidy_path
 from pipeguard.detect.commands.shell_command import ShellCommand
 from pipeguard.detect.words import programs as lists
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -54,7 +54,7 @@ class FileAccess:
         path = path.removeprefix("file://")
         if self.folder and not _ABSOLUTE.match(path):
             path = f"{self.folder}/{path}"
-        return tidy(path)
+        return tidy_path(path)
 
     def redirect(self, command: ShellCommand) -> str:
         """Follow a command's redirects; return them as in its line."""
@@ -62,7 +62,7 @@ class FileAccess:
         is_storing = bool(command.words) and program_name(command.words[0]) in lists.STORES_OUTPUT
         for operator, target in command.redirects:
             if operator == "=":  # what a variable is set to
-                self.lines.append(f"= {flat(target)}")
+                self.lines.append(f"= {fill_blanks(target)}")
                 continue
             path = self.resolve(target)
             if ">" not in operator:
@@ -71,7 +71,7 @@ class FileAccess:
                 self._fetch(path, _addresses(command.words))
             else:
                 self.lines.append(f"> {path}")
-            shown += f" {operator[-1]} {flat(path)}"
+            shown += f" {operator[-1]} {fill_blanks(path)}"
         return shown
 
     def follow(self, name: str, words: list[str]) -> None:
@@ -81,7 +81,7 @@ class FileAccess:
             self._read("ENV")
         files = [word for word in arguments if word and not word.startswith("-")]
         if name in lists.COPIES:
-            files = programs.without_values(arguments)
+            files = programs.drop_option_values(arguments)
         moved = (files[:-1] or files) if name in lists.MOVES else []
         self.lines += [f"OFF {self.resolve(file)}" for file in moved]
         is_editing = name == "sed" and any(word.startswith("-i") for word in arguments)
@@ -179,6 +179,6 @@ class FileAccess:
 
 def _addresses(words: list[str]) -> str:
     """Every address that a command fetches; empty if there are many, or one is a variable."""
-    found = [flat(word) for word in words if _WEB_ADDRESS.match(word)]
+    found = [fill_blanks(word) for word in words if _WEB_ADDRESS.match(word)]
     is_known = len(found) <= FEW_ADDRESSES and not any("$" in word for word in words)
     return " ".join(found) if is_known and all(len(each) < ADDRESS_CHARS for each in found) else ""

@@ -29,10 +29,10 @@ from pipeguard.detect.commands.file_access import FileAccess
 from pipeguard.detect.commands.path_normalisation import patch_lines
 from pipeguard.detect.commands.posix_shell import Shell
 from pipeguard.detect.commands.powershell import is_windows, windows_lines
-from pipeguard.detect.commands.programs import flat, match_file, program_name, unwrap
+from pipeguard.detect.commands.programs import fill_blanks, match_file, program_name, unwrap_command
 from pipeguard.detect.commands.shell_command import GAP, Pipeline, ScriptBudget, ShellCommand
-from pipeguard.detect.commands.shell_output import output
-from pipeguard.detect.commands.sql import statements
+from pipeguard.detect.commands.shell_output import find_output
+from pipeguard.detect.commands.sql import read_statements
 from pipeguard.detect.commands.word_expansion import MAX_WORDS
 from pipeguard.detect.matching.confirm import find_signed, sign_finder
 from pipeguard.detect.words import programs as lists
@@ -88,7 +88,7 @@ def opened_file_lines(text: str) -> Iterator[str]:
     for match in find_signed(_OPENS_FILE, sign_finder(_OPENING.replace("(", "(?:", 1)), text):
         function, home, name, mode = match.groups()
         is_writing = function in lists.WRITING_CALLS or bool(mode)
-        yield f"{'>' if is_writing else '<'} {programs.tidy(('~' if home else '') + name)}"
+        yield f"{'>' if is_writing else '<'} {programs.tidy_path(('~' if home else '') + name)}"
 
 
 def command_lines(
@@ -147,7 +147,7 @@ class _Interpreter:
 
     def all_lines(self) -> list[str]:
         """The lines, up to the limit."""
-        self.lines += (f"{MADE}{flat(made)}" for made in dict.fromkeys(self._shell.composed))
+        self.lines += (f"{MADE}{fill_blanks(made)}" for made in dict.fromkeys(self._shell.composed))
         self._budget.is_exceeded = self._budget.is_exceeded or len(self.lines) > MAX_LINES
         return self.lines[:MAX_LINES]
 
@@ -210,7 +210,7 @@ class _Interpreter:
                 stdin = self._find_output(pipeline[max(0, at - MAX_WORDS) : at])
             if line := self._command_line(self._prepare(command, stdin)):
                 shown.append(line)
-                fed.append(line[2:] + (f" <<< {flat(stdin)}" if stdin else ""))
+                fed.append(line[2:] + (f" <<< {fill_blanks(stdin)}" if stdin else ""))
         if (words := pipeline[-1].words) and words[0] in lists.DECODING | {"printf"}:
             self._find_output(pipeline[-MAX_WORDS:])
         self._add_own(fed, [*map(_show_raw, pipeline)])
@@ -231,7 +231,7 @@ class _Interpreter:
 
     def _find_output(self, pipeline: Pipeline) -> str | None:
         """Find a pipeline's output, and note it if the script does not contain it."""
-        printed = output(pipeline)
+        printed = find_output(pipeline)
         if printed:
             words = [word for command in pipeline for word in command.words]
             written = " ".join(words)
@@ -242,7 +242,7 @@ class _Interpreter:
 
     def _prepare(self, command: ShellCommand, stdin: str | None) -> ShellCommand:
         """A command without the programs that only run it; its input, if known, is run as well."""
-        words, takes_arguments = unwrap(_with_plain_name(command.words))
+        words, takes_arguments = unwrap_command(_with_plain_name(command.words))
         if words:
             words = self._without_globs(_with_plain_name(words))
             if takes_arguments and stdin is not None and len(stdin) < MAX_PIPED_ARGUMENTS:
@@ -267,7 +267,7 @@ class _Interpreter:
         elif programs.INTERPRETERS.match(name):
             self.run_code(stdin)
         elif name in programs.CLIENTS:
-            self.lines += statements(stdin)
+            self.lines += read_statements(stdin)
 
     # -- one command -----------------------------------------------------------------------------
 
@@ -310,7 +310,7 @@ class _Interpreter:
             case nested_commands.NestedKind.COMMAND:
                 self.run_words(nested.words)
             case nested_commands.NestedKind.REMOVAL:
-                self.lines.append(f"$ rm -r {flat(self._files.resolve(nested.text))}")
+                self.lines.append(f"$ rm -r {fill_blanks(self._files.resolve(nested.text))}")
             case nested_commands.NestedKind.SQL:
                 self.lines.append(nested.text)
 
@@ -319,7 +319,7 @@ class _Interpreter:
         options = [word for word in words[1:] if word.startswith("-") and word != "-"]
         name = "rm -r" if any(map(_RECURSIVE.fullmatch, options)) else "rm"
         files = [word for word in words[1:] if not word.startswith("-") and word]
-        paths = [flat(self._files.resolve(file)) for file in files]
+        paths = [fill_blanks(self._files.resolve(file)) for file in files]
         self.lines += [f"$ {name} {path}" for path in paths]
         return " ".join([f"$ {name} of", *paths])
 
@@ -346,7 +346,7 @@ def _with_plain_name(words: list[str]) -> list[str]:
 
 
 def _show(name: str, arguments: Sequence[str]) -> str:
-    return " ".join([f"$ {name}", *(flat(word) for word in arguments if word)])
+    return " ".join([f"$ {name}", *(fill_blanks(word) for word in arguments if word)])
 
 
 def _show_raw(command: ShellCommand) -> str:
@@ -357,7 +357,7 @@ def _show_raw(command: ShellCommand) -> str:
         if each.startswith(("PIPEGUARD_", "XDG_"))
         or (sign == "=" and command.words and "guard" in each)
     ]
-    return " ".join(map(flat, (*values, *command.words)))
+    return " ".join(map(fill_blanks, (*values, *command.words)))
 
 
 def _sends(name: str, command: ShellCommand) -> bool:

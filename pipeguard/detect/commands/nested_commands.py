@@ -12,7 +12,7 @@ from itertools import takewhile
 
 from pipeguard.detect.commands import programs
 from pipeguard.detect.commands.shell_command import ScriptBudget
-from pipeguard.detect.commands.sql import statements
+from pipeguard.detect.commands.sql import read_statements
 from pipeguard.detect.words import programs as lists
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
@@ -63,7 +63,7 @@ def find_nested(name: str, words: list[str], budget: ScriptBudget) -> Iterator[N
         for script in programs.option_values(words, ("-c", "--command", "-qc", "-qec", "-ec")):
             yield Nested(NestedKind.SCRIPT, script)
     if name == "ssh":
-        remote = programs.operands(words[1:], _SSH_OPTIONS)[1:]
+        remote = programs.find_operands(words[1:], _SSH_OPTIONS)[1:]
         if remote:
             yield Nested(NestedKind.SCRIPT, " ".join(remote))
     if name == "find":
@@ -102,13 +102,13 @@ def _find_program(interpreter: str, words: list[str]) -> str | None:
 def _client_lines(name: str, words: list[str]) -> Iterator[str]:
     """The statements in the arguments of a database's client."""
     if name == "redis-cli":
-        yield "SQL " + " ".join(programs.operands(words[1:], "hpanu"))[:MAX_LINE]
+        yield "SQL " + " ".join(programs.find_operands(words[1:], "hpanu"))[:MAX_LINE]
     elif name == "sqlite3":
-        for word in programs.operands(words[1:], "")[1:]:
-            yield from statements(word)
+        for word in programs.find_operands(words[1:], "")[1:]:
+            yield from read_statements(word)
     else:
         for text in programs.option_values(words, programs.CLIENTS[name]):
-            yield from statements(text)
+            yield from read_statements(text)
 
 
 def _actions_of_find(words: list[str], budget: ScriptBudget) -> Iterator[Nested]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from pipeguard.detect.commands import programs
 from pipeguard.detect.commands.posix_shell import Shell
-from pipeguard.detect.commands.programs import find_script, program_name, unwrap
+from pipeguard.detect.commands.programs import find_script, program_name, unwrap_command
 from pipeguard.detect.commands.shell_command import Pipeline, ScriptBudget, ShellCommand
 from pipeguard.detect.words import programs as lists
 from pipeguard.firewall.finding import Confidence
@@ -65,7 +65,7 @@ _LOGS_IN = lazy_regex(
 _LOGGING_IN = ("sshpass", "lftp", "mosquitto_pub", "smbclient", "ldapsearch", *programs.CLIENTS)
 
 
-def sends(script: str, logs_in: Callable[[str], object]) -> Confidence | None:
+def rate_sending(script: str, logs_in: Callable[[str], object]) -> Confidence | None:
     """Rate how surely a script sends the secret at `MARK`; None if it stays.
 
     Args:
@@ -126,13 +126,13 @@ class _Sending:
 
 def _inner_script(command: ShellCommand) -> str:
     """The script given to a shell; empty without one."""
-    words = unwrap(command.words)[0]
+    words = unwrap_command(command.words)[0]
     return find_script(words) if words and program_name(words[0]) in lists.SHELLS else ""
 
 
 def _talks(words: list[str]) -> bool:
     """True for the words of a command that talks to another machine."""
-    words = unwrap(words)[0]
+    words = unwrap_command(words)[0]
     if not words:
         return False
     name = program_name(words[0])

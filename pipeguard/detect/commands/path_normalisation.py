@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from pipeguard.detect.commands.programs import tidy
+from pipeguard.detect.commands.programs import tidy_path
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 PERCENT_ROUNDS = 3
@@ -43,7 +43,7 @@ _OTHER_SCHEME = lazy_regex(r"[a-z][a-z0-9+.-]{1,20}://", re.IGNORECASE)
 def patch_lines(text: str) -> list[str]:
     """A line `> path` for each file that a patch changes; none for another text."""
     changed = _PATCHED.findall(text) if _PATCH.match(text) else []
-    return [f"> {tidy(path)}" for path in changed]
+    return [f"> {tidy_path(path)}" for path in changed]
 
 
 def path_lines(raw: str, folded: str, signs: tuple[str, ...] = ("<",)) -> list[str]:
@@ -72,7 +72,7 @@ def path_lines(raw: str, folded: str, signs: tuple[str, ...] = ("<",)) -> list[s
     if foreign and not (odd and cut.count("../") >= 2):
         return []
     query = re.split(r"[?#]", cut)[0] if foreign else cut
-    path = re.sub(r"^/{0,2}[?.]/(?=[A-Za-z]:)|^/(?=[A-Za-z]:/)", "", tidy(query[:1000]))
+    path = re.sub(r"^/{0,2}[?.]/(?=[A-Za-z]:)|^/(?=[A-Za-z]:/)", "", tidy_path(query[:1000]))
     path = re.sub(r"^/proc/(?:self|\d+|thread-self)/(?:root|cwd)(?=/)", "", path)
     lines = [f"{sign} {path}" for sign in signs]
     if odd and "../" in cut:

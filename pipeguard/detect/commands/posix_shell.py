@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pipeguard.detect.commands import shell_command, word_expansion
 from pipeguard.detect.commands.shell_command import Pipeline, ScriptBudget, ShellCommand, dense_runs
-from pipeguard.detect.commands.shell_output import escapes, output
+from pipeguard.detect.commands.shell_output import expand_escapes, find_output
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 MAX_DEPTH = 5  # of scripts inside each other
@@ -190,7 +190,7 @@ class WordReader:
         if following == "'":
             end = _ANSI_QUOTED.match(text, at + 2).end()  # type: ignore[union-attr]
             self.at = end + 1
-            return escapes(text[at + 2 : end]).translate(_QUOTED)
+            return expand_escapes(text[at + 2 : end]).translate(_QUOTED)
         if following == '"':
             self.at += 2
             return self._in_double_quotes().translate(_QUOTED)
@@ -204,10 +204,10 @@ class WordReader:
         if following == "{":
             end = _closing(text, at + 1, "{", "}")
             self.at = end + 1
-            return word_expansion.parameter(self._values, text[at + 2 : end])
+            return word_expansion.expand_parameter(self._values, text[at + 2 : end])
         if name := _NAME.match(text, at + 1):
             self.at = name.end()
-            return word_expansion.variable(self._values, name[0])
+            return word_expansion.expand_variable(self._values, name[0])
         self.at += 2 if following and following in "@*0123456789?!#-$" else 1
         return "" if following and following in "@*123456789" else "$"
 
@@ -288,7 +288,7 @@ class Shell:
         """Replace a substitution by its output if that is known, otherwise by its words."""
         pipelines = self.pipelines(script)
         self._on_substitution(pipelines)
-        printed = output(pipelines[-1]) if pipelines else ""
+        printed = find_output(pipelines[-1]) if pipelines else ""
         if printed is None:
             return "$(" + shell_command.GAP.join(script.split()) + ")"
         return printed.rstrip("\n")

@@ -64,9 +64,9 @@ def is_inner(word: str) -> bool:
     return name in lists.SHELLS or INTERPRETERS.match(name) is not None
 
 
-def tidy(path: str) -> str:
+def tidy_path(path: str) -> str:
     """A path without detours, and without an ending such as `/*` that means everything in it."""
-    path = flat(path[:MAX_VALUE])
+    path = fill_blanks(path[:MAX_VALUE])
     if path.startswith("./") and path[2:3] not in ("", "*", ".", "/"):
         path = path[2:]
     if "/" in path:
@@ -93,7 +93,7 @@ def _without_steps_back(path: str) -> str:
     return "/" if path == "/.." else path
 
 
-def flat(word: str) -> str:
+def fill_blanks(word: str) -> str:
     """A word with GAP for each blank, so that it is one word of a line."""
     return word if word.split() == [word] else _SPACE.sub(GAP, word)
 
@@ -108,7 +108,7 @@ def program_name(word: str) -> str:
     name = word
     if not word.startswith("$(") and word not in _PROTOCOLS:
         name = word.replace("\\", "/").rpartition("/")[2].lower()
-    return flat(name.removesuffix(".exe"))
+    return fill_blanks(name.removesuffix(".exe"))
 
 
 def match_file(word: str) -> str:
@@ -120,7 +120,7 @@ def match_file(word: str) -> str:
     return next((file for file in lists.in_order("FILES") if fnmatchcase(file, word)), word)
 
 
-def unwrap(words: list[str]) -> tuple[list[str], bool]:
+def unwrap_command(words: list[str]) -> tuple[list[str], bool]:
     """A command without the programs that only run it; True if its input becomes arguments."""
     takes_arguments = False
     for _ in range(12):
@@ -136,7 +136,7 @@ def unwrap(words: list[str]) -> tuple[list[str], bool]:
         if name == "command" and words[1] in ("-v", "-V"):
             break
         takes_arguments = takes_arguments or name in ("xargs", "parallel")
-        rest = after_options(words[1:], valued)
+        rest = skip_options(words[1:], valued)
         while (
             name in ("env", "sudo") and rest and "=" in rest[0] and "/" not in rest[0].split("=")[0]
         ):
@@ -153,7 +153,7 @@ def unwrap(words: list[str]) -> tuple[list[str], bool]:
 _ASSIGNS = lazy_regex(r"[A-Za-z_][A-Za-z0-9_]*=")
 
 
-def after_options(words: list[str], valued: str) -> list[str]:
+def skip_options(words: list[str], valued: str) -> list[str]:
     """The words after the options.
 
     Args:
@@ -171,12 +171,12 @@ def after_options(words: list[str], valued: str) -> list[str]:
     return words[at:]
 
 
-def operands(words: list[str], valued: str) -> list[str]:
+def find_operands(words: list[str], valued: str) -> list[str]:
     """The words from the first operand on; all of them if each may be an option's."""
-    return after_options(words, valued) or words
+    return skip_options(words, valued) or words
 
 
-def without_values(words: list[str]) -> list[str]:
+def drop_option_values(words: list[str]) -> list[str]:
     """The operands of `scp` and the like, without the values of options, such as a key file."""
     files: list[str] = []
     skip = False

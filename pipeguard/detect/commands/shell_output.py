@@ -15,7 +15,7 @@ from pipeguard.detect.commands.shell_command import MAX_VALUE, Pipeline
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 
-def output(pipeline: Pipeline) -> str | None:
+def find_output(pipeline: Pipeline) -> str | None:
     """Find a pipeline's output; None if only the machine knows."""
     printed: str | None = None
     for at, command in enumerate(pipeline):
@@ -35,7 +35,7 @@ def output(pipeline: Pipeline) -> str | None:
 def _echo(arguments: list[str], _stdin: str | None) -> str:
     options = [word for word in arguments[:2] if re.fullmatch("-[neE]{1,3}", word)]
     text = " ".join(arguments[len(options) :])
-    text = escapes(text) if any("e" in option for option in options) else text
+    text = expand_escapes(text) if any("e" in option for option in options) else text
     return text if any("n" in option for option in options) else text + "\n"
 
 
@@ -44,12 +44,14 @@ def _printf(arguments: list[str], _stdin: str | None) -> str | None:
         arguments = arguments[1:]
     if not arguments:
         return None
-    form = escapes(arguments[0])
+    form = expand_escapes(arguments[0])
     values = arguments[1:]
     fills = max(1, len(re.findall("%[sbdciqx]", form)))
     text = ""
     for _ in range(min(256, max(1, -(-len(values) // fills)))):
-        text += re.sub("%[sbdciqx]", lambda _: escapes(values.pop(0)) if values else "", form)
+        text += re.sub(
+            "%[sbdciqx]", lambda _: expand_escapes(values.pop(0)) if values else "", form
+        )
     return text.replace("%%", "%")
 
 
@@ -76,7 +78,7 @@ def _xxd(arguments: list[str], stdin: str | None) -> str | None:
 def _tr(arguments: list[str], stdin: str | None) -> str | None:
     if stdin is None or len(arguments) != 2 or arguments[0] not in ("-d", "--delete"):
         return None
-    return stdin.translate(dict.fromkeys(map(ord, escapes(arguments[1]))))
+    return stdin.translate(dict.fromkeys(map(ord, expand_escapes(arguments[1]))))
 
 
 # By name: the output for arguments and input; None if the script does not determine it.
@@ -99,7 +101,7 @@ _ESCAPE = lazy_regex(
 _CONTROLS = dict(zip("ntrabefv", "\n\t\r\a\b\x1b\f\v", strict=True))
 
 
-def escapes(text: str) -> str:
+def expand_escapes(text: str) -> str:
     r"""Expand `\x72`, `\162` and the like, as `$'...'`, `printf` and `echo -e` do."""
     return _ESCAPE.sub(_unescape, text) if "\\" in text else text
 

@@ -82,7 +82,7 @@ def is_statement(text: str) -> bool:
     return _BEGINS.match(text) is not None
 
 
-def statements(text: str) -> list[str]:
+def read_statements(text: str) -> list[str]:
     """A line `SQL statement` for each; with `ALL` if it changes or deletes every row."""
     lines = _lines(_TOKEN.sub(_replacement, text))
     if "\\'" in text:  # databases differ in whether this quote ends a string

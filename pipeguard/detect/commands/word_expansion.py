@@ -25,12 +25,12 @@ _SUBSTRING = lazy_regex(r":[ ]?(-?[0-9]{1,6})(?::[ ]?(-?[0-9]{1,6}))?")
 _BRACE = lazy_regex(r"(?<!\$)\{([^{}]{0,4000})\}")
 
 
-def variable(values: Mapping[str, str], name: str) -> str:
+def expand_variable(values: Mapping[str, str], name: str) -> str:
     """The value of `$name`."""
     return values.get(name, f"{_UNSET}{name}{_UNSET_END}")[:MAX_VALUE]
 
 
-def parameter(values: Mapping[str, str], body: str) -> str:
+def expand_parameter(values: Mapping[str, str], body: str) -> str:
     """The value of `${body}`."""
     match = _EXPANSION.fullmatch(body)
     if match is None:
@@ -45,7 +45,7 @@ def parameter(values: Mapping[str, str], body: str) -> str:
         return operation.lstrip(":-=") if value is None else value
     if value is None:
         # With an operation on it, an unset variable in small letters is as good as empty.
-        return "" if operation and name.islower() else variable(values, name)
+        return "" if operation and name.islower() else expand_variable(values, name)
     return _substring(value, operation)[:MAX_VALUE]
 
 

@@ -110,11 +110,11 @@ def _rate_command(
 ) -> Confidence | None:
     """Rate how surely a command without a web address sends a secret."""
     # Imported here: few calls are scripts.
-    from pipeguard.detect.commands.network_commands import MARK, sends
+    from pipeguard.detect.commands.network_commands import MARK, rate_sending
 
     scripts = [_mark_secrets(vault, returned, text, MARK) for _, text in strings]
     whole = " ".join(scripts) if len(scripts) > 1 else ""  # a program, and a list of its arguments
-    confidences = [sends(script, _LOGS_IN.search) for script in (*scripts, whole)]
+    confidences = [rate_sending(script, _LOGS_IN.search) for script in (*scripts, whole)]
     return max((sure for sure in confidences if sure is not None), default=None)
 
 

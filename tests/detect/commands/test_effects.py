@@ -13,7 +13,7 @@ from pipeguard.detect.commands.interpret import code_lines, command_lines
 from pipeguard.detect.commands.path_normalisation import path_lines
 from pipeguard.detect.commands.posix_shell import Shell
 from pipeguard.detect.commands.powershell import windows_lines
-from pipeguard.detect.commands.sql import statements
+from pipeguard.detect.commands.sql import read_statements
 from pipeguard.detect.text.document import MessageText
 from pipeguard.errors import Refusal
 from pipeguard.firewall.protocol.json_values import JsonValue, Number
@@ -85,7 +85,7 @@ def test_nothing_is_raised_whatever_the_signs(text: str) -> None:
     Shell(lambda _: None).pipelines(text)
     command_lines(text)
     code_lines(text)
-    statements(text)
+    read_statements(text)
     path_lines(text, text, (">",))
     windows_lines(text)
 

@@ -1,6 +1,6 @@
 """Scripts that send a secret, or log in with it."""
 
-from pipeguard.detect.commands.network_commands import MARK, MAX_SCRIPT, sends
+from pipeguard.detect.commands.network_commands import MARK, MAX_SCRIPT, rate_sending
 from pipeguard.firewall.finding import Confidence
 from tests.detect.cases import read_cases
 from tests.each import each
@@ -9,7 +9,7 @@ CASES = read_cases(__file__)
 
 
 def sent(script: str, *, logs_in: bool = False) -> Confidence | None:
-    return sends(script.replace("KEY", MARK), lambda _: logs_in)
+    return rate_sending(script.replace("KEY", MARK), lambda _: logs_in)
 
 
 @each("script", CASES["what_talks_to_another_machine_sends_it"])

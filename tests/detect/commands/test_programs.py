@@ -12,7 +12,7 @@ CASES = read_cases(__file__)
 
 def test_paths_without_detours() -> None:
     paths = "/./a//b/", "./a", "/*", "~/.*", "a/b/..", "/..", "/"
-    assert [*map(programs.tidy, paths)] == ["/a/b", "a", "/", "~", "a", "/", "/"]
+    assert [*map(programs.tidy_path, paths)] == ["/a/b", "a", "/", "~", "a", "/", "/"]
 
 
 @each("words, name", CASES["a_program_has_a_name_without_its_folder"])
@@ -22,27 +22,28 @@ def test_a_program_has_a_name_without_its_folder(words: str, name: str) -> None:
 
 @each("line, left, of_input", CASES["what_only_runs_a_command_is_taken_away"])
 def test_what_only_runs_a_command_is_taken_away(line: str, left: str, of_input: bool) -> None:
-    assert programs.unwrap(line.split()) == (left.split(), of_input)
+    assert programs.unwrap_command(line.split()) == (left.split(), of_input)
 
 
 def test_a_trap_is_the_script_that_it_sets() -> None:
-    assert programs.unwrap(["trap", "rm -rf /", "EXIT"])[0] == ["sh", "-c", "rm -rf /"]
+    assert programs.unwrap_command(["trap", "rm -rf /", "EXIT"])[0] == ["sh", "-c", "rm -rf /"]
 
 
 @each("line, valued, left", CASES["options_end_where_an_operand_or_two_dashes_stand"])
 def test_options_end_where_an_operand_or_two_dashes_stand(
     line: str, valued: str, left: str
 ) -> None:
-    assert programs.after_options(line.split(), valued) == left.split()
+    assert programs.skip_options(line.split(), valued) == left.split()
 
 
 def test_operands_stand_behind_options() -> None:
     words = ["-p", "22", "-v", "host", "cat", "/etc/passwd"]
-    assert programs.operands(words, "p") == ["host", "cat", "/etc/passwd"]
+    assert programs.find_operands(words, "p") == ["host", "cat", "/etc/passwd"]
 
 
 def test_a_key_that_a_copy_logs_in_with_is_no_operand() -> None:
-    assert programs.without_values(["-i", "key", "-P", "22", "a.txt", "h:/b"]) == ["a.txt", "h:/b"]
+    words = ["-i", "key", "-P", "22", "a.txt", "h:/b"]
+    assert programs.drop_option_values(words) == words[-2:]
 
 
 @each("words, script", CASES["a_script_stands_behind_its_option"])
@@ -64,8 +65,8 @@ def test_a_pattern_is_the_file_that_it_was_written_for(pattern: str, file: str) 
 
 
 def test_a_word_has_no_space_inside_on_a_line_of_words() -> None:
-    assert programs.flat("a b\tc") == f"a{GAP}b{GAP}c"
-    assert programs.flat("ab") == "ab"
+    assert programs.fill_blanks("a b\tc") == f"a{GAP}b{GAP}c"
+    assert programs.fill_blanks("ab") == "ab"
 
 
 def test_shells_and_interpreters_run_what_they_are_given() -> None:

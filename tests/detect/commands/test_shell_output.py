@@ -1,7 +1,7 @@
 """The output of a pipeline, if it follows from the script."""
 
 from pipeguard.detect.commands.shell_command import MAX_VALUE, ShellCommand
-from pipeguard.detect.commands.shell_output import escapes, output
+from pipeguard.detect.commands.shell_output import expand_escapes, find_output
 from tests.detect.cases import read_cases
 from tests.each import each
 
@@ -9,11 +9,11 @@ CASES = read_cases(__file__)
 
 
 def printed(*commands: str, stdin: str | None = None) -> str | None:
-    return output([ShellCommand(words.split(" "), [], stdin) for words in commands])
+    return find_output([ShellCommand(words.split(" "), [], stdin) for words in commands])
 
 
 def test_escapes() -> None:
-    assert escapes(r"\x72\155\n\u0041\q") == "rm\nAq"
+    assert expand_escapes(r"\x72\155\n\u0041\q") == "rm\nAq"
 
 
 @each("commands, expected", CASES["what_the_script_says_is_printed"])

@@ -9,23 +9,23 @@ CASES = read_cases(__file__)
 
 @each("text, lines", CASES["statements"])
 def test_statements(text: str, lines: list[str]) -> None:
-    assert sql.statements(text) == lines
+    assert sql.read_statements(text) == lines
 
 
 def test_a_quote_behind_a_backslash_is_read_both_ways() -> None:
-    assert sql.statements(r"select 'a\'; drop table b; --'") == [
+    assert sql.read_statements(r"select 'a\'; drop table b; --'") == [
         "SQL select '_'",
         "SQL drop table b",
     ]
 
 
 def test_a_text_between_dollars_is_a_string() -> None:
-    assert sql.statements("select $a$; drop table b;$a$") == ["SQL select '_'"]
+    assert sql.read_statements("select $a$; drop table b;$a$") == ["SQL select '_'"]
 
 
 def test_a_long_statement_has_several_lines_that_overlap() -> None:
     columns = ", ".join(f"c{number}" for number in range(2 * sql.MAX_LINE // 4))
-    first, *others = sql.statements(" ".join(["select", columns, "from a"]))
+    first, *others = sql.read_statements(" ".join(["select", columns, "from a"]))
     assert len(first) == sql.MAX_LINE + len("SQL ")
     assert others
     assert first[-sql.OVERLAP :] in others[0]

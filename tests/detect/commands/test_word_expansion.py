@@ -4,8 +4,8 @@ from pipeguard.detect.commands.shell_command import MAX_VALUE
 from pipeguard.detect.commands.word_expansion import (
     MAX_WORDS,
     brace_words,
-    parameter,
-    variable,
+    expand_parameter,
+    expand_variable,
     without_unset,
 )
 from tests.detect.cases import read_cases
@@ -18,22 +18,25 @@ VALUES = {"x": "abcdef", "y": "x"}
 
 @each("body, value", CASES["a_parameter_is_its_value_or_a_part_of_it"])
 def test_a_parameter_is_its_value_or_a_part_of_it(body: str, value: str) -> None:
-    assert parameter(VALUES, body) == value
+    assert expand_parameter(VALUES, body) == value
 
 
 def test_a_variable_that_nobody_set_keeps_its_name() -> None:
-    assert variable(VALUES, "x") == "abcdef"
-    assert without_unset(f"/{variable({}, 'DIR')}/{parameter({}, 'NAME')}") == "/$DIR/$NAME"
-    assert without_unset(variable({}, "A") + variable({}, "B")) == "$A$B"
+    assert expand_variable(VALUES, "x") == "abcdef"
+    assert (
+        without_unset(f"/{expand_variable({}, 'DIR')}/{expand_parameter({}, 'NAME')}")
+        == "/$DIR/$NAME"
+    )
+    assert without_unset(expand_variable({}, "A") + expand_variable({}, "B")) == "$A$B"
 
 
 def test_a_variable_that_nobody_set_tears_no_word() -> None:
-    assert without_unset(f"wh{variable({}, 'u')}oami") == "whoami"
-    assert without_unset(f"wh{variable({}, 'u')}{variable({}, 'v')}oami") == "whoami"
+    assert without_unset(f"wh{expand_variable({}, 'u')}oami") == "whoami"
+    assert without_unset(f"wh{expand_variable({}, 'u')}{expand_variable({}, 'v')}oami") == "whoami"
 
 
 def test_a_value_is_only_so_long() -> None:
-    assert len(variable({"x": "a" * 2 * MAX_VALUE}, "x")) == MAX_VALUE
+    assert len(expand_variable({"x": "a" * 2 * MAX_VALUE}, "x")) == MAX_VALUE
 
 
 @each("word, words", CASES["braces_make_several_words_of_one"])
