@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Direction, Finding, MessageKind, PinChange
-from pipeguard.firewall.protocol.message import PlainOutline
 from pipeguard.firewall.protocol.pending import PendingRequest
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.lifecycle import ConversationState, WaitingRoom
@@ -34,7 +33,7 @@ class Case:
         budgets: the cost that judging may still have; a batch shares one among its members.
         waiting_room: holds a call until a person decides; None if it may not wait.
         waiting_call: a call judged again after waiting for a person's decision, or None.
-        outline: of an ordinary call that policy and pins allow, or of a result; else None.
+        is_plain: True for an ordinary call that policy and pins allow, or an ordinary result.
         sees_nothing: True if the look showed that `Detector.read_message` finds nothing.
         kind: of the message.
         method: of the message; None for an answer.
@@ -47,11 +46,10 @@ class Case:
         pins: definitions to remember.
     """
 
-    is_member = is_closed = is_late = sees_nothing = False
+    is_member = is_plain = sees_nothing = is_closed = is_late = False
     budgets: Budgets | None = None
     waiting_room: WaitingRoom | None = None
     waiting_call: PendingRequest | None = None
-    outline: PlainOutline | None = None
     kind = MessageKind.REQUEST
     method: str | None = None
     request: PendingRequest | None = None

@@ -31,7 +31,7 @@ def find_in_message(case: Case, message: Message, original: JsonValue = None) ->
     if case.sees_nothing:
         return []
     findings = list[Finding]()
-    if case.outline is None:
+    if not case.is_plain:
         findings += admission.find_oddities(case.direction, message, case.state.input_requests)
     if case.inspects:
         context = _make_context(case, original)
@@ -48,14 +48,14 @@ def find_in_request(case: Case, message: Message, request: PendingRequest) -> li
     if not case.inspects:
         return find_in_message(case, message)
     detector = case.guard.detector
-    is_sent = case.direction is TO_SERVER and case.outline is None
+    is_sent = case.direction is TO_SERVER and not case.is_plain
     findings = list[Finding]()
     if is_sent:
         request.call = detector.name_targets(
             request.method, request.tool, message.params, request.frame_bytes
         )
         findings += admission.find_obstacles(case.guard, message)
-    if case.outline is None and request.tool is not None:
+    if not case.is_plain and request.tool is not None:
         request.call_values = detector.extract_values(message)
     context = _make_context(case)
     findings += find_in_message(case, message)

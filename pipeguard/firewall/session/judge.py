@@ -65,7 +65,7 @@ def judge(case: Case, message: Message) -> Verdict:
     message = _mask(case, message)
     case.kind = message.kind
     case.method = message.method
-    if message.method is not None and case.outline is None:
+    if message.method is not None and not case.is_plain:
         methods.check_method(message)
     if message.kind is MessageKind.REQUEST:
         verdict = _judge_request(case, message)
@@ -80,7 +80,7 @@ def judge(case: Case, message: Message) -> Verdict:
 
 def _mask(case: Case, message: Message) -> Message:
     """A message of the server without PipeGuard's own secrets, or a call with its passages."""
-    is_plain_result = case.direction is TO_CLIENT and case.outline is not None
+    is_plain_result = case.direction is TO_CLIENT and case.is_plain
     if is_plain_result or not case.inspects:
         return message
     if case.direction is TO_SERVER:
@@ -184,7 +184,7 @@ def _judge_answer(case: Case, message: Message) -> Verdict:
         request.take_answer(message.value.get("result"))
         return make_verdict(case, [], None)
     try:
-        if case.outline is not None:  # an ordinary result
+        if case.is_plain:  # an ordinary result
             verdict = settle(case, message, find_in_message(case, message))
             case.guard.detector.record_result(case.guard, request, case.frame, case.now)
             return verdict

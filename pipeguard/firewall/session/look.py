@@ -64,7 +64,7 @@ def _look_at_call(case: Case, outline: PlainOutline) -> Verdict | None:
     request.frame_bytes = len(case.frame)
     request.call_values = outline.values
     request.call = detector.name_targets(CALL, tool, case.frame, request.frame_bytes)
-    case.outline = outline
+    case.is_plain = True
     case.request = request
     case.sees_nothing = detector.sees_nothing(case.frame, outline, request.call)
     if not case.sees_nothing or detector.may_leak(guard, outline):
@@ -89,7 +89,7 @@ def _look_at_result(case: Case, outline: PlainOutline) -> Verdict | None:
         return None
     case.kind = MessageKind.RESULT
     if not guard.detector.sees_nothing(case.frame, outline, request.call or NO_CALL):
-        case.outline = outline
+        case.is_plain = True
         return None
     guard.detector.record_result(guard, request, case.frame, case.now)
     return make_verdict(case, [], case.frame)

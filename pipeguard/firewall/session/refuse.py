@@ -159,9 +159,15 @@ def _withhold(case: Case, request: PendingRequest, code: int, findings: list[Fin
 def _blocking(
     case: Case, findings: list[Finding], forward: bytes | None, reply: bytes | None
 ) -> Verdict:
-    action = greatest(findings)
-    found = tuple(findings)
-    return Verdict(case.direction, case.frame, action, forward, reply, found, case.event)
+    return Verdict(
+        case.direction,
+        case.frame,
+        greatest(findings),
+        forward,
+        reply,
+        tuple(findings),
+        case.event,
+    )
 
 
 def _to_sender(case: Case, id_token: str, code: int, findings: list[Finding]) -> bytes:

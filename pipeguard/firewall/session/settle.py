@@ -122,7 +122,7 @@ def _redact(case: Case, message: Message, findings: list[Finding]) -> Verdict:
     original = message.value
     remaining = findings
     is_cut = False
-    case.outline = None
+    case.is_plain = False
     case.sees_nothing = False  # which were of the frame as it came
     for _ in range(MAX_REDACTIONS):
         private = (f for f in remaining if f.action is Action.REDACT)
