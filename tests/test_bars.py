@@ -22,7 +22,7 @@ BARS = PROJECT["mcp-pipeguard"]["bars"]
 # expression. Nobody raises one: a commit that needs room deletes something in the same room.
 CAPS = {
     (".", "terminal", "unicode"): 7_287,
-    ("firewall",): 43_734,
+    ("firewall",): 43_712,
     ("detect",): 149_615,
     ("rulebook",): 10_678,
     ("identity",): 6_049,
@@ -35,7 +35,7 @@ CAPS = {
     ("ui",): 29_819,
     ("cli",): 39_632,
 }
-TOKENS_CAP = 605_692  # of all rooms
+TOKENS_CAP = 605_670  # of all rooms
 # Of code lines: without comments, docstrings and blank lines.
 TESTS_CAP = 70_000
 C_CAP = 4_700

@@ -15,6 +15,7 @@ from pipeguard.firewall.protocol.json_values import (
     JsonObject,
     JsonValue,
     Number,
+    as_object,
     serialise,
 )
 
@@ -182,10 +183,11 @@ def _as_schema(arguments: list[JsonValue]) -> JsonValue:
     properties: JsonObject = {}
     names: list[JsonValue] = []
     for argument in arguments:
-        name = argument.get("name") if isinstance(argument, dict) else None
-        if not isinstance(argument, dict) or type(name) is not str or name in properties:
+        members = as_object(argument)
+        name = members.get("name")
+        if type(name) is not str or name in properties:
             return arguments
-        properties[name] = {k: v for k, v in argument.items() if k not in {"name", "required"}}
-        if argument.get("required") is True:
+        properties[name] = {k: v for k, v in members.items() if k not in {"name", "required"}}
+        if members.get("required") is True:
             names.append(name)
     return {"properties": properties, "required": names}

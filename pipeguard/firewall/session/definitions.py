@@ -40,6 +40,7 @@ from pipeguard.firewall.protocol.json_values import (
     JsonValue,
     Number,
     Path,
+    as_object,
     serialise,
 )
 from pipeguard.firewall.protocol.places import LISTS, OPENINGS, Surface
@@ -134,12 +135,9 @@ def _review_item(scope: DefinitionScope, item: JsonValue, names: set[str]) -> Re
     """Review a definition, and add its name to the names of its list."""
     kind = scope.kind
     key = scope.key
-    name = item.get(key) if isinstance(item, dict) else None
-    if (
-        not isinstance(item, dict)
-        or type(name) is not str
-        or has_look_alike(item, spellings((key,)))
-    ):
+    members = as_object(item)
+    name = members.get(key)
+    if type(name) is not str or has_look_alike(members, spellings((key,))):
         note = f"a {kind} without {key} was left out of the list"
         finding = scope.finding("protocol.nameless", note, None, Action.BLOCK)
         return ReviewedDefinition(ABSENT, (finding,))

@@ -98,11 +98,13 @@ def make_result(id_token: str, result: JsonObject) -> bytes:
 
 def add_note(value: JsonObject, text: str) -> JsonObject:
     """Add a note to an answer: a block of a result's content, or a sentence of an error."""
-    error = value.get("error")
-    result = value.get("result")
-    if isinstance(error, dict) and isinstance(message := error.get("message"), str):
+    error = as_object(value.get("error"))
+    message = error.get("message")
+    if isinstance(message, str):
         return {**value, "error": {**error, "message": f"{message} ({text})"}}
-    if isinstance(result, dict) and isinstance(content := result.get("content"), list):
+    result = as_object(value.get("result"))
+    content = result.get("content")
+    if isinstance(content, list):
         note: JsonValue = {"type": "text", "text": text}
         return {**value, "result": {**result, "content": [*content, note]}}
     return value
