@@ -26,8 +26,7 @@ FORECAST = """{
       "unit": {"enum": ["C", "F"]},
       "options": {"type": "object", "properties": {"days": {"type": "integer", "minimum": 1}},
                   "additionalProperties": {"type": "string"}, "minProperties": 1}
-    }
-  },
+  }},
   "outputSchema": {"type": "object", "properties": {"celsius": {"type": "number"}}}
 }"""
 
