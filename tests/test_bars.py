@@ -24,7 +24,7 @@ CAPS = {
     (".", "terminal", "unicode"): 7_287,
     ("firewall",): 43_712,
     ("detect",): 149_615,
-    ("rulebook",): 10_678,
+    ("rulebook",): 10_622,
     ("identity",): 6_049,
     ("config", "state", "auth"): 59_364,
     ("transports",): 47_156,
@@ -35,7 +35,7 @@ CAPS = {
     ("ui",): 29_819,
     ("cli",): 39_632,
 }
-TOKENS_CAP = 605_670  # of all rooms
+TOKENS_CAP = 605_614  # of all rooms
 # Of code lines: without comments, docstrings and blank lines.
 TESTS_CAP = 70_000
 C_CAP = 4_700

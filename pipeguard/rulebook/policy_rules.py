@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from pipeguard.config.effective_policy import load_wrap_policy as load_unchecked
+from pipeguard.unicode.display import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -39,7 +40,6 @@ def check_actions(root: YamlEntry) -> None:
         return
     from pipeguard.rulebook.cache import rule_ids
     from pipeguard.rulebook.rule_texts import code_rules
-    from pipeguard.unicode.display import suggestion
 
     ids = rule_ids()
     for field in fields:
@@ -59,7 +59,6 @@ def describe_missing(glob: str, ids: Collection[str]) -> str:
         ids: of all rules of packs.
     """
     from pipeguard.rulebook.rule_texts import code_rules
-    from pipeguard.unicode.display import suggestion
 
     ids = [*ids, *code_rules()]
     if any(fnmatchcase(id_, glob) for id_ in ids):

@@ -26,6 +26,7 @@ brace is doubled:
 
 from __future__ import annotations
 
+import base64
 import binascii
 import json
 import re
@@ -180,11 +181,11 @@ def _run(random: Random, charset: str, count: int) -> str:
 
 
 def _base64(raw: bytes) -> str:
-    return binascii.b2a_base64(raw, newline=False).decode()
+    return base64.b64encode(raw).decode()
 
 
 def _base64url(raw: bytes) -> str:
-    return _base64(raw).rstrip("=").replace("+", "-").replace("/", "_")
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def _uuid(random: Random, _: str) -> str:
@@ -204,7 +205,7 @@ def _jwt(random: Random, argument: str) -> str:
     claims["iat"] = random.randrange(1_700_000_000, 1_800_000_000)
     header = {"alg": claims.pop("alg", "HS256"), "typ": "JWT"}
     parts = [json.dumps(part, separators=(",", ":")).encode() for part in (header, claims)]
-    return ".".join(_base64url(part) for part in [*parts, random.randbytes(32)])
+    return ".".join(map(_base64url, [*parts, random.randbytes(32)]))
 
 
 def _base58check(random: Random, argument: str) -> str:
@@ -218,16 +219,13 @@ def _bech32(random: Random, argument: str) -> str:
     bits = int(size) * 8
     number = random.getrandbits(bits) << -bits % 5
     groups = -(-bits // 5)
-    body = bytes(
-        checksums.BECH32[number >> 5 * (groups - 1 - place) & 31] for place in range(groups)
-    )
+    body = bytes(checksums.BECH32[number >> 5 * place & 31] for place in reversed(range(groups)))
     return f"{prefix}1{(body + checksums.bech32_checksum(prefix.encode(), body)).decode()}"
 
 
 def _stellar(random: Random, _: str) -> str:
     raw = b"\x90" + random.randbytes(32)
-    number = int.from_bytes(raw + binascii.crc_hqx(raw, 0).to_bytes(2, "little"), "big")
-    return "".join(_CHARSETS["b32"][number >> 5 * (55 - place) & 31] for place in range(56))
+    return base64.b32encode(raw + binascii.crc_hqx(raw, 0).to_bytes(2, "little")).decode()
 
 
 @cache
@@ -270,7 +268,7 @@ def _iban(random: Random, country: str) -> str:
 def _gitlab(before: bytes) -> bytes:
     """The length of the payload and the checksum of a token that ends in `.01.`."""
     payload = before.partition(b"-")[2][: -len(b".01.")]
-    length = bytes((checksums.BASE36[len(payload) // 36], checksums.BASE36[len(payload) % 36]))
+    length = bytes(checksums.BASE36[part] for part in divmod(len(payload), 36))
     return length + checksums.gitlab_crc(before + length)
 
 
