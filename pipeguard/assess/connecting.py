@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Lock, Timer
 from time import monotonic
@@ -71,7 +71,8 @@ _HOMES = {
 }
 
 
-class ConnectOptions(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ConnectOptions:
     """Options for connecting to servers.
 
     Attributes:
@@ -150,8 +151,7 @@ def _contents(
             channel = stack.enter_context(opened)
             stack.enter_context(close_in_time(channel, over, options.limit_seconds))
             # With the server's pins, to see changes; new definitions are only scanned.
-            (name, pins) = find_pins(target, server)
-            key = os.urandom(KEY_BYTES)
+            (name, pins), key = find_pins(target, server), os.urandom(KEY_BYTES)
             policy = policy._replace(trust=Trust.FIRST_USE)
             session = Session(make_guard(name, target.engines, policy, pins, key), RUN)
             contents = Conversation(channel, over.is_set, session, judging).hold()
@@ -354,10 +354,8 @@ def call_guarded(
 def _try_call(
     command: Command, call: tuple[str, Mapping[str, object]], client: str, limit_seconds: float
 ) -> TriedCall:
-    began = monotonic()
-    over = Event()
-    answer = None
-    problem = ""
+    began, over = monotonic(), Event()
+    answer, problem = None, ""
     try:
         with (
             run_child(command, DEFAULT_LIMIT_BYTES, CALL_END_SECONDS) as channel,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipeguard.assess.gateway_file import gateway_config, gateway_configs, is_of_gateway
 from pipeguard.assess.isolation import (
@@ -143,8 +143,7 @@ def of_machine(
 ) -> AssessmentTarget:
     """Target the user's files, and those of the project that they are in."""
     here = str(machine.project or machine.home)
-    user = user_policy_path()
-    project = project_policy_path(here)
+    user, project = user_policy_path(), project_policy_path(here)
     return AssessmentTarget(
         machine,
         None,
@@ -188,7 +187,8 @@ def _store(environment: Mapping[str, str]) -> Path | None:
 # A server's offer, and the rules' findings in it: values only.
 
 
-class Offer(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Offer:
     """One definition that a server listed.
 
     Attributes:
@@ -202,7 +202,8 @@ class Offer(NamedTuple):
     labels: Label = Label.NONE
 
 
-class Flagged(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Flagged:
     """A rule's finding in a server's description of itself.
 
     Attributes:

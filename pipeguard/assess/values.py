@@ -102,9 +102,7 @@ class PostureCheck:
         finding = PostureFinding(self.id, self.severity, message, tuple(fix), key=key, line=line)
         if not isinstance(place, ServerEntry):
             return replace(finding, file=place)
-        line = line or place.line
-        client = place.client
-        server = place.name
+        line, client, server = line or place.line, place.client, place.name
         return replace(finding, file=place.file, line=line, client=client, server=server)
 
 

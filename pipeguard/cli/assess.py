@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from pipeguard.assess.target import AssessmentTarget
     from pipeguard.firewall.policy import Policy
 
-PASSED = 0
-FAILED = 1
+PASSED, FAILED = 0, 1
 NEVER = "never"
 LEVELS = [severity.name.lower() for severity in sorted(Severity, reverse=True)]
 _REPORTS = Path(__file__).parent.parent / "assess" / "reports"

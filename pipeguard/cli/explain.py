@@ -260,12 +260,12 @@ def _passage_lines(finding: dict[str, str], event: AuditedEvent, *, is_full: boo
     would = f" (would: {finding['would']})" if finding.get("would") else ""
     is_command = find_remedy(finding["rule"]).way is Way.APPROVE  # which is below
     is_walled = exceptions.is_wall(finding["rule"])
-    texts = (
-        ("Wanted", explanation.describe_request(finding) if is_walled else ""),
-        ("Seen", f"{where}{as_view}; {level}; {action}{would}" if is_full else ""),
-        ("Rated", finding.get("steps", "") if is_full else ""),
-        *(() if is_command or is_walled else _quote_passage(finding, event)),
-    )
+    texts = [("Wanted", explanation.describe_request(finding) if is_walled else "")]
+    if is_full:
+        texts.append(("Seen", f"{where}{as_view}; {level}; {action}{would}"))
+        texts.append(("Rated", finding.get("steps", "")))
+    if not (is_command or is_walled):
+        texts += _quote_passage(finding, event)
     yield from (_label(label, visible(text)) for label, text in texts if text)
     if note := finding.get("note", ""):
         yield _label("Note", visible_lines(note))

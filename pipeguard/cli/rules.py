@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
@@ -108,8 +107,7 @@ def show(name: str, *, as_json: bool) -> None:
     if rule is None:
         raise RuleError(_not_in_a_pack(name, rules))
     samples = {"matches": list(rule.matches), "passes": list(rule.passes)}
-    matched = _describe_match(rule)
-    classified = {"model": rule.model, "sha256": rule.sha256}
+    matched, classified = _describe_match(rule), {"model": rule.model, "sha256": rule.sha256}
     fields = {**rule_fields(rule), **matched, **classified, **samples}
     hidden = {"example", "near_miss", *(matched if rule.model else ())}
     emit(fields, partial(_page, hidden), as_json=as_json)
@@ -178,8 +176,7 @@ def test(*, file: str | None, glob: str, as_json: bool) -> None:
       3  the scan engine is missing
     """  # noqa: D301  click reads the mark
     began = perf_counter()
-    packs = sources()
-    others = tuple[PackFile, ...]()
+    packs, others = sources(), tuple[PackFile, ...]()
     if file:
         others = tuple(pack for pack in packs if not Path(file).samefile(pack.path))
         packs = (PackFile(file, read(file, MAX_PACK_BYTES, RuleError)[0], shipped=False),)
@@ -196,7 +193,7 @@ def test(*, file: str | None, glob: str, as_json: bool) -> None:
         failures = list(prove_all(rules, proving))
     seconds = perf_counter() - began
     count = sum(len(texts(sample)) for rule in rules for sample in (*rule.matches, *rule.passes))
-    fields = [{**asdict(failure), "surface": failure.surface.value} for failure in failures]
+    fields = [{**failure._asdict(), "surface": failure.surface.value} for failure in failures]
     value = {"rules": len(rules), "samples": count, "seconds": seconds, "failures": fields}
     emit(value, _outcome, as_json=as_json, code=1 if failures else 0)
 
@@ -205,8 +202,7 @@ def _outcome(value: Fields) -> Iterator[str]:
     for failure in value["failures"]:
         yield f"{click.style(failure['rule'], fg='red')} ({failure['surface']}): {failure['what']}"
         yield f"  {cut(visible(failure['sample']), SAMPLE_CHARS)}"
-    rules = pluralize(value["rules"], "rule")
-    samples = pluralize(value["samples"], "sample")
+    rules, samples = pluralize(value["rules"], "rule"), pluralize(value["samples"], "sample")
     failures = pluralize(len(value["failures"]), "failure")
     yield f"{rules}, {samples}, {failures}, {value['seconds']:.1f} s"
 

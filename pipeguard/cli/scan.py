@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeguard.cli._emit import Fields, emit, json_option
+from pipeguard.cli._emit import Fields, columns, emit, json_option
 from pipeguard.cli._setup_request import must_have_effect
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import InputError
@@ -32,7 +32,7 @@ BOM = "\ufeff"
 KEY_BYTES = 32
 MEBIBYTE = 2**20
 STDIN = "-"
-MOST_SKIPPED = 20  # files that are listed
+MOST_LISTED = 20  # skipped files, or matches that were not found
 MOST_RULES = 3  # of one file among several
 MOST_WORDS = 10_000  # of a text, looked up among the documented credentials
 _SHOWN_CHARS = 80  # of a word that names no file
@@ -83,7 +83,11 @@ _WOULD = {
     help="Exit with 1 if something would be blocked, cut out or redacted; with `warn`, also for"
     " warnings.",
 )
-@click.option("--why", is_flag=True, help="The steps by which each finding was rated.")
+@click.option(
+    "--why",
+    is_flag=True,
+    help="Say how each finding was rated, what decided on its action, and what was not found.",
+)
 @json_option
 def command(  # noqa: PLR0913  one for each option
     *,
@@ -145,19 +149,16 @@ def command(  # noqa: PLR0913  one for each option
                 skipped.append({"file": path, "why": str(error)})
                 is_all_read &= isinstance(error, _NotTextError)
                 continue
-            trial_input = TrialInput(text, TextRole(taken), tool, server, key)
+            trial_input = TrialInput(text, TextRole(taken), tool, server, key, why)
             trial = judge(compiled, rules, trial_input, os.urandom(KEY_BYTES), monotonic())
             files.append(_fields(path, taken, trial))
+            if why:
+                files[-1]["dropped"] = list(map(_finding_fields, trial.dropped))
     stopping = {"warn", *_STOPPED} if fail_on == "warn" else _STOPPED
-    code = 1 if any(file["action"] in stopping for file in files) else 0
+    code = int(any(file["action"] in stopping for file in files))
     if len(paths) == 1 and named:
         examples = _published_words(named[paths[0]])
-        emit(
-            files[0],
-            lambda file: [*_page(file, with_steps=why), *examples],
-            as_json=as_json,
-            code=code,
-        )
+        emit(files[0], lambda file: [*_page(file), *examples], as_json=as_json, code=code)
     value = {"files": files, "skipped": skipped}
     code = code or (0 if is_all_read else InputError.exit_code)
     emit(value, lambda value: _pages(**value), as_json=as_json, code=code)
@@ -174,7 +175,7 @@ def _fields(path: str, taken: str, trial: Trial) -> Fields:
         "read_as": trial.read_as,
         "action": trial.action.name.lower(),
         "action_if_kept": trial.kept.name.lower(),
-        "findings": [_finding_fields(located) for located in trial.findings],
+        "findings": list(map(_finding_fields, trial.findings)),
     }
 
 
@@ -187,42 +188,55 @@ def _finding_fields(located: LocatedFinding) -> Fields:
         "confidence": finding.confidence.name.lower(),
         "place": finding.place,
         "view": finding.view,
-        "start": None if located.start is None else located.start._asdict(),
-        "end": None if located.end is None else located.end._asdict(),
+        "start": located.start and located.start._asdict(),
+        "end": located.end and located.end._asdict(),
         "excerpt": visible(finding.excerpt),
         "note": finding.note,
-        "steps": list(finding.steps),
+        "steps": finding.steps,
     }
 
 
-def _page(file: Fields, *, with_steps: bool) -> Iterator[str]:
-    """Report all findings in one file."""
+def _page(file: Fields) -> Iterator[str]:
+    """Report all findings in one file; to somebody who asks why, with their steps."""
     head = f"{visible(_name(file['file']))}, read as {file['read_as']}: {_WOULD[file['action']]}."
     if not file["findings"]:
         yield f"{head} Nothing was found."
+        yield from _list_dropped(file)
         return
-    yield f"{head}{_if_kept(file, chr(10))}"
-    yield ""
+    yield f"{head}{_if_kept(file, chr(10))}\n"
     titles = ("action", "rule", "severity", "confidence", "where", "view")
     rows = [
         (*(each[title] for title in titles[:4]), _where(each), each["view"])
         for each in file["findings"]
     ]
-    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
-    yield _line_up(titles, widths)
-    for finding, row in zip(file["findings"], rows, strict=True):
-        action = click.style(row[0], fg="red" if row[0] in _STOPPED else "yellow")
-        yield action + _line_up(row, widths)[len(row[0]) :]
+    lines = columns(titles, rows)
+    yield next(lines)
+    for finding, line in zip(file["findings"], lines, strict=True):
+        action = finding["action"]
+        color = "red" if action in _STOPPED else "yellow"
+        yield click.style(action, fg=color) + line.removeprefix(action)
         if words := finding["excerpt"] or finding["note"]:
-            yield f"{'':{widths[0]}}  {visible(words)}"
-        if with_steps:
-            yield from (f"{'':{widths[0]}}  {step}" for step in finding["steps"])
+            yield f"        {visible(words)}"
+        if "dropped" in file:
+            yield from (f"        {visible(step)}" for step in finding["steps"])
+    yield from _list_dropped(file)
     yield "\nWhat a rule is for, and what to do:"
     yield from dict.fromkeys(f"  pipeguard explain {row[1]}" for row in rows)
 
 
-def _line_up(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+def _list_dropped(file: Fields) -> Iterator[str]:
+    """List the matches that do not count, each with its steps, if somebody asks why."""
+    dropped = file.get("dropped")
+    if dropped is None:
+        return
+    yield "\nNot found:"
+    for match in dropped[:MOST_LISTED]:
+        yield f"  {match['rule']}  {_where(match)}  {visible(match['excerpt'])}"
+        yield f"    {visible('; '.join(match['steps']))}"
+    if len(dropped) > MOST_LISTED:
+        yield "  … (all of them: --json)"
+    if not dropped:
+        yield "  No other pattern matches any of it, and no classifier reads more of it."
 
 
 def _where(finding: Fields) -> str:
@@ -266,8 +280,9 @@ def _pages(files: Sequence[Fields], skipped: Sequence[Fields]) -> Iterator[str]:
     yield from (f"  {counts[action]} {_WOULD[action]}" for action in _WOULD if counts[action])
     if skipped:
         yield f"  {len(skipped)} skipped:"
-        yield from (f"    {each['why'].splitlines()[0]}" for each in skipped[:MOST_SKIPPED])
-        yield from ["    …"] * (len(skipped) > MOST_SKIPPED)
+        yield from (f"    {each['why'].splitlines()[0]}" for each in skipped[:MOST_LISTED])
+        if len(skipped) > MOST_LISTED:
+            yield "    …"
     if found:
         yield "\nThe passages of one file, and what to do:  pipeguard scan FILE"
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
 
 from pipeguard.clients.catalog import Client, ConfigScope, FileSpec, clients
 from pipeguard.errors import InputError
@@ -85,7 +84,8 @@ class Machine:
         }.get(name)
 
 
-class ConfigFile(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
     """An existing file, and every client that reads it.
 
     Attributes:
@@ -149,9 +149,7 @@ def _join(readings: Iterable[tuple[Path, FileSpec]]) -> list[ConfigFile]:
 
 def _specs(chosen: Iterable[Client] | None) -> Iterator[tuple[Client, FileSpec]]:
     """The kinds of files of the chosen clients, or of all."""
-    if chosen is None:
-        chosen = clients().values()
-    for client in chosen:
+    for client in clients().values() if chosen is None else chosen:
         for spec in client.files:
             yield client, spec
 
@@ -198,8 +196,7 @@ def paths(machine: Machine, client: Client, spec: FileSpec) -> list[Path]:
     places = spec.places.get(machine.system, ())
     is_projects = any("{project}" in place for place in places)
     found: list[Path] = []
-    folders = _upwards(machine.project) if is_projects else (None,)
-    for folder in folders:
+    for folder in _upwards(machine.project) if is_projects else (None,):
         existing = (path for each in places for path in _expand(machine, client, each, folder))
         found += [*dict.fromkeys(existing)][: 1 if spec.first else None]
     return found

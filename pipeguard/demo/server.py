@@ -72,8 +72,7 @@ class _DemoServer:
                 self._answer(json.loads(frame))
 
     def _answer(self, message: Json) -> None:
-        method = message.get("method")
-        number = message.get("id")
+        method, number = message.get("method"), message.get("id")
         if number is None:
             return
         params = message.get("params")
@@ -104,8 +103,7 @@ class _DemoServer:
         return None
 
     def _call(self, params: Json) -> Json:
-        name = params.get("name")
-        given = params.get("arguments")
+        name, given = params.get("name"), params.get("arguments")
         arguments = given if isinstance(given, dict) else {}
         if name == "get_forecast":
             self._forecasts += 1

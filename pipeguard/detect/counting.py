@@ -22,7 +22,7 @@ from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.way_out import MOST_STRINGS, WayOut, is_sent_by_line, way_out
 from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.rules.rule import Leaving
-from pipeguard.detect.scanning.rating import DATA, has_pattern_near
+from pipeguard.detect.scanning.rating import DATA, DROP, ENSURE, LIMIT, Step, find_pattern_near
 from pipeguard.detect.scanning.scan_budget import Match
 from pipeguard.detect.scanning.surroundings import SHOWN_CHARS
 from pipeguard.firewall.finding import Action, Confidence, Finding
@@ -64,7 +64,7 @@ _FIXTURE = lazy_regex(
 
 
 class LocatedMatch:
-    """One match in one message, with the facts of IN_MESSAGE (detect.scanning.rating).
+    """One match in one message, with the facts of IN_MESSAGE.
 
     Args:
         knowledge: of the server.
@@ -84,7 +84,7 @@ class LocatedMatch:
         self, knowledge: Knowledge, context: Context, value: JsonValue, match: Match
     ) -> None:
         self.knowledge, self.context, self.value = knowledge, context, value
-        self.match, self.confidence = match, match.confidence
+        self.match = match
         # The called tool; None for a message that calls none.
         self.tool = None if context.tool is None else knowledge.tool(context.guard, context.tool)
         self.is_argument = self.tool is not None and context.place(match.path) == "call.arguments"
@@ -202,7 +202,7 @@ class LocatedMatch:
             return False
         words = self.text[slice(*self._span)]
         leads_elsewhere = text_values.addresses(words) or text_values.mailboxes(words)
-        return not leads_elsewhere and not has_pattern_near(match, self.others)
+        return not leads_elsewhere and not find_pattern_near(match, self.others)
 
     def is_foreign_data(self) -> bool:
         """True for what would be data or a file for agents, if anybody may have written it."""
@@ -270,6 +270,22 @@ class LocatedMatch:
         is_web = restored.text.lower().startswith("http")
         flows = self.knowledge.flows
         return restored.restored_count > 0 and not is_web and flows.has_returned(restored.text)
+
+
+# The last steps of a rating (detect.scanning.rating): where a match goes, and where it came from.
+IN_MESSAGE: tuple[Step[LocatedMatch], ...] = (
+    # A sent sample leaks nothing; a sample in an address shows where a real secret would go.
+    ("a sample that no request has", DROP, LocatedMatch.is_unsent_sample),
+    ("it stays on this machine", LIMIT, LocatedMatch.stays_in_tool),
+    ("in an address, or in a request to another host", ENSURE, LocatedMatch.is_requested),
+    ("it goes nowhere", DROP, LocatedMatch.goes_nowhere),
+    ("it goes back to its server", LIMIT, LocatedMatch.is_servers_own),
+    ("a key in a file made for keys", LIMIT, LocatedMatch.is_key_in_its_file),
+    ("the hash of a password in a test or example", LIMIT, LocatedMatch.is_fixture_hash),
+    ("only a classifier finds it, in a file for agents", LIMIT, LocatedMatch.is_for_agents),
+    ("in data that anybody may have written", ENSURE, LocatedMatch.is_foreign_data),
+    ("it works once, or opens what the server gave", LIMIT, LocatedMatch.works_once),
+)
 
 
 def pass_with_words(rated: Sequence[tuple[Match, Finding]]) -> list[Finding]:

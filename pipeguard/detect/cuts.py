@@ -24,10 +24,19 @@ KEPT_CHARS = 400  # of a passage, for whoever decides whether it is a false alar
 _CLAIMED = lazy_regex(r"\[\s?(?i:pipeguard\s+cut)\s[^\[\]]{1,240}\]")  # a line, whoever wrote it
 
 
-def can_cut(context: Context, surface: Surface, spans: Sequence[StringSpan]) -> bool:
-    """True if all of the spans are in text that a model reads in a result."""
-    is_of_result = surface is Surface.TO_CLIENT and 0 < len(spans) <= MAX_CUTS
-    return is_of_result and rewrite.is_read_text(context, [span.path for span in spans])
+def find_obstacle(context: Context, surface: Surface, spans: Sequence[StringSpan]) -> str | None:
+    """The reason why spans are not cut out; empty if all are in text that a model reads.
+
+    None for all but results.
+    """
+    if surface is not Surface.TO_CLIENT:
+        return None
+    if not spans:
+        return "it is hidden, encoded or apart"
+    if len(spans) > MAX_CUTS:
+        return f"it has more than {MAX_CUTS} passages"
+    is_read = rewrite.is_read_text(context, [span.path for span in spans])
+    return "" if is_read else "it is not only text for a model"
 
 
 def cut_findings(context: Context, finding: Finding, spans: Iterable[StringSpan]) -> list[Finding]:
@@ -153,7 +162,8 @@ def forged_lines(context: Context, value: JsonValue, sign: rewrite.Sign) -> list
     for path, text in walk_strings(value):
         for match in _CLAIMED.finditer(text):
             if len(findings) <= MAX_CUTS and not rewrite.is_own_line(match[0], context.event, sign):
-                is_cut = can_cut(context, Surface.TO_CLIENT, [StringSpan(path, *match.span())])
+                span = StringSpan(path, *match.span())
+                is_cut = find_obstacle(context, Surface.TO_CLIENT, [span]) == ""
                 finding = context.make_finding(rewrite.FORGED, path, *match.span())._replace(
                     excerpt=shown_words(match[0], KEPT_CHARS),
                     action=Action.CUT if is_cut else Action.REDACT,

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pipeguard.detect.content_marks import ContentMarks
-from pipeguard.detect.counting import LocatedMatch, pass_with_words
-from pipeguard.detect.cuts import can_cut, cut_findings, with_words
+from pipeguard.detect.counting import IN_MESSAGE, LocatedMatch, pass_with_words
+from pipeguard.detect.cuts import cut_findings, find_obstacle, with_words
 from pipeguard.detect.flows.leak import Leak
 from pipeguard.detect.flows.secret_egress import forget_addresses
 from pipeguard.detect.flows.way_out import forget_texts
 from pipeguard.detect.knowledge import Knowledge
-from pipeguard.detect.scanning.rating import IN_MESSAGE, describe_steps, rerate
-from pipeguard.detect.scanning.scan_budget import Match, ScanResult
+from pipeguard.detect.scanning.rating import describe_steps, rerate
+from pipeguard.detect.scanning.scan_budget import Dropped, Match, ScanResult
 from pipeguard.detect.shown_call import show_source
 from pipeguard.firewall.finding import Action, Confidence, Finding, Severity, name_is_secret
 from pipeguard.firewall.protocol.json_values import JsonValue
@@ -44,6 +44,8 @@ def list_findings(
     findings: list[Finding] = []
     for result in results:
         findings += _to_findings(knowledge, context, value, result, surface)
+    if results[0].dropped is not None:
+        _report_dropped(context, results[0].dropped, findings)
     forget_texts()
     forget_addresses()
     if not findings:
@@ -85,15 +87,17 @@ def _to_findings(
     seen: set[tuple[object, ...]] = set()
     for case in cases:
         case.returning, case.others = returning, result.matches
-        if (match := rerate(case.match, case, IN_MESSAGE)) is None:
+        if (match := rerate(case.match, case, IN_MESSAGE, result.dropped)) is None:
             continue
         if case.one_time_token and knowledge.vault is not None:
             knowledge.vault.placeholder(case.match.rule.id, case.one_time_token)  # remembers it
         content = contents.of_match(match)
-        is_cuttable = bool(match.cuts) and can_cut(context, surface, match.cuts)
+        is_private = match.rule.is_private
+        obstacle = None if is_private else find_obstacle(context, surface, match.cuts)
         for piece in [match] if match.cuts else _pieces(match, seen):
-            finding = _to_finding(context, piece, surface, content, is_cuttable=is_cuttable)
-            is_cut = is_cuttable and finding.action is Action.CUT
+            bare = _make_finding(context, piece, result.dropped)._replace(content=content)
+            finding = context.decide(bare, surface, obstacle=obstacle)
+            is_cut = obstacle == "" and finding.action is Action.CUT
             parts = cut_findings(context, finding, match.cuts) if is_cut else [finding]
             found += ((piece, part) for part in parts)
     findings = pass_with_words(found)
@@ -109,20 +113,32 @@ def _to_findings(
     return findings
 
 
-def _to_finding(
-    context: Context, match: Match, surface: Surface, content: str, *, is_cuttable: bool = False
-) -> Finding:
-    """The finding of a rule's match, with the action of the policy."""
+def _make_finding(context: Context, match: Match, dropped: Dropped | None) -> Finding:
+    """The finding of a rule's match, before the policy's decision."""
     end = match.end if match.exact else match.start
-    bare = context.make_finding(match.rule.id, match.path, match.start, end)._replace(
+    return context.make_finding(match.rule.id, match.path, match.start, end)._replace(
         view=match.view,
         severity=match.rule.severity,
         confidence=match.confidence,
         excerpt=match.excerpt,
-        content=content,
-        steps=describe_steps(match),
+        steps=describe_steps(match, with_words=dropped is not None),
     )
-    return context.decide(bare, surface, is_cuttable=is_cuttable)
+
+
+def _report_dropped(context: Context, dropped: Dropped, findings: Sequence[Finding]) -> None:
+    """Turn dropped matches into findings, but not those in what a cut or redaction left.
+
+    A match that another reading keeps, or drops too, is no news.
+    """
+    if context.original is None:
+        seen = {(finding.rule, finding.excerpt) for finding in findings}
+        others = {(match.rule.id, match.excerpt): match for match in reversed(dropped.matches)}
+        dropped.findings += [
+            _make_finding(context, match, dropped)._replace(action=Action.ALLOW)
+            for key, match in others.items()
+            if key not in seen
+        ]
+    dropped.matches.clear()
 
 
 def _unread(
@@ -130,10 +146,11 @@ def _unread(
 ) -> list[Finding]:
     """Findings about unread passages: cut out of a result, or the whole blocked."""
     spans = [span for passage in passages for span in passage.cuts]
-    is_cuttable = all(passage.cuts for passage in passages) and can_cut(context, surface, spans)
+    are_in_sight = all(passage.cuts for passage in passages)
+    obstacle = find_obstacle(context, surface, spans if are_in_sight else [])
     content = contents.of_part(UNREAD, (context.part,))
     whole = context.finding(
-        UNREAD, context.whole, _SEVERE, content=content, note=_UNREAD_NOTE, is_cuttable=is_cuttable
+        UNREAD, context.whole, _SEVERE, content=content, note=_UNREAD_NOTE, obstacle=obstacle
     )
     if whole.action is not Action.CUT:
         return [whole]

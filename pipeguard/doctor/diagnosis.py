@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
 
 from pipeguard.clients.machine import Machine
 from pipeguard.unicode.display import visible
@@ -49,7 +48,8 @@ def wrong(what: str, fix: str) -> Diagnosis:
     return Diagnosis(DiagnosisState.WRONG, visible(what), visible(fix))
 
 
-class InstallationCheck(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class InstallationCheck:
     """A check of the installation.
 
     Attributes:

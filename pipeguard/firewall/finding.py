@@ -56,11 +56,6 @@ def raise_confidence(confidence: Confidence) -> Confidence:
     return Confidence(min(Confidence.HIGH, confidence + 1))
 
 
-def lower(confidence: Confidence) -> Confidence:
-    """One step less certain."""
-    return Confidence(max(Confidence.LOW, confidence - 1))
-
-
 class MessageKind(Enum):
     """The kind of a JSON-RPC message (JSON-RPC 2.0, sections 4 and 5)."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from enum import Enum
 from fnmatch import fnmatchcase
+from operator import itemgetter
 
 from pipeguard.firewall.finding import Action, Confidence, Drift, Severity, tells_private
 from pipeguard.firewall.protocol.framing import DEFAULT_LIMIT_BYTES
@@ -180,14 +181,16 @@ class Layer(NamedTuple):
     defaults: bool = True
     origin: str = "the policy"
 
-    def action(self, target: PolicyTarget, now: float) -> Action:
-        """The action that this layer asks for."""
+    def decide(self, target: PolicyTarget, now: float) -> tuple[Action, str]:
+        """The action that this layer asks for, and the part of it that does."""
         if self.exempts(target, now):
-            return Action.ALLOW
-        for entry in self.actions:
+            return Action.ALLOW, "an exception"
+        for number, entry in enumerate(self.actions, 1):
             if entry.where.fits(target):
-                return entry.action
-        return default_action(target) if self.defaults else Action.ALLOW
+                return entry.action, f"entry {number} of `actions`"
+        if self.defaults:
+            return default_action(target), "the default"
+        return Action.ALLOW, "no entry"
 
     def exempts(self, target: PolicyTarget, now: float) -> bool:
         """True if an exception lets a finding pass."""
@@ -217,27 +220,37 @@ class Policy(NamedTuple):
 
     def action(self, target: PolicyTarget, now: float) -> Action:
         """The action for a finding; in `observe` at most WARN."""
-        action = self.enforced_action(target, now)
-        return min(action, Action.WARN) if self.mode is Mode.OBSERVE else action
+        return self.limit(self.decide(target, now)[0])
 
-    def enforced_action(self, target: PolicyTarget, now: float) -> Action:
-        """The greatest action that any layer asks for; a block if it cannot be cut or wait."""
-        action = max(layer.action(target, now) for layer in self.layers)
-        if target.rule == OWN_GUARD or (action is Action.CUT and not target.is_cuttable):
-            return Action.BLOCK
-        return Action.BLOCK if action is Action.ASK and not target.is_call else action
+    def limit(self, enforced: Action) -> Action:
+        """The action that is taken where the policy asks for one."""
+        return min(enforced, Action.WARN) if self.mode is Mode.OBSERVE else enforced
+
+    def decide(self, target: PolicyTarget, now: float) -> tuple[Action, str]:
+        """The greatest action that any layer asks for, and why.
+
+        A block if it cannot be cut or wait.
+        """
+        if target.rule == OWN_GUARD:
+            return Action.BLOCK, "no policy allows it"
+        action, why = max((layer.decide(target, now) for layer in self.layers), key=itemgetter(0))
+        cannot_cut = action is Action.CUT and not target.is_cuttable
+        if cannot_cut or (action is Action.ASK and not target.is_call):
+            return Action.BLOCK, f"{why}, in place of {action.name.lower()}"
+        return action, why
 
     def exempts(self, target: PolicyTarget, now: float) -> bool:
         """True if an exception lets a finding pass, and no layer asks for more nevertheless."""
         is_exempt = any(layer.exempts(target, now) for layer in self.layers)
-        return is_exempt and self.enforced_action(target, now) is Action.ALLOW
+        return is_exempt and self.decide(target, now)[0] is Action.ALLOW
 
     @property
     def asks(self) -> bool:
         """True if a call may wait for a person."""
-        entries = (entry for layer in self.layers for entry in layer.actions)
-        is_named = any(layer.tools_ask for layer in self.layers)
-        return is_named or any(entry.action is Action.ASK for entry in entries)
+        return any(
+            layer.tools_ask or any(entry.action is Action.ASK for entry in layer.actions)
+            for layer in self.layers
+        )
 
     def asks_user(self, tool: str) -> bool:
         """True if each call of a tool waits for a person."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -15,9 +14,10 @@ from typing import TYPE_CHECKING
 from pipeguard.detect.rules.rule import View, Written
 from pipeguard.detect.scanning.rating import DOUBTED
 from pipeguard.detect.scanning.rule_groups import choose_engine
-from pipeguard.detect.scanning.surroundings import has_exception
+from pipeguard.detect.scanning.surroundings import find_exception
 from pipeguard.firewall.finding import Confidence, raise_confidence
 from pipeguard.firewall.protocol.places import Surface, find_places
+from pipeguard.records import NamedTuple
 from pipeguard.rulebook.samples import texts
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ USUAL_PLACE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class SampleFailure:
+class SampleFailure(NamedTuple):
     """A sample that its rule does not judge as it should.
 
     Attributes:
@@ -87,7 +86,7 @@ def is_match(rule: Rule, engine: Engine, surface: Surface, text: str) -> bool:
     """True if a rule finds more in a text than matches that `unless` may have lowered to notes."""
     sure, data = confidences(rule, engine, surface, text), text.encode()
     is_note = max(sure, default=None) is Confidence.LOW
-    return bool(sure) and not (is_note and has_exception(rule.unless, data, (0, len(data))))
+    return bool(sure) and not (is_note and find_exception(rule.unless, data, (0, len(data))))
 
 
 def sample_place(rule: Rule, surface: Surface) -> str:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from pipeguard.config.json_text import Json
 from pipeguard.config.tree import Node, UnreadableError
 from pipeguard.detect.detector import Engines, make_guard
+from pipeguard.detect.scanning.scan_budget import Dropped
 from pipeguard.firewall.finding import Action, Direction, Finding, greatest, worst_first
 from pipeguard.firewall.pins.fingerprint import Pin, canonical
 from pipeguard.firewall.policy import Policy, Trust
@@ -25,7 +26,6 @@ from pipeguard.firewall.session.session import Session
 
 USUAL_NAME = "text"  # of the tool and the server by default
 USUAL_KEY = "input"  # of a plain-text argument
-RUN = "SCAN"
 _LOCAL = "Local."  # a description of a tool that reaches nothing beyond this machine
 
 
@@ -46,6 +46,7 @@ class TrialInput(NamedTuple):
         tool: it comes from this tool or goes to it; None if it does not matter.
         server: the server of the tool; None if it does not matter.
         key: the name of the argument, for a plain text.
+        explains: True to say also which words a step looked at, and what was dropped.
     """
 
     text: str
@@ -53,6 +54,7 @@ class TrialInput(NamedTuple):
     tool: str | None = None
     server: str | None = None
     key: str = USUAL_KEY
+    explains: bool = False
 
 
 class LocatedFinding(NamedTuple):
@@ -75,12 +77,14 @@ class Trial(NamedTuple):
         read_as: the interpretation of the text, in words.
         kept: the action for arguments of a server that keeps all on this machine: only a name
             is known of its tools here, so `action` assumes that the arguments leave.
+        dropped: matches that do not count, if somebody asks why; their last step says so.
     """
 
     action: Action
     findings: tuple[LocatedFinding, ...]
     read_as: str
     kept: Action
+    dropped: tuple[LocatedFinding, ...] = ()
 
 
 class _Framed(NamedTuple):
@@ -128,24 +132,29 @@ def judge(
     if is_definition:
         policy = policy._replace(trust=Trust.FIRST_USE)
 
-    def find(**definition: str) -> list[Finding]:
+    def find(engines: Engines, **definition: str) -> list[Finding]:
         text = canonical({"name": tool, **definition}).decode()
         pin = Pin("tool", tool, text, "", None, None, "")
         pins = {} if is_definition else {("tool", tool): pin}
         guard = make_guard(trial_input.server or USUAL_NAME, engines, policy, pins, key)
         guard.contents_key = key  # with it, and with room, a call waits for a person
-        session = Session(guard, RUN)
+        session = Session(guard, "SCAN")
         session.waiting_room = WaitingRoom()
         verdict = session.receive(Direction.TO_SERVER, framed.request.encode(), now)
         if framed.answer and verdict.forward is not None:  # a refused call has no result
             verdict = session.receive(Direction.TO_CLIENT, framed.answer.encode(), now)
         return worst_first(each for each in verdict.findings if not each.rule.startswith("trust."))
 
-    findings = find()
+    dropped = Dropped()
+    asked = Engines(*(engine.clone(dropped) for engine in engines))
+    findings = find(asked if trial_input.explains else engines)
     action = kept = greatest(findings)
     if trial_input.role is TextRole.ARGUMENTS and findings:
-        kept = greatest(find(description=_LOCAL))
-    return Trial(action, tuple(_locate(trial_input.text, framed, findings)), framed.read_as, kept)
+        kept = greatest(find(engines, description=_LOCAL))
+    located, others = (
+        tuple(_locate(trial_input.text, framed, some)) for some in (findings, dropped.findings)
+    )
+    return Trial(action, located, framed.read_as, kept, others)
 
 
 # --- frames -----------------------------------------------------------------------------
@@ -262,13 +271,13 @@ def _locate(text: str, framed: _Framed, findings: Sequence[Finding]) -> Iterator
     pointers = [_pointer(framed, finding) for finding in findings]
     ranges: dict[str, Range] = {}
     if findings and not framed.plain:
-        ranges = value_ranges(text, {pointer for pointer in pointers if pointer is not None})
+        ranges = value_ranges(text, set(pointers))
     for finding, pointer in zip(findings, pointers, strict=True):
         offsets: tuple[int, ...] = ()
         span = (finding.start, finding.end)[: 1 + (finding.end > finding.start)]
         if framed.plain and pointer == "":
             offsets = span
-        elif pointer is not None and pointer in ranges:
+        elif pointer in ranges:
             value = ranges[pointer]
             is_text = text[value[0]] == '"' and len(span) > 1
             offsets = tuple(text_offset(text, value, at) for at in span) if is_text else value[:1]
@@ -306,7 +315,7 @@ def spot(text: str, offset: int) -> Spot:
     return Spot(text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset))
 
 
-def value_ranges(text: str, wanted: Collection[str]) -> dict[str, Range]:
+def value_ranges(text: str, wanted: Collection[str | None]) -> dict[str, Range]:
     """The ranges of the values at some JSON pointers, quotes included.
 
     Of two members with the same name, the first counts. A text nested too deeply has none.

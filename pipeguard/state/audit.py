@@ -204,7 +204,7 @@ def findings_json(findings: Sequence[Finding]) -> str:
                 for key in ("content", "path", "host", "call", *SHOWN)
                 if (value := getattr(finding, key))
             },
-            **({"steps": "; ".join(finding.steps)} if len(finding.steps) > 1 else {}),
+            **({"steps": "; ".join(finding.steps)} if finding.steps else {}),
             **({"length": str(length)} if (length := finding.end - finding.start) > 0 else {}),
             **({} if finding.would is None else {"would": finding.would.name.lower()}),
         }
@@ -341,8 +341,7 @@ def _conditions(where: AuditFilter) -> tuple[str, list[str | int]]:
     """The condition of a selection in SQL, and its values."""
     event = spell_event(where.event) or where.event
     where = where._replace(event=event, rule=where.rule.removesuffix(".*"))  # as a policy names it
-    conditions = ["1" if where.pings else f"NOT ({_IS_PING})"]
-    values = list[str | int]()
+    conditions, values = ["1" if where.pings else f"NOT ({_IS_PING})"], list[str | int]()
     for field, condition in _CONDITIONS.items():
         if value := getattr(where, field):
             conditions.append(condition)

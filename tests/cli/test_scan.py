@@ -127,7 +127,7 @@ def test_a_documented_example_key_is_noted_and_another_is_not(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("taken", ["result", "arguments", "definition"])
-@pytest.mark.parametrize("more", [[], ["--json"]])
+@pytest.mark.parametrize("more", [[], ["--json"], ["--why"]])
 def test_a_secret_is_never_shown(taken: str, more: list[str]) -> None:
     for text in (TOKEN, f'{{"{TOKEN}": 1}}', f'{{"name": "{TOKEN}", "description": "{TOKEN}"}}'):
         result = run("-", "--as", taken, *more, text=text)

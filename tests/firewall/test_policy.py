@@ -67,7 +67,7 @@ def subject(rule: str = "secrets.jwt", tool: str | None = "echo") -> PolicyTarge
 @tried(150)
 @given(policies, subjects, times)
 def test_the_strictest_layer_decides(policy: Policy, one: PolicyTarget, now: float) -> None:
-    actions = [layer.action(one, now) for layer in policy.layers]
+    actions = [layer.decide(one, now)[0] for layer in policy.layers]
     assert policy.action(one, now) is max(actions)
 
 
@@ -165,7 +165,7 @@ def test_the_first_entry_that_fits_decides() -> None:
 
 
 def test_a_layer_without_defaults_asks_for_nothing() -> None:
-    assert Layer(defaults=False).action(subject(), 0.0) is Action.ALLOW
+    assert Layer(defaults=False).decide(subject(), 0.0) == (Action.ALLOW, "no entry")
     assert Policy(layers=(Layer(), Layer(defaults=False))).action(subject(), 0.0) is Action.BLOCK
 
 

@@ -85,7 +85,10 @@ class Doubt(Enum):
     GRAVEST = 5.0
 
 
-Steps = tuple[tuple[str, Confidence], ...]  # of a rating: words, and the confidence after it
+# What a fact saw: the match, a name of ours, or words of the text; empty if it is not true.
+Evidence = bool | str | bytes
+# Of a rating: its words, the confidence after it, None if it dropped the match, and what it saw.
+Steps = tuple[tuple[str, Confidence | None, Evidence], ...]
 
 
 class Order(NamedTuple):
@@ -181,14 +184,14 @@ class Reader:
         self,
         selections: Sequence[Selection],
         classifier: Classifier,
-        rate: Callable[[ReadOrder], tuple[Confidence, Steps]],
+        rate: Callable[[ReadOrder], tuple[Confidence | None, Steps]],
     ) -> Iterator[tuple[int, Order]]:
         """The orders in the selected stretches, each with the number of its reading.
 
         Args:
             selections: the stretches.
             classifier: reads them.
-            rate: rates a likely order (detect.scanning.rating).
+            rate: rates the likeliest sentences of a passage (detect.scanning.rating).
         """
         self._rate = rate
         for passage in self.read(selections, classifier):
@@ -230,13 +233,14 @@ class Reader:
     ) -> Order | None:
         """The likeliest order among some pieces of a passage."""
         piece = find_best(pieces)
-        if piece.score < classifier.likely - self.leniency:
-            return None
         found = ReadOrder(self, passage, pieces, selection, classifier)
+        found.least = classifier.likely - self.leniency
         sure = classifier.sure + SHORT_LOGITS * max(0, ENOUGH_WORDS - piece.words)
         found.excess = piece.score - (sure + self._strictness - self.leniency)
         confidence, steps = self._rate(found)
-        together = find_reach(pieces, classifier.likely - self.leniency, passage.text)
+        if confidence is None:
+            return None
+        together = find_reach(pieces, found.least, passage.text)
         return Order(*found.span, confidence, passage.span(*together), steps)
 
     def reads_below(self, bare: str, classifier: Classifier, least: float) -> bool:
@@ -382,7 +386,8 @@ class ReadOrder:
     """A likely order that was read, with the questions that rating asks about it.
 
     Attributes:
-        excess: logits by which its score exceeds `sure`.
+        reading: the number of its reading.
+        least, excess: the score of a likely order; logits by which its own exceeds `sure`.
     """
 
     def __init__(
@@ -397,8 +402,12 @@ class ReadOrder:
         self._selection, self._classifier, self._data = selection, classifier, selection.data
         self._piece = find_best(pieces)
         self.span = passage.span(self._piece.start, self._piece.end)
-        self.excess = 0.0
-        self.confidence = Confidence.HIGH
+        self.reading, self.least, self.excess = passage.reading, 0.0, 0.0
+
+    def is_none(self) -> str:
+        """The scores of a passage that is not even likely to be an order; else empty."""
+        score = self._piece.score
+        return f"{score:.1f}, not {self.least:.1f}" if score < self.least else ""
 
     def is_about_attacks(self) -> bool:
         """True in a text about attacks, if the order is not far beyond `sure` or is an example."""
@@ -417,7 +426,9 @@ class ReadOrder:
 
     def is_harmless(self) -> bool:
         """True if a passage is not an order without its text of a public form."""
-        return self._reads_harmless(self._passage.text, without_harmless(self._passage.text))
+        return self._reads_harmless(
+            self._passage.text, quotation.without_harmless(self._passage.text)
+        )
 
     def is_of_law(self) -> bool:
         """True in the language of law, if it does not address a model."""
@@ -453,47 +464,3 @@ class ReadOrder:
         """True if the rest of a text is clearly not an order."""
         least = self._classifier.likely - self._reader.leniency - OWN_NAME_LOGITS
         return bare != text and self._reader.reads_below(bare, self._classifier, least)
-
-
-# --- harmless ---------------------------------------------------------------------------
-# Texts without parts of a public form, so that the classifier reads only the rest. A public key
-# is made to be copied, pasted and sent; a line of documentation about the place of its index,
-# llms.txt, asks for nothing. An order uses the same words, so a classifier takes both for one.
-
-_FILE, _PAGE, _NOTICE = "LICENSE", "the page", "The page has an index."
-# A path of a file with a public key or a certificate, and no address.
-_PUBLIC_FILE = lazy_regex(
-    r"(?<![\w/\\:.~$%-])(?:(?<!@)|(?=[~/]))(?:[A-Za-z]:)?[\w/\\.~$%-]{0,120}?"
-    r"(?:[\w-]\.(?:pub|crt)|\bknown_hosts|\bfullchain\.pem)(?![\w/\\-]|\.\w)"
-)
-_ADDRESS = lazy_regex(r"https?://[^\s\"'<>()\[\]]*[\w/]|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
-_MORE = lazy_regex(
-    rf"\b(?:{topic_words.alternatives('MORE')}|passw\w*|env\w*|id_\w+)\b|(?<!ssh-)\bagents?\b"
-    r"|\.(?:env|aws|netrc|gnupg|kube|key|p12|pfx)\b|\.ssh\b(?!/authorized_keys)|\.pem\b"
-    r"|\|\s*(?:ba|z)?sh\b",
-    re.IGNORECASE,
-)
-# A line, or a sentence, that gives the place of a documentation's index, in no other words. Each
-# word is read in one way: a row of numbers would take exponential time.
-_INDEX_NOTICE = lazy_regex(
-    rf"^[ \t>#*]*(?>(?:{topic_words.alternatives('INDEX_NOTICE')}|[0-9.]+|v[0-9][0-9.]*)\b"
-    r"[ \t,:;()*_-]*){4,40}[\[(<`]{0,2}(?:https?://[^\s?#<>()\[\]`]*)?/?llms(?:-full)?\.txt[\])>`]{0,2}"
-    r"(?:\(https?://[^\s?#<>()\[\]`]*/llms(?:-full)?\.txt\))?(?:,? in (?:markdown|plain text))?"
-    r"[.!]?[ \t]*$",
-    re.IGNORECASE | re.MULTILINE,
-)
-
-
-def without_harmless(text: str) -> str:
-    """A text whose public parts are replaced by other words; the same text if it has none."""
-    if "llms" in text:
-        text = _INDEX_NOTICE.sub(_NOTICE, text)
-    if _PUBLIC_FILE.search(text) is None:
-        return text
-    return "".join(map(_without_public_file, text.splitlines(keepends=True)))
-
-
-def _without_public_file(line: str) -> str:
-    bare, count = _PUBLIC_FILE.subn(_FILE, line)
-    bare = _ADDRESS.sub(_PAGE, bare)
-    return bare if count and _MORE.search(bare) is None else line

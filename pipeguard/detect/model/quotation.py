@@ -117,8 +117,13 @@ def is_legal(data: bytes, start: int, end: int) -> bool:
 
 def topics(data: bytes, start: int, end: int) -> int:
     """The number of different words about attacks around a stretch."""
+    return len(find_topics(data, start, end))
+
+
+def find_topics(data: bytes, start: int, end: int) -> dict[bytes, bytes]:
+    """Find the words about attacks around a stretch, by their first letters."""
     low, high = max(0, start - BEFORE_BYTES), min(len(data), end + AFTER_BYTES)
-    around: set[bytes] = set()
+    around: dict[bytes, bytes] = {}
     for at in range(low - low % TOPIC_BYTES, high, TOPIC_BYTES):
         if start <= at and at + TOPIC_BYTES <= end:
             continue
@@ -127,19 +132,19 @@ def topics(data: bytes, start: int, end: int) -> int:
             if (low <= at + first and at + last <= start) or (
                 end <= at + first and at + last <= high
             ):
-                around.add(word)
-    return len(around)
+                around.setdefault(word[:6], word)
+    return around
 
 
 @lru_cache(maxsize=16)  # matches next to each other are rated in turn
 def _topic_words(block: bytes) -> list[tuple[int, int, bytes]]:
-    """The topic words that begin in a block: each with its range and its first letters.
+    """The topic words that begin in a block, each with its range, in small letters.
 
     Args:
         block: the byte before it, the block, and some bytes behind it.
     """
     return [
-        (match.span[0] - 1, match.span[1] - 1, match.words.lower()[:6])
+        (match.span[0] - 1, match.span[1] - 1, match.words.lower())
         for match in _finder(_ATTACKS).finditer(block, 1, len(block))
         if match.span[0] <= TOPIC_BYTES
     ]
@@ -180,11 +185,6 @@ def _is_fenced(data: bytes, start: int) -> bool:
     if not any(mark[:1] in before and mark in before for mark in (b"```", b"~~~")):
         return False
     return len(_FENCE.findall(before)) % 2 == 1
-
-
-def is_example(data: bytes, start: int, end: int) -> bool:
-    """True if a stretch is shown as an example, in a text about attacks."""
-    return is_shown_as_example(data, start) and topics(data, start, end) >= FEW_TOPICS
 
 
 def unquote(data: bytes, start: int, end: int) -> str | None:
@@ -241,3 +241,47 @@ _SAYING = alternatives(
 _REPORTING = lazy_regex(
     rf"\b(?:{_SAYING})\b|{topic_words.alternatives('REPORTING_PARTS')}", re.IGNORECASE
 )
+
+
+# --- harmless ---------------------------------------------------------------------------
+# Texts without parts of a public form, so that the classifier reads only the rest. A public key
+# is made to be copied, pasted and sent; a line of documentation about the place of its index,
+# llms.txt, asks for nothing. An order uses the same words, so a classifier takes both for one.
+
+_FILE, _PAGE, _NOTICE = "LICENSE", "the page", "The page has an index."
+# A path of a file with a public key or a certificate, and no address.
+_PUBLIC_FILE = lazy_regex(
+    r"(?<![\w/\\:.~$%-])(?:(?<!@)|(?=[~/]))(?:[A-Za-z]:)?[\w/\\.~$%-]{0,120}?"
+    r"(?:[\w-]\.(?:pub|crt)|\bknown_hosts|\bfullchain\.pem)(?![\w/\\-]|\.\w)"
+)
+_ADDRESS = lazy_regex(r"https?://[^\s\"'<>()\[\]]*[\w/]|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_MORE = lazy_regex(
+    rf"\b(?:{topic_words.alternatives('MORE')}|passw\w*|env\w*|id_\w+)\b|(?<!ssh-)\bagents?\b"
+    r"|\.(?:env|aws|netrc|gnupg|kube|key|p12|pfx)\b|\.ssh\b(?!/authorized_keys)|\.pem\b"
+    r"|\|\s*(?:ba|z)?sh\b",
+    re.IGNORECASE,
+)
+# A line, or a sentence, that gives the place of a documentation's index, in no other words. Each
+# word is read in one way: a row of numbers would take exponential time.
+_INDEX_NOTICE = lazy_regex(
+    rf"^[ \t>#*]*(?>(?:{topic_words.alternatives('INDEX_NOTICE')}|[0-9.]+|v[0-9][0-9.]*)\b"
+    r"[ \t,:;()*_-]*){4,40}[\[(<`]{0,2}(?:https?://[^\s?#<>()\[\]`]*)?/?llms(?:-full)?\.txt[\])>`]{0,2}"
+    r"(?:\(https?://[^\s?#<>()\[\]`]*/llms(?:-full)?\.txt\))?(?:,? in (?:markdown|plain text))?"
+    r"[.!]?[ \t]*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+def without_harmless(text: str) -> str:
+    """A text whose public parts are replaced by other words; the same text if it has none."""
+    if "llms" in text:
+        text = _INDEX_NOTICE.sub(_NOTICE, text)
+    if _PUBLIC_FILE.search(text) is None:
+        return text
+    return "".join(map(_without_public_file, text.splitlines(keepends=True)))
+
+
+def _without_public_file(line: str) -> str:
+    bare, count = _PUBLIC_FILE.subn(_FILE, line)
+    bare = _ADDRESS.sub(_PAGE, bare)
+    return bare if count and _MORE.search(bare) is None else line

@@ -28,7 +28,6 @@ from pipeguard.detect.matching.pattern_set import (
 from pipeguard.detect.model.classifier import Classifier, OpenerFile, Rescoring
 from pipeguard.detect.model.opener import Opener
 from pipeguard.detect.rules.rule import Rule, View
-from pipeguard.detect.scanning import rule_groups
 from pipeguard.detect.scanning.first_look import (
     Look,
     RuleLookup,
@@ -43,6 +42,13 @@ from pipeguard.detect.scanning.readings import (
     SIGNS_TO_SERVER,
     SQUEEZED_SIGNS,
     read_orders,
+)
+from pipeguard.detect.scanning.rule_groups import (
+    EngineRules,
+    in_groups,
+    plain_pattern,
+    select_rules,
+    squeezed_pattern,
 )
 from pipeguard.detect.scanning.scan import Scan
 from pipeguard.detect.scanning.scan_budget import NOTHING_FOUND, PlaceOf, ScanInput, ScanResult
@@ -76,7 +82,7 @@ class Engine(RuleLookup):
 
     def __init__(
         self,
-        rules: rule_groups.EngineRules,
+        rules: EngineRules,
         patterns: tuple[PatternSet, PatternSet, PatternSet, Opener | None],
         models: Models | None = None,
     ) -> None:
@@ -180,7 +186,7 @@ class Engine(RuleLookup):
 
     def _source(self, text: MessageText, place_of: PlaceOf, call: Targets = NO_CALL) -> ScanInput:
         tool = called_tool(text.value) if self.keyed else None
-        return ScanInput(text, place_of, self.keyed, Uses(text, tool), call)
+        return ScanInput(text, place_of, self.keyed, Uses(text, tool), call, self.dropped)
 
     def mask(self, data: bytes) -> bytes:
         """Replace the secrets in free text, such as a log line, by the rule's id."""
@@ -239,17 +245,15 @@ def collect_patterns(
     Raises:
         EngineError: a model is missing, or is not the one that its rule names.
     """
-    chosen = list(rule_groups.select_rules(rules, surface))
+    chosen = list(select_rules(rules, surface))
     is_to_server = surface is Surface.TO_SERVER
     further, squeezed_only = (SIGNS_TO_SERVER, SQUEEZED_SIGNS) if is_to_server else ({}, {})
-    phrases, *others = (
-        [*map(rule_groups.plain_pattern, some)] for some in rule_groups.in_groups(chosen)
-    )
+    phrases, *others = ([*map(plain_pattern, some)] for some in in_groups(chosen))
     first = len(SIGNS) + len(SIGNS_TO_SERVER)
     phrase_groups, words = group_patterns(first, [phrases]), make_words(bip39.in_order("WORDS"))
     squeezed_signs = [(sign, False) for sign in squeezed_only.values()]
     apart = [[rule for rule in chosen if rule.own is own] for own in (False, True)]
-    squeezed = [[*filter(itemgetter(0), map(rule_groups.squeezed_pattern, some))] for some in apart]
+    squeezed = [[*filter(itemgetter(0), map(squeezed_pattern, some))] for some in apart]
     acts = [
         [(rule.pattern, rule.ignore_case) for rule in some if View.ACTS in rule.views]
         for some in apart
@@ -294,7 +298,7 @@ def compile_engine(rules: Sequence[Rule], surface: Surface, models: Models | Non
     patterns = collect_patterns(rules, surface, models)
     plain, squeezed, acts = (PatternSet.of(map(compile_group, some)) for some in patterns[:3])
     sets = plain, squeezed, acts, make_opener(patterns.opener, models)
-    return Engine(rule_groups.EngineRules(lambda: rules, surface), sets, models)
+    return Engine(EngineRules(lambda: rules, surface), sets, models)
 
 
 def make_opener(file: OpenerFile | None, models: Models | None) -> Opener | None:

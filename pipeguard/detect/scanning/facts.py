@@ -6,7 +6,8 @@ The tables of detect.scanning.rating define the effect of each fact on the confi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
 
 from pipeguard.detect import words
@@ -15,12 +16,26 @@ from pipeguard.detect.checks.placeholders import is_placeholder, is_published, i
 from pipeguard.detect.checks.registry import cheapest_first, measures_randomness
 from pipeguard.detect.commands.argument_roles import ArgumentRole, is_field
 from pipeguard.detect.matching.confirm import Occurrence
+from pipeguard.detect.model.cascade import Doubt
 from pipeguard.detect.model.data_literals import is_data_literal
-from pipeguard.detect.model.quotation import is_example, is_marked, topics
+from pipeguard.detect.model.quotation import (
+    FEW_TOPICS,
+    find_topics,
+    is_marked,
+    is_shown_as_example,
+)
 from pipeguard.detect.rules.rule import Rule, View, Written
-from pipeguard.detect.scanning import surroundings
 from pipeguard.detect.scanning.origin import Origin
-from pipeguard.detect.scanning.scan_budget import run_check
+from pipeguard.detect.scanning.scan_budget import ScanInput, run_check
+from pipeguard.detect.scanning.surroundings import (
+    SENTENCE_BYTES,
+    find_exception,
+    find_exceptions,
+    find_quote,
+    is_inside_data,
+    is_mostly_quoted,
+    is_part_of_word,
+)
 from pipeguard.detect.text.decoders import ENCODINGS
 from pipeguard.detect.text.document import is_document, is_text
 from pipeguard.firewall.finding import Confidence, Severity
@@ -61,8 +76,7 @@ class Candidate:
         self.rule, self.data, self.match, self.view = rule, data, match, view
         self.origin, self.is_private = origin, rule.is_private
         self.span, self.secret = match.secret, data[slice(*match.secret)]
-        self.confidence = rule.confidence
-        self.may_doubt: Callable[[Candidate, Range], bool] = lambda _candidate, _span: False
+        self.may_doubt: Callable[[Candidate, Range, Doubt], bool] = lambda *_: False
 
     def as_sample(self) -> Candidate:
         """The match, rated as a published sample, or as a dummy with a reliable form."""
@@ -71,45 +85,40 @@ class Candidate:
         return sample
 
     @cached_property
-    def _outcomes(self) -> list[Outcome]:
-        return [self._run(spec) for spec in self.rule.check]
+    def _checks(self) -> dict[Outcome, str]:
+        """A check for each outcome."""
+        return {self._run(spec): spec for spec in self.rule.check}
 
     def _run(self, spec: str) -> Outcome:
         return run_check(spec, self.data, self.match, self.secret)
 
     @property
-    def is_checked(self) -> bool:
-        """True if a check holds: then no doubt but an exception counts."""
-        return Outcome.HOLDS in self._outcomes
+    def held_check(self) -> str:
+        """A check that holds: then no doubt but an exception counts; empty without one."""
+        return self._checks.get(Outcome.HOLDS, "")
 
     @property
-    def is_refuted(self) -> bool:
-        """True if a check fails, and none holds."""
-        return Outcome.FAILS in self._outcomes and not self.is_checked
+    def failed_check(self) -> str:
+        """A check that fails; empty without one, and if another one holds."""
+        return "" if self.held_check else self._checks.get(Outcome.FAILS, "")
 
     @property
     def is_squeezed(self) -> bool:
         """True for a secret that is found only in a reading without spaces."""
-        return self.view is View.SQUEEZED and self.is_private and not self.is_checked
+        return self.view is View.SQUEEZED and self.is_private and not self.held_check
 
     @cached_property
-    def is_shown(self) -> bool:
-        """True in quotes or the like, if its rule considers these."""
-        return self.rule.quoted and surroundings.is_quoted(self.data, *self.span, self.within)
+    def quote(self) -> bytes:
+        """The words that show it as a quotation, if its rule considers these; else empty."""
+        is_asked = self.rule.quoted
+        return find_quote(self.data, *self.span, self.within) if is_asked else b""
 
-    @property
-    def is_gravest(self) -> bool:
-        """True for a sure match of the gravest severity."""
-        return self.confidence is Confidence.HIGH and self.rule.severity is Severity.CRITICAL
-
-    @property
-    def topics(self) -> int:
-        """The number of different words about attacks around it."""
-        return topics(self.data, *self.span)
-
-    def is_example(self) -> bool:
-        """True for an example without quotes, if its rule considers these."""
-        return self.rule.quoted and not self.is_shown and is_example(self.data, *self.span)
+    def find_topics_of_example(self) -> bytes:
+        """The words about attacks around an unquoted example, if its rule considers these."""
+        is_bare = self.rule.quoted and not self.quote
+        if not is_bare or not is_shown_as_example(self.data, self.span[0]):
+            return b""
+        return join_topics(self.data, self.span, FEW_TOPICS)
 
     def is_published(self) -> bool:
         """True for a secret, a number or a phrase that documentation prints."""
@@ -125,60 +134,65 @@ class Candidate:
 
         return is_published_number(self.secret)
 
-    def misses_requirement(self) -> bool:
-        """True if a check that the rule requires does not hold."""
+    def find_failed_requirement(self) -> str:
+        """A check that the rule requires and that does not hold; empty without one."""
         is_form = self.samples and self.rule.confidence is Confidence.HIGH
         is_by_form = is_form and is_placeholder(self.secret)
-        return any(
-            self._run(spec) is not Outcome.HOLDS
-            for spec in cheapest_first(self.rule.require)
-            if not (is_by_form and measures_randomness(spec))
-        )
+        for spec in cheapest_first(self.rule.require):
+            if is_by_form and measures_randomness(spec):
+                continue
+            if self._run(spec) is not Outcome.HOLDS:
+                return spec
+        return ""
 
-    def has_exception(self) -> bool:
-        """True if the rule's exception is in the sentence; for a secret, if it includes that."""
+    def find_exception(self) -> bytes:
+        """The rule's exception in the sentence; for a secret, if it includes that; else empty."""
         included = self.span if self.is_private else None
-        return surroundings.has_exception(self.rule.unless, self.data, self.match.span, included)
+        return find_exception(self.rule.unless, self.data, self.match.span, included)
 
     def is_noise(self) -> bool:
         """True for a secret in encoded data, or made of adjacent words, as in a title."""
-        if self.is_checked or not self.is_private:
+        if self.held_check or not self.is_private:
             return False
         if self.view is View.SQUEEZED:
-            return self.is_refuted
-        return self.view in _WITH_SPACES and surroundings.is_inside_data(self.data, *self.span)
+            return bool(self.failed_check)
+        return self.view in _WITH_SPACES and is_inside_data(self.data, *self.span)
 
     def is_dummy(self) -> bool:
         """True for a placeholder, if the rule rejects them; for samples, for a reference."""
-        if self.is_checked or not self.rule.placeholders:
+        if self.held_check or not self.rule.placeholders:
             return False
         return (is_reference if self.samples else is_placeholder)(self.secret)
 
     def is_cut_off(self) -> bool:
         """True if the word or token at either end continues."""
-        is_worded = self.view in _WITH_SPACES and not self.is_checked
-        return is_worded and surroundings.is_part_of_word(self.rule, self.data, self.match)
+        is_worded = self.view in _WITH_SPACES and not self.held_check
+        return is_worded and is_part_of_word(self.rule, self.data, self.match)
 
     def fits_by_chance(self) -> bool:
-        """True if joined pieces may form it by chance."""
-        return self.origin.is_chance(self.rule, self.confidence, self.data, self.span)
+        """True if joined pieces certainly form it by chance."""
+        return self.origin.is_chance(self.rule, self.data, self.span)
 
-    def is_doubted(self) -> bool:
+    def is_doubted(self, kind: Doubt = Doubt.LIKELY) -> bool:
+        """True if a classifier takes its sentences for no order, to this degree."""
+        is_asked = self.rule.quoted and self.view in _WITH_SPACES
+        return is_asked and self.may_doubt(self, self.span, kind)
+
+    def is_doubted_surely(self) -> bool:
         """True if a classifier is sure that its sentences are not an order.
 
         Of the gravest matches, only those are doubted whose text has the words that the rule
         requires for it; and never a disguise of these.
         """
+        if self.rule.severity is not Severity.CRITICAL:
+            return self.is_doubted(Doubt.SURE)
+        if self.view is not View.TEXT:
+            return False
         start, end = self.span
-        if self.is_gravest:
-            doubted = self.rule.doubted if self.view is View.TEXT else ""
-            exceptions = surroundings.find_exceptions(
-                doubted, self.data, start, end, surroundings.SENTENCE_BYTES
-            )
-            last = next((last for _, last in exceptions), None)
-            return last is not None and self.may_doubt(self, (start, max(end, last)))
-        is_asked = self.rule.quoted and self.confidence > Confidence.LOW
-        return is_asked and self.view in _WITH_SPACES and self.may_doubt(self, self.span)
+        exceptions = find_exceptions(self.rule.doubted, self.data, start, end, SENTENCE_BYTES)
+        for _, last in exceptions:
+            return self.may_doubt(self, (start, max(end, last)), Doubt.GRAVEST)
+        return False
 
     def is_cut_off_in_string(self) -> bool:
         """True if a match over several strings begins or ends within a word of one of them."""
@@ -186,9 +200,8 @@ class Candidate:
         return is_joined and self.origin.is_part_of_word(self.rule, self.data, self.match)
 
     def is_split(self) -> bool:
-        """True for a likely secret in pieces, with spaces that are not there by chance."""
-        is_likely = self.is_squeezed and self.confidence > Confidence.LOW
-        return is_likely and self.origin.is_split(*self.span)
+        """True for a secret in pieces, with spaces that are not there by chance."""
+        return self.is_squeezed and self.origin.is_split(*self.span)
 
 
 class Located:
@@ -199,17 +212,14 @@ class Located:
         rule: whose expression matched.
         data: the reading.
         span: of the match in it.
-        confidence: in the match, by its reading.
     """
 
-    def __init__(
-        self, origin: Origin, rule: Rule, data: bytes, span: Range, confidence: Confidence
-    ) -> None:
+    def __init__(self, origin: Origin, rule: Rule, data: bytes, span: Range) -> None:
         start, end = span
         self.size_bytes = end - start
         while start < end - 1 and data[start] in b" \t\r\n":
             start += 1  # so that the match is in its own line
-        self.rule, self.data, self.span = rule, data, (start, end)
+        self.origin, self.rule, self.data, self.span = origin, rule, data, (start, end)
         self.view, self.low, self.high, self.is_exact = origin.trace(start, end)
         self.source, self.text, locate = origin.source, origin.source.text, origin.outermost.locate
         if locate is None and not rule.is_private:  # an order, which may begin in a name
@@ -217,7 +227,6 @@ class Located:
         self.paths = locate(self.low, self.high)[0] if locate is not None else []
         self.path = self.paths[0] if self.paths else self.text.find_path(self.low)
         self.is_joined = locate is not None
-        self.confidence = self.at_first = confidence
         self.is_anywhere = rule.written is Written.ANYWHERE
 
     @cached_property
@@ -226,9 +235,14 @@ class Located:
         return (0, 0) if self.is_joined else self.text.span(self.low, self.high)
 
     @property
-    def topics(self) -> int:
-        """The number of different words about attacks around it."""
-        return topics(self.data, *self.span)
+    def argument(self) -> bytes:
+        """The argument, in words."""
+        return f"the argument {'/'.join(map(str, self.path[2:]))}".encode()
+
+    def find_other_place(self) -> str:
+        """The place that it is in, if its rule is for others only; else empty."""
+        place = self.source.place_of(self.path) if self.rule.places else ""
+        return place if place and not is_listed(self.rule.places, place) else ""
 
     @cached_property
     def role(self) -> ArgumentRole | None:
@@ -247,9 +261,10 @@ class Located:
             return False
         value = whole = self.text.find_value(self.low)
         is_json = whole.lstrip()[:1] in ("[", "{")
-        for each in _JSON_STRING.finditer(whole) if is_json else ():
-            if each.start() <= self.characters[0] < each.end():  # around the match
-                value = each[1].replace("\\n", "\n")
+        if is_json:
+            for each in _JSON_STRING.finditer(whole):
+                if each.start() <= self.characters[0] < each.end():  # around the match
+                    value = each[1].replace("\\n", "\n")
         is_read = View.ACTS not in self.rule.views and (value is not whole or is_field(self.path))
         return is_text(value) if is_read else is_document(whole)
 
@@ -284,13 +299,17 @@ class Located:
             return False
         return uses.is_of_file or is_marked(self.data, *self.span)
 
-    def is_purpose(self) -> bool:
-        """True for a definition's stated purpose, or a sample that it shows of its topic."""
+    @cached_property
+    def purpose(self) -> bytes:
+        """The word for a definition's stated purpose, or for the topic that it shows a sample of.
+
+        Empty for any other match.
+        """
         value, path, start = self.text.value, self.path, self.characters[0]
-        if self.rule.purpose and serves(self.rule.purpose, value, path, start):
-            return True
+        if self.rule.purpose and (word := find_purpose(self.rule.purpose, value, path, start)):
+            return word.encode()
         is_plain = self.view in _AS_WRITTEN and self.data[slice(*self.span)].isascii()
-        return is_plain and shows_attack(value, path, start, self.data, self.span)
+        return find_shown_topic(value, path, start, self.data, self.span) if is_plain else b""
 
     def is_data(self) -> bool:
         """True for a value in source code or data, if it is a sure match in a result."""
@@ -309,8 +328,30 @@ class Located:
     def is_short_address(self) -> bool:
         """True for a classifier's short order in percent-encoding, if nothing else lowers it."""
         is_address = bool(self.rule.model) and self.view == "percent"
-        is_short = is_address and self.size_bytes < ADDRESS_BYTES
-        return is_short and self.confidence is self.at_first
+        return is_address and self.size_bytes < ADDRESS_BYTES and not self.purpose
+
+
+FEW_STRINGS = 32  # in a value, up to which its places are checked before a rule runs
+
+
+def may_apply(rule: Rule, source: ScanInput) -> bool:
+    """False if a rule applies to no place of a value's strings; True for too many to check."""
+    text = source.text
+    if not rule.places or not 0 < text.segment_count <= FEW_STRINGS:
+        return True
+    return any(is_listed(rule.places, source.place_of(path)) for path in text.paths)
+
+
+@lru_cache(maxsize=1024)  # few of each
+def is_listed(patterns: Sequence[str], place: str) -> bool:
+    """True if one of a rule's patterns names a place."""
+    return any(fnmatchcase(place, pattern) for pattern in patterns)
+
+
+def join_topics(data: bytes, span: Range, least: int) -> bytes:
+    """The words about attacks around a range; empty for fewer than so many."""
+    found = find_topics(data, *span)
+    return b", ".join(sorted(found.values())) if len(found) >= least else b""
 
 
 def is_invisible(view: str) -> bool:
@@ -326,8 +367,8 @@ MAX_SENTENCE_CHARS = 200  # of the first sentence: later ones no longer state th
 _END = lazy_regex(r"[.!?\u3002\uff01\uff1f\u0964\u061f](?=\s|$)|[\u3002\uff01\uff1f\u0964]|\n")
 
 
-def serves(purposes: Iterable[str], value: JsonValue, path: Path, start: int) -> bool:
-    """True if a definition is for one of the listed purposes.
+def find_purpose(purposes: Iterable[str], value: JsonValue, path: Path, start: int) -> str:
+    """The word by which a definition is for one of the listed purposes; empty if it is not.
 
     Args:
         purposes: words in small letters; `*` at the end means any ending.
@@ -337,7 +378,7 @@ def serves(purposes: Iterable[str], value: JsonValue, path: Path, start: int) ->
             the first word states the purpose: "Condenses the conversation".
     """
     if not isinstance(value, dict):
-        return False
+        return ""
     texts = [text for key in ("name", "title") if type(text := value.get(key)) is str]
     description = value.get("description")
     if type(description) is str:
@@ -346,11 +387,15 @@ def serves(purposes: Iterable[str], value: JsonValue, path: Path, start: int) ->
         is_inside = path == ("description",) and start < len(sentence)
         texts.append(sentence[:start].partition(" ")[0] if is_inside else sentence)
     pattern = _pattern(tuple(purposes))
-    return any(pattern.fullmatch(word) for text in texts for word in words_of_any_script(text))
+    for text in texts:
+        for word in words_of_any_script(text):
+            if pattern.fullmatch(word):
+                return word
+    return ""
 
 
-def shows_attack(value: JsonValue, path: Path, start: int, data: bytes, span: Range) -> bool:
-    """True if a definition quotes the match or gives it as a sample, as its topic is such texts.
+def find_shown_topic(value: JsonValue, path: Path, start: int, data: bytes, span: Range) -> bytes:
+    """The topic of a definition that quotes the match, or gives it as a sample; else empty.
 
     Args:
         value: the definition.
@@ -360,15 +405,11 @@ def shows_attack(value: JsonValue, path: Path, start: int, data: bytes, span: Ra
         span: of the match in it.
     """
     if not isinstance(value, dict) or "name" not in value or "jsonrpc" in value:
-        return False
+        return b""
     is_sample = not _SHOWN_KEYS.isdisjoint(step for step in path if isinstance(step, str))
-    if not (
-        is_sample
-        or surroundings.is_quoted(data, *span)
-        or surroundings.is_mostly_quoted(data[slice(*span)])
-    ):
-        return False
-    return serves(words.topics.in_order("SHOWING"), value, path, start)
+    if not (is_sample or find_quote(data, *span) or is_mostly_quoted(data[slice(*span)])):
+        return b""
+    return find_purpose(words.topics.in_order("SHOWING"), value, path, start).encode()
 
 
 @lru_cache(maxsize=64)

@@ -20,11 +20,11 @@ from pipeguard.detect.model.classifier import Classifier
 from pipeguard.detect.model.opener import Opener, Stretch
 from pipeguard.detect.rules.rule import Rule, View, Written
 from pipeguard.detect.scanning.extents import JsonValues
-from pipeguard.detect.scanning.facts import Candidate
+from pipeguard.detect.scanning.facts import Candidate, may_apply
 from pipeguard.detect.scanning.origin import Origin
-from pipeguard.detect.scanning.rating import counts_by_checks, may_apply
+from pipeguard.detect.scanning.rating import counts_by_checks
 from pipeguard.detect.scanning.rule_groups import EngineRules, in_groups, squeezed_pattern
-from pipeguard.detect.scanning.scan_budget import ScanInput
+from pipeguard.detect.scanning.scan_budget import Dropped, ScanInput
 from pipeguard.detect.text import split_literals
 from pipeguard.detect.text.decoders import ENCODINGS, DecodedParts, decode
 from pipeguard.detect.text.document import MessageText
@@ -34,7 +34,7 @@ from pipeguard.firewall.protocol.message import PlainOutline
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import read_json
 from pipeguard.records import NamedTuple
-from pipeguard.unicode import folding
+from pipeguard.unicode.folding import Range, fold, squeeze
 
 if TYPE_CHECKING:
     from typing import Self
@@ -93,7 +93,7 @@ class Look(NamedTuple):
 def first_look(
     lookup: RuleLookup, text: MessageText, surface: Surface, before: FirstLook | None = None
 ) -> FirstLook | None:
-    """Find possible matches in a short text and its joined strings; None for a long text.
+    """Find possible matches in a short text and its joined strings; None for any other text.
 
     Args:
         lookup: the rules.
@@ -101,7 +101,7 @@ def first_look(
         surface: the surface that the value is judged as.
         before: another engine's look at the same text; it has the same signs.
     """
-    if len(text.data) > BLOCK_BYTES:
+    if len(text.data) > BLOCK_BYTES or lookup.dropped is not None:
         return None
     values = JsonValues(text) if before is None else before.json
     others = None if before is None else before.hits
@@ -149,7 +149,7 @@ def glance(lookup: RuleLookup, question: Question, others: Iterable[int] | None 
     return hits, joined_hits, opened
 
 
-def seam_ranges(text: MessageText) -> list[folding.Range]:
+def seam_ranges(text: MessageText) -> list[Range]:
     """The ranges of the joined strings in which text split over several could begin."""
     if not text.is_several:
         return []
@@ -239,13 +239,13 @@ def reads_clean(
     """True if no rule could match in a folded text, nor in its strings without spaces."""
     data, joined = texts
     if not data.isascii():
-        folded, changed = folding.fold(data)
+        folded, changed = fold(data)
         if changed and not _has_nothing(lookup, folded, surface):
             return False
     if not lookup.keyed:
         return True
-    joined, _ = folding.fold(joined)
-    squeezed = folding.squeeze(joined, words=False)
+    joined, _ = fold(joined)
+    squeezed = squeeze(joined, words=False)
     is_new = is_several or len(squeezed) != len(joined)
     return not (is_new and lookup.squeezed.look(squeezed))
 
@@ -312,9 +312,9 @@ def _mean_nothing(lookup: RuleLookup, data: bytes, signs: list[str], surface: Su
     if lookup.keyed and LITERALS in signs:
         literals = split_literals.joined_literals(data, 0, len(data))
         joined = (b"".join([data[low:high] for low, high in kept]) for kept, _ in literals)
-        squeezed = [folding.squeeze(each, words=False) for each in joined]
+        squeezed = [squeeze(each, words=False) for each in joined]
     elif not lookup.keyed and lookup.squeezed.count and not SPACED_OUT.isdisjoint(signs):
-        squeezed = [folding.squeeze(folding.fold(data)[0], words=True)]
+        squeezed = [squeeze(fold(data)[0], words=True)]
     return not any(map(lookup.squeezed.look, squeezed))
 
 
@@ -337,7 +337,10 @@ class RuleLookup:
         acts: patterns for the lines about the effects of arguments.
         opener: finds the stretches for a classifier; None if no rule has a classifier.
         glanced: the last question to `glance`, and its answer.
+        dropped: gets the matches that do not count, if somebody asks: then all is read.
     """
+
+    dropped: Dropped | None = None
 
     def __init__(
         self,
@@ -364,9 +367,10 @@ class RuleLookup:
         self._chosen: dict[tuple[View, Surface, bool, bool], tuple[int, ...]] = {}
         self.glanced: tuple[Question, Glance] | None = None
 
-    def clone(self) -> Self:
+    def clone(self, dropped: Dropped | None = None) -> Self:
         """Clone the rules for another thread."""
         other = copy(self)
+        other.dropped = dropped or self.dropped
         other.plain, other.squeezed = self.plain.share(), self.squeezed.share()
         other.acts, other.glanced = self.acts.share(), None
         return other
@@ -415,25 +419,19 @@ class RuleLookup:
 
     def sort_hits(self, hits: Iterable[int]) -> tuple[list[str], list[Rule]]:
         """The signs and the rules of patterns of `plain`."""
-        count, in_order = len(self._signs), sorted(hits)  # that of the rules
-        signs = [self._signs[index] for index in in_order if index < count]
-        return signs, [self.rules.plain[index - count] for index in in_order if index >= count]
+        signs, numbers = _sort(hits, self._signs)
+        return signs, [self.rules.plain[number] for number in numbers]
 
     def look_squeezed(self, data: bytes) -> tuple[list[str], list[Rule]]:
         """The signs in a block without spaces, and the rules that could match in it."""
-        count, hits = len(self._squeezed_signs), sorted(self.squeezed.look(data))
-        signs = [self._squeezed_signs[index] for index in hits if index < count]
-        return signs, [self.rules.squeezed_rules[index - count] for index in hits if index >= count]
+        signs, numbers = _sort(self.squeezed.look(data), self._squeezed_signs)
+        return signs, [self.rules.squeezed_rules[number] for number in numbers]
 
     def find_opened(self, data: bytes, surface: Surface) -> list[Stretch]:
         """The stretches of a text that a classifier should read, if one reads this surface."""
         rules = self.rules
         is_read = not rules.are_read or any(surface in r.surfaces for r in rules.with_classifier)
         return self.opener.stretches(data) if self.opener is not None and is_read else []
-
-    def look_at_acts(self, data: bytes) -> list[Rule]:
-        """The rules that could match in the lines about the effects of arguments."""
-        return [self.rules.over_acts[index] for index in self.acts.look(data)]
 
     def finder(self, rule: Rule, *, squeezed: bool) -> Finder:
         """The finder of the rule's own expression."""
@@ -455,12 +453,21 @@ class RuleLookup:
         return classifier
 
 
+def _sort(hits: Iterable[int], signs: Sequence[str]) -> tuple[list[str], list[int]]:
+    """The signs among patterns, and the numbers of the rules that follow them."""
+    count, in_order = len(signs), sorted(hits)
+    names = [signs[index] for index in in_order if index < count]
+    return names, [index - count for index in in_order if index >= count]
+
+
 def finds_nothing(lookup: RuleLookup, surface: Surface, outline: PlainOutline) -> bool:
     """True if a single look shows that no rule of an engine matches, however the text is read.
 
     Raises:
         EngineError: the engine failed.
     """
+    if lookup.dropped is not None:
+        return False
     data, joined, seam = outline.data, outline.joined, outline.seam
     parts = b"" if seam < 0 else joined[: look_end(joined, seam + OVERLAP_BYTES)]  # as `first_look`
     hits, joined_hits, opened = glance(lookup, (data, parts, surface, False))

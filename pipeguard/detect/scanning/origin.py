@@ -14,13 +14,17 @@ from pipeguard.detect.commands.argument_roles import IDLE, ArgumentRole
 from pipeguard.detect.commands.argument_usage import PROGRAMS, Idle
 from pipeguard.detect.matching.confirm import Occurrence
 from pipeguard.detect.rules.rule import Rule, Written
-from pipeguard.detect.scanning import surroundings
 from pipeguard.detect.scanning.scan_budget import ScanInput
+from pipeguard.detect.scanning.surroundings import (
+    is_disguised,
+    is_in_pieces,
+    is_inside_data,
+    is_part_of_word,
+)
 from pipeguard.detect.text.decoders import DecodedParts
-from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.json_values import Path
 from pipeguard.records import NamedTuple
-from pipeguard.unicode import folding
+from pipeguard.unicode.folding import Range, Spaced, Unfolding
 
 IDLE_BYTES = 4096  # of a decoded range: if its string is idle, none of it is searched
 
@@ -58,26 +62,22 @@ class Origin(NamedTuple):
     chain: str
     whole: bool = False
     locate: Locate | None = None
-    squeezed_from: folding.Spaced | None = None
+    squeezed_from: Spaced | None = None
     offset: int = 0
     outer: Origin | None = None
     parts: DecodedParts | None = None
-    unfolding: folding.Unfolding | None = None
+    unfolding: Unfolding | None = None
     may_fit_by_chance: bool = False
 
-    def is_chance(
-        self, rule: Rule, confidence: Confidence, data: bytes, span: folding.Range
-    ) -> bool:
-        """True for a match that joined pieces may form by chance: values of a table, literals."""
+    def is_chance(self, rule: Rule, data: bytes, span: Range) -> bool:
+        """True for a match that joined pieces form by chance: values of a table, literals."""
         is_of_literals = self.outer is not None and self.outer.chain == "literals"
         is_strict = bool(rule.require) or any("only-raise" not in spec for spec in rule.check)
         is_token = (is_of_literals or self.locate is not None) and rule.is_private
         if is_token and not is_strict and reads_as_words(data[slice(*span)], rule.pattern):
             return True
-        if not self.may_fit_by_chance:
-            return False
-        is_random = rule.is_private and not rule.check and surroundings.is_inside_data(data, *span)
-        return is_random or confidence < Confidence.HIGH
+        is_unchecked = self.may_fit_by_chance and rule.is_private and not rule.check
+        return is_unchecked and is_inside_data(data, *span)
 
     def is_part_of_word(self, rule: Rule, data: bytes, match: Occurrence) -> bool:
         """True if a joined match begins or ends within a word of one of its strings.
@@ -91,7 +91,7 @@ class Origin(NamedTuple):
         start, end = match.span
         first = start if start == 0 or self.locate(start - 1, start + 1)[1] else start - 1
         last = end if end == len(data) or self.locate(end - 1, end + 1)[1] else end + 1
-        return surroundings.is_part_of_word(rule, data, match, (first, last))
+        return is_part_of_word(rule, data, match, (first, last))
 
     def is_new(self, rule: Rule, start: int, end: int) -> bool:
         """False for a match that is also in the plain text."""
@@ -103,11 +103,11 @@ class Origin(NamedTuple):
             return self.outer.is_new(rule, *self._unfold(start, end))
         return self.locate is None or self.locate(start, end)[1]
 
-    def _is_new_in_squeezed(self, rule: Rule, spaced: folding.Spaced, span: folding.Range) -> bool:
+    def _is_new_in_squeezed(self, rule: Rule, spaced: Spaced, span: Range) -> bool:
         words = not self.source.keyed
         first, last = spaced.span(*span, words=words)
         if self.outer is None:
-            return surroundings.is_disguised(spaced.data[first:last], words=words)
+            return is_disguised(spaced.data[first:last], words=words)
         low, high = self.outer._unfold(first, last)  # of literals
         if rule.is_private and self.source.text.data[max(0, low - 1) : low].isalnum():
             return False  # it would begin within a word of a literal
@@ -120,7 +120,7 @@ class Origin(NamedTuple):
         first, last = self.squeezed_from.span(start, end, words=False)
         stretch = self.squeezed_from.data[first:last]
         is_whole = self.outer is not None and len(stretch) == end - start
-        return is_whole or surroundings.is_in_pieces(stretch)
+        return is_whole or is_in_pieces(stretch)
 
     @property
     def outermost(self) -> Origin:
@@ -130,7 +130,7 @@ class Origin(NamedTuple):
             origin = origin.outer
         return origin
 
-    def active_ranges(self, rule: Rule, low: int, high: int) -> list[folding.Range]:
+    def active_ranges(self, rule: Rule, low: int, high: int) -> list[Range]:
         """The parts of a range that a rule searches: without strings that are idle for it."""
         uses, idle = self.source.uses, _IDLE.get(rule.written)
         if idle is None or self.squeezed_from is not None or self.outermost.locate is not None:
@@ -178,5 +178,5 @@ class Origin(NamedTuple):
             return view, *span, not self.whole
         return self.chain, *span, True
 
-    def _unfold(self, start: int, end: int) -> folding.Range:
+    def _unfold(self, start: int, end: int) -> Range:
         return (start, end) if self.unfolding is None else self.unfolding.span(start, end)

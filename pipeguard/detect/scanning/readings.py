@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
+from functools import partial
 from itertools import accumulate, chain
 
 from pipeguard.detect.matching.confirm import Occurrence
-from pipeguard.detect.model.cascade import BRIEF_BYTES, Order, Selection
+from pipeguard.detect.model.cascade import BRIEF_BYTES, Order, ReadOrder, Selection
 from pipeguard.detect.rules.rule import Rule, View
 from pipeguard.detect.scanning.first_look import FEW_VALUES, LITERALS, SPACED_OUT, seam_ranges
-from pipeguard.detect.scanning.origin import Origin
-from pipeguard.detect.scanning.rating import Rating, locate_match, rate_order
+from pipeguard.detect.scanning.origin import Locate, Origin
+from pipeguard.detect.scanning.rating import Rating, locate_match, note_drop, rate_order
 from pipeguard.detect.scanning.scan import Scan, Signs
 from pipeguard.detect.scanning.scan_budget import MAX_CUTS
 from pipeguard.detect.text import split_literals
@@ -28,7 +29,7 @@ from pipeguard.firewall.protocol.json_values import Path
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.session.placeholders import MAX_NOTICE_BYTES, NOTICE, NOTICE_SIGN
 from pipeguard.records import NamedTuple
-from pipeguard.unicode import folding
+from pipeguard.unicode.folding import Range, Spaced, fold_and_back, keep, merge, squeeze
 
 # --- orders -----------------------------------------------------------------------------
 # Orders to the model, which classifiers find in the readings of one value.
@@ -44,9 +45,19 @@ def read_orders(scan: Scan) -> None:
     for rule in scan.lookup.rules.with_classifier:
         if scan.surface not in rule.surfaces:
             continue
-        for number, order in scan.reader.orders(opened, scan.lookup.classifier(rule), rate_order):
+        rate = partial(_rate_order, scan, rule)
+        for number, order in scan.reader.orders(opened, scan.lookup.classifier(rule), rate):
             _report(scan, rule, order, *scan.to_classify[number])
         _note_unread(scan, rule)
+
+
+def _rate_order(scan: Scan, rule: Rule, order: ReadOrder) -> Rating:
+    """Rate the likeliest sentences of a passage, and note those that are no order."""
+    rating = rate_order(order)
+    if rating.confidence is None:
+        selection, origin = scan.to_classify[order.reading]
+        note_drop(origin, rule, rating, selection.data, order.span)
+    return rating
 
 
 def _note_unread(scan: Scan, rule: Rule) -> None:
@@ -86,41 +97,28 @@ def _report(scan: Scan, rule: Rule, order: Order, selection: Selection, origin: 
 EDGE_CHARS = 512  # at the start and at the end of a long value, which are read joined to others
 
 
-class _EdgeRow:
-    """The values of a result, joined; of long values only the edges.
+def _join_edges(text: MessageText) -> tuple[bytes, Locate]:
+    """The values of a result, joined, of long values only the edges; and the way back to them.
 
-    Text that the end of a value splits is whole in this row.
-
-    Attributes:
-        data: the row in UTF-8.
+    Text that the end of a value splits is whole in this row. A match within one value was already
+    found in that value.
     """
+    pieces: list[bytes] = []
+    numbers: list[int] = []  # by piece, the index of its value
+    for number, value in enumerate(text.values):
+        is_short = len(value) <= 2 * EDGE_CHARS
+        parts = [value] if is_short else [value[:EDGE_CHARS], "\n" + value[-EDGE_CHARS:]]
+        pieces += [part.encode("utf-8") for part in parts]
+        numbers += [number] * len(parts)
+    ends = list(accumulate(map(len, pieces)))
 
-    def __init__(self, text: MessageText) -> None:
-        """Join the values of a text."""
-        pieces: list[str] = []
-        self._text = text
-        self._numbers: list[int] = []  # by piece, the index of its value
-        for number, value in enumerate(text.values):
-            is_short = len(value) <= 2 * EDGE_CHARS
-            parts = [value] if is_short else [value[:EDGE_CHARS], "\n" + value[-EDGE_CHARS:]]
-            pieces += parts
-            self._numbers += [number] * len(parts)
-        encoded = [piece.encode("utf-8") for piece in pieces]
-        self._ends = list(accumulate(map(len, encoded)))
-        self.data = b"".join(encoded)
-
-    def locate(self, start: int, end: int) -> tuple[list[Path], bool]:
-        """The paths of the values in a range of `data`; True if there are several.
-
-        A match within one value was already found in that value.
-        """
-        first, last = (
-            min(bisect_right(self._ends, at), len(self._ends) - 1) for at in (start, end - 1)
-        )
-        crossed = dict.fromkeys(self._numbers[first : last + 1])
-        values = self._text.values
-        paths = [self._text.segment_path(n) for n in crossed if values[n].strip()]
+    def locate(start: int, end: int) -> tuple[list[Path], bool]:
+        first, last = (min(bisect_right(ends, at), len(ends) - 1) for at in (start, end - 1))
+        crossed = dict.fromkeys(numbers[first : last + 1])
+        paths = [text.segment_path(number) for number in crossed if text.values[number].strip()]
         return paths or [()], len(paths) > 1
+
+    return b"".join(pieces), locate
 
 
 # --- readings ---------------------------------------------------------------------------
@@ -169,11 +167,13 @@ def _read_keys(scan: Scan) -> None:
 
 def _read_acts(scan: Scan) -> None:
     """Read the effects of a call's arguments."""
-    if scan.surface is not Surface.TO_SERVER or not scan.has_sign("acts"):
+    if scan.surface is not Surface.TO_SERVER or not scan.ranges("acts"):
         return
     from pipeguard.detect.commands.effects import find_effects  # here: it costs a start 11 ms
 
-    effects, scan.has_undecoded = find_effects(scan.source.uses, windows=scan.has_sign("windows"))
+    effects, scan.has_undecoded = find_effects(
+        scan.source.uses, windows=bool(scan.ranges("windows"))
+    )
     acts = [Decoded(each.data, "acts", each.start, each.end) for each in effects]
     made = [Decoded(e.composed, "shell", e.start, e.end) for e in effects if e.composed]
     for stretches, view in ((acts, View.ACTS), (made, View.DECODED)):
@@ -195,16 +195,16 @@ def _read_joined(scan: Scan) -> None:
         # Matches within one string are found in it.
         ranges = None if whole else seam_ranges(text)
     else:  # only the edges of many or long values
-        row, ranges = _EdgeRow(text), None
-        joined = row.data
-        origin = Origin(scan.source, "joined", locate=row.locate, may_fit_by_chance=True)
+        joined, locate = _join_edges(text)
+        ranges = None
+        origin = Origin(scan.source, "joined", locate=locate, may_fit_by_chance=True)
     scan.run_rules(joined, View.JOINED, origin, ranges, signs_matter=False)
 
 
 def _read_squeezed(scan: Scan) -> None:
     """Read the strings without spaces and quotes, and their encoded stretches."""
     text = scan.source.text
-    folded, changed, unfolding = folding.fold_and_back(text.join_values())
+    folded, changed, unfolding = fold_and_back(text.join_values())
     back = unfolding if changed else None
     origin = Origin(scan.source, "squeezed", locate=text.locate_joined, unfolding=back)
     _run_squeezed(scan, folded, origin, always=text.is_several)
@@ -215,16 +215,16 @@ def _read_literals(scan: Scan) -> None:
     source = scan.source
     for low, high in scan.signs.get(LITERALS, ()):
         for kept, are_many in split_literals.joined_literals(source.text.data, low, high):
-            data, unfolding = folding.keep(source.text.data, kept)
+            data, unfolding = keep(source.text.data, kept)
             outer = Origin(source, "literals", unfolding=unfolding)
             origin = Origin(source, "", outer=outer, may_fit_by_chance=are_many)
             _run_squeezed(scan, data, origin, always=True)
 
 
 def _run_squeezed(scan: Scan, data: bytes, origin: Origin, *, always: bool) -> None:
-    squeezed = folding.squeeze(data, words=False)
+    squeezed = squeeze(data, words=False)
     if always or len(squeezed) != len(data):
-        origin = origin._replace(squeezed_from=folding.Spaced(data))
+        origin = origin._replace(squeezed_from=Spaced(data))
         signs = scan.run_rules(squeezed, View.SQUEEZED, origin)
         scan.decode(squeezed, signs, origin)
 
@@ -232,17 +232,17 @@ def _run_squeezed(scan: Scan, data: bytes, origin: Origin, *, always: bool) -> N
 def _read_spaced_out(scan: Scan) -> None:
     """Read separated letters, and words without spaces, as words."""
     ranges = [spaced for name in SPACED_OUT for spaced in scan.ranges(name)]
-    for low, high in folding.merge(ranges):
+    for low, high in merge(ranges):
         stretch = scan.folded[low:high]
         origin = Origin(
             scan.source,
             "squeezed",
             whole=scan.unfolding is not None,
-            squeezed_from=folding.Spaced(stretch),
+            squeezed_from=Spaced(stretch),
             offset=low,
             unfolding=scan.unfolding,
         )
-        scan.run_rules(folding.squeeze(stretch, words=True), View.SQUEEZED, origin)
+        scan.run_rules(squeeze(stretch, words=True), View.SQUEEZED, origin)
 
 
 def _read_without_notices(scan: Scan) -> None:
@@ -252,13 +252,13 @@ def _read_without_notices(scan: Scan) -> None:
         return
     edges = [0, *chain.from_iterable(notices), len(scan.data)]
     kept = list(zip(edges[::2], edges[1::2], strict=True))
-    bare, back = folding.keep(scan.data, kept)
+    bare, back = keep(scan.data, kept)
     places = accumulate(high - low for low, high in kept[:-1])
     around = ((max(0, at - AROUND_NOTICE), min(at + AROUND_NOTICE, len(bare))) for at in places)
-    ranges = folding.merge(list(around))
+    ranges = merge(list(around))
     origin = Origin(scan.source, "notice", unfolding=back)
     scan.run_rules(bare, View.TEXT, origin, ranges, signs_matter=False)
-    folded, changed, unfolding = folding.fold_and_back(bare)
+    folded, changed, unfolding = fold_and_back(bare)
     if changed:
         ranges = [(unfolding.place(low), unfolding.place(high)) for low, high in ranges]
         origin = Origin(scan.source, "", outer=origin, unfolding=unfolding)
@@ -266,16 +266,16 @@ def _read_without_notices(scan: Scan) -> None:
     scan.matches[count:] = (each for each in scan.matches[count:] if not each.rule.is_private)
 
 
-def _notices(scan: Scan) -> list[folding.Range]:
+def _notices(scan: Scan) -> list[Range]:
     """The ranges of notices in the text, including those with invisible characters, in order."""
     found = _find_notices(scan.data, scan.signs)
     if scan.unfolding is not None:
         folded = _find_notices(scan.folded, scan.folded_signs)
         found += [scan.unfolding.span(*notice) for notice in folded]
-    return folding.merge(found)
+    return merge(found)
 
 
-def _find_notices(data: bytes, signs: Signs) -> list[folding.Range]:
+def _find_notices(data: bytes, signs: Signs) -> list[Range]:
     return [
         notice.span()
         for low, high in signs.get("notice", ())

@@ -14,19 +14,37 @@ from pipeguard.detect.matching.pattern_set import secret_group
 from pipeguard.detect.model.cascade import Doubt, Reader, Selection
 from pipeguard.detect.model.opener import Stretch
 from pipeguard.detect.rules.rule import Rule, View
-from pipeguard.detect.scanning import rating, scan_budget
 from pipeguard.detect.scanning.extents import Extents, JsonValues, settled_cuts
-from pipeguard.detect.scanning.facts import Candidate, is_invisible
+from pipeguard.detect.scanning.facts import Candidate, is_invisible, may_apply
 from pipeguard.detect.scanning.first_look import FirstLook, RuleLookup
 from pipeguard.detect.scanning.origin import Origin
+from pipeguard.detect.scanning.rating import (
+    DOUBTED,
+    NOT_SEARCHED,
+    Rating,
+    add_support,
+    locate_match,
+    note_drop,
+    rate_by_checks,
+    rate_candidate,
+    without_secret,
+)
+from pipeguard.detect.scanning.scan_budget import (
+    Match,
+    ScanInput,
+    ScanResult,
+    Tally,
+    path_key,
+    without_repeats,
+    without_separators,
+)
 from pipeguard.detect.text import decoders
 from pipeguard.detect.text.decoders import DecodedParts
 from pipeguard.detect.text.windowing import TAIL_BYTES, blocks, look_end
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.unicode import folding
-from pipeguard.unicode.folding import Range
+from pipeguard.unicode.folding import Range, extend, fold_and_back
 
 FOLLOWING_BYTES = 4096  # after a named number, in which further numbers may follow without a name
 MOST_RATED = 32  # matches of a text in which secrets are hidden
@@ -61,7 +79,7 @@ class Scan:
     def __init__(
         self,
         lookup: RuleLookup,
-        source: scan_budget.ScanInput,
+        source: ScanInput,
         surface: Surface,
         budgets: Budgets,
         seen: FirstLook | None = None,
@@ -70,18 +88,18 @@ class Scan:
         text = source.text
         self.json = seen.json if seen is not None else JsonValues(text)
         self.data = self.json.data
-        self.folded, self.changed, unfolding = folding.fold_and_back(self.data)
+        self.folded, self.changed, unfolding = fold_and_back(self.data)
         self.unfolding = unfolding if self.changed else None
         self.signs: Signs = {}
         self.folded_signs: Signs = {}
         self.to_classify: list[tuple[Selection, Origin]] = []
         self.extents = Extents(text)
-        self.tally = scan_budget.Tally(
+        self.tally = Tally(
             budgets, by_string=source.keyed, each_is_cut=surface is Surface.TO_CLIENT
         )
-        self.matches: list[scan_budget.Match] = []
+        self.matches: list[Match] = []
         self.has_undecoded = False
-        self.unread_passages: list[scan_budget.Match] = []
+        self.unread_passages: list[Match] = []
         self._budget, self._seen = budgets, seen
         self._values: dict[str, set[bytes]] = {}  # by rule, if it asks for several
         self._doubted: set[tuple[str, int]] = set()  # of the plain text: rule, first byte
@@ -91,23 +109,20 @@ class Scan:
         """The reader of opened stretches, made for the few texts that need it."""
         return Reader(self.json.length, self._budget, self.source.file_kind)
 
-    def has_sign(self, name: str) -> bool:
-        """True if the text contains a sign, folded or not."""
-        return name in self.signs or name in self.folded_signs
-
     def ranges(self, name: str) -> list[Range]:
         """The ranges of the text that contain a sign, folded or not."""
         return [*self.signs.get(name, ()), *self.folded_signs.get(name, ())]
 
-    def result(self) -> scan_budget.ScanResult:
+    def result(self) -> ScanResult:
         """The result, once all readings are read."""
         with_several = {rule for rule, values in self._values.items() if len(values) > 1}
-        matches = rating.with_support(self.matches, with_several)
-        return scan_budget.ScanResult(
-            settled_cuts(self.source.text, list(scan_budget.without_repeats(matches))),
+        matches = add_support(self.matches, with_several)
+        return ScanResult(
+            settled_cuts(self.source.text, list(without_repeats(matches))),
             has_undecoded=self._budget.is_exceeded or self.has_undecoded,
             is_unfinished=self.tally.is_exhausted,
             unread_passages=self.unread_passages,
+            dropped=self.source.dropped,
         )
 
     def run_rules(
@@ -140,22 +155,33 @@ class Scan:
             if names and end > high:  # a sign behind it is of the next block
                 names, _ = self._look(data[low:high], view, signs_matter=signs_matter)
             for name in names:
-                folding.extend(signs.setdefault(name, []), low, high)
+                extend(signs.setdefault(name, []), low, high)
             for rule in rules:
-                is_here = view in rule.views and self.surface in rule.surfaces
-                if not (is_here and rating.may_apply(rule, self.source)):
-                    continue
-                acts = [(low, high)] if view is View.ACTS else None
-                for first, last in acts or origin.active_ranges(rule, low, high):
-                    end = last + TAIL_BYTES if last == high else last
-                    found = self._confirm(rule, data, first, end, view)
-                    self._match(Candidate(rule, data, each, view, origin=origin) for each in found)
+                if view in rule.views:
+                    self._run_rule(rule, data, (low, high), view, origin)
         if view in _CLASSIFIED:
             parts = origin.parts
             whole = parts.sections() if isinstance(parts, DecodedParts) else [(0, len(data))]
             for low, high in ranges or whole:
                 self._note_for_classifiers(data, low, high, origin)
         return signs
+
+    def _run_rule(self, rule: Rule, data: bytes, block: Range, view: View, origin: Origin) -> None:
+        """Run a rule over a block with its pattern, but for the parts that it does not search."""
+        low, high = block
+        ranges: list[Range] = []
+        if self.surface in rule.surfaces and may_apply(rule, self.source):
+            is_all = view is View.ACTS
+            ranges = [block] if is_all else origin.active_ranges(rule, low, high)
+        for first, last in ranges:
+            end = last + TAIL_BYTES if last == high else last
+            found = self._confirm(rule, data, first, end, view)
+            self._match(Candidate(rule, data, each, view, origin=origin) for each in found)
+        if self.source.dropped is None:
+            return
+        for match in self.lookup.finder(rule, squeezed=False).finditer(data, low, high):
+            if not any(first <= match.span[0] < last for first, last in ranges):
+                note_drop(origin, rule, NOT_SEARCHED, data, match.secret)
 
     def _look(
         self, block: bytes, view: View, *, signs_matter: bool
@@ -164,7 +190,8 @@ class Scan:
         if view is View.SQUEEZED:
             return self.lookup.look_squeezed(block)
         if view is View.ACTS:
-            return [], self.lookup.look_at_acts(block)
+            over_acts = self.lookup.rules.over_acts
+            return [], [over_acts[index] for index in self.lookup.acts.look(block)]
         if self._seen is not None:
             text, joined = self._seen.texts
             if view is View.TEXT and block == text:
@@ -183,7 +210,7 @@ class Scan:
         inner = Origin(self.source, "", whole=origin.whole, outer=origin, parts=parts)
         decoded = parts.data
         signs = self.run_rules(decoded, View.DECODED, inner, signs_matter=levels > 1)
-        folded, changed, unfolding = folding.fold_and_back(decoded)
+        folded, changed, unfolding = fold_and_back(decoded)
         if changed:
             origin = Origin(self.source, "", outer=inner, unfolding=unfolding)
             self.run_rules(folded, View.DECODED, origin, changed, signs_matter=False)
@@ -204,7 +231,7 @@ class Scan:
             for match in dict.fromkeys(matches):  # text after several of them once
                 candidate = Candidate(rule, data, match, View.TEXT, origin=plain)
                 rated += 1
-                if rated > MOST_RATED or rating.rate_by_checks(candidate).confidence is not None:
+                if rated > MOST_RATED or rate_by_checks(candidate).confidence is not None:
                     spans.append((*match.secret, rule))
         return spans
 
@@ -244,21 +271,22 @@ class Scan:
             rule, origin, secret = candidate.rule, candidate.origin, candidate.secret
             rated, is_sample = self._rate(candidate)
             if rated.confidence is None:
+                note_drop(origin, rule, rated, candidate.data, candidate.span)
                 continue
             if not is_sample and self._adds_nothing(candidate, rated.confidence):
                 continue
-            match = rating.locate_match(origin, rule, rated, candidate.data, candidate.span)
+            match = locate_match(origin, rule, rated, candidate.data, candidate.span)
             if match is None:
                 continue
             words = self.counting_words(rule, match.confidence, candidate.match, origin)
             if (key := tally.match_key(match, words)) is None:
                 continue
             if rule.several and not is_sample:
-                self._values.setdefault(rule.id, set()).add(scan_budget.without_separators(secret))
+                self._values.setdefault(rule.id, set()).add(without_separators(secret))
             if tally.admits(rule, key, self.source.place_of(match.path), match.confidence):
                 span = candidate.span
                 match = match._replace(
-                    path=rating.without_secret(rule, match.path, secret),
+                    path=without_secret(rule, match.path, secret),
                     is_sample=is_sample,
                     cuts=() if rule.is_private else self.extents.of(origin, span, is_order=True),
                 )
@@ -267,24 +295,25 @@ class Scan:
             if tally.is_exhausted:
                 return
 
-    def _rate(self, candidate: Candidate) -> tuple[rating.Rating, bool]:
+    def _rate(self, candidate: Candidate) -> tuple[Rating, bool]:
         """Rate a match in its reading; True if it counts only as a published sample."""
         rule, span, origin = candidate.rule, candidate.span, candidate.origin
-        candidate.may_doubt = self.doubts
+        candidate.may_doubt = self._doubts
         candidate.within = self.json.around(*span, origin) if rule.quoted else None
-        rated = rating.rate_candidate(candidate)
-        if candidate.view is View.TEXT and any(words == rating.DOUBTED for words, _ in rated.steps):
+        rated = rate_candidate(candidate)
+        is_doubted = any(words == DOUBTED for words, *_ in rated.steps)
+        if candidate.view is View.TEXT and is_doubted:
             self._doubted.add((rule.id, origin.trace(*span)[1]))
         if rated.confidence is not None or not rule.is_private:
             return rated, False
         if not self.source.keyed or self.source.uses.is_of_file:
             return rated, False  # a sample may leave only in a call that writes no file
-        rated = rating.rate_candidate(candidate.as_sample())
+        sample = rate_candidate(candidate.as_sample())
         so_far = self.tally.confidence_so_far(rule, candidate.match.words)
         so_far = max(so_far, self._confidence_there(candidate))
-        if rated.confidence is None or rated.confidence <= so_far:
-            return rating.Rating(None), False
-        return rated, True
+        if sample.confidence is None or sample.confidence <= so_far:
+            return rated, False
+        return sample, True
 
     def _is_new(self, candidate: Candidate) -> bool:
         """False for a match of the plain text, and for a secret that was found in its string."""
@@ -303,7 +332,7 @@ class Scan:
         if origin.outermost.locate is not None:
             return -1
         path = self.source.text.find_path(origin.trace(*candidate.span)[1])
-        return self.tally.confidence_so_far(rule, words + scan_budget.path_key(path))
+        return self.tally.confidence_so_far(rule, words + path_key(path))
 
     def _adds_nothing(self, candidate: Candidate, confidence: Confidence) -> bool:
         """True for a match that adds nothing to the findings."""
@@ -325,13 +354,10 @@ class Scan:
             return match.words
         return b"%b\n%d" % (match.words, origin.trace(*match.span)[1])
 
-    def doubts(self, candidate: Candidate, span: Range) -> bool:
-        """True if a classifier is sure that a match of a pattern is not an order."""
-        kind = Doubt.SURE if candidate.confidence is Confidence.HIGH else Doubt.LIKELY
-        if candidate.is_gravest:
-            if self.surface is not Surface.TO_CLIENT:
-                return False  # a definition is written for the model
-            kind = Doubt.GRAVEST
+    def _doubts(self, candidate: Candidate, span: Range, kind: Doubt) -> bool:
+        """True if a classifier takes a match of a pattern for no order, to this degree."""
+        if kind is Doubt.GRAVEST and self.surface is not Surface.TO_CLIENT:
+            return False  # a definition is written for the model
         data, within, classifier = candidate.data, candidate.within, self.lookup.classifier
         return any(
             self.reader.doubts(data, span, classifier(other), within, kind=kind)

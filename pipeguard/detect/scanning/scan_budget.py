@@ -23,7 +23,7 @@ from pipeguard.detect.model.data_literals import FileKind
 from pipeguard.detect.rules.rule import Rule
 from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.budgets import Budgets
-from pipeguard.firewall.finding import Confidence, Severity
+from pipeguard.firewall.finding import Confidence, Finding, Severity
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import Path
 from pipeguard.firewall.protocol.pending import NO_CALL, Targets
@@ -224,6 +224,7 @@ class ScanInput(NamedTuple):
         keyed: True if it goes to a server.
         uses: the purposes of its strings.
         call: the call, if the value is its result.
+        dropped: gets the matches that do not count, if somebody asks why.
     """
 
     text: MessageText
@@ -231,6 +232,7 @@ class ScanInput(NamedTuple):
     keyed: bool
     uses: Uses
     call: Targets = NO_CALL
+    dropped: Dropped | None = None
 
     def file_kind(self) -> FileKind:
         """The kind of the files that it was read from, by their names."""
@@ -297,7 +299,20 @@ class Match(NamedTuple):
 
     def took(self, *words: str) -> bool:
         """True if one of these steps changed its confidence."""
-        return any(step in words for step, _ in self.steps)
+        return any(step in words for step, *_ in self.steps)
+
+
+class Dropped:
+    """The matches that do not count, for somebody who asks why.
+
+    Attributes:
+        matches: in the value that is judged now; the last step of each dropped it.
+        findings: of all such matches in earlier values.
+    """
+
+    def __init__(self) -> None:
+        self.matches: list[Match] = []
+        self.findings: list[Finding] = []
 
 
 class ScanResult(NamedTuple):
@@ -308,12 +323,14 @@ class ScanResult(NamedTuple):
         has_undecoded: True if it has more encoded text than one message may have decoded.
         is_unfinished: True if the text is made so that scanning all of it would take too long.
         unread_passages: passages left unread, beyond the message's classifier budget.
+        dropped: gets the matches that do not count, if somebody asks why.
     """
 
     matches: list[Match]
     has_undecoded: bool
     is_unfinished: bool
     unread_passages: list[Match]
+    dropped: Dropped | None = None
 
 
 NOTHING_FOUND = ScanResult([], has_undecoded=False, is_unfinished=False, unread_passages=[])

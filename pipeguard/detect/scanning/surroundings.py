@@ -165,11 +165,13 @@ _PAIRS = [
 ]
 
 
-def has_exception(unless: str, data: bytes, span: Range, secret: Range | None = None) -> bool:
-    """True if a rule's exception is in a match's sentence; for a secret, if it includes it."""
+def find_exception(unless: str, data: bytes, span: Range, secret: Range | None = None) -> bytes:
+    """A rule's exception in a match's sentence; for a secret, if it includes it; else empty."""
     first, last = secret or (len(data), 0)
-    exceptions = find_exceptions(unless, data, *span, BEYOND_BYTES)
-    return any(start <= first and last <= end for start, end in exceptions)
+    for start, end in find_exceptions(unless, data, *span, BEYOND_BYTES):
+        if start <= first and last <= end:
+            return data[start:end]
+    return b""
 
 
 def find_exceptions(
@@ -187,8 +189,8 @@ def find_exceptions(
             yield match.span
 
 
-def is_quoted(data: bytes, start: int, end: int, within: Range | None = None) -> bool:
-    """True inside quotes or a code span, or after a word that introduces an example.
+def find_quote(data: bytes, start: int, end: int, within: Range | None = None) -> bytes:
+    """The words up to an opening quote, or to a word that introduces an example; else empty.
 
     Args:
         data: the text.
@@ -199,21 +201,29 @@ def is_quoted(data: bytes, start: int, end: int, within: Range | None = None) ->
     while start < end and data[start] not in _WORD_BYTES and data[start] < 0x80:
         start += 1  # signs before a sentence do not belong to it
     line = data[max(0, start - QUOTE_BYTES) : start].rpartition(b"\n")[2]
-    if _CUE_WORDS.search(line, max(0, len(line) - CUE_BYTES)):
-        return True
+    if cue := _CUE_WORDS.search(line, max(0, len(line) - CUE_BYTES)):
+        return cue[0]
     first, last = within or (0, len(data))
     line = line[max(0, first - (start - len(line))) :]
     after = data[end : max(end, min(last, end + QUOTE_BYTES))].partition(b"\n")[0]
-    if any(line.count(mark) % 2 == 1 and mark in after for mark in _MARKS):
-        return True
+    opened = _find_opening(line, after)
+    return line[max(0, opened - CUE_BYTES) :] if opened >= 0 else b""
+
+
+def _find_opening(line: bytes, after: bytes) -> int:
+    """The place in a line of a quote that the rest of the line closes; -1 without one."""
+    for mark in _MARKS:
+        if line.count(mark) % 2 == 1 and mark in after:
+            return line.rfind(mark)
     if b"'" in line and len(_APOSTROPHE.findall(line)) % 2 == 1 and _APOSTROPHE.search(after):
-        return True
+        return _last(_APOSTROPHE, line)
     if line.isascii() and b"<" not in line:
-        return False  # no pair is opened
-    return any(
-        _last(opening, line) > _last(closing, line) and closing.search(after)
-        for opening, closing in _PAIRS
-    )
+        return -1  # no pair is opened
+    for opening, closing in _PAIRS:
+        opened = _last(opening, line)
+        if opened > _last(closing, line) and closing.search(after):
+            return opened
+    return -1
 
 
 def is_mostly_quoted(stretch: bytes) -> bool:

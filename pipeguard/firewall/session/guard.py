@@ -16,7 +16,7 @@ from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Action, Confidence, Direction, Finding, Severity, Verdict
 from pipeguard.firewall.pins.fingerprint import Pin, canonical
 from pipeguard.firewall.pins.store import PinKey, Pins, as_trusted
-from pipeguard.firewall.policy import Mode, Policy, PolicyTarget, Trust
+from pipeguard.firewall.policy import Policy, PolicyTarget, Trust
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Path
 from pipeguard.firewall.protocol.message import Message, PlainOutline
 from pipeguard.firewall.protocol.pending import NO_CALL, PendingRequest, QuestionsInResults, Targets
@@ -74,12 +74,19 @@ class Context(NamedTuple):
         *,
         content: str = "",
         note: str = "",
-        is_cuttable: bool = False,
+        obstacle: str | None = None,
     ) -> Finding:
         """A finding of a rule outside all packs, with the action of the policy."""
-        bare = Finding(rule, place, severity=level[0], confidence=level[1], tool=self.tool)
-        bare = bare._replace(content=content)
-        decided = self.decide(bare, Surface.TO_SERVER, is_cuttable=is_cuttable)
+        severity, confidence = level
+        bare = Finding(
+            rule,
+            place,
+            severity=severity,
+            confidence=confidence,
+            tool=self.tool,
+            content=content,
+        )
+        decided = self.decide(bare, Surface.TO_SERVER, obstacle=obstacle)
         return decided._replace(note=decided.note or note)
 
     def make_finding(self, rule: str, path: Path, start: int, end: int) -> Finding:
@@ -89,39 +96,53 @@ class Context(NamedTuple):
 
     def exempts(self, rule: str, place: str) -> bool:
         """True if a person's exception lets through text that is otherwise always removed."""
-        finding = Finding(rule, place, severity=Severity.HIGH, confidence=Confidence.HIGH)
-        target = self._target(finding, Surface.TO_CLIENT)
+        target = self._target(Finding(rule, place), Surface.TO_CLIENT)
         return self.guard.policy.exempts(target, self.now)
 
-    def decide(self, bare: Finding, surface: Surface, *, is_cuttable: bool) -> Finding:
-        """The finding with the policy's action, and the content that an exception could name."""
+    def decide(self, bare: Finding, surface: Surface, *, obstacle: str | None) -> Finding:
+        """The finding with the policy's action, and the content that an exception could name.
+
+        Args:
+            bare: the finding.
+            surface: that it was judged for.
+            obstacle: the reason why it cannot be cut out; empty if it can, None for what never is.
+        """
         policy, note = self.guard.policy, ""
         is_call = self.part == "params" and self.method == "tools/call"
-        target = self._target(bare, surface)._replace(is_cuttable=is_cuttable, is_call=is_call)
-        action = policy.action(target, self.now)
+        target = self._target(bare, surface)._replace(is_cuttable=obstacle == "", is_call=is_call)
+        enforced, why = policy.decide(target, self.now)
+        action = policy.limit(enforced)
         if policy.exempts(target, self.now):
-            action, note = Action.ALLOW, EXEMPT
-        elif is_cuttable and policy.enforced_action(target, self.now) is Action.CUT > action:
+            note = EXEMPT
+        elif enforced is Action.CUT > action:
             note = WOULD_CUT
-        enforced = (
-            policy.enforced_action(target, self.now) if policy.mode is Mode.OBSERVE else action
-        )
+        if enforced is Action.BLOCK and obstacle:
+            why += f", not cut: {obstacle}"
+        if action < enforced:
+            why += ", but `mode: observe`"
         paths, hosts = self.call.facts.names
         return bare._replace(
             action=action,
             note=note,
             path=paths[0] if len(paths) == 1 and not hosts else "",
             host=hosts[0] if len(hosts) == 1 and not paths else "",
-            would=enforced if enforced > action and note != EXEMPT else None,
+            would=enforced if enforced > action else None,
+            steps=(*bare.steps, f"{enforced.name.lower()}: {why}"),
         )
 
     def _target(self, finding: Finding, surface: Surface) -> PolicyTarget:
+        paths, hosts = self.call.facts.names
         return PolicyTarget(
-            *(finding.rule, finding.severity, finding.confidence, finding.place),
-            *(self.guard.name, self.tool, surface),
+            finding.rule,
+            finding.severity,
+            finding.confidence,
+            finding.place,
+            self.guard.name,
+            self.tool,
+            surface,
             content=finding.content,
-            paths=self.call.facts.names[0],
-            hosts=self.call.facts.names[1],
+            paths=paths,
+            hosts=hosts,
         )
 
 

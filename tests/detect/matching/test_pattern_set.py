@@ -37,7 +37,8 @@ def is_seen(rule: Rule, data: bytes) -> bool:
     """True if the engine reports a rule that `re` finds, once."""
     assert expression(rule).search(data) is not None
     engine = engine_of(rule.id)
-    hits = engine.look_at_acts(data) if View.ACTS in rule.views else engine.look_plain(data)[1]
+    acts = [engine.rules.over_acts[index] for index in engine.acts.look(data)]
+    hits = acts if View.ACTS in rule.views else engine.look_plain(data)[1]
     return [seen.id for seen in hits].count(rule.id) == 1
 
 

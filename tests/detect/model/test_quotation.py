@@ -8,7 +8,6 @@ from pipeguard.detect.model.quotation import (
     FENCE_BYTES,
     LINE_STEP_BYTES,
     TOPIC_BYTES,
-    is_example,
     is_legal,
     is_marked,
     is_shown_as_example,
@@ -111,12 +110,6 @@ def test_an_example_stands_in_a_quote_a_table_a_literal_or_a_fence_and_in_no_sen
 
 def test_a_fence_that_was_opened_too_long_ago_is_none() -> None:
     assert not is_shown_as_example(*around(b"```\n" + b"x\n" * FENCE_BYTES)[:2])
-
-
-def test_an_example_is_one_in_a_text_about_attacks() -> None:
-    assert is_example(*around(b"A prompt injection attack, as an example:\n> "))
-    assert not is_example(*around(b"The shop opens at nine:\n> "))
-    assert not is_example(*around(b"A prompt injection attack, as an example. "))
 
 
 @pytest.mark.parametrize(

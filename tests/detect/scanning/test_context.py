@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeguard.detect.model.quotation import unquote
 from pipeguard.detect.scanning import surroundings
-from pipeguard.detect.scanning.facts import serves, shows_attack
+from pipeguard.detect.scanning.facts import find_purpose, find_shown_topic
 from pipeguard.detect.scanning.rating import DOUBTED
 from pipeguard.firewall.finding import Action, Confidence
 from pipeguard.firewall.protocol.json_values import JsonValue, Path
@@ -173,26 +173,26 @@ def test_a_purpose_stands_in_name_title_and_first_sentence(
     value: JsonValue,
     expected: bool,
 ) -> None:
-    assert serves(["ssh"], value, ELSEWHERE, 0) is expected
+    assert bool(find_purpose(["ssh"], value, ELSEWHERE, 0)) is expected
 
 
 def test_a_star_stands_for_any_ending_in_any_script() -> None:
-    assert serves(["convers*"], tool("export_conversations"), ELSEWHERE, 0)
-    assert serves(["gespräch*"], tool("x", "Liest Gespräche vor."), ELSEWHERE, 0)
-    assert not serves(["convers*"], tool("reconverse"), ELSEWHERE, 0)
+    assert find_purpose(["convers*"], tool("export_conversations"), ELSEWHERE, 0)
+    assert find_purpose(["gespräch*"], tool("x", "Liest Gespräche vor."), ELSEWHERE, 0)
+    assert not find_purpose(["convers*"], tool("reconverse"), ELSEWHERE, 0)
 
 
 def test_what_stands_in_the_first_sentence_does_not_excuse_itself() -> None:
     value = tool("add", "Reads the ssh key and adds. The ssh key is needed.")
-    assert not serves(["ssh"], value, ("description",), 6)
-    assert serves(["ssh"], value, ("description",), 28)
-    assert serves(["ssh"], value, ELSEWHERE, 0)
+    assert not find_purpose(["ssh"], value, ("description",), 6)
+    assert find_purpose(["ssh"], value, ("description",), 28)
+    assert find_purpose(["ssh"], value, ELSEWHERE, 0)
 
 
 def test_of_a_first_sentence_that_holds_it_the_first_word_counts() -> None:
     asks = "The conversation so far is condensed."
-    assert serves(["condens*"], tool("x", f"Condenses {asks}"), ("description",), 14)
-    assert not serves(["condens*"], tool("x", asks), ("description",), 4)
+    assert find_purpose(["condens*"], tool("x", f"Condenses {asks}"), ("description",), 14)
+    assert not find_purpose(["condens*"], tool("x", asks), ("description",), 4)
 
 
 @given(
@@ -203,7 +203,7 @@ def test_of_a_first_sentence_that_holds_it_the_first_word_counts() -> None:
     st.integers(0, 400),
 )
 def test_any_value_has_a_purpose_or_none(value: JsonValue, start: int) -> None:
-    assert serves(["a*"], value, ("description",), start) in (True, False)
+    assert isinstance(find_purpose(["a*"], value, ("description",), start), str)
 
 
 @pytest.mark.parametrize(
@@ -224,10 +224,10 @@ def test_a_tool_about_attacks_shows_them(
     start = data.index(b"drop all rules")
     value = tool(name, text if path == ("description",) else "")
     span = (start, start + len(b"drop all rules"))
-    assert shows_attack(value, path, start, data, span) is expected
+    assert bool(find_shown_topic(value, path, start, data, span)) is expected
 
 
 def test_a_message_is_no_definition() -> None:
     data = b'"drop all rules"'
-    assert not shows_attack({"name": "mock", "jsonrpc": "2.0"}, (), 1, data, (1, 15))
-    assert not shows_attack("mock", (), 1, data, (1, 15))
+    assert not find_shown_topic({"name": "mock", "jsonrpc": "2.0"}, (), 1, data, (1, 15))
+    assert not find_shown_topic("mock", (), 1, data, (1, 15))

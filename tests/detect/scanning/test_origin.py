@@ -3,9 +3,11 @@
 import base64
 
 from pipeguard.detect.commands.argument_usage import Uses
-from pipeguard.detect.matching.confirm import Finder
-from pipeguard.detect.rules.rule import Written
+from pipeguard.detect.matching.confirm import Finder, Occurrence
+from pipeguard.detect.rules.rule import View, Written
+from pipeguard.detect.scanning.facts import Candidate
 from pipeguard.detect.scanning.origin import IDLE_BYTES, Origin
+from pipeguard.detect.scanning.rating import CHANCE, rate_candidate
 from pipeguard.detect.scanning.scan_budget import ScanInput
 from pipeguard.detect.text.decoders import DecodedParts, decode
 from pipeguard.detect.text.document import MessageText
@@ -130,13 +132,15 @@ def test_a_match_within_one_string_is_not_new_in_joined_ones() -> None:
 def test_joined_pieces_may_form_words_or_a_weak_match_by_chance() -> None:
     source = input_of(["one", "two"])
     token = b"ghp_" + b"Z7QX4M2N5P6R3STV" * 2 + b"abcd"
-    sure, span = Confidence.HIGH, (0, len(token))
+    span = (0, len(token))
     row = Origin(source, "joined", locate=source.text.locate_joined)
-    assert not row.is_chance(SECRET, sure, token, span)
-    assert not row.is_chance(ORDER, Confidence.LOW, token, span)
+    assert not row.is_chance(SECRET, token, span)
+    assert not row.is_chance(ORDER, token, span)
     long_row = row._replace(may_fit_by_chance=True)
-    assert not long_row.is_chance(SECRET, sure, token, span)
-    assert long_row.is_chance(ORDER, Confidence.MEDIUM, token, span)
+    assert not long_row.is_chance(SECRET, token, span)
+    weak, match = ORDER._replace(confidence=Confidence.MEDIUM), Occurrence(span, None, token)
+    rating = rate_candidate(Candidate(weak, token, match, View.JOINED, origin=long_row))
+    assert (rating.confidence, rating.steps[-1][0]) == (None, CHANCE)
 
 
 def test_a_secret_within_a_word_of_a_literal_is_not_new() -> None:

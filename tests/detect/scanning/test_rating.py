@@ -5,6 +5,7 @@ import yaml
 
 from pipeguard.detect.commands.argument_usage import Uses
 from pipeguard.detect.matching.confirm import Finder
+from pipeguard.detect.model.cascade import Doubt
 from pipeguard.detect.rules.rule import Rule, View, load_pack
 from pipeguard.detect.scanning.facts import Candidate
 from pipeguard.detect.scanning.origin import Origin
@@ -77,14 +78,14 @@ def test_what_is_quoted_is_doubted_and_of_the_gravest_only_what_its_rule_says(
 ) -> None:
     match, spans = candidate(RULES[rule], text, view), list[bytes]()
 
-    def doubt(doubted: Candidate, span: tuple[int, int]) -> bool:
+    def doubt(doubted: Candidate, span: tuple[int, int], _: Doubt) -> bool:
         spans.append(doubted.data[slice(*span)])
         return True
 
     match.may_doubt = doubt
     rating = rate_candidate(match)
     assert [each.startswith(asked or b"-") for each in spans] == [True] * (asked is not None)
-    assert any(step == DOUBTED for step, _ in rating.steps) is (asked is not None)
+    assert any(step == DOUBTED for step, *_ in rating.steps) is (asked is not None)
 
 
 def test_words_that_form_a_token_without_their_spaces_are_none_if_its_check_fails() -> None:
@@ -97,8 +98,8 @@ def test_words_that_form_a_token_without_their_spaces_are_none_if_its_check_fail
 def test_the_steps_of_a_rating_say_what_changed_it() -> None:
     rating = rate_candidate(candidate(rule_with("check: [luhn], quoted: lower"), f'"n={VALID}"'))
     assert rating.steps == (
-        ("a check holds", Confidence.HIGH),
-        ("in quotes or code, or called an example", Confidence.MEDIUM),
+        ("a check holds", Confidence.HIGH, "luhn"),
+        ("in quotes or code, or called an example", Confidence.MEDIUM, b'"n='),
     )
 
 

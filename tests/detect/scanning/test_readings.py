@@ -66,10 +66,11 @@ def test_each_reading_is_for_some_text_and_has_signs_of_its_own() -> None:
 
 
 def test_of_long_values_only_the_edges_are_read() -> None:
-    row = readings._EdgeRow(MessageText(["x" * 5 * readings.EDGE_CHARS, "y"], keyed=False))
-    assert len(row.data) == 2 * readings.EDGE_CHARS + 2
-    assert row.locate(len(row.data) - 2, len(row.data)) == ([(0,), (1,)], True)
-    assert row.locate(0, 10) == ([(0,)], False)
+    text = MessageText(["x" * 5 * readings.EDGE_CHARS, "y"], keyed=False)
+    data, locate = readings._join_edges(text)
+    assert len(data) == 2 * readings.EDGE_CHARS + 2
+    assert locate(len(data) - 2, len(data)) == ([(0,), (1,)], True)
+    assert locate(0, 10) == ([(0,)], False)
 
 
 @each("place", [0, 1, 2])

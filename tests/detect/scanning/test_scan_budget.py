@@ -178,7 +178,7 @@ def test_copies_of_a_doubtful_secret_in_one_string_are_located_once(
         count.append(given)
         return locate_match(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("pipeguard.detect.scanning.rating.locate_match", count_located)
+    monkeypatch.setattr("pipeguard.detect.scanning.scan.locate_match", count_located)
     copies = "\n".join([expand({"gen": "npi: {number us-npi}"}, 1)] * 40).encode()
     for text in (copies.hex(), "".join(f"%{byte:02x}" for byte in copies)):
         count.clear()
