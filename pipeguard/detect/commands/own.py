@@ -31,11 +31,13 @@ def _compile(pattern: str) -> re.Pattern[str]:
 
 # -- is one of ours named? -----------------------------------------------------------------------
 
-# Signs that a text may name one of ours.
+# Signs that a text may name one of ours. Only the first search of a line is tried: what follows
+# another one follows it, too, and a long row of them would take quadratic time.
 _SIGNS = _compile(
     r"""pipe[^a-z]{0,12}guard | xdg_\w{4,6}_home | (?:\.\w{0,6}|\bp\w{0,8})[*?\[]
     | [*?\]][\w/]{0,8}guard\b | /[*?]+/policy
-    | \b(?:find|fd|fdfind)\b.*(?:pipe|guard|\.ya?ml|\.db|policy)"""
+    | ^[^f\n]*(?:f(?!(?<=\bf)(?:ind|d|dfind)\b)[^f\n]*)*
+      \b(?:find|fd|fdfind)\b.*(?:pipe|guard|\.ya?ml|\.db|policy)"""
 )
 
 # Folders above ours.
