@@ -1,7 +1,5 @@
 """`pipeguard approve`: accepted targets, questions, and refusals."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """`pipeguard audit`: listing, showing, checking and exporting."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

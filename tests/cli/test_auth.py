@@ -1,7 +1,5 @@
 """`pipeguard auth`: the list of logins, and the login that a name means."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 

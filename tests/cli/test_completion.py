@@ -1,7 +1,5 @@
 """`pipeguard completion`: tried by the shells themselves."""
 
-from __future__ import annotations
-
 import os
 import re
 import select

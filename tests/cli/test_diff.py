@@ -1,7 +1,5 @@
 """`pipeguard diff`: old and new for people and for programs."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """The help of `pipeguard`: complete, in groups, whole, and helpful for misspelled names."""
 
-from __future__ import annotations
-
 import click
 import pytest
 from click.testing import CliRunner, Result

@@ -1,7 +1,5 @@
 """`pipeguard isolate`: list, show, accept, update and forget. cli/isolate.py."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """An option without effect in the chosen mode is an error, and says why."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 

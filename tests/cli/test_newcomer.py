@@ -3,8 +3,6 @@
 Every command is a process of its own, in a home folder of its own, as it is typed.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

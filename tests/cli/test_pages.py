@@ -3,8 +3,6 @@
 Those of the pages of `doctor` and `assess` are run, with a shell where they are for one.
 """
 
-from __future__ import annotations
-
 import ast
 import os
 import re

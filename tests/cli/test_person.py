@@ -1,7 +1,5 @@
 """The one who decides: a person at a terminal, a job with a token, but no agent."""
 
-from __future__ import annotations
-
 import ctypes
 import json
 import os

@@ -1,7 +1,5 @@
 """`pipeguard reject` and `pipeguard forget`: removed and remaining data, and audit entries."""
 
-from __future__ import annotations
-
 import click
 import pytest
 from click.testing import CliRunner, Result

@@ -1,7 +1,5 @@
 """`pipeguard secrets`: stored in a real keyring, given to real servers, hidden from others."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

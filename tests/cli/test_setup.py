@@ -1,7 +1,5 @@
 """`pipeguard setup`: a home folder with eight clients at once, as a new user would meet it."""
 
-from __future__ import annotations
-
 import json
 import os
 import shlex

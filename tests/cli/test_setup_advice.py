@@ -1,7 +1,5 @@
 """The commands that `pipeguard setup` prints work as printed."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

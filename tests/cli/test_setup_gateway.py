@@ -1,7 +1,5 @@
 """`pipeguard setup --gateway`: servers of several clients behind one gateway, and back again."""
 
-from __future__ import annotations
-
 import json
 import stat
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`pipeguard setup --isolate`: its changes, messages, refusals and undo."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`pipeguard status`: one screen, true to the record."""
 
-from __future__ import annotations
-
 import json
 import socket
 import sys

@@ -1,7 +1,5 @@
 """`pipeguard top`: on a terminal and without one."""
 
-from __future__ import annotations
-
 import os
 import pty
 import select

@@ -1,7 +1,5 @@
 """A client's configuration file for a test, and setup's changes to it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from pipeguard.clients import setting, undoing

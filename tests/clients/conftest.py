@@ -1,7 +1,5 @@
 """A user on a machine of the tests' own."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -4,8 +4,6 @@ Each document is a prefix, an entry and a suffix. Prefix and suffix must not cha
 done to the entry.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 

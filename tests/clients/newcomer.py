@@ -4,8 +4,6 @@ Comments, Windows line ends, a byte order mark, a broken file, secrets in clear,
 servers, one that is switched off, a client's own login.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Helpers of the clients' tests: the samples of their YAML files, and a guarded form of each."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path

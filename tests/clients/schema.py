@@ -1,7 +1,5 @@
 """The schema of a client's YAML file: its keys, and the values that they may have."""
 
-from __future__ import annotations
-
 from dataclasses import fields
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Faults of tools that rewrite configurations, each as a test on real files."""
 
-from __future__ import annotations
-
 import json
 import os
 import stat

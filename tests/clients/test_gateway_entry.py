@@ -1,7 +1,5 @@
 """The gateway's entry in every client's samples: put in, found again, and taken out."""
 
-from __future__ import annotations
-
 from hypothesis import given
 
 from pipeguard.clients.catalog import FileSpec

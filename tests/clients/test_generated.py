@@ -3,8 +3,6 @@
 `PIPEGUARD_FUZZ_FACTOR=134` runs 20,000 of each format.
 """
 
-from __future__ import annotations
-
 import os
 import tempfile
 from collections.abc import Iterator

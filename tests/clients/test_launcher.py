@@ -1,7 +1,5 @@
 """The path written into a client's file: absolute, and valid after the next upgrade."""
 
-from __future__ import annotations
-
 import sys
 import tempfile
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Places of clients' files: all places of every client, on every system."""
 
-from __future__ import annotations
-
 import os
 import re
 import sys

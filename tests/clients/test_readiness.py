@@ -1,7 +1,5 @@
 """Before a client's file is changed: a guarded server must be able to start, and at once."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -6,8 +6,6 @@ Claude Code, Gemini CLI, opencode and Qwen Code connect to a server in order to 
 so through its app server. Each starts the command that setup wrote, from its own file.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import platform

@@ -1,7 +1,5 @@
 """Undoing and isolating if a record or the words of an entry are not enough."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

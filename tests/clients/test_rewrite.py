@@ -1,7 +1,5 @@
 """Guarded and unguarded entries, with reasons; recognising and parsing guarded commands."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -4,8 +4,6 @@ Each hostile repository is tried with the commands that a person types in a fres
 is a file that its program would make; if git is installed, the test shows that git makes it.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """A guarded entry, started as its client would: the server runs, with everything meant for it."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -1,7 +1,5 @@
 """An OpenTelemetry collector: takes OTLP over HTTP, and decodes it by the official definitions."""
 
-from __future__ import annotations
-
 import gzip
 import threading
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """A client of a real `pipeguard serve`, over real pipes or at a real address."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Servers of a client moved behind the gateway, and reached as the client would reach them."""
 
-from __future__ import annotations
-
 import json
 import os
 import shlex

@@ -1,7 +1,5 @@
 """A server of the gateway that is isolated: `isolate` in pipeguard.yaml."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Two isolated servers behind the gateway, one in quarantine: approved, walled, allowed, served."""
 
-from __future__ import annotations
-
 import os
 import socket
 from contextlib import suppress

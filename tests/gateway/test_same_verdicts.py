@@ -7,8 +7,6 @@ finds it; an answer that passes is written again, with equal values. In search m
 the tool's usage, and long results in parts.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """A client whose server cannot be guarded gets an answer at once. declining.py."""
 
-from __future__ import annotations
-
 import json
 import os
 import threading

@@ -1,7 +1,5 @@
 """From options to addresses: accepted and refused ones, and no message has a secret."""
 
-from __future__ import annotations
-
 import os
 import socket
 import ssl

@@ -1,7 +1,5 @@
 """Numbers on the command line. runtime/numbers.py."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

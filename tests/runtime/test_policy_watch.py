@@ -1,7 +1,5 @@
 """The policy of a run follows its file and the calendar; an invalid one changes nothing."""
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The parts of a run that need no process; the run itself is in tests/wrap. run.py, start.py."""
 
-from __future__ import annotations
-
 import json
 import re
 from unittest.mock import Mock

@@ -1,7 +1,5 @@
 """A run reports its totals at its end, and nothing if nothing was found."""
 
-from __future__ import annotations
-
 from pipeguard.firewall.finding import Action, Direction, Finding, Verdict, observe_only
 from pipeguard.runtime.run import _RunTally
 

@@ -1,7 +1,5 @@
 """The table of transports, made of the modules there are. runtime/transports.py."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

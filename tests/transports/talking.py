@@ -3,8 +3,6 @@
 It knows MCP's envelope and PipeGuard's guard, and sockets only through tests.transports.wire.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager

@@ -1,7 +1,5 @@
 """Data kept for peers is bounded: beyond the limit, the oldest is dropped."""
 
-from __future__ import annotations
-
 import asyncio
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Frames between real descriptors, carried both ways by two threads: transports/both_ways.py."""
 
-from __future__ import annotations
-
 import os
 import select
 import socket

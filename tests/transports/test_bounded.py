@@ -1,7 +1,5 @@
 """Queues of frames, bounded in number and in bytes. transports/bounded.py."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

@@ -1,7 +1,5 @@
 """Between threads and a loop: frames keep their order, and no wait is endless."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import threading

@@ -1,7 +1,5 @@
 """Judging on an event loop: everybody has a turn. transports/judging.py."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import threading

@@ -1,7 +1,5 @@
 """The only loop: read, judge, record, write, in this order. transports/pump.py."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from types import SimpleNamespace
 

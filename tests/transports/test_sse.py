@@ -1,7 +1,5 @@
 """Bytes to server-sent events and back, as the HTML standard (9.2.5, 9.2.6) reads them."""
 
-from __future__ import annotations
-
 import json
 import re
 import tracemalloc

@@ -1,7 +1,5 @@
 """Frames over real descriptors, and the server's standard error: transports/stdio.py, stderr.py."""
 
-from __future__ import annotations
-
 import os
 import pty
 import select

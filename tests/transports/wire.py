@@ -3,8 +3,6 @@
 It knows HTTP and asyncio, and neither MCP nor PipeGuard.
 """
 
-from __future__ import annotations
-
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine

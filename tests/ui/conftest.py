@@ -1,7 +1,5 @@
 """A page that a person has opened: `pipeguard ui` on a terminal of its own, and a browser."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import pty

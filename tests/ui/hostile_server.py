@@ -1,7 +1,5 @@
 """A server whose answers try to leave their box on the page: markup, direction, size, a secret."""
 
-from __future__ import annotations
-
 import json
 import sys
 

@@ -1,7 +1,5 @@
 """Pending decisions, as a guard stores them: one of each kind."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

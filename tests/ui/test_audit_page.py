@@ -1,7 +1,5 @@
 """The page of the audit: its rows, their export, and the state of its chains."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

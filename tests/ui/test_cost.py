@@ -1,7 +1,5 @@
 """The cost of a page: SQLite's steps in a store with many calls, and the page's requests."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

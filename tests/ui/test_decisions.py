@@ -3,8 +3,6 @@
 With PIPEGUARD_PICTURES set, it also draws the pictures of docs/ui.md.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import os

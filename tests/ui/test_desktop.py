@@ -1,7 +1,5 @@
 """Notifications and the tray icon, with a real bus, daemon and tray on a screen of their own."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import re

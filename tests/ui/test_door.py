@@ -1,7 +1,5 @@
 """Admission to the page: one browser for each link, no other page, no other name."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

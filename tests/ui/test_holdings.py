@@ -1,7 +1,5 @@
 """The pages of policy, posture, secrets and tokens, with hostile names and a screen reader."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The page of calls: its list, the details of a row, and the results of a filter."""
 
-from __future__ import annotations
-
 import json
 import re
 import time

@@ -1,7 +1,5 @@
 """The card of a server that asks for a login, and its line of `pipeguard status`."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

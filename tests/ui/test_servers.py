@@ -1,7 +1,5 @@
 """The page of servers: facts about each, and an entry that is guarded and restored."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """The page without a terminal of its own: as a service, in the gateway, and who may attach one."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -1,7 +1,5 @@
 """The pages of tools: the search of agents, hostile definitions, and a call that is tried."""
 
-from __future__ import annotations
-
 import json
 import re
 import sys

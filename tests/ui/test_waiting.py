@@ -1,7 +1,5 @@
 """The first page: each kind of card, each answer, and the number that opens something."""
 
-from __future__ import annotations
-
 import datetime
 import json
 import re

@@ -1,7 +1,5 @@
 """Commands of PipeGuard as a person runs them, next to a running `wrap` or `serve`."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

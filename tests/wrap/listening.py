@@ -3,8 +3,6 @@
 As in tests.wrap.wrapped, each run has a mark to find processes that it left running.
 """
 
-from __future__ import annotations
-
 import http.client
 import json
 import re

@@ -3,8 +3,6 @@
 Source: MCP 2026-07-28, basic/patterns/mrtr.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

@@ -1,7 +1,5 @@
 """An exception applies in open sessions, over every transport, and to nothing else."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from time import monotonic

@@ -1,7 +1,5 @@
 """Frames through a running wrap: whole, in order, as they came, and bounded in memory."""
 
-from __future__ import annotations
-
 import json
 import threading
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """A server's identity: shared and separate pins, and the message if a name is taken."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

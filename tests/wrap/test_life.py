@@ -1,7 +1,5 @@
 """The end of a run, whoever ends it: each request is answered, and no process remains."""
 
-from __future__ import annotations
-
 import os
 import signal
 import stat

@@ -5,8 +5,6 @@ of `data:` (HTML Living Standard, 9.2.6), and neither may hang or end anybody. E
 twin: the same message on one line.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

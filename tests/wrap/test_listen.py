@@ -1,7 +1,5 @@
 """`wrap --listen` and `wrap --upstream`: real servers, the official SDK, and an end for all."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """The log's advice is followed, and then the message passes; or no remedy exists."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Callable

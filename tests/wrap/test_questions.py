@@ -1,7 +1,5 @@
 """The client asks the user about a stopped call, and the answer is never the server's."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

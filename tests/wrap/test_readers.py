@@ -5,8 +5,6 @@ wire are stored in a file, which every reader reads. `PIPEGUARD_FUZZ_FACTOR` say
 tried.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import os

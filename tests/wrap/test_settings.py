@@ -1,7 +1,5 @@
 """The settings of a running wrap, by options, policy, environment and the store, take effect."""
 
-from __future__ import annotations
-
 import json
 import os
 import resource

@@ -1,7 +1,5 @@
 """The start of a run: the server first, and no module that an ordinary session does not need."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

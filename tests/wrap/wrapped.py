@@ -4,8 +4,6 @@ Every wait is for an event, and fails after `PATIENCE_SECONDS`. Each run has a m
 environment, to find processes that it left running.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import select

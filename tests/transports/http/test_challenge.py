@@ -1,7 +1,5 @@
 """`WWW-Authenticate`, as servers write it (RFC 9110, 11.6.1; RFC 6750, 3; RFC 9728, 5.1)."""
 
-from __future__ import annotations
-
 import time
 
 import pytest

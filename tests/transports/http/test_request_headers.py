@@ -1,7 +1,5 @@
 """Headers that repeat the body in MCP 2026-07-28: written, read back, and compared."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """Clients of HTTP+SSE and WebSocket: one connection, one conversation, one server."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable

@@ -1,7 +1,5 @@
 """HTTP+SSE to servers that behave oddly: targets of messages, and when a stream is trusted."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -1,7 +1,5 @@
 """WebSocket on both sides: which frames are messages, and which servers are spoken to."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager

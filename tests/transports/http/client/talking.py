@@ -1,7 +1,5 @@
 """Helpers of the tests of channels to Streamable HTTP servers."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager

@@ -1,7 +1,5 @@
 """Answers of odd servers of Streamable HTTP: each request is answered once. answers.py."""
 
-from __future__ import annotations
-
 import aiohttp
 import pytest
 from aiohttp import web

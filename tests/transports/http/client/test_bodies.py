@@ -1,7 +1,5 @@
 """Bodies of answers: decompressed, bounded. transports/http/client/bodies.py, as relays use it."""
 
-from __future__ import annotations
-
 import asyncio
 import gzip
 

@@ -1,7 +1,5 @@
 """One server for many conversations: ids and tokens told apart, no message to another client."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import AsyncIterator

@@ -1,7 +1,5 @@
 """One conversation over successive connections: no request is lost or sent twice."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections import Counter

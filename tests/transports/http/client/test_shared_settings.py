@@ -1,7 +1,5 @@
 """Log levels and subscriptions of the clients of one server."""
 
-from __future__ import annotations
-
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.transports.http.client import shared_settings
 from pipeguard.transports.http.client.shared_settings import (

@@ -1,7 +1,5 @@
 """A channel to Streamable HTTP servers: one conversation, and its state."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

@@ -1,7 +1,5 @@
 """Tasks of one server: one owner each, bounded, and forgotten when the server may have."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import AsyncIterator

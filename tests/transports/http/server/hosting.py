@@ -1,7 +1,5 @@
 """Helpers of the tests of Streamable HTTP over channels: servers, an endpoint, a client."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable

@@ -1,7 +1,5 @@
 """Helpers of a listener's tests."""
 
-from __future__ import annotations
-
 import asyncio
 import ssl
 from collections.abc import AsyncIterator

@@ -1,7 +1,5 @@
 """Helpers of the relay's tests: odd servers behind it, and a client of it."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 

@@ -1,7 +1,5 @@
 """Admission over HTTP, tested with real bytes: hosts, origins, tokens, sizes, times."""
 
-from __future__ import annotations
-
 import asyncio
 import tracemalloc
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """Client headers that reach a server at an address, with a real server behind a relay."""
 
-from __future__ import annotations
-
 import base64
 import json
 

@@ -1,7 +1,5 @@
 """The connections of a listener: too many give way, silent ones are closed. connections.py."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 import ssl

@@ -1,7 +1,5 @@
 """Exchanges that share a channel: each gets its own answers. exchange_router.py."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import Callable

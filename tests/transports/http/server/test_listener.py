@@ -1,7 +1,5 @@
 """The address for clients: each path has its answer. listener.py."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from urllib.parse import urlsplit

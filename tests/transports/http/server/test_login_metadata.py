@@ -1,7 +1,5 @@
 """A login that clients do themselves: the server's metadata is rewritten for our address."""
 
-from __future__ import annotations
-
 import json
 
 import aiohttp

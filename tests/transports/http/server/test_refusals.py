@@ -1,7 +1,5 @@
 """Refused clients are counted: a row at once, then one for each kind and interval."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 

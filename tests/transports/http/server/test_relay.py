@@ -1,7 +1,5 @@
 """Streamable HTTP to Streamable HTTP: forwarded requests, and owners of sessions. relay.py."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

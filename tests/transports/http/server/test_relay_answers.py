@@ -1,7 +1,5 @@
 """Streamable HTTP to Streamable HTTP: responses of odd servers. relay.py."""
 
-from __future__ import annotations
-
 import asyncio
 import gzip
 import json

@@ -1,7 +1,5 @@
 """The Sessions of a listener: found by their ids, dropped when idle, notified of changes."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 

@@ -1,7 +1,5 @@
 """Streamable HTTP for servers of another transport: sessions, from their openings to their ends."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 

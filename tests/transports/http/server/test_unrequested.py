@@ -1,7 +1,5 @@
 """Unrequested messages of a server over HTTP: on one stream, or stored. unrequested.py."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 
