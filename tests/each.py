@@ -10,9 +10,11 @@ import functools
 import inspect
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 import pytest
 
+Item = TypeVar("Item")
 Test = Callable[..., None]
 FAILURES = (Exception, pytest.fail.Exception, pytest.skip.Exception)
 
@@ -66,6 +68,13 @@ def each(names: str, cases: Mapping[str, object] | Iterable[object]) -> Callable
         return run
 
     return decorate
+
+
+def some(items: Iterable[Item]) -> list[Item]:
+    """The items of a loop, which would assert nothing without any."""
+    found = [*items]
+    assert found, "nothing to loop over"
+    return found
 
 
 def _members(case: object, arguments: list[str]) -> tuple[object, ...]:

@@ -1,7 +1,5 @@
 """Every client's samples: before becomes after, twice is once, and the way back."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable
@@ -16,7 +14,7 @@ from pipeguard.clients.entries import GuardState
 from pipeguard.clients.rewrite import judge, open_fields
 from tests.clients.samples import OPTIONS, Sample, guard, guarded, read, samples
 from tests.clients.schema import CLIENT
-from tests.each import each
+from tests.each import each, some
 
 ALL = list(samples())
 CHANGED = [sample for sample in ALL if sample.after]
@@ -48,7 +46,7 @@ def test_without_a_record_the_meaning_comes_back(sample: Sample) -> None:
     wanted = [(server, open_fields(server)) for server in config.servers if server.guard]
     opened = read(sample.spec, edit_entries(config.text, sample.spec.syntax, wanted)[0])
     before = read(sample.spec, sample.before)
-    for was, now in zip(before.servers, opened.servers, strict=True):
+    for was, now in some(zip(before.servers, opened.servers, strict=True)):
         assert now.guard is None
         assert (now.name, now.words, now.url, now.headers) == (
             was.name,

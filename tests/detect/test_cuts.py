@@ -33,6 +33,7 @@ from pipeguard.firewall.session.session import Session
 from pipeguard.isolation.egress.judge import Wall
 from pipeguard.isolation.walls.grants import READ
 from pipeguard.isolation.walls.witness import describe_walls
+from tests.each import some
 from tests.firewall.session.talk import KEY, TO_CLIENT, TO_SERVER, call, frame, new_session, rules
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import engines
@@ -537,7 +538,7 @@ FORGED |= LINES | DISGUISED
 def test_a_notice_hides_no_order_that_it_divides(kind: str) -> None:
     for order in (SURE.partition(" and ")[0] + ".", ORDER):
         gaps = [match.end() for match in re.finditer(" ", order)]
-        for gap in gaps[:: max(1, len(gaps) // 3)]:
+        for gap in some(gaps[:: max(1, len(gaps) // 3)]):
             text = f"{BEFORE}{order[:gap]}{FORGED[kind]} {order[gap:]}{AFTER}"
             verdict = judge(content(text))
             assert verdict.action >= Action.CUT, text

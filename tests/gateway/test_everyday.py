@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pipeguard.gateway import concepts
 from pipeguard.gateway.concepts import BESIDE, GAP, MOST_BETWEEN, Stems, _Everyday, table
 from pipeguard.gateway.neighbours import STOP_WORDS, split_words
+from tests.each import some
 from tests.fuzz.budget import tried
 
 STEMS = Stems()
@@ -24,7 +25,7 @@ def found(request: str) -> list[str]:
 
 
 def test_each_row_has_terms_and_phrases_of_plain_words() -> None:
-    for terms, phrases in table().items():
+    for terms, phrases in some(table().items()):
         assert phrases, terms
         for text in (*terms, *phrases):
             assert text == text.casefold() or re.search(r"\bI\b|[A-Z][a-z]+", text), text
@@ -40,7 +41,7 @@ def test_no_row_is_written_twice() -> None:
 
 
 def test_no_phrase_is_a_stop_word_or_begins_or_ends_with_a_gap() -> None:
-    for phrase in itertools.chain.from_iterable(table().values()):
+    for phrase in some(itertools.chain.from_iterable(table().values())):
         assert phrase not in STOP_WORDS
         assert all(part.strip() for part in phrase.split(GAP)), phrase
 

@@ -14,6 +14,7 @@ from pipeguard.detect.commands.powershell import DISGUISES
 from pipeguard.detect.commands.shell_output import PRINTING_PROGRAMS
 from pipeguard.detect.scanning.readings import READINGS
 from pipeguard.detect.text.decoders import ENCODINGS
+from tests.each import some
 from tests.fuzz.rulebook import engines
 
 KEY = "{{mint:aws-access-key-id}}"
@@ -29,7 +30,7 @@ def sent(text: str, view: str = "text", expect: Expect = Expect.BLOCK) -> Varian
 def test_each_part_can_be_taken_out_and_is_back_in_its_place() -> None:
     text = sent(f"use {KEY}")
     tables = [[*table.items()] for table in TABLES]
-    for part in parts().values():
+    for part in some(parts().values()):
         with part.taken_out():
             assert play(text, engines()).caught, part.name
         assert [[*table.items()] for table in TABLES] == tables, part.name

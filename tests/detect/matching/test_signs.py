@@ -10,6 +10,7 @@ from pipeguard.detect.scanning.engine import ROWS
 from pipeguard.detect.scanning.readings import SIGNS
 from pipeguard.detect.text.encoding import make_pattern
 from pipeguard.detect.words import bip39
+from tests.each import some
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import RULES, engine_of, expression
 
@@ -28,7 +29,7 @@ def test_each_phrase_that_a_rule_finds_is_seen(
     if numbered:
         words = [f"{number}. {word}" for number, word in enumerate(words, 1)]
     data = (before + between.join(words)).encode()
-    for rule in PHRASES:
+    for rule in some(PHRASES):
         if any(has_phrase(phrase_words(m[0])) for m in expression(rule).finditer(data)):
             assert rule.id in {seen.id for seen in engine_of(rule.id).look_plain(data)[1]}
 
