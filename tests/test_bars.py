@@ -31,7 +31,7 @@ CAPS = {
     ("launch", "isolation"): 73_781,
     ("runtime",): 16_713,
     ("gateway",): 63_286,
-    ("clients", "assess", "doctor", "demo"): 58_148,
+    ("clients", "assess", "doctor", "demo"): 58_143,
     ("ui",): 29_819,
     ("cli",): 39_632,
 }

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -56,8 +57,7 @@ class PostureFinding:
         return hashlib.sha256(text).hexdigest()[:_FINGERPRINT_DIGITS]
 
 
-@dataclass(frozen=True, slots=True)
-class PostureCheck:
+class PostureCheck(NamedTuple):
     """A kind of problem.
 
     Attributes:
@@ -87,7 +87,7 @@ class PostureCheck:
 
     def with_severity(self, severity: Severity) -> PostureCheck:
         """Copy the check for a case of this severity."""
-        return replace(self, severity=severity)
+        return self._replace(severity=severity)
 
     def at(
         self,

@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeguard.auth import ring
 from pipeguard.auth.place import Place, read_private, remove_file, write_private
@@ -36,8 +36,7 @@ _REFERENCE = re.compile(
 _IN_ARGUMENT = re.compile(rf"(?<![\w.-]){REFERENCE}([\w.-]+)", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredSecret:
+class StoredSecret(NamedTuple):
     """The name of a secret that was stored with this state folder.
 
     Attributes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import click
 
@@ -24,8 +24,7 @@ _Find = Callable[[Store, str | None, str | None], list[StoredDefinition]]
 _Command = Callable[..., None]
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """One of the commands that decide.
 
     Attributes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -45,4 +44,4 @@ def command(*, full: bool, **request: Any) -> None:
       2  wrong usage, or no such server or tool
       3  nothing waits for approval
     """  # noqa: D301  click reads the mark
-    decide(replace(DECISION, overview=partial(list_pages, is_full=full)), **request)
+    decide(DECISION._replace(overview=partial(list_pages, is_full=full)), **request)

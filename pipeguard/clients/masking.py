@@ -243,9 +243,7 @@ def _leaves(entry: Node, server: ServerEntry, text: str) -> Iterator[tuple[int, 
             shown = words[_word_index(keys, shape.command, bool(shape.args))]
         elif top in shape.urls:
             shown = masked_url(value)
-        elif top in named:
-            shown = masked_text(value)
-        elif is_secret(str(top), value) and node.kind is NodeKind.TEXT:
+        elif top not in named and is_secret(str(top), value) and node.kind is NodeKind.TEXT:
             shown = MASK
         else:
             shown = masked_text(value)
