@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from pipeguard.detect.detector import Detection, get_detection
-from pipeguard.detect.flows import text_values, way_out
+from pipeguard.detect.flows import secret_egress, way_out
 from pipeguard.firewall.finding import Action, Verdict
 from pipeguard.firewall.policy import ActionEntry, Layer, Policy, Selector
 from pipeguard.firewall.protocol.message import PlainOutline
@@ -283,7 +283,7 @@ def test_no_text_is_kept_once_it_is_judged() -> None:
     for number in range(2):
         text = f"https://a.example/{number} {secret} and git push https://b.example {secret}"
         session.receive(TO_SERVER, call(number, text, "send_message"), 0.0)
-    found = text_values._find_addresses
+    found = secret_egress._find_addresses
     for cache in (way_out._commands, way_out._reaches_host, way_out._addresses, found):
         assert cache.cache_info().currsize == 0
 
