@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pipeguard.assess.checking import families
 from pipeguard.assess.reach import Reached, find_reach
@@ -31,8 +31,7 @@ GRADES = (("A", 90), ("B", 75), ("C", 60), ("D", 40), ("F", 0))
 CAPS = {Severity.CRITICAL: "D", Severity.HIGH: "C"}
 
 
-@dataclass(frozen=True, slots=True)
-class Grade:
+class Grade(NamedTuple):
     """Score and grade.
 
     Attributes:

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from threading import Event, Lock, Timer
 from time import monotonic
@@ -71,8 +71,7 @@ _HOMES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectOptions:
+class ConnectOptions(NamedTuple):
     """Options for connecting to servers.
 
     Attributes:
@@ -151,7 +150,8 @@ def _contents(
             channel = stack.enter_context(opened)
             stack.enter_context(close_in_time(channel, over, options.limit_seconds))
             # With the server's pins, to see changes; new definitions are only scanned.
-            (name, pins), key = find_pins(target, server), os.urandom(KEY_BYTES)
+            (name, pins) = find_pins(target, server)
+            key = os.urandom(KEY_BYTES)
             policy = policy._replace(trust=Trust.FIRST_USE)
             session = Session(make_guard(name, target.engines, policy, pins, key), RUN)
             contents = Conversation(channel, over.is_set, session, judging).hold()
@@ -354,8 +354,10 @@ def call_guarded(
 def _try_call(
     command: Command, call: tuple[str, Mapping[str, object]], client: str, limit_seconds: float
 ) -> TriedCall:
-    began, over = monotonic(), Event()
-    answer, problem = None, ""
+    began = monotonic()
+    over = Event()
+    answer = None
+    problem = ""
     try:
         with (
             run_child(command, DEFAULT_LIMIT_BYTES, CALL_END_SECONDS) as channel,

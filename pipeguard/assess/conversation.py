@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Lock
 from time import monotonic
 
 from pipeguard.assess.target import Contents, Flagged, Offer
-from pipeguard.detect.flows.tool_labels import make_tool
+from pipeguard.detect.flows.tool_labels import Label, make_tool
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Direction, Verdict
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
@@ -170,12 +170,8 @@ class Conversation(ServerDialogue):
             result = self.request(method, params).get("result")
             if not isinstance(result, dict):
                 return  # it announces the list but refuses it
-            listed = result.get(member)
-            for item in listed if isinstance(listed, list) else ():
-                if isinstance(item, dict) and isinstance(name := item.get(key), str):
-                    labels = make_tool(name, item).labels if kind == "tool" else None
-                    offer = Offer(kind, name) if labels is None else Offer(kind, name, labels)
-                    self.offers.append(offer)
+            if isinstance(listed := result.get(member), list):
+                self.offers += _read_offers(listed, kind, key)
             cursor = result.get("nextCursor")
             if not isinstance(cursor, str) or cursor in seen:
                 return
@@ -213,6 +209,13 @@ class Conversation(ServerDialogue):
             for key in ("name", "version"):
                 if isinstance(value := info.get(key), str):
                     self.info[key] = show(value, INFO_CHARS)
+
+
+def _read_offers(listed: list[JsonValue], kind: str, key: str) -> Iterator[Offer]:
+    """Read the definitions of one page of a list."""
+    for item in listed:
+        if isinstance(item, dict) and isinstance(name := item.get(key), str):
+            yield Offer(kind, name, make_tool(name, item).labels if kind == "tool" else Label.NONE)
 
 
 def _message(frame: bytes) -> JsonObject | None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from itertools import dropwhile
+from typing import NamedTuple
 
 from pipeguard.identity.launch import Form, Starter, parse
 from pipeguard.identity.launchers import PACKAGES, WORDS
@@ -24,8 +24,7 @@ class VersionPin(Enum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class Fetch:
+class Fetch(NamedTuple):
     """A package or image that a command fetches.
 
     Attributes:
@@ -57,7 +56,9 @@ def find_fetched(words: Sequence[str]) -> list[Fetch]:
     """Find the packages and images that a command fetches, even in `sh -c` or behind `env`."""
     launch = parse(list(dropwhile(_BEFORE_PROGRAM.match, words)))
     found = [fetch for starter in launch.starters for fetch in _fetches(starter)]
-    for part in re.split(r"&&|\|\||[;|\n]", launch.word) if launch.form is Form.SCRIPT else ():
+    if launch.form is not Form.SCRIPT:
+        return found
+    for part in re.split(r"&&|\|\||[;|\n]", launch.word):
         try:
             found += find_fetched(shlex.split(part))
         except ValueError:  # unbalanced quotes
@@ -66,7 +67,8 @@ def find_fetched(words: Sequence[str]) -> list[Fetch]:
 
 
 def _fetches(starter: Starter) -> Iterator[Fetch]:
-    program, first = starter.program, next(iter(starter.rest), "")
+    program = starter.program
+    first = next(iter(starter.rest), "")
     is_run = "run" in starter.verbs and "compose" not in starter.verbs
     if not is_run if program in _NEEDS_RUN else starter.registry != "npm" and program != "uvx":
         return
@@ -102,7 +104,8 @@ def _package(program: str, what: str) -> Fetch | None:
     if program == "deno" and not what.startswith(("npm:", "jsr:")):
         return None  # a local file
     if program == "go":
-        name, pin = what.partition("@")[0], _pin(bool(re.search(r"@v\d+\.\d+\.\d+", what)))
+        name = what.partition("@")[0]
+        pin = _pin(bool(re.search(r"@v\d+\.\d+\.\d+", what)))
         return Fetch(what, program, pin, f"{name}@vX.Y.Z") if "@" in what else None
     if program in _PYTHON:
         name = re.split(r"[@=<>~!;\s]", what)[0]

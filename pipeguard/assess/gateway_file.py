@@ -48,7 +48,9 @@ def gateway_configs(*folders: Path, guards: Iterable[RunningGuard] | None = None
         guards: the running guards; None to look for them.
     """
     paths = [folder / FILE_NAME for folder in (Path(config_folder()), *folders)]
-    for guard in running_guards() if guards is None else guards:
+    if guards is None:
+        guards = running_guards()
+    for guard in guards:
         if guard.verb == "serve":
             paths += _named_files(guard.words, Path(f"/proc/{guard.process}/cwd"))
     each_once = {path.resolve(): path for path in reversed(paths) if path.is_file()}

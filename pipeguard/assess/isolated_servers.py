@@ -151,10 +151,13 @@ class RunningProcesses:
             guards = [
                 (began, _name_server(each)) for each in self._guards for began in _find_start(each)
             ]
+        elif guards is None:
+            guards = [(0.0, "")]
         runs = list_runs(store)
         living: dict[str, str] = {}
-        for began, name in [(0.0, "")] if guards is None else guards:
-            since, newest = to_utc_text(max(0.0, began - CLOCK_SECONDS)), dict[str, str]()
+        for began, name in guards:
+            since = to_utc_text(max(0.0, began - CLOCK_SECONDS))
+            newest = dict[str, str]()
             for _, server, chain in (run for run in runs if run[0] >= since):
                 if not name:
                     newest.setdefault(server, chain)

@@ -7,7 +7,6 @@ import os.path
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,8 +45,7 @@ class IsolationSource(NamedTuple):
     root: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EntryIsolation:
+class EntryIsolation(NamedTuple):
     """The isolation of a server that is started here.
 
     Attributes:
@@ -150,7 +148,8 @@ def _describe_grants(
     source: IsolationSource, server: ServerEntry, engine: str, sources: Sequence[_Said]
 ) -> Iterator[str]:
     """Describe the grants of a server, folders first."""
-    command, home_folder = ServerCommand(server.own_words), str(source.machine.home)
+    command = ServerCommand(server.own_words)
+    home_folder = str(source.machine.home)
     if command.is_container:
         yield "its own container"
         return

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.assess.gateway_file import gateway_config, gateway_configs, is_of_gateway
 from pipeguard.assess.isolation import (
@@ -143,7 +143,8 @@ def of_machine(
 ) -> AssessmentTarget:
     """Target the user's files, and those of the project that they are in."""
     here = str(machine.project or machine.home)
-    user, project = user_policy_path(), project_policy_path(here)
+    user = user_policy_path()
+    project = project_policy_path(here)
     return AssessmentTarget(
         machine,
         None,
@@ -187,8 +188,7 @@ def _store(environment: Mapping[str, str]) -> Path | None:
 # A server's offer, and the rules' findings in it: values only.
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(NamedTuple):
     """One definition that a server listed.
 
     Attributes:
@@ -202,8 +202,7 @@ class Offer:
     labels: Label = Label.NONE
 
 
-@dataclass(frozen=True, slots=True)
-class Flagged:
+class Flagged(NamedTuple):
     """A rule's finding in a server's description of itself.
 
     Attributes:

@@ -102,7 +102,9 @@ class PostureCheck(NamedTuple):
         finding = PostureFinding(self.id, self.severity, message, tuple(fix), key=key, line=line)
         if not isinstance(place, ServerEntry):
             return replace(finding, file=place)
-        line, client, server = line or place.line, place.client, place.name
+        line = line or place.line
+        client = place.client
+        server = place.name
         return replace(finding, file=place.file, line=line, client=client, server=server)
 
 

@@ -61,7 +61,8 @@ def is_own_peer(peer: tuple[str, int], ours: tuple[str, int]) -> bool | None:
     Returns:
         None if the system does not say.
     """
-    there, here = _table_entry(*peer), _table_entry(*ours)
+    there = _table_entry(*peer)
+    here = _table_entry(*ours)
     has_table = False
     for table in _TABLES:
         try:
@@ -146,7 +147,8 @@ class Callback:
             InputError: the redirect URI is not on loopback, or has no port.
             AuthError: its port is taken.
         """
-        self._path, fixed = PATH, 0
+        self._path = PATH
+        fixed = 0
         if redirect_uri is not None:
             self._path, fixed = _loopback(redirect_uri)
         self._state: str | None = None
@@ -181,7 +183,8 @@ class Callback:
         """Accept the answer with this state from now on; called in the event loop's thread."""
         self._loop = asyncio.get_running_loop()
         self._answer = self._loop.create_future()
-        self._state, self._login_page = state, login_page
+        self._state = state
+        self._login_page = login_page
 
     async def answer(self, timeout_seconds: float) -> Answer:
         """Wait for the answer.
@@ -236,7 +239,8 @@ class Callback:
         """Pass an answer to the event loop, from any thread; False if it is not this login's."""
         if self._state is None or (answer := parse_answer(query, self._state)) is None:
             return False
-        loop, waiting = self._loop, self._answer
+        loop = self._loop
+        waiting = self._answer
         assert loop is not None  # noqa: S101  set with the state
         assert waiting is not None  # noqa: S101  likewise
 
@@ -280,7 +284,8 @@ def parse_query(text: str) -> str:
 def _listening(port: int, page: Callable[..., _Page]) -> ThreadingHTTPServer:
     class CallbackRequest(BaseHTTPRequestHandler):
         timeout = SECONDS_A_REQUEST
-        server_version, sys_version = "PipeGuard", ""
+        server_version = "PipeGuard"
+        sys_version = ""
 
         def do_GET(self) -> None:
             is_own = is_own_peer(self.client_address, self.connection.getsockname())

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
-import httpx2
+from httpx2 import Request, Response
 from mcp.client.auth.utils import (
     build_protected_resource_metadata_discovery_urls,
     create_oauth_metadata_request,
@@ -143,13 +143,13 @@ class _Attempt:
             )
         return login, secrets
 
-    async def _send(self, request: httpx2.Request) -> httpx2.Response:
+    async def _send(self, request: Request) -> Response:
         if request is not self._probe:
             return await sdk.send_step(self._flow, self._wire, request)
         answer = await self._wire.send(request, body=False)
         if self._was_challenged:
             self._final_status = answer.status_code
-            return httpx2.Response(answer.status_code, request=request)
+            return Response(answer.status_code, request=request)
         self._was_challenged = True
         demand = challenge.read(", ".join(answer.headers.get_list("www-authenticate")))
         if answer.status_code != UNAUTHORIZED and demand.error != SCOPE_MISSING:
@@ -164,9 +164,9 @@ class _Attempt:
         if self._last and self._last.wanted and not self._request.scope:
             scope = challenge.join(self._last.scope, self._last.wanted, demand.scope)
         header = demand._replace(scope=scope, error="").header
-        return httpx2.Response(UNAUTHORIZED, headers={"WWW-Authenticate": header}, request=request)
+        return Response(UNAUTHORIZED, headers={"WWW-Authenticate": header}, request=request)
 
-    async def _must_have_metadata(self, answer: httpx2.Response) -> None:
+    async def _must_have_metadata(self, answer: Response) -> None:
         """Refuse a server that neither challenges the probe nor has metadata.
 
         A server may answer some requests without a login and need one for others.
@@ -209,8 +209,11 @@ class _Attempt:
         return AuthorizationCodeResult(code=answer.code, state=answer.state, iss=iss)
 
     def _outcome(self) -> tuple[StoredLogin, Secrets]:
-        request, context, last = self._request, self._flow.context, self._last
-        client, tokens = context.client_info, context.current_tokens
+        request = self._request
+        context = self._flow.context
+        last = self._last
+        client = context.client_info
+        tokens = context.current_tokens
         if client is None or tokens is None:
             raise AuthError(f"the login to {request.server} ended without a token.")
         if context.oauth_metadata is not None and client.issuer is None:

@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
-import httpx2
+from httpx2 import Request, Response
 from mcp.client.auth import OAuthClientProvider, OAuthFlowError
 from mcp.shared.auth import (
     OAuthClientInformationFull,
@@ -155,9 +155,9 @@ def restored_flow(login: StoredLogin, secrets: Secrets) -> tuple[OAuthClientProv
     return flow, storage
 
 
-def probe(server: str) -> httpx2.Request:
+def probe(server: str) -> Request:
     """A request that changes nothing; a server that needs a login answers it with 401."""
-    return httpx2.Request(
+    return Request(
         "POST",
         server,
         json=_PROBE,
@@ -170,15 +170,15 @@ def probe(server: str) -> httpx2.Request:
 
 async def drive(
     flow: OAuthClientProvider,
-    request: httpx2.Request,
-    send: Callable[[httpx2.Request], Awaitable[httpx2.Response]],
+    request: Request,
+    send: Callable[[Request], Awaitable[Response]],
 ) -> None:
     """Run the flow to its end; `send` gets each request, the first one included.
 
     Raises:
         AuthError: the flow or `send` failed.
     """
-    steps: AsyncGenerator[httpx2.Request, httpx2.Response] = flow.async_auth_flow(request)
+    steps: AsyncGenerator[Request, Response] = flow.async_auth_flow(request)
     try:
         following = await anext(steps)
         while True:
@@ -206,9 +206,7 @@ def _invalid_answer(flow: OAuthClientProvider) -> AuthError:
     )
 
 
-async def send_step(
-    flow: OAuthClientProvider, wire: Wire, request: httpx2.Request
-) -> httpx2.Response:
+async def send_step(flow: OAuthClientProvider, wire: Wire, request: Request) -> Response:
     """Send one of the flow's own requests: for metadata, a registration, or tokens.
 
     Raises:
@@ -234,12 +232,12 @@ async def send_step(
     return answer
 
 
-def _without_scope(request: httpx2.Request) -> httpx2.Request | None:
+def _without_scope(request: Request) -> Request | None:
     """A registration without `scope`, if a server accepts only OpenID's (RFC 7591, 2)."""
     fields = json.loads(request.content)
     if fields.pop("scope", None) is None:
         return None
-    return httpx2.Request("POST", request.url, json=fields)
+    return Request("POST", request.url, json=fields)
 
 
 def must_be_fit(flow: OAuthClientProvider, *, token_host: str = "", legacy: bool = False) -> None:
@@ -267,7 +265,8 @@ def must_be_fit(flow: OAuthClientProvider, *, token_host: str = "", legacy: bool
                 f"{login_command(context.server_url)} --legacy"
             )
         return
-    login, tokens = str(metadata.authorization_endpoint), str(metadata.token_endpoint)
+    login = str(metadata.authorization_endpoint)
+    tokens = str(metadata.token_endpoint)
     for endpoint in (login, tokens):
         must_be_safe(endpoint, context.server_url)
         if "#" in endpoint:
@@ -300,7 +299,8 @@ def _must_be_one_party(server: str, login: str, tokens: str, token_host: str) ->
     Raises:
         AuthError: they differ.
     """
-    page, place = urlsplit(login), urlsplit(tokens)
+    page = urlsplit(login)
+    place = urlsplit(tokens)
     if (page.scheme, page.netloc) == (place.scheme, place.netloc):
         return
     if place.netloc in (token_host, _SAME_PARTY.get(page.netloc)):
@@ -327,7 +327,8 @@ def browser_url(flow: OAuthClientProvider, url: str) -> str:
 
 def list_secrets(flow: OAuthClientProvider) -> tuple[str, ...]:
     """Secrets that a peer could quote in an answer, and that must not be shown."""
-    client, tokens = flow.context.client_info, flow.context.current_tokens
+    client = flow.context.client_info
+    tokens = flow.context.current_tokens
     secrets = [client.client_secret] if client else []
     secrets += [tokens.access_token, tokens.refresh_token] if tokens else []
     return tuple(filter(None, secrets))

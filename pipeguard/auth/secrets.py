@@ -70,7 +70,8 @@ def store(name: str, value: str, place: Place = Place.KEYRING) -> bool:
         raise InputError(f"{name}: a secret must not be empty or contain a NUL.")
     if len(value) > LIMIT_CHARS:
         raise InputError(f"{name}: longer than the {LIMIT_CHARS} characters that can be stored.")
-    before, is_alone = find_place(name), True
+    before = find_place(name)
+    is_alone = True
     if place is Place.KEYRING:
         ring.must_work()
         ring.replace(SERVICE, name, value)
@@ -171,7 +172,8 @@ def resolve(value: str, what: str) -> str:
     try:
         return (reference["scheme"] or "") + read_value(reference["name"].strip())
     except InputError as error:
-        what, value = show(what, 2 * _SHOWN_CHARS), show(value.strip(), _SHOWN_CHARS)
+        what = show(what, 2 * _SHOWN_CHARS)
+        value = show(value.strip(), _SHOWN_CHARS)
         raise InputError(f"{what} refers to {value}: {error}") from None
 
 

@@ -97,7 +97,8 @@ def _split(url: str) -> tuple[SplitResult, str, int | None]:
     shown_url = show(url, SHOWN_CHARS)
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
+        host = parts.hostname or ""
+        port = parts.port
     except ValueError:
         raise InputError(f"{shown_url!r} is not a URL.") from None
     if parts.scheme not in _SCHEMES or not host or not url.isascii() or not url.isprintable():

@@ -11,7 +11,7 @@ import json
 import os
 import sqlite3
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -159,9 +159,10 @@ class LoginStore:
         login = replace(
             login, has_access=bool(secrets.access_token), has_refresh=bool(secrets.refresh_token)
         )
-        service, before = _service(login.server), self._earlier_accounts(login.server)
-        values = {field.name: getattr(secrets, field.name) for field in fields(Secrets)}
-        content = {field.name: getattr(login, field.name) for field in fields(StoredLogin)}
+        service = _service(login.server)
+        before = self._earlier_accounts(login.server)
+        values = asdict(secrets)
+        content = asdict(login)
         if login.place is Place.KEYRING:
             content["secrets"] = ring.put(service, json.dumps(values), self._part_chars)
         else:
@@ -217,7 +218,8 @@ class LoginStore:
     def _load(self, path: Path) -> tuple[StoredLogin, object]:
         advice = "Close the file, and log in again:"
         content = read_private(path, LIMIT_BYTES, holds="login", advice=advice)
-        login, secrets = None, None
+        login = None
+        secrets = None
         try:
             values = json.loads(content)
             secrets = values.pop("secrets")

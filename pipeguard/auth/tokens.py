@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-import httpx2
+from httpx2 import Request, Response
 
 from pipeguard.auth import sdk
 from pipeguard.auth.store import LoginStore, Registration, Secrets, StoredLogin
@@ -48,7 +48,7 @@ async def renew(login: StoredLogin, secrets: Secrets) -> tuple[StoredLogin, Secr
 
     async with Wire(login.server, login.ca) as wire:
 
-        async def send(request: httpx2.Request) -> httpx2.Response:
+        async def send(request: Request) -> Response:
             if request is last:  # it is never sent: the new tokens are in `storage`
                 raise _Done
             answer = await wire.send(request)
@@ -131,9 +131,7 @@ async def revoke(login: StoredLogin, secrets: Secrets) -> Revocation:
     return Revocation()
 
 
-def _revocations(
-    flow: OAuthClientProvider, endpoint: str, secrets: Secrets
-) -> Iterator[httpx2.Request]:
+def _revocations(flow: OAuthClientProvider, endpoint: str, secrets: Secrets) -> Iterator[Request]:
     """A request for each token (RFC 7009, 2.1)."""
     client = flow.context.client_info
     for hint, token in (
@@ -144,10 +142,10 @@ def _revocations(
             client_id = client.client_id if client else ""
             form = {"token": token, "token_type_hint": hint, "client_id": client_id}
             form, headers = flow.context.prepare_token_auth(form, {})
-            yield httpx2.Request("POST", endpoint, data=form, headers=headers)
+            yield Request("POST", endpoint, data=form, headers=headers)
 
 
-async def _send_revocation(wire: Wire, request: httpx2.Request, secrets: Secrets) -> None:
+async def _send_revocation(wire: Wire, request: Request, secrets: Secrets) -> None:
     """Send one request.
 
     Raises:

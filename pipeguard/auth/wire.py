@@ -171,7 +171,8 @@ class Wire:
             UnreachableError: there was no answer.
             AuthError: the address is not allowed, or the answer is too large.
         """
-        url, host = request.url, request.url.host
+        url = request.url
+        host = request.url.host
         must_be_safe(str(url), self._server)
         request.headers.setdefault("User-Agent", _AGENT)
         try:
@@ -279,9 +280,11 @@ def refusal(answer: httpx2.Response, hidden: Iterable[str]) -> tuple[str, str]:
         fields = json.loads(answer.content)
     except (ValueError, RecursionError):
         fields = None
-    code, text = "", ""
+    code = ""
+    text = ""
     if isinstance(fields, dict):
-        code, text = str(fields.get("error", "")), str(fields.get("error_description", ""))
+        code = str(fields.get("error", ""))
+        text = str(fields.get("error_description", ""))
     words = " ".join(filter(None, (code, text)))
     status = f"{answer.request.url.host} answers {answer.status_code}"
     return code, f"{status}: {mask(words, hidden)}" if words else status

@@ -132,12 +132,11 @@ def _find_decider(
         RefusedError: it must not ask, and the target is ambiguous.
         NotAPersonError: an agent, or no terminal.
     """
-    named = target or ""
-    for server in {entry.server for entry in matching} if yes and named else ():
-        if named != server and not named.startswith(f"{server}/"):
-            raise RefusedError(
-                f"{visible(named)} leads to {visible(server)}: type that name, or leave out --yes."
-            )
+    if yes and target:
+        for server in {entry.server for entry in matching}:
+            if target != server and not target.startswith(f"{server}/"):
+                leads = f"{visible(target)} leads to {visible(server)}"
+                raise RefusedError(f"{leads}: type that name, or leave out --yes.")
     person = Person.here() if matching else None
     if yes and len(matching) > 1 and not take_all:
         names = ", ".join(entry.target for entry in matching)
@@ -197,7 +196,8 @@ def _report(
     *,
     is_list: bool,
 ) -> Iterator[str]:
-    participle, is_long = decision.participle, is_list and len(done) > 1
+    participle = decision.participle
+    is_long = is_list and len(done) > 1
     if is_long:
         yield f"{participle.capitalize()} {len(done)} definitions."
     for entry in chosen:

@@ -42,8 +42,10 @@ def emit(
     if as_json:
         click.echo(json.dumps(value, indent=2))
     else:
-        text, is_empty = render(value), True
-        for line in filter(None, (text,)) if isinstance(text, str) else text:
+        text = render(value)
+        is_empty = True
+        lines = filter(None, (text,)) if isinstance(text, str) else text
+        for line in lines:
             click.echo(line)
             is_empty = False
         if is_empty and empty:
@@ -65,3 +67,9 @@ def columns(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[st
             padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             yield "  ".join(padded).rstrip()
         is_first = False
+
+
+def colour_change(line: str) -> str:
+    """Colour a line of a diff."""
+    colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
+    return click.style(line, fg=colour) if colour else line

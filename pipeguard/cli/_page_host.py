@@ -94,7 +94,8 @@ class PageHost:
         except PipeGuardError as error:
             say(f"no page at {self._base}: {error}")
             return
-        self.origin, self._may_decide = origin, may_decide
+        self.origin = origin
+        self._may_decide = may_decide
         say(f"the page on which you decide is at {origin}{self._base}; for a link: pipeguard ui")
         if self._terminals:
             self.show(f"{LINK}{self.make_link()}")

@@ -21,7 +21,8 @@ from pipeguard.state.paths import STATE_DIR_VARIABLE
 from pipeguard.unicode.display import visible
 
 NAME = "pipeguard-ui.service"
-LIMIT_SECONDS, PAUSE_SECONDS = 20.0, 0.1
+LIMIT_SECONDS = 20.0
+PAUSE_SECONDS = 0.1
 # With these, it finds the same store and policy as this terminal, and starts the same programs.
 _VARIABLES = (
     *("PATH", STATE_DIR_VARIABLE, "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME"),

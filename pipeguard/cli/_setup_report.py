@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from pipeguard.assess.isolation import extent_if_isolated
+from pipeguard.cli._emit import colour_change
 from pipeguard.clients.catalog import Client, clients
 from pipeguard.clients.entries import Config, GuardState
 from pipeguard.clients.isolating import CANNOT_ISOLATE, is_isolated, needs
@@ -25,7 +26,7 @@ from pipeguard.clients.setting import (
 )
 from pipeguard.installation import INSTALL
 from pipeguard.isolation import summarise
-from pipeguard.unicode.display import printable_json, show, visible
+from pipeguard.unicode.display import pluralize, printable_json, show, visible
 
 _COLOURS = {
     GuardState.GUARDED: "green",
@@ -36,7 +37,8 @@ _COLOURS = {
 }
 LOST = "The home and /tmp of an isolated server are in memory, and are lost when it stops."
 _WORDS = {GuardState.CANNOT: "cannot be", GuardState.STALE: "stale guard"}
-_TO_MOVE, _TO_ISOLATE = "to move", "to isolate"
+_TO_MOVE = "to move"
+_TO_ISOLATE = "to isolate"
 _NEVER_ISOLATED = "cannot be isolated"
 _ISOLATED = "isolated"  # which is guarded, too
 _COMMAND_CHARS = 60
@@ -59,7 +61,8 @@ def table(plans: Sequence[ChangePlan], machine: Machine) -> None:
         width = name_width(judged.server.name for judged in plan.servers)
         first: dict[str, str] = {}
         for judged in plan.servers:
-            why, own = judged.why, judged.server.name
+            why = judged.why
+            own = judged.server.name
             if len(why) > LONG_CHARS and (name := first.setdefault(why, own)) != own:
                 why = f"as for {name}"
             click.echo(_line(judged, width, _word(plan, judged), machine, why))
@@ -110,11 +113,10 @@ def _diff(plan: ChangePlan) -> list[str]:
 
 def before_change(configs: Iterable[Config]) -> None:
     """Print the clients' notes for the person before their files are written."""
-    names = dict.fromkeys(spec.client for config in configs for spec in config.specs)
-    notes = [(clients()[name].name, clients()[name].before) for name in names]
-    for name, note in notes:
-        if note:
-            click.echo(f"{name}: {note}")
+    for name in dict.fromkeys(spec.client for config in configs for spec in config.specs):
+        client = clients()[name]
+        if client.before:
+            click.echo(f"{client.name}: {client.before}")
 
 
 def _report_guarded(plan: ChangePlan, where: str) -> None:
@@ -261,8 +263,7 @@ def _count(plans: Iterable[ChangePlan]) -> str:
     )
     counted = {word: words.count(word) for word in each}
     parts = [f"{count} {word}" for word, count in counted.items() if count]
-    servers = "1 server" if len(words) == 1 else f"{len(words)} servers"
-    return f"{servers}: {', '.join(parts)}." if parts else "No servers."
+    return f"{pluralize(len(words), 'server')}: {', '.join(parts)}." if parts else "No servers."
 
 
 def short_file(path: Path, machine: Machine) -> str:
@@ -276,9 +277,7 @@ def show_diff(lines: Iterable[str]) -> None:
     """Print a diff, in colours."""
     click.echo()
     for line in lines:
-        colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
-        text = visible(line.expandtabs(TAB_CHARS))
-        click.echo(click.style(text, fg=colour) if colour else text)
+        click.echo(colour_change(visible(line.expandtabs(TAB_CHARS))))
 
 
 def file_fields(config: Config) -> dict[str, object]:

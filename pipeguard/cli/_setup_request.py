@@ -7,16 +7,19 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
-if TYPE_CHECKING:
-    from pipeguard.clients.catalog import Client, ConfigScope
-    from pipeguard.clients.entries import Config
-    from pipeguard.clients.machine import Machine
-    from pipeguard.clients.rewrite import GuardOptions
+from pipeguard.auth.store import has_login
+from pipeguard.clients.catalog import Client, ConfigScope, clients, clients_called
+from pipeguard.clients.entries import Config, read_config
+from pipeguard.clients.history import records
+from pipeguard.clients.isolating import HOW
+from pipeguard.clients.machine import ConfigFile, Machine, find, find_specs, is_present
+from pipeguard.clients.readiness import check_policy
+from pipeguard.clients.rewrite import GuardOptions
+from pipeguard.errors import InputError
 
 # Options that say what may be guarded.
 _OF_GUARDING = ("no_login", "shared", "isolate", "launcher")
@@ -49,9 +52,6 @@ class SetupRequest:
 
     def _read_clients(self) -> list[Client]:
         """Return the named clients; of several that share a name, those on this machine."""
-        from pipeguard.clients.catalog import clients_called
-        from pipeguard.clients.machine import is_present
-
         chosen: dict[str, Client] = {}
         options = {
             option for each in click.get_current_context().command.params for option in each.opts
@@ -95,9 +95,7 @@ class SetupRequest:
 
     def guard_options(self) -> GuardOptions:
         """The servers to guard, and the permissions beyond the default."""
-        from pipeguard.auth.store import has_login
         from pipeguard.cli.isolate import entries_now
-        from pipeguard.clients.rewrite import GuardOptions
 
         return GuardOptions(
             names=self.names,
@@ -116,14 +114,10 @@ class SetupRequest:
             PolicyError: the policy is invalid.
             InputError: servers are to be isolated, and no engine that is tried can do that.
         """
-        from pipeguard.clients.readiness import check_policy
-
         if not self.check:
             check_policy()
         if not self.isolate:
             return
-        from pipeguard.clients.isolating import HOW
-        from pipeguard.errors import InputError
         from pipeguard.isolation import find_engine_problem
 
         if problem := find_engine_problem(HOW).rstrip("."):
@@ -135,14 +129,10 @@ class SetupRequest:
 
     def machine(self) -> Machine:
         """This machine; the current folder is the project, unless it is the user's folder."""
-        from pipeguard.clients.machine import Machine
-
         return Machine.here(Path(self.project or Path.cwd()).absolute())
 
     def scopes(self) -> tuple[ConfigScope, ...]:
         """The chosen scopes."""
-        from pipeguard.clients.catalog import ConfigScope
-
         is_wide = (self.check or self.shared) and not self.scope
         if self.scope == "all" or self.file or is_wide:
             return tuple(ConfigScope)
@@ -154,9 +144,6 @@ class SetupRequest:
 
     def configs(self, machine: Machine) -> list[Config]:
         """Return the chosen files that have servers, or cannot be read."""
-        from pipeguard.clients.entries import read_config
-        from pipeguard.clients.machine import ConfigFile, find, find_specs
-
         if self.file:
             path = Path(self.file).absolute()
             files = [ConfigFile(path, find_specs(self.clients[0], path))]
@@ -171,11 +158,6 @@ class SetupRequest:
         Without a scope these include files that it changed earlier, wherever they are. The scope of
         a file outside the clients' folders is unknown, so a scope leaves it out.
         """
-        from pipeguard.clients.catalog import clients
-        from pipeguard.clients.entries import read_config
-        from pipeguard.clients.history import records
-        from pipeguard.clients.machine import ConfigFile, find_specs
-
         configs = self.configs(machine)
         if self.file or self.scope in ("user", "project"):
             return configs

@@ -16,8 +16,15 @@ from pipeguard.cli._grant_call import grant_call, result_note
 from pipeguard.cli.explain import describe_unseen, list_evidence
 from pipeguard.config.user_policy import own_policy_path
 from pipeguard.launch.person import Person
-from pipeguard.state import exceptions
 from pipeguard.state.decisions import exception_entry, save_decision
+from pipeguard.state.exceptions import (
+    allow,
+    call_mark,
+    find_event,
+    is_decided_by_call,
+    narrowest,
+    scopes,
+)
 from pipeguard.state.exemption import Breadth, describe_opening, entries
 from pipeguard.state.grants import MINUTES
 from pipeguard.state.paths import store_path
@@ -115,7 +122,7 @@ def command(  # noqa: PLR0913  one for each option
       pipeguard allow K7Q2M9D4.x3 --port 8443
       pipeguard allow K7Q2M9D4.c12 --dry-run
     """  # noqa: D301  click reads the mark
-    stopped = exceptions.find_event(store_path(), event)
+    stopped = find_event(store_path(), event)
     path = path or own_policy_path()
     if (grant := find_offer(stopped, port, is_wide=wide)) is not None:
         give(stopped, grant, path, dry_run=dry_run, as_json=as_json)
@@ -125,14 +132,14 @@ def command(  # noqa: PLR0913  one for each option
         grant_call(stopped, ask_reason, dry_run=dry_run, as_json=as_json)
         return
     scope = None if by is None else Breadth(by)
-    exceptions.narrowest(stopped, None, "", scope)  # fails before any question if none helps
-    person, ends = None if dry_run else Person.here(), None if forever else until
+    narrowest(stopped, None, "", scope)  # fails before any question if none helps
+    person = None if dry_run else Person.here()
+    ends = None if forever else until
     ask_reason = partial(_reason, why, is_asked=not as_json)
     reason = _UNSAID if dry_run and why is None else ask_reason(is_later=True)
-    exemptions = exceptions.narrowest(stopped, ends, reason, scope)
-    is_new = exceptions.allow(path, exemptions, _today()) is not None
-    is_asked = is_new and person is not None and not person.has_token
-    if not as_json or is_asked:
+    exemptions = narrowest(stopped, ends, reason, scope)
+    is_new = allow(path, exemptions, _today()) is not None
+    if not as_json or (is_new and person is not None and not person.has_token):
         heading = f"{'Would' if dry_run else 'To'} be written to {path}:"
         opened = _what_opens(stopped, exemptions)
         page = [*list_evidence(stopped), "", heading, "", entries(exemptions, "  "), *opened]
@@ -140,16 +147,16 @@ def command(  # noqa: PLR0913  one for each option
         click.echo("\n".join(page), err=as_json)
     if is_new and person is not None:
         reason = ask_reason()
-        exemptions = exceptions.narrowest(stopped, ends, reason, scope)
+        exemptions = narrowest(stopped, ends, reason, scope)
         person.must_confirm(f"allow {event}{describe_unseen(stopped)}")
-        text = exceptions.allow(path, exemptions, _today())  # of the file as it is by now
+        text = allow(path, exemptions, _today())  # of the file as it is by now
         if text is not None:
             decision = exception_entry(stopped, exemptions, f"{path} ({reason})", person.name)
             save_decision(path, text, stopped.server, decision)
     written = is_new and not dry_run
     listed = [asdict(each) | {"until": each.until and str(each.until)} for each in exemptions]
     fields = {"policy": path, "written": written, "exceptions": listed}
-    fields["scopes"] = [other.value for other in exceptions.scopes(stopped)]
+    fields["scopes"] = [other.value for other in scopes(stopped)]
     done = f"Written to {path}. It applies within a second, also to running servers."
     emit(fields, lambda _: done if written else "", as_json=as_json)
 
@@ -165,7 +172,7 @@ def _is_for_one_call(event: AuditedEvent, by: str | None) -> bool:
     lasting = [o for name, o in _LASTING.items() if context.get_parameter_source(name) != given]
     if by == ONE_CALL and lasting:
         raise click.UsageError(f"{lasting[0]} is for an exception, and `--by call` writes none.")
-    return by == ONE_CALL or (by is None and not lasting and exceptions.is_decided_by_call(event))
+    return by == ONE_CALL or (by is None and not lasting and is_decided_by_call(event))
 
 
 def _reason(why: str | None, *, is_asked: bool, is_later: bool = False) -> str:
@@ -201,15 +208,15 @@ def _what_opens(event: AuditedEvent, exemptions: Sequence[Exemption]) -> list[st
     lines = ["What passes with it:", *(f"  {each}" for each in describe_opening(exemptions))]
     lines += result_note(event)
     chosen = {each.breadth for each in exemptions}
-    others = [scope for scope in exceptions.scopes(event) if scope not in chosen]
-    is_call = bool(exceptions.call_mark(event))
+    others = [scope for scope in scopes(event) if scope not in chosen]
+    is_call = bool(call_mark(event))
     if others or is_call:
         lines.append("Or choose what it is for:")
         if is_call:
             lines.append(f"  --by {ONE_CALL:<8} only this call, once, within {MINUTES} minutes")
         for scope in others:
             heading = f"  --by {scope.value:<8} "
-            opened = describe_opening(exceptions.narrowest(event, None, "", scope))
+            opened = describe_opening(narrowest(event, None, "", scope))
             lines.append(heading + f"\n{' ' * len(heading)}".join(opened))
     return lines
 

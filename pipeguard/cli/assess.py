@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pipeguard.assess.target import AssessmentTarget
     from pipeguard.firewall.policy import Policy
 
-PASSED, FAILED = 0, 1
+PASSED = 0
+FAILED = 1
 NEVER = "never"
 LEVELS = [severity.name.lower() for severity in sorted(Severity, reverse=True)]
 _REPORTS = Path(__file__).parent.parent / "assess" / "reports"

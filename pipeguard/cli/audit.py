@@ -178,15 +178,17 @@ def verify_chains(*, heads: bool, against: TextIO | None, as_json: bool) -> None
 
 
 def _examination(fields: Fields, *, has_heads: bool) -> Iterator[str]:
-    for each in fields["chains"] if has_heads else ():
-        yield f"{each['head']}  {each['length']:>8}  {visible(each['chain'])}"
+    if has_heads:
+        for each in fields["chains"]:
+            yield f"{each['head']}  {each['length']:>8}  {visible(each['chain'])}"
     for problem in fields["problems"]:
         event = f" (event {visible(problem['event'])})" if problem["event"] else ""
         yield f"{visible(problem['chain']) or 'chains'}: {problem['what']}{event}"
     for gap in fields["gaps"]:
         yield f"gap: {visible(gap)}"
     if not fields["problems"]:
-        count, chains = sum(each["length"] for each in fields["chains"]), len(fields["chains"])
+        count = sum(each["length"] for each in fields["chains"])
+        chains = len(fields["chains"])
         yield f"{pluralize(count, 'row')} in {pluralize(chains, 'chain')}, unchanged."
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli._decide import match_definitions, tell_nothing
-from pipeguard.cli._emit import Fields, emit, json_option
+from pipeguard.cli._emit import Fields, colour_change, emit, json_option
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import EngineError
 from pipeguard.firewall.finding import Severity
@@ -92,7 +92,8 @@ def _pages(waiting: list[StoredDefinition], fields: list[Fields]) -> str:
 
 def _next_steps(entry: StoredDefinition) -> str:
     """List the commands that decide; if a finding is severe, the one that rejects comes first."""
-    accept, reject = entry.spell_command("approve"), entry.spell_command("reject")
+    accept = entry.spell_command("approve")
+    reject = entry.spell_command("reject")
     if not entry.pin.held_at:
         return f"  Nothing waits: it is trusted.  Say that you saw it:  {accept}"
     if entry.pin.is_rejected:
@@ -160,7 +161,7 @@ def page(entry: StoredDefinition) -> str:
     lines += [click.style(f"  {change}", fg="yellow") for change in entry.changes]
     lines += finding_lines(definition_findings(entry))
     compared = unified_diff(entry.trusted_version, pin.held_definition or "null", pin.origin)
-    return "\n".join([*lines, "", *map(_colour, compared), ""])
+    return "\n".join([*lines, "", *map(colour_change, compared), ""])
 
 
 def list_pages(
@@ -178,10 +179,13 @@ def list_pages(
         definitions that are not shown.
     """
     flagged = {entry for entry in entries if read_first(entry)}
-    limit, left, pages = min(PAGE_CHARS, LIST_CHARS // len(entries)), 0, list[str]()
+    limit = min(PAGE_CHARS, LIST_CHARS // len(entries))
+    left = 0
+    pages = list[str]()
     for entry in sorted(entries, key=lambda each: (each not in flagged, not each.trusted_version)):
         shown = "flagged: " * (entry in flagged) + page(entry)
-        whole, line = click.unstyle(shown), "" if is_full else _describe_new(entry)
+        whole = click.unstyle(shown)
+        line = "" if is_full else _describe_new(entry)
         if more := max(0, len(whole) - (len(line) or limit)):
             words = f"and {more:,} characters that you have not seen"
             shown = line or f"{whole[:limit]}\n  {words}:  {entry.spell_command('diff')}\n"
@@ -227,11 +231,6 @@ _SENTENCE_END = re.compile(r"(?<=\\n)|(?<=[.!?] )")
 def _canonical(text: str) -> str:
     """Return the canonical form, in which only relevant differences remain."""
     return canonical(parse_json(text.encode("utf-8"))).decode("utf-8")
-
-
-def _colour(line: str) -> str:
-    colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
-    return click.style(line, fg=colour) if colour else line
 
 
 # ---  definition findings ---------------------------------------------------------------

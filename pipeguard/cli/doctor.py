@@ -61,7 +61,8 @@ def command(names: tuple[str, ...], *, as_json: bool) -> None:
 
 def _lines(check: Fields) -> Iterator[str]:
     """List a check's diagnoses, the worst first, each with the command that fixes it."""
-    title, worst_first = check["title"], [*reversed(_COLOURS)]
+    title = check["title"]
+    worst_first = [*reversed(_COLOURS)]
     for result in sorted(check["told"], key=lambda result: worst_first.index(result["state"])):
         mark = click.style(f"{result['state']:<{_WORD_CHARS}}", fg=_COLOURS[result["state"]])
         yield f"{mark}  {title:<{_TITLE_CHARS}}  {visible_lines(result['what'])}"

@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     from pipeguard.isolation import Installed, ServerFacts, ServerPreview
 
 COLUMNS = 80
-NOT_DONE, WRONG, NOTHING_THERE = 1, 2, 3
+NOT_DONE = 1
+WRONG = 2
+NOTHING_THERE = 3
 MEBIBYTE = 1024 * 1024
 WIDTH = 10  # of a kind: keep_home is the longest
 UNLIMITED = "everything that you can"
@@ -87,8 +89,10 @@ def list_(*, as_json: bool) -> None:
     """  # noqa: D301  click reads the mark
     from pipeguard.isolation import Inventory
 
-    entries, kept = entries_now(), Inventory.read()
-    learned, servers = list(kept.load_learned()), servers_here(entries)
+    entries = entries_now()
+    kept = Inventory.read()
+    learned = list(kept.load_learned())
+    servers = servers_here(entries)
     days = {name: format_day(seen.last) for name, seen in learned}
     sections = {
         "Servers of your clients": _server_lines(servers),
@@ -176,7 +180,8 @@ def show(name: str, words: tuple[str, ...], *, as_json: bool) -> None:
 
     if words or name.startswith(("/", "./", "~/")):
         preview = preview_command((name, *words))
-        needs, home_folder = "", os.path.expanduser("~")
+        needs = ""
+        home_folder = os.path.expanduser("~")
         if not preview.problem:
             needs = ServerCommand((name, *words)).describe_needs(home_folder, {})
         lines = ("Isolated, the server:", *row_lines(extent_rows(preview)), *wrap_text(needs))
@@ -348,7 +353,8 @@ def update(name: str | None, *, everything: bool) -> None:
         raise click.UsageError("name a package, or give --all.")
     from pipeguard.isolation import Inventory, package_updater
 
-    fetch, known = package_updater(), Inventory.read().packages
+    fetch = package_updater()
+    known = Inventory.read().packages
     chosen = [each for each in known if everything or name in (each.name, each.package.specs[0])]
     if not chosen:
         click.echo(f"{visible(name)} was not fetched." if name else "Nothing was fetched yet.")

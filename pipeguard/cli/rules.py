@@ -107,7 +107,8 @@ def show(name: str, *, as_json: bool) -> None:
     if rule is None:
         raise RuleError(_not_in_a_pack(name, rules))
     samples = {"matches": list(rule.matches), "passes": list(rule.passes)}
-    matched, classified = _describe_match(rule), {"model": rule.model, "sha256": rule.sha256}
+    matched = _describe_match(rule)
+    classified = {"model": rule.model, "sha256": rule.sha256}
     fields = {**rule_fields(rule), **matched, **classified, **samples}
     hidden = {"example", "near_miss", *(matched if rule.model else ())}
     emit(fields, partial(_page, hidden), as_json=as_json)
@@ -176,7 +177,8 @@ def test(*, file: str | None, glob: str, as_json: bool) -> None:
       3  the scan engine is missing
     """  # noqa: D301  click reads the mark
     began = perf_counter()
-    packs, others = sources(), tuple[PackFile, ...]()
+    packs = sources()
+    others = tuple[PackFile, ...]()
     if file:
         others = tuple(pack for pack in packs if not Path(file).samefile(pack.path))
         packs = (PackFile(file, read(file, MAX_PACK_BYTES, RuleError)[0], shipped=False),)
@@ -202,7 +204,8 @@ def _outcome(value: Fields) -> Iterator[str]:
     for failure in value["failures"]:
         yield f"{click.style(failure['rule'], fg='red')} ({failure['surface']}): {failure['what']}"
         yield f"  {cut(visible(failure['sample']), SAMPLE_CHARS)}"
-    rules, samples = pluralize(value["rules"], "rule"), pluralize(value["samples"], "sample")
+    rules = pluralize(value["rules"], "rule")
+    samples = pluralize(value["samples"], "sample")
     failures = pluralize(len(value["failures"]), "failure")
     yield f"{rules}, {samples}, {failures}, {value['seconds']:.1f} s"
 

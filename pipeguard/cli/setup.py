@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,11 @@ if TYPE_CHECKING:
     from pipeguard.clients.setting import ChangePlan
     from pipeguard.clients.undoing import UndoPlan
 
-DONE, OPEN, REFUSED, CANNOT, NOTHING = 0, 1, 5, 6, 7
+DONE = 0
+OPEN = 1
+REFUSED = 5
+CANNOT = 6
+NOTHING = 7
 SCOPES = ("user", "project", "all")
 
 
@@ -240,7 +243,8 @@ def _may_change(request: SetupRequest, plans: list[ChangePlan]) -> bool:
     if not sys.stdin.isatty():
         return False
     count = sum(plan.open_count for plan in plans)
-    servers, files = pluralize(count, "server"), pluralize(len(plans), "file")
+    servers = pluralize(count, "server")
+    files = pluralize(len(plans), "file")
     verb = "Guard and isolate" if request.isolate else "Guard"
     what = f"Move {servers} from" if request.gateway else f"{verb} {servers} in"
     return click.confirm(f"\n{what} {files}{' behind the gateway' * request.gateway}?")
@@ -334,8 +338,8 @@ def _with_edits(plan: UndoPlan, machine: Machine) -> UndoPlan:
         for move in moves
         for entry, name in find_edited(move).items()
     }
-    undone = (replace(each, why=each.why or edited.get(each.name, "")) for each in plan.undone)
-    return replace(plan, undone=tuple(undone))
+    undone = (each._replace(why=each.why or edited.get(each.name, "")) for each in plan.undone)
+    return plan._replace(undone=tuple(undone))
 
 
 def write_undo(

@@ -189,7 +189,8 @@ def call(ask: Ask, name: str, arguments: str, *, as_json: bool) -> None:
     async def work(inspector: Inspector) -> int:
         tool = await _known_tool(inspector, name)
         answer = await inspector.call(tool, given)
-        result, error = answer.get("result"), answer.get("error")
+        result = answer.get("result")
+        error = answer.get("error")
         if not isinstance(result, dict):
             message = error.get("message") if isinstance(error, dict) else "it failed"
             raise InputError(str(message))

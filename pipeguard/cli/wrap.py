@@ -76,7 +76,8 @@ def command(ctx: click.Context, /, server_command: tuple[str, ...], **options: o
 def _refuse_no_value(name: str, given: object, ctx: click.Context) -> None:
     """Refuse an option without a value: it took the next word, or nothing."""
     taken = {"--", *(option for option, _, _, _ in TABLE), *([""] if name in NEVER_EMPTY else [])}
-    for value in given if isinstance(given, tuple) else (given,):
+    values = given if isinstance(given, tuple) else (given,)
+    for value in values:
         if value in taken:
             raise click.BadOptionUsage(name, f"{name} needs a value after it.", ctx)
 

@@ -147,7 +147,8 @@ class _EntryEditor:
         same = 0
         while same < min(len(old), len(new)) and old[-1 - same] == new[-1 - same]:
             same += 1
-        first, unchanged = len(new) - same, node.items[len(old) - same]
+        first = len(new) - same
+        unchanged = node.items[len(old) - same]
         dash = self._text.rfind("-", node.start, unchanged.start)
         edits = [Edit(node.start, dash, "")]
         return edits + self._syntax.prepend(node, self._text, new[:first]) if first else edits
@@ -210,7 +211,8 @@ def _without(text: str, tree: Node, paths: Sequence[Keys]) -> list[str]:
     spans = sorted(
         (span for path in paths for span in regions(tree, path, text)), key=lambda span: span.start
     )
-    parts, position = [], 0
+    parts = []
+    position = 0
     for span in spans:
         parts.append(text[position : span.start])
         position = span.end

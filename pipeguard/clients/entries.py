@@ -167,7 +167,8 @@ class Config:
 
 def read_config(file: machine.ConfigFile) -> Config:
     """Read one file and all servers in it; an error is in `problem`."""
-    path, specs = file.path, file.specs
+    path = file.path
+    specs = file.specs
     try:
         if path.is_dir():
             return Config(path, specs, problem="it is a folder.")
@@ -195,8 +196,8 @@ def parse_config(path: Path, specs: Sequence[FileSpec], content: bytes) -> Confi
     for spec in readers or specs:
         parsed.add(spec, of[id(spec)])
     problem = parsed.problem or ("" if readers else of[id(specs[0])].problem)
-    for spec in specs if readers else ():
-        if spec not in readers:
+    for spec in specs:
+        if readers and spec not in readers:
             why = of[id(spec)].problem
             parsed.add(spec, of[id(spec)], odd=f"its client cannot read the file: {why}")
     first = next((of[id(spec)] for spec in readers or specs if of[id(spec)].tree), None)
@@ -233,7 +234,9 @@ class _EntryReader:
         tree = reading.tree
         if tree is None:
             return
-        self._spec, self._lines, self._left_chars = spec, reading.lines, MAX_ENTRIES_CHARS
+        self._spec = spec
+        self._lines = reading.lines
+        self._left_chars = MAX_ENTRIES_CHARS
         self._problems = [*repeated_keys(tree, spec, reading.lines)]
         before = frozenset(self._taken)
         for server in self._servers(tree):
@@ -302,7 +305,8 @@ class _EntryReader:
         return True
 
     def _entry(self, entry: Node, name: str, keys: Keys) -> ServerEntry:
-        spec, shape = self._spec, self._spec.shape
+        spec = self._spec
+        shape = self._spec.shape
         line = self._lines.of(entry.start)
         nested = entry.member(shape.nested) if shape.nested else None
         inner = nested.value if nested and nested.value.kind is NodeKind.MAP else entry
@@ -361,9 +365,9 @@ def _spans(inner: Node, shape: Shape) -> Iterator[tuple[str, Span]]:
             yield f"{name}.{index}", Span(item.start, item.end)
         for inside in value.members:
             yield f"{name}.{inside.key}", Span(inside.value.start, inside.value.end)
-    headers = inner.at(shape.headers)
-    for header in headers.members if headers else ():
-        yield f"headers.{header.key}", Span(header.value.start, header.value.end)
+    if headers := inner.at(shape.headers):
+        for header in headers.members:
+            yield f"headers.{header.key}", Span(header.value.start, header.value.end)
 
 
 def _transport(data: Mapping[str, Value], url_key: str, shape: Shape) -> Transport | None:

@@ -36,7 +36,8 @@ def target(path: Path, machine: Machine) -> Path:
     Raises:
         FileError: it leads out of the home folder or project, or cannot be written.
     """
-    plain, real = Path(os.path.abspath(path)), Path(os.path.realpath(path))
+    plain = Path(os.path.abspath(path))
+    real = Path(os.path.realpath(path))
     project = machine.project and (repository(machine.project) or machine.project)
     # A project's file must stay in its project: a link in a repository may lead anywhere.
     bases = (base for base in (project, machine.home) if base and base in plain.parents)
@@ -46,7 +47,8 @@ def target(path: Path, machine: Machine) -> Path:
     if base is None and plain.is_symlink():
         raise FileError(f"it is a link to {real}, and neither in your home folder nor project.")
     try:
-        status, folder = real.stat(), real.parent.stat()
+        status = real.stat()
+        folder = real.parent.stat()
     except OSError as error:
         raise FileError(f"it cannot be read: {error.strerror}.") from None
     if not stat.S_ISREG(status.st_mode):

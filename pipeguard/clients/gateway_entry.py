@@ -42,7 +42,8 @@ def with_gateway(
     """
     syntax = config.specs[0].syntax
     expected = copy.deepcopy(plain(config.tree().data()))
-    text, entry = config.text, None
+    text = config.text
+    entry = None
     changes: list[EntryChange] = []
     needs_entry = not any(
         gateway_launcher(server.words) and server not in servers for server in config.servers
@@ -54,7 +55,8 @@ def with_gateway(
             EntryChange(server.name, server.path, container.pieces(server.path[-1]), ())
             for server in group
         ]
-        new, fields = [], {}
+        new = []
+        fields = {}
         name = _unused_name(config, servers)
         named = next(spec.named for spec in config.specs if spec.client == group[0].client)
         if needs_entry:
@@ -88,8 +90,10 @@ def put_back(
         UneditableError: the edit would change something else.
     """
     syntax = config.specs[0].syntax
-    expected, old = copy.deepcopy(plain(config.tree().data())), before.tree()
-    text, taken = config.text, []
+    expected = copy.deepcopy(plain(config.tree().data()))
+    old = before.tree()
+    text = config.text
+    taken = []
     present = {(server.path[:-1], server.name) for server in config.servers}
     gone = [server for server in before.servers if server.path in changes]
     for path, group in _by_container(gone).items():
@@ -110,7 +114,8 @@ def put_back(
 
 def _fields(servers: Sequence[ServerEntry], launcher: Sequence[str]) -> dict[str, Value]:
     """The fields of the gateway's entry; with a name, and the switch, if its neighbours have it."""
-    shape, like = servers[0].shape, servers[0].fields
+    shape = servers[0].shape
+    like = servers[0].fields
     fields = new_fields(shape, [*launcher, VERB])
     if isinstance(like.get("name"), str):
         fields["name"] = NAME

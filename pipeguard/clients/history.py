@@ -26,7 +26,8 @@ from pipeguard.state.paths import existing_state_folder, state_folder
 from pipeguard.version import VERSION
 
 FOLDER = "setup"
-_RECORD, _BACKUP = "record.json", "before"
+_RECORD = "record.json"
+_BACKUP = "before"
 _OWNER_ONLY_FOLDER = 0o700
 
 
@@ -148,9 +149,11 @@ def remember(
 def records(file: Path | None = None) -> list[Record]:
     """The records of one file or of all, the newest first; unreadable ones are skipped."""
     state = existing_state_folder()
+    newest_first: list[Record] = []
+    if state is None:
+        return newest_first
     real = None if file is None else os.path.realpath(file)
-    newest_first = []
-    for folder in sorted((state / FOLDER).glob("*/"), reverse=True) if state else ():
+    for folder in sorted((state / FOLDER).glob("*/"), reverse=True):
         record = _read(folder)
         if record is not None and real in (None, os.path.realpath(record.file)):
             newest_first.append(record)

@@ -123,7 +123,8 @@ def programs(name: str, path: str) -> Iterator[str]:
 
 def unstable(path: Path) -> str:
     """Explain why a path will not last, as words that follow it; empty if it will."""
-    parts, home = path.parts, Path.home()
+    parts = path.parts
+    home = Path.home()
     temporary = {*_TEMPORARY, tempfile.gettempdir(), os.path.realpath(tempfile.gettempdir())}
     # In a home folder that is temporary itself, it lasts as long as the files that name it.
     same = home.parents if home in path.parents else ()

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from operator import itemgetter
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeguard.clients.catalog import Client, ConfigScope, FileSpec, clients
 from pipeguard.errors import InputError
@@ -84,8 +85,7 @@ class Machine:
         }.get(name)
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigFile:
+class ConfigFile(NamedTuple):
     """An existing file, and every client that reads it.
 
     Attributes:
@@ -149,7 +149,9 @@ def _join(readings: Iterable[tuple[Path, FileSpec]]) -> list[ConfigFile]:
 
 def _specs(chosen: Iterable[Client] | None) -> Iterator[tuple[Client, FileSpec]]:
     """The kinds of files of the chosen clients, or of all."""
-    for client in clients().values() if chosen is None else chosen:
+    if chosen is None:
+        chosen = clients().values()
+    for client in chosen:
         for spec in client.files:
             yield client, spec
 
@@ -196,7 +198,8 @@ def paths(machine: Machine, client: Client, spec: FileSpec) -> list[Path]:
     places = spec.places.get(machine.system, ())
     is_projects = any("{project}" in place for place in places)
     found: list[Path] = []
-    for folder in _upwards(machine.project) if is_projects else (None,):
+    folders = _upwards(machine.project) if is_projects else (None,)
+    for folder in folders:
         existing = (path for each in places for path in _expand(machine, client, each, folder))
         found += [*dict.fromkeys(existing)][: 1 if spec.first else None]
     return found

@@ -49,7 +49,8 @@ def make_ready() -> None:
 def _compile_modules() -> None:
     """Compile the packages that each start imports; if that fails, each start compiles them."""
     for name in ("pipeguard.runtime.stdio", "click", "re2", "yaml"):
-        spec, package = find_spec(name), find_spec(name.partition(".")[0])
+        spec = find_spec(name)
+        package = find_spec(name.partition(".")[0])
         if spec is None or package is None or not package.submodule_search_locations:
             continue
         if spec.cached is not None and not Path(spec.cached).exists():

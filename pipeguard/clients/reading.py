@@ -125,7 +125,8 @@ def _decode(content: bytes, spec: FileSpec) -> tuple[str, str]:
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
-        text, problem = content.decode("utf-8", "replace"), "it is not UTF-8."
+        text = content.decode("utf-8", "replace")
+        problem = "it is not UTF-8."
     if not text.startswith(BOM):
         return text, problem
     if spec.format == "json" and "bom" not in spec.allows:

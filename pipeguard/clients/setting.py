@@ -156,7 +156,8 @@ def _distinct_names(
         if not server.own_words:
             continue
         name = server.guard.name if server.guard else server.name
-        name, startup = name or identify_server(server.own_words).name, _startup(server)
+        name = name or identify_server(server.own_words).name
+        startup = _startup(server)
         first = used.setdefault(name, startup)
         if startup == first or not _is_alike(startup[0], first[0], server):
             continue  # another server gets digits in the store
@@ -189,7 +190,8 @@ def carry_out(planned: ChangePlan, machine: Machine) -> history.Record | None:
         FileError: the file changed in the meantime, or cannot be written; nothing was changed.
         StateError: the record cannot be written; nothing was changed.
     """
-    content, config = planned.content, planned.config
+    content = planned.content
+    config = planned.config
     if content is None:
         return None
     real = files.target(config.path, machine)

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from pipeguard.clients import files
 from pipeguard.clients.edit import EntryChange, edit_entries, pieces
@@ -37,8 +37,7 @@ class UndoMethod(Enum):
     LEFT = "left"  # not restored
 
 
-@dataclass(frozen=True, slots=True)
-class UndoneEntry:
+class UndoneEntry(NamedTuple):
     """A restored entry, or one that was left.
 
     Attributes:
@@ -52,8 +51,7 @@ class UndoneEntry:
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class UndoPlan:
+class UndoPlan(NamedTuple):
     """The planned undoing of one file.
 
     Attributes:
@@ -168,7 +166,8 @@ class _Steps:
             if record.move is not None:
                 self._put_back(config, record, record.move)
                 continue
-            tree, edits = config.tree(), []
+            tree = config.tree()
+            edits = []
             for entry in record.entries:
                 keys = entry.path[:-1]  # in a list it may have moved
                 alike = (s for s in config.servers if s.name == entry.name and s.path[:-1] == keys)

@@ -9,9 +9,25 @@ import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
-from pipeguard.config import tree
 from pipeguard.config.json_text import Json, leading_gap
 from pipeguard.config.toml_text import Toml
+from pipeguard.config.tree import (
+    Edit,
+    Member,
+    Node,
+    NodeKind,
+    Span,
+    Style,
+    Syntax,
+    UneditableError,
+    Value,
+    apply_edits,
+    line_end,
+    line_start,
+    newline,
+    next_line,
+    regions,
+)
 
 _TO_COMMA = re.compile(r"(?:\s|//[^\n]*|/\*.*?\*/|#[^\n]*)*,", re.DOTALL)
 _BEFORE_ENTRY = re.compile(r"[ \t]*(?:-[ \t]+)?")
@@ -19,7 +35,7 @@ _BEFORE_ENTRY = re.compile(r"[ \t]*(?:-[ \t]+)?")
 
 def with_items(
     text: str,
-    syntax: tree.Syntax,
+    syntax: Syntax,
     path: tuple[str | int, ...],
     flow: Sequence[str],
     block: Callable[[str], str],
@@ -37,15 +53,15 @@ def with_items(
         UneditableError: the list is written in a way that cannot be edited.
         UnreadableError: the text is not valid.
     """
-    line_break = tree.newline(text)
+    line_break = newline(text)
     node = syntax.read(text).at(path)
-    if node is None or node.kind is not tree.NodeKind.LIST:
+    if node is None or node.kind is not NodeKind.LIST:
         start = "\n" if text and not text.endswith("\n") else ""
         return text + f"{start}{path[-1]}:\n{block('')}".replace("\n", line_break)
     container = Container(text, syntax, path)
     if container.is_in_brackets:
         return container.replace_entries([], flow)
-    lines = block(" " * (node.start - tree.line_start(text, node.start))).removesuffix("\n")
+    lines = block(" " * (node.start - line_start(text, node.start))).removesuffix("\n")
     return container.replace_entries([], [lines.replace("\n", line_break)])
 
 
@@ -61,28 +77,28 @@ class Container:
         UneditableError: the map or list is missing, or shares parts with others.
     """
 
-    def __init__(self, text: str, syntax: tree.Syntax, path: tuple[str | int, ...]) -> None:
+    def __init__(self, text: str, syntax: Syntax, path: tuple[str | int, ...]) -> None:
         self.text = text
         self.path = path
         self._syntax = syntax
         self._tree = syntax.read(text)
         node = self._tree.at(path)
-        if node is None or node.kind not in (tree.NodeKind.MAP, tree.NodeKind.LIST) or node.shared:
-            raise tree.UneditableError("its servers are written in a way that cannot be edited.")
-        self.node: tree.Node = node
+        if node is None or node.kind not in (NodeKind.MAP, NodeKind.LIST) or node.shared:
+            raise UneditableError("its servers are written in a way that cannot be edited.")
+        self.node: Node = node
 
     @property
     def is_in_brackets(self) -> bool:
         """True if it is written in brackets; otherwise by lines."""
-        return self.node.style is tree.Style.BRACKETS
+        return self.node.style is Style.BRACKETS
 
     @cached_property
-    def _members(self) -> dict[str | int, tree.Member]:
+    def _members(self) -> dict[str | int, Member]:
         """Its entries by key or position; of repeated keys, the last."""
-        if self.node.kind is tree.NodeKind.MAP:
+        if self.node.kind is NodeKind.MAP:
             return {member.key: member for member in self.node.members}
         return {
-            index: tree.Member("", item.start, item.end, item, self._find_comma(item))
+            index: Member("", item.start, item.end, item, self._find_comma(item))
             for index, item in enumerate(self.node.items)
         }
 
@@ -101,9 +117,9 @@ class Container:
             UneditableError: that is not possible.
         """
         if not gone:
-            return tree.apply_edits(self.text, [self._add(new)])
+            return apply_edits(self.text, [self._add(new)])
         ordered = sorted(gone, key=lambda key: self._spans(key)[0].start)
-        return tree.apply_edits(
+        return apply_edits(
             self.text,
             self._exchanged_in_brackets(ordered, new)
             if self.is_in_brackets
@@ -115,7 +131,7 @@ class Container:
         edit = self._add([piece])
         return edit.start, edit.text
 
-    def format_entry(self, name: str, named: str, fields: dict[str, tree.Value]) -> str:
+    def format_entry(self, name: str, named: str, fields: dict[str, Value]) -> str:
         """The text of a new entry, on one line if the format allows it.
 
         Args:
@@ -123,21 +139,21 @@ class Container:
             named: the key of the name in a list; empty in a map.
             fields: its fields.
         """
-        if self.node.kind is tree.NodeKind.LIST:
+        if self.node.kind is NodeKind.LIST:
             fields = {named: name, **fields}
         if isinstance(self._syntax, Toml) and not self.is_in_brackets:
             return self._written_as_toml(self._syntax, name, fields)
-        if self.node.kind is tree.NodeKind.LIST:
+        if self.node.kind is NodeKind.LIST:
             literal = self._syntax.literal(fields)
             return literal if self.is_in_brackets else self._start_of_line() + literal
         first = next(iter(self._members.values()), None)
         if first is None:
-            first = tree.Member("", self.node.start, self.node.start, self.node)
+            first = Member("", self.node.start, self.node.start, self.node)
         pair = self._syntax.pairs(self.node, first, self.text, {name: fields})
         return pair if self.is_in_brackets else self._start_of_line() + pair
 
-    def _written_as_toml(self, toml: Toml, name: str, fields: dict[str, tree.Value]) -> str:
-        is_list = self.node.kind is tree.NodeKind.LIST
+    def _written_as_toml(self, toml: Toml, name: str, fields: dict[str, Value]) -> str:
+        is_list = self.node.kind is NodeKind.LIST
         entries = list(self._members)
         first = self.pieces(entries[0])[0] if entries else "["
         if not is_list and not first.lstrip().startswith("["):
@@ -145,75 +161,71 @@ class Container:
         keys = [str(key) for key in self.path] + ([] if is_list else [name])
         header = ".".join(map(toml.key, keys))
         lines = [f"{toml.key(key)} = {toml.literal(value)}" for key, value in fields.items()]
-        return tree.newline(self.text).join((f"[[{header}]]" if is_list else f"[{header}]", *lines))
+        return newline(self.text).join((f"[[{header}]]" if is_list else f"[{header}]", *lines))
 
     def _start_of_line(self) -> str:
         """The text before each entry on its line: the indentation, and in a list the dash."""
         first = next(iter(self._members.values()), None)
         if first is None:
-            raise tree.UneditableError("no entry shows the form that a new one should have.")
-        return self.text[tree.line_start(self.text, first.start) : first.start]
+            raise UneditableError("no entry shows the form that a new one should have.")
+        return self.text[line_start(self.text, first.start) : first.start]
 
-    def _spans(self, key: str | int) -> list[tree.Span]:
+    def _spans(self, key: str | int) -> list[Span]:
         member = self._members.get(key)
         if member is None:
-            raise tree.UneditableError(f"the entry {key!r} does not exist any more.")
+            raise UneditableError(f"the entry {key!r} does not exist any more.")
         if self.is_in_brackets:
-            return [tree.Span(member.start, member.end)]
+            return [Span(member.start, member.end)]
         if member.value.regions:
-            return tree.regions(self._tree, (*self.path, key), self.text)
-        start = tree.line_start(self.text, member.start)
+            return regions(self._tree, (*self.path, key), self.text)
+        start = line_start(self.text, member.start)
         if not _BEFORE_ENTRY.fullmatch(self.text, start, member.start):
-            raise tree.UneditableError("an entry does not begin on a line of its own.")
-        return [tree.Span(start, tree.line_end(self.text, member.end))]
+            raise UneditableError("an entry does not begin on a line of its own.")
+        return [Span(start, line_end(self.text, member.end))]
 
-    def _exchanged_in_brackets(
-        self, gone: Sequence[str | int], new: Sequence[str]
-    ) -> list[tree.Edit]:
+    def _exchanged_in_brackets(self, gone: Sequence[str | int], new: Sequence[str]) -> list[Edit]:
         members = [self._members[key] for key in gone]
         edits = []
         if new:
             first, *members = members
             text = f",{leading_gap(self.text, first)}".join(new)
-            edits.append(tree.Edit(first.start, first.end, text))
-        node = tree.Node(self.node.kind, self.node.start, self.node.end)
+            edits.append(Edit(first.start, first.end, text))
+        node = Node(self.node.kind, self.node.start, self.node.end)
         node.members = list(self._members.values())
         return edits + Json().remove(node, members, self.text)
 
-    def _exchanged_lines(self, gone: Sequence[str | int], new: Sequence[str]) -> list[tree.Edit]:
+    def _exchanged_lines(self, gone: Sequence[str | int], new: Sequence[str]) -> list[Edit]:
         spans = [span for key in gone for span in self._spans(key)]
         edits = []
         if new:
             first, *spans = sorted(spans, key=lambda span: span.start)
-            edits.append(tree.Edit(first.start, first.end, self._join(new)))
+            edits.append(Edit(first.start, first.end, self._join(new)))
         elif len(gone) == len(self._members) and not self.node.regions:
-            return [tree.Edit(self.node.start, self.node.end, "{}")]
-        return edits + [
-            tree.Edit(span.start, tree.next_line(self.text, span.end), "") for span in spans
-        ]
+            return [Edit(self.node.start, self.node.end, "{}")]
+        return edits + [Edit(span.start, next_line(self.text, span.end), "") for span in spans]
 
-    def _add(self, new: Sequence[str]) -> tree.Edit:
+    def _add(self, new: Sequence[str]) -> Edit:
         last = max(self._members, key=lambda key: self._spans(key)[-1].end, default=None)
         if self.is_in_brackets:
             if last is None:
                 start = self.node.start + 1
-                return tree.Edit(start, start, ", ".join(new))
+                return Edit(start, start, ", ".join(new))
             member = self._members[last]
             text = "".join(f",{leading_gap(self.text, member)}{piece}" for piece in new)
-            return tree.Edit(member.end, member.end, text)
+            return Edit(member.end, member.end, text)
         if last is None:
-            raise tree.UneditableError("there is no entry after which another one could go.")
+            raise UneditableError("there is no entry after which another one could go.")
         end = self._spans(last)[-1].end
-        return tree.Edit(end, end, tree.newline(self.text) + self._join(new))
+        return Edit(end, end, newline(self.text) + self._join(new))
 
     def _join(self, new: Sequence[str]) -> str:
         """Texts of lines; TOML's tables with an empty line before each."""
-        line_break = tree.newline(self.text)
+        line_break = newline(self.text)
         later = (
             line_break * (2 if piece.lstrip().startswith("[") else 1) + piece for piece in new[1:]
         )
         return new[0] + "".join(later)
 
-    def _find_comma(self, item: tree.Node) -> int | None:
+    def _find_comma(self, item: Node) -> int | None:
         match = _TO_COMMA.match(self.text, item.end)
         return match.end() - 1 if match else None

@@ -112,7 +112,8 @@ def _has_one_member(gid: int, uid: int) -> bool:
     import pwd
 
     try:
-        user, members = pwd.getpwuid(uid), grp.getgrgid(gid).gr_mem
+        user = pwd.getpwuid(uid)
+        members = grp.getgrgid(gid).gr_mem
     except KeyError:
         return False
     others = (entry.pw_uid for entry in pwd.getpwall() if entry.pw_gid == gid)

@@ -12,7 +12,19 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NoReturn
 
-from pipeguard.config import tree
+from pipeguard.config.tree import (
+    MOST_DEPTH,
+    Edit,
+    Member,
+    Node,
+    NodeKind,
+    UnreadableError,
+    Value,
+    find_line,
+    line_start,
+    next_line,
+    quote,
+)
 
 _BLANK = re.compile(r"[ \t\r\n]*")
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
@@ -44,11 +56,11 @@ class Json:
         self._comments = comments
         self._trailing_commas = trailing_commas
 
-    def read(self, text: str) -> tree.Node:
+    def read(self, text: str) -> Node:
         """Implement `Syntax`."""
         return self._document(text)[0]
 
-    def read_leniently(self, text: str) -> tree.Node:
+    def read_leniently(self, text: str) -> Node:
         """The tree of a text that only a more lenient client reads.
 
         It may have comments, trailing commas and values nested to any depth; the deepest are left
@@ -59,7 +71,7 @@ class Json:
         """
         return _JsonReader(text, comments=True, trailing_commas=True, cuts=True).document()
 
-    def independent_data(self, text: str) -> tree.Value:
+    def independent_data(self, text: str) -> Value:
         """Parse as `Syntax` does: with the standard library, on the text as plain JSON."""
         _, extras = self._document(text)
         parts: list[str] = []
@@ -69,41 +81,39 @@ class Json:
             position = end
         plain = "".join((*parts, text[position:]))
         try:
-            data: tree.Value = json.loads(plain, parse_int=_integer) if plain.strip() else {}
+            data: Value = json.loads(plain, parse_int=_integer) if plain.strip() else {}
         except ValueError as error:
-            raise tree.UnreadableError(f"it is not valid JSON: {error}.") from None
+            raise UnreadableError(f"it is not valid JSON: {error}.") from None
         return data
 
-    def literal(self, value: tree.Value) -> str:
+    def literal(self, value: Value) -> str:
         """Implement `Syntax`."""
         if isinstance(value, str):
-            return tree.quote(value)
+            return quote(value)
         if isinstance(value, Mapping):
-            inner = (f"{tree.quote(key)}: {self.literal(item)}" for key, item in value.items())
+            inner = (f"{quote(key)}: {self.literal(item)}" for key, item in value.items())
             return "{" + ", ".join(inner) + "}"
         if isinstance(value, Sequence):
             return "[" + ", ".join(map(self.literal, value)) + "]"
         return json.dumps(value)
 
-    def pairs(
-        self, node: tree.Node, member: tree.Member, text: str, new: Mapping[str, tree.Value]
-    ) -> str:
+    def pairs(self, node: Node, member: Member, text: str, new: Mapping[str, Value]) -> str:
         """Implement `Syntax`."""
         return f",{leading_gap(text, member)}".join(self._pairs(new, text, member))
 
     def insert(
-        self, node: tree.Node, after: tree.Member | None, text: str, new: Mapping[str, tree.Value]
-    ) -> list[tree.Edit]:
+        self, node: Node, after: Member | None, text: str, new: Mapping[str, Value]
+    ) -> list[Edit]:
         """Implement `Syntax`."""
         if after is None:
             pairs = ", ".join(self._pairs(new, text, None))
             comma = ", " if node.members else ""
-            return [tree.Edit(node.start + 1, node.start + 1, pairs + comma)]
+            return [Edit(node.start + 1, node.start + 1, pairs + comma)]
         gap = leading_gap(text, after)
         pairs = "".join(f",{gap}{pair}" for pair in self._pairs(new, text, after))
-        return [tree.Edit(after.end, after.end, pairs)]
+        return [Edit(after.end, after.end, pairs)]
 
-    def remove(self, node: tree.Node, gone: Sequence[tree.Member], text: str) -> list[tree.Edit]:
+    def remove(self, node: Node, gone: Sequence[Member], text: str) -> list[Edit]:
         """Implement `Syntax`: each member with one comma, and its line if it becomes empty."""
         edits = []
         stays = [member not in gone for member in node.members]
@@ -113,63 +123,63 @@ class Json:
             before = node.members[index - 1].comma if index and stays[index - 1] else None
             if before is not None and node.members[-1].comma is None and not any(stays[index:]):
                 is_beside = not text[before + 1 : member.start].strip(" \t")
-                edits.append(tree.Edit(before, member.start if is_beside else before + 1, ""))
+                edits.append(Edit(before, member.start if is_beside else before + 1, ""))
             edits += _cut(text, member.start, member.end, member.comma)
         return edits
 
-    def prepend(self, node: tree.Node, text: str, new: Sequence[tree.Value]) -> list[tree.Edit]:
+    def prepend(self, node: Node, text: str, new: Sequence[Value]) -> list[Edit]:
         """Implement `Syntax`: in the list's layout, on one line or with a line for each item."""
         items = [self.literal(item) for item in new]
         start = node.start + 1
         if not node.items:
-            return [tree.Edit(start, start, ", ".join(items))]
+            return [Edit(start, start, ", ".join(items))]
         first = node.items[0].start
-        begin, gap = tree.line_start(text, first), " "
+        begin = line_start(text, first)
+        gap = " "
         if begin > start and not text[begin:first].strip():  # a line for each item
             gap = ("\r\n" if text[begin - 2 : begin] == "\r\n" else "\n") + text[begin:first]
-        return [tree.Edit(first, first, "".join(f"{item},{gap}" for item in items))]
+        return [Edit(first, first, "".join(f"{item},{gap}" for item in items))]
 
-    def _pairs(
-        self, new: Mapping[str, tree.Value], text: str, like: tree.Member | None
-    ) -> list[str]:
+    def _pairs(self, new: Mapping[str, Value], text: str, like: Member | None) -> list[str]:
         colon = _colon(text, like) if like else ": "
         return [f"{self.literal(key)}{colon}{self.literal(value)}" for key, value in new.items()]
 
-    def _document(self, text: str) -> tuple[tree.Node, list[tuple[int, int]]]:
+    def _document(self, text: str) -> tuple[Node, list[tuple[int, int]]]:
         return _document(text, comments=self._comments, trailing_commas=self._trailing_commas)
 
 
 @lru_cache(maxsize=2)  # undoing compares a file before and after, each several times
 def _document(
     text: str, *, comments: bool, trailing_commas: bool
-) -> tuple[tree.Node, list[tuple[int, int]]]:
+) -> tuple[Node, list[tuple[int, int]]]:
     """The tree of a text, not to be changed, and the ranges that JSON does not have."""
     reader = _JsonReader(text, comments=comments, trailing_commas=trailing_commas)
     return reader.document(), reader.extras
 
 
-def _cut(text: str, start: int, end: int, comma: int | None) -> list[tree.Edit]:
+def _cut(text: str, start: int, end: int, comma: int | None) -> list[Edit]:
     """Remove a member and the comma after it."""
     if comma is None:
         return [_whole_line(text, start, end)]
     if not text[end:comma].strip():
         return [_whole_line(text, start, comma + 1)]
     return [
-        tree.Edit(start, end, ""),
-        tree.Edit(comma, comma + 1, ""),
+        Edit(start, end, ""),
+        Edit(comma, comma + 1, ""),
     ]  # a comment is between the two
 
 
-def _whole_line(text: str, start: int, end: int) -> tree.Edit:
+def _whole_line(text: str, start: int, end: int) -> Edit:
     """The removal of a part, with its whole line or lines if they become empty."""
-    begin, after = tree.line_start(text, start), tree.next_line(text, end)
+    begin = line_start(text, start)
+    after = next_line(text, end)
     if not text[begin:start].strip() and not text[end:after].strip() and after > end:
-        return tree.Edit(begin, after, "")
+        return Edit(begin, after, "")
     blanks = len(text[end:after]) - len(text[end:after].lstrip(" \t"))
-    return tree.Edit(start, end + blanks, "")
+    return Edit(start, end + blanks, "")
 
 
-def leading_gap(text: str, member: tree.Member) -> str:
+def leading_gap(text: str, member: Member) -> str:
     """The space between a member and the comma before it; for the first, before the next one."""
     stripped = len(text[: member.start].rstrip(" \t\r\n"))
     gap = text[stripped : member.start]
@@ -181,21 +191,21 @@ def leading_gap(text: str, member: tree.Member) -> str:
         if after and text.startswith('"', after.end()):
             return after[0]
         return "" if _colon(text, member) == ":" else " "
-    begin = tree.line_start(text, member.start)
+    begin = line_start(text, member.start)
     if not text[begin : member.start].strip():  # a comment is above it
         return ("\r\n" if text[begin - 2 : begin] == "\r\n" else "\n") + text[begin : member.start]
     return " "
 
 
-def _colon(text: str, member: tree.Member) -> str:
+def _colon(text: str, member: Member) -> str:
     """The colon between a member's key and value, with the space around it."""
     between = text[member.start : member.value.start]
     match = re.search(r"\"([ \t]*:[ \t]*)\Z", between)
     return match[1] if match else ": "
 
 
-def _scalar(token: str) -> tree.Value:
-    value: tree.Value = json.loads(token, parse_int=_integer)
+def _scalar(token: str) -> Value:
+    value: Value = json.loads(token, parse_int=_integer)
     return value
 
 
@@ -223,41 +233,42 @@ class _JsonReader:
         self._left = MOST_PARTS
         self._open: list[int] = []  # positions of brackets
 
-    def document(self) -> tree.Node:
+    def document(self) -> Node:
         self._skip()
         if self._position == len(self._text):  # nothing, or only comments: no servers
-            return tree.Node(tree.NodeKind.MAP, 0, len(self._text))
+            return Node(NodeKind.MAP, 0, len(self._text))
         node = self._value(0)
         self._skip()
         if self._position < len(self._text):
             self._wrong("there is text after the end")
         return node
 
-    def _value(self, depth: int) -> tree.Node:
+    def _value(self, depth: int) -> Node:
         self._count()
-        if depth > tree.MOST_DEPTH:
+        if depth > MOST_DEPTH:
             return self._skipped_value()
         character = self._text[self._position : self._position + 1]
         if character == "{":
-            return self._container(tree.NodeKind.MAP, "}", depth)
+            return self._container(NodeKind.MAP, "}", depth)
         if character == "[":
-            return self._container(tree.NodeKind.LIST, "]", depth)
+            return self._container(NodeKind.LIST, "]", depth)
         start = self._position
         if character == '"':
             value = self._string()
-            return tree.Node(tree.NodeKind.TEXT, start, self._position, value)
+            return Node(NodeKind.TEXT, start, self._position, value)
         token = _SCALAR.match(self._text, start)
         word = _WORD.match(self._text, start)
         if not token or not word or token.end() < word.end():
             self._wrong("a value is missing or invalid")
         self._position = token.end()
-        return tree.Node(tree.NodeKind.OTHER, start, self._position, _scalar(token[0]))
+        return Node(NodeKind.OTHER, start, self._position, _scalar(token[0]))
 
-    def _skipped_value(self) -> tree.Node:
+    def _skipped_value(self) -> Node:
         """A value that is nested too deeply, without its contents."""
         if not self._cuts:
             self._wrong("it is nested too deeply")
-        start, depth = self._position, 0
+        start = self._position
+        depth = 0
         while (token := _SKIPPED.match(self._text, self._position)) is not None:
             count = len(token[0]) if token[0][0] in "[]{}" else 0
             if token[0][0] in "]}" and count >= depth:
@@ -265,10 +276,11 @@ class _JsonReader:
                 break  # the end of this list or map, or for a scalar of the one around it
             self._position = token.end()
             depth += -count if token[0][0] in "]}" else count
-        return tree.Node(tree.NodeKind.OTHER, start, self._position)
+        return Node(NodeKind.OTHER, start, self._position)
 
-    def _container(self, kind: tree.NodeKind, closing: str, depth: int) -> tree.Node:
-        node, comma = tree.Node(kind, self._position, 0), None
+    def _container(self, kind: NodeKind, closing: str, depth: int) -> Node:
+        node = Node(kind, self._position, 0)
+        comma = None
         self._open.append(self._position)
         self._position += 1
         while True:
@@ -277,8 +289,9 @@ class _JsonReader:
                 break
             if comma is None and (node.members or node.items):
                 self._wrong("a comma is missing")
-            start, key = self._position, ""
-            if kind is tree.NodeKind.MAP:
+            start = self._position
+            key = ""
+            if kind is NodeKind.MAP:
                 key = self._string()
                 self._skip()
                 if not self._take(":"):
@@ -288,8 +301,8 @@ class _JsonReader:
             self._skip()
             position = self._position
             comma = position if self._take(",") else None
-            if kind is tree.NodeKind.MAP:
-                node.members.append(tree.Member(key, start, value.end, value, comma))
+            if kind is NodeKind.MAP:
+                node.members.append(Member(key, start, value.end, value, comma))
             else:
                 node.items.append(value)
         self._trailing(comma)
@@ -349,11 +362,11 @@ class _JsonReader:
         at = self._position if position is None else position
         if is_cut := at == len(self._text) and bool(self._open):
             at = self._open[-1]
-        column = at - tree.line_start(self._text, at) + 1
-        place = f"line {tree.find_line(self._text, at)}, column {column}"
+        column = at - line_start(self._text, at) + 1
+        place = f"line {find_line(self._text, at)}, column {column}"
         if not is_cut:
-            raise tree.UnreadableError(f"{place}: {what}.")
+            raise UnreadableError(f"{place}: {what}.")
         brackets = "1 bracket is" if len(self._open) == 1 else f"{len(self._open)} brackets are"
-        raise tree.UnreadableError(
+        raise UnreadableError(
             f"the file ends before it is complete: {brackets} open, the last one from {place}."
         )

@@ -209,7 +209,8 @@ def written_exceptions(
     root = Document(text, source).root
     if root is None or not root.is_mapping:
         return ()
-    reader, written = _PolicyReader(PolicyScope.USER, 0.0, today), list[WrittenException]()
+    reader = _PolicyReader(PolicyScope.USER, 0.0, today)
+    written = list[WrittenException]()
     entry = root.known_fields(("exceptions",)).get("exceptions")
     for position, item in enumerate(entry.items() if entry is not None else ()):
         until = item.known_fields(("until",)).get("until")

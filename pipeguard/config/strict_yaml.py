@@ -47,7 +47,8 @@ class Document:
 
     def wrong(self, node: yaml.Node, key: str, what: str) -> None:
         """Note an error."""
-        line, column = node.start_mark.line + 1, node.start_mark.column + 1
+        line = node.start_mark.line + 1
+        column = node.start_mark.column + 1
         self._problems.append((line, column, f"{key}: {what}" if key else what))
 
     def finish(self) -> None:

@@ -12,8 +12,26 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NoReturn
 
-from pipeguard.config import tree
 from pipeguard.config.json_text import Json
+from pipeguard.config.tree import (
+    MOST_DEPTH,
+    Edit,
+    Member,
+    Node,
+    NodeKind,
+    Span,
+    Style,
+    UneditableError,
+    UnreadableError,
+    Value,
+    find_line,
+    line_end,
+    line_start,
+    newline,
+    quote,
+    whole_lines,
+    without_lines,
+)
 
 _SPACE = re.compile(r"[ \t]*")
 _LINES = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
@@ -30,7 +48,7 @@ _BARE = re.compile(r"[^\s,\]}#]+")
 # A dotted key with too many parts: tomllib's time and memory grow with the square of their number.
 _LONG_KEY = re.compile(
     r"(?<![\w-])(?:(?:[A-Za-z0-9_-]++|\"[^\"\n]*+\"|'[^'\n]*+')[ \t]*+\.[ \t]*+)"
-    rf"{{{tree.MOST_DEPTH}}}"
+    rf"{{{MOST_DEPTH}}}"
 )
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+\Z")
 
@@ -38,23 +56,23 @@ _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+\Z")
 class Toml(Json):
     """TOML, whose inline values are edited as JSON's are."""
 
-    def read(self, text: str) -> tree.Node:
+    def read(self, text: str) -> Node:
         """Implement `Syntax`."""
         self.independent_data(text)  # its errors say more, and the scan relies on a valid text
         return _Scan(text).document()
 
-    def independent_data(self, text: str) -> tree.Value:
+    def independent_data(self, text: str) -> Value:
         """Implement `Syntax`; numbers with a fraction and dates as texts."""
         if long := _LONG_KEY.search(text):
-            line = tree.find_line(text, long.start())
-            raise tree.UnreadableError(f"line {line}: a key has {tree.MOST_DEPTH} parts or more.")
+            line = find_line(text, long.start())
+            raise UnreadableError(f"line {line}: a key has {MOST_DEPTH} parts or more.")
         try:
-            data: tree.Value = _without_dates(tomllib.loads(text, parse_float=str))
+            data: Value = _without_dates(tomllib.loads(text, parse_float=str))
         except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
-            raise tree.UnreadableError(f"it is not valid TOML: {error}.") from None
+            raise UnreadableError(f"it is not valid TOML: {error}.") from None
         return data
 
-    def literal(self, value: tree.Value) -> str:
+    def literal(self, value: Value) -> str:
         """Implement `Syntax`."""
         if isinstance(value, Mapping):
             inner = (f"{_key(key)} = {self.literal(item)}" for key, item in value.items())
@@ -67,68 +85,64 @@ class Toml(Json):
         """A key, quoted if it must be."""
         return _key(key)
 
-    def pairs(
-        self, node: tree.Node, member: tree.Member, text: str, new: Mapping[str, tree.Value]
-    ) -> str:
+    def pairs(self, node: Node, member: Member, text: str, new: Mapping[str, Value]) -> str:
         """Implement `Syntax`."""
         pairs = [f"{_key(key)} = {self.literal(value)}" for key, value in new.items()]
-        if node.style is tree.Style.BRACKETS:
+        if node.style is Style.BRACKETS:
             return ", ".join(pairs)
         if member.value.regions:
-            raise tree.UneditableError("a line cannot be added inside a separate table.")
-        indent = text[tree.line_start(text, member.start) : member.start]
-        return f"{tree.newline(text)}{indent}{node.prefix}".join(
-            (node.prefix + pairs[0], *pairs[1:])
-        )
+            raise UneditableError("a line cannot be added inside a separate table.")
+        indent = text[line_start(text, member.start) : member.start]
+        return f"{newline(text)}{indent}{node.prefix}".join((node.prefix + pairs[0], *pairs[1:]))
 
     def insert(
-        self, node: tree.Node, after: tree.Member | None, text: str, new: Mapping[str, tree.Value]
-    ) -> list[tree.Edit]:
+        self, node: Node, after: Member | None, text: str, new: Mapping[str, Value]
+    ) -> list[Edit]:
         """Implement `Syntax`."""
         pairs = [f"{_key(key)} = {self.literal(value)}" for key, value in new.items()]
-        if node.style is tree.Style.BRACKETS:
+        if node.style is Style.BRACKETS:
             if after is not None:
-                return [tree.Edit(after.end, after.end, "".join(f", {pair}" for pair in pairs))]
+                return [Edit(after.end, after.end, "".join(f", {pair}" for pair in pairs))]
             comma = ", " if node.members else " "
-            return [tree.Edit(node.start + 1, node.start + 1, " " + ", ".join(pairs) + comma)]
+            return [Edit(node.start + 1, node.start + 1, " " + ", ".join(pairs) + comma)]
         lines = [member for member in node.members if not member.value.regions]
         if after is None or after.value.regions:
             after = lines[-1] if lines else None
         if after is None:  # the table has no lines yet
             if not node.regions:
-                raise tree.UneditableError("it has no header of its own.")
-            end = tree.line_end(text, node.regions[0].start)
-            return [tree.Edit(end, end, "".join(f"{tree.newline(text)}{pair}" for pair in pairs))]
-        indent = text[tree.line_start(text, after.start) : after.start]
-        end = tree.line_end(text, after.end)
-        added = "".join(f"{tree.newline(text)}{indent}{node.prefix}{pair}" for pair in pairs)
-        return [tree.Edit(end, end, added)]
+                raise UneditableError("it has no header of its own.")
+            end = line_end(text, node.regions[0].start)
+            return [Edit(end, end, "".join(f"{newline(text)}{pair}" for pair in pairs))]
+        indent = text[line_start(text, after.start) : after.start]
+        end = line_end(text, after.end)
+        added = "".join(f"{newline(text)}{indent}{node.prefix}{pair}" for pair in pairs)
+        return [Edit(end, end, added)]
 
-    def remove(self, node: tree.Node, gone: Sequence[tree.Member], text: str) -> list[tree.Edit]:
+    def remove(self, node: Node, gone: Sequence[Member], text: str) -> list[Edit]:
         """Implement `Syntax`: whole lines, and whole tables with their headers."""
-        if node.style is tree.Style.BRACKETS:
+        if node.style is Style.BRACKETS:
             return super().remove(node, gone, text)
         tables = [span for member in gone for span in member.value.regions]
         lines = [member for member in gone if not member.value.regions]
         edits = [_without_table(node, span, text) for span in tables]
-        return edits + tree.without_lines(text, node, lines)
+        return edits + without_lines(text, node, lines)
 
 
-def _without_table(node: tree.Node, span: tree.Span, text: str) -> tree.Edit:
+def _without_table(node: Node, span: Span, text: str) -> Edit:
     """Remove a table, and the text between it and the rest of its entry if that is comments."""
     before = [region.end for region in node.regions if region.end <= span.start]
-    end = tree.line_end(text, span.end)
+    end = line_end(text, span.end)
     if before and _LINES.fullmatch(text, max(before), span.start):
-        return tree.Edit(tree.line_end(text, max(before)), end, "")
-    lines = tree.whole_lines(text, span.start, span.end)
-    return tree.Edit(lines.start, lines.end, "")
+        return Edit(line_end(text, max(before)), end, "")
+    lines = whole_lines(text, span.start, span.end)
+    return Edit(lines.start, lines.end, "")
 
 
 def _key(key: str) -> str:
-    return key if _PLAIN_KEY.match(key) else tree.quote(key).replace("\x7f", "\\u007f")
+    return key if _PLAIN_KEY.match(key) else quote(key).replace("\x7f", "\\u007f")
 
 
-def _without_dates(value: object) -> tree.Value:
+def _without_dates(value: object) -> Value:
     if isinstance(value, dict):
         return {key: _without_dates(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -142,10 +156,10 @@ class _Scan:
     def __init__(self, text: str) -> None:
         self._text = text
         self._position = 0
-        self._open: list[list[tree.Span]] = []  # the regions of the tables that a statement extends
+        self._open: list[list[Span]] = []  # the regions of the tables that a statement extends
 
-    def document(self) -> tree.Node:
-        root = tree.Node(tree.NodeKind.MAP, 0, len(self._text), style=tree.Style.LINES)
+    def document(self) -> Node:
+        root = Node(NodeKind.MAP, 0, len(self._text), style=Style.LINES)
         table = root
         self._skip(_LINES)
         while self._position < len(self._text):
@@ -156,29 +170,27 @@ class _Scan:
             self._skip(_LINES)
         return root
 
-    def _header(self, root: tree.Node) -> tree.Node:
+    def _header(self, root: Node) -> Node:
         start = self._position
         brackets = 2 if self._text.startswith("[[", start) else 1
         self._position += brackets
         keys = self._keys()
         self._position += brackets
         node = root
-        span = tree.Span(start, self._position)
+        span = Span(start, self._position)
         self._open = []
         for index, (key, key_start) in enumerate(keys):
             last = index == len(keys) - 1
             member = node.member(key)
             if member is None:
-                kind = tree.NodeKind.LIST if last and brackets == 2 else tree.NodeKind.MAP
-                member = tree.Member(key, key_start, span.end, tree.Node(kind, start, span.end))
-                member.value.style = tree.Style.LINES
+                kind = NodeKind.LIST if last and brackets == 2 else NodeKind.MAP
+                member = Member(key, key_start, span.end, Node(kind, start, span.end))
+                member.value.style = Style.LINES
                 node.members.append(member)
             node = member.value
-            if node.kind is tree.NodeKind.LIST:
+            if node.kind is NodeKind.LIST:
                 if last:
-                    node.items.append(
-                        tree.Node(tree.NodeKind.MAP, start, span.end, style=tree.Style.LINES)
-                    )
+                    node.items.append(Node(NodeKind.MAP, start, span.end, style=Style.LINES))
                 self._open.append(node.regions)
                 node = node.items[-1]
             self._open.append(node.regions)
@@ -186,30 +198,29 @@ class _Scan:
             regions.append(span)
         return node
 
-    def _statement(self, table: tree.Node) -> None:
+    def _statement(self, table: Node) -> None:
         start = self._position
         keys = self._keys()
         self._skip(_SPACE)
         self._position += 1  # the equals sign
         self._skip(_SPACE)
         value = self._value(0)
-        span = tree.Span(start, self._position)
-        node, prefix = table, ""
+        span = Span(start, self._position)
+        node = table
+        prefix = ""
         for (key, key_start), (_, next_start) in pairwise(keys):
             prefix = self._text[start:next_start]
             member = node.member(key)
             if member is None:
-                inner = tree.Node(
-                    tree.NodeKind.MAP, start, span.end, style=tree.Style.LINES, prefix=prefix
-                )
-                member = tree.Member(key, key_start, span.end, inner)
+                inner = Node(NodeKind.MAP, start, span.end, style=Style.LINES, prefix=prefix)
+                member = Member(key, key_start, span.end, inner)
                 node.members.append(member)
             node = member.value
             node.regions.append(span)
         # A member spans the whole statement, so that its prefix is removed or replaced with it.
-        node.members.append(tree.Member(keys[-1][0], start, span.end, value))
+        node.members.append(Member(keys[-1][0], start, span.end, value))
         for regions in self._open:
-            regions[-1] = tree.Span(regions[-1].start, span.end)
+            regions[-1] = Span(regions[-1].start, span.end)
 
     def _keys(self) -> list[tuple[str, int]]:
         keys = []
@@ -227,8 +238,8 @@ class _Scan:
                 return keys
             self._position += 1
 
-    def _value(self, depth: int) -> tree.Node:
-        if depth > tree.MOST_DEPTH:
+    def _value(self, depth: int) -> Node:
+        if depth > MOST_DEPTH:
             self._wrong()
         start = self._position
         if self._text.startswith("[", start):
@@ -243,11 +254,11 @@ class _Scan:
         if not match:
             self._wrong()
         self._position = match.end()
-        kind = tree.NodeKind.TEXT if match[0][0] in "\"'" else tree.NodeKind.OTHER
-        return tree.Node(kind, start, self._position, _scalar(match[0]))
+        kind = NodeKind.TEXT if match[0][0] in "\"'" else NodeKind.OTHER
+        return Node(kind, start, self._position, _scalar(match[0]))
 
-    def _array(self, depth: int) -> tree.Node:
-        node = tree.Node(tree.NodeKind.LIST, self._position, 0)
+    def _array(self, depth: int) -> Node:
+        node = Node(NodeKind.LIST, self._position, 0)
         self._position += 1
         self._skip(_LINES)
         while not self._text.startswith("]", self._position):
@@ -260,8 +271,8 @@ class _Scan:
         node.end = self._position
         return node
 
-    def _table(self, depth: int) -> tree.Node:
-        node = tree.Node(tree.NodeKind.MAP, self._position, 0)
+    def _table(self, depth: int) -> Node:
+        node = Node(NodeKind.MAP, self._position, 0)
         self._position += 1
         self._skip(_LINES)
         while not self._text.startswith("}", self._position):
@@ -275,14 +286,12 @@ class _Scan:
                 member = inner.member(key)
                 if member is None:
                     # A table with dotted keys inside braces is never edited.
-                    member = tree.Member(
-                        key, start, value.end, tree.Node(tree.NodeKind.MAP, start, value.end)
-                    )
+                    member = Member(key, start, value.end, Node(NodeKind.MAP, start, value.end))
                     member.value.shared = True
                     node.shared = True
                     inner.members.append(member)
                 inner = member.value
-            last = tree.Member(keys[-1][0], start, value.end, value)
+            last = Member(keys[-1][0], start, value.end, value)
             inner.members.append(last)
             self._skip(_LINES)
             if self._text.startswith(",", self._position):
@@ -298,9 +307,9 @@ class _Scan:
         self._position = match.end() if match else self._position
 
     def _wrong(self) -> NoReturn:
-        line = tree.find_line(self._text, self._position)
-        raise tree.UnreadableError(f"line {line}: it is written in a way that is not understood.")
+        line = find_line(self._text, self._position)
+        raise UnreadableError(f"line {line}: it is written in a way that is not understood.")
 
 
-def _scalar(token: str) -> tree.Value:
+def _scalar(token: str) -> Value:
     return _without_dates(tomllib.loads(f"v = {token}", parse_float=str)["v"])

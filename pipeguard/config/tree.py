@@ -100,7 +100,9 @@ class Node:
     def member(self, key: str) -> Member | None:
         """The member with that key; of several the last, which most parsers use."""
         if self._indexed is not self.members:
-            self._indexed, self._count, self._by_key = self.members, 0, {}
+            self._indexed = self.members
+            self._count = 0
+            self._by_key = {}
         if self._count < len(self.members):  # members of a list are only ever added
             self._by_key |= {member.key: member for member in self.members[self._count :]}
             self._count = len(self.members)

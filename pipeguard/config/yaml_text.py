@@ -154,7 +154,8 @@ class _TreeBuilder:
         self._left -= 1
         if depth > MOST_DEPTH or self._left < 0:
             raise UnreadableError("it is nested too deeply, or its aliases multiply.")
-        start, end = node.start_mark.index, node.end_mark.index
+        start = node.start_mark.index
+        end = node.end_mark.index
         shared = self._text[start : start + 1] in ("&", "!", "*")
         if isinstance(node, yaml.ScalarNode):
             kind = NodeKind.TEXT if node.tag == _TEXT else NodeKind.OTHER

@@ -10,7 +10,7 @@ import json
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.assess.connecting import CALL_END_SECONDS, close_in_time, run_child
 from pipeguard.assess.conversation import ConversationEnded, ServerDialogue
@@ -35,8 +35,7 @@ class DemoError(PipeGuardError):
     """The demonstration itself failed: the other side is silent or gone."""
 
 
-@dataclass(frozen=True, slots=True)
-class DemoExchange:
+class DemoExchange(NamedTuple):
     """A request and its answer.
 
     Attributes:
@@ -111,7 +110,8 @@ def converse(
     Raises:
         DemoError: the server is silent or gone, or does not open a conversation.
     """
-    over, client = Event(), None
+    over = Event()
+    client = None
     started = Command(command, environment, str(folder))
     try:
         with (

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.config.atomic_write import replace_file
 from pipeguard.demo.client import DemoClient, DemoError, DemoExchange, Json, converse, mapping
@@ -60,8 +60,7 @@ class Scene:
     failures: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Act:
+class Act(NamedTuple):
     """One request, seen from both sides.
 
     Attributes:
@@ -108,7 +107,8 @@ class Stage:
         # A ping's answer comes after everything sent before it, in both directions.
         ping = self.client.ask("ping", {})
         lines = self._record.read_text(encoding="utf-8").splitlines()
-        records, self._seen = [*map(json.loads, lines[self._seen :])], len(lines)
+        records = [*map(json.loads, lines[self._seen :])]
+        self._seen = len(lines)
         got, sent = (
             tuple(each[way] for each in records if each.get(way) not in (None, ping.sent, ping.got))
             for way in ("got", "sent")
@@ -194,7 +194,8 @@ def _split_injection(stage: Stage, _: Act) -> Scene:
 
 
 def _poisoned_description(stage: Stage, listed: Act) -> Scene:
-    offered, left = tool_names(listed.sent[-1]), tool_names(listed.exchange.got)
+    offered = tool_names(listed.sent[-1])
+    left = tool_names(listed.exchange.got)
     act = stage.call("convert", amount="10", note="")
     return _refuse(
         "poisoned-description",

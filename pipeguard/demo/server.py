@@ -72,7 +72,8 @@ class _DemoServer:
                 self._answer(json.loads(frame))
 
     def _answer(self, message: Json) -> None:
-        method, number = message.get("method"), message.get("id")
+        method = message.get("method")
+        number = message.get("id")
         if number is None:
             return
         params = message.get("params")
@@ -103,7 +104,8 @@ class _DemoServer:
         return None
 
     def _call(self, params: Json) -> Json:
-        name, given = params.get("name"), params.get("arguments")
+        name = params.get("name")
+        given = params.get("arguments")
         arguments = given if isinstance(given, dict) else {}
         if name == "get_forecast":
             self._forecasts += 1

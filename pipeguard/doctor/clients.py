@@ -40,7 +40,8 @@ def clients(machine: Machine) -> Iterable[Diagnosis]:
     count = {state: sum(other is state for _, other in judged) for state in GuardState}
     files = sum(bool(config.servers) for config in configs)
     summary = f"{pluralize(len(judged), 'server')} in {pluralize(files, 'file')}"
-    is_open, cannot = count[GuardState.OPEN], count[GuardState.CANNOT]
+    is_open = count[GuardState.OPEN]
+    cannot = count[GuardState.CANNOT]
     if is_open or cannot:
         parts = f"{is_open} not guarded, {cannot} that cannot be guarded"
         yield note(f"{summary}: {parts}", "pipeguard setup")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from pipeguard.clients.machine import Machine
 from pipeguard.unicode.display import visible
@@ -48,8 +49,7 @@ def wrong(what: str, fix: str) -> Diagnosis:
     return Diagnosis(DiagnosisState.WRONG, visible(what), visible(fix))
 
 
-@dataclass(frozen=True, slots=True)
-class InstallationCheck:
+class InstallationCheck(NamedTuple):
     """A check of the installation.
 
     Attributes:

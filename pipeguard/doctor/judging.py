@@ -74,7 +74,8 @@ def rules(_machine: Machine) -> Iterable[Diagnosis]:
     from pipeguard.rulebook.samples import texts
 
     packs = sources()
-    chosen, begun = load_rules(packs), perf_counter()
+    chosen = load_rules(packs)
+    begun = perf_counter()
     ready = wait_for_engines(packs)
     seconds = perf_counter() - begun
     by_surface = {engine.surface: engine for engine in ready}

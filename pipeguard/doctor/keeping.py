@@ -72,7 +72,8 @@ def audit(_machine: Machine) -> Iterable[Diagnosis]:
         return
     problems, listed, _ = examine(path)
     if problems:
-        first, count = problems[0], len(problems)
+        first = problems[0]
+        count = len(problems)
         yield wrong(
             f"the audit was changed: {pluralize(count, 'problem')}, the first: "
             f"{first.chain or 'chains'}: {first.what}",

@@ -69,7 +69,8 @@ class PolicyReport(NamedTuple):
     def find_source(self, key: str) -> PolicyScope | None:
         """The file that a setting of `describe_policy` comes from; None for a default."""
         user, project = (self.files.get(scope, (None, None))[1] for scope in PolicyScope)
-        applied, field = describe_policy(self.policy)[key], _FIELDS.get(key, "")
+        applied = describe_policy(self.policy)[key]
+        field = _FIELDS.get(key, "")
         if project is not None and describe_policy(combine(user, None))[key] != applied:
             return PolicyScope.PROJECT
         is_written = user is not None and getattr(user, field, None) is not None
@@ -91,7 +92,8 @@ def read_policies(files: Mapping[PolicyScope, str | None]) -> PolicyReport:
     Raises:
         PolicyError: at least one is invalid; the message lists every error in all of them.
     """
-    parsed, errors = dict[PolicyScope, tuple[str, PolicyFile]](), list[str]()
+    parsed = dict[PolicyScope, tuple[str, PolicyFile]]()
+    errors = list[str]()
     for scope, found in files.items():
         if found is not None:
             try:

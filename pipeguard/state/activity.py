@@ -78,7 +78,8 @@ def recent_activity(store: Store, now: float, window_seconds: float) -> list[Ser
     activity = []
     for name in sorted({*seen, *waiting, *store.named_servers()}):
         times, blocked, held = seen.get(name, ([], 0, 0))
-        state, rate = "active" if name in seen else "idle", len(times) / window_seconds
+        state = "active" if name in seen else "idle"
+        rate = len(times) / window_seconds
         quantiles = quantile(times, 0.5), quantile(times, 0.99)
         counts = blocked, held, waiting.get(name, 0)
         activity.append(ServerActivity(name, state, rate, *quantiles, *counts))

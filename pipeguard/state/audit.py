@@ -341,7 +341,8 @@ def _conditions(where: AuditFilter) -> tuple[str, list[str | int]]:
     """The condition of a selection in SQL, and its values."""
     event = spell_event(where.event) or where.event
     where = where._replace(event=event, rule=where.rule.removesuffix(".*"))  # as a policy names it
-    conditions, values = ["1" if where.pings else f"NOT ({_IS_PING})"], list[str | int]()
+    conditions = ["1" if where.pings else f"NOT ({_IS_PING})"]
+    values = list[str | int]()
     for field, condition in _CONDITIONS.items():
         if value := getattr(where, field):
             conditions.append(condition)

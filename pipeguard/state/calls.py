@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from pipeguard.state.row_filter import RowFilter
     from pipeguard.state.store import Store
 
-HOUR_SECONDS, BIN_SECONDS = 3600, 30
+HOUR_SECONDS = 3600
+BIN_SECONDS = 30
 BUSY_ROWS, BUSY_SECONDS = 500, 10  # rows and time: 50 rows in a second
 _JUDGED_SECONDS = 60.0  # that judging a request or its answer may take: no duration has that
 _REACH_ROWS = 400  # of a chain, between a request and the answer to it unless that was slow
@@ -127,7 +128,8 @@ def _pair(
     store: Store, rows: list[_Row], before: int
 ) -> list[tuple[int, AuditRow, AuditRow | None]]:
     """Each row with its counterpart, among the rows or else in the store."""
-    found, pairs = _match(rows), []
+    found = _match(rows)
+    pairs = []
     for number, row in rows:
         other = found.get(number)
         if other is not None and _is_request(row):
@@ -176,10 +178,12 @@ def _came(row: AuditRow) -> float:
 
 def _look_up(store: Store, number: int, row: AuditRow) -> _Row | None:
     """The counterpart of a row in the store."""
-    entry, middle = row.entry, row.seq
+    entry = row.entry
+    middle = row.seq
     if entry.duration_ms is None and (not _is_request(row) or entry.action == "block"):
         return None
-    came, (chain, method, tool, size) = to_utc_text(_came(row)), _key(row)
+    came = to_utc_text(_came(row))
+    (chain, method, tool, size) = _key(row)
     if (entry.duration_ms or 0) >= SLOW_MS:
         middle = find_place(store, came, range(1, row.seq), "chain = ? AND seq", chain)
     near = (
@@ -238,7 +242,8 @@ class HourCounts:
         with self._lock:
             last = last_number(store)
             if last < self._last:
-                self._last, self._bins = 0, {}
+                self._last = 0
+                self._bins = {}
             first = (int(now) - HOUR_SECONDS) // BIN_SECONDS + 1
             self._add(store, max(self._last, last - MOST_LOOKED_AT), first)
             self._last = last

@@ -54,7 +54,8 @@ class KeyedHash:
 
     def __call__(self, frame: bytes) -> str:
         """The digest of a frame."""
-        inner, outer = self._inner.copy(), self._outer.copy()
+        inner = self._inner.copy()
+        outer = self._outer.copy()
         inner.update(frame)
         outer.update(inner.digest())
         return outer.hexdigest()

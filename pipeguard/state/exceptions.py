@@ -128,7 +128,8 @@ def to_event(row: AuditRow) -> AuditedEvent:
     """The verdict of a row."""
     entry = row.entry
     names = entry.event, entry.time, row.server, entry.tool, entry.method, entry.action
-    findings, size = tuple(parse_findings(entry)), entry.frame_bytes
+    findings = tuple(parse_findings(entry))
+    size = entry.frame_bytes
     return AuditedEvent(*names, findings, entry.kind, size, client=entry.client)
 
 
@@ -322,7 +323,8 @@ def allow(path: str, exemptions: Sequence[Exemption], today: datetime.date) -> s
     added = [exemption for exemption in exemptions if exemption.where not in present]
     if not added:
         return None
-    lines, flow = partial(entries, added), list(map(flow_entry, added))
+    lines = partial(entries, added)
+    flow = list(map(flow_entry, added))
     insert = partial(with_items, text, Yaml(), ("exceptions",), flow, lines)
     changed = prove(path, today, insert, partial(_has_one_difference, added, before))
     if changed is not None:

@@ -111,13 +111,16 @@ def describe_place(place: str) -> str:
 
 def _describe(exemption: Exemption, *, is_one: bool = True) -> str:
     """Describe an exception, or several that differ in their contents, without its rule."""
-    place, tool = exemption.place, exemption.tool and quote(exemption.tool)
+    place = exemption.place
+    tool = exemption.tool and quote(exemption.tool)
     named = exemption.path or exemption.host
-    before, of = f"{describe_place(place)} of ", f"calls of {tool}" if tool else "messages"
+    before = f"{describe_place(place)} of "
+    of = f"calls of {tool}" if tool else "messages"
     if place == "call.arguments":
         before = ""
     elif place == "result.text" and exemption.tool and not named:
-        before, of = "", f"results of {tool}"
+        before = ""
+        of = f"results of {tool}"
     ends = ": the model then sees it" if place.startswith("result.") else ""
     if named:
         return f"{before}{of} that name {quote(named)}, and no other file or host{ends}"

@@ -276,7 +276,8 @@ class Recorder:
             lost = self._note.verdicts
             self._log_line("error", "verdicts are missing from the audit", lost=lost)
         with self._room:
-            self.is_closing, self.healthy = True, self.healthy and is_healthy
+            self.is_closing = True
+            self.healthy = self.healthy and is_healthy
             self._room.notify_all()
         self._ended.set()
 
@@ -341,7 +342,8 @@ class Recorder:
 
     def _report_pins(self) -> None:
         """Hand changed pins on; if that fails, again at the next look."""
-        changed, take = self._changed_pins, self._on_pins
+        changed = self._changed_pins
+        take = self._on_pins
         if changed is None or take is None:
             return
         error = _describe_failure(lambda: take(changed))
@@ -400,7 +402,8 @@ class _RecordingThread:
     # --- in the thread ---
 
     def _run(self) -> None:
-        quiet_rounds, watched = 0, time.monotonic()
+        quiet_rounds = 0
+        watched = time.monotonic()
         is_over = False
         try:
             while not is_over:
@@ -412,11 +415,9 @@ class _RecordingThread:
                 busy = [recorder for recorder in recorders if recorder.begin_round()]
                 quiet_rounds = 0 if busy else quiet_rounds + 1
                 self._write_all(recorders)
-                is_late = time.monotonic() - watched >= WATCH_SECONDS
-                failure = _describe_failure(self.opened.read) if is_late else None  # 5 s if locked
-                for recorder in recorders if is_late else ():
-                    recorder.watch(failure)
-                watched = time.monotonic() if is_late else watched
+                if time.monotonic() - watched >= WATCH_SECONDS:
+                    self._watch_all(recorders)
+                    watched = time.monotonic()
                 is_over = self._end(leaving)
         finally:
             if not is_over:
@@ -444,6 +445,11 @@ class _RecordingThread:
                 for recorder in recorders
                 if recorder.end_batch(failure, is_written=not error and recorder in together)
             ]
+
+    def _watch_all(self, recorders: Sequence[Recorder]) -> None:
+        failure = _describe_failure(self.opened.read)  # takes 5 s if it is locked
+        for recorder in recorders:
+            recorder.watch(failure)
 
     def _append_all(self, recorders: Sequence[Recorder], together: list[Recorder]) -> None:
         with self.opened.open().transaction():

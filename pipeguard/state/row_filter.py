@@ -118,7 +118,8 @@ def parse_filter(text: str) -> RowFilter:
 
 
 def _parse_term(word: str) -> FilterTerm:
-    is_not, rest = word.startswith("-"), word.removeprefix("-")
+    is_not = word.startswith("-")
+    rest = word.removeprefix("-")
     plain = rest.replace('"', "")
     if not plain:
         raise WrongFilterError(f"{show(word, 20)} says nothing: a word or a field belongs there.")

@@ -108,7 +108,8 @@ def stream_rows(store: Store, where: RowFilter) -> Iterator[AuditRow]:
     """
     condition, values = to_condition(where)
     condition = f"WHERE id > ? AND {condition} ORDER BY id LIMIT ?"
-    number, is_more = 0, True
+    number = 0
+    is_more = True
     while is_more:
         batch = [*select(store, f"id, {COLUMNS}", condition, (number, *values, BATCH_ROWS))]
         yield from (make_row(columns) for _, *columns in batch)

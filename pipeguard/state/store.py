@@ -136,9 +136,11 @@ class Store(StateDatabase):
             stored = self._stored_name(name, identity)  # another process may have been faster
             if stored is not None:
                 return stored
-            server, digits = name, 6
+            server = name
+            digits = 6
             while self.read("SELECT 1 FROM servers WHERE server = ?", server):
-                server, digits = f"{name}-{identity[:digits]}", digits + 2
+                server = f"{name}-{identity[:digits]}"
+                digits = digits + 2
             insert = (
                 "INSERT INTO servers (server, name, identity, launched, since)"
                 " VALUES (?, ?, ?, ?, ?)"

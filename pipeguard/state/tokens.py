@@ -283,7 +283,8 @@ class TokenReader:
         """Read the store again if it has changed."""
         try:
             if not self._store.is_in_place():
-                self._store, self._version = self._store.reopen(), -1
+                self._store = self._store.reopen()
+                self._version = -1
             version = self._store.change_counter()
             if version != self._version:
                 self._tokens = {token.name: token for token in stored_tokens(self._store)}

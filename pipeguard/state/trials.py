@@ -136,7 +136,8 @@ def _fits(row: AuditRow, exempt: Exempt) -> bool | None:
 
 
 def _try_removal(passed: Sequence[AuditRow], exempt: Exempt, policy: Policy) -> Outcomes:
-    removed, layers = (exempt.where, exempt.why), []
+    removed = (exempt.where, exempt.why)
+    layers = []
     for layer in policy.layers:
         kept = tuple(each for each in layer.exceptions if (each.where, each.why) != removed)
         layers.append(layer._replace(exceptions=kept))

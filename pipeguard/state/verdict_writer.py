@@ -136,8 +136,11 @@ class VerdictWriter:
         self._run = run
         self._last_seen = None if pins is None else _fingerprints(pins)
         self._store: Store | None = None  # as it was opened last
-        self._counter, self._last_time = (-1, 0), 0.0
-        self._is_first, self._is_replaced, self._again = True, False, False
+        self._counter = (-1, 0)
+        self._last_time = 0.0
+        self._is_first = True
+        self._is_replaced = False
+        self._again = False
 
     def write(self, batch: list[PendingVerdict], lost: int) -> Pins | None:
         """Write audit entries, if an audit is kept, and pins in one transaction.
@@ -173,7 +176,8 @@ class VerdictWriter:
             return None
         self._opened.pin_writes += 1
         # Once more after a change: the pins handed on before lacked the ones written now.
-        again, self._again = self._again, self._last_seen != _fingerprints(before)
+        again = self._again
+        self._again = self._last_seen != _fingerprints(before)
         self._last_seen = _fingerprints(after)
         return after if self._again or again else None
 
@@ -224,14 +228,17 @@ class VerdictWriter:
             store.hold_unreviewed(self._server)
         pins = store.pins(self._server)
         self._counter = counter
-        before, self._last_seen = self._last_seen, _fingerprints(pins)
+        before = self._last_seen
+        self._last_seen = _fingerprints(pins)
         return None if before == self._last_seen else pins
 
     def _open(self) -> Store:
         store = self._opened.open()
         if self._store not in (None, store):
             # The Guard keeps its pins: else removing the file would make any definition the first.
-            self._last_seen, self._is_replaced, self._counter = None, True, (-1, 0)
+            self._last_seen = None
+            self._is_replaced = True
+            self._counter = (-1, 0)
         self._store = store
         if self._last_seen is None:
             self._last_seen = _fingerprints(store.pins(self._server))

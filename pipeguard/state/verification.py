@@ -173,9 +173,11 @@ def _without_pruned(store: Store, stored: list[Chain]) -> tuple[list[Chain], Cha
             pruned.add(row.entry.frame_sha256)
     while any(chain.first in pruned for chain in stored):
         stored = stored[1:]
-    number, first = 0, ""
+    number = 0
+    first = ""
     if stored and stored[0].previous in pruned:
-        number, first = stored[0].number - 1, stored[0].previous
+        number = stored[0].number - 1
+        first = stored[0].previous
     return stored, Chain(number, "", "", "", "", first, "", 0)
 
 
@@ -195,7 +197,9 @@ def _verify_chains(store: Store, expected: list[Chain], before: Chain) -> Iterat
 
 
 def _verify_rows(store: Store, chain: Chain) -> Iterator[Problem]:
-    seq, head, follows = 0, chain.first, True
+    seq = 0
+    head = chain.first
+    follows = True
     for columns in select(store, COLUMNS, "WHERE chain = ? ORDER BY seq", (chain.chain,)):
         row = make_row(columns)
         if row.seq != seq + 1:
@@ -203,12 +207,15 @@ def _verify_rows(store: Store, chain: Chain) -> Iterator[Problem]:
             follows = False
         is_intact = row.hash == hash_of_row(columns[:-1])
         if not is_intact:
-            what, event = f"row {row.seq} was changed or moved", row.entry.event
+            what = f"row {row.seq} was changed or moved"
+            event = row.entry.event
             yield Problem(chain.chain, row.seq, what, event)
         elif follows and row.prev_hash != head:
             yield Problem(chain.chain, row.seq, f"row {row.seq} does not follow the row before it")
         # The row after a wrong one is not wrong itself, so its link is not checked.
-        seq, head, follows = row.seq, row.hash, is_intact
+        seq = row.seq
+        head = row.hash
+        follows = is_intact
     if seq < chain.length:
         yield Problem(chain.chain, seq + 1, _missing(seq + 1, chain.length))
     elif seq > chain.length:

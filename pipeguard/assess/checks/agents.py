@@ -72,6 +72,7 @@ def _find_setting(path: Path, name: str, spec: FileSpec, value: object) -> Itera
         return
     if node is None or not data:
         return
-    key, line = ".".join(spec.servers[0]), find_line(reading.text, node.start)
+    key = ".".join(spec.servers[0])
+    line = find_line(reading.text, node.start)
     message = f"With `{key}: {json.dumps(data)}`, {name} does not ask first."
     yield replace(UNASKED.at(path, message, line=line, key=key), client=spec.client)

@@ -26,7 +26,8 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
 def _of(config: Config, *, shared: bool) -> Iterator[PostureFinding]:
     try:
         path = Path(os.path.realpath(config.path))  # Path.resolve raises on a loop of links
-        status, folder = path.stat(), path.parent.stat()
+        status = path.stat()
+        folder = path.parent.stat()
     except OSError:
         return
     if status.st_mode & stat.S_IWOTH:

@@ -57,7 +57,8 @@ def _alike(by_name: dict[str, list[ServerEntry]]) -> Iterator[PostureFinding]:
         by_looks.setdefault(_looks(name), []).append(name)
     for names in by_looks.values():
         for first, second in _pairs(names):
-            entry, other = by_name[first][0], by_name[second][0]
+            entry = by_name[first][0]
+            other = by_name[second][0]
             if _is_same(entry, other):
                 continue
             rated = ALIKE.with_severity(_severity(first, second))

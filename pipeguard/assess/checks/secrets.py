@@ -96,8 +96,9 @@ def _references(server: ServerEntry) -> Iterator[tuple[str, _Value]]:
     for value in _values(server):
         is_argument = value.span.startswith("args.")
         is_resolved = is_argument or value.place.startswith(("The variable ", "The header "))
-        for name in find_references(value.value, is_argument=is_argument) if is_resolved else ():
-            yield name, value
+        if is_resolved:
+            for name in find_references(value.value, is_argument=is_argument):
+                yield name, value
 
 
 def _unread(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
@@ -132,7 +133,8 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
             words = ("secrets", "set", _name_secret(server.name, named.get(value.name, value.name)))
             fix: tuple[str, ...] = ("pipeguard", *words)
             if is_token and server.scope is not ConfigScope.PROJECT:
-                severity, what = Severity.LOW, _OF_GATEWAY
+                severity = Severity.LOW
+                what = _OF_GATEWAY
                 fix = fix if server.guard is not None else ()
             yield CLEAR.with_severity(severity).at(
                 server,
@@ -157,7 +159,8 @@ def _values(server: ServerEntry) -> Iterator[_Value]:
 
 
 def _of_word(span: str, word: str, before: str) -> Iterator[_Value]:
-    option, header = _OPTION.match(word), _HEADER.match(word)
+    option = _OPTION.match(word)
+    header = _HEADER.match(word)
     after = _OPTION.match(before)
     if "://" in word:
         yield from _of_url(span, word, "An address among the arguments")
@@ -182,7 +185,8 @@ def _of_word(span: str, word: str, before: str) -> Iterator[_Value]:
 def _of_url(span: str, url: str, place: str) -> Iterator[_Value]:
     try:
         parts = urlsplit(url)
-        password, user = parts.password, parts.username
+        password = parts.password
+        user = parts.username
     except ValueError:
         return
     if password:
@@ -214,7 +218,8 @@ def _certain(target: AssessmentTarget, values: list[_Value]) -> set[int]:
 
 def _find_suspects(candidate: _Value) -> Severity | None:
     """Rate a value that no rule finds, by its name and its looks; None if it is harmless."""
-    name, value = candidate.name, _bare(candidate.value)
+    name = candidate.name
+    value = _bare(candidate.value)
     if len(value) < _LEAST_CHARS or _PLACEHOLDER.match(value) or _REFERENCE.search(candidate.value):
         return None
     is_path = "://" in value or value.startswith(("/", "./", "~", "C:\\"))

@@ -36,10 +36,12 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
         yield UNREADABLE.at(target.store, " ".join(str(error).split()))
         return
     if problems:  # the command lists them all: somebody may have changed every row
-        first, more = problems[0], len(problems) - 1
+        first = problems[0]
+        more = len(problems) - 1
         message = f"{first.chain or 'the table of chains'}: {first.what}"
         message += f", and {pluralize(more, 'more problem')}" if more else ""
-        fix, key = ("pipeguard", "audit", "verify"), f"{first.chain} {first.seq}"
+        fix = ("pipeguard", "audit", "verify")
+        key = f"{first.chain} {first.seq}"
         yield BROKEN.at(target.store, f"{message}.", key=key, fix=fix)
 
 

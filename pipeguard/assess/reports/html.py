@@ -176,6 +176,9 @@ def _column(index: int, texts: Iterable[tuple[str, str]], rows: int) -> list[Box
 
 def _line(kind: str, first: Box, second: Box) -> tuple[str, str]:
     """A line between two boxes, as its class and its path in SVG."""
-    begin, half = first.x + first.width, BOX_HEIGHT // 2
-    middle, start, end = (begin + second.x) // 2, first.y + half, second.y + half
+    begin = first.x + first.width
+    half = BOX_HEIGHT // 2
+    middle = (begin + second.x) // 2
+    start = first.y + half
+    end = second.y + half
     return kind, f"M{begin} {start} C{middle} {start} {middle} {end} {second.x} {end}"

@@ -42,7 +42,8 @@ def render(assessment: Assessment) -> str:
     blocks: list[tuple[Severity, list[str]]] = []
     own: dict[str, list[PostureFinding]] = {}
     for (check, _, mark), findings in same.items():
-        first, title = findings[0], checks()[check].title
+        first = findings[0]
+        title = checks()[check].title
         if not first.server or len(findings) == 1:
             file = assessment.file(first)
             own.setdefault(f"{_name(first)}  {file}" if first.server else title, []).extend(
