@@ -28,14 +28,7 @@ from pipeguard.detect.commands.nested_commands import MAX_LINE
 from pipeguard.detect.commands.posix_shell import WordReader, _Script
 from pipeguard.detect.commands.powershell import DISGUISES
 from pipeguard.detect.commands.shell_output import PRINTING_PROGRAMS
-from pipeguard.detect.flows import (
-    ledger,
-    outgoing_call,
-    overlap,
-    secret_values,
-    text_values,
-    tool_results,
-)
+from pipeguard.detect.flows import leak_search, outgoing_call, secret_values, tool_results
 from pipeguard.detect.flows.outgoing_call import Call
 from pipeguard.detect.flows.tool_results import ToolResult
 from pipeguard.detect.model import cascade, quotation
@@ -278,22 +271,25 @@ def _flow_heuristics() -> Iterator[Part]:
     """Parts of flows: signs of a leak, values of a call, and excuses."""
     follow = Call.follow
 
-    def follow_nothing(call: Call, _before: str) -> None:
-        follow(call, "")
+    def follow_nothing(call: Call, _before: list[str], pieces: list[str]) -> None:
+        follow(call, [], pieces)
 
-    yield _function("flow.secrets", ledger, "_secrets", lambda *_: (False, False))
+    def join_nothing(call: Call, before: list[str], _pieces: list[str]) -> None:
+        follow(call, before, [])
+
+    yield _function("flow.secrets", leak_search, "_rate_secret", lambda *_: None)
     yield _function("flow.named-secrets", secret_values, "named_secrets", lambda _text: [])
-    yield _function("flow.secrets-in-pieces", overlap, "in_pieces", lambda *_: False)
-    yield _function("flow.private-text", ledger, "_private_text", lambda *_, **__: None)
+    yield _function("flow.secrets-in-pieces", outgoing_call, "in_pieces", lambda *_: False)
+    yield _function("flow.private-text", leak_search, "_rate_text", lambda *_, **__: None)
     yield _function("flow.hidden-text", Call, "hides", lambda *_: 0)
-    yield _function("flow.lists-of-people", text_values, "people", lambda _text: set())
+    yield _function("flow.lists-of-people", outgoing_call, "people", lambda _text: set())
     yield _function("flow.marked", ToolResult, "is_marked", lambda _result: False)
     yield _function("flow.personal", tool_results, "tells_of_people", lambda _text: False)
-    yield _function("flow.orders-obeyed", ledger, "_orders_obeyed", lambda *_: [])
-    yield _function("flow.untrusted-run", ledger.Flows, "_find_repeated", lambda *_: [])
+    yield _function("flow.orders-obeyed", leak_search, "_find_obeyed", lambda *_: [])
+    yield _function("flow.untrusted-run", leak_search, "_find_repeated", lambda *_: [])
     yield _function("flow.decoded-calls", outgoing_call, "readings", _as_it_is)
     yield _function("flow.torn-calls", Call, "follow", follow_nothing, _is_followed)
-    yield _function("flow.pieces-of-calls", Call, "put_together", lambda *_: None, _is_several)
+    yield _function("flow.pieces-of-calls", Call, "follow", join_nothing, _is_several)
     yield _function("flow.goes-back", Call, "goes_back", lambda *_: False)
 
 
@@ -306,7 +302,7 @@ def _is_followed(given: tuple[Any, ...], _result: object) -> bool:
 
 
 def _is_several(given: tuple[Any, ...], _result: object) -> bool:
-    return len(given[1]) > 1
+    return len(given[2]) > 1
 
 
 def _model_stages() -> Iterator[Part]:
