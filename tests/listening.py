@@ -18,8 +18,8 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Self
 
+from tests.forking import PIPEGUARD, start
 from tests.launch.processes import PATIENCE_SECONDS
-from tests.wrap.wrapped import PIPEGUARD
 
 ADDRESS = re.compile(rb"^(?:.*listening on )?((?:http|ws)s?://[^\s\x22]+)", re.MULTILINE)
 START_SECONDS = 120.0  # the first of all compiles the rules
@@ -53,7 +53,7 @@ class Process:
         self.log = log
         self.told_on_stderr = told_on_stderr
         with log.open("wb") as file:
-            self.process = subprocess.Popen(
+            self.process = start(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL if told_on_stderr else subprocess.PIPE,

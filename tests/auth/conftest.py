@@ -10,29 +10,35 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.forking import PIPEGUARD, start
 from tests.tools import node, npm_modules, server_python
 
 HERE = Path(__file__).resolve().parent
 SERVER = HERE / "server.py"
-PIPEGUARD = (sys.executable, "-E", "-P", "-m", "pipeguard")
 RESOURCE_SECRET = secrets.token_urlsafe(24)
 PATIENCE_SECONDS = 60
 # A keyring in a file, as its user may choose one: machines of tests have no better one.
 KEYRING = "keyrings.alt.file.PlaintextKeyring"
+SERVER_MODULES = ("jwt", "mcp.server.mcpserver", "uvicorn")
+MODULES = (  # of a login
+    *("pipeguard.cli.auth", "pipeguard.auth.login", "pipeguard.auth.sdk", "keyring"),
+    *("anyio._backends._asyncio", "httpcore2", "keyrings.alt.file"),
+)
 
 
 @contextmanager
-def running(command: list[str], log: Path) -> Iterator[Any]:
+def running(
+    command: list[str], log: Path, start: Callable[..., subprocess.Popen[Any]] = subprocess.Popen
+) -> Iterator[Any]:
     """Start a process that prints one line of JSON when it is ready; yield that line."""
     with log.open("ab") as stderr:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr
-        )
+        process = start(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr)
     assert process.stdout is not None
     try:
         line = process.stdout.readline()
@@ -44,46 +50,6 @@ def running(command: list[str], log: Path) -> Iterator[Any]:
         process.stdout.close()
 
 
-class Forks:
-    """A process that forks copies of a program, with the SDK imported once."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-
-    @contextmanager
-    def running(self, argument: str, log: Path) -> Iterator[Any]:
-        """Do the same as `running` for such a copy."""
-        told = self._ask(argument=argument, log=str(log))
-        try:
-            assert told["line"], log.read_text()
-            yield json.loads(told["line"])
-        finally:
-            self._ask(end=told["id"])
-
-    def run(
-        self, arguments: list[str], stdin: str, environment: Mapping[str, str], folder: Path
-    ) -> subprocess.CompletedProcess[str]:
-        """Do the same as `subprocess.run` for such a copy."""
-        streams = [folder / name for name in ("stdin", "stdout", "stderr")]
-        for path, content in zip(streams, (stdin, "", ""), strict=True):
-            path.write_text(content, "utf-8")
-        told = self._ask(
-            arguments=arguments,
-            environment=dict(environment),
-            streams=list(map(str, streams)),
-            seconds=PATIENCE_SECONDS,
-        )
-        said = [path.read_text("utf-8") for path in streams[1:]]
-        return subprocess.CompletedProcess(arguments, told["code"], *said)
-
-    def _ask(self, **asked: object) -> Any:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(f"{json.dumps(asked)}\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
-
-
 @dataclass
 class Site:
     """A place to log in to: servers, and a person's own folders.
@@ -93,16 +59,12 @@ class Site:
         folder: this test's own folder.
         browsed: the file with the addresses that the scripted browser visited.
         denied: hashes of tokens that the server refuses, whatever their issuer says.
-        forks: starts MCP servers; None to start each by itself.
-        guards: starts PipeGuard; None to start each by itself.
     """
 
     issuer: str
     folder: Path
     stack: ExitStack
     environment: dict[str, str]
-    forks: Forks | None = None
-    guards: Forks | None = None
     said: list[str] = field(default_factory=list)
 
     @property
@@ -125,9 +87,9 @@ class Site:
             "secret": RESOURCE_SECRET,
             "denied": str(self.denied),
         }
-        argument, log = json.dumps(settings), self.folder / "server.log"
-        command = [str(server_python()), "-I", str(SERVER), argument]
-        started = self.forks.running(argument, log) if self.forks else running(command, log)
+        program = (str(server_python()), "-I", str(SERVER))
+        fork = partial(start, program=program, modules=SERVER_MODULES)
+        started = running([*program, json.dumps(settings)], self.folder / "server.log", fork)
         url: str = self.stack.enter_context(started)["url"]
         return url
 
@@ -138,20 +100,12 @@ class Site:
         waits = (
             ("--timeout", "60") if arguments[0] == "login" and "--timeout" not in arguments else ()
         )
-        words = ["auth", *arguments, *waits]
+        command = [*PIPEGUARD, "auth", *arguments, *waits]
         variables = self.environment | dict(environment or {})
-        if self.guards:
-            done = self.guards.run(words, stdin, variables, self.folder)
-        else:
-            done = subprocess.run(
-                [*PIPEGUARD, *words],
-                input=stdin,
-                env=variables,
-                capture_output=True,
-                text=True,
-                timeout=PATIENCE_SECONDS,
-                check=False,
-            )
+        piped: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        with start(command, modules=MODULES, env=variables, text=True, **piped) as process:
+            told = process.communicate(stdin, PATIENCE_SECONDS)
+        done = subprocess.CompletedProcess(command, process.returncode, *told)
         self.said += [done.stdout, done.stderr]
         return done
 
@@ -172,40 +126,8 @@ class Site:
 Sites = Callable[..., Site]
 
 
-@contextmanager
-def _forking(python: list[str], program: str, *modules: str) -> Iterator[Forks | None]:
-    """Start a process that forks programs with the SDK loaded; None if the system cannot fork."""
-    if not hasattr(os, "fork"):
-        yield None
-        return
-    with subprocess.Popen(
-        [*python, str(HERE / "forks.py"), program, *modules],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        yield Forks(process)
-
-
-@pytest.fixture(scope="session")
-def forks() -> Iterator[Forks | None]:
-    """A process that forks MCP servers."""
-    modules = ("jwt", "mcp.server.mcpserver", "uvicorn")
-    with _forking([str(server_python()), "-I"], str(SERVER), *modules) as started:
-        yield started
-
-
-@pytest.fixture(scope="session")
-def guards() -> Iterator[Forks | None]:
-    """A process that forks `pipeguard` with everything loaded that a login needs."""
-    modules = ("pipeguard.cli.auth", "pipeguard.auth.login", "pipeguard.auth.sdk")
-    libraries = ("anyio._backends._asyncio", "httpcore2", "keyring", "keyrings.alt.file")
-    with _forking([sys.executable, "-E", "-P"], "pipeguard", *modules, *libraries) as started:
-        yield started
-
-
 @pytest.fixture
-def site(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forks: Forks | None, guards: Forks | None
-) -> Iterator[Sites]:
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sites]:
     """Return a function that starts an authorization server, unless it `is_alone`, with a site."""
     browser = f"{sys.executable} -I {HERE / 'browser.py'} {tmp_path / 'browsed'} %s"
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
@@ -215,7 +137,7 @@ def site(
 
         def make(*, is_alone: bool = False, **changed: object) -> Site:
             if is_alone:
-                return Site("", tmp_path, stack, dict(os.environ), forks, guards)
+                return Site("", tmp_path, stack, dict(os.environ))
             settings = {
                 "modules": str(npm_modules()),
                 "lifetime": 600,
@@ -239,6 +161,6 @@ def site(
             } | changed
             command = [str(node()), str(HERE / "authorization.mjs"), json.dumps(settings)]
             ready = stack.enter_context(running(command, tmp_path / "authorization.log"))
-            return Site(ready["issuer"], tmp_path, stack, dict(os.environ), forks, guards)
+            return Site(ready["issuer"], tmp_path, stack, dict(os.environ))
 
         yield make

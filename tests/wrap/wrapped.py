@@ -17,6 +17,7 @@ from pathlib import Path
 from time import monotonic
 from typing import IO, Self
 
+from tests.forking import PIPEGUARD
 from tests.launch.processes import PATIENCE_SECONDS, until
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
@@ -24,7 +25,6 @@ Object = dict[str, Json]
 
 SERVER = Path(__file__).with_name("server.py")
 PYTHON = (sys.executable, "-I", "-u")
-PIPEGUARD = (sys.executable, "-E", "-P", "-m", "pipeguard")
 # PipeGuard that keeps few rows for an audit that cannot be written: else ten thousand.
 _SMALL = """
 import runpy, pipeguard.state.recorder as recorder
