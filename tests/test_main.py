@@ -17,8 +17,9 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.errors import EngineError, LaunchError, PipeGuardError, PolicyError, StateError
 from pipeguard.rulebook.compiled_file import make_folder
 from pipeguard.runtime import start
+from tests.forking import PIPEGUARD
 from tests.launch.processes import until
-from tests.wrap.wrapped import PIPEGUARD, Wrapped
+from tests.wrap.wrapped import Wrapped
 
 WRAP = ["wrap", "--name", "x", "--", "server"]
 

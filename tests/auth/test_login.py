@@ -18,8 +18,9 @@ import pytest
 from pipeguard.auth.store import LoginStore, Secrets, StoredLogin
 from pipeguard.auth.tokens import renew
 from tests.auth.certificates import CertificateAuthority
-from tests.auth.conftest import HERE, PIPEGUARD, RESOURCE_SECRET, Site, Sites
+from tests.auth.conftest import HERE, RESOURCE_SECRET, Site, Sites
 from tests.auth.parties import Party, metadata, party, protected
+from tests.forking import PIPEGUARD
 
 pytestmark = pytest.mark.real
 BAD_INPUT = 2

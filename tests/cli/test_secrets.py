@@ -19,12 +19,13 @@ import pytest
 from pipeguard.auth import resolve_arguments, ring
 from pipeguard.errors import AuthError, InputError, StateError
 from tests.auth.conftest import KEYRING
+from tests.forking import PIPEGUARD
 from tests.hostile.wire import Upstream
 from tests.launch.processes import command_lines
 from tests.listening import Listening
 from tests.people import run_here
 from tests.snapshot import Snapshot
-from tests.wrap.wrapped import PIPEGUARD, PYTHON, SERVER, Wrapped
+from tests.wrap.wrapped import PYTHON, SERVER, Wrapped
 
 TIMEOUT_SECONDS = 60
 SECRET = secrets.token_urlsafe(24)

@@ -16,11 +16,11 @@ from pipeguard.firewall.finding import Action, Finding, Severity, observe_only
 from pipeguard.state.store import open_store
 from pipeguard.state.timestamps import utc_text
 from pipeguard.ui.cards import find_waiting
+from tests.forking import PIPEGUARD
 from tests.gateway.served import Served, ServedAt, write_servers
 from tests.listening import Process
 from tests.snapshot import Snapshot
 from tests.state.samples import audit_entry, held, record, seen
-from tests.wrap.wrapped import PIPEGUARD
 
 BLOCK = Finding("secrets.jwt", "call.arguments", excerpt='"would":"block"')
 NOW = datetime.now(UTC)

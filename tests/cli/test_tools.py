@@ -12,11 +12,12 @@ import pytest
 from pipeguard.gateway import gateway as gateways
 from pipeguard.gateway.sources import Sources, inspect_tools
 from pipeguard.launch.person import TOKEN_VARIABLE, new_token
+from tests.forking import PIPEGUARD
 from tests.gateway.served import ACTOR, ServedAt, actor, write_servers
 from tests.gateway.test_same_verdicts import SCRIPTED
 from tests.listening import Process
 from tests.people import run_here
-from tests.wrap.wrapped import PIPEGUARD, Object
+from tests.wrap.wrapped import Object
 
 pytestmark = pytest.mark.real
 

@@ -15,11 +15,11 @@ from pipeguard.state.activity import ServerActivity, recent_activity
 from pipeguard.state.audit import AuditEntry, findings_json
 from pipeguard.state.store import open_store
 from pipeguard.state.timestamps import to_utc_text
+from tests.forking import PIPEGUARD
 from tests.launch.processes import PATIENCE_SECONDS
 from tests.people import run_here
 from tests.snapshot import Snapshot
 from tests.state.samples import POISONED, audit_entry, held, record
-from tests.wrap.wrapped import PIPEGUARD
 
 CLEARED = b"\x1b[2J"
 

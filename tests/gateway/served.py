@@ -5,8 +5,9 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.forking import PIPEGUARD
 from tests.listening import Process
-from tests.wrap.wrapped import PIPEGUARD, PYTHON, SERVER, Json, Object, Wrapped
+from tests.wrap.wrapped import PYTHON, SERVER, Json, Object, Wrapped
 
 ACTOR = [*PYTHON, str(SERVER)]
 

@@ -24,10 +24,11 @@ from pipeguard.launch.person import TOKEN_VARIABLE, new_token
 from tests.clients.samples import Sample, samples
 from tests.clients.test_samples import FORMATTINGS, can_be
 from tests.each import each
+from tests.forking import PIPEGUARD
 from tests.gateway.served import ACTOR, Served, environment_of_state
 from tests.launch.processes import until
 from tests.wrap.deciding import decide
-from tests.wrap.wrapped import PIPEGUARD, Object, Wrapped
+from tests.wrap.wrapped import Object, Wrapped
 
 
 class Started(Served):

@@ -13,11 +13,12 @@ from pipeguard.launch.person import TOKEN_VARIABLE, new_token
 from pipeguard.state.review import StoredDefinition, approve, held_definitions, reject
 from pipeguard.state.store import Store, open_store
 from pipeguard.ui.cards import find_waiting
+from tests.forking import PIPEGUARD
 from tests.gateway.rogues import rogue, talking
 from tests.gateway.rogues import until as wait_until
 from tests.gateway.served import Served, environment_of_state, write_servers
 from tests.launch.processes import until
-from tests.wrap.wrapped import PIPEGUARD, PYTHON, Json, Object, Wrapped
+from tests.wrap.wrapped import PYTHON, Json, Object, Wrapped
 
 pytestmark = pytest.mark.real
 REVIEW = {"trust": "review"}

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipeguard.launch.person import TOKEN_VARIABLE, new_token
+from tests.forking import PIPEGUARD
 from tests.gateway.served import ServedAt, actor, environment_of_state, write_servers
 from tests.gateway.test_serving import ask
-from tests.wrap.wrapped import PIPEGUARD
 
 pytestmark = pytest.mark.real
 KEY = "ghp_" + "Z7QX4M2N5P6R3STV" * 2 + "abcd"

@@ -16,9 +16,9 @@ from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_output import last_lines
 from pipeguard.gateway.server_settings import ServerSettings, Start
 from pipeguard.launch.person import TOKEN_VARIABLE, new_token
+from tests.forking import PIPEGUARD
 from tests.gateway.rogues import Client, Object, rogue, talking, until
 from tests.gateway.served import environment_of_state
-from tests.wrap.wrapped import PIPEGUARD
 
 pytestmark = pytest.mark.real
 OFFERS = {"tools": ["run"], "prompts": ["p"], "resources": ["x://r"], "templates": ["x://{y}"]}

@@ -18,9 +18,10 @@ from typing import NamedTuple
 import pytest
 
 from tests.detect.test_cuts import TEXT as MINUTES
+from tests.forking import PIPEGUARD
 from tests.gateway.served import ServedAt, environment_of_state, write_servers
 from tests.wrap.listening import Browser
-from tests.wrap.wrapped import PIPEGUARD, Json, Object, Wrapped
+from tests.wrap.wrapped import Json, Object, Wrapped
 
 pytestmark = pytest.mark.real
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from pipeguard.launch.person import TOKEN_VARIABLE, new_token
+from tests.forking import PIPEGUARD
 from tests.gateway.served import (
     Served,
     ServedAt,
@@ -23,7 +24,7 @@ from tests.gateway.served import (
 from tests.launch.processes import until
 from tests.wrap.deciding import decide
 from tests.wrap.listening import Browser, sdk
-from tests.wrap.wrapped import PIPEGUARD, PYTHON, SERVER, SMALL_BACKLOG, Json, Object
+from tests.wrap.wrapped import PYTHON, SERVER, SMALL_BACKLOG, Json, Object
 
 pytestmark = pytest.mark.real
 KEY = "ghp_" + "Z7QX4M2N5P6R3STV" * 2 + "abcd"

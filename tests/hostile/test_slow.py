@@ -13,11 +13,11 @@ from time import monotonic
 import pytest
 
 from pipeguard.transports.http.server import admission, connections
+from tests.forking import PIPEGUARD
 from tests.hostile import hurried
 from tests.hostile.conftest import Hop
 from tests.hostile.wire import HERE, Talk, Upstream, ask, post, request, stream
 from tests.listening import Listening
-from tests.wrap.wrapped import PIPEGUARD
 
 HEAD_SECONDS, BODY_SECONDS = 10.0, 30.0  # which the table gives a client
 LATE_SECONDS = 60.0  # on a machine with much else to do

@@ -18,11 +18,12 @@ from urllib.parse import urljoin
 
 import pytest
 
+from tests.forking import PIPEGUARD
 from tests.gateway.served import ServedAt, write_servers
 from tests.matrix import twelve
 from tests.matrix.cells import address
 from tests.matrix.twelve import WAYS, Way
-from tests.wrap.wrapped import PIPEGUARD, Json, Object
+from tests.wrap.wrapped import Json, Object
 
 pytestmark = [pytest.mark.real, pytest.mark.long, pytest.mark.needs("git")]
 LISTS: list[Object] = [{"list": kind} for kind in ("tools", "resources", "prompts")]

@@ -21,7 +21,8 @@ from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 
-from tests.wrap.wrapped import PIPEGUARD, PYTHON, SERVER, Object, line
+from tests.forking import PIPEGUARD
+from tests.wrap.wrapped import PYTHON, SERVER, Object, line
 
 LIMIT_SECONDS, PATIENCE_SECONDS = 1.0, 15.0
 LATEST_SECONDS = 0.4  # after the start

@@ -20,9 +20,9 @@ from pipeguard.cli._page_host import LINK, PageHost
 from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import open_store
+from tests.forking import PIPEGUARD
 from tests.launch.processes import until
 from tests.people import be_nobody
-from tests.wrap.wrapped import PIPEGUARD
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 TIMEOUT_MS = 30_000  # a busy machine draws a page in seconds

@@ -20,6 +20,7 @@ from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.page_address import page_address
 from pipeguard.state.store import open_store
 from pipeguard.state.tokens import DECIDE, TokenScope, create_token, revoke_token
+from tests.forking import PIPEGUARD
 from tests.gateway.served import ServedAt, write_servers
 from tests.launch.processes import until
 from tests.people import be_nobody, run_on_terminal
@@ -27,7 +28,6 @@ from tests.ui.conftest import TIMEOUT_MS, PageTerminal
 from tests.ui.samples import SERVER, fill
 from tests.ui.test_door import ask
 from tests.ui.test_waiting import press
-from tests.wrap.wrapped import PIPEGUARD
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="who asks is read from /proc")
 # A program of an agent that knows how `pipeguard ui` attaches a terminal. It passes on what is

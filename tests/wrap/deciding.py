@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from pipeguard.cli import cli
 from pipeguard.launch.person import TOKEN_VARIABLE, new_token
-from tests.wrap.wrapped import PIPEGUARD
+from tests.forking import PIPEGUARD
 
 READING = {"explain", "status"}  # commands that decide nothing, and need no process
 WRITTEN_SECONDS = 3.0  # within which an event is in the audit, on a busy machine

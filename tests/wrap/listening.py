@@ -17,9 +17,10 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from tests import tools
+from tests.forking import PIPEGUARD
 from tests.launch.processes import PATIENCE_SECONDS, until
 from tests.listening import Process
-from tests.wrap.wrapped import MARK, PIPEGUARD, Json, Marked, Object
+from tests.wrap.wrapped import MARK, Json, Marked, Object
 
 SDK_CLIENT = Path(__file__).with_name("sdk_client.py")
 ACCEPTS = "application/json, text/event-stream"

@@ -20,6 +20,7 @@ from yarl import URL
 from pipeguard.runtime.questions import ALLOW, REFUSE
 from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.store import open_store
+from tests.forking import PIPEGUARD
 from tests.gateway.served import ServedAt, actor, write_servers
 from tests.launch.processes import PATIENCE_SECONDS, until
 from tests.wrap.deciding import decide
@@ -27,7 +28,7 @@ from tests.wrap.listening import Browser, Listening, sdk
 from tests.wrap.server import KEY
 from tests.wrap.test_questions import ADDRESS, FORM, heard, page, params, policy
 from tests.wrap.test_waiting import allow, entries, passes, status, waits, why
-from tests.wrap.wrapped import PIPEGUARD, PYTHON, SERVER, Json, Object, Wrapped, result
+from tests.wrap.wrapped import PYTHON, SERVER, Json, Object, Wrapped, result
 
 Plan = dict[str, object]
 Opens = Callable[..., AbstractContextManager[Plan]]

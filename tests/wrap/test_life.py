@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.forking import PIPEGUARD
 from tests.launch.processes import PATIENCE_SECONDS, is_running, until
-from tests.wrap.wrapped import GONE, PIPEGUARD, PYTHON, SERVER, Wrapped, error_code, result
+from tests.wrap.wrapped import GONE, PYTHON, SERVER, Wrapped, error_code, result
 
 # What npx and uvx do: a shell that starts a shell that starts the server, and stays.
 CHAIN = ("sh", "-c", 'sh -c \'"$0" "$@"; exit $?\' "$0" "$@"; exit $?')

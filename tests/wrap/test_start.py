@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 from pipeguard.runtime.progress import COMPILING
+from tests.forking import PIPEGUARD
 from tests.launch.processes import PATIENCE_SECONDS, until
-from tests.wrap.wrapped import PIPEGUARD, PYTHON, SERVER, Wrapped, processes
+from tests.wrap.wrapped import PYTHON, SERVER, Wrapped, processes
 
 # Of the libraries that judging needs, each maps or holds something by which it is known.
 NEEDED_FOR_JUDGING = ("hyperscan",)  # not sqlite3, which coverage loads before us

@@ -14,10 +14,10 @@ from pipeguard.detect.model.cascade import (
     NEAR_LOGITS,
     Reader,
     Selection,
-    without_harmless,
 )
 from pipeguard.detect.model.classifier import Classifier
 from pipeguard.detect.model.opener import Stretch
+from pipeguard.detect.model.quotation import without_harmless
 from pipeguard.detect.model.sentences import Piece
 from pipeguard.detect.scanning.extents import JsonValues
 from pipeguard.detect.scanning.rating import rate_order
