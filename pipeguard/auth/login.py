@@ -22,9 +22,21 @@ from mcp.client.auth.utils import (
 from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull
 from pydantic import AnyUrl
 
-from pipeguard.auth import ring, sdk
+from pipeguard.auth import ring
 from pipeguard.auth.callback import Callback, port_of_last
 from pipeguard.auth.place import Place
+from pipeguard.auth.sdk import (
+    FlowStorage,
+    browser_url,
+    drive,
+    find_expiry,
+    must_be_fit,
+    probe,
+    provider,
+    restored_flow,
+    send_step,
+    stored_fields,
+)
 from pipeguard.auth.server import SHOWN_CHARS, origin
 from pipeguard.auth.store import LoginStore, Registration, Secrets, StoredLogin
 from pipeguard.auth.tokens import revoke
@@ -118,21 +130,21 @@ class _Attempt:
         self._callback = callback
         self._show = show
         client, self._registration = _client(request, before, callback.uri)
-        self._flow = sdk.provider(
+        self._flow = provider(
             request.server,
             callback.uri,
-            sdk.FlowStorage(client),
+            FlowStorage(client),
             (self._open_page, self._wait_for_answer),
             request.document or None,
         )
-        self._probe = sdk.probe(request.server)
+        self._probe = probe(request.server)
         self._was_challenged = False
         self._final_status = 0
 
     async def run(self, wire: Wire) -> tuple[StoredLogin, Secrets]:
         """Log in; nothing is stored."""
         self._wire = wire
-        await sdk.drive(self._flow, self._probe, self._send)
+        await drive(self._flow, self._probe, self._send)
         login, secrets = self._outcome()
         if self._final_status in (UNAUTHORIZED, FORBIDDEN):
             await revoke(login, secrets)
@@ -145,7 +157,7 @@ class _Attempt:
 
     async def _send(self, request: Request) -> Response:
         if request is not self._probe:
-            return await sdk.send_step(self._flow, self._wire, request)
+            return await send_step(self._flow, self._wire, request)
         answer = await self._wire.send(request, body=False)
         if self._was_challenged:
             self._final_status = answer.status_code
@@ -186,8 +198,8 @@ class _Attempt:
     async def _open_page(self, url: str) -> None:
         """Show a person the login page (the SDK's redirect handler)."""
         request = self._request
-        sdk.must_be_fit(self._flow, token_host=request.token_host, legacy=request.legacy)
-        url = sdk.browser_url(self._flow, url)
+        must_be_fit(self._flow, token_host=request.token_host, legacy=request.legacy)
+        url = browser_url(self._flow, url)
         await self._wire.must_reach(url)
         state = parse_qs(urlsplit(url).query).get("state", [""])[0]
         self._callback.expect(state, url)
@@ -232,14 +244,14 @@ class _Attempt:
             name=request.name or (last.name if last else urlsplit(request.server).netloc),
             issuer=str(context.oauth_metadata.issuer) if context.oauth_metadata else "",
             place=request.place,
-            client=sdk.stored_fields(client),
+            client=stored_fields(client),
             registration=registration,
-            metadata=sdk.stored_fields(context.oauth_metadata),
-            resource_metadata=sdk.stored_fields(context.protected_resource_metadata),
+            metadata=stored_fields(context.oauth_metadata),
+            resource_metadata=stored_fields(context.protected_resource_metadata),
             scope=tokens.scope or "",
             wanted=" ".join(missing) if granted else "",
             obtained_at=time.time(),
-            expires_at=sdk.find_expiry(tokens),
+            expires_at=find_expiry(tokens),
             ca=request.ca,
             has_access=True,
             has_refresh=bool(tokens.refresh_token),
@@ -263,7 +275,7 @@ def _client(
     if before is None or request.document or not before[0].client:
         return None, None
     login, secrets = before
-    last_client = sdk.restored_flow(login, secrets)[0].context.client_info
+    last_client = restored_flow(login, secrets)[0].context.client_info
     if last_client is None:
         return None, None
     if login.registration is Registration.DYNAMIC and (

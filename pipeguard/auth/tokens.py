@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from httpx2 import Request, Response
 
-from pipeguard.auth import sdk
+from pipeguard.auth.sdk import drive, find_expiry, probe, restored_flow
 from pipeguard.auth.store import LoginStore, Registration, Secrets, StoredLogin
 from pipeguard.auth.wire import UnreachableError, Wire, refusal
 from pipeguard.errors import AuthError, PipeGuardError
@@ -41,9 +41,9 @@ async def renew(login: StoredLogin, secrets: Secrets) -> tuple[StoredLogin, Secr
         UnreachableError: the authorization server gives no usable answer now.
         AuthError: the flow failed for another reason.
     """
-    flow, storage = sdk.restored_flow(login, secrets)
+    flow, storage = restored_flow(login, secrets)
     before = storage.tokens
-    last = sdk.probe(login.server)
+    last = probe(login.server)
     ended: list[str] = []
 
     async with Wire(login.server, login.ca) as wire:
@@ -61,7 +61,7 @@ async def renew(login: StoredLogin, secrets: Secrets) -> tuple[StoredLogin, Secr
             raise _Done
 
         with contextlib.suppress(_Done):
-            await sdk.drive(flow, last, send)
+            await drive(flow, last, send)
     now = time.time()
     if ended:
         if login.registration is Registration.DYNAMIC and ended != ["invalid_grant"]:
@@ -74,7 +74,7 @@ async def renew(login: StoredLogin, secrets: Secrets) -> tuple[StoredLogin, Secr
         login,
         scope=tokens.scope or login.scope,
         obtained_at=now,
-        expires_at=sdk.find_expiry(tokens),
+        expires_at=find_expiry(tokens),
     )
     return fresh, replace(
         secrets, access_token=tokens.access_token, refresh_token=tokens.refresh_token or ""
@@ -116,7 +116,7 @@ async def revoke(login: StoredLogin, secrets: Secrets) -> Revocation:
         return Revocation(
             f"{login.issuer} no longer knows this client, so PipeGuard could not revoke anything."
         )
-    flow, _ = sdk.restored_flow(login, secrets)
+    flow, _ = restored_flow(login, secrets)
     metadata = flow.context.oauth_metadata
     if metadata is None or metadata.revocation_endpoint is None:
         issuer = login.issuer or login.server

@@ -13,7 +13,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from pipeguard.errors import PipeGuardError
 
@@ -46,8 +46,7 @@ class Style(Enum):
     LINES = "lines"  # one line per item: TOML's tables and dotted keys, YAML's blocks
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """Part of a text, `text[start:end]`."""
 
     start: int
@@ -58,8 +57,7 @@ class Span:
         return text[self.start : self.end]
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(NamedTuple):
     """A part of a text, and its replacement."""
 
     start: int

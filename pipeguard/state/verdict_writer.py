@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipeguard.errors import StateError
 from pipeguard.records import NamedTuple
-from pipeguard.state import missing
+from pipeguard.state.missing import REPLACED, MissingVerdicts, gap_entry, read_notes, remove_note
 from pipeguard.state.store import Store, open_store
 from pipeguard.state.timestamps import to_utc_text
 
@@ -154,7 +154,7 @@ class VerdictWriter:
         """
         store = self._open()
         path = self._opened.path
-        notes = missing.read_notes(path) if self._is_first and self._run is not None else []
+        notes = read_notes(path) if self._is_first and self._run is not None else []
         # A gap comes before the rows after it, also by time.
         when = batch[0].time if batch else self._last_time or time.time()
         entries = self._gaps(notes, lost, to_utc_text(when))
@@ -171,7 +171,7 @@ class VerdictWriter:
         self._is_first = self._is_replaced = False
         self._last_time = batch[-1].time if batch else self._last_time
         for note in notes:
-            missing.remove_note(path, note.run)
+            remove_note(path, note.run)
         if not changes:
             return None
         self._opened.pin_writes += 1
@@ -196,19 +196,19 @@ class VerdictWriter:
             self._append(self._store, _entries(batch))
             self._last_time = batch[-1].time
 
-    def _gaps(self, notes: list[missing.MissingVerdicts], lost: int, when: str) -> list[AuditEntry]:
+    def _gaps(self, notes: list[MissingVerdicts], lost: int, when: str) -> list[AuditEntry]:
         """An entry for each reason why verdicts are missing."""
-        reasons = [missing.REPLACED] if self._is_replaced else []
+        reasons = [REPLACED] if self._is_replaced else []
         reasons += [note.sentence() for note in notes]
         if lost:
             reasons.append(f"{lost} verdicts were lost while the store could not be written")
-        return [missing.gap_entry(reason, when) for reason in reasons]
+        return [gap_entry(reason, when) for reason in reasons]
 
     def write_gap(self, verdict: PendingVerdict, why: str) -> None:
         """Write an entry instead of a verdict that cannot be written, in plain ASCII."""
         event = verdict.event.encode("ascii", "replace").decode()
         note = f"this verdict could not be recorded ({why})"
-        self._append(self._open(), [missing.gap_entry(note, to_utc_text(verdict.time), event)])
+        self._append(self._open(), [gap_entry(note, to_utc_text(verdict.time), event)])
 
     def _append(self, store: Store, entries: list[AuditEntry]) -> None:
         from pipeguard.state.audit import Audit  # not at the top: a server waits for that
