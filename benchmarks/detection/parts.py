@@ -211,7 +211,7 @@ def _command_readers() -> Iterator[Part]:
         yield _entry(f"command.output-of-{program}", PRINTING_PROGRAMS, program, _watched_printing)
     for disguise in DISGUISES:
         yield _entry(f"command.powershell-{disguise}", DISGUISES, disguise, _watched_undoing)
-    yield _function("command.shell-output", interpret, "output", lambda _pipeline: None)
+    yield _function("command.shell-output", interpret, "find_output", lambda _pipeline: None)
     yield _function("command.escapes", shell_output, "_unescape", lambda match: match[0])
     yield _function("command.powershell", powershell, "_undisguise", lambda text: text)
     yield _function("command.sql", sql, "_lines", lambda _text: [])
@@ -227,7 +227,7 @@ def _command_interpreters() -> Iterator[Part]:
     """Parts that read what programs of a command line do with their arguments."""
     yield _function("command.powershell-lines", interpret, "is_windows", lambda _text: False)
     yield _function("command.globs", interpret, "match_file", lambda word: word)
-    yield _function("command.wrappers", interpret, "unwrap", lambda words: (words, False))
+    yield _function("command.wrappers", interpret, "unwrap_command", lambda words: (words, False))
     yield _function("command.long-pipelines", nested_commands, "pipeline_lines", _first_line)
     yield _function("command.inline-scripts", programs, "find_script", lambda _words: "")
     yield _function("command.inline-programs", nested_commands, "_find_program", lambda *_: None)
@@ -252,8 +252,8 @@ def _value_readers() -> Iterator[Part]:
         "command.paths", argument_values, "path_lines", lambda *_, **__: [], _gives_something
     )
     yield _function("command.injections", argument_values, "injects_command", lambda _value: False)
-    yield _function("command.options", argument_values, "option_lines", lambda *_: [])
-    yield _function("command.long-values", argument_values, "_long_value_lines", lambda *_: [])
+    yield _function("command.options", argument_values, "read_options", lambda *_: [])
+    yield _function("command.long-values", argument_values, "_read_long_value", lambda *_: [])
     yield _function("command.option-lists", effects, "_option_list_lines", lambda *_: [])
     yield _function("command.named-tools", effects, "_program_of_tool", lambda *_: [])
     yield _function("command.json-lists", effects, "_words_of_json", lambda _value: [])
