@@ -177,7 +177,7 @@ static int note_short_value(Outline *outline, Span name, int facts, Span text)
 
 static const char ENDS_WORD[] = " \n\r\t\"'<>,;";
 
-/* The end of a string in which a key could begin: what `secret_values.begun_key` reads of it. */
+/* The end of a string in which a key could begin: what `secret_values.find_begun_key` reads of it. */
 static int note_end(Outline *outline, Span text)
 {
     size_t size = 0;

@@ -182,7 +182,7 @@ class LocatedMatch:
         address = find_address_around(self.text, self.match.start)
         if not (address and self.knowledge.flows.has_returned(address)):
             return False
-        strings = text_values.named_strings(get_value(self.value, ARGUMENTS))
+        strings = text_values.list_named_strings(get_value(self.value, ARGUMENTS))
         return len(strings) <= MOST_STRINGS and address in find_opened(self.tool.labels, strings)
 
     @property
@@ -201,7 +201,7 @@ class LocatedMatch:
         if not is_order or match.confidence < Confidence.HIGH:
             return False
         words = self.text[slice(*self._span)]
-        leads_elsewhere = text_values.addresses(words) or text_values.mailboxes(words)
+        leads_elsewhere = text_values.find_urls(words) or text_values.find_mailboxes(words)
         return not leads_elsewhere and not find_pattern_near(match, self.others)
 
     def is_foreign_data(self) -> bool:

@@ -190,7 +190,9 @@ class Findings(Knowledge):
     def _written_orders(self, context: Context, value: JsonValue) -> list[Finding]:
         """Orders in what is written to a file that models obey, as if it had come back."""
         texts = [
-            text for pair in text_values.named_strings(get_value(value, ARGUMENTS)) for text in pair
+            text
+            for pair in text_values.list_named_strings(get_value(value, ARGUMENTS))
+            for text in pair
         ]
         paths = "\n".join(text for text in texts if " " not in text.split("/")[-1])
         if not text_values.names_obeyed_file(paths.encode("utf-8", "replace")):
@@ -321,7 +323,7 @@ class Findings(Knowledge):
             return findings
         tool = self.tool(context.guard, context.tool)
         arguments = get_value(message.value, ARGUMENTS)
-        strings = text_values.named_strings(arguments)
+        strings = text_values.list_named_strings(arguments)
         leaks = leak_search.find_leaks(self.flows, tool, arguments, context.now, context.event)
         leaks += self._cut_keys(context, strings[:MOST_STRINGS])
         if not leaks:
@@ -332,7 +334,7 @@ class Findings(Knowledge):
 
     def extract_values(self, message: Message) -> frozenset[str]:
         """The short values among a call's arguments: ids, names, addresses."""
-        return text_values.short_values(get_value(message.value, ARGUMENTS))
+        return text_values.list_short_values(get_value(message.value, ARGUMENTS))
 
     def _secret_leaks(self, context: Context, message: Message) -> list[Finding]:
         """A secret of the server's that would leave with a request that gets secrets back."""

@@ -14,7 +14,7 @@ from itertools import chain
 from pipeguard.detect.flows import overlap, secret_values
 from pipeguard.detect.flows.leak import SECRET_OUT, Leak
 from pipeguard.detect.flows.outgoing_call import ANY_BYTES, CODE_CHARS
-from pipeguard.detect.flows.readings import readings
+from pipeguard.detect.flows.readings import list_readings
 from pipeguard.detect.knowledge import Knowledge
 from pipeguard.firewall.finding import Finding
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -96,7 +96,7 @@ class SecretCover:
         for engine in self._knowledge.scanners[Surface.TO_SERVER]:
             for start, end, rule in engine.find_secrets(text):
                 hidden[find_reason(rule)].append((start, end))
-        secrets = {*self._located, *secret_values.named_secrets(text)}
+        secrets = {*self._located, *secret_values.find_named_secrets(text)}
         ends = {text[at : at + CODE_CHARS] for at in range(len(text))}
         secrets.update(each for each in self._returned if each[-CODE_CHARS:] in ends)
         secrets.update(self._knowledge.known_secrets.find_secrets(text))
@@ -119,7 +119,7 @@ class SecretCover:
         bare = "\n".join(overlap.squeeze(part) for part in parts if not FORM.fullmatch(part))
         found: dict[str, set[str]] = {}
         for text in texts:
-            read = map(overlap.squeeze, readings(text.encode()))
+            read = map(overlap.squeeze, list_readings(text.encode()))
             found[text] = overlap.rows("\n".join(read), PIECE_CHARS)
         every = [*set[str]().union(*found.values())]
         held = overlap.find_held(every, [bare], overlap.SearchBudget(ANY_BYTES))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pipeguard.detect.findings import SHORT_BYTES, Findings, name_frame
 from pipeguard.detect.flows.leak_search import is_concerned
-from pipeguard.detect.flows.secret_values import begun_key
+from pipeguard.detect.flows.secret_values import find_begun_key
 from pipeguard.detect.flows.text_values import NAME_READERS, names_obeyed_file
 from pipeguard.detect.matching.confirm import EXPRESSIONS
 from pipeguard.detect.text.windowing import BLOCK_BYTES
@@ -52,7 +52,7 @@ class PlainLook(Findings):
     def may_leak(self, guard: Guard, outline: PlainOutline) -> bool:
         """True if `find_leaks` may find something in a call, or remember something of it."""
         tool = self.tool(guard, outline.tool or "")
-        begins_key = outline.ends and begun_key(outline.ends)
+        begins_key = outline.ends and find_begun_key(outline.ends)
         return bool(begins_key) or is_concerned(self.flows, tool, outline)
 
     def sees_nothing(self, frame: bytes, outline: PlainOutline, call: Targets) -> bool:

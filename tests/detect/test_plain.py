@@ -13,8 +13,8 @@ import pytest
 from pipeguard.detect import plain
 from pipeguard.detect.detector import Detection
 from pipeguard.detect.flows.known_secrets import KnownSecrets
-from pipeguard.detect.flows.secret_values import begun_key
-from pipeguard.detect.flows.text_values import find_addresses, named_strings, short_values
+from pipeguard.detect.flows.secret_values import find_begun_key
+from pipeguard.detect.flows.text_values import find_addresses, list_named_strings, list_short_values
 from pipeguard.detect.scanning.extents import JsonValues
 from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.finding import Direction, MessageKind
@@ -170,10 +170,10 @@ def assert_same_call(message: Message, outlined: PlainOutline) -> None:
     arguments = get_value(message.value, ARGUMENTS)
     written = outlined.arguments
     assert (read_json(written)[0] if written else None) == arguments
-    assert outlined.values == short_values(arguments)
+    assert outlined.values == list_short_values(arguments)
     assert outlined.may_hold_address >= bool(find_addresses(arguments))
-    strings = [string for _, string in named_strings(arguments)]
-    assert begun_key(outlined.ends) == begun_key(strings)
+    strings = [string for _, string in list_named_strings(arguments)]
+    assert find_begun_key(outlined.ends) == find_begun_key(strings)
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -328,7 +328,7 @@ def test_an_outline_has_the_shortest_beginning_of_a_key(key: str) -> None:
     frame = CALL.replace(b"{}", json.dumps({"text": f"it is {key}"}).encode())
     outlined = outline(frame, keyed=True)
     assert outlined is not None
-    assert begun_key(outlined.ends) == key
+    assert find_begun_key(outlined.ends) == key
 
 
 def test_an_outline_keeps_what_is_known_of_a_name_apart_from_others() -> None:

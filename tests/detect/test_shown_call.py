@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipeguard.detect import hidden_secrets, shown_call
 from pipeguard.detect.detector import get_detection
 from pipeguard.detect.flows.known_secrets import KnownSecrets
-from pipeguard.detect.flows.readings import readings
+from pipeguard.detect.flows.readings import list_readings
 from pipeguard.detect.scanning.engine import Engine
 from pipeguard.firewall.finding import Direction
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
@@ -60,7 +60,7 @@ def test_no_secret_is_recorded(
     findings = Conversation(place).order({**CALL, name: parts}).findings
     assume(spelling == "plain" or any(found.rule.startswith("secrets.") for found in findings))
     joined = findings[0].arguments.translate(str.maketrans("", "", '", []'))
-    assert not [read for read in readings(f"{findings} {joined}".encode()) if KEY[8:24] in read]
+    assert not any(KEY[8:24] in read for read in list_readings(f"{findings} {joined}".encode()))
 
 
 MANY: list[JsonValue] = [f"user{number}@corp.example" for number in range(19)]

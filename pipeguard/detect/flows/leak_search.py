@@ -27,20 +27,20 @@ from pipeguard.detect.flows.outgoing_call import (
     Call,
 )
 from pipeguard.detect.flows.secret_egress import POSTED, find_opened
-from pipeguard.detect.flows.secret_values import by_letters
+from pipeguard.detect.flows.secret_values import key_by_letters
 from pipeguard.detect.flows.text_values import (
     NamedStrings,
-    digests,
     find_addresses,
+    find_digests,
+    find_longest_run,
+    find_recipients,
+    find_targets,
     is_outside,
     join_sent,
-    long_words,
-    longest_run,
-    named_strings,
+    list_long_words,
+    list_named_strings,
+    list_short_values,
     names_obeyed_file,
-    recipients,
-    short_values,
-    targets,
     without_credentials,
 )
 from pipeguard.detect.flows.tool_labels import ACTS, CHANGES, Label, Tool
@@ -102,7 +102,7 @@ def find_leaks(
         now: seconds on the session's clock.
         event: identifies the call until `Flows.settle`; if empty, it counts as sent at once.
     """
-    strings = named_strings(arguments)
+    strings = list_named_strings(arguments)
     bare = arguments
     leaks: list[Leak] = []
     opened = frozenset[str]()
@@ -143,7 +143,7 @@ def _label_arguments(
         if not names_obeyed_file(text):
             return None
         labels |= Label.KEEPS
-    if any(map(is_outside, short_values(arguments))):
+    if any(map(is_outside, list_short_values(arguments))):
         labels |= Label.OUTSIDE
     return _Part(tool._replace(labels=labels), arguments, text, strings, opened)
 
@@ -179,12 +179,12 @@ def _look_up(flows: Flows, part: _Part | None, now: float, event: str) -> list[L
     results = {*repeated, *flows.list_sources(part.tool)}
     if not results:
         return leaks
-    about = targets(part.value)
+    about = find_targets(part.value)
     call = Call(part.tool, part.text, flows.read_words, about, part.opened)
-    call.recipients = recipients(part.value)
+    call.recipients = find_recipients(part.value)
     call.find_likely = flows.find_likely
     sent = call.text if part.tool.labels.meets(Label.SENDS) else ""
-    piece = longest_run(sent)[:PIECE_CHARS]
+    piece = find_longest_run(sent)[:PIECE_CHARS]
     squeezed = overlap.squeeze(sent)[-ARGUMENT_BYTES:]
     call.follow(*flows.record_sent(event, part.tool, squeezed, piece))
     leaks += rate_results(call, sorted(results, key=attrgetter("number")), repeated)
@@ -198,7 +198,7 @@ def _find_repeated(flows: Flows, part: _Part) -> list[ToolResult]:
     if part.tool.labels.meets(ACTS | Label.GUARDS):
         sent = part.text.decode("utf-8", "ignore")
     letters = overlap.letters(sent)
-    hashes = digests(sent)
+    hashes = find_digests(sent)
     results = flows.find_likely([*overlap.list_probes(letters), *hashes])
     if results:  # the longest string is often sent again
         said = "".join([words.letters for words in flows.read_words()])
@@ -366,7 +366,7 @@ def _rate_secret(call: Call, result: ToolResult) -> Confidence | None:
         looks_secret = looks_secret or bool(completed)
         if any(map(call.is_new, call.find_named(result))):
             return Confidence.HIGH
-        if any(bare in completed for bare in by_letters(result.named_secrets())):
+        if any(bare in completed for bare in key_by_letters(result.named_secrets())):
             return Confidence.HIGH
     if not looks_secret:
         return None
@@ -382,7 +382,7 @@ def _find_obeyed(call: Call, result: ToolResult) -> Iterator[Leak]:
         rows = call.find_new(ORDERED_ROWS, result)
         obeys = sum(map(len, rows)) >= ORDERED_CHARS
     if call.tool.labels & Label.GUARDS and not obeys:
-        obeys = any(word in order for word in long_words(call.text))
+        obeys = any(word in order for word in list_long_words(call.text))
     if obeys:
         note = f"{result.tool.name!r} gave a text that tells a model to do this"
         is_sent = bool(call.tool.labels & Label.SENDS)

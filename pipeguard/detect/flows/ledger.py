@@ -20,7 +20,7 @@ from pipeguard.detect.flows import overlap, tool_results
 from pipeguard.detect.flows.leak import Leak
 from pipeguard.detect.flows.ledger_memory import LedgerMemory, RememberedCalls, RememberedResults
 from pipeguard.detect.flows.passages import Passages
-from pipeguard.detect.flows.secret_values import begun_key, last_values
+from pipeguard.detect.flows.secret_values import find_begun_key, list_last_values
 from pipeguard.detect.flows.tool_labels import Label, Tool
 from pipeguard.detect.flows.tool_results import ForgottenResults, ToolResult
 from pipeguard.firewall.protocol.strict_json import without_value
@@ -78,7 +78,7 @@ class Flows:
             tool: that was called.
             frame: the whole answer.
             now: seconds on the session's clock.
-            about: the short values of the call, from `text_values.short_values`.
+            about: the short values of the call, from `text_values.list_short_values`.
         """
         frame = tool_results.drop_blobs(without_value(frame))  # a value takes ten times as much
         if len(frame) > RESULT_BYTES:
@@ -131,7 +131,7 @@ class Flows:
 
     def join_key(self, event: str, texts: Sequence[str]) -> list[tuple[str, str]]:
         """Join the beginnings of keys in recent calls to the ends of the texts of a call."""
-        begun, ends = begun_key(texts), last_values(texts)  # read before the lock is held
+        begun, ends = find_begun_key(texts), list_last_values(texts)  # read before the lock is held
         with self._lock:
             return self._calls.join_key(event, begun, ends)
 

@@ -26,16 +26,16 @@ from pipeguard.detect.flows.overlap import (
     shingles,
     squeeze,
 )
-from pipeguard.detect.flows.readings import LONG_BYTES, readings
+from pipeguard.detect.flows.readings import LONG_BYTES, list_readings
 from pipeguard.detect.flows.text_values import (
-    addresses,
-    digests,
-    figures,
-    mailboxes,
-    names,
-    people,
-    phone_numbers,
-    tokens,
+    find_digests,
+    find_figures,
+    find_mailboxes,
+    find_people,
+    find_phone_numbers,
+    find_urls,
+    list_names,
+    list_tokens,
 )
 from pipeguard.detect.flows.tool_labels import Label, Tool
 from pipeguard.detect.flows.tool_results import ToolResult
@@ -112,7 +112,7 @@ class Call:
     @cached_property
     def readings(self) -> list[str]:
         """The arguments as they are, and all their encoded parts."""
-        return readings(self.text.encode())
+        return list_readings(self.text.encode())
 
     @cached_property
     def squeezed_texts(self) -> list[str]:
@@ -128,7 +128,7 @@ class Call:
     def names(self) -> dict[str, list[str]]:
         """The accounts, branches and addresses named in the call, by their letters only."""
         named = defaultdict[str, list[str]](list)
-        for name in _each_once(names(self.small)):
+        for name in _each_once(list_names(self.small)):
             named[letters(name)].append(name)
         return named
 
@@ -146,7 +146,7 @@ class Call:
     @cached_property
     def mailboxes(self) -> set[str]:
         """The mail addresses."""
-        return mailboxes(self.text)
+        return find_mailboxes(self.text)
 
     @cached_property
     def readings_of_probes(self) -> dict[str, list[int]]:
@@ -191,7 +191,9 @@ class Call:
         if not self.pieces:
             return []
         begin = min(common_prefix(self.pieces[0], piece) for piece in self.pieces[1:])
-        return _letters(readings("".join(piece[begin:] for piece in self.pieces[:count]).encode()))
+        return _letters(
+            list_readings("".join(piece[begin:] for piece in self.pieces[:count]).encode())
+        )
 
     def find_taken(self, results: list[ToolResult]) -> set[ToolResult]:
         """Find the results from which any reading may have taken a part or a value."""
@@ -296,7 +298,7 @@ class Call:
         are_few = 0 < len(self.mailboxes) <= FEW_MAILBOXES
         if not are_few or not all(each in result.text() for each in self.mailboxes):
             return False
-        listed = mailboxes(result.text())
+        listed = find_mailboxes(result.text())
         return self.mailboxes <= listed and len(listed) <= FEW_MAILBOXES
 
     def hides(self, result: ToolResult) -> int:
@@ -429,25 +431,27 @@ class Kind(NamedTuple):
 
 # Parts of letters: a result that shares a passage contains one.
 _PASSAGES = Kind(lambda call: [*call.readings_of_probes], ToolResult.letters)
-_DIGESTS = Kind(lambda call: digests(call.text), ToolResult.text)
+_DIGESTS = Kind(lambda call: find_digests(call.text), ToolResult.text)
 # Digests, addresses of the web, and recipients.
 _WORDS = Kind(
-    lambda call: [*call.values(_DIGESTS), *addresses(call.text), *call.recipients],
+    lambda call: [*call.values(_DIGESTS), *find_urls(call.text), *call.recipients],
     ToolResult.text,
 )
 # Values that two texts do not share by chance.
 TOKENS = Kind(
-    lambda call: _each_once(tokens("\n".join(call.readings), are_telling=True)),
+    lambda call: _each_once(list_tokens("\n".join(call.readings), are_telling=True)),
     ToolResult.small,
 )
-PEOPLE = Kind(lambda call: _each_once(people(call.text)), ToolResult.small)
-FIGURES = Kind(lambda call: _each_once(sorted(figures("\n".join(call.readings)))), ToolResult.text)
+PEOPLE = Kind(lambda call: _each_once(find_people(call.text)), ToolResult.small)
+FIGURES = Kind(
+    lambda call: _each_once(sorted(find_figures("\n".join(call.readings)))), ToolResult.text
+)
 # Mail addresses and telephone numbers, except the recipients'.
 CONTACTS = Kind(
     lambda call: _each_once(
         each
         for text in call.readings
-        for each in (*mailboxes(text), *phone_numbers(text))
+        for each in (*find_mailboxes(text), *find_phone_numbers(text))
         if each not in call.recipients
     ),
     ToolResult.text,

@@ -32,7 +32,7 @@ _SIGNS = {
 }
 
 
-def readings(text: bytes) -> list[str]:
+def list_readings(text: bytes) -> list[str]:
     """The text as it is, then all its encoded parts, each reading once."""
     budget = DecodingBudget(len(text))
     first = _decode(text, budget)

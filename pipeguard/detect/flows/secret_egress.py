@@ -17,7 +17,7 @@ from pipeguard.detect.checks.credential_names import is_credential_name
 from pipeguard.detect.flows.text_values import (
     NamedStrings,
     find_addresses,
-    named_strings,
+    list_named_strings,
     names_recipient,
 )
 from pipeguard.detect.flows.tool_labels import Label
@@ -75,7 +75,7 @@ def rate_egress(
     """
     if labels & Label.HOLDS:
         return None
-    strings = named_strings(arguments)
+    strings = list_named_strings(arguments)
     whole = "\n".join([text for _, text in strings])
     returned = vault.find_secrets(whole)
     if "[secret:" not in whole and not returned:

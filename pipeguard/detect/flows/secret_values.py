@@ -55,13 +55,13 @@ def is_random(token: str) -> bool:
     return len(token) >= LONG_CHARS and _MIXED.search(token) is not None and is_secret(token)
 
 
-def named_secrets(text: str) -> list[str]:
+def find_named_secrets(text: str) -> list[str]:
     """The values that a text calls a password, a token or the like."""
     found = find_signed(_NAMED, sign_finder(f"{_NAMES_SECRET}(?:[=:]|\\bis\\b)"), text)
     return [each[2] for each in found if each[1] == "=" or not _WORD.match(each[2])]
 
 
-def by_letters(values: Iterable[str]) -> dict[str, str]:
+def key_by_letters(values: Iterable[str]) -> dict[str, str]:
     """Values with a digit that are long enough to be recognised by their letters and digits."""
     bare = {squeeze(value): value for value in values}
     return {
@@ -71,7 +71,7 @@ def by_letters(values: Iterable[str]) -> dict[str, str]:
     }
 
 
-def secrets(text: str, looks: Callable[[str], bool]) -> dict[str, str]:
+def find_secrets(text: str, looks: Callable[[str], bool]) -> dict[str, str]:
     """The values of a text that look like a secret, by only their letters and digits.
 
     Args:
@@ -151,7 +151,7 @@ def find_one_time_token(text: str, start: int, end: int, begin: str = "") -> str
         end: of it.
         begin: of the part in another reading, if it is from one: its place is then uncertain.
     """
-    for link in (link for link in _one_time_links(text) if link.is_bare):
+    for link in (link for link in _find_one_time_links(text) if link.is_bare):
         is_within = link.start <= start and end <= link.end
         is_near = start < link.end and link.start < end and text.startswith(begin, link.start)
         for first, last, token in link.tokens:
@@ -163,7 +163,7 @@ def find_one_time_token(text: str, start: int, end: int, begin: str = "") -> str
 
 
 @lru_cache(maxsize=2)  # rules may have many matches in one text
-def _one_time_links(text: str) -> tuple[_OneTimeLink, ...]:
+def _find_one_time_links(text: str) -> tuple[_OneTimeLink, ...]:
     links = list[_OneTimeLink]()
     last = 0
     for match in find_signed(_LINK, sign_finder("https?:"), text[:LINK_TEXT]):
@@ -171,10 +171,10 @@ def _one_time_links(text: str) -> tuple[_OneTimeLink, ...]:
         button = _BUTTON.match(text, match.end())
         last = match.end()
         parts = [*_PART.finditer(text, *match.span(1))]
-        tokens = tuple(_link_tokens(parts))
+        tokens = tuple(_list_link_tokens(parts))
         if tokens:
             said = unescape(f"{before} {button[0] if button else ''}").lower()
-            address = f"{_words(match[1])} {said if _ABOUT.search(said) else ''}"
+            address = f"{_spell_address(match[1])} {said if _ABOUT.search(said) else ''}"
             admits, ends = _ADMITS.search(address), _ENDS.search(address)
             if admits or ends:
                 is_bare = not any(map(_is_credential, parts))
@@ -186,7 +186,7 @@ def _one_time_links(text: str) -> tuple[_OneTimeLink, ...]:
     return tuple(links)
 
 
-def _words(address: str) -> str:
+def _spell_address(address: str) -> str:
     """The words of an address: its path and parameter names, and those of an address inside it."""
     inside = decode_percent(address) if _has_address(address) else ""
     return _VALUE.sub("", f"{address} {inside.rpartition('://')[2]}").lower()
@@ -196,14 +196,14 @@ def _has_address(value: str) -> bool:
     return "%3A%2F%2F" in value.upper()
 
 
-def _link_tokens(parts: Iterable[re.Match[str]]) -> Iterator[tuple[int, int, str]]:
+def _list_link_tokens(parts: Iterable[re.Match[str]]) -> Iterator[tuple[int, int, str]]:
     for part in parts:
         name = part[1]
         value = (part[2] or part[3]).rstrip(".,;:!?)]}*")
         start = part.start(2 if name else 3)
         if name and not _is_token_name(name):
             inside = _PART.finditer(decode_percent(value)) if _has_address(value) else ()
-            tokens = [token for *_, token in _link_tokens(inside)]
+            tokens = [token for *_, token in _list_link_tokens(inside)]
         else:
             is_named_code = name and not _CODE_NAMES.isdisjoint(name_words(name))
             tokens = [value] * bool(_is_dense(value) or (is_named_code and _CODE.fullmatch(value)))
@@ -270,14 +270,14 @@ _LEADING = rf"[0-9][A-Za-z-]{{0,{CODE_CHARS}}}{_IS_SAID}"  # the end of a code, 
 _BEFORE = lazy_regex(rf"{_ALONE}{_IS_SAID[:-1]}( [^0-9<.;!?]{{0,{SAID_CHARS}}})")
 
 
-def one_time_secrets(text: str) -> list[str]:
+def find_one_time_secrets(text: str) -> list[str]:
     """The codes in a text that work once, and the tokens of links that let somebody in."""
-    links = (link for link in _one_time_links(text) if link.admits)
+    links = (link for link in _find_one_time_links(text) if link.admits)
     tokens = [token for link in links for *_, token in link.tokens][:MOST_TOKENS]
-    return list(dict.fromkeys([*tokens, *islice(_codes(text[:SECRET_TEXT]), MOST_SECRETS)]))
+    return list(dict.fromkeys([*tokens, *islice(_find_codes(text[:SECRET_TEXT]), MOST_SECRETS)]))
 
 
-def _codes(text: str) -> Iterator[str]:
+def _find_codes(text: str) -> Iterator[str]:
     small = text.replace("İ", "I").lower()  # of the same length
     all_called = [*find_signed(_CALLED, sign_finder(_CALLED.pattern), small)]
     leading = find_signed(_BEFORE, sign_finder(_LEADING), text, before=CODE_CHARS, after=SAID_CHARS)
@@ -319,26 +319,26 @@ _LAST_WORD = lazy_regex(r"[^\s\"'<>,;]+")
 _LAST_VALUE = lazy_regex(r"=*[A-Za-z0-9_+/~.@:-]+")
 
 
-def begun_key(texts: Sequence[str]) -> str:
+def find_begun_key(texts: Sequence[str]) -> str:
     """The beginning of a key at the end of one of some texts; or empty."""
     if len(texts) > FEW_TEXTS:
         ends = "\n".join([text[-CUT_CHARS:] for text in texts])
         if ends.isascii() and not occurs(_BEGINNING, ends):
             return ""
     for text in texts:
-        word = _last(_LAST_WORD, text)
+        word = _match_last(_LAST_WORD, text)
         if key := _BEGINS_KEY.search(word):
             return word[key.start() :]
     return ""
 
 
-def last_values(texts: Iterable[str]) -> list[str]:
+def list_last_values(texts: Iterable[str]) -> list[str]:
     """The longest last values of texts, with which a key may continue."""
-    ends = (_last(_LAST_VALUE, text) for text in texts)
+    ends = (_match_last(_LAST_VALUE, text) for text in texts)
     long = [end for end in ends if len(end) >= LEAST_PIECE and "//" not in end]
     return sorted(long, key=len, reverse=True)[:MOST_ENDS]
 
 
-def _last(sign: re.Pattern[str], text: str) -> str:
+def _match_last(sign: re.Pattern[str], text: str) -> str:
     match = sign.match(text[-CUT_CHARS:][::-1])
     return match[0][::-1] if match else ""

@@ -59,7 +59,7 @@ _AMOUNT = lazy_regex(rf"{arguments.alternatives('AMOUNTS')}|\An\Z", re.IGNORECAS
 _IN_RUN = re.sub(rb"[^\w%+-]", b" ", bytes(range(256)))  # a space for all other signs
 
 
-def tokens(text: str, *, are_telling: bool = False) -> list[str]:
+def list_tokens(text: str, *, are_telling: bool = False) -> list[str]:
     """Runs of letters and digits, with and without the signs that may be in or before a value.
 
     Telephone numbers come whole.
@@ -68,7 +68,7 @@ def tokens(text: str, *, are_telling: bool = False) -> list[str]:
         text: to be read.
         are_telling: True for those with a digit or an `@`, which two texts do not share by chance.
     """
-    return phone_numbers(text) + find_tokens(text, TOKEN_CHARS, is_telling=are_telling)
+    return find_phone_numbers(text) + find_tokens(text, TOKEN_CHARS, is_telling=are_telling)
 
 
 def find_tokens(
@@ -82,18 +82,18 @@ def find_tokens(
         return found
     found = re.findall(rf"[\w@.+/=-]{{{least},{MOST_CHARS}}}", text, re.ASCII)
     if has_parts:
-        found = [part for token in found for part in (token, *_parts(token))]
+        found = [part for token in found for part in (token, *_split_token(token))]
     return [*filter(_TELLING.search, found)] if is_telling else found
 
 
-def _parts(token: str) -> Iterator[str]:
+def _split_token(token: str) -> Iterator[str]:
     _, equals, value = token.partition("=")
     if equals and len(value) >= TOKEN_CHARS:
         yield value
     yield from (part for part in _PLAIN.findall(token) if part != token)
 
 
-def names(text: str) -> Iterator[str]:
+def list_names(text: str) -> Iterator[str]:
     """Values that a call names, such as an account, an address or a branch, but not plain words."""
     for name in find_tokens(text, MIN_NAME_CHARS, has_parts=False):
         bare = name.strip(".-/=")
@@ -101,23 +101,23 @@ def names(text: str) -> Iterator[str]:
             yield bare
 
 
-def long_words(text: str) -> list[str]:
+def list_long_words(text: str) -> list[str]:
     """The longer words of a text, in small letters."""
     return list(dict.fromkeys(re.findall(r"[a-z_]{6,40}", text.lower())))[:MOST_WORDS]
 
 
-def people(text: str) -> set[str]:
+def find_people(text: str) -> set[str]:
     """Names of people, by their form: capitalised words, returned in small letters."""
     return {name.lower() for name in _PERSON.findall(text)}
 
 
-def longest_run(text: str) -> str:
+def find_longest_run(text: str) -> str:
     """The longest run of the characters of values, which may be part of one."""
     data = text.encode("utf-8", "replace")
     return max(data.translate(_IN_RUN).split(), key=len, default=b"").decode()
 
 
-def phone_numbers(text: str) -> list[str]:
+def find_phone_numbers(text: str) -> list[str]:
     """The telephone numbers in a text."""
     return _PHONE.findall(text)
 
@@ -128,7 +128,7 @@ def count_reachable(text: str) -> int:
     return sum(_PERSON.search(row[-ROW_CHARS:]) is not None for row in rows)
 
 
-def mailboxes(text: str) -> set[str]:
+def find_mailboxes(text: str) -> set[str]:
     """The mail addresses in a text."""
     found: set[str] = set()
     at = 0
@@ -139,16 +139,16 @@ def mailboxes(text: str) -> set[str]:
     return found
 
 
-def figures(text: str) -> set[str]:
+def find_figures(text: str) -> set[str]:
     """Numbers and dates of at least five digits, as they are written."""
     return set(_FIGURE.findall(text))
 
 
-def recipients(arguments: JsonValue) -> set[str]:
+def find_recipients(arguments: JsonValue) -> set[str]:
     """The mail addresses and telephone numbers that a call names as recipients."""
-    strings = named_strings(arguments)
+    strings = list_named_strings(arguments)
     text = "\n".join(text for key, text in strings if names_recipient(key))
-    return {*mailboxes(text), *phone_numbers(text)}
+    return {*find_mailboxes(text), *find_phone_numbers(text)}
 
 
 def names_recipient(key: str) -> bool:
@@ -156,7 +156,7 @@ def names_recipient(key: str) -> bool:
     return not lists.TOLD.isdisjoint(name_words(key))
 
 
-def targets(arguments: JsonValue) -> frozenset[str]:
+def find_targets(arguments: JsonValue) -> frozenset[str]:
     """The short values that name the recipient, or the thing written to if mail addresses do."""
     recipients: JsonObject = {}
     things: JsonObject = {}
@@ -167,12 +167,12 @@ def targets(arguments: JsonValue) -> frozenset[str]:
             recipients[key] = value
         if not lists.TARGET.isdisjoint(words):
             things[key] = value
-    told = short_values(recipients)
+    told = list_short_values(recipients)
     are_mailboxes = told and all("@" in each and "/" not in each for each in told)
-    return short_values(things) if are_mailboxes or not recipients else told
+    return list_short_values(things) if are_mailboxes or not recipients else told
 
 
-def addresses(text: str) -> list[str]:
+def find_urls(text: str) -> list[str]:
     """The web addresses in a text."""
     found: list[str] = []
     for match in _REST_OF_URL.finditer(text):
@@ -206,15 +206,15 @@ def find_addresses(value: JsonValue) -> list[str]:
     if b"\\" in data:  # an address ends with its line, also in a string of JSON
         texts: JsonValue = [parse_json(text) or text for _, text in walk_strings(value)]
         data = MessageText(texts, keyed=False).data
-    return addresses(data.decode())
+    return find_urls(data.decode())
 
 
-def digests(text: str) -> list[str]:
+def find_digests(text: str) -> list[str]:
     """The digests in a text, of the usual lengths: a tool that verifies one repeats it."""
     return [match[0] for match in find_signed(_DIGEST, sign_finder("[0-9a-f]{32}"), text)]
 
 
-def short_values(value: JsonValue) -> frozenset[str]:
+def list_short_values(value: JsonValue) -> frozenset[str]:
     """The short values in a JSON value: ids, names, addresses; not plain words or amounts."""
     values: set[str] = set()
     _add_short_values("", value, values)
@@ -286,24 +286,24 @@ def names_obeyed_file(data: bytes) -> bool:
     return has_sign and occurs(_OBEYED_FILES, data)
 
 
-def named_strings(value: JsonValue) -> list[tuple[str, str]]:
+def list_named_strings(value: JsonValue) -> list[tuple[str, str]]:
     """Each string, with the nearest name above it, or a credential's name next to it."""
-    form = _list_named_strings if NATIVE is None else NATIVE.named_strings
+    form = _walk_named_strings if NATIVE is None else NATIVE.named_strings
     return [*form(value, _name_value)]
 
 
-def _list_named_strings(
+def _walk_named_strings(
     value: JsonValue, name_value: Callable[[JsonObject], str], key: str = ""
 ) -> Iterator[tuple[str, str]]:
     if type(value) is str:
         yield key, value
     elif type(value) is list:
         for item in value:
-            yield from _list_named_strings(item, name_value, key)
+            yield from _walk_named_strings(item, name_value, key)
     elif type(value) is dict:
         own = name_value(value) if "value" in value else ""
         for name, item in value.items():
-            yield from _list_named_strings(item, name_value, own if name == "value" else name)
+            yield from _walk_named_strings(item, name_value, own if name == "value" else name)
 
 
 def _name_value(value: JsonObject) -> str:

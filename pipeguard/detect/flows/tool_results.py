@@ -17,8 +17,8 @@ from pipeguard.detect.flows.text_values import (
     NAME_READERS,
     count_reachable,
     decode_percent,
-    mailboxes,
-    phone_numbers,
+    find_mailboxes,
+    find_phone_numbers,
     unescape,
 )
 from pipeguard.detect.flows.tool_labels import CHANGES, PRIVATE, Label, Tool
@@ -153,8 +153,8 @@ def find_mark(text: str) -> str:
 def tells_of_people(text: str) -> bool:
     """True if a text begins with a telephone number, an account or several mail addresses."""
     begin = text[: MARK_CHARS[0]]
-    has_number = bool(phone_numbers(begin)) or occurs(_ACCOUNT, begin)
-    return has_number or len(mailboxes(begin)) > 1
+    has_number = bool(find_phone_numbers(begin)) or occurs(_ACCOUNT, begin)
+    return has_number or len(find_mailboxes(begin)) > 1
 
 
 def find_addressed(text: str) -> str:
@@ -345,18 +345,18 @@ class ToolResult:
     @_derive_once
     def secrets(self) -> dict[str, str]:
         """Tokens that look like secrets by their letters and digits only."""
-        secrets = secret_values.secrets(self.text(), self.looks_secret())
-        return secrets | secret_values.by_letters(self.named_secrets())
+        secrets = secret_values.find_secrets(self.text(), self.looks_secret())
+        return secrets | secret_values.key_by_letters(self.named_secrets())
 
     @_derive_once
     def named_secrets(self) -> tuple[str, ...]:
         """Values that it calls secret by name."""
-        return tuple(secret_values.named_secrets(self.text()))
+        return tuple(secret_values.find_named_secrets(self.text()))
 
     @_derive_once
     def one_time_secrets(self) -> tuple[str, ...]:
         """The codes in it that work once, and the tokens of such links."""
-        return tuple(secret_values.one_time_secrets(self.text()))
+        return tuple(secret_values.find_one_time_secrets(self.text()))
 
     def all_secrets(self) -> tuple[str, ...]:
         """One-time secrets, values that it calls secret, and values that look like a secret."""

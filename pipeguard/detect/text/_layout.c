@@ -463,7 +463,7 @@ static PyMethodDef methods[] = {
     {"lay_out", lay_out, METH_VARARGS,
      "lay_out(value, keyed, (number, fixed, codes, is_sensitive, label)) -> as layouts.Layout"},
     {"named_strings", named_strings, METH_VARARGS,
-     "named_strings(value, name_value) -> as text_values.named_strings"},
+     "named_strings(value, name_value) -> as text_values.list_named_strings"},
     {NULL, NULL, 0, NULL},
 };
 

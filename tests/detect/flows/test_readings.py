@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.detect.flows.readings import readings
+from pipeguard.detect.flows.readings import list_readings
 from tests.fuzz.budget import tried
 
 
@@ -24,11 +24,11 @@ from tests.fuzz.budget import tried
 )
 def test_what_is_encoded_is_read(encode) -> None:  # type: ignore[no-untyped-def]
     text = b"the plant in the valley closes by spring"
-    found = readings(b"see: " + encode(text))
+    found = list_readings(b"see: " + encode(text))
     assert any("the plant in the valley" in reading for reading in found)
 
 
 @tried(100)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read(text: bytes) -> None:
-    assert readings(text)[0] == text.decode("utf-8", "ignore")
+    assert list_readings(text)[0] == text.decode("utf-8", "ignore")

@@ -10,7 +10,7 @@ from hypothesis import given
 
 from pipeguard.detect.flows import secret_egress
 from pipeguard.detect.flows.secret_egress import find_address_around, find_opened, rate_egress
-from pipeguard.detect.flows.text_values import named_strings
+from pipeguard.detect.flows.text_values import list_named_strings
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import Vault
 from pipeguard.firewall.finding import Action, Confidence, Direction
@@ -120,7 +120,7 @@ def test_an_address_that_the_server_gave_whole_is_its_own() -> None:
     ids=range(4),
 )
 def test_such_an_address_may_be_opened(labels: Label, arguments: JsonObject) -> None:
-    assert find_opened(labels, named_strings(arguments)) == {SIGNED}
+    assert find_opened(labels, list_named_strings(arguments)) == {SIGNED}
     assert sureness(labels, arguments) is None
 
 
@@ -140,7 +140,7 @@ def test_such_an_address_may_be_opened(labels: Label, arguments: JsonObject) -> 
     ids=range(9),
 )
 def test_and_nobody_may_be_told_of_it(labels: Label, arguments: JsonObject) -> None:
-    assert find_opened(labels, named_strings(arguments)) == frozenset()
+    assert find_opened(labels, list_named_strings(arguments)) == frozenset()
     assert sureness(labels, arguments) is HIGH
 
 

@@ -20,24 +20,24 @@ LONG = "kX82mQz71LpT04vBnR3w"
 
 def test_a_secret_is_longer_than_an_id_and_no_digest() -> None:
     assert secret_values.is_random(LONG)
-    assert not any(
-        map(secret_values.is_random, ("cus_7714QaXz81", "d" * 40, "release-notes-of-spring-24"))
-    )
+    harmless = "cus_7714QaXz81", "d" * 40, "release-notes-of-spring-24"
+    assert not any(map(secret_values.is_random, harmless))
 
 
 def test_only_so_many_secrets_of_a_text_are_kept() -> None:
     text = " ".join(f"aB{number}cD{number * 7}eF{number * 13}gH" for number in range(100, 900))
-    assert len(secret_values.secrets(text, secret_values.is_secret)) == secret_values.MOST_SECRETS
+    kept = secret_values.find_secrets(text, secret_values.is_secret)
+    assert len(kept) == secret_values.MOST_SECRETS
 
 
 def test_what_has_a_uuid_is_an_id() -> None:
-    assert secret_values.secrets(f"{UUID}-{LONG}", lambda _: True) == {}
-    assert LONG in secret_values.secrets(f"{UUID} {LONG}", lambda _: True).values()
+    assert secret_values.find_secrets(f"{UUID}-{LONG}", lambda _: True) == {}
+    assert LONG in secret_values.find_secrets(f"{UUID} {LONG}", lambda _: True).values()
 
 
 def test_a_text_names_its_secrets() -> None:
     text = "db_password: horse#staple\nAPI_KEY=CHANGE_ME_NOW token is required; secret: 'aB3$xyzw'"
-    assert secret_values.named_secrets(text) == ["horse#staple", "CHANGE_ME_NOW", "aB3$xyzw"]
+    assert secret_values.find_named_secrets(text) == ["horse#staple", "CHANGE_ME_NOW", "aB3$xyzw"]
 
 
 TOKEN = expand({"gen": "{b62:32}"}, 3)
@@ -55,27 +55,27 @@ def filled(text: str) -> str:
 
 @each("text, token", CASES["the_token_of_a_link_that_works_once_is_a_secret"])
 def test_the_token_of_a_link_that_works_once_is_a_secret(text: str, token: str) -> None:
-    assert secret_values.one_time_secrets(filled(text)) == [filled(token)]
+    assert secret_values.find_one_time_secrets(filled(text)) == [filled(token)]
 
 
 @each("text", CASES["other_links_have_none"])
 def test_other_links_have_none(text: str) -> None:
-    assert secret_values.one_time_secrets(filled(text)) == []
+    assert secret_values.find_one_time_secrets(filled(text)) == []
 
 
 @each("text", CASES["a_code_that_works_once_is_a_secret"])
 def test_a_code_that_works_once_is_a_secret(text: str) -> None:
-    assert secret_values.one_time_secrets(text) == ["482913"]
+    assert secret_values.find_one_time_secrets(text) == ["482913"]
 
 
 @pytest.mark.parametrize("code", ["48213", "482-913", "482 913", "K7QX2M", "kQ4-9xT-2mP"])
 def test_so_is_one_of_letters_or_in_groups(code: str) -> None:
-    assert secret_values.one_time_secrets(f"Your security code is {code}") == [code]
+    assert secret_values.find_one_time_secrets(f"Your security code is {code}") == [code]
 
 
 @each("text", CASES["a_code_of_a_product_a_booking_or_a_country_is_none"])
 def test_a_code_of_a_product_a_booking_or_a_country_is_none(text: str) -> None:
-    assert secret_values.one_time_secrets(text) == []
+    assert secret_values.find_one_time_secrets(text) == []
 
 
 pieces = st.lists(
@@ -104,19 +104,20 @@ pieces = st.lists(
 @example(f"http://a.example/reset?token={TOKEN}")
 @example("code 1 is 2" + " 482913 is your login key=hunter2hunter2" * confirm.FEW_SIGNS * 2)
 def test_what_a_sign_is_asked_for_first_finds_the_same(text: str) -> None:
-    ours = secret_values.one_time_secrets(text), secret_values.named_secrets(text)
-    secret_values._one_time_links.cache_clear()
+    forms = secret_values.find_one_time_secrets, secret_values.find_named_secrets
+    ours = [form(text) for form in forms]
+    secret_values._find_one_time_links.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(confirm, "as_ascii", lambda _: None)
-        assert ours == (secret_values.one_time_secrets(text), secret_values.named_secrets(text))
-    secret_values._one_time_links.cache_clear()
+        assert ours == [form(text) for form in forms]
+    secret_values._find_one_time_links.cache_clear()
 
 
 def test_only_so_many_codes_and_tokens_of_a_text_are_kept() -> None:
     codes = "".join(f"Your login code is {number}. " for number in range(100_000, 100_400))
-    assert len(secret_values.one_time_secrets(codes)) == secret_values.MOST_SECRETS
+    assert len(secret_values.find_one_time_secrets(codes)) == secret_values.MOST_SECRETS
     links = "".join(f"https://a.example/reset/{TOKEN}{number} " for number in range(1400))
-    assert len(secret_values.one_time_secrets(links)) == secret_values.MOST_TOKENS
+    assert len(secret_values.find_one_time_secrets(links)) == secret_values.MOST_TOKENS
 
 
 def test_a_part_of_a_text_is_found_in_its_one_time_link() -> None:

@@ -14,12 +14,12 @@ from tests.fuzz.values import tokens
 
 
 def test_a_name_is_no_plain_word() -> None:
-    names = list(text_values.names("delete the old-2024-site. branch immediately"))
+    names = list(text_values.list_names("delete the old-2024-site. branch immediately"))
     assert names == ["old-2024-site"]
 
 
 def test_a_token_comes_whole_and_in_parts() -> None:
-    tokens = text_values.tokens("call +49 30 5550 1234, TOKEN=abcdef123456/xyz")
+    tokens = text_values.list_tokens("call +49 30 5550 1234, TOKEN=abcdef123456/xyz")
     assert tokens[:2] == ["+49 30 5550 1234", "TOKEN=abcdef123456/xyz"]
     assert tokens[2:] == ["abcdef123456/xyz", "abcdef123456"]
 
@@ -34,7 +34,7 @@ def test_a_token_comes_whole_and_in_parts() -> None:
     ],
 )
 def test_short_values_are_ids_and_names_but_no_amounts(value: JsonValue, short: set[str]) -> None:
-    assert text_values.short_values(value) == short
+    assert text_values.list_short_values(value) == short
 
 
 runs = st.builds(
@@ -50,7 +50,8 @@ runs = st.builds(
 @example("a" * 256 + "b" * 11 + " " + "c1" * 140)
 def test_both_forms_find_the_same_tokens_and_names(text: str) -> None:
     assert overlap.native() is not None, "no C compiler? `make environment` builds _overlap.c"
-    forms = text_values.tokens, partial(text_values.tokens, are_telling=True), text_values.names
+    tokens = text_values.list_tokens
+    forms = tokens, partial(tokens, are_telling=True), text_values.list_names
     ours = [[*form(text)] for form in forms]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(overlap, "native", lambda: None)
@@ -72,20 +73,20 @@ short = st.recursive(
 @example({"name": "password", "value": ["x", {"value": "y"}], "key": "token"})
 def test_both_forms_list_the_same_named_strings(value: JsonValue) -> None:
     assert layouts.NATIVE is not None, "no C compiler? `make environment` builds _layout.c"
-    ours = text_values.named_strings(value)
+    ours = text_values.list_named_strings(value)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text_values, "NATIVE", None)
-        assert text_values.named_strings(value) == ours
+        assert text_values.list_named_strings(value) == ours
 
 
 def test_people_addresses_and_digests_are_found() -> None:
     text = f"Ann Lee wrote to bo@in.example about https://in.example/a?b ({'d' * 40})."
-    assert text_values.people(text) == {"ann lee"}
-    assert text_values.mailboxes(text) == {"bo@in.example"}
-    assert text_values.addresses(text) == ["https://in.example/a?b"]
+    assert text_values.find_people(text) == {"ann lee"}
+    assert text_values.find_mailboxes(text) == {"bo@in.example"}
+    assert text_values.find_urls(text) == ["https://in.example/a?b"]
     assert text_values.find_addresses({"a": [text]}) == ["https://in.example/a?b"]
-    assert text_values.digests(text) == ["d" * 40]
-    assert text_values.longest_run("a bb ccc!") == "ccc"
+    assert text_values.find_digests(text) == ["d" * 40]
+    assert text_values.find_longest_run("a bb ccc!") == "ccc"
 
 
 def test_an_address_or_the_public_is_outside() -> None:

@@ -135,9 +135,9 @@ for number in range(TRIES):
     for keyed in (False, True):
         ours = read(layouts.lay_out_in_python, made, keyed=keyed)
         assert ours == read(_layout.lay_out, made, keyed, layouts.READERS)
-    ours = text_values.named_strings(made)
+    ours = text_values.list_named_strings(made)
     text_values.NATIVE = _layout
-    assert ours == text_values.named_strings(made)
+    assert ours == text_values.list_named_strings(made)
     text_values.NATIVE = None
 """
 
