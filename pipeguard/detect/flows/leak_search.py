@@ -143,7 +143,7 @@ def _label_arguments(
         if not names_obeyed_file(text):
             return None
         labels |= Label.KEEPS
-    if any(map(is_outside, list_short_values(arguments))):
+    if not labels & Label.OUTSIDE and any(map(is_outside, list_short_values(arguments))):
         labels |= Label.OUTSIDE
     return _Part(tool._replace(labels=labels), arguments, text, strings, opened)
 
@@ -194,9 +194,9 @@ def _look_up(flows: Flows, part: _Part | None, now: float, event: str) -> list[L
 
 def _find_repeated(flows: Flows, part: _Part) -> list[ToolResult]:
     """The results of others, from outside, that a call which acts may repeat."""
-    sent = ""
-    if part.tool.labels.meets(ACTS | Label.GUARDS):
-        sent = part.text.decode("utf-8", "ignore")
+    if not part.tool.labels.meets(ACTS | Label.GUARDS):
+        return flows.find_likely([])  # none, but new results are read
+    sent = part.text.decode("utf-8", "ignore")
     letters = overlap.letters(sent)
     hashes = find_digests(sent)
     results = flows.find_likely([*overlap.list_probes(letters), *hashes])
@@ -263,7 +263,8 @@ def rate_results(
         sources = [result for result in results if result.is_private()]
         if sources:
             private = call.find_taken(sources)
-    call.look_up_orders([*obeyed])
+    if obeyed:
+        call.look_up_orders([*obeyed])
     for result in reversed(results):
         if result in private:
             yield from _find_private(call, result, has_orders=bool(addressed))

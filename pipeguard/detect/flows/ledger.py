@@ -160,7 +160,7 @@ class Flows:
             has_others = self._results.has_others(tool.key)
             if has_others and is_outward:
                 return True
-            may_order = bool(self._results) and bool(tool.acts)
+            may_order = self._results and tool.acts
             return None if may_order or (has_others and tool.is_sink) else False
 
     def has_sources(self, tool: Tool) -> bool:
@@ -188,8 +188,7 @@ class Flows:
             unread = [*takewhile(lambda each: not indexes[each], reversed(indexes))]
         read = {result: result.read() for result in unread}
         with self._lock:
-            if read:
-                self._derived_bytes += self._results.note_read(read)
+            self._derived_bytes += self._results.note_read(read)
             indexes = self._results.copy() if values else {}
         results = [*indexes]
         form = overlap.native()

@@ -398,12 +398,12 @@ def _sends(words: DefinitionWords) -> bool:
     is_handled = verbs & lists.READ or name & (lists.UNDO | lists.ARRANGE)
     passes = not parameters or parameters & _PASSED
     is_put = parameters & lists.STORED and (words.sentence | parameters) & lists.HOSTED
-    return (
-        bool(verbs & lists.SEND)
-        or bool(verbs & lists.SENT & posted and passes and not is_handled)
-        or bool(name & posted and name & lists.MAKE and not name & lists.ARRANGE)
-        or bool(made & _MADE and (is_put or words.sentence & lists.REMOTE))
-        or (bool(words.description & lists.PUBLISH) and not words.is_calm)
+    return bool(
+        verbs & lists.SEND
+        or (verbs & lists.SENT & posted and passes and not is_handled)
+        or (name & posted and name & lists.MAKE and not name & lists.ARRANGE)
+        or (made & _MADE and (is_put or words.sentence & lists.REMOTE))
+        or (words.description & lists.PUBLISH and not words.is_calm)
     )
 
 
