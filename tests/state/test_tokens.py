@@ -88,6 +88,7 @@ def test_one_that_has_ended_is_not_valid(path: Path) -> None:
     with open_store(path) as store:
         create_token(store, "over", SCOPE, now - timedelta(seconds=1))
         create_token(store, "open", SCOPE, now + timedelta(days=1))
+        assert [token.is_expired(token.expires) for token in stored_tokens(store)] == [True, True]
     reader = TokenReader(open_store(path), pytest.fail)
     assert set(reader.valid()) == {"open"}
     reader.close()

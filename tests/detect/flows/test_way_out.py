@@ -3,7 +3,7 @@
 from typing import Any
 
 from pipeguard.detect.flows.tool_labels import Label, Tool
-from pipeguard.detect.flows.way_out import WayOut, way_out
+from pipeguard.detect.flows.way_out import WayOut, is_sent_by_line, way_out
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.protocol.places import get_value
 from tests.detect.cases import read_cases
@@ -34,6 +34,14 @@ def test_requests(tool: str, arguments: dict[str, Any], path: list[str | int]) -
 @each("tool, arguments, path", CASES["what_stays"])
 def test_what_stays(tool: str, arguments: dict[str, Any], path: list[str | int]) -> None:
     assert goes(tool, arguments, *path) is WayOut.NOWHERE
+
+
+@each("before", ["", "x" * 3000 + "\n"])
+def test_a_part_is_sent_by_its_own_line_however_long_the_text_is(before: str) -> None:
+    for line, is_sent in ((f"![it]({URL}) {MARK}", True), (f"![it]({URL})\n{MARK}", False)):
+        text = f"{before}{line}\nmore"
+        at = text.index(MARK)
+        assert is_sent_by_line({"text": text}, ("text",), (at, at + len(MARK))) is is_sent
 
 
 def test_a_tool_that_sends() -> None:
