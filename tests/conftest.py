@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from ctypes.util import find_library
 from fnmatch import fnmatchcase
 from functools import cache, partial
@@ -35,7 +36,7 @@ ON_CI = bool(os.environ.get("PIPEGUARD_CI"))
 PROGRAMS = (
     *("Xvfb", "bash", "bubblewrap", "cc", "chromium", "curl", "dbus-daemon", "dunst", "fish"),
     *("git", "ip", "java", "libxcb-cursor", "node 20", "npx", "podman", "ps", "psql"),
-    *("redis-server", "strace", "systemd-analyze", "trayer", "xdotool", "zsh"),
+    *("redis-server", "strace", "systemd-analyze", "terminal", "trayer", "xdotool", "zsh"),
 )
 
 # Tests are collected before their folders are set: a pack of whoever runs them is no part of it.
@@ -53,10 +54,16 @@ sys.dont_write_bytecode = False
 
 @cache
 def works(name: str) -> bool:
-    """True if a program is installed, and bubblewrap makes a namespace."""
+    """True if a program is installed, bubblewrap makes a namespace, and there is a terminal."""
     if name == "node 20":
         program = ("node", "-e", "process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)")
         return works("node") and subprocess.run(program, check=False).returncode == 0
+    if name == "terminal":
+        with suppress(OSError):
+            for side in os.openpty():
+                os.close(side)
+            return True
+        return False
     if name.startswith("lib"):
         return find_library(name.removeprefix("lib")) is not None
     if name != "bubblewrap":
@@ -179,6 +186,9 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         # Rules take half a minute to compile: once for all workers, and for as long as they hold.
         patch.setenv("XDG_CACHE_HOME", str(TOOLS / "cache"))
         load_engines()  # so that no test waits for them
+        if not works("terminal"):
+            for name in ("os.openpty", "pty.openpty", "pty.fork"):
+                patch.setattr(name, partial(pytest.skip, "a terminal does not work here"))
         yield
 
 

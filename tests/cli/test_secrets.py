@@ -123,7 +123,13 @@ def test_a_value_is_typed_unseen_and_shown_on_a_terminal_alone() -> None:
     assert "keyring:demo-token" in piped.stderr
 
 
-@pytest.mark.parametrize("how", ["entry", "option", "none", "bubblewrap", "learn"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        *("entry", "option", "none", "learn"),
+        pytest.param("bubblewrap", marks=pytest.mark.needs("bubblewrap")),
+    ],
+)
 def test_a_server_gets_the_value_and_nobody_else(tmp_path: Path, how: str) -> None:
     keep()
     (tmp_path / "notes").mkdir()

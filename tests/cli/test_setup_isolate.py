@@ -167,6 +167,7 @@ def test_programs_see_what_is_isolated(file: Path) -> None:
     assert isolated() == every
 
 
+@pytest.mark.needs("bubblewrap")
 def test_without_an_engine_that_works_nothing_is_written(
     file: Path, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -150,7 +150,10 @@ TOKEN = "made-up-" + "for-this-test"
 
 @pytest.mark.parametrize("given", [f"Bearer {TOKEN}", f"bearer {TOKEN}", f"BEARER   {TOKEN}  "])
 def test_a_token_lets_in_by_its_name(given: str) -> None:
-    assert ask(guarded({"ci": TOKEN, "other": "x"}), ("Authorization", given)).body == b"ci:2"
+    held = {"ci": TOKEN, "other": "x"}
+    assert ask(guarded(held), ("Authorization", given)).body == b"ci:2"
+    assert Tokens(lambda: held).has_whole("ci")
+    assert not Tokens(lambda: held).has_whole("another")
 
 
 @pytest.mark.parametrize(
