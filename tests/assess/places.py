@@ -1,7 +1,5 @@
 """A realistic home folder and repository for the tests of assess."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

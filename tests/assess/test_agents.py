@@ -1,7 +1,5 @@
 """Agents that never ask: clients' settings that let calls run unseen."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

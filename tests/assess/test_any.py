@@ -1,7 +1,5 @@
 """Whatever a client's file contains, every check and every report finishes."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """Each check finds its problem, and ignores things that only look like it."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path

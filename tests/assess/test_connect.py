@@ -1,7 +1,5 @@
 """`--connect`: bad servers are found, good ones are not blamed, and none harms the caller."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Mapping

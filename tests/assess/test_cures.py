@@ -1,7 +1,5 @@
 """One command for many findings: it works, and covers each of them."""
 
-from __future__ import annotations
-
 import shlex
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Score, grade and baseline: the arithmetic of docs/assess.md."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

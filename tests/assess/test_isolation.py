@@ -1,7 +1,5 @@
 """Isolation of servers, by entry and policy, and findings about the others."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

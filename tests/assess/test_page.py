@@ -1,7 +1,5 @@
 """The page of `assess --format html` in Chromium, with a phone's and a desktop's screen."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Iterator

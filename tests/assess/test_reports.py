@@ -1,7 +1,5 @@
 """Every report: in its format, whole, escaped, and without a secret."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The checks of pins, of the audit, and of the store that holds both."""
 
-from __future__ import annotations
-
 import sqlite3
 from dataclasses import replace
 from pathlib import Path

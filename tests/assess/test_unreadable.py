@@ -1,7 +1,5 @@
 """Entries that clients still read are assessed, or count as high: they do not switch it off."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import os

@@ -1,7 +1,5 @@
 """A certificate for loopback, made for one test, which is its own authority."""
 
-from __future__ import annotations
-
 import datetime
 import ipaddress
 import ssl

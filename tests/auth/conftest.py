@@ -1,7 +1,5 @@
 """An authorization server and a protected MCP server, each a real process."""
 
-from __future__ import annotations
-
 import json
 import os
 import secrets

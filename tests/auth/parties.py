@@ -1,7 +1,5 @@
 """Misbehaving parties, as HTTP servers of a test, with their answers as data."""
 
-from __future__ import annotations
-
 import json
 import ssl
 import threading

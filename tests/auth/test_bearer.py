@@ -1,7 +1,5 @@
 """The header for a server: renewed in time, once for many requests, never without a person."""
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import subprocess

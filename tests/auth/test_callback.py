@@ -1,7 +1,5 @@
 """Answers that are accepted from a browser, and when a browser is opened."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import socket

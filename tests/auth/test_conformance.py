@@ -1,7 +1,5 @@
 """The official conformance suite on authorization, with `pipeguard auth` as a client."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """`pipeguard auth` against a real authorization server and a real protected MCP server."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

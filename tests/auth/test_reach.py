@@ -1,7 +1,5 @@
 """Destinations of names, judged by the address that is connected to; with the system's resolver."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 

@@ -1,7 +1,5 @@
 """Our additions to the SDK's flow."""
 
-from __future__ import annotations
-
 import asyncio
 from datetime import UTC, datetime
 

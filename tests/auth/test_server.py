@@ -1,7 +1,5 @@
 """A server's canonical URI, and the addresses that are requested on its behalf."""
 
-from __future__ import annotations
-
 import shlex
 
 import pytest

@@ -1,7 +1,5 @@
 """Stored logins: written whole or not at all, for the owner's eyes only, one writer at a time."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """A file is replaced atomically."""
 
-from __future__ import annotations
-
 import os
 import stat
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Entries of `isolate` inserted into an otherwise unchanged policy. config/isolate_entry.py."""
 
-from __future__ import annotations
-
 import datetime
 from pathlib import Path
 

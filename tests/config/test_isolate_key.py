@@ -1,7 +1,5 @@
 """The key `isolate` of the policy. config/isolate_key.py."""
 
-from __future__ import annotations
-
 import datetime
 
 import pytest

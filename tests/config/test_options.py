@@ -1,7 +1,5 @@
 """The options of `wrap`: both readers read them alike. options.py, cli/wrap.py."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Edits of the user's policy file: comments, order and meaning of the rest stay."""
 
-from __future__ import annotations
-
 import datetime
 from pathlib import Path
 

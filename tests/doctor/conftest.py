@@ -1,7 +1,5 @@
 """A person with a home folder of their own."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

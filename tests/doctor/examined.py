@@ -1,7 +1,5 @@
 """`pipeguard doctor` as its user runs it, with an environment of its own."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Clients' files, broken for real: guards that are missing, do not start or are old."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """A freshly cloned folder: typing our commands in it runs nothing from it."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -1,7 +1,5 @@
 """The whole examination: all problems are reported, with the commands that fix them."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """The program itself, broken for real: its packages, and the path that starts it."""
 
-from __future__ import annotations
-
 import shlex
 import sys
 import tempfile

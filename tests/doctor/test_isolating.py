@@ -1,7 +1,5 @@
 """Starts of isolated servers: broken engines, and the servers that need them."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """The parts that judge, broken for real: the engine, rules, their cache, policies."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """Stored data, broken for real: folder, store, audit, pins, keyring, logins."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import shutil

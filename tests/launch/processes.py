@@ -1,7 +1,5 @@
 """Real processes for the tests of launch: small servers, and a search for leftovers."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

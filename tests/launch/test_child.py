@@ -1,7 +1,5 @@
 """A server is started, seen and ended: launch/posix.py, warden.py, command.py."""
 
-from __future__ import annotations
-
 import json
 import os
 import resource

@@ -1,7 +1,5 @@
 """The variables that a server gets: launch/environment.py."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

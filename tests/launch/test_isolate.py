@@ -4,8 +4,6 @@ A package with the real `_isolate` and a `__main__` that prints its imports repl
 Python of its own, so that the installed modules are known.
 """
 
-from __future__ import annotations
-
 import ast
 import os
 import subprocess

@@ -2,7 +2,6 @@
 
 # ruff: noqa: S608
 # the statements are put together from this file's own words
-from __future__ import annotations
 
 import json
 import sqlite3

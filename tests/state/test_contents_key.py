@@ -1,7 +1,5 @@
 """The installation's key: made once, readable only by its owner, and refused if invalid."""
 
-from __future__ import annotations
-
 import errno
 import hmac
 import os

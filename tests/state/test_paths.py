@@ -1,7 +1,5 @@
 """The state folder: whose it is, and who may write there."""
 
-from __future__ import annotations
-
 import os
 import stat
 import subprocess

@@ -1,7 +1,5 @@
 """Verdicts on their way to the store: in order, in bounded memory, through every failure."""
 
-from __future__ import annotations
-
 import errno
 import gc
 import hmac

@@ -1,7 +1,5 @@
 """Runs of one process write their verdicts in one thread, and none for another's loss."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from pathlib import Path

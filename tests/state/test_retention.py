@@ -1,7 +1,5 @@
 """Retention of the audit: the rows that go, those that stay, and proof of the rest."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The schema of the store, and the handling of errors from SQLite."""
 
-from __future__ import annotations
-
 import sqlite3
 from pathlib import Path
 

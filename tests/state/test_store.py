@@ -1,7 +1,5 @@
 """Pins on disk: trusted, held, approved, and shared by processes."""
 
-from __future__ import annotations
-
 import os
 import sqlite3
 import stat

@@ -1,7 +1,5 @@
 """Policy changes tried against the audit: differences, and questions it cannot answer."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
