@@ -2,10 +2,10 @@
 
 The library in one import; each name is loaded when it is first used::
 
-    from pipeguard import Direction, Policy, Session, load_engines, make_guard
+    from pipeguard import Direction, Frame, Policy, Session, load_engines, make_guard
 
     session = Session(make_guard("files", load_engines(), Policy(), pins={}), run="EXAMPLE")
-    verdict = session.receive(Direction.TO_SERVER, frame, now=0.0)
+    verdict = session.take(Frame(Direction.TO_SERVER, frame, now=0.0))
 
 These names are stable; anything else in a module may move. docs/architecture.md is the map.
 """
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pipeguard.errors import PipeGuardError
     from pipeguard.firewall.finding import Action, Confidence, Direction, Finding, Severity, Verdict
     from pipeguard.firewall.policy import Policy
+    from pipeguard.firewall.session.events import Frame
     from pipeguard.firewall.session.guard import Guard
     from pipeguard.firewall.session.session import Session
     from pipeguard.rulebook.cache import load_engines
@@ -28,6 +29,7 @@ _MODULES = {
     "Direction": "firewall.finding",
     "Engines": "detect.detector",
     "Finding": "firewall.finding",
+    "Frame": "firewall.session.events",
     "Guard": "firewall.session.guard",
     "PipeGuardError": "errors",
     "Policy": "firewall.policy",
@@ -43,6 +45,7 @@ __all__ = [
     "Direction",
     "Engines",
     "Finding",
+    "Frame",
     "Guard",
     "PipeGuardError",
     "Policy",

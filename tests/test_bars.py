@@ -30,7 +30,7 @@ CAPS = {
     ("transports",): 47_156,
     ("launch", "isolation"): 73_781,
     ("runtime",): 16_713,
-    ("gateway",): 63_286,
+    ("gateway",): 63_167,
     ("clients", "assess", "doctor", "demo"): 58_140,
     ("ui",): 29_819,
     ("cli",): 39_619,
@@ -55,7 +55,7 @@ BROAD = {"Exception", "BaseException"}
 CATCHES_ALL = {
     "pipeguard/__main__.py _run": "the process ends here, and says what failed",
     "pipeguard/detect/detector.py show": "a person sees less, and the message is judged as ever",
-    "pipeguard/firewall/session/session.py _judge_or_refuse": "a check that breaks must refuse",
+    "pipeguard/firewall/session/session.py judge_case": "a check that breaks must refuse",
     "pipeguard/state/recorder.py _describe_failure": "a thread that writes has no caller to tell",
 }
 DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

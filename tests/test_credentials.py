@@ -7,11 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.detect.detector import Engines, make_guard
-from pipeguard.firewall.finding import Action, Direction
-from pipeguard.firewall.policy import Policy
-from pipeguard.firewall.session.session import Session
-from pipeguard.rulebook.cache import load_engines
+from pipeguard import Action, Direction, Engines, Frame, Policy, Session, load_engines, make_guard
 from pipeguard.rulebook.packs import load_rules, sources
 
 PAGE_MAKER = runpy.run_path(str(Path(__file__).parent.parent / "docs" / "pages.py"))
@@ -57,9 +53,9 @@ def engines() -> Engines:
 def finds(engines: Engines, text: str, value: str) -> bool:
     """True if a value in a result does not reach the model."""
     session = Session(make_guard("demo", engines, Policy(), pins={}), run="TEST")
-    session.receive(Direction.TO_SERVER, b'{"jsonrpc":"2.0","id":1,"method":"ping"}', now=0.0)
+    session.take(Frame(Direction.TO_SERVER, b'{"jsonrpc":"2.0","id":1,"method":"ping"}', now=0.0))
     frame = f'{{"jsonrpc":"2.0","id":1,"result":{{"note":"{text}"}}}}'
-    verdict = session.receive(Direction.TO_CLIENT, frame.encode(), now=0.0)
+    verdict = session.take(Frame(Direction.TO_CLIENT, frame.encode(), now=0.0))
     return verdict.action >= Action.REDACT and value.encode() not in (verdict.forward or b"")
 
 

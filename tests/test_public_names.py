@@ -8,8 +8,9 @@ import pytest
 import pipeguard
 
 NAMES = {
-    *("Action", "Confidence", "Direction", "Engines", "Finding", "Guard", "PipeGuardError"),
-    *("Policy", "Session", "Severity", "Verdict", "load_engines", "make_guard", "__version__"),
+    *("Action", "Confidence", "Direction", "Engines", "Finding", "Frame", "Guard", "Policy"),
+    *("PipeGuardError", "Session", "Severity", "Verdict", "load_engines", "make_guard"),
+    "__version__",
 }
 
 

@@ -11,12 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.detect.detector import Engines, make_guard
+from pipeguard import Action, Direction, Engines, Frame, Policy, Session, make_guard
 from pipeguard.detect.rules.rule import Leaving
 from pipeguard.detect.text.windowing import blocks
-from pipeguard.firewall.finding import Action, Direction
-from pipeguard.firewall.policy import Policy
-from pipeguard.firewall.session.session import Session
 from tests.fuzz.rulebook import engines
 from training import texts as training_texts
 
@@ -121,7 +118,7 @@ def secrets_in(text: str) -> list[str]:
             continue
         params = {"name": "write", "arguments": {"text": part}}
         call = {"jsonrpc": "2.0", "id": first, "method": "tools/call", "params": params}
-        verdict = session.receive(Direction.TO_SERVER, json.dumps(call).encode(), 0.0)
+        verdict = session.take(Frame(Direction.TO_SERVER, json.dumps(call).encode(), 0.0))
         found += [
             f"{finding.rule}: {finding.excerpt}"
             for finding in verdict.findings

@@ -17,6 +17,7 @@ from benchmarks.detection.variants import Variant
 from pipeguard.config.effective_policy import combine
 from pipeguard.detect.detector import Engines, get_detection, make_guard
 from pipeguard.firewall.finding import Action, Direction, Verdict
+from pipeguard.firewall.session.events import Frame
 from pipeguard.firewall.session.placeholders import PLACEHOLDER
 from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.cache import load_engines
@@ -189,7 +190,7 @@ class Conversation:
         frame = json.dumps({"jsonrpc": "2.0", **message}, ensure_ascii=False).encode()
         self._now += 1.0
         began = perf_counter()
-        verdict = self._session.receive(direction, frame, self._now)
+        verdict = self._session.take(Frame(direction, frame, self._now))
         return _Judged(verdict, perf_counter() - began)
 
 

@@ -18,6 +18,7 @@ from pipeguard.detect.detector import Engines, make_guard
 from pipeguard.detect.model.classifier import Classifier
 from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.protocol import strict_json
+from pipeguard.firewall.session.events import Frame
 from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.cache import load_engines
 
@@ -108,7 +109,7 @@ class Measured:
     def _send(self, direction: Direction, message: dict[str, object]) -> tuple[Verdict, float]:
         frame = json.dumps({"jsonrpc": "2.0", **message}, ensure_ascii=False).encode()
         began = thread_time()
-        verdict = self._session.receive(direction, frame, float(self._id))
+        verdict = self._session.take(Frame(direction, frame, float(self._id)))
         return verdict, thread_time() - began
 
 

@@ -21,6 +21,7 @@ from pipeguard.firewall.finding import Direction, Verdict
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.places import LISTS
+from pipeguard.firewall.session.events import Frame
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports.channel import Channel, ChannelClosed
 from pipeguard.unicode.display import show
@@ -194,7 +195,7 @@ class Conversation(ServerDialogue):
 
     def _judge_frame(self, direction: Direction, frame: bytes) -> Verdict:
         with self.judging:
-            return self.session.receive(direction, frame, monotonic())
+            return self.session.take(Frame(direction, frame, monotonic()))
 
     def _note(self, verdict: Verdict, message: JsonObject | None, method: str) -> None:
         for finding in verdict.findings:

@@ -220,6 +220,12 @@ class Verdict(NamedTuple):  # a tuple, because there is one for each frame: it i
         answer_seconds: how long that answer took, on the session's clock.
         members: of a batch, the verdicts on its messages.
         apart: the frames in `forward`, if each is sent by itself to a reader without batches.
+        own: further frames that go on, of PipeGuard's own: each with its verdict, which is recorded
+            by itself.
+        grant: the event that a person allowed, if that let the call pass; or empty.
+        since: of a call that waits for a person, when it came, on the session's clock; else None.
+        question: the id of PipeGuard's own request that the frame answers; or empty.
+        kinds: of definitions that changed, which clients should list again.
     """
 
     direction: Direction
@@ -237,11 +243,21 @@ class Verdict(NamedTuple):  # a tuple, because there is one for each frame: it i
     answer_seconds: float | None = None
     members: tuple[Verdict, ...] = ()
     apart: tuple[bytes, ...] = ()
+    own: tuple[Verdict, ...] = ()
+    grant: str = ""
+    since: float | None = None
+    question: str = ""
+    kinds: frozenset[str] = frozenset()
 
     @property
     def forwards(self) -> tuple[bytes, ...]:
         """The frames to forward, one after the other."""
         return self.apart or (() if self.forward is None else (self.forward,))
+
+    @property
+    def mark(self) -> str:
+        """The mark with which a person can grant the stopped call once; or empty."""
+        return next((finding.call for finding in self.findings if finding.call), "")
 
     def with_findings(
         self, frame: bytes, findings: Iterable[Finding], pins: tuple[PinChange, ...] = ()
@@ -251,6 +267,9 @@ class Verdict(NamedTuple):  # a tuple, because there is one for each frame: it i
         return self._replace(
             frame=frame, action=greatest(all_findings), findings=all_findings, pins=self.pins + pins
         )
+
+
+NOTHING = Verdict(Direction.TO_CLIENT, b"", Action.ALLOW, None, None)  # nothing happens
 
 
 def worst(findings: Iterable[Finding]) -> Finding:

@@ -80,6 +80,7 @@ class FrontJudge(Judge):
 
     def __init__(self, log: Log) -> None:
         super().__init__(self._record)
+        self.record_own = self._record_any
         self.run = make_run_id()
         self._recorder = Recorder(store_file(), "", self.run, log=log)
         self._refused = 0
@@ -102,7 +103,10 @@ class FrontJudge(Judge):
     def _record(self, verdict: Verdict) -> None:
         """Record a message that broke the protocol."""
         if verdict.action is Action.BLOCK:
-            self._recorder.record(mask_verdict(verdict))
+            self._record_any(verdict)
+
+    def _record_any(self, verdict: Verdict) -> None:
+        self._recorder.record(mask_verdict(verdict))
 
     def record_refusal(self, finding: Finding, client: str) -> None:
         """Record refused HTTP requests.

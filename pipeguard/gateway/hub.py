@@ -9,16 +9,15 @@ from typing import Protocol
 
 from pipeguard.detect.flows.ledger import Flows
 from pipeguard.detect.flows.ledger_memory import LedgerMemory
-from pipeguard.firewall.finding import Direction, Verdict
+from pipeguard.firewall.finding import Verdict
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.session.lifecycle import WaitingRoom
-from pipeguard.firewall.session.session import Session
 from pipeguard.gateway.catalog import Catalog
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.telemetry import NO_TELEMETRY
-from pipeguard.transports.judging import Judge, judge_frame
+from pipeguard.transports.judging import Judge
 
 SILENT_SECONDS = 60.0  # for which a server is not asked again for a list that it did not give
 
@@ -166,9 +165,6 @@ class TakingTurns(Judge):
         self._turns = turns
         self._server = server
 
-    async def __call__(self, session: Session, direction: Direction, frame: bytes) -> Verdict:
-        """Judge a frame, and record the verdict."""
+    async def wait_turn(self) -> None:
+        """Wait for the server's turn."""
         await self._turns.wait(self._server)
-        verdict = await judge_frame(session, direction, frame, self.record)
-        self.record(verdict)
-        return verdict

@@ -342,7 +342,7 @@ class Leg:
                 limit.reschedule(None if seconds is None else loop.time() + seconds)
                 self._events[token] = verdict.event
         except asyncio.CancelledError:
-            session.state.withdraw()
+            session.leave(is_sent=False)
             raise
         finally:
             session.leave()  # a frame still in judgement is neither sent nor waits
@@ -401,7 +401,7 @@ class Leg:
         for token, waiting in list(self._waiting.items()):
             if not waiting.done():
                 waiting.set_result(self._lose(token, codes.PEER_GONE, self.loss))
-        for frame in self.session.abandon():
+        for frame in self._judge.answer_all(self.session):
             with suppress(Refusal):
                 self._dispatch(parse(frame))
 

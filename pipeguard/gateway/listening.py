@@ -21,7 +21,7 @@ from pipeguard.gateway.front import FrontJudge, FrontSessions
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.member import GatewayServer
 from pipeguard.gateway.menu import ToolMode
-from pipeguard.gateway.shown_sessions import ShownSessions
+from pipeguard.gateway.shown_sessions import ShownJudge, ShownSessions
 from pipeguard.gateway.tool_offer import has_tool
 from pipeguard.log import say
 from pipeguard.runtime.http import ListeningPlace
@@ -169,6 +169,7 @@ class GatewayListener:
             self._sessions.owners,
         )
         sessions.name_token = run.name_token
+        sessions.record = member.judge.record
         sessions.waiting_room = self._gateway.waiting_room
         sessions.shown = member.settings.shown_tools(partial(has_tool, run.guard))
         member.relist_own = sessions.relist
@@ -176,7 +177,9 @@ class GatewayListener:
         async def dial_server(who: str) -> AsyncChannel:  # each of its routes has asked who may
             return await member.dial(SharingClient(who or object()))
 
-        mounted = place.mount(sessions, member.judge, dial_server)
+        shown = sessions.shown
+        judge = member.judge if shown.is_everything else ShownJudge(member.judge, shown)
+        mounted = place.mount(sessions, judge, dial_server)
         for endpoint in mounted.endpoints:
             routes = (self._for_whom_may(name, route) for route in endpoint.routes)
             place.routes.add(routes, f"{SERVERS}/{name}")

@@ -320,8 +320,8 @@ class GatewayServer(ServerLife):
         self._count += 1
         guard = self.run.guard.part(token_bytes(KEY_BYTES))
         get_detection(guard).flows = client.flows
-        session = Session(guard, f"{self.run.name}.{self._count}")
-        session.waiting_room = self._hub.waiting_room
+        name = f"{self.run.name}.{self._count}"
+        session = Session(guard, name, waiting_room=self._hub.waiting_room)
         if client.token:
             self.run.name_token(session.run, client.token)
         try:

@@ -200,7 +200,7 @@ class _Serving:
         session = sessions.new(None)
         to_server = asyncio.create_task(pump(session, Direction.TO_SERVER, client, server, judge))
         to_client = asyncio.create_task(pump(session, Direction.TO_CLIENT, server, client, judge))
-        expiring = asyncio.create_task(answer_overdue(session, client, server))
+        expiring = asyncio.create_task(answer_overdue(session, client, server, judge))
         tune_process()
         await asyncio.wait((to_server, to_client, ended), return_when=asyncio.FIRST_COMPLETED)
         with suppress(TimeoutError):
@@ -211,7 +211,7 @@ class _Serving:
         with suppress(TimeoutError, ChannelClosed):  # it reads nothing, or is gone
             async with asyncio.timeout(LAST_SECONDS):
                 await asyncio.gather(to_server, to_client, return_exceptions=True)
-                for frame in session.abandon():
+                for frame in judge.answer_all(session):
                     await client.write(frame)
                 await client.finish()
         expiring.cancel()

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Direction, MessageKind, Verdict
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.json_values import JsonValue, as_object, serialise
-from pipeguard.firewall.protocol.pending import PendingRequest
 from pipeguard.firewall.protocol.strict_json import parse_json
-from pipeguard.firewall.session.guard import Guard
+from pipeguard.firewall.session.events import HiddenTool
 from pipeguard.firewall.session.session import Session
 from pipeguard.gateway.tools import ShownTools
 from pipeguard.transports.http.server.sessions import Mirrored, Sessions
+from pipeguard.transports.judging import Judge, offload
 
 
 class ShownSessions(Sessions):
@@ -26,54 +27,36 @@ class ShownSessions(Sessions):
 
     shown = ShownTools()
 
-    def make_session(self, guard: Guard, run: str) -> Session:
-        """A Session whose client sees the tools as the user configured."""
-        return (
-            Session(guard, run)
-            if self.shown.is_everything
-            else _ShownSession(guard, run, self.shown)
-        )
-
     def mirrored_headers(self, tool: str, who: str = "") -> Mirrored:
         """The headers that repeat a trusted tool's parameters (2026-07-28), with their paths."""
         return super().mirrored_headers(self.shown.own_name(tool) or "", who)
 
 
-class _ShownSession(Session):
-    """A conversation with a server whose tools are renamed or partly hidden.
+class ShownJudge(Judge):
+    """Judges the frames of clients to whom a server's tools are renamed, or partly hidden.
 
     Args:
-        guard: of the server.
-        run: names this run.
-        shown: the tools that the client sees.
+        judge: judges the frames as the server sees them.
+        shown: the tools that the clients see.
     """
 
-    def __init__(self, guard: Guard, run: str, shown: ShownTools) -> None:
-        super().__init__(guard, run)
+    def __init__(self, judge: Judge, shown: ShownTools) -> None:
+        super().__init__(judge.record)
+        self._judge = judge
         self._shown = shown
 
-    def receive(self, direction: Direction, frame: bytes, now: float) -> Verdict:
-        """Judge one frame and return the verdict."""
+    async def __call__(self, session: Session, direction: Direction, frame: bytes) -> Verdict:
+        """Judge a frame, and record the verdict."""
         if direction is Direction.TO_CLIENT:
-            return self._as_shown(super().receive(direction, frame, now))
-        if not self._shown.has_names or self.waiting_call is not None:  # which has its own name
-            return super().receive(direction, frame, now)
+            verdict = await self._judge(session, direction, frame)
+            return await offload(verdict.forward or b"", self._show_lists, verdict)
         try:
-            own = self._with_own_names(frame)
+            own = await offload(frame, self._with_own_names, frame)
         except Refusal as refusal:
-            return self._refuse(frame, refusal, now)
-        return super().receive(direction, own, now)
-
-    def _refuse(self, frame: bytes, refusal: Refusal, now: float) -> Verdict:
-        """The verdict on a call of a hidden tool, as on one that the policy blocks."""
-        judge = self._make_judge(Direction.TO_SERVER, frame, now)
-        verdict = judge.refuse(refusal)
-        if refusal.id_token is None or verdict.reply is None or verdict.reply.startswith(b"["):
+            verdict = session.take(HiddenTool(frame, refusal.id_token, monotonic()))
+            self.record(verdict)
             return verdict
-        called = PendingRequest(refusal.id_token, "tools/call", None, now)
-        findings = list(verdict.findings)
-        reply = judge.answer(called, refusal.code, findings, replaces_answer=False)
-        return verdict._replace(reply=reply, kind=MessageKind.REQUEST, method=called.method)
+        return await self._judge(session, direction, own)
 
     def _with_own_names(self, frame: bytes) -> bytes:
         """A client's frame with the server's names of called tools.
@@ -81,6 +64,8 @@ class _ShownSession(Session):
         Raises:
             Refusal: there is no such tool.
         """
+        if not self._shown.has_names:
+            return frame
         try:
             value = parse_json(frame)
         except Refusal:
@@ -96,12 +81,10 @@ class _ShownSession(Session):
             return message
         own = self._shown.own_name(name)
         if own is None:
-            token = write_id(call.get("id"))
-            why = "there is no tool of this name"
-            raise Refusal("policy.tool", why, codes.BLOCKED, token)
+            raise Refusal("policy.tool", "it is hidden", codes.BLOCKED, write_id(call.get("id")))
         return {**call, "params": {**params, "name": own}}
 
-    def _as_shown(self, verdict: Verdict) -> Verdict:
+    def _show_lists(self, verdict: Verdict) -> Verdict:
         """A verdict whose lists contain the tools that agents see."""
         is_list = verdict.kind is MessageKind.RESULT and verdict.method == "tools/list"
         is_batch = verdict.kind is None and (verdict.forward or b"").startswith(b"[")

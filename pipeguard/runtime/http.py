@@ -72,7 +72,7 @@ class _ListeningServer:
         self._run = run = Run(launched, options, self._note_changes)
         place = ListeningPlace(options, run.guard.policy.limits.frame_bytes)
         self._sessions = Sessions(run.guard, run.name, place.most, place.idle_seconds)
-        self._sessions.name_token = run.name_token
+        self._sessions.name_token, self._sessions.record = run.name_token, run.record
         run.on_loss = lambda: loop.call_soon_threadsafe(self._tell_loss)
         self._questions = questions = Questions(run)
         run.on_stopped, run.guard.questions = self._ask_user, lambda: questions
@@ -150,8 +150,7 @@ class _ListeningServer:
 
     def _tell_loss(self) -> None:
         """Warn clients of lost audit rows."""
-        for verdict in self._sessions.tell_audit_loss():
-            self._record(verdict)
+        self._sessions.tell_audit_loss()
 
     def _note_changes(self, kinds: frozenset[str]) -> None:
         """Notify clients to list again; called in the recorder's thread."""

@@ -32,7 +32,10 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, seria
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.peers import Peers
 from pipeguard.firewall.protocol.pending import RepeatedCall
+from pipeguard.firewall.session.decisions import AskedInResult, WaitEnded
+from pipeguard.firewall.session.events import Question
 from pipeguard.firewall.session.guard import Guard
+from pipeguard.firewall.session.own_frames import QuestionClosed
 from pipeguard.firewall.session.remedies import Way, decisive_rule, find_remedy
 from pipeguard.firewall.session.replies import STATE
 from pipeguard.runtime.run import remember, start_thread
@@ -41,10 +44,11 @@ from pipeguard.state.grants import CallGrant, make_grant
 from pipeguard.state.page_address import definition_card, new_card, page_address
 from pipeguard.state.store import open_store
 from pipeguard.transports.http.request_headers import STATELESS, VERSION_META
+from pipeguard.transports.pump import take_event
 from pipeguard.unicode.display import disarm, quote_name, show
 
 if TYPE_CHECKING:
-    from pipeguard.firewall.session.session import Session
+    from pipeguard.firewall.session.session import Event, Session
     from pipeguard.runtime.run import Run
 
 Send = Callable[[list[bytes]], object]
@@ -91,7 +95,6 @@ class _AskedCall(NamedTuple):
         owner: the name of its client's token, or empty.
         digest: of its params.
         retry: its answers to the server; usually empty.
-        since: when it came.
         is_form: True if the answer decides.
     """
 
@@ -99,8 +102,25 @@ class _AskedCall(NamedTuple):
     owner: str
     digest: bytes
     retry: JsonObject
-    since: float
     is_form: bool
+
+
+class _OpenQuestion(NamedTuple):
+    """A question to a client that answers it with a message of its own.
+
+    Attributes:
+        id_token: of the request, as it is written in its frame.
+        verdict: the verdict that it is about.
+        decides: True if the answer decides.
+        session: of the client.
+        send: sends frames to the client.
+    """
+
+    id_token: str
+    verdict: Verdict
+    decides: bool
+    session: Session
+    send: Send
 
 
 class Questions:
@@ -112,10 +132,11 @@ class Questions:
 
     def __init__(self, run: Run) -> None:
         self._run = run
+        run.on_answer = self.take_answer
         self._lock = Lock()
         self._limit = HourlyLimit()
         self._topics: dict[str, None] = {}
-        self._open: dict[str, tuple[str, Session, Send]] = {}  # by the event
+        self._open: dict[str, _OpenQuestion] = {}  # by the event
         self._asked_calls: dict[str, _AskedCall] = {}  # by the state that their clients repeat
 
     def consider(self, verdict: Verdict, session: Session, send: Send) -> None:
@@ -130,31 +151,35 @@ class Questions:
         if params is not None:
             start_thread("question", lambda: self._ask(verdict, params, session, send))
 
-    def ask(
-        self, verdict: Verdict, event: str, since: float, end: Callable[[float, str], Verdict]
-    ) -> JsonObject | None:
-        """Make the result that asks about a waiting call (pending.QuestionsInResults)."""
+    def ask(self, verdict: Verdict, event: str, take: Callable[[Event], Verdict]) -> Verdict:
+        """Ask about a waiting call in its result (pending.QuestionsInResults)."""
         call = parse(verdict.frame) if self._run.audits else None
         params = call.value.get("params") if isinstance(call, Message) else None
         peers = _read_peers(params) if isinstance(params, dict) else None
         question = None if peers is None else self._choose(verdict, peers)
         if question is None or not isinstance(params, dict):
-            return None
+            return verdict
         method, is_form = "elicitation/create", question["mode"] == "form"
         asked: JsonObject = {"method": method, "params": question}
         frame = serialise({"jsonrpc": "2.0", "id": event, **asked})
         passes = Direction.TO_CLIENT, frame, Action.ALLOW, frame, None, ()
         if not self._record(Verdict(*passes, event, MessageKind.REQUEST, method), verdict):
-            return None
+            return verdict
         state = f"{STATE}{self._run.name}-{os.urandom(24).hex()}"
         retry = {name: params[name] for name in RETRIES if name in params}
         owner, digest = self._run.find_token(verdict.event), _digest(params)
         with self._lock:
-            self._asked_calls[state] = _AskedCall(verdict, owner, digest, retry, since, is_form)
+            self._asked_calls[state] = _AskedCall(verdict, owner, digest, retry, is_form)
             remember(self._run.asked_in_results, verdict.event, None, MOST_REMEMBERED)
-        start_thread("question", lambda: self._expire(state, since, end))
         requests: JsonObject = {KEY: asked}
-        return {"resultType": "input_required", "inputRequests": requests, "requestState": state}
+        result: JsonObject = {
+            "resultType": "input_required",
+            "inputRequests": requests,
+            "requestState": state,
+        }
+        answered = take(AskedInResult(verdict, monotonic(), result))
+        start_thread("question", lambda: self._expire(state, verdict, take))
+        return answered
 
     def ask_for_approval(self, waiting: Sequence[Finding], peers: Peers) -> JsonObject | None:
         """The params of a question about definitions that wait; None if it may not be asked.
@@ -182,23 +207,26 @@ class Questions:
         choice = _read_choice(responses.get(KEY) if isinstance(responses, dict) else None)
         if choice == ALLOW and call.is_form:
             start_thread("grant", lambda: self._grant(call.verdict))
-        event, mark = call.verdict.event, _find_mark(call.verdict)
-        return RepeatedCall(bare, event, mark, call.since, choice == REFUSE)
+        event, mark = call.verdict.event, call.verdict.mark
+        if choice == REFUSE:
+            self._run.grants.refuse(event)
+        return RepeatedCall(bare, event, mark, call.verdict.since or 0.0)
 
-    def _expire(self, state: str, since: float, end: Callable[[float, str], Verdict]) -> None:
+    def _expire(self, state: str, verdict: Verdict, take: Callable[[Event], Verdict]) -> None:
         """End the wait of a call that its client does not repeat in time."""
-        seconds = since + self._run.guard.policy.limits.ask_seconds - monotonic()
+        seconds = (verdict.since or 0.0) + self._run.guard.policy.limits.ask_seconds - monotonic()
         is_over = self._run.over.wait(max(0.0, seconds))
         if not is_over and self._asked_calls.pop(state, None) is not None:
-            self._run.record(end(monotonic(), "its client did not repeat it"))
+            why = "its client did not repeat it"
+            self._run.record(take(WaitEnded(verdict, monotonic(), why)))
 
     def withdraw(self, event: str) -> None:
         """Cancel the question about an event, if it is open."""
         with self._lock:
             asked = self._open.pop(event, None)
         if asked is not None:
-            id_token, session, send = asked
-            send(session.withdraw_question(id_token, monotonic()))
+            closed = QuestionClosed(asked.id_token, monotonic())
+            asked.send(take_event(asked.session, closed, self._run.record))
 
     def _choose(self, verdict: Verdict, peers: Peers) -> JsonObject | None:
         """The params of a question about a stopped message; None if no question may be asked."""
@@ -227,24 +255,31 @@ class Questions:
             {"jsonrpc": "2.0", "id": request_id, "method": "elicitation/create", "params": params}
         )
 
-        def take(result: JsonValue) -> None:
-            choice = _read_choice(result)
-            if choice == ALLOW and decides:
-                start_thread("grant", lambda: self._grant(verdict))
-            elif choice == REFUSE:
-                session.refuse(verdict)
-
-        asked = session.ask_client(frame, take, monotonic())
+        asked = session.take(Question(frame, monotonic()))
         if asked.forward is None or not self._record(asked, verdict):
             return
         with self._lock:
-            asked_about = f'"{request_id}"', session, send
-            remember(self._open, verdict.event, asked_about, MOST_REMEMBERED)
+            question = _OpenQuestion(f'"{request_id}"', verdict, decides, session, send)
+            remember(self._open, verdict.event, question, MOST_REMEMBERED)
         send([asked.forward])
+
+    def take_answer(self, answer: Verdict) -> None:
+        """Take the user's answer to a question, from the verdict on its frame."""
+        with self._lock:
+            open_questions = [*self._open.values()]
+        asked = next((each for each in open_questions if each.id_token == answer.question), None)
+        message = parse(answer.frame)
+        if asked is None or not isinstance(message, Message):
+            return
+        choice = _read_choice(message.value.get("result"))
+        if choice == ALLOW and asked.decides:
+            start_thread("grant", lambda: self._grant(asked.verdict))
+        elif choice == REFUSE:
+            self._run.grants.refuse(asked.verdict.event)
 
     def _grant(self, verdict: Verdict) -> None:
         server, tool = self._run.guard.name, verdict.tool or ""
-        grant = CallGrant(_find_mark(verdict), verdict.event, server, tool, "")
+        grant = CallGrant(verdict.mark, verdict.event, server, tool, "")
         try:
             with open_store(self._run.store) as store:
                 make_grant(store, grant, WHERE)
@@ -260,12 +295,6 @@ def _make_note(topic: str) -> Finding:
 
 def _find_stopped(verdict: Verdict) -> list[Finding]:
     return [finding for finding in verdict.findings if finding.action >= Action.ASK]
-
-
-def _find_mark(verdict: Verdict) -> str:
-    """The mark by which the call can be granted; empty if it cannot."""
-    marks = {finding.call for finding in _find_stopped(verdict)}
-    return marks.pop() if len(marks) == 1 else ""
 
 
 def _decisive_rule(verdict: Verdict) -> str:
@@ -290,7 +319,7 @@ def _find_topic(verdict: Verdict) -> str:
     rule = _decisive_rule(verdict)
     if find_remedy(rule).way is not Way.EXCEPTION:
         return ""
-    return _find_mark(verdict) or repr((rule, verdict.tool))
+    return verdict.mark or repr((rule, verdict.tool))
 
 
 def _read_peers(params: JsonObject) -> Peers | None:
@@ -312,7 +341,7 @@ def _write_params(verdict: Verdict, peers: Peers, guard: Guard) -> JsonObject | 
     policy, server = guard.policy, guard.name
     revision, modes = peers.revision or "", peers.capabilities
     text = disarm(IN_USE.mask(_describe(verdict, server, policy.limits.ask_seconds)))
-    waits = verdict.action is Action.ASK and bool(_find_mark(verdict))
+    waits = verdict.action is Action.ASK and bool(verdict.mark)
     is_form = policy.ask_in_client is InClient.FORM and waits and revision >= FORMS_SINCE
     if is_form and "elicitation/form" in modes:
         return {"mode": "form", "message": text, "requestedSchema": _SCHEMA}

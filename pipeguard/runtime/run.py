@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeguard.config.directories import cache_folder
@@ -31,8 +32,11 @@ from pipeguard.firewall.policy import Mode, Policy, Trust
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import STACK_BYTES
+from pipeguard.firewall.session.events import PinsChanged, PolicyChanged
 from pipeguard.firewall.session.guard import Guard
+from pipeguard.firewall.session.lifecycle import WaitingRoom
 from pipeguard.firewall.session.remedies import is_held_verdict
+from pipeguard.firewall.session.session import Session
 from pipeguard.identity.server_name import Launched
 from pipeguard.log import Log, Trace, make_say
 from pipeguard.rulebook.cache import open_engines
@@ -101,16 +105,23 @@ class Run:
     Attributes:
         log: for people.
         guard: rules, policy and pins.
+        grants: of stopped calls.
+        session: takes changes of pins and policy for all Sessions of the server; also the one that
+            judges, if there is only one.
         engines: returns the compiled rules.
         clean_names: hashes of texts found clean in earlier runs, with which runs begin.
         name: of the run: events begin with it.
         store: the file of pins and audit.
         over: set once the run ends.
         on_stopped: takes each verdict that stops something, if it has a row in the audit.
+        on_answer: takes each verdict on an answer to a question of PipeGuard's own.
         audits: False if nothing is written to the audit.
         asked_in_results: the events of calls that continue to wait when their clients repeat them.
         on_loss: called once, by the recorder, when rows of the audit are lost.
     """
+
+    on_loss: Callable[[], object] | None = None
+    _pruning: threading.Thread | None = None
 
     def __init__(
         self,
@@ -154,14 +165,15 @@ class Run:
         self.guard = Guard(server, self.detection, policy, pins)
         self.guard.is_remote = launched.is_elsewhere
         self.guard.contents_key = contents_key(self.store)
-        self.guard.shared.grants = StoredGrants(self.store)
+        self.grants = self.guard.shared.grants = StoredGrants(self.store)
+        self.session = Session(self.guard, self.name, waiting_room=WaitingRoom())
         self._recorder = Recorder(
             self.store,
             server,
             self.name if self.audits else None,
             log=self.log,
             pins=pins,
-            on_pins=lambda pins: changed(self.guard.repin(pins)),
+            on_pins=lambda pins: changed(self.session.take(PinsChanged(pins, monotonic())).kinds),
             needs_review=needs_review,
         )
         self._trace = Trace(self.log, Mask(self.engines)) if self.log.traces else None
@@ -170,10 +182,9 @@ class Run:
         self.over = threading.Event()
         self._tally, self.asked_in_results, self._loads_late = _RunTally(), dict[str, None](), False
         self._refused = self._noticed = self._connected = 0
-        self.on_loss: Callable[[], object] | None = None
         self.on_stopped: Callable[[Verdict], object] = lambda _: None
+        self.on_answer: Callable[[Verdict], object] = lambda _: None
         self.on_policy, self._changed = list[Callable[[], None]](), changed
-        self._pruning: threading.Thread | None = None
 
     def _warn_of_other_name(self, namesake: Namesake | None, server: str) -> None:
         """Warn if the wanted name belongs to another server."""
@@ -195,19 +206,19 @@ class Run:
 
     def _adopt(self, policy: Policy) -> None:
         before = self.guard.policy
-        self.guard.adopt(policy)
+        kinds = self.session.take(PolicyChanged(policy, monotonic())).kinds
         if loosens(policy, before):
             note = "the policy in force stops less than before"
             self.notice(Finding(LOOSENED, "envelope", action=Action.WARN, note=note))
-        if policy.called_tools != before.called_tools:
-            self._changed(frozenset({"tool"}))
+        if kinds:
+            self._changed(kinds)
         for changed in tuple(self.on_policy):  # a server that ends takes its own away
             changed()
 
     def adjust(self, adjusted: Callable[[Policy], Policy]) -> None:
         """Adjust the policy for this server, also after it changes."""
         self._policy_watch.adjust(adjusted)
-        self.guard.adopt(self._policy_watch.policy)
+        self.session.take(PolicyChanged(self._policy_watch.policy, monotonic()))
 
     def begin_loading(self) -> None:
         """Load the rules in a thread of its own: they may have to be compiled first.
@@ -271,6 +282,8 @@ class Run:
         is_dropped = verdict.forward is None and not verdict.findings
         if is_dropped and verdict.kind is MessageKind.NOTIFICATION:
             return True  # one of a flood, which has a row already
+        if verdict.question:
+            self.on_answer(verdict)
         self._recorder.record(mask_verdict(verdict) if IN_USE and verdict.findings else verdict)
         if self._recorder.missing and self.on_loss is not None:
             on_loss, self.on_loss = self.on_loss, None

@@ -23,16 +23,18 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.errors import StateError
 from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.protocol import codes, ids, strict_json
+from pipeguard.firewall.protocol.json_values import serialise
 from pipeguard.firewall.session import replies
-from pipeguard.firewall.session.lifecycle import WaitingRoom
-from pipeguard.firewall.session.session import Session
+from pipeguard.firewall.session.events import Frame
+from pipeguard.firewall.session.own_frames import ListsChanged, ServerGone, Tick
+from pipeguard.firewall.session.session import Event
 from pipeguard.launch.child import Child, Exit
 from pipeguard.runtime.declining import DECLINE_SECONDS
 from pipeguard.runtime.numbers import read_number
 from pipeguard.runtime.run import IDLE_SECONDS, LAST_SECONDS, Mask, Run, start_thread
 from pipeguard.transports.both_ways import LineBased, carry, leave_turn
 from pipeguard.transports.channel import AsyncChannel, Channel, ChannelClosed
-from pipeguard.transports.pump import DRAIN_SECONDS, make_judge, pump, wait_in_thread
+from pipeguard.transports.pump import DRAIN_SECONDS, make_judge, pump, take_event, wait_in_thread
 from pipeguard.transports.stderr import StderrCopy
 from pipeguard.transports.stdio import LineChannel
 
@@ -193,8 +195,7 @@ class GuardedServer:
         self._run = Run(launched, options, self._relist)
         self._run.on_loss = lambda: self._asking.append(start_thread("loss", self._tell_loss))
         server.attach(self._run)
-        self._session = Session(self._run.guard, self._run.name)
-        self._session.waiting_room = WaitingRoom()
+        self._session = self._run.session
         self._run.on_stopped = self._ask_user
         self._questions: Questions | None = None
         self._questions_lock = threading.Lock()
@@ -318,15 +319,12 @@ class GuardedServer:
             self._events.put(_Event.DRAINED)
 
     def _answer_all(self) -> None:
-        with suppress(ChannelClosed):
-            ended = self._target.wait(EXIT_SECONDS) if self._server_ended else None
-            ending = str(self._failure or self._ending or (ended.describe() if ended else ""))
-            answers = self._session.abandon(ending=ending.rstrip("."), unsent=self._server.unsent)
-            if answers and self._server_ended:
-                why = {"why": ending.rstrip(".")} if ending else {}
-                self._run.log_unless_gone("warning", "the server ended during a request", **why)
-            for frame in answers:
-                self._client.write(frame)
+        ended = self._target.wait(EXIT_SECONDS) if self._server_ended else None
+        ending = str(self._failure or self._ending or (ended.describe() if ended else ""))
+        answers = self._happen(ServerGone(monotonic(), ending.rstrip("."), self._server.unsent))
+        if answers and self._server_ended:
+            why = {"why": ending.rstrip(".")} if ending else {}
+            self._run.log_unless_gone("warning", "the server ended during a request", **why)
 
     def _record(self, verdict: Verdict) -> None:
         if not self._run.record(verdict):
@@ -344,8 +342,7 @@ class GuardedServer:
     def _await_decision(self, verdict: Verdict) -> None:
         """Wait until a person decides about a call, or until the wait is abandoned."""
         with suppress(ChannelClosed):
-            pause = self._asks_nobody.wait
-            decided = wait_in_thread(self._session, verdict, self._record, pause)
+            decided = wait_in_thread(self._session, verdict, self._record, self._asks_nobody.wait)
             if self._questions is not None:
                 self._questions.withdraw(verdict.event)
             if decided.reply is not None:
@@ -390,20 +387,24 @@ class GuardedServer:
 
     def _relist(self, kinds: frozenset[str]) -> None:
         """Notify the client to list again, without making the recorder's thread wait."""
-        frames = self._session.relist(kinds)
-        if frames:
-            start_thread("relist", lambda: self._send(frames))
+        start_thread("relist", lambda: self._happen(ListsChanged(kinds, monotonic())))
 
     def _tell_loss(self) -> None:
         """Warn the client of lost audit rows."""
-        verdict = self._session.tell_audit_loss(monotonic())
+        notice = serialise(replies.audit_loss())
+        verdict = self._session.take(Frame(Direction.TO_CLIENT, notice, monotonic(), is_aside=True))
         with suppress(ChannelClosed):
             self._record(verdict)
         self._send(list(verdict.forwards))
 
     def _expire(self) -> None:
         while not self._run.over.wait(TICK_SECONDS):
-            self._send(self._session.expire(monotonic()))
+            self._happen(Tick(monotonic()))
+
+    def _happen(self, event: Event) -> list[bytes]:
+        """Let the session take an event; send, record and return PipeGuard's own frames."""
+        self._send(frames := take_event(self._session, event, self._run.record))
+        return frames
 
     def _send(self, frames: list[bytes]) -> None:
         with suppress(ChannelClosed):

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from math import ceil
 from typing import Any, NamedTuple
 
+from pipeguard.firewall.session.own_frames import RULE
 from pipeguard.firewall.session.remedies import LOST
 from pipeguard.state.audit import COLUMNS, AuditEntry, AuditRow, make_row, select
 from pipeguard.state.row_conditions import OUTCOME
@@ -157,7 +158,7 @@ def _find_ends(store: Store) -> Iterator[tuple[str, str, str, str]]:
         "(SELECT {} FROM audit WHERE audit.chain = runs.chain"  # noqa: S608  constants
         f" AND seq > runs.length - {END_ROWS} AND {{}} ORDER BY seq DESC LIMIT 1)"
     )
-    heard = "direction = 'to-client'"
+    heard = f"direction = 'to-client' AND instr(findings, '{RULE}') = 0"
     since = f"seq > coalesce({newest.format('seq', heard)}, 0)"
     opened = f"{since} AND direction = 'to-server' AND method IN {OPENINGS}"
     latest = (f"coalesce(max({newest.format('time', each)}), '')" for each in ("1", heard, opened))

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pipeguard.errors import StateError
+from pipeguard.firewall.session.replies import REFUSED_WAIT
 from pipeguard.records import NamedTuple
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.store import Store, open_store
@@ -149,6 +150,7 @@ class StoredGrants:
 
     def __init__(self, store: Path | str) -> None:
         self._store = store
+        self._refused = set[str]()  # by the users of this process, in their clients
 
     def take(self, mark: str) -> str:
         """Use up the grant of a call, in only one of several processes; its event, or empty."""
@@ -161,17 +163,16 @@ class StoredGrants:
                     return str(event)
         return ""
 
-    def has(self, mark: str) -> bool:
-        """True if a call is granted, which only `take` makes sure."""
-        with suppress(StateError), open_store(self._store) as store:
-            return _is_granted(store, mark)
-        return False
+    def refuse(self, event: str) -> None:
+        """End the wait of a call: the user refused it in the client."""
+        self._refused.add(event)
 
-    def has_refused(self, event: str) -> bool:
-        """True if a person refused the call that waits by an event."""
+    def find_refusal(self, event: str) -> str:
+        """How a person refused the call that waits by an event; empty if nobody did."""
         with suppress(StateError), open_store(self._store) as store:
-            return bool(store.read("SELECT 1 FROM dismissals WHERE key = ?", event))
-        return False
+            if store.read("SELECT 1 FROM dismissals WHERE key = ?", event):
+                return REFUSED_WAIT
+        return f"{REFUSED_WAIT} in the client" if event in self._refused else ""
 
 
 def _is_granted(store: Store, mark: str) -> bool:

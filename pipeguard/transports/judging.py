@@ -27,11 +27,12 @@ from pipeguard.firewall.protocol.framing import KnownResult
 from pipeguard.firewall.protocol.json_values import JsonValue, serialise
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.strict_json import ParsedFrame, parse_json
+from pipeguard.firewall.session.own_frames import ServerGone, Tick
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports import pump
 from pipeguard.transports.bounded import Allowance
 from pipeguard.transports.channel import AsyncChannel, leave
-from pipeguard.transports.pump import DRAIN_SECONDS, receive
+from pipeguard.transports.pump import DRAIN_SECONDS, take_event, take_frame
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -61,14 +62,27 @@ class Judge:
 
     Attributes:
         record: as it was given, for verdicts from elsewhere.
+        record_own: the same, for frames of PipeGuard's own.
     """
 
     def __init__(self, record: Callable[[Verdict], None]) -> None:
-        self.record = record
+        self.record = self.record_own = record
+
+    def answer_all(self, session: Session) -> list[bytes]:
+        """PipeGuard's own frames to a client whose server is gone."""
+        return take_event(session, ServerGone(monotonic()), self.record_own)
+
+    def answer_overdue(self, session: Session, early_seconds: float = 0.0) -> list[bytes]:
+        """PipeGuard's answers to requests that have waited for longer than the policy allows."""
+        return take_event(session, Tick(monotonic() + early_seconds), self.record_own)
+
+    async def wait_turn(self) -> None:
+        """Wait until other tasks had their turn: a source may have thousands ready."""
+        await asyncio.sleep(0)
 
     async def __call__(self, session: Session, direction: Direction, frame: bytes) -> Verdict:
-        """Judge a frame after other tasks had their turn: a source may have thousands ready."""
-        await asyncio.sleep(0)
+        """Judge a frame in its turn, and record the verdict."""
+        await self.wait_turn()
         verdict = await judge_frame(session, direction, frame, self.record)
         self.record(verdict)
         return verdict
@@ -187,7 +201,7 @@ async def judge_frame(
     """
     _judged.add(session)
     if isinstance(frame, KnownResult) and session.passes_known(frame):
-        return receive(session.receive, session, direction, frame)
+        return take_frame(session, direction, frame)
     if not session.guard.is_loaded:
         with suppress(PipeGuardError):  # the Session refuses each frame for it
             await asyncio.to_thread(session.guard.detector.load_all)
@@ -196,7 +210,7 @@ async def judge_frame(
         await asyncio.wait(set(before))
     most = SMALL_BYTES if session.guard.inspects else LARGE_BYTES
     if len(frame) < most:
-        return receive(session.receive, session, direction, frame)
+        return take_frame(session, direction, frame)
     return await _judge_in_thread(session, direction, frame, unheard)
 
 
@@ -234,11 +248,13 @@ async def drain() -> None:
         await asyncio.sleep(DRAIN_TICK_SECONDS)
 
 
-async def answer_overdue(session: Session, client: AsyncChannel, server: AsyncChannel) -> None:
+async def answer_overdue(
+    session: Session, client: AsyncChannel, server: AsyncChannel, judge: Judge
+) -> None:
     """Answer the requests that have waited for longer than the policy allows."""
     while session.guard.policy.limits.timeout_seconds is not None:
         await asyncio.sleep(TICK_SECONDS)
-        for frame in session.expire(monotonic()):
+        for frame in judge.answer_overdue(session):
             message = parse(frame)
             if isinstance(message, Message) and message.id_token is not None:
                 leave(server, message.id_token)  # it must not be sent any more
@@ -272,7 +288,7 @@ def _read_and_judge(session: Session, direction: Direction, frame: bytes) -> Ver
     if is_kept and not isinstance(frame, ParsedFrame):
         with suppress(Refusal):  # the Session says why
             frame = ParsedFrame.of(frame)
-    return receive(session.receive_concurrently, session, direction, frame)
+    return take_frame(session, direction, frame, is_aside=True)
 
 
 def _enter(run: str, direction: Direction) -> asyncio.Future[None]:

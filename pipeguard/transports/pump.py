@@ -17,7 +17,10 @@ from typing import Protocol, TypeVar
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.protocol.strict_json import without_value
-from pipeguard.firewall.session.session import Session
+from pipeguard.firewall.session import replies
+from pipeguard.firewall.session.decisions import Granted, Waited, WaitEnded
+from pipeguard.firewall.session.events import Frame
+from pipeguard.firewall.session.session import Event, Session
 from pipeguard.transports.both_ways import run_alone
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 
@@ -58,31 +61,47 @@ def make_judge(record: Callable[[Verdict], None]) -> Judge:
     """
 
     async def judge(session: Session, direction: Direction, frame: bytes) -> Verdict:
-        verdict = receive(session.receive, session, direction, frame)
+        verdict = take_frame(session, direction, frame)
         record(verdict)
         return verdict
 
     return judge
 
 
-def receive(
-    judge: Callable[[Direction, bytes, float], Verdict],
-    session: Session,
-    direction: Direction,
-    frame: bytes,
+def take_frame(
+    session: Session, direction: Direction, frame: bytes, *, is_aside: bool = False
 ) -> Verdict:
-    """Judge a frame now; before an answer, the session hears of obstacles that its server met.
+    """Judge a frame now, and again if it is a stopped call that a person allowed.
+
+    Before an answer, the session hears of obstacles that its server met.
 
     Args:
-        judge: a method of the session.
         session: judges the frame.
         direction: which way the frame travels.
         frame: the frame.
+        is_aside: True in another thread than that of the direction.
     """
     now, notes = monotonic(), session.guard.shared.notes
     if notes is not None and direction is Direction.TO_CLIENT:
         notes.catch_up()
-    return judge(direction, frame, now)
+    verdict = session.take(Frame(direction, frame, now, is_aside))
+    return verdict if verdict.action < Action.ASK else use_grant(session, verdict, now)
+
+
+def use_grant(session: Session, verdict: Verdict, now: float) -> Verdict:
+    """Let a stopped call pass if a person allowed it; else the same verdict."""
+    grants, mark = session.guard.shared.grants, verdict.mark
+    grant = grants.take(mark) if mark and grants is not None else ""
+    return session.take(Granted(verdict, now, grant)) if grant else verdict
+
+
+def take_event(session: Session, event: Event, record: Callable[[Verdict], object]) -> list[bytes]:
+    """Let a session take an event that is no frame; record and return PipeGuard's own frames."""
+    frames = session.take(event).own
+    with suppress(PipeGuardError, ChannelClosed):  # they are owed even if nothing else may pass
+        for own in frames:
+            record(own)
+    return [own.frame for own in frames]
 
 
 # --- calls that wait for a person -------------------------------------------------------
@@ -104,8 +123,8 @@ async def wait_for_decision(
 ) -> Verdict:
     """Wait until a person decides about a call, its time is over, or its client stops waiting.
 
-    Only the caller sends the call or answers it, unless its client cancels it or `Session.abandon`
-    answers it. One time limit holds however often it is judged.
+    Only the caller sends the call or answers it, unless its client cancels it or the end of
+    the server answers it. One time limit holds however often it is judged.
 
     Args:
         session: judged it.
@@ -118,27 +137,53 @@ async def wait_for_decision(
         The verdict on the call, recorded; neither forwards nor replies if its client no longer
         waits. A verdict that asks the client in a result is not recorded: the call waits on.
     """
-    end = session.find_wait_start(verdict, monotonic()) + session.guard.policy.limits.ask_seconds
+    end = (verdict.since or 0.0) + session.guard.policy.limits.ask_seconds
     verdict = verdict._replace(frame=without_value(verdict.frame))
+    questions = session.guard.questions
     try:
-        verdict = await work(0, partial(session.ask_in_result, verdict))
+        if questions is not None and not session.state.peers.handshake:
+            event = f"{session.run}.p{session.state.count_own()}"
+            verdict = await work(0, partial(questions().ask, verdict, event, session.take))
         while verdict.action is Action.ASK:
             is_over = await pause(max(0.0, min(ASK_SECONDS, end - monotonic())))
             now, before = monotonic(), verdict
             if is_over:
-                verdict = session.end_wait(before, now, "its client or its server left")
-            elif now >= end or await work(0, partial(session.is_decided, before)):
-                judge = partial(session.decide, before, now, is_last=now >= end)
-                verdict = await work(len(before.frame), judge)
-            if verdict.forward is not None and not session.is_awaited(before):
-                verdict = session.end_wait(before, now)
+                verdict = session.take(WaitEnded(before, now, "its client or its server left"))
+            else:
+                look = partial(look_for_decision, session, before, now, is_last=now >= end)
+                verdict = await work(len(before.frame), look)
+            if verdict.forward is not None:  # unless its client left in the meantime
+                seen = session.take(Waited(before, now))
+                verdict = verdict if seen is before else seen
             if verdict is not before:
                 record(verdict)
     finally:
         if verdict.action is Action.ASK:
             with suppress(PipeGuardError, ChannelClosed):
-                record(session.end_wait(verdict, monotonic(), "its client left"))
+                record(session.take(WaitEnded(verdict, monotonic(), "its client left")))
     return verdict
+
+
+def look_for_decision(session: Session, verdict: Verdict, now: float, *, is_last: bool) -> Verdict:
+    """Look once at a call that waits: whether it still does, and whether a person has decided.
+
+    Args:
+        session: judged it.
+        verdict: that makes it wait.
+        now: seconds on the session's clock.
+        is_last: True to end the wait, with a block unless a person allowed the call.
+
+    Returns:
+        The new verdict; the same one if it waits on.
+    """
+    seen, grants = session.take(Waited(verdict, now)), session.guard.shared.grants
+    if seen is not verdict:
+        return seen
+    refusal = "" if grants is None else grants.find_refusal(verdict.event)
+    if refusal:
+        return session.take(WaitEnded(verdict, now, refusal, replies.REFUSED))
+    passed = use_grant(session, verdict, now)
+    return passed if passed is not verdict else session.take(Waited(verdict, now, is_last))
 
 
 def wait_in_thread(

@@ -7,13 +7,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from pipeguard import Direction, Frame, Policy, Session, make_guard
 from pipeguard.assess.assessing import assess, report
 from pipeguard.assess.target import Contents, make_key
 from pipeguard.cli import cli
-from pipeguard.detect.detector import make_guard
-from pipeguard.firewall.finding import Direction
-from pipeguard.firewall.policy import Policy
-from pipeguard.firewall.session.session import Session
 from pipeguard.identity.server_name import identify_server
 from pipeguard.log import Log
 from pipeguard.state.recorder import Recorder
@@ -81,7 +78,7 @@ def test_an_audit_that_is_whole_and_one_that_is_not(tmp_path: Path, store: Path)
     session = Session(make_guard("a", engines(), Policy(), {}), "RUN")
     frame = b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}'
     for now in (0.0, 1.0):
-        recorder.record(session.receive(Direction.TO_SERVER, frame, now))
+        recorder.record(session.take(Frame(Direction.TO_SERVER, frame, now)))
     recorder.close()
     target = machine(tmp_path, SERVERS)
     assert of(target, "audit-broken") == []

@@ -11,12 +11,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from pipeguard import Action, Confidence, Finding, PipeGuardError, Severity
 from pipeguard.cli import cli
 from pipeguard.config.effective_policy import combine
 from pipeguard.config.policy_file import PolicyScope, parse_policy
 from pipeguard.config.user_policy import usual_policy_path
-from pipeguard.errors import PipeGuardError
-from pipeguard.firewall.finding import Action, Confidence, Finding, Severity
 from pipeguard.firewall.policy import PolicyTarget
 from pipeguard.firewall.protocol.places import known_places
 from pipeguard.firewall.session.remedies import Way, find_remedy

@@ -16,9 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeguard import Finding, PipeGuardError
 from pipeguard.config.user_policy import usual_policy_path
-from pipeguard.errors import PipeGuardError
-from pipeguard.firewall.finding import Finding
 from pipeguard.gateway.discovery import usual_file
 from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation.learning.observed import Observed, save

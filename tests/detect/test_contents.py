@@ -7,13 +7,11 @@ from collections.abc import Iterable
 
 import pytest
 
+from pipeguard import Action, Direction, Frame, Session, Verdict, make_guard
 from pipeguard.detect.content_marks import DIGITS
-from pipeguard.detect.detector import make_guard
-from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.policy import Exempt, Layer, Policy, Selector
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.session.guard import EXEMPT
-from pipeguard.firewall.session.session import Session
 from tests.fuzz.rulebook import engines
 
 KEY = bytes(range(32))
@@ -43,7 +41,7 @@ def judge(result: JsonObject, session: Session) -> Verdict:
     """Judge the result of a call."""
     ask(session, "x")
     answer = {"jsonrpc": "2.0", "id": 1, "result": result}
-    return session.receive(Direction.TO_CLIENT, json.dumps(answer).encode(), 0.0)
+    return session.take(Frame(Direction.TO_CLIENT, json.dumps(answer).encode(), 0.0))
 
 
 def new_session(
@@ -60,7 +58,7 @@ def ask(session: Session, text: str, id_: int = 1, **others: str) -> Verdict:
     arguments: JsonObject = {"text": text, **others, "path": "/srv/a.md"}
     params: JsonObject = {"name": "show", "arguments": arguments}
     call = {"jsonrpc": "2.0", "id": id_, "method": "tools/call", "params": params}
-    return session.receive(Direction.TO_SERVER, json.dumps(call).encode(), 0.0)
+    return session.take(Frame(Direction.TO_SERVER, json.dumps(call).encode(), 0.0))
 
 
 def exceptions(judged: Verdict) -> list[Selector]:

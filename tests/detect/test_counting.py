@@ -4,11 +4,9 @@ import json
 
 import pytest
 
-from pipeguard.detect.detector import make_guard
-from pipeguard.firewall.finding import Action, Direction, Verdict
+from pipeguard import Action, Direction, Session, Verdict, make_guard
 from pipeguard.firewall.policy import ActionEntry, Layer, Policy, Selector
-from pipeguard.firewall.session.session import Session
-from tests.firewall.session.talk import KEY, frame, rules
+from tests.firewall.session.talk import KEY, frame, rules, to_client, to_server
 from tests.fuzz.rulebook import engines
 
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
@@ -38,8 +36,7 @@ class Talk:
     ) -> None:
         guard = make_guard("files", engines(), policy or Policy(), {}, b"k" * 32)
         guard.is_remote = is_remote
-        self.session = Session(guard, "RUN")
-        self.session.resume("2025-06-18")
+        self.session = Session(guard, "RUN", "2025-06-18")
         self._id = 0
         self.ask("tools/list", {})
         self.answer({"tools": list(tools)})
@@ -47,10 +44,10 @@ class Talk:
     def ask(self, method: str, params: object) -> Verdict:
         self._id += 1
         sent = frame(id=self._id, method=method, params=params)
-        return self.session.receive(TO_SERVER, sent, float(self._id))
+        return to_server(self.session, sent, float(self._id))
 
     def answer(self, result: object) -> Verdict:
-        return self.session.receive(TO_CLIENT, frame(id=self._id, result=result), float(self._id))
+        return to_client(self.session, frame(id=self._id, result=result), float(self._id))
 
     def call(self, name: str, **arguments: str) -> Verdict:
         return self.ask("tools/call", {"name": name, "arguments": arguments})

@@ -11,13 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeguard import Action, Finding, Frame, Session, Verdict, make_guard
 from pipeguard.detect import cuts
 from pipeguard.detect.cuts import KEPT_CHARS, with_words
-from pipeguard.detect.detector import make_guard
 from pipeguard.detect.flows.vault import Vault
 from pipeguard.detect.scanning.scan_budget import MAX_CUTS
 from pipeguard.detect.text.windowing import BLOCK_BYTES
-from pipeguard.firewall.finding import Action, Finding, Verdict
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.policy import ActionEntry, Exempt, Layer, Mode, Policy, Selector
 from pipeguard.firewall.protocol.json_values import JsonObject
@@ -29,7 +28,6 @@ from pipeguard.firewall.session.rewrite import (
     placeholder,
     redact,
 )
-from pipeguard.firewall.session.session import Session
 from pipeguard.isolation.egress.judge import Wall
 from pipeguard.isolation.walls.grants import READ
 from pipeguard.isolation.walls.witness import describe_walls
@@ -76,8 +74,8 @@ def judge(result: object, policy: Policy | None = None, method: str = "tools/cal
     """Judge a result of an earlier call."""
     session = new_session(policy)
     params = {"name": "echo", "uri": "notes:///1", "arguments": {}}
-    session.receive(TO_SERVER, frame(id=1, method=method, params=params), 0.0)
-    return session.receive(TO_CLIENT, frame(id=1, result=result), 1.0)
+    session.take(Frame(TO_SERVER, frame(id=1, method=method, params=params), 0.0))
+    return session.take(Frame(TO_CLIENT, frame(id=1, result=result), 1.0))
 
 
 def content(*strings: str) -> dict[str, object]:
@@ -282,9 +280,9 @@ def test_what_somebody_hid_blocks(text: str) -> None:
 
 def test_an_error_a_name_and_data_block() -> None:
     session = new_session()
-    session.receive(TO_SERVER, call(1, "x"), 0.0)
+    session.take(Frame(TO_SERVER, call(1, "x"), 0.0))
     error = frame(id=1, error={"code": -32000, "message": TEXT})
-    assert session.receive(TO_CLIENT, error, 1.0).action is Action.BLOCK
+    assert session.take(Frame(TO_CLIENT, error, 1.0)).action is Action.BLOCK
     link = {"type": "resource_link", "uri": "notes:///1", "name": TEXT}
     assert judge({"content": [link]}).action is Action.BLOCK
     blob = base64.b64encode(TEXT.encode()).decode()
@@ -296,14 +294,14 @@ def test_an_error_a_name_and_data_block() -> None:
 def test_what_a_server_asks_and_defines_blocks() -> None:
     session = new_session()
     params = {"protocolVersion": "2025-06-18", "capabilities": {"elicitation": {}}}
-    session.receive(TO_SERVER, frame(id=0, method="initialize", params=params), 0.0)
+    session.take(Frame(TO_SERVER, frame(id=0, method="initialize", params=params), 0.0))
     result = {"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": {"name": "d"}}
-    session.receive(TO_CLIENT, frame(id=0, result=result), 0.0)
+    session.take(Frame(TO_CLIENT, frame(id=0, result=result), 0.0))
     asks = frame(id=7, method="elicitation/create", params={"message": TEXT})
-    assert session.receive(TO_CLIENT, asks, 1.0).action is Action.BLOCK
-    session.receive(TO_SERVER, frame(id=1, method="tools/list"), 2.0)
+    assert session.take(Frame(TO_CLIENT, asks, 1.0)).action is Action.BLOCK
+    session.take(Frame(TO_SERVER, frame(id=1, method="tools/list"), 2.0))
     tool = {"name": "a", "description": ORDER, "inputSchema": {"type": "object"}}
-    listed = session.receive(TO_CLIENT, frame(id=1, result={"tools": [tool]}), 3.0)
+    listed = session.take(Frame(TO_CLIENT, frame(id=1, result={"tools": [tool]}), 3.0))
     assert listed.action is Action.BLOCK
 
 
@@ -322,11 +320,10 @@ def test_where_a_tool_promises_more_than_a_string_it_is_blocked(
     schema = {"type": "object", "properties": {"format": promise}}
     definition = json.dumps({"name": "echo", "outputSchema": schema})
     pins = {("tool", "echo"): Pin("tool", "echo", definition, "0" * 64, None, None, "")}
-    session = Session(make_guard("demo", engines(), Policy(), pins, b"k" * 32), "RUN")
-    session.resume("2025-06-18")
-    session.receive(TO_SERVER, call(1, "x"), 0.0)
+    session = Session(make_guard("demo", engines(), Policy(), pins, b"k" * 32), "RUN", "2025-06-18")
+    session.take(Frame(TO_SERVER, call(1, "x"), 0.0))
     result = {"content": [], "structuredContent": {"format": TEXT}}
-    assert session.receive(TO_CLIENT, frame(id=1, result=result), 1.0).action is action
+    assert session.take(Frame(TO_CLIENT, frame(id=1, result=result), 1.0)).action is action
 
 
 def test_with_too_many_passages_it_is_blocked(monkeypatch: pytest.MonkeyPatch) -> None:

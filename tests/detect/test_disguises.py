@@ -32,7 +32,7 @@ FEW = 16  # one of so many may be missed: a check of its own asks for more than 
 LONGEST = 120  # characters: what is longer, as a key in PEM, is no word
 
 
-def judged(arguments: JsonValue) -> Verdict:
+def to_client(arguments: JsonValue) -> Verdict:
     return messages.judge_call(arguments, "lookup")
 
 
@@ -47,7 +47,7 @@ def secrets() -> tuple[str, ...]:
     for pack in ("secrets", "secrets-services"):
         rules = load_pack((RULES / f"{pack}.yaml").read_text("utf-8"), pack)
         found += filter(None, map(_secret, rules))
-    return tuple(one for one in found[::EVERY] if is_stopped(judged({"text": one})))
+    return tuple(one for one in found[::EVERY] if is_stopped(to_client({"text": one})))
 
 
 def _secret(rule: Rule) -> str:
@@ -174,7 +174,7 @@ PLACED: dict[str, Disguise] = {
 
 
 def assert_stopped(disguise: Disguise) -> None:
-    missed = [one[:6] for one in secrets() if not is_stopped(judged(disguise(one)))]
+    missed = [one[:6] for one in secrets() if not is_stopped(to_client(disguise(one)))]
     assert len(missed) <= len(secrets()) // FEW, missed
 
 
@@ -192,7 +192,7 @@ def test_a_key_in_pieces_is_stopped_whatever_is_between_them(between: str, size:
     words = ["ghp_docs", "tokens", "begin", "with", "this", "v2"]
     for pieces, is_key in ((groups(KEY, size), True), (words, False)):
         text = "".join(between.format(at) + one for at, one in enumerate(pieces))
-        assert is_stopped(judged({"text": text})) is is_key
+        assert is_stopped(to_client({"text": text})) is is_key
 
 
 @pytest.mark.parametrize("name", PLACED)
@@ -206,8 +206,8 @@ def test_letters_as_halves_of_flags_are_read() -> None:
     assert one_case
     for one in one_case:
         flags = re.sub("[A-Z]", lambda m: chr(0x1F1E6 + ord(m[0]) - ord("A")), one)
-        assert is_stopped(judged({"text": flags})), one[:6]
-        assert is_stopped(judged({"text": " ".join(flags)})), one[:6]
+        assert is_stopped(to_client({"text": flags})), one[:6]
+        assert is_stopped(to_client({"text": " ".join(flags)})), one[:6]
 
 
 @cache
@@ -238,7 +238,7 @@ def der(text: str) -> bytes:
 @pytest.mark.parametrize("name", KEY_FORMS)
 def test_a_private_key_without_its_lines_is_stopped(name: str) -> None:
     assert len(keys()) >= 7
-    missed = [key[:12] for key in keys() if not is_stopped(judged(KEY_FORMS[name](key)))]
+    missed = [key[:12] for key in keys() if not is_stopped(to_client(KEY_FORMS[name](key)))]
     assert missed == []
 
 
@@ -247,7 +247,7 @@ def test_a_public_key_passes(name: str) -> None:
     public_key = "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA{b64:343}DAQAB"
     request = "MIICvDCCAaQCAQAwdzELMAkGA1UEBhMC{b64:900}"
     for recipe in (public_key, request):
-        assert not judged(KEY_FORMS[name](samples.expand({"gen": recipe}, 1))).findings
+        assert not to_client(KEY_FORMS[name](samples.expand({"gen": recipe}, 1))).findings
 
 
 HARMLESS = "The minutes of the meeting on 3 March, as agreed: nobody objects to the new room."
@@ -277,6 +277,6 @@ TWINS: dict[str, JsonValue] = {
 
 @pytest.mark.parametrize("name", TWINS)
 def test_what_has_the_same_shape_passes_without_a_word(name: str) -> None:
-    verdict = judged(TWINS[name])
+    verdict = to_client(TWINS[name])
     assert verdict.action is Action.ALLOW
     assert not verdict.findings

@@ -4,16 +4,13 @@ import json
 
 import pytest
 
+from pipeguard import Direction, Frame, Policy, Session, load_engines
 from pipeguard.detect.detector import Detection, get_detection, make_guard
 from pipeguard.detect.knowledge import MAX_TOOLS
 from pipeguard.detect.scanning import engine
-from pipeguard.firewall.finding import Direction
-from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.session.guard import Context, Guard
-from pipeguard.firewall.session.session import Session
-from pipeguard.rulebook.cache import load_engines
 from tests.fuzz.rulebook import engines
 
 
@@ -79,7 +76,7 @@ ABOUT: JsonValue = {"name": "demo", "version": "1"}
 
 def say(session: Session, direction: Direction, message: dict[str, object]) -> None:
     frame = json.dumps({"jsonrpc": "2.0", **message}).encode()
-    verdict = session.receive(direction, frame, 0.0)
+    verdict = session.take(Frame(direction, frame, 0.0))
     assert verdict.forward == frame, verdict.findings
 
 

@@ -19,13 +19,10 @@ from pydoc_data import topics
 import pytest
 import yaml
 
-from pipeguard.detect.detector import make_guard
+from pipeguard import Frame, Guard, Policy, Session, make_guard
 from pipeguard.detect.rules.rule import Rule, View, Written, load_pack
 from pipeguard.firewall.finding import Action, Confidence, Direction, Severity
-from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
-from pipeguard.firewall.session.guard import Guard
-from pipeguard.firewall.session.session import Session
 from tests.detect.text.messages import judge_list
 from tests.fuzz.rulebook import engines
 
@@ -45,7 +42,7 @@ def action(guard: Guard, tool: str, arguments: JsonValue) -> Action:
     call = {"name": tool, "arguments": arguments}
     frame = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
     text = json.dumps(frame, ensure_ascii=False).encode()
-    return Session(guard, "RUN").receive(Direction.TO_SERVER, text, 0.0).action
+    return Session(guard, "RUN").take(Frame(Direction.TO_SERVER, text, 0.0)).action
 
 
 @cache
@@ -132,7 +129,7 @@ def test_an_agent_may_read_what_is_written_about_the_guard(guard: Guard, page: P
     call = {"method": "tools/call", "params": {"name": "read_page", "arguments": {}}}
     said = {"content": [{"type": "text", "text": page.read_text(encoding="utf-8")}]}
     verdicts = [
-        talk.receive(way, json.dumps({"jsonrpc": "2.0", "id": 1, **message}).encode(), 0.0)
+        talk.take(Frame(way, json.dumps({"jsonrpc": "2.0", "id": 1, **message}).encode(), 0.0))
         for way, message in ((Direction.TO_SERVER, call), (Direction.TO_CLIENT, {"result": said}))
     ]
     verdict = verdicts[-1]

@@ -9,17 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.detect.detector import make_guard
+from pipeguard import Action, Direction, Session, Verdict, make_guard
 from pipeguard.detect.flows.vault import Vault
 from pipeguard.detect.restoring import echoes, put_back
-from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.policy import Exempt, Layer, Policy, Selector
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session import placeholders
 from pipeguard.firewall.session.guard import Context
-from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.samples import expand
 from tests.detect.flows.test_vault import answered, asked
 from tests.fuzz.budget import tried
@@ -277,8 +275,7 @@ def arrived(text: str, tool: str) -> str:
 
 
 def result_of(text: str, tool: str) -> tuple[Session, bytes]:
-    session = Session(make_guard("mail", engines(), Policy(), PINS, b"k"), "RUN")
-    session.resume("2025-11-25")
+    session = Session(make_guard("mail", engines(), Policy(), PINS, b"k"), "RUN", "2025-11-25")
     asked(session, 1, tool, {})
     return session, answered(session, 1, text).forward or b""
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from pipeguard import Direction, Frame
 from pipeguard.detect import hidden_secrets, shown_call
 from pipeguard.detect.detector import get_detection
 from pipeguard.detect.flows.known_secrets import KnownSecrets
 from pipeguard.detect.flows.readings import list_readings
 from pipeguard.detect.scanning.engine import Engine
-from pipeguard.firewall.finding import Direction
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.state.audit import findings_json
 from tests.fuzz.budget import tried
@@ -128,7 +128,7 @@ def test_the_text_around_a_secret_in_a_result_is_shown(place: Path) -> None:
     text = f"{LONG}def test_login():\n    token = '{KEY}'  # of a fixture\n"
     content: JsonObject = {"content": [{"type": "text", "text": text}]}
     answer = serialise({"jsonrpc": "2.0", "id": talk.last_id, "result": content})
-    found = talk.session.receive(Direction.TO_CLIENT, answer, 2.0).findings[0]
+    found = talk.session.take(Frame(Direction.TO_CLIENT, answer, 2.0)).findings[0]
     assert f"token = '{found.excerpt}'  # of a fixture" in found.frame
     assert KEY[8:] not in found.frame
 

@@ -334,7 +334,7 @@ def test_a_command_behind_many_values_is_read(count: int) -> None:
 
 def test_a_batch_shares_one_budget(work: Work) -> None:
     conversation = session()
-    conversation.resume("2025-03-26")
+    conversation.state.peers.revision = "2025-03-26"
     calls = (call(number, packed(number, 100_000), "look_up") for number in range(60))
     members = [json.loads(each) for each in calls]
     verdict = receive(conversation, Direction.TO_SERVER, members)

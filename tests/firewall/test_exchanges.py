@@ -15,13 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.detect.detector import make_guard
-from pipeguard.firewall.finding import Action
+from pipeguard import Action, Frame, Guard, Session, make_guard
 from pipeguard.firewall.policy import Limits, Policy
 from pipeguard.firewall.protocol.framing import Lost
 from pipeguard.firewall.session.case import TO_CLIENT, TO_SERVER
-from pipeguard.firewall.session.guard import Guard
-from pipeguard.firewall.session.session import Session
+from pipeguard.firewall.session.own_frames import ListsChanged, ServerGone
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import engines
 
@@ -36,9 +34,7 @@ def guard(timeout_seconds: float | None = None) -> Guard:
 
 
 def session(timeout_seconds: float | None = None) -> Session:
-    whole = Session(guard(timeout_seconds), "RUN")
-    whole.resume("2025-03-26")
-    return whole
+    return Session(guard(timeout_seconds), "RUN", "2025-03-26")
 
 
 def ask(id_: str, method: str = "x/y", params: str = "{}") -> bytes:
@@ -98,25 +94,26 @@ class World:
         match what.split()[0]:
             case "ask":
                 self.asked[id_] += 1
-                self.tell(exchange.receive(TO_SERVER, ask(id_), now).reply)
+                self.tell(exchange.take(Frame(TO_SERVER, ask(id_), now)).reply)
             case "batch":
                 self.asked.update(["7", id_])
                 frame = b"[" + ask("7") + b"," + ask(id_) + b"]"
-                self.tell(exchange.receive(TO_SERVER, frame, now).reply)
+                self.tell(exchange.take(Frame(TO_SERVER, frame, now)).reply)
             case "answer":
-                self.tell(whole.receive(TO_CLIENT, answer(id_), now).forward)
+                self.tell(whole.take(Frame(TO_CLIENT, answer(id_), now)).forward)
             case "broken":
                 frame = answer(id_, '{"a":1,"a":2}')
-                self.tell(exchange.receive(TO_CLIENT, frame, now).forward)
+                self.tell(exchange.take(Frame(TO_CLIENT, frame, now)).forward)
             case "lose":
-                self.tell(whole.receive(TO_CLIENT, Lost.of(id_, "it is lost"), now).forward)
+                self.tell(whole.take(Frame(TO_CLIENT, Lost.of(id_, "it is lost"), now)).forward)
             case "cancel":
-                before = self.whole.waiting().count(id_)
-                exchange.receive(TO_SERVER, cancel(id_), now)
-                self.given_up[id_] += before - self.whole.waiting().count(id_)
+                before = Counter(self.whole.waiting())
+                exchange.take(Frame(TO_SERVER, cancel(id_), now))
+                self.given_up += before - Counter(self.whole.waiting())
             case "break":
                 for token in exchange.waiting():
-                    self.tell(exchange.receive(TO_CLIENT, Lost.of(token, "broken"), now).forward)
+                    lost = Frame(TO_CLIENT, Lost.of(token, "broken"), now)
+                    self.tell(exchange.take(lost).forward)
                 assert exchange.waiting() == []
             case "leave":
                 exchange.leave()
@@ -135,7 +132,7 @@ def test_every_request_is_answered_exactly_once_whatever_happens(
         assert world.told.keys() <= world.asked.keys()
         open_ = Counter(world.whole.waiting())
         assert world.told + world.given_up + open_ == world.asked
-    world.tell(*world.whole.abandon())
+    world.tell(*(one.frame for one in world.whole.take(ServerGone(9.0)).own))
     assert world.told + world.given_up == world.asked
     assert world.whole.waiting() == []
     for exchange in world.exchanges:
@@ -150,31 +147,33 @@ def test_what_is_agreed_in_one_exchange_is_agreed_in_all() -> None:
     whole = session()
     first, second = whole.fork(), whole.fork()
     params = '{"protocolVersion":"2025-06-18","capabilities":{"roots":{}},"clientInfo":{}}'
-    first.receive(TO_SERVER, ask("1", "initialize", params), 1.0)
+    first.take(Frame(TO_SERVER, ask("1", "initialize", params), 1.0))
     capabilities = '{"tools":{"listChanged":true}}'
     agreed = f'{{"protocolVersion":"2025-06-18","capabilities":{capabilities}}}'
-    first.receive(TO_CLIENT, answer("1", agreed), 1.0)
+    first.take(Frame(TO_CLIENT, answer("1", agreed), 1.0))
     batch = b"[" + ask("1") + b"," + ask("2") + b"]"
-    assert second.receive(TO_SERVER, batch, 1.0).forward is None, "2025-06-18 has none"
-    assert whole.relist(["tool"]) == second.relist(["tool"]) != []
-    assert second.receive(TO_CLIENT, ask("9", "roots/list"), 1.0).forward is not None
+    assert second.take(Frame(TO_SERVER, batch, 1.0)).forward is None, "2025-06-18 has none"
+    changed = ListsChanged(frozenset({"tool"}), 1.0)
+    told, again = whole.take(changed).own, second.take(changed).own
+    assert [one.frame for one in told] == [one.frame for one in again] != []
+    assert second.take(Frame(TO_CLIENT, ask("9", "roots/list"), 1.0)).forward is not None
 
 
 def test_a_server_asks_on_one_stream_and_is_answered_by_another_post() -> None:
     whole = session()
     first, second = whole.fork(), whole.fork()
-    first.receive(TO_SERVER, ask("1", "initialize", '{"capabilities":{"roots":{}}}'), 1.0)
-    first.receive(TO_CLIENT, answer("1", '{"protocolVersion":"2025-06-18"}'), 1.0)
-    assert first.receive(TO_CLIENT, ask("1", "roots/list"), 1.0).forward is not None
+    first.take(Frame(TO_SERVER, ask("1", "initialize", '{"capabilities":{"roots":{}}}'), 1.0))
+    first.take(Frame(TO_CLIENT, answer("1", '{"protocolVersion":"2025-06-18"}'), 1.0))
+    assert first.take(Frame(TO_CLIENT, ask("1", "roots/list"), 1.0)).forward is not None
     reply = answer("1", '{"roots":[]}')
-    assert second.receive(TO_SERVER, reply, 1.0).forward is reply
-    assert second.receive(TO_SERVER, reply, 1.0).forward is None
+    assert second.take(Frame(TO_SERVER, reply, 1.0)).forward is reply
+    assert second.take(Frame(TO_SERVER, reply, 1.0)).forward is None
 
 
 def test_events_of_all_exchanges_have_different_names() -> None:
     whole = session()
     exchanges = [whole, whole.fork(), whole.fork()]
-    names = [one.receive(TO_SERVER, ask(str(n)), 1.0).event for n, one in enumerate(exchanges)]
+    names = [one.take(Frame(TO_SERVER, ask(str(n)), 1.0)).event for n, one in enumerate(exchanges)]
     assert len(set(names)) == 3
 
 
@@ -184,8 +183,8 @@ def test_events_of_all_exchanges_have_different_names() -> None:
 @pytest.mark.parametrize("id_", ["9007199254740993", '"method"', '"a\\"b"'])
 def test_a_lost_answer_is_told_under_its_id_as_it_stood(id_: str) -> None:
     exchange = session().fork()
-    exchange.receive(TO_SERVER, ask(id_), 1.0)
-    verdict = exchange.receive(TO_CLIENT, Lost.of(id_, "the server is far away"), 1.0)
+    exchange.take(Frame(TO_SERVER, ask(id_), 1.0))
+    verdict = exchange.take(Frame(TO_CLIENT, Lost.of(id_, "the server is far away"), 1.0))
     assert verdict.forward is not None
     assert f'"id":{id_},'.encode() in verdict.forward
     assert b"the server demo is far away" in verdict.forward
@@ -196,7 +195,7 @@ def test_a_lost_answer_is_told_under_its_id_as_it_stood(id_: str) -> None:
 
 def test_no_frame_of_a_peer_can_stand_for_a_lost_answer() -> None:
     exchange = session().fork()
-    exchange.receive(TO_SERVER, ask("1"), 1.0)
-    verdict = exchange.receive(TO_CLIENT, bytes(Lost.of("1", "why")), 1.0)
+    exchange.take(Frame(TO_SERVER, ask("1"), 1.0))
+    verdict = exchange.take(Frame(TO_CLIENT, bytes(Lost.of("1", "why")), 1.0))
     assert verdict.forward is None
     assert exchange.waiting() == ["1"]

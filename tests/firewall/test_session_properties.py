@@ -5,13 +5,12 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
 
 import pytest
 from hypothesis import given, target
 from hypothesis import strategies as st
 
-from pipeguard.detect.detector import make_guard
+from pipeguard import Session, make_guard
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Action, Direction, Verdict, greatest
 from pipeguard.firewall.policy import ActionEntry, Layer, Limits, Policy, Selector, Trust
@@ -21,8 +20,10 @@ from pipeguard.firewall.protocol.message import Message, envelope, parse
 from pipeguard.firewall.protocol.places import PARTS, Surface
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.case import TO_CLIENT, TO_SERVER
+from pipeguard.firewall.session.events import Frame
 from pipeguard.firewall.session.guard import Context
-from pipeguard.firewall.session.session import Session
+from pipeguard.firewall.session.own_frames import ServerGone, Tick
+from pipeguard.firewall.session.session import Event
 from pipeguard.state.audit import findings_json
 from tests.each import some
 from tests.fuzz.budget import tried
@@ -38,23 +39,6 @@ POLICIES = {
 REVISIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28")
 # What PipeGuard itself changes in a frame that goes on with no more than a warning.
 REWRITING = {"protocol.forged-mark", "protocol.byte-order-mark"}
-
-
-class Event(NamedTuple):
-    """An event: a frame, the end of a side, or time.
-
-    Attributes:
-        what: `frame`, `gone` or `time`.
-        direction: the frame's direction, or that to the remaining side.
-        frame: the bytes.
-    """
-
-    what: str
-    direction: Direction = TO_SERVER
-    frame: bytes = b""
-
-    def __repr__(self) -> str:
-        return f"{self.what} {self.direction.value} {self.frame!r}"
 
 
 # --- what is sent ------------------------------------------------------------------------------
@@ -81,7 +65,7 @@ def secrets() -> tuple[Sample, ...]:
     for sample in decodable("secrets", Surface.TO_SERVER)[::10]:
         guard = make_guard("demo", engines(), POLICIES["default"], {})
         frame = call({"a": f"see {sample.text} there"})
-        verdict = Session(guard, "RUN").receive(TO_SERVER, frame, 0.0)
+        verdict = Session(guard, "RUN").take(Frame(TO_SERVER, frame, 0.0))
         if verdict.action is Action.BLOCK and sample.secret == sample.text:
             found.append(sample)
     return tuple(found)
@@ -227,20 +211,20 @@ def broken(draw: st.DrawFn, whole: st.SearchStrategy[bytes]) -> bytes:
 
 @st.composite
 def conversations(draw: st.DrawFn) -> list[Event]:
-    sides = st.sampled_from([TO_SERVER, TO_CLIENT])
-
-    @st.composite
-    def events(draw: st.DrawFn) -> Event:
-        what = draw(st.sampled_from(["frame"] * 20 + ["gone", "time"]))
-        direction = draw(sides)
-        return Event(what, direction, draw(frames(direction)) if what == "frame" else b"")
-
-    opening: list[Event] = []
+    events, now = list[Event](), 0.0
     if draw(st.integers(0, 3)):
         asked = message(("id", b"0"), ("method", b'"initialize"'), ("params", DECLARED))
         told = message(("id", b"0"), ("result", draw(openings())))
-        opening = [Event("frame", TO_SERVER, asked), Event("frame", TO_CLIENT, told)]
-    return opening + draw(st.lists(events(), max_size=14))
+        events = [Frame(TO_SERVER, asked, now), Frame(TO_CLIENT, told, now)]
+    for kind in draw(st.lists(st.sampled_from([Frame] * 20 + [ServerGone, Tick]), max_size=14)):
+        direction = draw(st.sampled_from([TO_SERVER, TO_CLIENT]))
+        if kind is Frame:
+            events.append(Frame(direction, draw(frames(direction)), now))
+        elif kind is ServerGone:
+            events.append(ServerGone(now))
+        else:
+            events.append(Tick(now := now + 30.0))
+    return events
 
 
 # --- what must hold ----------------------------------------------------------------------------
@@ -327,26 +311,25 @@ class Sides:
 
     def __post_init__(self) -> None:
         self.waiting: dict[Direction, Counter[str]] = {TO_SERVER: Counter(), TO_CLIENT: Counter()}
-        self.now = 0.0
 
-    def feed(self, event: Event) -> Verdict | None:
+    def feed(self, event: Event) -> Verdict:
         """Feed an event, and check the invariants."""
-        if event.what == "gone":
-            self.gone(event.direction)
-        elif event.what == "time":
-            self.now += 30.0
-            self.told(TO_CLIENT, self.session.expire(self.now))
-        else:
+        if isinstance(event, Frame):
             return self.frame(event)
-        return None
+        verdict = self.session.take(event)
+        self.told(TO_CLIENT, [own.frame for own in verdict.own])
+        if isinstance(event, ServerGone):  # its own requests are moot
+            assert +self.waiting[TO_SERVER] == Counter(), "not all that waited was answered"
+            self.waiting[TO_CLIENT].clear()
+            self.hold()
+        return verdict
 
-    def frame(self, event: Event) -> Verdict:
+    def frame(self, event: Frame) -> Verdict:
         cancelled = self.cancels(event)
-        verdict = self.session.receive(event.direction, event.frame, self.now)
+        verdict = self.session.take(event)
         asked = requests_in(event.frame, verdict)
         self.waiting[event.direction].update(asked)
-        back = TO_CLIENT if event.direction is TO_SERVER else TO_SERVER
-        self.told(back, [verdict.reply])
+        self.told(event.direction.back, [verdict.reply])
         self.told(event.direction, [verdict.forward])
         open_now = self.open(event.direction)
         for token in cancelled if verdict.forward is not None else ():
@@ -358,7 +341,7 @@ class Sides:
         self.hold()
         return verdict
 
-    def cancels(self, event: Event) -> list[str]:
+    def cancels(self, event: Frame) -> list[str]:
         """Return the requests that notifications cancel, which then need no answer."""
         try:
             found = parse(event.frame)
@@ -378,20 +361,12 @@ class Sides:
 
     def told(self, to: Direction, frames: list[bytes] | list[bytes | None]) -> None:
         """Count the answers that a side is given: each must be owed."""
-        owed = self.waiting[TO_SERVER if to is TO_CLIENT else TO_CLIENT]
+        owed = self.waiting[to.back]
         for frame in frames:
             assert frame is None or is_one_line(frame), frame
             for token in answers_in(frame):
                 assert owed[token] > 0, f"answered twice, or never asked: {token}"
                 owed[token] -= 1
-
-    def gone(self, to: Direction) -> None:
-        """End one side: the other's requests are answered, its own are moot."""
-        self.told(to, self.session.abandon(to))
-        asked = self.waiting[TO_SERVER if to is TO_CLIENT else TO_CLIENT]
-        assert +asked == Counter(), "not all that waited was answered"
-        self.waiting[to].clear()
-        self.hold()
 
     def hold(self) -> None:
         """Check that exactly the unanswered requests are pending."""
@@ -401,11 +376,6 @@ class Sides:
 
 def session_of(policy: str) -> Session:
     return Session(make_guard("demo", engines(), POLICIES[policy], {}), "RUN")
-
-
-def verdicts_of(policy: str, events: list[Event]) -> list[Verdict]:
-    sides = Sides(session_of(policy))
-    return [verdict for event in events if (verdict := sides.feed(event)) is not None]
 
 
 policies = st.sampled_from(sorted(POLICIES))
@@ -418,13 +388,12 @@ def test_a_conversation_keeps_what_is_promised(policy: str, events: list[Event])
     sides = Sides(session_of(policy))
     for event in events:
         verdict = sides.feed(event)
-        if verdict is not None:
-            assert "protocol.internal" not in {finding.rule for finding in verdict.findings}
-            assert_judged_anew(verdict)
-            assert_tells_no_secret(verdict, is_strict=policy == "default")
+        assert "protocol.internal" not in {finding.rule for finding in verdict.findings}
+        assert_judged_anew(verdict)
+        assert_tells_no_secret(verdict, is_strict=policy == "default")
     target(float(sum(one.total() for one in sides.waiting.values())), label="still waiting")
-    sides.gone(TO_CLIENT)
-    assert sides.session.abandon() == []
+    sides.feed(ServerGone(1e3))
+    assert sides.feed(ServerGone(1e3)).own == ()
 
 
 def assert_judged_anew(verdict: Verdict) -> None:
@@ -462,16 +431,10 @@ def assert_clean(written: bytes, verdict: Verdict) -> None:
         assert greatest(guard.detector.read(context, surface, member)) is not Action.BLOCK
 
 
-@tried(25)
-@given(policies, conversations())
-def test_the_same_frames_give_the_same_verdicts(policy: str, events: list[Event]) -> None:
-    assert verdicts_of(policy, events) == verdicts_of(policy, events)
-
-
 @tried(50)
 @given(policies, st.sampled_from([TO_SERVER, TO_CLIENT]), st.binary(max_size=200))
 def test_no_bytes_make_it_fail(policy: str, direction: Direction, frame: bytes) -> None:
-    verdict = session_of(policy).receive(direction, frame, 0.0)
+    verdict = session_of(policy).take(Frame(direction, frame, 0.0))
     assert "protocol.internal" not in {finding.rule for finding in verdict.findings}
 
 
@@ -509,9 +472,9 @@ def test_a_secret_reaches_nobody(policy: str, leak: tuple[str, bytes, Direction]
     secret, frame, direction = leak
     session = session_of(policy)
     handshake = message(("id", b"0"), ("method", b'"initialize"'), ("params", DECLARED))
-    session.receive(TO_SERVER, handshake, 0.0)
-    session.receive(TO_CLIENT, message(("id", b"1"), ("method", b'"roots/list"')), 0.0)
-    verdict = session.receive(direction, frame, 1.0)
+    session.take(Frame(TO_SERVER, handshake, 0.0))
+    session.take(Frame(TO_CLIENT, message(("id", b"1"), ("method", b'"roots/list"')), 0.0))
+    verdict = session.take(Frame(direction, frame, 1.0))
     assert verdict.action >= Action.REDACT
     audited = findings_json(verdict.findings)
     for text in (verdict.forward or b"", verdict.reply or b"", audited.encode()):
@@ -535,7 +498,7 @@ NAMED = {
 @pytest.mark.parametrize("place", NAMED)
 def test_a_secret_that_is_a_name_is_not_told(place: str) -> None:
     for sample in some(secrets()):
-        verdict = session_of("default").receive(TO_SERVER, NAMED[place](sample.text), 0.0)
+        verdict = session_of("default").take(Frame(TO_SERVER, NAMED[place](sample.text), 0.0))
         assert verdict.action is Action.BLOCK
         told = findings_json(verdict.findings) + (verdict.reply or b"").decode()
         assert sample.text not in told + f"{verdict.method} {verdict.tool}"

@@ -7,12 +7,11 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
-from pipeguard.detect.detector import Engines
+from pipeguard import Engines, load_engines
 from pipeguard.detect.rules.rule import Rule, View
 from pipeguard.detect.scanning.engine import Engine
 from pipeguard.detect.scanning.rule_groups import choose_engine
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.packs import load_rules
 from pipeguard.rulebook.proof import sample_place
 from pipeguard.rulebook.samples import texts

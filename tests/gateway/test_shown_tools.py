@@ -1,15 +1,15 @@
 """Tools as the user wants agents to see them: hidden, renamed, redescribed."""
 
+import asyncio
 import json
 
 import pytest
 
-from pipeguard.detect.detector import make_guard
-from pipeguard.firewall.finding import Action, Direction
-from pipeguard.firewall.policy import Policy
+from pipeguard import Action, Direction, Policy, Session, Verdict, make_guard
 from pipeguard.firewall.protocol.json_values import JsonObject
-from pipeguard.gateway.shown_sessions import _ShownSession
+from pipeguard.gateway.shown_sessions import ShownJudge
 from pipeguard.gateway.tools import Override, ShownTools
+from pipeguard.transports.judging import Judge
 from tests.fuzz.rulebook import engines
 
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
@@ -58,11 +58,14 @@ def test_what_is_blocked_or_not_allowed_is_not_shown() -> None:
 
 
 @pytest.fixture
-def session() -> _ShownSession:
+def session() -> Session:
+    return Session(make_guard("one", engines(), Policy(), {}), "run", "2025-03-26")
+
+
+def judge(session: Session, direction: Direction, frame: bytes) -> Verdict:
     shown = ShownTools(block=("hidden",), overrides={"p": Override("q")})
-    session = _ShownSession(make_guard("one", engines(), Policy(), {}), "run", shown)
-    session.resume("2025-03-26")
-    return session
+    shows = ShownJudge(Judge(lambda _: None), shown)
+    return asyncio.run(shows(session, direction, frame))
 
 
 def request(number: int, method: str, **params: object) -> JsonObject:
@@ -72,9 +75,9 @@ def request(number: int, method: str, **params: object) -> JsonObject:
     return value
 
 
-def test_a_batch_is_read_like_its_messages(session: _ShownSession) -> None:
+def test_a_batch_is_read_like_its_messages(session: Session) -> None:
     calls = [request(1, "tools/list"), request(2, "tools/call", name="q", arguments={})]
-    sent = session.receive(TO_SERVER, json.dumps(calls).encode(), 0.0)
+    sent = judge(session, TO_SERVER, json.dumps(calls).encode())
     assert sent.forward is not None
     assert json.loads(sent.forward)[1]["params"]["name"] == "p"
     tools = [named("p"), named("hidden"), named("other")]
@@ -82,21 +85,21 @@ def test_a_batch_is_read_like_its_messages(session: _ShownSession) -> None:
         {"jsonrpc": "2.0", "id": 1, "result": {"tools": tools}},
         {"jsonrpc": "2.0", "id": 2, "result": {"content": []}},
     ]
-    back = session.receive(TO_CLIENT, json.dumps(answer).encode(), 0.0)
+    back = judge(session, TO_CLIENT, json.dumps(answer).encode())
     assert back.forward is not None
     listed = json.loads(back.forward)[0]["result"]["tools"]
     assert [tool["name"] for tool in listed] == ["q", "other"]
 
 
-def test_what_is_called_by_a_name_that_it_has_no_more_is_refused(session: _ShownSession) -> None:
+def test_what_is_called_by_a_name_that_it_has_no_more_is_refused(session: Session) -> None:
     frame = json.dumps(request(1, "tools/call", name="p", arguments={})).encode()
-    verdict = session.receive(TO_SERVER, frame, 0.0)
+    verdict = judge(session, TO_SERVER, frame)
     assert (verdict.action, verdict.forward) == (Action.BLOCK, None)
     assert verdict.reply is not None
     assert json.loads(verdict.reply)["id"] == 1
 
 
-def test_a_frame_that_cannot_be_read_is_refused_where_it_is_judged(session: _ShownSession) -> None:
-    assert session.receive(TO_SERVER, b"{", 0.0).action is Action.BLOCK
+def test_a_frame_that_cannot_be_read_is_refused_where_it_is_judged(session: Session) -> None:
+    assert judge(session, TO_SERVER, b"{").action is Action.BLOCK
     ping = json.dumps(request(1, "ping")).encode()
-    assert session.receive(TO_SERVER, ping, 0.0).forward is ping
+    assert judge(session, TO_SERVER, ping).forward is ping

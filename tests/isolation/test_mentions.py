@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.firewall.finding import Action, Finding, Verdict
+from pipeguard import Action, Finding, Frame, Verdict
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.session.guard import AnswerNote
@@ -235,15 +235,15 @@ def test_a_note_names_few_walls() -> None:
 # --- the session ----------------------------------------------------------------------
 
 
-def judged(text: str, *, tells: bool = True, **more: object) -> Verdict:
+def to_client(text: str, *, tells: bool = True, **more: object) -> Verdict:
     """The verdict on a failed answer to a call, of a server whose walls are told or not."""
     session = new_session()
     if tells:
         session.guard.shared.notes = witness()
-    session.receive(TO_SERVER, call(1, "x", "read_text_file"), 9.0)
+    session.take(Frame(TO_SERVER, call(1, "x", "read_text_file"), 9.0))
     result = {"content": [{"type": "text", "text": text}], "isError": True, **more}
     frame = json.dumps({"jsonrpc": "2.0", "id": 1, "result": result}).encode()
-    return session.receive(TO_CLIENT, frame, 10.0)
+    return session.take(Frame(TO_CLIENT, frame, 10.0))
 
 
 def walls_of(verdict: Verdict) -> list[Finding]:
@@ -254,8 +254,8 @@ GONE = "ENOENT: no such file, open '/srv/a'"
 
 
 def test_the_session_writes_the_note_and_its_verdict_has_the_finding() -> None:
-    verdict = judged(GONE, structuredContent={"b": 1, "a": 2})
-    assert verdict == judged(GONE, structuredContent={"b": 1, "a": 2}), "the same every time"
+    verdict = to_client(GONE, structuredContent={"b": 1, "a": 2})
+    assert verdict == to_client(GONE, structuredContent={"b": 1, "a": 2}), "the same every time"
     assert verdict.action is Action.WARN
     (finding,) = walls_of(verdict)
     assert finding.path == "/srv/a"
@@ -264,13 +264,13 @@ def test_the_session_writes_the_note_and_its_verdict_has_the_finding() -> None:
     content = json.loads(verdict.forward)["result"]["content"]
     assert f"(event {verdict.event})" in content[-1]["text"]
     assert b"PipeGuard" not in verdict.frame
-    untold = judged(GONE, tells=False)
+    untold = to_client(GONE, tells=False)
     assert untold.forward is untold.frame
 
 
 def test_a_path_with_a_secret_is_neither_told_nor_recorded() -> None:
     token = "ghp_" + "k7Qm2x9Lw4Zt8Rv3Ns6Yb1Hd5Jf0Gc2Pa9Xe"
-    verdict = judged(f"ENOENT: no such file, open '/srv/{token}/a'")
+    verdict = to_client(f"ENOENT: no such file, open '/srv/{token}/a'")
     assert token.encode() not in (verdict.forward or b"")
     assert [each.path for each in walls_of(verdict)] in ([], [""])
     assert token not in str(verdict.findings)

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.detect.detector import Engines
+from pipeguard import Engines, load_engines
 from pipeguard.detect.matching.pattern_set import PatternGroup, compile_group
 from pipeguard.errors import EngineError, RuleError
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook import cache, cache_key, compiled_file, compiler
-from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.compiled_file import open_compiled, serialize
 from pipeguard.rulebook.packs import PackFile
 from tests.rulebook.words import file_of, finds, packs
@@ -304,7 +303,6 @@ MAPPING = r"""
 import re, sys
 from pathlib import Path
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.rulebook.cache import load_engines
 engine = load_engines().to_client
 engine.scan("The library opens at nine.", str, Surface.TO_CLIENT)
 print("ready", flush=True)

@@ -5,15 +5,13 @@ from typing import Any
 
 import pytest
 
-from pipeguard.detect.detector import make_guard
-from pipeguard.firewall.finding import Action, Severity
+from pipeguard import Action, Session, Severity, make_guard
 from pipeguard.firewall.policy import ActionEntry, Layer, Mode, Policy, Selector, Trust
-from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.samples import expand
 from pipeguard.rulebook.trial import Spot, TextRole, Trial, TrialInput, judge
 from tests.detect.cases import read_cases
 from tests.each import each
-from tests.firewall.session.talk import TO_SERVER, answer, frame, judged
+from tests.firewall.session.talk import answer, frame, to_client, to_server
 from tests.fuzz.rulebook import engines
 
 CASES = read_cases(__file__)
@@ -171,8 +169,8 @@ def test_what_is_said_is_what_a_session_does() -> None:
     guard = make_guard("text", engines(), Policy(), {}, KEY)
     guard.contents_key = KEY
     session = Session(guard, "T")
-    session.receive(TO_SERVER, frame(id=1, method="tools/call", params={"name": "text"}), 0.0)
-    verdict = judged(session, answer(1, text))
+    to_server(session, frame(id=1, method="tools/call", params={"name": "text"}))
+    verdict = to_client(session, answer(1, text))
     trial = tried(text)
     assert trial.action is verdict.action
     assert [one.finding for one in trial.findings] == list(verdict.findings)

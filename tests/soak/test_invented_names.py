@@ -9,10 +9,7 @@ from itertools import count
 
 import pytest
 
-from pipeguard.detect.detector import make_guard
-from pipeguard.firewall.finding import Direction, Verdict
-from pipeguard.firewall.policy import Policy
-from pipeguard.firewall.session.session import Session
+from pipeguard import Direction, Frame, Policy, Session, Verdict, make_guard
 from tests.fuzz.rulebook import engines
 
 LEFT_BYTES = 4 * 2**20  # caches of short words, which are the process's own
@@ -28,8 +25,8 @@ class Inventive:
     """Two peers that give all that can have a name a new one."""
 
     def __init__(self) -> None:
-        self.session = Session(make_guard("demo", engines(), Policy(), {}, b"k" * 32), "RUN")
-        self.session.resume("2025-11-25")
+        guard = make_guard("demo", engines(), Policy(), {}, b"k" * 32)
+        self.session = Session(guard, "RUN", "2025-11-25")
         self.numbers = count()
 
     def name(self, length: int) -> str:
@@ -37,7 +34,7 @@ class Inventive:
         return (number + "n" * length)[: length - 1] + WIDE
 
     def tell(self, direction: Direction, **members: object) -> Verdict:
-        return self.session.receive(direction, frame(**members), float(next(self.numbers)) / 100)
+        return self.session.take(Frame(direction, frame(**members), next(self.numbers) / 100))
 
     def round(self) -> int:
         """Send about twenty frames, half of which are never answered."""

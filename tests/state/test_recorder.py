@@ -19,9 +19,8 @@ from unittest.mock import Mock
 
 import pytest
 
+from pipeguard import Action, Direction, PipeGuardError, Severity, Verdict
 from pipeguard.config import atomic_write
-from pipeguard.errors import PipeGuardError
-from pipeguard.firewall.finding import Action, Direction, Severity, Verdict
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.state import database
 from pipeguard.state import recorder as recorder_module

@@ -12,12 +12,9 @@ from typing import NamedTuple
 import aiohttp
 from aiohttp import web
 
-from pipeguard.detect.detector import make_guard
+from pipeguard import Guard, Policy, Verdict, make_guard
 from pipeguard.errors import LoginNeededError
-from pipeguard.firewall.finding import Verdict
-from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.strict_json import parse_json
-from pipeguard.firewall.session.guard import Guard
 from pipeguard.transports.bounded import Backlog
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.server.admission import WHO, RequestRefused

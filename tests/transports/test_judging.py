@@ -9,12 +9,12 @@ from typing import ClassVar
 
 import pytest
 
-from pipeguard.detect.detector import make_guard
+from pipeguard import Policy, Session, make_guard
 from pipeguard.firewall.finding import Action, Direction, MessageKind, Verdict
-from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.framing import KnownResult
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
-from pipeguard.firewall.session.session import Session
+from pipeguard.firewall.session.events import Frame
+from pipeguard.firewall.session.session import Event
 from pipeguard.transports.judging import (
     HUGE_BYTES,
     LARGE_BYTES,
@@ -83,24 +83,23 @@ class Watched(Session):
     at_once: ClassVar[list[int]] = [0, 0]  # now, and at most
     began = threading.Event()
 
-    def receive(self, direction: Direction, frame: bytes, now: float) -> Verdict:
+    def take(self, event: Event) -> Verdict:
         self.threads.append(threading.get_ident())
-        return super().receive(direction, frame, now)
-
-    def receive_concurrently(self, direction: Direction, frame: bytes, now: float) -> Verdict:
+        if not getattr(event, "is_aside", False):
+            return super().take(event)
         self.at_once[0] += 1
         self.at_once[1] = max(self.at_once)
         self.began.set()
         try:
-            return super().receive_concurrently(direction, frame, now)
+            return super().take(event)
         finally:
             self.at_once[0] -= 1
 
 
 def watched() -> Watched:
-    session = Watched(make_guard("demo", engines(), Policy(), {}, b"k" * 32), "WATCHED")
+    guard = make_guard("demo", engines(), Policy(), {}, b"k" * 32)
+    session = Watched(guard, "WATCHED", "2025-06-18")
     session.began.clear()
-    session.resume("2025-06-18")
     session.threads.clear()
     session.at_once[:] = [0, 0]
     return session
@@ -128,7 +127,7 @@ def test_a_known_result_is_judged_on_the_loop_only_where_it_need_not_be_read(wai
         if waits:
             params = {"name": "a", "uri": "file:///a"}
             asked = {"jsonrpc": "2.0", "id": 1, "method": waits, "params": params}
-            session.receive(TO_SERVER, json.dumps(asked).encode(), 0.0)
+            session.take(Frame(TO_SERVER, json.dumps(asked).encode(), 0.0))
         session.threads.clear()
         known = KnownResult.of(json.dumps(told).encode(), "1")
         verdict = await judge_frame(session, Direction.TO_CLIENT, known)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeguard.firewall.finding import Action, Direction, Verdict
+from pipeguard import Action, Direction, Frame, Verdict
 from pipeguard.transports.both_ways import BlockingChannel, run_alone
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.pump import make_judge, pump
@@ -46,19 +46,13 @@ class Judge:
         self.diary = diary
         self.times: list[float] = []
 
-    def receive(self, direction: Direction, frame: bytes, now: float) -> Verdict:
+    def take(self, event: Frame) -> Verdict:
+        direction, frame, now, _ = event
         self.diary.append("judge")
         self.times.append(now)
         passes, answered = frame[:1] in b"pb", frame[:1] in b"ab"
-        return Verdict(
-            direction,
-            frame,
-            Action.ALLOW,
-            frame if passes else None,
-            b"no: " + frame if answered else None,
-            (),
-            "EVENT",
-        )
+        forward, reply = frame if passes else None, b"no: " + frame if answered else None
+        return Verdict(direction, frame, Action.ALLOW, forward, reply, (), "EVENT")
 
 
 def pump_alone(

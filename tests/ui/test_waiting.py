@@ -17,7 +17,7 @@ from pipeguard.firewall.pins.fingerprint import canonical
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.identity.server_name import Launched
 from pipeguard.state.audit import LOOSENED, AuditFilter, rows
-from pipeguard.state.grants import CallGrant, StoredGrants, make_grant
+from pipeguard.state.grants import CallGrant, _is_granted, make_grant
 from pipeguard.state.page_address import definition_card, new_card, page_address
 from pipeguard.state.proposals import propose
 from pipeguard.state.review import held_definitions
@@ -53,6 +53,11 @@ PHONE: ViewportSize = {"width": 380, "height": 780}
 MOST_PAGE_BYTES = 1_500_000  # whatever a server offers
 SMALL_PAGE_BYTES = 100_000  # with its style and its scripts
 SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+def is_granted(path: Path) -> bool:
+    with open_store(path) as store:
+        return _is_granted(store, MARK)
 
 
 def card(page: Page, heading: str) -> Locator:
@@ -133,12 +138,12 @@ def test_a_wrong_number_opens_nothing_and_an_unlocked_page_needs_none(
     page.get_by_label("Number").fill(first)
     page.get_by_role("button", name="Allow this call once").click()
     expect(page.get_by_role("alert")).to_be_visible()
-    assert not StoredGrants(store).has(MARK)
+    assert not is_granted(store)
     stop(store, "DDDDDDDD.c1", SECRET)  # the call is repeated meanwhile
     page.get_by_label("Number").fill(here.number())
     page.get_by_role("button", name="Allow this call once").click()
     expect(page.get_by_role("status")).to_contain_text("You allowed one call of send_note")
-    assert StoredGrants(store).has(MARK)
+    assert is_granted(store)
     stop(store, "EEEEEEEE.x1", WALL)
     page.get_by_role("button", name="Unlock for 15 min…").click()
     page.get_by_label("Number").fill(here.number())
@@ -324,7 +329,7 @@ def test_several_are_refused_at_once_or_allowed_by_one_number_after_all_is_liste
     page.get_by_label("Number").fill(here.number())
     page.get_by_role("button", name="Allow these 2").click()
     expect(page.get_by_role("status")).to_contain_text("You decided on 2 things")
-    assert StoredGrants(store).has(MARK)
+    assert is_granted(store)
     assert "api.example.com" in Path(usual_policy_path()).read_text()
     assert "get_forecast" in waiting_names(store), "nobody has looked at what the rules find in it"
 

@@ -19,11 +19,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from pipeguard.detect.detector import make_guard
-from pipeguard.firewall.finding import Direction, Verdict
-from pipeguard.firewall.policy import Policy
+from pipeguard import Direction, Frame, Policy, Session, make_guard
 from pipeguard.firewall.protocol.framing import LineFrames
-from pipeguard.firewall.session.session import Session
+from pipeguard.firewall.session.own_frames import ServerGone
 from tests import tools
 from tests.fuzz.budget import FACTOR
 from tests.fuzz.rulebook import engines
@@ -94,11 +92,11 @@ class Judged:
 
     def onward(self, direction: Direction, sent: bytes) -> list[Json]:
         """The messages that go on."""
-        told: list[Verdict] = [self.session.receive(direction, frame, 0.0) for frame in split(sent)]
+        told = [self.session.take(Frame(direction, frame, 0.0)) for frame in split(sent)]
         return [plain(json.loads(v.forward)) for v in told if v.forward is not None]
 
     def at_the_end(self) -> list[Json]:
-        return [plain(json.loads(frame)) for frame in self.session.abandon()]
+        return [plain(json.loads(one.frame)) for one in self.session.take(ServerGone(0.0)).own]
 
 
 def plain(message: Json) -> Json:

@@ -14,7 +14,8 @@ from random import Random
 
 import pytest
 
-from pipeguard.firewall.finding import Direction
+from pipeguard import Direction, Frame
+from pipeguard.firewall.session.own_frames import ServerGone
 from pipeguard.transports.sse import EventStream
 from tests.each import some
 from tests.listening import Process
@@ -108,12 +109,12 @@ def expected(told: list[tuple[str, bytes]]) -> list[Json]:
     judged, onward = Judged(), list[Json]()
     for number, (kind, body) in enumerate(told, 1):
         asked = b'{"jsonrpc":"2.0","id":%d,"method":"x/%d"}' % (number, number)
-        judged.session.receive(Direction.TO_SERVER, asked, 0.0)
+        judged.session.take(Frame(Direction.TO_SERVER, asked, 0.0))
         for frame in frames_in(kind, body):
-            verdict = judged.session.receive(Direction.TO_CLIENT, frame, 0.0)
+            verdict = judged.session.take(Frame(Direction.TO_CLIENT, frame, 0.0))
             if verdict.forward is not None:
                 onward.append(plain(json.loads(verdict.forward)))
-        onward += [{"id": number, "ours": True} for _ in judged.session.abandon()]
+        onward += [{"id": number, "ours": True} for _ in judged.session.take(ServerGone(0.0)).own]
     return onward
 
 

@@ -108,7 +108,7 @@ def without_free_text(value: JsonObject) -> JsonObject:
         effective["requestId"] = params["requestId"]
     if method == ACKNOWLEDGED:
         subscription = as_object(params.get("_meta")).get(SUBSCRIPTION_META)
-        effective["notifications"] = granted_flags(value)
+        effective["notifications"] = granted_flags(params)
         if ids.write_id(subscription) is not None:
             effective["_meta"] = {SUBSCRIPTION_META: subscription}
     return {**bare, "params": effective}
@@ -126,22 +126,22 @@ _LISTS = {
 }
 
 
-def read_lists(value: JsonObject) -> frozenset[str]:
+def read_lists(params: JsonObject) -> frozenset[str]:
     """The lists that a `subscriptions/listen` asks for, or that its acknowledgement grants."""
-    flags = as_object(as_object(value.get("params")).get("notifications"))
+    flags = as_object(params.get("notifications"))
     return frozenset(kind for name, kind in _LISTS.items() if flags.get(name) is True)
 
 
-def granted_flags(value: JsonObject) -> JsonObject:
+def granted_flags(params: JsonObject) -> JsonObject:
     """The `notifications` of an acknowledgement, with only the flags that `read_lists` reads."""
-    granted = read_lists(value)
+    granted = read_lists(params)
     return {name: True for name, kind in _LISTS.items() if kind in granted}
 
 
-def acknowledge(open_requests: Iterable[PendingRequest], value: JsonObject) -> None:
+def acknowledge(open_requests: Iterable[PendingRequest], params: JsonObject) -> None:
     """Record an acknowledgement: requested lists that it grants are announced from now on."""
-    meta = as_object(as_object(value.get("params")).get("_meta"))
+    meta = as_object(params.get("_meta"))
     token = ids.write_id(meta.get(SUBSCRIPTION_META))
     for request in open_requests:
         if request.id_token == token and request.method == LISTEN and request.forwarded:
-            request.announced_lists = request.requested_lists & read_lists(value)
+            request.announced_lists = request.requested_lists & read_lists(params)

@@ -6,14 +6,14 @@ Has no lock of its own: its callers hold the lock of the conversation.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.budgets import measure_text, size_of_all
 from pipeguard.firewall.finding import Verdict
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.ids import match_answer, write_id
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object
+from pipeguard.firewall.protocol.json_values import JsonObject, as_object
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.records import NamedTuple
 
@@ -78,7 +78,6 @@ class Targets:
 
 NO_CALL = Targets()
 NAMING = frozenset({"tools/call", "resources/read"})  # methods whose requests name targets
-TakesAnswer = Callable[[JsonValue], object]  # hands a result over, or None, and returns
 
 
 class PendingRequest:
@@ -104,18 +103,17 @@ class PendingRequest:
         call_bytes: bytes of `call` and `call_values`.
         is_method_secret: True if its method holds a secret, so that nothing may repeat it.
         is_tool_secret: True if the tool's name holds one.
-        is_refused: True once the user refused it while it waited.
-        take_answer: receives the result of PipeGuard's own request; None for a peer's.
+        is_own: True for a request of PipeGuard's own to the client.
     """
 
     progress = float("-inf")
-    forwarded = is_method_secret = is_tool_secret = is_refused = False
+    forwarded = is_method_secret = is_tool_secret = False
     held_event = held_mark = wait_outcome = ""
     held_policy: object = None
     call: Targets | None = None
     call_values = requested_lists = announced_lists = _NONE
     frame_bytes = call_bytes = 0
-    take_answer: TakesAnswer | None = None
+    is_own = False
 
     def __init__(
         self,
@@ -182,39 +180,33 @@ class RepeatedCall(NamedTuple):
         event: of the verdict that made it wait.
         mark: of the call that the person decides on.
         since: when it first came, in seconds on the session's clock.
-        is_refused: True if the user refused it.
     """
 
     params: JsonObject
     event: str
     mark: str
     since: float
-    is_refused: bool
 
     def resume(self, request: PendingRequest) -> None:
         """Let a request wait on, replacing the one that was answered with a question."""
         request.held_event = self.event
         request.held_mark = self.mark
         request.since = self.since
-        request.is_refused = self.is_refused
 
 
 class QuestionsInResults(Protocol):
     """Questions to the user in results (runtime.questions)."""
 
-    def ask(
-        self, verdict: Verdict, event: str, since: float, end: Callable[[float, str], Verdict]
-    ) -> JsonObject | None:
-        """Make the result that asks about a waiting call.
+    def ask(self, verdict: Verdict, event: str, take: Callable[[Any], Verdict]) -> Verdict:
+        """Ask about a call that waits.
 
         Args:
             verdict: that makes it wait.
             event: names the question.
-            since: when the call came, in seconds on the session's clock.
-            end: ends the wait at a time and for a reason, if the client never repeats the call.
+            take: of the client's session.
 
         Returns:
-            None if the client cannot be asked, or was asked enough.
+            The verdict that asks; the same one if the client cannot be asked, or was asked enough.
         """
 
     def resume(self, conversation: str, params: JsonObject) -> RepeatedCall | None:

@@ -1,6 +1,6 @@
-"""One conversation with one server: every frame in, one verdict out, every request answered.
+"""One conversation with one server: every event in, one verdict out, every request answered.
 
 Holds open requests and the agreed revision, and calls all other packages of the firewall. Knows no
-transport and no storage: it is given frames and a time. Begin with `session.Session.receive`, which
-parses a frame and hands the message to `judge.MessageJudge`.
+transport and no storage: it is given events with their times. Begin with `session.Session.take`,
+which hands a frame to `judge.FrameJudge`.
 """

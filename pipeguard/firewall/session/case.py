@@ -33,6 +33,8 @@ class Case:
         budgets: the cost that judging may still have; a batch shares one among its members.
         waiting_room: holds a call until a person decides; None if it may not wait.
         waiting_call: a call judged again after waiting for a person's decision, or None.
+        grant: the event that a person allowed, if the call is judged again for it; else empty.
+        granted_mark: of the call that it allows.
         is_plain: True for an ordinary call that policy and pins allow, or an ordinary result.
         sees_nothing: True if the look showed that `Detector.read_message` finds nothing.
         kind: of the message.
@@ -50,6 +52,7 @@ class Case:
     budgets: Budgets | None = None
     waiting_room: WaitingRoom | None = None
     waiting_call: PendingRequest | None = None
+    grant = granted_mark = ""
     kind = MessageKind.REQUEST
     method: str | None = None
     request: PendingRequest | None = None

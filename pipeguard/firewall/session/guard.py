@@ -268,7 +268,10 @@ AnswerNote = tuple[str, tuple[Finding, ...]]
 
 
 class Grants(Protocol):
-    """Calls that a person allowed, each for one time (state.grants)."""
+    """Calls that a person allowed, each for one time (state.grants).
+
+    Only transports ask for them: a Session is brought a grant as an event.
+    """
 
     def take(self, mark: str) -> str:
         """Use up the grant of a call.
@@ -281,11 +284,8 @@ class Grants(Protocol):
             was faster.
         """
 
-    def has(self, mark: str) -> bool:
-        """True if a call is granted, which only `take` makes sure."""
-
-    def has_refused(self, event: str) -> bool:
-        """True if a person refused the call that waits by an event."""
+    def find_refusal(self, event: str) -> str:
+        """How a person refused the call that waits by an event; empty if nobody did."""
 
 
 class FailureNotes(Protocol):
@@ -424,9 +424,11 @@ class Guard:
         parted.detector = self.detector.part(key)
         return parted
 
-    def adopt(self, policy: Policy) -> None:
-        """Replace the policy."""
+    def adopt(self, policy: Policy) -> frozenset[str]:
+        """Replace the policy; return the kinds that a client should list again."""
+        is_same = self.policy.called_tools == policy.called_tools
         self.shared.policy = policy
+        return frozenset() if is_same else frozenset({"tool"})
 
     @property
     def is_loaded(self) -> bool:

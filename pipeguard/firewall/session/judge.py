@@ -129,10 +129,10 @@ def _settle_request(
     case: Case, message: Message, request: PendingRequest, findings: list[Finding], waited: str
 ) -> Verdict:
     """Hold a request until a person decides, or settle it, and record it if it is forwarded."""
-    is_granted = False
+    grant = ""
     if greatest(findings) >= Action.ASK:
         if request.tool is not None:  # a call without a tool's name cannot be granted
-            findings, is_granted = waiting.use_grant(case, message, request.tool, findings)
+            findings, grant = waiting.use_grant(case, message, request.tool, findings)
         held = waiting.hold_call(case, request, findings)
         if held is not None:
             return held
@@ -146,7 +146,9 @@ def _settle_request(
         return verdict
     if waited:
         request.since = case.now
-    record_call(case, request, verdict, is_granted=is_granted)
+    if grant:
+        verdict = verdict._replace(grant=grant)
+    record_call(case, request, verdict)
     # Last: nothing may fail once it counts as sent.
     is_open = case.state.request_sent(case.direction, request, message.params)
     if waited and not is_open:
@@ -180,9 +182,8 @@ def _judge_answer(case: Case, message: Message) -> Verdict:
         why = "an answer to no open request was dropped"
         findings = [] if case.is_late else [make_block("protocol.unknown-answer", why)]
         return make_verdict(case, findings, None)
-    if request.take_answer is not None:  # PipeGuard asked; the server never sees the answer
-        request.take_answer(message.value.get("result"))
-        return make_verdict(case, [], None)
+    if request.is_own:  # the server never sees the answer
+        return make_verdict(case, [], None)._replace(question=request.id_token)
     try:
         if case.is_plain:  # an ordinary result
             verdict = settle(case, message, find_in_message(case, message))

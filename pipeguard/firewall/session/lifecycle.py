@@ -16,10 +16,10 @@ from pipeguard.firewall.policy import Limits
 from pipeguard.firewall.protocol import codes, methods
 from pipeguard.firewall.protocol.answers import InputRequests
 from pipeguard.firewall.protocol.ids import read_id, write_answered_id, write_id
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
+from pipeguard.firewall.protocol.json_values import JsonObject, Number
 from pipeguard.firewall.protocol.message import Message, rewritten
 from pipeguard.firewall.protocol.peers import CAPABILITIES, LISTED, Peers
-from pipeguard.firewall.protocol.pending import Pending, PendingRequest, TakesAnswer
+from pipeguard.firewall.protocol.pending import Pending, PendingRequest
 from pipeguard.firewall.session import replies
 
 # A peer may take any time to answer these: a listen stream ends when the peer ends it.
@@ -53,9 +53,10 @@ class ConversationState:
         peers: declarations of client and server.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, revision: str | None = None) -> None:
         self._lock = Lock()
         self._numbers = {direction: count(1) for direction in Direction}
+        self._own_numbers = count(1)
         self._received: set[Direction] = set()
         self._quotas = {
             direction: _NotificationQuota(limits.notifications) for direction in Direction
@@ -63,6 +64,8 @@ class ConversationState:
         self.pending = {direction: Pending(limits.pending) for direction in Direction}
         self.input_requests = InputRequests()
         self.peers = Peers()
+        if revision is not None:  # the opening was not seen here, or did not happen
+            self.peers.revision, self.peers.begun = revision, True
 
     def has_received(self, direction: Direction) -> bool:
         """True once a frame came that travels this way."""
@@ -72,6 +75,10 @@ class ConversationState:
         """The number of a frame that comes now, from 1, within its direction."""
         self._received.add(direction)
         return next(self._numbers[direction])
+
+    def count_own(self) -> int:
+        """The number of a frame of PipeGuard's own, from 1."""
+        return next(self._own_numbers)
 
     # --- exchanges ----------------------------------------------------------------------
 
@@ -84,22 +91,13 @@ class ConversationState:
         state.pending = {**self.pending, Direction.TO_SERVER: exchange}
         return state
 
-    def leave(self) -> None:
-        """End the exchange."""
-        with self._lock:
-            self.pending[Direction.TO_SERVER].leave()
-
-    def withdraw(self) -> None:
-        """Remove the requests of the exchange, which are not sent."""
+    def leave(self, *, is_sent: bool) -> None:
+        """End the exchange; remove its requests if they are not sent."""
         pending = self.pending[Direction.TO_SERVER]
         with self._lock:
-            for request in pending.own():
+            for request in [] if is_sent else pending.own():
                 pending.drop(request)
-
-    def resume(self, revision: str) -> None:
-        """Take a revision as agreed."""
-        with self._lock:
-            self.peers.revision, self.peers.begun = revision, True
+            pending.leave()
 
     # --- requests -----------------------------------------------------------------------
 
@@ -120,7 +118,7 @@ class ConversationState:
                 finding = self._check_server_request(message, request)
             self._open(direction, request)
             if request.method == methods.LISTEN:
-                request.requested_lists = methods.read_lists(message.value)
+                request.requested_lists = methods.read_lists(message.params)
         return finding
 
     def send_call(self, request: PendingRequest) -> None:
@@ -144,14 +142,14 @@ class ConversationState:
             raise Refusal("protocol.id-in-use", why, codes.INVALID_REQUEST, request.id_token)
 
     def request_sent(
-        self, direction: Direction, request: PendingRequest, params: JsonValue = None
+        self, direction: Direction, request: PendingRequest, params: JsonObject
     ) -> bool:
         """Record that a request was forwarded; keep a call's values and targets if there is room.
 
         Args:
             direction: which way it went.
             request: the request.
-            params: its params, if it may open a conversation.
+            params: its params.
 
         Returns:
             False if it is no longer open: it was cancelled or answered, or its exchange has ended.
@@ -197,10 +195,10 @@ class ConversationState:
             request.forwarded, request.held_event, request.held_policy = False, "", None
             return self.pending[direction].has(request)
 
-    def find_held(self, direction: Direction, event: str) -> PendingRequest | None:
-        """The open request that waits or waited for a person by a verdict."""
+    def find_held(self, event: str) -> PendingRequest | None:
+        """The client's open request that waits or waited for a person by a verdict."""
         with self._lock:
-            waiting = self.pending[direction].all()
+            waiting = self.pending[Direction.TO_SERVER].all()
         return next((request for request in waiting if request.held_event == event), None)
 
     def server_described(self, method: str, result: JsonObject) -> None:
@@ -208,12 +206,11 @@ class ConversationState:
         with self._lock:
             self.peers.describe_server(method, result)
 
-    def make_own(self, id_token: str, take_answer: TakesAnswer) -> None:
-        """Take the answer to a request to the client: it is PipeGuard's own, not the server's."""
+    def make_own(self, id_token: str | None) -> None:
+        """Mark a request to the client as PipeGuard's own, not the server's."""
         with self._lock:
             for request in self.pending[Direction.TO_CLIENT].own():
-                if request.id_token == id_token:
-                    request.take_answer = take_answer
+                request.is_own |= request.id_token == id_token
 
     def withdraw_own(self, id_token: str, now: float) -> bool:
         """Cancel a request of PipeGuard's own; False if it is no longer open."""
@@ -225,25 +222,25 @@ class ConversationState:
         with self._lock:
             return self.pending[direction].drop(request)
 
-    def waiting_ids(self, without: frozenset[str]) -> list[str]:
-        """The ids of the client's forwarded requests that wait, but for some methods."""
+    def waiting_ids(self, *, lasting: bool) -> list[str]:
+        """The ids of the client's forwarded requests that wait, also for ever if `lasting`."""
         with self._lock:
             requests = self.pending[Direction.TO_SERVER].list_forwarded()
-        return [request.id_token for request in requests if request.method not in without]
+        return [each.id_token for each in requests if lasting or each.method not in NEVER_OVERDUE]
 
-    def abandon(self, direction: Direction) -> tuple[list[PendingRequest], list[PendingRequest]]:
-        """Remove and return all forwarded requests, because one side is gone.
+    def abandon(self) -> tuple[list[PendingRequest], list[PendingRequest]]:
+        """Remove and return all forwarded requests, because the server is gone.
 
         Returns:
-            The requests in a direction, and those in the other. A request that is being judged at
-            this moment stays: its judge answers it. PipeGuard's own get no answer.
+            The client's requests and the server's. A request that is being judged at this moment
+            stays: its judge answers it.
         """
         with self._lock:
-            lists = tuple(self.pending[way].list_forwarded() for way in (direction, direction.back))
-            for way, requests in zip((direction, direction.back), lists, strict=True):
+            lists = [self.pending[way].list_forwarded() for way in Direction]
+            for pending, requests in zip(self.pending.values(), lists, strict=True):
                 for request in requests:
-                    self.pending[way].drop(request)
-        return [request for request in lists[0] if request.take_answer is None], lists[1]
+                    pending.drop(request)
+        return lists[0], lists[1]
 
     def expire(self, now: float, timeout_seconds: float) -> list[PendingRequest]:
         """Remove and return the client's requests that have waited longer than the timeout."""
@@ -275,14 +272,14 @@ class ConversationState:
         """The tool call of the client's that a result with this very id answers, or None."""
         with self._lock:
             request = self.pending[Direction.TO_SERVER].find(id_token)
-        is_call = request is not None and request.tool is not None and request.take_answer is None
+        is_call = request is not None and request.tool is not None and not request.is_own
         return request if is_call else None
 
     def close_all(self, direction: Direction, id_tokens: Iterable[str]) -> list[PendingRequest]:
         """Remove and return the requests of a peer that several answers belong to."""
         with self._lock:
             closed = self.pending[direction.back].close_all(id_tokens)
-        return [request for request in closed if request.take_answer is None]
+        return [request for request in closed if not request.is_own]
 
     def reopen(self, direction: Direction, request: PendingRequest) -> None:
         """Let a request wait again whose answer could not be judged."""
@@ -324,8 +321,7 @@ class ConversationState:
         needed = CAPABILITIES.get(message.method or "")
         if needed is None:
             return True
-        params = message.value.get("params")
-        if isinstance(params, dict) and params.get("mode") == "url":
+        if message.params.get("mode") == "url":
             needed = f"{needed}/url"
         return needed in self.peers.capabilities
 
@@ -333,9 +329,9 @@ class ConversationState:
 
     def with_open_id(self, direction: Direction, message: Message) -> Message:
         """A cancellation or report of progress that names its request as the request does."""
-        name, params = _REFERENCES.get(message.method or ""), message.value.get("params")
-        token = write_answered_id(params.get(name)) if name and isinstance(params, dict) else None
-        if token is None or not name or not isinstance(params, dict):
+        name, params = _REFERENCES.get(message.method or "", ""), message.params
+        token = write_answered_id(params.get(name))
+        if token is None or not name:
             return message
         with self._lock:
             if message.method == methods.CANCELLED:
@@ -369,16 +365,15 @@ class ConversationState:
             if excess is not None:
                 return excess
             if method == methods.ACKNOWLEDGED and direction is Direction.TO_CLIENT:
-                methods.acknowledge(self.pending[Direction.TO_SERVER].all(), message.value)
-            params = message.value.get("params")
+                methods.acknowledge(self.pending[Direction.TO_SERVER].all(), message.params)
             if method == methods.CANCELLED:
-                return self._cancel(direction, params, now)
+                return self._cancel(direction, message.params, now)
             if method == methods.PROGRESS:
-                return self._progress(direction, params)
+                return self._progress(direction, message.params)
             return None
 
-    def announcements(self, kinds: Iterable[str]) -> list[bytes]:
-        """The notifications that tell the client to list again.
+    def announcements(self, kinds: Iterable[str]) -> list[tuple[str, bytes]]:
+        """The notifications that tell the client to list again, each with its list.
 
         After a handshake, the kinds that the server declared; without one (2026-07-28), one on each
         subscription to such a list.
@@ -390,16 +385,16 @@ class ConversationState:
         with self._lock:
             if self.peers.handshake:
                 declared = self.peers.announces
-                return [replies.list_changed(name) for name in lists if name in declared]
+                return [(name, replies.list_changed(name)) for name in lists if name in declared]
             return [
-                replies.list_changed(name, request.id_token)
+                (name, replies.list_changed(name, request.id_token))
                 for request in self.pending[Direction.TO_SERVER].all()
                 for name in lists
                 if name in request.announced_lists
             ]
 
-    def _cancel(self, direction: Direction, params: JsonValue, now: float) -> list[Finding] | None:
-        if not isinstance(params, dict) or "requestId" not in params:
+    def _cancel(self, direction: Direction, params: JsonObject, now: float) -> list[Finding] | None:
+        if "requestId" not in params:
             return None  # of a task (2025-11-25): its id is optional
         token = write_id(params["requestId"])
         was_sent = None if token is None else self.pending[direction].cancel(token, now)
@@ -408,10 +403,9 @@ class ConversationState:
             return make_drop("protocol.unknown-request", why)
         return None if was_sent else []  # the server never had that request
 
-    def _progress(self, direction: Direction, params: JsonValue) -> list[Finding] | None:
+    def _progress(self, direction: Direction, params: JsonObject) -> list[Finding] | None:
         pending = self.pending[direction.back]
-        token = write_id(params.get("progressToken")) if isinstance(params, dict) else None
-        value = params.get("progress") if isinstance(params, dict) else None
+        token, value = write_id(params.get("progressToken")), params.get("progress")
         # A number beyond a float's range becomes infinite, which is exact enough here.
         if not isinstance(value, Number) or not pending.progresses(token, float(value)):
             return make_drop("protocol.unknown-progress", "progress of no open request was dropped")

@@ -42,7 +42,7 @@ def find_call(case: Case, id_token: str | None) -> PendingRequest | None:
     request, case.is_late = case.state.close(case.direction, id_token, case.now)
     case.request = request
     case.is_closed = True
-    if request is None or request.tool is None or request.take_answer is not None:
+    if request is None or request.tool is None or request.is_own:
         return None
     return request if request.id_token == id_token else None
 

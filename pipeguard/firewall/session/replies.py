@@ -136,7 +136,7 @@ def own_error(id_token: str, code: int, message: str) -> bytes:
     return error(id_token, code, message, {"source": MARK})
 
 
-def make_cancellation(id_token: str, why: str = "the server hung up") -> bytes:
+def make_cancellation(id_token: str, why: str) -> bytes:
     """A notification that cancels a request (basic/utilities/cancellation)."""
     params: JsonObject = {"requestId": Number(id_token), "reason": why}  # written as it is
     return serialise({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params})

@@ -78,15 +78,13 @@ def make_verdict(case: Case, findings: list[Finding], forward: bytes | None) -> 
     )
 
 
-def record_call(
-    case: Case, request: PendingRequest, verdict: Verdict, *, is_granted: bool = False
-) -> None:
+def record_call(case: Case, request: PendingRequest, verdict: Verdict) -> None:
     """Remember a call of the client; a server's would pass for the client's own words."""
     guard = case.guard
     tool = request.tool
     if tool is None or case.direction is TO_CLIENT or not case.inspects:
         return
-    findings = verdict.findings
+    findings, is_granted = verdict.findings, bool(verdict.grant)
     guard.detector.record_request(guard, tool, case.frame, findings, is_granted=is_granted)
     if guard.shared.notes is not None:
         guard.shared.notes.add_caller(case.event.partition(".c")[0])

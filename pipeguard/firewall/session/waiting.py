@@ -25,8 +25,8 @@ GONE = make_drop(
 
 def use_grant(
     case: Case, message: Message, tool: str, findings: list[Finding]
-) -> tuple[list[Finding], bool]:
-    """The findings of a stopped call: marked, or allowed if a person granted it.
+) -> tuple[list[Finding], str]:
+    """The findings of a stopped call: marked, or allowed by a grant, with the event of that.
 
     Neither in a batch, nor if the call would be changed.
     """
@@ -37,28 +37,28 @@ def use_grant(
     is_final = any(find_way(f.rule) is not Way.EXCEPTION for f in stopped)
     if not (case.is_member or is_changed or is_final):
         mark = guard.mark_call(tool, message.params, stopped)
-        grants = guard.shared.grants
-        event = grants.take(mark) if mark and grants is not None else ""
-        if event:
-            note = f"{GRANTED_AS}{event}"
-            return [f._replace(action=Action.ALLOW, note=note) for f in stopped] + others, True
+        if mark and mark == case.granted_mark:
+            note = f"{GRANTED_AS}{case.grant}"
+            allowed = [f._replace(action=Action.ALLOW, note=note) for f in stopped]
+            return allowed + others, case.grant
         stopped = [f._replace(call=mark) for f in stopped]
     if case.direction is TO_SERVER:
         shown = guard.detector.show(guard, tool, message, findings)
         stopped[0] = stopped[0]._replace(**shown)
-    return stopped + others, False
+    return stopped + others, ""
 
 
 def hold_call(case: Case, request: PendingRequest, findings: list[Finding]) -> Verdict | None:
     """Let a call wait until a person decides; None if it does not wait."""
-    is_call = case.direction is TO_SERVER  # where `Session.decide` looks
+    is_call = case.direction is TO_SERVER  # where `decisions` looks
     if not is_call or case.waiting_room is None or greatest(findings) is not Action.ASK:
         return None
     mark, *others = {f.call for f in findings if f.action is Action.ASK}
     if others or not mark:
         return None
     event = request.held_event if mark == request.held_mark else case.event
-    held = make_verdict(case, findings, None)._replace(event=event)  # before it counts as waiting
+    held = make_verdict(case, findings, None)  # before it counts as waiting
+    held = held._replace(event=event, since=request.since)
     if not case.state.hold(case.direction, request, event, case.guard.policy):
         return None
     request.held_mark = mark

@@ -10,11 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeguard import Action, Direction, Frame, Policy, Session
 from pipeguard.detect.detector import get_detection, make_guard
 from pipeguard.detect.flows.known_secrets import MASK, MIN_CHARS, KnownSecrets
-from pipeguard.firewall.finding import Action, Direction
-from pipeguard.firewall.policy import Policy
-from pipeguard.firewall.session.session import Session
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import engines
 
@@ -84,9 +82,9 @@ def session(secret: str = SECRET) -> Session:
 def said(held: Session, request: dict[str, object], answer: dict[str, object]) -> object:
     """Return what the client gets for a request, as a value."""
     frame = json.dumps({"jsonrpc": "2.0", "id": 1, **request}).encode()
-    assert held.receive(Direction.TO_SERVER, frame, 0.0).forward is frame
+    assert held.take(Frame(Direction.TO_SERVER, frame, 0.0)).forward is frame
     back = json.dumps({"jsonrpc": "2.0", "id": 1, **answer}).encode()
-    verdict = held.receive(Direction.TO_CLIENT, back, 0.0)
+    verdict = held.take(Frame(Direction.TO_CLIENT, back, 0.0))
     assert verdict.frame is back
     assert verdict.forward is not None
     if verdict.forward is not back:
@@ -136,9 +134,9 @@ def test_what_a_server_repeats_of_ours_does_not_go_on(
 def test_escapes_of_json_hide_nothing(secret: str, hidden: str) -> None:
     held = session(secret)
     frame = b'{"jsonrpc":"2.0","id":1,"method":"x/y","params":{}}'
-    held.receive(Direction.TO_SERVER, frame, 0.0)
+    held.take(Frame(Direction.TO_SERVER, frame, 0.0))
     back = b'{"jsonrpc":"2.0","id":1,"result":{"a":"%s"}}' % hidden.encode()
-    verdict = held.receive(Direction.TO_CLIENT, back, 0.0)
+    verdict = held.take(Frame(Direction.TO_CLIENT, back, 0.0))
     assert verdict.forward == b'{"jsonrpc":"2.0","id":1,"result":{"a":"[redacted:secrets.known]"}}'
 
 
@@ -156,4 +154,4 @@ def test_what_goes_to_the_server_stays_as_it_is() -> None:
     frame = json.dumps(
         {"jsonrpc": "2.0", "id": 1, "method": "x/y", "params": {"say": SECRET[:9]}}
     ).encode()
-    assert session().receive(Direction.TO_SERVER, frame, 0.0).forward is frame
+    assert session().take(Frame(Direction.TO_SERVER, frame, 0.0)).forward is frame

@@ -10,23 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeguard import Action, Session
 from pipeguard.detect.flows import passages
 from pipeguard.detect.flows.passages import Passages
-from pipeguard.firewall.finding import Action
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.session.rewrite import CUT_SIGN
-from pipeguard.firewall.session.session import Session
 from tests.detect import test_cuts
 from tests.detect.flows.test_vault import asked
 from tests.detect.test_cuts import AFTER, BEFORE, content, line
 from tests.firewall.session.talk import (
-    TO_CLIENT,
-    TO_SERVER,
     begin,
     frame,
     member,
     new_session,
     rules,
+    to_client,
+    to_server,
 )
 from tests.fuzz.budget import tried
 
@@ -64,8 +63,8 @@ EDITS: dict[str, Edit] = {
 def read(session: Session, result: dict[str, object]) -> str:
     """Read a file; return the text of its document as the client got it."""
     params = {"name": "read_file", "arguments": {"path": "notes/a"}}
-    session.receive(TO_SERVER, frame(id=1, method="tools/call", params=params), 0.0)
-    verdict = session.receive(TO_CLIENT, frame(id=1, result=result), 0.0)
+    to_server(session, frame(id=1, method="tools/call", params=params))
+    verdict = to_client(session, frame(id=1, result=result))
     assert verdict.action is Action.CUT
     return text_of(verdict.forward)
 
@@ -130,11 +129,9 @@ def test_no_answer_takes_a_line_to_a_server() -> None:
     begin(session, {"sampling": {}})
     got = read(session, content(GO))
     question = {"messages": [], "maxTokens": 9}
-    session.receive(TO_CLIENT, frame(id=7, method="sampling/createMessage", params=question), 0.0)
+    to_client(session, frame(id=7, method="sampling/createMessage", params=question))
     reply = {"role": "assistant", "model": "m", "content": {"type": "text", "text": got}}
-    assert CUT_SIGN.encode() not in (
-        session.receive(TO_SERVER, frame(id=7, result=reply), 0.0).forward or b""
-    )
+    assert CUT_SIGN.encode() not in (to_server(session, frame(id=7, result=reply)).forward or b"")
 
 
 def nest(text: str, depth: int) -> str:

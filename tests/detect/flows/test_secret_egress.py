@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 
+from pipeguard import Action, Confidence, Direction, Frame
 from pipeguard.detect.flows import secret_egress
 from pipeguard.detect.flows.secret_egress import find_address_around, find_opened, rate_egress
 from pipeguard.detect.flows.text_values import list_named_strings
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import Vault
-from pipeguard.firewall.finding import Action, Confidence, Direction
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from tests.detect.cases import read_cases
 from tests.detect.flows.test_vault import PASSWORD, TOKEN, answered, asked, guard, said, taken_out
@@ -196,11 +196,11 @@ def test_nor_is_it_put_back_into_the_address_of_a_resource_elsewhere() -> None:
     session, made = taken_out(guard())
     read = {"jsonrpc": "2.0", "id": 2, "method": "resources/read"}
     elsewhere = {**read, "params": {"uri": f"https://x.example/?k={made}"}}
-    verdict = session.receive(Direction.TO_SERVER, json.dumps(elsewhere).encode(), 1.0)
+    verdict = session.take(Frame(Direction.TO_SERVER, json.dumps(elsewhere).encode(), 1.0))
     assert verdict.action is Action.BLOCK
     assert [(f.rule, f.place) for f in verdict.findings] == [("flows.secret-out", "resource.uri")]
     own = {**read, "id": 3, "params": {"uri": f"vault://keys/{made}"}}
-    verdict = session.receive(Direction.TO_SERVER, json.dumps(own).encode(), 1.0)
+    verdict = session.take(Frame(Direction.TO_SERVER, json.dumps(own).encode(), 1.0))
     assert verdict.forward is not None
     assert TOKEN.encode() in verdict.forward
 

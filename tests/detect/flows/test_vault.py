@@ -6,17 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.detect.detector import make_guard
+from pipeguard import Action, Direction, Frame, Guard, Session, Verdict, make_guard
 from pipeguard.detect.flows.vault import MAX_BYTES, MAX_SECRET_CHARACTERS, MAX_SECRETS, Vault
-from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.policy import Layer, Mode, Policy
 from pipeguard.firewall.protocol.json_values import JsonObject, Number, serialise
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import parse_json
-from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.placeholders import PLACEHOLDER
 from pipeguard.firewall.session.rewrite import redact
-from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.samples import expand
 from tests.firewall.session.test_rewrite import found as finding
 from tests.fuzz.budget import tried
@@ -35,13 +32,13 @@ def guard(key: bytes = b"k" * 32, policy: Policy | None = None) -> Guard:
 def asked(session: Session, number: int, name: str, arguments: JsonObject) -> Verdict:
     params: JsonObject = {"name": name, "arguments": arguments}
     call: JsonObject = {"jsonrpc": "2.0", "id": Number(str(number)), "method": "tools/call"}
-    return session.receive(TO_SERVER, serialise({**call, "params": params}), 1.0)
+    return session.take(Frame(TO_SERVER, serialise({**call, "params": params}), 1.0))
 
 
 def answered(session: Session, number: int, text: str) -> Verdict:
     result: JsonObject = {"content": [{"type": "text", "text": text}]}
     answer: JsonObject = {"jsonrpc": "2.0", "id": Number(str(number)), "result": result}
-    return session.receive(TO_CLIENT, serialise(answer), 1.0)
+    return session.take(Frame(TO_CLIENT, serialise(answer), 1.0))
 
 
 def said(verdict: Verdict) -> str:
@@ -115,7 +112,7 @@ def test_what_a_server_says_again_is_taken_out_though_its_name_is_gone() -> None
 def test_elsewhere_a_placeholder_goes_on_as_it_is() -> None:
     session, made = taken_out(guard())
     frame = serialise({"jsonrpc": "2.0", "method": "notifications/x", "params": {"a": made}})
-    assert session.receive(TO_SERVER, frame, 1.0).forward is frame
+    assert session.take(Frame(TO_SERVER, frame, 1.0)).forward is frame
 
 
 @pytest.mark.parametrize("action", [Action.ALLOW, Action.WARN, Action.BLOCK])

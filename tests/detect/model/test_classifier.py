@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from pipeguard.detect.detector import Engines, make_guard
+from pipeguard import Action, Direction, Engines, Frame, Policy, Session, Verdict, make_guard
 from pipeguard.detect.model.classifier import Classifier, OpenerFile, Ranking, Rescoring
 from pipeguard.detect.model.features import MAX_FAMILIES, WEIGHTS
 from pipeguard.detect.model.opener import Opener
@@ -21,10 +21,7 @@ from pipeguard.detect.rules.rule import Rule, load_pack
 from pipeguard.detect.scanning.engine import Engine, Models, _network, classifier, compile_engine
 from pipeguard.detect.scanning.rule_groups import EngineRules
 from pipeguard.errors import EngineError, RuleError
-from pipeguard.firewall.finding import Action, Direction, Verdict
-from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.packs import model
 from pipeguard.state.recorder import Recorder
 from tests.detect.model.samples import (
@@ -242,9 +239,9 @@ def answered(rules: Engines, text: str) -> Verdict:
     """Judge a tool's result with a text."""
     session = Session(make_guard("demo", rules, Policy(), {}), "RUN")
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "read"}}
-    assert session.receive(Direction.TO_SERVER, json.dumps(call).encode(), 0.0).forward
+    assert session.take(Frame(Direction.TO_SERVER, json.dumps(call).encode(), 0.0)).forward
     result = {"jsonrpc": "2.0", "id": 1, "result": {"content": [{"type": "text", "text": text}]}}
-    return session.receive(Direction.TO_CLIENT, json.dumps(result).encode(), 1.0)
+    return session.take(Frame(Direction.TO_CLIENT, json.dumps(result).encode(), 1.0))
 
 
 ORDER = samples("injection")[0]

@@ -3,10 +3,7 @@
 import json
 import random
 
-from pipeguard.detect.detector import make_guard
-from pipeguard.firewall.finding import Direction, Verdict
-from pipeguard.firewall.policy import Policy
-from pipeguard.firewall.session.session import Session
+from pipeguard import Direction, Frame, Policy, Session, Verdict, make_guard
 from pipeguard.rulebook.samples import expand
 from tests.fuzz.rulebook import engines
 
@@ -35,7 +32,7 @@ def session() -> Session:
 
 def receive(session: Session, direction: Direction, message: Json) -> Verdict:
     frame = json.dumps(message, ensure_ascii=False).encode()
-    return session.receive(direction, frame, 0.0)
+    return session.take(Frame(direction, frame, 0.0))
 
 
 def judge_call(arguments: Json, tool: str = "look_up") -> Verdict:

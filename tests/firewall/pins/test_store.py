@@ -6,14 +6,13 @@ import json
 
 import pytest
 
-from pipeguard.detect.detector import make_guard
-from pipeguard.firewall.finding import Action, Verdict
+from pipeguard import Action, Session, Verdict, make_guard
 from pipeguard.firewall.pins import store as pins_module
 from pipeguard.firewall.pins.fingerprint import fingerprint
 from pipeguard.firewall.pins.store import NOT_KEPT, Pins
 from pipeguard.firewall.policy import Mode, Policy
-from pipeguard.firewall.session.session import Session
-from tests.firewall.session.talk import TO_SERVER, frame, judged, pinned, tool, waits
+from pipeguard.firewall.session.own_frames import ServerGone
+from tests.firewall.session.talk import frame, pinned, to_client, to_server, tool, waits
 from tests.fuzz.rulebook import engines
 
 ROOM = 40_000
@@ -30,22 +29,21 @@ class Talk:
 
     def __init__(self, policy: Policy | None = None) -> None:
         self.guard = make_guard("demo", engines(), policy or Policy(), {})
-        self.session = Session(self.guard, "RUN")
-        self.session.resume("2025-06-18")
+        self.session = Session(self.guard, "RUN", "2025-06-18")
 
     def ask(self, **members: object) -> Verdict:
-        return self.session.receive(TO_SERVER, frame(id=1, **members), 0.0)
+        return to_server(self.session, frame(id=1, **members))
 
     def listed(self, *tools: object) -> tuple[list[str], Verdict]:
         self.ask(method="tools/list")
-        verdict = judged(self.session, frame(id=1, result={"tools": tools}))
+        verdict = to_client(self.session, frame(id=1, result={"tools": tools}))
         assert verdict.forward is not None
         shown = json.loads(verdict.forward)["result"]["tools"]
         return [one["name"] for one in shown], verdict
 
     def may_call(self, name: str) -> bool:
         verdict = self.ask(method="tools/call", params={"name": name, "arguments": {}})
-        self.session.abandon()
+        self.session.take(ServerGone(0.0))
         return verdict.forward is not None
 
 

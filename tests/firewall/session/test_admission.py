@@ -6,13 +6,12 @@ import shlex
 
 import pytest
 
+from pipeguard import Action, Guard
 from pipeguard.errors import Refusal
-from pipeguard.firewall.finding import Action
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.pins.store import without_hold
 from pipeguard.firewall.policy import Policy, Trust
 from pipeguard.firewall.session.admission import find_obstacle, find_obstacles
-from pipeguard.firewall.session.guard import Guard
 from pipeguard.unicode.display import visible
 from tests.firewall.session.talk import REVIEW, guard, message, pinned, tool, waits
 

@@ -1,7 +1,6 @@
 """A client's HTTP headers are judged like arguments, and only the essential ones are kept."""
 
-from pipeguard.detect.detector import make_guard
-from pipeguard.firewall.finding import Action, Verdict
+from pipeguard import Action, Verdict, make_guard
 from pipeguard.firewall.policy import Mode, Policy
 from pipeguard.firewall.session.session import judge_headers
 from tests.fuzz.rulebook import engines

@@ -6,15 +6,14 @@ import json
 
 import pytest
 
+from pipeguard import Action, Guard
 from pipeguard.detect.detector import get_detection
 from pipeguard.errors import Refusal
-from pipeguard.firewall.finding import Action
 from pipeguard.firewall.policy import ActionEntry, Layer, Mode, Policy, Selector, Trust
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.definitions import TOGETHER, ReviewedResult, review
-from pipeguard.firewall.session.guard import Guard
 from tests.firewall.session.talk import OBSERVE, PACK, REVIEW, guard, made_of, pinned, tool, waits
 
 NEWER = PACK.replace(

@@ -8,7 +8,7 @@ from pipeguard.firewall.policy import Exempt, Layer, Policy, Selector
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.session.guard import Guard, PinKey
 from pipeguard.firewall.session.session import Session
-from tests.firewall.session.talk import KEY, TO_SERVER, call, pinned, tool, waits
+from tests.firewall.session.talk import KEY, call, pinned, to_server, tool, waits
 from tests.fuzz.rulebook import RULES, engines
 
 
@@ -143,12 +143,11 @@ def test_a_message_is_judged_by_one_policy_while_another_replaces_it() -> None:
             return super().find_refusal(tool)
 
     one = make_guard("demo", engines(), Before(), {}, b"k" * 32)
-    session = Session(one, "RUN")
-    session.resume("2025-06-18")
-    first = session.receive(TO_SERVER, call(1, KEY), 0.0)
+    session = Session(one, "RUN", "2025-06-18")
+    first = to_server(session, call(1, KEY))
     assert [finding.rule for finding in first.findings] == ["secrets.github-token"]
     assert first.forward is None
-    second = session.receive(TO_SERVER, call(2, KEY), 0.0)
+    second = to_server(session, call(2, KEY))
     assert second.forward is None
     assert "policy.tool" in [finding.rule for finding in second.findings]
 
@@ -159,7 +158,5 @@ def test_what_is_prepared_has_read_the_rules_for_definitions_and_judges_as_befor
     for engine in get_detection(one).scanners[Surface.DEFINITIONS]:
         assert "plain" in vars(engine.rules)
     frame = call(1, "ls")
-    prepared, plain = (
-        Session(each, "RUN").receive(TO_SERVER, frame, 1.0) for each in (one, guard())
-    )
+    prepared, plain = (to_server(Session(each, "RUN"), frame, 1.0) for each in (one, guard()))
     assert prepared == plain

@@ -6,14 +6,14 @@ import json
 
 import pytest
 
+from pipeguard import Frame, Session
 from pipeguard.detect.detector import get_detection, make_guard
 from pipeguard.detect.flows.known_secrets import KnownSecrets
 from pipeguard.firewall.finding import Action, Verdict, enforced_action
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.policy import Layer, Mode, Policy
 from pipeguard.firewall.protocol.json_values import JsonObject
-from pipeguard.firewall.session.session import Session
-from tests.firewall.session.talk import ORDER, REVIEW, TO_SERVER, frame, judged, pinned
+from tests.firewall.session.talk import ORDER, REVIEW, TO_SERVER, frame, pinned, to_client
 from tests.fuzz.rulebook import engines
 
 AWS = "AKIA" + "Z7QX4M2N5P6R3STV"
@@ -36,11 +36,11 @@ def verdict(mode: Mode, policy: Policy, pins: tuple[Pin, ...], step: JsonObject)
     session = Session(guard, "RUN")
     params = {"name": "show", "arguments": step.get("arguments", {})}
     method, asked = ("tools/list", {}) if "tools" in step else ("tools/call", params)
-    sent = session.receive(TO_SERVER, frame(id=1, method=method, params=asked), 0.0)
+    sent = session.take(Frame(TO_SERVER, frame(id=1, method=method, params=asked), 0.0))
     if "arguments" in step:
         return sent
     assert sent.forward is not None
-    return judged(session, frame(id=1, result=step))
+    return to_client(session, frame(id=1, result=step))
 
 
 def text(words: str) -> JsonObject:
@@ -87,7 +87,7 @@ def test_what_enforcing_lets_pass_would_not_be_stopped(step: JsonObject) -> None
 def test_what_breaks_the_protocol_is_refused_all_the_same() -> None:
     guard = make_guard("docs", engines(), Policy(mode=Mode.OBSERVE), {})
     frame = b'{"jsonrpc":"2.0","id":1,"id":2,"method":"tools/list"}'
-    assert Session(guard, "RUN").receive(TO_SERVER, frame, 0.0).forward is None
+    assert Session(guard, "RUN").take(Frame(TO_SERVER, frame, 0.0)).forward is None
 
 
 def test_what_was_approved_as_it_is_would_not_be_stopped() -> None:
@@ -108,8 +108,8 @@ def test_a_name_with_a_secret_is_repeated_by_no_verdict_on_the_answer(
 ) -> None:
     session = Session(make_guard("docs", engines(), Policy(mode=Mode.OBSERVE), {}), "RUN")
     sent = frame(id=1, method=method, params={"name": tool})
-    assert session.receive(TO_SERVER, sent, 0.0).forward is not None
-    verdict = judged(session, frame(id=1, result=[] if refused else text(ORDER)))
+    assert session.take(Frame(TO_SERVER, sent, 0.0)).forward is not None
+    verdict = to_client(session, frame(id=1, result=[] if refused else text(ORDER)))
     assert verdict.findings
     for field in (verdict.method, verdict.tool, *verdict.findings):
         assert AWS not in str(field)

@@ -10,8 +10,8 @@ from itertools import count
 
 import pytest
 
-from pipeguard.firewall.finding import Direction
-from tests.firewall.session.talk import frame, new_session
+from pipeguard import Direction, Frame
+from tests.firewall.session.talk import frame, new_session, to_server
 
 FEW, MANY = 1_000, 3_000  # items; the budgets that end the work are larger
 GROWTH = 4.1  # of the work where there are three times as many items; with a square it is 9
@@ -55,12 +55,12 @@ def work(direction: Direction, value: object) -> int:
     call = frame(id=1, method="tools/call", params={"name": "lookup", "arguments": {"a": value}})
     if direction is Direction.TO_CLIENT:
         empty = frame(id=1, method="tools/call", params={"name": "lookup", "arguments": {}})
-        session.receive(Direction.TO_SERVER, empty, 1.0)
+        to_server(session, empty, 1.0)
         call = frame(id=1, result={"content": [], "structuredContent": {"a": value}})
     steps = count()
     sys.setprofile(lambda *_: next(steps) and None)
     try:
-        session.receive(direction, call, 1.0)
+        session.take(Frame(direction, call, 1.0))
     finally:
         sys.setprofile(None)
     return next(steps)

@@ -5,13 +5,10 @@ from random import Random
 
 import pytest
 
-from pipeguard.detect.detector import make_guard
+from pipeguard import Action, Direction, Frame, Policy, Session, Verdict, make_guard
 from pipeguard.errors import Refusal
-from pipeguard.firewall.finding import Action, Direction, Verdict
-from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.framing import KnownResult
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
-from pipeguard.firewall.session.session import Session
 from tests.firewall.session.talk import KEY, ORDER, TO_CLIENT, TO_SERVER, answer, call, frame
 from tests.fuzz.rulebook import engines
 
@@ -19,9 +16,7 @@ from tests.fuzz.rulebook import engines
 def make_session() -> Session:
     guard = make_guard("gateway", engines(), Policy(), {}, b"k" * 32)
     guard.inspects = False
-    session = Session(guard.part(b"c" * 32), "RUN")
-    session.resume("2025-06-18")
-    return session
+    return Session(guard.part(b"c" * 32), "RUN", "2025-06-18")
 
 
 @pytest.fixture
@@ -31,26 +26,26 @@ def session() -> Session:
 
 def test_what_messages_say_is_not_judged_and_passes_as_it_came(session: Session) -> None:
     asked, told = call(1, f"key {KEY}"), answer(1, ORDER)
-    assert session.receive(TO_SERVER, asked, 0.0).forward is asked
-    verdict = session.receive(TO_CLIENT, told, 0.0)
+    assert session.take(Frame(TO_SERVER, asked, 0.0)).forward is asked
+    verdict = session.take(Frame(TO_CLIENT, told, 0.0))
     assert (verdict.forward, verdict.action, verdict.pins) == (told, Action.ALLOW, ())
     assert session.waiting() == []
 
 
 def test_definitions_are_neither_pinned_nor_held(session: Session) -> None:
     tools = {"tools": [{"name": "t", "description": ORDER, "inputSchema": {"type": "object"}}]}
-    session.receive(TO_SERVER, frame(id=1, method="tools/list"), 0.0)
+    session.take(Frame(TO_SERVER, frame(id=1, method="tools/list"), 0.0))
     told = frame(id=1, result=tools)
-    assert session.receive(TO_CLIENT, told, 0.0).forward is told
+    assert session.take(Frame(TO_CLIENT, told, 0.0)).forward is told
     assert session.guard.pins.all() == {}
 
 
 def test_an_answer_to_nothing_a_wrong_frame_and_an_open_id_are_refused(session: Session) -> None:
-    assert session.receive(TO_CLIENT, answer(7, "x"), 0.0).forward is None
-    broken = session.receive(TO_SERVER, b'{"jsonrpc": "2.0", "id": 1}', 0.0)
+    assert session.take(Frame(TO_CLIENT, answer(7, "x"), 0.0)).forward is None
+    broken = session.take(Frame(TO_SERVER, b'{"jsonrpc": "2.0", "id": 1}', 0.0))
     assert (broken.forward, broken.action) == (None, Action.BLOCK)
-    session.receive(TO_SERVER, call(1, "a"), 0.0)
-    again = session.receive(TO_SERVER, call(1, "b"), 0.0)
+    session.take(Frame(TO_SERVER, call(1, "a"), 0.0))
+    again = session.take(Frame(TO_SERVER, call(1, "b"), 0.0))
     assert again.forward is None
     assert session.waiting() == ["1"]
 
@@ -100,7 +95,7 @@ def play(seed: int) -> tuple[list[Verdict], list[str]]:
     session, verdicts = make_session(), list[Verdict]()
     for direction, said in turns(seed):
         now = len(verdicts) / 10
-        verdicts.append(session.receive(direction, with_value(said), now))
+        verdicts.append(session.take(Frame(direction, with_value(said), now)))
     return verdicts, session.waiting()
 
 
@@ -118,10 +113,10 @@ def test_a_known_result_is_told_by_its_id_alone(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = KnownResult.of(answer(1, ORDER), "1")
-    assert session.receive(TO_CLIENT, told, 0.0).forward is None
-    session.receive(TO_SERVER, call(1, "a"), 0.0)
+    assert session.take(Frame(TO_CLIENT, told, 0.0)).forward is None
+    session.take(Frame(TO_SERVER, call(1, "a"), 0.0))
     monkeypatch.setattr("pipeguard.firewall.session.look.parse", None)
-    assert session.receive(TO_CLIENT, told, 0.0).forward is told
+    assert session.take(Frame(TO_CLIENT, told, 0.0)).forward is told
     assert session.waiting() == []
 
 
@@ -131,13 +126,13 @@ def test_a_call_and_its_result_are_not_judged_in_full(
     monkeypatch.setattr("pipeguard.firewall.session.session.read", None)
     for said, direction in ((call(1, KEY), TO_SERVER), (answer(1, ORDER), TO_CLIENT)):
         parsed = ParsedFrame.of(said)
-        assert session.receive(direction, parsed, 0.0).forward is parsed
+        assert session.take(Frame(direction, parsed, 0.0)).forward is parsed
 
 
 def test_what_passes_at_once_is_one_line(session: Session) -> None:
     for said, direction in ((call(1, "a"), TO_SERVER), (answer(1, "b"), TO_CLIENT)):
         parsed = ParsedFrame.of(said.replace(b", ", b",\n"))
-        assert session.receive(direction, parsed, 0.0).forward == said
+        assert session.take(Frame(direction, parsed, 0.0)).forward == said
 
 
 def test_what_a_server_says_of_itself_is_remembered(session: Session) -> None:
@@ -145,7 +140,7 @@ def test_what_a_server_says_of_itself_is_remembered(session: Session) -> None:
     asked = frame(id=1, method="initialize", params=params)
     told = frame(id=1, result=params)
     for said, direction in ((asked, TO_SERVER), (told, TO_CLIENT)):
-        assert session.receive(direction, ParsedFrame.of(said), 0.0).forward == said
+        assert session.take(Frame(direction, ParsedFrame.of(said), 0.0)).forward == said
     assert session.state.peers.agreed
     assert session.state.peers.revision == "2025-11-25"
 
@@ -157,4 +152,4 @@ def test_a_call_that_goes_on_as_a_task_reports_its_progress(session: Session) ->
     progress = {"progressToken": 5, "progress": 1}
     report = frame(method="notifications/progress", params=progress)
     for said, direction in ((asked, TO_SERVER), (told, TO_CLIENT), (report, TO_CLIENT)):
-        assert session.receive(direction, ParsedFrame.of(said), 0.0).forward == said
+        assert session.take(Frame(direction, ParsedFrame.of(said), 0.0)).forward == said

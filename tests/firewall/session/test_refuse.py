@@ -9,14 +9,14 @@ from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.framing import Lost, Oversized
 from pipeguard.firewall.session.refuse import as_refusal
 from tests.firewall.session.talk import (
-    TO_CLIENT,
-    TO_SERVER,
     asked,
     call,
     frame,
     member,
     new_session,
     rules,
+    to_client,
+    to_server,
 )
 
 
@@ -34,7 +34,7 @@ def test_a_request_over_the_limit_is_answered_though_its_id_is_not_read(
     head: bytes, tail: bytes, answered: bool
 ) -> None:
     session = new_session(revision="2025-11-25")
-    verdict = session.receive(TO_SERVER, Oversized.of(head, tail, 2**25), 0.0)
+    verdict = to_server(session, Oversized.of(head, tail, 2**25))
     assert (verdict.reply is not None) == answered
     assert not answered or "id" not in json.loads(verdict.reply or b"")
 
@@ -47,7 +47,7 @@ def test_half_a_line_ends_a_request_only_where_it_is_its_answer(
     line: bytes, waiting: list[str]
 ) -> None:
     session = asked(5)
-    verdict = session.receive(TO_CLIENT, line, 0.0)
+    verdict = to_client(session, line)
     assert (verdict.forward is None) == bool(waiting)
     assert session.waiting() == waiting
 
@@ -68,18 +68,18 @@ def test_what_is_too_large_ends_a_request_only_if_it_reads_as_its_answer(
     head: bytes, tail: bytes, waiting: list[str]
 ) -> None:
     session = asked(5)
-    verdict = session.receive(TO_CLIENT, Oversized.of(head, tail, 2**25), 0.0)
+    verdict = to_client(session, Oversized.of(head, tail, 2**25))
     assert verdict.action is Action.BLOCK
     assert (verdict.forward is None) == bool(waiting)
     assert session.waiting() == waiting
-    answered = session.receive(TO_CLIENT, frame(id=5, result={}), 0.0)
+    answered = to_client(session, frame(id=5, result={}))
     assert (answered.forward is None) != bool(waiting), "the answer behind it"
 
 
 def test_an_answer_that_was_lost_says_whether_the_server_may_have_acted() -> None:
     session = new_session()
-    session.receive(TO_SERVER, frame(id=1, method="tools/list"), 0.0)
-    verdict = session.receive(TO_CLIENT, Lost.of("1", "the server cannot be reached"), 0.0)
+    to_server(session, frame(id=1, method="tools/list"))
+    verdict = to_client(session, Lost.of("1", "the server cannot be reached"))
     reached = "PipeGuard: the server demo cannot be reached"
     assert member(verdict.forward, "error", "message") == reached
     assert member(verdict.forward, "error", "code") == codes.PEER_GONE
@@ -93,7 +93,7 @@ def test_an_answer_that_was_lost_says_whether_the_server_may_have_acted() -> Non
 def test_a_call_whose_answer_was_lost_may_have_taken_effect_if_it_was_sent(*, sent: bool) -> None:
     session = asked()
     lost = Lost.of("1", "the connection to the server was lost", sent=sent)
-    told = member(session.receive(TO_CLIENT, lost, 0.0).forward, "error", "message")
+    told = member(to_client(session, lost).forward, "error", "message")
     assert ("the call may have taken effect before that" in str(told)) is sent
 
 
@@ -104,4 +104,4 @@ def test_a_check_that_fails_refuses_and_names_the_error_alone() -> None:
     assert refusal.id_token == "1"
     assert "secret detail" not in refusal.why
     assert as_refusal(b"{", RuntimeError()).id_token is None
-    assert rules(new_session().receive(TO_SERVER, b"{", 0.0)) == ["protocol.invalid-json"]
+    assert rules(to_server(new_session(), b"{")) == ["protocol.invalid-json"]

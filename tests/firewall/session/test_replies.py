@@ -149,7 +149,7 @@ def test_frames_of_our_own_are_messages() -> None:
         "jsonrpc": "2.0",
         "error": {"code": codes.PARSE_ERROR, "message": "m"},
     }
-    assert json.loads(replies.make_cancellation('"a"'))["params"]["requestId"] == "a"
+    assert json.loads(replies.make_cancellation('"a"', "why"))["params"]["requestId"] == "a"
     assert json.loads(replies.list_changed("tools"))["method"] == "notifications/tools/list_changed"
 
 

@@ -143,7 +143,7 @@ async def converse(
 ) -> None:
     """Pump both ways until a side is gone; then answer open requests, and end the other side."""
     session = session.fork()  # its end also ends the judging in a thread
-    expiring = asyncio.create_task(answer_overdue(session, client, server))
+    expiring = asyncio.create_task(answer_overdue(session, client, server, judge))
     waiting = Tasks()
 
     async def ask(session: Session, direction: Direction, frame: bytes) -> Verdict:
@@ -161,14 +161,13 @@ async def converse(
         # was passed on, or it accepts no further one.
         error = None if to_client.done() else to_server.exception()
         if to_client.done() or (error and not isinstance(error, PipeGuardError)):
-            await _abandon(session, client)
+            await _answer_all(session, client, judge)
     finally:
         for task in (to_server, to_client, expiring):
             task.cancel()
         await waiting.end()
         ends = await asyncio.gather(to_server, to_client, expiring, return_exceptions=True)
-        session.state.withdraw()
-        session.leave()
+        session.leave(is_sent=False)
         await server.close()
         await client.close()
     for end in ends:
@@ -189,12 +188,12 @@ async def _deliver(
         try:
             await server.write(decided.forward)
         except ChannelClosed:
-            await _abandon(session, client)
+            await _answer_all(session, client, judge)
 
 
-async def _abandon(session: Session, client: AsyncChannel) -> None:
+async def _answer_all(session: Session, client: AsyncChannel, judge: Judge) -> None:
     with suppress(ChannelClosed):
-        for frame in session.abandon():
+        for frame in judge.answer_all(session):
             await client.write(frame)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from time import monotonic
 
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.strict_json import without_value
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports.bounded import UNTAKEN_SECONDS, Backlog, Outbox
 from pipeguard.transports.channel import Failure
+from pipeguard.transports.judging import Judge
 
 JudgeAnswer = Callable[[Session, bytes], Awaitable[bytes | None]]
 STREAM_BYTES = 2**18  # unsent to one client; above that its server is not read
@@ -124,9 +124,9 @@ class Exchange(Stream):
         if self.is_answered:
             self.end()
 
-    def expire(self) -> None:
+    def expire(self, judge: Judge) -> None:
         """Answer the requests that have waited for too long."""
-        self.send(self.session.expire(monotonic() + 1))
+        self.send(judge.answer_overdue(self.session, early_seconds=1))
         self._unanswered.clear()
 
     async def lose(self, failure: Failure, judge: JudgeAnswer) -> None:

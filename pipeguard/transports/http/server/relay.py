@@ -23,6 +23,7 @@ from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.firewall.protocol.strict_json import without_value
 from pipeguard.firewall.session import replies
+from pipeguard.firewall.session.events import Frame
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports.bounded import SMALL_BYTES, Crowded
 from pipeguard.transports.channel import CONNECTION_LOST, Failure
@@ -398,9 +399,9 @@ class Relay(Endpoint):
         """Answer the waiting requests in a finished exchange."""
         if not session.waiting():
             return []
-        frames = session.expire(monotonic())
+        frames = self._judge.answer_overdue(session)
         for token in session.waiting():
-            verdict = session.receive(TO_CLIENT, failure.to_frame(token), monotonic())
+            verdict = session.take(Frame(TO_CLIENT, failure.to_frame(token), monotonic()))
             self._judge.record(verdict)
             if verdict.forward is not None:
                 frames.append(verdict.forward)

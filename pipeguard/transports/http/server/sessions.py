@@ -8,26 +8,32 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from hashlib import sha256
 from secrets import token_bytes, token_urlsafe
 from time import monotonic
 from weakref import WeakSet
 
-from pipeguard.firewall.finding import Verdict
+from pipeguard.firewall.finding import Direction, Verdict
+from pipeguard.firewall.protocol.json_values import serialise
 from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.firewall.session import replies
+from pipeguard.firewall.session.events import Frame
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.lifecycle import NEVER_OVERDUE, WaitingRoom
+from pipeguard.firewall.session.own_frames import ListsChanged
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.headers import is_session_id
+from pipeguard.transports.pump import take_event
 from pipeguard.transports.tasks import Tasks
 
 KEY_BYTES = 32
 SESSION_BYTES = 24
+TO_CLIENT = Direction.TO_CLIENT
 MAX_OWNERS = 65536
 DEFAULT_REVISION = "2025-03-26"  # without a header (MCP 2025-06-18, basic/transports)
 
@@ -101,9 +107,11 @@ class Sessions:
         owners: of the sessions, by the names of tokens.
         waiting_room: of calls in any of them that wait for a person.
         name_token: called with the name of a Session's run and that of its client's token, if any.
+        record: takes the verdicts on frames that no client or server sent.
     """
 
     name_token: Callable[[str, str], None] | None = None
+    record: Callable[[Verdict], object] = staticmethod(lambda _: None)
 
     def __init__(
         self,
@@ -137,16 +145,11 @@ class Sessions:
         self._count += 1
         if who not in self._guards:
             self._guards[who] = self.guard.part(token_bytes(KEY_BYTES))
-        session = self.make_session(self._guards[who], f"{self._run}.{self._count}")
-        session.waiting_room = self.waiting_room
-        session.resume(version or DEFAULT_REVISION)
+        run, version = f"{self._run}.{self._count}", version or DEFAULT_REVISION
+        session = Session(self._guards[who], run, version, self.waiting_room)
         if who and self.name_token is not None:
             self.name_token(session.run, who)
         return session
-
-    def make_session(self, guard: Guard, run: str) -> Session:
-        """A Session that begins, under the name of a run."""
-        return Session(guard, run)
 
     def of(self, session_id: str | None, version: str | None, who: str = "") -> Session:
         """The Session of a session id; a new one if the id is unknown.
@@ -265,11 +268,11 @@ class Sessions:
             if session in (None, held) and not over.done():
                 over.set_result(None)
 
-    def relist(self, kinds: Iterable[str]) -> None:
+    def relist(self, kinds: frozenset[str]) -> None:
         """Tell each conversation's latest subscriber to list the changed kinds again."""
-        changed = frozenset(kinds)
+        event = ListsChanged(kinds, monotonic())
         for session in list(self._with_subscribers):
-            self.send(session, session.relist(changed))
+            self.send(session, take_event(session, event, self.record))
 
     def find_subscribed(self, run: str) -> Session | None:
         """The Session with this name, if its client listens for unrequested messages."""
@@ -286,14 +289,13 @@ class Sessions:
         if frames and entry is not None and entry.subscribers:
             entry.subscribers[-1](frames)
 
-    def tell_audit_loss(self) -> list[Verdict]:
+    def tell_audit_loss(self) -> None:
         """Tell each conversation's latest subscriber that rows of the audit are lost."""
-        verdicts = []
+        notice = Frame(TO_CLIENT, serialise(replies.audit_loss()), monotonic(), is_aside=True)
         for session in list(self._with_subscribers):
-            verdict = session.tell_audit_loss(monotonic())
-            verdicts.append(verdict)
+            verdict = session.take(notice)
+            self.record(verdict)
             self.send(session, list(verdict.forwards))
-        return verdicts
 
     def _make_room(self) -> None:
         """Forget idle sessions, and the least recently used while there are too many."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 
 from aiohttp import web
@@ -260,11 +261,11 @@ class StreamableEndpoint(Endpoint):
         try:
             value = await parse_value(frame)
         except asyncio.CancelledError:
-            exchange.session.state.withdraw()
+            exchange.session.leave(is_sent=False)
             raise
         with (
             router.answering(exchange, value) as sent,
-            self._sessions.expiring(method, exchange.expire),
+            self._sessions.expiring(method, partial(exchange.expire, self._judge)),
             self._sessions.answering(method, exchange.session, exchange.send),
         ):
             frames = [frame if each is value else await to_frame(each) for each in sent]

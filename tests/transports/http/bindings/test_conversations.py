@@ -258,7 +258,7 @@ async def test_what_changed_is_told_to_those_who_were_promised_it() -> None:
         clients = [await joined(host, transport) for transport in ("sse", "websocket")]
         for client in clients:
             await client.ask(initialize())
-        host.known.relist({"tool"})
+        host.known.relist(frozenset({"tool"}))
         for client in clients:
             told = await client.hear()
             assert isinstance(told, dict)

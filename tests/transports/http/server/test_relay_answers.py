@@ -333,7 +333,7 @@ async def test_what_changed_is_told_on_the_subscription_that_asked_for_it() -> N
         headers = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": LISTEN}
         async with client.http.post(client.url, json=listen, headers=headers) as stream:
             first = events(await stream.content.readuntil(b"\n\n"))
-            client.known.relist({"tool", "prompt"})
+            client.known.relist(frozenset({"tool", "prompt"}))
             told = events(await stream.content.readuntil(b"\n\n"))
             done.set()
             last = events(await stream.read())

@@ -5,13 +5,10 @@ import json
 
 import pytest
 
-from pipeguard.detect.detector import make_guard
-from pipeguard.firewall.finding import Direction
+from pipeguard import Direction, Frame, Policy, Session, make_guard
 from pipeguard.firewall.pins.fingerprint import Pin, canonical, fingerprint
-from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.protocol.strict_json import parse_json
-from pipeguard.firewall.session.session import Session
 from pipeguard.transports.http.headers import is_session_id
 from pipeguard.transports.http.server import sessions as module
 from pipeguard.transports.http.server.sessions import SessionOwners, Sessions
@@ -48,8 +45,8 @@ def frame(message: Json) -> bytes:
 
 def begun(known: Sessions, session_id: str, tools: Json = None) -> Session:
     session = known.new(None)
-    session.receive(Direction.TO_SERVER, frame(initialize()), 1.0)
-    session.receive(Direction.TO_CLIENT, frame(opened(tools=tools)), 1.0)
+    session.take(Frame(Direction.TO_SERVER, frame(initialize()), 1.0))
+    session.take(Frame(Direction.TO_CLIENT, frame(opened(tools=tools)), 1.0))
     known.keep(session_id, session)
     return session
 
@@ -134,10 +131,10 @@ def test_what_changed_is_told_once_to_each_conversation_that_asked_for_it() -> N
         known.subscribing(silent, heard[2].send),
         known.subscribing(other, heard[3].send),
     ):
-        known.relist({"tool"})
-        known.relist({"prompt"})
-        known.relist(set())
-    known.relist({"tool"})
+        known.relist(frozenset({"tool"}))
+        known.relist(frozenset({"prompt"}))
+        known.relist(frozenset())
+    known.relist(frozenset({"tool"}))
     assert [len(one.frames) for one in heard] == [0, 1, 0, 1], "on the latest of its streams"
     assert b"notifications/tools/list_changed" in heard[1].frames[0]
 

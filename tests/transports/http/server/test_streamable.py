@@ -334,7 +334,7 @@ async def test_what_changed_is_told_on_the_subscription_that_asked_for_it() -> N
             told = await next_event(stream)
             assert at(told, "method") == ACKNOWLEDGED
             asking.append(stream)
-        host.known.relist({"tool"})
+        host.known.relist(frozenset({"tool"}))
         meta: Object = {SUBSCRIPTION_META: 1}
         told = await next_event(asking[0])
         assert told == notification("notifications/tools/list_changed", _meta=meta)

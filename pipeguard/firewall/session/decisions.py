@@ -1,0 +1,152 @@
+"""Events about a call that waits for a person, or was stopped.
+
+Each names the verdict by which the call waits or was stopped.
+"""
+
+from __future__ import annotations
+
+from pipeguard.firewall.finding import Action, Verdict
+from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.json_values import JsonObject
+from pipeguard.firewall.protocol.pending import PendingRequest
+from pipeguard.firewall.session import replies
+from pipeguard.firewall.session.case import TO_SERVER, Case
+from pipeguard.firewall.session.refuse import answer_request
+from pipeguard.firewall.session.session import Session
+from pipeguard.firewall.session.waiting import end_wait
+from pipeguard.records import NamedTuple
+
+
+class Granted(NamedTuple):
+    """A person allowed a call, once; whoever took the grant brings it.
+
+    Attributes:
+        verdict: that stopped the call.
+        now: when.
+        grant: the event that the person allowed.
+    """
+
+    verdict: Verdict
+    now: float
+    grant: str
+
+    def happen(self, session: Session) -> Verdict:
+        """Judge the call again."""
+        verdict, now, grant = self
+        request = session.state.find_held(verdict.event)
+        event = ""
+        if request is None and verdict.action is Action.ASK:
+            return _end(session, verdict, now)
+        if request is None or request.since == now:  # it has not waited
+            event = verdict.event
+        if request is not None and event:
+            session.state.drop(TO_SERVER, request)
+        case = session.make_case(verdict.direction, verdict.frame, now, event)
+        case.granted_mark = verdict.mark
+        case.grant = grant
+        if event or request is None:
+            return session.judge_aside(case)
+        case.waiting_room = session.waiting_room
+        return _judge_again(session, verdict, case, request)
+
+
+class Waited(NamedTuple):
+    """A look at a call that waits.
+
+    Attributes:
+        verdict: that makes the call wait.
+        now: when.
+        is_last: True to end the wait, with a block unless it may pass now.
+    """
+
+    verdict: Verdict
+    now: float
+    is_last: bool = False
+
+    def happen(self, session: Session) -> Verdict:
+        """End a wait that is over, or judge the call again if the policy changed.
+
+        Returns:
+            The new verdict, by which it may wait again, or the same one if it still waits, or
+            passed. Without a reply if its client no longer waits: it was cancelled or answered.
+        """
+        verdict, now, is_last = self
+        request = session.state.find_held(verdict.event)
+        if request is None:
+            return _end(session, verdict, now)
+        is_same = request.held_policy is session.guard.policy and not is_last
+        if is_same or not request.is_held:
+            return verdict
+        case = session.make_case(TO_SERVER, verdict.frame, now)
+        case.waiting_room = None if is_last else session.waiting_room
+        return _judge_again(session, verdict, case, request)
+
+
+class WaitEnded(NamedTuple):
+    """Nobody can decide any more about a call that waits, or a person refused it.
+
+    Attributes:
+        verdict: that makes the call wait.
+        now: when.
+        why: what happened, for the audit.
+        outcome: for the client, as a sentence; empty if it is not told.
+    """
+
+    verdict: Verdict
+    now: float
+    why: str
+    outcome: str = ""
+
+    def happen(self, session: Session) -> Verdict:
+        """Block the call; answer it if its client waits."""
+        verdict = self.verdict
+        case = session.make_case(TO_SERVER, verdict.frame, self.now)
+        findings = end_wait(verdict.findings, f"{self.why} while it waited", verdict.event)
+        request = session.state.find_held(verdict.event)
+        reply = None
+        if request is not None and session.state.drop(TO_SERVER, request):
+            request.wait_outcome = self.outcome
+            reply = answer_request(case, request, codes.BLOCKED, findings, replaces_answer=False)
+        return verdict._replace(
+            action=Action.BLOCK, findings=tuple(findings), event=case.event, reply=reply
+        )
+
+
+class AskedInResult(NamedTuple):
+    """The client is asked in the result of a call that waits, and repeats the call.
+
+    MCP 2026-07-28, basic/patterns/mrtr.
+
+    Attributes:
+        verdict: that makes the call wait.
+        now: when.
+        result: has the question.
+    """
+
+    verdict: Verdict
+    now: float
+    result: JsonObject
+
+    def happen(self, session: Session) -> Verdict:
+        """Answer the call with the question; the same verdict if it no longer waits."""
+        request = session.state.find_held(self.verdict.event)
+        if request is None or not session.state.drop(TO_SERVER, request):
+            return self.verdict
+        reply = replies.make_result(request.id_token, self.result)
+        return self.verdict._replace(action=Action.BLOCK, reply=reply)
+
+
+def _end(session: Session, verdict: Verdict, now: float) -> Verdict:
+    return session.take(WaitEnded(verdict, now, "it was cancelled or answered"))
+
+
+def _judge_again(
+    session: Session, verdict: Verdict, case: Case, request: PendingRequest
+) -> Verdict:
+    case.waiting_call = request
+    decided = session.judge_aside(case)
+    if decided.action is Action.ASK:
+        return verdict if decided.event == verdict.event else decided
+    if decided.forward is not None or session.state.drop(TO_SERVER, request):
+        return decided
+    return decided._replace(reply=None)
