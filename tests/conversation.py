@@ -38,9 +38,9 @@ from urllib.parse import quote
 
 import yaml
 
+from pipeguard import Engines, Session, make_guard
 from pipeguard.config.effective_policy import combine
 from pipeguard.config.policy_file import PolicyScope, parse_policy
-from pipeguard.detect.detector import Engines, make_guard
 from pipeguard.firewall.finding import Action, Direction, MessageKind, Verdict
 from pipeguard.firewall.pins.fingerprint import Pin, canonical, fingerprint
 from pipeguard.firewall.protocol import codes
@@ -48,8 +48,10 @@ from pipeguard.firewall.protocol.framing import LineFrames
 from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.json_values import Number
 from pipeguard.firewall.protocol.message import parse
+from pipeguard.firewall.session.events import Frame
 from pipeguard.firewall.session.guard import Guard, PinKey
-from pipeguard.firewall.session.session import Session
+from pipeguard.firewall.session.own_frames import ListsChanged, ServerGone, Tick
+from pipeguard.firewall.session.session import Event
 from pipeguard.rulebook.samples import expand
 from tests.fuzz.rulebook import engines
 
@@ -148,21 +150,17 @@ def load(path: Path) -> Conversation:
 def play(path: Path) -> Played:
     """Play a conversation, and check its file's expectations and the invariants."""
     conversation = load(path)
-    first = _Play(conversation, checked=True)
-    first.run()
-    again = _Play(conversation, checked=False)
-    again.run()
-    assert again.verdicts == first.verdicts, "the same frames gave other verdicts"
-    first.end()
-    return Played(conversation, first.verdicts)
+    played = _Play(conversation)
+    played.run()
+    played.end()
+    return Played(conversation, played.verdicts)
 
 
 class _Play:
     """One run of a conversation."""
 
-    def __init__(self, conversation: Conversation, *, checked: bool) -> None:
+    def __init__(self, conversation: Conversation) -> None:
         self.steps = conversation.steps
-        self.checked = checked
         self.guard = _guard(conversation.members, engines())
         self.session = Session(self.guard, "RUN")
         limit_bytes = self.guard.policy.limits.frame_bytes
@@ -185,13 +183,13 @@ class _Play:
         self.ledger.check(self.session)
         waiting = self.session.state.pending[Direction.TO_SERVER].all()
         asking = self.session.state.pending[Direction.TO_CLIENT].all()
-        frames = [json.loads(frame, parse_int=Number) for frame in self.session.abandon()]
+        frames = [json.loads(frame, parse_int=Number) for frame in self._own(ServerGone(self.now))]
         errors, cancellations = frames[: len(waiting)], frames[len(waiting) :]
         assert [write_id(f["id"]) for f in errors] == [r.id_token for r in waiting]
         assert {f["error"]["code"] for f in errors} <= {str(codes.PEER_GONE)}
         ended = [write_id(f["params"]["requestId"]) for f in cancellations]
         assert ended == [r.id_token for r in asking]
-        assert self.session.abandon() == [], "answered twice at the end"
+        assert self._own(ServerGone(self.now)) == [], "answered twice at the end"
 
     def _step(self, step: Object) -> None:
         unknown = step.keys() - _STEP_MEMBERS
@@ -211,16 +209,15 @@ class _Play:
         frames = list(self._split(direction, spec))
         verdicts = []
         for frame in frames:
-            verdict = self.session.receive(direction, frame, self.now)
+            verdict = self.session.take(Frame(direction, frame, self.now))
             assert verdict.frame is frame, "the verdict is of another frame"
             self.ledger.note(verdict)
             verdicts.append(verdict)
         self.verdicts += verdicts
-        if self.checked:
-            assert len(verdicts) == step.get("frames", 1), f"{len(verdicts)} frames"
-            for index, verdict in enumerate(verdicts):
-                self._always(verdict)
-                self._as_said(step, verdict, index if len(verdicts) > 1 else None)
+        assert len(verdicts) == step.get("frames", 1), f"{len(verdicts)} frames"
+        for index, verdict in enumerate(verdicts):
+            self._always(verdict)
+            self._as_said(step, verdict, index if len(verdicts) > 1 else None)
 
     def _split(self, direction: Direction, spec: Json) -> Iterator[bytes]:
         frame, fed, ends = self._written(spec)
@@ -337,23 +334,24 @@ class _Play:
         assert names == [], f"nobody knows {names}"
         self.guard.repin(pins)
 
+    def _own(self, event: Event) -> list[bytes]:
+        return [own.frame for own in self.session.take(event).own]
+
     def _ours(self, step: Object) -> None:
         """Check the messages that PipeGuard sends of its own accord."""
-        side, to = "client_sees", Direction.TO_CLIENT
-        if step.get("gone") == "client":
-            side, to = "server_sees", Direction.TO_SERVER
         if "gone" in step:
-            frames = self.session.abandon(to)
+            frames = self._own(ServerGone(self.now))
         elif "expire" in step:
-            frames = self.session.expire(self.now)
+            frames = self._own(Tick(self.now))
         else:
             kinds = step["relist"]
             assert isinstance(kinds, list)
-            frames = self.session.relist(map(str, kinds))
-        self.ledger.sent(to, frames)
-        wanted = step.get(side, [])
+            frames = self._own(ListsChanged(frozenset(map(str, kinds)), self.now))
+        self.ledger.sent(Direction.TO_CLIENT, frames)
+        wanted = step.get("client_sees", [])
         assert isinstance(wanted, list)
-        _differs([_envelope(item) for item in wanted], [json.loads(f) for f in frames], side)
+        seen = [json.loads(frame) for frame in frames]
+        _differs([_envelope(item) for item in wanted], seen, "client_sees")
 
 
 def _list(value: Json) -> list[Json]:
