@@ -105,7 +105,7 @@ def poor(monkeypatch: pytest.MonkeyPatch) -> None:
             pass
 
     session = "firewall.session"
-    for module in ("session", "judge", "definitions"):
+    for module in ("judge", "definitions"):
         monkeypatch.setattr(f"pipeguard.{session}.{module}.Budgets", Poor)
     monkeypatch.setattr("pipeguard.detect.scanning.engine.Budgets", Poor)
 

@@ -13,18 +13,17 @@ ALL: JsonObject = {
 }
 
 
-def message(flags: JsonValue, meta: JsonValue = None) -> JsonObject:
-    return {"params": {"notifications": flags, "_meta": meta}}
+def make_params(flags: JsonValue, meta: JsonValue = None) -> JsonObject:
+    return {"notifications": flags, "_meta": meta}
 
 
 @pytest.mark.parametrize(
     ("value", "lists"),
     [
-        (message(ALL), {"tools", "prompts", "resources"}),
-        (message({"toolsListChanged": True, "promptsListChanged": False}), {"tools"}),
-        (message({"toolsListChanged": "true", "other": True}), set()),
-        (message(None), set()),
-        ({"params": []}, set()),
+        (make_params(ALL), {"tools", "prompts", "resources"}),
+        (make_params({"toolsListChanged": True, "promptsListChanged": False}), {"tools"}),
+        (make_params({"toolsListChanged": "true", "other": True}), set()),
+        (make_params(None), set()),
         ({}, set()),
     ],
 )
@@ -34,7 +33,7 @@ def test_a_list_is_named_by_a_flag_that_is_true(value: JsonObject, lists: set[st
 
 def test_flags_that_nobody_reads_are_left_out() -> None:
     flags: JsonObject = {"toolsListChanged": True, "other": {"a": True}}
-    assert methods.granted_flags(message(flags)) == {"toolsListChanged": True}
+    assert methods.granted_flags(make_params(flags)) == {"toolsListChanged": True}
 
 
 def request(
@@ -55,6 +54,6 @@ def test_what_was_asked_for_and_granted_is_announced_from_then_on() -> None:
         request("1", forwarded=False),
     ]
     flags: JsonObject = {"toolsListChanged": True, "resourcesListChanged": True}
-    methods.acknowledge([meant, *others], message(flags, {methods.SUBSCRIPTION_META: Number("1")}))
+    methods.acknowledge([meant, *others], make_params(flags, {methods.SUBSCRIPTION_META: Number("1")}))
     assert meant.announced_lists == {"tools"}
     assert {other.announced_lists for other in others} == {frozenset()}
