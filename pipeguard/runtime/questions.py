@@ -33,7 +33,7 @@ from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.peers import Peers
 from pipeguard.firewall.protocol.pending import RepeatedCall
 from pipeguard.firewall.session.decisions import AskedInResult, WaitEnded
-from pipeguard.firewall.session.events import Question
+from pipeguard.firewall.session.events import OwnQuestion
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.own_frames import QuestionClosed
 from pipeguard.firewall.session.remedies import Way, decisive_rule, find_remedy
@@ -255,7 +255,7 @@ class Questions:
             {"jsonrpc": "2.0", "id": request_id, "method": "elicitation/create", "params": params}
         )
 
-        asked = session.take(Question(frame, monotonic()))
+        asked = session.take(OwnQuestion(frame, monotonic()))
         if asked.forward is None or not self._record(asked, verdict):
             return
         with self._lock:

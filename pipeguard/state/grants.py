@@ -168,7 +168,7 @@ class StoredGrants:
         self._refused.add(event)
 
     def find_refusal(self, event: str) -> str:
-        """How a person refused the call that waits by an event; empty if nobody did."""
+        """The refusal of the call that waits by an event, in words; empty if nobody refused it."""
         with suppress(StateError), open_store(self._store) as store:
             if store.read("SELECT 1 FROM dismissals WHERE key = ?", event):
                 return REFUSED_WAIT

@@ -21,7 +21,7 @@ OURS = talk.frame(id="ours", method="elicitation/create", params={"mode": "url",
 OPENING: list[Event] = [
     Frame(Direction.TO_SERVER, talk.frame(id=9, method="initialize", params=OPENED), 0.0),
     Frame(Direction.TO_CLIENT, talk.frame(id=9, result=OPENED), 0.0),
-    shared.Question(OURS, 0.0),
+    shared.OwnQuestion(OURS, 0.0),
 ]
 
 
@@ -62,7 +62,7 @@ def make_event(dice: Random, now: float, stopped: list[Verdict]) -> Event:
         lambda: shared.PinsChanged(pins, now),
         lambda: shared.PolicyChanged(dice.choice(POLICIES), now),
         lambda: own_frames.ListsChanged(frozenset({"tool"}), now),
-        lambda: shared.Question(OURS, now),
+        lambda: shared.OwnQuestion(OURS, now),
         lambda: own_frames.QuestionClosed('"ours"', now),
     ]
     about: list[Callable[[], Event]] = [

@@ -93,7 +93,7 @@ class PolicyChanged(NamedTuple):
         return NOTHING._replace(kinds=session.guard.adopt(self.policy))
 
 
-class Question(NamedTuple):
+class OwnQuestion(NamedTuple):
     """A request of PipeGuard's own to the client.
 
     A server can neither guess its id nor use it while it is open.

@@ -285,7 +285,7 @@ class Grants(Protocol):
         """
 
     def find_refusal(self, event: str) -> str:
-        """How a person refused the call that waits by an event; empty if nobody did."""
+        """The refusal of the call that waits by an event, in words; empty if nobody refused it."""
 
 
 class FailureNotes(Protocol):

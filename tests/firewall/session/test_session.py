@@ -9,7 +9,7 @@ from pipeguard import Action, Session, Verdict
 from pipeguard.detect.scanning.engine import Engine
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonValue
-from pipeguard.firewall.session.events import Frame, Question
+from pipeguard.firewall.session.events import Frame, OwnQuestion
 from pipeguard.firewall.session.own_frames import QuestionClosed, ServerGone
 from tests.firewall.session.talk import (
     KEY,
@@ -167,7 +167,7 @@ def asking(declared: object) -> tuple[Session, Verdict]:
     """A session in which PipeGuard asks the client something."""
     session = new_session(revision="2025-11-25")
     begin(session, {"elicitation": declared})
-    return session, session.take(Question(ELICITS, 0.0))
+    return session, session.take(OwnQuestion(ELICITS, 0.0))
 
 
 def test_a_client_is_asked_only_what_it_declared() -> None:
