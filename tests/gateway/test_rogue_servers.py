@@ -113,6 +113,9 @@ async def test_a_client_waits_once_for_servers_that_do_not_start(
     async with talking(*mute, rogue("z", prompts=["p"], tools=["run"])) as (client, gateway):
         await until(lambda: gateway.members["z"].state is State.READY)
         assert gateway.members["a"].state is gateway.members["b"].state is State.STARTING
+        monkeypatch.setattr(gateways, "SETTLING_SECONDS", 60.0)
+        assert gateway.why_silent("a", "tools/list") == ""
+        monkeypatch.setattr(gateways, "SETTLING_SECONDS", 0.5)
         async with asyncio.timeout(pages.PAGE_SECONDS):
             assert tools_of(await client.result("tools/list")) == ["z__run"]
             listed = await client.result("prompts/list")

@@ -121,6 +121,9 @@ def test_a_granted_call_passes_once(store: Path) -> None:
     assert (again.action, again.findings[0].differs) == (Action.BLOCK, shown_call.NONE)
     assert talk.order({**CALL, "subject": "More"}).action is Action.BLOCK
     assert "as event TEST.c2" in passed.findings[0].note
+    grant(store, stopped)
+    with open_store(store) as opened:
+        assert [grants.revoke_grant(opened, finding.call) for _ in range(2)] == [True, False]
 
 
 STRICTER = Layer(actions=(ActionEntry(Selector(rule="flows.*"), Action.BLOCK),))
