@@ -44,6 +44,7 @@ LAYERS = (
     "detect.commands",
     "detect.scanning",
     "detect.flows",
+    "detect.clean_texts",
     "detect.knowledge",
     "detect.counting",
     "detect.content_marks",

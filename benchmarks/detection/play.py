@@ -170,8 +170,7 @@ class Conversation:
 
     def note_placeholders(self, verdict: Verdict) -> None:
         """Remember the placeholders in what goes to the model, with the secrets they replace."""
-        vault = get_detection(self._guard).vault
-        assert vault is not None
+        vault = get_detection(self._guard).knowledge.vault
         for match in PLACEHOLDER.finditer((verdict.forward or b"").decode()):
             self._placeholders[vault.restore(match[0]).text] = match[0]
 

@@ -86,7 +86,9 @@ class LocatedMatch:
         self.knowledge, self.context, self.value = knowledge, context, value
         self.match = match
         # The called tool; None for a message that calls none.
-        self.tool = None if context.tool is None else knowledge.tool(context.guard, context.tool)
+        self.tool = (
+            None if context.tool is None else knowledge.tools.label(context.guard, context.tool)
+        )
         self.is_argument = self.tool is not None and context.place(match.path) == "call.arguments"
         string = get_value(value, match.path)
         self.text = string if isinstance(string, str) else ""
@@ -131,7 +133,7 @@ class LocatedMatch:
         if self.tool is None:
             return False
         is_statement = role(self.tool.name, self.match.path) is ArgumentRole.STATEMENT
-        if not (self.tool.stores or is_statement) or not self.knowledge.stays_here(
+        if not (self.tool.stores or is_statement) or not self.knowledge.tools.stay_here(
             self.context.guard
         ):
             return False
@@ -226,7 +228,7 @@ class LocatedMatch:
         logs_in = is_credential_name(str(self.match.path[-1]))
         passes_on = _PASSES_ON if logs_in else _PASSES_ON | Label.RUNS
         stays = (labels or logs_in) and not labels & passes_on
-        if vault is None or not stays or not self.match.exact or self.match.view != "text":
+        if not stays or not self.match.exact or self.match.view != "text":
             return False
         secret = self.text[self.match.start : self.match.end]
         if not vault.knows(secret) or text_values.find_addresses(self.value):
@@ -262,7 +264,7 @@ class LocatedMatch:
         False in a web address: a placeholder there could open hosts only this machine can reach.
         """
         vault, match = self.knowledge.vault, self.match
-        if vault is None or not match.rule.id.startswith("ssrf.") or not match.exact:
+        if not match.rule.id.startswith("ssrf.") or not match.exact:
             return False
         text = self.text
         first = max(text.rfind(" ", 0, match.start), text.rfind("\n", 0, match.start)) + 1
@@ -316,16 +318,16 @@ def _is_longer_form(match: Match, secret: Match) -> bool:
 
 
 def restored_file(knowledge: Knowledge, context: Context, value: JsonValue) -> JsonValue:
-    """A call that writes a file here, with its placeholders restored; None for any other call."""
+    """A call that writes a file here, with its placeholders restored; any other as it is."""
     vault = knowledge.vault
-    if vault is None or context.tool is None or not isinstance(value, dict):
-        return None
-    tool = knowledge.tool(context.guard, context.tool)
+    if context.tool is None or not isinstance(value, dict):
+        return value
+    tool = knowledge.tools.label(context.guard, context.tool)
     files = key_files.written_files(value)
     if not (tool.stores and tool.labels & Label.WRITES and files):
-        return None
-    if are_key_files(files) or not knowledge.stays_here(context.guard):
-        return None
+        return value
+    if are_key_files(files) or not knowledge.tools.stay_here(context.guard):
+        return value
     return with_strings(value, lambda text: vault.restore(text).text)
 
 

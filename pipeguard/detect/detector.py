@@ -8,22 +8,41 @@ from copy import copy
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
+from pipeguard.detect.clean_texts import CleanTexts, LastingNames
+from pipeguard.detect.findings import find_leaks, read_message, read_part
 from pipeguard.detect.flows.known_secrets import KnownSecrets, without_known_secrets
+from pipeguard.detect.flows.ledger import Flows
+from pipeguard.detect.flows.text_values import list_short_values
 from pipeguard.detect.flows.tool_labels import Label, Tool, make_tool
 from pipeguard.detect.flows.vault import Vault
-from pipeguard.detect.knowledge import LastingNames, Scanners
-from pipeguard.detect.plain import PlainLook
+from pipeguard.detect.knowledge import Knowledge, Scanners, ToolLabels
+from pipeguard.detect.plain import OutlinedFrame, look_at_frame
 from pipeguard.detect.restoring import put_back, put_passages_back
-from pipeguard.firewall.finding import Finding, Verdict, tells_private
+from pipeguard.firewall.finding import (
+    Action,
+    Direction,
+    Finding,
+    MessageKind,
+    Verdict,
+    have_private,
+    tells_private,
+)
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.pins.store import PinKey
 from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.message import Message
-from pipeguard.firewall.protocol.pending import NAMING, NO_CALL, PendingRequest, Targets
+from pipeguard.firewall.protocol.pending import NAMING
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.firewall.session.guard import Guard
-from pipeguard.firewall.session.rewrite import CUT_SIGN, cut_line, placeholder
+from pipeguard.firewall.session.guard import (
+    CallEvent,
+    Context,
+    Guard,
+    PreparedMessage,
+    SentCall,
+    SettledCall,
+)
+from pipeguard.firewall.session.rewrite import cut_line, placeholder
 from pipeguard.records import NamedTuple
 
 if TYPE_CHECKING:
@@ -43,13 +62,130 @@ class Engines(NamedTuple):
     to_client: Engine
     definitions: Engine
 
-    def over(self, surface: Surface) -> list[Engine]:
+    def over(self, surface: Surface) -> tuple[Engine, ...]:
         """The engines that have rules for a surface."""
-        return [engine for engine in self if surface in engine.rules.surfaces]
+        return tuple(engine for engine in self if surface in engine.rules.surfaces)
 
 
-class Detection(PlainLook):
+class _Scanners(dict[Surface, "tuple[Engine, ...]"]):
+    """The engines that have rules for each surface, made when one is first needed.
+
+    An engine is for one thread, and each rule is in one engine. The rules for both directions are
+    therefore in two engines over one database.
+    """
+
+    def __init__(self, engines: Callable[[], Engines]) -> None:
+        self._engines, self._lock = engines, Lock()
+
+    def __missing__(self, surface: Surface) -> tuple[Engine, ...]:
+        with self._lock:  # two threads may need them at once
+            if not self:
+                engines = self._engines()
+                back = engines._replace(to_server=engines.to_server.clone())
+                made = {surface: back.over(surface) for surface in Surface}
+                self.update(made | {Surface.TO_SERVER: engines.over(Surface.TO_SERVER)})
+        return self[surface]
+
+
+class Detection:
     """Detection for one server and client.
+
+    Attributes:
+        knowledge: of the server and its client.
+    """
+
+    def __init__(self, knowledge: Knowledge) -> None:
+        self.knowledge = knowledge
+
+    def look(self, direction: Direction, frame: bytes) -> OutlinedFrame | None:
+        """Look at a short tool call, or a result; None for any frame that needs its value."""
+        return look_at_frame(self.knowledge, direction, frame)
+
+    def prepare(self, guard: Guard, direction: Direction, message: Message) -> PreparedMessage:
+        """Mask PipeGuard's own secrets in a message, or put passages back; say what it names."""
+        knowledge = self.knowledge
+        if direction is Direction.TO_CLIENT:
+            return PreparedMessage(
+                *without_known_secrets(knowledge.known_secrets, guard.policy, message)
+            )
+        message, change = put_passages_back(knowledge, guard, message)
+        method = message.method
+        if method not in NAMING:
+            return PreparedMessage(message, change)
+        from pipeguard.detect.commands.call_names import find_targets  # no first answer needs it
+
+        name = message.params.get("name") if method == "tools/call" else None
+        tool = name if type(name) is str else None
+        call = find_targets(method, tool, message.params, len(message.frame))
+        values = list_short_values(message.params.get("arguments"))
+        return PreparedMessage(message, change, call, values)
+
+    def read(self, context: Context, surface: Surface, value: JsonValue) -> list[Finding]:
+        """Find threats in a value, and leaks through a request."""
+        knowledge, message = self.knowledge, context.message
+        if message is None:
+            return read_part(knowledge, context, surface, value)
+        findings = list[Finding]()
+        if not context.is_clean:
+            findings += read_message(knowledge, context, surface, message, value)
+        if message.kind is MessageKind.REQUEST and context.original is None:
+            findings += find_leaks(knowledge, context, message)
+        return findings
+
+    def replace(self, finding: Finding, words: str, source: str, event: str) -> str:
+        """Replace the words of a finding: a passage by a line, a secret by its placeholder."""
+        rule, vault = finding.rule, self.knowledge.vault
+        if finding.action is Action.CUT:
+            line = cut_line(rule, words, event, vault.sign)
+            if vault.key:  # without a key, two passages may have the same line
+                self.knowledge.flows.passages.keep(line, words, source)
+            return line
+        if tells_private(rule):
+            return vault.placeholder(rule, words)
+        return placeholder(rule)  # no secret, so it is never put back
+
+    def restore(self, verdict: Verdict) -> Verdict:
+        """Put secrets back into a message to the server that they came from."""
+        vault = self.knowledge.vault
+        is_sent = verdict.direction is Direction.TO_SERVER and not vault.is_empty
+        return put_back(vault, verdict) if is_sent else verdict
+
+    def show(
+        self, guard: Guard, tool: str | None, message: Message, findings: Sequence[Finding]
+    ) -> dict[str, Any]:
+        """Show a stopped message to a person, without secrets; as far as that does not fail."""
+        from pipeguard.detect import shown_call  # most runs stop nothing
+
+        try:
+            if tool is None:
+                return {"frame": shown_call.show_frame(self.knowledge, message, findings)}
+            labelled = self.knowledge.tools.label(guard, tool)
+            return shown_call.show_call(self.knowledge, labelled, message, findings)
+        except Exception:  # noqa: BLE001  the message is stopped, or redacted, without it
+            return {} if tool is None else {"unseen": str(len(message.frame))}
+
+    def remember(self, guard: Guard, event: CallEvent) -> None:
+        """Remember what became of a call."""
+        knowledge = self.knowledge
+        flows, tools = knowledge.flows, knowledge.tools
+        if isinstance(event, SentCall):
+            if not event.is_granted:  # an order from a text does not count as the client's word
+                flows.record_request(event.frame)
+            is_private = bool(event.findings) and have_private(event.findings)
+            flows.record_passed(tools.label(guard, event.tool), b"" if is_private else event.frame)
+        elif isinstance(event, SettledCall):
+            flows.settle(event.event, went_on=event.is_sent)
+        else:
+            request = event.request
+            if request.tool is None:
+                tool = Tool(request.method, Label.NONE, guard.name)
+            else:
+                tool = tools.label(guard, request.tool)
+            flows.record_result(tool, event.frame, event.now, request.call_values)
+
+
+class DetectionSource:
+    """Detection for one server: loads its engines, and makes the detectors that share them.
 
     Args:
         engines: returns the compiled rules, which known first answers do not need.
@@ -57,6 +193,9 @@ class Detection(PlainLook):
             out of the server's messages are never put back.
         known_secrets: PipeGuard's own, which no server may repeat.
         lasting: names of texts in which earlier runs of these rules found nothing.
+
+    Attributes:
+        detector: for the two threads of one client's pump.
     """
 
     def __init__(
@@ -66,34 +205,40 @@ class Detection(PlainLook):
         known_secrets: KnownSecrets | None = None,
         lasting: LastingNames | None = None,
     ) -> None:
-        own = KnownSecrets() if known_secrets is None else known_secrets
-        super().__init__(lambda: _scanners(engines()), key, own, lasting)
-        # Shared by all detectors of the server:
-        self._engines, self._loading, self._loaded = engines, Lock(), Event()
-        self._spare_scanners: list[Scanners] = []  # of no thread now
+        # Shared by the sources of all clients of the server:
+        self._engines, self._scanners = engines, _Scanners(engines)
+        self._loading, self._loaded = Lock(), Event()
+        self._spare: list[Scanners] = []  # of no thread now
+        self.detector = Detection(
+            Knowledge(
+                self._scanners,
+                Vault(key),
+                Flows(),
+                KnownSecrets() if known_secrets is None else known_secrets,
+                ToolLabels(),
+                CleanTexts(lasting),
+            )
+        )
 
     @contextmanager
     def spare(self) -> Iterator[Detection]:
         """Lend the same detector, with its own engines, to one other thread."""
-        twin = copy(self)
         try:
-            twin.scanners = self._spare_scanners.pop()
+            scanners = self._spare.pop()
         except IndexError:
-            twin.scanners = _scanners(Engines(*(engine.clone() for engine in self._engines())))
+            scanners = _Scanners(lambda: Engines(*(engine.clone() for engine in self._engines())))
         try:
-            yield twin
+            yield Detection(self.detector.knowledge._replace(scanners=scanners))
         finally:
-            self._spare_scanners.append(twin.scanners)
+            self._spare.append(scanners)
 
-    def part(self, key: bytes) -> Detection:
-        """Make the detector of another client, with its own flows and vault."""
-        parted = copy(self)
-        parted.scanners = self.scanners
-        parted.vault = Vault(key) if self.vault is not None else None
-        parted.flows = self.flows.part()
+    def part(self, key: bytes) -> DetectionSource:
+        """Make the source of another client's detectors, with its own flows and vault."""
+        parted, knowledge = copy(self), self.detector.knowledge
+        parted.detector = Detection(
+            knowledge._replace(vault=Vault(key), flows=knowledge.flows.part())
+        )
         return parted
-
-    # --- loading ------------------------------------------------------------------------
 
     @property
     def is_loaded(self) -> bool:
@@ -106,7 +251,7 @@ class Detection(PlainLook):
         Raises:
             EngineError: compiled rules are damaged; the first text would be refused.
         """
-        for engine in self.scanners[surface]:
+        for engine in self._scanners[surface]:
             engine.load()
 
     def prepare(self) -> None:
@@ -115,11 +260,11 @@ class Detection(PlainLook):
         Raises:
             EngineError: compiled rules are damaged; the first text would be refused.
         """
-        for engine in self.scanners[Surface.DEFINITIONS]:
+        for engine in self._scanners[Surface.DEFINITIONS]:
             engine.prepare()
             engine.load_models()  # some text of any list is read by a model
         make_tool("list", {"description": "Lists."})  # compiles the patterns for any tool's words
-        self.name_targets("tools/call", "list", None, 0)  # imports the reader of a call's arguments
+        import pipeguard.detect.commands.call_names  # noqa: F401  reads a call's arguments
 
     def load_all(self) -> None:
         """Load everything that a text may need, in any thread, before the first text comes.
@@ -129,94 +274,12 @@ class Detection(PlainLook):
         """
         with self._loading:
             if not self._loaded.is_set():
-                for surface in self.scanners:
+                for surface in Surface:
                     self.load(surface)
                 self.prepare()
                 for engine in self._engines():
                     engine.load_models()
                 self._loaded.set()
-
-    # --- the firewall's interface -------------------------------------------------------
-
-    def show(
-        self, guard: Guard, tool: str | None, message: Message, findings: Sequence[Finding]
-    ) -> dict[str, Any]:
-        """Show a stopped message to a person, without secrets; as far as that does not fail."""
-        from pipeguard.detect import shown_call  # most runs stop nothing
-
-        try:
-            if tool is None:
-                return {"frame": shown_call.show_frame(self, message, findings)}
-            return shown_call.show_call(self, self.tool(guard, tool), message, findings)
-        except Exception:  # noqa: BLE001  the message is stopped, or redacted, without it
-            return {} if tool is None else {"unseen": str(len(message.frame))}
-
-    def name_targets(
-        self, method: str, tool: str | None, params: JsonValue | bytes, frame_bytes: int
-    ) -> Targets:
-        """Name the files and hosts that a request is about, by its params or by its frame."""
-        if method not in NAMING:
-            return NO_CALL
-        from pipeguard.detect.commands.call_names import find_targets  # which no first answer needs
-
-        return find_targets(method, tool, params, frame_bytes)
-
-    def record_request(
-        self,
-        guard: Guard,
-        tool: str,
-        frame: bytes,
-        findings: Sequence[Finding],
-        *,
-        is_granted: bool,
-    ) -> None:
-        """Remember a call that is forwarded."""
-        if not is_granted:  # an order from a text does not count as the client's word
-            self.flows.record_request(frame)
-        is_private = bool(findings) and any(tells_private(finding.rule) for finding in findings)
-        self.flows.record_passed(self.tool(guard, tool), b"" if is_private else frame)
-
-    def settle_call(self, event: str, *, went_on: bool) -> None:
-        """Count a judged call as sent, or forget it."""
-        self.flows.settle(event, went_on=went_on)
-
-    def record_result(
-        self, guard: Guard, request: PendingRequest, frame: bytes, now: float
-    ) -> None:
-        """Remember the result of a request, even if it was blocked."""
-        name, method = request.tool, request.method
-        known = Tool(method, Label.NONE, guard.name) if name is None else self.tool(guard, name)
-        self.flows.record_result(known, frame, now, request.call_values)
-
-    def mask_own(self, policy: Policy, message: Message) -> tuple[Message, Finding | None]:
-        """Mask PipeGuard's own secrets in a message of the server."""
-        return without_known_secrets(self.known_secrets, policy, message)
-
-    def restore(self, verdict: Verdict) -> Verdict:
-        """Put secrets back into messages to the server that they came from."""
-        if self.vault is None or self.vault.is_empty:
-            return verdict
-        return put_back(self.vault, verdict)
-
-    def make_placeholder(self, rule: str, text: str) -> str:
-        """Make the placeholder for text that is taken out of a message to the client."""
-        return placeholder(rule) if self.vault is None else self.vault.placeholder(rule, text)
-
-    def make_line(self, rule: str, passage: str, source: str, event: str) -> str:
-        """Make the line in place of a passage, and remember the passage."""
-        line = cut_line(rule, passage, event, self.sign)
-        if self.vault is not None:  # without a key, two passages may have the same line
-            self.flows.passages.keep(line, passage, source)
-        return line
-
-    def put_back(self, guard: Guard, message: Message) -> tuple[Message, Finding | None]:
-        """Put passages back into a request, unless it would run them: a shell reads them again."""
-        if CUT_SIGN.encode() not in message.frame and b"\\u" not in message.frame:
-            return message, None
-        params = message.value.get("params")
-        name = params.get("name") if isinstance(params, dict) else None
-        is_run = isinstance(name, str) and self.tool(guard, name).labels & Label.RUNS
-        return (message, None) if is_run else put_passages_back(self.flows.passages, message)
 
 
 def make_guard(
@@ -229,9 +292,9 @@ def make_guard(
         engines: the compiled rules.
         policy: the actions for findings.
         pins: by kind and name.
-        key: random bytes of this run, as for `Detection`.
+        key: random bytes of this run, as for `DetectionSource`.
     """
-    return Guard(name, Detection(lambda: engines, key), policy, pins)
+    return Guard(name, DetectionSource(lambda: engines, key), policy, pins)
 
 
 def get_detection(guard: Guard) -> Detection:
@@ -241,14 +304,7 @@ def get_detection(guard: Guard) -> Detection:
     return detector
 
 
-def _scanners(engines: Engines) -> Scanners:
-    """The engines by surface.
-
-    An engine is for one thread, and each rule is in one engine. The rules for both directions are
-    therefore in two engines over one database.
-    """
-    back = Engines(engines.to_server.clone(), engines.to_client, engines.definitions)
-    return {
-        surface: tuple((engines if surface is Surface.TO_SERVER else back).over(surface))
-        for surface in Surface
-    }
+def use_flows(guard: Guard, flows: Flows) -> None:
+    """Remember the calls and results of a guard in another ledger."""
+    detection = get_detection(guard)
+    detection.knowledge = detection.knowledge._replace(flows=flows)

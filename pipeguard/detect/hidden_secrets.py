@@ -100,8 +100,7 @@ class SecretCover:
         ends = {text[at : at + CODE_CHARS] for at in range(len(text))}
         secrets.update(each for each in self._returned if each[-CODE_CHARS:] in ends)
         secrets.update(self._knowledge.known_secrets.find_secrets(text))
-        if self._knowledge.vault is not None:
-            secrets.update(self._knowledge.vault.find_secrets(text))
+        secrets.update(self._knowledge.vault.find_secrets(text))
         for secret in secrets:
             found = re.finditer(re.escape(secret), text)
             hidden[Reason.SECRET] += [match.span() for match in found]

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cached_property
+from collections.abc import Mapping
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from pipeguard.detect.clean_texts import CleanTexts
 from pipeguard.detect.flows.known_secrets import KnownSecrets
 from pipeguard.detect.flows.ledger import Flows
 from pipeguard.detect.flows.tool_labels import Tool, make_tool
 from pipeguard.detect.flows.vault import Vault
 from pipeguard.firewall.pins.fingerprint import Pin
-from pipeguard.firewall.protocol.pending import Targets
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.guard import Guard
+from pipeguard.records import NamedTuple
 
 if TYPE_CHECKING:
     from pipeguard.detect.scanning.engine import Engine
@@ -23,54 +23,18 @@ if TYPE_CHECKING:
 MAX_TOOLS = 2048  # whose labels are remembered
 MAX_TOOL_CHARS = 256  # of the name of such a tool
 
-Scanners = dict[Surface, "tuple[Engine, ...]"]
+Scanners = Mapping[Surface, "tuple[Engine, ...]"]
 
 
-class LastingNames(Protocol):
-    """Names of texts found clean in earlier runs, kept between runs."""
+class ToolLabels:
+    """Labels of a server's tools, by their trusted definitions. Safe for any thread."""
 
-    def __contains__(self, name: bytes) -> bool:
-        """True if no rule matched in the text."""
-
-    def add(self, name: bytes) -> None:
-        """Remember one."""
-
-
-class Knowledge:
-    """The memory of one server's texts.
-
-    Attributes:
-        vault: the secrets that were taken out of the server's messages, to be put back into
-            messages to it; None without a key.
-        flows: its recent calls and results.
-        known_secrets: PipeGuard's own secrets, which are masked in its messages.
-        clean_texts: texts in which no rule matched.
-        clean_frames: short messages in which none did (detect.plain).
-    """
-
-    def __init__(
-        self,
-        make_scanners: Callable[[], Scanners],
-        key: bytes,
-        known_secrets: KnownSecrets,
-        lasting: LastingNames | None,
-    ) -> None:
-        self._make_scanners = make_scanners
-        self.vault = Vault(key) if key else None
-        self.flows = Flows()
-        self.known_secrets = known_secrets
-        self.clean_texts, self.clean_frames = _CleanTexts(lasting), _CleanTexts(None)
+    def __init__(self) -> None:
         self._lock = Lock()
         self._tools: dict[str, tuple[Pin | None, Tool]] = {}  # by name, as described by their pins
 
-    @cached_property
-    def scanners(self) -> Scanners:
-        """The engines that have rules for each surface."""
-        with self._lock:  # two threads may need them at once
-            return self.__dict__.get("scanners") or self._make_scanners()
-
-    def tool(self, guard: Guard, name: str) -> Tool:
-        """Label a tool by its trusted definition."""
+    def label(self, guard: Guard, name: str) -> Tool:
+        """Label a tool."""
         pin = guard.pin("tool", name)
         labelled = self._tools.get(name)
         if labelled is not None and labelled[0] is pin:
@@ -86,48 +50,32 @@ class Knowledge:
                 self._tools[name] = (pin, tool)
         return tool
 
-    def stays_here(self, guard: Guard) -> bool:
+    def stay_here(self, guard: Guard) -> bool:
         """True if the server runs here and its tools do not reach beyond this machine."""
         if guard.is_remote:
             return False
         names = [name for kind, name in guard.pins.all() if kind == "tool"]
         if not 0 < len(names) <= MAX_TOOLS:
             return False
-        return not any(self.tool(guard, name).reaches_out for name in names)
-
-    def sign(self, text: str) -> str:
-        """Sign a line that PipeGuard writes; empty without a key."""
-        return "" if self.vault is None else self.vault.tag("cut", text)
+        return not any(self.label(guard, name).reaches_out for name in names)
 
 
-class _CleanTexts:
-    """Texts in which no rule matched, by their names, for any thread.
+class Knowledge(NamedTuple):
+    """All that the judgement of one server's messages depends on, but for the message.
 
-    Agents ask for the same again and again, and get the same. Of two halves, each replaced as a
-    whole, the older one is dropped once the newer is full.
+    Attributes:
+        scanners: the engines that have rules for each surface; each thread has its own.
+        vault: the secrets that were taken out of the server's messages, to be put back into
+            messages to it.
+        flows: its recent calls and results.
+        known_secrets: PipeGuard's own secrets, which are masked in its messages.
+        tools: labels of its tools.
+        clean_texts: texts in which no rule matched.
     """
 
-    MOST = 512  # of one half: names of texts take 0.2 MB, short frames up to 1.2
-
-    def __init__(self, lasting: LastingNames | None) -> None:
-        self._lasting = lasting
-        self._new: dict[bytes, int | None] = {}
-        self._old: dict[bytes, int | None] = {}
-
-    def has(self, name: bytes, call: Targets, *, lasts: bool) -> bool:
-        """True for such a text, as the result of a call; `lasts` if earlier runs count."""
-        kind = self._new.get(name, self._old.get(name, _UNKNOWN))
-        if kind is _UNKNOWN:
-            return lasts and self._lasting is not None and name in self._lasting
-        return kind is None or kind == call.facts.file_kind
-
-    def add(self, name: bytes, call: Targets, *, lasts: bool) -> None:
-        """Add a text, with the kind of its call's files if that was computed."""
-        if lasts and self._lasting is not None:
-            self._lasting.add(name)
-        if len(self._new) >= self.MOST:
-            self._old, self._new = self._new, {}
-        self._new[name] = call.facts.file_kind if call.is_read else None
-
-
-_UNKNOWN = -1  # no kind of files
+    scanners: Scanners
+    vault: Vault
+    flows: Flows
+    known_secrets: KnownSecrets
+    tools: ToolLabels
+    clean_texts: CleanTexts

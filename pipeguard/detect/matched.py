@@ -48,8 +48,6 @@ def list_findings(
         _report_dropped(context, results[0].dropped, findings)
     forget_texts()
     forget_addresses()
-    if not findings:
-        return findings
     if name_is_secret(findings):
         findings = [finding._replace(tool=None) for finding in findings]
     return with_words(value, findings)
@@ -69,8 +67,13 @@ def list_leaks(
     findings: list[Finding] = []
     contents = ContentMarks(context.guard.contents_key, message.value)
     for leak in leaks:
-        mark, level = contents.of_part(leak.rule, ARGUMENTS), (leak.severity, leak.confidence)
-        found = context.finding(leak.rule, "call.arguments", level, content=mark, note=leak.note)
+        found = context.finding(
+            leak.rule,
+            "call.arguments",
+            (leak.severity, leak.confidence),
+            content=contents.of_part(leak.rule, ARGUMENTS),
+            note=leak.note,
+        )
         if leak.passage is not None or found.action >= Action.ASK or found.would is not None:
             found = found._replace(**show_source(knowledge, [leak, *leaks], message, context.now))
         findings.append(found)
@@ -89,7 +92,7 @@ def _to_findings(
         case.returning, case.others = returning, result.matches
         if (match := rerate(case.match, case, IN_MESSAGE, result.dropped)) is None:
             continue
-        if case.one_time_token and knowledge.vault is not None:
+        if case.one_time_token:
             knowledge.vault.placeholder(case.match.rule.id, case.one_time_token)  # remembers it
         content = contents.of_match(match)
         is_private = match.rule.is_private

@@ -6,15 +6,16 @@ frame is judged in full.
 
 from __future__ import annotations
 
-from pipeguard.detect.findings import SHORT_BYTES, Findings, name_frame
+from pipeguard.detect.clean_texts import name_frame
 from pipeguard.detect.flows.leak_search import is_concerned
 from pipeguard.detect.flows.secret_values import find_begun_key
 from pipeguard.detect.flows.text_values import NAME_READERS, names_obeyed_file
+from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.matching.confirm import EXPRESSIONS
 from pipeguard.detect.text.windowing import BLOCK_BYTES
 from pipeguard.firewall.finding import Direction
 from pipeguard.firewall.protocol.message import PlainOutline
-from pipeguard.firewall.protocol.pending import Targets
+from pipeguard.firewall.protocol.pending import NO_CALL, Targets
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.firewall.session.guard import Guard
@@ -24,51 +25,38 @@ from pipeguard.native import find_native
 from pipeguard.unicode import folding
 
 
-class PlainLook(Findings):
-    """The first look at messages of a server and its client."""
+class OutlinedFrame:
+    """A look at the bytes of a short tool call, or of a result.
 
-    def outline(self, direction: Direction, frame: bytes) -> PlainOutline | None:
-        """Outline a short tool call, or a result; None for any frame that needs its value.
+    Attributes:
+        outline: of the frame.
+        call: the files and hosts that a call names.
+    """
 
-        Its value is needed if text in the frame could be taken out of it or put back into it.
-        """
-        EXPRESSIONS.begin_message(len(frame))
-        if NATIVE is None or type(frame) not in (bytes, ParsedFrame):  # but for a lost answer
-            return None
-        is_call = direction is Direction.TO_SERVER
-        fields = NATIVE.outline_frame(frame, is_call, NAME_READERS)
-        if fields is None or (self._may_restore if is_call else self._may_mask)(frame):
-            return None
-        return _make(PlainOutline, fields)
+    def __init__(self, knowledge: Knowledge, frame: bytes, outline: PlainOutline) -> None:
+        self._knowledge = knowledge
+        self._frame = frame
+        self.outline = outline
+        self.call = NO_CALL
+        if outline.tool is not None:
+            # No first answer needs it.
+            from pipeguard.detect.commands.call_names import find_targets
 
-    def _may_restore(self, frame: bytes) -> bool:
-        has_secrets = self.vault is not None and not self.vault.is_empty
-        return has_secrets or may_hold_placeholder(frame) or CUT_SIGN.encode() in frame
+            self.call = find_targets("tools/call", outline.tool, frame, len(frame))
 
-    def _may_mask(self, frame: bytes) -> bool:
-        is_sent = self.vault is not None and self.vault.sent_secrets() != {}
-        return is_sent or may_hold_name(frame) or self.known_secrets.may_occur(frame)
-
-    def may_leak(self, guard: Guard, outline: PlainOutline) -> bool:
-        """True if `find_leaks` may find something in a call, or remember something of it."""
-        tool = self.tool(guard, outline.tool or "")
-        begins_key = outline.ends and find_begun_key(outline.ends)
-        return bool(begins_key) or is_concerned(self.flows, tool, outline)
-
-    def sees_nothing(self, frame: bytes, outline: PlainOutline, call: Targets) -> bool:
-        """True if one look shows that no rule matches in any reading of a call or of a result.
+    def sees_nothing(self, call: Targets) -> bool:
+        """True if no rule matches in any reading of the frame.
 
         Args:
-            frame: the message.
-            outline: of the message.
             call: the targets of the call, or of the one that is answered.
 
         Raises:
             EngineError: an engine failed.
         """
-        name = name_frame(frame, outline.id_token)
-        known = self.clean_frames if len(frame) <= SHORT_BYTES else self.clean_texts
-        if name and known.has(name, call, lasts=False):
+        clean_texts = self._knowledge.clean_texts
+        outline = self.outline
+        name = name_frame(self._frame, outline.id_token)
+        if clean_texts.has(name, call):
             return True
         is_call = outline.tool is not None
         surface = Surface.TO_SERVER if is_call else Surface.TO_CLIENT
@@ -78,11 +66,45 @@ class PlainLook(Findings):
             outline = outline._replace(data=folding.soften(outline.data))
         from pipeguard.detect.scanning.first_look import finds_nothing  # no first answer needs it
 
-        is_clean = all(finds_nothing(each, surface, outline) for each in self.scanners[surface])
-        if is_clean and name:
-            known.add(name, call, lasts=False)
+        engines = self._knowledge.scanners[surface]
+        is_clean = all(finds_nothing(engine, surface, outline) for engine in engines)
+        if is_clean:
+            clean_texts.add(name, call)
         return is_clean
+
+    def may_leak(self, guard: Guard) -> bool:
+        """True if something may leave with the call, or is to be remembered of it."""
+        outline = self.outline
+        tool = self._knowledge.tools.label(guard, outline.tool or "")
+        begins_key = outline.ends and find_begun_key(outline.ends)
+        return bool(begins_key) or is_concerned(self._knowledge.flows, tool, outline)
+
+
+def look_at_frame(knowledge: Knowledge, direction: Direction, frame: bytes) -> OutlinedFrame | None:
+    """Look at a short tool call, or a result; None for any frame that needs its value.
+
+    Its value is needed if text in the frame could be taken out of it or put back into it.
+    """
+    EXPRESSIONS.begin_message(len(frame))
+    if NATIVE is None or type(frame) not in (bytes, ParsedFrame):  # but for a lost answer
+        return None
+    is_call = direction is Direction.TO_SERVER
+    fields = NATIVE.outline_frame(frame, is_call, NAME_READERS)
+    if fields is None or (_may_restore if is_call else _may_mask)(knowledge, frame):
+        return None
+    return OutlinedFrame(knowledge, frame, _make(PlainOutline, fields))
+
+
+def _may_restore(knowledge: Knowledge, frame: bytes) -> bool:
+    may_hold = may_hold_placeholder(frame) or _CUT_SIGN in frame
+    return may_hold or not knowledge.vault.is_empty
+
+
+def _may_mask(knowledge: Knowledge, frame: bytes) -> bool:
+    may_occur = may_hold_name(frame) or knowledge.known_secrets.may_occur(frame)
+    return may_occur or knowledge.vault.sent_secrets() != {}
 
 
 NATIVE = find_native("detect._outline")
+_CUT_SIGN = CUT_SIGN.encode()
 _make = tuple.__new__  # in a third of the time

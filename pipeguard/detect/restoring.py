@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from pipeguard.detect.flows.passages import Passages
+from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import RESTORED, Vault
+from pipeguard.detect.knowledge import Knowledge
 from pipeguard.firewall.finding import Action, Finding, Severity, Verdict
 from pipeguard.firewall.protocol import json_values
 from pipeguard.firewall.protocol.message import Message, rewritten
 from pipeguard.firewall.protocol.strict_json import ParsedFrame, parse_json
-from pipeguard.firewall.session.guard import Context
-from pipeguard.firewall.session.placeholders import PLACEHOLDER, may_hold_placeholder
+from pipeguard.firewall.session.guard import Context, Guard
+from pipeguard.firewall.session.placeholders import may_hold_placeholder
+from pipeguard.firewall.session.rewrite import CUT_SIGN
 
 FOREIGN_NOTE = (
     "PipeGuard stopped this call: a placeholder in it is from an earlier session, or from another"
@@ -24,66 +26,64 @@ FOREIGN_NOTE = (
 )
 
 
-def has_foreign_placeholder(vault: Vault | None, value: json_values.JsonValue) -> bool:
+def has_foreign_placeholder(vault: Vault, value: json_values.JsonValue) -> bool:
     """True if a value contains a placeholder that this server's vault did not make."""
-    own = Vault(b"") if vault is None else vault
-    return _has_placeholder(value) and any(
-        "[" in text and own.restore(text).unknown_count > 0
-        for text in json_values.walk_texts(value)
-    )
-
-
-def _has_placeholder(value: json_values.JsonValue) -> bool:
-    """True if any string or key has a placeholder; none spans a line end."""
-    return PLACEHOLDER.search("\n".join(json_values.walk_texts(value))) is not None
+    # No placeholder spans a line end.
+    return vault.restore("\n".join(json_values.walk_texts(value))).unknown_count > 0
 
 
 def put_back(vault: Vault, verdict: Verdict) -> Verdict:
     """The verdict with its secrets put back into the forwarded frame."""
     if verdict.forward is None or not may_hold_placeholder(verdict.forward):
         return verdict
-    value = parse_json(verdict.forward)
+    value = json_values.as_object(parse_json(verdict.forward))
 
     def restore(text: str) -> str:
         return vault.restore(text, is_sent=True).text
 
-    restored = _restore(value, lambda part: json_values.with_strings(part, restore))
+    note = "a secret of this server was put back in place of its placeholder"
+    restored = _restore(value, lambda part: json_values.with_strings(part, restore), note)
     if restored is None:
         return verdict
-    finding = _describe(value, "a secret of this server was put back in place of its placeholder")
-    forward = ParsedFrame.write(restored)
+    request, finding = restored
+    forward = ParsedFrame.write(request)
     return verdict._replace(forward=forward, findings=(*verdict.findings, finding))
 
 
-def put_passages_back(passages: Passages, message: Message) -> tuple[Message, Finding | None]:
-    """A request with the passages put back that were cut out of results."""
-    restored = _restore(message.value, passages.put_back)
-    if restored is None:
+def put_passages_back(
+    knowledge: Knowledge, guard: Guard, message: Message
+) -> tuple[Message, Finding | None]:
+    """Put passages back into a request, unless it would run them: a shell reads them again."""
+    if CUT_SIGN.encode() not in message.frame and b"\\u" not in message.frame:
+        return message, None
+    name = message.params.get("name")
+    if isinstance(name, str) and knowledge.tools.label(guard, name).labels & Label.RUNS:
         return message, None
     note = "a passage that was cut out of a result was put back"
-    return rewritten(message, restored), _describe(message.value, note)
+    restored = _restore(message.value, knowledge.flows.passages.put_back, note)
+    if restored is None:
+        return message, None
+    request, finding = restored
+    return rewritten(message, request), finding
 
 
 def _restore(
-    value: json_values.JsonValue, restore: Callable[[json_values.JsonValue], json_values.JsonValue]
-) -> json_values.JsonObject | None:
+    value: json_values.JsonObject,
+    restore: Callable[[json_values.JsonValue], json_values.JsonValue],
+    note: str,
+) -> tuple[json_values.JsonObject, Finding] | None:
     """The request with texts put back where it takes them; None if that changes nothing."""
-    if not isinstance(value, dict):
-        return None
-    member, params = RESTORED.get(str(value.get("method"))), value.get("params")
-    if member is None or not isinstance(params, dict) or member not in params:
+    method = str(value.get("method"))
+    member, params = RESTORED.get(method), json_values.as_object(value.get("params"))
+    if member is None or member not in params:
         return None
     restored = restore(params[member])
     if restored == params[member]:
         return None
-    return {**value, "params": {**params, member: restored}}
-
-
-def _describe(value: json_values.JsonValue, note: str) -> Finding:
-    method = value.get("method") if isinstance(value, dict) else None
     place = "resource.uri" if method == "resources/read" else "call.arguments"
-    level = Severity.INFO
-    return Finding("secrets.put-back", place, severity=level, action=Action.ALLOW, note=note)
+    return {**value, "params": {**params, member: restored}}, Finding(
+        "secrets.put-back", place, severity=Severity.INFO, action=Action.ALLOW, note=note
+    )
 
 
 def echoes(
@@ -104,7 +104,9 @@ def echoes(
         or secret.encode("utf-8", "replace") in frame
     }
     findings: list[Finding] = []
-    for path, text in json_values.walk_strings(value) if repeated else ():
+    if not repeated:
+        return findings
+    for path, text in json_values.walk_strings(value):
         for secret, placeholder in repeated.items():
             if (start := text.find(secret)) < 0:
                 continue  # before anything is worked out: a frame may have many strings

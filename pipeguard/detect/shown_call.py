@@ -151,7 +151,7 @@ def show_frame(knowledge: Knowledge, message: Message, findings: Sequence[Findin
     """
     private = [each._replace(action=Action.REDACT) for each in findings if tells_private(each.rule)]
     excerpts = {each.rule: each.excerpt for each in reversed(private)}
-    clean = redact(message.value, private, lambda rule, _: excerpts[rule])
+    clean = redact(message.value, private, lambda finding, *_: excerpts[finding.rule])
     text = "\n".join(f"{path[-1]}: {line}" for path, line in walk_strings(clean))
     excerpt = findings[0].excerpt
     margin = FRAME_CHARS + SECRET_CHARS

@@ -14,7 +14,7 @@ from secrets import token_bytes
 from weakref import WeakSet
 
 from pipeguard.config.options import WrapOptions
-from pipeguard.detect.detector import Engines, get_detection
+from pipeguard.detect.detector import Engines, use_flows
 from pipeguard.detect.flows.ledger import Flows
 from pipeguard.errors import StateError
 from pipeguard.firewall.finding import Action, Direction, MessageKind, Verdict
@@ -124,7 +124,7 @@ class GatewayServer(ServerLife):
         run.on_stopped, self._questions = self._ask_user, Questions(run)
         run.guard.questions = lambda: self._questions
         run.adjust(settings.tighten)
-        run.detection.flows = Flows(hub.ledgers)  # of clients of its own endpoint
+        use_flows(run.guard, Flows(hub.ledgers))  # of clients of its own endpoint
         self._output = ServerOutput(run.guard.name, Mask(run.engines))
         self.judge = TakingTurns(self._record, hub.turns, settings.name)
         self.offer = ToolOffer(settings, hub.catalog, run, self._log, lambda: hub.server_names)
@@ -319,7 +319,7 @@ class GatewayServer(ServerLife):
     ) -> Leg:
         self._count += 1
         guard = self.run.guard.part(token_bytes(KEY_BYTES))
-        get_detection(guard).flows = client.flows
+        use_flows(guard, client.flows)
         name = f"{self.run.name}.{self._count}"
         session = Session(guard, name, waiting_room=self._hub.waiting_room)
         if client.token:
@@ -391,8 +391,9 @@ class GatewayServer(ServerLife):
         if not options.command:
             return OwnedDialler(await remote_dialler(options, limit))
         # In a thread: fetching an isolated server's package must not delay other servers.
-        made = partial(LocalDialler, options, limit, self._output, self.run, is_shared=True)
-        local = await in_own_thread("make", made)
+        local = await in_own_thread(
+            "make", partial(LocalDialler, options, limit, self._output, self.run, is_shared=True)
+        )
         local.on_exit = on_exit or partial(setattr, self, "ending")
         return OwnedDialler(Multiplexer(local))
 

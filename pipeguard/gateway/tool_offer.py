@@ -112,7 +112,9 @@ class ToolOffer:
             settings.is_prefixed,
             held,
         )
-        if self._catalog.put(listing, partial(get_detection(self._guard).tool, self._guard)):
+        if self._catalog.put(
+            listing, partial(get_detection(self._guard).knowledge.tools.label, self._guard)
+        ):
             self._record_stuffing()
 
     def _record_stuffing(self) -> None:

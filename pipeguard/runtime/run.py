@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeguard.config.directories import cache_folder
 from pipeguard.config.options import WrapOptions
-from pipeguard.detect.detector import Detection, Engines
-from pipeguard.detect.findings import HANDSHAKE
+from pipeguard.detect.clean_texts import HANDSHAKE
+from pipeguard.detect.detector import DetectionSource, Engines
 from pipeguard.errors import PipeGuardError, PolicyError, Refusal, StateError
 from pipeguard.firewall.finding import (
     SHOWN,
@@ -161,7 +161,7 @@ class Run:
         self._warn_of_other_name(namesake, server)
         self.log.server, self.name = server, make_run_id()
         self.clean_names = CleanNames(cache_folder(), key)
-        self.detection = Detection(self.engines, os.urandom(32), IN_USE, self.clean_names)
+        self.detection = DetectionSource(self.engines, os.urandom(32), IN_USE, self.clean_names)
         self.guard = Guard(server, self.detection, policy, pins)
         self.guard.is_remote = launched.is_elsewhere
         self.guard.contents_key = contents_key(self.store)

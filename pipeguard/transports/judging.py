@@ -204,7 +204,7 @@ async def judge_frame(
         return take_frame(session, direction, frame)
     if not session.guard.is_loaded:
         with suppress(PipeGuardError):  # the Session refuses each frame for it
-            await asyncio.to_thread(session.guard.detector.load_all)
+            await asyncio.to_thread(session.guard.source.load_all)
     before = _under_way.get((session.run, direction))
     if before and await _is_notification(frame):
         await asyncio.wait(set(before))

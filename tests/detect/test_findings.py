@@ -7,15 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.detect.detector import get_detection, make_guard
+from pipeguard.detect.findings import find_leaks
 from pipeguard.detect.flows.vault import Vault
 from pipeguard.errors import Refusal
-from pipeguard.firewall.finding import Action, Direction, Finding, greatest
+from pipeguard.firewall.finding import Action, Finding, greatest
 from pipeguard.firewall.policy import ActionEntry, Layer, Policy, Selector
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, serialise
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.firewall.session.guard import Context
+from pipeguard.firewall.session.guard import Context, DefinitionGroup
 from pipeguard.rulebook.samples import expand
 from tests.detect.test_cuts import AFTER, BEFORE, ORDER, OTHER, content, judge, left
 from tests.fuzz.budget import tried
@@ -38,8 +39,7 @@ def scan(context: Context, surface: Surface, value: JsonValue) -> list[Finding]:
 def called(tool: str) -> tuple[Context, Vault]:
     """A call of a server whose secrets are taken out of its results."""
     guard = make_guard("demo", engines(), Policy(), {}, b"k" * 32)
-    vault = get_detection(guard).vault
-    assert vault is not None
+    vault = get_detection(guard).knowledge.vault
     return scope()._replace(guard=guard, tool=tool), vault
 
 
@@ -65,7 +65,8 @@ def test_what_comes_again_is_judged_as_at_first(form: str, text: str, ids: list[
         frame = form.format(id=number, params=params, codes=CODES).encode()
         message = parse(frame)
         assert isinstance(message, Message)
-        found = scope().guard.detector.read_message(scope(), Direction.TO_SERVER, message)
+        context = scope()._replace(message=message)
+        found = scan(context, Surface.TO_SERVER, message.value)
         assert found == scan(scope(), Surface.TO_SERVER, message.value)
 
 
@@ -78,15 +79,15 @@ def test_definitions_that_are_looked_at_together_are_read_as_each_alone() -> Non
     whole = scope(part="result", method="tools/list")
     others: JsonValue = {"name": "other", "description": HIDDEN}
     values.append({"name": "long", "description": f"{'Adds. ' * 6000}{HIDDEN}"})
-    read = whole.guard.detector.look_ahead(whole, values)
+    group = DefinitionGroup(values)
     for value in (*reversed(values), *values, others):
         alone = scope(part="result", method="tools/list")
         if value is values[3]:
-            for again in (read, lambda c, v: scan(c, Surface.DEFINITIONS, v)):
+            for context in (whole._replace(group=group), whole):
                 with pytest.raises(Refusal, match="lone surrogate"):
-                    again(whole, value)
+                    scan(context, Surface.DEFINITIONS, value)
         else:
-            found = read(whole, value)
+            found = scan(whole._replace(group=group), Surface.DEFINITIONS, value)
             assert found == scan(alone, Surface.DEFINITIONS, value)
             assert bool(found) is (HIDDEN in str(value))
 
@@ -96,16 +97,18 @@ def test_a_clean_message_is_read_once(form: str) -> None:
     context, found = scope(), list[Finding]()
     is_known = '"{id}"' not in form and "codes" not in form
     detection = get_detection(context.guard)
+    unable = detection.knowledge._replace(scanners={})
     for number in (1, 20):
         frame = form.format(id=number, params='{"city":"Oslo"}', codes=CODES).encode()
         message = parse(frame)
         assert isinstance(message, Message)
+        context = context._replace(message=message)
         if number == 1 or is_known:
-            found += detection.read_message(context, Direction.TO_SERVER, message)
+            found += detection.read(context, Surface.TO_SERVER, message.value)
         else:
             with pytest.raises(KeyError):
-                detection.read_message(context, Direction.TO_SERVER, message)
-        detection.scanners = {}  # so that nothing can be read any more
+                detection.read(context, Surface.TO_SERVER, message.value)
+        detection.knowledge = unable  # so that nothing can be read any more
     assert found == []
 
 
@@ -115,8 +118,8 @@ def test_a_result_is_known_again_only_as_the_answer_to_the_same_method() -> None
     for method in ("elicitation/create", "tools/call", "prompts/get", "tools/call"):
         message = parse(serialise({"jsonrpc": "2.0", "id": Number("7"), "result": result}))
         assert isinstance(message, Message)
-        context = scope(part="result", method=method)
-        found = context.guard.detector.read_message(context, Direction.TO_CLIENT, message)
+        context = scope(part="result", method=method)._replace(message=message)
+        found = scan(context, Surface.TO_CLIENT, message.value)
         assert found == scan(context, Surface.TO_CLIENT, message.value)
 
 
@@ -213,7 +216,7 @@ def leaks(context: Context, text: str, name: str = "text") -> list[str]:
     frame = serialise({"jsonrpc": "2.0", "id": "1", "method": "tools/call", "params": params})
     message = parse(frame)
     assert isinstance(message, Message)
-    found = context.guard.detector.find_leaks(context, message)
+    found = find_leaks(get_detection(context.guard).knowledge, context, message)
     return [finding.rule for finding in found]
 
 

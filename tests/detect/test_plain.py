@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from pipeguard.detect import plain
-from pipeguard.detect.detector import Detection
+from pipeguard.detect.detector import Detection, DetectionSource
 from pipeguard.detect.flows.known_secrets import KnownSecrets
 from pipeguard.detect.flows.secret_values import find_begun_key
 from pipeguard.detect.flows.text_values import find_addresses, list_named_strings, list_short_values
@@ -59,12 +59,13 @@ LITERALS = [
 ]
 
 
-KNOWLEDGE = Detection(engines)
+DETECTION = DetectionSource(engines).detector
 
 
-def outline(frame: bytes, *, keyed: bool) -> PlainOutline | None:
-    """The outline of a frame for a server of which nothing is known."""
-    return KNOWLEDGE.outline(Direction.TO_SERVER if keyed else Direction.TO_CLIENT, frame)
+def outline(frame: bytes, *, keyed: bool, detection: Detection = DETECTION) -> PlainOutline | None:
+    """The outline of a frame for a server, of which nothing is known by default."""
+    seen = detection.look(Direction.TO_SERVER if keyed else Direction.TO_CLIENT, frame)
+    return None if seen is None else seen.outline
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -240,12 +241,12 @@ def test_a_result_that_needs_its_value_is_not_outlined(result: object) -> None:
 
 
 def test_what_could_be_put_back_into_a_call_needs_its_value() -> None:
-    knowledge = Detection(engines, b"k" * 32)
-    assert knowledge.outline(Direction.TO_SERVER, CALL) is not None
+    detection = DetectionSource(engines, b"k" * 32).detector
+    assert outline(CALL, keyed=True, detection=detection) is not None
     held = CALL.replace(b"{}", b'{"text":"[secret:x:1:%b]"}' % (b"01234567" * 2))
-    assert knowledge.outline(Direction.TO_SERVER, held) is None
-    knowledge.make_placeholder("secrets.x", "a secret")
-    assert knowledge.outline(Direction.TO_SERVER, CALL) is None
+    assert outline(held, keyed=True, detection=detection) is None
+    detection.knowledge.vault.placeholder("secrets.x", "a secret")
+    assert outline(CALL, keyed=True, detection=detection) is None
 
 
 @pytest.mark.parametrize(
@@ -260,27 +261,26 @@ def test_what_could_be_put_back_into_a_call_needs_its_value() -> None:
 def test_what_could_be_taken_out_of_a_result_needs_its_value(
     text: bytes, secrets: list[str]
 ) -> None:
-    knowledge = Detection(engines, known_secrets=KnownSecrets(secrets))
-    assert knowledge.outline(Direction.TO_CLIENT, RESULT) is not None
-    assert knowledge.outline(Direction.TO_CLIENT, RESULT.replace(b"ok", text)) is None
+    detection = DetectionSource(engines, known_secrets=KnownSecrets(secrets)).detector
+    assert outline(RESULT, keyed=False, detection=detection) is not None
+    assert outline(RESULT.replace(b"ok", text), keyed=False, detection=detection) is None
 
 
 def test_an_echo_of_what_was_put_back_needs_its_value() -> None:
-    knowledge = Detection(engines, b"k" * 32)
-    placeholder = knowledge.make_placeholder("secrets.x", "a secret")
-    assert knowledge.outline(Direction.TO_CLIENT, RESULT) is not None
-    assert knowledge.vault is not None
-    knowledge.vault.restore(placeholder, is_sent=True)
-    assert knowledge.outline(Direction.TO_CLIENT, RESULT) is None
+    detection = DetectionSource(engines, b"k" * 32).detector
+    placeholder = detection.knowledge.vault.placeholder("secrets.x", "a secret")
+    assert outline(RESULT, keyed=False, detection=detection) is not None
+    detection.knowledge.vault.restore(placeholder, is_sent=True)
+    assert outline(RESULT, keyed=False, detection=detection) is None
 
 
 def sees_nothing(frame: bytes, *, keyed: bool) -> bool:
     """True if one look at an outlined frame finds nothing in it."""
-    outlined = outline(frame, keyed=keyed)
-    assert outlined is not None
-    for engine in KNOWLEDGE.scanners[Surface.TO_SERVER if keyed else Surface.TO_CLIENT]:
+    seen = DETECTION.look(Direction.TO_SERVER if keyed else Direction.TO_CLIENT, frame)
+    assert seen is not None
+    for engine in DETECTION.knowledge.scanners[Surface.TO_SERVER if keyed else Surface.TO_CLIENT]:
         engine.prepare()  # while rules are unread, signs in what is joined count, too
-    return KNOWLEDGE.sees_nothing(frame, outlined, NO_CALL)
+    return seen.sees_nothing(NO_CALL)
 
 
 def test_one_look_passes_no_call_that_must_be_stopped() -> None:

@@ -108,7 +108,8 @@ def test_where_a_call_goes_is_shown_first_and_what_is_not_shown_is_counted(
 def test_a_secret_of_ours_is_hidden_before_a_text_is_cut(place: Path) -> None:
     secret = "Zk9-known-secret-value-77"
     talk = Conversation(place)
-    get_detection(talk.session.guard).known_secrets = KnownSecrets([secret])
+    detection = get_detection(talk.session.guard)
+    detection.knowledge = detection.knowledge._replace(known_secrets=KnownSecrets([secret]))
     for at in range(shown_call.ARGUMENTS_BYTES // 2 - 30, shown_call.ARGUMENTS_BYTES // 2, 4):
         found = talk.order({**CALL, "body": f"{'b ' * (at // 2)}{secret} {LONG}"}).findings[0]
         assert "Zk9" not in found.arguments

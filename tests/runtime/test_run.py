@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from pipeguard.cli.status import command as status
 from pipeguard.config.options import WrapOptions
-from pipeguard.detect.detector import Detection
+from pipeguard.detect.detector import DetectionSource
 from pipeguard.errors import EngineError
 from pipeguard.firewall.policy import Exempt, Layer, Policy, Selector
 from pipeguard.firewall.protocol.places import Surface
@@ -71,8 +71,8 @@ def test_only_the_frames_tell_that_the_engines_cannot_be_made(
 
 
 def test_the_two_directions_share_no_engine() -> None:
-    guard = Detection(engines)
-    to_server = set(map(id, guard.scanners[Surface.TO_SERVER]))
+    scanners = DetectionSource(engines).detector.knowledge.scanners
+    to_server = set(map(id, scanners[Surface.TO_SERVER]))
     for surface in (Surface.TO_CLIENT, Surface.DEFINITIONS):
-        assert guard.scanners[surface]
-        assert not to_server & set(map(id, guard.scanners[surface]))
+        assert scanners[surface]
+        assert not to_server & set(map(id, scanners[surface]))

@@ -41,10 +41,14 @@ class RestoredText(NamedTuple):
 
 
 class Vault:
-    """The secrets of one server, by their placeholders."""
+    """The secrets of one server, by their placeholders; always empty without a key.
+
+    Attributes:
+        key: random bytes of this run, which sign placeholders and lines.
+    """
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        self.key = key
         self._secrets: OrderedDict[str, tuple[str, str]] = OrderedDict()  # the rule, the secret
         self._bytes = self._sent_bytes = 0
         self._count = 0
@@ -53,10 +57,10 @@ class Vault:
         self._lock = Lock()  # one thread takes secrets out, another puts them back
 
     def placeholder(self, rule: str, secret: str) -> str:
-        """The placeholder for a secret: the same one each time."""
+        """The placeholder for a secret: the same one each time, or the rule if it is not kept."""
         pack, _, name = rule.partition(".")
         kind = "personal" if pack == "personal" else "secret"
-        if len(secret) > MAX_SECRET_CHARACTERS:
+        if not self.key or len(secret) > MAX_SECRET_CHARACTERS:
             return f"[redacted:{rule}]"
         with self._lock:
             existing = self._names.get((rule, secret))
@@ -100,10 +104,14 @@ class Vault:
         wanted = dict.fromkeys([*secrets, *passwords])
         return [secret for secret in wanted if len(secret) >= MIN_ECHO and secret in text]
 
+    def sign(self, text: str) -> str:
+        """Sign a line that PipeGuard writes; empty without a key."""
+        return self.tag("cut", text) if self.key else ""
+
     def tag(self, head: str, secret: str) -> str:
         """Sign data for this run, with the key at both ends: a plain digest can be extended."""
-        inner = sha256(self._key + f"{head}:{secret}".encode("utf-8", "replace")).digest()
-        return sha256(self._key + inner).digest()[:TAG_BYTES].hex()
+        inner = sha256(self.key + f"{head}:{secret}".encode("utf-8", "replace")).digest()
+        return sha256(self.key + inner).digest()[:TAG_BYTES].hex()
 
     def restore(self, text: str, *, is_sent: bool = False) -> RestoredText:
         """Put back the secret of each placeholder; one without a secret stays.

@@ -15,7 +15,7 @@ from functools import cache, lru_cache
 
 from pipeguard.firewall.finding import MessageKind
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonValue, Path
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Path
 
 Rows = dict[str, str]  # from patterns to places, in the order in which they are tried
 
@@ -162,6 +162,22 @@ LISTS: dict[str, tuple[str, str, str]] = {
 }
 # Methods whose result is the server's description of itself.
 OPENINGS = frozenset({"initialize", "server/discover"})
+
+
+def without_definitions(value: JsonObject, method: str | None) -> JsonObject:
+    """An answer to a method without the definitions in it, which are judged one by one."""
+    member = "instructions"
+    kind: type = str
+    if method in LISTS:
+        member = LISTS[method][0]
+        kind = list
+    elif method not in OPENINGS:
+        return value
+    result = value.get("result")
+    if not isinstance(result, dict) or not isinstance(result.get(member), kind):
+        return value
+    return {**value, "result": {key: item for key, item in result.items() if key != member}}
+
 
 # The schema lists the values of these members. They are between the text blocks of a result, and
 # would tear apart a sentence that is split over two of them.

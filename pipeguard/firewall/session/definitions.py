@@ -46,7 +46,7 @@ from pipeguard.firewall.protocol.json_values import (
 from pipeguard.firewall.protocol.places import LISTS, OPENINGS, Surface
 from pipeguard.firewall.protocol.spelling import check_spelling, has_look_alike, spellings
 from pipeguard.firewall.session.admission import NO_ROOM, show_command
-from pipeguard.firewall.session.guard import Context, Guard, ReadPart
+from pipeguard.firewall.session.guard import Context, DefinitionGroup, Guard
 from pipeguard.records import NamedTuple
 from pipeguard.unicode.display import NAME_CHARS, cut
 
@@ -122,12 +122,11 @@ def review(
 def _review_items(listed: DefinitionScope, items: list[JsonValue]) -> Iterator[ReviewedDefinition]:
     """Review the definitions of a list; the detector looks at several together."""
     names = set[str]()
-    detector = listed.guard.detector
     for first in range(0, len(items), TOGETHER):
         some = items[first : first + TOGETHER]
-        read = detector.look_ahead(listed.context(None), some)
+        group = DefinitionGroup(some)
         for index, item in enumerate(some, first):
-            scope = listed._replace(path=(*listed.path, index), read=read)
+            scope = listed._replace(path=(*listed.path, index), group=group)
             yield _review_item(scope, item, names)
 
 
@@ -219,7 +218,7 @@ class DefinitionScope(NamedTuple):
         key: the member that names such a definition.
         now: seconds on the session's clock.
         budgets: the cost that judging the message may still have.
-        read: reads definitions looked at together; None for the guard's detector.
+        group: the definitions that are read next to it; None without them.
     """
 
     guard: Guard
@@ -229,19 +228,25 @@ class DefinitionScope(NamedTuple):
     key: str
     now: float
     budgets: Budgets
-    read: ReadPart | None = None
+    group: DefinitionGroup | None = None
 
     def context(self, name: str | None) -> Context:
         """The place of the definition in the message, for a tool of this name."""
-        return Context(self.guard, "result", self.method, self.now, name, self.path, self.budgets)
+        return Context(
+            self.guard,
+            "result",
+            self.method,
+            self.now,
+            name,
+            self.path,
+            budgets=self.budgets,
+            group=self.group,
+        )
 
     def scan(self, value: JsonValue, name: str | None) -> Findings:
         """The findings of the rules for definitions; they block if others would redact."""
         context = self.context(name)
-        if self.read is None:
-            findings = self.guard.detector.read(context, Surface.DEFINITIONS, value)
-        else:
-            findings = self.read(context, value)
+        findings = self.guard.detector.read(context, Surface.DEFINITIONS, value)
         if (
             name is not None
             and have_private(findings)

@@ -11,9 +11,9 @@ from pipeguard.firewall.finding import (
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.pending import NO_CALL, PendingRequest
-from pipeguard.firewall.protocol.places import PARTS
+from pipeguard.firewall.protocol.places import PARTS, Surface, without_definitions
 from pipeguard.firewall.session import admission
-from pipeguard.firewall.session.case import TO_SERVER, Case
+from pipeguard.firewall.session.case import TO_CLIENT, TO_SERVER, Case
 from pipeguard.firewall.session.guard import Context
 
 
@@ -28,42 +28,38 @@ def find_in_message(case: Case, message: Message, original: JsonValue = None) ->
     Raises:
         Refusal: it could not be judged.
     """
-    if case.sees_nothing:
-        return []
     findings = list[Finding]()
     if not case.is_plain:
         findings += admission.find_oddities(case.direction, message, case.state.input_requests)
     if case.inspects:
-        context = _make_context(case, original)
-        findings += case.guard.detector.read_message(context, case.direction, message)
+        context = _make_context(case, message, original)
+        surface = Surface.TO_SERVER
+        value = message.value
+        if case.direction is TO_CLIENT:
+            surface = Surface.TO_CLIENT
+            value = without_definitions(value, context.method)
+        findings += case.guard.detector.read(context, surface, value)
     return findings
 
 
 def find_in_request(case: Case, message: Message, request: PendingRequest) -> list[Finding]:
-    """Find also what stops a request from using what it names, and what would leave with it.
+    """Find also what stops a request from using what it names.
 
     Raises:
         Refusal: it could not be judged.
     """
     if not case.inspects:
         return find_in_message(case, message)
-    detector = case.guard.detector
     is_sent = case.direction is TO_SERVER and not case.is_plain
     findings = list[Finding]()
     if is_sent:
-        request.call = detector.name_targets(
-            request.method, request.tool, message.params, request.frame_bytes
-        )
         findings += admission.find_obstacles(case.guard, message)
-    if not case.is_plain and request.tool is not None:
-        request.call_values = detector.extract_values(message)
-    context = _make_context(case)
     findings += find_in_message(case, message)
-    findings += detector.find_leaks(context, message)
     if is_sent and request.tool is not None:
-        findings += admission.find_asked(context, request.tool)
+        findings += admission.find_asked(_make_context(case, message), request.tool)
     if have_private(findings):
-        context.call.forget()  # a name may hold the secret, which is written down nowhere
+        if request.call is not None:
+            request.call.forget()  # a name may hold the secret, which is written down nowhere
         return _hide_names(case, request, findings)
     return findings
 
@@ -81,7 +77,7 @@ def _hide_names(case: Case, request: PendingRequest, findings: list[Finding]) ->
     return findings
 
 
-def _make_context(case: Case, original: JsonValue = None) -> Context:
+def _make_context(case: Case, message: Message, original: JsonValue = None) -> Context:
     method = case.method
     tool = None
     call = NO_CALL
@@ -99,4 +95,6 @@ def _make_context(case: Case, original: JsonValue = None) -> Context:
         call=call,
         original=original,
         event=case.event,
+        message=message,
+        is_clean=case.sees_nothing,
     )

@@ -29,6 +29,19 @@ EXEMPT = "an exception of your policy lets it pass"
 MARK_BYTES = 16  # of a call's mark
 
 
+class DefinitionGroup:
+    """Definitions of a list that are read one after another.
+
+    Attributes:
+        values: the definitions.
+        looks: those of the detector at each of them, once it has read one.
+    """
+
+    def __init__(self, values: Sequence[JsonValue]) -> None:
+        self.values = values
+        self.looks: Any = None
+
+
 class Context(NamedTuple):
     """The message being judged, and the place in it.
 
@@ -44,6 +57,9 @@ class Context(NamedTuple):
         original: the message as it came, if this one is the rest after a cut or redaction, because
             an exception is for the content that a person saw. Else None.
         event: names the verdict on the message, also in the lines that replace cut passages.
+        message: the message, if all of it is judged; None for a part.
+        is_clean: True if a look showed that no rule matches in the message.
+        group: of a definition, those that are read next to it; None without them.
     """
 
     guard: Guard
@@ -56,6 +72,9 @@ class Context(NamedTuple):
     call: Targets = NO_CALL
     original: JsonValue = None
     event: str = ""
+    message: Message | None = None
+    is_clean: bool = False
+    group: DefinitionGroup | None = None
 
     def place(self, path: Path) -> str:
         """The name of the place at a path below the value."""
@@ -146,7 +165,65 @@ class Context(NamedTuple):
         )
 
 
-ReadPart = Callable[[Context, JsonValue], list[Finding]]
+class PreparedMessage(NamedTuple):
+    """A parsed message that is to be judged.
+
+    Attributes:
+        message: without PipeGuard's own secrets, or with the passages that were cut out of results.
+        change: about what was masked or put back; None if nothing was.
+        call: the files and hosts that a request to the server names.
+        values: the short values among a call's arguments: ids, names, addresses.
+    """
+
+    message: Message
+    change: Finding | None = None
+    call: Targets = NO_CALL
+    values: frozenset[str] = frozenset()
+
+
+class SentCall(NamedTuple):
+    """A call that is forwarded; `is_granted` if a person allowed it."""
+
+    tool: str
+    frame: bytes
+    findings: Sequence[Finding]
+    is_granted: bool
+
+
+class SettledCall(NamedTuple):
+    """A judged call, by the event of its verdict; `is_sent` unless its receiver never got it."""
+
+    event: str
+    is_sent: bool
+
+
+class ReturnedResult(NamedTuple):
+    """The result of a request, even if it was blocked."""
+
+    request: PendingRequest
+    frame: bytes
+    now: float
+
+
+CallEvent = SentCall | SettledCall | ReturnedResult
+
+
+class FrameLook(Protocol):
+    """A look at the bytes of a short tool call, or of a result.
+
+    Attributes:
+        outline: of the frame.
+        call: the files and hosts that a call names.
+    """
+
+    outline: PlainOutline
+    call: Targets
+
+    def sees_nothing(self, call: Targets) -> bool:
+        """True if `Detector.read` finds nothing in the frame, which belongs to a call."""
+
+    def may_leak(self, guard: Guard) -> bool:
+        """False if nothing can leave with a call, and nothing is to be remembered of it."""
 
 
 class Detector(Protocol):
@@ -154,6 +231,55 @@ class Detector(Protocol):
 
     It serves the two threads of one client's pump. Its answers depend on earlier messages.
     """
+
+    def look(self, direction: Direction, frame: bytes) -> FrameLook | None:
+        """Look at a short tool call, or a result, that `prepare` and `restore` do not change."""
+
+    def prepare(self, guard: Guard, direction: Direction, message: Message) -> PreparedMessage:
+        """Mask PipeGuard's own secrets in a message, or put passages back; say what it names."""
+
+    def read(self, context: Context, surface: Surface, value: JsonValue) -> list[Finding]:
+        """Find threats in a value; in a request also what would leave with it.
+
+        Raises:
+            Refusal: it could not be judged.
+        """
+
+    def replace(self, finding: Finding, words: str, source: str, event: str) -> str:
+        """Replace the words of a finding in a message to the client.
+
+        Args:
+            finding: that is redacted or cut out.
+            words: its words.
+            source: the string that has them.
+            event: names the verdict.
+        """
+
+    def restore(self, verdict: Verdict) -> Verdict:
+        """Put secrets back into a message to the server that they came from."""
+
+    def show(
+        self, guard: Guard, tool: str | None, message: Message, findings: Sequence[Finding]
+    ) -> dict[str, Any]:
+        """Show a stopped message to a person: fields of a finding, without secrets.
+
+        Args:
+            guard: of the server.
+            tool: that the message calls; None for another message with a secret.
+            message: the message.
+            findings: in it, the most serious first; for another message, that of the secret first.
+        """
+
+    def remember(self, guard: Guard, event: CallEvent) -> None:
+        """Remember what became of a call that was read."""
+
+
+class DetectorSource(Protocol):
+    """The detectors of one server, and the files that they load."""
+
+    @property
+    def detector(self) -> Detector:
+        """The detector for the two threads of one client's pump."""
 
     @property
     def is_loaded(self) -> bool:
@@ -169,98 +295,8 @@ class Detector(Protocol):
     def spare(self) -> AbstractContextManager[Detector]:
         """Lend the same detector to one other thread."""
 
-    def part(self, key: bytes) -> Detector:
-        """Make the detector of another client, with its own memory of calls and secrets."""
-
-    def read(self, context: Context, surface: Surface, value: JsonValue) -> list[Finding]:
-        """Run the rules of a surface over a value.
-
-        Raises:
-            Refusal: it could not be judged.
-        """
-
-    def look_ahead(self, context: Context, values: Sequence[JsonValue]) -> ReadPart:
-        """Look at definitions before any is judged; the result reads each as `read` does."""
-
-    def read_message(
-        self, context: Context, direction: Direction, message: Message
-    ) -> list[Finding]:
-        """Find threats in a message outside definitions.
-
-        Raises:
-            Refusal: it could not be judged.
-        """
-
-    def find_leaks(self, context: Context, message: Message) -> list[Finding]:
-        """Find results of other tools and secrets that would leave with a request."""
-
-    def outline(self, direction: Direction, frame: bytes) -> PlainOutline | None:
-        """Outline a short tool call, or a result, that `mask_own` and `restore` do not change."""
-
-    def sees_nothing(self, frame: bytes, outline: PlainOutline, call: Targets) -> bool:
-        """True if one look shows that `read_message` finds nothing in a call or a result."""
-
-    def may_leak(self, guard: Guard, outline: PlainOutline) -> bool:
-        """False if `find_leaks` finds nothing in a call, and remembers nothing of it."""
-
-    def show(
-        self, guard: Guard, tool: str | None, message: Message, findings: Sequence[Finding]
-    ) -> dict[str, Any]:
-        """Show a stopped message to a person: fields of a finding, without secrets.
-
-        Args:
-            guard: of the server.
-            tool: that the message calls; None for another message with a secret.
-            message: the message.
-            findings: in it, the most serious first; for another message, that of the secret first.
-        """
-
-    def name_targets(
-        self, method: str, tool: str | None, params: JsonValue | bytes, frame_bytes: int
-    ) -> Targets:
-        """Name the files and hosts that a request is about, by its params or by its frame."""
-
-    def extract_values(self, message: Message) -> frozenset[str]:
-        """Extract the short values among a call's arguments: ids, names, addresses."""
-
-    def record_request(
-        self,
-        guard: Guard,
-        tool: str,
-        frame: bytes,
-        findings: Sequence[Finding],
-        *,
-        is_granted: bool,
-    ) -> None:
-        """Remember a forwarded call with its findings; `is_granted` if a person allowed it."""
-
-    def settle_call(self, event: str, *, went_on: bool) -> None:
-        """Count the values `find_leaks` remembers of a call as sent, or forget them.
-
-        Args:
-            event: names the verdict on the call.
-            went_on: False if the call never reached its receiver.
-        """
-
-    def record_result(
-        self, guard: Guard, request: PendingRequest, frame: bytes, now: float
-    ) -> None:
-        """Remember the result of a request, even if it was blocked."""
-
-    def mask_own(self, policy: Policy, message: Message) -> tuple[Message, Finding | None]:
-        """Mask PipeGuard's own secrets in a message of the server."""
-
-    def restore(self, verdict: Verdict) -> Verdict:
-        """Put secrets back into a message to the server that they came from."""
-
-    def make_placeholder(self, rule: str, text: str) -> str:
-        """Make the placeholder of a text removed from a message to the client."""
-
-    def make_line(self, rule: str, passage: str, source: str, event: str) -> str:
-        """Make the line in place of a passage that is cut out of a string, the source."""
-
-    def put_back(self, guard: Guard, message: Message) -> tuple[Message, Finding | None]:
-        """Put passages that were cut out of results back into a request of the client."""
+    def part(self, key: bytes) -> DetectorSource:
+        """Make the source of another client's detectors, with their own memory."""
 
 
 # PipeGuard's own words about an answer, for its reader, and findings for the audit.
@@ -339,7 +375,7 @@ class Guard:
 
     Args:
         name: the server's, under which its pins are stored.
-        detector: reads its texts.
+        source: makes the detectors that read its texts.
         policy: which action each finding gets.
         pins: by kind and name.
 
@@ -354,10 +390,11 @@ class Guard:
     """
 
     def __init__(
-        self, name: str, detector: Detector, policy: Policy, pins: Mapping[PinKey, Pin]
+        self, name: str, source: DetectorSource, policy: Policy, pins: Mapping[PinKey, Pin]
     ) -> None:
         self.name = name
-        self.detector = detector
+        self.source = source
+        self.detector = source.detector
         self.is_remote = False
         self.contents_key = b""
         self.inspects = True
@@ -411,7 +448,7 @@ class Guard:
             yield self
             return
         twin = copy(self)
-        with self.detector.spare() as twin.detector:
+        with self.source.spare() as twin.detector:
             yield twin
 
     def part(self, key: bytes) -> Guard:
@@ -421,7 +458,8 @@ class Guard:
             key: random bytes that sign its placeholders.
         """
         parted = copy(self)
-        parted.detector = self.detector.part(key)
+        parted.source = self.source.part(key)
+        parted.detector = parted.source.detector
         return parted
 
     def adopt(self, policy: Policy) -> frozenset[str]:
@@ -433,7 +471,7 @@ class Guard:
     @property
     def is_loaded(self) -> bool:
         """True once no text waits for a file."""
-        return not self.inspects or self.detector.is_loaded
+        return not self.inspects or self.source.is_loaded
 
     def repin(self, pins: Mapping[PinKey, Pin]) -> frozenset[str]:
         """Replace the pins with the store's.

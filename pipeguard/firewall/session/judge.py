@@ -28,9 +28,14 @@ from pipeguard.firewall.protocol.message import (
 )
 from pipeguard.firewall.protocol.pending import PendingRequest, pending_request
 from pipeguard.firewall.session import definitions, replies, waiting
-from pipeguard.firewall.session.case import TO_CLIENT, TO_SERVER, Case
+from pipeguard.firewall.session.case import TO_CLIENT, Case
 from pipeguard.firewall.session.find import find_in_message, find_in_request
-from pipeguard.firewall.session.guard import AnswerNote
+from pipeguard.firewall.session.guard import (
+    AnswerNote,
+    PreparedMessage,
+    ReturnedResult,
+    SettledCall,
+)
 from pipeguard.firewall.session.look import find_call
 from pipeguard.firewall.session.refuse import RefusedAnswer
 from pipeguard.firewall.session.settle import make_verdict, record_call, settle
@@ -62,13 +67,14 @@ def judge(case: Case, message: Message) -> Verdict:
     Raises:
         Refusal: it breaks the protocol, or could not be judged.
     """
-    message = _mask(case, message)
+    prepared = _prepare(case, message)
+    message = prepared.message
     case.kind = message.kind
     case.method = message.method
     if message.method is not None and not case.is_plain:
         methods.check_method(message)
     if message.kind is MessageKind.REQUEST:
-        verdict = _judge_request(case, message)
+        verdict = _judge_request(case, prepared)
     elif message.kind is MessageKind.NOTIFICATION:
         verdict = _restore(case, _judge_notification(case, message))
     else:
@@ -78,18 +84,15 @@ def judge(case: Case, message: Message) -> Verdict:
     return verdict
 
 
-def _mask(case: Case, message: Message) -> Message:
+def _prepare(case: Case, message: Message) -> PreparedMessage:
     """A message of the server without PipeGuard's own secrets, or a call with its passages."""
     is_plain_result = case.direction is TO_CLIENT and case.is_plain
     if is_plain_result or not case.inspects:
-        return message
-    if case.direction is TO_SERVER:
-        changed, finding = case.guard.detector.put_back(case.guard, message)
-    else:
-        changed, finding = case.guard.detector.mask_own(case.guard.policy, message)
-    if finding is not None:
-        case.removed = (finding, *case.removed)
-    return changed
+        return PreparedMessage(message)
+    prepared = case.guard.detector.prepare(case.guard, case.direction, message)
+    if prepared.change is not None:
+        case.removed = (prepared.change, *case.removed)
+    return prepared
 
 
 def _restore(case: Case, verdict: Verdict) -> Verdict:
@@ -102,8 +105,11 @@ def _restore(case: Case, verdict: Verdict) -> Verdict:
 # --- requests and notifications ---------------------------------------------------------
 
 
-def _judge_request(case: Case, message: Message) -> Verdict:
+def _judge_request(case: Case, prepared: PreparedMessage) -> Verdict:
+    message = prepared.message
     request = case.waiting_call or case.request or pending_request(message, case.now)
+    request.call = prepared.call
+    request.call_values = prepared.values
     case.request = request
     waited = ""
     early = None
@@ -119,7 +125,7 @@ def _judge_request(case: Case, message: Message) -> Verdict:
         verdict = _settle_request(case, message, request, findings, waited)
         is_sent = verdict.forward is not None
     finally:
-        case.guard.detector.settle_call(case.event, went_on=is_sent)
+        case.guard.detector.remember(case.guard, SettledCall(case.event, is_sent))
         if not request.forwarded:
             case.state.drop(case.direction, request)
     return waiting.name_wait(verdict, waited)
@@ -187,7 +193,7 @@ def _judge_answer(case: Case, message: Message) -> Verdict:
     try:
         if case.is_plain:  # an ordinary result
             verdict = settle(case, message, find_in_message(case, message))
-            case.guard.detector.record_result(case.guard, request, case.frame, case.now)
+            _remember_result(case, request, case.frame)
             return verdict
         message = with_id(message, request.id_token)
         answers.check_answer(message.value, request.id_token)
@@ -234,8 +240,12 @@ def _judge_contents(case: Case, message: Message, request: PendingRequest) -> Ve
     verdict = settle(case, explained, find_in_message(case, explained))
     case.extra += _note_findings(note, verdict)
     if request.tool is not None or request.method in READING:  # even if it was blocked
-        case.guard.detector.record_result(case.guard, request, message.frame, case.now)
+        _remember_result(case, request, message.frame)
     return verdict
+
+
+def _remember_result(case: Case, request: PendingRequest, frame: bytes) -> None:
+    case.guard.detector.remember(case.guard, ReturnedResult(request, frame, case.now))
 
 
 def _explain(case: Case, request: PendingRequest, message: Message) -> AnswerNote | None:

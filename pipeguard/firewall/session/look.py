@@ -12,10 +12,11 @@ from pipeguard.firewall.finding import MessageKind, Verdict
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.answers import NOTABLE, is_ordinary
 from pipeguard.firewall.protocol.framing import KnownResult
-from pipeguard.firewall.protocol.message import Message, PlainOutline, parse, with_id
+from pipeguard.firewall.protocol.message import Message, parse, with_id
 from pipeguard.firewall.protocol.pending import NO_CALL, PendingRequest, pending_request
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.firewall.session.case import TO_CLIENT, TO_SERVER, Case
+from pipeguard.firewall.session.guard import FrameLook, ReturnedResult
 from pipeguard.firewall.session.settle import make_verdict, record_call
 
 CALL = "tools/call"
@@ -29,12 +30,12 @@ def look(case: Case) -> Verdict | None:
     """
     if not case.inspects:
         return _look_at_members(case)
-    outline = case.guard.detector.outline(case.direction, case.frame)
-    if outline is None:
+    seen = case.guard.detector.look(case.direction, case.frame)
+    if seen is None:
         return None
     if case.direction is TO_SERVER:
-        return _look_at_call(case, outline)
-    return _look_at_result(case, outline)
+        return _look_at_call(case, seen)
+    return _look_at_result(case, seen)
 
 
 def find_call(case: Case, id_token: str | None) -> PendingRequest | None:
@@ -50,10 +51,10 @@ def find_call(case: Case, id_token: str | None) -> PendingRequest | None:
 # --- the bytes --------------------------------------------------------------------------
 
 
-def _look_at_call(case: Case, outline: PlainOutline) -> Verdict | None:
+def _look_at_call(case: Case, seen: FrameLook) -> Verdict | None:
     guard = case.guard
+    outline = seen.outline
     tool = outline.tool or ""
-    detector = guard.detector
     policy = guard.policy
     pin = guard.pin("tool", tool)
     if pin is None or pin.held_definition is not None:
@@ -63,11 +64,11 @@ def _look_at_call(case: Case, outline: PlainOutline) -> Verdict | None:
     request = PendingRequest(outline.id_token, CALL, tool, case.now, outline.progress_token)
     request.frame_bytes = len(case.frame)
     request.call_values = outline.values
-    request.call = detector.name_targets(CALL, tool, case.frame, request.frame_bytes)
+    request.call = seen.call
     case.is_plain = True
     case.request = request
-    case.sees_nothing = detector.sees_nothing(case.frame, outline, request.call)
-    if not case.sees_nothing or detector.may_leak(guard, outline):
+    case.sees_nothing = seen.sees_nothing(seen.call)
+    if not case.sees_nothing or seen.may_leak(guard):
         case.guard = guard.snapshot(policy)
         return None
     verdict = make_verdict(case, [], case.frame)
@@ -82,16 +83,16 @@ def _look_at_call(case: Case, outline: PlainOutline) -> Verdict | None:
     return verdict
 
 
-def _look_at_result(case: Case, outline: PlainOutline) -> Verdict | None:
+def _look_at_result(case: Case, seen: FrameLook) -> Verdict | None:
     guard = case.guard
-    request = find_call(case, outline.id_token)
+    request = find_call(case, seen.outline.id_token)
     if request is None or guard.shared.notes is not None:
         return None
     case.kind = MessageKind.RESULT
-    if not guard.detector.sees_nothing(case.frame, outline, request.call or NO_CALL):
+    if not seen.sees_nothing(request.call or NO_CALL):
         case.is_plain = True
         return None
-    guard.detector.record_result(guard, request, case.frame, case.now)
+    guard.detector.remember(guard, ReturnedResult(request, case.frame, case.now))
     return make_verdict(case, [], case.frame)
 
 

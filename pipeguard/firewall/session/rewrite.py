@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from pipeguard.firewall.finding import Action, Finding, tells_private
+from pipeguard.firewall.finding import Action, Finding
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol import places
 from pipeguard.firewall.protocol.json_values import (
@@ -24,11 +24,8 @@ from pipeguard.firewall.protocol.json_values import (
 )
 from pipeguard.firewall.session.guard import Context
 
-MakePlaceholder = Callable[[str, str], str]  # from a rule and its match to the placeholder
-# From a rule, the passage and the string that has it to the line in its place.
-MakeLine = Callable[[str, str, str], str]
 # From a finding, its words and the string that has them to their replacement.
-_Replace = Callable[[Finding, str, str], str]
+Replace = Callable[[Finding, str, str], str]
 Sign = Callable[[str], str]  # from a text to its signature, empty without a key
 UNREAD = "protocol.read-limit"  # the rule of a passage that was not read
 FORGED = "protocol.forged-mark"  # that of a line that only PipeGuard writes
@@ -67,11 +64,20 @@ NEVER_REDACTED = frozenset(
 )
 
 
+def placeholder(rule: str) -> str:
+    """The placeholder of a secret that is never restored: it names only the rule."""
+    return f"[redacted:{rule}]"
+
+
+def name_rule(finding: Finding, _words: str, _source: str) -> str:
+    """Replace the words of a finding by the name of its rule."""
+    return placeholder(finding.rule)
+
+
 def redact(
     value: JsonObject,
     findings: list[Finding],
-    make_placeholder: MakePlaceholder | None = None,
-    make_line: MakeLine | None = None,
+    replace: Replace = name_rule,
 ) -> JsonObject:
     """A copy of a message in which each finding with the action redact or cut is replaced.
 
@@ -82,33 +88,19 @@ def redact(
     Args:
         value: the message.
         findings: in it.
-        make_placeholder: makes the placeholder of a match; by default it only names the rule.
-        make_line: makes the line that replaces a cut passage.
+        replace: makes the replacement of each.
     """
-
-    def replacement(finding: Finding, words: str, source: str) -> str:
-        if finding.action is Action.CUT and make_line is not None:
-            return make_line(finding.rule, words, source)
-        if make_placeholder is None or not tells_private(finding.rule):
-            return placeholder(finding.rule)  # no secret, so it is never put back
-        return make_placeholder(finding.rule, words)
-
     spans: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         if finding.action in (Action.REDACT, Action.CUT):
             spans[finding.pointer].append(finding)
-    redaction = _Redaction(spans, replacement)
+    redaction = _Redaction(spans, replace)
     copied = redaction.copy(value, "")
     words = redaction.words
     if words:
         copied = with_strings(copied, lambda text: _replace_words(text, words))
     assert isinstance(copied, dict)  # noqa: S101  a copy of an object
     return copied
-
-
-def placeholder(rule: str) -> str:
-    """The placeholder of a secret that is never restored: it names only the rule."""
-    return f"[redacted:{rule}]"
 
 
 class _Redaction:
@@ -118,9 +110,9 @@ class _Redaction:
         words: the placeholders of the words that were cut out of strings.
     """
 
-    def __init__(self, spans: dict[str, list[Finding]], replacement: _Replace) -> None:
+    def __init__(self, spans: dict[str, list[Finding]], replace: Replace) -> None:
         self._spans = spans
-        self._replacement = replacement
+        self._replace = replace
         self.words: dict[str, str] = {}
 
     def copy(self, value: JsonValue, pointer: str) -> JsonValue:
@@ -149,14 +141,14 @@ class _Redaction:
         if isinstance(text, Number):
             return placeholder(findings[0].rule)  # not a text, so it is never put back
         if places.MASKED_STEP in pointer or any(f.end <= f.start for f in findings):
-            return self._replacement(findings[0], text, text)  # no certain span
+            return self._replace(findings[0], text, text)  # no certain span
         for finding in findings:
             word = text[finding.start : finding.end]
             is_passage = finding.action is Action.CUT
             if len(word) >= (MIN_PASSAGE_COPY if is_passage else MIN_COPY):
                 for spelling in list_spellings(word) if is_passage else (word,):
-                    self.words[spelling] = self._replacement(finding, word, text)
-        return _cut(text, findings, self._replacement)
+                    self.words[spelling] = self._replace(finding, word, text)
+        return _cut(text, findings, self._replace)
 
 
 def _replace_words(text: str, words: dict[str, str]) -> str:
@@ -167,7 +159,7 @@ def _replace_words(text: str, words: dict[str, str]) -> str:
     return text
 
 
-def _cut(text: str, findings: list[Finding], replacement: _Replace) -> str:
+def _cut(text: str, findings: list[Finding], replace: Replace) -> str:
     """The text with the span of each finding replaced; overlapping spans are replaced as one.
 
     A secret that is partly in a passage goes with it, and not into a placeholder.
@@ -182,7 +174,7 @@ def _cut(text: str, findings: list[Finding], replacement: _Replace) -> str:
     parts: list[str] = []
     done = 0
     for first, last, finding in spans:
-        parts += (text[done:first], replacement(finding, text[first:last], text))
+        parts += (text[done:first], replace(finding, text[first:last], text))
         done = last
     return "".join(parts) + text[done:]
 

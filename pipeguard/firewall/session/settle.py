@@ -22,6 +22,7 @@ from pipeguard.firewall.protocol.pending import PendingRequest
 from pipeguard.firewall.session import replies, rewrite
 from pipeguard.firewall.session.case import TO_CLIENT, Case
 from pipeguard.firewall.session.find import find_in_message
+from pipeguard.firewall.session.guard import SentCall
 from pipeguard.firewall.session.refuse import answer_request
 
 LITTLE_LEFT = "without it more than half of the result would be gone, so all of it was withheld"
@@ -84,8 +85,8 @@ def record_call(case: Case, request: PendingRequest, verdict: Verdict) -> None:
     tool = request.tool
     if tool is None or case.direction is TO_CLIENT or not case.inspects:
         return
-    findings, is_granted = verdict.findings, bool(verdict.grant)
-    guard.detector.record_request(guard, tool, case.frame, findings, is_granted=is_granted)
+    is_granted = bool(verdict.grant)
+    guard.detector.remember(guard, SentCall(tool, case.frame, verdict.findings, is_granted))
     if guard.shared.notes is not None:
         guard.shared.notes.add_caller(case.event.partition(".c")[0])
 
@@ -114,9 +115,9 @@ def _block(case: Case, findings: list[Finding]) -> Verdict:
 
 def _redact(case: Case, message: Message, findings: list[Finding]) -> Verdict:
     """Rewrite the message without the text of its findings, and judge it again."""
-    detector = case.guard.detector
-    make_placeholder = detector.make_placeholder if case.direction is TO_CLIENT else None
-    make_line = partial(detector.make_line, event=case.event)
+    replace = rewrite.name_rule
+    if case.direction is TO_CLIENT:
+        replace = partial(case.guard.detector.replace, event=case.event)
     original = message.value
     remaining = findings
     is_cut = False
@@ -127,7 +128,7 @@ def _redact(case: Case, message: Message, findings: list[Finding]) -> Verdict:
         if any(finding.pointer in rewrite.NEVER_REDACTED for finding in private):
             break
         is_cut = is_cut or greatest(remaining) is Action.CUT
-        redacted = rewrite.redact(message.value, remaining, make_placeholder, make_line)
+        redacted = rewrite.redact(message.value, remaining, replace)
         marked = replies.mark_changed(redacted, case.direction, case.event, is_cut=is_cut)
         message = rewritten(message, marked)
         remaining = find_in_message(case, message, original)

@@ -75,7 +75,8 @@ def test_short_values_and_other_texts_are_left_alone() -> None:
 
 def session(secret: str = SECRET) -> Session:
     guard = make_guard("demo", engines(), Policy(), {})
-    get_detection(guard).known_secrets = KnownSecrets([secret])
+    detection = get_detection(guard)
+    detection.knowledge = detection.knowledge._replace(known_secrets=KnownSecrets([secret]))
     return Session(guard, "RUN")
 
 

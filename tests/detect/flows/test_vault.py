@@ -143,7 +143,7 @@ def test_what_is_put_back_equals_what_was_taken_out(
     value: JsonObject = {"z": Number(number), "a": text, "others": [*others]}
     start = len(before)
     found = finding(("a",), start, start + len(TOKEN), "secrets.github-token")
-    copied = redact(value, [found], vault.placeholder)
+    copied = redact(value, [found], lambda found, words, _: vault.placeholder(found.rule, words))
     assert [*copied] == ["z", "a", "others"]
     assert copied["z"] == Number(number)
     assert TOKEN not in str(copied)

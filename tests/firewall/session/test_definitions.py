@@ -169,7 +169,9 @@ def test_only_a_resource_has_a_size_and_a_date(kind: str) -> None:
 
 def use_newer_rules(made: Guard) -> None:
     engine = made_of(NEWER, Surface.DEFINITIONS)
-    get_detection(made).scanners = dict.fromkeys(Surface, (engine,))
+    detection = get_detection(made)
+    scanners = dict.fromkeys(Surface, (engine,))
+    detection.knowledge = detection.knowledge._replace(scanners=scanners)
 
 
 def test_what_is_found_beside_what_was_approved_is_stopped() -> None:

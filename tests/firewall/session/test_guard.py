@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeguard.detect.detector import get_detection, make_guard
+from pipeguard.detect.detector import DetectionSource, get_detection, make_guard
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.policy import Exempt, Layer, Policy, Selector
 from pipeguard.firewall.protocol.places import Surface
@@ -24,7 +24,7 @@ def guard(*pins: Pin) -> Guard:
 def test_every_rule_for_a_surface_is_run_over_it_once(surface: Surface) -> None:
     held = [
         rule.id
-        for engine in get_detection(guard()).scanners[surface]
+        for engine in get_detection(guard()).knowledge.scanners[surface]
         for rule in engine.rules.all
         if surface in rule.surfaces
     ]
@@ -78,9 +78,7 @@ def holding(name: str, said: str) -> Pin:
 def test_a_part_has_its_own_secrets_and_flows_and_shares_the_rest() -> None:
     one = make_guard("demo", engines(), Policy(), {("tool", "a"): pin("a")}, b"k" * 32)
     ann, bob = one.part(b"a" * 32), one.part(b"b" * 32)
-    anns, bobs = get_detection(ann), get_detection(bob)
-    assert anns.vault is not None
-    assert bobs.vault is not None
+    anns, bobs = get_detection(ann).knowledge, get_detection(bob).knowledge
     told = anns.vault.placeholder("secrets.aws-access-key-id", "made-up-" + "secret")
     assert anns.vault.restore(told).restored_count == 1
     assert bobs.vault.restore(told).restored_count == 0
@@ -154,8 +152,9 @@ def test_a_message_is_judged_by_one_policy_while_another_replaces_it() -> None:
 
 def test_what_is_prepared_has_read_the_rules_for_definitions_and_judges_as_before() -> None:
     one = guard()
-    get_detection(one).prepare()
-    for engine in get_detection(one).scanners[Surface.DEFINITIONS]:
+    assert isinstance(one.source, DetectionSource)
+    one.source.prepare()
+    for engine in get_detection(one).knowledge.scanners[Surface.DEFINITIONS]:
         assert "plain" in vars(engine.rules)
     frame = call(1, "ls")
     prepared, plain = (to_server(Session(each, "RUN"), frame, 1.0) for each in (one, guard()))

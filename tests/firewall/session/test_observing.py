@@ -32,7 +32,8 @@ def verdict(mode: Mode, policy: Policy, pins: tuple[Pin, ...], step: JsonObject)
     """On a call with these arguments, or on a call's or a list's answer."""
     known = {(pin.kind, pin.name): pin for pin in pins}
     guard = make_guard("docs", engines(), policy._replace(mode=mode), known, b"k" * 32)
-    get_detection(guard).known_secrets = KnownSecrets([OURS])
+    detection = get_detection(guard)
+    detection.knowledge = detection.knowledge._replace(known_secrets=KnownSecrets([OURS]))
     session = Session(guard, "RUN")
     params = {"name": "show", "arguments": step.get("arguments", {})}
     method, asked = ("tools/list", {}) if "tools" in step else ("tools/call", params)

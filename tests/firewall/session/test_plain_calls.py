@@ -11,8 +11,9 @@ import pytest
 from pipeguard import Action, Frame, Session, Verdict
 from pipeguard.detect.detector import Detection, get_detection
 from pipeguard.detect.flows import secret_egress, way_out
+from pipeguard.detect.flows.ledger import Flows
+from pipeguard.detect.plain import OutlinedFrame
 from pipeguard.firewall.policy import ActionEntry, Layer, Policy, Selector
-from pipeguard.firewall.protocol.message import PlainOutline
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.guard import FailureNotes, Guard
 from tests.detect.test_quiet import calls
@@ -117,7 +118,7 @@ def play(seed: int, policy: Policy) -> list[Verdict]:
 def test_one_look_gives_the_verdict_of_all_ways(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = Policy(layers=(Layer(tools_block=("delete*",), tools_ask=("write*",)),))
     by_one_look = play(seed, policy)
-    monkeypatch.setattr(Detection, "outline", lambda *_: None)
+    monkeypatch.setattr(Detection, "look", lambda *_: None)
     in_all_ways = play(seed, policy)
     for fast, slow in zip(by_one_look, in_all_ways, strict=True):
         assert fast == slow
@@ -126,8 +127,7 @@ def test_one_look_gives_the_verdict_of_all_ways(seed: int, monkeypatch: pytest.M
 
 def test_a_plain_call_and_its_result_are_read_by_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
     session = with_tools()
-    monkeypatch.setattr(Detection, "read_message", None)
-    monkeypatch.setattr(Detection, "find_leaks", None)
+    monkeypatch.setattr(Detection, "read", None)
     for number in range(3):
         arguments = {"query": f"What is new in week {number}?", "path": "/etc/hosts"}
         params = {"name": "lookup", "arguments": {**arguments, "command": "ls"}}
@@ -144,33 +144,32 @@ def test_calls_are_plain_again_after_the_beginning_of_a_key(
     assert to_server(session, call("key", "it is ghp_abcdefgh", "lookup")).forward
     for number in range(40):
         to_server(session, call(number, f"week {number}", "lookup"))
-    monkeypatch.setattr(Detection, "find_leaks", None)
+    monkeypatch.setattr(Detection, "read", None)
     assert to_server(session, call("after", "week", "lookup")).forward
 
 
 def test_a_call_with_an_id_in_use_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
     session = with_tools()
     assert to_server(session, call(1, "it is ghp_abcdefgh", "lookup")).forward
-    monkeypatch.setattr(Detection, "read_message", None)
-    monkeypatch.setattr(Detection, "find_leaks", None)
+    monkeypatch.setattr(Detection, "read", None)
     refused = to_server(session, call(1, ORDER, "lookup"))
     assert rules(refused) == ["protocol.id-in-use"]
 
 
 def test_a_call_is_looked_at_under_one_policy(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rest of a key: one policy blocks it by a rule, and the next one by the tool."""
-    session, may_leak = new_session(), Detection.may_leak
+    session, may_leak = new_session(), OutlinedFrame.may_leak
     list_tools(session)
     warns = ActionEntry(Selector(rule="secrets.*"), Action.WARN)
     other = Policy(layers=(Layer(actions=(warns,), tools_block=("lookup",)),))
 
-    def replace_policy(self: Detection, guard: Guard, outline: PlainOutline) -> bool:
+    def replace_policy(self: OutlinedFrame, guard: Guard) -> bool:
         guard.adopt(other)
-        return may_leak(self, guard, outline)
+        return may_leak(self, guard)
 
     begins = call(1, f"the key begins with {KEY[:28]}", "lookup")
     assert to_server(session, begins).forward
-    monkeypatch.setattr(Detection, "may_leak", replace_policy)
+    monkeypatch.setattr(OutlinedFrame, "may_leak", replace_policy)
     assert to_server(session, call(2, KEY[28:], "lookup")).action is Action.BLOCK
 
 
@@ -178,7 +177,7 @@ def remember() -> list[object]:
     """Return the state that calls and a result leave, for each request and in the ledger."""
     session, stays = new_session(), list[object]()
     list_tools(session)
-    flows = get_detection(session.guard).flows
+    flows = get_detection(session.guard).knowledge.flows
     for number, text in enumerate(("week", "it is ghp_abcdefgh", "mail ada@example.org")):
         params = {"name": "send_message", "arguments": {"text": text, "id": f"ID-{number}7"}}
         params["_meta"] = {"progressToken": f"t{number}"}
@@ -191,7 +190,7 @@ def remember() -> list[object]:
         written = {name: getattr(request, name) for name in fields}
         stays += [written, request.call.facts, flows.size()]
     answered = to_client(session, answer(0, "Ask ada@example.org."), 5.0)
-    tool = get_detection(session.guard).tool(session.guard, "send_message")
+    tool = get_detection(session.guard).knowledge.tools.label(session.guard, "send_message")
     stays += [answered, flows.size(), flows.passed_calls(tool), flows.find_sources("ada@")]
     return [*stays, flows.join_key("other", ["9f86d081884c7d65"]), session.waiting()]
 
@@ -200,16 +199,18 @@ def test_a_plain_call_leaves_what_one_that_is_judged_in_all_ways_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     by_one_look = remember()
-    monkeypatch.setattr(Detection, "outline", lambda *_: None)
+    monkeypatch.setattr(Detection, "look", lambda *_: None)
     assert by_one_look == remember()
 
 
 def test_a_call_that_is_not_sent_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     session = with_tools()
-    monkeypatch.setattr(Detection, "record_request", None)
+    monkeypatch.setattr(Flows, "record_request", None)
     refused = to_server(session, call(1, "it is ghp_abcdefgh", "lookup"))
     assert rules(refused) == ["protocol.internal"]
-    assert get_detection(session.guard).flows.join_key("other", ["9f86d081884c7d65"]) == []
+    assert (
+        get_detection(session.guard).knowledge.flows.join_key("other", ["9f86d081884c7d65"]) == []
+    )
     monkeypatch.undo()
     assert to_server(session, call(1, "week", "lookup")).forward
 
@@ -251,17 +252,17 @@ def test_an_address_that_takes_what_was_read_along_does_not_pass() -> None:
 def test_of_two_answers_that_are_looked_at_at_once_one_passes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    session, sees_nothing = new_session(), Detection.sees_nothing
+    session, sees_nothing = new_session(), OutlinedFrame.sees_nothing
     list_tools(session)
     others = list[Verdict]()
 
-    def answer_meanwhile(self: Detection, *looked_at: object) -> bool:
-        monkeypatch.setattr(Detection, "sees_nothing", sees_nothing)
+    def answer_meanwhile(self: OutlinedFrame, *looked_at: object) -> bool:
+        monkeypatch.setattr(OutlinedFrame, "sees_nothing", sees_nothing)
         others.append(session.take(Frame(TO_CLIENT, answer(1, "Much."), 0.0, is_aside=True)))
         return True
 
     to_server(session, call(1, "week", "lookup"))
-    monkeypatch.setattr(Detection, "sees_nothing", answer_meanwhile)
+    monkeypatch.setattr(OutlinedFrame, "sees_nothing", answer_meanwhile)
     first = to_client(session, answer(1, "Little."))
     assert first.forward == answer(1, "Little.")
     (other,) = others
@@ -271,7 +272,7 @@ def test_of_two_answers_that_are_looked_at_at_once_one_passes(
 def test_a_result_that_cannot_be_remembered_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     session = with_tools()
     to_server(session, call(1, "week", "lookup"))
-    monkeypatch.setattr(Detection, "record_result", None)
+    monkeypatch.setattr(Flows, "record_result", None)
     withheld = to_client(session, answer(1, "Little."))
     assert rules(withheld) == ["protocol.internal"]
     assert (member(withheld.forward, "id"), session.waiting()) == (1, [])
@@ -309,4 +310,5 @@ def test_a_short_message_that_was_clean_passes_unread(text: str) -> None:
         asked, answered = call(number, text, "lookup"), answer(number, text)
         assert to_server(session, asked).forward is asked
         assert to_client(session, answered).forward is answered
-        get_detection(session.guard).scanners = {}  # nothing can be read any more
+        detection = get_detection(session.guard)
+        detection.knowledge = detection.knowledge._replace(scanners={})  # nothing can be read now

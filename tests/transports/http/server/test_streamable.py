@@ -291,7 +291,7 @@ async def test_stateless_messages_of_each_name_have_a_server_and_a_guard_of_thei
             assert told == text_result(1, "fine")
         assert [len(child.heard) for child in host.children] == [2, 1, 1]
         guards = [host.known.new(R5, who).guard for who in ("ann", "bob", "")]
-        assert len({id(get_detection(one).flows) for one in guards}) == 3
+        assert len({id(get_detection(one).knowledge.flows) for one in guards}) == 3
         assert guards[0] is host.known.new(R5, "ann").guard
         never = request(2, "never", _meta=STATELESS)
         waits = asyncio.create_task(host.post(never, Who="ann", **R5_HEADERS))
