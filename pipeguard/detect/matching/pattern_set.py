@@ -79,11 +79,11 @@ def compile_group(group: PatternGroup) -> bytes:
         )
     except hyperscan.HyperscanError as error:
         raise EngineError(f"the scan engine does not take a pattern: {error}") from None
-    head = " ".join([_TABLES_MARK, str(len(group.tables)), *map(str, group.ids)])
-    if group.tables:
-        return b"%b\n%b%b" % (head.encode(), group.tables, hyperscan.dumpb(database))
     blob: bytes = hyperscan.dumpb(database)
-    return blob
+    if not group.tables:
+        return blob
+    head = " ".join([_TABLES_MARK, str(len(group.tables)), *map(str, group.ids)])
+    return b"%b\n%b%b" % (head.encode(), group.tables, blob)
 
 
 class Database:

@@ -200,14 +200,15 @@ class Reader:
             if order is None:
                 continue
             yield passage.reading, order
-            copies = self._copies.get(passage.text, ())
-            for number, first, last in copies if order.confidence is Confidence.HIGH else ():
+            if order.confidence is not Confidence.HIGH:
+                continue
+            for number, first, last in self._copies.get(passage.text, ()):
                 copy = passage._replace(reading=number, start=first, end=last)
                 again = self._order(copy, passage.pieces, selections[number], classifier)
                 if again is not None:
                     yield number, again
             written = selection.written or selection.data
-            if order.confidence is Confidence.HIGH and self._is_data(written, *order[:2]):
+            if self._is_data(written, order.start, order.end):
                 # A value that reads like an order hides none next to it.
                 others = self._beside_data(passage, written)
                 other = self._order(passage, others, selection, classifier) if others else None

@@ -91,7 +91,7 @@ class Classifier:
         self,
         document: dict[str, Any],
         network: Callable[[Rescoring], Network] | None = None,
-        ranker: Callable[[OpenerFile], Opener | None] | None = None,
+        ranker: Callable[[Ranking], Opener | None] | None = None,
     ) -> None:
         """Load the output of training/train.py.
 
@@ -114,14 +114,14 @@ class Classifier:
         self.sure: float = document["sure"]
         self._families: list[str] = document["families"]
         self._lexicon = shared_lexicon(self._families, document["stems"])
-        self._rescoring = Rescoring(**document["second"]) if "second" in document else None
-        second = self._rescoring
+        second = Rescoring(**document["second"]) if "second" in document else None
+        self._rescoring = second
         self._margin, self.network_id = 0.0, ""
         if second is not None:
             self._margin, self.network_id = second.again, f"{second.sha256} {second.output}"
         ranking = Ranking(**document["ranker"]) if "ranker" in document else None
-        named = OpenerFile(ranking.file, ranking.sha256) if ranking else None
-        self._ranking, self._ranker = ranking, ranker(named) if ranker and named else None
+        self._ranking = ranking
+        self._ranker = ranker(ranking) if ranker and ranking else None
         self._load = network
         self._network: Network | None = None
 

@@ -254,7 +254,8 @@ def _values(lines: str, data: bytes, first: int, last: int) -> str:
 
 def _lines(data: bytes, start: int, end: int, *, is_whole: bool) -> tuple[int, int]:
     """The lines of a passage, optionally with all of the long literals around it."""
-    for first, last in long_literals(data) if is_whole else ():
+    literals = long_literals(data) if is_whole else []
+    for first, last in literals:
         if first < end and start < last:
             start, end = min(start, first), max(end, last)
     last = data.find(b"\n", end, end + LINE_BYTES + 1)

@@ -95,10 +95,8 @@ def read_together(sentences: Sequence[tuple[int, int, int]]) -> Iterator[tuple[i
 
 def _add_unit(text: str, start: int, end: int, sentences: list[tuple[int, int, int]]) -> None:
     unit = text[start:end]
-    count = len(unit.split())
     letters = () if unit.isascii() else _IDEOGRAPHS.findall(unit)
-    if len(letters) // 2 > count:
-        count = len(letters) // 2
+    count = max(len(unit.split()), len(letters) // 2)
     if not _WORD.search(unit):
         return
     if count <= LONG_WORDS:

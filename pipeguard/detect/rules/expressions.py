@@ -115,7 +115,7 @@ class Expressions:
         before, part, after = expressions.get("pattern", "").partition(self._omitted)
         if part and BEGIN not in expressions["pattern"]:
             expressions.setdefault("sign", rf"{before}[\s\S]*{after}")
-        written = {field: self._expand(text, field) for field, text in expressions.items() if text}
+        written = {field: self._expand(text, field) for field, text in expressions.items()}
         if "pattern" in written:
             try:
                 written["pattern"], sign = strip_marks(written["pattern"])
@@ -131,7 +131,7 @@ class Expressions:
         missing = sorted(set(_PART.findall(text)) - set(self._parts))
         if missing:
             raise RuleError(f"{where}the pack has no part `{missing[0]}`", *keys)
-        for match in _NO_PART.finditer(text) if "%{" in _PART.sub("", text) else ():
+        for match in _NO_PART.finditer(text):
             if match[0].startswith("%{"):
                 raise RuleError(f"{where}`{match[0]}` is not a part such as `%{{name}}`", *keys)
         if self._blanks:  # parts have been expanded already

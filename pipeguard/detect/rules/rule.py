@@ -341,15 +341,15 @@ _USUAL: dict[str, object] = {
 
 @cache
 def _words(kind: type[_Choice]) -> dict[str, _Choice]:
-    """The members of an enumeration by the words for them in packs and records."""
+    """The members of an enumeration by the words for them in packs."""
     return {item.value if isinstance(item.value, str) else item.name.lower(): item for item in kind}
 
 
 def as_record(rule: Rule) -> dict[str, object]:
     """The rule as JSON values, for the cache of compiled rules."""
     record = rule._asdict()
-    for name, kind in _ENUMS.items():
-        record[name] = next(word for word, item in _words(kind).items() if item is record[name])
+    for name in _ENUMS:
+        record[name] = record[name].name
     for name in _SETS:
         record[name] = sorted(item.value for item in record[name])
     return record
@@ -358,7 +358,7 @@ def as_record(rule: Rule) -> dict[str, object]:
 def from_record(record: dict[str, Any]) -> Rule:
     """The reverse of `as_record`, for a record that this program wrote; changes the record."""
     for name, kind in _ENUMS.items():
-        record[name] = _words(kind)[record[name]]
+        record[name] = kind[record[name]]
     for name, kind in _SETS.items():
         record[name] = _set(kind, tuple(record[name]))
     for name in _TUPLES:

@@ -25,7 +25,7 @@ from pipeguard.detect.matching.pattern_set import (
     compile_group,
     group_patterns,
 )
-from pipeguard.detect.model.classifier import Classifier, OpenerFile, Rescoring
+from pipeguard.detect.model.classifier import Classifier, OpenerFile, Ranking, Rescoring
 from pipeguard.detect.model.opener import Opener
 from pipeguard.detect.rules.rule import Rule, View
 from pipeguard.detect.scanning.first_look import (
@@ -301,7 +301,7 @@ def compile_engine(rules: Sequence[Rule], surface: Surface, models: Models | Non
     return Engine(EngineRules(lambda: rules, surface), sets, models)
 
 
-def make_opener(file: OpenerFile | None, models: Models | None) -> Opener | None:
+def make_opener(file: OpenerFile | Ranking | None, models: Models | None) -> Opener | None:
     """The opener that a classifier names; its file is read with the first text."""
     if file is None:
         return None

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 
 from pipeguard import Action, Direction, Engines, Frame, Policy, Session, Verdict, make_guard
-from pipeguard.detect.model.classifier import Classifier, OpenerFile, Ranking, Rescoring
+from pipeguard.detect.model.classifier import Classifier, Ranking, Rescoring
 from pipeguard.detect.model.features import MAX_FAMILIES, WEIGHTS
 from pipeguard.detect.model.opener import Opener
 from pipeguard.detect.model.sentences import MAX_UNITS, units
@@ -288,7 +288,7 @@ def test_a_good_model_blocks_the_order_itself() -> None:
 class Levelled(Opener):
     """A ranker that scores a text by its length in hundreds of bytes."""
 
-    def __init__(self, _: OpenerFile) -> None:
+    def __init__(self, _: Ranking) -> None:
         super().__init__(bytes)
 
     def score(self, data: bytes) -> float:
