@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pipeguard.errors import PipeGuardError
 from pipeguard.launch.child import GUARD_NAME
+from pipeguard.launch.environment import read_status, read_variables
 
 # Variables that agents set in the shells in which they run commands.
 AGENT_VARIABLES = (
@@ -63,25 +64,16 @@ def refuse_agent(process: int | None = None) -> None:
     Raises:
         NotAPersonError: an agent, or a process that we may not inspect.
     """
-    names = {name for name, value in os.environ.items() if value}
-    if process is not None:
-        names = _read_variables(process)
-    if mark := next((name for name in AGENT_VARIABLES if name in names), ""):
+    variables = os.environ if process is None else read_variables(process)
+    if variables is None:
+        raise NotAPersonError(NO_TERMINAL)
+    if mark := next(filter(variables.get, AGENT_VARIABLES), ""):
         raise NotAPersonError(f"this shell is an agent's: {mark} is set.\n  {_OWN_TERMINAL}")
     if parent := _client_above(os.getpid() if process is None else process):
         raise NotAPersonError(
             f"this runs below {parent}, which guards servers or is their client, so an agent may"
             f" have started it.\n  {_OWN_TERMINAL}"
         )
-
-
-def _read_variables(process: int) -> set[str]:
-    """Return the names of the non-empty variables with which a process was started."""
-    try:
-        pairs = Path(f"/proc/{process}/environ").read_text(errors="replace").split("\0")
-    except OSError:
-        raise NotAPersonError(NO_TERMINAL) from None
-    return {name for name, _, value in (pair.partition("=") for pair in pairs) if value}
 
 
 def _client_above(process: int) -> str:
@@ -228,20 +220,11 @@ def _ancestors(process: int) -> Iterator[tuple[int, str]]:
 
 def _process(number: int) -> tuple[str, int]:
     """Return the name of a process, empty once it ends, and the id of its parent."""
-    name, fields = _read_status(number)
+    name, fields = read_status(number)
     ends = fields[0] in _ENDED or int(fields[6]) & _EXITING
     return "" if ends else name, int(fields[1])
 
 
 def find_terminal(process: int) -> int:
     """Return the device of the terminal that controls a process; 0 for none."""
-    return int(_read_status(process)[1][4])
-
-
-def _read_status(process: int) -> tuple[str, list[str]]:
-    """Return a process's name, and the numbers after it (proc(5)); zeros if it is gone."""
-    with suppress(OSError):
-        text = Path(f"/proc/{process}/stat").read_text(errors="replace")
-        name, _, rest = text.partition("(")[2].rpartition(")")
-        return name, rest.split()
-    return "", ["0"] * 7
+    return int(read_status(process)[1][4])

@@ -157,9 +157,17 @@ def parent_environment() -> dict[str, str] | None:
             return dict(os.environ)
         if program not in STARTERS | SHELLS:
             break
-        process = find_parent(process) or 0
-    pairs = (word.partition("=") for word in _read_words(process, "environ") or ())
-    return {name: value for name, _, value in pairs if name} or None
+        process = find_parent(process)
+    return read_variables(process) or None
+
+
+def read_variables(process: int) -> dict[str, str] | None:
+    """The variables with which a process was started; None if they cannot be read."""
+    words = _read_words(process, "environ")
+    if words is None:
+        return None
+    pairs = (word.partition("=") for word in words)
+    return {name: value for name, _, value in pairs if name}
 
 
 def _is_chosen(ours: Mapping[str, str], parent: Mapping[str, str] | None) -> bool:
@@ -204,11 +212,17 @@ def _read_words(process: int, name: str) -> list[str] | None:
     return [os.fsdecode(word) for word in data.split(b"\0") if word]
 
 
-def find_parent(process: int) -> int | None:
-    """The parent of a process; None if /proc does not show it."""
+def find_parent(process: int) -> int:
+    """The parent of a process; 0 if /proc does not show it."""
+    return int(read_status(process)[1][1])
+
+
+def read_status(process: int) -> tuple[str, list[str]]:
+    """A process's name, and the fields after it (proc(5), `stat`); zeros if it is gone."""
     try:
-        with open(f"/proc/{process}/stat", "rb") as file:
-            # The second field is a name in brackets, which may contain any byte (proc(5)).
-            return int(file.read().rpartition(b")")[2].split()[1])
+        with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as file:
+            text = file.read()
     except OSError:
-        return None
+        return "", ["0"] * 7
+    name, _, rest = text.partition("(")[2].rpartition(")")  # a name may contain any byte
+    return name, rest.split()

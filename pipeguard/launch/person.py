@@ -13,6 +13,7 @@ import sys
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeguard.config.directories import config_folder, read_own
 from pipeguard.errors import InputError
@@ -29,16 +30,16 @@ TOKEN_FILE = "approval-token"  # noqa: S105  in the folder of the user's policy:
 _TERMINAL = ("CONIN$", "CONOUT$") if sys.platform == "win32" else ("/dev/tty", "/dev/tty")
 
 
-class Person:
+class Person(NamedTuple):
     """The person who decides.
 
     Attributes:
-        has_token: whether it is a CI job with a token, which needs no question.
+        has_token: True for a CI job with a token, which needs no question.
+        terminal: of another process; empty for ours.
     """
 
-    def __init__(self, *, has_token: bool, terminal: str = "") -> None:
-        self.has_token = has_token
-        self._terminal = terminal  # of another process; ours by default
+    has_token: bool = False
+    terminal: str = ""
 
     @property
     def name(self) -> str:
@@ -47,7 +48,7 @@ class Person:
             return f"{find_account()} with the CI token"
         if sys.platform == "win32":
             return f"{find_account()} at the console"
-        return f"{find_account()} at {self._terminal or os.ttyname(0)}"
+        return f"{find_account()} at {self.terminal or os.ttyname(0)}"
 
     @classmethod
     def here(cls) -> Person:
@@ -58,13 +59,13 @@ class Person:
             InputError: the token is wrong.
         """
         refuse_agent()
-        if token := os.environ.get(TOKEN_VARIABLE, ""):
-            _check(token)
-            return cls(has_token=True)
-        if not _has_terminal():
+        token = os.environ.get(TOKEN_VARIABLE, "")
+        if token:
+            _check_token(token)
+        elif not _has_terminal():
             ci = f" In CI, a person sets {TOKEN_VARIABLE}: pipeguard policy ci-token --help"
             raise NotAPersonError(f"{NO_TERMINAL}{ci}")
-        return cls(has_token=False)
+        return cls(has_token=bool(token))
 
     @classmethod
     def at_terminal(cls) -> Person:
@@ -76,7 +77,7 @@ class Person:
         refuse_agent()
         if not _has_terminal():
             raise NotAPersonError(NO_TERMINAL)
-        return cls(has_token=False)
+        return cls()
 
     @classmethod
     def find(cls) -> Person | None:
@@ -101,7 +102,7 @@ class Person:
             name = read_link(path)
             terminal = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
             if os.isatty(terminal) and os.fstat(terminal).st_rdev == find_terminal(process):
-                return cls(has_token=False, terminal=name), terminal
+                return cls(terminal=name), terminal
             os.close(terminal)
         raise NotAPersonError(NO_TERMINAL)
 
@@ -172,7 +173,7 @@ def open_terminal() -> int:
     return os.open(_TERMINAL[1], os.O_RDWR | getattr(os, "O_NONBLOCK", 0))
 
 
-def _check(token: str) -> None:
+def _check_token(token: str) -> None:
     path = token_path()
     if not path.exists():
         raise InputError(

@@ -225,7 +225,7 @@ def _explain(command: Command, stage: bytes, number: int) -> LaunchError:
         reason = f"{obstacle} ({reason})" if obstacle else reason
         reason = _MOVED if number == errno.ESTALE else reason
         return LaunchError(f"{program}: cannot be isolated here: {reason}.", NOT_RUNNABLE)
-    path = _find(command)
+    path = _find_program(command)
     if path is None and number in (errno.ENOENT, errno.ENOTDIR):
         if "/" in program:
             return LaunchError(f"{program}: there is no such file.", NOT_FOUND)
@@ -235,7 +235,7 @@ def _explain(command: Command, stage: bytes, number: int) -> LaunchError:
     return LaunchError(f"{path or program}: cannot be run: {reason}.", NOT_RUNNABLE)
 
 
-def _find(command: Command) -> str | None:
+def _find_program(command: Command) -> str | None:
     """The file that the program's name refers to, runnable or not."""
     program, base = command.argv[0], command.cwd or "."
     folders = [""] if "/" in program else os.get_exec_path(command.env)

@@ -338,8 +338,7 @@ def _descendants() -> list[int]:
     """All processes below this one."""
     children: dict[int, list[int]] = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
-        if (parent := find_parent(int(name))) is not None:
-            children.setdefault(parent, []).append(int(name))
+        children.setdefault(find_parent(int(name)), []).append(int(name))
     descendants: list[int] = []
     generation = [os.getpid()]
     while generation:
