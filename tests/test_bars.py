@@ -30,8 +30,8 @@ CAPS = {
     ("transports",): 47_156,
     ("launch", "isolation"): 73_690,
     ("runtime",): 16_713,
-    ("gateway",): 63_165,
-    ("clients", "assess", "doctor", "demo"): 58_140,
+    ("gateway",): 63_156,
+    ("clients", "assess", "doctor", "demo"): 57_875,
     ("ui",): 29_819,
     ("cli",): 39_619,
 }

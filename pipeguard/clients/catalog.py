@@ -34,11 +34,10 @@ A place is a path that begins with a folder, as `{home}/.cursor/mcp.json`, or wi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -80,8 +79,7 @@ _WORDS: Mapping[Transport, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(NamedTuple):
     """The form in which a client writes the entry of one server.
 
     Attributes:
@@ -116,28 +114,27 @@ class Shape:
     env: str = "env"
     env_names: str = ""
     nested: str = ""
-    urls: Mapping[str, Transport | None] = field(default_factory=lambda: {"url": None})
+    urls: Mapping[str, Transport | None] = {"url": None}
     headers: tuple[str, ...] = ("headers",)
     headers_env: str = ""
     bearer_env: str = ""
     kinds: tuple[str, ...] = ("type",)
     stdio: str = "stdio"
     kind_needed: bool = False
-    words: Mapping[Transport, tuple[str, ...]] = field(default_factory=lambda: _WORDS)
+    words: Mapping[Transport, tuple[str, ...]] = _WORDS
     untold: Transport | None = None
     login: tuple[str, ...] = ("oauth", "auth", "scopes", "clientId", "requiresOAuth")
     gone: tuple[str, ...] = ()
-    foreign: Mapping[str, str] = field(default_factory=dict)
-    builtin: Mapping[str, str] = field(default_factory=dict)
-    fixed: Mapping[str, str] = field(default_factory=dict)
-    off: Mapping[str, object] = field(default_factory=lambda: {"disabled": True})
+    foreign: Mapping[str, str] = {}
+    builtin: Mapping[str, str] = {}
+    fixed: Mapping[str, str] = {}
+    off: Mapping[str, object] = {"disabled": True}
     expands: frozenset[str] = frozenset()
     variable: str = r"\$\{[^}]*\}|\$[A-Za-z_]\w*"
     personal: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class FileSpec:
+class FileSpec(NamedTuple):
     """A kind of file in which a client keeps servers.
 
     Attributes:
@@ -174,8 +171,7 @@ class FileSpec:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(NamedTuple):
     """One client.
 
     Attributes:
@@ -202,9 +198,9 @@ class Client:
     before: str = ""
     after: str = ""
     list_command: str = ""
-    folders: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
-    present: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    managed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    folders: Mapping[str, Mapping[str, tuple[str, ...]]] = {}
+    present: Mapping[str, tuple[str, ...]] = {}
+    managed: Mapping[str, tuple[str, ...]] = {}
     files: tuple[FileSpec, ...] = ()
     unasked: tuple[tuple[FileSpec, object], ...] = ()
     paste: str = ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pipeguard.clients.entries import Keys, ServerEntry
 from pipeguard.clients.rewrite import NewFields
@@ -28,8 +28,7 @@ from pipeguard.config.tree import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class EntryChange:
+class EntryChange(NamedTuple):
     """An entry's text before and after a change: one piece for each of its positions.
 
     Attributes:

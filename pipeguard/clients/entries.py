@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeguard.clients import machine
 from pipeguard.clients.catalog import ConfigScope, FileSpec, Shape, Transport
@@ -45,8 +45,7 @@ class GuardState(Enum):
     LEFT = "left alone"  # not the user's server, or switched off
 
 
-@dataclass(frozen=True, slots=True)
-class ServerEntry:
+class ServerEntry(NamedTuple):
     """One entry.
 
     Attributes:
@@ -85,16 +84,16 @@ class ServerEntry:
     body: tuple[str, ...] = ()
     command: str | None = None
     args: tuple[str, ...] = ()
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = {}
     env_names: tuple[str, ...] = ()
     cwd: str = ""
     url: str | None = None
     url_key: str = ""
     transport: Transport | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
     off: bool = False
     guard: GuardedCommand | None = None
-    spans: Mapping[str, Span] = field(default_factory=dict)
+    spans: Mapping[str, Span] = {}
     odd: str = ""
 
     @property
@@ -128,8 +127,7 @@ class ServerEntry:
         return bool(bearer) or "authorization" in map(str.lower, headers)
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """One file, read.
 
     Attributes:
@@ -246,13 +244,13 @@ class _EntryReader:
                 self.is_cut = True
                 self._problems.append(f"it has more than {MOST_SERVERS:,} servers.")
                 break
-            self._append(replace(server, odd=odd) if odd else server)
+            self._append(server._replace(odd=odd) if odd else server)
         if self._problems and not odd:
             self.problem = self.problem or self._problems[0]
 
     def _append(self, server: ServerEntry) -> None:
         if server.path in self._taken:
-            server = replace(server, path=(*server.path, len(self.found)))
+            server = server._replace(path=(*server.path, len(self.found)))
         self._taken.add(server.path)
         self.found.append(server)
 

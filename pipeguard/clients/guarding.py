@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -50,8 +49,7 @@ class WrapOption(NamedTuple):
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class GuardedCommand:
+class GuardedCommand(NamedTuple):
     """A command that starts `pipeguard wrap`.
 
     Attributes:
@@ -70,7 +68,7 @@ class GuardedCommand:
     command: tuple[str, ...] = ()
     url: str | None = None
     transport: Transport | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
     bearer: str | None = None
     name: str | None = None
     folder: str | None = None

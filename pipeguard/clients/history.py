@@ -13,10 +13,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeguard.clients.edit import EntryChange
 from pipeguard.clients.entries import Keys
@@ -31,8 +30,7 @@ _BACKUP = "before"
 _OWNER_ONLY_FOLDER = 0o700
 
 
-@dataclass(frozen=True, slots=True)
-class MovedServer:
+class MovedServer(NamedTuple):
     """A server that moved behind the gateway.
 
     Attributes:
@@ -46,8 +44,7 @@ class MovedServer:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class GatewayMove:
+class GatewayMove(NamedTuple):
     """Servers that a change moved behind the gateway.
 
     Attributes:
@@ -62,8 +59,7 @@ class GatewayMove:
     servers: tuple[MovedServer, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One change of one file.
 
     Attributes:
@@ -161,10 +157,11 @@ def records(file: Path | None = None) -> list[Record]:
 
 
 def _fields(record: Record) -> dict[str, object]:
-    fields: dict[str, object] = {"pipeguard": VERSION, **asdict(record)}
+    fields: dict[str, object] = {"pipeguard": VERSION, **record._asdict()}
     del fields["folder"], fields["move"]
-    if move := record.move:
-        fields["gateway"] = {**asdict(move), "servers": [*map(astuple, move.servers)]}
+    fields["entries"] = [entry._asdict() for entry in record.entries]
+    if record.move is not None:
+        fields["gateway"] = record.move._asdict()
     return fields
 
 

@@ -13,6 +13,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from os.path import abspath, basename, dirname, exists, expanduser, isabs, isdir, join, realpath
 from pathlib import Path
 
 from pipeguard.errors import InputError
@@ -50,8 +51,8 @@ def launcher(given: str | None, environment: Mapping[str, str]) -> tuple[str, ..
         LauncherError: the path is not a program, or no permanent path was found.
     """
     if given is not None:
-        path = os.path.abspath(os.path.expanduser(given))
-        if not os.access(path, os.X_OK) or os.path.isdir(path):
+        path = abspath(expanduser(given))
+        if not os.access(path, os.X_OK) or isdir(path):
             raise LauncherError(f"{path} is not a program.\n  Give the path of pipeguard itself.")
         return (path,)
     refused: dict[str, str] = {}
@@ -60,7 +61,7 @@ def launcher(given: str | None, environment: Mapping[str, str]) -> tuple[str, ..
         if not why:
             return (path,)
         refused[path] = f"{path} {why}"
-    python = os.path.abspath(sys.executable) if sys.executable else ""
+    python = abspath(sys.executable) if sys.executable else ""
     why = unstable(Path(python)) if python else "is not known"
     if python and not why:
         return (python, "-I", "-m", "pipeguard")
@@ -88,7 +89,7 @@ def isolate_launcher(words: Sequence[str]) -> tuple[str, ...]:
         The words, unchanged if they are not a Python script or have options of their own.
     """
     # A bare name is looked up on PATH by its client, which does not find a file of this folder.
-    is_script = len(words) == 1 and os.path.isabs(words[0])
+    is_script = len(words) == 1 and isabs(words[0])
     python = _interpreter(words[0]) if is_script else ""
     return (python, "-E", "-P", "-m", "pipeguard") if python else tuple(words)
 
@@ -104,7 +105,7 @@ def _interpreter(script: str) -> str:
     path = first.removeprefix("#!").strip()
     if first == "#!/bin/sh" and head[1:] and head[1].startswith("'''exec' "):
         path = next(iter(shlex.split(head[1].removeprefix("'''exec' "))), "")  # a path with spaces
-    is_python = os.path.basename(path).startswith(("python", "pypy")) and os.path.isabs(path)
+    is_python = basename(path).startswith(("python", "pypy")) and isabs(path)
     return path if is_python and os.access(path, os.X_OK) else ""
 
 
@@ -116,8 +117,8 @@ def programs(name: str, path: str) -> Iterator[str]:
     """
     endings = ("", *os.environ.get("PATHEXT", "").split(";")) if os.name == "nt" else ("",)
     for folder in path.split(os.pathsep):
-        if os.path.isabs(folder):
-            files = (os.path.join(folder, name + ending) for ending in endings)
+        if isabs(folder):
+            files = (join(folder, name + ending) for ending in endings)
             yield from filter(None, map(shutil.which, files))
 
 
@@ -125,7 +126,7 @@ def unstable(path: Path) -> str:
     """Explain why a path will not last, as words that follow it; empty if it will."""
     parts = path.parts
     home = Path.home()
-    temporary = {*_TEMPORARY, tempfile.gettempdir(), os.path.realpath(tempfile.gettempdir())}
+    temporary = {*_TEMPORARY, tempfile.gettempdir(), realpath(tempfile.gettempdir())}
     # In a home folder that is temporary itself, it lasts as long as the files that name it.
     same = home.parents if home in path.parents else ()
     if any(Path(name) in path.parents and Path(name) not in same for name in temporary):
@@ -147,10 +148,10 @@ def _candidates(environment: Mapping[str, str]) -> Iterator[str]:
         yield on_path
     program = sys.argv[0] if sys.argv else ""
     # A name without a folder is what was typed, not where it was found.
-    if os.path.dirname(program) and os.path.basename(program) in _NAMES and os.path.exists(program):
-        yield os.path.abspath(program)
+    if dirname(program) and basename(program) in _NAMES and exists(program):
+        yield abspath(program)
     if sys.executable:
         for name in _NAMES:
-            beside = os.path.join(os.path.dirname(os.path.abspath(sys.executable)), name)
-            if os.path.exists(beside):
+            beside = join(dirname(abspath(sys.executable)), name)
+            if exists(beside):
                 yield beside

@@ -10,9 +10,9 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from operator import itemgetter
+from os.path import dirname, exists, expanduser, isabs, lexists, realpath, relpath
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,8 +32,7 @@ _VARIABLE = re.compile(r"\$([A-Z_][A-Z0-9_]*)")
 _FOLDER = re.compile(r"\{([a-z0-9]+)\}")
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(NamedTuple):
     """A user on a machine.
 
     Attributes:
@@ -66,7 +65,7 @@ class Machine:
     def folder(self, name: str) -> str | None:
         """Resolve a folder that all clients share; None if the name is not one."""
         xdg = self.environment.get("XDG_CONFIG_HOME", "")
-        dot_config = xdg if os.path.isabs(xdg) else str(self.home / ".config")
+        dot_config = xdg if isabs(xdg) else str(self.home / ".config")
         roaming = self.environment.get("APPDATA") or str(self.home / "AppData" / "Roaming")
         local = self.environment.get("LOCALAPPDATA") or str(self.home / "AppData" / "Local")
         windows = self.system == "windows"
@@ -134,7 +133,7 @@ def _join(readings: Iterable[tuple[Path, FileSpec]]) -> list[ConfigFile]:
     keys: dict[Path, tuple[str, bool]] = {}
     files: dict[tuple[str, bool], ConfigFile] = {}
     for path, spec in readings:
-        key = keys.get(path) or (os.path.realpath(path), spec.scope is ConfigScope.PROJECT)
+        key = keys.get(path) or (realpath(path), spec.scope is ConfigScope.PROJECT)
         keys[path] = key
         file = files.setdefault(key, ConfigFile(path, ()))
         if spec not in file.specs:
@@ -208,7 +207,7 @@ def paths(machine: Machine, client: Client, spec: FileSpec) -> list[Path]:
 def repository(folder: Path) -> Path | None:
     """The top folder of the repository that a folder is in, or None."""
     for top in (folder, *folder.parents):
-        if os.path.exists(top / ".git"):  # Path.exists raises if we may not read the folder
+        if exists(top / ".git"):  # Path.exists raises if we may not read the folder
             return top
     return None
 
@@ -218,7 +217,7 @@ def is_in_repository(path: Path) -> bool:
 
     git is not asked whether it ignores the file: a clone's configuration can make it run programs.
     """
-    return repository(Path(os.path.realpath(path)).parent) is not None
+    return repository(Path(realpath(path)).parent) is not None
 
 
 def _expand(machine: Machine, client: Client, place: str, project: Path | None) -> Iterator[Path]:
@@ -227,13 +226,13 @@ def _expand(machine: Machine, client: Client, place: str, project: Path | None) 
     if path is None:
         return
     if "*" not in path:
-        if os.path.lexists(path) or _is_hidden(path):
+        if lexists(path) or _is_hidden(path):
             yield Path(path)
         return
     # Only the place may contain patterns: brackets in a folder's own name are literal.
-    base = os.path.dirname(path.partition("*")[0])
+    base = dirname(path.partition("*")[0])
     try:
-        yield from sorted(Path(base).glob(os.path.relpath(path, base)))
+        yield from sorted(Path(base).glob(relpath(path, base)))
     except (OSError, ValueError):
         return
 
@@ -243,7 +242,7 @@ def _is_hidden(path: str) -> bool:
     try:
         os.lstat(path)
     except PermissionError:
-        return Path(os.path.dirname(path)).is_dir()
+        return Path(dirname(path)).is_dir()
     except (OSError, ValueError):
         return False
     return False
@@ -266,9 +265,9 @@ def _resolve(machine: Machine, client: Client, place: str, project: Path | None)
 
     # Variables first: a folder's own name must not be read as one.
     path = _FOLDER.sub(folder, _VARIABLE.sub(variable, place))
-    if missing or not os.path.isabs(os.path.expanduser(path)):
+    if missing or not isabs(expanduser(path)):
         return None
-    return str(Path(os.path.expanduser(path)))
+    return str(Path(expanduser(path)))
 
 
 def _folder(machine: Machine, client: Client, name: str, project: Path | None) -> str | None:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard._isolate import IMPORT_VARIABLES
 from pipeguard.auth.server import canonical
@@ -60,8 +59,7 @@ _WHY_NOT_PIPED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class GuardOptions:
+class GuardOptions(NamedTuple):
     """The choices of the person who runs setup.
 
     Attributes:
@@ -85,15 +83,14 @@ class GuardOptions:
     isolate: bool = False
     entries: tuple[IsolateEntry, ...] | None = None
     is_logged_in: Callable[[str], bool] = lambda _url: False
-    renamed: Mapping[tuple[Path, Keys], str] = field(default_factory=dict)
+    renamed: Mapping[tuple[Path, Keys], str] = {}
 
     def covers(self, server: ServerEntry) -> bool:
         """True if an entry is enabled, or chosen by its name."""
         return not server.off or bool(self.names)
 
 
-@dataclass(frozen=True, slots=True)
-class JudgedServer:
+class JudgedServer(NamedTuple):
     """A server, and whether it is or would be guarded.
 
     Attributes:
@@ -128,8 +125,7 @@ TO_DO = (GuardState.OPEN, GuardState.STALE)
 NOT_ISOLATED = "not-isolated"  # the code of a guarded server that is to be isolated, too
 
 
-@dataclass(frozen=True, slots=True)
-class NewFields:
+class NewFields(NamedTuple):
     """An entry's new fields.
 
     Attributes:
@@ -139,8 +135,8 @@ class NewFields:
     """
 
     fields: Mapping[str, Value]
-    heirs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    after: Mapping[str, str] = field(default_factory=dict)
+    heirs: Mapping[str, tuple[str, ...]] = {}
+    after: Mapping[str, str] = {}
 
 
 def judge(server: ServerEntry, options: GuardOptions) -> JudgedServer:

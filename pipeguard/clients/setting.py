@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeguard.clients import files, history
 from pipeguard.clients.catalog import ConfigScope, client
@@ -43,8 +43,7 @@ OWN_GUARD = "own-guard"  # the code of a guarded server that could move behind t
 SHARED_FILE = "shared-file"  # the code of a server in a file of a repository
 
 
-@dataclass(frozen=True, slots=True)
-class ChangePlan:
+class ChangePlan(NamedTuple):
     """The planned change of one file.
 
     Attributes:
@@ -96,7 +95,7 @@ def plan(
     if problem or not any(server.is_to_do for server in servers):
         return ChangePlan(config, servers, problem=problem)
     words = SHARED_LAUNCHER if in_git else tuple(launcher)
-    return replace(_plan(config, servers, words), is_shared=in_git)
+    return _plan(config, servers, words)._replace(is_shared=in_git)
 
 
 def refusal(config: Config, machine: Machine) -> str:
@@ -128,7 +127,7 @@ def plan_all(
     """
     plans = [plan(config, machine, launcher, options) for config in configs]
     if names := _distinct_names(plans, everywhere):
-        options = replace(options, renamed=names)
+        options = options._replace(renamed=names)
         plans = [plan(config, machine, launcher, options) for config in configs]
     return plans
 
@@ -238,7 +237,7 @@ def _plan(config: Config, servers: Sequence[JudgedServer], words: Sequence[str])
                 problems[id(server)] = str(error)
         text, changes = edit_entries(config.text, syntax, possible)
     judged = tuple(
-        replace(item, state=GuardState.CANNOT, code="odd", why=problems[id(item.server)])
+        item._replace(state=GuardState.CANNOT, code="odd", why=problems[id(item.server)])
         if id(item.server) in problems
         else item
         for item in servers
@@ -274,8 +273,7 @@ def _judge(server: ServerEntry, options: GuardOptions, *, is_held: bool) -> Judg
         )
         judged = JudgedServer(server, GuardState.CANNOT, SHARED_FILE, why)
     named = not options.names or server.name in options.names
-    return replace(
-        judged,
+    return judged._replace(
         chosen=named and server.scope in options.scopes,
         isolates=judged.state in TO_DO and is_to_isolate(server, options),
         renamed=options.renamed.get((server.file, server.path), ""),

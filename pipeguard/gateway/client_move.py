@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -91,8 +89,7 @@ def plan_move(
     """
     problem = setting.refusal(config, machine)
     servers = tuple(
-        replace(
-            judge_move(server, options),
+        judge_move(server, options)._replace(
             chosen=(not options.names or server.name in options.names)
             and server.scope in options.scopes,
         )
@@ -107,8 +104,13 @@ def plan_move(
     except files.FileError as error:
         return ChangePlan(config, servers, problem=str(error))
     except (tree.UneditableError, tree.UnreadableError) as error:
-        cannot = partial(replace, state=GuardState.CANNOT, code="odd", why=str(error))
-        return ChangePlan(config, tuple(cannot(s) if s.is_to_do else s for s in servers))
+        refused = tuple(
+            each._replace(state=GuardState.CANNOT, code="odd", why=str(error))
+            if each.is_to_do
+            else each
+            for each in servers
+        )
+        return ChangePlan(config, refused)
     content = setting.with_bom(text, config.content)
     move = history.GatewayMove(entry, gateway)
     return ChangePlan(config, servers, content, changes, move=move)
@@ -126,17 +128,16 @@ def carry_out_move(planned: ChangePlan, machine: Machine, gateway: Path) -> None
         return
     before, (text, frame, added) = _add_servers(gateway, planned.servers)
     earlier = _find_move(gateway)
-    move = replace(
-        planned.move,
+    move = planned.move._replace(
         frame=frame or next((move.frame for move in earlier if move.frame), ""),
         servers=tuple(
-            replace(server, text=server.text or _read_text(server, earlier)) for server in added
+            server._replace(text=server.text or _read_text(server, earlier)) for server in added
         ),
     )
     if text != before:
         _write_file(gateway, text)
     try:
-        setting.carry_out(replace(planned, move=move), machine)
+        setting.carry_out(planned._replace(move=move), machine)
     except PipeGuardError:
         if text != before:
             _write_file(gateway, before)

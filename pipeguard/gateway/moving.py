@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import GuardState, ServerEntry
@@ -59,7 +58,7 @@ def judge_move(server: ServerEntry, options: GuardOptions) -> JudgedServer:
 def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[JudgedServer]:
     """All judgements that apply to an entry, the decisive one first; empty if it can move."""
     # The gateway passes an address to nobody, so a secret in it is not exposed.
-    judged = judge(server, replace(options, expose_urls=True))
+    judged = judge(server, options._replace(expose_urls=True))
     if launcher := gateway_launcher(server.words):
         gone = f"its launcher no longer exists: {launcher[0]}"
         is_gone = server.scope is ConfigScope.USER and judged.state is not GuardState.GUARDED

@@ -1,7 +1,6 @@
 """`assess` checks pipeguard.yaml like a client's file, and its gateway settings."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,7 +89,7 @@ def test_those_of_this_folder_and_of_a_gateway_that_runs_are_looked_at(
     guard = RunningGuard(str(os.getpid()), "serve", "", words)
     monkeypatch.setattr(gateway_file, "running_guards", lambda: iter([guard]))
     user = target.configs[0].path
-    found = [each.path for each in read_configs(replace(target.machine, project=here))]
+    found = [each.path for each in read_configs(target.machine._replace(project=here))]
     assert found == [user, here / "pipeguard.yaml", there / "pipeguard.yaml"]
     assert len(gateway_file.gateway_config(here)) == 1, "of a repository, nothing else"
 

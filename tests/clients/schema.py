@@ -1,6 +1,5 @@
 """The schema of a client's YAML file: its keys, and the values that they may have."""
 
-from dataclasses import fields
 from typing import Any
 
 from pipeguard.clients.catalog import ALLOWED, SYSTEMS, ConfigScope, Shape, Transport
@@ -43,10 +42,7 @@ PLACE: Schema = {"anyOf": [_ONE_SYSTEM, keys(dict.fromkeys(SYSTEMS, _ONE_SYSTEM)
 TRANSPORTS = [transport.value for transport in Transport]
 _TYPES = {str: TEXT, tuple: each(TEXT), bool: {"type": "boolean"}}
 SHAPE: dict[str, Schema] = {
-    **{
-        item.name: _TYPES.get(type(getattr(_USUAL, item.name)), members(ANY))
-        for item in fields(Shape)
-    },
+    **{name: _TYPES.get(type(getattr(_USUAL, name)), members(ANY)) for name in Shape._fields},
     "untold": words(*TRANSPORTS),
     "urls": members({"enum": [*TRANSPORTS, None]}),
     "words": keys(dict.fromkeys(TRANSPORTS, each(TEXT))),

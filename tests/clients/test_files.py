@@ -4,7 +4,6 @@ import json
 import os
 import stat
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -387,7 +386,7 @@ def test_who_manages_the_machine_has_the_last_word(machine: Machine, tmp_path: P
     put(machine.home, OPEN, ".claude.json")
     managed = tmp_path / "managed-mcp.json"
     managed.touch()
-    claude = replace(client("claude-code"), managed={"linux": (str(managed),)})
+    claude = client("claude-code")._replace(managed={"linux": (str(managed),)})
     assert managing_file(machine, claude) == managed
     assert managing_file(machine, client("cursor")) is None
 

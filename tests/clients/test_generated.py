@@ -6,7 +6,6 @@
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,7 @@ SPECS = {
     "json": clients()["cursor"].files[0],
     "toml": clients()["codex"].files[0],
     # Of YAML's own clients none has the plain shape; the edits are the same.
-    "yaml": replace(clients()["cursor"].files[0], format="yaml"),
+    "yaml": clients()["cursor"].files[0]._replace(format="yaml"),
 }
 # Above and below the entry, what a person may write in the meantime.
 ELSEWHERE = {"json": ("\n", "\n\n"), "toml": ("# new\n", ""), "yaml": ("# new\n", "")}
@@ -70,7 +69,7 @@ def check(machine: Machine, spec: FileSpec, document: Document, *, bom: bool) ->
     (server,) = [server for server in again.servers if server.name == NAME]
     assert server.guard is not None
     words = GuardOptions(names=[NAME], no_login=True)
-    stale = replace(server.guard, launcher=("pipeguard",))
+    stale = server.guard._replace(launcher=("pipeguard",))
     assert not stale.is_stale
     twice = setting.plan(again, machine, launcher, words)
     (judged,) = [one for one in twice.servers if one.chosen]

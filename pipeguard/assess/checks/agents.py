@@ -29,7 +29,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
             yield from _find_trusted(target, server)
     machine = target.machine
     if target.root is not None:
-        machine = replace(machine, project=target.root)
+        machine = machine._replace(project=target.root)
     for client in clients().values():
         for spec, value in client.unasked:
             if target.is_repository and spec.scope is not ConfigScope.PROJECT:
