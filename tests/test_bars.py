@@ -28,7 +28,7 @@ CAPS = {
     ("identity",): 6_049,
     ("config", "state", "auth"): 59_364,
     ("transports",): 47_156,
-    ("launch", "isolation"): 73_690,
+    ("launch", "isolation"): 72_747,
     ("runtime",): 16_713,
     ("gateway",): 63_156,
     ("clients", "assess", "doctor", "demo"): 57_875,

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pipeguard.isolation.egress.addresses import describe_excess
     from pipeguard.isolation.engines import Isolation, choose_engine
     from pipeguard.isolation.extent import ITS_PROGRAM, Extent
+    from pipeguard.isolation.profile import short_path
     from pipeguard.isolation.servers.command import ServerCommand
     from pipeguard.isolation.servers.engine_trial import (
         find_engine_problem,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
         extent_rows,
         list_given,
         row_lines,
-        short_path,
         summarise,
         wrap_text,
     )
@@ -46,10 +46,11 @@ _NAMES = {
     "egress.addresses": "describe_excess",
     "engines": "Isolation choose_engine",
     "extent": "Extent ITS_PROGRAM",
+    "profile": "short_path",
     "servers.command": "ServerCommand",
     "servers.engine_trial": "find_engine_problem try_engines try_landlock",
     "servers.entry_check": "check_entry check_policy check_proxy missing_paths",
-    "servers.extent_report": "extent_rows list_given row_lines short_path summarise wrap_text",
+    "servers.extent_report": "extent_rows list_given row_lines summarise wrap_text",
     "servers.inventory": "Installed Inventory package_updater",
     "servers.preview": "ServerFacts ServerPreview preview_server",
     "servers.starter": "ServerStarter",

@@ -11,6 +11,7 @@ import os
 import resource
 import socket
 import stat
+from os.path import dirname, exists, isdir, join, realpath
 from typing import TYPE_CHECKING
 
 from pipeguard.isolation import cgroups, landlock
@@ -50,11 +51,11 @@ def find() -> str | None:
     entry or a project could undo the isolation.
     """
     for folder in FOLDERS:
-        path = os.path.join(folder, PROGRAM)
+        path = join(folder, PROGRAM)
         if os.access(path, os.X_OK):
             return path
     for folder in os.environ.get("PATH", "").split(os.pathsep):
-        path = os.path.realpath(os.path.join(folder, PROGRAM))
+        path = realpath(join(folder, PROGRAM))
         if folder.startswith("/") and os.access(path, os.X_OK) and _is_of_root(path):
             return path
     return None
@@ -77,7 +78,7 @@ def _is_of_root(path: str) -> bool:
             return False
         if path == "/":
             return True
-        path = os.path.dirname(path)
+        path = dirname(path)
 
 
 def start_confined(
@@ -208,9 +209,9 @@ def _guarded_proc() -> Iterator[str]:
 
 def _cover_arguments(path: str) -> list[str]:
     """Arguments that cover a path, if it exists."""
-    if os.path.isdir(path):
+    if isdir(path):
         return _fixed_folder(path, "0000")
-    return ["--ro-bind", os.devnull, path] if os.path.exists(path) else []
+    return ["--ro-bind", os.devnull, path] if exists(path) else []
 
 
 def _fixed_folder(path: str, mode: str) -> list[str]:
@@ -273,7 +274,7 @@ def forbidden() -> str | None:
     """Name the obstacle to user namespaces; None if PipeGuard knows of none."""
     if (setting := forbidding_setting()) is not None:
         return setting
-    if any(map(os.path.exists, ("/.dockerenv", "/run/.containerenv"))):
+    if any(map(exists, ("/.dockerenv", "/run/.containerenv"))):
         return "this is a container, whose settings forbid namespaces inside it"
     return None
 

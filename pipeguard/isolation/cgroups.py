@@ -10,6 +10,7 @@ import errno
 import os
 from itertools import count
 from mmap import mmap
+from os.path import exists, join
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
@@ -51,15 +52,15 @@ class ControlGroup:
         """
         opened = []
         for folder in self._folders:
-            threads = os.path.join(folder, THREADS)
-            entrance = threads if os.path.exists(threads) else os.path.join(folder, PROCESSES)
+            threads = join(folder, THREADS)
+            entrance = threads if exists(threads) else join(folder, PROCESSES)
             opened.append(os.open(entrance, os.O_WRONLY | os.O_CLOEXEC))
         return tuple(opened)
 
     def leave(self) -> bool:
         """Note the limits that its processes reached, and remove it; False as for `remove`."""
         for place, (_, file, event) in enumerate(_EVENTS):
-            if any(_has_event(os.path.join(folder, file), event) for folder in self._folders):
+            if any(_has_event(join(folder, file), event) for folder in self._folders):
                 self._noted[place] = 1
         return self.remove()
 
@@ -110,8 +111,8 @@ def remove_stale() -> None:
         for name in os.listdir(parent):
             owner = name.removeprefix(PREFIX).partition("-")[0]
             is_ours = name.startswith(PREFIX) and owner.isdigit()
-            if is_ours and not os.path.exists(f"/proc/{owner}"):
-                _remove_group(os.path.join(parent, name))
+            if is_ours and not exists(f"/proc/{owner}"):
+                _remove_group(join(parent, name))
 
 
 def remove_container_group(identity: str) -> None:
@@ -142,7 +143,7 @@ def _has_event(path: str, event: str) -> bool:
 def _make_folder(limits: ResourceLimits, name: str) -> Iterator[str]:
     memory = None if limits.memory is None else MEMORY_FACTOR * limits.memory
     for controller, parent in _parents().items():
-        folder = os.path.join(parent, name)
+        folder = join(parent, name)
         is_unified = controller == ""
         wanted = {
             "pids.max": limits.processes if controller in ("", "pids") else None,
@@ -152,13 +153,13 @@ def _make_folder(limits: ResourceLimits, name: str) -> Iterator[str]:
         os.mkdir(folder)
         for file, value in wanted.items():
             if value is not None:
-                write_setting(os.path.join(folder, file), str(value))
+                write_setting(join(folder, file), str(value))
         yield folder
 
 
 def _parents() -> dict[str, str]:
     """The folders that a group can be made in, by controller; "" is the unified hierarchy."""
-    if os.path.exists(f"{ROOT}/cgroup.controllers"):
+    if exists(f"{ROOT}/cgroup.controllers"):
         enabled = read_setting(f"{ROOT}/cgroup.subtree_control").split()
         return {"": ROOT} if {"pids", "memory"} <= set(enabled) else {}
     found = {name: f"{ROOT}/{name}" for name in ("pids", "memory")}

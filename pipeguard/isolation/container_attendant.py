@@ -20,6 +20,7 @@ import signal
 import sys
 from contextlib import suppress
 from math import inf
+from os.path import isdir, join
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
@@ -51,16 +52,16 @@ class ContainerRecord:
 
     def __init__(self, folder: str, name: str) -> None:
         self.name = name
-        self._folder = os.path.join(folder, RECORDS, name)
-        self.process_file = os.path.join(self._folder, "process")
-        self.identity_file = os.path.join(self._folder, "identity")
+        self._folder = join(folder, RECORDS, name)
+        self.process_file = join(self._folder, "process")
+        self.identity_file = join(self._folder, "identity")
         self.lock = -1
 
     @classmethod
     def make(cls, folder: str) -> ContainerRecord:
         """A record of a container that this process is about to start."""
         record = cls(folder, PREFIX + secrets.token_hex(8))
-        made = os.path.join(folder, RECORDS, f"new-{record.name}")
+        made = join(folder, RECORDS, f"new-{record.name}")
         os.makedirs(made, mode=0o700)
         record.lock = os.open(made, os.O_RDONLY | os.O_CLOEXEC)
         fcntl.flock(record.lock, fcntl.LOCK_SH)
@@ -92,7 +93,7 @@ class ContainerRecord:
 
     def exists(self) -> bool:
         """True unless the container is known to be gone."""
-        return os.path.isdir(self._folder)
+        return isdir(self._folder)
 
     def remove(self) -> None:
         """Forget a container that is gone."""
@@ -107,7 +108,7 @@ def stale_records(folder: str) -> list[ContainerRecord]:
     """
     names: list[str] = []
     with suppress(FileNotFoundError):
-        names = os.listdir(os.path.join(folder, RECORDS))
+        names = os.listdir(join(folder, RECORDS))
     records = (ContainerRecord(folder, name) for name in names if name.startswith(PREFIX))
     return [record for record in records if record.is_stale()]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 from hashlib import sha256
+from os.path import exists, isdir, join
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError
@@ -94,7 +95,7 @@ class ContainerEngine(NamedTuple):
         removed = self.call("rm", "--force", "--volumes", "--ignore", "--time", "0", name)
         for folder in (runtime_folder(), "/run") if identity else ():
             for runtime in RUNTIMES:
-                if os.path.exists(os.path.join(folder, runtime, identity)):
+                if exists(join(folder, runtime, identity)):
                     _run((runtime, "delete", "--force", identity))
         if identity:
             remove_container_group(identity)
@@ -131,7 +132,7 @@ def _run(command: tuple[str, ...], content: bytes = b"") -> subprocess.Completed
 
 def find_podman() -> str | None:
     """The path of podman, if it is installed; never taken from a server's environment."""
-    paths = (os.path.join(folder, "podman") for folder in FOLDERS)
+    paths = (join(folder, "podman") for folder in FOLDERS)
     return next((path for path in paths if os.access(path, os.X_OK)), None)
 
 
@@ -149,7 +150,7 @@ def environment() -> dict[str, str]:
         found["HOME"] = pwd.getpwuid(os.getuid()).pw_dir
     except KeyError:
         found["HOME"] = os.environ.get("HOME", "/")
-    if "XDG_RUNTIME_DIR" not in found and os.path.isdir(runtime_folder()):
+    if "XDG_RUNTIME_DIR" not in found and isdir(runtime_folder()):
         found["XDG_RUNTIME_DIR"] = runtime_folder()
     # containers.conf could undo these options.
     return found | {"PATH": ":".join((*FOLDERS, *_SBIN)), "CONTAINERS_CONF": os.devnull}

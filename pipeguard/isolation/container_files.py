@@ -15,12 +15,13 @@ import socket
 import struct
 import tarfile
 from hashlib import sha256
+from os.path import dirname, isdir, join
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation.egress.sockets import DNS_ADDRESS
-from pipeguard.isolation.sensitive import is_inside
+from pipeguard.isolation.sensitive import is_in_any, is_inside
 from pipeguard.isolation.view import Mount, MountKind, innermost
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _lines(
     yield "PATH=/usr/bin:/bin"
     yield from _waiting()
     for path, target in links:
-        yield f"mkdir -p -- {quote(os.path.dirname(path))}"
+        yield f"mkdir -p -- {quote(dirname(path))}"
         yield f"ln -s -- {quote(target)} {quote(path)}"
     yield f"mkdir -p -- {quote(folder)}"  # in its own home or /tmp
     yield f"cd -- {quote(folder)} || exit {NOT_STARTED}"
@@ -179,8 +180,8 @@ def store_content(folder: str, content: bytes) -> str:
         folder: PipeGuard's folder.
         content: of the file; determines its name.
     """
-    holder = os.path.join(folder, FILES)
-    path = os.path.join(holder, sha256(content).hexdigest())
+    holder = join(folder, FILES)
+    path = join(holder, sha256(content).hexdigest())
     if not Path(path).exists():
         os.makedirs(holder, mode=0o700, exist_ok=True)
         made = f"{path}.{os.getpid()}"
@@ -197,7 +198,7 @@ def _is_made_anyway(path: str, others: Iterable[Mount]) -> bool:
     In a writable folder the shell makes it.
     """
     mounted = [mount for mount in others if mount.kind is not MountKind.LINK]
-    if path == "/" or any(is_inside(path, each) for each in _OF_ENGINE):
+    if path == "/" or is_in_any(path, _OF_ENGINE):
         return True
     holder = innermost(path, mounted)
     in_own = holder is not None and holder.kind in (MountKind.EMPTY, MountKind.WRITE)
@@ -208,9 +209,9 @@ def _source(mount: Mount, folder: str) -> str:
     if mount.kind is MountKind.TEXT:
         return store_content(folder, mount.source.encode())
     if mount.kind in (MountKind.FOLDER, MountKind.BARE) or (
-        mount.kind is MountKind.HIDDEN and os.path.isdir(mount.path)
+        mount.kind is MountKind.HIDDEN and isdir(mount.path)
     ):
-        nothing = os.path.join(folder, NOTHING, mount.kind.value)
+        nothing = join(folder, NOTHING, mount.kind.value)
         os.makedirs(nothing, exist_ok=True)
         Path(nothing).chmod(0 if mount.kind is MountKind.HIDDEN else 0o555)
         return nothing
@@ -227,7 +228,7 @@ def _below(mounted: Sequence[Mount], submounts: Sequence[str]) -> Iterator[Mount
             if point == mount.source or not is_inside(point, mount.source):
                 continue
             path = mount.path + point[len(mount.source.rstrip("/")) :]
-            is_covered = any(is_inside(path, each) for each in hidden)
+            is_covered = is_in_any(path, hidden)
             if not is_covered and innermost(path, mounted) is mount and os.access(point, os.R_OK):
                 yield Mount(MountKind.READ, path, point)
 

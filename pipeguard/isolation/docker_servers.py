@@ -11,11 +11,12 @@ from __future__ import annotations
 import os
 import stat
 from collections import deque
+from os.path import basename, join, realpath
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.cgroups import MEMORY_FACTOR
-from pipeguard.isolation.sensitive import find_hidden, find_holder, is_inside
+from pipeguard.isolation.sensitive import find_hidden, find_holder, is_in_any, is_inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -129,7 +130,7 @@ class Hardened(NamedTuple):
 
 def is_of_containers(argv: Sequence[str]) -> bool:
     """True if a command starts docker or podman."""
-    return os.path.basename(argv[0]).removesuffix(".exe") in PROGRAMS
+    return basename(argv[0]).removesuffix(".exe") in PROGRAMS
 
 
 def harden(
@@ -217,7 +218,7 @@ def _options_start(argv: Sequence[str]) -> int:
         place += 2 if name in _GLOBAL_VALUES and not equals else 1
     end = place + (2 if [*argv[place : place + 1]] == ["container"] else 1)
     if [*argv[end - 1 : end]] != ["run"]:
-        what = " ".join((os.path.basename(argv[0]), *argv[place : place + 1]))
+        what = " ".join((basename(argv[0]), *argv[place : place + 1]))
         raise PolicyError(
             f"{what}: only a server of `docker run` or `podman run` can be isolated: its own words"
             " say what it may reach."
@@ -257,7 +258,7 @@ def _judge(option: Option, folder: str, named: Sequence[str], host: SandboxUser)
     if not _may_be(option.name, option.value):
         raise _refuse(option.words)
     for source in _read_mount(option)[0]:
-        path = os.path.realpath(os.path.join(folder, source))
+        path = realpath(join(folder, source))
         if problem := _find_problem(path, named, host):
             raise _refuse(option.words, problem)
         yield path
@@ -323,7 +324,7 @@ def _find_problem(path: str, named: Sequence[str], host: SandboxUser) -> str:
     if is_inside(host.home, path):
         return f"exposes {'the whole disk' if path == '/' else f'all of {path}'}"
     holder = find_holder(path, host.sensitive)
-    if holder is not None and any(is_inside(path, each) for each in named):
+    if holder is not None and is_in_any(path, named):
         holder = None
     if found := holder or next(find_hidden(path, host.sensitive, named), None):
         return f"gives {found}, which must be granted by name"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeguard.isolation.git_settings import PLACE
 from pipeguard.isolation.profile import WRITE_ROOTS, Profile, ResourceLimits
 from pipeguard.isolation.run_later import changed_git
-from pipeguard.isolation.sensitive import is_inside
+from pipeguard.isolation.sensitive import is_below, is_in_any, is_inside
 from pipeguard.isolation.view import SYSTEM, MountKind
 
 if TYPE_CHECKING:
@@ -121,18 +121,18 @@ def compute_extent(
         for each in seen.needed
         if each not in given and not (package_folder and is_inside(each, package_folder))
     )
-    fixed = [each for each in needed if any(is_inside(each, path) for path in profile.write)]
+    fixed = [each for each in needed if is_in_any(each, profile.write)]
     alone = [each for each in needed if each not in fixed]
     last = {mount.path: mount.kind for mount in mounts}  # which covers one before it
     read_only = {path for path, kind in last.items() if kind is MountKind.READ}
-    held = (path for path in sorted(read_only - given) if _is_below(path, profile.write))
+    held = (path for path in sorted(read_only - given) if is_below(path, profile.write))
     git = dict.fromkeys(changed_git(profile.write, read_only))
-    alone = [each for each in alone if not _is_below(each, (*alone, *profile.read))]
+    alone = [each for each in alone if not is_below(each, (*alone, *profile.read))]
     write = tuple(_with_sources(profile.write, "write", sources, ITS_ARGUMENTS))
     named = tuple(_with_sources(profile.read, "read", sources, ITS_ARGUMENTS))
-    projects = [path for path in alone if any(_is_below(each, (path,)) for each in seen.code)]
+    projects = [path for path in alone if any(is_below(each, (path,)) for each in seen.code)]
     read = (
-        *(each for each in named if not _is_below(each.what, projects)),
+        *(each for each in named if not is_below(each.what, projects)),
         *(Given(each.path, OF_GIT) for each in mounts if each.path == PLACE),
         *(Given(path, ITS_PROJECT) for path in projects),
         *(Given(path, ITS_PROGRAM) for path in alone if path not in projects),
@@ -164,10 +164,6 @@ def _mounted_paths(
     for mount in mounts:
         if mount.kind is kind and (not among or mount.path in among):
             yield mount.path
-
-
-def _is_below(path: str, others: Iterable[str]) -> bool:
-    return any(path != each and is_inside(path, each) for each in others)
 
 
 def _with_sources(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from os.path import isfile, join, realpath
 from typing import TYPE_CHECKING
 
 from pipeguard.isolation.sensitive import find_holder
@@ -38,9 +39,9 @@ def find_settings(host: SandboxUser, variables: Mapping[str, str], folder: str) 
     environment = {name: variables[name] for name in _VARIABLES if name in variables}
     environment["HOME"] = host.home
     values = {key: _read_value(key, environment, folder) for key in GIVEN}
-    usual = os.path.join(variables.get("XDG_CONFIG_HOME") or f"{host.home}/.config", "git/ignore")
-    ignored = os.path.realpath(os.path.join(host.home, values[EXCLUDES] or usual))
-    is_given = os.path.isfile(ignored) and find_holder(ignored, host.sensitive) is None
+    usual = join(variables.get("XDG_CONFIG_HOME") or f"{host.home}/.config", "git/ignore")
+    ignored = realpath(join(host.home, values[EXCLUDES] or usual))
+    is_given = isfile(ignored) and find_holder(ignored, host.sensitive) is None
     values[EXCLUDES] = IGNORED if is_given else ""
     if any(values.values()):
         lines = (_write_setting(key, value) for key, value in values.items() if value)

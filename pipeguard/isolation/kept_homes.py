@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
+from os.path import dirname, isdir, join
 from typing import TYPE_CHECKING
 
 from pipeguard.isolation.view import Mount
@@ -38,7 +39,7 @@ def make_places(kept_home: str, seen_at: str, mounts: Iterable[Mount]) -> None:
             folder = os.open(kept_home, _FOLDER)
             for name in above:
                 folder = _enter_folder(folder, name)
-            _clear(folder, last, is_for_folder=os.path.isdir(mount.source or mount.path))
+            _clear(folder, last, is_for_folder=isdir(mount.source or mount.path))
             os.close(folder)
 
 
@@ -71,13 +72,13 @@ def home_path(folder: str, identity: str) -> str:
     from hashlib import sha256
 
     digest = sha256(identity.encode()).hexdigest()[:IDENTITY_DIGITS]
-    return os.path.join(folder, digest, "home")
+    return join(folder, digest, "home")
 
 
 def make_home(folder: str, identity: str) -> str:
     """Make the folder that is a server's home, unless it exists, and return it."""
     home = home_path(folder, identity)
     os.makedirs(home, mode=0o700, exist_ok=True)
-    with open(os.path.join(os.path.dirname(home), NAME_FILE), "w", encoding="utf-8") as file:
+    with open(join(dirname(home), NAME_FILE), "w", encoding="utf-8") as file:
         file.write(identity.partition("\n")[0])
     return home

@@ -8,8 +8,8 @@ from that folder, which it can read and not change, without the registry.
 
 from __future__ import annotations
 
-import os
 import re
+from os.path import exists, isfile, join, realpath
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError
@@ -132,11 +132,11 @@ def find_program(folder: str, package: Package) -> str:
     """
     name = package.program_name
     if package.registry == PYPI:
-        path = os.path.join(folder, "bin", name)
+        path = join(folder, "bin", name)
     else:
         name = package.program or _npm_program(folder, name)
-        path = os.path.join(folder, "node_modules", ".bin", name)
-    if not os.path.exists(path):
+        path = join(folder, "node_modules", ".bin", name)
+    if not exists(path):
         raise LaunchError(f"{package.specs[0]} has no program {name!r}.", 127)
     return path
 
@@ -150,7 +150,7 @@ def package_name(registry: str, spec: str) -> str:
 def _npm_program(folder: str, name: str) -> str:
     """The program of a package that npx runs: the only one, or the one with the package's name."""
     short = name.rpartition("/")[2]
-    file = os.path.join(folder, "node_modules", name, "package.json")
+    file = join(folder, "node_modules", name, "package.json")
     programs = read_facts(folder, file).get("bin")
     if isinstance(programs, dict) and len(programs) == 1:
         only = str(next(iter(programs)))
@@ -160,8 +160,8 @@ def _npm_program(folder: str, name: str) -> str:
 
 def read_facts(folder: str, path: str) -> dict[str, object]:
     """Read a JSON file of a package; empty if there is none, or it leads out of the package."""
-    real = os.path.realpath(path)
-    if not is_inside(real, os.path.realpath(folder)) or not os.path.isfile(real):
+    real = realpath(path)
+    if not is_inside(real, realpath(folder)) or not isfile(real):
         return {}
     import json  # here: few servers have one, and each import delays all
 
@@ -240,12 +240,12 @@ def install_commands(package: Package, folder: str) -> Iterator[tuple[str, ...]]
     if which("uv"):
         version = ("--python", package.python) if package.python else ()
         yield ("uv", "venv", "--quiet", "--allow-existing", *version, folder)
-        target = os.path.join(folder, "bin", "python")
+        target = join(folder, "bin", "python")
         yield ("uv", "pip", "install", "--quiet", "--python", target, "--", *package.specs)
         return
     interpreter = package.python or "python3"
     if re.fullmatch(r"\d+(?:\.\d+)?", interpreter):
         interpreter = f"python{interpreter}"
     yield (interpreter, "-m", "venv", folder)
-    pip = os.path.join(folder, "bin", "pip")
+    pip = join(folder, "bin", "pip")
     yield (pip, "install", "--quiet", "--disable-pip-version-check", "--", *package.specs)

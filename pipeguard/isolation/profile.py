@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os.path
 import re
+from os.path import exists, expanduser, join, normpath, realpath
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import PolicyError
@@ -11,7 +11,7 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.isolation.sensitive import find_holder, sensitive_paths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 MEBIBYTE = 1024 * 1024
 _UNITS = {"": 1, "k": 1024, "m": MEBIBYTE, "g": 1024 * MEBIBYTE, "t": 1024 * 1024 * MEBIBYTE}
@@ -102,7 +102,7 @@ def parse_path(text: str, folder: str, home_folder: str) -> str:
         raise PolicyError("the path of a file or folder to grant is empty.")
     spelled = written_path(text, folder, home_folder)
     try:
-        path = os.path.realpath(spelled)
+        path = realpath(spelled)
         sensitive = sensitive_paths(home_folder, ())
     except ValueError:  # a NUL, or not text
         raise PolicyError(f"{text!r} is no path.") from None
@@ -113,7 +113,7 @@ def parse_path(text: str, folder: str, home_folder: str) -> str:
             f"{text} leads into {holder}, which has to be named itself: a server may have made that"
             " link. Remove the link, or name the path that it leads to."
         )
-    if not os.path.exists(path):
+    if not exists(path):
         raise PolicyError(
             f"{text}: there is no such file or folder to give the server. Make it first, or leave"
             " it out."
@@ -125,7 +125,14 @@ def written_path(text: str, folder: str, home_folder: str) -> str:
     """The absolute path of a grant as written, with its links."""
     if text == "~" or text.startswith("~/"):
         text = home_folder + text[1:]
-    return os.path.normpath(os.path.join(folder, text))
+    return normpath(join(folder, text))
+
+
+def short_path(path: str, home_folder: str = "") -> str:
+    """A path with `~` for the home folder, by default that of this process."""
+    home_folder = home_folder or expanduser("~")
+    is_in_home = path == home_folder or path.startswith(f"{home_folder}/")
+    return f"~{path[len(home_folder) :]}" if is_in_home else path
 
 
 def roots_mode(text: str) -> str:
@@ -186,16 +193,8 @@ def _bound_number(number: int, text: str) -> int:
     return number
 
 
-READERS: dict[str, Callable[[str], int]] = {
-    "memory": parse_size,
-    "processes": parse_count,
-    "files": parse_count,
-    "file-size": parse_size,
-    "cpu": parse_count,
-    "scratch": parse_size,
-}
-
-
+NAMES = tuple(field.replace("_", "-") for field in ResourceLimits._fields)
+_SIZES = {"memory", "file-size", "scratch"}  # of these names; the others are counts
 # With less no server starts, or a unit was forgotten: `memory=512` is 512 bytes.
 LEAST = {"memory": 16 * MEBIBYTE, "files": 32, "file-size": 65_536, "scratch": 65_536}
 
@@ -208,14 +207,13 @@ def parse_limits(settings: Sequence[str], base: ResourceLimits) -> ResourceLimit
     """
     for setting in settings:
         name, _, value = setting.partition("=")
-        reader = READERS.get(name)
-        if reader is None:
+        if name not in NAMES:
             raise PolicyError(
-                f"{setting!r} is not a limit. Write one as NAME=VALUE, with {', '.join(READERS)}."
+                f"{setting!r} is not a limit. Write one as NAME=VALUE, with {', '.join(NAMES)}."
             )
-        limit = reader(value)
+        limit = parse_size(value) if name in _SIZES else parse_count(value)
         if limit < LEAST.get(name, 1):
-            is_bare = reader is parse_size and value.isdigit()
+            is_bare = name in _SIZES and value.isdigit()
             unit = " bytes, because it has no unit" if is_bare else ""
             least = format_limit(name, LEAST[name])
             raise PolicyError(f"the limit {name}={value}{unit}: a server needs {least} or more.")
@@ -225,11 +223,19 @@ def parse_limits(settings: Sequence[str], base: ResourceLimits) -> ResourceLimit
 
 def format_limit(limit: str, value: int) -> str:
     """A limit as written, `memory=512MiB`."""
-    if READERS[limit] is parse_size:
-        for unit, unit_bytes in (("GiB", _UNITS["g"]), ("MiB", MEBIBYTE), ("KiB", _UNITS["k"])):
-            if value and value % unit_bytes == 0:
-                return f"{limit}={value // unit_bytes}{unit}"
+    if limit in _SIZES:
+        number, unit = split_size(value)
+        return f"{limit}={number}{unit}"
     return f"{limit}={value}"
+
+
+def split_size(count_bytes: int) -> tuple[int, str]:
+    """The number and the largest unit that give a size exactly; no unit for bytes."""
+    units = ((1024 * MEBIBYTE, "GiB"), (MEBIBYTE, "MiB"), (1024, "KiB"))
+    return next(
+        ((count_bytes // size, unit) for size, unit in units if count_bytes % size == 0),
+        (count_bytes, ""),
+    )
 
 
 def _join_unique(*groups: tuple[str, ...]) -> tuple[str, ...]:

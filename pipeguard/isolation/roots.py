@@ -11,6 +11,7 @@ import json
 import os
 from contextlib import suppress
 from hashlib import sha256
+from os.path import dirname, islink, join, normpath
 from threading import Lock
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -55,7 +56,7 @@ class StoredRoots:
         host: SandboxUser,
         say: Callable[[str], None],
     ) -> None:
-        self._path = os.path.join(place, sha256(os.fsencode(identity)).hexdigest())
+        self._path = join(place, sha256(os.fsencode(identity)).hexdigest())
         self._host, self._say = host, say
         self._is_writable = profile.roots == WRITE_ROOTS
         self._changeable = profile.write
@@ -82,7 +83,7 @@ class StoredRoots:
                 paths.append(path)
         folders = self._accept(paths)
         is_new, self._folders = folders != self._folders, folders
-        os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
+        os.makedirs(dirname(self._path), mode=0o700, exist_ok=True)
         replace_file(self._path, json.dumps(folders).encode())
         if is_new:
             self._say("the client's roots apply to this server from its next start.")
@@ -130,7 +131,7 @@ def _local_path(address: str) -> str | None:
     is_local = parts.scheme == "file" and parts.netloc in ("", "localhost")
     if not is_local or not path.startswith("/") or "\0" in path or parts.query or parts.fragment:
         return None
-    return os.path.normpath("/" + path.lstrip("/"))
+    return normpath("/" + path.lstrip("/"))
 
 
 # --- planted links ----------------------------------------------------------------------
@@ -156,8 +157,8 @@ def resolve_target(path: str, host: SandboxUser) -> str | None:
     links = 0
     while rest:
         name = rest.pop()
-        step = os.path.dirname(place) if name == ".." else os.path.join(place, name).rstrip("/")
-        if name in ("", ".", "..") or not os.path.islink(step):
+        step = dirname(place) if name == ".." else join(place, name).rstrip("/")
+        if name in ("", ".", "..") or not islink(step):
             place = step or "/"
             continue
         links += 1

@@ -10,9 +10,10 @@ import os
 import struct
 from contextlib import suppress
 from itertools import islice
+from os.path import abspath, basename, dirname, isdir, islink, join, lexists, realpath
 from typing import TYPE_CHECKING
 
-from pipeguard.isolation.sensitive import is_inside, outermost
+from pipeguard.isolation.sensitive import find_holder, is_below, is_in_any, is_inside, outermost
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -46,10 +47,10 @@ def find_named(folder: str, names: Collection[str], *, with_links: bool = False)
         below: list[str] = []
         for each in level:
             found, inner, seen = _scan_folder(each, names, left if depth < DEPTH else 0)
-            yield from (path for path in found if with_links or not os.path.islink(path))
+            yield from (path for path in found if with_links or not islink(path))
             below += inner
             left -= seen + 1
-        level = sorted(below, key=lambda path: os.path.basename(path).startswith("."))
+        level = sorted(below, key=lambda path: basename(path).startswith("."))
 
 
 def list_submodules(git: str) -> Iterator[str]:
@@ -62,14 +63,14 @@ def list_submodules(git: str) -> Iterator[str]:
     known = {git}
     while waiting and len(known) < MOST_ENTRIES:
         each = waiting.pop()
-        top = os.path.dirname(each)
+        top = dirname(each)
         for name in _index_submodules(_own_folder(each)):
-            folder = os.path.join(top, name)
-            inner = os.path.join(folder, GIT)
-            if inner in known or not os.path.isdir(folder) or os.path.realpath(folder) != folder:
+            folder = join(top, name)
+            inner = join(folder, GIT)
+            if inner in known or not isdir(folder) or realpath(folder) != folder:
                 continue
             known.add(inner)
-            if os.path.lexists(inner):
+            if lexists(inner):
                 waiting.append(inner)
                 yield inner
             else:
@@ -84,7 +85,7 @@ def _scan_folder(
     with suppress(OSError), os.scandir(folder) as listed:  # a file, or not ours to read
         entries = [*islice(listed, limit)]
     if entries is None or len(entries) == limit:
-        found = [path for name in names if os.path.lexists(path := os.path.join(folder, name))]
+        found = [path for name in names if lexists(path := join(folder, name))]
     else:
         found = [entry.path for entry in entries if entry.name in names]
     entries = entries or []
@@ -95,7 +96,7 @@ def _scan_folder(
 
 def _own_folder(git: str) -> str:
     """The folder of a repository; a `.git` file names it (gitrepository-layout(5))."""
-    if os.path.isdir(git):
+    if isdir(git):
         return git
     try:
         with open(git, "rb") as file:
@@ -105,7 +106,7 @@ def _own_folder(git: str) -> str:
     named = text.removeprefix("gitdir: ").rstrip("\r\n")
     if "\0" in named:
         return git
-    return os.path.abspath(os.path.join(os.path.dirname(git), named))
+    return abspath(join(dirname(git), named))
 
 
 def _index_submodules(own_folder: str) -> Iterator[str]:
@@ -116,7 +117,7 @@ def _index_submodules(own_folder: str) -> Iterator[str]:
         return
     for name in names:
         if name == "index" or name.startswith("sharedindex."):
-            yield from _read_links(os.path.join(own_folder, name))
+            yield from _read_links(join(own_folder, name))
 
 
 def _read_links(path: str) -> Sequence[str]:
@@ -203,16 +204,16 @@ def find_run_later(
         return  # named by hand
     paths = _home_files(folder, home_folder)
     for path in islice(find_named(folder, RUN_LATER), MOST_ENTRIES):
-        if os.path.basename(path) != GIT:
+        if basename(path) != GIT:
             paths.append(path)
         elif changes_git:
-            paths += (os.path.join(path, name) for name in OF_GIT_SERVERS)
+            paths += (join(path, name) for name in OF_GIT_SERVERS)
         else:
             paths += (path, *list_submodules(path))
     covered = _covered_paths(folder, sensitive)
     for path in dict.fromkeys(paths):
-        is_there = os.path.lexists(path) and os.path.realpath(path) == path
-        if is_there and not any(path != each and is_inside(path, each) for each in covered):
+        is_there = lexists(path) and realpath(path) == path
+        if is_there and not is_below(path, covered):
             yield path
 
 
@@ -228,7 +229,7 @@ def find_made(
         since: the server's start, in seconds since 1970. Programs cannot set the time of a file's
             last change or move (`st_ctime`, inode(7)).
     """
-    known = {each for path in mounted for each in (path, os.path.dirname(path))}
+    known = {each for path in mounted for each in (path, dirname(path))}
     for folder in outermost(given):
         found = find_named(folder, RUN_LATER, with_links=True)
         paths = (*islice(found, MOST_ENTRIES), *_home_files(folder, home_folder))
@@ -249,13 +250,13 @@ def is_held_back(path: str, folder: str, home_folder: str, sensitive: Sequence[s
     later, covered = _home_files(folder, home_folder), _covered_paths(folder, sensitive)
     names = path[len(folder) :].split("/") if is_inside(path, folder) else ()
     is_later = any(name in RUN_LATER for name in names)
-    return is_later or any(is_inside(path, each) for each in (*later, *covered))
+    return is_later or is_in_any(path, (*later, *covered))
 
 
 def _home_files(folder: str, home_folder: str) -> list[str]:
     """Paths in a folder that would be a home's files to run later."""
     names = RUN_LATER_OF_HOME if folder == home_folder else ()
-    return [os.path.join(folder, name) for name in names]
+    return [join(folder, name) for name in names]
 
 
 def _covered_paths(folder: str, sensitive: Sequence[str]) -> list[str]:
@@ -274,8 +275,7 @@ def holder_of_later(path: str, home_folder: str) -> str | None:
     for count, name in enumerate(parts, 1):
         if name in RUN_LATER:
             return "/".join(parts[:count])
-    of_home = (os.path.join(home_folder, name) for name in RUN_LATER_OF_HOME)
-    return next((each for each in of_home if is_inside(path, each)), None)
+    return find_holder(path, _home_files(home_folder, home_folder))
 
 
 def changed_git(write: Sequence[str], fixed: Collection[str]) -> Iterator[str]:

@@ -7,13 +7,14 @@ project that contains a script, the environment that a Python belongs to.
 from __future__ import annotations
 
 import os
+from os.path import abspath, basename, dirname, exists, isdir, isfile, join, realpath
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.identity.launch import Form, parse
 from pipeguard.identity.launchers import FOLDERS, STARTERS
-from pipeguard.isolation.sensitive import is_inside
+from pipeguard.isolation.sensitive import is_in_any, is_inside
 from pipeguard.isolation.view import SYSTEM
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def starting_folder(command: Command) -> str:
         LaunchError: it is ours, and was removed.
     """
     try:
-        return os.path.abspath(command.cwd or os.getcwd())
+        return abspath(command.cwd or os.getcwd())
     except FileNotFoundError:
         raise LaunchError(
             "the current folder was removed. Start in another one, or give one with --cwd."
@@ -85,7 +86,7 @@ def find_runtime(
     """
     path = _program(argv[0], env, folder)
     needed = [*_of_program(path, env, folder, host, MOST_LINKS)]
-    needed += _of_arguments(os.path.basename(path), argv[1:], folder, host)
+    needed += _of_arguments(basename(path), argv[1:], folder, host)
     return _runtime(path, needed)
 
 
@@ -117,16 +118,18 @@ def runtime_of_package(
     """
     path = _program(argv[0], env, folder)
     needed = [*given, *_of_arguments(name, argv[1:], folder, host)]
-    word = _interpreter_word(os.path.realpath(path)) or ""
+    word = _interpreter_word(realpath(path)) or ""
     is_known = word in _INTERPRETERS or _PYTHON.fullmatch(word)
     found = _on_path(word, env) if is_known else None
     if found is not None:
-        needed += _of_program(os.path.abspath(found), env, folder, host, MOST_LINKS)
+        needed += _of_program(abspath(found), env, folder, host, MOST_LINKS)
     return _runtime(path, needed)
 
 
 def _runtime(path: str, needed: Sequence[str]) -> Runtime:
-    return Runtime(path, tuple(dict.fromkeys(each for each in needed if not _is_of_system(each))))
+    return Runtime(
+        path, tuple(dict.fromkeys(each for each in needed if not is_in_any(each, SYSTEM)))
+    )
 
 
 def folders_among(
@@ -144,7 +147,7 @@ def folders_among(
         changeable: folders that the server may change: a link that leads out of one may be the
             server's own, and grants nothing.
     """
-    return tuple(filter(os.path.isdir, paths_among(words, folder, host, changeable)))
+    return tuple(filter(isdir, paths_among(words, folder, host, changeable)))
 
 
 def paths_among(
@@ -156,11 +159,11 @@ def paths_among(
         text = word.partition("=")[2] if word.startswith("--") and "=" in word else word
         if text.startswith("-") or "/" not in text:
             continue
-        as_written = os.path.abspath(os.path.join(folder, text))
-        path = os.path.realpath(as_written)
-        if os.path.exists(path) and may_be_meant(path, host):
+        as_written = abspath(join(folder, text))
+        path = realpath(as_written)
+        if exists(path) and may_be_meant(path, host):
             named.setdefault(path, as_written)
-    writable = (*changeable, *filter(os.path.isdir, named))
+    writable = (*changeable, *filter(isdir, named))
     for path, written in named.items():
         if not any(leaves(each, written, path) for each in writable):
             yield path
@@ -176,15 +179,12 @@ def read_alone(among: Sequence[str], profile: Profile) -> tuple[tuple[str, ...],
         profile: the explicit grants.
     """
     changed = tuple(
-        path
-        for path in among
-        if path in profile.write or not any(is_inside(path, each) for each in profile.read)
+        path for path in among if path in profile.write or not is_in_any(path, profile.read)
     )
     held = (
         each
         for each in profile.read
-        if any(is_inside(each, path) for path in changed)
-        and not any(is_inside(each, path) for path in profile.write)
+        if is_in_any(each, changed) and not is_in_any(each, profile.write)
     )
     return changed, tuple(held)
 
@@ -194,31 +194,31 @@ def leaves(folder: str, written: str, path: str) -> bool:
     if is_inside(path, folder):
         return False
     above = written
-    while (above := os.path.dirname(above)) != "/":
-        if is_inside(os.path.realpath(above), folder):
+    while (above := dirname(above)) != "/":
+        if is_inside(realpath(above), folder):
             return True
     return False
 
 
 def may_be_meant(path: str, host: SandboxUser) -> bool:
     """True if an argument grants this folder."""
-    if path in _OF_OTHERS or is_inside(host.home, path) or _is_of_system(path):
+    if path in _OF_OTHERS or is_inside(host.home, path) or is_in_any(path, SYSTEM):
         return False
-    if any(is_inside(path, each) for each in (*_OF_MACHINE, *host.sensitive)):
+    if is_in_any(path, (*_OF_MACHINE, *host.sensitive)):
         return False
-    is_home = os.path.dirname(path) in ("/home", "/Users") or path == "/root"
+    is_home = dirname(path) in ("/home", "/Users") or path == "/root"
     return not is_home or is_inside(path, host.home)
 
 
 def _program(program: str, env: Mapping[str, str], folder: str) -> str:
     if "/" in program:
-        path: str | None = os.path.abspath(os.path.join(folder, program))
+        path: str | None = abspath(join(folder, program))
     else:
         path = _on_path(program, env)
     if path is None:
         raise LaunchError(f"{program}: command not found in the server's PATH.", 127)
-    if not os.path.isfile(path):
-        what = "it is a directory, not a program" * os.path.isdir(path) or "there is no such file"
+    if not isfile(path):
+        what = "it is a directory, not a program" * isdir(path) or "there is no such file"
         raise LaunchError(f"{program}: {what}.", 127)
     if not os.access(path, os.X_OK):
         raise LaunchError(f"{path}: it is not executable.", 126)
@@ -228,15 +228,15 @@ def _program(program: str, env: Mapping[str, str], folder: str) -> str:
 def _on_path(program: str, env: Mapping[str, str]) -> str | None:
     """The first executable file of this name on the PATH."""
     folders = env.get("PATH", os.defpath).split(os.pathsep)
-    paths = (os.path.join(folder, program) for folder in folders)
-    return next((path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)), None)
+    paths = (join(folder, program) for folder in folders)
+    return next((path for path in paths if isfile(path) and os.access(path, os.X_OK)), None)
 
 
 def _of_program(
     path: str, env: Mapping[str, str], folder: str, host: SandboxUser, links: int
 ) -> Iterator[str]:
     """The files that an executable needs: its own folder, its interpreter, its environment."""
-    real = os.path.realpath(path)
+    real = realpath(path)
     yield path
     yield from _prefix(real, host)
     yield from _python_environment(path, host)
@@ -244,7 +244,7 @@ def _of_program(
         yield from _python_environment(real, host)
     interpreter = _interpreter(real, env, folder)
     if interpreter is not None and links:
-        if not os.path.exists(os.path.join(os.path.dirname(real), "..", "pyvenv.cfg")):
+        if not exists(join(dirname(real), "..", "pyvenv.cfg")):
             yield _project(real, host)
         yield from _of_program(interpreter, env, folder, host, links - 1)
 
@@ -253,7 +253,7 @@ def _interpreter(path: str, env: Mapping[str, str], folder: str) -> str | None:
     """The interpreter in a script's first line; None for a binary."""
     word = _interpreter_word(path)
     found = word if word is None or "/" in word else _on_path(word, env)
-    return None if found is None else os.path.abspath(os.path.join(folder, found))
+    return None if found is None else abspath(join(folder, found))
 
 
 def _interpreter_word(path: str) -> str | None:
@@ -264,24 +264,24 @@ def _interpreter_word(path: str) -> str | None:
     except OSError:
         return None  # not readable for us: executing it will fail
     words = first[2:].decode("utf-8", "replace").split() if first[:2] == b"#!" else []
-    if words and os.path.basename(words[0]) == "env":
+    if words and basename(words[0]) == "env":
         words = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
     return words[0] if words else None
 
 
 def _prefix(path: str, host: SandboxUser) -> Iterator[str]:
     """The installation that contains a program: the parent of its `bin`, or else its folder."""
-    holder = os.path.dirname(path)
-    if os.path.basename(holder) in ("bin", "Scripts", "shims"):
-        holder = os.path.dirname(holder)
+    holder = dirname(path)
+    if basename(holder) in ("bin", "Scripts", "shims"):
+        holder = dirname(holder)
     yield holder if _may_be_given(holder, host) else path
 
 
 def _python_environment(path: str, host: SandboxUser) -> Iterator[str]:
     """A virtual environment, its base installation, and the targets of its links."""
-    root = os.path.dirname(os.path.dirname(path))
+    root = dirname(dirname(path))
     try:
-        with open(os.path.join(root, "pyvenv.cfg"), encoding="utf-8", errors="replace") as file:
+        with open(join(root, "pyvenv.cfg"), encoding="utf-8", errors="replace") as file:
             lines = file.read(65536).splitlines()
     except OSError:
         return
@@ -289,9 +289,9 @@ def _python_environment(path: str, host: SandboxUser) -> Iterator[str]:
     for line in lines:
         key, _, value = line.partition("=")
         if key.strip() == "home":
-            base = os.path.realpath(os.path.join(value.strip(), "python3"))
+            base = realpath(join(value.strip(), "python3"))
             yield from _prefix(base, host)
-            yield from _prefix(os.path.join(value.strip(), "python3"), host)
+            yield from _prefix(join(value.strip(), "python3"), host)
     yield from _linked_folders(root, host)
 
 
@@ -301,8 +301,8 @@ def _linked_folders(environment: str, host: SandboxUser) -> Iterator[str]:
 
     for file in Path(environment).glob("lib/*/site-packages/*.pth"):
         for line in file.read_text("utf-8", "replace").splitlines():
-            if line.startswith("/") and os.path.isdir(line) and _may_be_given(line, host):
-                yield os.path.realpath(line)
+            if line.startswith("/") and isdir(line) and _may_be_given(line, host):
+                yield realpath(line)
 
 
 def _read_line(program: str, words: Sequence[str], folder: str) -> Launch | None:
@@ -313,19 +313,19 @@ def _read_line(program: str, words: Sequence[str], folder: str) -> Launch | None
     return parse((name if name in STARTERS else "sh", *words), folder)
 
 
-def with_paths(program: str, words: Sequence[str], folder: str) -> tuple[str, ...]:
+def with_paths(argv: Sequence[str], folder: str) -> tuple[str, ...]:
     """A command's arguments, with names of files and folders turned into paths such as `./notes`.
 
     Only after the script that an interpreter or `uv run` runs: before it, such a name is a command
     or a module.
 
     Args:
-        program: the program.
-        words: its arguments.
+        argv: the program and its arguments.
         folder: the working directory.
     """
+    program, *words = argv
     own = len(words)
-    if (launch := _read_line(os.path.basename(program), words, folder)) is not None:
+    if (launch := _read_line(basename(program), words, folder)) is not None:
         starter = launch.starters[0]
         own = len(starter.rest or ("", *launch.rest)) - 1
         own = 0 if starter.program == "uv" and not starter.verbs else own
@@ -336,7 +336,7 @@ def with_paths(program: str, words: Sequence[str], folder: str) -> tuple[str, ..
 def _with_path(word: str, folder: str) -> str:
     option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
     is_name = value and "/" not in value and not value.startswith("-")
-    if is_name and os.path.exists(os.path.join(folder, value)):
+    if is_name and exists(join(folder, value)):
         return f"{option}{equals}./{value}"
     return word
 
@@ -366,12 +366,12 @@ def _of_arguments(name: str, words: Sequence[str], folder: str, host: SandboxUse
 
 
 def _code(word: str, folder: str, host: SandboxUser, *, may_be_folder: bool) -> Iterator[str]:
-    path = os.path.abspath(os.path.join(folder, word))
-    real = os.path.realpath(path)
-    if os.path.isfile(real):
+    path = abspath(join(folder, word))
+    real = realpath(path)
+    if isfile(real):
         yield path
         yield _project(real, host)
-    elif may_be_folder and os.path.isdir(real) and _may_be_given(real, host):
+    elif may_be_folder and isdir(real) and _may_be_given(real, host):
         yield real
 
 
@@ -380,23 +380,19 @@ def _project(path: str, host: SandboxUser) -> str:
     before, modules, _ = path.partition("/node_modules/")
     if modules and _may_be_given(before + "/node_modules", host):
         return before + "/node_modules"
-    own = holder = os.path.dirname(path)
+    own = holder = dirname(path)
     while _may_be_given(holder, host):
-        if any(os.path.exists(os.path.join(holder, marker)) for marker in MARKERS):
+        if any(exists(join(holder, marker)) for marker in MARKERS):
             return holder
-        holder = os.path.dirname(holder)
+        holder = dirname(holder)
     return own if _may_be_given(own, host) else path
 
 
 def _may_be_given(folder: str, host: SandboxUser) -> bool:
     """True if a whole folder may be granted because a program is in it."""
-    real = os.path.realpath(folder)
+    real = realpath(folder)
     if real in (*_OF_OTHERS, "/tmp", "/etc"):  # noqa: S108  refused
         return False
-    if real == os.path.join(host.home, ".local") or is_inside(host.home, real):
+    if real == join(host.home, ".local") or is_inside(host.home, real):
         return False
     return not any(is_inside(each, real) or is_inside(real, each) for each in host.sensitive)
-
-
-def _is_of_system(path: str) -> bool:
-    return any(is_inside(path, each) for each in SYSTEM)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from os.path import expanduser, join, realpath
 from typing import TYPE_CHECKING
 
 from pipeguard.auth import resolve_arguments
@@ -102,12 +103,12 @@ class Sandbox:
         argv, runtime, self._in_use = prepare_program(
             command, folder, self._host, start=install, say=self._say
         )
-        words = with_paths(argv[0], argv[1:], folder)
+        words = with_paths(argv, folder)
         self._roots: StoredRoots | None = None
         if profile.roots:
             from pipeguard.isolation.roots import StoredRoots
 
-            place = os.path.join(isolation_folder(), ROOTS)
+            place = join(isolation_folder(), ROOTS)
             whose = f"{identity}\n{folder}"
             self._roots = StoredRoots(place, whose, profile, self._host, self._say)
             profile = self._roots.given.with_more(profile)  # whose limits count
@@ -263,7 +264,7 @@ def packages_folder() -> Path:
 
 def isolation_folder() -> str:
     """The folder for kept homes and fetched packages, and records and images of containers."""
-    return os.path.join(state_folder_text(), HOMES)
+    return join(state_folder_text(), HOMES)
 
 
 def installer(
@@ -276,7 +277,7 @@ def installer(
     """Start an installer isolated, which cannot mark its own package as complete."""
     from pipeguard.isolation.fetching import DONE, refusal_reporter
 
-    fixed = tuple(os.path.join(folder, DONE) for folder in profile.write)
+    fixed = tuple(join(folder, DONE) for folder in profile.write)
     return Sandbox(
         "installer",
         command,
@@ -291,7 +292,7 @@ def installer(
 
 def home_folder() -> str:
     """The user's home; an isolated server has its own at the same path."""
-    return os.path.realpath(os.path.expanduser("~"))
+    return realpath(expanduser("~"))
 
 
 def this_host() -> SandboxUser:
@@ -307,10 +308,10 @@ def this_host() -> SandboxUser:
     except KeyError:
         user = "user"
     else:
-        user, real = known.pw_name, os.path.realpath(known.pw_dir)
+        user, real = known.pw_name, realpath(known.pw_dir)
         if real != home:  # whatever HOME says, the keys are there
             sensitive = tuple(dict.fromkeys((*sensitive, *sensitive_paths(real, ()))))
-    packages = os.path.join(isolation_folder(), PACKAGES)
+    packages = join(isolation_folder(), PACKAGES)
     return SandboxUser(home, user, uid, os.getgid(), sensitive, packages)
 
 

@@ -8,10 +8,11 @@ the Secret Service, and of the clients in `pipeguard/clients`.
 from __future__ import annotations
 
 import os
+from os.path import islink, join, lexists, realpath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 # In the home. Keys and logins first, then what is run or read at the next login, then browsers,
 # then clients' configurations, which hold servers' secrets and decide what is started.
@@ -52,21 +53,21 @@ def sensitive_paths(home_folder: str, own_folders: Sequence[str]) -> tuple[str, 
         home_folder: the user's.
         own_folders: PipeGuard's own: settings, state and caches, wherever variables put them.
     """
-    real = os.path.realpath(home_folder)
+    real = realpath(home_folder)
     homes = dict.fromkeys((home_folder, real))
-    in_homes = (os.path.join(each, path) for each in homes for path in IN_HOME)
-    own = (path for folder in own_folders for path in (folder, os.path.realpath(folder)))
+    in_homes = (join(each, path) for each in homes for path in IN_HOME)
+    own = (path for folder in own_folders for path in (folder, realpath(folder)))
     return tuple(dict.fromkeys((*in_homes, *_link_targets(real), *own, *OF_SYSTEM)))
 
 
 def _link_targets(home_folder: str) -> Iterator[str]:
     """The targets of links, such as a folder of "dotfiles"."""
     above = {path[:end] for path in IN_HOME for end in range(len(path)) if path[end] == "/"}
-    moved = tuple(each for each in above if os.path.islink(os.path.join(home_folder, each)))
+    moved = [each for each in above if islink(join(home_folder, each))]
     for name in IN_HOME:
-        path = os.path.join(home_folder, name)
-        if os.path.islink(path) or (moved and any(is_inside(name, each) for each in moved)):
-            yield os.path.realpath(path)
+        path = join(home_folder, name)
+        if islink(path) or is_in_any(name, moved):
+            yield realpath(path)
 
 
 def find_hidden(granted: str, sensitive: Sequence[str], named: Sequence[str]) -> Iterator[str]:
@@ -75,9 +76,9 @@ def find_hidden(granted: str, sensitive: Sequence[str], named: Sequence[str]) ->
     Of one in which something is named, all the rest.
     """
     for path in sensitive:
-        is_hidden = path != granted and is_inside(path, granted) and os.path.lexists(path)
+        is_hidden = path != granted and is_inside(path, granted) and lexists(path)
         # What a link leads to is among the sensitive paths itself, and nothing covers a link.
-        if is_hidden and os.path.realpath(path) == path:
+        if is_hidden and realpath(path) == path:
             yield from _but(path, named)
 
 
@@ -89,12 +90,12 @@ def _but(path: str, named: Sequence[str]) -> Iterator[str]:
         yield path
         return
     for name in os.listdir(path):
-        inner = os.path.join(path, name)
-        if not os.path.islink(inner):
+        inner = join(path, name)
+        if not islink(inner):
             yield from _but(inner, named)
 
 
-def find_holder(path: str, sensitive: Sequence[str]) -> str | None:
+def find_holder(path: str, sensitive: Iterable[str]) -> str | None:
     """The sensitive path that is or contains a path."""
     return next((each for each in sensitive if is_inside(path, each)), None)
 
@@ -104,13 +105,19 @@ def is_inside(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
+def is_in_any(path: str, folders: Iterable[str]) -> bool:
+    """True if a path is one of these folders or inside one."""
+    return any(is_inside(path, each) for each in folders)
+
+
+def is_below(path: str, folders: Iterable[str]) -> bool:
+    """True if a path is inside one of these folders, and not only the folder itself."""
+    return any(path != each and is_inside(path, each) for each in folders)
+
+
 def outermost(paths: Collection[str]) -> list[str]:
     """The paths that are not inside another one of them, sorted."""
-    return [
-        path
-        for path in sorted(paths)
-        if not any(path != each and is_inside(path, each) for each in paths)
-    ]
+    return [path for path in sorted(paths) if not is_below(path, paths)]
 
 
 def session_sockets(uid: int) -> Iterator[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from os.path import abspath, isdir, isfile, join
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.run_later import find_run_later, is_held_back, is_of_git
 from pipeguard.isolation.runtimes import leaves, paths_among, read_alone
-from pipeguard.isolation.sensitive import find_holder, is_inside
+from pipeguard.isolation.sensitive import find_holder, is_in_any, is_inside
 from pipeguard.isolation.view import build_view
 
 if TYPE_CHECKING:
@@ -105,21 +106,20 @@ def server_view(
     alone = (*runtime.needed, *fixed, *held, *git)
     whole, later = without_nested(given, host, alone)
     needed = (*alone, *later)
-    code = (os.path.abspath(os.path.join(folder, word)) for word in arguments if "\0" not in word)
+    code = (abspath(join(folder, word)) for word in arguments if "\0" not in word)
     view = build_view(whole, host, needed, folder, kept_home)
     if profile.serves_git:
         from pipeguard.isolation.git_settings import find_settings  # of few servers
 
-        changed = next(filter(os.path.isdir, whole.write), folder)
+        changed = next(filter(isdir, whole.write), folder)
         settings = find_settings(host, os.environ, changed)
         view = view._replace(mounts=(*settings, *view.mounts))  # the user's grants cover them
-    return ServerView(whole, needed, view, tuple(filter(os.path.isfile, code)))
+    return ServerView(whole, needed, view, tuple(filter(isfile, code)))
 
 
 def _may_change_git(path: str, profile: Profile) -> bool:
     """True if an argument names a repository's own folder to change it: not `--exclude .git`."""
-    named = (each for each in profile.write if is_of_git(each))
-    return profile.serves_git or any(is_inside(path, each) for each in named)
+    return profile.serves_git or is_in_any(path, filter(is_of_git, profile.write))
 
 
 def given_among(
@@ -139,6 +139,6 @@ def given_among(
         folder: its working directory.
     """
     named = tuple(paths_among((*arguments, *profile.named), folder, host, profile.write))
-    folders = tuple(path for path in named if path not in needed and os.path.isdir(path))
-    files = filter(os.path.isfile, named)
-    return folders, tuple(path for path in files if not any(is_inside(path, f) for f in folders))
+    folders = tuple(path for path in named if path not in needed and isdir(path))
+    files = filter(isfile, named)
+    return folders, tuple(path for path in files if not is_in_any(path, folders))

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 from enum import Enum
+from os.path import dirname, isdir, isfile, islink, join, realpath
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.run_later import find_run_later
-from pipeguard.isolation.sensitive import find_hidden, find_holder, is_inside, outermost
+from pipeguard.isolation.sensitive import find_hidden, find_holder, is_in_any, is_inside, outermost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -151,13 +152,13 @@ def build_view(
     for path in needed:
         holder = find_holder(path, host.sensitive)
         is_ours = is_inside(path, host.packages) and path != host.packages
-        if holder and not is_ours and not _is_named(path, profile):
+        if holder and not is_ours and not is_in_any(path, (*profile.read, *profile.write)):
             raise PolicyError(
                 f"{path}: the server's program is in {holder}, which must be granted by name. If"
                 f" it may read it: --read {path}"
             )
     mounts = [*_system(), *_etc(host), *_own(host.home, kept_home)]
-    if os.path.islink("/var/run"):
+    if islink("/var/run"):
         mounts.append(Mount(MountKind.LINK, "/var/run", "/run"))
     git = profile.serves_git
     later = (
@@ -176,7 +177,7 @@ def build_view(
     inside = [*grants, *hidden]
     pins = _pin_folders([*mounts, *inside])
     mounts += sorted((*inside, *pins), key=lambda mount: _depth(mount.path))
-    if not any(is_inside(folder, path) for path in (*granted, *SYSTEM)):
+    if not is_in_any(folder, (*granted, *SYSTEM)):
         mounts.append(Mount(_kind_of_start(folder, mounts), folder))
     absent = tuple(_absent(granted, host, named, hidden))
     return FileView(tuple(mounts), folder, host.home, profile.limits.scratch, absent)
@@ -195,33 +196,29 @@ def filter_environment(variables: Mapping[str, str], view: FileView) -> dict[str
     seen = {MountKind.READ, MountKind.WRITE, MountKind.EMPTY}
     holders = tuple(mount.path for mount in view.mounts if mount.kind in seen)
     for name in _XDG_FOLDERS & variables.keys():
-        if not any(is_inside(variables[name], path) for path in holders):
+        if not is_in_any(variables[name], holders):
             dropped.add(name)  # then it is in its home
     kept = {name: value for name, value in variables.items() if name not in dropped}
     return kept | {"HOME": view.home}
 
 
-def _is_named(path: str, profile: Profile) -> bool:
-    return any(is_inside(path, each) for each in (*profile.read, *profile.write))
-
-
 def _system() -> Iterator[Mount]:
     for path in SYSTEM:
-        if os.path.islink(path):
+        if islink(path):
             yield Mount(MountKind.LINK, path, os.readlink(path))
-        elif os.path.isdir(path):
+        elif isdir(path):
             yield Mount(MountKind.READ, path, path)
 
 
 def _etc(host: SandboxUser) -> Iterator[Mount]:
     for name in ETC_FOLDERS:
-        path = os.path.join("/etc", name)
-        if os.path.isdir(path):
-            yield Mount(MountKind.READ, path, os.path.realpath(path))
+        path = join("/etc", name)
+        if isdir(path):
+            yield Mount(MountKind.READ, path, realpath(path))
     for name in ETC_FILES:
-        path = os.path.join("/etc", name)
-        if os.path.isfile(path):
-            yield Mount(MountKind.COPY, path, os.path.realpath(path))
+        path = join("/etc", name)
+        if isfile(path):
+            yield Mount(MountKind.COPY, path, realpath(path))
     name = host.user
     yield Mount(
         MountKind.TEXT,
@@ -260,14 +257,14 @@ def _grants(
 ) -> Iterator[Mount]:
     """Mounts for the grants. Fixed paths in a writable folder are read-only."""
     for path in sorted(granted, key=_depth):
-        if any(is_inside(path, each) for each in SYSTEM):
+        if is_in_any(path, SYSTEM):
             continue
-        real, is_link = os.path.realpath(path), os.path.islink(path)
+        real, is_link = realpath(path), islink(path)
         around = [granted[each] for each in _above(path) if each in granted]
         if around and (is_link or _is_in_it(granted[path], around, is_fixed=path in fixed)):
             continue
         if folder := _link_above(path, real, granted, host):
-            yield Mount(MountKind.LINK, folder, os.path.realpath(folder))
+            yield Mount(MountKind.LINK, folder, realpath(folder))
             continue
         # The target of a link is needed too, by its own path.
         yield Mount(MountKind.LINK, path, real) if is_link else Mount(granted[path], path, real)
@@ -278,9 +275,9 @@ def _link_above(path: str, real: str, granted: Mapping[str, MountKind], host: Sa
 
     A program finds its packages next to its real path, which it can only find by the link.
     """
-    if path == real or os.path.islink(path) or not any(is_inside(real, each) for each in granted):
+    if path == real or islink(path) or not is_in_any(real, granted):
         return ""
-    folder = next((each for each in reversed([*_above(path)]) if os.path.islink(each)), "")
+    folder = next((each for each in reversed([*_above(path)]) if islink(each)), "")
     others = (host.home, *(each for each in granted if each != path))
     return "" if any(is_inside(each, folder) for each in others) else folder
 
@@ -308,8 +305,8 @@ def _absent(
 ) -> Iterator[str]:
     for path in host.sensitive:
         is_named = any(is_inside(each, path) for each in named)
-        is_covered = any(is_inside(path, mount.path) for mount in hidden)
-        if not is_named and not is_covered and any(is_inside(path, each) for each in granted):
+        is_covered = is_in_any(path, (mount.path for mount in hidden))
+        if not is_named and not is_covered and is_in_any(path, granted):
             yield path
 
 
@@ -337,7 +334,7 @@ def _pin_folders(mounts: Sequence[Mount]) -> Iterator[Mount]:
 
 def _above(path: str) -> Iterator[str]:
     """The folders that contain a path, from inside to outside."""
-    while (folder := os.path.dirname(path)) != path:
+    while (folder := dirname(path)) != path:
         yield folder
         path = folder
 

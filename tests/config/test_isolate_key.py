@@ -8,7 +8,7 @@ from pipeguard.config.isolate_key import ENGINES, LIMITS, IsolateEntry, find_ent
 from pipeguard.config.policy_file import PolicyScope, parse_policy
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.engines import Isolation
-from pipeguard.isolation.profile import READERS
+from pipeguard.isolation.profile import NAMES
 from tests.snapshot import Snapshot
 
 TODAY = datetime.date(2026, 11, 20)
@@ -79,7 +79,7 @@ def test_entries_apply_by_the_servers_tags() -> None:
 
 
 def test_the_names_are_those_that_isolation_knows() -> None:
-    assert set(LIMITS) == set(READERS)
+    assert set(LIMITS) == set(NAMES)
     assert {Isolation.AUTO, Isolation.NONE} < set(ENGINES)
 
 

@@ -218,4 +218,4 @@ OWN_WORDS = {
 def test_a_name_alone_is_a_path_where_it_is_a_server_s_own(case: str, tmp_path: Path) -> None:
     program, words, read = OWN_WORDS[case]
     (tmp_path / "notes").mkdir(exist_ok=True)
-    assert list(with_paths(program, words, str(tmp_path))) == read
+    assert list(with_paths((program, *words), str(tmp_path))) == read

@@ -66,7 +66,7 @@ class Learner:
         self._package = package.key if package is not None else ""
         install = partial(installer, proxies=proxies)
         argv, runtime, self._in_use = prepare_program(command, folder, host, start=install, say=say)
-        words = with_paths(argv[0], argv[1:], folder)
+        words = with_paths(argv, folder)
         given, files = given_among(words, runtime.needed, Profile(), host, folder)
         system = _of_system(host, folder)
         program = (*runtime.needed, *files)

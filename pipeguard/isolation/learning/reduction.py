@@ -9,18 +9,18 @@ server writes in a hidden folder of the home are its own state, for which there 
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
+from os.path import dirname, exists, isdir, isfile, join, lexists, realpath, relpath
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation.egress.addresses import is_metadata
 from pipeguard.isolation.egress.hosts import PRIVATE, HostRules, parse_authority
 from pipeguard.isolation.learning.observed import LISTED, WRITTEN
-from pipeguard.isolation.profile import parse_path
-from pipeguard.isolation.sensitive import find_holder, is_inside
+from pipeguard.isolation.profile import parse_path, short_path
+from pipeguard.isolation.sensitive import find_holder, is_in_any, is_inside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from pipeguard.isolation.learning.observed import Observed
     from pipeguard.isolation.profile import Profile
@@ -105,7 +105,7 @@ def propose(observed: Observed, profile: Profile, host: SandboxUser) -> ProfileP
     """
     files = _Files(host)
     for path, use in sorted(observed.files.items()):
-        files.take(os.path.realpath(path), use)
+        files.take(realpath(path), use)
     grants, withheld = [*files.grants()], [*files.withheld]
     for entry in observed.hosts:
         target = parse_authority(entry.removesuffix(PRIVATE), 443)
@@ -119,7 +119,7 @@ def propose(observed: Observed, profile: Profile, host: SandboxUser) -> ProfileP
     present = tuple(grant for grant in grants if _is_given(grant, profile, host))
     added = tuple(grant for grant in grants if grant not in present)
     named = (*profile.read, *profile.write)
-    apart = tuple(each for each in withheld if not _inside(each.subject, named))
+    apart = tuple(each for each in withheld if not is_in_any(each.subject, named))
     return ProfileProposal(added, present, apart)
 
 
@@ -145,32 +145,32 @@ class _Files:
             self._withhold(verb, path, "not given unless you name it")
         elif is_written:
             self._take_written(path)
-        elif os.path.exists(path) and (use != LISTED or self._may_be_given(path)):
+        elif exists(path) and (use != LISTED or self._may_be_given(path)):
             self._read[path] = 1
 
     def grants(self) -> Iterator[Grant]:
         """The grants of files, folders that are written first."""
         home = self._host.home
         if self._own:
-            names = ", ".join(show_path(path, home) for path in sorted(self._own)[:ENOUGH])
+            names = ", ".join(short_path(path, home) for path in sorted(self._own)[:ENOUGH])
             yield Grant("keep_home", "true", f"it keeps files of its own in {names}")
         written = _outermost(self._fold_paths(self._written))
         read = {
             path: 1
             for path in self._read
-            if not _inside(path, written)
+            if not is_in_any(path, written)
             and path not in self._own_written  # the kept home has it, and it stays writable there
-            and not (_inside(path, self._own) and os.path.isdir(path))
+            and not (is_in_any(path, self._own) and isdir(path))
         }
         read = _outermost(self._fold_paths(read))
         for kind, verb, paths in (("write", "written", written), ("read", "read", read)):
             for path, count in sorted(paths.items())[:MOST]:
-                whole = "everything in it; " if os.path.isdir(path) else ""
+                whole = "everything in it; " if isdir(path) else ""
                 why = f"{whole}{count} {'path' if count == 1 else 'paths'} {verb}"
-                yield Grant(kind, show_path(path, home), why)
+                yield Grant(kind, short_path(path, home), why)
 
     def _withhold(self, verb: str, path: str, why: str) -> None:
-        what = f"{verb} {show_path(path, self._host.home)}"
+        what = f"{verb} {short_path(path, self._host.home)}"
         self.withheld.append(Withheld(what, why, path))
 
     def _take_written(self, path: str) -> None:
@@ -180,22 +180,22 @@ class _Files:
             self._own_written.add(path)
             return
         there = path
-        while not os.path.exists(there):
-            there = os.path.dirname(there)
-        if os.path.isfile(there) or self._may_be_given(there):
+        while not exists(there):
+            there = dirname(there)
+        if isfile(there) or self._may_be_given(there):
             self._written[there] = self._written.get(there, 0) + 1
         else:
-            shown = show_path(there, self._host.home)
+            shown = short_path(there, self._host.home)
             why = f"{shown} is given to no server as a whole: give it a folder in it"
             self._withhold("writes", path, why)
 
     def _folder_of_its_own(self, path: str) -> str | None:
         """The hidden folder of the home that contains a path: `~/.name`, or `~/.config/name`."""
         home = self._host.home
-        first, *_ = parts = os.path.relpath(path, home).split("/")
+        first, *_ = parts = relpath(path, home).split("/")
         if first in (".", "..") or not first.startswith("."):
             return None
-        return os.path.join(home, *parts[: _DEPTHS.get(first, 1)])
+        return join(home, *parts[: _DEPTHS.get(first, 1)])
 
     def _fold_paths(self, paths: Mapping[str, int]) -> dict[str, int]:
         """Replace the paths in a folder by the folder if there are enough of them."""
@@ -203,7 +203,7 @@ class _Files:
         while True:
             children: dict[str, list[str]] = defaultdict(list)
             for path in entries:
-                children[os.path.dirname(path)].append(path)
+                children[dirname(path)].append(path)
             for folder, inside in sorted(children.items(), reverse=True):
                 if len(inside) >= ENOUGH and folder not in entries and self._may_be_given(folder):
                     entries[folder] = sum(entries.pop(path) for path in inside)
@@ -212,26 +212,17 @@ class _Files:
                 return entries
 
     def _may_be_given(self, folder: str) -> bool:
-        if folder in SHARED or is_inside(self._host.home, folder) or not os.path.isdir(folder):
+        if folder in SHARED or is_inside(self._host.home, folder) or not isdir(folder):
             return False
-        held = (*self._own_written, *filter(os.path.lexists, self._host.sensitive))
+        held = (*self._own_written, *filter(lexists, self._host.sensitive))
         return not any(is_inside(each, folder) for each in held)
-
-
-def show_path(path: str, home_folder: str) -> str:
-    """A path as a person writes it."""
-    return "~" + path[len(home_folder) :] if is_inside(path, home_folder) else path
-
-
-def _inside(path: str, folders: Iterable[str]) -> bool:
-    return any(is_inside(path, folder) for folder in folders)
 
 
 def _outermost(paths: Mapping[str, int]) -> dict[str, int]:
     """The outermost paths, each with the number of paths in it."""
     found: dict[str, int] = {}
     for path in sorted(paths):  # a folder comes before its contents
-        holder = next((each for each in found if is_inside(path, each)), path)
+        holder = find_holder(path, found) or path
         found[holder] = found.get(holder, 0) + paths[path]
     return found
 
@@ -249,6 +240,6 @@ def _is_given(grant: Grant, profile: Profile, host: SandboxUser) -> bool:
         is_reached = name == grant.value or rules.may_be_private(target.host, target.port)
         return is_allowed and is_reached
     path = parse_path(grant.value, "/", host.home)
-    return _inside(
+    return is_in_any(
         path, profile.write if grant.kind == "write" else (*profile.write, *profile.read)
     )

@@ -83,7 +83,7 @@ class ServerCommand(NamedTuple):
         from pipeguard.isolation.view import SandboxUser
 
         host = SandboxUser(home_folder, "", 0, 0, (), "")
-        return folders_among(with_paths(self.argv[0], self.argv[1:], folder), folder, host)
+        return folders_among(with_paths(self.argv, folder), folder, host)
 
     def describe_needs(self, home_folder: str, variables: Mapping[str, str]) -> str:
         """List what a person must still know or name of a known server; empty if nothing.

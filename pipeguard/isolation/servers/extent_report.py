@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from pipeguard.isolation.extent import ITS_PROGRAM
+from pipeguard.isolation.profile import short_path, split_size
 from pipeguard.isolation.servers.command import ServerCommand
 from pipeguard.unicode.display import visible
 
@@ -26,7 +26,6 @@ LABEL = 16  # columns of a label, with the gap to its text
 INDENT = "    "
 MOST_LINES = 12  # of one label; `--json` has all
 NAMED = 2  # of one label in a summary
-_SIZES = ((1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"), (1, "bytes"))
 _IN_MEMORY = "in memory, empty at each start"
 _ITS_COMMAND = "its command"
 
@@ -140,18 +139,10 @@ def _limits(extent: Extent) -> str:
     return ", ".join(parts)
 
 
+def _size(count_bytes: int) -> str:
+    number, unit = split_size(count_bytes)
+    return f"{number:,} {unit or 'bytes'}"
+
+
 def _path(path: str) -> str:
     return visible(short_path(path))
-
-
-def _size(count_bytes: int) -> str:
-    return next(
-        f"{count_bytes // size:,} {unit}" for size, unit in _SIZES if count_bytes % size == 0
-    )
-
-
-def short_path(path: str, home_folder: str = "") -> str:
-    """A path with `~` for the home folder, by default that of this process."""
-    home_folder = home_folder or os.path.expanduser("~")
-    is_below = path == home_folder or path.startswith(f"{home_folder}/")
-    return f"~{path[len(home_folder) :]}" if is_below else path

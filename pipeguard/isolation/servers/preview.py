@@ -155,7 +155,7 @@ def _preview(
     home = home_path(isolation_folder(), identity) if profile.keeps_home else ""
     try:
         seen = server_view(
-            with_paths(argv[0], argv[1:], start),
+            with_paths(argv, start),
             runtime,
             profile,
             host=host,

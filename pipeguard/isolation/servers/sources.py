@@ -5,7 +5,7 @@ Reads no policy and starts nothing: `starter` and `preview` do.
 
 from __future__ import annotations
 
-import os
+from os.path import dirname, expanduser, realpath
 from typing import TYPE_CHECKING
 
 from pipeguard.config.isolate_key import IsolateEntry
@@ -50,7 +50,7 @@ def combine_grants(entries: Iterable[IsolateEntry]) -> Profile:
     profile = Profile()
     for entry in entries:
         try:
-            given = _read_grants(entry, profile.limits, os.path.expanduser("~"))
+            given = _read_grants(entry, profile.limits, expanduser("~"))
         except PolicyError as error:
             raise PolicyError(f"{error} It is under `isolate`, for {entry.server}.") from None
         profile = profile.with_more(given)
@@ -65,7 +65,7 @@ def _read_grants(entry: IsolateEntry, limits: ResourceLimits, folder: str) -> Pr
         limits: the defaults for limits it does not set.
         folder: the base of relative paths.
     """
-    home = os.path.expanduser("~")
+    home = expanduser("~")
     return Profile(
         tuple(parse_path(text, folder, home) for text in entry.read),
         tuple(parse_path(text, folder, home) for text in entry.write),
@@ -123,8 +123,8 @@ def named_paths(variables: Mapping[str, str], shipped: ShippedProfile | None) ->
     for name, path in variables.items():
         if "/" in path and not (is_secret_header(name) or _NO_DATA.fullmatch(name)):
             yield path
-            if defaults.get(name, "").startswith("~/") and os.path.dirname(path) not in SCRATCH:
-                yield os.path.dirname(path)
+            if defaults.get(name, "").startswith("~/") and dirname(path) not in SCRATCH:
+                yield dirname(path)
 
 
 def whole_profile(sources: Sequence[tuple[str, Profile]]) -> Profile:
@@ -167,5 +167,5 @@ def check_roots(name: str, *, is_shared: bool, is_container: bool) -> None:
 def _links(texts: Iterable[str], folder: str, home_folder: str) -> tuple[tuple[str, str], ...]:
     """Granted paths that are links, as written and resolved."""
     written = (written_path(text, folder, home_folder) for text in texts)
-    pairs = ((path, os.path.realpath(path)) for path in written)
+    pairs = ((path, realpath(path)) for path in written)
     return tuple((path, real) for path, real in pairs if path != real)

@@ -7,18 +7,19 @@ shown and granted.
 from __future__ import annotations
 
 import json
-import os
 from contextlib import suppress
+from os.path import dirname, exists, isabs, isdir, lexists, realpath
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.egress.addresses import is_metadata
 from pipeguard.isolation.egress.hosts import DEFAULT_PORTS, HostError, parse_authority, parse_port
 from pipeguard.isolation.egress.recording import allowing_entry
-from pipeguard.isolation.learning.reduction import SHARED, show_path
+from pipeguard.isolation.learning.reduction import SHARED
+from pipeguard.isolation.profile import short_path, written_path
 from pipeguard.isolation.run_later import holder_of_later, is_held_back
 from pipeguard.isolation.sandbox import this_host
-from pipeguard.isolation.sensitive import find_holder, is_inside, outermost
+from pipeguard.isolation.sensitive import find_holder, is_in_any, is_inside, outermost
 from pipeguard.isolation.view import SYSTEM
 from pipeguard.unicode.display import visible
 
@@ -93,7 +94,7 @@ def plan_grant(
     from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 
     entries: tuple[IsolateEntry, ...] = ()
-    if os.path.exists(path):
+    if exists(path):
         text = policy_text(path, PolicyScope.USER)
         entries = parse_policy(text, path, PolicyScope.USER, now=0.0, today=today).isolate
     host = this_host()
@@ -169,38 +170,32 @@ def is_covered(entry: IsolateEntry, grant: WallGrant, host: SandboxUser) -> bool
         name, *private = str(grant.value).partition("=")
         wider = "".join((name.removesuffix(":80").removesuffix(":443"), *private))
         return not {str(grant.value), wider}.isdisjoint(map(str, getattr(entry, grant.kind)))
-    path = _absolute(str(grant.value), host)
+    path = written_path(str(grant.value), "/", host.home)
     given = (*entry.write, *(entry.read if grant.kind == "read" else ()))
     return any(
         is_inside(path, folder) and not is_held_back(path, folder, host.home, host.sensitive)
-        for folder in (_absolute(text, host) for text in given)
+        for folder in (written_path(text, "/", host.home) for text in given)
     )
-
-
-def _absolute(text: str, host: SandboxUser) -> str:
-    """The path of a grant as the policy writes it, without following links."""
-    is_of_home = text == "~" or text.startswith("~/")
-    return os.path.normpath(f"{host.home}{text[1:]}" if is_of_home else os.path.join("/", text))
 
 
 def _grant_file(rule: str, path: str, host: SandboxUser, *, is_wide: bool) -> WallGrant:
     try:
-        real = os.path.realpath(path)
+        real = realpath(path)
     except OSError as error:  # as of /proc/1/root, which a server may name
         why = f"leads through a link that cannot be followed ({error.strerror})"
         raise PolicyError(f"{visible(path)} {why}.{BY_HAND}") from None
-    if not os.path.isabs(path) or not path.isprintable() or not real.isprintable():
+    if not isabs(path) or not path.isprintable() or not real.isprintable():
         raise PolicyError(f"{visible(path)!r} is not a path that a policy can hold.")
-    if not os.path.exists(real):
-        real = os.path.dirname(real)
-        if rule == READ or not os.path.isdir(real):
+    if not exists(real):
+        real = dirname(real)
+        if rule == READ or not isdir(real):
             raise NothingThereError(f"{visible(path)} is not on this machine: nothing to give.")
     _check_offered(rule, (path, real), host, is_wide=is_wide)
-    is_folder = os.path.isdir(real)
+    is_folder = isdir(real)
     named = [each for each in host.sensitive if is_folder and is_inside(each, real)]
-    there = outermost([*filter(os.path.lexists, named)])
-    holds = tuple(show_path(each, host.home) for each in there)
-    value = show_path(real, host.home)
+    there = outermost([*filter(lexists, named)])
+    holds = tuple(short_path(each, host.home) for each in there)
+    value = short_path(real, host.home)
     if holds and not is_wide:
         listed = ", ".join(visible(each) for each in holds[:MAX_LISTED])
         more = f" and {len(holds) - MAX_LISTED} more" if len(holds) > MAX_LISTED else ""
@@ -228,20 +223,20 @@ def _check_offered(rule: str, paths: tuple[str, str], host: SandboxUser, *, is_w
                 f"{visible(path)}: no server changes its own package or reads another's."
             )
         if (holder := find_holder(each, host.sensitive)) is not None:
-            shown = visible(show_path(holder, host.home))
+            shown = visible(short_path(holder, host.home))
             raise PolicyError(
                 f"{visible(path)}: {shown} may hold keys or logins, or decide what runs"
                 f" later.{BY_HAND}"
             )
         if rule == WRITE and (holder := holder_of_later(each, host.home)) is not None:
-            shown = visible(show_path(holder, host.home))
+            shown = visible(short_path(holder, host.home))
             raise PolicyError(
                 f"{visible(path)}: your programs run what is in {shown}, outside.{BY_HAND}"
             )
-    is_system = rule == WRITE and any(is_inside(real, each) for each in SYSTEM)
+    is_system = rule == WRITE and is_in_any(real, SYSTEM)
     is_home = real == host.home and not is_wide
     is_above = real != host.home and is_inside(host.home, real)
     if is_system or real in SHARED or is_home or is_above:
         more = "All of it is given with --wide." if is_home else "Give it a folder in it."
-        shown = visible(show_path(real, host.home))
+        shown = visible(short_path(real, host.home))
         raise PolicyError(f"{shown} is given to no server as a whole. {more}")
