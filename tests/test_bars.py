@@ -28,10 +28,10 @@ CAPS = {
     ("identity",): 6_049,
     ("config", "state", "auth"): 59_364,
     ("transports",): 47_156,
-    ("launch", "isolation"): 72_747,
+    ("launch", "isolation"): 72_159,
     ("runtime",): 16_713,
     ("gateway",): 63_156,
-    ("clients", "assess", "doctor", "demo"): 57_875,
+    ("clients", "assess", "doctor", "demo"): 57_823,
     ("ui",): 29_819,
     ("cli",): 39_619,
 }

@@ -31,8 +31,6 @@ A place is a path that begins with a folder, as `{home}/.cursor/mcp.json`, or wi
 `$CODEX_HOME`; it may contain `*`. It can differ by system: `{linux: …, macos: …, windows: …}`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from functools import cache

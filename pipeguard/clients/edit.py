@@ -4,8 +4,6 @@ Before a change is written, it is proven that not one character outside the entr
 that an independent parser reads the new text as the old one with exactly these entries changed.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple

@@ -3,8 +3,6 @@
 Reads; changes nothing. How a client writes entries is data of its YAML file (catalog.Shape).
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence

@@ -4,8 +4,6 @@ Knows folders, permissions and links, but not the content of a file.
 """
 
 # Path.resolve would follow links that matter.
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil

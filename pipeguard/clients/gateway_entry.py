@@ -4,8 +4,6 @@ Edits the text of a client's file, both ways, and proves that independent parser
 intended. Reads and writes no file.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count

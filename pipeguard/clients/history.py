@@ -5,8 +5,6 @@ files next to it may be synchronised or committed to git. Each folder has the wh
 and a record of the changed entries. No folder is written twice.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

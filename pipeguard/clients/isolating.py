@@ -1,7 +1,5 @@
 """Decides from an entry if its server is isolated, or could be."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Iterable

@@ -5,8 +5,6 @@ resolved: a link stays in its place when an upgrade replaces the folder behind i
 """
 
 # Path.resolve would follow links.
-from __future__ import annotations
-
 import os
 import shlex
 import shutil

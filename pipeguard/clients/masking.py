@@ -3,8 +3,6 @@
 Errs on the side of hiding: a wrong mask costs a person a look into the file.
 """
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -9,8 +9,6 @@ pip compiles the modules that it installs, uv does not, and a client may forbid 
 bytecode: then each start would take 120 ms more CPU.
 """
 
-from __future__ import annotations
-
 from compileall import compile_dir
 from importlib.util import find_spec
 from pathlib import Path

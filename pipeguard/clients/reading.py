@@ -4,8 +4,6 @@ An invalid file is read as far as possible, because some client may accept it; t
 the reason why it must not be changed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass

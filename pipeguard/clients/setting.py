@@ -3,8 +3,6 @@
 `plan` reads and decides; `carry_out` writes the plan, if the file is still the same.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path

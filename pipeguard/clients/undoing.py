@@ -7,8 +7,6 @@ guard's own words; one that was guarded before setup changed the file stays guar
 everything must go. Any other entry that starts PipeGuard is left and reported.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from enum import Enum

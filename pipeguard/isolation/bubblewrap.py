@@ -19,7 +19,7 @@ from pipeguard.isolation.covers import Doorway, covers_in_view
 from pipeguard.isolation.namespace import enter, pass_sockets
 from pipeguard.isolation.seccomp import filter_program
 from pipeguard.isolation.staging import stage, stage_view
-from pipeguard.isolation.view import MAX_FILE_BYTES, MountKind
+from pipeguard.isolation.view import MAX_FILE_BYTES, FileView, Mount, MountKind, SandboxedCommand
 from pipeguard.launch.child import Child, Command, start
 from pipeguard.launch.command import Confinement
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from pipeguard.isolation.cgroups import ControlGroup
     from pipeguard.isolation.ended_by_limit import Ended
     from pipeguard.isolation.profile import ResourceLimits
-    from pipeguard.isolation.view import FileView, Mount, SandboxedCommand
 
 
 PROGRAM = "bwrap"

@@ -25,6 +25,7 @@ from pipeguard.isolation.container_attendant import (
 from pipeguard.isolation.container_engines import LABEL, ContainerEngine, environment, find_podman
 from pipeguard.isolation.container_files import (
     COMMAND,
+    Files,
     mount_arguments,
     preamble,
     sort_files,
@@ -33,16 +34,21 @@ from pipeguard.isolation.container_files import (
 )
 from pipeguard.isolation.profile import Profile, ResourceLimits
 from pipeguard.isolation.seccomp import profile_text
-from pipeguard.isolation.view import Mount, MountKind, SandboxedCommand, build_view
+from pipeguard.isolation.view import (
+    FileView,
+    Mount,
+    MountKind,
+    SandboxedCommand,
+    SandboxUser,
+    build_view,
+)
 from pipeguard.launch.child import Child, Command, start
 from pipeguard.launch.command import NOT_RUNNABLE, Confinement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pipeguard.isolation.container_files import Files
     from pipeguard.isolation.ended_by_limit import Ended
-    from pipeguard.isolation.view import FileView, SandboxUser
 
 FOUND = "container"  # in the folder of isolation
 TRIAL_SECONDS = 20.0

@@ -18,19 +18,16 @@ import select
 import shutil
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import inf
 from os.path import isdir, join
 from time import monotonic, sleep
-from typing import TYPE_CHECKING
+from typing import NoReturn
 
 from pipeguard.isolation.cgroups import read_setting
 from pipeguard.isolation.namespace import CLONE_NEWNET, CLONE_NEWUSER, open_network, pass_sockets
 from pipeguard.launch.warden import outlive_run
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import NoReturn
 
 RECORDS = "containers"  # in the folder of isolation
 PREFIX = "pipeguard-"

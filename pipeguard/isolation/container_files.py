@@ -5,8 +5,6 @@ links and folders, no file. Containers sort their mounts by depth: of two at one
 counts, and a deeper one covers those above it.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import re
@@ -14,20 +12,16 @@ import secrets
 import socket
 import struct
 import tarfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from os.path import dirname, isdir, join
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pipeguard.isolation.egress.sockets import DNS_ADDRESS
 from pipeguard.isolation.sensitive import is_in_any, is_inside
-from pipeguard.isolation.view import Mount, MountKind, innermost
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from pipeguard.isolation.view import FileView
+from pipeguard.isolation.view import FileView, Mount, MountKind, innermost
 
 NOT_STARTED = 126
 STEPS, STEP_SECONDS = 500, 0.02  # for PipeGuard's sockets to be there

@@ -10,32 +10,24 @@ before the engine starts stays behind in the user namespace that the sandbox's w
 mounts of its own. It ends with the engine or the warden, and runs in a fork without threads.
 """
 
-from __future__ import annotations
-
 import ctypes
 import errno
 import os
 import select
 import signal
 import stat
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, NoReturn
 
 from pipeguard.isolation import mounting
 from pipeguard.isolation.mounting import open_folder
 from pipeguard.isolation.sensitive import is_inside
-from pipeguard.isolation.staging import STAGE, stage_view
-from pipeguard.isolation.view import MountKind
+from pipeguard.isolation.staging import STAGE, Staged, stage_view
+from pipeguard.isolation.view import FileView, MountKind
 from pipeguard.launch.command import Lifeline
 from pipeguard.launch.warden import outlive_run
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from typing import NoReturn
-
-    from pipeguard.isolation.staging import Staged
-    from pipeguard.isolation.view import FileView
 
 # linux/inotify.h
 CREATED, MOVED_TO, ONLY_FOLDERS, NO_LINKS, OVERFLOWN = 0x100, 0x80, 0x01000000, 0x02000000, 0x4000

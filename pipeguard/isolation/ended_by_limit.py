@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 
 from pipeguard.isolation.covers import UNCOVERED
 from pipeguard.isolation.profile import ResourceLimits, format_limit
-from pipeguard.launch.command import LOST, SIGNAL_BASE
+from pipeguard.launch.command import LOST, SIGNAL_BASE, Exit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from pipeguard.launch.command import Exit
 
     # Called once a server has ended: limits that its control group saw it run into, and why it was
     # ended (WHY_ENDED), or 0.

@@ -1,7 +1,5 @@
 """The engines that isolate servers, and which one a request means."""
 
-from __future__ import annotations
-
 import sys
 from enum import StrEnum
 

@@ -9,13 +9,12 @@ from pipeguard.isolation.git_settings import PLACE
 from pipeguard.isolation.profile import WRITE_ROOTS, Profile, ResourceLimits
 from pipeguard.isolation.run_later import changed_git
 from pipeguard.isolation.sensitive import is_below, is_in_any, is_inside
-from pipeguard.isolation.view import SYSTEM, MountKind
+from pipeguard.isolation.view import SYSTEM, Mount, MountKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pipeguard.isolation.server_view import ServerView
-    from pipeguard.isolation.view import Mount
 
 ITS_PROGRAM, ITS_PROJECT = "its program", "the project that its program is in"  # sources
 ITS_ARGUMENTS = "its arguments or variables"

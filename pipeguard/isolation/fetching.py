@@ -18,6 +18,7 @@ from pipeguard.isolation.packages import (
     NPM_HOSTS,
     PYPI,
     PYPI_HOSTS,
+    Package,
     find_program,
     install_commands,
     npm_install,
@@ -25,7 +26,7 @@ from pipeguard.isolation.packages import (
 )
 from pipeguard.isolation.profile import MEBIBYTE, Profile, ResourceLimits
 from pipeguard.isolation.removal import remove_what_can_be
-from pipeguard.isolation.runtimes import find_runtime, runtime_of_package
+from pipeguard.isolation.runtimes import Runtime, find_runtime, runtime_of_package
 from pipeguard.isolation.sensitive import sensitive_paths
 from pipeguard.isolation.shipped import find_profile
 from pipeguard.isolation.view import SandboxUser
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pipeguard.isolation.egress.judge import EgressRecord, Report
-    from pipeguard.isolation.packages import Package
-    from pipeguard.isolation.runtimes import Runtime
     from pipeguard.launch.child import Child
 
 REGISTRY_PORT = 443

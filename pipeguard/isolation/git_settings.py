@@ -6,20 +6,13 @@ somebody else and adds other files. The user's files themselves are not given: t
 them, in the folder that the server changes: settings included under a condition apply there.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
+from collections.abc import Iterator, Mapping
 from os.path import isfile, join, realpath
-from typing import TYPE_CHECKING
 
 from pipeguard.isolation.sensitive import find_holder
-from pipeguard.isolation.view import Mount, MountKind
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from pipeguard.isolation.view import SandboxUser
+from pipeguard.isolation.view import Mount, MountKind, SandboxUser
 
 PLACE = "/etc/gitconfig"  # that git and its libraries read below a repository's own configuration
 EXCLUDES, IGNORED = "core.excludesFile", f"{PLACE}.ignore"

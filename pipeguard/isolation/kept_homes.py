@@ -4,18 +4,13 @@ Mount points are made from outside without following links. The engine would fol
 server left at its last run, and make folders and files wherever that leads.
 """
 
-from __future__ import annotations
-
 import os
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
 from os.path import dirname, isdir, join
-from typing import TYPE_CHECKING
 
 from pipeguard.isolation.view import Mount
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 IDENTITY_DIGITS = 24
 NAME_FILE = "server"  # next to a home: its owner

@@ -11,17 +11,11 @@ hatch_build.py). If it was not built, or the kernel is too old, the server runs 
 `pipeguard doctor isolation` says so.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import sys
-from typing import TYPE_CHECKING
 
-from pipeguard.isolation.view import MountKind
-
-if TYPE_CHECKING:
-    from pipeguard.isolation.view import FileView
+from pipeguard.isolation.view import FileView, MountKind
 
 PROGRAM = os.path.join(os.path.dirname(__file__), "_landlock")
 CREATE_RULESET, ONLY_VERSION = 444, 1  # alike on all machines; linux/landlock.h

@@ -6,8 +6,6 @@ mounted: the path cannot be replaced between a check and the mount.
 Runs in the process that becomes the server, between fork and exec, without threads.
 """
 
-from __future__ import annotations
-
 import ctypes
 import errno
 import os

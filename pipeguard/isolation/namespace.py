@@ -7,22 +7,17 @@ granted is refused by name and reported, not just unreachable.
 Runs in the process that becomes the server, between fork and exec, without threads.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import socket
 import struct
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from fcntl import ioctl
-from typing import TYPE_CHECKING
 
 from pipeguard.isolation.cgroups import write_setting
 from pipeguard.isolation.egress.sockets import open_sockets, send_sockets
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 assert sys.platform == "linux"  # noqa: S101  tells mypy which system's names to look up
 

@@ -6,22 +6,16 @@ that has the registry, an empty folder and nothing of the server's. From then on
 from that folder, which it can read and not change, without the registry.
 """
 
-from __future__ import annotations
-
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from os.path import exists, isfile, join, realpath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pipeguard.errors import LaunchError
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.identity.launch import parse
+from pipeguard.identity.launch import Starter, parse
 from pipeguard.identity.launchers import PACKAGES
 from pipeguard.isolation.sensitive import is_inside
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from pipeguard.identity.launch import Starter
 
 NPM, PYPI = "npm", "pypi"
 NPM_HOSTS = ("registry.npmjs.org",)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from os.path import exists, expanduser, join, normpath, realpath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.isolation.sensitive import find_holder, sensitive_paths
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 MEBIBYTE = 1024 * 1024
 _UNITS = {"": 1, "k": 1024, "m": MEBIBYTE, "g": 1024 * MEBIBYTE, "t": 1024 * 1024 * MEBIBYTE}

@@ -4,19 +4,14 @@ Git runs the programs that its settings, hooks and index lead to, whoever wrote 
 `core.fsmonitor`); editors, clients and shells run the commands in their own files.
 """
 
-from __future__ import annotations
-
 import os
 import struct
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from os.path import abspath, basename, dirname, isdir, islink, join, lexists, realpath
-from typing import TYPE_CHECKING
 
 from pipeguard.isolation.sensitive import find_holder, is_below, is_in_any, is_inside, outermost
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
 
 GIT = ".git"
 DEPTH = 6  # of folders in the one that is given

@@ -12,17 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.identity.launch import Form, parse
+from pipeguard.identity.launch import Form, Launch, parse
 from pipeguard.identity.launchers import FOLDERS, STARTERS
 from pipeguard.isolation.sensitive import is_in_any, is_inside
-from pipeguard.isolation.view import SYSTEM
+from pipeguard.isolation.view import SYSTEM, SandboxUser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pipeguard.identity.launch import Launch
     from pipeguard.isolation.profile import Profile
-    from pipeguard.isolation.view import SandboxUser
     from pipeguard.launch.command import Command
 
 MARKERS = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from functools import partial
 from os.path import expanduser, join, realpath
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from pipeguard.auth import resolve_arguments
 from pipeguard.config.directories import cache_folder, config_folder
@@ -21,25 +21,22 @@ from pipeguard.isolation.engines import Isolation
 from pipeguard.isolation.kept_homes import make_home, make_places
 from pipeguard.isolation.packages import find_package
 from pipeguard.isolation.profile import Profile
-from pipeguard.isolation.runtimes import find_runtime, starting_folder, with_paths
+from pipeguard.isolation.runtimes import Runtime, find_runtime, starting_folder, with_paths
 from pipeguard.isolation.sensitive import sensitive_paths, session_sockets
 from pipeguard.isolation.server_view import server_view
 from pipeguard.isolation.view import SandboxedCommand, SandboxUser, filter_environment
-from pipeguard.launch.child import Command
+from pipeguard.launch.child import Child, Command
 from pipeguard.state.paths import state_folder_text
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Mapping
     from pathlib import Path
-    from typing import IO
 
     from pipeguard.isolation.egress.judge import Report
     from pipeguard.isolation.egress.outer_proxy import OuterProxies
     from pipeguard.isolation.ended_by_limit import Ended
     from pipeguard.isolation.roots import StoredRoots
-    from pipeguard.isolation.runtimes import Runtime
-    from pipeguard.launch.child import Child
 
 HOMES, PACKAGES, ROOTS = "isolation", "packages", "roots"  # in the state folder, and in that one
 WEB_PORTS = frozenset({80, 443})  # connections to these are refused by name and reported

@@ -5,14 +5,9 @@ Docker, npm, PyPI, Cargo, GitHub's, GitLab's and HashiCorp's command lines, of C
 the Secret Service, and of the clients in `pipeguard/clients`.
 """
 
-from __future__ import annotations
-
 import os
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from os.path import islink, join, lexists, realpath
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 # In the home. Keys and logins first, then what is run or read at the next login, then browsers,
 # then clients' configurations, which hold servers' secrets and decide what is started.

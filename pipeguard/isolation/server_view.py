@@ -1,23 +1,16 @@
 """The view of an isolated server, from its command and profile; starts nothing, makes nothing."""
 
-from __future__ import annotations
-
 import os
+from collections.abc import Sequence
 from os.path import abspath, isdir, isfile, join
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.run_later import find_run_later, is_held_back, is_of_git
-from pipeguard.isolation.runtimes import leaves, paths_among, read_alone
+from pipeguard.isolation.runtimes import Runtime, leaves, paths_among, read_alone
 from pipeguard.isolation.sensitive import find_holder, is_in_any, is_inside
-from pipeguard.isolation.view import build_view
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pipeguard.isolation.runtimes import Runtime
-    from pipeguard.isolation.view import FileView, SandboxUser
+from pipeguard.isolation.view import FileView, SandboxUser, build_view
 
 
 def without_nested(

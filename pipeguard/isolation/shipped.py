@@ -4,17 +4,13 @@ JSON, because a server waits while it is read, and to import a reader of YAML ta
 tried with the package itself; none gives a file of the user's.
 """
 
-from __future__ import annotations
-
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pipeguard.isolation.profile import Profile
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 FILE = Path(__file__).with_name("profiles.json")
 

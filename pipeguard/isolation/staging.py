@@ -5,13 +5,12 @@ checked. So each path is opened without following links, and mounted with its co
 namespace of this process's own. The engine takes it from there.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pipeguard.isolation.mounting import (
     bind,
@@ -21,12 +20,7 @@ from pipeguard.isolation.mounting import (
     open_folder,
 )
 from pipeguard.isolation.sensitive import is_inside
-from pipeguard.isolation.view import ETC_FOLDERS, SYSTEM, Mount, MountKind
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pipeguard.isolation.view import FileView
+from pipeguard.isolation.view import ETC_FOLDERS, SYSTEM, FileView, Mount, MountKind
 
 # Covered only in a namespace of our own: it is never granted, and no engine needs it.
 STAGE = "/sys"

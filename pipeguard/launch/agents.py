@@ -5,8 +5,6 @@ it is. A process is refused in a shell that an agent marks as its own, below a g
 `serve`), and below a guard's client.
 """
 
-from __future__ import annotations
-
 import os
 import socket
 import struct

@@ -6,14 +6,11 @@ No `dataclasses`, which costs 10 ms: the server is not running yet.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from pipeguard.errors import LaunchError
 from pipeguard.records import NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from typing import Final
 
 # Exit codes of a POSIX shell (XCU 2.8.2); a command killed by signal n exits with SIGNAL_BASE + n.
 NOT_FOUND, NOT_RUNNABLE, SIGNAL_BASE = 127, 126, 128

@@ -21,13 +21,10 @@ client's own value. Such a variable is withheld, and `--env NAME` passes it.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
 
 from pipeguard.errors import LaunchError
 from pipeguard.records import NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
 
 ALLOWED = frozenset(
     {

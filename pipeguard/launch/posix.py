@@ -14,16 +14,13 @@ import select
 import signal
 import sys
 from _thread import allocate_lock
+from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from pipeguard.errors import LaunchError
 from pipeguard.launch.command import NOT_FOUND, NOT_RUNNABLE, Command, Exit
 from pipeguard.transports.descriptors import shut_writing, take_standard, widen
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 assert sys.platform != "win32"  # noqa: S101  tells mypy which system's names to look up
 

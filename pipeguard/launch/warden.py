@@ -16,16 +16,13 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import NoReturn
 
 from pipeguard.launch.command import Command, Lifeline
 from pipeguard.launch.environment import find_parent
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import NoReturn
 
 assert sys.platform != "win32"  # noqa: S101  tells mypy which system's names to look up
 

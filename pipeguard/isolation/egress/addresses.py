@@ -5,22 +5,22 @@ a private network. Sources: the IANA registries of special addresses (RFC 6890),
 IPv6).
 """
 
-from __future__ import annotations
-
 import re
 import socket
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
-from typing import TYPE_CHECKING
 
 from pipeguard.detect.checks.addresses import Reach, classify_ip, find_reach
 from pipeguard.detect.words import hosts as host_words
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.isolation.egress.hosts import PRIVATE, HostError, parse_entry
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from pipeguard.isolation.egress.hosts import Address, Host, HostRules
+from pipeguard.isolation.egress.hosts import (
+    PRIVATE,
+    Address,
+    Host,
+    HostError,
+    HostRules,
+    parse_entry,
+)
 
 MAX_ADDRESSES = 8  # tried of one name
 _METADATA_NAME = lazy_regex(rf"(?:.+\.)?(?:{host_words.alternatives('METADATA_NAMES')})", re.ASCII)

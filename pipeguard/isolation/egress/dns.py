@@ -4,17 +4,12 @@ One question a message, of class IN, without compression. A name that is not to 
 exist: C libraries give up at once at NXDOMAIN; at REFUSED they ask again and wait.
 """
 
-from __future__ import annotations
-
 import struct
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from pipeguard.isolation.egress.hosts import LOCALHOST, LOOPBACK
-
-if TYPE_CHECKING:
-    from pipeguard.isolation.egress.hosts import Address, Host
+from pipeguard.isolation.egress.hosts import LOCALHOST, LOOPBACK, Address, Host
 
 # All addresses are local in the sandbox's network. These look public, because a careful program
 # refuses to fetch from a private or loopback address; they are given out to no public service (11/8

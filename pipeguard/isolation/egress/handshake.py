@@ -3,8 +3,6 @@
 No I/O: bytes may come in any pieces. Each connection makes one request.
 """
 
-from __future__ import annotations
-
 from enum import IntEnum
 from ipaddress import ip_address
 

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.lazy_regex import lazy_regex
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 DEFAULT_PORTS = frozenset({443, 80})
 PRIVATE = "=private"  # after a host: its name may lead into a private network

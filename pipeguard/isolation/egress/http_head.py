@@ -4,8 +4,6 @@ Knows CONNECT and the absolute form with `http:`. Ambiguous syntax is refused: b
 folded lines, white space before a colon, two lengths, a length next to a transfer coding.
 """
 
-from __future__ import annotations
-
 import re
 from typing import NamedTuple
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from binascii import b2a_base64
+from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pipeguard.detect.checks.addresses import Reach, find_reach
 from pipeguard.isolation.egress.hosts import (
@@ -20,9 +21,6 @@ from pipeguard.isolation.egress.hosts import (
     parse_host,
 )
 from pipeguard.secrets_in_use import in_use
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 WEB_PORT = 80
 HTTP, HTTPS = "http", "https"

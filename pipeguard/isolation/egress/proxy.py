@@ -13,11 +13,10 @@ from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
 from pipeguard.isolation.egress.refused_connections import RefusedConnections
-from pipeguard.isolation.egress.sockets import receive_sockets
+from pipeguard.isolation.egress.sockets import EgressSockets, receive_sockets
 
 if TYPE_CHECKING:
     from pipeguard.isolation.egress.hosts import HostRules
-    from pipeguard.isolation.egress.sockets import EgressSockets
     from pipeguard.isolation.egress.state import EgressState
 
 CLOSE_SECONDS = 5.0

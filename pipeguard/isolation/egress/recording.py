@@ -3,11 +3,9 @@
 Repeated refusals are written once a minute with a count, so that they cannot fill the audit.
 """
 
-from __future__ import annotations
-
 import time
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
 
 from pipeguard.firewall.finding import Action, Finding, Severity
 from pipeguard.isolation.egress.addresses import is_metadata, is_own, is_private
@@ -16,6 +14,7 @@ from pipeguard.isolation.egress.hosts import (
     LOCALHOST,
     LOOPBACK,
     PRIVATE,
+    Host,
     HostAndPort,
     HostError,
     is_localhost,
@@ -25,11 +24,6 @@ from pipeguard.isolation.egress.hosts import (
 )
 from pipeguard.isolation.egress.judge import OF_A_PROXY, EgressReason, EgressRecord, EgressWay, Wall
 from pipeguard.state.verdict_writer import EndedConnection
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from pipeguard.isolation.egress.hosts import Host
 
 PLACE = "connection"
 INTERVAL_SECONDS = 60.0

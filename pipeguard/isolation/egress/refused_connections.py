@@ -11,7 +11,7 @@ from threading import Lock
 from time import monotonic, time
 from typing import TYPE_CHECKING
 
-from pipeguard.isolation.egress.hosts import HostAndPort
+from pipeguard.isolation.egress.hosts import Address, HostAndPort
 from pipeguard.isolation.egress.judge import EgressRecord, EgressWay, find_refusal
 from pipeguard.isolation.egress.sockets import DNS_ADDRESS, SEEN_BYTES, receive, refused_target
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Sequence
 
-    from pipeguard.isolation.egress.hosts import Address
     from pipeguard.isolation.egress.state import EgressState
 
 MAX_AT_ONCE = 64  # different ones reported in a second

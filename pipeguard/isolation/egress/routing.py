@@ -19,9 +19,9 @@ from pipeguard.isolation.egress.addresses import (
     is_usable,
     usable_addresses,
 )
-from pipeguard.isolation.egress.hosts import LOOPBACK, is_localhost
+from pipeguard.isolation.egress.hosts import LOOPBACK, Address, Host, HostAndPort, is_localhost
 from pipeguard.isolation.egress.judge import EgressReason
-from pipeguard.isolation.egress.outer_proxy import HTTPS, OuterProxies, OuterProxyError
+from pipeguard.isolation.egress.outer_proxy import HTTPS, OuterProxies, OuterProxy, OuterProxyError
 from pipeguard.isolation.egress.outer_tunnel import (
     OuterTunnelEnd,
     OuterTunnelError,
@@ -32,8 +32,6 @@ from pipeguard.isolation.egress.tunnel import TunnelEnd
 if TYPE_CHECKING:
     import ssl
 
-    from pipeguard.isolation.egress.hosts import Address, Host, HostAndPort
-    from pipeguard.isolation.egress.outer_proxy import OuterProxy
     from pipeguard.isolation.egress.state import EgressState, ReadBuffer
 
 

@@ -26,16 +26,14 @@ from pipeguard.isolation.egress.routing import (
     RouteRefusedError,
     describe_error,
 )
-from pipeguard.isolation.egress.sockets import BACKLOG
-from pipeguard.isolation.egress.state import ReadBuffer
+from pipeguard.isolation.egress.sockets import BACKLOG, EgressSockets
+from pipeguard.isolation.egress.state import EgressState, ReadBuffer
 from pipeguard.isolation.egress.tunnel import TunnelEnd
 
 if TYPE_CHECKING:
     import socket
 
     from pipeguard.isolation.egress.refused_connections import RefusedConnections
-    from pipeguard.isolation.egress.sockets import EgressSockets
-    from pipeguard.isolation.egress.state import EgressState
 
 LINGER_SECONDS = 2.0  # for a client to read why it was refused
 MORE_SECONDS = 10.0  # without a byte, for a client that sent a second request

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeguard.errors import LaunchError, StateError
-from pipeguard.isolation.learning.observed import save
+from pipeguard.isolation.learning.observed import Observed, save
 from pipeguard.isolation.learning.tracer import OPTIONS, Tracer, obstacle, strace_here
 from pipeguard.isolation.packages import find_package
 from pipeguard.isolation.profile import Profile
@@ -15,7 +15,7 @@ from pipeguard.isolation.runtimes import starting_folder, with_paths
 from pipeguard.isolation.sandbox import add_secrets, installer, prepare_program, this_host
 from pipeguard.isolation.sensitive import is_inside
 from pipeguard.isolation.server_view import given_among
-from pipeguard.isolation.view import ETC_FILES, ETC_FOLDERS, SCRATCH, SYSTEM
+from pipeguard.isolation.view import ETC_FILES, ETC_FOLDERS, SCRATCH, SYSTEM, SandboxUser
 from pipeguard.launch.child import Child, Command, start
 from pipeguard.launch.command import NOT_RUNNABLE, Confinement
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from pipeguard.isolation.egress.outer_proxy import OuterProxies
-    from pipeguard.isolation.learning.observed import Observed
-    from pipeguard.isolation.view import SandboxUser
 
 KERNEL = ("/proc", "/sys", "/dev")
 _SYSTEM_FILES = ("passwd", "group", "nsswitch.conf", "resolv.conf", "hosts")  # a sandbox's own

@@ -3,21 +3,16 @@
 Bounded: a server that opens a million files fills no disk; that more was seen is noted.
 """
 
-from __future__ import annotations
-
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from pipeguard.config.atomic_write import replace_file
 from pipeguard.errors import StateError
 from pipeguard.state.paths import existing_state_folder, state_folder
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 FOLDER = "learned"
 SUFFIX = ".json"

@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation.egress.addresses import is_metadata
 from pipeguard.isolation.egress.hosts import PRIVATE, HostRules, parse_authority
-from pipeguard.isolation.learning.observed import LISTED, WRITTEN
-from pipeguard.isolation.profile import parse_path, short_path
+from pipeguard.isolation.learning.observed import LISTED, WRITTEN, Observed
+from pipeguard.isolation.profile import Profile, parse_path, short_path
 from pipeguard.isolation.sensitive import find_holder, is_in_any, is_inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pipeguard.isolation.learning.observed import Observed
-    from pipeguard.isolation.profile import Profile
     from pipeguard.isolation.view import SandboxUser
 
 ENOUGH = 3  # entries of a folder that make the folder

@@ -4,8 +4,6 @@ Looking at a file (stat(2), access(2), readlink(2)) is not traced: programs ask 
 they never open. Files that do not exist are ignored, too, unless the server tried to write them.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import select
@@ -13,18 +11,15 @@ import shutil
 import socket
 import stat
 import subprocess
+from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from threading import Thread
-from typing import TYPE_CHECKING
 
 from pipeguard.isolation.egress.addresses import is_private
 from pipeguard.isolation.egress.dns import DnsError, parse_question
 from pipeguard.isolation.egress.hosts import PRIVATE, HostAndPort, parse_host
 from pipeguard.isolation.learning.observed import LISTED, READ, WRITTEN, Observed
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 COMPILED = "/__pycache__"
 MAX_HOSTS = 1_000

@@ -1,21 +1,14 @@
 """A server's command line, as isolation reads it; starts nothing, and fetches nothing."""
 
-from __future__ import annotations
-
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from pipeguard.config.isolate_key import find_entries
+from pipeguard.config.isolate_key import IsolateEntry, find_entries
 from pipeguard.isolation.docker_servers import is_of_containers, parse_run
 from pipeguard.isolation.packages import find_package
-from pipeguard.isolation.shipped import find_profile
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from pipeguard.config.isolate_key import IsolateEntry
-    from pipeguard.isolation.shipped import ShippedProfile
+from pipeguard.isolation.shipped import ShippedProfile, find_profile
 
 
 class ServerCommand(NamedTuple):

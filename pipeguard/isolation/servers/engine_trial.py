@@ -1,7 +1,5 @@
 """Runs a program isolated by each engine, to say whether that works here."""
 
-from __future__ import annotations
-
 import os
 import sys
 from typing import NamedTuple

@@ -6,13 +6,12 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from pipeguard.isolation.extent import ITS_PROGRAM
+from pipeguard.isolation.extent import ITS_PROGRAM, Extent
 from pipeguard.isolation.profile import short_path, split_size
 from pipeguard.isolation.servers.command import ServerCommand
 from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
-    from pipeguard.isolation.extent import Extent
     from pipeguard.isolation.servers.preview import ServerPreview
 
 Rows = dict[str, list[tuple[str, str]]]  # by label: a thing, and the source of the grant or ""

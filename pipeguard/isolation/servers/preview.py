@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.config.effective_policy import wrap_isolation
-from pipeguard.config.isolate_key import find_entries
+from pipeguard.config.isolate_key import IsolateEntry, find_entries
 from pipeguard.errors import LaunchError, PipeGuardError
 from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation.docker_servers import Hardened, harden, is_of_containers
@@ -15,26 +15,21 @@ from pipeguard.isolation.engines import Isolation, choose_engine
 from pipeguard.isolation.extent import Extent, compute_extent
 from pipeguard.isolation.fetching import fetched_runtime, newest
 from pipeguard.isolation.kept_homes import home_path
-from pipeguard.isolation.learning.observed import load
-from pipeguard.isolation.learning.reduction import propose
-from pipeguard.isolation.packages import find_package
+from pipeguard.isolation.learning.observed import Observed, load
+from pipeguard.isolation.learning.reduction import ProfileProposal, propose
+from pipeguard.isolation.packages import Package, find_package
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.runtimes import Runtime, find_runtime, starting_folder, with_paths
 from pipeguard.isolation.sandbox import isolation_folder, packages_folder, this_host
 from pipeguard.isolation.server_view import server_view
 from pipeguard.isolation.servers.sources import combine_grants, list_sources, whole_profile
-from pipeguard.isolation.shipped import find_profile
+from pipeguard.isolation.shipped import ShippedProfile, find_profile
 from pipeguard.launch.command import Command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.config.options import WrapOptions
-    from pipeguard.isolation.learning.observed import Observed
-    from pipeguard.isolation.learning.reduction import ProfileProposal
-    from pipeguard.isolation.packages import Package
-    from pipeguard.isolation.shipped import ShippedProfile
     from pipeguard.isolation.view import SandboxUser
 
 

@@ -25,14 +25,13 @@ from pipeguard.isolation.profile import (
     written_path,
 )
 from pipeguard.isolation.runtimes import starting_folder
-from pipeguard.isolation.shipped import find_profile
+from pipeguard.isolation.shipped import ShippedProfile, find_profile
 from pipeguard.isolation.view import SCRATCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pipeguard.config.options import WrapOptions
-    from pipeguard.isolation.shipped import ShippedProfile
     from pipeguard.launch.command import Command
 
 # Variables that name credentials, or folders of programs or of the system: no data of a server.

@@ -16,7 +16,7 @@ from pipeguard.isolation.docker_servers import is_of_containers
 from pipeguard.isolation.engines import Isolation, choose_engine
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.servers.outer_proxies import outer_proxies
-from pipeguard.launch.child import Command, start
+from pipeguard.launch.child import Child, Command, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from pipeguard.isolation.egress.recording import ConnectionRecorder
     from pipeguard.isolation.learning.learner import Learner
     from pipeguard.isolation.sandbox import Sandbox
-    from pipeguard.launch.child import Child
     from pipeguard.log import Log
     from pipeguard.state.verdict_writer import EndedConnection
     from pipeguard.transports.channel import Channel

@@ -20,7 +20,7 @@ from pipeguard.isolation.profile import short_path, written_path
 from pipeguard.isolation.run_later import holder_of_later, is_held_back
 from pipeguard.isolation.sandbox import this_host
 from pipeguard.isolation.sensitive import find_holder, is_in_any, is_inside, outermost
-from pipeguard.isolation.view import SYSTEM
+from pipeguard.isolation.view import SYSTEM, SandboxUser
 from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pipeguard.config.isolate_key import IsolateEntry
-    from pipeguard.isolation.view import SandboxUser
 
 
 MAX_LISTED = 4

@@ -12,7 +12,7 @@ from pipeguard.firewall.finding import Action, Finding, Severity
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.isolation.egress.judge import Wall
 from pipeguard.isolation.sensitive import is_inside
-from pipeguard.isolation.view import MountKind
+from pipeguard.isolation.view import FileView, MountKind
 from pipeguard.isolation.walls.grants import PORT, READ, WRITE
 from pipeguard.unicode.display import cut, visible
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pipeguard.firewall.protocol.json_values import JsonObject
     from pipeguard.firewall.session.guard import AnswerNote
     from pipeguard.isolation.sandbox import Sandbox
-    from pipeguard.isolation.view import FileView
 
 MAX_REFUSED = 1024  # connections that were refused last
 EXCERPT_CHARS = 80
