@@ -54,6 +54,7 @@ def test_what_was_asked_for_and_granted_is_announced_from_then_on() -> None:
         request("1", forwarded=False),
     ]
     flags: JsonObject = {"toolsListChanged": True, "resourcesListChanged": True}
-    methods.acknowledge([meant, *others], make_params(flags, {methods.SUBSCRIPTION_META: Number("1")}))
+    meta: JsonObject = {methods.SUBSCRIPTION_META: Number("1")}
+    methods.acknowledge([meant, *others], make_params(flags, meta))
     assert meant.announced_lists == {"tools"}
     assert {other.announced_lists for other in others} == {frozenset()}
