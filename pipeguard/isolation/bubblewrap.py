@@ -96,10 +96,10 @@ def start_confined(
         LaunchError: no filter of system calls is known for this machine, or the system has no
             descriptors or processes left.
     """
-    group = None
+    group = cgroups.ControlGroup(())
     if server.host.uid == 0:  # there resource limits do not bound processes
         cgroups.remove_stale()
-        group = cgroups.make_group(server.limits)
+        group = cgroups.make_group(server.limits) or group
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     covers = covers_in_view(server.view)
     doorway = Doorway(covers, say) if covers else None
@@ -108,8 +108,7 @@ def start_confined(
         child = start(Command(server.argv, {}, None, confinement))
     except BaseException:
         ours.close()
-        if group is not None:
-            group.remove()
+        group.remove()
         raise
     finally:
         theirs.detach()
@@ -117,16 +116,14 @@ def start_confined(
             os.close(descriptor)
 
     def end() -> tuple[tuple[str, ...], int]:
-        if group is not None:
-            group.close()
-        exceeded = () if group is None else group.exceeded_limits()
-        return exceeded, 0 if doorway is None else doorway.lifeline.reason
+        group.close()
+        return group.exceeded_limits(), 0 if doorway is None else doorway.lifeline.reason
 
     return child, ours, end
 
 
 def _confine(
-    server: SandboxedCommand, channel: int, group: ControlGroup | None, doorway: Doorway | None
+    server: SandboxedCommand, channel: int, group: ControlGroup, doorway: Doorway | None
 ) -> Confinement:
     """The start of a server's engine.
 
@@ -134,7 +131,7 @@ def _confine(
         server: the command. Its environment is set inside: bwrap itself runs outside, and
             `LD_PRELOAD` would make it load files that the server may write.
         channel: a descriptor of the Unix socket that its sockets are sent through.
-        group: the control group that bounds it; None if none can be made.
+        group: the control group that bounds it; without folders if none can be made.
         doorway: the covering process's descriptors, or None.
     """
     host, view = server.host, server.view
@@ -164,7 +161,7 @@ def _confine(
     argv += ["--", *_through_landlock(view, inherited), *server.argv]
 
     def prepare() -> None:
-        entrances = group.entrances() if group is not None else ()
+        entrances = group.entrances()
         enter(host.uid, host.gid)
         stage(staged)
         pass_sockets(server.ports, channel)
@@ -176,10 +173,9 @@ def _confine(
         for _, number, soft, hard in process_limits(server.limits):
             resource.setrlimit(number, (soft, hard))
 
-    leave = group.leave if group is not None else None
     lifeline = doorway.lifeline if doorway is not None else None
     fds = (read_from, *inherited, channel)
-    return Confinement(argv, fds, prepare, leave=leave, why_not=forbidden, lifeline=lifeline)
+    return Confinement(argv, fds, prepare, leave=group.leave, why_not=forbidden, lifeline=lifeline)
 
 
 def _through_landlock(view: FileView, inherited: list[int]) -> list[str]:

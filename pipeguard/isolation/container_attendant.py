@@ -10,7 +10,6 @@ It runs in a fork of PipeGuard without threads, and never returns.
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import secrets
@@ -26,6 +25,7 @@ from time import monotonic, sleep
 from typing import NoReturn
 
 from pipeguard.isolation.cgroups import read_setting
+from pipeguard.isolation.mounting import enter_namespace
 from pipeguard.isolation.namespace import CLONE_NEWNET, CLONE_NEWUSER, open_network, pass_sockets
 from pipeguard.launch.warden import outlive_run
 
@@ -103,7 +103,7 @@ def stale_records(folder: str) -> list[ContainerRecord]:
     Args:
         folder: of isolation.
     """
-    names: list[str] = []
+    names = []
     with suppress(FileNotFoundError):
         names = os.listdir(join(folder, RECORDS))
     records = (ContainerRecord(folder, name) for name in names if name.startswith(PREFIX))
@@ -223,7 +223,6 @@ def _join(process: int, name: str, kind: int) -> bool:
     if os.stat(path).st_ino == os.stat(f"/proc/self/ns/{name}").st_ino:
         return kind != CLONE_NEWNET
     descriptor = os.open(path, os.O_RDONLY)
-    if ctypes.CDLL(None, use_errno=True).setns(descriptor, kind):
-        raise OSError(ctypes.get_errno(), "setns")
+    enter_namespace(descriptor, kind)
     os.close(descriptor)
     return True

@@ -93,13 +93,15 @@ class ContainerEngine(NamedTuple):
                 killed while it made the container, the runtime has it still, and podman does not.
         """
         removed = self.call("rm", "--force", "--volumes", "--ignore", "--time", "0", name)
-        for folder in (runtime_folder(), "/run") if identity else ():
+        is_gone = removed.returncode == 0
+        if not identity:
+            return is_gone
+        for folder in (runtime_folder(), "/run"):
             for runtime in RUNTIMES:
                 if exists(join(folder, runtime, identity)):
                     _run((runtime, "delete", "--force", identity))
-        if identity:
-            remove_container_group(identity)
-        return removed.returncode == 0
+        remove_container_group(identity)
+        return is_gone
 
     def user(self, host: SandboxUser) -> tuple[str, ...]:
         """Options that run the server as PipeGuard's own user."""
@@ -115,6 +117,13 @@ class ContainerEngine(NamedTuple):
         # podman raises "nofile" and "nproc" unless they are set, which not every root may.
         for name, _, soft, hard in process_limits(limits):
             yield from ("--ulimit", f"{name}={soft}:{hard}")
+
+
+def _delete_remains(folder: str, identity: str) -> None:
+    """Make the runtimes that have a container in their folder delete it."""
+    for runtime in RUNTIMES:
+        if os.path.exists(os.path.join(folder, runtime, identity)):
+            _run((runtime, "delete", "--force", identity))
 
 
 def _run(command: tuple[str, ...], content: bytes = b"") -> subprocess.CompletedProcess[bytes]:

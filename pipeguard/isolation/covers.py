@@ -168,7 +168,7 @@ def hidden_trees() -> tuple[int, int]:
     return folder, file
 
 
-def cover_again(cover: Cover, trees: tuple[int, int]) -> None:
+def cover_again(cover: Cover, trees: tuple[int, ...]) -> None:
     """Cover an uncovered path in the mounts that this process sees; ignore a deleted one.
 
     Args:
@@ -325,7 +325,7 @@ class _SandboxMounts:
             OSError: the sandbox has ended.
         """
         for cover in self._covers:
-            trees = hidden_trees() if cover.is_hidden else (-1, -1)
+            trees = hidden_trees() if cover.is_hidden else ()
             self._enter()
             try:
                 cover_again(cover, trees)
@@ -334,8 +334,8 @@ class _SandboxMounts:
                 os.kill(self._process, signal.SIGKILL)
                 raise
             finally:
-                mounting.enter_mounts(self._own)
-                for tree in trees if cover.is_hidden else ():
+                mounting.enter_namespace(self._own)
+                for tree in trees:
                     os.close(tree)
 
     def _enter(self) -> None:
@@ -347,13 +347,13 @@ class _SandboxMounts:
             OSError: they are still incomplete after some time.
         """
         give_up = monotonic() + READY_SECONDS
-        mounting.enter_mounts(self._theirs)
+        mounting.enter_namespace(self._theirs)
         while not self._is_ready and (
             os.stat("/").st_dev == self._own_root or os.path.lexists("/oldroot")
         ):
-            mounting.enter_mounts(self._own)
+            mounting.enter_namespace(self._own)
             if monotonic() > give_up:
                 raise OSError(errno.ETIMEDOUT, "the sandbox is not ready")
             sleep(PAUSE_SECONDS)
-            mounting.enter_mounts(self._theirs)
+            mounting.enter_namespace(self._theirs)
         self._is_ready = True

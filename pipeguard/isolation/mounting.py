@@ -112,12 +112,18 @@ def make_read_only(place: int) -> None:
     _mount(None, place, None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_RELATIME | kept, None)
 
 
+def check_call(result: int, name: str, path: str | None = None) -> None:
+    """Raise the error of a call of the C library if it failed."""
+    if result < 0:
+        raise OSError(ctypes.get_errno(), name, path)
+
+
 def _set(place: int, flags: int) -> None:
     """Add flags to a mount, and to all mounts inside it."""
     wanted = _Attributes(flags, 0, 0, 0)
     to_all, size = AT_EMPTY_PATH | AT_RECURSIVE, ctypes.c_size_t(ctypes.sizeof(wanted))
-    if _LIBRARY.syscall(MOUNT_SETATTR, place, b"", to_all, ctypes.byref(wanted), size):
-        raise OSError(ctypes.get_errno(), "mount_setattr")
+    result = _LIBRARY.syscall(MOUNT_SETATTR, place, b"", to_all, ctypes.byref(wanted), size)
+    check_call(result, "mount_setattr")
 
 
 def _holds_mounts(place: int) -> bool:
@@ -132,8 +138,8 @@ def _mount(
     source: bytes | None, place: int, kind: bytes | None, flags: int, options: bytes | None
 ) -> None:
     target = b"/proc/self/fd/%d" % place
-    if _LIBRARY.mount(source, target, kind, ctypes.c_ulong(flags), options):
-        raise OSError(ctypes.get_errno(), "mount", os.fsdecode(target))
+    result = _LIBRARY.mount(source, target, kind, ctypes.c_ulong(flags), options)
+    check_call(result, "mount", os.fsdecode(target))
 
 
 def own_mounts() -> int:
@@ -142,19 +148,26 @@ def own_mounts() -> int:
     Raises:
         OSError: the kernel refuses.
     """
-    if _LIBRARY.unshare(CLONE_NEWNS):
-        raise OSError(ctypes.get_errno(), "unshare")
+    leave_namespaces(CLONE_NEWNS)
     return os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
 
 
-def enter_mounts(namespace: int) -> None:
-    """Enter the mounts of another namespace, at its root.
+def leave_namespaces(kinds: int) -> None:
+    """Move this process into new namespaces of these kinds.
+
+    Raises:
+        OSError: the kernel or a policy of this system does not allow it.
+    """
+    check_call(_LIBRARY.unshare(kinds), "unshare")
+
+
+def enter_namespace(namespace: int, kind: int = CLONE_NEWNS) -> None:
+    """Enter another namespace; mounts, at their root.
 
     Raises:
         OSError: it is not ours.
     """
-    if _LIBRARY.setns(namespace, CLONE_NEWNS):
-        raise OSError(ctypes.get_errno(), "setns")
+    check_call(_LIBRARY.setns(namespace, kind), "setns")
 
 
 def copy_detached(place: int) -> int:
@@ -167,8 +180,7 @@ def copy_detached(place: int) -> int:
     """
     flags = AT_EMPTY_PATH | AT_RECURSIVE | OPEN_TREE_CLONE | os.O_CLOEXEC
     tree: int = _LIBRARY.syscall(OPEN_TREE, place, b"", flags)
-    if tree < 0:
-        raise OSError(ctypes.get_errno(), "open_tree")
+    check_call(tree, "open_tree")
     _set(tree, MS_NOSUID | MS_NODEV)
     return tree
 
@@ -179,8 +191,8 @@ def attach(tree: int, place: int) -> None:
     Raises:
         OSError: the kernel refuses.
     """
-    if _LIBRARY.syscall(MOVE_MOUNT, tree, b"", place, b"", MOVE_EMPTY_PATHS):
-        raise OSError(ctypes.get_errno(), "move_mount")
+    result = _LIBRARY.syscall(MOVE_MOUNT, tree, b"", place, b"", MOVE_EMPTY_PATHS)
+    check_call(result, "move_mount")
 
 
 def detach(name: str) -> None:
@@ -189,5 +201,5 @@ def detach(name: str) -> None:
     Raises:
         OSError: nothing is mounted there.
     """
-    if _LIBRARY.umount2(os.fsencode(name), MNT_DETACH | UMOUNT_NOFOLLOW):
-        raise OSError(ctypes.get_errno(), "umount2", name)
+    result = _LIBRARY.umount2(os.fsencode(name), MNT_DETACH | UMOUNT_NOFOLLOW)
+    check_call(result, "umount2", name)

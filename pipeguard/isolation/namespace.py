@@ -7,7 +7,6 @@ granted is refused by name and reported, not just unreachable.
 Runs in the process that becomes the server, between fork and exec, without threads.
 """
 
-import ctypes
 import os
 import socket
 import struct
@@ -18,10 +17,11 @@ from fcntl import ioctl
 
 from pipeguard.isolation.cgroups import write_setting
 from pipeguard.isolation.egress.sockets import open_sockets, send_sockets
+from pipeguard.isolation.mounting import CLONE_NEWNS, leave_namespaces
 
 assert sys.platform == "linux"  # noqa: S101  tells mypy which system's names to look up
 
-CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x00020000, 0x10000000, 0x40000000  # linux/sched.h
+CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000  # linux/sched.h
 SIOCSIFFLAGS, IFF_UP_RUNNING = 0x8914, 0x41  # netdevice(7)
 # As rtnetlink(7) has them.
 RTM_NEWROUTE, REQUEST_CREATE_ACK, RTA_OIF = 24, 0x405, 4
@@ -42,8 +42,7 @@ def enter(uid: int, gid: int) -> None:
     Raises:
         OSError: the kernel or a policy of this system does not allow it.
     """
-    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET):
-        raise OSError(ctypes.get_errno(), "unshare")
+    leave_namespaces(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET)
     write_setting("/proc/self/setgroups", "deny")  # user_namespaces(7): before gid_map
     write_setting("/proc/self/uid_map", f"0 {uid} 1")
     write_setting("/proc/self/gid_map", f"0 {gid} 1")

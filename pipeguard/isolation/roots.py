@@ -61,7 +61,7 @@ class StoredRoots:
         self._is_writable = profile.roots == WRITE_ROOTS
         self._changeable = profile.write
         self._refused: set[str] = set()
-        stored: list[str] = []
+        stored = []
         with suppress(OSError, ValueError), open(self._path, encoding="utf-8") as file:
             stored = json.load(file)
             os.unlink(self._path)  # it is of one client, which names them again in this run
@@ -268,6 +268,8 @@ def _request_keys(message: dict[str, object]) -> Iterator[str]:
     ]
     for holder in (*outer, *(each.get("task") for each in outer)):
         asked = holder.get("inputRequests") if isinstance(holder, dict) else None
-        for key, request in asked.items() if isinstance(asked, dict) else ():
+        if not isinstance(asked, dict):
+            continue
+        for key, request in asked.items():
             if isinstance(request, dict) and request.get("method") == METHOD:
                 yield key

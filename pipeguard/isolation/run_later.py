@@ -39,7 +39,7 @@ def find_named(folder: str, names: Collection[str], *, with_links: bool = False)
     """
     level, left, names = [folder], MOST_ENTRIES, frozenset(names)
     for depth in range(DEPTH + 1):
-        below: list[str] = []
+        below = []
         for each in level:
             found, inner, seen = _scan_folder(each, names, left if depth < DEPTH else 0)
             yield from (path for path in found if with_links or not islink(path))

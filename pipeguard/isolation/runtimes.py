@@ -351,9 +351,9 @@ def _of_arguments(name: str, words: Sequence[str], folder: str, host: SandboxUse
             yield from _code(value or "", folder, host, may_be_folder=True)
     if starter.program == "uv":
         return
-    for option, value in starter.options:
-        for each in value.split(":") if value and option in _LOADING else ():
-            yield from _code(each, folder, host, may_be_folder=True)
+    loading = (value for option, value in starter.options if value and option in _LOADING)
+    for each in (path for value in loading for path in value.split(":")):
+        yield from _code(each, folder, host, may_be_folder=True)
     if launch.form is Form.MODULE and _may_be_given(folder, host):
         yield folder  # Python's first place to look
     # A script may have the name of a starter: `node ./mcp`.

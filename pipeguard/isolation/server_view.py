@@ -26,7 +26,7 @@ def without_nested(
     Returns:
         The profile, and files run later in folders that it no longer names: still read-only.
     """
-    kept: list[str] = []
+    kept = []
     fixed: list[str] = []
     for path in profile.write:
         around = [each for each in profile.write if each != path and is_inside(path, each)]

@@ -44,7 +44,7 @@ class Staged(NamedTuple):
 
 def stage_view(view: FileView) -> tuple[tuple[Mount, ...], tuple[Staged, ...]]:
     """The mounts that are left to an engine, and the staged ones."""
-    left: list[Mount] = []
+    left = []
     staged: list[tuple[Mount, list[Mount]]] = []
     holders: dict[str, int | None] = {}  # by the path of a mount: the staged one that it is in
     for mount in view.mounts:

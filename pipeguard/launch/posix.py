@@ -175,10 +175,10 @@ def start(command: Command) -> Child:
         LaunchError: the system has no descriptors or processes left.
     """
     threading = sys.modules.get("threading")  # if it is not imported, there are no other threads
-    has_others = threading is not None and threading.active_count() > 1
-    for name in ("ctypes", "pipeguard.launch.warden") if has_others else ():
-        with suppress(ImportError):
-            __import__(name)
+    if threading is not None and threading.active_count() > 1:
+        for name in ("ctypes", "pipeguard.launch.warden"):
+            with suppress(ImportError):
+                __import__(name)
     pipes: list[int] = []
     try:
         take_standard()

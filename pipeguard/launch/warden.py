@@ -336,7 +336,7 @@ def _descendants() -> list[int]:
     children: dict[int, list[int]] = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         children.setdefault(find_parent(int(name)), []).append(int(name))
-    descendants: list[int] = []
+    descendants = []
     generation = [os.getpid()]
     while generation:
         generation = [child for parent in generation for child in children.get(parent, ())]

@@ -140,8 +140,6 @@ def _labels(message: bytes, malformed: DnsError) -> tuple[list[bytes], int]:
 
 def _label_text(label: bytes) -> str:
     text = label.decode("ascii", "backslashreplace")
-    if text.isprintable() and "." not in text:
-        return text
     return "".join(c if c.isprintable() and c != "." else f"\\x{ord(c):02x}" for c in text)
 
 

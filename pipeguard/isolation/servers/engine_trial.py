@@ -25,42 +25,41 @@ class EngineState(NamedTuple):
     why: str
 
 
-def _try_bubblewrap() -> EngineState:
+def _try_bubblewrap() -> tuple[bool, str]:
     """Run a program isolated to test whether that works here."""
     from pipeguard.isolation.bubblewrap import describe_search, find, forbidden
 
     program = find()
     if program is None:
         why = f"it is not installed: {describe_search()}. Install the package `bubblewrap`"
-        return EngineState(Isolation.BUBBLEWRAP, works=False, why=f"{why} of your distribution.")
+        return False, f"{why} of your distribution."
     try:
         problem = _trial()
     except LaunchError as error:
         problem = str(error)
     if problem is None:
-        return EngineState(Isolation.BUBBLEWRAP, works=True, why=program)
+        return True, program
     reason = forbidden() or "the trial failed"
-    why = problem if reason in problem else f"{reason}: {problem}"
-    return EngineState(Isolation.BUBBLEWRAP, works=False, why=why)
+    return False, problem if reason in problem else f"{reason}: {problem}"
 
 
-def _try_container() -> EngineState:
+def _try_container() -> tuple[bool, str]:
     """Run a program in a container to test whether and how that works here."""
     from pipeguard.isolation.container import find_engine
     from pipeguard.isolation.sandbox import isolation_folder, this_host
 
     try:
-        found = find_engine(this_host(), isolation_folder(), is_new_trial=True).name
+        return True, find_engine(this_host(), isolation_folder(), is_new_trial=True).name
     except LaunchError as error:
-        return EngineState(Isolation.CONTAINER, works=False, why=str(error))
-    return EngineState(Isolation.CONTAINER, works=True, why=found)
+        return False, str(error)
 
 
 def try_engines() -> tuple[EngineState, ...]:
     """Run a program isolated by each engine to test which work here."""
     if sys.platform != "linux":
         return (EngineState("isolation", works=False, why="it needs Linux"),)
-    return _try_bubblewrap(), _try_container()
+    bubblewrap = EngineState(Isolation.BUBBLEWRAP, *_try_bubblewrap())
+    return bubblewrap, EngineState(Isolation.CONTAINER, *_try_container())
 
 
 def try_landlock() -> EngineState:
@@ -83,8 +82,8 @@ def find_engine_problem(requested: str) -> str:
         engine = choose_engine(requested)
     except LaunchError as error:
         return str(error)
-    state = _try_container() if engine == Isolation.CONTAINER else _try_bubblewrap()
-    return "" if state.works else f"{state.name}: {state.why}"
+    works, why = _try_container() if engine == Isolation.CONTAINER else _try_bubblewrap()
+    return "" if works else f"{engine}: {why}"
 
 
 def _trial() -> str | None:

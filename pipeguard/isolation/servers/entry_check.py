@@ -56,11 +56,12 @@ def check_entry(entry: YamlEntry) -> None:
     keys = entry.known_fields(IsolateEntry._fields)
     if "hosts" in keys:
         _check_hosts(keys["hosts"])
-    for item in keys["loopback"].items() if "loopback" in keys else ():
-        _check(item, item.text(), parse_port)
-    limits = keys["limits"] if "limits" in keys and keys["limits"].is_mapping else None
-    for name, item in limits.known_fields(LIMITS).items() if limits else ():
-        _check(item, item.text(), partial(_limit, name))
+    if "loopback" in keys:
+        for item in keys["loopback"].items():
+            _check(item, item.text(), parse_port)
+    if "limits" in keys and keys["limits"].is_mapping:
+        for name, item in keys["limits"].known_fields(LIMITS).items():
+            _check(item, item.text(), partial(_limit, name))
 
 
 def missing_paths(entry: IsolateEntry) -> Iterator[str]:
