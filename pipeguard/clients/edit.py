@@ -12,7 +12,6 @@ from pipeguard.clients.entries import Keys, ServerEntry
 from pipeguard.clients.rewrite import NewFields
 from pipeguard.config.tree import (
     Edit,
-    Member,
     Node,
     NodeKind,
     Style,
@@ -55,7 +54,7 @@ def edit_entries(
         UnreadableError: the text is not valid in this format.
     """
     tree = syntax.read(text)
-    edits: list[Edit] = []
+    edits = []
     for server, new in wanted:
         node = tree.at((*server.path, *server.body))
         if node is None or node.kind is not NodeKind.MAP or node.shared:
@@ -95,8 +94,8 @@ class _EntryEditor:
 
     def of_map(self, node: Node, new: NewFields) -> list[Edit]:
         """Return the edits that give a map its new fields."""
-        edits: list[Edit] = []
-        gone: list[Member] = []
+        edits = []
+        gone = []
         placed = {member.key for member in node.members}
         for member in node.members:
             if member.key in new.fields:
@@ -165,7 +164,7 @@ class _EntryEditor:
             if anchor not in remaining and not (index >= 0 and anchor in new.heirs):
                 index = members.index(remaining[-1]) if remaining else -1
             by_index.setdefault(index, {})[key] = value
-        edits: list[Edit] = []
+        edits = []
         for index, fields in by_index.items():
             after = node.members[index] if index >= 0 else None
             edits += self._syntax.insert(node, after, self._text, fields)

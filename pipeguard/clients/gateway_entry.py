@@ -42,7 +42,7 @@ def with_gateway(
     expected = copy.deepcopy(plain(config.tree().data()))
     text = config.text
     entry = None
-    changes: list[EntryChange] = []
+    changes = []
     needs_entry = not any(
         gateway_launcher(server.words) and server not in servers for server in config.servers
     )

@@ -86,23 +86,26 @@ def split_guarded(words: Sequence[str]) -> GuardedCommand | None:
     if not count or list(words[count : count + 1]) != ["wrap"]:
         return None
     launcher = tuple(words[:count])
-    values: dict[str, list[str]] = {}
+    last: dict[str, str] = {}
+    headers: dict[str, str] = {}
     position = count + 1
     for option in _options(words, position):
-        values.setdefault(option.name, []).append(option.value)
+        last[option.name] = option.value
+        if option.name == "--header-env":
+            header, _, variable = option.value.partition("=")
+            headers[header] = variable
         position = option.end
     transports = {transport.value: transport for transport in Transport}
-    headers = dict(pair.partition("=")[::2] for pair in values.get("--header-env", ()))
     return GuardedCommand(
         launcher,
         tuple(words[position + 1 :]),
-        values.get("--upstream", [None])[-1],
-        transports.get(values.get("--transport", [""])[-1]),
+        last.get("--upstream"),
+        transports.get(last.get("--transport", "")),
         headers,
-        values.get("--bearer-env", [None])[-1],
-        values.get("--name", [None])[-1],
-        values.get("--cwd", [None])[-1],
-        values.get(ISOLATE, [None])[-1],
+        last.get("--bearer-env"),
+        last.get("--name"),
+        last.get("--cwd"),
+        last.get(ISOLATE),
     )
 
 
@@ -224,7 +227,7 @@ def _launcher_length(words: Sequence[str]) -> int:
     """
     if not words or _is_relative(words[0]):
         return 0
-    base = _base(words[0])
+    base = words[0].replace("\\", "/").rsplit("/", 1)[-1].lower()
     if base in _NAMES:
         return 1
     if _PYTHON.match(base):
@@ -239,7 +242,3 @@ def _launcher_length(words: Sequence[str]) -> int:
 def _is_relative(path: str) -> bool:
     """True if a path is relative to the current folder, which may contain a project's files."""
     return not path.startswith(("/", "~", "$", "%")) and bool(re.match(r"[^/\\:]*[/\\]", path))
-
-
-def _base(word: str) -> str:
-    return word.replace("\\", "/").rsplit("/", 1)[-1].lower()

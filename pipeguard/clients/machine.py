@@ -196,7 +196,7 @@ def paths(machine: Machine, client: Client, spec: FileSpec) -> list[Path]:
     """The existing files of one kind."""
     places = spec.places.get(machine.system, ())
     is_projects = any("{project}" in place for place in places)
-    found: list[Path] = []
+    found = []
     folders = _upwards(machine.project) if is_projects else (None,)
     for folder in folders:
         existing = (path for each in places for path in _expand(machine, client, each, folder))

@@ -82,7 +82,7 @@ def has_secret(url: str, variable: str) -> bool:
 
 def masked_words(words: Sequence[str]) -> list[str]:
     """A command's words to show, without values of `--api-key` and the like or random texts."""
-    shown: list[str] = []
+    shown = []
     before = ""
     for word in words:
         option = _OPTION.fullmatch(before)

@@ -105,7 +105,7 @@ def repeated_keys(tree: Node, spec: FileSpec, lines: Lines) -> Iterator[str]:
 
 
 def _find_repeated(node: Node, lines: Lines) -> Iterator[str]:
-    seen: set[str] = set()
+    seen = set()
     for member in node.members:
         if member.key in seen:
             yield (

@@ -141,8 +141,7 @@ class _Steps:
             record = remaining[0]
             if digest == record.after_sha256:
                 self.content = record.backup()
-                for entry in record.entries:
-                    self.undone[entry.path] = UndoneEntry(entry.name, UndoMethod.EXACT)
+                self._note(record.entries, UndoMethod.EXACT)
             elif digest != record.before_sha256:  # else it was never written, or is undone already
                 break
             self.used.append(remaining.pop(0))
@@ -179,7 +178,7 @@ class _Steps:
                         Edit(span.start, span.end, text)
                         for span, text in zip(spans, texts, strict=True)
                     ]
-                    self.undone[server.path] = UndoneEntry(server.name, UndoMethod.SPLICED)
+                    self._note([server], UndoMethod.SPLICED)
             self.content = with_bom(apply_edits(config.text, edits), self.content)
 
     def rewrite(self, newest_first: Sequence[Record]) -> None:
@@ -214,9 +213,7 @@ class _Steps:
             return
         except UneditableError as error:
             if len(guarded) == 1:
-                self.undone[guarded[0].path] = UndoneEntry(
-                    guarded[0].name, UndoMethod.LEFT, str(error)
-                )
+                self._note(guarded, UndoMethod.LEFT, str(error))
                 return
             half = len(guarded) // 2
             for part in (guarded[:half], guarded[half:]):
@@ -226,8 +223,7 @@ class _Steps:
             return
         self.content = with_bom(text, self.content)
         why = "its formatting may differ from what it was"
-        for server in guarded:
-            self.undone[server.path] = UndoneEntry(server.name, UndoMethod.BY_MEANING, why)
+        self._note(guarded, UndoMethod.BY_MEANING, why)
 
     def is_guarded(self) -> bool:
         """True if a file that cannot be parsed seems to have guarded entries."""
@@ -237,25 +233,28 @@ class _Steps:
         """Put servers back from behind the gateway, and remove the gateway's entry."""
         if self._names:
             wanted = [entry for entry in record.entries if entry.name in self._names]
-            self._leave(wanted, "it is behind the gateway with others: leave out --server")
+            self._note(
+                wanted, UndoMethod.LEFT, "it is behind the gateway with others: leave out --server"
+            )
             return
         before = parse_config(config.path, config.specs, record.backup())
         changes = {entry.path: entry for entry in record.entries}
         try:
             text, names_taken = put_back(config, before, changes, move.entry)
         except (UneditableError, UnreadableError) as error:
-            self._leave(record.entries, f"{error} Its text is in {record.folder}")
+            self._note(record.entries, UndoMethod.LEFT, f"{error} Its text is in {record.folder}")
             return
         self.content = with_bom(text, self.content)
         self.used.append(record)
-        for entry in record.entries:
-            self.undone[entry.path] = UndoneEntry(entry.name, UndoMethod.SPLICED)
+        self._note(record.entries, UndoMethod.SPLICED)
         others = [entry for entry in record.entries if entry.name in names_taken]
-        self._leave(others, "the client has another server of this name now")
+        self._note(others, UndoMethod.LEFT, "the client has another server of this name now")
 
-    def _leave(self, entries: Iterable[EntryChange], why: str) -> None:
+    def _note(
+        self, entries: Iterable[EntryChange | ServerEntry], method: UndoMethod, why: str = ""
+    ) -> None:
         for entry in entries:
-            self.undone[entry.path] = UndoneEntry(entry.name, UndoMethod.LEFT, why)
+            self.undone[entry.path] = UndoneEntry(entry.name, method, why)
 
     def _parse(self) -> Config:
         return parse_config(self.config.path, self.config.specs, self.content)
