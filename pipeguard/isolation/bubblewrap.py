@@ -5,31 +5,23 @@ The process that becomes the server first enters a network namespace of its own 
 calls, and executes the server without capabilities, through the program that applies Landlock.
 """
 
-from __future__ import annotations
-
 import os
 import resource
 import socket
 import stat
+from collections.abc import Callable, Iterator
 from os.path import dirname, exists, isdir, join, realpath
-from typing import TYPE_CHECKING
 
 from pipeguard.isolation import cgroups, landlock
 from pipeguard.isolation.covers import Doorway, covers_in_view
+from pipeguard.isolation.ended_by_limit import Ended
 from pipeguard.isolation.namespace import enter, pass_sockets
+from pipeguard.isolation.profile import ResourceLimits
 from pipeguard.isolation.seccomp import filter_program
 from pipeguard.isolation.staging import stage, stage_view
 from pipeguard.isolation.view import MAX_FILE_BYTES, FileView, Mount, MountKind, SandboxedCommand
 from pipeguard.launch.child import Child, Command, start
 from pipeguard.launch.command import Confinement
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from pipeguard.isolation.cgroups import ControlGroup
-    from pipeguard.isolation.ended_by_limit import Ended
-    from pipeguard.isolation.profile import ResourceLimits
-
 
 PROGRAM = "bwrap"
 FOLDERS = ("/usr/bin", "/bin", "/usr/local/bin", "/run/current-system/sw/bin")
@@ -123,7 +115,7 @@ def start_confined(
 
 
 def _confine(
-    server: SandboxedCommand, channel: int, group: ControlGroup, doorway: Doorway | None
+    server: SandboxedCommand, channel: int, group: cgroups.ControlGroup, doorway: Doorway | None
 ) -> Confinement:
     """The start of a server's engine.
 

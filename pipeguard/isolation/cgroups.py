@@ -4,20 +4,15 @@ Made if this process may make one, as root: for root, RLIMIT_NPROC bounds nothin
 (setrlimit(2)). Elsewhere resource limits do it.
 """
 
-from __future__ import annotations
-
 import errno
 import os
+from collections.abc import Iterable, Iterator
 from itertools import count
 from mmap import mmap
 from os.path import exists, join
 from time import monotonic, sleep
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from pipeguard.isolation.profile import ResourceLimits
+from pipeguard.isolation.profile import ResourceLimits
 
 ROOT = "/sys/fs/cgroup"
 PREFIX = "pipeguard-"

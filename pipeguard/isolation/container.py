@@ -5,14 +5,12 @@ its network. Its command line and variables reach it through its input
 (`isolation.container_files`), so that neither `ps` nor `inspect` shows them.
 """
 
-from __future__ import annotations
-
 import os
 import socket
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
-from typing import TYPE_CHECKING
 
 from pipeguard.errors import LaunchError
 from pipeguard.isolation import landlock
@@ -32,6 +30,7 @@ from pipeguard.isolation.container_files import (
     store_content,
     submounts_here,
 )
+from pipeguard.isolation.ended_by_limit import Ended
 from pipeguard.isolation.profile import Profile, ResourceLimits
 from pipeguard.isolation.seccomp import profile_text
 from pipeguard.isolation.view import (
@@ -44,11 +43,6 @@ from pipeguard.isolation.view import (
 )
 from pipeguard.launch.child import Child, Command, start
 from pipeguard.launch.command import NOT_RUNNABLE, Confinement
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from pipeguard.isolation.ended_by_limit import Ended
 
 FOUND = "container"  # in the folder of isolation
 TRIAL_SECONDS = 20.0

@@ -5,23 +5,18 @@ container settings are read, except the place of images: the command line has ev
 contains a server.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
+from collections.abc import Iterator
 from hashlib import sha256
 from os.path import exists, isdir, join
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pipeguard.errors import LaunchError
 from pipeguard.isolation.bubblewrap import FOLDERS, process_limits
 from pipeguard.isolation.cgroups import MEMORY_FACTOR, remove_container_group
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pipeguard.isolation.profile import ResourceLimits
-    from pipeguard.isolation.view import SandboxUser
+from pipeguard.isolation.profile import ResourceLimits
+from pipeguard.isolation.view import SandboxUser
 
 RUNTIMES = ("crun", "runc")
 CALL_SECONDS = 60.0

@@ -1,20 +1,15 @@
 """Name the limit that ended an isolated server, from its control group and its last signal."""
 
-from __future__ import annotations
-
 import signal
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 
 from pipeguard.isolation.covers import UNCOVERED
 from pipeguard.isolation.profile import ResourceLimits, format_limit
 from pipeguard.launch.command import LOST, SIGNAL_BASE, Exit
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    # Called once a server has ended: limits that its control group saw it run into, and why it was
-    # ended (WHY_ENDED), or 0.
-    Ended = Callable[[], tuple[tuple[str, ...], int]]
+# Called once a server has ended: limits that its control group saw it run into, and why it was
+# ended (WHY_ENDED), or 0.
+Ended = Callable[[], tuple[tuple[str, ...], int]]
 
 _SIGNALS = {"SIGXCPU": "cpu", "SIGXFSZ": "file-size"}  # that the kernel sends for one reason only
 # Why a server was ended for a path that must stay covered (isolation.covers).

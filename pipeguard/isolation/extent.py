@@ -1,20 +1,15 @@
 """Everything an isolated server can touch, as values, each with its source. Decides nothing."""
 
-from __future__ import annotations
-
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from pipeguard.isolation.git_settings import PLACE
 from pipeguard.isolation.profile import WRITE_ROOTS, Profile, ResourceLimits
 from pipeguard.isolation.run_later import changed_git
 from pipeguard.isolation.sensitive import is_below, is_in_any, is_inside
+from pipeguard.isolation.server_view import ServerView
 from pipeguard.isolation.view import SYSTEM, Mount, MountKind
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from pipeguard.isolation.server_view import ServerView
 
 ITS_PROGRAM, ITS_PROJECT = "its program", "the project that its program is in"  # sources
 ITS_ARGUMENTS = "its arguments or variables"

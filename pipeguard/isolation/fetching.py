@@ -1,18 +1,18 @@
 """Fetches a package once, isolated, into a folder of PipeGuard's that servers run from."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import which
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from pipeguard.errors import LaunchError
 from pipeguard.isolation.egress.hosts import PRIVATE
+from pipeguard.isolation.egress.judge import EgressRecord, Report
 from pipeguard.isolation.packages import (
     NPM,
     NPM_HOSTS,
@@ -30,13 +30,8 @@ from pipeguard.isolation.runtimes import Runtime, find_runtime, runtime_of_packa
 from pipeguard.isolation.sensitive import sensitive_paths
 from pipeguard.isolation.shipped import find_profile
 from pipeguard.isolation.view import SandboxUser
+from pipeguard.launch.child import Child
 from pipeguard.launch.command import Command
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from pipeguard.isolation.egress.judge import EgressRecord, Report
-    from pipeguard.launch.child import Child
 
 REGISTRY_PORT = 443
 GIBIBYTE = 1024**3

@@ -4,16 +4,11 @@ A package or a server may nest folders deeper than a path can be or Python recur
 permissions: ordinary removal would fail, and leave the folders there for good.
 """
 
-from __future__ import annotations
-
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+from pathlib import Path
 
 OWNER_ALL = 0o700
 # Of Linux: servers are isolated only there.

@@ -5,15 +5,13 @@ refused like folders among a server's arguments: the home, folders with other us
 files, paths that must be granted by name, and links that the server may have made.
 """
 
-from __future__ import annotations
-
 import json
 import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from os.path import dirname, islink, join, normpath
 from threading import Lock
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from pipeguard.config.atomic_write import replace_file
@@ -21,13 +19,9 @@ from pipeguard.isolation.profile import WRITE_ROOTS, Profile
 from pipeguard.isolation.run_later import is_of_git
 from pipeguard.isolation.runtimes import folders_among, may_be_meant
 from pipeguard.isolation.sensitive import is_inside, outermost
+from pipeguard.isolation.view import SandboxUser
 from pipeguard.transports.both_ways import LineBased
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from pipeguard.isolation.view import SandboxUser
-    from pipeguard.transports.channel import Channel
+from pipeguard.transports.channel import Channel
 
 MOST_ROOTS = 64
 MOST_BYTES = 3 * 4096  # of an address: the longest path (PATH_MAX), each byte as %XX

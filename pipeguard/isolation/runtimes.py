@@ -4,24 +4,19 @@ Found without running anything: the program on the PATH, the interpreter in its 
 project that contains a script, the environment that a Python belongs to.
 """
 
-from __future__ import annotations
-
 import os
+from collections.abc import Iterator, Mapping, Sequence
 from os.path import abspath, basename, dirname, exists, isdir, isfile, join, realpath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pipeguard.errors import LaunchError
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.identity.launch import Form, Launch, parse
 from pipeguard.identity.launchers import FOLDERS, STARTERS
+from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.sensitive import is_in_any, is_inside
 from pipeguard.isolation.view import SYSTEM, SandboxUser
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from pipeguard.isolation.profile import Profile
-    from pipeguard.launch.command import Command
+from pipeguard.launch.command import Command
 
 MARKERS = (
     *("package.json", "pyproject.toml", "setup.py", "setup.cfg", "deno.json", "go.mod"),

@@ -8,19 +8,14 @@ call if the kernel lacks them return ENOSYS.
 Numbers: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h of Linux 6.12.
 """
 
-from __future__ import annotations
-
 import json
 import struct
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from pipeguard.errors import LaunchError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    Instruction = tuple[int, int, int, int]  # code, jumps if true and if false, value
-    Condition = tuple[int, int, int]  # the place of an argument, a mask, its value under that
+Instruction = tuple[int, int, int, int]  # code, jumps if true and if false, value
+Condition = tuple[int, int, int]  # the place of an argument, a mask, its value under that
 
 # linux/seccomp.h, linux/bpf_common.h, linux/audit.h, linux/sched.h
 ALLOW, ERRNO, KILL = 0x7FFF0000, 0x00050000, 0x80000000

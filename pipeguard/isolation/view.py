@@ -5,21 +5,16 @@ no secret; a home, a `/tmp` and a `/run` of its own, empty and limited; and the 
 Later mounts cover earlier ones.
 """
 
-from __future__ import annotations
-
 import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from os.path import dirname, isdir, isfile, islink, join, realpath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pipeguard.errors import PolicyError
+from pipeguard.isolation.profile import Profile, ResourceLimits
 from pipeguard.isolation.run_later import find_run_later
 from pipeguard.isolation.sensitive import find_hidden, find_holder, is_in_any, is_inside, outermost
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from pipeguard.isolation.profile import Profile, ResourceLimits
 
 
 class MountKind(Enum):

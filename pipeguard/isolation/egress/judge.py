@@ -1,13 +1,10 @@
 """The permitted targets, and the report of each connection. Values; no I/O."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from pipeguard.isolation.egress.hosts import HostAndPort, HostRules
+from pipeguard.isolation.egress.hosts import HostAndPort, HostRules
 
 
 class EgressWay(Enum):

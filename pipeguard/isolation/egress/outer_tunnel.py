@@ -1,20 +1,14 @@
 """A tunnel through the proxy of the user's own network, asked for by CONNECT (RFC 9110, 9.3.6)."""
 
-from __future__ import annotations
-
+import asyncio
 import re
-from typing import TYPE_CHECKING
 
+from pipeguard.isolation.egress.hosts import HostAndPort
 from pipeguard.isolation.egress.http_head import END_OF_HEAD, MAX_HEAD_BYTES
 from pipeguard.isolation.egress.judge import OF_A_PROXY
+from pipeguard.isolation.egress.outer_proxy import OuterProxy
+from pipeguard.isolation.egress.state import ReadBuffer
 from pipeguard.isolation.egress.tunnel import TunnelEnd
-
-if TYPE_CHECKING:
-    import asyncio
-
-    from pipeguard.isolation.egress.hosts import HostAndPort
-    from pipeguard.isolation.egress.outer_proxy import OuterProxy
-    from pipeguard.isolation.egress.state import ReadBuffer
 
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?")
 _LINE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")

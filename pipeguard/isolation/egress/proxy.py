@@ -4,20 +4,15 @@ The thread takes the sandbox's sockets when they come. Until a first connection 
 system call: the event loop and the other modules are imported then.
 """
 
-from __future__ import annotations
-
 import selectors
 import socket
 from contextlib import suppress
 from threading import Event, Lock, Thread
-from typing import TYPE_CHECKING
 
+from pipeguard.isolation.egress.hosts import HostRules
 from pipeguard.isolation.egress.refused_connections import RefusedConnections
 from pipeguard.isolation.egress.sockets import EgressSockets, receive_sockets
-
-if TYPE_CHECKING:
-    from pipeguard.isolation.egress.hosts import HostRules
-    from pipeguard.isolation.egress.state import EgressState
+from pipeguard.isolation.egress.state import EgressState
 
 CLOSE_SECONDS = 5.0
 SOCKETS_SECONDS = 2.0  # for the sockets of a sandbox whose server answers: they were sent before

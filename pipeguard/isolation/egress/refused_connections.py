@@ -4,22 +4,16 @@ The kernel refuses these by itself, and the server may react before any thread o
 callers that need the refusals so far read them in their own thread.
 """
 
-from __future__ import annotations
-
+import socket
+from collections.abc import Sequence
 from contextlib import suppress
 from threading import Lock
 from time import monotonic, time
-from typing import TYPE_CHECKING
 
 from pipeguard.isolation.egress.hosts import Address, HostAndPort
 from pipeguard.isolation.egress.judge import EgressRecord, EgressWay, find_refusal
 from pipeguard.isolation.egress.sockets import DNS_ADDRESS, SEEN_BYTES, receive, refused_target
-
-if TYPE_CHECKING:
-    import socket
-    from collections.abc import Sequence
-
-    from pipeguard.isolation.egress.state import EgressState
+from pipeguard.isolation.egress.state import EgressState
 
 MAX_AT_ONCE = 64  # different ones reported in a second
 MAX_READ = 1024  # in a second; then it pauses, and drops packets

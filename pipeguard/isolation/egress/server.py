@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import socket
 from contextlib import suppress
 from enum import Enum, auto
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import uvloop
 
@@ -20,6 +21,7 @@ from pipeguard.isolation.egress.handshake import ProxyHandshake
 from pipeguard.isolation.egress.hosts import HostAndPort, HostError, is_localhost, parse_host
 from pipeguard.isolation.egress.http_head import BodyError, EgressRequest, EgressRequestError
 from pipeguard.isolation.egress.judge import EgressReason, EgressRecord, EgressWay, find_refusal
+from pipeguard.isolation.egress.refused_connections import RefusedConnections
 from pipeguard.isolation.egress.routing import (
     HostRoute,
     HostRouter,
@@ -29,11 +31,6 @@ from pipeguard.isolation.egress.routing import (
 from pipeguard.isolation.egress.sockets import BACKLOG, EgressSockets
 from pipeguard.isolation.egress.state import EgressState, ReadBuffer
 from pipeguard.isolation.egress.tunnel import TunnelEnd
-
-if TYPE_CHECKING:
-    import socket
-
-    from pipeguard.isolation.egress.refused_connections import RefusedConnections
 
 LINGER_SECONDS = 2.0  # for a client to read why it was refused
 MORE_SECONDS = 10.0  # without a byte, for a client that sent a second request

@@ -4,24 +4,18 @@ A socket belongs to the namespace of the process that made it, whoever holds it 
 calls `open_sockets` inside, where no one else listens yet, and sends the sockets to PipeGuard.
 """
 
-from __future__ import annotations
-
 import array
 import ctypes
 import os
 import socket
 import struct
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING
 
+from pipeguard.isolation.egress.hosts import Address
 from pipeguard.records import NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from pipeguard.isolation.egress.hosts import Address
 
 PROXY_PORT = 3128  # of 127.0.0.1 in the namespace, which has no other listener
 DNS_ADDRESS = ("127.0.0.53", 53)

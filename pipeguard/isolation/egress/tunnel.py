@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable
+from typing import cast
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pipeguard.isolation.egress.state import ReadBuffer
-
+from pipeguard.isolation.egress.state import ReadBuffer
 
 _LINGER = struct.pack("ii", 1, 0)
 

@@ -1,12 +1,11 @@
 """Starts a server without isolation, and records what it uses."""
 
-from __future__ import annotations
-
 import os
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from pipeguard.errors import LaunchError, StateError
+from pipeguard.isolation.egress.outer_proxy import OuterProxies
 from pipeguard.isolation.learning.observed import Observed, save
 from pipeguard.isolation.learning.tracer import OPTIONS, Tracer, obstacle, strace_here
 from pipeguard.isolation.packages import find_package
@@ -18,11 +17,6 @@ from pipeguard.isolation.server_view import given_among
 from pipeguard.isolation.view import ETC_FILES, ETC_FOLDERS, SCRATCH, SYSTEM, SandboxUser
 from pipeguard.launch.child import Child, Command, start
 from pipeguard.launch.command import NOT_RUNNABLE, Confinement
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from pipeguard.isolation.egress.outer_proxy import OuterProxies
 
 KERNEL = ("/proc", "/sys", "/dev")
 _SYSTEM_FILES = ("passwd", "group", "nsswitch.conf", "resolv.conf", "hosts")  # a sandbox's own

@@ -7,22 +7,17 @@ name (isolation.sensitive). For a file that was deleted again, its folder is gra
 server writes in a hidden folder of the home are its own state, for which there is the kept home.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from os.path import dirname, exists, isdir, isfile, join, lexists, realpath, relpath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pipeguard.isolation.egress.addresses import is_metadata
 from pipeguard.isolation.egress.hosts import PRIVATE, HostRules, parse_authority
 from pipeguard.isolation.learning.observed import LISTED, WRITTEN, Observed
 from pipeguard.isolation.profile import Profile, parse_path, short_path
 from pipeguard.isolation.sensitive import find_holder, is_in_any, is_inside
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from pipeguard.isolation.view import SandboxUser
+from pipeguard.isolation.view import SandboxUser
 
 ENOUGH = 3  # entries of a folder that make the folder
 MOST = 200  # of each kind: a person would not read more

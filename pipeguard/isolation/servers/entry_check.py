@@ -3,23 +3,18 @@
 Reads the values with the functions that start servers, and names line and key.
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from pipeguard.config.isolate_key import LIMITS, IsolateEntry
+from pipeguard.config.strict_yaml import YamlEntry
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.egress.hosts import HostRules
 from pipeguard.isolation.egress.outer_proxy import NO_PROXY, OuterProxy, OuterProxyError
 from pipeguard.isolation.profile import ResourceLimits, parse_limits, parse_port
 from pipeguard.isolation.servers.sources import combine_grants
 from pipeguard.launch.environment import refers
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from pipeguard.config.strict_yaml import YamlEntry
 
 _T = TypeVar("_T")
 

@@ -1,18 +1,13 @@
 """Everything that an isolated server can touch, as rows for `isolate`, `setup` and others."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
 from pipeguard.isolation.extent import ITS_PROGRAM, Extent
 from pipeguard.isolation.profile import short_path, split_size
 from pipeguard.isolation.servers.command import ServerCommand
+from pipeguard.isolation.servers.preview import ServerPreview
 from pipeguard.unicode.display import visible
-
-if TYPE_CHECKING:
-    from pipeguard.isolation.servers.preview import ServerPreview
 
 Rows = dict[str, list[tuple[str, str]]]  # by label: a thing, and the source of the grant or ""
 STARTS = "does not start"

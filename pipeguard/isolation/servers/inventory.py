@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import LaunchError, StateError
@@ -21,19 +22,15 @@ from pipeguard.isolation.fetching import (
 )
 from pipeguard.isolation.kept_homes import NAME_FILE
 from pipeguard.isolation.learning import observed
+from pipeguard.isolation.learning.observed import Observed
 from pipeguard.isolation.packages import Package
+from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.removal import remove_tree, tree_bytes
 from pipeguard.isolation.sandbox import PACKAGES, installer, isolation_folder, packages_folder
 from pipeguard.isolation.servers.outer_proxies import outer_proxies
+from pipeguard.launch.child import Child, Command
 from pipeguard.log import say
 from pipeguard.state.paths import existing_state_folder
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from pipeguard.isolation.learning.observed import Observed
-    from pipeguard.isolation.profile import Profile
-    from pipeguard.launch.child import Child, Command
 
 MAX_FACTS_BYTES = 65_536
 

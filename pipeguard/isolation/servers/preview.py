@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.isolate_key import IsolateEntry, find_entries
+from pipeguard.config.options import WrapOptions
 from pipeguard.errors import LaunchError, PipeGuardError
 from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation.docker_servers import Hardened, harden, is_of_containers
@@ -24,13 +26,8 @@ from pipeguard.isolation.sandbox import isolation_folder, packages_folder, this_
 from pipeguard.isolation.server_view import server_view
 from pipeguard.isolation.servers.sources import combine_grants, list_sources, whole_profile
 from pipeguard.isolation.shipped import ShippedProfile, find_profile
+from pipeguard.isolation.view import SandboxUser
 from pipeguard.launch.command import Command
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from pipeguard.config.options import WrapOptions
-    from pipeguard.isolation.view import SandboxUser
 
 
 class ServerPreview(NamedTuple):

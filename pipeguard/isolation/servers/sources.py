@@ -3,12 +3,11 @@
 Reads no policy and starts nothing: `starter` and `preview` do.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os.path import dirname, expanduser, realpath
-from typing import TYPE_CHECKING
 
 from pipeguard.config.isolate_key import IsolateEntry
+from pipeguard.config.options import WrapOptions
 from pipeguard.detect.checks.credential_names import is_secret_header
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -27,12 +26,7 @@ from pipeguard.isolation.profile import (
 from pipeguard.isolation.runtimes import starting_folder
 from pipeguard.isolation.shipped import ShippedProfile, find_profile
 from pipeguard.isolation.view import SCRATCH
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from pipeguard.config.options import WrapOptions
-    from pipeguard.launch.command import Command
+from pipeguard.launch.command import Command
 
 # Variables that name credentials, or folders of programs or of the system: no data of a server.
 _NO_DATA = lazy_regex(

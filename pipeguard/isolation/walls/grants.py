@@ -4,13 +4,14 @@ Looks at the machine as it is when the person decides. The server chose the path
 shown and granted.
 """
 
-from __future__ import annotations
-
+import datetime
 import json
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from os.path import dirname, exists, isabs, isdir, lexists, realpath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from pipeguard.config.isolate_key import IsolateEntry
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.egress.addresses import is_metadata
 from pipeguard.isolation.egress.hosts import DEFAULT_PORTS, HostError, parse_authority, parse_port
@@ -22,13 +23,6 @@ from pipeguard.isolation.sandbox import this_host
 from pipeguard.isolation.sensitive import find_holder, is_in_any, is_inside, outermost
 from pipeguard.isolation.view import SYSTEM, SandboxUser
 from pipeguard.unicode.display import visible
-
-if TYPE_CHECKING:
-    import datetime
-    from collections.abc import Mapping, Sequence
-
-    from pipeguard.config.isolate_key import IsolateEntry
-
 
 MAX_LISTED = 4
 READ, WRITE, PORT = "isolation.read", "isolation.write", "isolation.port"

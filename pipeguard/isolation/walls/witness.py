@@ -1,27 +1,21 @@
 """The walls that one isolated server hits: the reasons why its answers fail."""
 
-from __future__ import annotations
-
 import json
 from collections import deque
+from collections.abc import Iterator, Sequence
 from os.path import dirname, normpath
 from threading import Lock
-from typing import TYPE_CHECKING
 
 from pipeguard.firewall.finding import Action, Finding, Severity
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.firewall.protocol.json_values import JsonObject
+from pipeguard.firewall.session.guard import AnswerNote
 from pipeguard.isolation.egress.judge import Wall
+from pipeguard.isolation.sandbox import Sandbox
 from pipeguard.isolation.sensitive import is_inside
 from pipeguard.isolation.view import FileView, MountKind
 from pipeguard.isolation.walls.grants import PORT, READ, WRITE
 from pipeguard.unicode.display import cut, visible
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from pipeguard.firewall.protocol.json_values import JsonObject
-    from pipeguard.firewall.session.guard import AnswerNote
-    from pipeguard.isolation.sandbox import Sandbox
 
 MAX_REFUSED = 1024  # connections that were refused last
 EXCERPT_CHARS = 80
