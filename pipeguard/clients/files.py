@@ -40,7 +40,7 @@ def target(path: Path, machine: Machine) -> Path:
     # A project's file must stay in its project: a link in a repository may lead anywhere.
     bases = (base for base in (project, machine.home) if base and base in plain.parents)
     base = next(bases, None)
-    if base is not None and Path(os.path.realpath(base)) not in real.parents:
+    if base and Path(os.path.realpath(base)) not in real.parents:
         raise FileError(f"it is a link to {real}, out of {base}.")
     if base is None and plain.is_symlink():
         raise FileError(f"it is a link to {real}, and neither in your home folder nor project.")

@@ -112,7 +112,7 @@ def split_guarded(words: Sequence[str]) -> GuardedCommand | None:
 def wrap_options(words: Sequence[str]) -> tuple[WrapOption, ...]:
     """Return the options of a guarded command; empty for any other command."""
     begin = _launcher_length(words) + 1
-    return tuple(_options(words, begin)) if split_guarded(words) is not None else ()
+    return tuple(_options(words, begin)) if split_guarded(words) else ()
 
 
 def with_isolation(words: Sequence[Value], engine: str) -> list[Value]:

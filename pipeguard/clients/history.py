@@ -149,7 +149,7 @@ def records(file: Path | None = None) -> list[Record]:
     real = None if file is None else os.path.realpath(file)
     for folder in sorted((state / FOLDER).glob("*/"), reverse=True):
         record = _read(folder)
-        if record is not None and real in (None, os.path.realpath(record.file)):
+        if record and real in (None, os.path.realpath(record.file)):
             newest_first.append(record)
     return newest_first
 
@@ -158,7 +158,7 @@ def _fields(record: Record) -> dict[str, object]:
     fields: dict[str, object] = {"pipeguard": VERSION, **record._asdict()}
     del fields["folder"], fields["move"]
     fields["entries"] = [entry._asdict() for entry in record.entries]
-    if record.move is not None:
+    if record.move:
         fields["gateway"] = record.move._asdict()
     return fields
 

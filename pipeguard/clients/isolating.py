@@ -48,7 +48,7 @@ def obstacle(server: ServerEntry, entries: Iterable[IsolateEntry] | None = None)
 
 def instead(server: ServerEntry) -> str:
     """Explain how to guard a server that cannot be isolated; empty if it is guarded."""
-    if server.guard is not None:
+    if server.guard:
         return ""
     words = ["pipeguard", "setup", server.client, f"--server={server.name}"]
     words += ["--scope", "project"] if server.scope is ConfigScope.PROJECT else []

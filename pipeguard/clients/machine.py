@@ -275,7 +275,7 @@ def _folder(machine: Machine, client: Client, name: str, project: Path | None) -
         return str(project) if project else None
     for place in client.folders.get(name, {}).get(machine.system, ()):
         path = _resolve(machine, client, place, project)
-        if path is not None:
+        if path:
             return path
     return machine.folder(name)
 

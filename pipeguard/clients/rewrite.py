@@ -157,7 +157,7 @@ def guarded_fields(
     """
     if {*server.env, *server.env_names}.intersection(IMPORT_VARIABLES):
         launcher = isolate_launcher(launcher)
-    if server.guard is not None:
+    if server.guard:
         words = with_isolation(_listed_words(server), HOW) if isolate else _listed_words(server)
         if server.guard.is_stale:
             words = [*launcher, *words[len(server.guard.launcher) :]]
@@ -176,7 +176,7 @@ def open_fields(server: ServerEntry) -> NewFields:
     A remote entry's original kind is lost: it gets the client's usual one.
     """
     guard = server.guard
-    assert guard is not None  # noqa: S101  callers have checked it
+    assert guard  # noqa: S101  callers have checked it
     if guard.url is None:
         return _with_words(server, list(guard.command))
     shape = server.shape
@@ -220,7 +220,7 @@ def _cannot(server: ServerEntry, code: str, why: str) -> JudgedServer:
 
 def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[JudgedServer]:
     """Yield the judgements that apply to an entry, the decisive one first; none if it is open."""
-    if server.guard is not None:
+    if server.guard:
         yield from _of_guard(server, server.guard, options)
     if launcher := gateway_launcher(server.words):
         yield _of_gateway(server, launcher)

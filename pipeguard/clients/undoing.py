@@ -84,7 +84,7 @@ def plan_undo(
     kept = frozenset[str]()
     if remaining and not (names or everything):
         first = parse_config(config.path, config.specs, remaining[-1].backup())
-        kept = frozenset(server.name for server in first.servers if server.guard is not None)
+        kept = frozenset(server.name for server in first.servers if server.guard)
     steps = _Steps(config, names, kept)
     if not names:
         remaining = steps.restore_file(remaining)
@@ -160,7 +160,7 @@ class _Steps:
             if config.problem:
                 self.problem = config.problem
                 return
-            if record.move is not None:
+            if record.move:
                 self._put_back(config, record, record.move)
                 continue
             tree = config.tree()
@@ -188,13 +188,13 @@ class _Steps:
             return
         others = [server for server in config.servers if server.name not in self._kept]
         wanted = [server for server in others if self._is_wanted(server)]
-        self._open(config, [server for server in wanted if server.guard is not None])
+        self._open(config, [server for server in wanted if server.guard])
         for server in wanted:
             if server.guard is None and runs_pipeguard(server.words):
                 self.undone.setdefault(
                     server.path, UndoneEntry(server.name, UndoMethod.LEFT, _BY_HAND)
                 )
-        guarded = (item.name for item in self._parse().servers if item.guard is not None)
+        guarded = (item.name for item in self._parse().servers if item.guard)
         names = set(guarded) - self._kept
         for record in newest_first:
             if record.move is None and not names & {entry.name for entry in record.entries}:

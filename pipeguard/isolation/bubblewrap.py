@@ -146,7 +146,7 @@ def _confine(
     read_from = _seal_content(os.fsencode("".join(f"{argument}\0" for argument in arguments)))
 
     argv = [find() or PROGRAM, "--args", str(read_from)]
-    if doorway is not None:
+    if doorway:
         inherited += (*doorway.watched, doorway.info, doorway.said)
         inherited += doorway.lifeline.ends
         argv += ["--info-fd", str(doorway.said)]
@@ -158,21 +158,21 @@ def _confine(
         stage(staged)
         pass_sockets(server.ports, channel)
         os.close(channel)  # its holder could send other sockets
-        if doorway is not None:
+        if doorway:
             doorway.open()  # late: each page that is written after a fork is copied
         # After that: what covers must not be ended by what the server uses up.
         cgroups.enter(entrances)
         for _, number, soft, hard in process_limits(server.limits):
             resource.setrlimit(number, (soft, hard))
 
-    lifeline = doorway.lifeline if doorway is not None else None
+    lifeline = doorway.lifeline if doorway else None
     fds = (read_from, *inherited, channel)
     return Confinement(argv, fds, prepare, leave=group.leave, why_not=forbidden, lifeline=lifeline)
 
 
 def _through_landlock(view: FileView, inherited: list[int]) -> list[str]:
     """The prefix of a command that applies Landlock's rules, if Landlock works."""
-    if landlock.obstacle() is not None:
+    if landlock.obstacle():
         return []
     rules = _seal_content(landlock.write_rules(view, landlock.version()))
     program = os.open(landlock.PROGRAM, os.O_PATH)  # to be executed by its descriptor
@@ -259,7 +259,7 @@ def _seal_content(content: bytes) -> int:
 
 def forbidden() -> str | None:
     """Name the obstacle to user namespaces; None if PipeGuard knows of none."""
-    if (setting := forbidding_setting()) is not None:
+    if setting := forbidding_setting():
         return setting
     if any(map(exists, ("/.dockerenv", "/run/.containerenv"))):
         return "this is a container, whose settings forbid namespaces inside it"

@@ -86,7 +86,7 @@ def start_contained(
         _tell(child, server, files)
     except BaseException:
         ours.close()
-        if child is not None:
+        if child:
             child.close()
         record.remove()
         os.close(record.lock)
@@ -109,7 +109,7 @@ def start_contained(
 
 def _with_rules(files: Files, view: FileView, folder: str) -> Files:
     """Add Landlock's program and the view's rules, if they apply."""
-    if landlock.obstacle() is not None:
+    if landlock.obstacle():
         return files
     sources = (
         landlock.PROGRAM,

@@ -136,7 +136,7 @@ def sort_files(view: FileView, submounts: Sequence[str]) -> Files:
     mounted = [m for m in last.values() if m.kind is not MountKind.LINK and m.path != "/"]
     mounted += _below(mounted, submounts)
     mounted.sort(key=lambda mount: (mount.path.count("/"), mount.path))
-    inside = [link for link in links if innermost(link.path, mounted) is not None]
+    inside = [link for link in links if innermost(link.path, mounted)]
     ours = [link for link in links if link not in inside]
     return Files(_archive(ours), tuple(mounted), tuple((link.path, link.source) for link in inside))
 
@@ -195,7 +195,7 @@ def _is_made_anyway(path: str, others: Iterable[Mount]) -> bool:
     if path == "/" or is_in_any(path, _OF_ENGINE):
         return True
     holder = innermost(path, mounted)
-    in_own = holder is not None and holder.kind in (MountKind.EMPTY, MountKind.WRITE)
+    in_own = holder and holder.kind in (MountKind.EMPTY, MountKind.WRITE)
     return in_own or any(is_inside(mount.path, path) for mount in others)
 
 

@@ -287,7 +287,7 @@ def _serve(doorway: Doorway, watched: Sequence[int]) -> None:
     sandbox: _SandboxMounts | None = None
     while {descriptor for descriptor, _ in poll.poll()} <= heard:
         sandbox = sandbox or _SandboxMounts(doorway)
-        if watch is not None and watch.is_concerned():
+        if watch and watch.is_concerned():
             sandbox.cover_again()
             with suppress(OSError):  # replaced at once
                 watch.follow(doorway.covers)

@@ -324,7 +324,7 @@ def _find_problem(path: str, named: Sequence[str], host: SandboxUser) -> str:
     if is_inside(host.home, path):
         return f"exposes {'the whole disk' if path == '/' else f'all of {path}'}"
     holder = find_holder(path, host.sensitive)
-    if holder is not None and is_in_any(path, named):
+    if holder and is_in_any(path, named):
         holder = None
     if found := holder or next(find_hidden(path, host.sensitive, named), None):
         return f"gives {found}, which must be granted by name"

@@ -40,7 +40,7 @@ def choose_engine(requested: str) -> str:
     if others:
         from pipeguard.isolation.container_engines import find_podman
 
-        if find_podman() is not None:
+        if find_podman():
             return Isolation.CONTAINER
     if is_here:
         return Isolation.BUBBLEWRAP

@@ -114,7 +114,7 @@ def runtime_of_package(
     word = _interpreter_word(realpath(path)) or ""
     is_known = word in _INTERPRETERS or _PYTHON.fullmatch(word)
     found = _on_path(word, env) if is_known else None
-    if found is not None:
+    if found:
         needed += _of_program(abspath(found), env, folder, host, MOST_LINKS)
     return _runtime(path, needed)
 
@@ -318,7 +318,7 @@ def with_paths(argv: Sequence[str], folder: str) -> tuple[str, ...]:
     """
     program, *words = argv
     own = len(words)
-    if (launch := _read_line(basename(program), words, folder)) is not None:
+    if launch := _read_line(basename(program), words, folder):
         starter = launch.starters[0]
         own = len(starter.rest or ("", *launch.rest)) - 1
         own = 0 if starter.program == "uv" and not starter.verbs else own

@@ -169,7 +169,7 @@ class Sandbox:
 
     def note_roots(self, addresses: tuple[str, ...]) -> None:
         """Store the client's roots, for the server's next start."""
-        if self._roots is not None:
+        if self._roots:
             try:
                 self._roots.note(addresses)
             except OSError as error:

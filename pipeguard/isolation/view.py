@@ -233,7 +233,7 @@ def _kind_of_start(folder: str, mounts: Sequence[Mount]) -> MountKind:
     In a folder of its own, the server's files would be kept in memory and lost silently.
     """
     holder = innermost(folder, mounts)
-    is_lost = holder is not None and holder.kind is MountKind.EMPTY and holder.path != folder
+    is_lost = holder and holder.kind is MountKind.EMPTY and holder.path != folder
     has_mounts = any(is_inside(mount.path, folder) for mount in mounts)
     return MountKind.BARE if is_lost and not has_mounts else MountKind.FOLDER
 
@@ -322,7 +322,7 @@ def _pin_folders(mounts: Sequence[Mount]) -> Iterator[Mount]:
     held = dict.fromkeys(folder for path in at for folder in _above(path) if folder not in at)
     for folder in held:
         around = next((at[each] for each in _above(folder) if each in at), None)
-        if around is not None and around.kind is MountKind.WRITE:
+        if around and around.kind is MountKind.WRITE:
             # A kept home's source differs from its path.
             yield Mount(MountKind.WRITE, folder, around.source + folder.removeprefix(around.path))
 

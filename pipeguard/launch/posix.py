@@ -71,7 +71,7 @@ class Child:
         with self._lock:
             while not self._server and self._failure is None and not self._gone:
                 self._read_reports(None)
-        if self._failure is not None:
+        if self._failure:
             self._wait_until(WARDEN_SECONDS, gone=True)
             raise self._failure
         if not self._server:
@@ -111,7 +111,7 @@ class Child:
         pipes = self.stdin_fd, self.stdout_fd, self.stderr_fd
         for descriptor in (*pipes, self._life, self._status):
             os.close(descriptor)
-        if self.on_close is not None:
+        if self.on_close:
             self.on_close()
 
     def _wait_until(self, timeout_seconds: float | None, *, gone: bool) -> None:
@@ -175,7 +175,7 @@ def start(command: Command) -> Child:
         LaunchError: the system has no descriptors or processes left.
     """
     threading = sys.modules.get("threading")  # if it is not imported, there are no other threads
-    if threading is not None and threading.active_count() > 1:
+    if threading and threading.active_count() > 1:
         for name in ("ctypes", "pipeguard.launch.warden"):
             with suppress(ImportError):
                 __import__(name)
@@ -217,8 +217,8 @@ def _explain(command: Command, stage: bytes, number: int) -> LaunchError:
     if stage == b"fork":
         return LaunchError(f"{program}: cannot be started: {reason}.")
     if stage == b"isolate":
-        why_not = command.confinement.why_not if command.confinement is not None else None
-        obstacle = why_not() if why_not is not None and number in _FORBIDDEN else None
+        why_not = command.confinement.why_not if command.confinement else None
+        obstacle = why_not() if why_not and number in _FORBIDDEN else None
         reason = f"{obstacle} ({reason})" if obstacle else reason
         reason = _MOVED if number == errno.ESTALE else reason
         return LaunchError(f"{program}: cannot be isolated here: {reason}.", NOT_RUNNABLE)

@@ -50,7 +50,7 @@ def run_warden(command: Command, stdio: tuple[int, int, int], life: int, status:
         # Made before anything is closed: libuv, which listeners use, opens a pipe in each fork and
         # closes it in the next one by its number alone, which would now be another's (signal.c).
         failure = os.pipe()
-        inside = command.confinement.descriptors if command.confinement is not None else ()
+        inside = command.confinement.descriptors if command.confinement else ()
         close_all_but((*stdio, life, status, *failure, *inside))
         warden = Warden(life, status, _load_prctl())
         if warden.start(command, stdio, failure):
@@ -59,7 +59,7 @@ def run_warden(command: Command, stdio: tuple[int, int, int], life: int, status:
     finally:  # after an exception too: better no server than one without a warden
         if warden is not None:
             warden.kill_all()
-        if command.confinement is not None and command.confinement.leave is not None:
+        if command.confinement and command.confinement.leave:
             command.confinement.leave()
         os._exit(0)
 
@@ -102,12 +102,12 @@ class Warden:
         if server == 0:
             _become(command, stdio, fail, self._prctl)
         self._server = server
-        if command.confinement is not None:
+        if command.confinement:
             self._engine = server if command.confinement.is_engine else 0
             stdio = (*stdio, *command.confinement.descriptors)
             self._lifeline = command.confinement.lifeline
         kept = -1
-        if self._lifeline is not None:
+        if self._lifeline:
             kept = self._lifeline.descriptor
             self._poll.register(kept, select.POLLIN)
         for descriptor in (*stdio, fail):
@@ -171,7 +171,7 @@ class Warden:
         """Wait for a signal, a request from PipeGuard, or the timeout."""
         for descriptor, _ in self._poll.poll(None if seconds is None else seconds * 1000 + 1):
             data = os.read(descriptor, 4096)
-            if self._lifeline is not None and descriptor == self._lifeline.descriptor:
+            if self._lifeline and descriptor == self._lifeline.descriptor:
                 self._lose(self._lifeline)
             elif descriptor == self._wake:
                 if not set(data) <= {signal.SIGCHLD}:
@@ -191,7 +191,7 @@ class Warden:
         self._cut_lifeline()
 
     def _cut_lifeline(self) -> None:
-        if self._lifeline is not None:
+        if self._lifeline:
             self._poll.unregister(self._lifeline.descriptor)
             self._lifeline = None
 
@@ -259,7 +259,7 @@ def _become(
     try:
         os.setpgid(0, 0)
         warden = os.getppid()
-        if command.confinement is not None:
+        if command.confinement:
             stage, argv = b"isolate", command.confinement.argv
             last = signal.SIGTERM if command.confinement.is_patient else last
             for descriptor in command.confinement.descriptors:

@@ -100,7 +100,7 @@ class Child:
             ctypes.windll.kernel32.CloseHandle(wintypes.HANDLE(self._job))
             self._job = 0
             for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
-                if stream is not None:
+                if stream:
                     stream.close()
 
 

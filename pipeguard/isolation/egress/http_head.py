@@ -98,7 +98,7 @@ class RequestBody:
             self._at_data_end = False
         elif self._in_trailer:
             self._read_trailer(line)
-        elif (match := _SIZE.fullmatch(line)) is not None:
+        elif match := _SIZE.fullmatch(line):
             self._left = int(match[1], 16)
             self._in_trailer = not self._left
         else:
@@ -236,7 +236,7 @@ def _authority(text: bytes, default_port: int | None = None) -> HostAndPort:
 
 def _target(url: bytes) -> tuple[HostAndPort, bytes]:
     match = _URL.fullmatch(url)
-    if match is not None:
+    if match:
         return _authority(match[1], HTTP_PORT), match[2]
     if _OTHER_SCHEME.match(url) and not url.lower().startswith(b"http://"):
         why = "only http is passed on; for https, use CONNECT"

@@ -48,7 +48,7 @@ class Egress:
         """Report the kernel's refusals to a server that has begun to run."""
         if not self._came.wait(SOCKETS_SECONDS):
             self._came.set()  # waited for once
-        if self._refused is not None:
+        if self._refused:
             self._refused.report()
 
     def close(self) -> None:

@@ -102,9 +102,9 @@ class ConnectionRecorder:
         elif record.way is not EgressWay.DNS and reason is not EgressReason.TOO_MANY:
             count.last = record  # of a name, or of too many, the first is enough
             count.more += 1
-        if self._refused is not None and is_counted_apart and count.event:
+        if self._refused and is_counted_apart and count.event:
             wall = self._wall(record, count.event)
-            if wall is not None:
+            if wall:
                 self._refused(wall)
 
     def close(self) -> None:
@@ -118,7 +118,7 @@ class ConnectionRecorder:
             if now is not None and now - count.since < INTERVAL_SECONDS:
                 return
             del self._counts[key]
-            if count.last is not None:
+            if count.last:
                 self._write(count.last, self._describe_count(count, count.last))
 
     def _describe_count(self, count: _Count, last: EgressRecord) -> str:
@@ -146,7 +146,7 @@ class ConnectionRecorder:
         finding = _finding(record, host, more)
         failure = host, record.error
         is_new = failure not in self._failed and len(self._failed) < MAX_KEYS
-        if finding is not None and record.error.startswith(OF_A_PROXY) and is_new:
+        if finding and record.error.startswith(OF_A_PROXY) and is_new:
             self._failed.add(failure)  # it is one line of the log
             finding = finding._replace(severity=Severity.MEDIUM, action=Action.WARN)
         sizes = record.bytes_sent, record.bytes_received
@@ -166,7 +166,7 @@ def _is_own_port(record: EgressRecord) -> bool:
 
 
 def _rule(record: EgressRecord) -> str:
-    reason = record.reason.value if record.reason is not None else "failed"
+    reason = record.reason.value if record.reason else "failed"
     return _OWN_PORT if _is_own_port(record) else f"egress.{reason}"
 
 

@@ -89,7 +89,7 @@ class RefusedConnections:
         self._told.add(refused)
         target = HostAndPort(self._state.names.find_host(address), port)
         reason = find_refusal(self._state.rules, target)
-        if reason is not None:
+        if reason:
             at = monotonic() - (max(0.0, time() - since_1970) if since_1970 is not None else 0.0)
             host, way = str(target.host), EgressWay.DIRECT
             self._state.report(EgressRecord(way, host, port, reason=reason, at=at))

@@ -64,7 +64,7 @@ async def connect_first(addresses: Sequence[Address], dial: Dial[End]) -> tuple[
                 begun, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
             )
             winner = next((task for task in done if task.exception() is None), None)
-            if winner is not None:
+            if winner:
                 return begun.pop(winner), winner.result()
             for task in done:
                 del begun[task]
@@ -146,7 +146,7 @@ class HostRouter:
             proxy = self._proxies.of(target)
         except OuterProxyError as error:
             raise OuterTunnelError("UNSUPPORTED", str(error)) from None
-        if proxy is not None:
+        if proxy:
             return await self._tunnel(target, proxy)
         resolved = await self._lookups.resolve(target.host)
         rules = self._state.rules

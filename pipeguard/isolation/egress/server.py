@@ -97,13 +97,13 @@ class _EgressSession(TunnelEnd):
             return
         if response:
             self.transport.write(response)
-        if request is not None:
+        if request:
             self._begin(request)
 
     def take(self, data: bytes) -> None:
         """Send the request's bytes to the host; in a tunnel, all bytes."""
         body = self._request.body
-        if body is not None:
+        if body:
             try:
                 length = body.take(data)
             except BodyError:
@@ -127,7 +127,7 @@ class _EgressSession(TunnelEnd):
         if self._state is _State.JOINED:
             super().connection_lost(exc)
             return
-        if self._task is not None:
+        if self._task:
             self._task.cancel()
         self._server.forget(self)
         if self._state is _State.CONNECTING:
@@ -138,7 +138,7 @@ class _EgressSession(TunnelEnd):
         self._handshake = None
         self._request, self._early = request, request.early
         reason = find_refusal(self._server.state.rules, request.target)
-        if reason is not None:
+        if reason:
             self._refuse(reason)
             return
         self._state = _State.CONNECTING
@@ -233,10 +233,10 @@ class _EgressSession(TunnelEnd):
             return
         elif self._state is _State.ENDING:
             self.transport.abort()
-        elif self._state is _State.CONNECTING and self._task is not None:
+        elif self._state is _State.CONNECTING and self._task:
             self._task.cancel()
             self._fail("ETIMEDOUT")
-        elif self._handshake is not None:
+        elif self._handshake:
             if self._handshake.has_begun:
                 self._end_unread(EgressReason.SLOW)
             else:
@@ -281,7 +281,7 @@ class _DnsResponder(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         """Answer one message."""
         response = self._respond(data)
-        if response is not None:
+        if response:
             self._transport.sendto(response, addr)
 
     def close(self) -> None:

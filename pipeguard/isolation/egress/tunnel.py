@@ -83,12 +83,12 @@ class TunnelEnd(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         """Stop reading for a peer that reads too slowly."""
-        if self._ended is not None and not self._peer.transport.is_closing():
+        if self._ended and not self._peer.transport.is_closing():
             self._peer.transport.pause_reading()
 
     def resume_writing(self) -> None:
         """Continue reading once the peer has read."""
-        if self._ended is not None and not self._peer.transport.is_closing():
+        if self._ended and not self._peer.transport.is_closing():
             self._peer.transport.resume_reading()
 
     def eof_received(self) -> bool:
@@ -122,6 +122,6 @@ class TunnelEnd(asyncio.BufferedProtocol):
     def abort(self) -> None:
         """Close at once with a reset, so that a truncated stream does not look complete."""
         sock: socket.socket | None = self.transport.get_extra_info("socket")
-        if sock is not None and not self.transport.is_closing():
+        if sock and not self.transport.is_closing():
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
         self.transport.abort()

@@ -44,7 +44,7 @@ class Learner:
         say: Callable[[str], None],
         proxies: OuterProxies | None = None,
     ) -> None:
-        if (why := obstacle()) is not None:
+        if why := obstacle():
             raise LaunchError(
                 f"what a server needs cannot be learned here: {why}. Name it yourself, with"
                 " --isolate auto and --read, --write and --connect.",
@@ -55,7 +55,7 @@ class Learner:
         host = this_host()
         folder = starting_folder(command)
         package, self._problem = find_package(command.argv), ""
-        self._package = package.key if package is not None else ""
+        self._package = package.key if package else ""
         install = partial(installer, proxies=proxies)
         argv, runtime, self._in_use = prepare_program(command, folder, host, start=install, say=say)
         words = with_paths(argv, folder)

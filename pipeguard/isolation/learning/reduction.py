@@ -133,7 +133,7 @@ class _Files:
         if not path.isprintable():
             shown = path.encode("unicode_escape").decode()
             self._withhold("uses", shown, "a policy has no such characters")
-        elif find_holder(path, self._host.sensitive) is not None:
+        elif find_holder(path, self._host.sensitive):
             verb = "writes" if is_written else "reads"
             self._withhold(verb, path, "not given unless you name it")
         elif is_written:
@@ -168,7 +168,7 @@ class _Files:
 
     def _take_written(self, path: str) -> None:
         own = self._folder_of_its_own(path)
-        if own is not None:
+        if own:
             self._own.add(own)
             self._own_written.add(path)
             return

@@ -43,7 +43,7 @@ class ServerCommand(NamedTuple):
             LaunchError: it fetches in an unknown way, so it cannot be isolated.
         """
         package = find_package(self.argv)
-        return package.key if package is not None else ""
+        return package.key if package else ""
 
     @property
     def shipped_profile(self) -> ShippedProfile | None:
@@ -94,7 +94,7 @@ class ServerCommand(NamedTuple):
         words = (*self.argv[1:], *named_paths(variables, shipped))
         above = [word for word in words if _holds(word, home_folder)]
         held = f"{' and '.join(above)} is not given as a whole: name folders in it." * bool(above)
-        return " ".join(filter(None, (held, shipped.needs if shipped is not None else "")))
+        return " ".join(filter(None, (held, shipped.needs if shipped else "")))
 
     def check_hardened(self, entries: Iterable[IsolateEntry], name: str) -> None:
         """Check that isolation would start the container here.

@@ -29,7 +29,7 @@ def extent_rows(touches: ServerPreview) -> Rows:
     rows: Rows = {}
     if touches.problem:
         rows = {STARTS: [(visible(touches.problem), _ITS_COMMAND)]}
-    elif touches.container is not None:
+    elif touches.container:
         argv, added, is_open = touches.container
         network = "a network that PipeGuard does not judge" if is_open else "no network"
         rows = {
@@ -38,7 +38,7 @@ def extent_rows(touches: ServerPreview) -> Rows:
             "adds": [(" ".join(map(visible, added)), "")] if added else [],
             REACHES: [(network, _ITS_COMMAND if is_open else "")],
         }
-    elif touches.extent is not None:
+    elif touches.extent:
         rows = _extent_rows(touches.extent)
     return {label: row for label, row in rows.items() if row}
 

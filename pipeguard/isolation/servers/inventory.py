@@ -171,7 +171,7 @@ class Inventory(NamedTuple):
             except StateError as error:
                 say(str(error), "warning")  # the others are there all the same
                 continue
-            if seen is not None:
+            if seen:
                 yield name, seen
 
     def remove(self) -> tuple[Installed, ...]:

@@ -46,8 +46,8 @@ class ServerPreview(NamedTuple):
     def fields(self) -> dict[str, object]:
         """The fields for programs."""
         return {
-            "extent": self.extent.fields() if self.extent is not None else None,
-            "container": self.container._asdict() if self.container is not None else None,
+            "extent": self.extent.fields() if self.extent else None,
+            "container": self.container._asdict() if self.container else None,
             "problem": self.problem,
         }
 
@@ -80,11 +80,11 @@ class ServerFacts(NamedTuple):
             PipeGuardError: its observations cannot be read.
         """
         observed = load(name)
-        keys = [observed.package] if observed is not None else [f"npm:{name}", f"pypi:{name}"]
+        keys = [observed.package] if observed else [f"npm:{name}", f"pypi:{name}"]
         shipped = next(filter(None, map(find_profile, [*keys, *packages])), None)
         if observed is None:
             return cls(None, None, shipped)
-        given = shipped.profile if shipped is not None else Profile()
+        given = shipped.profile if shipped else Profile()
         given = given.with_more(combine_grants(entries))
         return cls(observed, propose(observed, given, this_host()), shipped)
 
@@ -156,7 +156,7 @@ def _preview(
         )
     except OSError as error:
         raise LaunchError(f"{error.filename}: {error.strerror}.") from None
-    specs = " ".join(package.specs) if package is not None else ""
+    specs = " ".join(package.specs) if package else ""
     is_known = package is None or bool(package_folder)
     extent = compute_extent(engine, seen, sources, (specs, package_folder, is_known), home)
     return extent._replace(unknown=unknown)

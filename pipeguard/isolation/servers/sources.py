@@ -98,10 +98,10 @@ def list_sources(
     )
     shipped = find_shipped(engine, options.command)
     names = [each.partition("=")[0] for each in lists.get("--env", ())]
-    names += shipped.variables if shipped is not None else ()
+    names += shipped.variables if shipped else ()
     paths = named_paths({name: command.env.get(name, "") for name in names}, shipped)
     by_options = _read_grants(named, policy.limits, starting_folder(command))
-    below = ((KNOWN, shipped.profile),) if shipped is not None else ()
+    below = ((KNOWN, shipped.profile),) if shipped else ()
     return (ITS_OPTIONS, by_options._replace(named=tuple(paths))), (POLICY, policy), *below
 
 
@@ -112,7 +112,7 @@ def named_paths(variables: Mapping[str, str], shipped: ShippedProfile | None) ->
         variables: of the entry.
         shipped: the profile of a known server, which makes a file beside one that it replaces.
     """
-    defaults = shipped.variables if shipped is not None else {}
+    defaults = shipped.variables if shipped else {}
     for name, path in variables.items():
         if "/" in path and not (is_secret_header(name) or _NO_DATA.fullmatch(name)):
             yield path
@@ -132,7 +132,7 @@ def find_shipped(engine: str, command: Sequence[str]) -> ShippedProfile | None:
     """The profile of a known server, for every engine that restricts it."""
     is_kept = engine not in (Isolation.NONE, Isolation.LEARN)
     package = find_package(command) if is_kept else None
-    return find_profile(package.key) if package is not None else None
+    return find_profile(package.key) if package else None
 
 
 def check_roots(name: str, *, is_shared: bool, is_container: bool) -> None:

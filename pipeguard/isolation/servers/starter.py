@@ -111,7 +111,7 @@ class ServerStarter:
         Raises:
             PipeGuardError: a secret is missing, or the system has no descriptors or processes left.
         """
-        if (isolated := self._sandbox or self._learner) is not None:
+        if isolated := self._sandbox or self._learner:
             return isolated.start()
         command = self._command
         return start(Command(resolve_arguments(command.argv), command.env, command.cwd))
@@ -153,17 +153,17 @@ class ServerStarter:
             sources = list_sources(self._options, entries, self._asked, self._command)
             self._sandbox.update(whole_profile(sources))
         except PipeGuardError as error:
-            if self._run is not None:
+            if self._run:
                 with suppress(OSError, ValueError):  # standard error is closed
                     what = "the policy's new grants for this server cannot be applied"
                     self._run.log("error", f"{what}; it keeps the earlier ones", why=str(error))
 
     def hang_up(self) -> None:
         """End all connections, and write all of them; the servers have ended."""
-        if self._sandbox is not None:
+        if self._sandbox:
             self._sandbox.hang_up()
             self._connections.close()
-        if self._run is not None and self._sandbox is not None:
+        if self._run and self._sandbox:
             _note_made(self._sandbox, self._began, self._run.notice)
             self._began = time()  # the run outlives a server that is started again
             self._run.on_policy.remove(self.update)
@@ -203,7 +203,7 @@ class ServerStarter:
             self._harden(named)
             return None
         profile = whole_profile(sources)
-        if (shipped := find_shipped(asked, options.command)) is not None:
+        if shipped := find_shipped(asked, options.command):
             variables = shipped.resolve_variables(home_folder()) | command.env
             command = Command(command.argv, variables, command.cwd)
         for entry in profile.hosts:
@@ -331,7 +331,7 @@ class _IsolatedConnections:
         if record.at is None:
             record = record._replace(at=monotonic())
         with self._lock:
-            if self._recorder is not None:
+            if self._recorder:
                 self._recorder(record)
             elif len(self._waiting) < MOST_WAITING:
                 self._waiting.append(record)
@@ -351,5 +351,5 @@ class _IsolatedConnections:
     def close(self) -> None:
         """Write the connections that were only counted so far; no more will come."""
         with self._lock:
-            if self._recorder is not None:
+            if self._recorder:
                 self._recorder.close()

@@ -119,7 +119,7 @@ def find_wall_grant(
             return WallGrant("loopback", number, opens)
         if not rule.startswith("egress."):
             continue
-        if (entry := allowing_entry(finding)) is not None:
+        if entry := allowing_entry(finding):
             return _grant_host(entry, port)
         with suppress(HostError):
             if is_metadata(parse_authority(excerpt, default_port=443).host):
@@ -215,13 +215,13 @@ def _check_offered(rule: str, paths: tuple[str, str], host: SandboxUser, *, is_w
             raise PolicyError(
                 f"{visible(path)}: no server changes its own package or reads another's."
             )
-        if (holder := find_holder(each, host.sensitive)) is not None:
+        if holder := find_holder(each, host.sensitive):
             shown = visible(short_path(holder, host.home))
             raise PolicyError(
                 f"{visible(path)}: {shown} may hold keys or logins, or decide what runs"
                 f" later.{BY_HAND}"
             )
-        if rule == WRITE and (holder := holder_of_later(each, host.home)) is not None:
+        if rule == WRITE and (holder := holder_of_later(each, host.home)):
             shown = visible(short_path(holder, host.home))
             raise PolicyError(
                 f"{visible(path)}: your programs run what is in {shown}, outside.{BY_HAND}"
