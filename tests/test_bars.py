@@ -33,9 +33,9 @@ CAPS = {
     ("gateway",): 63_156,
     ("clients", "assess", "doctor", "demo"): 57_635,
     ("ui",): 29_819,
-    ("cli",): 39_619,
+    ("cli",): 39_658,
 }
-TOKENS_CAP = 604_904  # of all rooms
+TOKENS_CAP = 604_943  # of all rooms
 # Of code lines: without comments, docstrings and blank lines.
 TESTS_CAP = 70_000
 C_CAP = 4_700

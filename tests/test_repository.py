@@ -27,8 +27,12 @@ LOCKS = sorted(
 NPM_LOCKS = ("tests/package-lock.json", "benchmarks/search/package-lock.json")
 DUMMIES = "benchmarks/day/"  # actions with made-up passwords; keys by their form are minted
 CASES = ("benchmarks/detection/", "benchmarks/orders/")  # likewise
-# A server's package is fetched with nothing but its registry at hand.
-ASKING_REGISTRIES = ("pipeguard/isolation/packages.py", "tests/isolation/test_packages.py")
+# A server's package is fetched with nothing but its registry at hand; a command that installs may
+# name a registry.
+ASKING_REGISTRIES = (
+    *("pipeguard/isolation/packages.py", "tests/isolation/test_packages.py"),
+    "pipeguard/detect/words/benign_commands.txt",
+)
 PLAYED = "benchmarks/detection/cases/"  # what is sent through a Session there is installed nowhere
 TRAINED = "training/texts/"  # in an archive, whose every file is known by its hash
 BINARY = {".png", ".gz", ".db", ".webp", ".xz"}

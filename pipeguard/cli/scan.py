@@ -111,7 +111,7 @@ def command(  # noqa: PLR0913  one for each option
     Rules, views and policy are those of `wrap`; pins, and what other calls returned, are not
     considered. Arguments are judged as if the tool may send them away. Secrets are masked. Of a
     rule with many findings, a few are shown; of several files, each has a line with its verdict and
-    rules.
+    rules, unless --why asks for all of it.
 
     \b
     Examples:
@@ -265,16 +265,24 @@ def _published_words(text: str) -> list[str]:
     ]
 
 
+def _line(file: Fields) -> str:
+    """Report a file with its verdict and rules."""
+    rules = list(dict.fromkeys(finding["rule"] for finding in file["findings"]))
+    more = len(rules) - MOST_RULES
+    shown = ", ".join(rules[:MOST_RULES]) + (f" and {more} more" if more > 0 else "")
+    color = "red" if file["action"] in _STOPPED else None
+    words = click.style(_WOULD[file["action"]], fg=color)
+    return f"{visible(file['file'])}: {words}: {shown}{_if_kept(file, '. ')}"
+
+
 def _pages(files: Sequence[Fields], skipped: Sequence[Fields]) -> Iterator[str]:
-    """Report each file with a finding in a line, with a total."""
-    found = [file for file in files if file["findings"]]
+    """Report each file with a finding in a line, or with all reasons; and a total."""
+    found = [file for file in files if file["findings"] or file.get("dropped")]
     for file in found:
-        rules = list(dict.fromkeys(finding["rule"] for finding in file["findings"]))
-        more = len(rules) - MOST_RULES
-        shown = ", ".join(rules[:MOST_RULES]) + (f" and {more} more" if more > 0 else "")
-        color = "red" if file["action"] in _STOPPED else None
-        words = click.style(_WOULD[file["action"]], fg=color)
-        yield f"{visible(file['file'])}: {words}: {shown}{_if_kept(file, '. ')}"
+        if "dropped" in file:
+            yield from (*_page(file), "")
+        else:
+            yield _line(file)
     yield f"{chr(10) * bool(found)}{pluralize(len(files), 'file')}:"
     counts = Counter(file["action"] for file in files)
     yield from (f"  {counts[action]} {_WOULD[action]}" for action in _WOULD if counts[action])
