@@ -37,7 +37,8 @@ _ASKS = (
     f"action = 'warn' AND instr(findings, '\"rule\":\"{LOST}\"') AND (instr(findings, '(HTTP 401)')"
     f" OR instr(findings, 'auth login ') OR instr(findings, '{WANTS_TOKEN}'))"
 )
-_ANSWERED = "WHERE server = ? AND direction = 'to-client' AND kind IN ('result', 'error')"
+_HEARD = f"direction = 'to-client' AND instr(findings, '{RULE}') = 0"
+_ANSWERED = f"WHERE server = ? AND {_HEARD} AND kind IN ('result', 'error')"
 _IS_CALL = "duration_ms IS NOT NULL AND method = 'tools/call'"
 
 
@@ -158,10 +159,9 @@ def _find_ends(store: Store) -> Iterator[tuple[str, str, str, str]]:
         "(SELECT {} FROM audit WHERE audit.chain = runs.chain"  # noqa: S608  constants
         f" AND seq > runs.length - {END_ROWS} AND {{}} ORDER BY seq DESC LIMIT 1)"
     )
-    heard = f"direction = 'to-client' AND instr(findings, '{RULE}') = 0"
-    since = f"seq > coalesce({newest.format('seq', heard)}, 0)"
+    since = f"seq > coalesce({newest.format('seq', _HEARD)}, 0)"
     opened = f"{since} AND direction = 'to-server' AND method IN {OPENINGS}"
-    latest = (f"coalesce(max({newest.format('time', each)}), '')" for each in ("1", heard, opened))
+    latest = (f"coalesce(max({newest.format('time', each)}), '')" for each in ("1", _HEARD, opened))
     return select(
         store, f"server, {', '.join(latest)}", "GROUP BY server", table=f"{_RUNS} AS runs"
     )

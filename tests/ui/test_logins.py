@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 from pipeguard.assess.logins import find_logins
 from pipeguard.cli import cli
 from pipeguard.firewall.finding import Finding
+from pipeguard.firewall.session.own_frames import RULE
 from pipeguard.firewall.session.remedies import LOST
 from pipeguard.installation import EXTRAS
 from pipeguard.state.store import open_store
@@ -76,6 +77,8 @@ def test_the_command_names_the_server_whatever_scopes_it_asks_for(store: Path) -
         "gone": "the server cannot be reached",
     }.items():
         record(server, audit_entry(server, Finding(LOST, "envelope", note=note), action="warn"))
+        ours = {"action": "allow", "direction": "to-client", "kind": "error"}  # no answer of its
+        record(server, audit_entry("late", Finding(RULE, "envelope"), **ours), run=f"LATE-{server}")
     with open_store(store) as opened:
         commands = {each.event.server: each.command for each in find_logins(opened)}
     told = "pipeguard auth login"
