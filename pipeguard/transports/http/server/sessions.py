@@ -122,7 +122,7 @@ class Sessions:
         owners: SessionOwners | None = None,
     ) -> None:
         self.guard = guard
-        self.owners = SessionOwners() if owners is None else owners
+        self.owners = owners or SessionOwners()
         self.waiting_room = WaitingRoom()
         self._run = run
         self._most = most
@@ -156,11 +156,11 @@ class Sessions:
 
         The server says whether there is such a session: it may have outlived us.
         """
-        entry = self._entries.get(session_id) if session_id is not None else None
-        if session_id is None or entry is None:
+        entry = self._entries.get(session_id or "")
+        if entry is None:
             return self.new(version, who)
         entry.used_at = monotonic()
-        self._entries.move_to_end(session_id)
+        self._entries.move_to_end(session_id or "")
         return entry.session
 
     def keep(self, session_id: str | None, session: Session) -> None:
@@ -270,15 +270,15 @@ class Sessions:
 
     def relist(self, kinds: frozenset[str]) -> None:
         """Tell each conversation's latest subscriber to list the changed kinds again."""
-        event = ListsChanged(kinds, monotonic())
-        for session in list(self._with_subscribers):
-            self.send(session, take_event(session, event, self.record))
+        for session in self._list_subscribed():
+            self.send(session, take_event(session, ListsChanged(kinds, monotonic()), self.record))
 
     def find_subscribed(self, run: str) -> Session | None:
         """The Session with this name, if its client listens for unrequested messages."""
-        entries = self._with_subscribers.values()
-        found = (each.session for each in entries if each.subscribers and each.session.run == run)
-        return next(found, None)
+        return next((each for each in self._list_subscribed() if each.run == run), None)
+
+    def _list_subscribed(self) -> list[Session]:
+        return [session for session, entry in self._with_subscribers.items() if entry.subscribers]
 
     def send(self, session: Session, frames: list[bytes]) -> None:
         """Send frames to the latest subscriber of a conversation, if it has one.
@@ -292,7 +292,7 @@ class Sessions:
     def tell_audit_loss(self) -> None:
         """Tell each conversation's latest subscriber that rows of the audit are lost."""
         notice = Frame(TO_CLIENT, serialise(replies.audit_loss()), monotonic(), is_aside=True)
-        for session in list(self._with_subscribers):
+        for session in self._list_subscribed():
             verdict = session.take(notice)
             self.record(verdict)
             self.send(session, list(verdict.forwards))

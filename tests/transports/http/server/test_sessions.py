@@ -124,6 +124,7 @@ def test_what_changed_is_told_once_to_each_conversation_that_asked_for_it() -> N
     announces, silent = begun(known, "a", tools={"listChanged": True}), begun(known, "b", tools={})
     other = begun(known, "c", tools={"listChanged": True})
     known.forget("c")
+    known.record = (recorded := list[object]()).append
     heard = [Heard() for _ in range(4)]
     with (
         known.subscribing(announces, heard[0].send),
@@ -136,6 +137,7 @@ def test_what_changed_is_told_once_to_each_conversation_that_asked_for_it() -> N
         known.relist(frozenset())
     known.relist(frozenset({"tool"}))
     assert [len(one.frames) for one in heard] == [0, 1, 0, 1], "on the latest of its streams"
+    assert len(recorded) == 2, "only what was sent"
     assert b"notifications/tools/list_changed" in heard[1].frames[0]
 
 
