@@ -27,7 +27,7 @@ CAPS = {
     ("rulebook",): 10_694,
     ("identity",): 6_049,
     ("config", "state", "auth"): 59_388,
-    ("transports",): 47_633,
+    ("transports",): 47_631,
     ("launch", "isolation"): 71_538,
     ("runtime",): 16_985,
     ("gateway",): 63_156,
@@ -35,7 +35,7 @@ CAPS = {
     ("ui",): 29_819,
     ("cli",): 39_658,
 }
-TOKENS_CAP = 604_941  # of all rooms
+TOKENS_CAP = 604_939  # of all rooms
 # Of code lines: without comments, docstrings and blank lines.
 TESTS_CAP = 70_000
 C_CAP = 4_700

@@ -23,7 +23,7 @@ from weakref import WeakSet
 
 from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.firewall.finding import Direction, Verdict
-from pipeguard.firewall.protocol.framing import KnownResult
+from pipeguard.firewall.protocol.framing import KnownResult, legible_id
 from pipeguard.firewall.protocol.json_values import JsonValue, serialise
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.strict_json import ParsedFrame, parse_json
@@ -207,7 +207,7 @@ async def judge_frame(
             await asyncio.to_thread(session.guard.source.load_all)
     before = _under_way.get((session.run, direction))
     if before and await _is_notification(frame):
-        await asyncio.wait(set(before))
+        await asyncio.wait(before)
     most = SMALL_BYTES if session.guard.inspects else LARGE_BYTES
     if len(frame) < most:
         return take_frame(session, direction, frame)
@@ -255,9 +255,9 @@ async def answer_overdue(
     while session.guard.policy.limits.timeout_seconds is not None:
         await asyncio.sleep(TICK_SECONDS)
         for frame in judge.answer_overdue(session):
-            message = parse(frame)
-            if isinstance(message, Message) and message.id_token is not None:
-                leave(server, message.id_token)  # it must not be sent any more
+            id_token = legible_id(frame)
+            if id_token is not None:
+                leave(server, id_token)  # it must not be sent any more
             await client.write(frame)
 
 
@@ -273,7 +273,8 @@ async def _judge_in_thread(
             with suppress(PipeGuardError):
                 unheard(judging.result())
 
-    lane, size = _choose_lane(len(frame)), len(frame)
+    size = len(frame)
+    lane = _choose_lane(size)
     try:
         await lane.enter(size)
     except asyncio.CancelledError:

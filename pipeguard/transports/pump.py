@@ -176,12 +176,13 @@ def look_for_decision(session: Session, verdict: Verdict, now: float, *, is_last
     Returns:
         The new verdict; the same one if it waits on.
     """
-    seen, grants = session.take(Waited(verdict, now)), session.guard.shared.grants
+    grants = session.guard.shared.grants
+    refusal = "" if grants is None else grants.find_refusal(verdict.event)
+    if refusal and session.state.find_held(verdict.event):  # whatever the policy is by now
+        return session.take(WaitEnded(verdict, now, refusal, replies.REFUSED))
+    seen = session.take(Waited(verdict, now))
     if seen is not verdict:
         return seen
-    refusal = "" if grants is None else grants.find_refusal(verdict.event)
-    if refusal:
-        return session.take(WaitEnded(verdict, now, refusal, replies.REFUSED))
     passed = use_grant(session, verdict, now)
     return passed if passed is not verdict else session.take(Waited(verdict, now, is_last))
 

@@ -297,8 +297,10 @@ def test_it_goes_on_once_it_is_granted_and_is_blocked_once_its_time_is_over(
     assert stopped.reply is not None
 
 
-def test_it_ends_once_the_user_refuses_it(store: Path, asking: Conversation) -> None:
-    held = asking.order()
+@pytest.mark.parametrize("mode", [*Mode])
+def test_it_ends_once_the_user_refuses_it(store: Path, asking: Conversation, mode: Mode) -> None:
+    held, policy = asking.order(), asking.session.guard.policy
+    asking.session.guard.adopt(policy._replace(mode=mode))
     with open_store(store) as opened:
         refuse_call(opened, CallGrant("", held.event, "mail", "send_email", "no"), "kim")
     refused = look_for_decision(asking.session, held, 3.0, is_last=False)
