@@ -23,6 +23,7 @@ from pipeguard.unicode.folding import Range, merge
 
 MASKED_CHARS = 2**18  # of a message's texts that are read; the others become dots
 PIECE_CHARS = 6  # of a secret that identify it
+ACCOUNT = "personal.iban"  # the rule whose findings are shown
 APART = '"' + "\n" * 48  # between texts: none is an exception for a secret in another
 # A token that may be a secret.
 _TOKEN = lazy_regex(r"[A-Za-z0-9+_=-]{20,}")
@@ -94,7 +95,7 @@ class SecretCover:
         """Find all that may have to be hidden in a text."""
         hidden: dict[Reason, list[Range]] = {reason: [] for reason in Reason}
         for engine in self._knowledge.scanners[Surface.TO_SERVER]:
-            for start, end, rule in engine.find_secrets(text):
+            for start, end, rule in engine.find_secrets(text, ACCOUNT):
                 hidden[find_reason(rule)].append((start, end))
         secrets = {*self._located, *secret_values.find_named_secrets(text)}
         ends = {text[at : at + CODE_CHARS] for at in range(len(text))}
@@ -102,9 +103,7 @@ class SecretCover:
         secrets.update(self._knowledge.known_secrets.find_secrets(text))
         secrets.update(self._knowledge.vault.find_secrets(text))
         for secret in secrets:
-            found = re.finditer(re.escape(secret), text)
-            hidden[Reason.SECRET] += [match.span() for match in found]
-        hidden.pop(Reason.NONE)
+            hidden[Reason.SECRET] += [m.span() for m in re.finditer(re.escape(secret), text)]
         for token in _TOKEN.finditer(_dot(text, hidden[Reason.SECRET] + hidden[Reason.PERSON])):
             if secret_values.is_random(token[0]) and not TELLING.fullmatch(token[0]):
                 hidden[Reason.RANDOM].append(token.span())
@@ -130,8 +129,9 @@ def find_reason(rule: str) -> Reason:
     """The reason to hide the finding of a rule."""
     if rule.startswith("secrets."):
         return Reason.SECRET
-    is_person = rule.startswith("personal.") and rule != "personal.iban"
-    return Reason.PERSON if is_person else Reason.NONE
+    if rule.startswith("personal.") and rule != ACCOUNT:
+        return Reason.PERSON
+    return Reason.NONE
 
 
 def _dot(text: str, hidden: list[Range]) -> str:

@@ -90,6 +90,7 @@ for _ in range(11):
         ({"amount": Number("1e9999999999999999999")}, 2, '"amount":1e9999999999999999999', 0),
         ({"k" * 50 + "1": "a", "k" * 50 + "2": "b"}, 1, '"… 1":"a"', 22),
         ({"body": f"{LONG} pay to DE89370400440532013000"}, 1, '… DE89370400440532013000"', 10**4),
+        ({"body": "pay iban DE89370400440532013000\n" * 30}, 1, "iban DE89370400440532013000", 0),
         ({"to": f"{KEY}@y.example"}, 2, '…@y.example"', len(KEY)),
     ],
 )
@@ -156,9 +157,9 @@ def test_a_call_is_read_as_often_however_many_arguments_it_has(
 ) -> None:
     talk, find_secrets, read = Conversation(place), Engine.find_secrets, list[str]()
 
-    def note(engine: Engine, text: str) -> list[tuple[int, int, str]]:
+    def note(engine: Engine, text: str, without: str) -> list[tuple[int, int, str]]:
         read.append(text)
-        return find_secrets(engine, text)
+        return find_secrets(engine, text, without)
 
     monkeypatch.setattr(Engine, "find_secrets", note)
     talk.read(inbox)

@@ -193,20 +193,26 @@ class Engine(RuleLookup):
         text = data.decode("utf-8", "replace")
         parts: list[str] = []
         at = 0
-        secrets = self.find_secrets(text)
-        for start, end, rule in sorted(secrets, key=lambda span: (span[0], -span[1])):
+        for start, end, rule in sorted(self.find_secrets(text), key=lambda s: (s[0], -s[1])):
             if end > at:
                 parts += [text[at:start], f"[masked:{rule}]"]
                 at = end
         return "".join([*parts, text[at:]]).encode() if parts else data
 
-    def find_secrets(self, text: str) -> list[tuple[int, int, str]]:
-        """The secrets in free text: start and end in characters, and the rule that finds it."""
+    def find_secrets(self, text: str, without: str = "") -> list[tuple[int, int, str]]:
+        """The secrets in free text: start and end in characters, and the rule that finds it.
+
+        Args:
+            text: the text.
+            without: a rule that is not asked, and so does not count among the matches.
+        """
         whole = MessageText(text.encode("utf-8", "replace").decode(), keyed=False)
         source = self._source(MessageText("", keyed=self.keyed), lambda _: "log.message")
         scan = Scan(self, source, self.surface, Budgets(len(whole.data)))
-        spans = scan.find_private(whole.data)
-        return [(*whole.span(start, end), rule.id) for start, end, rule in spans]
+        return [
+            (*whole.span(start, end), rule.id)
+            for start, end, rule in scan.find_private(whole.data, without)
+        ]
 
 
 # --- databases --------------------------------------------------------------------------

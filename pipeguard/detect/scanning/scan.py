@@ -217,15 +217,15 @@ class Scan:
         if levels > 1:
             self.decode(decoded, signs, inner, levels - 1)
 
-    def find_private(self, data: bytes) -> list[tuple[int, int, Rule]]:
-        """The secrets in a text as it is: start, end, rule; after many, unrated."""
+    def find_private(self, data: bytes, without: str) -> list[tuple[int, int, Rule]]:
+        """The secrets in a text but those of a rule: start, end, rule; after many, unrated."""
         rated = 0
         plain, spans = Origin(self.source, "text"), list[tuple[int, int, Rule]]()
         found = (
             (rule, self._confirm(rule, data, low, high + TAIL_BYTES, View.TEXT))
             for low, high in blocks(len(data))
             for rule in self.lookup.look_plain(data[low : look_end(data, high)])[1]
-            if rule.is_private
+            if rule.is_private and rule.id != without
         )
         for rule, matches in found:
             for match in dict.fromkeys(matches):  # text after several of them once
