@@ -39,10 +39,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from pipeguard.config.json_text import Json
-from pipeguard.config.toml_text import Toml
-from pipeguard.config.tree import Syntax
-from pipeguard.config.yaml_text import Yaml
+from pipeguard.config import json_text, toml_text, tree, yaml_text
 from pipeguard.errors import InputError
 from pipeguard.unicode.display import suggestion
 
@@ -158,13 +155,13 @@ class FileSpec(NamedTuple):
     lock: str = ""
 
     @property
-    def syntax(self) -> Syntax:
+    def syntax(self) -> tree.Syntax:
         """The format's reader and editor."""
         if self.format == "toml":
-            return Toml()
+            return toml_text.Toml()
         if self.format == "yaml":
-            return Yaml()
-        return Json(
+            return yaml_text.Yaml()
+        return json_text.Json(
             comments="comments" in self.allows, trailing_commas="trailing-commas" in self.allows
         )
 

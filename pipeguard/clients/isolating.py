@@ -4,9 +4,8 @@ import re
 import shlex
 from collections.abc import Iterable
 
-from pipeguard.clients.catalog import ConfigScope
+from pipeguard.clients import catalog, guarding
 from pipeguard.clients.entries import ServerEntry
-from pipeguard.clients.guarding import GuardedCommand
 from pipeguard.config.isolate_key import IsolateEntry
 from pipeguard.errors import PipeGuardError
 from pipeguard.isolation import Isolation, ServerCommand
@@ -18,7 +17,7 @@ CANNOT_ISOLATE = "isolation"  # the code of a server that cannot be, and so is l
 HOW = Isolation.AUTO.value  # as `setup` writes it
 
 
-def is_isolated(guard: GuardedCommand | None) -> bool:
+def is_isolated(guard: guarding.GuardedCommand | None) -> bool:
     """True if a server's own entry isolates it."""
     return guard is not None and guard.isolate not in (None, Isolation.NONE, Isolation.LEARN)
 
@@ -51,7 +50,7 @@ def instead(server: ServerEntry) -> str:
     if server.guard:
         return ""
     words = ["pipeguard", "setup", server.client, f"--server={server.name}"]
-    words += ["--scope", "project"] if server.scope is ConfigScope.PROJECT else []
+    words += ["--scope", "project"] if server.scope is catalog.ConfigScope.PROJECT else []
     return f"; to guard it without isolation: {shlex.join(words)}"
 
 

@@ -4,8 +4,6 @@ A Machine is a system, a home folder and an environment, so any system can be te
 """
 
 # Paths are not resolved: a link leads to another file.
-from __future__ import annotations
-
 import os
 import re
 import sys
@@ -14,7 +12,7 @@ from fnmatch import fnmatchcase
 from operator import itemgetter
 from os.path import dirname, exists, expanduser, isabs, lexists, realpath, relpath
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from pipeguard.clients.catalog import Client, ConfigScope, FileSpec, clients
 from pipeguard.errors import InputError
@@ -22,8 +20,18 @@ from pipeguard.errors import InputError
 # Large folders that contain no client's file.
 _NOT_SEARCHED = frozenset(
     {
-        *(".git", ".hg", ".svn", "node_modules", ".venv", "venv", "__pycache__", ".tox"),
-        *(".mypy_cache", "target", "dist", "build"),
+        ".git",
+        ".hg",
+        ".svn",
+        "node_modules",
+        ".venv",
+        "venv",
+        "__pycache__",
+        ".tox",
+        ".mypy_cache",
+        "target",
+        "dist",
+        "build",
     }
 )
 MOST_FOLDERS = 1_000_000  # of a repository; the largest known ones have half as many
@@ -48,14 +56,14 @@ class Machine(NamedTuple):
     project: Path | None = None
 
     @classmethod
-    def here(cls, project: Path | None = None) -> Machine:
+    def here(cls, project: Path | None = None) -> Self:
         """Return this machine and its user; the home folder is not a project."""
         system = {"darwin": "macos", "win32": "windows"}.get(sys.platform, "linux")
         home = Path.home()
         return cls(system, home, os.environ, None if project == home else project)
 
     @classmethod
-    def in_current_folder(cls) -> Machine:
+    def in_current_folder(cls) -> Self:
         """Return this machine, with the current folder as its project if it still exists."""
         try:
             return cls.here(Path.cwd())

@@ -13,8 +13,7 @@ from compileall import compile_dir
 from importlib.util import find_spec
 from pathlib import Path
 
-from pipeguard.config.directories import usual_cache_folder
-from pipeguard.config.options import WrapOptions
+from pipeguard.config import directories, options
 from pipeguard.runtime.progress import COMPILING, wait_for_engines
 
 FIRST = f"first, before any file is changed: {COMPILING}"
@@ -28,7 +27,7 @@ def check_policy() -> None:
     """
     from pipeguard.rulebook.policy_rules import load_wrap_policy  # with all that looks
 
-    load_wrap_policy(WrapOptions((), {}, {}, []), with_project=False)
+    load_wrap_policy(options.WrapOptions((), {}, {}, []), with_project=False)
 
 
 def make_ready() -> None:
@@ -41,7 +40,7 @@ def make_ready() -> None:
 
     wait_for_engines(what=FIRST)
     _compile_modules()
-    load_engines(folder=usual_cache_folder())
+    load_engines(folder=directories.usual_cache_folder())
 
 
 def _compile_modules() -> None:

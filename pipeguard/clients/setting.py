@@ -8,8 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeguard.clients import files, history
-from pipeguard.clients.catalog import ConfigScope, client
+from pipeguard.clients import catalog, files, guarding, history, reading
 from pipeguard.clients.edit import EntryChange, edit_entries
 from pipeguard.clients.entries import (
     MAX_ENTRIES_CHARS,
@@ -20,9 +19,7 @@ from pipeguard.clients.entries import (
     ServerEntry,
     parse_config,
 )
-from pipeguard.clients.guarding import SHARED_LAUNCHER
 from pipeguard.clients.machine import Machine, is_in_repository, managing_file
-from pipeguard.clients.reading import BOM
 from pipeguard.clients.rewrite import (
     NOT_ISOLATED,
     TO_DO,
@@ -86,13 +83,13 @@ def plan(
         options: the servers to guard, and the permitted changes.
     """
     problem = refusal(config, machine)
-    is_project = any(spec.scope is ConfigScope.PROJECT for spec in config.specs)
+    is_project = any(spec.scope is catalog.ConfigScope.PROJECT for spec in config.specs)
     in_git = is_project and is_in_repository(config.path)
     is_held = in_git and not options.shared
     servers = tuple(_judge(server, options, is_held=is_held) for server in config.servers)
     if problem or not any(server.is_to_do for server in servers):
         return ChangePlan(config, servers, problem=problem)
-    words = SHARED_LAUNCHER if in_git else tuple(launcher)
+    words = guarding.SHARED_LAUNCHER if in_git else tuple(launcher)
     return _plan(config, servers, words)._replace(is_shared=in_git)
 
 
@@ -211,7 +208,7 @@ def carry_out(planned: ChangePlan, machine: Machine) -> history.Record | None:
 
 def with_bom(text: str, like: bytes) -> bytes:
     """Encode a text, with a byte order mark if the old content has one."""
-    return ((BOM if like.startswith(BOM.encode()) else "") + text).encode()
+    return ((reading.BOM if like.startswith(reading.BOM.encode()) else "") + text).encode()
 
 
 def _plan(config: Config, servers: Sequence[JudgedServer], words: Sequence[str]) -> ChangePlan:
@@ -260,7 +257,7 @@ def _find_excess(config: Config, content: bytes) -> str:
 
 def _judge(server: ServerEntry, options: GuardOptions, *, is_held: bool) -> JudgedServer:
     judged = judge(server, options)
-    if is_held and judged.state in TO_DO and server.scope is ConfigScope.PROJECT:
+    if is_held and judged.state in TO_DO and server.scope is catalog.ConfigScope.PROJECT:
         why = (
             "its file is in a repository, so others may get the change: `pipeguard setup --isolate"
             " --shared` makes it"
@@ -280,7 +277,7 @@ def _judge(server: ServerEntry, options: GuardOptions, *, is_held: bool) -> Judg
 
 def _forbidden(config: Config, machine: Machine) -> str:
     for spec in config.specs:
-        managed: Path | None = managing_file(machine, client(spec.client))
+        managed: Path | None = managing_file(machine, catalog.client(spec.client))
         if managed:
             return f"{managed} replaces its servers: whoever manages this machine must guard them."
     return ""

@@ -12,11 +12,8 @@ from collections.abc import Collection, Iterable, Sequence
 from enum import Enum
 from typing import NamedTuple
 
-from pipeguard.clients import files
-from pipeguard.clients.edit import EntryChange, edit_entries, pieces
+from pipeguard.clients import edit, files, gateway_entry, guarding
 from pipeguard.clients.entries import Config, Keys, ServerEntry, parse_config
-from pipeguard.clients.gateway_entry import put_back
-from pipeguard.clients.guarding import runs_pipeguard
 from pipeguard.clients.history import GatewayMove, Record, records
 from pipeguard.clients.machine import Machine
 from pipeguard.clients.rewrite import open_fields
@@ -171,7 +168,7 @@ class _Steps:
                 server = next(alike, None)
                 if server is None or not self._is_wanted(server):
                     continue
-                if pieces(tree, server.path, config.text) == entry.after:
+                if edit.pieces(tree, server.path, config.text) == entry.after:
                     spans = regions(tree, server.path, config.text)
                     texts = entry.before
                     edits += [
@@ -190,7 +187,7 @@ class _Steps:
         wanted = [server for server in others if self._is_wanted(server)]
         self._open(config, [server for server in wanted if server.guard])
         for server in wanted:
-            if server.guard is None and runs_pipeguard(server.words):
+            if server.guard is None and guarding.runs_pipeguard(server.words):
                 self.undone.setdefault(
                     server.path, UndoneEntry(server.name, UndoMethod.LEFT, _BY_HAND)
                 )
@@ -207,7 +204,7 @@ class _Steps:
         syntax = config.specs[0].syntax
         wanted = [(server, open_fields(server)) for server in guarded]
         try:
-            text, _ = edit_entries(config.text, syntax, wanted)
+            text, _ = edit.edit_entries(config.text, syntax, wanted)
         except UnreadableError as error:
             self.problem = str(error)
             return
@@ -240,7 +237,7 @@ class _Steps:
         before = parse_config(config.path, config.specs, record.backup())
         changes = {entry.path: entry for entry in record.entries}
         try:
-            text, names_taken = put_back(config, before, changes, move.entry)
+            text, names_taken = gateway_entry.put_back(config, before, changes, move.entry)
         except (UneditableError, UnreadableError) as error:
             self._note(record.entries, UndoMethod.LEFT, f"{error} Its text is in {record.folder}")
             return
@@ -251,7 +248,7 @@ class _Steps:
         self._note(others, UndoMethod.LEFT, "the client has another server of this name now")
 
     def _note(
-        self, entries: Iterable[EntryChange | ServerEntry], method: UndoMethod, why: str = ""
+        self, entries: Iterable[edit.EntryChange | ServerEntry], method: UndoMethod, why: str = ""
     ) -> None:
         for entry in entries:
             self.undone[entry.path] = UndoneEntry(entry.name, method, why)

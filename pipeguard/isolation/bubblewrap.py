@@ -12,13 +12,16 @@ import stat
 from collections.abc import Callable, Iterator
 from os.path import dirname, exists, isdir, join, realpath
 
-from pipeguard.isolation import cgroups, landlock
+from pipeguard.isolation import (
+    cgroups,
+    ended_by_limit,
+    landlock,
+    namespace,
+    profile,
+    seccomp,
+    staging,
+)
 from pipeguard.isolation.covers import Doorway, covers_in_view
-from pipeguard.isolation.ended_by_limit import Ended
-from pipeguard.isolation.namespace import enter, pass_sockets
-from pipeguard.isolation.profile import ResourceLimits
-from pipeguard.isolation.seccomp import filter_program
-from pipeguard.isolation.staging import stage, stage_view
 from pipeguard.isolation.view import MAX_FILE_BYTES, FileView, Mount, MountKind, SandboxedCommand
 from pipeguard.launch.child import Child, Command, start
 from pipeguard.launch.command import Confinement
@@ -74,7 +77,7 @@ def _is_of_root(path: str) -> bool:
 
 def start_confined(
     server: SandboxedCommand, say: Callable[[str], None]
-) -> tuple[Child, socket.socket, Ended]:
+) -> tuple[Child, socket.socket, ended_by_limit.Ended]:
     """Start a server isolated; return before it runs.
 
     Args:
@@ -127,7 +130,7 @@ def _confine(
         doorway: the covering process's descriptors, or None.
     """
     host, view = server.host, server.view
-    inherited = [_seal_content(filter_program(os.uname().machine))]
+    inherited = [_seal_content(seccomp.filter_program(os.uname().machine))]
     arguments = [
         *_NAMESPACES,
         *("--unshare-cgroup-try", "--die-with-parent", "--cap-drop", "ALL"),
@@ -135,7 +138,7 @@ def _confine(
         *("--seccomp", str(inherited[0]), "--tmpfs", "/", "--proc", "/proc", "--dev", "/dev"),
         *(_guarded_proc() if host.uid == 0 else ()),
     ]
-    mounts, staged = stage_view(view)
+    mounts, staged = staging.stage_view(view)
     for mount in mounts:
         arguments += _mount_arguments(mount, inherited, view.scratch)
     # bwrap's /dev is in memory without a limit.
@@ -154,9 +157,9 @@ def _confine(
 
     def prepare() -> None:
         entrances = group.entrances()
-        enter(host.uid, host.gid)
-        stage(staged)
-        pass_sockets(server.ports, channel)
+        namespace.enter(host.uid, host.gid)
+        staging.stage(staged)
+        namespace.pass_sockets(server.ports, channel)
         os.close(channel)  # its holder could send other sockets
         if doorway:
             doorway.open()  # late: each page that is written after a fork is copied
@@ -232,7 +235,7 @@ def _content(path: str) -> bytes:
         return b""  # not ours to read, so not the server's either
 
 
-def process_limits(limits: ResourceLimits) -> Iterator[tuple[str, int, int, int]]:
+def process_limits(limits: profile.ResourceLimits) -> Iterator[tuple[str, int, int, int]]:
     """The limits of one process, none above our own: name, number, soft, hard (setrlimit(2))."""
     for name, number, value in (
         ("data", resource.RLIMIT_DATA, limits.memory),

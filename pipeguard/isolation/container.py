@@ -13,7 +13,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from pipeguard.errors import LaunchError
-from pipeguard.isolation import landlock
+from pipeguard.isolation import ended_by_limit, landlock, profile, seccomp
 from pipeguard.isolation.container_attendant import (
     ORPHAN_SECONDS,
     ContainerRecord,
@@ -30,9 +30,6 @@ from pipeguard.isolation.container_files import (
     store_content,
     submounts_here,
 )
-from pipeguard.isolation.ended_by_limit import Ended
-from pipeguard.isolation.profile import Profile, ResourceLimits
-from pipeguard.isolation.seccomp import profile_text
 from pipeguard.isolation.view import (
     FileView,
     Mount,
@@ -57,7 +54,7 @@ HIDDEN_SYSTEM = ("--tmpfs", "/sys:ro,size=4k,mode=0")  # no engine leaves it out
 
 def start_contained(
     engine: ContainerEngine, server: SandboxedCommand, folder: str
-) -> tuple[Child, socket.socket, Ended]:
+) -> tuple[Child, socket.socket, ended_by_limit.Ended]:
     """Start a server in a container; return before it runs.
 
     Args:
@@ -132,7 +129,7 @@ def _run(
     record: ContainerRecord,
 ) -> Iterator[str]:
     """The words of `podman run` up to the image."""
-    filtered = store_content(folder, profile_text(os.uname().machine).encode())
+    filtered = store_content(folder, seccomp.profile_text(os.uname().machine).encode())
     yield from ("run", "--rm", "--interactive", "--pull", "never", "--name", record.name)
     yield from ("--label", f"{LABEL}=container", "--label", f"{LABEL}.folder={folder}")
     yield from ("--network", "none", "--ipc", "private")
@@ -222,8 +219,8 @@ def find_engine(host: SandboxUser, folder: str, *, is_new_trial: bool = False) -
 
 def _trial(engine: ContainerEngine, host: SandboxUser, folder: str) -> str | None:
     """Run `true` in a container; return the problem, if any."""
-    view = build_view(Profile(), host, (), "/", None)
-    server = SandboxedCommand(_TRUE, {}, view, host, ResourceLimits(), ())
+    view = build_view(profile.Profile(), host, (), "/", None)
+    server = SandboxedCommand(_TRUE, {}, view, host, profile.ResourceLimits(), ())
     try:
         child, channel, end = start_contained(engine, server, folder)
     except (LaunchError, OSError) as error:

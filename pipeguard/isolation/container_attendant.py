@@ -8,8 +8,6 @@ The warden ends the attendant last.
 It runs in a fork of PipeGuard without threads, and never returns.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import secrets
@@ -22,7 +20,7 @@ from contextlib import suppress
 from math import inf
 from os.path import isdir, join
 from time import monotonic, sleep
-from typing import NoReturn
+from typing import NoReturn, Self
 
 from pipeguard.isolation.cgroups import read_setting
 from pipeguard.isolation.mounting import enter_namespace
@@ -55,7 +53,7 @@ class ContainerRecord:
         self.lock = -1
 
     @classmethod
-    def make(cls, folder: str) -> ContainerRecord:
+    def make(cls, folder: str) -> Self:
         """A record of a container that this process is about to start."""
         record = cls(folder, PREFIX + secrets.token_hex(8))
         made = join(folder, RECORDS, f"new-{record.name}")

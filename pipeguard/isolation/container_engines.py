@@ -13,10 +13,7 @@ from os.path import exists, isdir, join
 from typing import NamedTuple
 
 from pipeguard.errors import LaunchError
-from pipeguard.isolation.bubblewrap import FOLDERS, process_limits
-from pipeguard.isolation.cgroups import MEMORY_FACTOR, remove_container_group
-from pipeguard.isolation.profile import ResourceLimits
-from pipeguard.isolation.view import SandboxUser
+from pipeguard.isolation import bubblewrap, cgroups, profile, view
 
 RUNTIMES = ("crun", "runc")
 CALL_SECONDS = 60.0
@@ -95,22 +92,22 @@ class ContainerEngine(NamedTuple):
             for runtime in RUNTIMES:
                 if exists(join(folder, runtime, identity)):
                     _run((runtime, "delete", "--force", identity))
-        remove_container_group(identity)
+        cgroups.remove_container_group(identity)
         return is_gone
 
-    def user(self, host: SandboxUser) -> tuple[str, ...]:
+    def user(self, host: view.SandboxUser) -> tuple[str, ...]:
         """Options that run the server as PipeGuard's own user."""
         own = ("--user", f"{host.uid}:{host.gid}")
         return ("--userns", "keep-id", *own) if self.is_rootless else own
 
-    def limits(self, limits: ResourceLimits) -> Iterator[str]:
+    def limits(self, limits: profile.ResourceLimits) -> Iterator[str]:
         """Options that limit a container's resources."""
         if self.is_limited and limits.memory is not None:
-            yield from ("--memory", str(MEMORY_FACTOR * limits.memory))
+            yield from ("--memory", str(cgroups.MEMORY_FACTOR * limits.memory))
         if self.is_limited and limits.processes is not None:
             yield from ("--pids-limit", str(limits.processes))
         # podman raises "nofile" and "nproc" unless they are set, which not every root may.
-        for name, _, soft, hard in process_limits(limits):
+        for name, _, soft, hard in bubblewrap.process_limits(limits):
             yield from ("--ulimit", f"{name}={soft}:{hard}")
 
 
@@ -136,7 +133,7 @@ def _run(command: tuple[str, ...], content: bytes = b"") -> subprocess.Completed
 
 def find_podman() -> str | None:
     """The path of podman, if it is installed; never taken from a server's environment."""
-    paths = (join(folder, "podman") for folder in FOLDERS)
+    paths = (join(folder, "podman") for folder in bubblewrap.FOLDERS)
     return next((path for path in paths if os.access(path, os.X_OK)), None)
 
 
@@ -157,4 +154,4 @@ def environment() -> dict[str, str]:
     if "XDG_RUNTIME_DIR" not in found and isdir(runtime_folder()):
         found["XDG_RUNTIME_DIR"] = runtime_folder()
     # containers.conf could undo these options.
-    return found | {"PATH": ":".join((*FOLDERS, *_SBIN)), "CONTAINERS_CONF": os.devnull}
+    return found | {"PATH": ":".join((*bubblewrap.FOLDERS, *_SBIN)), "CONTAINERS_CONF": os.devnull}

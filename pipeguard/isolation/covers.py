@@ -26,8 +26,7 @@ from pipeguard.isolation.mounting import open_folder
 from pipeguard.isolation.sensitive import is_inside
 from pipeguard.isolation.staging import STAGE, Staged, stage_view
 from pipeguard.isolation.view import FileView, MountKind
-from pipeguard.launch.command import Lifeline
-from pipeguard.launch.warden import outlive_run
+from pipeguard.launch import command, warden
 
 # linux/inotify.h
 CREATED, MOVED_TO, ONLY_FOLDERS, NO_LINKS, OVERFLOWN = 0x100, 0x80, 0x01000000, 0x02000000, 0x4000
@@ -252,7 +251,7 @@ class Doorway:
             )
         self.watched = () if self.watch is None else (self.watch.descriptor,)
         self.info, self.said = os.pipe()
-        self.lifeline = Lifeline()
+        self.lifeline = command.Lifeline()
 
     def open(self) -> None:
         """Fork the covering process; to be called in the process that becomes the engine.
@@ -272,7 +271,7 @@ class Doorway:
 
 def _wait(doorway: Doorway, watched: Sequence[int]) -> NoReturn:
     try:
-        outlive_run((*doorway.watched, doorway.info, doorway.lifeline.held, *watched))
+        warden.outlive_run((*doorway.watched, doorway.info, doorway.lifeline.held, *watched))
         _serve(doorway, watched)
     finally:
         os._exit(0)

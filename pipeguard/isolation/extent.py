@@ -4,11 +4,9 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from pipeguard.isolation.git_settings import PLACE
+from pipeguard.isolation import git_settings, run_later, server_view
 from pipeguard.isolation.profile import WRITE_ROOTS, Profile, ResourceLimits
-from pipeguard.isolation.run_later import changed_git
 from pipeguard.isolation.sensitive import is_below, is_in_any, is_inside
-from pipeguard.isolation.server_view import ServerView
 from pipeguard.isolation.view import SYSTEM, Mount, MountKind
 
 ITS_PROGRAM, ITS_PROJECT = "its program", "the project that its program is in"  # sources
@@ -93,7 +91,7 @@ class Extent(NamedTuple):
 
 def compute_extent(
     engine: str,
-    seen: ServerView,
+    seen: server_view.ServerView,
     sources: Sequence[tuple[str, Profile]],
     package: tuple[str, str, bool] = ("", "", True),
     kept_home: str = "",
@@ -120,14 +118,14 @@ def compute_extent(
     last = {mount.path: mount.kind for mount in mounts}  # which covers one before it
     read_only = {path for path, kind in last.items() if kind is MountKind.READ}
     held = (path for path in sorted(read_only - given) if is_below(path, profile.write))
-    git = dict.fromkeys(changed_git(profile.write, read_only))
+    git = dict.fromkeys(run_later.changed_git(profile.write, read_only))
     alone = [each for each in alone if not is_below(each, (*alone, *profile.read))]
     write = tuple(_with_sources(profile.write, "write", sources, ITS_ARGUMENTS))
     named = tuple(_with_sources(profile.read, "read", sources, ITS_ARGUMENTS))
     projects = [path for path in alone if any(is_below(each, (path,)) for each in seen.code)]
     read = (
         *(each for each in named if not is_below(each.what, projects)),
-        *(Given(each.path, OF_GIT) for each in mounts if each.path == PLACE),
+        *(Given(each.path, OF_GIT) for each in mounts if each.path == git_settings.PLACE),
         *(Given(path, ITS_PROJECT) for path in projects),
         *(Given(path, ITS_PROGRAM) for path in alone if path not in projects),
     )

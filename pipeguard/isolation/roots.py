@@ -15,11 +15,8 @@ from threading import Lock
 from urllib.parse import unquote, urlsplit
 
 from pipeguard.config.atomic_write import replace_file
+from pipeguard.isolation import run_later, runtimes, sensitive, view
 from pipeguard.isolation.profile import WRITE_ROOTS, Profile
-from pipeguard.isolation.run_later import is_of_git
-from pipeguard.isolation.runtimes import folders_among, may_be_meant
-from pipeguard.isolation.sensitive import is_inside, outermost
-from pipeguard.isolation.view import SandboxUser
 from pipeguard.transports.both_ways import LineBased
 from pipeguard.transports.channel import Channel
 
@@ -47,7 +44,7 @@ class StoredRoots:
         place: str,
         identity: str,
         profile: Profile,
-        host: SandboxUser,
+        host: view.SandboxUser,
         say: Callable[[str], None],
     ) -> None:
         self._path = join(place, sha256(os.fsencode(identity)).hexdigest())
@@ -92,13 +89,13 @@ class StoredRoots:
                 accepted.add(folder)
             else:
                 self._refuse(path, "it is a folder that must be granted by name")
-        return tuple(outermost(accepted))
+        return tuple(sensitive.outermost(accepted))
 
     def _folder(self, path: str) -> str:
         """The folder to grant for a path, as for an argument of a server; or empty."""
         with suppress(OSError):  # it becomes a link, and none, all the time
-            for folder in folders_among([path], "/", self._host, self._changeable):
-                is_own = is_of_git(folder) and self._is_writable
+            for folder in runtimes.folders_among([path], "/", self._host, self._changeable):
+                is_own = run_later.is_of_git(folder) and self._is_writable
                 if folder == resolve_target(path, self._host) and not is_own:
                     return folder
         return ""
@@ -134,7 +131,7 @@ def _local_path(address: str) -> str | None:
 MOST_LINKS = 40  # as the kernel follows (path_resolution(7))
 
 
-def resolve_target(path: str, host: SandboxUser) -> str | None:
+def resolve_target(path: str, host: view.SandboxUser) -> str | None:
     """Resolve a path; None if it passes a link that a server may have made, or too many.
 
     Only links directly in the home or in a folder that we cannot change are followed: neither
@@ -159,12 +156,14 @@ def resolve_target(path: str, host: SandboxUser) -> str | None:
         if links > MOST_LINKS:
             return None
         is_ours = os.access(place, os.W_OK) or os.stat(place).st_uid == host.uid
-        if is_ours and may_be_meant(place, host):  # the server may have made it read-only after
+        if is_ours and runtimes.may_be_meant(
+            place, host
+        ):  # the server may have made it read-only after
             plantable.add(place)
         target = os.readlink(step)
         place = "/" if target.startswith("/") else place
         rest += target.split("/")[::-1]
-    return place if all(is_inside(place, each) for each in plantable) else None
+    return place if all(sensitive.is_inside(place, each) for each in plantable) else None
 
 
 # --- the channel ------------------------------------------------------------------------

@@ -172,15 +172,41 @@ def _number(data: bytes, place: int) -> tuple[int, int]:
 
 
 RUN_LATER = (
-    *(GIT, ".husky", ".envrc", ".vscode", ".idea", ".devcontainer"),
-    *(".mcp.json", ".cursor", ".claude", ".codex", ".gemini"),
+    GIT,
+    ".husky",
+    ".envrc",
+    ".vscode",
+    ".idea",
+    ".devcontainer",
+    ".mcp.json",
+    ".cursor",
+    ".claude",
+    ".codex",
+    ".gemini",
 )
 OF_GIT_SERVERS = ("hooks", "config")  # of `.git`, that a server of git itself only reads
 RUN_LATER_OF_HOME = (
-    *("bin", ".local/bin", ".cargo/bin", ".gitconfig", ".config/git", ".config/environment.d"),
-    *(".bash_aliases", ".bash_logout", ".zlogin", ".zlogout", ".xprofile", ".xsession", ".vimrc"),
-    *(".xsessionrc", ".pam_environment", ".tmux.conf", ".config/tmux", ".config/nvim", ".emacs"),
-    *(".emacs.d", ".local/share/systemd"),
+    "bin",
+    ".local/bin",
+    ".cargo/bin",
+    ".gitconfig",
+    ".config/git",
+    ".config/environment.d",
+    ".bash_aliases",
+    ".bash_logout",
+    ".zlogin",
+    ".zlogout",
+    ".xprofile",
+    ".xsession",
+    ".vimrc",
+    ".xsessionrc",
+    ".pam_environment",
+    ".tmux.conf",
+    ".config/tmux",
+    ".config/nvim",
+    ".emacs",
+    ".emacs.d",
+    ".local/share/systemd",
 )
 
 

@@ -19,8 +19,18 @@ from pipeguard.isolation.view import SYSTEM, SandboxUser
 from pipeguard.launch.command import Command
 
 MARKERS = (
-    *("package.json", "pyproject.toml", "setup.py", "setup.cfg", "deno.json", "go.mod"),
-    *("Cargo.toml", "Gemfile", "composer.json", "pom.xml", "build.gradle", ".git"),
+    "package.json",
+    "pyproject.toml",
+    "setup.py",
+    "setup.cfg",
+    "deno.json",
+    "go.mod",
+    "Cargo.toml",
+    "Gemfile",
+    "composer.json",
+    "pom.xml",
+    "build.gradle",
+    ".git",
 )
 MOST_LINKS = 6  # of a first line that names a script with a first line
 FIRST_LINE_BYTES = 256  # the kernel reads no more either (binfmt_script(5))

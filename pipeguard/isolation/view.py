@@ -53,18 +53,45 @@ class Mount(NamedTuple):
 # Of /etc: what the C library, TLS, locales, fonts and runtimes read. No key, password or host name.
 # Files are copied, because each mount takes as long as copying all of them.
 ETC_FILES = (
-    *("ld.so.cache", "ld.so.preload", "localtime", "timezone", "locale.conf", "locale.alias"),
-    *("default/locale", "ssl/openssl.cnf", "mime.types", "magic", "services", "protocols"),
-    *("gai.conf", "host.conf", "os-release", "debian_version", "pki/tls/openssl.cnf"),
+    "ld.so.cache",
+    "ld.so.preload",
+    "localtime",
+    "timezone",
+    "locale.conf",
+    "locale.alias",
+    "default/locale",
+    "ssl/openssl.cnf",
+    "mime.types",
+    "magic",
+    "services",
+    "protocols",
+    "gai.conf",
+    "host.conf",
+    "os-release",
+    "debian_version",
+    "pki/tls/openssl.cnf",
 )
 ETC_FOLDERS = (
-    *("ssl/certs", "pki/tls/certs", "pki/ca-trust", "alternatives", "fonts"),
-    *("chromium", "chromium.d"),  # that Debian's chromium, a script, reads
+    "ssl/certs",
+    "pki/tls/certs",
+    "pki/ca-trust",
+    "alternatives",
+    "fonts",
+    # that Debian's chromium, a script, reads
+    "chromium",
+    "chromium.d",
 )
 MAX_FILE_BYTES = 4 * 1024 * 1024  # of a copied file; ld.so.cache, the largest, has a tenth
 SYSTEM = (
-    *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"),
-    *("/nix/store", "/gnu/store"),
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/nix/store",
+    "/gnu/store",
 )
 SCRATCH = ("/tmp", "/var/tmp", "/run")  # noqa: S108  the server's own
 NAMESERVER = "127.0.0.53"  # PipeGuard's own, inside the sandbox

@@ -4,8 +4,6 @@ A command is refused without a terminal. Whoever is at the terminal types a numb
 only there.
 """
 
-from __future__ import annotations
-
 import hmac
 import os
 import secrets
@@ -13,7 +11,7 @@ import sys
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from pipeguard.config.directories import config_folder, read_own
 from pipeguard.errors import InputError
@@ -51,7 +49,7 @@ class Person(NamedTuple):
         return f"{find_account()} at {self.terminal or os.ttyname(0)}"
 
     @classmethod
-    def here(cls) -> Person:
+    def here(cls) -> Self:
         """Return the person who runs this command.
 
         Raises:
@@ -68,7 +66,7 @@ class Person(NamedTuple):
         return cls(has_token=bool(token))
 
     @classmethod
-    def at_terminal(cls) -> Person:
+    def at_terminal(cls) -> Self:
         """Return the person at this terminal; a token does not count.
 
         Raises:
@@ -80,14 +78,14 @@ class Person(NamedTuple):
         return cls()
 
     @classmethod
-    def find(cls) -> Person | None:
+    def find(cls) -> Self | None:
         """Return the person at this terminal; None for an agent, or without a terminal."""
         with suppress(NotAPersonError):
             return cls.at_terminal()
         return None
 
     @classmethod
-    def find_attached(cls, process: int) -> tuple[Person, int]:
+    def find_attached(cls, process: int) -> tuple[Self, int]:
         """Return the person at another process's terminal, and that terminal, opened.
 
         Standard input must be the terminal that controls the process. We open it ourselves, so that

@@ -45,12 +45,13 @@ def run_warden(command: Command, stdio: tuple[int, int, int], life: int, status:
         status: takes the reports.
     """
     warden = None
+    confinement = command.confinement
     try:
         os.setsid()
         # Made before anything is closed: libuv, which listeners use, opens a pipe in each fork and
         # closes it in the next one by its number alone, which would now be another's (signal.c).
         failure = os.pipe()
-        inside = command.confinement.descriptors if command.confinement else ()
+        inside = confinement.descriptors if confinement else ()
         close_all_but((*stdio, life, status, *failure, *inside))
         warden = Warden(life, status, _load_prctl())
         if warden.start(command, stdio, failure):
@@ -59,8 +60,8 @@ def run_warden(command: Command, stdio: tuple[int, int, int], life: int, status:
     finally:  # after an exception too: better no server than one without a warden
         if warden is not None:
             warden.kill_all()
-        if command.confinement and command.confinement.leave:
-            command.confinement.leave()
+        if confinement and confinement.leave:
+            confinement.leave()
         os._exit(0)
 
 
@@ -102,10 +103,10 @@ class Warden:
         if server == 0:
             _become(command, stdio, fail, self._prctl)
         self._server = server
-        if command.confinement:
-            self._engine = server if command.confinement.is_engine else 0
-            stdio = (*stdio, *command.confinement.descriptors)
-            self._lifeline = command.confinement.lifeline
+        if confinement := command.confinement:
+            self._engine = server if confinement.is_engine else 0
+            stdio = (*stdio, *confinement.descriptors)
+            self._lifeline = confinement.lifeline
         kept = -1
         if self._lifeline:
             kept = self._lifeline.descriptor
@@ -259,13 +260,14 @@ def _become(
     try:
         os.setpgid(0, 0)
         warden = os.getppid()
-        if command.confinement:
-            stage, argv = b"isolate", command.confinement.argv
-            last = signal.SIGTERM if command.confinement.is_patient else last
-            for descriptor in command.confinement.descriptors:
+        if confinement := command.confinement:
+            stage = b"isolate"
+            argv = confinement.argv
+            last = signal.SIGTERM if confinement.is_patient else last
+            for descriptor in confinement.descriptors:
                 os.set_inheritable(descriptor, True)  # noqa: FBT003  positional only
-            command.confinement.enter()  # before prctl, because new rights undo it
-            stage = last_stage = b"isolate" if command.confinement.is_engine else b"exec"
+            confinement.enter()  # before prctl, because new rights undo it
+            stage = last_stage = b"isolate" if confinement.is_engine else b"exec"
         prctl(PR_SET_PDEATHSIG, last)
         if os.getppid() != warden:
             os._exit(1)  # the warden died before prctl took effect

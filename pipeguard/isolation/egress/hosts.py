@@ -5,15 +5,13 @@ library or a browser would read as an address (`127.1`, `0x7f000001`, `::ffff:12
 address here, and never a name (inet_aton(3); WHATWG URL, 3.5 "ends in a number").
 """
 
-from __future__ import annotations
-
 import re
 import socket
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -158,7 +156,7 @@ class HostRules(NamedTuple):
     private: Mapping[Host, frozenset[int]] = MappingProxyType({})
 
     @classmethod
-    def parse(cls, entries: Iterable[str], loopback: Iterable[int] = ()) -> HostRules:
+    def parse(cls, entries: Iterable[str], loopback: Iterable[int] = ()) -> Self:
         """Rules from entries like `api.github.com`, `*.example.com` or `10.0.0.5:5432`.
 
         `git.corp.example=private` may also lead to an address of a private network.

@@ -130,8 +130,14 @@ _LENGTH = re.compile(rb"[0-9]{1,18}")
 # Of one hop only (RFC 9110, 7.6.1); a login is for a proxy, and we need no login.
 _ONE_HOP = frozenset(
     {
-        *(b"connection", b"proxy-connection", b"keep-alive", b"te", b"upgrade"),
-        *(b"http2-settings", b"proxy-authorization", b"proxy-authenticate"),
+        b"connection",
+        b"proxy-connection",
+        b"keep-alive",
+        b"te",
+        b"upgrade",
+        b"http2-settings",
+        b"proxy-authorization",
+        b"proxy-authenticate",
     }
 )
 _MUST_STAY = frozenset({b"host", b"content-length", b"transfer-encoding"})

@@ -4,13 +4,11 @@ The proxy gets names unresolved and resolves them itself. It is never asked for 
 link-local addresses or metadata services: those would be the proxy's own.
 """
 
-from __future__ import annotations
-
 import os
 from binascii import b2a_base64
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from pipeguard.detect.checks.addresses import Reach, find_reach
 from pipeguard.isolation.egress.hosts import (
@@ -53,7 +51,7 @@ class OuterProxy(NamedTuple):
         return f"OuterProxy({self.at})"
 
     @classmethod
-    def parse(cls, text: str) -> OuterProxy:
+    def parse(cls, text: str) -> Self:
         """Parse a proxy's URL, such as `http://user:password@proxy.example:3128`.
 
         Raises:

@@ -3,12 +3,7 @@
 import asyncio
 import re
 
-from pipeguard.isolation.egress.hosts import HostAndPort
-from pipeguard.isolation.egress.http_head import END_OF_HEAD, MAX_HEAD_BYTES
-from pipeguard.isolation.egress.judge import OF_A_PROXY
-from pipeguard.isolation.egress.outer_proxy import OuterProxy
-from pipeguard.isolation.egress.state import ReadBuffer
-from pipeguard.isolation.egress.tunnel import TunnelEnd
+from pipeguard.isolation.egress import hosts, http_head, judge, outer_proxy, state, tunnel
 
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?")
 _LINE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
@@ -35,10 +30,10 @@ class OuterTunnelError(OSError):
 
     def __init__(self, name: str, words: str = "") -> None:
         words = words or _WORDS.get(name) or _WORDS.get(name[:1]) or _WORDS[""]
-        super().__init__(f"{OF_A_PROXY}{name}; {words}")
+        super().__init__(f"{judge.OF_A_PROXY}{name}; {words}")
 
 
-def connect_request(target: HostAndPort, proxy: OuterProxy) -> bytes:
+def connect_request(target: hosts.HostAndPort, proxy: outer_proxy.OuterProxy) -> bytes:
     """The request to a proxy, with the host in the form that was judged."""
     lines = [f"CONNECT {target} HTTP/1.1".encode(), f"Host: {target}".encode()]
     if proxy.authorization:
@@ -54,8 +49,8 @@ def read_answer(data: bytes) -> bytes | None:
     """
     rest = data
     while True:
-        head, end, rest = rest.partition(END_OF_HEAD)
-        if len(data) - len(rest) > MAX_HEAD_BYTES or b"\n\n" in head:
+        head, end, rest = rest.partition(http_head.END_OF_HEAD)
+        if len(data) - len(rest) > http_head.MAX_HEAD_BYTES or b"\n\n" in head:
             raise OuterTunnelError("MALFORMED")
         if not end:
             return None
@@ -74,10 +69,12 @@ def _status(head: bytes) -> int:
     return int(match[1])
 
 
-class OuterTunnelEnd(TunnelEnd):
+class OuterTunnelEnd(tunnel.TunnelEnd):
     """A connection to the proxy, which leads to the host once the proxy has opened the tunnel."""
 
-    def __init__(self, buffer: ReadBuffer, loop: asyncio.AbstractEventLoop, request: bytes) -> None:
+    def __init__(
+        self, buffer: state.ReadBuffer, loop: asyncio.AbstractEventLoop, request: bytes
+    ) -> None:
         super().__init__(buffer)
         self._request = request
         self._answer = b""

@@ -16,21 +16,13 @@ from typing import cast
 
 import uvloop
 
-from pipeguard.isolation.egress import dns, handshake
+from pipeguard.isolation.egress import dns, handshake, refused_connections, routing, tunnel
 from pipeguard.isolation.egress.handshake import ProxyHandshake
 from pipeguard.isolation.egress.hosts import HostAndPort, HostError, is_localhost, parse_host
 from pipeguard.isolation.egress.http_head import BodyError, EgressRequest, EgressRequestError
 from pipeguard.isolation.egress.judge import EgressReason, EgressRecord, EgressWay, find_refusal
-from pipeguard.isolation.egress.refused_connections import RefusedConnections
-from pipeguard.isolation.egress.routing import (
-    HostRoute,
-    HostRouter,
-    RouteRefusedError,
-    describe_error,
-)
 from pipeguard.isolation.egress.sockets import BACKLOG, EgressSockets
 from pipeguard.isolation.egress.state import EgressState, ReadBuffer
-from pipeguard.isolation.egress.tunnel import TunnelEnd
 
 LINGER_SECONDS = 2.0  # for a client to read why it was refused
 MORE_SECONDS = 10.0  # without a byte, for a client that sent a second request
@@ -46,7 +38,7 @@ class _State(Enum):
     ENDING = auto()
 
 
-class _EgressSession(TunnelEnd):
+class _EgressSession(tunnel.TunnelEnd):
     """A connection from the sandbox: reads its request, judges it, and connects to its target.
 
     Args:
@@ -55,7 +47,7 @@ class _EgressSession(TunnelEnd):
     """
 
     _request: EgressRequest
-    _route: HostRoute
+    _route: routing.HostRoute
 
     def __init__(self, server: _EgressServer, *, is_direct: bool) -> None:
         super().__init__(server.buffer)
@@ -148,17 +140,17 @@ class _EgressSession(TunnelEnd):
     async def _connect(self) -> None:
         try:
             route = await self._server.router.open_route(self._request.target)
-        except RouteRefusedError as error:
+        except routing.RouteRefusedError as error:
             self._refuse(EgressReason.ADDRESS, error.address)
         except OSError as error:
-            self._fail(describe_error(error))
+            self._fail(routing.describe_error(error))
         else:
             if route.host.transport.is_closing():
                 self._fail("ECONNRESET")
             else:
                 self._join(route)
 
-    def _join(self, route: HostRoute) -> None:
+    def _join(self, route: routing.HostRoute) -> None:
         request, host, self._task = self._request, route.host, None
         if self.transport.is_closing():
             host.abort()
@@ -326,7 +318,7 @@ class _EgressServer:
         self,
         loop: asyncio.AbstractEventLoop,
         sockets: EgressSockets,
-        refused: RefusedConnections,
+        refused: refused_connections.RefusedConnections,
         state: EgressState,
     ) -> None:
         self.loop = loop
@@ -337,7 +329,7 @@ class _EgressServer:
             self.limits = state.limits._replace(connections=most)
         self.report = state.report
         self.buffer = ReadBuffer()
-        self.router = HostRouter(loop, state, self.buffer)
+        self.router = routing.HostRouter(loop, state, self.buffer)
         self._sockets = sockets
         self._refused = refused
         self.state = state
@@ -425,7 +417,10 @@ class _EgressServer:
 
 
 def serve(
-    sockets: EgressSockets, refused: RefusedConnections, state: EgressState, wake: socket.socket
+    sockets: EgressSockets,
+    refused: refused_connections.RefusedConnections,
+    state: EgressState,
+    wake: socket.socket,
 ) -> None:
     """Accept until the state is closed.
 

@@ -5,15 +5,10 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from pipeguard.errors import LaunchError, StateError
+from pipeguard.isolation import packages, profile, runtimes, sandbox, sensitive, server_view
 from pipeguard.isolation.egress.outer_proxy import OuterProxies
 from pipeguard.isolation.learning.observed import Observed, save
 from pipeguard.isolation.learning.tracer import OPTIONS, Tracer, obstacle, strace_here
-from pipeguard.isolation.packages import find_package
-from pipeguard.isolation.profile import Profile
-from pipeguard.isolation.runtimes import starting_folder, with_paths
-from pipeguard.isolation.sandbox import add_secrets, installer, prepare_program, this_host
-from pipeguard.isolation.sensitive import is_inside
-from pipeguard.isolation.server_view import given_among
 from pipeguard.isolation.view import ETC_FILES, ETC_FOLDERS, SCRATCH, SYSTEM, SandboxUser
 from pipeguard.launch.child import Child, Command, start
 from pipeguard.launch.command import NOT_RUNNABLE, Confinement
@@ -52,14 +47,18 @@ class Learner:
             )
         self._name = name
         self._say = say
-        host = this_host()
-        folder = starting_folder(command)
-        package, self._problem = find_package(command.argv), ""
+        host = sandbox.this_host()
+        folder = runtimes.starting_folder(command)
+        package, self._problem = packages.find_package(command.argv), ""
         self._package = package.key if package else ""
-        install = partial(installer, proxies=proxies)
-        argv, runtime, self._in_use = prepare_program(command, folder, host, start=install, say=say)
-        words = with_paths(argv, folder)
-        given, files = given_among(words, runtime.needed, Profile(), host, folder)
+        install = partial(sandbox.installer, proxies=proxies)
+        argv, runtime, self._in_use = sandbox.prepare_program(
+            command, folder, host, start=install, say=say
+        )
+        words = runtimes.with_paths(argv, folder)
+        given, files = server_view.given_among(
+            words, runtime.needed, profile.Profile(), host, folder
+        )
         system = _of_system(host, folder)
         program = (*runtime.needed, *files)
         self._had = (_add_targets((*system, *given, *program)), _add_targets((*system, *given)))
@@ -72,7 +71,7 @@ class Learner:
             PipeGuardError: a secret is missing, or the system has no descriptors or processes left.
         """
         command = self._command
-        argv, variables = add_secrets(command.argv, command.env)
+        argv, variables = sandbox.add_secrets(command.argv, command.env)
         source, sink = os.pipe()
         words = (strace_here(), *OPTIONS, f"/proc/self/fd/{sink}", "--", *argv)
         confinement = Confinement(words, (sink,), lambda: None, is_engine=False)
@@ -83,7 +82,7 @@ class Learner:
             raise
         finally:
             os.close(sink)
-        tracer = Tracer(source, starting_folder(command), self._had, self._save)
+        tracer = Tracer(source, runtimes.starting_folder(command), self._had, self._save)
         tracer.start()
         child.on_close = lambda: self._finish(tracer)
         return child
@@ -107,7 +106,9 @@ def _of_system(host: SandboxUser, folder: str) -> tuple[str, ...]:
     """The grants of every isolated server."""
     etc = (f"/etc/{name}" for name in (*ETC_FILES, *ETC_FOLDERS, *_SYSTEM_FILES))
     scratch = (
-        each for each in SCRATCH if not is_inside(host.home, each) and not is_inside(folder, each)
+        each
+        for each in SCRATCH
+        if not sensitive.is_inside(host.home, each) and not sensitive.is_inside(folder, each)
     )
     return (*SYSTEM, *KERNEL, *scratch, *etc)
 

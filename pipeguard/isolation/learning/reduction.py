@@ -23,8 +23,24 @@ ENOUGH = 3  # entries of a folder that make the folder
 MOST = 200  # of each kind: a person would not read more
 SHARED = frozenset(
     {
-        *("/", "/bin", "/boot", "/etc", "/home", "/lib", "/media", "/mnt", "/opt", "/private"),
-        *("/root", "/srv", "/tmp", "/usr", "/usr/local", "/var", "/var/lib", "/var/tmp"),  # noqa: S108  never given
+        "/",
+        "/bin",
+        "/boot",
+        "/etc",
+        "/home",
+        "/lib",
+        "/media",
+        "/mnt",
+        "/opt",
+        "/private",
+        "/root",
+        "/srv",
+        "/tmp",  # noqa: S108  never given
+        "/usr",
+        "/usr/local",
+        "/var",
+        "/var/lib",
+        "/var/tmp",  # noqa: S108  never given
     }
 )
 KINDS = ("read", "write", "hosts", "loopback")  # lists in the policy

@@ -7,10 +7,11 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import LaunchError, StateError
+from pipeguard.isolation import kept_homes, profile, removal
 from pipeguard.isolation.fetching import (
     DONE,
     install,
@@ -20,12 +21,9 @@ from pipeguard.isolation.fetching import (
     remove_unused,
     use,
 )
-from pipeguard.isolation.kept_homes import NAME_FILE
 from pipeguard.isolation.learning import observed
 from pipeguard.isolation.learning.observed import Observed
 from pipeguard.isolation.packages import Package
-from pipeguard.isolation.profile import Profile
-from pipeguard.isolation.removal import remove_tree, tree_bytes
 from pipeguard.isolation.sandbox import PACKAGES, installer, isolation_folder, packages_folder
 from pipeguard.isolation.servers.outer_proxies import outer_proxies
 from pipeguard.launch.child import Child, Command
@@ -56,7 +54,7 @@ class Installed(NamedTuple):
 
     def size_bytes(self) -> int:
         """The size of its files."""
-        return tree_bytes(self.folder)
+        return removal.tree_bytes(self.folder)
 
 
 def packages() -> tuple[Installed, ...]:
@@ -69,7 +67,9 @@ def packages() -> tuple[Installed, ...]:
 
 
 def update(
-    installed: Installed, variables: Mapping[str, str], start: Callable[[Command, Profile], Child]
+    installed: Installed,
+    variables: Mapping[str, str],
+    start: Callable[[Command, profile.Profile], Child],
 ) -> Installed:
     """Fetch a package again, and remove unused copies; running servers keep theirs.
 
@@ -133,14 +133,14 @@ class Inventory(NamedTuple):
     packages: tuple[Installed, ...] = ()
 
     @classmethod
-    def read(cls) -> Inventory:
+    def read(cls) -> Self:
         """Read the state folder, which need not exist."""
         if existing_state_folder() is None:
             return cls()
         homes = (
-            (folder, (folder / NAME_FILE).read_text("utf-8", "replace")[:1000])
+            (folder, (folder / kept_homes.NAME_FILE).read_text("utf-8", "replace")[:1000])
             for folder in sorted(Path(isolation_folder()).glob("*"))
-            if folder.name != PACKAGES and (folder / NAME_FILE).is_file()
+            if folder.name != PACKAGES and (folder / kept_homes.NAME_FILE).is_file()
         )
         return cls(tuple(observed.learned_names()), tuple(homes), packages())
 
@@ -184,7 +184,7 @@ class Inventory(NamedTuple):
             observed.forget(name)
         for folder, _ in self.homes:
             try:
-                remove_tree(folder)
+                removal.remove_tree(folder)
             except OSError as error:
                 raise StateError(f"{folder} cannot be removed: {error.strerror}.") from None
         return tuple(each for each in self.packages if not remove(each))

@@ -1,22 +1,17 @@
 """All that a server would be given if it were started isolated now; starts and makes nothing."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.isolate_key import IsolateEntry, find_entries
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import LaunchError, PipeGuardError
 from pipeguard.identity.server_name import identify_server
-from pipeguard.isolation.docker_servers import Hardened, harden, is_of_containers
-from pipeguard.isolation.engines import Isolation, choose_engine
+from pipeguard.isolation import docker_servers, engines, fetching, kept_homes, view
 from pipeguard.isolation.extent import Extent, compute_extent
-from pipeguard.isolation.fetching import fetched_runtime, newest
-from pipeguard.isolation.kept_homes import home_path
 from pipeguard.isolation.learning.observed import Observed, load
 from pipeguard.isolation.learning.reduction import ProfileProposal, propose
 from pipeguard.isolation.packages import Package, find_package
@@ -26,7 +21,6 @@ from pipeguard.isolation.sandbox import isolation_folder, packages_folder, this_
 from pipeguard.isolation.server_view import server_view
 from pipeguard.isolation.servers.sources import combine_grants, list_sources, whole_profile
 from pipeguard.isolation.shipped import ShippedProfile, find_profile
-from pipeguard.isolation.view import SandboxUser
 from pipeguard.launch.command import Command
 
 
@@ -40,7 +34,7 @@ class ServerPreview(NamedTuple):
     """
 
     extent: Extent | None = None
-    container: Hardened | None = None
+    container: docker_servers.Hardened | None = None
     problem: str = ""
 
     def fields(self) -> dict[str, object]:
@@ -66,9 +60,7 @@ class ServerFacts(NamedTuple):
     shipped: ShippedProfile | None
 
     @classmethod
-    def find(
-        cls, name: str, entries: Iterable[IsolateEntry], packages: Iterable[str]
-    ) -> ServerFacts:
+    def find(cls, name: str, entries: Iterable[IsolateEntry], packages: Iterable[str]) -> Self:
         """Collect the known facts about a server.
 
         Args:
@@ -105,12 +97,12 @@ def preview_server(
         return ServerPreview(problem="servers can be isolated on Linux only, so far.")
     try:
         entries = find_entries(name, wrap_isolation(options), options.lists.get("--tag", ()))
-        if is_of_containers(options.command):
+        if docker_servers.is_of_containers(options.command):
             command = Command(options.command, variables, folder)
-            profile = whole_profile(list_sources(options, entries, Isolation.NONE, command))
-            closed = harden(options.command, folder, profile, this_host(), variables)
+            profile = whole_profile(list_sources(options, entries, engines.Isolation.NONE, command))
+            closed = docker_servers.harden(options.command, folder, profile, this_host(), variables)
             return ServerPreview(container=closed)
-        engine = choose_engine(requested)
+        engine = engines.choose_engine(requested)
         whole = {**os.environ, **variables}
         extent = _preview(options, name, entries, engine=engine, variables=whole, folder=folder)
         return ServerPreview(extent)
@@ -144,7 +136,7 @@ def _preview(
         unknown, argv, runtime = str(error), tuple(command.argv), Runtime("", ())
     who = identify_server(options.command, options.values.get("--cwd"))
     identity = f"{name}\n{who.identity}"
-    home = home_path(isolation_folder(), identity) if profile.keeps_home else ""
+    home = kept_homes.home_path(isolation_folder(), identity) if profile.keeps_home else ""
     try:
         seen = server_view(
             with_paths(argv, start),
@@ -163,12 +155,12 @@ def _preview(
 
 
 def _program(
-    command: Command, package: Package | None, folder: str, host: SandboxUser
+    command: Command, package: Package | None, folder: str, host: view.SandboxUser
 ) -> tuple[tuple[str, ...], Runtime, str]:
     """The command line to run, its program's needs, and the folder of a fetched package."""
     if package is None:
         return tuple(command.argv), find_runtime(command.argv, command.env, folder, host), ""
-    there = newest(packages_folder(), package.identity)
+    there = fetching.newest(packages_folder(), package.identity)
     if there is None:
         return ("", *package.arguments), Runtime("", ()), ""
-    return *fetched_runtime(there, package, command, folder, host), str(there)
+    return *fetching.fetched_runtime(there, package, command, folder, host), str(there)

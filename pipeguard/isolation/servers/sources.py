@@ -11,9 +11,7 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.detect.checks.credential_names import is_secret_header
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.isolation.engines import Isolation
-from pipeguard.isolation.extent import ITS_OPTIONS, KNOWN, POLICY
-from pipeguard.isolation.packages import find_package
+from pipeguard.isolation import engines, extent, packages, runtimes, view
 from pipeguard.isolation.profile import (
     Profile,
     ResourceLimits,
@@ -23,9 +21,7 @@ from pipeguard.isolation.profile import (
     roots_mode,
     written_path,
 )
-from pipeguard.isolation.runtimes import starting_folder
 from pipeguard.isolation.shipped import ShippedProfile, find_profile
-from pipeguard.isolation.view import SCRATCH
 from pipeguard.launch.command import Command
 
 # Variables that name credentials, or folders of programs or of the system: no data of a server.
@@ -100,9 +96,13 @@ def list_sources(
     names = [each.partition("=")[0] for each in lists.get("--env", ())]
     names += shipped.variables if shipped else ()
     paths = named_paths({name: command.env.get(name, "") for name in names}, shipped)
-    by_options = _read_grants(named, policy.limits, starting_folder(command))
-    below = ((KNOWN, shipped.profile),) if shipped else ()
-    return (ITS_OPTIONS, by_options._replace(named=tuple(paths))), (POLICY, policy), *below
+    by_options = _read_grants(named, policy.limits, runtimes.starting_folder(command))
+    below = ((extent.KNOWN, shipped.profile),) if shipped else ()
+    return (
+        (extent.ITS_OPTIONS, by_options._replace(named=tuple(paths))),
+        (extent.POLICY, policy),
+        *below,
+    )
 
 
 def named_paths(variables: Mapping[str, str], shipped: ShippedProfile | None) -> Iterator[str]:
@@ -116,7 +116,7 @@ def named_paths(variables: Mapping[str, str], shipped: ShippedProfile | None) ->
     for name, path in variables.items():
         if "/" in path and not (is_secret_header(name) or _NO_DATA.fullmatch(name)):
             yield path
-            if defaults.get(name, "").startswith("~/") and dirname(path) not in SCRATCH:
+            if defaults.get(name, "").startswith("~/") and dirname(path) not in view.SCRATCH:
                 yield dirname(path)
 
 
@@ -130,8 +130,8 @@ def whole_profile(sources: Sequence[tuple[str, Profile]]) -> Profile:
 
 def find_shipped(engine: str, command: Sequence[str]) -> ShippedProfile | None:
     """The profile of a known server, for every engine that restricts it."""
-    is_kept = engine not in (Isolation.NONE, Isolation.LEARN)
-    package = find_package(command) if is_kept else None
+    is_kept = engine not in (engines.Isolation.NONE, engines.Isolation.LEARN)
+    package = packages.find_package(command) if is_kept else None
     return find_profile(package.key) if package else None
 
 

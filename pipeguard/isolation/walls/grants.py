@@ -13,9 +13,7 @@ from typing import NamedTuple
 
 from pipeguard.config.isolate_key import IsolateEntry
 from pipeguard.errors import PolicyError
-from pipeguard.isolation.egress.addresses import is_metadata
-from pipeguard.isolation.egress.hosts import DEFAULT_PORTS, HostError, parse_authority, parse_port
-from pipeguard.isolation.egress.recording import allowing_entry
+from pipeguard.isolation.egress import addresses, hosts, recording
 from pipeguard.isolation.learning.reduction import SHARED
 from pipeguard.isolation.profile import short_path, written_path
 from pipeguard.isolation.run_later import holder_of_later, is_held_back
@@ -114,15 +112,15 @@ def find_wall_grant(
         if rule in {READ, WRITE}:
             return _grant_file(rule, finding.get("path", ""), this_host(), is_wide=is_wide)
         if rule == PORT:
-            number = parse_port(excerpt)
+            number = hosts.parse_port(excerpt)
             opens = f"connect to port {number} of this machine"
             return WallGrant("loopback", number, opens)
         if not rule.startswith("egress."):
             continue
-        if entry := allowing_entry(finding):
+        if entry := recording.allowing_entry(finding):
             return _grant_host(entry, port)
-        with suppress(HostError):
-            if is_metadata(parse_authority(excerpt, default_port=443).host):
+        with suppress(hosts.HostError):
+            if addresses.is_metadata(hosts.parse_authority(excerpt, default_port=443).host):
                 raise PolicyError(f"{excerpt} gives out this machine's own credentials.{BY_HAND}")
     return None
 
@@ -133,7 +131,7 @@ class NothingThereError(PolicyError):
 
 def _grant_host(entry: str, port: int | None) -> WallGrant:
     name, equals, private = entry.partition("=")
-    target = parse_authority(name, default_port=0)
+    target = hosts.parse_authority(name, default_port=0)
     opens = f"send to {name}"
     if port is not None:
         if target.port not in {0, port}:
@@ -141,7 +139,7 @@ def _grant_host(entry: str, port: int | None) -> WallGrant:
         name = f"{name.removesuffix(f':{port}')}:{port}"
         opens = f"send to {name}"
     elif target.port == 0:
-        opens += f" at ports {' and '.join(map(str, sorted(DEFAULT_PORTS, reverse=True)))}"
+        opens += f" at ports {' and '.join(map(str, sorted(hosts.DEFAULT_PORTS, reverse=True)))}"
     if private:
         opens += ", also where the name leads into a private network"
     return WallGrant("hosts", f"{name}{equals}{private}", opens)
