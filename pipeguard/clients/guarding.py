@@ -19,7 +19,7 @@ from pipeguard.errors import StateError
 if TYPE_CHECKING:
     from pipeguard.runtime.start import RunningGuard
 
-_NAMES = frozenset({"pipeguard", "pipeguard.exe"})
+_NAMES = {"pipeguard", "pipeguard.exe"}
 _PYTHON = re.compile(r"(?:python|pypy)[\d.]*(?:\.exe)?\Z|py(?:\.exe)?\Z", re.IGNORECASE)
 # Options of the interpreter that run nothing.
 _FLAGS = re.compile(r"-(?:[bBdEIOPqRsSuvx]+|[WX].+)")
@@ -86,8 +86,8 @@ def split_guarded(words: Sequence[str]) -> GuardedCommand | None:
     if not count or list(words[count : count + 1]) != ["wrap"]:
         return None
     launcher = tuple(words[:count])
-    last: dict[str, str] = {}
-    headers: dict[str, str] = {}
+    last = {}
+    headers = {}
     position = count + 1
     for option in _options(words, position):
         last[option.name] = option.value

@@ -20,12 +20,12 @@ from pipeguard.installation import INSTALL
 _NAMES = ("pipeguard", "pipeguard.exe")
 # Environments that a tool installs for commands, and does not delete.
 _PERMANENT = (("pipx", "venvs"), ("uv", "tools"), ("share", "pipeguard"))
-_CACHES = frozenset({".cache", "Caches", "archive-v0", "builds-v0", "_npx", ".tox", ".nox"})
+_CACHES = {".cache", "Caches", "archive-v0", "builds-v0", "_npx", ".tox", ".nox"}
 _TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108  looked at, not written to
 _IS_TEMPORARY = "is in a temporary folder"
 _IS_CACHED = "is in a cache, which is emptied"
 _HEAD_BYTES = 4096  # of a console script, in which its interpreter is
-_VERSIONED = frozenset({"Cellar", "versions", "installs"})  # Homebrew; pyenv; mise and asdf
+_VERSIONED = {"Cellar", "versions", "installs"}  # Homebrew; pyenv; mise and asdf
 
 
 class LauncherError(InputError):
@@ -53,7 +53,7 @@ def launcher(given: str | None, environment: Mapping[str, str]) -> tuple[str, ..
         if not os.access(path, os.X_OK) or isdir(path):
             raise LauncherError(f"{path} is not a program.\n  Give the path of pipeguard itself.")
         return (path,)
-    refused: dict[str, str] = {}
+    refused = {}
     for path in _candidates(environment):
         why = unstable(Path(path))
         if not why:

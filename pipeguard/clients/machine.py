@@ -18,22 +18,20 @@ from pipeguard.clients.catalog import Client, ConfigScope, FileSpec, clients
 from pipeguard.errors import InputError
 
 # Large folders that contain no client's file.
-_NOT_SEARCHED = frozenset(
-    {
-        ".git",
-        ".hg",
-        ".svn",
-        "node_modules",
-        ".venv",
-        "venv",
-        "__pycache__",
-        ".tox",
-        ".mypy_cache",
-        "target",
-        "dist",
-        "build",
-    }
-)
+_NOT_SEARCHED = {
+    ".git",
+    ".hg",
+    ".svn",
+    "node_modules",
+    ".venv",
+    "venv",
+    "__pycache__",
+    ".tox",
+    ".mypy_cache",
+    "target",
+    "dist",
+    "build",
+}
 MOST_FOLDERS = 1_000_000  # of a repository; the largest known ones have half as many
 _IN_PROJECT = "{project}/"
 _VARIABLE = re.compile(r"\$([A-Z_][A-Z0-9_]*)")

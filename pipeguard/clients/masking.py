@@ -28,7 +28,7 @@ _ASSIGNED = re.compile(
     rf"[\w.-]{{0,200}}[=:])(?!{_STORED})[^\s\"',}}]+",
     re.IGNORECASE,
 )
-_OURS = frozenset({"--env", "--header-env", "--bearer-env"})  # names, and no values
+_OURS = {"--env", "--header-env", "--bearer-env"}  # names, and no values
 _PATH = re.compile(r"(?:~|\.{1,2})?/[^/]+/")
 # A folder named by a commit or build, as `py311-5111d661490d`; no UUID, which may be a key.
 _BUILD = re.compile(

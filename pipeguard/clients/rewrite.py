@@ -36,7 +36,7 @@ from pipeguard.errors import InputError
 if TYPE_CHECKING:
     from pipeguard.runtime.start import RunningGuard
 
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
+_LOOPBACK = {"localhost", "127.0.0.1", "::1", "[::1]"}
 _COMMAND_LINE = re.compile(r"[\w.@-]+\s+\S")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _SCHEMES = ("http", "https", "ws", "wss")
@@ -396,7 +396,7 @@ def _from_remote(server: ServerEntry, launcher: Sequence[str]) -> NewFields:
     new = dict(server.fields)
     own_env = server.fields.get(shape.env)
     env: dict[str, Value] = dict(own_env) if isinstance(own_env, Mapping) else {}
-    headers: dict[str, str] = {}
+    headers = {}
     count = 0
     for name, value in server.headers.items():
         count += 1

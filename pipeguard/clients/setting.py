@@ -219,7 +219,7 @@ def _plan(config: Config, servers: Sequence[JudgedServer], words: Sequence[str])
         for item in servers
         if item.is_to_do
     ]
-    problems: dict[int, str] = {}
+    problems = {}
     try:
         text, changes = edit_entries(config.text, syntax, wanted)
     except UneditableError:

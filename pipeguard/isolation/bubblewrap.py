@@ -22,6 +22,7 @@ from pipeguard.isolation import (
     staging,
 )
 from pipeguard.isolation.covers import Doorway, covers_in_view
+from pipeguard.isolation.sensitive import read_start
 from pipeguard.isolation.view import MAX_FILE_BYTES, FileView, Mount, MountKind, SandboxedCommand
 from pipeguard.launch.child import Child, Command, start
 from pipeguard.launch.command import Confinement
@@ -44,15 +45,19 @@ def find() -> str | None:
     Only system folders and root-owned folders of our PATH count: a bwrap supplied by a client's
     entry or a project could undo the isolation.
     """
-    for folder in FOLDERS:
-        path = join(folder, PROGRAM)
-        if os.access(path, os.X_OK):
-            return path
+    if path := find_in_system(PROGRAM):
+        return path
     for folder in os.environ.get("PATH", "").split(os.pathsep):
         path = realpath(join(folder, PROGRAM))
         if folder.startswith("/") and os.access(path, os.X_OK) and _is_of_root(path):
             return path
     return None
+
+
+def find_in_system(program: str) -> str | None:
+    """The path of a program in the system's folders; None if there is none."""
+    paths = (join(folder, program) for folder in FOLDERS)
+    return next((path for path in paths if os.access(path, os.X_OK)), None)
 
 
 def describe_search() -> str:
@@ -129,7 +134,8 @@ def _confine(
         group: the control group that bounds it; without folders if none can be made.
         doorway: the covering process's descriptors, or None.
     """
-    host, view = server.host, server.view
+    host = server.host
+    view = server.view
     inherited = [_seal_content(seccomp.filter_program(os.uname().machine))]
     arguments = [
         *_NAMESPACES,
@@ -210,7 +216,8 @@ def _fixed_folder(path: str, mode: str) -> list[str]:
 
 
 def _mount_arguments(mount: Mount, inherited: list[int], scratch: int) -> list[str]:
-    path, source = mount.path, mount.source
+    path = mount.path
+    source = mount.source
     if mount.kind in _BINDS:
         return [_BINDS[mount.kind], source, path]
     if mount.kind is MountKind.FOLDER:
@@ -222,17 +229,11 @@ def _mount_arguments(mount: Mount, inherited: list[int], scratch: int) -> list[s
         return ["--perms", mode, "--size", str(scratch), "--tmpfs", path]
     if mount.kind is MountKind.HIDDEN:
         return _cover_arguments(path)
-    content = os.fsencode(source) if mount.kind is MountKind.TEXT else _content(source)
+    content = os.fsencode(source)
+    if mount.kind is MountKind.COPY:  # of what is not ours to read, the server gets nothing either
+        content = read_start(source, MAX_FILE_BYTES) or b""
     inherited.append(_seal_content(content))
     return ["--perms", "0444", "--file", str(inherited[-1]), path]
-
-
-def _content(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read(MAX_FILE_BYTES)
-    except OSError:
-        return b""  # not ours to read, so not the server's either
 
 
 def process_limits(limits: profile.ResourceLimits) -> Iterator[tuple[str, int, int, int]]:

@@ -29,7 +29,8 @@ _EVENTS = (
 # How many times the bytes of one process all together may use.
 MEMORY_FACTOR = 2
 _NUMBERS = count()  # of this process's groups
-ENDING_SECONDS, PAUSE_SECONDS = 2.0, 0.01  # for processes that were killed to be gone
+ENDING_SECONDS = 2.0
+PAUSE_SECONDS = 0.01  # for processes that were killed to be gone
 
 
 class ControlGroup:

@@ -171,7 +171,8 @@ def _confinement(
 def _tell(child: Child, server: SandboxedCommand, files: Files) -> None:
     """Send the shell in the container its script."""
     rules = RULES if landlock.obstacle() is None else ()
-    view, variables = server.view, server.variables
+    view = server.view
+    variables = server.variables
     told = preamble(server.argv, variables, view.folder, links=files.links, rules=rules)
     rest = memoryview(told)
     with suppress(BrokenPipeError):  # the engine did not start it, and says why
@@ -242,6 +243,6 @@ def read_trial(child: Child, seconds: float, *, may_print: bool) -> str | None:
     ended = child.wait(seconds)
     child.end(0)
     printed = " ".join(os.read(child.stderr_fd, MAX_SAID_BYTES).decode(errors="replace").split())
-    if ended is not None and ended.code == 0 and (may_print or not printed):
+    if ended and ended.code == 0 and (may_print or not printed):
         return None
     return printed or f"the program {ended or 'did not end'}"

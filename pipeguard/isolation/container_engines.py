@@ -133,8 +133,7 @@ def _run(command: tuple[str, ...], content: bytes = b"") -> subprocess.Completed
 
 def find_podman() -> str | None:
     """The path of podman, if it is installed; never taken from a server's environment."""
-    paths = (join(folder, "podman") for folder in bubblewrap.FOLDERS)
-    return next((path for path in paths if os.access(path, os.X_OK)), None)
+    return bubblewrap.find_in_system("podman")
 
 
 def runtime_folder() -> str:

@@ -24,7 +24,8 @@ from pipeguard.isolation.sensitive import is_in_any, is_inside
 from pipeguard.isolation.view import FileView, Mount, MountKind, innermost
 
 NOT_STARTED = 126
-STEPS, STEP_SECONDS = 500, 0.02  # for PipeGuard's sockets to be there
+STEPS = 500
+STEP_SECONDS = 0.02  # for PipeGuard's sockets to be there
 _READER = """IFS= read -r end || exit 126
 text=
 while IFS= read -r line && [ "$line" != "$end" ]; do
@@ -233,7 +234,9 @@ def _archive(links: Sequence[Mount]) -> bytes:
     with tarfile.open(fileobj=content, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for link in sorted(links):
             entry = tarfile.TarInfo(link.path.lstrip("/"))
-            entry.type, entry.linkname, entry.mode = tarfile.SYMTYPE, link.source, 0o777
+            entry.type = tarfile.SYMTYPE
+            entry.linkname = link.source
+            entry.mode = 0o777
             archive.addfile(entry)
     return content.getvalue()
 

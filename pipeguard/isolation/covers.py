@@ -30,13 +30,14 @@ from pipeguard.launch import command, warden
 
 # linux/inotify.h
 CREATED, MOVED_TO, ONLY_FOLDERS, NO_LINKS, OVERFLOWN = 0x100, 0x80, 0x01000000, 0x02000000, 0x4000
-NONE_LEFT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.ENOMEM})  # inotify(7)
+NONE_LEFT = {errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.ENOMEM}  # inotify(7)
 HEAD_BYTES = 16
 MOST_BYTES = 65536
 UNCOVERED = 2  # exit code of the covering process if it failed to cover a path again
 _LIBRARY = ctypes.CDLL(None, use_errno=True)
 INFO_BYTES = 4096
-READY_SECONDS, PAUSE_SECONDS = 3.0, 0.005
+READY_SECONDS = 3.0
+PAUSE_SECONDS = 0.005
 
 
 class Cover(NamedTuple):
@@ -101,7 +102,8 @@ class CoverWatch:
         folders = dict.fromkeys(folder for each in covers for folder in _between(each))
         paths = (*(each.path for each in covers), *folders)
         self._names = {os.fsencode(os.path.basename(path)) for path in paths}
-        before, self._watches = self._watches, {}
+        before = self._watches
+        self._watches = {}
         lacking = 0
         for folder in folders:
             number, error = self._add(folder)
@@ -280,7 +282,8 @@ def _wait(doorway: Doorway, watched: Sequence[int]) -> NoReturn:
 def _serve(doorway: Doorway, watched: Sequence[int]) -> None:
     """Cover again until the engine or the warden has ended."""
     poll = select.poll()
-    watch, heard = doorway.watch, {*doorway.watched}
+    watch = doorway.watch
+    heard = {*doorway.watched}
     for descriptor in (*watched, *heard):
         poll.register(descriptor, select.POLLIN)
     sandbox: _SandboxMounts | None = None

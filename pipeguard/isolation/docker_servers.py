@@ -189,7 +189,8 @@ def parse_run(argv: Sequence[str]) -> ContainerRun:
         PolicyError: it is not a `run`, or has an unknown option.
     """
     start = _options_start(argv)
-    words, options = deque(argv[start:]), list[Option]()
+    words = deque(argv[start:])
+    options = list[Option]()
     while words and words[0].startswith("-") and words[0] != "-":
         word = words.popleft()
         if word == "--":
@@ -233,7 +234,8 @@ def _read_word(word: str) -> Iterator[tuple[str, str | None]]:
         yield _read_option(word, _OTHER_NAMES.get(name, name), value if equals else None)
         return
     for place, letter in enumerate(word[1:], 2):
-        name, rest = SHORT.get(f"-{letter}", letter), word[place:]
+        name = SHORT.get(f"-{letter}", letter)
+        rest = word[place:]
         is_flag = name in FLAGS and not rest.startswith("=")
         yield _read_option(word, name, rest.removeprefix("=") if rest and not is_flag else None)
         if not is_flag:

@@ -34,7 +34,8 @@ def choose_engine(requested: str) -> str:
         raise LaunchError("servers can be isolated on Linux only, so far.", 126)
     from pipeguard.isolation.bubblewrap import describe_search, find, forbidding_setting
 
-    is_here, others = find() is not None, requested == Isolation.AUTO
+    is_here = find() is not None
+    others = requested == Isolation.AUTO
     if is_here and not (others and forbidding_setting()):
         return Isolation.BUBBLEWRAP
     if others:

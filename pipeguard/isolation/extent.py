@@ -106,7 +106,8 @@ def compute_extent(
         kept_home: its home, if that is kept.
     """
     name, package_folder, is_fetched = package
-    profile, mounts = seen.profile, seen.files.mounts
+    profile = seen.profile
+    mounts = seen.files.mounts
     given = frozenset((*profile.read, *profile.write))
     needed = dict.fromkeys(
         each
@@ -118,7 +119,6 @@ def compute_extent(
     last = {mount.path: mount.kind for mount in mounts}  # which covers one before it
     read_only = {path for path, kind in last.items() if kind is MountKind.READ}
     held = (path for path in sorted(read_only - given) if is_below(path, profile.write))
-    git = dict.fromkeys(run_later.changed_git(profile.write, read_only))
     alone = [each for each in alone if not is_below(each, (*alone, *profile.read))]
     write = tuple(_with_sources(profile.write, "write", sources, ITS_ARGUMENTS))
     named = tuple(_with_sources(profile.read, "read", sources, ITS_ARGUMENTS))
@@ -146,7 +146,7 @@ def compute_extent(
         profile.roots,
         profile.limits,
         seen.files.folder,
-        git=tuple(git),
+        git=tuple(dict.fromkeys(run_later.changed_git(profile.write, read_only))),
     )
 
 

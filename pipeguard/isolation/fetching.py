@@ -258,7 +258,8 @@ def _output(child: Child, find_excess: Callable[[], str]) -> tuple[str, str]:
 
     os.set_blocking(child.stderr_fd, False)
     os.set_blocking(child.stdout_fd, False)
-    said, open_fds = b"", {child.stdout_fd, child.stderr_fd}
+    said = b""
+    open_fds = {child.stdout_fd, child.stderr_fd}
     deadline = time.monotonic() + FETCH_SECONDS
     excess = ""
     while not excess and (left := deadline - time.monotonic()) > 0:
@@ -322,9 +323,14 @@ def _environment(variables: Mapping[str, str]) -> dict[str, str]:
     """An environment without the server's own variables: an installer gets none of its secrets."""
     kept = {"PATH", "LANG", "HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"}
     found = {name: value for name, value in variables.items() if name in kept}
-    found |= {"UV_LINK_MODE": "copy", "UV_PYTHON_DOWNLOADS": "never", "UV_NATIVE_TLS": "1"}
-    # Browsers come from elsewhere than the registry.
-    found |= {"PUPPETEER_SKIP_DOWNLOAD": "1", "PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD": "1"}
+    found |= {
+        "UV_LINK_MODE": "copy",
+        "UV_PYTHON_DOWNLOADS": "never",
+        "UV_NATIVE_TLS": "1",
+        # Browsers come from elsewhere than the registry.
+        "PUPPETEER_SKIP_DOWNLOAD": "1",
+        "PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD": "1",
+    }
     bundle = next((path for path in BUNDLES if Path(path).exists()), None)
     if bundle is not None:  # this system's authorities, such as a company's
         found |= {"PIP_CERT": bundle, "NODE_EXTRA_CA_CERTS": bundle}

@@ -54,7 +54,8 @@ def version() -> int:
     """The version of Landlock in this kernel; 0 if it has none, or was started without."""
     if sys.platform != "linux":
         return 0
-    none, asked = ctypes.c_size_t(0), ctypes.c_uint32(ONLY_VERSION)
+    none = ctypes.c_size_t(0)
+    asked = ctypes.c_uint32(ONLY_VERSION)
     return max(0, int(ctypes.CDLL(None).syscall(CREATE_RULESET, None, none, asked)))
 
 

@@ -121,7 +121,8 @@ def check_call(result: int, name: str, path: str | None = None) -> None:
 def _set(place: int, flags: int) -> None:
     """Add flags to a mount, and to all mounts inside it."""
     wanted = _Attributes(flags, 0, 0, 0)
-    to_all, size = AT_EMPTY_PATH | AT_RECURSIVE, ctypes.c_size_t(ctypes.sizeof(wanted))
+    to_all = AT_EMPTY_PATH | AT_RECURSIVE
+    size = ctypes.c_size_t(ctypes.sizeof(wanted))
     result = _LIBRARY.syscall(MOUNT_SETATTR, place, b"", to_all, ctypes.byref(wanted), size)
     check_call(result, "mount_setattr")
 

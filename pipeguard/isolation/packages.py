@@ -27,8 +27,22 @@ MAX_FACTS_BYTES = 4 * 1024 * 1024
 # those with one that changes nothing here.
 _FLAGS = {
     "npx": {"-y", "--yes", "-q", "--quiet", "--prefer-offline", "--prefer-online", "--offline"},
-    "uvx": {"-q", "--quiet", "-v", "--verbose", "--no-progress", "--refresh", "-n", "--no-cache"}
-    | {"--isolated", "--native-tls", "--offline", "--no-config", "--prerelease=allow", "-U"},
+    "uvx": {
+        "-q",
+        "--quiet",
+        "-v",
+        "--verbose",
+        "--no-progress",
+        "--refresh",
+        "-n",
+        "--no-cache",
+        "--isolated",
+        "--native-tls",
+        "--offline",
+        "--no-config",
+        "--prerelease=allow",
+        "-U",
+    },
     "pipx": {"--verbose", "-v", "-q", "--quiet", "--no-cache", "--pypackages"},
 }
 _PYTHONS = ("-p", "--python")  # of uvx and pipx

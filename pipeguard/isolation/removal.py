@@ -43,7 +43,8 @@ def remove_what_can_be(folder: Path) -> None:
 
 def tree_bytes(folder: Path) -> int:
     """The size of the files in a folder, as far as paths can reach them."""
-    found, waiting = 0, [str(folder)]
+    found = 0
+    waiting = [str(folder)]
     while waiting:
         with suppress(OSError), os.scandir(waiting.pop()) as entries:
             listed = list(entries)

@@ -48,7 +48,8 @@ class StoredRoots:
         say: Callable[[str], None],
     ) -> None:
         self._path = join(place, sha256(os.fsencode(identity)).hexdigest())
-        self._host, self._say = host, say
+        self._host = host
+        self._say = say
         self._is_writable = profile.roots == WRITE_ROOTS
         self._changeable = profile.write
         self._refused: set[str] = set()
@@ -73,7 +74,8 @@ class StoredRoots:
             else:
                 paths.append(path)
         folders = self._accept(paths)
-        is_new, self._folders = folders != self._folders, folders
+        is_new = folders != self._folders
+        self._folders = folders
         os.makedirs(dirname(self._path), mode=0o700, exist_ok=True)
         replace_file(self._path, json.dumps(folders).encode())
         if is_new:
@@ -144,7 +146,9 @@ def resolve_target(path: str, host: view.SandboxUser) -> str | None:
     Raises:
         OSError: a link was removed in the meantime.
     """
-    place, rest, plantable = "/", path.split("/")[::-1], set[str]()
+    place = "/"
+    rest = path.split("/")[::-1]
+    plantable = set[str]()
     links = 0
     while rest:
         name = rest.pop()

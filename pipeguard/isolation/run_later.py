@@ -11,7 +11,14 @@ from contextlib import suppress
 from itertools import islice
 from os.path import abspath, basename, dirname, isdir, islink, join, lexists, realpath
 
-from pipeguard.isolation.sensitive import find_holder, is_below, is_in_any, is_inside, outermost
+from pipeguard.isolation.sensitive import (
+    find_holder,
+    is_below,
+    is_in_any,
+    is_inside,
+    outermost,
+    read_start,
+)
 
 GIT = ".git"
 DEPTH = 6  # of folders in the one that is given
@@ -37,7 +44,9 @@ def find_named(folder: str, names: Collection[str], *, with_links: bool = False)
         names: of files and folders.
         with_links: True to find links, too.
     """
-    level, left, names = [folder], MOST_ENTRIES, frozenset(names)
+    level = [folder]
+    left = MOST_ENTRIES
+    names = frozenset(names)
     for depth in range(DEPTH + 1):
         below = []
         for each in level:
@@ -76,7 +85,8 @@ def _scan_folder(
     folder: str, names: Collection[str], most: int
 ) -> tuple[list[str], list[str], int]:
     """The members of a folder with these names, the subfolders to scan next, and their number."""
-    limit, entries = max(most, FEW_ENTRIES), None
+    limit = max(most, FEW_ENTRIES)
+    entries = None
     with suppress(OSError), os.scandir(folder) as listed:  # a file, or not ours to read
         entries = [*islice(listed, limit)]
     if entries is None or len(entries) == limit:
@@ -93,14 +103,10 @@ def _own_folder(git: str) -> str:
     """The folder of a repository; a `.git` file names it (gitrepository-layout(5))."""
     if isdir(git):
         return git
-    try:
-        with open(git, "rb") as file:
-            text = os.fsdecode(file.read(4096 + len("gitdir: ")))
-    except OSError:
+    data = read_start(git, 4096 + len("gitdir: "))
+    if data is None or b"\0" in data:
         return git
-    named = text.removeprefix("gitdir: ").rstrip("\r\n")
-    if "\0" in named:
-        return git
+    named = os.fsdecode(data).removeprefix("gitdir: ").rstrip("\r\n")
     return abspath(join(dirname(git), named))
 
 
@@ -116,12 +122,8 @@ def _index_submodules(own_folder: str) -> Iterator[str]:
 
 
 def _read_links(path: str) -> Sequence[str]:
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MOST_BYTES)
-    except OSError:
-        return ()
-    if _LINK_BYTES not in data:
+    data = read_start(path, MOST_BYTES)
+    if not data or _LINK_BYTES not in data:
         return ()  # of nearly all: no entry has to be read
     for size in _HASHES:
         try:
@@ -140,7 +142,8 @@ def _entries(data: bytes, size: int) -> Iterator[tuple[int, bytes]]:
         struct.error: the same.
     """
     version, count = struct.unpack_from(">II", data, 4)
-    place, name = 12, b""
+    place = 12
+    name = b""
     for _ in range(count):
         (mode,) = struct.unpack_from(">I", data, place + _TO_MODE)
         (flags,) = struct.unpack_from(">H", data, place + _TO_HASH + size)
@@ -268,7 +271,8 @@ def is_held_back(path: str, folder: str, home_folder: str, sensitive: Sequence[s
 
     Something that stays covered there, or that is run later and only read.
     """
-    later, covered = _home_files(folder, home_folder), _covered_paths(folder, sensitive)
+    later = _home_files(folder, home_folder)
+    covered = _covered_paths(folder, sensitive)
     names = path[len(folder) :].split("/") if is_inside(path, folder) else ()
     is_later = any(name in RUN_LATER for name in names)
     return is_later or is_in_any(path, (*later, *covered))

@@ -14,7 +14,7 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.identity.launch import Form, Launch, parse
 from pipeguard.identity.launchers import FOLDERS, STARTERS
 from pipeguard.isolation.profile import Profile
-from pipeguard.isolation.sensitive import is_in_any, is_inside
+from pipeguard.isolation.sensitive import is_in_any, is_inside, read_start
 from pipeguard.isolation.view import SYSTEM, SandboxUser
 from pipeguard.launch.command import Command
 
@@ -34,17 +34,45 @@ MARKERS = (
 )
 MOST_LINKS = 6  # of a first line that names a script with a first line
 FIRST_LINE_BYTES = 256  # the kernel reads no more either (binfmt_script(5))
+MAX_SETTINGS_BYTES = 65_536  # of a Python environment
 _PYTHON = lazy_regex(r"(?:python|pypy)[\d.]*")
 # Interpreter options that load code before the script.
-_LOADING = {"-r", "--require", "--import", "--loader", "--experimental-loader"}
-_LOADING |= {"-cp", "-classpath", "--class-path", "-p", "--module-path"}
+_LOADING = {
+    "-r",
+    "--require",
+    "--import",
+    "--loader",
+    "--experimental-loader",
+    "-cp",
+    "-classpath",
+    "--class-path",
+    "-p",
+    "--module-path",
+}
 # Never granted by an argument: folders of other users, and the machine's settings and data.
 _OF_OTHERS = ("/", "/opt", "/srv", "/var", "/home", "/Users", "/mnt", "/media")
 _OF_MACHINE = ("/etc", "/boot", "/proc", "/sys", "/dev", "/run", "/var/lib", "/var/spool", "/snap")
 # Interpreters, whose first argument is the program; some run a folder's program: `node FOLDER`.
 _RUN_FOLDERS = {"node", "python", "deno", "bun"}
-_INTERPRETERS = _RUN_FOLDERS | {"sh", "bash", "dash", "ash", "zsh", "ksh", "fish", "dotnet"}
-_INTERPRETERS |= {"java", "ruby", "perl", "php", "lua", "Rscript", "tsx", "ts-node", "osascript"}
+_INTERPRETERS = _RUN_FOLDERS | {
+    "sh",
+    "bash",
+    "dash",
+    "ash",
+    "zsh",
+    "ksh",
+    "fish",
+    "dotnet",
+    "java",
+    "ruby",
+    "perl",
+    "php",
+    "lua",
+    "Rscript",
+    "tsx",
+    "ts-node",
+    "osascript",
+}
 
 
 class Runtime(NamedTuple):
@@ -261,11 +289,8 @@ def _interpreter(path: str, env: Mapping[str, str], folder: str) -> str | None:
 
 def _interpreter_word(path: str) -> str | None:
     """The interpreter as a script's first line names it."""
-    try:
-        with open(path, "rb") as file:
-            first = file.read(FIRST_LINE_BYTES).partition(b"\n")[0]
-    except OSError:
-        return None  # not readable for us: executing it will fail
+    # If it is not readable for us, executing it will fail.
+    first = (read_start(path, FIRST_LINE_BYTES) or b"").partition(b"\n")[0]
     words = first[2:].decode("utf-8", "replace").split() if first[:2] == b"#!" else []
     if words and basename(words[0]) == "env":
         words = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
@@ -283,13 +308,11 @@ def _prefix(path: str, host: SandboxUser) -> Iterator[str]:
 def _python_environment(path: str, host: SandboxUser) -> Iterator[str]:
     """A virtual environment, its base installation, and the targets of its links."""
     root = dirname(dirname(path))
-    try:
-        with open(join(root, "pyvenv.cfg"), encoding="utf-8", errors="replace") as file:
-            lines = file.read(65536).splitlines()
-    except OSError:
+    settings = read_start(join(root, "pyvenv.cfg"), MAX_SETTINGS_BYTES)
+    if settings is None:
         return
     yield root
-    for line in lines:
+    for line in settings.decode("utf-8", "replace").splitlines():
         key, _, value = line.partition("=")
         if key.strip() == "home":
             base = realpath(join(value.strip(), "python3"))
@@ -364,7 +387,8 @@ def _of_arguments(name: str, words: Sequence[str], folder: str, host: SandboxUse
     # A script may have the name of a starter: `node ./mcp`.
     script = launch.starters[1].word if len(launch.starters) > 1 else ""
     if script or launch.form in {Form.WORD, Form.SCRIPT}:
-        place, is_run = folder if script else launch.folder, starter.program in _RUN_FOLDERS
+        place = folder if script else launch.folder
+        is_run = starter.program in _RUN_FOLDERS
         yield from _code(script or launch.word, place, host, may_be_folder=is_run)
 
 

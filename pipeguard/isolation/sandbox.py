@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from pipeguard.isolation.roots import StoredRoots
 
 HOMES, PACKAGES, ROOTS = "isolation", "packages", "roots"  # in the state folder, and in that one
-WEB_PORTS = frozenset({80, 443})  # connections to these are refused by name and reported
+WEB_PORTS = {80, 443}  # connections to these are refused by name and reported
 
-PROXY_VARIABLES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"})
+PROXY_VARIABLES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
 OWN_PROXY = f"http://127.0.0.1:{PROXY_PORT}"
 
 
@@ -119,7 +119,9 @@ class Sandbox:
             kept_home=kept_home,
             fixed=fixed,
         )
-        self.seen, self.profile, self.view = seen, seen.profile, seen.files
+        self.seen = seen
+        self.profile = seen.profile
+        self.view = seen.files
         if kept_home is not None:
             make_places(kept_home, self._host.home, self.view.mounts)
         self._variables = with_own_proxy(filter_environment(command.env, self.view), self._rules)
@@ -305,7 +307,8 @@ def this_host() -> SandboxUser:
     except KeyError:
         user = "user"
     else:
-        user, real = known.pw_name, realpath(known.pw_dir)
+        user = known.pw_name
+        real = realpath(known.pw_dir)
         if real != home:  # whatever HOME says, the keys are there
             sensitive = tuple(dict.fromkeys((*sensitive, *sensitive_paths(real, ()))))
     packages = join(isolation_folder(), PACKAGES)

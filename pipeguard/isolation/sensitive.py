@@ -183,6 +183,15 @@ def _but(path: str, named: Sequence[str]) -> Iterator[str]:
             yield from _but(inner, named)
 
 
+def read_start(path: str, most_bytes: int) -> bytes | None:
+    """The first bytes of a file; None if it is no file, or not ours to read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(most_bytes)
+    except OSError:
+        return None
+
+
 def find_holder(path: str, sensitive: Iterable[str]) -> str | None:
     """The sensitive path that is or contains a path."""
     return next((each for each in sensitive if is_inside(path, each)), None)

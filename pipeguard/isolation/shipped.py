@@ -40,7 +40,8 @@ class ShippedProfile(NamedTuple):
     @property
     def profile(self) -> Profile:
         """The grants of the profile."""
-        home, git = self.keeps_home, self.serves_git
+        home = self.keeps_home
+        git = self.serves_git
         return Profile(hosts=tuple(self.hosts), keeps_home=home, serves_git=git)
 
     @property

@@ -81,7 +81,8 @@ def stage(staged: Sequence[Staged]) -> None:
     os.close(covered)
     folder = open_folder(STAGE)
     for number, each in enumerate(staged):
-        top, name = each.outer, str(number)
+        top = each.outer
+        name = str(number)
         _mount_source(top, folder, name, is_new=True)
         place = open_below(folder, name)
         for mount in each.inside:

@@ -213,8 +213,19 @@ def innermost(path: str, mounts: Iterable[Mount]) -> Mount | None:
 
 def filter_environment(variables: Mapping[str, str], view: FileView) -> dict[str, str]:
     """The environment of an isolated server, without variables that lead to paths it cannot see."""
-    dropped = {"DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK", "GPG_AGENT_INFO"}
-    dropped |= {"DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "DOCKER_HOST", "TMPDIR", "TEMP", "TMP"}
+    dropped = {
+        "DBUS_SESSION_BUS_ADDRESS",
+        "XDG_RUNTIME_DIR",
+        "SSH_AUTH_SOCK",
+        "GPG_AGENT_INFO",
+        "DISPLAY",
+        "WAYLAND_DISPLAY",
+        "XAUTHORITY",
+        "DOCKER_HOST",
+        "TMPDIR",
+        "TEMP",
+        "TMP",
+    }
     seen = {MountKind.READ, MountKind.WRITE, MountKind.EMPTY}
     holders = tuple(mount.path for mount in view.mounts if mount.kind in seen)
     for name in _XDG_FOLDERS & variables.keys():
@@ -281,7 +292,8 @@ def _grants(
     for path in sorted(granted, key=_depth):
         if is_in_any(path, SYSTEM):
             continue
-        real, is_link = realpath(path), islink(path)
+        real = realpath(path)
+        is_link = islink(path)
         around = [granted[each] for each in _above(path) if each in granted]
         if around and (is_link or _is_in_it(granted[path], around, is_fixed=path in fixed)):
             continue

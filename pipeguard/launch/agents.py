@@ -35,8 +35,8 @@ AGENT_VARIABLES = (
     "OPENCODE_CLIENT",
     "QWEN_CODE",
 )
-_MANAGERS = frozenset({"systemd", "init", "launchd"})  # ancestors of agents and people alike
-_FORWARDERS = frozenset({"sshd", "sshd-session"})  # their connections are those of `ssh -L`
+_MANAGERS = {"systemd", "init", "launchd"}  # ancestors of agents and people alike
+_FORWARDERS = {"sshd", "sshd-session"}  # their connections are those of `ssh -L`
 _ENDED = frozenset("ZX")  # a process that is a zombie, or dead (proc(5), `stat`)
 _EXITING = 0x4  # a flag of a process that is closing its files (linux/sched.h)
 # A question for the other end of a UNIX socket, and the fields of the answer (sock_diag(7)).
@@ -103,7 +103,9 @@ def _clients(
         descriptors: the targets of the descriptors of possible clients.
         processes: all processes, each with its name and its parent.
     """
-    readers, clients, seen = [guard], set[int](), set[int]()
+    readers = [guard]
+    clients = set[int]()
+    seen = set[int]()
     while readers and not clients:
         reader = readers.pop()
         clients = _writers(reader, descriptors)

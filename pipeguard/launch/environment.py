@@ -26,72 +26,70 @@ from collections.abc import Iterable, Mapping, Sequence
 from pipeguard.errors import LaunchError
 from pipeguard.records import NamedTuple
 
-ALLOWED = frozenset(
-    {
-        # The official SDKs pass these by default (modelcontextprotocol python-sdk,
-        # mcp/client/stdio, DEFAULT_INHERITED_ENV_VARS; typescript-sdk the same).
-        "HOME",
-        "LOGNAME",
-        "PATH",
-        "SHELL",
-        "TERM",
-        "USER",
-        # Language, time and scratch space: without them text breaks and times are wrong.
-        "LANG",
-        "LANGUAGE",
-        "TZ",
-        "TZDIR",
-        "TMPDIR",
-        "TEMP",
-        "TMP",
-        "__CF_USER_TEXT_ENCODING",
-        # Where files go; npx and uvx find their caches there. Not XDG_RUNTIME_DIR, which leads to
-        # the session's sockets.
-        "XDG_CACHE_HOME",
-        "XDG_CONFIG_HOME",
-        "XDG_DATA_HOME",
-        "XDG_STATE_HOME",
-        "XDG_CONFIG_DIRS",
-        "XDG_DATA_DIRS",
-        # Paths of certificates, which are public: behind a company's proxy they are needed.
-        "SSL_CERT_FILE",
-        "SSL_CERT_DIR",
-        "NODE_EXTRA_CA_CERTS",
-        "REQUESTS_CA_BUNDLE",
-        "CURL_CA_BUNDLE",
-        # Windows: variables that the SDKs pass there, and those needed to find and start programs.
-        "APPDATA",
-        "HOMEDRIVE",
-        "HOMEPATH",
-        "LOCALAPPDATA",
-        "PROCESSOR_ARCHITECTURE",
-        "PROGRAMFILES",
-        "PROGRAMFILES(X86)",
-        "PROGRAMW6432",
-        "PROGRAMDATA",
-        "ALLUSERSPROFILE",
-        "COMMONPROGRAMFILES",
-        "COMMONPROGRAMFILES(X86)",
-        "NUMBER_OF_PROCESSORS",
-        "OS",
-        "SYSTEMDRIVE",
-        "SYSTEMROOT",
-        "WINDIR",
-        "COMSPEC",
-        "PATHEXT",
-        "USERNAME",
-        "USERPROFILE",
-    }
-)
+ALLOWED = {
+    # The official SDKs pass these by default (modelcontextprotocol python-sdk,
+    # mcp/client/stdio, DEFAULT_INHERITED_ENV_VARS; typescript-sdk the same).
+    "HOME",
+    "LOGNAME",
+    "PATH",
+    "SHELL",
+    "TERM",
+    "USER",
+    # Language, time and scratch space: without them text breaks and times are wrong.
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "TZDIR",
+    "TMPDIR",
+    "TEMP",
+    "TMP",
+    "__CF_USER_TEXT_ENCODING",
+    # Where files go; npx and uvx find their caches there. Not XDG_RUNTIME_DIR, which leads to
+    # the session's sockets.
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_STATE_HOME",
+    "XDG_CONFIG_DIRS",
+    "XDG_DATA_DIRS",
+    # Paths of certificates, which are public: behind a company's proxy they are needed.
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "NODE_EXTRA_CA_CERTS",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    # Windows: variables that the SDKs pass there, and those needed to find and start programs.
+    "APPDATA",
+    "HOMEDRIVE",
+    "HOMEPATH",
+    "LOCALAPPDATA",
+    "PROCESSOR_ARCHITECTURE",
+    "PROGRAMFILES",
+    "PROGRAMFILES(X86)",
+    "PROGRAMW6432",
+    "PROGRAMDATA",
+    "ALLUSERSPROFILE",
+    "COMMONPROGRAMFILES",
+    "COMMONPROGRAMFILES(X86)",
+    "NUMBER_OF_PROCESSORS",
+    "OS",
+    "SYSTEMDRIVE",
+    "SYSTEMROOT",
+    "WINDIR",
+    "COMSPEC",
+    "PATHEXT",
+    "USERNAME",
+    "USERPROFILE",
+}
 ALLOWED_PREFIX = "LC_"
 # Allowed unless they contain a password, as http://user:password@host does.
-PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"})
+PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 # PipeGuard's own variables: one may contain a header with a token meant for PipeGuard only.
 OURS_PREFIX = "PIPEGUARD_"
 # The prefix of a value that names a secret in the keyring (auth.secrets).
 REFERENCE = "keyring:"
 # Set by shells for themselves, so a difference means nothing.
-BOOKKEEPING = frozenset({"_", "SHLVL", "PWD", "OLDPWD"})
+BOOKKEEPING = {"_", "SHLVL", "PWD", "OLDPWD"}
 # Set by a terminal, desktop, login, service manager or container, and never in an entry.
 SESSION = BOOKKEEPING | {
     "XDG_SESSION_ID",
@@ -131,10 +129,10 @@ SESSION = BOOKKEEPING | {
     "WT_SESSION",
 }
 # Programs between a client and us that are not the client.
-STARTERS = frozenset({"uv", "uvx", "pipx", "env", "timeout", "nice", "nohup", "stdbuf"})
-SHELLS = frozenset({"sh", "bash", "dash", "zsh", "fish", "ksh", "ash", "busybox"})
+STARTERS = {"uv", "uvx", "pipx", "env", "timeout", "nice", "nohup", "stdbuf"}
+SHELLS = {"sh", "bash", "dash", "zsh", "fish", "ksh", "ash", "busybox"}
 # Options of shells with a value in the next word; terminals start shells with some of them.
-SHELL_VALUES = frozenset({"--rcfile", "--init-file", "--init-command", "-C", "-O", "-o"})
+SHELL_VALUES = {"--rcfile", "--init-file", "--init-command", "-C", "-O", "-o"}
 MOST_STARTERS = 4  # `sh -c`, `timeout`, `uvx`: three is the most that was seen
 
 

@@ -25,7 +25,7 @@ from pipeguard.transports.descriptors import shut_writing, take_standard, widen
 assert sys.platform != "win32"  # noqa: S101  tells mypy which system's names to look up
 
 # The kernel's refusals of namespaces: other failures have other reasons.
-_FORBIDDEN = frozenset({errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EUSERS, errno.EINVAL})
+_FORBIDDEN = {errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EUSERS, errno.EINVAL}
 _MOVED = (
     "a file or folder that it is given, or one in it, was put there, moved, or became a link while"
     " the server was started. Start it again"
@@ -211,7 +211,8 @@ def _kill(target: int) -> None:
 
 def _explain(command: Command, stage: bytes, number: int) -> LaunchError:
     """Explain why the server did not start, in one line for the user."""
-    program, reason = command.argv[0], os.strerror(number)
+    program = command.argv[0]
+    reason = os.strerror(number)
     if stage == b"cwd":
         return LaunchError(f"{command.cwd}: cannot start a server in this directory: {reason}.")
     if stage == b"fork":
@@ -234,7 +235,8 @@ def _explain(command: Command, stage: bytes, number: int) -> LaunchError:
 
 def _find_program(command: Command) -> str | None:
     """The file that the program's name refers to, runnable or not."""
-    program, base = command.argv[0], command.cwd or "."
+    program = command.argv[0]
+    base = command.cwd or "."
     folders = [""] if "/" in program else os.get_exec_path(command.env)
     for folder in folders:
         path = os.path.join(base, folder, program)

@@ -127,7 +127,8 @@ def parse_question(message: bytes) -> DnsQuestion:
 
 def _labels(message: bytes, malformed: DnsError) -> tuple[list[bytes], int]:
     """The labels of the name after the header, and the position after it."""
-    labels, at = [], _HEADER.size
+    labels = []
+    at = _HEADER.size
     while at < len(message) and (length := message[at]):
         if length > MAX_LABEL_BYTES:  # a pointer, which a single question does not need
             raise malformed

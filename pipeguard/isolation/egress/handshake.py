@@ -84,7 +84,8 @@ def _read_socks_request(data: bytes) -> EgressRequest | None:
         raise failed from None
     if not port:
         raise failed
-    target, opened = HostAndPort(host, port), reply(_SocksCode.SUCCEEDED)
+    target = HostAndPort(host, port)
+    opened = reply(_SocksCode.SUCCEEDED)
     return EgressRequest(EgressWay.SOCKS5, target, opened, early=data[end + 2 :])
 
 

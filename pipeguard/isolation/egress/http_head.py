@@ -87,7 +87,8 @@ class RequestBody:
         if is_stray or len(self._line) > MAX_LINE_BYTES:
             raise BodyError
         if newline >= 0:
-            line, self._line = self._line, b""
+            line = self._line
+            self._line = b""
             if not line.endswith(b"\r\n"):
                 raise BodyError
             self._read_line(line[:-2])
@@ -128,19 +129,17 @@ _URL = re.compile(rb"[Hh][Tt][Tt][Pp]://([^/?#@\\]+)((?:[/?][^#]*)?)")
 _OTHER_SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 # Of one hop only (RFC 9110, 7.6.1); a login is for a proxy, and we need no login.
-_ONE_HOP = frozenset(
-    {
-        b"connection",
-        b"proxy-connection",
-        b"keep-alive",
-        b"te",
-        b"upgrade",
-        b"http2-settings",
-        b"proxy-authorization",
-        b"proxy-authenticate",
-    }
-)
-_MUST_STAY = frozenset({b"host", b"content-length", b"transfer-encoding"})
+_ONE_HOP = {
+    b"connection",
+    b"proxy-connection",
+    b"keep-alive",
+    b"te",
+    b"upgrade",
+    b"http2-settings",
+    b"proxy-authorization",
+    b"proxy-authenticate",
+}
+_MUST_STAY = {b"host", b"content-length", b"transfer-encoding"}
 
 
 CONNECTED = b"HTTP/1.1 200 Connection established\r\n\r\n"

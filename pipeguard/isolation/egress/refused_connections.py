@@ -33,7 +33,9 @@ class RefusedConnections:
         self._sockets = sockets
         self._state = state
         self._lock = Lock()
-        self._count, self._since, self._rest_until = 0, 0.0, 0.0
+        self._count = 0
+        self._since = 0.0
+        self._rest_until = 0.0
         self._told: set[tuple[Address, int]] = set()  # in this second
 
     def close(self) -> None:
@@ -54,7 +56,8 @@ class RefusedConnections:
             if self._rest_until:
                 self._drop()
             if now - self._since >= REST_SECONDS:
-                self._count, self._since = 0, now
+                self._count = 0
+                self._since = now
                 self._told.clear()
             return self._read()
 
@@ -91,5 +94,6 @@ class RefusedConnections:
         reason = find_refusal(self._state.rules, target)
         if reason:
             at = monotonic() - (max(0.0, time() - since_1970) if since_1970 is not None else 0.0)
-            host, way = str(target.host), EgressWay.DIRECT
+            host = str(target.host)
+            way = EgressWay.DIRECT
             self._state.report(EgressRecord(way, host, port, reason=reason, at=at))

@@ -164,7 +164,8 @@ class HostRouter:
     async def _tunnel(self, target: HostAndPort, proxy: OuterProxy) -> HostRoute:
         """Connect through a proxy, which gets the name and resolves it."""
         await self._screen_addresses(target)
-        at, is_secured = proxy.at, proxy.kind == HTTPS
+        at = proxy.at
+        is_secured = proxy.kind == HTTPS
         request = connect_request(target, proxy)
 
         async def dial(address: Address) -> OuterTunnelEnd:

@@ -27,7 +27,8 @@ from pipeguard.isolation.egress.state import EgressState, ReadBuffer
 LINGER_SECONDS = 2.0  # for a client to read why it was refused
 MORE_SECONDS = 10.0  # without a byte, for a client that sent a second request
 CHECK_SECONDS = 1.0
-CLOSE_STEPS, STEP_SECONDS = 1000, 0.001
+CLOSE_STEPS = 1000
+STEP_SECONDS = 0.001
 _LOCALHOST = IPv4Address("127.0.0.1")  # RFC 6761, 6.3
 
 
@@ -58,7 +59,8 @@ class _EgressSession(tunnel.TunnelEnd):
         self._now = server.loop.time
         self._started = self._now()
         self._deadline = self._started + server.limits.head_seconds
-        self._moved_bytes, self._moved_at = 0, self._started
+        self._moved_bytes = 0
+        self._moved_at = self._started
         self._has_more = False  # behind the request, which is not passed on
         self._end_reason: EgressReason | None = None
 
@@ -128,7 +130,8 @@ class _EgressSession(tunnel.TunnelEnd):
 
     def _begin(self, request: EgressRequest) -> None:
         self._handshake = None
-        self._request, self._early = request, request.early
+        self._request = request
+        self._early = request.early
         reason = find_refusal(self._server.state.rules, request.target)
         if reason:
             self._refuse(reason)
@@ -151,7 +154,9 @@ class _EgressSession(tunnel.TunnelEnd):
                 self._join(route)
 
     def _join(self, route: routing.HostRoute) -> None:
-        request, host, self._task = self._request, route.host, None
+        request = self._request
+        host = route.host
+        self._task = None
         if self.transport.is_closing():
             host.abort()
             return
@@ -205,7 +210,8 @@ class _EgressSession(tunnel.TunnelEnd):
     def _report(
         self, reason: EgressReason | None = None, *, error: str = "", address: str = ""
     ) -> None:
-        way, (host, port) = self._request.way, self._request.target
+        way = self._request.way
+        (host, port) = self._request.target
         record = EgressRecord(way, str(host), port, address, reason, error)
         record = record._replace(seconds=self._now() - self._started)
         if self._state is _State.JOINED:
@@ -238,7 +244,8 @@ class _EgressSession(tunnel.TunnelEnd):
     def _check_idle(self, now: float) -> None:
         moved_bytes = self.received + self._route.host.received
         if moved_bytes != self._moved_bytes:
-            self._moved_bytes, self._moved_at = moved_bytes, now
+            self._moved_bytes = moved_bytes
+            self._moved_at = now
             return
         # After a whole request no bytes are forwarded, and not every host closes on request.
         seconds = MORE_SECONDS if self._has_more else self._server.limits.idle_seconds

@@ -48,13 +48,15 @@ class TunnelEnd(asyncio.BufferedProtocol):
             peer: the other side.
             ended: called when both connections are closed.
         """
-        self._peer, self._ended = peer, ended
+        self._peer = peer
+        self._ended = ended
         self._write = peer.transport.write
         self.transport.set_write_buffer_limits(high=len(self._buffer.part))
 
     def begin(self) -> None:
         """Forward early bytes to the peer, and start forwarding later ones."""
-        early, self._early = self._early, b""
+        early = self._early
+        self._early = b""
         if early:
             self.take(early)
         if self.has_ended:

@@ -49,7 +49,8 @@ class Learner:
         self._say = say
         host = sandbox.this_host()
         folder = runtimes.starting_folder(command)
-        package, self._problem = packages.find_package(command.argv), ""
+        package = packages.find_package(command.argv)
+        self._problem = ""
         self._package = package.key if package else ""
         install = partial(sandbox.installer, proxies=proxies)
         argv, runtime, self._in_use = sandbox.prepare_program(

@@ -60,7 +60,8 @@ class Observed:
             ValueError: PipeGuard did not write this.
         """
         kinds = (self.package, str), (self.files, dict), (self.hosts, list), (self.loopback, list)
-        texts, numbers = (*self.hosts, *self.files), (self.last, *self.loopback)
+        texts = (*self.hosts, *self.files)
+        numbers = (self.last, *self.loopback)
         if not (
             all(type(each) is kind for each, kind in kinds)
             and all(type(each) is str for each in texts)

@@ -21,28 +21,26 @@ from pipeguard.isolation.view import SandboxUser
 
 ENOUGH = 3  # entries of a folder that make the folder
 MOST = 200  # of each kind: a person would not read more
-SHARED = frozenset(
-    {
-        "/",
-        "/bin",
-        "/boot",
-        "/etc",
-        "/home",
-        "/lib",
-        "/media",
-        "/mnt",
-        "/opt",
-        "/private",
-        "/root",
-        "/srv",
-        "/tmp",  # noqa: S108  never given
-        "/usr",
-        "/usr/local",
-        "/var",
-        "/var/lib",
-        "/var/tmp",  # noqa: S108  never given
-    }
-)
+SHARED = {
+    "/",
+    "/bin",
+    "/boot",
+    "/etc",
+    "/home",
+    "/lib",
+    "/media",
+    "/mnt",
+    "/opt",
+    "/private",
+    "/root",
+    "/srv",
+    "/tmp",  # noqa: S108  never given
+    "/usr",
+    "/usr/local",
+    "/var",
+    "/var/lib",
+    "/var/tmp",  # noqa: S108  never given
+}
 KINDS = ("read", "write", "hosts", "loopback")  # lists in the policy
 _DEPTHS = {".config": 2, ".cache": 2, ".local": 3}  # of a program's own folder in a hidden one
 
@@ -115,7 +113,8 @@ def propose(observed: Observed, profile: Profile, host: SandboxUser) -> ProfileP
     files = _Files(host)
     for path, use in sorted(observed.files.items()):
         files.take(realpath(path), use)
-    grants, withheld = [*files.grants()], [*files.withheld]
+    grants = [*files.grants()]
+    withheld = [*files.withheld]
     for entry in observed.hosts:
         target = parse_authority(entry.removesuffix(PRIVATE), 443)
         if not is_metadata(target.host):

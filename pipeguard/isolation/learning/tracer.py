@@ -28,7 +28,8 @@ CHOSEN_PORTS = range(32_768, 61_000)  # that the system chooses from, ip(7)
 USUAL_PATH = "/usr/local/bin:/usr/bin:/bin"
 MAX_SEEN = 65_536  # paths that are not looked at twice
 MAX_LINE_BYTES = 1024 * 1024
-IDLE_SECONDS, END_SECONDS = 1, 2.0
+IDLE_SECONDS = 1
+END_SECONDS = 2.0
 READ_BYTES = 64 * 1024
 # By call, its use of each of its paths: read, write, `-` nothing, `o` by its flags.
 PATHS = {
@@ -131,7 +132,8 @@ class Tracer:
         poll = select.poll()
         poll.register(self._wake, select.POLLIN)
         poll.register(self._source, select.POLLIN)
-        rest, is_saved = b"", False
+        rest = b""
+        is_saved = False
         while True:
             ready = {descriptor for descriptor, _ in poll.poll(IDLE_SECONDS * 1000)}
             if self._wake in ready:
@@ -142,7 +144,8 @@ class Tracer:
                     self._report()
                 is_saved = True
                 continue
-            data, is_saved = os.read(self._source, READ_BYTES), False
+            data = os.read(self._source, READ_BYTES)
+            is_saved = False
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 self._take_line(line.decode("ascii", "replace"))
@@ -245,10 +248,12 @@ class Tracer:
             self._observed.add_file(path, WRITTEN)
 
     def _take_address(self, name: str, arguments: str) -> None:
-        found, number = _ADDRESS.search(arguments), _PORT.search(arguments)
+        found = _ADDRESS.search(arguments)
+        number = _PORT.search(arguments)
         if found is None or number is None:
             return
-        port, address = int(number[1]), ip_address(_bytes(found[1]).decode("ascii"))
+        port = int(number[1])
+        address = ip_address(_bytes(found[1]).decode("ascii"))
         if isinstance(address, IPv6Address):
             address = address.ipv4_mapped or address
         if name == "bind":

@@ -86,7 +86,8 @@ def _list_named(rows: Rows, label: str) -> list[str]:
 
 def summarise(touches: ServerPreview) -> str:
     """Summarise a server's reach on one line."""
-    rows, parts = extent_rows(touches), []
+    rows = extent_rows(touches)
+    parts = []
     for label in (STARTS, "runs in", CHANGES, REACHES, READS, OWN):
         things = _list_named(rows, label)
         more = f" and {len(things) - NAMED} more" if len(things) > NAMED else ""

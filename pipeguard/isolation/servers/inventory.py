@@ -81,7 +81,8 @@ def update(
     Raises:
         LaunchError: it cannot be installed; then nothing changes.
     """
-    package, root = installed.package, packages_folder()
+    package = installed.package
+    root = packages_folder()
     with lock(root, package.identity):
         folder = install(package, root, variables, start)
         new = _read(folder)

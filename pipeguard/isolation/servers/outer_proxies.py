@@ -23,7 +23,7 @@ def outer_proxies(options: WrapOptions) -> OuterProxies | None:
     Raises:
         PipeGuardError: the policy is invalid, or a secret that is referred to is missing.
     """
-    named: dict[str, str] = {}
+    named = {}
     if mentions(options.values.get("--policy"), "egress"):
         from pipeguard.config.effective_policy import wrap_egress_proxy
 

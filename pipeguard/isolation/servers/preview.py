@@ -125,7 +125,8 @@ def _preview(
         PipeGuardError: it would not start: the message says why.
     """
     command = Command(options.command, variables, options.values.get("--cwd") or folder)
-    start, host = starting_folder(command), this_host()
+    start = starting_folder(command)
+    host = this_host()
     sources = list_sources(options, entries, engine, command)
     profile = whole_profile(sources)
     package = find_package(command.argv)
@@ -133,7 +134,9 @@ def _preview(
     try:
         argv, runtime, package_folder = _program(command, package, start, host)
     except LaunchError as error:  # here: its client may have another PATH
-        unknown, argv, runtime = str(error), tuple(command.argv), Runtime("", ())
+        unknown = str(error)
+        argv = tuple(command.argv)
+        runtime = Runtime("", ())
     who = identify_server(options.command, options.values.get("--cwd"))
     identity = f"{name}\n{who.identity}"
     home = kept_homes.home_path(isolation_folder(), identity) if profile.keeps_home else ""

@@ -214,7 +214,8 @@ class ServerStarter:
         identity = self._name if entries else self._wanted_name
         if profile.keeps_home:
             identity = f"{self._name}\n{self._who.identity}"
-        report, proxies = self._connections.report, outer_proxies(options)
+        report = self._connections.report
+        proxies = outer_proxies(options)
         return Sandbox(
             identity, command, profile, report=report, say=_say, engine=engine, proxies=proxies
         )
@@ -252,7 +253,8 @@ class ServerStarter:
         from pipeguard.isolation.runtimes import starting_folder
         from pipeguard.isolation.sandbox import this_host
 
-        command, host = self._command, this_host()
+        command = self._command
+        host = this_host()
         closed = harden(command.argv, starting_folder(command), profile, host, command.env)
         self._command = Command(closed.argv, command.env, command.cwd)
         if closed.added:
@@ -344,7 +346,8 @@ class _IsolatedConnections:
 
         with self._lock:
             self._recorder = ConnectionRecorder(write, refused=refused)
-            waiting, self._waiting = self._waiting, []
+            waiting = self._waiting
+            self._waiting = []
             for record in waiting:
                 self._recorder(record)
 

@@ -108,7 +108,8 @@ def find_wall_grant(
         PolicyError: it is not offered.
     """
     for finding in findings:
-        rule, excerpt = finding.get("rule", ""), finding.get("excerpt", "")
+        rule = finding.get("rule", "")
+        excerpt = finding.get("excerpt", "")
         if rule in {READ, WRITE}:
             return _grant_file(rule, finding.get("path", ""), this_host(), is_wide=is_wide)
         if rule == PORT:

@@ -208,7 +208,8 @@ _FILES = {READ: "the file that it named", WRITE: "the right to change the file t
 
 def iterate_texts(answer: JsonObject) -> Iterator[tuple[str, str]]:
     """Yield the texts of an answer, each with its pointer."""
-    error, result = answer.get("error"), answer.get("result")
+    error = answer.get("error")
+    result = answer.get("result")
     if isinstance(error, dict):
         data = error.get("data")
         fields = data.items() if isinstance(data, dict) else [("", data)]
