@@ -138,6 +138,6 @@ async def test_of_all_streams_together_the_one_not_taken_for_longest_is_cut() ->
     third.send([HUGE])
     assert [one.is_cut for one in (first, second, third)] == [False, True, False]
     assert backlog._total == 2 * len(HUGE)
-    await eventually(lambda: bool(len(second)), "it is told that it ended")
+    await eventually(lambda: bool(len(second._outbox)), "it is told that it ended")
     assert await second.next(1) is None
     assert await third.next(1) == HUGE

@@ -16,7 +16,7 @@ JudgeAnswer = Callable[[Session, bytes], Awaitable[bytes | None]]
 STREAM_BYTES = 2**18  # unsent to one client; above that its server is not read
 
 
-class Stream(Outbox):
+class Stream:
     """Frames on their way to one HTTP response.
 
     Args:
@@ -28,15 +28,21 @@ class Stream(Outbox):
     """
 
     def __init__(self, backlog: Backlog) -> None:
-        super().__init__(STREAM_BYTES)
+        self._outbox = Outbox(STREAM_BYTES)
+        self.end = self._outbox.end
         self._backlog = backlog
         self.is_cut = False
+
+    @property
+    def is_full(self) -> bool:
+        """True while its client is too slow for its server."""
+        return self._outbox.is_full
 
     def send(self, frames: list[bytes]) -> None:
         """Send these without waiting."""
         for frame in frames:
             if not self.is_cut:
-                self.put(without_value(frame))
+                self._outbox.put(without_value(frame))
                 self._count()
 
     def cut(self) -> None:
@@ -47,7 +53,7 @@ class Stream(Outbox):
 
     def clear(self) -> list[bytes]:
         """Take back the unsent frames."""
-        frames = super().clear()
+        frames = self._outbox.clear()
         self._count()
         return frames
 
@@ -55,7 +61,7 @@ class Stream(Outbox):
         """The next frame; empty after a silence, None at the end."""
         try:
             async with asyncio.timeout(awake_seconds):
-                frame = await self.get()
+                frame = await self._outbox.get()
         except TimeoutError:
             return b""
         self._count()
@@ -66,12 +72,12 @@ class Stream(Outbox):
         try:
             while self.is_full:
                 async with asyncio.timeout(UNTAKEN_SECONDS):
-                    await self.wait_taken()
+                    await self._outbox.wait_taken()
         except TimeoutError:
             self.cut()
 
     def _count(self) -> None:
-        self._backlog.note(self, self.size_bytes, self.cut)
+        self._backlog.note(self, self._outbox.size_bytes, self.cut)
 
 
 class Exchange(Stream):
@@ -96,7 +102,7 @@ class Exchange(Stream):
     @property
     def is_answered(self) -> bool:
         """True once all requests are answered, and the answers sent."""
-        return not self._unanswered and not len(self)
+        return not self._unanswered and not len(self._outbox)
 
     def begin(self, ids: Iterable[str]) -> None:
         """Wait for the answers to these requests."""
